@@ -19,6 +19,7 @@ cdef extern from *:    # the interface of generated models in this precision
     """
     #define NEURON_MODEL NeuronModel
     #define NEURON_SIGNALS NeuronSignals
+    #define NEURON_STRETCHES NeuronStretches
     """
 
 cdef extern from "neuron_model.h" nogil:
@@ -39,7 +40,7 @@ cdef extern from "neuron_model.h" nogil:
         double kappa, keep, share, delta
 
     ctypedef struct NeuronModel:
-        int64_t n_constants, n_kept, n_traces, n_numbers, n_others, n_entries, n_traced
+        int64_t n_constants, n_kept, n_traces, n_traced
         void (*start)(
             int64_t n, int64_t stride, double dt, const real* constant, const real* state, const real* z,
             const real* refractory, real* kept
@@ -60,6 +61,8 @@ cdef extern from "neuron_model.h" nogil:
             int64_t n, int64_t stride, double dt, int64_t n_steps, const real* constant, real* trace,
             int64_t trace_stride
         ) noexcept nogil
+
+    ctypedef struct NeuronStretches:
         void (*begin)(int64_t n, double* number, int64_t width) noexcept nogil
         void (*append)(
             int64_t n, int64_t stride, const real* constant, const real* before, const real* kept, const real* psi,

@@ -1,5 +1,5 @@
 /* What an engine and a generated neuron model know of each other. The text stands in every generated source, once for each
-   precision, with REAL, NEURON_MODEL and NEURON_SIGNALS defined.
+   precision, with REAL, NEURON_MODEL, NEURON_SIGNALS and NEURON_STRETCHES defined.
 
    Columns hold one number for each neuron (`trace`, `decay`: for each synapse); column k of an array is array + k * stride. */
 
@@ -30,9 +30,6 @@ typedef struct {
     int64_t n_kept;        /* columns per neuron and step that derivatives need later, beside psi */
     int64_t n_adjoint;     /* columns of the sweep back, 0 at the end of an interval */
     int64_t n_traces;      /* columns per synapse: eps, and e of the step before where it is read */
-    int64_t n_numbers;     /* of a stretch of steps, see spike_variant/stretches.pxi */
-    int64_t n_others;      /* of a stretch, more with a trace beside ebar */
-    int64_t n_entries;     /* of spikes that enter in the first step of a stretch, after both; `prepend` writes them */
     int64_t n_traced;      /* first constants, which `trace` and `decay` read */
 
     /* the row of `kept` before the first step */
@@ -54,9 +51,17 @@ typedef struct {
     /* n_steps > 0 steps past the cutoff */
     void (*decay)(int64_t n, int64_t stride, double dt, int64_t n_steps, const REAL *constant, REAL *trace,
                   int64_t trace_stride);
+} NEURON_MODEL;
 
-    /* Stretches of steps, `width` doubles for each neuron: none; with one step more at its end or start; `number` and then
-       `next`. kappa_power, keep_power: what a stretch of steps makes of ebar and x. */
+/* Of the spike variant, compiled apart: stretches of steps, see spike_variant/stretches.pxi, `width` doubles per neuron. */
+typedef struct {
+    int64_t version;
+    int64_t real_bytes;
+    int64_t n_numbers;     /* of a stretch */
+    int64_t n_others;      /* more with a trace beside ebar */
+    int64_t n_entries;     /* of spikes that enter in its first step, after both; `prepend` writes them */
+
+    /* no step; one more at the end or the start; `number` and then `next`. kappa_power, keep_power: what a stretch of steps makes of ebar and x. */
     void (*begin)(int64_t n, double *number, int64_t width);
     void (*append)(int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept,
                    const REAL *psi, const NEURON_SIGNALS *signals, double kappa_power, double keep_power,
@@ -72,4 +77,4 @@ typedef struct {
     void (*go_through)(int64_t n, int64_t port, const uint32_t *target, const NEURON_STRETCH *before,
                        const NEURON_STRETCH *after, double entering, int64_t ahead, REAL *trace, int64_t trace_stride,
                        REAL *Y, REAL *X, REAL *C);
-} NEURON_MODEL;
+} NEURON_STRETCHES;

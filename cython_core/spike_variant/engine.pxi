@@ -86,6 +86,7 @@ cdef class Rows:
     cdef public real[::1] h                        # with rewards: traces that TD errors meet, see online_td.pxi
     cdef public real[::1] zbar, eps                # own filtered spikes, adaptation's part of the eligibility
     cdef public int64_t[::1] models                # (n_blocks,), addresses of the targets' generated models, or 0
+    cdef public int64_t[::1] stretches             # (n_blocks,), addresses of their NeuronStretches, or 0
     cdef public real[:, ::1] traces                # (n_traces, n_synapses), of generated models
     cdef public real[::1] moment, variance         # of Adam
     # of stretches, empty without: what ends of blocks ask of each row, and lists of rows by step of the block
@@ -169,6 +170,7 @@ cdef class Stretches:
     # the same of generated models: (SUFFIX, n, width), and that of SUFFIX with what enters, (n, suffix width)
     cdef public double[:, :, ::1] of_models
     cdef public double[:, ::1] suffix_of_models
+    cdef public int64_t[::1] addresses             # (n_pieces,), of these models' NeuronStretches, or 0
     cdef public double[::1] products               # (STRETCHES,), with rewards: of the discounts
     cdef int64_t begun, reached                    # first step of the present block, first that is not known yet
 

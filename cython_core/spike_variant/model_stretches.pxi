@@ -18,8 +18,8 @@ cdef void begin_of_models(Engine engine, Stretches at, int64_t place) noexcept n
     cdef int64_t p, first
     for p in range(engine.neurons.pieces.shape[0] if at.of_models.shape[0] > 0 else 0):
         first = engine.neurons.pieces[p, FIRST]
-        if engine.neurons.models[p] != 0:
-            (<const NeuronModel*> engine.neurons.models[p]).begin(
+        if at.addresses[p] != 0:
+            (<const NeuronStretches*> at.addresses[p]).begin(
                 engine.neurons.pieces[p, LAST] - first, of_models(at, place, first), width_of_models(at, place)
             )
 
@@ -35,9 +35,9 @@ cdef void append_of_model(
 ) noexcept nogil:
     """Step u after the k steps of the present block."""
     cdef int64_t first = engine.neurons.pieces[p, FIRST], last = engine.neurons.pieces[p, LAST]
-    cdef const NeuronModel* model = <const NeuronModel*> engine.neurons.models[p]
+    cdef const NeuronStretches* model = <const NeuronStretches*> at.addresses[p]
     cdef NeuronSignals signals
-    if at.of_models.shape[0] == 0:
+    if at.addresses[p] == 0:
         return
     signals = signals_of_model(at, steps, u, first)
     model.append(last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first),
@@ -51,9 +51,9 @@ cdef void prepend_of_model(
 ) noexcept nogil:
     """Step u before the k steps of the suffix."""
     cdef int64_t first = engine.neurons.pieces[p, FIRST], last = engine.neurons.pieces[p, LAST]
-    cdef const NeuronModel* model = <const NeuronModel*> engine.neurons.models[p]
+    cdef const NeuronStretches* model = <const NeuronStretches*> at.addresses[p]
     cdef NeuronSignals signals
-    if at.of_models.shape[0] == 0:
+    if at.addresses[p] == 0:
         return
     signals = signals_of_model(at, steps, u, first)
     model.prepend(last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first),
@@ -68,9 +68,9 @@ cdef void compose_of_model(
 ) noexcept nogil:
     """The n steps of a gap, then the present block."""
     cdef int64_t first = engine.neurons.pieces[p, FIRST], last = engine.neurons.pieces[p, LAST]
-    if at.of_models.shape[0] == 0:
+    if at.addresses[p] == 0:
         return
-    (<const NeuronModel*> engine.neurons.models[p]).compose(
+    (<const NeuronStretches*> at.addresses[p]).compose(
         last - first, power_of(kappa, n), power_of(kappa, STRETCH_STEPS), keep_of(at, place, kappa_reg, n),
         keep_of(at, RUNNING, kappa_reg, STRETCH_STEPS), at.kind, of_models(at, RUNNING, first),
         of_models(at, place, first), at.of_models.shape[2]
@@ -112,8 +112,7 @@ cdef void work_chunk_of_model(
         memset(&rows.C[start], 0, width * sizeof(real))
     single = work.n_decay >= 0 or work.n > 0
     if single:
-        go_through_stretches(engine, &work.before, NULL, 0.0, model, rows, b, start, width, other)
-    if single:
+        go_through_stretches(engine, &work.before, NULL, 0.0, rows, b, start, width, other)
         columns = collect_constants(engine, model, width, -1, target)
     if work.n_decay > 0:
         model.decay(width, columns.stride, engine.neurons.dt, work.n_decay, columns.constant, &rows.traces[0, start],
@@ -129,14 +128,14 @@ cdef void work_chunk_of_model(
         follow_step(engine, steps, model, u, work.entering[u - work.first] if work.entering != NULL else 0.0, rows, b,
                     start, width, u == work.first, &columns, other)
     go_through_stretches(engine, NULL if single else &work.before, &work.after,
-                         work.entering[work.n] if work.entering != NULL else 0.0, model, rows, b, start, width, other)
+                         work.entering[work.n] if work.entering != NULL else 0.0, rows, b, start, width, other)
     if work.last_credit >= 0:
         credit_step(signals_of(steps, work.last_credit), steps, target, width, rows, start, other)
 
 
 cdef inline void go_through_stretches(
-    Engine engine, const Stretch* before, const Stretch* after, double entering, const NeuronModel* model, Rows rows,
-    int64_t b, int64_t start, int64_t width, real* other
+    Engine engine, const Stretch* before, const Stretch* after, double entering, Rows rows, int64_t b,
+    int64_t start, int64_t width, real* other
 ) noexcept nogil:
     cdef NEURON_STRETCH first, second
     cdef bint has_first = before != NULL and before.number != NULL, has_second = after != NULL and after.number != NULL
@@ -145,10 +144,11 @@ cdef inline void go_through_stretches(
     if has_second:
         second = NEURON_STRETCH(after.number, after.width, after.kappa, after.keep_other)
     if has_first or has_second:
-        model.go_through(width, rows.blocks[b, PORT], &rows.target[start], &first if has_first else NULL,
-                         &second if has_second else NULL, entering,
-                         NODES_AHEAD if engine.neurons.v.shape[0] > NEAR else 0, &rows.traces[0, start],
-                         rows.traces.shape[1], &rows.Y[start], other, &rows.C[start])
+        (<const NeuronStretches*> rows.stretches[b]).go_through(
+            width, rows.blocks[b, PORT], &rows.target[start], &first if has_first else NULL,
+            &second if has_second else NULL, entering, NODES_AHEAD if engine.neurons.v.shape[0] > NEAR else 0,
+            &rows.traces[0, start], rows.traces.shape[1], &rows.Y[start], other, &rows.C[start]
+        )
 
 
 cdef inline void credit_step(

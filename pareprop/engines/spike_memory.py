@@ -150,7 +150,7 @@ class SpikeMemory:
                "first": NOTHING, "rate_since": NOTHING, "rates": np.zeros((0, len(table.blocks))),
                "watch": np.zeros((0, 3), np.int64), "watched": np.zeros((0, 0)),
                "signs": table.row_signs(), "rules": rules.rules, "constants": rules.constants, "books": books,
-               "models": models, "traces": allocate_aligned((n_traces, n), self._real),
+               "models": models, "stretches": self._stretch_addresses(table, rules), "traces": allocate_aligned((n_traces, n), self._real),
                "Z": np.zeros(n_rows * learns), "from_own": table.by_source,
                "counters": np.zeros(n_rows if adam else 0, np.int64),
                "mark": np.full(n_rows * stretches, NOT_OPEN), "following": np.zeros(n_rows * stretches, np.int64),
@@ -164,6 +164,13 @@ class SpikeMemory:
         """Return the address of the compiled model of a projection's targets, 0 if it is one of the package."""
         program = program_of(projection.post) if projection.post.role == "recurrent" else None
         return program.address(self._real) if program else 0
+
+    def _stretch_addresses(self, table: SynapseTable, rules: Rules) -> np.ndarray:
+        """Return the address of what composes the steps of each block's targets, 0 if they are of the package."""
+        posts = [span.projection.post for span in table.spans for _ in span.delays]
+        programs = [program_of(post) if mode == STRETCH else None
+                    for post, mode in zip(posts, rules.rules[:, layout.MODE], strict=True)]  # fmt: skip
+        return np.array([program.stretches(self._real) if program else 0 for program in programs], np.int64)
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
         """Return rings (steps, n) of the latest steps, only as long as the longest cutoff (or folding) requires."""
@@ -216,13 +223,16 @@ class SpikeMemory:
         used = {program_of(post) for post, mode in zip(posts, modes, strict=True) if mode == STRETCH}
         places = layout.STRETCHES * (None in used)
         programs = [program for program in used if program]
-        width = _lines(max((item.n_numbers + item.n_others * beside for item in programs), default=0))
-        whole = _lines(max((item.n_numbers + item.n_others + item.n_entries for item in programs), default=0))
+        sizes = [program.stretch_sizes(self._real) for program in programs]
+        width = _lines(max((numbers + others * beside for numbers, others, _ in sizes), default=0))
+        whole = _lines(max(map(sum, sizes), default=0))
         return {
             "number": allocate_aligned((places, n, layout.NUMBERS)),
             "other": allocate_aligned((places * beside, n, layout.NUMBERS)), "products": np.ones(layout.STRETCHES),
             "of_models": allocate_aligned((layout.SUFFIX * (width > 0), n, width)),
             "suffix_of_models": allocate_aligned((n, whole)),
+            "addresses": np.array([program.stretches(self._real) if program in used and program else 0
+                                   for program in self.network.programs], np.int64),
         }  # fmt: skip
 
     def kernel_stretches(self) -> dict[str, Any]:

@@ -395,7 +395,8 @@ def compile_models(model: Model, comm: Comm) -> None:
     """Collective: compile the models that are given by equations, on one rank."""
     for population in model.of_role("recurrent"):
         if hasattr(population.params, "definition"):
-            compile(population.params.definition, comm)
+            stretches = model.precision if model.eprop.is_online else None
+            compile(population.params.definition, comm, stretches)
 
 
 def target_rate(model: Model) -> float:

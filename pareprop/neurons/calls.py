@@ -12,9 +12,8 @@ from .compile import Program
 
 Real = type[np.floating[Any]]  # of one width or another
 
-_SIZES = ("version", "real_bytes", "n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_numbers",
-          "n_others", "n_entries", "n_traced")
-_FUNCTIONS = ("start", "step", "sweep", "trace", "decay", "begin", "append", "prepend", "compose", "go_through")
+_SIZES = ("version", "real_bytes", "n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
+_FUNCTIONS = ("start", "step", "sweep", "trace", "decay")
 
 
 class _Table(ctypes.Structure):

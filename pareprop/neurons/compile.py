@@ -27,10 +27,8 @@ from .language import evaluate, parse, write
 from .model import COMMON, NeuronModel
 
 _HEADERS = ("elementary.h", "lanes.h", "neuron_model.h")
-_SIZES = (
-    "n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_numbers", "n_others", "n_entries",
-    "n_traced",
-)  # fmt: skip
+_SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
+_STRETCH_SIZES = ("n_numbers", "n_others", "n_entries")
 _SECONDS = 600  # that a compiler may take
 _DIGEST = 32  # bytes behind a cached file
 _programs: dict[tuple[str, str], Program] = {}
@@ -40,6 +38,12 @@ class _Table(ctypes.Structure):
     """The numbers of a NEURON_MODEL, see `neuron_model.h`."""
 
     _fields_ = [(name, ctypes.c_int64) for name in ("version", "real_bytes", *_SIZES)]
+
+
+class _StretchTable(ctypes.Structure):
+    """The numbers of a NEURON_STRETCHES."""
+
+    _fields_ = [(name, ctypes.c_int64) for name in ("version", "real_bytes", *_STRETCH_SIZES)]
 
 
 class Program:
@@ -56,7 +60,7 @@ class Program:
     ----------
     definition : NeuronModel
         The model.
-    n_constants, n_states, n_ports, n_kept, n_adjoint, n_traces, n_numbers, n_others, n_entries, n_traced : int
+    n_constants, n_states, n_ports, n_kept, n_adjoint, n_traces, n_traced : int
         Sizes, see `cython_core/neuron_model.h`.
     """
 
@@ -66,14 +70,12 @@ class Program:
     n_kept: int
     n_adjoint: int
     n_traces: int
-    n_numbers: int
-    n_others: int
-    n_entries: int
     n_traced: int
 
     def __init__(self, definition: NeuronModel, content: bytes) -> None:
         self.definition = definition
         self._library = _load(content)
+        self._stretches: dict[str, ctypes.CDLL] = {}
         table = _Table.from_address(self.address(np.float64))
         for name in _SIZES:
             setattr(self, name, int(getattr(table, name)))
@@ -89,9 +91,29 @@ class Program:
 
         It holds as long as this object lives.
         """
-        function = getattr(self._library, f"neuron_model_{'double' if np.dtype(real).itemsize == 8 else 'single'}")
+        function = getattr(self._library, f"neuron_model_{_precision(real)}")
         function.restype, function.argtypes = ctypes.c_void_p, []
         return function()
+
+    def take_stretches(self, precision: str, content: bytes) -> None:
+        """Load what composes steps (spike variant), a shared object of one precision."""
+        self._stretches[precision] = _load(content)
+
+    def has_stretches(self, precision: str) -> bool:
+        """Return whether what composes steps is loaded."""
+        return precision in self._stretches
+
+    def stretches(self, real: type) -> int:
+        """Return the address of the NEURON_STRETCHES of a precision, which `compile` was asked for."""
+        precision = _precision(real)
+        function = getattr(self._stretches[precision], f"neuron_stretches_{precision}")
+        function.restype, function.argtypes = ctypes.c_void_p, []
+        return function()
+
+    def stretch_sizes(self, real: type) -> tuple[int, int, int]:
+        """Return how many numbers a stretch has, how many more with a trace beside ebar, and of spikes that enter."""
+        table = _StretchTable.from_address(self.stretches(real))
+        return int(table.n_numbers), int(table.n_others), int(table.n_entries)
 
     def values(self, values: Mapping[str, Any], dt_ms: float) -> dict[str, Any]:
         """Return parameters and constants of neurons as `NeuronModel.values` does, without SymPy."""
@@ -136,7 +158,7 @@ class Program:
         return states
 
 
-def compile(definition: NeuronModel, comm: Any = None) -> Program:
+def compile(definition: NeuronModel, comm: Any = None, stretches: str | None = None) -> Program:
     """Return the kernels of a model; collective over `comm`.
 
     Rank 0 finds them in the cache or compiles them, the others get them by MPI.
@@ -147,6 +169,8 @@ def compile(definition: NeuronModel, comm: Any = None) -> Program:
         The model.
     comm : MPI.Comm or None
         Communicator of the ranks; None: one process.
+    stretches : {"double", "single"} or None
+        Precision in which steps are to be composed, for the spike variant.
 
     Returns
     -------
@@ -159,12 +183,19 @@ def compile(definition: NeuronModel, comm: Any = None) -> Program:
         If there is no compiler, or it fails.
     """
     key = definition.name, definition.digest
-    if key in _programs:  # on all ranks, as all compile the same models
-        return _programs[key]
+    if key not in _programs:  # on all ranks, as all compile the same models
+        _programs[key] = Program(definition, _shared(definition, comm, None))
+    if stretches and not _programs[key].has_stretches(stretches):
+        _programs[key].take_stretches(stretches, _shared(definition, comm, stretches))
+    return _programs[key]
+
+
+def _shared(definition: NeuronModel, comm: Any, stretches: str | None) -> bytes:
+    """Collective: return a shared object of a model, on all ranks."""
     content, problem = b"", None
     if comm is None or comm.rank == 0:
         try:
-            content = _content(definition)
+            content = _content(definition, stretches)
         except ParepropError as error:
             problem = error
         except OSError as error:
@@ -173,8 +204,11 @@ def compile(definition: NeuronModel, comm: Any = None) -> Program:
         content, problem = comm.bcast((content, problem), root=0)
     if problem is not None:
         raise problem
-    _programs[key] = Program(definition, content)
-    return _programs[key]
+    return content
+
+
+def _precision(real: type) -> str:
+    return "double" if np.dtype(real).itemsize == 8 else "single"
 
 
 def cache_folder() -> Path:
@@ -184,12 +218,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pareprop"
 
 
-def _content(definition: NeuronModel) -> bytes:
-    """Return the shared object of a model, from the cache or compiled."""
-    path = cache_folder() / f"{definition.name}-{_key(definition)[:40]}.so"
+def _content(definition: NeuronModel, stretches: str | None) -> bytes:
+    """Return a shared object of a model, from the cache or compiled."""
+    path = cache_folder() / f"{definition.name}-{_key(definition)[:40]}{f'-{stretches}' if stretches else ''}.so"
     content = _read(path)
     if content is None:
-        content = _compile(definition)
+        content = _compile(definition, stretches)
         _keep(path, content)
     return content
 
@@ -246,7 +280,7 @@ def _keep(path: Path, content: bytes) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _compile(definition: NeuronModel) -> bytes:
+def _compile(definition: NeuronModel, stretches: str | None) -> bytes:
     """Generate the C of a model and compile it."""
     command = shlex.split(kernels.build_info.compiler)
     if command and Path(command[0]).name == "ccache":
@@ -261,10 +295,13 @@ def _compile(definition: NeuronModel) -> bytes:
     from .generate import generate, source_of
 
     generated = generate(definition)
-    texts = {"constants": {name: write(tree) for name, tree in definition.equations.constants.items()},
-            "columns": [write(tree) for tree in generated.columns]}  # fmt: skip
-    source = source_of(generated, _headers())
-    source += f"VISIBLE const char neuron_model_texts[] = {json.dumps(json.dumps(texts))};\n"
+    if stretches:
+        source = source_of(generated.stretches, _headers(), [stretches])
+    else:
+        texts = {"constants": {name: write(tree) for name, tree in definition.equations.constants.items()},
+                 "columns": [write(tree) for tree in generated.columns]}  # fmt: skip
+        source = source_of(generated.source, _headers())
+        source += f"VISIBLE const char neuron_model_texts[] = {json.dumps(json.dumps(texts))};\n"
     with tempfile.TemporaryDirectory(prefix="pareprop-") as folder:
         text, target = Path(folder, "model.c"), Path(folder, "model.so")
         text.write_text(source)

@@ -26,24 +26,22 @@ class Generated:
 
     Attributes
     ----------
-    source : str
-        C of both precisions, without the headers.
+    source, stretches : str
+        C of any precision, without the headers: of all but stretches, and of these, which use the same columns.
     columns : list of tuple
         Trees of the constant columns.
-    n_states, n_ports, n_kept, n_adjoint, n_traces, n_numbers, n_others, n_entries, n_traced : int
+    n_states, n_ports, n_kept, n_adjoint, n_traces, n_traced : int
         Sizes, see `neuron_model.h`.
     """
 
     source: str
+    stretches: str
     columns: list[Tree]
     n_states: int
     n_ports: int
     n_kept: int
     n_adjoint: int
     n_traces: int
-    n_numbers: int
-    n_others: int
-    n_entries: int
     n_traced: int
 
 
@@ -200,30 +198,28 @@ class Generator:
         """Put the functions together."""
         functions = [self.trace(), self.decay()]
         n_traced = len(self.columns.trees)  # those that synapses read come first
+        functions += [self.start(), self.step(), self.sweep()]
         stretches = Stretches(self)
-        functions += [self.start(), self.step(), self.sweep(), stretches.text()]
         by = self.by
         sizes = {
             "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,
             "n_adjoint": self.n + bool(by.v), "n_traces": self.n + bool(by.v),
-            "n_numbers": len(stretches.numbers), "n_others": len(stretches.others),
-            "n_entries": stretches.n - len(stretches.numbers) - len(stretches.others), "n_traced": n_traced,
+            "n_traced": n_traced,
         }  # fmt: skip
         numbers = ", ".join(map(str, sizes.values()))
         table = f"""
 static const NEURON_MODEL NAME(table) = {{
     NEURON_MODEL_VERSION, sizeof(REAL), {numbers},
     NAME(start), NAME(step), NAME(sweep), NAME(trace), NAME(decay),
-    NAME(begin), NAME(append), NAME(prepend), NAME(compose), NAME(go_through),
 }};
 
 VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
 """
-        body = "\n".join([*functions, table])
+        texts = ["\n".join([*functions, table]), stretches.text()]
         for name in ("exp", "log", "tanh", "sqrt"):
-            body = body.replace(f"@{name}(", f"NAME(real_{name})(")
+            texts = [text.replace(f"@{name}(", f"NAME(real_{name})(") for text in texts]
         sizes.pop("n_constants")
-        return Generated(body, self.columns.trees, **sizes)
+        return Generated(*texts, self.columns.trees, **sizes)
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 
@@ -526,24 +522,28 @@ static inline REAL NAME(real_power)(REAL x, int64_t n) { return (REAL)elementary
 """
 
 
-def source_of(generated: Generated, headers: Mapping[str, str]) -> str:
+def source_of(text: str, headers: Mapping[str, str], precisions: Iterable[str] = PRECISIONS) -> str:
     """Return a source that needs nothing but the compiler's own headers.
 
     Parameters
     ----------
-    generated : Generated
-        A generated model.
+    text : str
+        `source` or `stretches` of a generated model.
     headers : Mapping of str to str
         Texts of `elementary.h`, `lanes.h` and `neuron_model.h`.
+    precisions : Iterable of str
+        Names of `PRECISIONS` to compile for.
 
     Returns
     -------
     str
-        The text.
+        The source.
     """
+    names = {"NEURON_MODEL": "NeuronModel", "NEURON_SIGNALS": "NeuronSignals", "NEURON_STRETCHES": "NeuronStretches"}
     parts = [headers["elementary.h"], _PRELUDE]
-    for name, real in PRECISIONS.items():
-        parts += [f"#define REAL {real}", f"#define PRECISION {name}", f"#define NEURON_MODEL NeuronModel_{name}"]
-        parts += [f"#define NEURON_SIGNALS NeuronSignals_{name}", headers["lanes.h"], headers["neuron_model.h"], _FUNCTIONS, generated.source]
-        parts += ["#undef REAL", "#undef PRECISION", "#undef NEURON_MODEL", "#undef NEURON_SIGNALS", ""]
+    for name in precisions:
+        parts += [f"#define REAL {PRECISIONS[name]}", f"#define PRECISION {name}"]
+        parts += [f"#define {macro} {kind}_{name}" for macro, kind in names.items()]
+        parts += [headers["lanes.h"], headers["neuron_model.h"], _FUNCTIONS, text]
+        parts += [f"#undef {macro}" for macro in ("REAL", "PRECISION", *names)] + [""]
     return "\n".join(parts)

@@ -80,8 +80,20 @@ class Stretches:
         return "\n".join([
             self.map, self._begin(), self._extended("append", self._append()),
             self._extended("prepend", self._prepend()), self._compose(), *map(self._through_port, range(len(self.reached))),
-            self._through(),
+            self._through(), f"""
+static const NEURON_STRETCHES NAME(stretches) = {{
+    NEURON_MODEL_VERSION, sizeof(REAL), {len(self.numbers)}, {len(self.others)}, {self.n_entries},
+    NAME(begin), NAME(append), NAME(prepend), NAME(compose), NAME(go_through),
+}};
+
+VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(stretches); }}
+""",
         ])  # fmt: skip
+
+    @property
+    def n_entries(self) -> int:
+        """Places of what enters, those between lines among them."""
+        return self.n - len(self.numbers) - len(self.others)
 
     def _reached(self, port: int, followed: set[tuple[int | str, int | str]]) -> list[int]:
         """Return the columns of the traces that an arrival at a port can make other than 0."""
@@ -215,7 +227,7 @@ class Stretches:
         size = len(set(self.step.values()))
         return "\n".join([
             f"static void NAME({name})({arguments})", "{", "    const int64_t other = signals->other;",
-            f"    REAL map[{max(size, 1)} * {CHUNK}];",
+            f"    REAL map[{max(size, 1)} * {CHUNK}] = {{ZERO}};",
             "    const double kappa = signals->kappa, keep = signals->keep, share = signals->share;",
             "    const double f = other == REGULARIZED ? share : 0.0;",
             "    const lanes zero = all_lanes(0.0);",
@@ -235,7 +247,7 @@ class Stretches:
             "            (void)d; (void)f; (void)keep;",
             f"            lanes m[{max(size, 1)}];",
             f"            for (int k = 0; k < {size}; k++)",
-            f"                m[k] = load_lanes(map + k * {CHUNK} + i, count);",
+            f"                m[k] = load_lanes(map + k * {CHUNK} + i, LANES);",
             *self._lines("            ", "p", "at", "read_neighbours({}, width, count, {});"),
             *(f"            {line}" for line in body),
             *self._lines("            ", "p", "at", "write_neighbours({}, width, count, {});", False, name == "prepend"),
@@ -319,13 +331,14 @@ class Stretches:
             else:
                 read.append(f"    {head}read_targets(at->number + {8 * k}, at->width, eight, p + {8 * k});")
             fetched += [] if head else [f"        __builtin_prefetch(at->number + at->width * (int64_t)target[i] + {8 * k});"]
-        loads = [f"        x[{c}] = load_lanes(trace + {c} * stride + k, count);" for c in reached]
-        stores = [f"        store_lanes(trace + {c} * stride + k, x[{c}], count);" for c in reached]
+        loads = [f"        x[{c}] = load_lanes(trace + {c} * stride + k, LANES);" for c in reached]
+        stores = [f"        store_lanes(trace + {c} * stride + k, x[{c}], LANES);" for c in reached]
         arguments = (
             "int64_t n, const uint32_t *target, const NEURON_STRETCH *before, const NEURON_STRETCH *after, "
             "double entering, int64_t ahead, REAL *trace, int64_t stride, REAL *Y, REAL *X, REAL *C"
         )
         passed = "n, target, before, after, entering, ahead, trace, stride, Y, X, C"
+        y = self.size
         inlined = "ALWAYS_INLINE" if self.size <= MOST_INLINED else "__attribute__((noinline))"
         return "\n".join([
             f"static {inlined} void NAME(apply_{port})(const int enters, const int other, double entering,",
@@ -343,29 +356,44 @@ class Stretches:
             f"static ALWAYS_INLINE void NAME(through_body_{port})(const int enters, {arguments})", "{",
             "    const int other = X != NULL;",
             "    for (int64_t k = 0; k < n; k += LANES) {",
-            "        const int64_t count = n - k < LANES ? n - k : LANES;",
-            "        uint32_t last[LANES];",
-            "        Targets8 eight = {target + k, 0};",
-            "        if (count < LANES) {",
-            "            for (int64_t i = 0; i < LANES; i++)",
-            "                last[i] = target[k + (i < count ? i : 0)];",
-            "            eight.target = last;",
-            "        }",
+            "        const Targets8 eight = {target + k, 0};",
             "        if (ahead && k + ahead + LANES <= n) {",
             f"            if (before) NAME(fetch_{port})(before, target + k + ahead);",
             f"            if (after) NAME(fetch_{port})(after, target + k + ahead);",
             "        }",
-            f"        lanes x[{self.size}], b = load_lanes(Y + k, count), g = load_lanes(C + k, count);",
+            f"        lanes x[{self.size}], b = load_lanes(Y + k, LANES), g = load_lanes(C + k, LANES);",
             "        lanes o = all_lanes(0.0);", *loads,
-            "        if (other) o = load_lanes(X + k, count);",
-            f"        if (before) NAME(apply_{port})(0, other, 0.0, before, eight, x, &b, &o, &g);",
-            f"        if (after) NAME(apply_{port})(enters, other, entering, after, eight, x, &b, &o, &g);",
-            "        if (other) store_lanes(X + k, o, count);",
-            "        store_lanes(C + k, g, count);", "        store_lanes(Y + k, b, count);", *stores,
+            "        if (other) o = load_lanes(X + k, LANES);",
+            "        for (int s = before ? 0 : 1; s < (after && !enters ? 2 : 1); s++)",
+            f"            NAME(apply_{port})(0, other, 0.0, s ? after : before, eight, x, &b, &o, &g);",
+            f"        if (enters) NAME(apply_{port})(1, other, entering, after, eight, x, &b, &o, &g);",
+            "        if (other) store_lanes(X + k, o, LANES);",
+            "        store_lanes(C + k, g, LANES);", "        store_lanes(Y + k, b, LANES);", *stores,
             "    }", "}", "",
-            f"static void NAME(through_{port})({arguments})", "{", "    if (entering != 0.0)",
-            f"        NAME(through_body_{port})(1, {passed});", "    else",
-            f"        NAME(through_body_{port})(0, {passed});", "}", "",
+            *(line for enters in (0, 1) for line in (
+                f"static __attribute__((noinline)) void NAME(eights_{port}_{enters})({arguments})", "{",
+                f"    NAME(through_body_{port})({enters}, {passed});", "}", "",
+            )),
+            f"static void NAME(through_{port})({arguments})", "{",
+            f"    void (*const eights)({_types(arguments)}) = entering != 0.0 ? NAME(eights_{port}_1) : NAME(eights_{port}_0);",
+            "    const int64_t full = n - n % LANES, rest = n - full;",
+            f"    eights({passed.replace('n, ', 'full, ', 1)});",
+            "    if (rest > 0) {    /* the last ones, filled up with copies of the first of them */",
+            "        uint32_t last[LANES];",
+            f"        REAL left[{self.size + 3}][LANES];",
+            "        for (int64_t i = 0; i < LANES; i++) {",
+            "            const int64_t k = full + (i < rest ? i : 0);",
+            "            last[i] = target[k];",
+            *(f"            left[{c}][i] = trace[{c} * stride + k];" for c in reached),
+            f"            left[{y}][i] = Y[k], left[{y + 1}][i] = X ? X[k] : ZERO, left[{y + 2}][i] = C[k];",
+            "        }",
+            f"        eights(LANES, last, before, after, entering, 0, left[0], LANES, left[{y}], X ? left[{y + 1}] : NULL,",
+            f"               left[{y + 2}]);",
+            "        for (int64_t i = 0; i < rest; i++) {",
+            *(f"            trace[{c} * stride + full + i] = left[{c}][i];" for c in reached),
+            f"            Y[full + i] = left[{y}][i], C[full + i] = left[{y + 2}][i];",
+            f"            if (X) X[full + i] = left[{y + 1}][i];",
+            "        }", "    }", "}", "",
         ])  # fmt: skip
 
     def _through(self) -> str:
@@ -382,6 +410,11 @@ class Stretches:
 def entry(port: int) -> str:
     """Return the column of spikes that enter at a port."""
     return f"E{port}"
+
+
+def _types(arguments: str) -> str:
+    """Return arguments without their names."""
+    return ", ".join(item.rpartition("*")[0] + "*" if "*" in item else item.split()[0] for item in arguments.split(", "))
 
 
 def _sum(terms: Iterable[str]) -> str:
