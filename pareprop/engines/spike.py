@@ -135,10 +135,8 @@ class Spike(Engine):
         for item in self._rewired:
             item.begin_step()
         self._begin(sample, learn)
-        first, end = self.time, self.time + self.n
-        self.kernel.run(self.channel.meeting, first, end, self.round_steps, self.is_led)
-        self._add_times("deliver", "update", "sweep")
-        self.time = self._last_step = end
+        self._run(0, self.n)
+        self.time = self._last_step = self.time + self.n
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
         self.evaluation = Evaluation(self.error[: self.n].copy(), self._value(sample))
         self.recorded = self._record(self.evaluation.error)
@@ -156,8 +154,22 @@ class Spike(Engine):
         """Collective: run steps [first, last) of the episode; more may follow."""
         before = self.time - self.kernel.channel.base
         self.memory.inputs.append(before + first, self._inputs.part(first, last), last - first)
-        self.kernel.run(self.channel.meeting, self.time + first, self.time + last, self.round_steps, self.is_led)
+        self._run(first, last)
+
+    def _run(self, first: int, last: int) -> None:
+        """Collective: run steps [first, last) of the present sample."""
+
+        def run(first: int, last: int) -> None:
+            steps = self.time + first, self.time + last
+            self.kernel.run(self.channel.meeting, *steps, self.round_steps, self.is_led)
+
+        self.perturbing.run(first, last, run)
         self._add_times("deliver", "update", "sweep")
+
+    @property
+    def origin(self) -> int:
+        """Step of the run with which the present sample, or the next one, begins."""
+        return self.time
 
     @property
     def _online(self) -> OnlineRewards:
@@ -201,7 +213,10 @@ class Spike(Engine):
         by_step = self._add_currents(sample.currents, self.n, self.carried)
         self._carry(by_step, self.n)
         run.channel.base, run.learns = base, self.learned
-        run.sample = self._kernels.Sample({"origin": t, "before": 0, "injected": by_step[: self.n]} | self._forced)
+        run.sample = self._kernels.Sample(
+            {"origin": t, "before": 0, "injected": by_step[: self.n], "perturbed": self.perturbing.begin(self.n)}
+            | self._forced
+        )
         self._inside = run.errors.window = self._window(sample)
         run.errors.target = np.ascontiguousarray(sample.target, dtype=float)
         run.errors.factors = np.zeros((0, 0)) if self.factors is None else self.factors

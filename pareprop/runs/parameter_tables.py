@@ -25,6 +25,7 @@ from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.optimizers import OPTIMIZERS
 from ..network.parameters import FLOAT_MAX, Frozen, nearest
+from ..network.perturbations import KINDS as PERTURBATIONS
 from ..network.reward import Reward
 from ..network.rewire import Rewire
 from ..network.rules import RULES
@@ -282,6 +283,7 @@ def sections() -> dict[str, list[Entry]]:
         "local_readouts": list_parameters({"LocalReadouts": LocalReadouts}),
         "connect": list_parameters({"Connection": Connection}),
         "background": list_parameters({"Background": Background}),
+        "perturbations": list_parameters(dict(PERTURBATIONS)),
         "space": list_parameters({"Space": Space, "DistanceDelay": DistanceDelay}),
         "rewire": list_parameters({"Rewire": Rewire}),
         "optimizers": list_parameters(dict(OPTIMIZERS)),
