@@ -131,6 +131,8 @@ class Engine(ABC):
         Spikes of the last sample by id: of all neurons on rank 0, of its own neurons on other ranks.
     n_spikes : int
         Spikes of the last sample in the whole network.
+    inputs : SpikeLog
+        Spikes of the inputs in the last sample, those that perturbations left.
     recorded_ids : np.ndarray
         int64 (n,), ids of the recorded neurons of this rank.
     recorded : Recorded or None
@@ -154,6 +156,7 @@ class Engine(ABC):
     plastic: list[Plastic]
     log: SpikeLog
     n_spikes: int
+    inputs: SpikeLog
 
     def __init__(
         self, network: LocalNetwork, exchange: Exchange, settings: Settings, n_steps: int, timers: Timers

@@ -125,7 +125,7 @@ class Interval(Engine):
         if reset:
             self.cells.reset()
         self.n = self.n_steps
-        self._inputs, self._current_before = inputs, self.carried.copy()
+        self.inputs, self._current_before = inputs, self.carried.copy()
         self._perturbed = self.perturbing.begin(self.n_steps)
         self.inject(currents)
         self.channel.barrier()
@@ -133,7 +133,7 @@ class Interval(Engine):
     def inject(self, currents: np.ndarray | None) -> None:
         """Set the currents of the interval, float64 (n_steps, n_currents); again when more steps are known."""
         self._by_step = self._add_currents(currents, self.n_steps, self._current_before)
-        self.kernel.channel.inputs = self._inputs
+        self.kernel.channel.inputs = self.inputs
         self.kernel.sample = self._kernels.Sample(
             {
                 "origin": 0,

@@ -132,6 +132,7 @@ class Spike(Engine):
         """
         assert sample.target is not None  # `Sample.check` has looked
         self.learned, self.n, self._to_rewire = self.learned or learn, len(sample.target), learn
+        self.inputs = sample.inputs
         for item in self._rewired:
             item.begin_step()
         self._begin(sample, learn)
@@ -144,7 +145,7 @@ class Spike(Engine):
 
     def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
         """Collective: see `Engine.begin_episode`; nothing is reset but the traces that TD errors meet."""
-        self.learned, self.n, self._inputs = self.learned or learn, self.n_steps, inputs
+        self.learned, self.n, self.inputs = self.learned or learn, self.n_steps, inputs
         self._begin(Sample(SpikeLog(self.n), self._no_target, window=np.zeros(self.n, bool)), learn)
         self.memory.begin_episode(self.time)
         assert isinstance(self.loss, Reward)  # else no episode begins
@@ -153,7 +154,7 @@ class Spike(Engine):
     def advance(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the episode; more may follow."""
         before = self.time - self.kernel.channel.base
-        self.memory.inputs.append(before + first, self._inputs.part(first, last), last - first)
+        self.memory.inputs.append(before + first, self.inputs.part(first, last), last - first)
         self._run(first, last)
 
     def _run(self, first: int, last: int) -> None:
@@ -188,7 +189,7 @@ class Spike(Engine):
         after = 0.0 if rollout.terminated else rollout.bootstrap
         self.kernel.tell(self.time + T, *self._online.end(float(rollout.rewards[-1]), after))
         self._last_step, end = self.time + T, following_block(self.time + T)
-        self._inputs = SpikeLog(end - self.time)
+        self.inputs = SpikeLog(end - self.time)
         self.advance(T, end - self.time)
         self.n, self.time = T, end
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ValidationError
 
 from ..engines.base import RECORDED_UNITS
+from ..engines.traces import TRACES_UNITS
 from ..errors import InputError, quote
 from ..network.background import Background
 from ..network.connection import Connection
@@ -268,8 +269,10 @@ def rules() -> list[str]:
 
 
 def recorded() -> list[str]:
-    """Quantities of neurons that can be recorded."""
-    return table(("quantity", "unit"), ((f"`{name}`", unit_) for name, unit_ in RECORDED_UNITS.items()))
+    """Quantities of neurons and of synapses that can be recorded."""
+    listed = [("neurons", RECORDED_UNITS), ("synapses", TRACES_UNITS)]
+    rows = ((f"`{name}`", unit_, of) for of, units in listed for name, unit_ in units.items())
+    return table(("quantity", "unit", "of"), rows)
 
 
 
