@@ -11,6 +11,7 @@ from pareprop.core.layout cimport (
     ADAPTS, DELAY, EARLY_CURRENT, FIRST, LAST, MODEL, PSC_DELTA, RESETS_LATER, ROW, SOURCE, SOURCES, SURROGATE,
 )
 from pareprop.core.neurons cimport fire, integrate_iaf, integrate_psc_delta, integrate_readouts, reset, set_drive
+from pareprop.core.perturbed cimport add_noise, draw_noise, drop_spikes, hold, release
 from pareprop.core.readout_sums cimport ReadoutSums
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog
 from pareprop.core.surrogates cimport surrogate
@@ -141,6 +142,25 @@ cdef class Channel:
         bind(self, values)
 
 
+cdef class Perturbed:
+    """What is done to this rank's neurons in the present sample, see perturbed.pxd; rows have PERTURBED_COLUMNS."""
+
+    cdef public int64_t[:, ::1] silences           # neurons that are held as if refractory
+    cdef public real[::1] refractory               # (n,), scratch: of these neurons before the step
+    cdef public int64_t[:, ::1] noises             # currents that are drawn
+    cdef public uint64_t[:, ::1] noise_keys        # (n_noises, 2)
+    # for each neuron of each noise, pA: mean, standard deviation, and what was drawn last, UPDATED
+    cdef public double[::1] noise_mean, noise_std
+    cdef public real[::1] noise
+    cdef public int64_t[:, ::1] dropouts           # neurons whose spikes may be lost
+    cdef public uint64_t[:, ::1] dropout_keys      # (n_dropouts, 2)
+    cdef public double[::1] dropout_p              # (n_dropouts,)
+    cdef public int64_t[::1] lost                  # (n,), UPDATED: spikes of each neuron that were lost
+
+    def __init__(self, values):
+        bind(self, values)
+
+
 cdef class Sample:
     """The present sample."""
 
@@ -149,6 +169,7 @@ cdef class Sample:
     cdef public real[:, ::1] injected              # (n_steps, n) or (0, n), pA; row s: injected one step before
     cdef public int64_t[::1] forced                # ascending, neurons that spike where `due` says so, and nowhere else
     cdef public uint8_t[:, ::1] due                # (n_steps, n_forced)
+    cdef public Perturbed perturbed
 
     def __init__(self, values):
         bind(self, values)
@@ -168,7 +189,7 @@ cdef class Recorder:
 cdef void advance_neurons(
     Neurons cells, Channel channel, Sample sample, Recorder recorder, int64_t t, bint starts, real[::1] psi
 ) noexcept nogil:
-    """One step of the neurons, background included; their spikes go to the log.
+    """One step of the neurons, background and perturbations included; spikes that are not lost go to the log.
 
     Parameters
     ----------
@@ -177,12 +198,20 @@ cdef void advance_neurons(
     psi : OUT surrogate gradients
     """
     cdef int64_t place = t - channel.base, count = channel.own.at.ptr[place], n = cells.v.shape[0]
-    add_background(sample.before + t, cells.backgrounds, cells.background_keys, cells.background_levels,
-                   cells.background_weight, cells.arriving)
-    advance_pieces(cells, sample, t, t - sample.origin, starts, psi)
-    record(cells, recorder, t - sample.origin, psi)
+    cdef int64_t step = sample.before + t, s = t - sample.origin
+    add_background(step, cells.backgrounds, cells.background_keys, cells.background_levels, cells.background_weight,
+                   cells.arriving)
+    draw_noise(step, s, sample.perturbed.noises, sample.perturbed.noise_keys, sample.perturbed.noise_mean,
+               sample.perturbed.noise_std, sample.perturbed.noise)
+    hold(s, sample.perturbed.silences, cells.refractory, sample.perturbed.refractory)
+    advance_pieces(cells, sample, t, s, starts, psi)
+    release(s, sample.perturbed.silences, sample.perturbed.refractory, cells.refractory)
+    record(cells, recorder, s, psi)
     if n > 0:
-        count += list_spikes(n, cells.first_id, &cells.z[0], &channel.own.at.ids[count])
+        n = list_spikes(n, cells.first_id, &cells.z[0], &channel.own.at.ids[count])
+        count += drop_spikes(step, s, sample.perturbed.dropouts, sample.perturbed.dropout_keys,
+                             sample.perturbed.dropout_p, cells.first_id, n, &channel.own.at.ids[count],
+                             sample.perturbed.lost)
     channel.own.at.ptr[place + 1] = count
 
 
@@ -195,10 +224,11 @@ cdef inline void advance_pieces(
     for p in range(cells.pieces.shape[0]):
         first, last, model = cells.pieces[p, FIRST], cells.pieces[p, LAST], cells.pieces[p, MODEL]
         adapts, psc_delta, resets_later = model & ADAPTS, model & PSC_DELTA, model & RESETS_LATER
-        if s <= 1 or sample.injected.shape[0] > 0:
+        if s <= 1 or sample.injected.shape[0] > 0 or sample.perturbed.noises.shape[0] > 0:
             early = model & EARLY_CURRENT
             set_drive(first, last, early or not starts, cells.p_current, cells.I_e, sample.injected, s,
                       cells.drive)
+            add_noise(s, first, last, sample.perturbed.noises, sample.perturbed.noise, cells.p_current, cells.drive)
         if cells.models[p] != 0:
             advance_model(cells, <const NeuronModel*> cells.models[p], first, last, t, psi)
             continue

@@ -39,6 +39,16 @@ cpdef enum:         # columns of `backgrounds`, int64 (n_backgrounds, BACKGROUND
     LEVELS_EACH = 7         # 1: each neuron has its own
     BACKGROUND_COLUMNS = 8
 
+cpdef enum:         # columns of `silences`, `noises` and `dropouts`, int64 (n, PERTURBED_COLUMNS), see perturbed.pxd
+    PERTURBED_FIRST = 0     # first neuron of this rank, and one past the last
+    PERTURBED_LAST = 1
+    PERTURBED_NUMBER = 2    # what the first one is called in its population
+    PERTURBED_START = 3     # first step of the sample, and one past the last
+    PERTURBED_STOP = 4
+    NOISE_PLACE = 5         # noises: place of the first neuron's values
+    NOISE_STEPS = 6         # noises: steps between draws
+    PERTURBED_COLUMNS = 7
+
 cpdef enum:         # bits of a neuron model
     ADAPTS = 1      # its threshold adapts
     PSC_DELTA = 2   # voltage and adaptation stand still while refractory, spikes reset the voltage to V_reset

@@ -26,29 +26,34 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # No deadline: the machine may be busy. The same examples on every CI run: a failure there is the change's own.
 PROPERTIES = {"deadline": None, "derandomize": bool(os.environ.get("CI"))}
 hypothesis.settings.register_profile("pareprop", max_examples=20, **PROPERTIES)
-hypothesis.settings.register_profile("pareprop-all", **PROPERTIES)
+hypothesis.settings.register_profile("pareprop-long", **PROPERTIES)
 hypothesis.settings.load_profile("pareprop")
 
-LEFT_OUT = ("peer", "slow", "slurm")  # marks of what `pytest` alone leaves to `pytest --all`
+# The sets of tests, which CONTRIBUTING describes: each mark to the first set that runs it. Without a mark: DEFAULT.
+DEFAULT, ALL, LONG = range(3)
+SETS = {"peer": ALL, "slow": ALL, "slurm": ALL, "long": LONG}
+# Files that take longest: else one process of several would be left with one of them at the end.
+LONGEST = ("test_slurm.py", "test_tutorials.py", "test_report.py", "test_fault_matrix.py", "test_readers.py",
+           "test_checkpoint.py", "test_readme.py", "test_packaging.py", "test_spike.py", "test_errors.py")  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of the long parts."""
-    parser.addoption("--all", action="store_true", help="all tests: those with NEST, PyTorch, SLURM and slow ones, too")
-    parser.addoption("--rest", action="store_true", help="what --all adds to the tests without it")
-    parser.addoption("--long", action="store_true", help="also what takes many minutes, such as the whole fault matrix")
+    """Add the options of the sets."""
+    parser.addoption("--all", action="store_true", help="also the tests with NEST, PyTorch, SLURM, and slow ones")
+    parser.addoption("--long", action="store_true", help="as --all, and also what takes hours, such as more examples")
+    parser.addoption("--rest", action="store_true", help="what --all, or --long, adds to the tests without it")
     parser.addoption(
         "--fuzz-seconds",
         type=float,
         default=os.environ.get("PAREPROP_FUZZ_SECONDS"),
-        help="how long each door is fed with hostile input [3, without --all or --rest 0: fifteen inputs]",
+        help="how long each door is fed with hostile input [3 with --long, else 0: fifteen inputs]",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """More examples of properties with --all."""
-    if config.option.all or config.option.rest:
-        hypothesis.settings.load_profile("pareprop-all")
+    """More examples of properties with --long."""
+    if config.option.long:
+        hypothesis.settings.load_profile("pareprop-long")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -57,27 +62,24 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is not asked for by an option, marks or the name of a test; run files with slow tests first.
-
-    Else one process of several is left with them at the end.
-    """
-    asked = config.option.markexpr or any("::" in name for name in config.args)
-    if not config.option.all and (config.option.rest or not asked):
-        left_out = [item for item in items if is_left_out(item, config.option.rest)]
+    """Leave out what is not asked for by an option, marks or the name of a test; begin with the longest files."""
+    option = config.option
+    wanted = LONG if option.long else ALL if option.all or option.rest else DEFAULT
+    asked = option.markexpr or any("::" in name for name in config.args)
+    if (wanted < LONG and (wanted or not asked)) or option.rest:
+        left_out = [item for item in items if is_left_out(item, wanted, option.rest)]
         config.hook.pytest_deselected(items=left_out)
         gone = set(left_out)
         items[:] = [item for item in items if item not in gone]
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    place = {name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
-def is_left_out(item: pytest.Item, rest: bool) -> bool:
-    """Whether a test is long; of the rest, whether it is as long as ever."""
-    marked = any(item.get_closest_marker(mark) for mark in LEFT_OUT)
-    if not rest:
-        return marked
+def is_left_out(item: pytest.Item, wanted: int, rest: bool) -> bool:
+    """Whether a test belongs to a larger set than the wanted one, or, of the rest, the default set ran all of it."""
+    first = max((SETS[mark.name] for mark in item.iter_markers() if mark.name in SETS), default=DEFAULT)
     grows = "fuzz_seconds" in item.fixturenames or getattr(item.obj, "is_hypothesis_test", False)
-    return not marked and not grows
+    return first > wanted or (rest and first == DEFAULT and not (grows and wanted == LONG))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -113,8 +115,8 @@ def mpich(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fuzz_seconds(request: pytest.FixtureRequest) -> float:
     """How long each door is fed with hostile input."""
-    asked, option = request.config.getoption("--fuzz-seconds"), request.config.option
-    return asked if asked is not None else 3.0 if option.all or option.rest else 0.0
+    asked = request.config.getoption("--fuzz-seconds")
+    return asked if asked is not None else 3.0 if request.config.option.long else 0.0
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""How many examples a property gets: all with `pytest --all`, a fifth of them without."""
+"""How many examples a property gets: all with `pytest --long`, a fifth of them without."""
 
 from hypothesis import settings
 

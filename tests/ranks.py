@@ -4,13 +4,14 @@
 imports. So each process of the tests has a template that has done them; mpirun starts small clients (`rank_client`),
 each of which hands its environment, folder and streams to a copy (a fork) of the template and waits for its end. A copy
 is a process of its own: what it changes, another one does not see. It is no child of mpirun: what kills ranks by their
-number, or measures their memory, takes `launch.mpirun`.
+number, or measures their memory, takes `launch.mpirun`. `python` is for what needs no mpirun.
 """
 
 from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -23,10 +24,12 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import launch
 
 CLIENT = Path(__file__).with_name("rank_client.py")
+PACKAGE = ("h5py", "mpi4py", "pareprop.cli")
 
 
 def run(
@@ -36,8 +39,15 @@ def run(
 
     `args` are ``-c CODE``, ``-m MODULE`` or a script, with their arguments.
     """
-    command = [sys.executable, "-I", "-S", str(CLIENT), Template.place()]
-    return launch.mpirun(n, *args, timeout=timeout, env=env, cwd=cwd, python=command)
+    return launch.mpirun(n, *args, timeout=timeout, env=env, cwd=cwd, python=python())
+
+
+def python(*imports: str) -> list[str]:
+    """The beginning of a command that stands for Python's, with these modules imported, by default the package's.
+
+    What gets a signal, or must find the process that it started, takes `sys.executable`.
+    """
+    return [sys.executable, "-I", "-S", str(CLIENT), Template.place(imports or PACKAGE)]
 
 
 def run_on_each(numbers: tuple[int, ...], here: Path, *args: object) -> str:
@@ -55,16 +65,16 @@ def run_on_each(numbers: tuple[int, ...], here: Path, *args: object) -> str:
 
 
 class Template:
-    """The template of this process; it ends with it."""
+    """A template of this process, which has imported some modules; it ends with it."""
 
-    only: Template | None = None
+    known: ClassVar[dict[tuple[str, ...], Template]] = {}
 
-    def __init__(self) -> None:
+    def __init__(self, imports: tuple[str, ...]) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="pareprop-ranks-")
         self.socket = Path(self.folder.name, "socket")
         self.process = subprocess.Popen(
-            [sys.executable, __file__, self.socket],
-            env=os.environ | launch.ENVIRONMENT,
+            [sys.executable, __file__, self.socket, *imports],
+            env=os.environ | launch.ENVIRONMENT | {"PYNEST_QUIET": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -73,11 +83,11 @@ class Template:
         atexit.register(self.close)
 
     @classmethod
-    def place(cls) -> str:
+    def place(cls, imports: tuple[str, ...]) -> str:
         """Return the path of the socket of the template, which is started now if it is not there."""
-        if cls.only is None or cls.only.process.poll() is not None:
-            cls.only = cls()
-        return str(cls.only.socket)
+        if imports not in cls.known or cls.known[imports].process.poll() is not None:
+            cls.known[imports] = cls(imports)
+        return str(cls.known[imports].socket)
 
     def close(self) -> None:
         """Let the template end, so that it writes what it measured."""
@@ -89,13 +99,10 @@ class Template:
 # ---- the template ----------------------------------------------------------------------------------------------------
 
 
-def serve(place: str) -> list[str] | None:
+def serve(place: str, imports: list[str]) -> list[str] | None:
     """Make copies until the tests end. Returns twice: None in the template, then; an order's arguments in a copy."""
-    import h5py  # noqa: F401
-    import mpi4py  # noqa: F401
-
-    import pareprop.cli  # noqa: F401
-
+    for name in imports:
+        importlib.import_module(name)
     gc.freeze()
     wake, waker = socket.socketpair()
     waker.setblocking(False)
@@ -179,6 +186,6 @@ def execute(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    order = serve(sys.argv[1])
+    order = serve(sys.argv[1], sys.argv[2:])
     if order is not None:
         execute(order)

@@ -163,6 +163,7 @@ class Network:
         self.z = np.zeros((self.n_steps, self.n_rec), bool)
         self.psi, self.v = np.zeros((2, self.n_steps, self.n_rec))
         self.signal, self.error = np.zeros((2, self.n_steps, self.n_out))
+        self.traces = []  # of each interval; in the spike variant of each row, source, targets, and (step, values)
 
     def step_neurons(self, s, arriving):
         """Advance the recurrent neurons through step s with the summed weights that arrive in it."""
@@ -183,6 +184,7 @@ class Network:
             "w_in": self.w_in,
             "w_rec": self.w_rec,
             "w_out": self.w_out,
+            "traces": self.traces,
         }
 
 
@@ -408,6 +410,8 @@ def interval_gradients(net, steps):
     shape = (net.n_rec, net.n_in + net.n_rec)
     zbar, eps, ebar, sum_e, g = np.zeros((5, *shape))
     zbar_out, g_out = np.zeros(net.n_rec), np.zeros((net.n_out, net.n_rec))
+    traces = {name: np.zeros((T, *shape)) for name in ("eligibility", "eligibility_trace", "gradient")}
+    traces_out = {name: np.zeros((T, net.n_out, net.n_rec)) for name in traces}
     for t in range(T):
         error, psi = net.error[start + t], net.psi[start + t][:, None]
         arrivals_in = np.broadcast_to(input_arrivals(net, start, t), net.w_in.shape)
@@ -420,6 +424,11 @@ def interval_gradients(net, steps):
         sum_e += e
         zbar_out = kappa * zbar_out + net.readouts.zeta * net.z[start + t]
         g_out += np.outer(error, zbar_out)
+        for name, value in zip(traces, (e, ebar, (net.w_fb @ error)[:, None] * ebar + reg * e), strict=True):
+            traces[name][t] = value
+        for name, value in zip(traces, (net.z[start + t], zbar_out, np.outer(error, zbar_out)), strict=True):
+            traces_out[name][t] = value
+    net.traces.append({"onto neurons": traces, "onto readouts": traces_out})
     g += reg * sum_e
     return {"in": g[:, : net.n_in], "rec": g[:, net.n_in :], "out": g_out}
 
@@ -461,6 +470,7 @@ class Row:
         self.optimizer = Optimizer(net.optimizer, weights.shape)
         self.each_step = net.optimizer["optimize_each_step"]
         self.p = None  # previous arrival
+        self.steps = []  # history step, e, its trace, gradient
         self.waiting = []  # arrivals that have not entered zbar yet
 
     def arrive(self, t_a, history):
@@ -500,6 +510,7 @@ class NeuronRow(Row):
         self.eps = self.rho * self.eps + e
         self.ebar = self.kappa * self.ebar + e
         self.ereg = self.kappa_reg * self.ereg + (1.0 - self.kappa_reg) * e
+        self.steps.append((u, e, self.ebar, L * self.ebar + F * self.ereg))
         return L * self.ebar + F * self.ereg
 
     def decay(self, n):
@@ -517,6 +528,8 @@ class ReadoutRow(Row):
 
     def work(self, u, z, history):
         self.zbar = self.kappa * self.zbar + z
+        found = np.full(len(self.targets), z), np.full(len(self.targets), self.zbar)
+        self.steps.append((u, *found, history.error(u)[self.targets] * self.zbar))
         return history.error(u)[self.targets] * self.zbar
 
     def decay(self, n):
@@ -581,6 +594,9 @@ def run_spike_variant(case, net):
     if len(case.get("etas", ())) > net.n_steps:
         net.optimizer["eta"] = case["etas"][net.n_steps]
     flush((p_in, net.inputs), (p_rec, net.z), (p_out, net.z), history=history)
+    for name, projection in (("in", p_in), ("rec", p_rec), ("out", p_out)):
+        for (delay, source), rows in projection.rows.items():
+            net.traces += [(name, source, delay, row.targets, row.steps) for row in rows]
     return net.results() | {
         "w_in": p_in.final_weights(),
         "w_rec": p_rec.final_weights(),

@@ -42,7 +42,7 @@ def test_same_bits(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     install = ("-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps", "--target", "built", ".")
-    switches = {"PAREPROP_CHECKED": "1", "PAREPROP_PORTABLE": "1"}
+    switches = {"PAREPROP_CHECKED": "1", "PAREPROP_PORTABLE": "1", "CFLAGS": "-O0"}
     output(*install, cwd=tmp_path, env=os.environ | switches, timeout=900)
 
     elsewhere = tmp_path / "elsewhere"  # where no package lies beside

@@ -86,7 +86,7 @@ def test_mistakes_on_two_ranks(out: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.mpi
 def test_mistake_under_mpirun() -> None:
-    done = launch.mpirun(3, "-m", "pareprop", "run", "sine-wave")
+    done = ranks.run(3, "-m", "pareprop", "run", "sine-wave")
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
         "pareprop: error: unknown task 'sine-wave', did you mean 'sine-waves'?"

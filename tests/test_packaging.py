@@ -66,12 +66,12 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from the sdist alone, for any processor of this architecture; with little optimisation, to save time."""
+    """Built from the sdist alone, for any processor of this architecture; without optimisation, to save time."""
     folder = tmp_path_factory.mktemp("wheel")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     source = next(folder.glob("pareprop-*"))
-    switches = {"PAREPROP_PORTABLE": "1", "PAREPROP_CHECKED": "0", "CFLAGS": "-O1"}
+    switches = {"PAREPROP_PORTABLE": "1", "PAREPROP_CHECKED": "0", "CFLAGS": "-O0"}
     python("-c", BACKEND, "build_wheel", folder / "dist", cwd=source, **switches)
     return next((folder / "dist").glob("*.whl"))
 

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import click
-import launch
 import pytest
+import ranks
 from commands import command
 from pages import ROOT, blocks, furnish
 
@@ -121,7 +121,7 @@ def test_library(tmp_path: Path) -> None:
     assert (alone.returncode, alone.stderr) == (0, "")
     first, last, test = (float(number) for number in re.findall(r"\d+\.\d", alone.stdout)[:3])
     assert max(last, test) < 0.6 * first
-    parallel = launch.mpirun(2, script)
+    parallel = ranks.run(2, script)
     assert (parallel.returncode, parallel.stderr, parallel.stdout) == (0, "", alone.stdout)
     assert re.search(r"digest [0-9a-f]{64}$", alone.stdout)
 

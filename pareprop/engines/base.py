@@ -6,6 +6,7 @@ The file is long because it documents each call of the interface.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from .cells import Cells
 from .learning_signal import learning_signal
+from .perturbed import Perturbing
 from .plasticity import Plastic
 from .sample import Sample
 from .state import State
@@ -129,6 +131,8 @@ class Engine(ABC):
         Spikes of the last sample by id: of all neurons on rank 0, of its own neurons on other ranks.
     n_spikes : int
         Spikes of the last sample in the whole network.
+    inputs : SpikeLog
+        Spikes of the inputs in the last sample, those that perturbations left.
     recorded_ids : np.ndarray
         int64 (n,), ids of the recorded neurons of this rank.
     recorded : Recorded or None
@@ -152,6 +156,7 @@ class Engine(ABC):
     plastic: list[Plastic]
     log: SpikeLog
     n_spikes: int
+    inputs: SpikeLog
 
     def __init__(
         self, network: LocalNetwork, exchange: Exchange, settings: Settings, n_steps: int, timers: Timers
@@ -173,6 +178,7 @@ class Engine(ABC):
         delays = [item.delay_range[1] for item in network.model.projections if item.pre.role == "current"]
         # currents injected in samples before, by the step of the next sample that takes them
         self.carried = np.zeros((max(delays, default=1), self.n_neurons), self.real)
+        self.perturbing = Perturbing(network, self._kernels)
         self._forced = {"forced": np.zeros(0, np.int64), "due": np.zeros((0, 0), np.uint8)}
         self.recorded: Recorded | None = None
         self.recorded_ids = np.zeros(0, np.int64)
@@ -192,6 +198,19 @@ class Engine(ABC):
         first, last = self.network.neurons
         mine = (ids >= first) & (ids < last)
         self._forced = {"forced": ids[mine] - first, "due": np.ascontiguousarray(due[:, mine], np.uint8)}
+
+    def enter(self, phase: str, learn: bool, perturb: Sequence[Any] | None = None) -> None:
+        """Take the perturbations that act in samples of a phase, or those that are asked for; see `perturbations`."""
+        self.perturbing.choose(phase, learn, perturb)
+
+    @property
+    @abstractmethod
+    def origin(self) -> int:
+        """Step of the run with which the present sample, or the next one, begins."""
+
+    def thin(self, inputs: SpikeLog, first: int = 0) -> SpikeLog:
+        """Return what perturbations leave of spikes of the inputs, those from step `first` of the sample on."""
+        return self.perturbing.thin(inputs, first, self.origin, self.n_steps)
 
     @property
     def is_led(self) -> bool:

@@ -125,24 +125,39 @@ class Interval(Engine):
         if reset:
             self.cells.reset()
         self.n = self.n_steps
-        self._inputs, self._current_before = inputs, self.carried.copy()
+        self.inputs, self._current_before = inputs, self.carried.copy()
+        self._perturbed = self.perturbing.begin(self.n_steps)
         self.inject(currents)
         self.channel.barrier()
 
     def inject(self, currents: np.ndarray | None) -> None:
         """Set the currents of the interval, float64 (n_steps, n_currents); again when more steps are known."""
         self._by_step = self._add_currents(currents, self.n_steps, self._current_before)
-        self.kernel.channel.inputs = self._inputs
+        self.kernel.channel.inputs = self.inputs
         self.kernel.sample = self._kernels.Sample(
-            {"origin": 0, "before": self.n_samples * self.n_steps, "injected": self._by_step[: self.n_steps]}
+            {
+                "origin": 0,
+                "before": self.origin,
+                "injected": self._by_step[: self.n_steps],
+                "perturbed": self._perturbed,
+            }
             | self._forced
         )
         self._carry(self._by_step, self.n_steps)
 
     def advance(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the interval; more may follow."""
-        self.kernel.run(self.channel.meeting, first, last, self.round_steps, self.n_samples == 0)
+
+        def run(first: int, last: int) -> None:
+            self.kernel.run(self.channel.meeting, first, last, self.round_steps, self.n_samples == 0)
+
+        self.perturbing.run(first, last, run)
         self._add_times("deliver", "update")
+
+    @property
+    def origin(self) -> int:
+        """Step of the run with which the present interval, or the next one, begins."""
+        return self.n_samples * self.n_steps
 
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
         """Collective: end the interval after all of its steps, or an episode after those of its rollout.
@@ -165,7 +180,7 @@ class Interval(Engine):
             self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
             local = self.local.filtered
-            self.gradient.collect(sample.inputs, channel, error, local, psi)
+            self.gradient.collect(sample.inputs, channel, error, local, psi, self.perturbing.lost)
         self.n_samples += 1
         return error, loss
 

@@ -102,8 +102,9 @@ class IntervalGradient:
         return self._direct and self.n_collected > 0
 
     def collect(
-        self, inputs: SpikeLog, channel: Channel, error: np.ndarray, local: np.ndarray, psi: np.ndarray
-    ) -> None:
+        self, inputs: SpikeLog, channel: Channel, error: np.ndarray, local: np.ndarray, psi: np.ndarray,
+        lost: np.ndarray,
+    ) -> None:  # fmt: skip
         """Add the gradient of one interval to the batch.
 
         Parameters
@@ -119,13 +120,15 @@ class IntervalGradient:
         psi : np.ndarray
             (n_steps, n_ports, n_neurons), of the first port: surrogate gradients of the steps that were run;
             overwritten by the coefficients of arrivals at each port.
+        lost : np.ndarray
+            int64 (n_neurons,), spikes of each neuron in the interval that are not in the log.
         """
         self.n_collected += 1
         network, cells, n = self.network, self.network.cells, psi.shape[2]
         if not n:  # no neurons, so no synapses
             return
         own = channel.own.ids[: channel.own.ptr[len(psi)]].astype(np.int64) - network.neurons[0]
-        n_spikes = np.bincount(own, minlength=n).astype(self._real)
+        n_spikes = (np.bincount(own, minlength=n) + lost).astype(self._real)
         rate = cells["c_reg"] * (n_spikes / len(psi) - cells["f_target"] * network.model.dt_ms)
         rate /= len(psi)
         table = network.feedback

@@ -132,13 +132,12 @@ class Spike(Engine):
         """
         assert sample.target is not None  # `Sample.check` has looked
         self.learned, self.n, self._to_rewire = self.learned or learn, len(sample.target), learn
+        self.inputs = sample.inputs
         for item in self._rewired:
             item.begin_step()
         self._begin(sample, learn)
-        first, end = self.time, self.time + self.n
-        self.kernel.run(self.channel.meeting, first, end, self.round_steps, self.is_led)
-        self._add_times("deliver", "update", "sweep")
-        self.time = self._last_step = end
+        self._run(0, self.n)
+        self.time = self._last_step = self.time + self.n
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
         self.evaluation = Evaluation(self.error[: self.n].copy(), self._value(sample))
         self.recorded = self._record(self.evaluation.error)
@@ -146,7 +145,7 @@ class Spike(Engine):
 
     def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
         """Collective: see `Engine.begin_episode`; nothing is reset but the traces that TD errors meet."""
-        self.learned, self.n, self._inputs = self.learned or learn, self.n_steps, inputs
+        self.learned, self.n, self.inputs = self.learned or learn, self.n_steps, inputs
         self._begin(Sample(SpikeLog(self.n), self._no_target, window=np.zeros(self.n, bool)), learn)
         self.memory.begin_episode(self.time)
         assert isinstance(self.loss, Reward)  # else no episode begins
@@ -155,9 +154,23 @@ class Spike(Engine):
     def advance(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the episode; more may follow."""
         before = self.time - self.kernel.channel.base
-        self.memory.inputs.append(before + first, self._inputs.part(first, last), last - first)
-        self.kernel.run(self.channel.meeting, self.time + first, self.time + last, self.round_steps, self.is_led)
+        self.memory.inputs.append(before + first, self.inputs.part(first, last), last - first)
+        self._run(first, last)
+
+    def _run(self, first: int, last: int) -> None:
+        """Collective: run steps [first, last) of the present sample."""
+
+        def run(first: int, last: int) -> None:
+            steps = self.time + first, self.time + last
+            self.kernel.run(self.channel.meeting, *steps, self.round_steps, self.is_led)
+
+        self.perturbing.run(first, last, run)
         self._add_times("deliver", "update", "sweep")
+
+    @property
+    def origin(self) -> int:
+        """Step of the run with which the present sample, or the next one, begins."""
+        return self.time
 
     @property
     def _online(self) -> OnlineRewards:
@@ -176,7 +189,7 @@ class Spike(Engine):
         after = 0.0 if rollout.terminated else rollout.bootstrap
         self.kernel.tell(self.time + T, *self._online.end(float(rollout.rewards[-1]), after))
         self._last_step, end = self.time + T, following_block(self.time + T)
-        self._inputs = SpikeLog(end - self.time)
+        self.inputs = SpikeLog(end - self.time)
         self.advance(T, end - self.time)
         self.n, self.time = T, end
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
@@ -201,7 +214,10 @@ class Spike(Engine):
         by_step = self._add_currents(sample.currents, self.n, self.carried)
         self._carry(by_step, self.n)
         run.channel.base, run.learns = base, self.learned
-        run.sample = self._kernels.Sample({"origin": t, "before": 0, "injected": by_step[: self.n]} | self._forced)
+        run.sample = self._kernels.Sample(
+            {"origin": t, "before": 0, "injected": by_step[: self.n], "perturbed": self.perturbing.begin(self.n)}
+            | self._forced
+        )
         self._inside = run.errors.window = self._window(sample)
         run.errors.target = np.ascontiguousarray(sample.target, dtype=float)
         run.errors.factors = np.zeros((0, 0)) if self.factors is None else self.factors

@@ -18,10 +18,11 @@ from ..errors import quote
 from . import math, random
 from .connections import SynapseCollection
 from .errors import MOST, NESTError, NESTErrors, explained, put_out, refuse, unknown
-from .kernel import BUILD, kernel
+from .kernel import kernel
 from .nodes import NodeCollection
 from .rules import RULES
 from .settings import DEFAULTS
+from .status import BUILD
 
 _ITSELF = "read what GetConnections and GetNodes return"
 _PLACES = "draw positions and connections yourself, and connect arrays of ids"

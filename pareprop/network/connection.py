@@ -141,7 +141,9 @@ def takes_options(description: type[Frozen]) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
-        listed = inspect.cleandoc(description.__doc__ or "").partition("Attributes\n----------\n")[2]
+        described = [kind for kind in reversed(description.__mro__) if issubclass(kind, Frozen) and kind is not Frozen]
+        own_lists = (inspect.cleandoc(vars(kind)["__doc__"]) for kind in described)
+        listed = "\n".join(filter(None, (text.partition("Attributes\n----------\n")[2] for text in own_lists)))
         place = PLACE.replace("Connection", description.__name__)
         function.__doc__ = inspect.cleandoc(function.__doc__ or "").replace(place, f"{listed}\n")
         signature = inspect.signature(function)

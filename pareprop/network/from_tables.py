@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, create_model
 
 from ..errors import VALUE_LIMIT, InputError, quote
 from ..neurons.model import NeuronModel
@@ -16,6 +16,7 @@ from .connection import Connection
 from .connectivity import MAX_SIZE
 from .equations import parameters_of
 from .model import Model
+from .perturbations import KINDS, Cut, Perturbation
 
 NEEDED = ("recurrent", "readout")  # roles of populations that learn from targets
 CELL = {"C_m": 1.0, "E_L": 0.0, "tau_m": 20.0}
@@ -67,6 +68,14 @@ class BackgroundEntry(Background):
     """Keys of a background's table: names of populations, and the options of `Model.background`."""
 
     post: Names
+
+
+def _entry_of(kind: type[Perturbation]) -> type[Perturbation]:
+    """Return what a table of a kind of perturbation holds: what it acts on, and the options of the kind."""
+    return create_model(f"{kind.__name__}Entry", __base__=kind, of=(Names, ...))
+
+
+PERTURBATIONS = {name: _entry_of(kind) for name, kind in KINDS.items()}
 
 
 def add_populations(
@@ -191,6 +200,32 @@ def add_backgrounds(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
                 raise InputError(f"name = {quote(fields.name)} is for one population, not for {len(fields.post)}")
             for name in fields.post:
                 model.add_background(populations[name], fields)
+        except InputError as problem:
+            problems.append(str(problem) if str(problem).startswith(here) else f"{here}: {problem}")
+    return problems
+
+
+def add_perturbations(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Add the perturbations of some tables to a model; return a line for each problem."""
+    populations = {population.name: population for population in model.populations}
+    projections, problems = {projection.name: projection for projection in model.projections}, []
+    for number, entry in enumerate(entries):
+        here, kind = f"perturbations[{number}]", entry.get("kind")
+        try:
+            if not isinstance(kind, str) or kind not in KINDS:
+                raise InputError(f"kind = {quote(kind)} must be one of {', '.join(KINDS)}")
+            options = {key: value for key, value in entry.items() if key != "kind"}
+            fields: Any = parameters.validate(PERTURBATIONS[kind], options, here)
+            known: Mapping[str, Any] = projections if KINDS[kind] is Cut else populations
+            unknown = [name for name in fields.of if name not in known]
+            for name in unknown[:1]:
+                what = "projection" if KINDS[kind] is Cut else "population"
+                raise InputError(f"of = {quote(name)} is no {what}{parameters.nearest(name, known)}")
+            if fields.name is not None and len(fields.of) > 1:
+                raise InputError(f"name = {quote(fields.name)} is for one, not for {len(fields.of)}")
+            options = {key: getattr(fields, key) for key in KINDS[kind].model_fields}
+            for name in fields.of:
+                model.add_perturbation(known[name], KINDS[kind](**options))
         except InputError as problem:
             problems.append(str(problem) if str(problem).startswith(here) else f"{here}: {problem}")
     return problems

@@ -24,15 +24,17 @@ FEW = 4  # values of an array that are shown
 PLAIN = bool | int | float | str | bytes | np.generic | None
 
 
-def list_facts(model: Model) -> dict[str, str]:
+def list_facts(model: Model, phase: str | None = None) -> dict[str, str]:
     """Return all that a model says, name to value as text; arrays by their checksum.
 
-    What has no value to show, such as the code of a loss, counts by its name.
+    What has no value to show, such as the code of a loss, counts by its name. With `phase`, perturbations that do not
+    act there are left out.
     """
     facts = {name: show(getattr(model, name)) for name in ("variant", "seed", "dt_ms", "precision", "loss", "local")}
     facts |= list_fields(model.optimizer)
     described: dict[str, list[Any]] = {
-        "population": model.populations, "projection": model.projections, "background": model.backgrounds
+        "population": model.populations, "projection": model.projections, "background": model.backgrounds,
+        "perturbation": [item for item in model.perturbations if phase is None or item.options.acts_in(phase)],
     }  # fmt: skip
     for kind, items in described.items():
         facts |= {f"number of {kind}s": str(len(items))}
@@ -42,8 +44,10 @@ def list_facts(model: Model) -> dict[str, str]:
 
 
 def list_given(model: Model) -> dict[str, str]:
-    """Return the facts of a model but those that are absent or off, which a version before may not know."""
-    return {name: text for name, text in list_facts(model).items() if text not in ("None", "False", "0")}
+    """Return the facts by which a training goes on: not those that are absent or off, which a version before may not
+    know, nor perturbations of tests alone.
+    """
+    return {name: text for name, text in list_facts(model, "train").items() if text not in ("None", "False", "0")}
 
 
 def tell_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

@@ -19,7 +19,7 @@ from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
 from ..neurons import library
 from ..neurons.model import NeuronModel
-from . import background, from_nir, from_sonata, parameters, signs
+from . import background, from_nir, from_sonata, parameters, perturbations, signs
 from .background import Background, PopulationBackground
 from .connection import Connection, takes_options
 from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve
@@ -28,6 +28,7 @@ from .local_readouts import LocalReadouts, names
 from .losses import Loss, OwnLoss
 from .neurons import Neuron
 from .optimizers import GradientDescent, Optimizer
+from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
 from .reward import Reward
 from .variants import DEFAULT, Variant, find_variant
 
@@ -77,8 +78,10 @@ class Model:
         Models given by equations that `neurons` finds by name, beside those of the package.
     backgrounds : list of PopulationBackground
         Poisson background in order of definition; see `background`.
+    perturbations : list of Applied
+        What is perturbed in some phases, in order of definition; see `silence`, `inject`, `dropout`, `cut`.
     notes : list of str
-        What was given to `connect` and `background` and has no effect; a simulation tells it.
+        What was given to `connect`, `background` and others and has no effect; a simulation tells it.
 
     Raises
     ------
@@ -105,6 +108,7 @@ class Model:
     loss: Reward | Loss | Callable | None = None
     neuron_models: dict[str, NeuronModel] = field(default_factory=dict, compare=False)
     backgrounds: list[PopulationBackground] = field(default_factory=list)
+    perturbations: list[Applied] = field(default_factory=list)
     notes: list[str] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -119,7 +123,8 @@ class Model:
         if not isinstance(self.optimizer, Optimizer):
             raise InputError(f"optimizer = {quote(self.optimizer)} must be an optimizer, such as Adam()")
         for name, kind in (
-            ("populations", Population), ("projections", Projection), ("backgrounds", PopulationBackground)
+            ("populations", Population), ("projections", Projection), ("backgrounds", PopulationBackground),
+            ("perturbations", Applied),
         ):  # fmt: skip
             items = getattr(self, name)
             if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
@@ -451,15 +456,138 @@ class Model:
         here = f"background '{name}'"
         if neurons not in self.populations:
             raise InputError(f"{here}: {quote(neurons.name)} is not a population of the model")
-        others: list[Any] = [*self.backgrounds, *self.projections, *self.populations]
-        if any(name == other.name for other in others):
-            raise InputError(f"{here}: that name is taken already; give another with name=")
+        self._require_free(here, name)
         added = background.fit(here, name, neurons, options, self.dt_ms)
         self.backgrounds.append(added)
         for key, value in (("rate_hz", added.rate_hz), ("weight", added.weight)):
             if not isinstance(value, parameters.Distribution) and not np.any(value):
                 self.notes.append(f"{here}: {key} is 0, it has no effect")
         return added
+
+    @takes_options(Silence)
+    def silence(self, cells_of: Population, **options: Any) -> Applied:
+        """Keep neurons, or inputs, from spiking in some phases; unless others are named, in tests.
+
+        Parameters
+        ----------
+        cells_of : Population
+            Neurons or inputs.
+        **options
+            Those of a `Silence`.
+
+        Returns
+        -------
+        Applied
+            For `Simulation.test(..., perturb=[...])`.
+
+        Raises
+        ------
+        InputError
+            Names the perturbation, the value and the bound.
+
+        Examples
+        --------
+        >>> inhibition = model.silence(inhibitory, phases=[], start_ms=50.0)
+        >>> simulation.test(100), simulation.test(100, perturb=[inhibition])
+        """
+        return self._perturb(Silence, cells_of, options)
+
+    @takes_options(Injection)
+    def inject(self, neurons: Population, **options: Any) -> Applied:
+        """Inject a current into each neuron of a population, constant or noise, the same on any number of ranks.
+
+        Parameters
+        ----------
+        neurons : Population
+            The neurons.
+        **options
+            Those of an `Injection`.
+
+        Returns
+        -------
+        Applied
+            For `Simulation.test(..., perturb=[...])`.
+
+        Raises
+        ------
+        InputError
+            Names the perturbation, the value and the bound.
+
+        Examples
+        --------
+        >>> model.inject(neurons, mean=200.0, std=50.0)  # noise, in all phases
+        >>> model.inject(neurons, mean=-500.0, phases=["test"], start_ms=100.0, stop_ms=200.0)
+        """
+        return self._perturb(Injection, neurons, options)
+
+    @takes_options(Dropout)
+    def dropout(self, cells_of: Population, **options: Any) -> Applied:
+        """Lose spikes of neurons, or inputs, each with probability `p`; unless other phases are named, in training.
+
+        Parameters
+        ----------
+        cells_of : Population
+            Neurons or inputs.
+        **options
+            Those of a `Dropout`.
+
+        Returns
+        -------
+        Applied
+            For `Simulation.test(..., perturb=[...])`.
+
+        Raises
+        ------
+        InputError
+            Names the perturbation, the value and the bound.
+        """
+        return self._perturb(Dropout, cells_of, options)
+
+    @takes_options(Cut)
+    def cut(self, projection: Projection, **options: Any) -> Applied:
+        """Let nothing of a projection arrive in some phases; unless others are named, in tests.
+
+        Parameters
+        ----------
+        projection : Projection
+            What `connect` returned, onto neurons or readouts.
+        **options
+            Those of a `Cut`.
+
+        Returns
+        -------
+        Applied
+            For `Simulation.test(..., perturb=[...])`.
+
+        Raises
+        ------
+        InputError
+            Names the perturbation, the value and the bound.
+        """
+        return self._perturb(Cut, projection, options)
+
+    def _perturb(self, kind: type[Perturbation], target: Any, options: dict[str, Any]) -> Applied:
+        name = perturbations.name_of(kind, target, options.get("name"))
+        return self.add_perturbation(target, parameters.validate(kind, options, f"{kind.kind} '{name}'"))
+
+    def add_perturbation(self, target: Population | Projection, options: Perturbation) -> Applied:
+        """Add a perturbation whose options are checked already, see `silence`, `inject`, `dropout`, `cut`."""
+        name = perturbations.name_of(type(options), target, options.name)
+        here = f"{options.kind} '{name}'"
+        known: list[Any] = [*self.populations, *self.projections]
+        if not any(item is target or item.name == target.name for item in known):
+            raise InputError(f"{here}: {quote(target.name)} is not of the model")
+        self._require_free(here, name)
+        added = perturbations.fit(name, target, options, self.dt_ms)
+        self.perturbations.append(added)
+        self.notes += perturbations.list_notes(added)
+        return added
+
+    def _require_free(self, here: str, name: str) -> None:
+        """Raise `InputError` if something of the model has a name already; names key draws."""
+        others: list[Any] = [*self.backgrounds, *self.perturbations, *self.projections, *self.populations]
+        if any(name == other.name for other in others):
+            raise InputError(f"{here}: that name is taken already; give another with name=")
 
     def copy_weights(self, run: Weighted, projections: Sequence[str] | None = None) -> list[str]:
         """Start from the weights that a run ended with: its synapses take the place of those that would be drawn.
@@ -554,7 +682,7 @@ def equations_of(model: Model) -> dict[str, NeuronModel]:
 def describe(model: Model) -> str:
     """Return populations (name, size, role, model) and projections (name, rule, delays in steps) as JSON.
 
-    Backgrounds (a line for each) stand there if there are any.
+    Backgrounds and perturbations (a line for each) stand there if there are any.
     """
     populations = [
         {"name": item.name, "size": item.size, "role": item.role, "model": item.model} for item in model.populations
@@ -562,5 +690,6 @@ def describe(model: Model) -> str:
     projections = [
         {"name": item.name, "rule": item.rule, "delay": list(item.delay_range)} for item in model.projections
     ]
-    more = {"backgrounds": [item.describe() for item in model.backgrounds]} if model.backgrounds else {}
+    kinds: dict[str, list[Any]] = {"backgrounds": model.backgrounds, "perturbations": model.perturbations}
+    more = {name: [item.describe() for item in items] for name, items in kinds.items() if items}
     return json.dumps({"populations": populations, "projections": projections, **more})

@@ -22,11 +22,12 @@ from .losses import LOSSES
 from .model import Model, equations_of
 from .optimizers import Optimizer
 from .optimizers import optimizer as make_optimizer
+from .perturbations import Applied
 from .reward import Reward
 
 FEW = 8  # values of an array that stand in a table
 REFERENCE = {"array", "checksum"}
-KEYS = ("dt_ms", "optimizer", "loss", "local_readouts", "populations", "projections", "backgrounds")
+KEYS = ("dt_ms", "optimizer", "loss", "local_readouts", "populations", "projections", "backgrounds", "perturbations")
 Tables = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 
@@ -49,6 +50,7 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
         "populations": [_population(item, arrays) for item in model.populations],
         "projections": [_projection(item, arrays) for item in model.projections],
         "backgrounds": [_background(item, arrays) for item in model.backgrounds],
+        "perturbations": [_perturbation(item, arrays) for item in model.perturbations],
     }
     own = {"variant": model.variant, "seed": model.seed, "precision": model.precision}
     try:
@@ -92,6 +94,7 @@ def build(tables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], neuron_mo
     problems += from_tables.add_local_readouts(model, local)
     problems += from_tables.add_projections(model, given["projections"])
     problems += from_tables.add_backgrounds(model, given["backgrounds"])
+    problems += from_tables.add_perturbations(model, given["perturbations"])
     if problems:
         raise InputError("; ".join(problems[: parameters.PROBLEMS]))
     return model
@@ -166,6 +169,12 @@ def _background(item: PopulationBackground, arrays: Arrays) -> dict[str, Any]:
     values = {name: getattr(item, name) for name in Background.model_fields}
     table = {name: _value(value, f"{item.name}/{name}", arrays) for name, value in values.items() if value is not None}
     return table | {"post": item.post.name}
+
+
+def _perturbation(item: Applied, arrays: Arrays) -> dict[str, Any]:
+    values = {name: getattr(item.options, name) for name in type(item.options).model_fields}
+    table = {name: _value(value, f"{item.name}/{name}", arrays) for name, value in values.items() if value is not None}
+    return {"kind": item.kind, "of": item.of} | table | {"phases": table.get("phases", "all")}
 
 
 def _is(value: Any, field: Any) -> bool:

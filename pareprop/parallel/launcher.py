@@ -84,10 +84,10 @@ def exchange() -> Exchange:
         )
     if comm.size == 1:
         return Alone()
+    agree(comm, "exchange()", environment())  # says who is missing, where MPI would wait in silence
     if _World.leaving is None:
         _World.leaving = comm.Dup()
         _end_others_on_exceptions()
-    agree(comm, "exchange()", environment())
     with guarded(comm):
         mpi.require_handles(MPI._sizeof(MPI.Comm))
         way = sending(os.environ)

@@ -192,6 +192,8 @@ def export(
                 terminal.echo(f"{n_edges} edges {name}: {target}")
             for item in model.backgrounds:
                 terminal.echo(f"not written: background {item.describe()}")
+            for applied in model.perturbations:
+                terminal.echo(f"not written: perturbation {applied.describe()}")
         elif exchange.rank == 0 and target.is_dir():
             raise InputError(f"{target}: is a folder, spikes need the name of a file")
         elif exchange.rank == 0:

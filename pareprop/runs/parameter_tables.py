@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ValidationError
 
 from ..engines.base import RECORDED_UNITS
+from ..engines.traces import TRACES_UNITS
 from ..errors import InputError, quote
 from ..network.background import Background
 from ..network.connection import Connection
@@ -25,6 +26,7 @@ from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.optimizers import OPTIMIZERS
 from ..network.parameters import FLOAT_MAX, Frozen, nearest
+from ..network.perturbations import KINDS as PERTURBATIONS
 from ..network.reward import Reward
 from ..network.rewire import Rewire
 from ..network.rules import RULES
@@ -267,8 +269,10 @@ def rules() -> list[str]:
 
 
 def recorded() -> list[str]:
-    """Quantities of neurons that can be recorded."""
-    return table(("quantity", "unit"), ((f"`{name}`", unit_) for name, unit_ in RECORDED_UNITS.items()))
+    """Quantities of neurons and of synapses that can be recorded."""
+    listed = [("neurons", RECORDED_UNITS), ("synapses", TRACES_UNITS)]
+    rows = ((f"`{name}`", unit_, of) for of, units in listed for name, unit_ in units.items())
+    return table(("quantity", "unit", "of"), rows)
 
 
 
@@ -282,6 +286,7 @@ def sections() -> dict[str, list[Entry]]:
         "local_readouts": list_parameters({"LocalReadouts": LocalReadouts}),
         "connect": list_parameters({"Connection": Connection}),
         "background": list_parameters({"Background": Background}),
+        "perturbations": list_parameters(dict(PERTURBATIONS)),
         "space": list_parameters({"Space": Space, "DistanceDelay": DistanceDelay}),
         "rewire": list_parameters({"Rewire": Rewire}),
         "optimizers": list_parameters(dict(OPTIMIZERS)),

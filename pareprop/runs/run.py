@@ -121,6 +121,8 @@ class Run:
         about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
         if model.backgrounds:
             about["background"] = "; ".join(item.describe() for item in model.backgrounds)
+        if model.perturbations:
+            about["perturbed"] = "; ".join(item.describe() for item in model.perturbations)
         notes = self.provenance = Provenance(self.directory, about)
         log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
         learning, written = [annealing, self.phases, self.seen], [self.file, *recorders]

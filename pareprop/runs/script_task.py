@@ -61,6 +61,9 @@ class ScriptTask(TaskBase):
     backgrounds: tuple[dict[str, Any], ...] = Field(
         (), json_schema_extra=MODEL, description="Poisson background of neurons: post, rate_hz, weight, port, name"
     )
+    perturbations: tuple[dict[str, Any], ...] = Field(
+        (), json_schema_extra=MODEL, description="what is perturbed in some phases: kind, of, phases, options"
+    )
     made_by: str = Field("", description="what makes the samples: a task of the package, or a class of the script")
     task_settings: dict[str, Any] = Field({}, description="settings of a task of the package")
     steps: int = Field(1, ge=1, description="steps of a sample")

@@ -154,7 +154,7 @@ class Episodes:
         if len(spikes.ids) and spikes.ids[: spikes.ptr[-1]].max(initial=0) >= self.n_inputs:
             raise InputError(f"an episode gave a spike of source {spikes.ids.max()}, the model has {self.n_inputs}")
         n = min(n_steps, self.task.n_steps - filled)
-        inputs.append(filled, spikes, n)
+        inputs.append(filled, self.engine.thin(spikes, filled), n)
         return filled + n
 
     def collect_dynamics(self) -> dict[str, np.ndarray]:

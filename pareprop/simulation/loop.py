@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from statistics import fmean
@@ -36,6 +36,7 @@ from ..network.cuts import cut
 from ..network.local import LocalNetwork, compile_models
 from ..network.model import Model
 from ..network.parameters import is_number, nearest
+from ..network.perturbations import choose
 from ..network.reward import Reward
 from ..parallel import collectives
 from ..parallel.agreement import agree, find_difference
@@ -160,6 +161,7 @@ class Simulation:
         self.score = Score()
         self._classes: list[tuple[int, int]] = []  # label and prediction, of this group's part of a batch
         self._returns = Returns()  # of the episodes of this group's part of a batch
+        self._asked: Sequence[Any] | None = None  # perturbations that a test asks for
         self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
         self.stop_requested = False
         self._begun = False  # by `train`
@@ -282,20 +284,35 @@ class Simulation:
         """Predicted class of each of them."""
         return self.score.predictions
 
-    def test(self, n_samples: int, phase: str = "test") -> Score:
+    def test(self, n_samples: int, phase: str = "test", perturb: Sequence[Any] | None = None) -> Score:
         """Collective: run samples of `phase` without learning; return their score. Observers see the outcomes.
 
         The score is their mean loss, a number, and has `losses`; of classifications `accuracy`, `interval`,
         `confusion`, `counts`; of episodes `episodes.returns`.
+
+        Parameters
+        ----------
+        n_samples : int
+            How many samples, from the first one of the phase on.
+        phase : str
+            What the task is asked for.
+        perturb : sequence of str or Applied, or None
+            Perturbations of the model, or their names, in place of those whose `phases` name this one; an empty list
+            for none.
         """
-        agree(self.world, "test()", {"n_samples": quote(n_samples), "phase": quote(phase)})
+        asked = None if perturb is None else [item.name for item in choose(self.model.perturbations, phase, perturb)]
+        agree(self.world, "test()", {"n_samples": quote(n_samples), "phase": quote(phase), "perturb": quote(asked)})
         n_samples = check_number("test: n_samples", n_samples, 1)
         batch, scores = self.model.optimizer.batch_size, []
-        with Deferred() as interrupt:
-            for first in range(0, n_samples, batch):
-                self.run_samples(first, min(batch, n_samples - first), phase, learn=False)
-                scores.append(self.score)
-            self._raise_together(interrupt)
+        self._asked = asked
+        try:
+            with Deferred() as interrupt:
+                for first in range(0, n_samples, batch):
+                    self.run_samples(first, min(batch, n_samples - first), phase, learn=False)
+                    scores.append(self.score)
+                self._raise_together(interrupt)
+        finally:
+            self._asked = None
         return Score.join(scores)
 
     def run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
@@ -366,13 +383,14 @@ class Simulation:
 
     def _run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         self._tell("before_sample", index, phase)
+        self.engine.enter(phase, learn, self._asked)
         if self.episodes:
             sample = self.episodes.play(index, phase, learn)
             error, loss = self.engine.finish(sample, learn)
         else:
             sample = self._take_sample(index, phase)
             self.notices.look_at_sample(sample, index, phase, self.engine, getattr(self.task, "generated", False))
-            error, loss = self.engine.run(sample, learn)
+            error, loss = self.engine.run(self._perturb(sample), learn)
         self._check_finite(index, loss)
         if counts(phase, learn) and not self.exchange.rank:  # others do not have all spikes
             self._note_spikes()
@@ -387,6 +405,11 @@ class Simulation:
         self._tell("after_sample", outcome)
         seconds = self.engine.n * self.model.dt_ms / 1000.0
         return loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
+
+    def _perturb(self, sample: Sample) -> Sample:
+        """Return a sample with the spikes of its inputs that perturbations leave."""
+        inputs = self.engine.thin(sample.inputs)
+        return sample if inputs is sample.inputs else replace(sample, inputs=inputs)
 
     def _take_sample(self, index: int, phase: str) -> Sample:
         """Collective: return a sample of the task, checked, and the same on all ranks."""

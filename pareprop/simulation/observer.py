@@ -34,7 +34,7 @@ class Outcome:
     index, phase : int, str
         Of the sample.
     sample : Sample
-        Inputs and target.
+        Inputs and target as the task made them, before inputs are silenced or dropped.
     error, signal : ndarray, float64 (n_steps, n_readouts)
     loss : float
         Of this sample.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,10 @@ def export(results: Path, target: Path, overwrite: bool = False, still: Callable
     with files.open_results(results) as file:
         for name in list(file.get("backgrounds", {}))[:1]:
             raise InputError(f"background {quote(name)}: its spikes are drawn as the network runs, NEST draws others")
+        for name, item in file.get("perturbations", {}).items():
+            phases = json.loads(str(item.attrs["phases"]))
+            if phases is None or "train" in phases:
+                raise InputError(f"perturbation {quote(name)}: it acts in training, NEST has no such thing")
     if target.suffix != ".py":
         raise InputError(f"{target}: the script needs a name that ends in .py")
     if os.path.lexists(target) and (not overwrite or target.is_symlink() or not target.is_file()):

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from ..engines import traces
 from ..engines.base import RECORDED_UNITS, recorded_states
+from ..engines.traces import TRACES_UNITS, Chosen, Traces
 from ..errors import InputError
+from ..network.connectivity import Projection
 from ..network.model import Model
 from ..network.parameters import Frozen
 from ..parallel import collectives
@@ -32,7 +35,7 @@ STATES = "states"  # all states and `records` of neurons given by equations
 if TYPE_CHECKING:
     Quantity = str  # of the names below
 else:
-    Quantity = Literal["spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights"]
+    Quantity = Literal["spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights", *TRACES_UNITS]
 SPIKE = ("iteration", "step", "id")
 BUFFER_BYTES = 2**23  # bytes that a rank buffers before it writes
 
@@ -55,6 +58,8 @@ class Recorder(Observer):
         self.directory, self.settings = directory, settings
         self.parts: list[dict[str, Any]] = []  # ended parts, see `joined_file.join`
         self._file = None
+        self._traces: dict[str, tuple[Traces, int]] = {}  # of the synapses of a projection here, and how many before
+        self._kept: dict[str, np.ndarray] = {}  # their state in a checkpoint
 
     def start(self, simulation: Watched) -> None:
         """Open the file of this part of the run."""
@@ -62,7 +67,12 @@ class Recorder(Observer):
         first, last = network.neurons
         ids = self._ids(network.n_recurrent)
         self.ids = ids[(ids >= first) & (ids < last)]
-        self._selected = list(self._weights(simulation))
+        self._selected, self._traces = [], {}
+        for name, table, index, columns, before, projection in self._weights(simulation):
+            self._selected.append((name, table, index, columns))
+            if self._trace_names:
+                self._traces[name] = Traces(simulation.engine, Chosen(projection, **columns)), before
+        self._restore_traces()
         self._blocks: dict[str, SpikeBlock] = {}
         for name in [name for name in ("spikes", "input_spikes") if name in self.settings.what]:
             sources = network.n_recurrent if name == "spikes" else network.n_inputs
@@ -91,6 +101,30 @@ class Recorder(Observer):
             file = SharedFile(comm, *rest) if shared else GrowingFile(*rest)
         self._file = file
         return file
+
+    @property
+    def _trace_names(self) -> list[str]:
+        return [name for name in TRACES_UNITS if name in self.settings.what]
+
+    def _restore_traces(self) -> None:
+        """Take what a checkpoint kept of this rank's synapses."""
+        for name, (item, before) in self._traces.items() if self._kept else ():
+            state = item.state()
+            item.load_state(
+                {key: self._kept[f"traces/{name}/{key}"][..., before : before + value.shape[-1]]
+                 for key, value in state.items()}
+            )  # fmt: skip
+        self._kept = {}
+
+    def _keep_traces(self, comm: Any) -> dict[str, np.ndarray]:
+        """Collective: return the state of the traces of all ranks, by synapse."""
+        kept: dict[str, np.ndarray] = {}
+        for name, (item, _) in self._traces.items():
+            parts = collectives.gather(comm, item.state())
+            kept |= {
+                f"traces/{name}/{key}": np.concatenate([part[key] for part in parts], axis=-1) for key in parts[0]
+            }
+        return kept
 
     @property
     def _keeps_state(self) -> bool:
@@ -122,11 +156,20 @@ class Recorder(Observer):
         for name, unit in recorded_states(simulation.model).items() if STATES in what else ():
             yield _column(name), Column("f8", (len(self.ids),), unit or "1", ("sample and step", "neuron"))
         for name, _, index, _ in self._selected:
-            yield f"weights/{name}/weight", Column("f8", (len(index),), "as in NEST", ("sample", "synapse"))
+            if "weights" in what:
+                yield f"weights/{name}/weight", Column("f8", (len(index),), "as in NEST", ("sample", "synapse"))
+            for key in self._trace_names:
+                axes = ("sample and step", "synapse")
+                yield f"weights/{name}/{key}", Column("f8", (len(index),), TRACES_UNITS[key], axes)
 
-    def _weights(self, simulation: Watched) -> Iterator[tuple[str, Any, np.ndarray, dict[str, np.ndarray]]]:
-        """Collective: yield (projection, table, indices in it, constants) of the synapses with recorded weights."""
-        if "weights" not in self.settings.what:
+    def _weights(
+        self, simulation: Watched
+    ) -> Iterator[tuple[str, Any, np.ndarray, dict[str, np.ndarray], int, Projection]]:
+        """Collective: yield which synapses have recorded weights or traces, by projection.
+
+        Name, table, indices in it, constants, how many of them ranks before have, and the projection.
+        """
+        if "weights" not in self.settings.what and not self._trace_names:
             return
         comm, rank = simulation.exchange.comm, simulation.exchange.rank
         for table in (simulation.network.incoming, simulation.network.outgoing):
@@ -143,6 +186,7 @@ class Recorder(Observer):
                 kept = (
                     choose_evenly(total, self.settings.synapses or total) - before if total else np.zeros(0, np.int64)
                 )
+                first = int(np.count_nonzero(kept < 0))
                 kept = kept[(kept >= 0) & (kept < counts[rank])]
                 parts = [np.stack(part) for part in table.chunks(span)]
                 synapses = np.concatenate(parts, axis=1)
@@ -150,22 +194,35 @@ class Recorder(Observer):
                     source, target, delay, _ = synapses
                     synapses = synapses[:, np.lexsort((target, delay, source))]
                 source, target, delay, index = synapses[:, kept]
-                yield span.projection.name, table, index, {"source": source, "target": target, "delay": delay}
+                columns = {"source": source, "target": target, "delay": delay}
+                yield span.projection.name, table, index, columns, first, span.projection
 
     def _is_due(self, simulation: Watched, index: int, phase: str) -> bool:
         first = simulation.iteration * simulation.model.optimizer.batch_size
         return phase == "train" and index == first and simulation.iteration % self.settings.every == 0
 
+    def _follows(self, simulation: Watched, index: int, phase: str) -> bool:
+        """Whether traces are stepped through a sample: in the spike variant they never begin anew."""
+        return bool(self._traces) and (simulation.model.eprop.is_online or self._is_due(simulation, index, phase))
+
     def before_sample(self, simulation: Watched, index: int, phase: str) -> None:
         """Ask the engine for the state of the recorded neurons, beside those of other observers."""
         if self._keeps_state and self._is_due(simulation, index, phase):
             simulation.engine.record_ids(np.union1d(simulation.engine.recorded_ids, self.ids))
+        if self._follows(simulation, index, phase):
+            wanted = [item.record for item, _ in self._traces.values()]
+            simulation.engine.record_ids(np.union1d(simulation.engine.recorded_ids, np.concatenate(wanted)))
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
         """Buffer the recorded quantities of a sample."""
+        engine, found = simulation.engine, {}
+        if self._follows(simulation, outcome.index, outcome.phase):
+            log = simulation.exchange.broadcast_spikes(engine.log, engine.n)
+            for name, (item, _) in self._traces.items():
+                found[name] = item.follow(engine.inputs, log, outcome.error)
         if not self._is_due(simulation, outcome.index, outcome.phase):
             return
-        engine, file = simulation.engine, self._open(simulation)
+        file = self._open(simulation)
         if "spikes" in self._blocks:
             spikes = simulation.exchange.broadcast_spikes(engine.log, engine.n).lengthen(simulation.task.n_steps)
             self._blocks["spikes"].add(simulation.iteration, spikes)
@@ -188,7 +245,10 @@ class Recorder(Observer):
             for name, track in engine.recorded.states.items() if STATES in self.settings.what else ():
                 if name != "V_m" or "V_m" not in self.settings.what:
                     file.add(_column(name), every(track)[:, columns])
-        if self._selected:
+        for name, tracks in found.items():
+            for key in self._trace_names:
+                file.add(f"weights/{name}/{key}", every(tracks[key]))
+        if self._selected and "weights" in self.settings.what:
             shown = engine.show_weights()
             for name, table, index, _ in self._selected:
                 file.add(f"weights/{name}/weight", shown.get(id(table), table.weight)[None, index])
@@ -222,9 +282,10 @@ class Recorder(Observer):
     def state(self, simulation: Watched) -> dict[str, Any]:
         """Collective: write the buffers; return the files and their numbers of rows."""
         if self._file is None:
-            return {"parts": list(self.parts)}
+            return {"parts": list(self.parts), **self._keep_traces(simulation.exchange.comm)}
         self._flush(simulation)
         comm, path = simulation.exchange.comm, self._file.path
+        carried = self._keep_traces(comm)
         shared = isinstance(self._file, SharedFile)
         files = [(path.name, dict(self._file.rows), dict(self._file.crcs))]
         names, rows, crcs = zip(*(files if shared else collectives.gather(comm, files[0])), strict=True)
@@ -239,14 +300,15 @@ class Recorder(Observer):
                 self._file.close()
             self._file.synchronise()
         if not shared:
-            return {"parts": [*self.parts, part]}
+            return {"parts": [*self.parts, part], **carried}
         self._file = None
         self.parts.append(part)
-        return {"parts": list(self.parts)}
+        return {"parts": list(self.parts), **carried}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue after the parts listed in a checkpoint."""
         self.parts = joined_file.check_parts(self.directory, state["parts"])
+        self._kept = {name: value for name, value in state.items() if name.startswith("traces/")}
 
     def require_readable(self, state: dict[str, Any], rank: int, size: int) -> None:
         """Read this rank's share of the files that a checkpoint counts on; raise a ValueError if one is damaged."""
@@ -301,8 +363,23 @@ def check(settings: Record, model: Model) -> None:
         problems.append("what: 'target_signal' is not there in a task with rewards")
     if STATES in settings.what and not recorded_states(model):
         problems.append("what: 'states' is for neurons whose model is given by equations")
+    if not TRACES_UNITS.keys().isdisjoint(settings.what):
+        problems += _list_problems_of_traces(settings, model)
     if problems:
         raise InputError("; ".join(f"[record] {problem}" for problem in problems))
+
+
+def _list_problems_of_traces(settings: Record, model: Model) -> list[str]:
+    problems = []
+    for item in model.projections:
+        named = item.name in settings.projections if settings.projections else item.pre.role in ("input", "recurrent")
+        if not named or item.pre.role not in ("input", "recurrent"):
+            continue
+        try:
+            traces.check(model, item)
+        except InputError as problem:
+            problems.append(f"{problem}{'' if settings.projections else '; name others in [record] projections'}")
+    return problems
 
 
 class Record(Frozen):
@@ -317,6 +394,8 @@ class Record(Frozen):
     neurons: int | tuple[int, ...] = Field(
         10, description="neurons whose state is recorded: a number, evenly spread, or ids"
     )
-    projections: tuple[str, ...] = Field((), description="projections whose weights are recorded, none for all")
+    projections: tuple[str, ...] = Field(
+        (), description="projections whose weights and traces are recorded, none for all"
+    )
     synapses: int = Field(0, ge=0, description="recorded synapses of each projection, evenly spread, 0 for all")
     compression: int = Field(1, ge=0, le=9, description="gzip level, 0 for none")

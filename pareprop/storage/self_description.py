@@ -26,7 +26,7 @@ WITHOUT_VALUES = "This is a netCDF dimension but not a netCDF variable.%10d"
 UNITS = {
     "C_m": "pF", "E_L": "mV", "V_m": "mV", "V_th": "mV", "V_min": "mV", "V_reset": "mV", "I_e": "pA", "tau_m": "ms",
     "t_ref": "ms", "adapt_tau": "ms", "eprop_isi_trace_cutoff": "ms", "f_target": "Hz", "rate_hz": "Hz",
-    "delay": "steps",
+    "mean": "pA", "std": "pA", "delay": "steps",
 }  # fmt: skip
 SIGNALS = ("readout_signal", "target_signal", "error_signal")
 DYNAMICS = {  # axes of the datasets of a recorded sample
@@ -39,7 +39,7 @@ DYNAMICS = {  # axes of the datasets of a recorded sample
 
 
 def write_parameters(file: h5py.File, model: Model) -> None:
-    """Write /populations, /backgrounds if there are any, and the parameters of /projections.
+    """Write /populations, /backgrounds and /perturbations if there are any, and the parameters of /projections.
 
     Numbers are attributes, values of each cell datasets.
 
@@ -59,6 +59,16 @@ def write_parameters(file: h5py.File, model: Model) -> None:
         for name in ("rate_hz", "weight"):
             value = getattr(background, name)
             _write_parameter(group, model, background.post, name, value, f"{background.name}/{name}")
+    for item in model.perturbations:
+        group = file.create_group(f"perturbations/{item.name}")
+        group.attrs.update(kind=item.kind, of=item.of, phases=json.dumps(item.options.phases))
+        group.attrs.update(start=item.start, stop=-1 if item.stop is None else item.stop)
+        for name in ("p", "mean", "std", "dt", "cells"):
+            if isinstance(value := getattr(item.options, name, None), tuple):
+                group.create_dataset(name, data=value)
+            elif value is not None:
+                (post,) = (population for population in model.populations if population.name == item.of)
+                _write_parameter(group, model, post, name, value, f"{item.name}/{name}")
     for projection in model.projections:
         if (group := file.get(f"projections/{projection.name}")) is not None:  # it has synapses
             group.attrs.update(_collect_parameters(projection, model))

@@ -84,6 +84,12 @@ class Data(TaskBase):
         json_schema_extra=MODEL,
         description="Poisson background of neurons: post, rate_hz, weight, port, name",
     )
+    perturbations: tuple[dict[str, Any], ...] = Field(
+        (),
+        validate_default=True,
+        json_schema_extra=MODEL,
+        description="what is perturbed in some phases: kind, of, phases, start_ms, stop_ms, and options of the kind",
+    )
     data: Path = Field(Path("data.npz"), description="HDF5 file (.h5) or .npz with samples")
     n_train: int = Field(0, ge=0, description="number of training samples, the first ones of the file; 0 for all")
     shuffle: bool = Field(False, description="whether each pass through the training samples has a new random order")
@@ -177,6 +183,19 @@ class Data(TaskBase):
             _raise(from_tables.add_backgrounds(model, value))
         return value
 
+    @field_validator("perturbations")
+    @classmethod
+    def _check_perturbations(
+        cls, value: tuple[dict[str, Any], ...], info: ValidationInfo
+    ) -> tuple[dict[str, Any], ...]:
+        known = {"populations", "projections", "variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models"}
+        if known <= info.data.keys():
+            model = _empty(info.data, optimizer=GradientDescent(batch_size=info.data.get("batch_size", 1)))
+            _add_neurons(model, info.data["populations"], info.data["local_readouts"])
+            from_tables.add_projections(model, info.data["projections"])
+            _raise(from_tables.add_perturbations(model, value))
+        return value
+
     @cached_property
     def _file(self) -> DataFile:
         model = _empty(dict(self))
@@ -253,6 +272,7 @@ class Data(TaskBase):
         _add_neurons(model, self.populations, self.local_readouts)
         from_tables.add_projections(model, self.projections)
         from_tables.add_backgrounds(model, self.backgrounds)
+        from_tables.add_perturbations(model, self.perturbations)
         _ = self._file  # reports problems of the file before anything is written
         return model
 

@@ -16,6 +16,7 @@ from pareprop.network.background import Background
 from pareprop.network.delays import DistanceDelay
 from pareprop.network.local_readouts import LocalReadouts
 from pareprop.network.neurons import SURROGATES
+from pareprop.network.perturbations import KINDS as PERTURBATIONS
 from pareprop.network.rewire import Rewire
 from pareprop.network.space import Space
 from pareprop.runs import parameter_tables as of
@@ -53,6 +54,7 @@ TABLES = {
     "rules": of.rules, "surrogates": surrogates, "recorded": of.recorded, "commands": commands,
     "local-readouts": lambda: parameters({"LocalReadouts": LocalReadouts}),
     "background": lambda: parameters({"Background": Background}),
+    "perturbations": lambda: parameters(dict(PERTURBATIONS)),
     "rewire": lambda: parameters({"Rewire": Rewire}),
     "space": lambda: parameters({"Space": Space, "DistanceDelay": DistanceDelay}),
 }  # fmt: skip

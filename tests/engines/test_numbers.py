@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import spike_networks
 from commands import command, digests, on_ranks
+from params import first
 from reference import run_case
 
 from pareprop.parallel.exchange import Alone
@@ -135,8 +136,7 @@ def test_more_ranks_than_neurons(tmp_path: Path) -> None:
     assert found[0] == found[1] and len(set(found[0])) == 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize("variant", first(0, ["spike", "interval"], rest=1))
 def test_dry_runs_at_the_largest_sizes(variant: str, capsys: pytest.CaptureFixture) -> None:
     """The largest number of neurons that ids can have, of which a rank keeps what it hears; one more is refused."""
     sizes = ["indegree=2", "n_in=20", "n_step=10", "periods=[10]", f"variant={variant}"]

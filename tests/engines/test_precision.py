@@ -13,6 +13,7 @@ import spike_networks
 from case_files import GOLDEN
 from commands import command, digests, on_ranks
 from drawn_network import DRAWN
+from params import first
 
 from pareprop import kernels
 from pareprop.engines import spike_rules
@@ -158,8 +159,7 @@ def test_checkpoint_of_the_other_precision_is_refused(
     assert 'precision = "double", now "single"' in errors
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize("variant", first(0, ["interval", "spike"], rest=1))
 def test_sine_waves_learn_as_well(variant: str) -> None:
     """Median over seeds of the ratio of mean losses: within 3 %.
 

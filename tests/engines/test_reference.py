@@ -1,32 +1,35 @@
 """The slow NumPy twin against the golden cases, so that it may serve other tests as an oracle."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
 from case_files import CASES, GOLDEN
+from params import first
 from reference import load_case, run_case
 
 # The peer misses one learning signal where sources spike in step 1 of an interval; weights, hence voltages, differ.
 DEFECT = "sine-waves-interval"
 
 
-# seconds each for the twin; the kernels run all of them in tests/runs/test_verify.py
+# Those that take the twin seconds, and longer; the kernels run all of them in tests/runs/test_verify.py.
+SLOW = ("sine-waves-interval", "delay-spike-mixed", "spike-psc-delta-arctan", "interval-sparse-160")
 LONG = (
-    "sine-waves-spike-60", "sine-waves-interval", "delay-spike-psc-no-cutoff", "delay-spike-mixed",
-    "delay-spike-adam-short-cutoff", "delay-spike-three-steps", "spike-lif-adam-per-spike", "spike-lif-no-cutoff",
-    "spike-psc-delta-arctan", "interval-sparse-160",
+    "sine-waves-spike-60", "delay-spike-psc-no-cutoff", "delay-spike-adam-short-cutoff", "delay-spike-three-steps",
+    "spike-lif-adam-per-spike", "spike-lif-no-cutoff",
 )  # fmt: skip
+FAST = [path for path in GOLDEN if Path(path).stem not in (*SLOW, *LONG)]
+LATER = [path for name in (*SLOW, *LONG) for path in GOLDEN if Path(path).stem == name]
+run_golden = functools.cache(lambda path: (load_case(path), run_case(load_case(path))))
 
 
 @pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, marks=[pytest.mark.slow] if Path(path).stem in LONG else []) for path in GOLDEN],
-    ids=lambda path: Path(path).stem,
+    "path", first(len(FAST), FAST + LATER, rest=len(FAST + LATER) - len(LONG)), ids=lambda path: Path(path).stem
 )
 def test_golden_case(path):
-    case = load_case(path)
-    result, expected = run_case(case), case["expected"]
+    case, result = run_golden(path)
+    expected = case["expected"]
 
     for name in ("spike_steps", "spike_ids"):
         np.testing.assert_array_equal(result[name], expected[name], err_msg=name)
@@ -50,7 +53,7 @@ def test_golden_case(path):
 @pytest.mark.slow
 def test_published_losses():
     """First five losses of the sine-waves task as published for the TensorFlow code of Bellec et al. 2020."""
-    losses = run_case(load_case(CASES / f"golden/{DEFECT}.h5"))["losses"]
+    losses = run_golden(str(CASES / f"golden/{DEFECT}.h5"))[1]["losses"]
     published = [101.964363098144, 103.466735839843, 103.340606689453, 103.680244445800, 104.412780761718]
     np.testing.assert_allclose(losses, published, rtol=1e-6)
 

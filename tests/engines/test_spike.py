@@ -1,11 +1,13 @@
 """The spike variant against forward traces of one synapse after the other: all kernels, any delays and cutoffs."""
 
+import itertools
+
 import numpy as np
 import pytest
 import spike_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from params import first
+from params import first, first_rows
 from properties import examples
 from reference import run_case
 from spike_networks import changes
@@ -107,9 +109,10 @@ def test_every_choice(model: str, kind: str, each_step: bool) -> None:
         assert any(np.any(np.abs(expected[key]) == 0.6) for key in spike_networks.KEYS.values())
 
 
-@pytest.mark.parametrize("m", first(2, [5, 1, 2, 9]))
-@pytest.mark.parametrize("same", [True, False])
-@pytest.mark.parametrize("dense", first(1, [False, True]))
+@pytest.mark.parametrize(("m", "same", "dense"), first_rows(2, dict.fromkeys([
+    (5, True, False), (1, False, False), (2, False, True), (9, True, True), (5, False, True), (1, True, True),
+    *itertools.product((1, 2, 5, 9), (False, True), (False, True)),
+]), rest=6))  # fmt: skip
 def test_prefix_sums(m: int, same: bool, dense: bool) -> None:
     """Many short blocks: with one and two sets of sums, dense and sparse rows, and every cutoff that allows sums."""
     kappa = 0.8

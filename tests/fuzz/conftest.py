@@ -2,10 +2,10 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import ranks
 
 from pareprop.runs import run
 
@@ -35,7 +35,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """A run with recording, checkpoints and provenance."""
     out = tmp_path_factory.mktemp("finished") / request.param
     arguments = [*tiny(f"variant={request.param}"), "--out", str(out)]
-    done = subprocess.run([sys.executable, "-m", "pareprop", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([*ranks.python(), "-m", "pareprop", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return out
 

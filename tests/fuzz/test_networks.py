@@ -4,11 +4,11 @@ import json
 import random
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ranks
 from fuzzing import attack, change, judge, mutate, until, value
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ def network(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network of a run in SONATA files."""
     folder = tmp_path_factory.mktemp("network") / finished.name
     arguments = ["export", str(finished), str(folder), "--network"]
-    subprocess.run([sys.executable, "-m", "pareprop", *arguments], check=True, capture_output=True)
+    subprocess.run([*ranks.python(), "-m", "pareprop", *arguments], check=True, capture_output=True)
     return folder
 
 

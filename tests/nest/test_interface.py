@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from launch import mpirun
+import ranks
 
 import pareprop.nest as nest
 
@@ -271,7 +271,7 @@ def test_long_delays_need_a_switch() -> None:
 def test_a_mistake_ends_all_ranks_with_exit_code_1(tmp_path: Path) -> None:
     script = tmp_path / "mistake.py"
     script.write_text("import nest\nnest.Create('eprop_iaf', 1, {'C_m': -1.0})\n")
-    done = mpirun(2, "-m", "pareprop", "nest", script)
+    done = ranks.run(2, "-m", "pareprop", "nest", script)
     assert done.returncode == 1 and done.stderr.count("\nNESTErrors.BadProperty:") == 1
     assert "C_m" in done.stderr and "mistake.py" in done.stderr
 
@@ -280,7 +280,8 @@ def test_a_mistake_ends_all_ranks_with_exit_code_1(tmp_path: Path) -> None:
 def test_a_mistake_of_one_rank_ends_the_others(tmp_path: Path) -> None:
     script = tmp_path / "mistake.py"
     script.write_text("import nest\nif nest.Rank() == 1:\n    raise ValueError('here')\nnest.SyncProcesses()\n")
-    done = mpirun(2, "-m", "pareprop", "nest", script, timeout=900)
+    impatient = "import sys; from pareprop import cli; from pareprop.nest import commands; commands.PATIENCE = 1.0; "
+    done = ranks.run(2, "-c", f"{impatient}cli.main(sys.argv[1:])", "nest", script)
     assert done.returncode != 0 and "ValueError: here" in done.stderr
 
 
@@ -465,7 +466,7 @@ def test_warnings_show_the_line_of_the_script(tmp_path: Path) -> None:
         "nest.Connect(a, b, 'all_to_all', {'synapse_model': 'eprop_synapse_bsshslm_2020', 'delay': 0.1})\n"
         "nest.Simulate(1.0)\n"
     )
-    command = [sys.executable, "-m", "pareprop", "nest", str(script)]
+    command = [*ranks.python(), "-m", "pareprop", "nest", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (
         f"{script}:4: NESTWarning: taken as a script of NEST 3.8" in done.stderr and "nest.Simulate(1.0)" in done.stderr

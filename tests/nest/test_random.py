@@ -2,10 +2,10 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import ranks
 from tutorials import find_shipped
 
 pytestmark = pytest.mark.peer
@@ -142,9 +142,9 @@ def test_same_output_as_nest(tmp_path: Path, text: str, n_lines: int) -> None:
     script = tmp_path / "draws.py"
     script.write_text(text)
     outputs = []
-    for command in ([script], ["-m", "pareprop", "nest", script]):
-        done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, timeout=900,
-                              check=False, cwd=tmp_path, env=os.environ | {"OMP_WAIT_POLICY": "passive"})  # fmt: skip
+    for command in ([*ranks.python("nest"), script], [*ranks.python(), "-m", "pareprop", "nest", script]):
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900, check=False,
+                              cwd=tmp_path, env=os.environ | {"OMP_WAIT_POLICY": "passive"})  # fmt: skip
         assert done.returncode == 0, done.stderr
         lines = [line for line in done.stdout.splitlines() if "INFO" not in line]
         outputs.append([line for line in lines if line.startswith("[") or line.isalpha()])

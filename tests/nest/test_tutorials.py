@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from case_files import RECORDINGS
 from nest_tutorials import NAMES, edit
+from params import first
 from tutorials import assert_same, find_shipped, run, tutorial
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
@@ -67,8 +68,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_same_as_nest(case: str, tmp_path: Path) -> None:
+# All tutorials, and the variations that change which functions a script calls, not only its numbers; --long takes all.
+KEPT = ("sine", "plus", "lemniscate", "handwriting", "evidence", "n-mnist", "fixed indegree", "odd pieces, every spike",
+        "adaptive, every spike")  # fmt: skip
+ON_RANKS = {"plus": 2, "evidence": 3}  # both variants; `test_on_ranks` takes the others
+
+
+def script_of(case: str, tmp_path: Path) -> str:
+    """The code of a case; the files that it reads lie in the folder then."""
     name, after, values = CASES[case]
     code = edit(tutorial(name), dict(after), **values)
     if name == "handwriting":
@@ -80,13 +87,25 @@ def test_same_as_nest(case: str, tmp_path: Path) -> None:
         for folder in (tmp_path / "468j46mzdv-1" / "Train").iterdir():  # the script wants all digits in both
             if not (other := folder.parents[1] / "Test" / folder.name).exists():
                 shutil.copytree(folder, other)
+    return code
+
+
+@pytest.mark.parametrize("case", first(0, sorted(CASES, key=lambda case: case not in KEPT), rest=len(KEPT)))
+def test_same_as_nest(case: str, tmp_path: Path) -> None:
+    code = script_of(case, tmp_path)
     peer, ours = run(code, tmp_path, peer=True), run(code, tmp_path)
     for kept in (peer, ours):
         without_flushes(kept)
     assert_same(ours, peer)
-    if case in NAMES:
-        for ranks in (2, 3):
-            assert run(code, tmp_path, ranks=ranks)["digest"] == ours["digest"]
+    if case in ON_RANKS:
+        assert run(code, tmp_path, ranks=ON_RANKS[case])["digest"] == ours["digest"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", [name for name in NAMES if name not in ON_RANKS])
+def test_on_ranks(case: str, tmp_path: Path) -> None:
+    code = script_of(case, tmp_path)
+    assert len({run(code, tmp_path, ranks=ranks)["digest"] for ranks in (1, 2, 3)}) == 1
 
 
 def without_flushes(kept: dict[str, np.ndarray]) -> None:
@@ -103,7 +122,7 @@ def without_flushes(kept: dict[str, np.ndarray]) -> None:
             kept[key] = kept[key][chosen]
 
 
-@pytest.mark.parametrize("name", ["sine", "lemniscate", "handwriting", "evidence"])
+@pytest.mark.parametrize("name", first(0, ["evidence", "lemniscate", "sine", "handwriting"], rest=2))
 def test_nothing_differs_with_nest_losses(name: str, tmp_path: Path) -> None:
     """Where inputs spike in step 1 of an interval, as they do in NEST's tutorials, on any number of ranks."""
     short = {"batch_size": 2, "n_iter_train": 2, "n_iter_test": 1} if name == "evidence" else {"n_iter": 2}

@@ -3,14 +3,14 @@
 import importlib.metadata
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import nest_tutorials
 import numpy as np
 import pytest
-from launch import mpirun
 from nest_tutorials import order
+from ranks import python
+from ranks import run as run_on_ranks
 
 RUNNER = Path(nest_tutorials.__file__).resolve()
 
@@ -32,19 +32,21 @@ def run(
     code: str, folder: Path, peer: bool = False, ranks: int = 1, timeout: float = 300, options: tuple[str, ...] = ()
 ) -> dict[str, np.ndarray]:
     """Run a script, with NEST if `peer`; return what it computed, and the digest; `options` of `pareprop nest`."""
+    if peer:
+        find_shipped("nest/__init__.py")
     folder.mkdir(parents=True, exist_ok=True)
     name = "peer" if peer else f"ours-{ranks}"
     script, kept = folder / f"{name}.py", folder / f"{name}.npz"
     script.write_text(code)
     environment = {"MPLBACKEND": "Agg", "PYNEST_QUIET": "1"}
     if peer or ranks == 1:
-        front = [] if peer else ["-m", "pareprop", "nest", "--timings", *options]
-        command = [sys.executable, *front, RUNNER, script, kept]
+        front = python("nest") if peer else [*python(), "-m", "pareprop", "nest", "--timings", *options]
+        command = [*front, RUNNER, script, kept]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout, cwd=folder,
                               env=os.environ | environment, check=False)  # fmt: skip
     else:
-        done = mpirun(ranks, "-m", "pareprop", "nest", "--timings", *options, RUNNER, script, kept, timeout=timeout,
-                      cwd=folder, env=environment)  # fmt: skip
+        done = run_on_ranks(ranks, "-m", "pareprop", "nest", "--timings", *options, RUNNER, script, kept,
+                            timeout=timeout, cwd=folder, env=environment)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     found = dict(np.load(kept))
     if not peer:

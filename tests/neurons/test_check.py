@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import command
-from params import first_rows
+from params import first, first_rows
 
 from pareprop import NeuronModel
 from pareprop.neurons import derive as deriving
@@ -27,12 +27,10 @@ def line_of(found, key):
     return line.removeprefix(f"{key}: ")
 
 
-SHORT = ("iaf_psc_exp", "izhikevich", "adex")  # the other models take long
+SHORT = ("iaf_psc_exp", "izhikevich", "adex", "two_compartment", "glif5")  # three fast ones; the most ports and states
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in SHORT else [pytest.mark.slow]) for name in library.names()]
-)
+@pytest.mark.parametrize("name", first(3, dict.fromkeys((*SHORT, *library.names())), rest=5))
 def test_models_of_the_package_pass(name: str) -> None:
     found = library.get(name).check()
     assert found.passed and not [line for line in found.warnings if not line.startswith("parameter")], found.text()

@@ -10,12 +10,21 @@ import neuron_twin as twin
 import numpy as np
 import pytest
 import reference
+from params import first
 
 from pareprop.neurons.calls import Cells
 from pareprop.neurons.compile import compile
 from pareprop.neurons.model import models_of
 
 FILES = case_files.find("neurons")
+# Cases of the set --all: both variants, several models, ports and cutoffs. `test_engines` runs all of them on ranks.
+COMPILED = ("interval-adex-adam-heterogeneous", "interval-iaf-psc-exp-ports-delays", "spike-nest-models-cutoff")
+TWIN = ("interval-adex-adam-heterogeneous", "spike-nest-models-cutoff")
+
+
+def cases(kept: tuple[str, ...]) -> list:
+    """All cases as parameters, those that are not kept for `pytest --long`."""
+    return first(0, sorted(FILES, key=lambda path: Path(path).stem not in kept), rest=len(kept))
 
 
 class CompiledCells(twin.Cells):
@@ -182,15 +191,13 @@ def net_batch(case):
     return case["optimizer"].get("batch_size", 1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", FILES, ids=lambda path: Path(path).stem)
+@pytest.mark.parametrize("path", cases(COMPILED), ids=lambda path: Path(path).stem)
 def test_compiled(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = twin.load_case(path)
     compare(case, run_compiled(case, monkeypatch))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", FILES, ids=lambda path: Path(path).stem)
+@pytest.mark.parametrize("path", cases(TWIN), ids=lambda path: Path(path).stem)
 def test_twin(path: str) -> None:
     """Derivatives by complex steps, traces of every synapse."""
     case = twin.load_case(path)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import ranks
 from corridor import CorridorTask
+from params import first
 
 import pareprop
 from pareprop.engines.sample import Sample
@@ -86,8 +87,12 @@ def build(name: str) -> tuple[Model, object]:
     return model, CorridorTask() if rewarded else Noise(currents=2 if "currents" in name else 0)
 
 
-NAMES = ("signs, delays", "spike, signs")
-MORE = ("rewiring", "local readouts", "currents", "rewards", "spike, rewards", "spike, rewiring", "spike, currents")
+SETS = {  # word to the networks that are trained together
+    "signs": ("signs, delays", "spike, signs"),
+    "more": ("rewiring", "local readouts", "spike, rewards", "spike, currents"),
+    "other variant": ("currents", "rewards", "spike, rewiring"),
+    "replicas": ("signs, delays", "rewiring"),
+}
 PART = """
 import sys
 import test_whole_runs as here
@@ -98,8 +103,7 @@ here.train(sys.argv[1], sys.argv[2:], launcher.exchange())
 
 def train(folder: str, words: list[str], exchange: object) -> None:
     """Train all networks, or go on with them; print the digest of each, and whether it spiked and learned."""
-    names = MORE if "more" in words else NAMES
-    for name in ("signs, delays", "rewiring") if "replicas" in words else names:
+    for name in SETS[words[0]]:
         model, task = build(name)
         done = pareprop.run(
             model, task, Path(folder, name), iterations=6, until=3 if "part" in words else None, figures="none",
@@ -121,13 +125,13 @@ def on_ranks(n: int, folder: Path, *words: str) -> dict[str, str]:
     return dict(line.split(": ") for line in done.stdout.splitlines())
 
 
-def check(names: tuple[str, ...], tmp_path: Path, *words: str) -> Path:
-    """Train on one rank, and on two ranks and then three; return the folder of the first."""
-    folder, tmp_path = tmp_path / "whole", tmp_path / "parts"
-    digests = on_ranks(1, folder, *words)
+def check(word: str, tmp_path: Path) -> Path:
+    """Train a set on one rank, and on two ranks and then three; return the folder of the first."""
+    names, folder, tmp_path = SETS[word], tmp_path / "whole", tmp_path / "parts"
+    digests = on_ranks(1, folder, word)
     assert list(digests) == list(names) and len(set(digests.values())) == len(names)
-    on_ranks(2, tmp_path, "part", *words)
-    assert on_ranks(3, tmp_path, "rest", *words) == digests
+    on_ranks(2, tmp_path, word, "part")
+    assert on_ranks(3, tmp_path, word, "rest") == digests
     for name in names:
         with h5py.File(folder / name / "results.h5") as file, h5py.File(tmp_path / name / "results.h5") as other:
             counts = np.bincount(np.concatenate([file[f"dynamics/{key}/spike_ids"] for key in ("first", "last")]))
@@ -148,8 +152,8 @@ def check(names: tuple[str, ...], tmp_path: Path, *words: str) -> Path:
 @pytest.mark.mpi
 def test_same_digest_on_other_ranks_and_after_a_restart(tmp_path: Path) -> None:
     """What is recorded follows its expressions, with drawn parameters of each neuron and constants."""
-    folder = check(NAMES, tmp_path)
-    for name in NAMES:
+    folder = check("signs", tmp_path)
+    for name in SETS["signs"]:
         with h5py.File(folder / name / "record.h5") as file, h5py.File(folder / name / "results.h5") as results:
             state = {key: values[()] for key, values in file["state"].items()}
             assert file["state/w"].attrs["unit"] == "pA"
@@ -163,10 +167,10 @@ def test_same_digest_on_other_ranks_and_after_a_restart(tmp_path: Path) -> None:
         np.testing.assert_allclose(state["twice"][:, 7:14], twice, rtol=1e-13)
 
 
-@pytest.mark.slow
 @pytest.mark.mpi
-def test_same_digest_with_all_else(tmp_path: Path) -> None:
-    check(MORE, tmp_path, "more")
+@pytest.mark.parametrize("word", first(0, ["more", "other variant"], rest=1))
+def test_same_digest_with_all_else(word: str, tmp_path: Path) -> None:
+    check(word, tmp_path)
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import itertools
 
-import launch
 import numpy as np
 import pytest
 import ranks
@@ -205,7 +204,7 @@ ALONE = {
 def test_ranks_that_wait_for_one_that_ended_are_told(what: str, who: str) -> None:
     action, place = ALONE[what]
     script = f"run = Simulation(model(), Levels(), ranks)\nif ranks.rank {who}:\n    {action}"
-    done = launch.mpirun(3 if what != "split" else 2, "-c", PARTS + script)
+    done = ranks.run(3 if what != "split" else 2, "-c", PARTS + script)
     assert done.returncode not in (0, 124), done.stderr
     if place:
         here, other = (place, agreement.END) if who == "== 0" else (agreement.END, place)
@@ -225,9 +224,27 @@ if ranks.rank == ranks.size - 1:
     time.sleep(3)
 Simulation(model(), Levels(), ranks).train(1)
 """
-    done = launch.mpirun(3, "-c", PARTS + script)
+    done = ranks.run(3, "-c", PARTS + script)
     assert done.returncode == 0
     assert done.stderr.splitlines() == ["pareprop: rank 0 waits at Simulation() for rank 2; all ranks must call it"]
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+def test_a_rank_that_alone_asks_for_the_exchange_says_for_whom_it_waits() -> None:
+    """Where MPI has started; MPI itself waits in silence, or ends all, where one of the ranks never starts it."""
+    script = """
+import time
+from mpi4py import MPI
+from pareprop.parallel import agreement, launcher
+agreement.NOTICE = 0.2
+if MPI.COMM_WORLD.rank == 1:
+    time.sleep(2)
+print(launcher.exchange().size)
+"""
+    done = ranks.run(2, "-c", script)
+    assert done.returncode == 0 and done.stdout == "2\n2\n"
+    assert done.stderr.splitlines() == ["pareprop: rank 0 waits at exchange() for rank 1; all ranks must call it"]
 
 
 @pytest.mark.slow
@@ -242,7 +259,7 @@ def test_environments_are_compared_before_anything_else(variable: str, tmp_path)
         "cli.main(sys.argv[1:])"
     )
     env = dict.fromkeys(agreement.VARIABLES, "") | {"PAREPROP_RANKS_PER_NODE": "" if "NODE" in variable else "2"}
-    done = launch.mpirun(3, "-c", script, "run", "sine-waves", "--out", tmp_path / "run", env=env)
+    done = ranks.run(3, "-c", script, "run", "sine-waves", "--out", tmp_path / "run", env=env)
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
         f"pareprop: error: ranks disagree: {variable} = not set on rank 0, {value} on rank 1 (must be the same on all "
@@ -259,7 +276,7 @@ def test_configurations_of_a_run_are_compared(tmp_path) -> None:
         "more = ['--set', 'iterations=7'] if launcher.rank_of_launcher(os.environ) else []\n"
         "cli.main([*sys.argv[1:], *more])"
     )
-    done = launch.mpirun(2, "-c", script, "run", "sine-waves", "--out", tmp_path / "run")
+    done = ranks.run(2, "-c", script, "run", "sine-waves", "--out", tmp_path / "run")
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
         "pareprop: error: ranks disagree: iterations = 2000 on rank 0, 7 on rank 1 (must be the same on all ranks)"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 import fault_driver
 import launch
 import pytest
+import ranks
 from commands import command, digests, on_ranks
 
 from pareprop.runs import run
@@ -101,9 +101,9 @@ def run_trial(trial: Trial, folder: Path) -> tuple[int, float, str]:
     place.mkdir()
     if trial.fault in DISK:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], check=True)
-    ranks = [launch.find_mpirun(), "-n", "2", sys.executable, DRIVER, trial.rank, trial.phase, trial.fault]
+    two = [launch.find_mpirun(), "-n", "2", *ranks.python(), DRIVER, trial.rank, trial.phase, trial.fault]
     arguments = ["run", "sine-waves", *settings(trial), "--out", place / "run"]
-    line = list(map(str, ["timeout", "-k", "5", LIMIT, *ranks, *arguments]))
+    line = list(map(str, ["timeout", "-k", "5", LIMIT, *two, *arguments]))
     begun = time.monotonic()
     process = subprocess.Popen(
         line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import ranks
 from commands import command
 from params import first
 
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
     done = subprocess.run(
-        [sys.executable, "-m", "pareprop", *RUN, "--no-figures", "--out", out],
+        [*ranks.python(), "-m", "pareprop", *RUN, "--no-figures", "--out", out],
         capture_output=True,
         text=True,
         check=False,
@@ -215,8 +216,7 @@ PLACES = ("loss", "firing_rate", "dynamics/last/V_m", "dynamics/last/readout_sig
           "dynamics/last/spike_steps", "dynamics/last/input_ids")  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("value", [1e308, -1e308])
+@pytest.mark.parametrize("value", first(0, [1e308, -1e308], rest=1))
 def test_extreme_numbers_are_drawn_or_refused_in_silence(copy: Path, monkeypatch, value: float) -> None:
     for name in PLACES:
         shutil.copy(copy / "results.h5", copy / "kept.h5")
@@ -271,7 +271,7 @@ def test_no_file_speaks_to_the_terminal(copy: Path, tmp_path: Path, capsys) -> N
 PRINTED = (["info", "RUN"], ["tasks"], ["config", "sine-waves"], ["compare", "RUN", "RUN"])
 
 
-@pytest.mark.parametrize("arguments", first(1, PRINTED))
+@pytest.mark.parametrize("arguments", first(1, PRINTED, rest=2))
 def test_a_pipe_whose_reader_has_gone_is_quiet(finished: Path, arguments: list[str]) -> None:
     """As `pareprop info DIR | head -0`."""
     texts = [str(finished) if text == "RUN" else text for text in arguments]

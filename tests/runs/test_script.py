@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import ranks
 from commands import command
+from params import first_rows
 
 import pareprop
 from pareprop import Adam, InputError, LearningRate, Model, Normal, Observer, Sample, Simulation
@@ -87,9 +88,11 @@ def test_a_script_and_the_command_line_write_the_same_run(tmp_path: Path, capsys
     assert sorted(path.relative_to(tmp_path / "b") for path in (tmp_path / "b").rglob("*")) == names
     code, output, _ = command(capsys, "compare", tmp_path / "a", tmp_path / "b")
     assert (code, output.strip()) == (0, "no difference")
-    code, output, _ = command(capsys, "resume", tmp_path / "b", "--set", "iterations=6")  # and either goes on
+    # and either goes on
+    code, output, _ = command(capsys, "resume", tmp_path / "b", "--no-figures", "--set", "iterations=6")
     assert code == 0
-    again = pareprop.run(None, SineWaves(**values), tmp_path / "a", iterations=6, restart=True, record={"every": 2})
+    more = {"iterations": 6, "restart": True, "record": {"every": 2}, "figures": "none"}
+    again = pareprop.run(None, SineWaves(**values), tmp_path / "a", **more)
     assert output.splitlines()[-1] == f"digest: {again.digest}"
 
 
@@ -345,13 +348,13 @@ def test_one_digest_on_any_number_of_ranks_and_replicas(tmp_path: Path) -> None:
 
 def run_script(path: Path, out: Path, iterations: int) -> str:
     """Output of the script on one rank."""
-    done = subprocess.run([sys.executable, path, out, str(iterations), "1"], check=True, capture_output=True, text=True)
-    return done.stdout
+    line = [*ranks.python(), str(path), str(out), str(iterations), "1"]
+    return subprocess.run(line, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("asked", "code"), [(signal.SIGUSR1, 75), (signal.SIGTERM, 75), (signal.SIGINT, -signal.SIGINT)]
+    ("asked", "code"),
+    first_rows(0, [(signal.SIGTERM, 75), (signal.SIGINT, -signal.SIGINT), (signal.SIGUSR1, 75)], rest=2),
 )
 def test_a_signal_ends_a_script_with_a_checkpoint(tmp_path: Path, asked: signal.Signals, code: int) -> None:
     """From which the same script goes on, with the bits of one that was not stopped."""

@@ -5,12 +5,13 @@ import shutil
 from pathlib import Path
 
 import h5py
-import launch
 import networks
 import numpy as np
 import pytest
+import ranks
 from case_files import GOLDEN, RESOLUTIONS
 from commands import command, digests, on_ranks
+from params import first_rows
 from reference import run_case
 
 
@@ -39,9 +40,8 @@ def test_golden_cases_hold(alone: list[str]) -> None:
     assert {line.split(":")[0] for line in alone if line.endswith(": holds")} == {Path(path).name for path in GOLDEN}
 
 
-@pytest.mark.slow
 @pytest.mark.mpi
-@pytest.mark.parametrize(("n", "rounds"), [(2, 0), (3, 0), (4, 0), (3, 1)])
+@pytest.mark.parametrize(("n", "rounds"), first_rows(0, [(3, 0), (3, 1), (2, 0), (4, 0)], rest=2))
 def test_golden_cases_give_one_digest_on_any_number_of_ranks(alone: list[str], n: int, rounds: int) -> None:
     codes, output, errors = on_ranks(n, [["verify", "--round-steps", rounds, *GOLDEN]], timeout=900)
     assert (codes, errors) == ([0], [])
@@ -269,7 +269,7 @@ def test_exit_codes_under_mpirun(small: Path, bad: dict[str, Path], tmp_path: Pa
     with h5py.File(wrong, "r+") as file:
         file["expected/spike_ids"][0] += 1
     for path, code in ((small, 0), (wrong, 1), (bad["text"], 2)):
-        assert launch.mpirun(2, "-m", "pareprop", "verify", path).returncode == code
+        assert ranks.run(2, "-m", "pareprop", "verify", path).returncode == code
 
 
 def test_damaged_files_never_crash(capsys: pytest.CaptureFixture, small: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import launch
 import pytest
+import ranks
 from commands import command
 from params import first, first_rows
 
@@ -116,7 +117,7 @@ def test_launch_again_continues_the_run(tmp_path: Path) -> None:
 
     def started(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         options = ("--launcher", "mpirun", "--ranks", "2", "--out", name, "--no-figures")
-        line = [sys.executable, "-m", "pareprop", "launch", *options, *SMALL, *arguments]
+        line = [*ranks.python(), "-m", "pareprop", "launch", *options, *SMALL, *arguments]
         env = os.environ | launch.ENVIRONMENT | {"BIND": "none"}
         return subprocess.run(line, capture_output=True, text=True, timeout=900, check=False, cwd=tmp_path, env=env)
 
@@ -136,7 +137,7 @@ def test_launch_again_continues_the_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_out_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    line = [sys.executable, "-m", "pareprop", "launch", *SMALL, "--ranks", "1", "--out", tmp_path / "file"]
+    line = [*ranks.python(), "-m", "pareprop", "launch", *SMALL, "--ranks", "1", "--out", tmp_path / "file"]
     env = os.environ | launch.ENVIRONMENT
     done = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False, env=env)
     assert done.returncode == 2 and f"--out {tmp_path / 'file'}: is a file" in done.stderr

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import ranks
 from commands import command
-from launch import mpirun
 
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.spike import SpikeSettings
@@ -88,7 +87,7 @@ def test_memory_of_a_rank(variant, tmp_path):
     """Within 5 % by kind."""
     sizes = {"neurons": 4000, "indegree": 200, "inputs": 50, "steps": 300}
     arguments = [f"--{key}={value}" for key, value in sizes.items()]
-    done = mpirun(
+    done = ranks.run(
         2, "-m", "pareprop", "bench", *arguments, "--intervals=2", "--warmup=1", f"--rate={RATE:g}",
         f"--variant={variant}", f"--json={tmp_path / 'real.json'}",
     )  # fmt: skip

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from commands import command, digests
+from params import first
 
 pytestmark = [pytest.mark.slurm, pytest.mark.mpi]
 ROOT = Path(__file__).parents[2]
@@ -119,7 +120,7 @@ def test_training_by_srun_and_by_mpirun(slurm, digest_of, tmp_path):
         assert (tmp_path / "runs" / f"pareprop-train-{job}" / "results.h5").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_by_srun_with_mpich(slurm, mpich, digest_of, tmp_path):
     """MPICH and srun speak PMI."""
     out = tmp_path / "out"
@@ -147,7 +148,7 @@ def test_bad_input_fails_the_job(slurm, tmp_path):
     assert "did you mean 'sine-waves'" in (tmp_path / "out").read_text()
 
 
-@pytest.mark.parametrize("launcher", ["srun", "mpirun"])
+@pytest.mark.parametrize("launcher", first(0, ["srun", "mpirun"], rest=1))
 def test_chain(launcher, slurm, digest_of, tmp_path):
     """Signalled before its limit, a job checkpoints, goes back into the queue, and ends as if nothing had happened."""
     task, out = [*TASK, "--set", "iterations=400", "--set", "checkpoint.every=50"], tmp_path / "out"
@@ -191,7 +192,7 @@ def test_a_signal_before_all_ranks_listen(slurm, digest_of, tmp_path):
     assert list_points(out)[-1:] == expected
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_time_limit(slurm, digest_of, tmp_path):
     """SLURM itself signals the job before its limit of a minute, its shortest; it may do so early.
 
@@ -259,7 +260,7 @@ def test_study_in_one_job_and_in_many(slurm, tmp_path):
     assert (tmp_path / "one" / "scaling.png").exists()
 
 
-@pytest.mark.parametrize("script", ["train.sbatch", "seeds.sbatch"])
+@pytest.mark.parametrize("script", first(0, ["train.sbatch", "seeds.sbatch"], rest=1))
 def test_requeued_job_goes_on(script, slurm, digest_of, tmp_path):
     """An operator puts a running job back; the log is kept, and the job ends with the digest of an undisturbed run."""
     task, out = [*TASK, "--set", "iterations=400", "--set", "checkpoint.every=20"], tmp_path / "out"

@@ -6,10 +6,10 @@ One file, because all tests use the same twin and network.
 from pathlib import Path
 
 import h5py
-import launch
 import networks
 import numpy as np
 import pytest
+import ranks
 import reference
 import reward_reference
 from commands import command, digests, on_ranks
@@ -292,7 +292,7 @@ def test_an_environment_that_fails_on_one_rank_alone(tmp_path: Path) -> None:
         "gym", tmp_path / "run", "env=faulty_environments:Faulty-v0", "n_rec=5", "batch_size=2", "replicated=true",
         "env_arguments={ fault = 'raises on rank 1' }",
     )  # fmt: skip
-    done = launch.mpirun(2, "-m", "pareprop", *run, env={"PYTHONPATH": str(Path(__file__).parents[1])})
+    done = ranks.run(2, "-m", "pareprop", *run, env={"PYTHONPATH": str(Path(__file__).parents[1])})
     told = [line for line in done.stderr.splitlines() if "pareprop: error" in line]
     assert done.returncode == 2
     assert "decision 2: the environment raised RuntimeError: the robot fell over (rank 1); safe: " in told[0]
@@ -309,7 +309,7 @@ def test_environments_that_differ_between_ranks(tmp_path: Path, fault: str) -> N
         "gym", tmp_path / "run", "env=faulty_environments:Faulty-v0", "n_rec=5", "batch_size=2", "replicated=true",
         f"env_arguments={{ fault = '{fault}' }}",
     )  # fmt: skip
-    done = launch.mpirun(3, "-m", "pareprop", *run, env={"PYTHONPATH": str(Path(__file__).parents[1])})
+    done = ranks.run(3, "-m", "pareprop", *run, env={"PYTHONPATH": str(Path(__file__).parents[1])})
     told = [line for line in done.stderr.splitlines() if "pareprop: error" in line]
     assert done.returncode == 2 and len(told) == 1
     assert "episode 1 of 'train', decision 2: the environments of ranks 0 and 1 reply differently" in told[0]

@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import launch
 import networks
 import pytest
+import ranks
 import spike_networks
 
 from pareprop.engines.sample import Sample
@@ -134,7 +134,7 @@ for variant in ("interval", "spike"):
 
 @pytest.mark.mpi
 def test_an_interrupt_of_one_rank_stops_all_after_the_same_iteration() -> None:
-    done = launch.mpirun(2, "-c", ON_RANKS, Path(__file__).parent)
+    done = ranks.run(2, "-c", ON_RANKS, Path(__file__).parent)
     assert (done.returncode, done.stderr) == (0, "")
     expected = ["interval 2 True", "interval 2 1", "spike 4 True", "spike 4 1"]
     assert sorted(done.stdout.splitlines()) == sorted(expected)

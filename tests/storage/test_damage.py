@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import ranks
 from commands import command, digests
 
 import pareprop
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 def in_process(*arguments: object, seconds: float = 120) -> subprocess.CompletedProcess[str]:
     """A command that may hang where no signal reaches it."""
-    texts = [sys.executable, "-m", "pareprop", *map(str, arguments)]
+    texts = [*ranks.python(), "-m", "pareprop", *map(str, arguments)]
     return subprocess.run(texts, capture_output=True, text=True, check=False, timeout=seconds)
 
 
@@ -165,7 +166,7 @@ def test_damaged_results_are_written_anew(copy: Path, stopped: tuple[Path, str],
     with h5py.File(stopped[0].with_name("whole") / "results.h5") as file:
         expected = {name: file[name][()] for name in ("loss", "projections/rec->rec/weight_initial")}
     told = 0
-    for place in [*range(0, 100, 10), *range(800, len(source), 2_500)]:
+    for place in [*range(0, 100, 10), *range(800, len(source), 5_500)]:
         shutil.rmtree(copy)
         shutil.copytree(kept, copy)
         flip(copy / "results.h5", place)

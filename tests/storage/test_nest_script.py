@@ -2,10 +2,10 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import ranks
 from commands import command
 
 TRAINED = {  # with the samples whose weights are known
@@ -31,7 +31,7 @@ def test_nest_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixture,
     assert command(capsys, "export", "--nest", tmp_path / "run", tmp_path / "rebuild.py")[0] == 0
     assert (tmp_path / "rebuild.h5").exists() == (task == "sine-waves-plus")
     for sample in samples:
-        line = [sys.executable, "rebuild.py", sample]
+        line = [*ranks.python("nest"), "rebuild.py", sample]
         done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stderr
         equal, wanted, more = map(

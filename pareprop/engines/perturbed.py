@@ -1,0 +1,186 @@
+"""Perturbations of the present sample on one rank: what kernels do to its neurons, lost inputs, projections cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .. import rng
+from ..arrays import allocate_aligned
+from ..errors import InputError
+from ..kernels import layout
+from ..network import perturbations
+from ..network.local import LocalNetwork, cell_values
+from ..network.perturbations import Applied, Dropout, Injection, Silence
+from ..parallel.partition import overlap
+from ..parallel.spike_log import SpikeLog
+
+KINDS = {Silence: "silences", Injection: "noises", Dropout: "dropouts"}  # rows of the kernels
+
+
+class Perturbing:
+    """What is perturbed in the present sample.
+
+    Parameters
+    ----------
+    network : LocalNetwork
+        This rank's share.
+    kernels : ModuleType
+        Kernels of the variant in the precision of the model.
+
+    Attributes
+    ----------
+    active : list of Applied
+        Perturbations of the present sample.
+    lost : np.ndarray
+        int64 (n_neurons,), spikes of each neuron that were lost in the sample.
+    """
+
+    def __init__(self, network: LocalNetwork, kernels: ModuleType) -> None:
+        self._network, self._kernels, n = network, kernels, network.neurons[1] - network.neurons[0]
+        self.active: list[Applied] = []
+        self.lost = np.zeros(n, np.int64)
+        self._n_steps = 0
+        self._held = allocate_aligned(n, network.model.kernels.real)
+        self._drawn: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for item in network.model.perturbations:  # that a drawn value is bad is told before the run
+            if isinstance(item.options, Injection):
+                self._drawn[item.name] = self._draw(item, item.options)
+
+    def choose(self, phase: str, learn: bool, asked: Sequence[Any] | None) -> None:
+        """Take what acts in the samples that follow, of a phase or what was asked for; `InputError` names bad ones."""
+        self.active = perturbations.choose(self._network.model.perturbations, phase, asked)
+        for item in self.active:
+            if item.kind == "cut" and learn:
+                raise InputError(f"cut '{item.name}': samples of phase '{phase}' are learned from: nothing can be cut")
+
+    def begin(self, n_steps: int) -> Any:
+        """Return what the kernel needs in a sample of `n_steps` steps."""
+        self._n_steps = n_steps
+        self.lost[:] = 0
+        rows: dict[str, list[np.ndarray]] = {name: [] for name in KINDS.values()}
+        keys: dict[str, list[np.ndarray]] = {name: [] for name in KINDS.values()}
+        values: list[tuple[np.ndarray, np.ndarray]] = []
+        probabilities: list[float] = []
+        for item in self.active:
+            kind = KINDS.get(type(item.options))
+            if kind is None or self._role(item) != "recurrent":
+                continue
+            for first, last, number in self._ranges(item):
+                row = np.zeros(layout.PERTURBED_COLUMNS, np.int64)
+                row[layout.PERTURBED_FIRST], row[layout.PERTURBED_LAST] = first, last
+                row[layout.PERTURBED_NUMBER] = number
+                row[layout.PERTURBED_START], row[layout.PERTURBED_STOP] = item.steps_of(n_steps)
+                row[layout.NOISE_PLACE], row[layout.NOISE_STEPS] = sum(len(one) for one, _ in values), item.period
+                rows[kind].append(row)
+                keys[kind].append(self._key(item))
+                if isinstance(item.options, Injection):
+                    values.append(self._drawn[item.name])
+                if isinstance(item.options, Dropout):
+                    probabilities.append(item.options.p)
+        mean, std = (np.concatenate([np.zeros(0), *(pair[k] for pair in values)]) for k in range(2))
+        tables = {name: np.array(rows[name], np.int64).reshape(-1, layout.PERTURBED_COLUMNS) for name in KINDS.values()}
+        own_keys = {
+            f"{name}_keys": np.array(keys[f"{name}s"], np.uint64).reshape(-1, 2) for name in ("noise", "dropout")
+        }
+        return self._kernels.Perturbed(
+            tables | own_keys
+            | {"refractory": self._held, "noise_mean": mean, "noise_std": std, "lost": self.lost,
+               "noise": allocate_aligned(len(mean), self._network.model.kernels.real),
+               "dropout_p": np.array(probabilities, float)}
+        )  # fmt: skip
+
+    def thin(self, inputs: SpikeLog, first: int, origin: int, n_steps: int) -> SpikeLog:
+        """Return what is left of spikes of the inputs.
+
+        Parameters
+        ----------
+        inputs : SpikeLog
+            Spikes of steps from `first` on of a sample of `n_steps` steps.
+        first, origin : int
+            That step, and the step of the run with which the sample begins.
+        n_steps : int
+            Steps of the sample.
+
+        Returns
+        -------
+        SpikeLog
+            The same one if no input is perturbed.
+        """
+        acting = [item for item in self.active if type(item.options) in KINDS and self._role(item) == "input"]
+        if not acting:
+            return inputs
+        n = len(inputs.ptr) - 1
+        steps, ids = inputs.spikes(n)
+        stays = np.ones(len(ids), bool)
+        for item in acting:
+            start, stop = item.steps_of(n_steps)
+            population = self._population(item)
+            number = ids.astype(np.int64) - self._network.model.offset(population)
+            inside = (steps + first >= start) & (steps + first < stop)
+            for low, high in perturbations.cells_of(item.options, population):
+                mine = np.flatnonzero(stays & inside & (number >= low) & (number < high))
+                if isinstance(item.options, Dropout):
+                    when = steps[mine] + first + origin
+                    mine = mine[perturbations.draw_lost(self._key(item), when, number[mine], item.options.p)]
+                stays[mine] = False
+        return SpikeLog.of(steps[stays], ids[stays], n)
+
+    def run(self, first: int, last: int, steps: Callable[[int, int], None]) -> None:
+        """Run steps [first, last) of the sample, in parts between which projections are cut or whole."""
+        for low, high, names in perturbations.find_steps(self.active, first, last, self._n_steps):
+            if not names:
+                steps(low, high)
+                continue
+            spans = [
+                (table, slice(span.first, span.last))
+                for table in (self._network.incoming, self._network.outgoing)
+                for span in table.spans
+                if span.projection.name in names
+            ]
+            kept = [table.weight[place].copy() for table, place in spans]
+            try:
+                for table, place in spans:
+                    table.weight[place] = 0.0
+                steps(low, high)
+            finally:
+                for (table, place), weight in zip(spans, kept, strict=True):
+                    table.weight[place] = weight
+            self._network.following.follow()  # feedback that the kernel has copied from readout synapses
+
+    def _population(self, item: Applied) -> Any:
+        return next(one for one in self._network.model.populations if one.name == item.of)
+
+    def _role(self, item: Applied) -> str:
+        return self._population(item).role
+
+    def _key(self, item: Applied) -> np.ndarray:
+        return rng.key(self._network.model.seed, f"{item.name}/{item.kind}")
+
+    def _ranges(self, item: Applied) -> list[tuple[int, int, int]]:
+        """Return first and last of this rank's neurons that it acts on, and the number of the first one, by range."""
+        model, (first, last), found = self._network.model, self._network.neurons, []
+        population = self._population(item)
+        offset = model.offset(population)
+        for start, stop in perturbations.cells_of(item.options, population):
+            low, high = overlap(first, last, offset + start, offset + stop)
+            if low < high:
+                found.append((low - first, high - first, low - offset))
+        return found
+
+    def _draw(self, item: Applied, options: Injection) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of the current of this rank's neurons."""
+        model, population = self._network.model, self._population(item)
+        offset = model.offset(population)
+        low, high = overlap(*self._network.neurons, offset, offset + population.size)
+        if low >= high:
+            return np.zeros(0), np.zeros(0)
+        mean, std = (
+            cell_values(model, population, f"{item.name}/{name}", getattr(options, name), low - offset, high - offset)
+            for name in ("mean", "std")
+        )
+        perturbations.check_std(f"inject '{item.name}'", std, low - offset)
+        return mean, std

@@ -1,0 +1,140 @@
+"""Connecting nodes: what `Connect` checks and makes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .catalogue import NodeModel, SynapseModel
+from .connections import FROM_DEVICES, TO_RECORDERS, Bundle, bundle
+from .errors import NESTErrors
+from .nodes import NodeCollection
+from .rules import BOTH_WAYS
+from .session import Session
+
+
+def connect(session: Session, pre: Any, post: Any, conn: Any, syn: Any) -> None:
+    """Connect nodes."""
+    start = time.perf_counter()
+    try:
+        _connect(session, pre, post, conn, syn)
+    except NESTErrors.IllegalConnection as problem:
+        raise type(problem)(f"Creation of connection is not possible: {problem}") from None
+    finally:
+        seconds = time.perf_counter() - start
+        session.timers.add("describe", seconds)
+        session.spent.add("construction_connect", seconds)
+
+
+def _connect(session: Session, pre: Any, post: Any, conn: Any, syn: Any) -> None:
+    source, target = read_ids(session, pre), read_ids(session, post)
+    _check_ids(((pre, source), (post, target)), conn)
+    syn = {"synapse_model": syn} if isinstance(syn, str) else dict(syn or {})
+    model = session.models.synapse(syn.get("synapse_model", "static_synapse"))
+    ends = _models(session, source), _models(session, target)
+    records = "recorder" in [node.kind for nodes in ends for node in nodes]
+    if records and model.variant:
+        raise NESTErrors.IllegalConnection(f"{model.name} does not connect recorders")
+    if not records:
+        _check_ends(model, *ends)
+        if isinstance(conn, Mapping) and conn.get("rule") == BOTH_WAYS:
+            _check_ends(model, *ends[::-1])
+    made = bundle(model, conn, syn, source, target, session.generators, session.resolution)
+    if not len(made):
+        return
+    made.records = records
+    if ends[0][0].element_type != "neuron":
+        made.table = FROM_DEVICES
+    elif records:
+        made.table = TO_RECORDERS
+    check_delay(session, made)
+    if records:
+        for part in session.recorders.connect(made):
+            session.bundles.append(part)
+        return
+    _check_receptor(model, made.receptor, ends[1])
+    if session.simulated:
+        kind_of, base_of = (np.array(["", *np.concatenate([np.repeat(getattr(block.model, name), block.n)
+                            for block in session.nodes.blocks])]) for name in ("kind", "base"))  # fmt: skip
+        session.running.link(made, base_of, kind_of)
+    session.bundles.append(made)
+
+
+def check_delay(session: Session, made: Bundle) -> None:
+    """Raise an error for delays that the synapse model, or the running network, does not have."""
+    low, high = made.delays
+    if made.model.base.startswith("eprop_") and high > 1 and not session.params["eprop_delays_above_one_step"]:
+        raise NESTErrors.IllegalConnection(
+            "e-prop synapses need a delay of one step, as in NEST; longer ones are simulated with "
+            "nest.set(eprop_delays_above_one_step=True)"
+        )
+    least, most = session.delay_range if session.simulated else (low, high)
+    if low < least or high > most:
+        raise NESTErrors.BadDelay(
+            f"Delay value {session.to_ms(low if low < least else high)} is invalid: after the first step it must be "
+            f"between min_delay {session.to_ms(least)} and max_delay {session.to_ms(most)}"
+        )
+
+
+def read_ids(session: Session, nodes: Any) -> np.ndarray:
+    """Ids of nodes that a script gives, which exist."""
+    if isinstance(nodes, NodeCollection):
+        return nodes._ids
+    ids = nodes if isinstance(nodes, np.ndarray) else np.asarray(list(nodes))
+    if not np.issubdtype(ids.dtype, np.integer) or ids.ndim != 1:
+        raise TypeError("nodes must be a NodeCollection or a sequence of whole numbers")
+    bad = ids[(ids < 1) | (ids > session.nodes.n)]
+    if len(bad):
+        raise NESTErrors.UnknownNode(f"Node with id {bad[0]} does not exist.")
+    return ids.astype(np.int64)
+
+
+def _models(session: Session, ids: np.ndarray) -> list[NodeModel]:
+    """Models of the nodes among `ids`, in any order."""
+    if len(ids) == 1:  # of many single calls
+        return [session.nodes.place(int(ids[0]))[0].model]
+    return session.nodes.models(ids)
+
+
+def _check_receptor(model: SynapseModel, receptor: int, targets: list[NodeModel]) -> None:
+    """Check the receptor type of e-prop neurons, readouts and parrots; rate connections and others have their own."""
+    if model.base == "rate_connection_delayed":
+        return
+    for node in targets:
+        if (node.variant and receptor != 0) or (node.kind == "parrot" and receptor not in (0, 1)):
+            raise NESTErrors.UnknownReceptorType(f"Receptor type {receptor} is not available in {node.name}.")
+
+
+def _check_ids(given: tuple[tuple[Any, np.ndarray], ...], conn: Any) -> None:
+    """Check the ids of nodes that a script gave to connect."""
+    for nodes, ids in given:
+        if isinstance(nodes, NodeCollection):
+            if not len(ids):
+                raise NESTErrors.IllegalConnection("a NodeCollection is empty")
+        elif (conn.get("rule") if isinstance(conn, Mapping) else conn) != "one_to_one":
+            if len(np.unique(ids)) < len(ids):
+                raise ValueError("ids that repeat are connected by the rule 'one_to_one' only")
+
+
+def _check_ends(model: SynapseModel, sources: list[NodeModel], targets: list[NodeModel]) -> None:
+    """Check the models of nodes that synapses are to connect."""
+    variant = model.variant
+    if not variant:
+        if model.base == "static_synapse" and any(node.kind == "stimulator" for node in targets):
+            raise NESTErrors.IllegalConnection("generators take no spikes")
+        if any(node.kind == "readout" for node in sources) and model.base == "static_synapse":
+            raise NESTErrors.IllegalConnection("readouts send no spikes")
+        return
+    learning = "learning_signal" in model.base
+    target_kinds = ("neuron",) if learning else ("neuron", "readout")
+    for node in targets:
+        plain = node.kind == "neuron" and not node.variant
+        if node.kind not in target_kinds or (node.variant != variant and not plain):
+            raise NESTErrors.NotImplemented(f"{model.name} cannot have {node.name} as its target")
+    for node in sources:
+        good = node.base.startswith("eprop_readout") if learning else node.kind in ("neuron", "parrot")
+        if not good or (node.variant and node.variant != variant):
+            raise NESTErrors.IllegalConnection(f"{model.name} cannot have {node.name} as its source")

@@ -1,0 +1,198 @@
+"""Recorded eligibility traces and gradients against the slow twin; on any ranks, and after a restart."""
+
+import json
+import os
+from pathlib import Path
+
+import h5py
+import networks
+import numpy as np
+import pytest
+import ranks
+import spike_networks
+from commands import command
+from reference import run_case
+
+import pareprop
+from pareprop import Adam, GradientDescent, InputError, Model, Normal, Sample
+from pareprop.simulation.loop import Simulation
+from pareprop.storage.recorder import Record, Recorder
+
+WHAT = ("eligibility", "eligibility_trace", "gradient")
+
+
+def record(simulation: Simulation, path: Path, n: int, **settings: object) -> dict[str, dict[str, np.ndarray]]:
+    """All that `Record` keeps of the synapses in n iterations, by projection."""
+    simulation.observers = [Recorder(path, Record(every=1, what=WHAT, **settings))]
+    simulation.train(n)
+    with h5py.File(path.with_suffix(".h5")) as file:
+        return {name: {key: data[()] for key, data in group.items()} for name, group in file["weights"].items()}
+
+
+def ends(model: Model, name: str, group: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and sources as the twin numbers them, among all of their role."""
+    projection = next(item for item in model.projections if item.name == name)
+    return group["target"] + model.offset(projection.post), group["source"] + model.offset(projection.pre)
+
+
+@pytest.mark.parametrize("seed", [1, 5, 8, 13])
+def test_traces_of_the_interval_variant_are_the_twins(seed: int, tmp_path: Path) -> None:
+    """Each step of e, its filtered trace and the gradient, whose sum is what the optimizer takes."""
+    case = networks.random_case(seed, average_gradient=False)
+    expected, simulation = run_case(case), networks.simulation(case)
+    found = record(simulation, tmp_path / "record", 3)
+    n_in, seen = case["w_in"].shape[1], []
+    for name, group in found.items():
+        if "gradient" not in group:  # of no synapse
+            continue
+        target, source = ends(simulation.model, name, group)
+        kind = "onto readouts" if name.endswith("out") else "onto neurons"
+        column = source + n_in * (not name.startswith("in") and kind == "onto neurons")
+        for key in WHAT:
+            wanted = np.concatenate([
+                np.broadcast_to(part[kind][key], part[kind]["gradient"].shape)[:, target, column]
+                for part in expected["traces"]
+            ])  # fmt: skip
+            np.testing.assert_allclose(group[key], wanted, rtol=1e-9, atol=1e-12, err_msg=f"{name} {key}")
+            seen.append(np.abs(wanted).max())
+        totals = np.split(group["gradient"], 3)
+        gradients = expected[{"in": "g_in", "re": "g_out" if kind == "onto readouts" else "g_rec"}[name[:2]]]
+        for total, gradient in zip(totals, gradients, strict=True):
+            np.testing.assert_allclose(total.sum(axis=0), gradient[target, source], rtol=1e-9, atol=1e-10)
+    assert len(seen) > 5 and np.mean(np.array(seen) > 1e-3) > 0.5
+
+
+@pytest.mark.parametrize("seed", [2, 3, 7, 11])
+def test_traces_of_the_spike_variant_are_the_twins(seed: int, tmp_path: Path) -> None:
+    """Over the ends of samples; a row of the gradient has the error of its step and the trace of d_out before."""
+    case = spike_networks.random_case(seed, n_steps=180, d_fb=1)
+    for group in (case["readout"], *(item["params"] for item in case["groups"])):
+        group["eprop_isi_trace_cutoff"] = np.inf
+    expected, simulation = run_case(case), spike_networks.simulation(case, 60)
+    found = record(simulation, tmp_path / "record", 3)
+    d_out, seen = case["d_out"], []
+    twin = {}
+    for name, source, delay, targets, steps in expected["traces"]:
+        for number, target in enumerate(targets):
+            values = np.zeros((3, 180))
+            for u, *tracks in steps:
+                if 0 <= u < 180:
+                    values[:, u] = [track[number] for track in tracks]
+            twin[name, target, source, delay] = values
+    for name, group in found.items():
+        if "gradient" not in group:
+            continue
+        target, source = ends(simulation.model, name, group)
+        kind = "out" if name.endswith("out") else "in" if name.startswith("in") else "rec"
+        for k in range(len(target)):
+            delay = group["delay"][k] - (kind == "in")
+            wanted = twin.get((kind, target[k], source[k], delay), np.zeros((3, 180)))
+            for key, track in zip(WHAT, wanted, strict=True):
+                late = d_out if key == "gradient" and kind != "out" else 0
+                # rows of the twin end where its last spike arrives: what is later changes no weight
+                row = np.concatenate([np.zeros(late), track[: 180 - late]])
+                np.testing.assert_allclose(group[key][:, k], row, rtol=1e-9, atol=1e-12, err_msg=f"{name} {key} {k}")
+                seen.append(np.abs(row).max())
+    assert len(seen) > 15 and np.mean(np.array(seen) > 1e-6) > 0.3
+
+
+class Ramp:
+    """Random input, a target that rises."""
+
+    n_steps = learning_window = 40
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        raster = np.random.default_rng([index, len(phase)]).random((40, 20)) < 0.15
+        return Sample.from_raster(raster, np.linspace(0.0, 1.0, 40)[:, None])
+
+
+def network(variant: str) -> Model:
+    rule = GradientDescent(eta=1e-4) if variant == "spike" else Adam(eta=1e-3, batch_size=2)
+    model = Model(variant, seed=4, optimizer=rule)
+    inputs, out = model.inputs("in", 20), model.readouts("out", 1, C_m=1.0, E_L=0.0, tau_m=20.0)
+    cells = model.neurons("rec", 14, "iaf_adapt", C_m=1.0, E_L=0.0, tau_m=20.0, V_th=0.6, adapt_beta=0.1, c_reg=0.1)
+    model.connect(inputs, cells, weight=Normal(mean=0.1, std=0.1), delay=3)
+    model.connect(cells, cells, "fixed_indegree", indegree=4, weight=Normal(std=0.1), delay=(2, 5))
+    model.connect(cells, out, weight=Normal(std=0.1), delay=2)
+    model.connect(out, cells, weight=Normal(std=1.0))
+    model.dropout(inputs, p=0.2)
+    return model
+
+
+PART = """
+import sys
+import test_traces as here
+from pareprop.parallel import launcher
+here.train(sys.argv[1], sys.argv[2:], launcher.exchange())
+"""
+
+
+def train(folder: str, words: list[str], exchange: object) -> None:
+    for variant in ("interval", "spike"):
+        pareprop.run(
+            network(variant), Ramp(), Path(folder, variant), iterations=6, until=3 if "part" in words else None,
+            figures="none", quiet=True, restart="rest" in words, overwrite=True, exchange=exchange, validate_every=2,
+            validate_samples=2, record={"every": 2, "what": [*WHAT, "weights"], "synapses": 17},
+        )  # fmt: skip
+
+
+def on_ranks(n: int, folder: Path, *words: str) -> dict[str, np.ndarray]:
+    here = Path(__file__).parent
+    done = ranks.run(n, "-c", PART, str(folder), *words, env={"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"})
+    assert done.returncode == 0, done.stderr
+    found = {}
+    for variant in ("interval", "spike") if "part" not in words else ():
+        with h5py.File(folder / variant / "record.h5") as file:
+            file["weights"].visititems(
+                lambda name, data, variant=variant: found.update({f"{variant}/{name}": data[()]})
+                if isinstance(data, h5py.Dataset) else None
+            )  # fmt: skip
+    return found
+
+
+def test_traces_are_the_same_on_any_ranks_and_after_a_restart(tmp_path: Path) -> None:
+    whole = on_ranks(1, tmp_path / "one")
+    assert len(whole) == 2 * 3 * 7 and all(np.any(data) for name, data in whole.items() if name.endswith("gradient"))
+    on_ranks(2, tmp_path / "part", "part")
+    for found in (on_ranks(3, tmp_path / "three"), on_ranks(1, tmp_path / "part", "rest")):
+        assert found.keys() == whole.keys()
+        for name, data in whole.items():
+            np.testing.assert_array_equal(found[name], data, err_msg=name)
+
+
+def test_a_configuration_records_them(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    np.savez(tmp_path / "data.npz", targets=np.ones((2, 30, 1)), raster=np.ones((2, 30, 20), bool))
+    settings = [
+        f"data={json.dumps(str(tmp_path / 'data.npz'))}", "iterations=2", "record.every=1", "record.step=10",
+        'what=["eligibility_trace"]', 'record.projections=["rec->rec"]', "synapses=5",
+    ]  # fmt: skip
+    words = [part for text in settings for part in ("--set", text)]
+    code, _, errors = command(capsys, "run", "data", *words, "--no-figures", "--out", tmp_path / "run")
+    assert code == 0, errors
+    with h5py.File(tmp_path / "run" / "record.h5") as file:
+        (group,) = file["weights"].values()
+        assert group["eligibility_trace"].shape == (6, 5) and "weight" not in group
+        assert np.any(group["eligibility_trace"][()]) and group["eligibility_trace"].attrs["unit"] == "1/mV"
+
+
+def test_what_cannot_be_recorded_is_named(tmp_path: Path) -> None:
+    def refused(model: Model, **settings: object) -> str:
+        options = {"every": 1, "what": ["gradient"], **settings}
+        with pytest.raises(InputError) as problem:
+            pareprop.run(model, Ramp(), tmp_path / "run", iterations=1, record=options, figures="none", quiet=True)
+        return str(problem.value)
+
+    model = network("spike")
+    equations = model.neurons("b", 3, "iaf_psc_exp")
+    model.connect(model.populations[0], equations)
+    expected = "traces of 'in->b' can't be recorded: model 'iaf_psc_exp' is given by equations; name others"
+    assert expected in refused(model)
+    model = network("spike")
+    model.dropout(model.populations[2], p=0.1)
+    assert "dropout 'dropout->rec' hides spikes that c_reg of 'rec' counts" in refused(model)
+    model = Model("spike", seed=1)
+    short = model.neurons("short", 3, eprop_isi_trace_cutoff=10.0)
+    model.connect(model.inputs("in", 20), short)
+    model.connect(short, model.readouts("out", 1))
+    assert "eprop_isi_trace_cutoff = 10 of 'short' must be inf" in refused(model, projections=["in->short"])
+    assert not (tmp_path / "run").exists()
