@@ -379,8 +379,8 @@ cdef bint arrive_stretch(
 ) noexcept nogil:
     """A spike arrives. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), k, n
-    cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES] and rows.models[b] == 0, descends = not rows.rules[b, ADAM]
-    cdef bint delivered = False
+    cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES] and rows.models[b] == 0
+    cdef bint descends = not rows.rules[b, ADAM], delivered = False
     cdef double[STRETCH_STEPS + 1] entering_
     cdef Work work
     if rows.books[row, LATEST] == NEVER:

@@ -238,7 +238,8 @@ def why_slow(model: Model, projection: Projection, optimizer: Optimizer) -> tupl
         what = "signs" if projection.keeps_signs else f"bounds {optimizer.Wmin:g} and {optimizer.Wmax:g}"
         return f"{what} hold in each time step", "optimize_each_step = False, with which they hold at each arrival"
     if optimizer.optimize_each_step and not optimizer.accumulates:
-        return f"{optimizer.type} steps in each time step", "optimize_each_step = False, with which it steps at arrivals"
+        reason = f"{optimizer.type} steps in each time step"
+        return reason, "optimize_each_step = False, with which it steps at arrivals"
     return f"its neurons have more than {MOST_STATES} states", shorter
 
 

@@ -231,7 +231,8 @@ def _content(definition: NeuronModel, stretches: str | None) -> bytes:
 def _key(definition: NeuronModel) -> str:
     """Return a hash of all that decides a shared object."""
     here = Path(__file__).parent
-    texts = [(here / f"{name}.py").read_bytes() for name in ("language", "dynamics", "symbols", "derive", "generate", "stretches")]
+    names = ("language", "dynamics", "symbols", "derive", "generate", "stretches")
+    texts = [(here / f"{name}.py").read_bytes() for name in names]
     texts += [text.encode() for text in _headers().values()]
     parts = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, _processor()]
     return hashlib.sha256(b"\0".join([*texts, *map(str.encode, parts)])).hexdigest()

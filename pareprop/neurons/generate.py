@@ -215,11 +215,18 @@ static const NEURON_MODEL NAME(table) = {{
 
 VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
 """
-        texts = ["\n".join([*functions, table]), stretches.text()]
-        for name in ("exp", "log", "tanh", "sqrt"):
-            texts = [text.replace(f"@{name}(", f"NAME(real_{name})(") for text in texts]
         sizes.pop("n_constants")
-        return Generated(*texts, self.columns.trees, **sizes)
+        return Generated(
+            self._with_functions("\n".join([*functions, table])), self._with_functions(stretches.text()),
+            self.columns.trees, **sizes,
+        )  # fmt: skip
+
+    @staticmethod
+    def _with_functions(text: str) -> str:
+        """Put the names of functions of a precision for those of the language."""
+        for name in ("exp", "log", "tanh", "sqrt"):
+            text = text.replace(f"@{name}(", f"NAME(real_{name})(")
+        return text
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 

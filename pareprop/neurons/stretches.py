@@ -1,17 +1,17 @@
 """C of what stretches of steps make of the traces of a model's synapses (spike variant).
 
 Between entries of spikes the traces x of a synapse (eps, and e of the step before where it is read) change linearly, by
-numbers of the target and the step alone: x = M x, e = w x, the trace beside ebar as in `neuron_model.h`. A stretch of steps
-is the product of its steps: for each column c of x
+numbers of the target and the step alone: x = M x, e = w x, the trace beside ebar as in `neuron_model.h`. A stretch of
+steps is the product of its steps: for each column c of x
 
     P[r, c] : what x_c before it adds to x_r after it        B[c], X[c] : to ebar, to the trace beside it
     G[c]    : to the gradient                                "B", "X" in place of c: what those two add
 
-A spike that enters at port p in the first step of a stretch is one more column, "E" + p; it is kept where rows are closed,
-from a step to the end of its block.
+A spike that enters at port p in the first step of a stretch is one more column, "E" + p; it is kept where rows are
+closed, from a step to the end of its block.
 
-Only numbers that are not 0 for any product of steps are kept, column by column, in lines of eight (`lanes.h`): a synapse
-onto a port reads the columns of the traces that an arrival there can reach.
+Only numbers that are not 0 for any product of steps are kept, column by column, in lines of eight (`lanes.h`): a
+synapse onto a port reads the columns of the traces that an arrival there can reach.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Stretches:
         self.size = generator.n + bool(by.v)
         self.map, self.step = self._step()
         followed = {(i, i) for i in range(self.size)}
-        followed |= {(r, c) for kind, r, c in self.step if kind == "M" and isinstance(c, int)}
+        followed |= {(r, c) for kind, r, c in self.step if kind == "M" and isinstance(r, int) and isinstance(c, int)}
         while (more := {(r, c) for r, k in followed for q, c in followed if k == q} - followed):
             followed |= more
         seen = {c for kind, _, c in self.step if kind == "w" and isinstance(c, int)}
@@ -79,8 +79,8 @@ class Stretches:
         """Return all functions."""
         return "\n".join([
             self.map, self._begin(), self._extended("append", self._append()),
-            self._extended("prepend", self._prepend()), self._compose(), *map(self._through_port, range(len(self.reached))),
-            self._through(), f"""
+            self._extended("prepend", self._prepend()), self._compose(),
+            *map(self._through_port, range(len(self.reached))), self._through(), f"""
 static const NEURON_STRETCHES NAME(stretches) = {{
     NEURON_MODEL_VERSION, sizeof(REAL), {len(self.numbers)}, {len(self.others)}, {self.n_entries},
     NAME(begin), NAME(append), NAME(prepend), NAME(compose), NAME(go_through),
@@ -95,15 +95,15 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         """Places of what enters, those between lines among them."""
         return self.n - len(self.numbers) - len(self.others)
 
-    def _reached(self, port: int, followed: set[tuple[int | str, int | str]]) -> list[int]:
+    def _reached(self, port: int, followed: set[tuple[int, int]]) -> list[int]:
         """Return the columns of the traces that an arrival at a port can make other than 0."""
         new = {r for kind, r, c in self.step if kind == "M" and c == entry(port)}
-        return sorted({int(r) for r, c in followed if c in new})
+        return sorted({r for r, c in followed if c in new})
 
     # ---- a step ------------------------------------------------------------------------------------------------------
 
     def _step(self) -> tuple[str, dict[Key, int]]:
-        """Return C that writes M and w of a step in columns, and these columns by number; an e that is read is a row."""
+        """Return C that writes M and w of a step in columns, and the numbers of these; an e that is read is a row."""
         generator, by = self.generator, self.generator.by
         n, names = generator.n, generator.states
         loop, pointers = generator.derivative_names()
@@ -120,7 +120,8 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
                 if name in generator.model.follow:
                     reset = loop.dot(generator.by_row(by.R, i), new)
                     if reset != value:
-                        value = loop.let(f"{loop.names[generator.SPIKED]} != ZERO ? {reset or 'ZERO'} : {value or 'ZERO'}")
+                        spiked = loop.names[generator.SPIKED]
+                        value = loop.let(f"{spiked} != ZERO ? {reset or 'ZERO'} : {value or 'ZERO'}")
                     if i in by.gap and e:
                         gap = loop.times(by.gap[i], e)
                         value = loop.sum([value, gap]) if value else gap
@@ -186,13 +187,15 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         B, X, both = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
         return [
             *lines, f"{B} += a * kappa_power;",
-            f"if (other) {{ {B} += c * {both}; {X} += c * keep_power; {both} = keep * {both} + d * kappa_power; }}", *new,
+            f"if (other) {{ {B} += c * {both}; {X} += c * keep_power; {both} = keep * {both} + d * kappa_power; }}",
+            *new,
         ]  # fmt: skip
 
     def _prepend(self) -> list[str]:
         """A step before a stretch."""
         B, X, both = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
-        lines = [f"lanes to_G = {B}, to_X = zero;", f"if (other) {{ to_G += f * {X}; to_X = {both} + f * keep_power; }}"]
+        lines = [f"lanes to_G = {B}, to_X = zero;"]
+        lines.append(f"if (other) {{ to_G += f * {X}; to_X = {both} + f * keep_power; }}")
         new: list[str] = []
         for c in (*range(self.size), *map(entry, range(len(self.reached)))):
             column = {int(r): place for (kind, r, k), place in self.step.items() if kind == "M" and k == c}
@@ -250,7 +253,9 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             f"                m[k] = load_lanes(map + k * {CHUNK} + i, LANES);",
             *self._lines("            ", "p", "at", "read_neighbours({}, width, count, {});"),
             *(f"            {line}" for line in body),
-            *self._lines("            ", "p", "at", "write_neighbours({}, width, count, {});", False, name == "prepend"),
+            *self._lines(
+                "            ", "p", "at", "write_neighbours({}, width, count, {});", False, name == "prepend"
+            ),
             "        }", "    }", "}", "",
         ])  # fmt: skip
 
@@ -285,7 +290,8 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             for r in P:
                 lines.append(f"const lanes n_{r}_{c} = {_sum(dot('P', r)) or 'zero'};")
             new += [f"{P[r]} = n_{r}_{c};" for r in P]
-        more = f"{p_B} += {s_X} * {p_XB}; {p_X} += {s_X} * keep_power; {p_XB} = {s_XB} * kappa_power + next_keep * {p_XB};"
+        more = f"{p_B} += {s_X} * {p_XB}; {p_X} += {s_X} * keep_power; "
+        more += f"{p_XB} = {s_XB} * kappa_power + next_keep * {p_XB};"
         return "\n".join([
             "static void NAME(compose)(int64_t n, double kappa_power, double next_kappa, double keep_power,",
             "                          double next_keep, int64_t other, const double *next, double *number,",
@@ -330,7 +336,8 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
                 read += [f"    {head}p[{i}] = read_one(at->number + {i}, at->width, eight);" for i in places]
             else:
                 read.append(f"    {head}read_targets(at->number + {8 * k}, at->width, eight, p + {8 * k});")
-            fetched += [] if head else [f"        __builtin_prefetch(at->number + at->width * (int64_t)target[i] + {8 * k});"]
+            if not head:
+                fetched.append(f"        __builtin_prefetch(at->number + at->width * (int64_t)target[i] + {8 * k});")
         loads = [f"        x[{c}] = load_lanes(trace + {c} * stride + k, LANES);" for c in reached]
         stores = [f"        store_lanes(trace + {c} * stride + k, x[{c}], LANES);" for c in reached]
         arguments = (
@@ -375,7 +382,8 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
                 f"    NAME(through_body_{port})({enters}, {passed});", "}", "",
             )),
             f"static void NAME(through_{port})({arguments})", "{",
-            f"    void (*const eights)({_types(arguments)}) = entering != 0.0 ? NAME(eights_{port}_1) : NAME(eights_{port}_0);",
+            f"    void (*const eights)({_types(arguments)}) =",
+            f"        entering != 0.0 ? NAME(eights_{port}_1) : NAME(eights_{port}_0);",
             "    const int64_t full = n - n % LANES, rest = n - full;",
             f"    eights({passed.replace('n, ', 'full, ', 1)});",
             "    if (rest > 0) {    /* the last ones, filled up with copies of the first of them */",
@@ -387,8 +395,8 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             *(f"            left[{c}][i] = trace[{c} * stride + k];" for c in reached),
             f"            left[{y}][i] = Y[k], left[{y + 1}][i] = X ? X[k] : ZERO, left[{y + 2}][i] = C[k];",
             "        }",
-            f"        eights(LANES, last, before, after, entering, 0, left[0], LANES, left[{y}], X ? left[{y + 1}] : NULL,",
-            f"               left[{y + 2}]);",
+            "        eights(LANES, last, before, after, entering, 0, left[0], LANES,",
+            f"               left[{y}], X ? left[{y + 1}] : NULL, left[{y + 2}]);",
             "        for (int64_t i = 0; i < rest; i++) {",
             *(f"            trace[{c} * stride + full + i] = left[{c}][i];" for c in reached),
             f"            Y[full + i] = left[{y}][i], C[full + i] = left[{y + 2}][i];",
@@ -414,7 +422,8 @@ def entry(port: int) -> str:
 
 def _types(arguments: str) -> str:
     """Return arguments without their names."""
-    return ", ".join(item.rpartition("*")[0] + "*" if "*" in item else item.split()[0] for item in arguments.split(", "))
+    items = arguments.split(", ")
+    return ", ".join(item[: item.index("*") + 1] if "*" in item else item.split()[0] for item in items)
 
 
 def _sum(terms: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ PATHS = {
     "drawn tau_m": replace(PLAIN, drawn_tau=True),
     "adaptive": replace(PLAIN, neuron="iaf_adapt"),
     "both": replace(PLAIN, neuron="iaf_adapt", drawn_tau=True),
+    "equations": replace(PLAIN, neuron="iaf_psc_exp"),
     "kappa_reg": replace(PLAIN, neuron="iaf_adapt", kappa_reg=0.9),
     "adam": replace(PLAIN, optimizer="adam"),
     "rewired": replace(PLAIN, rewire=True, neuron="iaf_psc_delta_adapt"),
