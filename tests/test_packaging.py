@@ -60,6 +60,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
+    (folder / "pareprop" / "handbook.html").write_text("<!DOCTYPE html>")  # as scripts/handbook/one_file.py writes it
     python("-c", BACKEND, "build_sdist", folder / "dist", cwd=folder)
     return next((folder / "dist").glob("*.tar.gz"))
 
@@ -93,6 +94,7 @@ def test_wheel_holds_modules_and_kernels(wheel: Path) -> None:
         names = [Path(name) for name in archive.namelist()]
         metadata = archive.read(next(str(name) for name in names if name.name == "METADATA")).decode()
     assert {path.parts[0] for path in names} == {"pareprop", f"pareprop-{pareprop.__version__}.dist-info"}
+    assert Path("pareprop", "handbook.html") in names
     scripts = [path for path in ROOT.glob("jobs/*.*") if path.suffix != ".pyc"]
     assert scripts and {Path("pareprop", "jobs", path.name) for path in scripts} <= set(names)
     kernels = {path.name.partition(".")[0] for path in names if path.suffix == ".so"}
