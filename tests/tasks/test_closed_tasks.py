@@ -15,6 +15,8 @@ from pareprop.tasks.cart_pole import Cart
 from pareprop.tasks.gym import ClosedGym, SpaceCode
 from pareprop.tasks.population_code import PopulationCode, Spikes
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 def task(name: str, *settings: str):
     return make(TASKS[name], settings)
