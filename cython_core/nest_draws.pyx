@@ -34,6 +34,14 @@ cpdef enum Operation:   # on a stack of numbers
     COS
     MINIMUM
     MAXIMUM
+    LESS                # 1 or 0, as the others below
+    LESS_EQUAL
+    EQUAL
+    UNEQUAL
+    GREATER_EQUAL
+    GREATER
+    UNLESS              # go on with operation `bound` if the number, which is taken off, is 0
+    GO                  # go on with operation `bound`
     REDRAW              # from operation `bound` on until the number lies in [a, b]
 
 cdef enum:
@@ -114,6 +122,11 @@ cdef double evaluate(Program p, int64_t first, int64_t last, uint64_t* s, int64_
                     continue
                 p.failed = True
             tries = 0
+        elif operation == GO or operation == UNLESS:
+            if operation == UNLESS:
+                top -= 1
+            k = p.operations[k, 2] + first if operation == GO or p.stack[top + 1] == 0.0 else k + 1
+            continue
         elif operation in (EXP, SIN, COS):
             x = p.stack[top]
             x = exp(x) if operation == EXP else sin(x) if operation == SIN else cos(x)
@@ -132,8 +145,20 @@ cdef double evaluate(Program p, int64_t first, int64_t last, uint64_t* s, int64_
                 x = pow(a, b)
             elif operation == MINIMUM:
                 x = b if b < a else a
-            else:
+            elif operation == MAXIMUM:
                 x = b if a < b else a
+            elif operation == LESS:
+                x = a < b
+            elif operation == LESS_EQUAL:
+                x = a <= b
+            elif operation == EQUAL:
+                x = a == b
+            elif operation == UNEQUAL:
+                x = a != b
+            elif operation == GREATER_EQUAL:
+                x = a >= b
+            else:
+                x = a > b
         p.stack[top] = x
         k += 1
     return p.stack[0]

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from case_files import GOLDEN
 from commands import digests
 
 import pareprop
@@ -60,18 +61,22 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
+    (folder / "pareprop" / "handbook.html").write_text("<!DOCTYPE html>")  # as scripts/handbook/one_file.py writes it
     python("-c", BACKEND, "build_sdist", folder / "dist", cwd=folder)
     return next((folder / "dist").glob("*.tar.gz"))
 
 
 @pytest.fixture(scope="module")
 def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from the sdist alone, for any processor of this architecture; without optimisation, to save time."""
+    """Built from the sdist alone, for any processor of this architecture, with bounds checks.
+
+    One build for both switches, and without optimisation, to save time.
+    """
     folder = tmp_path_factory.mktemp("wheel")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     source = next(folder.glob("pareprop-*"))
-    switches = {"PAREPROP_PORTABLE": "1", "PAREPROP_CHECKED": "0", "CFLAGS": "-O0"}
+    switches = {"PAREPROP_PORTABLE": "1", "PAREPROP_CHECKED": "1", "CFLAGS": "-O0"}
     python("-c", BACKEND, "build_wheel", folder / "dist", cwd=source, **switches)
     return next((folder / "dist").glob("*.whl"))
 
@@ -93,6 +98,7 @@ def test_wheel_holds_modules_and_kernels(wheel: Path) -> None:
         names = [Path(name) for name in archive.namelist()]
         metadata = archive.read(next(str(name) for name in names if name.name == "METADATA")).decode()
     assert {path.parts[0] for path in names} == {"pareprop", f"pareprop-{pareprop.__version__}.dist-info"}
+    assert Path("pareprop", "handbook.html") in names
     scripts = [path for path in ROOT.glob("jobs/*.*") if path.suffix != ".pyc"]
     assert scripts and {Path("pareprop", "jobs", path.name) for path in scripts} <= set(names)
     kernels = {path.name.partition(".")[0] for path in names if path.suffix == ".so"}
@@ -108,21 +114,48 @@ def test_wheel_holds_modules_and_kernels(wheel: Path) -> None:
     assert "-linux_" in wheel.name or "-manylinux" in wheel.name or "-macosx" in wheel.name
 
 
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which the wheel is imported; it was installed with a compiler that fails."""
+    folder = tmp_path_factory.mktemp("site")
+    install = ("-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", folder, wheel)
+    python(*install, cwd=folder, CC="/bin/false", CXX="/bin/false")
+    return {"PYTHONPATH": str(folder)}
+
+
 @pytest.mark.slow
-def test_wheel_is_installed_without_a_compiler(wheel: Path, tmp_path: Path) -> None:
-    """With a compiler that fails; the package then trains to the same bits as the one that runs this test."""
-    elsewhere = tmp_path / "elsewhere"  # where no package lies beside
+def test_wheel_gives_the_same_bits_as_the_installed_package(installed: dict[str, str], tmp_path: Path) -> None:
+    """In a training, and in all golden cases, where warnings are errors. An index out of bounds would raise."""
+    elsewhere, here = tmp_path / "elsewhere", tmp_path / "here"  # where no package lies beside
     elsewhere.mkdir()
-    install = ("-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", tmp_path / "site", wheel)
-    python(*install, cwd=elsewhere, CC="/bin/false", CXX="/bin/false")
-    installed = {"PYTHONPATH": str(tmp_path / "site")}
+    here.mkdir()
     told = "import pareprop; from pareprop.core import build_info as b; print(pareprop.__file__, b.mode, b.flags)"
     place, mode, *flags = python("-c", told, cwd=elsewhere, **installed).split()
-    assert place.startswith(str(tmp_path)) and mode == "portable"
+    assert place.startswith(installed["PYTHONPATH"]) and mode == "checked-portable"
     assert not [flag for flag in flags if flag.startswith(("-march", "-mcpu", "-mprefer"))]
-    found = digests(python("-m", "pareprop", *TRAIN, cwd=elsewhere, **installed).splitlines())
-    (tmp_path / "here").mkdir()
-    assert found == digests(python("-m", "pareprop", *TRAIN, cwd=tmp_path / "here").splitlines()) != []
+    for line in (("-m", "pareprop", *TRAIN), ("-W", "error", "-m", "pareprop", "verify", *GOLDEN)):
+        found = digests(python(*line, cwd=elsewhere, **installed).splitlines())
+        assert found == digests(python(*line, cwd=here).splitlines()) != []
+
+
+# A target beyond the neurons, met in a function that cannot raise; without an end there "went on" would be printed.
+BROKEN = """
+import numpy as np
+from pareprop.kernels import layout, PRECISIONS
+blocks = np.zeros((1, layout.BLOCK_COLUMNS), np.int64)
+blocks[0, [layout.SOURCES, layout.DELAY]] = 1
+row_ptr, target, weight = np.array([0, 1]), np.array([7], np.uint32), np.ones(1)
+PRECISIONS["double"].interval.inject(blocks, row_ptr, target, weight, np.ones((2, 1)), np.zeros((2, 3)))
+print("went on")
+"""
+
+
+@pytest.mark.slow
+def test_a_failed_bounds_check_ends_the_process(installed: dict[str, str], tmp_path: Path) -> None:
+    line, environment = [sys.executable, "-c", BROKEN], os.environ | installed
+    broken = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert (broken.returncode, broken.stdout) == (1, "")
+    assert "add_row" in broken.stderr and "pareprop: error: a bounds check failed in a kernel" in broken.stderr
 
 
 def sections(path: Path) -> dict[str, list[str]]:

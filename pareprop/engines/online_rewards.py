@@ -57,7 +57,7 @@ class OnlineRewards:
         return np.zeros(self._n_readouts), self._td_error(reward, after), 1.0
 
     def _td_error(self, reward: float, value: float) -> float:
-        return reward + self._bonus + self._loss.gamma * value - self._value
+        return self._loss.scale * reward + self._bonus + self._loss.gamma * value - self._value
 
 
 def following_block(step: int) -> int:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import quote
-from . import math, random
+from . import logic, math, random
+from .connecting import CollocatedSynapses
 from .connections import SynapseCollection
 from .errors import MOST, NESTError, NESTErrors, explained, put_out, refuse, unknown
 from .kernel import kernel
@@ -32,7 +33,7 @@ REFUSED = {
     "EnableStructuralPlasticity": "connections stay as they are made",
     "DisableStructuralPlasticity": "connections stay as they are made, nothing is to be done",
     "SonataNetwork": "read the files yourself, or run `pareprop sonata`",
-    "CollocatedSynapses": "call Connect once for each synapse", "Compartments": "neurons are points",
+    "Compartments": "neurons are points",
     "Receptors": "neurons are points", "Install": "there are no modules, neuron models are part of pareprop",
     "PlotLayer": "plot the positions yourself", "PlotSources": _PLACES, "PlotTargets": _PLACES,
     "PlotProbabilityParameter": _PLACES, "GetPosition": _PLACES, "Displacement": _PLACES, "Distance": _PLACES,
@@ -40,7 +41,7 @@ REFUSED = {
     "GetTargetNodes": _ITSELF, "GetSourcePositions": _PLACES, "GetTargetPositions": _PLACES,
     "DumpLayerConnections": _ITSELF, "DumpLayerNodes": _ITSELF, "SelectNodesByMask": _PLACES, "Mask": _PLACES,
     "CreateMask": _PLACES, "CreateParameter": "use nest.random and nest.math", "spatial": _PLACES,
-    "spatial_distributions": _PLACES, "logic": "draw and choose values with NumPy",
+    "spatial_distributions": _PLACES,
     "voltage_trace": _EVENTS, "raster_plot": _EVENTS, "visualization": "there are no graphs of networks",
     "set_communicator": "start the script by mpirun", "SetAcceptableLatency": "there is no MUSIC",
     "SetMaxBuffered": "there is no MUSIC", "server": "call `pareprop nest` as a command",
@@ -109,8 +110,9 @@ def Connect(
         Nodes, or arrays of ids, which may repeat.
     conn_spec : str or dict
         Name of a rule, or a dictionary with `rule` and its arguments.
-    syn_spec : str or dict
-        Name of a synapse model, or a dictionary with `synapse_model`, `weight` (number, array, random) and others.
+    syn_spec : str, dict or CollocatedSynapses
+        Name of a synapse model, or a dictionary with `synapse_model`, `weight` (number, array, random) and others; or
+        several of them.
     return_synapsecollection : bool
         Whether to return all connections between `pre` and `post`.
 
@@ -320,8 +322,10 @@ class Module(types.ModuleType):
     level = VerbosityLevel.INFO
     random = random
     math = math
+    logic = logic
     NESTError, NESTErrors, VerbosityLevel = NESTError, NESTErrors, VerbosityLevel
     NodeCollection = staticmethod(explained(collection))
+    CollocatedSynapses = CollocatedSynapses
     connection_rules = RULES
 
     def __getattr__(self, name: str) -> Any:

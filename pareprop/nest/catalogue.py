@@ -30,6 +30,19 @@ RECORDER = DEVICE | {"record_to": "memory", "time_in_steps": False} | FILE
 METER = RECORDER | {"interval": 1.0, "offset": 0.0}
 
 
+_FIRST = ("flush_event_send_interval", "ignore_and_spike_offset", "ignore_and_spike_interval", "eprop_isi_trace_cutoff",
+          "E_L", "V_reset", "V_th", "V_min")  # fmt: skip
+_ADAPT, _LAST = ("adapt_beta", "adapt_tau"), ("kappa", "kappa_reg", "U_m", "V_m", "adaptation")
+_SURROGATE = ("surrogate_gradient_width", "surrogate_gradient_height")
+#: order in which NEST draws random parameters of a node: of neurons with a current, and of the others
+DRAWN = (*_FIRST, *_ADAPT, "C_m", "c_reg", "f_target", "I_e", *_SURROGATE, "t_ref", "tau_m", *_LAST)
+DRAWN_OF_OTHERS = (
+    *_FIRST, "I_e", "g", "C_m", "tau_m", "tau_syn_ex", "tau_syn_in", "t_ref", *_ADAPT, "c_reg", "f_target", *_SURROGATE,
+    "a", "b", "c", "d", "th_spike_add", "th_spike_decay", "voltage_reset_fraction", "voltage_reset_add",
+    "th_voltage_index", "th_voltage_decay", *_LAST,
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class NodeModel:
     """What a node is.
@@ -67,6 +80,14 @@ class NodeModel:
     def element_type(self) -> str:
         """What NEST calls its kind."""
         return self.kind if self.kind in ("stimulator", "recorder") else "neuron"
+
+    def sort_drawn(self, names: Iterable[str]) -> list[str]:
+        """Names of random parameters in the order in which NEST draws them for a node."""
+        known = DRAWN if self.variant and "delta" not in self.core else DRAWN_OF_OTHERS
+        place = {name: float(k) for k, name in enumerate(known)}
+        if self.base == "eprop_iaf_adapt_bsshslm_2020":  # NEST's neuron with the two the other way round
+            place[_SURROGATE[0]] = place[_SURROGATE[1]] + 0.5
+        return sorted(names, key=lambda name: place.get(name, len(known)))
 
 
 def _neuron(variant: Variant, core: str) -> NodeModel:
@@ -189,14 +210,16 @@ OPTIMIZER = {
 }  # fmt: skip
 PLAIN: dict[str, Any] = {"weight": 1.0, "delay": 1.0, "receptor_type": 0, "weight_recorder": None}
 COMMON = {"weight_recorder", "optimizer", "average_gradient"}  # of the model, not of single connections
-_MORE: dict[str, dict[str, Any]] = {  # what a synapse model has beside that
-    "static_synapse": {},
-    "rate_connection_delayed": {},
-    "eprop_synapse": {"optimizer": OPTIMIZER},
+_MORE: dict[str, dict[str, Any]] = {  # what a synapse model has beside that, in the order of NEST's numbers
     "eprop_synapse_bsshslm_2020": {"optimizer": OPTIMIZER, "average_gradient": False, "tau_m_readout": 10.0},
-    "eprop_learning_signal_connection": {},
     "eprop_learning_signal_connection_bsshslm_2020": {},
+    "eprop_synapse": {"optimizer": OPTIMIZER},
+    "eprop_learning_signal_connection": {},
+    "rate_connection_delayed": {},
+    "static_synapse": {},
 }
+NUMBERS = dict(zip(_MORE, (10, 12, 13, 15, 26, 29), strict=True))
+N_NUMBERS = 77  # of NEST's synapse models; copies follow
 SYNAPSE_MODELS = {name: SynapseModel(name, name, PLAIN | more) for name, more in _MORE.items()}
 
 
@@ -290,7 +313,10 @@ def _check_device(
         raise NESTErrors.BadProperty(f"{where}: unknown recording backend {quote(changed['record_to'])}, there are "
                                      f"{', '.join(BACKENDS)}")  # fmt: skip
     if "spike_times" in changed:
-        _check_times(changed["spike_times"], "spike_times", where, 0.0 if values["precise_times"] else dt, False)
+        step = 0.0 if values["precise_times"] else dt
+        _check_times(
+            changed["spike_times"], "spike_times", where, step, False, -dt if values["shift_now_spikes"] else 0
+        )
     if changed.keys() & {"spike_times", "spike_multiplicities"}:
         _check_multiplicities(changed, len(values["spike_times"]), values["spike_multiplicities"], where)
     for name in ("amplitude", "rate"):
@@ -334,8 +360,10 @@ def align(times: np.ndarray, dt: float, off_grid: bool, now: float | None = None
     return np.where(near | off_grid, steps * dt, times)
 
 
-def _check_times(times: np.ndarray, key: str, where: str, dt: float, strictly: bool) -> None:
-    """Check times that lie on the grid of a resolution `dt`, 0 for none."""
+def _check_times(
+    times: np.ndarray, key: str, where: str, dt: float, strictly: bool, least: float = 0.0
+) -> None:  # fmt: skip
+    """Check times above `least` that lie on the grid of a resolution `dt`, 0 for none."""
     steps = np.rint(times / dt) if dt else times
     off = np.abs(times - steps * dt) > 1e-6 * np.maximum(dt, np.abs(times)) if dt else np.zeros(len(times), bool)
     if off.any():
@@ -343,7 +371,7 @@ def _check_times(times: np.ndarray, key: str, where: str, dt: float, strictly: b
                                      f"resolution. It must be a multiple of {dt}")  # fmt: skip
     if not np.all(np.isfinite(times)):
         raise NESTErrors.BadProperty(f"{where}: {key} must be finite, one is {times[~np.isfinite(times)][0]}")
-    if len(times) and times.min() <= 0:
+    if len(times) and times.min() <= least:
         name = key.removesuffix("s").replace("_", " ")
         raise NESTErrors.BadProperty(f"{where}: {key}: {name} cannot be set to {times.min():g}, must be above 0")
     gaps = np.diff(steps)

@@ -68,8 +68,8 @@ class Clock:
         self._nodes = nodes
         self._late_signals: deque[tuple[int, np.ndarray]] = deque(maxlen=AHEAD)
         self.trains = SpikeTrains(nodes, wiring.links, wiring.trains, wiring.relays, seed, self.dt)
-        self.targets = Amplitudes(nodes, wiring.targets, n_out, self.dt)
-        self.window = Amplitudes(nodes, wiring.window, n_out, self.dt)
+        self.targets = Amplitudes(nodes, wiring.rates.targets, n_out, self.dt)
+        self.window = Amplitudes(nodes, wiring.rates.window, n_out, self.dt)
         self.currents = Currents(nodes, wiring.currents, self.dt)
         self.forced = ForcedSpikes(nodes, wiring.recurrent, self.dt)
         self.etas: dict[str, float] = {}
@@ -103,6 +103,11 @@ class Clock:
         self.engine.record_ids(self.taps.recorded)
         own = self.engine.recorded_ids - self.network.neurons[0]
         self._feedback = self.network.dense_feedback()[:, own]
+        learns = np.zeros(self._nodes.n + 1, bool)  # others take no learning signals in NEST
+        for bundle in self.bundles:
+            if bundle.model.plastic:
+                learns[bundle.target] = True
+        self._has_learning_inputs = learns[self.wiring.recurrent[self.engine.recorded_ids]]
         cells = self.network.cells
         self._shift = {name: cells[name][own] for name in ("E_L", "V_th", "adapt_beta")}
 
@@ -126,9 +131,14 @@ class Clock:
         base, kind : np.ndarray
             Model and kind of each node, by id.
         """
+        if bundle.model.base == "rate_connection_delayed" and set(base[bundle.source]) == {"step_rate_generator"}:
+            self.wiring.rates.add(bundle, np.arange(len(bundle)), base, kind)
+            self.wiring.rates.settle()
+            return
         if set(kind[bundle.target]) != {"parrot"} or not np.all(np.isin(base[bundle.source], GENERATORS)):
-            raise refuse("connections of other nodes than recorders and generators made after the first step",
-                         "make them before, or connect spike generators to parrot neurons")  # fmt: skip
+            names = f"{bundle.model.name} from {base[bundle.source[0]]} to {base[bundle.target[0]]}"
+            raise refuse(f"connections made after the first step, such as {names}",
+                         "make them before, or connect generators of spikes to parrot neurons")  # fmt: skip
         self.wiring.link(bundle, np.arange(len(bundle)), base[bundle.source])
         self.trains.link()
 
@@ -187,7 +197,7 @@ class Clock:
         late = error[-AHEAD:]
         self._late_signals.append((step + len(error) - len(late), late.copy()))
         if self.taps.wants("learning_signal"):
-            own = learning_signal(error, self._feedback)
+            own = learning_signal(error, self._feedback) * self._has_learning_inputs
             self.taps.put_neurons("learning_signal", step, send_to_all(self.comm, own))
 
     def gather_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:

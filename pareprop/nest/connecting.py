@@ -9,11 +9,29 @@ from typing import Any
 import numpy as np
 
 from .catalogue import NodeModel, SynapseModel
-from .connections import FROM_DEVICES, TO_RECORDERS, Bundle, bundle
+from .connections import FROM_DEVICES, TO_RECORDERS, Bundle, bundles, is_plain, single
 from .errors import NESTErrors
 from .nodes import NodeCollection
 from .rules import BOTH_WAYS
 from .session import Session
+
+CURRENTS = ("dc_generator", "step_current_generator")
+
+
+class CollocatedSynapses:
+    """Several synapses of each pair of nodes that a call connects.
+
+    Parameters
+    ----------
+    *specs : dict
+        A specification of each synapse, as `Connect` takes one.
+    """
+
+    def __init__(self, *specs: dict[str, Any]) -> None:
+        self.specs = specs
+
+    def __len__(self) -> int:
+        return len(self.specs)
 
 
 def connect(session: Session, pre: Any, post: Any, conn: Any, syn: Any) -> None:
@@ -31,36 +49,67 @@ def connect(session: Session, pre: Any, post: Any, conn: Any, syn: Any) -> None:
 
 def _connect(session: Session, pre: Any, post: Any, conn: Any, syn: Any) -> None:
     source, target = read_ids(session, pre), read_ids(session, post)
+    if not isinstance(syn, CollocatedSynapses) and _connect_two(session, source, target, conn, syn):
+        return
     _check_ids(((pre, source), (post, target)), conn)
-    syn = {"synapse_model": syn} if isinstance(syn, str) else dict(syn or {})
-    model = session.models.synapse(syn.get("synapse_model", "static_synapse"))
-    ends = _models(session, source), _models(session, target)
-    records = "recorder" in [node.kind for nodes in ends for node in nodes]
-    if records and model.variant:
-        raise NESTErrors.IllegalConnection(f"{model.name} does not connect recorders")
-    if not records:
+    syns = [{"synapse_model": syn} if isinstance(syn, str) else dict(syn or {})
+            for syn in (syn.specs if isinstance(syn, CollocatedSynapses) else (syn,))]  # fmt: skip
+    models = [session.models.synapse(syn.get("synapse_model", "static_synapse")) for syn in syns]
+    ends = session.nodes.models(source), session.nodes.models(target)
+    records = _records(ends)
+    for model in models:
         _check_ends(model, *ends)
-        if isinstance(conn, Mapping) and conn.get("rule") == BOTH_WAYS:
+        if not records and isinstance(conn, Mapping) and conn.get("rule") == BOTH_WAYS:
             _check_ends(model, *ends[::-1])
-    made = bundle(model, conn, syn, source, target, session.generators, session.resolution)
-    if not len(made):
-        return
-    made.records = records
-    if ends[0][0].element_type != "neuron":
+    made = bundles(models, conn, syns, source, target, session.generators, session.resolution)
+    for item in made if len(made[0]) else ():
+        item.records = records
+        if ends[0][0].element_type != "neuron":
+            item.table = FROM_DEVICES
+        elif records:
+            item.table = TO_RECORDERS
+        check_delay(session, item)
+        if not records:
+            _check_receptor(item.model, item.receptor, ends[1])
+    for item in made if len(made[0]) else ():
+        if records:
+            for part in session.recorders.connect(item):
+                session.bundles.append(part)
+            continue
+        if session.simulated:
+            kind_of, base_of = (np.array(["", *np.concatenate([np.repeat(getattr(block.model, name), block.n)
+                                for block in session.nodes.blocks])]) for name in ("kind", "base"))  # fmt: skip
+            session.running.link(item, base_of, kind_of)
+        session.bundles.append(item)
+
+
+def _connect_two(session: Session, source: np.ndarray, target: np.ndarray, conn: Any, syn: Any) -> bool:
+    """Connect one node to another, as scripts do thousands of times; return False for what needs another look."""
+    if len(source) != 1 or len(target) != 1 or session.simulated:
+        return False
+    if not isinstance(syn, dict):
+        syn = {"synapse_model": syn} if isinstance(syn, str) else {} if syn is None else {"": syn}
+    if not is_plain(conn, syn):
+        return False
+    model = session.models.synapse(syn.get("synapse_model", "static_synapse"))
+    pre, post = (session.nodes.place(int(ids[0]))[0].model for ids in (source, target))
+    if (known := (model.name, pre.name, post.name)) not in session.fitting:
+        if _records(([pre], [post])):
+            return False
+        _check_ends(model, [pre], [post])
+        _check_receptor(model, model.defaults["receptor_type"], [post])
+        session.fitting.add(known)
+    made = single(model, syn, source, target, session.resolution)
+    if pre.element_type != "neuron":
         made.table = FROM_DEVICES
-    elif records:
-        made.table = TO_RECORDERS
     check_delay(session, made)
-    if records:
-        for part in session.recorders.connect(made):
-            session.bundles.append(part)
-        return
-    _check_receptor(model, made.receptor, ends[1])
-    if session.simulated:
-        kind_of, base_of = (np.array(["", *np.concatenate([np.repeat(getattr(block.model, name), block.n)
-                            for block in session.nodes.blocks])]) for name in ("kind", "base"))  # fmt: skip
-        session.running.link(made, base_of, kind_of)
     session.bundles.append(made)
+    return True
+
+
+def _records(ends: tuple[list[NodeModel], list[NodeModel]]) -> bool:
+    """Whether a recorder is at one of the ends."""
+    return any(node.kind == "recorder" for nodes in ends for node in nodes)
 
 
 def check_delay(session: Session, made: Bundle) -> None:
@@ -92,13 +141,6 @@ def read_ids(session: Session, nodes: Any) -> np.ndarray:
     return ids.astype(np.int64)
 
 
-def _models(session: Session, ids: np.ndarray) -> list[NodeModel]:
-    """Models of the nodes among `ids`, in any order."""
-    if len(ids) == 1:  # of many single calls
-        return [session.nodes.place(int(ids[0]))[0].model]
-    return session.nodes.models(ids)
-
-
 def _check_receptor(model: SynapseModel, receptor: int, targets: list[NodeModel]) -> None:
     """Check the receptor type of e-prop neurons, readouts and parrots; rate connections and others have their own."""
     if model.base == "rate_connection_delayed":
@@ -119,14 +161,30 @@ def _check_ids(given: tuple[tuple[Any, np.ndarray], ...], conn: Any) -> None:
                 raise ValueError("ids that repeat are connected by the rule 'one_to_one' only")
 
 
+def _check_amplitudes(model: SynapseModel, sources: list[NodeModel], targets: list[NodeModel]) -> None:
+    """Check who sends rates and currents, and who takes them."""
+    by_rate = model.base == "rate_connection_delayed"
+    for pre in sources:
+        sends_rates = pre.base == "step_rate_generator" or (by_rate and pre.base.startswith("eprop_readout"))
+        for post in targets:
+            current = pre.base in CURRENTS and post.kind == "parrot"
+            if by_rate != sends_rates or (by_rate and post.kind != "readout") or current:
+                raise NESTErrors.IllegalConnection(f"{model.name} cannot connect {pre.name} to {post.name}")
+
+
 def _check_ends(model: SynapseModel, sources: list[NodeModel], targets: list[NodeModel]) -> None:
     """Check the models of nodes that synapses are to connect."""
     variant = model.variant
+    if _records((sources, targets)):
+        if variant:
+            raise NESTErrors.IllegalConnection(f"{model.name} does not connect recorders")
+        return
     if not variant:
         if model.base == "static_synapse" and any(node.kind == "stimulator" for node in targets):
             raise NESTErrors.IllegalConnection("generators take no spikes")
         if any(node.kind == "readout" for node in sources) and model.base == "static_synapse":
             raise NESTErrors.IllegalConnection("readouts send no spikes")
+        _check_amplitudes(model, sources, targets)
         return
     learning = "learning_signal" in model.base
     target_kinds = ("neuron",) if learning else ("neuron", "readout")

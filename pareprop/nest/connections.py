@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import quote
 from ..network.rule_base import MAX_DELAY
 from .catalogue import COMMON, SynapseModel
+from .draws import Pairs
 from .errors import NESTErrors, explained, put_out, refuse, unknown
 from .random import Generators, Parameter
 from .rules import BOTH_WAYS, pairs, specification
@@ -73,18 +74,20 @@ class Bundle:
         return int(np.min(self.delay)), int(np.max(self.delay))
 
 
-def bundle(
-    model: SynapseModel, conn: Any, syn: Mapping[str, Any], source: np.ndarray, target: np.ndarray,
-    generators: Generators, dt: float,
-) -> Bundle:  # fmt: skip
-    """Connect nodes `source` to nodes `target`.
+def bundles(
+    models: Sequence[SynapseModel], conn: Any, syns: Sequence[Mapping[str, Any]], source: np.ndarray,
+    target: np.ndarray, generators: Generators, dt: float,
+) -> list[Bundle]:  # fmt: skip
+    """Connect nodes `source` to nodes `target`, each pair by a synapse of each of some models.
 
     Parameters
     ----------
-    model : SynapseModel
+    models : sequence of SynapseModel
         Of the synapses.
-    conn, syn : str or dict, dict
-        Specifications of `Connect`.
+    conn : str or dict
+        Which nodes, as in `Connect`.
+    syns : sequence of dict
+        Specifications of the synapses, one for each model.
     source, target : np.ndarray
         int64, ids.
     generators : Generators
@@ -97,6 +100,20 @@ def bundle(
     KernelException
         For a name that is unknown or a value that does not fit.
     """
+    for model, syn in zip(models, syns, strict=True):
+        _check_names(model, syn)
+    if len(source) == len(target) == len(syns) == 1 and is_plain(conn, syns[0]):
+        return [single(models[0], syns[0], source, target, dt)]
+    spec = specification(conn)
+    random = {(place, key): syn[key] for place, syn in enumerate(syns) for key in VALUES
+              if isinstance(syn.get(key), Parameter)}  # fmt: skip
+    made = pairs(spec, source, target, generators, random)
+    ends = (np.concatenate([source, target]),) * 2 if spec["rule"] == BOTH_WAYS else (source, target)
+    return [_bundle(model, syn, place, spec["rule"], made, ends, dt)
+            for place, (model, syn) in enumerate(zip(models, syns, strict=True))]  # fmt: skip
+
+
+def _check_names(model: SynapseModel, syn: Mapping[str, Any]) -> None:
     for key in syn:
         if key in COMMON and key in model.defaults:
             raise NESTErrors.NotImplemented(
@@ -104,36 +121,42 @@ def bundle(
             )
         if key != "synapse_model" and (key not in (*VALUES, *INTEGERS) or key not in model.defaults):
             raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in syn_spec, in function Connect: {key}")
-    if len(source) == len(target) == 1 and _is_plain(conn, syn):
-        return _single(model, syn, source, target, dt)
-    spec = specification(conn)
-    random = {key: syn[key] for key in VALUES if isinstance(syn.get(key), Parameter)}
-    made = pairs(spec, source, target, generators, random)
+
+
+def _bundle(
+    model: SynapseModel, syn: Mapping[str, Any], place: int, rule: str, made: Pairs,
+    ends: tuple[np.ndarray, np.ndarray], dt: float,
+) -> Bundle:  # fmt: skip
+    """Synapses of one model, which is in some place among several."""
     values: dict[str, Any] = {}  # a number for all, or one for each
     for key in VALUES:
         value = syn.get(key, model.defaults.get(key, 0.0))
-        if key in random:
-            values[key] = made.drawn[key]
+        if (place, key) in made.drawn:
+            values[key] = made.drawn[place, key]
         elif np.ndim(value) == 0:
             values[key] = _number(key, value)
         else:
-            values[key] = _shape(key, value, made, spec["rule"])
+            values[key] = _shape(key, value, made, rule)
     receptor = int(syn.get("receptor_type", model.defaults["receptor_type"]))
     n = len(made.source)
     weight = np.full(n, values["weight"]) if np.ndim(values["weight"]) == 0 else values["weight"]
-    ends = (np.concatenate([source, target]),) * 2 if spec["rule"] == BOTH_WAYS else (source, target)
     return Bundle(model, made.source, made.target, weight, count_steps(values["delay"], dt), receptor,
                   values["tau_m_readout"], ends)  # fmt: skip
 
 
-def _is_plain(conn: Any, syn: Mapping[str, Any]) -> bool:
+def is_plain(conn: Any, syn: Mapping[str, Any]) -> bool:
     """Whether a connection of one node to another takes a rule that always makes it, and plain numbers."""
-    return (conn is None or (isinstance(conn, str) and conn in PLAIN_RULES)) and all(
-        key == "synapse_model" or (key in SINGLE and type(value) in NUMBERS) for key, value in syn.items()
-    )
+    if isinstance(conn, dict) and len(conn) == 1:
+        conn = conn.get("rule", conn)
+    if conn is not None and not (isinstance(conn, str) and conn in PLAIN_RULES):
+        return False
+    for key, value in syn.items():
+        if key != "synapse_model" and (key not in SINGLE or type(value) not in NUMBERS):
+            return False
+    return True
 
 
-def _single(
+def single(
     model: SynapseModel, syn: Mapping[str, Any], source: np.ndarray, target: np.ndarray, dt: float
 ) -> Bundle:  # fmt: skip
     """One connection of one node to another, as scripts make thousands of."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class Pairs:
 
     source: np.ndarray
     target: np.ndarray
-    drawn: Mapping[str, np.ndarray]
+    drawn: Mapping[Any, np.ndarray]
     shape: tuple[int, int] | None = None
     kept: np.ndarray | None = None
 
@@ -61,7 +62,7 @@ class Draws:
 
     def __init__(
         self, source: np.ndarray, target: np.ndarray, autapses: bool, generators: Generators,
-        random: Mapping[str, Parameter],
+        random: Mapping[Any, Parameter],
     ) -> None:  # fmt: skip
         self.source, self.target = (np.ascontiguousarray(ids, np.int64) for ids in (source, target))
         self.autapses, self.generators, self.random = autapses, generators, dict(random)
@@ -143,7 +144,7 @@ class Draws:
         ends = np.concatenate(pieces)
         return Pairs(ends.ravel(), ends[:, ::-1].ravel(), {})
 
-    def _named(self, drawn: np.ndarray) -> dict[str, np.ndarray]:
+    def _named(self, drawn: np.ndarray) -> dict[Any, np.ndarray]:
         return dict(zip(self.random, drawn, strict=True)) if self.random else {}
 
 

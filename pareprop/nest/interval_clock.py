@@ -52,7 +52,7 @@ class IntervalClock(Clock):
         self._waiting = np.zeros(0, np.int64)  # neurons whose spikes arrive when time goes on
         # rate in force when the first spike of a batch arrived at a source's synapses, which were updated then: of the
         # present batch, and of the latest one, NaN before
-        self._next, self._latest = ({(model, role): np.full(n, np.nan) for model in set(wiring.rates.values())
+        self._next, self._latest = ({(model, role): np.full(n, np.nan) for model in set(wiring.models.values())
                                      for role, n in self._sizes.items()} for _ in range(2))  # fmt: skip
         self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
         self._loss = self.engine.loss
@@ -271,7 +271,7 @@ class IntervalClock(Clock):
         for spiked in self._spiked.values():
             spiked[:] = False
         for item in self.engine.plastic:
-            model, pre = self.wiring.rates[item.name], item.span.projection.pre
+            model, pre = self.wiring.models[item.name], item.span.projection.pre
             source = self.model.offset(pre) + item.span.source(np.arange(item.span.n_rows))
             latest = self._latest[model, pre.role][source]
             rows = np.where(np.isnan(latest), self.first_etas[model], latest)

@@ -13,7 +13,9 @@ from .catalogue import (
     ADAM,
     ALIKE,
     LISTS,
+    N_NUMBERS,
     NODE_MODELS,
+    NUMBERS,
     OPTIMIZER,
     SYNAPSE_MODELS,
     NodeModel,
@@ -21,6 +23,7 @@ from .catalogue import (
     check_node,
     list_of_recorder,
 )
+from .connections import count_steps
 from .errors import NESTErrors, refuse, translate_errors
 from .nodes import NodeCollection
 from .parameters import as_list
@@ -68,8 +71,8 @@ class Models:
         return self.synapses[plain]
 
     def number(self, name: str) -> int:
-        """Number of a synapse model."""
-        return list(self.synapses).index(name)
+        """NEST's number of a synapse model."""
+        return NUMBERS[name] if name in NUMBERS else N_NUMBERS + list(self.synapses).index(name) - len(NUMBERS)
 
     def copy(self, old: str, new: str, values: Mapping[str, Any], dt: float) -> None:
         """Make a model under another name."""
@@ -114,6 +117,8 @@ class Models:
         synapse = self.synapse(name)
         _require_known(values, synapse)
         known = {key: value for key, value in values.items() if key != "optimizer"}
+        if "delay" in known:
+            count_steps(known["delay"], dt)
         if "weight_recorder" in known:
             _check_recorder(known["weight_recorder"])
         if "optimizer" in values:

@@ -9,6 +9,7 @@ import numpy as np
 from ..network.connectivity import Population
 from ..network.model import Model
 from .connections import Bundle
+from .rates import Rates
 from .stimuli import Links
 
 IGNORED = 1  # receptor type at which parrots take spikes and do nothing
@@ -32,11 +33,11 @@ class Wiring:
         Parrots, by their place, to other parrots.
     currents : np.ndarray
         int64, ids of current generators.
-    targets, window : dict
-        Generator to readouts and weights.
+    rates : Rates
+        Targets and learning windows.
     origin : dict
         Projection to bundles and places of its synapses.
-    rates : dict
+    models : dict
         Plastic projection to the synapse model that has its learning rate.
     average_gradient : bool
         Of the interval variant.
@@ -52,14 +53,13 @@ class Wiring:
     recurrent: np.ndarray
     readouts: np.ndarray
     parrots: np.ndarray
+    rates: Rates
     links: Links = field(default_factory=Links)
     trains: Links = field(default_factory=Links)
     relays: Links = field(default_factory=Links)
     currents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    targets: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
-    window: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     origin: dict[str, list[tuple[int, np.ndarray]]] = field(default_factory=dict)
-    rates: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
     average_gradient: bool = False
     plastic: bool = False
     fixed: bool = False

@@ -17,6 +17,8 @@ from .versions import CUTOFF, read_old
 
 DYNAMIC = ("V_m", "V_th_adapt", "adaptation", "learning_signal", "surrogate_gradient", "readout_signal",
            "readout_signal_unnorm", "target_signal", "error_signal")  # fmt: skip
+WINDOW = {"origin", "start", "stop"}
+FREE_IN_A_RUN = {*WINDOW, "n_events", "label", "precision", "file_extension"}  # of recorders that have recorded
 
 
 def list_parameters(session: Session, nodes: NodeCollection) -> list[str]:
@@ -108,13 +110,20 @@ def write(session: Session, nodes: NodeCollection, values: Mapping[str, Any]) ->
         for block, _ in nodes.parts():
             if block.model.element_type == "neuron" and not (forces and block.model.variant):
                 raise refuse(f"changing {', '.join(values)} of neurons in a run", "set it before the first step")
-            made = any(map(session.recorders.is_made, nodes.tolist()))
-            if block.model.kind == "recorder" and values.keys() != {"n_events"} and made:
-                raise refuse(f"changing {', '.join(values)} of recorders in a run", "set it before the first step")
+    if session.prepared and any(block.model.kind == "recorder" for block, _ in nodes.parts()):
+        raise NESTErrors.BadProperty(f"{', '.join(values)}: recorders cannot be changed between Prepare and Cleanup")
+    if session.simulated and "time_in_steps" in values:
+        raise NESTErrors.BadProperty("Property time_in_steps cannot be set after Simulate has been called.")
+    recorded = [node for node in nodes.tolist() if session.recorders.is_made(node)]
+    known = set().union(*(block.values for block, _ in nodes.parts()))
+    if recorded and (fixed := values.keys() & known - FREE_IN_A_RUN):
+        raise refuse(f"changing {', '.join(sorted(fixed))} of recorders that have recorded", "create another recorder")
     if "n_events" in values:
         _clear(session, nodes, values.pop("n_events"))
     if values:
         write_parameters(session, nodes, values)
+    if values.keys() & WINDOW:
+        session.recorders.move(recorded)
     if session.clock is not None and forces:
         session.clock.forced.restart(nodes._ids, session.step)
 

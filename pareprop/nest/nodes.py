@@ -71,8 +71,8 @@ class NodeCollection:
     __slots__ = ("_ids", "_kernel")
 
     def __init__(self, kernel: Any, ids: np.ndarray) -> None:
-        object.__setattr__(self, "_kernel", kernel)
-        object.__setattr__(self, "_ids", ids)
+        _keep_kernel(self, kernel)  # `__setattr__` sets parameters
+        _keep_ids(self, ids)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -106,15 +106,16 @@ class NodeCollection:
 
     @explained
     def __getitem__(self, key: Any) -> NodeCollection:
+        ids = self._ids
+        if type(key) is int or isinstance(key, np.integer):
+            if not -len(ids) <= key < len(ids):
+                raise IndexError("list index out of range")
+            key = int(key) % len(ids)
+            return NodeCollection(self._kernel, ids[key : key + 1])
         if isinstance(key, slice):
             if key.step is not None and key.step < 1:
                 raise IndexError("slicing step for NodeCollection must be strictly positive")
-            return NodeCollection(self._kernel, self._ids[key])
-        if isinstance(key, int | np.integer) and not isinstance(key, bool):
-            if not -len(self) <= key < len(self):
-                raise IndexError("list index out of range")
-            key = int(key) % len(self)
-            return NodeCollection(self._kernel, self._ids[key : key + 1])
+            return NodeCollection(self._kernel, ids[key])
         places = np.asarray(key)
         if places.dtype == bool:
             if places.shape != self._ids.shape:
@@ -237,6 +238,9 @@ class NodeCollection:
     __repr__ = __str__
 
 
+_keep_kernel, _keep_ids = (vars(NodeCollection)[name].__set__ for name in ("_kernel", "_ids"))
+
+
 class Each(list):
     """One value for each node, even where a value is a list itself."""
 
@@ -284,3 +288,8 @@ class NodeTable:
     def of_kind(self, *kinds: str) -> list[Block]:
         """Blocks of some kinds, in order of creation."""
         return [block for block in self.blocks if block.model.kind in kinds]
+
+    def ids_of_kind(self, *kinds: str) -> np.ndarray:
+        """Ids of the nodes of some kinds, ascending."""
+        ids = [block.first + np.arange(block.n) for block in self.of_kind(*kinds)]
+        return np.concatenate([np.zeros(0, np.int64), *ids])

@@ -11,9 +11,16 @@ from ..errors import quote
 from .catalogue import ALIKE, LISTS, OFF_GRID, UNSUPPORTED, NodeModel, align, check_node
 from .errors import NESTErrors, refuse
 from .nodes import Block, Each, NodeCollection
-from .random import Parameter
+from .random import Parameter, draw
 
 TIMES = {"spike_times", "amplitude_times", "rate_times"}
+
+
+class Drawn:
+    """Numbers that were drawn for the nodes of a block."""
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self.numbers = numbers
 
 
 def write(kernel: Any, nodes: NodeCollection, params: Mapping[str, Any]) -> None:
@@ -34,16 +41,26 @@ def write(kernel: Any, nodes: NodeCollection, params: Mapping[str, Any]) -> None
             raise NESTErrors.UnaccessedDictionaryEntry(
                 f"Unaccessed elements in params: '{unknown[0]}' is not a parameter of {block.model.name}"
             )
+        values = values | _draw(kernel, block, local, values)
         start = 0 if len(parts) == 1 else int(np.searchsorted(nodes._ids, block.first + local[0]))
         _write_block(kernel, block, local, {
             key: _expand(kernel, key, value, len(nodes), start, block.first + local) for key, value in values.items()
         })  # fmt: skip
 
 
+def _draw(kernel: Any, block: Block, local: np.ndarray, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Random parameters, drawn for one node after the other."""
+    names = block.model.sort_drawn(key for key, value in values.items() if isinstance(value, Parameter))
+    if not names:
+        return {}
+    drawn = draw([values[name] for name in names], kernel.generators, block.first + local)
+    return {name: Drawn(column) for name, column in zip(names, drawn, strict=True)}
+
+
 def _expand(kernel: Any, key: str, value: Any, n: int, start: int, ids: np.ndarray) -> Any:
     """Bring a value into the form in which blocks keep it: one for all, or one for each node of `ids`."""
-    if isinstance(value, Parameter):
-        return value.of_nodes(kernel.generators, ids)
+    if isinstance(value, Drawn):
+        return value.numbers
     if key in LISTS and not isinstance(value, Each):
         return [as_list(key, value)] * len(ids)
     if isinstance(value, NodeCollection) or (np.ndim(value) if not isinstance(value, Each) else True):
@@ -77,10 +94,14 @@ def _align_times(kernel: Any, block: Block, local: np.ndarray, values: dict[str,
     def option(name: str) -> bool:
         return bool(np.any(values.get(name, block.get(name, int(local[0])) if name in block.values else False)))
 
-    if option("precise_times"):
+    if option("precise_times") or not TIMES & values.keys():
         return values
-    now = kernel.step * kernel.resolution if option("shift_now_spikes") else None
-    return values | {key: [align(entry, kernel.resolution, option("allow_offgrid_times"), now) for entry in values[key]]
+    now = kernel.step * kernel.resolution
+    origin = values.get("origin", block.array("origin", local))
+    origins = np.broadcast_to(origin, len(local)).tolist()
+    shifts = [now - origin for origin in origins] if option("shift_now_spikes") else [None] * len(local)
+    return values | {key: [align(entry, kernel.resolution, option("allow_offgrid_times"), shift)
+                           for entry, shift in zip(values[key], shifts, strict=True)]
                      for key in TIMES & values.keys()}  # fmt: skip
 
 

@@ -15,7 +15,6 @@ from .connections import Bundle
 from .errors import refuse
 from .models import make_optimizer
 from .network import Group, Wiring
-from .rates import Rates
 
 
 class Projections:
@@ -33,20 +32,18 @@ class Projections:
         Models of synapses, with their present defaults.
     kind, base : np.ndarray
         Kind and NEST's model of each node, (n_nodes + 1,).
-    rates : Rates
-        Takes the connections from generators to readouts.
     """
 
     def __init__(
         self, wiring: Wiring, groups: list[Group], bundles: list[Bundle], synapses: Mapping[str, SynapseModel],
-        kind: np.ndarray, base: np.ndarray, rates: Rates,
+        kind: np.ndarray, base: np.ndarray,
     ) -> None:  # fmt: skip
         self.wiring, self.groups, self.bundles, self.synapses = wiring, groups, bundles, synapses
-        self.kind, self.base, self.rates, self.variant = kind, base, rates, wiring.model.variant
+        self.kind, self.base, self.variant = kind, base, wiring.model.variant
         self._readout = next(iter(wiring.model.of_role("readout")), None)
 
     def connect(self) -> None:
-        """Make all projections; keep the rates of generators for `rates`."""
+        """Make all projections; the rates of generators are kept in the wiring."""
         parts: dict[tuple[int, int, str, str | None], list[tuple[int, np.ndarray]]] = {}
         for index, bundle in enumerate(self.bundles):
             if bundle.records:
@@ -55,7 +52,7 @@ class Projections:
             if is_among(bundle.ends[1], self.kind == "parrot"):
                 rest = rest[self.kind[bundle.target] != "parrot"]
             if bundle.model.base == "rate_connection_delayed":
-                self.rates.add(bundle, rest)
+                self.wiring.rates.add(bundle, rest, self.base, self.kind)
                 continue
             if not len(rest):
                 continue
@@ -123,7 +120,7 @@ class Projections:
         )  # fmt: skip
         self.wiring.origin[name] = members
         if synapse.plastic:
-            self.wiring.rates[name] = synapse.name
+            self.wiring.models[name] = synapse.name
 
     def _check_projection(
         self, pre: Population, post: Population, synapse: SynapseModel, members: list, delay: np.ndarray

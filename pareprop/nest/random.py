@@ -13,6 +13,7 @@ from ..kernels import nest_draws
 from .errors import NESTErrors, explained
 
 Operation = nest_draws.Operation
+JUMPS = (Operation.REDRAW, Operation.UNLESS, Operation.GO)  # their `bound` is the place of an operation
 SHARED = np.array([-1])  # in place of a node: the generator that all virtual processes share
 
 
@@ -89,14 +90,16 @@ class Parameter:
 
     def combine(self, other: Any, operation: int, swapped: bool = False) -> Parameter:
         """Make an expression of this parameter and a parameter or number."""
-        if isinstance(other, int | float | np.number):
-            other = Parameter(Step(Operation.CONSTANT, float(other)))
-        if not isinstance(other, Parameter):
+        other = as_parameter(other)
+        if other is None:
             return NotImplemented
         left, right = (other, self) if swapped else (self, other)
-        moved = (replace(step, bound=step.bound + len(left.steps)) if step.operation == Operation.REDRAW else step
-                 for step in right.steps)  # fmt: skip
+        moved = right.moved(len(left.steps))
         return Parameter(*left.steps, *moved, Step(operation), depth=max(left.depth, right.depth + 1))
+
+    def moved(self, n: int) -> list[Step]:
+        """The operations, behind `n` others."""
+        return [replace(step, bound=step.bound + n) if step.operation in JUMPS else step for step in self.steps]
 
     def then(self, step: Step) -> Parameter:
         """Make a function of this parameter."""
@@ -123,11 +126,41 @@ class Parameter:
     def __truediv__(self, other: Any) -> Parameter:
         return self.combine(other, Operation.DIVIDE)
 
+    def __rtruediv__(self, other: Any) -> Parameter:
+        return self.combine(other, Operation.DIVIDE, swapped=True)
+
     def __pow__(self, exponent: float) -> Parameter:
         return self.combine(exponent, Operation.POWER)
 
     def __neg__(self) -> Parameter:
         return self.combine(-1.0, Operation.MULTIPLY)
+
+    def __lt__(self, other: Any) -> Parameter:
+        return self.combine(other, Operation.LESS)
+
+    def __le__(self, other: Any) -> Parameter:
+        return self.combine(other, Operation.LESS_EQUAL)
+
+    def __eq__(self, other: Any) -> Parameter:  # type: ignore[override]  # drawn, as in NEST
+        return self.combine(other, Operation.EQUAL)
+
+    def __ne__(self, other: Any) -> Parameter:  # type: ignore[override]
+        return self.combine(other, Operation.UNEQUAL)
+
+    def __ge__(self, other: Any) -> Parameter:
+        return self.combine(other, Operation.GREATER_EQUAL)
+
+    def __gt__(self, other: Any) -> Parameter:
+        return self.combine(other, Operation.GREATER)
+
+    __hash__ = object.__hash__
+
+
+def as_parameter(value: Any) -> Parameter | None:
+    """A parameter, or one that is always a number; None for what is neither."""
+    if isinstance(value, int | float | np.number):
+        return Parameter(Step(Operation.CONSTANT, float(value)))
+    return value if isinstance(value, Parameter) else None
 
 
 @contextmanager

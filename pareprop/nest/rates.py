@@ -18,8 +18,6 @@ class Rates:
     ----------
     variant : str
         Name of the variant of e-prop.
-    base, kind : np.ndarray
-        Model and kind of each node, by id.
     readouts : np.ndarray
         int64 ascending, ids.
 
@@ -29,30 +27,33 @@ class Rates:
         Generator to readouts and weights.
     """
 
-    def __init__(self, variant: str, base: np.ndarray, kind: np.ndarray, readouts: np.ndarray) -> None:
-        self._spikes, self._base, self._kind, self._readouts = VARIANTS[variant].is_online, base, kind, readouts
+    def __init__(self, variant: str, readouts: np.ndarray) -> None:
+        self._spikes, self._readouts = VARIANTS[variant].is_online, readouts
         self.targets: dict[int, list[tuple[int, float]]] = {}
         self.window: dict[int, list[tuple[int, float]]] = {}
         self._softmax: list[Bundle] = []
 
-    def add(self, bundle: Bundle, chosen: np.ndarray) -> None:
-        """Take connections, of which those of `chosen` places do not reach parrot neurons."""
-        ends = set(zip(self._base[bundle.source[chosen]], self._kind[bundle.target[chosen]], strict=True))
+    def add(self, bundle: Bundle, chosen: np.ndarray, base: np.ndarray, kind: np.ndarray) -> None:
+        """Take connections, of which those of `chosen` places do not reach parrot neurons.
+
+        Model and kind of each node are told by id.
+        """
+        ends = set(zip(base[bundle.source[chosen]], kind[bundle.target[chosen]], strict=True))
         if np.any(np.asarray(bundle.delay) != 1):
             raise refuse("rate connections with a delay of several steps", "give them one step")
-        if all(kind == "readout" for _, kind in ends) and len({base for base, _ in ends}) == 1:
-            base = next(iter(ends))[0]
-            if base.startswith("eprop_readout") and not self._spikes and bundle.receptor == SOFTMAX:
+        if all(post == "readout" for _, post in ends) and len({pre for pre, _ in ends}) == 1:
+            origin = next(iter(ends))[0]
+            if origin.startswith("eprop_readout") and not self._spikes and bundle.receptor == SOFTMAX:
                 self._softmax.append(bundle)
                 return
             window = self._spikes and bundle.receptor == WINDOW
-            if base == "step_rate_generator" and (window or bundle.receptor == TARGET):
+            if origin == "step_rate_generator" and (window or bundle.receptor == TARGET):
                 place = self.window if window else self.targets
                 readout = np.searchsorted(self._readouts, bundle.target)
                 for source, target, weight in zip(bundle.source, readout, bundle.weight, strict=True):
                     place.setdefault(int(source), []).append((int(target), float(weight)))
                 return
-        names = " and ".join(sorted(f"{base} to {kind}" for base, kind in ends))
+        names = " and ".join(sorted(f"{pre} to {post}" for pre, post in ends))
         raise refuse(f"rate_connection_delayed from {names} with receptor_type {bundle.receptor}",
                      "connect step_rate_generators to readouts by type 2, or 1 for a learning window")  # fmt: skip
 

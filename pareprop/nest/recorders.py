@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ..machine import require_bytes
 from .catalogue import FOREVER
 from .settings import to_ms
 
+FOREVER_STEPS = 2**62
 FIRST = 1024  # rows that a column has room for at first
 
 
@@ -53,25 +55,82 @@ class Column:
         return self._array[first:n].flatten()
 
 
+@dataclass(frozen=True)
 class Window:
-    """When a recorder records: stamps in (start, stop], in steps.
+    """When a recorder records: stamps in (start, stop], in steps."""
+
+    start: int
+    stop: int
+
+    @classmethod
+    def of(cls, block: Any, local: int, dt: float) -> Window:
+        """The window of a device."""
+        origin, start, stop = (float(block.get(key, local)) for key in ("origin", "start", "stop"))
+        return cls(round((origin + start) / dt), FOREVER_STEPS if stop >= FOREVER else round((origin + stop) / dt))
+
+
+class Stretch:
+    """Rows of a multimeter at regular stamps, from `first` to at most `stop`.
 
     Parameters
     ----------
-    block, local : Block, int
-        The device.
+    ids : np.ndarray
+        int64 ascending, the nodes.
+    fields : tuple of str
+        What is recorded.
+    first, stop, every : int
+        Stamp of the first row, the last one that there may be, and steps between rows.
     dt : float
         Resolution in ms.
     """
 
-    def __init__(self, block: Any, local: int, dt: float) -> None:
-        origin, start, stop = (float(block.get(key, local)) for key in ("origin", "start", "stop"))
-        self.start = round((origin + start) / dt)
-        self.stop = 2**62 if stop >= FOREVER else round((origin + stop) / dt)
+    def __init__(self, ids: np.ndarray, fields: tuple[str, ...], first: int, stop: int, every: int, dt: float) -> None:
+        self.ids, self.first, self.stop, self.every, self.dt = ids, first, stop, every, dt
+        self._cleared = 0  # rows
+        self._columns = {field: Column(float, len(ids)) for field in fields}
+        self._times, self._senders = Column(float, len(ids)), Column(np.int64, len(ids))
+
+    def rows_up_to(self, stamp: int) -> int:
+        """Number of rows with stamps up to `stamp`."""
+        return max(0, (min(stamp, self.stop) - self.first) // self.every + 1) if self._columns else 0
+
+    def reserve(self, stamp: int, name: str) -> None:
+        """Have rows for all stamps up to `stamp`; `name` is told when memory is short."""
+        n, before = self.rows_up_to(stamp), self._times.n
+        for column in (*self._columns.values(), self._times, self._senders):
+            column.reserve(n, f"{name}, {len(self.ids)} nodes and {len(self._columns)} quantities in {n} steps,")
+        if n > before:
+            stamps = self.first + self.every * np.arange(before, n)
+            self._times.rows[before:n] = to_ms(stamps, self.dt)[:, None]
+            self._senders.rows[before:n] = self.ids
+
+    def put(self, field: str, places: np.ndarray, step: int, values: np.ndarray) -> None:
+        """Write what some nodes showed in steps from `step` on, see `Meter.put`."""
+        low, high = self.rows_up_to(step), self.rows_up_to(step + len(values))
+        if high > low:
+            chosen = self.first + self.every * np.arange(low, high) - step - 1
+            self._columns[field].rows[low:high, places] = values[chosen]
+
+    def events(self, clock: int) -> dict[str, np.ndarray]:
+        """What is shown at `clock`: everything with earlier stamps."""
+        n, first = self._shown(clock), self._cleared
+        shown = {field: column.flat(n, first) for field, column in self._columns.items()}
+        return shown | {"senders": self._senders.flat(n, first), "times": self._times.flat(n, first)}
+
+    def count(self, clock: int) -> int:
+        """Number of events at `clock`."""
+        return (self._shown(clock) - self._cleared) * len(self.ids)
+
+    def clear(self, clock: int) -> None:
+        """Show no more what is shown at `clock`."""
+        self._cleared = self._shown(clock)
+
+    def _shown(self, clock: int) -> int:
+        return max(self._cleared, min(self.rows_up_to(clock - 1), self._times.n))
 
 
 class Meter:
-    """A multimeter.
+    """A multimeter, whose nodes and window may change between two stretches of time.
 
     Parameters
     ----------
@@ -89,33 +148,52 @@ class Meter:
         Resolution in ms.
     now : int
         NEST's step in which it begins to work.
+    late : int
+        Steps that may be over before they are shown.
     """
 
     def __init__(
         self, name: str, ids: np.ndarray, fields: tuple[str, ...], window: Window, every: int, offset: int, dt: float,
-        now: int = 0,
+        now: int = 0, late: int = 1,
     ) -> None:  # fmt: skip
-        self.name, self.ids, self.fields, self.every, self.dt = name, ids, fields, every, dt
-        after = max(window.start, now + (offset > 0)) + 1  # NEST has no sample in the first step if there is an offset
-        self.first = offset + max(0, -(-(after - offset) // every)) * every  # stamp of the first row
-        self.stop = window.stop
-        self._cleared = 0  # rows
-        self._columns = {field: Column(float, len(ids)) for field in fields}
-        self._times, self._senders = Column(float, len(ids)), Column(np.int64, len(ids))
+        self.name, self.ids, self.fields, self.every, self.offset, self.dt = name, ids, fields, every, offset, dt
+        self._late = {field: np.zeros((late, len(ids))) for field in fields}  # of the latest steps, by stamp
+        # NEST has no sample in the first step if there is an offset
+        self._stretches = [self._begin(Window(max(window.start, now + (offset > 0)), window.stop))]
 
-    def rows_up_to(self, stamp: int) -> int:
-        """Number of rows with stamps up to `stamp`."""
-        return max(0, (min(stamp, self.stop) - self.first) // self.every + 1) if self.fields else 0
+    def _begin(self, window: Window) -> Stretch:
+        rows_before = max(0, -(-(window.start + 1 - self.offset) // self.every))
+        first = self.offset + rows_before * self.every
+        return Stretch(self.ids, self.fields, first, window.stop, self.every, self.dt)
+
+    def change(self, ids: np.ndarray, window: Window, shown: int, now: int) -> None:
+        """Go on with other nodes and another window.
+
+        What is over and was not shown yet falls into the new window or not, as in NEST, which looks when it is shown.
+
+        Parameters
+        ----------
+        ids : np.ndarray
+            int64 ascending, the nodes.
+        window : Window
+            When it records.
+        shown, now : int
+            Stamps below `shown` are shown, stamps up to `now` are over.
+        """
+        before = self._stretches[-1]
+        before.stop = min(before.stop, shown - 1)
+        waiting = self._begin(Window(max(window.start, shown - 1), min(window.stop, now)))
+        waiting.reserve(now, self.name)
+        for field, rows in self._late.items():
+            stamps = np.arange(now + 1 - len(rows), now + 1)
+            waiting.put(field, np.arange(len(self.ids)), int(stamps[0]) - 1, rows[stamps % len(rows)])
+        self.ids = ids
+        self._late = {field: np.zeros((len(rows), len(ids))) for field, rows in self._late.items()}
+        self._stretches += [waiting, self._begin(Window(max(window.start, now), window.stop))]
 
     def reserve(self, stamp: int) -> None:
         """Have rows for all stamps up to `stamp`."""
-        n, before = self.rows_up_to(stamp), self._times.n
-        for column in (*self._columns.values(), self._times, self._senders):
-            column.reserve(n, f"{self.name}, {len(self.ids)} nodes and {len(self.fields)} quantities in {n} steps,")
-        if n > before:
-            stamps = self.first + self.every * np.arange(before, n)
-            self._times.rows[before:n] = to_ms(stamps, self.dt)[:, None]
-            self._senders.rows[before:n] = self.ids
+        self._stretches[-1].reserve(stamp, self.name)
 
     def put(self, field: str, places: np.ndarray, step: int, values: np.ndarray) -> None:
         """Write what some nodes showed in steps from `step` on.
@@ -131,29 +209,25 @@ class Meter:
         values : np.ndarray
             float64 (n_steps, n_places).
         """
-        low, high = self.rows_up_to(step), self.rows_up_to(step + len(values))
-        if high > low:
-            chosen = self.first + self.every * np.arange(low, high) - step - 1
-            self._columns[field].rows[low:high, places] = values[chosen]
+        self._stretches[-1].put(field, places, step, values)
+        late = self._late[field]
+        n = min(len(late), len(values))
+        stamps = step + 1 + np.arange(len(values) - n, len(values))
+        late[(stamps % len(late))[:, None], places] = values[len(values) - n :]
 
     def events(self, clock: int) -> dict[str, np.ndarray]:
         """What is shown at `clock`: everything with earlier stamps."""
-        n, first = min(self.rows_up_to(clock - 1), self._times.n), self._cleared
-        shown = {field: column.flat(n, first) for field, column in self._columns.items()}
-        return shown | {"senders": self._senders.flat(n, first), "times": self._times.flat(n, first)}
+        parts = [stretch.events(clock) for stretch in self._stretches]
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if len(parts) > 1 else parts[0]
 
     def count(self, clock: int) -> int:
         """Number of events at `clock`."""
-        return (min(self.rows_up_to(clock - 1), self._times.n) - self._cleared) * len(self.ids)
+        return sum(stretch.count(clock) for stretch in self._stretches)
 
     def clear(self, clock: int) -> None:
         """Show no more what is shown at `clock`."""
-        self._cleared = min(self.rows_up_to(clock - 1), self._times.n)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return sum(column.rows.nbytes for column in (*self._columns.values(), self._times, self._senders))
+        for stretch in self._stretches:
+            stretch.clear(clock)
 
 
 class EventList:
@@ -174,11 +248,18 @@ class EventList:
     """
 
     def __init__(self, name: str, window: Window, dt: float, fields: dict[str, Any], at_arrival: bool) -> None:
-        self.name, self.window, self.dt, self.at_arrival = name, window, dt, at_arrival
+        self.name, self.window, self.dt, self._at_arrival = name, window, dt, at_arrival
         self._columns = {key: Column(kind) for key, kind in ({"senders": np.int64, "times": float} | fields).items()}
+        self._waiting: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []  # until they arrive
 
     def add(self, stamps: np.ndarray, early: np.ndarray | float = 0.0, **values: np.ndarray) -> None:
         """Add events in order, those in the window, at times that may be `early` by some ms."""
+        if self._at_arrival:
+            self._waiting.append((stamps, values))
+        else:
+            self._keep(stamps, early, values)
+
+    def _keep(self, stamps: np.ndarray, early: np.ndarray | float, values: dict[str, np.ndarray]) -> None:
         inside = (stamps > self.window.start) & (stamps <= self.window.stop)
         n = self._columns["times"].n
         for key, column in ({"times": to_ms(stamps, self.dt) - early} | values).items():
@@ -189,6 +270,15 @@ class EventList:
             for column in self._columns.values():
                 column.rows[:] = column.rows[order]
 
+    def arrive(self, clock: int) -> None:
+        """Take what has arrived at `clock`, and lies in the present window."""
+        waiting, self._waiting = self._waiting, []
+        for stamps, values in waiting:
+            here = stamps < clock
+            self._keep(stamps[here], 0.0, {key: column[here] for key, column in values.items()})
+            if not np.all(here):
+                self._waiting.append((stamps[~here], {key: column[~here] for key, column in values.items()}))
+
     def events(self, clock: int) -> dict[str, np.ndarray]:
         """What is shown at `clock`."""
         n = self.count(clock)
@@ -196,13 +286,11 @@ class EventList:
 
     def count(self, clock: int) -> int:
         """Number of events at `clock`."""
-        n = self._columns["times"].n
-        times = self._columns["times"].rows[:, 0]
-        return int(np.searchsorted(times, (clock - 0.5) * self.dt)) if self.at_arrival else n
+        self.arrive(clock)
+        return self._columns["times"].n
 
     def clear(self, clock: int) -> None:
         """Forget all events that are shown at `clock`; those on their way are shown later."""
-        n = self.count(clock)
+        self.arrive(clock)
         for key, column in self._columns.items():
-            self._columns[key] = kept = Column(column.rows.dtype)
-            kept.append(column.rows[n:, 0], self.name)
+            self._columns[key] = Column(column.rows.dtype)

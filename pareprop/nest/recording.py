@@ -15,7 +15,7 @@ from .connections import AMONG_NEURONS, Bundle
 from .errors import NESTErrors, refuse
 from .nodes import Block, NodeTable
 from .recorders import EventList, Meter, Window
-from .taps import Taps, WeightTap
+from .taps import AHEAD, Taps, WeightTap
 from .text_files import TextFiles
 
 METERS = {"multimeter", "voltmeter"}
@@ -37,6 +37,7 @@ class Recorders:
         self._files: dict[int, TextFiles] = {}
         self._meters: dict[int, set[int]] = {}  # of each node
         self._connected_meters: set[int] = set()
+        self._moved: set[int] = set()  # nodes of those with another window, or other nodes, since the taps were made
         self.changed = False  # since the taps were made
 
     def connect(self, made: Bundle) -> list[Bundle]:
@@ -45,8 +46,7 @@ class Recorders:
         pre, post = ({block.model.base for block, _ in self._nodes.parts(np.unique(ids))} for ids in (source, target))
         self.changed = True
         if pre <= METERS and not post & METERS:
-            if any(node in self._made for node in np.unique(source).tolist()):
-                raise refuse("connecting a multimeter that has recorded", "create another one")
+            self._moved.update(source.tolist())
             self._check_recordables(source, target)
             parts = self._number_meters(made)
             self._links.append((source, target))
@@ -120,13 +120,18 @@ class Recorders:
         """Whether a recorder takes part in the run."""
         return node in self._made
 
-    def _new(self, block: Block, local: int, dt: float, now: int = 0) -> Meter | EventList:
+    def move(self, nodes: list[int]) -> None:
+        """Have recorders take their windows anew when time goes on."""
+        self._moved.update(nodes)
+        self.changed = True
+
+    def _new(self, block: Block, local: int, dt: float, now: int = 0, late: int = 1) -> Meter | EventList:
         node = block.first + local
-        name, window = f"{block.model.name} {node}", Window(block, local, dt)
+        name, window = f"{block.model.name} {node}", Window.of(block, local, dt)
         if block.model.base in METERS:
             every, offset = (round(block.get(key, local) / dt) for key in ("interval", "offset"))
             ids, fields = np.unique(self._list_recorded(node)), block.get("record_from", local)
-            return Meter(name, ids, fields, window, every, offset, dt, now)
+            return Meter(name, ids, fields, window, every, offset, dt, now, late)
         fields = {"targets": np.int64, "weights": float, "receptors": np.int64, "ports": np.int64}
         weights = block.model.base == "weight_recorder"
         return EventList(name, window, dt, fields if weights else {}, at_arrival=weights)
@@ -145,20 +150,25 @@ class Recorders:
                     raise refuse(f"recording {HISTORY}", "it is the length of a buffer that only NEST has")
 
     def taps(
-        self, bundles: Bundles, n_processes: int, recurrent: np.ndarray, readouts: np.ndarray, dt: float, now: int = 0
+        self, bundles: Bundles, n_processes: int, recurrent: np.ndarray, readouts: np.ndarray, dt: float, now: int = 0,
+        shown: int = 0,
     ) -> Taps:  # fmt: skip
         """Make all recorders for a run of a network with these connections, neurons and readouts.
 
-        Those that are there already go on; others begin in NEST's step `now`.
+        Those that are there already go on, with another window or other nodes if these were changed; others begin in
+        NEST's step `now`, when stamps below `shown` are shown.
         """
         self.changed = False
+        late = (bundles.delays or (1, 1))[0] + AHEAD
         meters, spikes = [], []
         weights: list[WeightTap] = []
         fixed: list[WeightTap] = []
         for block in self._nodes.of_kind("recorder"):
             for local in range(block.n):
                 node = block.first + local
-                recorder = self._made[node] = self._made.get(node) or self._new(block, local, dt, now)
+                if node in self._made and node in self._moved:
+                    self._change(node, block, local, dt, now, shown)
+                recorder = self._made[node] = self._made.get(node) or self._new(block, local, dt, now, late)
                 if isinstance(recorder, Meter):
                     meters.append(recorder)
                 elif block.model.base == "spike_recorder":
@@ -167,7 +177,16 @@ class Recorders:
                     chosen = {key: block.get(key, local) for key in ("senders", "targets")}
                     for plastic, taps in ((True, weights), (False, fixed)):
                         taps += _weight_taps(recorder, node, chosen, plastic, bundles, n_processes)
+        self._moved.clear()
         return Taps(meters, spikes, weights, fixed, recurrent, readouts)
+
+    def _change(self, node: int, block: Block, local: int, dt: float, now: int, shown: int) -> None:
+        recorder, window = self._made[node], Window.of(block, local, dt)
+        if isinstance(recorder, Meter):
+            recorder.change(np.unique(self._list_recorded(node)), window, shown, now)
+        else:
+            recorder.arrive(shown)
+            recorder.window = window
 
 
 def _weight_taps(

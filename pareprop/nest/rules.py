@@ -53,7 +53,7 @@ def specification(spec: Any) -> dict[str, Any]:
 
 def pairs(
     spec: Mapping[str, Any], source: np.ndarray, target: np.ndarray, generators: Generators,
-    random: Mapping[str, Parameter],
+    random: Mapping[Any, Parameter],
 ) -> Pairs:  # fmt: skip
     """Connect two collections of ids by a rule.
 
@@ -154,5 +154,5 @@ def _both_ways(spec: Mapping[str, Any], draws: Draws) -> Pairs:
     if spec["p"] == 1:
         raise NESTErrors.BadProperty("Connection probability 0 <= p < 1 required, p = 1")
     if draws.random:
-        raise NESTErrors.NotImplemented(f"{BOTH_WAYS} takes no random {next(iter(draws.random))}: set it afterwards")
+        raise NESTErrors.NotImplemented(f"{BOTH_WAYS} takes no random {next(iter(draws.random))[1]}: set it afterwards")
     return draws.both_ways(float(spec["p"]))

@@ -39,9 +39,7 @@ def simulate(session: Session, ms: float) -> None:
         if session.clock is None and n:
             session.clock = _build_clock(session)
         elif n and session.recorders.changed:
-            w = session.running.wiring
-            taps = _make_taps(session, w, session.step)
-            session.running.take_taps(taps)
+            session.running.take_taps(_make_taps(session, session.running.wiring))
         if n:
             session.running.take_rates(session.models.rates())
             _open_files(session)
@@ -80,10 +78,9 @@ def _write_files(session: Session) -> None:
                 files.take(recorder, session.shown, writes=session.exchange.rank == 0)
 
 
-def _make_taps(session: Session, w: Wiring, now: int) -> Taps:
-    return session.recorders.taps(
-        session.bundles, session.generators.n, w.recurrent, w.readouts, session.resolution, now
-    )
+def _make_taps(session: Session, w: Wiring) -> Taps:
+    here = session.bundles, session.generators.n, w.recurrent, w.readouts, session.resolution
+    return session.recorders.taps(*here, session.step, session.shown)
 
 
 def _build_clock(session: Session) -> Clock:
@@ -96,7 +93,7 @@ def _build_clock(session: Session) -> Clock:
     with session.timers.phase("wire"):
         version = session.versions.of(session.exchange.rank)
         wiring = wire(session.nodes, session.bundles, session.models.synapses, session.params, version)
-    taps = _make_taps(session, wiring, 0)
+    taps = _make_taps(session, wiring)
     kind = SpikeClock if wiring.model.eprop.is_online else IntervalClock
     with session.timers.phase("build"):
         return kind(

@@ -48,12 +48,12 @@ class SpikeClock(Clock):
         """Take learning rates; those of the model hold from a synapse's update after the next one on."""
         super().take_rates(rates)
         for item in self.engine.plastic:
-            model = self.wiring.rates[item.name]
+            model = self.wiring.models[item.name]
             item.eta = self.etas[model]
             if item.optimizer.optimize_each_step and item.eta != self.first_etas[model]:
                 raise refuse(f"another learning rate of {model} with optimize_each_step",
                              "set optimize_each_step to False, or eta once")  # fmt: skip
-        self.engine.delay_rates({name: self.first_etas[model] for name, model in self.wiring.rates.items()})
+        self.engine.delay_rates({name: self.first_etas[model] for name, model in self.wiring.models.items()})
 
     def _sample(self, first: int, last: int) -> None:
         inputs = self.train.take(first, last)

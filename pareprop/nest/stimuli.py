@@ -26,6 +26,13 @@ def active(block: Any, local: int, dt: float) -> tuple[float, float]:
     return np.rint((origin + start) / dt), np.inf if stop >= FOREVER else np.rint((origin + stop) / dt)
 
 
+def _is_on(block: Any, local: int, dt: float, clock: int, end: int) -> np.ndarray:
+    """Whether a generator of amplitudes works at the times (clock, end]: those of [start, stop)."""
+    low, high = active(block, local, dt)
+    times = clock + 1 + np.arange(end - clock)
+    return (times >= low) & (times < high)
+
+
 def _follow(before: float, steps: np.ndarray, values: np.ndarray, clock: int, end: int) -> tuple[np.ndarray, float]:
     """Piecewise constant values at the times (clock, end], and the last one; `before` holds until a first step."""
     low, high = np.searchsorted(steps, (clock, end), side="right")
@@ -143,7 +150,8 @@ class SpikeTrains:
             mean = self._rate(node, block, local, clock, end) * self._dt / 1000.0
             counts = self._random[node].poisson(mean, (end - clock, len(targets)))
             emitted = clock + 1 + np.arange(end - clock)
-            counts[(emitted <= low) | (emitted > high)] = 0
+            looked = emitted - 1  # NEST looks at the begin of a step
+            counts[(looked <= low) | (looked > high)] = 0
             step, train = np.nonzero(counts)
             n = counts[step, train]
             stamps.append(np.repeat(emitted[step] + delays[train], n))
@@ -179,10 +187,13 @@ class SpikeTrains:
         return column[:, None]
 
     def list_spikes(self, node: int, clock: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-        """Spikes of a spike generator: stamps in (clock, end], and by how many ms they are earlier."""
+        """Spikes of a spike generator: stamps in (clock, end], and by how many ms they are earlier.
+
+        Their times count from the generator's origin.
+        """
         block, local = self._nodes.place(node)
         low, high = active(block, local, self._dt)
-        times = block.get("spike_times", local)
+        times = block.get("origin", local) + block.get("spike_times", local)
         steps = to_steps(times, self._dt)
         first, last = np.searchsorted(steps, (max(clock, low), min(end, high)), side="right")
         stamps, early = steps[first:last], np.zeros(last - first)
@@ -212,7 +223,8 @@ class Amplitudes:
 
     def __init__(self, nodes: Any, weight: dict[int, list[tuple[int, float]]], n: int, dt: float) -> None:
         self._nodes, self._weight, self._dt = nodes, weight, dt
-        self._latest: dict[int, float] = {}
+        self._latest: dict[int, float] = {}  # amplitude of a generator
+        self._kept: dict[int, float] = {}  # what its readouts have of it
         self._first, self._rows = 0, np.zeros((1, n))  # nothing is there in step 0
 
     def freeze(self, clock: int, end: int) -> None:
@@ -226,7 +238,14 @@ class Amplitudes:
         self._rows = np.concatenate([self._rows, rows])
 
     def _column(self, node: int, block: Any, local: int, clock: int, end: int) -> np.ndarray:
-        """Amplitudes of one generator at the times (clock, end]."""
+        """Amplitudes at the times (clock, end]: readouts keep the latest one while a generator does not work."""
+        column = self._follow(node, block, local, clock, end)
+        latest = np.maximum.accumulate(np.where(_is_on(block, local, self._dt, clock, end), np.arange(end - clock), -1))
+        kept = np.where(latest < 0, self._kept.get(node, 0.0), column[latest])
+        self._kept[node] = float(kept[-1])
+        return kept
+
+    def _follow(self, node: int, block: Any, local: int, clock: int, end: int) -> np.ndarray:
         steps = np.rint(block.get("amplitude_times", local) / self._dt).astype(np.int64)
         column, self._latest[node] = _follow(
             self._latest.get(node, 0.0), steps, block.get("amplitude_values", local), clock, end)  # fmt: skip
@@ -259,8 +278,6 @@ class Currents(Amplitudes):
         super().__init__(nodes, {node: [(k, 1.0)] for k, node in enumerate(generators.tolist())}, len(generators), dt)
 
     def _column(self, node: int, block: Any, local: int, clock: int, end: int) -> np.ndarray:
-        low, high = active(block, local, self._dt)
-        steps = clock + 1 + np.arange(end - clock)
         steady = block.model.base == "dc_generator"
-        values = block.get("amplitude", local) if steady else super()._column(node, block, local, clock, end)
-        return np.where((steps >= low) & (steps < high), values, 0.0)
+        values = block.get("amplitude", local) if steady else self._follow(node, block, local, clock, end)
+        return np.where(_is_on(block, local, self._dt, clock, end), values, 0.0)

@@ -79,15 +79,14 @@ class _Wirer:
             bundle.model.name for bundle in bundles if bundle.model.plastic and len(bundle))]  # fmt: skip
         model = Model(self.variant, 1, self.dt, optimizer=common_optimizer(learning, self.variant))
         self.groups: dict[str, list[Group]] = {"input": [], "current": [], "recurrent": [], "readout": []}
-        self.wiring = Wiring(model, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+        recurrent, readouts, parrots = (nodes.ids_of_kind(kind) for kind in ("neuron", "readout", "parrot"))
+        self.wiring = Wiring(model, recurrent, readouts, parrots, Rates(self.variant, readouts))
         self.wiring.average_gradient = any(item.defaults.get("average_gradient") for item in learning)
         with translate_errors():
             self._add_populations()
-            self._rates = Rates(self.variant, self.base, self.kind, self.wiring.readouts)
-            self.wiring.targets, self.wiring.window = self._rates.targets, self._rates.window
             self._add_inputs()
             groups = [group for role in self.groups.values() for group in role]
-            Projections(self.wiring, groups, bundles, synapses, self.kind, self.base, self._rates).connect()
+            Projections(self.wiring, groups, bundles, synapses, self.kind, self.base).connect()
             self._check_readouts()
         self.wiring.plain = tuple(dict.fromkeys(block.model.base for block in nodes.of_kind("neuron")
                                                 if not block.model.variant))  # fmt: skip
@@ -99,12 +98,9 @@ class _Wirer:
             for ids in _split(block):
                 self._add_population(block, ids)
         if not self.groups["recurrent"]:  # one that no script sees: parrots and readouts alone are a network, too
-            self.groups["recurrent"].append(Group(self.wiring.model.neurons("nobody", 1, "iaf"), np.zeros(1, np.int64)))
-        for role in ("recurrent", "readout"):
-            own = [group.ids for group in self.groups[role]]
-            setattr(self.wiring, role.replace("out", "outs"), np.concatenate(own) if own else np.zeros(0, np.int64))
-        parrots = [np.arange(block.n) + block.first for block in self.nodes.of_kind("parrot")]
-        self.wiring.parrots = np.concatenate(parrots) if parrots else np.zeros(0, np.int64)
+            self.wiring.recurrent = np.zeros(1, np.int64)
+            nobody = self.wiring.model.neurons("nobody", 1, "iaf")
+            self.groups["recurrent"].append(Group(nobody, self.wiring.recurrent))
 
     def _add_population(self, block: Block, ids: np.ndarray) -> None:
         if not block.model.variant:
@@ -188,8 +184,8 @@ class _Wirer:
         if readouts and any(group.population.params != readouts[0].population.params for group in readouts):
             raise refuse("readouts with different parameters", "give all readouts the same")
         interval = bool(readouts) and not VARIANTS[self.variant].is_online
-        self._rates.settle()
-        self._rates.check(interval and readouts[0].population.params.loss == "cross_entropy")
+        self.wiring.rates.settle()
+        self.wiring.rates.check(interval and readouts[0].population.params.loss == "cross_entropy")
 
 
 def _one_if_same(value: Any) -> Any:

@@ -75,7 +75,10 @@ def list_fields(thing: Any) -> dict[str, str]:
 
 
 def _fields(thing: Any) -> dict[str, Any]:
-    names = getattr(type(thing), "model_fields", None) or [field.name for field in dataclasses.fields(thing)]
+    names = getattr(type(thing), "model_fields", None) or [
+        field.name for field in dataclasses.fields(thing)
+        if not ("absent" in field.metadata and getattr(thing, field.name) == field.metadata["absent"])
+    ]  # fmt: skip
     return {name: getattr(thing, name) for name in names}
 
 

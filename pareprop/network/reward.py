@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -76,7 +76,7 @@ class Reward(Loss):
     """Policy gradient with TD errors; the last readout is the value, the others are the policy.
 
     With V_n the value readout in step u_n, pi_n the softmax of the policy readouts, H_n its entropy:
-    delta_n = r_n + gamma V_(n+1) - V_n; A_n = delta_n + gamma lambda A_(n+1);
+    delta_n = s r_n + gamma V_(n+1) - V_n with the scale s of the rewards; A_n = delta_n + gamma lambda A_(n+1);
     E_k = A_n (pi_k - 1[a_n = k]) + c_H pi_k (log pi_k + H_n); E_V = - c_V A_n; 0 in all other steps. As A_n does not
     depend on the synapse, this is the online rule of Bellec et al. 2020 (Methods, equations 36 and 37) with its filter
     of eligibility traces by gamma, for weights that stand still within an episode.
@@ -91,12 +91,15 @@ class Reward(Loss):
         Factor of the value loss, at least 0.
     c_H : float
         Factor of the entropy bonus, at least 0.
+    scale : float
+        Factor of the rewards that the network learns from, above 0; returns are told without it.
     """
 
     gamma: float = 0.99
     lambda_: float = 1.0
     c_V: float = 0.5
     c_H: float = 0.0
+    scale: float = field(default=1.0, metadata={"absent": 1.0})  # earlier versions had none
 
     def __post_init__(self) -> None:
         for name, highest in (("gamma", 1.0), ("lambda_", 1.0), ("c_V", np.inf), ("c_H", np.inf)):
@@ -104,6 +107,8 @@ class Reward(Loss):
             if not (is_number(value) and 0 <= value <= highest and value < np.inf):
                 bound = f"lie in [0, {highest:g}]" if highest < np.inf else "be finite and at least 0"
                 raise InputError(f"loss 'reward': {name} = {shorten(str(value))} must {bound}")
+        if not (is_number(self.scale) and 0 < self.scale < np.inf):
+            raise InputError(f"loss 'reward': scale = {shorten(str(self.scale))} must be finite and above 0")
 
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Refuse: there are no targets."""
@@ -159,7 +164,7 @@ class Reward(Loss):
     def advantages(self, value: np.ndarray, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
         """Return the TD errors and the advantages, float64 (N,) each, for the values (N,) of an episode."""
         following = np.append(value[1:], 0.0 if rollout.terminated else rollout.bootstrap)[: len(value)]
-        delta = rollout.rewards + self.gamma * following - value
+        delta = self.scale * rollout.rewards + self.gamma * following - value
         advantage, later = np.zeros_like(delta), 0.0
         for n in range(len(delta) - 1, -1, -1):
             advantage[n] = later = delta[n] + self.gamma * self.lambda_ * later

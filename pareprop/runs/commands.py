@@ -30,6 +30,7 @@ REPLICAS = click.option(
     metavar="R",
     help="Groups of ranks, each with a whole network, that share the samples of a batch.",
 )
+HANDBOOK = Path(__file__).parents[1] / "handbook.html"
 NO_FIGURES = click.option("--no-figures", is_flag=True, help="Draw no figures; `pareprop plot` draws them later.")
 UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after this iteration and write a checkpoint.")
 
@@ -310,13 +311,14 @@ def write_report(exchange: Exchange, directories: tuple[Path, ...], out: Path | 
 
 
 @click.command(name="help")
-@click.argument("topics", nargs=-1, metavar="[COMMAND | parameters [NAME...]]")
+@click.argument("topics", nargs=-1, metavar="[COMMAND | parameters [NAME...] | handbook]")
 @click.pass_context
 def help_command(context: click.Context, topics: tuple[str, ...]) -> None:
-    """Print the help of a command, or all parameters.
+    """Print the help of a command, all parameters, or where the handbook is.
 
     `pareprop help parameters` lists default, unit, bounds and meaning of all that a model can be given;
-    `pareprop help parameters tau_m` or `... optimizers` a part of it.
+    `pareprop help parameters tau_m` or `... optimizers` a part of it. `pareprop help handbook` prints the path of the
+    handbook, one HTML file.
     """
     exchange: Exchange = context.obj
     with guarded(exchange.comm):
@@ -324,10 +326,26 @@ def help_command(context: click.Context, topics: tuple[str, ...]) -> None:
             from .parameter_tables import describe  # reads the docstrings of all descriptions
 
             lines = list(describe(topics[1:]))
+        elif topics == ("handbook",):
+            lines = [str(find_handbook())]
         else:
             lines = [_help_of(context, topics)]
     if exchange.rank == 0:
         terminal.echo("\n".join(lines))
+
+
+def find_handbook() -> Path:
+    """Return the handbook that a wheel carries.
+
+    Raises
+    ------
+    InputError
+        If the package was installed without it.
+    """
+    if not HANDBOOK.is_file():
+        raise InputError(f"{HANDBOOK} is not there: the package was installed from its sources, whose script "
+                         "scripts/handbook/one_file.py writes it")  # fmt: skip
+    return HANDBOOK
 
 
 def _help_of(context: click.Context, names: tuple[str, ...]) -> str:

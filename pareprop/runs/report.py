@@ -17,6 +17,7 @@ from .. import files
 from ..errors import InputError
 from ..plots import charts, classification, reader, sweep
 from ..plots import scaling as study_tables
+from ..storage.checkpoint_read import list_values
 from ..storage.disk import output_errors, replace_file
 from . import provenance, recorded
 from .directory import CONFIG, RESULTS
@@ -119,11 +120,7 @@ def read_run(directory: Path, name: str, n_runs: int = 1) -> dict[str, Any]:
             "parts": notes["parts"],
         }
         content |= {"curves": _curves(file), "confusion": _confusion(file), "summary": summary(file, notes["parts"])}
-        content["settings"] = {
-            f"{section}.{key}": value
-            for section, keys in json.loads(reader.text(file, "config") or "{}").items()
-            for key, value in keys.items()
-        }
+        content["settings"] = dict(list_values(json.loads(reader.text(file, "config") or "{}")))
         content["view"] = _fitting(recorded.samples(file, directory), MOST_VIEWS // n_runs)
     return content | {"figures": _figures(sorted(directory.glob("*.png")), MOST // n_runs)}
 

@@ -248,6 +248,16 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return changes
 
 
+def list_values(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value of nested mappings with its key, such as `model.populations.rec.params.tau_m`."""
+    for key, value in settings.items():
+        value = _by_name(value)
+        if isinstance(value, Mapping):
+            yield from list_values(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def _by_name(value: Any) -> Any:
     """Return tables that have names, such as populations, by them; other values as they are."""
     if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):

@@ -150,6 +150,11 @@ class ClosedBase(TaskBase):
         return self.first + (self.n_decisions - 1 + self.bootstrap) * self.period + 1
 
     @property
+    def reward_factor(self) -> float:
+        """Factor of the rewards that the network learns from."""
+        return 1.0
+
+    @property
     def code(self) -> Any:
         """The population code of observations."""
         raise NotImplementedError
@@ -193,7 +198,7 @@ class ClosedBase(TaskBase):
         """Return the network."""
         n_sources = self.code.n_sources
         require_bytes(16 * n_sources * self.n_steps, f"draws of {n_sources} inputs in {self.n_steps} steps")
-        loss = Reward(self.gamma, self.lambda_, self.c_V, self.c_H)
+        loss = Reward(self.gamma, self.lambda_, self.c_V, self.c_H, self.reward_factor)
         model = Model(self.variant, self.seed, optimizer=self._optimizer(self.eta), precision=self.precision, loss=loss)
         inputs = model.inputs("in", n_sources)
         groups = self._neurons(model)

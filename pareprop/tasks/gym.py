@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from .. import rng
 from ..errors import InputError, describe, quote, shorten
 from ..network.parameters import is_number, is_whole
+from .base import LEARNING
 from .closed import ClosedBase, CodedEpisode
 from .population_code import PopulationCode, Spikes
 
@@ -225,6 +226,43 @@ class ClosedGym:
         key = rng.key(self.seed, f"{phase}/{index}/environment")
         return Seeded(self._made, self.code, int(key[0]) & 0xFFFFFFFF, self._first_action)
 
+    def spread(self, gamma: float, n_episodes: int = 20) -> float:
+        """Return the standard deviation of the discounted returns from each decision on, actions drawn evenly.
+
+        The seed decides the episodes, so it is the same on all ranks and in each run of a seed. It is 1 where all
+        returns are the same.
+
+        Parameters
+        ----------
+        gamma : float
+            Discount per decision.
+        n_episodes : int
+            Number of episodes.
+        """
+        try:
+            returns = np.concatenate([self._draw_returns(index, gamma) for index in range(n_episodes)])
+        except InputError:
+            raise
+        except Exception as problem:  # a foreign package may raise anything
+            raise InputError(f"normalize_rewards: the environment raised {describe(problem)}") from None
+        found = float(np.std(returns))
+        return found if np.isfinite(found) and found > 0 else 1.0
+
+    def _draw_returns(self, index: int, gamma: float) -> np.ndarray:
+        """Return the discounted returns from each decision of an episode on, actions drawn evenly."""
+        episode = self.environment(index, "spread")
+        episode.reset()
+        rewards: list[float] = []
+        for draw in rng.uniform(rng.key(self.seed, f"spread/{index}/actions"), [0], self.n_decisions)[0].tolist():
+            _, reward, terminated, truncated, _ = episode.step(int(draw * self.n_actions))
+            rewards.append(reward)
+            if terminated or truncated:
+                break
+        returns = np.array(rewards)
+        for n in range(len(returns) - 2, -1, -1):
+            returns[n] += gamma * returns[n + 1]
+        return returns
+
     def episode(self, index: int, phase: str = "train") -> CodedEpisode:
         """Return an episode."""
         spikes = Spikes(self.seed, f"{phase}/{index}/spikes", self.code.n_sources, self.n_steps)
@@ -251,6 +289,14 @@ class Gym(ClosedBase):
     cells: int = Field(10, ge=2, le=10**6, description="input cells of each number, sources of each state")
     sigma: float = Field(0.7, gt=0, description="width of their tuning in distances of their centres")
     peak: float = Field(0.2, ge=0, le=1, description="highest probability of an input spike per step")
+    reward_scale: float = Field(
+        1.0, gt=0, json_schema_extra=LEARNING, description="factor of the rewards that the network learns from"
+    )
+    normalize_rewards: bool = Field(
+        False,
+        json_schema_extra=LEARNING,
+        description="divide these rewards by the spread of discounted returns with random actions",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -291,6 +337,11 @@ class Gym(ClosedBase):
     def code(self) -> SpaceCode:
         """The population code of observations."""
         return self._task.code
+
+    @cached_property
+    def reward_factor(self) -> float:
+        """Factor of the rewards that the network learns from; returns are told without it."""
+        return self.reward_scale / (self._task.spread(self.gamma) if self.normalize_rewards else 1.0)
 
     def environment(self, index: int, phase: str) -> Seeded:
         """Return the environment of an episode."""

@@ -32,6 +32,7 @@ from pareprop.simulation.loop import Simulation
 from pareprop.tasks import TASKS
 from pareprop.tasks.base import make
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 COARSER = 2.0**29  # epsilon of single in those of double
 # Networks that turn a rounding into another spike sooner or later: NEST's own tolerance for them is 1e-6, or they have
 # many spikes close to threshold. Up to these steps spikes must be equal; all others have none that differs.

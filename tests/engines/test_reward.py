@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pareprop.engines.interval import IntervalSettings
+from pareprop.engines.online_rewards import OnlineRewards
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
@@ -34,6 +35,23 @@ def draw_rollout(seed: int, n_steps: int, n_actions: int, period: int = 3, **oth
         "acting": rng.random(n) < 0.7, "terminated": bool(rng.integers(2)), "bootstrap": float(rng.normal()),
         "n_steps": n_steps,
     } | others  # fmt: skip
+
+
+@given(seed=st.integers(0, 2**31))
+def test_a_scale_is_a_factor_of_the_rewards(seed: int) -> None:
+    """As a whole, and decision by decision in the spike variant."""
+    episode, signal = draw_rollout(seed, 12, 2), np.random.default_rng(seed).normal(size=(12, 3))
+    smaller = episode | {"rewards": 0.25 * episode["rewards"]}
+    found, expected = (Reward(**loss).evaluate(signal, None, slice(None), Rollout(**given))
+                       for loss, given in (({"scale": 0.25}, episode), ({}, smaller)))  # fmt: skip
+    np.testing.assert_array_equal(found.error, expected.error)
+    assert found.loss == expected.loss
+    online = OnlineRewards(Reward(scale=0.25)), OnlineRewards(Reward())
+    told = [[rewards.decide(signal[0], 1, 0.0), rewards.decide(signal[1], 0, reward), rewards.end(reward, 0.5)]
+            for rewards, reward in zip(online, (1.2, 0.3), strict=True)]  # fmt: skip
+    for one, other in zip(*told, strict=True):
+        np.testing.assert_allclose(one[0], other[0])
+        assert one[1:] == pytest.approx(other[1:], rel=1e-15)
 
 
 @given(seed=st.integers(0, 2**31))

@@ -160,14 +160,6 @@ def connect_late() -> None:
     nest.Connect(parrots, neurons)
 
 
-def record_more() -> None:
-    _, neurons, _ = network()
-    meter = nest.Create("multimeter", {"record_from": ["V_m"]})
-    nest.Connect(meter, neurons[:1])
-    nest.Simulate(5.0)
-    nest.Connect(meter, neurons[1:])
-
-
 def change() -> None:
     _, neurons, _ = network()
     nest.Simulate(5.0)
@@ -196,7 +188,6 @@ REFUSED = {
     "neurons created after the first step": grow,
     "changing V_th of neurons in a run": change,
     "made after the first step": connect_late,
-    "connecting a multimeter that has recorded": record_more,
     "networks of both variants": both_variants,
     "eprop_history_duration": history,
     "readouts with different parameters": readouts_differ,

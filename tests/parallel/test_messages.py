@@ -92,7 +92,7 @@ def test_same_digest_where_a_rank_has_no_targets(variant):
 def test_same_digest_of_sparse_networks(variant, capsys, tmp_path):
     """Also when a run is resumed on another number of ranks that send in another way."""
     task = ["sine-waves", "--set", f"variant={variant}", "--set", "n_rec=120", "--set", "indegree=3",
-            "--set", "n_step=200", "--set", "iterations=4", "--set", "delay=2"]  # fmt: skip
+            "--set", "n_step=200", "--set", "iterations=4", "--set", "delay=2", "--no-figures"]  # fmt: skip
     code, output, errors = command(capsys, "run", *task, "--out", tmp_path / "alone")
     assert code == 0, errors
     expected = digests(output.splitlines())
@@ -102,10 +102,11 @@ def test_same_digest_of_sparse_networks(variant, capsys, tmp_path):
             {"PAREPROP_SENDING": way, "PAREPROP_RANKS_PER_NODE": str(size)} for way, size in ((way, 2), (other, 1))
         ]
         assert on_ranks(n, [["run", *task, "--until", 2, "--out", folder]], env=nodes[0])[0] == [0]
-        again = on_ranks(m, [["resume", folder]], env=nodes[1])
+        again = on_ranks(m, [["resume", "--no-figures", folder]], env=nodes[1])
         assert again[0] == [0] and digests(again[1]) == expected != []
     assert on_ranks(4, [["run", *task, "--until", 2, "--out", tmp_path / "c"]])[0] == [0]
-    code, output, errors = command(capsys, "resume", tmp_path / "c")  # on one rank, which listens to all
+    # on one rank, which listens to all
+    code, output, errors = command(capsys, "resume", "--no-figures", tmp_path / "c")
     assert code == 0 and digests(output.splitlines()) == expected, errors
 
 

@@ -1,10 +1,13 @@
 """`pareprop help`: commands, and tables of all parameters."""
 
+from pathlib import Path
+
 import pytest
 from commands import command
 
 from pareprop.network.connection import Connection
 from pareprop.network.variants import VARIANTS
+from pareprop.runs import commands as commands_of_runs
 
 
 def test_a_parameter_of_the_spike_variant(capsys: pytest.CaptureFixture) -> None:
@@ -23,6 +26,16 @@ def test_every_parameter_has_a_meaning(capsys: pytest.CaptureFixture) -> None:
     assert code == 0 and wanted | set(Connection.model_fields) <= names
     assert not [line for line, after in zip(lines, [*lines[1:], ""], strict=True)
                 if line.startswith("  ") and not line.startswith("   ") and not after.startswith("      ")]  # fmt: skip
+
+
+def test_the_handbook_is_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:  # fmt: skip
+    monkeypatch.setattr(commands_of_runs, "HANDBOOK", tmp_path / "handbook.html")
+    code, _, errors = command(capsys, "help", "handbook")
+    assert code == 2 and "scripts/handbook/one_file.py writes it" in errors and errors.count("\n") == 1
+    (tmp_path / "handbook.html").write_text("<!DOCTYPE html>")
+    assert command(capsys, "help", "handbook") == (0, f"{tmp_path / 'handbook.html'}\n", "")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from commands import command
 
-from pareprop import cli
+from pareprop import Model, Normal, Sample, cli, run
 from pareprop.plots import charts
 from pareprop.runs import report
 
@@ -32,6 +32,15 @@ const inked = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.he
 document.title = JSON.stringify({shown, inked, errors, wide: document.documentElement.scrollWidth});
 </script></body>"""
 ERRORS = "<head><script>var errors = []; window.onerror = text => errors.push(text);</script>"
+
+
+class Silent:
+    """No input, target 0."""
+
+    n_steps = learning_window = 5
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        return Sample.from_raster(np.zeros((5, 3)), np.zeros((5, 1)))
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +132,28 @@ def test_runs_side_by_side(done: Path, capsys: pytest.CaptureFixture, monkeypatc
     assert seeds.groups() == ("1", "2") and "<th>run.iterations</th>" not in text
     assert command(capsys, "report", done, "--out", "again.html")[0] == 0  # the folder of both
     assert (done / "again.html").read_text().count('class="view"') == 2
+
+
+def test_runs_of_scripts_differ_in_what_their_networks_differ(tmp_path: Path) -> None:
+    """Each value that differs has a line with that of each run; what is alike, and files and seeds, have none."""
+    for name, tau, std, n in (("short", 20.0, 0.1, 4), ("long", 35.0, 0.2, 4), ("large", 20.0, 0.1, 5)):
+        model = Model("interval", seed=1)
+        inputs, out = model.inputs("in", 3), model.readouts("out", 1)
+        neurons = model.neurons("rec", n, "iaf", tau_m=tau)
+        model.connect(inputs, neurons, weight=Normal(std=std), name="into", plastic=False)
+        model.connect(neurons, out, weight=0.1)
+        run(model, Silent(), tmp_path / name, iterations=1, test_samples=0, quiet=True)
+    places = [tmp_path / name for name in ("short", "long", "large")]
+    text = report.write(places, tmp_path / "out.html").read_text()
+    table = text[text.index("Differences of the configurations") :].split("</table>")[0]
+    rows = {
+        key: re.findall("<td>(.*?)</td>", cells) for key, cells in re.findall("<tr><th>(.*?)</th>(<td>.*?)</tr>", table)
+    }
+    assert rows.pop("model.populations.rec.size") == ["4", "4", "5"]
+    ((key, taus),) = [(key, row) for key, row in rows.items() if key.endswith("tau_m")]
+    assert key.startswith("model.populations.rec") and taus == ["20.0", "35.0", "20.0"]
+    ((key, stds),) = [(key, row) for key, row in rows.items() if key.endswith("std")]
+    assert key.startswith("model.projections.into") and stds == ["0.1", "0.2", "0.1"] and len(rows) == 2
 
 
 def test_a_study_is_reported_with_its_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -114,3 +114,26 @@ def test_what_the_directive_writes_is_markdown(tables) -> None:
             cells = len(re.findall(r"(?<!\\)\|", line))
             width = cells if not width or not line else width
             assert cells in (0, width) or line.startswith("| NEST"), f"{name}: {line}"
+
+
+def test_one_file_holds_all_that_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Style sheets with what they name, images and downloads; links to other pages lead to headings."""
+    monkeypatch.syspath_prepend(str(HANDBOOK))
+    import one_file
+
+    for name, content in (("a.css", "p { background: url(b.svg); }"), ("b.svg", "<svg/>"), ("_images/c.png", "x"),
+                          ("_downloads/1/d.sh", "echo")):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    made = one_file.embed(
+        '<link rel="stylesheet" type="text/css" href="a.css?v=1" /><link rel="search" href="s.html">'
+        '<script src="x.js"></script><a class="image" href="_images/c.png"><img alt="c" src="_images/c.png" /></a>'
+        '<a download="" href="_downloads/1/d.sh">d</a><a href="#document-page#part">there</a><h2 id="part"></h2>',
+        tmp_path,
+    )
+    assert made == (
+        "<style>\np { background: url(data:image/svg+xml;base64,PHN2Zy8+); }</style>"
+        '<img alt="c" src="data:image/png;base64,eA==" />'
+        f'<a download="" href="data:{one_file.mimetypes.guess_type("d.sh")[0]};base64,ZWNobw==">d</a>'
+        '<a href="#part">there</a><h2 id="part"></h2>'
+    )

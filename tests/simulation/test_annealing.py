@@ -14,6 +14,7 @@ from pareprop.simulation import Annealing
 from pareprop.tasks import TASKS
 from pareprop.tasks.base import make
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 SMALL = ("n_rec=13", "iterations=4", "batch_size=4", "test_samples=2", "decisions=4", "cells=4")
 FALLING = (*SMALL, "schedule=cosine", "eta_end=1e-4", "c_H=0.1", "c_H_end=0")
 ONLINE = (*SMALL, "variant=spike", "batch_size=1", "schedule=linear", "eta_end=1e-3", "c_H_end=0", "decay_iterations=3")

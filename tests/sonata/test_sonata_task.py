@@ -11,6 +11,7 @@ from commands import command, digests, on_ranks
 from pareprop.runs import run
 from pareprop.sonata import spikes
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 CONFIG = """
 [task]
 name = "data"

@@ -96,7 +96,7 @@ def test_early_stop_test_phase_and_adam_survive(tmp_path: Path, capsys: pytest.C
 # ---- killed runs -----------------------------------------------------------------------------------------------------
 
 LONG = task("iterations=100", "checkpoint.every=1", "checkpoint.keep=3")
-MOMENTS = [("one", k) for k in range(6)] + [("all", k) for k in range(6)] + [("writing", k) for k in range(8)]
+HOW = ("one", "all", "writing")
 
 
 def ranks_of(session: int) -> list[int]:
@@ -153,7 +153,7 @@ def kill(how: str, moment: int, out: Path) -> str:
     folder = out / "checkpoints"
     process = start(2, *LONG, "--out", out)
     try:
-        first = checkpoint_write.directory_name(draw.randint(1, 40))
+        first = checkpoint_write.directory_name(draw.randint(1, 15))
         wait_for(lambda: any(path.name >= first for path in checkpoint_write.list_checkpoints(folder)), process)
         time.sleep(draw.uniform(0, 0.05))
         if how == "writing":
@@ -169,22 +169,23 @@ def kill(how: str, moment: int, out: Path) -> str:
     return ", ".join(sorted(path.name for path in folder.iterdir()))
 
 
-@pytest.mark.slow
 @pytest.mark.mpi
-def test_killed_runs_resume_to_the_same_digest(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """SIGKILL of one rank, of all, and within the writing of a checkpoint: 20 random moments."""
+@pytest.mark.parametrize("n", first(0, [1, 7], rest=1))
+def test_killed_runs_resume_to_the_same_digest(tmp_path: Path, capsys: pytest.CaptureFixture, n: int) -> None:
+    """SIGKILL of one rank, of all, and within the writing of a checkpoint: random moments."""
+    moments = [(how, k) for k in range(n) for how in HOW]
     expected = digest_of(capsys, *task("iterations=100"), "--out", tmp_path / "whole")
-    with ThreadPoolExecutor(4) as pool:
-        left = list(pool.map(lambda moment: kill(*moment, tmp_path / "{}{}".format(*moment)), MOMENTS))
-    assert sum(".part" in names for names in left) >= 3, left
-    assert len(set(left)) > 10  # they were at different iterations
+    with ThreadPoolExecutor(2) as pool:
+        left = list(pool.map(lambda moment: kill(*moment, tmp_path / "{}{}".format(*moment)), moments))
+    assert sum(".part" in names for names in left) >= n // 2, left
+    assert len(set(left)) > len(moments) // 2  # they were at different iterations
     quick = ["--set", "checkpoint.every=0"]
-    several = [["resume", tmp_path / f"{how}{k}", *quick] for how, k in MOMENTS]
+    several = [["resume", tmp_path / f"{how}{k}", *quick] for how, k in moments]
     found = [digest_of(capsys, *arguments) for arguments in several[::2]]
     codes, output, _ = on_ranks(3, several[1::2], timeout=900)
     assert not any(codes)
     assert {*found, *digests(output)} == {expected}
-    assert len(found) + len(digests(output)) == len(MOMENTS) == 20
+    assert len(found) + len(digests(output)) == len(moments)
 
 
 # ---- signals ---------------------------------------------------------------------------------------------------------

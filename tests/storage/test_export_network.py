@@ -12,6 +12,7 @@ from pareprop.network.local import LocalNetwork
 from pareprop.runs import config, run
 from pareprop.simulation import digest
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 SETTINGS = {"n_rec": 40, "n_in": 15, "n_step": 60, "indegree": 8, "indegree_in": 5, "iterations": 3, "skip": 10}
 
 

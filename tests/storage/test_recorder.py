@@ -17,6 +17,8 @@ from pareprop.simulation.loop import Simulation
 from pareprop.storage.recorder import Record, Recorder
 from pareprop.storage.results import ResultsFile, choose_evenly
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory):

@@ -6,12 +6,16 @@ from commands import command
 
 from pareprop import rng
 from pareprop.errors import InputError
+from pareprop.network import identity
+from pareprop.network.reward import Reward
 from pareprop.simulation.episodes import choose
 from pareprop.tasks import TASKS
 from pareprop.tasks.base import make
 from pareprop.tasks.cart_pole import Cart
 from pareprop.tasks.gym import ClosedGym, SpaceCode
 from pareprop.tasks.population_code import PopulationCode, Spikes
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def task(name: str, *settings: str):
@@ -212,6 +216,24 @@ def test_an_object_of_gymnasium_with_wrappers() -> None:
         assert [(reply.terminated, reply.truncated) for reply in replies[1:]] == [(False, False)] * 2 + [(False, True)]
         same.append([(tuple(reply.observation), tuple(reply.spikes.ids)) for reply in replies])
     assert same[0] == same[1]
+
+
+def test_rewards_are_divided_by_the_spread_of_returns() -> None:
+    """Each decision of CartPole is worth 1, so the returns of an episode are 1, 1 + gamma, 1 + gamma + gamma^2 ..."""
+    gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
+    closed, returns = ClosedGym(lambda: gymnasium.make("CartPole-v1"), 4, low=(-3,) * 4, high=(3,) * 4), []
+    for index in range(20):
+        made, length, over = gymnasium.make("CartPole-v1"), 0, False
+        made.reset(seed=int(rng.key(4, f"spread/{index}/environment")[0]) & 0xFFFFFFFF)
+        draws = rng.uniform(rng.key(4, f"spread/{index}/actions"), [0], 500)[0]
+        while not over:
+            over = any(made.step(int(2 * draws[length]))[2:4])
+            length += 1
+        returns += [(1 - 0.9**n) / 0.1 for n in range(1, length + 1)]
+    assert closed.spread(0.9) == pytest.approx(np.std(returns), rel=1e-12)
+    told = task("gym", "normalize_rewards=true", "reward_scale=2", "gamma=0.9", "seed=4", "n_rec=2").model().loss
+    assert told.scale == pytest.approx(2 / np.std(returns), rel=1e-12)
+    assert task("gym", "n_rec=2").model().loss.scale == 1.0 and "scale" not in identity.show(Reward())
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from pareprop.tasks import TASKS
 from pareprop.tasks.base import make
 from pareprop.tasks.events import Problems, Recordings, decode, splits
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 def task(name: str, *settings: str):
     return make(TASKS[name], settings)

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Write the handbook as one HTML file that needs no network: pareprop/handbook.html, which wheels built then carry.
+
+    python scripts/handbook/one_file.py    # needs the extra `docs`
+
+`pareprop help handbook` tells where it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+OUT = ROOT / "pareprop" / "handbook.html"
+BUILT = ROOT / "build" / "handbook-one"
+PAGE = BUILT / "scripts" / "handbook" / "index.html"
+LINK = re.compile(r'<link rel="stylesheet"[^>]*?href="([^"?#]+)[^"]*"[^>]*>')
+IMAGE = re.compile(r'(<img [^>]*?src=")([^":?#]+)(")')
+SCRIPT = re.compile(  # and what does nothing without one
+    r'<script\b[^>]*>.*?</script>|<link (?!rel="stylesheet")[^>]*>|<form class="sidebar-search-container".*?</form>',
+    re.DOTALL,
+)
+ENLARGED = re.compile(r'<a [^>]*href="_images/[^"]+"[^>]*>\s*(<img [^>]+>)\s*</a>')
+DOWNLOAD = re.compile(r'(href=")(_downloads/[^"]+)(")')
+ELSEWHERE = re.compile(r'href="#document-[^"#]*#([^"]+)"')  # a heading of another page
+ADDRESS = re.compile(r"url\([\"']?(?!data:|#)([^\"')]+)[\"']?\)")
+
+
+def embed(text: str, folder: Path) -> str:
+    """Put style sheets and images, which a page names from a folder, into it.
+
+    Scripts are left out: the page can be read without.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it names a file that is not there.
+    """
+    text = SCRIPT.sub("", text)
+    text = LINK.sub(lambda link: f"<style>\n{_read_style(folder / link[1])}</style>", text)
+    text = ELSEWHERE.sub(r'href="#\1"', text).replace('href="#document-scripts/handbook/index"', 'href="#"')
+    for named in (IMAGE, DOWNLOAD):
+        text = named.sub(lambda found: f"{found[1]}{_encode(folder / found[2])}{found[3]}", ENLARGED.sub(r"\1", text))
+    return text
+
+
+def _read_style(path: Path) -> str:
+    text = path.read_text().replace("</", "<\\/")
+    return ADDRESS.sub(lambda address: f"url({_encode(path.parent / address[1])})", text)
+
+
+def _encode(path: Path) -> str:
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return f"data:{kind};base64,{base64.b64encode(path.resolve().read_bytes()).decode()}"
+
+
+def main() -> None:
+    """Build the pages as one, and write them with all that they show into the file."""
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "singlehtml", "-c", "scripts/handbook", ".", BUILT]
+    subprocess.run(list(map(str, command)), cwd=ROOT, check=True)
+    OUT.write_text(embed(PAGE.read_text(), BUILT))
+    print(f"{OUT.relative_to(ROOT)}: {OUT.stat().st_size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,917 @@
+"""Small scripts that ask odd things of NEST's interface, each in a fresh kernel; `cases/nest` has NEST's answers.
+
+`python small_scripts.py FILE` asks the NEST that is installed, and writes its answers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+DIGITS = 9  # of real numbers that are kept
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON keeps it."""
+    if isinstance(value, dict):
+        return {str(key): plain(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(entry) for entry in (value.tolist() if isinstance(value, np.ndarray) else value)]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, int | str | None):
+        return value
+    kind = type(value).__name__
+    if kind == "NodeCollection":
+        return [kind, *value.tolist()] if len(value) else [kind]
+    if kind == "SynapseCollection":
+        return [kind, *sorted(map(list, zip(value.sources(), value.targets(), strict=True)))] if len(value) else [kind]
+    return kind
+
+
+def events(recorder: Any) -> list[tuple]:
+    """Events of a recorder, by time, sender and what else they are."""
+    found = recorder.events
+    keys = ["times", "senders", *sorted(set(found) - {"times", "senders"})]
+    return sorted(zip(*(plain(found[key]) for key in keys), strict=True))
+
+
+def attempt(call: Callable, *args: Any, **named: Any) -> Any:
+    """What a call returns, or the name of its error."""
+    try:
+        return call(*args, **named)
+    except Exception as problem:
+        return f"error: {type(problem).__name__}"
+
+
+def run(script: Callable, nest: Any) -> list[Any]:
+    """What a script shows, in a fresh kernel."""
+    nest.ResetKernel()
+    nest.verbosity = nest.VerbosityLevel.FATAL
+    shown: list[Any] = []
+    script(nest, lambda *values: shown.append(plain(values)))
+    return shown
+
+
+def meter_window_moved_after(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    n = nest.Create("eprop_iaf", 2, {"I_e": 300.0})
+    m = nest.Create("multimeter", 1, {"record_from": ["V_m"], "start": 2.0, "stop": 5.0})
+    nest.Connect(m, n)
+    nest.Simulate(8.0)
+    show(events(m))
+    m.set(start=9.0, stop=12.0)
+    nest.Simulate(8.0)
+    show(events(m))
+    show(m.n_events)
+
+
+def meter_stop_extended_after_gap(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    n = nest.Create("eprop_iaf", 2, {"I_e": 300.0})
+    m = nest.Create("multimeter", 1, {"record_from": ["V_m"], "stop": 3.0})
+    nest.Connect(m, n)
+    nest.Simulate(6.0)
+    m.stop = 9.0
+    show(events(m))
+    nest.Simulate(6.0)
+    show(events(m))
+
+
+def meter_origin_moved(nest: Any, show: Callable) -> None:
+    nest.set(resolution=0.5)
+    n = nest.Create("eprop_iaf", 1, {"I_e": 300.0})
+    m = nest.Create("multimeter", 1, {"record_from": ["V_m"], "interval": 1.0, "start": 1.0, "stop": 3.0})
+    nest.Connect(m, n)
+    for k in range(4):
+        nest.Simulate(5.0)
+        show(events(m))
+        m.origin = 5.0 * (k + 1)
+
+
+def meter_offset_and_window_moved(nest: Any, show: Callable) -> None:
+    nest.set(resolution=0.1)
+    n = nest.Create("eprop_iaf", 1, {"I_e": 300.0})
+    m = nest.Create("multimeter", 1, {"record_from": ["V_m"], "interval": 0.7, "offset": 0.3, "stop": 3.0})
+    nest.Connect(m, n)
+    nest.Simulate(5.0)
+    m.set({"start": 5.0, "stop": 8.0})
+    nest.Simulate(5.0)
+    show(events(m))
+
+
+def meter_window_delay_3_steps(nest: Any, show: Callable) -> None:
+    nest.set(resolution=0.1)
+    n = nest.Create("eprop_iaf", 1, {"I_e": 300.0})
+    m = nest.Create("multimeter", 1, {"record_from": ["V_m"], "interval": 0.1, "stop": 0.3})
+    nest.Connect(m, n, syn_spec={"delay": 0.4})
+    nest.Simulate(0.9)
+    show(m.n_events)
+    m.stop = 2.0
+    show(m.n_events)
+    nest.Simulate(0.1)
+    show(events(m))
+    nest.Simulate(0.9)
+    show(events(m))
+    m.stop = 1.8
+    nest.Simulate(1.0)
+    show(events(m))
+
+
+def meter_window_readout(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    n = nest.Create("eprop_iaf", 2, {"I_e": 500.0, "t_ref": 2.0})
+    r = nest.Create("eprop_readout", 1)
+    m = nest.Create(
+        "multimeter", 1, {"record_from": ["V_m", "readout_signal", "error_signal", "target_signal"], "stop": 30.0}
+    )
+    nest.Connect(m, r)
+    nest.Connect(n, r, "all_to_all", {"synapse_model": "eprop_synapse", "delay": 1.0, "weight": 100.0})
+    nest.Connect(r, n, "all_to_all", {"synapse_model": "eprop_learning_signal_connection", "delay": 1.0, "weight": 1.0})
+    nest.Simulate(40.0)
+    show(events(m))
+    m.set(start=45.0, stop=60.0)
+    nest.Simulate(40.0)
+    show(events(m))
+
+
+def meter_window_readout_bsshslm(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0, eprop_update_interval=20.0, eprop_learning_window=20.0)
+    n = nest.Create("eprop_iaf_bsshslm_2020", 2, {"I_e": 800.0})
+    r = nest.Create("eprop_readout_bsshslm_2020", 1)
+    m = nest.Create(
+        "multimeter", 1, {"record_from": ["V_m", "readout_signal", "error_signal", "target_signal"], "stop": 30.0}
+    )
+    nest.Connect(m, r)
+    m2 = nest.Create("multimeter", 1, {"record_from": ["V_m", "learning_signal", "surrogate_gradient"], "stop": 30.0})
+    nest.Connect(m2, n)
+    nest.Connect(n, r, "all_to_all", {"synapse_model": "eprop_synapse_bsshslm_2020", "delay": 1.0, "weight": 100.0})
+    nest.Connect(
+        r,
+        n,
+        "all_to_all",
+        {"synapse_model": "eprop_learning_signal_connection_bsshslm_2020", "delay": 1.0, "weight": 1.0},
+    )
+    nest.Simulate(41.0)
+    show(events(m))
+    show(events(m2))
+    m.set(start=40.0, stop=60.0)
+    m2.set(start=39.0, stop=53.0)
+    nest.Simulate(40.0)
+    show(events(m))
+    show(events(m2))
+
+
+def spike_recorder_window_moved(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    n = nest.Create("eprop_iaf", 2, {"I_e": 800.0})
+    s = nest.Create("spike_recorder", 1, {"stop": 30.0})
+    nest.Connect(n, s)
+    nest.Simulate(40.0)
+    show(events(s))
+    s.set(start=50.0, stop=70.0)
+    nest.Simulate(40.0)
+    show(events(s))
+    s.origin = 20.0
+    nest.Simulate(40.0)
+    show(events(s))
+
+
+def spike_recorder_window_at_now(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    g = nest.Create("spike_generator", 1, {"spike_times": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
+    p = nest.Create("parrot_neuron")
+    s = nest.Create("spike_recorder", 1, {"stop": 2.0})
+    nest.Connect(g, p)
+    nest.Connect(p, s)
+    nest.Connect(g, s)
+    nest.Simulate(4.0)
+    s.stop = 100.0
+    nest.Simulate(4.0)
+    show(events(s))
+
+
+def weight_recorder_window_moved(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    w = nest.Create("weight_recorder", 1, {"stop": 20.0})
+    nest.CopyModel("static_synapse", "ws", {"weight_recorder": w})
+    n = nest.Create("eprop_iaf", 2, {"I_e": 800.0})
+    nest.Connect(n, n, "all_to_all", {"synapse_model": "ws", "weight": 2.0, "delay": 3.0})
+    nest.Simulate(29.0)
+    show(events(w))
+    w.set(start=28.0, stop=60.0)
+    nest.Simulate(40.0)
+    show(events(w))
+
+
+def recorder_set_in_prepare(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    n = nest.Create("eprop_iaf", 2, {"I_e": 800.0})
+    s = nest.Create("spike_recorder")
+    nest.Connect(n, s)
+    nest.Prepare()
+    show(attempt(s.set, {"stop": 3.0}))
+    nest.Run(5.0)
+    show(attempt(s.set, {"stop": 3.0}))
+    show(attempt(s.set, {"n_events": 0}))
+    nest.Cleanup()
+    show(attempt(s.set, {"stop": 3.0}))
+    show(s.stop)
+
+
+def meter_connected_to_more_nodes_after_recording(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    n = nest.Create("eprop_iaf", 3, {"I_e": 300.0})
+    m = nest.Create("multimeter", 1, {"record_from": ["V_m"]})
+    nest.Connect(m, n[:2])
+    nest.Simulate(4.0)
+    nest.Connect(m, n[2:])
+    nest.Simulate(4.0)
+    show(events(m))
+
+
+def set_same_value_late(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    n = nest.Create("eprop_iaf", 1, {"I_e": 300.0})
+    m = nest.Create("multimeter", 1, {"record_from": ["V_m"]})
+    nest.Connect(m, n)
+    nest.Simulate(4.0)
+    show(attempt(m.set, {"interval": 1.0}))
+    show(attempt(m.set, {"record_from": ["V_m"]}))
+    show(attempt(m.set, {"start": 1.5}))
+    show(attempt(m.set, {"start": -1.0}))
+    show(attempt(m.set, {"stop": 0.0}))
+    show(m.stop)
+    nest.Simulate(2.0)
+    show(events(m))
+
+
+def stop_below_start_late(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    s = nest.Create("spike_recorder", 1, {"start": 5.0})
+    show(attempt(s.set, {"stop": 3.0}))
+    show(s.get(["start", "stop"]))
+    g = nest.Create(
+        "spike_generator",
+        1,
+        {"start": 4.0, "stop": 8.0, "origin": 2.0, "spike_times": [5.0, 6.0, 7.0, 9.0, 10.0, 11.0]},
+    )
+    nest.Connect(g, s)
+    nest.Simulate(20.0)
+    show(events(s))
+
+
+def generator_window_changed_late(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    s = nest.Create("spike_recorder")
+    g = nest.Create("spike_generator", 1, {"spike_times": [float(k) for k in range(1, 30)], "stop": 4.0})
+    nest.Connect(g, s)
+    nest.Simulate(10.0)
+    g.set(start=12.0, stop=15.0)
+    nest.Simulate(10.0)
+    show(events(s))
+    g.origin = 10.0
+    nest.Simulate(9.0)
+    show(events(s))
+
+
+def rate_generator_late_spike(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    n = nest.Create("eprop_iaf", 2, {"I_e": 500.0})
+    r = nest.Create("eprop_readout", 2)
+    nest.Connect(n, r, "all_to_all", {"synapse_model": "eprop_synapse", "delay": 1.0, "weight": 100.0})
+    nest.Connect(r, n, "all_to_all", {"synapse_model": "eprop_learning_signal_connection", "delay": 1.0, "weight": 1.0})
+    m = nest.Create("multimeter", 1, {"record_from": ["error_signal", "readout_signal", "target_signal"]})
+    nest.Connect(m, r)
+    nest.Simulate(40.0)
+    g = nest.Create(
+        "step_rate_generator",
+        2,
+        [
+            {"amplitude_times": [45.0, 60.0], "amplitude_values": [3.0, 5.0]},
+            {"amplitude_times": [42.0, 50.0], "amplitude_values": [1.0, 2.0]},
+        ],
+    )
+    nest.Connect(g, r, "one_to_one", {"synapse_model": "rate_connection_delayed", "delay": 1.0, "receptor_type": 2})
+    g2 = nest.Create("step_rate_generator", 1, {"amplitude_times": [41.0], "amplitude_values": [1.0]})
+    nest.Connect(g2, r, "all_to_all", {"synapse_model": "rate_connection_delayed", "delay": 1.0, "receptor_type": 1})
+    nest.Simulate(40.0)
+    show(events(m))
+    show(nest.GetConnections(n, r).weight)
+
+
+def rate_generator_late_interval(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0, eprop_update_interval=20.0, eprop_learning_window=20.0)
+    n = nest.Create("eprop_iaf_bsshslm_2020", 2, {"I_e": 800.0})
+    r = nest.Create("eprop_readout_bsshslm_2020", 2)
+    nest.Connect(n, r, "all_to_all", {"synapse_model": "eprop_synapse_bsshslm_2020", "delay": 1.0, "weight": 100.0})
+    nest.Connect(
+        r,
+        n,
+        "all_to_all",
+        {"synapse_model": "eprop_learning_signal_connection_bsshslm_2020", "delay": 1.0, "weight": 1.0},
+    )
+    m = nest.Create("multimeter", 1, {"record_from": ["error_signal", "readout_signal", "target_signal"]})
+    nest.Connect(m, r)
+    nest.Simulate(40.0)
+    g = nest.Create(
+        "step_rate_generator",
+        2,
+        [
+            {"amplitude_times": [45.0, 60.0], "amplitude_values": [3.0, 5.0]},
+            {"amplitude_times": [42.0, 50.0], "amplitude_values": [1.0, 2.0]},
+        ],
+    )
+    nest.Connect(g, r, "one_to_one", {"synapse_model": "rate_connection_delayed", "delay": 1.0, "receptor_type": 2})
+    nest.Simulate(40.0)
+    show(events(m))
+    show(nest.GetConnections(n, r).weight)
+
+
+def rate_generator_late_replaces(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    nest.Create("eprop_iaf", 2, {"I_e": 500.0})
+    r = nest.Create("eprop_readout", 1)
+    g0 = nest.Create("step_rate_generator", 1, {"amplitude_times": [5.0], "amplitude_values": [3.0]})
+    w0 = nest.Create("step_rate_generator", 1, {"amplitude_times": [1.0], "amplitude_values": [1.0]})
+    nest.Connect(g0, r, syn_spec={"synapse_model": "rate_connection_delayed", "delay": 1.0, "receptor_type": 2})
+    nest.Connect(w0, r, syn_spec={"synapse_model": "rate_connection_delayed", "delay": 1.0, "receptor_type": 1})
+    m = nest.Create("multimeter", 1, {"record_from": ["error_signal", "readout_signal", "target_signal"]})
+    nest.Connect(m, r)
+    nest.Simulate(10.0)
+    g = nest.Create("step_rate_generator", 1, {"amplitude_times": [15.0], "amplitude_values": [7.0]})
+    nest.Connect(g, r, syn_spec={"synapse_model": "rate_connection_delayed", "delay": 1.0, "receptor_type": 2})
+    nest.Simulate(10.0)
+    show(events(m))
+
+
+def choices(nest: Any, show: Callable) -> None:
+    a = nest.random.uniform()
+    p = nest.logic.conditional(a < 0.5, 1.0, 2.0)
+    show([p.GetValue() for _ in range(6)])
+    q = nest.logic.conditional(nest.random.uniform() > 0.3, nest.random.normal(), -5.0)
+    n = nest.Create("eprop_iaf", 6, {"V_m": q})
+    show(n.V_m)
+    n = nest.Create("eprop_iaf", 6, {"V_m": nest.logic.conditional(a >= 0.5, a, a * 10.0)})
+    show(n.V_m)
+    n = nest.Create("eprop_iaf", 6, {"V_m": -(nest.random.uniform() == 0.5)}) if 0 else None
+
+
+def comparison_parameters(nest: Any, show: Callable) -> None:
+    a = nest.random.uniform()
+    show(type(a < 0.5).__name__ != "bool")
+    n = nest.Create("eprop_iaf", 6, {"V_m": (a < 0.5) * 3.0})
+    show(n.V_m)
+    n = nest.Create("eprop_iaf", 6, {"V_m": (a != 0.5) + (a == 0.1) + (a <= 0.4) + (a > 0.7)})
+    show(n.V_m)
+    n = nest.Create("eprop_iaf", 6, {"V_m": 1.0 - a})
+    show(n.V_m)
+    n = nest.Create("eprop_iaf", 6, {"V_m": 1.0 / (a + 1.0)})
+    show(n.V_m)
+    n = nest.Create("eprop_iaf", 6, {"V_m": a**2})
+    show(n.V_m)
+    n = nest.Create("eprop_iaf", 6, {"V_m": abs(a)}) if 0 else None
+
+
+def conditional_in_weights(nest: Any, show: Callable) -> None:
+    nest.set(rng_seed=77)
+    n = nest.Create("eprop_iaf", 5)
+    nest.Connect(
+        n,
+        n,
+        "all_to_all",
+        {
+            "weight": nest.logic.conditional(
+                nest.random.uniform() < 0.3, nest.random.uniform(1.0, 2.0), nest.random.uniform(-2.0, -1.0)
+            )
+        },
+    )
+    show(sorted(nest.GetConnections().weight))
+    nest.Connect(
+        n,
+        n,
+        {"rule": "fixed_indegree", "indegree": 3},
+        {"weight": nest.logic.conditional(nest.random.normal() > 0.0, 1.0, nest.random.normal())},
+    )
+    show(sorted(nest.GetConnections().weight))
+
+
+def collocated_random(nest: Any, show: Callable) -> None:
+    nest.set(rng_seed=5)
+    n = nest.Create("eprop_iaf", 6)
+    nest.Connect(
+        n,
+        n,
+        {"rule": "fixed_indegree", "indegree": 2},
+        nest.CollocatedSynapses({"weight": nest.random.uniform()}, {"weight": nest.random.normal(), "delay": 2.0}),
+    )
+    c = nest.GetConnections()
+    show(sorted(zip(c.source, c.target, c.weight, c.delay, c.synapse_model, strict=False)))
+    nest.Connect(
+        n,
+        n,
+        {"rule": "pairwise_bernoulli", "p": 0.4},
+        nest.CollocatedSynapses(
+            {"weight": nest.random.uniform()}, {"weight": nest.random.normal(), "delay": nest.random.uniform(1.0, 3.0)}
+        ),
+    )
+    c = nest.GetConnections()
+    show(sorted(zip(c.source, c.target, c.weight, c.delay, c.synapse_model, strict=False)))
+
+
+def collocated_by_other_rules(nest: Any, show: Callable) -> None:
+    nest.set(rng_seed=9)
+    n = nest.Create("eprop_iaf", 6)
+    for rule in (
+        {"rule": "fixed_outdegree", "outdegree": 2},
+        {"rule": "fixed_total_number", "N": 7},
+        {"rule": "one_to_one"},
+    ):
+        nest.Connect(
+            n,
+            n,
+            rule,
+            nest.CollocatedSynapses({"weight": nest.random.uniform()}, {"weight": nest.random.normal(), "delay": 2.0}),
+        )
+        c = nest.GetConnections()
+        show(sorted(zip(c.source, c.target, c.weight, c.delay, c.synapse_model, strict=False)))
+
+
+def step_current_origin(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    n = nest.Create("eprop_iaf", 1)
+    d = nest.Create(
+        "step_current_generator",
+        1,
+        {
+            "amplitude_times": [1.0, 4.0, 9.0],
+            "amplitude_values": [100.0, 50.0, 70.0],
+            "origin": 3.0,
+            "start": 1.0,
+            "stop": 8.0,
+        },
+    )
+    nest.Connect(d, n)
+    m = nest.Create("multimeter", 1, {"record_from": ["V_m"]})
+    nest.Connect(m, n)
+    nest.Simulate(15.0)
+    show(events(m))
+
+
+def spike_generator_origin_more(nest: Any, show: Callable) -> None:
+    nest.set(resolution=0.5)
+    s = nest.Create("spike_recorder")
+    g = nest.Create(
+        "spike_generator",
+        1,
+        {
+            "origin": 2.0,
+            "start": 1.0,
+            "stop": 7.0,
+            "spike_times": [0.5, 1.0, 1.5, 2.0, 6.5, 7.0, 7.5],
+            "spike_multiplicities": [1, 1, 2, 1, 1, 3, 1],
+        },
+    )
+    nest.Connect(g, s)
+    nest.Simulate(4.0)
+    show(events(s))
+    nest.Simulate(10.0)
+    show(events(s))
+    g.origin = 12.0
+    nest.Simulate(14.0)
+    show(events(s))
+
+
+def spike_generator_origin_late(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    s = nest.Create("spike_recorder")
+    g = nest.Create("spike_generator", 1, {"spike_times": [2.0, 5.0, 9.0]})
+    nest.Connect(g, s)
+    for k in range(4):
+        nest.Simulate(10.0)
+        g.origin = 10.0 * (k + 1)
+    show(events(s))
+    g.spike_times = [3.0, 41.0, 45.0]
+    nest.Simulate(20.0)
+    show(events(s))
+    g.set(origin=60.0, spike_times=[1.0, 2.0])
+    nest.Simulate(10.0)
+    show(events(s))
+
+
+def spike_generator_shift_now_origin(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    g = nest.Create("spike_generator", 1, {"origin": 2.0})
+    nest.Simulate(3.0)
+    show(attempt(g.set, {"shift_now_spikes": True, "spike_times": [0.0, 1.0, 3.0]}))
+    show(g.spike_times)
+    s = nest.Create("spike_recorder")
+    nest.Connect(g, s)
+    nest.Simulate(10.0)
+    show(events(s))
+
+
+def step_rate_window_late(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    r = nest.Create("eprop_readout")
+    g = nest.Create(
+        "step_rate_generator",
+        1,
+        {"amplitude_times": [1.0, 4.0, 8.0], "amplitude_values": [3.0, 5.0, 7.0], "start": 2.0, "stop": 9.0},
+    )
+    nest.Connect(g, r, syn_spec={"synapse_model": "rate_connection_delayed", "delay": 1.0, "receptor_type": 2})
+    g2 = nest.Create("step_rate_generator", 1, {"amplitude_times": [1.0], "amplitude_values": [1.0], "stop": 30.0})
+    nest.Connect(g2, r, syn_spec={"synapse_model": "rate_connection_delayed", "delay": 1.0, "receptor_type": 1})
+    m = nest.Create("multimeter", 1, {"record_from": ["target_signal", "error_signal"]})
+    nest.Connect(m, r)
+    nest.Simulate(20.0)
+    g.set(amplitude_times=[21.0, 26.0], amplitude_values=[1.0, 2.0])
+    nest.Simulate(5.0)
+    g.set(start=27.0, stop=40.0)
+    nest.Simulate(20.0)
+    show(events(m))
+
+
+def step_rate_interval_variant_window(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0, eprop_update_interval=20.0, eprop_learning_window=20.0)
+    r = nest.Create("eprop_readout_bsshslm_2020")
+    nest.Create("eprop_iaf_bsshslm_2020")
+    g = nest.Create(
+        "step_rate_generator",
+        1,
+        {"amplitude_times": [1.0, 4.0, 8.0, 12.0], "amplitude_values": [3.0, 5.0, 7.0, 1.0], "start": 5.0, "stop": 9.0},
+    )
+    nest.Connect(g, r, syn_spec={"synapse_model": "rate_connection_delayed", "delay": 1.0, "receptor_type": 2})
+    m = nest.Create("multimeter", 1, {"record_from": ["target_signal", "error_signal"]})
+    nest.Connect(m, r)
+    nest.Simulate(30.0)
+    show(events(m))
+
+
+def inhomogeneous_poisson_start(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+
+    def f(t, **k):
+        g = nest.Create("inhomogeneous_poisson_generator", 1, {"rate_times": t, "rate_values": [1000000.0, 0.0], **k})
+        p = nest.Create("parrot_neuron")
+        s = nest.Create("spike_recorder")
+        nest.Connect(g, p)
+        nest.Connect(p, s)
+        return s
+
+    a = [
+        (t, k, f(t, **k))
+        for t in ([5.0, 10.0], [1.0, 10.0], [3.0, 6.0])
+        for k in (
+            {},
+            {"origin": 3.0},
+            {"start": 1.0},
+            {"start": 4.0},
+            {"start": 5.0},
+            {"start": 6.0},
+            {"stop": 7.0},
+            {"stop": 10.0},
+            {"origin": 2.0, "stop": 6.0},
+            {"origin": 3.0, "start": 2.0},
+        )
+    ]
+    nest.Simulate(40.0)
+    for t, k, s in a:
+        show(t, k, sorted(set(s.events["times"].tolist())))
+
+
+def rate_bounds(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0)
+    r = []
+    for _k, (start, stop, o) in enumerate(
+        [
+            (0.0, 8.0, 0.0),
+            (0.0, 9.0, 0.0),
+            (0.0, 7.0, 0.0),
+            (4.0, 4.0, 0.0),
+            (4.0, 5.0, 0.0),
+            (3.0, 5.0, 0.0),
+            (5.0, 9.0, 0.0),
+            (1.0, 6.0, 2.0),
+            (0.0, 1000000000.0, 3.0),
+        ]
+    ):
+        r.append(nest.Create("eprop_readout"))
+        g = nest.Create(
+            "step_rate_generator",
+            1,
+            {
+                "amplitude_times": [1.0, 4.0, 8.0],
+                "amplitude_values": [3.0, 5.0, 7.0],
+                "start": start,
+                "stop": stop,
+                "origin": o,
+            },
+        )
+        nest.Connect(g, r[-1], syn_spec={"synapse_model": "rate_connection_delayed", "delay": 1.0, "receptor_type": 2})
+    g2 = nest.Create("step_rate_generator", 1, {"amplitude_times": [1.0], "amplitude_values": [1.0]})
+    ms = []
+    for x in r:
+        nest.Connect(g2, x, syn_spec={"synapse_model": "rate_connection_delayed", "delay": 1.0, "receptor_type": 1})
+        m = nest.Create("multimeter", 1, {"record_from": ["target_signal"]})
+        nest.Connect(m, x)
+        ms.append(m)
+    nest.Simulate(14.0)
+    for m in ms:
+        show(m.events["target_signal"])
+
+
+def no_indegree_signals_interval(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0, eprop_update_interval=20.0, eprop_learning_window=20.0)
+    n = nest.Create("eprop_iaf_bsshslm_2020", 2, {"I_e": 800.0})
+    r = nest.Create("eprop_readout_bsshslm_2020", 1)
+    m2 = nest.Create("multimeter", 1, {"record_from": ["V_m", "learning_signal", "surrogate_gradient"], "stop": 30.0})
+    nest.Connect(m2, n)
+    nest.Connect(n, r, "all_to_all", {"synapse_model": "eprop_synapse_bsshslm_2020", "delay": 1.0, "weight": 100.0})
+    nest.Connect(
+        r,
+        n,
+        "all_to_all",
+        {"synapse_model": "eprop_learning_signal_connection_bsshslm_2020", "delay": 1.0, "weight": 1.0},
+    )
+    nest.Connect(
+        n[:1], n[1:], "all_to_all", {"synapse_model": "eprop_synapse_bsshslm_2020", "delay": 1.0, "weight": 1.0}
+    )
+    nest.Simulate(41.0)
+    show(events(m2))
+
+
+def connections_compare(nest: Any, show: Callable) -> None:
+    n = nest.Create("eprop_iaf", 2)
+    nest.Connect(n, n)
+    a, b = (nest.GetConnections(), nest.GetConnections())
+    show(
+        a == b,
+        a[0] == b[0],
+        a[0] == b[1],
+        len(a[::2]),
+        a[-1].get("target"),
+        [x.get("source") for x in a],
+        list(a.sources()),
+        list(a.targets()),
+        bool(nest.GetConnections(n[:1], n[:1], "eprop_synapse")),
+    )
+    show(str(nest.GetConnections(synapse_model="eprop_synapse")))
+    show(
+        a.get(["weight"]),
+        a.get("weight"),
+        nest.GetConnections(synapse_model="eprop_synapse").get("weight"),
+        nest.GetConnections(synapse_model="eprop_synapse").get(),
+    )
+
+
+def parameters_again(nest: Any, show: Callable) -> None:
+    nest.rng_seed = 3
+    p = nest.random.normal()
+    q = nest.random.normal()
+    a = nest.Create("eprop_iaf", 3, {"V_m": p + q, "I_e": p})
+    show(a.V_m, a.I_e)
+    b = nest.Create("eprop_iaf", 3, {"V_m": q})
+    show(b.V_m)
+    show(p.GetValue(), q.GetValue())
+    c = nest.Create("eprop_iaf", 2, {"V_th": nest.random.uniform(-60.0, -50.0), "E_L": -70.0})
+    show(c.V_th)
+    nest.Connect(a, b, "all_to_all", {"weight": p, "delay": nest.random.uniform(1.0, 3.0)})
+    show(sorted(nest.GetConnections().weight), sorted(nest.GetConnections().delay))
+
+
+def random_delay_and_weight_rules(nest: Any, show: Callable) -> None:
+    nest.set(rng_seed=8, total_num_virtual_procs=3)
+    n = nest.Create("eprop_iaf", 7)
+    for rule in (
+        {"rule": "fixed_indegree", "indegree": 2, "allow_autapses": False},
+        {"rule": "fixed_outdegree", "outdegree": 2, "allow_multapses": False},
+        {"rule": "pairwise_bernoulli", "p": 0.2},
+        {"rule": "fixed_total_number", "N": 6},
+    ):
+        nest.Connect(
+            n,
+            n,
+            rule,
+            {"weight": nest.random.normal(1.0, 0.5), "delay": nest.math.redraw(nest.random.normal(2.0, 1.0), 0.5, 3.0)},
+        )
+        c = nest.GetConnections()
+        show(sorted(zip(c.source, c.target, c.weight, c.delay, strict=False)))
+
+
+def synapse_lists(nest: Any, show: Callable) -> None:
+    n = nest.Create("eprop_iaf", 2)
+    m = nest.Create("eprop_iaf", 3)
+    nest.Connect(
+        n,
+        m,
+        "all_to_all",
+        {"weight": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], "delay": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]},
+    )
+    c = nest.GetConnections()
+    show(sorted(zip(c.source, c.target, c.weight, c.delay, strict=False)))
+    show(attempt(nest.Connect, n, m, "all_to_all", {"weight": [[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]}))
+    show(attempt(nest.Connect, n, m, "all_to_all", {"weight": [1.0, 2.0]}))
+    show(attempt(nest.Connect, n, n, "one_to_one", {"weight": [1.0, 2.0, 3.0]}))
+    show(attempt(nest.Connect, n, n, "one_to_one", {"weight": [1, 2]}))
+    show(attempt(nest.Connect, n, n, "one_to_one", {"weight": (1.0, 2.0), "delay": np.array([1.0, 1.5])}))
+    show(
+        attempt(
+            nest.Connect,
+            n,
+            m,
+            {"rule": "fixed_indegree", "indegree": 2},
+            {"weight": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]},
+        )
+    )
+    show(attempt(nest.Connect, n, m, {"rule": "fixed_outdegree", "outdegree": 2}, {"weight": [[1.0, 2.0], [3.0, 4.0]]}))
+    show(attempt(nest.Connect, n, m, {"rule": "fixed_total_number", "N": 2}, {"weight": [7.0, 8.0]}))
+    show(
+        attempt(
+            nest.Connect,
+            n,
+            m,
+            {"rule": "pairwise_bernoulli", "p": 1.0},
+            {"weight": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]},
+        )
+    )
+    show(sorted(nest.GetConnections().weight))
+
+
+def prepare_run_cleanup(nest: Any, show: Callable) -> None:
+    nest.resolution = 1.0
+    n = nest.Create("eprop_iaf", 1, {"I_e": 800.0})
+    s = nest.Create("spike_recorder")
+    nest.Connect(n, s)
+    show(attempt(nest.Run, 5.0))
+    show(attempt(nest.Cleanup))
+    nest.Prepare()
+    show(attempt(nest.Prepare))
+    show(attempt(nest.Simulate, 5.0))
+    nest.Run(10.0)
+    show(nest.biological_time, s.n_events)
+    nest.Run(10.0)
+    show(s.events["times"])
+    nest.Cleanup()
+    show(attempt(nest.Run, 5.0))
+    nest.Simulate(10.0)
+    show(nest.biological_time)
+    with nest.RunManager():
+        nest.Run(5.0)
+        nest.Run(5.0)
+    show(nest.biological_time, s.events["times"])
+    try:
+        with nest.RunManager():
+            nest.Run(5.0)
+            raise KeyError("x")
+    except KeyError:
+        show("left")
+    show(attempt(nest.Simulate, 5.0))
+    show(nest.biological_time)
+
+
+def getnodes(nest: Any, show: Callable) -> None:
+    nest.Create("eprop_iaf", 2, {"V_th": [-50.0, -55.0]})
+    nest.Create("parrot_neuron", 2)
+    nest.Create("spike_recorder")
+    show(
+        nest.GetNodes(),
+        nest.GetNodes({"model": "parrot_neuron"}),
+        nest.GetNodes({"V_th": -50.0}),
+        nest.GetNodes({"element_type": "recorder"}),
+        nest.GetNodes({"model": "zz"}),
+        nest.GetNodes({"element_type": "neuron", "V_th": -55.0}),
+    )
+    show(attempt(nest.GetNodes, {"zz": 3}))
+    show(attempt(nest.GetNodes, 5))
+
+
+def connections_that_are_illegal(nest: Any, show: Callable) -> None:
+    n = nest.Create("eprop_iaf")
+    p = nest.Create("parrot_neuron")
+    r = nest.Create("eprop_readout")
+    g = nest.Create("spike_generator")
+    b = nest.Create("eprop_iaf_bsshslm_2020")
+    x = nest.Create("step_rate_generator")
+    d = nest.Create("dc_generator")
+    w = nest.Create("poisson_generator")
+    names = {"n": n, "p": p, "r": r, "g": g, "b": b, "x": x, "d": d, "w": w}
+    unlike = ("rate_connection_delayed", "r", "r"), ("rate_connection_delayed", "x", "r")  # refused when time goes on
+    for model in ("static_synapse", "rate_connection_delayed"):
+        synapse = {"synapse_model": model, "delay": nest.resolution}
+        for (i, pre), (j, post) in itertools.product(names.items(), names.items()):
+            if (model, i, j) not in unlike:
+                show(model, i, j, attempt(nest.Connect, pre, post, "all_to_all", synapse))
+
+
+def poisson_start(nest: Any, show: Callable) -> None:
+    nest.resolution = 1.0
+    q = []
+    for k in ({}, {"start": 1.0}, {"stop": 4.0}, {"origin": 2.0}):
+        g = nest.Create("poisson_generator", 1, {"rate": 1000000.0, **k})
+        p = nest.Create("parrot_neuron")
+        s = nest.Create("spike_recorder")
+        nest.Connect(g, p)
+        nest.Connect(p, s)
+        q.append(s)
+    nest.Simulate(8.0)
+    for s in q:
+        show(sorted(set(s.events["times"].tolist())))
+
+
+def random_parameters(nest: Any, show: Callable) -> None:
+    nest.rng_seed = 5
+    u = nest.random.uniform
+    for m in (
+        "eprop_iaf",
+        "eprop_iaf_adapt",
+        "eprop_iaf_psc_delta_adapt",
+        "eprop_iaf_adapt_bsshslm_2020",
+        "eprop_readout",
+    ):
+        keys = [
+            k
+            for k in (
+                "V_m",
+                "I_e",
+                "tau_m",
+                "C_m",
+                "V_th",
+                "E_L",
+                "c_reg",
+                "adapt_beta",
+                "adapt_tau",
+                "surrogate_gradient_height",
+                "surrogate_gradient_width",
+            )
+            if k in nest.GetDefaults(m)
+        ]
+        keys = [
+            k
+            for k in keys
+            if not (
+                m in ("iaf_psc_exp", "glif_psc")
+                and k in ("c_reg", "surrogate_gradient_height", "surrogate_gradient_width", "V_m")
+            )
+        ]
+        keys = [k for k in keys if not (m == "glif_psc" and k == "I_e")]
+        lo = {
+            "V_m": -60.0,
+            "I_e": 1.0,
+            "tau_m": 10.0,
+            "C_m": 100.0,
+            "V_th": -50.0,
+            "E_L": -70.0,
+            "c_reg": 0.1,
+            "adapt_beta": 1.0,
+            "adapt_tau": 10.0,
+            "surrogate_gradient_height": 0.1,
+            "surrogate_gradient_width": 0.5,
+        }
+        n = nest.Create(m, 3, {k: u(lo[k], lo[k] + 1.0) for k in keys})
+        show(m, n.get(keys))
+
+
+def random_parameters_on_processes(nest: Any, show: Callable) -> None:
+    nest.set(rng_seed=5, total_num_virtual_procs=2)
+    n = nest.Create(
+        "eprop_iaf", 5, {"V_m": nest.random.normal(-60.0, 1.0), "tau_m": nest.random.lognormal(2.0, 0.2), "I_e": 3.0}
+    )
+    show(n.V_m, n.tau_m)
+    n.set({"V_m": nest.random.uniform(), "C_m": nest.random.uniform(1.0, 2.0)})
+    show(n.V_m, n.C_m)
+
+
+def meters_two_intervals(nest: Any, show: Callable) -> None:
+    nest.resolution = 0.5
+    n = nest.Create("eprop_iaf_adapt", 2, {"I_e": [900.0, 400.0], "adapt_beta": 0.1})
+    m = nest.Create("multimeter", 2, {"record_from": ["V_m", "adaptation", "V_th_adapt"]})
+    m.interval = [0.5, 1.5] if 0 else 0.5
+    m[1].interval = 1.5
+    nest.Connect(m, n)
+    nest.Simulate(12.0)
+    show(events(m[0]))
+    show(events(m[1]))
+    show(m.n_events)
+    show(len(m.events))
+    show(m.get("events", "V_m")[1])
+
+
+SCRIPTS = {name: script for name, script in globals().items() if getattr(script, "__annotations__", {}).get("show")}
+
+
+if __name__ == "__main__":
+    import nest as peer
+
+    with open(sys.argv[1], "w") as file:
+        answers = {name: run(script, peer) for name, script in SCRIPTS.items()}
+        file.write(
+            "{\n" + ",\n".join(f"{json.dumps(name)}: {json.dumps(shown)}" for name, shown in answers.items()) + "\n}\n"
+        )
