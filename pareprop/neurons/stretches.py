@@ -17,12 +17,9 @@ synapse onto a port reads the columns of the traces that an arrival there can re
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
+from .expressions import SPIKED, Equations
 from .language import Tree
-
-if TYPE_CHECKING:
-    from .generate import Generator
 
 CHUNK = 32  # neurons whose steps are computed together
 MOST_INLINED = 4  # traces; what more of them do is too long to be compiled for each case
@@ -35,8 +32,8 @@ class Stretches:
 
     Parameters
     ----------
-    generator : Generator
-        Knows the model, its derivatives, and how expressions become C.
+    model : Equations
+        The model, its derivatives, and how expressions become C.
 
     Attributes
     ----------
@@ -46,9 +43,9 @@ class Stretches:
         Numbers with those of spikes that enter, which only rows that are closed read.
     """
 
-    def __init__(self, generator: Generator) -> None:
-        self.generator, by = generator, generator.by
-        self.size = generator.n + bool(by.v)
+    def __init__(self, model: Equations) -> None:
+        self.model, by = model, model.by
+        self.size = model.n + bool(by.v)
         self.map, self.step = self._step()
         followed = {(i, i) for i in range(self.size)}
         followed |= {(r, c) for kind, r, c in self.step if kind == "M" and isinstance(r, int) and isinstance(c, int)}
@@ -63,7 +60,7 @@ class Stretches:
             if c in self.seen:
                 self.numbers += [("B", "", c), ("G", "", c)]
                 self.others += [("X", "", c)]
-        ports = range(len(generator.ports))
+        ports = range(len(model.ports))
         self.reached = [self._reached(port, followed) for port in ports]
         self.place = {key: place for place, key in enumerate([*self.numbers, *self.others])}
         self.n = len(self.place)
@@ -104,23 +101,23 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
 
     def _step(self) -> tuple[str, dict[Key, int]]:
         """Return C that writes M and w of a step in columns, and the numbers of these; an e that is read is a row."""
-        generator, by = self.generator, self.generator.by
-        n, names = generator.n, generator.states
-        loop, pointers = generator.derivative_names()
+        model, by = self.model, self.model.by
+        n, names = model.n, model.states
+        loop, pointers = model.derivative_names()
         found: dict[Key, str] = {}
-        columns_of: dict[int | str, dict[int, Tree]] = {c: generator.by_column(by.J, c) for c in range(n)}
+        columns_of: dict[int | str, dict[int, Tree]] = {c: model.by_column(by.J, c) for c in range(n)}
         columns_of |= {n: by.v} if by.v else {}
-        columns_of |= {entry(port): generator.by_column(by.U, port) for port in range(len(generator.ports))}
+        columns_of |= {entry(port): model.by_column(by.U, port) for port in range(len(model.ports))}
         for c, column in columns_of.items():
             new = {i: loop.literal(tree) for i, tree in column.items()}
             seen = loop.dot(by.h, new)
             e = loop.let(f"psi[j] * {seen}") if seen else ""
             for i, name in enumerate(names):
                 value = new.get(i, "")
-                if name in generator.model.follow:
-                    reset = loop.dot(generator.by_row(by.R, i), new)
+                if name in model.model.follow:
+                    reset = loop.dot(model.by_row(by.R, i), new)
                     if reset != value:
-                        spiked = loop.names[generator.SPIKED]
+                        spiked = loop.names[SPIKED]
                         value = loop.let(f"{spiked} != ZERO ? {reset or 'ZERO'} : {value or 'ZERO'}")
                     if i in by.gap and e:
                         gap = loop.times(by.gap[i], e)
@@ -135,7 +132,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             loop.lines.append(f"map[{columns[key]} * {CHUNK} + j] = {value};")
         if by.v:
             columns |= {("M", n, c): place for (kind, _, c), place in columns.items() if kind == "w"}
-        text = generator.function(
+        text = model.function(
             "void NAME(map)", "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
             "const REAL *restrict psi, REAL *restrict map", pointers, loop,
             ["(void)before; (void)kept; (void)constant; (void)stride; (void)psi;"],

@@ -1,0 +1,218 @@
+"""Expressions of a model as statements of C: loops over neighbours, each expression computed once.
+
+What parameters, constants and `dt` alone give is computed beforehand and comes as a column. Forward expressions keep
+the written order of operations; exp, log are those of `elementary.h`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from .derive import OLD, derive
+from .language import CONDITIONS, Tree, names_of, replace
+from .model import NeuronModel
+
+SPIKED = "has spiked"  # a name that no model can have
+_C = {"==": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "and": "&", "or": "|"}
+
+@dataclass
+class Columns:
+    """The constant columns of a model, in the order in which functions ask for them."""
+
+    trees: list[Tree] = field(default_factory=list)
+
+    def place(self, tree: Tree) -> int:
+        """Return the number of the column of a tree."""
+        if tree not in self.trees:
+            self.trees.append(tree)
+        return self.trees.index(tree)
+
+
+class Loop:
+    """The body of one loop: statements, each expression computed once."""
+
+    def __init__(self, columns: Columns, names: Mapping[str, str]) -> None:
+        self.columns, self.names = columns, names
+        self.lines: list[str] = []
+        self.used: dict[int, None] = {}  # columns that the loop reads
+        self.known: dict[Tree, str] = {}
+        self.texts: dict[str, str] = {}
+
+    def value(self, tree: Tree) -> str:
+        """Return the C name of the value of a tree."""
+        if tree not in self.known:
+            self.known[tree] = self._value(tree)
+        return self.known[tree]
+
+    def _value(self, tree: Tree) -> str:
+        kind, *items = tree
+        if kind == "number":
+            return f"({items[0]!r})" if items[0] < 0 else repr(items[0])
+        if not names_of(tree) & self.names.keys():
+            place = self.columns.place(tree)
+            self.used[place] = None
+            return f"c{place}"
+        if kind == "name":
+            return self.names[items[0]]
+        return self.let(self._operation(kind, items))
+
+    def let(self, text: str) -> str:
+        """Return the name of a variable that holds what a text computes."""
+        if text not in self.texts:
+            self.texts[text] = f"t{len(self.texts)}"
+            self.lines.append(f"const REAL {self.texts[text]} = {text};")
+        return self.texts[text]
+
+    def _operation(self, kind: str, items: list[Tree]) -> str:
+        if kind in CONDITIONS:
+            return f"{self.condition((kind, *items))} ? ONE : ZERO"
+        if kind == "where":
+            return f"{self.condition(items[0])} ? {self.literal(items[1])} : {self.literal(items[2])}"
+        if kind == "**":
+            return self.power(*items)
+        a, *rest = map(self.literal, items)
+        b = rest[0] if rest else ""
+        match kind:
+            case "+" | "-" | "*" | "/":
+                return f"{a} {kind} {b}"
+            case "neg":
+                return f"-{a}"
+            case "detach":
+                return a
+            case "abs":
+                return f"{a} >= ZERO ? {a} : -{a}"
+            case "min":
+                return f"{a} <= {b} ? {a} : {b}"
+            case "max":
+                return f"{a} >= {b} ? {a} : {b}"
+        return f"@{kind}({a})"  # exp, log, sqrt, tanh
+
+    def literal(self, tree: Tree) -> str:
+        """Return the value of a tree, a number as one of type REAL."""
+        return f"R({tree[1]!r})" if tree[0] == "number" else self.value(tree)
+
+    def condition(self, tree: Tree) -> str:
+        """Return a condition, whatever is not 0 counts as true."""
+        kind, *items = tree
+        if kind == "not":
+            return f"(!{self.condition(items[0])})"
+        if kind in ("and", "or"):
+            return f"({self.condition(items[0])} {_C[kind]} {self.condition(items[1])})"
+        if kind in CONDITIONS:
+            return f"({self.literal(items[0])} {_C[kind]} {self.literal(items[1])})"
+        return f"({self.literal(tree)} != ZERO)"
+
+    def power(self, base: Tree, exponent: Tree) -> str:
+        """A power: by multiplications where the exponent is a whole number, a root where it is 1/2."""
+        if exponent[0] == "number" and exponent[1] == 0.5:
+            return f"@sqrt({self.literal(base)})"
+        if exponent[0] != "number" or not float(exponent[1]).is_integer() or abs(exponent[1]) > 64:
+            logarithm = self.let(f"@log({self.literal(base)})")
+            return f"@exp({self.let(f'{self.literal(exponent)} * {logarithm}')})"
+        n, square, result = abs(int(exponent[1])), self.literal(base), ""
+        while n:
+            if n & 1:
+                result = self.let(f"{result} * {square}") if result else square
+            n >>= 1
+            square = self.let(f"{square} * {square}") if n else square
+        result = result or "ONE"
+        return f"ONE / {result}" if exponent[1] < 0 else result
+
+    def sum(self, terms: Iterable[str]) -> str:
+        """Return the sum of terms, from the left; "" of none."""
+        total = ""
+        for term in terms:
+            total = self.let(f"{total} + {term}") if total else term
+        return total
+
+    def times(self, tree: Tree, factor: str) -> str:
+        """Return the product of a tree and a variable; nothing is multiplied by 1."""
+        if tree[0] == "number" and tree[1] in (1.0, -1.0):
+            return factor if tree[1] == 1.0 else self.let(f"-{factor}")
+        return self.let(f"{self.literal(tree)} * {factor}")
+
+    def dot(self, trees: Mapping[int, Tree], values: Mapping[int, str]) -> str:
+        """Return the scalar product of trees and variables by number; "" if it is 0."""
+        return self.sum(self.times(tree, values[k]) for k, tree in trees.items() if values.get(k))
+
+
+class Equations:
+    """A model with its derivatives, and what all functions of it are made of.
+
+    Parameters
+    ----------
+    model : NeuronModel
+        The model.
+    """
+
+    def __init__(self, model: NeuronModel) -> None:
+        self.model, self.by = model, derive(model)
+        self.states, self.ports = list(model.states), list(model.ports)
+        self.columns = Columns()
+        self.flags = self.by.spiked or self.by.refractory
+        self.n = len(self.states)
+
+    @staticmethod
+    def function(name: str, arguments: str, pointers: Mapping[str, str], body: Loop, head: Iterable[str] = ()) -> str:
+        """Return a function with one loop over j; `pointers` are declarations by name."""
+        constants = [f"    const REAL *restrict k{c} = constant + {c} * stride;" for c in body.used]
+        given = [f"    {declaration};" for declaration in pointers.values()]
+        loads = [f"        const REAL c{c} = k{c}[j];" for c in body.used]
+        lines = [f"        {line}" for line in body.lines]
+        return "\n".join([
+            f"static {name}({arguments})", "{", *(f"    {line}" for line in head), *constants, *given,
+            "    INDEPENDENT", "    for (int64_t j = 0; j < n; j++) {", *loads, *lines, "    }", "}", "",
+        ])  # fmt: skip
+
+    def kept_of(self, row: str) -> tuple[dict[str, str], dict[str, str]]:
+        """Return declarations and reads of a row of `kept`, by name; flags as "flags"."""
+        names = [*self.by.keeps, *(["flags"] if self.flags else [])]
+        pointers = {f"{row}{k}": f"const REAL *restrict {row}{k} = {row} + {k} * stride" for k in range(len(names))}
+        return pointers, {name: f"{row}{k}[j]" for k, name in enumerate(names)}
+
+    def derivative_names(self) -> tuple[Loop, dict[str, str]]:
+        """Return a loop in which all derivatives can be computed from the rows of two steps, and its pointers."""
+        before_pointers, before = self.kept_of("before")
+        kept_pointers, kept = self.kept_of("kept")
+        names: dict[str, str] = {}
+        for name in (*self.states, *self.ports, "I", "z", "refractory"):
+            names[name] = f"<{name}>"
+        for name in self.states:
+            names[OLD + name] = f"<{OLD}{name}>"
+        loop = Loop(self.columns, names)
+        for name, text in kept.items():
+            if name != "flags":
+                names[name] = loop.let(text)
+        if self.by.spiked:
+            flag = loop.let(kept["flags"])
+            names[SPIKED] = loop.let(f"({flag} == R(1.0)) | ({flag} == R(3.0)) ? ONE : ZERO")
+            earlier = loop.let(before["flags"])
+            names["z"] = loop.let(f"({earlier} == R(1.0)) | ({earlier} == R(3.0)) ? ONE : ZERO")
+        if self.by.refractory:
+            names["refractory"] = loop.let(f"{loop.let(kept['flags'])} >= R(2.0) ? ONE : ZERO")
+        read = self.read_before()
+        earlier_names = {name: ("name", OLD + "kept " + name) for name in self.states if name in before}
+        for name in self.states:
+            if name in before:
+                names[OLD + "kept " + name] = loop.let(before[name])
+        for name in self.states:
+            if OLD + name in read:
+                names[OLD + name] = names[OLD + "kept " + name]
+                if name in self.model.equations.reset:
+                    after = loop.literal(replace(self.model.equations.reset[name], earlier_names))
+                    names[OLD + name] = loop.let(f"{names['z']} != ZERO ? {after} : {names[OLD + 'kept ' + name]}")
+        return loop, before_pointers | kept_pointers
+
+    def read_before(self) -> set[str]:
+        """Return the names in J, U and v."""
+        by = self.by
+        return set().union(*map(names_of, (*by.J.values(), *by.U.values(), *by.v.values())))
+
+    def by_row(self, entries: Mapping[tuple[int, int], Tree], row: int) -> dict[int, Tree]:
+        """Return a row of a matrix by column."""
+        return {j: tree for (i, j), tree in entries.items() if i == row}
+
+    def by_column(self, entries: Mapping[tuple[int, int], Tree], column: int) -> dict[int, Tree]:
+        """Return a column of a matrix by row."""
+        return {i: tree for (i, j), tree in entries.items() if j == column}
