@@ -46,6 +46,8 @@ cdef class Errors:
     """What the readouts are compared with in the present sample."""
 
     cdef public bint cross_entropy                 # the loss: softmax and cross-entropy, else squares
+    cdef public bint calls                         # neither: it is in Python
+    cdef public object own                         # which replaces the outputs in a row of `error` by the errors
     cdef public double E_L                         # of the readouts
     cdef public double[:, ::1] target              # (n_steps, n_readouts)
     cdef public uint8_t[::1] window                # (n_steps,), 1: there is a learning signal

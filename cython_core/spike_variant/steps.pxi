@@ -68,7 +68,10 @@ cdef void find_errors(Engine engine, int64_t t) noexcept nogil:
 
 
 cdef void take_errors(Errors errors, const double[:, ::1] signal, int64_t s) noexcept nogil:
-    """E = (y + E_L - target) in the window, with softmax over the readouts for cross-entropy; times its factor."""
+    """E = (y + E_L - target) in the window, with softmax over the readouts for cross-entropy; times its factor.
+
+    A loss in Python makes other errors of y + E_L and target.
+    """
     cdef int64_t k, n = signal.shape[1]
     for k in range(n):
         errors.error[s, k] = signal[s, k] + errors.E_L if errors.window[s] else 0.0
@@ -76,8 +79,12 @@ cdef void take_errors(Errors errors, const double[:, ::1] signal, int64_t s) noe
         return
     if errors.cross_entropy and n > 0:
         softmax(&errors.error[s, 0], n)
+    if errors.calls:
+        with gil:
+            errors.own(s)
     for k in range(n):
-        errors.error[s, k] -= errors.target[s, k]
+        if not errors.calls:
+            errors.error[s, k] -= errors.target[s, k]
         if errors.factors.shape[0] > 0:
             errors.error[s, k] *= errors.factors[s, k]
 

@@ -42,6 +42,9 @@ class SpikeSettings(Settings):
     lead: int = 2
 
 
+IN_KERNEL = ("mean_squared_error", "cross_entropy")  # losses whose errors the kernel makes
+
+
 class Spike(Engine):
     """Engine of the spike variant: runs samples of up to `n_steps` on this rank's share of a network.
 
@@ -57,6 +60,8 @@ class Spike(Engine):
     exchanging = ("recurrent", "readout")
     learns_at_the_end = False
     steps_alone = 1  # errors of the step before are learned from
+    _own_value: float
+    _own_problem: Exception | None = None  # of a loss in Python, in the present sample
     factors: np.ndarray | None = None  # of the errors of the next samples, float64 (n_steps, n_readouts); None: 1
 
     def __init__(
@@ -103,7 +108,8 @@ class Spike(Engine):
             errors=kernels.Errors(
                 {"error": self.error, "target": self._no_target, "window": np.zeros(self.n_steps, np.uint8),
                  "factors": np.zeros((0, 0)), "E_L": self.constants["E_L"],
-                 "cross_entropy": self.loss is LOSSES["cross_entropy"]}
+                 "cross_entropy": self.loss is LOSSES["cross_entropy"], "calls": self._calls_loss,
+                 "own": self._find_own_errors if self._calls_loss else None}
             ),
             **dict(zip(KINDS, memory.rows, strict=True)),
             feedback=kernels.Feedback(
@@ -136,8 +142,13 @@ class Spike(Engine):
         for item in self._rewired:
             item.begin_step()
         self._begin(sample, learn)
+        self._own_value, self._own_problem = 0.0, None
         self._run(0, self.n)
         self.time = self._last_step = self.time + self.n
+        if self._calls_loss:
+            with self.channel.guarded():  # a function of a script may fail on one rank alone
+                if self._own_problem is not None:
+                    raise self._own_problem
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
         self.evaluation = Evaluation(self.error[: self.n].copy(), self._value(sample))
         self.recorded = self._record(self.evaluation.error)
@@ -280,11 +291,28 @@ class Spike(Engine):
         return (np.arange(self.n) >= self.n - self.settings.learning_window).view(np.uint8)
 
     def _value(self, sample: Sample) -> float:
+        if self._calls_loss:
+            return self._own_value
         error, target, inside = self.error[: self.n], sample.target, self._inside.view(bool)
         assert target is not None  # as in `run`
         if not inside.all():
             error, target = error[inside], target[inside]
         return self.loss.value(error + target, target, error)
+
+    @property
+    def _calls_loss(self) -> bool:
+        """Whether errors are not made in the kernel: those of other losses, by name or of a script."""
+        return not self.network.model.is_rewarded and self.loss not in map(LOSSES.get, IN_KERNEL)
+
+    def _find_own_errors(self, s: int) -> None:
+        """Replace the outputs of the readouts in step s of the sample by the errors that the loss makes of them."""
+        output, target = self.error[s : s + 1], np.asarray(self.kernel.errors.target)[s : s + 1]
+        try:
+            found = self.loss.evaluate(output.copy(), target, slice(None))
+            self.error[s], self._own_value = found.error[0], self._own_value + found.loss
+        except Exception as problem:  # is raised when the sample has ended on all ranks
+            self.error[s] = 0.0
+            self._own_problem = self._own_problem or problem
 
     def get_own_spikes(self) -> SpikeLog:
         """Return the spikes of this rank's neurons in the last sample, by id."""

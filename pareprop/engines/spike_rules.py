@@ -100,8 +100,6 @@ def require_known(model: Model) -> None:
     """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
     if model.is_rewarded:
         _require_online(model)
-    elif model.loss is not None:
-        raise InputError(f"loss {type(model.loss).__name__} is not for the {model.variant} variant")
     for readouts in model.of_role("readout") if not model.is_rewarded else ():
         model.eprop.require(f"population '{readouts.name}': loss", readouts.params.loss, model.eprop.losses)
     owners = {f"projection '{item.name}': ": item.optimizer for item in model.projections if item.optimizer}

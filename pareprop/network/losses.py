@@ -1,7 +1,7 @@
 """Losses of readouts: errors and values from signals and targets.
 
-A new loss is a class here and an entry of `LOSSES`; for the spike variant its error is also made in
-`cython_core/spike_variant/steps.pxi`, step by step. The loss of rewards, which compares with no target, is in `reward`.
+A new loss is a class here and an entry of `LOSSES`. The spike variant calls it step by step, but for those that
+`cython_core/spike_variant/steps.pxi` makes. The loss of rewards, which compares with no target, is in `reward`.
 A script gives a loss of its own to its `Model`, as a function (`OwnLoss`) or as an object of a class of `Loss`.
 """
 
@@ -132,8 +132,9 @@ class OwnLoss(Loss):
     Parameters
     ----------
     function : callable
-        Of the outputs and targets in the steps with a learning signal, float64 (n, n_readouts) each. It returns the
-        errors, (n, n_readouts), which are the derivatives of the loss by the outputs, and the loss.
+        Of the outputs and targets in the steps with a learning signal, float64 (n, n_readouts) each; in the spike
+        variant of one such step, n = 1. It returns the errors, (n, n_readouts), which are the derivatives of the loss
+        by the outputs, and the loss.
     """
 
     def __init__(self, function: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]]) -> None:

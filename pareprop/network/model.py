@@ -70,8 +70,9 @@ class Model:
         "double" or "single": of weights, traces of synapses, state of neurons and histories. Errors, readouts and sums
         over long times are double in either.
     loss : Reward, Loss, callable or None
-        Loss of episodes with rewards; or, in the interval variant, a loss of a script: an object of a class of `Loss`,
-        or a function of outputs and targets that returns errors and loss, see `OwnLoss`. None: that of the readouts.
+        Loss of episodes with rewards; or a loss of a script: an object of a class of `Loss`, or a function of outputs
+        and targets that returns errors and loss, see `OwnLoss`; the spike variant calls it in each step, for the
+        outputs of that step alone. None: that of the readouts.
     local : LocalReadouts or None
         Readouts of single neurons, see `local_readouts`.
     neuron_models : dict of str to NeuronModel
@@ -139,8 +140,6 @@ class Model:
                 raise InputError(f"loss = {quote(self.loss)} {wanted}{hint}")
             self.loss = OwnLoss(self.loss)
         self._names: set[str] = set()
-        if isinstance(self.loss, OwnLoss) and self.eprop.losses is not None:
-            raise InputError(f"loss: a function is not for the {self.variant} variant")
 
     def _check_neuron_models(self) -> None:
         given = self.neuron_models

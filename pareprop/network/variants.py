@@ -146,7 +146,6 @@ VARIANTS: dict[str, Variant] = {
             is_online=True,
             event_bytes=28,
             event_seconds=4e-9,
-            losses=("mean_squared_error", "cross_entropy"),
             optimizers=("gradient_descent", "adam"),
         ),
     )

@@ -80,7 +80,6 @@ def test_momentum_trains_as_the_twin(reset: bool) -> None:
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("loss", "population 'out': loss 'huber' is not for the spike variant"),
         ("optimizer", "optimizer 'sgd_momentum' is not for the spike variant"),
         ("projection", "projection 'in->rec': optimizer 'sgd_momentum' is not for the spike variant"),
     ],

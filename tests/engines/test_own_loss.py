@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranks
 
-from pareprop import Adam, InputError, Loss, Model, Normal, Sample, Simulation
+from pareprop import Adam, GradientDescent, InputError, Loss, Model, Normal, Sample, Simulation
 from pareprop.network.losses import LOSSES
 
 
@@ -44,8 +44,11 @@ class Absolute(Loss):
         return float(np.sum(np.abs(output - target)))
 
 
-def network(loss: object = None, named: str = "mean_squared_error", **options: object) -> Model:
-    model = Model("interval", seed=2, optimizer=Adam(eta=1e-2, batch_size=4), loss=loss, **options)
+def network(
+    loss: object = None, named: str = "mean_squared_error", variant: str = "interval", **options: object
+) -> Model:
+    rule = Adam(eta=1e-2, batch_size=4) if variant == "interval" else GradientDescent(eta=1e-4)
+    model = Model(variant, seed=2, optimizer=rule, loss=loss, **options)
     inputs, rec = model.inputs("in", 10), model.neurons("rec", 15, C_m=1.0, E_L=0.0, V_th=0.4, tau_m=20.0)
     out = model.readouts("out", 2, C_m=1.0, tau_m=10.0, loss=named)
     for pre, post in ((inputs, rec), (rec, rec), (rec, out), (out, rec)):
@@ -90,7 +93,7 @@ sys.path[:0] = {path!r}
 from test_own_loss import Steps, huber, network
 from pareprop import Simulation, exchange
 from pareprop.parallel import launcher
-simulation = Simulation(network(huber), Steps(), launcher.split(exchange(), int(sys.argv[1])))
+simulation = Simulation(network(huber, variant=sys.argv[2]), Steps(), launcher.split(exchange(), int(sys.argv[1])))
 simulation.train(4)
 digest = simulation.hexdigest()
 if simulation.exchange.rank + simulation.replicas.index == 0:
@@ -102,11 +105,13 @@ if simulation.exchange.rank + simulation.replicas.index == 0:
 def test_one_digest_on_any_number_of_ranks(tmp_path: Path) -> None:
     here = Path(__file__).parent
     (tmp_path / "script.py").write_text(RANKS.format(path=[str(here), str(here.parent)]))
-    alone = Simulation(network(huber), Steps())
-    alone.train(4)
-    for n, replicas in ((2, 1), (3, 1), (2, 2), (4, 2)):
-        done = ranks.run(n, tmp_path / "script.py", replicas)
-        assert done.stdout == f"{alone.hexdigest()} {alone.losses}\n", done.stderr
+    for variant in ("interval", "spike"):
+        alone = Simulation(network(huber, variant=variant), Steps())
+        alone.train(4)
+        for n, replicas in ((2, 1), (3, 1), (2, 2), (4, 2)):
+            if variant == "interval" or replicas == 1:
+                done = ranks.run(n, tmp_path / "script.py", replicas, variant)
+                assert done.stdout == f"{alone.hexdigest()} {alone.losses}\n", done.stderr
 
 
 @pytest.mark.parametrize(
@@ -133,6 +138,44 @@ def test_where_the_name_of_a_loss_belongs() -> None:
         Model(loss="huber")
 
 
-def test_the_spike_variant_refuses_a_function() -> None:
-    with pytest.raises(InputError, match="is not for the spike variant"):
-        Model("spike", loss=huber)
+@pytest.mark.parametrize(("function", "named"), [(squared, "mean_squared_error"), (huber, "huber")])
+def test_a_function_equals_the_named_loss_in_the_spike_variant(function: object, named: str) -> None:
+    """Those of the kernel, and those that are called."""
+    own, known = (Simulation(network(*loss, variant="spike"), Steps()) for loss in ((function,), (None, named)))
+    assert own.train(6) == pytest.approx(known.train(6), rel=1e-12)
+    assert own.hexdigest() == known.hexdigest()
+    assert own.test(4) == pytest.approx(known.test(4), rel=1e-12)
+
+
+def test_the_spike_variant_learns_from_each_step() -> None:
+    """Of outputs and targets of one step, within the window alone; the loss is the sum."""
+    simulation, seen = Simulation(network(quartic, variant="spike"), Steps()), []
+    simulation.train(1)
+    engine, target = simulation.engine, Steps().sample(0).target
+    distance = engine.show_signal() - target
+    assert engine.evaluation.loss == pytest.approx(np.sum(distance[20:] ** 4) / 4, rel=1e-12)
+    assert engine.evaluation.error[20:] == pytest.approx(distance[20:] ** 3, rel=1e-12)
+    assert not engine.evaluation.error[:20].any()
+
+    def watching(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+        seen.append(output.shape)
+        return squared(output, target)
+
+    Simulation(network(watching, variant="spike"), Steps()).train(2)
+    assert seen == [(1, 2)] * 60
+    digests = set()
+    for loss in (squared, huber, quartic, Absolute()):
+        simulation = Simulation(network(loss, variant="spike"), Steps())
+        simulation.train(3)
+        digests.add(simulation.hexdigest())
+    assert len(digests) == 4
+
+
+def test_a_function_that_fails_ends_the_run_of_the_spike_variant() -> None:
+    def fails(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+        raise InputError("no loss today")
+
+    with pytest.raises(InputError, match="no loss today"):
+        Simulation(network(fails, variant="spike"), Steps()).train(1)
+    with pytest.raises(InputError, match="must return the errors and the loss"):
+        Simulation(network(lambda y, t: y - t, variant="spike"), Steps()).train(1)
