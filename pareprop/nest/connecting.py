@@ -93,7 +93,7 @@ def _connect_two(session: Session, source: np.ndarray, target: np.ndarray, conn:
         return False
     model = session.models.synapse(syn.get("synapse_model", "static_synapse"))
     pre, post = (session.nodes.place(int(ids[0]))[0].model for ids in (source, target))
-    if (known := (model.name, pre.name, post.name)) not in session.fitting:
+    if (known := (model.name, model.defaults["receptor_type"], pre.name, post.name)) not in session.fitting:
         if _records(([pre], [post])):
             return False
         _check_ends(model, [pre], [post])

@@ -47,7 +47,7 @@ class Session:
     prepared, files_open : bool
         Whether `Prepare` was called, and text files were begun since then.
     fitting : set of tuple
-        Names of synapse models with those of a source and a target that they may connect.
+        Names and receptor types of synapse models with those of a source and a target that they may connect.
     text : list of tuple
         Recorders to text and their files, of the present run.
     """
@@ -73,7 +73,7 @@ class Session:
         self.timers, self.spent = Timers(), Timers()
         self.step, self.stale, self.prepared, self.files_open = 0, False, False, False
         self.text: list[tuple[Meter | EventList, TextFiles]] = []
-        self.fitting: set[tuple[str, str, str]] = set()
+        self.fitting: set[tuple[str, int, str, str]] = set()
         self.seed()
 
     def seed(self) -> None:

@@ -121,3 +121,13 @@ def test_any_resolution_where_no_update_interval_matters() -> None:
     with pytest.raises(nest.NESTErrors.BadProperty, match="must be a multiple of the resolution"):
         nest.Simulate(0.9)
     assert nest.__version__ == nest.build_info["version"] == "3.10.0"
+
+
+def test_single_connections_are_checked_anew_after_other_defaults() -> None:
+    """What fits is remembered, with the receptor type that it had."""
+    nest.ResetKernel()
+    neuron = nest.Create("eprop_iaf")
+    nest.Connect(neuron, neuron)
+    nest.SetDefaults("static_synapse", {"receptor_type": 1})
+    with pytest.raises(nest.NESTErrors.UnknownReceptorType):
+        nest.Connect(neuron, neuron)
