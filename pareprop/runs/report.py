@@ -120,7 +120,8 @@ def read_run(directory: Path, name: str, n_runs: int = 1) -> dict[str, Any]:
             "parts": notes["parts"],
         }
         content |= {"curves": _curves(file), "confusion": _confusion(file), "summary": summary(file, notes["parts"])}
-        content["settings"] = dict(list_values(json.loads(reader.text(file, "config") or "{}")))
+        sections = json.loads(reader.text(file, "config") or "{}").items()
+        content["settings"] = dict(list_values({section: dict(values) for section, values in sections}))
         content["view"] = _fitting(recorded.samples(file, directory), MOST_VIEWS // n_runs)
     return content | {"figures": _figures(sorted(directory.glob("*.png")), MOST // n_runs)}
 
