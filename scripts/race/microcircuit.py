@@ -188,7 +188,7 @@ def numbers(item: Any) -> tuple[float, float, float]:
 
 def write(options: argparse.Namespace, runs: dict[str, list[tuple[list[Any], dict[str, float]]]]) -> None:
     """Write and print the tables, draw the figure."""
-    from scipy.stats import ks_2samp
+    from scipy.stats import ks_2samp, ttest_ind
 
     from pareprop.runs.provenance import tell_environment
 
@@ -210,6 +210,10 @@ def write(options: argparse.Namespace, runs: dict[str, list[tuple[list[Any], dic
             pooled = [np.concatenate([found[k].rates for found, _ in items]) for items in runs.values()]
             if len(pooled) > 1:
                 print(f"{item.name:5} distributions of rates differ by {ks_2samp(*pooled).statistic:.3f} (KS)")
+            if len(pooled) > 1 and min(map(len, runs.values())) > 1:
+                means = np.array([[numbers(found[k]) for found, _ in items] for items in runs.values()])
+                chances = ttest_ind(means[0], means[1], equal_var=False).pvalue
+                print(f"{item.name:5} chance of such differences: {', '.join(f'{p:.2f}' for p in chances)} (Welch)")
     with open(options.out / "times.csv", "w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["simulator", "seed", "synapses", "build_s", "s_per_s", "memory_mib_of_a_process"])

@@ -22,6 +22,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 COLUMNS = ("contest", "contestant", "workers", "s_per_s", "j_per_s", "build_s", "memory_mib")
 NOT_TOLD = "not told"
+PEERS = ("nest-simulator", "jax", "braintrace")
 NETWORK = "bench-2000"  # of contests.py
 
 
@@ -76,13 +78,22 @@ def race_jax(options: argparse.Namespace, k: int) -> Iterator[dict[str, Any]]:
         if k == 1:
             print(f"JAX and BrainTrace are left out: {' and '.join(missing)} not installed (extra jax)", flush=True)
         return
-    from compare_jax import PEERS, measure
+    import compare_jax
 
-    for peer in PEERS:
+    for peer in compare_jax.PEERS:
+        seconds = compare_jax.measure(100, peer, 0)["seconds"]
         yield {
-            "contest": "dense, 100 neurons", "contestant": peer, "workers": 1,
-            "s_per_s": measure(100, peer, 0)["seconds"], "j_per_s": np.nan, "build_s": np.nan, "memory_mib": np.nan,
+            "contest": "dense, 100 neurons", "contestant": peer, "workers": 1, "s_per_s": seconds, "j_per_s": np.nan,
+            "build_s": np.nan, "memory_mib": np.nan,
         }  # fmt: skip
+
+
+def tell_version(name: str) -> str:
+    """Return the version of an installed package, or that there is none."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def show(row: dict[str, Any]) -> list[str]:
@@ -101,7 +112,7 @@ def draw(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     contests = list(dict.fromkeys(row["contest"] for row in rows))
     names = [list(dict.fromkeys(row["contestant"] for row in rows if row["contest"] == item)) for item in contests]
     figure = Figure(figsize=(7.0, 0.9 + 0.26 * sum(map(len, names)) + 0.35 * len(contests)), layout="constrained")
-    panels = figure.subplots(len(contests), 1, sharex=True, squeeze=False, height_ratios=[len(item) for item in names])
+    panels = figure.subplots(len(contests), 1, squeeze=False, height_ratios=[len(item) for item in names])
     for ax, contest, contestants in zip(panels[:, 0], contests, names, strict=True):
         for place, name in enumerate(contestants):
             runs = [row["s_per_s"] for row in rows if (row["contest"], row["contestant"]) == (contest, name)]
@@ -111,7 +122,7 @@ def draw(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         ax.set_yticks(-np.arange(len(contestants)), contestants)
         ax.set_title(contest, loc="left", fontsize=8)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.set_xscale("log")
+        ax.margins(x=0.1)
     panels[-1, 0].set_xlabel(f"seconds per second of the model, {options.workers} worker{'s' * (options.workers > 1)}")
     figure.savefig(options.out / "race.png", dpi=150)
     print(f"figure: {options.out / 'race.png'}")
@@ -141,7 +152,8 @@ def main() -> None:
 
     options, rows = parse(), []
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "environment.json").write_text(json.dumps(tell_environment(), indent=1) + "\n")
+    about = tell_environment() | {"peers": ", ".join(f"{name} {tell_version(name)}" for name in PEERS)}
+    (options.out / "environment.json").write_text(json.dumps(about, indent=1) + "\n")
     print(", ".join(COLUMNS))
     for k in range(1, options.repeat + 1):
         for name, race in RACES.items():
