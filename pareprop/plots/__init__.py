@@ -45,6 +45,7 @@ FIGURES = {
     "evidence": evidence.figure,
     "own_activity": own_activity.figure,
     "populations": populations.figure,
+    "rates": populations.rates_figure,
     "events": events.figure,
     "classification": classification.figure,
 }

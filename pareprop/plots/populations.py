@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import panels, reader, style
+from .loss import running_median
 
 KIND = "microcircuit"  # attribute `figure` of files that get this one
 FEWEST = 3  # spikes of a neuron from which the intervals between them are counted
+FEWEST_ITERATIONS = 10  # of a training whose rates are drawn
 PAIRED = 200  # neurons of a population among which correlations are taken
 BIN_MS = 2.0  # of spike counts that are correlated
 INHIBITORY = style.VERMILLION
@@ -134,6 +136,47 @@ def raster(ax: Axes, sample: h5py.Group, groups: list[tuple[str, int, int]], dt:
     ax.set(xlabel="time (ms)", xlim=(0, panels.duration(sample) * dt), ylim=(0, total))
 
 
+def read_reference(file: h5py.File, names: list[str]) -> np.ndarray | None:
+    """Return the reference rates of these populations in Hz, None unless the file has them of all."""
+    known = [str(name) for name in file.attrs.get("reference_names", [])]
+    return np.asarray(file.attrs.get("reference_hz", []), float) if known == names else None
+
+
+def differences(file: h5py.File) -> np.ndarray:
+    """Return the root mean square of the relative differences from the reference rates in each iteration.
+
+    None of them where the file has no rates of populations, or no reference.
+    """
+    rates = reader.values(file, "population_rate", 2)
+    reference = read_reference(file, [name for name, *_ in panels.neuron_groups(file)])
+    if rates is None or reference is None or rates.shape[1:] != reference.shape:
+        return np.zeros(0)
+    return np.sqrt(np.mean((rates / reference - 1.0) ** 2, axis=1))
+
+
+@style.styled
+def rates_figure(file: h5py.File) -> Figure | None:
+    """Draw the rates of the populations over the training, beside the reference; None for few iterations."""
+    off, groups = differences(file), panels.neuron_groups(file)
+    if len(off) < FEWEST_ITERATIONS:
+        return None
+    rates = reader.demand(file, "population_rate", 2)
+    reference = read_reference(file, [name for name, *_ in groups])
+    assert reference is not None  # else there are no differences
+    shown = style.new_figure(file, 4.2, width=6.0)
+    top, bottom = shown.subplots(2, 1, sharex=True, height_ratios=[2.2, 1.0])
+    for (name, *_), values, target, color in zip(groups, rates.T, reference, style.colors(len(groups)), strict=True):
+        centres, medians = running_median(values)
+        top.plot(centres + 1, medians, color=color, label=name)
+        top.axhline(target, color=color, lw=0.8, ls="--")
+    top.set_ylabel("rate (Hz), running medians\ndashed: full network")
+    top.set_ylim(bottom=0)
+    style.legend_right(top, ncols=1)
+    bottom.plot(np.arange(1, len(off) + 1), 100.0 * off, color=style.BLUE)
+    bottom.set(xlabel="training iteration", ylabel="difference (%)", ylim=(0, None))
+    return shown
+
+
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
     """Draw the activity of the populations in the last sample; None for tasks without this figure."""
@@ -142,8 +185,7 @@ def figure(file: h5py.File) -> Figure | None:
         return None
     found, groups = of_sample(file, sample), panels.neuron_groups(file)
     names = [item.name for item in found]
-    known = [str(name) for name in file.attrs.get("reference_names", [])]
-    reference = np.asarray(file.attrs.get("reference_hz", []), float) if known == names else None
+    reference = read_reference(file, names)
     shown = style.new_figure(file, 3.2, width=9.0, detail="last sample")
     axes = shown.subplots(1, 4, width_ratios=[2.4, 1, 1, 1])
     raster(axes[0], sample, groups, reader.step_ms(file))

@@ -45,11 +45,13 @@ from .directory import (
 )
 from .log import Log, require
 from .phases import Phases
+from .population_rates import PopulationRates
 from .progress import Progress
 from .provenance import Provenance
 from .seen import Seen
 from .summary import advice, start_lines
 
+LATEST = 10  # iterations over which the last difference of rates is averaged
 EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal stopped the run after a checkpoint; resume it
 
 
@@ -104,10 +106,12 @@ class Run:
         annealing = Annealing(task.schedule, task.decay_iterations, task.scheduled())
         best = BestWeights(self.directory / BEST, self.config.identity()) if task.keep_best else None
         self.phases, self.seen = Phases(task, task.iterations, annealing, best), Seen()
+        watched = [PopulationRates()] if "reference_hz" in attributes else []
         samples, recorded = task.kept_samples(), {("test", k): f"test-{k}" for k in range(self.config.record.test)}
         also = {name: samples[key] for key, name in recorded.items() if key in samples}
+        more = [part.write for part in (self.phases, *watched)]
         self.file = ResultsFile(
-            self.directory / RESULTS, attributes, recorded | samples, more=self.phases.write, links=also
+            self.directory / RESULTS, attributes, recorded | samples, more=more, links=also
         )
         settings = self.config.checkpoint
         self.checkpoints = Checkpoints(
@@ -125,7 +129,7 @@ class Run:
             about["perturbed"] = "; ".join(item.describe() for item in model.perturbations)
         notes = self.provenance = Provenance(self.directory, about)
         log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
-        learning, written = [annealing, self.phases, self.seen], [self.file, *recorders]
+        learning, written = [annealing, self.phases, self.seen, *watched], [self.file, *recorders]
         return [*self.observers, *learning, *written, progress, log, notes, self.checkpoints]
 
     def begin(self) -> None:
@@ -192,14 +196,19 @@ class Run:
         return self.checkpoints.asked if self.simulation.iteration < self.config.task.iterations else ""
 
     def _rates(self) -> list[str]:
-        """Return the firing rates of several populations in the last sample that was kept, none without one."""
+        """Return the rates of populations in the last sample that was kept, and how far they are from references."""
         from ..plots import populations  # loads matplotlib
 
         if self.config.task.figure != populations.KIND or self.checkpoints.asked:
             return []
         with files.open_results(self.file.path) as file:
             found = populations.of_sample(file, file["dynamics/last"]) if "dynamics/last" in file else []
-        return [f"rates: {', '.join(f'{item.name} {item.rates.mean():.2f} Hz' for item in found)}"] if found else []
+            off = populations.differences(file)
+        lines = [f"rates: {', '.join(f'{item.name} {item.rates.mean():.2f} Hz' for item in found)}"] if found else []
+        if len(off) > 1:
+            when = f"in the first iteration, {off[-LATEST:].mean():.0%} in the last {min(LATEST, len(off))}"
+            lines.append(f"difference from the published rates: {off[0]:.0%} {when}")
+        return lines
 
     def _advice(self) -> list[str]:
         model = self.simulation.model

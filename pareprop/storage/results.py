@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -43,8 +43,8 @@ class ResultsFile(Observer):
         (phase, index) of the recorded samples, to their names in the file.
     n_record : int
         Number of recurrent neurons whose state is recorded, evenly spread.
-    more : callable or None
-        Adds to the file what others know at the end of the run.
+    more : sequence of callable
+        They add to the file what others know at the end of the run.
     links : Mapping of str to str or None
         Further names of recorded samples, to their names in `samples`.
     """
@@ -54,7 +54,7 @@ class ResultsFile(Observer):
 
     def __init__(
         self, path: Path, attributes: dict[str, Any], samples: Mapping[tuple[str, int], str], n_record: int = 10,
-        more: Callable[[h5py.File], None] | None = None, links: Mapping[str, str] | None = None,
+        more: Sequence[Callable[[h5py.File], None]] = (), links: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.more, self.links = more, links or {}
         self.path, self.attributes, self.samples, self.n_record = path, attributes, samples, n_record
@@ -197,8 +197,8 @@ class ResultsFile(Observer):
             timings = file.create_group("timings")
             timings.attrs.update({f"{name}_s": seconds for name, seconds in simulation.timers.seconds.items()})
             timings.attrs["peak_rss_bytes"] = int(peak)
-            if self.more is not None:
-                self.more(file)
+            for write in self.more:
+                write(file)
 
     @contextmanager
     def _opened(self, simulation: Watched) -> Iterator[h5py.File | None]:

@@ -96,13 +96,17 @@ class TaskBase(parameters.Frozen):
         """Use the defaults of the variant where they differ from those of the fields."""
         if not isinstance(values, Mapping):
             return values
-        variant = values.get("variant", cls.model_fields["variant"].default)
-        defaults = cls.variant_defaults.get(variant, {}) if isinstance(variant, str) else {}
-        filled = {**defaults, **values}
+        filled = {**cls.find_defaults(values), **values}
         if filled.get("schedule", "constant") != "constant" and not filled.get("decay_iterations"):
             # kept as a number: a run that is resumed to train longer does not learn otherwise in what it has done
             filled["decay_iterations"] = filled.get("iterations", cls.model_fields["iterations"].default)
         return filled
+
+    @classmethod
+    def find_defaults(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return defaults that hold in place of those of the fields, given what a user set: those of the variant."""
+        variant = values.get("variant", cls.model_fields["variant"].default)
+        return cls.variant_defaults.get(variant, {}) if isinstance(variant, str) else {}
 
     @model_validator(mode="after")
     def _check_schedule(self) -> TaskBase:

@@ -1,11 +1,13 @@
-"""The cortical microcircuit of Potjans and Diesmann 2014: its activity, without learning."""
+"""The cortical microcircuit of Potjans and Diesmann 2014: its activity, and how it learns."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .. import elementary, rng
 from ..engines.base import Settings
@@ -13,12 +15,31 @@ from ..engines.sample import Sample
 from ..errors import InputError
 from ..network.connectivity import Population
 from ..network.model import Model
+from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
+from ..network.variants import VariantName
 from ..parallel.spike_log import SpikeLog
 from . import potjans_diesmann as table
-from .base import MODEL, TaskBase
+from .base import LEARNING, MODEL, TaskBase, feedback_options
+from .draws import one_hot
 
 TOLERANCE = 1e-6  # of whole steps
+READ = "L5E"  # population that the readouts listen to
+TAU_OUT, TAU_REG = 20.0, 1000.0  # ms, of the readouts, and of the rates of the spike variant
+CUTOFF = 30.0  # ms after an arrival, after which it adds nothing (spike variant)
+SURROGATE = {"surrogate_gradient_height": 0.3, "surrogate_gradient_width": 20.0}  # 1, mV
+CALM = 0.1  # of c_reg for inhibitory neurons
+HIGHEST = 1e6  # pA, of weights
+DEFAULTS: dict[str, dict[str, Any]] = {  # by `learn`
+    "nothing": {},
+    "volleys": {
+        "variant": "interval", "iterations": 100, "batch_size": 4, "sample_ms": 80.0, "eta": 2.0, "c_reg": 600.0,
+        "thalamic_hz": 120.0, "thalamic_start": 20.0, "test_samples": 128,
+    },
+    "rates": {"variant": "interval", "iterations": 300, "sample_ms": 200.0, "eta": 2.0, "c_reg": 1000.0},
+}  # fmt: skip
+# where volleys are learned: a step for each sample
+ONLINE = {"iterations": 400, "batch_size": 1, "eta": 0.5, "eta_out": 2.5}
 
 
 class Microcircuit(TaskBase):
@@ -26,20 +47,34 @@ class Microcircuit(TaskBase):
 
     In-degrees stay those of the full network when it has fewer neurons, unless `indegrees` says otherwise. Neurons
     start at rest; a sample goes on where the one before ended, so that the last one shows the stationary activity.
+
+    With `learn`, all synapses between neurons and from the thalamus learn, and keep their signs. "volleys": in each
+    sample one part of the thalamic neurons fires a volley, one part for each class, and readouts of L5E tell which.
+    "rates": from wrong weights regularisation alone brings the populations to their published rates.
     """
 
     name: ClassVar[str] = "microcircuit"
-    summary: ClassVar[str] = "the cortical microcircuit (Potjans and Diesmann 2014): rates of its eight populations"
+    summary: ClassVar[str] = "the cortical microcircuit (Potjans and Diesmann 2014): its rates; or it learns volleys"
     figure: ClassVar[str] = "microcircuit"
 
-    variant: Literal["spike"] = Field(
-        "spike", json_schema_extra=MODEL, description="spike (e-prop+), whose samples follow each other without a gap"
-    )
+    variant: VariantName = Field(
+        "spike", json_schema_extra=MODEL,
+        description="spike (e-prop+), or interval, the default where it learns; in both samples follow each other",
+    )  # fmt: skip
     precision: Literal["double", "single"] = Field(
         "single", json_schema_extra=MODEL, description="precision of weights, state and histories"
     )
-    iterations: int = Field(3, ge=0, description="samples, one after the other")
-    eta: float = Field(0.0, ge=0, le=0, description="learning rate; nothing learns here")
+    learn: Literal["nothing", "volleys", "rates"] = Field(
+        "nothing", json_schema_extra=LEARNING,
+        description="nothing; volleys: which part of the thalamus fired; rates: the published rates, from wrong ones",
+    )  # fmt: skip
+    iterations: int = Field(3, ge=0, description="iterations; 100 for volleys, 300 for rates")
+    eta: float = Field(
+        0.0, ge=0, description="learning rate, for weights in units of their mean, per ms; 2 where it learns"
+    )
+    eta_out: float = Field(
+        10.0, ge=0, json_schema_extra=LEARNING, description="learning rate of the readouts, in units of theirs"
+    )
     scale: float = Field(
         0.1, gt=0, le=1000, json_schema_extra=MODEL, description="neurons by those of the full network (77 169)"
     )
@@ -51,24 +86,72 @@ class Microcircuit(TaskBase):
         "poisson", json_schema_extra=MODEL, description="background: poisson, or constant currents of the same mean"
     )
     dt_ms: float = Field(0.1, gt=0, le=1, json_schema_extra=MODEL, description="step in ms")
-    sample_ms: float = Field(500.0, gt=0, description="duration of a sample in ms")
+    sample_ms: float = Field(500.0, gt=0, description="duration of a sample in ms; 80 for volleys, 200 for rates")
     thalamic_hz: float = Field(
         0.0, ge=0, description="rate of the thalamic neurons in a volley of 10 ms, 120 in the article; 0 for none"
     )
-    thalamic_start: float = Field(300.0, ge=0, description="time of the volley in each sample in ms")
+    thalamic_start: float = Field(300.0, ge=0, description="time of the volley in each sample in ms; 20 to learn it")
+    jitter: float = Field(5.0, ge=0, description="most ms by which a volley that is learned comes earlier or later")
+    classes: int = Field(
+        2, ge=2, json_schema_extra=MODEL, description="classes of volleys, each from an equal part of the thalamus"
+    )
+    c_reg: float = Field(
+        0.0, ge=0, json_schema_extra=LEARNING,
+        description="coefficient of the firing-rate regularisation; 600 for volleys, 1000 for rates",
+    )
+    wrong: float = Field(
+        0.2, ge=0, json_schema_extra=MODEL,
+        description="learn=rates: spread of the logarithm of factors of the weights, one for each pair of populations",
+    )  # fmt: skip
+
+    @classmethod
+    def find_defaults(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the defaults of what is learned."""
+        learn = values.get("learn")
+        defaults = DEFAULTS.get(learn, {}) if isinstance(learn, str) else {}
+        return {**defaults, **ONLINE} if learn == "volleys" and values.get("variant") == "spike" else defaults
+
+    @model_validator(mode="after")
+    def _check_learning(self) -> Microcircuit:
+        if self.learn == "nothing" and self.eta:
+            raise ValueError(f"eta = {self.eta:g} needs learn = 'volleys' or 'rates'")
+        if self.learn != "volleys":
+            return self
+        earliest = self.thalamic_start - self.jitter
+        if not self.thalamic_hz:
+            raise ValueError("learn = 'volleys' needs thalamic_hz above 0")
+        if not self.sample_ms > earliest:
+            text = f"sample_ms = {self.sample_ms:g} must be above {earliest:g}, when the earliest volley comes"
+            raise ValueError(text)
+        if self.classes > self._thalamic_size:
+            raise ValueError(f"classes = {self.classes} must be at most {self._thalamic_size}, the thalamic neurons")
+        return self
 
     @property
     def n_steps(self) -> int:
         """Steps of one sample."""
         return max(round(self.sample_ms / self.dt_ms), 1)
 
+    @property
+    def learning_window(self) -> int:
+        """Steps after the start of the earliest volley, if volleys are learned."""
+        first = round(max(self.thalamic_start - self.jitter, 0.0) / self.dt_ms)
+        return max(self.n_steps - first, 0) if self.learn == "volleys" else 0
+
     def settings(self) -> Settings:
-        """Return the settings of the variant."""
-        return self.eprop.settings(self.n_steps, lead=0)
+        """Return the settings of the variant: the network runs on from sample to sample."""
+        return self.eprop.settings(self.learning_window, lead=0, reset=False)
 
     def attributes(self) -> dict[str, Any]:
         """Return attributes of the results, for the figure: rates of the full network."""
         return {"reference_names": list(table.POPULATIONS), "reference_hz": table.RATES_HZ.tolist()}
+
+    # ---- network -----------------------------------------------------------------------------------------------------
+
+    @property
+    def weight_unit(self) -> float:
+        """Weight in pA of an excitatory synapse of this network."""
+        return float(table.WEIGHT / np.sqrt(self.indegrees))
 
     def model(self) -> Model:
         """Return the network.
@@ -80,15 +163,21 @@ class Microcircuit(TaskBase):
         """
         if abs(self.sample_ms / self.dt_ms - self.n_steps) > TOLERANCE * self.n_steps:
             raise InputError(f"sample_ms = {self.sample_ms:g} must be a whole number of steps of {self.dt_ms:g} ms")
-        model = Model(self.variant, self.seed, self.dt_ms, precision=self.precision)
+        rule: dict[str, Any] = {"Wmin": -HIGHEST, "Wmax": HIGHEST, "batch_size": self.batch_size, "normalized": True}
+        if self.eprop.is_online:
+            rule |= {"optimize_each_step": False}
+        optimizer = GradientDescent(eta=self.eta * self.dt_ms * self.weight_unit**2, **rule)
+        model = Model(self.variant, self.seed, self.dt_ms, precision=self.precision, optimizer=optimizer)
         populations = self._add_neurons(model)
         self._connect(model, populations)
         if self.thalamic_hz:
             self._add_thalamus(model, populations)
+        if self.learn == "volleys":
+            self._add_readouts(model, populations, rule)
         return model
 
     def _add_neurons(self, model: Model) -> list[Population]:
-        growth, tau = 1.0 / np.sqrt(self.indegrees), table.NEURON["tau_syn_ex"]
+        tau = table.NEURON["tau_syn_ex"]
         currents = table.compensate(self.indegrees, tau)
         if self.background == "constant":
             currents = currents + np.sqrt(self.indegrees) * tau / 1000.0 * table.mean_background()
@@ -96,17 +185,35 @@ class Microcircuit(TaskBase):
         sizes = table.list_sizes(self.scale)
         for k, (name, size) in enumerate(zip(table.POPULATIONS, sizes, strict=True)):
             sign = 1 if table.EXCITATORY[k] else -1
-            options = {**table.NEURON, "I_e": float(currents[k]), "f_target": float(table.RATES_HZ[k])}
-            neurons = model.neurons(name, int(size), "iaf_psc_exp", sign=sign, **options)
+            options = {**table.NEURON, **self._regularisation(sign), "I_e": float(currents[k])}
+            neurons = model.neurons(
+                name, int(size), "iaf_psc_exp", sign=sign, f_target=float(table.RATES_HZ[k]), **options
+            )
             populations.append(neurons)
             if self.background == "poisson":
                 rate = float(table.BACKGROUND_INDEGREE[k] * self.indegrees * table.BACKGROUND_HZ)
-                model.background(neurons, rate_hz=rate, weight=table.WEIGHT * growth, port="exc")
+                model.background(neurons, rate_hz=rate, weight=self.weight_unit, port="exc")
         return populations
+
+    def _regularisation(self, sign: int) -> dict[str, float]:
+        """Return the parameters of neurons by which they learn, none where nothing does."""
+        if self.learn == "nothing":
+            return {}
+        c_reg = self.c_reg / self.dt_ms**2 * (1.0 if sign > 0 else CALM)  # rates per step, sums of steps
+        if not self.eprop.is_online:
+            return {**SURROGATE, "c_reg": c_reg}
+        kappa, kappa_reg = (float(elementary.exp(-self.dt_ms / tau)) for tau in (TAU_OUT, TAU_REG))
+        c_reg *= self.dt_ms / self.n_steps / self.eprop.scale(kappa)
+        return {
+            **SURROGATE, "c_reg": c_reg, "kappa": kappa, "kappa_reg": kappa_reg, "eprop_isi_trace_cutoff": CUTOFF,
+        }  # fmt: skip
 
     def _connect(self, model: Model, populations: list[Population]) -> None:
         """Connect all pairs of populations that have synapses; a total number of them as in the article."""
         indegrees, weights = table.list_indegrees() * self.indegrees, table.list_weights() / np.sqrt(self.indegrees)
+        if self.learn == "rates":
+            drawn = rng.normal(rng.key(self.seed, "microcircuit/wrong"), np.arange(len(weights)), len(weights))
+            weights = weights * elementary.exp(self.wrong * drawn)
         for j, post in enumerate(populations):
             for i, pre in enumerate(populations):
                 excites = bool(table.EXCITATORY[i])
@@ -115,12 +222,15 @@ class Microcircuit(TaskBase):
 
     def _add_thalamus(self, model: Model, populations: list[Population]) -> Population:
         """Add thalamic neurons and their synapses."""
-        thalamus = model.inputs("thalamus", max(round(table.THALAMIC_SIZE * self.scale), 1), sign=1)
-        weight = float(table.WEIGHT / np.sqrt(self.indegrees))
+        thalamus = model.inputs("thalamus", self._thalamic_size, sign=1)
         for indegree, post in zip(table.list_thalamic_indegrees() * self.indegrees, populations, strict=True):
             if number := round(float(indegree) * post.size):
-                self._add_synapses(model, thalamus, post, number, weight, True)
+                self._add_synapses(model, thalamus, post, number, self.weight_unit, True)
         return thalamus
+
+    @property
+    def _thalamic_size(self) -> int:
+        return max(round(table.THALAMIC_SIZE * self.scale), 1)
 
     def _add_synapses(
         self, model: Model, pre: Population, post: Population, number: int, weight: float, excites: bool
@@ -128,21 +238,45 @@ class Microcircuit(TaskBase):
         mean, std = table.DELAY[excites]
         model.connect(
             pre, post, "fixed_total_number", N=number, weight=Normal(mean=weight, std=table.SPREAD * abs(weight)),
-            delay_ms=Normal(mean=mean, std=std), port="exc" if excites else "inh", sign="source", plastic=False,
+            delay_ms=Normal(mean=mean, std=std), port="exc" if excites else "inh", sign="source",
+            plastic=self.learn != "nothing",
         )  # fmt: skip
 
+    def _add_readouts(self, model: Model, populations: list[Population], rule: dict[str, Any]) -> None:
+        """Add a readout for each class, which hears L5E and sends its errors to all neurons."""
+        readouts = model.readouts("class", self.classes, C_m=1.0, E_L=0.0, tau_m=TAU_OUT, loss="cross_entropy")
+        read = populations[table.POPULATIONS.index(READ)]
+        weight = Normal(std=1.0 / math.sqrt(read.size))
+        optimizer = GradientDescent(eta=self.eta_out * weight.std**2, **rule)
+        model.connect(read, readouts, weight=weight, optimizer=optimizer)
+        for post in populations:
+            model.connect(readouts, post, **feedback_options("symmetric" if post == read else "random", weight))
+
+    # ---- samples -----------------------------------------------------------------------------------------------------
+
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """Return a sample without target, with a thalamic volley if there are any."""
+        """Return a sample, with a thalamic volley if there are any; its class is the target if it is to be learned."""
+        if self.learn == "volleys":
+            u, v = rng.uniform(rng.key(self.seed, f"volley/{phase}"), [index], 2)[0]
+            label = int(u * self.classes)
+            shift = self.jitter * (2.0 * float(v) - 1.0)
+            first, last = (self._thalamic_size * k // self.classes for k in (label, label + 1))
+            target = one_hot(label, self.classes, self.n_steps)
+            return Sample(self._volley(index, phase, first, last, shift), target, label=label)
         target = np.zeros((self.n_steps, 0))
         if not self.thalamic_hz:
             return Sample(SpikeLog(self.n_steps), target)
-        size = max(round(table.THALAMIC_SIZE * self.scale), 1)
-        first, last = (round(time / self.dt_ms) for time in (0.0, table.THALAMIC_MS))
+        return Sample(self._volley(index, phase, 0, self._thalamic_size, 0.0), target)
+
+    def _volley(self, index: int, phase: str, first: int, last: int, shift_ms: float) -> SpikeLog:
+        """Return the spikes of thalamic neurons [first, last) in a volley that comes so much later than usual."""
+        length = round(table.THALAMIC_MS / self.dt_ms)
         key = rng.key(self.seed, f"thalamus/{phase}/{index}")
-        chance = np.full(size, -elementary.expm1(-self.thalamic_hz * self.dt_ms / 1000.0))
-        ids, ptr = rng.bernoulli(key, chance, last - first)
-        start = min(round(self.thalamic_start / self.dt_ms), self.n_steps)
-        stop = min(start + last - first, self.n_steps)
+        chance = np.zeros(self._thalamic_size)
+        chance[first:last] = -elementary.expm1(-self.thalamic_hz * self.dt_ms / 1000.0)
+        ids, ptr = rng.bernoulli(key, chance, length)
+        start = min(max(round((self.thalamic_start + shift_ms) / self.dt_ms), 0), self.n_steps)
+        stop = min(start + length, self.n_steps)
         whole = np.concatenate([np.zeros(start, np.int64), ptr[: stop - start + 1]])
         whole = np.concatenate([whole, np.full(self.n_steps - stop, whole[-1])])
-        return Sample(SpikeLog.from_arrays(ids[: whole[-1]], whole), target)
+        return SpikeLog.from_arrays(ids[: whole[-1]], whole)

@@ -26,10 +26,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import energy
 import numpy as np
 
 SAMPLE_MS = 100.0
-SIMULATORS = ("NEST", "pareprop")
+SIMULATORS = ("NEST", "pareprop", "pareprop, learning")  # the first two have statistics to compare
 COLUMNS = ("rate_hz", "cv", "correlation")
 
 
@@ -41,35 +42,45 @@ def settings(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run_pareprop(options: argparse.Namespace, seed: int) -> dict[str, Any] | None:
+def run_learning(options: argparse.Namespace, seed: int) -> dict[str, Any] | None:
+    """Learn volleys on the ranks of this job, all synapses plastic; return spikes and times on rank 0."""
+    return run_pareprop(options, seed, learn=True)
+
+
+def run_pareprop(options: argparse.Namespace, seed: int, learn: bool = False) -> dict[str, Any] | None:
     """Simulate on the ranks of this job; return spikes and times on rank 0."""
     import pareprop
     from pareprop.simulation.loop import Simulation
     from pareprop.tasks.microcircuit import Microcircuit
 
     exchange = pareprop.exchange()
-    task = Microcircuit(**settings(options, seed))
+    task = Microcircuit(**settings(options, seed), **{"learn": "volleys", "batch_size": 1} if learn else {})
     begin = time.perf_counter()
     simulation = Simulation(task.model(), task, exchange, settings=task.settings())
     built = time.perf_counter()
-    steps, ids, seconds = [], [], 0.0
+    steps, ids, seconds, meter = [], [], 0.0, energy.Meter()
     for k in range(round(options.seconds * 1000.0 / SAMPLE_MS)):
+        if k * SAMPLE_MS < options.warm_up:
+            meter = energy.Meter()
         start = time.perf_counter()
-        simulation.run_sample(k, "train", learn=False)
+        simulation.run_sample(k, "train", learn=learn)
+        if learn:
+            simulation.engine.optimize()
         if k * SAMPLE_MS >= options.warm_up:
             seconds += time.perf_counter() - start
         log = simulation.engine.log
         steps.append(np.repeat(np.arange(len(log.ptr) - 1), np.diff(log.ptr)) + k * task.n_steps)
         ids.append(log.ids[: log.ptr[-1]].copy())
+    joules = meter.joules()
     if exchange.rank:
         return None
     spent = {name: value for name, value in simulation.timers.seconds.items() if value > 0.005}
     print(f"seconds of rank 0, warm-up included: {', '.join(f'{name} {value:.2f}' for name, value in spent.items())}")
     sizes = [item.size for item in simulation.model.of_role("recurrent")]
-    synapses = sum(item.N for item in simulation.model.projections)
+    synapses = sum(item.N or 0 for item in simulation.model.projections)  # readouts have no number
     return {
         "steps": np.concatenate(steps), "ids": np.concatenate(ids), "sizes": sizes, "synapses": synapses,
-        "build": built - begin, "seconds": seconds, "dt": task.dt_ms,
+        "build": built - begin, "seconds": seconds, "joules": joules, "dt": task.dt_ms,
     }  # fmt: skip
 
 
@@ -109,9 +120,9 @@ def run_nest(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     nest.Prepare()
     built = time.perf_counter()
     nest.Run(options.warm_up)
-    start = time.perf_counter()
+    start, meter = time.perf_counter(), energy.Meter()
     nest.Run(options.seconds * 1000.0 - options.warm_up)
-    seconds = time.perf_counter() - start
+    seconds, joules = time.perf_counter() - start, meter.joules()
     nest.Cleanup()
     first = next(iter(cells.values())).tolist()[0]
     events = recorder.events
@@ -119,13 +130,13 @@ def run_nest(options: argparse.Namespace, seed: int) -> dict[str, Any]:
         "steps": np.rint(np.asarray(events["times"]) / task.dt_ms).astype(np.int64) - 1,
         "ids": np.asarray(events["senders"]) - first, "sizes": [item.size for item in model.of_role("recurrent")],
         "synapses": sum(item.N for item in model.projections), "build": built - begin, "seconds": seconds,
-        "dt": task.dt_ms,
+        "joules": joules, "dt": task.dt_ms,
     }  # fmt: skip
 
 
 NEURON = ("C_m", "tau_m", "t_ref", "E_L", "V_th", "V_reset", "tau_syn_ex", "tau_syn_in", "I_e")
 RUNS: dict[str, Callable[[argparse.Namespace, int], dict[str, Any] | None]] = {
-    "NEST": run_nest, "pareprop": run_pareprop,
+    "NEST": run_nest, "pareprop": run_pareprop, "pareprop, learning": run_learning,
 }  # fmt: skip
 
 
@@ -139,11 +150,11 @@ def work(options: argparse.Namespace, name: str, seed: int, path: Path) -> None:
         os.replace(part, path)
 
 
-def start(options: argparse.Namespace, name: str, seed: int, path: Path) -> None:
+def start(arguments: list[str], ranks: int, name: str, seed: int, path: Path) -> None:
     """Simulate in a process of its own, or on ranks."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--worker", json.dumps([name, seed, str(path)])]
-    if name == "pareprop" and options.ranks > 1:
-        command = ["mpirun", "-n", str(options.ranks), *command]
+    command = [sys.executable, __file__, *arguments, "--worker", json.dumps([name, seed, str(path)])]
+    if name != "NEST" and ranks > 1:
+        command = ["mpirun", "-n", str(ranks), *command]
     print(f"{name}, seed {seed} ...", flush=True)
     subprocess.run(command, check=True)
 
@@ -177,7 +188,7 @@ def numbers(item: Any) -> tuple[float, float, float]:
 
 def write(options: argparse.Namespace, runs: dict[str, list[tuple[list[Any], dict[str, float]]]]) -> None:
     """Write and print the tables, draw the figure."""
-    from scipy.stats import ks_2samp
+    from scipy.stats import ks_2samp, ttest_ind
 
     from pareprop.runs.provenance import tell_environment
 
@@ -199,6 +210,10 @@ def write(options: argparse.Namespace, runs: dict[str, list[tuple[list[Any], dic
             pooled = [np.concatenate([found[k].rates for found, _ in items]) for items in runs.values()]
             if len(pooled) > 1:
                 print(f"{item.name:5} distributions of rates differ by {ks_2samp(*pooled).statistic:.3f} (KS)")
+            if len(pooled) > 1 and min(map(len, runs.values())) > 1:
+                means = np.array([[numbers(found[k]) for found, _ in items] for items in runs.values()])
+                chances = ttest_ind(means[0], means[1], equal_var=False).pvalue
+                print(f"{item.name:5} chance of such differences: {', '.join(f'{p:.2f}' for p in chances)} (Welch)")
     with open(options.out / "times.csv", "w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["simulator", "seed", "synapses", "build_s", "s_per_s", "memory_mib_of_a_process"])
@@ -263,7 +278,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="of NEST")
     parser.add_argument("--ranks", type=int, default=1, help="of pareprop")
     parser.add_argument("--out", type=Path, default=Path("build/race"))
-    parser.add_argument("--only", choices=SIMULATORS, help="one simulator, nothing to compare with")
+    parser.add_argument("--only", choices=SIMULATORS[:2], help="one simulator, nothing to compare with")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -278,13 +293,13 @@ def main() -> None:
     if options.seconds * 1000.0 < options.warm_up + SAMPLE_MS:
         sys.exit(f"--seconds = {options.seconds:g} must be at least {(options.warm_up + SAMPLE_MS) / 1000.0:g}")
     options.out.mkdir(parents=True, exist_ok=True)
-    chosen = [options.only] if options.only else SIMULATORS
+    chosen = [options.only] if options.only else SIMULATORS[:2]
     runs: dict[str, list[tuple[list[Any], dict[str, float]]]] = {name: [] for name in chosen}
     for seed in range(1, options.seeds + 1):
         for name, items in runs.items():
             path = options.out / f"{name}-{options.scale:g}-{options.indegrees:g}-{options.seconds:g}s-{seed}.npz"
             if not path.exists():
-                start(options, name, seed, path)
+                start(sys.argv[1:], options.ranks, name, seed, path)
             items.append(statistics(path, options.warm_up))
     write(options, runs)
 

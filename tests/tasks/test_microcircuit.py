@@ -1,4 +1,4 @@
-"""The cortical microcircuit: its tables, its network, its activity, and what the figure measures."""
+"""The cortical microcircuit: its tables, its network, its activity, how it learns, and what the figures measure."""
 
 import math
 from pathlib import Path
@@ -117,11 +117,123 @@ def test_a_thalamic_volley() -> None:
     assert late.inputs.ptr[-1] == 0
 
 
+def test_a_volley_of_a_class_comes_from_its_part_of_the_thalamus() -> None:
+    """Three classes, all of them, at times that spread over twice the jitter; other trials in the test."""
+    task = Microcircuit(learn="volleys", scale=0.1, classes=3, jitter=8.0)
+    samples = [task.sample(k) for k in range(60)]
+    labels = [sample.label for sample in samples]
+    assert set(labels) == {0, 1, 2}
+    firsts = []
+    for sample in samples:
+        low, high = 30 * sample.label, 30 * (sample.label + 1)  # of 90 neurons
+        spikes, steps = sample.inputs.ids, np.flatnonzero(np.diff(sample.inputs.ptr))
+        assert len(spikes) > 10 and low <= spikes.min() and spikes.max() < high
+        np.testing.assert_array_equal(sample.target, np.eye(3)[[sample.label] * 800])
+        assert steps.max() - steps.min() < 100
+        firsts.append(steps.min() / 10.0)
+    assert 12.0 <= min(firsts) < 15.0 and 25.0 < max(firsts) < 28.0 + 3.0
+    assert labels != [task.sample(k, "test").label for k in range(60)]
+    assert task.learning_window == 680
+
+
+@pytest.mark.parametrize("learn", ["volleys", "rates"])
+def test_all_synapses_between_neurons_learn_and_keep_their_signs(learn: str) -> None:
+    model = Microcircuit(learn=learn, scale=0.02, indegrees=0.1).model()
+    between = [item for item in model.projections if item.post.role == "recurrent" and item.pre.role != "readout"]
+    assert len(between) == 55 + 4 * (learn == "volleys")
+    for item in between:
+        sign = -1 if item.pre.name.endswith("I") else 1
+        assert item.plastic and item.keep_signs and np.all(item.signs == sign)
+        assert (item.weight.mean > 0) == (sign > 0)
+    targets = {item.name: item.params.f_target for item in model.of_role("recurrent")}
+    assert list(targets.values()) == table.RATES_HZ.tolist()
+    heard = [item.pre.name for item in model.projections if item.post.role == "readout"]
+    assert heard == (["L5E"] if learn == "volleys" else [])
+
+
+def test_wrong_weights_are_wrong_by_pairs_of_populations() -> None:
+    right, wrong = (
+        {item.name: item.weight.mean for item in Microcircuit(learn="rates", scale=0.02, wrong=w).model().projections}
+        for w in (0.0, 0.3)
+    )
+    factors = np.log([wrong[name] / right[name] for name in right])
+    assert len(set(factors)) == 55 and abs(factors.mean()) < 0.12 and 0.2 < factors.std() < 0.4
+    assert right["L4E->L23E"] == 2 * 87.8
+
+
+COARSE = ["scale=0.01", "indegrees=0.1", "dt_ms=0.5", "figures=none"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("variant", "iterations"), [("interval", 60), ("spike", 240)])
+def test_volleys_are_learned(tmp_path: Path, capsys: pytest.CaptureFixture, variant: str, iterations: int) -> None:
+    """Trials of the test are told apart; signs stay, weights onto all populations change, rates are held."""
+    more = [f"variant={variant}", f"iterations={iterations}", "test_samples=64", "learn=volleys"]
+    code, output, errors = command(capsys, *run(*COARSE, *more), "--out", tmp_path / "run")
+    assert code == 0, errors
+    (line,) = [line for line in output.splitlines() if line.startswith("test accuracy: ")]
+    assert float(line.split()[2]) > 0.8, line
+    with h5py.File(tmp_path / "run" / "results.h5") as file:
+        for item in Microcircuit(learn="volleys", scale=0.01).model().projections:
+            if item.pre.role != "readout" and item.post.role == "recurrent":
+                before, after = (file[f"projections/{item.name}/{key}"][:] for key in ("weight_initial", "weight"))
+                sign = -1 if item.pre.name.endswith("I") else 1
+                assert np.all(after * sign >= 0) and np.mean(before != after) > 0.2, item.name
+        rates = file["population_rate"][-20:].mean(axis=0)
+    near = np.abs(rates - table.RATES_HZ) < 1.0 + np.where(table.EXCITATORY, 0.35, 1.0) * table.RATES_HZ
+    assert near.all(), rates
+
+
+@pytest.mark.slow
+def test_rates_are_learned_from_wrong_weights(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Regularisation alone brings excitatory rates to half of the difference or less; the figure has all iterations."""
+    more = ["scale=0.02", "iterations=60", "learn=rates"]
+    code, output, errors = command(capsys, *run(*COARSE, *more), "--out", tmp_path / "run")
+    assert code == 0, errors
+    (line,) = [line for line in output.splitlines() if line.startswith("difference from the published rates: ")]
+    first, last = (float(part.rstrip("%")) for part in line.split() if "%" in part)
+    assert last < first, line
+    with reader.open_results(tmp_path / "run" / "results.h5") as file:
+        rates = file["population_rate"]
+        assert rates.shape == (60, 8) and rates.attrs["unit"] == "Hz"
+        assert len(populations.rates_figure(file).axes[0].get_lines()) == 16
+        off = (rates[:] / table.RATES_HZ - 1.0)[:, table.EXCITATORY]
+    assert np.sqrt(np.mean(off[-10:].mean(axis=0) ** 2)) < 0.5 * np.sqrt(np.mean(off[0] ** 2)), off
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize("learn", ["volleys", "rates"])
+def test_one_digest_and_a_restart_while_it_learns(tmp_path: Path, variant: str, learn: str) -> None:
+    small = run(*COARSE, "scale=0.004", f"variant={variant}", f"learn={learn}", "iterations=4", "sample_ms=40")
+    small += ["--set", "test_samples=2"]
+    rates = []
+    found = set()
+    for n in (1, 2, 3):
+        codes, output, errors = on_ranks(n, [[*small, "--out", tmp_path / f"{n}"]])
+        assert codes == [0], errors
+        found.update(digests(output))
+    on_ranks(2, [[*small, "--out", tmp_path / "part", "--until", "2"]])
+    codes, output, errors = on_ranks(1, [[*small, "--out", tmp_path / "part", "--restart"]])
+    assert codes == [0], errors
+    assert len(found | set(digests(output))) == 1
+    for name in ("1", "3", "part"):
+        with h5py.File(tmp_path / name / "results.h5") as file:
+            rates.append(file["population_rate"][:])
+    assert rates[0].shape == (4, 8) and rates[0].any()
+    np.testing.assert_array_equal(rates[0], rates[1])
+    np.testing.assert_array_equal(rates[0], rates[2])
+
+
 @pytest.mark.parametrize(("settings", "expected"), [
     ({"scale": 0.0}, "scale = 0.0: Input should be greater than 0"),
     ({"indegrees": 1.5}, "indegrees = 1.5: Input should be less than or equal to 1"),
     ({"sample_ms": 10.05}, "sample_ms = 10.05 must be a whole number of steps of 0.1 ms"),
-    ({"eta": 0.1}, "eta = 0.1: Input should be less than or equal to 0"),
+    ({"eta": 0.1}, "eta = 0.1 needs learn = 'volleys' or 'rates'"),
+    ({"learn": "everything"}, "learn = 'everything': Input should be 'nothing', 'volleys' or 'rates'"),
+    ({"learn": "volleys", "thalamic_hz": 0.0}, "learn = 'volleys' needs thalamic_hz above 0"),
+    ({"learn": "volleys", "thalamic_start": 90.0}, "sample_ms = 80 must be above 85, when the earliest volley comes"),
+    ({"learn": "volleys", "classes": 19, "scale": 0.02}, "classes = 19 must be at most 18, the thalamic neurons"),
 ])  # fmt: skip
 def test_bad_settings(settings: dict, expected: str) -> None:
     with pytest.raises(InputError) as refused:

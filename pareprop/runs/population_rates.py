@@ -1,0 +1,59 @@
+"""Firing rates of the populations over the training, for tasks that have reference rates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..simulation.observer import Observer, Outcome, Watched
+from ..storage.self_description import name_axes
+
+NAME = "population_rate"  # in the results
+
+
+class PopulationRates(Observer):
+    """Keeps the mean rate of each population of neurons in each training iteration; with replicas, those of the first.
+
+    Attributes
+    ----------
+    rates : list of np.ndarray
+        float64 (n_populations,) in Hz, of each iteration; on rank 0 alone.
+    """
+
+    everywhere = False  # the first sample of a batch runs in the first group
+
+    def __init__(self) -> None:
+        self.rates: list[np.ndarray] = []
+        self._samples: list[np.ndarray] = []
+
+    def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
+        """Count the spikes of a training sample."""
+        if outcome.phase != "train" or simulation.exchange.rank:  # others do not have all spikes
+            return
+        sizes = np.array([item.size for item in simulation.model.of_role("recurrent")])
+        log, n_steps = simulation.engine.log, simulation.engine.n
+        edges = np.concatenate([[0], np.cumsum(sizes)])
+        counts = np.histogram(log.ids[: log.ptr[n_steps]], edges)[0]
+        self._samples.append(counts / (sizes * n_steps * simulation.model.dt_ms / 1000.0))
+
+    def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
+        """Keep the mean of the batch."""
+        if self._samples:
+            self.rates.append(np.mean(self._samples, axis=0))
+        self._samples = []
+
+    def state(self, simulation: Watched) -> dict[str, Any]:
+        """Return the rates so far."""
+        return {"rates": np.array(self.rates, float)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take them back."""
+        self.rates = list(np.asarray(state["rates"], float))
+
+    def write(self, file: h5py.File) -> None:
+        """Add them to the results, (n_iterations, n_populations)."""
+        if self.rates:
+            file[NAME] = np.array(self.rates)
+            name_axes(file, NAME, ("iteration", "population"), "Hz")
