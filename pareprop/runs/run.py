@@ -109,7 +109,7 @@ class Run:
         watched = [PopulationRates()] if "reference_hz" in attributes else []
         samples, recorded = task.kept_samples(), {("test", k): f"test-{k}" for k in range(self.config.record.test)}
         also = {name: samples[key] for key, name in recorded.items() if key in samples}
-        more = [part.write for part in (self.phases, *watched)]
+        more = [self.phases.write, *(rates.write for rates in watched)]
         self.file = ResultsFile(
             self.directory / RESULTS, attributes, recorded | samples, more=more, links=also
         )
