@@ -18,8 +18,8 @@ READOUT weights of readouts                                           20, +16 Ad
 ======= ============================================================= =====================================
 
 For each source and delay, on every rank: 56 bytes, +8 with Adam, +16 with STRETCH.
-For each neuron, with STRETCH: 640 bytes, +640 if kappa_reg differs, and 17 + m steps of its history; given by equations
-80 for each number of a stretch, such as 16 for the 12 of iaf_psc_exp, which come in lines of eight.
+For each neuron, with STRETCH: 640 bytes, +640 if kappa_reg differs, and 17 + m steps of its history; given by
+equations, 72 for each number of a stretch and 8 for each of what enters, both in lines of eight: `iaf_psc_exp` 1 408.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from ..network.optimizers import Adam, Optimizer
 from ..network.parameters import Distribution
 from ..network.reward import Reward
 from ..network.synapse_table import SynapseTable
+from ..neurons.model import MOST_COMPOSED
 
 STATIC, PREFIX, LOOP, READOUT, STRETCH = layout.STATIC, layout.PREFIX, layout.LOOP, layout.READOUT, layout.STRETCH
 ERRORS = ("error_ring", "error_sums")  # histories of all readouts, the same on every rank
@@ -48,7 +49,6 @@ ONLINE_BLOCK = 32  # with rewards: episodes begin with a block, and the powers o
 LOSS = {"double": 1e3, "single": 30.0}
 MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # see optimizing.pxi
 SHORT = 10  # steps that take no more than five times as long as an arrival
-MOST_STATES = 10  # of a neuron given by equations whose stretches of steps, up to a number for each pair, are kept
 DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
 
 
@@ -171,7 +171,7 @@ def is_bounded(projection: Projection, optimizer: Optimizer) -> bool:
 def has_stretches(population: Population) -> bool:
     """Return whether the steps of a population's neurons are composed: not those of models with many states."""
     definition = getattr(population.params, "definition", None)
-    return definition is None or len(definition.states) <= MOST_STATES
+    return definition is None or definition.composes
 
 
 def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int, m: int) -> int:
@@ -238,7 +238,7 @@ def why_slow(model: Model, projection: Projection, optimizer: Optimizer) -> tupl
     if optimizer.optimize_each_step and not optimizer.accumulates:
         reason = f"{optimizer.type} steps in each time step"
         return reason, "optimize_each_step = False, with which it steps at arrivals"
-    return f"its neurons have more than {MOST_STATES} states", shorter
+    return f"its neurons have more than {MOST_COMPOSED} states", shorter
 
 
 def cutoff_steps(population: Population, dt_ms: float) -> int:

@@ -395,8 +395,8 @@ def compile_models(model: Model, comm: Comm) -> None:
     """Collective: compile the models that are given by equations, on one rank."""
     for population in model.of_role("recurrent"):
         if hasattr(population.params, "definition"):
-            stretches = model.precision if model.eprop.is_online else None
-            compile(population.params.definition, comm, stretches)
+            composes = model.eprop.is_online and population.params.definition.composes
+            compile(population.params.definition, comm, model.precision if composes else None)
 
 
 def target_rate(model: Model) -> float:

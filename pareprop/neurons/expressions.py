@@ -137,7 +137,7 @@ class Loop:
         return self.sum(self.times(tree, values[k]) for k, tree in trees.items() if values.get(k))
 
 
-class Equations:
+class Derived:
     """A model with its derivatives, and what all functions of it are made of.
 
     Parameters

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .derive import OLD, Derivatives
-from .expressions import SPIKED, Equations, Loop
+from .expressions import SPIKED, Derived, Loop
 from .language import Tree, names_of
 from .model import NeuronModel
 from .stretches import Stretches
@@ -59,7 +59,7 @@ def generate(model: NeuronModel) -> Generated:
     return Generator(model).program()
 
 
-class Generator(Equations):
+class Generator(Derived):
     """Writes the functions of a model."""
 
     def program(self) -> Generated:

@@ -25,6 +25,7 @@ COMMON: dict[str, tuple[float, str]] = {
 }  # fmt: skip
 INTEGRATORS = ("exponential_euler", "euler", "rk4")
 MOST = {"parameters": 200, "constants": 200, "states": 16, "ports": 16, "records": 64}  # entries of a key
+MOST_COMPOSED = 10  # states; a stretch of steps has up to a number for each pair of them
 TEXT = 100_000  # characters of all expressions of a model
 _TABLES = ("parameters", "constants", "states", "step", "dynamics", "jumps", "reset", "traces", "records")
 _KEYS = (
@@ -450,6 +451,11 @@ class NeuronModel:
         except (ValueError, RecursionError):
             raise InputError(f"{origin + ': ' if origin else ''}neuron model {quote(name)} is no JSON") from None
         return cls.from_dict(name, given, origin)
+
+    @property
+    def composes(self) -> bool:
+        """Whether the spike variant composes steps; else its synapses follow each step."""
+        return len(self.states) <= MOST_COMPOSED
 
     @property
     def digest(self) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .expressions import SPIKED, Equations
+from .expressions import SPIKED, Derived
 from .language import Tree
 
 CHUNK = 32  # neurons whose steps are computed together
@@ -32,7 +32,7 @@ class Stretches:
 
     Parameters
     ----------
-    model : Equations
+    model : Derived
         The model, its derivatives, and how expressions become C.
 
     Attributes
@@ -43,7 +43,7 @@ class Stretches:
         Numbers with those of spikes that enter, which only rows that are closed read.
     """
 
-    def __init__(self, model: Equations) -> None:
+    def __init__(self, model: Derived) -> None:
         self.model, by = model, model.by
         self.size = model.n + bool(by.v)
         self.map, self.step = self._step()
