@@ -117,7 +117,8 @@ def test_speed_up_and_efficiency(kind, gain):
 
 
 def test_study_points(tmp_path):
-    (tmp_path / "s.toml").write_text(TOML.replace("strong", "weak") + "repeats = 2\nseeds = [1, 2]\n")
+    text = TOML.replace("strong", "weak").replace("ranks = [1, 2]", "ranks = [1, 2, 4]")
+    (tmp_path / "s.toml").write_text(text + "repeats = 2\nseeds = [1, 2]\n")
     points = study.read(tmp_path / "s.toml").points()
     assert len(points) == len({point.label for point in points}) == 3 * 2 * 2 * 2
     assert {(point.ranks, point.neurons) for point in points} == {(1, 80), (2, 160), (4, 320)}
