@@ -44,6 +44,7 @@ projections = [
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_golden_cases_hold_on_any_number_of_ranks() -> None:
     assert len(CASES) == 6

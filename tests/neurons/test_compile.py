@@ -119,6 +119,7 @@ def test_other_ranks_get_the_bytes(cache: Path, monkeypatch: pytest.MonkeyPatch)
             compiling.compile(other, Ranks(rank))
 
 
+@pytest.mark.slow
 def test_concurrent_runs(cache: Path) -> None:
     """All of them compile, or find what another one compiled; none finds half a file."""
     script = (

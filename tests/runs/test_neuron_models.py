@@ -57,6 +57,7 @@ def write(folder: Path, change: str = "", new: str = "", **keys: object) -> Path
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_resumed_without_its_file_on_any_ranks(tmp_path: Path) -> None:
     path, found = write(tmp_path), []

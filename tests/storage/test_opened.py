@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from commands import command
+from params import first
 
 import pareprop
 from pareprop import rng
@@ -90,7 +91,7 @@ def test_units_and_axes(done: Path) -> None:
     assert axes["spike_steps"] == axes["spike_ids"] == ["spike"]
 
 
-@pytest.mark.parametrize("group", ["/", "dynamics/last"])
+@pytest.mark.parametrize("group", first(1, ["/", "dynamics/last"]))
 def test_xarray_opens_groups_with_named_axes(done: Path, group: str) -> None:
     xarray = pytest.importorskip("xarray")
     pytest.importorskip("h5netcdf")

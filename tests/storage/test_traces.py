@@ -150,6 +150,7 @@ def on_ranks(n: int, folder: Path, *words: str) -> dict[str, np.ndarray]:
     return found
 
 
+@pytest.mark.slow
 def test_traces_are_the_same_on_any_ranks_and_after_a_restart(tmp_path: Path) -> None:
     whole = on_ranks(1, tmp_path / "one")
     assert len(whole) == 2 * 3 * 7 and all(np.any(data) for name, data in whole.items() if name.endswith("gradient"))
