@@ -105,7 +105,7 @@ def test_wheel_holds_modules_and_kernels(wheel: Path) -> None:
     assert kernels == {path.stem for path in ROOT.glob("cython_core/*.pyx")} | {"memoryviews"}
     assert not [path for path in names if path.suffix in (".pyx", ".pxd", ".pxi", ".c")]
     headers = {path.name for path in names if path.suffix == ".h"}
-    assert headers == {"elementary.h", "neuron_model.h"}  # with which models of users are compiled
+    assert headers == {"elementary.h", "lanes.h", "neuron_model.h"}  # with which models of users are compiled
     assert {path.stem for path in names if path.suffix == ".pyi"} == kernels - {"memoryviews"}  # Cython's own
     models = {path.name for path in ROOT.glob("pareprop/neurons/models/*.toml")}
     assert models and models == {path.name for path in names if path.parent.name == "models"}
