@@ -251,6 +251,7 @@ def test_no_zip_is_left_open(tmp_path: Path) -> None:
     (tmp_path / "none.zip").write_bytes(b"no zip")
     with zipfile.ZipFile(tmp_path / "one.zip", "w") as archive:
         archive.writestr("1/00001.bin", bytes(10))
+    gc.collect()  # what earlier tests left open
     before = os.listdir("/proc/self/fd")
     with pytest.raises(InputError):
         Recordings(tmp_path / "none.zip", Problems())
