@@ -13,7 +13,7 @@ from .. import elementary
 from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import layout
-from ..network.connectivity import Projection
+from ..network.connectivity import Population
 from ..network.local import LocalNetwork, program_of
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.channel import Channel
@@ -47,6 +47,11 @@ def new_books(n_rows: int) -> np.ndarray:
 def _lines(n: int) -> int:
     """Return at least n numbers, in whole lines of the cache."""
     return -(-n // layout.NUMBERS) * layout.NUMBERS
+
+
+def _targets(table: SynapseTable) -> list[Population]:
+    """Return the targets of each block of a table."""
+    return [span.projection.post for span in table.spans for _ in span.delays]
 
 
 def array_of(rows: Any, name: str) -> np.ndarray:
@@ -131,7 +136,7 @@ class SpikeMemory:
         adam, learns = bool(rules.rules[:, layout.ADAM].any()), rules.learns
         neurons, stretches = bool(rules.modes & {PREFIX, LOOP, STRETCH}), STRETCH in rules.modes
         loops = np.isin(rules.rules[:, layout.MODE], (LOOP, STRETCH))  # or stretches: traces as they are
-        models = np.array([self._address(span.projection) for span in table.spans for _ in span.delays], np.int64)
+        models = np.array([self._address(post) for post in _targets(table)], np.int64)
         n_traces = self.network.widths["traces"] if np.any(models) and learns else 0
         wanted = {
             "Y": neurons, "C": learns, "Y2": neurons and self.sets == 2, "moment": adam, "variance": adam,
@@ -161,16 +166,16 @@ class SpikeMemory:
             | spike_rules.idle_steps(rules)
         )  # fmt: skip
 
-    def _address(self, projection: Projection) -> int:
-        """Return the address of the compiled model of a projection's targets, 0 if it is one of the package."""
-        program = program_of(projection.post) if projection.post.role == "recurrent" else None
+    def _address(self, post: Population) -> int:
+        """Return the address of the compiled model of a population, 0 if it is one of the package."""
+        program = program_of(post) if post.role == "recurrent" else None
         return program.address(self._real) if program else 0
 
     def _stretch_addresses(self, table: SynapseTable, rules: Rules) -> np.ndarray:
         """Return the address of what composes the steps of each block's targets, 0 if they are of the package."""
-        posts = [span.projection.post for span in table.spans for _ in span.delays]
+        modes = rules.rules[:, layout.MODE]
         programs = [program_of(post) if mode == STRETCH else None
-                    for post, mode in zip(posts, rules.rules[:, layout.MODE], strict=True)]  # fmt: skip
+                    for post, mode in zip(_targets(table), modes, strict=True)]  # fmt: skip
         return np.array([program.stretches(self._real) if program else 0 for program in programs], np.int64)
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
@@ -219,7 +224,7 @@ class SpikeMemory:
     def _stretches(self, n: int) -> dict[str, np.ndarray]:
         """Return what the kernel keeps of stretches of steps; arrays without entries if there are none."""
         beside = self.sets == 2 or self.network.model.is_rewarded
-        posts = [span.projection.post for table in self.tables for span in table.spans for _ in span.delays]
+        posts = [post for table in self.tables for post in _targets(table)]
         modes = np.concatenate([rules.rules[:, layout.MODE] for rules in self.rules])
         used = {program_of(post) for post, mode in zip(posts, modes, strict=True) if mode == STRETCH}
         places = layout.STRETCHES * (None in used)

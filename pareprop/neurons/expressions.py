@@ -204,6 +204,19 @@ class Derived:
                     names[OLD + name] = loop.let(f"{names['z']} != ZERO ? {after} : {names[OLD + 'kept ' + name]}")
         return loop, before_pointers | kept_pointers
 
+    def end_step(self, loop: Loop, new: Mapping[int, str]) -> tuple[str, dict[int, str]]:
+        """Return e of a step, and eps after it by state, from what the step made of eps; "" and no entry are 0."""
+        by, after = self.by, dict(new)
+        seen = loop.dot(by.h, new)
+        e = loop.let(f"psi[j] * {seen}") if seen else ""
+        for i in (self.states.index(name) for name in self.model.follow):
+            reset, kept = loop.dot(self.by_row(by.R, i), new), new.get(i, "")
+            if reset != kept:
+                after[i] = loop.let(f"{loop.names[SPIKED]} != ZERO ? {reset or 'ZERO'} : {kept or 'ZERO'}")
+            if i in by.gap and e:
+                after[i] = loop.sum([*filter(None, [after.get(i)]), loop.times(by.gap[i], e)])
+        return e, after
+
     def read_before(self) -> set[str]:
         """Return the names in J, U and v."""
         by = self.by

@@ -242,20 +242,10 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             terms += [loop.times(by.U[i, port], "arrived")] if (i, port) in by.U else []
             if terms:
                 new[i] = loop.sum(terms)
-        seen = loop.dot(by.h, new) or "ZERO"
-        e = loop.let(f"psi[j] * {seen}")
-        loop.lines.append(f"e[j] = {e};")
-        for i, name in enumerate(self.states):
-            value = new.get(i, "ZERO")
-            if name in self.model.follow:
-                reset = loop.dot(self.by_row(by.R, i), new) or "ZERO"
-                if reset != value:
-                    value = loop.let(f"{loop.names[SPIKED]} != ZERO ? {reset} : {value}")
-                if i in by.gap:
-                    value = loop.sum([value, loop.times(by.gap[i], e)])
-            loop.lines.append(f"x{i}[j] = {value};")
-        if by.v:
-            loop.lines.append(f"x{n}[j] = {e};")
+        e, after = self.end_step(loop, new)
+        after |= {n: e} if by.v else {}
+        loop.lines.append(f"e[j] = {e or 'ZERO'};")
+        loop.lines += [f"x{k}[j] = {after.get(k) or 'ZERO'};" for k in range(n + bool(by.v))]
         return self.function(
             f"void NAME(trace_{port})",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "

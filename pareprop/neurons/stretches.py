@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .expressions import SPIKED, Derived
+from .expressions import Derived
 from .language import Tree
 
 CHUNK = 32  # neurons whose steps are computed together
@@ -102,7 +102,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
     def _step(self) -> tuple[str, dict[Key, int]]:
         """Return C that writes M and w of a step in columns, and the numbers of these; an e that is read is a row."""
         model, by = self.model, self.model.by
-        n, names = model.n, model.states
+        n = model.n
         loop, pointers = model.derivative_names()
         found: dict[Key, str] = {}
         columns_of: dict[int | str, dict[int, Tree]] = {c: model.by_column(by.J, c) for c in range(n)}
@@ -110,20 +110,8 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         columns_of |= {entry(port): model.by_column(by.U, port) for port in range(len(model.ports))}
         for c, column in columns_of.items():
             new = {i: loop.literal(tree) for i, tree in column.items()}
-            seen = loop.dot(by.h, new)
-            e = loop.let(f"psi[j] * {seen}") if seen else ""
-            for i, name in enumerate(names):
-                value = new.get(i, "")
-                if name in model.model.follow:
-                    reset = loop.dot(model.by_row(by.R, i), new)
-                    if reset != value:
-                        spiked = loop.names[SPIKED]
-                        value = loop.let(f"{spiked} != ZERO ? {reset or 'ZERO'} : {value or 'ZERO'}")
-                    if i in by.gap and e:
-                        gap = loop.times(by.gap[i], e)
-                        value = loop.sum([value, gap]) if value else gap
-                if value:
-                    found["M", i, c] = value
+            e, after = model.end_step(loop, new)
+            found |= {("M", i, c): value for i, value in after.items()}
             if e:
                 found["w", "", c] = e
         columns: dict[Key, int] = {}

@@ -175,11 +175,7 @@ class Data(TaskBase):
     @field_validator("backgrounds")
     @classmethod
     def _check_backgrounds(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
-        known = {"populations", "projections", "variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models"}
-        if known <= info.data.keys():
-            model = _empty(info.data, optimizer=GradientDescent(batch_size=info.data.get("batch_size", 1)))
-            _add_neurons(model, info.data["populations"], info.data["local_readouts"])
-            from_tables.add_projections(model, info.data["projections"])
+        if model := _connected(info.data):
             _raise(from_tables.add_backgrounds(model, value))
         return value
 
@@ -188,11 +184,7 @@ class Data(TaskBase):
     def _check_perturbations(
         cls, value: tuple[dict[str, Any], ...], info: ValidationInfo
     ) -> tuple[dict[str, Any], ...]:
-        known = {"populations", "projections", "variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models"}
-        if known <= info.data.keys():
-            model = _empty(info.data, optimizer=GradientDescent(batch_size=info.data.get("batch_size", 1)))
-            _add_neurons(model, info.data["populations"], info.data["local_readouts"])
-            from_tables.add_projections(model, info.data["projections"])
+        if model := _connected(info.data):
             _raise(from_tables.add_perturbations(model, value))
         return value
 
@@ -323,6 +315,17 @@ class Data(TaskBase):
             return n_samples - n_test + index % n_test
         turn, place = divmod(index, n_train)
         return int(np.random.default_rng([self.seed, turn]).permutation(n_train)[place]) if self.shuffle else place
+
+
+def _connected(data: dict[str, Any]) -> Model | None:
+    """Return the network of valid settings with its projections, None if one of them is not valid."""
+    known = {"populations", "projections", "variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models"}
+    if not known <= data.keys():
+        return None
+    model = _empty(data, optimizer=GradientDescent(batch_size=data.get("batch_size", 1)))
+    _add_neurons(model, data["populations"], data["local_readouts"])
+    from_tables.add_projections(model, data["projections"])
+    return model
 
 
 def _empty(values: Mapping[str, Any], **others: Any) -> Model:
