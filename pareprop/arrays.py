@@ -25,7 +25,7 @@ def allocate_aligned(shape: int | tuple[int, ...], dtype: Any = float) -> np.nda
     return memory[first : first + n].view(dtype).reshape(shape)
 
 
-def copy_aligned(array: np.ndarray, dtype: Any) -> np.ndarray:
+def copy_aligned(array: np.ndarray, dtype: object) -> np.ndarray:
     """Return an aligned copy of an array in another type; values out of its range become infinite."""
     copy = allocate_aligned(array.shape, dtype)
     with np.errstate(over="ignore"):

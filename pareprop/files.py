@@ -14,12 +14,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, BinaryIO
 
 import h5py
 import numpy as np
 
 from .errors import InputError, describe, quote, shorten
+from .values import Values
 
 TEXT_LIMIT = 2**20  # bytes of a text that is read at once
 RUN_FORMAT = "pareprop-run-1"  # attribute `format` of `results.h5`
@@ -122,7 +123,7 @@ def read_npy(path: str | Path) -> np.ndarray:
             return np.load(file, allow_pickle=False)
 
 
-def parse_toml(text: str) -> dict[str, Any]:
+def parse_toml(text: str) -> Values:
     """Parse TOML.
 
     Raises
@@ -202,7 +203,7 @@ def open_results(path: Path) -> Iterator[h5py.File]:
 def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
     names: list[str] = []
 
-    def look(name: str, link: Any) -> str | None:  # what it returns ends the visit; h5py can't take an exception
+    def look(name: str, link: object) -> str | None:  # what it returns ends the visit; h5py can't take an exception
         names.append(name)
         if len(names) > OBJECTS:
             return f"has more than {OBJECTS} groups and datasets"
@@ -219,7 +220,7 @@ def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
         raise Unfit(errno.EINVAL, problem, file.filename)
 
 
-def is_within(directory: Path, name: Any, pattern: str) -> bool:
+def is_within(directory: Path, name: object, pattern: str) -> bool:
     """Return whether a name matches the pattern of the package and is a regular file, not a link, in the folder."""
     if not isinstance(name, str) or not re.fullmatch(pattern, name):
         return False

@@ -23,6 +23,7 @@ from ..parallel.channel import Channel, ChannelSizes
 from ..parallel.exchange import Exchange, add_times
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
+from ..values import Values
 from .cells import Cells
 from .learning_signal import learning_signal
 from .perturbed import Perturbing
@@ -388,7 +389,7 @@ class Engine(ABC):
         return self.state()
 
     @abstractmethod
-    def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+    def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Load the numbers and shared arrays of a state; the arrays of `state()` are filled next.
 
         Parameters

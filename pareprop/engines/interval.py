@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ..network.local import LocalNetwork
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
+from ..values import Values
 from .base import Engine, Settings
 from .interval_gradient import IntervalGradient
 from .local_readouts import LocalErrors
@@ -246,7 +246,7 @@ class Interval(Engine):
         state.shared = {"y": self.y}
         return state
 
-    def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+    def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Load the numbers and readouts of a state; the arrays of `state()` are filled next."""
         self._load_readouts(shared)
         self.n_samples, self.gradient.n_collected = int(numbers["n_samples"]), 0

@@ -17,7 +17,7 @@ from ..network.reward import Rollout
 from ..parallel.spike_log import SpikeLog
 
 
-def numbers(name: str, value: Any) -> np.ndarray:
+def numbers(name: str, value: object) -> np.ndarray:
     """Return an array of the numbers or truth values of a sample; `InputError` names what is none."""
     try:
         array = np.asarray(value)

@@ -40,6 +40,7 @@ import numpy as np
 
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.spike_log import SpikeLog
+from ..values import Values
 
 
 @dataclass
@@ -52,7 +53,7 @@ class State:
         Name to part, of the six kinds of the contract above.
     """
 
-    numbers: dict[str, Any] = field(default_factory=dict)
+    numbers: Values = field(default_factory=dict)
     shared: dict[str, np.ndarray] = field(default_factory=dict)
     neurons: dict[str, np.ndarray] = field(default_factory=dict)
     rows: dict[str, tuple[SynapseTable, np.ndarray]] = field(default_factory=dict)
@@ -67,13 +68,13 @@ class State:
                 array = array[span.first : span.last]
             self.synapses[f"{kind}/{span.projection.name}/{name}"] = table, span, array
 
-    def put(self, name: str, numbers: Any, shared: dict[str, np.ndarray]) -> None:
+    def put(self, name: str, numbers: object, shared: dict[str, np.ndarray]) -> None:
         """Add the numbers and shared arrays of a part of the run under its name."""
         self.numbers[name] = numbers
         self.shared |= {f"{name}/{key}": array for key, array in shared.items()}
 
     @staticmethod
-    def get(name: str, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
+    def get(name: str, numbers: Values, shared: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
         """Return the numbers and shared arrays that were `put` under that name."""
         start = f"{name}/"
         return numbers[name], {key.removeprefix(start): array for key, array in shared.items() if key.startswith(start)}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import quote
+from ..values import Given, Values
 from . import logic, math, random
 from .connecting import CollocatedSynapses
 from .connections import SynapseCollection
@@ -68,7 +69,7 @@ def ResetKernel() -> None:
     kernel.reset()
 
 
-def Create(model: str, n: int = 1, params: Any = None, positions: Any = None) -> NodeCollection:
+def Create(model: str, n: int = 1, params: object = None, positions: object = None) -> NodeCollection:
     """Make `n` nodes of a model.
 
     Parameters
@@ -100,7 +101,7 @@ def Create(model: str, n: int = 1, params: Any = None, positions: Any = None) ->
 
 
 def Connect(
-    pre: Any, post: Any, conn_spec: Any = None, syn_spec: Any = None, return_synapsecollection: bool = False
+    pre: object, post: object, conn_spec: object = None, syn_spec: object = None, return_synapsecollection: bool = False
 ) -> SynapseCollection | None:
     """Connect nodes.
 
@@ -126,7 +127,7 @@ def Connect(
 
 
 def GetConnections(
-    source: Any = None, target: Any = None, synapse_model: str | None = None, synapse_label: int | None = None
+    source: object = None, target: object = None, synapse_model: str | None = None, synapse_label: int | None = None
 ) -> SynapseCollection:
     """Find connections by their ends and model."""
     if synapse_label is not None:
@@ -140,13 +141,13 @@ def SetDefaults(model: str, params: Any, val: Any = None) -> None:
     kernel.models.set_defaults(model, values, kernel.resolution, kernel.simulated)
 
 
-def GetDefaults(model: str, keys: Any = None, output: str = "") -> Any:
+def GetDefaults(model: str, keys: object = None, output: str = "") -> Any:
     """Defaults of a node or synapse model: all, one, or a list of some."""
     values = kernel.models.defaults(model, kernel.collection(np.zeros(0, np.int64)))
     return put_out(values if keys is None else _pick(values, keys, f"defaults of {model}"), output)
 
 
-def _pick(values: Mapping[str, Any], keys: Any, where: str) -> Any:
+def _pick(values: Given, keys: Any, where: str) -> Any:
     """Values of one key, or a list of those of some."""
     for key in [keys] if isinstance(keys, str) else keys:
         if key not in values:
@@ -156,7 +157,7 @@ def _pick(values: Mapping[str, Any], keys: Any, where: str) -> Any:
     return values[keys] if isinstance(keys, str) else [values[key] for key in keys]
 
 
-def CopyModel(existing: str, new: str, params: Mapping[str, Any] | None = None) -> None:
+def CopyModel(existing: str, new: str, params: Given | None = None) -> None:
     """Make a model under another name, with other defaults."""
     kernel.models.copy(existing, new, params or {}, kernel.resolution)
 
@@ -177,7 +178,7 @@ def SetStatus(nodes: Any, params: Any, val: Any = None) -> None:
     nodes.set(params if val is None else {params: val})
 
 
-def GetNodes(properties: Mapping[str, Any] | None = None, local_only: bool = False) -> NodeCollection:
+def GetNodes(properties: Given | None = None, local_only: bool = False) -> NodeCollection:
     """Nodes with these values of `model`, `element_type` or parameters."""
     ids = np.arange(1, kernel.nodes.n + 1)
     everybody = kernel.collection(ids)
@@ -246,7 +247,7 @@ def RunManager() -> Iterator[None]:
         Cleanup()
 
 
-def set(**values: Any) -> None:
+def set(**values: object) -> None:
     """Set kernel parameters."""
     kernel.set(values)
 
@@ -260,13 +261,13 @@ def get(keys: Any = None, output: str = "") -> Any:
     return put_out(picked, output)
 
 
-def GetKernelStatus(keys: Any = None) -> Any:
+def GetKernelStatus(keys: object = None) -> Any:
     """Kernel parameters: all, one, or a tuple of some."""
     picked = get() if keys is None else _pick(get(), keys, "kernel parameters")
     return picked if keys is None or isinstance(keys, str) else tuple(picked)
 
 
-def SetKernelStatus(params: Mapping[str, Any]) -> None:
+def SetKernelStatus(params: Given) -> None:
     """Set kernel parameters."""
     kernel.set(params)
 
@@ -342,7 +343,7 @@ class Module(types.ModuleType):
         own = [name for name in [*vars(Module), *super().__dir__()] if not name.startswith("_") or name in KEPT]
         return sorted({*own, *kernel.status()} - {"level"})
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name.startswith("__") or isinstance(value, types.ModuleType):
             super().__setattr__(name, value)
         elif name == "verbosity":
@@ -363,7 +364,7 @@ class Module(types.ModuleType):
         return Module.level
 
     @property
-    def kernel_status(self) -> dict[str, Any]:
+    def kernel_status(self) -> Values:
         """All kernel parameters."""
         return kernel.status()
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any
 
 import numpy as np
 
 from ..arrays import list_ranges
+from ..values import Values
 from .connections import AMONG_NEURONS, TO_RECORDERS, Bundle
 
 ENDS = attrgetter("source"), attrgetter("target")
@@ -176,7 +176,7 @@ def _join_bundles(members: Sequence[Bundle]) -> Bundle:
     if len(members) == 1:
         return first
     sizes = [len(member) for member in members]
-    values: dict[str, Any] = {  # a number for all, or one for each
+    values: Values = {  # a number for all, or one for each
         key: np.concatenate([getattr(member, key) for member in members]) for key in ("source", "target", "weight")
     }
     for key in ("delay", "tau_m_readout"):

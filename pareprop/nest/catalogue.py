@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from ..errors import quote
 from ..network.equations import parameters_of
 from ..network.parameters import validate
 from ..network.variants import VARIANTS, Variant
+from ..values import Given, Values
 from . import plain
 from .errors import NESTErrors, refuse, translate_errors
 from .settings import MS_PER_TIC
@@ -69,7 +70,7 @@ class NodeModel:
 
     name: str
     kind: str
-    defaults: dict[str, Any]
+    defaults: Values
     base: str
     variant: str = ""
     core: str = ""
@@ -122,7 +123,7 @@ def _readout(variant: Variant) -> NodeModel:
     return NodeModel(name, "readout", defaults, name, variant.name, "readout", tuple(sorted(recordables)))
 
 
-def _device(name: str, kind: str, defaults: dict[str, Any]) -> NodeModel:
+def _device(name: str, kind: str, defaults: Values) -> NodeModel:
     return NodeModel(name, kind, defaults, name)
 
 
@@ -188,7 +189,7 @@ class SynapseModel:
 
     name: str
     base: str
-    defaults: dict[str, Any]
+    defaults: Values
 
     @cached_property
     def variant(self) -> str:
@@ -208,9 +209,9 @@ ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 OPTIMIZER = {
     "type": "gradient_descent", "batch_size": 1, "eta": 1e-4, "Wmin": -100.0, "Wmax": 100.0, "optimize_each_step": True
 }  # fmt: skip
-PLAIN: dict[str, Any] = {"weight": 1.0, "delay": 1.0, "receptor_type": 0, "weight_recorder": None}
+PLAIN: Values = {"weight": 1.0, "delay": 1.0, "receptor_type": 0, "weight_recorder": None}
 COMMON = {"weight_recorder", "optimizer", "average_gradient"}  # of the model, not of single connections
-_MORE: dict[str, dict[str, Any]] = {  # what a synapse model has beside that, in the order of NEST's numbers
+_MORE: dict[str, Values] = {  # what a synapse model has beside that, in the order of NEST's numbers
     "eprop_synapse_bsshslm_2020": {"optimizer": OPTIMIZER, "average_gradient": False, "tau_m_readout": 10.0},
     "eprop_learning_signal_connection_bsshslm_2020": {},
     "eprop_synapse": {"optimizer": OPTIMIZER},
@@ -223,7 +224,7 @@ N_NUMBERS = 77  # of NEST's synapse models; copies follow
 SYNAPSE_MODELS = {name: SynapseModel(name, name, PLAIN | more) for name, more in _MORE.items()}
 
 
-def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str, Any], where: str, dt: float) -> None:
+def check_node(model: NodeModel, values: Given, changed: Given, where: str, dt: float) -> None:
     """Check parameters of nodes that were just changed.
 
     Parameters
@@ -276,7 +277,7 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
         _check_device(model, values, changed, where, dt)
 
 
-def _rows(kind: Any, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _rows(kind: Any, values: Given) -> list[Values]:
     """Parameters of a model of the package, one dictionary for each combination of values that it takes as scalars."""
     known = {key: value for key, value in values.items() if key in kind.model_fields}
     if isinstance(known.get(FUNCTION), str) and known[FUNCTION] == ARCTAN:
@@ -293,7 +294,7 @@ def _takes_arrays(kind: Any, key: str) -> bool:
 
 
 def _check_device(
-    model: NodeModel, values: Mapping[str, Any], changed: Mapping[str, Any], where: str, dt: float
+    model: NodeModel, values: Given, changed: Given, where: str, dt: float
 ) -> None:  # fmt: skip
     for key in changed.keys() & {"origin", "start", "stop", "offset", "interval"}:
         value = changed[key]
@@ -329,7 +330,7 @@ def _check_device(
         raise NESTErrors.BadProperty(f"{where}: rate_values hold {np.min(changed['rate_values'])}, must be at least 0")
 
 
-def _check_multiplicities(changed: Mapping[str, Any], n_times: int, multiplicities: np.ndarray, where: str) -> None:
+def _check_multiplicities(changed: Given, n_times: int, multiplicities: np.ndarray, where: str) -> None:
     n = len(multiplicities)
     if n and (n < n_times or (n > n_times and "spike_multiplicities" in changed)):
         raise NESTErrors.BadProperty(f"{where}: spike_multiplicities must have the same number of elements as "

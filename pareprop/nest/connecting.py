@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..values import Values
 from .catalogue import NodeModel, SynapseModel
 from .connections import FROM_DEVICES, TO_RECORDERS, Bundle, bundles, is_plain, single
 from .errors import NESTErrors
@@ -27,14 +28,14 @@ class CollocatedSynapses:
         A specification of each synapse, as `Connect` takes one.
     """
 
-    def __init__(self, *specs: dict[str, Any]) -> None:
+    def __init__(self, *specs: Values) -> None:
         self.specs = specs
 
     def __len__(self) -> int:
         return len(self.specs)
 
 
-def connect(session: Session, pre: Any, post: Any, conn: Any, syn: Any) -> None:
+def connect(session: Session, pre: object, post: object, conn: object, syn: object) -> None:
     """Connect nodes."""
     start = time.perf_counter()
     try:
@@ -150,7 +151,7 @@ def _check_receptor(model: SynapseModel, receptor: int, targets: list[NodeModel]
             raise NESTErrors.UnknownReceptorType(f"Receptor type {receptor} is not available in {node.name}.")
 
 
-def _check_ids(given: tuple[tuple[Any, np.ndarray], ...], conn: Any) -> None:
+def _check_ids(given: tuple[tuple[Any, np.ndarray], ...], conn: object) -> None:
     """Check the ids of nodes that a script gave to connect."""
     for nodes, ids in given:
         if isinstance(nodes, NodeCollection):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from .errors import NESTErrors, refuse
 from .session import Session
 
 
-def get_connections(session: Session, source: Any, target: Any, synapse_model: str | None) -> SynapseCollection:
+def get_connections(session: Session, source: object, target: object, synapse_model: str | None) -> SynapseCollection:
     """Connections between nodes, in order of model, source and target."""
     sources, targets = (None if nodes is None else read_ids(session, nodes) for nodes in (source, target))
     name = None if synapse_model is None else session.models.synapse(synapse_model).name

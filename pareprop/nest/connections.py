@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import quote
 from ..network.rule_base import MAX_DELAY
+from ..values import Given, Values
 from .catalogue import COMMON, SynapseModel
 from .draws import Pairs
 from .errors import NESTErrors, explained, put_out, refuse, unknown
@@ -75,7 +76,7 @@ class Bundle:
 
 
 def bundles(
-    models: Sequence[SynapseModel], conn: Any, syns: Sequence[Mapping[str, Any]], source: np.ndarray,
+    models: Sequence[SynapseModel], conn: object, syns: Sequence[Given], source: np.ndarray,
     target: np.ndarray, generators: Generators, dt: float,
 ) -> list[Bundle]:  # fmt: skip
     """Connect nodes `source` to nodes `target`, each pair by a synapse of each of some models.
@@ -113,7 +114,7 @@ def bundles(
             for place, (model, syn) in enumerate(zip(models, syns, strict=True))]  # fmt: skip
 
 
-def _check_names(model: SynapseModel, syn: Mapping[str, Any]) -> None:
+def _check_names(model: SynapseModel, syn: Given) -> None:
     for key in syn:
         if key in COMMON and key in model.defaults:
             raise NESTErrors.NotImplemented(
@@ -124,11 +125,11 @@ def _check_names(model: SynapseModel, syn: Mapping[str, Any]) -> None:
 
 
 def _bundle(
-    model: SynapseModel, syn: Mapping[str, Any], place: int, rule: str, made: Pairs,
+    model: SynapseModel, syn: Given, place: int, rule: str, made: Pairs,
     ends: tuple[np.ndarray, np.ndarray], dt: float,
 ) -> Bundle:  # fmt: skip
     """Synapses of one model, which is in some place among several."""
-    values: dict[str, Any] = {}  # a number for all, or one for each
+    values: Values = {}  # a number for all, or one for each
     for key in VALUES:
         value = syn.get(key, model.defaults.get(key, 0.0))
         if (place, key) in made.drawn:
@@ -144,7 +145,7 @@ def _bundle(
                   values["tau_m_readout"], ends)  # fmt: skip
 
 
-def is_plain(conn: Any, syn: Mapping[str, Any]) -> bool:
+def is_plain(conn: object, syn: Given) -> bool:
     """Whether a connection of one node to another takes a rule that always makes it, and plain numbers."""
     if isinstance(conn, dict) and len(conn) == 1:
         conn = conn.get("rule", conn)
@@ -157,7 +158,7 @@ def is_plain(conn: Any, syn: Mapping[str, Any]) -> bool:
 
 
 def single(
-    model: SynapseModel, syn: Mapping[str, Any], source: np.ndarray, target: np.ndarray, dt: float
+    model: SynapseModel, syn: Given, source: np.ndarray, target: np.ndarray, dt: float
 ) -> Bundle:  # fmt: skip
     """One connection of one node to another, as scripts make thousands of."""
     known = model.defaults
@@ -189,7 +190,7 @@ def _shape(key: str, value: Any, made: Any, rule: str) -> np.ndarray:
     return made.of_matrix(array)
 
 
-def count_steps(delay: Any, dt: float) -> Any:
+def count_steps(delay: object, dt: float) -> Any:
     """Delays in steps, halves rounded up as in NEST."""
     if isinstance(delay, float) and 1.0 <= (count := np.floor(delay * (1.0 / dt) + 0.5)) <= MAX_DELAY:
         return int(count)
@@ -218,7 +219,7 @@ class SynapseCollection:
 
     __slots__ = ("_bundle", "_kernel", "_place")
 
-    def __init__(self, kernel: Any, bundle: np.ndarray, place: np.ndarray) -> None:
+    def __init__(self, kernel: object, bundle: np.ndarray, place: np.ndarray) -> None:
         object.__setattr__(self, "_kernel", kernel)
         object.__setattr__(self, "_bundle", bundle)
         object.__setattr__(self, "_place", place)
@@ -233,7 +234,7 @@ class SynapseCollection:
         return (self[k] for k in range(len(self)))
 
     @explained
-    def __getitem__(self, key: Any) -> SynapseCollection:
+    def __getitem__(self, key: object) -> SynapseCollection:
         if isinstance(key, int | np.integer):
             if not -len(self) <= key < len(self):
                 raise IndexError("list index out of range")
@@ -297,7 +298,7 @@ class SynapseCollection:
         raise refuse("reading the state of optimizers", "look at the weights")
 
     @explained
-    def get(self, keys: Any = None, output: str = "") -> Any:
+    def get(self, keys: object = None, output: str = "") -> Any:
         """Values by key: lists, or single values of a single connection; as a text with `output` "json"."""
         return put_out(self._get(keys), output)
 
@@ -310,7 +311,7 @@ class SynapseCollection:
         return {key: column[0] if len(self) == 1 else column for key, column in columns.items()}
 
     @explained
-    def set(self, params: Any = None, **values: Any) -> None:
+    def set(self, params: object = None, **values: object) -> None:
         """Set weights, and delays before the first step; the start of an optimizer can be set to zero, which it is."""
         params = values if params is None else params
         if isinstance(params, Mapping):
@@ -350,7 +351,7 @@ class SynapseCollection:
     def __dir__(self) -> list[str]:
         return sorted({*object.__dir__(self), *SHOWN})
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         self.set({name: value})
 
     def __str__(self) -> str:

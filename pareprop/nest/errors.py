@@ -58,7 +58,7 @@ def unknown(kind: type[Exception], text: str) -> Exception:
     return _both(kind)(_in_one_line(text))
 
 
-def put_out(values: Any, output: str) -> Any:
+def put_out(values: object, output: str) -> Any:
     """Return what `get` found, in the form that NEST calls `output`: "", or "json" for a text."""
     if output not in ("", "json"):
         raise NESTErrors.NotImplemented(f"output = '{output}': make a table of the dictionary yourself")
@@ -73,7 +73,7 @@ def explained(function: Callable) -> Callable:
     """Wrap a function of NEST, so that a call which Python would refuse with half a sentence names what was asked."""
 
     @functools.wraps(function)
-    def call(*args: Any, **named: Any) -> Any:
+    def call(*args: object, **named: object) -> Any:
         try:
             return function(*args, **named)
         except BARE as problem:
@@ -90,7 +90,7 @@ def explained(function: Callable) -> Callable:
     return call
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     return quote(value) if isinstance(value, str | int | float | None) else type(value).__name__
 
 

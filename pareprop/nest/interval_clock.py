@@ -14,6 +14,7 @@ from ..engines.interval import Interval, IntervalSettings
 from ..network.losses import LOSSES
 from ..parallel.collectives import maximum
 from ..parallel.spike_log import SpikeLog
+from ..values import Values
 from .clock import Clock
 from .errors import notice, refuse
 from .lost_signals import EARLY, take_back
@@ -33,7 +34,7 @@ class IntervalClock(Clock):
         As for `Clock`.
     """
 
-    def __init__(self, kernel: dict[str, Any], *args: Any) -> None:
+    def __init__(self, kernel: Values, *args: Any) -> None:
         check_intervals(kernel)
         dt = kernel["resolution"]
         self.n_steps = round(kernel["eprop_update_interval"] / dt)

@@ -5,13 +5,13 @@ What a call does lies in the modules that are named here; all act on one `Sessio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, quote
 from ..machine import require_bytes
+from ..values import Given, Values
 from . import connecting, connection_values, node_values, running
 from .errors import KernelException, NESTErrors, refuse
 from .nodes import NodeCollection
@@ -32,14 +32,14 @@ class Kernel(Session):
     refresh_weights, write_weights = connection_values.refresh_weights, connection_values.write_weights
     simulate = running.simulate
 
-    def set(self, values: Mapping[str, Any]) -> None:
+    def set(self, values: Given) -> None:
         """Set kernel parameters."""
         self.params = merge_settings(self.params, values, self.simulated, self.nodes.n > 0)
         self.versions.named = self.params["eprop_as"]
         if values.keys() & {"rng_seed", "local_num_threads", "total_num_virtual_procs"}:
             self.seed()
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Values:
         """All kernel parameters."""
         return self.params | {name: read(self) for name, read in STATUS.items()}
 
@@ -53,12 +53,12 @@ class Kernel(Session):
         """
         return self.params[name] if name in self.params else STATUS[name](self)
 
-    def create(self, name: str, n: int, params: Any) -> NodeCollection:
+    def create(self, name: str, n: int, params: object) -> NodeCollection:
         """Make nodes."""
         with self.spent.phase("construction_create"):
             return self._create(name, n, params)
 
-    def _create(self, name: str, n: int, params: Any) -> NodeCollection:
+    def _create(self, name: str, n: int, params: object) -> NodeCollection:
         model = self.models.node(name)
         if not isinstance(n, int | np.integer) and not (isinstance(n, float) and n.is_integer()):
             raise TypeError("n must have an integer value")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import quote
 from .errors import explained
 from .random import Operation, Parameter, Step, as_parameter
 
 
 @explained
-def conditional(condition: Parameter, param_if_true: Any, param_if_false: Any) -> Parameter:
+def conditional(condition: Parameter, param_if_true: object, param_if_false: object) -> Parameter:
     """One of two parameters or numbers, as a condition such as `nest.random.uniform() < 0.5` says; the other one is
     not drawn.
     """

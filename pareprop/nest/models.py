@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from ..errors import quote
 from ..network.optimizers import Optimizer, optimizer
 from ..network.variants import VARIANTS
+from ..values import Given, Values
 from .catalogue import (
     ADAM,
     ALIKE,
@@ -49,7 +49,7 @@ class Models:
             name: replace(model, defaults=dict(model.defaults)) for name, model in SYNAPSE_MODELS.items()
         }
 
-    def _name_known(self, name: Any) -> str:
+    def _name_known(self, name: object) -> str:
         return (f"{quote(name)} is not a known model name: pareprop has the e-prop models of NEST and what drives and "
                 f"records them, {', '.join([*self.nodes, *self.synapses])}")  # fmt: skip
 
@@ -74,7 +74,7 @@ class Models:
         """NEST's number of a synapse model."""
         return NUMBERS[name] if name in NUMBERS else N_NUMBERS + list(self.synapses).index(name) - len(NUMBERS)
 
-    def copy(self, old: str, new: str, values: Mapping[str, Any], dt: float) -> None:
+    def copy(self, old: str, new: str, values: Given, dt: float) -> None:
         """Make a model under another name."""
         if new in self.nodes or new in self.synapses:
             raise NESTErrors.NewModelNameExists(f"Model {new} is the name of an existing model and cannot be re-used.")
@@ -89,7 +89,7 @@ class Models:
             raise NESTErrors.UnknownModelName(self._name_known(old))
         self.set_defaults(new, values, dt, runs=False)
 
-    def set_defaults(self, name: str, values: Mapping[str, Any], dt: float, runs: bool) -> None:
+    def set_defaults(self, name: str, values: Given, dt: float, runs: bool) -> None:
         """Change the defaults of a model; those of nodes hold for the ones that are made from then on.
 
         Parameters
@@ -129,7 +129,7 @@ class Models:
             self._first_rates.setdefault(synapse.name, float(values["optimizer"]["eta"]))
         synapse.defaults.update(known)
 
-    def _optimizer(self, model: SynapseModel, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _optimizer(self, model: SynapseModel, values: Given) -> Values:
         kept = dict(model.defaults["optimizer"])
         kind = values.get("type", kept["type"])
         if kind != kept["type"] and self._count(model.name):
@@ -151,7 +151,7 @@ class Models:
         present = {name: model.defaults["optimizer"]["eta"] for name, model in self.synapses.items() if model.plastic}
         return {name: (eta, self._first_rates.get(name, eta)) for name, eta in present.items()}
 
-    def defaults(self, name: str, nothing: Any) -> dict[str, Any]:
+    def defaults(self, name: str, nothing: object) -> Values:
         """Defaults of a model as NEST shows them; `nothing` stands for no recorder."""
         if name in self.nodes:
             model = self.nodes[name]
@@ -179,7 +179,7 @@ class Models:
         return shown
 
 
-def _check_recorder(recorder: Any) -> None:
+def _check_recorder(recorder: object) -> None:
     """Check the weight recorder of a synapse model."""
     if recorder is not None and not isinstance(recorder, NodeCollection):
         raise NESTErrors.TypeMismatch(f"weight_recorder = {quote(recorder)} must be a NodeCollection")
@@ -188,13 +188,13 @@ def _check_recorder(recorder: Any) -> None:
             raise NESTErrors.BadProperty(f"weight_recorder is a {block.model.name}, it must be a weight_recorder")
 
 
-def _require_known(values: Mapping[str, Any], model: NodeModel | SynapseModel) -> None:
+def _require_known(values: Given, model: NodeModel | SynapseModel) -> None:
     for key in values:
         if key not in model.defaults:
             raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in params: {key} ({model.name})")
 
 
-def _require_same(model: SynapseModel, known: Mapping[str, Any]) -> None:
+def _require_same(model: SynapseModel, known: Given) -> None:
     changed = [key for key in known if key not in ("optimizer", "weight") and known[key] != model.defaults[key]]
     if "optimizer" in known:
         before = model.defaults["optimizer"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ..values import Given
 from .catalogue import ALIKE, FORCED, list_of_recorder
 from .errors import NESTErrors, refuse, unknown
 from .nodes import NodeCollection
@@ -99,7 +99,7 @@ def _value_of_recorder(session: Session, block: Any, local: int, key: str) -> An
     return events
 
 
-def write(session: Session, nodes: NodeCollection, values: Mapping[str, Any]) -> None:
+def write(session: Session, nodes: NodeCollection, values: Given) -> None:
     """Set parameters of nodes."""
     values = dict(values)
     if late := [key for key in ("interval", "offset", "record_from") if key in values]:
@@ -128,7 +128,7 @@ def write(session: Session, nodes: NodeCollection, values: Mapping[str, Any]) ->
         session.clock.forced.restart(nodes._ids, session.step)
 
 
-def _clear(session: Session, nodes: NodeCollection, n: Any) -> None:
+def _clear(session: Session, nodes: NodeCollection, n: object) -> None:
     for block, local in nodes.parts():
         if block.model.kind != "recorder":
             raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in params: n_events ({block.model.name})")

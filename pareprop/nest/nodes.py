@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..values import Values
 from .catalogue import LISTS, NodeModel
 from .errors import NESTErrors, explained, put_out, unknown
 
@@ -27,7 +28,7 @@ class Block:
 
     def __init__(self, model: NodeModel, first: int, n: int) -> None:
         self.model, self.first, self.n = model, first, n
-        self.values: dict[str, Any] = {key: ([value] * n if key in LISTS else value)
+        self.values: Values = {key: ([value] * n if key in LISTS else value)
                                        for key, value in model.defaults.items()}  # fmt: skip
 
     def get(self, key: str, local: int) -> Any:
@@ -70,7 +71,7 @@ class NodeCollection:
 
     __slots__ = ("_ids", "_kernel")
 
-    def __init__(self, kernel: Any, ids: np.ndarray) -> None:
+    def __init__(self, kernel: object, ids: np.ndarray) -> None:
         _keep_kernel(self, kernel)  # `__setattr__` sets parameters
         _keep_ids(self, ids)
 
@@ -95,7 +96,7 @@ class NodeCollection:
     def __int__(self) -> int:
         return int(self.global_id)
 
-    def __add__(self, other: Any) -> NodeCollection:
+    def __add__(self, other: object) -> NodeCollection:
         if not isinstance(other, NodeCollection):
             return NotImplemented
         joined = np.concatenate([self._ids, other._ids])
@@ -105,7 +106,7 @@ class NodeCollection:
         return NodeCollection(self._kernel, ids)
 
     @explained
-    def __getitem__(self, key: Any) -> NodeCollection:
+    def __getitem__(self, key: object) -> NodeCollection:
         ids = self._ids
         if type(key) is int or isinstance(key, np.integer):
             if not -len(ids) <= key < len(ids):
@@ -131,7 +132,7 @@ class NodeCollection:
             raise NESTErrors.BadProperty("indices must be in ascending order, without repeats")
         return NodeCollection(self._kernel, self._ids[places])
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
         return self._ids.astype(dtype or np.int64, copy=bool(copy) or True)
 
     def tolist(self) -> list[int]:
@@ -153,7 +154,7 @@ class NodeCollection:
     # ---- parameters --------------------------------------------------------------------------------------------------
 
     @explained
-    def get(self, *names: Any, output: str = "") -> Any:
+    def get(self, *names: object, output: str = "") -> Any:
         """Parameters: of one node values, of several tuples of them; a dictionary for several names, or all.
 
         With `output` "json" they are a text.
@@ -187,7 +188,7 @@ class NodeCollection:
         return self._kernel.read(self, key)
 
     @explained
-    def set(self, params: Any = None, **values: Any) -> None:
+    def set(self, params: object = None, **values: object) -> None:
         """Set parameters: of all nodes by a dictionary, one value each by arrays in it, or by a dictionary each."""
         if params is not None and values:
             raise TypeError("set() takes either a dictionary or keyword arguments")
@@ -219,7 +220,7 @@ class NodeCollection:
     def __dir__(self) -> list[str]:
         return sorted({*object.__dir__(self), *(self._kernel.list_parameters(self) if len(self) else ())})
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         self.set({name: value})
 
     def __str__(self) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..errors import quote
+from ..values import Given, Values
 from .catalogue import ALIKE, LISTS, OFF_GRID, UNSUPPORTED, NodeModel, align, check_node
 from .errors import NESTErrors, refuse
 from .nodes import Block, Each, NodeCollection
@@ -23,7 +23,7 @@ class Drawn:
         self.numbers = numbers
 
 
-def write(kernel: Any, nodes: NodeCollection, params: Mapping[str, Any]) -> None:
+def write(kernel: Any, nodes: NodeCollection, params: Given) -> None:
     """Set parameters of nodes, all or none.
 
     Raises
@@ -48,7 +48,7 @@ def write(kernel: Any, nodes: NodeCollection, params: Mapping[str, Any]) -> None
         })  # fmt: skip
 
 
-def _draw(kernel: Any, block: Block, local: np.ndarray, values: Mapping[str, Any]) -> dict[str, Any]:
+def _draw(kernel: Any, block: Block, local: np.ndarray, values: Given) -> Values:
     """Random parameters, drawn for one node after the other."""
     names = block.model.sort_drawn(key for key, value in values.items() if isinstance(value, Parameter))
     if not names:
@@ -88,7 +88,7 @@ def _numbers(key: str, values: list[Any]) -> Any:
     return array if array.dtype.kind in "biuf" else np.asarray(values, object)
 
 
-def _align_times(kernel: Any, block: Block, local: np.ndarray, values: dict[str, Any]) -> dict[str, Any]:
+def _align_times(kernel: Any, block: Block, local: np.ndarray, values: Values) -> Values:
     """Times of generators on the grid, if they may be elsewhere."""
 
     def option(name: str) -> bool:
@@ -105,7 +105,7 @@ def _align_times(kernel: Any, block: Block, local: np.ndarray, values: dict[str,
                      for key in TIMES & values.keys()}  # fmt: skip
 
 
-def _write_block(kernel: Any, block: Block, local: np.ndarray, values: dict[str, Any]) -> None:
+def _write_block(kernel: Any, block: Block, local: np.ndarray, values: Values) -> None:
     for key, value in values.items():
         _check_type(block.model, key, value)
     values = _align_times(kernel, block, local, values)
@@ -151,7 +151,7 @@ def _is_float(block: Block, key: str) -> bool:
     return isinstance(block.model.defaults[key], float)
 
 
-def _check_type(model: NodeModel, key: str, value: Any) -> None:
+def _check_type(model: NodeModel, key: str, value: object) -> None:
     default = model.defaults[key]
     if isinstance(default, bool):
         good = np.asarray(value).dtype.kind == "b"

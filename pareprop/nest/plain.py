@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..network.equations import parameters_of
 from ..network.parameters import FLOAT_MAX
 from ..neurons import library
 from ..neurons.model import COMMON, NeuronModel
+from ..values import Given, Values
 from .errors import refuse
 
 LEARNING = [name for name in COMMON if name not in ("t_ref", "I_e")]
@@ -28,7 +28,7 @@ GLIF = {
 }  # fmt: skip
 LISTS = ("tau_syn", "asc_init", "asc_decay", "asc_amps", "asc_r")
 #: NEST's name to the model of the package, NEST's defaults, and parameters with what to do instead of changing them
-MODELS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
+MODELS: dict[str, tuple[str, Values, dict[str, str]]] = {
     "iaf_psc_exp": (
         "iaf_psc_exp", CELL | {"tau_syn_ex": 2.0, "tau_syn_in": 2.0, "delta": 0.0, "rho": 0.01},
         {"delta": "spikes follow from the voltage alone", "rho": "spikes follow from the voltage alone"},
@@ -47,13 +47,13 @@ MODELS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
 }  # fmt: skip
 
 
-def defaults(name: str) -> dict[str, Any]:
+def defaults(name: str) -> Values:
     """Return NEST's parameters of a model with their defaults, and those of learning with the package's."""
     core, own, _ = MODELS[name]
     return {key: library.get(core).defaults[key] for key in LEARNING} | own
 
 
-def find(name: str, values: Mapping[str, Any], here: str) -> tuple[NeuronModel, dict[str, Any]]:
+def find(name: str, values: Given, here: str) -> tuple[NeuronModel, Values]:
     """Return the equations of nodes and their parameters.
 
     Parameters

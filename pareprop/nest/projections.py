@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from ..network.connectivity import ENDS, Population
+from ..values import Values
 from . import plain
 from .catalogue import POISSON, SynapseModel
 from .connections import Bundle
@@ -105,7 +105,7 @@ class Projections:
             *(tuple(_take(column, k) for column in (b.source, b.target, b.weight, np.broadcast_to(b.delay, len(b))))
               for b, k in ((self.bundles[index], place) for index, place in members)), strict=True))  # fmt: skip
         self._check_projection(pre.population, post.population, synapse, members, delay)
-        options: dict[str, Any] = {}
+        options: Values = {}
         if synapse.plastic:
             options["optimizer"] = make_optimizer(synapse)
             self.wiring.plastic = True

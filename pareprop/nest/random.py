@@ -88,7 +88,7 @@ class Parameter:
         """Draw one number."""
         return float(self.of_nodes(Generators.present, SHARED)[0])
 
-    def combine(self, other: Any, operation: int, swapped: bool = False) -> Parameter:
+    def combine(self, other: object, operation: int, swapped: bool = False) -> Parameter:
         """Make an expression of this parameter and a parameter or number."""
         other = as_parameter(other)
         if other is None:
@@ -105,28 +105,28 @@ class Parameter:
         """Make a function of this parameter."""
         return Parameter(*self.steps, step, depth=self.depth)
 
-    def __add__(self, other: Any) -> Parameter:
+    def __add__(self, other: object) -> Parameter:
         return self.combine(other, Operation.ADD)
 
-    def __radd__(self, other: Any) -> Parameter:
+    def __radd__(self, other: object) -> Parameter:
         return self.combine(other, Operation.ADD, swapped=True)
 
-    def __sub__(self, other: Any) -> Parameter:
+    def __sub__(self, other: object) -> Parameter:
         return self.combine(other, Operation.SUBTRACT)
 
-    def __rsub__(self, other: Any) -> Parameter:
+    def __rsub__(self, other: object) -> Parameter:
         return self.combine(other, Operation.SUBTRACT, swapped=True)
 
-    def __mul__(self, other: Any) -> Parameter:
+    def __mul__(self, other: object) -> Parameter:
         return self.combine(other, Operation.MULTIPLY)
 
-    def __rmul__(self, other: Any) -> Parameter:
+    def __rmul__(self, other: object) -> Parameter:
         return self.combine(other, Operation.MULTIPLY, swapped=True)
 
-    def __truediv__(self, other: Any) -> Parameter:
+    def __truediv__(self, other: object) -> Parameter:
         return self.combine(other, Operation.DIVIDE)
 
-    def __rtruediv__(self, other: Any) -> Parameter:
+    def __rtruediv__(self, other: object) -> Parameter:
         return self.combine(other, Operation.DIVIDE, swapped=True)
 
     def __pow__(self, exponent: float) -> Parameter:
@@ -135,28 +135,28 @@ class Parameter:
     def __neg__(self) -> Parameter:
         return self.combine(-1.0, Operation.MULTIPLY)
 
-    def __lt__(self, other: Any) -> Parameter:
+    def __lt__(self, other: object) -> Parameter:
         return self.combine(other, Operation.LESS)
 
-    def __le__(self, other: Any) -> Parameter:
+    def __le__(self, other: object) -> Parameter:
         return self.combine(other, Operation.LESS_EQUAL)
 
-    def __eq__(self, other: Any) -> Parameter:  # type: ignore[override]  # drawn, as in NEST
+    def __eq__(self, other: object) -> Parameter:  # type: ignore[override]  # drawn, as in NEST
         return self.combine(other, Operation.EQUAL)
 
-    def __ne__(self, other: Any) -> Parameter:  # type: ignore[override]
+    def __ne__(self, other: object) -> Parameter:  # type: ignore[override]
         return self.combine(other, Operation.UNEQUAL)
 
-    def __ge__(self, other: Any) -> Parameter:
+    def __ge__(self, other: object) -> Parameter:
         return self.combine(other, Operation.GREATER_EQUAL)
 
-    def __gt__(self, other: Any) -> Parameter:
+    def __gt__(self, other: object) -> Parameter:
         return self.combine(other, Operation.GREATER)
 
     __hash__ = object.__hash__
 
 
-def as_parameter(value: Any) -> Parameter | None:
+def as_parameter(value: object) -> Parameter | None:
     """A parameter, or one that is always a number; None for what is neither."""
     if isinstance(value, int | float | np.number):
         return Parameter(Step(Operation.CONSTANT, float(value)))

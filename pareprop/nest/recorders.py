@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..machine import require_bytes
+from ..values import Values
 from .catalogue import FOREVER
 from .settings import to_ms
 
@@ -247,7 +248,7 @@ class EventList:
         Whether events are shown when the spike arrives, one step after it was sent.
     """
 
-    def __init__(self, name: str, window: Window, dt: float, fields: dict[str, Any], at_arrival: bool) -> None:
+    def __init__(self, name: str, window: Window, dt: float, fields: Values, at_arrival: bool) -> None:
         self.name, self.window, self.dt, self._at_arrival = name, window, dt, at_arrival
         self._columns = {key: Column(kind) for key, kind in ({"senders": np.int64, "times": float} | fields).items()}
         self._waiting: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []  # until they arrive

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import quote
 from ..network.parameters import is_number
 from ..network.rule_base import has_whole_value
+from ..values import Given, Values
 from .draws import Draws, Pairs, check_room
 from .errors import NESTErrors, refuse
 from .random import Generators, Parameter
@@ -22,7 +23,7 @@ BOTH_WAYS = "symmetric_pairwise_bernoulli"
 RULES = ("all_to_all", "one_to_one", *ARGUMENT)
 
 
-def specification(spec: Any) -> dict[str, Any]:
+def specification(spec: object) -> Values:
     """Check a connection specification and complete it."""
     if not isinstance(spec, str | Mapping | None):
         raise NESTErrors.TypeMismatch(f"conn_spec = {quote(spec)} must be the name of a rule, or a dictionary")
@@ -52,7 +53,7 @@ def specification(spec: Any) -> dict[str, Any]:
 
 
 def pairs(
-    spec: Mapping[str, Any], source: np.ndarray, target: np.ndarray, generators: Generators,
+    spec: Given, source: np.ndarray, target: np.ndarray, generators: Generators,
     random: Mapping[Any, Parameter],
 ) -> Pairs:  # fmt: skip
     """Connect two collections of ids by a rule.
@@ -146,7 +147,7 @@ def _total(n: int, multapses: bool, draws: Draws) -> Pairs:
     return draws.total(n)
 
 
-def _both_ways(spec: Mapping[str, Any], draws: Draws) -> Pairs:
+def _both_ways(spec: Given, draws: Draws) -> Pairs:
     if spec["allow_autapses"] or not spec["allow_multapses"] or not spec["make_symmetric"]:
         raise NESTErrors.BadProperty(
             f"{BOTH_WAYS} needs allow_autapses = False, allow_multapses = True, make_symmetric = True"

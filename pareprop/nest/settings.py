@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from ..errors import quote
 from ..network.parameters import is_number, is_whole
+from ..values import Given, Values
 from .errors import NESTErrors, refuse
 from .versions import VERSIONS
 
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Values = {
     "resolution": 0.1, "rng_seed": 143202461, "rng_type": "mt19937_64", "total_num_virtual_procs": 1,
     "local_num_threads": 1, "print_time": False, "overwrite_files": False, "data_path": "", "data_prefix": "",
     "eprop_update_interval": 1000.0, "eprop_learning_window": 1000.0, "eprop_reset_neurons_on_update": True,
@@ -37,8 +38,8 @@ FIXED_IN_A_RUN = {"resolution", "eprop_update_interval", "eprop_learning_window"
 
 
 def merge_settings(
-    present: Mapping[str, Any], values: Mapping[str, Any], runs: bool, has_nodes: bool
-) -> dict[str, Any]:
+    present: Given, values: Given, runs: bool, has_nodes: bool
+) -> Values:
     """Return the kernel parameters after a change.
 
     Parameters
@@ -78,7 +79,7 @@ def merge_settings(
     return merged
 
 
-def _cast(key: str, value: Any) -> Any:
+def _cast(key: str, value: object) -> Any:
     """A value as the type that NEST takes, no other."""
     kind = type(DEFAULTS[key])
     good = {bool: isinstance(value, bool | np.bool_), str: isinstance(value, str), int: is_whole(value),
@@ -88,7 +89,7 @@ def _cast(key: str, value: Any) -> Any:
     return kind(value)
 
 
-def _check(values: Mapping[str, Any]) -> None:
+def _check(values: Given) -> None:
     for key in ("resolution", "eprop_update_interval", "eprop_learning_window"):
         if not 0 < values[key] < math.inf:
             raise NESTErrors.BadProperty(f"{key} = {values[key]} must be finite and above 0")
@@ -107,7 +108,7 @@ def _check(values: Mapping[str, Any]) -> None:
         raise refuse(f"rng_type = {values['rng_type']}", "use mt19937_64")
 
 
-def check_intervals(values: Mapping[str, Any], keys: Iterable[str] = INTERVALS) -> None:
+def check_intervals(values: Given, keys: Iterable[str] = INTERVALS) -> None:
     """Raise `BadProperty` for an update interval, or a learning window, that is no whole number of steps."""
     dt = values["resolution"]
     for key in keys:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..engines.spike import Spike, SpikeSettings
 from ..parallel.spike_log import SpikeLog
+from ..values import Values
 from .clock import Clock
 from .errors import refuse
 from .taps import WeightTap
@@ -20,7 +21,7 @@ class SpikeClock(Clock):
 
     n_steps = LONGEST
 
-    def __init__(self, kernel: dict[str, Any], *args: Any) -> None:
+    def __init__(self, kernel: Values, *args: Any) -> None:
         super().__init__(*args)
         self._error = np.zeros((1, len(self.wiring.readouts)))  # of the step before
         self._arrivals = [

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ..values import Values
 from .catalogue import BACKENDS
 from .rules import RULES
 from .session import Session
 from .settings import MS_PER_TIC, to_ms
 
-BUILD: dict[str, Any] = {
+BUILD: Values = {
     "version": "3.10.0", "exitcode": 0, "docdir": "", "datadir": "", "have_threads": True, "have_mpi": False,
     "have_gsl": False, "have_hdf5": False, "have_boost": False, "have_music": False, "have_sionlib": False,
     "have_libneurosim": False, "ndebug": True,

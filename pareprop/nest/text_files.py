@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..values import Given
 from .recorders import EventList, Meter
 from .settings import to_ms, to_steps
 
@@ -39,7 +40,7 @@ class TextFiles:
         self._prints = self._block.get("record_to", self._local) == "screen"
         self.n = 0
 
-    def paths(self, params: Mapping[str, Any]) -> list[Path]:
+    def paths(self, params: Given) -> list[Path]:
         """Where the files lie, or will lie when time goes on.
 
         Parameters
@@ -55,11 +56,11 @@ class TextFiles:
         return [Path(params["data_path"]) / f"{name}-{process:0{width}d}.{extension}"
                 for process in range(self._n_processes)]  # fmt: skip
 
-    def place(self, params: Mapping[str, Any]) -> str:
+    def place(self, params: Given) -> str:
         """Where the events are, for messages."""
         return "on the screen" if self._prints else f"in {self.paths(params)[0]}"
 
-    def begin(self, recorder: Meter | EventList, params: Mapping[str, Any]) -> None:
+    def begin(self, recorder: Meter | EventList, params: Given) -> None:
         """Make new files.
 
         Parameters

@@ -12,11 +12,11 @@ gamma / pi / (1 + (pi beta x)^2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ..values import Given, Values
 from .errors import NESTErrors, notice, refuse
 
 VERSIONS = ("3.7", "3.8", "3.9", "3.10")
@@ -45,7 +45,7 @@ class Versions:
         self._used: set[str] = set()  # names that tell
         self._of_39 = False  # whether something else is there that came with 3.9
 
-    def read(self, values: Mapping[str, Any], known: Mapping[str, Any], variant: str) -> dict[str, Any]:
+    def read(self, values: Given, known: Given, variant: str) -> Values:
         """Translate parameters of neurons into names of today, and note what they tell of the script.
 
         Parameters
@@ -84,7 +84,7 @@ class Versions:
             values["surrogate_gradient_width"] = 1.0 / np.asarray(beta, float) if np.ndim(beta) else 1.0 / beta
         return values
 
-    def show(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def show(self, values: Given) -> Values:
         """Parameters of neurons, by names of today, as the version that the user named has them."""
         values = dict(values)
         if self.named in ONLY["gamma"] and "surrogate_gradient_height" in values:
@@ -96,7 +96,7 @@ class Versions:
             values[CUTOFF] = self.show_cutoff(values[CUTOFF])
         return values
 
-    def show_cutoff(self, value: Any) -> Any:
+    def show_cutoff(self, value: object) -> Any:
         """`eprop_isi_trace_cutoff` with the default of the version that the user named."""
         return OLD_CUTOFF if self.named == "3.9" and np.all(value == np.inf) else value
 
@@ -137,7 +137,7 @@ class Versions:
         return left[0]
 
 
-def translate(version: str, values: dict[str, Any], window: int) -> dict[str, Any]:
+def translate(version: str, values: Values, window: int) -> Values:
     """Translate the parameters of a neuron of another version into those of today.
 
     Parameters

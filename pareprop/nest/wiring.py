@@ -14,6 +14,7 @@ import numpy as np
 
 from ..network.model import Model
 from ..network.variants import VARIANTS
+from ..values import Given, Values
 from . import plain
 from .catalogue import POISSON, SynapseModel
 from .connections import Bundle
@@ -30,7 +31,7 @@ SPLIT = ("surrogate_gradient_function", "kappa", "kappa_reg", "eprop_isi_trace_c
 
 
 def wire(
-    nodes: NodeTable, bundles: list[Bundle], synapses: Mapping[str, SynapseModel], kernel: Mapping[str, Any],
+    nodes: NodeTable, bundles: list[Bundle], synapses: Mapping[str, SynapseModel], kernel: Given,
     version: str,
 ) -> Wiring:  # fmt: skip
     """Build the description that the package runs.
@@ -58,7 +59,7 @@ def wire(
 
 class _Wirer:
     def __init__(
-        self, nodes: NodeTable, bundles: list[Bundle], synapses: Mapping[str, SynapseModel], kernel: Mapping[str, Any],
+        self, nodes: NodeTable, bundles: list[Bundle], synapses: Mapping[str, SynapseModel], kernel: Given,
         version: str,
     ) -> None:  # fmt: skip
         self.nodes, self.bundles, self.synapses, self.dt = nodes, bundles, synapses, float(kernel["resolution"])
@@ -136,7 +137,7 @@ class _Wirer:
         population = self.wiring.model.neurons(name, len(ids), definition, **known)
         self.groups["recurrent"].append(Group(population, ids))
 
-    def _translate(self, values: dict[str, Any]) -> dict[str, Any]:
+    def _translate(self, values: Values) -> Values:
         """Parameters of neurons as the package takes them."""
         averages = self.wiring.average_gradient
         window = round(self.kernel["eprop_learning_window"] / self.dt) if averages else 1
@@ -188,7 +189,7 @@ class _Wirer:
         self.wiring.rates.check(interval and readouts[0].population.params.loss == "cross_entropy")
 
 
-def _one_if_same(value: Any) -> Any:
+def _one_if_same(value: object) -> Any:
     """One number in place of an array of the same."""
     return value[0] if isinstance(value, np.ndarray) and np.all(value == value[0]) else value
 

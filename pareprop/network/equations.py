@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import ConfigDict, Field, create_model, model_validator
@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, create_model, model_validator
 from ..errors import InputError
 from ..kernels import layout
 from ..neurons.model import NeuronModel
+from ..values import Values
 from .neurons import require_cutoff
 from .parameters import Frozen, Value
 
@@ -59,7 +60,7 @@ class GivenByEquations(Frozen):
         require_cutoff(self.eprop_isi_trace_cutoff)
         return self
 
-    def numbers(self) -> dict[str, Any]:
+    def numbers(self) -> Values:
         """Return parameters that are numbers or arrays, not drawn."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: value for name, value in values.items() if isinstance(value, float | int | np.ndarray)}
@@ -68,7 +69,7 @@ class GivenByEquations(Frozen):
 @cache
 def parameters_of(definition: NeuronModel) -> type[GivenByEquations]:
     """Return the class of a model's parameters; `InputError` if one of them has a name that it cannot have."""
-    fields: dict[str, Any] = {}
+    fields: Values = {}
     for name, default in definition.defaults.items():
         known = GivenByEquations.model_fields.get(name)
         if known is None and hasattr(GivenByEquations, name):

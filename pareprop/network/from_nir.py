@@ -11,6 +11,7 @@ import numpy as np
 from .. import files
 from ..errors import InputError, describe, quote
 from ..neurons import library
+from ..values import Values
 from . import nir_nodes
 from .connectivity import Population
 from .parameters import FLOAT_MAX, is_number, plain
@@ -167,7 +168,7 @@ def add(model: Any, graph: Graph, neuron: str) -> None:
             model.connect(cells[pre], cells[name], "explicit", delay=delay[order], weight=weight[order], **ends)
 
 
-def _add_neurons(model: Any, name: str, size: int, kind: str, values: dict[str, Any]) -> Population:
+def _add_neurons(model: Any, name: str, size: int, kind: str, values: Values) -> Population:
     if kind == "iaf":
         values = {key: value for key, value in values.items() if key != "V_reset"}
         model.notes.append(f"population {quote(name)}: {nir_nodes.SUBTRACTS}")

@@ -11,6 +11,7 @@ from pydantic import Field, StrictBool
 from ..errors import InputError
 from ..sonata import circuit, edge_files, nodes
 from ..sonata.edges import Edges
+from ..values import Given, Values
 from . import of_nest
 from .connection import Connection
 from .connectivity import Population
@@ -24,15 +25,15 @@ class Options(Frozen):
     """Arguments of `Model.from_sonata` beside those of every model."""
 
     neuron: str | None
-    values: dict[str, Any]
+    values: Values
     sign: Literal["source", "weights", "free"]
     round_delays: StrictBool
     default_weight: float | None
     default_delay: float | None = Field(gt=0)
-    projections: dict[str, dict[str, Any]]
+    projections: dict[str, Values]
 
 
-def add(model: Any, path: Path, options: Mapping[str, Any]) -> None:
+def add(model: object, path: Path, options: Given) -> None:
     """Add the populations and projections of a circuit to a model; see `Model.from_sonata`."""
     checked = validate(Options, options, str(path))
     network = _add_populations(model, path, checked.neuron, checked.values, checked.sign)
@@ -40,7 +41,7 @@ def add(model: Any, path: Path, options: Mapping[str, Any]) -> None:
     _add_projections(model, network, checked.sign, checked.projections, **reading)
 
 
-def _add_populations(model: Any, path: Path, neuron: str | None, values: Mapping[str, Any], sign: str) -> Any:
+def _add_populations(model: Any, path: Path, neuron: str | None, values: Given, sign: str) -> Any:
     """Add the node populations of a circuit; return the circuit."""
     network = circuit.read(path)
     populations = nodes.read(network)
@@ -65,7 +66,7 @@ def _add_populations(model: Any, path: Path, neuron: str | None, values: Mapping
 
 
 def _add_projections(
-    model: Any, network: circuit.Circuit, sign: str, options: Mapping[str, Mapping[str, Any]], **reading: Any
+    model: Any, network: circuit.Circuit, sign: str, options: Mapping[str, Given], **reading: Any
 ) -> None:
     """Add the edge populations of a circuit."""
     populations = {population.name: population for population in model.populations}

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, create_model
 
 from ..errors import VALUE_LIMIT, InputError, quote
 from ..neurons.model import NeuronModel
+from ..values import Given, Values
 from . import parameters
 from .background import Background
 from .connection import Connection
@@ -20,12 +21,12 @@ from .perturbations import KINDS, Cut, Perturbation
 
 NEEDED = ("recurrent", "readout")  # roles of populations that learn from targets
 CELL = {"C_m": 1.0, "E_L": 0.0, "tau_m": 20.0}
-POPULATIONS: tuple[dict[str, Any], ...] = (
+POPULATIONS: tuple[Values, ...] = (
     {"name": "in", "role": "input", "size": 20},
     {"name": "rec", "role": "recurrent", "size": 50, "model": "iaf", **CELL, "V_th": 0.6, "c_reg": 1.0},
     {"name": "out", "role": "readout", "size": 1, **CELL},
 )
-PROJECTIONS: tuple[dict[str, Any], ...] = (
+PROJECTIONS: tuple[Values, ...] = (
     {"pre": "in", "post": "rec", "weight": {"mean": 0.0, "std": 0.3}},
     {
         "pre": "rec", "post": "rec", "rule": "fixed_indegree", "indegree": 10, "allow_autapses": False, "delay": 2,
@@ -46,7 +47,7 @@ class PopulationEntry(parameters.Frozen):
     sign: int | list[int] = 0
 
 
-def _list_names(value: Any) -> list[str]:
+def _list_names(value: object) -> list[str]:
     """Return the names of populations, of which one or several are given."""
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
@@ -79,7 +80,7 @@ PERTURBATIONS = {name: _entry_of(kind) for name, kind in KINDS.items()}
 
 
 def add_populations(
-    model: Model, entries: Sequence[Mapping[str, Any]], needed: Collection[str] = NEEDED
+    model: Model, entries: Sequence[Given], needed: Collection[str] = NEEDED
 ) -> list[str]:
     """Add the populations of some tables to a model; return a line for each problem.
 
@@ -109,7 +110,7 @@ def add_populations(
     return problems + [f"populations: one of role '{role}' is missing" for role in sorted(missing)]
 
 
-def add_local_readouts(model: Model, entry: Mapping[str, Any]) -> list[str]:
+def add_local_readouts(model: Model, entry: Given) -> list[str]:
     """Give neurons readouts of their own: all of them, unless `of` names populations; none for an empty table."""
     every = [population.name for population in model.of_role("recurrent")]
     try:
@@ -120,7 +121,7 @@ def add_local_readouts(model: Model, entry: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _add_population(model: Model, entry: Mapping[str, Any], here: str) -> None:
+def _add_population(model: Model, entry: Given, here: str) -> None:
     own = {key: entry[key] for key in PopulationEntry.model_fields if key in entry}
     rest = {key: value for key, value in entry.items() if key not in own}
     kind = _find_kind(model, entry, here)
@@ -148,7 +149,7 @@ def _add_population(model: Model, entry: Mapping[str, Any], here: str) -> None:
         raise InputError(f"{here}: {problem}") from None
 
 
-def _find_kind(model: Model, entry: Mapping[str, Any], here: str) -> type[parameters.Frozen] | None:
+def _find_kind(model: Model, entry: Given, here: str) -> type[parameters.Frozen] | None:
     """Return the class of the parameters of a population's cells, None if they have none."""
     if entry.get("role") == "readout":
         return model.eprop.readout
@@ -161,7 +162,7 @@ def _find_kind(model: Model, entry: Mapping[str, Any], here: str) -> type[parame
     return parameters_of(kind if surrogate is None else kind.with_surrogate(surrogate))
 
 
-def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:
+def add_projections(model: Model, entries: Sequence[Given]) -> list[str]:
     """Add the projections of some tables to a model; return a line for each problem."""
     populations, problems = {population.name: population for population in model.populations}, []
     for number, entry in enumerate(entries):
@@ -188,7 +189,7 @@ def _require_known(here: str, ends: Mapping[str, Iterable[str]], populations: Co
         raise InputError("; ".join(unknown))
 
 
-def add_backgrounds(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:
+def add_backgrounds(model: Model, entries: Sequence[Given]) -> list[str]:
     """Add the Poisson background of some tables to a model; return a line for each problem."""
     populations, problems = {population.name: population for population in model.populations}, []
     for number, entry in enumerate(entries):
@@ -205,7 +206,7 @@ def add_backgrounds(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
     return problems
 
 
-def add_perturbations(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:
+def add_perturbations(model: Model, entries: Sequence[Given]) -> list[str]:
     """Add the perturbations of some tables to a model; return a line for each problem."""
     populations = {population.name: population for population in model.populations}
     projections, problems = {projection.name: projection for projection in model.projections}, []
@@ -216,7 +217,7 @@ def add_perturbations(model: Model, entries: Sequence[Mapping[str, Any]]) -> lis
                 raise InputError(f"kind = {quote(kind)} must be one of {', '.join(KINDS)}")
             options = {key: value for key, value in entry.items() if key != "kind"}
             fields: Any = parameters.validate(PERTURBATIONS[kind], options, here)
-            known: Mapping[str, Any] = projections if KINDS[kind] is Cut else populations
+            known: Given = projections if KINDS[kind] is Cut else populations
             unknown = [name for name in fields.of if name not in known]
             for name in unknown[:1]:
                 what = "projection" if KINDS[kind] is Cut else "population"

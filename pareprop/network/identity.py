@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from ..errors import quote
 from ..kernels import checksum
+from ..values import Values
 from .connectivity import Population
 from .model import Model
 
@@ -63,9 +64,9 @@ def tell_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str
     return lines
 
 
-def list_fields(thing: Any) -> dict[str, str]:
+def list_fields(thing: object) -> dict[str, str]:
     """Return the fields of a description, name to value as text; those of a population's parameters among them."""
-    facts: dict[str, Any] = {}
+    facts: Values = {}
     for name, value in _fields(thing).items():
         if name == "params" and value is not None:
             facts |= list_fields(value)
@@ -74,7 +75,7 @@ def list_fields(thing: Any) -> dict[str, str]:
     return facts
 
 
-def _fields(thing: Any) -> dict[str, Any]:
+def _fields(thing: Any) -> Values:
     names = getattr(type(thing), "model_fields", None) or [
         field.name for field in dataclasses.fields(thing)
         if not ("absent" in field.metadata and getattr(thing, field.name) == field.metadata["absent"])
@@ -82,7 +83,7 @@ def _fields(thing: Any) -> dict[str, Any]:
     return {name: getattr(thing, name) for name in names}
 
 
-def show(value: Any) -> str:
+def show(value: object) -> str:
     """Show a value as text that is the same wherever the value is: no address, no folder, arrays by their checksum."""
     if isinstance(value, PLAIN):
         return quote(value.item() if isinstance(value, np.generic) else value)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from .. import elementary
@@ -46,7 +44,7 @@ class LocalReadouts(Frozen):
         return alpha, self.weight * (1.0 if self.regular_spike_arrival else 1.0 - alpha)
 
 
-def names(of: Any) -> tuple[str, ...]:
+def names(of: object) -> tuple[str, ...]:
     """Return the names of one population or of several, given by themselves or by name."""
     populations = of if isinstance(of, list | tuple) else [of]
     return tuple(item if isinstance(item, str) else getattr(item, "name", quote(item)) for item in populations)

@@ -8,7 +8,7 @@ Most lines of this module document arguments, for `help(Model)`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -19,6 +19,7 @@ from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
 from ..neurons import library
 from ..neurons.model import NeuronModel
+from ..values import Given, Values
 from . import background, from_nir, from_sonata, parameters, perturbations, signs
 from .background import Background, PopulationBackground
 from .connection import Connection, takes_options
@@ -44,7 +45,7 @@ class Weighted(Protocol):
     def sizes_of(self, projection: str) -> tuple[int, int]:
         """Return the numbers of sources and targets of a projection."""
 
-    def weights(self, projection: str) -> Mapping[str, Any]:
+    def weights(self, projection: str) -> Given:
         """Return source, target, delay and weight of its synapses, (n_synapses,) each."""
 
 
@@ -158,9 +159,9 @@ class Model:
     def from_sonata(
         cls, config: str | Path, dt_ms: float = 1.0, variant: str = DEFAULT, *,
         seed: int = 1, optimizer: Optimizer | None = None, precision: Literal["double", "single"] = "double",
-        neuron: str | None = None, values: dict[str, Any] | None = None, sign: str = "free",
+        neuron: str | None = None, values: Values | None = None, sign: str = "free",
         round_delays: bool = False, default_weight: float | None = None, default_delay: float | None = None,
-        projections: dict[str, dict[str, Any]] | None = None, neuron_models: dict[str, NeuronModel] | None = None,
+        projections: dict[str, Values] | None = None, neuron_models: dict[str, NeuronModel] | None = None,
     ) -> Model:  # fmt: skip
         """Make a model of a SONATA network, to which readouts can be added.
 
@@ -276,7 +277,7 @@ class Model:
         """Kernels of the model's precision, and its type."""
         return PRECISIONS[self.precision]
 
-    def inputs(self, name: str, size: int, sign: Any = 0) -> Population:
+    def inputs(self, name: str, size: int, sign: object = 0) -> Population:
         """Add a population of spike sources, driven by each sample's raster; `sign` as for `neurons`."""
         return self._add(Population(name, size, "input"), sign)
 
@@ -285,7 +286,7 @@ class Model:
         return self._add(Population(name, size, "current"))
 
     def neurons(
-        self, name: str, size: int, model: str | NeuronModel = "iaf", *, sign: Any = 0, **values: Any
+        self, name: str, size: int, model: str | NeuronModel = "iaf", *, sign: object = 0, **values: object
     ) -> Population:
         """Add a population of recurrent neurons.
 
@@ -324,7 +325,7 @@ class Model:
         """Return the names that `neurons` knows."""
         return tuple(dict.fromkeys((*self.neuron_models, *self.eprop.neurons, *library.free_names())))
 
-    def find_neuron(self, model: Any, here: str) -> type[Neuron] | NeuronModel:
+    def find_neuron(self, model: object, here: str) -> type[Neuron] | NeuronModel:
         """Return what a name means to `neurons`; `InputError` tells after `here` that there is no such model."""
         if isinstance(model, NeuronModel):
             return model
@@ -334,7 +335,7 @@ class Model:
         known = self.neuron_models.get(model) or self.eprop.neurons.get(model)
         return library.get(model) if known is None else known
 
-    def _parameters(self, name: str, size: int, model: NeuronModel, values: dict[str, Any]) -> GivenByEquations:
+    def _parameters(self, name: str, size: int, model: NeuronModel, values: Values) -> GivenByEquations:
         """Return the checked parameters of a population whose model is given by equations."""
         here = f"population '{name}'"
         if surrogate := values.pop("surrogate_gradient_function", None):
@@ -344,12 +345,12 @@ class Model:
         model.check_start(checked.numbers(), self.dt_ms)
         return checked
 
-    def readouts(self, name: str, size: int, **values: Any) -> Population:
+    def readouts(self, name: str, size: int, **values: object) -> Population:
         """Add a population of leaky readouts; `values` are NEST's parameters, one for all."""
         checked = parameters.validate(self.eprop.readout, values, f"population '{name}'")
         return self._add(Population(name, size, "readout", "readout", checked))
 
-    def local_readouts(self, name: str, of: Population | Sequence[Population], **values: Any) -> LocalReadouts:
+    def local_readouts(self, name: str, of: Population | Sequence[Population], **values: object) -> LocalReadouts:
         """Give each neuron of some populations a readout of its own, see `LocalReadouts`; samples have targets."""
         if self.eprop.is_online or self.local:
             raise InputError(f"local readouts '{name}': must be the only ones, in the interval variant")
@@ -381,7 +382,7 @@ class Model:
         return min((item.delay_range[0] for item in items if not item.is_empty), default=None)
 
     @takes_options(Connection)
-    def connect(self, pre: Population, post: Population, rule: str = "all_to_all", **options: Any) -> Projection:
+    def connect(self, pre: Population, post: Population, rule: str = "all_to_all", **options: object) -> Projection:
         """Add a projection.
 
         Parameters
@@ -425,7 +426,7 @@ class Model:
         return projection
 
     @takes_options(Background)
-    def background(self, neurons: Population, **options: Any) -> PopulationBackground:
+    def background(self, neurons: Population, **options: object) -> PopulationBackground:
         """Give each neuron of a population Poisson spikes from sources of its own, the same on any number of ranks.
 
         Parameters
@@ -464,7 +465,7 @@ class Model:
         return added
 
     @takes_options(Silence)
-    def silence(self, cells_of: Population, **options: Any) -> Applied:
+    def silence(self, cells_of: Population, **options: object) -> Applied:
         """Keep neurons, or inputs, from spiking in some phases; unless others are named, in tests.
 
         Parameters
@@ -492,7 +493,7 @@ class Model:
         return self._perturb(Silence, cells_of, options)
 
     @takes_options(Injection)
-    def inject(self, neurons: Population, **options: Any) -> Applied:
+    def inject(self, neurons: Population, **options: object) -> Applied:
         """Inject a current into each neuron of a population, constant or noise, the same on any number of ranks.
 
         Parameters
@@ -520,7 +521,7 @@ class Model:
         return self._perturb(Injection, neurons, options)
 
     @takes_options(Dropout)
-    def dropout(self, cells_of: Population, **options: Any) -> Applied:
+    def dropout(self, cells_of: Population, **options: object) -> Applied:
         """Lose spikes of neurons, or inputs, each with probability `p`; unless other phases are named, in training.
 
         Parameters
@@ -543,7 +544,7 @@ class Model:
         return self._perturb(Dropout, cells_of, options)
 
     @takes_options(Cut)
-    def cut(self, projection: Projection, **options: Any) -> Applied:
+    def cut(self, projection: Projection, **options: object) -> Applied:
         """Let nothing of a projection arrive in some phases; unless others are named, in tests.
 
         Parameters
@@ -565,7 +566,7 @@ class Model:
         """
         return self._perturb(Cut, projection, options)
 
-    def _perturb(self, kind: type[Perturbation], target: Any, options: dict[str, Any]) -> Applied:
+    def _perturb(self, kind: type[Perturbation], target: Any, options: Values) -> Applied:
         name = perturbations.name_of(kind, target, options.get("name"))
         return self.add_perturbation(target, parameters.validate(kind, options, f"{kind.kind} '{name}'"))
 

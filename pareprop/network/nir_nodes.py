@@ -17,6 +17,7 @@ from .. import elementary
 from ..errors import InputError
 from ..neurons import library
 from ..neurons.model import NeuronModel
+from ..values import Values
 from .parameters import FLOAT_MAX
 
 MS_PER_S = 1000.0
@@ -24,7 +25,7 @@ ORDER = "order"  # metadata of a node: its place among the populations
 PACKAGE_NEEDED = "NIR needs the package nir: install the extra `nir` of this package"
 SAME = ("ports", "constants", "states", "step", "spike", "reset")  # what makes two definitions one neuron
 SUBTRACTS = "NIR's neurons reset to v_reset, those of model 'iaf' subtract V_th: spikes may differ"
-Values = Mapping[str, np.ndarray]
+Arrays = Mapping[str, np.ndarray]
 
 
 def load() -> Any:
@@ -36,7 +37,7 @@ def load() -> Any:
     return nir
 
 
-def tidy(values: Any) -> np.ndarray:
+def tidy(values: object) -> np.ndarray:
     """Return numbers rounded to 14 digits: units and factors that were multiplied and divided are gone again."""
     return np.vectorize(lambda value: float(f"{value:.14g}"), otypes=[float])(values)
 
@@ -46,7 +47,7 @@ def gain(tau_ms: np.ndarray, dt_ms: float) -> np.ndarray:
     return -elementary.expm1(-dt_ms / np.asarray(tau_ms, float))
 
 
-def of_neurons(here: str, model: str, values: Values, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
+def of_neurons(here: str, model: str, values: Arrays, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
     """Return the node of a population of neurons.
 
     Parameters
@@ -83,7 +84,7 @@ def of_neurons(here: str, model: str, values: Values, dt_ms: float) -> tuple[Any
     return NODES[model](here, values, dt_ms)
 
 
-def _is_of_package(model: str, values: Values) -> bool:
+def _is_of_package(model: str, values: Arrays) -> bool:
     if "neuron_model" not in values:
         return True
     given = NeuronModel.from_json(model, str(values["neuron_model"][0])).to_dict()
@@ -91,7 +92,7 @@ def _is_of_package(model: str, values: Values) -> bool:
     return all(given.get(key) == known.get(key) for key in SAME)
 
 
-def _refuse(here: str, values: Values, name: str, wanted: Any, lacks: str) -> None:
+def _refuse(here: str, values: Arrays, name: str, wanted: object, lacks: str) -> None:
     """Raise `InputError` if a parameter has another value than the one that NIR means."""
     given = np.asarray(values.get(name, wanted), float)
     wrong = given[given != wanted]
@@ -99,7 +100,7 @@ def _refuse(here: str, values: Values, name: str, wanted: Any, lacks: str) -> No
         raise InputError(f"{here}: {name} = {wrong.flat[0]:g}: NIR's neurons have {lacks}")
 
 
-def _lif(here: str, values: Values, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
+def _lif(here: str, values: Arrays, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
     tau, start = values["tau_m"], values["E_L"]
     r = _resistance(values, dt_ms)
     subtracts = "V_reset" not in values
@@ -110,13 +111,13 @@ def _lif(here: str, values: Values, dt_ms: float) -> tuple[Any, np.ndarray, list
     return node, values["I_e"] * tau / values["C_m"] / r, [f"{here}: {SUBTRACTS}"] if subtracts else []
 
 
-def _resistance(values: Values, dt_ms: float) -> np.ndarray:
+def _resistance(values: Arrays, dt_ms: float) -> np.ndarray:
     """Return r with which a spike adds its weight, or the part of it that stays if it arrives spread over the step."""
     regular = np.asarray(values.get("regular_spike_arrival", True), bool)
     return np.where(regular, 1.0 / gain(values["tau_m"], dt_ms), 1.0)
 
 
-def _cuba_lif(here: str, values: Values, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
+def _cuba_lif(here: str, values: Arrays, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
     tau, start = values["tau_m"], values["E_L"]
     _refuse(here, values, "I_e", 0.0, "no constant current beside that of their synapses")
     if np.any(differ := values["tau_syn_ex"] != values["tau_syn_in"]):
@@ -131,12 +132,12 @@ def _cuba_lif(here: str, values: Values, dt_ms: float) -> tuple[Any, np.ndarray,
     return node, np.zeros_like(tau), [f"{here}: {within}"]
 
 
-NODES: dict[str, Callable[[str, Values, float], tuple[Any, np.ndarray, list[str]]]] = {
+NODES: dict[str, Callable[[str, Arrays, float], tuple[Any, np.ndarray, list[str]]]] = {
     "iaf": _lif, "iaf_adapt": _lif, "iaf_psc_delta": _lif, "iaf_psc_delta_adapt": _lif, "iaf_psc_exp": _cuba_lif,
 }  # fmt: skip
 
 
-def of_readouts(here: str, values: Values, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
+def of_readouts(here: str, values: Arrays, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
     """Return the node of a population of readouts, as `of_neurons` that of neurons."""
     _refuse(here, values, "V_min", -FLOAT_MAX, "no lowest voltage")
     _refuse(here, values, "V_m", values["E_L"], "no voltage at the start, which is E_L")
@@ -147,7 +148,7 @@ def of_readouts(here: str, values: Values, dt_ms: float) -> tuple[Any, np.ndarra
     return node, values["I_e"] * tau / values["C_m"] / r, told
 
 
-def parameters(here: str, node: Any, dt_ms: float) -> tuple[str, dict[str, Any], np.ndarray, np.ndarray]:
+def parameters(here: str, node: Any, dt_ms: float) -> tuple[str, Values, np.ndarray, np.ndarray]:
     """Return what a node of neurons or readouts is here.
 
     Parameters
@@ -177,7 +178,7 @@ def parameters(here: str, node: Any, dt_ms: float) -> tuple[str, dict[str, Any],
         if not np.all(np.isfinite(values) & (np.asarray(values) > 0)):
             raise InputError(f"{here}: {name} must be above 0 and finite")
     tau, r = tidy(np.asarray(tau, float) * MS_PER_S), np.asarray(node.r, float)
-    found: dict[str, Any] = {"tau_m": tau, "E_L": np.asarray(node.v_leak, float)}
+    found: Values = {"tau_m": tau, "E_L": np.asarray(node.v_leak, float)}
     if kind != "LI":
         found |= {"V_th": np.asarray(node.v_threshold, float), "V_reset": np.asarray(node.v_reset, float)}
     if kind == "CubaLIF":

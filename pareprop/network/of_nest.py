@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from ..errors import InputError
 from ..neurons import library
 from ..neurons.model import NeuronModel
 from ..sonata.nodes import Nodes
+from ..values import Given, Values
 
 FLAGS = ("spike_dependent_threshold", "after_spike_currents", "adapting_threshold")
 LEVELS = {(False, False, False): "glif1", (False, True, False): "glif3", (True, True, True): "glif5"}
@@ -19,7 +19,7 @@ RENAMED = {"asc_decay": "k", "asc_amps": "asc_amp"}  # NEST's lists, whose items
 RECEPTOR = "receptor_"
 
 
-def find(template: str, population: Nodes) -> tuple[NeuronModel, dict[str, Any]] | None:
+def find(template: str, population: Nodes) -> tuple[NeuronModel, Values] | None:
     """Return the model of a template and the parameters of its neurons, None if it is not NEST's name of one.
 
     Parameters
@@ -47,7 +47,7 @@ def with_receptors(model: NeuronModel, n: int) -> NeuronModel:
     """Return a GLIF model of the package with `n` receptors in place of two."""
     given = model.to_dict()
 
-    def repeat(table: Mapping[str, Any], names: str) -> dict[str, Any]:
+    def repeat(table: Given, names: str) -> Values:
         kept = {key: value for key, value in table.items() if not re.fullmatch(f"({names})_[12]", key)}
         first = {key: value for key, value in table.items() if re.fullmatch(f"({names})_1", key)}
         own = {f"{key[:-1]}{k}": _renumber(value, k) for k in range(1, n + 1) for key, value in first.items()}
@@ -63,14 +63,14 @@ def with_receptors(model: NeuronModel, n: int) -> NeuronModel:
     return model if n == 2 else NeuronModel.from_dict(f"{model.name}_{n}_receptors", given)
 
 
-def _renumber(value: Any, k: int) -> Any:
+def _renumber(value: object, k: int) -> Any:
     """Return an entry of the first receptor for the k-th one."""
     if not isinstance(value, str):
         return value
     return re.sub(r"\b(Q|beta|P32|P31|rise|y1|y2|tau_syn|receptor)_1\b", rf"\1_{k}", value)
 
 
-def find_glif(given: Mapping[str, Any], here: str) -> tuple[NeuronModel, dict[str, Any]]:
+def find_glif(given: Given, here: str) -> tuple[NeuronModel, Values]:
     """Return the level that the flags of NEST's `glif_psc` ask for, and its parameters; `here` begins messages."""
     values = at_rest({_rename(key): value for key, value in given.items()}, here)
     flags = tuple(_truth(values.pop(name, False)) for name in FLAGS)
@@ -93,11 +93,11 @@ def _rename(key: str) -> str:
     return f"{RENAMED[stem]}_{number}" if stem in RENAMED else key
 
 
-def _truth(value: Any) -> bool:
+def _truth(value: object) -> bool:
     return value if isinstance(value, bool) else str(value).lower() in ("true", "1", "1.0")
 
 
-def at_rest(given: Mapping[str, Any], here: str) -> dict[str, Any]:
+def at_rest(given: Given, here: str) -> Values:
     """Return parameters without V_m, which must be E_L: neurons start at rest."""
     values = dict(given)
     start = values.pop("V_m", None)

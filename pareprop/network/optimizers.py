@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from ..errors import InputError, quote
 from ..kernels import optimizers as kernel
+from ..values import Given
 from .parameters import Frozen, nearest, validate
 
 
@@ -156,7 +156,7 @@ else:
     OptimizerName = Literal[*OPTIMIZERS]
 
 
-def optimizer(values: Mapping[str, Any], origin: str) -> Optimizer:
+def optimizer(values: Given, origin: str) -> Optimizer:
     """Make a checked optimizer from NEST's optimizer dictionary.
 
     Parameters

@@ -26,6 +26,7 @@ from pydantic import (
 from .. import files, rng
 from ..errors import VALUE_LIMIT, InputError, quote, shorten
 from ..kernels import random
+from ..values import Given
 
 FLOAT_MAX = float(np.finfo(float).max)
 PROBLEMS = 100  # reported at once
@@ -40,7 +41,7 @@ else:
 class _Checked(_Metaclass):
     """Lets a class that is called with bad values raise `InputError`, as all functions of the package do."""
 
-    def __call__(cls, *arguments: Any, **values: Any) -> Any:
+    def __call__(cls, *arguments: object, **values: object) -> Any:
         try:
             return super().__call__(*arguments, **values)
         except ValidationError as problem:
@@ -62,7 +63,7 @@ class Frozen(BaseModel, metaclass=_Checked):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_of_its_kind(cls, value: Any, info: ValidationInfo) -> Any:
+    def _is_of_its_kind(cls, value: object, info: ValidationInfo) -> Any:
         """Refuse `true` and "5" for numbers, which pydantic would convert."""
         if info.field_name is not None:
             annotation: Any = cls.model_fields[info.field_name].annotation  # of any form
@@ -100,14 +101,14 @@ def _parse_value(text: str) -> Any:
 
 
 @cache
-def _base_types(annotation: Any) -> frozenset[Any]:
+def _base_types(annotation: object) -> frozenset[Any]:
     if get_origin(annotation) is Literal:
         return frozenset(map(type, get_args(annotation)))
     inner = get_args(annotation)
     return frozenset().union(*map(_base_types, inner)) if inner else frozenset([annotation])
 
 
-def _require_kind(value: Any, kinds: frozenset[Any]) -> None:
+def _require_kind(value: object, kinds: frozenset[Any]) -> None:
     if kinds == {bool} and not isinstance(value, bool | np.bool_ | Text) and not (is_whole(value) and value in (0, 1)):
         raise ValueError("must be true or false")
     if kinds.isdisjoint((int, float)) or Any in kinds:
@@ -217,17 +218,17 @@ DISTRIBUTIONS: dict[str, type[Distribution]] = {
 }
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Return whether a value is a real number by its type, and not a truth value."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: object) -> bool:
     """Return whether a value is a whole number by its type, and not a truth value."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def array_of(value: Any, here: str) -> np.ndarray:
+def array_of(value: object, here: str) -> np.ndarray:
     """Return numbers, one or several, as an array of their type; `InputError` names what is none, after `here`."""
     try:
         array = np.asarray(value)
@@ -238,7 +239,7 @@ def array_of(value: Any, here: str) -> np.ndarray:
     return array
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """Turn NumPy scalars into Python's, sequences into read-only float arrays, tables into distributions."""
     if isinstance(value, Mapping):
         return _distribution(value)
@@ -272,7 +273,7 @@ def _read_value(value: Any) -> Any:
     return number
 
 
-def _distribution(given: Mapping[str, Any]) -> Distribution:
+def _distribution(given: Given) -> Distribution:
     """Return the distribution that a table describes; ValueError names the wrong key and nothing else."""
     name = given.get("kind", "normal" if {"low", "high"}.isdisjoint(given) else "uniform")
     if not isinstance(name, str) or name not in DISTRIBUTIONS:
@@ -296,7 +297,7 @@ def _distribution(given: Mapping[str, Any]) -> Distribution:
 Value = Annotated[SkipValidation[float | np.ndarray | Distribution], BeforeValidator(_read_value)]
 
 
-def validate(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
+def validate(kind: type[T], values: Given, origin: str) -> T:
     """Build a checked description.
 
     Parameters
@@ -375,7 +376,7 @@ class Bound:
     holds: Callable[[Any, Any], Any]
     limit: float | str
 
-    def find_broken(self, value: Any, limit: Any) -> tuple[int, float, str] | None:
+    def find_broken(self, value: object, limit: object) -> tuple[int, float, str] | None:
         """Return the first value for which the relation does not hold.
 
         Parameters
@@ -420,5 +421,5 @@ def list_bounds(kind: type[Frozen]) -> tuple[Bound, ...]:
     return tuple(_read_bound(*text.split(), known=kind.model_fields) for text in texts)
 
 
-def _read_bound(name: str, relation: str, limit: str, *, known: Mapping[str, Any]) -> Bound:
+def _read_bound(name: str, relation: str, limit: str, *, known: Given) -> Bound:
     return Bound(name, *RELATIONS[relation], limit if limit in known else float(limit))

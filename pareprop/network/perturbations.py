@@ -22,7 +22,7 @@ PHASES = ("train", "validate", "test")  # those of runs; a script may name other
 CELLS: tuple[Role, ...] = ("input", "recurrent")
 
 
-def _read_phases(value: Any) -> tuple[str, ...] | None:
+def _read_phases(value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
     names = [value] if isinstance(value, str) else value
@@ -247,7 +247,7 @@ def _steps(here: str, name: str, ms: float, dt_ms: float) -> int:
     return steps
 
 
-def _ids(here: str, cells: Any, target: Population) -> tuple[int, ...]:
+def _ids(here: str, cells: object, target: Population) -> tuple[int, ...]:
     try:
         ids = np.atleast_1d(np.asarray(cells))
     except ValueError:

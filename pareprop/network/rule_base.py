@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError, shorten
 from ..sonata.edges import MAX_DELAY, Piece
+from ..values import Values
 from . import parameters
 
 Described = Any  # a `Projection`, whose module imports this one
@@ -59,7 +60,7 @@ class Rule(ABC):
         """
         raise NotImplementedError
 
-    def fields(self, here: str, projection: Described) -> dict[str, Any]:
+    def fields(self, here: str, projection: Described) -> Values:
         """Return the fields of a checked projection that replace the given ones.
 
         Parameters
@@ -109,7 +110,7 @@ class Rule(ABC):
         return self.indegree(projection) / projection.pre.size
 
 
-def has_whole_value(value: Any) -> bool:
+def has_whole_value(value: object) -> bool:
     """Return whether a value is a whole number, as an integer or a float."""
     return parameters.is_number(value) and abs(plain := parameters.plain(value)) < 2**63 and plain == int(plain)
 

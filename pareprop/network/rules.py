@@ -5,13 +5,12 @@ Here are those that `topology` draws and the one that is given; `streamed_rules`
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .. import rng
 from ..errors import InputError, quote
 from ..kernels import topology
+from ..values import Values
 from . import totals
 from .parameters import array_of, is_number
 from .rule_base import MAX_DELAY, Described, Rule, has_whole_value
@@ -72,7 +71,7 @@ class FixedIndegree(Rule):
                 f"{here}: indegree = {quote(projection.indegree)} must be a whole number from 0 to {limit}"
             )
 
-    def fields(self, here: str, projection: Described) -> dict[str, Any]:
+    def fields(self, here: str, projection: Described) -> Values:
         """Return the checked fields; the kernel counts in integers."""
         checked = super().fields(here, projection)
         return {**checked, "indegree": int(checked["indegree"])}
@@ -103,7 +102,7 @@ class FixedTotalNumber(Rule):
         if not has_whole_value(projection.N) or not 0 <= projection.N <= limit:
             raise InputError(f"{here}: N = {quote(projection.N)} must be a whole number from 0 to {limit}")
 
-    def fields(self, here: str, projection: Described) -> dict[str, Any]:
+    def fields(self, here: str, projection: Described) -> Values:
         """Return the checked fields; the number is whole."""
         checked = super().fields(here, projection)
         return {**checked, "N": int(checked["N"])}
@@ -153,7 +152,7 @@ class Explicit(Rule):
     code = -1
     options = ("source", "target")
 
-    def fields(self, here: str, projection: Described) -> dict[str, Any]:
+    def fields(self, here: str, projection: Described) -> Values:
         """Return the arrays of a checked projection."""
         source, target, weight, delay = (
             array_of(getattr(projection, name), f"{here}: {name}") for name in ("source", "target", "weight", "delay")

@@ -13,7 +13,7 @@ from .rule_base import Described
 SIGNS = (-1, 0, 1)
 
 
-def per_cell(values: Any, size: int, here: str) -> np.ndarray:
+def per_cell(values: object, size: int, here: str) -> np.ndarray:
     """Check signs: +1, -1 or 0 (not bound), one per cell or one for all.
 
     Parameters
@@ -77,7 +77,7 @@ def of_sources(sign: Any, cells: Any, size: int, here: str) -> np.ndarray | None
     return source_signs if np.any(sign) else None  # of 2^31 sources without a sign this is one number
 
 
-def of_projection(sign: Any, projection: Described, here: str) -> np.ndarray | None:
+def of_projection(sign: object, projection: Described, here: str) -> np.ndarray | None:
     """Return the signs that bind a projection, as `of_sources`; weights that are given must have them."""
     pre = projection.pre
     if isinstance(sign, str) and sign == "free":

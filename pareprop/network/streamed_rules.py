@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from .. import rng
 from ..errors import InputError, quote
 from ..sonata.edges import Piece
+from ..values import Values
 from . import degrees, delays, space
 from .parameters import Constant, Distribution, Uniform, is_number
 from .rule_base import Described, Rule
@@ -115,7 +115,7 @@ class Sonata(Rule):
     options = ("edges",)
     streamed = True
 
-    def fields(self, here: str, projection: Described) -> dict[str, Any]:
+    def fields(self, here: str, projection: Described) -> Values:
         """Return the delays that occur in the file, in steps."""
         return {"weight": None, "delay": projection.edges.delays if projection.edges.n_edges else np.ones(1, np.int64)}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from ..kernels import layout, members, row_map
 from ..kernels import rows as row_kernel
 from ..kernels import signs as sign_kernel
 from ..parallel.messages import Sources
+from ..values import Values
 from .connectivity import RULES, Projection
 from .drawing import Block, draft_block
 from .model import Model
@@ -163,7 +163,7 @@ class SynapseTable:
         """Return where the rows of each projection are; one without synapses has none."""
         maps: list[row_map.RowMap] = []
         for draft in drafts:
-            arguments: dict[str, Any] = {}
+            arguments: Values = {}
             if self._listed is not None and draft.projection.pre.role == "recurrent":
                 arguments = {"listed": self._listed.index(), "offset": model.offset(draft.projection.pre)}
             first, sources = maps[-1].first_rows[-1] if maps else 0, draft.sources if draft.expected else (0, 0)

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import InputError
 from ..kernels import checksum
 from ..neurons.model import NeuronModel
+from ..values import Given, Values
 from . import from_tables, identity, parameters
 from .background import Background, PopulationBackground
 from .connection import Connection
@@ -28,7 +29,7 @@ from .reward import Reward
 FEW = 8  # values of an array that stand in a table
 REFERENCE = {"array", "checksum"}
 KEYS = ("dt_ms", "optimizer", "loss", "local_readouts", "populations", "projections", "backgrounds", "perturbations")
-Tables = dict[str, Any]
+Tables = Values
 Arrays = dict[str, np.ndarray]
 
 
@@ -62,7 +63,7 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
     return tables, arrays
 
 
-def build(tables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], neuron_models: Mapping[str, Any]) -> Model:
+def build(tables: Given, arrays: Mapping[str, np.ndarray], neuron_models: Given) -> Model:
     """Return the model that tables describe.
 
     Parameters
@@ -110,7 +111,7 @@ def _equations(model: Model) -> dict[str, NeuronModel]:
     return equations
 
 
-def _loss(loss: Any) -> dict[str, Any]:
+def _loss(loss: object) -> Values:
     if loss is None or loss in LOSSES.values():
         return {}
     if isinstance(loss, Reward):
@@ -119,13 +120,13 @@ def _loss(loss: Any) -> dict[str, Any]:
     raise InputError(f"its loss {name} is code of the script")
 
 
-def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
+def _optimizer(optimizer: Optimizer) -> Values:
     """Return what was given; `batch_size` of a projection is that of the model unless it was given."""
     return {"type": optimizer.type} | _plain(optimizer.model_dump(exclude_unset=True))
 
 
-def _population(item: Population, arrays: Arrays) -> dict[str, Any]:
-    table: dict[str, Any] = {"name": item.name, "role": item.role, "size": item.size}
+def _population(item: Population, arrays: Arrays) -> Values:
+    table: Values = {"name": item.name, "role": item.role, "size": item.size}
     if item.role == "recurrent":
         table["model"] = item.model
     if item.sign is not None:
@@ -139,11 +140,11 @@ def _population(item: Population, arrays: Arrays) -> dict[str, Any]:
     }
 
 
-def _projection(item: Projection, arrays: Arrays) -> dict[str, Any]:
+def _projection(item: Projection, arrays: Arrays) -> Values:
     if item.edges is not None:
         raise InputError("its network is read from SONATA files by the script")
     fields = Connection.model_fields
-    table: dict[str, Any] = {"name": item.name, "pre": item.pre.name, "post": item.post.name}
+    table: Values = {"name": item.name, "pre": item.pre.name, "post": item.post.name}
     for name, field in fields.items():
         value = getattr(item, name)
         if name in ("name", "sign", "delay_ms") or (name != "rule" and _is(value, field)):
@@ -165,13 +166,13 @@ def _projection(item: Projection, arrays: Arrays) -> dict[str, Any]:
     return table
 
 
-def _background(item: PopulationBackground, arrays: Arrays) -> dict[str, Any]:
+def _background(item: PopulationBackground, arrays: Arrays) -> Values:
     values = {name: getattr(item, name) for name in Background.model_fields}
     table = {name: _value(value, f"{item.name}/{name}", arrays) for name, value in values.items() if value is not None}
     return table | {"post": item.post.name}
 
 
-def _perturbation(item: Applied, arrays: Arrays) -> dict[str, Any]:
+def _perturbation(item: Applied, arrays: Arrays) -> Values:
     values = {name: getattr(item.options, name) for name in type(item.options).model_fields}
     table = {name: _value(value, f"{item.name}/{name}", arrays) for name, value in values.items() if value is not None}
     return {"kind": item.kind, "of": item.of} | table | {"phases": table.get("phases", "all")}
@@ -182,7 +183,7 @@ def _is(value: Any, field: Any) -> bool:
     return not isinstance(value, np.ndarray) and type(value) is type(field.default) and value == field.default
 
 
-def _value(value: Any, name: str, arrays: Arrays) -> Any:
+def _value(value: object, name: str, arrays: Arrays) -> Any:
     """Return a value as JSON has it."""
     if isinstance(value, parameters.Constant):
         return value.value
@@ -194,7 +195,7 @@ def _value(value: Any, name: str, arrays: Arrays) -> Any:
     return _plain(value)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
@@ -211,7 +212,7 @@ def _refer(array: np.ndarray, name: str, arrays: Arrays) -> Any:
     return {"array": name, "checksum": f"{checksum.xxh64(whole.reshape(-1).view(np.uint8)):016x}"}
 
 
-def _with_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def _with_arrays(value: object, arrays: Mapping[str, np.ndarray]) -> Any:
     """Return tables with arrays in place of references; `InputError` names one that is missing, or another one."""
     if isinstance(value, Mapping):
         if value.keys() != REFERENCE:

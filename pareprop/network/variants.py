@@ -6,7 +6,7 @@ A new variant is an entry of `VARIANTS`, with the class of its engine in the roo
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from pydantic import AfterValidator
 
 from .. import elementary
 from ..errors import InputError, quote
+from ..values import Given, Values
 from .neurons import (
     NEURON_MODELS,
     READOUT_MODELS,
@@ -77,7 +78,7 @@ class Variant:
         module, name = self.engine_path.split(":")
         return getattr(importlib.import_module(module), name)
 
-    def settings(self, learning_window: int, **options: Any) -> Any:  # likewise
+    def settings(self, learning_window: int, **options: object) -> Any:  # likewise
         """Return settings of the engine; options that it does not have are left out."""
         kind = self.engine.settings_type
         known = {field.name for field in fields(kind)}
@@ -106,7 +107,7 @@ class Variant:
         """Return the class of a neuron model, or that of "readout"."""
         return self.readout if name == "readout" else self.neurons[name]
 
-    def pick(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    def pick(self, name: str, values: Given) -> Values:
         """Return those of some values that a model has as parameters: all if there is no such model."""
         known = self.find_kind(name).model_fields if name in (*self.neurons, "readout") else values
         return {key: value for key, value in values.items() if key in known}
@@ -160,7 +161,7 @@ else:
     NeuronName = Literal[*NEURONS]
 
 
-def find_variant(name: Any) -> Variant:
+def find_variant(name: object) -> Variant:
     """Return the variant of a name; `InputError` names those that there are."""
     if not isinstance(name, str) or name not in VARIANTS:
         raise InputError(f"variant = {quote(name)} must be {' or '.join(map(repr, VARIANTS))}")

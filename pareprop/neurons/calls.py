@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ..values import Given
 from .compile import Program
 
 Real = type[np.floating[Any]]  # of one width or another
@@ -46,7 +47,7 @@ class Cells:
         (n_kept, n): what the step before the next one kept.
     """
 
-    def __init__(self, program: Program, n: int, values: Mapping[str, Any], dt: float, real: Real = np.float64) -> None:
+    def __init__(self, program: Program, n: int, values: Given, dt: float, real: Real = np.float64) -> None:
         self.program, self.n, self.dt, self.real = program, n, dt, real
         self._table = _Table.from_address(program.address(real))
         with np.errstate(over="ignore"):  # a bound of -1.8e308 is infinite in single precision
@@ -58,7 +59,7 @@ class Cells:
         self.before = np.zeros((program.n_kept, n), real)
         self._call("start", n, n, dt, self.constant, self.state, self.z, self.refractory, self.before)
 
-    def caller(self, name: str, *arguments: Any) -> Callable[[], None]:
+    def caller(self, name: str, *arguments: object) -> Callable[[], None]:
         """Return a call of a function; `dt`, the third argument, is double, other floats are `real`."""
         types: list[Any] = []
         given: list[Any] = []
@@ -75,10 +76,10 @@ class Cells:
         function = ctypes.CFUNCTYPE(None, *types)(getattr(self._table, name))
         return lambda: function(*given)
 
-    def _call(self, name: str, *arguments: Any) -> None:
+    def _call(self, name: str, *arguments: object) -> None:
         self.caller(name, *arguments)()
 
-    def step(self, ports: Any, current: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step(self, ports: object, current: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Advance by a step.
 
         Parameters

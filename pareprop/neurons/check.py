@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..values import Given, Values
 from .calls import Cells
 from .compile import compile
 from .derive import OLD, derive
@@ -136,20 +136,20 @@ class _Checker:
         )
         return result
 
-    def names(self, states: Mapping[str, Any], new: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    def names(self, states: Given, new: Given, more: Given) -> Values:
         """Return what trees of derivatives read."""
         return {**self.fixed, **new, **{OLD + name: value for name, value in states.items()}, **more}
 
     # ---- two ways of the same ----------------------------------------------------------------------------------------
 
-    def scatter(self, draw: np.random.Generator, n: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    def scatter(self, draw: np.random.Generator, n: int) -> tuple[Values, Values]:
         """Return random states, and random input."""
         reached = self.result.response
         low, high = reached.min(axis=1), reached.max(axis=1)
         states = {
             name: draw.uniform(low[k], high[k] + 1e-3 * (1 + abs(high[k])), n) for k, name in enumerate(self.states)
         }
-        more: dict[str, Any] = {name: draw.normal(0, self.kick, n) for name in self.model.ports}
+        more: Values = {name: draw.normal(0, self.kick, n) for name in self.model.ports}
         more |= {"I": draw.normal(0, 1, n), "z": draw.integers(0, 2, n) * 1.0}
         return states, more | {"refractory": draw.integers(0, 2, n) * 1.0}
 
@@ -353,7 +353,7 @@ class _Checker:
                 "more stable"
             )
 
-    def read_at_rest(self) -> dict[str, Any]:
+    def read_at_rest(self) -> Values:
         """Return what derivatives read at the initial state."""
         initial = self.model.initial(self.fixed)
         return self.names(initial, initial, dict.fromkeys((*self.model.ports, "I", "z", "refractory"), 0.0))

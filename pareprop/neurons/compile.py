@@ -15,7 +15,6 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import InputError, ParepropError
+from ..values import Given, Values
 from .language import evaluate, parse, write
 from .model import COMMON, NeuronModel
 
@@ -115,11 +115,11 @@ class Program:
         table = _StretchTable.from_address(self.stretches(real))
         return int(table.n_numbers), int(table.n_others), int(table.n_entries)
 
-    def values(self, values: Mapping[str, Any], dt_ms: float) -> dict[str, Any]:
+    def values(self, values: Given, dt_ms: float) -> Values:
         """Return parameters and constants of neurons as `NeuronModel.values` does, without SymPy."""
         return self.definition.values(values, dt_ms, self._trees)
 
-    def constants(self, values: Mapping[str, Any], dt_ms: float, n: int | None = None) -> np.ndarray:
+    def constants(self, values: Given, dt_ms: float, n: int | None = None) -> np.ndarray:
         """Return the constant columns of neurons.
 
         Parameters
@@ -148,7 +148,7 @@ class Program:
             column[:] = evaluate(tree, named)
         return columns
 
-    def initial(self, values: Mapping[str, Any], dt_ms: float, n: int | None = None) -> np.ndarray:
+    def initial(self, values: Given, dt_ms: float, n: int | None = None) -> np.ndarray:
         """Return the initial states, float64 (n_states, n); arguments and errors as for `constants`."""
         named = self.values(values, dt_ms)
         n = max((np.size(value) for value in named.values()), default=1) if n is None else n
@@ -158,7 +158,7 @@ class Program:
         return states
 
 
-def compile(definition: NeuronModel, comm: Any = None, stretches: str | None = None) -> Program:
+def compile(definition: NeuronModel, comm: object = None, stretches: str | None = None) -> Program:
     """Return the kernels of a model; collective over `comm`.
 
     Rank 0 finds them in the cache or compiles them, the others get them by MPI.

@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import elementary
 from ..errors import InputError, quote, shorten
+from ..values import Given
 
 Tree = tuple  # ("number", x), ("name", text) or (operator, Tree, ...)
 
@@ -42,7 +43,7 @@ def nearest(name: str, known: Collection[str]) -> str:
     return f", did you mean '{close[0]}'?" if close else shorten(f" (known: {', '.join(known)})", 300)
 
 
-def check_name(name: Any, here: str) -> None:
+def check_name(name: object, here: str) -> None:
     """Raise `InputError` unless `name` can stand in an expression for something of the model's own."""
     if not isinstance(name, str) or len(name) > NAME or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise InputError(f"{here}: name {quote(name)} must be a letter, then at most {NAME - 1} letters, digits or _")
@@ -52,7 +53,7 @@ def check_name(name: Any, here: str) -> None:
         raise InputError(f"{here}: name '{name}' has a meaning in expressions already; take another")
 
 
-def parse(text: Any, names: Collection[str], here: str, internal: bool = False) -> Tree:
+def parse(text: object, names: Collection[str], here: str, internal: bool = False) -> Tree:
     """Parse an expression.
 
     Parameters
@@ -282,7 +283,7 @@ _COMPARE = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater
             "!=": np.not_equal}  # fmt: skip
 
 
-def evaluate(tree: Tree, values: Mapping[str, Any], by: SimpleNamespace = REAL) -> Any:
+def evaluate(tree: Tree, values: Given, by: SimpleNamespace = REAL) -> Any:
     """Return the value of a tree.
 
     Parameters
@@ -343,7 +344,7 @@ def evaluate(tree: Tree, values: Mapping[str, Any], by: SimpleNamespace = REAL) 
         return np.where(_COMPARE[kind](by.part(a), by.part(b)), 1.0, 0.0)
 
 
-def exponential(items: list[Tree], values: Mapping[str, Any], by: SimpleNamespace) -> np.ndarray:
+def exponential(items: list[Tree], values: Given, by: SimpleNamespace) -> np.ndarray:
     """Return an entry of the exponential of a matrix: row, column, then the entries row by row; for each neuron alone.
 
     Taylor series and squaring, of additions and multiplications in a fixed order: the same bits everywhere.

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from .. import files
 from ..errors import InputError
+from ..values import Values
 from .language import nearest
 from .model import NeuronModel, models_of
 
@@ -19,9 +19,9 @@ FOLDER = Path(__file__).parent / "models"
 
 
 @cache
-def tables() -> dict[str, dict[str, Any]]:
+def tables() -> dict[str, Values]:
     """Return the tables of all models of the package by name, unchecked."""
-    models: dict[str, dict[str, Any]] = {}
+    models: dict[str, Values] = {}
     for path in sorted(FOLDER.glob("*.toml")):
         models |= files.parse_toml(path.read_text())["neuron_models"]
     return models

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, quote
+from ..values import Given, Values
 from .language import NAME, Tree, check_name, evaluate, names_of, nearest, parse
 from .surrogates import SURROGATES
 
@@ -121,21 +122,21 @@ class NeuronModel:
         self,
         name: str,
         *,
-        parameters: Mapping[str, Any] | None = None,
-        constants: Mapping[str, Any] | None = None,
-        states: Mapping[str, Any] | None = None,
-        step: Mapping[str, Any] | None = None,
+        parameters: Given | None = None,
+        constants: Given | None = None,
+        states: Given | None = None,
+        step: Given | None = None,
         spike: str | None = None,
-        ports: Any = ("arriving",),
-        reset: Mapping[str, Any] | None = None,
-        follow: Any = (),
-        traces: Mapping[str, Any] | None = None,
+        ports: object = ("arriving",),
+        reset: Given | None = None,
+        follow: object = (),
+        traces: Given | None = None,
         surrogate: str = "piecewise_linear",
         current_from: int = 1,
-        dynamics: Mapping[str, Any] | None = None,
+        dynamics: Given | None = None,
         integrator: str | None = None,
-        jumps: Mapping[str, Any] | None = None,
-        records: Mapping[str, Any] | None = None,
+        jumps: Given | None = None,
+        records: Given | None = None,
         description: str = "",
         source: str = "",
         nest: str = "",
@@ -168,7 +169,7 @@ class NeuronModel:
     def _of(self, key: str) -> Any:
         return self._given[key].items()
 
-    def _table(self, key: str, value: Any) -> dict[str, Any]:
+    def _table(self, key: str, value: object) -> Values:
         """Return the table of a key, with no more entries than it may have."""
         if value is None:
             return {}
@@ -178,7 +179,7 @@ class NeuronModel:
             raise InputError(f"{self._here}: {key} has {len(value)} entries, at most {MOST.get(key, MOST['states'])}")
         return dict(value)
 
-    def _list(self, key: str, value: Any) -> tuple[str, ...]:
+    def _list(self, key: str, value: object) -> tuple[str, ...]:
         """Return the names of a list, each once."""
         items = (value,) if isinstance(value, str) else value
         if not isinstance(items, list | tuple) or len(items) > MOST["ports"]:
@@ -190,7 +191,7 @@ class NeuronModel:
                 raise InputError(f"{self._here}: {key} names {quote(item)} twice")
         return tuple(items)
 
-    def _with_unit(self, table: str, key: Any, value: Any) -> tuple[Any, str]:
+    def _with_unit(self, table: str, key: object, value: object) -> tuple[Any, str]:
         """Return value and unit of a parameter or a state."""
         here = f"{self._here}: {table}: {quote(key)}"
         pair = tuple(value) if isinstance(value, list | tuple) else (value, "1")
@@ -316,8 +317,8 @@ class NeuronModel:
         return {name: unit for name, (_, unit) in (COMMON | self.parameters | self.states).items()}
 
     def values(
-        self, given: Mapping[str, Any], dt_ms: float, constants: Mapping[str, Tree] | None = None
-    ) -> dict[str, Any]:
+        self, given: Given, dt_ms: float, constants: Mapping[str, Tree] | None = None
+    ) -> Values:
         """Return parameters and constants of neurons.
 
         Parameters
@@ -339,13 +340,13 @@ class NeuronModel:
         InputError
             If a constant or an initial value is not finite.
         """
-        values: dict[str, Any] = {**self.defaults, **given, "dt": dt_ms}
+        values: Values = {**self.defaults, **given, "dt": dt_ms}
         for name, tree in (self.equations.constants if constants is None else constants).items():
             values[name] = evaluate(tree, values)
             self._require_finite(f"constants: {name}", values[name], tree, values)
         return values
 
-    def initial(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def initial(self, values: Given) -> Values:
         """Return the initial value of each state from what `values` returned."""
         trees = self._trees["initial"]
         states = {name: evaluate(tree, values) for name, tree in trees.items()}
@@ -353,12 +354,12 @@ class NeuronModel:
             self._require_finite(f"states: {name}", value, trees[name], values)
         return states
 
-    def check_start(self, given: Mapping[str, Any], dt_ms: float) -> None:
+    def check_start(self, given: Given, dt_ms: float) -> None:
         """Raise `InputError` unless constants, initial states and the first step without input are finite."""
         values = self.values(given, dt_ms)
         states = self.initial(values)
         now = values | states | dict.fromkeys(self.ports, 0.0) | {"I": values["I_e"], "z": 0.0, "refractory": 0.0}
-        after: dict[str, Any] = {}  # numbers or arrays
+        after: Values = {}  # numbers or arrays
         for key, trees in (("step", self.equations.step), ("traces", self.equations.traces)):
             for name, tree in trees.items():
                 value = evaluate(tree, now)
@@ -372,7 +373,7 @@ class NeuronModel:
         for name, tree in self.equations.reset.items():
             self._require_finite(f"reset: {name} at the initial state", evaluate(tree, then), tree, then)
 
-    def _require_finite(self, key: str, value: Any, tree: Tree, values: Mapping[str, Any]) -> None:
+    def _require_finite(self, key: str, value: Any, tree: Tree, values: Given) -> None:
         if np.all(np.isfinite(value)):
             return
         first = int(np.argmin(np.isfinite(np.atleast_1d(value))))
@@ -386,9 +387,9 @@ class NeuronModel:
 
     # ---- forms -------------------------------------------------------------------------------------------------------
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Values:
         """Return the definition as TOML and JSON hold it; keys with nothing in them are left out."""
-        definition: dict[str, Any] = {
+        definition: Values = {
             "description": self.description, "source": self.source, "nest": self.nest,
             "parameters": {
                 name: ["inf" if math.isinf(value) else value, unit] for name, (value, unit) in self.parameters.items()
@@ -404,7 +405,7 @@ class NeuronModel:
         return definition | ({"current_from": 0} if self.current_from == 0 else {})
 
     @classmethod
-    def from_dict(cls, name: str, given: Any, origin: str = "") -> NeuronModel:
+    def from_dict(cls, name: str, given: object, origin: str = "") -> NeuronModel:
         """Return the model that a table describes.
 
         Parameters
@@ -505,7 +506,7 @@ class NeuronModel:
         return f"NeuronModel({self.name!r}, states={list(self.states)}, ports={list(self.ports)})"
 
 
-def models_of(given: Any, origin: str) -> dict[str, NeuronModel]:
+def models_of(given: object, origin: str) -> dict[str, NeuronModel]:
     """Return the models of a table `neuron_models`.
 
     Parameters

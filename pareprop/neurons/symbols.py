@@ -32,7 +32,7 @@ class Where(Function):
             return Where(c, a, b.args[2])
         return None
 
-    def _eval_derivative(self, symbol: Any) -> Any:
+    def _eval_derivative(self, symbol: object) -> Any:
         return Where(self.args[0], self.args[1].diff(symbol), self.args[2].diff(symbol))
 
 
@@ -97,7 +97,7 @@ def from_sympy(expression: Any, moving: frozenset[str]) -> Tree:
         The tree.
     """
 
-    def back(item: Any) -> Tree:
+    def back(item: object) -> Tree:
         return from_sympy(item, moving)
 
     def order(item: Tree) -> tuple[bool, str]:

@@ -82,7 +82,7 @@ def guarded(comm: Comm, together: Callable[[ParepropError | None], None] | None 
     together(problem) if together else raise_together(comm, problem)
 
 
-def run_in_first_group(replicas: Replicas, function: Callable[..., Any], *arguments: Any) -> Any:
+def run_in_first_group(replicas: Replicas, function: Callable[..., Any], *arguments: object) -> Any:
     """Run `function` in the first replica group only and broadcast its result, or its exception, to all groups.
 
     Collective over all ranks; `function` is collective within a group.
@@ -163,7 +163,7 @@ def any_bits(comm: Comm, flags: int) -> int:
     return int(own[0])
 
 
-def gather(comm: Comm, value: Any) -> list[Any]:
+def gather(comm: Comm, value: object) -> list[Any]:
     """Collective: return the values of all ranks, by rank, on all ranks (an allgather)."""
     return [value] if comm is None else comm.allgather(value)
 

@@ -53,11 +53,11 @@ class Replicas:
         first, last = (-(-n * group // self.count) for group in (self.index, self.index + 1))
         return range(first, last)
 
-    def gather(self, value: Any) -> list[Any]:
+    def gather(self, value: object) -> list[Any]:
         """Collective: return the values of all groups, by group, on all groups (an allgather)."""
         return [value] if self.count == 1 else self.across.allgather(value)
 
-    def broadcast(self, value: Any, group: int = 0) -> Any:
+    def broadcast(self, value: object, group: int = 0) -> Any:
         """Collective: return the value of group `group` on all groups."""
         return value if self.count == 1 else self.across.bcast(value, root=group)
 

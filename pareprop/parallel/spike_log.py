@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -71,7 +70,7 @@ class SpikeLog(_Steps, kernel.SpikeLog):
     odd = 0.0
 
     @classmethod
-    def from_raster(cls, raster: Any) -> SpikeLog:
+    def from_raster(cls, raster: object) -> SpikeLog:
         """Make a log of a raster (n_steps, n_sources), non-zero where a source spikes.
 
         Raises

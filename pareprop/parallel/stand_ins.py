@@ -206,7 +206,7 @@ class DryExchange:
             merged.ptr[t + 1] = place
             self._time += 1
 
-    def listen(self, heard: Any, changed: bool) -> None:
+    def listen(self, heard: object, changed: bool) -> None:
         """Do nothing: there are no messages."""
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:

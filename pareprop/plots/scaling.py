@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,9 +14,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from ..errors import InputError
+from ..values import Values
 from . import reader, style
 
-Row = dict[str, Any]  # of a table, by column: a number, or a text
+Row = Values  # of a table, by column: a number, or a text
 PHASES = {  # in the order of a run, with their colours
     "wait": style.GREY, "communicate": style.VERMILLION, "look_up": style.MUTED[1], "deliver": style.BLUE,
     "update": style.GREEN, "sweep": style.SKY, "credit": style.ORANGE, "optimize": style.PURPLE,

@@ -14,7 +14,7 @@ import os
 import socket
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog
 from ..parallel.stand_ins import DrivenExchange
 from ..simulation.loop import Simulation
+from ..values import Values
 
 LARGEST = 2**31  # of a size
 PHASES = ("build", "wait", "communicate", "look_up", "deliver", "update", "sweep", "credit", "optimize")
@@ -158,10 +159,10 @@ def model(
     eta = 1e-4 * scale**2 if rule is GradientDescent else 1e-3 * scale
     optimizer = rule(eta=eta, optimize_each_step=axes.each_step)
     network = Model(variant, seed, optimizer=optimizer, precision=precision)
-    cell: dict[str, Any] = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
+    cell: Values = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
     kappas = {"kappa": KAPPA, "kappa_reg": KAPPA if axes.kappa_reg is None else axes.kappa_reg}
     traces = {"regular_spike_arrival": False, "eprop_isi_trace_cutoff": CUTOFF} | kappas
-    own: dict[str, Any] = {"tau_m": DRAWN_TAU} if axes.drawn_tau else {}
+    own: Values = {"tau_m": DRAWN_TAU} if axes.drawn_tau else {}
     own |= ADAPTATION if "adapt" in axes.neuron else {}
     inputs = network.inputs("in", n_inputs)
     kind: str | NeuronModel = axes.neuron
@@ -184,7 +185,7 @@ def model(
     def weight(fan_in: int, scale: float = scale) -> Normal:
         return Normal(std=scale * max(fan_in, 1) ** -0.5)
 
-    moving: dict[str, Any] = {}
+    moving: Values = {}
     if axes.rewire:
         moving["rewire"] = Rewire(l1=SHRINKING * scale * max(indegree, 1) ** -0.5 / eta)
     loop = delay if eprop.is_online else 1  # the spike variant exchanges as often as the shortest of these asks for
@@ -232,7 +233,7 @@ def count_events(table: SynapseTable, inputs: SpikeLog, spikes: SpikeLog, n_step
 def run(
     network: Model, task: BenchTask, n_intervals: int, learn: bool, exchange: Exchange, warmup: int = 0,
     rate_hz: float = 0.0,
-) -> dict[str, Any]:  # fmt: skip
+) -> Values:  # fmt: skip
     """Collective: train `n_intervals` samples after `warmup` untimed ones and return the figures, valid on rank 0.
 
     With `rate_hz` synapses are driven by drawn spikes at this rate, see `stand_ins.DrivenExchange`.

@@ -8,11 +8,12 @@ import h5py
 import numpy as np
 
 from ..errors import InputError
+from ..values import Values
 
 LIMIT = 2**28  # values in a dataset; larger ones are refused before memory is allocated
 
 
-def number(attributes: dict[str, Any], key: str) -> float:
+def number(attributes: Values, key: str) -> float:
     """Return a number among the attributes."""
     value = attributes.get(key)
     if not isinstance(value, int | float):
@@ -20,7 +21,7 @@ def number(attributes: dict[str, Any], key: str) -> float:
     return value
 
 
-def whole(attributes: dict[str, Any], key: str) -> int:
+def whole(attributes: Values, key: str) -> int:
     """Return a whole number among the attributes."""
     value = number(attributes, key)
     if not float(value).is_integer():
@@ -65,7 +66,7 @@ def whole_array(file: h5py.File, key: str, ndim: int) -> np.ndarray:
     return values
 
 
-def attributes(node: Any) -> dict[str, Any]:
+def attributes(node: Any) -> Values:
     """Return the attributes as Python types."""
     plain = {}
     for key, value in node.attrs.items():

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -22,6 +21,7 @@ from ..network.parameters import validate
 from ..network.rewire import Rewire
 from ..network.variants import find_variant
 from ..neurons.model import NeuronModel, models_of
+from ..values import Values
 from . import case_fields as fields
 from . import reward_cases
 
@@ -50,7 +50,7 @@ class Case:
 
     name: str
     model: Model
-    attributes: dict[str, Any]
+    attributes: Values
     arrays: dict[str, np.ndarray]
     expected: dict[str, np.ndarray]
 
@@ -125,7 +125,7 @@ def _arrays(file: h5py.File, has_window: bool) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _check_interval(attributes: dict[str, Any], n_steps: int) -> None:
+def _check_interval(attributes: Values, n_steps: int) -> None:
     interval, window = (fields.whole(attributes, key) for key in ("interval", "learning_window"))
     if interval < 1 or n_steps % interval:
         raise InputError(f"interval = {interval} must divide the {n_steps} steps of 'inputs'")
@@ -153,7 +153,7 @@ def _read_expected(group: h5py.Group, file: h5py.File, signal: tuple[int, int]) 
     return expected
 
 
-def _model(variant: str, file: h5py.File, attributes: dict[str, Any], n_in: int, n_out: int) -> Model:
+def _model(variant: str, file: h5py.File, attributes: Values, n_in: int, n_out: int) -> Model:
     nodes = fields.group(file, "groups")
     dt_ms = fields.number(attributes, "dt_ms") if "dt_ms" in attributes else 1.0
     seed = fields.whole(attributes, "seed") if "seed" in attributes else 1
@@ -219,7 +219,7 @@ def _signs(file: h5py.File, key: str, size: int) -> np.ndarray:
     return signs
 
 
-def _neuron_models(attributes: dict[str, Any]) -> dict[str, NeuronModel]:
+def _neuron_models(attributes: Values) -> dict[str, NeuronModel]:
     """Return the models that a case gives by equations, by name."""
     try:
         given = json.loads(attributes.get("neuron_models", "{}"))
@@ -228,7 +228,7 @@ def _neuron_models(attributes: dict[str, Any]) -> dict[str, NeuronModel]:
     return models_of(given, "attribute 'neuron_models'")
 
 
-def _ports(attributes: dict[str, Any], key: str, n_groups: int) -> list[str | None]:
+def _ports(attributes: Values, key: str, n_groups: int) -> list[str | None]:
     """Return the port of a matrix for each group of targets."""
     given = attributes.get(key)
     single = given is None or isinstance(given, str)
@@ -249,7 +249,7 @@ def _neurons(model: Model, key: str, node: h5py.Group, known: dict[str, NeuronMo
 
 
 def _connect(
-    model: Model, pre: Population, post: Population, weights: np.ndarray, delays: Any, sign: Any = "free",
+    model: Model, pre: Population, post: Population, weights: np.ndarray, delays: object, sign: object = "free",
     moving: tuple[Rewire, bool] | None = None, feedback: str | None = None, port: str | None = None,
 ) -> None:  # fmt: skip
     target, source = np.nonzero(~np.isnan(weights))

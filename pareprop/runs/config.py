@@ -25,6 +25,7 @@ from ..storage.checkpoint_observer import Checkpoint
 from ..storage.checkpoint_read import NETWORK
 from ..storage.recorder import Record
 from ..tasks import TASKS, TaskBase
+from ..values import Given, Values
 from .script_task import ScriptTask
 
 CONFIG = "config.toml"  # in a run directory
@@ -41,9 +42,9 @@ class Config:
     record: Record
     checkpoint: Checkpoint
 
-    def sections(self) -> dict[str, dict[str, Any]]:
+    def sections(self) -> dict[str, Values]:
         """Return all keys by section, as JSON types; paths as text."""
-        sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+        sections: dict[str, Values] = {name: {} for name in SECTIONS}
         sections["task"]["name"] = self.task.name
         for key, value in self.task.model_dump(mode="json", exclude={EQUATIONS}).items():
             sections[_section(type(self.task), key)][key] = value
@@ -53,7 +54,7 @@ class Config:
             sections[name] = getattr(self, name).model_dump(mode="json")
         return sections
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Values:
         """Return the keys that a resumed run must have in common: all except its length and what it writes."""
         sections = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
         for key in (*FREE, *self.task.list_free()):
@@ -123,7 +124,7 @@ def _description(config: Config, section: str, key: str) -> str:
     return (field.description or "") if field else "name of the task"
 
 
-def _toml(value: Any) -> str:
+def _toml(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, dict):
@@ -133,7 +134,7 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
-def _equations(here: str, definition: Mapping[str, Any]) -> list[str]:
+def _equations(here: str, definition: Given) -> list[str]:
     """Return the lines of a neuron model: keys first, then its tables, as TOML wants it."""
     lines = ["", f"[{here}]"]
     lines += [f"{key} = {_toml(value)}" for key, value in definition.items() if not isinstance(value, Mapping)]
@@ -169,7 +170,7 @@ def load_of_run(path: Path) -> Config:
         raise InputError(f"{path}: {problem.strerror}") from None
 
 
-def kind_of(sections: Mapping[str, Any], source: str) -> type[TaskBase]:
+def kind_of(sections: Given, source: str) -> type[TaskBase]:
     """Return the task that the sections of a file name."""
     run = sections.get("run", {})
     if isinstance(run, dict) and "script" in run:
@@ -183,7 +184,7 @@ def kind_of(sections: Mapping[str, Any], source: str) -> type[TaskBase]:
 
 
 def from_sections(
-    kind: type[TaskBase], sections: Mapping[str, Any], source: str, settings: Iterable[str] = ()
+    kind: type[TaskBase], sections: Given, source: str, settings: Iterable[str] = ()
 ) -> Config:
     """Make a checked configuration of a task from sections; messages name `source`."""
     parts: dict[str, type[Frozen]] = {"task": kind, "record": Record, "checkpoint": Checkpoint}
@@ -211,7 +212,7 @@ def from_sections(
             problems.append(f"{origin}: {_explain_unknown(section, key, known)}")
         else:
             values[section if section in parts else "task"][key] = value, origin
-    made: dict[str, Any] = {name: _make(parts[name], values[name], source, problems) for name in parts}
+    made: Values = {name: _make(parts[name], values[name], source, problems) for name in parts}
     if problems:
         lines = [shorten(" ".join(problem.splitlines())) for problem in problems[:PROBLEMS]]
         many = "\n  ".join([f"{len(problems)} problems:", *lines])
@@ -220,7 +221,7 @@ def from_sections(
     return Config(**made)
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> Values:
     """Return the sections of a configuration file, unchecked."""
     try:
         return files.parse_toml(files.read(path).decode())
@@ -230,7 +231,7 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not a configuration file: {problem}") from None
 
 
-def _from_file(sections: Mapping[str, Any], source: str, problems: list[str]) -> list[tuple[str, str, Any, str]]:
+def _from_file(sections: Given, source: str, problems: list[str]) -> list[tuple[str, str, Any, str]]:
     entries = []
     for section, keys in sections.items():
         if isinstance(keys, Mapping):

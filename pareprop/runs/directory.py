@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from .. import files
 from ..errors import InputError, quote
@@ -16,6 +16,7 @@ from ..parallel import collectives
 from ..parallel.mpi import Comm
 from ..storage import checkpoint_write, joined_file
 from ..storage.disk import lock_directory
+from ..values import Values
 from .config import CONFIG, read
 from .log import CSV, LOG
 
@@ -124,7 +125,7 @@ def clear_run(directory: Path) -> None:
 
 
 @contextmanager
-def reopen_directory(comm: Comm, directory: Path) -> Iterator[dict[str, Any]]:
+def reopen_directory(comm: Comm, directory: Path) -> Iterator[Values]:
     """Collective context manager: claim the directory of a run to resume; yield the sections of its configuration.
 
     Raises

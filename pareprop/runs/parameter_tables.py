@@ -35,8 +35,9 @@ from ..network.variants import VARIANTS
 from ..neurons import library
 from ..neurons.model import NeuronModel
 from ..storage.self_description import UNITS
+from ..values import Values
 
-NEEDS: dict[type[Frozen], dict[str, Any]] = {  # values without which a class cannot be made
+NEEDS: dict[type[Frozen], Values] = {  # values without which a class cannot be made
     Space: {"extent": (1000.0, 1000.0), "length": 100.0, "cutoff": 300.0},
     DistanceDelay: {"per_length": 0.003},
     LocalReadouts: {"name": "out", "of": ("rec",)},
@@ -51,7 +52,7 @@ WORDS = {  # of pydantic, and shorter ones
 }
 
 
-def row(*cells: Any) -> str:
+def row(*cells: object) -> str:
     """Return a row of a Markdown table."""
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
@@ -62,7 +63,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
     return [row(*head), row(*["---"] * len(head)), *(row(*cells) for cells in rows)]
 
 
-def summary(thing: Any) -> str:
+def summary(thing: object) -> str:
     """Return the first paragraph of a docstring in one line."""
     return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split()).replace("`", "")
 
@@ -84,7 +85,7 @@ def meanings(kind: type) -> dict[str, str]:
     return said
 
 
-def default(value: Any) -> str:
+def default(value: object) -> str:
     """Return a default as one would write it in Python."""
     if value is None or isinstance(value, bool | str):
         return f"`{value!r}`"

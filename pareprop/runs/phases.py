@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import h5py
 import numpy as np
@@ -16,6 +15,7 @@ from ..simulation.score import Score
 from ..storage.best_weights import BestWeights
 from ..storage.self_description import name_axes
 from ..tasks.base import TaskBase
+from ..values import Values
 
 
 class Phases(Observer):
@@ -150,7 +150,7 @@ class Phases(Observer):
             item.eta = before
         return Score.join(scores)
 
-    def state(self, simulation: Watched) -> dict[str, Any]:
+    def state(self, simulation: Watched) -> Values:
         """Errors and validations so far."""
         self._needed = set() if self.kept is None else {self.kept[0]}
         return {
@@ -162,7 +162,7 @@ class Phases(Observer):
             "kept": self.kept,
         } | self.episodes.arrays()
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Values) -> None:
         """Take back errors and validations."""
         self.errors = list(map(float, state["errors"]))
         self.validations = [(int(iteration), float(value)) for iteration, value in state["validations"]]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import h5py
 import numpy as np
 
 from ..simulation.observer import Observer, Outcome, Watched
 from ..storage.self_description import name_axes
+from ..values import Values
 
 NAME = "population_rate"  # in the results
 
@@ -44,11 +43,11 @@ class PopulationRates(Observer):
             self.rates.append(np.mean(self._samples, axis=0))
         self._samples = []
 
-    def state(self, simulation: Watched) -> dict[str, Any]:
+    def state(self, simulation: Watched) -> Values:
         """Return the rates so far."""
         return {"rates": np.array(self.rates, float)}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Values) -> None:
         """Take them back."""
         self.rates = list(np.asarray(state["rates"], float))
 

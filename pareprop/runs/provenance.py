@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from .. import files
 from ..errors import InputError, quote
@@ -26,6 +25,7 @@ from ..parallel import collectives, mpi
 from ..parallel.mpi import Comm
 from ..simulation.observer import Observer, Watched
 from ..storage.disk import clear, on_disk
+from ..values import Values
 
 COMPUTE = ("deliver", "update", "sweep", "credit", "optimize")  # phases of a rank's own work
 NAME = "provenance.json"
@@ -40,7 +40,7 @@ def count_ranks_by_host(comm: Comm) -> Counter[str]:
     return Counter(collectives.gather(comm, socket.gethostname()))
 
 
-def facts(simulation: Watched) -> dict[str, Any]:
+def facts(simulation: Watched) -> Values:
     """Collective: return the facts about a part of a run at its start."""
     comm, groups = simulation.world, simulation.replicas.count
     hosts = count_ranks_by_host(comm)
@@ -61,7 +61,7 @@ def facts(simulation: Watched) -> dict[str, Any]:
     return entries
 
 
-def tell_environment(comm: Any = None) -> dict[str, str]:
+def tell_environment(comm: object = None) -> dict[str, str]:
     """Return what a measurement depends on beside its sizes: date, processor, versions, MPI, flags; all as text."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "processor": processor_name(),
@@ -108,8 +108,8 @@ class Provenance(Observer):
         Facts that all parts have in common: task, configuration digest, seed.
     """
 
-    def __init__(self, directory: Path, about: dict[str, Any]) -> None:
-        self.parts: list[dict[str, Any]] = []
+    def __init__(self, directory: Path, about: Values) -> None:
+        self.parts: list[Values] = []
         self.path, self.about = directory / NAME, about
         self._clock = time.monotonic()
 
@@ -162,7 +162,7 @@ def spent(seconds: Mapping[str, float]) -> dict[str, float]:
     return {"compute": compute, "wait": seconds.get("wait", 0.0), "transfer": transfer}
 
 
-def read(directory: Path) -> dict[str, Any]:
+def read(directory: Path) -> Values:
     """Return the content of `provenance.json` of a run.
 
     Raises
@@ -184,7 +184,7 @@ def read(directory: Path) -> dict[str, Any]:
     return content
 
 
-def _check(part: dict[str, Any]) -> None:
+def _check(part: Values) -> None:
     """Raise `ValueError` unless bytes and seconds of a part are those of ranks."""
     peaks, seconds = part.get("peak_rss_bytes", []), part.get("rank_seconds", [])
     if not isinstance(peaks, list) or not all(type(peak) is int and 0 <= peak < 2**63 for peak in peaks):
@@ -197,14 +197,14 @@ def _check(part: dict[str, Any]) -> None:
         raise ValueError(f"wall_seconds = {quote(part['wall_seconds'])} must be seconds")
 
 
-def _is_seconds(value: Any) -> bool:
+def _is_seconds(value: object) -> bool:
     """Return whether a value is a table of finite, not negative numbers."""
     return isinstance(value, dict) and all(
         type(entry) in (int, float) and 0 <= entry < 2**63 for entry in value.values()
     )
 
 
-def lines(content: dict[str, Any]) -> list[str]:
+def lines(content: Values) -> list[str]:
     """Return the provenance as lines of text."""
     texts = [f"{key}: {value}" for key, value in content.items() if key != "parts"]
     for number, part in enumerate(content["parts"], 1):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from ..plots import panels, reader
 from ..storage import joined_file
+from ..values import Values
 
 SAMPLES, SPIKES, LINES, POINTS = 10, 6_000, 4, 800  # at most, of a run, a raster, a signal, a line
 DIGITS = 4
@@ -22,7 +22,7 @@ SIGNALS = (
 READOUTS = (("readout_signal", False), ("target_signal", True))
 
 
-def samples(file: h5py.File, directory: Path) -> list[dict[str, Any]]:
+def samples(file: h5py.File, directory: Path) -> list[Values]:
     """Return the recorded samples of a run: those in its results, and evenly chosen ones of its recording.
 
     Parameters
@@ -51,7 +51,7 @@ def samples(file: h5py.File, directory: Path) -> list[dict[str, Any]]:
     return recorded + list(_of_recording(directory / "record.h5", neurons, dt))
 
 
-def _of_recording(path: Path, neurons: list, dt: float) -> Iterator[dict[str, Any]]:
+def _of_recording(path: Path, neurons: list, dt: float) -> Iterator[Values]:
     """Yield evenly chosen samples of `record.h5`, if there is one whose samples are equally long."""
     if not path.is_file():
         return
@@ -78,7 +78,7 @@ def _of_recording(path: Path, neurons: list, dt: float) -> Iterator[dict[str, An
         return
 
 
-def _raster(name: str, steps: np.ndarray, ids: np.ndarray, groups: list, dt: float) -> dict[str, Any]:
+def _raster(name: str, steps: np.ndarray, ids: np.ndarray, groups: list, dt: float) -> Values:
     """Return spikes, of some neurons where there are too many."""
     size = max([int(ids.max(initial=0)) + 1, *(end for _, _, end in groups)])
     title, steps, ids = panels.thin(name, steps, ids, SPIKES)
@@ -88,7 +88,7 @@ def _raster(name: str, steps: np.ndarray, ids: np.ndarray, groups: list, dt: flo
     }  # fmt: skip
 
 
-def _sample(name: str, duration: float, rasters: list, rows: dict[str, Any], dt: float) -> dict[str, Any]:
+def _sample(name: str, duration: float, rasters: list, rows: Values, dt: float) -> Values:
     signals = []
     for key, title in SIGNALS:
         if key in rows and rows[key].shape[1]:
@@ -99,7 +99,7 @@ def _sample(name: str, duration: float, rasters: list, rows: dict[str, Any], dt:
     return {"name": name, "duration": duration, "rasters": rasters, "signals": signals}
 
 
-def _lines(pairs: list[tuple[np.ndarray, bool]], dt: float) -> dict[str, Any]:
+def _lines(pairs: list[tuple[np.ndarray, bool]], dt: float) -> Values:
     every = max(1, -(-max(len(values) for values, _ in pairs) // POINTS))
     lines = [
         {"values": [_number(value) for value in column[::every]], "colour": k, "dashed": dashed}

@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -19,6 +18,7 @@ from ..plots import charts, classification, reader, sweep
 from ..plots import scaling as study_tables
 from ..storage.checkpoint_read import list_values
 from ..storage.disk import output_errors, replace_file
+from ..values import Values
 from . import provenance, recorded
 from .directory import CONFIG, RESULTS
 from .outcome import outcome
@@ -102,7 +102,7 @@ def _names(places: Sequence[Path]) -> list[str]:
     return [str(place) for place in places]
 
 
-def read_run(directory: Path, name: str, n_runs: int = 1) -> dict[str, Any]:
+def read_run(directory: Path, name: str, n_runs: int = 1) -> Values:
     """Return what a report of `n_runs` runs shows of one of them; they share the room for figures and recordings."""
     try:
         notes = provenance.read(directory)
@@ -126,14 +126,14 @@ def read_run(directory: Path, name: str, n_runs: int = 1) -> dict[str, Any]:
     return content | {"figures": _figures(sorted(directory.glob("*.png")), MOST // n_runs)}
 
 
-def _fitting(view: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+def _fitting(view: list[Values], most: int) -> list[Values]:
     """Return as many samples as fit, evenly chosen beyond the first two."""
     while view and len(json.dumps(view)) > most:
         view = view[:2] + view[3::2] if len(view) > 2 else view[:-1]
     return view
 
 
-def summary(file: h5py.File, parts: list[dict[str, Any]]) -> dict[str, str]:
+def summary(file: h5py.File, parts: list[Values]) -> dict[str, str]:
     """Return the main facts of a run as text by name."""
     losses, rates = (reader.values(file, name) for name in ("loss", "firing_rate"))
     entries = {
@@ -180,7 +180,7 @@ def _curves(file: h5py.File) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return curves
 
 
-def _confusion(file: h5py.File) -> list[list[dict[str, Any]]]:
+def _confusion(file: h5py.File) -> list[list[Values]]:
     test = reader.child(file, "test")
     columns = classification.read(test) if test is not None else None
     if columns is None:
@@ -191,7 +191,7 @@ def _confusion(file: h5py.File) -> list[list[dict[str, Any]]]:
     return [[{"count": int(n), "share": n / max(row.sum(), 1)} for n in row] for row in counts]
 
 
-def _figures(paths: Sequence[Path], budget: int) -> list[dict[str, Any]]:
+def _figures(paths: Sequence[Path], budget: int) -> list[Values]:
     figures = []
     for path in paths:
         try:
@@ -205,7 +205,7 @@ def _figures(paths: Sequence[Path], budget: int) -> list[dict[str, Any]]:
     return figures
 
 
-def read_study(directory: Path) -> dict[str, Any]:
+def read_study(directory: Path) -> Values:
     """Return the table and the figures of a study."""
     rows = study_tables.read(directory / STUDY)
     columns = [name for name in COLUMNS if name in rows[0]]
@@ -214,7 +214,7 @@ def read_study(directory: Path) -> dict[str, Any]:
     return {"name": directory.resolve().name, "columns": headings, "rows": table, "figures": drawn}
 
 
-def read_sweep(directory: Path) -> dict[str, Any]:
+def read_sweep(directory: Path) -> Values:
     """Return the settings of a sweep with their outcomes, the best first, and its figure."""
     groups = sweep.group(sweep.read(directory / sweep.TABLE))
     drawn = _figures([directory / sweep.FIGURE], MOST)
@@ -231,7 +231,7 @@ def _cell(name: str, value: str | float) -> str:
     return f"{value:,.0f}" if value.is_integer() else charts.three_digits(value)
 
 
-def render(runs: list[dict[str, Any]], studies: list[dict[str, Any]]) -> str:
+def render(runs: list[Values], studies: list[Values]) -> str:
     """Return the HTML of a report."""
     labels = [*(run["name"] for run in runs), *(study["name"] for study in studies)]
     title = " and ".join(labels) if len(labels) <= 2 else f"{len(labels)} compared"
@@ -245,7 +245,7 @@ def render(runs: list[dict[str, Any]], studies: list[dict[str, Any]]) -> str:
     )  # fmt: skip
 
 
-def _side_by_side(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _side_by_side(tables: list[Values]) -> list[Values]:
     rows = []
     for name in dict.fromkeys(name for table in tables for name in table):
         texts = [str(table.get(name, "–"))[:400] for table in tables]
@@ -253,7 +253,7 @@ def _side_by_side(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _charts(runs: list[dict[str, Any]]) -> list[Markup]:
+def _charts(runs: list[Values]) -> list[Markup]:
     titles = {
         "mean_return": "return",
         "mean_length": "decisions per episode",
@@ -271,7 +271,7 @@ def _charts(runs: list[dict[str, Any]]) -> list[Markup]:
     return drawings
 
 
-def _timings(runs: list[dict[str, Any]]) -> list[Markup]:
+def _timings(runs: list[Values]) -> list[Markup]:
     latest = [(run["name"], run["parts"][-1]) for run in runs if run["parts"]]
     drawings = [charts.bars("seconds by phase, rank 0", [(name, part.get("phases", {})) for name, part in latest], "s")]
     for name, part in latest:

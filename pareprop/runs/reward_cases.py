@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import h5py
 import numpy as np
 
@@ -12,6 +10,7 @@ from ..errors import InputError
 from ..network.losses import Evaluation
 from ..network.reward import Reward, Rollout
 from ..parallel.spike_log import SpikeLog
+from ..values import Values
 from . import case_fields as fields
 
 FORMAT = "pareprop-reward-case-1"
@@ -19,7 +18,7 @@ BY_DECISION = ("actions", "rewards", "alive", "terminated")  # (n_episodes, n_de
 TOLD = {"delta": "td_error", "advantage": "advantage"}  # what a case expects, and its name among what a loss tells
 
 
-def loss(attributes: dict[str, Any]) -> Reward:
+def loss(attributes: Values) -> Reward:
     """Return the loss of a case."""
     if attributes.get("variant") != "interval":
         raise InputError(f"variant is '{attributes.get('variant')}', must be 'interval' in a case of rewards")
@@ -27,7 +26,7 @@ def loss(attributes: dict[str, Any]) -> Reward:
     return Reward(gamma=gamma, lambda_=lambda_, c_V=c_V, c_H=c_H)
 
 
-def n_readouts(attributes: dict[str, Any]) -> int:
+def n_readouts(attributes: Values) -> int:
     """Return the number of readouts: one for each action, and the value."""
     n_actions = fields.whole(attributes, "n_actions")
     if not 1 <= n_actions <= fields.LIMIT:
@@ -35,7 +34,7 @@ def n_readouts(attributes: dict[str, Any]) -> int:
     return n_actions + 1
 
 
-def read_arrays(file: h5py.File, attributes: dict[str, Any]) -> dict[str, np.ndarray]:
+def read_arrays(file: h5py.File, attributes: Values) -> dict[str, np.ndarray]:
     """Return inputs (n_episodes interval, n_in), and what happened in the episodes, of matching shapes."""
     arrays = {"inputs": fields.array(file, "inputs", 2), "rewards": fields.array(file, "rewards", 2)}
     arrays |= {key: fields.whole_array(file, key, 2) for key in BY_DECISION if key != "rewards"}
@@ -55,7 +54,7 @@ def read_arrays(file: h5py.File, attributes: dict[str, Any]) -> dict[str, np.nda
     return arrays
 
 
-def samples(arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> list[Sample]:
+def samples(arrays: dict[str, np.ndarray], attributes: Values) -> list[Sample]:
     """Return the episodes of a case, each with what happened in it."""
     interval, made = int(attributes["interval"]), []
     for k, n_steps in enumerate(arrays["length"]):

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .. import files, terminal
 from ..errors import InputError
@@ -30,6 +29,7 @@ from ..storage.checkpoint_observer import Checkpoints
 from ..storage.disk import clear, on_disk
 from ..storage.recorder import Recorder, check
 from ..storage.results import ResultsFile
+from ..values import Values
 from .config import Config
 from .directory import (
     BEST,
@@ -159,7 +159,7 @@ class Run:
                 terminal.echo(f"pareprop: warning: {line}; the one before is used", err=True)
             terminal.echo(f"resumed: {path}, {self.simulation.iteration} iterations done")
 
-    def _require_recording(self, numbers: dict[str, Any], rank: int, size: int) -> None:
+    def _require_recording(self, numbers: Values, rank: int, size: int) -> None:
         """Raise a ValueError if the recording that a checkpoint counts on is damaged in this rank's share of it."""
         for name, observer in self.simulation.list_observers():
             if isinstance(observer, Recorder) and name in numbers:

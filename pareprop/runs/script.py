@@ -23,6 +23,7 @@ from ..simulation.task import ClosedTask, Task
 from ..storage.checkpoint_observer import Checkpoint
 from ..storage.recorder import Record
 from ..tasks.base import TaskBase
+from ..values import Given
 from .config import Config
 from .opened import OpenRun, open_run
 from .phases import Score
@@ -83,12 +84,12 @@ def run(
     restart: bool = False,
     overwrite: bool = False,
     observers: Sequence[Observer] = (),
-    record: Record | Mapping[str, Any] | None = None,
-    checkpoint: Checkpoint | Mapping[str, Any] | None = None,
+    record: Record | Given | None = None,
+    checkpoint: Checkpoint | Given | None = None,
     replicas: int = 1,
     exchange: Exchange | None = None,
     quiet: bool = False,
-    **settings: Any,
+    **settings: object,
 ) -> Trained:
     """Collective: train a network as `pareprop run` does, and write results, figures and checkpoints into a directory.
 
@@ -171,7 +172,9 @@ def run(
     )
 
 
-def _make_config(model: Model | None, task: Any, settings: Mapping[str, Any], record: Any, checkpoint: Any) -> Config:
+def _make_config(
+    model: Model | None, task: object, settings: Given, record: object, checkpoint: object
+) -> Config:
     """Return the checked configuration of a call of `run`."""
     check_task(task)
     if model is None:
@@ -185,7 +188,7 @@ def _make_config(model: Model | None, task: Any, settings: Mapping[str, Any], re
     return Config(chosen, *(_make_section(name, kind, given) for name, kind, given in parts))
 
 
-def _make_task(model: Model, task: Any, settings: Mapping[str, Any]) -> ScriptTask:
+def _make_task(model: Model, task: object, settings: Given) -> ScriptTask:
     if not isinstance(model, Model):
         raise InputError(f"pareprop.run: model must be a pareprop.Model, not {quote(model)}")
     if unknown := [name for name in settings if name not in SETTINGS]:
@@ -196,7 +199,7 @@ def _make_task(model: Model, task: Any, settings: Mapping[str, Any]) -> ScriptTa
     return chosen
 
 
-def _make_section(name: str, kind: type[Any], given: Any) -> Any:
+def _make_section(name: str, kind: type[Any], given: object) -> Any:
     if isinstance(given, kind):
         return given
     if not isinstance(given, Mapping | None):

@@ -24,6 +24,7 @@ from ..simulation.task import ClosedTask, Task
 from ..storage.disk import clear
 from ..tasks import TASKS
 from ..tasks.base import LEARNING, MODEL, RUN, TaskBase
+from ..values import Values
 
 ARRAYS, RESULTS = "network.h5", "results.h5"  # beside the configuration
 NO_NETWORK = "an earlier version wrote the run"
@@ -39,7 +40,7 @@ class ScriptTask(TaskBase):
     stop_above: float | None = Field(
         None, json_schema_extra=RUN, description="stop when the mean return of a validation is above it"
     )
-    neuron_models: dict[str, Any] = Field(
+    neuron_models: Values = Field(
         {}, json_schema_extra={"section": "neuron_models"}, description="neuron models of the network"
     )
     script: str = Field("", json_schema_extra=RUN, description="script that trained this run")
@@ -47,34 +48,34 @@ class ScriptTask(TaskBase):
     not_described: str = Field(
         NO_NETWORK, json_schema_extra=MODEL, description="why the network is not described here; empty if it is"
     )
-    optimizer: dict[str, Any] = Field(
+    optimizer: Values = Field(
         {}, json_schema_extra=LEARNING, description="optimizer, unless a projection names one"
     )
-    loss: dict[str, Any] = Field({}, json_schema_extra=LEARNING, description="loss of episodes with rewards")
-    local_readouts: dict[str, Any] = Field({}, json_schema_extra=MODEL, description="readouts of single neurons")
-    populations: tuple[dict[str, Any], ...] = Field(
+    loss: Values = Field({}, json_schema_extra=LEARNING, description="loss of episodes with rewards")
+    local_readouts: Values = Field({}, json_schema_extra=MODEL, description="readouts of single neurons")
+    populations: tuple[Values, ...] = Field(
         (), json_schema_extra=MODEL, description="name, role, size, model, and NEST's parameters of the model"
     )
-    projections: tuple[dict[str, Any], ...] = Field(
+    projections: tuple[Values, ...] = Field(
         (), json_schema_extra=MODEL, description="ends, and options of Model.connect; long arrays lie in network.h5"
     )
-    backgrounds: tuple[dict[str, Any], ...] = Field(
+    backgrounds: tuple[Values, ...] = Field(
         (), json_schema_extra=MODEL, description="Poisson background of neurons: post, rate_hz, weight, port, name"
     )
-    perturbations: tuple[dict[str, Any], ...] = Field(
+    perturbations: tuple[Values, ...] = Field(
         (), json_schema_extra=MODEL, description="what is perturbed in some phases: kind, of, phases, options"
     )
     made_by: str = Field("", description="what makes the samples: a task of the package, or a class of the script")
-    task_settings: dict[str, Any] = Field({}, description="settings of a task of the package")
+    task_settings: Values = Field({}, description="settings of a task of the package")
     steps: int = Field(1, ge=1, description="steps of a sample")
     window: int = Field(0, ge=0, description="last steps of a sample with a learning signal")
-    engine: dict[str, Any] = Field({}, description="settings of the variant of e-prop")
+    engine: Values = Field({}, description="settings of the variant of e-prop")
     _model: Model | None = PrivateAttr(None)
     _subject: Any = PrivateAttr(None)
     _folder: Path | None = PrivateAttr(None)
     _arrays: dict[str, np.ndarray] = PrivateAttr({})
 
-    def supply(self, model: Model, task: Any = None, arrays: to_tables.Arrays | None = None) -> None:
+    def supply(self, model: Model, task: object = None, arrays: to_tables.Arrays | None = None) -> None:
         """Take the objects of a script, and the arrays that the tables name."""
         self._model, self._subject, self._arrays = model, task, arrays or {}
 
@@ -122,12 +123,12 @@ class ScriptTask(TaskBase):
         """Return the settings of the variant."""
         return self.eprop.engine.settings_type(**{"learning_window": self.window, **self.engine})
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Values:
         """Return attributes of the results that figures read."""
         own = getattr(self._find_subject(), "attributes", None)
         return own() if callable(own) else {}
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> Values:
         """Return nothing more: samples are compared by `Seen`."""
         return {}
 
@@ -182,7 +183,7 @@ class ScriptTask(TaskBase):
                     file[name] = array
 
 
-def _is_array(item: Any) -> bool:
+def _is_array(item: object) -> bool:
     return isinstance(item, h5py.Dataset) and item.dtype.kind in "iufb"
 
 
@@ -217,7 +218,7 @@ class Recorded:
         return Sample(SpikeLog.from_arrays(ids.astype(np.uint32), ptr), target)
 
 
-def describe_script(model: Model, task: Any) -> tuple[dict[str, Any], to_tables.Arrays]:
+def describe_script(model: Model, task: Any) -> tuple[Values, to_tables.Arrays]:
     """Return the settings of a script's run that tell of its network and task, and the arrays that they name."""
     rule, window = model.optimizer, getattr(task, "learning_window", task.n_steps)
     own = getattr(task, "settings", None)

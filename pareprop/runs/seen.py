@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..engines.sample import Sample
 from ..errors import InputError
 from ..parallel import collectives
@@ -11,6 +9,7 @@ from ..simulation.checks import check_sample
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome, Watched
 from ..simulation.task import is_closed
+from ..values import Values
 
 
 class Seen(Observer):
@@ -33,14 +32,14 @@ class Seen(Observer):
         if not outcome.index:
             self.marks[0] = outcome.sample.checksums()
 
-    def state(self, simulation: Watched) -> dict[str, Any]:
+    def state(self, simulation: Watched) -> Values:
         """Return checksums of the first and the latest sample by their index."""
         kept = {index: marks for index, marks in self.marks.items() if not index or self._latest is None}
         if self._latest is not None:
             kept[self._latest[0]] = self._latest[1].checksums()
         return {"marks": {str(index): marks for index, marks in kept.items()}}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Values) -> None:
         """Take back the checksums."""
         self.marks = {int(index): dict(marks) for index, marks in state["marks"].items()}
 

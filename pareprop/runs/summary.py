@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
 
 from ..network.local import cost_of
 from ..network.model import Model
@@ -14,6 +13,7 @@ from ..parallel.replicas import LEAVES
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..tasks.base import TaskBase
+from ..values import Values
 from . import estimate, provenance
 from .log import duration
 
@@ -71,7 +71,7 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def advice(part: dict[str, Any], neurons: int, batch: int, variant: str) -> list[str]:
+def advice(part: Values, neurons: int, batch: int, variant: str) -> list[str]:
     """Return a remark if more than half of the time of the ranks was waiting or transfer.
 
     Parameters

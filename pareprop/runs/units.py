@@ -10,13 +10,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .. import files
 from ..errors import InputError, quote
 from ..parallel.messages import SLACK
+from ..values import Values
 from .work import WORDS_OF_SUM, Work
 
 HEAD = 3  # words of a message between nodes beside ids: their number, and that of each step
@@ -221,7 +221,7 @@ def read(path: Path) -> dict[str, Units]:
         raise InputError(f"{path} holds no unit costs: {type(problem).__name__}: {problem}") from None
 
 
-def _check(values: dict[str, Any]) -> Units:
+def _check(values: Values) -> Units:
     """Return the unit costs of a variant; raise ValueError, TypeError or KeyError unless `write` wrote them."""
     tables = [values["seconds"], *([values["crowded"]] if values.get("crowded") else [])]
     costs = [item for table in (*tables, values["nbytes"]) for item in table.items()]

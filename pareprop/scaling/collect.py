@@ -7,13 +7,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from .. import files
 from ..errors import InputError
 from ..runs import benchmark
 from ..runs.units import Units
 from ..runs.work import Firing
+from ..values import Given, Values
 from .predict import predict
 from .study import Point, Study
 
@@ -26,7 +26,7 @@ TABLE, OBJECTS, EXTRA_P = "study.csv", "study.json", "study.extra-p.jsonl"
 LIMIT = 2**28  # bytes of the figures of a run, with a share of each rank
 
 
-def check(point: Point, path: Path) -> dict[str, Any]:
+def check(point: Point, path: Path) -> Values:
     """Read the results of a run.
 
     Raises
@@ -51,7 +51,7 @@ def _sizes(point: Point) -> list[str]:
     return [key for key in vars(point) if key not in ("kind", "ranks", "repeat", "profile_waiting")]
 
 
-def collect(study: Study, folder: Path, units: Mapping[str, Units] | None = None) -> list[dict[str, Any]]:
+def collect(study: Study, folder: Path, units: Mapping[str, Units] | None = None) -> list[Values]:
     """Return the rows of all finished points, with predictions if unit costs are given."""
     rows = []
     for point in study.points():
@@ -62,7 +62,7 @@ def collect(study: Study, folder: Path, units: Mapping[str, Units] | None = None
     return rows
 
 
-def row(point: Point, figures: Mapping[str, Any]) -> dict[str, Any]:
+def row(point: Point, figures: Given) -> Values:
     """Return the row of one run: its sizes, results, phases and memory over ranks."""
     shares = figures["shares"]
     hosts = Counter(share["host"] for share in shares)
@@ -88,7 +88,7 @@ def _summarize(name: str, values: Sequence[float]) -> dict[str, float]:
     return {f"{name}_min": min(values), f"{name}_mean": sum(values) / len(values), f"{name}_max": max(values)}
 
 
-def _predict(point: Point, figures: Mapping[str, Any], units: Units) -> dict[str, float]:
+def _predict(point: Point, figures: Given, units: Units) -> dict[str, float]:
     model = benchmark.model(point.neurons, point.indegree, point.inputs, point.seed, point.delay, point.variant)
     rate = point.rate or figures["firing_rate_hz"]
     firing = Firing.at(benchmark.INPUT_PROBABILITY, rate, point.steps, model.dt_ms)
@@ -100,7 +100,7 @@ def _predict(point: Point, figures: Mapping[str, Any], units: Units) -> dict[str
     }
 
 
-def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def write(rows: Sequence[Given], path: Path) -> None:
     """Write rows as CSV, with a header; beside it as JSON, and what Extra-P reads.
 
     Raises
@@ -118,7 +118,7 @@ def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     path.with_name(EXTRA_P).write_text("".join(f"{json.dumps(item)}\n" for item in list_measurements(rows)))
 
 
-def list_measurements(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def list_measurements(rows: Sequence[Given]) -> list[Values]:
     """Return the mean seconds of each phase and all seconds of each run as Extra-P's JSON lines have them.
 
     The parameter is the number of ranks; runs that differ in other sizes are different call paths.

@@ -7,10 +7,9 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .. import files
 from ..errors import InputError, quote
@@ -20,6 +19,7 @@ from ..runs import provenance
 from ..runs.directory import RESULTS, is_run
 from ..runs.outcome import outcome
 from ..storage.disk import output_errors, replace_file
+from ..values import Given
 
 MOST = 100_000  # runs of a sweep
 DESCRIPTION = "sweep.json"  # what the runs of a folder are of
@@ -134,7 +134,7 @@ def plan(settings: Sequence[str]) -> tuple[list[str], list[Run]]:
     return shared, [Run(k, dict(zip(swept, values, strict=True))) for k, values in enumerate(combinations, 1)]
 
 
-def claim(folder: Path, description: Mapping[str, Any]) -> None:
+def claim(folder: Path, description: Given) -> None:
     """Make the folder of a sweep, or take the one that the same sweep has begun.
 
     Raises

@@ -37,7 +37,7 @@ OPEN = {
 LEAST = {"n_steps": 1, "learning_window": 0, "first": 0, "period": 1, "n_actions": 1, "sensor_delay": 1, "seed": 0}
 
 
-def check_parts(model: Any, task: Any, settings: Any) -> None:
+def check_parts(model: object, task: object, settings: object) -> None:
     """Raise `InputError` unless a simulation can be made of a model, a task and settings."""
     if not isinstance(model, Model):
         raise InputError(f"Simulation: model = {quote(model)} must be a pareprop.Model")
@@ -54,7 +54,7 @@ def check_exchange(exchange: Any) -> Exchange:
     return exchange
 
 
-def check_task(task: Any) -> None:
+def check_task(task: object) -> None:
     """Raise `InputError` unless a task has what the loop asks of it, and its numbers are whole ones within bounds."""
     if isinstance(task, type):
         raise InputError(f"task {task.__name__} is a class; pass an instance, {task.__name__}()")
@@ -76,7 +76,7 @@ def check_number(here: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def list_facts(model: Model, task: Any, settings: Any) -> dict[str, str]:
+def list_facts(model: Model, task: object, settings: object) -> dict[str, str]:
     """Return what must be the same on all ranks before they run a task, name to value as text.
 
     Of a task of a script that is what the loop reads; its samples are compared one by one.
@@ -90,7 +90,7 @@ def list_facts(model: Model, task: Any, settings: Any) -> dict[str, str]:
     return facts | {f"settings: {name}": text for name, text in chosen.items()}
 
 
-def describe_task(task: Any) -> dict[str, str]:
+def describe_task(task: object) -> dict[str, str]:
     """Return the numbers and texts that a task holds, name to value as text."""
     held = identity.list_fields(task) if isinstance(task, Frozen) else {
         name: identity.show(value) for name, value in getattr(task, "__dict__", {}).items()
@@ -99,7 +99,7 @@ def describe_task(task: Any) -> dict[str, str]:
     return {f"task {type(task).__name__}: {name}": text for name, text in held.items()}
 
 
-def check_sample(sample: Any, task: Any) -> None:
+def check_sample(sample: object, task: object) -> None:
     """Raise `InputError` unless a task returned a sample."""
     if not isinstance(sample, Sample):
         kind = type(sample).__name__
@@ -119,7 +119,7 @@ def check_label(sample: Sample, learning_window: int) -> None:
         raise InputError("sample: a label needs a window with at least one step, as its steps predict the class")
 
 
-def check_observers(observers: Any) -> list[Observer]:
+def check_observers(observers: object) -> list[Observer]:
     """Return observers as a list; raise `InputError` for what is none, and for methods like misspelt hooks."""
     if not isinstance(observers, Iterable) or isinstance(observers, str | bytes):
         raise InputError(f"Simulation: observers = {quote(observers)} must be a list of observers")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, quote
+from ..values import Values
 
 KIND = "$"
 PLAIN = ("<f8", "<f4", "<i8", "<i4", "<u8", "<u4", "|u1", "|b1")  # types of arrays that lie beside the JSON
@@ -21,7 +22,7 @@ DEEPEST = 100  # levels of lists and tables
 TAKEN = "numbers, texts, bytes, None, lists, tuples, sets, tables and arrays of them"
 
 
-def split(observer: str, state: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def split(observer: str, state: object) -> tuple[Values, dict[str, np.ndarray]]:
     """Return the state of an observer as JSON and arrays.
 
     Parameters
@@ -44,16 +45,16 @@ def split(observer: str, state: Any) -> tuple[dict[str, Any], dict[str, np.ndarr
     return {key: _encode(value, f"{place}[{quote(key)}]") for key, value in others.items()}, arrays
 
 
-def join(values: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def join(values: Values, arrays: dict[str, np.ndarray]) -> Values:
     """Return the state that was `split`; raise a ValueError if the values are not those of a state."""
     return {key: _decode(value) for key, value in values.items()} | arrays
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     return type(value) is np.ndarray and value.dtype.str in PLAIN and 0 < value.ndim < 9
 
 
-def _encode(value: Any, place: str, depth: int = 0) -> Any:
+def _encode(value: object, place: str, depth: int = 0) -> Any:
     """Return a value as JSON; `place` names it in messages."""
     if depth > DEEPEST:
         raise InputError(f"{place}: nested deeper than {DEEPEST} levels, which no checkpoint keeps")
@@ -94,7 +95,7 @@ def _npy(value: np.ndarray | np.generic, place: str) -> str:
     return base64.b64encode(content.getvalue()).decode()
 
 
-def _decode(value: Any) -> Any:
+def _decode(value: object) -> Any:
     if isinstance(value, list):
         return [_decode(item) for item in value]
     if not isinstance(value, dict):

@@ -46,6 +46,7 @@ from ..parallel.exchange import Alone, Exchange
 from ..parallel.replicas import FEWEST, leaf
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
+from ..values import Values
 from . import kept
 from .checks import (
     check_exchange,
@@ -495,11 +496,11 @@ class Simulation:
             state.put(name, *self._split_state(name, observer))
         return state
 
-    def _split_state(self, name: str, observer: Observer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def _split_state(self, name: str, observer: Observer) -> tuple[Values, dict[str, np.ndarray]]:
         """Collective: return what an observer keeps, as `kept.split`."""
         state = observer.state(self)
         problem: ParepropError | None = None
-        parts: tuple[dict[str, Any], dict[str, np.ndarray]] = ({}, {})
+        parts: tuple[Values, dict[str, np.ndarray]] = ({}, {})
         try:
             parts = kept.split(name.rpartition(".")[0], state)
         except ParepropError as error:
@@ -513,7 +514,7 @@ class Simulation:
             if any(observer is chosen for chosen in observers):
                 self._split_state(name, observer)
 
-    def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+    def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Collective: take back numbers and shared arrays; the arrays of `state()` are filled next."""
         self.engine.load_state(*State.get("engine", numbers, shared))
         loop, progress = State.get("loop", numbers, shared)
@@ -525,7 +526,7 @@ class Simulation:
             if name in numbers:
                 observer.load_state(kept.join(*State.get(name, numbers, shared)))
 
-    def load_network(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+    def load_network(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Collective: take back numbers and shared arrays of the network alone; its arrays are filled next."""
         self.engine.load_state(*State.get("engine", numbers, shared))
         self._trained = ""

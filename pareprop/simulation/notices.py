@@ -147,7 +147,7 @@ def _is_taught(model: Model, item: Projection) -> bool:
     )
 
 
-def _values(value: Any) -> Any:
+def _values(value: object) -> Any:
     return value if isinstance(value, int | float | np.ndarray) else 1.0  # a drawn one is not 0
 
 

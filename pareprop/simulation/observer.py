@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..parallel.exchange import Exchange
 from ..parallel.mpi import Comm
 from ..parallel.replicas import Replicas
 from ..timers import Timers
+from ..values import Values
 from .digest import Digest
 from .episodes import Episodes
 from .notices import Notices
@@ -199,7 +200,7 @@ class Observer:
         """Handle a failure, maybe within an iteration (not `simulation.between`); return a line on what is safe."""
         return ""
 
-    def state(self, simulation: Watched) -> dict[str, Any]:
+    def state(self, simulation: Watched) -> Values:
         """Return what the observer keeps in a checkpoint; root's is kept, and restored as it is.
 
         Numbers (also inf and NaN, also of NumPy), texts, bytes, None, lists, tuples, sets, tables of them, and arrays
@@ -207,13 +208,13 @@ class Observer:
         """
         return self.saved(simulation)
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Values) -> None:
         """Take back on every rank what `state` returned, before `start`."""
         self.restore(state)
 
-    def saved(self, simulation: Watched) -> dict[str, Any]:
+    def saved(self, simulation: Watched) -> Values:
         """Return the state: the name of `state` up to version 0.1."""
         return {}
 
-    def restore(self, saved: dict[str, Any]) -> None:
+    def restore(self, saved: Values) -> None:
         """Take back the state: the name of `load_state` up to version 0.1."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 import numpy as np
 
 from ..network.reward import Rollout
+from ..values import Given
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Returns:
     value_errors: list[float] = field(default_factory=list)
 
     @classmethod
-    def of(cls, arrays: Mapping[str, Any]) -> Returns:
+    def of(cls, arrays: Given) -> Returns:
         """Return what `arrays()` made arrays of; nothing where there are none."""
         return cls(*(list(np.asarray(arrays.get(name, [])).tolist()) for name in NAMES))
 

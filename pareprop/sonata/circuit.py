@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import files
 from ..errors import InputError
+from ..values import Given, Values
 
 SIZE_LIMIT = 2**24  # bytes
 LONGEST = 4096  # characters of a variable of the manifest, as of a path
@@ -90,7 +91,7 @@ def read(path: Path) -> Circuit:
     return Circuit(path, parts["nodes"], parts["edges"], components, spikes)
 
 
-def _content(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def _content(path: Path) -> tuple[Values, dict[str, str]]:
     try:
         content = json.loads(files.read(path, SIZE_LIMIT))
     except OSError as problem:
@@ -102,7 +103,7 @@ def _content(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     return content, _variables(path, _mapping(path, content, "manifest"))
 
 
-def _variables(path: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
+def _variables(path: Path, manifest: Given) -> dict[str, str]:
     """Values of the manifest's variables by name, without others inside."""
     values = {name.lstrip("$").strip("{}"): value for name, value in manifest.items()}
     wrong = next((name for name, value in values.items() if not isinstance(value, str)), None)
@@ -161,7 +162,7 @@ def _replace(value: str, variables: Mapping[str, str]) -> str:
     return "".join([*parts, value[done:]])
 
 
-def _path(path: Path, variables: Mapping[str, str], owner: Mapping[str, Any], key: str, here: str) -> Path:
+def _path(path: Path, variables: Mapping[str, str], owner: Given, key: str, here: str) -> Path:
     value, name = owner.get(key), f"{here}.{key}".lstrip(".")
     if not isinstance(value, str) or not value:
         raise InputError(f"{path}: {name} = {value!r} must name a file")
@@ -171,7 +172,7 @@ def _path(path: Path, variables: Mapping[str, str], owner: Mapping[str, Any], ke
     return path.parent / text
 
 
-def _files(path: Path, variables: Mapping[str, str], entry: Any, kind: str, here: str) -> Files:
+def _files(path: Path, variables: Mapping[str, str], entry: object, kind: str, here: str) -> Files:
     if not isinstance(entry, Mapping):
         raise InputError(f"{path}: {here} must be an object")
     types = f"{kind[:-1]}_types_file"
@@ -179,14 +180,14 @@ def _files(path: Path, variables: Mapping[str, str], entry: Any, kind: str, here
     return Files(_path(path, variables, entry, f"{kind}_file", here), table)
 
 
-def _mapping(path: Path, owner: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _mapping(path: Path, owner: Given, key: str) -> Values:
     mapping = owner.get(key) or {}
     if not isinstance(mapping, dict):
         raise InputError(f"{path}: {key} must be an object")
     return mapping
 
 
-def _list(path: Path, owner: Mapping[str, Any], key: str) -> list[Any]:
+def _list(path: Path, owner: Given, key: str) -> list[Any]:
     entries = owner.get(key) or []
     if not isinstance(entries, list):
         raise InputError(f"{path}: networks.{key} must be a list")

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError, quote
 from ..files import read as read_file
+from ..values import Values
 from . import hdf5, table
 from .circuit import Circuit, Files
 
@@ -41,7 +42,7 @@ class Nodes:
     virtual: bool
     template: str
     sign: np.ndarray | None
-    values: dict[str, Any]
+    values: Values
 
 
 def read(circuit: Circuit) -> list[Nodes]:
@@ -78,7 +79,7 @@ def _population(circuit: Circuit, files: Files, group: h5py.Group, name: str) ->
     templates = sorted({row.get("model_template", "") for row in types.values()})
     if len(templates) > 1 and not virtual:
         raise InputError(f"node population '{name}': model templates {', '.join(templates)} must be one")
-    values: dict[str, Any] = {}
+    values: Values = {}
     if not virtual:
         values = _type_values(circuit, name, kind, types) | _own_values(group, len(kind))
         values = {key: _short(_in_order(value, place)) if np.ndim(value) else value for key, value in values.items()}
@@ -116,7 +117,7 @@ def _short(values: np.ndarray) -> Any:
 def _type_values(circuit: Circuit, name: str, kind: np.ndarray, types: dict[int, table.Row]) -> dict[str, np.ndarray]:
     """Parameters of the types' JSON files."""
     folder = circuit.components.get("point_neuron_models_dir")
-    read: dict[int, dict[str, Any]] = {}
+    read: dict[int, Values] = {}
     for number, row in types.items():
         file = row.get("dynamics_params")
         if not file:
@@ -127,7 +128,7 @@ def _type_values(circuit: Circuit, name: str, kind: np.ndarray, types: dict[int,
             read[number] = read_json(folder / file)
     keys = sorted({key for values in read.values() for key in values})
     texts = {key for key in keys if any(isinstance(values.get(key), str | bool) for values in read.values())}
-    columns: dict[str, Any] = {key: np.empty(len(kind)) for key in keys if key not in texts}
+    columns: Values = {key: np.empty(len(kind)) for key in keys if key not in texts}
     for number, values in read.items():
         for key in keys:
             if key not in values:
@@ -141,7 +142,7 @@ def _type_values(circuit: Circuit, name: str, kind: np.ndarray, types: dict[int,
     return columns
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> Values:
     """Return parameters in a JSON file: numbers, texts, and items of lists with numbers behind their names."""
     try:
         content = json.loads(read_file(path))
@@ -159,7 +160,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _items(key: str, value: Any) -> list[tuple[str, Any]]:
+def _items(key: str, value: object) -> list[tuple[str, Any]]:
     if not isinstance(value, list):
         return [(key, value)]
     return [(f"{key}_{k}", item if isinstance(item, int | float) else None) for k, item in enumerate(value, 1)]

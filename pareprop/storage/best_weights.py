@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..parallel import collectives
 from ..simulation.loop import Simulation
 from ..simulation.observer import Watched
+from ..values import Values
 from . import checkpoint_read, checkpoint_write
 from .disk import on_disk
 
@@ -25,7 +26,7 @@ class BestWeights:
         Configuration that belongs to them, as JSON.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, identity: Values) -> None:
         self.folder, self.identity = folder, identity
 
     def keep(self, simulation: Watched, needed: set[int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from pydantic import Field
@@ -16,6 +16,7 @@ from ..parallel import collectives
 from ..simulation.finite import find_bad
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Watched
+from ..values import Values
 from . import checkpoint_write
 from .disk import Place, on_disk
 from .signals import ASKING, Signals
@@ -56,7 +57,7 @@ class Checkpoints(Observer):
     """
 
     def __init__(
-        self, folder: Path, identity: dict[str, Any], last: int, every: int = 0, minutes: float = 0.0, keep: int = 2,
+        self, folder: Path, identity: Values, last: int, every: int = 0, minutes: float = 0.0, keep: int = 2,
         signals: bool = False, foreign: Sequence[Observer] = (),
     ) -> None:  # fmt: skip
         self.foreign = foreign

@@ -23,6 +23,7 @@ from ..network.identity import tell_differences
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation.loop import Simulation
+from ..values import Given, Values
 from . import checkpoint_pieces
 from .checkpoint_write import FORMAT, MANIFEST, MANIFEST_LIMIT, iteration_of, list_checkpoints, rank_file_name, seal
 
@@ -30,7 +31,7 @@ NETWORK = "network"  # key of an identity: facts of the network of a script, see
 FINGERPRINT = "fingerprint of "  # start of the key of a file in an identity
 FEW = 6  # differences that are told
 MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)
-Check = Callable[[dict[str, Any], int, int], None]
+Check = Callable[[Values, int, int], None]
 Count = Annotated[int, Field(ge=0, lt=2**48)]
 
 
@@ -64,10 +65,10 @@ class _Manifest(_Strict):
 
     format: str
     version: str = Field(max_length=100)
-    identity: dict[str, Any]
+    identity: Values
     iteration: Count
     ranks: int = Field(ge=1, le=2**24)
-    numbers: dict[str, Any]
+    numbers: Values
     arrays: list[_Array] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -90,8 +91,8 @@ class _Manifest(_Strict):
 
 
 def find(
-    folder: Path, exchange: Exchange, identity: dict[str, Any], check: Check | None = None
-) -> tuple[Path, dict[str, Any], list[str]]:
+    folder: Path, exchange: Exchange, identity: Values, check: Check | None = None
+) -> tuple[Path, Values, list[str]]:
     """Collective: return the latest undamaged checkpoint, its manifest, and one complaint for each later one.
 
     Parameters
@@ -130,7 +131,7 @@ def find(
     raise InputError("; ".join([*complaints, f"no checkpoint to resume from in {folder}"]))
 
 
-def _check_beside(check: Check, numbers: dict[str, Any], rank: int, size: int) -> None:
+def _check_beside(check: Check, numbers: Values, rank: int, size: int) -> None:
     try:
         check(numbers, rank, size)
     except ValueError as problem:
@@ -148,7 +149,7 @@ def _try(function: Any, *arguments: Any) -> tuple[Any, str]:
         return None, f"{MANIFEST} is malformed ({type(problem).__name__}: {shorten(str(problem), 300)})"
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _manifest(path: Path) -> Values:
     """Read a manifest and check its form; its contents are compared with the simulation later."""
     file = path / MANIFEST
     if not file.exists():
@@ -178,7 +179,7 @@ def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no number")
 
 
-def _item_bytes(array: Mapping[str, Any]) -> int:
+def _item_bytes(array: Given) -> int:
     size = np.dtype(array["dtype"]).itemsize
     for n in array["item"]:
         size *= n
@@ -191,7 +192,7 @@ def _share(path: Path) -> BinaryIO:
     return files.open_regular(path)
 
 
-def _verify(path: Path, manifest: dict[str, Any], number: int) -> None:
+def _verify(path: Path, manifest: Values, number: int) -> None:
     """Check size and checksums of the file of rank `number`."""
     name = rank_file_name(number)
     with _share(path / name) as file:
@@ -205,7 +206,7 @@ def _verify(path: Path, manifest: dict[str, Any], number: int) -> None:
                 raise Damaged(f"{name}: the checksum of {array['name']} differs")
 
 
-def _refuse_others(path: Path, manifest: dict[str, Any], identity: dict[str, Any]) -> None:
+def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
     if manifest["format"] != FORMAT:
         raise InputError(f"{path} has format '{manifest['format']}', this version reads '{FORMAT}'")
     kept, identity = dict(manifest["identity"]), dict(identity)
@@ -225,7 +226,7 @@ def _refuse_others(path: Path, manifest: dict[str, Any], identity: dict[str, Any
         raise InputError(f"{path} belongs to another run: {'; '.join(changes[:FEW] + more)}")
 
 
-def _tell_contents(kept: Any, task: Any) -> list[str]:
+def _tell_contents(kept: object, task: object) -> list[str]:
     """Take fingerprints of files out of two descriptions of a task; return a line for each that differs."""
     if not isinstance(kept, dict) or not isinstance(task, dict):
         return []
@@ -236,7 +237,7 @@ def _tell_contents(kept: Any, task: Any) -> list[str]:
     return [f"the content of the file of {name} is another one" for name, (old, new) in pairs.items() if old != new]
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+def differences(old: Given, new: Given, prefix: str = "") -> list[str]:
     """Return the differences of two nested mappings, as "key = old value, now new value"."""
     changes = []
     for key in dict.fromkeys([*old, *new]):
@@ -248,7 +249,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return changes
 
 
-def list_values(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def list_values(settings: Given, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each value of nested mappings with its key, such as `model.populations.rec.params.tau_m`."""
     for key, value in settings.items():
         value = _by_name(value)
@@ -258,18 +259,18 @@ def list_values(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
             yield f"{prefix}{key}", value
 
 
-def _by_name(value: Any) -> Any:
+def _by_name(value: object) -> Any:
     """Return tables that have names, such as populations, by them; other values as they are."""
     if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
         return {str(item["name"]): item for item in value}
     return value
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return shorten(json.dumps(value), 300)
 
 
-def restore(simulation: Simulation, path: Path, manifest: dict[str, Any], *, with_observers: bool = True) -> None:
+def restore(simulation: Simulation, path: Path, manifest: Values, *, with_observers: bool = True) -> None:
     """Collective: load the state of a checkpoint that `find` returned into a newly built simulation.
 
     Without observers only the network is loaded: the simulation and its observers go on where they are.
@@ -309,7 +310,7 @@ def restore(simulation: Simulation, path: Path, manifest: dict[str, Any], *, wit
     simulation.engine.refresh()
 
 
-def _check_fit(path: Path, pieces: list[checkpoint_pieces.Piece], totals: np.ndarray, arrays: dict[str, Any]) -> None:
+def _check_fit(path: Path, pieces: list[checkpoint_pieces.Piece], totals: np.ndarray, arrays: Values) -> None:
     expected = {
         piece.name: (piece.kind, piece.array.dtype.str, list(piece.item), int(total))
         for piece, total in zip(pieces, totals, strict=True)
@@ -340,7 +341,7 @@ class _Files:
             self._descriptors[number] = file.fileno()
         return self._descriptors[number]
 
-    def read(self, array: Mapping[str, Any], first: int, last: int) -> np.ndarray:
+    def read(self, array: Given, first: int, last: int) -> np.ndarray:
         """Return the items [first, last) of a whole array."""
         out = np.empty((last - first, *array["item"]), array["dtype"])
         for number, start, stop, place in self._parts(array["shares"], first, last):
@@ -359,7 +360,7 @@ class _Files:
                 yield number, start, stop, start - begin
             begin += count
 
-    def _read_into(self, number: int, out: np.ndarray, place: int, array: Mapping[str, Any]) -> None:
+    def _read_into(self, number: int, out: np.ndarray, place: int, array: Given) -> None:
         view = out.reshape(-1).view(np.uint8).data
         offset = array["shares"][number][1] + place
         while view:

@@ -16,11 +16,11 @@ import re
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from .. import files
 from ..errors import StateError
 from ..simulation.loop import Simulation
+from ..values import Values
 from . import checkpoint_pieces
 from .checkpoint_pieces import Piece
 from .disk import on_disk, synchronise
@@ -32,7 +32,7 @@ NAME = r"iteration-\d{8,18}"  # of a checkpoint; others in the folder are none o
 
 
 def write(
-    simulation: Simulation, folder: Path, identity: dict[str, Any], keep: int | None = 2, *, with_observers: bool = True
+    simulation: Simulation, folder: Path, identity: Values, keep: int | None = 2, *, with_observers: bool = True
 ) -> Path:
     """Collective: write a checkpoint of the state between two iterations, then remove all but the last `keep`.
 
@@ -91,11 +91,11 @@ def rank_file_name(rank: int) -> str:
 
 def _manifest(
     iteration: int,
-    numbers: dict[str, Any],
+    numbers: Values,
     pieces: list[Piece],
     tables: list[dict[str, list[int]]],
-    identity: dict[str, Any],
-) -> dict[str, Any]:
+    identity: Values,
+) -> Values:
     arrays = [
         {
             "name": piece.name,
@@ -117,7 +117,7 @@ def seal(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
 
 
-def _finish(part: Path, final: Path, manifest: dict[str, Any]) -> None:
+def _finish(part: Path, final: Path, manifest: Values) -> None:
     """Write the manifest and rename; both reach the disk before this returns."""
     text = json.dumps(manifest)
     if len(text) > MANIFEST_LIMIT:

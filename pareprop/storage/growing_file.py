@@ -7,12 +7,12 @@ import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from ..parallel.mpi import Comm
+from ..values import Values
 from .disk import clear, synchronise
 
 CHUNK = 2**18  # bytes of a chunk of a dataset, about
@@ -70,7 +70,7 @@ class GrowingFile:
     """
 
     def __init__(
-        self, path: Path, columns: dict[str, Column], constants: dict[str, np.ndarray], attributes: dict[str, Any],
+        self, path: Path, columns: dict[str, Column], constants: dict[str, np.ndarray], attributes: Values,
         compression: int = 1,
     ) -> None:  # fmt: skip
         self._begin(path, {name: column for name, column in columns.items() if 0 not in column.row})
@@ -90,7 +90,7 @@ class GrowingFile:
         self.buffered_bytes = 0
         self._buffered: dict[str, list[np.ndarray]] = defaultdict(list)
 
-    def add(self, name: str, values: Any, copy: bool = True) -> None:
+    def add(self, name: str, values: object, copy: bool = True) -> None:
         """Buffer rows of a column; do nothing if this file has no such column."""
         if name in self.columns:
             rows = np.array(values, self.columns[name].kind, copy=copy or None)
@@ -160,7 +160,7 @@ class SharedFile(GrowingFile):
 
     def __init__(
         self, comm: Comm, path: Path, columns: dict[str, Column], constants: dict[str, np.ndarray],
-        attributes: dict[str, Any], compression: int = 1,
+        attributes: Values, compression: int = 1,
     ) -> None:  # fmt: skip
         self._begin(path, columns)
         self._comm = comm

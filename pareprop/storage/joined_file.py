@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -18,6 +17,7 @@ from .. import files
 from ..errors import InputError, quote
 from ..machine import require_bytes
 from ..parallel.partition import block
+from ..values import Values
 from .disk import clear, publish, reason
 from .growing_file import checksum
 
@@ -63,7 +63,7 @@ def _require_recorded(joined: h5py.File, folder: Path) -> None:
                     raise files.Unfit(errno.EINVAL, problem, str(folder / name))
 
 
-def check_parts(directory: Path, parts: Any) -> list[dict[str, Any]]:
+def check_parts(directory: Path, parts: object) -> list[Values]:
     """Check what a checkpoint says of a recording, before any of its files is opened.
 
     Raises
@@ -86,7 +86,7 @@ def check_parts(directory: Path, parts: Any) -> list[dict[str, Any]]:
     return parts
 
 
-def require_readable(directory: Path, parts: Any, rank: int = 0, size: int = 1) -> None:
+def require_readable(directory: Path, parts: object, rank: int = 0, size: int = 1) -> None:
     """Read all that a checkpoint counts on in a recording, on one of `size` ranks its share of the files.
 
     Raises
@@ -105,7 +105,7 @@ def require_readable(directory: Path, parts: Any, rank: int = 0, size: int = 1) 
             raise ValueError(f"recording {path}: {text}") from None
 
 
-def _entries(part: dict[str, Any]) -> Iterator[tuple[str, dict[str, int], dict[str, int]]]:
+def _entries(part: Values) -> Iterator[tuple[str, dict[str, int], dict[str, int]]]:
     """Yield each file of a part with the rows of its columns and the checksums of its datasets."""
     crcs = part.get("crcs") or [{}] * len(part["files"])
     return zip(part["files"], part["rows"], crcs, strict=True)
@@ -131,7 +131,7 @@ def _read_through(file: h5py.File, rows: dict[str, int], crcs: dict[str, int]) -
     _copied_attributes(file)
 
 
-def _copied_attributes(node: h5py.File | h5py.Dataset) -> dict[str, Any]:
+def _copied_attributes(node: h5py.File | h5py.Dataset) -> Values:
     """Return the attributes, which are numbers and texts.
 
     Raises
@@ -174,7 +174,7 @@ def repair(path: Path) -> None:
     publish(part, path)
 
 
-def join(directory: Path, parts: list[dict[str, Any]]) -> Path:
+def join(directory: Path, parts: list[Values]) -> Path:
     """Join the files of a recording in `record.h5` beside their directory, in virtual datasets.
 
     Parts of the run follow one another. Within one, spikes are sorted by iteration, step and id; neurons, readouts and
@@ -184,7 +184,7 @@ def join(directory: Path, parts: list[dict[str, Any]]) -> Path:
     ----------
     directory : Path
         Directory of the files.
-    parts : list of dict[str, Any]
+    parts : list of Values
         For each part of the run its "files", the "rows" of each column by file, and the "blocks": by group of spikes
         the numbers of spikes that were written together, equally divided among the files.
 
@@ -220,7 +220,7 @@ class _Source:
     shape: tuple[int, ...]
     dtype: np.dtype
     rows: int
-    attributes: dict[str, Any]
+    attributes: Values
     grows: bool
 
     @property
@@ -232,7 +232,7 @@ class _Source:
 
 
 def _note(file: h5py.File, part: int, path: str, rows: dict[str, int], sources: dict[str, list[_Source]]) -> None:
-    def visit(name: str, node: Any) -> None:
+    def visit(name: str, node: object) -> None:
         if isinstance(node, h5py.Dataset):
             grows = name in rows
             n = rows[name] if grows else len(node)

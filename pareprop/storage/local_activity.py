@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..parallel import collectives
 from ..simulation.observer import Outcome, Watched
+from ..values import Values
 
 SHOWN = 200  # neurons whose signals are kept
 
@@ -23,7 +22,7 @@ def prepare(simulation: Watched, measured_from: int | None) -> None:
     local.kept = ids[(ids >= first) & (ids < last)] - first if measured_from is not None else ids[:0]
 
 
-def collect(simulation: Watched, outcome: Outcome) -> dict[str, Any]:
+def collect(simulation: Watched, outcome: Outcome) -> Values:
     """Collective: arrays of the last sample on rank 0, {} elsewhere and without readouts of single neurons."""
     local = getattr(simulation.engine, "local", None)
     if local is None or not local.rule:

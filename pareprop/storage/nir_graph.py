@@ -13,6 +13,7 @@ from ..errors import InputError, quote
 from ..machine import require_bytes
 from ..network import nir_nodes
 from ..network.connectivity import Role
+from ..values import Values
 from .disk import output_errors, reason, replace_file
 from .opened import OpenRun
 
@@ -60,7 +61,7 @@ def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
     return told
 
 
-def _collect(nir: Any, run: OpenRun) -> tuple[dict[str, Any], list[tuple[str, str]], list[str]]:
+def _collect(nir: Any, run: OpenRun) -> tuple[Values, list[tuple[str, str]], list[str]]:
     """Return the nodes, edges and what is to be told."""
     nodes, edges, told, biases = {}, [], [], {}
     dt = float(run.attributes["dt_ms"])

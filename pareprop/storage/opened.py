@@ -18,6 +18,7 @@ from ..machine import require_bytes
 from ..network.parameters import nearest
 from ..simulation.returns import NAMES, Returns
 from ..simulation.score import Score
+from ..values import Values
 
 MAX_CLASS = 9999  # of a confusion matrix, whose size is the square
 
@@ -99,7 +100,7 @@ class OpenRun:
         return columns
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Values:
         """Configuration by section."""
         try:
             sections = json.loads(self.attributes.get("config", "{}"))
@@ -216,7 +217,7 @@ class OpenRun:
             group = self._group(file, "projections", projection)
             return int(group.attrs["n_pre"]), int(group.attrs["n_post"])
 
-    def attributes_of(self, population: str) -> dict[str, Any]:
+    def attributes_of(self, population: str) -> Values:
         """Return role, model, size and place of a population, and the parameters that all of its cells share."""
         with self._open() as file:
             return dict(self._group(file, "populations", population).attrs)

@@ -24,6 +24,7 @@ from ..network.model import Model
 from ..network.parameters import Frozen
 from ..parallel import collectives
 from ..simulation.observer import Observer, Outcome, Watched
+from ..values import Values
 from . import joined_file
 from .disk import on_disk, require_space
 from .growing_file import Column, GrowingFile, SharedFile, can_share
@@ -56,7 +57,7 @@ class Recorder(Observer):
 
     def __init__(self, directory: Path, settings: Record) -> None:
         self.directory, self.settings = directory, settings
-        self.parts: list[dict[str, Any]] = []  # ended parts, see `joined_file.join`
+        self.parts: list[Values] = []  # ended parts, see `joined_file.join`
         self._file = None
         self._traces: dict[str, tuple[Traces, int]] = {}  # of the synapses of a projection here, and how many before
         self._kept: dict[str, np.ndarray] = {}  # their state in a checkpoint
@@ -116,7 +117,7 @@ class Recorder(Observer):
             )  # fmt: skip
         self._kept = {}
 
-    def _keep_traces(self, comm: Any) -> dict[str, np.ndarray]:
+    def _keep_traces(self, comm: object) -> dict[str, np.ndarray]:
         """Collective: return the state of the traces of all ranks, by synapse."""
         kept: dict[str, np.ndarray] = {}
         for name, (item, _) in self._traces.items():
@@ -279,7 +280,7 @@ class Recorder(Observer):
             self._written[name].append(block.count)
             block.clear()
 
-    def state(self, simulation: Watched) -> dict[str, Any]:
+    def state(self, simulation: Watched) -> Values:
         """Collective: write the buffers; return the files and their numbers of rows."""
         if self._file is None:
             return {"parts": list(self.parts), **self._keep_traces(simulation.exchange.comm)}
@@ -305,12 +306,12 @@ class Recorder(Observer):
         self.parts.append(part)
         return {"parts": list(self.parts), **carried}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Values) -> None:
         """Continue after the parts listed in a checkpoint."""
         self.parts = joined_file.check_parts(self.directory, state["parts"])
         self._kept = {name: value for name, value in state.items() if name.startswith("traces/")}
 
-    def require_readable(self, state: dict[str, Any], rank: int, size: int) -> None:
+    def require_readable(self, state: Values, rank: int, size: int) -> None:
         """Read this rank's share of the files that a checkpoint counts on; raise a ValueError if one is damaged."""
         try:
             joined_file.require_readable(self.directory, state["parts"], rank, size)

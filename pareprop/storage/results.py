@@ -21,6 +21,7 @@ from ..machine import peak_rss_bytes
 from ..parallel import collectives
 from ..simulation import digest
 from ..simulation.observer import Observer, Outcome, Watched
+from ..values import Values
 from . import local_activity
 from .disk import clear, on_disk, publish, reason, require_space
 from .self_description import STATE, describe_sample, name_axes, write_parameters
@@ -53,12 +54,12 @@ class ResultsFile(Observer):
     checkpoint_name = "RunFile"  # of version 0.1, whose checkpoints still resume
 
     def __init__(
-        self, path: Path, attributes: dict[str, Any], samples: Mapping[tuple[str, int], str], n_record: int = 10,
+        self, path: Path, attributes: Values, samples: Mapping[tuple[str, int], str], n_record: int = 10,
         more: Sequence[Callable[[h5py.File], None]] = (), links: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.more, self.links = more, links or {}
         self.path, self.attributes, self.samples, self.n_record = path, attributes, samples, n_record
-        self.dynamics: dict[str, Any] = {}  # "<name>/<dataset>" to what was recorded, on rank 0
+        self.dynamics: Values = {}  # "<name>/<dataset>" to what was recorded, on rank 0
 
     def prepare(self, simulation: Watched) -> None:
         """Collective: create the file with attributes and initial weights."""
@@ -132,7 +133,7 @@ class ResultsFile(Observer):
         parts = list(collectives.to_root(simulation.exchange.comm, parts))
         if simulation.exchange.rank:
             return
-        dynamics: dict[str, Any] = {"iteration": simulation.iteration, **own}
+        dynamics: Values = {"iteration": simulation.iteration, **own}
         if parts:
             dynamics["record"] = np.concatenate([record for record, _ in parts])
             for key in parts[0][1]:
@@ -152,11 +153,11 @@ class ResultsFile(Observer):
         for key, value in dynamics.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
 
-    def state(self, simulation: Watched) -> dict[str, Any]:
+    def state(self, simulation: Watched) -> Values:
         """Return the dynamics so far; everything else can be written again."""
         return dict(self.dynamics)
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Values) -> None:
         """Load the dynamics."""
         for name in state:
             if len(name.split("/")) != 2 or not all(name.split("/")):

@@ -19,6 +19,7 @@ from ..network.connectivity import RULES, Population, Projection
 from ..network.local import cell_values
 from ..network.model import Model
 from ..network.parameters import Distribution
+from ..values import Values
 
 STATE = "state_"  # before the names of states of neurons given by equations
 BLOCK = 2**20  # values of a parameter drawn at a time
@@ -95,10 +96,10 @@ def _blocks(size: int) -> Iterator[tuple[int, int]]:
     return ((low, min(low + BLOCK, size)) for low in range(0, size, BLOCK))
 
 
-def _collect_parameters(projection: Projection, model: Model) -> dict[str, Any]:
+def _collect_parameters(projection: Projection, model: Model) -> Values:
     """Return the parameters of a projection as attributes."""
     optimizer = projection.optimizer or model.optimizer
-    attributes: dict[str, Any] = {
+    attributes: Values = {
         "rule": projection.rule, "plastic": projection.plastic, "delay_range": list(projection.delay_range),
         "feedback": projection.feedback, "normalized": projection.normalized, "inhibition": projection.inhibition,
     }  # fmt: skip

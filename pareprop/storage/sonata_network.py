@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..network.connectivity import Population, Projection
 from ..network.local import cell_values
 from ..network.model import Model
+from ..values import Values
 from .disk import fill_folder, output_errors
 from .sonata import MAGIC, VERSION
 
@@ -79,7 +80,7 @@ def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
     (folder / "components/synapse/static.json").write_text("{}\n")
     cells = model.of_role("input", "recurrent")
     nodes = [_nodes(model, population, number, folder) for number, population in enumerate(cells)]
-    edges: list[dict[str, Any]] = []
+    edges: list[Values] = []
     counts: dict[str, int] = {}
     for item in _list_written(model):
         group = file[f"projections/{item.name}"]
@@ -108,7 +109,7 @@ def _file(path: Path) -> h5py.File:
     return file
 
 
-def _table(path: Path, rows: list[dict[str, Any]]) -> None:
+def _table(path: Path, rows: list[Values]) -> None:
     """Types, with single blanks: bmtk splits at each of them."""
     path.write_text("".join(f"{' '.join(map(str, line))}\n" for line in (rows[0], *(row.values() for row in rows))))
 
@@ -140,9 +141,9 @@ def _nodes(model: Model, population: Population, number: int, folder: Path) -> d
     return {"nodes_file": f"$NETWORK_DIR/{name}_nodes.h5", "node_types_file": f"$NETWORK_DIR/{name}_node_types.csv"}
 
 
-def _parameters(model: Model, population: Population) -> dict[str, Any]:
+def _parameters(model: Model, population: Population) -> Values:
     """NEST's parameters of a population: numbers and texts that all share, or one number for each cell."""
-    parameters: dict[str, Any] = {}
+    parameters: Values = {}
     for key in type(population.params).model_fields:
         value = getattr(population.params, key)
         if value is None or (isinstance(value, float) and not np.isfinite(value)):

@@ -15,6 +15,7 @@ from ..engines.sample import Sample
 from ..network import parameters
 from ..network.model import Model
 from ..network.variants import DEFAULT, VARIANTS, Variant, VariantName, find_variant
+from ..values import Given, Values
 
 # sections of a configuration, for fields that stand in another one than [task]
 MODEL: JsonDict = {"section": "model"}
@@ -34,7 +35,7 @@ class TaskBase(parameters.Frozen):
     n_classes: ClassVar[int] = 0
     generated: ClassVar[bool] = True  # whether the task draws its inputs: then no notice says that some spikes are lost
     by_content: ClassVar[tuple[str, ...]] = ()  # paths of [task] to data that `fingerprint` tells apart
-    variant_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    variant_defaults: ClassVar[Mapping[str, Given]] = {}
 
     seed: int = Field(1, ge=0, lt=2**32, json_schema_extra=RUN, description="seed of the network and of the data")
     variant: VariantName = Field(
@@ -92,7 +93,7 @@ class TaskBase(parameters.Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, values: Any) -> Any:
+    def _fill_in(cls, values: object) -> Any:
         """Use the defaults of the variant where they differ from those of the fields."""
         if not isinstance(values, Mapping):
             return values
@@ -103,7 +104,7 @@ class TaskBase(parameters.Frozen):
         return filled
 
     @classmethod
-    def find_defaults(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    def find_defaults(cls, values: Given) -> Given:
         """Return defaults that hold in place of those of the fields, given what a user set: those of the variant."""
         variant = values.get("variant", cls.model_fields["variant"].default)
         return cls.variant_defaults.get(variant, {}) if isinstance(variant, str) else {}
@@ -158,7 +159,7 @@ class TaskBase(parameters.Frozen):
         last = ("test", 0) if tested else ("train", max(self.iterations - 1, 0) * self.batch_size)
         return {("train", 0): "first", last: "last"}
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Values:
         """Return attributes of the results that the figures of this task read, such as `output_names`."""
         return {}
 
@@ -179,7 +180,7 @@ class TaskBase(parameters.Frozen):
     def require_samples(self) -> None:
         """Raise `InputError` if a phase has no sample that can be read; for data that are read during the run."""
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> Values:
         """Return the identity of the data file, which a resumed run must have in common."""
         return {}
 
@@ -205,7 +206,7 @@ class TaskBase(parameters.Frozen):
         raise NotImplementedError
 
 
-def make(kind: type[TaskBase], settings: Sequence[str] | Mapping[str, Any]) -> TaskBase:
+def make(kind: type[TaskBase], settings: Sequence[str] | Given) -> TaskBase:
     """Make a task from "key=value" texts or a mapping.
 
     Raises
@@ -217,7 +218,7 @@ def make(kind: type[TaskBase], settings: Sequence[str] | Mapping[str, Any]) -> T
     return parameters.validate(kind, values, f"task '{kind.name}'")
 
 
-def feedback_options(kind: str, weight: parameters.Distribution) -> dict[str, Any]:
+def feedback_options(kind: str, weight: parameters.Distribution) -> Values:
     """Return the options of a learning-signal connection; symmetric ones have the weights of the readouts' synapses."""
     return {"feedback": kind} | ({} if kind == "symmetric" else {"weight": weight})
 

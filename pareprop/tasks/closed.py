@@ -21,6 +21,7 @@ from ..network.model import Model
 from ..network.optimizers import Adam, GradientDescent, Optimizer
 from ..network.parameters import Normal
 from ..network.reward import Reward
+from ..values import Given, Values
 from .base import LEARNING, MODEL, RUN, TaskBase, feedback_options
 from .population_code import PopulationCode, Spikes
 
@@ -73,7 +74,7 @@ class ClosedBase(TaskBase):
     """Settings of a task with rewards. A subclass adds its own, and `n_actions`, `code` and `environment`."""
 
     figure: ClassVar[str] = "reward"
-    variant_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    variant_defaults: ClassVar[Mapping[str, Given]] = {
         "spike": {"batch_size": 1, "iterations": 3200, "eta": 0.05, "c_reg": 0.5}
     }
     replicated: bool = Field(
@@ -182,7 +183,7 @@ class ClosedBase(TaskBase):
         """Return the settings of the variant."""
         return self.eprop.settings(self.n_steps)
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Values:
         """Return the parameters of the loss, and names for the figures."""
         constants = {"gamma": self.gamma, "lambda": self.lambda_, "c_V": self.c_V, "c_H": self.c_H, "act": self.act}
         return constants | ({} if self.stop_above is None else {"stop_above": self.stop_above})
@@ -232,7 +233,7 @@ class ClosedBase(TaskBase):
         """Return what only readouts of some variants know."""
         return self.eprop.pick("readout", {"regular_spike_arrival": False})
 
-    def _of_variant(self) -> dict[str, Any]:
+    def _of_variant(self) -> Values:
         """Return the rest of them; the regularisation acts in each step of the spike variant, so not times n_steps."""
         if self.eprop.is_online:
             return {"c_reg": self.c_reg / self.n_steps, "kappa": self._kappa, "kappa_reg": self._kappa}

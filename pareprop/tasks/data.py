@@ -21,6 +21,7 @@ from ..neurons import library
 from ..neurons.model import models_of
 from ..parallel.spike_log import SpikeLog
 from ..sonata import circuit
+from ..values import Given, Values
 from .base import LEARNING, MODEL, TaskBase
 from .datafile import DataFile
 from .input_spikes import InputSpikes
@@ -46,7 +47,7 @@ class Data(TaskBase):
     Wmin: float = Field(-100.0, json_schema_extra=LEARNING, description="lowest weight")
     Wmax: float = Field(100.0, validate_default=True, json_schema_extra=LEARNING, description="highest weight")
     dt_ms: float = Field(1.0, gt=0, json_schema_extra=MODEL, description="step in ms")
-    neuron_models: dict[str, Any] = Field(
+    neuron_models: Values = Field(
         {},
         json_schema_extra={"section": "neuron_models"},
         description="neuron models given by equations, that populations may name; those of the package that they name",
@@ -56,35 +57,35 @@ class Data(TaskBase):
         json_schema_extra=MODEL,
         description="circuit_config.json of a SONATA network, or a simulation_config.json with its input spikes",
     )
-    sonata_options: dict[str, Any] = Field(
+    sonata_options: Values = Field(
         {},
         validate_default=True,
         json_schema_extra=MODEL,
         description="sign, neuron, values, projections, round_delays, default_weight, default_delay of the network",
     )
-    local_readouts: dict[str, Any] = Field(
+    local_readouts: Values = Field(
         {},
         json_schema_extra=MODEL,
         description="readouts of single neurons: name, of (populations, else all), tau_m, weight, feedback",
     )
-    populations: tuple[dict[str, Any], ...] = Field(
+    populations: tuple[Values, ...] = Field(
         from_tables.POPULATIONS,
         json_schema_extra=MODEL,
         description="name, role, size, model, and NEST's parameters of the model",
     )
-    projections: tuple[dict[str, Any], ...] = Field(
+    projections: tuple[Values, ...] = Field(
         from_tables.PROJECTIONS,
         validate_default=True,
         json_schema_extra=MODEL,
         description="ends, rule, weight (number, mean and std, or low and high), delay in steps or delay_ms",
     )
-    backgrounds: tuple[dict[str, Any], ...] = Field(
+    backgrounds: tuple[Values, ...] = Field(
         (),
         validate_default=True,
         json_schema_extra=MODEL,
         description="Poisson background of neurons: post, rate_hz, weight, port, name",
     )
-    perturbations: tuple[dict[str, Any], ...] = Field(
+    perturbations: tuple[Values, ...] = Field(
         (),
         validate_default=True,
         json_schema_extra=MODEL,
@@ -104,7 +105,7 @@ class Data(TaskBase):
 
     @model_validator(mode="before")
     @classmethod
-    def _tables_of_sonata(cls, values: Any) -> Any:
+    def _tables_of_sonata(cls, values: object) -> Any:
         """Beside a SONATA network there are no populations and projections but those that are given."""
         if isinstance(values, Mapping) and values.get("sonata"):
             return {"populations": (), "projections": (), **values}
@@ -112,7 +113,7 @@ class Data(TaskBase):
 
     @model_validator(mode="before")
     @classmethod
-    def _models_of_the_package(cls, values: Any) -> Any:
+    def _models_of_the_package(cls, values: object) -> Any:
         """Keep the equations that populations name with the settings: they may be others in another version."""
         if not isinstance(values, Mapping) or not isinstance(values.get("neuron_models", {}), Mapping):
             return values
@@ -130,7 +131,7 @@ class Data(TaskBase):
 
     @field_validator("neuron_models")
     @classmethod
-    def _check_neuron_models(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    def _check_neuron_models(cls, value: Values, info: ValidationInfo) -> Values:
         try:
             models = models_of(value, "")
             if "variant" in info.data:
@@ -141,7 +142,7 @@ class Data(TaskBase):
 
     @field_validator("sonata_options")
     @classmethod
-    def _check_sonata(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    def _check_sonata(cls, value: Values, info: ValidationInfo) -> Values:
         known = ("sign", "neuron", "values", "projections", "round_delays", "default_weight", "default_delay")
         if unknown := [key for key in value if key not in known]:
             raise ValueError(f"unknown option '{unknown[0]}'{nearest(unknown[0], known)}")
@@ -154,7 +155,7 @@ class Data(TaskBase):
 
     @field_validator("populations")
     @classmethod
-    def _check_populations(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
+    def _check_populations(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
         if {"variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models"} <= info.data.keys():
             model, local = _empty(info.data), info.data["local_readouts"]
             _raise(from_tables.add_populations(model, value, ("recurrent",) if local else from_tables.NEEDED))
@@ -163,7 +164,7 @@ class Data(TaskBase):
 
     @field_validator("projections")
     @classmethod
-    def _check_projections(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
+    def _check_projections(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
         known = {"populations", "variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models"}
         if known <= info.data.keys():
             rule = GradientDescent(batch_size=info.data.get("batch_size", 1))
@@ -174,7 +175,7 @@ class Data(TaskBase):
 
     @field_validator("backgrounds")
     @classmethod
-    def _check_backgrounds(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
+    def _check_backgrounds(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
         if model := _connected(info.data):
             _raise(from_tables.add_backgrounds(model, value))
         return value
@@ -182,8 +183,8 @@ class Data(TaskBase):
     @field_validator("perturbations")
     @classmethod
     def _check_perturbations(
-        cls, value: tuple[dict[str, Any], ...], info: ValidationInfo
-    ) -> tuple[dict[str, Any], ...]:
+        cls, value: tuple[Values, ...], info: ValidationInfo
+    ) -> tuple[Values, ...]:
         if model := _connected(info.data):
             _raise(from_tables.add_perturbations(model, value))
         return value
@@ -272,7 +273,7 @@ class Data(TaskBase):
         """Return sample `index` of a phase from the file."""
         place = self._place(index, phase)
         target = self._file.target(place)
-        others: dict[str, Any] = {}  # arguments of `Sample`, of several types
+        others: Values = {}  # arguments of `Sample`, of several types
         if self.local_readouts:
             others["local_targets"] = partial(self._local_targets, place)
         if (currents := self._file.currents(place)) is not None:
@@ -317,7 +318,7 @@ class Data(TaskBase):
         return int(np.random.default_rng([self.seed, turn]).permutation(n_train)[place]) if self.shuffle else place
 
 
-def _connected(data: dict[str, Any]) -> Model | None:
+def _connected(data: Values) -> Model | None:
     """Return the network of valid settings with its projections, None if one of them is not valid."""
     known = {"populations", "projections", "variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models"}
     if not known <= data.keys():
@@ -328,7 +329,7 @@ def _connected(data: dict[str, Any]) -> Model | None:
     return model
 
 
-def _empty(values: Mapping[str, Any], **others: Any) -> Model:
+def _empty(values: Given, **others: Any) -> Model:
     """The model before the tables are added: a SONATA network, if there is one."""
     own = models_of(values["neuron_models"], "")
     others = {"variant": values["variant"], "dt_ms": values["dt_ms"], "neuron_models": own, **others}
@@ -337,7 +338,7 @@ def _empty(values: Mapping[str, Any], **others: Any) -> Model:
     return Model.from_sonata(values["sonata"], **values["sonata_options"], **others)
 
 
-def _add_neurons(model: Model, populations: Sequence[Mapping[str, Any]], local: Mapping[str, Any]) -> None:
+def _add_neurons(model: Model, populations: Sequence[Given], local: Given) -> None:
     from_tables.add_populations(model, populations, ("recurrent",) if local else from_tables.NEEDED)
     from_tables.add_local_readouts(model, local)
 

@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -29,6 +28,7 @@ import numpy as np
 from .. import files
 from ..errors import InputError, shorten
 from ..machine import require_bytes
+from ..values import Values
 
 LIMIT = 2**32  # bytes that are read at once: an array of .npz, a sample of HDF5
 CHUNK_LIMIT = 2**28  # bytes of a chunk of HDF5
@@ -68,7 +68,7 @@ class DataFile:
         self.path, self._sizes = path, sizes
         with self._reading():
             # Any: arrays, datasets of HDF5, or, until they are checked, headers of arrays.
-            self._arrays: dict[str, Any] = _npz_headers(path) if path.suffix == ".npz" else _hdf5(path)
+            self._arrays: Values = _npz_headers(path) if path.suffix == ".npz" else _hdf5(path)
             if not (problems := self._problems()):
                 if path.suffix == ".npz":
                     self._arrays = _npz(path)
@@ -265,7 +265,7 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in NAMES if name in file}
 
 
-def _hdf5(path: Path) -> dict[str, Any]:
+def _hdf5(path: Path) -> Values:
     file = files.open_hdf5(path)
     arrays = {name: file[name] for name in NAMES if name in file}
     for name, array in arrays.items():

@@ -15,6 +15,7 @@ from ..engines.episode import Reply
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..parallel.spike_log import SpikeLog
+from ..values import Values
 from .base import MODEL
 from .closed import ClosedBase
 from .cues import GROUPS, CueTrials
@@ -98,7 +99,7 @@ class DelayedChoice(CueTrials, ClosedBase):
         """Number of input sources."""
         return len(GROUPS) * self.n_group
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Values:
         """Return names for the figures."""
         names = {"input_groups": GROUPS, "input_group_sizes": [self.n_group] * len(GROUPS)}
         return super().attributes() | names | {"action_names": GROUPS[:2]}

@@ -6,11 +6,12 @@ Bellec et al. 2020, figure 3; sizes and parameters of NEST's tutorial
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from ..engines.sample import Sample
+from ..values import Values
 from .cues import GROUPS, CueTrials
 from .draws import noise, one_hot
 from .memory import MemoryBase
@@ -30,7 +31,7 @@ class EvidenceAccumulation(CueTrials, MemoryBase):
     pause: int = Field(1050, ge=0, description="steps between last cue and recall")
     spike_probability: float = Field(0.04, ge=0, le=1, description="of an active source per step; a quarter for noise")
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Values:
         """Return names for the figures."""
         return {"output_names": GROUPS[:2], "input_groups": GROUPS, "input_group_sizes": [self.n_group] * 4}
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from .. import rng
 from ..errors import InputError, describe, quote, shorten
 from ..network.parameters import is_number, is_whole
+from ..values import Values
 from .base import LEARNING
 from .closed import ClosedBase, CodedEpisode
 from .population_code import PopulationCode, Spikes
@@ -282,7 +283,7 @@ class Gym(ClosedBase):
         False, description="step the environment on every rank; else on the first one, which broadcasts the replies"
     )
     env: str = Field("CartPole-v1", min_length=1, description="name of the environment, also MODULE:NAME")
-    env_arguments: dict[str, Any] = Field({}, description="arguments of gymnasium.make")
+    env_arguments: Values = Field({}, description="arguments of gymnasium.make")
     decisions: int = Field(500, ge=1, description="decisions of an episode at most, if the environment sets no limit")
     low: tuple[float, ...] = Field((), description="lowest values of the observation, none for those of its space")
     high: tuple[float, ...] = Field((), description="highest values of the observation, none for those of its space")
@@ -347,7 +348,7 @@ class Gym(ClosedBase):
         """Return the environment of an episode."""
         return self._task.environment(index, phase)
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Values:
         """Return the parameters of the loss, and the environment with the versions of its packages."""
         from importlib.metadata import version
 

@@ -6,7 +6,7 @@ Sizes and parameters of NEST's tutorial `eprop_supervised_classification_evidenc
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import Adam
 from ..network.parameters import Normal, Uniform
+from ..values import Values
 from .base import LEARNING, MODEL, TaskBase
 from .draws import glorot
 
@@ -77,7 +78,7 @@ class MemoryBase(TaskBase):
         if spiking:
             c_reg = self.c_reg / self.n_steps / scale**2
             values |= {"c_reg": c_reg, "kappa": self.kappa, "kappa_reg": self.kappa}
-            own: dict[str, Any] = {"loss": "mean_squared_error"}
+            own: Values = {"loss": "mean_squared_error"}
         else:
             values |= {"c_reg": self.c_reg, "regular_spike_arrival": True}
             own = {"loss": "cross_entropy", "regular_spike_arrival": False}

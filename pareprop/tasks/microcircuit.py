@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -19,6 +18,7 @@ from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
 from ..network.variants import VariantName
 from ..parallel.spike_log import SpikeLog
+from ..values import Given, Values
 from . import potjans_diesmann as table
 from .base import LEARNING, MODEL, TaskBase, feedback_options
 from .draws import one_hot
@@ -30,7 +30,7 @@ CUTOFF = 30.0  # ms after an arrival, after which it adds nothing (spike variant
 SURROGATE = {"surrogate_gradient_height": 0.3, "surrogate_gradient_width": 20.0}  # 1, mV
 CALM = 0.1  # of c_reg for inhibitory neurons
 HIGHEST = 1e6  # pA, of weights
-DEFAULTS: dict[str, dict[str, Any]] = {  # by `learn`
+DEFAULTS: dict[str, Values] = {  # by `learn`
     "nothing": {},
     "volleys": {
         "variant": "interval", "iterations": 100, "batch_size": 4, "sample_ms": 80.0, "eta": 2.0, "c_reg": 600.0,
@@ -105,7 +105,7 @@ class Microcircuit(TaskBase):
     )  # fmt: skip
 
     @classmethod
-    def find_defaults(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    def find_defaults(cls, values: Given) -> Given:
         """Return the defaults of what is learned."""
         learn = values.get("learn")
         defaults = DEFAULTS.get(learn, {}) if isinstance(learn, str) else {}
@@ -142,7 +142,7 @@ class Microcircuit(TaskBase):
         """Return the settings of the variant: the network runs on from sample to sample."""
         return self.eprop.settings(self.learning_window, lead=0, reset=False)
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Values:
         """Return attributes of the results, for the figure: rates of the full network."""
         return {"reference_names": list(table.POPULATIONS), "reference_hz": table.RATES_HZ.tolist()}
 
@@ -163,7 +163,7 @@ class Microcircuit(TaskBase):
         """
         if abs(self.sample_ms / self.dt_ms - self.n_steps) > TOLERANCE * self.n_steps:
             raise InputError(f"sample_ms = {self.sample_ms:g} must be a whole number of steps of {self.dt_ms:g} ms")
-        rule: dict[str, Any] = {"Wmin": -HIGHEST, "Wmax": HIGHEST, "batch_size": self.batch_size, "normalized": True}
+        rule: Values = {"Wmin": -HIGHEST, "Wmax": HIGHEST, "batch_size": self.batch_size, "normalized": True}
         if self.eprop.is_online:
             rule |= {"optimize_each_step": False}
         optimizer = GradientDescent(eta=self.eta * self.dt_ms * self.weight_unit**2, **rule)
@@ -242,7 +242,7 @@ class Microcircuit(TaskBase):
             plastic=self.learn != "nothing",
         )  # fmt: skip
 
-    def _add_readouts(self, model: Model, populations: list[Population], rule: dict[str, Any]) -> None:
+    def _add_readouts(self, model: Model, populations: list[Population], rule: Values) -> None:
         """Add a readout for each class, which hears L5E and sends its errors to all neurons."""
         readouts = model.readouts("class", self.classes, C_m=1.0, E_L=0.0, tau_m=TAU_OUT, loss="cross_entropy")
         read = populations[table.POPULATIONS.index(READ)]

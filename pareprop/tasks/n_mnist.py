@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -23,6 +23,7 @@ from ..network.optimizers import Adam, GradientDescent
 from ..network.parameters import Normal, Uniform
 from ..network.variants import VariantName
 from ..parallel.spike_log import SpikeLog
+from ..values import Values
 from .base import LEARNING, MODEL, TaskBase
 from .draws import glorot, one_hot
 from .events import N_CLASSES, SIDE, Events, Problems, Recordings, splits
@@ -95,7 +96,7 @@ class NMnist(TaskBase):
         """Return the settings of the variant."""
         return self.eprop.settings(self.window, average_gradient=True)
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Values:
         """Return names for the figures, which mark synthetic data."""
         return {"note": "synthetic digits"} if self.data == "synthetic" else {}
 

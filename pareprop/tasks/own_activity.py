@@ -19,6 +19,7 @@ from ..network.optimizers import Adam
 from ..network.parameters import Normal, Uniform
 from ..parallel.spike_log import SpikeLog
 from ..sonata import circuit, nodes
+from ..values import Values
 from .base import LEARNING, MODEL, TaskBase
 from .datafile import HIGHEST_RATE
 from .input_spikes import InputSpikes
@@ -81,7 +82,7 @@ class OwnActivity(TaskBase):
         json_schema_extra=MODEL,
         description="circuit_config.json of a SONATA network in place of the drawn one; its inputs, if it has any",
     )
-    sonata_options: dict[str, Any] = Field(
+    sonata_options: Values = Field(
         {},
         json_schema_extra=MODEL,
         description="sign (source, weights or free), values, projections, round_delays, default_weight, default_delay",
@@ -92,7 +93,7 @@ class OwnActivity(TaskBase):
         """Steps of one sample."""
         return self.n_step
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Values:
         """Return attributes of the results, for the figure."""
         return {"measured_from": self.skip}
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from .. import rng
+from ..values import Values
 from .closed import CodedBase
 
 STEP = 0.1
@@ -72,7 +73,7 @@ class Reach(CodedBase):
         """Number of directions."""
         return len(MOVES)
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Values:
         """Return names for the figures."""
         return super().attributes() | {"action_names": ("right", "left", "up", "down"), "near": NEAR}
 

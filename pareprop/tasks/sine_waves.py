@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -21,6 +21,7 @@ from ..network.model import Model
 from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
 from ..network.variants import NeuronName, VariantName
+from ..values import Values
 from .base import LEARNING, MODEL, TaskBase, dense, feedback_options
 from .draws import LegacyNormal
 
@@ -94,10 +95,10 @@ class SineWaves(TaskBase):
     def _descent(self, eta: float | None) -> GradientDescent:
         return GradientDescent(eta=(1e-4 if eta is None else eta) * self._scale**2, batch_size=self.batch_size)
 
-    def _readout_rule(self) -> dict[str, Any]:  # arguments of `connect`
+    def _readout_rule(self) -> Values:  # arguments of `connect`
         return {} if self.eta_out is None else {"optimizer": self._descent(self.eta_out)}
 
-    def _neurons(self) -> dict[str, Any]:
+    def _neurons(self) -> Values:
         online = self.eprop.is_online
         values = {
             "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.03, "V_reset": 0.0, "tau_m": 30.0, "t_ref": 0.0,

@@ -5,13 +5,14 @@ The memory task of Bellec et al. 2018 (arXiv:1803.09574), supervised; sizes are 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from .. import rng
 from ..engines.sample import Sample
+from ..values import Values
 from .draws import noise, one_hot
 from .memory import MemoryBase
 
@@ -39,7 +40,7 @@ class StoreRecall(MemoryBase):
         """Steps of one trial."""
         return self.n_frames * self.frame + self.recall
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Values:
         """Return names for the figures."""
         sizes = [self.n_group] * len(GROUPS)
         return {"output_names": GROUPS[:2], "input_groups": GROUPS, "input_group_sizes": sizes}

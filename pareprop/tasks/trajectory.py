@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -18,6 +18,7 @@ from ..engines.sample import Sample
 from ..network.model import Model
 from ..network.optimizers import Adam, GradientDescent, Optimizer
 from ..network.parameters import Normal
+from ..values import Values
 from .base import LEARNING, MODEL, TaskBase
 from .draws import noise
 
@@ -87,10 +88,10 @@ class Trajectory(TaskBase):
             return GradientDescent(eta=self.eta * self._scale**2, batch_size=self.batch_size, optimize_each_step=False)
         return Adam(eta=self.eta, batch_size=self.batch_size, epsilon=1e-8)
 
-    def _variant_parameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _variant_parameters(self) -> tuple[Values, Values]:
         """Return the parameters of neurons and readouts in which the variants differ."""
         if not self.eprop.is_online:
-            own: dict[str, Any] = {"regular_spike_arrival": False}
+            own: Values = {"regular_spike_arrival": False}
             return own | {"c_reg": self.c_reg}, own
         own = {"eprop_isi_trace_cutoff": self.cutoff}
         return own | {"c_reg": self.c_reg / self.n_steps, "kappa": self.kappa, "kappa_reg": self.kappa}, own
