@@ -1,5 +1,7 @@
 """Every public class and function refuses bad input with `InputError`, in one line that names the value."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -202,3 +204,10 @@ def test_a_window_of_the_sample_counts(variant: str) -> None:
     task = Task(raster=raster, window=inside, target=np.ones((50, 3)))
     Simulation(model(variant), task, observers=[Look()]).train(1)
     assert not errors[0][~inside].any() and errors[0][inside].all()
+
+
+def test_what_draws_is_loaded_when_something_is_drawn() -> None:
+    """On each rank, and for each command, it would take a third of the start."""
+    script = "import sys, pareprop.cli; print(*({'matplotlib', 'sympy', 'jinja2'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"

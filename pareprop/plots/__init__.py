@@ -6,74 +6,24 @@ May import the ground alone: figures need nothing but a result file.
 
 Where to add
 ------------
-A figure: a module with `figure(file)`, listed in `FIGURES`.
+A figure: a module with `figure(file)`, listed in `FIGURES` of `figures.py`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    from .figures import FIGURES, draw
+    from .loss import draw_seeds
 
-from . import (
-    classification,
-    dynamics,
-    episode,
-    events,
-    evidence,
-    loss,
-    own_activity,
-    populations,
-    reader,
-    style,
-    trajectory,
-    weights,
-)
-from .loss import draw_seeds
-
-__all__ = ["draw", "draw_seeds"]
-
-FIGURES = {
-    "loss": loss.figure,
-    "returns": loss.returns_figure,
-    "episode": episode.figure,
-    "paths": episode.paths,
-    "dynamics_first": lambda file: dynamics.figure(file, "first"),
-    "dynamics_last": lambda file: dynamics.figure(file, "last"),
-    "weights": weights.figure,
-    "trajectory": trajectory.figure,
-    "evidence": evidence.figure,
-    "own_activity": own_activity.figure,
-    "populations": populations.figure,
-    "rates": populations.rates_figure,
-    "events": events.figure,
-    "classification": classification.figure,
-}
+__all__ = ["FIGURES", "draw", "draw_seeds"]
 
 
-def draw(directory: str | Path, results: str = "results.h5", pdf: bool = True) -> list[Path]:
-    """Draw all figures of a run beside its results, as PNG, and as PDF too; older figures are replaced.
+def __getattr__(name: str) -> Any:
+    """Load what draws when it is asked for: matplotlib takes longer to load than most commands take."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import figures
 
-    Parameters
-    ----------
-    directory : path
-        The run directory.
-    results : str
-        Name of the result file in it.
-    pdf : bool
-        Whether to write PDF files beside the PNG files.
-
-    Returns
-    -------
-    list of Path
-        The files written. Figures of data that were not recorded are left out.
-
-    Raises
-    ------
-    InputError
-        When the result file is missing, unreadable, not the result of a run, or contradicts itself.
-    """
-    folder = Path(directory)
-    with reader.open_results(folder / results) as file, np.errstate(all="ignore"):
-        figures = {stem: make(file) for stem, make in FIGURES.items()}
-    return [path for stem, figure in figures.items() if figure for path in style.save(figure, folder, stem, pdf)]
+    return getattr(figures, name)

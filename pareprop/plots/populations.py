@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from . import panels, reader, style
 from .loss import running_median
 
-KIND = "microcircuit"  # attribute `figure` of files that get this one
 FEWEST = 3  # spikes of a neuron from which the intervals between them are counted
 FEWEST_ITERATIONS = 10  # of a training whose rates are drawn
 PAIRED = 200  # neurons of a population among which correlations are taken
@@ -181,7 +180,7 @@ def rates_figure(file: h5py.File) -> Figure | None:
 def figure(file: h5py.File) -> Figure | None:
     """Draw the activity of the populations in the last sample; None for tasks without this figure."""
     sample = file.get("dynamics/last")
-    if reader.text(file, "figure") != KIND or not isinstance(sample, h5py.Group):
+    if reader.text(file, "figure") != reader.POPULATIONS or not isinstance(sample, h5py.Group):
         return None
     found, groups = of_sample(file, sample), panels.neuron_groups(file)
     names = [item.name for item in found]

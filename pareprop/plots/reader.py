@@ -16,6 +16,7 @@ from ..machine import require_bytes
 
 SAMPLE_LIMIT = 1_000_000  # entries of one dataset that a figure reads at most
 BLOCK = 1_000
+POPULATIONS = "microcircuit"  # attribute `figure` of results with rates of populations
 
 
 @contextmanager

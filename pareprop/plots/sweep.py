@@ -3,91 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..errors import InputError
 from . import reader, style
+from .sweep_table import Row, group, number, read
 
-TABLE, FIGURE = "sweep.csv", "sweep.png"
-SEED = "seed"
-FIXED = ("run", "outcome", "value", "best", "state", "iterations", "seconds", "digest")  # columns beside the settings
-Row = dict[str, str]
-
-
-@dataclass
-class Group:
-    """Runs that differ in their seed alone.
-
-    Attributes
-    ----------
-    settings : dict of str to str
-        Swept settings but the seed.
-    name : str
-        What is compared, such as "test accuracy".
-    values : list of float
-        Outcome of each run that has one.
-    highest_is_best : bool
-        Whether more is better.
-    """
-
-    settings: dict[str, str]
-    name: str
-    values: list[float]
-    highest_is_best: bool
-
-    @property
-    def mean(self) -> float:
-        """Mean over the seeds, NaN without a run."""
-        return fmean(self.values) if self.values else float("nan")
-
-    def texts(self) -> list[str]:
-        """Return mean, lowest, highest and number of runs as a table shows them."""
-        if not self.values:
-            return ["–", "–", "–", "0"]
-        return [*(f"{value:.4g}" for value in (self.mean, min(self.values), max(self.values))), str(len(self.values))]
-
-
-def read(path: Path) -> list[Row]:
-    """Return the rows of a table of a sweep.
-
-    Raises
-    ------
-    InputError
-        If it can't be read or is none.
-    """
-    rows = reader.table(path, "`pareprop sweep` writes it")
-    if not rows or any(set(FIXED) - set(row) or None in row or None in row.values() for row in rows):
-        raise InputError(f"{path} is no table of a sweep")
-    return rows
-
-
-def group(rows: Sequence[Row]) -> list[Group]:
-    """Return the runs by their settings but the seed, the best mean first; those without an outcome last."""
-    groups: dict[tuple[str, ...], Group] = {}
-    for row in rows:
-        settings = {key: value for key, value in row.items() if key not in FIXED and key.split(".")[-1] != SEED}
-        one = groups.setdefault(tuple(settings.values()), Group(settings, "", [], False))
-        if np.isfinite(value := _number(row["value"])):
-            one.values.append(value)
-            one.name, one.highest_is_best = row["outcome"], row["best"] == "highest"
-    done = [one for one in groups.values() if one.values]
-    name = done[0].name if done else "outcome"
-    for one in groups.values():
-        one.name = name
-    done.sort(key=lambda one: -one.mean if one.highest_is_best else one.mean)
-    return [*done, *(one for one in groups.values() if not one.values)]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+FIGURE = "sweep.png"
 
 
 def draw(table: Path) -> list[Path]:
@@ -104,7 +29,7 @@ def sweep_figure(rows: Sequence[Row]) -> Figure:
     axes = figure.subplots(1, max(1, len(keys)), sharey=True, squeeze=False)[0]
     for ax, key in zip(axes, keys, strict=False):
         names = list(dict.fromkeys(row[key] for row in rows if any(one.settings[key] == row[key] for one in groups)))
-        numbers = [_number(name) for name in names]
+        numbers = [number(name) for name in names]
         numeric = bool(np.all(np.isfinite(numbers)))
         places = dict(zip(names, numbers if numeric else range(len(names)), strict=True))
         points = [(places[one.settings[key]], value) for one in groups for value in one.values]

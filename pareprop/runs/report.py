@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from .. import files
 from ..errors import InputError
-from ..plots import charts, classification, reader, sweep
+from ..plots import charts, classification, reader, sweep, sweep_table
 from ..plots import scaling as study_tables
 from ..storage.checkpoint_read import list_values
 from ..storage.disk import output_errors, replace_file
@@ -58,7 +58,7 @@ def write(directories: Sequence[Path], out: Path | None = None) -> Path:
     out = out or (directories[0] / REPORT if len(directories) == 1 else Path(REPORT))
     _require_own(out)
     studies = [read_study(path) for path in directories if (path / STUDY).is_file()]
-    studies += [read_sweep(path) for path in directories if (path / sweep.TABLE).is_file()]
+    studies += [read_sweep(path) for path in directories if (path / sweep_table.TABLE).is_file()]
     places = [place for path in directories if not (path / STUDY).is_file() for place in runs_below(path)]
     names = _names(places)
     runs = [read_run(place, name, len(places)) for place, name in zip(places, names, strict=True)]
@@ -216,7 +216,7 @@ def read_study(directory: Path) -> Values:
 
 def read_sweep(directory: Path) -> Values:
     """Return the settings of a sweep with their outcomes, the best first, and its figure."""
-    groups = sweep.group(sweep.read(directory / sweep.TABLE))
+    groups = sweep_table.group(sweep_table.read(directory / sweep_table.TABLE))
     drawn = _figures([directory / sweep.FIGURE], MOST)
     cells = [[*group.settings.values(), *group.texts()] for group in groups]
     columns = [*groups[0].settings, groups[0].name, "lowest", "highest", "runs"]

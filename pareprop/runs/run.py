@@ -20,6 +20,7 @@ from ..network.model import Model, describe
 from ..parallel import collectives
 from ..parallel.agreement import agree
 from ..parallel.exchange import Exchange
+from ..plots import reader
 from ..simulation.loop import Simulation, check_replicas
 from ..simulation.observer import Observer
 from ..simulation.schedule import Annealing
@@ -197,10 +198,10 @@ class Run:
 
     def _rates(self) -> list[str]:
         """Return the rates of populations in the last sample that was kept, and how far they are from references."""
+        if self.config.task.figure != reader.POPULATIONS or self.checkpoints.asked:
+            return []
         from ..plots import populations  # loads matplotlib
 
-        if self.config.task.figure != populations.KIND or self.checkpoints.asked:
-            return []
         with files.open_results(self.file.path) as file:
             found = populations.of_sample(file, file["dynamics/last"]) if "dynamics/last" in file else []
             off = populations.differences(file)

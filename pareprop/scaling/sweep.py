@@ -14,7 +14,7 @@ from pathlib import Path
 from .. import files
 from ..errors import InputError, quote
 from ..plots import reader
-from ..plots.sweep import FIXED, TABLE
+from ..plots.sweep_table import FIXED, TABLE
 from ..runs import provenance
 from ..runs.directory import RESULTS, is_run
 from ..runs.outcome import outcome

@@ -12,8 +12,8 @@ import click
 from .. import terminal
 from ..errors import StateError
 from ..parallel.exchange import Exchange
-from ..plots import sweep as figures
-from ..runs import config, report
+from ..plots import sweep_table
+from ..runs import config
 from ..runs.options import GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
 from . import batch, sweep
@@ -75,8 +75,11 @@ def sweep_command(
 
 def _tell_sweep(runs: Sequence[sweep.Run], out: Path) -> None:
     """Write table, figure and report of a sweep; print its settings, the best first."""
+    from ..plots import sweep as figures  # loads matplotlib
+    from ..runs import report
+
     path = sweep.write_table(runs, out)
-    groups = figures.group(figures.read(path))
+    groups = sweep_table.group(sweep_table.read(path))
     rows = [[*groups[0].settings, groups[0].name, "lowest", "highest", "runs"]]
     rows += [[*one.settings.values(), *one.texts()] for one in groups]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
