@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import launch
+import ranks
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"(?:<!-- not run: (?P<why>[^>]*) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```", re.M | re.S)
@@ -31,9 +32,12 @@ def blocks(path: Path) -> list[Block]:
 
 
 def furnish(folder: Path) -> dict[str, str]:
-    """Put what pages name into a folder, and return the environment in which a reader would run their blocks there."""
+    """Put what pages name into a folder, and return the environment in which a reader would run their blocks there.
+
+    Commands of the package start at once, see `ranks`.
+    """
     for name in ("jobs", "scripts", "pareprop"):
         (folder / name).symlink_to(ROOT / name)
-    places = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    places = [ranks.stand_in(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
     environment = os.environ | launch.ENVIRONMENT | {"PATH": os.pathsep.join(places), "MPLBACKEND": "Agg"}
     return environment | {"VENV": sys.prefix}

@@ -1,7 +1,11 @@
-"""A rank that mpirun starts: a copy of the template (see `ranks`) does its work. Imports nothing that takes time."""
+"""A rank that mpirun starts: a copy of the template (see `ranks`) does its work. Imports nothing that takes time.
+
+Signals that a run listens to are handed on to the copy.
+"""
 
 import json
 import os
+import signal
 import socket
 import sys
 
@@ -13,6 +17,9 @@ def client(place: str, arguments: list[str]) -> None:
         connection.connect(place)
         socket.send_fds(connection, [len(order).to_bytes(4, "big")], [0, 1, 2])
         connection.sendall(order)
+        copy = int.from_bytes(connection.recv(4), "big")
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, lambda number, _: os.kill(copy, number))
         status = connection.recv(16)
     code = int(status or 1)
     if code < 0:

@@ -16,6 +16,7 @@ import json
 import os
 import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -29,7 +30,7 @@ from typing import ClassVar
 import launch
 
 CLIENT = Path(__file__).with_name("rank_client.py")
-PACKAGE = ("h5py", "mpi4py", "pareprop.cli")
+PACKAGE = ("h5py", "mpi4py", "pareprop.cli", "pareprop.plots.figures", "pareprop.runs.report")
 
 
 def run(
@@ -45,9 +46,18 @@ def run(
 def python(*imports: str) -> list[str]:
     """The beginning of a command that stands for Python's, with these modules imported, by default the package's.
 
-    What gets a signal, or must find the process that it started, takes `sys.executable`.
+    What is killed, or must find the process that it started, takes `sys.executable`.
     """
     return [sys.executable, "-I", "-S", str(CLIENT), Template.place(imports or PACKAGE)]
+
+
+def stand_in(folder: Path) -> str:
+    """Put a command `pareprop` into a folder that needs no imports, and return it as a first place for a PATH."""
+    folder.mkdir()
+    command = folder / "pareprop"
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(python())} -m pareprop "$@"\n')
+    command.chmod(0o755)
+    return str(folder)
 
 
 def run_on_each(numbers: tuple[int, ...], here: Path, *args: object) -> str:
@@ -159,6 +169,7 @@ def take_over(connection: socket.socket) -> list[str]:
     order, size = b"", int.from_bytes(length, "big")
     while len(order) < size:
         order += connection.recv(2**20)
+    connection.sendall(os.getpid().to_bytes(4, "big"))
     arguments, environment, folder = json.loads(order)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)

@@ -48,7 +48,7 @@ def test_blocks_run(page: Path, tmp_path: Path) -> None:
     for block in blocks(page):
         if not block.runs:
             continue
-        how = [sys.executable, "-c"] if block.language == "python" else ["bash", "-euo", "pipefail", "-c"]
+        how = [*ranks.python(), "-c"] if block.language == "python" else ["bash", "-euo", "pipefail", "-c"]
         done = subprocess.run(
             [*how, block.text], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=False
         )
