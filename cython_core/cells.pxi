@@ -122,7 +122,7 @@ cdef class Readouts:
     """All readouts, which every rank advances; y = V - E_L."""
 
     cdef public double[::1] y, arriving            # (n_readouts,)
-    cdef public double alpha, zeta, drive, V_min
+    cdef public double[::1] alpha, zeta, drive, V_min
 
     def __init__(self, values):
         bind(self, values)
@@ -306,8 +306,8 @@ cdef inline void record(Neurons cells, Recorder recorder, int64_t s, const real[
 
 cdef inline void advance_readouts(Readouts readouts, Channel channel, int64_t s, bint starts) noexcept nogil:
     """One step of the readouts, step s of the sample; `starts` as for neurons."""
-    integrate_readouts(readouts.alpha, readouts.zeta, 0.0 if starts else readouts.drive, readouts.V_min,
-                       readouts.arriving, readouts.y, channel.signal, s)
+    integrate_readouts(readouts.alpha, readouts.zeta, readouts.drive, not starts, readouts.V_min, readouts.arriving,
+                       readouts.y, channel.signal, s)
 
 
 def inject(

@@ -138,10 +138,11 @@ cdef inline void reset(
 
 
 cdef inline void integrate_readouts(
-    double alpha,
-    double zeta,
-    double drive,
-    double V_min,
+    const double[::1] alpha,          # IN
+    const double[::1] zeta,           # IN
+    const double[::1] drive,          # IN
+    bint constant,                    # whether the drive is there
+    const double[::1] V_min,          # IN
     const double[::1] arriving,       # IN
     double[::1] y,                    # UPDATED
     double[:, ::1] signal,            # OUT, y in row `step`
@@ -151,8 +152,8 @@ cdef inline void integrate_readouts(
     cdef int64_t k
     cdef double x
     for k in range(y.shape[0]):
-        x = drive + zeta * arriving[k] + alpha * y[k]
-        y[k] = x if x > V_min else V_min
+        x = (drive[k] if constant else 0.0) + zeta[k] * arriving[k] + alpha[k] * y[k]
+        y[k] = x if x > V_min[k] else V_min[k]
         signal[step, k] = y[k]
 
 

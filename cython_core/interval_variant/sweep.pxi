@@ -2,7 +2,9 @@
 
 
 def sweep(
-    double kappa,
+    double kappa,                     # of the first readout, or of local ones
+    const double[::1] kappas,         # IN (n_out)
+    const double[::1] shares,         # IN (n_out), (1 - kappas) / (1 - kappa)
     Neurons neurons not None,
     const double[:, ::1] error,       # IN (T, n_out), 0 outside the learning window
     const real[:, ::1] local,         # IN (T, n), filtered signals of the neurons' own readouts; (0, 0) without
@@ -33,7 +35,7 @@ def sweep(
             else:
                 signal[:] = 0.0
             for k in range(filtered.shape[0]):
-                filtered[k] = error[t, k] + kappa * filtered[k]
+                filtered[k] = shares[k] * error[t, k] + kappas[k] * filtered[k]
             for m in range(blocks.shape[0]):
                 for k in range(blocks[m, SOURCE], blocks[m, SOURCES]):
                     j = blocks[m, ROW] + k - blocks[m, SOURCE]
@@ -93,7 +95,7 @@ cdef void sweep_adaptive(
         psi[j] = zeta[j] * b[j]
 
 
-def sweep_readouts(double kappa, double zeta, double[:, ::1] error):
+def sweep_readouts(const double[::1] kappa, const double[::1] zeta, double[:, ::1] error):
     """Turn this rank's errors (T, n) in place into what a spike in step t adds to the gradient: b = E[t] + kappa b."""
     cdef int64_t t, k
     cdef double b
@@ -101,5 +103,5 @@ def sweep_readouts(double kappa, double zeta, double[:, ::1] error):
         for k in range(error.shape[1]):
             b = 0.0
             for t in range(error.shape[0] - 1, -1, -1):
-                b = error[t, k] + kappa * b
-                error[t, k] = zeta * b
+                b = error[t, k] + kappa[k] * b
+                error[t, k] = zeta[k] * b

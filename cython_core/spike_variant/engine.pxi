@@ -48,7 +48,7 @@ cdef class Errors:
     cdef public bint cross_entropy                 # the loss: softmax and cross-entropy, else squares
     cdef public bint calls                         # neither: it is in Python
     cdef public object own                         # which replaces the outputs in a row of `error` by the errors
-    cdef public double E_L                         # of the readouts
+    cdef public double[::1] E_L                    # (n_readouts,)
     cdef public double[:, ::1] target              # (n_steps, n_readouts)
     cdef public uint8_t[::1] window                # (n_steps,), 1: there is a learning signal
     cdef public double[:, ::1] factors             # (n_steps, n_readouts), of the errors; (0, 0): 1
@@ -122,7 +122,7 @@ cdef class Histories:
     # prefix sums of errors in blocks of `out_block` steps from o on: sum alpha_out^(u-o) E_u; 0: there are none
     cdef public double[:, ::1] error_sums          # (steps, n_readouts)
     cdef public int64_t out_block
-    cdef public double[::1] out_powers             # alpha_out^k
+    cdef public double[:, ::1] out_powers          # (out_block + 1, n_readouts), alpha_out^k
     cdef public real[:, ::1] found                 # scratch (n, CHUNK), of targets of generated models
 
     def __init__(self, values):

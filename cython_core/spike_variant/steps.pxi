@@ -74,7 +74,7 @@ cdef void take_errors(Errors errors, const double[:, ::1] signal, int64_t s) noe
     """
     cdef int64_t k, n = signal.shape[1]
     for k in range(n):
-        errors.error[s, k] = signal[s, k] + errors.E_L if errors.window[s] else 0.0
+        errors.error[s, k] = signal[s, k] + errors.E_L[k] if errors.window[s] else 0.0
     if not errors.window[s]:
         return
     if errors.cross_entropy and n > 0:
@@ -96,7 +96,7 @@ cdef void sum_errors(Engine engine, int64_t t) noexcept nogil:
         return
     for k in range(engine.histories.error_ring.shape[1]):
         engine.histories.error_sums[row, k] = (engine.histories.error_sums[before, k] if place > 0 else 0.0) + (
-            engine.histories.out_powers[place] * engine.histories.error_ring[row, k]
+            engine.histories.out_powers[place, k] * engine.histories.error_ring[row, k]
         )
 
 

@@ -258,10 +258,11 @@ cdef void sum_readout(
         for k in range(start, stop):
             column = rows.target[k]
             before = engine.histories.error_sums[low, column] if place > 0 else 0.0
-            rows.C[k] -= zbar / engine.histories.out_powers[place] * (
+            rows.C[k] -= zbar / engine.histories.out_powers[place, column] * (
                 engine.histories.error_sums[high, column] - before
             )
-        rows.Z[row] = zbar * engine.histories.out_powers[last - 1 - u]
+        if start < stop:  # all targets of a block are of one population
+            rows.Z[row] = zbar * engine.histories.out_powers[last - 1 - u, rows.target[start]]
         u = last
 
 

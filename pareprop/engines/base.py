@@ -312,7 +312,7 @@ class Engine(ABC):
     def show_signal(self) -> np.ndarray:
         """Return the readout voltages of the last sample, float64 (n, n_readouts), E_L included."""
         signal = self.signal[: self.n]
-        return signal + self.constants["E_L"] if self.constants["E_L"] else signal
+        return signal + self.constants["E_L"] if np.any(self.constants["E_L"]) else signal
 
     def show_weights(self) -> dict[int, np.ndarray]:
         """Return weights that differ from those of the tables because updates are pending, by `id` of the table."""

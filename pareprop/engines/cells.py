@@ -55,7 +55,7 @@ class Cells:
             self.state |= {"arriving": arriving, "states": self.states}
         self._network = network
         self.constants = network.readout_constants()
-        self.y = np.full(network.n_readouts, self.constants["V_init"])
+        self.y = self.constants["V_init"].copy()
         names = ("alpha", "zeta", "drive", "V_min")
         self.readouts = kernels.Readouts(
             {name: self.constants[name] for name in names} | {"y": self.y, "arriving": np.zeros_like(self.y)}

@@ -63,11 +63,13 @@ class IntervalGradient:
         model = network.model
         self._kernel, self._real, self._cells = model.kernels.interval, model.kernels.real, cells
         constants, n = cells.constants, cells.neurons.v.shape[0]
-        self._kappa, self._zeta = constants["alpha"], constants["zeta"]
+        self._kappas, self._zeta = constants["alpha"], constants["zeta"]
+        self._kappa = float(self._kappas[0]) if network.n_readouts else 0.0
         if model.local:
             self._kappa = model.local.constants(model.dt_ms)[0]
-            if network.n_readouts and constants["alpha"] != self._kappa:
+            if np.any(self._kappas != self._kappa):
                 raise InputError(f"local readouts '{model.local.name}': tau_m must be that of the other readouts")
+        self._shares = (1.0 - self._kappas) / (1.0 - self._kappa)
         tables = (network.incoming, network.outgoing)
         self._tables = (*tables, network.following.adaptive)
         rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
@@ -134,8 +136,8 @@ class IntervalGradient:
         table = network.feedback
         with self.timers.phase("sweep"):
             self._kernel.sweep(
-                self._kappa, self._cells.neurons, error, local, table.blocks, table.row_ptr, table.target, table.weight,
-                rate.astype(self._real, copy=False), *self._scratch, psi,
+                self._kappa, self._kappas, self._shares, self._cells.neurons, error, local, table.blocks,
+                table.row_ptr, table.target, table.weight, rate.astype(self._real, copy=False), *self._scratch, psi,
             )  # fmt: skip
             parts: list[tuple] = [(network.incoming, inputs, channel.heard, psi, False)]
             fired, swept = SegmentedLog([channel.own]), self._sweep(error)
@@ -149,7 +151,7 @@ class IntervalGradient:
     def _sweep(self, error: np.ndarray) -> np.ndarray:
         """Return the coefficients of arrivals at readouts, (n_steps, n_readouts) as `error`."""
         error = error.copy()
-        self._kernel.sweep_readouts(self._kappa, self._zeta, error)
+        self._kernel.sweep_readouts(self._kappas, self._zeta, error)
         return error.astype(self._real, copy=False)
 
     def _credit(self, parts: list[tuple], into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]) -> None:

@@ -263,12 +263,12 @@ class SpikeMemory:
         if len(self.online["last"]) and time:
             self.online["last"][(time // self.block - 1) % len(self.online["last"])] = 1
 
-    def kernel_histories(self, kappa_out: float) -> dict[str, Any]:
-        """Return the rings as the kernel takes them; `kappa_out` is the decay of the readouts in a step."""
+    def kernel_histories(self, kappa_out: np.ndarray) -> dict[str, Any]:
+        """Return the rings as the kernel takes them; `kappa_out` (n_readouts,) is the decay of readouts in a step."""
         widths = self.network.widths
         return {name: self.history[name] for name in (*RINGS, *ERRORS)} | {
             "out_block": self.readout_block,
-            "out_powers": elementary.power(kappa_out, np.arange(self.readout_block + 1)),
+            "out_powers": elementary.power(kappa_out, np.arange(self.readout_block + 1)[:, None]),
             "found": allocate_aligned((widths["constants"] + 2 * widths["kept"] + 1, layout.CHUNK), self._real),
         }  # fmt: skip
 

@@ -155,10 +155,10 @@ def block_length(model: Model) -> int:
 
 
 def readout_block_length(model: Model) -> int:
-    """Return the steps of a block of prefix sums of errors; 0 if readouts forget too fast for such sums."""
+    """Return the steps of a block of prefix sums of errors; 0 if a readout forgets too fast for such sums."""
     groups = model.of_role("readout") if not model.is_rewarded else []  # with rewards windows are worked off
-    span = elementary.log(LOSS["double"]) * groups[0].params.tau_m / model.dt_ms if groups else 0.0
-    length = int(min(LARGEST_BLOCK, span))
+    tau_m = min((group.params.tau_m for group in groups), default=0.0)
+    length = int(min(LARGEST_BLOCK, elementary.log(LOSS["double"]) * tau_m / model.dt_ms))
     return length if length >= SMALLEST_BLOCK else 0
 
 

@@ -50,6 +50,9 @@ def check(model: Model, projection: Projection) -> None:
     post, here = projection.post, f"traces of '{projection.name}' can't be recorded"
     if hasattr(post.params, "definition"):
         raise InputError(f"{here}: model '{post.model}' is given by equations")
+    if not model.eprop.is_online and post.role == "recurrent" and \
+            len({readouts.params.tau_m for readouts in model.of_role("readout")}) > 1:
+        raise InputError(f"{here}: readouts have different tau_m, of each of which a trace would be needed")
     if model.eprop.is_online and model.is_rewarded:
         raise InputError(f"{here}: with rewards, the spike variant has a trace of its own for TD errors")
     if model.eprop.is_online and np.isfinite(post.params.eprop_isi_trace_cutoff):
@@ -87,17 +90,17 @@ class Traces:
         self._d_out = lags(model).d_out if self._online and not self._onto_readouts else 0
         if self._onto_readouts:
             self.record = np.zeros(0, np.int64)
-            self._alpha, self._zeta = np.full(n, readouts["alpha"]), np.full(n, readouts["zeta"])
+            self._alpha, self._zeta = readouts["alpha"][self._target], readouts["zeta"][self._target]
         else:
             self.record = np.unique(self._target)
             local = self._target - network.neurons[0]
             names = ("alpha", "zeta", "rho", "adapt_beta", "c_reg", "f_target")
             values = (network.cells[name][local] for name in names)
             self._alpha, self._zeta, self._rho, self._beta, self._c_reg, self._f_target = values
-            self._kappa, self._share, self._kappa_reg = readouts["alpha"], 1.0 - readouts["alpha"], 0.0
+            self._kappa, self._kappa_reg = float(readouts["alpha"][0]) if network.n_readouts else 0.0, 0.0
             if model.local:
                 self._kappa = model.local.constants(model.dt_ms)[0]
-                self._share = 1.0 - self._kappa
+            self._share = 1.0 - self._kappa
             if self._online:
                 self._zeta = np.ones(n)
                 self._kappa, self._share = projection.post.params.kappa, 1.0

@@ -40,7 +40,7 @@ class Projections:
     ) -> None:  # fmt: skip
         self.wiring, self.groups, self.bundles, self.synapses = wiring, groups, bundles, synapses
         self.kind, self.base, self.variant = kind, base, wiring.model.variant
-        self._readout = next(iter(wiring.model.of_role("readout")), None)
+        self._readout_taus = {readouts.params.tau_m for readouts in wiring.model.of_role("readout")}
 
     def connect(self) -> None:
         """Make all projections; the rates of generators are kept in the wiring."""
@@ -136,8 +136,10 @@ class Projections:
         ):
             raise refuse(f"{synapse.name} between e-prop neurons of the interval variant with a delay of several steps",
                          "give it one step, or use an e-prop synapse with eta = 0 by CopyModel")  # fmt: skip
-        if synapse.base == "eprop_synapse_bsshslm_2020" and post.role == "recurrent" and self._readout is not None:
-            tau = self._readout.params.tau_m
+        if synapse.base == "eprop_synapse_bsshslm_2020" and post.role == "recurrent" and self._readout_taus:
+            if len(self._readout_taus) > 1:
+                raise refuse("readouts with different tau_m in the interval variant", "give all the same tau_m")
+            (tau,) = self._readout_taus
             for index, place in members:
                 taus = np.asarray(self.bundles[index].tau_m_readout)
                 taus = taus[place] if taus.ndim else taus

@@ -120,8 +120,6 @@ class _Wirer:
         name = f"{block.model.name} {ids[0]}..{ids[-1]}"
         if neuron:
             population = self.wiring.model.neurons(name, len(ids), block.model.core, **values)
-        elif any(isinstance(value, np.ndarray) for value in values.values()):
-            raise refuse("readouts with different parameters", "give all readouts the same")
         else:
             population = self.wiring.model.readouts(name, len(ids), **values)
         self.groups["recurrent" if neuron else "readout"].append(Group(population, ids))
@@ -182,8 +180,8 @@ class _Wirer:
 
     def _check_readouts(self) -> None:
         readouts = self.groups["readout"]
-        if readouts and any(group.population.params != readouts[0].population.params for group in readouts):
-            raise refuse("readouts with different parameters", "give all readouts the same")
+        if len({group.population.params.loss for group in readouts}) > 1:
+            raise refuse("readouts with different losses", "give all readouts the same")
         interval = bool(readouts) and not VARIANTS[self.variant].is_online
         self.wiring.rates.settle()
         self.wiring.rates.check(interval and readouts[0].population.params.loss == "cross_entropy")
@@ -198,6 +196,8 @@ def _split(block: Block) -> list[np.ndarray]:
     """Runs of nodes of a block that agree in what the package takes as one number for a population."""
     ids = block.first + np.arange(block.n)
     keys = [key for key in SPLIT if isinstance(block.values.get(key), np.ndarray)]
+    if block.model.kind == "readout":  # each number is one of its population
+        keys = [key for key, value in block.values.items() if isinstance(value, np.ndarray)]
     if not keys:
         return [ids]
     changes = np.zeros(block.n - 1, bool)

@@ -27,6 +27,7 @@ from .sharing import count_sharing
 from .synapse_table import SynapseTable
 
 WIDTHS = ("constants", "states", "ports", "kept", "adjoint", "traces")  # columns of compiled models
+READOUT_CONSTANTS = ("alpha", "zeta", "drive", "V_min", "V_init", "E_L")
 ALMOST_ALL = 0.875  # a rank that listens to more of the neurons than this listens to all
 
 
@@ -263,36 +264,36 @@ class LocalNetwork:
         real, chosen = self.model.kernels.real, {name: self.cells[name] for name in self.cells if hasattr(kernel, name)}
         return chosen if real is np.float64 else {name: copy_aligned(array, real) for name, array in chosen.items()}
 
-    def readout_constants(self) -> dict[str, float]:
-        """Return the constants of the readouts, which share one set of parameters.
+    def readout_constants(self) -> dict[str, np.ndarray]:
+        """Return the constants of all readouts.
 
         Returns
         -------
         dict
-            `alpha` (decay per step), `zeta` (factor of arriving spikes), `drive` (mV per step), `V_min` and `V_init`
-            (mV from E_L), `E_L` (mV).
+            float64 (n_readouts,) each: `alpha` (decay per step), `zeta` (factor of arriving spikes), `drive` (mV per
+            step), `V_min` and `V_init` (mV from E_L), `E_L` (mV).
 
         Raises
         ------
         InputError
-            If groups of readouts differ.
+            If populations of readouts have different losses.
         """
         groups = self.model.of_role("readout")
-        if not groups:
-            return {"alpha": 0.0, "zeta": 1.0, "drive": 0.0, "V_min": 0.0, "E_L": 0.0, "V_init": 0.0}
-        if any(group.params != groups[0].params for group in groups):
-            raise InputError(f"readout populations {[group.name for group in groups]} must share their parameters")
-        values = groups[0].params
-        alpha = elementary.exp(-self.model.dt_ms / values.tau_m)
-        regular = getattr(values, "regular_spike_arrival", True)
-        return {
-            "alpha": alpha,
-            "zeta": 1.0 if regular else 1.0 - alpha,
-            "E_L": values.E_L,
-            "drive": values.tau_m / values.C_m * (1.0 - alpha) * values.I_e,
-            "V_min": values.V_min - values.E_L,
-            "V_init": 0.0 if values.V_m is None else values.V_m - values.E_L,
-        }
+        losses = {group.params.loss: f"'{group.params.loss}' of '{group.name}'" for group in groups}
+        if len(losses) > 1:
+            raise InputError(f"readouts have the losses {', '.join(losses.values())}, must have one")
+        found: dict[str, list[np.ndarray]] = {name: [] for name in READOUT_CONSTANTS}
+        for group in groups:
+            values = group.params
+            alpha = elementary.exp(-self.model.dt_ms / values.tau_m)
+            regular = getattr(values, "regular_spike_arrival", True)
+            constants = (
+                alpha, 1.0 if regular else 1.0 - alpha, values.tau_m / values.C_m * (1.0 - alpha) * values.I_e,
+                values.V_min - values.E_L, 0.0 if values.V_m is None else values.V_m - values.E_L, values.E_L,
+            )  # fmt: skip
+            for name, value in zip(READOUT_CONSTANTS, constants, strict=True):
+                found[name].append(np.full(group.size, value))
+        return {name: np.concatenate([np.zeros(0), *parts]) for name, parts in found.items()}
 
     def dense_feedback(self) -> np.ndarray:
         """Return feedback weights onto this rank's neurons, float64 (n_readouts, n); 0 where there is no connection."""

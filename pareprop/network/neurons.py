@@ -179,7 +179,7 @@ class IafPscDeltaAdapt(_Adaptive, IafPscDelta):
 
 
 class ReadoutBase(Frozen):
-    """Parameters of all readouts.
+    """Parameters of a population of readouts.
 
     Attributes
     ----------

@@ -904,6 +904,47 @@ def meters_two_intervals(nest: Any, show: Callable) -> None:
     show(m.get("events", "V_m")[1])
 
 
+def readouts_of_their_own(nest: Any, show: Callable) -> None:
+    nest.set(resolution=0.5)
+    times = [1.0 + 0.5 * (7 * k % 97) for k in range(60)]
+    g = nest.Create("spike_generator", 2, [{"spike_times": sorted(times[k::2])} for k in range(2)])
+    p, n = nest.Create("parrot_neuron", 2), nest.Create("eprop_iaf", 3, {"I_e": [500.0, 400.0, 550.0], "t_ref": 1.0})
+    r = nest.Create("eprop_readout", 3, {"tau_m": [5.0, 20.0, 20.0], "C_m": [250.0, 100.0, 80.0]})
+    r.set({"E_L": [0.0, 3.0, 0.0], "I_e": [0.0, 10.0, -5.0], "V_min": [-1e9, -1e9, -2.0]})
+    r.eprop_isi_trace_cutoff = [1e3, 1e3, 4.0]
+    t = nest.Create("step_rate_generator", 1, {"amplitude_times": [1.0, 20.0], "amplitude_values": [2.0, -1.0]})
+    nest.CopyModel("eprop_synapse", "plastic", {"optimizer": {"eta": 1e-3}})
+    nest.Connect(g, p, "one_to_one")
+    nest.Connect(p, n, "all_to_all", {"synapse_model": "plastic", "delay": 0.5, "weight": 80.0})
+    nest.Connect(n, r, "all_to_all", {"synapse_model": "plastic", "delay": 0.5, "weight": 2.0})
+    nest.Connect(r, n, "all_to_all", {"synapse_model": "eprop_learning_signal_connection", "delay": 0.5, "weight": 5.0})
+    for port in (1, 2):
+        rate = {"synapse_model": "rate_connection_delayed", "delay": 0.5, "receptor_type": port}
+        nest.Connect(t, r, "all_to_all", rate)
+    m = nest.Create("multimeter", 1, {"record_from": ["V_m", "error_signal"], "interval": 7.0})
+    nest.Connect(m, r)
+    nest.Simulate(60.0)
+    show(events(m))
+    show(nest.GetConnections(p, n).weight, nest.GetConnections(n, r).weight, r.tau_m, r.C_m)
+
+
+def readouts_of_their_own_interval(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0, eprop_update_interval=20.0, eprop_learning_window=15.0)
+    n = nest.Create("eprop_iaf_bsshslm_2020", 3, {"I_e": [800.0, 600.0, 700.0]})
+    r = nest.Create("eprop_readout_bsshslm_2020", 3, {"C_m": [250.0, 100.0, 80.0], "E_L": [0.0, 3.0, 0.0]})
+    r.set({"I_e": [0.0, 10.0, -5.0], "V_min": [-1e9, -1e9, 0.5], "regular_spike_arrival": [True, False, True]})
+    nest.CopyModel("eprop_synapse_bsshslm_2020", "plastic", {"optimizer": {"eta": 1e-3}})
+    nest.Connect(n, r, "all_to_all", {"synapse_model": "plastic", "delay": 1.0, "weight": 2.0})
+    nest.Connect(n, n, "all_to_all", {"synapse_model": "plastic", "delay": 1.0, "weight": 20.0})
+    feedback = {"synapse_model": "eprop_learning_signal_connection_bsshslm_2020", "delay": 1.0, "weight": 5.0}
+    nest.Connect(r, n, "all_to_all", feedback)
+    m = nest.Create("multimeter", 1, {"record_from": ["V_m", "error_signal"], "interval": 11.0})
+    nest.Connect(m, r)
+    nest.Simulate(100.0)
+    show(events(m))
+    show(nest.GetConnections(n, n).weight, nest.GetConnections(n, r).weight, r.C_m)
+
+
 SCRIPTS = {name: script for name, script in globals().items() if getattr(script, "__annotations__", {}).get("show")}
 
 

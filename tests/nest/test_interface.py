@@ -178,19 +178,12 @@ def history() -> None:
     nest.Simulate(5.0)
 
 
-def readouts_differ() -> None:
-    network()
-    nest.Create("eprop_readout", 1, {"tau_m": 33.0})
-    nest.Simulate(5.0)
-
-
 REFUSED = {
     "neurons created after the first step": grow,
     "changing V_th of neurons in a run": change,
     "made after the first step": connect_late,
     "networks of both variants": both_variants,
     "eprop_history_duration": history,
-    "readouts with different parameters": readouts_differ,
     "ignore_and_spike": lambda: nest.Create("iaf_psc_delta", 1, {"ignore_and_spike": True}),
     "adaptation": lambda: nest.Create("eprop_iaf_adapt", 1, {"adaptation": 0.5}),
     "record_to": lambda: nest.Create("spike_recorder", 1, {"record_to": "sionlib"}),
