@@ -4,6 +4,7 @@ import os
 import signal
 import site
 import subprocess
+import sys
 import sysconfig
 import venv
 from collections.abc import Generator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import ranks
 
 # What users of a cluster set, or a batch system around the tests, must not decide their outcome.
 FOREIGN = ("SLURM", "SBATCH", "SRUN", "SALLOC", "OMPI_", "PMI", "PRTE_", "MPI", "OMP_", "GOMP_", "KMP_", "HDF5_", "MPL")
@@ -117,6 +119,12 @@ def fuzz_seconds(request: pytest.FixtureRequest) -> float:
     """How long each door is fed with hostile input."""
     asked = request.config.getoption("--fuzz-seconds")
     return asked if asked is not None else 3.0 if request.config.option.long else 0.0
+
+
+@pytest.fixture
+def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the package starts in this process starts at once, as in copies of a template: `ranks`."""
+    monkeypatch.setattr(sys, "executable", str(Path(ranks.commands(), "python")))
 
 
 @pytest.fixture

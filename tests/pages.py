@@ -38,6 +38,6 @@ def furnish(folder: Path) -> dict[str, str]:
     """
     for name in ("jobs", "scripts", "pareprop"):
         (folder / name).symlink_to(ROOT / name)
-    places = [ranks.stand_in(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    places = [ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]]
     environment = os.environ | launch.ENVIRONMENT | {"PATH": os.pathsep.join(places), "MPLBACKEND": "Agg"}
     return environment | {"VENV": sys.prefix}

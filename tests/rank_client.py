@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 
 def client(place: str, arguments: list[str]) -> None:
@@ -19,12 +20,20 @@ def client(place: str, arguments: list[str]) -> None:
         connection.sendall(order)
         copy = int.from_bytes(connection.recv(4), "big")
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, lambda number, _: os.kill(copy, number))
+            signal.signal(number, lambda number, _: hand_on(copy, number))
         status = connection.recv(16)
     code = int(status or 1)
     if code < 0:
+        with suppress(OSError):  # SIGKILL has no handler
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
+
+
+def hand_on(copy: int, number: int) -> None:
+    """Send a signal to the copy, unless it has just ended."""
+    with suppress(ProcessLookupError):
+        os.kill(copy, number)
 
 
 if __name__ == "__main__":

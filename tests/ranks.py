@@ -51,13 +51,9 @@ def python(*imports: str) -> list[str]:
     return [sys.executable, "-I", "-S", str(CLIENT), Template.place(imports or PACKAGE)]
 
 
-def stand_in(folder: Path) -> str:
-    """Put a command `pareprop` into a folder that needs no imports, and return it as a first place for a PATH."""
-    folder.mkdir()
-    command = folder / "pareprop"
-    command.write_text(f'#!/bin/sh\nexec {shlex.join(python())} -m pareprop "$@"\n')
-    command.chmod(0o755)
-    return str(folder)
+def commands() -> str:
+    """Return a folder for the front of a PATH: its `python` and `pareprop` start at once, with the package imported."""
+    return str(Path(Template.place(PACKAGE)).parent)
 
 
 def run_on_each(numbers: tuple[int, ...], here: Path, *args: object) -> str:
@@ -81,7 +77,9 @@ class Template:
 
     def __init__(self, imports: tuple[str, ...]) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="pareprop-ranks-")
-        self.socket = Path(self.folder.name, "socket")
+        self.commands = Path(self.folder.name, "bin")
+        self.commands.mkdir()
+        self.socket = self.commands / "socket"
         self.process = subprocess.Popen(
             [sys.executable, __file__, self.socket, *imports],
             env=os.environ | launch.ENVIRONMENT | {"PYNEST_QUIET": "1"},
@@ -89,8 +87,20 @@ class Template:
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
+        client = shlex.join([sys.executable, "-I", "-S", str(CLIENT), str(self.socket)])
+        real = shlex.quote(sys.executable)
+        self.write("python", f'case $1 in -c | -m | [!-]*) exec {client} "$@" ;; *) exec {real} "$@" ;; esac')
+        self.write("pareprop", f'exec {client} -m pareprop "$@"')
+        if launcher := launch.find_mpirun():  # is looked for beside Python
+            self.write("mpirun", f'exec {shlex.quote(launcher)} "$@"')
         assert self.process.stdout.readline() == b"ready\n"
         atexit.register(self.close)
+
+    def write(self, name: str, line: str) -> None:
+        """Write a command."""
+        path = self.commands / name
+        path.write_text(f"#!/bin/sh\n{line}\n")
+        path.chmod(0o755)
 
     @classmethod
     def place(cls, imports: tuple[str, ...]) -> str:
@@ -176,6 +186,7 @@ def take_over(connection: socket.socket) -> list[str]:
         os.close(stream)
     os.environ.clear()
     os.environ.update(environment)
+    sys.executable = str(Path(connection.getsockname()).with_name("python"))  # what a copy starts, starts at once, too
     os.chdir(folder)
     sys.path[0:1] = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part]
     return arguments

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import launch
 import pytest
 import ranks
 from commands import command, on_ranks
@@ -154,7 +153,7 @@ cli.main(["verify", sys.argv[1]])
 @pytest.mark.mpi
 def test_crash_of_one_rank_ends_all(tmp_path: Path) -> None:
     """Something unforeseen: the traceback of that rank is shown, and nobody waits for it."""
-    done = launch.mpirun(2, "-c", CRASH, tmp_path)
+    done = ranks.run(2, "-c", CRASH, tmp_path)
     assert done.returncode != 0
     assert "rank 1 failed" in done.stderr and "ZeroDivisionError" in done.stderr
 
@@ -237,7 +236,7 @@ def test_size_of_launcher(environment: dict[str, str], size: int | None) -> None
 def test_launcher_of_another_mpi(rank: int) -> None:
     """More ranks promised than MPI sees: refused, not run several times over."""
     environment = os.environ | {"PMI_SIZE": "2", "PMI_RANK": str(rank)}
-    arguments = [sys.executable, "-m", "pareprop", "tasks"]
+    arguments = [*ranks.python(), "-m", "pareprop", "tasks"]
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     if rank == 0:
@@ -261,7 +260,7 @@ def test_ranks_without_mpi(problem: Exception, tmp_path: Path) -> None:
 
 
 def test_a_value_that_an_option_repeats_is_shortened() -> None:
-    arguments = [sys.executable, "-m", "pareprop", "bench", "--steps", "9" * 50_000 + "x"]
+    arguments = [*ranks.python(), "-m", "pareprop", "bench", "--steps", "9" * 50_000 + "x"]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert len(done.stderr) < 2100 and "--steps" in done.stderr

@@ -209,5 +209,5 @@ def test_a_window_of_the_sample_counts(variant: str) -> None:
 def test_what_draws_is_loaded_when_something_is_drawn() -> None:
     """On each rank, and for each command, it would take a third of the start."""
     script = "import sys, pareprop.cli; print(*({'matplotlib', 'sympy', 'jinja2'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"

@@ -5,7 +5,6 @@ Commands and links of the handbook are looked at here, too; `scripts/test_handbo
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -117,7 +116,7 @@ def test_library(tmp_path: Path) -> None:
     """It learns, and prints the same alone and on two ranks."""
     script = tmp_path / "levels.py"
     script.write_text(next(block.text for block in blocks(ROOT / "README.md") if block.language == "python"))
-    alone = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=900, check=False)
+    alone = subprocess.run([*ranks.python(), str(script)], capture_output=True, text=True, timeout=900, check=False)
     assert (alone.returncode, alone.stderr) == (0, "")
     first, last, test = (float(number) for number in re.findall(r"\d+\.\d", alone.stdout)[:3])
     assert max(last, test) < 0.6 * first

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import ranks
 
 from pareprop import InputError, NeuronModel, kernels
 from pareprop.neurons import compile as compiling
@@ -127,7 +128,7 @@ def test_concurrent_runs(cache: Path) -> None:
         f"print(compile(NeuronModel.from_dict('tiny', {TINY!r})).n_states)"
     )
     runs = [
-        subprocess.Popen([sys.executable, "-c", script], env=os.environ, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([*ranks.python(), "-c", script], env=os.environ, stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
     assert [run.communicate(timeout=280)[0].strip() for run in runs] == ["1"] * 3

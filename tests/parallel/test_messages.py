@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ranks
 from commands import command, digests, on_ranks
+from params import first
 
 from pareprop.errors import InputError
 from pareprop.network.local import LocalNetwork
@@ -17,7 +18,7 @@ from pareprop.runs import benchmark
 
 pytestmark = pytest.mark.mpi
 SENDINGS = ("everything", "targeted", "measured")
-VARIANTS = pytest.mark.parametrize("variant", ["interval", "spike"])
+ONE = pytest.mark.parametrize("variant", first(0, ["spike", "interval"], rest=1))
 
 # All recurrent synapses end at the first ten of forty neurons: on three or four ranks the others have no targets, and
 # nobody listens to the last ten neurons but their own rank.
@@ -67,8 +68,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
-@VARIANTS
+@ONE
 def test_same_digest_where_a_rank_has_no_targets(variant):
     alone = ranks.run(1, "-c", CHAIN, variant)
     assert alone.returncode == 0, alone.stderr
@@ -87,8 +87,7 @@ def test_same_digest_where_a_rank_has_no_targets(variant):
         assert n < 4 or heard == ["30", "10", "10", "10"]
 
 
-@pytest.mark.slow
-@VARIANTS
+@ONE
 def test_same_digest_of_sparse_networks(variant, capsys, tmp_path):
     """Also when a run is resumed on another number of ranks that send in another way."""
     task = ["sine-waves", "--set", f"variant={variant}", "--set", "n_rec=120", "--set", "indegree=3",

@@ -10,7 +10,7 @@ from launch import ENVIRONMENT
 from params import first
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
-TASK = ["sine-waves", "--set", "n_rec=50", "--set", "n_step=100", "--set", "iterations=2"]
+TASK = ["sine-waves", "--set", "n_rec=50", "--set", "n_step=100", "--set", "iterations=2", "--no-figures"]
 VERSION = "from mpi4py import MPI; print(MPI.Get_library_version())"
 
 

@@ -12,6 +12,7 @@ import pytest
 import rounds
 from commands import digests, on_ranks
 from launch import ENVIRONMENT, find_mpirun, kill_session, wait_until
+from params import first_rows
 
 from pareprop.parallel.shared_memory import SHARED
 
@@ -38,9 +39,7 @@ def ranks_of(session: int) -> list[int]:
     return sorted(found)
 
 
-@pytest.mark.parametrize(("n", "share_above"), [
-    (2, "0"), pytest.param(3, "0", marks=pytest.mark.slow), pytest.param(2, "", marks=pytest.mark.slow),
-])  # fmt: skip
+@pytest.mark.parametrize(("n", "share_above"), first_rows(1, [(2, "0"), (2, ""), (3, "0")], rest=2))
 def test_all_end_when_one_is_killed(n: int, share_above: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an exit code that is not 0, and nothing left; the run resumed on other ranks goes on as ever."""
     monkeypatch.setenv("PAREPROP_SHARE_ABOVE", share_above)

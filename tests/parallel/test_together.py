@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import launch
 import pytest
 import ranks
 
@@ -178,6 +177,6 @@ else:
 @pytest.mark.parametrize(("how", "code"), [("input", 2), ("interrupt", 130)])
 def test_a_rank_that_leaves_takes_the_others_along(how: str, code: int, phase: str, tmp_path: Path) -> None:
     arguments = ["run", "sine-waves", "--set", "iterations=1000000", "--set", "n_rec=6", "--out", tmp_path / "run"]
-    done = launch.mpirun(2, "-c", LEAVES, how, phase, *arguments)
+    done = ranks.run(2, "-c", LEAVES, how, phase, *arguments)
     assert done.returncode == (1 if phase == "library" and how == "input" else code), done.stderr
     assert how == "interrupt" or "alone" in done.stderr

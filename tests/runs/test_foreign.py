@@ -6,7 +6,6 @@ One file, because all tests start from the same finished run.
 import os
 import shutil
 import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -279,7 +278,7 @@ def test_a_pipe_whose_reader_has_gone_is_quiet(finished: Path, arguments: list[s
     os.close(reader)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "pareprop", *texts], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+            [*ranks.python(), "-m", "pareprop", *texts], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
         )
     finally:
         os.close(writer)
@@ -290,7 +289,7 @@ def test_a_pipe_whose_reader_has_gone_is_quiet(finished: Path, arguments: list[s
 def test_a_run_goes_on_when_nobody_reads_what_it_prints(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "pareprop", *RUN, "--no-figures", "--out", tmp_path / "run"]
+    command = [*ranks.python(), "-m", "pareprop", *RUN, "--no-figures", "--out", tmp_path / "run"]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")

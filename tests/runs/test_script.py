@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -359,7 +358,7 @@ def run_script(path: Path, out: Path, iterations: int) -> str:
 def test_a_signal_ends_a_script_with_a_checkpoint(tmp_path: Path, asked: signal.Signals, code: int) -> None:
     """From which the same script goes on, with the bits of one that was not stopped."""
     path, out = script(tmp_path), tmp_path / "run"
-    process = subprocess.Popen([sys.executable, path, out, "1000000", "1"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*ranks.python(), str(path), out, "1000000", "1"], stderr=subprocess.PIPE, text=True)
     while not (out / "checkpoints/listening").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)

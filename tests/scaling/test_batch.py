@@ -38,7 +38,7 @@ def stand_ins(folder: Path, **programs: str) -> dict[str, str]:
     for name, text in programs.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
-    path = f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{folder}:{ranks.commands()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     return {
         "PATH": path,
         "SLURM_JOB_ID": "7",
@@ -86,7 +86,7 @@ def test_a_cancelled_job_stays_out_of_the_queue(tmp_path: Path, number: int, cod
     environment = stand_ins(tmp_path, srun=SRUN, scontrol='#!/usr/bin/env bash\necho "$@" >"$GO.scontrol"\n')
     os.mkfifo(tmp_path / "go")
     environment |= {"GO": str(tmp_path / "go"), "CODE": "75"}
-    line = [sys.executable, "-m", "pareprop", "launch", "--requeue", "sine-waves", "--out", tmp_path / "run"]
+    line = [*ranks.python(), "-m", "pareprop", "launch", "--requeue", "sine-waves", "--out", tmp_path / "run"]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                env=os.environ | environment)  # fmt: skip
     assert process.stderr and process.stderr.readline() == "iteration 1 of 9\n"

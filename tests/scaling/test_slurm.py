@@ -14,13 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import ranks
 from commands import command, digests
 from params import first
 
 pytestmark = [pytest.mark.slurm, pytest.mark.mpi]
 ROOT = Path(__file__).parents[2]
 SCRIPT, JOBS = ROOT / "scripts" / "slurm.sh", ROOT / "jobs"
-TASK = ["sine-waves", "--set", "n_rec=40", "--set", "n_step=100", "--set", "n_in=10"]
+SETTINGS = ("n_rec=40", "n_step=100", "n_in=10", "figures=none")
+TASK = ["sine-waves", *(part for text in SETTINGS for part in ("--set", text))]
 SHORT = [*TASK, "--set", "iterations=3"]
 LIMIT = 150  # seconds to wait for a job; the machine may be busy
 
@@ -105,6 +107,11 @@ def digest_of(capsys: pytest.CaptureFixture, tmp_path: Path):
     return train
 
 
+def quick_starts() -> str:
+    """Return a VENV whose commands need no imports: for jobs of many short runs that get no signals."""
+    return str(Path(ranks.commands()).parent)
+
+
 def list_points(out: Path) -> list[str]:
     return digests(out.read_text().splitlines())
 
@@ -135,7 +142,7 @@ def test_big_network_in_small(slurm, tmp_path):
     sizes = ["--neurons", "300", "--indegree", "20", "--steps", "100", "--digest"]
     job = slurm.submit(out, "big.sbatch", *sizes)
     alone = subprocess.run(
-        [sys.executable, "-m", "pareprop.jobs.big", *sizes], capture_output=True, text=True, check=True
+        [*ranks.python(), "-m", "pareprop.jobs.big", *sizes], capture_output=True, text=True, check=True
     )
     assert slurm.wait(job) == ["COMPLETED"], out.read_text()
     assert list_points(out) == digests(alone.stdout.splitlines())
@@ -143,7 +150,7 @@ def test_big_network_in_small(slurm, tmp_path):
 
 
 def test_bad_input_fails_the_job(slurm, tmp_path):
-    job = slurm.submit(tmp_path / "out", "train.sbatch", "sine-wave")
+    job = slurm.submit(tmp_path / "out", "train.sbatch", "sine-wave", VENV=quick_starts())
     assert slurm.wait(job) == ["FAILED"]
     assert "did you mean 'sine-waves'" in (tmp_path / "out").read_text()
 
@@ -236,7 +243,7 @@ def start_again(slurm: Slurm, job: str) -> None:
 
 
 def test_array_over_seeds(slurm, digest_of, tmp_path):
-    job = slurm.submit(tmp_path / "%a.out", "seeds.sbatch", *SHORT, options=("--array=3-4",))
+    job = slurm.submit(tmp_path / "%a.out", "seeds.sbatch", *SHORT, options=("--array=3-4",), VENV=quick_starts())
     expected = {seed: digest_of(*SHORT, "--seed", seed) for seed in (3, 4)}
     assert slurm.wait(job) == ["COMPLETED", "COMPLETED"]
     for seed, digest in expected.items():
@@ -247,9 +254,9 @@ def test_array_over_seeds(slurm, digest_of, tmp_path):
 def test_study_in_one_job_and_in_many(slurm, tmp_path):
     (tmp_path / "tiny.toml").write_text("ranks = [1, 2]\nneurons = [60]\nindegrees = [5]\ninputs = 5\nsteps = 50\n")
     out = tmp_path / "out"
-    job = slurm.submit(out, "study.sbatch", tmp_path / "tiny.toml", tmp_path / "one")
+    job = slurm.submit(out, "study.sbatch", tmp_path / "tiny.toml", tmp_path / "one", VENV=quick_starts())
     assert slurm.wait(job) == ["COMPLETED"], out.read_text()
-    pareprop = [sys.executable, "-m", "pareprop", "scaling"]
+    pareprop = [*ranks.python(), "-m", "pareprop", "scaling"]
     many = ["--out", tmp_path / "many", "--launcher", "sbatch", "--sbatch-options", "--mem-per-cpu=400M"]
     slurm(*pareprop, "run", tmp_path / "tiny.toml", *many)
     slurm(*pareprop, "collect", tmp_path / "many")
@@ -284,7 +291,7 @@ def test_study_with_more_ranks_than_tasks(slurm, tmp_path):
     sizes = "neurons = [60]\nindegrees = [5]\ninputs = 5\nsteps = 50\n"
     (tmp_path / "tiny.toml").write_text(f"ranks = [1, 4]\n{sizes}")
     out = tmp_path / "out"
-    job = slurm.submit(out, "study.sbatch", tmp_path / "tiny.toml", tmp_path / "study")
+    job = slurm.submit(out, "study.sbatch", tmp_path / "tiny.toml", tmp_path / "study", VENV=quick_starts())
     assert slurm.wait(job) == ["COMPLETED"], out.read_text()
     assert "note: 1 of these points have more ranks" in out.read_text()
     table = list(csv.DictReader((tmp_path / "study" / "study.csv").open()))
@@ -295,7 +302,7 @@ def test_study_with_more_ranks_than_tasks(slurm, tmp_path):
     whole = [path for path in (tmp_path / "study").glob("*.json") if "-r1-" in path.name]
     (tmp_path / "part").mkdir()
     shutil.copy(whole[0], tmp_path / "part")
-    job = slurm.submit(tmp_path / "bad", "study.sbatch", tmp_path / "bad.toml", tmp_path / "part")
+    job = slurm.submit(tmp_path / "bad", "study.sbatch", tmp_path / "bad.toml", tmp_path / "part", VENV=quick_starts())
     assert slurm.wait(job) == ["FAILED"]
     assert "1 of 2 points failed" in (tmp_path / "bad").read_text()
     assert (tmp_path / "part" / "study.csv").exists() and (tmp_path / "part" / "scaling.png").exists()

@@ -12,6 +12,7 @@ from commands import command
 from pareprop.errors import InputError
 from pareprop.scaling import sweep
 
+pytestmark = pytest.mark.usefixtures("quick_starts")
 SMALL = ("n_rec=6", "n_in=5", "n_step=30", "iterations=2", "test_samples=0")
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import h5py
 import launch
 import pytest
+import ranks
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not launch.find_mpirun() or not shutil.which("bash"), reason="no mpirun or no bash")
 
 
 def job(out: Path, *which: str, **env: str) -> subprocess.CompletedProcess:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join([ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]])
     env = os.environ | launch.ENVIRONMENT | {"PATH": path, "OUT": str(out), "BIND": "none"} | env
     process = subprocess.Popen(
         [ROOT / "jobs/brain.sh", *which], env=env, start_new_session=True, text=True, stdin=subprocess.DEVNULL,

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from contests import Contest, Kind, fresh, run_pareprop
+from params import first_rows
 
 VARIANTS = pytest.mark.parametrize("variant", ["interval", "spike"])
+CHOICES = [("interval", True), ("spike", False), ("interval", False), ("spike", True)]
 SMALL = Contest("bench-small", "interval", 2, 1, 2.5, (100, 10, 10), 300)
 
 
@@ -19,8 +21,7 @@ def nest():
 
 
 @pytest.mark.peer
-@VARIANTS
-@pytest.mark.parametrize("learn", [True, False])
+@pytest.mark.parametrize(("variant", "learn"), first_rows(0, CHOICES, rest=2))
 def test_same_spikes_as_nest(variant, learn, nest):
     contest = Contest("small", variant, 2, 0, 0, (200, 20, 20))
     theirs, ours = fresh(contest, Kind("nest", learn)), run_pareprop(contest, learn)

@@ -3,10 +3,10 @@
 import inspect
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import ranks
 from pages import ROOT, blocks, furnish
 
 import pareprop
@@ -44,7 +44,8 @@ def script(page: Path) -> str:
 def test_blocks_run(page: Path, tmp_path: Path) -> None:
     """In a folder of their own, from top to bottom; those of Python share their names."""
     environment = furnish(tmp_path)
-    command = [sys.executable, "-W", "error", "-c", script(page)]
+    code = f"import warnings\nwarnings.simplefilter('error')\n{script(page)}"
+    command = [*ranks.python(), "-c", code]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=False
     )

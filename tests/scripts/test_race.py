@@ -9,6 +9,7 @@ from pathlib import Path
 
 import launch
 import pytest
+import ranks
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.mpi
 @pytest.mark.skipif(not launch.find_mpirun() or not shutil.which("bash"), reason="no mpirun or no bash")
 def test_a_small_microcircuit(tmp_path: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join([ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]])
     small = {"SCALE": "0.01", "SECONDS_OF_MODEL": "0.3", "OUT": str(tmp_path)}
     env = os.environ | launch.ENVIRONMENT | {"PATH": path} | small
     for ran in (True, False):

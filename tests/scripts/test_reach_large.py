@@ -8,6 +8,7 @@ from pathlib import Path
 
 import launch
 import pytest
+import ranks
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.mpi
 @pytest.mark.skipif(not launch.find_mpirun() or not shutil.which("bash"), reason="no mpirun or no bash")
 def test_runs_and_goes_on(tmp_path: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join([ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]])
     env = os.environ | launch.ENVIRONMENT | {"PATH": path, "OUT": str(tmp_path / "run"), "BIND": "none"}
     small = ["n_rec=30", "indegree=5", "batch_size=4", "decisions=3", "test_samples=2", "checkpoint.every=1"]
     for said in ("ranks; memory", "resumed: "):

@@ -178,7 +178,7 @@ def test_who_steps_the_environment_does_not_matter(alone: dict[str, str]) -> Non
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize(("n", "replicas"), first_rows(1, [(3, 1), (2, 1), (2, 2), (4, 2), (4, 4)]))
+@pytest.mark.parametrize(("n", "replicas"), first_rows(1, [(3, 1), (4, 2), (2, 2), (2, 1), (4, 4)], rest=3))
 def test_one_digest_on_any_number_of_ranks(alone: dict[str, str], tmp_path: Path, n: int, replicas: int) -> None:
     names = list(SMALL) if replicas == 1 else ["reach", "reach-on-root", "delayed-choice"]
     commands = [
@@ -258,9 +258,8 @@ FAULTS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.mpi
-@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("n", first(0, [2, 1], rest=1))
 def test_an_environment_that_fails_ends_all_ranks(tmp_path: Path, n: int) -> None:
     pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
     settings = ("env=faulty_environments:Faulty-v0", "n_rec=5", "batch_size=2", "iterations=2", "test_samples=0")

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import h5py
-import launch
 import networks
 import numpy as np
 import pytest
@@ -98,7 +97,7 @@ cli.main(sys.argv[1:])
 @pytest.mark.mpi
 def test_an_exception_on_one_rank_ends_all(tmp_path: Path) -> None:
     arguments = ["run", "sine-waves", *settings("iterations=1000000"), "--out", tmp_path / "run"]
-    done = launch.mpirun(2, "-c", ONE_RANK_FAILS, *arguments)
+    done = ranks.run(2, "-c", ONE_RANK_FAILS, *arguments)
     assert done.returncode == 1
     assert "pareprop: rank 1 failed:" in done.stderr and "rank one is out of luck" in done.stderr
 

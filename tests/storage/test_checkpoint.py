@@ -14,12 +14,14 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import launch
 import numpy as np
 import pytest
+import ranks
 from commands import command, digests, on_ranks
 from params import first
 
@@ -113,15 +115,15 @@ def ranks_of(session: int) -> list[int]:
     return sorted(found)
 
 
-def start(n: int, *arguments: object) -> subprocess.Popen:
+def start(n: int, *arguments: object, python: Sequence[str] = (sys.executable,)) -> subprocess.Popen:
     """A long run on `n` ranks in a session of its own, whose ranks have been started."""
     launcher = launch.find_mpirun()
     if launcher is None:
         pytest.skip("no mpirun")
-    ranks = [launcher, "-n", str(n), sys.executable, "-m", "pareprop", *map(str, arguments)]
+    line = [launcher, "-n", str(n), *python, "-m", "pareprop", *map(str, arguments)]
     for _ in range(3):
         process = subprocess.Popen(
-            ["timeout", "-k", "5", "1800", *ranks], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+            ["timeout", "-k", "5", "1800", *line], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
             stderr=subprocess.STDOUT, env=os.environ | launch.ENVIRONMENT, start_new_session=True,
         )  # fmt: skip
         while process.poll() is None:
@@ -136,7 +138,7 @@ def start(n: int, *arguments: object) -> subprocess.Popen:
 
 def alone(*arguments: object) -> subprocess.Popen:
     """A run in one process."""
-    command = [sys.executable, "-m", "pareprop", *map(str, arguments)]
+    command = [*ranks.python(), "-m", "pareprop", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -158,9 +160,9 @@ def kill(how: str, moment: int, out: Path) -> str:
         time.sleep(draw.uniform(0, 0.05))
         if how == "writing":
             wait_for(lambda: any(folder.glob("*.part")), process)
-        ranks = ranks_of(process.pid)
-        assert len(ranks) == 2
-        for rank in ranks if how == "all" else [draw.choice(ranks)]:
+        found = ranks_of(process.pid)
+        assert len(found) == 2
+        for rank in found if how == "all" else [draw.choice(found)]:
             os.kill(rank, signal.SIGKILL)
         process.communicate(timeout=900)
         assert process.returncode != 0
@@ -211,7 +213,7 @@ def test_a_signal_asks_for_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.mpi
 def test_a_signal_to_mpirun_reaches_all_ranks(tmp_path: Path) -> None:
-    process = start(2, *task("iterations=100000"), "--out", tmp_path / "run")
+    process = start(2, *task("iterations=100000"), "--out", tmp_path / "run", python=ranks.python())
     try:
         wait_for((tmp_path / "run" / "checkpoints" / "listening").exists, process)
         parent = next(p for p in Path("/proc").iterdir() if p.name.isdigit() and _is_mpirun(p, process.pid))

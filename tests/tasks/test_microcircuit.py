@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from commands import command, digests, on_ranks
+from params import first_rows
 
 from pareprop.errors import InputError
 from pareprop.plots import populations, reader
@@ -85,18 +86,24 @@ def test_rates_are_those_of_the_full_network(tmp_path: Path, capsys: pytest.Capt
         np.testing.assert_allclose(dots, found, atol=0.006)
 
 
+def whole_and_resumed(small: list[str], folder: Path, *others: int) -> set[str]:
+    """Digests of a run on two ranks, on one, on `others`, and of one that two ranks begin and one ends."""
+    part = [*small, "--out", folder / "part"]
+    codes, output, errors = on_ranks(2, [[*small, "--out", folder / "2"], [*part, "--until", "2"]])
+    assert codes == [0, 0], errors
+    found = {digests(output)[0]}
+    for n, more in [(1, [[*part, "--restart"]]), *((n, []) for n in others)]:
+        codes, output, errors = on_ranks(n, [[*small, "--out", folder / f"{n}"], *more])
+        assert not any(codes), errors
+        assert len(digests(output)) == len(codes)
+        found.update(digests(output))
+    return found
+
+
 @pytest.mark.slow
 def test_one_digest_and_a_restart(tmp_path: Path) -> None:
     small = run(*SMALL, "scale=0.005", "sample_ms=20", "thalamic_hz=500", "thalamic_start=5", "iterations=4")
-    found = set()
-    for n in (1, 2):
-        codes, output, errors = on_ranks(n, [[*small, "--out", tmp_path / f"{n}"]])
-        assert codes == [0], errors
-        found.update(digests(output))
-    on_ranks(2, [[*small, "--out", tmp_path / "part", "--until", "2"]])
-    codes, output, errors = on_ranks(1, [[*small, "--out", tmp_path / "part", "--restart"]])
-    assert codes == [0], errors
-    assert len(found | set(digests(output))) == 1
+    assert len(whole_and_resumed(small, tmp_path)) == 1
     with h5py.File(tmp_path / "1" / "results.h5") as file:
         assert len(file["dynamics/last/spike_ids"]) > 20
 
@@ -164,8 +171,7 @@ def test_wrong_weights_are_wrong_by_pairs_of_populations() -> None:
 COARSE = ["scale=0.01", "indegrees=0.1", "dt_ms=0.5", "figures=none"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("variant", "iterations"), [("interval", 60), ("spike", 240)])
+@pytest.mark.parametrize(("variant", "iterations"), first_rows(0, [("interval", 60), ("spike", 240)], rest=1))
 def test_volleys_are_learned(tmp_path: Path, capsys: pytest.CaptureFixture, variant: str, iterations: int) -> None:
     """Trials of the test are told apart; signs stay, weights onto all populations change, rates are held."""
     more = [f"variant={variant}", f"iterations={iterations}", "test_samples=64", "learn=volleys"]
@@ -201,22 +207,15 @@ def test_rates_are_learned_from_wrong_weights(tmp_path: Path, capsys: pytest.Cap
     assert np.sqrt(np.mean(off[-10:].mean(axis=0) ** 2)) < 0.5 * np.sqrt(np.mean(off[0] ** 2)), off
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("variant", ["interval", "spike"])
-@pytest.mark.parametrize("learn", ["volleys", "rates"])
+CHOICES = [("volleys", "spike"), ("rates", "interval"), ("volleys", "interval"), ("rates", "spike")]
+
+
+@pytest.mark.parametrize(("learn", "variant"), first_rows(0, CHOICES, rest=1))
 def test_one_digest_and_a_restart_while_it_learns(tmp_path: Path, variant: str, learn: str) -> None:
     small = run(*COARSE, "scale=0.004", f"variant={variant}", f"learn={learn}", "iterations=4", "sample_ms=40")
     small += ["--set", "test_samples=2"]
+    assert len(whole_and_resumed(small, tmp_path, 3)) == 1
     rates = []
-    found = set()
-    for n in (1, 2, 3):
-        codes, output, errors = on_ranks(n, [[*small, "--out", tmp_path / f"{n}"]])
-        assert codes == [0], errors
-        found.update(digests(output))
-    on_ranks(2, [[*small, "--out", tmp_path / "part", "--until", "2"]])
-    codes, output, errors = on_ranks(1, [[*small, "--out", tmp_path / "part", "--restart"]])
-    assert codes == [0], errors
-    assert len(found | set(digests(output))) == 1
     for name in ("1", "3", "part"):
         with h5py.File(tmp_path / name / "results.h5") as file:
             rates.append(file["population_rate"][:])
