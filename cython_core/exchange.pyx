@@ -1,9 +1,13 @@
-"""What travels between nodes in one round: spike ids per step and sums for readouts, in one message of 32-bit words.
+"""What travels between nodes in one round: spike ids per step and sums for readouts, in messages of 32-bit words.
 
-Message of a node: [what is needed, ids, lag, sums of the node by step and readout, spikes per step, ids]. The first
-word tells all others how much room the sender's largest message needs: words, or a quota where messages differ. The
-third one is how long the sender's last exchange took: the node that came last to it waited for none, so the shortest of
-these is what the transfer took.
+All messages of a node lie in its shared memory. Each of its ranks packs a share of what leaves and unpacks a share of
+what comes; the leader, rank 0 of the node, alone calls MPI.
+
+A message is [what is needed, ids, lag, sums of the node by step and readout, spikes per step, ids]. The first word
+tells all others how much room the sender's largest message needs: words, or a quota where messages differ. The third
+one is how long the sender's last exchange took: the node that came last to it waited for none, so the shortest of these
+is what the transfer took. Where messages differ, one may have several parts, each with spikes of some ranks of its
+sender; all but the first are [0, ids, 0, spikes per step, ids].
 """
 
 from libc.stdint cimport int64_t, intptr_t, uint32_t
@@ -11,7 +15,7 @@ from libc.string cimport memcpy
 
 from pareprop.core.layout cimport HEADER, QUOTA
 from pareprop.core.readout_sums cimport ExactSum, ReadoutSums, add_sum
-from pareprop.core.rounds cimport Meeting
+from pareprop.core.rounds cimport Messages
 from pareprop.core.spike_log cimport SegmentedLog
 from pareprop.core.stopwatch cimport now
 
@@ -24,37 +28,43 @@ ctypedef int (*alltoallv_call)(
 cdef double LAG = 1e-7                        # seconds, unit of lags in messages
 
 
-cdef class Mailbox(Meeting):
-    """Packs this node's share of a round and writes those of the other nodes to their logs.
+cdef class Mailbox(Messages):
+    """A rank's share of the messages of its node.
 
     Attributes
     ----------
     sender : object
-        Has `transfer()` for communicators that are not MPI's, `resize(need)` and `lay_out(fixed)`.
+        Has `transfer()` for communicators that are not MPI's, `resize(need)` and `lay_out(n_steps)`.
     """
 
-    cdef public int64_t index                 # of this node
+    cdef public int64_t rank, size            # this rank in its node, and the ranks there
     cdef public ReadoutSums sums              # of the ranks of this node, and of all nodes
     cdef public SegmentedLog own              # of the ranks of this node
-    cdef public SegmentedLog received         # of each node; that of this node is not written to
-    cdef public uint32_t[::1] outgoing, incoming
-    cdef public int64_t[::1] arrives          # (n_nodes,), where in `incoming` the message of each node starts
-    cdef public int64_t[::1] cursor           # scratch (n_nodes,)
+    cdef public uint32_t[::1] outgoing, incoming   # shared by the ranks of the node
+    cdef public int64_t[::1] messages_out     # where in `outgoing` each message starts
+    cdef public int64_t[::1] messages_in      # where in `incoming` that of each other node starts
     cdef public int64_t capacity              # words of a message, or the quota
+    cdef public int64_t steps                 # of a round for which messages are laid out
     cdef public object sender
-    # where messages differ: the k-th own neuron goes to nodes route_rank[route_ptr[k]..[k+1]] as route_index
+    # parts that this rank unpacks:
+    cdef public SegmentedLog received         # their logs, to which this rank alone writes
+    cdef public int64_t[::1] arrives          # where they start,
+    cdef public int64_t[::1] arrives_counts   # and their spikes per step
+    # where messages differ:
     cdef public bint targeted
-    cdef public int64_t fixed                 # words of a message beside its ids, for which it is laid out
+    cdef public uint32_t[::1] numbers         # neurons that this node listens to, those of part p:
+    cdef public int64_t[::1] first_number     # numbers[first_number[p]..[p+1]]
+    # parts that this rank packs: neuron first_id + k goes to parts route_part[route_ptr[k]..[k+1]] as route_index
     cdef public int64_t first_id
+    cdef public int64_t first_segment, last_segment   # of `own`, which hold the neurons of these parts
     cdef public int64_t[::1] route_ptr
-    cdef public uint32_t[::1] route_rank, route_index
-    cdef public uint32_t[::1] numbers         # neurons that this node listens to, those of node r:
-    cdef public int64_t[::1] first_number     # numbers[first_number[r]..[r+1]]
-    cdef public int64_t[::1] leaves           # (n_nodes,), where in `outgoing` the message to each node starts
-    cdef public int64_t[::1] room             # (n_nodes,), ids that fit into it
-    cdef public int64_t[::1] listed           # (n_nodes,), own neurons that this node's messages to it can name
+    cdef public uint32_t[::1] route_part, route_index
+    cdef public int64_t[::1] leaves, leaves_counts
+    cdef public int64_t[::1] cursor           # scratch, one per part
+    cdef public int64_t[::1] room             # ids that fit into each
+    cdef public int64_t[::1] listed           # neurons that each can name
     cdef public int64_t slack                 # ids that fit whatever the quota
-    cdef public int[::1] leaving, leaving_at, arriving, arriving_at   # sizes and starts for MPI
+    cdef public int[::1] leaving, leaving_at, arriving, arriving_at   # of the leader: sizes and starts for MPI
     cdef intptr_t call, comm, datatype
     cdef uint32_t lag
 
@@ -66,48 +76,98 @@ cdef class Mailbox(Meeting):
         """Use MPI's Allgather, or Alltoallv if `targeted`, at the address `call`, with these handles."""
         self.call, self.comm, self.datatype = call, comm, datatype
 
-    cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
-        cdef double spent
-        cdef int64_t need
-        self.sums.join(last - first)
-        self.send(first, last)
-        spent = self.transfer()
-        while True:
-            need = self.needed()
-            if need <= self.capacity:
-                break
-            with gil:                         # every node sees the same need and repeats
-                self.sender.resize(need)
-            self.send(first, last)
-            spent += self.transfer()
-        self.take(first, last)
-        self.account(spent)
-        return 0
+    cdef bint lay_out(self, int64_t n_steps) except -1 nogil:
+        if n_steps == self.steps:
+            return False
+        with gil:
+            return self.sender.lay_out(n_steps)
 
-    cdef void account(self, double spent) noexcept nogil:
-        """Tell waiting from transfer in the exchange before this one."""
-        cdef int64_t r
+    cdef bint make_room(self, int64_t need) except -1 nogil:
+        if need <= self.capacity:
+            return False
+        with gil:
+            self.sender.resize(need)
+        return True
+
+    cdef int64_t pack(self, int64_t first, int64_t last) except -1 nogil:
+        self.put_sums(last - first)
+        return self.pack_parts(first, last) if self.targeted else self.pack_own(first, last)
+
+    cdef int64_t share(self, int64_t rank, int64_t n) noexcept nogil:
+        """First of the `n` things of which `rank` has a share; those of the next one end it."""
+        return n * rank // self.size
+
+    cdef int64_t pack_own(self, int64_t first, int64_t last) noexcept nogil:
+        """Write this rank's spikes to the one message for all. If they do not fit, only tell how much is needed."""
+        cdef int64_t t, k, n, mine, count = 0, counts = HEADER + self.words_of_sums(last - first)
+        cdef int64_t place = counts + last - first
+        for k in range(self.own.n):
+            count += self.own.at[k].ptr[last] - self.own.at[k].ptr[first]
+        if place + count > self.capacity:
+            return place + count
+        self.outgoing[1] = <uint32_t> count       # all ranks write the same
+        for t in range(first, last):
+            count = 0
+            mine = 0
+            for k in range(self.own.n):
+                if k == self.rank:
+                    mine = place + count
+                count += self.own.at[k].ptr[t + 1] - self.own.at[k].ptr[t]
+            n = self.own.at[self.rank].ptr[t + 1] - self.own.at[self.rank].ptr[t]
+            if n > 0:
+                memcpy(&self.outgoing[mine], self.own.at[self.rank].ids + self.own.at[self.rank].ptr[t], 4 * n)
+            if self.rank == 0:
+                self.outgoing[counts + t - first] = <uint32_t> count
+            place += count
+        return place
+
+    cdef int64_t pack_parts(self, int64_t first, int64_t last) noexcept nogil:
+        """Write this rank's parts, with those spikes only that a node listens to, by their index in its list.
+
+        What does not fit is not written; the quota that is needed is returned.
+        """
+        cdef int64_t p, t, s, k, i, n, need = 0, n_parts = self.leaves.shape[0]
+        for p in range(n_parts):
+            for t in range(last - first):
+                self.outgoing[self.leaves_counts[p] + t] = 0
+            self.cursor[p] = 0
+        for t in range(first, last):
+            for s in range(self.first_segment, self.last_segment):
+                for k in range(self.own.at[s].ptr[t], self.own.at[s].ptr[t + 1]):
+                    n = self.own.at[s].ids[k] - self.first_id
+                    for i in range(self.route_ptr[n], self.route_ptr[n + 1]):
+                        p = self.route_part[i]
+                        self.outgoing[self.leaves_counts[p] + t - first] += 1
+                        if self.cursor[p] < self.room[p]:
+                            self.outgoing[self.leaves_counts[p] + last - first + self.cursor[p]] = self.route_index[i]
+                        self.cursor[p] += 1
+        for p in range(n_parts):
+            if self.cursor[p] > self.room[p]:
+                n = self.cursor[p] - self.slack
+                need = max(need, (n * QUOTA + self.listed[p] - 1) // self.listed[p])
+            self.outgoing[self.leaves[p] + 1] = <uint32_t> self.cursor[p]
+        return need
+
+    cdef int64_t transfer(self, int64_t need) except -1 nogil:
+        cdef int64_t m
         cdef uint32_t least = self.lag
-        for r in range(self.arrives.shape[0]):
-            least = min(least, self.incoming[self.arrives[r] + 2])
-        self.transferred += LAG * least
+        cdef double start
+        for m in range(self.messages_out.shape[0]):
+            self.outgoing[self.messages_out[m]] = <uint32_t> need
+            self.outgoing[self.messages_out[m] + 2] = self.lag
+        start = now()
+        self.call_mpi()
+        start = now() - start
+        for m in range(self.messages_in.shape[0]):
+            need = max(need, <int64_t> self.incoming[self.messages_in[m]])
+            least = min(least, self.incoming[self.messages_in[m] + 2])
+        self.transferred += LAG * least           # tells waiting from transfer in the exchange before this one
         self.waited += LAG * (self.lag - least)
-        self.lag = <uint32_t> min(spent / LAG, 4e9)
+        self.lag = <uint32_t> min(start / LAG, 4e9)
+        return need
 
-    cdef int send(self, int64_t first, int64_t last) except -1 nogil:
-        cdef int64_t fixed = HEADER + self.words_of_sums(last - first) + (last - first)
-        if not self.targeted:
-            self.pack(first, last)
-            return 0
-        if fixed != self.fixed:
-            with gil:
-                self.sender.lay_out(fixed)
-        self.address(first, last)
-        return 0
-
-    cdef double transfer(self) except -1.0 nogil:
-        cdef double start = now()
-        cdef int failed = 0, n = <int> self.outgoing.shape[0]
+    cdef int call_mpi(self) except -1 nogil:
+        cdef int failed = 0, n = <int> self.capacity
         if self.call == 0:
             with gil:
                 self.sender.transfer()
@@ -121,114 +181,56 @@ cdef class Mailbox(Meeting):
         if failed:
             with gil:
                 raise OSError(f"MPI refused to exchange spikes: error {failed}")
-        return now() - start
+        return 0
 
-    cdef void pack(self, int64_t first, int64_t last) noexcept nogil:
-        """Write a message for all. What does not fit is not written; the header still tells how much is needed."""
-        cdef int64_t t, k, n, place, count = 0
-        for k in range(self.own.n):
-            count += self.own.at[k].ptr[last] - self.own.at[k].ptr[first]
-        n = HEADER + self.words_of_sums(last - first) + (last - first) + count
-        self.outgoing[0] = <uint32_t> n
-        self.outgoing[1] = <uint32_t> count
-        self.outgoing[2] = self.lag
-        if n > self.outgoing.shape[0]:
-            return
-        place = self.put_sums(HEADER, last - first)
-        for t in range(first, last):
-            self.outgoing[place + t - first] = <uint32_t> self.spikes_of(t)
-        place += last - first
-        for t in range(first, last):
-            for k in range(self.own.n):
-                n = self.own.at[k].ptr[t + 1] - self.own.at[k].ptr[t]
-                if n > 0:
-                    memcpy(&self.outgoing[place], self.own.at[k].ids + self.own.at[k].ptr[t], 4 * n)
-                    place += n
+    cdef int unpack(self, int64_t first, int64_t last) except -1 nogil:
+        cdef int64_t p, t, k, n, ids, place
+        self.take_sums(last - first)
+        for p in range(self.arrives.shape[0]):
+            place = self.received.at[p].ptr[first]
+            n = self.incoming[self.arrives[p] + 1]
+            ids = self.arrives_counts[p] + last - first
+            if place + n > self.received.at[p].capacity:
+                with gil:
+                    self.received.segments[p].reserve(place + n)
+            if self.targeted:                     # indices in a list of this node's own
+                for k in range(n):
+                    self.received.at[p].ids[place + k] = self.numbers[self.first_number[p] + self.incoming[ids + k]]
+            elif n > 0:
+                memcpy(self.received.at[p].ids + place, &self.incoming[ids], 4 * n)
+            for t in range(first, last):
+                place += self.incoming[self.arrives_counts[p] + t - first]
+                self.received.at[p].ptr[t + 1] = place
+        return 0
 
-    cdef int64_t spikes_of(self, int64_t t) noexcept nogil:
-        cdef int64_t k, n = 0
-        for k in range(self.own.n):
-            n += self.own.at[k].ptr[t + 1] - self.own.at[k].ptr[t]
-        return n
-
-    cdef void address(self, int64_t first, int64_t last) noexcept nogil:
-        """Write a message to each node, with those spikes only that it listens to, by their index in its list.
-
-        What does not fit is not written; all headers tell the quota that is needed.
-        """
-        cdef int64_t r, t, s, k, i, n, place, need = 0, n_nodes = self.leaves.shape[0]
-        for r in range(n_nodes):
-            place = self.put_sums(self.leaves[r] + HEADER, last - first)
-            for t in range(last - first):
-                self.outgoing[place + t] = 0
-            self.cursor[r] = 0
-        for t in range(first, last):
-            for s in range(self.own.n):
-                for k in range(self.own.at[s].ptr[t], self.own.at[s].ptr[t + 1]):
-                    n = self.own.at[s].ids[k] - self.first_id
-                    for i in range(self.route_ptr[n], self.route_ptr[n + 1]):
-                        r = self.route_rank[i]
-                        place = self.leaves[r] + self.fixed - (last - first)
-                        self.outgoing[place + t - first] += 1
-                        if self.cursor[r] < self.room[r]:
-                            self.outgoing[place + last - first + self.cursor[r]] = self.route_index[i]
-                        self.cursor[r] += 1
-        for r in range(n_nodes):
-            n = self.cursor[r] - self.slack
-            if self.cursor[r] > self.room[r]:
-                need = max(need, (n * QUOTA + self.listed[r] - 1) // self.listed[r])
-        for r in range(n_nodes):
-            self.outgoing[self.leaves[r]] = <uint32_t> need
-            self.outgoing[self.leaves[r] + 1] = <uint32_t> self.cursor[r]
-            self.outgoing[self.leaves[r] + 2] = self.lag
+    cdef void hold_back(self, int64_t first, int64_t last) noexcept nogil:
+        cdef int64_t p, t
+        for p in range(self.arrives.shape[0]):
+            for t in range(first, last):
+                self.received.at[p].ptr[t + 1] = self.received.at[p].ptr[first]
 
     cdef int64_t words_of_sums(self, int64_t n_steps) noexcept nogil:
         return n_steps * self.sums.n_readouts * sizeof(ExactSum) // 4
 
-    cdef int64_t put_sums(self, int64_t place, int64_t n_steps) noexcept nogil:
-        cdef int64_t words = self.words_of_sums(n_steps)
-        if words > 0:
-            memcpy(&self.outgoing[place], self.sums.joined(), 4 * words)
-        return place + words
+    cdef void put_sums(self, int64_t n_steps) noexcept nogil:
+        """Add up this rank's share of the sums over the ranks of the node, and write it to all messages."""
+        cdef int64_t m, n = n_steps * self.sums.n_readouts
+        cdef int64_t low = self.share(self.rank, n), high = self.share(self.rank + 1, n)
+        if low == high:
+            return
+        self.sums.join(low, high)
+        for m in range(self.messages_out.shape[0]):
+            memcpy(&self.outgoing[self.messages_out[m] + HEADER + low * sizeof(ExactSum) // 4],
+                   &self.sums.joined()[low], (high - low) * sizeof(ExactSum))
 
-    cdef void take_sums(self, int64_t place, int64_t n_steps) noexcept nogil:
-        """Add the sums of another node."""
-        cdef int64_t k
+    cdef void take_sums(self, int64_t n_steps) noexcept nogil:
+        """Add this rank's share of the sums of other nodes."""
+        cdef int64_t m, k, n = n_steps * self.sums.n_readouts
         cdef ExactSum sum
-        for k in range(n_steps * self.sums.n_readouts):
-            memcpy(&sum, &self.incoming[place + k * sizeof(ExactSum) // 4], sizeof(ExactSum))
-            add_sum(sum, &self.sums.joined()[k])
-
-    cdef int64_t needed(self) noexcept nogil:
-        """The largest need that a header tells."""
-        cdef int64_t r, most = 0
-        for r in range(self.arrives.shape[0]):
-            most = max(most, <int64_t> self.incoming[self.arrives[r]])
-        return most
-
-    cdef int take(self, int64_t first, int64_t last) except -1 nogil:
-        """Append the spikes of each other node to its log, and add its sums."""
-        cdef int64_t r, t, k, n, counts, place
-        for r in range(self.arrives.shape[0]):
-            if r == self.index:
-                continue
-            self.take_sums(self.arrives[r] + HEADER, last - first)
-            counts = self.arrives[r] + HEADER + self.words_of_sums(last - first)
-            place = self.received.at[r].ptr[first]
-            n = self.incoming[self.arrives[r] + 1]
-            if place + n > self.received.at[r].capacity:
-                with gil:
-                    self.received.segments[r].reserve(place + n)
-            if self.targeted:                 # indices in a list of this node's own
-                for k in range(n):
-                    self.received.at[r].ids[place + k] = self.numbers[
-                        self.first_number[r] + self.incoming[counts + last - first + k]]
-            elif n > 0:
-                memcpy(self.received.at[r].ids + place, &self.incoming[counts + last - first], 4 * n)
-            for t in range(first, last):
-                place += self.incoming[counts + t - first]
-                self.received.at[r].ptr[t + 1] = place
-        return 0
+        for m in range(self.messages_in.shape[0]):
+            for k in range(self.share(self.rank, n), self.share(self.rank + 1, n)):
+                memcpy(&sum, &self.incoming[self.messages_in[m] + HEADER + k * sizeof(ExactSum) // 4], sizeof(ExactSum))
+                add_sum(sum, &self.sums.joined()[k])
 
 
 def call_allgather(

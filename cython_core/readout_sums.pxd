@@ -102,5 +102,5 @@ cdef class ReadoutSums:
             arriving[k] = rounded(self.of_step(step)[k])
 
     cdef void open(self) noexcept nogil
-    cdef void join(self, int64_t n_steps) noexcept nogil
+    cdef void join(self, int64_t low, int64_t high) noexcept nogil
     cdef ExactSum* joined(self) noexcept nogil

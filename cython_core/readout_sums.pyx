@@ -14,7 +14,7 @@ cdef enum:
 
 @final
 cdef class ReadoutSums:
-    """Sums by step of a round and readout: a part of each rank of a node, then one of all nodes, written by its leader.
+    """Sums by step of a round and readout: a part of each rank of a node, then one of all nodes.
 
     Parts have two turns: who is late still reads the sums of a round while others write those of the next one.
 
@@ -53,19 +53,19 @@ cdef class ReadoutSums:
             memset(self.at(self.own, 0), 0, self.n_steps * self.n_readouts * sizeof(ExactSum))
 
     cdef ExactSum* joined(self) noexcept nogil:
-        """The part that a leader of a node writes."""
+        """The part of all nodes."""
         return self.at(self.first, 0)
 
-    cdef void join(self, int64_t n_steps) noexcept nogil:
-        """Add up the parts of the ranks of this node, all before `first`."""
+    cdef void join(self, int64_t low, int64_t high) noexcept nogil:
+        """Add up sums [low, high), by step and readout, of the ranks of this node, all before `first`."""
         cdef int64_t k, part
         cdef ExactSum* into = self.joined()
         cdef ExactSum* others
-        for k in range(n_steps * self.n_readouts):
+        for k in range(low, high):
             into[k] = self.at(0, 0)[k]
         for part in range(1, self.first):
             others = self.at(part, 0)
-            for k in range(n_steps * self.n_readouts):
+            for k in range(low, high):
                 add_sum(others[k], &into[k])
 
     def begin(self):

@@ -7,11 +7,25 @@ cdef enum:
 
 
 cdef class Meeting:
-    cdef public double waited, transferred, looked_up    # seconds of the meetings so far
+    cdef public double waited, transferred, packed, looked_up    # seconds of the meetings so far
+
+    cdef inline double seconds(self) noexcept nogil:
+        return self.waited + self.transferred + self.packed + self.looked_up
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil
     cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil
-    cdef int follow(self, int64_t first, int64_t last) except -1 nogil
+    cdef int meet_part(self, int64_t part, int64_t stop, int64_t first, int64_t last) except -1 nogil
     cdef int gather(self) except -1 nogil
     cpdef int64_t agree(self, int64_t flags) except? -1
     cpdef int64_t hear(self, int64_t flags) except? -1
+
+
+cdef class Messages:
+    cdef public double waited, transferred               # seconds of the leader in `transfer`
+
+    cdef bint lay_out(self, int64_t n_steps) except -1 nogil
+    cdef int64_t pack(self, int64_t first, int64_t last) except -1 nogil
+    cdef int64_t transfer(self, int64_t need) except -1 nogil
+    cdef bint make_room(self, int64_t need) except -1 nogil
+    cdef int unpack(self, int64_t first, int64_t last) except -1 nogil
+    cdef void hold_back(self, int64_t first, int64_t last) noexcept nogil

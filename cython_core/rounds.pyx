@@ -114,6 +114,7 @@ cdef enum:                # columns of a rank's line in shared memory, which no 
     NANOSECONDS = 1       # of the leader: what the transfer between nodes took
     FLAGS = 2             # of an agreement, and of the next one in the column after
     PROCESSOR = 4         # on which it was at the last meeting
+    NEED = 5              # room that messages of this rank need, or those of all nodes
     ASLEEP = 8            # how many sleep until this rank comes; in a cache line that is rarely written
 
 cdef enum:
@@ -134,8 +135,9 @@ cdef class Meeting:
 
     Attributes
     ----------
-    waited, transferred, looked_up : float
-        Seconds until the others were there, of what had to be done then, and of choosing what this rank listens to.
+    waited, transferred, packed, looked_up : float
+        Seconds until the others were there, of messages between nodes, of packing and unpacking these, and of choosing
+        what this rank listens to.
     """
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
@@ -145,9 +147,9 @@ cdef class Meeting:
         """Step with which the part of a round [first, last) ends that begins with step `part`."""
         return last
 
-    cdef int follow(self, int64_t first, int64_t last) except -1 nogil:
-        """As `meet`, in later parts of a round: wait for ranks with neurons alone, which the others follow."""
-        return 0
+    cdef int meet_part(self, int64_t part, int64_t stop, int64_t first, int64_t last) except -1 nogil:
+        """Collective: meet after the part [part, stop) of a round [first, last)."""
+        return self.meet(part, stop)
 
     cdef int gather(self) except -1 nogil:
         return 0
@@ -172,10 +174,53 @@ cdef class Meeting:
             for t in range(first, last):
                 self.meet(t, t + 1)
 
+    def part(self, int64_t part, int64_t first, int64_t last):
+        """Collective: do that part of a round [first, last) that begins with step `part`; return where it ends."""
+        cdef int64_t stop
+        with nogil:
+            stop = self.end_of_part(part, first, last)
+            self.meet_part(part, stop, first, last)
+        return stop
+
     def barrier(self):
         """Collective: wait for the ranks that share this one's memory."""
         with nogil:
             self.gather()
+
+
+cdef class Messages:
+    """What the ranks of a node do so that nodes exchange the spikes of a round; see exchange.pyx.
+
+    Each packs its share; the leader alone calls MPI; each unpacks its share.
+
+    Attributes
+    ----------
+    waited, transferred : float
+        Seconds in which the leader waited for those of other nodes, and in which messages travelled.
+    """
+
+    cdef bint lay_out(self, int64_t n_steps) except -1 nogil:
+        """Place messages of rounds of so many steps; return whether memory was taken, for which ranks must wait."""
+        return False
+
+    cdef int64_t pack(self, int64_t first, int64_t last) except -1 nogil:
+        """Write this rank's share of the messages; return the room that it needs."""
+        return 0
+
+    cdef int64_t transfer(self, int64_t need) except -1 nogil:
+        """Collective among leaders: exchange messages; return the largest room that any needs."""
+        return 0
+
+    cdef bint make_room(self, int64_t need) except -1 nogil:
+        """Return whether there was too little room, which is larger now: messages are to be packed again."""
+        return False
+
+    cdef int unpack(self, int64_t first, int64_t last) except -1 nogil:
+        """Write this rank's share of what came to the logs of other nodes, and to the sums for the readouts."""
+        return 0
+
+    cdef void hold_back(self, int64_t first, int64_t last) noexcept nogil:
+        """Leave the logs of other nodes empty in steps whose messages are still to come."""
 
 
 cdef class CalledMeeting(Meeting):
@@ -229,11 +274,11 @@ cdef class NodeMeeting(Meeting):
     """
 
     cdef int64_t[:, ::1] lines
-    cdef int64_t rank, size, done, agreed, sharing, spins
+    cdef int64_t rank, size, done, agreed, sharing, spins, within
     cdef bint crowded
     cdef int fd
     cdef object lost, across
-    cdef Meeting between
+    cdef Messages messages
     cdef bint several
     cdef SegmentedLog heard
     cdef SpikeLog numbered
@@ -253,9 +298,19 @@ cdef class NodeMeeting(Meeting):
         """Numbers in a line."""
         return LINE
 
-    def connect(self, Meeting between, across=None):
-        """There are several nodes; how the leader meets the others, and agrees with them; None on other ranks."""
-        self.several, self.between, self.across = True, between, across
+    def connect(self, Messages messages, int64_t within, across=None):
+        """There are several nodes.
+
+        Parameters
+        ----------
+        messages : Messages
+            Between nodes.
+        within : int
+            Steps between meetings of the ranks of this node.
+        across : callable or None
+            How the leader agrees with those of other nodes; None on other ranks.
+        """
+        self.several, self.messages, self.within, self.across = True, messages, within, across
 
     def number(self, SegmentedLog heard, SpikeLog numbered, bits, before):
         """Write to `numbered` those spikes of `heard` that are members of a set, by their place there; see members."""
@@ -266,46 +321,84 @@ cdef class NodeMeeting(Meeting):
         return [r for r in range(self.size) if r == self.rank or is_locked(self.fd, r)]
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
-        cdef double start, there, apart
-        start = now()
-        self.done += 1
-        self.come(self.rank)
-        if not self.several:
-            self.wait_for_all()
-            there = now()
-            self.waited += there - start
-        elif self.rank == 0:
-            self.wait_for_all()
-            there = now()
-            self.waited += there - start
-            start = there
-            self.between.meet(first, last)
-            there = now()
-            apart = self.between.transferred
-            self.transferred += apart
-            self.waited += there - start - apart
-            self.between.transferred = self.between.waited = 0.0
-            self.lines[self.size, NANOSECONDS] = <int64_t> (1e9 * apart)
-            self.come(self.size)
-        else:
-            self.wait_for(self.size)
-            there = now()
-            apart = min(there - start, 1e-9 * self.lines[self.size, NANOSECONDS])
-            self.transferred += apart
-            self.waited += there - start - apart
-        if self.heard is not None:
-            self.look_up(first, last)
-            self.looked_up += now() - there
+        self.gather()
+        if self.several:
+            self.exchange(first, last)
+        self.look_up(first, last)
         return 0
 
+    cdef int exchange(self, int64_t first, int64_t last) except -1 nogil:
+        """All ranks of the node pack, the leader sends, all unpack: after each of these they wait for one another."""
+        cdef int64_t need
+        cdef double start
+        if self.messages.lay_out(last - first):
+            self.gather()
+        while True:
+            start = now()
+            need = self.messages.pack(first, last)
+            self.packed += now() - start
+            need = self.transfer(need)
+            if not self.messages.make_room(need):
+                break
+            self.gather()
+        start = now()
+        self.messages.unpack(first, last)
+        self.packed += now() - start
+        if self.size > 1:
+            self.gather()
+        return 0
+
+    cdef int64_t transfer(self, int64_t need) except -1 nogil:
+        """Collective: exchange messages that need so much room on this rank; return the largest need."""
+        cdef int64_t r
+        cdef double apart, start = now()
+        self.lines[self.rank, NEED] = need
+        self.done += 1
+        self.come(self.rank)
+        if self.rank == 0:
+            self.wait_for_all()
+            self.waited += now() - start
+            for r in range(1, self.size):
+                need = max(need, self.lines[r, NEED])
+            need = self.messages.transfer(need)
+            self.lines[self.size, NEED] = need
+            apart = self.messages.transferred
+            self.transferred += apart
+            self.waited += self.messages.waited
+            self.messages.transferred = self.messages.waited = 0.0
+            self.lines[self.size, NANOSECONDS] = <int64_t> (1e9 * apart)
+            self.come(self.size)
+            return need
+        self.wait_for(self.size)
+        start = now() - start
+        apart = min(start, 1e-9 * self.lines[self.size, NANOSECONDS])
+        self.transferred += apart
+        self.waited += start - apart
+        return self.lines[self.size, NEED]
+
     cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil:
-        """Ranks without neurons sleep in a long first part, and follow the short ones, to be there at the end."""
-        if self.several or self.sharing == self.size:  # messages are of whole rounds
+        """Several nodes: parts as short as delays within a node, after which no message is sent.
+
+        One node: ranks without neurons sleep in a long first part, and follow the short ones, to be there at the end.
+        """
+        if self.several:
+            return min(part + self.within, last)
+        if self.sharing == self.size:
             return last
         return first + (last - first + 1) * 3 // 4 if part == first else min(part + PART, last)
 
-    cdef int follow(self, int64_t first, int64_t last) except -1 nogil:
-        cdef double start = now()
+    cdef int meet_part(self, int64_t part, int64_t stop, int64_t first, int64_t last) except -1 nogil:
+        cdef double start
+        if self.several and stop == last:
+            return self.meet(first, last)
+        if self.several:
+            self.messages.hold_back(part, stop)
+            self.gather()
+            self.look_up(part, stop)
+            return 0
+        if part == first:  # who is late still reads the sums of the round before
+            return self.meet(part, stop)
+        start = now()
         self.done += 1
         self.come(self.rank)
         self.wait_for_first(self.sharing)
@@ -399,10 +492,14 @@ cdef class NodeMeeting(Meeting):
 
     cdef int look_up(self, int64_t first, int64_t last) except -1 nogil:
         """Number the spikes of members: few of the spikes are kept, so these are chosen before they are numbered."""
-        cdef int64_t t, k, i, stop, start, place = self.numbered.at.ptr[first]
-        cdef const uint64_t* bits = &self.bits[0]
+        cdef int64_t t, k, i, stop, start, place
+        cdef const uint64_t* bits
         cdef const uint32_t* ids
         cdef uint32_t* chosen
+        cdef double begun = now()
+        if self.heard is None:
+            return 0
+        place, bits = self.numbered.at.ptr[first], &self.bits[0]
         for t in range(first, last):
             for k in range(self.heard.n):
                 ids = self.heard.at[k].ids
@@ -419,4 +516,5 @@ cdef class NodeMeeting(Meeting):
                     for start in range(start, place):
                         chosen[start] = <uint32_t> place_of(bits, &self.before[0], chosen[start])
             self.numbered.at.ptr[t + 1] = place
+        self.looked_up += now() - begun
         return 0

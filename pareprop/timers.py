@@ -10,8 +10,8 @@ class Timers:
     """Accumulates wall seconds by phase name; phases are always named the same.
 
     build, environment (steps of episodes in closed loop), wait (for other ranks, where it is measured), communicate,
-    look_up (choosing the spikes that a rank listens to), deliver, update, sweep, credit, optimize, and `other` for
-    phases that a driver adds.
+    pack (packing and unpacking messages between nodes), look_up (choosing the spikes that a rank listens to), deliver,
+    update, sweep, credit, optimize, and `other` for phases that a driver adds.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,9 @@
 """What a round between ranks costs: mpirun -n 2 python scripts/exchange.py [--neurons N] [--share S] [--json FILE].
 
 Microseconds per round of one step, one readout: the bare MPI call of the same sizes, and pareprop's round, with nothing
-to say and with more and more spikes per rank. Within a node a round needs no MPI call; PAREPROP_RANKS_PER_NODE=1 makes
-each rank a node of its own, so that both ways to send between nodes are measured. `--share` of the neurons have targets
-on each rank.
+to say and with more and more spikes per rank, and what the slowest rank takes of it to pack and unpack messages. Within
+a node a round needs no MPI call; PAREPROP_RANKS_PER_NODE=1 makes each rank a node of its own, so that both ways to send
+between nodes are measured. `--share` of the neurons have targets on each rank.
 """
 
 from __future__ import annotations
@@ -65,12 +65,18 @@ def measure(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds
     mine, everybodys = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32)
     call = mpi.address(comm, "MPI_Allgather")
     bare, ours = [], []
-    for _ in range(REPEATS + 1):  # the first one sizes the buffers
+    for k in range(REPEATS + 1):  # the first one sizes the buffers
+        if k == 1:
+            channel.meeting.packed = 0.0
         ours.append(lap(comm, rounds, lambda: channel.meeting.rounds(0, rounds)))
         bare.append(lap(comm, rounds, lambda: kernel.call_allgather(*call, mine, everybodys, rounds)))
     slowest = [median(max(comm.allgather(value)) for value in values[1:]) for values in (bare, ours)]
     received = max(comm.allgather(ranks.received_bytes))
-    return {"way": way, "spikes": spikes, "bare_us": slowest[0], "round_us": slowest[1], "received_bytes": received}
+    packed = 1e6 * max(comm.allgather(channel.meeting.packed)) / (REPEATS * rounds)
+    return {
+        "way": way, "spikes": spikes, "bare_us": slowest[0], "round_us": slowest[1], "pack_us": packed,
+        "received_bytes": received,
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -97,11 +103,11 @@ def main() -> None:
         f"{comm.size} ranks, {options.neurons} neurons, of which a rank listens to {100 * options.share:g} %; "
         f"barrier {barrier:.2f} us"
     )
-    print("sending     spikes/rank  bytes received  bare MPI us  round us  overhead us")
+    print("sending     spikes/rank  bytes received  bare MPI us  round us  overhead us  pack us")
     for row in rows:
         print(
             f"{row['way']:11s} {row['spikes']:11d} {row['received_bytes']:15d} {row['bare_us']:12.2f} "
-            f"{row['round_us']:9.2f} {row['round_us'] - row['bare_us']:12.2f}"
+            f"{row['round_us']:9.2f} {row['round_us'] - row['bare_us']:12.2f} {row['pack_us']:8.2f}"
         )
     if options.json:
         options.json.write_text(json.dumps({"ranks": comm.size, "barrier_us": barrier, "rows": rows}, indent=1) + "\n")

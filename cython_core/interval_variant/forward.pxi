@@ -67,8 +67,8 @@ cdef class Forward:
         meeting : how ranks meet after each round
         no_current : whether the input current of step 0 is 0, as in the first step of a run
         """
-        cdef int64_t last, steps = min(round_steps, self.channel.sums.n_steps)
-        cdef double start = started(&self.watch, self.neurons.v.shape[0]), apart = meeting.waited + meeting.transferred
+        cdef int64_t last, part, stop, steps = min(round_steps, self.channel.sums.n_steps)
+        cdef double start = started(&self.watch, self.neurons.v.shape[0]), apart = meeting.seconds()
         self.require_bound()
         with nogil:
             if first == 0:
@@ -76,11 +76,15 @@ cdef class Forward:
             while first < end:
                 last = min(first + steps, end)
                 self.channel.sums.open()
-                self.advance_all(first, last, no_current)
-                meeting.meet(first, last)
+                part = first
+                while part < last:
+                    stop = meeting.end_of_part(part, first, last)
+                    self.advance_all(part, stop, first, no_current)
+                    meeting.meet_part(part, stop, first, last)
+                    part = stop
                 self.read_out(first, last, no_current)
                 first = last
-        start = now() - start - (meeting.waited + meeting.transferred - apart)
+        start = now() - start - (meeting.seconds() - apart)
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)
 
@@ -97,8 +101,8 @@ cdef class Forward:
             raise TypeError("Forward: channel, sample and recorder must be bound before it runs")
         return 0
 
-    cdef int advance_all(self, int64_t first, int64_t last, bint no_current) except -1 nogil:
-        """Advance the steps [first, last) of a round."""
+    cdef int advance_all(self, int64_t first, int64_t last, int64_t start, bint no_current) except -1 nogil:
+        """Advance steps [first, last) of the round that began with step `start`."""
         cdef int64_t t, n = self.neurons.v.shape[0]
         for t in range(first, last):
             if n == 0:
@@ -113,7 +117,7 @@ cdef class Forward:
             lap(&self.watch, DELIVER)
             advance_neurons(self.neurons, self.channel, self.sample, self.recorder, t, t == 0 and no_current,
                             self.psi[t, 0])
-            self.add_spikes(t, self.channel.sums.of_step(t - first))
+            self.add_spikes(t, self.channel.sums.of_step(t - start))
             lap(&self.watch, UPDATE)
         return 0
 

@@ -243,7 +243,7 @@ cdef class Engine:
         led : whether one rank has all neurons: it reads out each step at once, and the others follow it
         """
         cdef int64_t last, part, stop, n = self.neurons.v.shape[0]
-        cdef double start = started(&self.watch, n), apart = meeting.waited + meeting.transferred
+        cdef double start = started(&self.watch, n), apart = meeting.seconds()
         if self.channel is None or self.sample is None or self.recorder is None:
             raise TypeError("Engine.run: channel, sample and recorder must be bound before it")
         self.block_beside = -1    # ends may have been restored
@@ -258,17 +258,15 @@ cdef class Engine:
                     stop = meeting.end_of_part(part, first, last)
                     if n > 0 or not led:
                         self.advance_all(part, stop, first, led)
-                    if part == first:  # who is late still reads the sums of the round before
-                        meeting.meet(part - self.channel.base, stop - self.channel.base)
-                    else:
-                        meeting.follow(part - self.channel.base, stop - self.channel.base)
+                    meeting.meet_part(part - self.channel.base, stop - self.channel.base,
+                                      first - self.channel.base, last - self.channel.base)
                     if n == 0 and led:
                         self.advance_all(part, stop, first, led)
-                    elif not led:
-                        self.read_out(part, stop, first)
                     part = stop
+                if not led:
+                    self.read_out(first, last, first)
                 first = last
-        start = now() - start - (meeting.waited + meeting.transferred - apart)
+        start = now() - start - (meeting.seconds() - apart)
         self.sweep_seconds += start * share(&self.watch, SWEEP)
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)

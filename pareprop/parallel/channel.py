@@ -43,6 +43,8 @@ class ChannelSizes:
         Steps of the longest round of which sums for the readouts are kept.
     cuts : np.ndarray or None
         int64 (n_ranks + 1,), first neuron of each rank, and the number of all; None: equal blocks.
+    within : int
+        Steps between meetings of the ranks of a node where there are several; 0: `summed_steps`.
     """
 
     n_neurons: int
@@ -53,6 +55,7 @@ class ChannelSizes:
     n_sharing: int = 0
     summed_steps: int = 1
     cuts: np.ndarray | None = None
+    within: int = 0
 
     def firsts(self, size: int) -> np.ndarray:
         """Return the first neuron of each of `size` ranks, and the number of all: int64 (size + 1,)."""

@@ -14,16 +14,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import InputError
-from ..kernels import readout_sums
 from ..kernels import rounds as kernel
 from ..timers import Timers
 from .channel import Channel, ChannelSizes, Choice, choose_within, open_alone
 from .collectives import any_bits, raise_together
-from .messages import AllgatherSender, AlltoallvSender, Sources
+from .messages import AllgatherSender, AlltoallvSender, Post, Sources, count_parts, message_words, share
 from .mpi import Comm
 from .node import Nodes, find_nodes, is_crowded, make_rank_lost
 from .replicas import Replicas
-from .shared_memory import Layout, SharedMemory, require_shared
+from .shared_memory import Layout, SharedMemory, Words, require_shared
 from .spike_log import SegmentedLog, SpikeLog
 
 WORTHWHILE = 0.75  # targeted sending pays if nodes listen to a smaller share of the neurons
@@ -50,6 +49,10 @@ class Exchange(Protocol):
     comm: Comm
     sending: str
     replicas: Replicas
+
+    @property
+    def node_starts(self) -> np.ndarray | None:
+        """First rank of each node, and the number of ranks: int64 (n_nodes + 1,); None where nodes do not matter."""
 
     @property
     def nbytes(self) -> int:
@@ -114,13 +117,14 @@ class Exchange(Protocol):
 def add_times(meeting: kernel.Meeting, timers: Timers) -> None:
     """Move seconds from a meeting to the timers.
 
-    `wait` until the others arrived, `look_up` to choose the spikes that this rank listens to, `communicate` for the
-    rest.
+    `wait` until the others arrived, `communicate` for messages between nodes, `pack` to pack and unpack these,
+    `look_up` to choose the spikes that this rank listens to.
     """
     timers.add("wait", meeting.waited)
     timers.add("communicate", meeting.transferred)
+    timers.add("pack", meeting.packed)
     timers.add("look_up", meeting.looked_up)
-    meeting.waited = meeting.transferred = meeting.looked_up = 0.0
+    meeting.waited = meeting.transferred = meeting.packed = meeting.looked_up = 0.0
 
 
 class Alone:
@@ -130,6 +134,7 @@ class Alone:
     size = 1
     comm: Comm = None
     sending = ""
+    node_starts = None
     nbytes = received_bytes = 0
 
     def __init__(self, replicas: Replicas | None = None) -> None:
@@ -168,7 +173,7 @@ class Ranks:
     nodes : Nodes
         Nodes of the communicator.
     sender : AllgatherSender, AlltoallvSender or None
-        Sends messages to other nodes, on the leaders of nodes; None elsewhere and where there is one node.
+        Has this rank's share of the messages of its node; None where there is one node.
 
     Raises
     ------
@@ -183,33 +188,58 @@ class Ranks:
         self.sender: AllgatherSender | AlltoallvSender | None = None
         self.sending = "shared"
 
-    def _layout(self, terms: ChannelSizes) -> Layout:
-        """Return the layout with one log for each rank of this node and for each other node, in ascending ids."""
+    def _layout(self, terms: ChannelSizes, starts: list[np.ndarray]) -> Layout:
+        """Return the layout with one log for each rank of this node and each part of others, in ascending ids.
+
+        `starts` has the first neuron of each part of the messages of each node, and the end.
+        """
         first, nodes = terms.firsts(self.size), self.nodes
         low, high = nodes.starts[nodes.index : nodes.index + 2]
-        bounds = np.unique([*nodes.starts, *range(low, high)])  # first rank of each log, and the end
-        return Layout(nodes.local.size, np.diff(first[bounds]), terms.length, terms.summed_steps, terms.n_readouts)
+        neurons = [np.diff(part) for part in starts]
+        neurons[nodes.index] = np.diff(first[low : high + 1])
+        words = Words(), Words()
+        if nodes.count > 1:
+            sizes = np.diff(first[nodes.starts]), max(map(len, starts)), terms.summed_steps, terms.n_readouts
+            usual, most = (message_words(*sizes, spikes) for spikes in (terms.expected, float(terms.summed_steps)))
+            words = Words(usual[0], most[0]), Words(usual[1], most[1])
+        shape = terms.length, terms.summed_steps, terms.n_readouts
+        return Layout(nodes.local.size, np.concatenate(neurons), *shape, *words)
+
+    def _starts(self, terms: ChannelSizes, targeted: bool) -> list[np.ndarray]:
+        """Return the first neuron of each part of the messages of each node, and the end."""
+        first, bounds = terms.firsts(self.size), self.nodes.starts
+        parts = count_parts(self.nodes, targeted)
+        return [
+            first[low + (high - low) * np.arange(n + 1) // n]
+            for low, high, n in zip(bounds[:-1], bounds[1:], parts, strict=True)
+        ]
 
     def require_memory(self, terms: ChannelSizes) -> None:
         """Collective: raise `InputError` if there is too little shared memory for a network."""
         problem = None
         try:
             if self.nodes.local.rank == 0:
-                require_shared(self._layout(terms).initial_bytes())
+                require_shared(self._layout(terms, self._starts(terms, targeted=True)).initial_bytes())
         except InputError as error:
             problem = error
         raise_together(self.comm, problem)
 
     def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Collective: allocate shared memory, and connect the ranks."""
-        nodes, local, layout = self.nodes, self.nodes.local, self._layout(terms)
-        memory = SharedMemory(self.comm, nodes, layout)
-        place = nodes.index + local.rank  # of this rank's log
+        nodes, local, listened = self.nodes, self.nodes.local, None
+        if nodes.count > 1:
+            listened = self._of_node(terms.n_neurons, None if sources is None else sources.sent)
+            self.sending = self._way(listened, terms.n_neurons)
+        starts = self._starts(terms, self.sending == "targeted")
+        memory = SharedMemory(self.comm, nodes, self._layout(terms, starts))
+        n_logs = [local.size if r == nodes.index else len(part) - 1 for r, part in enumerate(starts)]
+        ends = np.cumsum([0, *n_logs])
+        place = int(ends[nodes.index]) + local.rank  # of this rank's log
+        foreign = [k for r in range(nodes.count) if r != nodes.index for k in range(ends[r], ends[r + 1])]
+        writes = [place, *foreign[share(len(foreign), local.size, local.rank)]]
         logs, problem = [], None
         try:
-            for k in range(len(layout.neurons)):
-                foreign = not nodes.index <= k < nodes.index + local.size
-                logs.append(memory.log(k, writes=k == place or (foreign and local.rank == 0)))
+            logs = [memory.log(k, writes=k in writes) for k in range(int(ends[-1]))]
         except InputError as error:
             problem = error
         raise_together(self.comm, problem)
@@ -227,7 +257,11 @@ class Ranks:
         heard, signal = every, np.zeros((terms.n_steps, terms.n_readouts))
         sums = memory.sums(local.rank, n_sharing, joined=nodes.count > 1)
         if nodes.count > 1:
-            written += self._connect(meeting, terms, sources, logs, sums)
+            by_node = [SegmentedLog(logs[ends[r] : ends[r + 1]]) for r in range(nodes.count)]
+            post = Post(nodes, memory.messages(local.rank == 0), sums, by_node, starts, terms.summed_steps)
+            self._within = terms.within or terms.summed_steps
+            self._connect(meeting, post, listened)
+            written += [(log, choose_within(*pair)) for log, pair in zip(post.received(), post.bounds(), strict=True)]
         if any(self.comm.allgather(sources is not None and sources.ids is not None)):
             if sources is not None and sources.ids is not None:
                 numbered = SpikeLog(terms.length)
@@ -237,40 +271,20 @@ class Ranks:
         whole = every if self.sending != "targeted" else None
         return Channel(logs[place], heard, sums, signal, meeting, written, whole, self.comm, [memory])
 
-    def _connect(
-        self, meeting: Any, terms: ChannelSizes, sources: Sources | None, logs: list[Any],
-        sums: readout_sums.ReadoutSums,
-    ) -> list[tuple[Any, Choice]]:  # fmt: skip
-        """Collective: connect the leaders of nodes; return the logs of other nodes, which this rank writes to."""
-        nodes, local = self.nodes, self.nodes.local
-        ids = self._of_node(None if sources is None else sources.sent)
-        listened = Sources(terms.n_neurons, ids)
-        first = terms.firsts(self.size)[nodes.starts]
-        here = range(nodes.index, nodes.index + local.size)
-        others = [log for k, log in enumerate(logs) if k not in here]
-        self.sending = self._way(terms.n_neurons if ids is None else len(ids), terms.n_neurons)
-        if local.rank:
-            meeting.connect(None)
-            return []
-        received = [*others[: nodes.index], SpikeLog(0, 0), *others[nodes.index :]]
-        arrays: dict[str, Any] = {
-            "index": nodes.index, "sums": sums,
-            "own": SegmentedLog([logs[k] for k in here]), "received": SegmentedLog(received),
-        }  # fmt: skip
-        self._parts = meeting, arrays, first, listened
-        self.sender = (
-            self._make_targeted(arrays, listened, first)
-            if self.sending == "targeted"
-            else AllgatherSender(nodes.leaders, arrays)
-        )
-        meeting.connect(self.sender.box, partial(any_bits, nodes.leaders))
-        bounds = [first[r : r + 2] for r in range(nodes.count) if r != nodes.index]
-        return [(log, choose_within(*pair)) for log, pair in zip(others, bounds, strict=True)]
+    def _connect(self, meeting: Any, post: Post, listened: Sources | None, quota: int = 0) -> None:
+        """Collective: connect this rank with its node's messages, and the leaders of nodes with one another."""
+        leads = self.nodes.local.rank == 0
+        self._parts = meeting, post, listened
+        self.sender = AlltoallvSender(post, listened, quota) if self.sending == "targeted" else AllgatherSender(post)
+        meeting.connect(self.sender.box, self._within, partial(any_bits, self.nodes.leaders) if leads else None)
+        meeting.barrier()  # memory of messages is there
 
-    def _of_node(self, own: np.ndarray | None) -> np.ndarray | None:
-        """Collective in the node: return the neurons that its ranks listen to, None for all."""
-        parts = self.nodes.local.allgather(own)
-        return None if any(part is None for part in parts) else np.unique(np.concatenate(parts))
+    def _of_node(self, n_neurons: int, own: np.ndarray | None) -> Sources | None:
+        """Collective in the node: return to its leader the neurons that its ranks listen to."""
+        parts = self.nodes.local.gather(own)
+        if parts is None:
+            return None
+        return Sources(n_neurons, None if any(p is None for p in parts) else np.unique(np.concatenate(parts)))
 
     def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:
         """Collective: tell other nodes anew to which neurons this one listens, if synapses moved on any rank.
@@ -279,46 +293,33 @@ class Ranks:
         """
         if self.sending != "targeted" or not any(self.comm.allgather(changed)):
             return
-        ids = self._of_node(heard())
-        if self.nodes.local.rank:
-            return
-        meeting, arrays, first, before = self._parts
-        assert self.sender is not None  # of the leader of a node
-        news = before.ids is not None and (ids is None or not np.isin(ids, before.ids).all())
-        if not any(self.nodes.leaders.allgather(news)):
-            return
-        listened, quota = Sources(before.n, ids), self.sender.box.capacity
-        self._parts = meeting, arrays, first, listened
-        self.sender = self._make_targeted(arrays, listened, first, quota)
-        meeting.connect(self.sender.box, partial(any_bits, self.nodes.leaders))
+        meeting, post, before = self._parts
+        parts, listened, news = self.nodes.local.gather(heard()), None, False
+        if parts is not None and before is not None:  # on the leader
+            ids = np.unique(np.concatenate(parts))
+            listened = Sources(before.n, ids)
+            news = before.ids is not None and not np.isin(ids, before.ids).all()
+        if any(self.comm.allgather(news)):
+            assert self.sender is not None  # there are several nodes
+            self._connect(meeting, post, listened, self.sender.box.capacity)
 
-    def _way(self, n_heard: int, n_neurons: int) -> str:
+    def _way(self, listened: Sources | None, n_neurons: int) -> str:
         """Collective: choose the way to send by counts, the same on all ranks."""
         if self.ways in ("everything", "targeted"):
             return self.ways
-        heard = self.comm.allgather(n_heard)
-        return "targeted" if sum(heard) <= WORTHWHILE * n_neurons * self.size else "everything"
-
-    def _make_targeted(
-        self, arrays: dict[str, Any], sources: Sources, first: np.ndarray, quota: int = 0
-    ) -> AlltoallvSender:
-        """Collective among leaders: exchange the lists of neurons to listen to, and make the sender."""
-        index, leaders = self.nodes.index, self.nodes.leaders
-        wanted = sources.lists(first)
-        wanted[index] = wanted[index][:0]  # this node has its own spikes
-        heard = np.array([len(part) for part in wanted], np.int64)
-        numbers = np.concatenate([part + start for part, start in zip(wanted, first[:-1], strict=True)])
-        more = {
-            "first_id": int(first[index]), "numbers": numbers.astype(np.uint32),
-            "first_number": np.concatenate(([0], np.cumsum(heard))),
-        }  # fmt: skip
-        lists = leaders.alltoall(wanted)
-        return AlltoallvSender(leaders, arrays | more, lists, heard, int(first[index + 1] - first[index]), quota)
+        n_heard = 0 if listened is None else n_neurons if listened.ids is None else len(listened.ids)
+        heard = sum(self.comm.allgather(n_heard))
+        return "targeted" if heard <= WORTHWHILE * n_neurons * self.nodes.count else "everything"
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Collective: broadcast the log that `Channel.all_spikes_on_root` returned on rank 0."""
         arrays = (log.ids[: log.ptr[n_steps]], log.ptr[: n_steps + 1]) if self.rank == 0 else None
         return SpikeLog.from_arrays(*self.comm.bcast(arrays))
+
+    @property
+    def node_starts(self) -> np.ndarray | None:
+        """First rank of each node, and the number of ranks, where there are several nodes."""
+        return self.nodes.starts if self.nodes.count > 1 else None
 
     @property
     def nbytes(self) -> int:
@@ -328,4 +329,4 @@ class Ranks:
     @property
     def received_bytes(self) -> int:
         """Bytes that this rank receives from other nodes in a round; 0 unless it is the leader of its node."""
-        return self.sender.received if self.sender else 0
+        return self.sender.received if self.sender and self.nodes.local.rank == 0 else 0

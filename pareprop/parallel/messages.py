@@ -5,6 +5,7 @@ A rank that listens to some neurons only numbers them in ascending order of thei
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,24 +13,21 @@ from typing import Any
 import numpy as np
 
 from ..kernels import exchange as kernel
-from ..kernels import layout, members
+from ..kernels import layout, members, readout_sums
 from . import mpi
 from .mpi import Comm
-from .spike_log import SpikeLog
+from .node import Nodes
+from .shared_memory import MessageMemory
+from .spike_log import SegmentedLog, SpikeLog
 
 GROWTH = 1.25  # room beyond the largest message seen, so that a second message is rare
 WORDS = 256  # of a message to all nodes, at first
-SLACK = 8  # ids that always fit into a message to one rank
+SLACK = 8  # ids that always fit into a part of a message to one node
 
 
 def grow(need: int) -> int:
     """Return the words to make room for when a message needs `need` words."""
     return int(need * GROWTH)
-
-
-def buffer_bytes(words: int, size: int) -> int:
-    """Return the bytes of an outgoing message of `words` words and of the messages of all `size` senders."""
-    return 4 * words * (1 + size)
 
 
 @dataclass(frozen=True)
@@ -109,12 +107,111 @@ class Sources:
         return SpikeLog.of(steps[known], np.searchsorted(self.ids, ids[known]), n_steps)
 
 
-def mailbox(arrays: dict[str, Any]) -> kernel.Mailbox:
-    """Make a mailbox; arrays that are not given are empty."""
-    none, small = np.zeros(0, np.int64), np.zeros(0, np.uint32)
-    empty: dict[str, Any] = dict.fromkeys(("route_ptr", "first_number", "leaves", "room", "listed", "arrives"), none)
-    empty |= dict.fromkeys(("numbers", "route_rank", "route_index"), small)
-    return kernel.Mailbox(empty | arrays | {"cursor": np.zeros(arrays["received"].n, np.int64)})
+@dataclass(frozen=True)
+class Post:
+    """What ranks of a node have in common when they send messages.
+
+    Attributes
+    ----------
+    nodes : Nodes
+        Nodes of the communicator.
+    memory : MessageMemory
+        Of messages, shared by the ranks of the node.
+    sums : ReadoutSums
+        Of this rank's node, and of all.
+    logs : list of SegmentedLog
+        For each node the logs of the parts of its messages, for this node those of its ranks.
+    starts : list of np.ndarray
+        For each node int64 (n_parts + 1,), first neuron of each part of its messages, and the end.
+    steps : int
+        Steps of the longest round.
+    """
+
+    nodes: Nodes
+    memory: MessageMemory
+    sums: readout_sums.ReadoutSums
+    logs: list[SegmentedLog]
+    starts: list[np.ndarray]
+    steps: int
+
+    @property
+    def others(self) -> list[int]:
+        """Numbers of the other nodes."""
+        return [r for r in range(self.nodes.count) if r != self.nodes.index]
+
+    def unpacked(self, rank: int) -> slice:
+        """Return which of the parts that come to this node one of its ranks unpacks."""
+        return share(sum(len(self.starts[r]) - 1 for r in self.others), self.nodes.local.size, rank)
+
+    def packed(self, rank: int) -> slice:
+        """Return which of the parts that leave this node one of its ranks packs: one by one to all nodes."""
+        return share((len(self.starts[self.nodes.index]) - 1) * len(self.others), self.nodes.local.size, rank)
+
+    def received(self) -> list[Any]:
+        """Return the logs that this rank writes to."""
+        return [log for r in self.others for log in self.logs[r].segments][self.unpacked(self.nodes.local.rank)]
+
+    def bounds(self) -> np.ndarray:
+        """Return first and last neuron of these logs: int64 (n, 2)."""
+        pairs = [np.stack([self.starts[r][:-1], self.starts[r][1:]], 1) for r in self.others]
+        return np.concatenate(pairs)[self.unpacked(self.nodes.local.rank)]
+
+    def fixed(self, n_steps: int) -> int:
+        """Return the words of a message of one part beside its ids."""
+        return fixed_words(n_steps, self.sums.n_readouts)
+
+    def mailbox(self, arrays: dict[str, Any]) -> kernel.Mailbox:
+        """Make the mailbox of this rank; arrays that are not given are empty."""
+        local, none, small = self.nodes.local, np.zeros(0, np.int64), np.zeros(0, np.uint32)
+        ours: dict[str, Any] = dict.fromkeys(("route_ptr", "first_number", "listed", "cursor"), none)
+        ours |= dict.fromkeys(("numbers", "route_part", "route_index"), small)
+        ours |= {
+            "rank": local.rank, "size": local.size, "sums": self.sums, "own": self.logs[self.nodes.index],
+            "received": SegmentedLog(self.received()), "steps": -1,
+            "outgoing": self.memory.outgoing, "incoming": self.memory.incoming,
+        }  # fmt: skip
+        return kernel.Mailbox(ours | arrays)
+
+
+def share(n: int, size: int, rank: int) -> slice:
+    """Return which of `n` things one of `size` ranks has."""
+    return slice(n * rank // size, n * (rank + 1) // size)
+
+
+def fixed_words(n_steps: int, n_readouts: int) -> int:
+    """Return the words of a message beside its ids: header, sums of 16 bytes, and counts."""
+    return layout.HEADER + n_steps * (4 * n_readouts + 1)
+
+
+def count_parts(nodes: Nodes, targeted: bool) -> list[int]:
+    """Return how many parts the messages of each node have.
+
+    So many that each rank of a node has one to pack, or nearly, where messages differ; one where there is one message
+    for all, for each rank writes its own spikes there.
+    """
+    sizes = np.diff(nodes.starts)
+    wanted = -(-int(sizes.max()) // max(1, nodes.count - 1)) if targeted else 1
+    return [min(int(size), wanted) for size in sizes]
+
+
+def message_words(neurons: np.ndarray, n_parts: int, n_steps: int, n_readouts: int, spikes: float) -> tuple[int, int]:
+    """Return the most words of all messages that leave a node and come to it, however they are sent.
+
+    Parameters
+    ----------
+    neurons : np.ndarray
+        int64 (n_nodes,), neurons of each node.
+    n_parts : int
+        Parts of a message, at most.
+    n_steps, n_readouts : int
+        Steps of the longest round, readouts of the whole network.
+    spikes : float
+        Of a neuron in a round.
+    """
+    n = len(neurons)
+    parts = n_parts * (layout.HEADER + n_steps + SLACK)
+    words = fixed_words(n_steps, n_readouts) + parts + max(math.ceil(spikes * int(neurons.max())), WORDS)
+    return (n - 1) * words, n * words
 
 
 class AllgatherSender:
@@ -122,123 +219,174 @@ class AllgatherSender:
 
     Parameters
     ----------
-    comm : communicator
-        Of the leaders of nodes.
-    arrays : dict
-        Arrays of the mailbox by name.
+    post : Post
+        What the ranks of the node have in common.
     words : int
         Words (4 bytes) of a message, at first.
 
     Attributes
     ----------
     box : kernel.Mailbox
-        Packs and unpacks messages.
+        Packs and unpacks this rank's share.
     """
 
     name = "everything"
 
-    def __init__(self, comm: Comm, arrays: dict[str, Any], words: int = WORDS) -> None:
-        self.comm, self.box = comm, mailbox(arrays | {"sender": self, "targeted": False})
-        _connect(self.box, comm, "MPI_Allgather")
-        self._make_room(words)
+    def __init__(self, post: Post, words: int = WORDS) -> None:
+        self.post = post
+        self.box = post.mailbox({"sender": self, "targeted": False, "capacity": words})
+        self.box.messages_out = np.zeros(1, np.int64)
+        if post.nodes.local.rank == 0:
+            _connect(self.box, post.nodes.leaders, "MPI_Allgather")
+        self.lay_out(post.steps)
 
     def resize(self, need: int) -> None:
         """Make room for messages of `need` words, and some more."""
-        self._make_room(grow(need))
+        self.box.capacity = grow(need)
+        self.lay_out(self.box.steps)
 
-    def _make_room(self, words: int) -> None:
-        self._outgoing = np.zeros(words, np.uint32)
-        self._incoming = np.zeros(words * self.comm.size, np.uint32)
-        self.box.capacity, self.box.outgoing, self.box.incoming = words, self._outgoing, self._incoming
-        self.box.arrives = np.arange(self.comm.size) * words
+    def lay_out(self, n_steps: int) -> bool:
+        """Place messages of rounds of `n_steps` steps; return whether memory was taken."""
+        box, post = self.box, self.post
+        fixed, most = post.fixed(n_steps), len(post.memory.incoming) // post.nodes.count
+        box.steps, box.capacity = n_steps, min(max(box.capacity, fixed), most)
+        box.messages_in = np.array(post.others) * box.capacity
+        box.arrives = box.messages_in[post.unpacked(post.nodes.local.rank)]
+        box.arrives_counts = np.asarray(box.arrives) + fixed - n_steps
+        return post.memory.take(box.capacity, box.capacity * post.nodes.count)
 
     def transfer(self) -> None:
         """Collective: call MPI, and nothing else."""
-        self.comm.Allgather(self._outgoing, self._incoming)
+        n, memory = self.box.capacity, self.post.memory
+        self.post.nodes.leaders.Allgather(memory.outgoing[:n], memory.incoming[: n * self.post.nodes.count])
 
     @property
     def received(self) -> int:
         """Bytes that this node receives from others in a round."""
-        return 4 * self.box.capacity * (self.comm.size - 1)
+        return 4 * self.box.capacity * (self.post.nodes.count - 1)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the message buffers."""
-        return buffer_bytes(self.box.capacity, self.comm.size)
+        """Bytes of the messages."""
+        return self.post.memory.nbytes
 
 
 class AlltoallvSender:
     """Sends by one Alltoallv per round. Both ends derive the size of a message from the quota, ids per listed source.
 
+    The constructor is collective.
+
     Parameters
     ----------
-    comm : communicator
-        Of the leaders of nodes.
-    arrays : dict
-        Arrays of the mailbox by name.
-    lists : list of np.ndarray
-        For each node the neurons of this node (0 for its first) that it listens to, int64 ascending.
-    heard : np.ndarray
-        int64 (n_nodes,), how many neurons of each node this one listens to.
-    n_own : int
-        Neurons of this node.
+    post : Post
+        What the ranks of the node have in common.
+    sources : Sources or None
+        Neurons that this node listens to, on its leader.
     quota : int
         `QUOTA`-th parts of an id per source of a list, for which there is room at first.
 
     Attributes
     ----------
     box : kernel.Mailbox
-        Packs and unpacks messages.
+        Packs and unpacks this rank's share.
     """
 
     name = "targeted"
 
-    def __init__(
-        self, comm: Comm, arrays: dict[str, Any], lists: list[np.ndarray], heard: np.ndarray, n_own: int, quota: int = 0
-    ) -> None:
-        self.comm, self._heard = comm, heard
-        self._listed = np.array([len(part) for part in lists], np.int64)
-        neuron = np.concatenate(lists)
-        order = np.argsort(neuron, kind="stable")
-        nodes, index = np.repeat(np.arange(comm.size), self._listed), np.concatenate([np.arange(len(p)) for p in lists])
-        self._routes = {
-            "route_ptr": np.concatenate(([0], np.cumsum(np.bincount(neuron, minlength=n_own)))),
-            "route_rank": nodes[order].astype(np.uint32), "route_index": index[order].astype(np.uint32),
+    def __init__(self, post: Post, sources: Sources | None, quota: int = 0) -> None:
+        self.post, local = post, post.nodes.local
+        wanted = asked = None
+        if sources is not None:
+            wanted, asked = self._ask(sources)
+        numbers, sizes = _deal(local, wanted, [post.unpacked(rank) for rank in range(local.size)])
+        self._heard = sizes
+        lists, sizes = _deal(local, asked, [post.packed(rank) for rank in range(local.size)])
+        self._listed = sizes
+        mine, n_others = post.packed(local.rank), len(post.others)
+        groups = np.arange(len(sizes))[mine] // n_others  # groups of ranks whose spikes they have
+        starts, own = post.starts[post.nodes.index], post.logs[post.nodes.index]
+        low, high = (int(groups[0]), int(groups[-1]) + 1) if len(groups) else (0, 0)
+        parts = _split(own.n_segments, len(starts) - 1)
+        self._routes = _route(lists, starts[groups] - starts[low], int(starts[high] - starts[low])) | {
+            "first_id": int(starts[low]), "numbers": np.concatenate([*numbers, np.zeros(0)]).astype(np.uint32),
+            "first_number": np.concatenate(([0], np.cumsum([len(part) for part in numbers], dtype=np.int64))),
+            "first_segment": parts[low], "last_segment": parts[high],
         }  # fmt: skip
-        self.box = mailbox(
-            arrays | self._routes | {"listed": self._listed, "slack": SLACK, "sender": self, "targeted": True}
-        )
-        _connect(self.box, comm, "MPI_Alltoallv")
-        self._outgoing = self._incoming = np.zeros(0, np.uint32)
-        self._make_room(quota)
+        self.box = post.mailbox(
+            self._routes
+            | {"listed": self._listed[mine], "cursor": np.zeros(len(lists), np.int64), "slack": SLACK,
+               "sender": self, "targeted": True, "capacity": quota}
+        )  # fmt: skip
+        if local.rank == 0:
+            _connect(self.box, post.nodes.leaders, "MPI_Alltoallv")
+        self.lay_out(post.steps)
+
+    def _ask(self, sources: Sources) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Collective among leaders: tell other nodes to which of their neurons this one listens.
+
+        Returns
+        -------
+        wanted : list of np.ndarray
+            For each part that comes uint32, the neurons that it may name.
+        asked : list of np.ndarray
+            For each part that leaves int64 ascending, the neurons that it may name, 0 for the first of the part.
+        """
+        post = self.post
+        wanted = [
+            part + start
+            for r in post.others
+            for part, start in zip(sources.lists(post.starts[r]), post.starts[r][:-1], strict=True)
+        ]
+        ends = np.cumsum([0, *(len(post.starts[r]) - 1 for r in post.others)])
+        sent: list[list[np.ndarray]] = [[] for _ in range(post.nodes.count)]
+        for k, r in enumerate(post.others):
+            first = post.starts[r][:-1]
+            sent[r] = [part - start for part, start in zip(wanted[ends[k] : ends[k + 1]], first, strict=True)]
+        asked = post.nodes.leaders.alltoall(sent)
+        n_parts = len(post.starts[post.nodes.index]) - 1
+        return wanted, [asked[r][group] for group in range(n_parts) for r in post.others]
 
     def resize(self, need: int) -> None:
         """Make room for `need` / `QUOTA` ids per source of a list, and some more."""
-        self._make_room(grow(need))
-
-    def _make_room(self, quota: int) -> None:
-        self.box.capacity, self.box.fixed = quota, -1
+        self.box.capacity = min(grow(need), layout.QUOTA * self.post.steps)
+        self.lay_out(self.box.steps)
 
     def transfer(self) -> None:
         """Collective: call MPI, and nothing else."""
-        self.comm.Alltoallv((self._outgoing, self._leaving), (self._incoming, self._arriving))
+        memory = self.post.memory
+        self.post.nodes.leaders.Alltoallv((memory.outgoing, self._leaving), (memory.incoming, self._arriving))
 
-    def lay_out(self, fixed: int) -> None:
-        """Place the messages of a round in the buffers, each with `fixed` words beside the ids."""
-        box = self.box
-        box.fixed, box.room = fixed, self._room(self._listed)
-        sizes = fixed + np.asarray(box.room), fixed + self._room(self._heard)
-        starts = [np.concatenate(([0], np.cumsum(part)[:-1])) for part in sizes]
-        self._outgoing, self._incoming = (
-            buffer if len(buffer) >= part.sum() else np.zeros(part.sum(), np.uint32)
-            for buffer, part in zip((self._outgoing, self._incoming), sizes, strict=True)
-        )
-        box.outgoing, box.incoming = self._outgoing, self._incoming
-        box.leaves, box.arrives = starts
+    def lay_out(self, n_steps: int) -> bool:
+        """Place messages of rounds of `n_steps` steps, one after the other; return whether memory was taken."""
+        box, post, rank = self.box, self.post, self.post.nodes.local.rank
+        n_others, n_parts = len(post.others), [len(post.starts[r]) - 1 for r in post.others]
+        box.steps, box.room = n_steps, self._room(self._listed[post.packed(rank)])
+        counts = np.full(len(self._listed), layout.HEADER)  # where they stand in a part
+        counts[:n_others] = post.fixed(n_steps) - n_steps
+        sizes = (counts + n_steps + self._room(self._listed)).reshape(-1, n_others).T  # by node, then part
+        starts = np.cumsum(sizes).reshape(sizes.shape) - sizes
+        leaving = sizes.sum(axis=1), starts[:, 0]
+        box.messages_out, mine = leaving[1].copy(), post.packed(rank)
+        box.leaves = starts.T.ravel()[mine].copy()
+        box.leaves_counts = box.leaves + counts[mine]
+        firsts = np.cumsum([0, *n_parts])
+        counts = np.full(len(self._heard), layout.HEADER)
+        counts[firsts[:-1]] = post.fixed(n_steps) - n_steps
+        parts = counts + n_steps + self._room(self._heard)
+        starts = np.cumsum(parts) - parts
+        arriving = np.add.reduceat(parts, firsts[:-1]), starts[firsts[:-1]]
+        box.messages_in, mine = arriving[1].copy(), post.unpacked(rank)
+        box.arrives = starts[mine].copy()
+        box.arrives_counts = box.arrives + counts[mine]
         self._leaving, self._arriving = (
-            (part.astype(np.intc), start.astype(np.intc)) for part, start in zip(sizes, starts, strict=True)
+            (self._with_own(part), self._with_own(start)) for part, start in (leaving, arriving)
         )
         (box.leaving, box.leaving_at), (box.arriving, box.arriving_at) = self._leaving, self._arriving
+        return post.memory.take(int(leaving[0].sum()), int(parts.sum()))
+
+    def _with_own(self, values: np.ndarray) -> np.ndarray:
+        """Return values of other nodes with 0 for this one, for MPI."""
+        return np.insert(values, self.post.nodes.index, 0).astype(np.intc)
 
     def _room(self, listed: np.ndarray) -> np.ndarray:
         return np.where(listed > 0, SLACK - (-listed * self.box.capacity // layout.QUOTA), 0)
@@ -246,13 +394,46 @@ class AlltoallvSender:
     @property
     def received(self) -> int:
         """Bytes that this node receives from others in a round."""
-        sizes = self._arriving[0]
-        return 4 * int(sizes.sum() - sizes[self.comm.rank])
+        return 4 * int(self._arriving[0].sum())
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the message buffers and of the lists of listening nodes."""
-        return sum(array.nbytes for array in (self._outgoing, self._incoming, *self._routes.values()))
+        """Bytes of the messages and of the lists of listening nodes."""
+        return self.post.memory.nbytes + sum(getattr(part, "nbytes", 0) for part in self._routes.values())
+
+
+def _split(n: int, n_parts: int) -> list[int]:
+    """Return the first of `n` ranks in each part, and the end."""
+    return [n * k // n_parts for k in range(n_parts + 1)]
+
+
+def _deal(local: Comm, lists: list[np.ndarray] | None, shares: list[slice]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Collective in a node: return this rank's share of lists that the leader has, and the lengths of all."""
+    mine = local.scatter(None if lists is None else [lists[part] for part in shares])
+    sizes = local.bcast(None if lists is None else np.array([len(part) for part in lists], np.int64))
+    return mine, sizes
+
+
+def _route(lists: list[np.ndarray], first: np.ndarray, n_neurons: int) -> dict[str, Any]:
+    """Return the parts that list each neuron, and its place there.
+
+    Parameters
+    ----------
+    lists : list of np.ndarray
+        For each part int64 ascending, neurons counted from the first of the part.
+    first : np.ndarray
+        int64 (n_parts,), that first neuron.
+    n_neurons : int
+        Neurons of all parts.
+    """
+    neuron = np.concatenate([*(part + start for part, start in zip(lists, first, strict=True)), np.zeros(0, np.int64)])
+    order = np.argsort(neuron, kind="stable")
+    parts = np.repeat(np.arange(len(lists)), [len(part) for part in lists])
+    index = np.concatenate([*(np.arange(len(part)) for part in lists), np.zeros(0, np.int64)])
+    return {
+        "route_ptr": np.concatenate(([0], np.cumsum(np.bincount(neuron, minlength=n_neurons)))),
+        "route_part": parts[order].astype(np.uint32), "route_index": index[order].astype(np.uint32),
+    }  # fmt: skip
 
 
 def _connect(box: kernel.Mailbox, comm: Comm, call: str) -> None:

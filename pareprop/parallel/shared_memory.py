@@ -1,4 +1,4 @@
-"""The memory that the ranks of a node share: its layout, and the logs and sums in it."""
+"""The memory that the ranks of a node share: its layout, and the logs, sums and messages in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,9 +34,19 @@ def let_go() -> None:
         kernel.unlock(memory.fd)
 
 
+class Words(NamedTuple):
+    """Words (4 bytes) that memory is expected to be taken for in a run, and the most that there can be."""
+
+    expected: int = 0
+    most: int = 0
+
+
+NONE = Words()
+
+
 @dataclass(frozen=True)
 class Layout:
-    """Layout of the shared memory of a node: lines of its ranks, ends of steps, sums for readouts, ids.
+    """Layout of the shared memory of a node: lines of its ranks, ends of steps, sums for readouts, ids, messages.
 
     Attributes
     ----------
@@ -48,6 +58,8 @@ class Layout:
         Steps of the logs.
     summed_steps, n_readouts : int
         Shape of the sums: steps of the longest round, readouts of the whole network.
+    outgoing, incoming : Words
+        Words of all messages to other nodes, and of those from them.
     """
 
     n_ranks: int
@@ -55,6 +67,8 @@ class Layout:
     length: int
     summed_steps: int
     n_readouts: int
+    outgoing: Words = NONE
+    incoming: Words = NONE
 
     @property
     def ptr_byte(self) -> int:
@@ -78,9 +92,17 @@ class Layout:
         sizes = [_pages(4 * int(n) * self.length) for n in self.neurons]
         return first + np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
 
+    @property
+    def message_bytes(self) -> tuple[int, int, int]:
+        """Offsets in bytes of messages that leave, of those that come, and the end."""
+        first = int(self.ids_bytes[-1])
+        second = first + _pages(4 * self.outgoing.most)
+        return first, second, second + _pages(4 * self.incoming.most)
+
     def initial_bytes(self) -> int:
-        """Return the bytes that are allocated at first."""
-        return int(self.ids_bytes[0] + sum(_pages(4 * room(int(n), self.length)) for n in self.neurons))
+        """Return the bytes that are allocated at first, and for messages."""
+        logs = sum(_pages(4 * room(int(n), self.length)) for n in self.neurons)
+        return int(self.ids_bytes[0] + logs + 4 * (self.outgoing.expected + self.incoming.expected))
 
 
 def _pages(n_bytes: int) -> int:
@@ -138,7 +160,7 @@ class SharedMemory:
         raise_together(comm, problem)  # all have come here
         if local.rank == 0:
             os.close(made)
-        self._map = mmap.mmap(self.fd, int(layout.ids_bytes[-1]))
+        self._map = mmap.mmap(self.fd, layout.message_bytes[-1])
         _held.add(self)
 
     def _array(self, kind: Any, count: int, first_byte: int) -> np.ndarray:
@@ -167,6 +189,13 @@ class SharedMemory:
             numbers, layout.summed_steps, layout.n_readouts, rank, (n, n + 1) if joined else (0, sharing)
         )
 
+    def messages(self, writes: bool) -> MessageMemory:
+        """Return the memory of messages, for which the rank that `writes`, the leader, takes memory as they grow."""
+        leaves, comes, _ = self.layout.message_bytes
+        words = self.layout.outgoing.most, self.layout.incoming.most
+        arrays = self._array(np.uint32, words[0], leaves), self._array(np.uint32, words[1], comes)
+        return MessageMemory(*arrays, self.fd if writes else -1, (leaves, comes))
+
     def log(self, segment: int, writes: bool) -> SharedSpikeLog:
         """Return the log of a segment, to write to or to read.
 
@@ -193,6 +222,49 @@ class SharedMemory:
         return log
 
 
+class MessageMemory:
+    """Memory of the messages that leave a node and of those that come, seen by all of its ranks.
+
+    Attributes
+    ----------
+    outgoing, incoming : np.ndarray
+        uint32, as long as messages can become; memory is taken for the first words alone.
+    words : tuple of int
+        Words that memory is taken for, the same on all ranks of the node.
+    """
+
+    def __init__(self, outgoing: np.ndarray, incoming: np.ndarray, fd: int, starts: tuple[int, int]) -> None:
+        self.outgoing, self.incoming, self._fd, self._starts = outgoing, incoming, fd, starts
+        self.words = 0, 0
+
+    def take(self, outgoing: int, incoming: int) -> bool:
+        """Take memory for so many words, if there is not as much; return whether there was not.
+
+        All ranks of a node call it alike, and wait for the leader if it returns True.
+
+        Raises
+        ------
+        RankLost
+            On the leader, if there is no more memory.
+        """
+        wanted = max(outgoing, self.words[0]), max(incoming, self.words[1])
+        if wanted == self.words:
+            return False
+        self.words = wanted
+        if self._fd >= 0:
+            for start, words in zip(self._starts, wanted, strict=True):
+                try:
+                    os.posix_fallocate(self._fd, start, 4 * words)
+                except OSError as problem:
+                    raise RankLost(_full(problem), speaks=True) from None  # in the middle of a round
+        return True
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that this rank took for all."""
+        return 4 * sum(self.words) if self._fd >= 0 else 0
+
+
 def _full(problem: OSError) -> str:
     return f"{SHARED} has no room for more spikes of the ranks of this node: {problem.strerror}"
 
@@ -203,7 +275,7 @@ def _create(layout: Layout) -> tuple[int, InputError | None]:
     try:
         require_shared(layout.initial_bytes())
         fd = os.open(SHARED, os.O_RDWR | os.O_TMPFILE, 0o600)
-        os.ftruncate(fd, int(layout.ids_bytes[-1]))
+        os.ftruncate(fd, layout.message_bytes[-1])
         os.posix_fallocate(fd, 0, int(layout.ids_bytes[0]))
     except InputError as error:
         problem = error

@@ -71,6 +71,8 @@ class DrivenExchange:
         Seed of the draws.
     """
 
+    node_starts = None  # spikes of all nodes come in each round
+
     def __init__(self, exchange: Exchange, probability: float, n_neurons: int, seed: int) -> None:
         self._exchange, self._probability, self._n, self._seed = exchange, probability, n_neurons, seed
         self.rank, self.size, self.comm, self.replicas = exchange.rank, exchange.size, exchange.comm, exchange.replicas
@@ -99,10 +101,11 @@ class DrivenExchange:
         self._time += last - first
         inner = self._channel.meeting
         inner.round(first, last)
-        self._meeting.waited += inner.waited
-        self._meeting.looked_up += inner.looked_up
-        self._meeting.transferred -= inner.waited + inner.looked_up  # it includes all seconds of this call
-        inner.waited = inner.transferred = inner.looked_up = 0.0
+        self._meeting.transferred -= inner.waited + inner.packed + inner.looked_up  # it has all seconds of this call
+        for name in ("waited", "packed", "looked_up"):
+            setattr(self._meeting, name, getattr(self._meeting, name) + getattr(inner, name))
+            setattr(inner, name, 0.0)
+        inner.transferred = 0.0
 
     def listen(self, heard: Any, changed: bool) -> None:
         """Tell other nodes anew to which neurons this rank listens."""
@@ -141,6 +144,7 @@ class DryExchange:
     """
 
     comm: Comm = None
+    node_starts = None
     sending = "drawn"
     replicas = Replicas()
 

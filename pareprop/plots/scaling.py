@@ -19,8 +19,8 @@ from . import reader, style
 
 Row = Values  # of a table, by column: a number, or a text
 PHASES = {  # in the order of a run, with their colours
-    "wait": style.GREY, "communicate": style.VERMILLION, "look_up": style.MUTED[1], "deliver": style.BLUE,
-    "update": style.GREEN, "sweep": style.SKY, "credit": style.ORANGE, "optimize": style.PURPLE,
+    "wait": style.GREY, "communicate": style.VERMILLION, "pack": style.MUTED[2], "look_up": style.MUTED[1],
+    "deliver": style.BLUE, "update": style.GREEN, "sweep": style.SKY, "credit": style.ORANGE, "optimize": style.PURPLE,
 }  # fmt: skip
 NAMED = 0.09  # share of the highest bar from which a part has room for the name of its phase
 Point = tuple[float, float, bool, float, float]  # ranks, median, whether more ranks than cores, smallest, largest

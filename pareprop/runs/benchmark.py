@@ -39,7 +39,7 @@ from ..simulation.loop import Simulation
 from ..values import Values
 
 LARGEST = 2**31  # of a size
-PHASES = ("build", "wait", "communicate", "look_up", "deliver", "update", "sweep", "credit", "optimize")
+PHASES = ("build", "wait", "communicate", "pack", "look_up", "deliver", "update", "sweep", "credit", "optimize")
 INPUT_PROBABILITY = 0.05
 KAPPA = 0.97  # filter of eligibility traces in the spike variant; about the decay per step of a readout with 30 ms
 CUTOFF = 100  # steps, of eligibility traces in the spike variant

@@ -158,7 +158,7 @@ class Provenance(Observer):
 def spent(seconds: Mapping[str, float]) -> dict[str, float]:
     """Return the seconds that a rank spent on its own work, on waiting for others, and on the exchange of spikes."""
     compute = sum(seconds.get(name, 0.0) for name in COMPUTE)
-    transfer = seconds.get("communicate", 0.0) + seconds.get("look_up", 0.0)
+    transfer = sum(seconds.get(name, 0.0) for name in ("communicate", "pack", "look_up"))
     return {"compute": compute, "wait": seconds.get("wait", 0.0), "transfer": transfer}
 
 

@@ -107,7 +107,8 @@ def run(
             progress(f"sample {index + 1} of {warmup + samples}: {time.perf_counter() - started:.2f} s")
     shares = build_share, clock.share()
     share = Share.of(simulation)
-    phases = {name: seconds for name, seconds in share.phases.items() if name not in ("wait", "communicate", "look_up")}
+    exchange = ("wait", "communicate", "pack", "look_up")
+    phases = {name: seconds for name, seconds in share.phases.items() if name not in exchange}
     return DryRun(replace(share, phases=phases), samples, own_hz, dry.probability / dt, shares)
 
 

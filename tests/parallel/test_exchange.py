@@ -81,6 +81,9 @@ class ThreadComm:
         parts = self.wire.gather(self.rank, copy.deepcopy(mine))
         return None if self.rank else parts
 
+    def scatter(self, parts: list | None) -> object:
+        return self.bcast(parts)[self.rank]
+
     def alltoall(self, mine: list) -> list:
         return [parts[self.rank] for parts in self.wire.gather(self.rank, mine)]
 
@@ -120,15 +123,17 @@ def write(channel: Channel, raster: np.ndarray, first: int, last: int) -> None:
 @settings(max_examples=examples(80), deadline=None)
 @given(
     seed=st.integers(0, 2**31), size=st.integers(2, 5), per_node=st.integers(1, 5), n=st.integers(1, 40),
-    n_out=st.integers(0, 6), length=st.integers(1, 9), words=st.sampled_from([None, 3, 20, 4096]),
-    sending=st.sampled_from(["counted", "everything", "targeted"]), share=st.sampled_from([0.0, 0.3, 1.0]),
-    density=st.sampled_from([0.0, 0.2, 1.0]),
+    n_out=st.integers(0, 6), length=st.integers(1, 9), within=st.integers(1, 9),
+    words=st.sampled_from([None, 3, 20, 4096]), sending=st.sampled_from(["counted", "everything", "targeted"]),
+    share=st.sampled_from([0.0, 0.3, 1.0]), density=st.sampled_from([0.0, 0.2, 1.0]),
 )  # fmt: skip
 def test_logs_and_sums_complete(
-    seed: int, size: int, per_node: int, n: int, n_out: int, length: int, words: int | None, sending: str, share: float,
-    density: float,
+    seed: int, size: int, per_node: int, n: int, n_out: int, length: int, within: int, words: int | None, sending: str,
+    share: float, density: float,
 ) -> None:  # fmt: skip
     """However ranks lie on nodes, whatever fits into the first message, on ranks without neurons, too.
+
+    Ranks of a node may meet more often than nodes do, and have the spikes of their node then.
 
     A rank that listens to some neurons hears them by number; the spikes of all come together on rank 0. All ranks know
     the exact sums of what each adds for the readouts. Then steps are forgotten, and all goes on.
@@ -146,10 +151,12 @@ def test_logs_and_sums_complete(
         wanted[comm.rank, slice(*cells)] = True
         ids = np.flatnonzero(wanted[comm.rank])
         ranks = Ranks(comm, sending)
-        terms = ChannelSizes(n, n_steps, n_steps, n_out, summed_steps=length)
+        terms = ChannelSizes(n, n_steps, n_steps, n_out, summed_steps=length, within=within)
+        node = ranks.nodes.starts[ranks.nodes.index : ranks.nodes.index + 2]
+        near = slice(block(n, size, node[0])[0], block(n, size, node[1] - 1)[1])
         channel = ranks.open(terms, Sources(n, None if len(ids) == n else ids))
         if words and ranks.sending == "everything" and ranks.sender:
-            ranks.sender._make_room(words)
+            ranks.sender.box.capacity, ranks.sender.box.steps = words, -1
         received = []
         for first in range(0, n_steps, length):
             last = min(first + length, n_steps)
@@ -157,7 +164,12 @@ def test_logs_and_sums_complete(
             channel.sums.begin()
             for t, k in np.ndindex(last - first, n_out):
                 channel.sums.add(t, k, added[comm.rank, first + t, k])
-            channel.meeting.round(first, last)
+            for log in heard_in_parts(channel, first, last):
+                known = np.zeros_like(raster)
+                known[:, near] = raster[:, near]
+                expected = SpikeLog.from_raster(known[first : first + len(log.ptr) - 1, ids])
+                np.testing.assert_array_equal(log.ids[: log.ptr[-1]], expected.ids)
+                np.testing.assert_array_equal(log.ptr, expected.ptr)
             received += [totals(channel.sums, t) for t in range(last - first)]
         channel.barrier()
         whole, heard = channel.all_spikes_on_root(0, n_steps), channel.heard.part(0, n_steps).copy(n_steps)
@@ -178,6 +190,15 @@ def test_logs_and_sums_complete(
     whole, expected = results[0][3][0], SpikeLog.from_raster(raster)
     np.testing.assert_array_equal(whole.ptr, expected.ptr)
     np.testing.assert_array_equal(whole.ids[: whole.ptr[-1]], expected.ids)
+
+
+def heard_in_parts(channel: Channel, first: int, last: int) -> Iterator[SpikeLog]:
+    """Do a round in the parts in which kernels do it; yield what is heard of it after each part but the last."""
+    part = first
+    while part < last:
+        part = channel.meeting.part(part, first, last)
+        if part < last:
+            yield channel.heard.part(first, part)
 
 
 def weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -369,13 +390,17 @@ def test_too_little_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(path.name for path in shared_memory.SHARED.iterdir()) == before
 
 
-def test_who_waits_for_a_rank_that_ended_ends() -> None:
-    """Within two seconds; the lowest of those that are left tells it."""
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_who_waits_for_a_rank_that_ended_ends(nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within two seconds; the lowest of those that are left tells it. Between nodes MPI ends the others."""
+    monkeypatch.setenv(PER_NODE, "3")
 
     def work(comm: ThreadComm) -> tuple:
         ranks = Ranks(comm)
         channel = ranks.open(ChannelSizes(10, 10, 10, 0))
         channel.barrier()
+        if comm.rank > 2:  # another node
+            return ()
         if comm.rank == 1:  # what the system does when a process ends
             fcntl.fcntl(channel.kept[0].fd, 37, struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, 1, 1, 0))
             return ()
@@ -384,7 +409,7 @@ def test_who_waits_for_a_rank_that_ended_ends() -> None:
             channel.meeting.round(0, 1)
         return problem.value.speaks, time.monotonic() - start
 
-    (first, quick), nothing, (third, _) = on_threads(3, work)[0]
+    (first, quick), nothing, (third, _), *_ = on_threads(3 * nodes, work)[0]
     assert (first, third, nothing) == (True, False, ()) and quick < 2.0
 
 
