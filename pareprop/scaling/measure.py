@@ -78,9 +78,9 @@ class Probe:
 # Long and short rows, few and many neurons on a rank, tables in the cache and far beyond it.
 PROBES = (
     Probe(1000, 100, 2), Probe(2000, 200, 2, 500, 5), Probe(4000, 100, 2, rate_hz=90.0), Probe(4000, 800, 2, 250),
-    Probe(8000, 100, 4, 1000, 5), Probe(20_000, 500, 2), Probe(20_000, 1000, 16, 250), Probe(20_000, 2000, 2, 250),
-    Probe(20_000, 500, 2, 250, 5), Probe(40_000, 50, 2), Probe(40_000, 200, 64, 1000),
-    Probe(80_000, 20, 2, 250),
+    Probe(8000, 100, 4, 500, 5), Probe(20_000, 500, 2, 200), Probe(20_000, 1000, 16, 250), Probe(20_000, 2000, 2, 100),
+    Probe(20_000, 500, 2, 100, 5), Probe(40_000, 50, 2, 250), Probe(40_000, 200, 64, 500),
+    Probe(80_000, 20, 2, 150),
 )  # fmt: skip
 
 
