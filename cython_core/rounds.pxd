@@ -8,6 +8,7 @@ cdef enum:
 
 cdef class Meeting:
     cdef public double waited, transferred, packed, looked_up    # seconds of the meetings so far
+    cdef public int64_t n_within, n_between
 
     cdef inline double seconds(self) noexcept nogil:
         return self.waited + self.transferred + self.packed + self.looked_up

@@ -138,6 +138,8 @@ cdef class Meeting:
     waited, transferred, packed, looked_up : float
         Seconds until the others were there, of messages between nodes, of packing and unpacking these, and of choosing
         what this rank listens to.
+    n_within, n_between : int
+        How often the ranks of a node met to share spikes, and how often nodes sent messages.
     """
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
@@ -321,6 +323,7 @@ cdef class NodeMeeting(Meeting):
         return [r for r in range(self.size) if r == self.rank or is_locked(self.fd, r)]
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
+        self.n_within += 1
         self.gather()
         if self.several:
             self.exchange(first, last)
@@ -352,6 +355,7 @@ cdef class NodeMeeting(Meeting):
         """Collective: exchange messages that need so much room on this rank; return the largest need."""
         cdef int64_t r
         cdef double apart, start = now()
+        self.n_between += 1
         self.lines[self.rank, NEED] = need
         self.done += 1
         self.come(self.rank)
@@ -392,6 +396,7 @@ cdef class NodeMeeting(Meeting):
         if self.several and stop == last:
             return self.meet(first, last)
         if self.several:
+            self.n_within += 1
             self.messages.hold_back(part, stop)
             self.gather()
             self.look_up(part, stop)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..kernels import layout
-from ..network.connectivity import Role
+from ..network.cuts import round_steps
 from ..network.local import LocalNetwork, target_rate
 from ..network.losses import LOSSES, Evaluation, Loss
 from ..network.model import Model, equations_of
@@ -138,8 +138,8 @@ class Engine(ABC):
         int64 (n,), ids of the recorded neurons of this rank.
     recorded : Recorded or None
         Their dynamics in the last sample, None without recorded neurons.
-    round_steps : int
-        Steps between exchanges.
+    round_steps, steps_within : int
+        Steps between exchanges of all ranks, and between those of the ranks of a node.
 
     Raises
     ------
@@ -148,7 +148,6 @@ class Engine(ABC):
     """
 
     settings_type: ClassVar[type[Settings]]
-    exchanging: ClassVar[tuple[Role, ...]]  # roles whose projections among each other set the min-delay
     learns_at_the_end: ClassVar[bool]  # whether weights change in `optimize` alone, not within samples
     steps_alone: ClassVar[int]  # that neurons of one process run before the readouts take them
 
@@ -175,7 +174,7 @@ class Engine(ABC):
         self._kernels = network.model.kernels.of(network.model.variant)
         self.cells = Cells(network, self._kernels)
         self.constants, self.y = self.cells.constants, self.cells.y
-        self.round_steps = self._round_length()
+        self.round_steps, self.steps_within = self._round_lengths()
         delays = [item.delay_range[1] for item in network.model.projections if item.pre.role == "current"]
         # currents injected in samples before, by the step of the next sample that takes them
         self.carried = np.zeros((max(delays, default=1), self.n_neurons), self.real)
@@ -218,11 +217,13 @@ class Engine(ABC):
         """Whether one rank of several has all neurons, and the others follow it."""
         return self.exchange.size > 1 and self.network.n_sharing == 1
 
-    def _round_length(self) -> int:
-        if self.network.n_sharing == 1 and not self.settings.round_steps:  # no spike is needed elsewhere
-            return self.n_steps
-        longest = self.network.model.min_delay(*self.exchanging) or self.n_steps
-        return min(self.settings.round_steps or longest, longest)
+    def _round_lengths(self) -> tuple[int, int]:
+        """Return the steps of a round, after which all ranks meet, and of its parts, after which those of a node do."""
+        network, asked = self.network, self.settings.round_steps
+        if network.n_sharing == 1 and not asked:  # no spike is needed elsewhere
+            return self.n_steps, self.n_steps
+        within, longest = round_steps(network.model, self.n_steps, network.nodes, network.cuts)
+        return min(asked or longest, longest), min(asked or within, within)
 
     @abstractmethod
     def bind(self) -> None:
@@ -235,7 +236,7 @@ class Engine(ABC):
         alone = self.exchange.size == 1 and not self.settings.round_steps
         sizes = network.n_recurrent, length, self.n_steps, network.n_readouts
         longest = self.steps_alone if alone else self.round_steps
-        terms = ChannelSizes(*sizes, expected, network.n_sharing, longest, network.cuts)
+        terms = ChannelSizes(*sizes, expected, network.n_sharing, longest, network.cuts, self.steps_within)
         channel = self.exchange.open(terms, network.sources)
         self.signal = channel.signal
         self.kernel.channel = self._kernels.Channel(

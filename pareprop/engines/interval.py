@@ -57,7 +57,6 @@ class Interval(Engine):
 
     settings: IntervalSettings
     settings_type = IntervalSettings
-    exchanging = ("recurrent",)
     learns_at_the_end = True
     steps_alone = 16
 

@@ -57,7 +57,6 @@ class Spike(Engine):
 
     settings: SpikeSettings
     settings_type = SpikeSettings
-    exchanging = ("recurrent", "readout")
     learns_at_the_end = False
     steps_alone = 1  # errors of the step before are learned from
     _own_value: float

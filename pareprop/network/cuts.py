@@ -16,13 +16,18 @@ from .model import Model
 from .sharing import RATE, count_sharing
 from .sharing import VARIABLE as SHARE_ABOVE
 
+BALANCE = 1.1  # times the mean that a node may cost, so that cuts between nodes fall where delays are long
+LONGEST = 256  # steps between meetings of nodes, whose sums for readouts are kept until then
 VARIABLE = "PAREPROP_CUTS"  # a cut of one's own: for tests
 STEP, EVENT = 10_000, 4_000  # picoseconds of a step of a neuron, and of an arrival at a synapse that learns
 CHUNK = 2**18  # neurons whose costs are held at a time
 
 
-def cut(model: Model, size: int) -> np.ndarray:
+def cut(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:
     """Return the first neuron of each rank, and the number of all: int64 (size + 1,), the same on all ranks.
+
+    Nodes are cut at ends of populations where that makes the shortest delay between nodes longer, and no node costs
+    more than `BALANCE` times the mean.
 
     Parameters
     ----------
@@ -30,6 +35,8 @@ def cut(model: Model, size: int) -> np.ndarray:
         The whole network.
     size : int
         Number of ranks.
+    nodes : np.ndarray or None
+        int64 (n_nodes + 1,), first rank of each node, and the number of ranks; None: one node.
 
     Raises
     ------
@@ -46,7 +53,89 @@ def cut(model: Model, size: int) -> np.ndarray:
         return firsts(n, size, 1)
     groups = model.of_role("recurrent")
     chunks = [(group, low, min(low + CHUNK, group.size)) for group in groups for low in range(0, group.size, CHUNK)]
-    return cut_equally([_costs(model, *chunk) for chunk in chunks], [high - low for _, low, high in chunks], size)
+    costs, lengths = [_costs(model, *chunk) for chunk in chunks], [high - low for _, low, high in chunks]
+    bounds = cut_equally(costs, lengths, size)
+    places = None if nodes is None else _cut_nodes(model, costs, lengths, bounds, nodes)
+    if nodes is None or places is None:
+        return bounds
+    parts = [
+        cut_equally(costs[low:high], lengths[low:high], ranks)[:-1] + sum(lengths[:low])
+        for low, high, ranks in zip(places[:-1], places[1:], np.diff(nodes).tolist(), strict=True)
+    ]
+    return np.concatenate([*parts, bounds[-1:]])
+
+
+def round_steps(
+    model: Model, n_steps: int, nodes: np.ndarray | None = None, bounds: np.ndarray | None = None
+) -> tuple[int, int]:
+    """Return after how many steps the ranks of a node must meet, and after how many nodes must.
+
+    Ranks meet every shortest delay of the spikes between them. In the spike variant they also meet in time for learning
+    signals, which all ranks make of sums that come from all: so delays to and from readouts bound both.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    n_steps : int
+        Steps of a sample.
+    nodes : np.ndarray or None
+        int64 (n_nodes + 1,), first rank of each node, and the number of ranks; None: one node.
+    bounds : np.ndarray or None
+        int64 (n_ranks + 1,), first neuron of each rank, and the number of all.
+    """
+    most = min(_signal_delay(model), n_steps)
+    within = int(min(model.min_delay("recurrent") or n_steps, most))
+    if nodes is None or bounds is None:
+        return within, within
+    return within, int(max(within, min(_delay_between(model, bounds[nodes]), most, LONGEST)))
+
+
+def _signal_delay(model: Model) -> float:
+    """Return the shortest delay to or from readouts whose errors are learned from within a sample."""
+    items = [item for item in model.projections if "readout" in (item.pre.role, item.post.role) and not item.is_empty]
+    return min((item.delay_range[0] for item in items if model.eprop.is_online), default=np.inf)
+
+
+def _spans(model: Model) -> list[tuple[int, int, int]]:
+    """Return shortest delay, first and last population of each projection among neurons."""
+    groups = model.of_role("recurrent")
+    items = [item for item in model.projections if item.pre in groups and item.post in groups and not item.is_empty]
+    pairs = [(groups.index(item.pre), groups.index(item.post)) for item in items]
+    return [(item.delay_range[0], min(pair), max(pair)) for item, pair in zip(items, pairs, strict=True)]
+
+
+def _delay_between(model: Model, firsts: np.ndarray) -> float:
+    """Return the shortest delay of a projection that may cross nodes, whose first neurons are given, and their end."""
+    ends = np.cumsum([0, *(group.size for group in model.of_role("recurrent"))])
+    low, high = (np.searchsorted(firsts, ids, side="right") for ids in (ends[:-1], ends[1:] - 1))
+    return min((delay for delay, first, last in _spans(model) if low[first] != high[last]), default=np.inf)
+
+
+def _cut_nodes(
+    model: Model, costs: list[np.ndarray], lengths: list[int], bounds: np.ndarray, nodes: np.ndarray
+) -> np.ndarray | None:
+    """Return the first chunk of each node, and the number of all, None if equal cuts have delays as long."""
+    before, most = _delay_between(model, bounds[nodes]), _signal_delay(model)
+    if before >= most:
+        return None
+    groups, spans = model.of_role("recurrent"), _spans(model)
+    cost = np.cumsum([0, *(_total(*chunk) for chunk in zip(costs, lengths, strict=True))])
+    first_chunk = np.searchsorted(np.cumsum([0, *lengths]), np.cumsum([0, *(group.size for group in groups)]))
+    ends = cost[first_chunk]  # of populations
+    wanted = ends[-1] * (nodes / nodes[-1])
+    for delay in sorted({np.inf, *(delay for delay, *_ in spans if delay > before)}, reverse=True):
+        inside = {k for shorter, low, high in spans if shorter < delay for k in range(low + 1, high + 1)}
+        allowed = np.array([k for k in range(len(ends)) if k not in inside])
+        nearest = allowed[np.argmin(np.abs(ends[allowed] - wanted[:, None]), axis=1)]
+        if np.all(np.diff(ends[nearest]) <= BALANCE * ends[-1] * np.diff(nodes) / nodes[-1]):
+            return first_chunk[nearest]
+    return None
+
+
+def _total(cost: np.ndarray, length: int) -> int:
+    """Return the cost of the neurons of a chunk."""
+    return int(cost.sum()) * (length if len(cost) == 1 else 1)
 
 
 def cut_equally(costs: list[np.ndarray], lengths: list[int], size: int) -> np.ndarray:
@@ -66,7 +155,9 @@ def cut_equally(costs: list[np.ndarray], lengths: list[int], size: int) -> np.nd
     np.ndarray
         int64 (size + 1,), first neuron of each rank, and the number of all; equal blocks for equal costs.
     """
-    totals = [int(cost.sum()) * (length if len(cost) == 1 else 1) for cost, length in zip(costs, lengths, strict=True)]
+    if not lengths:
+        return np.zeros(size + 1, np.int64)
+    totals = [_total(*chunk) for chunk in zip(costs, lengths, strict=True)]
     ends, ids = np.cumsum([0, *totals]), np.cumsum([0, *lengths])
     ranks = np.arange(size)
     share, left = divmod(int(ends[-1]), size)

@@ -40,6 +40,8 @@ class LocalNetwork:
         The whole network.
     rank, size : int
         This rank, and the number of ranks.
+    nodes : np.ndarray or None
+        int64 (n_nodes + 1,), first rank of each node, and the number of ranks; None: one node.
 
     Attributes
     ----------
@@ -80,14 +82,14 @@ class LocalNetwork:
         If the model has no recurrent neurons, or a parameter, a weight or a synapse is not possible.
     """
 
-    def __init__(self, model: Model, rank: int, size: int) -> None:
-        self.model, self.rank, self.size = model, rank, size
+    def __init__(self, model: Model, rank: int, size: int, nodes: np.ndarray | None = None) -> None:
+        self.model, self.rank, self.size, self.nodes = model, rank, size, nodes
         self.n_inputs, self.n_currents = model.size("input"), model.size("current")
         self.n_recurrent, self.n_readouts = model.size("recurrent"), model.size("readout")
         if not self.n_recurrent:
             raise InputError("the model has no recurrent neurons")
         self.n_sharing = count_sharing(model, size)
-        self.cuts = cut(model, size)
+        self.cuts = cut(model, size, nodes)
         self.neurons = int(self.cuts[rank]), int(self.cuts[rank + 1])
         incoming = self._projections(("input", "recurrent"), "recurrent")
         self.incoming = SynapseTable(model, incoming, *self.neurons, choose=self._choose_sources)

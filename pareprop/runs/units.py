@@ -69,6 +69,10 @@ class Interconnect:
         Seconds of a round of two ranks of a node.
     line_s : float
         Seconds of a round for each further rank of the node.
+    pack_s : float
+        Seconds to pack or unpack a spike, where nodes tell each other what they listen to.
+    copy_s : float
+        The same, where there is one message for all.
     sum_s : float
         Seconds to add one sum for a readout and step, of another rank of the node or of another node.
     message_s : float
@@ -83,6 +87,8 @@ class Interconnect:
     number_s: float = 1.2e-9
     round_s: float = 4e-7
     line_s: float = 5e-8
+    pack_s: float = 6e-9
+    copy_s: float = 1.3e-9
     sum_s: float = 2e-9
     message_s: float = 2e-7
     skew: float = 0.0
@@ -131,7 +137,7 @@ class Units:
         times = {name: 1 if name == "build" else samples for name in self.seconds}
         seconds = {name: self._seconds(name, work) * times[name] for name in self.seconds}
         parts = self.exchange_parts(work)
-        exchange = {"look_up": parts.pop("look-up"), "wait": self.wait_seconds(work)}
+        exchange = {"look_up": parts.pop("look-up"), "pack": parts.pop("packing"), "wait": self.wait_seconds(work)}
         exchange["communicate"] = sum(parts.values())
         return seconds | {name: samples * value for name, value in exchange.items()}
 
@@ -144,23 +150,31 @@ class Units:
 
         Ranks of a node read each other's lines in shared memory. Leaders of nodes exchange all spikes by an Allgather,
         which has log2(nodes) stages, or send each node those that it listens to. Nobody merges spikes; ranks that
-        listen to some neurons only look up the numbers of those in the log of their node. For each readout and step a
-        sum of each rank of the node is added, by its leader alone if there are others, and one of each other node.
+        listen to some neurons only look up the numbers of those in the log of their node. Around each message the ranks
+        of a node meet three times more, to share what is to be packed and unpacked. For each readout and step a sum of
+        each rank of the node is added, and one of each other node; if there are others, ranks share these sums, too.
         """
         network, others = self.network, work.nodes - 1
-        parts = dict.fromkeys(("ranks of a node", "messages", "bytes", "look-up", "sums"), 0.0)
+        parts = dict.fromkeys(("ranks of a node", "messages", "bytes", "packing", "look-up", "sums"), 0.0)
         if work.ranks == 1:
             return parts
-        parts["ranks of a node"] = work.rounds * (network.round_s + network.line_s * max(work.node_ranks - 2, 0.0))
+        if work.node_ranks > 1:
+            meetings = work.rounds + 3 * work.exchanges * (others > 0)
+            parts["ranks of a node"] = meetings * (network.round_s + network.line_s * max(work.node_ranks - 2, 0.0))
+        arriving, leaving = work.node_spikes * others / work.nodes, work.spikes / work.nodes
         if others and work.targeted:
-            parts["messages"] = work.rounds * (network.latency_s + network.message_s * (others - 1))
-            words = work.rounds * others * (HEAD + SLACK) + work.node_spikes * others / work.nodes
+            parts["messages"] = work.exchanges * (network.latency_s + network.message_s * (others - 1))
+            words = work.exchanges * others * (HEAD + SLACK) + arriving
             words += WORDS_OF_SUM * work.steps * work.readouts * others
             parts["bytes"] = 4.0 * words / network.bandwidth
+            parts["packing"] = network.pack_s * 2.0 * arriving / work.node_ranks + network.copy_s * leaving
         elif others:
-            parts["messages"] = work.rounds * network.latency_s * float(np.ceil(np.log2(work.nodes)))
-            parts["bytes"] = work.rounds * 4.0 * work.words * others / network.bandwidth
-        parts["sums"] = network.sum_s * work.steps * work.readouts * (work.node_ranks + others)
+            parts["messages"] = work.exchanges * network.latency_s * float(np.ceil(np.log2(work.nodes)))
+            parts["bytes"] = work.exchanges * 4.0 * work.words * others / network.bandwidth
+            parts["packing"] = network.copy_s * (leaving + arriving) / work.node_ranks
+        sums = work.steps * work.readouts
+        sharing = min(work.node_ranks, max(sums / work.exchanges, 1.0)) if others else 1.0
+        parts["sums"] = network.sum_s * sums * (work.node_ranks + others) / sharing
         looks = network.merge_s * work.node_spikes + network.number_s * work.heard_spikes
         parts["look-up"] = looks * work.numbered
         return parts

@@ -14,7 +14,7 @@ import numpy as np
 from ..engines.spike_rules import block_length, lags
 from ..machine import CACHE
 from ..network.connectivity import RULES, Population, Projection
-from ..network.cuts import cut
+from ..network.cuts import cut, round_steps
 from ..network.local import ALMOST_ALL, cost_of
 from ..network.model import Model
 from ..network.sharing import count_sharing
@@ -95,9 +95,11 @@ class Work:
     input_spikes : float
         Spikes of the inputs.
     rounds : float
-        Number of exchange rounds.
+        How often the ranks of a node meet.
+    exchanges : float
+        How often nodes exchange messages, if there are several.
     words : float
-        Mean number of 32-bit words that a node tells to the others in a round.
+        Mean number of 32-bit words that a node tells to the others in an exchange.
     nodes : int
         Number of nodes of the run.
     node_spikes : float
@@ -138,6 +140,7 @@ class Work:
     spikes: float
     input_spikes: float
     rounds: float
+    exchanges: float
     words: float
     lag_rows: float
     lagged_events: float
@@ -164,9 +167,10 @@ class Work:
 
 def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, nodes: int = 1) -> Work:
     """Return the expected counts of `rank` of `ranks` on some nodes for samples of `n_steps` steps."""
-    cuts, node = cut(model, ranks), rank * nodes // ranks
+    starts, node = first_ranks(ranks, nodes), rank * nodes // ranks
+    cuts = cut(model, ranks, starts)
     own, of_node = ((int(cuts[low]), int(cuts[high])) for low, high in (
-        (rank, rank + 1), (-(-node * ranks // nodes), -(-(node + 1) * ranks // nodes))
+        (rank, rank + 1), (starts[node], starts[node + 1])
     ))  # fmt: skip
     share = sum(sources(model, *of_node).values()) / model.size("recurrent")  # that the node listens to
     targeted = nodes > 1 and share <= WORTHWHILE
@@ -183,8 +187,8 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
     n, n_readouts = model.size("recurrent"), model.size("readout")
     n_sharing = count_sharing(model, ranks)
     neurons = own[1] - own[0]
-    longest = round_steps(model, n_steps) if n_sharing == ranks else n_steps
-    rounds = math.ceil(n_steps / longest)
+    steps = round_steps(model, n_steps, starts, cuts) if n_sharing == ranks else (n_steps, n_steps)
+    rounds, exchanges = (math.ceil(n_steps / longest) for longest in steps)
     lag = lags(model).m - 1 if model.eprop.is_online else 0
     incoming = parts["incoming"]
     events, visits = incoming.events, incoming.visits
@@ -197,8 +201,8 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
         cold_neuron_steps=n_steps * max(0.0, neurons - NEAR / BYTES_PER_NEURON),
         lagged_neuron_steps=neurons * n_steps * (lag > 0),
         signal_steps=parts["feedback"].synapses * n_steps, spikes=n * firing.neurons,
-        input_spikes=model.size("input") * firing.inputs, rounds=rounds,
-        words=2 + (n_steps * (1 + WORDS_OF_SUM * n_readouts) + neurons * ranks / nodes * firing.neurons) / rounds,
+        input_spikes=model.size("input") * firing.inputs, rounds=rounds, exchanges=exchanges,
+        words=2 + (n_steps * (1 + WORDS_OF_SUM * n_readouts) + neurons * ranks / nodes * firing.neurons) / exchanges,
         lag_rows=neurons * lag, lagged_events=events * (lag > 0), lagged_visits=visits * (lag > 0),
         cold_events=events * max(0.0, 1.0 - CACHE / max(table_bytes, 1.0)),
         heard=n_heard, nodes=nodes, targeted=targeted, numbered=n_heard < n,
@@ -207,6 +211,11 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
         table_bytes={name: part.nbytes(model.kernels.real) for name, part in parts.items()},
         **_given(model, n_steps, own),
     )  # fmt: skip
+
+
+def first_ranks(ranks: int, nodes: int) -> np.ndarray:
+    """Return the first rank of each of some nodes, and the number of ranks: int64 (n_nodes + 1,)."""
+    return -(-np.arange(nodes + 1) * ranks // nodes)
 
 
 def _given(model: Model, n_steps: int, own: tuple[int, int]) -> dict[str, float]:
@@ -225,11 +234,6 @@ def _given(model: Model, n_steps: int, own: tuple[int, int]) -> dict[str, float]
     rows = block_length(model) + lags(model).m if online else n_steps
     added["given_bytes"] = float(kept * (own[1] - own[0]) * rows * np.dtype(model.kernels.real).itemsize)
     return added
-
-
-def round_steps(model: Model, n_steps: int) -> int:
-    """Return the steps of a round: the min-delay of the projections whose spikes or signals travel between ranks."""
-    return min(model.min_delay(*model.eprop.engine.exchanging) or n_steps, n_steps)
 
 
 def sources(model: Model, first: int, last: int) -> dict[str, float]:

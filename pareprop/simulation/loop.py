@@ -130,7 +130,8 @@ class Simulation:
         with self.timers.phase("build"):
             sizes = [model.size(role) for role in ("recurrent", "readout")]
             with guarded(self.world):
-                cuts = cut(model, self.exchange.size)
+                nodes = self.exchange.node_starts
+                cuts = cut(model, self.exchange.size, nodes)
             asked = ChannelSizes(sizes[0], task.n_steps, task.n_steps, sizes[1], cuts=cuts)
             self.exchange.require_memory(asked)
             with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
@@ -143,9 +144,9 @@ class Simulation:
             with guarded(self.world):
                 compile_models(model, self.exchange.comm)
             with guarded(self.world):
-                drawn = shared_reading.with_own_edges(model, self.exchange.comm)
+                drawn = shared_reading.with_own_edges(model, self.exchange.comm, nodes)
             with guarded(self.world):
-                self.network = LocalNetwork(drawn, self.exchange.rank, self.exchange.size)
+                self.network = LocalNetwork(drawn, self.exchange.rank, self.exchange.size, nodes)
                 shared_reading.release(drawn)
                 self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
                 self.episodes = Episodes(task, model, self.engine, self.timers) if is_closed(task) else None

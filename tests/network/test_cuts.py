@@ -11,7 +11,7 @@ from params import first
 from properties import examples
 
 from pareprop.errors import InputError
-from pareprop.network.cuts import EVENT, STEP, VARIABLE, cut, cut_equally
+from pareprop.network.cuts import EVENT, LONGEST, STEP, VARIABLE, cut, cut_equally, round_steps
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.parallel.partition import firsts
@@ -72,6 +72,124 @@ def test_same_digest_for_any_cut(n: int, variant: str) -> None:
         done = ranks.run(n, "-c", TRAIN, variant, 0, env=env | {VARIABLE: cuts})
         assert done.returncode == 0, done.stderr
         assert done.stdout.split() == [digest, "True", "True", cuts]
+
+
+# Four areas of unequal size, with short delays within and long ones between them.
+AREAS = """
+import sys
+import numpy as np
+from pareprop import Model, Normal, Sample, Simulation, exchange
+
+variant, far, out_delay = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+rule = {} if variant == "interval" else {"kappa": 0.97, "kappa_reg": 0.97}
+model, cell = Model(variant, seed=5), {"C_m": 1.0, "E_L": 0.0, "tau_m": 30.0, "V_th": 0.5}
+inputs = model.inputs("in", 40)
+areas = [model.neurons(f"area{k}", size, **cell, **rule) for k, size in enumerate((30, 32, 29, 31))]
+out = model.readouts("out", 2, C_m=1.0, E_L=0.0, tau_m=30.0)
+for k, area in enumerate(areas):
+    model.connect(inputs, area, weight=Normal(std=0.2))
+    model.connect(area, area, "fixed_indegree", indegree=5, weight=Normal(std=0.5), delay=(1, 2))
+    model.connect(area, areas[k - 1], "fixed_indegree", indegree=3, weight=Normal(std=0.5), delay=(far, far + 3))
+    model.connect(area, out, weight=Normal(std=0.2), delay=out_delay)
+    model.connect(out, area, weight=Normal(std=0.2), delay=out_delay)
+
+class Task:
+    n_steps = learning_window = 103
+
+    def sample(self, index, phase="train"):
+        raster = np.random.default_rng(index).random((103, 40)) < 0.15
+        return Sample.from_raster(raster, np.sin(np.arange(103)[:, None] / 20.0 + np.arange(2)))
+
+ranks = exchange()
+simulation = Simulation(model, Task(), ranks)
+simulation.train(3)
+digest, meeting = simulation.hexdigest(), simulation.engine.channel.meeting
+if ranks.rank == 0:
+    print(digest, simulation.rates[-1] > 5, simulation.engine.round_steps, meeting.n_within, meeting.n_between)
+"""
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(("variant", "out_delay", "between"), [("interval", 1, 10), ("spike", 4, 4)])
+@pytest.mark.parametrize("way", first(1, ["targeted", "everything"]))
+def test_nodes_meet_as_seldom_as_delays_allow(variant: str, out_delay: int, between: int, way: str) -> None:
+    """Ranks of a node meet in each step. Messages that find no room are sent once more, a few times in a run."""
+    lone = ranks.run(1, "-c", AREAS, variant, 10, out_delay)
+    assert lone.returncode == 0, lone.stderr
+    digest, fires, *_ = lone.stdout.split()
+    assert fires == "True"
+    for n, per_node in ((4, 1), (4, 2), (2, 1)):
+        env = {"PAREPROP_RANKS_PER_NODE": str(per_node), "PAREPROP_SENDING": way}
+        done = ranks.run(n, "-c", AREAS, variant, 10, out_delay, env=env)
+        assert done.returncode == 0, done.stderr
+        found, _, steps, within, exchanges = done.stdout.split()
+        assert (found, int(steps), int(within)) == (digest, between, 3 * 103)
+        assert 0 <= int(exchanges) - 3 * -(-103 // between) <= 4
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_same_digest_for_any_rounds(variant: str) -> None:
+    """Areas that nodes cut through, delays longer than a sample, and one rank with the whole network."""
+    for far, out_delay in ((1, 1), (7, 3), (150, 31)):
+        digests = set()
+        for n, more in (
+            (1, {}), (3, {"RANKS_PER_NODE": "2"}), (3, {"RANKS_PER_NODE": "1", "CUTS": "20,100"}),
+            (4, {"RANKS_PER_NODE": "2", "CUTS": "62,62,93"}), (2, {"RANKS_PER_NODE": "1", "SHARE_ABOVE": "10000"}),
+        ):  # fmt: skip
+            env = {f"PAREPROP_{name}": value for name, value in more.items()}
+            done = ranks.run(n, "-c", AREAS, variant, far, out_delay, env=env)
+            assert done.returncode == 0, done.stderr
+            digests.add(done.stdout.split()[0])
+        assert len(digests) == 1
+
+
+def areas(sizes: tuple[int, ...], far: int, variant: str = "interval") -> Model:
+    """Areas of two populations, with delays of 1 within and `far` between neighbours."""
+    model = Model(variant, seed=2)
+    pairs = [[model.neurons(f"{kind}{k}", n) for kind, n in (("e", 4 * n), ("i", n))] for k, n in enumerate(sizes)]
+    for k, pair in enumerate(pairs):
+        for pre, post in itertools.product(pair, pair):
+            model.connect(pre, post, "fixed_indegree", indegree=4, delay=1)
+        if len(pairs) > 1:
+            model.connect(pair[0], pairs[k - 1][0], "fixed_indegree", indegree=2, delay=(far, far + 5))
+    return model
+
+
+def test_nodes_are_cut_between_areas_where_that_costs_little() -> None:
+    """Excitatory and inhibitory neurons of an area stay together; a tenth of the mean cost may be given for that."""
+    nodes = np.array([0, 2, 4, 6])
+    for sizes, cuts, steps in (
+        ((100, 110, 95), [0, 500, 1050, 1525], 8), ((100, 100, 100, 100, 100, 100), [0, 1000, 2000, 3000], 8),
+        ((200, 100, 60), None, 1), ((360,), None, 1),
+    ):  # fmt: skip
+        model = areas(sizes, 8)
+        bounds = cut(model, 6, nodes)
+        if cuts is None:
+            np.testing.assert_array_equal(bounds, cut(model, 6))
+        else:
+            np.testing.assert_array_equal(bounds[nodes], cuts)
+            assert np.ptp(np.diff(bounds)[:2]) <= 5  # those with more synapses come first
+        assert round_steps(model, 1000, nodes, bounds) == (1, steps)
+        assert round_steps(model, 1000) == (1, 1)
+    far = areas((100, 100, 100), 8)
+    assert round_steps(far, 5, nodes, cut(far, 6, nodes)) == (1, 5)
+    apart = areas((100,), 8)
+    apart.neurons("silent", 500)
+    pair = np.array([0, 1, 2])
+    assert round_steps(apart, 1000, pair, cut(apart, 2, pair)) == (1, LONGEST)
+
+
+def test_learning_signals_bound_rounds_of_the_spike_variant() -> None:
+    nodes, model = np.array([0, 1, 2, 3]), areas((100, 100, 100), 8, "spike")
+    out = model.readouts("out", 1)
+    for k, group in enumerate(model.of_role("recurrent")):
+        model.connect(group, out, delay=3)
+        model.connect(out, group, delay=5)
+        assert k or round_steps(model, 1000, nodes, cut(model, 3, nodes)) == (1, 3)
+    assert round_steps(model, 1000, nodes, cut(model, 3, nodes)) == (1, 3)
+    assert round_steps(areas((100, 100, 100), 8, "spike"), 1000, nodes, cut(model, 3, nodes)) == (1, 8)
 
 
 @settings(max_examples=examples(60))
