@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from fuzzing import attack, change, in_memory, judge, limit_process, mutate, until
+from params import first
 
 from pareprop import plots
 from pareprop.errors import InputError
@@ -98,6 +99,7 @@ def test_any_case(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture, f
 # ---- what a run left -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("finished", first(0, ["interval", "spike"], rest=1), indirect=True)
 @pytest.mark.parametrize("name", ["results.h5", "record.h5", "record/part-000-rank-00000.h5", "provenance.json"])
 def test_any_recording(
     name: str, finished: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch, fuzz_seconds: float

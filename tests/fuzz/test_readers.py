@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from commands import command
 from fuzzing import attack, change, judge, limit_process, mutate, until
+from params import first
 
 from pareprop import open_run
 from pareprop.errors import InputError
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.parametrize("finished", first(0, ["interval", "spike"], rest=1), indirect=True)
 NAMES = ["results.h5", "record.h5", "provenance.json", "config.toml", "loss.png", "report.html"]
 FILES = ["results.h5", "record.h5", "record/part-000-rank-00000.h5", "provenance.json", "config.toml"]
 
