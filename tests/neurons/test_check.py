@@ -74,7 +74,7 @@ def test_a_resonator() -> None:
     assert told.startswith(f"{tau:.4g} ms") and f"({turn:.3g} Hz)" in told
 
 
-@pytest.mark.parametrize(("changes", "told"), first_rows(4, [
+@pytest.mark.parametrize(("changes", "told"), first_rows(2, [
     ({"states": {"V_m": [0.0, "mV"], "w": [0.0, "pA"]}, "step": LEAKY["step"] | {"w": "0.9*w + z"}},
      "state w is never read"),
     ({"parameters": LEAKY["parameters"] | {"extra": [1.0, "1"]}}, "parameter extra is never read"),

@@ -12,6 +12,7 @@ from params import first_rows
 
 VARIANTS = pytest.mark.parametrize("variant", ["interval", "spike"])
 CHOICES = [("interval", True), ("spike", False), ("interval", False), ("spike", True)]
+pytestmark = pytest.mark.usefixtures("quick_starts")
 SMALL = Contest("bench-small", "interval", 2, 1, 2.5, (100, 10, 10), 300)
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,23 +51,27 @@ def digest_of(capsys: pytest.CaptureFixture, *arguments: object) -> str:
     return digests(output.splitlines())[-1]
 
 
-def test_resume_on_other_ranks_gives_the_same_bits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize("names", first(1, [("adaptive feedback", "spike, loops"), CASES]), ids=len)
+def test_resume_on_other_ranks_gives_the_same_bits(
+    names: Collection[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    cases = [CASES[name] for name in names]
     undisturbed = [
         digest_of(capsys, *task(*settings, "iterations=6"), "--out", tmp_path / "whole" / str(k))
-        for k, settings in enumerate(CASES.values())
+        for k, settings in enumerate(cases)
     ]
-    assert len(set(undisturbed)) == len(CASES)
+    assert len(set(undisturbed)) == len(cases)
     stopped = [
         [*task(*settings, "iterations=6"), "--until", 2, "--out", tmp_path / "stopped" / str(k)]
-        for k, settings in enumerate(CASES.values())
+        for k, settings in enumerate(cases)
     ]
     on_ranks(2, stopped)
-    middle = [["resume", tmp_path / "stopped" / str(k), "--until", 4] for k in range(len(CASES))]
+    middle = [["resume", tmp_path / "stopped" / str(k), "--until", 4] for k in range(len(cases))]
     _, output, _ = on_ranks(3, middle)
     assert not set(digests(output)) & set(undisturbed)
-    last = [digest_of(capsys, "resume", tmp_path / "stopped" / str(k)) for k in range(len(CASES))]
+    last = [digest_of(capsys, "resume", tmp_path / "stopped" / str(k)) for k in range(len(cases))]
     assert last == undisturbed
-    for k in range(len(CASES)):
+    for k in range(len(cases)):
         code, output, _ = command(capsys, "compare", tmp_path / "whole" / str(k), tmp_path / "stopped" / str(k))
         assert (code, output) == (0, "no difference\n")
 
