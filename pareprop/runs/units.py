@@ -196,11 +196,17 @@ class Units:
         return float(unequal + self.network.skew * np.sqrt(np.log2(work.ranks)) * busy)
 
     def memory(self, work: Work) -> dict[str, float]:
-        """Return bytes by kind; `buffers` are those of a leader alone, the spikes of other nodes included."""
+        """Return bytes by kind.
+
+        `buffers` are those of a node, the spikes of other nodes included, for which its leader takes memory; `routes`
+        tell each rank which of the spikes that it packs and unpacks go where.
+        """
         n_bytes = {name: _sum(costs, work) for name, costs in self.nbytes.items()} | work.table_bytes
         buffers = 4 * max(256.0, 1.25 * work.words) * (work.nodes + 1) + 4 * work.node_spikes
         n_bytes["histories"] = n_bytes.get("histories", 0.0) + work.given_bytes
-        return n_bytes | {"buffers": buffers * (work.nodes > 1)}
+        of_node, share = work.neurons * work.node_ranks, work.node_spikes / max(work.spikes, 1e-9)
+        routes = 8 * of_node + 12 * share * of_node * (work.nodes - 1) / work.node_ranks
+        return n_bytes | {"buffers": buffers * (work.nodes > 1), "routes": routes * work.targeted}
 
     def node_bytes(self, work: Work) -> float:
         """Return the bytes of a node whose ranks are like this one; the processes themselves included."""
