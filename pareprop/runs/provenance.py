@@ -147,12 +147,25 @@ class Provenance(Observer):
             "slowest_rank_seconds": {name: round(value, 6) for name, value in slowest.items()},
             "rank_seconds": [{name: round(value, 6) for name, value in share.items()} for share in seconds[:SHOWN]],
             "mean_rank_seconds": {name: round(fmean(share[name] for share in seconds), 6) for name in slowest},
-        }
+        } | ({"rounds": _tell_rounds(simulation)} if simulation.exchange.size > 1 else {})
         with on_disk(comm, "provenance", self.path):
             if comm is None or comm.rank == 0:
                 part = clear(self.path.with_suffix(".part"))
                 part.write_text(json.dumps(self.about | {"parts": self.parts}, indent=1) + "\n")
                 os.replace(part, self.path)
+
+
+def _tell_rounds(simulation: Watched) -> Values:
+    """Return how often the ranks of rank 0's node met, and how often nodes exchanged messages, in this part."""
+    engine, nodes = simulation.engine, simulation.exchange.node_starts
+    meeting = engine.channel.meeting
+    told: Values = {"within_nodes": meeting.n_within, "steps_within_nodes": engine.steps_within}
+    if nodes is None:
+        return told
+    return told | {
+        "between_nodes": meeting.n_between, "steps_between_nodes": engine.round_steps, "nodes": len(nodes) - 1,
+        "sending": simulation.exchange.sending, "received_bytes": simulation.exchange.received_bytes,
+    }  # fmt: skip
 
 
 def spent(seconds: Mapping[str, float]) -> dict[str, float]:

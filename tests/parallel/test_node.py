@@ -129,3 +129,21 @@ def test_info_tells_waiting_from_work(tmp_path: Path) -> None:
     slowest, mean = rows["slowest_rank_seconds"], rows["mean_rank_seconds"]
     assert set(slowest) == set(mean) == {"compute", "wait", "transfer"}
     assert slowest["compute"] >= mean["compute"] > 0 and min(mean["wait"], mean["transfer"]) >= 0
+
+
+def test_info_tells_rounds(tmp_path: Path) -> None:
+    """Each step of delay, as often as nodes exchanged messages; one that found no room was sent once more."""
+    env = {"PAREPROP_RANKS_PER_NODE": "2", "PAREPROP_SENDING": "everything"}
+    told = []
+    for n in (2, 4):
+        folder = tmp_path / str(n)
+        codes, _, errors = on_ranks(n, [["run", *TASK, "--set", "iterations=2", "--out", folder]], env=env)
+        assert (codes, errors) == ([0], [])
+        line = next(line for line in on_ranks(1, [["info", folder]])[1] if line.strip().startswith("rounds: "))
+        told.append(dict(entry.split() for entry in line.strip().removeprefix("rounds: ").split(", ")))
+    one, two = told
+    steps = int(one["within_nodes"])
+    assert one == {"within_nodes": f"{steps}", "steps_within_nodes": "1"} and steps > 0
+    assert two["within_nodes"] == one["within_nodes"] and steps <= int(two["between_nodes"]) < steps + 5
+    assert (two["steps_between_nodes"], two["nodes"], two["sending"]) == ("1", "2", "everything")
+    assert int(two["received_bytes"]) > 0
