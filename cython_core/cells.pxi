@@ -328,6 +328,7 @@ def inject(
                     continue
                 for k in range(blocks[b, SOURCE], blocks[b, SOURCES]):
                     if amplitude[step, k] != 0.0:
-                        row = blocks[b, ROW] + k - blocks[b, SOURCE]
-                        add_row(blocks, b, k, row_ptr[row], row_ptr[row + 1], target, weight, amplitude[step, k],
-                                injected[t])
+                        row = row_of(blocks, b, k)
+                        if row >= 0:
+                            add_row(blocks, b, k, row_ptr[row], row_ptr[row + 1], target, weight, amplitude[step, k],
+                                    injected[t])

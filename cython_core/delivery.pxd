@@ -1,13 +1,14 @@
 # How a rank's synapses lie in memory, and how spikes go through them.
 #
-# Synapses: flat CSR arrays, cut into blocks (one projection, one delay), see `blocks` in layout.pxd.
-# The row of source s (index in its log) in block b is blocks[b, ROW] + s - blocks[b, SOURCE]; where only those sources
-# have rows that have synapses, instead of s - blocks[b, SOURCE] the place of this number among theirs.
+# Synapses: flat CSR arrays. Rows of a projection: by source, then delay. A block (see `blocks` in layout.pxd) is all rows of
+# one delay. The row of source s (index in its log) in block b is blocks[b, ROW] + k, of its
+# k = (s - blocks[b, SOURCE]) * blocks[b, DELAYS] + blocks[b, NUMBER]; where only those rows exist that have synapses, instead
+# of k the place of k among theirs.
 
 from libc.stdint cimport int64_t, intptr_t, uint32_t, uint64_t
 
 from pareprop.core.layout cimport (
-    BEFORE, BITS, DELAY, DENSE, HOLE, LOG, NO_HOLE, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET, WIDTH,
+    BEFORE, BITS, DELAY, DELAYS, DENSE, HOLE, LOG, NO_HOLE, NUMBER, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET, WIDEST, WIDTH,
 )
 from pareprop.core.members cimport has, place_of
 from pareprop.core.precision cimport real, total_of
@@ -26,6 +27,8 @@ cdef enum:
     GROUP = 4     # rows in one pass
     CACHED = 50000  # synapses of a small table, which stays in the cache: nothing is fetched ahead
     ROWS_AHEAD = 2    # spikes to the one whose row is fetched; more gain nothing, fewer lose where rows are short
+    AT_ONCE = 16      # offsets that are written together, of a vector
+    OFFSETS = 512     # written before they are used
 
 
 cdef inline int64_t list_spikes(int64_t n, int64_t first_id, const real* z, uint32_t* ids) noexcept nogil:
@@ -67,7 +70,7 @@ cdef inline int64_t hole_of(const int64_t[:, ::1] blocks, int64_t b, int64_t sou
 
 cdef inline int64_t row_of(const int64_t[:, ::1] blocks, int64_t b, int64_t source) noexcept nogil:
     """The row of a source of a block, below 0 if it has none."""
-    cdef int64_t number = source - blocks[b, SOURCE]
+    cdef int64_t number = (source - blocks[b, SOURCE]) * blocks[b, DELAYS] + blocks[b, NUMBER]
     cdef const uint64_t* bits = <const uint64_t*> <intptr_t> blocks[b, BITS]
     if bits != NULL:
         if not has(bits, number):
@@ -115,7 +118,7 @@ cdef inline int64_t row_ahead(
         return row_ptr[row]
     while ids[next_one] >= blocks[b, SOURCES]:
         next_one -= 1
-    return row_ptr[row + ids[next_one] - ids[i]]
+    return row_ptr[row + (<int64_t> ids[next_one] - ids[i]) * blocks[b, DELAYS]]
 
 
 cdef inline void deliver_block(
@@ -208,6 +211,161 @@ cdef inline void scatter(
         k = end
 
 
+# Spikes are spread where delays of a projection differ, but not by much: all rows of a source, which lie side by side, are
+# walked once, when its spike arrives at the shortest delay. A synapse adds to the slot of its own step in a ring of sums.
+# Each slot starts from 0 and takes spikes by step of emission, then projection, then source, then delay, on any rank.
+
+cdef struct Walk:     # through the rows of a source
+    int64_t number    # of its first row, see `row_of`
+    int64_t delay     # place of the present row's delay
+    int64_t last      # one past that of the last row
+    int64_t row       # the next one
+    int64_t k         # the next synapse
+    int64_t stop      # of the present row
+
+
+cdef inline bint is_spread(const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:
+    """Whether the projection of the block has few delays; the same on all ranks."""
+    cdef int64_t first = b - blocks[b, NUMBER]
+    return blocks[b, DELAYS] > 1 and blocks[first + blocks[b, DELAYS] - 1, DELAY] - blocks[first, DELAY] < WIDEST
+
+
+cdef inline Walk walk_of(
+    const int64_t[:, ::1] blocks, int64_t b, const int64_t[::1] row_ptr, int64_t source, int64_t first, int64_t last
+) noexcept nogil:
+    """Through the rows of a source with the delays [first, last) of those of the projection whose first block is b."""
+    cdef Walk walk
+    cdef const uint64_t* bits = <const uint64_t*> <intptr_t> blocks[b, BITS]
+    cdef int64_t place
+    walk.number = (source - blocks[b, SOURCE]) * blocks[b, DELAYS]
+    place = walk.number + first
+    if bits != NULL:
+        place = place_of(bits, <const uint32_t*> <intptr_t> blocks[b, BEFORE], place)
+    walk.delay, walk.last, walk.row = first - 1, last, blocks[b, ROW] + place
+    walk.k = walk.stop = row_ptr[walk.row]
+    return walk
+
+
+cdef inline int64_t write_offsets(
+    Walk* walk,                       # UPDATED
+    const int64_t[:, ::1] blocks,     # IN
+    int64_t b,
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t* at,               # IN, by delay
+    uint32_t* offset,                 # OUT, room for OFFSETS + AT_ONCE: what `at` has for the delay of each synapse
+) noexcept nogil:
+    """Go on with a walk; return one past the last synapse that was reached."""
+    cdef const uint64_t* bits = <const uint64_t*> <intptr_t> blocks[b, BITS]
+    cdef int64_t begun = walk.k, i
+    cdef uint32_t value = 0 if walk.delay < 0 else at[walk.delay]
+    while walk.k - begun < OFFSETS:
+        if walk.k < walk.stop:
+            for i in range(AT_ONCE):
+                offset[walk.k - begun + i] = value
+            walk.k = min(walk.k + AT_ONCE, walk.stop)
+            continue
+        walk.delay += 1
+        if walk.delay == walk.last:
+            walk.delay -= 1
+            break
+        if bits == NULL or has(bits, walk.number + walk.delay):
+            walk.stop, value = row_ptr[walk.row + 1], at[walk.delay]
+            walk.row += 1
+    return walk.k
+
+
+cdef inline int64_t walk_ahead(
+    const int64_t[:, ::1] blocks,     # IN
+    int64_t b,
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t* ids,              # IN
+    int64_t i,
+    int64_t last,
+) noexcept nogil:
+    """How much further on the rows of a later spike start than those of spike i, 0 if that is not looked up."""
+    cdef int64_t later = i + ROWS_AHEAD, row
+    if row_ptr[row_ptr.shape[0] - 1] <= CACHED or blocks[b, BITS] or later >= last or \
+            ids[later] >= blocks[b, SOURCES]:
+        return 0
+    row = blocks[b, ROW] + (ids[i] - blocks[b, SOURCE]) * blocks[b, DELAYS]
+    return row_ptr[row + (<int64_t> ids[later] - ids[i]) * blocks[b, DELAYS]] - row_ptr[row]
+
+
+cdef inline void spread_block(
+    int64_t first,                    # place of the first delay that counts
+    const int64_t[:, ::1] blocks,     # IN
+    int64_t b,                        # first block of the projection
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t* target,           # IN
+    const real* weight,               # IN
+    const uint32_t* at,               # IN, where the slot of each delay starts in the ring
+    const uint32_t* ids,              # IN, a segment of the log
+    int64_t start,                    # spikes ids[start:stop] were emitted in one step
+    int64_t stop,
+    real* ring,                       # UPDATED
+) noexcept nogil:
+    cdef uint32_t[OFFSETS + AT_ONCE] offset
+    cdef int64_t i = first_at_least(ids, start, stop, blocks[b, SOURCE]), begun, end, k, last, ahead
+    cdef Walk walk
+    while i < stop and ids[i] < blocks[b, SOURCES]:
+        walk = walk_of(blocks, b, row_ptr, ids[i], first, blocks[b, DELAYS])
+        ahead = walk_ahead(blocks, b, row_ptr, ids, i, stop)
+        begun = walk.k
+        end = write_offsets(&walk, blocks, b, row_ptr, at, offset)
+        while begun < end:
+            k = begun
+            while k < end:
+                prefetch_stride(k + ahead, target, weight)
+                last = min(k + STRIDE, end)
+                for k in range(k, last):
+                    ring[target[k] + offset[k - begun]] += weight[k]
+                k = last
+            begun = end
+            end = write_offsets(&walk, blocks, b, row_ptr, at, offset)
+        i += 1
+
+
+cdef inline void spread(
+    int64_t step,
+    const int64_t[:, ::1] blocks,     # IN
+    int64_t b,                        # first block of the projection
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t[::1] target,       # IN
+    const real[::1] weight,           # IN
+    const Spikes* inputs,             # IN
+    Spikes** heard,                   # IN (n_heard,)
+    int64_t n_heard,
+    bint loses,                       # whether what arrives in this step is lost
+    real[:, :, ::1] ring,             # UPDATED (slots, ports, n)
+) noexcept nogil:
+    """Add the weights of the spikes that arrive in `step` at the shortest delay, for the steps of all delays."""
+    cdef int64_t emitted = step - blocks[b, DELAY] + (1 if blocks[b, LOG] == 0 else 0), k
+    cdef uint32_t[WIDEST] at
+    if emitted < 0 or target.shape[0] == 0:
+        return
+    for k in range(blocks[b, DELAYS]):
+        at[k] = <uint32_t> (
+            ((step + blocks[b + k, DELAY] - blocks[b, DELAY]) % ring.shape[0] * ring.shape[1] + blocks[b, PORT])
+            * ring.shape[2]
+        )
+    if blocks[b, LOG] == 0:
+        spread_block(loses, blocks, b, row_ptr, &target[0], &weight[0], at, inputs.ids, inputs.ptr[emitted],
+                     inputs.ptr[emitted + 1], &ring[0, 0, 0])
+        return
+    for k in range(n_heard):
+        spread_block(loses, blocks, b, row_ptr, &target[0], &weight[0], at, heard[k].ids, heard[k].ptr[emitted],
+                     heard[k].ptr[emitted + 1], &ring[0, 0, 0])
+
+
+cdef inline void take_slot(real[:, ::1] slot, real[:, ::1] arriving) noexcept nogil:
+    """Add what was spread to a step, and empty its slot."""
+    cdef int64_t p, j
+    for p in range(arriving.shape[0]):
+        for j in range(arriving.shape[1]):
+            arriving[p, j] += slot[p, j]
+            slot[p, j] = 0.0
+
+
 cdef inline void deliver(
     int64_t step,
     const int64_t[:, ::1] blocks,     # IN
@@ -217,13 +375,23 @@ cdef inline void deliver(
     const Spikes* inputs,             # IN
     Spikes** heard,                   # IN (n_heard,), segments of the log of recurrent spikes
     int64_t n_heard,
-    bint fixed_only,                  # leave out the blocks that learn
+    bint plastic_loses,               # whether what arrives is lost, at blocks that learn
+    bint fixed_loses,                 # and at others
+    real[:, :, ::1] ring,             # UPDATED (slots, ports, n); no slots where nothing is spread
     real[:, ::1] arriving,            # UPDATED, by port
 ) noexcept nogil:
-    """Add the weights of all spikes that arrive in `step`, block by block, in ascending source id."""
+    """Add the weights of all spikes that arrive in `step`: what is spread, then by block, in ascending source id."""
     cdef int64_t b, k, emitted
+    cdef bint loses
+    if ring.shape[0] > 0:
+        for b in range(blocks.shape[0]):
+            if blocks[b, NUMBER] == 0 and is_spread(blocks, b):
+                spread(step, blocks, b, row_ptr, target, weight, inputs, heard, n_heard,
+                       plastic_loses if blocks[b, PLASTIC] else fixed_loses, ring)
+        take_slot(ring[step % ring.shape[0]], arriving)
     for b in range(blocks.shape[0]):
-        if fixed_only and blocks[b, PLASTIC]:
+        loses = plastic_loses if blocks[b, PLASTIC] else fixed_loses
+        if loses or is_spread(blocks, b):
             continue
         # row s of the raster drives step s when the delay is one
         emitted = step - blocks[b, DELAY] + (1 if blocks[b, LOG] == 0 else 0)

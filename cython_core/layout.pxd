@@ -2,7 +2,7 @@
 # Each stands here once; layout.pyx makes them a module, which Python reads through `pareprop.kernels`.
 
 cpdef enum:         # columns of `blocks`, int64 (n_blocks, BLOCK_COLUMNS): synapses of one projection and one delay
-    ROW = 0         # first row of the block
+    ROW = 0         # first row of the projection
     SOURCE = 1      # first source of its projection, an id of the log
     SOURCES = 2     # one past its last source
     DELAY = 3       # in steps
@@ -13,13 +13,16 @@ cpdef enum:         # columns of `blocks`, int64 (n_blocks, BLOCK_COLUMNS): syna
     WIDTH = 8       # dense: targets of the block
     PLASTIC = 9     # 1: its weights learn
     PORT = 10       # synaptic input of the targets that its weights are added to
-    BITS = 11       # address of the set of sources that have rows, see members.pxd; 0: all have one
+    BITS = 11       # address of the set of its rows that there are, see members.pxd; 0: all
     BEFORE = 12     # address of its numbers of members
-    ROWS = 13       # rows of the block
-    BLOCK_COLUMNS = 14
+    ROWS = 13       # rows of the projection
+    DELAYS = 14     # blocks of the projection: rows of each of its sources, side by side
+    NUMBER = 15     # which of them this block is, from 0 on
+    BLOCK_COLUMNS = 16
 
 cpdef enum:
     NO_HOLE = -1    # each source of a block reaches every target
+    WIDEST = 256    # steps from the shortest to the longest delay of a projection whose spikes are spread, at most
 
 cpdef enum:         # columns of `pieces`, int64 (n_pieces, PIECE_COLUMNS): neighbouring neurons of one population
     FIRST = 0

@@ -4,6 +4,10 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from pareprop.core.members cimport popcount
 
+ctypedef fused integer:
+    uint32_t
+    int64_t
+
 
 def add(uint64_t[::1] bits, const int64_t[::1] numbers):
     """Make some numbers members."""
@@ -23,7 +27,7 @@ def count(const uint64_t[::1] bits, uint32_t[::1] before):
     return n
 
 
-def write(const uint64_t[::1] bits, uint32_t[::1] members):
+def write(const uint64_t[::1] bits, integer[::1] members):
     """Write the members, ascending, as many as there is room for."""
     cdef int64_t w, n = 0
     cdef uint64_t word
@@ -31,6 +35,6 @@ def write(const uint64_t[::1] bits, uint32_t[::1] members):
         for w in range(bits.shape[0]):
             word = bits[w]
             while word and n < members.shape[0]:
-                members[n] = <uint32_t> (64 * w + popcount((word & -word) - 1))
+                members[n] = <integer> (64 * w + popcount((word & -word) - 1))
                 word &= word - 1
                 n += 1

@@ -28,16 +28,16 @@ def sign_bits(
 
 def source_bits(
     const int64_t[::1] row_ptr,       # IN (n_rows + 1), from the first synapse on
-    const int8_t[::1] signs,          # IN (n_sources); row r has source r % n_sources
+    const int8_t[::1] signs,          # IN (n_sources); as many rows of each follow each other
     uint8_t[::1] negative,            # UPDATED (n bits)
 ):
     """Bits of synapses whose source has a sign become that sign, whatever the sign of a weight of 0."""
-    cdef int64_t row, k, first = row_ptr[0]
+    cdef int64_t row, k, first = row_ptr[0], n_delays = (row_ptr.shape[0] - 1) // signs.shape[0]
     cdef uint8_t bit
     cdef int8_t sign
     with nogil:
         for row in range(row_ptr.shape[0] - 1):
-            sign = signs[row % signs.shape[0]]
+            sign = signs[row // n_delays]
             if sign == 0:
                 continue
             for k in range(row_ptr[row] - first, row_ptr[row + 1] - first):
@@ -54,7 +54,7 @@ def shrink(
     int64_t n_step,
     const uint64_t[::1] key,          # IN (2), of the noise
     const int64_t[::1] row_ptr,       # IN (n_rows + 1), from the first synapse on
-    int64_t n_sources,                # row r has source r % n_sources
+    int64_t n_delays,                 # rows of each source
     int64_t first_target,             # id of the target that is called 0
     const uint32_t[::1] target,       # IN (n)
     uint8_t[::1] negative,            # IN (n bits), signs before the optimizer's step; OUT: dormant synapses
@@ -78,7 +78,7 @@ def shrink(
                 theta = s * weight[k] - loss
                 if noise > 0.0:
                     draws = stream(key, <uint64_t>(first_target + target[k]))
-                    draws.second, draws.third = <uint64_t>(row % n_sources), <uint64_t>n_step
+                    draws.second, draws.third = <uint64_t>(row // n_delays), <uint64_t>n_step
                     philox_block(draws, 0, numbers)
                     normals(numbers, 1, nu)
                     theta += noise * nu[0]
@@ -119,8 +119,8 @@ def choose(
     int64_t n_sources,
     bint excludes_self,               # target j is source j, which it may not have
     int64_t first_target,             # id of the target that is called 0
-    int64_t n_delays,                 # blocks of n_sources rows each
-    int64_t first_row,                # of these blocks
+    int64_t n_delays,                 # rows of each source
+    int64_t first_row,                # of these
     const uint32_t[::1] gone,         # IN (n), its target; those of a target are neighbours
     int64_t[::1] source,              # OUT (n), that comes instead
     uint8_t[::1] negative,            # OUT (n), its sign bit
@@ -144,7 +144,7 @@ def choose(
                 i = <int64_t>below(numbers[t & 3], <uint64_t>n_choices)
                 i += excludes_self and i >= j
                 t += 1
-                if has(row_ptr, target, first_row, n_delays, n_sources, i, gone[first]):
+                if has(row_ptr, target, first_row, n_delays, i, gone[first]):
                     continue
                 for a in range(first, accepted):
                     if source[a] == i:
@@ -164,17 +164,17 @@ def choose(
 
 
 cdef inline bint has(
-    const int64_t[::1] row_ptr, const uint32_t[::1] target, int64_t row, int64_t n_delays, int64_t n_sources, int64_t i,
+    const int64_t[::1] row_ptr, const uint32_t[::1] target, int64_t row, int64_t n_delays, int64_t i,
     uint32_t wanted
 ) noexcept nogil:
     """Whether the target has a synapse from source i with any delay."""
     cdef int64_t place
-    row += i
+    row += i * n_delays
     for _ in range(n_delays):
         place = first_at_least(&target[0], row_ptr[row], row_ptr[row + 1], wanted)
         if place < row_ptr[row + 1] and target[place] == wanted:
             return True
-        row += n_sources
+        row += 1
     return False
 
 

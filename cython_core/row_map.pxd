@@ -15,10 +15,11 @@ cdef class RowMap:
     cdef readonly bint is_indexed
     cdef const uint64_t[::1] listed
     cdef const uint32_t[::1] listed_before
-    cdef int64_t offset, low, n_words
-    cdef uint64_t[:, ::1] bits
-    cdef uint32_t[:, ::1] before
-    cdef int64_t[::1] starts
+    cdef readonly int64_t first_row
+    cdef readonly int64_t n_rows
+    cdef int64_t offset, low, n_delays
+    cdef uint64_t[::1] bits
+    cdef uint32_t[::1] before
 
     cdef inline int64_t number(self, int64_t source) noexcept nogil:
         """Place of a source among those that may have rows, NO_ROW if it is none of them."""
@@ -30,9 +31,11 @@ cdef class RowMap:
         return source if 0 <= source < self.n_sources else NO_ROW
 
     cdef inline void mark(self, int64_t delay, int64_t number) noexcept nogil:
-        self.bits[delay, number >> 6] |= <uint64_t> 1 << (number & 63)
+        number = number * self.n_delays + delay
+        self.bits[number >> 6] |= <uint64_t> 1 << (number & 63)
 
     cdef inline int64_t row(self, int64_t delay, int64_t number) noexcept nogil:
+        number = number * self.n_delays + delay
         if self.is_indexed:
-            return self.starts[delay] + place_of(&self.bits[delay, 0], &self.before[delay, 0], number)
-        return self.starts[delay] + number
+            number = place_of(&self.bits[0], &self.before[0], number)
+        return self.first_row + number

@@ -1,14 +1,14 @@
-"""The rows of a projection on a rank: by delay, then source.
+"""The rows of a projection on a rank: by source, then delay.
 
-Either each source that the rank lists has a row for each delay; or, where most of these would be empty, sources are
-members of a set for each delay if they have synapses of it, and only members have rows.
+Either each source that the rank lists has a row for each delay; or, where most of these would be empty, those that have
+synapses are members of a set, and only they exist.
 """
 
 from libc.stdint cimport int64_t, uint32_t
 
 import numpy as np
 
-from pareprop.core.members cimport popcount
+from pareprop.core import members
 
 
 cdef class RowMap:
@@ -33,6 +33,8 @@ cdef class RowMap:
     ----------
     n_sources : int
         Sources that may have rows.
+    first_row, n_rows : int
+        First row, and how many there are.
     """
 
     def __init__(self, int64_t first_row, int64_t n_delays, sources, bint indexed, listed=None, int64_t offset=0):
@@ -43,10 +45,10 @@ cdef class RowMap:
             self.listed, self.listed_before = listed
             self.low = place_of(&self.listed[0], &self.listed_before[0], offset + self.first_source)
             self.n_sources = place_of(&self.listed[0], &self.listed_before[0], offset + <int64_t> last) - self.low
-        self.n_words = self.n_sources // 64 + 1
-        self.bits = np.zeros((n_delays, self.n_words * indexed), np.uint64)
-        self.before = np.zeros((n_delays, self.n_words * indexed), np.uint32)
-        self.starts = np.arange(n_delays + 1) * self.n_sources + first_row
+        self.first_row, self.n_delays, self.n_rows = first_row, n_delays, n_delays * self.n_sources
+        n_words = self.n_rows // 64 + 1
+        self.bits = np.zeros(n_words * indexed, np.uint64)
+        self.before = np.zeros(n_words * indexed, np.uint32)
 
     @property
     def low_number(self):
@@ -54,18 +56,8 @@ cdef class RowMap:
         return self.low
 
     @property
-    def n_rows(self):
-        """Number of rows."""
-        return self.starts[self.starts.shape[0] - 1] - self.starts[0]
-
-    @property
-    def first_rows(self):
-        """First row of each delay, and the end; int64 (n_delays + 1,)."""
-        return np.asarray(self.starts)
-
-    @property
     def index(self):
-        """Which sources have rows, for each delay: bits and numbers before, (n_delays, n_words)."""
+        """Which rows exist, of those by source and delay: bits and numbers before, (n_words,)."""
         return np.asarray(self.bits), np.asarray(self.before)
 
     def mark_all(self, const int64_t[::1] delay, const int64_t[::1] source):
@@ -79,15 +71,8 @@ cdef class RowMap:
 
     def number_rows(self):
         """Number the rows of those that were marked."""
-        cdef int64_t d, w, n
-        if not self.is_indexed:
-            return
-        for d in range(self.bits.shape[0]):
-            n = 0
-            for w in range(self.n_words):
-                self.before[d, w] = <uint32_t> n
-                n += popcount(self.bits[d, w])
-            self.starts[d + 1] = self.starts[d] + n
+        if self.is_indexed:
+            self.n_rows = members.count(self.bits, self.before)
 
     def rows(self, const int64_t[::1] delay, const int64_t[::1] source):
         """Return the rows of synapses by delay, counted from 0, and source, which must have one; int64 (n,)."""

@@ -21,8 +21,6 @@ def advance(
 
 
 def order(
-    int64_t n_sources,                # rows are (n_delays, n_sources)
-    const int64_t[::1] sequence,      # IN (n_rows,) instead: the rows by source, then delay; else empty
     int64_t low,
     const int64_t[::1] cursor,        # IN (n_rows,), first synapse of each row
     const int64_t[::1] counts,        # IN (n_rows,), synapses from there on
@@ -32,34 +30,20 @@ def order(
     int64_t[::1] row,                 # OUT, the row of each, or empty
 ):
     """Sort the synapses of some rows onto targets [low, low + n_targets) by counting; equal ones keep their order."""
-    cdef int64_t s, r, k, t, n_rows = cursor.shape[0]
+    cdef int64_t r, k, t, p, n_rows = cursor.shape[0]
     with nogil:
         for r in range(n_rows):
             for k in range(cursor[r], cursor[r] + counts[r]):
                 place[target[k] - low + 1] += 1
         for t in range(1, place.shape[0]):
             place[t] += place[t - 1]
-        for s in range(sequence.shape[0]):
-            put(sequence[s], low, cursor, counts, target, place, index, row)
-        for s in range(n_sources if sequence.shape[0] == 0 else 0):
-            r = s
-            while r < n_rows:             # the delays of a source, shortest first
-                put(r, low, cursor, counts, target, place, index, row)
-                r += n_sources
-
-
-cdef inline void put(
-    int64_t r, int64_t low, const int64_t[::1] cursor, const int64_t[::1] counts, const uint32_t[::1] target,
-    int64_t[::1] place, int64_t[::1] index, int64_t[::1] row
-) noexcept nogil:
-    """Put the synapses of a row behind those that their targets have."""
-    cdef int64_t k, p
-    for k in range(cursor[r], cursor[r] + counts[r]):
-        p = place[target[k] - low]
-        place[target[k] - low] = p + 1
-        index[p] = k
-        if row.shape[0] > 0:
-            row[p] = r
+        for r in range(n_rows):
+            for k in range(cursor[r], cursor[r] + counts[r]):
+                p = place[target[k] - low]
+                place[target[k] - low] = p + 1
+                index[p] = k
+                if row.shape[0] > 0:
+                    row[p] = r
 
 
 def shift(int64_t[::1] ends):

@@ -61,10 +61,17 @@ def credit(
                 n = heard.n if blocks[b, LOG] else 1
                 credit_tiles(same_step, blocks, b, steps, row_ptr, logs, n, n_ports, coefficient, scale[b], gradient,
                              links)
-        for t in range(0 if same_step else 1, coefficient.shape[0] // n_ports):
+        for t in range(coefficient.shape[0] // n_ports):
             for b in range(blocks.shape[0]):
                 emitted = t - lag_of(same_step, blocks, b)
                 if emitted < 0 or not blocks[b, PLASTIC] or is_tiled(blocks, b, steps):
+                    continue
+                if not same_step and is_spread(blocks, b):
+                    if blocks[b, NUMBER] == 0:
+                        credit_spread(t, blocks, b, row_ptr, target, &inputs.at, heard, n_ports, coefficient, scale[b],
+                                      gradient)
+                    continue
+                if t == 0 and not same_step:
                     continue
                 logs = heard.at if blocks[b, LOG] else &input_log
                 n = heard.n if blocks[b, LOG] else 1
@@ -207,6 +214,76 @@ cdef inline void credit_piece(
             gradient[k] = ((gradient[k] + scale * first[k]) + scale * second[k]) + scale * third[k]
     else:
         add_four(width, scale, first, second, third, &coefficient[row[3], column], gradient)
+
+
+cdef void credit_spread(
+    int64_t t,
+    const int64_t[:, ::1] blocks,
+    int64_t b,                        # first block of the projection
+    const int64_t[::1] row_ptr,
+    const uint32_t[::1] target,
+    const Spikes* inputs,
+    SegmentedLog heard,
+    int64_t n_ports,
+    const real[:, ::1] coefficient,
+    real scale,
+    real[::1] gradient,
+) noexcept nogil:
+    """All rows of the sources whose spikes arrive in step t at the shortest delay; what arrives in step 0 is lost."""
+    cdef uint32_t[WIDEST] at
+    cdef int64_t emitted = t - lag_of(False, blocks, b), last = 0, later, k
+    cdef const Spikes* log
+    while last < blocks[b, DELAYS]:
+        later = blocks[b + last, DELAY] - blocks[b, DELAY]
+        if t + later >= coefficient.shape[0] // n_ports:
+            break
+        at[last] = <uint32_t> (later * n_ports * coefficient.shape[1])
+        last += 1
+    if target.shape[0] == 0:
+        return
+    for k in range(heard.n if blocks[b, LOG] else 1):
+        log = heard.at[k] if blocks[b, LOG] else inputs
+        credit_walks(t == 0, last, blocks, b, row_ptr, &target[0], at, log.ids, log.ptr[emitted], log.ptr[emitted + 1],
+                     &coefficient[t * n_ports + blocks[b, PORT], 0], scale, &gradient[0])
+
+
+cdef inline void credit_walks(
+    int64_t first,                    # places of the delays that count: [first, last)
+    int64_t last,
+    const int64_t[:, ::1] blocks,
+    int64_t b,
+    const int64_t[::1] row_ptr,
+    const uint32_t* target,
+    const uint32_t* at,               # by delay, where the coefficients of its step start
+    const uint32_t* ids,
+    int64_t start,
+    int64_t stop,
+    const real* coefficient,
+    real scale,
+    real* gradient,
+) noexcept nogil:
+    cdef uint32_t[OFFSETS + AT_ONCE] offset
+    cdef int64_t i = first_at_least(ids, start, stop, blocks[b, SOURCE]), begun, end, k, after, ahead
+    cdef Walk walk
+    while i < stop and ids[i] < blocks[b, SOURCES]:
+        if is_repeated(ids, start, i):
+            i += 1
+            continue
+        walk = walk_of(blocks, b, row_ptr, ids[i], first, last)
+        ahead = walk_ahead(blocks, b, row_ptr, ids, i, stop)
+        begun = walk.k
+        end = write_offsets(&walk, blocks, b, row_ptr, at, offset)
+        while begun < end:
+            k = begun
+            while k < end:
+                prefetch_stride(k + ahead, target, gradient)
+                after = min(k + STRIDE, end)
+                for k in range(k, after):
+                    gradient[k] += scale * coefficient[target[k] + offset[k - begun]]
+                k = after
+            begun = end
+            end = write_offsets(&walk, blocks, b, row_ptr, at, offset)
+        i += 1
 
 
 cdef void credit_block(

@@ -7,9 +7,10 @@ from libc.stdint cimport int64_t, uint32_t
 
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
-    GROUP, add_four, add_row, deliver, first_at_least, hole_of, row_ahead, row_of, prefetch_stride, STRIDE,
+    AT_ONCE, GROUP, OFFSETS, STRIDE, Walk, add_four, add_row, deliver, first_at_least, hole_of, is_spread,
+    prefetch_stride, row_ahead, row_of, walk_ahead, walk_of, write_offsets,
 )
-from pareprop.core.layout cimport DELAY, DENSE, LOG, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET, WIDTH
+from pareprop.core.layout cimport DELAY, DELAYS, DENSE, LOG, NUMBER, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET, WIDEST, WIDTH
 from pareprop.core.readout_sums cimport ExactSum, add_row_exactly
 from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport Spikes
@@ -40,6 +41,7 @@ cdef class Forward:
     cdef public Sample sample
     cdef public Recorder recorder
     cdef real[:, :, ::1] psi                   # (T, n_ports, n), OUT in port 0: surrogate gradients
+    cdef real[:, :, ::1] ring                  # (slots, n_ports, n), what arrives later, see delivery.pxd
     cdef bint keeps_fixed                      # spikes at synapses that do not learn are not lost in step 0
     cdef public double deliver_seconds, update_seconds
     cdef Stopwatch watch
@@ -52,10 +54,11 @@ cdef class Forward:
         Synapses incoming not None,
         Synapses outgoing not None,
         real[:, :, ::1] psi not None,
+        real[:, :, ::1] ring not None,
         bint keeps_fixed,
     ):
         self.neurons, self.readouts, self.incoming, self.outgoing = neurons, readouts, incoming, outgoing
-        self.psi, self.keeps_fixed = psi, keeps_fixed
+        self.psi, self.ring, self.keeps_fixed = psi, ring, keeps_fixed
 
     def run(self, Meeting meeting not None, int64_t first, int64_t end, int64_t round_steps, bint no_current):
         """Collective: advance steps [first, end) in rounds.
@@ -72,6 +75,7 @@ cdef class Forward:
         self.require_bound()
         with nogil:
             if first == 0:
+                self.ring[:] = 0.0
                 start_models(self.neurons, 0)
             while first < end:
                 last = min(first + steps, end)
@@ -110,10 +114,9 @@ cdef class Forward:
                 continue
             self.channel.own.make_room(self.channel.own.at.ptr[t] + n)
             begin(&self.watch, t, n)
-            if t > 0 or self.keeps_fixed:
-                deliver(t, self.incoming.blocks, self.incoming.row_ptr, self.incoming.target, self.incoming.weight,
-                        &self.channel.inputs.at, self.channel.heard.at, self.channel.heard.n, t == 0,
-                        self.neurons.arriving)
+            deliver(t, self.incoming.blocks, self.incoming.row_ptr, self.incoming.target, self.incoming.weight,
+                    &self.channel.inputs.at, self.channel.heard.at, self.channel.heard.n, t == 0,
+                    t == 0 and not self.keeps_fixed, self.ring, self.neurons.arriving)
             lap(&self.watch, DELIVER)
             advance_neurons(self.neurons, self.channel, self.sample, self.recorder, t, t == 0 and no_current,
                             self.psi[t, 0])
@@ -132,7 +135,7 @@ cdef class Forward:
         for b in range(blocks.shape[0]):
             i = first_at_least(ids, self.channel.own.at.ptr[t], last, blocks[b, SOURCE])
             while i < last and ids[i] < blocks[b, SOURCES]:
-                row = blocks[b, ROW] + ids[i] - blocks[b, SOURCE]
+                row = row_of(blocks, b, ids[i])
                 add_row_exactly(self.outgoing.row_ptr[row], self.outgoing.row_ptr[row + 1], self.outgoing.target,
                                 self.outgoing.weight, sums)
                 i += 1

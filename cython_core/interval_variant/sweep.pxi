@@ -38,8 +38,9 @@ def sweep(
                 filtered[k] = shares[k] * error[t, k] + kappas[k] * filtered[k]
             for m in range(blocks.shape[0]):
                 for k in range(blocks[m, SOURCE], blocks[m, SOURCES]):
-                    j = blocks[m, ROW] + k - blocks[m, SOURCE]
-                    add_row(blocks, m, k, row_ptr[j], row_ptr[j + 1], target, weight, filtered[k], signal)
+                    j = row_of(blocks, m, k)
+                    if j >= 0:
+                        add_row(blocks, m, k, row_ptr[j], row_ptr[j + 1], target, weight, filtered[k], signal)
             for p in range(neurons.pieces.shape[0]):
                 first, last = neurons.pieces[p, FIRST], neurons.pieces[p, LAST]
                 model = <const NeuronModel*> neurons.models[p]

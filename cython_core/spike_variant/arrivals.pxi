@@ -2,6 +2,7 @@
 
 cdef enum:
     AHEAD = 4     # rows of which the bookkeeping is on its way
+    SHORT = 24    # synapses of short rows, on average
 
 
 cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
@@ -46,7 +47,7 @@ cdef inline void deliver_block_of(
     if engine.learns and rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH:
         for k in range(n):
             end_windows(engine, t, rows, b, emitted, logs[k])
-    if engine.learns and t % engine.fold_steps == 0 and rows.rules[b, MODE] != STATIC and \
+    if engine.learns and t % engine.fold_steps == 0 and is_last(rows, b) and rows.rules[b, MODE] != STATIC and \
             rows.rules[b, MODE] != STRETCH and not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
         fold(engine, t, rows, b)
 
@@ -59,17 +60,21 @@ cdef inline void deliver_spikes(
     cdef const uint32_t* ids = log.ids
     cdef int64_t k, row, start, ahead, stop = log.ptr[emitted - engine.channel.base + 1]
     cdef int64_t i = first_at_least(ids, log.ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
-    cdef bint learns = engine.learns and rows.rules[b, MODE] != STATIC
+    cdef bint learns = engine.learns and rows.rules[b, MODE] != STATIC, short = is_short(rows, b)
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
+        if learns and rows.blocks[b, NUMBER] == 0:
+            rows.emitted[rows.emitted_of[b] + ids[i] - rows.blocks[b, SOURCE]] = emitted
         row = row_of(rows.blocks, b, ids[i])
         if row < 0:
             i += 1
             continue
         start = rows.row_ptr[row]
-        if learns and i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES] and not rows.blocks[b, BITS]:
-            prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
+        if short:
+            fetch_row(rows, b, ids, i, stop, row, learns)
+        elif learns and i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES] and not rows.blocks[b, BITS]:
+            prefetch_books(rows, row + (<int64_t> ids[i + AHEAD] - ids[i]) * rows.blocks[b, DELAYS])
         if has_books(rows, b, row):
-            ahead = row_ahead(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
+            ahead = 0 if short else row_ahead(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
             if learns and rows.books[row, LATEST] == t:
                 learn_again(rows, row)
             elif learns and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
@@ -112,6 +117,11 @@ cdef inline void end_windows(
         close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, log.ids, log.ptr)
 
 
+cdef inline bint is_last(Rows rows, int64_t b) noexcept nogil:
+    """Whether the block is the last one of its projection."""
+    return rows.blocks[b, NUMBER] == rows.blocks[b, DELAYS] - 1
+
+
 cdef inline bint has_books(Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Whether arrivals at the row are noted: it has synapses, or may get some."""
     return rows.row_ptr[row] < rows.row_ptr[row + 1] or rows.rules[b, MOVES]
@@ -122,6 +132,54 @@ cdef inline void prefetch_books(Rows rows, int64_t row) noexcept nogil:
     prefetch(&rows.books[row, 0])
     prefetch(&rows.books[row, 4])
     prefetch(&rows.Z[row])
+
+
+cdef inline bint is_short(Rows rows, int64_t b) noexcept nogil:
+    """Whether the rows of the block are so short that what they need is fetched row by row."""
+    cdef int64_t first = rows.blocks[b, ROW], last = first + rows.blocks[b, ROWS]
+    return rows.blocks[b, DELAYS] > 1 and not rows.blocks[b, BITS] and \
+        rows.row_ptr[last] - rows.row_ptr[first] <= SHORT * rows.blocks[b, ROWS]
+
+
+cdef inline int64_t later_row(
+    Rows rows, int64_t b, const uint32_t* ids, int64_t i, int64_t later, int64_t stop, int64_t row
+) noexcept nogil:
+    """The row of a later spike of the block, `row` of spike i if there is none; all rows exist."""
+    if later >= stop or ids[later] >= rows.blocks[b, SOURCES]:
+        return row
+    return row + (<int64_t> ids[later] - ids[i]) * rows.blocks[b, DELAYS]
+
+
+cdef inline void fetch_row(
+    Rows rows, int64_t b, const uint32_t* ids, int64_t i, int64_t stop, int64_t row, bint learns
+) noexcept nogil:
+    """What the spikes need that come next in a block of short rows."""
+    cdef int64_t later = later_row(rows, b, ids, i, i + 2 * AHEAD, stop, row)
+    if learns:
+        prefetch_books(rows, later)
+    else:
+        prefetch(&rows.row_ptr[later])
+    later = later_row(rows, b, ids, i, i + AHEAD, stop, row)
+    fetch_synapses(rows, later, True, learns)
+
+
+cdef inline void fetch_synapses(Rows rows, int64_t row, bint weights, bint learns) noexcept nogil:
+    cdef int64_t k = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
+    while k < stop:
+        prefetch(&rows.target[k])
+        if weights:
+            prefetch(&rows.weight[k])
+        if learns:
+            prefetch(&rows.Y[k])
+            prefetch(&rows.C[k])
+        k += 64 // <int64_t> sizeof(real)
+    k = max(stop - 1, 0)
+    prefetch(&rows.target[k])
+    if weights:
+        prefetch(&rows.weight[k])
+    if learns:
+        prefetch(&rows.Y[k])
+        prefetch(&rows.C[k])
 
 
 cdef void enter_spikes(
@@ -150,17 +208,36 @@ cdef void close_rows(
     """Close the rows of which the latest spike was emitted then: they reach the cutoff."""
     cdef int64_t row, stop = ptr[emitted - engine.channel.base + 1]
     cdef int64_t i = first_at_least(ids, ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
+    cdef bint all_exist = not rows.blocks[b, BITS]
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
-        row = row_of(rows.blocks, b, ids[i])
-        if row < 0:
-            i += 1
-            continue
-        if i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES] and not rows.blocks[b, BITS]:
-            prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
-        if has_books(rows, b, row) and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF] and \
+        if all_exist:
+            fetch_closing(rows, b, ids, i, stop, emitted, t - rows.rules[b, CUTOFF])
+        row = -1 if came_since(rows, b, ids[i], emitted) else row_of(rows.blocks, b, ids[i])
+        if row >= 0 and has_books(rows, b, row) and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF] and \
                 not rows.books[row, CLOSED]:       # a source that spiked twice in that step stands there twice
             close(engine, t, rows, b, row)
         i += 1
+
+
+cdef inline bint came_since(Rows rows, int64_t b, int64_t source, int64_t emitted) noexcept nogil:
+    """Whether a later spike of the source is known to have arrived before the cutoff, so that nothing is to be closed."""
+    cdef int64_t later = rows.emitted[rows.emitted_of[b] + source - rows.blocks[b, SOURCE]]
+    return emitted < later < emitted + rows.rules[b, CUTOFF]
+
+
+cdef inline void fetch_closing(
+    Rows rows, int64_t b, const uint32_t* ids, int64_t i, int64_t stop, int64_t emitted, int64_t latest
+) noexcept nogil:
+    """What rows need that are closed soon; all rows exist."""
+    cdef int64_t row
+    if i + 2 * AHEAD < stop and ids[i + 2 * AHEAD] < rows.blocks[b, SOURCES] and \
+            not came_since(rows, b, ids[i + 2 * AHEAD], emitted):
+        prefetch_books(rows, row_of(rows.blocks, b, ids[i + 2 * AHEAD]))
+    if is_short(rows, b) and i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES] and \
+            not came_since(rows, b, ids[i + AHEAD], emitted):
+        row = row_of(rows.blocks, b, ids[i + AHEAD])
+        if rows.books[row, LATEST] == latest:
+            fetch_synapses(rows, row, False, True)
 
 
 cdef inline bint arrive(
@@ -236,13 +313,13 @@ cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
 
 
 cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
-    """Work off what would otherwise leave the histories before its synapses read it; depends on t alone."""
+    """Work off what would otherwise leave the histories before its synapses read it, in all rows of the projection."""
     cdef int64_t row, first = rows.blocks[b, ROW]
     for row in range(first, first + rows.blocks[b, ROWS]):
         if rows.books[row, LATEST] == NEVER or rows.books[row, CLOSED] or not has_books(rows, b, row):
             continue
         if rows.rules[b, MODE] == PREFIX:
-            advance_prefix(engine, t - engine.m, rows, b, row)
+            advance_prefix(engine, present_of(engine, t).block, rows, b, row)
         else:
             work_off(engine, t, rows, b, row, rows.row_ptr[row], rows.row_ptr[row + 1])
 

@@ -13,8 +13,8 @@ from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport add_row, first_at_least, hole_of, row_ahead, row_of, prefetch
 from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
-    ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, BITS, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA,
-    GAPS, KAPPA, KAPPA_REG, LATEST, LOG, LOOP, MODE, MOVES, NEVER, NUMBERS, OLDER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW,
+    ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, BITS, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE, EACH_STEP, EPSILON,
+    ETA, GAPS, KAPPA, KAPPA_REG, LATEST, LOG, LOOP, MODE, MOVES, NEVER, NUMBER, NUMBERS, OLDER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW,
     ROWS, RUNNING, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS, SUFFIX, TARGET, WAITING, WIDTH, W_MAX, W_MIN,
 )
 from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, clipped
@@ -83,6 +83,9 @@ cdef class Rows:
     # synapses whose weights are kept when spikes arrive: (k, 3) block, row, synapse
     cdef public int64_t[:, ::1] watch
     cdef public double[:, ::1] watched             # (n_steps, k), OUT, NaN where none arrives
+    # the latest spike of each source that arrived at the shortest delay in this `Engine.run`, NEVER: not known
+    cdef public int64_t[::1] emitted
+    cdef public int64_t[::1] emitted_of            # (n_blocks,), the place there of a block's first source
     cdef public real[::1] weight
     cdef public real[::1] Y, C, Y2                 # of the prefix sums; ebar, minus the gradient, ereg
     cdef public real[::1] h                        # with rewards: traces that TD errors meet, see online_td.pxi
@@ -180,6 +183,21 @@ cdef class Stretches:
         bind(self, values)
 
 
+cdef struct Present:  # what follows from a step t, see prefix_rows.pxi
+    int64_t t, size   # B, for which the rest was found
+    int64_t block     # of the sums, that step t - m lies in
+    int64_t first     # step of it
+    int64_t place     # of t - m in it
+    int64_t end       # row of `ends` of the block before
+    int64_t before_entry, before_close
+
+
+cdef struct Power:    # x^k
+    double x
+    int64_t k
+    double power
+
+
 cdef class Engine:
     """Runs this rank's neurons with their incoming synapses, and all readouts with the synapses from these neurons."""
 
@@ -201,6 +219,8 @@ cdef class Engine:
     cdef public int64_t fold_steps                 # how often rows without a cutoff are worked off
     cdef public int64_t lead                       # steps of Adam's counter before step 0
     cdef public bint learns
+    cdef Present present
+    cdef Power of_block, of_place                  # kappa^B, and kappa to the place in the present block
     cdef int64_t block_beside                      # the cells have the end of the block before it; -1: not known
     # arrivals at the present dense block that wait
     cdef Descent[TOGETHER] queue
@@ -233,6 +253,7 @@ cdef class Engine:
         self.feedback, self.histories, self.sums, self.online = feedback, histories, sums, online
         self.stretches = stretches
         self.m, self.fold_steps, self.lead = m, fold_steps, lead
+        self.of_block = self.of_place = Power(0.0, 0, 1.0)
 
     def run(self, Meeting meeting not None, int64_t first, int64_t end, int64_t round_steps, bint led):
         """Collective: advance steps [first, end) in rounds, after each of which ranks meet.
@@ -246,7 +267,7 @@ cdef class Engine:
         cdef double start = started(&self.watch, n), apart = meeting.seconds()
         if self.channel is None or self.sample is None or self.recorder is None:
             raise TypeError("Engine.run: channel, sample and recorder must be bound before it")
-        self.block_beside = -1    # ends may have been restored
+        self.forget()
         with nogil:
             if first == 0:
                 start_models(self.neurons, 0)
@@ -270,6 +291,14 @@ cdef class Engine:
         self.sweep_seconds += start * share(&self.watch, SWEEP)
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)
+
+    cdef int forget(self) except -1:
+        """Forget what need not be true any more if another state was restored."""
+        self.block_beside = -1
+        self.incoming.emitted[:] = NEVER
+        self.outgoing.emitted[:] = NEVER
+        self.adaptive.emitted[:] = NEVER
+        return 0
 
     cdef int advance_all(self, int64_t first, int64_t last, int64_t start, bint led) except -1 nogil:
         """Advance steps [first, last) of the round that began with step `start`."""
@@ -326,20 +355,20 @@ cdef class Engine:
 
     def bring_forward(self, int64_t t):
         """Before step t, when synapses move: work off all rows of theirs."""
-        cdef int64_t b, row, source
+        cdef int64_t b, source
         with nogil:
             if self.learns and t > self.m:
                 find_signal(self, t - self.m - 1)
             for b in range(self.incoming.blocks.shape[0] if self.learns else 0):
                 if self.incoming.rules[b, MOVES] and self.incoming.rules[b, MODE] != STATIC:
-                    row = self.incoming.blocks[b, ROW]
                     for source in range(self.incoming.blocks[b, SOURCE], self.incoming.blocks[b, SOURCES]):
-                        bring_forward(self, t, self.incoming, b, row + source - self.incoming.blocks[b, SOURCE])
+                        bring_forward(self, t, self.incoming, b, row_of(self.incoming.blocks, b, source))
 
     def flush(self, int64_t n_steps):
         """Let spikes in flight arrive, then one more arrival at every synapse in step `n_steps` + m."""
         cdef int64_t t
-        self.outgoing.sums, self.block_beside = NULL, -1
+        self.outgoing.sums = NULL
+        self.forget()
         with nogil:
             for t in range(n_steps, n_steps + self.m + 1):
                 self.histories.error_ring[t % self.histories.error_ring.shape[0]][:] = 0.0

@@ -6,20 +6,40 @@ cdef enum:
     FILLED = 64    # targets whose cells are filled together, 4 kB
 
 
+cdef inline Present* present_of(Engine engine, int64_t t) noexcept nogil:
+    """What follows from the step alone: quotients take longer than a short row."""
+    cdef Present* now = &engine.present
+    cdef int64_t e = max(t - engine.m, 0)
+    if now.t != t or now.size != engine.sums.block:
+        now.t, now.size, now.block = t, engine.sums.block, e // engine.sums.block
+        now.first, now.place = now.block * engine.sums.block, e % engine.sums.block
+        now.before_entry = (t - entry_lag(engine) + engine.m) % (engine.m + 1)
+        now.before_close = t % (engine.m + 1)
+        now.end = 0 if engine.sums.ends.shape[0] == 0 else max(now.block - 1, 0) % engine.sums.ends.shape[0]
+    return now
+
+
+cdef inline double kept_power(Power* kept, double x, int64_t k) noexcept nogil:
+    """x^k, the same as long as x and k are."""
+    if kept.x != x or kept.k != k:
+        kept.x, kept.k, kept.power = x, k, power_of(x, k)
+    return kept.power
+
+
 cdef bint arrive_prefix(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
 ) noexcept nogil:
     """A spike arrives before the cutoff. Return whether it was delivered, too."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
     cdef bint entered = engine.m == 1
     cdef double d = 0.0, Z
     cdef Crossing crossing
     engine.work += stop - start
     if engine.sums.sets == 1 and not engine.online.in_use:
-        crossing = last_crossing(engine, e, rows, b, row)
+        crossing = last_crossing(engine, t, rows, b, row)
         Z = rows.Z[row]
         if entered:
-            d = unit(engine, t, e, b)
+            d = unit(engine, t, t, b)
         if rows.blocks[b, DENSE]:
             if engine.queued == TOGETHER or (engine.queued > 0 and unlike(rows, engine.queue[0].row, row)):
                 descend_queue(engine, t, rows, b, arriving)
@@ -36,7 +56,7 @@ cdef bint arrive_prefix(
         if entered:
             rows.books[row, WAITING] = 0
         return True
-    advance_prefix(engine, e, rows, b, row)
+    advance_prefix(engine, present_of(engine, t).block, rows, b, row)
     subtract_gradients(engine, rows, row, start, stop)
     optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
     add_gradients(engine, rows, row, start, stop)
@@ -120,7 +140,7 @@ cdef inline Targets targets_at(Engine engine, int64_t t, const End* end) noexcep
 
 cdef inline void fill_cells_before(Engine engine, int64_t t) noexcept nogil:
     """Sums as what arrives in step t finds them; some targets at a time, whose cells are in the first cache then."""
-    cdef int64_t n = engine.sums.A.shape[0], block = max(t - engine.m, 0) // engine.sums.block, j = 0, count
+    cdef int64_t n = engine.sums.A.shape[0], block = present_of(engine, t).block, j = 0, count
     cdef int64_t entry = row_before_entry(engine, t), before = row_before_close(engine, t)
     cdef const End* end = NULL
     if wide(engine) == 2 and 0 < block != engine.block_beside:
@@ -147,9 +167,9 @@ cdef inline bint uses_cells(Engine engine, Rows rows, int64_t b) noexcept nogil:
     return plain and rows.rules[b, MODE] == PREFIX and not rows.blocks[b, DENSE]
 
 
-cdef inline double unit(Engine engine, int64_t p, int64_t u, int64_t b) noexcept nogil:
-    """What a spike that enters in step p adds to Z in the block of step u: alpha^-(p - o)."""
-    return 1.0 / engine.sums.alpha_powers[b, p - u // engine.sums.block * engine.sums.block + 1]
+cdef inline double unit(Engine engine, int64_t t, int64_t p, int64_t b) noexcept nogil:
+    """What a spike that enters in step p adds to Z in the block of step t - m: alpha^-(p - o)."""
+    return 1.0 / engine.sums.alpha_powers[b, p - present_of(engine, t).first + 1]
 
 
 cdef inline int64_t entry_lag(Engine engine) noexcept nogil:
@@ -159,24 +179,24 @@ cdef inline int64_t entry_lag(Engine engine) noexcept nogil:
 
 cdef inline int64_t row_before_entry(Engine engine, int64_t t) noexcept nogil:
     """Row of R of the step before the arrival of what enters in step t."""
-    return (t - entry_lag(engine) + engine.m) % (engine.m + 1)
+    return present_of(engine, t).before_entry
 
 
 cdef inline int64_t row_before_close(Engine engine, int64_t t) noexcept nogil:
     """Row of R of the last step of the window that ends in step t."""
-    return t % (engine.m + 1)
+    return present_of(engine, t).before_close
 
 
 cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead) noexcept nogil:
     """The spike of the row that arrived `entry_lag` steps before step t enters."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], p = t - entry_lag(engine), e = t - engine.m
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], p = t - entry_lag(engine)
     cdef int64_t before = row_before_entry(engine, t)
-    cdef double d = unit(engine, p, max(e, 0), b)
+    cdef double d = unit(engine, t, p, b)
     engine.work += stop - start
     rows.books[row, WAITING] &= ~(<int64_t> 1 << (rows.books[row, LATEST] - p))
-    advance_prefix(engine, e, rows, b, row)
+    advance_prefix(engine, present_of(engine, t).block, rows, b, row)
     rows.Z[row] += d
-    if p == max(e, 0) // engine.sums.block * engine.sums.block:          # at its start all sums of a block are 0
+    if p == present_of(engine, t).first:                                 # at its start all sums of a block are 0
         return
     if engine.online.in_use:
         enter_online(engine, rows, row, before, d)
@@ -216,10 +236,10 @@ cdef void add_gradients(Engine engine, Rows rows, int64_t row, int64_t start, in
                      &engine.sums.D2[0], &rows.Y2[0], &rows.C[0])
 
 
-cdef void advance_prefix(Engine engine, int64_t e, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """Bring the row into the block of step e."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], wanted = max(e, 0) // engine.sums.block
-    cdef int64_t end
+cdef void advance_prefix(Engine engine, int64_t wanted, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Bring the row into a block of the sums."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end
+    cdef int64_t ahead = 0 if is_short(rows, b) else FURTHER
     cdef Crossing crossing
     while rows.books[row, CURSOR] < wanted:
         engine.work += stop - start
@@ -229,30 +249,37 @@ cdef void advance_prefix(Engine engine, int64_t e, Rows rows, int64_t b, int64_t
                          engine.online.ends[end], engine.online.end_factors[end, 0], engine.online.end_factors[end, 1])
             continue
         crossing = next_crossing(engine, rows, b, row)
-        cross_row(start, stop, wide(engine), &rows.target[0], crossing, &rows.Y[0], &rows.C[0])
+        cross_row(start, stop, ahead, wide(engine), &rows.target[0], crossing, &rows.Y[0], &rows.C[0])
         if engine.sums.sets == 2:
             crossing.end, crossing.shrink = end_of(engine.sums.ends2, rows.books[row, CURSOR] - 1), shrink(engine, b, 3)
-            cross_row(start, stop, wide(engine), &rows.target[0], crossing, &rows.Y2[0], &rows.C[0])
+            cross_row(start, stop, ahead, wide(engine), &rows.target[0], crossing, &rows.Y2[0], &rows.C[0])
 
 
 cdef inline Crossing next_crossing(Engine engine, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """What synapses of the row have to do for the next block; Z and the books are there already."""
-    cdef End* end = end_of(engine.sums.ends, rows.books[row, CURSOR])
-    cdef Crossing crossing = Crossing(end, rows.Z[row], shrink(engine, b, 1))
+    cdef Crossing crossing = Crossing(NULL, rows.Z[row], shrink(engine, b, 1))
+    if rows.books[row, CURSOR] == engine.present.block - 1:
+        crossing.end = <End*> &engine.sums.ends[engine.present.end, 0, 0]
+    else:
+        crossing.end = end_of(engine.sums.ends, rows.books[row, CURSOR])
     rows.Z[row] *= engine.sums.alpha_powers[b, engine.sums.block + 1]
     rows.books[row, CURSOR] += 1
     return crossing
 
 
-cdef inline Crossing last_crossing(Engine engine, int64_t e, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """As `advance_prefix`, but synapses have the last end of a block still before them."""
-    advance_prefix(engine, (max(e, 0) // engine.sums.block - 1) * engine.sums.block, rows, b, row)
-    if rows.books[row, CURSOR] < max(e, 0) // engine.sums.block:
+cdef inline Crossing last_crossing(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """As `advance_prefix` in step t, but synapses have the last end of a block still before them."""
+    cdef int64_t wanted = present_of(engine, t).block
+    if rows.books[row, CURSOR] < wanted - 1:
+        advance_prefix(engine, wanted - 1, rows, b, row)
+    if rows.books[row, CURSOR] < wanted:
         return next_crossing(engine, rows, b, row)
     return Crossing(NULL, 0.0, 0.0)
 
 
 cdef inline double shrink(Engine engine, int64_t b, int64_t which) noexcept nogil:
+    if which == 1:
+        return kept_power(&engine.of_block, engine.incoming.constants[b, KAPPA], engine.sums.block)
     return kappa_power(engine, b, which, engine.sums.block)
 
 
@@ -265,22 +292,22 @@ cdef void close_prefix(
     Engine engine, int64_t e, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """Turn Y and Z into the traces of step e - 1 and C into what is owed."""
-    cdef int64_t k, hole, after, n, place, i, j, before = row_before_close(engine, e + engine.m)
+    cdef int64_t k, hole, after, n, place, i, j, t = e + engine.m, before = row_before_close(engine, t)
     cdef double Z, Z_before, power
     cdef Crossing crossing = Crossing(NULL, 0.0, 0.0)
     engine.work += stop - start
     if uses_cells(engine, rows, b):
-        crossing = last_crossing(engine, e, rows, b, row)
+        crossing = last_crossing(engine, t, rows, b, row)
     else:
-        advance_prefix(engine, e, rows, b, row)
-    k = max(e, 0) % engine.sums.block
+        advance_prefix(engine, present_of(engine, t).block, rows, b, row)
+    k = present_of(engine, t).place
     # at the start of a block R is 0 whatever the ring holds, and the traces are of the step before it
     Z = rows.Z[row]
     Z_before = Z if k > 0 else 0.0
-    power = kappa_power(engine, b, 1, k - 1)
+    power = kept_power(&engine.of_place, engine.incoming.constants[b, KAPPA], k - 1)
     if uses_cells(engine, rows, b):
-        close_row(wide(engine), start, stop, &rows.target[0], Z, Z_before, power, crossing,
-                  targets_at(engine, e + engine.m, crossing.end), &rows.Y[0], &rows.C[0])
+        close_row(wide(engine), start, stop, 0 if is_short(rows, b) else FURTHER, &rows.target[0], Z,
+                  Z_before, power, crossing, targets_at(engine, t, crossing.end), &rows.Y[0], &rows.C[0])
     elif engine.sums.sets == 1 and rows.blocks[b, DENSE]:
         hole = hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
         for after in range(2):
@@ -300,11 +327,11 @@ cdef bint arrive_closed(
 ) noexcept nogil:
     """A spike arrives after the cutoff. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m, hole, after, n
-    cdef int64_t k = max(e, 0) % engine.sums.block, n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
+    cdef int64_t k = present_of(engine, t).place, n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
     cdef int64_t place, i, j
     cdef int64_t before = row_before_close(engine, t), enters_after = row_before_entry(engine, t)
     cdef bint enters = engine.m == 1
-    cdef double d = unit(engine, t, max(t - 1, 0), b) if enters else 0.0, Z, Z_before, power
+    cdef double d = unit(engine, t, t, b) if enters else 0.0, Z, Z_before, power
     engine.work += stop - start
     if engine.sums.sets == 2:
         optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
@@ -315,7 +342,7 @@ cdef bint arrive_closed(
         return False
     Z = rows.Z[row] * (power_of(rows.constants[b, ALPHA], n_decay) / engine.sums.alpha_powers[b, k])
     Z_before = Z if k > 0 else 0.0
-    power = kappa_power(engine, b, 1, n_decay) / kappa_power(engine, b, 1, k - 1)
+    power = kappa_power(engine, b, 1, n_decay) / kept_power(&engine.of_place, engine.incoming.constants[b, KAPPA], k - 1)
     if rows.blocks[b, DENSE]:
         if engine.queued:
             descend_queue(engine, t, rows, b, arriving)
@@ -333,7 +360,7 @@ cdef bint arrive_closed(
                    rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row), targets_at(engine, t, NULL),
                    &rows.weight[0], &rows.Y[0], &rows.C[0])
     rows.Z[row] = Z + d
-    rows.books[row, CURSOR] = max(e, 0) // engine.sums.block
+    rows.books[row, CURSOR] = present_of(engine, t).block
     rows.books[row, CLOSED] = 0
     wait(engine, t, rows, row)
     if enters:

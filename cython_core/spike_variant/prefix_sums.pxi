@@ -48,6 +48,9 @@ cdef extern from "spike_variant/formulas.h" nogil:
         const double* D
         real* arriving
 
+    enum:
+        FURTHER
+
     void fill_ends(int64_t n, const double* R, const double* A, const double* D, End* end)
     void fill_cells(
         int64_t n, int64_t wide, const double* R, const double* A, const double* D, const real* arriving, Cell* cell
@@ -55,7 +58,8 @@ cdef extern from "spike_variant/formulas.h" nogil:
     void fill_beside(int64_t n, const double* R_before, const End* end, End* beside)
     void cross(int64_t start, int64_t stop, const uint32_t* target, Crossing crossing, real* Y, real* C)
     void cross_row(
-        int64_t start, int64_t stop, int64_t wide, const uint32_t* target, Crossing crossing, real* Y, real* C
+        int64_t start, int64_t stop, int64_t ahead, int64_t wide, const uint32_t* target, Crossing crossing, real* Y,
+        real* C
     )
     void enter_row(
         int64_t wide, int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double d, Targets at,
@@ -66,8 +70,8 @@ cdef extern from "spike_variant/formulas.h" nogil:
         Crossing crossing, double eta, real low, real high, Targets at, real* weight, real* Y, real* C
     )
     void close_row(
-        int64_t wide, int64_t start, int64_t stop, const uint32_t* target, double Z, double Z_before, double power,
-        Crossing crossing, Targets at, real* Y, real* C
+        int64_t wide, int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double Z, double Z_before,
+        double power, Crossing crossing, Targets at, real* Y, real* C
     )
     void reopen_row(
         int64_t wide, int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double Z, double Z_before,

@@ -129,9 +129,10 @@ cdef void project_errors(Feedback feedback, Histories histories, int64_t u, int6
         seen = (u + m + 1 - feedback.blocks[b, DELAY]) % histories.error_ring.shape[0]
         for k in range(feedback.blocks[b, SOURCE], feedback.blocks[b, SOURCES]):
             if histories.error_ring[seen, k] != 0.0:
-                row = feedback.blocks[b, ROW] + k - feedback.blocks[b, SOURCE]
-                add_row(feedback.blocks, b, k, feedback.row_ptr[row], feedback.row_ptr[row + 1], feedback.target,
-                        feedback.weight, histories.error_ring[seen, k], histories.L[place])
+                row = row_of(feedback.blocks, b, k)
+                if row >= 0:
+                    add_row(feedback.blocks, b, k, feedback.row_ptr[row], feedback.row_ptr[row + 1], feedback.target,
+                            feedback.weight, histories.error_ring[seen, k], histories.L[place])
 
 
 cdef void extend_sums(Sums sums, Neurons neurons, Histories histories, int64_t u, int64_t place) noexcept nogil:

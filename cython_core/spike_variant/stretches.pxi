@@ -234,7 +234,7 @@ cdef int64_t list_rows(Engine engine, Rows rows) noexcept nogil:
     cdef int64_t old = 2 * (end - GAPS * STRETCH_STEPS)
     for b in range(rows.blocks.shape[0]):
         rows.head[b, :] = NOBODY
-        if rows.rules[b, MODE] != STRETCH:
+        if rows.rules[b, MODE] != STRETCH or not is_last(rows, b):    # there stand all rows of the projection
             continue
         first = rows.blocks[b, ROW]
         last = first + rows.blocks[b, ROWS]

@@ -90,7 +90,7 @@ class Rewiring:
         count = kernel.shrink(
             self._by_samples, rate * self.rule.l1, math.sqrt(2.0 * rate * self.rule.temperature),
             optimizer.Wmin, optimizer.Wmax, n_step,
-            self._keys["rewire-noise"], self._row_ptr(), span.n_sources, self._first_target,
+            self._keys["rewire-noise"], self._row_ptr(), len(span.delays), self._first_target,
             table.target[span.first : span.last], self._bits, table.weight[span.first : span.last],
         )  # fmt: skip
         self.latest = self._move(n_step, count, others) if due and count else np.zeros((0, MOVE), np.int64)
@@ -100,7 +100,7 @@ class Rewiring:
     def topology(self) -> dict[str, np.ndarray]:
         """Return source and delay in steps of each synapse for a checkpoint, as they can't be drawn again."""
         row = np.repeat(np.arange(len(self._row_ptr()) - 1), np.diff(self._row_ptr()))
-        block, source = np.divmod(row, self.span.n_sources)
+        source, block = np.divmod(row, len(self.span.delays))
         kept = source.astype(np.uint32), self.span.delays[block].astype(np.int32)
         self._kept_topology = kept
         return dict(zip(("source", "delay"), kept, strict=True))
@@ -119,7 +119,7 @@ class Rewiring:
         assert self._kept_topology is not None  # `topology` was before
         source, delay = self._kept_topology
         mine = slice(span.first, span.last)
-        row = np.searchsorted(span.delays, delay) * span.n_sources + source
+        row = source.astype(np.int64) * len(span.delays) + np.searchsorted(span.delays, delay)
         order = np.lexsort((table.target[mine], row))
         for array in (table.target[mine], table.weight[mine], *others):
             array[...] = array[order]
@@ -137,7 +137,7 @@ class Rewiring:
         kernel.set_bits(self._bits, gone)
         row = np.searchsorted(table.row_ptr, gone + span.first, side="right") - 1 - span.rows
         target = table.target[gone + span.first]
-        block, source = np.divmod(row, n_sources)
+        source, block = np.divmod(row, len(span.delays))
         order = np.lexsort((source, target))
         came, negative = np.empty(count, np.int64), np.empty(count, np.uint8)
         kernel.choose(
@@ -145,7 +145,7 @@ class Rewiring:
             n_sources, self._excludes_self, self._first_target, len(span.delays), span.rows, target[order], came,
             negative,
         )  # fmt: skip
-        self._place(gone, row, block[order] * n_sources + came, target[order], negative, others)
+        self._place(gone, row, came * len(span.delays) + block[order], target[order], negative, others)
         moves = np.empty((count, MOVE), np.int64)
         moves[:, 0], moves[:, 1], moves[:, 2] = (
             n_step,

@@ -279,7 +279,7 @@ class Spike(Engine):
         if len(rows.books) < len(table.row_ptr) - 1:  # rows that do not learn have none
             rows.books = new_books(len(table.row_ptr) - 1)
         row = np.searchsorted(table.row_ptr, synapses, side="right") - 1
-        block = np.searchsorted(table.blocks[:, layout.ROW], row, side="right") - 1
+        block = np.array([table.find_block(k) for k in row.tolist()], np.int64)
         rows.watch = np.stack([block, row, synapses], axis=1).astype(np.int64)
         rows.watched = watched = np.full((self.n_steps, len(synapses)), np.nan)
         return watched

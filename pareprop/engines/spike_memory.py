@@ -49,6 +49,14 @@ def _lines(n: int) -> int:
     return -(-n // layout.NUMBERS) * layout.NUMBERS
 
 
+def _emitted(table: SynapseTable) -> dict[str, np.ndarray]:
+    """Return where rows keep the latest spike of each source, once for each projection."""
+    sources = table.blocks[:, layout.SOURCES] - table.blocks[:, layout.SOURCE]
+    first = np.arange(len(sources)) - table.blocks[:, layout.NUMBER]
+    ends = np.cumsum(sources * (table.blocks[:, layout.NUMBER] == 0))
+    return {"emitted": np.full(int(ends[-1]) if len(ends) else 0, layout.NEVER), "emitted_of": (ends - sources)[first]}
+
+
 def _targets(table: SynapseTable) -> list[Population]:
     """Return the targets of each block of a table."""
     return [span.projection.post for span in table.spans for _ in span.delays]
@@ -157,7 +165,7 @@ class SpikeMemory:
                "signs": table.row_signs(), "rules": rules.rules, "constants": rules.constants, "books": books,
                "models": models, "traces": allocate_aligned((n_traces, n), self._real),
                "stretches": self._stretch_addresses(table, rules),
-               "Z": np.zeros(n_rows * learns), "from_own": table.by_source,
+               "Z": np.zeros(n_rows * learns), **_emitted(table), "from_own": table.by_source,
                "counters": np.zeros(n_rows if adam else 0, np.int64),
                "mark": np.full(n_rows * stretches, NOT_OPEN), "following": np.zeros(n_rows * stretches, np.int64),
                "head": np.zeros((len(table.blocks) * stretches, layout.STRETCH_STEPS + 1), np.int64),

@@ -134,7 +134,7 @@ class _ExplicitBlock(Block):
         self.delays = np.unique(projection.delay) if len(projection.delay) else np.array([1])
         mine = np.flatnonzero(_lies_in(target, targets) & _lies_in(source, sources))
         kind = np.searchsorted(self.delays, projection.delay[mine])
-        order = np.lexsort((target[mine], source[mine], kind))
+        order = np.lexsort((target[mine], kind, source[mine]))
         self._order, self._kind = mine[order], kind[order]
 
     @property
@@ -155,7 +155,7 @@ class _ExplicitBlock(Block):
         np.add.at(counts, rows.rows(self._kind, self._source), 1)
 
     def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
-        first, last = rows.first_rows[[0, -1]]
+        first, last = rows.first_row, rows.first_row + rows.n_rows
         if last == first:
             return
         start = cursor[first]
@@ -202,7 +202,7 @@ class _StreamedBlock(Block):
             np.add.at(counts, rows.rows(*self._places(piece)), 1)
 
     def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
-        first, last = rows.first_rows[[0, -1]]
+        first, last = rows.first_row, rows.first_row + rows.n_rows
         start = int(cursor[first]) if last > first else 0
         for piece in self._pieces(True):
             row = rows.rows(*self._places(piece))

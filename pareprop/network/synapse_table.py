@@ -1,4 +1,4 @@
-"""The synapses onto one rank's targets: flat CSR arrays by source, cut into blocks of one projection and one delay."""
+"""The synapses onto one rank's targets: flat CSR arrays by source and delay; a block is one delay of a projection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .connectivity import RULES, Projection
 from .drawing import Block, draft_block
 from .model import Model
 
-ROW, SOURCE, LOG = layout.ROW, layout.SOURCE, layout.LOG
+SOURCE, LOG = layout.SOURCE, layout.LOG
 FEWEST_ROWS = 4096  # of a projection, fewer take no memory that counts
 SPARSE = 0.5  # synapses per row, below which most rows are empty
 
@@ -33,8 +33,8 @@ class ProjectionSlice:
         The rule.
     first, last : int
         Half-open range of its synapses.
-    first_rows : np.ndarray
-        int64 (n_blocks + 1,), first row of each of its blocks, and the end.
+    rows, n_rows : int
+        First row, and how many there are: by source, then delay.
     delays : np.ndarray
         int64 (n_blocks,), the delay of each of its blocks in steps, ascending.
     targets : tuple of int
@@ -44,28 +44,19 @@ class ProjectionSlice:
     sources : np.ndarray or None
         uint32 (n_sources,) ascending, the sources that may have rows, None if all do.
     bits : np.ndarray or None
-        uint64 (n_blocks, n_words), which of these have rows, see `members.pxd`; None if all have.
+        uint64 (n_words,), which rows exist, of those by these sources and delays, see `members.pxd`; None if all do.
     """
 
     projection: Projection
     first: int
     last: int
-    first_rows: np.ndarray
+    rows: int
+    n_rows: int
     delays: np.ndarray
     targets: tuple[int, int]
     base: int
     sources: np.ndarray | None = None
     bits: np.ndarray | None = None
-
-    @property
-    def rows(self) -> int:
-        """First row."""
-        return int(self.first_rows[0])
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return int(self.first_rows[-1] - self.first_rows[0])
 
     @property
     def n_sources(self) -> int:
@@ -74,23 +65,24 @@ class ProjectionSlice:
 
     def numbers(self) -> np.ndarray:
         """Return the source of each row by its place among those that may have rows, int64 (n_rows,)."""
-        if self.bits is None:
-            return np.tile(np.arange(self.n_sources), len(self.delays))
-        parts = [np.zeros(n, np.uint32) for n in np.diff(self.first_rows)]
-        for part, bits in zip(parts, self.bits, strict=True):
-            members.write(bits, part)
-        return np.concatenate(parts).astype(np.int64)
+        return self._places(np.arange(self.n_rows)) // len(self.delays)
 
     def source(self, row: np.ndarray) -> np.ndarray:
         """Return the sources, ids in the population, of rows counted from `rows`."""
-        number = row % max(self.n_sources, 1) if self.bits is None else self.numbers()[row]
+        number = self._places(row) // len(self.delays)
         return number if self.sources is None else self.sources[number].astype(np.int64)
 
     def block(self, row: np.ndarray) -> np.ndarray:
         """Return the blocks, counted from 0, of rows counted from `rows`."""
+        return self._places(row) % len(self.delays)
+
+    def _places(self, row: np.ndarray) -> np.ndarray:
+        """Return the places of rows among those by source and delay, of which some do not exist."""
         if self.bits is None:
-            return row // max(self.n_sources, 1)
-        return np.searchsorted(self.first_rows, row + self.rows, side="right") - 1
+            return row
+        places = np.empty(self.n_rows, np.int64)
+        members.write(self.bits, places)
+        return places[row]
 
     def row_signs(self) -> np.ndarray:
         """Return the sign of the source of each row, int8 (n_rows,); (0,) if none is bound."""
@@ -140,7 +132,7 @@ class SynapseTable:
         drafts = [draft_block(model, projection, first, last, sources) for projection in projections]
         self._listed = choose(drafts) if choose else None
         maps = self._number_rows(model, drafts)
-        self.row_ptr = np.zeros(maps[-1].first_rows[-1] + 1 if maps else 1, np.int64)
+        self.row_ptr = np.zeros(maps[-1].first_row + maps[-1].n_rows + 1 if maps else 1, np.int64)
         for draft, rows in zip(drafts, maps, strict=True):
             draft.count(rows, self.row_ptr[1:])
         np.cumsum(self.row_ptr, out=self.row_ptr)
@@ -166,7 +158,8 @@ class SynapseTable:
             arguments: Values = {}
             if self._listed is not None and draft.projection.pre.role == "recurrent":
                 arguments = {"listed": self._listed.index(), "offset": model.offset(draft.projection.pre)}
-            first, sources = maps[-1].first_rows[-1] if maps else 0, draft.sources if draft.expected else (0, 0)
+            first = maps[-1].first_row + maps[-1].n_rows if maps else 0
+            sources = draft.sources if draft.expected else (0, 0)
             rows = row_map.RowMap(first, len(draft.delays), sources, False, **arguments)
             if not self.by_source and pays_index(draft.expected, rows.n_rows) and not draft.projection.rewire:
                 rows = row_map.RowMap(first, len(draft.delays), sources, True, **arguments)
@@ -177,8 +170,8 @@ class SynapseTable:
 
     def _span(self, model: Model, draft: Block, rows: row_map.RowMap) -> ProjectionSlice:
         """Return the place of a projection."""
-        first_rows = rows.first_rows
-        ends = int(self.row_ptr[first_rows[0]]), int(self.row_ptr[first_rows[-1]])
+        first, n_rows = rows.first_row, rows.n_rows
+        ends = int(self.row_ptr[first]), int(self.row_ptr[first + n_rows])
         sources, bits = None, rows.index[0] if rows.is_indexed else None
         if self._listed is not None and self._listed.ids is not None and rows.is_listed:
             listed = self._listed.ids[rows.low_number : rows.low_number + rows.n_sources]
@@ -189,7 +182,7 @@ class SynapseTable:
         if sources is not None and len(sources) == draft.projection.pre.size:
             sources = None
         return ProjectionSlice(
-            draft.projection, *ends, first_rows, draft.delays, draft.targets, draft.base, sources, bits
+            draft.projection, *ends, first, n_rows, draft.delays, draft.targets, draft.base, sources, bits
         )
 
     def _blocks(self, model: Model, draft: Block, rows: row_map.RowMap) -> list[list[int]]:
@@ -199,21 +192,19 @@ class SynapseTable:
         source = rows.low_number if rows.is_listed else first
         hole = model.offset(projection.post) + low + source - first if draft.leaves_out_self else layout.NO_HOLE
         blocks = []
-        bits, before = rows.index
+        dense = not rows.is_indexed and self._is_dense(draft, rows.first_row, rows.n_rows)
+        addresses = [array.ctypes.data if rows.is_indexed else 0 for array in rows.index]
         for k, delay in enumerate(draft.delays):
-            row, after = map(int, rows.first_rows[k : k + 2])
-            dense = not rows.is_indexed and self._is_dense(draft, row, after - row)
-            addresses = (bits[k].ctypes.data, before[k].ctypes.data) if rows.is_indexed else (0, 0)
             blocks.append(
-                [row, source, source + rows.n_sources, int(delay), int(projection.pre.role != "input"),
+                [rows.first_row, source, source + rows.n_sources, int(delay), int(projection.pre.role != "input"),
                  int(dense), draft.base, hole, high - low, int(projection.plastic), projection.port_index, *addresses,
-                 after - row]
+                 rows.n_rows, len(draft.delays), k]
             )  # fmt: skip
         return blocks
 
     def _is_dense(self, draft: Block, row: int, n: int) -> bool:
-        """Return whether each source reaches every target of the block once (but itself if the draft leaves it out)."""
-        if RULES[draft.projection.rule].reaches_all:
+        """Return whether each source reaches every target of the only block once (but itself if the draft leaves it out)."""
+        if len(draft.delays) > 1 or RULES[draft.projection.rule].reaches_all:
             return len(draft.delays) == 1
         width = draft.targets[1] - draft.targets[0]
         start, stop = self.row_ptr[row], self.row_ptr[row + n]
@@ -248,9 +239,18 @@ class SynapseTable:
     def find_row(self, block: int, source: int) -> int | None:
         """Return the row of a source, by its number in the log, in a block; None if it has none."""
         span = self.spans[np.searchsorted(np.cumsum([len(span.delays) for span in self.spans]), block, side="right")]
-        row, number = self.blocks[block, ROW] - span.rows, source - self.blocks[block, SOURCE]
-        found = np.flatnonzero(span.numbers()[row : row + self.blocks[block, layout.ROWS]] == number)
-        return int(self.blocks[block, ROW] + found[0]) if len(found) else None
+        number, rows = source - self.blocks[block, SOURCE], np.arange(span.n_rows)
+        found = np.flatnonzero((span.numbers() == number) & (span.block(rows) == self.blocks[block, layout.NUMBER]))
+        return span.rows + int(found[0]) if len(found) else None
+
+    def find_block(self, row: int) -> int:
+        """Return the block of a row."""
+        first = 0
+        for span in self.spans:
+            if span.rows <= row < span.rows + span.n_rows:
+                return first + int(span.block(np.array([row - span.rows]))[0])
+            first += len(span.delays)
+        raise IndexError(row)
 
     def whole_rows(self) -> tuple[np.ndarray, int]:
         """Return the rows' numbers in a table with rows for all sources, int64 (n_rows,), and that table's n_rows."""
@@ -263,9 +263,8 @@ class SynapseTable:
 
     def count_by_source(self, span: ProjectionSlice, block: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the sources of the rows of a block, by their numbers in the log from its first on, and the lengths."""
-        first, last = span.first_rows[block : block + 2]
-        numbers = span.numbers()[first - span.rows : last - span.rows]
-        return numbers, np.diff(self.row_ptr[first : last + 1])
+        mine = np.flatnonzero(span.block(np.arange(span.n_rows)) == block)
+        return span.numbers()[mine], np.diff(self.row_ptr)[span.rows + mine]
 
     def chunks(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield the span's synapses in canonical order: by target, source, delay.
@@ -300,11 +299,8 @@ class SynapseTable:
         if not self.by_source:
             yield from (index for index, _ in self.yield_places(span, limit))
             return
-        rows = span.rows + np.argsort(span.numbers(), kind="stable")
-        counts = np.diff(self.row_ptr)[rows]
-        for part in np.array_split(np.arange(len(rows)), max(1, -(-(span.last - span.first) // limit))):
-            n = counts[part]
-            yield np.repeat(self.row_ptr[rows[part]] - (np.cumsum(n) - n), n) + np.arange(n.sum())
+        for first in range(span.first, span.last, limit):
+            yield np.arange(first, min(first + limit, span.last))
 
     def yield_places(
         self, span: ProjectionSlice, limit: int = 1_000_000, rows: bool = False
@@ -312,9 +308,7 @@ class SynapseTable:
         """Yield the places in `weight` of the span's synapses in canonical order, and with `rows` the row of each."""
         low, high = span.targets
         n_chunks = max(1, -(-(span.last - span.first) // limit))
-        n_rows, sequence = span.n_rows, np.zeros(0, np.int64)
-        if span.bits is not None:
-            sequence = np.argsort(span.numbers(), kind="stable")
+        n_rows = span.n_rows
         cursor = self.row_ptr[span.rows : span.rows + n_rows].copy()
         ends = self.row_ptr[span.rows + 1 : span.rows + n_rows + 1]
         bounds = [span.base + (high - low) * chunk // n_chunks for chunk in range(n_chunks + 1)]
@@ -324,7 +318,7 @@ class SynapseTable:
             index = np.empty(counts.sum(), np.int64)
             row = np.empty_like(index) if rows else np.zeros(0, np.int64)
             place = np.zeros(last - first + 1, np.int64)
-            row_kernel.order(span.n_sources, sequence, first, cursor, counts, self.target, place, index, row)
+            row_kernel.order(first, cursor, counts, self.target, place, index, row)
             cursor += counts
             yield index, row
 

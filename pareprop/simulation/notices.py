@@ -124,8 +124,8 @@ def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int, res
             if item.pre.role == "readout" or item.pre.role == "current" or item.delay_range[1] <= latest:
                 continue
             late = np.flatnonzero(span.delays > latest)
-            starts = table.row_ptr[span.first_rows]
-            counts = np.array([np.diff(starts)[late].sum(), span.last - span.first])
+            lengths = [table.count_by_source(span, k)[1].sum() for k in late]
+            counts = np.array([sum(lengths), span.last - span.first])
             n, total = (collectives.total(comm, int(count)) for count in counts)
             if n:
                 why = f"their delays are above {latest} steps, samples have {n_steps}"

@@ -53,14 +53,14 @@ each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def connect(case, first=0, last=None, target_base=0, indexed=False, scratch=None):
     """Synapses of a range of targets as columns in the order of the flat arrays: delay, source, target, weight."""
     last = case.n_targets if last is None else last
-    rows = (case.delays[1] - case.delays[0] + 1, case.n_sources)
+    rows = (case.n_sources, case.delays[1] - case.delays[0] + 1)
     drawing = topology.Drawing(
         case.rule, case.n_sources, case.indegree, np.array(case.indegrees, np.int64)[first:last], first,
         case.probability, case.multapses, case.self_offset, case.delays, np.array(case.levels, np.uint32), case.weight,
         [KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT],
         *(scratch or make_scratch)(case.rule, case.n_sources, case.indegree, case.multapses),
     )  # fmt: skip
-    places = row_map.RowMap(0, rows[0], (0, case.n_sources), indexed)
+    places = row_map.RowMap(0, rows[1], (0, case.n_sources), indexed)
     if indexed:
         drawing.mark_rows(first, last, places)
         places.number_rows()
@@ -72,11 +72,11 @@ def connect(case, first=0, last=None, target_base=0, indexed=False, scratch=None
     weight = np.full(target.size, np.nan)
     drawing.fill(first, last, target_base, places, cursor, target, weight)
     np.testing.assert_array_equal(cursor, ends)
-    delay, source = (index.ravel() for index in np.indices(rows))
+    source, delay = (index.ravel() for index in np.indices(rows))
     if indexed:
         assert np.all(counts > 0), "a row without synapses"
-        bits = places.index[0]
-        kept = (bits[delay, source // 64] >> np.uint64(1) * (source % 64).astype(np.uint64)) & np.uint64(1) == 1
+        row, bits = np.arange(len(source)), places.index[0]
+        kept = (bits[row // 64] >> (row % 64).astype(np.uint64)) & np.uint64(1) == 1
         delay, source = delay[kept], source[kept]
     delay, source = np.repeat(delay, counts), np.repeat(source, counts)
     return delay + case.delays[0], source, target.astype(np.int64), weight
