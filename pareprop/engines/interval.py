@@ -84,18 +84,19 @@ class Interval(Engine):
             self._kernels.Synapses({name: getattr(table, name) for name in ("blocks", "row_ptr", "target", "weight")})
             for table in (network.incoming, network.outgoing)
         )
+        self._ring = self._allocate_ring()
         self.kernel = self._kernels.Forward(
             neurons=self.cells.neurons,
             readouts=self.cells.readouts,
             incoming=incoming,
             outgoing=outgoing,
             psi=self.psi,
-            ring=self._ring(),
+            ring=self._ring,
             keeps_fixed=self.settings.keeps_fixed,
         )
         self.record_ids(np.zeros(0, np.int64))
 
-    def _ring(self) -> np.ndarray:
+    def _allocate_ring(self) -> np.ndarray:
         """Return sums of what arrives in later steps, (n_slots, n_ports, n): of as many steps as spread delays differ by."""
         blocks = self.network.incoming.blocks
         first = np.flatnonzero(blocks[:, layout.NUMBER] == 0)
@@ -290,6 +291,6 @@ class Interval(Engine):
         return {
             "gradients": self.gradient.nbytes,
             "local readouts": self.local.nbytes,
-            "histories": self.psi.nbytes + self.signal.nbytes + sum(array.nbytes for array in self.neurons.values()),
+            "histories": sum(array.nbytes for array in (self.psi, self.signal, self._ring, *self.neurons.values())),
             "log": self.channel.nbytes,
         }

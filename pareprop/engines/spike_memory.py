@@ -402,7 +402,7 @@ class SpikeMemory:
         learning, books = 0, 0
         for rows in self.rows:
             learning += sum(np.asarray(getattr(rows, name)).nbytes for name in PER_SYNAPSE[1:])
-            books += sum(np.asarray(getattr(rows, name)).nbytes for name in (*PER_ROW, "bias", "bias_step"))
+            books += sum(np.asarray(getattr(rows, name)).nbytes for name in (*PER_ROW, "emitted", "bias", "bias_step"))
         histories = [array for name, array in self.history.items() if not name.startswith("end_")]
         return {
             "gradients": learning, "books": books, "log": self.inputs.nbytes,

@@ -304,7 +304,7 @@ def _counts(
     spikes = {"input": firing.inputs, "recurrent": firing.neurons}.get(item.pre.role, 0.0)
     rows, searches, words = senders * n_delays, 0.0, 0.0
     if pays_index(synapses, rows) and not item.rewire and item.post.role == "recurrent":
-        searches, words = rows * spikes, n_delays * (senders // 64 + 1)
+        searches, words = rows * spikes, rows // 64 + 1
         rows *= 1.0 - math.exp(-synapses / rows)
     listed = item.pre.role == "recurrent" and sum(heard.values()) < model.size("recurrent")
     ids = senders if listed and model.offset(item.pre) else 0.0  # a list of its own, if ids count from another number

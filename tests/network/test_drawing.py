@@ -133,7 +133,8 @@ def slow_connect(case):
             delays = [low + sum(u >> 32 > level for level in case.levels) for u in numbers]
         weights = slow_weights(case, target, len(sources))
         synapses += zip(delays, sources, [target] * len(sources), weights, strict=True)
-    synapses.sort(key=lambda synapse: synapse[:3])  # stable: multapses stay in the order of the draw
+    # rows are by source, then delay; stable: multapses stay in the order of the draw
+    synapses.sort(key=lambda synapse: (synapse[1], synapse[0], synapse[2]))
     return [np.array(column) for column in zip(*synapses, strict=True)]
 
 
@@ -170,7 +171,7 @@ def test_ranges_of_targets_draw_the_same_synapses(case, n_ranges):
     bounds = [case.n_targets * r // n_ranges for r in range(n_ranges + 1)]
     parts = [connect(case, *bounds[r : r + 2], target_base=bounds[r]) for r in range(n_ranges)]
     joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
-    order = np.lexsort((joined[2], joined[1], joined[0]))
+    order = np.lexsort((joined[2], joined[0], joined[1]))
     np.testing.assert_array_equal([column[order] for column in joined], connect(case))
 
 
