@@ -97,7 +97,7 @@ class Interval(Engine):
         self.record_ids(np.zeros(0, np.int64))
 
     def _allocate_ring(self) -> np.ndarray:
-        """Return sums of what arrives in later steps, (n_slots, n_ports, n): of as many steps as spread delays differ by."""
+        """Return sums of what arrives in the steps by which delays differ, (n_slots, n_ports, n)."""
         blocks = self.network.incoming.blocks
         first = np.flatnonzero(blocks[:, layout.NUMBER] == 0)
         last = first + blocks[first, layout.DELAYS] - 1

@@ -203,7 +203,7 @@ class SynapseTable:
         return blocks
 
     def _is_dense(self, draft: Block, row: int, n: int) -> bool:
-        """Return whether each source reaches every target of the only block once (but itself if the draft leaves it out)."""
+        """Return whether each source reaches every target of the only block once, itself if the draft has autapses."""
         if len(draft.delays) > 1 or RULES[draft.projection.rule].reaches_all:
             return len(draft.delays) == 1
         width = draft.targets[1] - draft.targets[0]

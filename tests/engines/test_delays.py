@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from networks import CaseTask
 
-from pareprop import Model
+from pareprop import GradientDescent, Model
 from pareprop.engines.interval import IntervalSettings
 from pareprop.network import synapse_table
 from pareprop.parallel.exchange import Exchange
@@ -22,9 +22,9 @@ def synapses(n_sources: int, delays: list[int], seed: int) -> tuple[np.ndarray, 
 
 
 def network(apart: bool, delays: list[int], plastic: bool) -> Model:
-    model = Model("interval", optimizer={"type": "gradient_descent", "eta": 1e-3, "batch_size": 1})
+    model = Model("interval", optimizer=GradientDescent(eta=1e-3))
     inputs, out = model.inputs("in", N_IN), model.readouts("out", 2)
-    neurons = model.neurons("rec", N, C_m=1.0, V_th=1.0, tau_m=20.0, t_ref=2.0)
+    neurons = model.neurons("rec", N, C_m=1.0, E_L=0.0, V_th=1.0, tau_m=20.0, t_ref=2.0)
     for pre, seed in ((inputs, 1), (neurons, 2)):
         source, target, weight, delay = synapses(pre.size, delays, seed)
         for k, part in enumerate([delay == d for d in delays] if apart else [delay > 0]):
