@@ -257,7 +257,7 @@ def test_the_expected_update_is_the_gradient_of_the_expected_return() -> None:
     case["targets"] = np.zeros((len(case["inputs"]), 3))
     loss = {"gamma": 1.0, "lambda_": 1.0, "c_V": 0.0, "c_H": 0.0}
     run = simulation(case, episodes, loss)
-    kappa, zeta = run.engine.constants["alpha"], run.engine.constants["zeta"]
+    kappa, zeta = run.engine.constants["alpha"][0], run.engine.constants["zeta"][0]
     found = engine_gradients(case, episodes, loss)
     run.run_sample(0, "train", learn=False)
     z = np.zeros((T, len(case["w_rec"])))

@@ -329,11 +329,7 @@ def test_networks_that_cannot_be_built() -> None:
     model.inputs("in", 2)
     with pytest.raises(InputError, match="the model has no recurrent neurons"):
         LocalNetwork(model, 0, 1)
-    model.neurons("rec", 2)
-    model.readouts("a", 1, tau_m=10.0)
-    model.readouts("b", 1, tau_m=20.0)
-    with pytest.raises(InputError, match=r"readout populations \['a', 'b'\] must share their parameters"):
-        LocalNetwork(model, 0, 1).readout_constants()
+
 
 DRAWN_OUT_OF_BOUNDS = {
     "adapt_beta": ("iaf_adapt", {"adapt_beta": Normal(mean=0.1, std=1.0)}, "must be at least 0"),
