@@ -164,13 +164,18 @@ from pareprop.simulation import Simulation
 exchange = launcher.exchange()
 task = config.load(sys.argv[1]).task
 run = Simulation(task.model(), task, exchange)
-before = exchange.sender._routes["route_rank"].copy() if exchange.sender else None
 item = next(item for item in run.engine.plastic if item.name == "rec->rec")
 item.rewiring.kept = []
 run.train(int(sys.argv[2]))
 first = run.network.cuts[exchange.nodes.starts]
 moves = exchange.comm.allgather(np.concatenate(item.rewiring.kept))
-listening = exchange.nodes.leaders.allgather(exchange.sender._routes) if exchange.sender else None
+post, routes = exchange.sender.post, exchange.sender._routes
+ptr, others = routes["route_ptr"], post.others
+n_parts = len(others) * (len(post.starts[post.nodes.index]) - 1)
+node_of_part = [others[part % len(others)] for part in range(n_parts)[post.packed(post.nodes.local.rank)]]
+sent = [(routes["first_id"] + k, node_of_part[part])
+        for k in range(len(ptr) - 1) for part in routes["route_part"][ptr[k]:ptr[k + 1]]]
+listening = {pair for pairs in exchange.comm.allgather(sent) for pair in pairs}
 if exchange.rank == 0:
     node_of = lambda neuron: int(np.searchsorted(first, neuron, side="right")) - 1
     table = {}
@@ -181,8 +186,7 @@ if exchange.rank == 0:
     for target, source in table:
         here, there = node_of(source), node_of(target)
         if here != there:
-            routes, k = listening[here], source - first[here]
-            assert there in routes["route_rank"][routes["route_ptr"][k]:routes["route_ptr"][k + 1]], (source, target)
+            assert (source, there) in listening, (source, target)
             crossing += 1
     print(exchange.sending, crossing, run.hexdigest())
 else:
