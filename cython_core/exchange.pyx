@@ -1,7 +1,8 @@
 """What travels between nodes in one round: spike ids per step and sums for readouts, in messages of 32-bit words.
 
-All messages of a node lie in its shared memory. Each of its ranks packs a share of what leaves and unpacks a share of
-what comes; the leader, rank 0 of the node, alone calls MPI.
+All messages of a node lie in its shared memory. The leader, rank 0 of the node, alone calls MPI. It also packs and
+unpacks where one message goes to all, which means to copy spikes; where messages differ, each rank of the node packs a
+share of what leaves and unpacks a share of what comes.
 
 A message is [what is needed, ids, lag, sums of the node by step and readout, spikes per step, ids]. The first word
 tells all others how much room the sender's largest message needs: words, or a quota where messages differ. The third
@@ -29,7 +30,7 @@ cdef double LAG = 1e-7                        # seconds, unit of lags in message
 
 
 cdef class Mailbox(Messages):
-    """A rank's share of the messages of its node.
+    """A rank's share of the messages of its node, or all of them.
 
     Attributes
     ----------
@@ -37,7 +38,7 @@ cdef class Mailbox(Messages):
         Has `transfer()` for communicators that are not MPI's, `resize(need)` and `lay_out(n_steps)`.
     """
 
-    cdef public int64_t rank, size            # this rank in its node, and the ranks there
+    cdef public int64_t rank, size            # of those that share the messages: this rank, and how many
     cdef public ReadoutSums sums              # of the ranks of this node, and of all nodes
     cdef public SegmentedLog own              # of the ranks of this node
     cdef public uint32_t[::1] outgoing, incoming   # shared by the ranks of the node
@@ -91,34 +92,29 @@ cdef class Mailbox(Messages):
 
     cdef int64_t pack(self, int64_t first, int64_t last) except -1 nogil:
         self.put_sums(last - first)
-        return self.pack_parts(first, last) if self.targeted else self.pack_own(first, last)
+        return self.pack_parts(first, last) if self.targeted else self.pack_all(first, last)
 
     cdef int64_t share(self, int64_t rank, int64_t n) noexcept nogil:
         """First of the `n` things of which `rank` has a share; those of the next one end it."""
         return n * rank // self.size
 
-    cdef int64_t pack_own(self, int64_t first, int64_t last) noexcept nogil:
-        """Write this rank's spikes to the one message for all. If they do not fit, only tell how much is needed."""
-        cdef int64_t t, k, n, mine, count = 0, counts = HEADER + self.words_of_sums(last - first)
+    cdef int64_t pack_all(self, int64_t first, int64_t last) noexcept nogil:
+        """Write the one message for all. If the spikes do not fit, only tell how much is needed."""
+        cdef int64_t t, k, n, count = 0, counts = HEADER + self.words_of_sums(last - first)
         cdef int64_t place = counts + last - first
         for k in range(self.own.n):
             count += self.own.at[k].ptr[last] - self.own.at[k].ptr[first]
         if place + count > self.capacity:
             return place + count
-        self.outgoing[1] = <uint32_t> count       # all ranks write the same
+        self.outgoing[1] = <uint32_t> count
         for t in range(first, last):
-            count = 0
-            mine = 0
+            count = place
             for k in range(self.own.n):
-                if k == self.rank:
-                    mine = place + count
-                count += self.own.at[k].ptr[t + 1] - self.own.at[k].ptr[t]
-            n = self.own.at[self.rank].ptr[t + 1] - self.own.at[self.rank].ptr[t]
-            if n > 0:
-                memcpy(&self.outgoing[mine], self.own.at[self.rank].ids + self.own.at[self.rank].ptr[t], 4 * n)
-            if self.rank == 0:
-                self.outgoing[counts + t - first] = <uint32_t> count
-            place += count
+                n = self.own.at[k].ptr[t + 1] - self.own.at[k].ptr[t]
+                if n > 0:
+                    memcpy(&self.outgoing[place], self.own.at[k].ids + self.own.at[k].ptr[t], 4 * n)
+                    place += n
+            self.outgoing[counts + t - first] = <uint32_t> (place - count)
         return place
 
     cdef int64_t pack_parts(self, int64_t first, int64_t last) noexcept nogil:

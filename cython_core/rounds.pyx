@@ -193,8 +193,6 @@ cdef class Meeting:
 cdef class Messages:
     """What the ranks of a node do so that nodes exchange the spikes of a round; see exchange.pyx.
 
-    Each packs its share; the leader alone calls MPI; each unpacks its share.
-
     Attributes
     ----------
     waited, transferred : float
@@ -281,7 +279,7 @@ cdef class NodeMeeting(Meeting):
     cdef int fd
     cdef object lost, across
     cdef Messages messages
-    cdef bint several
+    cdef bint several, together
     cdef SegmentedLog heard
     cdef SpikeLog numbered
     cdef const uint64_t[::1] bits
@@ -300,19 +298,22 @@ cdef class NodeMeeting(Meeting):
         """Numbers in a line."""
         return LINE
 
-    def connect(self, Messages messages, int64_t within, across=None):
+    def connect(self, Messages messages, bint together, int64_t within, across=None):
         """There are several nodes.
 
         Parameters
         ----------
-        messages : Messages
+        messages : Messages or None
             Between nodes.
+        together : bool
+            Whether all ranks of the node pack and unpack; else the leader does, and the others have no messages.
         within : int
             Steps between meetings of the ranks of this node.
         across : callable or None
             How the leader agrees with those of other nodes; None on other ranks.
         """
-        self.several, self.messages, self.within, self.across = True, messages, within, across
+        self.several, self.messages, self.together = True, messages, together
+        self.within, self.across = within, across
 
     def number(self, SegmentedLog heard, SpikeLog numbered, bits, before):
         """Write to `numbered` those spikes of `heard` that are members of a set, by their place there; see members."""
@@ -324,61 +325,102 @@ cdef class NodeMeeting(Meeting):
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
         self.n_within += 1
-        self.gather()
-        if self.several:
-            self.exchange(first, last)
+        if self.several and not self.together:
+            self.follow_leader(first, last)
+        else:
+            self.gather()
+            if self.several:
+                self.exchange(first, last)
         self.look_up(first, last)
+        return 0
+
+    cdef int follow_leader(self, int64_t first, int64_t last) except -1 nogil:
+        """The leader waits for all and does what is to be done, the others wait for it."""
+        cdef int64_t need
+        cdef double start = now()
+        self.done += 1
+        self.come(self.rank)
+        if self.rank > 0:
+            self.n_between += 1
+            self.wait_for_leader()
+            return 0
+        self.wait_for_all()
+        self.waited += now() - start
+        self.messages.lay_out(last - first)
+        while True:
+            need = self.send(self.pack(first, last))
+            if not self.messages.make_room(need):
+                break
+        self.unpack(first, last)
+        self.come(self.size)
         return 0
 
     cdef int exchange(self, int64_t first, int64_t last) except -1 nogil:
         """All ranks of the node pack, the leader sends, all unpack: after each of these they wait for one another."""
         cdef int64_t need
-        cdef double start
         if self.messages.lay_out(last - first):
             self.gather()
         while True:
-            start = now()
-            need = self.messages.pack(first, last)
-            self.packed += now() - start
-            need = self.transfer(need)
+            need = self.send_together(self.pack(first, last))
             if not self.messages.make_room(need):
                 break
             self.gather()
-        start = now()
-        self.messages.unpack(first, last)
-        self.packed += now() - start
+        self.unpack(first, last)
         if self.size > 1:
             self.gather()
         return 0
 
-    cdef int64_t transfer(self, int64_t need) except -1 nogil:
+    cdef int64_t send_together(self, int64_t need) except -1 nogil:
         """Collective: exchange messages that need so much room on this rank; return the largest need."""
         cdef int64_t r
-        cdef double apart, start = now()
-        self.n_between += 1
+        cdef double start = now()
         self.lines[self.rank, NEED] = need
         self.done += 1
         self.come(self.rank)
-        if self.rank == 0:
-            self.wait_for_all()
-            self.waited += now() - start
-            for r in range(1, self.size):
-                need = max(need, self.lines[r, NEED])
-            need = self.messages.transfer(need)
-            self.lines[self.size, NEED] = need
-            apart = self.messages.transferred
-            self.transferred += apart
-            self.waited += self.messages.waited
-            self.messages.transferred = self.messages.waited = 0.0
-            self.lines[self.size, NANOSECONDS] = <int64_t> (1e9 * apart)
-            self.come(self.size)
-            return need
+        if self.rank > 0:
+            self.n_between += 1
+            self.wait_for_leader()
+            return self.lines[self.size, NEED]
+        self.wait_for_all()
+        self.waited += now() - start
+        for r in range(1, self.size):
+            need = max(need, self.lines[r, NEED])
+        need = self.send(need)
+        self.lines[self.size, NEED] = need
+        self.come(self.size)
+        return need
+
+    cdef int64_t send(self, int64_t need) except -1 nogil:
+        """Of the leader: exchange messages that need so much room; return the largest need."""
+        self.n_between += 1
+        need = self.messages.transfer(need)
+        self.lines[self.size, NANOSECONDS] = <int64_t> (1e9 * self.messages.transferred)
+        self.transferred += self.messages.transferred
+        self.waited += self.messages.waited
+        self.messages.transferred = self.messages.waited = 0.0
+        return need
+
+    cdef int wait_for_leader(self) except -1 nogil:
+        cdef double apart, start = now()
         self.wait_for(self.size)
         start = now() - start
         apart = min(start, 1e-9 * self.lines[self.size, NANOSECONDS])
         self.transferred += apart
         self.waited += start - apart
-        return self.lines[self.size, NEED]
+        return 0
+
+    cdef int64_t pack(self, int64_t first, int64_t last) except -1 nogil:
+        cdef int64_t need
+        cdef double start = now()
+        need = self.messages.pack(first, last)
+        self.packed += now() - start
+        return need
+
+    cdef int unpack(self, int64_t first, int64_t last) except -1 nogil:
+        cdef double start = now()
+        self.messages.unpack(first, last)
+        self.packed += now() - start
+        return 0
 
     cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil:
         """Several nodes: parts as short as delays within a node, after which no message is sent.
@@ -397,7 +439,8 @@ cdef class NodeMeeting(Meeting):
             return self.meet(first, last)
         if self.several:
             self.n_within += 1
-            self.messages.hold_back(part, stop)
+            if self.messages is not None:
+                self.messages.hold_back(part, stop)
             self.gather()
             self.look_up(part, stop)
             return 0

@@ -173,7 +173,8 @@ class Ranks:
     nodes : Nodes
         Nodes of the communicator.
     sender : AllgatherSender, AlltoallvSender or None
-        Has this rank's share of the messages of its node; None where there is one node.
+        Has this rank's share of the messages of its node, the leader all of them if there is one message for all; None
+        elsewhere, and where there is one node.
 
     Raises
     ------
@@ -236,7 +237,8 @@ class Ranks:
         ends = np.cumsum([0, *n_logs])
         place = int(ends[nodes.index]) + local.rank  # of this rank's log
         foreign = [k for r in range(nodes.count) if r != nodes.index for k in range(ends[r], ends[r + 1])]
-        writes = [place, *foreign[share(len(foreign), local.size, local.rank)]]
+        together = self.sending == "targeted"
+        writes = [place, *foreign[share(len(foreign), local.size, local.rank, together)]]
         logs, problem = [], None
         try:
             logs = [memory.log(k, writes=k in writes) for k in range(int(ends[-1]))]
@@ -258,7 +260,7 @@ class Ranks:
         sums = memory.sums(local.rank, n_sharing, joined=nodes.count > 1)
         if nodes.count > 1:
             by_node = [SegmentedLog(logs[ends[r] : ends[r + 1]]) for r in range(nodes.count)]
-            post = Post(nodes, memory.messages(local.rank == 0), sums, by_node, starts, terms.summed_steps)
+            post = Post(nodes, memory.messages(local.rank == 0), sums, by_node, starts, terms.summed_steps, together)
             self._within = terms.within or terms.summed_steps
             self._connect(meeting, post, listened)
             written += [(log, choose_within(*pair)) for log, pair in zip(post.received(), post.bounds(), strict=True)]
@@ -275,8 +277,11 @@ class Ranks:
         """Collective: connect this rank with its node's messages, and the leaders of nodes with one another."""
         leads = self.nodes.local.rank == 0
         self._parts = meeting, post, listened
-        self.sender = AlltoallvSender(post, listened, quota) if self.sending == "targeted" else AllgatherSender(post)
-        meeting.connect(self.sender.box, self._within, partial(any_bits, self.nodes.leaders) if leads else None)
+        self.sender = None
+        if post.together or leads:
+            self.sender = AlltoallvSender(post, listened, quota) if post.together else AllgatherSender(post)
+        box, across = self.sender and self.sender.box, partial(any_bits, self.nodes.leaders) if leads else None
+        meeting.connect(box, post.together, self._within, across)
         meeting.barrier()  # memory of messages is there
 
     def _of_node(self, n_neurons: int, own: np.ndarray | None) -> Sources | None:

@@ -125,6 +125,8 @@ class Post:
         For each node int64 (n_parts + 1,), first neuron of each part of its messages, and the end.
     steps : int
         Steps of the longest round.
+    together : bool
+        Whether all ranks of the node pack and unpack, or the leader alone.
     """
 
     nodes: Nodes
@@ -133,6 +135,7 @@ class Post:
     logs: list[SegmentedLog]
     starts: list[np.ndarray]
     steps: int
+    together: bool
 
     @property
     def others(self) -> list[int]:
@@ -141,7 +144,7 @@ class Post:
 
     def unpacked(self, rank: int) -> slice:
         """Return which of the parts that come to this node one of its ranks unpacks."""
-        return share(sum(len(self.starts[r]) - 1 for r in self.others), self.nodes.local.size, rank)
+        return share(sum(len(self.starts[r]) - 1 for r in self.others), self.nodes.local.size, rank, self.together)
 
     def packed(self, rank: int) -> slice:
         """Return which of the parts that leave this node one of its ranks packs: one by one to all nodes."""
@@ -166,15 +169,18 @@ class Post:
         ours: dict[str, Any] = dict.fromkeys(("route_ptr", "first_number", "listed", "cursor"), none)
         ours |= dict.fromkeys(("numbers", "route_part", "route_index"), small)
         ours |= {
-            "rank": local.rank, "size": local.size, "sums": self.sums, "own": self.logs[self.nodes.index],
+            "rank": local.rank if self.together else 0, "size": local.size if self.together else 1,
+            "sums": self.sums, "own": self.logs[self.nodes.index],
             "received": SegmentedLog(self.received()), "steps": -1,
             "outgoing": self.memory.outgoing, "incoming": self.memory.incoming,
         }  # fmt: skip
         return kernel.Mailbox(ours | arrays)
 
 
-def share(n: int, size: int, rank: int) -> slice:
-    """Return which of `n` things one of `size` ranks has."""
+def share(n: int, size: int, rank: int, together: bool = True) -> slice:
+    """Return which of `n` things one of `size` ranks has; rank 0 has all unless they work together."""
+    if not together:
+        return slice(0, 0 if rank else n)
     return slice(n * rank // size, n * (rank + 1) // size)
 
 
@@ -187,7 +193,7 @@ def count_parts(nodes: Nodes, targeted: bool) -> list[int]:
     """Return how many parts the messages of each node have.
 
     So many that each rank of a node has one to pack, or nearly, where messages differ; one where there is one message
-    for all, for each rank writes its own spikes there.
+    for all.
     """
     sizes = np.diff(nodes.starts)
     wanted = -(-int(sizes.max()) // max(1, nodes.count - 1)) if targeted else 1
@@ -215,7 +221,7 @@ def message_words(neurons: np.ndarray, n_parts: int, n_steps: int, n_readouts: i
 
 
 class AllgatherSender:
-    """Sends by one Allgather of a fixed size per round, and a second one when a message did not fit.
+    """Sends by one Allgather of a fixed size per round, and a second one when a message did not fit; on the leader.
 
     Parameters
     ----------
@@ -227,7 +233,7 @@ class AllgatherSender:
     Attributes
     ----------
     box : kernel.Mailbox
-        Packs and unpacks this rank's share.
+        Packs and unpacks all messages of the node.
     """
 
     name = "everything"
@@ -236,8 +242,7 @@ class AllgatherSender:
         self.post = post
         self.box = post.mailbox({"sender": self, "targeted": False, "capacity": words})
         self.box.messages_out = np.zeros(1, np.int64)
-        if post.nodes.local.rank == 0:
-            _connect(self.box, post.nodes.leaders, "MPI_Allgather")
+        _connect(self.box, post.nodes.leaders, "MPI_Allgather")
         self.lay_out(post.steps)
 
     def resize(self, need: int) -> None:
@@ -251,7 +256,7 @@ class AllgatherSender:
         fixed, most = post.fixed(n_steps), len(post.memory.incoming) // post.nodes.count
         box.steps, box.capacity = n_steps, min(max(box.capacity, fixed), most)
         box.messages_in = np.array(post.others) * box.capacity
-        box.arrives = box.messages_in[post.unpacked(post.nodes.local.rank)]
+        box.arrives = box.messages_in
         box.arrives_counts = np.asarray(box.arrives) + fixed - n_steps
         return post.memory.take(box.capacity, box.capacity * post.nodes.count)
 

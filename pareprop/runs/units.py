@@ -150,16 +150,17 @@ class Units:
 
         Ranks of a node read each other's lines in shared memory. Leaders of nodes exchange all spikes by an Allgather,
         which has log2(nodes) stages, or send each node those that it listens to. Nobody merges spikes; ranks that
-        listen to some neurons only look up the numbers of those in the log of their node. Around each message the ranks
-        of a node meet three times more, to share what is to be packed and unpacked. For each readout and step a sum of
-        each rank of the node is added, and one of each other node; if there are others, ranks share these sums, too.
+        listen to some neurons only look up the numbers of those in the log of their node. Where messages
+        differ, the ranks of a node meet three times more around them, to share what is to be packed and unpacked. For
+        each readout and step a sum of each rank of the node is added, and one of each other node; these are shared,
+        too. If there is one message for all, the leader packs, unpacks and adds.
         """
         network, others = self.network, work.nodes - 1
         parts = dict.fromkeys(("ranks of a node", "messages", "bytes", "packing", "look-up", "sums"), 0.0)
         if work.ranks == 1:
             return parts
         if work.node_ranks > 1:
-            meetings = work.rounds + 3 * work.exchanges * (others > 0)
+            meetings = work.rounds + 3 * work.exchanges * work.targeted
             parts["ranks of a node"] = meetings * (network.round_s + network.line_s * max(work.node_ranks - 2, 0.0))
         arriving, leaving = work.node_spikes * others / work.nodes, work.spikes / work.nodes
         if others and work.targeted:
@@ -171,9 +172,9 @@ class Units:
         elif others:
             parts["messages"] = work.exchanges * network.latency_s * float(np.ceil(np.log2(work.nodes)))
             parts["bytes"] = work.exchanges * 4.0 * work.words * others / network.bandwidth
-            parts["packing"] = network.copy_s * (leaving + arriving) / work.node_ranks
+            parts["packing"] = network.copy_s * (leaving + arriving)
         sums = work.steps * work.readouts
-        sharing = min(work.node_ranks, max(sums / work.exchanges, 1.0)) if others else 1.0
+        sharing = min(work.node_ranks, max(sums / work.exchanges, 1.0)) if work.targeted else 1.0
         parts["sums"] = network.sum_s * sums * (work.node_ranks + others) / sharing
         looks = network.merge_s * work.node_spikes + network.number_s * work.heard_spikes
         parts["look-up"] = looks * work.numbered
