@@ -1,14 +1,15 @@
 # How a rank's synapses lie in memory, and how spikes go through them.
 #
-# Synapses: flat CSR arrays. Rows of a projection: by source, then delay. A block (see `blocks` in layout.pxd) is all rows of
-# one delay. The row of source s (index in its log) in block b is blocks[b, ROW] + k, of its
-# k = (s - blocks[b, SOURCE]) * blocks[b, DELAYS] + blocks[b, NUMBER]; where only those rows exist that have synapses, instead
-# of k the place of k among theirs.
+# Synapses: flat CSR arrays. Rows of a projection: by source, then delay. A block (see `blocks` in layout.pxd) is all
+# rows of one delay. The row of source s (index in its log) in block b is blocks[b, ROW] + k, with
+# k = (s - blocks[b, SOURCE]) * blocks[b, DELAYS] + blocks[b, NUMBER]. Where only those rows exist that have synapses,
+# it is the place of k among theirs, instead of k.
 
 from libc.stdint cimport int64_t, intptr_t, uint32_t, uint64_t
 
 from pareprop.core.layout cimport (
-    BEFORE, BITS, DELAY, DELAYS, DENSE, HOLE, LOG, NO_HOLE, NUMBER, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET, WIDEST, WIDTH,
+    BEFORE, BITS, DELAY, DELAYS, DENSE, HOLE, LOG, NO_HOLE, NUMBER, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET,
+    WIDEST, WIDTH,
 )
 from pareprop.core.members cimport has, place_of
 from pareprop.core.precision cimport real, total_of
@@ -211,9 +212,9 @@ cdef inline void scatter(
         k = end
 
 
-# Spikes are spread where delays of a projection differ, but not by much: all rows of a source, which lie side by side, are
-# walked once, when its spike arrives at the shortest delay. A synapse adds to the slot of its own step in a ring of sums.
-# Each slot starts from 0 and takes spikes by step of emission, then projection, then source, then delay, on any rank.
+# Spikes are spread where delays of a projection differ, but not by much: all rows of a source, which lie side by side,
+# are walked once, when its spike arrives at the shortest delay. A synapse adds to the slot of its own step in a ring of
+# sums. Each slot starts from 0 and takes weights by step of the walk, then projection, then source, on any rank.
 
 cdef struct Walk:     # through the rows of a source
     int64_t number    # of its first row, see `row_of`

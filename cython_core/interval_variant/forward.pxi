@@ -10,7 +10,9 @@ from pareprop.core.delivery cimport (
     AT_ONCE, GROUP, OFFSETS, STRIDE, Walk, add_four, add_row, deliver, first_at_least, hole_of, is_spread,
     prefetch_stride, row_ahead, row_of, walk_ahead, walk_of, write_offsets,
 )
-from pareprop.core.layout cimport DELAY, DELAYS, DENSE, LOG, NUMBER, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET, WIDEST, WIDTH
+from pareprop.core.layout cimport (
+    DELAY, DELAYS, DENSE, LOG, NUMBER, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET, WIDEST, WIDTH,
+)
 from pareprop.core.readout_sums cimport ExactSum, add_row_exactly
 from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport Spikes

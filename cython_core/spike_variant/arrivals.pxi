@@ -220,7 +220,7 @@ cdef void close_rows(
 
 
 cdef inline bint came_since(Rows rows, int64_t b, int64_t source, int64_t emitted) noexcept nogil:
-    """Whether a later spike of the source is known to have arrived before the cutoff, so that nothing is to be closed."""
+    """Whether a later spike of the source is known to have arrived before the cutoff: nothing is to be closed."""
     cdef int64_t later = rows.emitted[rows.emitted_of[b] + source - rows.blocks[b, SOURCE]]
     return emitted < later < emitted + rows.rules[b, CUTOFF]
 

@@ -13,9 +13,10 @@ from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport add_row, first_at_least, hole_of, row_ahead, row_of, prefetch
 from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
-    ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, BITS, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE, EACH_STEP, EPSILON,
-    ETA, GAPS, KAPPA, KAPPA_REG, LATEST, LOG, LOOP, MODE, MOVES, NEVER, NUMBER, NUMBERS, OLDER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW,
-    ROWS, RUNNING, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS, SUFFIX, TARGET, WAITING, WIDTH, W_MAX, W_MIN,
+    ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, BITS, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE, EACH_STEP,
+    EPSILON, ETA, GAPS, KAPPA, KAPPA_REG, LATEST, LOG, LOOP, MODE, MOVES, NEVER, NUMBER, NUMBERS, OLDER, OWN_ZBAR,
+    PORT, PREFIX, READOUT, ROW, ROWS, RUNNING, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS, SUFFIX, TARGET,
+    WAITING, WIDTH, W_MAX, W_MIN,
 )
 from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, clipped
 from pareprop.core.precision cimport total_of

@@ -342,7 +342,8 @@ cdef bint arrive_closed(
         return False
     Z = rows.Z[row] * (power_of(rows.constants[b, ALPHA], n_decay) / engine.sums.alpha_powers[b, k])
     Z_before = Z if k > 0 else 0.0
-    power = kappa_power(engine, b, 1, n_decay) / kept_power(&engine.of_place, engine.incoming.constants[b, KAPPA], k - 1)
+    power = kappa_power(engine, b, 1, n_decay)
+    power /= kept_power(&engine.of_place, engine.incoming.constants[b, KAPPA], k - 1)
     if rows.blocks[b, DENSE]:
         if engine.queued:
             descend_queue(engine, t, rows, b, arriving)
