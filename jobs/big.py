@@ -44,9 +44,21 @@ def network(neurons: int, indegree: int, inputs: int, rate: float, seed: int, pr
     model = Model("interval", seed, optimizer=GradientDescent(eta=1e-3 / neurons), precision=precision)
     source = model.inputs("in", inputs)
     cells = model.neurons(
-        "rec", neurons, "iaf", C_m=1.0, E_L=0.0, V_m=0.0, V_th=0.03, tau_m=30.0, t_ref=5.0, c_reg=300.0, f_target=rate,
-        regular_spike_arrival=False, surrogate_gradient_height=10.0, surrogate_gradient_width=0.03,
-    )  # fmt: skip
+        "rec",
+        neurons,
+        "iaf",
+        C_m=1.0,
+        E_L=0.0,
+        V_m=0.0,
+        V_th=0.03,
+        tau_m=30.0,
+        t_ref=5.0,
+        c_reg=300.0,
+        f_target=rate,
+        regular_spike_arrival=False,
+        surrogate_gradient_height=10.0,
+        surrogate_gradient_width=0.03,
+    )
     out = model.readouts("out", 1, C_m=1.0, tau_m=30.0, regular_spike_arrival=False)
     model.connect(source, cells, "fixed_indegree", indegree=20, weight=Normal(std=0.45 * 20**-0.5))
     model.connect(

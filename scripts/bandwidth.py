@@ -116,9 +116,16 @@ def show_kernels(kernels: Rows) -> None:
 @click.option("--processes", multiple=True, type=click.IntRange(1), default=(1, 2), help="Loops at once.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures there.")
 def main(
-    neurons: int, indegree: int, inputs: int, steps: int, samples: int, events: int, precision: str,
-    processes: tuple[int, ...], json_file: Path | None,
-) -> None:  # fmt: skip
+    neurons: int,
+    indegree: int,
+    inputs: int,
+    steps: int,
+    samples: int,
+    events: int,
+    precision: str,
+    processes: tuple[int, ...],
+    json_file: Path | None,
+) -> None:
     """Measure, judge, print."""
     with tempfile.TemporaryDirectory() as folder:
         streams = Streams(Path(folder), {"double": "double", "single": "float"}[precision], events)

@@ -63,8 +63,13 @@ def run(command: list[str], rule: str, size: tuple[int, int], ms: int) -> dict[s
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "connect.py")
         script.write_text(SCRIPT)
-        done = subprocess.run([sys.executable, *command, script, rule, *map(str, (*size, ms))], capture_output=True,
-                              text=True, check=False, env=environment)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, *command, script, rule, *map(str, (*size, ms))],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
         raise click.ClickException(f"{rule}, {size}: {done.stderr.strip().splitlines()[-1:]}")

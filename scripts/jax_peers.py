@@ -77,10 +77,16 @@ def dense_of(network: LocalNetwork, sample: Sample) -> Dense:
     raster[0] = 0.0  # what arrives in step 0 is lost
     single = {name: jnp.asarray(np.nan_to_num(found[name]), jnp.float32) for name in found}
     return Dense(
-        {name: single[name] for name in ("in", "rec", "out")}, jnp.asarray(~np.isnan(found["rec"]), jnp.float32),
-        single["back"], {name: jnp.asarray(cells[name], jnp.float32) for name in CELLS}, constants["alpha"],
-        constants["zeta"], network.model.optimizer.eta, jnp.asarray(raster), jnp.asarray(sample.target, jnp.float32),
-    )  # fmt: skip
+        {name: single[name] for name in ("in", "rec", "out")},
+        jnp.asarray(~np.isnan(found["rec"]), jnp.float32),
+        single["back"],
+        {name: jnp.asarray(cells[name], jnp.float32) for name in CELLS},
+        constants["alpha"],
+        constants["zeta"],
+        network.model.optimizer.eta,
+        jnp.asarray(raster),
+        jnp.asarray(sample.target, jnp.float32),
+    )
 
 
 def matrix(table: Any, span: Any, values: np.ndarray) -> np.ndarray:

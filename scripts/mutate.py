@@ -53,9 +53,15 @@ def environment(tree: Path) -> dict[str, str]:
 def run(command: list[str], tree: Path, seconds: float) -> tuple[int, str]:
     """Exit code and output of a command in the copy; -1 after too long a time."""
     process = subprocess.Popen(
-        ["timeout", "-k", "5", str(seconds), *command], cwd=tree, env=environment(tree), text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
+        ["timeout", "-k", "5", str(seconds), *command],
+        cwd=tree,
+        env=environment(tree),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     output = process.communicate()[0]
     return (-1 if process.returncode in (124, 137) else process.returncode), output
 

@@ -66,10 +66,17 @@ def case_of(model: Model, sample: Sample, learning_window: int) -> Case:
     readout = {name: value for name, value in readout.items() if name not in UNKNOWN[model.variant]}
     steps, ids = sample.inputs.spikes(len(sample.target))
     return Case(
-        model.variant, groups, (model.size("readout"), readout), model.optimizer.model_dump(),
+        model.variant,
+        groups,
+        (model.size("readout"), readout),
+        model.optimizer.model_dump(),
         {ends: tuple(np.concatenate(column) for column in zip(*found, strict=True)) for ends, found in parts.items()},
-        ids, steps, model.size("input"), sample.target, learning_window,
-    )  # fmt: skip
+        ids,
+        steps,
+        model.size("input"),
+        sample.target,
+        learning_window,
+    )
 
 
 def _list_given(params: Any) -> dict[str, Any]:

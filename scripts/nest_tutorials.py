@@ -103,8 +103,12 @@ def order(kept: Any, recorder: str) -> np.ndarray:
 
 def first_difference(one: Any, other: Any) -> float | None:
     """Time in ms of the first spike that only one of two runs has, None if all are equal."""
-    times = [time for key in one if key.startswith("events_sr") and key.endswith("/times")
-             if (time := _first(*(_spikes(run, key.split("/")[0]) for run in (one, other)))) is not None]  # fmt: skip
+    times = [
+        time
+        for key in one
+        if key.startswith("events_sr") and key.endswith("/times")
+        if (time := _first(*(_spikes(run, key.split("/")[0]) for run in (one, other)))) is not None
+    ]
     return min(times, default=None)
 
 

@@ -86,8 +86,11 @@ def main() -> None:
     for name, found in laps.items():
         middle = [statistics.median(column) for column in zip(*found, strict=True)]
         first = first or middle
-        print(f"{name}: {middle[0]:.2f} ns per event ({middle[0] / first[0]:.2f} times), events {middle[1]:.2f} "
-              f"({middle[1] / first[1]:.2f}), neurons {middle[2]:.2f}; {middle[3]:.1f} Hz", flush=True)  # fmt: skip
+        print(
+            f"{name}: {middle[0]:.2f} ns per event ({middle[0] / first[0]:.2f} times), events {middle[1]:.2f} "
+            f"({middle[1] / first[1]:.2f}), neurons {middle[2]:.2f}; {middle[3]:.1f} Hz",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

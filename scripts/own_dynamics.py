@@ -37,9 +37,7 @@ def evidence_model(b: float, n: int = 100, seed: int = 1) -> Model:
     )  # fmt: skip
     values = {"a": 0.0, "tau_w": 700.0, "V_reset": -70.0, "t_ref": 5.0, "c_reg": 300.0, "f_target": 10.0,
               "surrogate_gradient_height": 0.3 / 20.0, "surrogate_gradient_width": 20.0}  # fmt: skip
-    groups = [
-        model.neurons(name, n // 2, ADEX, b=jump, **values) for name, jump in (("plain", 0.0), ("adaptive", b))
-    ]
+    groups = [model.neurons(name, n // 2, ADEX, b=jump, **values) for name, jump in (("plain", 0.0), ("adaptive", b))]
     bound = math.sqrt(6.0 / (n + 2))
     for cells in groups:
         model.connect(inputs, cells, weight=Normal(std=SCALE / math.sqrt(40)))
@@ -81,9 +79,12 @@ def sines_model(task: SineWaves, plastic: bool, n: int = 100, seed: int = 1) -> 
                 other, cells, port=port, weight=Uniform(low=0.0, high=high), allow_autapses=False, plastic=plastic
             )
         model.connect(
-            cells, out, weight=Normal(std=1.0 / math.sqrt(n)), sign="free",
+            cells,
+            out,
+            weight=Normal(std=1.0 / math.sqrt(n)),
+            sign="free",
             optimizer=Adam(eta=5e-3, Wmin=-100.0, Wmax=100.0),
-        )  # fmt: skip
+        )
         model.connect(out, cells, weight=Normal(std=1.0 / math.sqrt(n)))
     return model
 
@@ -124,8 +125,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     train, iterations, title = {
-        "evidence": (evidence, 300, "evidence accumulation"), "sines": (sines, 400, "sine waves, conductances")
-    }[given.which]  # fmt: skip
+        "evidence": (evidence, 300, "evidence accumulation"),
+        "sines": (sines, 400, "sine waves, conductances"),
+    }[given.which]
     found = train(given.iterations or iterations)
     for label, losses in found.items():
         n = max(len(losses) // 10, 1)

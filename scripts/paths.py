@@ -104,8 +104,15 @@ def accesses(library: Path, path: str, n: int, indegree: int, precision: str) ->
         rest = [ctypes.c_int64(target.size), ctypes.c_int64(k), values.ctypes, ctypes.c_int64(n), ctypes.c_int64(lines)]
         pointer = ctypes.c_void_p
         rest[2] = pointer(values.ctypes.data)
-        function(*size, pointer(order.ctypes.data), pointer(target.ctypes.data), *rest, pointer(cells.ctypes.data),
-                 ctypes.c_int64(delivers), pointer(arriving.ctypes.data))  # fmt: skip
+        function(
+            *size,
+            pointer(order.ctypes.data),
+            pointer(target.ctypes.data),
+            *rest,
+            pointer(cells.ctypes.data),
+            ctypes.c_int64(delivers),
+            pointer(arriving.ctypes.data),
+        )
 
     found = []
     for _ in range(5):
@@ -142,9 +149,7 @@ def main() -> None:
                     compare(variant, n, indegree, rate, options, library)
 
 
-def compare(
-    variant: str, n: int, indegree: int, rate: float, options: argparse.Namespace, library: Path
-) -> None:
+def compare(variant: str, n: int, indegree: int, rate: float, options: argparse.Namespace, library: Path) -> None:
     """Print the lines of a size and rate."""
     events = n * indegree * rate / 1000.0
     steps = int(np.clip(options.seconds / (events * 5e-9 + n * 1e-8), 40, 1000))

@@ -60,12 +60,17 @@ def sparse(task: TaskBase, density: float, dale: bool, moves: bool) -> Model:
             model.connect(pre, post, old.rule, weight=old.weight, delay=delay, **given, **feedback)
             continue
         model.connect(
-            pre, post, "fixed_indegree", indegree=round(density * pre.size), allow_multapses=False,
-            allow_autapses=pre != post, weight=Normal(std=(density * whole.size(pre.role)) ** -0.5),
+            pre,
+            post,
+            "fixed_indegree",
+            indegree=round(density * pre.size),
+            allow_multapses=False,
+            allow_autapses=pre != post,
+            weight=Normal(std=(density * whole.size(pre.role)) ** -0.5),
             sign="source" if dale and pre.role == "recurrent" else "free",
             inhibition=EXCITATORY / (1 - EXCITATORY) if dale and pre.role == "recurrent" else 1.0,
             rewire={"l1": 0.01} if moves else None,
-        )  # fmt: skip
+        )
     return model
 
 

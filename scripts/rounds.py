@@ -67,9 +67,13 @@ class Install:
         """Run pareprop, return what it prints."""
         line = self.command(ranks, *arguments)
         process = subprocess.Popen(
-            line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment,
+            line,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
             start_new_session=True,
-        )  # fmt: skip
+        )
         try:
             output, errors = process.communicate(timeout=LIMIT)
         except subprocess.TimeoutExpired:
@@ -213,9 +217,19 @@ def predictions(install: Install, folder: Path, pairs: int) -> list[Found]:
     for (variant, n, delay, ranks), size, found in zip(cases, sizes, runs, strict=True):
         real = min(run["train_seconds"] / run["intervals"] for run in found)
         text = install.run(
-            1, "predict", "bench", *(f"--set={key}={value}" for key, value in size.items()), "--units", units,
-            "--rate", found[0]["firing_rate_hz"], "--ranks", ranks, "--ranks-per-node", 2,
-        )  # fmt: skip
+            1,
+            "predict",
+            "bench",
+            *(f"--set={key}={value}" for key, value in size.items()),
+            "--units",
+            units,
+            "--rate",
+            found[0]["firing_rate_hz"],
+            "--ranks",
+            ranks,
+            "--ranks-per-node",
+            2,
+        )
         predicted = float(re.findall(r"([\d.e+-]+) s per sample", text)[0])
         ratios.append(predicted / real)
         print(

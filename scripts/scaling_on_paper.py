@@ -47,10 +47,13 @@ def main() -> None:
             for neurons in NEURONS:
                 found = best(variant, neurons, indegree, given, costs)
                 seconds = [found.phases[name] for name in phases]
-                print(f"{variant:9s}{neurons:9.0e}{indegree:9d}{found.ranks:9d}{sum(seconds):8.3f}",
-                      *(f"{value:11.4f}" for value in seconds),
-                      f"{found.node_bytes / 2**30:9.1f}",
-                      f"  {phases[seconds.index(max(seconds))]}", sep="")  # fmt: skip
+                print(
+                    f"{variant:9s}{neurons:9.0e}{indegree:9d}{found.ranks:9d}{sum(seconds):8.3f}",
+                    *(f"{value:11.4f}" for value in seconds),
+                    f"{found.node_bytes / 2**30:9.1f}",
+                    f"  {phases[seconds.index(max(seconds))]}",
+                    sep="",
+                )
 
 
 if __name__ == "__main__":

@@ -170,8 +170,17 @@ def measure(large: Size, precision: str, samples: int, told: Callable[[str], Non
         small, big = (found[kernel.variant, kernel.setup, size] for size in (SMALL, large))
         nbytes, ns = kernel.nbytes(big["item"], large.neurons), big["ns"][kernel.phase][kernel.per]
         rows.append(
-            {"kernel": kernel.name, "variant": kernel.variant, "per": kernel.per, "bytes": nbytes, "ns": ns,
-             "gb_per_s": nbytes / ns, "ns_in_cache": small["ns"][kernel.phase][kernel.per], "loop": kernel.loop,
-             "targets": big["targets"], "row": big["row"]}
-        )  # fmt: skip
+            {
+                "kernel": kernel.name,
+                "variant": kernel.variant,
+                "per": kernel.per,
+                "bytes": nbytes,
+                "ns": ns,
+                "gb_per_s": nbytes / ns,
+                "ns_in_cache": small["ns"][kernel.phase][kernel.per],
+                "loop": kernel.loop,
+                "targets": big["targets"],
+                "row": big["row"],
+            }
+        )
     return rows

@@ -32,7 +32,11 @@ def find_mpirun() -> str | None:
 
 
 def mpirun(
-    n: int, *args: object, timeout: float = 900, env: dict[str, str] | None = None, cwd: Path | None = None,
+    n: int,
+    *args: object,
+    timeout: float = 900,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
     python: Sequence[str] = (sys.executable,),
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python *args`` on `n` ranks and return exit code and output; the test is skipped without an mpirun.

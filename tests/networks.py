@@ -29,26 +29,33 @@ def random_case(seed: int, **overrides) -> dict:
         key: np.where(rng.random(shape[key]) < density[key], rng.normal(0.0, 0.8, shape[key]), np.nan) for key in shape
     }
     weights["w_in"] += 0.6
-    return weights | {
-        "variant": "interval",
-        "groups": [_group(rng, int(n)) for n in sizes],
-        "readout": {
-            "C_m": float(rng.uniform(1.0, 3.0)), "E_L": float(rng.choice([0.0, -0.4])), "I_e": float(rng.normal()),
-            "tau_m": float(rng.uniform(5.0, 30.0)), "V_min": float(rng.choice([-1e300, -0.5])),
-            "loss": str(rng.choice(["mean_squared_error", "cross_entropy"])),
-            "regular_spike_arrival": bool(rng.integers(2)),
-        },
-        "optimizer": {"type": "gradient_descent", "eta": 1e-3},
-        "inputs": rng.random((n_intervals * interval, n_in)) < 0.25,
-        "targets": rng.normal(size=(n_intervals * interval, n_out)),
-        "d_rec": rng.integers(1, 6, size=(n_rec, n_rec)),
-        "interval": interval,
-        "learning_window": int(rng.integers(1, interval + 1)),
-        "average_gradient": bool(rng.integers(2)),
-        "reset": bool(rng.integers(2)),
-        "dt": float(rng.choice([1.0, 0.5])),
-        "step_currents": rng.normal(0.0, 0.1, (n_intervals * interval, n_rec)) * (rng.random() < 0.5),
-    } | overrides  # fmt: skip
+    return (
+        weights
+        | {
+            "variant": "interval",
+            "groups": [_group(rng, int(n)) for n in sizes],
+            "readout": {
+                "C_m": float(rng.uniform(1.0, 3.0)),
+                "E_L": float(rng.choice([0.0, -0.4])),
+                "I_e": float(rng.normal()),
+                "tau_m": float(rng.uniform(5.0, 30.0)),
+                "V_min": float(rng.choice([-1e300, -0.5])),
+                "loss": str(rng.choice(["mean_squared_error", "cross_entropy"])),
+                "regular_spike_arrival": bool(rng.integers(2)),
+            },
+            "optimizer": {"type": "gradient_descent", "eta": 1e-3},
+            "inputs": rng.random((n_intervals * interval, n_in)) < 0.25,
+            "targets": rng.normal(size=(n_intervals * interval, n_out)),
+            "d_rec": rng.integers(1, 6, size=(n_rec, n_rec)),
+            "interval": interval,
+            "learning_window": int(rng.integers(1, interval + 1)),
+            "average_gradient": bool(rng.integers(2)),
+            "reset": bool(rng.integers(2)),
+            "dt": float(rng.choice([1.0, 0.5])),
+            "step_currents": rng.normal(0.0, 0.1, (n_intervals * interval, n_rec)) * (rng.random() < 0.5),
+        }
+        | overrides
+    )
 
 
 def _group(rng: np.random.Generator, n: int) -> dict:

@@ -29,8 +29,13 @@ SMALL = {
     "n-mnist": ["data=synthetic", "n_rec=20"],
 }
 BOTH = ("sine-waves", "lemniscate", "evidence-accumulation", "n-mnist")
-CASES = [(task, variant, precision) for task in SMALL for variant in ("interval", "spike")
-         for precision in ("double", "single") if task in BOTH or precision == "double"]  # fmt: skip
+CASES = [
+    (task, variant, precision)
+    for task in SMALL
+    for variant in ("interval", "spike")
+    for precision in ("double", "single")
+    if task in BOTH or precision == "double"
+]
 
 
 def digest(task: str, variant: str, precision: str, out: Path) -> str:

@@ -102,8 +102,12 @@ def test_paths_exist() -> None:
 
 def test_names_exist() -> None:
     """Names with an underscore or in CamelCase on pages stand in the code; the page on NEST names what is not there."""
-    code = "\n".join(path.read_text() for folder in ("pareprop", "cython_core", "scripts", "tests", "jobs")
-                     for path in (ROOT / folder).rglob("*") if path.suffix in CODE)  # fmt: skip
+    code = "\n".join(
+        path.read_text()
+        for folder in ("pareprop", "cython_core", "scripts", "tests", "jobs")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in CODE
+    )
     known = set(re.findall(r"\w+", code))
     for page in ALL:
         if name(page) != "pareprop/nest":

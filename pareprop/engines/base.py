@@ -451,9 +451,7 @@ class Engine(ABC):
         injected = np.zeros((n_steps + len(before), self.n_neurons), self.real)
         injected[: len(before)] = before
         if currents is not None:
-            self._kernels.inject(
-                table.blocks, table.row_ptr, table.target, table.weight, currents, injected[1:]
-            )  # fmt: skip
+            self._kernels.inject(table.blocks, table.row_ptr, table.target, table.weight, currents, injected[1:])
         return injected
 
     def _carry(self, by_step: np.ndarray, n_steps: int) -> None:

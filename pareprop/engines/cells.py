@@ -45,12 +45,20 @@ class Cells:
         self.state = {name: arriving[0] if name == "arriving" else allocate_aligned(n, real) for name in STATE}
         self.state["v"][:] = network.cells["V_init"]
         self.neurons = kernels.Neurons(
-            self.parameters | self.state | network.background()
-            | {"first_id": network.neurons[0], "pieces": network.pieces, "dt": network.model.dt_ms,
-               "models": np.array([item.address(real) if item else 0 for item in network.programs], np.int64),
-               "constants": copy_aligned(network.constants, real), "state": self.states,
-               "history": allocate_aligned((1, 0, n), real), "arriving": arriving}
-        )  # fmt: skip
+            self.parameters
+            | self.state
+            | network.background()
+            | {
+                "first_id": network.neurons[0],
+                "pieces": network.pieces,
+                "dt": network.model.dt_ms,
+                "models": np.array([item.address(real) if item else 0 for item in network.programs], np.int64),
+                "constants": copy_aligned(network.constants, real),
+                "state": self.states,
+                "history": allocate_aligned((1, 0, n), real),
+                "arriving": arriving,
+            }
+        )
         if widths["states"]:
             self.state |= {"arriving": arriving, "states": self.states}
         self._network = network

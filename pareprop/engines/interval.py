@@ -279,7 +279,7 @@ class Interval(Engine):
         """
         return {name: self.neurons[name] for name in ("v", "a", "states") if name in self.neurons} | {
             "learning signal": self.psi[0]
-        }  # fmt: skip
+        }
 
     @property
     def history_steps(self) -> int:

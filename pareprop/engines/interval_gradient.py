@@ -104,9 +104,14 @@ class IntervalGradient:
         return self._direct and self.n_collected > 0
 
     def collect(
-        self, inputs: SpikeLog, channel: Channel, error: np.ndarray, local: np.ndarray, psi: np.ndarray,
+        self,
+        inputs: SpikeLog,
+        channel: Channel,
+        error: np.ndarray,
+        local: np.ndarray,
+        psi: np.ndarray,
         lost: np.ndarray,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Add the gradient of one interval to the batch.
 
         Parameters
@@ -136,9 +141,20 @@ class IntervalGradient:
         table = network.feedback
         with self.timers.phase("sweep"):
             self._kernel.sweep(
-                self._kappa, self._kappas, self._shares, self._cells.neurons, error, local, table.blocks,
-                table.row_ptr, table.target, table.weight, rate.astype(self._real, copy=False), *self._scratch, psi,
-            )  # fmt: skip
+                self._kappa,
+                self._kappas,
+                self._shares,
+                self._cells.neurons,
+                error,
+                local,
+                table.blocks,
+                table.row_ptr,
+                table.target,
+                table.weight,
+                rate.astype(self._real, copy=False),
+                *self._scratch,
+                psi,
+            )
             parts: list[tuple] = [(network.incoming, inputs, channel.heard, psi, False)]
             fired, swept = SegmentedLog([channel.own]), self._sweep(error)
             parts += [(table, EMPTY, fired, swept[:, None], True) for table in self._tables[1:] if len(table.blocks)]
@@ -163,9 +179,17 @@ class IntervalGradient:
                 if needed > len(self._links):
                     self._links = np.zeros(int(1.25 * needed), np.int64)
                 self._kernel.credit(
-                    same_step, table.blocks, table.row_ptr, table.target, sources, spikes, n_ports, coefficient,
-                    *into(table), self._links,
-                )  # fmt: skip
+                    same_step,
+                    table.blocks,
+                    table.row_ptr,
+                    table.target,
+                    sources,
+                    spikes,
+                    n_ports,
+                    coefficient,
+                    *into(table),
+                    self._links,
+                )
 
     def optimize(self, replicas: Replicas) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned.

@@ -104,9 +104,17 @@ class LocalErrors:
                 self.shown[:, kept] = signal[:, self.kept[kept] - low]
                 losses.append(np.zeros(high - low))
                 kernel.compare(
-                    self.kappa, self.rule.feedback, self._start, part.start, low, signal, target,
-                    np.zeros_like(signal[0]), losses[-1], self.filtered,
-                )  # fmt: skip
+                    self.kappa,
+                    self.rule.feedback,
+                    self._start,
+                    part.start,
+                    low,
+                    signal,
+                    target,
+                    np.zeros_like(signal[0]),
+                    losses[-1],
+                    self.filtered,
+                )
         self.filtered[:, n_filled:] = 0.0
         self.correlation = np.concatenate(correlations)
         return np.concatenate(losses)

@@ -87,11 +87,17 @@ class Perturbing:
             f"{name}_keys": np.array(keys[f"{name}s"], np.uint64).reshape(-1, 2) for name in ("noise", "dropout")
         }
         return self._kernels.Perturbed(
-            tables | own_keys
-            | {"refractory": self._held, "noise_mean": mean, "noise_std": std, "lost": self.lost,
-               "noise": allocate_aligned(len(mean), self._network.model.kernels.real),
-               "dropout_p": np.array(probabilities, float)}
-        )  # fmt: skip
+            tables
+            | own_keys
+            | {
+                "refractory": self._held,
+                "noise_mean": mean,
+                "noise_std": std,
+                "lost": self.lost,
+                "noise": allocate_aligned(len(mean), self._network.model.kernels.real),
+                "dropout_p": np.array(probabilities, float),
+            }
+        )
 
     def thin(self, inputs: SpikeLog, first: int, origin: int, n_steps: int) -> SpikeLog:
         """Return what is left of spikes of the inputs.

@@ -88,11 +88,20 @@ class Rewiring:
         due = n_step % self.rule.every == 0
         rate = eta if due or not self._by_samples else 0.0
         count = kernel.shrink(
-            self._by_samples, rate * self.rule.l1, math.sqrt(2.0 * rate * self.rule.temperature),
-            optimizer.Wmin, optimizer.Wmax, n_step,
-            self._keys["rewire-noise"], self._row_ptr(), len(span.delays), self._first_target,
-            table.target[span.first : span.last], self._bits, table.weight[span.first : span.last],
-        )  # fmt: skip
+            self._by_samples,
+            rate * self.rule.l1,
+            math.sqrt(2.0 * rate * self.rule.temperature),
+            optimizer.Wmin,
+            optimizer.Wmax,
+            n_step,
+            self._keys["rewire-noise"],
+            self._row_ptr(),
+            len(span.delays),
+            self._first_target,
+            table.target[span.first : span.last],
+            self._bits,
+            table.weight[span.first : span.last],
+        )
         self.latest = self._move(n_step, count, others) if due and count else np.zeros((0, MOVE), np.int64)
         if self.kept is not None:
             self.kept.append(self.latest)
@@ -141,10 +150,21 @@ class Rewiring:
         order = np.lexsort((source, target))
         came, negative = np.empty(count, np.int64), np.empty(count, np.uint8)
         kernel.choose(
-            n_step, self._keys["rewire"], self._keys["rewire-sign"], self._signs, table.row_ptr, table.target,
-            n_sources, self._excludes_self, self._first_target, len(span.delays), span.rows, target[order], came,
+            n_step,
+            self._keys["rewire"],
+            self._keys["rewire-sign"],
+            self._signs,
+            table.row_ptr,
+            table.target,
+            n_sources,
+            self._excludes_self,
+            self._first_target,
+            len(span.delays),
+            span.rows,
+            target[order],
+            came,
             negative,
-        )  # fmt: skip
+        )
         self._place(gone, row, came * len(span.delays) + block[order], target[order], negative, others)
         moves = np.empty((count, MOVE), np.int64)
         moves[:, 0], moves[:, 1], moves[:, 2] = (
@@ -156,9 +176,14 @@ class Rewiring:
         return moves
 
     def _place(
-        self, gone: np.ndarray, row: np.ndarray, new_row: np.ndarray, target: np.ndarray, negative: np.ndarray,
+        self,
+        gone: np.ndarray,
+        row: np.ndarray,
+        new_row: np.ndarray,
+        target: np.ndarray,
+        negative: np.ndarray,
         others: list[np.ndarray],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Remove synapses from their rows and insert new ones into others, in place; rows count from `span.rows`."""
         span, table = self.span, self.table
         mine, ptr = slice(span.first, span.last), self._row_ptr()

@@ -105,23 +105,34 @@ class Spike(Engine):
             ),
             readouts=self.cells.readouts,
             errors=kernels.Errors(
-                {"error": self.error, "target": self._no_target, "window": np.zeros(self.n_steps, np.uint8),
-                 "factors": np.zeros((0, 0)), "E_L": self.constants["E_L"],
-                 "cross_entropy": self.loss is LOSSES["cross_entropy"], "calls": self._calls_loss,
-                 "own": self._find_own_errors if self._calls_loss else None}
+                {
+                    "error": self.error,
+                    "target": self._no_target,
+                    "window": np.zeros(self.n_steps, np.uint8),
+                    "factors": np.zeros((0, 0)),
+                    "E_L": self.constants["E_L"],
+                    "cross_entropy": self.loss is LOSSES["cross_entropy"],
+                    "calls": self._calls_loss,
+                    "own": self._find_own_errors if self._calls_loss else None,
+                }
             ),
             **dict(zip(KINDS, memory.rows, strict=True)),
             feedback=kernels.Feedback(
                 {name: getattr(network.feedback, name) for name in ("blocks", "row_ptr", "target", "weight")}
-                | {"symmetric": network.following.symmetric_place, "adaptive": network.following.adaptive_place,
-                   "dropped": np.zeros(network.n_readouts)}
+                | {
+                    "symmetric": network.following.symmetric_place,
+                    "adaptive": network.following.adaptive_place,
+                    "dropped": np.zeros(network.n_readouts),
+                }
             ),
             histories=kernels.Histories(memory.kernel_histories(self.constants["alpha"])),
             sums=kernels.Sums(memory.kernel_sums()),
             online=kernels.Online(memory.kernel_online()),
             stretches=kernels.Stretches(memory.kernel_stretches()),
-            m=memory.m, fold_steps=spike_rules.FOLD_STEPS, lead=self.settings.lead,
-        )  # fmt: skip
+            m=memory.m,
+            fold_steps=spike_rules.FOLD_STEPS,
+            lead=self.settings.lead,
+        )
 
     @cached_property
     def _no_target(self) -> np.ndarray:
@@ -357,8 +368,10 @@ class Spike(Engine):
         """Return all that the next sample reads; see the module `state`."""
         state = self.memory.state(self.time, self.kernel.channel.base, self.channel)
         state.numbers |= {
-            "time": self.time, "learned": self.learned, "plastic": {item.name: item.numbers() for item in self.plastic},
-        }  # fmt: skip
+            "time": self.time,
+            "learned": self.learned,
+            "plastic": {item.name: item.numbers() for item in self.plastic},
+        }
         for item in self._rewired:
             assert item.rewiring is not None
             state.add_synapses(KINDS[0], item.table, item.span, **item.rewiring.topology())

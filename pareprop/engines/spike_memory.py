@@ -159,20 +159,35 @@ class SpikeMemory:
         books = new_books(n_rows * learns)
         return self._kernels.spike.Rows(
             arrays
-            | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
-               "first": NOTHING, "rate_since": NOTHING, "rates": np.zeros((0, len(table.blocks))),
-               "watch": np.zeros((0, 3), np.int64), "watched": np.zeros((0, 0)),
-               "signs": table.row_signs(), "rules": rules.rules, "constants": rules.constants, "books": books,
-               "models": models, "traces": allocate_aligned((n_traces, n), self._real),
-               "stretches": self._stretch_addresses(table, rules),
-               "Z": np.zeros(n_rows * learns), **_emitted(table), "from_own": table.by_source,
-               "counters": np.zeros(n_rows if adam else 0, np.int64),
-               "mark": np.full(n_rows * stretches, NOT_OPEN), "following": np.zeros(n_rows * stretches, np.int64),
-               "head": np.zeros((len(table.blocks) * stretches, layout.STRETCH_STEPS + 1), np.int64),
-               "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
-               "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 3))}
+            | {
+                "blocks": table.blocks,
+                "row_ptr": table.row_ptr,
+                "target": table.target,
+                "weight": table.weight,
+                "first": NOTHING,
+                "rate_since": NOTHING,
+                "rates": np.zeros((0, len(table.blocks))),
+                "watch": np.zeros((0, 3), np.int64),
+                "watched": np.zeros((0, 0)),
+                "signs": table.row_signs(),
+                "rules": rules.rules,
+                "constants": rules.constants,
+                "books": books,
+                "models": models,
+                "traces": allocate_aligned((n_traces, n), self._real),
+                "stretches": self._stretch_addresses(table, rules),
+                "Z": np.zeros(n_rows * learns),
+                **_emitted(table),
+                "from_own": table.by_source,
+                "counters": np.zeros(n_rows if adam else 0, np.int64),
+                "mark": np.full(n_rows * stretches, NOT_OPEN),
+                "following": np.zeros(n_rows * stretches, np.int64),
+                "head": np.zeros((len(table.blocks) * stretches, layout.STRETCH_STEPS + 1), np.int64),
+                "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
+                "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 3)),
+            }
             | spike_rules.idle_steps(rules)
-        )  # fmt: skip
+        )
 
     def _address(self, post: Population) -> int:
         """Return the address of the compiled model of a population, 0 if it is one of the package."""
@@ -182,8 +197,9 @@ class SpikeMemory:
     def _stretch_addresses(self, table: SynapseTable, rules: Rules) -> np.ndarray:
         """Return the address of what composes the steps of each block's targets, 0 if they are of the package."""
         modes = rules.rules[:, layout.MODE]
-        programs = [program_of(post) if mode == STRETCH else None
-                    for post, mode in zip(_targets(table), modes, strict=True)]  # fmt: skip
+        programs = [
+            program_of(post) if mode == STRETCH else None for post, mode in zip(_targets(table), modes, strict=True)
+        ]
         return np.array([program.stretches(self._real) if program else 0 for program in programs], np.int64)
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
@@ -220,9 +236,12 @@ class SpikeMemory:
     def _online(self, n_errors: int, n_ends: int, n: int) -> dict[str, np.ndarray]:
         """Make what TD errors need; return the part that belongs to neurons."""
         self.online |= {
-            "delta": np.zeros(n_errors), "discount": np.ones(n_errors), "running": np.array([0.0, 1.0]),
-            "end_factors": np.zeros((n_ends, 2)), "last": np.zeros(n_ends, np.uint8),
-        }  # fmt: skip
+            "delta": np.zeros(n_errors),
+            "discount": np.ones(n_errors),
+            "running": np.array([0.0, 1.0]),
+            "end_factors": np.zeros((n_ends, 2)),
+            "last": np.zeros(n_ends, np.uint8),
+        }
         if self.uses(STRETCH):
             self.online["products"] = self.stretches["products"]
         self._ends = np.zeros((n_ends, len(ENDS), n))
@@ -278,14 +297,21 @@ class SpikeMemory:
             "out_block": self.readout_block,
             "out_powers": elementary.power(kappa_out, np.arange(self.readout_block + 1)[:, None]),
             "found": allocate_aligned((widths["constants"] + 2 * widths["kept"] + 1, layout.CHUNK), self._real),
-        }  # fmt: skip
+        }
 
     def kernel_sums(self) -> dict[str, Any]:
         """Return prefix sums as the kernel takes them: those that are read together lie together."""
         in_use = self.network.neurons[1] > self.network.neurons[0] and self.uses(PREFIX)
-        return {name: self.history[name] for name in ("R", "R2", *SUMS)} | self._lines | self._powers() | {
-            "in_use": in_use, "block": max(self.block, 1), "sets": self.sets,
-        }  # fmt: skip
+        return (
+            {name: self.history[name] for name in ("R", "R2", *SUMS)}
+            | self._lines
+            | self._powers()
+            | {
+                "in_use": in_use,
+                "block": max(self.block, 1),
+                "sets": self.sets,
+            }
+        )
 
     def _powers(self) -> dict[str, np.ndarray]:
         """Return powers of decay factors within a block."""
@@ -301,8 +327,12 @@ class SpikeMemory:
                 row[2] = elementary.power(alpha / values.kappa_reg, k)
             if B == 1:  # no sums; the kernel reads kappa_reg at power 1
                 row[1, 1], row[3, 1] = values.kappa, values.kappa_reg
-        alphas = np.array([line[layout.ALPHA] if rule[layout.MODE] == PREFIX else 1.0 for rule, line in
-                           zip(self.rules[0].rules, self.rules[0].constants, strict=True)])  # fmt: skip
+        alphas = np.array(
+            [
+                line[layout.ALPHA] if rule[layout.MODE] == PREFIX else 1.0
+                for rule, line in zip(self.rules[0].rules, self.rules[0].constants, strict=True)
+            ]
+        )
         return {
             "powers": powers, "alpha_powers": elementary.power(alphas[:, None], np.arange(B + 2) - 1),
         }  # fmt: skip

@@ -50,8 +50,11 @@ def check(model: Model, projection: Projection) -> None:
     post, here = projection.post, f"traces of '{projection.name}' can't be recorded"
     if hasattr(post.params, "definition"):
         raise InputError(f"{here}: model '{post.model}' is given by equations")
-    if not model.eprop.is_online and post.role == "recurrent" and \
-            len({readouts.params.tau_m for readouts in model.of_role("readout")}) > 1:
+    if (
+        not model.eprop.is_online
+        and post.role == "recurrent"
+        and len({readouts.params.tau_m for readouts in model.of_role("readout")}) > 1
+    ):
         raise InputError(f"{here}: readouts have different tau_m, of each of which a trace would be needed")
     if model.eprop.is_online and model.is_rewarded:
         raise InputError(f"{here}: with rewards, the spike variant has a trace of its own for TD errors")

@@ -370,9 +370,30 @@ class Module(types.ModuleType):
 
 
 for _function in (
-    ResetKernel, Create, Connect, GetConnections, SetDefaults, GetDefaults, CopyModel, GetStatus, SetStatus, GetNodes,
+    ResetKernel,
+    Create,
+    Connect,
+    GetConnections,
+    SetDefaults,
+    GetDefaults,
+    CopyModel,
+    GetStatus,
+    SetStatus,
+    GetNodes,
     GetLocalNodeCollection,
-    Simulate, Prepare, Run, Cleanup, RunManager, set, get, GetKernelStatus, SetKernelStatus, NumProcesses, Rank,
-    SyncProcesses, get_verbosity, set_verbosity,
-):  # fmt: skip
+    Simulate,
+    Prepare,
+    Run,
+    Cleanup,
+    RunManager,
+    set,
+    get,
+    GetKernelStatus,
+    SetKernelStatus,
+    NumProcesses,
+    Rank,
+    SyncProcesses,
+    get_verbosity,
+    set_verbosity,
+):
     setattr(Module, _function.__name__, staticmethod(explained(_function)))

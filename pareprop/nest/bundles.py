@@ -107,8 +107,9 @@ class Bundles(list[Bundle]):
         ranks = {name: rank for rank, name in enumerate(models)}
         here, inverse = np.unique(bundle, return_inverse=True)
         keys = [(self[index].model.name, self[index].table) for index in here.tolist()]
-        rank = np.array([3 * ranks[name] + table if model in (None, name) else -1 for name, table in keys],
-                        np.int64)[inverse]  # fmt: skip
+        rank = np.array([3 * ranks[name] + table if model in (None, name) else -1 for name, table in keys], np.int64)[
+            inverse
+        ]
         source, target = (self._gather(bundle, place, end) for end in ENDS)
         order = np.lexsort((place, bundle, target, source, rank))
         order = order[np.searchsorted(rank[order], 0) :]
@@ -182,9 +183,11 @@ def _join_bundles(members: Sequence[Bundle]) -> Bundle:
     for key in ("delay", "tau_m_readout"):
         given = [getattr(member, key) for member in members]
         same = all(np.ndim(value) == 0 for value in given) and len(set(given)) == 1
-        values[key] = given[0] if same else np.concatenate(
-            [np.broadcast_to(value, size) for value, size in zip(given, sizes, strict=True)]
-        )  # fmt: skip
+        values[key] = (
+            given[0]
+            if same
+            else np.concatenate([np.broadcast_to(value, size) for value, size in zip(given, sizes, strict=True)])
+        )
     sources, targets = (np.unique(np.concatenate([member.ends[end] for member in members])) for end in (0, 1))
     return replace(first, **values, ends=(sources, targets))
 

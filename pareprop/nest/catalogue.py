@@ -139,8 +139,11 @@ WATCH = {"senders": EMPTY, "targets": EMPTY}
 NODE_MODELS: dict[str, NodeModel] = {
     model.name: model
     for model in (
-        *(model for variant in VARIANTS.values()
-          for model in (*(_neuron(variant, core) for core in variant.neurons), _readout(variant))),
+        *(
+            model
+            for variant in VARIANTS.values()
+            for model in (*(_neuron(variant, core) for core in variant.neurons), _readout(variant))
+        ),
         *map(_plain, plain.MODELS),
         _device("parrot_neuron", "parrot", {"flush_event_send_interval": np.inf} | FORCED),
         _device("spike_generator", "stimulator", DEVICE | SPIKES),
@@ -154,7 +157,7 @@ NODE_MODELS: dict[str, NodeModel] = {
         _device("spike_recorder", "recorder", RECORDER),
         _device("weight_recorder", "recorder", RECORDER | WATCH),
     )
-}  # fmt: skip
+}
 LISTS = {"spike_times", "spike_weights", "spike_multiplicities", "amplitude_times", "amplitude_values", "rate_times",
          "rate_values", "record_from", "senders", "targets", *plain.LISTS}  # fmt: skip
 
@@ -255,8 +258,10 @@ def check_node(model: NodeModel, values: Given, changed: Given, where: str, dt: 
         if key in OFF_GRID and "precise_times" in values:
             precise, *others = (np.asarray(values[name], bool) for name in OFF_GRID)
             if np.any(precise & (others[0] | others[1])):
-                raise NESTErrors.BadProperty(f"{where}: Option precise_times cannot be set to true when either "
-                                             "allow_offgrid_times or shift_now_spikes is set to true.")  # fmt: skip
+                raise NESTErrors.BadProperty(
+                    f"{where}: Option precise_times cannot be set to true when either "
+                    "allow_offgrid_times or shift_now_spikes is set to true."
+                )
         if key in UNSUPPORTED and np.size(value) > 0:
             raise refuse(f"{key} = {value} ({where})", UNSUPPORTED[key])
     if model.kind == "neuron" and not model.variant:
@@ -293,9 +298,7 @@ def _takes_arrays(kind: Any, key: str) -> bool:
     return "ndarray" in str(kind.model_fields[key].annotation)
 
 
-def _check_device(
-    model: NodeModel, values: Given, changed: Given, where: str, dt: float
-) -> None:  # fmt: skip
+def _check_device(model: NodeModel, values: Given, changed: Given, where: str, dt: float) -> None:
     for key in changed.keys() & {"origin", "start", "stop", "offset", "interval"}:
         value = changed[key]
         if not 0.0 <= value <= FOREVER or (value < FOREVER and not abs(value / dt) < MOST_STEPS):
@@ -311,8 +314,9 @@ def _check_device(
     if "record_to" in changed and changed["record_to"] not in BACKENDS:
         if changed["record_to"] in ("mpi", "sionlib"):
             raise refuse(f"record_to = {quote(changed['record_to'])} ({where})", "record to memory or ascii")
-        raise NESTErrors.BadProperty(f"{where}: unknown recording backend {quote(changed['record_to'])}, there are "
-                                     f"{', '.join(BACKENDS)}")  # fmt: skip
+        raise NESTErrors.BadProperty(
+            f"{where}: unknown recording backend {quote(changed['record_to'])}, there are {', '.join(BACKENDS)}"
+        )
     if "spike_times" in changed:
         step = 0.0 if values["precise_times"] else dt
         _check_times(
@@ -333,8 +337,9 @@ def _check_device(
 def _check_multiplicities(changed: Given, n_times: int, multiplicities: np.ndarray, where: str) -> None:
     n = len(multiplicities)
     if n and (n < n_times or (n > n_times and "spike_multiplicities" in changed)):
-        raise NESTErrors.BadProperty(f"{where}: spike_multiplicities must have the same number of elements as "
-                                     f"spike_times, {n_times}, not {n}")  # fmt: skip
+        raise NESTErrors.BadProperty(
+            f"{where}: spike_multiplicities must have the same number of elements as spike_times, {n_times}, not {n}"
+        )
     if np.any(multiplicities != np.rint(multiplicities)):
         raise NESTErrors.TypeMismatch(f"{where}: spike_multiplicities must be whole numbers")
 
@@ -361,15 +366,15 @@ def align(times: np.ndarray, dt: float, off_grid: bool, now: float | None = None
     return np.where(near | off_grid, steps * dt, times)
 
 
-def _check_times(
-    times: np.ndarray, key: str, where: str, dt: float, strictly: bool, least: float = 0.0
-) -> None:  # fmt: skip
+def _check_times(times: np.ndarray, key: str, where: str, dt: float, strictly: bool, least: float = 0.0) -> None:
     """Check times above `least` that lie on the grid of a resolution `dt`, 0 for none."""
     steps = np.rint(times / dt) if dt else times
     off = np.abs(times - steps * dt) > 1e-6 * np.maximum(dt, np.abs(times)) if dt else np.zeros(len(times), bool)
     if off.any():
-        raise NESTErrors.BadProperty(f"{where}: {key}: Time point {times[off][0]} is not representable in current "
-                                     f"resolution. It must be a multiple of {dt}")  # fmt: skip
+        raise NESTErrors.BadProperty(
+            f"{where}: {key}: Time point {times[off][0]} is not representable in current "
+            f"resolution. It must be a multiple of {dt}"
+        )
     if not np.all(np.isfinite(times)):
         raise NESTErrors.BadProperty(f"{where}: {key} must be finite, one is {times[~np.isfinite(times)][0]}")
     if len(times) and times.min() <= least:

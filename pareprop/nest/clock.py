@@ -85,20 +85,26 @@ class Clock:
         self.engine.bind()
         if self.wiring.plain and self.wiring.plastic:
             names = ", ".join(self.wiring.plain)
-            notice(f"{names}: NEST has no e-prop synapses onto them; here such synapses learn by traces that follow "
-                   "from the equations", exchange.rank)  # fmt: skip
+            notice(
+                f"{names}: NEST has no e-prop synapses onto them; here such synapses learn by traces that follow "
+                "from the equations",
+                exchange.rank,
+            )
         self._record()
         self._synapses = {
             span.projection.name: (table, span) for table in self.network.tables().values() for span in table.spans
-        }  # fmt: skip
+        }
         self._watched = [self._watch(tap) for tap in taps.weights]
 
     n_steps: int  # of an engine's sample
 
     def _record(self) -> None:
         """Have the engine record what the taps take."""
-        generators = [block.first + np.arange(block.n) for block in self._nodes.of_kind("stimulator")
-                      if block.model.base == "spike_generator"]  # fmt: skip
+        generators = [
+            block.first + np.arange(block.n)
+            for block in self._nodes.of_kind("stimulator")
+            if block.model.base == "spike_generator"
+        ]
         self._generators = self.taps.recorded_nodes(np.concatenate([NOBODY, *generators])).tolist()
         self.engine.record_ids(self.taps.recorded)
         own = self.engine.recorded_ids - self.network.neurons[0]
@@ -137,8 +143,10 @@ class Clock:
             return
         if set(kind[bundle.target]) != {"parrot"} or not np.all(np.isin(base[bundle.source], GENERATORS)):
             names = f"{bundle.model.name} from {base[bundle.source[0]]} to {base[bundle.target[0]]}"
-            raise refuse(f"connections made after the first step, such as {names}",
-                         "make them before, or connect generators of spikes to parrot neurons")  # fmt: skip
+            raise refuse(
+                f"connections made after the first step, such as {names}",
+                "make them before, or connect generators of spikes to parrot neurons",
+            )
         self.wiring.link(bundle, np.arange(len(bundle)), base[bundle.source])
         self.trains.link()
 
@@ -236,9 +244,16 @@ class Clock:
         Connections of equal source, target and delay lie in the order in which they were made.
         """
         bundles = [(index, place) for index, place in members]
-        source, target, delay = (np.concatenate(column) for column in zip(*(
-            (b.source[p], b.target[p], np.broadcast_to(b.delay, len(b))[p])
-            for b, p in ((self.bundles[i], p) for i, p in bundles)), strict=True))  # fmt: skip
+        source, target, delay = (
+            np.concatenate(column)
+            for column in zip(
+                *(
+                    (b.source[p], b.target[p], np.broadcast_to(b.delay, len(b))[p])
+                    for b, p in ((self.bundles[i], p) for i, p in bundles)
+                ),
+                strict=True,
+            )
+        )
         which = np.repeat(np.arange(len(bundles)), [len(p) for _, p in bundles])
         place = np.concatenate([p for _, p in bundles])
         target = np.searchsorted(self._ids(span.projection.post), target)
@@ -289,8 +304,9 @@ class Clock:
         if maximum(self.comm, problem is not None):
             raise_together(self.comm, problem)
 
-    def sample(self, inputs: SpikeLog, target: np.ndarray, window: np.ndarray | None = None,
-               currents: np.ndarray | None = None) -> Sample:  # fmt: skip
+    def sample(
+        self, inputs: SpikeLog, target: np.ndarray, window: np.ndarray | None = None, currents: np.ndarray | None = None
+    ) -> Sample:
         """Make a sample of the engine."""
         return Sample(inputs, target, currents if self.model.size("current") else None, window)
 

@@ -60,9 +60,14 @@ def set_options(nest: Any, version: str, losses: bool, allow_delays: bool = Fals
 @click.option("--timings", is_flag=True, help="Print at the end how long each part took, and the digest of the run.")
 @click.pass_obj
 def nest_command(
-    exchange: Exchange, script: str, arguments: tuple[str, ...], version: str | None, nest_losses: bool,
-    allow_delays: bool, timings: bool,
-) -> None:  # fmt: skip
+    exchange: Exchange,
+    script: str,
+    arguments: tuple[str, ...],
+    version: str | None,
+    nest_losses: bool,
+    allow_delays: bool,
+    timings: bool,
+) -> None:
     """Run a script written for NEST, unchanged.
 
     `import nest` means this package in it.

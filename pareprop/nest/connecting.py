@@ -53,8 +53,10 @@ def _connect(session: Session, pre: Any, post: Any, conn: Any, syn: Any) -> None
     if not isinstance(syn, CollocatedSynapses) and _connect_two(session, source, target, conn, syn):
         return
     _check_ids(((pre, source), (post, target)), conn)
-    syns = [{"synapse_model": syn} if isinstance(syn, str) else dict(syn or {})
-            for syn in (syn.specs if isinstance(syn, CollocatedSynapses) else (syn,))]  # fmt: skip
+    syns = [
+        {"synapse_model": syn} if isinstance(syn, str) else dict(syn or {})
+        for syn in (syn.specs if isinstance(syn, CollocatedSynapses) else (syn,))
+    ]
     models = [session.models.synapse(syn.get("synapse_model", "static_synapse")) for syn in syns]
     ends = session.nodes.models(source), session.nodes.models(target)
     records = _records(ends)
@@ -78,8 +80,17 @@ def _connect(session: Session, pre: Any, post: Any, conn: Any, syn: Any) -> None
                 session.bundles.append(part)
             continue
         if session.simulated:
-            kind_of, base_of = (np.array(["", *np.concatenate([np.repeat(getattr(block.model, name), block.n)
-                                for block in session.nodes.blocks])]) for name in ("kind", "base"))  # fmt: skip
+            kind_of, base_of = (
+                np.array(
+                    [
+                        "",
+                        *np.concatenate(
+                            [np.repeat(getattr(block.model, name), block.n) for block in session.nodes.blocks]
+                        ),
+                    ]
+                )
+                for name in ("kind", "base")
+            )
             session.running.link(item, base_of, kind_of)
         session.bundles.append(item)
 

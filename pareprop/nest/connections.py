@@ -76,9 +76,14 @@ class Bundle:
 
 
 def bundles(
-    models: Sequence[SynapseModel], conn: object, syns: Sequence[Given], source: np.ndarray,
-    target: np.ndarray, generators: Generators, dt: float,
-) -> list[Bundle]:  # fmt: skip
+    models: Sequence[SynapseModel],
+    conn: object,
+    syns: Sequence[Given],
+    source: np.ndarray,
+    target: np.ndarray,
+    generators: Generators,
+    dt: float,
+) -> list[Bundle]:
     """Connect nodes `source` to nodes `target`, each pair by a synapse of each of some models.
 
     Parameters
@@ -106,12 +111,18 @@ def bundles(
     if len(source) == len(target) == len(syns) == 1 and is_plain(conn, syns[0]):
         return [single(models[0], syns[0], source, target, dt)]
     spec = specification(conn)
-    random = {(place, key): syn[key] for place, syn in enumerate(syns) for key in VALUES
-              if isinstance(syn.get(key), Parameter)}  # fmt: skip
+    random = {
+        (place, key): syn[key]
+        for place, syn in enumerate(syns)
+        for key in VALUES
+        if isinstance(syn.get(key), Parameter)
+    }
     made = pairs(spec, source, target, generators, random)
     ends = (np.concatenate([source, target]),) * 2 if spec["rule"] == BOTH_WAYS else (source, target)
-    return [_bundle(model, syn, place, spec["rule"], made, ends, dt)
-            for place, (model, syn) in enumerate(zip(models, syns, strict=True))]  # fmt: skip
+    return [
+        _bundle(model, syn, place, spec["rule"], made, ends, dt)
+        for place, (model, syn) in enumerate(zip(models, syns, strict=True))
+    ]
 
 
 def _check_names(model: SynapseModel, syn: Given) -> None:
@@ -125,9 +136,14 @@ def _check_names(model: SynapseModel, syn: Given) -> None:
 
 
 def _bundle(
-    model: SynapseModel, syn: Given, place: int, rule: str, made: Pairs,
-    ends: tuple[np.ndarray, np.ndarray], dt: float,
-) -> Bundle:  # fmt: skip
+    model: SynapseModel,
+    syn: Given,
+    place: int,
+    rule: str,
+    made: Pairs,
+    ends: tuple[np.ndarray, np.ndarray],
+    dt: float,
+) -> Bundle:
     """Synapses of one model, which is in some place among several."""
     values: Values = {}  # a number for all, or one for each
     for key in VALUES:
@@ -141,8 +157,16 @@ def _bundle(
     receptor = int(syn.get("receptor_type", model.defaults["receptor_type"]))
     n = len(made.source)
     weight = np.full(n, values["weight"]) if np.ndim(values["weight"]) == 0 else values["weight"]
-    return Bundle(model, made.source, made.target, weight, count_steps(values["delay"], dt), receptor,
-                  values["tau_m_readout"], ends)  # fmt: skip
+    return Bundle(
+        model,
+        made.source,
+        made.target,
+        weight,
+        count_steps(values["delay"], dt),
+        receptor,
+        values["tau_m_readout"],
+        ends,
+    )
 
 
 def is_plain(conn: object, syn: Given) -> bool:
@@ -157,14 +181,20 @@ def is_plain(conn: object, syn: Given) -> bool:
     return True
 
 
-def single(
-    model: SynapseModel, syn: Given, source: np.ndarray, target: np.ndarray, dt: float
-) -> Bundle:  # fmt: skip
+def single(model: SynapseModel, syn: Given, source: np.ndarray, target: np.ndarray, dt: float) -> Bundle:
     """One connection of one node to another, as scripts make thousands of."""
     known = model.defaults
     weight, delay = (float(syn.get(key, known[key])) for key in SINGLE)
-    return Bundle(model, source, target, np.array((weight,)), count_steps(delay, dt), known["receptor_type"],
-                  known.get("tau_m_readout", 0.0), (source, target))  # fmt: skip
+    return Bundle(
+        model,
+        source,
+        target,
+        np.array((weight,)),
+        count_steps(delay, dt),
+        known["receptor_type"],
+        known.get("tau_m_readout", 0.0),
+        (source, target),
+    )
 
 
 def _number(key: str, value: Any) -> float:
@@ -243,8 +273,11 @@ class SynapseCollection:
         return SynapseCollection(self._kernel, chosen, self._place[key])
 
     def __eq__(self, other: object) -> bool:
-        return (isinstance(other, SynapseCollection) and np.array_equal(self._bundle, other._bundle)
-                and np.array_equal(self._place, other._place))  # fmt: skip
+        return (
+            isinstance(other, SynapseCollection)
+            and np.array_equal(self._bundle, other._bundle)
+            and np.array_equal(self._place, other._place)
+        )
 
     __hash__ = None  # type: ignore[assignment]  # Python's way to say so
 
@@ -315,8 +348,10 @@ class SynapseCollection:
         """Set weights, and delays before the first step; the start of an optimizer can be set to zero, which it is."""
         params = values if params is None else params
         if isinstance(params, Mapping):
-            columns = {key: list(value) if np.ndim(value) and not isinstance(value, dict) else [value] * len(self)
-                       for key, value in params.items()}  # fmt: skip
+            columns = {
+                key: list(value) if np.ndim(value) and not isinstance(value, dict) else [value] * len(self)
+                for key, value in params.items()
+            }
         elif isinstance(params, Sequence) and len(params) == len(self):
             columns = {key: [entry[key] for entry in params] for key in (params[0] if len(self) else ())}
         else:

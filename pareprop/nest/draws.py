@@ -61,14 +61,23 @@ class Draws:
     """
 
     def __init__(
-        self, source: np.ndarray, target: np.ndarray, autapses: bool, generators: Generators,
+        self,
+        source: np.ndarray,
+        target: np.ndarray,
+        autapses: bool,
+        generators: Generators,
         random: Mapping[Any, Parameter],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.source, self.target = (np.ascontiguousarray(ids, np.int64) for ids in (source, target))
         self.autapses, self.generators, self.random = autapses, generators, dict(random)
 
-    def in_order(self, source: np.ndarray, target: np.ndarray, shape: tuple[int, int] | None = None,
-                 kept: np.ndarray | None = None) -> Pairs:  # fmt: skip
+    def in_order(
+        self,
+        source: np.ndarray,
+        target: np.ndarray,
+        shape: tuple[int, int] | None = None,
+        kept: np.ndarray | None = None,
+    ) -> Pairs:
         """Draw the parameters of connections that were chosen before, ids."""
         drawn = draw(list(self.random.values()), self.generators, target) if self.random else np.empty((0, 0))
         return Pairs(source, target, self._named(drawn), shape, kept)
@@ -105,13 +114,24 @@ class Draws:
         with together(list(self.random.values()), self.generators) as program:
             while first < len(self.target) or not pieces:
                 chosen, drawn = np.empty(room, np.int64), np.empty((len(self.random), room))
-                last = nest_draws.choose_each(self.generators.state, self.source, self.target, p, self.autapses,
-                                              program, first, chosen, counts, drawn)  # fmt: skip
+                last = nest_draws.choose_each(
+                    self.generators.state,
+                    self.source,
+                    self.target,
+                    p,
+                    self.autapses,
+                    program,
+                    first,
+                    chosen,
+                    counts,
+                    drawn,
+                )
                 n = int(counts[first:last].sum())
                 pieces.append((chosen[:n], drawn[:, :n]))
                 first, room = last, max(ROOM, len(self.source))
-        chosen, drawn = (np.concatenate(column, axis=-1) if len(column) > 1 else column[0]
-                         for column in zip(*pieces, strict=True))  # fmt: skip
+        chosen, drawn = (
+            np.concatenate(column, axis=-1) if len(column) > 1 else column[0] for column in zip(*pieces, strict=True)
+        )
         return Pairs(self.source[chosen], np.repeat(self.target, counts), self._named(drawn))
 
     def total(self, n: int) -> Pairs:
@@ -124,8 +144,18 @@ class Draws:
         with together(list(self.random.values()), self.generators) as program:
             for vp in np.flatnonzero(shares).tolist():
                 targets, end = self.target[process == vp], start + int(shares[vp])
-                nest_draws.choose_pairs(self.generators.state, vp, self.source, targets, self.autapses, program,
-                                        pair[0, start:end], pair[1, start:end], drawn, start)  # fmt: skip
+                nest_draws.choose_pairs(
+                    self.generators.state,
+                    vp,
+                    self.source,
+                    targets,
+                    self.autapses,
+                    program,
+                    pair[0, start:end],
+                    pair[1, start:end],
+                    drawn,
+                    start,
+                )
                 pair[1, start:end] = targets[pair[1, start:end]]
                 start = end
         return Pairs(self.source[pair[0]], pair[1], self._named(drawn), (1, n))

@@ -34,8 +34,9 @@ class ForcedSpikes:
             if not block.model.variant:
                 continue
             index = self._order[np.searchsorted(self._ids, block.first + local)]
-            is_forced, offset, every = (block.array(f"ignore_and_spike{name}", local)
-                                        for name in ("", "_offset", "_interval"))  # fmt: skip
+            is_forced, offset, every = (
+                block.array(f"ignore_and_spike{name}", local) for name in ("", "_offset", "_interval")
+            )
             self._next[index] = np.where(is_forced, clock + to_steps(offset, self._dt), 0)
             self._every[index] = to_steps(every, self._dt)
 

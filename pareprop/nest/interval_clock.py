@@ -40,9 +40,11 @@ class IntervalClock(Clock):
         self.n_steps = round(kernel["eprop_update_interval"] / dt)
         wiring = args[0]
         self._settings = IntervalSettings(
-            round(kernel["eprop_learning_window"] / dt), average_gradient=wiring.average_gradient,
-            reset=bool(kernel["eprop_reset_neurons_on_update"]), keeps_fixed=wiring.fixed,
-        )  # fmt: skip
+            round(kernel["eprop_learning_window"] / dt),
+            average_gradient=wiring.average_gradient,
+            reset=bool(kernel["eprop_reset_neurons_on_update"]),
+            keeps_fixed=wiring.fixed,
+        )
         super().__init__(*args)
         self._count, self._done, self._errors = 0, 0, 0
         self._started = self._was_forced = False
@@ -53,8 +55,14 @@ class IntervalClock(Clock):
         self._waiting = np.zeros(0, np.int64)  # neurons whose spikes arrive when time goes on
         # rate in force when the first spike of a batch arrived at a source's synapses, which were updated then: of the
         # present batch, and of the latest one, NaN before
-        self._next, self._latest = ({(model, role): np.full(n, np.nan) for model in set(wiring.models.values())
-                                     for role, n in self._sizes.items()} for _ in range(2))  # fmt: skip
+        self._next, self._latest = (
+            {
+                (model, role): np.full(n, np.nan)
+                for model in set(wiring.models.values())
+                for role, n in self._sizes.items()
+            }
+            for _ in range(2)
+        )
         self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
         self._loss = self.engine.loss
         self._window = np.arange(self.n_steps) >= self.n_steps - self._settings.learning_window
@@ -113,8 +121,10 @@ class IntervalClock(Clock):
             pre, post = span.projection.pre, span.projection.post
             if not span.projection.plastic and (pre.role, post.role) == ("recurrent", "recurrent"):
                 first = self.model.offset(pre)
-                columns += [np.stack([first + source, target - span.targets[0] + span.base, index])
-                            for source, target, _, index in table.chunks(span)]  # fmt: skip
+                columns += [
+                    np.stack([first + source, target - span.targets[0] + span.base, index])
+                    for source, target, _, index in table.chunks(span)
+                ]
         kept = np.concatenate(columns, axis=1)
         return *kept[:, np.argsort(kept[0], kind="stable")], self.network.incoming
 
@@ -138,8 +148,10 @@ class IntervalClock(Clock):
         if self._done <= 1:
             self._rates = dict(self.etas)
         elif self._done < self.n_steps - BEFORE and self._rates != self.etas:
-            raise refuse("another learning rate within an update interval",
-                         f"change eta when the time is a multiple of {self.n_steps * self.dt:g} ms")  # fmt: skip
+            raise refuse(
+                "another learning rate within an update interval",
+                f"change eta when the time is a multiple of {self.n_steps * self.dt:g} ms",
+            )
 
     def _take_currents(self, start: int, n: int) -> np.ndarray | None:
         """Amplitudes of NEST's steps [start, start + n), in as many rows as an interval has steps."""
@@ -260,8 +272,10 @@ class IntervalClock(Clock):
         if len(early) and self.network.neurons[0] < self.network.neurons[1]:
             take_back(self.engine, early, self._log, error[-1], surrogate)
         if self._count and self.engine.log.ptr[1] > 0:
-            notice("neurons spiked in the first step of an update interval; what NEST loses there is kept",
-                   self.exchange.rank)  # fmt: skip
+            notice(
+                "neurons spiked in the first step of an update interval; what NEST loses there is kept",
+                self.exchange.rank,
+            )
 
     def _update(self) -> None:
         """The optimizer's step, for each source with the rate in force at the update before, as in NEST."""

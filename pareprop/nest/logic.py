@@ -21,7 +21,10 @@ def conditional(condition: Parameter, param_if_true: object, param_if_false: obj
         raise TypeError("param_if_true and param_if_false must be parameters or numbers")
     n, m = len(condition.steps), len(yes.steps)
     return Parameter(
-        *condition.steps, Step(Operation.UNLESS, bound=n + m + 2), *yes.moved(n + 1),
-        Step(Operation.GO, bound=n + m + 2 + len(no.steps)), *no.moved(n + m + 2),
+        *condition.steps,
+        Step(Operation.UNLESS, bound=n + m + 2),
+        *yes.moved(n + 1),
+        Step(Operation.GO, bound=n + m + 2 + len(no.steps)),
+        *no.moved(n + m + 2),
         depth=max(condition.depth, yes.depth, no.depth),
-    )  # fmt: skip
+    )

@@ -50,8 +50,10 @@ class Models:
         }
 
     def _name_known(self, name: object) -> str:
-        return (f"{quote(name)} is not a known model name: pareprop has the e-prop models of NEST and what drives and "
-                f"records them, {', '.join([*self.nodes, *self.synapses])}")  # fmt: skip
+        return (
+            f"{quote(name)} is not a known model name: pareprop has the e-prop models of NEST and what drives and "
+            f"records them, {', '.join([*self.nodes, *self.synapses])}"
+        )
 
     def node(self, name: str) -> NodeModel:
         """A node model by name."""
@@ -66,8 +68,9 @@ class Models:
             raise NESTErrors.UnknownSynapseType(f"synapse_model = {quote(name)} must be the name of a model")
         plain = name.removesuffix("_hpc")
         if plain not in self.synapses:
-            raise NESTErrors.UnknownSynapseType(f"Synapse with name {quote(name)} does not exist in pareprop, only "
-                                                f"{', '.join(self.synapses)}")  # fmt: skip
+            raise NESTErrors.UnknownSynapseType(
+                f"Synapse with name {quote(name)} does not exist in pareprop, only {', '.join(self.synapses)}"
+            )
         return self.synapses[plain]
 
     def number(self, name: str) -> int:
@@ -169,13 +172,17 @@ class Models:
             raise NESTErrors.UnknownComponent(self._name_known(name).replace("model name", "component"))
         synapse = self.synapse(name)
         shown = synapse.defaults | {
-            "synapse_model": name, "synapse_modelid": self.number(synapse.name), "element_type": "synapse",
+            "synapse_model": name,
+            "synapse_modelid": self.number(synapse.name),
+            "element_type": "synapse",
             "num_connections": self._count(synapse.name),
-            "has_delay": True, "weight_recorder": synapse.defaults["weight_recorder"] or nothing,
-        }  # fmt: skip
+            "has_delay": True,
+            "weight_recorder": synapse.defaults["weight_recorder"] or nothing,
+        }
         if "optimizer" in shown:
-            shown["optimizer"] = {"optimizer" if key == "type" else key: value
-                                  for key, value in shown["optimizer"].items()}  # fmt: skip
+            shown["optimizer"] = {
+                "optimizer" if key == "type" else key: value for key, value in shown["optimizer"].items()
+            }
         return shown
 
 

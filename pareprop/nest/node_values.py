@@ -51,9 +51,12 @@ def _value(session: Session, block: Any, local: int, key: str) -> Any:
     if key in ("model", "element_type", "vp", "thread", "recordables"):
         process = (block.first + local) % session.generators.n if block.model.element_type == "neuron" else 0
         return {
-            "model": block.model.name, "element_type": block.model.element_type, "vp": process, "thread": process,
+            "model": block.model.name,
+            "element_type": block.model.element_type,
+            "vp": process,
+            "thread": process,
             "recordables": list(block.model.recordables),
-        }[key]  # fmt: skip
+        }[key]
     if block.model.kind == "recorder" and key in ("events", "n_events", "filenames"):
         return _value_of_recorder(session, block, local, key)
     if session.simulated and key in DYNAMIC and block.model.kind in ("neuron", "readout"):

@@ -28,8 +28,7 @@ class Block:
 
     def __init__(self, model: NodeModel, first: int, n: int) -> None:
         self.model, self.first, self.n = model, first, n
-        self.values: Values = {key: ([value] * n if key in LISTS else value)
-                                       for key, value in model.defaults.items()}  # fmt: skip
+        self.values: Values = {key: ([value] * n if key in LISTS else value) for key, value in model.defaults.items()}
 
     def get(self, key: str, local: int) -> Any:
         """Value of one node."""
@@ -273,8 +272,10 @@ class NodeTable:
             return []
         owner = np.searchsorted(self._firsts, ids, side="right") - 1
         cuts = np.flatnonzero(np.diff(owner)) + 1
-        return [(self.blocks[which[0]], part - self.blocks[which[0]].first)
-                for which, part in zip(np.split(owner, cuts), np.split(ids, cuts), strict=True)]  # fmt: skip
+        return [
+            (self.blocks[which[0]], part - self.blocks[which[0]].first)
+            for which, part in zip(np.split(owner, cuts), np.split(ids, cuts), strict=True)
+        ]
 
     def models(self, ids: np.ndarray) -> list[NodeModel]:
         """Models of the blocks that nodes belong to, in any order."""

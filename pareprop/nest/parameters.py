@@ -43,9 +43,12 @@ def write(kernel: Any, nodes: NodeCollection, params: Given) -> None:
             )
         values = values | _draw(kernel, block, local, values)
         start = 0 if len(parts) == 1 else int(np.searchsorted(nodes._ids, block.first + local[0]))
-        _write_block(kernel, block, local, {
-            key: _expand(kernel, key, value, len(nodes), start, block.first + local) for key, value in values.items()
-        })  # fmt: skip
+        _write_block(
+            kernel,
+            block,
+            local,
+            {key: _expand(kernel, key, value, len(nodes), start, block.first + local) for key, value in values.items()},
+        )
 
 
 def _draw(kernel: Any, block: Block, local: np.ndarray, values: Given) -> Values:
@@ -100,9 +103,13 @@ def _align_times(kernel: Any, block: Block, local: np.ndarray, values: Values) -
     origin = values.get("origin", block.array("origin", local))
     origins = np.broadcast_to(origin, len(local)).tolist()
     shifts = [now - origin for origin in origins] if option("shift_now_spikes") else [None] * len(local)
-    return values | {key: [align(entry, kernel.resolution, option("allow_offgrid_times"), shift)
-                           for entry, shift in zip(values[key], shifts, strict=True)]
-                     for key in TIMES & values.keys()}  # fmt: skip
+    return values | {
+        key: [
+            align(entry, kernel.resolution, option("allow_offgrid_times"), shift)
+            for entry, shift in zip(values[key], shifts, strict=True)
+        ]
+        for key in TIMES & values.keys()
+    }
 
 
 def _write_block(kernel: Any, block: Block, local: np.ndarray, values: Values) -> None:
@@ -127,8 +134,9 @@ def _write_block(kernel: Any, block: Block, local: np.ndarray, values: Values) -
     where = f"{block.model.name} with node id {block.first + local[0]}"
     if values.keys() & set(OFF_GRID) and "spike_times" not in values:
         if any(len(block.values["spike_times"][place]) for place in local.tolist() if "spike_times" in block.values):
-            raise NESTErrors.BadProperty(f"{where}: Options can only be set together with spike times or if no spike "
-                                         "times have been set.")  # fmt: skip
+            raise NESTErrors.BadProperty(
+                f"{where}: Options can only be set together with spike times or if no spike times have been set."
+            )
     if block.model.kind in ("stimulator", "recorder"):
         one = {key: (value if np.ndim(value) == 0 else value[0]) for key, value in values.items() if key not in LISTS}
         check_node(block.model, trial.values, one, where, kernel.resolution)

@@ -35,9 +35,14 @@ class Projections:
     """
 
     def __init__(
-        self, wiring: Wiring, groups: list[Group], bundles: list[Bundle], synapses: Mapping[str, SynapseModel],
-        kind: np.ndarray, base: np.ndarray,
-    ) -> None:  # fmt: skip
+        self,
+        wiring: Wiring,
+        groups: list[Group],
+        bundles: list[Bundle],
+        synapses: Mapping[str, SynapseModel],
+        kind: np.ndarray,
+        base: np.ndarray,
+    ) -> None:
         self.wiring, self.groups, self.bundles, self.synapses = wiring, groups, bundles, synapses
         self.kind, self.base, self.variant = kind, base, wiring.model.variant
         self._readout_taus = {readouts.params.tau_m for readouts in wiring.model.of_role("readout")}
@@ -94,16 +99,27 @@ class Projections:
         owners = self._owners[ids]
         if np.any(owners < 0):
             node = int(ids[owners < 0][0])
-            raise refuse(f"connections of {self.base[node]} (node {node}) to or from e-prop neurons",
-                         "use parrot neurons, or generators that the page lists")  # fmt: skip
+            raise refuse(
+                f"connections of {self.base[node]} (node {node}) to or from e-prop neurons",
+                "use parrot neurons, or generators that the page lists",
+            )
         return owners
 
     def _connect_groups(
         self, pre: Group, post: Group, synapse: SynapseModel, port: str | None, members: list[tuple[int, np.ndarray]]
     ) -> None:
-        source, target, weight, delay = (_join(column) for column in zip(
-            *(tuple(_take(column, k) for column in (b.source, b.target, b.weight, np.broadcast_to(b.delay, len(b))))
-              for b, k in ((self.bundles[index], place) for index, place in members)), strict=True))  # fmt: skip
+        source, target, weight, delay = (
+            _join(column)
+            for column in zip(
+                *(
+                    tuple(
+                        _take(column, k) for column in (b.source, b.target, b.weight, np.broadcast_to(b.delay, len(b)))
+                    )
+                    for b, k in ((self.bundles[index], place) for index, place in members)
+                ),
+                strict=True,
+            )
+        )
         self._check_projection(pre.population, post.population, synapse, members, delay)
         options: Values = {}
         if synapse.plastic:
@@ -115,9 +131,16 @@ class Projections:
         name = f"{synapse.name}: {pre.population.name} -> {post.population.name}{'' if port is None else f' ({port})'}"
         options |= {} if port is None else {"port": port}
         self.wiring.model.connect(
-            pre.population, post.population, "explicit", weight=weight, delay=delay, name=name,
-            source=_find_places(pre.ids, source), target=_find_places(post.ids, target), **options,
-        )  # fmt: skip
+            pre.population,
+            post.population,
+            "explicit",
+            weight=weight,
+            delay=delay,
+            name=name,
+            source=_find_places(pre.ids, source),
+            target=_find_places(post.ids, target),
+            **options,
+        )
         self.wiring.origin[name] = members
         if synapse.plastic:
             self.wiring.models[name] = synapse.name
@@ -134,8 +157,10 @@ class Projections:
             and pre.role == post.role == "recurrent"
             and np.any(delay != 1)
         ):
-            raise refuse(f"{synapse.name} between e-prop neurons of the interval variant with a delay of several steps",
-                         "give it one step, or use an e-prop synapse with eta = 0 by CopyModel")  # fmt: skip
+            raise refuse(
+                f"{synapse.name} between e-prop neurons of the interval variant with a delay of several steps",
+                "give it one step, or use an e-prop synapse with eta = 0 by CopyModel",
+            )
         if synapse.base == "eprop_synapse_bsshslm_2020" and post.role == "recurrent" and self._readout_taus:
             if len(self._readout_taus) > 1:
                 raise refuse("readouts with different tau_m in the interval variant", "give all the same tau_m")
@@ -144,8 +169,10 @@ class Projections:
                 taus = np.asarray(self.bundles[index].tau_m_readout)
                 taus = taus[place] if taus.ndim else taus
                 if np.any(taus != tau):
-                    raise refuse(f"tau_m_readout = {np.ravel(taus)[0]:g} that is not tau_m = {tau:g} of the readouts",
-                                 "give the synapses the readouts' tau_m")  # fmt: skip
+                    raise refuse(
+                        f"tau_m_readout = {np.ravel(taus)[0]:g} that is not tau_m = {tau:g} of the readouts",
+                        "give the synapses the readouts' tau_m",
+                    )
         if synapse.base.startswith("eprop_learning_signal") and np.any(delay != 1):
             raise refuse("learning signals with a delay of several steps", "give them one step")
 
@@ -167,10 +194,17 @@ class Projections:
                 own = mine[some]
                 onto = {} if port is None else {"port": port}
                 model.connect(
-                    population, group.population, "explicit", weight=weight[own], delay=delay[own],
-                    name=f"Poisson trains {index} -> {group.population.name}{f' ({port})' if port else ''}", source=own,
-                    target=np.searchsorted(group.ids, bundle.target[place][own]), plastic=False, **onto,
-                )  # fmt: skip
+                    population,
+                    group.population,
+                    "explicit",
+                    weight=weight[own],
+                    delay=delay[own],
+                    name=f"Poisson trains {index} -> {group.population.name}{f' ({port})' if port else ''}",
+                    source=own,
+                    target=np.searchsorted(group.ids, bundle.target[place][own]),
+                    plastic=False,
+                    **onto,
+                )
 
 
 def is_among(ids: np.ndarray, wanted: np.ndarray) -> bool:

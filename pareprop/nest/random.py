@@ -175,8 +175,9 @@ def together(parameters: Sequence[Parameter], generators: Generators) -> Iterato
         np.array(operations, np.int64).reshape(-1, 3),
         np.array([(step.a, step.b) for step in steps], float).reshape(-1, 2),
         np.cumsum([0, *(len(parameter.steps) for parameter in parameters)]),
-        waiting, np.empty(max((parameter.depth for parameter in parameters), default=1)),
-    )  # fmt: skip
+        waiting,
+        np.empty(max((parameter.depth for parameter in parameters), default=1)),
+    )
     for each, numbers in zip(normals, waiting, strict=True):
         each.numbers = numbers
 

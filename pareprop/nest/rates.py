@@ -54,8 +54,10 @@ class Rates:
                     place.setdefault(int(source), []).append((int(target), float(weight)))
                 return
         names = " and ".join(sorted(f"{pre} to {post}" for pre, post in ends))
-        raise refuse(f"rate_connection_delayed from {names} with receptor_type {bundle.receptor}",
-                     "connect step_rate_generators to readouts by type 2, or 1 for a learning window")  # fmt: skip
+        raise refuse(
+            f"rate_connection_delayed from {names} with receptor_type {bundle.receptor}",
+            "connect step_rate_generators to readouts by type 2, or 1 for a learning window",
+        )
 
     def settle(self) -> None:
         """Leave each readout one target and one learning window, as NEST does: what comes last in a step counts."""

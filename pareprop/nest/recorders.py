@@ -154,9 +154,17 @@ class Meter:
     """
 
     def __init__(
-        self, name: str, ids: np.ndarray, fields: tuple[str, ...], window: Window, every: int, offset: int, dt: float,
-        now: int = 0, late: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        ids: np.ndarray,
+        fields: tuple[str, ...],
+        window: Window,
+        every: int,
+        offset: int,
+        dt: float,
+        now: int = 0,
+        late: int = 1,
+    ) -> None:
         self.name, self.ids, self.fields, self.every, self.offset, self.dt = name, ids, fields, every, offset, dt
         self._late = {field: np.zeros((late, len(ids))) for field in fields}  # of the latest steps, by stamp
         # NEST has no sample in the first step if there is an offset

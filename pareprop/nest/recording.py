@@ -146,13 +146,20 @@ class Recorders:
             for local in range(block.n if block.model.base in METERS else 0):
                 ids = self._list_recorded(block.first + local)
                 if HISTORY in block.get("record_from", local) and any(
-                        group.model.plastic and np.isin(group.target, ids).any() for group in bundles):  # fmt: skip
+                    group.model.plastic and np.isin(group.target, ids).any() for group in bundles
+                ):
                     raise refuse(f"recording {HISTORY}", "it is the length of a buffer that only NEST has")
 
     def taps(
-        self, bundles: Bundles, n_processes: int, recurrent: np.ndarray, readouts: np.ndarray, dt: float, now: int = 0,
+        self,
+        bundles: Bundles,
+        n_processes: int,
+        recurrent: np.ndarray,
+        readouts: np.ndarray,
+        dt: float,
+        now: int = 0,
         shown: int = 0,
-    ) -> Taps:  # fmt: skip
+    ) -> Taps:
         """Make all recorders for a run of a network with these connections, neurons and readouts.
 
         Those that are there already go on, with another window or other nodes if these were changed; others begin in
@@ -191,7 +198,7 @@ class Recorders:
 
 def _weight_taps(
     recorder: EventList, node: int, chosen: dict[str, np.ndarray], plastic: bool, bundles: Bundles, n_processes: int
-) -> list[WeightTap]:  # fmt: skip
+) -> list[WeightTap]:
     """Connections that a weight recorder watches, those that learn or the others; not those from generators."""
     watched = []
     for index, group in enumerate(bundles):

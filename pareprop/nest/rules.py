@@ -53,9 +53,12 @@ def specification(spec: object) -> Values:
 
 
 def pairs(
-    spec: Given, source: np.ndarray, target: np.ndarray, generators: Generators,
+    spec: Given,
+    source: np.ndarray,
+    target: np.ndarray,
+    generators: Generators,
     random: Mapping[Any, Parameter],
-) -> Pairs:  # fmt: skip
+) -> Pairs:
     """Connect two collections of ids by a rule.
 
     Parameters

@@ -49,8 +49,10 @@ def simulate(session: Session, ms: float) -> None:
             _write_files(session)
     session.spent.add("simulate_cpu", time.process_time() - cpu)
     if session.params["print_time"] and session.exchange.rank == 0:
-        print(f"[ 100% ] Model time: {session.step * session.resolution:.1f} ms, real time: "
-              f"{time.perf_counter() - start:.1f} s")  # fmt: skip
+        print(
+            f"[ 100% ] Model time: {session.step * session.resolution:.1f} ms, real time: "
+            f"{time.perf_counter() - start:.1f} s"
+        )
 
 
 def _open_files(session: Session) -> None:

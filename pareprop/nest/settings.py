@@ -37,9 +37,7 @@ FIXED_IN_A_RUN = {"resolution", "eprop_update_interval", "eprop_learning_window"
                   "eprop_as"}  # fmt: skip
 
 
-def merge_settings(
-    present: Given, values: Given, runs: bool, has_nodes: bool
-) -> Values:
+def merge_settings(present: Given, values: Given, runs: bool, has_nodes: bool) -> Values:
     """Return the kernel parameters after a change.
 
     Parameters
@@ -82,8 +80,12 @@ def merge_settings(
 def _cast(key: str, value: object) -> Any:
     """A value as the type that NEST takes, no other."""
     kind = type(DEFAULTS[key])
-    good = {bool: isinstance(value, bool | np.bool_), str: isinstance(value, str), int: is_whole(value),
-            float: is_number(value)}[kind]  # fmt: skip
+    good = {
+        bool: isinstance(value, bool | np.bool_),
+        str: isinstance(value, str),
+        int: is_whole(value),
+        float: is_number(value),
+    }[kind]
     if not good:
         raise NESTErrors.TypeMismatch(f"{key} = {quote(value)} must be of type {kind.__name__}")
     return kind(value)

@@ -36,8 +36,10 @@ class SpikeClock(Clock):
         tables = {id(table): table for table, _, _ in synapses}
         result = []
         for table in tables.values():
-            local, number = (np.concatenate(column) for column in zip(
-                *((a, b) for other, a, b in synapses if other is table), strict=True))  # fmt: skip
+            local, number = (
+                np.concatenate(column)
+                for column in zip(*((a, b) for other, a, b in synapses if other is table), strict=True)
+            )
             result.append((self.engine.watch(table, local), number))
         return result
 
@@ -52,8 +54,10 @@ class SpikeClock(Clock):
             model = self.wiring.models[item.name]
             item.eta = self.etas[model]
             if item.optimizer.optimize_each_step and item.eta != self.first_etas[model]:
-                raise refuse(f"another learning rate of {model} with optimize_each_step",
-                             "set optimize_each_step to False, or eta once")  # fmt: skip
+                raise refuse(
+                    f"another learning rate of {model} with optimize_each_step",
+                    "set optimize_each_step to False, or eta once",
+                )
         self.engine.delay_rates({name: self.first_etas[model] for name, model in self.wiring.models.items()})
 
     def _sample(self, first: int, last: int) -> None:

@@ -89,8 +89,10 @@ class Links:
         links = self.sort()
         nodes, first = np.unique(links.node, return_index=True)
         last = np.append(first, len(links.node))[1:]
-        return [(int(node), links.source[low:high], links.delay[low:high])
-                for node, low, high in zip(nodes, first, last, strict=True)]  # fmt: skip
+        return [
+            (int(node), links.source[low:high], links.delay[low:high])
+            for node, low, high in zip(nodes, first, last, strict=True)
+        ]
 
     def sort(self) -> Links:
         """The links by generator, those of one in their order."""
@@ -183,7 +185,8 @@ class SpikeTrains:
             return block.get("rate", local)
         steps = np.rint(block.get("rate_times", local) / self._dt).astype(np.int64)
         column, self._latest[node] = _follow(
-            self._latest.get(node, 0.0), steps, block.get("rate_values", local), clock, end)  # fmt: skip
+            self._latest.get(node, 0.0), steps, block.get("rate_values", local), clock, end
+        )
         return column[:, None]
 
     def list_spikes(self, node: int, clock: int, end: int) -> tuple[np.ndarray, np.ndarray]:
@@ -248,7 +251,8 @@ class Amplitudes:
     def _follow(self, node: int, block: Any, local: int, clock: int, end: int) -> np.ndarray:
         steps = np.rint(block.get("amplitude_times", local) / self._dt).astype(np.int64)
         column, self._latest[node] = _follow(
-            self._latest.get(node, 0.0), steps, block.get("amplitude_values", local), clock, end)  # fmt: skip
+            self._latest.get(node, 0.0), steps, block.get("amplitude_values", local), clock, end
+        )
         return column
 
     def of(self, first: int, last: int) -> np.ndarray:

@@ -37,9 +37,14 @@ class Taps:
     """
 
     def __init__(
-        self, meters: list[Meter], spikes: list[tuple[EventList, np.ndarray]], weights: list[WeightTap],
-        fixed: list[WeightTap], recurrent: np.ndarray, readouts: np.ndarray,
-    ) -> None:  # fmt: skip
+        self,
+        meters: list[Meter],
+        spikes: list[tuple[EventList, np.ndarray]],
+        weights: list[WeightTap],
+        fixed: list[WeightTap],
+        recurrent: np.ndarray,
+        readouts: np.ndarray,
+    ) -> None:
         self.meters, self._spikes, self.weights, self._fixed = meters, spikes, weights, fixed
         self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._neurons = [_places(meter, recurrent) for meter in meters]
@@ -55,8 +60,9 @@ class Taps:
 
     def wants(self, field: str) -> bool:
         """Whether anybody records a quantity of neurons."""
-        return any(field in meter.fields and len(index) for meter, (index, _)
-                   in zip(self.meters, self._neurons, strict=True))  # fmt: skip
+        return any(
+            field in meter.fields and len(index) for meter, (index, _) in zip(self.meters, self._neurons, strict=True)
+        )
 
     def put_neurons(self, field: str, step: int, values: np.ndarray) -> None:
         """Write a quantity of the `recorded` neurons in steps from `step` on, float64 (n_steps, n_recorded)."""
@@ -120,9 +126,14 @@ class WeightTap:
     """
 
     def __init__(
-        self, recorder: EventList, source: np.ndarray, target: np.ndarray, receptor: np.ndarray, port: np.ndarray,
+        self,
+        recorder: EventList,
+        source: np.ndarray,
+        target: np.ndarray,
+        receptor: np.ndarray,
+        port: np.ndarray,
         place: np.ndarray,
-    ) -> None:  # fmt: skip
+    ) -> None:
         order = np.lexsort((target, source))
         self.recorder, self.source, self.target, self.place = recorder, source[order], target[order], place[order]
         self._receptor, self._port = receptor[order], port[order]
@@ -149,9 +160,13 @@ class WeightTap:
     def put(self, stamps: np.ndarray, which: np.ndarray, weight: np.ndarray) -> None:
         """Write weights of some connections."""
         self.recorder.add(
-            stamps, senders=self.source[which], targets=self.target[which], weights=weight,
-            receptors=self._receptor[which], ports=self._port[which],
-        )  # fmt: skip
+            stamps,
+            senders=self.source[which],
+            targets=self.target[which],
+            weights=weight,
+            receptors=self._receptor[which],
+            ports=self._port[which],
+        )
 
 
 def _places(meter: Meter, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

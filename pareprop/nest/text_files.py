@@ -53,8 +53,10 @@ class TextFiles:
         label, extension = (self._block.get(key, self._local) for key in ("label", "file_extension"))
         name = f"{params['data_prefix']}{label or self._block.model.name}-{self._block.first + self._local}"
         width = len(str(self._n_processes - 1))
-        return [Path(params["data_path"]) / f"{name}-{process:0{width}d}.{extension}"
-                for process in range(self._n_processes)]  # fmt: skip
+        return [
+            Path(params["data_path"]) / f"{name}-{process:0{width}d}.{extension}"
+            for process in range(self._n_processes)
+        ]
 
     def place(self, params: Given) -> str:
         """Where the events are, for messages."""
@@ -78,8 +80,10 @@ class TextFiles:
         self._open = self.paths(params)
         for path in self._open:
             if path.exists() and not params["overwrite_files"]:
-                raise InputError(f"{path} exists already: set nest.overwrite_files to True, or change nest.data_path, "
-                                 "nest.data_prefix or the label of the recorder")  # fmt: skip
+                raise InputError(
+                    f"{path} exists already: set nest.overwrite_files to True, or change nest.data_path, "
+                    "nest.data_prefix or the label of the recorder"
+                )
         times = ("time_step", "time_offset") if self._in_steps else ("time_ms",)
         for path in self._open:
             path.write_text(HEAD + "\t".join(["sender", *times, *_list_columns(recorder.events(0))]) + "\n")

@@ -103,8 +103,9 @@ class Versions:
     def require_variant(self, model: str, variant: str) -> None:
         """Raise `UnknownModelName` for a model that the named version does not have."""
         if variant == "spike" and self.named in BEFORE_BETA:
-            raise NESTErrors.UnknownModelName(f"{model} came with NEST 3.9, and this is taken as a script of NEST "
-                                              f"{self.named} (--as)")  # fmt: skip
+            raise NESTErrors.UnknownModelName(
+                f"{model} came with NEST 3.9, and this is taken as a script of NEST {self.named} (--as)"
+            )
 
     def _require(self, name: str, versions: tuple[str, ...]) -> None:
         if self.named and self.named not in versions:
@@ -126,14 +127,19 @@ class Versions:
         left = [version for version in VERSIONS if all(version in ONLY[name] for name in self._used)]
         names = " and ".join(f"'{name}'" for name in sorted(self._used))
         if "gamma" in self._used and "beta" not in self._used and left:
-            left, names = (["3.9"], f"{names}, and what came with it") if self._of_39 else (
-                ["3.8"], f"{names} without 'beta'")  # fmt: skip
+            left, names = (
+                (["3.9"], f"{names}, and what came with it") if self._of_39 else (["3.8"], f"{names} without 'beta'")
+            )
         if not left:
-            raise refuse(f"a script with {names}, which no version of NEST has together",
-                         f"say which one it is for: --as {'|'.join(VERSIONS)}")  # fmt: skip
+            raise refuse(
+                f"a script with {names}, which no version of NEST has together",
+                f"say which one it is for: --as {'|'.join(VERSIONS)}",
+            )
         if left[0] != "3.10":
-            notice(f"taken as a script of NEST {left[0]}, as it sets {names}; say --as {'|'.join(VERSIONS)} otherwise",
-                   rank)  # fmt: skip
+            notice(
+                f"taken as a script of NEST {left[0]}, as it sets {names}; say --as {'|'.join(VERSIONS)} otherwise",
+                rank,
+            )
         return left[0]
 
 
@@ -152,14 +158,21 @@ def translate(version: str, values: Values, window: int) -> Values:
     if version in BEFORE_BETA and "surrogate_gradient_height" in values:
         V = np.subtract(values["V_th"], values["E_L"])
         if np.any(V <= 0):
-            raise NESTErrors.BadProperty(f"V_th - E_L = {np.min(V):g} must be above 0: it is the width of the "
-                                         f"surrogate gradient in NEST {version}")  # fmt: skip
+            raise NESTErrors.BadProperty(
+                f"V_th - E_L = {np.min(V):g} must be above 0: it is the width of the "
+                f"surrogate gradient in NEST {version}"
+            )
         height = np.divide(values["surrogate_gradient_height"], V)
-        return values | {"surrogate_gradient_height": _plain(height), "surrogate_gradient_width": _plain(V),
-                         "c_reg": _plain(np.multiply(values["c_reg"], window))}  # fmt: skip
+        return values | {
+            "surrogate_gradient_height": _plain(height),
+            "surrogate_gradient_width": _plain(V),
+            "c_reg": _plain(np.multiply(values["c_reg"], window)),
+        }
     if values.get(FUNCTION) == ARCTAN:
-        values |= {FUNCTION: "arctan_derivative"} | {key: _plain(np.divide(values[key], np.pi)) for key in
-                   ("surrogate_gradient_height", "surrogate_gradient_width")}  # fmt: skip
+        values |= {FUNCTION: "arctan_derivative"} | {
+            key: _plain(np.divide(values[key], np.pi))
+            for key in ("surrogate_gradient_height", "surrogate_gradient_width")
+        }
     if version == "3.9" and values.get(CUTOFF) == np.inf:
         values |= {CUTOFF: OLD_CUTOFF}
     return values

@@ -31,9 +31,12 @@ SPLIT = ("surrogate_gradient_function", "kappa", "kappa_reg", "eprop_isi_trace_c
 
 
 def wire(
-    nodes: NodeTable, bundles: list[Bundle], synapses: Mapping[str, SynapseModel], kernel: Given,
+    nodes: NodeTable,
+    bundles: list[Bundle],
+    synapses: Mapping[str, SynapseModel],
+    kernel: Given,
     version: str,
-) -> Wiring:  # fmt: skip
+) -> Wiring:
     """Build the description that the package runs.
 
     Parameters
@@ -59,9 +62,13 @@ def wire(
 
 class _Wirer:
     def __init__(
-        self, nodes: NodeTable, bundles: list[Bundle], synapses: Mapping[str, SynapseModel], kernel: Given,
+        self,
+        nodes: NodeTable,
+        bundles: list[Bundle],
+        synapses: Mapping[str, SynapseModel],
+        kernel: Given,
         version: str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.nodes, self.bundles, self.synapses, self.dt = nodes, bundles, synapses, float(kernel["resolution"])
         self.kernel, self.version = kernel, version
         of_nodes = [block.model.variant for block in nodes.of_kind("neuron", "readout")]
@@ -72,12 +79,17 @@ class _Wirer:
                 "networks of both variants",
                 "simulate one with neurons of one variant, `eprop_iaf*_bsshslm_2020` or the others",
             )
-        self.kind, self.base = (np.concatenate(
-            [np.array([""]), *(np.repeat(getattr(block.model, name), block.n) for block in nodes.blocks)]
-        ) for name in ("kind", "base"))  # fmt: skip
+        self.kind, self.base = (
+            np.concatenate(
+                [np.array([""]), *(np.repeat(getattr(block.model, name), block.n) for block in nodes.blocks)]
+            )
+            for name in ("kind", "base")
+        )
         self.variant = variants.pop()
-        learning = [synapses[name] for name in dict.fromkeys(
-            bundle.model.name for bundle in bundles if bundle.model.plastic and len(bundle))]  # fmt: skip
+        learning = [
+            synapses[name]
+            for name in dict.fromkeys(bundle.model.name for bundle in bundles if bundle.model.plastic and len(bundle))
+        ]
         model = Model(self.variant, 1, self.dt, optimizer=common_optimizer(learning, self.variant))
         self.groups: dict[str, list[Group]] = {"input": [], "current": [], "recurrent": [], "readout": []}
         recurrent, readouts, parrots = (nodes.ids_of_kind(kind) for kind in ("neuron", "readout", "parrot"))
@@ -89,8 +101,9 @@ class _Wirer:
             groups = [group for role in self.groups.values() for group in role]
             Projections(self.wiring, groups, bundles, synapses, self.kind, self.base).connect()
             self._check_readouts()
-        self.wiring.plain = tuple(dict.fromkeys(block.model.base for block in nodes.of_kind("neuron")
-                                                if not block.model.variant))  # fmt: skip
+        self.wiring.plain = tuple(
+            dict.fromkeys(block.model.base for block in nodes.of_kind("neuron") if not block.model.variant)
+        )
 
     # ---- populations -------------------------------------------------------------------------------------------------
 
@@ -127,11 +140,13 @@ class _Wirer:
     def _add_plain(self, block: Block, ids: np.ndarray) -> None:
         """Neurons without e-prop, which learn where e-prop synapses are connected."""
         name, local = f"{block.model.name} {ids[0]}..{ids[-1]}", ids - block.first
-        values = {key: plain.shared(key, value) if isinstance(value, list) else value for key, value in
-                  block.values.items()}  # fmt: skip
+        values = {
+            key: plain.shared(key, value) if isinstance(value, list) else value for key, value in block.values.items()
+        }
         definition, known = plain.find(block.model.core, values, name)
-        known = {key: _one_if_same(value[local] if isinstance(value, np.ndarray) else value)
-                 for key, value in known.items()}  # fmt: skip
+        known = {
+            key: _one_if_same(value[local] if isinstance(value, np.ndarray) else value) for key, value in known.items()
+        }
         population = self.wiring.model.neurons(name, len(ids), definition, **known)
         self.groups["recurrent"].append(Group(population, ids))
 

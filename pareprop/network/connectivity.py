@@ -189,10 +189,16 @@ def resolve(
     law = _delay_law(here, connection, dt_ms)
     steps = delays.find_range(here, law, connection.space) if law else _delay_in_steps(here, connection, dt_ms)
     given |= {
-        "name": name, "pre": pre, "post": post, "delay_ms": None, "sign": "free", "delay": steps, "delay_law": law,
+        "name": name,
+        "pre": pre,
+        "post": post,
+        "delay_ms": None,
+        "sign": "free",
+        "delay": steps,
+        "delay_law": law,
         "plastic": pre.role in ("input", "recurrent") and connection.plastic,
         "feedback": (feedback or "random") if pre.role == "readout" else "",
-    }  # fmt: skip
+    }
     projection = _choose(here, Projection.model_construct(**given))
     projection = projection.model_copy(update={"signs": signs.of_projection(connection.sign, projection, here)})
     check_rewired(projection, here)

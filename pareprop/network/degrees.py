@@ -55,9 +55,15 @@ def draw_indegrees(
 
 
 def draw(
-    seed: int, name: str, n_sources: int, n_choices: int, indegree: float, sigma_in: float, sigma_out: float,
+    seed: int,
+    name: str,
+    n_sources: int,
+    n_choices: int,
+    indegree: float,
+    sigma_in: float,
+    sigma_out: float,
     targets: tuple[int, int],
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:  # fmt: skip
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Draw the synapses of some targets at a time.
 
     Target j has `indegree` exp(sigma_in n - sigma_in^2 / 2) synapses, n normal, rounded, at most half of `n_choices`;

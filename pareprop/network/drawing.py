@@ -93,12 +93,20 @@ class _RuledBlock(Block):
         indegree, law = int(projection.indegree or 0), projection.delay_law
         levels = delays.list_levels(law, low, high) if isinstance(law, Distribution) else np.zeros(0, np.uint32)
         self._drawing = topology.Drawing(
-            rule.code, n, indegree, self._indegrees(model.seed), targets[0], projection.probability or 0.0,
-            projection.allow_multapses, 0 if self.leaves_out_self else None, projection.delay, levels,
+            rule.code,
+            n,
+            indegree,
+            self._indegrees(model.seed),
+            targets[0],
+            projection.probability or 0.0,
+            projection.allow_multapses,
+            0 if self.leaves_out_self else None,
+            projection.delay,
+            levels,
             (projection.weight.kernel_code, *projection.weight.numbers),
             [rng.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")],
             *make_scratch(rule.code, n, indegree, projection.allow_multapses),
-        )  # fmt: skip
+        )
 
     def _indegrees(self, seed: int) -> np.ndarray:
         """Return the synapses of each target where they differ, else none."""

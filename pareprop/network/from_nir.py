@@ -140,8 +140,11 @@ def add(model: Any, graph: Graph, neuron: str) -> None:
     if neuron not in NEURONS:
         raise InputError(f"neuron = {quote(neuron)} must be {' or '.join(map(repr, NEURONS))}")
     cells: dict[str, Population] = {}
-    known = {name: nir_nodes.parameters(graph.here(name), node, model.dt_ms) for name, node in graph.nodes.items()
-             if graph.kind(name) in ("LIF", "CubaLIF", "LI")}  # fmt: skip
+    known = {
+        name: nir_nodes.parameters(graph.here(name), node, model.dt_ms)
+        for name, node in graph.nodes.items()
+        if graph.kind(name) in ("LIF", "CubaLIF", "LI")
+    }
     synapses: dict[str, dict[str, list[tuple[np.ndarray, ...]]]] = {}
     for name, (kind, values, factor, current) in known.items():
         synapses[name], bias = _collect(graph, name, factor, model.dt_ms)

@@ -79,9 +79,7 @@ def _entry_of(kind: type[Perturbation]) -> type[Perturbation]:
 PERTURBATIONS = {name: _entry_of(kind) for name, kind in KINDS.items()}
 
 
-def add_populations(
-    model: Model, entries: Sequence[Given], needed: Collection[str] = NEEDED
-) -> list[str]:
+def add_populations(model: Model, entries: Sequence[Given], needed: Collection[str] = NEEDED) -> list[str]:
     """Add the populations of some tables to a model; return a line for each problem.
 
     Parameters
@@ -183,8 +181,12 @@ def add_projections(model: Model, entries: Sequence[Given]) -> list[str]:
 
 def _require_known(here: str, ends: Mapping[str, Iterable[str]], populations: Collection[str]) -> None:
     """Raise `InputError` that names all ends which are no populations."""
-    unknown = [f"{here}: {key} = {quote(name)} is no population{parameters.nearest(name, populations)}"
-               for key, names in ends.items() for name in names if name not in populations]  # fmt: skip
+    unknown = [
+        f"{here}: {key} = {quote(name)} is no population{parameters.nearest(name, populations)}"
+        for key, names in ends.items()
+        for name in names
+        if name not in populations
+    ]
     if unknown:
         raise InputError("; ".join(unknown))
 

@@ -77,9 +77,10 @@ def list_fields(thing: object) -> dict[str, str]:
 
 def _fields(thing: Any) -> Values:
     names = getattr(type(thing), "model_fields", None) or [
-        field.name for field in dataclasses.fields(thing)
+        field.name
+        for field in dataclasses.fields(thing)
         if not ("absent" in field.metadata and getattr(thing, field.name) == field.metadata["absent"])
-    ]  # fmt: skip
+    ]
     return {name: getattr(thing, name) for name in names}
 
 

@@ -125,9 +125,11 @@ class Model:
         if not isinstance(self.optimizer, Optimizer):
             raise InputError(f"optimizer = {quote(self.optimizer)} must be an optimizer, such as Adam()")
         for name, kind in (
-            ("populations", Population), ("projections", Projection), ("backgrounds", PopulationBackground),
+            ("populations", Population),
+            ("projections", Projection),
+            ("backgrounds", PopulationBackground),
             ("perturbations", Applied),
-        ):  # fmt: skip
+        ):
             items = getattr(self, name)
             if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
                 raise InputError(f"{name} = {quote(items)} must be a list of {name}")
@@ -157,12 +159,23 @@ class Model:
 
     @classmethod
     def from_sonata(
-        cls, config: str | Path, dt_ms: float = 1.0, variant: str = DEFAULT, *,
-        seed: int = 1, optimizer: Optimizer | None = None, precision: Literal["double", "single"] = "double",
-        neuron: str | None = None, values: Values | None = None, sign: str = "free",
-        round_delays: bool = False, default_weight: float | None = None, default_delay: float | None = None,
-        projections: dict[str, Values] | None = None, neuron_models: dict[str, NeuronModel] | None = None,
-    ) -> Model:  # fmt: skip
+        cls,
+        config: str | Path,
+        dt_ms: float = 1.0,
+        variant: str = DEFAULT,
+        *,
+        seed: int = 1,
+        optimizer: Optimizer | None = None,
+        precision: Literal["double", "single"] = "double",
+        neuron: str | None = None,
+        values: Values | None = None,
+        sign: str = "free",
+        round_delays: bool = False,
+        default_weight: float | None = None,
+        default_delay: float | None = None,
+        projections: dict[str, Values] | None = None,
+        neuron_models: dict[str, NeuronModel] | None = None,
+    ) -> Model:
         """Make a model of a SONATA network, to which readouts can be added.
 
         Edges stay in their files until each rank reads those of its own neurons.
@@ -210,20 +223,32 @@ class Model:
         model.neuron_models = neuron_models or {}
         model._check_neuron_models()
         from_sonata.add(
-            model, Path(config),
+            model,
+            Path(config),
             {
-                "neuron": neuron, "values": values or {}, "sign": sign, "projections": projections or {},
-                "round_delays": round_delays, "default_weight": default_weight, "default_delay": default_delay,
+                "neuron": neuron,
+                "values": values or {},
+                "sign": sign,
+                "projections": projections or {},
+                "round_delays": round_delays,
+                "default_weight": default_weight,
+                "default_delay": default_delay,
             },
-        )  # fmt: skip
+        )
         return model
 
     @classmethod
     def from_nir(
-        cls, path: str | Path, dt_ms: float | None = None, variant: str = DEFAULT, *,
-        seed: int = 1, optimizer: Optimizer | None = None, precision: Literal["double", "single"] = "double",
+        cls,
+        path: str | Path,
+        dt_ms: float | None = None,
+        variant: str = DEFAULT,
+        *,
+        seed: int = 1,
+        optimizer: Optimizer | None = None,
+        precision: Literal["double", "single"] = "double",
         neuron: str = "iaf_psc_delta",
-    ) -> Model:  # fmt: skip
+    ) -> Model:
         """Make a model of a graph of NIR, to which readouts and feedback can be added; the package nir is needed.
 
         Nodes LIF become `iaf_psc_delta`, CubaLIF `iaf_psc_exp`, LI readouts, Input inputs; weights of Linear and Affine

@@ -124,10 +124,14 @@ def _cuba_lif(here: str, values: Arrays, dt_ms: float) -> tuple[Any, np.ndarray,
         pair = " and ".join(f"{name} = {values[name][differ][0]:g}" for name in ("tau_syn_ex", "tau_syn_in"))
         raise InputError(f"{here}: {pair}: NIR's neurons have one synaptic time constant")
     node = load().CubaLIF(
-        tau_syn=tidy(values["tau_syn_ex"] / MS_PER_S), tau_mem=tidy(tau / MS_PER_S), r=tau / values["C_m"],
-        v_leak=np.zeros_like(tau), v_threshold=values["V_th"] - start, v_reset=values["V_reset"] - start,
+        tau_syn=tidy(values["tau_syn_ex"] / MS_PER_S),
+        tau_mem=tidy(tau / MS_PER_S),
+        r=tau / values["C_m"],
+        v_leak=np.zeros_like(tau),
+        v_threshold=values["V_th"] - start,
+        v_reset=values["V_reset"] - start,
         w_in=1.0 / gain(values["tau_syn_ex"], dt_ms),
-    )  # fmt: skip
+    )
     within = "a spike acts on the voltage a step after its arrival, other simulators differ by up to a step"
     return node, np.zeros_like(tau), [f"{here}: {within}"]
 

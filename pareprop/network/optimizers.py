@@ -121,9 +121,19 @@ class Adam(Optimizer):
     ) -> None:
         """Take one step, see `Optimizer.step`."""
         kernel.adam(
-            eta, divisor, self.Wmin, self.Wmax, self.beta_1, self.beta_2, self.epsilon, n_step,
-            gradient, moments["moment"], moments["variance"], weight,
-        )  # fmt: skip
+            eta,
+            divisor,
+            self.Wmin,
+            self.Wmax,
+            self.beta_1,
+            self.beta_2,
+            self.epsilon,
+            n_step,
+            gradient,
+            moments["moment"],
+            moments["variance"],
+            weight,
+        )
 
 
 class SgdMomentum(Optimizer):

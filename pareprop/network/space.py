@@ -107,9 +107,15 @@ class Space(Frozen):
 
 
 def draw(
-    space: Space, seed: int, name: str, ends: tuple[str, str], n_sources: int, leaves_out_self: bool,
-    probability: float, targets: tuple[int, int],
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:  # fmt: skip
+    space: Space,
+    seed: int,
+    name: str,
+    ends: tuple[str, str],
+    n_sources: int,
+    leaves_out_self: bool,
+    probability: float,
+    targets: tuple[int, int],
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Draw the synapses of some targets at a time.
 
     Each pair is drawn once: number `source` of the random stream of the target. Sources are searched in the cells of a

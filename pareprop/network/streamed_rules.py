@@ -38,9 +38,15 @@ class LognormalDegrees(Rule):
     def pieces(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[Piece]:
         """Yield the synapses onto some targets."""
         drawn = degrees.draw(
-            seed, projection.name, projection.pre.size, projection.n_choices, projection.indegree,
-            projection.sigma_in, projection.sigma_out, (low, high),
-        )  # fmt: skip
+            seed,
+            projection.name,
+            projection.pre.size,
+            projection.n_choices,
+            projection.indegree,
+            projection.sigma_in,
+            projection.sigma_out,
+            (low, high),
+        )
         for synapses in drawn:
             yield make_piece(seed, projection, *synapses, weights)
 
@@ -83,9 +89,15 @@ class DistanceDependent(Rule):
         """Yield the synapses onto some targets."""
         ends, leaves_out_self = (projection.pre.name, projection.post.name), projection.n_choices < projection.pre.size
         drawn = space.draw(
-            projection.space, seed, projection.name, ends, projection.pre.size, leaves_out_self,
-            projection.probability, (low, high),
-        )  # fmt: skip
+            projection.space,
+            seed,
+            projection.name,
+            ends,
+            projection.pre.size,
+            leaves_out_self,
+            projection.probability,
+            (low, high),
+        )
         law = projection.delay_law
         for targets, counts, source, length in drawn:
             piece = make_piece(seed, projection, targets, counts, source, weights)

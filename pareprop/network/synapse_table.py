@@ -125,9 +125,14 @@ class SynapseTable:
     """
 
     def __init__(
-        self, model: Model, projections: list[Projection], first: int, last: int,
-        sources: tuple[int, int] | None = None, choose: Callable[[list[Block]], Sources | None] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        model: Model,
+        projections: list[Projection],
+        first: int,
+        last: int,
+        sources: tuple[int, int] | None = None,
+        choose: Callable[[list[Block]], Sources | None] | None = None,
+    ) -> None:
         self.by_source = sources is not None
         drafts = [draft_block(model, projection, first, last, sources) for projection in projections]
         self._listed = choose(drafts) if choose else None
@@ -196,10 +201,24 @@ class SynapseTable:
         addresses = [array.ctypes.data if rows.is_indexed else 0 for array in rows.index]
         for k, delay in enumerate(draft.delays):
             blocks.append(
-                [rows.first_row, source, source + rows.n_sources, int(delay), int(projection.pre.role != "input"),
-                 int(dense), draft.base, hole, high - low, int(projection.plastic), projection.port_index, *addresses,
-                 rows.n_rows, len(draft.delays), k]
-            )  # fmt: skip
+                [
+                    rows.first_row,
+                    source,
+                    source + rows.n_sources,
+                    int(delay),
+                    int(projection.pre.role != "input"),
+                    int(dense),
+                    draft.base,
+                    hole,
+                    high - low,
+                    int(projection.plastic),
+                    projection.port_index,
+                    *addresses,
+                    rows.n_rows,
+                    len(draft.delays),
+                    k,
+                ]
+            )
         return blocks
 
     def _is_dense(self, draft: Block, row: int, n: int) -> bool:

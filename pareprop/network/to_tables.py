@@ -83,9 +83,14 @@ def build(tables: Given, arrays: Mapping[str, np.ndarray], neuron_models: Given)
     given = _with_arrays({key: tables[key] for key in KEYS}, arrays)
     loss = Reward(**given["loss"]) if given["loss"] else None
     model = Model(
-        tables["variant"], tables["seed"], given["dt_ms"], optimizer=make_optimizer(given["optimizer"], "optimizer"),
-        precision=tables["precision"], loss=loss, neuron_models=dict(neuron_models),
-    )  # fmt: skip
+        tables["variant"],
+        tables["seed"],
+        given["dt_ms"],
+        optimizer=make_optimizer(given["optimizer"], "optimizer"),
+        precision=tables["precision"],
+        loss=loss,
+        neuron_models=dict(neuron_models),
+    )
     local = given["local_readouts"]
     populations = [
         entry | ({"sign": np.asarray(entry["sign"]).tolist()} if "sign" in entry else {})

@@ -113,15 +113,28 @@ def _propose(u: np.ndarray, v: np.ndarray, n: np.ndarray, p: np.ndarray) -> tupl
         (mode + 0.5) * elementary.log((mode + 1.0) / (p / q * (n - mode + 1.0)))
         + (n + 1.0) * elementary.log((n - mode + 1.0) / (n - k + 1.0))
         + (k + 0.5) * elementary.log(p / q * (n - k + 1.0) / (k + 1.0))
-        + _stirling(mode) + _stirling(n - mode) - _stirling(k) - _stirling(n - k)
-    )  # fmt: skip
+        + _stirling(mode)
+        + _stirling(n - mode)
+        - _stirling(k)
+        - _stirling(n - k)
+    )
     return k.astype(np.int64), inside & (squeezed | (elementary.log(height) <= bound))
 
 
-EXACT = np.array([  # `_stirling` of 0 to 9
-    0.08106146679532726, 0.0413406959554093, 0.02767792568499834, 0.020790672103765093, 0.016644691189821193,
-    0.013876128823070748, 0.01189670994589177, 0.010411265261972096, 0.009255462182712733, 0.00833056343336287,
-])  # fmt: skip
+EXACT = np.array(
+    [  # `_stirling` of 0 to 9
+        0.08106146679532726,
+        0.0413406959554093,
+        0.02767792568499834,
+        0.020790672103765093,
+        0.016644691189821193,
+        0.013876128823070748,
+        0.01189670994589177,
+        0.010411265261972096,
+        0.009255462182712733,
+        0.00833056343336287,
+    ]
+)
 
 
 def _stirling(k: np.ndarray) -> np.ndarray:

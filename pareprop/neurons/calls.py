@@ -100,9 +100,21 @@ class Cells:
         port = np.array(ports, self.real, order="C", ndmin=2)
         kept = np.empty((max(self.program.n_kept, 1), n), self.real)
         self._call(
-            "step", n, n, self.dt, self.constant, self.t_ref, np.ascontiguousarray(current, self.real), port,
-            self.state, self.z, self.refractory, self.before, kept, psi,
-        )  # fmt: skip
+            "step",
+            n,
+            n,
+            self.dt,
+            self.constant,
+            self.t_ref,
+            np.ascontiguousarray(current, self.real),
+            port,
+            self.state,
+            self.z,
+            self.refractory,
+            self.before,
+            kept,
+            psi,
+        )
         return self.z.copy(), psi, kept[: self.program.n_kept]
 
     def trace(
@@ -116,16 +128,33 @@ class Cells:
         return e
 
     def sweep(
-        self, before: np.ndarray, kept: np.ndarray, share: float, signal: np.ndarray, rate: np.ndarray,
-        adjoint: np.ndarray, psi: np.ndarray,
-    ) -> np.ndarray:  # fmt: skip
+        self,
+        before: np.ndarray,
+        kept: np.ndarray,
+        share: float,
+        signal: np.ndarray,
+        rate: np.ndarray,
+        adjoint: np.ndarray,
+        psi: np.ndarray,
+    ) -> np.ndarray:
         """Go a step back, `adjoint` (n_adjoint, n) in place; return what arrivals add to the gradient (n_ports, n)."""
         credit = np.zeros((self.program.n_ports, self.n), self.real)
         credit[0] = psi
         self._call(
-            "sweep", self.n, self.n, self.dt, self.constant, before, kept, float(share), signal, rate, adjoint, credit,
+            "sweep",
             self.n,
-        )  # fmt: skip
+            self.n,
+            self.dt,
+            self.constant,
+            before,
+            kept,
+            float(share),
+            signal,
+            rate,
+            adjoint,
+            credit,
+            self.n,
+        )
         return credit
 
     def decay(self, n_steps: int, trace: np.ndarray) -> None:

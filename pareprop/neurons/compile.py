@@ -309,9 +309,12 @@ def _compile(definition: NeuronModel, stretches: str | None) -> bytes:
         flags = [*shlex.split(kernels.build_info.flags), "-g0", "-w", "-fPIC", "-shared", "-fvisibility=hidden"]
         try:
             done = subprocess.run(
-                [*command, *flags, str(text), "-o", str(target), "-lm"], capture_output=True, check=False,
-                timeout=_SECONDS, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+                [*command, *flags, str(text), "-o", str(target), "-lm"],
+                capture_output=True,
+                check=False,
+                timeout=_SECONDS,
+                stdin=subprocess.DEVNULL,
+            )
         except subprocess.TimeoutExpired:
             raise InputError(f"{here}: the C compiler '{command[0]}' took longer than {_SECONDS} s") from None
         if done.returncode or not target.is_file():

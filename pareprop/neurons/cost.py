@@ -55,8 +55,22 @@ def measure(program: Program, single: bool = False) -> Cost:
     adjoint, credit = np.zeros((program.n_adjoint, NEURONS), real), np.zeros((program.n_ports, NEURONS), real)
     row, zero = np.empty((max(program.n_kept, 1), NEURONS), real), np.zeros(NEURONS, real)
     n = NEURONS
-    step = cells.caller("step", n, n, 1.0, cells.constant, cells.t_ref, level, ports, cells.state, cells.z,
-                        cells.refractory, cells.before, row, psi)  # fmt: skip
+    step = cells.caller(
+        "step",
+        n,
+        n,
+        1.0,
+        cells.constant,
+        cells.t_ref,
+        level,
+        ports,
+        cells.state,
+        cells.z,
+        cells.refractory,
+        cells.before,
+        row,
+        psi,
+    )
     sweep = cells.caller("sweep", n, n, 1.0, cells.constant, cells.before, kept, 0.1, zero, zero, adjoint, credit, n)
     seconds = []
     for call in (step, sweep):

@@ -96,16 +96,21 @@ def derive(model: NeuronModel) -> Derivatives:
     v = {i: tree for (i, _), tree in table(steps, ["z"], True).items()}
     h = {j: tree for (_, j), tree in table([to_sympy(equations.spike)], states, False).items()}
     followed = {states.index(name): to_sympy(equations.reset[name]) for name in model.follow}
-    R = {
-        (k, j): tree for k, entry in followed.items() for (_, j), tree in table([entry], states, False).items()
-    }  # fmt: skip
+    R = {(k, j): tree for k, entry in followed.items() for (_, j), tree in table([entry], states, False).items()}
     gap = {
         k: from_sympy(difference, moving)
         for k, entry in followed.items()
         if (difference := entry - sympy.Symbol(states[k])) != 0
     }
-    return Derivatives(J, U, v, h, R, gap, *_kept(model, [*J.values(), *U.values(), *v.values()],
-                                                   [*h.values(), *R.values(), *gap.values()]))  # fmt: skip
+    return Derivatives(
+        J,
+        U,
+        v,
+        h,
+        R,
+        gap,
+        *_kept(model, [*J.values(), *U.values(), *v.values()], [*h.values(), *R.values(), *gap.values()]),
+    )
 
 
 def _kept(model: NeuronModel, before: list[Tree], new: list[Tree]) -> tuple[tuple[str, ...], bool, bool]:

@@ -16,6 +16,7 @@ from .model import NeuronModel
 SPIKED = "has spiked"  # a name that no model can have
 _C = {"==": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "and": "&", "or": "|"}
 
+
 @dataclass
 class Columns:
     """The constant columns of a model, in the order in which functions ask for them."""
@@ -160,10 +161,22 @@ class Derived:
         given = [f"    {declaration};" for declaration in pointers.values()]
         loads = [f"        const REAL c{c} = k{c}[j];" for c in body.used]
         lines = [f"        {line}" for line in body.lines]
-        return "\n".join([
-            f"static {name}({arguments})", "{", *(f"    {line}" for line in head), *constants, *given,
-            "    INDEPENDENT", "    for (int64_t j = 0; j < n; j++) {", *loads, *lines, "    }", "}", "",
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                f"static {name}({arguments})",
+                "{",
+                *(f"    {line}" for line in head),
+                *constants,
+                *given,
+                "    INDEPENDENT",
+                "    for (int64_t j = 0; j < n; j++) {",
+                *loads,
+                *lines,
+                "    }",
+                "}",
+                "",
+            ]
+        )
 
     def kept_of(self, row: str) -> tuple[dict[str, str], dict[str, str]]:
         """Return declarations and reads of a row of `kept`, by name; flags as "flags"."""

@@ -271,9 +271,13 @@ class NeuronModel:
         initial = {key: parse(value, fixed, f"{self._here}: states: {key}") for key, (value, _) in self.states.items()}
         self._trees = {"initial": initial}
         for key, names in (
-            ("step", moving), ("dynamics", [*states, *fixed, "I", "z", "refractory"]), ("jumps", [*fixed, *ports]),
-            ("traces", moving), ("reset", [*states, *fixed]), ("records", [*states, *fixed]),
-        ):  # fmt: skip
+            ("step", moving),
+            ("dynamics", [*states, *fixed, "I", "z", "refractory"]),
+            ("jumps", [*fixed, *ports]),
+            ("traces", moving),
+            ("reset", [*states, *fixed]),
+            ("records", [*states, *fixed]),
+        ):
             self._trees[key] = {
                 name: parse(text, names, f"{self._here}: {key}: {name}") for name, text in self._of(key)
             }
@@ -297,9 +301,15 @@ class NeuronModel:
             more, step = integrate(self._here, trees["dynamics"], trees["jumps"], self.integrator, set(constants))
             constants |= more
         return Equations(
-            constants, trees["initial"], {name: step[name] for name in self.states}, trees["traces"], trees["reset"],
-            trees["records"], self._spike, self._surrogate,
-        )  # fmt: skip
+            constants,
+            trees["initial"],
+            {name: step[name] for name in self.states},
+            trees["traces"],
+            trees["reset"],
+            trees["records"],
+            self._spike,
+            self._surrogate,
+        )
 
     @property
     def records(self) -> dict[str, Tree]:
@@ -316,9 +326,7 @@ class NeuronModel:
         """Unit of every parameter and state."""
         return {name: unit for name, (_, unit) in (COMMON | self.parameters | self.states).items()}
 
-    def values(
-        self, given: Given, dt_ms: float, constants: Mapping[str, Tree] | None = None
-    ) -> Values:
+    def values(self, given: Given, dt_ms: float, constants: Mapping[str, Tree] | None = None) -> Values:
         """Return parameters and constants of neurons.
 
         Parameters
@@ -368,8 +376,12 @@ class NeuronModel:
         then = values | after
         x = evaluate(self.equations.spike, then)
         self._require_finite("spike at the initial state", x, self.equations.spike, then)
-        self._require_finite("surrogate at the initial state", evaluate(self.equations.surrogate, then | {"x": x}),
-                             self.equations.surrogate, then | {"x": x})  # fmt: skip
+        self._require_finite(
+            "surrogate at the initial state",
+            evaluate(self.equations.surrogate, then | {"x": x}),
+            self.equations.surrogate,
+            then | {"x": x},
+        )
         for name, tree in self.equations.reset.items():
             self._require_finite(f"reset: {name} at the initial state", evaluate(tree, then), tree, then)
 
@@ -382,8 +394,9 @@ class NeuronModel:
             for name in sorted(names_of(tree))
         ]
         wrong = f"is {np.atleast_1d(value)[first]:g}"
-        raise InputError(f"{self._here}: {key} {wrong}, where {', '.join(shown[:12])}" if shown else
-                         f"{self._here}: {key} {wrong}")  # fmt: skip
+        raise InputError(
+            f"{self._here}: {key} {wrong}, where {', '.join(shown[:12])}" if shown else f"{self._here}: {key} {wrong}"
+        )
 
     # ---- forms -------------------------------------------------------------------------------------------------------
 

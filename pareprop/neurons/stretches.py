@@ -49,7 +49,7 @@ class Stretches:
         self.map, self.step = self._step()
         followed = {(i, i) for i in range(self.size)}
         followed |= {(r, c) for kind, r, c in self.step if kind == "M" and isinstance(r, int) and isinstance(c, int)}
-        while (more := {(r, c) for r, k in followed for q, c in followed if k == q} - followed):
+        while more := {(r, c) for r, k in followed for q, c in followed if k == q} - followed:
             followed |= more
         seen = {c for kind, _, c in self.step if kind == "w" and isinstance(c, int)}
         self.seen = {c for r, c in followed if r in seen}

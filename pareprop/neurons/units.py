@@ -67,8 +67,12 @@ def mismatches(model: NeuronModel) -> list[str]:
     equations = model.equations
     for name, tree in equations.constants.items():
         units[name] = _Reader(f"constants: {name}", units, lines).of(tree)
-    for key, trees in (("states", equations.initial), ("step", equations.step), ("traces", equations.traces),
-                       ("reset", equations.reset)):  # fmt: skip
+    for key, trees in (
+        ("states", equations.initial),
+        ("step", equations.step),
+        ("traces", equations.traces),
+        ("reset", equations.reset),
+    ):
         for name, tree in trees.items():
             unit = _Reader(f"{key}: {name}", units, lines).of(tree)
             wanted = states[name]

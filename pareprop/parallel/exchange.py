@@ -250,10 +250,13 @@ class Ranks:
         holder: list[Any] = []
         n_sharing = min(terms.n_sharing or self.size, local.size)  # counts where there is one node
         meeting = kernel.NodeMeeting(
-            local.rank, memory.lines(), memory.fd,
-            lambda rank: make_rank_lost(int(nodes.starts[nodes.index]), holder, local.rank, rank), is_crowded(local),
+            local.rank,
+            memory.lines(),
+            memory.fd,
+            lambda rank: make_rank_lost(int(nodes.starts[nodes.index]), holder, local.rank, rank),
+            is_crowded(local),
             n_sharing,
-        )  # fmt: skip
+        )
         holder.append(meeting)
         every = SegmentedLog(logs)
         heard, signal = every, np.zeros((terms.n_steps, terms.n_readouts))

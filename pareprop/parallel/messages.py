@@ -169,11 +169,15 @@ class Post:
         ours: dict[str, Any] = dict.fromkeys(("route_ptr", "first_number", "listed", "cursor"), none)
         ours |= dict.fromkeys(("numbers", "route_part", "route_index"), small)
         ours |= {
-            "rank": local.rank if self.together else 0, "size": local.size if self.together else 1,
-            "sums": self.sums, "own": self.logs[self.nodes.index],
-            "received": SegmentedLog(self.received()), "steps": -1,
-            "outgoing": self.memory.outgoing, "incoming": self.memory.incoming,
-        }  # fmt: skip
+            "rank": local.rank if self.together else 0,
+            "size": local.size if self.together else 1,
+            "sums": self.sums,
+            "own": self.logs[self.nodes.index],
+            "received": SegmentedLog(self.received()),
+            "steps": -1,
+            "outgoing": self.memory.outgoing,
+            "incoming": self.memory.incoming,
+        }
         return kernel.Mailbox(ours | arrays)
 
 
@@ -313,15 +317,23 @@ class AlltoallvSender:
         low, high = (int(groups[0]), int(groups[-1]) + 1) if len(groups) else (0, 0)
         parts = _split(own.n_segments, len(starts) - 1)
         self._routes = _route(lists, starts[groups] - starts[low], int(starts[high] - starts[low])) | {
-            "first_id": int(starts[low]), "numbers": np.concatenate([*numbers, np.zeros(0)]).astype(np.uint32),
+            "first_id": int(starts[low]),
+            "numbers": np.concatenate([*numbers, np.zeros(0)]).astype(np.uint32),
             "first_number": np.concatenate(([0], np.cumsum([len(part) for part in numbers], dtype=np.int64))),
-            "first_segment": parts[low], "last_segment": parts[high],
-        }  # fmt: skip
+            "first_segment": parts[low],
+            "last_segment": parts[high],
+        }
         self.box = post.mailbox(
             self._routes
-            | {"listed": self._listed[mine], "cursor": np.zeros(len(lists), np.int64), "slack": SLACK,
-               "sender": self, "targeted": True, "capacity": quota}
-        )  # fmt: skip
+            | {
+                "listed": self._listed[mine],
+                "cursor": np.zeros(len(lists), np.int64),
+                "slack": SLACK,
+                "sender": self,
+                "targeted": True,
+                "capacity": quota,
+            }
+        )
         if local.rank == 0:
             _connect(self.box, post.nodes.leaders, "MPI_Alltoallv")
         self.lay_out(post.steps)

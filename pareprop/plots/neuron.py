@@ -14,9 +14,14 @@ SHOWN = 300.0  # ms of the response
 
 @style.styled
 def figure(
-    name: str, time: np.ndarray, states: dict[str, np.ndarray], spikes: np.ndarray, traces: dict[str, np.ndarray],
-    psi: np.ndarray, curve: tuple[np.ndarray, np.ndarray, str],
-) -> Figure:  # fmt: skip
+    name: str,
+    time: np.ndarray,
+    states: dict[str, np.ndarray],
+    spikes: np.ndarray,
+    traces: dict[str, np.ndarray],
+    psi: np.ndarray,
+    curve: tuple[np.ndarray, np.ndarray, str],
+) -> Figure:
     """Draw states one below the other, the surrogate gradient, the traces of a synapse, and the firing curve.
 
     Parameters

@@ -29,8 +29,14 @@ def targets(ax: Axes, sample: h5py.Group, dt: float) -> None:
     rates = reader.demand(sample, "local_target", 2)
     rates = rates[:, np.argsort(np.argmax(rates, axis=0), kind="stable")]
     shown = rates / np.maximum(rates.max(axis=0), 1e-30)
-    ax.imshow(shown.T, aspect="auto", origin="lower", cmap="Blues", extent=(0, len(rates) * dt, 0, rates.shape[1]),
-              rasterized=True)  # fmt: skip
+    ax.imshow(
+        shown.T,
+        aspect="auto",
+        origin="lower",
+        cmap="Blues",
+        extent=(0, len(rates) * dt, 0, rates.shape[1]),
+        rasterized=True,
+    )
     ax.set(title="target rate / its peak", xlabel="time (ms)", ylabel="some neurons, by peak")
 
 

@@ -192,7 +192,7 @@ def figure(file: h5py.File) -> Figure | None:
         (axes[1], [item.rates for item in found], "rate (Hz); line: full network", reference),
         (axes[2], [item.cv for item in found], "CV of intervals", None),
         (axes[3], [item.correlations for item in found], "correlation", None),
-    ):  # fmt: skip
+    ):
         bars(ax, values, [INHIBITORY if name.endswith("I") else style.BLUE for name in names], label, line)
     axes[1].set_yticklabels(names)
     return shown

@@ -190,9 +190,15 @@ def _explain(figure: Figure, axes: list[Axes], rows: list[Row]) -> None:
     if any(row["oversubscribed"] for row in rows):
         notes.append(CROWDED)
     figure.legend(
-        handles, labels, loc="outside lower left", ncols=1 if max(map(len, labels)) > 50 else 2, fontsize=6,
-        title="; ".join(notes), title_fontsize=6, alignment="left",
-    )  # fmt: skip
+        handles,
+        labels,
+        loc="outside lower left",
+        ncols=1 if max(map(len, labels)) > 50 else 2,
+        fontsize=6,
+        title="; ".join(notes),
+        title_fontsize=6,
+        alignment="left",
+    )
 
 
 def caption(rows: list[Row]) -> str:
@@ -214,8 +220,11 @@ def caption(rows: list[Row]) -> str:
 
 
 def _by_ranks(rows: list[Row]) -> list[list[Row]]:
-    return [[row for row in some if row["ranks"] == n] for some in _series(rows).values()
-            for n in sorted({row["ranks"] for row in some})]  # fmt: skip
+    return [
+        [row for row in some if row["ranks"] == n]
+        for some in _series(rows).values()
+        for n in sorted({row["ranks"] for row in some})
+    ]
 
 
 @style.styled
@@ -228,8 +237,10 @@ def phase_figure(rows: list[Row]) -> Figure:
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for ax, (label, some) in zip(axes, series.items(), strict=False):
         ticks = []
-        ranks = _medians(some, lambda row: sum(float(row.get(f"{phase}_s_mean") or 0.0) for phase in PHASES)
-                         / row["simulated_seconds"])  # fmt: skip
+        ranks = _medians(
+            some,
+            lambda row: sum(float(row.get(f"{phase}_s_mean") or 0.0) for phase in PHASES) / row["simulated_seconds"],
+        )
         top = max(point[1] for point in ranks) or 1.0
         for place, (n, _, crowded, _, _) in enumerate(ranks):
             here = [row for row in some if row["ranks"] == n]
@@ -281,7 +292,9 @@ def prediction_figure(rows: list[Row]) -> Figure:
                 (row[f"{phase}_s_max"], row[f"predicted_{phase}_s"])
                 for row in rows
                 if f"predicted_{phase}_s" in row
-                and row["oversubscribed"] == crowded and row[f"{phase}_s_max"] > 0 and row[f"predicted_{phase}_s"] > 0
+                and row["oversubscribed"] == crowded
+                and row[f"{phase}_s_max"] > 0
+                and row[f"predicted_{phase}_s"] > 0
             ]
             values += [value for pair in pairs for value in pair]
             if pairs:

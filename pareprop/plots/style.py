@@ -121,18 +121,29 @@ def new_figure(
 
 
 def arrange(
-    figure: Figure, axes: np.ndarray, *, left: float = 0.62, right: float = 0.1, top: float = 0.45,
-    bottom: float = 0.42, across: float = 0.3, down: float = 0.2,
-) -> None:  # fmt: skip
+    figure: Figure,
+    axes: np.ndarray,
+    *,
+    left: float = 0.62,
+    right: float = 0.1,
+    top: float = 0.45,
+    bottom: float = 0.42,
+    across: float = 0.3,
+    down: float = 0.2,
+) -> None:
     """Place a grid of axes (rows, columns) and their labels: margins and the gaps across and down in inches."""
     width, height = figure.get_size_inches()
     rows, columns = axes.shape
     wide = (width - left - right - (columns - 1) * across) / columns
     tall = (height - top - bottom - (rows - 1) * down) / rows
     figure.subplots_adjust(
-        left=left / width, right=1 - right / width, bottom=bottom / height, top=1 - top / height, wspace=across / wide,
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        wspace=across / wide,
         hspace=down / tall,
-    )  # fmt: skip
+    )
     for ax in axes.flat:
         place = ax.get_position()
         to_edge = left if ax in axes[:, 0] else across

@@ -68,9 +68,16 @@ from .provenance import tell_environment
 @click.option("--json", "json_file", type=GivenPath(dir_okay=False), help="Write the results to this file.")
 @click.pass_obj
 def bench(
-    exchange: Exchange, json_file: str | None, no_learning: bool, variant: str,
-    precision: Literal["double", "single"], warmup: int, rate: float, profile_waiting: bool, **sizes: Any,
-) -> None:  # fmt: skip
+    exchange: Exchange,
+    json_file: str | None,
+    no_learning: bool,
+    variant: str,
+    precision: Literal["double", "single"],
+    warmup: int,
+    rate: float,
+    profile_waiting: bool,
+    **sizes: Any,
+) -> None:
     """Train a benchmark network and report seconds.
 
     A sparse network with random input learns a slow sine; seconds are given by phase.

@@ -175,11 +175,15 @@ def model(
         chosen = own | ({"eprop_isi_trace_cutoff": CUTOFF} | kappas if eprop.is_online else {})
     groups = [
         network.neurons(
-            f"rec{k}" if axes.populations > 1 else "rec", size, kind, **chosen,
-            c_reg=(0.3 if eprop.is_online else 300.0) * 100.0 / n_neurons, f_target=10.0,
+            f"rec{k}" if axes.populations > 1 else "rec",
+            size,
+            kind,
+            **chosen,
+            c_reg=(0.3 if eprop.is_online else 300.0) * 100.0 / n_neurons,
+            f_target=10.0,
         )
         for k, size in enumerate(_parts(n_neurons, axes.populations))
-    ]  # fmt: skip
+    ]
     out = network.readouts("out", axes.readouts, **cell, **eprop.pick("readout", traces))
 
     def weight(fan_in: int, scale: float = scale) -> Normal:
@@ -194,10 +198,16 @@ def model(
     for group in groups:
         for source, degree in zip(groups, _parts(indegree, len(groups)), strict=True):
             network.connect(
-                source, group, "fixed_indegree", indegree=degree, allow_autapses=False, allow_multapses=False,
-                delay=(delay, axes.longest_delay) if axes.longest_delay else delay, weight=weight(indegree, strength),
+                source,
+                group,
+                "fixed_indegree",
+                indegree=degree,
+                allow_autapses=False,
+                allow_multapses=False,
+                delay=(delay, axes.longest_delay) if axes.longest_delay else delay,
+                weight=weight(indegree, strength),
                 **moving,
-            )  # fmt: skip
+            )
     for group in groups:
         network.connect(group, out, weight=weight(n_neurons), delay=loop)
     for group in groups:
@@ -231,9 +241,14 @@ def count_events(table: SynapseTable, inputs: SpikeLog, spikes: SpikeLog, n_step
 
 
 def run(
-    network: Model, task: BenchTask, n_intervals: int, learn: bool, exchange: Exchange, warmup: int = 0,
+    network: Model,
+    task: BenchTask,
+    n_intervals: int,
+    learn: bool,
+    exchange: Exchange,
+    warmup: int = 0,
     rate_hz: float = 0.0,
-) -> Values:  # fmt: skip
+) -> Values:
     """Collective: train `n_intervals` samples after `warmup` untimed ones and return the figures, valid on rank 0.
 
     With `rate_hz` synapses are driven by drawn spikes at this rate, see `stand_ins.DrivenExchange`.

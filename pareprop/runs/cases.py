@@ -249,13 +249,30 @@ def _neurons(model: Model, key: str, node: h5py.Group, known: dict[str, NeuronMo
 
 
 def _connect(
-    model: Model, pre: Population, post: Population, weights: np.ndarray, delays: object, sign: object = "free",
-    moving: tuple[Rewire, bool] | None = None, feedback: str | None = None, port: str | None = None,
-) -> None:  # fmt: skip
+    model: Model,
+    pre: Population,
+    post: Population,
+    weights: np.ndarray,
+    delays: object,
+    sign: object = "free",
+    moving: tuple[Rewire, bool] | None = None,
+    feedback: str | None = None,
+    port: str | None = None,
+) -> None:
     target, source = np.nonzero(~np.isnan(weights))
     delays = np.broadcast_to(np.asarray(delays), weights.shape)[target, source]
     weight = 1.0 if feedback == "symmetric" else weights[target, source]  # that of the readouts' synapses
     model.connect(
-        pre, post, "explicit", source=source, target=target, weight=weight, delay=delays, sign=sign,
-        feedback=feedback, rewire=moving and moving[0], allow_autapses=moving is None or moving[1], port=port,
-    )  # fmt: skip
+        pre,
+        post,
+        "explicit",
+        source=source,
+        target=target,
+        weight=weight,
+        delay=delays,
+        sign=sign,
+        feedback=feedback,
+        rewire=moving and moving[0],
+        allow_autapses=moving is None or moving[1],
+        port=port,
+    )

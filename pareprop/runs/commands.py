@@ -53,9 +53,18 @@ UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after thi
 @NO_FIGURES
 @click.pass_obj
 def run(
-    exchange: Exchange, source: str, settings: tuple[str, ...], until: int | None, out: str | None, seed: int | None,
-    seeds: int, overwrite: bool, restart: bool, replicas: int, no_figures: bool,
-) -> None:  # fmt: skip
+    exchange: Exchange,
+    source: str,
+    settings: tuple[str, ...],
+    until: int | None,
+    out: str | None,
+    seed: int | None,
+    seeds: int,
+    overwrite: bool,
+    restart: bool,
+    replicas: int,
+    no_figures: bool,
+) -> None:
     """Train a task, or what a configuration file describes.
 
     `pareprop tasks` lists the tasks. Results, figures and checkpoints go into a run directory; the last line is the
@@ -343,8 +352,10 @@ def find_handbook() -> Path:
         If the package was installed without it.
     """
     if not HANDBOOK.is_file():
-        raise InputError(f"{HANDBOOK} is not there: the package was installed from its sources, whose script "
-                         "scripts/handbook/one_file.py writes it")  # fmt: skip
+        raise InputError(
+            f"{HANDBOOK} is not there: the package was installed from its sources, whose script "
+            "scripts/handbook/one_file.py writes it"
+        )
     return HANDBOOK
 
 

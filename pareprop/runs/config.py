@@ -183,9 +183,7 @@ def kind_of(sections: Given, source: str) -> type[TaskBase]:
     return TASKS[name]
 
 
-def from_sections(
-    kind: type[TaskBase], sections: Given, source: str, settings: Iterable[str] = ()
-) -> Config:
+def from_sections(kind: type[TaskBase], sections: Given, source: str, settings: Iterable[str] = ()) -> Config:
     """Make a checked configuration of a task from sections; messages name `source`."""
     parts: dict[str, type[Frozen]] = {"task": kind, "record": Record, "checkpoint": Checkpoint}
     known = {name: list(parts[name].model_fields) if name in ("record", "checkpoint") else [] for name in SECTIONS}

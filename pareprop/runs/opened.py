@@ -38,9 +38,14 @@ class OpenRun(Results):
         return self._load().task.model()
 
     def simulation(
-        self, task: Task | ClosedTask | None = None, model: Model | None = None, *, fine_tune: bool = False,
-        exchange: Exchange | None = None, observers: Iterable[Observer] = (),
-    ) -> Simulation:  # fmt: skip
+        self,
+        task: Task | ClosedTask | None = None,
+        model: Model | None = None,
+        *,
+        fine_tune: bool = False,
+        exchange: Exchange | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> Simulation:
         """Collective: return the trained network in a simulation, which tests, goes on, or learns something else.
 
         Parameters

@@ -43,8 +43,9 @@ def outcome(file: h5py.File) -> Outcome | None:
         return Outcome("test accuracy", float(test.attrs["accuracy"]), True)
     returns = reader.values(file, "mean_return")
     for node, name, text, highest in (
-        (test, "returns", "test return", True), (test, "loss", "test loss", False),
-    ):  # fmt: skip
+        (test, "returns", "test return", True),
+        (test, "loss", "test loss", False),
+    ):
         if node is not None and (values := reader.values(node, name)) is not None and len(values):
             return Outcome(text, float(np.mean(values)), highest, len(values))
     if returns is not None and len(returns):

@@ -237,10 +237,14 @@ def losses() -> list[str]:
     """Losses of readouts, then that of rewards."""
     return table(
         ("`loss`", "variants", "unit of outputs", "what it is"),
-        [*((f"`\"{name}\"`", knowing("losses", name), loss.unit, summary(type(loss)))
-           for name, loss in LOSSES.items()),
-         ("`Reward(...)`", ", ".join(filter(takes_rewards, VARIANTS)), Reward.unit, summary(Reward))],
-    )  # fmt: skip
+        [
+            *(
+                (f'`"{name}"`', knowing("losses", name), loss.unit, summary(type(loss)))
+                for name, loss in LOSSES.items()
+            ),
+            ("`Reward(...)`", ", ".join(filter(takes_rewards, VARIANTS)), Reward.unit, summary(Reward)),
+        ],
+    )
 
 
 def takes_rewards(variant: str) -> bool:
@@ -264,9 +268,16 @@ def rules() -> list[str]:
     """Connectivity rules with the arguments that they need."""
     return table(
         ("`rule`", "needs", "drawn by", "what it is"),
-        ((f"`\"{name}\"`", ", ".join(f"`{option}`" for option in rule.options),
-          "Python" if rule.code < 0 else "a kernel", summary(type(rule))) for name, rule in RULES.items()),
-    )  # fmt: skip
+        (
+            (
+                f'`"{name}"`',
+                ", ".join(f"`{option}`" for option in rule.options),
+                "Python" if rule.code < 0 else "a kernel",
+                summary(type(rule)),
+            )
+            for name, rule in RULES.items()
+        ),
+    )
 
 
 def recorded() -> list[str]:
@@ -274,8 +285,6 @@ def recorded() -> list[str]:
     listed = [("neurons", RECORDED_UNITS), ("synapses", TRACES_UNITS)]
     rows = ((f"`{name}`", unit_, of) for of, units in listed for name, unit_ in units.items())
     return table(("quantity", "unit", "of"), rows)
-
-
 
 
 def sections() -> dict[str, list[Entry]]:

@@ -163,9 +163,12 @@ def _tell_rounds(simulation: Watched) -> Values:
     if nodes is None:
         return told
     return told | {
-        "between_nodes": meeting.n_between, "steps_between_nodes": engine.round_steps, "nodes": len(nodes) - 1,
-        "sending": simulation.exchange.sending, "received_bytes": simulation.exchange.received_bytes,
-    }  # fmt: skip
+        "between_nodes": meeting.n_between,
+        "steps_between_nodes": engine.round_steps,
+        "nodes": len(nodes) - 1,
+        "sending": simulation.exchange.sending,
+        "received_bytes": simulation.exchange.received_bytes,
+    }
 
 
 def spent(seconds: Mapping[str, float]) -> dict[str, float]:

@@ -240,9 +240,15 @@ def render(runs: list[Values], studies: list[Values]) -> str:
     differences = [row for row in _side_by_side([run["settings"] for run in runs]) if row["differs"]]
     template = Environment(autoescape=True, trim_blocks=True).from_string(files.read(TEMPLATE).decode())
     return template.render(
-        title=title, lead=lead or "scaling study", runs=runs, studies=studies, summary=rows, differences=differences,
-        curves=_charts(runs), timings=_timings(runs),
-    )  # fmt: skip
+        title=title,
+        lead=lead or "scaling study",
+        runs=runs,
+        studies=studies,
+        summary=rows,
+        differences=differences,
+        curves=_charts(runs),
+        timings=_timings(runs),
+    )
 
 
 def _side_by_side(tables: list[Values]) -> list[Values]:

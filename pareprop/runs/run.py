@@ -111,14 +111,18 @@ class Run:
         samples, recorded = task.kept_samples(), {("test", k): f"test-{k}" for k in range(self.config.record.test)}
         also = {name: samples[key] for key, name in recorded.items() if key in samples}
         more = [self.phases.write, *(rates.write for rates in watched)]
-        self.file = ResultsFile(
-            self.directory / RESULTS, attributes, recorded | samples, more=more, links=also
-        )
+        self.file = ResultsFile(self.directory / RESULTS, attributes, recorded | samples, more=more, links=also)
         settings = self.config.checkpoint
         self.checkpoints = Checkpoints(
-            self.directory / CHECKPOINTS, self.config.identity(), self.last, settings.every, settings.minutes,
-            settings.keep, self.signals, self.observers,
-        )  # fmt: skip
+            self.directory / CHECKPOINTS,
+            self.config.identity(),
+            self.last,
+            settings.every,
+            settings.minutes,
+            settings.keep,
+            self.signals,
+            self.observers,
+        )
         recorders = []
         if self.config.record.every:
             check(self.config.record, model)
@@ -239,9 +243,17 @@ class Run:
 
 
 def train(
-    config: Config, out: str | None, exchange: Exchange, group: Exchange, until: int | None = None, *,
-    overwrite: bool = False, restart: bool = False, observers: Sequence[Observer] = (), signals: bool = True,
-) -> Run:  # fmt: skip
+    config: Config,
+    out: str | None,
+    exchange: Exchange,
+    group: Exchange,
+    until: int | None = None,
+    *,
+    overwrite: bool = False,
+    restart: bool = False,
+    observers: Sequence[Observer] = (),
+    signals: bool = True,
+) -> Run:
     """Collective: train in a directory, from the start or, with `restart`, from the checkpoint of a run there.
 
     Parameters

@@ -157,10 +157,16 @@ def run(
         config = _make_config(model, task, settings, record, checkpoint)
     with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
         ended = train(
-            config, None if out is None else str(out), exchange, launcher.split(exchange, replicas), until,
-            overwrite=overwrite, restart=restart, observers=observers,
+            config,
+            None if out is None else str(out),
+            exchange,
+            launcher.split(exchange, replicas),
+            until,
+            overwrite=overwrite,
+            restart=restart,
+            observers=observers,
             signals=threading.current_thread() is threading.main_thread(),
-        )  # fmt: skip
+        )
     if ended.signal == "SIGINT":
         raise KeyboardInterrupt
     if ended.signal:
@@ -172,9 +178,7 @@ def run(
     )
 
 
-def _make_config(
-    model: Model | None, task: object, settings: Given, record: object, checkpoint: object
-) -> Config:
+def _make_config(model: Model | None, task: object, settings: Given, record: object, checkpoint: object) -> Config:
     """Return the checked configuration of a call of `run`."""
     check_task(task)
     if model is None:

@@ -48,9 +48,7 @@ class ScriptTask(TaskBase):
     not_described: str = Field(
         NO_NETWORK, json_schema_extra=MODEL, description="why the network is not described here; empty if it is"
     )
-    optimizer: Values = Field(
-        {}, json_schema_extra=LEARNING, description="optimizer, unless a projection names one"
-    )
+    optimizer: Values = Field({}, json_schema_extra=LEARNING, description="optimizer, unless a projection names one")
     loss: Values = Field({}, json_schema_extra=LEARNING, description="loss of episodes with rewards")
     local_readouts: Values = Field({}, json_schema_extra=MODEL, description="readouts of single neurons")
     populations: tuple[Values, ...] = Field(

@@ -259,8 +259,13 @@ def _check(values: Values) -> Units:
         raise ValueError(f"{quote(unknown[0])} is no count")
     if missing := [name for table in tables for name in PHASES if name not in table]:
         raise ValueError(f"seconds of {missing[0]} are missing")
-    lacking = [f"{name}.{count}" for table in tables for name, counts in PHASES.items() for count in counts
-               if count not in table[name] and (name, count) not in LATER]  # fmt: skip
+    lacking = [
+        f"{name}.{count}"
+        for table in tables
+        for name, counts in PHASES.items()
+        for count in counts
+        if count not in table[name] and (name, count) not in LATER
+    ]
     if lacking:
         raise ValueError(f"seconds of {lacking[0]} are missing")
     return Units(**{**values, "network": Interconnect(**values["network"])})

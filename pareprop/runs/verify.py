@@ -188,9 +188,15 @@ def _first_move(moves: np.ndarray, wanted: np.ndarray | None) -> str | None:
 
 
 def _compare(
-    case: Case, steps: np.ndarray, ids: np.ndarray, signals: np.ndarray, weights: dict[str, np.ndarray],
-    moves: np.ndarray, loss_error: float | None, state_error: float | None,
-) -> tuple[str, bool]:  # fmt: skip
+    case: Case,
+    steps: np.ndarray,
+    ids: np.ndarray,
+    signals: np.ndarray,
+    weights: dict[str, np.ndarray],
+    moves: np.ndarray,
+    loss_error: float | None,
+    state_error: float | None,
+) -> tuple[str, bool]:
     difference = _first_difference(steps, ids, case.expected["spike_steps"], case.expected["spike_ids"])
     readout = _deviation(signals, case.expected["readout_signal"])
     deviation = max(_deviation(weights[key], case.expected[key]) for key in weights)

@@ -169,9 +169,9 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
     """Return the expected counts of `rank` of `ranks` on some nodes for samples of `n_steps` steps."""
     starts, node = first_ranks(ranks, nodes), rank * nodes // ranks
     cuts = cut(model, ranks, starts)
-    own, of_node = ((int(cuts[low]), int(cuts[high])) for low, high in (
-        (rank, rank + 1), (starts[node], starts[node + 1])
-    ))  # fmt: skip
+    own, of_node = (
+        (int(cuts[low]), int(cuts[high])) for low, high in ((rank, rank + 1), (starts[node], starts[node + 1]))
+    )
     share = sum(sources(model, *of_node).values()) / model.size("recurrent")  # that the node listens to
     targeted = nodes > 1 and share <= WORTHWHILE
     heard = sources(model, *own)
@@ -194,23 +194,40 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
     events, visits = incoming.events, incoming.visits
     table_bytes = incoming.synapses * model.eprop.event_bytes
     return Work(
-        ranks=ranks, neurons=neurons, readouts=n_readouts, synapses=incoming.synapses,
-        readout_synapses=parts["outgoing"].synapses, feedback_synapses=parts["feedback"].synapses,
-        rows=sum(part.rows for part in parts.values()), events=events, visits=visits,
-        readout_events=parts["outgoing"].events, steps=n_steps, neuron_steps=neurons * n_steps,
+        ranks=ranks,
+        neurons=neurons,
+        readouts=n_readouts,
+        synapses=incoming.synapses,
+        readout_synapses=parts["outgoing"].synapses,
+        feedback_synapses=parts["feedback"].synapses,
+        rows=sum(part.rows for part in parts.values()),
+        events=events,
+        visits=visits,
+        readout_events=parts["outgoing"].events,
+        steps=n_steps,
+        neuron_steps=neurons * n_steps,
         cold_neuron_steps=n_steps * max(0.0, neurons - NEAR / BYTES_PER_NEURON),
         lagged_neuron_steps=neurons * n_steps * (lag > 0),
-        signal_steps=parts["feedback"].synapses * n_steps, spikes=n * firing.neurons,
-        input_spikes=model.size("input") * firing.inputs, rounds=rounds, exchanges=exchanges,
+        signal_steps=parts["feedback"].synapses * n_steps,
+        spikes=n * firing.neurons,
+        input_spikes=model.size("input") * firing.inputs,
+        rounds=rounds,
+        exchanges=exchanges,
         words=2 + (n_steps * (1 + WORDS_OF_SUM * n_readouts) + neurons * ranks / nodes * firing.neurons) / exchanges,
-        lag_rows=neurons * lag, lagged_events=events * (lag > 0), lagged_visits=visits * (lag > 0),
+        lag_rows=neurons * lag,
+        lagged_events=events * (lag > 0),
+        lagged_visits=visits * (lag > 0),
         cold_events=events * max(0.0, 1.0 - CACHE / max(table_bytes, 1.0)),
-        heard=n_heard, nodes=nodes, targeted=targeted, numbered=n_heard < n,
-        node_spikes=n * firing.neurons * (share if targeted else 1.0), heard_spikes=n_heard * firing.neurons,
+        heard=n_heard,
+        nodes=nodes,
+        targeted=targeted,
+        numbered=n_heard < n,
+        node_spikes=n * firing.neurons * (share if targeted else 1.0),
+        heard_spikes=n_heard * firing.neurons,
         searches=incoming.searches,
         table_bytes={name: part.nbytes(model.kernels.real) for name, part in parts.items()},
         **_given(model, n_steps, own),
-    )  # fmt: skip
+    )
 
 
 def first_ranks(ranks: int, nodes: int) -> np.ndarray:
@@ -287,9 +304,7 @@ class Rows:
         return count_bytes(real, self.synapses, self.rows, self.blocks, self.words, self.ids)
 
 
-def _counts(
-    model: Model, item: Projection, firing: Firing, own: tuple[int, int], heard: Mapping[str, float]
-) -> Rows:
+def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int], heard: Mapping[str, float]) -> Rows:
     """Return the counts of a projection on a rank."""
     shortest, longest = item.delay_range
     n_delays = longest - shortest + 1

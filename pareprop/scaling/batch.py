@@ -51,9 +51,7 @@ class Training:
         Whether what it prints is shown; what it says on its way (progress, warnings, errors) always is.
     """
 
-    def __init__(
-        self, arguments: Sequence[str], out: Path, launcher: str, n_ranks: int, output: bool = True
-    ) -> None:  # fmt: skip
+    def __init__(self, arguments: Sequence[str], out: Path, launcher: str, n_ranks: int, output: bool = True) -> None:
         self.out, self.n_ranks, self.stdout = out, n_ranks, None if output else subprocess.DEVNULL
         ranks = launchers.command(launcher, n_ranks) if launcher else []
         self.command = [*ranks, sys.executable, "-m", "pareprop", "run", *arguments, "--out", str(out), "--restart"]
@@ -72,9 +70,14 @@ class Training:
         before = {number: signal.signal(number, self._ask) for number in (signal.SIGUSR1, signal.SIGTERM)}
         try:
             process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=self.stdout, stderr=subprocess.PIPE, text=True,
-                errors="replace", env=launchers.environment(self.n_ranks),
-            )  # fmt: skip
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=self.stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env=launchers.environment(self.n_ranks),
+            )
             reader = threading.Thread(target=self._tell, args=(process.stderr,))
             reader.start()
             while process.poll() is None:

@@ -170,9 +170,15 @@ def dry_run(
     require_one_process(exchange)
     chosen, program = subject.find(source, settings), peak_rss_bytes()
     result = dryrun.run(
-        chosen.model, chosen.task, ranks, rank, samples=samples, rate_hz=rate, settings=chosen.settings,
+        chosen.model,
+        chosen.task,
+        ranks,
+        rank,
+        samples=samples,
+        rate_hz=rate,
+        settings=chosen.settings,
         progress=terminal.echo,
-    )  # fmt: skip
+    )
     terminal.echo(
         f"rank {rank} of {ranks}; fires at {result.rate_hz:.2f} Hz, other ranks drawn at {result.others_hz:.2f} Hz"
     )
@@ -222,10 +228,19 @@ def _print_memory(memory: Mapping[str, float]) -> None:
 )
 @click.pass_obj
 def predict_command(
-    exchange: Exchange, source: str | None, settings: tuple[str, ...], rate: float | None, units_file: str,
-    measures: bool, latency: float | None, bandwidth: float | None, ranks_text: str, within: str | None,
-    ranks_per_node: int, node_memory: float,
-) -> None:  # fmt: skip
+    exchange: Exchange,
+    source: str | None,
+    settings: tuple[str, ...],
+    rate: float | None,
+    units_file: str,
+    measures: bool,
+    latency: float | None,
+    bandwidth: float | None,
+    ranks_text: str,
+    within: str | None,
+    ranks_per_node: int,
+    node_memory: float,
+) -> None:
     """Predict time and memory of a run.
 
     CONFIG is a task, a configuration file, or `bench`; seconds are given by phase, for any number of ranks.
@@ -305,9 +320,17 @@ def _print_prediction(prediction: Prediction, samples: int) -> None:
 @click.option("--script", default="jobs/chain.sbatch", show_default=True, help="Job script.")
 @click.pass_obj
 def jobs(
-    exchange: Exchange, source: str | None, write: Path | None, settings: tuple[str, ...], rate: float | None,
-    units_file: str, nodes: int, ranks_per_node: int, limit: str | None, script: str,
-) -> None:  # fmt: skip
+    exchange: Exchange,
+    source: str | None,
+    write: Path | None,
+    settings: tuple[str, ...],
+    rate: float | None,
+    units_file: str,
+    nodes: int,
+    ranks_per_node: int,
+    limit: str | None,
+    script: str,
+) -> None:
     """Print the sbatch command for a run, or write the job scripts.
 
     It asks for the predicted time and memory. CONFIG is a task, a configuration file, or `bench`.
@@ -315,9 +338,11 @@ def jobs(
     require_one_process(exchange)
     if source is None and write is None:
         raise click.UsageError("CONFIG or --write DIR is missing")
-    lines = [] if source is None else _plan(
-        source, settings, rate, units_file, nodes, ranks_per_node, limit, script, writes=write is not None
-    )  # fmt: skip
+    lines = (
+        []
+        if source is None
+        else _plan(source, settings, rate, units_file, nodes, ranks_per_node, limit, script, writes=write is not None)
+    )
     for path in [] if write is None else batch.write_scripts(write):
         terminal.echo(f"job script: {path}")
     for line in lines:
@@ -325,18 +350,30 @@ def jobs(
 
 
 def _plan(
-    source: str, settings: tuple[str, ...], rate: float | None, units_file: str, nodes: int, ranks_per_node: int,
-    limit: str | None, script: str, writes: bool,
-) -> list[str]:  # fmt: skip
+    source: str,
+    settings: tuple[str, ...],
+    rate: float | None,
+    units_file: str,
+    nodes: int,
+    ranks_per_node: int,
+    limit: str | None,
+    script: str,
+    writes: bool,
+) -> list[str]:
     """Return the lines of `pareprop jobs` on a run; `writes`: whether it also writes the job scripts."""
     if source == "bench":
         raise InputError("bench is not a training; use jobs/study.sbatch")
     chosen = subject.find(source, settings)
     costs = _costs(units_file, chosen.model.variant, None, None)
     prediction = predict(
-        chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate), nodes * ranks_per_node, costs,
+        chosen.model,
+        chosen.task.n_steps,
+        chosen.samples,
+        chosen.firing(rate),
+        nodes * ranks_per_node,
+        costs,
         ranks_per_node,
-    )  # fmt: skip
+    )
     arguments = [source, *(f"--set={text}" for text in settings)]
     seconds = slurm.seconds_of(limit) if limit else None
     line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, prediction)
@@ -371,9 +408,14 @@ def _plan(
 @click.option("--minutes", type=FiniteFloat(min=0), help="Stop with a checkpoint after this time.")
 @click.pass_obj
 def launch(
-    exchange: Exchange, arguments: tuple[str, ...], out: Path, launcher: str | None, ranks: int | None, requeue: bool,
+    exchange: Exchange,
+    arguments: tuple[str, ...],
+    out: Path,
+    launcher: str | None,
+    ranks: int | None,
+    requeue: bool,
     minutes: float | None,
-) -> None:  # fmt: skip
+) -> None:
     """Train in ranks that this command starts, as job scripts do.
 
     Continues the run in --out, if there is one. SIGUSR1 stops it with a checkpoint (code 75), as soon as all ranks

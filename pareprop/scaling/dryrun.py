@@ -42,9 +42,18 @@ class DryRun:
 
 
 def run(
-    model: Model, task: Task, ranks: int, rank: int, *, samples: int = 1, warmup: int = 1, rate_hz: float | None = None,
-    settings: Any = None, drive: bool = False, progress: Callable[[str], None] | None = None,
-) -> DryRun:  # fmt: skip
+    model: Model,
+    task: Task,
+    ranks: int,
+    rank: int,
+    *,
+    samples: int = 1,
+    warmup: int = 1,
+    rate_hz: float | None = None,
+    settings: Any = None,
+    drive: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> DryRun:
     """Build and step rank `rank` of `ranks`.
 
     Parameters

@@ -65,9 +65,14 @@ def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
         line = [*command(launcher, point.ranks), sys.executable, "-m", "pareprop", *point.arguments(part)]
         try:
             code = subprocess.run(
-                line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, timeout=timeout_s,
-                env=environment(point.ranks), check=False,
-            ).returncode  # fmt: skip
+                line,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=timeout_s,
+                env=environment(point.ranks),
+                check=False,
+            ).returncode
         except subprocess.TimeoutExpired:
             raise StateError(f"{point.label}: killed after {timeout_s:g} s; see {log}") from None
     if code:
@@ -97,10 +102,19 @@ def submit(point: Point, folder: Path, options: list[str]) -> str:
     inner = ["srun", "--cpu-bind=cores", sys.executable, "-m", "pareprop", *point.arguments(part)]
     line = f"export OMP_NUM_THREADS=1; {shlex.join(inner)} && mv {shlex.quote(str(part))} {shlex.quote(str(final))}"
     done = subprocess.run(
-        ["sbatch", "--parsable", f"--job-name={point.label}", f"--ntasks={point.ranks}",
-         f"--output={folder / point.label}.log", *options, f"--wrap={line}"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            "sbatch",
+            "--parsable",
+            f"--job-name={point.label}",
+            f"--ntasks={point.ranks}",
+            f"--output={folder / point.label}.log",
+            *options,
+            f"--wrap={line}",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise StateError(f"{point.label}: sbatch: {done.stderr.strip()}")
     job = done.stdout.strip().split(";")[0]

@@ -85,9 +85,13 @@ PROBES = (
 
 
 def measure(
-    variant: str, probes: tuple[Probe, ...] = PROBES, repeats: int = 3, network: Interconnect | None = None,
-    progress: Callable[[str], None] = lambda line: None, base_bytes: float | None = None,
-) -> Units:  # fmt: skip
+    variant: str,
+    probes: tuple[Probe, ...] = PROBES,
+    repeats: int = 3,
+    network: Interconnect | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+    base_bytes: float | None = None,
+) -> Units:
     """Run all probes, alone and as one copy per core at once, and fit unit costs to the fastest seconds of each phase.
 
     All probes take turns, so that a machine that is slow for a while, as with

@@ -94,9 +94,16 @@ def representatives(model: Model, ranks: int, nodes: int = 1) -> list[int]:
 
 
 def nodes_for(
-    model: Model, n_steps: int, samples: int, firing: Firing, units: Units, limit_s: float, ranks_per_node: int,
-    node_bytes: float, most_nodes: int = 100_000,
-) -> tuple[int, Prediction]:  # fmt: skip
+    model: Model,
+    n_steps: int,
+    samples: int,
+    firing: Firing,
+    units: Units,
+    limit_s: float,
+    ranks_per_node: int,
+    node_bytes: float,
+    most_nodes: int = 100_000,
+) -> tuple[int, Prediction]:
     """Return the smallest number of nodes that finishes within `limit_s` seconds and fits into their memory.
 
     Numbers up to `most_nodes` are tried, beyond 16 in steps of a sixteenth.

@@ -59,14 +59,26 @@ def lines(predictions: Sequence[Prediction], ranks_per_node: int, node_bytes: fl
         nodes = -(-item.ranks // ranks_per_node)
         memory = item.node_bytes
         efficiency = first.seconds * first.ranks / (item.seconds * item.ranks) if item.seconds else 1.0
-        rows.append((
-            f"{item.ranks}", f"{nodes}", f"{item.seconds:.4g}", f"{item.nbytes / 2**20:.0f}", f"{memory / 1e9:.3g}",
-            f"{item.seconds * item.ranks / 3600:.3g}", f"{efficiency:.2f}",
-            "memory of a node" if memory > node_bytes else limit(item),
-        ))  # fmt: skip
+        rows.append(
+            (
+                f"{item.ranks}",
+                f"{nodes}",
+                f"{item.seconds:.4g}",
+                f"{item.nbytes / 2**20:.0f}",
+                f"{memory / 1e9:.3g}",
+                f"{item.seconds * item.ranks / 3600:.3g}",
+                f"{efficiency:.2f}",
+                "memory of a node" if memory > node_bytes else limit(item),
+            )
+        )
     wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(text.ljust(n) if k == len(wide) - 1 else text.rjust(n) for k, (text, n) in
-                      enumerate(zip(row, wide, strict=True))).rstrip() for row in rows]  # fmt: skip
+    return [
+        "  ".join(
+            text.ljust(n) if k == len(wide) - 1 else text.rjust(n)
+            for k, (text, n) in enumerate(zip(row, wide, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def limit(item: Prediction) -> str:

@@ -40,9 +40,13 @@ def clock(seconds: float) -> str:
 
 
 def command(
-    script: str, arguments: Sequence[str], nodes: int, ranks_per_node: int, limit_s: float | None,
+    script: str,
+    arguments: Sequence[str],
+    nodes: int,
+    ranks_per_node: int,
+    limit_s: float | None,
     prediction: Prediction,
-) -> tuple[str, int]:  # fmt: skip
+) -> tuple[str, int]:
     """Return the sbatch command of a run, and the number of jobs in its chain.
 
     Memory and time have a margin of `MARGIN`. Without a limit one job gets all the time. The jobs of a chain are

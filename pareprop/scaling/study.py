@@ -96,14 +96,24 @@ class Study(Frozen):
         axes = (range(self.repeats), self.variants, self.neurons, self.indegrees, self.delays, self.rates, self.seeds)
         return [
             Point(
-                kind=self.kind, ranks=ranks, variant=variant, neurons=neurons * (ranks if self.kind == "weak" else 1),
-                indegree=indegree, inputs=self.inputs, steps=self.steps, intervals=self.intervals, warmup=self.warmup,
-                delay=delay, seed=seed, rate=rate, repeat=repeat,
+                kind=self.kind,
+                ranks=ranks,
+                variant=variant,
+                neurons=neurons * (ranks if self.kind == "weak" else 1),
+                indegree=indegree,
+                inputs=self.inputs,
+                steps=self.steps,
+                intervals=self.intervals,
+                warmup=self.warmup,
+                delay=delay,
+                seed=seed,
+                rate=rate,
+                repeat=repeat,
                 profile_waiting=self.profile_waiting,
             )
             for repeat, variant, neurons, indegree, delay, rate, seed in itertools.product(*axes)
             for ranks in self.ranks
-        ]  # fmt: skip
+        ]
 
 
 def read(path: Path) -> Study:

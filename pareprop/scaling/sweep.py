@@ -176,8 +176,12 @@ def result_of(run: Run, folder: Path) -> dict[str, str]:
         losses, digest, result = reader.values(file, "loss"), reader.text(file, "digest"), outcome(file)
     row["iterations"] = str(0 if losses is None else len(losses))
     if digest and result is not None:
-        row |= {"outcome": result.name, "value": repr(result.value), "digest": digest,
-                "best": "highest" if result.highest_is_best else "lowest"}  # fmt: skip
+        row |= {
+            "outcome": result.name,
+            "value": repr(result.value),
+            "digest": digest,
+            "best": "highest" if result.highest_is_best else "lowest",
+        }
     return row
 
 

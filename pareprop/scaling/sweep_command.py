@@ -22,18 +22,33 @@ from .options import MOST, require_one_process
 
 @click.command(name="sweep")
 @click.argument("source", type=GivenPath(), metavar="TASK|FILE.toml")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE,...",
-              help="Settings of all runs (eta=0.01), and values to try: eta=1e-4,1e-3, seed=1..5; repeatable.")
-@click.option("--out", type=GivenPath(path_type=Path), required=True, metavar="DIR",
-              help="Folder of the runs; what is finished there is not run again.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE,...",
+    help="Settings of all runs (eta=0.01), and values to try: eta=1e-4,1e-3, seed=1..5; repeatable.",
+)
+@click.option(
+    "--out",
+    type=GivenPath(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder of the runs; what is finished there is not run again.",
+)
 @click.option("--ranks", type=click.IntRange(1, MOST), default=1, show_default=True, help="Ranks of each run.")
 @click.option("--only", type=click.IntRange(min=1), metavar="K", help="Train the K-th run alone, as a job of an array.")
 @click.option("--list", "list_only", is_flag=True, help="Print the runs with their numbers, and train none.")
 @click.pass_obj
 def sweep_command(
-    exchange: Exchange, source: str, settings: tuple[str, ...], out: Path, ranks: int, only: int | None,
+    exchange: Exchange,
+    source: str,
+    settings: tuple[str, ...],
+    out: Path,
+    ranks: int,
+    only: int | None,
     list_only: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Train once for each combination of settings.
 
     Each run has a directory in --out, one after another; the same command continues after an interruption. At the end:

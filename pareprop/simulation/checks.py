@@ -92,10 +92,15 @@ def list_facts(model: Model, task: object, settings: object) -> dict[str, str]:
 
 def describe_task(task: object) -> dict[str, str]:
     """Return the numbers and texts that a task holds, name to value as text."""
-    held = identity.list_fields(task) if isinstance(task, Frozen) else {
-        name: identity.show(value) for name, value in getattr(task, "__dict__", {}).items()
-        if isinstance(value, identity.PLAIN)
-    }  # fmt: skip
+    held = (
+        identity.list_fields(task)
+        if isinstance(task, Frozen)
+        else {
+            name: identity.show(value)
+            for name, value in getattr(task, "__dict__", {}).items()
+            if isinstance(value, identity.PLAIN)
+        }
+    )
     return {f"task {type(task).__name__}: {name}": text for name, text in held.items()}
 
 

@@ -108,10 +108,14 @@ class Episodes:
         inputs.ptr[filled + 1 :] = inputs.ptr[filled]
         n = len(actions)
         rollout = Rollout(
-            when=task.first + task.period * np.arange(n), actions=np.array(actions),
-            rewards=np.array([float(reply.reward) for reply in self.replies[1:]]), acting=np.ones(n, bool),
-            terminated=reply.terminated, bootstrap=bootstrap, n_steps=done,
-        )  # fmt: skip
+            when=task.first + task.period * np.arange(n),
+            actions=np.array(actions),
+            rewards=np.array([float(reply.reward) for reply in self.replies[1:]]),
+            acting=np.ones(n, bool),
+            terminated=reply.terminated,
+            bootstrap=bootstrap,
+            n_steps=done,
+        )
         return Sample(inputs, rollout=rollout)
 
     def _open(self, index: int, phase: str) -> Reply:

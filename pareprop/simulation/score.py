@@ -48,9 +48,13 @@ class Score(float):
     n_classes: int
 
     def __new__(
-        cls, losses: Iterable[float] = (), labels: Iterable[int] = (), predictions: Iterable[int] = (),
-        episodes: Returns | None = None, n_classes: int = 0,
-    ) -> Score:  # fmt: skip
+        cls,
+        losses: Iterable[float] = (),
+        labels: Iterable[int] = (),
+        predictions: Iterable[int] = (),
+        episodes: Returns | None = None,
+        n_classes: int = 0,
+    ) -> Score:
         """Make a score; its number is the mean loss, NaN without samples."""
         losses = [float(loss) for loss in losses]
         self = super().__new__(cls, fmean(losses) if losses else math.nan)

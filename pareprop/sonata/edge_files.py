@@ -40,9 +40,16 @@ def read(
 
 
 def _population(
-    files: Files, group: h5py.Group, name: str, sizes: dict[str, int], dt_ms: float, round_delays: bool,
-    default_weight: float | None, default_delay: float | None, receptors: dict[int, int],
-) -> Edges:  # fmt: skip
+    files: Files,
+    group: h5py.Group,
+    name: str,
+    sizes: dict[str, int],
+    dt_ms: float,
+    round_delays: bool,
+    default_weight: float | None,
+    default_delay: float | None,
+    receptors: dict[int, int],
+) -> Edges:
     ids = [hdf5.dataset(group, f"{end}_node_id") for end in ("source", "target")]
     ends = []
     for dataset in ids:
@@ -63,9 +70,22 @@ def _population(
     groups = tuple(key for key in group if key.isdigit())
     source, target = ends
     edges = Edges(
-        files.data, name, source, target, sizes[source], sizes[target], len(ids[0]), _index(group), groups, types,
-        default_weight, default_delay, dt_ms, round_delays, receptors=receptors,
-    )  # fmt: skip
+        files.data,
+        name,
+        source,
+        target,
+        sizes[source],
+        sizes[target],
+        len(ids[0]),
+        _index(group),
+        groups,
+        types,
+        default_weight,
+        default_delay,
+        dt_ms,
+        round_delays,
+        receptors=receptors,
+    )
     return _with_delays(edges, group)
 
 

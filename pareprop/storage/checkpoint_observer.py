@@ -57,9 +57,16 @@ class Checkpoints(Observer):
     """
 
     def __init__(
-        self, folder: Path, identity: Values, last: int, every: int = 0, minutes: float = 0.0, keep: int = 2,
-        signals: bool = False, foreign: Sequence[Observer] = (),
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        identity: Values,
+        last: int,
+        every: int = 0,
+        minutes: float = 0.0,
+        keep: int = 2,
+        signals: bool = False,
+        foreign: Sequence[Observer] = (),
+    ) -> None:
         self.foreign = foreign
         self.folder, self.identity, self.last = folder, identity, last
         self.every, self.minutes, self.keep, self._listens = every, minutes, keep, signals

@@ -70,9 +70,13 @@ class GrowingFile:
     """
 
     def __init__(
-        self, path: Path, columns: dict[str, Column], constants: dict[str, np.ndarray], attributes: Values,
+        self,
+        path: Path,
+        columns: dict[str, Column],
+        constants: dict[str, np.ndarray],
+        attributes: Values,
         compression: int = 1,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._begin(path, {name: column for name, column in columns.items() if 0 not in column.row})
         self._file = h5py.File(clear(path), "x", libver="latest")
         self._file.attrs.update(attributes)
@@ -159,9 +163,14 @@ class SharedFile(GrowingFile):
     """
 
     def __init__(
-        self, comm: Comm, path: Path, columns: dict[str, Column], constants: dict[str, np.ndarray],
-        attributes: Values, compression: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        comm: Comm,
+        path: Path,
+        columns: dict[str, Column],
+        constants: dict[str, np.ndarray],
+        attributes: Values,
+        compression: int = 1,
+    ) -> None:
         self._begin(path, columns)
         self._comm = comm
         # later versions mark an open file, and readers would refuse the file of a killed run

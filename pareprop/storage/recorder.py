@@ -112,9 +112,11 @@ class Recorder(Observer):
         for name, (item, before) in self._traces.items() if self._kept else ():
             state = item.state()
             item.load_state(
-                {key: self._kept[f"traces/{name}/{key}"][..., before : before + value.shape[-1]]
-                 for key, value in state.items()}
-            )  # fmt: skip
+                {
+                    key: self._kept[f"traces/{name}/{key}"][..., before : before + value.shape[-1]]
+                    for key, value in state.items()
+                }
+            )
         self._kept = {}
 
     def _keep_traces(self, comm: object) -> dict[str, np.ndarray]:
@@ -122,9 +124,7 @@ class Recorder(Observer):
         kept: dict[str, np.ndarray] = {}
         for name, (item, _) in self._traces.items():
             parts = collectives.gather(comm, item.state())
-            kept |= {
-                f"traces/{name}/{key}": np.concatenate([part[key] for part in parts], axis=-1) for key in parts[0]
-            }
+            kept |= {f"traces/{name}/{key}": np.concatenate([part[key] for part in parts], axis=-1) for key in parts[0]}
         return kept
 
     @property

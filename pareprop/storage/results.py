@@ -54,9 +54,14 @@ class ResultsFile(Observer):
     checkpoint_name = "RunFile"  # of version 0.1, whose checkpoints still resume
 
     def __init__(
-        self, path: Path, attributes: Values, samples: Mapping[tuple[str, int], str], n_record: int = 10,
-        more: Sequence[Callable[[h5py.File], None]] = (), links: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        path: Path,
+        attributes: Values,
+        samples: Mapping[tuple[str, int], str],
+        n_record: int = 10,
+        more: Sequence[Callable[[h5py.File], None]] = (),
+        links: Mapping[str, str] | None = None,
+    ) -> None:
         self.more, self.links = more, links or {}
         self.path, self.attributes, self.samples, self.n_record = path, attributes, samples, n_record
         self.dynamics: Values = {}  # "<name>/<dataset>" to what was recorded, on rank 0

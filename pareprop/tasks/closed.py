@@ -225,9 +225,15 @@ class ClosedBase(TaskBase):
     def _parameters(self) -> dict[str, float]:
         """Return the parameters that all neurons share."""
         return {
-            "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": V_TH, "tau_m": 20.0, "f_target": self.f_target,
-            "surrogate_gradient_height": 0.3 / V_TH, "surrogate_gradient_width": V_TH,
-        } | self._of_variant()  # fmt: skip
+            "C_m": 1.0,
+            "E_L": 0.0,
+            "V_m": 0.0,
+            "V_th": V_TH,
+            "tau_m": 20.0,
+            "f_target": self.f_target,
+            "surrogate_gradient_height": 0.3 / V_TH,
+            "surrogate_gradient_width": V_TH,
+        } | self._of_variant()
 
     def _of_readouts(self) -> dict[str, bool]:
         """Return what only readouts of some variants know."""

@@ -182,9 +182,7 @@ class Data(TaskBase):
 
     @field_validator("perturbations")
     @classmethod
-    def _check_perturbations(
-        cls, value: tuple[Values, ...], info: ValidationInfo
-    ) -> tuple[Values, ...]:
+    def _check_perturbations(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
         if model := _connected(info.data):
             _raise(from_tables.add_perturbations(model, value))
         return value

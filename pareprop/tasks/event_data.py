@@ -61,16 +61,29 @@ class EventData:
     """
 
     def __init__(
-        self, train: Sequence[Any], test: Sequence[Any] | None = None, *, n_steps: int = 250, learning_window: int = 0,
-        step_us: float = 4000.0, sensor_size: tuple[int, ...] | None = None, n_classes: int | None = None,
-        pool: int = 1, hold_out: int = 0, seed: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        train: Sequence[Any],
+        test: Sequence[Any] | None = None,
+        *,
+        n_steps: int = 250,
+        learning_window: int = 0,
+        step_us: float = 4000.0,
+        sensor_size: tuple[int, ...] | None = None,
+        n_classes: int | None = None,
+        pool: int = 1,
+        hold_out: int = 0,
+        seed: int = 1,
+    ) -> None:
         size = getattr(train, "sensor_size", None) if sensor_size is None else sensor_size
         classes = getattr(train, "n_classes", len(getattr(train, "classes", ()))) if n_classes is None else n_classes
         for name, value, least in (
-            ("n_steps", n_steps, 2), ("learning_window", learning_window, 0), ("pool", pool, 1),
-            ("hold_out", hold_out, 0), ("n_classes", classes, 1), ("seed", seed, 0),
-        ):  # fmt: skip
+            ("n_steps", n_steps, 2),
+            ("learning_window", learning_window, 0),
+            ("pool", pool, 1),
+            ("hold_out", hold_out, 0),
+            ("n_classes", classes, 1),
+            ("seed", seed, 0),
+        ):
             if not is_whole(value) or value < least:
                 raise InputError(f"EventData: {name} = {quote(value)} must be a whole number of at least {least}")
         if not is_number(step_us) or not 0 < step_us < np.inf:

@@ -19,8 +19,13 @@ COCHLEA = (700, 1, 1)  # channels
 CAMERA = (128, 128, 2)  # columns, rows, polarities
 LONGEST = 2**30  # bytes of a recording of the camera
 POLARITY = 1  # type of a packet of AEDAT 3.1
-PACKET = np.dtype([("kind", "<i2"), ("source", "<i2"), *((name, "<i4") for name in (
-    "size", "offset", "overflow", "capacity", "number", "valid"))])  # fmt: skip
+PACKET = np.dtype(
+    [
+        ("kind", "<i2"),
+        ("source", "<i2"),
+        *((name, "<i4") for name in ("size", "offset", "overflow", "capacity", "number", "valid")),
+    ]
+)
 
 
 class Spoken:

@@ -164,9 +164,15 @@ class Recordings:
         try:
             content = self._content(name)
         except (
-            OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, ValueError,
+            OSError,
+            zipfile.BadZipFile,
+            zlib.error,
+            lzma.LZMAError,
+            RuntimeError,
+            EOFError,
+            ValueError,
             MemoryError,  # of a dictionary as large as the member says; what is read is bounded
-        ):  # fmt: skip
+        ):
             self.problems.add("recordings that cannot be read", name)
             return None
         if not content or len(content) % BYTES:  # changed since it was listed

@@ -203,10 +203,21 @@ class ClosedGym:
     """
 
     def __init__(
-        self, make: Callable[[], Any], seed: int = 1, n_decisions: int = 500, period: int = 10, sensor_delay: int = 1,
-        replicated: bool = False, bootstrap: bool = True, act: str = "sample", low: Sequence[float] = (),
-        high: Sequence[float] = (), cells: int = 10, sigma: float = 0.7, peak: float = 0.2,
-    ) -> None:  # fmt: skip
+        self,
+        make: Callable[[], Any],
+        seed: int = 1,
+        n_decisions: int = 500,
+        period: int = 10,
+        sensor_delay: int = 1,
+        replicated: bool = False,
+        bootstrap: bool = True,
+        act: str = "sample",
+        low: Sequence[float] = (),
+        high: Sequence[float] = (),
+        cells: int = 10,
+        sigma: float = 0.7,
+        peak: float = 0.2,
+    ) -> None:
         self._made = make()
         for name in ("action_space", "observation_space"):
             if not hasattr(self._made, name):
@@ -310,9 +321,20 @@ class Gym(ClosedBase):
     @cached_property
     def _task(self) -> ClosedGym:
         return ClosedGym(
-            self._make, self.seed, self.decisions, self.period, self.sensor_delay, self.replicated, self.bootstrap,
-            self.act, self.low, self.high, self.cells, self.sigma, self.peak,
-        )  # fmt: skip
+            self._make,
+            self.seed,
+            self.decisions,
+            self.period,
+            self.sensor_delay,
+            self.replicated,
+            self.bootstrap,
+            self.act,
+            self.low,
+            self.high,
+            self.cells,
+            self.sigma,
+            self.peak,
+        )
 
     def _make(self) -> Any:
         try:

@@ -58,16 +58,18 @@ class Microcircuit(TaskBase):
     figure: ClassVar[str] = "microcircuit"
 
     variant: VariantName = Field(
-        "spike", json_schema_extra=MODEL,
+        "spike",
+        json_schema_extra=MODEL,
         description="spike (e-prop+), or interval, the default where it learns; in both samples follow each other",
-    )  # fmt: skip
+    )
     precision: Literal["double", "single"] = Field(
         "single", json_schema_extra=MODEL, description="precision of weights, state and histories"
     )
     learn: Literal["nothing", "volleys", "rates"] = Field(
-        "nothing", json_schema_extra=LEARNING,
+        "nothing",
+        json_schema_extra=LEARNING,
         description="nothing; volleys: which part of the thalamus fired; rates: the published rates, from wrong ones",
-    )  # fmt: skip
+    )
     iterations: int = Field(3, ge=0, description="iterations; 100 for volleys, 300 for rates")
     eta: float = Field(
         0.0, ge=0, description="learning rate, for weights in units of their mean, per ms; 2 where it learns"
@@ -79,9 +81,12 @@ class Microcircuit(TaskBase):
         0.1, gt=0, le=1000, json_schema_extra=MODEL, description="neurons by those of the full network (77 169)"
     )
     indegrees: float = Field(
-        1.0, gt=0, le=1, json_schema_extra=MODEL,
+        1.0,
+        gt=0,
+        le=1,
+        json_schema_extra=MODEL,
         description="in-degrees by those of the full network; below 1 weights grow and a current compensates",
-    )  # fmt: skip
+    )
     background: Literal["poisson", "constant"] = Field(
         "poisson", json_schema_extra=MODEL, description="background: poisson, or constant currents of the same mean"
     )
@@ -96,13 +101,17 @@ class Microcircuit(TaskBase):
         2, ge=2, json_schema_extra=MODEL, description="classes of volleys, each from an equal part of the thalamus"
     )
     c_reg: float = Field(
-        0.0, ge=0, json_schema_extra=LEARNING,
+        0.0,
+        ge=0,
+        json_schema_extra=LEARNING,
         description="coefficient of the firing-rate regularisation; 600 for volleys, 1000 for rates",
     )
     wrong: float = Field(
-        0.2, ge=0, json_schema_extra=MODEL,
+        0.2,
+        ge=0,
+        json_schema_extra=MODEL,
         description="learn=rates: spread of the logarithm of factors of the weights, one for each pair of populations",
-    )  # fmt: skip
+    )
 
     @classmethod
     def find_defaults(cls, values: Given) -> Given:
@@ -237,10 +246,16 @@ class Microcircuit(TaskBase):
     ) -> None:
         mean, std = table.DELAY[excites]
         model.connect(
-            pre, post, "fixed_total_number", N=number, weight=Normal(mean=weight, std=table.SPREAD * abs(weight)),
-            delay_ms=Normal(mean=mean, std=std), port="exc" if excites else "inh", sign="source",
+            pre,
+            post,
+            "fixed_total_number",
+            N=number,
+            weight=Normal(mean=weight, std=table.SPREAD * abs(weight)),
+            delay_ms=Normal(mean=mean, std=std),
+            port="exc" if excites else "inh",
+            sign="source",
             plastic=self.learn != "nothing",
-        )  # fmt: skip
+        )
 
     def _add_readouts(self, model: Model, populations: list[Population], rule: Values) -> None:
         """Add a readout for each class, which hears L5E and sends its errors to all neurons."""

@@ -139,9 +139,13 @@ class NMnist(TaskBase):
         weight = Normal(std=1.0 / math.sqrt(inputs.size))
         model.connect(inputs, neurons, random, probability=self.density_in, weight=weight)
         model.connect(
-            neurons, neurons, random, probability=self.density_rec, weight=Normal(std=1.0 / math.sqrt(self.n_rec)),
+            neurons,
+            neurons,
+            random,
+            probability=self.density_rec,
+            weight=Normal(std=1.0 / math.sqrt(self.n_rec)),
             allow_autapses=False,
-        )  # fmt: skip
+        )
         model.connect(neurons, out, weight=Uniform(low=-bound, high=bound))
         model.connect(out, neurons, weight=Normal(std=1.0 / scale))
 

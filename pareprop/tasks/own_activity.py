@@ -123,9 +123,14 @@ class OwnActivity(TaskBase):
             options["projections"] = {"*": {"rewire": self._moves}, **options.get("projections", {})}
         try:
             model = Model.from_sonata(
-                self.sonata, variant=self.variant, seed=self.seed, optimizer=rule, precision=self.precision,
-                neuron="iaf", **options,
-            )  # fmt: skip
+                self.sonata,
+                variant=self.variant,
+                seed=self.seed,
+                optimizer=rule,
+                precision=self.precision,
+                neuron="iaf",
+                **options,
+            )
         except TypeError as problem:
             known = ("sign", "values", "projections", "round_delays", "default_weight", "default_delay")
             raise InputError(f"sonata_options: {problem}; known are {', '.join(known)}") from None
@@ -145,18 +150,32 @@ class OwnActivity(TaskBase):
         mean = DRIVE * V_TH / max(self.indegree_in * INPUT_HZ / 1000.0 * TAU_M, 1e-12)
         for neurons in model.of_role("recurrent"):
             model.connect(
-                model.of_role("input")[0], neurons, "fixed_indegree", indegree=self.indegree_in,
-                allow_multapses=False, weight=Uniform(low=0.0, high=2.0 * mean), rewire=self._moves,
-            )  # fmt: skip
+                model.of_role("input")[0],
+                neurons,
+                "fixed_indegree",
+                indegree=self.indegree_in,
+                allow_multapses=False,
+                weight=Uniform(low=0.0, high=2.0 * mean),
+                rewire=self._moves,
+            )
 
     def _connect_neurons(self, model: Model, neurons: Population) -> None:
         balance = self.excitatory / max(1.0 - self.excitatory, 1e-12)
         model.connect(
-            neurons, neurons, "lognormal_degrees", indegree=self.indegree, sigma_in=self.sigma_degrees,
-            sigma_out=self.sigma_degrees, allow_autapses=False, weight=Normal(std=GAIN), normalized=True,
-            sign="source", keep_signs=self.signs, inhibition=balance if self.excitatory < 1 else 1.0,
+            neurons,
+            neurons,
+            "lognormal_degrees",
+            indegree=self.indegree,
+            sigma_in=self.sigma_degrees,
+            sigma_out=self.sigma_degrees,
+            allow_autapses=False,
+            weight=Normal(std=GAIN),
+            normalized=True,
+            sign="source",
+            keep_signs=self.signs,
+            inhibition=balance if self.excitatory < 1 else 1.0,
             rewire=self._moves,
-        )  # fmt: skip
+        )
 
     def _sign(self) -> np.ndarray:
         """+1 and -1 of the neurons."""

@@ -115,9 +115,14 @@ class SineWaves(TaskBase):
 
         model.connect(inputs, neurons, weight=normal(self.n_in))
         model.connect(
-            neurons, neurons, "fixed_indegree", indegree=self.indegree, allow_autapses=False, delay=self.delay,
+            neurons,
+            neurons,
+            "fixed_indegree",
+            indegree=self.indegree,
+            allow_autapses=False,
+            delay=self.delay,
             weight=normal(self.indegree),
-        )  # fmt: skip
+        )
         model.connect(neurons, out, weight=normal(self.n_rec), delay=self.delay, **self._readout_rule())
         model.connect(out, neurons, delay=self.delay, **feedback_options(self.feedback, normal(self.n_rec)))
 

@@ -65,12 +65,22 @@ class Trajectory(TaskBase):
         inputs = model.inputs("in", self.n_in)
         values, own = self._variant_parameters()
         neurons = model.neurons(
-            "rec", self.n_rec, "iaf_adapt", C_m=250.0, E_L=0.0, V_m=0.0, V_th=0.03, tau_m=Normal(mean=30.0, std=2.0),
-            t_ref=0.0, f_target=self.f_target, surrogate_gradient_height=10.0, surrogate_gradient_width=0.03,
+            "rec",
+            self.n_rec,
+            "iaf_adapt",
+            C_m=250.0,
+            E_L=0.0,
+            V_m=0.0,
+            V_th=0.03,
+            tau_m=Normal(mean=30.0, std=2.0),
+            t_ref=0.0,
+            f_target=self.f_target,
+            surrogate_gradient_height=10.0,
+            surrogate_gradient_width=0.03,
             adapt_tau=self.adapt_tau,
             adapt_beta=1.7 * elementary.expm1(-1.0 / self.adapt_tau) / elementary.expm1(-1.0 / 30.0),
             **values,
-        )  # fmt: skip
+        )
         out = model.readouts("out", 2, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=50.0, **own)
         model.connect(inputs, neurons, weight=Normal(std=self._scale / math.sqrt(self.n_in)))
         model.connect(neurons, neurons, weight=Normal(std=self._scale / math.sqrt(self.n_rec)), allow_autapses=False)

@@ -108,12 +108,14 @@ def run_nest(options: argparse.Namespace, seed: int) -> dict[str, Any]:
         mean, std = (task.dt_ms * number for number in item.delay_law.numbers)
         bounds = {"min": (low - 0.5) * task.dt_ms, "max": (high + 0.5) * task.dt_ms - 1e-9}
         nest.Connect(
-            cells[item.pre.name], cells[item.post.name], {"rule": "fixed_total_number", "N": item.N},
+            cells[item.pre.name],
+            cells[item.post.name],
+            {"rule": "fixed_total_number", "N": item.N},
             {
                 "weight": nest.random.normal(*item.weight.numbers),
                 "delay": nest.math.redraw(nest.random.normal(mean, std), **bounds),
             },
-        )  # fmt: skip
+        )
     recorder = nest.Create("spike_recorder")
     for neurons in cells.values():
         nest.Connect(neurons, recorder)
@@ -243,10 +245,18 @@ def draw(options: argparse.Namespace, runs: dict[str, list[list[Any]]]) -> None:
             places = np.arange(len(names)) + shift
             values = [np.concatenate([getattr(found[k], key) for found in items]) for k in range(len(names))]
             ax.boxplot(
-                values, positions=places, widths=0.34, showfliers=False, whis=(5, 95), patch_artist=True,
-                manage_ticks=False, medianprops={"color": "white"}, boxprops={"facecolor": color, "lw": 0},
-                whiskerprops={"color": color}, capprops={"color": color},
-            )  # fmt: skip
+                values,
+                positions=places,
+                widths=0.34,
+                showfliers=False,
+                whis=(5, 95),
+                patch_artist=True,
+                manage_ticks=False,
+                medianprops={"color": "white"},
+                boxprops={"facecolor": color, "lw": 0},
+                whiskerprops={"color": color},
+                capprops={"color": color},
+            )
             means = [np.mean(value) if len(value) else np.nan for value in values]
             ax.plot(places, means, "o", color=style.BLACK, ms=2.5, zorder=5)
             ax.plot([], [], "s", color=color, label=name)
@@ -259,8 +269,10 @@ def draw(options: argparse.Namespace, runs: dict[str, list[list[Any]]]) -> None:
         f"microcircuit, scale {options.scale:g}, in-degrees {options.indegrees:g}, "
         f"{options.seconds - options.warm_up / 1000.0:g} s, {seeds} seed{'s' * (seeds > 1)}; "
         "dots: means, boxes: quartiles, whiskers: 5 to 95 %",
-        x=0.01, ha="left", fontsize=8,
-    )  # fmt: skip
+        x=0.01,
+        ha="left",
+        fontsize=8,
+    )
     figure.savefig(options.out / "microcircuit.png", dpi=150)
     print(f"figure: {options.out / 'microcircuit.png'}")
 

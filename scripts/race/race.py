@@ -50,10 +50,13 @@ def race_microcircuit(options: argparse.Namespace, k: int) -> Iterator[dict[str,
         with np.load(path) as found:
             joules = float(found["joules"]) / options.seconds
             yield {
-                "contest": f"microcircuit, {found['sizes'].sum()} neurons", "contestant": name,
-                "s_per_s": float(found["seconds"]) / options.seconds, "j_per_s": joules,
-                "build_s": float(found["build"]), "memory_mib": float(found["memory"]),
-            }  # fmt: skip
+                "contest": f"microcircuit, {found['sizes'].sum()} neurons",
+                "contestant": name,
+                "s_per_s": float(found["seconds"]) / options.seconds,
+                "j_per_s": joules,
+                "build_s": float(found["build"]),
+                "memory_mib": float(found["memory"]),
+            }
 
 
 def race_eprop(options: argparse.Namespace, k: int) -> Iterator[dict[str, Any]]:
@@ -65,10 +68,13 @@ def race_eprop(options: argparse.Namespace, k: int) -> Iterator[dict[str, Any]]:
             found = fresh(contest, Kind(simulator, True, options.workers))
             seconds = contest.n_samples * contest.n_steps / 1000.0
             yield {
-                "contest": "e-prop, 2 000 neurons", "s_per_s": found["seconds"] / seconds,
+                "contest": "e-prop, 2 000 neurons",
+                "s_per_s": found["seconds"] / seconds,
                 "contestant": f"{simulator.replace('nest', 'NEST')}, {contest.variant} variant",
-                "j_per_s": np.nan, "build_s": found["build_seconds"], "memory_mib": found["bytes"] / 2**20,
-            }  # fmt: skip
+                "j_per_s": np.nan,
+                "build_s": found["build_seconds"],
+                "memory_mib": found["bytes"] / 2**20,
+            }
 
 
 def race_jax(options: argparse.Namespace, k: int) -> Iterator[dict[str, Any]]:
@@ -83,9 +89,14 @@ def race_jax(options: argparse.Namespace, k: int) -> Iterator[dict[str, Any]]:
     for peer in compare_jax.PEERS:
         seconds = compare_jax.measure(100, peer, 0)["seconds"]
         yield {
-            "contest": "dense, 100 neurons", "contestant": peer, "workers": 1, "s_per_s": seconds, "j_per_s": np.nan,
-            "build_s": np.nan, "memory_mib": np.nan,
-        }  # fmt: skip
+            "contest": "dense, 100 neurons",
+            "contestant": peer,
+            "workers": 1,
+            "s_per_s": seconds,
+            "j_per_s": np.nan,
+            "build_s": np.nan,
+            "memory_mib": np.nan,
+        }
 
 
 def tell_version(name: str) -> str:

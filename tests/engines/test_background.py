@@ -24,10 +24,16 @@ from pareprop.simulation.loop import Simulation
 
 STEPS = 50
 # Neurons whose states are what arrived in a step, by port.
-METER = NeuronModel.from_dict("meter", {
-    "ports": ["one", "two"], "states": {"s": [0.0, "mV"], "u": [0.0, "mV"]}, "step": {"s": "one", "u": "two"},
-    "spike": "s - 1e9", "surrogate": "0*x",
-})  # fmt: skip
+METER = NeuronModel.from_dict(
+    "meter",
+    {
+        "ports": ["one", "two"],
+        "states": {"s": [0.0, "mV"], "u": [0.0, "mV"]},
+        "step": {"s": "one", "u": "two"},
+        "spike": "s - 1e9",
+        "surrogate": "0*x",
+    },
+)
 
 
 class Silence:
@@ -170,9 +176,17 @@ FEW = ("interval double", "spike single")
 def train(folder: str, words: list[str], exchange: object) -> None:
     for case in FEW if "few" in words else CASES:
         done = pareprop.run(
-            learning(*case.split()), Ramp(), Path(folder, case), iterations=4, until=2 if "part" in words else None,
-            figures="none", quiet=True, restart="rest" in words, overwrite=True, exchange=exchange,
-        )  # fmt: skip
+            learning(*case.split()),
+            Ramp(),
+            Path(folder, case),
+            iterations=4,
+            until=2 if "part" in words else None,
+            figures="none",
+            quiet=True,
+            restart="rest" in words,
+            overwrite=True,
+            exchange=exchange,
+        )
         if exchange.rank == 0:
             print(f"{case}: {done.digest}", flush=True)
 
@@ -259,7 +273,7 @@ def test_no_effect_is_told() -> None:
     assert model.notes == [
         "background 'background->a': rate_hz is 0, it has no effect",
         "background 'light': weight is 0, it has no effect",
-    ]  # fmt: skip
+    ]
     assert not arrivals(model, 1).any()
 
 

@@ -46,10 +46,21 @@ def make_model(
     adaptation = {"adapt_beta": rng.uniform(0.1, 0.5, N_REC), "adapt_tau": 60.0} if kind == "iaf_adapt" else {}
     inputs, out_scale = model.inputs("in", N_IN), 1.0 if regular_out else 5.0
     neurons = model.neurons(
-        "rec", N_REC, kind, C_m=1.0, E_L=-60.0, V_th=-59.5, tau_m=rng.uniform(8.0, 25.0, N_REC), t_ref=2.0, c_reg=0.0,
-        surrogate_gradient_function=surrogate, surrogate_gradient_height=0.8, regular_spike_arrival=regular,
-        surrogate_gradient_width=rng.uniform(0.4, 1.0, N_REC), **adaptation,
-    )  # fmt: skip
+        "rec",
+        N_REC,
+        kind,
+        C_m=1.0,
+        E_L=-60.0,
+        V_th=-59.5,
+        tau_m=rng.uniform(8.0, 25.0, N_REC),
+        t_ref=2.0,
+        c_reg=0.0,
+        surrogate_gradient_function=surrogate,
+        surrogate_gradient_height=0.8,
+        regular_spike_arrival=regular,
+        surrogate_gradient_width=rng.uniform(0.4, 1.0, N_REC),
+        **adaptation,
+    )
     out = model.readouts("out", N_OUT, C_m=1.0, E_L=0.3, tau_m=15.0, loss=loss, regular_spike_arrival=regular_out)
     target, source = np.nonzero(rng.random((N_REC, N_IN)) < 0.7)
     strength = rng.normal(0.05, 0.3, len(source)) * (1.0 if regular else 8.0)

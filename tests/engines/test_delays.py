@@ -29,9 +29,16 @@ def network(apart: bool, delays: list[int], plastic: bool) -> Model:
         source, target, weight, delay = synapses(pre.size, delays, seed)
         for k, part in enumerate([delay == d for d in delays] if apart else [delay > 0]):
             model.connect(
-                pre, neurons, "explicit", source=source[part], target=target[part], weight=weight[part],
-                delay=delay[part], plastic=plastic, name=f"{pre.name}{k}",
-            )  # fmt: skip
+                pre,
+                neurons,
+                "explicit",
+                source=source[part],
+                target=target[part],
+                weight=weight[part],
+                delay=delay[part],
+                plastic=plastic,
+                name=f"{pre.name}{k}",
+            )
     model.connect(neurons, out, "all_to_all", weight=0.1)
     model.connect(out, neurons, "all_to_all", weight=1.0)
     return model

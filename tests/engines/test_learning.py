@@ -1,6 +1,5 @@
 """Losses and optimizers against NumPy, learning rates between phases, learning switched off."""
 
-
 import networks
 import numpy as np
 import pytest
@@ -72,8 +71,10 @@ def test_momentum_trains_as_the_twin(reset: bool) -> None:
     assert any(name.endswith("/velocity") for name in run.engine.state().synapses)
     plain = networks.simulation(case | {"optimizer": {"type": "gradient_descent", "eta": 0.01}})
     plain.train(3)
-    changes = [np.nanmax(abs(networks.matrices(other, lambda table: table.weight)["rec"] - expected["w_rec"]))
-               for other in (run, plain)]  # fmt: skip
+    changes = [
+        np.nanmax(abs(networks.matrices(other, lambda table: table.weight)["rec"] - expected["w_rec"]))
+        for other in (run, plain)
+    ]
     assert changes[0] < 1e-10 < 1e-6 < changes[1]
 
 

@@ -112,8 +112,9 @@ def test_adaptive_feedback_learns_as_its_readouts(variant: str, feedback: str) -
     for rates in ({"eta": eta, "normalized": True}, {"eta": eta}):
         model = network(variant, GradientDescent(eta=eta, normalized=True), feedback=feedback)
         k = [item.name for item in model.projections].index("rec->out")
-        own = GradientDescent(**rates | ({} if "normalized" in rates else {"eta": eta * model.eprop.gain(
-            model.projections[k].post, 1.0)}))  # fmt: skip
+        own = GradientDescent(
+            **rates | ({} if "normalized" in rates else {"eta": eta * model.eprop.gain(model.projections[k].post, 1.0)})
+        )
         model.projections[k] = model.projections[k].model_copy(update={"optimizer": own})
         simulation = Simulation(model, Waves())
         simulation.train(3)

@@ -48,9 +48,15 @@ def check_spike(case: dict, n_steps: int) -> dict:
 
 def exploding(case: dict) -> dict:
     """Every neuron fires in every step in which it may."""
-    groups = [group | {"params": group["params"] | {"t_ref": 0.0, "I_e": 50.0, "adapt_beta": 0.0}
-                       if "adapt_beta" in group["params"] else group["params"] | {"t_ref": 0.0, "I_e": 50.0}}
-              for group in case["groups"]]  # fmt: skip
+    groups = [
+        group
+        | {
+            "params": group["params"] | {"t_ref": 0.0, "I_e": 50.0, "adapt_beta": 0.0}
+            if "adapt_beta" in group["params"]
+            else group["params"] | {"t_ref": 0.0, "I_e": 50.0}
+        }
+        for group in case["groups"]
+    ]
     return case | {"groups": groups, "inputs": np.ones_like(case["inputs"])}
 
 

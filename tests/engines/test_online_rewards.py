@@ -31,11 +31,21 @@ def random_case(seed: int, models: tuple[str, ...] = ("iaf",), **overrides) -> d
         group["params"]["tau_m"] = float(rng.choice([10.0, 20.0]))
     n_rec = sum(group["n"] for group in groups)
     optimizer = {"type": "gradient_descent", "eta": 3e-3, "optimize_each_step": False, "Wmin": -100.0, "Wmax": 100.0}
-    return spike_networks._weights(rng, CorridorTask.n_inputs, n_rec, 3) | {
-        "variant": "spike", "groups": groups, "dt": 1.0, "d_in": rng.integers(1, 4, (n_rec, CorridorTask.n_inputs)),
-        "readout": {"C_m": 1.0, "E_L": 0.0, "I_e": 0.0, "tau_m": 12.0, "V_m": 0.0},
-        "optimizer": optimizer, "d_rec": rng.integers(1, 4, (n_rec, n_rec)), "d_out": d_out, "d_fb": d_fb,
-    } | overrides  # fmt: skip
+    return (
+        spike_networks._weights(rng, CorridorTask.n_inputs, n_rec, 3)
+        | {
+            "variant": "spike",
+            "groups": groups,
+            "dt": 1.0,
+            "d_in": rng.integers(1, 4, (n_rec, CorridorTask.n_inputs)),
+            "readout": {"C_m": 1.0, "E_L": 0.0, "I_e": 0.0, "tau_m": 12.0, "V_m": 0.0},
+            "optimizer": optimizer,
+            "d_rec": rng.integers(1, 4, (n_rec, n_rec)),
+            "d_out": d_out,
+            "d_fb": d_fb,
+        }
+        | overrides
+    )
 
 
 def simulation(case: dict, task: CorridorTask, loss: dict, round_steps: int = 0) -> Simulation:

@@ -101,8 +101,10 @@ def test_synapses_onto_silenced_neurons_do_not_learn(variant: str) -> None:
     model = network(variant, "iaf")
     model.silence(population(model, "b"), phases="train")
     simulation = Simulation(model, Ramp())
-    before = {span.projection.name: simulation.network.incoming.weight[span.first : span.last].copy()
-              for span in simulation.network.incoming.spans}  # fmt: skip
+    before = {
+        span.projection.name: simulation.network.incoming.weight[span.first : span.last].copy()
+        for span in simulation.network.incoming.spans
+    }
     simulation.train(2)
     for span in simulation.network.incoming.spans:
         name = span.projection.name
@@ -191,10 +193,12 @@ def test_dropout_is_what_a_slow_twin_draws(variant: str, kind: str) -> None:
             into.append(raster)
     key = rng.key(5, "dropout->a/dropout")
     for index in range(2):
-        draws = np.stack([
-            (np.random.Philox(key=key, counter=[0, index * STEPS + step, 0, 0]).random_raw(2 * N) >> 11) * 2.0**-53
-            for step in range(STEPS)
-        ])  # fmt: skip
+        draws = np.stack(
+            [
+                (np.random.Philox(key=key, counter=[0, index * STEPS + step, 0, 0]).random_raw(2 * N) >> 11) * 2.0**-53
+                for step in range(STEPS)
+            ]
+        )
         stays = (draws >= 0.3) | (np.arange(STEPS) >= 50)[:, None]
         np.testing.assert_array_equal(thinned[index], intact[index] & stays)
         assert 0.2 < 1.0 - thinned[index][:50].sum() / intact[index][:50].sum() < 0.4
@@ -308,9 +312,18 @@ CASES = ("interval double", "spike single", "interval single", "spike double")
 def train(folder: str, words: list[str], exchange: object) -> None:
     for case in CASES[:2] if "few" in words else CASES:
         done = pareprop.run(
-            learning(*case.split()), Ramp(), Path(folder, case), iterations=4, until=2 if "part" in words else None,
-            figures="none", quiet=True, restart="rest" in words, overwrite=True, exchange=exchange, test_samples=2,
-        )  # fmt: skip
+            learning(*case.split()),
+            Ramp(),
+            Path(folder, case),
+            iterations=4,
+            until=2 if "part" in words else None,
+            figures="none",
+            quiet=True,
+            restart="rest" in words,
+            overwrite=True,
+            exchange=exchange,
+            test_samples=2,
+        )
         if exchange.rank == 0:
             print(f"{case}: {done.digest} {done.test.losses if done.test else ''}", flush=True)
 
@@ -352,8 +365,13 @@ def test_results_and_commands_name_them(tmp_path: Path, capsys: pytest.CaptureFi
     assert "inject->c: inject c, mean 100 pA, std 300 pA; all phases" in output
     with h5py.File(tmp_path / "run" / "results.h5") as file:
         assert dict(file["perturbations/dropout->a"].attrs) == {
-            "kind": "dropout", "of": "a", "phases": '["train"]', "start": 0, "stop": -1, "p": 0.2,
-        }  # fmt: skip
+            "kind": "dropout",
+            "of": "a",
+            "phases": '["train"]',
+            "start": 0,
+            "stop": -1,
+            "p": 0.2,
+        }
     code, _, errors = command(capsys, "export", tmp_path / "run", tmp_path / "script.py", "--nest")
     assert code == 2 and "it acts in training" in errors
     again = pareprop.open_run(tmp_path / "run").simulation(Ramp())
@@ -436,9 +454,10 @@ of = "rec->rec"
     with h5py.File(tmp_path / "run" / "results.h5") as file:
         assert np.ptp(file["dynamics/last/spike_steps"]) < 30  # there would be spikes in all steps
         assert json.loads(file.attrs["model"])["perturbations"] == [
-            "silence->rec: silence rec; all phases, 30 on ms", "silence->in: silence in; all phases, 30 on ms",
+            "silence->rec: silence rec; all phases, 30 on ms",
+            "silence->in: silence in; all phases, 30 on ms",
             "cut->rec->rec: cut rec->rec; test",
-        ]  # fmt: skip
+        ]
     for old, new, expected in (
         ('"rec", "in"', '"rex"', "perturbations[0]: of = 'rex' is no population, did you mean 'rec'?"),
         ('of = "rec->rec"', 'of = "rec->rex"', "perturbations[1]: of = 'rec->rex' is no projection, did you mean"),

@@ -34,8 +34,10 @@ def simulate(variant: str, names: tuple[str, ...], plastic: bool, eta: float, n:
     own = {"kappa": 0.9, "kappa_reg": 0.9} if variant == "spike" else {}
     cells = model.neurons("rec", 20, "iaf", C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, t_ref=2.0, c_reg=0.0, **own)
     model.connect(inputs, cells, weight=Normal(std=0.8), plastic=plastic)
-    drawn = {name: (weights.normal(0, 0.1, (size, 20)), weights.normal(0, 0.3, (20, size)))
-             for name, (size, _) in KINDS.items()}  # fmt: skip
+    drawn = {
+        name: (weights.normal(0, 0.1, (size, 20)), weights.normal(0, 0.3, (20, size)))
+        for name, (size, _) in KINDS.items()
+    }
     for name in names:
         size, values = KINDS[name]
         out = model.readouts(name, size, **values)
@@ -79,8 +81,10 @@ def test_readouts_learn_as_if_alone(variant: str) -> None:
 def test_learning_signals_add_up(variant: str) -> None:
     """Weights of inputs change by the sum of what each population of readouts changes them."""
     before = weights(simulate(variant, ALL, True, 0.0), "rec")
-    change = {names: weights(simulate(variant, names, True, 1e-9, n=1), "rec") - before
-              for names in (ALL, ("slow",), ("fast",))}  # fmt: skip
+    change = {
+        names: weights(simulate(variant, names, True, 1e-9, n=1), "rec") - before
+        for names in (ALL, ("slow",), ("fast",))
+    }
     largest = np.abs(change[ALL]).max()
     assert largest > 1e-10 and np.abs(change["fast",]).max() > 0.1 * largest
     np.testing.assert_allclose(change["slow",] + change["fast",], change[ALL], rtol=0, atol=1e-5 * largest)

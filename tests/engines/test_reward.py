@@ -31,10 +31,14 @@ def draw_rollout(seed: int, n_steps: int, n_actions: int, period: int = 3, **oth
     when = np.arange(rng.integers(0, period), n_steps, period)
     n = len(when)
     return {
-        "when": when, "actions": rng.integers(0, n_actions, n), "rewards": rng.normal(size=n),
-        "acting": rng.random(n) < 0.7, "terminated": bool(rng.integers(2)), "bootstrap": float(rng.normal()),
+        "when": when,
+        "actions": rng.integers(0, n_actions, n),
+        "rewards": rng.normal(size=n),
+        "acting": rng.random(n) < 0.7,
+        "terminated": bool(rng.integers(2)),
+        "bootstrap": float(rng.normal()),
         "n_steps": n_steps,
-    } | others  # fmt: skip
+    } | others
 
 
 @given(seed=st.integers(0, 2**31))
@@ -42,13 +46,17 @@ def test_a_scale_is_a_factor_of_the_rewards(seed: int) -> None:
     """As a whole, and decision by decision in the spike variant."""
     episode, signal = draw_rollout(seed, 12, 2), np.random.default_rng(seed).normal(size=(12, 3))
     smaller = episode | {"rewards": 0.25 * episode["rewards"]}
-    found, expected = (Reward(**loss).evaluate(signal, None, slice(None), Rollout(**given))
-                       for loss, given in (({"scale": 0.25}, episode), ({}, smaller)))  # fmt: skip
+    found, expected = (
+        Reward(**loss).evaluate(signal, None, slice(None), Rollout(**given))
+        for loss, given in (({"scale": 0.25}, episode), ({}, smaller))
+    )
     np.testing.assert_array_equal(found.error, expected.error)
     assert found.loss == expected.loss
     online = OnlineRewards(Reward(scale=0.25)), OnlineRewards(Reward())
-    told = [[rewards.decide(signal[0], 1, 0.0), rewards.decide(signal[1], 0, reward), rewards.end(reward, 0.5)]
-            for rewards, reward in zip(online, (1.2, 0.3), strict=True)]  # fmt: skip
+    told = [
+        [rewards.decide(signal[0], 1, 0.0), rewards.decide(signal[1], 0, reward), rewards.end(reward, 0.5)]
+        for rewards, reward in zip(online, (1.2, 0.3), strict=True)
+    ]
     for one, other in zip(*told, strict=True):
         np.testing.assert_allclose(one[0], other[0])
         assert one[1:] == pytest.approx(other[1:], rel=1e-15)
@@ -116,9 +124,14 @@ class Episodes:
 def random_case(seed: int, feedback: str = "random") -> dict:
     rng = np.random.default_rng(seed)
     case = networks.random_case(
-        seed, dt=1.0, average_gradient=False, reset=True, feedback=feedback, w_fb=None,
+        seed,
+        dt=1.0,
+        average_gradient=False,
+        reset=True,
+        feedback=feedback,
+        w_fb=None,
         optimizer={"type": "gradient_descent", "eta": 1e-3, "batch_size": 3},
-    )  # fmt: skip
+    )
     n_rec, K = len(case["w_rec"]), int(rng.integers(2, 4))
     case["w_out"] = rng.normal(0.0, 0.5, (K + 1, n_rec))
     case["w_fb"] = rng.normal(0.0, 1.0, (n_rec, K + 1))
@@ -249,10 +262,17 @@ def test_the_expected_update_is_the_gradient_of_the_expected_return() -> None:
     rewards = np.random.default_rng(3).normal(size=(4, 3, 2))  # step, action before (2: none), action
     sequences = list(itertools.product(range(2), repeat=4))
     episodes = [
-        {"when": when, "actions": np.array(actions), "acting": np.ones(4, bool), "terminated": True, "bootstrap": 0.0,
-         "rewards": np.array([rewards[n, 2 if n == 0 else actions[n - 1], actions[n]] for n in range(4)]), "n_steps": T}
+        {
+            "when": when,
+            "actions": np.array(actions),
+            "acting": np.ones(4, bool),
+            "terminated": True,
+            "bootstrap": 0.0,
+            "rewards": np.array([rewards[n, 2 if n == 0 else actions[n - 1], actions[n]] for n in range(4)]),
+            "n_steps": T,
+        }
         for actions in sequences
-    ]  # fmt: skip
+    ]
     case["inputs"] = np.tile(case["inputs"][: case["interval"]], (16, 1))
     case["targets"] = np.zeros((len(case["inputs"]), 3))
     loss = {"gamma": 1.0, "lambda_": 1.0, "c_V": 0.0, "c_H": 0.0}

@@ -55,18 +55,22 @@ def network(seed: int, n_steps: int, m: int = 1, sizes=(4, 4), dense: bool = Fal
         for key, shape in shapes.items()
     }
     weights["w_out"][0, 0] = weights["w_fb"][0, 0] = 0.5
-    return spike_networks.random_case(seed, n_steps) | weights | {
-        "groups": [spike_networks.group(rng, n, m, **params) for n in sizes],
-        "readout": {"C_m": 1.0, "tau_m": 20.0, "loss": "mean_squared_error", "eprop_isi_trace_cutoff": 30.0},
-        "optimizer": PLAIN,
-        "targets": rng.normal(size=(n_steps, 2)),
-        "window": np.ones(n_steps),
-        "d_rec": rng.integers(1, 6, (n_rec, n_rec)) if not dense else np.full((n_rec, n_rec), 2),
-        "d_in": 1 if dense else rng.integers(1, 6, (n_rec, 5)),
-        "d_out": d_out,
-        "d_fb": m + 1 - d_out,
-        "step_currents": rng.normal(0.0, 0.1, (n_steps, n_rec)),
-    }  # fmt: skip
+    return (
+        spike_networks.random_case(seed, n_steps)
+        | weights
+        | {
+            "groups": [spike_networks.group(rng, n, m, **params) for n in sizes],
+            "readout": {"C_m": 1.0, "tau_m": 20.0, "loss": "mean_squared_error", "eprop_isi_trace_cutoff": 30.0},
+            "optimizer": PLAIN,
+            "targets": rng.normal(size=(n_steps, 2)),
+            "window": np.ones(n_steps),
+            "d_rec": rng.integers(1, 6, (n_rec, n_rec)) if not dense else np.full((n_rec, n_rec), 2),
+            "d_in": 1 if dense else rng.integers(1, 6, (n_rec, 5)),
+            "d_out": d_out,
+            "d_fb": m + 1 - d_out,
+            "step_currents": rng.normal(0.0, 0.1, (n_steps, n_rec)),
+        }
+    )
 
 
 @settings(max_examples=examples(30))
@@ -118,9 +122,17 @@ def test_prefix_sums(m: int, same: bool, dense: bool) -> None:
     kappa = 0.8
     for cutoff in (m + 1, 20.0, np.inf):
         case = network(
-            m, 150, m, dense=dense, tau_m=3.0, kappa=kappa, kappa_reg=kappa if same else 0.9, c_reg=1.0, model="iaf",
+            m,
+            150,
+            m,
+            dense=dense,
+            tau_m=3.0,
+            kappa=kappa,
+            kappa_reg=kappa if same else 0.9,
+            c_reg=1.0,
+            model="iaf",
             eprop_isi_trace_cutoff=cutoff,
-        )  # fmt: skip
+        )
         run = spike_networks.simulation(case)
         assert spike_networks.modes(run) == {PREFIX, READOUT}
         assert run.engine.memory.block == (20 if case["dt"] == 1.0 else 30)  # ln 1000 / max(dt / tau_m, -ln kappa)
@@ -134,9 +146,18 @@ def test_dense_rows_that_descend_together(m: int) -> None:
     """70 inputs, most of which spike in every step, and 300 neurons that reach all others but not themselves."""
     n_steps, n_in, n_rec, rng = 45, 70, 300, np.random.default_rng(m)
     case = network(
-        m, n_steps, m, sizes=(n_rec,), dense=True, tau_m=3.0, kappa=0.8, kappa_reg=0.8, c_reg=1.0, model="iaf",
+        m,
+        n_steps,
+        m,
+        sizes=(n_rec,),
+        dense=True,
+        tau_m=3.0,
+        kappa=0.8,
+        kappa_reg=0.8,
+        c_reg=1.0,
+        model="iaf",
         eprop_isi_trace_cutoff=6.0,
-    )  # fmt: skip
+    )
     case["inputs"] = rng.random((n_steps, n_in)) < np.where(np.arange(n_in) < 5, 0.1, 0.97)
     case["w_in"], case["w_rec"] = rng.normal(0.0, 0.05, (n_rec, n_in)), rng.normal(0.0, 0.04, (n_rec, n_rec))
     np.fill_diagonal(case["w_rec"], np.nan)
@@ -158,9 +179,22 @@ def test_long_silence(m: int, cutoff: float, model: str) -> None:
     """Sources that are silent for longer than rows wait to be folded, over many blocks; one of them for good."""
     n_steps = 2 * spike_rules.FOLD_STEPS + 252
     case = network(
-        4, n_steps, m, sizes=(2,), tau_m=10.0, kappa=0.97, kappa_reg=0.9, c_reg=1.0, model=model, I_e=0.1,
-        eprop_isi_trace_cutoff=cutoff, V_m=0.0, E_L=0.0, V_th=0.6, V_min=-5.0,
-    )  # fmt: skip
+        4,
+        n_steps,
+        m,
+        sizes=(2,),
+        tau_m=10.0,
+        kappa=0.97,
+        kappa_reg=0.9,
+        c_reg=1.0,
+        model=model,
+        I_e=0.1,
+        eprop_isi_trace_cutoff=cutoff,
+        V_m=0.0,
+        E_L=0.0,
+        V_th=0.6,
+        V_min=-5.0,
+    )
     case["readout"]["eprop_isi_trace_cutoff"] = cutoff
     case["optimizer"] = PLAIN | {"eta": 1e-5}
     case["w_rec"] = case["w_rec"] * 0.1
@@ -215,8 +249,19 @@ def test_sums_in_other_blocks_are_refused() -> None:
 
 def test_adam_takes_no_rounding_error_for_a_gradient() -> None:
     """A gradient of exactly 0 moves nothing, however large the sums are that it is a difference of."""
-    case = network(82, 300, 5, tau_m=5.0, kappa=0.995, kappa_reg=0.995, c_reg=0.0, model="iaf", t_ref=3.0,
-                   eprop_isi_trace_cutoff=np.inf, surrogate_gradient_function="piecewise_linear")  # fmt: skip
+    case = network(
+        82,
+        300,
+        5,
+        tau_m=5.0,
+        kappa=0.995,
+        kappa_reg=0.995,
+        c_reg=0.0,
+        model="iaf",
+        t_ref=3.0,
+        eprop_isi_trace_cutoff=np.inf,
+        surrogate_gradient_function="piecewise_linear",
+    )
     case["optimizer"] = {"type": "adam", "eta": 1e-3, "optimize_each_step": False}
     _, worst = check(case)
     assert worst < 1e-13
@@ -225,8 +270,21 @@ def test_adam_takes_no_rounding_error_for_a_gradient() -> None:
 @pytest.mark.parametrize("last", range(20, 32))
 def test_flush_after_any_number_of_steps(last: int) -> None:
     """The window that the flush closes may be as old as cutoff and lag allow; seen with a cutoff below the lag."""
-    case = network(3, 32, 9, sizes=(2,), tau_m=20.0, kappa=0.9, kappa_reg=0.9, model="iaf", I_e=0.2, V_th=0.5, E_L=0.0,
-                   V_m=0.0, V_min=-5.0)  # fmt: skip
+    case = network(
+        3,
+        32,
+        9,
+        sizes=(2,),
+        tau_m=20.0,
+        kappa=0.9,
+        kappa_reg=0.9,
+        model="iaf",
+        I_e=0.2,
+        V_th=0.5,
+        E_L=0.0,
+        V_m=0.0,
+        V_min=-5.0,
+    )
     case["readout"]["eprop_isi_trace_cutoff"] = 3.0
     case |= {key: case[key][:last] for key in ("inputs", "targets", "window", "step_currents")}
     expected, _ = check(case)
@@ -260,9 +318,20 @@ def test_adam_of_any_memory(betas: tuple[float, float]) -> None:
 def test_adaptation_that_turns_traces_around(m: int) -> None:
     """Where psi adapt_beta exceeds rho, eps changes its sign from step to step: stretches divide by nothing."""
     case = network(
-        m, 200, m, tau_m=10.0, kappa=0.9, kappa_reg=0.9, c_reg=0.5, model="iaf_adapt", adapt_beta=1.5, adapt_tau=30.0,
-        surrogate_gradient_function="exponential", surrogate_gradient_height=0.9, eprop_isi_trace_cutoff=50.0,
-    )  # fmt: skip
+        m,
+        200,
+        m,
+        tau_m=10.0,
+        kappa=0.9,
+        kappa_reg=0.9,
+        c_reg=0.5,
+        model="iaf_adapt",
+        adapt_beta=1.5,
+        adapt_tau=30.0,
+        surrogate_gradient_function="exponential",
+        surrogate_gradient_height=0.9,
+        eprop_isi_trace_cutoff=50.0,
+    )
     case["optimizer"] = PLAIN | {"eta": 1e-4}
     run = spike_networks.simulation(case)
     assert spike_networks.modes(run) == {STRETCH, READOUT}

@@ -143,8 +143,13 @@ def twin(case: dict, rules: dict, signs: dict) -> tuple[dict, dict]:
         key: MovingRows(net, getattr(net, f"w_{key}"), delays, cutoff, NAMES[key], rules[key], signs[key])
         for key, delays in (("in", case["d_in"] - 1), ("rec", net.d_rec))
     }
-    p_out = reference.Projection(net, net.w_out, np.full(net.w_out.shape, net.d_out), reference.ReadoutRow,
-                                 np.full(net.n_out, net.readouts.cutoff, float))  # fmt: skip
+    p_out = reference.Projection(
+        net,
+        net.w_out,
+        np.full(net.w_out.shape, net.d_out),
+        reference.ReadoutRow,
+        np.full(net.n_out, net.readouts.cutoff, float),
+    )
     history, spikes = reference.History(net), {"in": net.inputs, "rec": net.z}
     for s in range(net.n_steps):
         arriving = sum(moving[key].deliver(s, spikes[key], history) for key in moving)
@@ -195,15 +200,24 @@ def case_of(seed: int, model: str, cutoff: float, adam: bool, each_step: bool, s
         "w_out": random.normal(0, 0.4, (2, N_REC)),
         "w_fb": random.normal(0, 0.6, (N_REC, 2)),
     }
-    return spike_networks.random_case(seed, n_steps) | weights | {
-        "groups": [group], "dt": 1.0, "d_out": (m + 1) // 2, "d_fb": m + 1 - (m + 1) // 2,
-        "readout": {"C_m": 1.0, "tau_m": 20.0, "loss": "mean_squared_error", "eprop_isi_trace_cutoff": 30.0},
-        "optimizer": optimizer,
-        "inputs": random.random((n_steps, N_IN)) < random.choice([0.02, 0.1, 0.2], N_IN),
-        "targets": random.normal(size=(n_steps, 2)), "window": np.ones(n_steps),
-        "d_in": random.integers(1, 4, (N_REC, N_IN)), "d_rec": random.integers(1, 4, (N_REC, N_REC)),
-        "step_currents": np.zeros((n_steps, N_REC)),
-    }  # fmt: skip
+    return (
+        spike_networks.random_case(seed, n_steps)
+        | weights
+        | {
+            "groups": [group],
+            "dt": 1.0,
+            "d_out": (m + 1) // 2,
+            "d_fb": m + 1 - (m + 1) // 2,
+            "readout": {"C_m": 1.0, "tau_m": 20.0, "loss": "mean_squared_error", "eprop_isi_trace_cutoff": 30.0},
+            "optimizer": optimizer,
+            "inputs": random.random((n_steps, N_IN)) < random.choice([0.02, 0.1, 0.2], N_IN),
+            "targets": random.normal(size=(n_steps, 2)),
+            "window": np.ones(n_steps),
+            "d_in": random.integers(1, 4, (N_REC, N_IN)),
+            "d_rec": random.integers(1, 4, (N_REC, N_REC)),
+            "step_currents": np.zeros((n_steps, N_REC)),
+        }
+    )
 
 
 @pytest.mark.parametrize(("seed", "model", "cutoff", "adam", "each_step", "bound"), first_rows(2, [

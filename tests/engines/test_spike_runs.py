@@ -134,12 +134,20 @@ def quiet(cutoff: float, model: str, n_rec: int = 4) -> dict:
         {"model": model, "n": n_rec // 2, "params": params | never},
     ]
     return case | {
-        "w_in": rng.normal(0.1, 0.2, (n_rec, 5)), "w_rec": rng.normal(0.0, 0.1, (n_rec, n_rec)),
-        "w_out": rng.normal(0.0, 0.1, (2, n_rec)), "w_fb": rng.normal(0.0, 0.1, (n_rec, 2)),
-        "d_rec": np.ones((n_rec, n_rec), int), "targets": np.zeros((100, 2)), "d_in": 1, "dt": 1.0,
-        "step_currents": np.zeros((100, n_rec)), "readout": {"C_m": 1.0, "loss": "mean_squared_error"},
-        "optimizer": {"type": "gradient_descent", "eta": 1e-6, "optimize_each_step": False}, "d_out": 2, "d_fb": 1,
-    }  # fmt: skip
+        "w_in": rng.normal(0.1, 0.2, (n_rec, 5)),
+        "w_rec": rng.normal(0.0, 0.1, (n_rec, n_rec)),
+        "w_out": rng.normal(0.0, 0.1, (2, n_rec)),
+        "w_fb": rng.normal(0.0, 0.1, (n_rec, 2)),
+        "d_rec": np.ones((n_rec, n_rec), int),
+        "targets": np.zeros((100, 2)),
+        "d_in": 1,
+        "dt": 1.0,
+        "step_currents": np.zeros((100, n_rec)),
+        "readout": {"C_m": 1.0, "loss": "mean_squared_error"},
+        "optimizer": {"type": "gradient_descent", "eta": 1e-6, "optimize_each_step": False},
+        "d_out": 2,
+        "d_fb": 1,
+    }
 
 
 class Again(spike_networks.CaseTask):

@@ -141,8 +141,20 @@ def write_zip(folder: Path, name: str = "Train.zip", files: dict[str, bytes] | N
     return folder / name
 
 
-SMALL = [part for text in ("n_rec=4", "n_step=20", "iterations=1", "batch_size=1", "test_samples=1", "scan=6",
-         "density_in=1.0", "density_rec=0.0") for part in ("--set", text)]  # fmt: skip
+SMALL = [
+    part
+    for text in (
+        "n_rec=4",
+        "n_step=20",
+        "iterations=1",
+        "batch_size=1",
+        "test_samples=1",
+        "scan=6",
+        "density_in=1.0",
+        "density_rec=0.0",
+    )
+    for part in ("--set", text)
+]
 
 
 def test_any_zip(tmp_path: Path, capsys: pytest.CaptureFixture, fuzz_seconds: float) -> None:

@@ -111,27 +111,40 @@ def make_calls(models: dict[str, list[str]], kernel: list[str]) -> Iterator[Call
     for (owner, method), usual in METHODS.items():
         for place in range(len(usual)):
             for text in VALUES:
-                yield _call(f"{owner}.{method}", [*usual[:place], text, *usual[place + 1 :]],
-                            lambda nest, o, owner=owner, method=method: getattr(o[owner], method))  # fmt: skip
+                yield _call(
+                    f"{owner}.{method}",
+                    [*usual[:place], text, *usual[place + 1 :]],
+                    lambda nest, o, owner=owner, method=method: getattr(o[owner], method),
+                )
     for text in VALUES:
         for key in SPECS:
             rule = RULE_OF.get(key, "all_to_all")
-            yield (f"Connect(neurons, neurons, {{'rule': '{rule}', '{key}': {text}}})",
-                   lambda nest, o, rule=rule, key=key, text=text: nest.Connect(
-                       o["neurons"], o["neurons"], {"rule": rule} | {key: _value(text)(o)}))  # fmt: skip
+            yield (
+                f"Connect(neurons, neurons, {{'rule': '{rule}', '{key}': {text}}})",
+                lambda nest, o, rule=rule, key=key, text=text: nest.Connect(
+                    o["neurons"], o["neurons"], {"rule": rule} | {key: _value(text)(o)}
+                ),
+            )
         for key in SYNAPSE:
-            yield (f"Connect(neurons, neurons, syn_spec={{'{key}': {text}}})",
-                   lambda nest, o, key=key, text=text: nest.Connect(
-                       o["neurons"], o["neurons"], syn_spec={key: _value(text)(o)}))  # fmt: skip
+            yield (
+                f"Connect(neurons, neurons, syn_spec={{'{key}': {text}}})",
+                lambda nest, o, key=key, text=text: nest.Connect(
+                    o["neurons"], o["neurons"], syn_spec={key: _value(text)(o)}
+                ),
+            )
         for key in ("type", "eta", "Wmin", "batch_size", "optimize_each_step", "x"):
-            yield (f"SetDefaults('eprop_synapse', {{'optimizer': {{'{key}': {text}}}}})",
-                   lambda nest, o, key=key, text=text: nest.SetDefaults(
-                       "eprop_synapse", {"optimizer": {key: _value(text)(o)}}))  # fmt: skip
+            yield (
+                f"SetDefaults('eprop_synapse', {{'optimizer': {{'{key}': {text}}}}})",
+                lambda nest, o, key=key, text=text: nest.SetDefaults(
+                    "eprop_synapse", {"optimizer": {key: _value(text)(o)}}
+                ),
+            )
         for key in kernel:
             yield f"set({key}={text})", lambda nest, o, key=key, text=text: nest.set(**{key: _value(text)(o)})
             yield (f"nest.{key} = {text}", lambda nest, o, key=key, text=text: setattr(nest, key, _value(text)(o)))
         for model, keys in models.items():
             for key in keys:
-                yield (f"Create('{model}', 1, {{'{key}': {text}}})",
-                       lambda nest, o, model=model, key=key, text=text: nest.Create(
-                           model, 1, {key: _value(text)(o)}))  # fmt: skip
+                yield (
+                    f"Create('{model}', 1, {{'{key}': {text}}})",
+                    lambda nest, o, model=model, key=key, text=text: nest.Create(model, 1, {key: _value(text)(o)}),
+                )

@@ -74,9 +74,12 @@ def test_found_are_all_that_fit() -> None:
         wanted = (None, "static_synapse", "other")[int(rng.integers(3))]
         found = nest.GetConnections(*(None if end is None else nodes[end] for end in ends), wanted)
         expected = sorted(
-            row for row in made if (ends[0] is None or row[1] - 1 in ends[0])
-            and (ends[1] is None or row[2] - 1 in ends[1]) and wanted in (None, ("static_synapse", "other")[row[0]])
-        )  # fmt: skip
+            row
+            for row in made
+            if (ends[0] is None or row[1] - 1 in ends[0])
+            and (ends[1] is None or row[2] - 1 in ends[1])
+            and wanted in (None, ("static_synapse", "other")[row[0]])
+        )
         columns = [[name == "other" for name in found.values("synapse_model")], list(found.sources()),
                    list(found.targets()), found.values("weight")]  # fmt: skip
         assert list(zip(*columns, strict=True)) == expected

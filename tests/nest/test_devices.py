@@ -57,8 +57,10 @@ def test_connections_of_recorders_are_found() -> None:
         nest.Connect(meter, neurons)
     nest.Connect(neurons, spikes)
     assert nest.GetConnections(meters[1]).get(["source", "target", "receptor"]) == {
-        "source": [4, 4], "target": [1, 2], "receptor": [2, 2],
-    }  # fmt: skip
+        "source": [4, 4],
+        "target": [1, 2],
+        "receptor": [2, 2],
+    }
     assert nest.GetConnections(target=spikes).source == [1, 2]
     assert len(nest.GetConnections()) == nest.num_connections == nest.GetDefaults("static_synapse")["num_connections"]
 
@@ -111,8 +113,11 @@ def test_spikes_between_steps(parameters: dict, senders: list[int], times: list[
 
 
 def test_offsets_of_spikes_between_steps() -> None:
-    shown = emit({"precise_times": True, "spike_times": [1e-5, 0.05, 0.1], "spike_multiplicities": [1, 2, 1]},
-                 in_steps=True, later={"spike_times": [2.0, 2.0001, 2.55]})  # fmt: skip
+    shown = emit(
+        {"precise_times": True, "spike_times": [1e-5, 0.05, 0.1], "spike_multiplicities": [1, 2, 1]},
+        in_steps=True,
+        later={"spike_times": [2.0, 2.0001, 2.55]},
+    )
     assert shown["times"] == [1, 1, 1, 1, 11, 11, 11, 11, 21, 21, 26, 31, 31, 36]
     offsets = [0.09999, 0.05, 0.05, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0999, 0.0999, 0.05, 0.0, 0.0, 0.0]
     assert shown["offsets"] == pytest.approx(offsets, abs=1e-12)
@@ -156,9 +161,11 @@ def test_weights_that_do_not_learn_are_recorded(n_processes: int, ports: list[in
     assert counts == [0, 28, 66]
     found = spikes.events
     assert sorted(zip(found["times"].tolist(), found["senders"].tolist(), strict=True)) == [
-        *((3, k) for k in (7, 8)), *((5, k) for k in (5, 5, 6, 6)), *((7, k) for k in (5,) * 4 + (6,) * 4),
+        *((3, k) for k in (7, 8)),
+        *((5, k) for k in (5, 5, 6, 6)),
+        *((7, k) for k in (5,) * 4 + (6,) * 4),
         *((ms, k) for ms in (8, 10, 12, 14) for k in (7, 8)),
-    ]  # fmt: skip
+    ]
     events = recorder.events
     keys = ("times", "senders", "targets", "weights", "receptors", "ports")
     rows = sorted(zip(*(events[key].tolist() for key in keys), strict=True))
@@ -255,9 +262,17 @@ def test_events_are_printed(capfd: pytest.CaptureFixture) -> None:
     nest.Connect(neurons, spikes)
     nest.Simulate(4.0)
     assert sorted(capfd.readouterr().out.splitlines()) == [
-        "1\t1.000\t-70.000", "1\t2\t0.000", "1\t2.000\t-68.958", "1\t3.000\t-67.915", "1\t4\t0.000",
-        "2\t1.000\t-70.000", "2\t2\t0.000", "2\t2.000\t-68.958", "2\t3.000\t-67.915", "2\t4\t0.000",
-    ]  # fmt: skip
+        "1\t1.000\t-70.000",
+        "1\t2\t0.000",
+        "1\t2.000\t-68.958",
+        "1\t3.000\t-67.915",
+        "1\t4\t0.000",
+        "2\t1.000\t-70.000",
+        "2\t2\t0.000",
+        "2\t2.000\t-68.958",
+        "2\t3.000\t-67.915",
+        "2\t4\t0.000",
+    ]
     assert (spikes.n_events, meter.n_events, meter.precision) == (4, 6, 3)
     assert not {"events", "filenames", "file_extension"} & meter.get().keys()
 

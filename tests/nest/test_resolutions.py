@@ -28,10 +28,12 @@ readouts.set({{"C_m": 0.7, "E_L": 0.2, "V_m": 0.1, "I_e": 0.02, "V_min": -1.5}})
 CASES = [
     (variant, model, dt, surrogate)
     for dt, surrogate in ((0.1, "exponential"), (0.25, "arctan_derivative"), (0.5, "fast_sigmoid_derivative"))
-    for variant, models in (("interval", ("iaf", "iaf_adapt")),
-                            ("spike", ("iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt")))
+    for variant, models in (
+        ("interval", ("iaf", "iaf_adapt")),
+        ("spike", ("iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt")),
+    )
     for model in models
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))

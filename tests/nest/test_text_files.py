@@ -38,8 +38,10 @@ def network(folder: Path) -> tuple[nest.NodeCollection, ...]:
     generator = nest.Create("spike_generator", 1, {"spike_times": SPIKES})
     neurons = nest.Create("eprop_iaf", 3, {"V_th": -69.99})
     spikes = nest.Create("spike_recorder", {"record_to": "ascii"})
-    steps = nest.Create("spike_recorder", {"record_to": "ascii", "time_in_steps": True, "label": "lab", "precision": 7,
-                                           "file_extension": "txt"})  # fmt: skip
+    steps = nest.Create(
+        "spike_recorder",
+        {"record_to": "ascii", "time_in_steps": True, "label": "lab", "precision": 7, "file_extension": "txt"},
+    )
     values = {"record_to": "ascii", "record_from": ["V_m", "learning_signal"], "interval": 2.0}
     meter = nest.Create("multimeter", values)
     weights = nest.Create("weight_recorder", {"record_to": "ascii", "precision": 10})

@@ -42,11 +42,30 @@ def run(
     if peer or ranks == 1:
         front = python("nest") if peer else [*python(), "-m", "pareprop", "nest", "--timings", *options]
         command = [*front, RUNNER, script, kept]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout, cwd=folder,
-                              env=os.environ | environment, check=False)  # fmt: skip
+        done = subprocess.run(
+            list(map(str, command)),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=folder,
+            env=os.environ | environment,
+            check=False,
+        )
     else:
-        done = run_on_ranks(ranks, "-m", "pareprop", "nest", "--timings", *options, RUNNER, script, kept,
-                            timeout=timeout, cwd=folder, env=environment)  # fmt: skip
+        done = run_on_ranks(
+            ranks,
+            "-m",
+            "pareprop",
+            "nest",
+            "--timings",
+            *options,
+            RUNNER,
+            script,
+            kept,
+            timeout=timeout,
+            cwd=folder,
+            env=environment,
+        )
     assert done.returncode == 0, done.stdout + done.stderr
     found = dict(np.load(kept))
     if not peer:

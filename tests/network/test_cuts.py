@@ -135,9 +135,12 @@ def test_same_digest_for_any_rounds(variant: str) -> None:
     for far, out_delay in ((1, 1), (7, 3), (150, 31)):
         digests = set()
         for n, more in (
-            (1, {}), (3, {"RANKS_PER_NODE": "2"}), (3, {"RANKS_PER_NODE": "1", "CUTS": "20,100"}),
-            (4, {"RANKS_PER_NODE": "2", "CUTS": "62,62,93"}), (2, {"RANKS_PER_NODE": "1", "SHARE_ABOVE": "10000"}),
-        ):  # fmt: skip
+            (1, {}),
+            (3, {"RANKS_PER_NODE": "2"}),
+            (3, {"RANKS_PER_NODE": "1", "CUTS": "20,100"}),
+            (4, {"RANKS_PER_NODE": "2", "CUTS": "62,62,93"}),
+            (2, {"RANKS_PER_NODE": "1", "SHARE_ABOVE": "10000"}),
+        ):
             env = {f"PAREPROP_{name}": value for name, value in more.items()}
             done = ranks.run(n, "-c", AREAS, variant, far, out_delay, env=env)
             assert done.returncode == 0, done.stderr
@@ -161,9 +164,11 @@ def test_nodes_are_cut_between_areas_where_that_costs_little() -> None:
     """Excitatory and inhibitory neurons of an area stay together; a tenth of the mean cost may be given for that."""
     nodes = np.array([0, 2, 4, 6])
     for sizes, cuts, steps in (
-        ((100, 110, 95), [0, 500, 1050, 1525], 8), ((100, 100, 100, 100, 100, 100), [0, 1000, 2000, 3000], 8),
-        ((200, 100, 60), None, 1), ((360,), None, 1),
-    ):  # fmt: skip
+        ((100, 110, 95), [0, 500, 1050, 1525], 8),
+        ((100, 100, 100, 100, 100, 100), [0, 1000, 2000, 3000], 8),
+        ((200, 100, 60), None, 1),
+        ((360,), None, 1),
+    ):
         model = areas(sizes, 8)
         bounds = cut(model, 6, nodes)
         if cuts is None:

@@ -191,17 +191,23 @@ def test_delays_by_distance_are_those_of_nest(periodic: bool) -> None:
     grid = nest.spatial.free(pos=(where - 2.0).tolist(), extent=[4.0, 4.0], edge_wrap=periodic)
     cells = nest.Create("iaf_psc_delta", positions=grid)
     nest.Connect(
-        cells, cells, {"rule": "pairwise_bernoulli", "p": 1.0, "mask": {"circular": {"radius": 1.5}}},
+        cells,
+        cells,
+        {"rule": "pairwise_bernoulli", "p": 1.0, "mask": {"circular": {"radius": 1.5}}},
         {"delay": 0.33 + 1.7 * nest.spatial.distance},
-    )  # fmt: skip
+    )
     theirs = nest.GetConnections().get(["source", "target", "delay"])
     space = {"extent": (4.0, 4.0), "length": 1e70, "cutoff": 1.5, "periodic": periodic}  # a profile of 1
     found = Model(seed=5, dt_ms=dt_ms)
     neurons = found.neurons("rec", n, "iaf")
     found.connect(
-        neurons, neurons, "distance", probability=1.0, space=space | {"sources": where, "targets": where},
+        neurons,
+        neurons,
+        "distance",
+        probability=1.0,
+        space=space | {"sources": where, "targets": where},
         delay_ms={"per_length": 1.7, "offset": 0.33},
-    )  # fmt: skip
+    )
     ours = synapses(found)
     delays = np.zeros((2, n, n), np.int64)
     ends = np.array(theirs["target"]) - 1, np.array(theirs["source"]) - 1

@@ -245,9 +245,16 @@ def test_numbers_of_numpy_are_numbers() -> None:
     model = Model(seed=np.int8(1), dt_ms=np.float16(0.5))
     cells = model.neurons("rec", np.int8(100), tau_m=np.array(20.0))
     model.connect(
-        cells, cells, "fixed_indegree", indegree=np.int8(3), weight=np.float32(0.5), delay=np.uint8(2),
-        allow_autapses=0, allow_multapses=np.bool_(True), plastic=1,
-    )  # fmt: skip
+        cells,
+        cells,
+        "fixed_indegree",
+        indegree=np.int8(3),
+        weight=np.float32(0.5),
+        delay=np.uint8(2),
+        allow_autapses=0,
+        allow_multapses=np.bool_(True),
+        plastic=1,
+    )
     assert type(model.dt_ms) is float and type(cells.size) is int
     assert len(LocalNetwork(model, 0, 1).incoming.weight) == 300
     assert (model.projections[0].allow_autapses, model.projections[0].plastic) == (False, True)

@@ -57,10 +57,16 @@ def network(variant: str, optimizer: dict, bound: str, density: float) -> Model:
         for value, limits in kinds:
             some = slice(None) if value is None else sign == value
             model.connect(
-                pre, post, "explicit", source=source[some], target=target[some], weight=weight[some],
-                name=f"{pre.name}-{post.name}-{value}", optimizer=optimizer | limits,
+                pre,
+                post,
+                "explicit",
+                source=source[some],
+                target=target[some],
+                weight=weight[some],
+                name=f"{pre.name}-{post.name}-{value}",
+                optimizer=optimizer | limits,
                 sign="source" if bound == "sign" else "free",
-            )  # fmt: skip
+            )
     model.connect(out, neurons, weight=Normal(std=1.0))
     return model
 
@@ -74,8 +80,12 @@ def final(model: Model, settings: object) -> tuple[np.ndarray, str]:
     for table, span in digest.tables(simulation.network):
         pre, post = span.projection.pre, span.projection.post
         records = np.concatenate(list(digest.synapses(None, table, span, shown.get(id(table)))))
-        found += [(pre.name, post.name, *key) for key in zip(records["target"].tolist(), records["source"].tolist(),
-                                                             records["weight"].tolist(), strict=True)]  # fmt: skip
+        found += [
+            (pre.name, post.name, *key)
+            for key in zip(
+                records["target"].tolist(), records["source"].tolist(), records["weight"].tolist(), strict=True
+            )
+        ]
     return np.array([line[-1] for line in sorted(found)]), simulation.digest.hexdigest()
 
 
@@ -129,9 +139,14 @@ def test_bad_signs_are_told() -> None:
     neurons = model.neurons("rec", 2, "iaf", C_m=1.0, V_th=1.0)
     with pytest.raises(InputError, match=r"2 weights have not the sign of their source, the first is weight -0.5 of s"):
         model.connect(
-            inputs, neurons, "explicit", source=[0, 1, 2, 1], target=[0, 0, 1, 1], weight=[-0.5, -1, -1, 1],
+            inputs,
+            neurons,
+            "explicit",
+            source=[0, 1, 2, 1],
+            target=[0, 0, 1, 1],
+            weight=[-0.5, -1, -1, 1],
             sign="source",
-        )  # fmt: skip
+        )
     with pytest.raises(InputError, match="sign = 'sauce' must be 'source', 'free' or"):
         model.connect(inputs, neurons, sign="sauce")
     model.connect(inputs, neurons, weight=1.0, sign="source", optimizer={"Wmin": 0.5, "Wmax": 2.0})

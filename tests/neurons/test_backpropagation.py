@@ -128,8 +128,10 @@ def test_gradients_are_those_of_backpropagation(kind: str) -> None:
     np.testing.assert_array_equal(found, spikes)
     assert 10 < spikes.sum() < T * N_REC / 4
     np.testing.assert_allclose(loss, theirs, rtol=1e-10)
-    for table, wanted in ((run.network.incoming, dict(zip(cells.ports, by_port, strict=True))),
-                          (run.network.outgoing, {"rec->out": by_out})):  # fmt: skip
+    for table, wanted in (
+        (run.network.incoming, dict(zip(cells.ports, by_port, strict=True))),
+        (run.network.outgoing, {"rec->out": by_out}),
+    ):
         for span in table.spans:
             source, target_, _, index = (np.concatenate(part) for part in zip(*table.chunks(span), strict=True))
             ours = run.engine.gradient.arrays[id(table)][index]

@@ -53,22 +53,33 @@ def test_a_leaky_neuron() -> None:
 def test_names_that_the_generated_code_has_too() -> None:
     names = ("spiked", "steps", "left", "fired", "n", "j", "stride", "constant", "psi", "R", "REAL")
     terms = " + ".join(f"{name}*0.01" for name in names)
-    found = NeuronModel.from_dict("while_1", {
-        "parameters": dict.fromkeys(names, (1.0, "1")), "states": {"double": [0.0, "1"], "t0": [0.0, "1"]},
-        "step": {"double": f"0.9*double*{names[0]} + 0.1*t0*t0 + I + arriving - {terms}", "t0": "0.5*t0*steps + 0.1*z"},
-        "spike": "double - 1*fired", "reset": {"double": "0.2*double*left", "t0": "t0 + 0.1*n"},
-        "follow": ["double", "t0"],
-    }).check()  # fmt: skip
+    found = NeuronModel.from_dict(
+        "while_1",
+        {
+            "parameters": dict.fromkeys(names, (1.0, "1")),
+            "states": {"double": [0.0, "1"], "t0": [0.0, "1"]},
+            "step": {
+                "double": f"0.9*double*{names[0]} + 0.1*t0*t0 + I + arriving - {terms}",
+                "t0": "0.5*t0*steps + 0.1*z",
+            },
+            "spike": "double - 1*fired",
+            "reset": {"double": "0.2*double*left", "t0": "t0 + 0.1*n"},
+            "follow": ["double", "t0"],
+        },
+    ).check()
     assert found.passed and float(line_of(found, "rate").split()[0]) > 10
 
 
 def test_a_resonator() -> None:
     """The eigenvalues of a step give damping and frequency."""
-    found = NeuronModel.from_dict("resonator", {
-        "states": {"u": [0.0, "1"], "v": [0.0, "1"]},
-        "step": {"u": "0.99*(0.98*u - 0.198997487*v) + arriving", "v": "0.99*(0.198997487*u + 0.98*v)"},
-        "spike": "u - 1",
-    }).check()  # fmt: skip
+    found = NeuronModel.from_dict(
+        "resonator",
+        {
+            "states": {"u": [0.0, "1"], "v": [0.0, "1"]},
+            "step": {"u": "0.99*(0.98*u - 0.198997487*v) + arriving", "v": "0.99*(0.198997487*u + 0.98*v)"},
+            "spike": "u - 1",
+        },
+    ).check()
     tau, turn = -1 / np.log(0.99), 1000 * np.arctan2(0.198997487, 0.98) / (2 * np.pi)
     told = line_of(found, "time constants at rest")
     assert told.startswith(f"{tau:.4g} ms") and f"({turn:.3g} Hz)" in told
@@ -128,10 +139,12 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert code == 0 and "model: good, states u" in output
     assert (tmp_path / "good.png").read_bytes()[:4] == b"\x89PNG"
     for arguments, told in (
-        (("nothing.toml",), "cannot read nothing.toml"), (("nothing",), "is no file, and no neuron model"),
-        ((good, "--model", "best"), "unknown neuron model 'best'"), ((good, "--set", "tau=1"), "unknown parameter"),
+        (("nothing.toml",), "cannot read nothing.toml"),
+        (("nothing",), "is no file, and no neuron model"),
+        ((good, "--model", "best"), "unknown neuron model 'best'"),
+        ((good, "--set", "tau=1"), "unknown parameter"),
         (("adex", "--set", "C_m=0"), "step: V_m at the initial state"),
         (("adex", "--set", "Delta_T=0"), "division by zero"),
-    ):  # fmt: skip
+    ):
         code, _, errors = command(capsys, "check-model", *arguments)
         assert code == 2 and told in errors and errors.count("\n") == 1, errors

@@ -34,9 +34,13 @@ def half(program) -> float:
 
 
 def without_compiler(monkeypatch) -> None:
-    monkeypatch.setattr(compiling.kernels, "build_info", SimpleNamespace(
-        compiler="no-such-compiler -O3", flags=kernels.build_info.flags, __file__=kernels.build_info.__file__
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        compiling.kernels,
+        "build_info",
+        SimpleNamespace(
+            compiler="no-such-compiler -O3", flags=kernels.build_info.flags, __file__=kernels.build_info.__file__
+        ),
+    )
 
 
 def test_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,9 +87,11 @@ def test_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_compiler_that_fails(cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr(compiling.kernels, "build_info", SimpleNamespace(
-        compiler="false", flags="-O3", __file__=kernels.build_info.__file__
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        compiling.kernels,
+        "build_info",
+        SimpleNamespace(compiler="false", flags="-O3", __file__=kernels.build_info.__file__),
+    )
     with pytest.raises(InputError, match="the C compiler 'false' cannot compile it"):
         compiling.compile(NeuronModel.from_dict("tiny", TINY))
     assert capfd.readouterr() == ("", "")
@@ -147,8 +153,10 @@ def test_a_start_loads_no_sympy() -> None:
 
 
 def test_sizes_and_errors_of_constants() -> None:
-    model = NeuronModel.from_dict("mine", {**TINY, "parameters": {"tau": [1.0, "ms"]}, "constants": {"k": "1/tau"},
-                                           "step": {"u": "k*u + arriving"}})  # fmt: skip
+    model = NeuronModel.from_dict(
+        "mine",
+        {**TINY, "parameters": {"tau": [1.0, "ms"]}, "constants": {"k": "1/tau"}, "step": {"u": "k*u + arriving"}},
+    )
     program = compiling.compile(model)
     assert program.constants({"tau": np.array([1.0, 2.0])}, 1.0).shape == (program.n_constants, 2)
     with pytest.raises(InputError, match="constants: k is inf, where tau = 0"):

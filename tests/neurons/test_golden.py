@@ -48,8 +48,9 @@ class CompiledCells(twin.Cells):
         """Let traces start anew, as at the beginning of an interval."""
         for cells in self.cells:
             cells.before = np.zeros((cells.program.n_kept, cells.n))
-            cells._call("start", cells.n, cells.n, self.dt, cells.constant, cells.state, cells.z, cells.refractory,
-                        cells.before)  # fmt: skip
+            cells._call(
+                "start", cells.n, cells.n, self.dt, cells.constant, cells.state, cells.z, cells.refractory, cells.before
+            )
 
     def step(self, arriving, injected):
         fired, self.psi, now, states = np.zeros(self.n, bool), np.zeros(self.n), [], []

@@ -47,8 +47,9 @@ def advance(name, params, dt, steps, spikes, weights, current):
     """Voltages (steps,) and steps of spikes by compiled kernels; `current` (steps,)."""
     cells, found, fired = Cells(compile(library.get(name)), 1, params, dt), [], []
     for t in range(steps):
-        ports = np.array([[weight * np.sum(np.asarray(arriving) == t)] for arriving, weight in
-                          zip(spikes, weights, strict=True)])  # fmt: skip
+        ports = np.array(
+            [[weight * np.sum(np.asarray(arriving) == t)] for arriving, weight in zip(spikes, weights, strict=True)]
+        )
         z, _, _ = cells.step(ports, np.full(1, current[t]))
         found.append(cells.state[0, 0])
         if z[0]:
@@ -99,9 +100,18 @@ def test_glif(nest, level: int) -> None:
         "after_spike_currents": level >= 3,
         "adapting_threshold": level == 5,
     }
-    theirs |= {"V_reset": -70.0} if level < 5 else {
-        "th_spike_add": 0.5, "th_spike_decay": 0.01, "voltage_reset_fraction": 0.3, "voltage_reset_add": 12.0,
-        "th_voltage_index": 0.006, "th_voltage_decay": 0.08}  # fmt: skip
+    theirs |= (
+        {"V_reset": -70.0}
+        if level < 5
+        else {
+            "th_spike_add": 0.5,
+            "th_spike_decay": 0.01,
+            "voltage_reset_fraction": 0.3,
+            "voltage_reset_add": 12.0,
+            "th_voltage_index": 0.006,
+            "th_voltage_decay": 0.08,
+        }
+    )
     ours = {key: value for key, value in theirs.items() if key in library.get(f"glif{level}").parameters}
     ours |= {"tau_syn_1": 2.0, "tau_syn_2": 3.0, "V_th": -51.68}
     if level >= 3:

@@ -24,10 +24,15 @@ LINEAR = {
 @pytest.mark.parametrize("tau_s", [2.0, 10.0])
 def test_a_linear_system_is_exact(tau_s: float) -> None:
     """Against the exponential of the matrix, also where two time constants are equal; refractory, the rest goes on."""
-    definition = LINEAR if tau_s == 2.0 else {
-        **LINEAR, "states": {key: LINEAR["states"][key] for key in ("V_m", "i_s")},
-        "dynamics": {"V_m": "(E_L - V_m)/tau_m + (i_s + I)/C_m", "i_s": "-i_s/tau_s"},
-    }  # fmt: skip
+    definition = (
+        LINEAR
+        if tau_s == 2.0
+        else {
+            **LINEAR,
+            "states": {key: LINEAR["states"][key] for key in ("V_m", "i_s")},
+            "dynamics": {"V_m": "(E_L - V_m)/tau_m + (i_s + I)/C_m", "i_s": "-i_s/tau_s"},
+        }
+    )
     model = NeuronModel.from_dict("linear", definition)
     names, dt = list(model.states), 0.7
     A = np.array([[-1 / 10, 1 / 250, -1 / 250], [0, -1 / tau_s, 0], [3 / 30, 0, -1 / 30]])[: len(names), : len(names)]
@@ -54,11 +59,17 @@ def test_a_linear_system_is_exact(tau_s: float) -> None:
 @pytest.mark.parametrize(("integrator", "order"), [("euler", 1), ("exponential_euler", 1), ("rk4", 4)])
 def test_order_of_integrators(integrator: str, order: int) -> None:
     """Van der Pol's oscillator against SciPy: errors fall with the power of the step."""
-    model = NeuronModel.from_dict("oscillator", {
-        "parameters": {"mu": [1.5, "1/ms"]}, "states": {"u": [1.0, "1"], "v": [0.0, "1"]},
-        "dynamics": {"u": "v", "v": "mu*(1 - u*u)*v - u"},
-        "jumps": {"v": "arriving"}, "integrator": integrator, "spike": "u - 100",
-    })  # fmt: skip
+    model = NeuronModel.from_dict(
+        "oscillator",
+        {
+            "parameters": {"mu": [1.5, "1/ms"]},
+            "states": {"u": [1.0, "1"], "v": [0.0, "1"]},
+            "dynamics": {"u": "v", "v": "mu*(1 - u*u)*v - u"},
+            "jumps": {"v": "arriving"},
+            "integrator": integrator,
+            "spike": "u - 100",
+        },
+    )
     exact = solve_ivp(lambda _, y: [y[1], 1.5 * (1 - y[0] ** 2) * y[1] - y[0]], (0, 4), [1, 0], rtol=1e-12, atol=1e-12)
     errors = []
     for dt in (0.1, 0.05):
@@ -70,10 +81,16 @@ def test_order_of_integrators(integrator: str, order: int) -> None:
 
 
 def test_the_system_that_is_linear_in_itself_is_exact_by_exponential_euler() -> None:
-    model = NeuronModel.from_dict("conductance", {
-        "states": {"V_m": [-70.0, "mV"], "g": [2.0, "1/ms"]}, "integrator": "exponential_euler",
-        "dynamics": {"V_m": "-(0.1 + g)*V_m - 7", "g": "0*V_m*g"}, "jumps": {"g": "arriving"}, "spike": "V_m - 1",
-    })  # fmt: skip
+    model = NeuronModel.from_dict(
+        "conductance",
+        {
+            "states": {"V_m": [-70.0, "mV"], "g": [2.0, "1/ms"]},
+            "integrator": "exponential_euler",
+            "dynamics": {"V_m": "-(0.1 + g)*V_m - 7", "g": "0*V_m*g"},
+            "jumps": {"g": "arriving"},
+            "spike": "V_m - 1",
+        },
+    )
     cells = Cells(compile(model), 1, {}, 0.5)
     cells.step([[0.0]], [0.0])
     rest = -7 / 2.1

@@ -1,6 +1,5 @@
 """Stretches of steps of neurons given by equations change weights as following every step does (spike variant)."""
 
-
 import numpy as np
 import pytest
 import spike_networks
@@ -21,13 +20,20 @@ from pareprop.simulation.loop import Simulation
 DESCENT = GradientDescent(eta=1e-4, Wmin=-1e4, Wmax=1e4)
 # all entries of J, U, v, h and R vary, a followed state is reset, and a state counts that e reads nowhere
 DENSE = NeuronModel(
-    "dense", ports=["exc", "inh"], follow=["V_m", "w"],
+    "dense",
+    ports=["exc", "inh"],
+    follow=["V_m", "w"],
     parameters={"tau": [12.0, "ms"], "g": 0.3, "V_th": [1.0, "mV"]},
     states={"V_m": [0.0, "mV"], "w": 0.0, "s": 0.0, "count": 0.0},
-    step={"V_m": "V_m + dt/tau*(s*(2 - V_m) - w - V_m + I) - 0.2*z + 0.01*inh", "w": "0.9*w + g*V_m*0.1 + 0.05*z",
-          "s": "0.8*s + exc*(0.01 + 0.001*w*w)", "count": "count + z"},
-    reset={"V_m": "0.1*V_m", "w": "w + 0.2*V_m"}, spike="V_m + 0.1*w - V_th",
-)  # fmt: skip
+    step={
+        "V_m": "V_m + dt/tau*(s*(2 - V_m) - w - V_m + I) - 0.2*z + 0.01*inh",
+        "w": "0.9*w + g*V_m*0.1 + 0.05*z",
+        "s": "0.8*s + exc*(0.01 + 0.001*w*w)",
+        "count": "count + z",
+    },
+    reset={"V_m": "0.1*V_m", "w": "w + 0.2*V_m"},
+    spike="V_m + 0.1*w - V_th",
+)
 CASES = {
     "iaf_psc_exp": {"cells": ["iaf_psc_exp"]},
     "dense": {"cells": [DENSE]},
@@ -59,9 +65,17 @@ class Spikes:
 
 
 def network(
-    *, cells: list, precision: str = "double", optimizer=DESCENT, cutoff: float = np.inf, out_delay: int = 1,
-    back_delay: int = 1, delays=1.0, rate: float = 0.05, **params: float,
-) -> Simulation:  # fmt: skip
+    *,
+    cells: list,
+    precision: str = "double",
+    optimizer=DESCENT,
+    cutoff: float = np.inf,
+    out_delay: int = 1,
+    back_delay: int = 1,
+    delays=1.0,
+    rate: float = 0.05,
+    **params: float,
+) -> Simulation:
     model = Model("spike", seed=2, precision=precision, optimizer=optimizer)
     inputs, out = model.inputs("in", 12), model.readouts("out", 2, C_m=1.0, tau_m=20.0)
     groups = []
@@ -69,16 +83,38 @@ def network(
         definition = kind if isinstance(kind, NeuronModel) else library.get(kind)
         kind = "iaf" if kind == "iaf" else definition
         current = 1.5 if definition is DENSE else 400.0
-        groups.append(model.neurons(f"cells {k}", 9, kind, I_e=Normal(mean=current, std=current / 20),
-                                    eprop_isi_trace_cutoff=cutoff, **params))  # fmt: skip
+        groups.append(
+            model.neurons(
+                f"cells {k}",
+                9,
+                kind,
+                I_e=Normal(mean=current, std=current / 20),
+                eprop_isi_trace_cutoff=cutoff,
+                **params,
+            )
+        )
     for cells_ in groups:
         definition = getattr(cells_.params, "definition", None)
         for port in definition.ports if definition else (None,):
-            model.connect(inputs, cells_, weight=Normal(mean=8.0, std=4.0), delay_ms=delays, port=port,
-                          name=f"in {cells_.name} {port}")  # fmt: skip
+            model.connect(
+                inputs,
+                cells_,
+                weight=Normal(mean=8.0, std=4.0),
+                delay_ms=delays,
+                port=port,
+                name=f"in {cells_.name} {port}",
+            )
             for others in groups:
-                model.connect(others, cells_, "fixed_probability", probability=0.5, weight=Normal(std=3.0),
-                              delay_ms=delays, port=port, name=f"{others.name} {cells_.name} {port}")  # fmt: skip
+                model.connect(
+                    others,
+                    cells_,
+                    "fixed_probability",
+                    probability=0.5,
+                    weight=Normal(std=3.0),
+                    delay_ms=delays,
+                    port=port,
+                    name=f"{others.name} {cells_.name} {port}",
+                )
         model.connect(cells_, out, weight=Normal(std=0.5), delay_ms=float(out_delay))
         model.connect(out, cells_, weight=Normal(std=1.0), delay_ms=float(back_delay))
     return Simulation(model, Spikes(rate))
@@ -134,8 +170,18 @@ def test_synapses_that_move() -> None:
         cells = model.neurons("cells", 12, DENSE, I_e=1.5)
         model.connect(inputs, cells, weight=Normal(mean=8.0, std=4.0), port="exc")
         for port in ("exc", "inh"):
-            model.connect(cells, cells, "fixed_indegree", indegree=3, weight=Normal(std=0.3), port=port, name=port,
-                          allow_autapses=False, allow_multapses=False, rewire=Rewire(l1=200.0))  # fmt: skip
+            model.connect(
+                cells,
+                cells,
+                "fixed_indegree",
+                indegree=3,
+                weight=Normal(std=0.3),
+                port=port,
+                name=port,
+                allow_autapses=False,
+                allow_multapses=False,
+                rewire=Rewire(l1=200.0),
+            )
         model.connect(cells, out, weight=Normal(std=0.5))
         model.connect(out, cells, weight=Normal(std=1.0))
         made.append(Simulation(model, Spikes(0.05)))
@@ -151,6 +197,8 @@ def test_synapses_that_move() -> None:
 
 
 def test_single_precision_is_near_double() -> None:
-    weights = [learned(network(cells=[DENSE, "adex"], precision=precision, kappa_reg=0.9))[2]
-               for precision in ("double", "single")]  # fmt: skip
+    weights = [
+        learned(network(cells=[DENSE, "adex"], precision=precision, kappa_reg=0.9))[2]
+        for precision in ("double", "single")
+    ]
     np.testing.assert_allclose(weights[1], weights[0], rtol=1e-3, atol=1e-4)

@@ -25,8 +25,9 @@ from pareprop.neurons.model import NeuronModel
 
 STEPS = 60
 ADEX = library.get("adex")
-RECORDING = NeuronModel.from_dict("adex", ADEX.to_dict() | {"records": {
-    "leak": "g_L*(E_L - V_m)/C_m", "twice": "2*w + keep"}})  # fmt: skip
+RECORDING = NeuronModel.from_dict(
+    "adex", ADEX.to_dict() | {"records": {"leak": "g_L*(E_L - V_m)/C_m", "twice": "2*w + keep"}}
+)
 
 
 class Noise:
@@ -65,14 +66,27 @@ def build(name: str) -> tuple[Model, object]:
         ports = cells.params.definition.ports if k < 2 else ("arriving",)
         scale = 1.0 if k < 2 else 0.05
         model.connect(
-            inputs, cells, "fixed_indegree", indegree=4, weight=Normal(mean=80.0 * scale, std=20.0 * scale),
-            delay=1 + 2 * k, port=ports[0], **moving,
-        )  # fmt: skip
+            inputs,
+            cells,
+            "fixed_indegree",
+            indegree=4,
+            weight=Normal(mean=80.0 * scale, std=20.0 * scale),
+            delay=1 + 2 * k,
+            port=ports[0],
+            **moving,
+        )
         for other in groups:
             model.connect(
-                other, cells, "fixed_indegree", indegree=2, allow_autapses=False, delay=[2, 4], port=ports[-1],
-                weight=Normal(mean=0.0, std=20.0 * scale), **moving,
-            )  # fmt: skip
+                other,
+                cells,
+                "fixed_indegree",
+                indegree=2,
+                allow_autapses=False,
+                delay=[2, 4],
+                port=ports[-1],
+                weight=Normal(mean=0.0, std=20.0 * scale),
+                **moving,
+            )
     if "currents" in name:
         sources = model.currents("dc", 2)
         for cells in groups:
@@ -106,10 +120,20 @@ def train(folder: str, words: list[str], exchange: object) -> None:
     for name in SETS[words[0]]:
         model, task = build(name)
         done = pareprop.run(
-            model, task, Path(folder, name), iterations=6, until=3 if "part" in words else None, figures="none",
-            quiet=True, restart="rest" in words, overwrite=True, exchange=exchange, record=RECORD,
-            replicas=2 if "two" in words else 1, stop_samples=1,
-        )  # fmt: skip
+            model,
+            task,
+            Path(folder, name),
+            iterations=6,
+            until=3 if "part" in words else None,
+            figures="none",
+            quiet=True,
+            restart="rest" in words,
+            overwrite=True,
+            exchange=exchange,
+            record=RECORD,
+            replicas=2 if "two" in words else 1,
+            stop_samples=1,
+        )
         if exchange.rank == 0:
             print(f"{name}: {done.digest}", flush=True)
 

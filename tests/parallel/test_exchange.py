@@ -128,9 +128,18 @@ def write(channel: Channel, raster: np.ndarray, first: int, last: int) -> None:
     share=st.sampled_from([0.0, 0.3, 1.0]), density=st.sampled_from([0.0, 0.2, 1.0]),
 )  # fmt: skip
 def test_logs_and_sums_complete(
-    seed: int, size: int, per_node: int, n: int, n_out: int, length: int, within: int, words: int | None, sending: str,
-    share: float, density: float,
-) -> None:  # fmt: skip
+    seed: int,
+    size: int,
+    per_node: int,
+    n: int,
+    n_out: int,
+    length: int,
+    within: int,
+    words: int | None,
+    sending: str,
+    share: float,
+    density: float,
+) -> None:
     """However ranks lie on nodes, whatever fits into the first message, on ranks without neurons, too.
 
     Ranks of a node may meet more often than nodes do, and have the spikes of their node then.

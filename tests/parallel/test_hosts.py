@@ -41,9 +41,14 @@ def on_two_hosts(
     environment = {key: value for key, value in (os.environ | ENVIRONMENT).items() if key != "OMPI_MCA_btl"}
     environment |= {"OMPI_MCA_mpi_yield_when_idle": "1"} | more
     process = subprocess.Popen(
-        whole, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        whole,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
         start_new_session=True,
-    )  # fmt: skip
+    )
     try:
         output, errors = process.communicate()
     finally:

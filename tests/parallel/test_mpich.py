@@ -19,9 +19,13 @@ def on_mpich(folder: Path, n: int, *arguments: object) -> subprocess.CompletedPr
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMPI", "PMI", "PRTE"))}
     whole = ["timeout", "-k", "5", "120", folder / "mpiexec", "-n", str(n), folder / "python", *map(str, arguments)]
     return subprocess.run(
-        whole, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        whole,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
         env=environment | {"OMP_NUM_THREADS": ENVIRONMENT["OMP_NUM_THREADS"]},
-    )  # fmt: skip
+    )
 
 
 def test_it_is_mpich(mpich):

@@ -50,9 +50,13 @@ def test_all_end_when_one_is_killed(n: int, share_above: str, tmp_path: Path, mo
     whole = [mpirun, "-n", str(n), sys.executable, "-m", "pareprop", "run", *task, "--out", tmp_path / "run"]
     checkpoints = tmp_path / "run" / "checkpoints"
     process = subprocess.Popen(
-        whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | ENVIRONMENT,
+        whole,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | ENVIRONMENT,
         start_new_session=True,
-    )  # fmt: skip
+    )
     try:
         wait_until(lambda: process.poll() is not None or any(checkpoints.glob("*/manifest.json")))
         time.sleep(0.3 * random.random())
@@ -109,9 +113,13 @@ def test_small_shared_memory(tmp_path: Path) -> None:
     line = [mpirun, "-n", "2", sys.executable, "-m", "pareprop", "bench", "--neurons=200000", "--indegree=10"]
     environment = os.environ | ENVIRONMENT | {"OMPI_MCA_btl": "self,tcp", "TMPDIR": str(tmp_path)}
     done = subprocess.run(
-        ["unshare", "--mount", "bash", "-c", inside, "-", *line], capture_output=True, text=True, env=environment,
-        timeout=900, check=False,
-    )  # fmt: skip
+        ["unshare", "--mount", "bash", "-c", inside, "-", *line],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=900,
+        check=False,
+    )
     lines = [text for text in done.stderr.splitlines() if text.startswith("pareprop: error:")]
     assert done.returncode == 2 and len(lines) == 1 and "/dev/shm has" in lines[0], done.stderr
 

@@ -106,9 +106,14 @@ def run_trial(trial: Trial, folder: Path) -> tuple[int, float, str]:
     line = list(map(str, ["timeout", "-k", "5", LIMIT, *two, *arguments]))
     begun = time.monotonic()
     process = subprocess.Popen(
-        line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=os.environ | launch.ENVIRONMENT, start_new_session=True,
-    )  # fmt: skip
+        line,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | launch.ENVIRONMENT,
+        start_new_session=True,
+    )
     try:
         output = process.communicate()[0]
     finally:

@@ -24,13 +24,16 @@ def test_every_parameter_has_a_meaning(capsys: pytest.CaptureFixture) -> None:
     names = {line.split(":")[0].split(" (")[0].strip() for line in lines if line[:3].strip() and line.startswith("  ")}
     wanted = {name for variant in VARIANTS.values() for kind in variant.neurons.values() for name in kind.model_fields}
     assert code == 0 and wanted | set(Connection.model_fields) <= names
-    assert not [line for line, after in zip(lines, [*lines[1:], ""], strict=True)
-                if line.startswith("  ") and not line.startswith("   ") and not after.startswith("      ")]  # fmt: skip
+    assert not [
+        line
+        for line, after in zip(lines, [*lines[1:], ""], strict=True)
+        if line.startswith("  ") and not line.startswith("   ") and not after.startswith("      ")
+    ]
 
 
 def test_the_handbook_is_one_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(commands_of_runs, "HANDBOOK", tmp_path / "handbook.html")
     code, _, errors = command(capsys, "help", "handbook")
     assert code == 2 and "scripts/handbook/one_file.py writes it" in errors and errors.count("\n") == 1

@@ -93,9 +93,13 @@ def test_as_in_python(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     for item in given.populations:
         if item.role == "recurrent":
             definition = NeuronModel.from_dict("mine", OWN) if item.name == "rec" else library.get("adex")
-            model.neurons(item.name, item.size, definition, I_e=item.params.I_e, **(
-                {"tau_m": item.params.tau_m} if item.name == "rec" else {}
-            ))  # fmt: skip
+            model.neurons(
+                item.name,
+                item.size,
+                definition,
+                I_e=item.params.I_e,
+                **({"tau_m": item.params.tau_m} if item.name == "rec" else {}),
+            )
         else:
             model.populations.append(item)
     model.projections += given.projections

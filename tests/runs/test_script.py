@@ -223,8 +223,16 @@ def test_patience_ends_a_training_and_the_best_weights_are_kept(tmp_path: Path, 
     values = [value for _, value in done.validations]
     best = int(np.argmin(values)) + 1
     assert done.stopped and len(values) == len(done.losses) == best + 3 < 30
-    short = pareprop.run(make(), Levels(), tmp_path / "short", iterations=best, validate_every=1, validate_samples=3,
-                         test_samples=4, **options)  # fmt: skip
+    short = pareprop.run(
+        make(),
+        Levels(),
+        tmp_path / "short",
+        iterations=best,
+        validate_every=1,
+        validate_samples=3,
+        test_samples=4,
+        **options,
+    )
     for name in done.open().projections:
         found, expected = (run.open().weights(name)["weight"] for run in (done, short))
         assert np.array_equal(found, expected)

@@ -46,8 +46,14 @@ def absolute(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]
 def test_a_network_with_code_of_the_script_is_given(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Without the script each command says what is missing; with it the run goes on."""
     model = network()
-    own = Model("interval", 1, populations=model.populations, projections=model.projections,
-                optimizer=model.optimizer, loss=absolute)  # fmt: skip
+    own = Model(
+        "interval",
+        1,
+        populations=model.populations,
+        projections=model.projections,
+        optimizer=model.optimizer,
+        loss=absolute,
+    )
     done = pareprop.run(own, Levels(), tmp_path / "run", iterations=2, figures="none", quiet=True)
     for arguments in (["export", "--network", tmp_path / "run", tmp_path / "net"], ["dry-run", tmp_path / "run"]):
         code, _, errors = command(capsys, *arguments, *(["--ranks", 2] if arguments[0] == "dry-run" else []))

@@ -60,9 +60,13 @@ def test_log_of_a_chain(tmp_path: Path, code: int) -> None:
         "PYTHONUNBUFFERED": "1",
     }
     process = subprocess.Popen(
-        ["timeout", "120", "bash", JOBS / "chain.sbatch", "sine-waves"], stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment,
-    )  # fmt: skip
+        ["timeout", "120", "bash", JOBS / "chain.sbatch", "sine-waves"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
     assert select.select([process.stderr], [], [], 100)[0], "nothing is told while the run goes on"
     (tmp_path / "go").write_text("\n")
     output, errors = process.communicate()
@@ -87,8 +91,9 @@ def test_a_cancelled_job_stays_out_of_the_queue(tmp_path: Path, number: int, cod
     os.mkfifo(tmp_path / "go")
     environment |= {"GO": str(tmp_path / "go"), "CODE": "75"}
     line = [*ranks.python(), "-m", "pareprop", "launch", "--requeue", "sine-waves", "--out", tmp_path / "run"]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env=os.environ | environment)  # fmt: skip
+    process = subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    )
     assert process.stderr and process.stderr.readline() == "iteration 1 of 9\n"
     process.send_signal(number)
     (tmp_path / "go").write_text("\n")

@@ -88,9 +88,17 @@ def test_memory_of_a_rank(variant, tmp_path):
     sizes = {"neurons": 4000, "indegree": 200, "inputs": 50, "steps": 300}
     arguments = [f"--{key}={value}" for key, value in sizes.items()]
     done = ranks.run(
-        2, "-m", "pareprop", "bench", *arguments, "--intervals=2", "--warmup=1", f"--rate={RATE:g}",
-        f"--variant={variant}", f"--json={tmp_path / 'real.json'}",
-    )  # fmt: skip
+        2,
+        "-m",
+        "pareprop",
+        "bench",
+        *arguments,
+        "--intervals=2",
+        "--warmup=1",
+        f"--rate={RATE:g}",
+        f"--variant={variant}",
+        f"--json={tmp_path / 'real.json'}",
+    )
     assert done.returncode == 0, done.stderr
     real = json.loads((tmp_path / "real.json").read_text())["shares"]
     model, task = benchmark.model(4000, 200, 50, variant=variant), benchmark.BenchTask(50, 300, 1)

@@ -52,8 +52,15 @@ def test_counts_are_those_of_the_network(ranks):
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_events_are_those_counted(variant):
     model, task = benchmark.model(500, 40, 20, variant=variant), benchmark.BenchTask(20, 1000, 1)
-    share = dryrun.run(model, task, 2, 1, rate_hz=30.0, drive=True, settings=subject.find(
-        "bench", ["neurons=500", "steps=1000", f"variant={variant}"]).settings)  # fmt: skip
+    share = dryrun.run(
+        model,
+        task,
+        2,
+        1,
+        rate_hz=30.0,
+        drive=True,
+        settings=subject.find("bench", ["neurons=500", "steps=1000", f"variant={variant}"]).settings,
+    )
     assert share.rate_hz == pytest.approx(30.0, rel=0.05)
     simulation = benchmark.build(model, task, Alone(), 30.0)
     simulation.engine.run(task.sample(0), True)
@@ -73,9 +80,17 @@ FIRING = work.Firing(50.0, 30.0)
 
 
 def test_fit_finds_the_unit_costs():
-    works = [work.of_rank(benchmark.model(n, k, 20), T, FIRING, ranks, ranks - 1)
-             for n, k, T, ranks in ((100, 10, 50, 2), (300, 80, 100, 3), (2000, 20, 70, 16), (900, 300, 30, 1),
-                                    (5000, 50, 200, 8), (700, 5, 500, 4))]  # fmt: skip
+    works = [
+        work.of_rank(benchmark.model(n, k, 20), T, FIRING, ranks, ranks - 1)
+        for n, k, T, ranks in (
+            (100, 10, 50, 2),
+            (300, 80, 100, 3),
+            (2000, 20, 70, 16),
+            (900, 300, 30, 1),
+            (5000, 50, 200, 8),
+            (700, 5, 500, 4),
+        )
+    ]
     runs = [units.Measured(item, FLAT.phase_seconds(item), FLAT.memory(item)) for item in works]
     found = units.fit(runs, FLAT.network, FLAT.base_bytes)
     other = work.of_rank(benchmark.model(4000, 90, 20), 300, FIRING, 32, 31)

@@ -42,9 +42,13 @@ class Slurm:
 
     def __call__(self, *arguments: object, check: bool = True, **more: str) -> str:
         done = subprocess.run(
-            [str(argument) for argument in arguments], capture_output=True, text=True, timeout=900, check=False,
+            [str(argument) for argument in arguments],
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
             env=self.environment | more,
-        )  # fmt: skip
+        )
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout.strip()
 

@@ -70,8 +70,11 @@ def test_sweep(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     assert code == 0, errors
     rows = list(csv.DictReader((out / "sweep.csv").open()))
     assert [(row["eta"], row["seed"], row["state"]) for row in rows] == [
-        ("0", "1", "ended"), ("0", "2", "ended"), ("1e-3", "1", "ended"), ("1e-3", "2", "ended")
-    ]  # fmt: skip
+        ("0", "1", "ended"),
+        ("0", "2", "ended"),
+        ("1e-3", "1", "ended"),
+        ("1e-3", "2", "ended"),
+    ]
     alone = ["run", "sine-waves", *sets(*SMALL, "eta=1e-3", "seed=2", "figures=none"), "--out", tmp_path / "alone"]
     _, single, _ = command(capsys, *alone)
     assert single.splitlines()[-1] == f"digest: {rows[3]['digest']}"

@@ -19,9 +19,14 @@ def job(out: Path, *which: str, **env: str) -> subprocess.CompletedProcess:
     path = os.pathsep.join([ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]])
     env = os.environ | launch.ENVIRONMENT | {"PATH": path, "OUT": str(out), "BIND": "none"} | env
     process = subprocess.Popen(
-        [ROOT / "jobs/brain.sh", *which], env=env, start_new_session=True, text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [ROOT / "jobs/brain.sh", *which],
+        env=env,
+        start_new_session=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     try:
         output, errors = process.communicate(timeout=900)
     finally:

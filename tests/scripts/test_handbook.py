@@ -122,8 +122,12 @@ def test_one_file_holds_all_that_it_shows(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.syspath_prepend(str(HANDBOOK))
     import one_file
 
-    for name, content in (("a.css", "p { background: url(b.svg); }"), ("b.svg", "<svg/>"), ("_images/c.png", "x"),
-                          ("_downloads/1/d.sh", "echo")):  # fmt: skip
+    for name, content in (
+        ("a.css", "p { background: url(b.svg); }"),
+        ("b.svg", "<svg/>"),
+        ("_images/c.png", "x"),
+        ("_downloads/1/d.sh", "echo"),
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
     made = one_file.embed(

@@ -23,9 +23,14 @@ def test_a_small_microcircuit(tmp_path: Path) -> None:
     env = os.environ | launch.ENVIRONMENT | {"PATH": path} | small
     for ran in (True, False):
         done = subprocess.run(
-            [ROOT / "jobs/microcircuit.sh", "--indegrees", "0.1", "--warm-up", "100"], env=env, capture_output=True,
-            text=True, timeout=900, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            [ROOT / "jobs/microcircuit.sh", "--indegrees", "0.1", "--warm-up", "100"],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
         assert done.returncode == 0, done.stderr
         assert ("pareprop, seed 1 ..." in done.stdout) == ran
     with open(tmp_path / "microcircuit.csv") as file:

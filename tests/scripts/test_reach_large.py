@@ -22,8 +22,13 @@ def test_runs_and_goes_on(tmp_path: Path) -> None:
     small = ["n_rec=30", "indegree=5", "batch_size=4", "decisions=3", "test_samples=2", "checkpoint.every=1"]
     for said in ("ranks; memory", "resumed: "):
         done = subprocess.run(
-            [ROOT / "jobs/reach-large.sh", *small, "iterations=2"], env=env, capture_output=True, text=True,
-            timeout=900, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            [ROOT / "jobs/reach-large.sh", *small, "iterations=2"],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
         assert done.returncode == 0, done.stderr
         assert said in done.stdout and "digest: " in done.stdout

@@ -29,9 +29,15 @@ LOSS = {"gamma": 0.9, "lambda_": 0.8, "c_V": 0.5, "c_H": 0.02}
 
 def corridor_case(n_steps: int) -> dict:
     case = networks.random_case(
-        11, dt=1.0, average_gradient=False, reset=True, interval=n_steps, learning_window=n_steps,
-        inputs=np.zeros((n_steps, 6), bool), optimizer={"type": "gradient_descent", "eta": 0.01, "batch_size": 4},
-    )  # fmt: skip
+        11,
+        dt=1.0,
+        average_gradient=False,
+        reset=True,
+        interval=n_steps,
+        learning_window=n_steps,
+        inputs=np.zeros((n_steps, 6), bool),
+        optimizer={"type": "gradient_descent", "eta": 0.01, "batch_size": 4},
+    )
     drawn, n_rec = np.random.default_rng(5), len(case["w_rec"])
     case["w_out"], case["w_fb"] = drawn.normal(0.0, 1.0, (3, n_rec)), drawn.normal(0.0, 1.0, (n_rec, 3))
     case["targets"] = np.zeros((n_steps, 3))
@@ -288,9 +294,14 @@ def test_an_environment_that_fails_ends_all_ranks(tmp_path: Path, n: int) -> Non
 def test_an_environment_that_fails_on_one_rank_alone(tmp_path: Path) -> None:
     pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
     run = run_of(
-        "gym", tmp_path / "run", "env=faulty_environments:Faulty-v0", "n_rec=5", "batch_size=2", "replicated=true",
+        "gym",
+        tmp_path / "run",
+        "env=faulty_environments:Faulty-v0",
+        "n_rec=5",
+        "batch_size=2",
+        "replicated=true",
         "env_arguments={ fault = 'raises on rank 1' }",
-    )  # fmt: skip
+    )
     done = ranks.run(2, "-m", "pareprop", *run, env={"PYTHONPATH": str(Path(__file__).parents[1])})
     told = [line for line in done.stderr.splitlines() if "pareprop: error" in line]
     assert done.returncode == 2
@@ -305,9 +316,14 @@ def test_environments_that_differ_between_ranks(tmp_path: Path, fault: str) -> N
     """Without a comparison one rank would go on alone and wait for ever."""
     pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
     run = run_of(
-        "gym", tmp_path / "run", "env=faulty_environments:Faulty-v0", "n_rec=5", "batch_size=2", "replicated=true",
+        "gym",
+        tmp_path / "run",
+        "env=faulty_environments:Faulty-v0",
+        "n_rec=5",
+        "batch_size=2",
+        "replicated=true",
         f"env_arguments={{ fault = '{fault}' }}",
-    )  # fmt: skip
+    )
     done = ranks.run(3, "-m", "pareprop", *run, env={"PYTHONPATH": str(Path(__file__).parents[1])})
     told = [line for line in done.stderr.splitlines() if "pareprop: error" in line]
     assert done.returncode == 2 and len(told) == 1

@@ -117,9 +117,15 @@ def small_disk(tmp_path: Path):
 def test_disk_full_while_recording(small_disk: Path, capsys: pytest.CaptureFixture) -> None:
     """The run ends with exit code 3, names the file and what is safe, and goes on when there is room again."""
     arguments = settings(
-        "iterations=60", "n_step=1000", "record.every=1", "checkpoint.every=5", "compression=0", "n_rec=40",
-        'what=["V_m","learning_signal","surrogate_gradient"]', "record.neurons=40",
-    )  # fmt: skip
+        "iterations=60",
+        "n_step=1000",
+        "record.every=1",
+        "checkpoint.every=5",
+        "compression=0",
+        "n_rec=40",
+        'what=["V_m","learning_signal","surrogate_gradient"]',
+        "record.neurons=40",
+    )
     code, _, errors = command(capsys, "run", "sine-waves", *arguments, "--out", small_disk / "run")
     assert code == 3, errors
     assert "No space left on device" in errors and "safe: " in errors and "are lost, unless" in errors

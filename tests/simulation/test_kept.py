@@ -117,4 +117,3 @@ def test_what_no_checkpoint_keeps_is_refused_before_the_training(tmp_path: Path,
 def test_what_becomes_unfit_later_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\['x'\] = Own.*no checkpoint was written before"):
         train(tmp_path / "run", Keeper({"x": 1}, {"x": Own()}))
-

@@ -33,10 +33,17 @@ class Task:
 
 
 def model(
-    variant: str = "interval", feedback: bool = True, currents: dict | None = None, delay_in: int = 1,
+    variant: str = "interval",
+    feedback: bool = True,
+    currents: dict | None = None,
+    delay_in: int = 1,
     c_reg: float = 0.0,
-    optimizer: object = None, delay: object = 1, weight_back: object = None, kind: str = "random", **neurons: object,
-) -> Model:  # fmt: skip
+    optimizer: object = None,
+    delay: object = 1,
+    weight_back: object = None,
+    kind: str = "random",
+    **neurons: object,
+) -> Model:
     made = Model(variant, seed=3, optimizer=optimizer or Adam(eta=1e-3))
     inputs = made.inputs("in", 10)
     rec = made.neurons("rec", 20, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, c_reg=c_reg, **neurons)

@@ -107,8 +107,9 @@ def test_spikes_are_those_of_nest(nest, tmp_path: Path, kind: str) -> None:
     found = ours(model, raster)
     params, inhibitory = KINDS[kind]
     sizes = {item.name: item.size for item in model.populations}
-    nodes = {name: nest.Create(kind, sizes[name], params | (inhibitory if name == "inh" else {}))
-             for name in ("exc", "inh")}  # fmt: skip
+    nodes = {
+        name: nest.Create(kind, sizes[name], params | (inhibitory if name == "inh" else {})) for name in ("exc", "inh")
+    }
     nodes["lgn"] = nest.Create("spike_generator", sizes["lgn"])
     for k, node in enumerate(nodes["lgn"]):
         if raster[:, k].any():
@@ -129,15 +130,20 @@ def test_spikes_are_those_of_nest(nest, tmp_path: Path, kind: str) -> None:
     for name, recorder in recorders.items():
         events = recorder.events
         first = nodes[name].tolist()[0]
-        theirs = np.array(sorted((int(t) - 1, s - first) for t, s in
-                                 zip(events["times"], events["senders"], strict=True) if t <= STEPS))  # fmt: skip
+        theirs = np.array(
+            sorted(
+                (int(t) - 1, s - first) for t, s in zip(events["times"], events["senders"], strict=True) if t <= STEPS
+            )
+        )
         assert len(theirs) > 50
         np.testing.assert_array_equal(found[name], theirs)
 
 
 def test_edges_are_divided_and_none_is_lost(tmp_path: Path) -> None:
-    for kind, ports in (("iaf_psc_exp", {"exc_to_exc": "exc", "inh_to_exc": "inh", "lgn_to_exc": "exc"}),
-                        ("glif_psc", {name: f"receptor_{k}" for name, k in RECEPTORS.items()})):  # fmt: skip
+    for kind, ports in (
+        ("iaf_psc_exp", {"exc_to_exc": "exc", "inh_to_exc": "inh", "lgn_to_exc": "exc"}),
+        ("glif_psc", {name: f"receptor_{k}" for name, k in RECEPTORS.items()}),
+    ):
         model = Model.from_sonata(write(tmp_path / kind, kind), round_delays=True)
         network = LocalNetwork(model, 0, 1)
         counts: dict[tuple[str, str], int] = {}

@@ -127,9 +127,14 @@ def start(n: int, *arguments: object, python: Sequence[str] = (sys.executable,))
     line = [launcher, "-n", str(n), *python, "-m", "pareprop", *map(str, arguments)]
     for _ in range(3):
         process = subprocess.Popen(
-            ["timeout", "-k", "5", "1800", *line], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-            stderr=subprocess.STDOUT, env=os.environ | launch.ENVIRONMENT, start_new_session=True,
-        )  # fmt: skip
+            ["timeout", "-k", "5", "1800", *line],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            stderr=subprocess.STDOUT,
+            env=os.environ | launch.ENVIRONMENT,
+            start_new_session=True,
+        )
         while process.poll() is None:
             if ranks_of(process.pid):
                 return process

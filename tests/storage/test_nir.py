@@ -320,11 +320,14 @@ def graph_of(**changes: object) -> tuple[dict, list]:
     """Nodes and edges of a small graph in which some nodes are others, or go."""
     ones = np.ones(2)
     nodes = {
-        "in": nir.Input(np.array([3])), "w": nir.Linear(np.ones((2, 3))), "late": nir.Delay(2e-3 * ones),
+        "in": nir.Input(np.array([3])),
+        "w": nir.Linear(np.ones((2, 3))),
+        "late": nir.Delay(2e-3 * ones),
         "lif": nir.LIF(tau=0.02 * ones, r=ones, v_leak=-70.0 * ones, v_threshold=-50.0 * ones, v_reset=-65.0 * ones),
-        "v": nir.Affine(np.ones((1, 2)), np.ones(1)), "li": nir.LI(0.01 * ones[:1], ones[:1], 0.0 * ones[:1]),
+        "v": nir.Affine(np.ones((1, 2)), np.ones(1)),
+        "li": nir.LI(0.01 * ones[:1], ones[:1], 0.0 * ones[:1]),
         "out": nir.Output(np.array([1])),
-    } | changes  # fmt: skip
+    } | changes
     chain = [name for name in ("in", "w", "late", "lif", "v", "li", "out") if nodes.get(name)]
     return {name: nodes[name] for name in chain}, list(itertools.pairwise(chain))
 
@@ -383,9 +386,11 @@ def test_files_that_are_no_graphs(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "other.nir", "w") as file:
         file["x"] = 1
     for name, message in (
-        ("none.nir", "No such file"), ("text.nir", "text.nir"), ("other.nir", "is no graph of NIR: "),
+        ("none.nir", "No such file"),
+        ("text.nir", "text.nir"),
+        ("other.nir", "is no graph of NIR: "),
         (".", "is a directory"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(InputError, match=message) as caught:
             Model.from_nir(tmp_path / name, 1.0)
         assert "\n" not in str(caught.value)

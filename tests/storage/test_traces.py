@@ -49,10 +49,12 @@ def test_traces_of_the_interval_variant_are_the_twins(seed: int, tmp_path: Path)
         kind = "onto readouts" if name.endswith("out") else "onto neurons"
         column = source + n_in * (not name.startswith("in") and kind == "onto neurons")
         for key in WHAT:
-            wanted = np.concatenate([
-                np.broadcast_to(part[kind][key], part[kind]["gradient"].shape)[:, target, column]
-                for part in expected["traces"]
-            ])  # fmt: skip
+            wanted = np.concatenate(
+                [
+                    np.broadcast_to(part[kind][key], part[kind]["gradient"].shape)[:, target, column]
+                    for part in expected["traces"]
+                ]
+            )
             np.testing.assert_allclose(group[key], wanted, rtol=1e-9, atol=1e-12, err_msg=f"{name} {key}")
             seen.append(np.abs(wanted).max())
         totals = np.split(group["gradient"], 3)
@@ -130,10 +132,20 @@ here.train(sys.argv[1], sys.argv[2:], launcher.exchange())
 def train(folder: str, words: list[str], exchange: object) -> None:
     for variant in ("interval", "spike"):
         pareprop.run(
-            network(variant), Ramp(), Path(folder, variant), iterations=6, until=3 if "part" in words else None,
-            figures="none", quiet=True, restart="rest" in words, overwrite=True, exchange=exchange, validate_every=2,
-            validate_samples=2, record={"every": 2, "what": [*WHAT, "weights"], "synapses": 17},
-        )  # fmt: skip
+            network(variant),
+            Ramp(),
+            Path(folder, variant),
+            iterations=6,
+            until=3 if "part" in words else None,
+            figures="none",
+            quiet=True,
+            restart="rest" in words,
+            overwrite=True,
+            exchange=exchange,
+            validate_every=2,
+            validate_samples=2,
+            record={"every": 2, "what": [*WHAT, "weights"], "synapses": 17},
+        )
 
 
 def on_ranks(n: int, folder: Path, *words: str) -> dict[str, np.ndarray]:
@@ -144,9 +156,10 @@ def on_ranks(n: int, folder: Path, *words: str) -> dict[str, np.ndarray]:
     for variant in ("interval", "spike") if "part" not in words else ():
         with h5py.File(folder / variant / "record.h5") as file:
             file["weights"].visititems(
-                lambda name, data, variant=variant: found.update({f"{variant}/{name}": data[()]})
-                if isinstance(data, h5py.Dataset) else None
-            )  # fmt: skip
+                lambda name, data, variant=variant: (
+                    found.update({f"{variant}/{name}": data[()]}) if isinstance(data, h5py.Dataset) else None
+                )
+            )
     return found
 
 

@@ -42,17 +42,32 @@ def model(where: np.ndarray) -> Model:
     found.inputs("in", 20)
     values = {"C_m": 1.0, "E_L": 0.0, "V_th": 0.6}
     near, far = found.neurons("near", 40, "iaf", sign=SIGNS, **values), found.neurons("far", 30, "iaf", **values)
-    found.connect(near, far, "lognormal_degrees", indegree=7.5, sigma_in=0.5, sigma_out=0.6, weight=Normal(std=1.0),
-                  normalized=True, sign="source", inhibition=2.0)  # fmt: skip
+    found.connect(
+        near,
+        far,
+        "lognormal_degrees",
+        indegree=7.5,
+        sigma_in=0.5,
+        sigma_out=0.6,
+        weight=Normal(std=1.0),
+        normalized=True,
+        sign="source",
+        inhibition=2.0,
+    )
     space = {"extent": (1.0, 2.0), "length": 0.2, "cutoff": 0.4, "profile": "exponential", "periodic": False,
              "sources": where, "targets": where}  # fmt: skip
     found.connect(
         near, near, "distance", probability=0.5, space=space, delay=(1, 3), weight=Normal(std=0.2), sign="source"
     )
     found.connect(
-        far, far, "distance", probability=0.5, space={"extent": (1.0, 1.0), "length": 0.3, "cutoff": 0.5},
-        delay_ms={"per_length": 8.0, "offset": 0.5}, weight=Normal(std=0.3),
-    )  # fmt: skip
+        far,
+        far,
+        "distance",
+        probability=0.5,
+        space={"extent": (1.0, 1.0), "length": 0.3, "cutoff": 0.5},
+        delay_ms={"per_length": 8.0, "offset": 0.5},
+        weight=Normal(std=0.3),
+    )
     return found
 
 

@@ -63,9 +63,7 @@ def camera(n: int = 60) -> np.ndarray:
 def test_gestures(tmp_path: Path) -> None:
     events = camera()
     (tmp_path / "user01_led.aedat").write_bytes(aedat(events))
-    (tmp_path / "user01_led_labels.csv").write_text(
-        "class,startTime_usec,endTime_usec\n3,0,400000\n11,400001,900000\n"
-    )
+    (tmp_path / "user01_led_labels.csv").write_text("class,startTime_usec,endTime_usec\n3,0,400000\n11,400001,900000\n")
     (tmp_path / "trials_to_train.txt").write_text("user01_led.aedat\n")
     assert np.array_equal(read_aedat(tmp_path / "user01_led.aedat"), events)
     data = Gestures(tmp_path / "trials_to_train.txt")
@@ -139,9 +137,11 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     whole = aedat(camera())
     path = tmp_path / "a.aedat"
     for content, words in (
-        (b"#!AER-DAT2.0\r\n", "is not of AEDAT 3"), (whole[:40], "ends within its header"),
-        (whole[:-3], "is damaged"), (whole + b"12345", "ends within the header of a packet"),
-    ):  # fmt: skip
+        (b"#!AER-DAT2.0\r\n", "is not of AEDAT 3"),
+        (whole[:40], "ends within its header"),
+        (whole[:-3], "is damaged"),
+        (whole + b"12345", "ends within the header of a packet"),
+    ):
         path.write_bytes(content)
         with pytest.raises(InputError, match=words):
             read_aedat(path)

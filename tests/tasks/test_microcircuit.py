@@ -117,9 +117,7 @@ def test_a_thalamic_volley() -> None:
     assert abs(len(steps) - 20 * 902 * 1.2) < 5 * math.sqrt(20 * 902 * 1.2)
     assert not np.array_equal(spikes[0].ids, spikes[1].ids)
     model = Microcircuit(scale=0.02, thalamic_hz=120.0).model()
-    assert {item.post.name for item in model.projections if item.pre.name == "thalamus"} == {
-        "L4E", "L4I", "L6E", "L6I"
-    }  # fmt: skip
+    assert {item.post.name for item in model.projections if item.pre.name == "thalamus"} == {"L4E", "L4I", "L6E", "L6I"}
     late = Microcircuit(scale=0.02, thalamic_hz=120.0, sample_ms=5.0, thalamic_start=30.0).sample(0)
     assert late.inputs.ptr[-1] == 0
 

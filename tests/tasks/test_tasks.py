@@ -167,10 +167,16 @@ def test_equal_on_any_number_of_ranks(tmp_path: Path):
     found = []
     for n in (1, 2, 3):
         commands = [
-            ["run", name, "--out", tmp_path / f"{n}-{k}", *(part for text in texts for part in ("--set", text)),
-             *(("--set", f"data={tmp_path / 'set'}") if name == "n-mnist" else ())]
+            [
+                "run",
+                name,
+                "--out",
+                tmp_path / f"{n}-{k}",
+                *(part for text in texts for part in ("--set", text)),
+                *(("--set", f"data={tmp_path / 'set'}") if name == "n-mnist" else ()),
+            ]
             for k, (name, *texts) in enumerate(SMALL)
-        ]  # fmt: skip
+        ]
         codes, output, errors = on_ranks(n, commands)
         assert (codes, errors) == ([0] * len(SMALL), [])
         found.append(digests(output))
