@@ -335,6 +335,7 @@ def on_ranks(n: int, folder: Path, *words: str) -> dict[str, str]:
     return dict(line.split(": ") for line in done.stdout.splitlines())
 
 
+@pytest.mark.slow
 def test_one_digest_on_1_and_2_ranks(tmp_path: Path) -> None:
     assert len(whole := on_ranks(1, tmp_path / "one", "few")) == 2
     assert on_ranks(2, tmp_path / "two", "few") == whole

@@ -7,7 +7,7 @@ import pytest
 import ranks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from params import first
+from params import first, first_rows
 from properties import examples
 
 from pareprop.errors import InputError
@@ -58,7 +58,7 @@ if ranks.rank == 0:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize("variant", first(1, ["spike", "interval"]))
 @pytest.mark.parametrize("n", first(1, [2, 3, 4]))
 def test_same_digest_for_any_cut(n: int, variant: str) -> None:
     """Drawn cuts, empty ranks among them, on one and several nodes; rows with synapses alone, or for all sources."""
@@ -110,7 +110,7 @@ if ranks.rank == 0:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize(("variant", "out_delay", "between"), [("interval", 1, 10), ("spike", 4, 4)])
+@pytest.mark.parametrize(("variant", "out_delay", "between"), first_rows(1, [("interval", 1, 10), ("spike", 4, 4)]))
 @pytest.mark.parametrize("way", first(1, ["targeted", "everything"]))
 def test_nodes_meet_as_seldom_as_delays_allow(variant: str, out_delay: int, between: int, way: str) -> None:
     """Ranks of a node meet in each step. Messages that find no room are sent once more, a few times in a run."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from params import first_rows
+from params import first, first_rows
 
 from pareprop import Model, Normal
 from pareprop.errors import InputError
@@ -33,7 +33,7 @@ def synapses(found: Model, rank: int = 0, size: int = 1) -> np.ndarray:
 OPTIONS = [LOGNORMAL, {"rule": "distance", "probability": 0.6, "space": SPACE}]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["lognormal", "distance"])
+@pytest.mark.parametrize("options", first(1, OPTIONS), ids=["lognormal", "distance"])
 def test_any_division_draws_the_same(options: dict) -> None:
     whole = synapses(model(**options))
     for size in (2, 5):

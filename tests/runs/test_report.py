@@ -135,6 +135,7 @@ def test_runs_side_by_side(done: Path, capsys: pytest.CaptureFixture, monkeypatc
     assert (done / "again.html").read_text().count('class="view"') == 2
 
 
+@pytest.mark.slow
 def test_runs_of_scripts_differ_in_what_their_networks_differ(tmp_path: Path) -> None:
     """Each value that differs has a line with that of each run; what is alike, and files and seeds, have none."""
     for name, tau, std, n in (("short", 20.0, 0.1, 4), ("long", 35.0, 0.2, 4), ("large", 20.0, 0.1, 5)):
