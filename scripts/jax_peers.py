@@ -64,8 +64,9 @@ def dense_of(network: LocalNetwork, sample: Sample) -> Dense:
         If it is none that `Dense` describes.
     """
     constants, cells = network.readout_constants(), network.cells
-    if network.adaptive or cells["t_ref"].any() or constants["drive"] or constants["E_L"] or cells["I_e"].any():
-        raise InputError("dense peers know plain leaky neurons without currents and refractory period only")
+    zero = (cells["t_ref"], cells["I_e"], constants["drive"], constants["E_L"], np.ptp(constants["alpha"]))
+    if network.adaptive or any(np.any(values) for values in zero):
+        raise InputError("dense peers know leaky neurons without currents and t_ref, and readouts of one tau_m, only")
     found = {}
     for table, span in tables(network):
         names = {"input": "in", "readout": "back", "recurrent": "rec"}
@@ -81,8 +82,8 @@ def dense_of(network: LocalNetwork, sample: Sample) -> Dense:
         jnp.asarray(~np.isnan(found["rec"]), jnp.float32),
         single["back"],
         {name: jnp.asarray(cells[name], jnp.float32) for name in CELLS},
-        constants["alpha"],
-        constants["zeta"],
+        float(constants["alpha"][0]),
+        float(constants["zeta"][0]),
         network.model.optimizer.eta,
         jnp.asarray(raster),
         jnp.asarray(sample.target, jnp.float32),

@@ -51,7 +51,7 @@ def trace(engine: Interval, sources: np.ndarray, inputs: SpikeLog, surrogate: np
     """Filtered eligibility traces in the last step of an interval, float64 (n_sources, n_neurons); see `take_back`."""
     names = ("alpha", "zeta", "rho", "adapt_beta")
     alpha, zeta, rho, beta = (engine.cells.parameters[name].astype(float) for name in names)
-    kappa = engine.constants["alpha"]
+    kappa = engine.gradient.kappa
     n_steps = len(surrogate)
     steps, ids = inputs.spikes(n_steps)
     place = np.minimum(np.searchsorted(sources, ids), len(sources) - 1)
