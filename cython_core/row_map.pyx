@@ -4,7 +4,7 @@ Either each source that the rank lists has a row for each delay; or, where most 
 synapses are members of a set, and only they exist.
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 
 import numpy as np
 
