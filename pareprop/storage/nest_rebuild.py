@@ -20,8 +20,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..values import Values
-
 RESULTS = Path("results.h5")  # of the run
 STILL = None  # file of spikes from rest and without learning
 BEHIND = 3  # steps from a spike of the run to that of NEST's neurons
@@ -29,7 +27,7 @@ CHUNK = 1_000_000  # synapses connected at a time
 KNOWN_SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan")
 
 
-def parameters(group: h5py.Group, known: Values) -> Values:
+def parameters(group: h5py.Group, known: dict[str, Any]) -> dict[str, Any]:
     """Return NEST's parameters of a population: numbers, or lists with a value for each cell."""
     values = {name: value.item() if hasattr(value, "item") else value for name, value in group.attrs.items()}
     values |= {name: data[()].tolist() for name, data in group.items()}
@@ -39,7 +37,7 @@ def parameters(group: h5py.Group, known: Values) -> Values:
     return {name: value for name, value in values.items() if name in known and name != "model"}
 
 
-def build(nest: Any, file: h5py.File, sample: str) -> Values:
+def build(nest: Any, file: h5py.File, sample: str) -> dict[str, Any]:
     """Create all cells and connect them with static synapses; return the populations by name."""
     dt, spike = float(file.attrs["dt_ms"]), file.attrs["variant"] == "spike"
     steps, ids = (file[f"dynamics/{sample}/input_{key}"][()] for key in ("steps", "ids"))

@@ -1,5 +1,6 @@
 """A run as a script for NEST: the same spikes there, from the parameters and weights in its results."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 import ranks
 from commands import command
+
+from pareprop.storage import nest_rebuild
 
 TRAINED = {  # with the samples whose weights are known
     "sine-waves": (["n_rec=20", "n_in=20", "n_step=300", "iterations=3", "neuron=iaf_adapt"], ["first"]),
@@ -19,6 +22,13 @@ TRAINED = {  # with the samples whose weights are known
 
 
 pytestmark = pytest.mark.usefixtures("no_figures")
+
+
+def test_the_script_needs_nothing_of_the_package() -> None:
+    nodes = list(ast.walk(ast.parse(Path(nest_rebuild.__file__).read_text())))
+    assert not [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+    names = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    assert "numpy" in names and "pareprop" not in names
 
 
 @pytest.mark.peer
