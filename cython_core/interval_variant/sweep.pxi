@@ -2,7 +2,7 @@
 
 
 def sweep(
-    double kappa,                     # of the first readout, or of local ones
+    double kappa,                     # of the fastest readout, or of local ones
     const double[::1] kappas,         # IN (n_out)
     const double[::1] shares,         # IN (n_out), (1 - kappas) / (1 - kappa)
     Neurons neurons not None,

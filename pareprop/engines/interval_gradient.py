@@ -46,7 +46,7 @@ class IntervalGradient:
     n_collected : int
         Samples of the batch so far, those of other groups of ranks included.
     kappa : float
-        Decay in a step of the filter of eligibility traces: that of the first readout, or of local ones.
+        Decay in a step of the filter of eligibility traces: that of the fastest readout, or of local ones.
 
     Raises
     ------
@@ -66,12 +66,13 @@ class IntervalGradient:
         self._kernel, self._real, self._cells = model.kernels.interval, model.kernels.real, cells
         constants, n = cells.constants, cells.neurons.v.shape[0]
         self._kappas, self._zeta = constants["alpha"], constants["zeta"]
-        self.kappa = float(self._kappas[0]) if network.n_readouts else 0.0
+        self.kappa = float(self._kappas.min()) if network.n_readouts else 0.0
         if model.local:
             self.kappa = model.local.constants(model.dt_ms)[0]
             if np.any(self._kappas != self.kappa):
                 raise InputError(f"local readouts '{model.local.name}': tau_m must be that of the other readouts")
-        self._shares = (1.0 - self._kappas) / (1.0 - self.kappa)
+        self._shares, slower = np.ones(network.n_readouts), self._kappas > self.kappa
+        self._shares[slower] = (1.0 - self._kappas[slower]) / (1.0 - self.kappa)
         tables = (network.incoming, network.outgoing)
         self._tables = (*tables, network.following.adaptive)
         rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))

@@ -283,7 +283,7 @@ class LocalNetwork:
         groups = self.model.of_role("readout")
         losses = {group.params.loss: f"'{group.params.loss}' of '{group.name}'" for group in groups}
         if len(losses) > 1:
-            raise InputError(f"readouts have the losses {', '.join(losses.values())}, must have one")
+            raise InputError(f"all readouts must have one loss, not {' and '.join(losses.values())}")
         found: dict[str, list[np.ndarray]] = {name: [] for name in READOUT_CONSTANTS}
         for group in groups:
             values = group.params

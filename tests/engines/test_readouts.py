@@ -95,5 +95,20 @@ def test_different_losses_are_refused() -> None:
     model.neurons("rec", 1)
     for name, loss in (("a", "cross_entropy"), ("b", "mean_squared_error")):
         model.readouts(name, 2, loss=loss)
-    with pytest.raises(InputError, match="losses 'cross_entropy' of 'a', 'mean_squared_error' of 'b', must have one"):
+    with pytest.raises(
+        InputError, match="must have one loss, not 'cross_entropy' of 'a' and 'mean_squared_error' of 'b'"
+    ):
         Simulation(model, Noise(("slow",)))
+
+
+def test_readouts_that_hardly_forget() -> None:
+    """A decay that rounds to 1 leaves gradients of 0 times the traces, not NaN."""
+    model = Model("interval", optimizer=GradientDescent(eta=1e-3))
+    inputs, out = model.inputs("in", 8), model.readouts("slow", 2, C_m=1.0, tau_m=1e20)
+    cells = model.neurons("rec", 5, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0)
+    model.connect(inputs, cells, weight=Normal(std=0.8))
+    model.connect(cells, out, weight=Normal(std=0.1))
+    model.connect(out, cells, weight=Normal(std=0.1))
+    run = Simulation(model, Noise(("slow",)))
+    run.train(1)
+    assert run.engine.n_spikes > 5 and np.all(np.isfinite(weights(run, "rec")))
