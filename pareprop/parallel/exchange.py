@@ -18,7 +18,7 @@ from ..kernels import rounds as kernel
 from ..timers import Timers
 from .channel import Channel, ChannelSizes, Choice, choose_within, open_alone
 from .collectives import any_bits, raise_together
-from .messages import AllgatherSender, AlltoallvSender, Post, Sources, count_parts, message_words, share
+from .messages import AllgatherSender, AlltoallvSender, Post, Sources, count_parts, message_words, share, split
 from .mpi import Comm
 from .node import Nodes, find_nodes, is_crowded, make_rank_lost
 from .replicas import Replicas
@@ -210,10 +210,7 @@ class Ranks:
         """Return the first neuron of each part of the messages of each node, and the end."""
         first, bounds = terms.firsts(self.size), self.nodes.starts
         parts = count_parts(self.nodes, targeted)
-        return [
-            first[low + (high - low) * np.arange(n + 1) // n]
-            for low, high, n in zip(bounds[:-1], bounds[1:], parts, strict=True)
-        ]
+        return [first[low + split(high - low, n)] for low, high, n in zip(bounds[:-1], bounds[1:], parts, strict=True)]
 
     def require_memory(self, terms: ChannelSizes) -> None:
         """Collective: raise `InputError` if there is too little shared memory for a network."""

@@ -181,11 +181,16 @@ class Post:
         return kernel.Mailbox(ours | arrays)
 
 
+def split(n: int, n_parts: int) -> np.ndarray:
+    """Return the first of `n` things in each part, nearly as many in each, and the end: int64 (n_parts + 1,)."""
+    return n * np.arange(n_parts + 1) // n_parts
+
+
 def share(n: int, size: int, rank: int, together: bool = True) -> slice:
     """Return which of `n` things one of `size` ranks has; rank 0 has all unless they work together."""
     if not together:
         return slice(0, 0 if rank else n)
-    return slice(n * rank // size, n * (rank + 1) // size)
+    return slice(*split(n, size)[rank : rank + 2].tolist())
 
 
 def fixed_words(n_steps: int, n_readouts: int) -> int:
@@ -315,7 +320,7 @@ class AlltoallvSender:
         groups = np.arange(len(sizes))[mine] // n_others  # groups of ranks whose spikes they have
         starts, own = post.starts[post.nodes.index], post.logs[post.nodes.index]
         low, high = (int(groups[0]), int(groups[-1]) + 1) if len(groups) else (0, 0)
-        parts = _split(own.n_segments, len(starts) - 1)
+        parts = split(own.n_segments, len(starts) - 1).tolist()
         self._routes = _route(lists, starts[groups] - starts[low], int(starts[high] - starts[low])) | {
             "first_id": int(starts[low]),
             "numbers": np.concatenate([*numbers, np.zeros(0)]).astype(np.uint32),
@@ -417,11 +422,6 @@ class AlltoallvSender:
     def nbytes(self) -> int:
         """Bytes of the messages and of the lists of listening nodes."""
         return self.post.memory.nbytes + sum(getattr(part, "nbytes", 0) for part in self._routes.values())
-
-
-def _split(n: int, n_parts: int) -> list[int]:
-    """Return the first of `n` ranks in each part, and the end."""
-    return [n * k // n_parts for k in range(n_parts + 1)]
 
 
 def _deal(local: Comm, lists: list[np.ndarray] | None, shares: list[slice]) -> tuple[list[np.ndarray], np.ndarray]:
