@@ -56,6 +56,24 @@ def commands() -> str:
     return str(Path(Template.place(PACKAGE)).parent)
 
 
+def train(n: int, file: str, folder: Path, *words: str) -> str:
+    """Call `train(folder, words, exchange)` of a test module, given by its file, on `n` ranks; return the output."""
+    here = Path(file)
+    code = (
+        f"import sys\nimport {here.stem} as here\nfrom pareprop.parallel import launcher\n"
+        "here.train(sys.argv[1], sys.argv[2:], launcher.exchange())"
+    )
+    path = {"PYTHONPATH": f"{here.parent}{os.pathsep}{here.parent.parent}"}
+    done = run(n, "-c", code, str(folder), *words, env=path)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def digests(n: int, file: str, folder: Path, *words: str) -> dict[str, str]:
+    """As `train`, whose lines are `name: digest`."""
+    return dict(line.split(": ") for line in train(n, file, folder, *words).splitlines())
+
+
 def run_on_each(numbers: tuple[int, ...], here: Path, *args: object) -> str:
     """Run ``python *args`` on each of some numbers of ranks and return the output, which must be the same on all.
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from pathlib import Path
 
 import h5py
@@ -163,12 +162,6 @@ class Ramp:
         return Sample(SpikeLog(STEPS), np.linspace(0.0, 1.0, STEPS)[:, None])
 
 
-PART = """
-import sys
-import test_background as here
-from pareprop.parallel import launcher
-here.train(sys.argv[1], sys.argv[2:], launcher.exchange())
-"""
 CASES = ("interval double", "interval single", "spike double", "spike single")
 FEW = ("interval double", "spike single")
 
@@ -191,26 +184,19 @@ def train(folder: str, words: list[str], exchange: object) -> None:
             print(f"{case}: {done.digest}", flush=True)
 
 
-def on_ranks(n: int, folder: Path, *words: str) -> dict[str, str]:
-    here = Path(__file__).parent
-    done = ranks.run(n, "-c", PART, str(folder), *words, env={"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"})
-    assert done.returncode == 0, done.stderr
-    return dict(line.split(": ") for line in done.stdout.splitlines())
-
-
 @pytest.mark.slow
 def test_one_digest_on_1_and_2_ranks(tmp_path: Path) -> None:
-    assert len(whole := on_ranks(1, tmp_path / "one", "few")) == 2
-    assert on_ranks(2, tmp_path / "two", "few") == whole
+    assert len(whole := ranks.digests(1, __file__, tmp_path / "one", "few")) == 2
+    assert ranks.digests(2, __file__, tmp_path / "two", "few") == whole
 
 
 @pytest.mark.slow
 def test_one_digest_on_1_2_3_ranks_and_after_a_restart(tmp_path: Path) -> None:
-    whole = on_ranks(1, tmp_path / "one")
+    whole = ranks.digests(1, __file__, tmp_path / "one")
     assert list(whole) == list(CASES) and len(set(whole.values())) == len(CASES)
-    assert on_ranks(2, tmp_path / "two") == whole
-    on_ranks(3, tmp_path / "part", "part")
-    assert on_ranks(2, tmp_path / "part", "rest") == whole
+    assert ranks.digests(2, __file__, tmp_path / "two") == whole
+    ranks.digests(3, __file__, tmp_path / "part", "part")
+    assert ranks.digests(2, __file__, tmp_path / "part", "rest") == whole
     for case in CASES:
         with h5py.File(tmp_path / "one" / case / "results.h5") as file:
             ids = file["dynamics/last/spike_ids"][()]

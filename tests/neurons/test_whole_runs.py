@@ -3,7 +3,6 @@
 Each network is trained in one process, then on ranks; a part of each also goes on from a checkpoint on other ranks.
 """
 
-import os
 from pathlib import Path
 
 import h5py
@@ -107,12 +106,6 @@ SETS = {  # word to the networks that are trained together
     "other variant": ("currents", "rewards", "spike, rewiring"),
     "replicas": ("signs, delays", "rewiring"),
 }
-PART = """
-import sys
-import test_whole_runs as here
-from pareprop.parallel import launcher
-here.train(sys.argv[1], sys.argv[2:], launcher.exchange())
-"""
 
 
 def train(folder: str, words: list[str], exchange: object) -> None:
@@ -141,21 +134,13 @@ def train(folder: str, words: list[str], exchange: object) -> None:
 RECORD = {"every": 1, "what": ["spikes", "states"], "neurons": 21}
 
 
-def on_ranks(n: int, folder: Path, *words: str) -> dict[str, str]:
-    here = Path(__file__).parent
-    env = {"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
-    done = ranks.run(n, "-c", PART, str(folder), *words, env=env)
-    assert done.returncode == 0, done.stderr
-    return dict(line.split(": ") for line in done.stdout.splitlines())
-
-
 def check(word: str, tmp_path: Path) -> Path:
     """Train a set on one rank, and on two ranks and then three; return the folder of the first."""
     names, folder, tmp_path = SETS[word], tmp_path / "whole", tmp_path / "parts"
-    digests = on_ranks(1, folder, word)
+    digests = ranks.digests(1, __file__, folder, word)
     assert list(digests) == list(names) and len(set(digests.values())) == len(names)
-    on_ranks(2, tmp_path, word, "part")
-    assert on_ranks(3, tmp_path, word, "rest") == digests
+    ranks.digests(2, __file__, tmp_path, word, "part")
+    assert ranks.digests(3, __file__, tmp_path, word, "rest") == digests
     for name in names:
         with h5py.File(folder / name / "results.h5") as file, h5py.File(tmp_path / name / "results.h5") as other:
             counts = np.bincount(np.concatenate([file[f"dynamics/{key}/spike_ids"] for key in ("first", "last")]))
@@ -200,5 +185,8 @@ def test_same_digest_with_all_else(word: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.mpi
 def test_replicas(tmp_path: Path) -> None:
-    alone, together = on_ranks(1, tmp_path / "alone", "replicas"), on_ranks(2, tmp_path / "two", "replicas", "two")
+    alone, together = (
+        ranks.digests(1, __file__, tmp_path / "alone", "replicas"),
+        ranks.digests(2, __file__, tmp_path / "two", "replicas", "two"),
+    )
     assert len(alone) == 2 and together == alone

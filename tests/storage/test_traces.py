@@ -1,7 +1,6 @@
 """Recorded eligibility traces and gradients against the slow twin; on any ranks, and after a restart."""
 
 import json
-import os
 from pathlib import Path
 
 import h5py
@@ -121,14 +120,6 @@ def network(variant: str) -> Model:
     return model
 
 
-PART = """
-import sys
-import test_traces as here
-from pareprop.parallel import launcher
-here.train(sys.argv[1], sys.argv[2:], launcher.exchange())
-"""
-
-
 def train(folder: str, words: list[str], exchange: object) -> None:
     for variant in ("interval", "spike"):
         pareprop.run(
@@ -149,9 +140,7 @@ def train(folder: str, words: list[str], exchange: object) -> None:
 
 
 def on_ranks(n: int, folder: Path, *words: str) -> dict[str, np.ndarray]:
-    here = Path(__file__).parent
-    done = ranks.run(n, "-c", PART, str(folder), *words, env={"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"})
-    assert done.returncode == 0, done.stderr
+    ranks.train(n, __file__, folder, *words)
     found = {}
     for variant in ("interval", "spike") if "part" not in words else ():
         with h5py.File(folder / variant / "record.h5") as file:
