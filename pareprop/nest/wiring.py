@@ -210,9 +210,8 @@ def _one_if_same(value: object) -> Any:
 def _split(block: Block) -> list[np.ndarray]:
     """Runs of nodes of a block that agree in what the package takes as one number for a population."""
     ids = block.first + np.arange(block.n)
-    keys = [key for key in SPLIT if isinstance(block.values.get(key), np.ndarray)]
-    if block.model.kind == "readout":  # each number is one of its population
-        keys = [key for key, value in block.values.items() if isinstance(value, np.ndarray)]
+    whole = block.values if block.model.kind == "readout" else SPLIT
+    keys = [key for key in whole if isinstance(block.values.get(key), np.ndarray)]
     if not keys:
         return [ids]
     changes = np.zeros(block.n - 1, bool)

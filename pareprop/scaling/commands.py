@@ -206,7 +206,7 @@ def _print_memory(memory: Mapping[str, float]) -> None:
 @SET
 @rate_option
 @units_option
-@click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first; takes a minute or two.")
+@click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first; takes some two minutes.")
 @click.option("--latency", type=FiniteFloat(min=0), help="Latency of a message between nodes in s [as measured].")
 @click.option("--bandwidth", type=FiniteFloat(min=1), help="Bandwidth of a node in bytes per second [as measured].")
 @click.option(
