@@ -20,8 +20,9 @@ from ..simulation.finite import find_bad
 from ..timers import Timers
 from .catalogue import POISSON
 from .connections import Bundle
-from .errors import notice, refuse
+from .errors import notice
 from .forced import ForcedSpikes
+from .growth import Growth
 from .network import Wiring
 from .stimuli import Amplitudes, Currents, SpikeTrains, Train
 from .taps import AHEAD, NOBODY, Taps, WeightTap, send_to_all
@@ -72,6 +73,8 @@ class Clock:
         self.window = Amplitudes(nodes, wiring.rates.window, n_out, self.dt)
         self.currents = Currents(nodes, wiring.currents, self.dt)
         self.forced = ForcedSpikes(nodes, wiring.recurrent, self.dt)
+        self.since: dict[str, int] = {}  # step whose spikes connections that were made later are the first to carry
+        self.closed: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []  # until a step: array, places, values
         self.etas: dict[str, float] = {}
         self.first_etas: dict[str, float] = {}
         with guarded(self.comm):
@@ -127,8 +130,8 @@ class Clock:
         for step, error in tuple(self._late_signals):
             self.put_signals(step, error)
 
-    def link(self, bundle: Bundle, base: np.ndarray, kind: np.ndarray) -> None:
-        """Take connections of generators that were made in a run.
+    def link(self, bundle: Bundle, base: np.ndarray, kind: np.ndarray) -> bool:
+        """Take connections of generators that were made in a run; return False for others, which the network lacks.
 
         Parameters
         ----------
@@ -140,15 +143,12 @@ class Clock:
         if bundle.model.base == "rate_connection_delayed" and set(base[bundle.source]) == {"step_rate_generator"}:
             self.wiring.rates.add(bundle, np.arange(len(bundle)), base, kind)
             self.wiring.rates.settle()
-            return
+            return True
         if set(kind[bundle.target]) != {"parrot"} or not np.all(np.isin(base[bundle.source], GENERATORS)):
-            names = f"{bundle.model.name} from {base[bundle.source[0]]} to {base[bundle.target[0]]}"
-            raise refuse(
-                f"connections made after the first step, such as {names}",
-                "make them before, or connect generators of spikes to parrot neurons",
-            )
+            return False
         self.wiring.link(bundle, np.arange(len(bundle)), base[bundle.source])
         self.trains.link()
+        return True
 
     def _engine(self) -> Any:
         raise NotImplementedError
@@ -163,6 +163,25 @@ class Clock:
 
     def advance(self, end: int) -> None:
         """Collective: simulate the steps up to `end`."""
+        n_spikes = 0
+        for stop in sorted({end, *(when for when, *_ in self.closed if when < end)}):
+            self._advance(stop)
+            n_spikes += self.n_spikes
+            self._open(stop)
+        self.n_spikes = n_spikes
+
+    def close(self, step: int, array: np.ndarray, places: np.ndarray) -> None:
+        """Let weights or currents be 0 until a step."""
+        self.closed.append((step, array, places, array[places].copy()))
+        array[places] = 0.0
+
+    def _open(self, step: int) -> None:
+        for when, array, places, values in self.closed:
+            if when <= step:
+                array[places] = values
+        self.closed = [item for item in self.closed if item[0] > step]
+
+    def _advance(self, end: int) -> None:
         stamps, sources = self.trains.freeze(self.step, end)
         self.train.add(stamps, sources)
         for frozen in (self.targets, self.window, self.currents):
@@ -186,6 +205,17 @@ class Clock:
         for node in self._generators:
             emitted, early = self.trains.list_spikes(node, self.step, end)
             self.taps.put_spikes(emitted, np.full(len(emitted), node), early)
+
+    def take_over(self, growth: Growth) -> None:
+        """Collective: go on where the network is that this one was built from, see `Growth`."""
+        raise NotImplementedError
+
+    def _take_over_taps(self, growth: Growth) -> None:
+        """Collective: show what is known already of steps that are not shown yet."""
+        self.taps.reserve(self.step + AHEAD)
+        self.taps.take_over(growth.old.taps, growth.widen)
+        for step, error in tuple(self._late_signals):
+            self.put_signals(step, error)
 
     # ---- recording ---------------------------------------------------------------------------------------------------
 
@@ -287,12 +317,17 @@ class Clock:
 
     def write_weights(self, index: int) -> None:
         """Give the weights of a bundle to the network."""
+        closed, self.closed = self.closed, []
+        for _, array, places, values in closed:
+            array[places] = values
         for name, (table, span) in self._synapses.items():
             members = self.wiring.origin.get(name, ())
             if any(which == index for which, _ in members):
                 for (which, place), local in self._places(table, span, members):
                     if which == index:
                         table.weight[local] = self.bundles[index].weight[place]
+        for when, array, places, _ in closed:
+            self.close(when, array, places)
 
     # ---- the rest ----------------------------------------------------------------------------------------------------
 

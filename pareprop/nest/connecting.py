@@ -91,7 +91,7 @@ def _connect(session: Session, pre: Any, post: Any, conn: Any, syn: Any) -> None
                 )
                 for name in ("kind", "base")
             )
-            session.running.link(item, base_of, kind_of)
+            session.grown = session.grown or not session.running.link(item, base_of, kind_of)
         session.bundles.append(item)
 
 

@@ -94,6 +94,9 @@ def _show(value: object) -> str:
     return quote(value) if isinstance(value, str | int | float | None) else type(value).__name__
 
 
+EARLIER = "make them before the first step"  # what a message says of what cannot be made later
+
+
 class NESTWarning(UserWarning):
     """What a script should know, and is told once."""
 

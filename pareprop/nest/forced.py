@@ -40,6 +40,14 @@ class ForcedSpikes:
             self._next[index] = np.where(is_forced, clock + to_steps(offset, self._dt), 0)
             self._every[index] = to_steps(every, self._dt)
 
+    def take_over(self, before: ForcedSpikes, clock: int) -> None:
+        """Go on where other neurons are; those that they were without begin after step `clock`."""
+        self.restart(np.setdiff1d(self._ids, before._ids), clock)
+        places = np.searchsorted(self._ids, before._ids)
+        there = (before._ids > 0) & (places < len(self._ids))
+        index, old = self._order[places[there]], before._order[there]
+        self._next[index], self._every[index] = before._next[old], before._every[old]
+
     @property
     def index(self) -> np.ndarray:
         """Forced neurons, int64 ascending (n,)."""

@@ -16,9 +16,11 @@ from ..parallel.collectives import maximum
 from ..parallel.spike_log import SpikeLog
 from ..values import Values
 from .clock import Clock
-from .errors import notice, refuse
+from .errors import EARLIER, notice, refuse
+from .growth import Growth, move
 from .lost_signals import EARLY, take_back
 from .settings import check_intervals
+from .taps import NOBODY
 
 BEFORE = 2  # NEST's steps before the first interval of the neurons; of the readouts one more
 
@@ -95,6 +97,80 @@ class IntervalClock(Clock):
                 break
             self._finish()
 
+    def take_over(self, growth: Growth) -> None:
+        """Collective: see `Clock.take_over`; the present interval goes on after the steps that are done."""
+        old, engine, done = growth.old, self.engine, growth.old._done
+        if 0 < old.step < BEFORE:
+            raise refuse("nodes and connections made after the first step, before the second", EARLIER)
+        if len(growth.new_readouts) and self._loss is not LOSSES["mean_squared_error"]:
+            raise refuse("readouts with a softmax after the first step", EARLIER)
+        growth.carry_clock()
+        self._count, self._done, self._errors = old._count, done, old._errors
+        self._started, self._was_forced, self._rates = old._started, old._was_forced, dict(old._rates)
+        roles = {"input": growth.inputs, "recurrent": growth.recurrent}
+        for role, places in roles.items():
+            move(old._spiked[role], places, self._spiked[role])
+        for mine, before in ((self._next, old._next), (self._latest, old._latest)):
+            for key in mine.keys() & before.keys():
+                move(before[key], roles[key[1]], mine[key])
+        self._waiting, self._last = (growth.recurrent[index.astype(np.int64)] for index in (old._waiting, old._last))
+        self._carry_engine(growth, old.engine)
+        if self._started:
+            self._continue(growth)
+        self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
+        self._take_over_taps(growth)
+        if self._started and len(growth.new_readouts):
+            for field in ("V_m", "readout_signal_unnorm"):
+                self.taps.put_readouts(field, self._first + done, engine.y[None] + engine.constants["E_L"])
+        engine.gradient.late = growth.new_projections if done else []
+        engine.gradient.late_from = done, done - 1
+
+    def _carry_engine(self, growth: Growth, old: Interval) -> None:
+        """Collective: weights, moments and gradients of a batch; voltages, and what of the interval is over."""
+        new = self.engine
+        kept, fresh = old.state(), new.state()
+        rates = {item.name: item.numbers() for item in new.plastic} | kept.numbers["plastic"]
+        steps = max((item.n_steps for item in old.plastic), default=self._count // self.model.optimizer.batch_size)
+        for name in growth.new_projections:
+            if name in rates:
+                rates[name] = rates[name] | {"n_steps": steps}
+        move(kept.shared["y"], growth.readouts, new.y)
+        new.load_state({"n_samples": old.n_samples, "plastic": rates}, {"y": new.y})
+        new.gradient.n_collected = old.gradient.n_collected
+        for state, engine in ((kept, old), (fresh, new)):
+            for item in engine.plastic:
+                if len(array := engine.gradient.arrays[id(item.table)]):
+                    state.add_synapses("gradient", item.table, item.span, gradient=array)
+        growth.carry_synapses(kept, fresh)
+        arrays, others = ({**engine.neurons, "psi": engine.psi, "ring": engine._ring} for engine in (old, new))
+        growth.carry_neurons(arrays, others, lambda _, n, other: (np.arange(min(n, other)),) * 2)
+        new.carried[...] = 0.0
+        before = {"carried": old._current_before if self._done else old.carried}
+        growth.carry_neurons(before, {"carried": new.carried}, lambda _, n, other: (np.arange(min(n, other)),) * 2)
+        new.refresh()
+
+    def _continue(self, growth: Growth) -> None:
+        """Collective: go on within the interval; readouts are one step ahead, and hear what was sent in the latest."""
+        old, engine, done = growth.old, self.engine, self._done
+        if growth.hears_old_errors(self._window[:done]):
+            raise refuse("learning signals from readouts to neurons that were there, after the first step", EARLIER)
+        if growth.feels_old_currents():
+            raise refuse(
+                "connections of a generator of currents that was there, after the first step", "create another one"
+            )
+        constants, new = engine.constants, growth.new_readouts
+        log = growth.carry_log(old.engine.channel.own, done, of_inputs=False)
+        if done:
+            self._log.append(0, growth.carry_log(old._log, done, of_inputs=True), done)
+            engine.begin(self._log, self._take_currents(self._first, 0), False)
+            engine.channel.load(log, done)
+            engine.signal[:done] = growth.widen(old.engine.signal[:done])
+        arriving = growth.latest_to_readouts(log.part(done - 1, done).ids if done else NOBODY)
+        engine.y[new] = constants["alpha"][new] * engine.y[new]  # no current in their first step
+        engine.y += constants["zeta"] * arriving
+        if done:
+            engine.signal[done - 1] = engine.y
+
     def _before(self) -> None:
         """The steps before the first interval, in which nothing but currents can arrive."""
         if np.any(self.forced.take(0, BEFORE)):
@@ -110,19 +186,19 @@ class IntervalClock(Clock):
         self._show_readouts(0, 0, BEFORE + 1)
         self._started = True
 
-    def _list_kept(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
-        """Synapses between neurons that do not learn: sources, targets on this rank, places in the table, the table.
+    def _list_kept(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Any]:
+        """Synapses between neurons that do not learn: sources, targets on this rank, places, ports, the table.
 
         A spike of the last step of an interval arrives through them in step 0 of the next one; those that learn lose
         it, as in NEST.
         """
-        columns = [np.zeros((3, 0), np.int64)]
+        columns = [np.zeros((4, 0), np.int64)]
         for table, span in self._synapses.values():
             pre, post = span.projection.pre, span.projection.post
             if not span.projection.plastic and (pre.role, post.role) == ("recurrent", "recurrent"):
-                first = self.model.offset(pre)
+                first, port = self.model.offset(pre), span.projection.port_index
                 columns += [
-                    np.stack([first + source, target - span.targets[0] + span.base, index])
+                    np.stack([first + source, target - span.targets[0] + span.base, index, np.full_like(index, port)])
                     for source, target, _, index in table.chunks(span)
                 ]
         kept = np.concatenate(columns, axis=1)
@@ -137,9 +213,10 @@ class IntervalClock(Clock):
         self._log.ptr[:] = 0
         self._rates = dict(self.etas)
         self.engine.begin(self._log, self._take_currents(self._first, 0), self._settings.reset)
-        source, target, place, table = self._kept
+        source, target, place, port, table = self._kept
         mine = np.isin(source, self._last)
-        np.add.at(self.engine.neurons["arriving"], target[mine], table.weight[place[mine]])
+        arriving = np.atleast_2d(self.engine.neurons["arriving"])
+        np.add.at(arriving, (port[mine], target[mine]), table.weight[place[mine]])
 
     def _check_rates(self) -> None:
         """The rate of an interval is that of its first spikes; scripts change it when NEST's intervals end, two steps
@@ -253,12 +330,13 @@ class IntervalClock(Clock):
         start, T = self._first, self.n_steps
         target = self.targets.of(start + 2, start + T + 2)
         learns = self.wiring.plastic and self._settings.learning_window > 0
-        surrogate = self.engine.psi.astype(float) if self._loses else None  # learning overwrites it
+        surrogate = self.engine.psi[:, 0].astype(float) if self._loses else None  # learning overwrites it
         error, loss = self.engine.finish(self.sample(self._log, target), learns)
         if surrogate is not None and learns:
             self._lose(error, surrogate)
         self.digest.add_spikes(self.engine.log, T)
         self.check_finite(loss)
+        self.engine.gradient.late = []
         self._count += 1
         self._done = self._errors = 0
         if self._count % self.model.optimizer.batch_size == 0:

@@ -13,7 +13,7 @@ from ..errors import InputError, quote
 from ..machine import require_bytes
 from ..values import Given, Values
 from . import connecting, connection_values, node_values, running
-from .errors import KernelException, NESTErrors, refuse
+from .errors import KernelException, NESTErrors
 from .nodes import NodeCollection
 from .session import Session
 from .settings import merge_settings
@@ -66,13 +66,12 @@ class Kernel(Session):
             raise NESTErrors.BadParameterValue("n = 0: at least one node must be created")
         if n < 0:
             raise NESTErrors.BadProperty(f"n = {n}: at least one node must be created")
-        if self.simulated and model.kind not in ("recorder", "stimulator"):
-            raise refuse("neurons created after the first step", "create them before")
         try:
             require_bytes(NODE_BYTES * int(n), f"n = {quote(n)}: a network of so many nodes")
         except InputError as problem:
             raise NESTErrors.BadParameterValue(str(problem)) from None
         made = self.collection(self.nodes.create(model, int(n)))
+        self.grown |= self.simulated and model.kind not in ("recorder", "stimulator")
         if params:
             made.set(params)
         return made

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..engines.interval import Interval
+from ..engines.interval_gradient import keep_from
 from ..kernels import layout
 from ..parallel.spike_log import SpikeLog
 
@@ -36,15 +37,22 @@ def take_back(
         float64 (n_steps, n_neurons), surrogate gradients of this rank's neurons.
     """
     signal = error @ engine.network.dense_feedback()
-    missing = signal * trace(engine, sources, inputs, surrogate)
+    for (first, last), program in zip(engine.network.pieces[:, :2], engine.network.programs, strict=True):
+        signal[first:last] *= program is None  # NEST has no e-prop synapses onto others
     table = engine.network.incoming
-    gradient = engine.gradient.arrays[id(table)]
-    for block in np.flatnonzero(table.blocks[:, layout.LOG] == 0):
-        for source, values in zip(sources, missing, strict=True):
-            row = table.find_row(int(block), int(source))
-            if row is not None:
-                own = slice(table.row_ptr[row], table.row_ptr[row + 1])
-                gradient[own] -= values[table.target[own]]
+    gradient, is_late = engine.gradient.arrays[id(table)], engine.gradient.is_late(table)
+    from_inputs = table.blocks[:, layout.LOG] == 0
+    later = keep_from(inputs, engine.gradient.late_from[0])
+    for blocks, spikes in ((from_inputs & ~is_late, inputs), (from_inputs & is_late, later)):
+        if not np.any(blocks):
+            continue
+        missing = signal * trace(engine, sources, spikes, surrogate)
+        for block in np.flatnonzero(blocks).tolist():
+            for source, values in zip(sources, missing, strict=True):
+                row = table.find_row(block, int(source))
+                if row is not None:
+                    own = slice(table.row_ptr[row], table.row_ptr[row + 1])
+                    gradient[own] -= values[table.target[own]]
 
 
 def trace(engine: Interval, sources: np.ndarray, inputs: SpikeLog, surrogate: np.ndarray) -> np.ndarray:

@@ -31,6 +31,8 @@ class Wiring:
         Poisson generators to inputs.
     relays : Links
         Parrots, by their place, to other parrots.
+    direct : np.ndarray
+        int64, ids of the spike generators that are inputs themselves.
     currents : np.ndarray
         int64, ids of current generators.
     rates : Rates
@@ -57,6 +59,7 @@ class Wiring:
     links: Links = field(default_factory=Links)
     trains: Links = field(default_factory=Links)
     relays: Links = field(default_factory=Links)
+    direct: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     currents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     origin: dict[str, list[tuple[int, np.ndarray]]] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)

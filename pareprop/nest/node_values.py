@@ -30,7 +30,7 @@ def list_parameters(session: Session, nodes: NodeCollection) -> list[str]:
             own = dict.fromkeys(list_of_recorder(own, block.get("record_to", int(local[0]))))
         elif block.model.recordables:
             own |= dict.fromkeys(key for key in block.model.recordables if key in DYNAMIC) | {"recordables": None}
-            own = {key: None for key in own if not (session.simulated and key in DYNAMIC)}
+            own = {key: None for key in own if not (block.first <= session.n_built and key in DYNAMIC)}
         keys = own if not keys else {key: None for key in keys if key in own}
     return sorted([*keys, "global_id", "model", "element_type", "thread", "vp", *ALIKE])
 
@@ -59,7 +59,7 @@ def _value(session: Session, block: Any, local: int, key: str) -> Any:
         }[key]
     if block.model.kind == "recorder" and key in ("events", "n_events", "filenames"):
         return _value_of_recorder(session, block, local, key)
-    if session.simulated and key in DYNAMIC and block.model.kind in ("neuron", "readout"):
+    if block.first <= session.n_built and key in DYNAMIC and block.model.kind in ("neuron", "readout"):
         raise refuse(f"reading {key} of a neuron in a run", "record it by a multimeter")
     if key in ("gamma", "beta") and block.model.kind == "neuron":
         return read_old(key, lambda name: block.get(name, local))
@@ -111,7 +111,8 @@ def write(session: Session, nodes: NodeCollection, values: Given) -> None:
     forces = bool(values) and values.keys() <= FORCED.keys()
     if session.simulated:
         for block, _ in nodes.parts():
-            if block.model.element_type == "neuron" and not (forces and block.model.variant):
+            known_free = block.first > session.n_built or (forces and block.model.variant)
+            if block.model.element_type == "neuron" and not known_free:
                 raise refuse(f"changing {', '.join(values)} of neurons in a run", "set it before the first step")
     if session.prepared and any(block.model.kind == "recorder" for block, _ in nodes.parts()):
         raise NESTErrors.BadProperty(f"{', '.join(values)}: recorders cannot be changed between Prepare and Cleanup")
@@ -128,7 +129,7 @@ def write(session: Session, nodes: NodeCollection, values: Given) -> None:
     if values.keys() & WINDOW:
         session.recorders.move(recorded)
     if session.clock is not None and forces:
-        session.clock.forced.restart(nodes._ids, session.step)
+        session.clock.forced.restart(nodes._ids[nodes._ids <= session.n_built], session.step)
 
 
 def _clear(session: Session, nodes: NodeCollection, n: object) -> None:

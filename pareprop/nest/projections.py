@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -32,6 +33,8 @@ class Projections:
         Models of synapses, with their present defaults.
     kind, base : np.ndarray
         Kind and NEST's model of each node, (n_nodes + 1,).
+    generations : sequence of int
+        First bundles of those that are kept apart from the ones before, as their synapses have other histories.
     """
 
     def __init__(
@@ -42,17 +45,20 @@ class Projections:
         synapses: Mapping[str, SynapseModel],
         kind: np.ndarray,
         base: np.ndarray,
+        generations: Sequence[int] = (),
     ) -> None:
         self.wiring, self.groups, self.bundles, self.synapses = wiring, groups, bundles, synapses
         self.kind, self.base, self.variant = kind, base, wiring.model.variant
+        self._generations = generations
         self._readout_taus = {readouts.params.tau_m for readouts in wiring.model.of_role("readout")}
 
     def connect(self) -> None:
         """Make all projections; the rates of generators are kept in the wiring."""
-        parts: dict[tuple[int, int, str, str | None], list[tuple[int, np.ndarray]]] = {}
+        parts: dict[tuple[int, int, str, str | None, int], list[tuple[int, np.ndarray]]] = {}
         for index, bundle in enumerate(self.bundles):
             if bundle.records:
                 continue
+            age = bisect.bisect_right(self._generations, index)
             rest = np.arange(len(bundle))
             if is_among(bundle.ends[1], self.kind == "parrot"):
                 rest = rest[self.kind[bundle.target] != "parrot"]
@@ -69,13 +75,13 @@ class Projections:
                 population = self.groups[post].population
                 spikes = self.groups[pre].population.role in ("input", "recurrent")
                 if len(population.ports) == 1 or not spikes:
-                    parts.setdefault((pre, post, bundle.model.name, None), []).append((index, mine))
+                    parts.setdefault((pre, post, bundle.model.name, None, age), []).append((index, mine))
                     continue
                 for port, places in plain.split_by_port(population, bundle.weight[mine], bundle.receptor):
-                    key = pre, post, bundle.model.name, port
+                    key = pre, post, bundle.model.name, port, age
                     parts.setdefault(key, []).append((index, _take(mine, places)))
-        for (pre, post, name, port), members in parts.items():
-            self._connect_groups(self.groups[pre], self.groups[post], self.synapses[name], port, members)
+        for (pre, post, name, port, age), members in parts.items():
+            self._connect_groups(self.groups[pre], self.groups[post], self.synapses[name], port, age, members)
 
     def _split_by_ends(self, bundle: Bundle, place: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
         """Connections of a bundle by the populations of their ends; populations by their place among all."""
@@ -106,7 +112,13 @@ class Projections:
         return owners
 
     def _connect_groups(
-        self, pre: Group, post: Group, synapse: SynapseModel, port: str | None, members: list[tuple[int, np.ndarray]]
+        self,
+        pre: Group,
+        post: Group,
+        synapse: SynapseModel,
+        port: str | None,
+        age: int,
+        members: list[tuple[int, np.ndarray]],
     ) -> None:
         source, target, weight, delay = (
             _join(column)
@@ -129,6 +141,7 @@ class Projections:
             options["plastic"] = False
             self.wiring.fixed |= pre.population.role == "input"
         name = f"{synapse.name}: {pre.population.name} -> {post.population.name}{'' if port is None else f' ({port})'}"
+        name += f", made later ({age})" if age else ""
         options |= {} if port is None else {"port": port}
         self.wiring.model.connect(
             pre.population,

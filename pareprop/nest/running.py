@@ -1,4 +1,4 @@
-"""Letting time go on: the network is built before the first step, recorders write their files after each stretch."""
+"""Letting time go on: the network is built before the first step, and when it grew; recorders write their files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import ParepropError, quote
 from ..network.parameters import FLOAT_MAX, is_number
 from ..parallel.collectives import guarded
-from .errors import NESTErrors, translate_errors
+from .errors import EARLIER, NESTErrors, refuse, translate_errors
 from .session import Session
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def simulate(session: Session, ms: float) -> None:
     with translate_errors(), session.spent.phase("simulate"):
         if session.clock is None and n:
             session.clock = _build_clock(session)
+        elif n and session.grown:
+            session.clock = _grow(session)
         elif n and session.recorders.changed:
             session.running.take_taps(_make_taps(session, session.running.wiring))
         if n:
@@ -94,10 +96,29 @@ def _build_clock(session: Session) -> Clock:
     session.recorders.check_history(session.bundles)
     with session.timers.phase("wire"):
         version = session.versions.of(session.exchange.rank)
-        wiring = wire(session.nodes, session.bundles, session.models.synapses, session.params, version)
+        wiring = wire(
+            session.nodes, session.bundles, session.models.synapses, session.params, version, session.generations
+        )
     taps = _make_taps(session, wiring)
     kind = SpikeClock if wiring.model.eprop.is_online else IntervalClock
     with session.timers.phase("build"):
-        return kind(
+        clock = kind(
             session.params, wiring, session.nodes, session.bundles, taps, session.exchange, session.params["rng_seed"]
         )
+    session.n_built, session.grown = session.nodes.n, False
+    session.generations.append(len(session.bundles))
+    return clock
+
+
+def _grow(session: Session) -> Clock:
+    """Collective: build the network anew with what was made in the run, and have it go on as the one before."""
+    from .growth import Growth
+
+    before, first = session.running, session.generations[-1]
+    before.read_weights()
+    clock = _build_clock(session)
+    if type(clock) is not type(before):
+        raise refuse("neurons of the interval variant after the first step of a network without any", EARLIER)
+    clock.take_rates(session.models.rates())
+    clock.take_over(Growth(before, clock, first))
+    return clock

@@ -44,6 +44,12 @@ class Session:
         NEST's steps that are simulated.
     stale : bool
         Whether weights have to be read from the network again.
+    n_built : int
+        Nodes that the running network has, or knows to be recorders and generators.
+    generations : list of int
+        Number of bundles whenever the network was built.
+    grown : bool
+        Whether nodes or connections were made since then that it has to be built anew for.
     prepared, files_open : bool
         Whether `Prepare` was called, and text files were begun since then.
     fitting : set of tuple
@@ -72,6 +78,8 @@ class Session:
         self.clock: Clock | None = None
         self.timers, self.spent = Timers(), Timers()
         self.step, self.stale, self.prepared, self.files_open = 0, False, False, False
+        self.n_built, self.grown = 0, False
+        self.generations: list[int] = []
         self.text: list[tuple[Meter | EventList, TextFiles]] = []
         self.fitting: set[tuple[str, int, str, str]] = set()
         self.seed()
@@ -87,7 +95,7 @@ class Session:
 
     @property
     def simulated(self) -> bool:
-        """Whether the network runs already, so that it cannot grow."""
+        """Whether the network runs already."""
         return self.clock is not None
 
     def delay(self, end: int) -> float:

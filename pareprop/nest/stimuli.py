@@ -132,6 +132,12 @@ class SpikeTrains:
         self._latest: dict[int, float] = {}  # rate that is in force, of generators with rates that change
         self.link()
 
+    def take_over(self, before: SpikeTrains, late: tuple[np.ndarray, np.ndarray]) -> None:
+        """Go on where other trains are; `late` are stamps and sources of spikes whose time has not come."""
+        self._late = late
+        self._random |= before._random
+        self._latest = dict(before._latest)
+
     def link(self) -> None:
         """Take the links that are there now."""
         self._links, self._trains = (links.by_node() for links in self._all)
@@ -229,6 +235,12 @@ class Amplitudes:
         self._latest: dict[int, float] = {}  # amplitude of a generator
         self._kept: dict[int, float] = {}  # what its readouts have of it
         self._first, self._rows = 0, np.zeros((1, n))  # nothing is there in step 0
+
+    def take_over(self, before: Amplitudes, places: np.ndarray, rest: np.ndarray | float = 0.0) -> None:
+        """Go on where others are, whose columns have some places here; the other columns are `rest` so far."""
+        self._latest, self._kept, self._first = dict(before._latest), dict(before._kept), before._first
+        self._rows = np.zeros((len(before._rows), self._rows.shape[1])) + rest
+        self._rows[:, places[places >= 0]] = before._rows[:, places >= 0]
 
     def freeze(self, clock: int, end: int) -> None:
         """Take the amplitudes of the times in (clock, end]; what was set for earlier times has no effect."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -78,10 +79,13 @@ class Taps:
             if field in meter.fields and len(index):
                 meter.put(field, places, step, values[:, index])
 
-    def take_over(self, before: Taps) -> None:
-        """Take what was written for coming stamps, before these recorders were there."""
+    def take_over(self, before: Taps, widen: Callable[[np.ndarray], np.ndarray] = np.asarray) -> None:
+        """Take what was written for coming stamps, before these recorders were there.
+
+        `widen` makes rows of the readouts that are there now.
+        """
         for field, step, values in tuple(before._shown):
-            self.put_readouts(field, step, values)
+            self.put_readouts(field, step, widen(values))
 
     def recorded_nodes(self, ids: np.ndarray) -> np.ndarray:
         """Those of `ids` whose spikes anybody records."""

@@ -1,4 +1,4 @@
-"""From described nodes and connections to a `Model`, once, before the first step.
+"""From described nodes and connections to a `Model`: before the first step, and again when there are new ones.
 
 Parrot neurons and generators become input populations, e-prop neurons recurrent ones, one for each block of equal
 scalar parameters. Connections that only carry targets, learning windows or the sums of a softmax are recognised and
@@ -7,7 +7,7 @@ leave the graph. What fits none of this is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ def wire(
     synapses: Mapping[str, SynapseModel],
     kernel: Given,
     version: str,
+    generations: Sequence[int] = (),
 ) -> Wiring:
     """Build the description that the package runs.
 
@@ -51,13 +52,15 @@ def wire(
         Kernel parameters.
     version : str
         Of NEST, for which the script is.
+    generations : sequence of int
+        First bundles of those that were made after the network ran, and was built, once, twice and so on.
 
     Raises
     ------
     KernelException
         `NotImplemented` for what cannot be represented exactly, `BadProperty` for what is wrong.
     """
-    return _Wirer(nodes, bundles, synapses, kernel, version).wiring
+    return _Wirer(nodes, bundles, synapses, kernel, version, generations).wiring
 
 
 class _Wirer:
@@ -68,6 +71,7 @@ class _Wirer:
         synapses: Mapping[str, SynapseModel],
         kernel: Given,
         version: str,
+        generations: Sequence[int],
     ) -> None:
         self.nodes, self.bundles, self.synapses, self.dt = nodes, bundles, synapses, float(kernel["resolution"])
         self.kernel, self.version = kernel, version
@@ -99,7 +103,7 @@ class _Wirer:
             self._add_populations()
             self._add_inputs()
             groups = [group for role in self.groups.values() for group in role]
-            Projections(self.wiring, groups, bundles, synapses, self.kind, self.base).connect()
+            Projections(self.wiring, groups, bundles, synapses, self.kind, self.base, generations).connect()
             self._check_readouts()
         self.wiring.plain = tuple(
             dict.fromkeys(block.model.base for block in nodes.of_kind("neuron") if not block.model.variant)
@@ -167,6 +171,7 @@ class _Wirer:
         if len(w.parrots):
             self.groups["input"].append(Group(model.inputs("parrots", len(w.parrots)), w.parrots))
         direct = self._list_generators("spike_generator")
+        w.direct = direct
         if len(direct):
             population = model.inputs("generators", len(direct))
             self.groups["input"].append(Group(population, direct))

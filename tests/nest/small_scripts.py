@@ -945,6 +945,88 @@ def readouts_of_their_own_interval(nest: Any, show: Callable) -> None:
     show(nest.GetConnections(n, n).weight, nest.GetConnections(n, r).weight, r.C_m)
 
 
+def _grow_static(nest: Any, tell: Callable, suffix: str, when: float) -> None:
+    """Nodes and connections that do not learn, made while spikes are on their way through others."""
+    nest.set(resolution=1.0, eprop_update_interval=80.0, eprop_learning_window=80.0)
+    g = nest.Create("spike_generator", 2)
+    g.set([{"spike_times": np.arange(first, 60.0, every)} for first, every in ((3.0, 2.0), (4.0, 5.0))])
+    p, n = nest.Create("parrot_neuron", 2), nest.Create("eprop_iaf" + suffix, 2, {"I_e": 300.0})
+    nest.Connect(g, p, "one_to_one", {"delay": 1.0})
+    nest.Connect(p, n, "all_to_all", {"weight": 2000.0, "delay": 3.0})
+    nest.Simulate(when)
+    q = nest.Create("parrot_neuron", 2)
+    more = nest.Create("eprop_iaf" + suffix, 2, {"V_m": -60.0, "I_e": [100.0, 400.0], "t_ref": 3.0})
+    other = nest.Create("iaf_psc_exp", 1, {"I_e": 500.0})
+    nest.Connect(g, q, "one_to_one", {"delay": 2.0})
+    nest.Connect(p, q, "all_to_all", {"delay": 2.0})
+    nest.Connect(p, more, "all_to_all", {"weight": 1500.0, "delay": 2.0})
+    nest.Connect(q, other, "all_to_all", {"weight": 900.0, "delay": 3.0})
+    nest.Connect(g, n, "all_to_all", {"weight": -300.0, "delay": 2.0})
+    nest.Connect(n, more, "all_to_all", {"weight": 800.0, "delay": 1.0})
+    nest.Connect(nest.Create("dc_generator", 1, {"amplitude": 50.0}), n + other, "all_to_all", {"delay": 1.0})
+    m = nest.Create("multimeter", 1, {"record_from": ["V_m"], "interval": 11.0})
+    nest.Connect(m, n + more + other)
+    s = nest.Create("spike_recorder")
+    nest.Connect(q + n + more + other, s)
+    nest.Simulate(1.0)
+    nest.Simulate(35.0 - when)
+    tell(events(m), events(s))
+
+
+def static_network_grows(nest: Any, show: Callable) -> None:
+    _grow_static(nest, show, "", 18.0)
+
+
+def static_network_of_intervals_grows(nest: Any, show: Callable) -> None:
+    _grow_static(nest, show, "_bsshslm_2020", 20.0)
+
+
+def _grow_learning(nest: Any, tell: Callable, suffix: str) -> None:
+    """As later NEST's synapses forget their traces whenever anything is made, none has any yet."""
+    nest.set(resolution=1.0, eprop_update_interval=20.0, eprop_learning_window=20.0)
+    plastic, feedback = "eprop_synapse" + suffix, "eprop_learning_signal_connection" + suffix
+    synapse = {"synapse_model": plastic, "delay": 1.0}
+    nest.SetDefaults(plastic, {"optimizer": {"type": "adam", "eta": 0.02}})
+    cell = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.2, "I_e": 0.01, "V_th": 0.6, "tau_m": 20.0, "c_reg": 1.0}
+    readout = {"C_m": 1.0, "E_L": 0.1, "V_m": 0.3, "I_e": 0.02, "tau_m": 10.0}
+    g, p = nest.Create("spike_generator", 2), nest.Create("parrot_neuron", 2)
+    g.set([{"spike_times": [t for t in np.arange(first, 100.0, 4.0) if 6 < t % 20 < 18]} for first in (7.0, 9.0)])
+    n, r = nest.Create("eprop_iaf" + suffix, 2, cell), nest.Create("eprop_readout" + suffix, 1, readout)
+    nest.Connect(g, p, "one_to_one", {"delay": 1.0})
+    nest.Connect(p, n, "all_to_all", synapse | {"weight": 0.4})
+    nest.Connect(n, r, "all_to_all", synapse | {"weight": 0.3})
+    nest.Connect(r, n, "all_to_all", {"synapse_model": feedback, "delay": 1.0, "weight": 0.5})
+    nest.Simulate(5.0)
+    more, q = nest.Create("eprop_iaf_adapt" + suffix, 2, cell | {"V_m": [0.0, 0.5]}), nest.Create("parrot_neuron")
+    out = nest.Create("eprop_readout" + suffix, 1, readout)
+    nest.Connect(g[0], q, "one_to_one", {"delay": 1.0})
+    nest.Connect(p + q, more, "all_to_all", synapse | {"weight": 0.3})
+    nest.Connect(q, n, "all_to_all", synapse | {"weight": 0.1})
+    nest.Connect(more, more, {"rule": "all_to_all", "allow_autapses": False}, synapse | {"weight": 0.1})
+    nest.Connect(more, r + out, "all_to_all", synapse | {"weight": 0.2})
+    nest.Connect(out, n + more, "all_to_all", {"synapse_model": feedback, "delay": 1.0, "weight": -0.4})
+    t = nest.Create("step_rate_generator", 1, {"amplitude_times": [8.0, 30.0], "amplitude_values": [1.0, -1.0]})
+    rate = {"synapse_model": "rate_connection_delayed", "delay": 1.0}
+    nest.Connect(t, r + out, "all_to_all", rate | {"receptor_type": 2})
+    if not suffix:
+        w = nest.Create("step_rate_generator", 1, {"amplitude_times": [10.0], "amplitude_values": [1.0]})
+        nest.Connect(w, r + out, "all_to_all", rate | {"receptor_type": 1})
+    s = nest.Create("spike_recorder")
+    nest.Connect(q + n + more, s)
+    nest.Simulate(93.0)
+    tell(events(s))
+    found = nest.GetConnections(synapse_model=plastic)
+    tell(sorted(zip(found.sources(), found.targets(), found.get("weight"), strict=True)))
+
+
+def learning_network_grows(nest: Any, show: Callable) -> None:
+    _grow_learning(nest, show, "")
+
+
+def learning_network_of_intervals_grows(nest: Any, show: Callable) -> None:
+    _grow_learning(nest, show, "_bsshslm_2020")
+
+
 SCRIPTS = {name: script for name, script in globals().items() if getattr(script, "__annotations__", {}).get("show")}
 
 

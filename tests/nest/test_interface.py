@@ -148,18 +148,6 @@ def test_any_durations_give_the_same() -> None:
     assert recorder.get("events")["times"].max() > 0.0
 
 
-def grow() -> None:
-    network()
-    nest.Simulate(5.0)
-    nest.Create("parrot_neuron")
-
-
-def connect_late() -> None:
-    parrots, neurons, _ = network()
-    nest.Simulate(5.0)
-    nest.Connect(parrots, neurons)
-
-
 def change() -> None:
     _, neurons, _ = network()
     nest.Simulate(5.0)
@@ -179,9 +167,7 @@ def history() -> None:
 
 
 REFUSED = {
-    "neurons created after the first step": grow,
     "changing V_th of neurons in a run": change,
-    "made after the first step": connect_late,
     "networks of both variants": both_variants,
     "eprop_history_duration": history,
     "ignore_and_spike": lambda: nest.Create("iaf_psc_delta", 1, {"ignore_and_spike": True}),
