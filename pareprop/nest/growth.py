@@ -75,8 +75,6 @@ class Growth:
         new.step, new.n_spikes, new.digest, new.timers = old.step, old.n_spikes, old.digest, old.timers
         for name, map_ in (("train", self.inputs), ("_parrots", self.inputs)):
             getattr(new, name).add(getattr(old, name).stamps, map_[getattr(old, name).sources])
-        late = new.train.stamps > self.step
-        new.trains.take_over(old.trains, (new.train.stamps[late], new.train.sources[late]))
         new.targets.take_over(old.targets, self.readouts, self._rest())
         new.window.take_over(old.window, self.readouts)
         new.currents.take_over(old.currents, self.currents)
@@ -84,6 +82,9 @@ class Growth:
         for step, error in old._late_signals:
             new._late_signals.append((step, self.widen(error)))
         self._relay()
+        self._relay_late()
+        late = new.train.stamps > self.step
+        new.trains.take_over(old.trains, (new.train.stamps[late], new.train.sources[late]))
         self._close()
         self._begin_currents()
 
@@ -123,6 +124,16 @@ class Growth:
                 self.new.train.add(self.step + delay[through], target[through])
                 self.new._parrots.add(self.step + delay[through], target[through])
 
+    def _relay_late(self) -> None:
+        """The same for inputs that spike as many steps after parrots, and are new."""
+        model, train = self.new.model, self.new.train
+        spiking = train.sources[train.stamps == self.step]
+        spiking = spiking[spiking < len(self.new.wiring.parrots)]
+        for population in model.of_role("input"):
+            late = self.new.wiring.late.get(population.name, 0)
+            if late and population.name not in self.old.wiring.late and population.name.startswith("parrots"):
+                train.add(np.full(len(spiking), self.step + late), model.offset(population) + spiking)
+
     def _close(self) -> None:
         """Keep what was sent before the last exchange of spikes from what new connections carry.
 
@@ -134,12 +145,12 @@ class Growth:
         for name, (_, span) in new._synapses.items():
             pre = span.projection.pre
             if pre.role != "readout" and (self.is_new(name) or self._is_new_train(name, pre)):
-                at_once = pre.role == "current" or pre.name == "generators"  # without an exchange
+                at_once = pre.role == "current" or pre.name.startswith("generators")  # without an exchange
                 new.since[name] = self.step if at_once else exchanged
         for name, since in new.since.items():
             table, span = new._synapses[name]
             for _, _, delay, index in table.chunks(span):
-                opens = since + delay
+                opens = since + delay + new.wiring.late.get(span.projection.pre.name, 0)
                 late = opens > self.step
                 if span.projection.plastic and np.any(late):
                     raise refuse("plastic connections with a delay of several steps after the first step", EARLIER)
@@ -279,9 +290,9 @@ class Growth:
 
 def list_sources(clock: Any, population: Population) -> np.ndarray:
     """What tells the sources of a population apart: ids of nodes, or numbers of Poisson trains; ascending."""
-    if population.name == "parrots":
+    if population.name.startswith("parrots"):  # or those that are as many steps late
         return clock.wiring.parrots
-    if population.name == "generators":
+    if population.name.startswith("generators"):
         return clock.wiring.direct
     return np.arange(population.size)
 

@@ -162,7 +162,7 @@ class IntervalClock(Clock):
         log = growth.carry_log(old.engine.channel.own, done, of_inputs=False)
         if done:
             self._log.append(0, growth.carry_log(old._log, done, of_inputs=True), done)
-            engine.begin(self._log, self._take_currents(self._first, 0), False)
+            engine.begin(self._log, self._take_currents(self._first, done), False)
             engine.channel.load(log, done)
             engine.signal[:done] = growth.widen(old.engine.signal[:done])
         arriving = growth.latest_to_readouts(log.part(done - 1, done).ids if done else NOBODY)

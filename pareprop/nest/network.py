@@ -31,6 +31,8 @@ class Wiring:
         Poisson generators to inputs.
     relays : Links
         Parrots, by their place, to other parrots.
+    late : dict
+        Name of an input population to the steps by which its spikes are those of parrots or generators before.
     direct : np.ndarray
         int64, ids of the spike generators that are inputs themselves.
     currents : np.ndarray
@@ -59,6 +61,7 @@ class Wiring:
     links: Links = field(default_factory=Links)
     trains: Links = field(default_factory=Links)
     relays: Links = field(default_factory=Links)
+    late: dict[str, int] = field(default_factory=dict)
     direct: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     currents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     origin: dict[str, list[tuple[int, np.ndarray]]] = field(default_factory=dict)

@@ -50,6 +50,7 @@ class Projections:
         self.wiring, self.groups, self.bundles, self.synapses = wiring, groups, bundles, synapses
         self.kind, self.base, self.variant = kind, base, wiring.model.variant
         self._generations = generations
+        self._late: dict[str, Group] = {}
         self._readout_taus = {readouts.params.tau_m for readouts in wiring.model.of_role("readout")}
 
     def connect(self) -> None:
@@ -133,6 +134,9 @@ class Projections:
             )
         )
         self._check_projection(pre.population, post.population, synapse, members, delay)
+        if self._crosses_intervals(pre.population, synapse) and np.any(delay != 1):
+            self._connect_late(pre, post, synapse, port, age, members)
+            return
         options: Values = {}
         if synapse.plastic:
             options["optimizer"] = make_optimizer(synapse)
@@ -148,7 +152,7 @@ class Projections:
             post.population,
             "explicit",
             weight=weight,
-            delay=delay,
+            delay=np.ones_like(delay) if pre.population.name in self.wiring.late else delay,
             name=name,
             source=_find_places(pre.ids, source),
             target=_find_places(post.ids, target),
@@ -157,6 +161,49 @@ class Projections:
         self.wiring.origin[name] = members
         if synapse.plastic:
             self.wiring.models[name] = synapse.name
+
+    def _crosses_intervals(self, pre: Population, synapse: SynapseModel) -> bool:
+        """Whether spikes may be on their way to fixed synapses when an interval ends; these do not lose them."""
+        return (
+            not self.wiring.model.eprop.is_online
+            and not synapse.plastic
+            and pre.role == "input"
+            and pre.name not in self.wiring.late
+        )
+
+    def _connect_late(
+        self,
+        pre: Group,
+        post: Group,
+        synapse: SynapseModel,
+        port: str | None,
+        age: int,
+        members: list[tuple[int, np.ndarray]],
+    ) -> None:
+        """Connect by delays: from the inputs, or from inputs that spike as many steps later, all with one step."""
+        by_delay: dict[int, list[tuple[int, np.ndarray]]] = {}
+        for index, place in members:
+            bundle = self.bundles[index]
+            delay = np.broadcast_to(bundle.delay, len(bundle))[place]
+            for d in np.unique(delay).tolist():
+                by_delay.setdefault(d, []).append((index, place[delay == d]))
+        for d, mine in sorted(by_delay.items()):
+            self._connect_groups(self._delay(pre, d - 1), post, synapse, port, age, mine)
+
+    def _delay(self, group: Group, steps: int) -> Group:
+        """Inputs that spike some steps after those of a group."""
+        w, name = self.wiring, f"{group.population.name}, {steps} steps late"
+        if not steps:
+            return group
+        if name not in w.late:
+            population = w.model.inputs(name, len(group.ids))
+            w.late[name], self._late[name] = steps, Group(population, group.ids)
+            sources = w.model.offset(population) + np.arange(len(group.ids))
+            if group.population.name == "parrots":
+                w.relays.add(np.arange(len(group.ids)), sources, np.array(steps))
+            else:
+                w.links.add(group.ids, sources, np.array(steps))
+        return self._late[name]
 
     def _check_projection(
         self, pre: Population, post: Population, synapse: SynapseModel, members: list, delay: np.ndarray
@@ -193,9 +240,11 @@ class Projections:
         """Each connection of a Poisson generator is a train of its own."""
         model, n = self.wiring.model, len(place)
         population = model.inputs(f"Poisson trains {index}", n)
-        self.wiring.trains.add(bundle.source[place], model.offset(population) + np.arange(n), np.array(0))
         post = self._find_owners(bundle.target[place])
         delay = np.broadcast_to(bundle.delay, len(bundle))[place]
+        late = 0 if model.eprop.is_online else delay - 1  # spikes may be on their way when an interval ends
+        self.wiring.trains.add(bundle.source[place], model.offset(population) + np.arange(n), np.asarray(late))
+        delay = delay - late
         for k in np.unique(post):
             mine, group = np.flatnonzero(post == k), self.groups[k]
             if group.population.role != "recurrent":

@@ -945,6 +945,22 @@ def readouts_of_their_own_interval(nest: Any, show: Callable) -> None:
     show(nest.GetConnections(n, n).weight, nest.GetConnections(n, r).weight, r.C_m)
 
 
+def inputs_on_their_way_when_intervals_end(nest: Any, show: Callable) -> None:
+    nest.set(resolution=1.0, eprop_update_interval=10.0, eprop_learning_window=10.0)
+    g = nest.Create("spike_generator", 1, {"spike_times": np.arange(1.0, 40.0)})
+    p, n = nest.Create("parrot_neuron"), nest.Create("eprop_iaf_bsshslm_2020", 2)
+    nest.Connect(g, p, "one_to_one", {"delay": 1.0})
+    nest.Connect(p, n, "all_to_all", {"weight": [[2.0], [3.0]], "delay": [[3.0], [5.0]]})
+    nest.Connect(g, n, "all_to_all", {"weight": 1.0, "delay": 2.0})
+    m = nest.Create("multimeter", 1, {"record_from": ["V_m"]})
+    nest.Connect(m, n[1])
+    s = nest.Create("spike_recorder")
+    nest.Connect(n, s)
+    for ms in (11.0, 13.0, 17.0):
+        nest.Simulate(ms)
+    show(m.events["V_m"], events(s))
+
+
 def _grow_static(nest: Any, tell: Callable, suffix: str, when: float) -> None:
     """Nodes and connections that do not learn, made while spikes are on their way through others."""
     nest.set(resolution=1.0, eprop_update_interval=80.0, eprop_learning_window=80.0)
