@@ -157,14 +157,11 @@ def model(
     scale = eprop.scale(KAPPA)
     rule = Adam if axes.optimizer == "adam" else GradientDescent
     eta = 1e-4 * scale**2 if rule is GradientDescent else 1e-3 * scale
-    optimizer = rule(eta=eta, optimize_each_step=axes.each_step)
-    network = Model(variant, seed, optimizer=optimizer, precision=precision)
     cell: Values = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
     kappas = {"kappa": KAPPA, "kappa_reg": KAPPA if axes.kappa_reg is None else axes.kappa_reg}
     traces = {"regular_spike_arrival": False, "eprop_isi_trace_cutoff": CUTOFF} | kappas
     own: Values = {"tau_m": DRAWN_TAU} if axes.drawn_tau else {}
     own |= ADAPTATION if "adapt" in axes.neuron else {}
-    inputs = network.inputs("in", n_inputs)
     kind: str | NeuronModel = axes.neuron
     strength, chosen = scale, cell | own | {"V_th": THRESHOLD, "t_ref": 0.0} | SURROGATE
     if axes.neuron in eprop.neurons:
@@ -173,6 +170,10 @@ def model(
         kind = library.get(axes.neuron)
         strength *= abs(kind.defaults.get("V_th", 1.0) - kind.defaults.get("E_L", 0.0)) / THRESHOLD
         chosen = own | ({"eprop_isi_trace_cutoff": CUTOFF} | kappas if eprop.is_online else {})
+    bound = 100.0 * (strength / scale)
+    optimizer = rule(eta=eta, optimize_each_step=axes.each_step, Wmin=-bound, Wmax=bound)
+    network = Model(variant, seed, optimizer=optimizer, precision=precision)
+    inputs = network.inputs("in", n_inputs)
     groups = [
         network.neurons(
             f"rec{k}" if axes.populations > 1 else "rec",

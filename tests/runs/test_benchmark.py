@@ -36,6 +36,14 @@ def test_json(variant, capsys, tmp_path):
     assert re.search(rf"^{figures['events']} synaptic events", output, re.MULTILINE)
 
 
+@VARIANTS
+@pytest.mark.parametrize("neuron", ["iaf_psc_exp", "adex", "iaf_cond_exp"])
+def test_models_of_equations(variant, neuron, capsys):
+    """With weights as large as their units ask for."""
+    code, output, errors = command(capsys, *SMALL, "--variant", variant, "--neuron", neuron)
+    assert (code, errors) == (0, "") and digests(output.splitlines())
+
+
 def test_json_that_cannot_be_written(capsys, tmp_path):
     code, _, errors = command(capsys, *SMALL, "--json", tmp_path / "missing" / "figures.json")
     assert code == 2 and "--json" in errors and len(errors.splitlines()) == 1
