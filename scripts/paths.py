@@ -3,22 +3,25 @@
     python scripts/paths.py [--variant both] [--sizes 500x100,2000x100,10000x100,2000x1000] [--rates 5,17,40]
                             [--precision double] [--paths plain,adaptive,...] [--rounds 3] [--seconds 0.2]
 
-Drawn spikes drive the recurrent synapses of the benchmark network; its input sources stay few, so that nearly all
-events are recurrent. Each line: median nanoseconds per event, the work of neurons included; times the plain path; times
-a loop that reads and writes what an arrival and the end of its block need; how often an event reaches a synapse, which
-no clock decides; bytes per synapse. Paths are measured in turns. One core; a few minutes.
+Paths are optimizers, rewiring, delays, and neuron models. Drawn spikes drive the recurrent synapses of the benchmark
+network; its input sources stay few, so that nearly all events are recurrent. Each line: median nanoseconds per event,
+and times the plain path; of that what grows with events and with neurons; in the spike variant, times a loop that reads
+and writes what an arrival and the end of its block need, and how often an event reaches a synapse, which no clock
+decides; bytes per synapse. Paths are measured in turns. One core; a few minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import itertools
 import os
 import statistics
 import subprocess
 import tempfile
 import time
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,12 +41,13 @@ PATHS = {
     "kappa_reg": replace(PLAIN, neuron="iaf_adapt", kappa_reg=0.95),
     "iaf_psc_exp": replace(PLAIN, neuron="iaf_psc_exp"),
     "adex": replace(PLAIN, neuron="adex"),
+    "iaf_cond_exp": replace(PLAIN, neuron="iaf_cond_exp"),
     "adam": replace(PLAIN, optimizer="adam"),
     "rewired": replace(PLAIN, rewire=True),
     "delays": replace(PLAIN, longest_delay=15),
     "adam each step": replace(PLAIN, optimizer="adam", each_step=True),
 }
-INTERVAL = ("plain", "drawn tau_m", "adaptive", "iaf_psc_exp", "adex", "adam", "rewired", "delays")
+INTERVAL = ("plain", "drawn tau_m", "adaptive", "iaf_psc_exp", "adex", "iaf_cond_exp", "adam", "rewired", "delays")
 # arrays that an arrival reads and writes, beside targets; those of the end of its block; cache lines of the targets
 ACCESSES = {
     "plain": (3, 0, 1), "delays": (3, 0, 1), "drawn tau_m": (3, 3, 3), "adaptive": (3, 3, 3), "both": (4, 4, 3),
@@ -52,6 +56,7 @@ ACCESSES = {
 }  # fmt: skip
 N_INPUTS = 2
 PHASES = [name for name in benchmark.PHASES if name not in ("build", "wait", "communicate")]  # spikes are drawn there
+PARTS = {"events": ("deliver", "credit"), "neurons": ("update", "sweep")}  # what grows with them
 
 
 class Subject:
@@ -62,22 +67,25 @@ class Subject:
         network = benchmark.model(n, indegree, N_INPUTS, variant=variant, precision=precision, axes=axes)
         self.steps, self.task = steps, BenchTask(N_INPUTS, steps, 1)
         self.run = benchmark.build(network, self.task, Alone(), rate)
-        self.online, self.seconds, self.events, self.work = network.eprop.is_online, [], 0, 0
+        self.online, self.laps, self.events, self.work = network.eprop.is_online, [], 0, 0
         self.step()
-        self.seconds.clear()
+        self.laps.clear()
 
     def step(self) -> None:
         """Time a sample."""
         engine, sample = self.run.engine, self.task.sample(0)
-        before = getattr(engine.kernel, "work", 0)
-        start = sum(self.run.timers.seconds.get(name, 0.0) for name in PHASES)
+        before, start = getattr(engine.kernel, "work", 0), dict(self.run.timers.seconds)
         engine.run(sample, True)
         engine.optimize()
-        seconds = sum(self.run.timers.seconds.get(name, 0.0) for name in PHASES) - start
+        spent = {name: self.run.timers.seconds.get(name, 0.0) - start.get(name, 0.0) for name in PHASES}
         table, heard = self.run.network.incoming, engine.get_heard_spikes()
         self.events = max(benchmark.count_events(table, sample.inputs, heard, self.steps, self.online), 1)
         self.work = getattr(engine.kernel, "work", 0) - before
-        self.seconds.append(seconds / self.events)
+        self.laps.append({name: seconds / self.events for name, seconds in spent.items()})
+
+    def nanoseconds(self, names: Iterable[str] = PHASES) -> float:
+        """Per event, the median over the samples."""
+        return 1e9 * statistics.median(sum(lap[name] for name in names) for lap in self.laps)
 
     @property
     def bytes_per_synapse(self) -> float:
@@ -88,31 +96,19 @@ class Subject:
 
 
 def accesses(library: Path, path: str, n: int, indegree: int, precision: str) -> float:
-    """Seconds per event of a loop that reads and writes what a path does."""
-    function, kind = ctypes.CDLL(str(library)).__getattr__("pass"), np.dtype("f8" if precision == "double" else "f4")
+    """Nanoseconds per event of a loop that reads and writes what a path does."""
+    function, kind = ctypes.CDLL(str(library))["pass"], np.dtype("f8" if precision == "double" else "f4")
     rng, (arrays, closing, lines) = np.random.default_rng(1), ACCESSES[path]
     target = np.sort(rng.integers(0, n, (n, indegree), dtype=np.uint32), axis=1)
     values = allocate_aligned((max(arrays, closing), target.size), kind)
     cells, arriving = allocate_aligned((lines, n, 8)), allocate_aligned(n, kind)
     values.fill(0)
     cells.fill(0)
-    order = np.append(rng.permutation(n), 0)
-    other = np.append(rng.permutation(n), 0)
+    order, other = (np.append(rng.permutation(n), 0) for _ in range(2))
 
     def go(order: np.ndarray, k: int, lines: int, delivers: int) -> None:
-        size = [ctypes.c_int64(x) for x in (n, indegree)]
-        rest = [ctypes.c_int64(target.size), ctypes.c_int64(k), values.ctypes, ctypes.c_int64(n), ctypes.c_int64(lines)]
-        pointer = ctypes.c_void_p
-        rest[2] = pointer(values.ctypes.data)
-        function(
-            *size,
-            pointer(order.ctypes.data),
-            pointer(target.ctypes.data),
-            *rest,
-            pointer(cells.ctypes.data),
-            ctypes.c_int64(delivers),
-            pointer(arriving.ctypes.data),
-        )
+        given = (n, indegree, order, target, target.size, k, values, n, lines, cells, delivers, arriving)
+        function(*(ctypes.c_int64(x) if isinstance(x, int) else ctypes.c_void_p(x.ctypes.data) for x in given))
 
     found = []
     for _ in range(5):
@@ -120,7 +116,7 @@ def accesses(library: Path, path: str, n: int, indegree: int, precision: str) ->
         go(order, arrays, max(lines - bool(closing), 1), 1)
         if closing:
             go(other, closing, 1, 0)
-        found.append((time.perf_counter() - start) / target.size)
+        found.append((time.perf_counter() - start) / target.size * 1e9)
     return statistics.median(found[1:])
 
 
@@ -142,18 +138,16 @@ def main() -> None:
         flags = ["-O3", "-march=native", "-mprefer-vector-width=512", "-shared", "-fPIC", f"-DREAL={real}"]
         source = Path(__file__).with_name("accesses.c")
         subprocess.run([os.environ.get("CC", "cc"), *flags, str(source), "-o", str(library)], check=True)
-        for variant in ("interval", "spike") if options.variant == "both" else (options.variant,):
-            for size in options.sizes.split(","):
-                n, indegree = map(int, size.split("x"))
-                for rate in map(float, options.rates.split(",")):
-                    compare(variant, n, indegree, rate, options, library)
+        variants = ("interval", "spike") if options.variant == "both" else (options.variant,)
+        for variant, size, rate in itertools.product(variants, options.sizes.split(","), options.rates.split(",")):
+            compare(variant, *map(int, size.split("x")), float(rate), options, library)
 
 
 def compare(variant: str, n: int, indegree: int, rate: float, options: argparse.Namespace, library: Path) -> None:
     """Print the lines of a size and rate."""
     events = n * indegree * rate / 1000.0
     steps = int(np.clip(options.seconds / (events * 5e-9 + n * 1e-8), 40, 1000))
-    paths = [path for path in options.paths.split(",") if variant == "spike" or path in INTERVAL]
+    paths = [path for path in options.paths.split(",") if path in (ACCESSES if variant == "spike" else INTERVAL)]
     if 2 * indegree >= n:  # half of the sources have to be free
         paths = [path for path in paths if not PATHS[path].rewire]
     print(f"{variant}, {n} neurons x {indegree}, {rate:g} Hz, {options.precision}, {steps} steps", flush=True)
@@ -161,13 +155,14 @@ def compare(variant: str, n: int, indegree: int, rate: float, options: argparse.
     for _ in range(options.rounds):
         for subject in subjects.values():
             subject.step()
-    plain = statistics.median(subjects[paths[0]].seconds)
+    plain = subjects[paths[0]].nanoseconds()
     for path, subject in subjects.items():
-        seconds = statistics.median(subject.seconds)
-        line = f"  {path:15s} {1e9 * seconds:7.2f} ns {seconds / plain:6.2f} times {paths[0]}"
+        ns = subject.nanoseconds()
+        line = f"  {path:15s} {ns:7.2f} ns {ns / plain:6.2f} times {paths[0]}"
+        line += "".join(f", {part} {subject.nanoseconds(names):.2f}" for part, names in PARTS.items())
         if variant == "spike":
             bare = accesses(library, path, n, indegree, options.precision)
-            line += f" {seconds / bare:6.2f} times {1e9 * bare:.2f} ns of accesses"
+            line += f", {ns / bare:.2f} times {bare:.2f} ns of accesses"
             line += f", reached {subject.work / subject.events:.2f} times"
         print(f"{line}, {subject.bytes_per_synapse:.0f} bytes per synapse", flush=True)
 

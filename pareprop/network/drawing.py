@@ -263,8 +263,8 @@ def draft_block(
 ) -> Block:
     """Draft the synapses of a projection onto its targets on this rank.
 
-    Rows are not cut into tiles of targets: memory gives long rows faster than caches lose by wide ones (the loops
-    `scatter` and `gather` of scripts/bandwidth.py, up to a million targets).
+    Rows are not cut into tiles of targets: memory gives long rows faster than caches lose by wide ones (loops of
+    the same accesses, up to a million targets: scripts/README.md).
 
     Parameters
     ----------

@@ -61,7 +61,10 @@ def _encode(path: Path) -> str:
 
 def main() -> None:
     """Build the pages as one, and write them with all that they show into the file."""
-    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "singlehtml", "-c", "scripts/handbook", ".", BUILT]
+    read = ROOT / "build" / "handbook" / ".doctrees"  # of the handbook in many files, where it was made
+    command = [
+        sys.executable, "-m", "sphinx", "-W", "-q", "-b", "singlehtml", "-d", read, "-c", "scripts/handbook", ".", BUILT
+    ]  # fmt: skip
     subprocess.run(list(map(str, command)), cwd=ROOT, check=True)
     OUT.write_text(embed(PAGE.read_text(), BUILT))
     print(f"{OUT.relative_to(ROOT)}: {OUT.stat().st_size / 2**20:.1f} MiB")
