@@ -49,9 +49,9 @@ def on_ranks(n: int, commands: list[list[object]], **options) -> tuple[list[int]
 
 
 def verify_on_ranks(cases: list[str], held: str) -> None:
-    """Verify golden cases on 1, 2 and 3 ranks: each has one line with `held`, and all ranks give one digest."""
+    """Verify golden cases on 1 and 3 ranks: each has one line with `held`, and all ranks give one digest."""
     found = set()
-    for n in (1, 2, 3):
+    for n in (1, 3):
         codes, output, errors = on_ranks(n, [["verify", *cases]])
         assert (codes, errors) == ([0], [])
         assert sum(held in line and line.endswith(": holds") for line in output) == len(cases)

@@ -35,9 +35,10 @@ hypothesis.settings.load_profile("pareprop")
 DEFAULT, ALL, LONG = range(3)
 SETS = {"peer": ALL, "slow": ALL, "slurm": ALL, "long": LONG}
 # Files that take longest: else one process of several would be left with one of them at the end.
-LONGEST = ("test_slurm.py", "test_handbook.py", "test_tutorials.py", "test_packaging.py", "test_checkpoint.py",
-           "test_microcircuit.py", "test_readme.py", "test_spike.py", "test_whole_runs.py", "test_mpich.py",
-           "test_replicas.py", "test_reference.py", "test_report.py", "test_check.py", "test_errors.py")  # fmt: skip
+LONGEST = ("test_slurm.py", "test_packaging.py", "test_tutorials.py", "test_handbook.py", "test_fault_matrix.py",
+           "test_checkpoint.py", "test_together.py", "test_cuts.py", "test_microcircuit.py", "test_readme.py",
+           "test_spike.py", "test_whole_runs.py", "test_mpich.py", "test_suite.py", "test_replicas.py",
+           "test_episodes.py", "test_reference.py", "test_report.py", "test_check.py", "test_errors.py")  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fuzz-seconds",
         type=float,
         default=os.environ.get("PAREPROP_FUZZ_SECONDS"),
-        help="how long each door is fed with hostile input [3 with --long, else 0: fifteen inputs]",
+        help="how long each door is fed with hostile input [3 with --long, else 0: eight inputs]",
     )
 
 

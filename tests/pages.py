@@ -31,13 +31,13 @@ def blocks(path: Path) -> list[Block]:
     return [Block(match["language"], match["text"], match["why"] or "") for match in FENCE.finditer(path.read_text())]
 
 
-def furnish(folder: Path) -> dict[str, str]:
+def furnish(folder: Path, figures: bool = False) -> dict[str, str]:
     """Put what pages name into a folder, and return the environment in which a reader would run their blocks there.
 
-    Commands of the package start at once, see `ranks`.
+    Commands of the package start at once, see `ranks`; runs draw no figures unless they are asked for, to save time.
     """
     for name in ("jobs", "scripts", "pareprop"):
         (folder / name).symlink_to(ROOT / name)
     places = [ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]]
     environment = os.environ | launch.ENVIRONMENT | {"PATH": os.pathsep.join(places), "MPLBACKEND": "Agg"}
-    return environment | {"VENV": sys.prefix}
+    return environment | {"VENV": sys.prefix} | ({} if figures else {ranks.NO_FIGURES: "1"})

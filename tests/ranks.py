@@ -29,6 +29,7 @@ from typing import ClassVar
 
 import launch
 
+NO_FIGURES = "TESTS_WITHOUT_FIGURES"  # variable; where it is set, runs of copies draw none
 CLIENT = Path(__file__).with_name("rank_client.py")
 PACKAGE = ("h5py", "mpi4py", "pareprop.cli", "pareprop.plots.figures", "pareprop.runs.report")
 
@@ -72,6 +73,18 @@ def train(n: int, file: str, folder: Path, *words: str) -> str:
 def digests(n: int, file: str, folder: Path, *words: str) -> dict[str, str]:
     """As `train`, whose lines are `name: digest`."""
     return dict(line.split(": ") for line in train(n, file, folder, *words).splitlines())
+
+
+def check_restart(file: str, folder: Path, *words: str) -> dict[str, str]:
+    """Assert one digest of each training on 1 rank and where 3 ranks do its "part" and 2 the "rest"; return digests.
+
+    The files of the run on 1 rank are in `folder` / "one", those of the others in "part".
+    """
+    whole = digests(1, file, folder / "one", *words)
+    assert whole and len(set(whole.values())) == len(whole)
+    digests(3, file, folder / "part", *words, "part")
+    assert digests(2, file, folder / "part", *words, "rest") == whole
+    return whole
 
 
 def run_on_each(numbers: tuple[int, ...], here: Path, *args: object) -> str:
@@ -213,6 +226,10 @@ def take_over(connection: socket.socket) -> list[str]:
 def execute(arguments: list[str]) -> None:
     """Run ``python *arguments``."""
     first, *rest = arguments
+    if os.environ.get(NO_FIGURES):
+        from pareprop.runs import run as runs
+
+        runs.draw = lambda directory, **_: None
     sys.argv = rest if first == "-m" else [first, *rest[first == "-c" :]]
     sys.path.insert(0, "" if first in ("-c", "-m") else str(Path(first).parent))
     if first == "-m":

@@ -163,6 +163,7 @@ class Network:
         self.z = np.zeros((self.n_steps, self.n_rec), bool)
         self.psi, self.v = np.zeros((2, self.n_steps, self.n_rec))
         self.signal, self.error = np.zeros((2, self.n_steps, self.n_out))
+        self.keeps = case.get("traces", False)  # they take gigabytes in large cases
         self.traces = []  # of each interval; in the spike variant of each row, source, targets, and (step, values)
 
     def step_neurons(self, s, arriving):
@@ -410,8 +411,10 @@ def interval_gradients(net, steps):
     shape = (net.n_rec, net.n_in + net.n_rec)
     zbar, eps, ebar, sum_e, g = np.zeros((5, *shape))
     zbar_out, g_out = np.zeros(net.n_rec), np.zeros((net.n_out, net.n_rec))
-    traces = {name: np.zeros((T, *shape)) for name in ("eligibility", "eligibility_trace", "gradient")}
-    traces_out = {name: np.zeros((T, net.n_out, net.n_rec)) for name in traces}
+    if net.keeps:
+        traces = {name: np.zeros((T, *shape)) for name in ("eligibility", "eligibility_trace", "gradient")}
+        traces_out = {name: np.zeros((T, net.n_out, net.n_rec)) for name in traces}
+        net.traces.append({"onto neurons": traces, "onto readouts": traces_out})
     for t in range(T):
         error, psi = net.error[start + t], net.psi[start + t][:, None]
         arrivals_in = np.broadcast_to(input_arrivals(net, start, t), net.w_in.shape)
@@ -424,11 +427,12 @@ def interval_gradients(net, steps):
         sum_e += e
         zbar_out = kappa * zbar_out + net.readouts.zeta * net.z[start + t]
         g_out += np.outer(error, zbar_out)
+        if not net.keeps:
+            continue
         for name, value in zip(traces, (e, ebar, (net.w_fb @ error)[:, None] * ebar + reg * e), strict=True):
             traces[name][t] = value
         for name, value in zip(traces, (net.z[start + t], zbar_out, np.outer(error, zbar_out)), strict=True):
             traces_out[name][t] = value
-    net.traces.append({"onto neurons": traces, "onto readouts": traces_out})
     g += reg * sum_e
     return {"in": g[:, : net.n_in], "rec": g[:, net.n_in :], "out": g_out}
 
@@ -470,7 +474,7 @@ class Row:
         self.optimizer = Optimizer(net.optimizer, weights.shape)
         self.each_step = net.optimizer["optimize_each_step"]
         self.p = None  # previous arrival
-        self.steps = []  # history step, e, its trace, gradient
+        self.keeps, self.steps = net.keeps, []  # history step, e, its trace, gradient
         self.waiting = []  # arrivals that have not entered zbar yet
 
     def arrive(self, t_a, history):
@@ -510,8 +514,10 @@ class NeuronRow(Row):
         self.eps = self.rho * self.eps + e
         self.ebar = self.kappa * self.ebar + e
         self.ereg = self.kappa_reg * self.ereg + (1.0 - self.kappa_reg) * e
-        self.steps.append((u, e, self.ebar, L * self.ebar + F * self.ereg))
-        return L * self.ebar + F * self.ereg
+        g = L * self.ebar + F * self.ereg
+        if self.keeps:
+            self.steps.append((u, e, self.ebar, g))
+        return g
 
     def decay(self, n):
         self.zbar = self.zbar * self.alpha**n
@@ -528,9 +534,10 @@ class ReadoutRow(Row):
 
     def work(self, u, z, history):
         self.zbar = self.kappa * self.zbar + z
-        found = np.full(len(self.targets), z), np.full(len(self.targets), self.zbar)
-        self.steps.append((u, *found, history.error(u)[self.targets] * self.zbar))
-        return history.error(u)[self.targets] * self.zbar
+        g = history.error(u)[self.targets] * self.zbar
+        if self.keeps:
+            self.steps.append((u, np.full(len(self.targets), z), np.full(len(self.targets), self.zbar), g))
+        return g
 
     def decay(self, n):
         self.zbar = self.zbar * self.kappa**n

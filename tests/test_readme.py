@@ -43,7 +43,7 @@ def sh(text: str) -> str:
 @pytest.mark.parametrize("page", RUN, ids=name)
 def test_blocks_run(page: Path, tmp_path: Path) -> None:
     """In a folder of their own, one after the other, as a reader would."""
-    environment = furnish(tmp_path)
+    environment = furnish(tmp_path, figures=page == ROOT / "README.md")
     for block in blocks(page):
         if not block.runs:
             continue

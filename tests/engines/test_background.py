@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ranks
 from commands import command
+from params import first
 
 import pareprop
 from pareprop import rng
@@ -162,12 +163,11 @@ class Ramp:
         return Sample(SpikeLog(STEPS), np.linspace(0.0, 1.0, STEPS)[:, None])
 
 
-CASES = ("interval double", "interval single", "spike double", "spike single")
-FEW = ("interval double", "spike single")
+PAIRS = (("interval double", "spike single"), ("interval single", "spike double"))
 
 
 def train(folder: str, words: list[str], exchange: object) -> None:
-    for case in FEW if "few" in words else CASES:
+    for case in PAIRS[int(words[0])]:
         done = pareprop.run(
             learning(*case.split()),
             Ramp(),
@@ -184,20 +184,10 @@ def train(folder: str, words: list[str], exchange: object) -> None:
             print(f"{case}: {done.digest}", flush=True)
 
 
-@pytest.mark.slow
-def test_one_digest_on_1_and_2_ranks(tmp_path: Path) -> None:
-    assert len(whole := ranks.digests(1, __file__, tmp_path / "one", "few")) == 2
-    assert ranks.digests(2, __file__, tmp_path / "two", "few") == whole
-
-
-@pytest.mark.slow
-def test_one_digest_on_1_2_3_ranks_and_after_a_restart(tmp_path: Path) -> None:
-    whole = ranks.digests(1, __file__, tmp_path / "one")
-    assert list(whole) == list(CASES) and len(set(whole.values())) == len(CASES)
-    assert ranks.digests(2, __file__, tmp_path / "two") == whole
-    ranks.digests(3, __file__, tmp_path / "part", "part")
-    assert ranks.digests(2, __file__, tmp_path / "part", "rest") == whole
-    for case in CASES:
+@pytest.mark.parametrize("pair", first(0, ["0", "1"], rest=1))
+def test_one_digest_on_1_2_3_ranks_and_after_a_restart(pair: str, tmp_path: Path) -> None:
+    ranks.check_restart(__file__, tmp_path, pair)
+    for case in PAIRS[int(pair)]:
         with h5py.File(tmp_path / "one" / case / "results.h5") as file:
             ids = file["dynamics/last/spike_ids"][()]
             assert np.sum(ids < 30) > 5 and np.sum(ids >= 30) > 2

@@ -108,10 +108,9 @@ def test_one_digest_on_any_number_of_ranks(tmp_path: Path) -> None:
     for variant in ("interval", "spike"):
         alone = Simulation(network(huber, variant=variant), Steps())
         alone.train(4)
-        for n, replicas in ((2, 1), (3, 1), (2, 2), (4, 2)):
-            if variant == "interval" or replicas == 1:
-                done = ranks.run(n, tmp_path / "script.py", replicas, variant)
-                assert done.stdout == f"{alone.hexdigest()} {alone.losses}\n", done.stderr
+        for n, replicas in ((3, 1), (4, 2)) if variant == "interval" else ((2, 1),):
+            done = ranks.run(n, tmp_path / "script.py", replicas, variant)
+            assert done.stdout == f"{alone.hexdigest()} {alone.losses}\n", done.stderr
 
 
 @pytest.mark.parametrize(

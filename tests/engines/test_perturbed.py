@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import ranks
 from commands import command
+from params import first
 
 import pareprop
 from pareprop import rng
@@ -299,11 +300,11 @@ def learning(variant: str, precision: str = "double") -> Model:
     return model
 
 
-CASES = ("interval double", "spike single", "interval single", "spike double")
+PAIRS = (("interval double", "spike single"), ("interval single", "spike double"))
 
 
 def train(folder: str, words: list[str], exchange: object) -> None:
-    for case in CASES[:2] if "few" in words else CASES:
+    for case in PAIRS[int(words[0])]:
         done = pareprop.run(
             learning(*case.split()),
             Ramp(),
@@ -321,19 +322,9 @@ def train(folder: str, words: list[str], exchange: object) -> None:
             print(f"{case}: {done.digest} {done.test.losses if done.test else ''}", flush=True)
 
 
-@pytest.mark.slow
-def test_one_digest_on_1_and_2_ranks(tmp_path: Path) -> None:
-    assert len(whole := ranks.digests(1, __file__, tmp_path / "one", "few")) == 2
-    assert ranks.digests(2, __file__, tmp_path / "two", "few") == whole
-
-
-@pytest.mark.slow
-def test_one_digest_on_1_2_3_ranks_and_after_a_restart(tmp_path: Path) -> None:
-    whole = ranks.digests(1, __file__, tmp_path / "one")
-    assert list(whole) == list(CASES) and len(set(whole.values())) == len(CASES)
-    assert ranks.digests(2, __file__, tmp_path / "two") == whole
-    ranks.digests(3, __file__, tmp_path / "part", "part")
-    assert ranks.digests(2, __file__, tmp_path / "part", "rest") == whole
+@pytest.mark.parametrize("pair", first(0, ["0", "1"], rest=1))
+def test_one_digest_on_1_2_3_ranks_and_after_a_restart(pair: str, tmp_path: Path) -> None:
+    ranks.check_restart(__file__, tmp_path, pair)
 
 
 def test_results_and_commands_name_them(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -81,7 +81,7 @@ def test_one_digest_for_any_rounds_and_ranks() -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("precision", first(1, ["single", "double"]))
+@pytest.mark.parametrize("precision", first(1, ["single", "double"], rest=1))
 def test_one_digest_whether_cells_are_fetched_ahead_or_not(precision: str) -> None:
     """On one rank there are more cells than a cache holds, on each of two there are not; some rows end early."""
     sizes = ("--neurons", 20_000, "--indegree", 20, "--inputs", 3, "--steps", 240, "--intervals", 1)

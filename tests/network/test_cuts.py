@@ -7,7 +7,7 @@ import pytest
 import ranks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from params import first, first_rows
+from params import first_rows
 from properties import examples
 
 from pareprop.errors import InputError
@@ -58,8 +58,9 @@ if ranks.rank == 0:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("variant", first(1, ["spike", "interval"]))
-@pytest.mark.parametrize("n", first(1, [2, 3, 4]))
+@pytest.mark.parametrize(("n", "variant"), first_rows(1, [
+    (2, "spike"), (3, "interval"), (4, "spike"), (2, "interval"), (3, "spike"), (4, "interval"),
+], rest=2))  # fmt: skip
 def test_same_digest_for_any_cut(n: int, variant: str) -> None:
     """Drawn cuts, empty ranks among them, on one and several nodes; rows with synapses alone, or for all sources."""
     plain = ranks.run(1, "-c", TRAIN, variant, 10**12)
@@ -80,18 +81,21 @@ import sys
 import numpy as np
 from pareprop import Model, Normal, Sample, Simulation, exchange
 
-variant, far, out_delay = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-rule = {} if variant == "interval" else {"kappa": 0.97, "kappa_reg": 0.97}
-model, cell = Model(variant, seed=5), {"C_m": 1.0, "E_L": 0.0, "tau_m": 30.0, "V_th": 0.5}
-inputs = model.inputs("in", 40)
-areas = [model.neurons(f"area{k}", size, **cell, **rule) for k, size in enumerate((30, 32, 29, 31))]
-out = model.readouts("out", 2, C_m=1.0, E_L=0.0, tau_m=30.0)
-for k, area in enumerate(areas):
-    model.connect(inputs, area, weight=Normal(std=0.2))
-    model.connect(area, area, "fixed_indegree", indegree=5, weight=Normal(std=0.5), delay=(1, 2))
-    model.connect(area, areas[k - 1], "fixed_indegree", indegree=3, weight=Normal(std=0.5), delay=(far, far + 3))
-    model.connect(area, out, weight=Normal(std=0.2), delay=out_delay)
-    model.connect(out, area, weight=Normal(std=0.2), delay=out_delay)
+variant, *delays = sys.argv[1:]
+
+def build(far, out_delay):
+    rule = {} if variant == "interval" else {"kappa": 0.97, "kappa_reg": 0.97}
+    model, cell = Model(variant, seed=5), {"C_m": 1.0, "E_L": 0.0, "tau_m": 30.0, "V_th": 0.5}
+    inputs = model.inputs("in", 40)
+    areas = [model.neurons(f"area{k}", size, **cell, **rule) for k, size in enumerate((30, 32, 29, 31))]
+    out = model.readouts("out", 2, C_m=1.0, E_L=0.0, tau_m=30.0)
+    for k, area in enumerate(areas):
+        model.connect(inputs, area, weight=Normal(std=0.2))
+        model.connect(area, area, "fixed_indegree", indegree=5, weight=Normal(std=0.5), delay=(1, 2))
+        model.connect(area, areas[k - 1], "fixed_indegree", indegree=3, weight=Normal(std=0.5), delay=(far, far + 3))
+        model.connect(area, out, weight=Normal(std=0.2), delay=out_delay)
+        model.connect(out, area, weight=Normal(std=0.2), delay=out_delay)
+    return model
 
 class Task:
     n_steps = learning_window = 103
@@ -101,17 +105,20 @@ class Task:
         return Sample.from_raster(raster, np.sin(np.arange(103)[:, None] / 20.0 + np.arange(2)))
 
 ranks = exchange()
-simulation = Simulation(model, Task(), ranks)
-simulation.train(3)
-digest, meeting = simulation.hexdigest(), simulation.engine.channel.meeting
-if ranks.rank == 0:
-    print(digest, simulation.rates[-1] > 5, simulation.engine.round_steps, meeting.n_within, meeting.n_between)
+for far, out_delay in zip(map(int, delays[::2]), map(int, delays[1::2])):
+    simulation = Simulation(build(far, out_delay), Task(), ranks)
+    simulation.train(3)
+    digest, meeting = simulation.hexdigest(), simulation.engine.channel.meeting
+    if ranks.rank == 0:
+        print(digest, simulation.rates[-1] > 5, simulation.engine.round_steps, meeting.n_within, meeting.n_between)
 """
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize(("variant", "out_delay", "between"), first_rows(1, [("interval", 1, 10), ("spike", 4, 4)]))
-@pytest.mark.parametrize("way", first(1, ["targeted", "everything"]))
+@pytest.mark.parametrize(("variant", "out_delay", "between", "way"), first_rows(1, [
+    ("interval", 1, 10, "targeted"), ("spike", 4, 4, "everything"),
+    ("interval", 1, 10, "everything"), ("spike", 4, 4, "targeted"),
+], rest=2))  # fmt: skip
 def test_nodes_meet_as_seldom_as_delays_allow(variant: str, out_delay: int, between: int, way: str) -> None:
     """Ranks of a node meet in each step. Messages that find no room are sent once more, a few times in a run."""
     lone = ranks.run(1, "-c", AREAS, variant, 10, out_delay)
@@ -132,20 +139,19 @@ def test_nodes_meet_as_seldom_as_delays_allow(variant: str, out_delay: int, betw
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_same_digest_for_any_rounds(variant: str) -> None:
     """Areas that nodes cut through, delays longer than a sample, and one rank with the whole network."""
-    for far, out_delay in ((1, 1), (7, 3), (150, 31)):
-        digests = set()
-        for n, more in (
-            (1, {}),
-            (3, {"RANKS_PER_NODE": "2"}),
-            (3, {"RANKS_PER_NODE": "1", "CUTS": "20,100"}),
-            (4, {"RANKS_PER_NODE": "2", "CUTS": "62,62,93"}),
-            (2, {"RANKS_PER_NODE": "1", "SHARE_ABOVE": "10000"}),
-        ):
-            env = {f"PAREPROP_{name}": value for name, value in more.items()}
-            done = ranks.run(n, "-c", AREAS, variant, far, out_delay, env=env)
-            assert done.returncode == 0, done.stderr
-            digests.add(done.stdout.split()[0])
-        assert len(digests) == 1
+    digests = set()
+    for n, more in (
+        (1, {}),
+        (3, {"RANKS_PER_NODE": "2"}),
+        (3, {"RANKS_PER_NODE": "1", "CUTS": "20,100"}),
+        (4, {"RANKS_PER_NODE": "2", "CUTS": "62,62,93"}),
+        (2, {"RANKS_PER_NODE": "1", "SHARE_ABOVE": "10000"}),
+    ):
+        env = {f"PAREPROP_{name}": value for name, value in more.items()}
+        done = ranks.run(n, "-c", AREAS, variant, 1, 1, 7, 3, 150, 31, env=env)
+        assert done.returncode == 0, done.stderr
+        digests.add(tuple(line.split()[0] for line in done.stdout.splitlines()))
+    assert [len(set(found)) for found in digests] == [3]
 
 
 def areas(sizes: tuple[int, ...], far: int, variant: str = "interval") -> Model:

@@ -91,7 +91,7 @@ def test_alias_table_has_the_weights(n: int) -> None:
     ((6.0, 5.0, 7.0), "gaussian", True), ((10.0, 8.0), "exponential", False), ((10.0, 8.0), "gaussian", True),
     ((10.0, 8.0), "gaussian", False), ((10.0, 8.0), "exponential", True), ((6.0, 5.0, 7.0), "gaussian", False),
     ((6.0, 5.0, 7.0), "exponential", True), ((6.0, 5.0, 7.0), "exponential", False),
-], rest=2))  # fmt: skip
+], rest=1))  # fmt: skip
 def test_probability_falls_with_the_distance(extent: tuple, profile: str, periodic: bool) -> None:
     random = np.random.default_rng(0)
     where = random.random((N, len(extent))) * extent
@@ -124,7 +124,7 @@ def find_distances(where: np.ndarray, extent: tuple[float, ...], periodic: bool)
     ({"delay": {"per_length": 4.0, "offset": 1.5}}, 4.0, 1.5), ({"delay": {"per_length": 0.3}}, 0.3, 0.0),
     ({"delay_ms": {"per_length": 1.1, "offset": 0.8}}, 1.1, 0.8),
     ({"delay_ms": DistanceDelay(per_length=0.0, offset=7.0)}, 0.0, 7.0),
-]))  # fmt: skip
+], rest=2))  # fmt: skip
 def test_delays_grow_with_the_distance(delay: dict, per_length: float, offset: float, periodic: bool) -> None:
     where = np.random.default_rng(1).random((N, 2)) * SPACE["extent"]
     space = SPACE | {"sources": where, "targets": where, "periodic": periodic}

@@ -37,8 +37,7 @@ def test_same_digest(variant, mpich, tmp_path, capsys):
     arguments = ["run", *TASK, "--set", f"variant={variant}", "--out"]
     code, output, errors = command(capsys, *arguments, tmp_path / "one")
     assert code == 0, errors
-    for n in (2, 3):
-        done = on_mpich(mpich, n, "-m", "pareprop", *arguments, tmp_path / str(n))
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith(f"{n} ranks;")
-        assert digests(done.stdout.splitlines()) == digests(output.splitlines()) != []
+    done = on_mpich(mpich, 3, "-m", "pareprop", *arguments, tmp_path / "three")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("3 ranks;")
+    assert digests(done.stdout.splitlines()) == digests(output.splitlines()) != []

@@ -71,30 +71,15 @@ REACH = ["run", "reach", "--set", "iterations=2", "--set", "batch_size=1", "--se
 
 @pytest.mark.slow
 @pytest.mark.mpi
-@pytest.mark.parametrize("task", [TASK, REACH], ids=["targets", "rewards"])
-def test_one_digest_in_the_spike_variant(task: list[str], tmp_path: Path) -> None:
-    """Shared or not, on one node or on several; errors and rewards of a step act on the next ones."""
-    found = set()
-    for n, bound, per_node in ((1, "", ""), (2, "0", ""), (2, "", ""), (3, "", ""), (3, "", "1"), (4, "", "2")):
-        out = tmp_path / f"{n}-{bound}-{per_node}"
-        environment = {sharing.VARIABLE: bound, "PAREPROP_RANKS_PER_NODE": per_node}
-        codes, output, errors = on_ranks(n, [[*task, "--set", "variant=spike", "--out", out]], env=environment)
-        assert (codes, errors) == ([0], [])
-        found |= set(digests(output))
-    assert len(found) == 1
-
-
-@pytest.mark.slow
-@pytest.mark.mpi
 def test_a_restart_on_ranks_that_share(tmp_path: Path) -> None:
     """A checkpoint of a rank that has all neurons is read by ranks that share them, and the other way round."""
     task, whole, found = [*TASK, "--set", "variant=spike", "--set", "iterations=4"], tmp_path / "whole", set()
-    codes, output, _ = on_ranks(2, [[*task, "--out", whole]], env={sharing.VARIABLE: ""})
-    found |= set(digests(output))
     for k, bounds in enumerate((("", "0"), ("0", ""))):
         out = tmp_path / str(k)
-        codes, _, errors = on_ranks(2, [[*task, "--until", "2", "--out", out]], env={sharing.VARIABLE: bounds[0]})
-        assert (codes, errors) == ([0], [])
+        several = [[*task, "--until", "2", "--out", out], *([] if k else [[*task, "--out", whole]])]
+        codes, output, errors = on_ranks(2, several, env={sharing.VARIABLE: bounds[0]})
+        assert (codes, errors) == ([0] * len(several), [])
+        found |= set(digests(output)[1:])
         codes, output, errors = on_ranks(3, [["resume", out]], env={sharing.VARIABLE: bounds[1]})
         assert (codes, errors) == ([0], [])
         found |= set(digests(output))
@@ -104,15 +89,17 @@ def test_a_restart_on_ranks_that_share(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.mpi
 def test_one_digest(tmp_path: Path) -> None:
-    """Shared or not, on one node or on several, small batches and rewired networks, too."""
-    found = set()
-    for n, bound, per_node in ((1, "", ""), (2, "0", ""), (2, "", ""), (3, "", ""), (3, "", "1"), (4, "", "2")):
-        task = [*TASK, "--out", tmp_path / f"{n}-{bound}-{per_node}"]
+    """Shared or not, on one node or on several, small batches, too; errors and rewards act on the next steps."""
+    found, spike = set(), ["--set", "variant=spike"]
+    tasks = [TASK, [*TASK, "--set", "batch_size=2"], [*TASK, *spike], [*REACH, *spike]]
+    for n, bound, per_node in ((1, "", ""), (2, "0", ""), (3, "", ""), (4, "", "2")):
+        folder = tmp_path / f"{n}-{bound}-{per_node}"
         environment = {sharing.VARIABLE: bound, "PAREPROP_RANKS_PER_NODE": per_node}
-        codes, output, errors = on_ranks(n, [task, [*task, "--set", "batch_size=2", "--overwrite"]], env=environment)
-        assert (codes, errors) == ([0, 0], [])
+        several = [[*task, "--out", folder / str(k)] for k, task in enumerate(tasks)]
+        codes, output, errors = on_ranks(n, several, env=environment)
+        assert (codes, errors) == ([0] * len(tasks), [])
         found |= {(k, digest) for k, digest in enumerate(digests(output))}
-    assert len(found) == 2
+    assert len(found) == len(tasks)
 
 
 @pytest.mark.mpi

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from params import first_rows
 from result_files import ALWAYS, draw_figures, replace, stems, write_run, write_test, ydata
 
 from pareprop import plots
@@ -17,14 +18,17 @@ from pareprop.plots import (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "attrs", "more"),
-    [
-        ("sine-waves", {}, set()),
-        ("lemniscate", {}, {"trajectory"}),
-        ("evidence-accumulation", {"figure": "evidence"}, {"evidence"}),
-    ],
+    first_rows(
+        0,
+        [
+            ("lemniscate", {}, {"trajectory"}),
+            ("evidence-accumulation", {"figure": "evidence"}, {"evidence"}),
+            ("sine-waves", {}, set()),
+        ],
+        rest=2,
+    ),
 )
 def test_a_run_gets_the_figures_of_its_task(directory, task, attrs, more):
     write_run(directory, task, **attrs)

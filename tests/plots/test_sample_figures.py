@@ -89,7 +89,7 @@ def test_a_network_without_inputs_and_readouts_has_no_panels_for_them(directory)
 PARTS = ("spike_ids", "input_steps", "record", "V_m", "target_signal", "readout_signal")
 
 
-@pytest.mark.parametrize("name", first(1, PARTS))
+@pytest.mark.parametrize("name", first(1, PARTS, rest=3))
 def test_missing_parts_of_a_sample_are_left_out(directory, name):
     path = write_run(directory, "evidence-accumulation", figure="evidence")
     with h5py.File(path, "a") as file:

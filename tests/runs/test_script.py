@@ -346,8 +346,7 @@ def test_one_digest_on_any_number_of_ranks_and_replicas(tmp_path: Path) -> None:
     """Also over restarts on another number of ranks."""
     path, outputs = script(tmp_path), set()
     outputs.add(run_script(path, tmp_path / "alone", 8))
-    for n, replicas in ((2, 1), (3, 1), (2, 2), (4, 2)):
-        outputs.add(ranks.run(n, path, tmp_path / f"{n}-{replicas}", 8, replicas).stdout)
+    outputs.add(ranks.run(4, path, tmp_path / "together", 8, 2).stdout)
     assert ranks.run(2, path, tmp_path / "parts", 3, 2).returncode == 0
     outputs.add(ranks.run(3, path, tmp_path / "parts", 8, 1).stdout)
     assert len(outputs) == 1 and outputs.pop().strip()
@@ -472,7 +471,7 @@ def test_early_stopping_with_replicas(tmp_path: Path) -> None:
     """The observer sees the whole batch in each group, so all stop after the same iteration."""
     path, here = tmp_path / "early.py", Path(__file__).parent
     path.write_text(EARLY.format(path=[str(here), str(here.parent)]))
-    runs = [ranks.run(n, path, tmp_path / f"{n}-{r}", r) for n, r in ((1, 1), (2, 2), (4, 4), (4, 2))]
+    runs = [ranks.run(n, path, tmp_path / f"{n}-{r}", r) for n, r in ((1, 1), (2, 2), (4, 2))]
     assert len({done.stdout for done in runs}) == 1 and runs[0].stdout, runs[0].stderr
 
 

@@ -41,7 +41,7 @@ def test_golden_cases_hold(alone: list[str]) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize(("n", "rounds"), first_rows(0, [(3, 0), (3, 1), (2, 0), (4, 0)], rest=2))
+@pytest.mark.parametrize(("n", "rounds"), first_rows(0, [(2, 0), (3, 1), (3, 0), (4, 0)], rest=2))
 def test_golden_cases_give_one_digest_on_any_number_of_ranks(alone: list[str], n: int, rounds: int) -> None:
     codes, output, errors = on_ranks(n, [["verify", "--round-steps", rounds, *GOLDEN]], timeout=900)
     assert (codes, errors) == ([0], [])
@@ -53,12 +53,12 @@ def test_golden_cases_give_one_digest_on_any_number_of_ranks(alone: list[str], n
 def test_cases_at_other_resolutions_hold_on_any_number_of_ranks() -> None:
     """NEST at 0.1 and 0.5 ms: times are in ms, rates in Hz."""
     found = []
-    for n in (1, 2, 3):
+    for n in (1, 3):
         codes, output, errors = on_ranks(n, [["verify", *RESOLUTIONS]])
         assert (codes, errors) == ([0], [])
         assert sum(line.endswith(": holds") for line in output) == len(RESOLUTIONS)
         found += digests(output)
-    assert len(found) == 3 and len(set(found)) == 1
+    assert len(found) == 2 and len(set(found)) == 1
 
 
 def test_loss_that_is_not_finite(capsys: pytest.CaptureFixture, small: Path, tmp_path: Path) -> None:

@@ -19,7 +19,15 @@ ROOT = Path(__file__).parents[2]
 def test_runs_and_goes_on(tmp_path: Path) -> None:
     path = os.pathsep.join([ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]])
     env = os.environ | launch.ENVIRONMENT | {"PATH": path, "OUT": str(tmp_path / "run"), "BIND": "none"}
-    small = ["n_rec=30", "indegree=5", "batch_size=4", "decisions=3", "test_samples=2", "checkpoint.every=1"]
+    small = [
+        "n_rec=30",
+        "indegree=5",
+        "batch_size=4",
+        "decisions=3",
+        "test_samples=2",
+        "checkpoint.every=1",
+        "figures=none",
+    ]
     for said in ("ranks; memory", "resumed: "):
         done = subprocess.run(
             [ROOT / "jobs/reach-large.sh", *small, "iterations=2"],

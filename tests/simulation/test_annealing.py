@@ -66,16 +66,16 @@ def test_a_schedule_is_what_is_set_by_hand() -> None:
 @pytest.mark.mpi
 def test_on_ranks_replicas_and_resumed(tmp_path: Path) -> None:
     sets = {"interval": FALLING, "spike": ONLINE}
-    codes, output, errors = on_ranks(1, [run_of(tmp_path / name, *settings) for name, settings in sets.items()])
-    assert (codes, errors) == ([0, 0], [])
-    alone = digests(output)
-    on_ranks(2, [[*run_of(tmp_path / f"{name}-2", *sets[name]), "--until", 2] for name in sets])
+    several = [run_of(tmp_path / name, *settings) for name, settings in sets.items()]
+    codes, output, errors = on_ranks(1, [*several, run_of(tmp_path / "constant", *SMALL, "c_H=0.1")])
+    assert (codes, errors) == ([0, 0, 0], [])
+    *alone, constant = digests(output)
+    assert constant != alone[0]
+    parts = [[*run_of(tmp_path / f"{name}-2", *sets[name]), "--until", 2] for name in sets]
+    codes, output, _ = on_ranks(2, [*parts, [*run_of(tmp_path / "replicas", *FALLING), "--replicas", 2]])
+    assert (codes, digests(output)[2:]) == ([0, 0, 0], alone[:1])
     codes, output, _ = on_ranks(3, [["resume", tmp_path / f"{name}-2"] for name in sets])
     assert (codes, digests(output)) == ([0, 0], alone)
-    codes, output, _ = on_ranks(2, [[*run_of(tmp_path / "replicas", *FALLING), "--replicas", 2]])
-    assert (codes, digests(output)) == ([0], alone[:1])
-    constant = on_ranks(1, [run_of(tmp_path / "constant", *SMALL, "c_H=0.1")])[1]
-    assert digests(constant)[0] != alone[0]
 
 
 def test_curves_and_a_longer_training(

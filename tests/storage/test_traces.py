@@ -38,7 +38,7 @@ def ends(model: Model, name: str, group: dict[str, np.ndarray]) -> tuple[np.ndar
 def test_traces_of_the_interval_variant_are_the_twins(seed: int, tmp_path: Path) -> None:
     """Each step of e, its filtered trace and the gradient, whose sum is what the optimizer takes."""
     case = networks.random_case(seed, average_gradient=False)
-    expected, simulation = run_case(case), networks.simulation(case)
+    expected, simulation = run_case(case | {"traces": True}), networks.simulation(case)
     found = record(simulation, tmp_path / "record", 3)
     n_in, seen = case["w_in"].shape[1], []
     for name, group in found.items():
@@ -69,7 +69,7 @@ def test_traces_of_the_spike_variant_are_the_twins(seed: int, tmp_path: Path) ->
     case = spike_networks.random_case(seed, n_steps=180, d_fb=1)
     for group in (case["readout"], *(item["params"] for item in case["groups"])):
         group["eprop_isi_trace_cutoff"] = np.inf
-    expected, simulation = run_case(case), spike_networks.simulation(case, 60)
+    expected, simulation = run_case(case | {"traces": True}), spike_networks.simulation(case, 60)
     found = record(simulation, tmp_path / "record", 3)
     d_out, seen = case["d_out"], []
     twin = {}

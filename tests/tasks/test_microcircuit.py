@@ -86,23 +86,20 @@ def test_rates_are_those_of_the_full_network(tmp_path: Path, capsys: pytest.Capt
         np.testing.assert_allclose(dots, found, atol=0.006)
 
 
-def whole_and_resumed(small: list[str], folder: Path, *others: int) -> set[str]:
-    """Digests of a run on two ranks, on one, on `others`, and of one that two ranks begin and one ends."""
-    part = [*small, "--out", folder / "part"]
-    codes, output, errors = on_ranks(2, [[*small, "--out", folder / "2"], [*part, "--until", "2"]])
-    assert codes == [0, 0], errors
-    found = {digests(output)[0]}
-    for n, more in [(1, [[*part, "--restart"]]), *((n, []) for n in others)]:
-        codes, output, errors = on_ranks(n, [[*small, "--out", folder / f"{n}"], *more])
-        assert not any(codes), errors
-        assert len(digests(output)) == len(codes)
-        found.update(digests(output))
-    return found
+def whole_and_resumed(small: list[str], folder: Path) -> set[str]:
+    """Digests of a run on one rank, and of one that three ranks begin and two end."""
+    found, part = [], [*small, "--out", folder / "part"]
+    for n, words in ((1, [*small, "--out", folder / "1"]), (3, [*part, "--until", "2"]), (2, [*part, "--restart"])):
+        codes, output, errors = on_ranks(n, [words])
+        assert codes == [0], errors
+        found += digests(output)
+    assert len(found) == 3
+    return {found[0], found[2]}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_digest_and_a_restart(tmp_path: Path) -> None:
-    small = run(*SMALL, "scale=0.005", "sample_ms=20", "thalamic_hz=500", "thalamic_start=5", "iterations=4")
+    small = run(*SMALL, "scale=0.003", "sample_ms=20", "thalamic_hz=500", "thalamic_start=5", "iterations=4")
     assert len(whole_and_resumed(small, tmp_path)) == 1
     with h5py.File(tmp_path / "1" / "results.h5") as file:
         assert len(file["dynamics/last/spike_ids"]) > 20
@@ -210,16 +207,15 @@ CHOICES = [("volleys", "spike"), ("rates", "interval"), ("volleys", "interval"),
 
 @pytest.mark.parametrize(("learn", "variant"), first_rows(0, CHOICES, rest=1))
 def test_one_digest_and_a_restart_while_it_learns(tmp_path: Path, variant: str, learn: str) -> None:
-    small = run(*COARSE, "scale=0.004", f"variant={variant}", f"learn={learn}", "iterations=4", "sample_ms=40")
+    small = run(*COARSE, "scale=0.003", f"variant={variant}", f"learn={learn}", "iterations=4", "sample_ms=40")
     small += ["--set", "test_samples=2"]
-    assert len(whole_and_resumed(small, tmp_path, 3)) == 1
+    assert len(whole_and_resumed(small, tmp_path)) == 1
     rates = []
-    for name in ("1", "3", "part"):
+    for name in ("1", "part"):
         with h5py.File(tmp_path / name / "results.h5") as file:
             rates.append(file["population_rate"][:])
     assert rates[0].shape == (4, 8) and rates[0].any()
     np.testing.assert_array_equal(rates[0], rates[1])
-    np.testing.assert_array_equal(rates[0], rates[2])
 
 
 @pytest.mark.parametrize(("settings", "expected"), [
