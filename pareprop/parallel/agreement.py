@@ -15,12 +15,13 @@ import sys
 import time
 from collections.abc import Mapping
 
-from ..errors import InputError, shorten
+from ..errors import InputError, quote, shorten
 from .mpi import Comm
 from .shared_memory import let_go
 
 ARRIVAL, ANSWER = 32001, 32002  # tags of messages
 NOTICE = 60.0  # seconds after which a rank that waits says for whom
+LIMIT = "PAREPROP_WAIT"  # variable: seconds after which it ends instead; without it, never
 SHOWN = 3  # differences in a message
 LONGEST = 100  # characters of a value in it
 WAIT = "wait"  # an answer before the last one
@@ -46,7 +47,8 @@ def agree(comm: Comm, place: str, facts: Mapping[str, str] | None = None) -> Non
     Raises
     ------
     InputError
-        Names the first things that differ, with their values on two ranks, or who came to another place.
+        Names the first things that differ, with their values on two ranks, or who came to another place, or not within
+        the seconds of PAREPROP_WAIT.
     """
     if comm is None or comm.size == 1:
         return
@@ -86,22 +88,23 @@ def _lead(comm: Comm, place: str, digest: bytes) -> str | None:
     from mpi4py import MPI  # where there is a communicator, it is loaded
 
     came, status, wait = {0: (place, digest)}, MPI.Status(), _Wait(NOTICE)
-    while len(came) < comm.size:
+    answer: str | None = None
+    while len(came) < comm.size and not answer:
         if comm.iprobe(MPI.ANY_SOURCE, ARRIVAL, status):
             came[status.source] = comm.recv(source=status.source, tag=ARRIVAL)
         else:
             missing = [rank for rank in range(comm.size) if rank not in came]
             if wait.sleep(f"rank 0 waits at {place} for {_ranks(missing)}", place) and 1 in came:
                 comm.send(WAIT, 1, ANSWER)
-    other = next((rank for rank in range(comm.size) if came[rank][0] != place), None)
-    answer: str | None = None
-    if other is not None:
+            answer = wait.end(f"rank 0 waited at {place} for {_ranks(missing)}", place)
+    other = next((rank for rank in sorted(came) if came[rank][0] != place), None)
+    if answer is None and other is not None:
         answer = (
             f"rank 0 has come to {place}, rank {other} to {came[other][0]}: what one of the ranks calls, all must call"
         )
-    elif any(arrived != (place, digest) for arrived in came.values()):
+    elif answer is None and any(arrived != (place, digest) for arrived in came.values()):
         answer = ""
-    for request in [comm.isend(answer, rank, ANSWER) for rank in range(1, comm.size)]:
+    for request in [comm.isend(answer, rank, ANSWER) for rank in came if rank]:
         request.wait()
     return answer
 
@@ -112,17 +115,21 @@ def _follow(comm: Comm, place: str, digest: bytes) -> str | None:
     while answer == WAIT:
         while not comm.iprobe(0, ANSWER):
             wait.sleep(f"rank 1 waits at {place} for rank 0" if comm.rank == 1 else "", place)
+            if told := wait.end(f"rank {comm.rank} waited at {place} for rank 0", place):
+                print(f"pareprop: error: {told}", file=sys.stderr, flush=True)  # errors are told by rank 0 else
+                return told
         answer = comm.recv(source=0, tag=ANSWER)
-        wait = _Wait()  # rank 0 is there, and says for whom it waits
+        wait = _Wait(endless=True)  # rank 0 is there, and says for whom it waits
     message.wait()
     return answer
 
 
 class _Wait:
-    """Sleeps in steps that grow to a millisecond; says once for whom, after some seconds."""
+    """Sleeps in steps that grow to a millisecond; says once for whom, after some seconds, and ends if it is told to."""
 
-    def __init__(self, patience: float = float("inf")) -> None:
-        self.pause, self.due = 1e-5, time.monotonic() + patience
+    def __init__(self, patience: float = float("inf"), endless: bool = False) -> None:
+        start = time.monotonic()
+        self.pause, self.due, self.last = 1e-5, start + patience, start + (float("inf") if endless else limit())
 
     def sleep(self, text: str, place: str) -> bool:
         """Sleep; return whether it was said now."""
@@ -133,6 +140,28 @@ class _Wait:
             self.due = float("inf")
             print(f"pareprop: {text}; all ranks must call it", file=sys.stderr, flush=True)
         return late
+
+    def end(self, text: str, place: str) -> str | None:
+        """Return what is told where the wait has taken longer than it may."""
+        return f"{text} longer than {LIMIT}" if place != END and time.monotonic() > self.last else None
+
+
+def limit() -> float:
+    """Return the seconds that a rank waits for others, as PAREPROP_WAIT says; by default without end.
+
+    Raises
+    ------
+    InputError
+        If it is no number above 0.
+    """
+    text = os.environ.get(LIMIT) or "inf"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise InputError(f"{LIMIT} = {quote(text)} must be a number of seconds above 0")
+    return seconds
 
 
 def _ranks(numbers: list[int]) -> str:

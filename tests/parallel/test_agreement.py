@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ranks
 
+from pareprop.errors import InputError
 from pareprop.kernels import checksum
 from pareprop.parallel import agreement
 from pareprop.parallel.channel import Channel
@@ -245,6 +246,32 @@ print(launcher.exchange().size)
     done = ranks.run(2, "-c", script)
     assert done.returncode == 0 and done.stdout == "2\n2\n"
     assert done.stderr.splitlines() == ["pareprop: rank 0 waits at exchange() for rank 1; all ranks must call it"]
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+@pytest.mark.parametrize("who", [0, 1])
+def test_a_rank_that_alone_asks_for_the_exchange_ends_where_it_is_told_to(who: int) -> None:
+    """With one line and exit code 2, after PAREPROP_WAIT seconds; without that variable it waits."""
+    script = f"""
+from mpi4py import MPI
+from pareprop import cli
+if MPI.COMM_WORLD.rank == {who}:
+    cli.main(["tasks"])
+"""
+    done = ranks.run(2, "-c", script, env={"PAREPROP_WAIT": "0.5"})
+    assert done.returncode == 2
+    told = [line for line in done.stderr.splitlines() if line.startswith("pareprop: ")]
+    line = f"pareprop: error: rank {who} waited at exchange() for rank {1 - who} longer than PAREPROP_WAIT"
+    assert told == [line], done.stderr
+
+
+def test_a_wait_that_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert agreement.limit() == float("inf")
+    for text in ("long", "0", "-1", "nan"):
+        monkeypatch.setenv("PAREPROP_WAIT", text)
+        with pytest.raises(InputError, match=f"PAREPROP_WAIT = '{text}' must be a number of seconds above 0"):
+            agreement.limit()
 
 
 @pytest.mark.slow
