@@ -5,9 +5,6 @@ Needs the extra `peer`. Each run has fresh processes. Timed are `nest.Simulate` 
 optimizer steps; building is printed apart. A repetition runs all one after the other, with learning and without (NEST:
 static synapses), and gives one ratio of each kind; medians and ranges are over repetitions, so that other load on the
 machine falls on all. Without equal spikes in the first sample the exit code is 1.
-
-With --more the runs that the file of --json holds count, too, so that a long comparison can be made in pieces;
-`--more --repeat 0` prints them again.
 """
 
 from __future__ import annotations
@@ -69,19 +66,17 @@ def compare_spikes(contest: Contest, nest: dict[str, Any], ours: dict[str, Any])
     }
 
 
-def summarize(contest: Contest, runs: Runs, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Seconds, paired ratios, bytes and spikes of one contest, with those of an `earlier` result of it."""
+def summarize(contest: Contest, runs: Runs) -> dict[str, Any]:
+    """Seconds, paired ratios, bytes and spikes of one contest."""
     model, task = contest.make()
-    earlier = earlier or {"runs": {}, "spikes": {}}
-    numbers, spikes = dict(earlier["runs"]), dict(earlier["spikes"])
-    for kind, found in runs.items():
-        before = numbers.get(kind.key, {name: [] for name in NUMBERS})
-        numbers[kind.key] = {name: before[name] + [run[name] for run in found] for name in NUMBERS}
-    for kind, found in runs.items():
-        if kind.simulator == "nest" and found:
-            key = ("learning" if kind.learn else "no_learning") + suffix(kind.workers)
-            spikes[key] = compare_spikes(contest, found[0], runs[Kind("pareprop", kind.learn, kind.workers)][0])
-            spikes[key]["first_sample_equal"] &= earlier["spikes"].get(key, spikes[key])["first_sample_equal"]
+    numbers = {kind.key: {name: [run[name] for run in found] for name in NUMBERS} for kind, found in runs.items()}
+    spikes = {
+        ("learning" if kind.learn else "no_learning") + suffix(kind.workers): compare_spikes(
+            contest, found[0], runs[Kind("pareprop", kind.learn, kind.workers)][0]
+        )
+        for kind, found in runs.items()
+        if kind.simulator == "nest"
+    }
     return {
         "name": contest.name, "variant": contest.variant, "n_samples": contest.n_samples, "n_steps": task.n_steps,
         "neurons": model.size("recurrent"), "synapses": count_synapses(model),
@@ -168,31 +163,21 @@ def choose(variant: str, only: str, large: bool) -> list[Contest]:
 @click.option("--only", default="", help="Run only the contests whose name holds this.")
 @click.option("--large", is_flag=True, help="Also 10 000 neurons with 1 000 + 100 inputs each (minutes).")
 @click.option("--workers", multiple=True, type=click.IntRange(1), default=(1,), help="Threads of NEST, ranks here.")
-@click.option("--repeat", "n", type=click.IntRange(0), default=5, show_default=True, help="Repetitions.")
+@click.option("--repeat", "n", type=click.IntRange(1), default=5, show_default=True, help="Repetitions.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures there.")
-@click.option("--more", is_flag=True, help="Add to what that file holds.")
-def main(
-    variant: str, only: str, large: bool, workers: tuple[int, ...], n: int, json_file: Path | None, more: bool
-) -> None:
+def main(variant: str, only: str, large: bool, workers: tuple[int, ...], n: int, json_file: Path | None) -> None:
     """Run the contests and print the figures."""
     if find_spec("nest") is None:
         raise click.ClickException("NEST is missing: install the extra 'peer'")
-    chosen = choose(variant, only, large) if n else []
-    results = {}
-    if more and json_file and json_file.exists():
-        results = {(item["variant"], item["name"]): item for item in json.loads(json_file.read_text())}
+    chosen, results = choose(variant, only, large), []
     with tqdm(total=len(chosen) * n * len(kinds(workers)), disable=None, leave=False) as bar:
         for contest in chosen:
-            key = contest.variant, contest.name
-            results[key] = summarize(contest, repeat(contest, n, workers, bar), results.get(key))
+            results.append(summarize(contest, repeat(contest, n, workers, bar)))
             if json_file:
-                json_file.write_text(json.dumps(list(results.values()), indent=1) + "\n")
+                json_file.write_text(json.dumps(results, indent=1) + "\n")
             with bar.external_write_mode(file=sys.stdout):
-                show(results[key])
-    if not n:
-        for result in results.values():
-            show(result)
-    if not all(spikes["first_sample_equal"] for result in results.values() for spikes in result["spikes"].values()):
+                show(results[-1])
+    if not all(spikes["first_sample_equal"] for result in results for spikes in result["spikes"].values()):
         sys.exit("NEST and pareprop did not make the same spikes in the first sample")
 
 
