@@ -328,6 +328,8 @@ cdef inline void spread_block(
 
 cdef inline void spread(
     int64_t step,
+    int64_t base,                     # step of entry 0 of the logs
+    int64_t since,                    # what arrives before is left out
     const int64_t[:, ::1] blocks,     # IN
     int64_t b,                        # first block of the projection
     const int64_t[::1] row_ptr,       # IN
@@ -336,25 +338,26 @@ cdef inline void spread(
     const Spikes* inputs,             # IN
     Spikes** heard,                   # IN (n_heard,)
     int64_t n_heard,
-    bint loses,                       # whether what arrives in this step is lost
     real[:, :, ::1] ring,             # UPDATED (slots, ports, n)
 ) noexcept nogil:
     """Add the weights of the spikes that arrive in `step` at the shortest delay, for the steps of all delays."""
-    cdef int64_t emitted = step - blocks[b, DELAY] + (1 if blocks[b, LOG] == 0 else 0), k
+    cdef int64_t emitted = step - blocks[b, DELAY] + (1 if blocks[b, LOG] == 0 else 0) - base, k, later, slot
+    cdef int64_t first = 0, now = step % ring.shape[0]
     cdef uint32_t[WIDEST] at
     if emitted < 0 or target.shape[0] == 0:
         return
     for k in range(blocks[b, DELAYS]):
-        at[k] = <uint32_t> (
-            ((step + blocks[b + k, DELAY] - blocks[b, DELAY]) % ring.shape[0] * ring.shape[1] + blocks[b, PORT])
-            * ring.shape[2]
-        )
+        later = blocks[b + k, DELAY] - blocks[b, DELAY]
+        first += step + later < since
+        slot = now + later
+        slot -= ring.shape[0] if slot >= ring.shape[0] else 0
+        at[k] = <uint32_t> ((slot * ring.shape[1] + blocks[b, PORT]) * ring.shape[2])
     if blocks[b, LOG] == 0:
-        spread_block(loses, blocks, b, row_ptr, &target[0], &weight[0], at, inputs.ids, inputs.ptr[emitted],
+        spread_block(first, blocks, b, row_ptr, &target[0], &weight[0], at, inputs.ids, inputs.ptr[emitted],
                      inputs.ptr[emitted + 1], &ring[0, 0, 0])
         return
     for k in range(n_heard):
-        spread_block(loses, blocks, b, row_ptr, &target[0], &weight[0], at, heard[k].ids, heard[k].ptr[emitted],
+        spread_block(first, blocks, b, row_ptr, &target[0], &weight[0], at, heard[k].ids, heard[k].ptr[emitted],
                      heard[k].ptr[emitted + 1], &ring[0, 0, 0])
 
 
@@ -387,8 +390,8 @@ cdef inline void deliver(
     if ring.shape[0] > 0:
         for b in range(blocks.shape[0]):
             if blocks[b, NUMBER] == 0 and is_spread(blocks, b):
-                spread(step, blocks, b, row_ptr, target, weight, inputs, heard, n_heard,
-                       plastic_loses if blocks[b, PLASTIC] else fixed_loses, ring)
+                loses = plastic_loses if blocks[b, PLASTIC] else fixed_loses
+                spread(step, 0, step + loses, blocks, b, row_ptr, target, weight, inputs, heard, n_heard, ring)
         take_slot(ring[step % ring.shape[0]], arriving)
     for b in range(blocks.shape[0]):
         loses = plastic_loses if blocks[b, PLASTIC] else fixed_loses

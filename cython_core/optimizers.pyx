@@ -1,6 +1,6 @@
 """Optimizer steps in either precision over a range of synapses; the gradient is consumed and set back to 0."""
 
-from libc.math cimport fabs, fabsf
+from libc.math cimport INFINITY, fabs, fabsf
 from libc.stdint cimport int64_t
 
 from pareprop.core.precision cimport real
@@ -24,6 +24,8 @@ def gradient_descent(
 def clip(double Wmin, double Wmax, real[::1] weight):
     """Clip weights to [Wmin, Wmax]."""
     cdef int64_t k
+    if <real> Wmin == -INFINITY and <real> Wmax == INFINITY:  # as is usual: a pass over all weights less
+        return
     with nogil:
         for k in range(weight.shape[0]):
             weight[k] = clipped(weight[k], <real> Wmin, <real> Wmax)

@@ -10,7 +10,9 @@ from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from pareprop.core.bind cimport bind
-from pareprop.core.delivery cimport add_row, first_at_least, hole_of, row_ahead, row_of, prefetch
+from pareprop.core.delivery cimport (
+    add_row, first_at_least, hole_of, is_spread, prefetch, row_ahead, row_of, spread, take_slot,
+)
 from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
     ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, BITS, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE, EACH_STEP,
@@ -216,6 +218,8 @@ cdef class Engine:
     cdef public Channel channel
     cdef public Sample sample
     cdef public Recorder recorder
+    cdef real[:, :, ::1] ring                      # (slots, n_ports, n), what arrives later at static synapses
+    cdef public int64_t spread_until               # the ring has all spikes of steps before; NEVER: it is not known
     cdef public int64_t m                          # steps by which learning signals lag behind
     cdef public int64_t fold_steps                 # how often rows without a cutoff are worked off
     cdef public int64_t lead                       # steps of Adam's counter before step 0
@@ -245,6 +249,7 @@ cdef class Engine:
         Sums sums not None,
         Online online not None,
         Stretches stretches not None,
+        real[:, :, ::1] ring not None,
         int64_t m,
         int64_t fold_steps,
         int64_t lead,
@@ -252,7 +257,7 @@ cdef class Engine:
         self.neurons, self.rates, self.readouts, self.errors = neurons, rates, readouts, errors
         self.incoming, self.outgoing, self.adaptive = incoming, outgoing, adaptive
         self.feedback, self.histories, self.sums, self.online = feedback, histories, sums, online
-        self.stretches = stretches
+        self.stretches, self.ring, self.spread_until = stretches, ring, NEVER
         self.m, self.fold_steps, self.lead = m, fold_steps, lead
         self.of_block = self.of_place = Power(0.0, 0, 1.0)
 
@@ -341,6 +346,7 @@ cdef class Engine:
         if self.learns:
             self.learn_before(t)
         lap(&self.watch, SWEEP)
+        spread_static(self, t, self.incoming)
         deliver_incoming(self, t)
         lap(&self.watch, DELIVER)
         advance(self, t)

@@ -7,6 +7,8 @@ from types import ModuleType
 import numpy as np
 
 from ..arrays import allocate_aligned, copy_aligned
+from ..errors import InputError
+from ..kernels import layout
 from ..network.local import LocalNetwork
 
 STATE = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "kept")
@@ -76,6 +78,37 @@ class Cells:
             history = allocate_aligned((n_rows, n_kept, n), self.states.dtype)
             history.fill(0.0)  # no page is first touched while the network runs
             self.neurons.history = self.state["history"] = history
+
+    def allocate_ring(self, blocks: np.ndarray) -> np.ndarray:
+        """Return sums of what arrives later, where the delays of a projection differ.
+
+        Parameters
+        ----------
+        blocks : np.ndarray
+            int64 (n_blocks, BLOCK_COLUMNS), blocks of synapses onto the neurons whose spikes are spread.
+
+        Returns
+        -------
+        np.ndarray
+            (n_slots, n_ports, n_neurons) in the model's precision; no slots where nothing is spread.
+
+        Raises
+        ------
+        InputError
+            If places in it have no 32 bits.
+        """
+        first = np.flatnonzero((blocks[:, layout.NUMBER] == 0) & (blocks[:, layout.DELAYS] > 1))
+        last = first + blocks[first, layout.DELAYS] - 1
+        steps = blocks[last, layout.DELAY] - blocks[first, layout.DELAY]
+        steps = steps[steps < layout.WIDEST]
+        n_slots = int(steps.max()) + 1 if len(steps) else 0
+        n_ports, n = np.shape(self.neurons.arriving)
+        if n_slots * n_ports * n >= 2**32:
+            raise InputError(
+                f"{n} neurons on a rank with delays that differ by {n_slots - 1} steps are too many: at most "
+                f"{2**32 // (n_slots * n_ports)}; use more ranks"
+            )
+        return allocate_aligned((n_slots, n_ports, n), self.states.dtype)
 
     def reset(self) -> None:
         """Let neurons and readouts start from rest."""

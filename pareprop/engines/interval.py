@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..arrays import allocate_aligned
-from ..errors import InputError
-from ..kernels import layout
 from ..network.local import LocalNetwork
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
@@ -84,7 +82,7 @@ class Interval(Engine):
             self._kernels.Synapses({name: getattr(table, name) for name in ("blocks", "row_ptr", "target", "weight")})
             for table in (network.incoming, network.outgoing)
         )
-        self._ring = self._allocate_ring()
+        self._ring = self.cells.allocate_ring(network.incoming.blocks)
         self.kernel = self._kernels.Forward(
             neurons=self.cells.neurons,
             readouts=self.cells.readouts,
@@ -95,22 +93,6 @@ class Interval(Engine):
             keeps_fixed=self.settings.keeps_fixed,
         )
         self.record_ids(np.zeros(0, np.int64))
-
-    def _allocate_ring(self) -> np.ndarray:
-        """Return sums of what arrives in the steps by which delays differ, (n_slots, n_ports, n)."""
-        blocks = self.network.incoming.blocks
-        first = np.flatnonzero(blocks[:, layout.NUMBER] == 0)
-        last = first + blocks[first, layout.DELAYS] - 1
-        steps = blocks[last, layout.DELAY] - blocks[first, layout.DELAY]
-        steps = steps[(blocks[first, layout.DELAYS] > 1) & (steps < layout.WIDEST)]
-        n_slots = int(steps.max()) + 1 if len(steps) else 0
-        n_ports, n = self.psi.shape[1:]
-        if n_slots * n_ports * n >= 2**32:
-            raise InputError(
-                f"{n} neurons on a rank with delays that differ by {n_slots - 1} steps are too many: at most "
-                f"{2**32 // (n_slots * n_ports)}; use more ranks"
-            )
-        return allocate_aligned((n_slots, n_ports, n), self.real)
 
     def bind(self) -> None:
         """Collective: allocate logs and signals, and connect the ranks."""

@@ -88,6 +88,8 @@ class Spike(Engine):
         self._to_rewire = False
         self.error = np.zeros((n_steps, network.n_readouts))
         self._rewards: OnlineRewards | None = None
+        blocks = network.incoming.blocks
+        self._ring = self.cells.allocate_ring(blocks[blocks[:, layout.PLASTIC] == 0])
         self.kernel = self._bind_kernel()
         self.record_ids(np.zeros(0, np.int64))
 
@@ -129,6 +131,7 @@ class Spike(Engine):
             sums=kernels.Sums(memory.kernel_sums()),
             online=kernels.Online(memory.kernel_online()),
             stretches=kernels.Stretches(memory.kernel_stretches()),
+            ring=self._ring,
             m=memory.m,
             fold_steps=spike_rules.FOLD_STEPS,
             lead=self.settings.lead,
@@ -235,6 +238,7 @@ class Spike(Engine):
         by_step = self._add_currents(sample.currents, self.n, self.carried)
         self._carry(by_step, self.n)
         run.channel.base, run.learns = base, self.learned
+        run.spread_until = layout.NEVER  # another state may have been loaded, weights set
         run.sample = self._kernels.Sample(
             {"origin": t, "before": 0, "injected": by_step[: self.n], "perturbed": self.perturbing.begin(self.n)}
             | self._forced
@@ -410,4 +414,5 @@ class Spike(Engine):
     def nbytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind: traces of synapses, bookkeeping of sources, histories, logs."""
         memory = self.memory.nbytes()
-        return memory | {"log": memory["log"] + self.channel.nbytes}
+        histories, log = memory["histories"] + self._ring.nbytes, memory["log"] + self.channel.nbytes
+        return memory | {"histories": histories, "log": log}

@@ -1,11 +1,16 @@
 """Delays that differ within a projection, against a projection for each delay, which are delivered one by one."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import ranks
 from networks import CaseTask
 
+import pareprop
 from pareprop import GradientDescent, Model
 from pareprop.engines.interval import IntervalSettings
+from pareprop.engines.spike import SpikeSettings
 from pareprop.network import synapse_table
 from pareprop.parallel.exchange import Exchange
 from pareprop.simulation import Simulation
@@ -21,8 +26,8 @@ def synapses(n_sources: int, delays: list[int], seed: int) -> tuple[np.ndarray, 
     return source, target, rng.normal(0.0, 6.0, len(source)) / 12, rng.choice(delays, len(source))
 
 
-def network(apart: bool, delays: list[int], plastic: bool) -> Model:
-    model = Model("interval", optimizer=GradientDescent(eta=1e-3))
+def network(apart: bool, delays: list[int], plastic: bool, variant: str = "interval") -> Model:
+    model = Model(variant, optimizer=GradientDescent(eta=1e-3))
     inputs, out = model.inputs("in", N_IN), model.readouts("out", 2)
     neurons = model.neurons("rec", N, C_m=1.0, E_L=0.0, V_th=1.0, tau_m=20.0, t_ref=2.0)
     for pre, seed in ((inputs, 1), (neurons, 2)):
@@ -44,14 +49,17 @@ def network(apart: bool, delays: list[int], plastic: bool) -> Model:
     return model
 
 
-def run(model: Model, exchange: Exchange | None = None) -> tuple[Simulation, np.ndarray]:
-    """Three samples; synapses by role of the source, source, target, delay, and their weights afterwards."""
+def task(n_steps: int = N_STEPS) -> CaseTask:
     rng = np.random.default_rng(3)
     inputs = rng.random((3 * N_STEPS, N_IN)) < 0.2
     inputs[::N_STEPS] = True  # what would arrive in step 0
     targets = rng.normal(size=(3 * N_STEPS, 2))
-    case = {"interval": N_STEPS, "learning_window": N_STEPS, "inputs": inputs, "targets": targets}
-    simulation = Simulation(model, CaseTask(case), exchange, settings=IntervalSettings(N_STEPS))
+    return CaseTask({"interval": n_steps, "learning_window": n_steps, "inputs": inputs, "targets": targets})
+
+
+def run(model: Model, exchange: Exchange | None = None) -> tuple[Simulation, np.ndarray]:
+    """Three samples; synapses by role of the source, source, target, delay, and their weights afterwards."""
+    simulation = Simulation(model, task(), exchange, settings=IntervalSettings(N_STEPS))
     simulation.train(3)
     table, found = simulation.network.incoming, []
     for span in table.spans:
@@ -92,3 +100,50 @@ def start(delays: list[int]) -> np.ndarray:
         found.append(np.stack([np.full(len(source), role), source, target, delay, weight]))
     columns = np.concatenate(found, axis=1)
     return columns[4, np.lexsort(columns[3::-1])]
+
+
+def spikes_of_static(apart: bool, n_steps: int, delays: list[int]) -> list[tuple[int, int]]:
+    """Step and id of the spikes of 120 steps in samples of `n_steps` that follow each other; readouts alone learn."""
+    simulation = Simulation(network(apart, delays, False, "spike"), task(n_steps), settings=SpikeSettings(n_steps))
+    found: list[tuple[int, int]] = []
+    for index in range(3 * N_STEPS // n_steps):
+        simulation.run_sample(index, "train", learn=True)
+        log = simulation.engine.log
+        steps = np.repeat(np.arange(n_steps), np.diff(log.ptr)) + index * n_steps
+        found += zip(steps.tolist(), log.ids[: log.ptr[-1]].tolist(), strict=True)
+    return found
+
+
+@pytest.mark.parametrize("n_steps", [40, 3])
+def test_delays_of_static_synapses_in_the_spike_variant(n_steps: int) -> None:
+    """Spikes in flight between samples arrive, also where a sample is shorter than the delays."""
+    delays = [1, 2, 3, 5, 9]
+    apart = spikes_of_static(True, 40, delays)
+    assert len(apart) > 3 * N
+    assert spikes_of_static(False, n_steps, delays) == apart
+
+
+class Short(CaseTask):
+    """Samples of four steps, with delays of up to nine."""
+
+    def __init__(self) -> None:
+        super().__init__(task(4).case)
+
+
+def train(folder: str, words: list[str], exchange: Exchange) -> None:
+    """Six samples, or the last three of them after a restart: a line with the digest."""
+    n, restart = int(words[0]), len(words) > 1
+    done = pareprop.run(
+        network(False, [1, 2, 3, 5, 9], False, "spike"), Short(), Path(folder) / "run", exchange=exchange,
+        iterations=n, test_samples=0, figures="none", quiet=True, restart=restart,
+    )  # fmt: skip
+    if exchange.rank == 0:
+        print(f"digest: {done.digest}")
+
+
+def test_one_digest_with_spikes_in_flight(tmp_path: Path) -> None:
+    """On 1, 2, 3 ranks, and after a restart on another number, while spikes are on their way."""
+    whole = {n: ranks.digests(n, __file__, tmp_path / f"{n}", "6") for n in (1, 2, 3)}
+    assert len({tuple(found.items()) for found in whole.values()}) == 1
+    ranks.digests(2, __file__, tmp_path / "parts", "3")
+    assert ranks.digests(3, __file__, tmp_path / "parts", "6", "on") == whole[1]
