@@ -8,8 +8,8 @@ import numpy as np
 
 from ..arrays import allocate_aligned, copy_aligned
 from ..errors import InputError
-from ..kernels import layout
 from ..network.local import LocalNetwork
+from ..network.synapse_table import ProjectionSlice
 
 STATE = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "kept")
 
@@ -79,13 +79,13 @@ class Cells:
             history.fill(0.0)  # no page is first touched while the network runs
             self.neurons.history = self.state["history"] = history
 
-    def allocate_ring(self, blocks: np.ndarray) -> np.ndarray:
-        """Return sums of what arrives later, where the delays of a projection differ.
+    def allocate_ring(self, spans: list[ProjectionSlice]) -> np.ndarray:
+        """Return sums of what arrives later, where the delays of a projection differ, see `delivery.pxd`.
 
         Parameters
         ----------
-        blocks : np.ndarray
-            int64 (n_blocks, BLOCK_COLUMNS), blocks of synapses onto the neurons whose spikes are spread.
+        spans : list of ProjectionSlice
+            Projections onto the neurons.
 
         Returns
         -------
@@ -97,11 +97,7 @@ class Cells:
         InputError
             If places in it have no 32 bits.
         """
-        first = np.flatnonzero((blocks[:, layout.NUMBER] == 0) & (blocks[:, layout.DELAYS] > 1))
-        last = first + blocks[first, layout.DELAYS] - 1
-        steps = blocks[last, layout.DELAY] - blocks[first, layout.DELAY]
-        steps = steps[steps < layout.WIDEST]
-        n_slots = int(steps.max()) + 1 if len(steps) else 0
+        n_slots = max((span.ring_steps for span in spans), default=0)
         n_ports, n = np.shape(self.neurons.arriving)
         if n_slots * n_ports * n >= 2**32:
             raise InputError(

@@ -82,7 +82,7 @@ class Interval(Engine):
             self._kernels.Synapses({name: getattr(table, name) for name in ("blocks", "row_ptr", "target", "weight")})
             for table in (network.incoming, network.outgoing)
         )
-        self._ring = self.cells.allocate_ring(network.incoming.blocks)
+        self._ring = self.cells.allocate_ring(network.incoming.spans)
         self.kernel = self._kernels.Forward(
             neurons=self.cells.neurons,
             readouts=self.cells.readouts,

@@ -88,8 +88,8 @@ class Spike(Engine):
         self._to_rewire = False
         self.error = np.zeros((n_steps, network.n_readouts))
         self._rewards: OnlineRewards | None = None
-        blocks = network.incoming.blocks
-        self._ring = self.cells.allocate_ring(blocks[blocks[:, layout.PLASTIC] == 0])
+        static = [span for span in network.incoming.spans if not span.projection.plastic]
+        self._ring = self.cells.allocate_ring(static)
         self.kernel = self._bind_kernel()
         self.record_ids(np.zeros(0, np.int64))
 

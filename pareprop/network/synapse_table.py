@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +63,11 @@ class ProjectionSlice:
         """Number of sources that may have rows: rows of each delay, where all do."""
         return self.projection.pre.size if self.sources is None else len(self.sources)
 
+    @property
+    def ring_steps(self) -> int:
+        """Steps of a ring for what arrives later, if spikes are spread; else 0."""
+        return ring_steps(self.delays)
+
     def numbers(self) -> np.ndarray:
         """Return the source of each row by its place among those that may have rows, int64 (n_rows,)."""
         return self._places(np.arange(self.n_rows)) // len(self.delays)
@@ -88,6 +93,18 @@ class ProjectionSlice:
         """Return the sign of the source of each row, int8 (n_rows,); (0,) if none is bound."""
         signs = self.projection.signs
         return np.zeros(0, np.int8) if signs is None else signs[self.source(np.arange(self.n_rows))]
+
+
+def ring_steps(delays: Sequence[int] | np.ndarray) -> int:
+    """Return the steps of a ring for what arrives by a projection whose spikes are spread; 0 if they are not.
+
+    Parameters
+    ----------
+    delays : sequence of int
+        Shortest to longest delay in steps. See `delivery.pxd`.
+    """
+    steps = int(delays[-1] - delays[0])
+    return steps + 1 if 0 < steps < layout.WIDEST else 0
 
 
 class SynapseTable:

@@ -18,7 +18,7 @@ from ..network.cuts import cut, round_steps
 from ..network.local import ALMOST_ALL, cost_of
 from ..network.model import Model
 from ..network.sharing import count_sharing
-from ..network.synapse_table import count_bytes, pays_index
+from ..network.synapse_table import count_bytes, pays_index, ring_steps
 from ..parallel.exchange import WORTHWHILE
 from ..parallel.partition import overlap
 
@@ -118,6 +118,8 @@ class Work:
         Spikes of the neurons that the rank listens to.
     searches : float
         Pairs of a spike and a delay for which it is looked up whether there is a row.
+    ring_bytes : float
+        Bytes of the ring for what arrives later, where delays differ.
     table_bytes : dict of str to float
         Bytes of the tables `incoming`, `outgoing`, `feedback`.
     """
@@ -158,6 +160,7 @@ class Work:
     given_update: float = 0.0
     given_sweep: float = 0.0
     given_bytes: float = 0.0
+    ring_bytes: float = 0.0
 
     @property
     def node_ranks(self) -> float:
@@ -226,6 +229,7 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
         heard_spikes=n_heard * firing.neurons,
         searches=incoming.searches,
         table_bytes={name: part.nbytes(model.kernels.real) for name, part in parts.items()},
+        ring_bytes=float(neurons * _ring_numbers(model) * np.dtype(model.kernels.real).itemsize),
         **_given(model, n_steps, own),
     )
 
@@ -251,6 +255,18 @@ def _given(model: Model, n_steps: int, own: tuple[int, int]) -> dict[str, float]
     rows = block_length(model) + lags(model).m if online else n_steps
     added["given_bytes"] = float(kept * (own[1] - own[0]) * rows * np.dtype(model.kernels.real).itemsize)
     return added
+
+
+def _spread_steps(model: Model, item: Projection) -> int:
+    """Return the steps of a ring that a projection needs, 0 for none; see `Cells.allocate_ring`."""
+    waits = item.post.role == "recurrent" and not (model.eprop.is_online and item.plastic)
+    return ring_steps(item.delay_range) if waits else 0
+
+
+def _ring_numbers(model: Model) -> int:
+    """Return the numbers that the ring has for each neuron."""
+    steps = max((_spread_steps(model, item) for item in model.projections), default=0)
+    return steps * max((len(group.ports) for group in model.of_role("recurrent")), default=0)
 
 
 def sources(model: Model, first: int, last: int) -> dict[str, float]:
@@ -321,6 +337,7 @@ def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int]
     if pays_index(synapses, rows) and not item.rewire and item.post.role == "recurrent":
         searches, words = rows * spikes, rows // 64 + 1
         rows *= 1.0 - math.exp(-synapses / rows)
+    walks = senders if _spread_steps(model, item) else rows  # spread: all rows of a source at once
     listed = item.pre.role == "recurrent" and sum(heard.values()) < model.size("recurrent")
     ids = senders if listed and model.offset(item.pre) else 0.0  # a list of its own, if ids count from another number
-    return Rows(synapses, rows, synapses * spikes, rows * spikes, searches, n_delays, words, ids)
+    return Rows(synapses, rows, synapses * spikes, walks * spikes, searches, n_delays, words, ids)

@@ -13,6 +13,7 @@ from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.spike import SpikeSettings
 from pareprop.network import synapse_table
 from pareprop.parallel.exchange import Exchange
+from pareprop.runs import work
 from pareprop.simulation import Simulation
 
 N_IN, N, N_STEPS = 5, 60, 40
@@ -141,9 +142,21 @@ def train(folder: str, words: list[str], exchange: Exchange) -> None:
         print(f"digest: {done.digest}")
 
 
+@pytest.mark.slow
 def test_one_digest_with_spikes_in_flight(tmp_path: Path) -> None:
     """On 1, 2, 3 ranks, and after a restart on another number, while spikes are on their way."""
     whole = {n: ranks.digests(n, __file__, tmp_path / f"{n}", "6") for n in (1, 2, 3)}
     assert len({tuple(found.items()) for found in whole.values()}) == 1
     ranks.digests(2, __file__, tmp_path / "parts", "3")
     assert ranks.digests(3, __file__, tmp_path / "parts", "6", "on") == whole[1]
+
+
+@pytest.mark.parametrize(
+    ("variant", "plastic", "slots"), [("interval", True, 3), ("spike", False, 3), ("spike", True, 0)]
+)
+def test_the_estimate_knows_the_ring(variant: str, plastic: bool, slots: int) -> None:
+    """Delays of 2 to 4 steps take three sums for each neuron, and a source's rows are walked at once."""
+    model = network(False, [2, 4], plastic, variant)
+    found = work.of_rank(model, N_STEPS, work.Firing(1.0, 2.0), 1, 0)
+    assert found.ring_bytes == slots * N * 8
+    assert found.visits == (N_IN + 2.0 * N) * (1 if slots else 3)
