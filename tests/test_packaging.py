@@ -78,7 +78,7 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = next(folder.glob("pareprop-*"))
     for kernel in source.glob("cython_core/*_single.pyx"):
         kernel.write_text("")
-    switches = {"PAREPROP_PORTABLE": "1", "PAREPROP_CHECKED": "1", "CFLAGS": "-O0"}
+    switches = {"PAREPROP_PORTABLE": "1", "PAREPROP_CHECKED": "1", "CFLAGS": "-O0 -g0"}
     python("-c", BACKEND, "build_wheel", folder / "dist", cwd=source, **switches)
     return next((folder / "dist").glob("*.whl"))
 

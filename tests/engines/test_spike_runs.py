@@ -64,14 +64,13 @@ def digests(exchange, rounds=(0, 1)) -> list[str]:
 @pytest.mark.mpi
 def test_one_digest_for_any_rounds_and_ranks() -> None:
     found = {}
-    for n in (1, 2, 3):
+    for n in (1, 3):
         done = ranks.run(n, "-c", DIGESTS, Path(__file__).parent)
         assert (done.returncode, done.stderr) == (0, "")
         found[n] = done.stdout.splitlines()
-    assert found[2] == found[3]
-    assert [line.split()[1] for line in found[1]] == [line.split()[1] for line in found[2]]
+    assert [line.split()[1] for line in found[1]] == [line.split()[1] for line in found[3]]
     assert {int(line.split()[0]) for line in found[1]} == {1, 40}  # one rank has nobody to wait for within a sample
-    lines = [line.split() for line in found[2]]
+    lines = [line.split() for line in found[3]]
     assert len(lines) == 14
     for (steps, digest), (forced, other) in zip(lines[::2], lines[1::2], strict=True):
         assert (int(forced), digest) == (1, other)

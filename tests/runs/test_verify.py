@@ -254,10 +254,11 @@ def test_unusable_file(capsys: pytest.CaptureFixture, bad: dict[str, Path], smal
 @pytest.mark.mpi
 def test_unusable_files_on_two_ranks(bad: dict[str, Path]) -> None:
     """One line from rank 0 for each, and both ranks return."""
-    codes, output, errors = on_ranks(2, [["verify", path] for path in bad.values()])
-    assert codes == [2] * len(bad)
+    some = list(bad.values())[::3]
+    codes, output, errors = on_ranks(2, [["verify", path] for path in some])
+    assert codes == [2] * len(some)
     assert not output
-    for line, path in zip(errors, bad.values(), strict=True):
+    for line, path in zip(errors, some, strict=True):
         assert line.startswith("pareprop: error: case ") and path.name in line
 
 

@@ -96,7 +96,7 @@ def join(pieces: object) -> list[np.ndarray]:
 @pytest.mark.slow
 @pytest.mark.mpi
 def test_networks_equal_what_they_were_written_from_on_any_number_of_ranks() -> None:
-    lines = ranks.run_on_each((1, 2, 3, 4), HERE, "-c", RANKS).splitlines()
+    lines = ranks.run_on_each((1, 3), HERE, "-c", RANKS).splitlines()
     assert len(lines) == 7 and all(line.endswith(" True") for line in lines), lines
 
 

@@ -49,9 +49,8 @@ def test_trained_on_any_number_of_ranks(tmp_path: Path, config: Path, capsys: py
     code, output, errors = command(capsys, "run", config, "--out", tmp_path / "1")
     assert code == 0, errors
     alone = digests(output.splitlines())
-    for n in (2, 3):
-        codes, output, errors = on_ranks(n, [["run", config, "--out", tmp_path / str(n)]])
-        assert (codes, errors) == ([0], []) and digests(output) == alone
+    codes, output, errors = on_ranks(3, [["run", config, "--out", tmp_path / "3"]])
+    assert (codes, errors) == ([0], []) and digests(output) == alone
     with h5py.File(tmp_path / "1/results.h5") as file, h5py.File(SONATA / "bmtk/inputs/lgn_spikes.h5") as given:
         times, ids = (given[f"spikes/lgn/{key}"][()] for key in ("timestamps", "node_ids"))
         for name, low in (("first", 0), ("last", 250)):  # samples follow one another in the file

@@ -156,11 +156,11 @@ def on_ranks(n: int, folder: Path, *words: str) -> dict[str, np.ndarray]:
 def test_traces_are_the_same_on_any_ranks_and_after_a_restart(tmp_path: Path) -> None:
     whole = on_ranks(1, tmp_path / "one")
     assert len(whole) == 2 * 3 * 7 and all(np.any(data) for name, data in whole.items() if name.endswith("gradient"))
-    on_ranks(2, tmp_path / "part", "part")
-    for found in (on_ranks(3, tmp_path / "three"), on_ranks(1, tmp_path / "part", "rest")):
-        assert found.keys() == whole.keys()
-        for name, data in whole.items():
-            np.testing.assert_array_equal(found[name], data, err_msg=name)
+    on_ranks(3, tmp_path / "part", "part")
+    found = on_ranks(2, tmp_path / "part", "rest")
+    assert found.keys() == whole.keys()
+    for name, data in whole.items():
+        np.testing.assert_array_equal(found[name], data, err_msg=name)
 
 
 def test_a_configuration_records_them(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from commands import command, digests, on_ranks
+from params import first
 
 from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
@@ -146,9 +147,8 @@ def by_hand(variant: str) -> str:
     return simulation.hexdigest()
 
 
-@pytest.mark.slow
 @pytest.mark.mpi
-@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize("variant", first(0, ["spike", "interval"], rest=1))
 def test_the_same_as_in_the_library_on_any_ranks(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = write_samples(tmp_path, "raster npz")
     chosen = ["--set", f"variant={variant}", "--set", "record.every=2", "--set", "checkpoint.every=2"]
