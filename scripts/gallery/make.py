@@ -34,6 +34,12 @@ class Entry:
     words: str
 
 
+ACROBOT = (  # episodes may be longer than usual, as an even policy needs about 1 500 decisions to reach the goal
+    "--set env=Acrobot-v1 --set 'env_arguments={max_episode_steps=1500}' --set decisions=1500 "
+    "--set 'low=[-1,-1,-1,-1,-6,-10]' --set 'high=[1,1,1,1,6,10]' --set sigma=1 --set peak=0.3 --set period=5 "
+    "--set n_rec=100 --set readout_std=0.5 --set batch_size=4 --set iterations=1000 --set reward_scale=0.05 "
+    "--set lambda_=0.95 --set eta=3e-3 --set eta_out=0.02 --set schedule=cosine --set eta_end=5e-4 --set c_H_end=0"
+)
 ENTRIES = (
     Entry("sine-waves", "run sine-waves", "dynamics_last", "A sum of four sines from frozen noise"),
     Entry("sine-waves-plus", "run sine-waves-plus", "loss", "The same with e-prop+, which learns at every spike"),
@@ -44,6 +50,7 @@ ENTRIES = (
     Entry("delayed-choice", "run delayed-choice", "returns", "The side of a cue, after a pause, from rewards alone"),
     Entry("reach", "run reach", "paths", "Reach a goal on the plane, from rewards in closed loop"),
     Entry("cart-pole", "run cart-pole", "returns", "Balance a pole on a cart, from rewards in closed loop"),
+    Entry("acrobot", f"run gym {ACROBOT}", "returns", "Swing up two links, an environment of Gymnasium"),
     Entry("n-mnist", "run n-mnist --set data=FOLDER", "events", "Digits seen by an event camera, 800 + 100 recordings"),
     Entry(
         "n-mnist-interval",
@@ -58,6 +65,7 @@ ENTRIES = (
 def run(entry: Entry, data: str, again: bool) -> dict | None:
     """Run a command in runs/gallery; return its report and processor time, None if its directory exists."""
     directory = Path("runs", "gallery", entry.command.removeprefix("run ").replace(" ", "_").replace("--set_", ""))
+    directory = directory if len(directory.name) < 100 else directory.with_name(entry.name)
     if (directory / f"{entry.figure}.png").exists() and not again:
         shrink(directory, entry)
         return None
