@@ -177,7 +177,7 @@ def _costs(model: Model, group: Population, low: int, high: int) -> np.ndarray:
     cost: np.ndarray = np.array([STEP * (1 + _states(group))], np.int64)
     for item in model.projections:
         if item.post is group and item.pre.role in ("input", "recurrent"):
-            rate = _rate(item) * model.dt_ms / 1000.0
+            rate = _rate(model, item) * model.dt_ms / 1000.0
             indegrees = RULES[item.rule].indegrees(model.seed, item, low, high)
             cost = cost + np.rint(EVENT * rate * indegrees).astype(np.int64)
     return cost[:1] if np.all(cost == cost[0]) else cost
@@ -189,8 +189,10 @@ def _states(group: Population) -> float:
     return 0 if definition is None else len(definition.states) // 2
 
 
-def _rate(item: Projection) -> float:
-    """Return the expected rate of the sources of a projection in Hz."""
+def _rate(model: Model, item: Projection) -> float:
+    """Return the expected rate of the sources of a projection in Hz: measured, else the one that they should have."""
+    if item.pre.name in model.rates_hz:
+        return model.rates_hz[item.pre.name]
     target = getattr(item.pre.params, "f_target", None) if item.pre.role == "recurrent" else None
     return float(target) if isinstance(target, int | float) else RATE
 

@@ -82,6 +82,9 @@ class Model:
         Poisson background in order of definition; see `background`.
     perturbations : list of Applied
         What is perturbed in some phases, in order of definition; see `silence`, `inject`, `dropout`, `cut`.
+    rates_hz : dict of str to float
+        Firing rates of populations in Hz by name, as measured, by which neurons are shared among ranks; others are
+        taken to fire at `f_target`. Results do not depend on it.
     notes : list of str
         What was given to `connect`, `background` and others and has no effect; a simulation tells it.
 
@@ -111,6 +114,7 @@ class Model:
     neuron_models: dict[str, NeuronModel] = field(default_factory=dict, compare=False)
     backgrounds: list[PopulationBackground] = field(default_factory=list)
     perturbations: list[Applied] = field(default_factory=list)
+    rates_hz: dict[str, float] = field(default_factory=dict, compare=False, repr=False)
     notes: list[str] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -14,12 +14,13 @@ from ..parallel.collectives import gather, guarded
 from ..parallel.exchange import Exchange
 from ..simulation.digest import Digest
 from ..storage import nest_script, nir_graph, sonata, sonata_network
+from ..storage.checkpoint_read import measured_rates
 from ..tasks import TASKS
 from . import compare, config, provenance, replay, verify
 from . import run as runs
 from .bench_command import bench
 from .cases import load
-from .directory import CONFIG, RESULTS, claim_directory, reopen_directory
+from .directory import CHECKPOINTS, CONFIG, RESULTS, claim_directory, reopen_directory
 from .options import SET, GivenPath
 from .run import EXIT_CHECKPOINTED, Run
 
@@ -114,7 +115,8 @@ def resume(
     with reopen_directory(exchange.comm, directory) as sections:
         source = str(directory / CONFIG)
         chosen = config.from_sections(config.kind_of(sections, source), sections, source, settings)
-        resumed = Run(chosen, directory, exchange, until, True, group)
+        rates = measured_rates(directory / CHECKPOINTS, exchange)
+        resumed = Run(chosen, directory, exchange, until, True, group, rates_hz=rates)
         resumed.resume()
         resumed.train()
     _end(resumed)

@@ -10,7 +10,7 @@ import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import files, terminal
@@ -76,6 +76,8 @@ class Run:
         Exchange of this rank's replica group, None for all ranks.
     observers : sequence of Observer
         Observers of a script, called before the others: what they see is of the training.
+    rates_hz : dict of str to float
+        Rates of populations in Hz, see `Model`.
     last : int
         Iteration after which this part of the run ends.
     """
@@ -87,6 +89,7 @@ class Run:
     signals: bool = False
     group: Exchange | None = None
     observers: Sequence[Observer] = ()
+    rates_hz: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         task, iterations = self.config.task, self.config.task.iterations
@@ -94,6 +97,7 @@ class Run:
         self.last = iterations if self.until is None else min(self.until, iterations)
         with collectives.guarded(self.exchange.comm):  # data may be out of reach of one rank alone
             model = task.model()
+            model.rates_hz = self.rates_hz
             task.require_samples()
             observers = self._all_observers(model)
         self.simulation = Simulation(model, task.subject, self.group or self.exchange, observers, task.settings())
@@ -163,6 +167,9 @@ class Run:
             for line in complaints:
                 terminal.echo(f"pareprop: warning: {line}; the one before is used", err=True)
             terminal.echo(f"resumed: {path}, {self.simulation.iteration} iterations done")
+            if self.rates_hz and self.simulation.network.n_sharing > 1:
+                low, high = min(self.rates_hz.values()), max(self.rates_hz.values())
+                terminal.echo(f"neurons are shared among ranks by measured rates, {low:.3g} to {high:.3g} Hz")
 
     def _require_recording(self, numbers: Values, rank: int, size: int) -> None:
         """Raise a ValueError if the recording that a checkpoint counts on is damaged in this rank's share of it."""
@@ -294,8 +301,10 @@ def train(
         if old is not None:
             stack.enter_context(reopen_directory(comm, old))
         directory = old or stack.enter_context(claim_directory(comm, out, config.task.name, overwrite))
-        run = Run(config, directory, exchange, until, signals, group, observers)
-        saved = old is not None and bool(checkpoint_write.list_checkpoints(directory / CHECKPOINTS))
+        folder = directory / CHECKPOINTS
+        rates = {} if old is None else checkpoint_read.measured_rates(folder, exchange)
+        run = Run(config, directory, exchange, until, signals, group, observers, rates)
+        saved = old is not None and bool(checkpoint_write.list_checkpoints(folder))
         if collectives.gather(comm, saved)[0]:
             run.resume()
         else:

@@ -492,10 +492,22 @@ class Simulation:
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
         progress |= {f"moves/{name}": np.array(counts, np.int64) for name, counts in self.moves.items()}
         counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
+        counters |= {"rates_hz": self._measure_rates()}
         state.put("loop", counters, progress)
         for name, observer in self.list_observers() if with_observers else ():
             state.put(name, *self._split_state(name, observer))
         return state
+
+    def _measure_rates(self) -> dict[str, float]:
+        """Return the rates of the populations in the last sample, in Hz, on rank 0, which has all spikes."""
+        log, n_steps = getattr(self.engine, "log", None), getattr(self.engine, "n", 0)
+        groups = self.model.of_role("recurrent")
+        if log is None or not n_steps or self.exchange.rank:
+            return self.model.rates_hz
+        edges = np.cumsum([0, *(group.size for group in groups)])
+        counts = np.histogram(log.ids[: log.ptr[n_steps]], edges)[0]
+        seconds = n_steps * self.model.dt_ms / 1000.0
+        return {group.name: float(count / (group.size * seconds)) for group, count in zip(groups, counts, strict=True)}
 
     def _split_state(self, name: str, observer: Observer) -> tuple[Values, dict[str, np.ndarray]]:
         """Collective: return what an observer keeps, as `kept.split`."""

@@ -30,6 +30,7 @@ from .checkpoint_write import FORMAT, MANIFEST, MANIFEST_LIMIT, iteration_of, li
 NETWORK = "network"  # key of an identity: facts of the network of a script, see `identity.list_facts`
 FINGERPRINT = "fingerprint of "  # start of the key of a file in an identity
 FEW = 6  # differences that are told
+MOST_HZ = 1e6  # of measured rates
 MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)
 Check = Callable[[Values, int, int], None]
 Count = Annotated[int, Field(ge=0, lt=2**48)]
@@ -129,6 +130,21 @@ def find(
             return path, manifest, complaints
         complaints.append(f"{path} is damaged: {wrong}")
     raise InputError("; ".join([*complaints, f"no checkpoint to resume from in {folder}"]))
+
+
+def measured_rates(folder: Path, exchange: Exchange) -> dict[str, float]:
+    """Collective: return the firing rates in Hz that the latest checkpoint tells, by population; else none.
+
+    They only tell how neurons are best shared among ranks: `find` looks for damage.
+    """
+    found: dict[str, float] = {}
+    if exchange.rank == 0:
+        for path in list_checkpoints(folder)[:1]:
+            manifest, wrong = _try(_manifest, path)
+            rates = manifest.get("numbers", {}).get("loop", {}).get("rates_hz", {}) if not wrong else {}
+            if isinstance(rates, dict) and all(type(rate) is float and 0 <= rate < MOST_HZ for rate in rates.values()):
+                found = rates
+    return found if exchange.comm is None else exchange.comm.bcast(found)
 
 
 def _check_beside(check: Check, numbers: Values, rank: int, size: int) -> None:

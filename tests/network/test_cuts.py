@@ -231,7 +231,7 @@ def two(indegrees: tuple[int, int]) -> Model:
     return model
 
 
-def imbalance(model: Model, size: int, indegree: np.ndarray, rate_hz: float = 10.0) -> float:
+def imbalance(model: Model, size: int, indegree: np.ndarray, rate_hz: float | np.ndarray = 10.0) -> float:
     each = STEP + EVENT * rate_hz * 1e-3 * indegree
     shares = np.add.reduceat(each, cut(model, size)[:-1])
     return shares.max() / shares.mean()
@@ -242,6 +242,17 @@ def imbalance(model: Model, size: int, indegree: np.ndarray, rate_hz: float = 10
 def test_populations_of_different_indegrees(indegrees: tuple[int, int], size: int) -> None:
     indegree = np.repeat(indegrees, 2000)
     assert imbalance(two(indegrees), size, indegree) < 1.01
+
+
+def test_measured_rates_count() -> None:
+    """Of two populations that hear themselves alone one fires sixty times as often: each rank gets half of the cost."""
+    model = Model(seed=2)
+    for name in ("one", "two"):
+        group = model.neurons(name, 2000)
+        model.connect(group, group, "fixed_indegree", indegree=500)
+    assert cut(model, 2)[1] == 2000
+    model.rates_hz = {"one": 1.0, "two": 60.0}
+    assert imbalance(model, 2, np.full(4000, 500), np.repeat([1.0, 60.0], 2000)) < 1.01
 
 
 def test_true_degrees_count() -> None:
