@@ -20,6 +20,9 @@ cdef extern from *:    # the interface of generated models in this precision
     """
     #define NEURON_MODEL NeuronModel
     #define NEURON_SIGNALS NeuronSignals
+    #define NEURON_ROW NeuronRow
+    #define NEURON_STEP NeuronStep
+    #define NEURON_STEPS NeuronSteps
     #define NEURON_STRETCHES NeuronStretches
     """
 
@@ -30,7 +33,8 @@ cdef extern from "neuron_model.h" nogil:
         REWARDED
 
     ctypedef struct NEURON_STRETCH:
-        const double* number
+        double* number
+        double* apart
         int64_t width
         double kappa, keep
 
@@ -39,6 +43,37 @@ cdef extern from "neuron_model.h" nogil:
         const real* F
         int64_t other
         double kappa, keep, share, delta
+
+    ctypedef struct NeuronRow:
+        int64_t n
+        const uint32_t* target
+        real* trace
+        real* Y
+        real* X
+        real* C
+        real* weight
+        int64_t stride, owes, updates
+        double eta, low, high
+        real* arriving
+        int64_t nodes_ahead, row_ahead
+
+    ctypedef struct NeuronStep:
+        const real* psi
+        const real* before
+        const real* kept
+        const real* derived
+        const real* L
+        const real* F
+        double delta, keep, entering
+
+    ctypedef struct NeuronSteps:
+        int64_t other
+        double kappa, share
+        const real* constant
+        int64_t n_neurons, n_decay
+        double kappa_decay, keep_decay
+        int64_t n, n_last
+        const NeuronStep* step
 
     ctypedef struct NeuronModel:
         int64_t n_constants, n_kept, n_traces, n_traced
@@ -64,22 +99,21 @@ cdef extern from "neuron_model.h" nogil:
         ) noexcept nogil
 
     ctypedef struct NeuronStretches:
-        void (*begin)(int64_t n, double* number, int64_t width) noexcept nogil
+        void (*begin)(int64_t n, const NEURON_STRETCH* stretch) noexcept nogil
         void (*append)(
             int64_t n, int64_t stride, const real* constant, const real* before, const real* kept, const real* psi,
-            const NeuronSignals* signals, double kappa_power, double keep_power, double* number, int64_t width
+            const NeuronSignals* signals, real* derived, const NEURON_STRETCH* stretch
         ) noexcept nogil
         void (*prepend)(
             int64_t n, int64_t stride, const real* constant, const real* before, const real* kept, const real* psi,
-            const NeuronSignals* signals, double kappa_power, double keep_power, double* number, int64_t width
+            const NeuronSignals* signals, real* derived, const NEURON_STRETCH* stretch
         ) noexcept nogil
         void (*compose)(
-            int64_t n, double kappa_power, double next_kappa, double keep_power, double next_keep, int64_t other,
-            const double* next, double* number, int64_t width
+            int64_t n, int64_t other, int64_t count, const NEURON_STRETCH* stretch, const NEURON_STRETCH* next
         ) noexcept nogil
         void (*go_through)(
-            int64_t n, int64_t port, const uint32_t* target, const NEURON_STRETCH* before, const NEURON_STRETCH* after,
-            double entering, int64_t ahead, real* trace, int64_t trace_stride, real* Y, real* X, real* C
+            int64_t port, const NeuronRow* row, const NEURON_STRETCH* before, const NeuronSteps* steps,
+            const NEURON_STRETCH* after, double entering
         ) noexcept nogil
 
 cdef enum:        # phases of a step

@@ -84,6 +84,32 @@ static ALWAYS_INLINE lanes read_one(const double *number, int64_t width, Targets
     return found;
 }
 
+static ALWAYS_INLINE lanes gather_doubles(const double *from, Targets8 of)
+{
+    const uint32_t *target = of.target;
+    return (lanes){from[target[0]], from[target[1]], from[target[2]], from[target[3]],
+                   from[target[4]], from[target[5]], from[target[6]], from[target[7]]};
+}
+
+static ALWAYS_INLINE lanes load_doubles(const double *from, int64_t count)
+{
+    if (count == LANES)
+        return *(const lanes *)from;
+    lanes x = all_lanes(0.0);
+    for (int64_t i = 0; i < count; i++)
+        x[i] = from[i];
+    return x;
+}
+
+static ALWAYS_INLINE void store_doubles(double *to, lanes x, int64_t count)
+{
+    if (count == LANES)
+        *(lanes *)to = x;
+    else
+        for (int64_t i = 0; i < count; i++)
+            to[i] = x[i];
+}
+
 static ALWAYS_INLINE void read_neighbours(const double *number, int64_t width, int64_t count, lanes *line)
 {
     for (int64_t i = 0; i < LANES; i++)

@@ -1,13 +1,14 @@
 /* What an engine and a generated neuron model know of each other. The text stands in every generated source, once for each
-   precision, with REAL, NEURON_MODEL, NEURON_SIGNALS and NEURON_STRETCHES defined.
+   precision, with REAL, NEURON_MODEL, NEURON_SIGNALS and so on defined.
 
    Columns hold one number for each neuron (`trace`, `decay`: for each synapse); column k of an array is array + k * stride. */
 
 #ifndef NEURON_MODEL_VERSION
-#define NEURON_MODEL_VERSION 2
+#define NEURON_MODEL_VERSION 3
 #include <stdint.h>
 typedef struct {           /* a stretch of steps */
-    const double *number;  /* `width` doubles for each neuron */
+    double *number;        /* `width` doubles for each neuron */
+    double *apart;         /* one more of each: what ebar before it adds to the gradient, where that saves a line */
     int64_t width;
     double kappa, keep;    /* what it makes of ebar and of the trace beside it */
 } NEURON_STRETCH;
@@ -20,6 +21,37 @@ typedef struct {
     int64_t other;         /* REWARDED: a = share F, c = delta, d = L */
     double kappa, keep, share, delta;
 } NEURON_SIGNALS;
+
+typedef struct {           /* n synapses of a row */
+    int64_t n;
+    const uint32_t *target;
+    REAL *trace, *Y, *X, *C, *weight;    /* column k of the traces from k * stride on; ebar, x or NULL, minus the gradient */
+    int64_t stride;
+    int64_t owes;          /* whether C holds a gradient */
+    int64_t updates;       /* whether the weight changes, w -= eta g, and C is not written */
+    double eta, low, high;
+    REAL *arriving;        /* by neuron, to which the new weights are added; NULL: they are not */
+    int64_t nodes_ahead;   /* synapses to the one whose numbers are fetched, or 0 */
+    int64_t row_ahead;     /* to a row that comes soon, or 0 */
+} NEURON_ROW;
+
+typedef struct {           /* a single step, as in NEURON_SIGNALS */
+    const REAL *psi;       /* NULL: the signals of the step before alone count */
+    const REAL *before, *kept, *derived;
+    const REAL *L, *F;     /* of the step before; NULL: the traces alone count */
+    double delta, keep, entering;
+} NEURON_STEP;
+
+typedef struct {           /* what synapses do step by step */
+    int64_t other;
+    double kappa, share;
+    const REAL *constant;  /* columns by neuron, n_neurons long as those of a step */
+    int64_t n_neurons;
+    int64_t n_decay;       /* steps past the cutoff, before all others */
+    double kappa_decay, keep_decay;
+    int64_t n, n_last;     /* steps before the second stretch, and after it */
+    const NEURON_STEP *step;
+} NEURON_STEPS;
 
 typedef struct {
     int64_t version;       /* NEURON_MODEL_VERSION */
@@ -59,22 +91,20 @@ typedef struct {
     int64_t real_bytes;
     int64_t n_numbers;     /* of a stretch */
     int64_t n_others;      /* more with a trace beside ebar */
-    int64_t n_entries;     /* of spikes that enter in its first step, after both; `prepend` writes them */
+    int64_t n_entries;     /* of spikes that enter in its first step, in lines after both; `prepend` writes them */
+    int64_t n_derived;     /* columns of each step with derivatives that take long, which `append` writes */
 
-    /* no step; one more at the end or the start; `number` and then `next`. kappa_power, keep_power: what a stretch of steps makes of ebar and x. */
-    void (*begin)(int64_t n, double *number, int64_t width);
+    /* no step; one more at the end or the start; `count` stretches and then `next`. */
+    void (*begin)(int64_t n, const NEURON_STRETCH *stretch);
     void (*append)(int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept,
-                   const REAL *psi, const NEURON_SIGNALS *signals, double kappa_power, double keep_power,
-                   double *number, int64_t width);
+                   const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived,
+                   const NEURON_STRETCH *stretch);
     void (*prepend)(int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept,
-                    const REAL *psi, const NEURON_SIGNALS *signals, double kappa_power, double keep_power,
-                    double *number, int64_t width);
-    void (*compose)(int64_t n, double kappa_power, double next_kappa, double keep_power, double next_keep,
-                    int64_t other, const double *next, double *number, int64_t width);
+                    const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived, const NEURON_STRETCH *stretch);
+    void (*compose)(int64_t n, int64_t other, int64_t count, const NEURON_STRETCH *stretch, const NEURON_STRETCH *next);
 
-    /* n synapses onto a port go through one or two stretches of their targets, or NULL; `entering` spikes enter in the first
-       step of `after`; ahead: synapses to the one whose numbers are fetched, or 0; Y: ebar, X: x or NULL, C: minus the gradient */
-    void (*go_through)(int64_t n, int64_t port, const uint32_t *target, const NEURON_STRETCH *before,
-                       const NEURON_STRETCH *after, double entering, int64_t ahead, REAL *trace, int64_t trace_stride,
-                       REAL *Y, REAL *X, REAL *C);
+    /* synapses onto a port go through one or two stretches of their targets, or NULL, and through single steps, or NULL;
+       `entering` spikes enter in the first step of `after` */
+    void (*go_through)(int64_t port, const NEURON_ROW *row, const NEURON_STRETCH *before, const NEURON_STEPS *steps,
+                       const NEURON_STRETCH *after, double entering);
 } NEURON_STRETCHES;

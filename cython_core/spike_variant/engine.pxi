@@ -178,6 +178,8 @@ cdef class Stretches:
     # the same of generated models: (SUFFIX, n, width), and that of SUFFIX with what enters, (n, suffix width)
     cdef public double[:, :, ::1] of_models
     cdef public double[:, ::1] suffix_of_models
+    cdef public double[:, ::1] apart               # (STRETCHES, n), of generated models, see neuron_model.h
+    cdef public real[:, :, ::1] derived            # (STRETCH_STEPS, n_derived, n), of their latest steps, a ring
     cdef public int64_t[::1] addresses             # (n_pieces,), of these models' NeuronStretches, or 0
     cdef public double[::1] products               # (STRETCHES,), with rewards: of the discounts
     cdef int64_t begun, reached                    # first step of the present block, first that is not known yet

@@ -7,22 +7,29 @@
 
 # ---- neurons ---------------------------------------------------------------------------------------------------------
 
-cdef inline double* of_models(Stretches at, int64_t place, int64_t j) noexcept nogil:
-    return &at.suffix_of_models[j, 0] if place == SUFFIX else &at.of_models[place, j, 0]
+cdef inline NEURON_STRETCH of_models(
+    Stretches at, int64_t place, int64_t j, double kappa, double keep
+) noexcept nogil:
+    """A stretch of the neurons from j on, which makes so much of ebar and of the trace beside it."""
+    cdef double* apart = &at.apart[place, j]
+    if place == SUFFIX:
+        return NEURON_STRETCH(&at.suffix_of_models[j, 0], apart, at.suffix_of_models.shape[1], kappa, keep)
+    return NEURON_STRETCH(&at.of_models[place, j, 0], apart, at.of_models.shape[2], kappa, keep)
 
 
-cdef inline int64_t width_of_models(Stretches at, int64_t place) noexcept nogil:
-    return at.suffix_of_models.shape[1] if place == SUFFIX else at.of_models.shape[2]
+cdef inline real* derived_of(Stretches at, int64_t u, int64_t first) noexcept nogil:
+    """Derivatives of step u that are kept, from neuron `first` on; NULL if none are."""
+    return &at.derived[u % STRETCH_STEPS, 0, first] if at.derived.shape[1] > 0 else NULL
 
 
 cdef void begin_of_models(Engine engine, Stretches at, int64_t place) noexcept nogil:
     cdef int64_t p, first
+    cdef NEURON_STRETCH stretch
     for p in range(engine.neurons.pieces.shape[0] if at.of_models.shape[0] > 0 else 0):
         first = engine.neurons.pieces[p, FIRST]
-        if at.addresses[p] != 0:
-            (<const NeuronStretches*> at.addresses[p]).begin(
-                engine.neurons.pieces[p, LAST] - first, of_models(at, place, first), width_of_models(at, place)
-            )
+        if at.addresses[p] != 0 and first < engine.neurons.pieces[p, LAST]:
+            stretch = of_models(at, place, first, 1.0, 1.0)
+            (<const NeuronStretches*> at.addresses[p]).begin(engine.neurons.pieces[p, LAST] - first, &stretch)
 
 
 cdef inline NeuronSignals signals_of_model(Stretches at, const Steps* steps, int64_t u, int64_t first) noexcept nogil:
@@ -38,13 +45,14 @@ cdef void append_of_model(
     cdef int64_t first = engine.neurons.pieces[p, FIRST], last = engine.neurons.pieces[p, LAST]
     cdef const NeuronStretches* model = <const NeuronStretches*> at.addresses[p]
     cdef NeuronSignals signals
-    if at.addresses[p] == 0:
+    cdef NEURON_STRETCH stretch
+    if at.addresses[p] == 0 or first == last:
         return
     signals = signals_of_model(at, steps, u, first)
+    stretch = of_models(at, RUNNING, first, power_of(steps.kappa, k), keep_of(at, RUNNING, steps.keep_other, k))
     model.append(last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first),
                  history_of(engine.neurons, u - 1, first), history_of(engine.neurons, u, first),
-                 signals_of(steps, u).psi + first, &signals, power_of(steps.kappa, k),
-                 keep_of(at, RUNNING, steps.keep_other, k), of_models(at, RUNNING, first), at.of_models.shape[2])
+                 signals_of(steps, u).psi + first, &signals, derived_of(at, u, first), &stretch)
 
 
 cdef void prepend_of_model(
@@ -52,135 +60,108 @@ cdef void prepend_of_model(
 ) noexcept nogil:
     """Step u before the k steps of the suffix."""
     cdef int64_t first = engine.neurons.pieces[p, FIRST], last = engine.neurons.pieces[p, LAST]
-    cdef const NeuronStretches* model = <const NeuronStretches*> at.addresses[p]
     cdef NeuronSignals signals
-    if at.addresses[p] == 0:
+    cdef NEURON_STRETCH stretch
+    if at.addresses[p] == 0 or first == last:
         return
     signals = signals_of_model(at, steps, u, first)
-    model.prepend(last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first),
-                  history_of(engine.neurons, u - 1, first), history_of(engine.neurons, u, first),
-                  signals_of(steps, u).psi + first, &signals, power_of(steps.kappa, k),
-                  keep_of(at, SUFFIX, steps.keep_other, k), of_models(at, SUFFIX, first),
-                  width_of_models(at, SUFFIX))
+    stretch = of_models(at, SUFFIX, first, power_of(steps.kappa, k), keep_of(at, SUFFIX, steps.keep_other, k))
+    (<const NeuronStretches*> at.addresses[p]).prepend(
+        last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first),
+        history_of(engine.neurons, u - 1, first), history_of(engine.neurons, u, first),
+        signals_of(steps, u).psi + first, &signals, derived_of(at, u, first), &stretch
+    )
 
 
 cdef void compose_of_model(
-    Engine engine, Stretches at, int64_t p, int64_t place, double kappa, double kappa_reg, int64_t n
+    Engine engine, Stretches at, int64_t p, int64_t end, double kappa, double kappa_reg
 ) noexcept nogil:
-    """The n steps of a gap, then the present block."""
-    cdef int64_t first = engine.neurons.pieces[p, FIRST], last = engine.neurons.pieces[p, LAST]
-    if at.addresses[p] == 0:
+    """All gaps up to the present block, and then this."""
+    cdef int64_t first = engine.neurons.pieces[p, FIRST], last = engine.neurons.pieces[p, LAST], k, n, place, count = 0
+    cdef NEURON_STRETCH[GAPS] gaps
+    cdef NEURON_STRETCH block
+    if at.addresses[p] == 0 or first == last:
         return
-    (<const NeuronStretches*> at.addresses[p]).compose(
-        last - first, power_of(kappa, n), power_of(kappa, STRETCH_STEPS), keep_of(at, place, kappa_reg, n),
-        keep_of(at, RUNNING, kappa_reg, STRETCH_STEPS), at.kind, of_models(at, RUNNING, first),
-        of_models(at, place, first), at.of_models.shape[2]
-    )
+    for k in range(1, gaps_before(end)):
+        place, n = gap_before(end, k), k * STRETCH_STEPS
+        gaps[count] = of_models(at, place, first, power_of(kappa, n), keep_of(at, place, kappa_reg, n))
+        count += 1
+    block = of_models(at, RUNNING, first, power_of(kappa, STRETCH_STEPS),
+                      keep_of(at, RUNNING, kappa_reg, STRETCH_STEPS))
+    (<const NeuronStretches*> at.addresses[p]).compose(last - first, at.kind, count, gaps, &block)
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
 
-cdef void work_row_of_model(
-    Engine engine, const Work* work, const Steps* steps, Rows rows, int64_t b, int64_t row, real* arriving
+cdef inline NeuronRow row_of_model(
+    Engine engine, const Work* work, Rows rows, int64_t start, int64_t stop, int64_t ahead
 ) noexcept nogil:
-    """As `work_row`, in chunks of synapses that stay in the cache."""
-    cdef int64_t k = rows.row_ptr[row], stop = rows.row_ptr[row + 1], last
-    while k < stop:
-        last = min(k + CHUNK, stop)
-        work_chunk_of_model(engine, work, steps, rows, b, k, last)
-        if work.updates:
-            descend(last - k, work.eta, work.low, work.high, &rows.C[k], &rows.weight[k])
-            while arriving != NULL and k < last:
-                arriving[rows.target[k]] += rows.weight[k]
-                k += 1
-        k = last
-
-
-cdef void work_chunk_of_model(
-    Engine engine, const Work* work, const Steps* steps, Rows rows, int64_t b, int64_t start, int64_t stop
-) noexcept nogil:
-    cdef int64_t k, u, width = stop - start
-    cdef bint single
-    cdef const NeuronModel* model = <const NeuronModel*> rows.models[b]
-    cdef const uint32_t* target = &rows.target[start]
-    cdef real* other = NULL
-    cdef Columns columns
+    """The synapses [start, stop), whose weights do not change."""
+    cdef NeuronRow of
+    memset(&of, 0, sizeof(NeuronRow))
+    of.n, of.target, of.stride, of.owes = stop - start, &rows.target[start], rows.traces.shape[1], work.owes
+    of.trace, of.Y, of.C = &rows.traces[0, start], &rows.Y[start], &rows.C[start]
+    of.weight = &rows.weight[start]
     if engine.online.in_use:
-        other = &rows.h[start]
+        of.X = &rows.h[start]
     elif rows.Y2.shape[0] > 0:
-        other = &rows.Y2[start]
-    if not work.owes:
-        memset(&rows.C[start], 0, width * sizeof(real))
-    single = work.n_decay >= 0 or work.n > 0
-    if single:
-        go_through_stretches(engine, &work.before, NULL, 0.0, rows, b, start, width, other)
-        columns = collect_constants(engine, model, width, -1, target)
-    if work.n_decay > 0:
-        model.decay(width, columns.stride, engine.neurons.dt, work.n_decay, columns.constant, &rows.traces[0, start],
-                    rows.traces.shape[1])
-        for k in range(start, stop):
-            rows.Y[k] *= work.kappa_decay
-        for k in range(width if other != NULL else 0):
-            other[k] *= work.other_decay
+        of.X = &rows.Y2[start]
+    of.nodes_ahead, of.row_ahead = NODES_AHEAD if engine.neurons.v.shape[0] > NEAR else 0, ahead
+    return of
+
+
+cdef inline NeuronStep step_of_model(
+    Engine engine, const Steps* steps, int64_t u, bint credits, bint moves, double entering
+) noexcept nogil:
+    """Step u: the signals of the step before, the traces."""
+    cdef Signals found = signals_of(steps, u)
+    cdef NeuronStep step
+    step.psi = step.L = NULL
+    if moves:
+        step.psi = found.psi
+    step.before, step.kept = history_of(engine.neurons, u - 1, 0), history_of(engine.neurons, u, 0)
+    step.derived = derived_of(engine.stretches, u, 0)
+    if credits:
+        step.L = found.L
+    step.F, step.delta, step.entering = found.F, found.delta, entering
+    step.keep = found.discount if engine.stretches.kind == REWARDED else steps.keep_other
+    return step
+
+
+cdef void work_row_of_model(
+    Engine engine, const Work* work, const Steps* steps, Rows rows, int64_t b, int64_t row, int64_t ahead,
+    real* arriving
+) noexcept nogil:
+    """As `work_row`."""
+    cdef int64_t i, u, n = 0, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
+    cdef NeuronRow of = row_of_model(engine, work, rows, start, stop, ahead)
+    cdef NeuronStep[MOST_SIGNALS] found
+    cdef NeuronSteps single
+    cdef NEURON_STRETCH before, after
     if work.n_decay >= 0:
-        follow_step(engine, steps, model, work.first - 1, 0.0, rows, b, start, width, True, &columns, other)
-    for u in range(work.first, work.first + work.n):
-        credit_step(signals_of(steps, u), steps, target, width, rows, start, other)
-        follow_step(engine, steps, model, u, work.entering[u - work.first] if work.entering != NULL else 0.0, rows, b,
-                    start, width, u == work.first, &columns, other)
-    go_through_stretches(engine, NULL if single else &work.before, &work.after,
-                         work.entering[work.n] if work.entering != NULL else 0.0, rows, b, start, width, other)
+        found[0] = step_of_model(engine, steps, work.first - 1, False, True, 0.0)
+        n = 1
+    for i in range(work.n):
+        u = work.first + i
+        found[n] = step_of_model(engine, steps, u, True, True,
+                                 work.entering[i] if work.entering != NULL else 0.0)
+        n += 1
     if work.last_credit >= 0:
-        credit_step(signals_of(steps, work.last_credit), steps, target, width, rows, start, other)
+        found[n] = step_of_model(engine, steps, work.last_credit, True, False, 0.0)
+    single = NeuronSteps(
+        engine.stretches.kind, steps.kappa, steps.rate_share, column(engine.neurons.constants, 0),
+        engine.neurons.v.shape[0], max(work.n_decay, 0), work.kappa_decay, work.other_decay, n, work.last_credit >= 0,
+        &found[0]
+    )
+    before, after = whole_stretch(&work.before), whole_stretch(&work.after)
+    of.updates, of.eta, of.low, of.high = work.updates, work.eta, work.low, work.high
+    of.arriving = arriving if work.updates else NULL
+    (<const NeuronStretches*> rows.stretches[b]).go_through(
+        rows.blocks[b, PORT], &of, &before if before.number != NULL else NULL,
+        &single if n > 0 or work.last_credit >= 0 else NULL, &after if after.number != NULL else NULL,
+        work.entering[work.n] if work.entering != NULL else 0.0
+    )
 
 
-cdef inline void go_through_stretches(
-    Engine engine, const Stretch* before, const Stretch* after, double entering, Rows rows, int64_t b,
-    int64_t start, int64_t width, real* other
-) noexcept nogil:
-    cdef NEURON_STRETCH first, second
-    cdef bint has_first = before != NULL and before.number != NULL, has_second = after != NULL and after.number != NULL
-    if has_first:
-        first = NEURON_STRETCH(before.number, before.width, before.kappa, before.keep_other)
-    if has_second:
-        second = NEURON_STRETCH(after.number, after.width, after.kappa, after.keep_other)
-    if has_first or has_second:
-        (<const NeuronStretches*> rows.stretches[b]).go_through(
-            width, rows.blocks[b, PORT], &rows.target[start], &first if has_first else NULL,
-            &second if has_second else NULL, entering, NODES_AHEAD if engine.neurons.v.shape[0] > NEAR else 0,
-            &rows.traces[0, start], rows.traces.shape[1], &rows.Y[start], other, &rows.C[start]
-        )
-
-
-cdef inline void credit_step(
-    Signals at, const Steps* steps, const uint32_t* target, int64_t width, Rows rows, int64_t start, real* other
-) noexcept nogil:
-    """The signals of the step before meet what is kept."""
-    cdef int64_t k
-    for k in range(width):
-        if steps.other == REWARDED:
-            rows.C[start + k] -= steps.rate_share * at.F[target[k]] * rows.Y[start + k] + at.delta * other[k]
-            other[k] = at.discount * other[k] + at.L[target[k]] * rows.Y[start + k]
-        elif steps.other == REGULARIZED:
-            rows.C[start + k] -= at.L[target[k]] * rows.Y[start + k] + at.F[target[k]] * other[k]
-        else:
-            rows.C[start + k] -= at.L[target[k]] * rows.Y[start + k]
-
-
-cdef inline void follow_step(
-    Engine engine, const Steps* steps, const NeuronModel* model, int64_t u, double arrived, Rows rows, int64_t b,
-    int64_t start, int64_t width, bint first, Columns* columns, real* other
-) noexcept nogil:
-    """The traces of step u."""
-    cdef int64_t k
-    cdef const uint32_t* target = &rows.target[start]
-    cdef real[CHUNK] psi, e
-    cdef real kappa = steps.kappa, keep = steps.keep_other, share = steps.rate_share
-    collect(width, -1, target, signals_of(steps, u).psi, psi)
-    collect_history(engine, model, u, width, -1, target, first, columns)
-    model.trace(width, columns.stride, engine.neurons.dt, rows.blocks[b, PORT], columns.constant, columns.before,
-                columns.kept, psi, arrived, &rows.traces[0, start], rows.traces.shape[1], e)
-    for k in range(width):
-        rows.Y[start + k] = kappa * rows.Y[start + k] + e[k]
-    for k in range(width if steps.other == REGULARIZED else 0):
-        other[k] = keep * other[k] + share * e[k]
+cdef inline NEURON_STRETCH whole_stretch(const Stretch* of) noexcept nogil:
+    return NEURON_STRETCH(<double*> of.number, <double*> of.other, of.width, of.kappa, of.keep_other)

@@ -29,7 +29,7 @@ typedef struct {    /* what single steps read */
 } Steps;
 
 typedef struct {    /* a stretch, by target */
-    const double *number, *other;     /* NULL: none */
+    const double *number, *other;     /* NULL: none; of a generated model: what stands apart, see neuron_model.h */
     double alpha, kappa, keep_other;  /* powers over its steps */
     int64_t width;                    /* of a generated model: its numbers */
 } Stretch;

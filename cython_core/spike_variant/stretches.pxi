@@ -65,6 +65,9 @@ cdef extern from "spike_variant/stretches.h" nogil:
         real* eps
         int64_t dense
 
+    enum:
+        MOST_SIGNALS
+
     Signals signals_of(const Steps* steps, int64_t u)
     void begin_stretches(int64_t n, double* number, double* other)
     void append_step(
@@ -136,6 +139,7 @@ cdef void copy_all(Stretches at, int64_t source, int64_t place) noexcept nogil:
         at.other[place] = at.other[source]
     if at.of_models.shape[0] > 0:
         at.of_models[place] = at.of_models[source]
+        at.apart[place] = at.apart[source]
 
 
 cdef inline double* number_of(Stretches at, int64_t place) noexcept nogil:
@@ -181,9 +185,7 @@ cdef void end_block(Engine engine, Rows rows) noexcept nogil:
         prepend(engine, engine.stretches, u, end - 1 - u)
         for b in range(rows.blocks.shape[0]):
             waiting -= close_listed(engine, u, rows, b)
-    for k in range(1, GAPS):
-        if end - (k + 1) * STRETCH_STEPS >= 0:
-            extend_gap(engine, engine.stretches, (end // STRETCH_STEPS - k - 1) % GAPS, k * STRETCH_STEPS)
+    extend_gaps(engine, engine.stretches, end)
     copy_all(engine.stretches, RUNNING, (end // STRETCH_STEPS - 1) % GAPS)
     for b in range(rows.blocks.shape[0]):
         fold_listed(engine, rows, b)
@@ -205,20 +207,33 @@ cdef void prepend(Engine engine, Stretches at, int64_t u, int64_t k) noexcept no
         at.products[SUFFIX] *= discount_of(engine, u)
 
 
-cdef void extend_gap(Engine engine, Stretches at, int64_t place, int64_t n) noexcept nogil:
-    """A gap of n steps goes on to the end of the block."""
-    cdef int64_t p
+cdef inline int64_t gaps_before(int64_t end) noexcept nogil:
+    """One more than there are gaps when a block ends."""
+    return min(<int64_t> GAPS, end // STRETCH_STEPS)
+
+
+cdef inline int64_t gap_before(int64_t end, int64_t k) noexcept nogil:
+    """The place of the gap of k blocks."""
+    return (end // STRETCH_STEPS - k - 1) % GAPS
+
+
+cdef void extend_gaps(Engine engine, Stretches at, int64_t end) noexcept nogil:
+    """Gaps go on to the end of the block."""
+    cdef int64_t p, k, n, place
     cdef double kappa, kappa_reg
     for p in range(engine.neurons.pieces.shape[0]):
         kappa, kappa_reg = engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1]
         if engine.neurons.models[p] != 0:
-            compose_of_model(engine, at, p, place, kappa, kappa_reg, n)
-        elif at.number.shape[0] > 0:
+            compose_of_model(engine, at, p, end, kappa, kappa_reg)
+            continue
+        for k in range(1, gaps_before(end) if at.number.shape[0] > 0 else 1):
+            place, n = gap_before(end, k), k * STRETCH_STEPS
             compose(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], power_of(kappa, n),
                     power_of(kappa, STRETCH_STEPS), keep_of(at, place, kappa_reg, n),
                     keep_of(at, RUNNING, kappa_reg, STRETCH_STEPS), number_of(at, RUNNING), other_of(at, RUNNING),
                     number_of(at, place), other_of(at, place))
-    at.products[place] *= at.products[RUNNING]
+    for k in range(1, gaps_before(end)):
+        at.products[gap_before(end, k)] *= at.products[RUNNING]
 
 
 # ---- lists of rows ---------------------------------------------------------------------------------------------------
@@ -308,11 +323,11 @@ cdef inline Work nothing(Engine engine, int64_t first, Rows rows, int64_t row) n
 
 cdef inline Stretch stretch_of(Engine engine, int64_t place, int64_t n, Rows rows, int64_t b) noexcept nogil:
     """A stretch of n steps."""
+    cdef NEURON_STRETCH of
     if rows.models[b] != 0:
-        return Stretch(
-            of_models(engine.stretches, place, 0), NULL, 0.0, power_of(rows.constants[b, KAPPA], n),
-            keep_of(engine.stretches, place, rows.constants[b, KAPPA_REG], n), width_of_models(engine.stretches, place)
-        )
+        of = of_models(engine.stretches, place, 0, power_of(rows.constants[b, KAPPA], n),
+                       keep_of(engine.stretches, place, rows.constants[b, KAPPA_REG], n))
+        return Stretch(of.number, of.apart, 0.0, of.kappa, of.keep, of.width)
     return Stretch(
         number_of(engine.stretches, place), other_of(engine.stretches, place), power_of(rows.constants[b, ALPHA], n),
         power_of(rows.constants[b, KAPPA], n), keep_of(engine.stretches, place, rows.constants[b, KAPPA_REG], n), 0
@@ -359,7 +374,7 @@ cdef inline void work_synapses(
     engine.work += (rows.row_ptr[row + 1] - rows.row_ptr[row]) * (1 + work.n)
     rows.books[row, CURSOR] = end
     if rows.models[b] != 0:
-        work_row_of_model(engine, work, &steps, rows, b, row, arriving)
+        work_row_of_model(engine, work, &steps, rows, b, row, ahead, arriving)
         return
     work_row(&steps, work, &of, rows.Z[row], rows.row_ptr[row], rows.row_ptr[row + 1], ahead, arriving)
     rows.Z[row] = work_zbar(&steps, work, rows.Z[row])

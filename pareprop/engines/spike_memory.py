@@ -230,7 +230,11 @@ class SpikeMemory:
             if columns.size:
                 rings |= {f"stretch_{name}": columns[:, :, k] for k, name in enumerate(names)}
         columns = self.stretches["of_models"]
-        rings |= {f"stretch_{k}": columns[:, :, k] for k in range(columns.shape[2] if columns.size else 0)}
+        if columns.size:
+            rings |= {f"stretch_{k}": columns[:, :, k] for k in range(columns.shape[2])}
+            rings["stretch_apart"] = self.stretches["apart"]
+            derived = self.stretches["derived"]
+            rings |= {f"derived_{k}": derived[:, k] for k in range(derived.shape[1])}
         return rings | sums | {name: np.zeros((errors, self.network.n_readouts)) for name in ERRORS}
 
     def _online(self, n_errors: int, n_ends: int, n: int) -> dict[str, np.ndarray]:
@@ -257,13 +261,16 @@ class SpikeMemory:
         places = layout.STRETCHES * (None in used)
         programs = [program for program in used if program]
         sizes = [program.stretch_sizes(self._real) for program in programs]
-        width = _lines(max((numbers + others * beside for numbers, others, _ in sizes), default=0))
-        whole = _lines(max(map(sum, sizes), default=0))
+        width = _lines(max((numbers + others * beside for numbers, others, *_ in sizes), default=0))
+        whole = max((_lines(numbers + others) + _lines(entries) for numbers, others, entries, _ in sizes), default=0)
+        derived = max((size for *_, size in sizes), default=0)
         return {
             "number": allocate_aligned((places, n, layout.NUMBERS)),
             "other": allocate_aligned((places * beside, n, layout.NUMBERS)), "products": np.ones(layout.STRETCHES),
             "of_models": allocate_aligned((layout.SUFFIX * (width > 0), n, width)),
             "suffix_of_models": allocate_aligned((n, whole)),
+            "apart": allocate_aligned((layout.STRETCHES * (width > 0), n)),
+            "derived": allocate_aligned((layout.STRETCH_STEPS * (width > 0), derived, n), self._real),
             "addresses": np.array([program.stretches(self._real) if program in used and program else 0
                                    for program in self.network.programs], np.int64),
         }  # fmt: skip

@@ -28,7 +28,7 @@ from .model import COMMON, NeuronModel
 
 _HEADERS = ("elementary.h", "lanes.h", "neuron_model.h")
 _SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
-_STRETCH_SIZES = ("n_numbers", "n_others", "n_entries")
+_STRETCH_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived")
 _SECONDS = 600  # that a compiler may take
 _DIGEST = 32  # bytes behind a cached file
 _programs: dict[tuple[str, str], Program] = {}
@@ -110,10 +110,10 @@ class Program:
         function.restype, function.argtypes = ctypes.c_void_p, []
         return function()
 
-    def stretch_sizes(self, real: type) -> tuple[int, int, int]:
-        """Return how many numbers a stretch has, how many more with a trace beside ebar, and of spikes that enter."""
+    def stretch_sizes(self, real: type) -> tuple[int, int, int, int]:
+        """Return the numbers of a stretch, more with a trace beside ebar, of spikes that enter, and kept of a step."""
         table = _StretchTable.from_address(self.stretches(real))
-        return int(table.n_numbers), int(table.n_others), int(table.n_entries)
+        return int(table.n_numbers), int(table.n_others), int(table.n_entries), int(table.n_derived)
 
     def values(self, values: Given, dt_ms: float) -> Values:
         """Return parameters and constants of neurons as `NeuronModel.values` does, without SymPy."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .derive import OLD, derive
+from .derive import OLD, Derivatives, derive
 from .language import CONDITIONS, Tree, names_of, replace
 from .model import NeuronModel
 
@@ -242,3 +242,14 @@ class Derived:
     def by_column(self, entries: Mapping[tuple[int, int], Tree], column: int) -> dict[int, Tree]:
         """Return a column of a matrix by row."""
         return {i: tree for (i, j), tree in entries.items() if j == column}
+
+
+def moving_names(model: NeuronModel) -> set[str]:
+    """Return all names that vary with time."""
+    states = model.states
+    return {*states, *(OLD + name for name in states), *model.ports, "I", "z", "refractory"}
+
+
+def is_kept(by: Derivatives, k: int, model: NeuronModel) -> bool:
+    """Return whether the trace of state k outlives a cutoff: its own entry of J is constant."""
+    return (k, k) in by.J and not names_of(by.J[k, k]) & moving_names(model)

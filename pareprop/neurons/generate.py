@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .derive import OLD, Derivatives
-from .expressions import SPIKED, Derived, Loop
+from .expressions import SPIKED, Derived, Loop, is_kept, moving_names
 from .language import Tree, names_of
 from .model import NeuronModel
 from .stretches import Stretches
@@ -278,17 +277,6 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         )  # fmt: skip
 
 
-def moving_names(model: NeuronModel) -> set[str]:
-    """Return all names that vary with time."""
-    states = model.states
-    return {*states, *(OLD + name for name in states), *model.ports, "I", "z", "refractory"}
-
-
-def is_kept(by: Derivatives, k: int, model: NeuronModel) -> bool:
-    """Return whether the trace of state k outlives a cutoff: its own entry of J is constant."""
-    return (k, k) in by.J and not names_of(by.J[k, k]) & moving_names(model)
-
-
 _PRELUDE = """
 #include <stddef.h>
 #if defined(__clang__)
@@ -299,6 +287,11 @@ _PRELUDE = """
 #define INDEPENDENT
 #endif
 #define ALWAYS __attribute__((always_inline))
+#if defined(__clang__)
+#define NOT_INLINED __attribute__((noinline))
+#else
+#define NOT_INLINED __attribute__((noinline, noclone))    /* loops of a known length lose their vectors */
+#endif
 #define VISIBLE __attribute__((visibility("default")))
 #define JOINED(name, suffix) name##_##suffix
 #define JOIN(name, suffix) JOINED(name, suffix)
@@ -312,6 +305,7 @@ _PRELUDE = """
 #define ONE R(1.0)
 """
 
+_TYPES = ("Model", "Signals", "Row", "Step", "Steps", "Stretches")  # of neuron_model.h
 _FUNCTIONS = """
 static inline REAL NAME(real_exp)(REAL x) { return (REAL)elementary_exp((double)x); }
 static inline REAL NAME(real_log)(REAL x) { return (REAL)elementary_log((double)x); }
@@ -338,7 +332,7 @@ def source_of(text: str, headers: Mapping[str, str], precisions: Iterable[str] =
     str
         The source.
     """
-    names = {"NEURON_MODEL": "NeuronModel", "NEURON_SIGNALS": "NeuronSignals", "NEURON_STRETCHES": "NeuronStretches"}
+    names = {f"NEURON_{name.upper()}": f"Neuron{name}" for name in _TYPES}
     parts = [headers["elementary.h"], _PRELUDE]
     for name in precisions:
         parts += [f"#define REAL {PRECISIONS[name]}", f"#define PRECISION {name}"]

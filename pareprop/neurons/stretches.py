@@ -10,21 +10,28 @@ steps is the product of its steps: for each column c of x
 A spike that enters at port p in the first step of a stretch is one more column, "E" + p; it is kept where rows are
 closed, from a step to the end of its block.
 
-Only numbers that are not 0 for any product of steps are kept, column by column, in lines of eight (`lanes.h`): a
-synapse onto a port reads the columns of the traces that an arrival there can reach.
+Only numbers are kept that are not 0 for any product of steps and that a synapse can meet, column by column, in lines
+of eight (`lanes.h`): a synapse onto a port reads the columns of the traces that an arrival there can reach. Where that
+takes fewer lines, each port has lines of its own, and what several read stands in each of them; and what ebar adds to
+the gradient stands apart, as an array of its own.
+
+Single steps compute M and w of eight targets again, but for the derivatives that take long, which are kept.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
-from .expressions import Derived
-from .language import Tree
+from .expressions import Derived, Loop, is_kept, moving_names
+from .language import Tree, names_of, walk
 
 CHUNK = 32  # neurons whose steps are computed together
 MOST_INLINED = 4  # traces; what more of them do is too long to be compiled for each case
 FEW = 2  # numbers of a line that are read one by one
 Key = tuple[str, int | str, int | str]
+LONG = ("exp", "log", "sqrt", "tanh", "/", "**")  # operations that take long
+EBAR: Key = ("G", "", "B")
 
 
 class Stretches:
@@ -37,49 +44,67 @@ class Stretches:
 
     Attributes
     ----------
-    numbers, others : list of tuple
-        What a stretch keeps, by place; `others` where there is a trace beside ebar.
+    slots : list of tuple or None
+        What a stretch keeps, by place, some of it more than once; None: nothing.
+    others : list of tuple
+        More, where there is a trace beside ebar.
+    apart : bool
+        Whether what ebar adds to the gradient is not among them.
     n : int
-        Numbers with those of spikes that enter, which only rows that are closed read.
+        Numbers with those of spikes that enter, in lines of their own, which only rows that are closed read.
     """
 
     def __init__(self, model: Derived) -> None:
         self.model, by = model, model.by
         self.size = model.n + bool(by.v)
-        self.map, self.step = self._step()
+        trees = [*by.J.values(), *by.U.values(), *by.v.values(), *by.h.values(), *by.R.values(), *by.gap.values()]
+        self.derived = [tree for tree in dict.fromkeys(trees) if takes_long(tree, moving_names(model.model))]
+        self.map, self.step, self.reads = self._step(False)
+        if self.derived:
+            again, _, self.reads = self._step(True)
+            self.map += again
         followed = {(i, i) for i in range(self.size)}
         followed |= {(r, c) for kind, r, c in self.step if kind == "M" and isinstance(r, int) and isinstance(c, int)}
         while more := {(r, c) for r, k in followed for q, c in followed if k == q} - followed:
             followed |= more
         seen = {c for kind, _, c in self.step if kind == "w" and isinstance(c, int)}
         self.seen = {c for r, c in followed if r in seen}
-        self.numbers: list[Key] = [("G", "", "B")]
-        self.others: list[Key] = [("G", "", "X"), ("X", "", "B")]
-        for c in range(self.size):
-            self.numbers += [("P", r, c) for r in range(self.size) if (r, c) in followed]
-            if c in self.seen:
-                self.numbers += [("B", "", c), ("G", "", c)]
-                self.others += [("X", "", c)]
         ports = range(len(model.ports))
         self.reached = [self._reached(port, followed) for port in ports]
-        self.place = {key: place for place, key in enumerate([*self.numbers, *self.others])}
-        self.n = len(self.place)
+        self.columns = sorted(set().union(*self.reached))
+        self.slots, self.apart, self.place_of = self._layout(followed)
+        self.others: list[Key] = [("G", "", "X"), ("X", "", "B")]
+        self.others += [("X", "", c) for c in self.columns if c in self.seen]
+        self.place: dict[Key, int] = {}
+        self.copies: list[tuple[int, int]] = []
+        for place, key in enumerate([*self.slots, *self.others]):
+            if key in self.place:
+                self.copies.append((place, self.place[key]))
+            elif key is not None:
+                self.place[key] = place
+        self.first_entry = self.n = 8 * _count(len(self.slots) + len(self.others))
         for port in ports:
-            keys: list[Key] = [("P", r, entry(port)) for r in self.reached[port]]
-            keys += [(kind, "", entry(port)) for kind in "BGX"]
+            keys: list[Key] = [
+                *(("P", r, entry(port)) for r in self.reached[port]),
+                *((k, "", entry(port)) for k in "BG"),
+            ]
             if self.n % 8 + len(keys) > 8:  # those of a port share a line
                 self.n = 8 * _count(self.n)
             self.place |= {key: self.n + place for place, key in enumerate(keys)}
             self.n += len(keys)
+        self.first_other = self.n = 8 * _count(self.n)
+        self.place |= {("X", "", entry(port)): self.n + port for port in ports}
+        self.n += len(ports)
 
     def text(self) -> str:
         """Return all functions."""
         return "\n".join([
             self.map, self._begin(), self._extended("append", self._append()),
             self._extended("prepend", self._prepend()), self._compose(),
-            *map(self._through_port, range(len(self.reached))), self._through(), f"""
+            self._find(), *map(self._through_port, range(len(self.reached))), self._through(), f"""
 static const NEURON_STRETCHES NAME(stretches) = {{
-    NEURON_MODEL_VERSION, sizeof(REAL), {len(self.numbers)}, {len(self.others)}, {self.n_entries},
+    NEURON_MODEL_VERSION, sizeof(REAL),
+    {len(self.slots)}, {len(self.others)}, {self.n - self.first_entry}, {len(self.derived)},
     NAME(begin), NAME(append), NAME(prepend), NAME(compose), NAME(go_through),
 }};
 
@@ -88,22 +113,88 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         ])  # fmt: skip
 
     @property
-    def n_entries(self) -> int:
-        """Places of what enters, those between lines among them."""
-        return self.n - len(self.numbers) - len(self.others)
+    def inlined(self) -> str:
+        """What is said of a function of which each case is compiled apart, if that is not too long."""
+        return "ALWAYS_INLINE" if self.size <= MOST_INLINED else "__attribute__((noinline))"
+
+    @property
+    def needed(self) -> list[int]:
+        """Columns of `kept` that a step or the next one reads."""
+        return sorted({*self.reads["kept"], *self.reads["before"]})
+
+    @property
+    def again(self) -> str:
+        """The function that computes a step again."""
+        return "map_again" if self.derived else "map"
+
+    @property
+    def n_map(self) -> int:
+        """Numbers of a step."""
+        return len(set(self.step.values()))
 
     def _reached(self, port: int, followed: set[tuple[int, int]]) -> list[int]:
         """Return the columns of the traces that an arrival at a port can make other than 0."""
         new = {r for kind, r, c in self.step if kind == "M" and c == entry(port)}
         return sorted({r for r, c in followed if c in new})
 
+    def _layout(self, followed: set[tuple[int, int]]) -> tuple[list[Key | None], bool, list[dict[Key, int]]]:
+        """Return what stands where, whether what ebar adds is apart, and the places that each port reads."""
+
+        def keys(columns: Iterable[int], apart: bool) -> list[Key]:
+            found: list[Key] = [] if apart else [EBAR]
+            for c in columns:
+                found += [("P", r, c) for r in range(self.size) if (r, c) in followed]
+                found += [("B", "", c), ("G", "", c)] if c in self.seen else []
+            return found
+
+        best: tuple[tuple[int, int], list[Key | None], bool, list[dict[Key, int]]] | None = None
+        for apart in (False, True):
+            for groups in ([self.columns], list(map(list, dict.fromkeys(map(tuple, self.reached))))):
+                slots: list[Key | None] = []
+                places: list[dict[Key, int]] = [{} for _ in self.reached]
+                for group in groups:
+                    first, found = 8 * _count(len(slots)), keys(group, apart)
+                    slots += [None] * (first - len(slots))
+                    slots += found
+                    for reached, of in zip(self.reached, places, strict=True):
+                        if set(reached) <= set(group) and not of:
+                            of |= {key: first + found.index(key) for key in keys(reached, apart)}
+                read = sum(len({place // 8 for place in of.values()}) for of in places)
+                cost = _count(len(slots)), read
+                if best is None or cost < best[0]:
+                    best = cost, slots, apart, places
+        assert best is not None
+        return best[1:]
+
     # ---- a step ------------------------------------------------------------------------------------------------------
 
-    def _step(self) -> tuple[str, dict[Key, int]]:
-        """Return C that writes M and w of a step in columns, and the numbers of these; an e that is read is a row."""
+    def _step(self, again: bool) -> tuple[str, dict[Key, int], dict[str, list[int]]]:
+        """Return C of a step.
+
+        Parameters
+        ----------
+        again : bool
+            Whether derivatives that take long are read from columns, else they are written there.
+
+        Returns
+        -------
+        text : str
+            What writes M and w of a step in columns.
+        columns : dict
+            The numbers of these; an e that is read is a row.
+        reads : dict of str to list of int
+            Columns of `constant`, `before` and `kept` that it reads.
+        """
         model, by = self.model, self.model.by
         n = model.n
         loop, pointers = model.derivative_names()
+        pointers |= {f"derived{k}": f"REAL *restrict derived{k} = derived + {k} * derived_stride"
+                     for k in range(len(self.derived))}  # fmt: skip
+        for k, tree in enumerate(self.derived):
+            if again:
+                loop.known[tree] = loop.let(f"derived{k}[j]")
+            else:
+                loop.lines.append(f"derived{k}[j] = {loop.literal(tree)};")
         found: dict[Key, str] = {}
         columns_of: dict[int | str, dict[int, Tree]] = {c: model.by_column(by.J, c) for c in range(n)}
         columns_of |= {n: by.v} if by.v else {}
@@ -117,22 +208,26 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         columns: dict[Key, int] = {}
         for key, value in found.items():
             columns[key] = len(columns)
-            loop.lines.append(f"map[{columns[key]} * {CHUNK} + j] = {value};")
+            loop.lines.append(f"map[{columns[key]} * map_stride + j] = {value};")
         if by.v:
             columns |= {("M", n, c): place for (kind, _, c), place in columns.items() if kind == "w"}
+        reads = _without_unused(loop)
         text = model.function(
-            "void NAME(map)", "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
-            "const REAL *restrict psi, REAL *restrict map", pointers, loop,
-            ["(void)before; (void)kept; (void)constant; (void)stride; (void)psi;"],
+            f"NOT_INLINED void NAME(map{'_again' * again})", "int64_t n, int64_t stride, const REAL *constant, "
+            "const REAL *before, const REAL *kept, const REAL *restrict psi, int64_t derived_stride, REAL *derived, "
+            "int64_t map_stride, REAL *restrict map", pointers, loop,
+            ["(void)before; (void)kept; (void)constant; (void)stride; (void)psi; (void)derived; (void)derived_stride;"],
         )  # fmt: skip
-        return text, columns
+        return text, columns, reads
 
     def _begin(self) -> str:
-        lines = [f"        number[{self.place['P', c, c]}] = 1.0;" for c in range(self.size)]
+        ones = [place for place, key in enumerate(self.slots) if key and key[0] == "P" and key[1] == key[2]]
         return "\n".join([
-            "static void NAME(begin)(int64_t n, double *number, int64_t width)", "{",
-            "    for (int64_t j = 0; j < n; j++, number += width) {", "        for (int64_t i = 0; i < width; i++)",
-            "            number[i] = 0.0;", *lines, "    }", "}", "",
+            "static void NAME(begin)(int64_t n, const NEURON_STRETCH *stretch)", "{",
+            "    for (int64_t j = 0; j < n; j++) {", "        double *number = stretch->number + stretch->width * j;",
+            "        for (int64_t i = 0; i < stretch->width; i++)", "            number[i] = 0.0;",
+            *(f"        number[{place}] = 1.0;" for place in ones), "        stretch->apart[j] = 0.0;",
+            "    }", "}", "",
         ])  # fmt: skip
 
     # ---- products ----------------------------------------------------------------------------------------------------
@@ -141,6 +236,8 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         """Return the place of a number in C, "" if it is 0."""
         kind, *rest = key
         row, column = (rest[0], rest[1]) if len(rest) == 2 else ("", rest[0])
+        if self.apart and (kind, row, column) == EBAR:
+            return f"{array}_apart"
         place = self.place.get((str(kind), row, column))
         return f"{array}[{place}]" if place is not None else ""
 
@@ -158,7 +255,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
     def _append(self) -> list[str]:
         """A step after a stretch."""
         lines, new = [], []
-        for c in range(self.size):
+        for c in self.columns:
             P = {r: self._of("p", "P", r, c) for r in self._rows(c)}
             if c in self.seen:
                 B, G, X = self._of("p", "B", c), self._of("p", "G", c), self._of("p", "X", c)
@@ -182,11 +279,12 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         lines = [f"lanes to_G = {B}, to_X = zero;"]
         lines.append(f"if (other) {{ to_G += f * {X}; to_X = {both} + f * keep_power; }}")
         new: list[str] = []
-        for c in (*range(self.size), *map(entry, range(len(self.reached)))):
+        columns: list[int | str] = [*self.columns, *map(entry, range(len(self.reached)))]
+        for c in columns:
             column = {int(r): place for (kind, r, k), place in self.step.items() if kind == "M" and k == c}
             w = self.step.get(("w", "", c))
             for key in [key for key in self.place if key[2] == c]:
-                kind, row, _ = key
+                kind, row = key[:2]
                 own = f"p[{self.place[key]}]"
                 terms = [
                     f"{value} * m[{place}]"
@@ -210,58 +308,77 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         """Return `append` or `prepend`."""
         arguments = (
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, const REAL *psi, "
-            "const NEURON_SIGNALS *signals, double kappa_power, double keep_power, double *number, int64_t width"
+            "const NEURON_SIGNALS *signals, REAL *derived, const NEURON_STRETCH *stretch"
         )
-        size = len(set(self.step.values()))
+        size = self.n_map
         return "\n".join([
-            f"static void NAME({name})({arguments})", "{", "    const int64_t other = signals->other;",
+            f"static {self.inlined} void NAME({name}_body)(const int other, {arguments})", "{",
             f"    REAL map[{max(size, 1)} * {CHUNK}] = {{ZERO}};",
             "    const double kappa = signals->kappa, keep = signals->keep, share = signals->share;",
-            "    const double f = other == REGULARIZED ? share : 0.0;",
+            "    const double kappa_power = stretch->kappa, keep_power = stretch->keep;",
+            "    const double f = signals->other == REGULARIZED ? share : 0.0;",
             "    const lanes zero = all_lanes(0.0);",
             f"    for (int64_t first = 0; first < n; first += {CHUNK}) {{",
             f"        const int64_t several = n - first < {CHUNK} ? n - first : {CHUNK};",
-            "        NAME(map)(several, stride, constant + first, before + first, kept + first, psi + first, map);",
+            f"        NAME({self.again if name == 'prepend' else 'map'})(several, stride, constant + first,",
+            f"            before + first, kept + first, psi + first, stride, derived + first, {CHUNK}, map);",
             "        for (int64_t i = 0; i < several; i += LANES) {",
-            "            const int64_t count = several - i < LANES ? several - i : LANES;",
-            "            double *const at = number + width * (first + i);",
-            "            lanes a = load_lanes(signals->L + first + i, count), c = zero, d = zero;",
+            "            const int64_t j = first + i, count = several - i < LANES ? several - i : LANES;",
+            "            lanes a = load_lanes(signals->L + j, count), c = zero, d = zero;",
             "            if (other) {",
-            "                const lanes F = load_lanes(signals->F + first + i, count);",
+            "                const lanes F = load_lanes(signals->F + j, count);",
             "                c = F;",
-            "                if (other == REWARDED)",
+            "                if (signals->other == REWARDED)",
             "                    d = a, a = share * F, c = all_lanes(signals->delta);",
             "            }",
-            "            (void)d; (void)f; (void)keep;",
+            "            (void)d; (void)f; (void)keep; (void)keep_power; (void)zero;",
             f"            lanes m[{max(size, 1)}];",
             f"            for (int k = 0; k < {size}; k++)",
             f"                m[k] = load_lanes(map + k * {CHUNK} + i, LANES);",
-            *self._lines("            ", "p", "at", "read_neighbours({}, width, count, {});"),
+            *self._read("            ", "p", "stretch"),
             *(f"            {line}" for line in body),
-            *self._lines(
-                "            ", "p", "at", "write_neighbours({}, width, count, {});", False, name == "prepend"
-            ),
+            *self._write("            ", "p", "stretch", name == "prepend"),
             "        }", "    }", "}", "",
+            f"static void NAME({name})({arguments})", "{", "    if (signals->other)",
+            f"        NAME({name}_body)(1, {_names(arguments)});", "    else",
+            f"        NAME({name}_body)(0, {_names(arguments)});", "}", "",
         ])  # fmt: skip
 
-    def _lines(
-        self, indent: str, array: str, at: str, call: str, declares: bool = True, entries: bool = False
-    ) -> list[str]:
-        """Read or write all numbers of eight neurons."""
-        without, with_ = _count(len(self.numbers)), _count(len(self.numbers) + len(self.others))
-        every = _count(self.n)
-        head = [f"{indent}lanes {array}[{8 * every}];"] if declares else []
+    def _read(self, indent: str, array: str, stretch: str) -> list[str]:
+        """Read all numbers of eight neurons."""
+        apart = [f"{indent}lanes {array}_apart = load_doubles({stretch}->apart + j, count);"] if self.apart else []
+        at = f"{stretch}->number + {stretch}->width * j + 8 * k, {stretch}->width, count, {array} + 8 * k"
         return [
-            *head, f"{indent}for (int k = 0; k < ({every if entries else f'other ? {with_} : {without}'}); k++)",
-            f"{indent}    {call.format(f'{at} + 8 * k', f'{array} + 8 * k')}",
+            f"{indent}lanes {array}[{8 * _count(self.n)}];",
+            f"{indent}for (int k = 0; k < {self._lines('other')}; k++)", f"{indent}    read_neighbours({at});", *apart,
         ]  # fmt: skip
+
+    def _write(self, indent: str, array: str, stretch: str, entries: bool = False) -> list[str]:
+        """Write them, with those of what enters or without."""
+        apart = [f"{indent}store_doubles({stretch}->apart + j, {array}_apart, count);"] if self.apart else []
+        at = f"{stretch}->number + {stretch}->width * j + 8 * k, {stretch}->width, count, {array} + 8 * k"
+        parts = [("0", self._lines("other"))]
+        if entries:
+            parts.append((str(self.first_entry // 8), f"(other ? {_count(self.n)} : {self.first_other // 8})"))
+        return [
+            *(f"{indent}{array}[{place}] = {array}[{of}];" for place, of in self.copies),
+            *(line for first, last in parts for line in (
+                f"{indent}for (int k = {first}; k < {last}; k++)", f"{indent}    write_neighbours({at});",
+            )),
+            *apart,
+        ]  # fmt: skip
+
+    def _lines(self, other: str) -> str:
+        """Return how many lines a stretch has, in C."""
+        without, with_ = _count(len(self.slots)), _count(len(self.slots) + len(self.others))
+        return f"({other} ? {with_} : {without})"
 
     def _compose(self) -> str:
         """A stretch, then the next."""
         lines, new = [], []
         p_B, p_X, p_XB = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
         s_B, s_X, s_XB = self._of("s", "G", "B"), self._of("s", "G", "X"), self._of("s", "X", "B")
-        for c in range(self.size):
+        for c in self.columns:
             P = {r: self._of("p", "P", r, c) for r in self._rows(c)}
             B, G, X = (self._of("p", kind, c) for kind in "BGX")
 
@@ -277,32 +394,133 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             new += [f"{P[r]} = n_{r}_{c};" for r in P]
         more = f"{p_B} += {s_X} * {p_XB}; {p_X} += {s_X} * keep_power; "
         more += f"{p_XB} = {s_XB} * kappa_power + next_keep * {p_XB};"
+        arguments = "int64_t n, int64_t count, const NEURON_STRETCH *stretch, const NEURON_STRETCH *next"
         return "\n".join([
-            "static void NAME(compose)(int64_t n, double kappa_power, double next_kappa, double keep_power,",
-            "                          double next_keep, int64_t other, const double *next, double *number,",
-            "                          int64_t width)", "{", "    const lanes zero = all_lanes(0.0);",
-            "    (void)zero;", "    for (int64_t j = 0; j < n; j += LANES) {",
+            f"static {self.inlined} void NAME(compose_body)(const int other,",
+            f"    {arguments.replace(' count', ' several')})", "{", "    const lanes zero = all_lanes(0.0);",
+            "    const double next_kappa = next->kappa, next_keep = next->keep;", "    (void)zero; (void)next_keep;",
+            "    for (int64_t j = 0; j < n; j += LANES) {",
             "        const int64_t count = n - j < LANES ? n - j : LANES;",
-            *self._lines("        ", "p", "number + width * j", "read_neighbours({}, width, count, {});"),
-            *self._lines("        ", "s", "next + width * j", "read_neighbours({}, width, count, {});"),
-            *(f"        {line}" for line in lines), f"        {p_B} += {s_B} * kappa_power;",
-            f"        if (other) {{ {more} }}", *(f"        {line}" for line in new),
-            *self._lines("        ", "p", "number + width * j", "write_neighbours({}, width, count, {});", False),
-            "    }", "}", "",
+            *self._read("        ", "s", "next"),
+            "        for (int64_t i = 0; i < several; i++) {",
+            "            const NEURON_STRETCH *const at = stretch + i;",
+            "            const double kappa_power = at->kappa, keep_power = at->keep;", "            (void)keep_power;",
+            *self._read("            ", "p", "at"),
+            *(f"            {line}" for line in lines), f"            {p_B} += {s_B} * kappa_power;",
+            f"            if (other) {{ {more} }}", *(f"            {line}" for line in new),
+            *self._write("            ", "p", "at"),
+            "        }", "    }", "}", "",
+            f"static void NAME(compose)({arguments.replace('int64_t n, ', 'int64_t n, int64_t other, ')})", "{",
+            "    if (other)", "        NAME(compose_body)(1, n, count, stretch, next);",
+            "    else", "        NAME(compose_body)(0, n, count, stretch, next);", "}", "",
         ])  # fmt: skip
 
     # ---- synapses ----------------------------------------------------------------------------------------------------
 
+    def _find(self) -> str:
+        """What single steps of eight synapses read of their targets, beside signals."""
+        columns, before = self.reads["constant"], self.reads["before"]
+        sizes = {"constant": max(columns, default=0) + 1, "derived": max(len(self.derived), 1)}
+        return "\n".join([
+            "typedef struct {", *(f"    REAL {name}[{size} * LANES];" for name, size in sizes.items()),
+            f"    REAL kept[2][{max(self.model.by.n_kept, 1)} * LANES];",
+            "    int now;    /* which of them is of the step that comes */", "} NAME(Found);", "",
+            "static ALWAYS_INLINE void NAME(find)(const NEURON_STEPS *of, Targets8 eight, NAME(Found) *found)", "{",
+            "    found->now = 0;", "    for (int64_t i = 0; i < LANES; i++) {",
+            "        const int64_t j = eight.target[i];", "        (void)j;",
+            *(f"        found->constant[{k} * LANES + i] = of->constant[{k} * of->n_neurons + j];" for k in columns),
+            *(f"        found->kept[1][{k} * LANES + i] = of->step->before[{k} * of->n_neurons + j];" for k in before),
+            "    }", "}", "",
+        ])  # fmt: skip
+
+    def _step_of_port(self, port: int) -> str:
+        """Synapses onto one port go through a single step."""
+        reached, E = self.reached[port], entry(port)
+        found: dict[int, None] = {}
+
+        def row(kind: str, r: int | str) -> str:
+            terms = []
+            for (name, key, c), place in self.step.items():
+                if name == kind and key == r and c in reached:
+                    found[place] = None
+                    terms.append(f"m_{place} * x_{c}")
+            return _sum(terms) or "all_lanes(0.0)"
+
+        def gather(place: int) -> str:
+            return f"load_lanes(map + {place} * LANES, LANES)"
+
+        e, rows = row("w", ""), {r: row("M", r) for r in reached}
+        enters = [f"        x[{r}] += s->entering * {gather(self.step['M', r, E])};" for r in reached
+                  if ("M", r, E) in self.step]  # fmt: skip
+        if ("w", "", E) in self.step:
+            enters.append(f"        e += s->entering * {gather(self.step['w', '', E])};")
+        return "\n".join([
+            f"static {self.inlined} void NAME(step_{port})(const int other, const NEURON_STEPS *of,",
+            "    const NEURON_STEP *s, Targets8 eight, NAME(Found) *at, lanes *x, lanes *b, lanes *o, lanes *g)", "{",
+            "    if (s->L) {", "        const lanes L = gather_lanes(s->L, eight);",
+            "        if (!other)", "            *g -= L * *b;",
+            "        else if (of->other == REGULARIZED)", "            *g -= L * *b + gather_lanes(s->F, eight) * *o;",
+            "        else {", "            *g -= of->share * gather_lanes(s->F, eight) * *b + s->delta * *o;",
+            "            *o = s->keep * *o + L * *b;", "        }", "    }",
+            "    if (!s->psi)", "        return;",
+            f"    REAL psi[LANES], map[{max(self.n_map, 1)} * LANES];",
+            "    REAL *const kept = at->kept[at->now], *const before = at->kept[!at->now];", "    at->now = !at->now;",
+            "    for (int64_t i = 0; i < LANES; i++) {", "        const int64_t j = eight.target[i];",
+            "        psi[i] = s->psi[j];",
+            *(f"        kept[{k} * LANES + i] = s->kept[{k} * of->n_neurons + j];" for k in self.needed),
+            *(f"        at->derived[{k} * LANES + i] = s->derived[{k} * of->n_neurons + j];"
+              for k in range(len(self.derived))),
+            "    }",
+            f"    NAME({self.again})(LANES, LANES, at->constant, before, kept, psi, LANES, at->derived, LANES, map);",
+            *(f"    const lanes x_{c} = x[{c}];" for c in reached),
+            *(f"    const lanes m_{place} = {gather(place)};" for place in found),
+            f"    lanes e = {e};", *(f"    x[{r}] = {text};" for r, text in rows.items()),
+            "    if (s->entering != 0.0) {", *enters, "    }",
+            "    *b = of->kappa * *b + e;", "    if (other && of->other == REGULARIZED)",
+            "        *o = s->keep * *o + of->share * e;", "}", "",
+            f"static __attribute__((noinline)) void NAME(decay_{port})(const int other, const NEURON_STEPS *of,",
+            "    Targets8 eight, lanes *x, lanes *b, lanes *o)", "{", *self._decay(port),
+            "    *b *= of->kappa_decay;", "    if (other)", "        *o *= of->keep_decay;", "}", "",
+        ])  # fmt: skip
+
+    def _decay(self, port: int) -> list[str]:
+        """Steps past the cutoff, as in `decay` of generate.py."""
+        model, by, lines = self.model, self.model.by, []
+
+        def constant(tree: Tree) -> str:
+            if tree[0] == "number":
+                return f"all_lanes({tree[1]!r})"
+            return f"gather_lanes(of->constant + {model.columns.place(tree)} * of->n_neurons, eight)"
+
+        for k in (k for k in self.reached[port] if k < model.n):
+            if not is_kept(by, k, model.model):
+                lines.append(f"    x[{k}] = all_lanes(0.0);")
+                continue
+            lines += ["    {", f"        const lanes own = {constant(by.J[k, k])};"]
+            lines.append(f"        x[{k}] = power_lanes(own, of->n_decay) * x[{k}];")
+            if k in by.v and model.n in self.reached[port] and not names_of(by.v[k]) & moving_names(model.model):
+                lines.append(
+                    f"        x[{k}] += power_lanes(own, of->n_decay - 1) * ({constant(by.v[k])} * x[{model.n}]);"
+                )
+            lines.append("    }")
+        return lines + [f"    x[{model.n}] = all_lanes(0.0);"] * (model.n in self.reached[port])
+
     def _through_port(self, port: int) -> str:
         """Synapses onto one port go through a stretch; with `enters`, spikes enter in its first step."""
-        reached, E = self.reached[port], entry(port)
-        used: dict[tuple[bool, bool], dict[int, set[int]]] = {(e, o): {} for e in (False, True) for o in (False, True)}
+        reached, E, own = self.reached[port], entry(port), self.place_of[port]
+        used: dict[tuple[bool, bool], set[int]] = {(e, o): set() for e in (False, True) for o in (False, True)}
 
         def of(*key: int | str) -> str:
-            if text := self._of("p", *key):
-                place = int(text[2:-1])
-                used[key[-1] == E, "X" in key].setdefault(place // 8, set()).add(place)
-            return text
+            kind, *rest = key
+            row, column = (rest[0], rest[1]) if len(rest) == 2 else ("", rest[0])
+            if self.apart and (kind, row, column) == EBAR:
+                return "apart"
+            whole = (str(kind), row, column)
+            place = own.get(whole, self.place.get(whole))
+            if place is None:
+                return ""
+            used[column == E, "X" in key].add(place)
+            return f"p[{place}]"
 
         def terms(*key: int | str) -> list[str]:
             return [f"{value} * x_{c}" for c in reached if (value := of(*key, c))]
@@ -313,27 +531,40 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         rows = {r: _sum(terms("P", r)) or "all_lanes(0.0)" for r in reached}
         entering = {r: of("P", r, E) for r in reached} | {kind: of(kind, E) for kind in "BGX"}
         read, fetched = [], []
-        for k in sorted(set().union(*used.values())):
-            needed = [" && ".join(["enters"] * e + ["other"] * o) for (e, o), lines in used.items() if k in lines]
-            head = f"if ({' || '.join(needed)}) " if "" not in needed else ""
-            places = sorted({place for lines in used.values() for place in lines.get(k, ())})
-            if len(places) <= FEW:
-                read += [f"    {head}p[{i}] = read_one(at->number + {i}, at->width, eight);" for i in places]
-            else:
-                read.append(f"    {head}read_targets(at->number + {8 * k}, at->width, eight, p + {8 * k});")
-            if not head:
-                fetched.append(f"        __builtin_prefetch(at->number + at->width * (int64_t)target[i] + {8 * k});")
-        loads = [f"        x[{c}] = load_lanes(trace + {c} * stride + k, LANES);" for c in reached]
-        stores = [f"        store_lanes(trace + {c} * stride + k, x[{c}], LANES);" for c in reached]
+        for (enters, other), places in used.items():
+            head = f"if ({' && '.join(['enters'] * enters + ['other'] * other)}) " if enters or other else ""
+            for k in sorted({place // 8 for place in places}):
+                some = sorted(place for place in places if place // 8 == k)
+                if len(some) <= FEW:
+                    read += [f"    {head}p[{i}] = read_one(at->number + {i}, at->width, eight);" for i in some]
+                else:
+                    into = "p" if not head else "q"
+                    lines = [
+                        f"read_targets(at->number + {8 * k}, at->width, eight, {into} + {8 * (k if not head else 0)});"
+                    ]
+                    lines += [f"p[{i}] = q[{i - 8 * k}];" for i in some] if head else []
+                    read.append(f"    {head}{{ lanes q[8]; {' '.join(lines)} }}" if head else f"    {lines[0]}")
+                if not head:
+                    fetched.append(
+                        f"        __builtin_prefetch(at->number + at->width * (int64_t)target[i] + {8 * k});"
+                    )
+        if self.apart:
+            read.append("    const lanes apart = gather_doubles(at->apart, eight);")
+            fetched.append("        __builtin_prefetch(at->apart + target[i]);")
+        loads = [f"    x[{c}] = load_lanes(row->trace + {c} * row->stride + k, LANES);" for c in reached]
+        stores = [f"    store_lanes(row->trace + {c} * row->stride + k, x[{c}], LANES);" for c in reached]
+        ahead = [
+            f"            __builtin_prefetch(row->trace + {c} * row->stride + k + row->row_ahead);" for c in reached
+        ]
         arguments = (
-            "int64_t n, const uint32_t *target, const NEURON_STRETCH *before, const NEURON_STRETCH *after, "
-            "double entering, int64_t ahead, REAL *trace, int64_t stride, REAL *Y, REAL *X, REAL *C"
+            "const NEURON_ROW *row, const NEURON_STRETCH *before, const NEURON_STEPS *steps, "
+            "const NEURON_STRETCH *after, double entering"
         )
-        passed = "n, target, before, after, entering, ahead, trace, stride, Y, X, C"
+        kinds = [(enters, other) for enters in (0, 1) for other in (0, 1)]
         y = self.size
-        inlined = "ALWAYS_INLINE" if self.size <= MOST_INLINED else "__attribute__((noinline))"
         return "\n".join([
-            f"static {inlined} void NAME(apply_{port})(const int enters, const int other, double entering,",
+            self._step_of_port(port),
+            f"static {self.inlined} void NAME(apply_{port})(const int enters, const int other, double entering,",
             "    const NEURON_STRETCH *at, Targets8 eight, lanes *x, lanes *b, lanes *o, lanes *g)", "{",
             f"    lanes p[{8 * _count(self.n)}];", *read,
             *(f"    const lanes x_{c} = x[{c}];" for c in reached),
@@ -345,57 +576,98 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             *(f"        x[{r}] += entering * {entering[r]};" for r in reached), "    }", "}", "",
             f"static ALWAYS_INLINE void NAME(fetch_{port})(const NEURON_STRETCH *at, const uint32_t *target)", "{",
             "    for (int64_t i = 0; i < LANES; i++) {", *fetched, "    }", "}", "",
-            f"static ALWAYS_INLINE void NAME(through_body_{port})(const int enters, {arguments})", "{",
-            "    const int other = X != NULL;",
-            "    for (int64_t k = 0; k < n; k += LANES) {",
-            "        const Targets8 eight = {target + k, 0};",
-            "        if (ahead && k + ahead + LANES <= n) {",
-            f"            if (before) NAME(fetch_{port})(before, target + k + ahead);",
-            f"            if (after) NAME(fetch_{port})(after, target + k + ahead);",
+            f"static ALWAYS_INLINE void NAME(eight_{port})(const int enters, const int other, {arguments}, int64_t k)",
+            "{", "    const Targets8 eight = {row->target + k, 0};", "    NAME(Found) found;",
+            f"    lanes x[{self.size}], b = load_lanes(row->Y + k, LANES), o = all_lanes(0.0), g = o;", *loads,
+            "    if (row->owes)", "        g = load_lanes(row->C + k, LANES);",
+            "    if (other)", "        o = load_lanes(row->X + k, LANES);",
+            "    if (before)", f"        NAME(apply_{port})(0, other, 0.0, before, eight, x, &b, &o, &g);",
+            "    if (steps) {", "        if (steps->n_decay > 0)",
+            f"            NAME(decay_{port})(other, steps, eight, x, &b, &o);",
+            "        if (steps->n > 0)", "            NAME(find)(steps, eight, &found);",
+            "        for (int64_t i = 0; i < steps->n; i++)",
+            f"            NAME(step_{port})(other, steps, steps->step + i, eight, &found, x, &b, &o, &g);", "    }",
+            "    if (enters)", f"        NAME(apply_{port})(1, other, entering, after, eight, x, &b, &o, &g);",
+            "    else if (after)", f"        NAME(apply_{port})(0, other, 0.0, after, eight, x, &b, &o, &g);",
+            "    for (int64_t i = 0; steps && i < steps->n_last; i++)",
+            f"        NAME(step_{port})(other, steps, steps->step + steps->n + i, eight, &found, x, &b, &o, &g);",
+            "    if (other)", "        store_lanes(row->X + k, o, LANES);",
+            "    if (row->updates) {    /* 0 - g, so that a gradient of 0 keeps the sign of a weight of -0 */",
+            "        const lanes low = all_lanes(row->low), high = all_lanes(row->high);",
+            "        lanes w = load_lanes(row->weight + k, LANES) - row->eta * (all_lanes(0.0) - g);",
+            "        w = where(w > low, w, low);",
+            "        store_lanes(row->weight + k, where(w < high, w, high), LANES);",
+            "    } else", "        store_lanes(row->C + k, g, LANES);",
+            "    store_lanes(row->Y + k, b, LANES);", *stores, "}", "",
+            f"static {self.inlined} void NAME(eights_{port})(const int enters, const int other, {arguments})", "{",
+            "    const uint32_t *const target = row->target;",
+            "    for (int64_t k = 0; row->nodes_ahead && k + LANES <= row->n && k < row->nodes_ahead; k += LANES) {",
+            f"        if (before) NAME(fetch_{port})(before, target + k);",
+            f"        if (after) NAME(fetch_{port})(after, target + k);", "    }",
+            "    for (int64_t k = 0; k < row->n; k += LANES) {",
+            "        if (row->nodes_ahead && k + row->nodes_ahead + LANES <= row->n) {",
+            f"            if (before) NAME(fetch_{port})(before, target + k + row->nodes_ahead);",
+            f"            if (after) NAME(fetch_{port})(after, target + k + row->nodes_ahead);",
             "        }",
-            f"        lanes x[{self.size}], b = load_lanes(Y + k, LANES), g = load_lanes(C + k, LANES);",
-            "        lanes o = all_lanes(0.0);", *loads,
-            "        if (other) o = load_lanes(X + k, LANES);",
-            "        for (int s = before ? 0 : 1; s < (after && !enters ? 2 : 1); s++)",
-            f"            NAME(apply_{port})(0, other, 0.0, s ? after : before, eight, x, &b, &o, &g);",
-            f"        if (enters) NAME(apply_{port})(1, other, entering, after, eight, x, &b, &o, &g);",
-            "        if (other) store_lanes(X + k, o, LANES);",
-            "        store_lanes(C + k, g, LANES);", "        store_lanes(Y + k, b, LANES);", *stores,
+            "        if (row->row_ahead) {",
+            "            __builtin_prefetch(target + k + row->row_ahead);",
+            "            __builtin_prefetch(row->Y + k + row->row_ahead);", *ahead,
+            "            if (other)", "                __builtin_prefetch(row->X + k + row->row_ahead);",
+            "            if (row->owes || !row->updates)",
+            "                __builtin_prefetch(row->C + k + row->row_ahead);",
+            "            if (row->updates)", "                __builtin_prefetch(row->weight + k + row->row_ahead);",
+            "        }",
+            f"        NAME(eight_{port})(enters, other, row, before, steps, after, entering, k);",
+            "        for (int64_t i = k; row->arriving && i < k + LANES; i++)",
+            "            row->arriving[target[i]] += row->weight[i];",
             "    }", "}", "",
-            *(line for enters in (0, 1) for line in (
-                f"static __attribute__((noinline)) void NAME(eights_{port}_{enters})({arguments})", "{",
-                f"    NAME(through_body_{port})({enters}, {passed});", "}", "",
+            *(line for enters, other in kinds for line in (
+                f"static __attribute__((noinline)) void NAME(eights_{port}_{enters}{other})({arguments})", "{",
+                "    const NEURON_ROW of = *row;    /* nothing that is written can be in these copies */",
+                "    NEURON_STRETCH first, second;", "    if (before) first = *before;",
+                "    if (after) second = *after;", f"    NAME(eights_{port})({enters}, {other}, &of,",
+                "        before ? &first : NULL, steps, after ? &second : NULL, entering);", "}", "",
             )),
             f"static void NAME(through_{port})({arguments})", "{",
             f"    void (*const eights)({_types(arguments)}) =",
-            f"        entering != 0.0 ? NAME(eights_{port}_1) : NAME(eights_{port}_0);",
-            "    const int64_t full = n - n % LANES, rest = n - full;",
-            f"    eights({passed.replace('n, ', 'full, ', 1)});",
+            f"        entering != 0.0 ? row->X ? NAME(eights_{port}_11) : NAME(eights_{port}_10)",
+            f"                        : row->X ? NAME(eights_{port}_01) : NAME(eights_{port}_00);",
+            "    const int64_t full = row->n - row->n % LANES, rest = row->n - full;",
+            "    NEURON_ROW some = *row;", "    some.n = full;",
+            "    eights(&some, before, steps, after, entering);",
             "    if (rest > 0) {    /* the last ones, filled up with copies of the first of them */",
             "        uint32_t last[LANES];",
-            f"        REAL left[{self.size + 3}][LANES];",
+            f"        REAL left[{self.size + 4}][LANES];",
             "        for (int64_t i = 0; i < LANES; i++) {",
             "            const int64_t k = full + (i < rest ? i : 0);",
-            "            last[i] = target[k];",
-            *(f"            left[{c}][i] = trace[{c} * stride + k];" for c in reached),
-            f"            left[{y}][i] = Y[k], left[{y + 1}][i] = X ? X[k] : ZERO, left[{y + 2}][i] = C[k];",
+            "            last[i] = row->target[k];",
+            *(f"            left[{c}][i] = row->trace[{c} * row->stride + k];" for c in reached),
+            f"            left[{y}][i] = row->Y[k], left[{y + 1}][i] = row->X ? row->X[k] : ZERO;",
+            f"            left[{y + 2}][i] = row->owes ? row->C[k] : ZERO, left[{y + 3}][i] = row->weight[k];",
             "        }",
-            "        eights(LANES, last, before, after, entering, 0, left[0], LANES,",
-            f"               left[{y}], X ? left[{y + 1}] : NULL, left[{y + 2}]);",
+            "        some.n = LANES, some.target = last, some.trace = left[0], some.stride = LANES;",
+            f"        some.Y = left[{y}], some.X = row->X ? left[{y + 1}] : NULL;",
+            f"        some.C = left[{y + 2}], some.weight = left[{y + 3}];",
+            "        some.arriving = NULL, some.nodes_ahead = some.row_ahead = 0;",
+            "        eights(&some, before, steps, after, entering);",
             "        for (int64_t i = 0; i < rest; i++) {",
-            *(f"            trace[{c} * stride + full + i] = left[{c}][i];" for c in reached),
-            f"            Y[full + i] = left[{y}][i], C[full + i] = left[{y + 2}][i];",
-            f"            if (X) X[full + i] = left[{y + 1}][i];",
+            *(f"            row->trace[{c} * row->stride + full + i] = left[{c}][i];" for c in reached),
+            f"            row->Y[full + i] = left[{y}][i];",
+            f"            if (row->X) row->X[full + i] = left[{y + 1}][i];",
+            f"            if (row->updates) row->weight[full + i] = left[{y + 3}][i];",
+            f"            else row->C[full + i] = left[{y + 2}][i];",
+            "            if (row->arriving) row->arriving[last[i]] += row->weight[full + i];",
             "        }", "    }", "}", "",
         ])  # fmt: skip
 
     def _through(self) -> str:
-        call = "(n, target, before, after, entering, ahead, trace, trace_stride, Y, X, C)"
-        cases = [f"    case {port}: NAME(through_{port}){call}; break;" for port in range(len(self.reached))]
+        cases = [
+            f"    case {port}: NAME(through_{port})(row, before, steps, after, entering); break;"
+            for port in range(len(self.reached))
+        ]
         return "\n".join([
-            "static void NAME(go_through)(int64_t n, int64_t port, const uint32_t *target,",
-            "                             const NEURON_STRETCH *before, const NEURON_STRETCH *after, double entering,",
-            "                             int64_t ahead, REAL *trace, int64_t trace_stride, REAL *Y, REAL *X, REAL *C)",
+            "static void NAME(go_through)(int64_t port, const NEURON_ROW *row, const NEURON_STRETCH *before,",
+            "                             const NEURON_STEPS *steps, const NEURON_STRETCH *after, double entering)",
             "{", "    switch (port) {", *cases, "    }", "}", "",
         ])  # fmt: skip
 
@@ -405,10 +677,34 @@ def entry(port: int) -> str:
     return f"E{port}"
 
 
+def takes_long(tree: Tree, moving: set[str]) -> bool:
+    """Return whether a derivative that moves takes so long to compute that it is kept."""
+    return any(node[0] in LONG and names_of(node) & moving for node in walk(tree))
+
+
+def _without_unused(loop: Loop) -> dict[str, list[int]]:
+    """Remove statements that nothing reads, and columns; return those that are read."""
+    live, lines = "", []
+    for line in reversed(loop.lines):
+        if line.startswith("const REAL ") and not re.search(rf"\b{line.split()[2]}\b", live):
+            continue
+        lines.append(line)
+        live += " " + line.split("=", 1)[1]
+    loop.lines = lines[::-1]
+    loop.used = {c: None for c in loop.used if re.search(rf"\bc{c}\b", live)}
+    numbers = {name: sorted({int(k) for k in re.findall(rf"\b{name}(\d+)\[j\]", live)}) for name in ("before", "kept")}
+    return numbers | {"constant": list(loop.used)}
+
+
 def _types(arguments: str) -> str:
     """Return arguments without their names."""
     items = arguments.split(", ")
     return ", ".join(item[: item.index("*") + 1] if "*" in item else item.split()[0] for item in items)
+
+
+def _names(arguments: str) -> str:
+    """Return the names of arguments."""
+    return ", ".join(item.split()[-1].lstrip("*") for item in arguments.split(", "))
 
 
 def _sum(terms: Iterable[str]) -> str:
