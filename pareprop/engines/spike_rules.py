@@ -19,7 +19,8 @@ READOUT weights of readouts                                           20, +16 Ad
 
 For each source and delay, on every rank: 56 bytes, +8 with Adam, +16 with STRETCH.
 For each neuron, with STRETCH: 640 bytes, +640 if kappa_reg differs, and 17 + m steps of its history; given by
-equations, 72 for each number of a stretch and 8 for each of what enters, both in lines of eight: `iaf_psc_exp` 1 408.
+equations, 72 for each number of a stretch, 8 for each of what enters, both in lines of eight, 80, and 128 for each
+derivative that takes long to compute: `iaf_psc_exp` 1 552, `adex` 976.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from ..network.optimizers import Adam, Optimizer
 from ..network.parameters import Distribution
 from ..network.reward import Reward
 from ..network.synapse_table import SynapseTable
+from ..neurons.language import names_of
 from ..neurons.model import MOST_COMPOSED
 
 STATIC, PREFIX, LOOP, READOUT, STRETCH = layout.STATIC, layout.PREFIX, layout.LOOP, layout.READOUT, layout.STRETCH
@@ -48,6 +50,7 @@ ONLINE_BLOCK = 32  # with rewards: episodes begin with a block, and the powers o
 # The powers within a block of prefix sums span at most this factor: of 16 digits three may be lost, of 7 not that many.
 LOSS = {"double": 1e3, "single": 30.0}
 MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # see optimizing.pxi
+FEW_TRACES = 3  # of neurons given by equations, whose arrivals take four to six times the usual
 SHORT = 10  # steps that take no more than five times as long as an arrival
 DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
 
@@ -213,7 +216,9 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
 
 
 def why_slow(model: Model, projection: Projection, optimizer: Optimizer) -> tuple[str, str] | None:
-    """Return why synapses are followed step by step for so long that an arrival takes over five times the usual.
+    """Return why an arrival takes over five times the usual.
+
+    Synapses are followed step by step for so long, or stretches of steps have so many numbers.
 
     Parameters
     ----------
@@ -229,7 +234,11 @@ def why_slow(model: Model, projection: Projection, optimizer: Optimizer) -> tupl
     """
     m = lags(model).m
     cutoff = cutoff_steps(projection.post, model.dt_ms) if projection.post.role == "recurrent" else 0
-    if 0 <= cutoff <= max(m, SHORT) or mode(model, projection, optimizer, block_length(model), m) != LOOP:
+    kind = mode(model, projection, optimizer, block_length(model), m)
+    if kind == STRETCH and (traces := n_traces(projection.post)) > FEW_TRACES:
+        way = f"neurons whose synapses have at most {FEW_TRACES}, or the interval variant"
+        return f"its synapses have {traces} traces, each pair of which counts in a step of their targets", way
+    if 0 <= cutoff <= max(m, SHORT) or kind != LOOP:
         return None
     shorter = f"an eprop_isi_trace_cutoff of few ms (now {projection.post.params.eprop_isi_trace_cutoff:g})"
     if is_bounded(projection, optimizer):
@@ -239,6 +248,14 @@ def why_slow(model: Model, projection: Projection, optimizer: Optimizer) -> tupl
         reason = f"{optimizer.type} steps in each time step"
         return reason, "optimize_each_step = False, with which it steps at arrivals"
     return f"its neurons have more than {MOST_COMPOSED} states", shorter
+
+
+def n_traces(population: Population) -> int:
+    """Return the traces of a synapse onto neurons given by equations: of each state, and e where steps read z."""
+    definition = getattr(population.params, "definition", None)
+    if definition is None:
+        return 0
+    return len(definition.states) + any("z" in names_of(tree) for tree in definition.equations.step.values())
 
 
 def cutoff_steps(population: Population, dt_ms: float) -> int:

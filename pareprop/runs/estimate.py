@@ -33,7 +33,7 @@ NEURON_STEP = 5e-9
 MEMORY = 2.0  # times as long takes an event whose synapses come from memory
 LOOPED = 3e-9  # of a step of a window in which a synapse is not summed but followed (spike variant)
 STRETCHED, WITH_ADAM = 2.5, 1.5  # times as long takes an event where steps compose (spike variant), and Adam's
-OF_EQUATIONS = 2.5  # times as long takes that of neurons given by equations
+OF_EQUATIONS, OF_PAIR = 1.7, 0.11  # times as long takes that of neurons given by equations, and by pairs of traces
 UPDATE = 3e-9  # of a synapse in an optimizer step
 ROUND = 1e-6  # of a meeting of ranks that have a core each
 CROWDED = 5e-5  # and where they have to take turns
@@ -109,7 +109,8 @@ def _added_seconds(simulation: Watched, projection: Projection, n_spikes: float)
     mode = spike_rules.mode(model, projection, optimizer, length, spike_rules.lags(model).m)
     if mode == spike_rules.STRETCH:
         times = STRETCHED * (1.0 if optimizer.accumulates else WITH_ADAM)
-        times *= OF_EQUATIONS if hasattr(projection.post.params, "definition") else 1.0
+        if traces := spike_rules.n_traces(projection.post):
+            times *= OF_EQUATIONS + OF_PAIR * traces**2
         return n_spikes * (times - 1.0) * model.eprop.event_seconds
     cutoff = spike_rules.cutoff_steps(projection.post, model.dt_ms)
     steps = min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps

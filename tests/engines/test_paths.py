@@ -9,6 +9,8 @@ from pareprop.engines import spike_rules
 from pareprop.errors import ParepropWarning
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
+from pareprop.neurons import library
+from pareprop.neurons.model import NeuronModel
 from pareprop.parallel.exchange import Alone
 from pareprop.runs import benchmark
 from pareprop.runs.benchmark import PLAIN, BenchTask
@@ -53,7 +55,9 @@ def test_what_follows_every_step_takes_more() -> None:
     assert count(each_step, 20.0, np.inf) > 2 * MOST * count(PLAIN, 20.0, np.inf)
 
 
-def why(optimizer=None, signs: bool = False, cutoff: float = np.inf, kind: str = "iaf") -> tuple[str, str] | None:
+def why(
+    optimizer=None, signs: bool = False, cutoff: float = np.inf, kind: str | NeuronModel = "iaf"
+) -> tuple[str, str] | None:
     network = Model("spike", optimizer=optimizer or GradientDescent())
     cells = network.neurons("rec", 2, kind, eprop_isi_trace_cutoff=cutoff)
     projection = network.connect(network.inputs("in", 1), cells, **({"sign": "source"} if signs else {}))
@@ -68,6 +72,14 @@ def test_reasons() -> None:
     ):
         assert found[0] == reason
         assert "optimize_each_step = False" in found[1]
+
+
+def test_synapses_of_many_traces_are_told() -> None:
+    """Those of few states take four to six times the usual, of more nine times and up."""
+    assert all(why(kind=library.get(name)) is None for name in ("adex", "iaf_psc_exp"))
+    for name, traces in (("glif3", 7), ("resonate_and_fire", 4)):
+        reason, way = why(kind=library.get(name))
+        assert reason.startswith(f"its synapses have {traces} traces") and "the interval variant" in way
 
 
 def test_a_slow_way_is_told_once() -> None:
