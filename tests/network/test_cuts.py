@@ -1,6 +1,7 @@
 """Ids are cut where the expected cost is equal, and results do not depend on where that is."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,6 +153,41 @@ def test_same_digest_for_any_rounds(variant: str) -> None:
         assert done.returncode == 0, done.stderr
         digests.add(tuple(line.split()[0] for line in done.stdout.splitlines()))
     assert [len(set(found)) for found in digests] == [3]
+
+
+RESTART = (
+    AREAS[: AREAS.index("ranks = exchange()")]
+    + """
+import pareprop
+
+folder, until = delays[0], int(delays[1])
+done = pareprop.run(build(10, 4), Task(), folder, exchange=exchange(), iterations=4, until=until, test_samples=0,
+                    figures="none", quiet=True, restart=True)
+meeting = done.simulation.engine.channel.meeting
+if done.simulation.exchange.rank == 0:
+    print(done.digest, meeting.n_within, meeting.n_between)
+"""
+)
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_a_run_with_two_kinds_of_rounds_goes_on(variant: str, tmp_path: Path) -> None:
+    """On other ranks and nodes than before, with spikes between nodes on their way."""
+
+    def train(n: int, per_node: int, folder: str, until: int) -> tuple[str, int, int]:
+        env = {"PAREPROP_RANKS_PER_NODE": str(per_node)}
+        done = ranks.run(n, "-c", RESTART, variant, tmp_path / folder, until, env=env)
+        assert done.returncode == 0, done.stderr
+        digest, within, between = done.stdout.split()
+        return digest, int(within), int(between)
+
+    digest, *_ = train(1, 1, "whole", 4)
+    _, within, between = train(4, 2, "parts", 2)
+    assert within > 2 * between > 0
+    resumed, within, between = train(2, 1, "parts", 4)
+    assert resumed == digest and within > 2 * between > 0
 
 
 def areas(sizes: tuple[int, ...], far: int, variant: str = "interval") -> Model:
