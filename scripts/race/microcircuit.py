@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,8 @@ def settings(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run_learning(options: argparse.Namespace, seed: int) -> dict[str, Any] | None:
-    """Learn volleys on the ranks of this job, all synapses plastic; return spikes and times on rank 0."""
-    return run_pareprop(options, seed, learn=True)
-
-
 def run_pareprop(options: argparse.Namespace, seed: int, learn: bool = False) -> dict[str, Any] | None:
-    """Simulate on the ranks of this job; return spikes and times on rank 0."""
+    """Simulate on the ranks of this job, or learn volleys, all synapses plastic; return spikes and times on rank 0."""
     import pareprop
     from pareprop.simulation.loop import Simulation
     from pareprop.tasks.microcircuit import Microcircuit
@@ -138,7 +134,7 @@ def run_nest(options: argparse.Namespace, seed: int) -> dict[str, Any]:
 
 NEURON = ("C_m", "tau_m", "t_ref", "E_L", "V_th", "V_reset", "tau_syn_ex", "tau_syn_in", "I_e")
 RUNS: dict[str, Callable[[argparse.Namespace, int], dict[str, Any] | None]] = {
-    "NEST": run_nest, "pareprop": run_pareprop, "pareprop, learning": run_learning,
+    "NEST": run_nest, "pareprop": run_pareprop, "pareprop, learning": partial(run_pareprop, learn=True),
 }  # fmt: skip
 
 
@@ -244,19 +240,10 @@ def draw(options: argparse.Namespace, runs: dict[str, list[list[Any]]]) -> None:
             shift, color = (-0.2, style.GREY) if name == "NEST" else (0.2, style.BLUE)
             places = np.arange(len(names)) + shift
             values = [np.concatenate([getattr(found[k], key) for found in items]) for k in range(len(names))]
-            ax.boxplot(
-                values,
-                positions=places,
-                widths=0.34,
-                showfliers=False,
-                whis=(5, 95),
-                patch_artist=True,
-                manage_ticks=False,
-                medianprops={"color": "white"},
-                boxprops={"facecolor": color, "lw": 0},
-                whiskerprops={"color": color},
-                capprops={"color": color},
-            )
+            line, box = {"color": color}, {"facecolor": color, "lw": 0}
+            looks = {"medianprops": {"color": "white"}, "boxprops": box, "whiskerprops": line, "capprops": line}
+            hidden = {"showfliers": False, "manage_ticks": False}
+            ax.boxplot(values, positions=places, widths=0.34, whis=(5, 95), patch_artist=True, **hidden, **looks)
             means = [np.mean(value) if len(value) else np.nan for value in values]
             ax.plot(places, means, "o", color=style.BLACK, ms=2.5, zorder=5)
             ax.plot([], [], "s", color=color, label=name)
@@ -264,15 +251,9 @@ def draw(options: argparse.Namespace, runs: dict[str, list[list[Any]]]) -> None:
         ax.set_ylabel(label)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False)
-    seeds = options.seeds
-    figure.suptitle(
-        f"microcircuit, scale {options.scale:g}, in-degrees {options.indegrees:g}, "
-        f"{options.seconds - options.warm_up / 1000.0:g} s, {seeds} seed{'s' * (seeds > 1)}; "
-        "dots: means, boxes: quartiles, whiskers: 5 to 95 %",
-        x=0.01,
-        ha="left",
-        fontsize=8,
-    )
+    text = f"scale {options.scale:g}, in-degrees {options.indegrees:g}, seeds: {options.seeds}"
+    text = f"microcircuit, {text}; dots: means, boxes: quartiles, whiskers: 5 to 95 %"
+    figure.suptitle(text, x=0.01, ha="left", fontsize=8)
     figure.savefig(options.out / "microcircuit.png", dpi=150)
     print(f"figure: {options.out / 'microcircuit.png'}")
 
