@@ -26,7 +26,8 @@ from mutations import KERNELS, ROOMS, ROOT, Mutation, draw_mutations
 
 MAPPED = ["engines", "network", "parallel", "runs", "scaling", "simulation", "storage", "tasks", "fuzz/test_corpus.py",
           "test_errors.py", "test_rng.py", "test_digests.py"]  # fmt: skip
-QUICK, RANKS = "not mpi and not peer and not slurm and not slow", "mpi and not peer and not slurm and not slow"
+DEFAULT = "not peer and not slurm and not slow and not long"
+QUICK, RANKS = f"not mpi and {DEFAULT}", f"mpi and {DEFAULT}"
 BUILD = [sys.executable, "-c", "from setuptools import setup; setup()", "-q", "build_ext", "--inplace"]
 FAILED = r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$"
 
@@ -102,12 +103,13 @@ class Tests:
             durations[test] += float(seconds)
         data, lines = coverage.CoverageData(str(self.clean / ".coverage")), {}
         data.read()
-        for path in data.measured_files():
+        tree = self.clean.resolve()
+        for path in filter(lambda path: Path(path).is_relative_to(tree), data.measured_files()):
             of_file = {
                 str(line): sorted({context.rpartition("|")[0] for context in contexts} - {""})
                 for line, contexts in data.contexts_by_lineno(path).items()
             }
-            lines[str(Path(path).relative_to(self.clean.resolve()))] = of_file
+            lines[str(Path(path).relative_to(tree))] = of_file
         return durations, lines
 
     def pytest(self, tree: Path, tests: list[str], seconds: float, selected: str, *more: str) -> tuple[int, str]:
