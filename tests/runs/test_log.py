@@ -1,6 +1,7 @@
 """Signs of life: start lines, the log and the curves of a run, advice where ranks wait, progress in notebooks."""
 
 import csv
+import functools
 import re
 import sys
 import types
@@ -162,6 +163,17 @@ def test_a_bar_in_notebooks_though_there_is_no_terminal(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
     progress.Progress(3, None).start(simulation)
     assert told == [None, False]
+
+
+def test_a_bar_shows_iterations_loss_and_moves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))  # drawn without a terminal
+    monkeypatch.setattr(progress, "tqdm", functools.partial(progress.tqdm, mininterval=0))
+    simulation = types.SimpleNamespace(exchange=types.SimpleNamespace(rank=0), iteration=1, moves={"rec": [4, 7]})
+    bar = progress.Progress(3)
+    bar.start(simulation)
+    bar.after_iteration(simulation, 1, 0.123456)
+    bar.finish(simulation)
+    assert "2/3" in capsys.readouterr().err and bar._bar.postfix == "loss=0.1235, moves=7"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(9, "9 s"), (130, "2.2 min"), (3 * 3600, "3.0 h"), (3e5, "3.5 days")])

@@ -225,7 +225,41 @@ def manifest(**variables: str) -> Callable[[Path], None]:
     return add
 
 
+def row(text: str, more: str = "") -> Callable[[Path], None]:
+    """Replace the row of the only type of nodes, or its whole table."""
+
+    def write(folder: Path) -> None:
+        path = folder / "network/rec_node_types.csv"
+        header = path.read_text().splitlines()[0]
+        path.write_text(f"{more or header}\n{text}\n")
+
+    return write
+
+
+def twice(folder: Path) -> None:
+    path = folder / "circuit_config.json"
+    content = json.loads(path.read_text())
+    content["networks"]["nodes"] *= 2
+    path.write_text(json.dumps(content))
+
+
+def no_nodes(folder: Path) -> None:
+    with h5py.File(folder / "network/rec_nodes.h5", "r+") as file:
+        del file["nodes/rec/node_type_id"]
+        file["nodes/rec/node_type_id"] = np.zeros(0, np.uint32)
+
+
+NODE = "rec point_neuron nest:iaf_psc_delta rec.json"
 BAD = {
+    "no column of types": (row(f"0 {NODE}", "id population model_type a b"), "column 'node_type_id' is missing"),
+    "short row": (row("0 rec"), r"rec_node_types.csv: line 2 has 2 fields, the header 5"),
+    "type is text": (row(f"x {NODE}"), r"line 2: node_type_id = x must be a whole number"),
+    "type is empty": (row(f"NULL {NODE}"), r"line 2: node_type_id = None must be a whole number"),
+    "type twice": (row(f"0 {NODE}\n0 {NODE}"), r"line 3: node_type_id = 0 is there twice"),
+    "type unknown": (row(f"7 {NODE}"), r"node population 'rec': node_type_id = 0 is not in .*rec_node_types.csv"),
+    "odd kind": (row(f"0 {NODE.replace('point_neuron', 'cone')}"), r"model_type = 'cone' must be 'virtual' or "),
+    "nodes twice": (twice, r"circuit_config.json: node population '\w+' is in two files"),
+    "no nodes": (no_nodes, r"node population 'rec' has no nodes"),
     "gap in node_id": (gap, r"rec_nodes.h5: dataset '/nodes/rec/node_id' must hold each of 0 to 99 once, 100 is there"),
     "delay 0": (edit("0/delay", 7, 0.0), r"delay' of row 7: delay = 0 ms must be whole steps of 1 ms from 1"),
     "delay 0.5": (edit("0/delay", 7, 0.5), r"delay = 0.5 ms must be whole steps .*; round_delays = true rounds them"),
