@@ -114,12 +114,12 @@ events_meter, events_spikes = meter.events, spikes.events
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("variant", ["interval, batches", "spike, Adam"])
-def test_one_digest_on_any_ranks(variant: str, tmp_path: Path) -> None:
+def test_one_digest_on_two_ranks(variant: str, tmp_path: Path) -> None:
     suffix = "" if variant.startswith("spike") else "_bsshslm_2020"
     given = f"suffix, optimizer = {suffix!r}, {SETTINGS[variant]!r}\n"
     code = Path(growing.__file__).read_text() + given + ON_RANKS
-    found = [run(code, tmp_path, ranks=ranks) for ranks in (1, 2, 3)]
-    assert found[0]["digest"] == found[1]["digest"] == found[2]["digest"]
+    found = [run(code, tmp_path, ranks=ranks) for ranks in (1, 2)]
+    assert found[0]["digest"] == found[1]["digest"]
 
 
 def hear_errors(suffix, parrots, neurons) -> None:
