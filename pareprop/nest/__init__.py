@@ -1,8 +1,8 @@
 """NEST's Python interface in front of this package: `import pareprop.nest as nest`.
 
 A script describes nodes and connections (`kernel`), which become a `Model` before the first step (`wiring`), whose
-time goes on in pieces of any length (`clock`). What is made in a run is a new network, which takes over the state of the
-one before (`growth`). See the README of this folder.
+time goes on in pieces of any length (`clock`). What is made in a run is a new network, which takes over the state of
+the one before (`growth`). See the README of this folder.
 
 May import `simulation`, `engines`, `network`, `neurons`, `parallel` and the ground.
 
