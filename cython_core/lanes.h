@@ -112,16 +112,24 @@ static ALWAYS_INLINE void store_doubles(double *to, lanes x, int64_t count)
 
 static ALWAYS_INLINE void read_neighbours(const double *number, int64_t width, int64_t count, lanes *line)
 {
-    for (int64_t i = 0; i < LANES; i++)
-        line[i] = *(const lanes *)(number + width * (i < count ? i : count - 1));
+    if (count == LANES)
+        for (int i = 0; i < LANES; i++)
+            line[i] = *(const lanes *)(number + width * i);
+    else
+        for (int i = 0; i < LANES; i++)
+            line[i] = *(const lanes *)(number + width * (i < count ? i : count - 1));
     turn(line);
 }
 
 static ALWAYS_INLINE void write_neighbours(double *number, int64_t width, int64_t count, lanes *line)
 {
     turn(line);
-    for (int64_t i = 0; i < LANES && i < count; i++)
-        *(lanes *)(number + width * i) = line[i];
+    if (count == LANES)
+        for (int i = 0; i < LANES; i++)
+            *(lanes *)(number + width * i) = line[i];
+    else
+        for (int64_t i = 0; i < count; i++)
+            *(lanes *)(number + width * i) = line[i];
 }
 #endif
 
