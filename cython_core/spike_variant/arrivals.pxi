@@ -3,6 +3,7 @@
 cdef enum:
     AHEAD = 4     # rows of which the bookkeeping is on its way
     SHORT = 24    # synapses of short rows, on average
+    LISTED = 64   # rows to be closed that are found together
 
 
 cdef inline bint is_spread_static(Rows rows, int64_t b) noexcept nogil:
@@ -89,6 +90,8 @@ cdef inline void deliver_spikes(
     cdef int64_t k, row, start, ahead, stop = log.ptr[emitted - engine.channel.base + 1]
     cdef int64_t i = first_at_least(ids, log.ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
     cdef bint learns = engine.learns and rows.rules[b, MODE] != STATIC, short = is_short(rows, b)
+    if short:
+        fetch_first(rows, b, ids, i, stop, learns)
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
         if learns and rows.blocks[b, NUMBER] == 0:
             rows.emitted[rows.emitted_of[b] + ids[i] - rows.blocks[b, SOURCE]] = emitted
@@ -178,6 +181,23 @@ cdef inline int64_t later_row(
     return row + (<int64_t> ids[later] - ids[i]) * rows.blocks[b, DELAYS]
 
 
+cdef inline void fetch_first(
+    Rows rows, int64_t b, const uint32_t* ids, int64_t i, int64_t stop, bint learns
+) noexcept nogil:
+    """What the first spikes of a block of short rows need, which none before them fetched."""
+    cdef int64_t k, row
+    for k in range(i, min(i + 2 * AHEAD, stop)):
+        if ids[k] < rows.blocks[b, SOURCES]:
+            row = row_of(rows.blocks, b, ids[k])
+            if learns:
+                prefetch_books(rows, row)
+            else:
+                prefetch(&rows.row_ptr[row])
+    for k in range(i, min(i + AHEAD, stop)):
+        if ids[k] < rows.blocks[b, SOURCES]:
+            fetch_synapses(rows, row_of(rows.blocks, b, ids[k]), True, learns)
+
+
 cdef inline void fetch_row(
     Rows rows, int64_t b, const uint32_t* ids, int64_t i, int64_t stop, int64_t row, bint learns
 ) noexcept nogil:
@@ -233,39 +253,35 @@ cdef void enter_spikes(
 cdef void close_rows(
     Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t* ids, const int64_t* ptr
 ) noexcept nogil:
-    """Close the rows of which the latest spike was emitted then: they reach the cutoff."""
-    cdef int64_t row, stop = ptr[emitted - engine.channel.base + 1]
-    cdef int64_t i = first_at_least(ids, ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
-    cdef bint all_exist = not rows.blocks[b, BITS]
-    while i < stop and ids[i] < rows.blocks[b, SOURCES]:
-        if all_exist:
-            fetch_closing(rows, b, ids, i, stop, emitted, t - rows.rules[b, CUTOFF])
-        row = -1 if came_since(rows, b, ids[i], emitted) else row_of(rows.blocks, b, ids[i])
-        if row >= 0 and has_books(rows, b, row) and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF] and \
-                not rows.books[row, CLOSED]:       # a source that spiked twice in that step stands there twice
-            close(engine, t, rows, b, row)
-        i += 1
+    """Close the rows of which the latest spike was emitted then: they reach the cutoff.
 
-
-cdef inline bint came_since(Rows rows, int64_t b, int64_t source, int64_t emitted) noexcept nogil:
-    """Whether a later spike of the source is known to have arrived before the cutoff: nothing is to be closed."""
-    cdef int64_t later = rows.emitted[rows.emitted_of[b] + source - rows.blocks[b, SOURCE]]
-    return emitted < later < emitted + rows.rules[b, CUTOFF]
-
-
-cdef inline void fetch_closing(
-    Rows rows, int64_t b, const uint32_t* ids, int64_t i, int64_t stop, int64_t emitted, int64_t latest
-) noexcept nogil:
-    """What rows need that are closed soon; all rows exist."""
-    cdef int64_t row
-    if i + 2 * AHEAD < stop and ids[i + 2 * AHEAD] < rows.blocks[b, SOURCES] and \
-            not came_since(rows, b, ids[i + 2 * AHEAD], emitted):
-        prefetch_books(rows, row_of(rows.blocks, b, ids[i + 2 * AHEAD]))
-    if is_short(rows, b) and i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES] and \
-            not came_since(rows, b, ids[i + AHEAD], emitted):
-        row = row_of(rows.blocks, b, ids[i + AHEAD])
-        if rows.books[row, LATEST] == latest:
-            fetch_synapses(rows, row, False, True)
+    Where a later spike of the source is known to have arrived before the cutoff, nothing is to be closed.
+    """
+    cdef int64_t row, k, count, later, cutoff = rows.rules[b, CUTOFF], stop = ptr[emitted - engine.channel.base + 1]
+    cdef int64_t first = rows.blocks[b, SOURCE], last = rows.blocks[b, SOURCES], place = rows.emitted_of[b]
+    cdef int64_t i = first_at_least(ids, ptr[emitted - engine.channel.base], stop, first)
+    cdef bint short = is_short(rows, b)
+    cdef int64_t[LISTED] found
+    while i < stop and ids[i] < last:
+        count = 0
+        while i < stop and ids[i] < last and count < LISTED:
+            later = rows.emitted[place + ids[i] - first]
+            if not emitted < later < emitted + cutoff:
+                found[count] = row_of(rows.blocks, b, ids[i])
+                count += found[count] >= 0
+            i += 1
+        for k in range(min(count, <int64_t> 2 * AHEAD)):
+            prefetch_books(rows, found[k])
+        for k in range(min(count, <int64_t> AHEAD) if short else 0):
+            fetch_synapses(rows, found[k], False, True)
+        for k in range(count):
+            row = found[k]
+            if k + 2 * AHEAD < count:
+                prefetch_books(rows, found[k + 2 * AHEAD])
+            if short and k + AHEAD < count and rows.books[found[k + AHEAD], LATEST] == t - cutoff:
+                fetch_synapses(rows, found[k + AHEAD], False, True)
+            if has_books(rows, b, row) and rows.books[row, LATEST] == t - cutoff and not rows.books[row, CLOSED]:
+                close(engine, t, rows, b, row)    # a source that spiked twice in that step stands there twice
 
 
 cdef inline bint arrive(
