@@ -283,6 +283,8 @@ cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexce
     row = rows.head[b, u - (end - STRETCH_STEPS)]
     while row != NOBODY:
         following = rows.following[row]
+        if following != NOBODY:
+            prefetch_books(rows, following)
         plan(engine, u, rows, b, row, entering_, &work)
         if rows.books[row, WAITING] != 0:
             if work.entering == NULL:
@@ -302,6 +304,8 @@ cdef void fold_listed(Engine engine, Rows rows, int64_t b) noexcept nogil:
     cdef Work work
     while row != NOBODY:
         following = rows.following[row]
+        if following != NOBODY:
+            prefetch_books(rows, following)
         work = nothing(engine, end, rows, row)
         work.before = stretch_of(engine, end // STRETCH_STEPS % GAPS, GAPS * STRETCH_STEPS, rows, b)
         work_off_stretch(engine, &work, end, rows, b, row, following)
