@@ -50,7 +50,7 @@ ONLINE_BLOCK = 32  # with rewards: episodes begin with a block, and the powers o
 # The powers within a block of prefix sums span at most this factor: of 16 digits three may be lost, of 7 not that many.
 LOSS = {"double": 1e3, "single": 30.0}
 MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # see optimizing.pxi
-FEW_TRACES = 3  # of neurons given by equations, whose arrivals take four to six times the usual
+FEW_TRACES = 3  # of neurons given by equations, whose arrivals take three to six times the usual
 SHORT = 10  # steps that take no more than five times as long as an arrival
 DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
 

@@ -75,7 +75,7 @@ def test_reasons() -> None:
 
 
 def test_synapses_of_many_traces_are_told() -> None:
-    """Those of few states take four to six times the usual, of more nine times and up."""
+    """Those of few take three to six times the usual, of more eight times and up."""
     assert all(why(kind=library.get(name)) is None for name in ("adex", "iaf_psc_exp"))
     for name, traces in (("glif3", 7), ("resonate_and_fire", 4)):
         reason, way = why(kind=library.get(name))

@@ -14,7 +14,9 @@ from pareprop.network.parameters import Normal
 from pareprop.network.reward import Reward
 from pareprop.network.rewire import Rewire
 from pareprop.neurons import library
+from pareprop.neurons.generate import Generator
 from pareprop.neurons.model import NeuronModel
+from pareprop.neurons.stretches import Stretches
 from pareprop.simulation.loop import Simulation
 
 DESCENT = GradientDescent(eta=1e-4, Wmin=-1e4, Wmax=1e4)
@@ -202,3 +204,11 @@ def test_single_precision_is_near_double() -> None:
         for precision in ("double", "single")
     ]
     np.testing.assert_allclose(weights[1], weights[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "lines", "read"), [("adex", 1, [1]), ("iaf_psc_exp", 2, [1, 1])])
+def test_lines_of_a_stretch(name: str, lines: int, read: list[int]) -> None:
+    """A port reads the fewest lines of eight numbers: two traces have nine, of which one stands apart."""
+    found = Stretches(Generator(library.get(name)))
+    assert -(-len(found.slots) // 8) == lines
+    assert [len({place // 8 for place in of.values()}) for of in found.place_of] == read
