@@ -116,7 +116,21 @@ class Tests:
         """Run tests in a copy."""
         names = tree / "tests.txt"  # too many for a command line
         names.write_text("\n".join(tests))
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", "-m", selected, *more]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-n",
+            "0",
+            "--dist",
+            "no",
+            "-m",
+            selected,
+            *more,
+        ]
         return run([*command, f"@{names}"], tree, seconds)
 
     def list_reaching(self, mutation: Mutation) -> list[str]:
