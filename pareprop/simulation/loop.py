@@ -504,6 +504,7 @@ class Simulation:
         groups = self.model.of_role("recurrent")
         if log is None or not n_steps or self.exchange.rank:
             return self.model.rates_hz
+        n_steps = min(n_steps, len(log.ptr) - 1)  # an episode that failed had fewer
         edges = np.cumsum([0, *(group.size for group in groups)])
         counts = np.histogram(log.ids[: log.ptr[n_steps]], edges)[0]
         seconds = n_steps * self.model.dt_ms / 1000.0
