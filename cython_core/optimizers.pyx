@@ -24,7 +24,7 @@ def gradient_descent(
 def clip(double Wmin, double Wmax, real[::1] weight):
     """Clip weights to [Wmin, Wmax]."""
     cdef int64_t k
-    if <real> Wmin == -INFINITY and <real> Wmax == INFINITY:  # as is usual: a pass over all weights less
+    if <real> Wmin == -INFINITY and <real> Wmax == INFINITY:  # no bounds: a pass over all weights less
         return
     with nogil:
         for k in range(weight.shape[0]):
