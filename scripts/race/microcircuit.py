@@ -152,7 +152,8 @@ def start(arguments: list[str], ranks: int, name: str, seed: int, path: Path) ->
     """Simulate in a process of its own, or on ranks."""
     command = [sys.executable, __file__, *arguments, "--worker", json.dumps([name, seed, str(path)])]
     if name != "NEST" and ranks > 1:
-        command = ["mpirun", "-n", str(ranks), *command]
+        beside = Path(sys.executable).with_name("mpirun")  # of a virtual environment that is not activated
+        command = [str(beside) if beside.exists() else "mpirun", "-n", str(ranks), *command]
     print(f"{name}, seed {seed} ...", flush=True)
     subprocess.run(command, check=True)
 
