@@ -212,6 +212,16 @@ class Engine(ABC):
         """Return what perturbations leave of spikes of the inputs, those from step `first` of the sample on."""
         return self.perturbing.thin(inputs, first, self.origin, self.n_steps)
 
+    def population_rates(self) -> np.ndarray:
+        """Return the firing rates of the populations in the last sample, float64 (n_populations,) in Hz, on rank 0.
+
+        Other ranks do not have all spikes.
+        """
+        sizes = np.array([group.size for group in self.network.model.of_role("recurrent")])
+        n_steps = min(self.n, len(self.log.ptr) - 1)  # an episode that failed had fewer
+        counts = np.histogram(self.log.ids[: self.log.ptr[n_steps]], np.cumsum([0, *sizes]))[0]
+        return counts / (sizes * max(n_steps, 1) * self.network.model.dt_ms / 1000.0)
+
     @property
     def is_led(self) -> bool:
         """Whether one rank of several has all neurons, and the others follow it."""

@@ -143,7 +143,7 @@ class _Wait:
 
     def end(self, text: str, place: str) -> str | None:
         """Return what is told where the wait has taken longer than it may."""
-        return f"{text} longer than {LIMIT}" if place != END and time.monotonic() > self.last else None
+        return f"{text} longer than {LIMIT} = {limit():g} s" if place != END and time.monotonic() > self.last else None
 
 
 def limit() -> float:

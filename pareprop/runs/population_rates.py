@@ -31,11 +31,7 @@ class PopulationRates(Observer):
         """Count the spikes of a training sample."""
         if outcome.phase != "train" or simulation.exchange.rank:  # others do not have all spikes
             return
-        sizes = np.array([item.size for item in simulation.model.of_role("recurrent")])
-        log, n_steps = simulation.engine.log, simulation.engine.n
-        edges = np.concatenate([[0], np.cumsum(sizes)])
-        counts = np.histogram(log.ids[: log.ptr[n_steps]], edges)[0]
-        self._samples.append(counts / (sizes * n_steps * simulation.model.dt_ms / 1000.0))
+        self._samples.append(simulation.engine.population_rates())
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Keep the mean of the batch."""

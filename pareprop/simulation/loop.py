@@ -499,16 +499,11 @@ class Simulation:
         return state
 
     def _measure_rates(self) -> dict[str, float]:
-        """Return the rates of the populations in the last sample, in Hz, on rank 0, which has all spikes."""
-        log, n_steps = getattr(self.engine, "log", None), getattr(self.engine, "n", 0)
-        groups = self.model.of_role("recurrent")
-        if log is None or not n_steps or self.exchange.rank:
+        """Return the rates of the populations in the last sample, in Hz; on rank 0, which has all spikes."""
+        if not hasattr(self.engine, "log") or self.exchange.rank:  # before the first sample
             return self.model.rates_hz
-        n_steps = min(n_steps, len(log.ptr) - 1)  # an episode that failed had fewer
-        edges = np.cumsum([0, *(group.size for group in groups)])
-        counts = np.histogram(log.ids[: log.ptr[n_steps]], edges)[0]
-        seconds = n_steps * self.model.dt_ms / 1000.0
-        return {group.name: float(count / (group.size * seconds)) for group, count in zip(groups, counts, strict=True)}
+        names = [group.name for group in self.model.of_role("recurrent")]
+        return dict(zip(names, self.engine.population_rates().tolist(), strict=True))
 
     def _split_state(self, name: str, observer: Observer) -> tuple[Values, dict[str, np.ndarray]]:
         """Collective: return what an observer keeps, as `kept.split`."""

@@ -262,7 +262,7 @@ if MPI.COMM_WORLD.rank == {who}:
     done = ranks.run(2, "-c", script, env={"PAREPROP_WAIT": "0.5"})
     assert done.returncode == 2
     told = [line for line in done.stderr.splitlines() if line.startswith("pareprop: ")]
-    line = f"pareprop: error: rank {who} waited at exchange() for rank {1 - who} longer than PAREPROP_WAIT"
+    line = f"pareprop: error: rank {who} waited at exchange() for rank {1 - who} longer than PAREPROP_WAIT = 0.5 s"
     assert told == [line], done.stderr
 
 
