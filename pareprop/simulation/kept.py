@@ -18,6 +18,8 @@ from ..values import Values
 
 KIND = "$"
 PLAIN = ("<f8", "<f4", "<i8", "<i4", "<u8", "<u4", "|u1", "|b1")  # types of arrays that lie beside the JSON
+# Not what is derived from them: a namedtuple would come back without names, a defaultdict without its default.
+KINDS = (type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, dict, np.ndarray)
 DEEPEST = 100  # levels of lists and tables
 TAKEN = "numbers, texts, bytes, None, lists, tuples, sets, tables and arrays of them"
 
@@ -37,7 +39,7 @@ def split(observer: str, state: object) -> tuple[Values, dict[str, np.ndarray]]:
     InputError
         If the state is or holds something else; names the place.
     """
-    if not isinstance(state, dict) or not all(isinstance(key, str) and len(key) < 500 for key in state):
+    if type(state) is not dict or not all(type(key) is str and len(key) < 500 for key in state):
         raise InputError(f"observer {observer}: state() must return a dict with texts as keys, not {quote(state)}")
     arrays = {key: value for key, value in state.items() if _is_plain(value)}
     others = {key: value for key, value in state.items() if key not in arrays}
@@ -58,38 +60,39 @@ def _encode(value: object, place: str, depth: int = 0) -> Any:
     """Return a value as JSON; `place` names it in messages."""
     if depth > DEEPEST:
         raise InputError(f"{place}: nested deeper than {DEEPEST} levels, which no checkpoint keeps")
+    if np.ma.isMA(value):
+        raise InputError(f"{place} is an array with a mask, which no checkpoint keeps")
+    if type(value) not in KINDS and not isinstance(value, np.generic):
+        raise InputError(f"{place} = {quote(value)} is a {type(value).__name__}; a checkpoint keeps {TAKEN}")
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, np.ndarray | np.generic):
         return {KIND: "array" if isinstance(value, np.ndarray) else "scalar", "npy": _npy(value, place)}
     if isinstance(value, str):
-        return str(value)
+        return value
     if isinstance(value, int):
         if value.bit_length() > 10_000:
             raise InputError(f"{place} = {quote(value)}: more digits than a checkpoint keeps")
-        return int(value)
+        return value
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else {KIND: "float", "of": str(float(value))}
+        return value if math.isfinite(value) else {KIND: "float", "of": str(value)}
     if isinstance(value, complex):
         return {KIND: "complex", "of": [_encode(part, place) for part in (value.real, value.imag)]}
     if isinstance(value, bytes | bytearray):
         return {KIND: type(value).__name__, "of": base64.b64encode(value).decode()}
     if isinstance(value, list | tuple | set | frozenset):
         items = [_encode(item, f"{place}[{k}]", depth + 1) for k, item in enumerate(value)]
-        kind = next(kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind))
-        return items if kind is list else {KIND: kind.__name__, "of": items}
-    if isinstance(value, dict):
-        entries = [(key, _encode(item, f"{place}[{quote(key)}]", depth + 1)) for key, item in value.items()]
-        if all(isinstance(key, str) for key in value) and KIND not in value:
-            return dict(entries)
-        return {KIND: "dict", "of": [[_encode(key, place, depth + 1), item] for key, item in entries]}
-    raise InputError(f"{place} = {quote(value)} is a {type(value).__name__}; a checkpoint keeps {TAKEN}")
+        return items if isinstance(value, list) else {KIND: type(value).__name__, "of": items}
+    assert isinstance(value, dict)
+    entries = [(key, _encode(item, f"{place}[{quote(key)}]", depth + 1)) for key, item in value.items()]
+    if all(type(key) is str for key in value) and KIND not in value:
+        return dict(entries)
+    return {KIND: "dict", "of": [[_encode(key, place, depth + 1), item] for key, item in entries]}
 
 
 def _npy(value: np.ndarray | np.generic, place: str) -> str:
-    if np.ma.isMA(value) or np.asarray(value).dtype.hasobject:
-        what = "a mask" if np.ma.isMA(value) else "objects"
-        raise InputError(f"{place} is an array with {what}, which no checkpoint keeps")
+    if value.dtype.hasobject:
+        raise InputError(f"{place} is an array with objects, which no checkpoint keeps")
     content = io.BytesIO()
     np.save(content, np.asarray(value), allow_pickle=False)
     return base64.b64encode(content.getvalue()).decode()

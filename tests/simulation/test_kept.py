@@ -1,6 +1,7 @@
 """What observers keep in checkpoints comes back as it was, or is refused before the training."""
 
 import collections
+import enum
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ BEST = {
     "inf": float("inf"), "-inf": -np.inf, "nan": float("nan"), "int64": np.int64(-3), "float32": np.float32(0.1),
     "bool_": np.bool_(True), "true": True, "none": None, "text": "ä\n\ud800", "bytes": b"\xff\0", "complex": 1 - 2j,
     "set": {1, 2.5, "a"}, "frozen": frozenset({(1, 2)}), "tuple": (1, (2, [3, float("-inf")])), "long": 10**300,
-    "table": {"a": {1: "one", (2, 3): [4]}, "$": "kind"}, "time": np.datetime64("2026-01-01"), "empty": [],
+    "table": {"a": {1: "one", (2, 3): [4]}, "$": "kind", "numpy": {np.str_("b"): 1}}, "empty": [],
+    "time": np.datetime64("2026-01-01"),
     "in a list": [np.arange(3, dtype=">i2"), {"deep": np.zeros((2, 0))}], "0-d": np.array(2.5),
     "int8": np.arange(-2, 2, dtype=np.int8), "float16": np.array([0.5, np.inf], np.float16),
     "complex64": np.array([1j, 2], np.complex64), "big-endian": np.arange(3.0).astype(">f8"),
@@ -79,6 +81,15 @@ class Own:
         return "Own()"
 
 
+Pair = collections.namedtuple("Pair", "a b")
+
+
+class Stage(enum.IntEnum):
+    """A number with a name."""
+
+    FIRST = 1
+
+
 DEEP: list = []
 for _ in range(200):
     DEEP = [DEEP]
@@ -90,6 +101,12 @@ for _ in range(200):
         ({"best": Own()}, r"observer Keeper: state\(\)\['best'\] = Own\(\) is a Own; a checkpoint keeps numbers"),
         ({"a": [1, {"b": Own()}]}, r"state\(\)\['a'\]\[1\]\['b'\] = Own"),
         ({"queue": collections.deque([1])}, "is a deque"),
+        ({"pair": Pair(1, 2)}, r"\['pair'\] = Pair.* is a Pair; a checkpoint keeps"),
+        ({"a": [collections.defaultdict(int)]}, r"\['a'\]\[0\] = .* is a defaultdict"),
+        ({"seen": collections.Counter("a")}, "is a Counter"),
+        ({"stage": Stage.FIRST}, "is a Stage"),
+        ({"records": np.rec.array([(1, 2.0)], names="a,b")}, "is a recarray"),
+        (collections.OrderedDict(a=1), "must return a dict"),
         ({"objects": np.array([None])}, r"\['objects'\] is an array with objects"),
         ({"masked": np.ma.array([1.0], mask=[True])}, "an array with a mask"),
         ({"deep": DEEP}, "nested deeper"),
