@@ -215,6 +215,8 @@ cdef class Recorder:
     cdef public int64_t[::1] local                 # the neurons
     cdef public double[:, ::1] V_m, adaptation, psi    # (n_steps, n_recorded), OUT
     cdef public double[:, :, ::1] state            # (n_states, n_steps, n_recorded), OUT
+    # (1 + n_steps, n_kept, n_recorded), OUT: what derivatives need, of the step before the sample first; or no columns
+    cdef public double[:, :, ::1] kept
 
     def __init__(self, values):
         bind(self, values)
@@ -240,7 +242,7 @@ cdef void advance_neurons(
     hold(s, sample.perturbed.silences, cells.refractory, sample.perturbed.refractory)
     advance_pieces(cells, sample, t, s, starts, psi)
     release(s, sample.perturbed.silences, sample.perturbed.refractory, cells.refractory)
-    record(cells, recorder, s, psi)
+    record(cells, recorder, t, s, psi)
     if n > 0:
         n = list_spikes(n, cells.first_id, &cells.z[0], &channel.own.at.ids[count])
         count += drop_spikes(step, s, sample.perturbed.dropouts, sample.perturbed.dropout_keys,
@@ -326,9 +328,11 @@ cdef void start_models(Neurons cells, int64_t t) noexcept nogil:
                         history_of(cells, t - 1, first))
 
 
-cdef inline void record(Neurons cells, Recorder recorder, int64_t s, const real[::1] psi) noexcept nogil:
+cdef inline void record(
+    Neurons cells, Recorder recorder, int64_t t, int64_t s, const real[::1] psi
+) noexcept nogil:
     """After the reset, as NEST does."""
-    cdef int64_t i, j, k
+    cdef int64_t i, j, k, length = cells.history.shape[0]
     for k in range(recorder.local.shape[0]):
         j = recorder.local[k]
         recorder.V_m[s, k] = cells.v[j]
@@ -336,6 +340,10 @@ cdef inline void record(Neurons cells, Recorder recorder, int64_t s, const real[
         for i in range(cells.state.shape[0]):
             recorder.state[i, s, k] = cells.state[i, j]
         recorder.psi[s, k] = psi[j]
+        for i in range(recorder.kept.shape[1]):
+            if s == 0:
+                recorder.kept[0, i, k] = cells.history[t % length, i, j]
+            recorder.kept[s + 1, i, k] = cells.history[(t + 1) % length, i, j]
 
 
 cdef inline void advance_readouts(Readouts readouts, Channel channel, int64_t s, bint starts) noexcept nogil:

@@ -9,6 +9,7 @@ from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.sample import Sample
 from pareprop.network.model import Model
 from pareprop.network.optimizers import optimizer
+from pareprop.neurons.model import models_of
 from pareprop.simulation.loop import Simulation
 
 SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative")
@@ -106,21 +107,24 @@ def model(case: dict) -> Model:
         precision=case.get("precision", "double"),
     )
     inputs = network.inputs("in", case["w_in"].shape[1])
+    definitions = models_of(case.get("neuron_models", {}), "case")
     groups = [
-        network.neurons(f"rec{k}", group["n"], group["model"], **group["params"])
+        network.neurons(f"rec{k}", group["n"], definitions.get(group["model"], group["model"]), **group["params"])
         for k, group in enumerate(case["groups"])
     ]
+    ports = {key: np.broadcast_to(case.get(f"port_{key}", None), len(groups)) for key in ("in", "rec")}
     out = network.readouts("out", case["w_out"].shape[0], **case["readout"])
     place = {group.name: slice(network.offset(group), network.offset(group) + group.size) for group in groups}
     n_rec = network.size("recurrent")
     currents = network.currents("dc", n_rec) if "step_currents" in case else None
     d_in = np.broadcast_to(case.get("d_in", 1), case["w_in"].shape)
-    for post in groups:
+    d_rec = np.broadcast_to(case.get("d_rec", 1), case["w_rec"].shape)
+    for k, post in enumerate(groups):
         rows = place[post.name]
-        _connect(network, inputs, post, case["w_in"][rows], d_in[rows])
+        _connect(network, inputs, post, case["w_in"][rows], d_in[rows], port=ports["in"][k])
         for pre in groups:
             columns = place[pre.name]
-            _connect(network, pre, post, case["w_rec"][rows, columns], case["d_rec"][rows, columns])
+            _connect(network, pre, post, case["w_rec"][rows, columns], d_rec[rows, columns], port=ports["rec"][k])
         _connect(network, out, post, case["w_fb"][rows], case.get("d_fb", 1), feedback=case.get("feedback", "random"))
         _connect(network, post, out, case["w_out"][:, rows], case.get("d_out", 1))
         if currents is not None:

@@ -249,7 +249,10 @@ class EquationRow(reference.Row):
         _, L, F = history.neuron(u, self.targets)
         self.ebar = self.kappa * self.ebar + self.e
         self.ereg = self.kappa_reg * self.ereg + (1.0 - self.kappa_reg) * self.e
-        return L * self.ebar + F * self.ereg
+        g = L * self.ebar + F * self.ereg
+        if self.keeps:
+            self.steps.append((u, self.e, self.ebar, g))
+        return g
 
     def decay(self, n):
         if n <= 0 or self.latest is None:
@@ -355,6 +358,9 @@ def interval_gradients(net, steps):
     eps, before = np.zeros((targets.size, cells.K)), np.zeros(targets.size)
     ebar, sum_e, g = np.zeros((3, *shape))
     zbar_out, g_out = np.zeros(net.n_rec), np.zeros((net.n_out, net.n_rec))
+    if net.keeps:
+        traces = {name: np.zeros((T, *shape)) for name in ("eligibility", "eligibility_trace", "gradient")}
+        net.traces.append({"onto neurons": traces})
     for t in range(T):
         error, now = net.error[start + t], cells.history[start + t]
         arrivals_in = np.broadcast_to(reference.input_arrivals(net, start, t), net.w_in.shape)
@@ -364,6 +370,9 @@ def interval_gradients(net, steps):
         ebar = kappa * ebar + (1.0 - kappa) * e
         g += (net.w_fb @ error)[:, None] * ebar
         sum_e += e
+        if net.keeps:
+            for name, kept in zip(traces, (e, ebar, (net.w_fb @ error)[:, None] * ebar + reg * e), strict=True):
+                traces[name][t] = kept
         zbar_out = kappa * zbar_out + net.readouts.zeta * net.z[start + t]
         g_out += np.outer(error, zbar_out)
     g += reg * sum_e
@@ -388,5 +397,6 @@ def run_spike(case, net):
         if window[s]:
             net.signal[s], net.error[s] = signal, signal - net.targets[s]
     reference.flush((p_in, net.inputs), (p_rec, net.z), (p_out, net.z), history=history)
+    net.traces += reference.list_traces(p_in, p_rec, p_out)
     weights = {"w_in": p_in.final_weights(), "w_rec": p_rec.final_weights(), "w_out": p_out.final_weights()}
     return net.results() | weights

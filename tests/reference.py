@@ -491,12 +491,20 @@ class Row:
                 g += increment
                 if self.each_step:
                     self.w = self.optimizer.step(self.w, increment, u + 3)
-            self.decay(steps - worked)
+            for u in range(first + worked, first + steps) if self.keeps else ():
+                self.decay(1)
+                nothing = np.zeros_like(self.w)
+                self.steps.append((u, nothing, self.filtered(), nothing))
+            self.decay(0 if self.keeps else steps - worked)
             if not self.each_step:
                 self.w = self.optimizer.step(self.w, g, t_a + 1)
         self.p = t_a
         self.waiting.append(t_a)
         return self.w
+
+    def filtered(self):
+        """The filtered trace of each synapse."""
+        return self.ebar
 
 
 class NeuronRow(Row):
@@ -541,6 +549,9 @@ class ReadoutRow(Row):
 
     def decay(self, n):
         self.zbar = self.zbar * self.kappa**n
+
+    def filtered(self):
+        return np.full(len(self.targets), self.zbar)
 
 
 class Projection:
@@ -601,14 +612,22 @@ def run_spike_variant(case, net):
     if len(case.get("etas", ())) > net.n_steps:
         net.optimizer["eta"] = case["etas"][net.n_steps]
     flush((p_in, net.inputs), (p_rec, net.z), (p_out, net.z), history=history)
-    for name, projection in (("in", p_in), ("rec", p_rec), ("out", p_out)):
-        for (delay, source), rows in projection.rows.items():
-            net.traces += [(name, source, delay, row.targets, row.steps) for row in rows]
+    net.traces += list_traces(p_in, p_rec, p_out)
     return net.results() | {
         "w_in": p_in.final_weights(),
         "w_rec": p_rec.final_weights(),
         "w_out": p_out.final_weights(),
     }
+
+
+def list_traces(*projections):
+    """What rows have kept: name, source, delay, targets and steps of each."""
+    return [
+        (name, source, delay, row.targets, row.steps)
+        for name, projection in zip(("in", "rec", "out"), projections, strict=True)
+        for (delay, source), rows in projection.rows.items()
+        for row in rows
+    ]
 
 
 def flush(*projections, history):

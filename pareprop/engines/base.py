@@ -82,6 +82,9 @@ class Recorded:
     states : dict
         Name to (n_steps, n), states and `records` of models given by equations; NaN where a neuron has none of that
         name. All names of the network, on any rank.
+    kept : np.ndarray
+        (1 + n_steps, n_kept, n), what derivatives of such models need, of the step before the sample first; no columns
+        unless `Engine.keeps_derivatives`.
     """
 
     record: np.ndarray
@@ -90,6 +93,7 @@ class Recorded:
     surrogate_gradient: np.ndarray
     learning_signal: np.ndarray
     states: dict[str, np.ndarray] = field(default_factory=dict)
+    kept: np.ndarray = field(default_factory=lambda: np.zeros((1, 0, 0)))
 
 
 def recorded_states(model: Model) -> dict[str, str]:
@@ -138,6 +142,8 @@ class Engine(ABC):
         int64 (n,), ids of the recorded neurons of this rank.
     recorded : Recorded or None
         Their dynamics in the last sample, None without recorded neurons.
+    keeps_derivatives : bool
+        Whether recorded neurons keep what derivatives need, too; set before `record_ids`.
     round_steps, steps_within : int
         Steps between exchanges of all ranks, and between those of the ranks of a node.
 
@@ -182,6 +188,7 @@ class Engine(ABC):
         self._forced = {"forced": np.zeros(0, np.int64), "due": np.zeros((0, 0), np.uint8)}
         self.recorded: Recorded | None = None
         self.recorded_ids = np.zeros(0, np.int64)
+        self.keeps_derivatives = False
         self._tracks: list[np.ndarray] = []
 
     def force(self, ids: np.ndarray, due: np.ndarray) -> None:
@@ -348,9 +355,12 @@ class Engine(ABC):
             return
         self._tracks = [np.zeros((self.n_steps, len(self.recorded_ids))) for _ in range(3)]
         names = ("V_m", "adaptation", "psi")
-        self._states = np.zeros((self.network.widths["states"], self.n_steps, len(self.recorded_ids)))
+        n, widths = len(self.recorded_ids), self.network.widths
+        self._states = np.zeros((widths["states"], self.n_steps, n))
+        self._kept = np.zeros((1 + self.n_steps, widths["kept"] if self.keeps_derivatives else 0, n))
         self.kernel.recorder = self._kernels.Recorder(
-            {"local": self.recorded_ids - first, "state": self._states} | dict(zip(names, self._tracks, strict=True))
+            {"local": self.recorded_ids - first, "state": self._states, "kept": self._kept}
+            | dict(zip(names, self._tracks, strict=True))
         )
 
     def _record(self, error: np.ndarray) -> Recorded | None:
@@ -364,7 +374,8 @@ class Engine(ABC):
         states = self._name_states(local, len(error))
         if "V_m" in states:
             V_m = np.where(np.isnan(states["V_m"]), V_m, states["V_m"])
-        return Recorded(self.recorded_ids, V_m, adaptation, psi, signal, states)
+        kept = self._kept[: 1 + len(error)].copy()
+        return Recorded(self.recorded_ids, V_m, adaptation, psi, signal, states, kept)
 
     def _name_states(self, local: np.ndarray, n_steps: int) -> dict[str, np.ndarray]:
         """Return the recorded states of neurons whose model is given by equations, by name, and their `records`."""

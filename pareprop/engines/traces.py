@@ -14,17 +14,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from ..kernels import layout
 from ..network.connectivity import Projection
+from ..network.local import program_of
 from ..network.model import Model
+from ..neurons.calls import Cells
 from ..parallel.spike_log import SpikeLog
-from .spike_rules import lags
+from .spike_rules import cutoff_steps, lags
 
 if TYPE_CHECKING:
     from .base import Engine
 
 # quantities of synapses that can be recorded, and their units
 TRACES_UNITS = {"eligibility": "1/mV", "eligibility_trace": "1/mV", "gradient": "as in NEST"}
-CARRIED = ("zbar", "eps", "ebar", "ereg", "f_av", "coming", "past", "past_regular")
+FILTERS = ("ebar", "ereg", "f_av", "past", "past_regular", "waiting")  # which steps change, beside what makes e
+HELD = ("held_arrivals", "held_psi", "held_fired", "held_kept")  # of the last steps
+NEVER = -1e18  # step of the latest arrival before the first one
 
 
 @dataclass
@@ -45,11 +50,81 @@ class Chosen:
     delay: np.ndarray
 
 
+class Plain:
+    """What makes the eligibility of synapses onto neurons of the package: filtered arrivals, and a trace of adaptation.
+
+    Parameters
+    ----------
+    alpha, zeta, rho, beta : np.ndarray
+        float64 (n,), of the targets.
+    """
+
+    def __init__(self, alpha: np.ndarray, zeta: np.ndarray, rho: np.ndarray, beta: np.ndarray) -> None:
+        self._alpha, self._zeta, self._rho, self._beta = alpha, zeta, rho, beta
+        self.state = np.zeros((2, len(alpha)))  # of the filter, of adaptation
+
+    def step(self, arrivals: np.ndarray, psi: np.ndarray, kept: np.ndarray, works: np.ndarray) -> np.ndarray:
+        """Step forward; return e (n,).
+
+        Parameters
+        ----------
+        arrivals, psi : np.ndarray
+            float64 (n,), spikes that enter, and surrogate gradients of the targets.
+        kept : np.ndarray
+            (2, n_kept, n), what derivatives need of the step before and of this one.
+        works : np.ndarray
+            bool (n,), whether the step is followed; past a cutoff traces decay, and there is no e.
+        """
+        zbar, eps = self.state
+        zbar[:] = self._alpha * zbar + self._zeta * arrivals
+        e = np.where(works, psi * (zbar - self._beta * eps), 0.0)
+        eps[:] = self._rho * eps + e
+        return e
+
+
+class Equations:
+    """As `Plain`, for targets given by equations: by the compiled model, whose step is linear in traces and arrivals.
+
+    Parameters
+    ----------
+    cells : Cells
+        The target of each synapse.
+    port : int
+        Number of the port.
+    """
+
+    def __init__(self, cells: Cells, port: int) -> None:
+        program, n = cells.program, cells.n
+        self._cells = cells  # calls keep no arrays alive
+        self.state = np.zeros((program.n_traces, n))
+        self._own, self._entered, self._before_decay = np.zeros((3, program.n_traces, n))
+        self._e, self._e_entered, self._psi = np.zeros((3, n))
+        self._kept, self.n_kept = np.zeros((2, program.n_kept, n)), program.n_kept
+
+        def trace(arrived: float, traces: np.ndarray, e: np.ndarray) -> Any:
+            rest = cells.constant, *self._kept, self._psi, arrived, traces, n, e
+            return cells.caller("trace", n, n, cells.dt, port, *rest)
+
+        self._trace, self._enter = trace(0.0, self._own, self._e), trace(1.0, self._entered, self._e_entered)
+        self._decay = cells.caller("decay", n, n, cells.dt, 1, cells.constant, self._before_decay, n)
+
+    def step(self, arrivals: np.ndarray, psi: np.ndarray, kept: np.ndarray, works: np.ndarray) -> np.ndarray:
+        """Step forward; see `Plain.step`."""
+        self._kept[...], self._psi[:] = kept[:, : self._kept.shape[1]], psi
+        self._own[...], self._entered[...], self._before_decay[...] = self.state, 0.0, self.state
+        self._trace()
+        self._enter()
+        if np.all(works):
+            self.state[...] = self._own + arrivals * self._entered
+            return self._e + arrivals * self._e_entered
+        self._decay()
+        self.state[...] = np.where(works, self._own + arrivals * self._entered, self._before_decay)
+        return np.where(works, self._e + arrivals * self._e_entered, 0.0)
+
+
 def check(model: Model, projection: Projection) -> None:
     """Raise `InputError` if traces of a projection can't be stepped forward from what is recorded."""
     post, here = projection.post, f"traces of '{projection.name}' can't be recorded"
-    if hasattr(post.params, "definition"):
-        raise InputError(f"{here}: model '{post.model}' is given by equations")
     if (
         not model.eprop.is_online
         and post.role == "recurrent"
@@ -58,9 +133,6 @@ def check(model: Model, projection: Projection) -> None:
         raise InputError(f"{here}: readouts have different tau_m, of each of which a trace would be needed")
     if model.eprop.is_online and model.is_rewarded:
         raise InputError(f"{here}: with rewards, the spike variant has a trace of its own for TD errors")
-    if model.eprop.is_online and np.isfinite(post.params.eprop_isi_trace_cutoff):
-        value = post.params.eprop_isi_trace_cutoff
-        raise InputError(f"{here}: eprop_isi_trace_cutoff = {value:g} of '{post.name}' must be inf")
     drops = [item.name for item in model.perturbations if item.kind == "dropout" and item.of == post.name]
     if model.eprop.is_online and drops and np.any(getattr(post.params, "c_reg", 0.0)):
         raise InputError(f"{here}: dropout '{drops[0]}' hides spikes that c_reg of '{post.name}' counts")
@@ -91,28 +163,48 @@ class Traces:
         self._target = chosen.target + model.offset(projection.post)
         n, readouts = len(self._source), network.readout_constants()
         self._d_out = lags(model).d_out if self._online and not self._onto_readouts else 0
+        self._held, self._cutoff = 0, layout.NO_CUTOFF
+        if self._online and (cutoff := cutoff_steps(projection.post, model.dt_ms)) != layout.NO_CUTOFF:
+            self._held, self._cutoff = lags(model).m, cutoff
+        self._eligibility: Plain | Equations
         if self._onto_readouts:
             self.record = np.zeros(0, np.int64)
-            self._alpha, self._zeta = readouts["alpha"][self._target], readouts["zeta"][self._target]
+            constants = readouts["alpha"][self._target], readouts["zeta"][self._target]
+            self._eligibility = Plain(*constants, np.zeros(n), np.zeros(n))
         else:
             self.record = np.unique(self._target)
-            local = self._target - network.neurons[0]
-            names = ("alpha", "zeta", "rho", "adapt_beta", "c_reg", "f_target")
-            values = (network.cells[name][local] for name in names)
-            self._alpha, self._zeta, self._rho, self._beta, self._c_reg, self._f_target = values
-            self._kappa, self._kappa_reg = float(readouts["alpha"][0]) if network.n_readouts else 0.0, 0.0
-            if model.local:
-                self._kappa = model.local.constants(model.dt_ms)[0]
-            self._share = 1.0 - self._kappa
-            if self._online:
-                self._zeta = np.ones(n)
-                self._kappa, self._share = projection.post.params.kappa, 1.0
-                self._kappa_reg = projection.post.params.kappa_reg
-            if not getattr(projection.post.params, "adaptive", False):
-                self._beta = np.zeros(n)
-        self.zbar, self.eps, self.ebar, self.ereg, self.f_av = np.zeros((5, n))
+            self._set_constants(projection, float(readouts["alpha"][0]) if network.n_readouts else 0.0)
+        self.ebar, self.ereg, self.f_av, self.waiting = np.zeros((4, n))
         self.coming = np.zeros((projection.delay_range[1] + 1, n))  # arrivals of the next samples
         self.past, self.past_regular = np.zeros((2, max(self._d_out, 1), n))  # traces that errors to come meet
+        # with a cutoff, the last steps are stepped through again when it is known whether a spike arrives after them
+        self.latest = np.full(n, NEVER)  # step of the latest arrival before the held ones, from the next sample on
+        self.held_arrivals, self.held_psi, self.held_fired = np.zeros((3, self._held, n))
+        self.held_kept = np.zeros((self._held + (self._held > 0), *self._kept_shape))
+
+    def _set_constants(self, projection: Projection, kappa: float) -> None:
+        """Set what steps of synapses onto neurons need; `kappa` is that of the readouts."""
+        network, post, n = self._engine.network, projection.post, len(self._target)
+        model, local = network.model, self._target - network.neurons[0]
+        self._c_reg, self._f_target = network.cells["c_reg"][local], network.cells["f_target"][local]
+        self._kappa = model.local.constants(model.dt_ms)[0] if model.local else kappa
+        self._share, self._kappa_reg = 1.0 - self._kappa, 0.0
+        if self._online:
+            self._kappa, self._share, self._kappa_reg = post.params.kappa, 1.0, post.params.kappa_reg
+        if program := program_of(post):
+            self._engine.keeps_derivatives = True
+            values = network.values_of(network.piece_populations.index(post), local) if n else {}
+            self._eligibility = Equations(Cells(program, n, values, model.dt_ms), projection.port_index)
+            return
+        alpha, zeta, rho, beta = (network.cells[name][local] for name in ("alpha", "zeta", "rho", "adapt_beta"))
+        zeta = np.ones(n) if self._online else zeta
+        self._eligibility = Plain(alpha, zeta, rho, beta if getattr(post.params, "adaptive", False) else np.zeros(n))
+
+    @property
+    def _kept_shape(self) -> tuple[int, int]:
+        """Numbers that derivatives need of a target in a step, and synapses."""
+        item = self._eligibility
+        return item.n_kept if isinstance(item, Equations) else 0, len(self._target)
 
     def follow(self, inputs: SpikeLog, spikes: SpikeLog, error: np.ndarray) -> dict[str, np.ndarray]:
         """Step through the sample that the engine has just run.
@@ -129,61 +221,101 @@ class Traces:
         dict
             `TRACES_UNITS`, (n_steps, n) each. The gradient of a step is what its error adds to that of the sample: its
             learning signal times the trace, which in the spike variant is that of d_out steps before; and the share of
-            the firing-rate regularisation.
+            the firing-rate regularisation. Past `eprop_isi_trace_cutoff` there is no e, and traces decay; rows of the
+            last steps of a sample say what holds if no spike arrives after it.
         """
         n_steps = len(error)
         arrivals = self._find_arrivals(inputs if self._from_inputs else spikes, n_steps)
-        if self._online and not getattr(self._engine, "learned", True):
-            return {name: np.zeros_like(arrivals) for name in TRACES_UNITS}
-        if self._onto_readouts:
-            return self._follow_onto_readouts(arrivals, error)
+        found = {name: np.zeros((n_steps, len(self._target))) for name in TRACES_UNITS}
         recorded = self._engine.recorded
-        assert recorded is not None or not len(self._target)
-        if recorded is None:
-            return {name: np.zeros_like(arrivals) for name in TRACES_UNITS}
-        column = np.searchsorted(recorded.record, self._target)
-        psi, signal = recorded.surrogate_gradient[:, column], recorded.learning_signal[:, column]
-        fired = self._find_own_spikes(spikes, n_steps)
-        found = {name: np.zeros_like(arrivals) for name in TRACES_UNITS}
+        if (self._online and not getattr(self._engine, "learned", True)) or not len(self._target):
+            return found
+        psi = signal = fired = np.zeros_like(found["gradient"])
+        kept = np.zeros((1 + n_steps, *self._kept_shape))
+        rate: np.ndarray | float = 1.0
+        regular: np.ndarray | float
+        if not self._onto_readouts:
+            assert recorded is not None  # the recorder has asked for it
+            column = np.searchsorted(recorded.record, self._target)
+            psi, signal = recorded.surrogate_gradient[:, column], recorded.learning_signal[:, column]
+            kept = recorded.kept[:, : kept.shape[1], column]
+            fired = self._find_own_spikes(spikes, n_steps)
         if not self._online:
-            self.zbar[:], self.eps[:], self.ebar[:] = 0.0, 0.0, 0.0
-            count = fired.sum(axis=0) + self._engine.perturbing.lost[self._target - self._engine.network.neurons[0]]
-            rate = self._c_reg * (count / n_steps - self._f_target * self._engine.network.model.dt_ms) / n_steps
-        for t in range(n_steps):
-            self.zbar = self._alpha * self.zbar + self._zeta * arrivals[t]
-            e = psi[t] * (self.zbar - self._beta * self.eps)
-            self.eps = self._rho * self.eps + e
-            self.ebar = self._kappa * self.ebar + self._share * e
-            trace, regular = self.ebar, e
-            found["eligibility"][t], found["eligibility_trace"][t] = e, self.ebar
-            if self._online:
-                trace, regular, rate = self._delay(t, e, fired[t])
-            found["gradient"][t] = signal[t] * trace + rate * regular
+            self._eligibility.state[:], self.ebar[:] = 0.0, 0.0
+            rate = self._regularize(fired) if not self._onto_readouts else 1.0
+        works = self._find_works(arrivals, n_steps)
+        arrivals, psi, fired, kept = self._hold(arrivals[:n_steps], psi, fired, kept)
+        snapshot: list[np.ndarray] = []
+        for i in range(self._held + n_steps):
+            if self._held and i == n_steps:
+                snapshot = [array.copy() for array in self._stepped()]
+            self.waiting += arrivals[i]
+            entering = np.where(works[i], self.waiting, 0.0)
+            self.waiting -= entering
+            e, t = self._eligibility.step(entering, psi[i], kept[i : i + 2], works[i]), i - self._held
+            if self._onto_readouts:
+                e, self.ebar[:] = entering, self._eligibility.state[0]
+                trace, regular = np.where(works[i], self.ebar, 0.0), 0.0
+            else:
+                self.ebar[:] = self._kappa * self.ebar + self._share * e
+                trace, regular = self._delay(e, works[i], fired[i]) if self._online else (self.ebar, e)
+            if t >= 0:
+                found["eligibility"][t], found["eligibility_trace"][t] = e, self.ebar
+                met = error[t, self._target] if self._onto_readouts else signal[t]
+                found["gradient"][t] = met * trace + rate * regular
+        for array, before in zip(self._stepped(), snapshot, strict=False):
+            array[...] = before
         return found
 
-    def _delay(self, t: int, e: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray, Any]:
-        """Return traces of d_out steps before, and 1 for what regularisation adds, which `past_regular` holds."""
+    def _stepped(self) -> list[np.ndarray]:
+        """Return what a step changes."""
+        return [self._eligibility.state, *(getattr(self, name) for name in FILTERS)]
+
+    def _regularize(self, fired: np.ndarray) -> np.ndarray:
+        """Return the factor of e in the gradient of an interval, that of the firing-rate regularisation."""
+        engine, n_steps = self._engine, len(fired)
+        count = fired.sum(axis=0) + engine.perturbing.lost[self._target - engine.network.neurons[0]]
+        return self._c_reg * (count / n_steps - self._f_target * engine.network.model.dt_ms) / n_steps
+
+    def _find_works(self, arrivals: np.ndarray, n_steps: int) -> np.ndarray:
+        """Return whether each held step, and each of the sample, is followed, bool (held + n_steps, n).
+
+        It is if a spike has arrived less than the cutoff before it, in the synapse's time: a spike that arrives in step
+        p is worked off from p - m on.
+        """
+        held, n = self._held, len(self._target)
+        if self._cutoff == layout.NO_CUTOFF:
+            return np.ones((n_steps, n), bool)
+        known = np.concatenate([self.held_arrivals, arrivals, np.zeros((held, n))])[: n_steps + 2 * held]
+        steps = np.arange(len(known))[:, None] - held
+        latest = np.maximum.accumulate(np.where(known > 0, steps, NEVER), axis=0)
+        latest = np.maximum(latest, self.latest)
+        self.latest = latest[n_steps - 1] - n_steps  # before the steps that will be held
+        return steps[held:] - latest[held:] < self._cutoff
+
+    def _hold(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        """Return arrays (n_steps, .., n) behind what is held of the samples before; hold the last steps of these."""
+        joined = []
+        for name, array in zip(HELD, arrays, strict=True):
+            held = getattr(self, name)
+            joined.append(np.concatenate([held[: self._held], array]))  # of what is kept, one row of each step before
+            if self._held:
+                setattr(self, name, joined[-1][-len(held) :].copy())
+        return joined
+
+    def _delay(self, e: np.ndarray, works: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return traces of d_out steps before, and what regularisation adds, where they are followed."""
         keep, dt = self._kappa_reg, self._engine.network.model.dt_ms
-        self.ereg = keep * self.ereg + (1.0 - keep) * e
-        self.f_av = keep * self.f_av + (1.0 - keep) * fired / dt
+        self.ereg[:] = keep * self.ereg + (1.0 - keep) * e
+        self.f_av[:] = keep * self.f_av + (1.0 - keep) * fired / dt
         before, regular = self.past[0].copy(), self.past_regular[0].copy()
-        self.past = np.concatenate([self.past[1:], self.ebar[None]])
-        now = self._c_reg * (self.f_av - self._f_target) * self.ereg
-        self.past_regular = np.concatenate([self.past_regular[1:], now[None]])
-        return before, regular, 1.0
-
-    def _follow_onto_readouts(self, arrivals: np.ndarray, error: np.ndarray) -> dict[str, np.ndarray]:
-        found = {name: np.zeros_like(arrivals) for name in TRACES_UNITS}
-        if not self._online:
-            self.zbar[:] = 0.0
-        for t in range(len(error)):
-            self.zbar = self._alpha * self.zbar + self._zeta * arrivals[t]
-            found["eligibility"][t], found["eligibility_trace"][t] = arrivals[t], self.zbar
-            found["gradient"][t] = error[t, self._target] * self.zbar
-        return found
+        self.past[:-1], self.past_regular[:-1] = self.past[1:].copy(), self.past_regular[1:].copy()
+        self.past[-1] = np.where(works, self.ebar, 0.0)
+        self.past_regular[-1] = np.where(works, self._c_reg * (self.f_av - self._f_target) * self.ereg, 0.0)
+        return before, regular
 
     def _find_arrivals(self, log: SpikeLog, n_steps: int) -> np.ndarray:
-        """Return how many spikes arrive at each synapse in each step, 0 or 1, float64 (n_steps, n)."""
+        """Return how many spikes arrive at each synapse, 0 or 1, float64 (n_steps + .., n), after the sample too."""
         delay = self._chosen.delay
         if self._from_inputs:  # those of step s arrive in step s through a delay of one step
             delay = delay - 1
@@ -198,7 +330,7 @@ class Traces:
             self.coming = total[n_steps:].copy()
         elif not self._onto_readouts:
             total[0] = 0.0  # which are lost
-        return total[:n_steps]
+        return total
 
     def _find_own_spikes(self, log: SpikeLog, n_steps: int) -> np.ndarray:
         fired = np.zeros((n_steps, len(self._target)))
@@ -206,13 +338,22 @@ class Traces:
             fired[steps, k] = 1.0
         return fired
 
+    @property
+    def _carried(self) -> tuple[str, ...]:
+        return (*FILTERS, "coming", *(("latest", *HELD) if self._held else ()))
+
     def state(self) -> dict[str, np.ndarray]:
         """Return what the next sample reads, (.., n) each; nothing in the interval variant."""
-        return {name: getattr(self, name) for name in CARRIED} if self._online else {}
+        if not self._online:
+            return {}
+        return {name: getattr(self, name) for name in self._carried} | {"eligibility": self._eligibility.state}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Take back a state."""
-        for name in CARRIED if self._online else ():
+        if not self._online:
+            return
+        self._eligibility.state[...] = state["eligibility"]
+        for name in self._carried:
             setattr(self, name, np.array(state[name], float))
 
 
