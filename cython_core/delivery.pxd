@@ -8,8 +8,8 @@
 from libc.stdint cimport int64_t, intptr_t, uint32_t, uint64_t
 
 from pareprop.core.layout cimport (
-    BEFORE, BITS, DELAY, DELAYS, DENSE, HOLE, LOG, NO_HOLE, NUMBER, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET,
-    WIDEST, WIDTH,
+    BEFORE, BITS, DELAY, DELAYS, DENSE, HOLE, LOG, NO_HOLE, NUMBER, PLASTIC, PORT, ROW, SINCE, SOURCE, SOURCES,
+    TARGET, WIDEST, WIDTH,
 )
 from pareprop.core.members cimport has, place_of
 from pareprop.core.precision cimport real, total_of
@@ -344,7 +344,7 @@ cdef inline void spread(
     cdef int64_t emitted = step - blocks[b, DELAY] + (1 if blocks[b, LOG] == 0 else 0) - base, k, later, slot
     cdef int64_t first = 0, now = step % ring.shape[0]
     cdef uint32_t[WIDEST] at
-    if emitted < 0 or target.shape[0] == 0:
+    if emitted < max(blocks[b, SINCE] - base, 0) or target.shape[0] == 0:
         return
     for k in range(blocks[b, DELAYS]):
         later = blocks[b + k, DELAY] - blocks[b, DELAY]
@@ -399,7 +399,7 @@ cdef inline void deliver(
             continue
         # row s of the raster drives step s when the delay is one
         emitted = step - blocks[b, DELAY] + (1 if blocks[b, LOG] == 0 else 0)
-        if emitted < 0:
+        if emitted < blocks[b, SINCE]:
             continue
         if blocks[b, LOG] == 0:
             deliver_block(blocks, b, row_ptr, target, weight, inputs.ids, inputs.ptr[emitted], inputs.ptr[emitted + 1],

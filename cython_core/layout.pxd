@@ -18,7 +18,8 @@ cpdef enum:         # columns of `blocks`, int64 (n_blocks, BLOCK_COLUMNS): syna
     ROWS = 13       # rows of the projection
     DELAYS = 14     # blocks of the projection: rows of each of its sources, side by side
     NUMBER = 15     # which of them this block is, from 0 on
-    BLOCK_COLUMNS = 16
+    SINCE = 16      # first step of the log whose spikes count: 0 but for synapses that were made in a run
+    BLOCK_COLUMNS = 17
 
 cpdef enum:
     NO_HOLE = -1    # each source of a block reaches every target

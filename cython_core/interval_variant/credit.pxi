@@ -64,7 +64,7 @@ def credit(
         for t in range(coefficient.shape[0] // n_ports):
             for b in range(blocks.shape[0]):
                 emitted = t - lag_of(same_step, blocks, b)
-                if emitted < 0 or not blocks[b, PLASTIC] or is_tiled(blocks, b, steps):
+                if emitted < blocks[b, SINCE] or not blocks[b, PLASTIC] or is_tiled(blocks, b, steps):
                     continue
                 if not same_step and is_spread(blocks, b):
                     if blocks[b, NUMBER] == 0:
@@ -86,6 +86,11 @@ cdef inline int64_t lag_of(bint same_step, const int64_t[:, ::1] blocks, int64_t
     return 0 if same_step else blocks[b, DELAY] - (1 if blocks[b, LOG] == 0 else 0)
 
 
+cdef inline int64_t first_of(bint same_step, const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:
+    """First step with an arrival that is credited; what arrives in step 0 is lost."""
+    return max(lag_of(same_step, blocks, b) + blocks[b, SINCE], 0 if same_step else 1)
+
+
 cdef inline bint is_tiled(const int64_t[:, ::1] blocks, int64_t b, int64_t steps) noexcept nogil:
     """Whether it pays to credit a block source by source: small networks, not readouts."""
     return blocks[b, DENSE] and blocks[b, PLASTIC] and steps >= FEWEST_STEPS and blocks[b, WIDTH] >= LEAST_WIDTH
@@ -100,7 +105,7 @@ cdef int64_t room_for_links(
     bint same_step, const int64_t[:, ::1] blocks, int64_t b, int64_t steps, int64_t n_steps, Spikes** logs, int64_t n
 ) noexcept nogil:
     """Numbers that `credit_tiles` writes down: one per source, two per spike of a tile."""
-    cdef int64_t lag = lag_of(same_step, blocks, b), first = max(lag, 0 if same_step else 1), last, k, count, most = 0
+    cdef int64_t lag = lag_of(same_step, blocks, b), first = first_of(same_step, blocks, b), last, k, count, most = 0
     while first < n_steps:
         last = min(first + steps, n_steps)
         count = 0
@@ -131,7 +136,7 @@ cdef void credit_tiles(
     """
     cdef int64_t lag = lag_of(same_step, blocks, b), n_steps = coefficient.shape[0] // n_ports
     cdef int64_t source = blocks[b, SOURCE]
-    cdef int64_t n = blocks[b, SOURCES] - source, first = max(lag, 0 if same_step else 1), last, s
+    cdef int64_t n = blocks[b, SOURCES] - source, first = first_of(same_step, blocks, b), last, s
     cdef int64_t* head = scratch
     cdef int64_t* spikes = scratch + n
     while first < n_steps:

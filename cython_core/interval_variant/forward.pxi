@@ -11,7 +11,7 @@ from pareprop.core.delivery cimport (
     prefetch_stride, row_ahead, row_of, walk_ahead, walk_of, write_offsets,
 )
 from pareprop.core.layout cimport (
-    DELAY, DELAYS, DENSE, LOG, NUMBER, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET, WIDEST, WIDTH,
+    DELAY, DELAYS, DENSE, LOG, NUMBER, PLASTIC, PORT, ROW, SINCE, SOURCE, SOURCES, TARGET, WIDEST, WIDTH,
 )
 from pareprop.core.readout_sums cimport ExactSum, add_row_exactly
 from pareprop.core.rounds cimport Meeting

@@ -66,7 +66,7 @@ cdef inline void deliver_block_of(
     cdef Spikes* one = &engine.channel.inputs.at if from_inputs else &engine.channel.own.at
     cdef Spikes** logs = &one if from_inputs or rows.from_own else engine.channel.heard.at
     cdef int64_t n = 1 if from_inputs or rows.from_own else engine.channel.heard.n
-    if emitted >= 0:
+    if emitted >= rows.blocks[b, SINCE]:
         for k in range(n):
             deliver_spikes(engine, t, rows, b, emitted, logs[k], inside, arriving)
         if engine.queued:

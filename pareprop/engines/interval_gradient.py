@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -46,10 +45,6 @@ class IntervalGradient:
         Sums of the gradients of all tables.
     n_collected : int
         Samples of the batch so far, those of other groups of ranks included.
-    late : list of str
-        Projections whose synapses were made within the present interval, and learn from what arrives after that.
-    late_from : tuple of int
-        First steps of spikes of inputs, and of neurons, that they learn from.
     kappa : float
         Decay in a step of the filter of eligibility traces: that of the fastest readout, or of local ones.
 
@@ -88,8 +83,6 @@ class IntervalGradient:
         normalize([*self.plastic, *self.adaptive], model)
         self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
-        self.late: list[str] = []
-        self.late_from = 0, 0
         adjoint = allocate_aligned((max(network.widths["adjoint"], 2), n), self._real)
         self._scratch = np.zeros(network.n_readouts), allocate_aligned(n, self._real), adjoint
         self._allocate()
@@ -168,26 +161,11 @@ class IntervalGradient:
             parts: list[tuple] = [(network.incoming, inputs, channel.heard, psi, False)]
             fired, swept = SegmentedLog([channel.own]), self._sweep(error)
             parts += [(table, EMPTY, fired, swept[:, None], True) for table in self._tables[1:] if len(table.blocks)]
-            parts = [part for whole in parts for part in self._split(*whole)]
         if self._direct:
             self._pending = parts
         else:
             arrays = self.arrays
             self._credit(parts, lambda table: (np.ones(len(table.blocks)), arrays[id(table)]))
-
-    def is_late(self, table: SynapseTable) -> np.ndarray:
-        """Return for each block of a table whether its synapses were made within the present interval, bool."""
-        return np.array([span.projection.name in self.late for span in table.spans for _ in span.delays], bool)
-
-    def _split(self, table: SynapseTable, inputs: SpikeLog, spikes: SegmentedLog, *others: Any) -> Iterator[tuple]:
-        """Yield what is credited to the synapses of a table: apart to those that are late, of later spikes."""
-        is_late = self.is_late(table)
-        if not np.any(is_late):
-            yield table, inputs, spikes, *others, np.ones(len(table.blocks))
-            return
-        later = SegmentedLog([keep_from(part, self.late_from[1]) for part in spikes.segments])
-        yield table, inputs, spikes, *others, np.where(is_late, 0.0, 1.0)
-        yield table, keep_from(inputs, self.late_from[0]), later, *others, np.where(is_late, 1.0, 0.0)
 
     def _sweep(self, error: np.ndarray) -> np.ndarray:
         """Return the coefficients of arrivals at readouts, (n_steps, n_readouts) as `error`."""
@@ -198,7 +176,7 @@ class IntervalGradient:
     def _credit(self, parts: list[tuple], into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]) -> None:
         """Add the coefficients of all arrivals, times a factor for each block, to an array of the table's synapses."""
         with self.timers.phase("credit"):
-            for table, sources, spikes, coefficient, same_step, share in parts:
+            for table, sources, spikes, coefficient, same_step in parts:
                 factors, array = into(table)
                 n_ports, coefficient = coefficient.shape[1], coefficient.reshape(-1, coefficient.shape[2])
                 needed = self._kernel.scratch_size(same_step, table.blocks, sources, spikes, n_ports, coefficient)
@@ -213,7 +191,7 @@ class IntervalGradient:
                     spikes,
                     n_ports,
                     coefficient,
-                    factors * share,
+                    factors,
                     array,
                     self._links,
                 )
@@ -253,13 +231,6 @@ class IntervalGradient:
     def nbytes(self) -> int:
         """Bytes of gradients and of the optimizers' state."""
         return self.sums.nbytes + sum(item.nbytes for item in self.plastic)
-
-
-def keep_from(log: SpikeLog, step: int) -> SpikeLog:
-    """Return a log without the spikes before a step."""
-    if step >= len(log.ptr):
-        return log
-    return SpikeLog.from_arrays(log.ids, np.maximum(log.ptr, log.ptr[max(step, 0)]))
 
 
 def _rates(table: SynapseTable, etas: dict[str, float], divisor: float) -> np.ndarray:

@@ -23,7 +23,7 @@ from .errors import MOST, NESTError, NESTErrors, explained, put_out, refuse, unk
 from .kernel import kernel
 from .nodes import NodeCollection
 from .rules import RULES
-from .settings import DEFAULTS
+from .settings import DEFAULTS, DELAY_RANGE
 from .status import BUILD
 
 _ITSELF = "read what GetConnections and GetNodes return"
@@ -348,7 +348,7 @@ class Module(types.ModuleType):
             super().__setattr__(name, value)
         elif name == "verbosity":
             set_verbosity(value)
-        elif name in DEFAULTS:
+        elif name in (*DEFAULTS, *DELAY_RANGE):
             kernel.set({name: value})
         elif name in kernel.status():
             raise unknown(AttributeError, f"nest.{name} cannot be set, only read")

@@ -29,12 +29,15 @@ class Bundles(list[Bundle]):
         Number of connections by name of the synapse model.
     delays : tuple of int or None
         Smallest and largest delay in steps; None without connections.
+    is_range_set : bool
+        Whether the script has set them.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.n, self.n_of_model = 0, Counter[str]()
         self.delays: tuple[int, int] | None = None
+        self.is_range_set = False
         self._n_settled = 0
         self._numbered = (0, 0)
         self._ports = np.zeros(0, np.int64)
@@ -50,7 +53,10 @@ class Bundles(list[Bundle]):
     def note_delays(self, bundle: Bundle) -> None:
         """Widen the range of delays by those of a bundle."""
         low, high = bundle.delays
-        self.delays = (low, high) if self.delays is None else (min(low, self.delays[0]), max(high, self.delays[1]))
+        if self.delays is None:
+            self.delays = low, high
+        elif not self.is_range_set:
+            self.delays = min(low, self.delays[0]), max(high, self.delays[1])
 
     def settle(self) -> None:
         """Join the new small bundles of a model: what was made one by one is found and wired as one.

@@ -10,6 +10,7 @@ import numpy as np
 from ..engines.learning_signal import learning_signal
 from ..engines.sample import Sample
 from ..errors import StateError
+from ..kernels import layout
 from ..network.footprint import require
 from ..network.local import LocalNetwork, compile_models
 from ..parallel.collectives import guarded, maximum, raise_together
@@ -73,7 +74,7 @@ class Clock:
         self.window = Amplitudes(nodes, wiring.rates.window, n_out, self.dt)
         self.currents = Currents(nodes, wiring.currents, self.dt)
         self.forced = ForcedSpikes(nodes, wiring.recurrent, self.dt)
-        self.since: dict[str, int] = {}  # step whose spikes connections that were made later are the first to carry
+        self.since: dict[str, int] = {}  # by projection that was made later: NEST's step whose spikes count first
         self.closed: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []  # until a step: array, places, values
         self.etas: dict[str, float] = {}
         self.first_etas: dict[str, float] = {}
@@ -169,6 +170,18 @@ class Clock:
             n_spikes += self.n_spikes
             self._open(stop)
         self.n_spikes = n_spikes
+
+    def count_since(self, first: int) -> None:
+        """Tell the kernels from which step on spikes count at synapses that were made in a run.
+
+        Parameters
+        ----------
+        first : int
+            NEST's step that the logs start with.
+        """
+        for table in self.network.tables().values() if self.since else ():
+            since = [self.since.get(span.projection.name, 0) for span in table.spans for _ in span.delays]
+            table.blocks[:, layout.SINCE] = np.maximum(np.array(since, np.int64) - first, 0)
 
     def close(self, step: int, array: np.ndarray, places: np.ndarray) -> None:
         """Let weights or currents be 0 until a step."""

@@ -132,10 +132,12 @@ def check_delay(session: Session, made: Bundle) -> None:
             "e-prop synapses need a delay of one step, as in NEST; longer ones are simulated with "
             "nest.set(eprop_delays_above_one_step=True)"
         )
-    least, most = session.delay_range if session.simulated else (low, high)
+    is_fixed = session.simulated or session.bundles.is_range_set
+    least, most = session.delay_range if is_fixed else (low, high)
     if low < least or high > most:
+        when = "" if session.bundles.is_range_set else "after the first step "
         raise NESTErrors.BadDelay(
-            f"Delay value {session.to_ms(low if low < least else high)} is invalid: after the first step it must be "
+            f"Delay value {session.to_ms(low if low < least else high)} is invalid: {when}it must be "
             f"between min_delay {session.to_ms(least)} and max_delay {session.to_ms(most)}"
         )
 

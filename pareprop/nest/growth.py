@@ -19,7 +19,6 @@ from ..kernels import layout
 from ..network.connectivity import Population
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.spike_log import SpikeLog, join_logs
-from .errors import EARLIER, refuse
 
 NEVER_THERE = -1
 
@@ -137,7 +136,7 @@ class Growth:
     def _close(self) -> None:
         """Keep what was sent before the last exchange of spikes from what new connections carry.
 
-        Their weights are 0 until later spikes can arrive.
+        Those of currents have weights of 0 until later ones can arrive.
         """
         new, least = self.new, (self.new.bundles.delays or (1, 1))[0]
         exchanged = (self.step - 1) // least * least
@@ -146,15 +145,14 @@ class Growth:
             pre = span.projection.pre
             if pre.role != "readout" and (self.is_new(name) or self._is_new_train(name, pre)):
                 at_once = pre.role == "current" or pre.name.startswith("generators")  # without an exchange
-                new.since[name] = self.step if at_once else exchanged
+                since = self.step if at_once else exchanged
+                late = new.wiring.late.get(pre.name, 0)
+                new.since[name] = since + late + (pre.role == "input")  # these arrive as long after their stamps
         for name, since in new.since.items():
             table, span = new._synapses[name]
-            for _, _, delay, index in table.chunks(span):
-                opens = since + delay + new.wiring.late.get(span.projection.pre.name, 0)
-                late = opens > self.step
-                if span.projection.plastic and np.any(late):
-                    raise refuse("plastic connections with a delay of several steps after the first step", EARLIER)
-                for when in np.unique(opens[late]).tolist():
+            for _, _, delay, index in table.chunks(span) if span.projection.pre.role == "current" else ():
+                opens = since + delay
+                for when in np.unique(opens[opens > self.step]).tolist():
                     new.close(when, table.weight, index[opens == when])
 
     def _is_new_train(self, projection: str, population: Population) -> bool:

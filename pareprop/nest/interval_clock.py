@@ -122,8 +122,7 @@ class IntervalClock(Clock):
         if self._started and len(growth.new_readouts):
             for field in ("V_m", "readout_signal_unnorm"):
                 self.taps.put_readouts(field, self._first + done, engine.y[None] + engine.constants["E_L"])
-        engine.gradient.late = growth.new_projections if done else []
-        engine.gradient.late_from = done, done - 1
+        self.count_since(self._first)
 
     def _carry_engine(self, growth: Growth, old: Interval) -> None:
         """Collective: weights, moments and gradients of a batch; voltages, and what of the interval is over."""
@@ -143,11 +142,16 @@ class IntervalClock(Clock):
                     state.add_synapses("gradient", item.table, item.span, gradient=array)
         growth.carry_synapses(kept, fresh)
         arrays, others = ({**engine.neurons, "psi": engine.psi, "ring": engine._ring} for engine in (old, new))
-        growth.carry_neurons(arrays, others, lambda _, n, other: (np.arange(min(n, other)),) * 2)
+        growth.carry_neurons(arrays, others, self._find_kept)
         new.carried[...] = 0.0
         before = {"carried": old._current_before if self._done else old.carried}
         growth.carry_neurons(before, {"carried": new.carried}, lambda _, n, other: (np.arange(min(n, other)),) * 2)
         new.refresh()
+
+    def _find_kept(self, name: str, n: int, other: int) -> tuple[np.ndarray, np.ndarray]:
+        """Places of what is kept in arrays of two lengths; a ring has the coming steps."""
+        kept = np.arange(min(n, other)) + (self._done if name == "ring" else 0)
+        return (kept % n, kept % other) if name == "ring" else (kept, kept)
 
     def _continue(self, growth: Growth) -> None:
         """Collective: go on within the interval; readouts are one step ahead, and hear what was sent in the latest."""
@@ -212,6 +216,7 @@ class IntervalClock(Clock):
     def _begin(self) -> None:
         self._log.ptr[:] = 0
         self._rates = dict(self.etas)
+        self.count_since(self._first)
         self.engine.begin(self._log, self._take_currents(self._first, 0), self._settings.reset)
         source, target, place, port, table = self._kept
         mine = np.isin(source, self._last)
@@ -336,7 +341,6 @@ class IntervalClock(Clock):
             self._lose(error, surrogate)
         self.digest.add_spikes(self.engine.log, T)
         self.check_finite(loss)
-        self.engine.gradient.late = []
         self._count += 1
         self._done = self._errors = 0
         if self._count % self.model.optimizer.batch_size == 0:

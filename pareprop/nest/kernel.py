@@ -16,7 +16,7 @@ from . import connecting, connection_values, node_values, running
 from .errors import KernelException, NESTErrors
 from .nodes import NodeCollection
 from .session import Session
-from .settings import merge_settings
+from .settings import DELAY_RANGE, merge_settings, read_delays
 from .status import STATUS
 
 NODE_BYTES = 32  # at least
@@ -34,7 +34,15 @@ class Kernel(Session):
 
     def set(self, values: Given) -> None:
         """Set kernel parameters."""
-        self.params = merge_settings(self.params, values, self.simulated, self.nodes.n > 0)
+        others = {key: value for key, value in values.items() if key not in DELAY_RANGE}
+        ends = {key: value for key, value in values.items() if key in DELAY_RANGE}
+        params = merge_settings(self.params, others, self.simulated, self.nodes.n > 0)
+        if self.bundles.is_range_set and params["resolution"] != self.resolution:
+            ends = dict(zip(DELAY_RANGE, map(self.delay, range(2)), strict=True)) | ends
+        if ends:
+            self.bundles.delays = read_delays(ends, params["resolution"], self.bundles.n > 0)
+            self.bundles.is_range_set = True
+        self.params = params
         self.versions.named = self.params["eprop_as"]
         if values.keys() & {"rng_seed", "local_num_threads", "total_num_virtual_procs"}:
             self.seed()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 from ..engines.interval import Interval
-from ..engines.interval_gradient import keep_from
 from ..kernels import layout
 from ..parallel.spike_log import SpikeLog
 
@@ -40,19 +39,23 @@ def take_back(
     for (first, last), program in zip(engine.network.pieces[:, :2], engine.network.programs, strict=True):
         signal[first:last] *= program is None  # NEST has no e-prop synapses onto others
     table = engine.network.incoming
-    gradient, is_late = engine.gradient.arrays[id(table)], engine.gradient.is_late(table)
-    from_inputs = table.blocks[:, layout.LOG] == 0
-    later = keep_from(inputs, engine.gradient.late_from[0])
-    for blocks, spikes in ((from_inputs & ~is_late, inputs), (from_inputs & is_late, later)):
-        if not np.any(blocks):
-            continue
-        missing = signal * trace(engine, sources, spikes, surrogate)
-        for block in np.flatnonzero(blocks).tolist():
+    gradient, first_counted = engine.gradient.arrays[id(table)], table.blocks[:, layout.SINCE]
+    losing = (table.blocks[:, layout.LOG] == 0) & (table.blocks[:, layout.DELAY] == 1)  # the only delay that NEST has
+    for since in np.unique(first_counted[losing]).tolist():
+        missing = signal * trace(engine, sources, keep_from(inputs, since), surrogate)
+        for block in np.flatnonzero(losing & (first_counted == since)).tolist():
             for source, values in zip(sources, missing, strict=True):
                 row = table.find_row(block, int(source))
                 if row is not None:
                     own = slice(table.row_ptr[row], table.row_ptr[row + 1])
                     gradient[own] -= values[table.target[own]]
+
+
+def keep_from(log: SpikeLog, step: int) -> SpikeLog:
+    """Return a log without the spikes before a step."""
+    if step >= len(log.ptr):
+        return log
+    return SpikeLog.from_arrays(log.ids, np.maximum(log.ptr, log.ptr[step]))
 
 
 def trace(engine: Interval, sources: np.ndarray, inputs: SpikeLog, surrogate: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ DEFAULTS: Values = {
     "structural_plasticity_update_interval": 10000.0, "update_time_limit": math.inf, "use_wfr": True,
     "wfr_comm_interval": 1.0, "wfr_interpolation_order": 3, "wfr_max_iterations": 15, "wfr_tol": 1e-4,
 }  # fmt: skip
+DELAY_RANGE = ("min_delay", "max_delay")
 INTERVALS = ("eprop_learning_window", "eprop_update_interval")
 MS_PER_TIC = 0.001  # of NEST's clock
 MOST_STEPS = 2**31
@@ -77,9 +78,35 @@ def merge_settings(present: Given, values: Given, runs: bool, has_nodes: bool) -
     return merged
 
 
-def _cast(key: str, value: object) -> Any:
+def read_delays(values: Given, dt: float, has_connections: bool) -> tuple[int, int]:
+    """Return the smallest and the largest delay that a script sets, in steps.
+
+    Parameters
+    ----------
+    values : dict
+        `DELAY_RANGE` in ms, or some of it.
+    dt : float
+        Resolution in ms.
+    has_connections : bool
+        Whether there are connections.
+    """
+    low, high = (_cast(key, values[key], float) if key in values else None for key in DELAY_RANGE)
+    if low is None or high is None:
+        raise NESTErrors.BadProperty("Both min_delay and max_delay have to be specified")
+    if has_connections:
+        raise NESTErrors.BadProperty("Connections already exist. Please call ResetKernel first")
+    if not low >= dt * (1 - 1e-9):
+        raise NESTErrors.BadDelay(f"Delay value {low} is invalid: min_delay must be at least the resolution, {dt}.")
+    if not low <= high <= MOST_STEPS * dt:
+        raise NESTErrors.BadDelay(
+            f"Delay value {high} is invalid: max_delay must be at least min_delay, and at most {MOST_STEPS} steps."
+        )
+    return int(low / dt + 1e-9), int(to_steps(np.array(high), dt))
+
+
+def _cast(key: str, value: object, kind: type | None = None) -> Any:
     """A value as the type that NEST takes, no other."""
-    kind = type(DEFAULTS[key])
+    kind = kind or type(DEFAULTS[key])
     good = {
         bool: isinstance(value, bool | np.bool_),
         str: isinstance(value, str),

@@ -66,6 +66,7 @@ class SpikeClock(Clock):
     def take_over(self, growth: Growth) -> None:
         """Collective: see `Clock.take_over`."""
         growth.carry_clock()
+        self.count_since(0)
         old, engine = growth.old, self.engine
         self.close(self.step + 1, engine.constants["drive"], growth.new_readouts)  # as in each run's first step
         self._error = growth.widen(old._error)

@@ -234,6 +234,7 @@ class SynapseTable:
                     rows.n_rows,
                     len(draft.delays),
                     k,
+                    0,
                 ]
             )
         return blocks

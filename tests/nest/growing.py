@@ -65,12 +65,21 @@ def watch(nest: Any, neurons: Any, readouts: Any) -> list:
     return [meters[0], meters[1], recorder]
 
 
-def add(nest: Any, suffix: str, sources: Any, neurons: Any, readouts: Any) -> Any:
-    """Two more neurons with synapses from some sources, which get some onto the others as well."""
-    more = nest.Create("eprop_iaf" + suffix, 2, cell(suffix))
-    nest.Connect(sources, more, "all_to_all", synapse(suffix, 0.3))
+def add(nest: Any, suffix: str, sources: Any, neurons: Any, readouts: Any, longest: int = 1) -> Any:
+    """Two more neurons with synapses from some sources, which get some onto the others as well.
+
+    Delays between neurons, and from the sources, are drawn up to the longest, those among the new ones apart.
+    """
+    rng, more = np.random.default_rng(2), nest.Create("eprop_iaf" + suffix, 2, cell(suffix))
+
+    def connect(pre: Any, post: Any, weight: float) -> None:
+        delay = rng.integers(1, longest + 1, (len(post), len(pre))).astype(float)
+        nest.Connect(pre, post, "all_to_all", synapse(suffix, weight) | {"delay": delay})
+
+    connect(sources, more, 0.3)
     nest.Connect(more, more, {"rule": "all_to_all", "allow_autapses": False}, synapse(suffix, 0.04))
-    nest.Connect(more, neurons + readouts, "all_to_all", synapse(suffix, 0.07))
+    connect(more, neurons, 0.07)
+    nest.Connect(more, readouts, "all_to_all", synapse(suffix, 0.07))
     nest.Connect(readouts, more, "all_to_all", feedback(suffix, 0.4))
-    nest.Connect(sources, neurons, "all_to_all", synapse(suffix, 0.11))
+    connect(sources, neurons, 0.11)
     return more

@@ -1043,6 +1043,30 @@ def learning_network_of_intervals_grows(nest: Any, show: Callable) -> None:
     _grow_learning(nest, show, "_bsshslm_2020")
 
 
+def delays_get_a_range(nest: Any, show: Callable) -> None:
+    """Both ends at once, before there are connections; recorders are shown in slices of the smallest."""
+    show(
+        nest.min_delay,
+        nest.max_delay,
+        attempt(nest.set, min_delay=0.7),
+        attempt(nest.set, min_delay=3.0, max_delay=2.0),
+    )
+    nest.set(min_delay=0.25, max_delay=5.03)
+    show(nest.min_delay, nest.max_delay, attempt(nest.set, min_delay=0.05, max_delay=5.0))
+    nest.ResetKernel()
+    nest.set(resolution=0.5, min_delay=2.0, max_delay=8.0)
+    n = nest.Create("parrot_neuron", 2)
+    show(nest.min_delay, nest.max_delay, *(attempt(nest.Connect, n, n, "all_to_all", {"delay": d}) for d in (1.5, 8.5)))
+    nest.Connect(n[0], n[1], "one_to_one", {"delay": 4.0})
+    show(nest.min_delay, nest.max_delay, attempt(nest.set, min_delay=2.0, max_delay=9.0))
+    meter, cell = nest.Create("multimeter", 1, {"record_from": ["V_m"]}), nest.Create("eprop_iaf", 1, {"I_e": 300.0})
+    nest.Connect(meter, cell, "one_to_one", {"delay": 2.0})
+    for _ in range(3):
+        nest.Simulate(1.5)
+        show(meter.events["times"], meter.n_events)
+    show(*(attempt(nest.Connect, n, n, "all_to_all", {"delay": d}) for d in (1.0, 2.0, 8.0, 9.0)))
+
+
 SCRIPTS = {name: script for name, script in globals().items() if getattr(script, "__annotations__", {}).get("show")}
 
 

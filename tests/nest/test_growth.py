@@ -35,24 +35,25 @@ def show(recorders: list, suffix: str, since: float = 0.0) -> list[np.ndarray]:
     return [*shown, np.sort(nest.GetConnections(synapse_model="eprop_synapse" + suffix).get("weight"))]
 
 
-def finish(variant: str, change=None, when: tuple[float, ...] = (), twin: bool = False) -> list[np.ndarray]:
-    """Run a network, which something is done to at some times; the twin has what `add` makes from the start."""
-    suffix, spent = "" if variant.startswith("spike") else "_bsshslm_2020", 0.0
+def finish(
+    variant: str, change=None, when: tuple[float, ...] = (), twin: bool = False, longest: int = 1
+) -> list[np.ndarray]:
+    """Run a network, which something is done to after some pieces of time; the twin has all that `add` makes then."""
+    suffix, spent, ends = "" if variant.startswith("spike") else "_bsshslm_2020", 0.0, np.cumsum(when)
     begin(nest, suffix, SETTINGS[variant])
+    nest.set(eprop_delays_above_one_step=True, min_delay=1.0, max_delay=8.0)
     times, parrots, neurons, readouts = make(nest, suffix)
-    recorders, since = watch(nest, neurons, readouts), 0.0
-    if twin:
+    recorders, since = watch(nest, neurons, readouts), ends[-1] if twin or change == "add" else 0.0
+    for end in ends if twin else ():
         late, silent = nest.Create("spike_generator", 3), nest.Create("parrot_neuron", 3)
-        late.set([{"spike_times": column[column + 1.0 >= when[0]]} for column in times])
+        late.set([{"spike_times": column[column + 1.0 >= end]} for column in times])
         nest.Connect(late, silent, "one_to_one", {"delay": 1.0})
-        more, since = add(nest, suffix, silent, neurons, readouts), when[0]
-        recorders += watch(nest, more, readouts)
-    for piece in when:
+        recorders += watch(nest, add(nest, suffix, silent, neurons, readouts, longest), readouts)
+    for piece in () if twin else when:
         nest.Simulate(piece)
         spent += piece
         if change == "add":
-            more, since = add(nest, suffix, parrots, neurons, readouts), when[0]
-            recorders += watch(nest, more, readouts)
+            recorders += watch(nest, add(nest, suffix, parrots, neurons, readouts, longest), readouts)
         elif change:
             change(suffix, parrots, neurons)
     nest.Simulate(UNTIL - spent)
@@ -85,10 +86,19 @@ def test_what_has_no_effect_changes_no_bit(variant: str, change: str) -> None:
             assert np.array_equal(one, other), when
 
 
+TIMES = {
+    "one step": ((5.0,), (47.0,), (81.0,), (82.0,), (97.0,)),
+    "several times in an interval": ((45.0, 2.0, 1.0), (80.0, 2.0, 2.0)),
+    "up to six steps": ((5.0,), (45.0, 4.0), (80.0, 2.0, 2.0)),
+}
+
+
+@pytest.mark.parametrize("times", TIMES)
 @pytest.mark.parametrize("variant", SETTINGS)
-def test_the_same_as_if_sources_had_been_silent(variant: str) -> None:
-    for when in (5.0, 47.0, 81.0, 82.0, 97.0):
-        grown, twin = (finish(variant, *how) for how in (("add", (when,)), (None, (when,), True)))
+def test_the_same_as_if_sources_had_been_silent(variant: str, times: str) -> None:
+    longest = 6 if "six" in times else 1
+    for when in TIMES[times]:
+        grown, twin = finish(variant, "add", when, longest=longest), finish(variant, None, when, True, longest)
         assert len(grown[4]) and len(grown[-1]) == len(twin[-1]) > 40
         for one, other in zip(grown, twin, strict=True):
             if one.dtype.kind == "i":  # senders, with other ids
@@ -100,13 +110,14 @@ ON_RANKS = """
 import nest
 nest.verbosity = nest.VerbosityLevel.FATAL
 begin(nest, suffix, optimizer)
+nest.set(eprop_delays_above_one_step=True, min_delay=1.0, max_delay=6.0)
 _, parrots, neurons, readouts = make(nest, suffix)
 nest.Simulate(47.0)
-more = add(nest, suffix, parrots, neurons, readouts)
+more = add(nest, suffix, parrots, neurons, readouts, 6)
 nest.Connect(nest.Create("poisson_generator", 1, {"rate": 300.0}), more, "all_to_all", {"weight": 0.2, "delay": 1.0})
 meter, spikes, _ = watch(nest, more, readouts)
 nest.Simulate(40.0)
-add(nest, suffix, parrots + nest.Create("parrot_neuron"), more, readouts)
+add(nest, suffix, parrots + nest.Create("parrot_neuron"), more, readouts, 4)
 nest.Simulate(43.0)
 events_meter, events_spikes = meter.events, spikes.events
 """
@@ -114,11 +125,11 @@ events_meter, events_spikes = meter.events, spikes.events
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("variant", ["interval, batches", "spike, Adam"])
-def test_one_digest_on_two_ranks(variant: str, tmp_path: Path) -> None:
+def test_one_digest_on_three_ranks(variant: str, tmp_path: Path) -> None:
     suffix = "" if variant.startswith("spike") else "_bsshslm_2020"
     given = f"suffix, optimizer = {suffix!r}, {SETTINGS[variant]!r}\n"
     code = Path(growing.__file__).read_text() + given + ON_RANKS
-    found = [run(code, tmp_path, ranks=ranks) for ranks in (1, 2)]
+    found = [run(code, tmp_path, ranks=ranks) for ranks in (1, 3)]
     assert found[0]["digest"] == found[1]["digest"]
 
 
