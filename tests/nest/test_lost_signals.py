@@ -32,4 +32,4 @@ def learn(losses: bool, delay: float) -> np.ndarray:
 def test_longer_delays_lose_nothing() -> None:
     np.testing.assert_allclose(learn(True, 3.0), learn(False, 3.0), rtol=0, atol=1e-15)
     lost = np.abs(learn(True, 1.0) - learn(False, 1.0))
-    assert np.all(lost[:2] > 1e-6) and np.all(lost[2:] < 1e-15)  # by the source that spikes in step 1
+    assert np.all(lost[:2] > 1e-5) and np.all(lost[2:] < 1e-6)  # by the source that spikes in step 1; others follow
