@@ -21,6 +21,7 @@ from ..parallel import collectives
 from ..parallel.agreement import agree
 from ..parallel.exchange import Exchange
 from ..plots import reader
+from ..simulation.checks import tell_observers
 from ..simulation.loop import Simulation, check_replicas
 from ..simulation.observer import Observer
 from ..simulation.schedule import Annealing
@@ -294,7 +295,7 @@ def train(
     """
     comm = exchange.comm
     places = {"out": str(out), "until": str(until), "overwrite": str(overwrite), "restart": str(restart)}
-    agree(comm, "run()", config.list_facts() | places)
+    agree(comm, "run()", config.list_facts() | places | {"observers": tell_observers(observers)})
     require_possible(config, group)
     old = Path(out) if restart and out is not None and collectives.gather(comm, is_run(Path(out)))[0] else None
     with ExitStack() as stack:

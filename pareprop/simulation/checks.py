@@ -140,3 +140,8 @@ def check_observers(observers: object) -> list[Observer]:
             if near and own not in HOOKS and not own.startswith("_"):
                 raise InputError(f"observer {name}: {own} is no hook; did you mean {near[0]}?")
     return observers
+
+
+def tell_observers(observers: Iterable[Observer]) -> str:
+    """Return the classes of observers, in the order in which they are called."""
+    return ", ".join(type(observer).__name__ for observer in observers) or "none"

@@ -57,6 +57,7 @@ from .checks import (
     check_sample,
     describe_task,
     list_facts,
+    tell_observers,
 )
 from .digest import Digest
 from .episodes import Episodes
@@ -123,9 +124,12 @@ class Simulation:
         agree(self.world, "Simulation()")
         with guarded(self.world):
             check_parts(model, task, settings)
-        agree(self.world, "Simulation()", list_facts(model, task, settings))
+            self.observers = check_observers(observers)
+        facts = list_facts(model, task, settings)
+        if self.replicas.count > 1:  # groups take part in what those of the first one do
+            facts |= {"observers": tell_observers(self.observers)}
+        agree(self.world, "Simulation()", facts)
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
-        self.observers = check_observers(observers)
         engine = model.eprop.engine
         with self.timers.phase("build"):
             sizes = [model.size(role) for role in ("recurrent", "readout")]
@@ -494,8 +498,10 @@ class Simulation:
         counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
         counters |= {"rates_hz": self._measure_rates()}
         state.put("loop", counters, progress)
-        for name, observer in self.list_observers() if with_observers else ():
-            state.put(name, *self._split_state(name, observer))
+        if with_observers:
+            self._compare_observers()
+            for name, observer in self.list_observers():
+                state.put(name, *self._split_state(name, observer))
         return state
 
     def _measure_rates(self) -> dict[str, float]:
@@ -504,6 +510,10 @@ class Simulation:
             return self.model.rates_hz
         names = [group.name for group in self.model.of_role("recurrent")]
         return dict(zip(names, self.engine.population_rates().tolist(), strict=True))
+
+    def _compare_observers(self) -> None:
+        """Collective: raise `InputError` unless all ranks have the same observers, as what they keep is compared."""
+        agree(self.exchange.comm, "a checkpoint of observers", {"observers": tell_observers(self.observers)})
 
     def _split_state(self, name: str, observer: Observer) -> tuple[Values, dict[str, np.ndarray]]:
         """Collective: return what an observer keeps, as `kept.split`."""
@@ -519,6 +529,7 @@ class Simulation:
 
     def check_states(self, observers: Iterable[Observer]) -> None:
         """Collective: raise `InputError` if a checkpoint could not keep the present state of some of the observers."""
+        self._compare_observers()
         for name, observer in self.list_observers():
             if any(observer is chosen for chosen in observers):
                 self._split_state(name, observer)

@@ -80,7 +80,8 @@ def test_differences_are_named() -> None:
 PARTS = """
 import os
 import numpy as np
-from pareprop import Adam, GradientDescent, InputError, Model, Normal, Sample, Simulation, exchange
+from pareprop import Adam, GradientDescent, InputError, Model, Normal, Observer, Sample, Simulation, exchange
+from pareprop import run as run_script
 from pareprop.engines.interval import IntervalSettings
 from pareprop.parallel import launcher
 
@@ -131,6 +132,10 @@ for thing in ("target", "window", "label"):
     tell(f"sample {thing}", lambda: Simulation(model(), Levels(spoil=thing), ranks).train(4))
 settings = IntervalSettings(20, average_gradient=last)
 tell("settings", lambda: Simulation(model(), Levels(), ranks, settings=settings))
+watching = [Observer()] if last else []
+tell("observers", lambda: Simulation(model(), Levels(), ranks, observers=watching).state())
+tell("observers of a run", lambda: run_script(model(), Levels(), "never made", observers=watching, exchange=ranks))
+tell("class", lambda: Simulation(model(), Levels(), ranks, observers=[Observer if last else Observer()]))
 tell("train", lambda: Simulation(model(), Levels(), ranks).train(2 + last))
 tell("test", lambda: Simulation(model(), Levels(), ranks).test(2 + last))
 run = Simulation(model(), Levels(), ranks)
@@ -156,7 +161,10 @@ def test_what_differs_is_named_on_all_ranks(n: int, env: dict[str, str]) -> None
     assert done.stdout.count("\n") == n * len(told)  # the same on all ranks
     end, where = "(must be the same on all ranks)", f"on rank 0, {{}} on rank {n - 1}"
     drawn = "sample 0 of 'train': input spikes = "
+    observers = "observers = none " + where.format("Observer")
     expected = {
+        "observers": observers,
+        "observers of a run": observers,
         "variant 'spike'": "variant = 'interval' " + where.format("'spike'"),
         "seed 2": f"seed = 1 {where.format(2)} {end}",
         "n 41": f"population 'rec': size = 40 {where.format(41)} {end}",
@@ -183,6 +191,7 @@ def test_what_differs_is_named_on_all_ranks(n: int, env: dict[str, str]) -> None
     assert drawn in told["task seed 2"] and drawn in told["task seed None"]
     assert sum("eta = 0.001" in text and "batch_size" not in text for text in told.values()) == 1
     assert told["place"].startswith("rank 0 has come to test(), rank")
+    assert told["class"].endswith(f"pass an instance, Observer() (rank {n - 1})")
     assert len(told["end"]) == 64
 
 
