@@ -25,6 +25,8 @@ def numbers(name: str, value: object) -> np.ndarray:
         array = np.array(None)
     if array.dtype.kind not in "biuf":
         raise InputError(f"sample: {name} = {quote(value)} must hold numbers")
+    if np.ma.is_masked(value):
+        raise InputError(f"sample: {name} holds masked values, which are no numbers")
     if name == "window" and array.dtype.kind == "f" and np.isnan(array).any():
         raise InputError("sample: window holds NaN, must hold truth values")
     return array

@@ -78,6 +78,8 @@ class SpikeLog(_Steps, kernel.SpikeLog):
         InputError
             If the raster has another shape, or holds what is no finite number.
         """
+        if np.ma.is_masked(raster):
+            raise InputError("raster holds masked values, which are neither spikes nor none")
         try:
             raster = np.asarray(raster)
         except ValueError:  # rows of different lengths

@@ -35,6 +35,18 @@ def test_seed_and_index_give_the_spikes():
     assert spikes(1, 2) != spikes(2, 2)
 
 
+def test_masked_values_are_refused():
+    """What lies under a mask is no value; it counted as a spike, or as a target."""
+    masked = np.ma.array(np.ones((3, 1)), mask=[[False], [True], [False]])
+    plain = np.ones((3, 1))
+    for raster, target, name in ((masked, plain, "raster"), (plain, masked, "target")):
+        with pytest.raises(InputError, match=f"{name} holds masked values"):
+            Sample.from_raster(raster, target)
+    with pytest.raises(InputError, match="rates_hz holds masked values"):
+        Sample.from_rates(masked, plain, 1, 0)
+    assert len(Sample.from_raster(np.ma.array(plain), plain).inputs.ids) == 3  # a mask without effect
+
+
 IMPOSSIBLE = [([-1.0], "at least 0"), ([np.nan], "finite"), (np.ones((3, 2)), "must be")]
 
 
