@@ -1,7 +1,8 @@
 """What areas with long delays between them save: mpirun -n 4 python scripts/areas.py [--inside D] [--between D].
 
 Trains some areas of neurons, whose delays are short inside and long between them, and prints how often the ranks of a
-node met, how often nodes exchanged messages, and seconds. PAREPROP_RANKS_PER_NODE=1 makes each rank a node.
+node met, how often nodes exchanged messages, and seconds. PAREPROP_RANKS_PER_NODE=1 makes each rank a node;
+`--rounds 1` has nodes exchange messages as often as ranks of a node meet.
 """
 
 from __future__ import annotations
@@ -59,9 +60,12 @@ def main() -> None:
     parser.add_argument("--signals", type=int, default=10, help="delay in steps to and from the readout")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--samples", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=0, help="steps between exchanges; 0: as many as delays allow")
     options = parser.parse_args()
     ranks = exchange()
-    simulation = Simulation(build(options), Task(options.steps, 100), ranks)
+    model = build(options)
+    settings = model.eprop.engine.settings_type(options.steps, round_steps=options.rounds)
+    simulation = Simulation(model, Task(options.steps, 100), ranks, settings=settings)
     simulation.train(1)
     meeting, laps = simulation.engine.channel.meeting, []
     before = meeting.n_within, meeting.n_between
