@@ -51,9 +51,7 @@ def cut(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:
         return _parse(given, n, size)
     if not n or n_sharing == 1:
         return firsts(n, size, 1)
-    groups = model.of_role("recurrent")
-    chunks = [(group, low, min(low + CHUNK, group.size)) for group in groups for low in range(0, group.size, CHUNK)]
-    costs, lengths = [_costs(model, *chunk) for chunk in chunks], [high - low for _, low, high in chunks]
+    costs, lengths = _list_costs(model)
     bounds = cut_equally(costs, lengths, size)
     places = None if nodes is None else _cut_nodes(model, costs, lengths, bounds, nodes)
     if nodes is None or places is None:
@@ -63,6 +61,37 @@ def cut(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:
         for low, high, ranks in zip(places[:-1], places[1:], np.diff(nodes).tolist(), strict=True)
     ]
     return np.concatenate([*parts, bounds[-1:]])
+
+
+def is_given() -> bool:
+    """Return whether PAREPROP_CUTS says which neurons each rank has."""
+    return bool(os.environ.get(VARIABLE))
+
+
+def cost_of_rank(model: Model, bounds: np.ndarray) -> np.ndarray:
+    """Return what a step costs each rank, in picoseconds: int64 (n_ranks,).
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    bounds : np.ndarray
+        int64 (n_ranks + 1,), first neuron of each rank, and the number of all.
+    """
+    costs, lengths = _list_costs(model)
+    ids = np.cumsum([0, *lengths])
+    below = np.zeros(len(bounds), np.int64)  # cost of all neurons before
+    for cost, first, length in zip(costs, ids[:-1], lengths, strict=True):
+        n = np.clip(bounds - first, 0, length)
+        below += n * cost[0] if len(cost) == 1 else np.concatenate(([0], np.cumsum(cost)))[n]
+    return np.diff(below)
+
+
+def _list_costs(model: Model) -> tuple[list[np.ndarray], list[int]]:
+    """Return costs and numbers of neurons of all chunks of ids, as of `cut_equally`."""
+    groups = model.of_role("recurrent")
+    chunks = [(group, low, min(low + CHUNK, group.size)) for group in groups for low in range(0, group.size, CHUNK)]
+    return [_costs(model, *chunk) for chunk in chunks], [high - low for _, low, high in chunks]
 
 
 def round_steps(

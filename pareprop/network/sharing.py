@@ -42,9 +42,14 @@ def count_sharing(model: Model, size: int) -> int:
 
 def count_work(model: Model) -> float:
     """Return the neurons of a network and the spikes that arrive at their synapses in a step, all firing at 10 Hz."""
+    return model.size("recurrent") + count_synapses(model) * RATE * model.dt_ms / 1000.0
+
+
+def count_synapses(model: Model) -> float:
+    """Return the expected number of synapses from inputs and neurons onto neurons."""
     synapses = 0.0
     for item in model.projections:
         if item.post.role == "recurrent" and item.pre.role in ("input", "recurrent"):
             given = item.edges.n_edges if item.edges else len(() if item.source is None else item.source)
             synapses += RULES[item.rule].indegree(item) * item.post.size if item.is_drawn else given
-    return model.size("recurrent") + synapses * RATE * model.dt_ms / 1000.0
+    return synapses

@@ -45,6 +45,7 @@ class Log(Observer):
     """
 
     everywhere = False
+    movable = True
 
     def __init__(self, directory: Path, n_iterations: int, phases: Phases, curves: str = "csv") -> None:
         self.directory, self.n_iterations, self.phases, self.curves = directory, n_iterations, phases, curves

@@ -50,6 +50,8 @@ class Phases(Observer):
         Iterations and value of the best validation whose network is kept.
     """
 
+    movable = True
+
     def __init__(
         self, task: TaskBase, n_iterations: int, annealing: Annealing | None = None, best: BestWeights | None = None
     ) -> None:

@@ -22,6 +22,7 @@ class PopulationRates(Observer):
     """
 
     everywhere = False  # the first sample of a batch runs in the first group
+    movable = True
 
     def __init__(self) -> None:
         self.rates: list[np.ndarray] = []

@@ -23,6 +23,7 @@ class Progress(Observer):
     """
 
     everywhere = False
+    movable = True
 
     def __init__(self, n_iterations: int, phases: Phases | None = None) -> None:
         self._n, self._phases = n_iterations, phases

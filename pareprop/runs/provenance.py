@@ -108,6 +108,8 @@ class Provenance(Observer):
         Facts that all parts have in common: task, configuration digest, seed.
     """
 
+    movable = True
+
     def __init__(self, directory: Path, about: Values) -> None:
         self.parts: list[Values] = []
         self.path, self.about = directory / NAME, about

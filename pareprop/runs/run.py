@@ -28,6 +28,7 @@ from ..simulation.schedule import Annealing
 from ..storage import checkpoint_read, checkpoint_write
 from ..storage.best_weights import BestWeights
 from ..storage.checkpoint_observer import Checkpoints
+from ..storage.cut_anew import CutAnew
 from ..storage.disk import clear, on_disk
 from ..storage.recorder import Recorder, check
 from ..storage.results import ResultsFile
@@ -140,7 +141,8 @@ class Run:
         notes = self.provenance = Provenance(self.directory, about)
         log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
         learning, written = [annealing, self.phases, self.seen, *watched], [self.file, *recorders]
-        return [*self.observers, *learning, *written, progress, log, notes, self.checkpoints]
+        self.cut_anew = CutAnew(self.last)
+        return [*self.observers, *learning, *written, progress, log, notes, self.checkpoints, self.cut_anew]
 
     def begin(self) -> None:
         """Collective: remove checkpoints and recordings of an older run and write the configuration."""

@@ -19,6 +19,7 @@ class Seen(Observer):
     """
 
     everywhere = False  # the first sample of a batch runs in the first group
+    movable = True
 
     def __init__(self) -> None:
         self.marks: dict[int, dict[str, int]] = {}  # of the first sample, and of one of a part of the run before

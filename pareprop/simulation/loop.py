@@ -17,6 +17,7 @@ what observers may do and when.
 
 from __future__ import annotations
 
+import gc
 import math
 import warnings
 from collections.abc import Iterable, Sequence
@@ -130,33 +131,8 @@ class Simulation:
             facts |= {"observers": tell_observers(self.observers)}
         agree(self.world, "Simulation()", facts)
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
-        engine = model.eprop.engine
         with self.timers.phase("build"):
-            sizes = [model.size(role) for role in ("recurrent", "readout")]
-            with guarded(self.world):
-                nodes = self.exchange.node_starts
-                cuts = cut(model, self.exchange.size, nodes)
-            asked = ChannelSizes(sizes[0], task.n_steps, task.n_steps, sizes[1], cuts=cuts)
-            self.exchange.require_memory(asked)
-            with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
-                closed = is_closed(task)
-                if model.eprop.is_online and model.is_rewarded and not closed:
-                    raise InputError("loss 'reward' in the spike variant needs a task in closed loop")
-                settings = settings or engine.settings_type(task.n_steps if is_closed(task) else task.learning_window)
-                check_replicas(self.replicas.count, model, settings)
-                footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
-            with guarded(self.world):
-                compile_models(model, self.exchange.comm)
-            with guarded(self.world):
-                drawn = shared_reading.with_own_edges(model, self.exchange.comm, nodes)
-            with guarded(self.world):
-                self.network = LocalNetwork(drawn, self.exchange.rank, self.exchange.size, nodes)
-                shared_reading.release(drawn)
-                self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
-                self.episodes = Episodes(task, model, self.engine, self.timers) if is_closed(task) else None
-            if self.exchange.comm is not None or self.exchange.size == 1:
-                shared_reading.require_all(self.network, self.exchange.comm)
-            self.engine.bind()
+            self._build(settings)
         self.notices = Notices(speaks=not (self.exchange.rank or self.replicas.index))
         for kind, line in look_at_network(self.network, self.exchange, task.n_steps, model.variant == "interval"):
             self.notices.tell(kind, line)
@@ -175,6 +151,49 @@ class Simulation:
         self._torn = ""  # what is half done
         self._trained = ""  # digest of what was learned before samples without learning; see `hexdigest`
         self._kept: list[SpikeLog] = []  # spikes that the digest takes when those of the groups before are in it
+
+    def _build(self, settings: Settings | None) -> None:
+        """Collective: lay out this rank's share of the network, as ids are cut, and connect the ranks."""
+        task, model, engine = self.task, self.model, self.model.eprop.engine
+        sizes = [model.size(role) for role in ("recurrent", "readout")]
+        with guarded(self.world):
+            nodes = self.exchange.node_starts
+            cuts = cut(model, self.exchange.size, nodes)
+        asked = ChannelSizes(sizes[0], task.n_steps, task.n_steps, sizes[1], cuts=cuts)
+        self.exchange.require_memory(asked)
+        with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
+            closed = is_closed(task)
+            if model.eprop.is_online and model.is_rewarded and not closed:
+                raise InputError("loss 'reward' in the spike variant needs a task in closed loop")
+            settings = settings or engine.settings_type(task.n_steps if is_closed(task) else task.learning_window)
+            check_replicas(self.replicas.count, model, settings)
+            footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
+        with guarded(self.world):
+            compile_models(model, self.exchange.comm)
+        with guarded(self.world):
+            drawn = shared_reading.with_own_edges(model, self.exchange.comm, nodes)
+        with guarded(self.world):
+            self.network = LocalNetwork(drawn, self.exchange.rank, self.exchange.size, nodes)
+            shared_reading.release(drawn)
+            self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
+            self.episodes = Episodes(task, model, self.engine, self.timers) if is_closed(task) else None
+        if self.exchange.comm is not None or self.exchange.size == 1:
+            shared_reading.require_all(self.network, self.exchange.comm)
+        self.engine.bind()
+
+    def rebuild(self, model: Model) -> None:
+        """Collective: between iterations, build the network anew, as ids are cut by other `rates_hz` of the model.
+
+        Its state is that of the beginning: who calls this fills it in.
+        """
+        settings, loss, meeting = self.engine.settings, self.engine.loss, self.engine.channel.meeting
+        rounds = meeting.n_within, meeting.n_between
+        self.model = model
+        del self.network, self.engine, self.episodes, meeting
+        gc.collect()  # before there is another one
+        self._build(settings)
+        self.engine.loss = loss
+        self.engine.channel.meeting.n_within, self.engine.channel.meeting.n_between = rounds
 
     def __repr__(self) -> str:
         size, last = self.model.size("recurrent"), f", loss {self.losses[-1]:.4g}" if self.losses else ""
@@ -496,7 +515,7 @@ class Simulation:
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
         progress |= {f"moves/{name}": np.array(counts, np.int64) for name, counts in self.moves.items()}
         counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
-        counters |= {"rates_hz": self._measure_rates()}
+        counters |= {"rates_hz": self.measure_rates()}
         state.put("loop", counters, progress)
         if with_observers:
             self._compare_observers()
@@ -504,7 +523,7 @@ class Simulation:
                 state.put(name, *self._split_state(name, observer))
         return state
 
-    def _measure_rates(self) -> dict[str, float]:
+    def measure_rates(self) -> dict[str, float]:
         """Return the rates of the populations in the last sample, in Hz; on rank 0, which has all spikes."""
         if not hasattr(self.engine, "log") or self.exchange.rank:  # before the first sample
             return self.model.rates_hz

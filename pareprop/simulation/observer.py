@@ -162,9 +162,13 @@ class Observer:
     everywhere : bool
         True: call this observer in every replica group. False: only in the first group (for file writers). Per-sample
         hooks run in the group that ran the sample; the first sample of a batch always runs in the first group.
+    movable : bool
+        True: it keeps nothing of this rank's neurons, synapses and engine from one iteration to the next, so that `run`
+        may share neurons among ranks anew in between.
     """
 
     everywhere = True
+    movable = False
     checkpoint_name = ""  # of what it keeps in checkpoints; the name of the class if empty
 
     def start(self, simulation: Watched) -> None:

@@ -30,6 +30,8 @@ class LearningRate(Observer):
     >>> LearningRate(lambda iteration: 5e-3 * 0.5 ** (iteration // 100), "rec->out")
     """
 
+    movable = True
+
     def __init__(self, eta: Callable[[int], float], projection: str | None = None) -> None:
         if not callable(eta):
             raise InputError(f"LearningRate: eta = {quote(eta)} must be a function of the iteration, from 0")
@@ -59,6 +61,8 @@ class Annealing(Observer):
         "eta" or "c_H" to its first and last value. Learning rates of projections keep their ratios; the bonus is that
         of the loss `Reward`.
     """
+
+    movable = True
 
     def __init__(self, kind: str, n_iterations: int, ends: Mapping[str, tuple[float, float]]) -> None:
         self.kind, self.n_iterations = kind, n_iterations

@@ -56,6 +56,8 @@ class Checkpoints(Observer):
         Name of the signal that stopped the run, or "".
     """
 
+    movable = True
+
     def __init__(
         self,
         folder: Path,

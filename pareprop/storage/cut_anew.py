@@ -1,0 +1,155 @@
+"""Neurons are shared among ranks anew while a run goes on: as by a checkpoint and a restart, but in memory.
+
+What a checkpoint keeps of the engine goes from rank to rank by messages. Results stay the same. Whether it pays is a
+matter of counts, the same on all ranks: of firing rates, synapses, and the steps that are left.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+
+from ..machine import available
+from ..network.cuts import cost_of_rank, cut, is_given
+from ..network.model import Model
+from ..network.sharing import count_synapses
+from ..parallel import collectives
+from ..parallel.exchange import Ranks
+from ..parallel.mpi import Comm
+from ..simulation.loop import Simulation
+from ..simulation.observer import Observer, Watched
+from . import checkpoint_pieces
+from .checkpoint_pieces import Piece
+
+BUILD = 300_000  # picoseconds to lay out a synapse again and to hand on what is known of it
+START = 10**11  # picoseconds of it beside synapses
+
+
+class CutAnew(Observer):
+    """After 1, 2, 4, 8, ... iterations shares neurons anew where that saves more than it costs.
+
+    The last observer, which does it when the others have seen the iteration; they must be `movable`.
+
+    Parameters
+    ----------
+    last : int
+        Iteration after which the training ends.
+
+    Attributes
+    ----------
+    done : list of int
+        Iterations after which neurons were shared anew.
+    """
+
+    movable = True
+
+    def __init__(self, last: int) -> None:
+        self.last, self.done = last, list[int]()
+
+    def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
+        """Look whether it pays, and do it."""
+        n = iteration + 1
+        if n & (n - 1) == 0 and share_anew(cast(Simulation, simulation), self.last):
+            self.done.append(n)
+
+
+def share_anew(simulation: Simulation, last: int) -> bool:
+    """Collective: between iterations, cut ids by the rates of the sample before if that pays until iteration `last`.
+
+    Returns
+    -------
+    bool
+        Whether neurons were shared anew.
+    """
+    exchange, comm = simulation.exchange, simulation.exchange.comm
+    if comm is None or simulation.network.n_sharing == 1 or simulation.replicas.count > 1 or is_given():
+        return False
+    if not all(observer.movable for observer in simulation.observers):
+        return False
+    model = replace(simulation.model, rates_hz=comm.bcast(simulation.measure_rates()))
+    steps = (last - simulation.iteration) * model.optimizer.batch_size * simulation.task.n_steps
+    if not pays(model, simulation.network.cuts, cut(model, exchange.size, exchange.node_starts), steps):
+        return False
+    with simulation.timers.phase("build"):
+        return _move(simulation, model)
+
+
+def pays(model: Model, old: np.ndarray, new: np.ndarray, steps: int) -> bool:
+    """Return whether another cut, int64 (n_ranks + 1,), saves more in some steps than it costs, by `model.rates_hz`."""
+    saved = int(cost_of_rank(model, old).max() - cost_of_rank(model, new).max())
+    return saved * steps > START + BUILD * count_synapses(model) / (len(new) - 1)
+
+
+def _move(simulation: Simulation, model: Model) -> bool:
+    """Collective: build the network anew and hand on the state, unless a rank has no memory for a copy of it."""
+    comm, rank = simulation.exchange.comm, simulation.exchange.rank
+    state = simulation.engine.state()
+    need = (state.nbytes() + sum(simulation.nbytes().values())) * cast(Ranks, simulation.exchange).nodes.local.size
+    if collectives.maximum(comm, 0 < available() < need):
+        return False
+    pieces = checkpoint_pieces.list_pieces(state, rank, comm)
+    numbers, shared = comm.bcast((state.numbers, {item.name: item.array for item in pieces if item.kind == "shared"}))
+    kept = [np.concatenate([item.array[:0], *_in_order(item)]) for item in pieces if item.kind != "shared"]
+    del state, pieces
+    simulation.rebuild(model)  # lets go of the arrays of before
+    gc.collect()
+    simulation.engine.load_state(numbers, shared)
+    state = simulation.engine.state()
+    for name, (table, array) in state.rows.items():
+        array[...] = shared[name][table.whole_rows()[0]]
+    wanted = [item for item in checkpoint_pieces.list_pieces(state, rank, comm) if item.kind != "shared"]
+    counts = np.array(comm.allgather([[len(item) for item in kept], [item.count for item in wanted]]))
+    before, after = (
+        np.concatenate([np.zeros_like(part[:1]), part.cumsum(axis=0)]) for part in np.moveaxis(counts, 1, 0)
+    )
+    moved = [_hand_on(comm, item, before[:, k], after[:, k]) for k, item in enumerate(kept)]
+    firsts = after[rank].tolist()
+    checkpoint_pieces.fill(wanted, firsts, lambda k, low, high: moved[k][low - firsts[k] : high - firsts[k]])
+    simulation.engine.refresh()
+    return True
+
+
+def _in_order(piece: Piece) -> Iterator[np.ndarray]:
+    """Yield copies of the items of a piece, in the order of the whole array."""
+    for _, data, _ in checkpoint_pieces.yield_chunks([piece]):
+        yield data.view(piece.array.dtype).reshape(-1, *piece.item)
+
+
+def _hand_on(comm: Comm, own: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Collective: return the items of an array that this rank has after a cut; `own` are those that it had before.
+
+    Parameters
+    ----------
+    comm : communicator
+        Of all ranks.
+    own : np.ndarray
+        Items of this rank.
+    before, after : np.ndarray
+        int64 (n_ranks + 1,), first item of each rank in the whole array.
+    """
+    rank = comm.rank
+    new = np.empty((after[rank + 1] - after[rank], *own.shape[1:]), own.dtype)
+
+    def parts(mine: np.ndarray, theirs: np.ndarray) -> Iterator[tuple[int, slice]]:
+        """Yield the ranks that have some of this rank's items on the other side of the cut, and which these are."""
+        low, high = mine[rank], mine[rank + 1]
+        begin, end = np.searchsorted(theirs, low, side="right") - 1, np.searchsorted(theirs, high)
+        for r in range(begin, end) if low < high else ():
+            first, last = max(low, theirs[r]), min(high, theirs[r + 1])
+            if first < last:
+                yield r, slice(first - low, last - low)
+
+    sent = [comm.Isend(own[part], r) for r, part in parts(before, after) if r != rank]
+    for r, part in parts(after, before):
+        if r == rank:
+            shift = after[rank] - before[rank]
+            new[part] = own[part.start + shift : part.stop + shift]
+        else:
+            comm.Recv(new[part], r)
+    for request in sent:
+        request.Wait()
+    return new
