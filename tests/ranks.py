@@ -57,7 +57,7 @@ def commands() -> str:
     return str(Path(Template.place(PACKAGE)).parent)
 
 
-def train(n: int, file: str, folder: Path, *words: str) -> str:
+def train(n: int, file: str, folder: Path, *words: str, env: dict[str, str] | None = None) -> str:
     """Call `train(folder, words, exchange)` of a test module, given by its file, on `n` ranks; return the output."""
     here = Path(file)
     code = (
@@ -65,14 +65,14 @@ def train(n: int, file: str, folder: Path, *words: str) -> str:
         "here.train(sys.argv[1], sys.argv[2:], launcher.exchange())"
     )
     path = {"PYTHONPATH": f"{here.parent}{os.pathsep}{here.parent.parent}"}
-    done = run(n, "-c", code, str(folder), *words, env=path)
+    done = run(n, "-c", code, str(folder), *words, env=path | (env or {}))
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def digests(n: int, file: str, folder: Path, *words: str) -> dict[str, str]:
+def digests(n: int, file: str, folder: Path, *words: str, env: dict[str, str] | None = None) -> dict[str, str]:
     """As `train`, whose lines are `name: digest`."""
-    return dict(line.split(": ") for line in train(n, file, folder, *words).splitlines())
+    return dict(line.split(": ") for line in train(n, file, folder, *words, env=env).splitlines())
 
 
 def check_restart(file: str, folder: Path, *words: str) -> dict[str, str]:

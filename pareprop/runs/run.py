@@ -195,7 +195,7 @@ class Run:
         if self.exchange.rank == 0:
             if losses:
                 terminal.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
-            for line in self.phases.lines() + self.config.task.report():
+            for line in self.phases.lines() + self.config.task.report() + self.cut_anew.lines():
                 terminal.echo(line)
         self._draw()
         if self.exchange.rank == 0:

@@ -145,7 +145,7 @@ def write(path: Path, pieces: list[Piece]) -> None:
         offset += -(-piece.count * piece.item_bytes // ALIGNMENT) * ALIGNMENT
     with open(path, "wb", buffering=0) as file, ThreadPoolExecutor(1) as disk:
         waiting, synchronised = 0, []
-        for piece, data, place in yield_chunks(pieces):
+        for piece, data, place in _chunks(pieces):
             piece.crc = zlib.crc32(data.data, piece.crc)
             _write_all(file.fileno(), data, place)
             waiting += len(data)
@@ -158,7 +158,17 @@ def write(path: Path, pieces: list[Piece]) -> None:
         os.fsync(file.fileno())
 
 
-def yield_chunks(pieces: list[Piece]) -> Iterator[tuple[Piece, np.ndarray, int]]:
+def copy(piece: Piece) -> np.ndarray:
+    """Return a copy of the items of a piece, in the order of the file."""
+    items, done = np.empty((piece.count, *piece.item), piece.array.dtype), 0
+    for place in _Group([piece]).places() if piece.count else ():
+        part = piece.array[place]
+        items[done : done + len(part)] = part
+        done += len(part)
+    return items
+
+
+def _chunks(pieces: list[Piece]) -> Iterator[tuple[Piece, np.ndarray, int]]:
     """Yield chunks of pieces as bytes, with their offsets in the file."""
     for group in _groups(pieces):
         at = [piece.offset for piece in group.pieces]

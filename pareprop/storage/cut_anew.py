@@ -23,7 +23,6 @@ from ..parallel.mpi import Comm
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Watched
 from . import checkpoint_pieces
-from .checkpoint_pieces import Piece
 
 BUILD = 300_000  # picoseconds to lay out a synapse again and to hand on what is known of it
 START = 10**11  # picoseconds of it beside synapses
@@ -55,6 +54,11 @@ class CutAnew(Observer):
         n = iteration + 1
         if n & (n - 1) == 0 and share_anew(cast(Simulation, simulation), self.last):
             self.done.append(n)
+
+    def lines(self) -> list[str]:
+        """Return what was done, for the user."""
+        when = ", ".join(map(str, self.done))
+        return [f"neurons were shared among ranks anew by measured rates, after iteration {when}"] if when else []
 
 
 def share_anew(simulation: Simulation, last: int) -> bool:
@@ -93,7 +97,7 @@ def _move(simulation: Simulation, model: Model) -> bool:
         return False
     pieces = checkpoint_pieces.list_pieces(state, rank, comm)
     numbers, shared = comm.bcast((state.numbers, {item.name: item.array for item in pieces if item.kind == "shared"}))
-    kept = [np.concatenate([item.array[:0], *_in_order(item)]) for item in pieces if item.kind != "shared"]
+    kept = [checkpoint_pieces.copy(item) for item in pieces if item.kind != "shared"]
     del state, pieces
     simulation.rebuild(model)  # lets go of the arrays of before
     gc.collect()
@@ -111,12 +115,6 @@ def _move(simulation: Simulation, model: Model) -> bool:
     checkpoint_pieces.fill(wanted, firsts, lambda k, low, high: moved[k][low - firsts[k] : high - firsts[k]])
     simulation.engine.refresh()
     return True
-
-
-def _in_order(piece: Piece) -> Iterator[np.ndarray]:
-    """Yield copies of the items of a piece, in the order of the whole array."""
-    for _, data, _ in checkpoint_pieces.yield_chunks([piece]):
-        yield data.view(piece.array.dtype).reshape(-1, *piece.item)
 
 
 def _hand_on(comm: Comm, own: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A run that goes on shares its neurons among ranks by the rates that were measured; results stay the same."""
+"""A run that goes on, or is resumed, shares its neurons by the rates that were measured; results stay the same."""
 
 from pathlib import Path
 
@@ -7,21 +7,23 @@ import pytest
 import ranks
 
 import pareprop
-from pareprop import Model, Normal, Sample
-from pareprop.network.cuts import EVENT, STEP
+from pareprop import Adam, Model, Normal, Observer, Sample, Simulation
+from pareprop.network.cuts import EVENT, STEP, cost_of_rank, cut
+from pareprop.network.rewire import Rewire
 from pareprop.parallel.exchange import Exchange
+from pareprop.storage import cut_anew
 
 N, N_STEPS = 100, 50
 
 
-def network(variant: str) -> Model:
+def network(variant: str, **options: object) -> Model:
     """Neurons that fire with each input, and neurons that never fire."""
     model, cell = Model(variant, seed=3), {"C_m": 1.0, "E_L": 0.0, "tau_m": 20.0, "V_th": 1.0}
     inputs, out = model.inputs("in", 4), model.readouts("out", 1, C_m=1.0, E_L=0.0, tau_m=20.0)
     for name, weight in (("busy", 3.0), ("quiet", 0.0)):
         group = model.neurons(name, N, **cell)
         model.connect(inputs, group, weight=weight, plastic=False)
-        model.connect(group, group, "fixed_indegree", indegree=50, weight=Normal(std=0.01))
+        model.connect(group, group, "fixed_indegree", indegree=50, weight=Normal(std=0.01), **options)
         model.connect(group, out, weight=Normal(std=0.1))
         model.connect(out, group, weight=Normal(std=0.1))
     return model
@@ -37,6 +39,8 @@ class Task:
 
 def train(folder: str, words: list[str], exchange: Exchange) -> None:
     """Two or four iterations, from the start or going on: the digest, and the first neuron of the second rank."""
+    if words[0] == "anew":
+        return train_anew(words[1], exchange)
     variant, until, restart = words[0], int(words[1]), len(words) > 2
     done = pareprop.run(
         network(variant), Task(), Path(folder) / variant, exchange=exchange, iterations=4, until=until, test_samples=0,
@@ -54,6 +58,56 @@ def test_neurons_are_shared_by_measured_rates(variant: str, tmp_path: Path) -> N
     ranks.digests(2, __file__, tmp_path / "parts", variant, "2")
     resumed = ranks.digests(2, __file__, tmp_path / "parts", variant, "4", "on")
     assert resumed["digest"] == whole["digest"]
-    each = 4.0 * 10.0 + 50 * np.array([float(resumed["rate"]), 0.0])  # spikes that arrive in a second
+    check_cut(resumed)
+
+
+def check_cut(told: dict[str, str]) -> None:
+    """Assert that both ranks cost as much, by the rate of busy neurons."""
+    each = 4.0 * 10.0 + 50 * np.array([float(told["rate"]), 0.0])  # spikes that arrive in a second
     busy, quiet = STEP + EVENT * 1e-3 * each
-    assert int(resumed["cut"]) == pytest.approx(N * (busy + quiet) / 2 / busy, abs=1) and quiet < busy / 2
+    assert int(told["cut"]) == pytest.approx(N * (busy + quiet) / 2 / busy, abs=1) and quiet < busy / 2
+
+
+def train_anew(variant: str, exchange: Exchange) -> None:
+    """Neurons are shared anew as if that took no time, unless an observer may hold some of them: what comes of it."""
+    cut_anew.BUILD = cut_anew.START = 0
+    told = []
+    for more in ({"rewire": Rewire(every=2), "allow_multapses": False}, {"optimizer": Adam(), "delay": (1, 4)}):
+        for observers in ([], [Observer()]):
+            observer = cut_anew.CutAnew(5)
+            simulation = Simulation(network(variant, **more), Task(), exchange, [*observers, observer])
+            simulation.train(5)
+            told.append((simulation.hexdigest(), observer.done, simulation))
+    if exchange.rank == 0:
+        (a, *_), (b, held, _), (c, done, moved), (d, *_) = told
+        print(f"digest: {a} {b == a} {c} {d == c}\nheld: {held}\ndone: {done}\ncut: {moved.network.cuts[1]}")
+        print(f"rate: {moved.model.rates_hz.get('busy', 0.0)}")
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_neurons_are_shared_anew_while_a_run_goes_on(variant: str, tmp_path: Path) -> None:
+    """Rewired synapses and their books, moments, spikes in flight and traces go with their neurons."""
+    alone = ranks.digests(1, __file__, tmp_path, "anew", variant)
+    assert alone["done"] == "[]" and "False" not in alone["digest"]
+    both = ranks.digests(2, __file__, tmp_path, "anew", variant)
+    assert both["digest"] == alone["digest"] and both["done"] != "[]" and both["held"] == "[]"
+    check_cut(both)
+    nodes = ranks.digests(3, __file__, tmp_path, "anew", variant, env={"PAREPROP_RANKS_PER_NODE": "2"})
+    assert nodes["digest"] == alone["digest"] and nodes["done"] != "[]"
+
+
+@pytest.mark.parametrize(("rates", "steps", "pays"), [((40.0, 0.0), 10**6, True), ((40.0, 0.0), 10**3, False),
+                                                      ((40.0, 40.0), 10**9, False)])  # fmt: skip
+def test_neurons_are_shared_anew_where_it_pays(rates: tuple[float, float], steps: int, pays: bool) -> None:
+    model = network("interval")
+    old = cut(model, 2)
+    model.rates_hz = dict(zip(("busy", "quiet"), rates, strict=True))
+    new = cut(model, 2)
+    sums = [[STEP + EVENT * (4 * 0.01 + 50 * rate / 1000)] * N for rate in rates]
+    ids = np.concatenate([[0], np.cumsum(np.concatenate(sums))])
+    costs = [np.diff(ids[bounds]) for bounds in (old, new)]
+    for bounds, cost in zip((old, new), costs, strict=True):
+        assert cost_of_rank(model, bounds) == pytest.approx(cost, rel=1e-6)
+    saved = (costs[0].max() - costs[1].max()) * steps
+    built = cut_anew.START + cut_anew.BUILD * N * (4 + 50)  # of a rank, which has one population's worth
+    assert cut_anew.pays(model, old, new, steps) == (saved > built) == pays
