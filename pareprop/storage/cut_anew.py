@@ -72,7 +72,7 @@ def share_anew(simulation: Simulation, last: int) -> bool:
     exchange, comm = simulation.exchange, simulation.exchange.comm
     if comm is None or simulation.network.n_sharing == 1 or simulation.replicas.count > 1 or is_given():
         return False
-    if not all(observer.movable for observer in simulation.observers):
+    if collectives.maximum(comm, not all(observer.movable for observer in simulation.observers)):
         return False
     model = replace(simulation.model, rates_hz=comm.bcast(simulation.measure_rates()))
     steps = (last - simulation.iteration) * model.optimizer.batch_size * simulation.task.n_steps
