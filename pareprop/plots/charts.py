@@ -17,6 +17,7 @@ POINTS = 600  # of a curve; longer ones are shown by their minimum and maximum i
 FEW = 30  # points that are marked
 Series = tuple[str, np.ndarray, np.ndarray]
 DECADE = 10.0  # ratio from which an axis is logarithmic
+LARGEST = 1e250  # value on an axis
 
 
 def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Markup:
@@ -32,20 +33,21 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
         Of the chart in pixels.
     """
     present = [(k, *one) for k, one in enumerate(series) if one is not None]
-    known = [values[np.isfinite(values)] for *_, values in present]
+    known = [values[_can_be_drawn(values)] for *_, values in present]
     everything = np.concatenate(known) if known else np.zeros(0)
     if not everything.size:
         return Markup("")
     logarithmic = everything.min() > 0 and everything.max() > DECADE * everything.min()
     scale: Callable[[Any], Any] = np.log10 if logarithmic else np.asarray  # Any: of a number or an array
     low, high = float(scale(everything.min())), float(scale(everything.max()))
-    margin = 0.04 * (high - low) or 0.5
+    margin = 0.04 * (high - low) or max(0.04 * abs(high), 0.5)
     low, high = low - margin, high + margin
     last = max(float(steps[-1]) for _, _, steps, _ in present if len(steps))
     top, bottom = 34 + 13 * max(len(present) - 2, 0), height + 13 * max(len(present) - 2, 0) - 38
     height = bottom + 38
     parts = [_text(LEFT, 16, title, bold=True), _line(LEFT, bottom, WIDTH - RIGHT, bottom)]
-    for value in round_values(*((10**low, 10**high) if logarithmic else (low, high)), logarithmic):
+    bounds = (max(10**low, 1 / LARGEST), 10**high) if logarithmic else (low, high)
+    for value in round_values(*bounds, logarithmic):
         y = bottom - (scale(value) - low) / (high - low) * (bottom - top)
         parts += [_line(LEFT, y, WIDTH - RIGHT, y), _text(LEFT - 6, y + 4, f"{value:g}", "end")]
     for value in round_values(0.0, last):
@@ -54,7 +56,7 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
     for place, (k, name, steps, values) in enumerate(present):
         colour = COLOURS[k % len(COLOURS)]
         at, curve = thin(np.asarray(steps, float), np.asarray(values, float))
-        kept = np.isfinite(curve) & (curve > 0 if logarithmic else True)
+        kept = _can_be_drawn(curve) & (curve > 0 if logarithmic else True)
         across = LEFT + at[kept] / max(last, 1.0) * (WIDTH - LEFT - RIGHT)
         down = bottom - (scale(curve[kept]) - low) / (high - low) * (bottom - top)
         pairs = list(zip(across, down, strict=True))
@@ -66,6 +68,11 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
             parts.append(_text(WIDTH - RIGHT, 14 + 13 * place, name, "end", colour=colour))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height - 4, "training iteration", "middle"))
     return _svg(height, parts, title)
+
+
+def _can_be_drawn(values: np.ndarray) -> np.ndarray:
+    """Return which values fit on an axis: what is larger has no margins in double precision."""
+    return np.abs(values) < LARGEST
 
 
 def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -79,7 +79,8 @@ def round_values(low: float, high: float, logarithmic: bool = False) -> list[flo
     """Return the round numbers between two bounds that label an axis."""
     if logarithmic:
         subs = (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)
-        values = LogLocator(subs=subs, numticks=6).tick_values(low, high)
+        with np.errstate(over="ignore"):  # of values above the bounds
+            values = LogLocator(subs=subs, numticks=6).tick_values(low, high)
     else:
         values = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=low == 0).tick_values(low, high)
     return [float(value) for value in values if low <= value <= high]

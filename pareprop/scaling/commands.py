@@ -105,7 +105,8 @@ def _run_as_jobs(points: list[study.Point], folder: Path, options: list[str]) ->
             terminal.echo(f"refused: {problem}")
             continue
         terminal.echo(f"job {jobs[point.label]}: {point.label}{', submitted before' if job else ''}")
-    terminal.echo(f"jobs: {' '.join(jobs.values())}")
+    if jobs:
+        terminal.echo(f"jobs: {' '.join(jobs.values())}")
     launchers.wait(list(jobs.values()))
     missing = [point.label for point in points if not (folder / f"{point.label}.json").exists()]
     return [failed.get(label, f"{label}: see {folder / label}.log") for label in missing]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -101,31 +102,36 @@ def submit(point: Point, folder: Path, options: list[str]) -> str:
     part = final.with_suffix(".part")
     inner = ["srun", "--cpu-bind=cores", sys.executable, "-m", "pareprop", *point.arguments(part)]
     line = f"export OMP_NUM_THREADS=1; {shlex.join(inner)} && mv {shlex.quote(str(part))} {shlex.quote(str(final))}"
-    done = subprocess.run(
-        [
-            "sbatch",
-            "--parsable",
-            f"--job-name={point.label}",
-            f"--ntasks={point.ranks}",
-            f"--output={folder / point.label}.log",
-            *options,
-            f"--wrap={line}",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["sbatch", "--parsable", f"--job-name={point.label}", f"--ntasks={point.ranks}",
+               f"--output={folder / point.label}.log", *options, f"--wrap={line}"]  # fmt: skip
+    kept = folder / f"{point.label}.job"
+    with kept.open("w") as file, _signals_wait():  # whatever happens here, a job that SLURM took is known later
+        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
+        kept.unlink()
         raise StateError(f"{point.label}: sbatch: {done.stderr.strip()}")
-    job = done.stdout.strip().split(";")[0]
-    (folder / f"{point.label}.job").write_text(f"{job}\n")
-    return job
+    return _read_job(kept)
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let signals that ask for the end wait until the end of the block; programs that it starts do not get them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _read_job(path: Path) -> str:
+    """Return the id that sbatch printed into a file, without the cluster that may follow."""
+    return path.read_text().strip().split(";")[0]
 
 
 def submitted(point: Point, folder: Path) -> str:
     """Return the id of the job that an earlier call submitted for a point and that SLURM still knows; "" for none."""
     try:
-        job = (folder / f"{point.label}.job").read_text().strip()
+        job = _read_job(folder / f"{point.label}.job")
     except OSError:
         return ""
     return job if job.isdigit() and queued([job], f"--name={point.label}") else ""

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -231,9 +232,15 @@ def test_long_curves_keep_their_extremes() -> None:
     assert (np.diff(steps) > 0).all()
 
 
-@pytest.mark.parametrize("values", [[], [np.nan], [2.0], [0.0, 0.0], [1e-3, 1e3], [np.inf, 1.0]])
+@pytest.mark.parametrize(
+    "values",
+    [[], [np.nan], [2.0], [0.0, 0.0], [1e-3, 1e3], [np.inf, 1.0], [1e308], [1e308, 1e308, 1.0], [-1e308, 1e308],
+     [5e-324, 1e249], [5e-324, 1e308], [1e17, 1e17], [-1e249, 1e249], [5e-324, 1e-323]],
+)  # fmt: skip
 def test_any_curve_is_drawn(values: list[float]) -> None:
-    drawn = charts.curves("x", [("a", np.arange(1, len(values) + 1), np.array(values))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = charts.curves("x", [("a", np.arange(1, len(values) + 1), np.array(values))])
     assert "nan" not in drawn and "inf" not in drawn.lower().replace("infin", "")
 
 

@@ -219,6 +219,25 @@ def test_points_are_submitted_once(
     assert len(list((tmp_path / "jobs").iterdir())) == 1
 
 
+def test_a_point_that_is_submitted_while_a_signal_comes_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by hand: Ctrl-C came between sbatch and the note of its job, which then was submitted again."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "jobs").mkdir()
+    sbatch = SBATCH.replace("job=$((", "kill -INT $PPID; sleep 0.5\njob=$((", 1)
+    for name, value in stand_ins(tmp_path / "bin", sbatch=sbatch, squeue=SQUEUE).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("JOBS", str(tmp_path / "jobs"))
+    (tmp_path / "tiny.toml").write_text("ranks = [1]\nneurons = [60, 70]\nindegrees = [5]\n")
+    run = ("scaling", "run", tmp_path / "tiny.toml", "--out", tmp_path / "out", "--launcher", "sbatch")
+    assert command(capsys, *run)[0] == 130
+    assert [path.read_text() for path in (tmp_path / "out").glob("*.job")] == ["100\n"]
+    code, output, _ = command(capsys, *run)
+    assert code == 130 and "job 100: interval-n60-k5-d1-h0-s1-r1-0, submitted before" in output
+    assert len(list((tmp_path / "jobs").iterdir())) == 2
+
+
 def test_another_processor_is_told_before_the_first_kernel(tmp_path: Path) -> None:
     """The processor of this machine, without the instruction sets that compilers choose."""
     from pareprop.core import build_info
