@@ -28,7 +28,9 @@ class IntervalSettings(Settings):
     Attributes
     ----------
     average_gradient : bool
-        Whether gradients are divided by `learning_window`.
+        Whether gradients are divided by `averaged_steps`.
+    averaged_steps : int
+        0 for `learning_window`.
     reset : bool
         `eprop_reset_neurons_on_update`.
     keeps_fixed : bool
@@ -36,6 +38,7 @@ class IntervalSettings(Settings):
     """
 
     average_gradient: bool = False
+    averaged_steps: int = 0
     reset: bool = True
     keeps_fixed: bool = False
 
@@ -67,7 +70,7 @@ class Interval(Engine):
         self.n_samples = 0
         self.neurons = self.cells.state
         self.cells.keep(n_steps + 1)
-        averaged_steps = settings.learning_window if settings.average_gradient else 1
+        averaged_steps = settings.averaged_steps or settings.learning_window if settings.average_gradient else 1
         self.gradient = IntervalGradient(network, averaged_steps, self.cells, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic = self.gradient.plastic

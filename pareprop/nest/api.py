@@ -252,18 +252,14 @@ def set(**values: object) -> None:
     kernel.set(values)
 
 
-def get(keys: Any = None, output: str = "") -> Any:
-    """Kernel parameters: all, one, or a dictionary of some."""
-    status = kernel.status()
-    picked = status if keys is None else _pick(status, keys, "kernel parameters")
-    if keys is not None and not isinstance(keys, str):
-        picked = dict(zip(keys, picked, strict=True))
-    return put_out(picked, output)
+def get(*keys: Any) -> Any:
+    """Kernel parameters: all, one by its name, or a tuple of some, by their names or a list of these."""
+    return GetKernelStatus(keys[0] if len(keys) == 1 else keys or None)
 
 
 def GetKernelStatus(keys: object = None) -> Any:
     """Kernel parameters: all, one, or a tuple of some."""
-    picked = get() if keys is None else _pick(get(), keys, "kernel parameters")
+    picked = kernel.status() if keys is None else _pick(kernel.status(), keys, "kernel parameters")
     return picked if keys is None or isinstance(keys, str) else tuple(picked)
 
 

@@ -41,9 +41,11 @@ class IntervalClock(Clock):
         dt = kernel["resolution"]
         self.n_steps = round(kernel["eprop_update_interval"] / dt)
         wiring = args[0]
+        window = round(kernel["eprop_learning_window"] / dt)
         self._settings = IntervalSettings(
-            round(kernel["eprop_learning_window"] / dt),
+            min(window, self.n_steps),  # a longer one only divides: as in NEST, where the default may be longer
             average_gradient=wiring.average_gradient,
+            averaged_steps=window,
             reset=bool(kernel["eprop_reset_neurons_on_update"]),
             keeps_fixed=wiring.fixed,
         )

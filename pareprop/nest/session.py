@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..timers import Timers
+from ..values import Values
 from .bundles import Bundles
 from .models import Models
 from .nodes import NodeCollection, NodeTable
 from .random import Generators
 from .recorders import EventList, Meter
 from .recording import Recorders
-from .settings import DEFAULTS, to_ms
+from .settings import DEFAULTS, KEPT_BY_RESET, to_ms
 from .text_files import TextFiles
 from .versions import Versions
 
@@ -59,6 +60,7 @@ class Session:
     """
 
     def __init__(self) -> None:
+        self.params: Values = {}
         self.reset()
 
     @cached_property
@@ -69,8 +71,8 @@ class Session:
         return launcher.exchange()
 
     def reset(self) -> None:
-        """Forget everything."""
-        self.params = dict(DEFAULTS)
+        """Forget everything but what NEST keeps."""
+        self.params = dict(DEFAULTS) | {key: self.params[key] for key in KEPT_BY_RESET if key in self.params}
         self.nodes, self.bundles = NodeTable(), Bundles()
         self.versions = Versions(self.params["eprop_as"])
         self.models = Models(lambda name: self.bundles.n_of_model[name], self.versions)

@@ -29,6 +29,10 @@ DEFAULTS: Values = {
     "wfr_comm_interval": 1.0, "wfr_interpolation_order": 3, "wfr_max_iterations": 15, "wfr_tol": 1e-4,
 }  # fmt: skip
 DELAY_RANGE = ("min_delay", "max_delay")
+KEPT_BY_RESET = (  # what NEST's ResetKernel leaves as it is
+    "eprop_update_interval", "eprop_learning_window", "eprop_reset_neurons_on_update", "data_path", "data_prefix",
+    "adaptive_target_buffers",
+)  # fmt: skip
 INTERVALS = ("eprop_learning_window", "eprop_update_interval")
 MS_PER_TIC = 0.001  # of NEST's clock
 MOST_STEPS = 2**31
@@ -74,6 +78,11 @@ def merge_settings(present: Given, values: Given, runs: bool, has_nodes: bool) -
     if "local_num_threads" in values and "total_num_virtual_procs" not in values:
         merged["total_num_virtual_procs"] = merged["local_num_threads"]
     _check(merged)
+    if "eprop_learning_window" in values and merged["eprop_learning_window"] > merged["eprop_update_interval"]:
+        raise NESTErrors.KernelException(
+            f"eprop_learning_window = {merged['eprop_learning_window']} must be at most eprop_update_interval = "
+            f"{merged['eprop_update_interval']}"
+        )
     check_intervals(merged, values.keys() & set(INTERVALS))
     return merged
 

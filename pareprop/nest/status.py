@@ -19,7 +19,10 @@ BUILD: Values = {
     "have_gsl": False, "have_hdf5": False, "have_boost": False, "have_music": False, "have_sionlib": False,
     "have_libneurosim": False, "ndebug": True,
 }  # fmt: skip
-SPENT = ("construction_create", "construction_connect", "simulate", "simulate_cpu")  # seconds that are counted
+CONSTRUCTION = ("construction_create", "construction_connect")  # by one thread that never waits
+SPENT = (*CONSTRUCTION, "simulate", "simulate_cpu")  # seconds that are counted
+
+UNCOUNTED = ("communicate_prepare", "communicate_prepare_cpu")  # nothing is left to do then
 
 
 def _read_seconds(session: Session, name: str) -> float:
@@ -44,6 +47,11 @@ STATUS: dict[str, Callable[[Session], Any]] = {  # kernel parameters that cannot
     "T_max": lambda session: to_ms(2**60, MS_PER_TIC),
     "memory_size": lambda session: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     **{f"time_{name}": partial(_read_seconds, name=name) for name in SPENT},
+    **{f"time_{name}_cpu": partial(_read_seconds, name=name) for name in CONSTRUCTION},
+    **{f"time_{name}": lambda session: 0.0 for name in UNCOUNTED},
+    "recv_buffer_size_secondary_events": lambda session: 0,
+    "send_buffer_size_secondary_events": lambda session: 0,
+    "spike_buffer_resize_log": lambda session: {"global_max_spikes_sent": [], "new_buffer_size": [], "times": []},
     "local_spike_counter": lambda session: session.clock.n_spikes if session.clock else 0,
     "to_do": lambda session: 0,
     "min_update_time": lambda session: math.inf,

@@ -54,6 +54,8 @@ def attempt(call: Callable, *args: Any, **named: Any) -> Any:
 def run(script: Callable, nest: Any) -> list[Any]:
     """What a script shows, in a fresh kernel."""
     nest.ResetKernel()
+    nest.set(eprop_update_interval=1000.0, eprop_reset_neurons_on_update=True)  # which ResetKernel leaves as they are
+    nest.set(eprop_learning_window=1000.0)
     nest.verbosity = nest.VerbosityLevel.FATAL
     shown: list[Any] = []
     script(nest, lambda *values: shown.append(plain(values)))
@@ -1065,6 +1067,32 @@ def delays_get_a_range(nest: Any, show: Callable) -> None:
         nest.Simulate(1.5)
         show(meter.events["times"], meter.n_events)
     show(*(attempt(nest.Connect, n, n, "all_to_all", {"delay": d}) for d in (1.0, 2.0, 8.0, 9.0)))
+
+
+def windows_are_longer_than_intervals(nest: Any, show: Callable) -> None:
+    """By default, where a script sets the interval alone: errors in all steps, and averages over the whole window."""
+    name, kept = "eprop_synapse_bsshslm_2020", ("eprop_update_interval", "eprop_learning_window", "data_path")
+    nest.set(eprop_update_interval=1000.0)
+    nest.set(eprop_learning_window=900.0, data_path="")
+    nest.set(resolution=1.0, eprop_update_interval=50.0)
+    nest.SetDefaults(name, {"average_gradient": True, "optimizer": {"eta": 0.02}})
+    g, p = nest.Create("spike_generator", 2), nest.Create("parrot_neuron", 2)
+    g.set([{"spike_times": np.arange(first, 240.0, 5.0)} for first in (5.0, 6.0)])
+    n = nest.Create("eprop_iaf_bsshslm_2020", 2, {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.6, "tau_m": 20.0})
+    r = nest.Create("eprop_readout_bsshslm_2020", 1, {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 10.0})
+    nest.Connect(g, p, "one_to_one", {"delay": 1.0})
+    nest.Connect(p, n, "all_to_all", {"synapse_model": name, "delay": 1.0, "weight": 0.4})
+    nest.Connect(n, r, "all_to_all", {"synapse_model": name, "delay": 1.0, "weight": 0.3})
+    feedback = {"synapse_model": "eprop_learning_signal_connection_bsshslm_2020", "delay": 1.0, "weight": 0.5}
+    nest.Connect(r, n, "all_to_all", feedback)
+    meter = nest.Create("multimeter", 1, {"record_from": ["error_signal"], "interval": 10.0})
+    nest.Connect(meter, r)
+    nest.Simulate(230.0)
+    found = nest.GetConnections(synapse_model=name)
+    show(events(meter), sorted(zip(found.sources(), found.targets(), found.get("weight"), strict=True)))
+    nest.ResetKernel()
+    show(nest.get(kept), attempt(nest.set, eprop_learning_window=60.0), nest.resolution, nest.overwrite_files)
+    show(attempt(nest.set, eprop_learning_window=60.0, eprop_update_interval=40.0))
 
 
 SCRIPTS = {name: script for name, script in globals().items() if getattr(script, "__annotations__", {}).get("show")}
