@@ -70,3 +70,24 @@ def test_ranks_measure_the_exchange(monkeypatch):
     measured = measure.exchange_costs()
     assert measured != units.Interconnect() and measured.latency_s > 0 and measured.skew > 0
     assert 1e-8 < measured.round_s < 1e-2 and measured.round_s != units.Interconnect().round_s
+
+
+def test_seconds_of_repetitions_and_copies() -> None:
+    """The fastest of each phase counts, of copies at once the mean."""
+    phases = [{"deliver": 2.0, "update": 1.0}, {"deliver": 1.0, "update": 4.0}]
+    runs = [units.Measured(None, one, {}) for one in phases]
+    assert measure._fastest(runs).phases == {"deliver": 1.0, "update": 1.0}
+    assert measure._mean(runs).phases == {"deliver": 1.5, "update": 2.5}
+
+
+def test_what_ranks_measured_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four ranks a short message takes two stages, a long one carries three times 256 KiB more; defaults without."""
+    monkeypatch.setattr(measure.launchers, "command", lambda *_: [])
+    answer = "print('4e-6 20e-6 1e-6 0.25')"
+    monkeypatch.setattr(measure, "PING", answer)
+    found, usual = measure.exchange_costs(4), units.Interconnect()
+    assert (found.latency_s, found.skew) == (2e-6, 0.25)
+    assert found.bandwidth == pytest.approx(3 * 4 * 65536 / 16e-6)
+    assert found.round_s == pytest.approx(max(1e-6 - 2 * usual.line_s, usual.line_s))
+    monkeypatch.setattr(measure, "PING", "raise SystemExit(1)")
+    assert measure.exchange_costs() == usual

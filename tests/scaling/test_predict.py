@@ -192,7 +192,6 @@ def test_ranks_of_every_kind_are_looked_at():
         assert {counts[r] for r in representatives(model, ranks)} == set(counts)
 
 
-@pytest.mark.slow
 def test_nodes_for_a_time():
     model = benchmark.model(100_000, 1000, 100)
     arguments = model, 1000, 100, FIRING, FLAT

@@ -15,7 +15,7 @@ from test_predict import FLAT
 from pareprop.errors import InputError
 from pareprop.plots import scaling as figures
 from pareprop.runs import units
-from pareprop.scaling import collect, study
+from pareprop.scaling import collect, launchers, study
 
 TOML = """
 kind = "strong"
@@ -95,6 +95,46 @@ def test_figures_with_predictions(finished, tmp_path, capsys):
     legend = figures.scaling_figure(rows).legends[0].get_title().get_text()
     assert (figures.CROWDED in legend) == (2 > os.cpu_count())
     assert all(row["predicted_train_seconds"] > 0 for row in rows)
+
+
+def test_a_study_without_mpirun(tmp_path, capsys, monkeypatch, quick_starts):
+    """From its points to table and figures; a point whose result is gone runs again, one that fails is told."""
+    monkeypatch.setattr(launchers, "command", lambda launcher, n_ranks: [])
+    text, out = TOML.replace("[1, 2]", "[1]"), tmp_path / "out"
+    (tmp_path / "s.toml").write_text(text)
+    (tmp_path / "never.toml").write_text(f"{text}timeout_s = 0.001\n")
+    run = ("scaling", "run", tmp_path / "s.toml", "--out", out)
+    code, output, errors = command(capsys, *run)
+    assert code == 0 and output.startswith("2 points, 0 finished before\n"), errors
+    lost = out / "spike-n80-k10-d1-h30-s1-r1-0.json"
+    digest = json.loads(lost.read_text())["digest"]
+    lost.unlink()
+    code, _, errors = command(capsys, *run[:2], tmp_path / "never.toml", *run[3:])
+    assert code == 3 and f"1 of 2 points failed: {lost.stem}: killed after 0.001 s" in errors
+    code, output, _ = command(capsys, *run)
+    assert code == 0 and output.startswith("2 points, 1 finished before\n") and output.count("\n") == 2
+
+    units.write(tmp_path / "units.json", dict.fromkeys(("interval", "spike"), FLAT))
+    code, output, _ = command(capsys, "scaling", "collect", out, "--units", tmp_path / "units.json")
+    assert code == 0 and "2 of 2 points" in output
+    interval, spike = csv.DictReader((out / "study.csv").open())
+    assert spike["digest"] == digest and interval["digest"] != digest
+    [share] = json.loads(lost.read_text())["shares"]
+    for end in ("min", "mean", "max"):
+        assert float(spike[f"deliver_s_{end}"]) == share["phases"]["deliver"]
+        assert float(spike[f"memory_bytes_{end}"]) == sum(share["memory"].values())
+    assert float(spike["predicted_train_seconds"]) > 0
+    lines = [json.loads(line) for line in (out / "study.extra-p.jsonl").read_text().splitlines()]
+    assert {"params": {"ranks": 1}, "callpath": "spike n80 k10 d1 h30->deliver", "metric": "time",
+            "value": share["phases"]["deliver"]} in lines  # fmt: skip
+    assert [one["digest"] for one in json.loads((out / "study.json").read_text())["runs"]] == [
+        interval["digest"], digest]  # fmt: skip
+
+
+def test_a_study_without_results(tmp_path, capsys):
+    (tmp_path / "study.toml").write_text(TOML)
+    code, _, errors = command(capsys, "scaling", "collect", tmp_path)
+    assert code == 2 and "no point of the study is finished" in errors
 
 
 def row(**changes):

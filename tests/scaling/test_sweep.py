@@ -109,7 +109,6 @@ def test_all_runs_must_be_possible(capsys: pytest.CaptureFixture, tmp_path: Path
     assert code == 2 and "is neither empty nor the folder of a sweep" in errors.replace("exists and ", "")
 
 
-@pytest.mark.slow
 def test_runs_that_fail_do_not_end_the_others(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     """A run whose recording can't be written fails alone; the table says so."""
     out = tmp_path / "sweep"
@@ -123,7 +122,6 @@ def test_runs_that_fail_do_not_end_the_others(capsys: pytest.CaptureFixture, tmp
     assert "run 2 of 2: seed = 2: loss" in output
 
 
-@pytest.mark.slow
 def test_one_run_of_an_array(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     line = ["sweep", "sine-waves", *sets(*SMALL, "seed=1..2", "figures=none"), "--out", out]
