@@ -28,7 +28,7 @@ from .equations import GivenByEquations, parameters_of
 from .local_readouts import LocalReadouts, names
 from .losses import Loss, OwnLoss
 from .neurons import Neuron
-from .optimizers import GradientDescent, Optimizer
+from .optimizers import Optimizer, default_optimizer
 from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
 from .reward import Reward
 from .variants import DEFAULT, Variant, find_variant
@@ -66,7 +66,8 @@ class Model:
     projections : list of Projection
         In order of definition; see `connect`.
     optimizer : Optimizer
-        Optimizer of projections that have none of their own.
+        Optimizer of projections that have none of their own; by default `GradientDescent(eta=1e-5, normalized=True)`,
+        small steps that are as long in both variants.
     precision : str
         "double" or "single": of weights, traces of synapses, state of neurons and histories. Errors, readouts and sums
         over long times are double in either.
@@ -107,7 +108,7 @@ class Model:
     dt_ms: float = 1.0
     populations: list[Population] = field(default_factory=list)
     projections: list[Projection] = field(default_factory=list)
-    optimizer: Optimizer = field(default_factory=GradientDescent)
+    optimizer: Optimizer = field(default_factory=default_optimizer)
     precision: Literal["double", "single"] = "double"
     local: LocalReadouts | None = None
     loss: Reward | Loss | Callable | None = None
@@ -223,7 +224,7 @@ class Model:
         InputError
             Names the file, and the value in it that is wrong or not supported.
         """
-        model = cls(variant, seed, dt_ms, optimizer=optimizer or GradientDescent(), precision=precision)
+        model = cls(variant, seed, dt_ms, optimizer=optimizer or default_optimizer(), precision=precision)
         model.neuron_models = neuron_models or {}
         model._check_neuron_models()
         from_sonata.add(
@@ -287,7 +288,7 @@ class Model:
             Names the file, and the node in it that is wrong or not supported.
         """
         graph = from_nir.Graph(Path(path))
-        model = cls(variant, seed, graph.step(dt_ms), optimizer=optimizer or GradientDescent(), precision=precision)
+        model = cls(variant, seed, graph.step(dt_ms), optimizer=optimizer or default_optimizer(), precision=precision)
         from_nir.add(model, graph, neuron)
         return model
 

@@ -157,6 +157,11 @@ class SgdMomentum(Optimizer):
         kernel.sgd_momentum(eta, divisor, self.Wmin, self.Wmax, self.momentum, gradient, moments["velocity"], weight)
 
 
+def default_optimizer() -> Optimizer:
+    """Return the optimizer of a model that is given none: its first steps are small, and as long in both variants."""
+    return GradientDescent(eta=1e-5, normalized=True)
+
+
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     kind.model_fields["type"].default: kind for kind in (GradientDescent, Adam, SgdMomentum)
 }

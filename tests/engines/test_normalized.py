@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pareprop import Adam, GradientDescent, Model, Normal, Sample, Simulation
-from pareprop.network.optimizers import Optimizer, SgdMomentum
+from pareprop.network import to_tables
+from pareprop.network.optimizers import Optimizer, SgdMomentum, optimizer
 from pareprop.network.synapse_table import SynapseTable
 
 TAU_OUT, KAPPA, N_STEPS = 15.0, 0.9, 60
@@ -120,3 +121,50 @@ def test_adaptive_feedback_learns_as_its_readouts(variant: str, feedback: str) -
         simulation.train(3)
         digests.add(simulation.hexdigest())
     assert len(digests) == 1 and out == pytest.approx(model.eprop.gain(model.projections[k].post, 1.0), rel=1e-14)
+
+
+class Levels:
+    """As the script of the README: which half of the inputs fires."""
+
+    n_steps = learning_window = 500
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        rng = np.random.default_rng([index, len(phase)])
+        first = np.arange(self.n_steps) < rng.integers(100, 400)
+        rates = np.where(np.arange(20) < 10, first[:, None], ~first[:, None]) * 0.08
+        return Sample.from_raster(rng.random(rates.shape) < rates, np.where(first, 0.5, -0.5)[:, None])
+
+
+def first_model(variant: str, n: int, **constants: float) -> Model:
+    """What a new user writes, who gives no optimizer; without constants with the defaults of NEST."""
+    model, small = Model(variant, seed=1), bool(constants)
+    inputs = model.inputs("in", 20)
+    out = model.readouts("out", 1, **({"C_m": 1.0, "tau_m": 20.0} if small else {}))
+    cells = model.neurons("rec", n, **constants)
+    model.connect(inputs, cells, weight=Normal(std=0.5) if small else Normal(mean=3.0, std=5.0))
+    model.connect(cells, cells, "fixed_indegree", indegree=10, weight=Normal(std=0.05 if small else 0.5))
+    model.connect(cells, out, weight=Normal(std=n**-0.5))
+    model.connect(out, cells, weight=Normal(std=1.0))
+    return model
+
+
+@pytest.mark.parametrize("n", [100, 300])
+@pytest.mark.parametrize("constants", [{}, {"C_m": 1.0, "E_L": 0.0, "V_th": 0.6, "tau_m": 20.0}])
+def test_a_first_model_learns_with_the_defaults_in_both_variants(n: int, constants: dict[str, float]) -> None:
+    """With eta = 1e-4 that is not normalised, losses of the interval variant grow to 1e10 and more."""
+    ends = []
+    for variant in ("interval", "spike"):
+        simulation = Simulation(first_model(variant, n, **constants), Levels())
+        losses = simulation.train(16)
+        assert simulation.engine.n_spikes > n and np.mean(losses[-4:]) < 0.8 * losses[0]
+        assert not simulation.notices.lines
+        ends.append(np.mean(losses[-4:]))
+    np.testing.assert_allclose(ends[0], ends[1], rtol=0.25)
+
+
+def test_an_optimizer_that_is_given_is_not_normalized() -> None:
+    """So scripts learn as before, and with NEST's eta; the default says what it is in the tables of a run."""
+    assert not GradientDescent(eta=1e-3).normalized
+    assert not optimizer({"type": "gradient_descent"}, "a run of a version before").normalized
+    described = to_tables.describe(Model("spike"))[0]["optimizer"]
+    assert described == {"type": "gradient_descent", "eta": 1e-5, "normalized": True}

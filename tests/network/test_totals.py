@@ -13,6 +13,7 @@ from pareprop.network.connectivity import RULES
 from pareprop.network.identity import list_given
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
+from pareprop.network.optimizers import GradientDescent
 from pareprop.network.parameters import LogNormal, Normal, Uniform
 
 KEY = rng.key(1, "totals")
@@ -151,7 +152,7 @@ def test_bad_laws_of_delays() -> None:
 
 def test_models_without_these_options_are_described_as_before() -> None:
     """Checkpoints of versions before know their networks again."""
-    model = Model("interval", seed=1)
+    model = Model("interval", seed=1, optimizer=GradientDescent())  # which was the default
     cells = model.neurons("a", 4, "iaf")
     model.connect(cells, cells, "fixed_indegree", indegree=2)
     given = list_given(model)
