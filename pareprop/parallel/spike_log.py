@@ -65,9 +65,12 @@ class SpikeLog(_Steps, kernel.SpikeLog):
         int64 (n_steps + 1,), where the spikes of each step start, and where the last ones end.
     odd : float
         A value of the raster that the log was made of that is neither 0 nor 1, such as a rate; 0 if there is none.
+    late : int
+        Events of the recording that the log was made of that come after its last step, and are left out.
     """
 
     odd = 0.0
+    late = 0
 
     @classmethod
     def from_raster(cls, raster: object) -> SpikeLog:

@@ -54,6 +54,7 @@ from .provenance import Provenance
 from .seen import Seen
 from .summary import advice, start_lines
 
+VALIDATED = ("patience", "keep_best", "stop_below", "stop_above")  # settings that need validations
 LATEST = 10  # iterations over which the last difference of rates is averaged
 EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal stopped the run after a checkpoint; resume it
 
@@ -103,6 +104,11 @@ class Run:
             task.require_samples()
             observers = self._all_observers(model)
         self.simulation = Simulation(model, task.subject, self.group or self.exchange, observers, task.settings())
+        fields = type(task).model_fields
+        given = [name for name in VALIDATED if name in fields and getattr(task, name) not in (fields[name].default, 0)]
+        if given and not 0 < task.validate_every <= iterations:
+            why = f"validate_every = {task.validate_every}, iterations = {iterations}"
+            self.simulation.notices.tell("validated", f"{', '.join(given)}: no effect, as nothing is validated: {why}")
 
     def _all_observers(self, model: Model) -> list[Observer]:
         task = self.config.task

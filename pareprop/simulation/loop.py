@@ -267,6 +267,7 @@ class Simulation:
         self._count_moves()
         self.losses.append(fmean(outcome[0] for outcome in outcomes))
         self.rates.append(fmean(outcome[1] for outcome in outcomes))
+        self.notices.look_at_rates(self.rates)
         self.notices.look_at_loss(self.losses, self.model)
         self.iteration += 1
         self.between, self._torn = True, ""

@@ -20,6 +20,7 @@ from ..errors import ParepropWarning
 from ..network.connectivity import Projection
 from ..network.local import LocalNetwork
 from ..network.model import Model
+from ..network.optimizers import default_optimizer
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 
@@ -28,6 +29,9 @@ SHARE, CHANCE = 0.05, 3.0  # of the spikes, and times a mean step, that step 0 h
 MANY = 10_000  # synapses of which a slow way of learning is told
 GROWTH = 100.0  # times the loss of the first iteration, from which a training is said to diverge
 USUAL = {"adam": "1e-3 to 5e-3", "gradient_descent": "1e-5 to 1e-3", "sgd_momentum": "1e-5 to 1e-4"}  # of the tasks
+SILENT = 10  # iterations without a spike, after which that is told
+SOON, HARDLY = 100, 0.1  # iterations after which a training with the default optimizer shows, and share of the loss
+OFTEN = {"adam": "1e-5 to 1e-4"}  # in the spike variant, where it steps in each time step or at each arrival
 
 
 class Notices:
@@ -48,6 +52,7 @@ class Notices:
         self.speaks = speaks
         self.lines: list[str] = []
         self._kinds: set[str] = set()
+        self._n_inputs = 0  # input spikes so far
 
     def tell(self, kind: str, line: str) -> None:
         """Tell a line unless one of its kind was told before."""
@@ -64,8 +69,13 @@ class Notices:
         if odd := sample.inputs.odd:
             what = f"the raster holds {odd:g}, which counts as one spike like all but 0"
             self.tell("rates", f"{here}: {what}; Sample.from_rates draws spikes from rates")
+        late, events = sample.inputs.late, sample.inputs.late + int(sample.inputs.ptr[-1])
+        if late > SHARE * events:
+            why = f"{late} events come after the last step and are left out, {events - late} spikes are in the sample"
+            self.tell("late", f"{here}: {why}; more n_steps or a longer step_us hold more")
         if sample.label is not None and not engine.network.n_readouts:
             self.tell("label", f"{here}: label = {sample.label} is not used: the model has no readouts that predict it")
+        self._n_inputs += int(sample.inputs.ptr[-1])
         lost, total, n_steps = int(sample.inputs.ptr[1]), int(sample.inputs.ptr[-1]), len(sample.inputs.ptr) - 1
         delays = [item.delay_range[0] for item in model.projections if item.pre.role == "input" and not item.is_empty]
         if (
@@ -79,13 +89,26 @@ class Notices:
             )
             self.tell("row 0", f"{here}: {lost} of {total} input spikes never arrive: {why}")
 
+    def look_at_rates(self, rates: list[float]) -> None:
+        """Tell that no neuron has spiked in the first iterations, and so that nothing can be learned."""
+        if len(rates) == SILENT and not any(rates):
+            who = "no neuron has spiked" if self._n_inputs else "neither inputs nor neurons have spiked"
+            way = "stronger weights from the inputs, a lower V_th or a current I_e make them" if self._n_inputs else ""
+            self.tell("silent", f"{who} in {SILENT} iterations{f'; {way}' if way else ''}")
+
     def look_at_loss(self, losses: list[float], model: Model) -> None:
-        """Tell that the loss has grown a hundredfold since the first iteration."""
+        """Tell that the loss has grown a hundredfold, or hardly falls with the default eta."""
         first, last = losses[0], losses[-1]
+        if len(losses) == SOON and model.optimizer == default_optimizer() and not model.is_rewarded:
+            early, late = sum(losses[: SOON // 5]), sum(losses[-SOON // 5 :])
+            if early * (1.0 - HARDLY) < late < GROWTH * early:
+                what = f"{SOON} iterations have changed the loss by {100.0 * (late / early - 1.0):+.0f} %"
+                way = "give one with a larger eta, or Adam"
+                self.tell("eta", f"{what}: no optimizer was given, and the default takes small steps; {way}")
         if not model.is_rewarded and 0 < GROWTH * first < last:
             rule = model.optimizer
             grown = f"iteration {len(losses)}: the loss has grown from {first:.3g} to {last:.3g}"
-            usual = USUAL.get(rule.type, "a smaller value")
+            usual = (USUAL | (OFTEN if model.eprop.is_online else {})).get(rule.type, "a smaller value")
             self.tell("loss", f"{grown}: the training diverges; eta is {rule.eta:g}, of which {usual} is usual here")
 
 

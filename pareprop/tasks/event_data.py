@@ -76,6 +76,8 @@ class EventData:
     ) -> None:
         size = getattr(train, "sensor_size", None) if sensor_size is None else sensor_size
         classes = getattr(train, "n_classes", len(getattr(train, "classes", ()))) if n_classes is None else n_classes
+        if n_classes is None and not classes:
+            raise InputError("EventData: train tells no n_classes and no classes: give n_classes")
         for name, value, least in (
             ("n_steps", n_steps, 2),
             ("learning_window", learning_window, 0),
@@ -88,6 +90,8 @@ class EventData:
                 raise InputError(f"EventData: {name} = {quote(value)} must be a whole number of at least {least}")
         if not is_number(step_us) or not 0 < step_us < np.inf:
             raise InputError(f"EventData: step_us = {quote(step_us)} must be a number above 0 and finite")
+        if size is None:
+            raise InputError("EventData: train has no sensor_size: give sensor_size, the numbers of x, y and p")
         if not isinstance(size, tuple | list) or not size or not all(is_whole(n) and n > 0 for n in size[:3]):
             raise InputError(f"EventData: sensor_size = {quote(size)} must be whole numbers above 0: of x, y, p")
         if hold_out >= len(train):
@@ -101,6 +105,11 @@ class EventData:
         self._hold_out = hold_out
         self.n_steps, self.learning_window, self.n_classes = n_steps, learning_window or n_steps, int(classes)
         self.n_inputs = int(np.prod(self._shape))
+
+    def __repr__(self) -> str:
+        n_train, n_test = len(self._sets["train"]) - self._hold_out, len(self._sets["test"])
+        sets = f"{n_train} recordings to train, {self._hold_out} to validate, {n_test} to test"
+        return f"EventData({sets}; {self.n_inputs} inputs, {self.n_classes} classes, {self.n_steps} steps)"
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return recording number `index` of a phase; after the last one comes the first one again."""
@@ -143,4 +152,6 @@ class EventData:
         kept = (step > 0) & (step < self.n_steps)
         steps, ids = np.divmod(np.unique(step[kept] * self.n_inputs + source[kept]), self.n_inputs)
         ptr = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=self.n_steps))])
-        return SpikeLog.from_arrays(ids.astype(np.uint32), ptr.astype(np.int64))
+        log = SpikeLog.from_arrays(ids.astype(np.uint32), ptr.astype(np.int64))
+        log.late = int(np.count_nonzero(step >= self.n_steps))
+        return log

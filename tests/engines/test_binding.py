@@ -38,6 +38,7 @@ def test_recorder(variant: str, precision: str) -> None:
     """Bound to its keys, and to none fewer or more."""
     local, track = np.arange(2), np.zeros((5, 2))
     values = {"local": local, "V_m": track, "adaptation": track, "psi": track, "state": np.zeros((0, 5, 2))}
+    values["kept"] = np.zeros((6, 0, 2))
     group = getattr(PRECISIONS[precision], variant).Recorder
     assert np.shares_memory(group(values).V_m, track)
     for name in values:

@@ -1,5 +1,6 @@
 """What has no effect, or goes wrong without being wrong, is told once a run; and nothing is told where all is well."""
 
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from pareprop import Adam, GradientDescent, Model, Normal, Observer, Outcome, Sample, Simulation, run
 from pareprop.errors import ParepropWarning
+from pareprop.network.optimizers import default_optimizer
 from pareprop.runs import report
 
 N_STEPS = 40
@@ -164,6 +166,57 @@ def test_it_is_told_once(what: str) -> None:
 @pytest.mark.parametrize("what", WELL)
 def test_nothing_is_told_where_all_is_well(what: str) -> None:
     assert told(*WELL[what]()) == []
+
+
+def weak(variant: str, optimizer: object = None) -> Model:
+    """Neurons that inputs do not reach; without an optimizer of its own if that is None."""
+    made = Model(variant, seed=3, **({} if optimizer is None else {"optimizer": optimizer}))
+    inputs, rec, out = made.inputs("in", 10), made.neurons("rec", 20), made.readouts("out", 2, C_m=1.0, tau_m=20.0)
+    made.connect(inputs, rec, weight=1.0)
+    made.connect(rec, out, weight=Normal(std=0.2))
+    made.connect(out, rec, weight=Normal(std=0.1))
+    return made
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_a_network_that_never_spikes_is_told(variant: str) -> None:
+    def lines(task: Task, n: int) -> list[str]:
+        simulation = Simulation(weak(variant, GradientDescent(eta=0.0)), task)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            simulation.train(n)
+        return simulation.notices.lines
+
+    way = "stronger weights from the inputs, a lower V_th or a current I_e make them"
+    assert lines(Task(), 9) == []
+    assert lines(Task(), 12) == [f"no neuron has spiked in 10 iterations; {way}"]
+    nothing = Task(lambda raster: raster.fill(0.0))
+    assert lines(nothing, 12) == ["neither inputs nor neurons have spiked in 10 iterations"]
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_a_default_optimizer_that_learns_too_slowly_is_told(variant: str) -> None:
+    slow = Task(target=0.0)
+    with pytest.warns(ParepropWarning):
+        simulation = Simulation(model(variant, optimizer=default_optimizer()), slow)
+        simulation.train(110)
+    (line,) = simulation.notices.lines
+    assert re.fullmatch(
+        r"100 iterations have changed the loss by [+-]\d %: no optimizer was given, and the default takes small steps; "
+        r"give one with a larger eta, or Adam",
+        line,
+    )
+    chosen = Simulation(model(variant, optimizer=GradientDescent(eta=1e-9)), slow)
+    chosen.train(110)
+    assert chosen.notices.lines == []
+
+
+def test_settings_that_need_validations_are_told(tmp_path: Path) -> None:
+    settings = {"validate_every": 5, "validate_samples": 2, "keep_best": True, "stop_below": 0.5, "figures": "none"}
+    with pytest.warns(ParepropWarning, match="keep_best, stop_below: no effect, as nothing is validated: val"):
+        run(model(), Task(), tmp_path / "run", iterations=3, quiet=True, **settings)
+    done = run(model(), Task(), tmp_path / "other", iterations=6, quiet=True, **settings)
+    assert done.simulation.notices.lines == []
 
 
 def test_log_results_and_report_hold_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

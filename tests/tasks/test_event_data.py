@@ -1,6 +1,7 @@
 """Recordings of events as samples: files of SHD and of event cameras, data sets as objects, and their mistakes."""
 
 import struct
+import warnings
 from pathlib import Path
 
 import h5py
@@ -39,6 +40,44 @@ def test_spoken_digits(tmp_path: Path) -> None:
     assert list(zip(steps.tolist(), ids.tolist(), strict=True)) == [(1, 0), (1, 139), (63, 2)]
     assert first.target[:, 4].all() and first.target.sum() == 100
     assert next(sample for sample in samples if sample.label == 19).inputs.ptr[-1] == 0  # after the last step
+
+
+def test_events_after_the_last_step_are_told(tmp_path: Path) -> None:
+    """Once a run; a few of them are usual."""
+    units = list(range(20))
+    data = Spoken(shd(tmp_path / "shd_train.h5", [np.linspace(0.0, 0.9, 20).tolist()] * 2, [units] * 2, [0, 0]))
+
+    def lines(n_steps: int) -> list[str]:
+        task = EventData(data, n_steps=n_steps, step_us=10_000.0)
+        model = Model("interval", optimizer=Adam(eta=1e-3))
+        inputs, out = model.inputs("in", 700), model.readouts("out", task.n_classes, C_m=1.0, tau_m=20.0)
+        cells = model.neurons("rec", 4, C_m=1.0, E_L=0.0, V_th=0.6)
+        for pre, post in ((inputs, cells), (cells, out), (out, cells)):
+            model.connect(pre, post, weight=Normal(mean=1.0, std=0.1))
+        simulation = Simulation(model, task)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            simulation.train(2)
+        return simulation.notices.lines
+
+    assert lines(92) == []
+    assert lines(61) == [
+        "sample 0 of 'train': 7 events come after the last step and are left out, 13 spikes are in the sample; more "
+        "n_steps or a longer step_us hold more"
+    ]
+
+
+def test_what_a_data_set_does_not_tell_is_asked_for() -> None:
+    events = np.zeros(3, [("t", "i8"), ("x", "i8")])
+    for given, message in (
+        ({"sensor_size": (4, 1, 1)}, "EventData: train tells no n_classes and no classes: give n_classes"),
+        ({"n_classes": 2}, "EventData: train has no sensor_size: give sensor_size, the numbers of x, y and p"),
+    ):
+        with pytest.raises(InputError, match=f"^{message}$"):
+            EventData([(events, 0)], **given)
+    task = EventData([(events, 0)] * 3, sensor_size=(4, 1, 1), n_classes=2, hold_out=1, n_steps=9)
+    expected = "EventData(2 recordings to train, 1 to validate, 0 to test; 4 inputs, 2 classes, 9 steps)"
+    assert repr(task) == expected
 
 
 def aedat(events: np.ndarray, packets: int = 2) -> bytes:
