@@ -10,6 +10,7 @@ import click
 from .. import terminal
 from ..errors import InputError, quote
 from ..parallel import launcher
+from ..parallel.agreement import agree
 from ..parallel.collectives import gather, guarded
 from ..parallel.exchange import Exchange
 from ..simulation.digest import Digest
@@ -110,6 +111,8 @@ def resume(
 
     Damaged checkpoints are passed over. The number of ranks may differ from that before; the results do not.
     """
+    asked = {"run directory": str(directory), "until": str(until), "--set": str(list(settings))}
+    agree(exchange.comm, "resume()", asked)
     settings = (*settings, "run.figures=none") if no_figures else settings
     group = launcher.split(exchange, replicas)
     with reopen_directory(exchange.comm, directory) as sections:

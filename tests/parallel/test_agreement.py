@@ -1,10 +1,12 @@
 """Ranks that do not do the same are told what differs, at once and before anything is lost; nobody waits for ever."""
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
 import ranks
+from commands import command
 
 from pareprop.errors import InputError
 from pareprop.kernels import checksum
@@ -318,3 +320,27 @@ def test_configurations_of_a_run_are_compared(tmp_path) -> None:
         "pareprop: error: ranks disagree: iterations = 2000 on rank 0, 7 on rank 1 (must be the same on all ranks)"
     ]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+def test_directories_to_resume_are_compared(tmp_path, capsys) -> None:
+    """Found by hand: ranks resumed copies of a run, and said that it was moved, or nothing."""
+    settings = [part for text in ("n_rec=6", "n_in=5", "n_step=20", "iterations=4") for part in ("--set", text)]
+    begun = ["run", "sine-waves", *settings, "--until", 2, "--no-figures", "--out", tmp_path / "a"]
+    assert command(capsys, *begun)[0] == 0
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    script = (
+        "import os, sys\nfrom pareprop import cli\nfrom pareprop.parallel import launcher\n"
+        "cli.main(['resume', *sys.argv[1 + launcher.rank_of_launcher(os.environ)].split()])"
+    )
+    for options, differs in (
+        ("b", f"run directory = {tmp_path / 'a'} on rank 0, {tmp_path / 'b'} on rank 1"),
+        ("a --until 3", "until = None on rank 0, 3 on rank 1"),
+        ("a --set iterations=9", "--set = [] on rank 0, ['iterations=9'] on rank 1"),
+    ):
+        done = ranks.run(2, "-c", script, tmp_path / "a", f"{tmp_path}/{options}")
+        assert done.returncode == 2
+        assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
+            f"pareprop: error: ranks disagree: {differs} (must be the same on all ranks)"
+        ]
