@@ -328,6 +328,8 @@ cdef void arrive_loop(Engine engine, int64_t t, Rows rows, int64_t b, int64_t ro
             rows.first[row] = t
     else:
         work_off(engine, t, rows, b, row, start, stop)
+        if rows.arrived.shape[0] > 0:
+            rows.arrived[start:stop] = NAN
         if rows.rules[b, CUTOFF] >= 0 and t - latest > rows.rules[b, CUTOFF]:
             decay_row(engine, rows, b, row, start, stop, t - latest - rows.rules[b, CUTOFF])
         if not rows.rules[b, EACH_STEP]:
@@ -356,6 +358,16 @@ cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
     rows.books[row, LATEST] = t
 
 
+cdef inline void work_off_early(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Before a spike arrives, until when NEST leaves the weights as they are."""
+    cdef int64_t k, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
+    if rows.rules[b, EACH_STEP] and rows.arrived.shape[0] > 0:
+        for k in range(start, stop):
+            if isnan(rows.arrived[k]):
+                rows.arrived[k] = rows.weight[k]
+    work_off(engine, t, rows, b, row, start, stop)
+
+
 cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
     """Work off what would otherwise leave the histories before its synapses read it, in all rows of the projection."""
     cdef int64_t row, first = rows.blocks[b, ROW]
@@ -365,7 +377,7 @@ cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
         if rows.rules[b, MODE] == PREFIX:
             advance_prefix(engine, present_of(engine, t).block, rows, b, row)
         else:
-            work_off(engine, t, rows, b, row, rows.row_ptr[row], rows.row_ptr[row + 1])
+            work_off_early(engine, t, rows, b, row)
 
 
 cdef void close(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
@@ -376,7 +388,7 @@ cdef void close(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noe
     elif rows.rules[b, MODE] == PREFIX:
         close_prefix(engine, e, rows, b, row, start, stop)
     else:
-        work_off(engine, t, rows, b, row, start, stop)
+        work_off_early(engine, t, rows, b, row)
     rows.books[row, CLOSED] = 1
 
 

@@ -5,7 +5,7 @@
 #
 # One file, because the engine's classes list all arrays that the included files work on.
 
-from libc.math cimport sqrt
+from libc.math cimport NAN, isnan, sqrt
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -86,6 +86,8 @@ cdef class Rows:
     # synapses whose weights are kept when spikes arrive: (k, 3) block, row, synapse
     cdef public int64_t[:, ::1] watch
     cdef public double[:, ::1] watched             # (n_steps, k), OUT, NaN where none arrives
+    # weights at the latest arrivals, where steps of the optimizer were made since; NaN elsewhere, empty: not kept
+    cdef public real[::1] arrived
     # the latest spike of each source that arrived at the shortest delay in this `Engine.run`, NEVER: not known
     cdef public int64_t[::1] emitted
     cdef public int64_t[::1] emitted_of            # (n_blocks,), the place there of a block's first source

@@ -169,6 +169,7 @@ class SpikeMemory:
                 "rates": np.zeros((0, len(table.blocks))),
                 "watch": np.zeros((0, 3), np.int64),
                 "watched": np.zeros((0, 0)),
+                "arrived": np.zeros(0, self._real),
                 "signs": table.row_signs(),
                 "rules": rules.rules,
                 "constants": rules.constants,
@@ -343,6 +344,13 @@ class SpikeMemory:
         return {
             "powers": powers, "alpha_powers": elementary.power(alphas[:, None], np.arange(B + 2) - 1),
         }  # fmt: skip
+
+    def keep_arrived(self) -> None:
+        """Keep the weights at latest arrivals where the optimizer steps in each time step, so that they go on alone."""
+        for rows, rules, names, table in zip(self.rows, self.rules, self.names, self.tables, strict=True):
+            if np.any(rules.rules[:, layout.EACH_STEP]):
+                rows.arrived = np.full(len(table.weight), np.nan, self._real)
+                names.add("arrived")
 
     def traces(self, table: SynapseTable, span: ProjectionSlice) -> list[np.ndarray]:
         """Return what the synapses of a projection keep beside their weights, views of (n_synapses,) each."""

@@ -318,13 +318,21 @@ class Clock:
         ids = self.wiring.recurrent if population.role == "recurrent" else self.wiring.readouts
         return ids[first : first + population.size]
 
+    def show_weights(self, table: Any) -> np.ndarray:
+        """Weights of a table, as NEST has them."""
+        return table.weight
+
+    def change_weights(self, table: Any, local: np.ndarray, weight: np.ndarray) -> None:
+        """Set weights at some places of a table."""
+        table.weight[local] = weight
+
     def read_weights(self) -> None:
         """Collective: bring the weights of all bundles up to date, on all ranks."""
         for name, (table, span) in self._synapses.items():
             if not span.projection.plastic:
                 continue
             for (index, place), local in self._places(table, span, self.wiring.origin[name]):
-                mine = place, table.weight[local]
+                mine = place, self.show_weights(table)[local]
                 for there, values in [mine] if self.comm is None else self.comm.allgather(mine):
                     self.bundles[index].weight[there] = values
 
@@ -338,7 +346,7 @@ class Clock:
             if any(which == index for which, _ in members):
                 for (which, place), local in self._places(table, span, members):
                     if which == index:
-                        table.weight[local] = self.bundles[index].weight[place]
+                        self.change_weights(table, local, self.bundles[index].weight[place])
         for when, array, places, _ in closed:
             self.close(when, array, places)
 

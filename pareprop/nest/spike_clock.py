@@ -26,6 +26,7 @@ class SpikeClock(Clock):
 
     def __init__(self, kernel: Values, *args: Any) -> None:
         super().__init__(*args)
+        self.engine.memory.keep_arrived()
         self._error = np.zeros((1, len(self.wiring.readouts)))  # of the step before
         self._arrivals = [
             self._watch_arrivals(tap, synapses) for tap, synapses in zip(self.taps.weights, self._watched, strict=True)
@@ -62,6 +63,25 @@ class SpikeClock(Clock):
                     "set optimize_each_step to False, or eta once",
                 )
         self.engine.delay_rates({name: self.first_etas[model] for name, model in self.wiring.models.items()})
+
+    def _arrived(self, table: SynapseTable) -> np.ndarray:
+        memory = self.engine.memory
+        known = [np.asarray(memory.rows[k].arrived) for k, other in enumerate(memory.tables) if other is table]
+        return known[0] if known else np.zeros(0)
+
+    def show_weights(self, table: SynapseTable) -> np.ndarray:
+        """Weights of the latest arrivals, without the steps that were made since."""
+        arrived = self._arrived(table)
+        return np.where(np.isnan(arrived), table.weight, arrived) if len(arrived) else table.weight
+
+    def change_weights(self, table: SynapseTable, local: np.ndarray, weight: np.ndarray) -> None:
+        """Set weights; steps that were made since the latest arrivals are made from there, as at the next ones."""
+        arrived, before = self._arrived(table), self.show_weights(table)[local]
+        changed = local[weight != before]
+        since = table.weight[changed] - before[weight != before]
+        table.weight[changed] = weight[weight != before] + since
+        if len(arrived):
+            arrived[changed] = np.where(np.isnan(arrived[changed]), np.nan, weight[weight != before])
 
     def take_over(self, growth: Growth) -> None:
         """Collective: see `Clock.take_over`."""

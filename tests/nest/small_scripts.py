@@ -1095,6 +1095,39 @@ def windows_are_longer_than_intervals(nest: Any, show: Callable) -> None:
     show(attempt(nest.set, eprop_learning_window=60.0, eprop_update_interval=40.0))
 
 
+def weights_are_set_between_spikes(nest: Any, show: Callable) -> None:
+    """They change when the next spike arrives, also where the trace cutoff comes before it."""
+    for optimizer in ({"type": "adam"}, {"type": "gradient_descent", "Wmin": -2.0, "Wmax": 2.0}):
+        for cutoff in (5.0, 1000.0):
+            nest.ResetKernel()
+            nest.set(resolution=1.0)
+            nest.SetDefaults("eprop_synapse", {"optimizer": optimizer | {"eta": 1e-3, "optimize_each_step": True}})
+            g, p = (
+                nest.Create("spike_generator", 1, {"spike_times": [5.0, 9.0, 60.0, 61.0, 90.0]}),
+                nest.Create("parrot_neuron"),
+            )
+            cell = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.6, "tau_m": 20.0, "c_reg": 0.1, "I_e": 0.02}
+            cell |= {"kappa": 0.9, "kappa_reg": 0.9, "eprop_isi_trace_cutoff": cutoff}
+            n = nest.Create("eprop_iaf", 2, cell)
+            r = nest.Create("eprop_readout", 1, {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 10.0})
+            nest.Connect(g, p, "one_to_one", {"delay": 1.0})
+            nest.Connect(p, n, "all_to_all", {"synapse_model": "eprop_synapse", "delay": 1.0, "weight": 0.3})
+            nest.Connect(n, r, "all_to_all", {"synapse_model": "eprop_synapse", "delay": 1.0, "weight": 0.3})
+            feedback = {"synapse_model": "eprop_learning_signal_connection", "delay": 1.0, "weight": 0.5}
+            nest.Connect(r, n, "all_to_all", feedback)
+            t = nest.Create("step_rate_generator", 1, {"amplitude_times": [1.0], "amplitude_values": [1.0]})
+            for port in (1, 2):
+                rate = {"synapse_model": "rate_connection_delayed", "delay": 1.0, "receptor_type": port}
+                nest.Connect(t, r, "all_to_all", rate)
+            nest.Simulate(40.0)
+            found = nest.GetConnections(p, n)
+            show(found.weight)
+            found.weight = [0.45, 0.2]
+            for ms in (15.0, 60.0):
+                nest.Simulate(ms)
+                show(found.weight)
+
+
 SCRIPTS = {name: script for name, script in globals().items() if getattr(script, "__annotations__", {}).get("show")}
 
 
