@@ -78,15 +78,22 @@ class Training:
                 errors="replace",
                 env=launchers.environment(self.n_ranks),
             )
-            reader = threading.Thread(target=self._tell, args=(process.stderr,))
+            reader = threading.Thread(target=self._tell, args=(process.stderr,), daemon=True)
             reader.start()
-            while process.poll() is None:
-                due = seconds is not None and time.monotonic() - began >= seconds
-                if (self.asked or due) and not handed_on and listening.exists():
-                    process.send_signal(signal.SIGUSR1)
-                    handed_on = True  # a second one would end it at once
-                time.sleep(POLL_SECONDS)
-            reader.join()
+            try:
+                while process.poll() is None:
+                    due = seconds is not None and time.monotonic() - began >= seconds
+                    if (self.asked or due) and not handed_on and listening.exists():
+                        process.send_signal(signal.SIGUSR1)
+                        handed_on = True  # a second one would end it at once
+                    time.sleep(POLL_SECONDS)
+                reader.join()
+            except KeyboardInterrupt:  # the ranks get it from the terminal as well, and end after their iteration
+                try:
+                    process.wait()
+                finally:
+                    process.kill()  # if it is interrupted again
+                raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -72,7 +72,11 @@ def sweep_command(
         terminal.echo(f"run {one.number} of {len(runs)}: {one.label}")
         assignments = [part for text in (*shared, *one.assignments()) for part in ("--set", text)]
         training = batch.Training([source, *assignments], out / one.name, launcher, ranks, output=False)
-        code = training.run()
+        try:
+            code = training.run()
+        except KeyboardInterrupt:
+            terminal.echo("interrupted; the same command continues the sweep", err=True)
+            raise
         if code == EXIT_CHECKPOINTED or training.asked:
             terminal.echo("stopped with a checkpoint; the same command continues the sweep")
             sys.exit(EXIT_CHECKPOINTED)

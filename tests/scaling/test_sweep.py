@@ -2,15 +2,23 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import h5py
 import pytest
+import ranks
 from commands import command
 
 from pareprop.errors import InputError
+from pareprop.runs.directory import CHECKPOINTS
 from pareprop.scaling import sweep
+from pareprop.storage.checkpoint_observer import LISTENING
+from pareprop.storage.checkpoint_write import list_checkpoints
 
 pytestmark = pytest.mark.usefixtures("quick_starts")
 SMALL = ("n_rec=6", "n_in=5", "n_step=30", "iterations=2", "test_samples=0")
@@ -97,6 +105,35 @@ def test_sweep(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
 
     code, _, errors = command(capsys, "sweep", "sine-waves", *sets("eta=1,2"), "--out", out)
     assert code == 2 and "is another sweep: settings differ" in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_ends_with_a_line(tmp_path: Path, times: int) -> None:
+    """As Ctrl-C in a terminal, which all processes get; the second one ends a run that does not end by itself."""
+    words = ["sweep", "sine-waves", *sets("iterations=100000", "seed=1,2", *SMALL[:3]), "--out", tmp_path / "out"]
+    process = subprocess.Popen(
+        [*ranks.python(), "-m", "pareprop", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    listening = tmp_path / "out" / "seed=1" / CHECKPOINTS / LISTENING
+    while not listening.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    if times == 1:
+        os.killpg(process.pid, signal.SIGINT)
+    for _ in range(times if times > 1 else 0):  # the run is not told
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.rstrip().endswith("interrupted; the same command continues the sweep")
+    assert "Traceback" not in errors and "Exception" not in errors
+    if times == 1:
+        assert list_checkpoints(listening.parent)
 
 
 def test_all_runs_must_be_possible(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
