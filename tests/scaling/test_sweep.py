@@ -6,12 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import h5py
 import pytest
-import ranks
 from commands import command
 
 from pareprop.errors import InputError
@@ -113,7 +113,7 @@ def test_an_interrupt_ends_with_a_line(tmp_path: Path, times: int) -> None:
     """As Ctrl-C in a terminal, which all processes get; the second one ends a run that does not end by itself."""
     words = ["sweep", "sine-waves", *sets("iterations=100000", "seed=1,2", *SMALL[:3]), "--out", tmp_path / "out"]
     process = subprocess.Popen(
-        [*ranks.python(), "-m", "pareprop", *map(str, words)],
+        [Path(sys.prefix, "bin", "python"), "-m", "pareprop", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
