@@ -80,6 +80,7 @@ def run(
         chosen = config.load(source, settings)
         if seeds > 1:  # the last seed must be possible, too, before the first one is trained
             config.load(source, (*settings, f"run.seed={chosen.task.seed + seeds - 1}"))
+    agree(exchange.comm, "run()", {"seeds": str(seeds), "out": str(out), "overwrite": str(overwrite)})
     group = launcher.split(exchange, replicas)
     if seeds == 1:
         _end(runs.train(chosen, out, exchange, group, until, overwrite=overwrite, restart=restart))

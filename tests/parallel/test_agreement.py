@@ -308,16 +308,23 @@ def test_environments_are_compared_before_anything_else(variable: str, tmp_path)
 
 @pytest.mark.slow
 @pytest.mark.mpi
-def test_configurations_of_a_run_are_compared(tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("more", "differs"),
+    [
+        (["--set", "iterations=7"], "iterations = 2000 on rank 0, 7 on rank 1"),
+        (["--seeds", "2"], "seeds = 1 on rank 0, 2 on rank 1"),
+    ],
+)
+def test_configurations_of_a_run_are_compared(more: list[str], differs: str, tmp_path) -> None:
     script = (
         "import os, sys\nfrom pareprop import cli\nfrom pareprop.parallel import launcher\n"
-        "more = ['--set', 'iterations=7'] if launcher.rank_of_launcher(os.environ) else []\n"
+        f"more = {more} if launcher.rank_of_launcher(os.environ) else []\n"
         "cli.main([*sys.argv[1:], *more])"
     )
-    done = ranks.run(2, "-c", script, "run", "sine-waves", "--out", tmp_path / "run")
+    done = ranks.run(2, "-c", script, "run", "sine-waves", "--out", tmp_path / "run", timeout=120)
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
-        "pareprop: error: ranks disagree: iterations = 2000 on rank 0, 7 on rank 1 (must be the same on all ranks)"
+        f"pareprop: error: ranks disagree: {differs} (must be the same on all ranks)"
     ]
     assert not (tmp_path / "run").exists()
 
