@@ -20,28 +20,11 @@ import numpy as np
 
 from pareprop.kernels import exchange as kernel
 from pareprop.parallel import launcher, mpi
-from pareprop.parallel.channel import Channel, ChannelSizes
 from pareprop.parallel.exchange import Ranks
-from pareprop.parallel.messages import Sources
-from pareprop.parallel.partition import block
-from pareprop.parallel.spike_log import SpikeLog
+from pareprop.scaling.ping import open_rounds
 
 SPIKES = (0, 1, 10, 100, 1000)  # per rank and round
 REPEATS = 7
-
-
-def open_exchange(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: int) -> tuple[Ranks, Channel]:
-    """An exchange whose every round carries the same number of spikes and one readout signal."""
-    low, high = block(neurons, comm.size, comm.rank)
-    chosen = np.random.default_rng(comm.rank).random(neurons) < share
-    chosen[low:high] = True
-    ranks = Ranks(comm, way)
-    sources = Sources(neurons, None if chosen.all() else np.flatnonzero(chosen))
-    channel = ranks.open(ChannelSizes(neurons, rounds, rounds, 1), sources)
-    ids = np.linspace(low, high, spikes, endpoint=False).astype(np.uint32)
-    channel.own.load(SpikeLog.from_arrays(np.tile(ids, rounds), np.arange(rounds + 1) * spikes), rounds)
-    channel.barrier()
-    return ranks, channel
 
 
 def lap(comm: Any, rounds: int, do: Callable[[], None]) -> float:
@@ -60,7 +43,7 @@ def barriers(comm: Any, rounds: int) -> None:
 
 def measure(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: int) -> dict[str, Any]:
     """Medians of a bare call and of a round, taken by turns; the slowest rank counts."""
-    ranks, channel = open_exchange(comm, way, neurons, share, spikes, rounds)
+    ranks, channel = open_rounds(comm, way, neurons, share, spikes, rounds)
     words = 8 + spikes * len(ranks.nodes.local.allgather(0))
     mine, everybodys = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32)
     call = mpi.address(comm, "MPI_Allgather")

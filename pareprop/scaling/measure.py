@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -23,44 +22,10 @@ from ..errors import InputError, StateError
 from ..machine import available, peak_rss_bytes
 from ..runs import benchmark, work
 from ..runs.units import Interconnect, Measured, Units, fit
-from . import dryrun, launchers
+from . import dryrun, launchers, ping
 
 EXCHANGES = 2000
 LARGEST = 2**30  # bytes that the largest probe takes, about
-PING = """
-import sys, time
-import numpy as np
-from pareprop import exchange
-from pareprop.parallel.channel import ChannelSizes
-from pareprop.runs import benchmark
-ranks, n = exchange(), int(sys.argv[1])
-comm, rounds = ranks.comm, ranks.open(ChannelSizes(ranks.size, n, n, 1)).meeting.rounds
-for words in (64, 65536):
-    own, all_ = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32)
-    laps = []
-    for _ in range(n if words == 64 else n // 20):
-        start = time.perf_counter()
-        comm.Allgather(own, all_)
-        laps.append(time.perf_counter() - start)
-    if comm.rank == 0:
-        print(float(np.median(laps)))
-laps = []
-for _ in range(7):
-    comm.Barrier()
-    start = time.perf_counter()
-    rounds(0, n)
-    laps.append((time.perf_counter() - start) / n)
-if comm.rank == 0:
-    print(float(np.median(laps)))
-task = benchmark.BenchTask(100, n, 1)
-waits = []
-for _ in range(5):
-    figures = benchmark.run(benchmark.model(5000, 100, 100), task, 1, True, ranks, 1)
-    wait = np.mean([share["phases"]["wait"] for share in figures["shares"]])
-    waits.append(wait / (figures["phases"]["deliver"] + figures["phases"]["update"]))
-if comm.rank == 0:
-    print(float(min(waits)))  # a rank that had to wait for a core tells nothing of the skew
-"""
 
 
 @dataclass(frozen=True)
@@ -194,22 +159,23 @@ def run(variant: str, probe: Probe) -> Measured:
 
 
 def exchange_costs(n_ranks: int = 2) -> Interconnect:
-    """Measure an Allgather, a round in shared memory, and waiting between ranks here; defaults without mpirun."""
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder, "ping.py")
-        script.write_text(PING)
-        try:
-            done = subprocess.run(
-                [*launchers.command("mpirun", n_ranks), sys.executable, str(script), str(EXCHANGES)],
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=True,
-                env=launchers.environment(n_ranks) | {"OMPI_MCA_btl": "self,sm", "OMPI_MCA_osc": "^ucx"},
-            )
-        except (subprocess.SubprocessError, InputError):
-            return Interconnect()
-    short, long, in_node, skew = map(float, done.stdout.split())
-    stages, usual = float(np.ceil(np.log2(n_ranks))), Interconnect()
-    round_s = max(in_node - usual.line_s * (n_ranks - 2), usual.line_s)
-    return Interconnect(short / stages, 4 * 65536 * (n_ranks - 1) / max(long - short, 1e-9), round_s=round_s, skew=skew)
+    """Measure messages, rounds in a node, waiting, look-up and packing of ranks here; defaults without mpirun."""
+    try:
+        done = subprocess.run(
+            [*launchers.command("mpirun", n_ranks), sys.executable, "-m", ping.__name__, str(EXCHANGES)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+            env=launchers.environment(n_ranks) | {"OMPI_MCA_btl": "self,sm", "OMPI_MCA_osc": "^ucx"},
+        )
+    except (subprocess.SubprocessError, InputError):
+        return Interconnect()
+    found, usual = json.loads(done.stdout), Interconnect()
+    short, long, in_node = (found.pop(name) for name in ("short_s", "long_s", "round_s"))
+    return Interconnect(
+        short / float(np.ceil(np.log2(n_ranks))),
+        4 * ping.WORDS[1] * (n_ranks - 1) / max(long - short, 1e-9),
+        round_s=max(in_node - usual.line_s * (n_ranks - 2), usual.line_s),
+        **found,
+    )

@@ -1,6 +1,7 @@
 """Unit costs are measured on this machine, by processes that end with the measurement."""
 
 import dataclasses
+import json
 import multiprocessing
 import signal
 import subprocess
@@ -69,7 +70,10 @@ def test_ranks_measure_the_exchange(monkeypatch):
         monkeypatch.setenv(name, value)
     measured = measure.exchange_costs()
     assert measured != units.Interconnect() and measured.latency_s > 0 and measured.skew > 0
-    assert 1e-8 < measured.round_s < 1e-2 and measured.round_s != units.Interconnect().round_s
+    for name in ("round_s", "pack_s", "copy_s", "sum_s", "merge_s", "number_s"):
+        value = getattr(measured, name)
+        assert 0 < value < 1e-2 and value != getattr(units.Interconnect(), name), name
+    assert measured.round_s > 1e-8 and measured.pack_s > measured.copy_s  # to choose spikes takes longer than to copy
 
 
 def test_seconds_of_repetitions_and_copies() -> None:
@@ -82,12 +86,12 @@ def test_seconds_of_repetitions_and_copies() -> None:
 
 def test_what_ranks_measured_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of four ranks a short message takes two stages, a long one carries three times 256 KiB more; defaults without."""
-    monkeypatch.setattr(measure.launchers, "command", lambda *_: [])
-    answer = "print('4e-6 20e-6 1e-6 0.25')"
-    monkeypatch.setattr(measure, "PING", answer)
+    told = {"short_s": 4e-6, "long_s": 20e-6, "round_s": 1e-6, "skew": 0.25, "pack_s": 3e-9}
+    answer = f"print({json.dumps(json.dumps(told))})"
+    monkeypatch.setattr(measure.launchers, "command", lambda *_: [sys.executable, "-c", answer])
     found, usual = measure.exchange_costs(4), units.Interconnect()
-    assert (found.latency_s, found.skew) == (2e-6, 0.25)
+    assert (found.latency_s, found.skew, found.pack_s, found.copy_s) == (2e-6, 0.25, 3e-9, usual.copy_s)
     assert found.bandwidth == pytest.approx(3 * 4 * 65536 / 16e-6)
     assert found.round_s == pytest.approx(max(1e-6 - 2 * usual.line_s, usual.line_s))
-    monkeypatch.setattr(measure, "PING", "raise SystemExit(1)")
+    answer = "raise SystemExit(1)"
     assert measure.exchange_costs() == usual

@@ -1,0 +1,125 @@
+"""What ranks of this machine take to exchange: `mpirun -n 2 python -m pareprop.scaling.ping ROUNDS`, for `measure`.
+
+Prints a table of seconds as JSON. Rounds that carry spikes are opened here for `scripts/exchange.py` as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from ..parallel import launcher
+from ..parallel.channel import Channel, ChannelSizes
+from ..parallel.exchange import Ranks
+from ..parallel.messages import Sources
+from ..parallel.partition import block
+from ..parallel.spike_log import SpikeLog
+from ..runs import benchmark
+
+WORDS = 64, 65536  # of a short and of a long message
+LAPS, SAMPLES = 7, 5
+NEURONS, SPIKES, READOUTS = 256_000, 1280, 64  # a node of 128 ranks has half as many neurons, which fire at 10 Hz
+STEPS = 200  # of rounds that carry spikes
+
+
+def open_rounds(
+    comm: Any, way: str, neurons: int, share: float, spikes: int, steps: int, n_readouts: int = 1
+) -> tuple[Ranks, Channel]:
+    """Collective: open an exchange whose every round of one step carries so many spikes of each rank.
+
+    Parameters
+    ----------
+    comm : communicator
+        Of all ranks.
+    way : str
+        How nodes send, see `Ranks`.
+    neurons : int
+        Of all ranks.
+    share : float
+        Of the neurons of other ranks that have targets on each rank.
+    spikes, steps, n_readouts : int
+        Spikes of a rank in a step, steps of the logs, readouts.
+    """
+    low, high = block(neurons, comm.size, comm.rank)
+    rng = np.random.default_rng(comm.rank)
+    chosen = rng.random(neurons) < share
+    chosen[low:high] = True
+    ranks = Ranks(comm, way)
+    sources = Sources(neurons, None if chosen.all() else np.flatnonzero(chosen))
+    channel = ranks.open(ChannelSizes(neurons, steps, steps, n_readouts), sources)
+    ids = [low + np.sort(rng.choice(high - low, spikes, replace=False)) for _ in range(steps)]
+    channel.own.load(SpikeLog.from_arrays(np.concatenate(ids).astype(np.uint32), np.arange(steps + 1) * spikes), steps)
+    channel.barrier()
+    return ranks, channel
+
+
+def seconds(comm: Any, way: str, share: float, spikes: int, n_readouts: int) -> tuple[float, float]:
+    """Collective: return what rank 0 packs and unpacks, and looks up, in a round, in its fastest lap."""
+    channel = open_rounds(comm, way, NEURONS, share, spikes, STEPS, n_readouts)[1]
+    laps, meeting = [], channel.meeting
+    for _ in range(LAPS):
+        meeting.packed = meeting.looked_up = 0.0
+        meeting.rounds(0, STEPS)
+        laps.append((meeting.packed / STEPS, meeting.looked_up / STEPS))
+    packed, looked_up = np.min(laps[1:], axis=0)  # the first one makes room for messages
+    return float(packed), float(looked_up)
+
+
+def look_up(comm: Any) -> dict[str, float]:
+    """Collective, on one node: return what a spike of the node costs that is not heard, and what one costs more."""
+    shares = 0.01, 0.6
+    few, many = (seconds(comm, "everything", share, SPIKES, 0)[1] for share in shares)
+    n, heard = comm.size * SPIKES, [SPIKES * (1 + share * (comm.size - 1)) for share in shares]
+    each = (many - few) / (heard[1] - heard[0])
+    return {"merge_s": max((few - each * heard[0]) / n, 0.0), "number_s": max(each, 0.0)}
+
+
+def pack(comm: Any) -> dict[str, float]:
+    """Collective, on two nodes of one rank: return what spikes cost in one message for all, and in others, and sums."""
+    share, arriving = 0.5, 0.5 * SPIKES
+    idle, sums = (seconds(comm, "everything", 1.0, 0, n)[0] for n in (0, READOUTS))
+    copied = (seconds(comm, "everything", 1.0, SPIKES, 0)[0] - idle) / (2 * SPIKES)
+    both = seconds(comm, "targeted", share, SPIKES, 0)[0] - seconds(comm, "targeted", share, 0, 0)[0]
+    packed = (both - copied * SPIKES) / (2 * arriving)
+    return {"copy_s": max(copied, 0.0), "pack_s": max(packed, 0.0), "sum_s": max((sums - idle) / (2 * READOUTS), 0.0)}
+
+
+def main(rounds: int) -> None:
+    """Print the table on rank 0."""
+    exchange = launcher.exchange()
+    comm, found = exchange.comm, {}
+    meeting = exchange.open(ChannelSizes(comm.size, rounds, rounds, 1)).meeting
+    for name, words in zip(("short_s", "long_s"), WORDS, strict=True):
+        own, whole, laps = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32), []
+        for _ in range(rounds if words == WORDS[0] else rounds // 20):
+            start = time.perf_counter()
+            comm.Allgather(own, whole)
+            laps.append(time.perf_counter() - start)
+        found[name] = float(np.median(laps))
+    laps = []
+    for _ in range(LAPS):
+        comm.Barrier()
+        start = time.perf_counter()
+        meeting.rounds(0, rounds)
+        laps.append((time.perf_counter() - start) / rounds)
+    found["round_s"] = float(np.median(laps))
+    task, waits = benchmark.BenchTask(100, rounds, 1), []
+    for _ in range(SAMPLES):
+        figures = benchmark.run(benchmark.model(5000, 100, 100), task, 1, True, exchange, 1)
+        wait = np.mean([part["phases"]["wait"] for part in figures["shares"]])
+        waits.append(wait / (figures["phases"]["deliver"] + figures["phases"]["update"]))
+    found["skew"] = float(min(waits))  # a rank that had to wait for a core tells nothing of the skew
+    found |= look_up(comm)
+    os.environ["PAREPROP_RANKS_PER_NODE"] = "1"
+    found |= pack(comm)
+    if comm.rank == 0:
+        print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
