@@ -8,10 +8,10 @@ A message is [what is needed, ids, lag, sums of the node by step and readout, sp
 tells all others how much room the sender's largest message needs: words, or a quota where messages differ. The third
 one is how long the sender's last exchange took: the node that came last to it waited for none, so the shortest of these
 is what the transfer took. Where messages differ, one may have several parts, each with spikes of some ranks of its
-sender; all but the first are [0, ids, 0, spikes per step, ids].
+sender; all but the first are [0, ids, 0, spikes per step, ids]. Their ids are coded by the gaps between them.
 """
 
-from libc.stdint cimport int64_t, intptr_t, uint32_t
+from libc.stdint cimport int64_t, intptr_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from pareprop.core.layout cimport HEADER, QUOTA
@@ -27,6 +27,8 @@ ctypedef int (*alltoallv_call)(
 ) noexcept nogil
 
 cdef double LAG = 1e-7                        # seconds, unit of lags in messages
+cdef enum:
+    FAR = 65535                               # of a gap: so far, and farther
 
 
 cdef class Mailbox(Messages):
@@ -61,10 +63,10 @@ cdef class Mailbox(Messages):
     cdef public int64_t[::1] route_ptr
     cdef public uint32_t[::1] route_part, route_index
     cdef public int64_t[::1] leaves, leaves_counts
-    cdef public int64_t[::1] cursor           # scratch, one per part
-    cdef public int64_t[::1] room             # ids that fit into each
+    cdef public int64_t[::1] cursor, after    # scratch, one per part: gaps, and the index after the spike before
+    cdef public int64_t[::1] room             # words of indices that fit into each
     cdef public int64_t[::1] listed           # neurons that each can name
-    cdef public int64_t slack                 # ids that fit whatever the quota
+    cdef public int64_t slack                 # words of them that fit whatever the quota
     cdef public int[::1] leaving, leaving_at, arriving, arriving_at   # of the leader: sizes and starts for MPI
     cdef intptr_t call, comm, datatype
     cdef uint32_t lag
@@ -120,28 +122,43 @@ cdef class Mailbox(Messages):
     cdef int64_t pack_parts(self, int64_t first, int64_t last) noexcept nogil:
         """Write this rank's parts, with those spikes only that a node listens to, by their index in its list.
 
-        What does not fit is not written; the quota that is needed is returned.
+        Of each index stands how far it is, in 16 bits, from the one after that of the spike before in its step; `FAR`
+        where it is as far or farther, then the rest. So a step takes no more of these than the list has neurons. What
+        does not fit is not written; the quota that is needed is returned.
         """
         cdef int64_t p, t, s, k, i, n, need = 0, n_parts = self.leaves.shape[0]
+        cdef uint32_t gap
+        cdef uint16_t* gaps
         for p in range(n_parts):
-            for t in range(last - first):
-                self.outgoing[self.leaves_counts[p] + t] = 0
+            self.outgoing[self.leaves[p] + 1] = 0
             self.cursor[p] = 0
         for t in range(first, last):
+            for p in range(n_parts):
+                self.outgoing[self.leaves_counts[p] + t - first] = self.after[p] = 0
             for s in range(self.first_segment, self.last_segment):
                 for k in range(self.own.at[s].ptr[t], self.own.at[s].ptr[t + 1]):
                     n = self.own.at[s].ids[k] - self.first_id
                     for i in range(self.route_ptr[n], self.route_ptr[n + 1]):
                         p = self.route_part[i]
                         self.outgoing[self.leaves_counts[p] + t - first] += 1
-                        if self.cursor[p] < self.room[p]:
-                            self.outgoing[self.leaves_counts[p] + last - first + self.cursor[p]] = self.route_index[i]
-                        self.cursor[p] += 1
+                        gap = self.route_index[i] - self.after[p]
+                        self.after[p] = self.route_index[i] + 1
+                        gaps = <uint16_t*> (&self.outgoing[0] + self.leaves_counts[p] + last - first)
+                        n = self.cursor[p]
+                        while gap >= FAR:
+                            if n < 2 * self.room[p]:
+                                gaps[n] = FAR
+                            gap -= FAR
+                            n += 1
+                        if n < 2 * self.room[p]:
+                            gaps[n] = <uint16_t> gap
+                        self.cursor[p] = n + 1
         for p in range(n_parts):
-            if self.cursor[p] > self.room[p]:
-                n = self.cursor[p] - self.slack
+            if self.cursor[p] > 2 * self.room[p]:
+                n = self.cursor[p] - 2 * self.slack
                 need = max(need, (n * QUOTA + self.listed[p] - 1) // self.listed[p])
-            self.outgoing[self.leaves[p] + 1] = <uint32_t> self.cursor[p]
+            for t in range(last - first):
+                self.outgoing[self.leaves[p] + 1] += self.outgoing[self.leaves_counts[p] + t]
         return need
 
     cdef int64_t transfer(self, int64_t need) except -1 nogil:
@@ -180,7 +197,7 @@ cdef class Mailbox(Messages):
         return 0
 
     cdef int unpack(self, int64_t first, int64_t last) except -1 nogil:
-        cdef int64_t p, t, k, n, ids, place
+        cdef int64_t p, t, n, ids, place
         self.take_sums(last - first)
         for p in range(self.arrives.shape[0]):
             place = self.received.at[p].ptr[first]
@@ -189,15 +206,32 @@ cdef class Mailbox(Messages):
             if place + n > self.received.at[p].capacity:
                 with gil:
                     self.received.segments[p].reserve(place + n)
-            if self.targeted:                     # indices in a list of this node's own
-                for k in range(n):
-                    self.received.at[p].ids[place + k] = self.numbers[self.first_number[p] + self.incoming[ids + k]]
+            if self.targeted:
+                self.take_indices(p, first, last, place)
             elif n > 0:
                 memcpy(self.received.at[p].ids + place, &self.incoming[ids], 4 * n)
             for t in range(first, last):
                 place += self.incoming[self.arrives_counts[p] + t - first]
                 self.received.at[p].ptr[t + 1] = place
         return 0
+
+    cdef void take_indices(self, int64_t p, int64_t first, int64_t last, int64_t place) noexcept nogil:
+        """Write the spikes of part `p` from `place` on; their indices, see `pack_parts`, are of a list of this node."""
+        cdef int64_t t, _k, index, start = self.first_number[p]
+        cdef uint32_t* ids = self.received.at[p].ids
+        cdef uint32_t[::1] numbers = self.numbers
+        cdef const uint16_t* gaps = <const uint16_t*> (&self.incoming[0] + self.arrives_counts[p] + last - first)
+        for t in range(last - first):
+            index = start
+            for _k in range(<int64_t> self.incoming[self.arrives_counts[p] + t]):
+                while gaps[0] == FAR:
+                    index += FAR
+                    gaps += 1
+                index += gaps[0]
+                ids[place] = numbers[index]
+                gaps += 1
+                place += 1
+                index += 1
 
     cdef void hold_back(self, int64_t first, int64_t last) noexcept nogil:
         cdef int64_t p, t

@@ -120,4 +120,4 @@ cpdef enum:
 
 cpdef enum:         # a message between ranks
     HEADER = 3      # words before the signals
-    QUOTA = 65536   # units of a quota: spikes per source of a list and round
+    QUOTA = 65536   # units of a quota: gaps per source of a list and round

@@ -22,7 +22,7 @@ from .spike_log import SegmentedLog, SpikeLog
 
 GROWTH = 1.25  # room beyond the largest message seen, so that a second message is rare
 WORDS = 256  # of a message to all nodes, at first
-SLACK = 8  # ids that always fit into a part of a message to one node
+SLACK = 8  # words of gaps that always fit into a part of a message to one node
 
 
 def grow(need: int) -> int:
@@ -166,7 +166,7 @@ class Post:
     def mailbox(self, arrays: dict[str, Any]) -> kernel.Mailbox:
         """Make the mailbox of this rank; arrays that are not given are empty."""
         local, none, small = self.nodes.local, np.zeros(0, np.int64), np.zeros(0, np.uint32)
-        ours: dict[str, Any] = dict.fromkeys(("route_ptr", "first_number", "listed", "cursor"), none)
+        ours: dict[str, Any] = dict.fromkeys(("route_ptr", "first_number", "listed", "cursor", "after"), none)
         ours |= dict.fromkeys(("numbers", "route_part", "route_index"), small)
         ours |= {
             "rank": local.rank if self.together else 0,
@@ -286,7 +286,7 @@ class AllgatherSender:
 
 
 class AlltoallvSender:
-    """Sends by one Alltoallv per round. Both ends derive the size of a message from the quota, ids per listed source.
+    """Sends by one Alltoallv per round. Both ends derive the size of a message from the quota, gaps per listed source.
 
     The constructor is collective.
 
@@ -297,7 +297,7 @@ class AlltoallvSender:
     sources : Sources or None
         Neurons that this node listens to, on its leader.
     quota : int
-        `QUOTA`-th parts of an id per source of a list, for which there is room at first.
+        `QUOTA`-th parts of a gap per source of a list, for which there is room at first.
 
     Attributes
     ----------
@@ -333,6 +333,7 @@ class AlltoallvSender:
             | {
                 "listed": self._listed[mine],
                 "cursor": np.zeros(len(lists), np.int64),
+                "after": np.zeros(len(lists), np.int64),
                 "slack": SLACK,
                 "sender": self,
                 "targeted": True,
@@ -369,7 +370,7 @@ class AlltoallvSender:
         return wanted, [asked[r][group] for group in range(n_parts) for r in post.others]
 
     def resize(self, need: int) -> None:
-        """Make room for `need` / `QUOTA` ids per source of a list, and some more."""
+        """Make room for `need` / `QUOTA` gaps per source of a list, and some more; one per step always suffices."""
         self.box.capacity = min(grow(need), layout.QUOTA * self.post.steps)
         self.lay_out(self.box.steps)
 
@@ -411,7 +412,8 @@ class AlltoallvSender:
         return np.insert(values, self.post.nodes.index, 0).astype(np.intc)
 
     def _room(self, listed: np.ndarray) -> np.ndarray:
-        return np.where(listed > 0, SLACK - (-listed * self.box.capacity // layout.QUOTA), 0)
+        """Return the words for the gaps of lists of some lengths."""
+        return np.where(listed > 0, SLACK - (-listed * self.box.capacity // (2 * layout.QUOTA)), 0)
 
     @property
     def received(self) -> int:

@@ -15,11 +15,12 @@ import numpy as np
 
 from .. import files
 from ..errors import InputError, quote
-from ..parallel.messages import SLACK
+from ..kernels import layout
+from ..parallel.messages import GROWTH, SLACK
 from ..values import Values
 from .work import WORDS_OF_SUM, Work
 
-HEAD = 3  # words of a message between nodes beside ids: their number, and that of each step
+GAPS = 2  # spikes to a word, where messages differ
 
 SAMPLE_PHASES = {  # the counts that a phase grows with
     "deliver": ("events", "cold_events", "lagged_events", "visits", "lagged_visits", "neuron_steps", "readout_events"),
@@ -151,7 +152,8 @@ class Units:
         Ranks of a node read each other's lines in shared memory. Leaders of nodes exchange all spikes by an Allgather,
         which has log2(nodes) stages, or send each node those that it listens to. Nobody merges spikes; ranks that
         listen to some neurons only look up the numbers of those in the log of their node. Where messages
-        differ, the ranks of a node meet three times more around them, to share what is to be packed and unpacked. For
+        differ, the ranks of a node meet three times more around them, to share what is to be packed and unpacked, and
+        messages have more room than was needed before, see `messages.GROWTH`. For
         each readout and step a sum of each rank of the node is added, and one of each other node; these are shared,
         too. If there is one message for all, the leader packs, unpacks and adds.
         """
@@ -165,8 +167,8 @@ class Units:
         arriving, leaving = work.node_spikes * others / work.nodes, work.spikes / work.nodes
         if others and work.targeted:
             parts["messages"] = work.exchanges * (network.latency_s + network.message_s * (others - 1))
-            words = work.exchanges * others * (HEAD + SLACK) + arriving
-            words += WORDS_OF_SUM * work.steps * work.readouts * others
+            words = others * (work.exchanges * (layout.HEADER + SLACK) + work.steps)
+            words += GROWTH * arriving / GAPS + WORDS_OF_SUM * work.steps * work.readouts * others
             parts["bytes"] = 4.0 * words / network.bandwidth
             parts["packing"] = network.pack_s * 2.0 * arriving / work.node_ranks + network.copy_s * leaving
         elif others:
