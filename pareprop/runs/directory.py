@@ -72,7 +72,9 @@ def _claim(stack: ExitStack, wanted: str | None, task: str, overwrite: bool) -> 
     stack.enter_context(lock_directory(path, "--out"))
     if any(path.iterdir()):
         if not overwrite:
-            raise InputError(f"--out {path}: exists and is not empty; --overwrite replaces what is in it")
+            raise InputError(
+                f"--out {path}: exists and is not empty; --overwrite replaces what is in it, --restart continues it"
+            )
         _require_replaceable(path)
     if not os.access(path, os.W_OK):
         raise InputError(f"--out {path}: may not be written to")

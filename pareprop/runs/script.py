@@ -6,7 +6,7 @@ import contextlib
 import io
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,7 @@ def run(
         until = None if until is None else check_number("pareprop.run: until", until, 0)
         observers = check_observers(observers)
         config = _make_config(model, task, settings, record, checkpoint)
-    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext(), _in_words_of_scripts():
         ended = train(
             config,
             None if out is None else str(out),
@@ -176,6 +176,24 @@ def run(
     return Trained(
         ended.directory, ended.simulation, digest, losses, list(phases.validations), phases.test, phases.stopped
     )
+
+
+@contextlib.contextmanager
+def _in_words_of_scripts() -> Iterator[None]:
+    """Name arguments in place of options where a run directory can't be had; the same on all ranks."""
+    try:
+        yield
+    except InputError as problem:
+        text = str(problem)
+        if not text.startswith("--out "):
+            raise
+        for option, argument in (
+            ("--out ", "out = "),
+            ("--overwrite", "overwrite=True"),
+            ("--restart", "restart=True"),
+        ):
+            text = text.replace(option, argument)
+        raise InputError(f"pareprop.run: {text}") from None
 
 
 def _make_config(model: Model | None, task: object, settings: Given, record: object, checkpoint: object) -> Config:

@@ -38,7 +38,7 @@ class Data(TaskBase):
     figure: ClassVar[str] = "readout"
     generated: ClassVar[bool] = False
     by_content: ClassVar[tuple[str, ...]] = ("data",)
-    variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"optimizer": "gradient_descent", "eta": 1e-4}}
+    variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"optimizer": "gradient_descent", "eta": 1e-5}}
 
     eta: float = Field(1e-3, ge=0, description="learning rate")
     optimizer: OptimizerName = Field(

@@ -296,7 +296,8 @@ def test_ends_of_a_call_that_are_no_model_or_task(tmp_path: Path) -> None:
         pareprop.run(None, Levels(), tmp_path / "run")
     with pytest.raises(InputError, match=r"model must be a pareprop.Model, not <class.*>$"):
         pareprop.run(Levels, Levels(), tmp_path / "run")
-    with pytest.raises(InputError, match="exists and is not empty"):
+    ways = "exists and is not empty; overwrite=True replaces what is in it, restart=True continues it"
+    with pytest.raises(InputError, match=f"^pareprop.run: out = {tmp_path}: {ways}$"):
         (tmp_path / "file").touch()
         pareprop.run(network(), Levels(), tmp_path)
 
