@@ -31,7 +31,7 @@ from .neurons import Neuron
 from .optimizers import Optimizer, default_optimizer
 from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
 from .reward import Reward
-from .variants import DEFAULT, Variant, find_variant
+from .variants import DEFAULT, Variant, find_variant, tells_parameters
 
 KEPT = ("name", "optimizer", "rewire", "plastic", "keep_signs", "port")  # options of synapses that are copied
 
@@ -315,6 +315,7 @@ class Model:
         """Add a population of graded sources: each sample gives their amplitudes (pA) per step."""
         return self._add(Population(name, size, "current"))
 
+    @tells_parameters(lambda variant: variant.neurons)
     def neurons(
         self, name: str, size: int, model: str | NeuronModel = "iaf", *, sign: object = 0, **values: object
     ) -> Population:
@@ -342,6 +343,13 @@ class Model:
         ------
         InputError
             Names the population, the value and the bound.
+
+        Notes
+        -----
+        Parameters of the neuron models and their defaults; those of models given by equations are printed by
+        `pareprop help parameters`.
+
+        Filled by `tells_parameters`.
         """
         kind = self.find_neuron(model, f"population {quote(name)}")
         if isinstance(kind, NeuronModel):
@@ -375,8 +383,28 @@ class Model:
         model.check_start(checked.numbers(), self.dt_ms)
         return checked
 
+    @tells_parameters(lambda variant: {"readout": variant.readout})
     def readouts(self, name: str, size: int, **values: object) -> Population:
-        """Add a population of leaky readouts; `values` are NEST's parameters, one for all."""
+        """Add a population of leaky readouts; `values` are NEST's parameters, one for all.
+
+        Parameters
+        ----------
+        name : str
+            Unique name.
+        size : int
+            Number of readouts.
+        **values : float or str
+            NEST's parameters in NEST's units.
+
+        Returns
+        -------
+        Population
+            The new population.
+
+        Notes
+        -----
+        Filled by `tells_parameters`.
+        """
         checked = parameters.validate(self.eprop.readout, values, f"population '{name}'")
         return self._add(Population(name, size, "readout", "readout", checked))
 

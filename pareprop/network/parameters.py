@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -77,6 +78,23 @@ class Frozen(BaseModel, metaclass=_Checked):
             if broken := bound.find_broken(getattr(self, bound.name), limit):
                 raise ValueError(f"{bound.name} = {broken[1]:g} {broken[2]}")
         return self
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """Return what the docstrings (numpydoc) of a class and of its bases say of each attribute."""
+    said: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if not base.__module__.startswith("pareprop"):
+            continue
+        _, _, listed = inspect.cleandoc(base.__doc__ or "").partition("\nAttributes\n----------\n")
+        names: list[str] = []
+        for line in listed.partition("\n\n")[0].splitlines():
+            if line.startswith(" "):
+                said |= {name: f"{said[name]} {line.strip()}".strip() for name in names}
+            else:
+                names = line.partition(" : ")[0].split(", ")
+                said |= dict.fromkeys(names, "")
+    return said
 
 
 class Text(str):

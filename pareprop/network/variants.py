@@ -6,9 +6,10 @@ A new variant is an entry of `VARIANTS`, with the class of its engine in the roo
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator
 
@@ -29,6 +30,10 @@ from .neurons import (
     ReadoutBase,
     ReadoutInterval,
 )
+from .parameters import FLOAT_MAX, Frozen, meanings
+
+PARAMETERS = "Filled by `tells_parameters`."
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -175,3 +180,41 @@ def _check(name: str) -> str:
 
 
 VariantName = Annotated[str, AfterValidator(_check)]
+
+
+def tells_parameters(of: Callable[[Variant], Mapping[str, type[Frozen]]]) -> Callable[[F], F]:
+    """Put the parameters of models in place of `PARAMETERS` in the docstring of a function, for `help()`.
+
+    Parameters
+    ----------
+    of : callable
+        Returns the classes of models by name that a variant has.
+
+    Returns
+    -------
+    callable
+        Decorator.
+    """
+    kinds = {(variant.name, name): kind for variant in VARIANTS.values() for name, kind in of(variant).items()}
+
+    def owners(name: str) -> str:
+        having = [key for key, kind in kinds.items() if name in kind.model_fields]
+        if len(having) == len(kinds):
+            return ""
+        variants = {variant for variant, _ in having}
+        if having == [key for key in kinds if key[0] in variants]:
+            return f" ({' and '.join(sorted(variants))} variant)"
+        return f" ({', '.join(dict.fromkeys(model for _, model in having))})"
+
+    lines: dict[str, str] = {}
+    for kind in kinds.values():
+        said = meanings(kind)
+        for name, field in kind.model_fields.items():
+            shown = "none" if field.default in (FLOAT_MAX, -FLOAT_MAX) else repr(field.default)
+            lines.setdefault(name, f"- {name} = {shown}{owners(name)}: {said[name].replace('`', '')}")
+
+    def decorate(function: F) -> F:
+        function.__doc__ = inspect.cleandoc(function.__doc__ or "").replace(PARAMETERS, "\n".join(lines.values()))
+        return function
+
+    return decorate

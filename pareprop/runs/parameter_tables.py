@@ -25,7 +25,7 @@ from ..network.local_readouts import LocalReadouts
 from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.optimizers import OPTIMIZERS
-from ..network.parameters import FLOAT_MAX, Frozen, nearest
+from ..network.parameters import FLOAT_MAX, Frozen, meanings, nearest
 from ..network.perturbations import KINDS as PERTURBATIONS
 from ..network.reward import Reward
 from ..network.rewire import Rewire
@@ -66,23 +66,6 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
 def summary(thing: object) -> str:
     """Return the first paragraph of a docstring in one line."""
     return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split()).replace("`", "")
-
-
-def meanings(kind: type) -> dict[str, str]:
-    """Return what the docstrings (numpydoc) of a class and of its bases say of each attribute."""
-    said: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
-        if not base.__module__.startswith("pareprop"):
-            continue
-        _, _, listed = inspect.cleandoc(base.__doc__ or "").partition("\nAttributes\n----------\n")
-        names: list[str] = []
-        for line in listed.partition("\n\n")[0].splitlines():
-            if line.startswith(" "):
-                said |= {name: f"{said[name]} {line.strip()}".strip() for name in names}
-            else:
-                names = line.partition(" : ")[0].split(", ")
-                said |= dict.fromkeys(names, "")
-    return said
 
 
 def default(value: object) -> str:
@@ -314,9 +297,13 @@ def describe(names: tuple[str, ...]) -> Iterator[str]:
     """
     listed = sections()
     known = [*listed, *dict.fromkeys(entry.name for entries in listed.values() for entry in entries)]
+    by_equations = {name: library.get(name) for name in library.free_names()}
+    more = {*by_equations, *(name for model in by_equations.values() for name in model.parameters)} - {*known}
     for name in names:
-        if name not in known:
-            raise InputError(f"{quote(name)} is no parameter, and none of {', '.join(listed)}{nearest(name, known)}")
+        if name not in known and name not in more:
+            raise InputError(
+                f"{quote(name)} is no parameter, and none of {', '.join(listed)}{nearest(name, [*known, *more])}"
+            )
     for section, entries in listed.items():
         chosen = [one for one in entries if not names or section in names or one.name in names]
         if chosen:
@@ -326,3 +313,12 @@ def describe(names: tuple[str, ...]) -> Iterator[str]:
             name = f"{one.name} ({one.unit})" if one.unit else one.name
             yield f"  {name}: {'; '.join(filter(None, facts))}".replace("`", "")
             yield textwrap.fill(one.meaning, 100, initial_indent="      ", subsequent_indent="      ")
+    for label, model in by_equations.items():
+        own = [name for name in model.defaults if label in names or (name in names and name in more)]
+        if own:
+            yield f"{label}: {model.description}"
+        for name in own:
+            value, unit_ = model.defaults[name], model.units[name]
+            yield f"  {name} ({unit_}): default {'none' if abs(value) == FLOAT_MAX else f'{value:g}'}"
+    if not names:
+        yield f"given by equations: {', '.join(by_equations)}; `pareprop help parameters NAME` tells theirs"

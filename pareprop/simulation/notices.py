@@ -109,7 +109,10 @@ class Notices:
             rule = model.optimizer
             grown = f"iteration {len(losses)}: the loss has grown from {first:.3g} to {last:.3g}"
             usual = (USUAL | (OFTEN if model.eprop.is_online else {})).get(rule.type, "a smaller value")
-            self.tell("loss", f"{grown}: the training diverges; eta is {rule.eta:g}, of which {usual} is usual here")
+            self.tell(
+                "loss",
+                f"{grown}: the training diverges; eta is {rule.eta:g}, of which {usual} is usual here: try a tenth",
+            )
 
 
 def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int, resets: bool) -> Iterator[tuple[str, str]]:

@@ -1,10 +1,12 @@
 """`pareprop help`: commands, and tables of all parameters."""
 
+import pydoc
 from pathlib import Path
 
 import pytest
 from commands import command
 
+from pareprop import Model
 from pareprop.network.connection import Connection
 from pareprop.network.variants import VARIANTS
 from pareprop.runs import commands as commands_of_runs
@@ -29,6 +31,26 @@ def test_every_parameter_has_a_meaning(capsys: pytest.CaptureFixture) -> None:
         for line, after in zip(lines, [*lines[1:], ""], strict=True)
         if line.startswith("  ") and not line.startswith("   ") and not after.startswith("      ")
     ]
+
+
+def test_parameters_of_a_model_given_by_equations(capsys: pytest.CaptureFixture) -> None:
+    """Names and defaults are those of NEST's aeif_cond_exp where it has them."""
+    code, output, _ = command(capsys, "help", "parameters", "adex")
+    lines = output.splitlines()
+    assert code == 0 and lines[0].startswith("adex: ") and len(lines) > 8 and "  C_m (pF): default 200" in lines
+    assert "adex" in command(capsys, "help", "parameters")[1].splitlines()[-1]
+    (name,) = [line for line in lines if "tau_w" in line]
+    assert name in command(capsys, "help", "parameters", "tau_w")[1]
+
+
+@pytest.mark.parametrize("method", ["neurons", "readouts"])
+def test_help_of_a_method_lists_all_parameters(method: str) -> None:
+    text = pydoc.plain(pydoc.render_doc(getattr(Model, method)))
+    assert "Filled" not in text and "- C_m = 250.0: Capacitance in pF." in text
+    for variant in VARIANTS.values():
+        for kind in variant.neurons.values() if method == "neurons" else [variant.readout]:
+            assert not [name for name in kind.model_fields if f"- {name} = " not in text]
+    assert "- regular_spike_arrival = True (interval variant): " in text
 
 
 def test_the_handbook_is_one_file(
