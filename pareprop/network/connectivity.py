@@ -46,6 +46,8 @@ class Population:
         Checked parameters, for recurrent populations and readouts.
     sign : np.ndarray or None
         int8, (size,): +1, -1 or 0 (not bound), of the weights of projections that are bound to their sources.
+    area : str
+        Name of the area that neurons belong to, "" for none, see `Model.neurons`.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Population:
     model: str = ""
     params: Any = None
     sign: np.ndarray | None = field(default=None, compare=False)
+    area: str = field(default="", metadata={"absent": ""})
 
     @property
     def ports(self) -> tuple[str, ...]:

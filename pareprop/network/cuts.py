@@ -26,8 +26,8 @@ CHUNK = 2**18  # neurons whose costs are held at a time
 def cut(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:
     """Return the first neuron of each rank, and the number of all: int64 (size + 1,), the same on all ranks.
 
-    Nodes are cut at ends of populations where that makes the shortest delay between nodes longer, and no node costs
-    more than `BALANCE` times the mean.
+    Nodes are cut at ends of populations where that makes the shortest delay between nodes longer, and at ends of areas,
+    as long as no node costs more than `BALANCE` times the mean; delays count more.
 
     Parameters
     ----------
@@ -144,17 +144,20 @@ def _delay_between(model: Model, firsts: np.ndarray) -> float:
 def _cut_nodes(
     model: Model, costs: list[np.ndarray], lengths: list[int], bounds: np.ndarray, nodes: np.ndarray
 ) -> np.ndarray | None:
-    """Return the first chunk of each node, and the number of all, None if equal cuts have delays as long."""
+    """Return the first chunk of each node, and the number of all, None if equal cuts are as good."""
     before, most = _delay_between(model, bounds[nodes]), _signal_delay(model)
-    if before >= most:
-        return None
     groups, spans = model.of_role("recurrent"), _spans(model)
     cost = np.cumsum([0, *(_total(*chunk) for chunk in zip(costs, lengths, strict=True))])
     first_chunk = np.searchsorted(np.cumsum([0, *lengths]), np.cumsum([0, *(group.size for group in groups)]))
     ends = cost[first_chunk]  # of populations
     wanted = ends[-1] * (nodes / nodes[-1])
-    for delay in sorted({np.inf, *(delay for delay, *_ in spans if delay > before)}, reverse=True):
-        inside = {k for shorter, low, high in spans if shorter < delay for k in range(low + 1, high + 1)}
+    of_areas = {k for k in range(1, len(groups)) if groups[k].area and groups[k].area == groups[k - 1].area}
+    delays = sorted({np.inf, *(delay for delay, *_ in spans if delay > before)}, reverse=True) if before < most else []
+    tries = [(delay, areas) for delay in delays for areas in ([of_areas, set()] if of_areas else [set()])]
+    if any(group.area for group in groups):
+        tries.append((0, of_areas))
+    for delay, areas in tries:
+        inside = areas | {k for shorter, low, high in spans if shorter < delay for k in range(low + 1, high + 1)}
         allowed = np.array([k for k in range(len(ends)) if k not in inside])
         nearest = allowed[np.argmin(np.abs(ends[allowed] - wanted[:, None]), axis=1)]
         if np.all(np.diff(ends[nearest]) <= BALANCE * ends[-1] * np.diff(nodes) / nodes[-1]):

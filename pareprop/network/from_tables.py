@@ -45,6 +45,7 @@ class PopulationEntry(parameters.Frozen):
     size: int = Field(ge=1, le=MAX_SIZE)
     model: str = "iaf"
     sign: int | list[int] = 0
+    area: str = ""
 
 
 def _list_names(value: object) -> list[str]:
@@ -142,6 +143,8 @@ def _add_population(model: Model, entry: Given, here: str) -> None:
         taken = {"recurrent": own, "input": {key: own[key] for key in ("sign",) if key in own}}
         if own.get("sign", 0) != 0 and role not in taken:
             raise InputError(f"sign = {own['sign']} is for inputs and neurons, not for role '{role}'")
+        if own.get("area") and role != "recurrent":
+            raise InputError(f"area = {quote(own['area'])} is for neurons, not for role '{role}'")
         adding[role](**named, **taken.get(role, {}), **rest)
     except InputError as problem:
         raise InputError(f"{here}: {problem}") from None

@@ -317,7 +317,14 @@ class Model:
 
     @tells_parameters(lambda variant: variant.neurons)
     def neurons(
-        self, name: str, size: int, model: str | NeuronModel = "iaf", *, sign: object = 0, **values: object
+        self,
+        name: str,
+        size: int,
+        model: str | NeuronModel = "iaf",
+        *,
+        sign: object = 0,
+        area: object = "",
+        **values: object,
     ) -> Population:
         """Add a population of recurrent neurons.
 
@@ -331,6 +338,9 @@ class Model:
             NEST's model name without prefix, one of `neuron_models` or of the package, or a model given by equations.
         sign : int or array_like of int
             +1 (excites), -1 (inhibits) or 0 (not bound), one for all or one per neuron; see `connect`.
+        area : str
+            Name of an area, such as "V1": its populations, which follow one another, stay together on a node of a
+            cluster where that costs little. Results do not depend on it.
         **values : float, array_like or Distribution
             NEST's parameters in NEST's units: one for all, (size,), or drawn.
 
@@ -352,12 +362,17 @@ class Model:
         Filled by `tells_parameters`.
         """
         kind = self.find_neuron(model, f"population {quote(name)}")
+        if not isinstance(area, str):
+            raise InputError(f"population {quote(name)}: area = {quote(area)} must be a name")
+        before = self.of_role("recurrent")
+        if area and before and before[-1].area != area and any(group.area == area for group in before):
+            self.notes.append(f"population '{name}' does not follow the others of area '{area}': it may lie apart")
         if isinstance(kind, NeuronModel):
             given = self._parameters(name, size, kind, values)
-            return self._add(Population(name, size, "recurrent", kind.name, given), sign)
+            return self._add(Population(name, size, "recurrent", kind.name, given, area=area), sign)
         checked = parameters.validate(kind, values, f"population '{name}'")
         parameters.check_lengths(checked, size, f"population '{name}'")
-        return self._add(Population(name, size, "recurrent", str(model), checked), sign)
+        return self._add(Population(name, size, "recurrent", str(model), checked, area=area), sign)
 
     def list_neuron_models(self) -> tuple[str, ...]:
         """Return the names that `neurons` knows."""

@@ -134,6 +134,8 @@ def _population(item: Population, arrays: Arrays) -> Values:
     table: Values = {"name": item.name, "role": item.role, "size": item.size}
     if item.role == "recurrent":
         table["model"] = item.model
+    if item.area:
+        table["area"] = item.area
     if item.sign is not None:
         first = int(item.sign[0])
         table["sign"] = first if np.all(item.sign == first) else _refer(item.sign, f"{item.name}/sign", arrays)

@@ -144,6 +144,10 @@ class Run:
             about["background"] = "; ".join(item.describe() for item in model.backgrounds)
         if model.perturbations:
             about["perturbed"] = "; ".join(item.describe() for item in model.perturbations)
+        groups = model.of_role("recurrent")
+        areas = {item.area: [group.name for group in groups if group.area == item.area] for item in groups if item.area}
+        if areas:
+            about["areas"] = "; ".join(f"{area}: {', '.join(names)}" for area, names in areas.items())
         notes = self.provenance = Provenance(self.directory, about)
         log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
         learning, written = [annealing, self.phases, self.seen, *watched], [self.file, *recorders]

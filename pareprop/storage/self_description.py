@@ -49,6 +49,8 @@ def write_parameters(file: h5py.File, model: Model) -> None:
     for order, population in enumerate(model.populations):
         group = file.create_group(f"populations/{population.name}")
         group.attrs.update(role=population.role, model=population.model, size=population.size, order=order)
+        if population.area:
+            group.attrs["area"] = population.area
         if definition := getattr(population.params, "definition", None):
             group.attrs["neuron_model"] = definition.to_json()
         params = population.params.model_dump() if population.params is not None else {}

@@ -1,6 +1,7 @@
 """Ids are cut where the expected cost is equal, and results do not depend on where that is."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from params import first_rows
 from properties import examples
 
 from pareprop.errors import InputError
+from pareprop.network import from_tables, to_tables
 from pareprop.network.cuts import EVENT, LONGEST, STEP, VARIABLE, cut, cut_equally, round_steps
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
@@ -88,7 +90,8 @@ def build(far, out_delay):
     rule = {} if variant == "interval" else {"kappa": 0.97, "kappa_reg": 0.97}
     model, cell = Model(variant, seed=5), {"C_m": 1.0, "E_L": 0.0, "tau_m": 30.0, "V_th": 0.5}
     inputs = model.inputs("in", 40)
-    areas = [model.neurons(f"area{k}", size, **cell, **rule) for k, size in enumerate((30, 32, 29, 31))]
+    sizes = enumerate((30, 32, 29, 31))
+    areas = [model.neurons(f"area{k}", size, area=f"V{k // 2}", **cell, **rule) for k, size in sizes]
     out = model.readouts("out", 2, C_m=1.0, E_L=0.0, tau_m=30.0)
     for k, area in enumerate(areas):
         model.connect(inputs, area, weight=Normal(std=0.2))
@@ -226,6 +229,49 @@ def test_nodes_are_cut_between_areas_where_that_costs_little() -> None:
     apart.neurons("silent", 500)
     pair = np.array([0, 1, 2])
     assert round_steps(apart, 1000, pair, cut(apart, 2, pair)) == (1, LONGEST)
+
+
+@pytest.mark.parametrize(("sizes", "second"), [((60, 50, 90), 110), ((70, 50, 80), 100), ((100, 30, 70), 100)])
+def test_nodes_are_cut_at_ends_of_areas_that_are_named(sizes: tuple[int, ...], second: int) -> None:
+    """All delays are as long. The first area has two populations, and may be a tenth larger than a half of all."""
+    pair = np.array([0, 1, 2])
+    for names, border in ((("V1", "V1", "V2"), second), (("", "", ""), 100)):
+        model = Model("interval", seed=2)
+        groups = [model.neurons(f"n{k}", n, area=name) for k, (n, name) in enumerate(zip(sizes, names, strict=True))]
+        for pre, post in itertools.product(groups, groups):
+            model.connect(pre, post, "fixed_indegree", indegree=4)
+        assert cut(model, 2, pair).tolist() == [0, border, 200]
+        assert cut(model, 2).tolist() == [0, 100, 200]
+
+
+def test_delays_count_more_than_names_of_areas() -> None:
+    """Areas whose ends lie where delays are short; and names that agree with delays."""
+    nodes, plain = np.array([0, 1, 2]), areas((100, 100), 8)
+    for names in (("V1", "V2", "V2", "V3"), ("V1", "V1", "V2", "V2")):
+        model = areas((100, 100), 8)
+        model.populations = [replace(item, area=area) for item, area in zip(model.populations, names, strict=True)]
+        by_name = {item.name: item for item in model.populations}
+        model.projections = [
+            item.model_copy(update={"pre": by_name[item.pre.name], "post": by_name[item.post.name]})
+            for item in model.projections
+        ]
+        assert cut(model, 2, nodes).tolist() == cut(plain, 2, nodes).tolist() == [0, 500, 1000]
+
+
+def test_an_area_is_a_name_of_neurons_that_follow_one_another() -> None:
+    model = Model("interval")
+    for name, area in (("a", "V1"), ("b", "V1"), ("c", "V2"), ("d", "V1")):
+        model.neurons(name, 5, area=area)
+    assert model.notes == ["population 'd' does not follow the others of area 'V1': it may lie apart"]
+    tables, arrays = to_tables.describe(model)
+    assert [entry["area"] for entry in tables["populations"]] == ["V1", "V1", "V2", "V1"]
+    again = to_tables.build(tables | {"variant": "interval", "seed": 1, "precision": "double"}, arrays, {})
+    assert [item.area for item in again.populations] == ["V1", "V1", "V2", "V1"]
+    with pytest.raises(InputError, match="population 'e': area = 3 must be a name"):
+        model.neurons("e", 5, area=3)
+    entries = [{"name": "out", "role": "readout", "size": 1, "area": "V1"}]
+    problems = from_tables.add_populations(Model("interval"), entries, ())
+    assert problems == ["populations[0] 'out': area = 'V1' is for neurons, not for role 'readout'"]
 
 
 def test_learning_signals_bound_rounds_of_the_spike_variant() -> None:
