@@ -38,7 +38,7 @@ LIBRARIES = {  # beside the standard library and NumPy
     "storage": {"h5py", "neo", "nest", "pandas", "pydantic"},
     "plots": {"h5py", "markupsafe", "matplotlib"},
     "runs": {"click", "h5py", "jinja2", "markupsafe", "mpi4py", "pydantic", "tensorboard", "tqdm"},
-    "nest": {"click", "pytest"},
+    "nest": {"click", "matplotlib", "pandas", "pytest"},
     "scaling": {"click", "pydantic"},
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import quote
 from ..values import Given, Values
-from . import logic, math, random
+from . import logic, math, random, raster_plot, voltage_trace
 from .connecting import CollocatedSynapses
 from .connections import SynapseCollection
 from .errors import MOST, NESTError, NESTErrors, explained, put_out, refuse, unknown
@@ -28,7 +28,6 @@ from .status import BUILD
 
 _ITSELF = "read what GetConnections and GetNodes return"
 _PLACES = "draw positions and connections yourself, and connect arrays of ids"
-_EVENTS = "plot the events of the recorders yourself"
 REFUSED = {
     "Disconnect": "leave the connections out", "TripartiteConnect": "there are no astrocytes",
     "EnableStructuralPlasticity": "connections stay as they are made",
@@ -43,7 +42,7 @@ REFUSED = {
     "DumpLayerConnections": _ITSELF, "DumpLayerNodes": _ITSELF, "SelectNodesByMask": _PLACES, "Mask": _PLACES,
     "CreateMask": _PLACES, "CreateParameter": "use nest.random and nest.math", "spatial": _PLACES,
     "spatial_distributions": _PLACES,
-    "voltage_trace": _EVENTS, "raster_plot": _EVENTS, "visualization": "there are no graphs of networks",
+    "visualization": "there are no graphs of networks",
     "set_communicator": "start the script by mpirun", "SetAcceptableLatency": "there is no MUSIC",
     "SetMaxBuffered": "there is no MUSIC", "server": "call `pareprop nest` as a command",
 }  # fmt: skip
@@ -320,6 +319,8 @@ class Module(types.ModuleType):
     random = random
     math = math
     logic = logic
+    raster_plot = raster_plot
+    voltage_trace = voltage_trace
     NESTError, NESTErrors, VerbosityLevel = NESTError, NESTErrors, VerbosityLevel
     NodeCollection = staticmethod(explained(collection))
     CollocatedSynapses = CollocatedSynapses

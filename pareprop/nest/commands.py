@@ -27,8 +27,8 @@ def in_place_of_nest() -> Iterator[Any]:
     """Have `import nest` mean `pareprop.nest`, within this context."""
     import pareprop.nest as nest
 
-    names = {"nest": nest, "nest.random": nest.random, "nest.math": nest.math, "nest.logic": nest.logic,
-             "nest.ll_api": nest}  # fmt: skip
+    parts = ("random", "math", "logic", "raster_plot", "voltage_trace")
+    names = {"nest": nest, "nest.ll_api": nest} | {f"nest.{name}": getattr(nest, name) for name in parts}
     kept = {name: sys.modules.get(name) for name in names}
     sys.modules.update(names)
     try:

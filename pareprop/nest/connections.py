@@ -332,8 +332,11 @@ class SynapseCollection:
 
     @explained
     def get(self, keys: object = None, output: str = "") -> Any:
-        """Values by key: lists, or single values of a single connection; as a text with `output` "json"."""
-        return put_out(self._get(keys), output)
+        """Values by key: lists, or single values of a single connection; by `output` a text or a table."""
+        if not output:
+            return self._get(keys)
+        index = self.values("source") if output == "pandas" else None
+        return put_out(self._get(keys), output, keys, index) if len(self) else put_out({}, output, None, [])
 
     def _get(self, keys: Any) -> Any:
         if isinstance(keys, str):

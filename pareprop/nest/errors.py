@@ -58,11 +58,34 @@ def unknown(kind: type[Exception], text: str) -> Exception:
     return _both(kind)(_in_one_line(text))
 
 
-def put_out(values: object, output: str) -> Any:
-    """Return what `get` found, in the form that NEST calls `output`: "", or "json" for a text."""
-    if output not in ("", "json"):
-        raise NESTErrors.NotImplemented(f"output = '{output}': make a table of the dictionary yourself")
-    return json.dumps(values, default=lambda value: value.tolist()) if output else values
+def put_out(values: object, output: str, names: object = None, index: Any = None) -> Any:
+    """Return what `get` found, in the form that NEST calls `output`: "", "json" for a text, "pandas" for a table.
+
+    Parameters
+    ----------
+    values : object
+        Values by name, or those of one name.
+    output : str
+        The form.
+    names : object
+        Name of the values, if it is one.
+    index : sequence of int
+        Of the rows of a table; without it NEST makes none.
+    """
+    if output == "pandas" and index is not None:
+        return _make_table({names: values} if isinstance(names, str) else values, list(index))
+    if output not in ("", "json", "pandas"):
+        raise NESTErrors.NotImplemented(f"output = '{output}': there are 'json' and 'pandas'")
+    return json.dumps(values, default=lambda value: value.tolist()) if output == "json" else values
+
+
+def _make_table(columns: Any, index: list[int]) -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise unknown(ImportError, "output = 'pandas': Pandas could not be imported") from None
+    rows = {key: [value] if len(index) == 1 else list(value) for key, value in columns.items()} if index else {}
+    return pandas.DataFrame(rows, index=index)
 
 
 def _in_one_line(text: object) -> str:

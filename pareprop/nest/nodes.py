@@ -156,9 +156,9 @@ class NodeCollection:
     def get(self, *names: object, output: str = "") -> Any:
         """Parameters: of one node values, of several tuples of them; a dictionary for several names, or all.
 
-        With `output` "json" they are a text.
+        With `output` "json" they are a text, with "pandas" a table.
         """
-        return put_out(self._get(*names), output)
+        return put_out(self._get(*names), output, names[-1] if names else None, self._ids)
 
     def _get(self, *names: Any) -> Any:
         if not len(self):
@@ -167,7 +167,9 @@ class NodeCollection:
             raise TypeError(f"get() takes at most 2 positional arguments ({len(names)} given)")
         if len(names) == 2:
             values = [self._pick(value, names[1]) for value in self._column(names[0])]
-            return values[0] if len(values) == 1 else tuple(values)
+            if len(values) == 1:
+                return values[0]
+            return values if isinstance(names[1], str) else {key: [one[key] for one in values] for key in values[0]}
         if names and isinstance(names[0], str):
             column = self._column(names[0])
             return column[0] if len(self) == 1 else tuple(column)
