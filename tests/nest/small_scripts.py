@@ -213,6 +213,26 @@ def weight_recorder_window_moved(nest: Any, show: Callable) -> None:
     show(events(w))
 
 
+def weight_recorder_of_learning_synapses(nest: Any, show: Callable) -> None:
+    """More of them than a table of what is recorded has columns, and one alone."""
+    nest.set(resolution=1.0)
+    both, one = nest.Create("weight_recorder"), nest.Create("weight_recorder")
+    for name, recorder in (("watched", both), ("alone", one)):
+        nest.CopyModel("eprop_synapse", name, {"weight_recorder": recorder, "optimizer": {"eta": 0.1}})
+    n = nest.Create("eprop_iaf", 2, {"I_e": 800.0})
+    out = nest.Create("eprop_readout", 1)
+    rate, window = nest.Create("step_rate_generator", 2, {"amplitude_times": [1.0], "amplitude_values": [1.0]})
+    nest.Connect(n, n, "all_to_all", {"synapse_model": "watched", "weight": 2.0, "delay": 1.0})
+    nest.Connect(n[0], out, "one_to_one", {"synapse_model": "alone", "weight": 3.0, "delay": 1.0})
+    learning = {"synapse_model": "eprop_learning_signal_connection", "weight": 10.0, "delay": 1.0}
+    nest.Connect(out, n, "all_to_all", learning)
+    for source, port in ((window, 1), (rate, 2)):
+        nest.Connect(source, out, "one_to_one", {"synapse_model": "rate_connection_delayed", "receptor_type": port})
+    nest.Simulate(26.0)
+    show(events(both))
+    show(events(one))
+
+
 def recorder_set_in_prepare(nest: Any, show: Callable) -> None:
     nest.set(resolution=1.0)
     n = nest.Create("eprop_iaf", 2, {"I_e": 800.0})

@@ -20,6 +20,15 @@ VECTORS = {
     b"abc": 0x44BC2CF5AD770999,
     b"Nobody inspects the spammish repetition": 0xFBCEA83C8A378BF1,
 }
+# Of the reference implementation by its Python package: whole blocks of 32 bytes and none, and each kind of rest.
+VECTORS |= {
+    bytes(range(n)): value
+    for n, value in (
+        (4, 0xFFCED8604453CC1E), (8, 0x884A173614B81B8D), (12, 0x424AF23F1F08DCA5), (20, 0xA3E3FBE96798D8AC),
+        (31, 0xC346D2B59B4D8EE1), (32, 0xCBF59C5116FF32B4), (45, 0x10FDD84D6409ABDF), (64, 0xF7C67301DB6713F0),
+        (71, 0x2EBFFC96EB139D60),
+    )
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("text", VECTORS)
