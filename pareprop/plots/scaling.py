@@ -164,7 +164,9 @@ def _ideal(axes: list[Axes], ranks: list[float], weak: bool) -> None:
             continue  # nothing that a logarithmic axis can show
         ax.set_yscale("log")
         low, high = ax.get_ylim()
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
+        wide = LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,))
+        few = sum(low <= value <= high for value in wide.tick_values(low, high)) < 2
+        ax.yaxis.set_major_locator(LogLocator(subs=np.arange(1.0, 10.0)) if few else wide)
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.yaxis.set_minor_locator(NullLocator())
 
@@ -236,6 +238,7 @@ def phase_figure(rows: list[Row]) -> Figure:
     figure = Figure(figsize=(style.WIDTH, 1.2 + 1.7 * lines), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for ax, (label, some) in zip(axes, series.items(), strict=False):
+        ax.use_sticky_edges = False  # or phases of no seconds, on top of the others, would leave no margin
         ticks = []
         ranks = _medians(
             some,
@@ -249,6 +252,8 @@ def phase_figure(rows: list[Row]) -> Figure:
         ax.set_xticks(range(len(ticks)), ticks)
         ax.set(title=label, xlabel="* more ranks than cores" if "*" in "".join(ticks) else "")
         ax.set(ylabel="s per s of the model")
+        ax.autoscale_view(scalex=False)
+        ax.set_ylim(0, None)
     for ax in axes[len(series) :]:
         ax.axis("off")
     drawn, names = axes[0].get_legend_handles_labels()

@@ -156,6 +156,19 @@ def test_speed_up_and_efficiency(kind, gain):
     np.testing.assert_allclose(axes[2].lines[0].get_ydata(), [1.0, 0.8])
 
 
+def test_axes_can_be_read():
+    """Bars end below the frame, also if the phase on top takes no time; a narrow logarithmic axis has several ticks."""
+    idle = {f"optimize_s_{end}": 0.0 for end in ("min", "mean", "max")}
+    sizes = ((1.0, 133e6), (2.0, 58e6))
+    rows = [row(ranks=n, train_seconds=10.0 / n, memory_bytes_max=size, **idle) for n, size in sizes]
+    (phases,) = figures.phase_figure(rows).axes
+    assert phases.get_ylim()[0] == 0.0
+    assert phases.get_ylim()[1] > 1.02 * max(bar.get_y() + bar.get_height() for bar in phases.patches)
+    memory = figures.scaling_figure(rows).axes[4]
+    low, high = memory.get_ylim()
+    assert sum(low <= tick <= high for tick in memory.get_yticks()) > 2
+
+
 def test_study_points(tmp_path):
     text = TOML.replace("strong", "weak").replace("ranks = [1, 2]", "ranks = [1, 2, 4]")
     (tmp_path / "s.toml").write_text(text + "repeats = 2\nseeds = [1, 2]\n")
