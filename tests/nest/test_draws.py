@@ -20,8 +20,8 @@ def seed(number: int) -> np.ndarray:
 def test_binomial_numbers_are_those_of_the_standard_library() -> None:
     """Of all regions of the rejection, and by waiting times; the digest is that of a program of 30 lines of C++.
 
-    It splits each size by each list of weights with a `std::binomial_distribution<unsigned long>` of its own, and prints
-    a line of shares. A single number that differs changes all after it.
+    It splits each size by each list of weights with a `std::binomial_distribution<unsigned long>` of its own, and
+    prints a line of shares. A single number that differs changes all after it.
     """
     weights = ([1, 1, 1], [3, 1], [1, 9, 2, 2], [5, 0, 7], [1, 1])
     digest = hashlib.sha256()
