@@ -53,6 +53,17 @@ def running_median(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, 
     return centres, np.array([np.median(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in parts])
 
 
+def running_mean(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+    """As `running_median`, means, over windows that are cut off at the ends.
+
+    Errors of single samples are 0 or 1, of which neither a median tells, nor the mean of a few.
+    """
+    n, half = len(values), max(10, len(values) // 100)
+    centres = np.unique(np.linspace(0, n - 1, min(n, points)).astype(np.int64))
+    parts = (values[max(c - half, 0) : c + half + 1] for c in centres)
+    return centres, np.array([np.mean(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in parts])
+
+
 def scale(ax: Axes, values: np.ndarray) -> None:
     """Make the axis logarithmic when the positive values span more than a decade and none is negative."""
     finite = values[np.isfinite(values)]
@@ -63,15 +74,15 @@ def scale(ax: Axes, values: np.ndarray) -> None:
         ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def curve(ax: Axes, values: np.ndarray, color: str) -> None:
-    """Draw a series against iterations 1, 2, ...; a long one light, with its running median over it."""
+def curve(ax: Axes, values: np.ndarray, color: str, *, means: bool = False) -> None:
+    """Draw a series against iterations 1, 2, ...; a long one light, with its running median (or mean) over it."""
     iterations = np.arange(1, len(values) + 1)
     if len(values) < LONG:
         ax.plot(iterations, values, color=color, marker="o" if len(values) < 30 else "", ms=3)
         return
     ax.plot(iterations, values, color=color, alpha=0.4, lw=0.7, label="each iteration")
-    centres, medians = running_median(values)
-    ax.plot(centres + 1, medians, color=color, lw=1.6, label="running median")
+    centres, middle = (running_mean if means else running_median)(values)
+    ax.plot(centres + 1, middle, color=color, lw=1.6, label=f"running {'mean' if means else 'median'}")
 
 
 def scores(axes: dict[str, Axes], file: h5py.File) -> None:
@@ -131,8 +142,8 @@ def figure(file: h5py.File) -> Figure | None:
     if not present or present[0][0] != "loss":
         return None
     result, axes = stack_panels(file, present)
-    for ax, (_, values, color) in zip(axes, present, strict=True):
-        curve(ax, values, color)
+    for ax, (name, values, color) in zip(axes, present, strict=True):
+        curve(ax, values, color, means=name == "error")
     if "mean_return" not in file:  # else validations are returns
         scores({name: ax for ax, (name, _, _) in zip(axes, present, strict=True)}, file)
     explain(axes)

@@ -83,6 +83,18 @@ def test_validations_and_test_are_marked_where_errors_are_drawn(directory):
     np.testing.assert_allclose(lines["test"].get_ydata(), 1 - accuracy)
 
 
+def test_errors_of_single_samples_are_shown_by_their_mean(directory):
+    """They are 0 or 1, so a median jumps between these; at the ends windows of 10 values more are cut off."""
+    path = write_run(directory, "evidence-accumulation", figure="evidence")
+    errors = (np.random.default_rng(4).random(300) < 0.4) * 1.0
+    with h5py.File(path, "a") as file:
+        replace(file, "error", errors)
+        lines = {line.get_label(): line.get_ydata() for line in loss.figure(file).axes[1].get_lines()}
+    np.testing.assert_array_equal(lines["each iteration"], errors)
+    np.testing.assert_allclose(lines["running mean"][[0, 100, 299]], [errors[:11].mean(), errors[90:111].mean(),
+                                                                      errors[289:].mean()])  # fmt: skip
+
+
 @pytest.mark.parametrize(("values", "scale"), [([5.0, 0.4], "log"), ([5.0, 0.6], "linear"), ([5.0, -0.1], "linear")])
 def test_loss_axis_is_logarithmic_beyond_a_decade(directory, values, scale):
     path = write_run(directory)
