@@ -151,7 +151,7 @@ def summary(file: h5py.File, parts: list[Values]) -> dict[str, str]:
         if (returns := reader.values(file, "mean_return")) is not None and len(returns):
             entries["return, first → last"] = f"{returns[0]:.4g} → {returns[-1]:.4g}"
         entries["firing rate, last"] = f"{rates[-1]:.3g} Hz" if rates is not None and len(rates) else ""
-    entries["notices"] = "; ".join(reader.text(file, "notices").splitlines())
+    entries["notices"] = "; ".join(reader.text(file, "notices").splitlines()) or "none"
     test, result = reader.child(file, "test"), outcome(file)
     if result is not None and test is not None and result.name == "test accuracy":
         low, high = (float(test.attrs[f"interval_{end}"]) for end in ("low", "high"))
@@ -234,7 +234,9 @@ def _cell(name: str, value: str | float) -> str:
 def render(runs: list[Values], studies: list[Values]) -> str:
     """Return the HTML of a report."""
     labels = [*(run["name"] for run in runs), *(study["name"] for study in studies)]
-    title = " and ".join(labels) if len(labels) <= 2 else f"{len(labels)} compared"
+    title = " and ".join(labels) if len(labels) <= 2 else f"{len(runs)} runs compared"
+    if runs and len(studies) == 1:  # a sweep
+        title = f"{studies[0]['name']}: {len(runs)} runs"
     rows = _side_by_side([run["summary"] for run in runs])
     lead = " · ".join(dict.fromkeys(f"{run['summary']['task']}, {run['summary']['variant']} variant" for run in runs))
     differences = [row for row in _side_by_side([run["settings"] for run in runs]) if row["differs"]]
