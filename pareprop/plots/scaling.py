@@ -181,6 +181,7 @@ def _add_nodes(axes: list[Axes], rows: list[Row]) -> None:
         other.set_xticks(list(nodes), [f"{n:g}" for n in nodes.values()])
         other.xaxis.set_minor_locator(NullLocator())
         other.set_xlabel("nodes")
+        ax.set_title(ax.get_title(loc="left"), pad=29)  # points, above this axis
 
 
 def _explain(figure: Figure, axes: list[Axes], rows: list[Row]) -> None:

@@ -10,6 +10,7 @@ import pytest
 import ranks
 from commands import command
 from launch import ENVIRONMENT, find_mpirun
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from test_predict import FLAT
 
 from pareprop.errors import InputError
@@ -167,6 +168,17 @@ def test_axes_can_be_read():
     memory = figures.scaling_figure(rows).axes[4]
     low, high = memory.get_ylim()
     assert sum(low <= tick <= high for tick in memory.get_yticks()) > 2
+
+
+def test_the_axis_of_nodes_leaves_titles_free():
+    rows = [row(ranks=n, train_seconds=10.0 / n, hosts=n) for n in (1.0, 2.0)]
+    figure = figures.scaling_figure(rows)
+    FigureCanvasAgg(figure).draw()
+    first = figure.axes[0]
+    (nodes,) = first.child_axes
+    assert nodes.get_xlabel() == "nodes"
+    title = first._left_title.get_window_extent()
+    assert not title.overlaps(nodes.get_tightbbox())
 
 
 def test_study_points(tmp_path):
