@@ -31,7 +31,7 @@ from .neurons import Neuron
 from .optimizers import Optimizer, default_optimizer
 from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
 from .reward import Reward
-from .variants import DEFAULT, Variant, find_variant, tells_parameters
+from .variants import DEFAULT, Variant, find_variant, require_read, tells_parameters
 
 KEPT = ("name", "optimizer", "rewire", "plastic", "keep_signs", "port")  # options of synapses that are copied
 
@@ -386,7 +386,11 @@ class Model:
             hint = parameters.nearest(str(model), self.list_neuron_models())
             raise InputError(f"{here}: unknown model {quote(model)} in variant '{self.variant}'{hint}")
         known = self.neuron_models.get(model) or self.eprop.neurons.get(model)
-        return library.get(model) if known is None else known
+        if known is None:
+            return library.get(model)
+        if not isinstance(known, NeuronModel):
+            require_read(self.eprop, known, here)
+        return known
 
     def _parameters(self, name: str, size: int, model: NeuronModel, values: Values) -> GivenByEquations:
         """Return the checked parameters of a population whose model is given by equations."""
@@ -420,6 +424,7 @@ class Model:
         -----
         Filled by `tells_parameters`.
         """
+        require_read(self.eprop, self.eprop.readout, f"population '{name}'")
         checked = parameters.validate(self.eprop.readout, values, f"population '{name}'")
         return self._add(Population(name, size, "readout", "readout", checked))
 

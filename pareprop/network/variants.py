@@ -182,6 +182,25 @@ def _check(name: str) -> str:
 VariantName = Annotated[str, AfterValidator(_check)]
 
 
+OF_FLAG = {"adapt_beta": "adaptive", "adapt_tau": "adaptive", "V_reset": "psc_delta", "refractory_input": "psc_delta"}
+_READ = {  # by kernels, as classes of the package have it
+    variant.name: {name for kind in (*variant.neurons.values(), variant.readout) for name in kind.model_fields}
+    for variant in VARIANTS.values()
+}
+
+
+def require_read(variant: Variant, kind: type[Frozen], here: str) -> None:
+    """Raise `InputError` if a class of neurons or readouts has a parameter that no kernel of the variant reads."""
+    unread = [
+        name
+        for name in kind.model_fields
+        if name not in _READ[variant.name] or not getattr(kind, OF_FLAG.get(name, ""), True)
+    ]
+    if unread:
+        what = f"no kernel of the {variant.name} variant reads {', '.join(unread)} of class {kind.__name__}"
+        raise InputError(f"{here}: {what}: give the model as equations, or set the flags that {kind.__name__} needs")
+
+
 def tells_parameters(of: Callable[[Variant], Mapping[str, type[Frozen]]]) -> Callable[[F], F]:
     """Put the parameters of models in place of `PARAMETERS` in the docstring of a function, for `help()`.
 

@@ -3,6 +3,7 @@
 One file, because most of it is tables of bad arguments.
 """
 
+import dataclasses
 import re
 
 import numpy as np
@@ -22,6 +23,7 @@ from pareprop.network.neurons import whole_steps
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Constant, LogNormal, Normal, Uniform
 from pareprop.network.reward import Reward
+from pareprop.network.variants import VARIANTS
 from pareprop.parallel.spike_log import SpikeLog
 from pareprop.runs import config
 from pareprop.simulation import digest
@@ -155,6 +157,35 @@ def test_weights_of_the_default_network_are_drawn_around_zero() -> None:
     for table, span in digest.tables(LocalNetwork(model, 0, 1)):
         weight = np.concatenate(list(digest.synapses(None, table, span)))["weight"]
         assert len(weight) >= 50 and abs(weight.mean()) < 4 * weight.std() / np.sqrt(len(weight)), span.projection.name
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_a_parameter_that_no_kernel_reads_is_refused(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a class of one's own: a new name, and one that counts only with a flag; what is known may be given."""
+    known = VARIANTS[variant]
+
+    class Slow(known.neurons["iaf"]):
+        tau_slow: float = 30.0
+
+    class NotAdaptive(known.neurons["iaf"]):
+        adapt_beta: float = 1.0
+
+    class Weak(known.neurons["iaf_adapt"]):
+        adapt_beta: float = 0.1
+
+    class Readout(known.readout):
+        gain: float = 2.0
+
+    for name, kind in (("slow", Slow), ("not_adaptive", NotAdaptive), ("weak", Weak)):
+        monkeypatch.setitem(known.neurons, name, kind)
+    model = Model(variant)
+    for name, unread in (("slow", "tau_slow of class Slow"), ("not_adaptive", "adapt_beta of class NotAdaptive")):
+        with pytest.raises(InputError, match=f"^population 'rec': no kernel of the {variant} variant reads {unread}: "):
+            model.neurons("rec", 3, name)
+    assert model.neurons("rec", 3, "weak").params.adapt_beta == 0.1
+    monkeypatch.setattr(Model, "eprop", dataclasses.replace(known, readout=Readout))
+    with pytest.raises(InputError, match=f"^population 'out': no kernel of the {variant} variant reads gain of class"):
+        model.readouts("out", 1)
 
 
 def test_defaults_of_neurons_are_nests() -> None:
