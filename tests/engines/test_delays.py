@@ -27,11 +27,19 @@ def synapses(n_sources: int, delays: list[int], seed: int) -> tuple[np.ndarray, 
     return source, target, rng.normal(0.0, 6.0, len(source)) / 12, rng.choice(delays, len(source))
 
 
-def network(apart: bool, delays: list[int], plastic: bool, variant: str = "interval") -> Model:
+def network(
+    apart: bool,
+    delays: list[int],
+    plastic: bool,
+    variant: str = "interval",
+    ports: tuple[str | None, ...] = (None, None),
+) -> Model:
+    """`ports`: of neurons with two of them, for inputs and for neurons."""
     model = Model(variant, optimizer=GradientDescent(eta=1e-3))
     inputs, out = model.inputs("in", N_IN), model.readouts("out", 2)
-    neurons = model.neurons("rec", N, C_m=1.0, E_L=0.0, V_th=1.0, tau_m=20.0, t_ref=2.0)
-    for pre, seed in ((inputs, 1), (neurons, 2)):
+    kind, more = ("iaf", {}) if ports == (None, None) else ("iaf_psc_exp", {"V_reset": 0.0})
+    neurons = model.neurons("rec", N, kind, C_m=1.0, E_L=0.0, V_th=1.0, tau_m=20.0, t_ref=2.0, **more)
+    for pre, seed, port in ((inputs, 1, ports[0]), (neurons, 2, ports[1])):
         source, target, weight, delay = synapses(pre.size, delays, seed)
         for k, part in enumerate([delay == d for d in delays] if apart else [delay > 0]):
             model.connect(
@@ -43,6 +51,7 @@ def network(apart: bool, delays: list[int], plastic: bool, variant: str = "inter
                 weight=weight[part],
                 delay=delay[part],
                 plastic=plastic,
+                port=port,
                 name=f"{pre.name}{k}",
             )
     model.connect(neurons, out, "all_to_all", weight=0.1)
@@ -91,6 +100,21 @@ def test_delays_of_a_projection_act_as_those_of_several(
     np.testing.assert_array_equal(synapses[:4], expected[:4])
     np.testing.assert_allclose(synapses[4], expected[4], rtol=1e-11, atol=1e-13)
     assert np.any(np.abs(synapses[4] - start(delays)) > 1e-4) == plastic
+
+
+@pytest.mark.parametrize("ports", [("exc", "inh"), ("inh", "exc")])
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_each_port_has_its_own_spikes(variant: str, ports: tuple[str, str]) -> None:
+    """Those of a projection whose delays differ arrive at its port."""
+    logs = []
+    for apart in (False, True):
+        settings = (IntervalSettings if variant == "interval" else SpikeSettings)(N_STEPS)
+        made = network(apart, [1, 2, 3, 5, 9], False, variant, ports)
+        simulation = Simulation(made, task(), settings=settings)
+        simulation.train(1)
+        log = simulation.engine.channel.own if variant == "interval" else simulation.engine.log
+        logs.append((log.ptr.tolist(), log.ids[: log.ptr[-1]].tolist()))
+    assert logs[0] == logs[1] and len(logs[0][1]) > N
 
 
 def start(delays: list[int]) -> np.ndarray:
