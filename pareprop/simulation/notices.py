@@ -19,6 +19,7 @@ from ..engines.sample import Sample
 from ..errors import ParepropWarning
 from ..network.connectivity import Projection
 from ..network.local import LocalNetwork
+from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.optimizers import default_optimizer
 from ..parallel import collectives
@@ -53,6 +54,7 @@ class Notices:
         self.lines: list[str] = []
         self._kinds: set[str] = set()
         self._n_inputs = 0  # input spikes so far
+        self._silent_loss = 0.0  # of the first sample if readouts stayed at 0, where it is learned from within it
 
     def tell(self, kind: str, line: str) -> None:
         """Tell a line unless one of its kind was told before."""
@@ -75,6 +77,11 @@ class Notices:
             self.tell("late", f"{here}: {why}; more n_steps or a longer step_us hold more")
         if sample.label is not None and not engine.network.n_readouts:
             self.tell("label", f"{here}: label = {sample.label} is not used: the model has no readouts that predict it")
+        if phase == "train" and index == 0 and model.eprop.is_online and engine.loss in LOSSES.values():
+            n, target = engine.settings.learning_window, sample.target
+            if target is not None:
+                window = slice(len(target) - n, None) if sample.window is None else sample.window
+                self._silent_loss = engine.loss.evaluate(np.zeros_like(target, float), target, window).loss
         self._n_inputs += int(sample.inputs.ptr[-1])
         lost, total, n_steps = int(sample.inputs.ptr[1]), int(sample.inputs.ptr[-1]), len(sample.inputs.ptr) - 1
         delays = [item.delay_range[0] for item in model.projections if item.pre.role == "input" and not item.is_empty]
@@ -105,9 +112,14 @@ class Notices:
                 what = f"{SOON} iterations have changed the loss by {100.0 * (late / early - 1.0):+.0f} %"
                 way = "give one with a larger eta, or Adam"
                 self.tell("eta", f"{what}: no optimizer was given, and the default takes small steps; {way}")
-        if not model.is_rewarded and 0 < GROWTH * first < last:
+        within = len(losses) == 1 and 0 < GROWTH * self._silent_loss < first
+        if not model.is_rewarded and (within or 0 < GROWTH * first < last):
             rule = model.optimizer
             grown = f"iteration {len(losses)}: the loss has grown from {first:.3g} to {last:.3g}"
+            if within:
+                grown = (
+                    f"iteration 1: the loss is {first:.3g}, that of silent readouts would be {self._silent_loss:.3g}"
+                )
             usual = (USUAL | (OFTEN if model.eprop.is_online else {})).get(rule.type, "a smaller value")
             self.tell(
                 "loss",

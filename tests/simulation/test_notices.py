@@ -88,6 +88,15 @@ def many_delays(delays: list[int]) -> Model:
     return made
 
 
+def unread(variant: str) -> Model:
+    """No readouts, and weights that are not meant to learn."""
+    made = Model(variant, optimizer=SMALL)
+    inputs, rec = made.inputs("in", 10), made.neurons("rec", 20, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0)
+    made.connect(inputs, rec, weight=Normal(std=0.5), plastic=False)
+    return made
+
+
+SMALL = GradientDescent(eta=1e-4)
 FALLS = GradientDescent(eta=1e3, Wmin=-1e9, Wmax=1e9)
 TOLD: dict[str, tuple[Callable[[], tuple[Model, object]], str]] = {
     "row 0": (
@@ -128,6 +137,20 @@ TOLD: dict[str, tuple[Callable[[], tuple[Model, object]], str]] = {
         "projection 'out->rec': its weight is not used: symmetric feedback has the weights onto the readouts",
     ),
     "loss": (lambda: (model(optimizer=FALLS), Task()), "the training diverges; eta is 1000, of which 1e-5 to 1e-3 is"),
+}
+TOLD |= {  # in the spike variant as well
+    "untaught spike": (lambda: (model("spike", feedback=False, optimizer=SMALL), Task()), TOLD["untaught"][1]),
+    "currents spike": (lambda: (model("spike", currents={}, optimizer=SMALL), with_currents()), TOLD["currents"][1]),
+    "rates spike": (lambda: (model("spike", optimizer=SMALL), Task(put(7, 4, 0.25))), TOLD["rates"][1]),
+    "label spike": (lambda: (unread("spike"), Task(n_out=0, label=3)), TOLD["label"][1]),
+    "symmetric spike": (
+        lambda: (model("spike", kind="symmetric", weight_back=Normal(std=0.1), optimizer=SMALL), Task()),
+        TOLD["symmetric"][1],
+    ),
+    "loss spike": (
+        lambda: (model("spike", optimizer=FALLS), Task()),
+        "that of silent readouts would be 40: the training",
+    ),
 }
 WELL: dict[str, Callable[[], tuple[Model, object]]] = {
     "plain": lambda: (model(), Task()),
