@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import enum
+import itertools
+import json
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -163,10 +165,12 @@ def CopyModel(existing: str, new: str, params: Given | None = None) -> None:
 
 def GetStatus(nodes: Any, keys: Any = None, output: str = "") -> Any:
     """Parameters of nodes or connections, one entry for each."""
+    found: Any
     if keys is None:
         found = tuple(entry.get() for entry in nodes)
     elif isinstance(keys, str):
-        found = tuple(entry.get(keys) for entry in nodes)
+        values = [entry.get(keys) for entry in nodes]
+        found = values if isinstance(nodes, SynapseCollection) else tuple(values)  # as NEST does
     else:
         found = tuple(tuple(entry.get(key) for key in keys) for entry in nodes)
     return put_out(found, output)
@@ -302,6 +306,49 @@ def collection(nodes: Any = None) -> NodeCollection:
     return kernel.collection(ids)
 
 
+class _NodeCollections(type):
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, NodeCollection)
+
+    def __call__(cls, *args: Any, **named: Any) -> Any:
+        return explained(collection)(*args, **named)
+
+
+class _PublicCollection(metaclass=_NodeCollections):
+    """Nodes by ascending id, made from these; what functions return is one."""
+
+
+def Models(mtype: str = "all", sel: str | None = None) -> tuple[str, ...]:
+    """Names of the models of nodes and synapses, or of one kind, those with a text in them."""
+    kinds = {"all": [*kernel.models.nodes, *kernel.models.synapses], "nodes": list(kernel.models.nodes),
+             "synapses": list(kernel.models.synapses)}  # fmt: skip
+    if mtype not in kinds:
+        raise ValueError(f"mtype = '{mtype}' must be one of {', '.join(kinds)}")
+    return tuple(sorted(name for name in kinds[mtype] if sel is None or sel in name))
+
+
+def PrintNodes() -> None:
+    """Print the ids of all nodes with their models, neighbours of one model in one line."""
+    names = [kernel.nodes.place(node)[0].model.name for node in range(1, kernel.nodes.n + 1)]
+    lines, last = [], 0
+    for name, same in itertools.groupby(names):
+        first, last = last + 1, last + len(list(same))
+        lines.append((f"{first} .. {last}" if last > first else f"{first}", name))
+    width = max((len(ids) for ids, _ in lines), default=0)
+    for ids, name in lines:
+        print(f"{ids:{width}} {name}")
+
+
+def GetLocalVPs() -> range:
+    """Virtual processes of this rank: all, since each rank shows all nodes."""
+    return range(kernel.generators.n)
+
+
+def to_json(obj: object, **kwargs: Any) -> str:
+    """Write a value as JSON, arrays as lists."""
+    return json.dumps(obj, default=lambda value: value.tolist(), **kwargs)
+
+
 KEPT = ("__name__", "__doc__", "__file__", "__version__")
 
 
@@ -322,7 +369,7 @@ class Module(types.ModuleType):
     raster_plot = raster_plot
     voltage_trace = voltage_trace
     NESTError, NESTErrors, VerbosityLevel = NESTError, NESTErrors, VerbosityLevel
-    NodeCollection = staticmethod(explained(collection))
+    NodeCollection, SynapseCollection, Parameter = _PublicCollection, SynapseCollection, random.Parameter
     CollocatedSynapses = CollocatedSynapses
     connection_rules = RULES
 
@@ -390,6 +437,10 @@ for _function in (
     NumProcesses,
     Rank,
     SyncProcesses,
+    Models,
+    PrintNodes,
+    GetLocalVPs,
+    to_json,
     get_verbosity,
     set_verbosity,
 ):

@@ -27,6 +27,7 @@ from .connections import count_steps
 from .errors import NESTErrors, refuse, translate_errors
 from .nodes import NodeCollection
 from .parameters import as_list
+from .settings import to_ms
 from .versions import Versions
 
 
@@ -121,7 +122,7 @@ class Models:
         _require_known(values, synapse)
         known = {key: value for key, value in values.items() if key != "optimizer"}
         if "delay" in known:
-            count_steps(known["delay"], dt)
+            known["delay"] = to_ms(count_steps(known["delay"], dt), dt)
         if "weight_recorder" in known:
             _check_recorder(known["weight_recorder"])
         if "optimizer" in values:

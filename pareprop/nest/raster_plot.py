@@ -26,14 +26,16 @@ def from_device(
     ----------
     detec : NodeCollection
         A spike recorder that keeps its events in memory.
-    title, xlabel, ylabel : str
-        Texts of the figure.
+    title : str
+        Of the figure.
     hist : bool
         Whether the mean rate of the neurons that spiked is drawn below.
     hist_binwidth : float
         Width of its bins, in units of the time axis.
     grayscale : bool
         Whether the figure has no colours.
+    xlabel, ylabel : str
+        Of the axes.
 
     Returns
     -------
@@ -59,6 +61,7 @@ def from_device(
     axes, colour = list(rows[:, 0]), "k" if grayscale else "C0"
     axes[0].plot(times, senders, ".", color=colour)
     axes[0].set_ylabel(ylabel)
+    axes[0].yaxis.get_major_locator().set_params(integer=True)
     if hist:
         bins = np.arange(times.min(), times.max() + 2 * hist_binwidth, hist_binwidth)
         counts, _ = np.histogram(times, bins)

@@ -96,3 +96,24 @@ def test_values_of_several_recorders(recorders: tuple) -> None:
     assert json.loads(spikes.get("events", "times", output="json"))[1] == []
     with pytest.raises(nest.NESTErrors.NotImplemented, match="there are 'json' and 'pandas'"):
         spikes.get("events", output="html")
+
+
+def test_classes_and_lists_of_nest(recorders: tuple, capsys: pytest.CaptureFixture) -> None:
+    neurons, spikes, *_ = recorders
+    found = nest.GetConnections(neurons, spikes)
+    assert isinstance(neurons, nest.NodeCollection) and not isinstance(3, nest.NodeCollection)
+    assert isinstance(found, nest.SynapseCollection) and isinstance(nest.random.uniform(), nest.Parameter)
+    assert nest.NodeCollection([1, 2]) == neurons[:2] and not nest.NodeCollection()
+    assert nest.GetStatus(found, "weight") == [1.0] * 3 and nest.GetStatus(neurons, "C_m") == (250.0,) * 3
+    assert nest.Models("synapses", sel="eprop_synapse")[:2] == ("eprop_synapse", "eprop_synapse_bsshslm_2020")
+    assert nest.to_json({"a": np.ones(2)}) == '{"a": [1.0, 1.0]}' and list(nest.GetLocalVPs()) == [0]
+    nest.PrintNodes()
+    assert capsys.readouterr().out == "1 .. 3 eprop_iaf\n4 .. 5 spike_recorder\n6      multimeter\n"
+
+
+def test_default_delays_are_whole_steps() -> None:
+    nest.ResetKernel()
+    nest.set(resolution=0.1, min_delay=2.1, max_delay=12.3)
+    nest.resolution = 1.0
+    nest.SetDefaults("static_synapse", {"delay": 3.5})
+    assert (nest.min_delay, nest.max_delay, nest.GetDefaults("static_synapse")["delay"]) == (2.0, 13.0, 4.0)
