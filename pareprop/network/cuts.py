@@ -19,7 +19,6 @@ from .sharing import VARIABLE as SHARE_ABOVE
 BALANCE = 1.1  # times the mean that a node may cost, so that cuts between nodes fall where delays are long
 LONGEST = 256  # steps between meetings of nodes, whose sums for readouts are kept until then
 VARIABLE = "PAREPROP_CUTS"  # a cut of one's own: for tests
-STEP, EVENT = 10_000, 4_000  # picoseconds of a step of a neuron, and of an arrival at a synapse that learns
 CHUNK = 2**18  # neurons whose costs are held at a time
 
 
@@ -61,6 +60,11 @@ def cut(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:
         for low, high, ranks in zip(places[:-1], places[1:], np.diff(nodes).tolist(), strict=True)
     ]
     return np.concatenate([*parts, bounds[-1:]])
+
+
+def unit_costs(model: Model) -> tuple[int, int]:
+    """Return picoseconds of a step of a neuron, and of an arrival at a synapse."""
+    return round(1e12 * model.eprop.step_seconds), round(1e12 * model.eprop.event_seconds)
 
 
 def is_given() -> bool:
@@ -206,12 +210,13 @@ def cut_equally(costs: list[np.ndarray], lengths: list[int], size: int) -> np.nd
 
 def _costs(model: Model, group: Population, low: int, high: int) -> np.ndarray:
     """Return what neurons [low, high) of a population cost in a step: int64 (high - low,), or (1,) for one cost."""
-    cost: np.ndarray = np.array([STEP * (1 + _states(group))], np.int64)
+    step, event = unit_costs(model)
+    cost: np.ndarray = np.array([step * (1 + _states(group))], np.int64)
     for item in model.projections:
         if item.post is group and item.pre.role in ("input", "recurrent"):
             rate = _rate(model, item) * model.dt_ms / 1000.0
             indegrees = RULES[item.rule].indegrees(model.seed, item, low, high)
-            cost = cost + np.rint(EVENT * rate * indegrees).astype(np.int64)
+            cost = cost + np.rint(event * rate * indegrees).astype(np.int64)
     return cost[:1] if np.all(cost == cost[0]) else cost
 
 

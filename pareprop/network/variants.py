@@ -61,6 +61,8 @@ class Variant:
         Bytes that the arrival of a spike at a synapse touches, in double precision.
     event_seconds : float
         About the seconds of such an arrival, learning included.
+    step_seconds : float
+        About the seconds of a step of a neuron, learning included.
     losses, optimizers : tuple of str or None
         Names of those that it knows; None: all, and those of scripts.
     """
@@ -74,6 +76,7 @@ class Variant:
     is_online: bool
     event_bytes: int
     event_seconds: float
+    step_seconds: float
     losses: tuple[str, ...] | None = None
     optimizers: tuple[str, ...] | None = None
 
@@ -136,6 +139,7 @@ VARIANTS: dict[str, Variant] = {
             is_online=False,
             event_bytes=12,
             event_seconds=1.2e-9,
+            step_seconds=6.6e-9,
         ),
         Variant(
             name="spike",
@@ -152,6 +156,7 @@ VARIANTS: dict[str, Variant] = {
             is_online=True,
             event_bytes=28,
             event_seconds=4e-9,
+            step_seconds=14e-9,
             optimizers=("gradient_descent", "adam"),
         ),
     )

@@ -166,7 +166,7 @@ def _ideal(axes: list[Axes], ranks: list[float], weak: bool) -> None:
         low, high = ax.get_ylim()
         wide = LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,))
         few = sum(low <= value <= high for value in wide.tick_values(low, high)) < 2
-        ax.yaxis.set_major_locator(LogLocator(subs=np.arange(1.0, 10.0)) if few else wide)
+        ax.yaxis.set_major_locator(LogLocator(subs=[float(k) for k in range(1, 10)]) if few else wide)
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.yaxis.set_minor_locator(NullLocator())
 

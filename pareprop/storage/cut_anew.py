@@ -24,7 +24,7 @@ from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Watched
 from . import checkpoint_pieces
 
-BUILD = 300_000  # picoseconds to lay out a synapse again and to hand on what is known of it
+BUILD = 100_000  # picoseconds to lay out a synapse again and to hand on what is known of it
 START = 10**11  # picoseconds of it beside synapses
 
 

@@ -8,7 +8,7 @@ import ranks
 
 import pareprop
 from pareprop import Adam, Model, Normal, Observer, Sample, Simulation
-from pareprop.network.cuts import EVENT, STEP, cost_of_rank, cut
+from pareprop.network.cuts import cost_of_rank, cut, unit_costs
 from pareprop.network.rewire import Rewire
 from pareprop.parallel.exchange import Exchange
 from pareprop.storage import cut_anew
@@ -58,13 +58,14 @@ def test_neurons_are_shared_by_measured_rates(variant: str, tmp_path: Path) -> N
     ranks.digests(2, __file__, tmp_path / "parts", variant, "2")
     resumed = ranks.digests(2, __file__, tmp_path / "parts", variant, "4", "on")
     assert resumed["digest"] == whole["digest"]
-    check_cut(resumed)
+    check_cut(resumed, variant)
 
 
-def check_cut(told: dict[str, str]) -> None:
+def check_cut(told: dict[str, str], variant: str) -> None:
     """Assert that both ranks cost as much, by the rate of busy neurons."""
     each = 4.0 * 10.0 + 50 * np.array([float(told["rate"]), 0.0])  # spikes that arrive in a second
-    busy, quiet = STEP + EVENT * 1e-3 * each
+    step, event = unit_costs(network(variant))
+    busy, quiet = step + event * 1e-3 * each
     assert int(told["cut"]) == pytest.approx(N * (busy + quiet) / 2 / busy, abs=1) and quiet < busy / 2
 
 
@@ -91,19 +92,20 @@ def test_neurons_are_shared_anew_while_a_run_goes_on(variant: str, tmp_path: Pat
     assert alone["done"] == "[]" and "False" not in alone["digest"]
     both = ranks.digests(2, __file__, tmp_path, "anew", variant)
     assert both["digest"] == alone["digest"] and both["done"] != "[]" and both["held"] == "[]"
-    check_cut(both)
+    check_cut(both, variant)
     nodes = ranks.digests(3, __file__, tmp_path, "anew", variant, env={"PAREPROP_RANKS_PER_NODE": "2"})
     assert nodes["digest"] == alone["digest"] and nodes["done"] != "[]"
 
 
-@pytest.mark.parametrize(("rates", "steps", "pays"), [((40.0, 0.0), 10**6, True), ((40.0, 0.0), 10**3, False),
+@pytest.mark.parametrize(("rates", "steps", "pays"), [((40.0, 0.0), 10**7, True), ((40.0, 0.0), 10**3, False),
                                                       ((40.0, 40.0), 10**9, False)])  # fmt: skip
 def test_neurons_are_shared_anew_where_it_pays(rates: tuple[float, float], steps: int, pays: bool) -> None:
     model = network("interval")
     old = cut(model, 2)
     model.rates_hz = dict(zip(("busy", "quiet"), rates, strict=True))
     new = cut(model, 2)
-    sums = [[STEP + EVENT * (4 * 0.01 + 50 * rate / 1000)] * N for rate in rates]
+    step, event = unit_costs(model)
+    sums = [[step + event * (4 * 0.01 + 50 * rate / 1000)] * N for rate in rates]
     ids = np.concatenate([[0], np.cumsum(np.concatenate(sums))])
     costs = [np.diff(ids[bounds]) for bounds in (old, new)]
     for bounds, cost in zip((old, new), costs, strict=True):

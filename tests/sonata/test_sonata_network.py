@@ -356,7 +356,7 @@ def test_an_index_tells_indegrees(copy: Path, monkeypatch: pytest.MonkeyPatch) -
         counts = np.bincount(targets, minlength=item.post.size)
         for low, high in ((0, item.post.size), (3, 50), (7, 7)):
             np.testing.assert_array_equal(item.edges.indegrees(low, high), counts[low:high])
-    monkeypatch.setattr(cuts, "STEP", 1)  # synapses alone cost something
+    monkeypatch.setattr(cuts, "unit_costs", lambda model: (1, 4000))  # synapses alone cost something
     assert 45 < cuts.cut(whole, 2)[1] < 55
     heavy = np.arange(whole.size("recurrent")) < 10
     with h5py.File(copy / EDGES, "r+") as file:
