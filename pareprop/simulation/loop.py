@@ -537,11 +537,10 @@ class Simulation:
 
     def _split_state(self, name: str, observer: Observer) -> tuple[Values, dict[str, np.ndarray]]:
         """Collective: return what an observer keeps, as `kept.split`."""
-        state = observer.state(self)
         problem: ParepropError | None = None
         parts: tuple[Values, dict[str, np.ndarray]] = ({}, {})
         try:
-            parts = kept.split(name.rpartition(".")[0], state)
+            parts = kept.split(name.rpartition(".")[0], observer.state(self))
         except ParepropError as error:
             problem = error
         collectives.raise_together(self.exchange.comm, problem)

@@ -146,6 +146,13 @@ tell("settings", lambda: Simulation(model(), Levels(), ranks, settings=settings)
 watching = [Observer()] if last else []
 tell("observers", lambda: Simulation(model(), Levels(), ranks, observers=watching).state())
 tell("observers of a run", lambda: run_script(model(), Levels(), "never made", observers=watching, exchange=ranks))
+class Refuses(Observer):
+    def state(self, simulation):
+        if last:
+            raise InputError("nothing to keep")
+        return {}
+
+tell("state", lambda: Simulation(model(), Levels(), ranks, observers=[Refuses()]).state())
 tell("class", lambda: Simulation(model(), Levels(), ranks, observers=[Observer if last else Observer()]))
 tell("train", lambda: Simulation(model(), Levels(), ranks).train(2 + last))
 tell("test", lambda: Simulation(model(), Levels(), ranks).test(2 + last))
@@ -202,6 +209,7 @@ def test_what_differs_is_named_on_all_ranks(n: int, env: dict[str, str]) -> None
     assert drawn in told["task seed 2"] and drawn in told["task seed None"]
     assert sum("eta = 0.001" in text and "batch_size" not in text for text in told.values()) == 1
     assert told["place"].startswith("rank 0 has come to test(), rank")
+    assert told["state"] == f"nothing to keep (rank {n - 1})"
     assert told["class"].endswith(f"pass an instance, Observer() (rank {n - 1})")
     assert len(told["end"]) == 64
 
