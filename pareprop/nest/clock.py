@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import sort_by
 from ..engines.learning_signal import learning_signal
 from ..engines.sample import Sample
 from ..errors import StateError
@@ -304,7 +305,7 @@ class Clock:
         if table.by_source:
             here &= np.isin(source, self._ids(span.projection.pre)[span.sources])
         mine = np.flatnonzero(here)
-        order = mine[np.lexsort((delay[mine], source[mine], target[mine]))]
+        order = mine[sort_by(delay[mine], source[mine], target[mine])]
         parts = list(table.yield_places(span))
         local = np.concatenate([part[0] for part in parts]) if parts else np.zeros(0, np.int64)
         result = []

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .. import rng
+from ..arrays import sort_by
 from ..kernels import members, row_map, topology
 from ..parallel.partition import overlap
 from ..sonata.edges import Piece
@@ -142,7 +143,7 @@ class _ExplicitBlock(Block):
         self.delays = np.unique(projection.delay) if len(projection.delay) else np.array([1])
         mine = np.flatnonzero(_lies_in(target, targets) & _lies_in(source, sources))
         kind = np.searchsorted(self.delays, projection.delay[mine])
-        order = np.lexsort((target[mine], kind, source[mine]))
+        order = sort_by(target[mine], kind, source[mine])
         self._order, self._kind = mine[order], kind[order]
 
     @property
