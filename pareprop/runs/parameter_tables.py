@@ -301,9 +301,7 @@ def describe(names: tuple[str, ...]) -> Iterator[str]:
     more = {*by_equations, *(name for model in by_equations.values() for name in model.parameters)} - {*known}
     for name in names:
         if name not in known and name not in more:
-            raise InputError(
-                f"{quote(name)} is no parameter, and none of {', '.join(listed)}{nearest(name, [*known, *more])}"
-            )
+            raise InputError(f"{quote(name)} is no parameter, and none of {', '.join(listed)}{nearest(name, known)}")
     for section, entries in listed.items():
         chosen = [one for one in entries if not names or section in names or one.name in names]
         if chosen:
