@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import InputError, StateError
+from ..simulation.interrupts import Deferred
 from .study import Point
 
 POLL_SECONDS = 1.0
@@ -105,22 +105,14 @@ def submit(point: Point, folder: Path, options: list[str]) -> str:
     command = ["sbatch", "--parsable", f"--job-name={point.label}", f"--ntasks={point.ranks}",
                f"--output={folder / point.label}.log", *options, f"--wrap={line}"]  # fmt: skip
     kept = folder / f"{point.label}.job"
-    with kept.open("w") as file, _signals_wait():  # whatever happens here, a job that SLURM took is known later
-        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, check=False)
+    with kept.open("w") as file, Deferred():  # a job that SLURM took is known later, whatever signal comes
+        done = subprocess.run(
+            command, stdout=file, stderr=subprocess.PIPE, text=True, check=False, start_new_session=True
+        )
     if done.returncode:
         kept.unlink()
         raise StateError(f"{point.label}: sbatch: {done.stderr.strip()}")
     return _read_job(kept)
-
-
-@contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Let signals that ask for the end wait until the end of the block; programs that it starts do not get them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _read_job(path: Path) -> str:
