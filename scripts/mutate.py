@@ -25,7 +25,8 @@ from pathlib import Path
 from mutations import KERNELS, ROOMS, ROOT, Mutation, draw_mutations
 
 MAPPED = ["engines", "network", "parallel", "runs", "scaling", "simulation", "storage", "tasks", "fuzz/test_corpus.py",
-          "test_errors.py", "test_rng.py", "test_digests.py"]  # fmt: skip
+          "test_errors.py", "test_rng.py", "test_digests.py", "neurons", "nest/test_draws.py",
+          "nest/test_small_scripts.py"]  # fmt: skip
 DEFAULT = "not peer and not slurm and not slow and not long"
 QUICK, RANKS = f"not mpi and {DEFAULT}", f"mpi and {DEFAULT}"
 BUILD = [sys.executable, "-c", "from setuptools import setup; setup()", "-q", "build_ext", "--inplace"]

@@ -29,7 +29,7 @@ ROOMS = {
 KERNELS = (
     "cython_core/**/*.p[yx][xid]",
     ["runs/test_verify.py", "engines", "network/test_connectivity.py", "network/test_drawing.py", "parallel",
-     "test_rng.py"],
+     "test_rng.py", "neurons", "storage/test_traces.py", "nest/test_draws.py", "nest/test_small_scripts.py"],
 )  # fmt: skip
 COMPARISONS = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
                ast.In: "not in", ast.NotIn: "in", ast.Is: "is not", ast.IsNot: "is"}  # fmt: skip
