@@ -82,12 +82,14 @@ cdef extern from "neuron_model.h" nogil:
             const real* refractory, real* kept
         ) noexcept nogil
         void (*step)(
-            int64_t n, int64_t stride, double dt, const real* constant, const real* t_ref, const real* current,
-            real* port, real* state, real* z, real* refractory, real* before, real* kept, real* psi
+            int64_t n, int64_t stride, double dt, const real* constant, int64_t shared, const real* t_ref,
+            const real* current, real* port, real* state, real* z, real* refractory, real* before, real* kept,
+            real* psi
         ) noexcept nogil
         void (*sweep)(
-            int64_t n, int64_t stride, double dt, const real* constant, const real* before, const real* kept,
-            real share, const real* signal, const real* rate, real* adjoint, real* credit, int64_t port_stride
+            int64_t n, int64_t stride, double dt, const real* constant, int64_t shared, const real* before,
+            const real* kept, real share, const real* signal, const real* rate, real* adjoint, real* credit,
+            int64_t port_stride
         ) noexcept nogil
         void (*trace)(
             int64_t n, int64_t stride, double dt, int64_t port, const real* constant, const real* before,
@@ -144,6 +146,7 @@ cdef class Neurons:
     cdef public double dt                          # ms
     cdef public int64_t[::1] models                # (n_pieces,), addresses of generated models, 0 for those of here
     cdef public real[:, ::1] constants             # (n_constants, n)
+    cdef public int64_t[::1] shared                # (n_pieces,), 1: those and t_ref are the same in all of a piece
     cdef public real[:, ::1] state                 # (n_states, n)
     # (n_rows, n_kept, n), what derivatives need later; step t is in row (t + 1) % n_rows, before step 0 in row 0
     cdef public real[:, :, ::1] history
@@ -266,7 +269,7 @@ cdef inline void advance_pieces(
                       cells.drive)
             add_noise(s, first, last, sample.perturbed.noises, sample.perturbed.noise, cells.p_current, cells.drive)
         if cells.models[p] != 0:
-            advance_model(cells, <const NeuronModel*> cells.models[p], first, last, t, psi)
+            advance_model(cells, p, t, psi)
             continue
         if psc_delta:
             integrate_psc_delta(first, last, adapts, cells.alpha, cells.drive, cells.V_th, cells.V_min, cells.rho,
@@ -308,10 +311,11 @@ cdef inline real* history_of(Neurons cells, int64_t t, int64_t first) noexcept n
     return &cells.history[(t + 1) % cells.history.shape[0], 0, first] if cells.history.shape[1] > 0 else NULL
 
 
-cdef inline void advance_model(
-    Neurons cells, const NeuronModel* model, int64_t first, int64_t last, int64_t t, real[::1] psi
-) noexcept nogil:
-    model.step(last - first, cells.v.shape[0], cells.dt, column(cells.constants, first), &cells.t_ref[first],
+cdef inline void advance_model(Neurons cells, int64_t p, int64_t t, real[::1] psi) noexcept nogil:
+    """One step of a piece."""
+    cdef const NeuronModel* model = <const NeuronModel*> cells.models[p]
+    cdef int64_t first = cells.pieces[p, FIRST], n = cells.pieces[p, LAST] - first
+    model.step(n, cells.v.shape[0], cells.dt, column(cells.constants, first), cells.shared[p], &cells.t_ref[first],
                &cells.drive[first], &cells.arriving[0, first], &cells.state[0, first], &cells.z[first],
                &cells.refractory[first], history_of(cells, t - 1, first), history_of(cells, t, first), &psi[first])
 

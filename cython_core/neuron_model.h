@@ -4,7 +4,7 @@
    Columns hold one number for each neuron (`trace`, `decay`: for each synapse); column k of an array is array + k * stride. */
 
 #ifndef NEURON_MODEL_VERSION
-#define NEURON_MODEL_VERSION 3
+#define NEURON_MODEL_VERSION 4
 #include <stdint.h>
 typedef struct {           /* a stretch of steps */
     double *number;        /* `width` doubles for each neuron */
@@ -68,13 +68,15 @@ typedef struct {
     void (*start)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *state, const REAL *z,
                   const REAL *refractory, REAL *kept);
 
-    /* one step: ports are set to 0, kept may be NULL */
-    void (*step)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *t_ref, const REAL *current,
-                 REAL *port, REAL *state, REAL *z, REAL *refractory, REAL *before, REAL *kept, REAL *psi);
+    /* one step: ports are set to 0, kept may be NULL; shared: the first neuron's constants and t_ref hold for all */
+    void (*step)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared, const REAL *t_ref,
+                 const REAL *current, REAL *port, REAL *state, REAL *z, REAL *refractory, REAL *before, REAL *kept,
+                 REAL *psi);
 
     /* one step back; c = share * signal + rate; credit: IN psi, OUT what an arrival at each port adds to the gradient */
-    void (*sweep)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *before, const REAL *kept,
-                  REAL share, const REAL *signal, const REAL *rate, REAL *adjoint, REAL *credit, int64_t port_stride);
+    void (*sweep)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared, const REAL *before,
+                  const REAL *kept, REAL share, const REAL *signal, const REAL *rate, REAL *adjoint, REAL *credit,
+                  int64_t port_stride);
 
     /* one step of the traces of n synapses onto one port; e: OUT */
     void (*trace)(int64_t n, int64_t stride, double dt, int64_t port, const REAL *constant, const REAL *before,

@@ -45,7 +45,7 @@ def sweep(
                 first, last = neurons.pieces[p, FIRST], neurons.pieces[p, LAST]
                 model = <const NeuronModel*> neurons.models[p]
                 if model != NULL:
-                    model.sweep(last - first, n, neurons.dt, column(neurons.constants, first),
+                    model.sweep(last - first, n, neurons.dt, column(neurons.constants, first), neurons.shared[p],
                                 history_of(neurons, t - 1, first), history_of(neurons, t, first), 1.0 - kappa,
                                 &signal[first], &rate[first], &adjoint[0, first], &psi[t, 0, first], n)
                 elif neurons.pieces[p, MODEL] & ADAPTS:

@@ -10,6 +10,7 @@ from ..arrays import allocate_aligned, copy_aligned
 from ..errors import InputError
 from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice
+from ..neurons.compile import is_shared
 
 STATE = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "kept")
 
@@ -56,6 +57,13 @@ class Cells:
                 "dt": network.model.dt_ms,
                 "models": np.array([item.address(real) if item else 0 for item in network.programs], np.int64),
                 "constants": copy_aligned(network.constants, real),
+                "shared": np.array(
+                    [
+                        is_shared(network.constants[:, a:b], network.cells["t_ref"][a:b])
+                        for a, b in network.pieces[:, :2]
+                    ],
+                    np.int64,
+                ),
                 "state": self.states,
                 "history": allocate_aligned((1, 0, n), real),
                 "arriving": arriving,

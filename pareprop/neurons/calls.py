@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..values import Given
-from .compile import Program
+from .compile import Program, is_shared
 
 Real = type[np.floating[Any]]  # of one width or another
 
@@ -56,6 +56,7 @@ class Cells:
         self.z, self.refractory = np.zeros(n, real), np.zeros(n, real)
         t_ref = np.broadcast_to(values.get("t_ref", program.definition.defaults["t_ref"]), n)
         self.t_ref = np.rint(t_ref / dt).astype(real)
+        self.shared = int(is_shared(self.constant, self.t_ref))
         self.before = np.zeros((program.n_kept, n), real)
         self._call("start", n, n, dt, self.constant, self.state, self.z, self.refractory, self.before)
 
@@ -105,6 +106,7 @@ class Cells:
             n,
             self.dt,
             self.constant,
+            self.shared,
             self.t_ref,
             np.ascontiguousarray(current, self.real),
             port,
@@ -146,6 +148,7 @@ class Cells:
             self.n,
             self.dt,
             self.constant,
+            self.shared,
             before,
             kept,
             float(share),

@@ -158,6 +158,11 @@ class Program:
         return states
 
 
+def is_shared(constants: np.ndarray, t_ref: np.ndarray) -> bool:
+    """Return whether all neurons have the constants (n_constants, n) and refractory periods (n,) of the first one."""
+    return bool(np.all(constants == constants[:, :1]) and np.all(t_ref == t_ref[:1]))
+
+
 def compile(definition: NeuronModel, comm: object = None, stretches: str | None = None) -> Program:
     """Return the kernels of a model; collective over `comm`.
 

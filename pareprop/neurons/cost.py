@@ -61,6 +61,7 @@ def measure(program: Program, single: bool = False) -> Cost:
         n,
         1.0,
         cells.constant,
+        cells.shared,
         cells.t_ref,
         level,
         ports,
@@ -71,7 +72,9 @@ def measure(program: Program, single: bool = False) -> Cost:
         row,
         psi,
     )
-    sweep = cells.caller("sweep", n, n, 1.0, cells.constant, cells.before, kept, 0.1, zero, zero, adjoint, credit, n)
+    sweep = cells.caller(
+        "sweep", n, n, 1.0, cells.constant, cells.shared, cells.before, kept, 0.1, zero, zero, adjoint, credit, n
+    )
     seconds = []
     for call in (step, sweep):
         laps = []

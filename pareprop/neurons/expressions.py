@@ -155,11 +155,21 @@ class Derived:
         self.n = len(self.states)
 
     @staticmethod
-    def function(name: str, arguments: str, pointers: Mapping[str, str], body: Loop, head: Iterable[str] = ()) -> str:
-        """Return a function with one loop over j; `pointers` are declarations by name."""
+    def function(
+        name: str, arguments: str, pointers: Mapping[str, str], body: Loop, head: Iterable[str] = (),
+        may_share: bool = False,
+    ) -> str:  # fmt: skip
+        """Return a function with one loop over j; `pointers` are declarations by name.
+
+        With `may_share`, it has an argument `shared`: whether the first neuron's constants hold for all, so that they
+        are read before the loop.
+        """
         constants = [f"    const REAL *restrict k{c} = constant + {c} * stride;" for c in body.used]
         given = [f"    {declaration};" for declaration in pointers.values()]
         loads = [f"        const REAL c{c} = k{c}[j];" for c in body.used]
+        if may_share:
+            constants += [f"    const REAL f{c} = k{c}[0];" for c in body.used]
+            loads = [f"        const REAL c{c} = shared ? f{c} : k{c}[j];" for c in body.used]
         lines = [f"        {line}" for line in body.lines]
         return "\n".join(
             [

@@ -144,7 +144,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         lines.append(f"psi[j] = left == ZERO ? {psi} : ZERO;")
         lines.append(f"const REAL fired = ({x} >= ZERO) & (left == ZERO) ? ONE : ZERO;")
         lines.append("z[j] = fired;")
-        lines.append("refractory[j] = fired != ZERO ? t_ref[j] : left;")
+        lines.append("refractory[j] = fired != ZERO ? (shared ? first_t_ref : t_ref[j]) : left;")
         after = {name: loop.literal(tree) for name, tree in equations.reset.items()}
         for k, name in enumerate(self.states):
             value = f"fired != ZERO ? {after[name]} : {new[name]}" if name in after else new[name]
@@ -164,15 +164,29 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             "int64_t n, int64_t stride, const REAL *constant, const REAL *restrict t_ref, "
             "const REAL *restrict current, REAL *port, "
             "REAL *state, REAL *restrict z, REAL *restrict refractory, REAL *kept, REAL *restrict psi, "
-            "const int keeps"
+            "const int keeps, const int shared"
         )
-        body = self.function("inline ALWAYS void NAME(step_body)", arguments, pointers, loop)
-        call = "NAME(step_body)(n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, {});"
+        body = self.function(
+            "inline ALWAYS void NAME(step_body)",
+            arguments,
+            pointers,
+            loop,
+            ["const REAL first_t_ref = t_ref[0];"],
+            True,
+        )
+        call = "NAME(step_body)(n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, {}, {});"
+        keeps = (0, 1) if self.by.n_kept else (0,)
+        cases = [(kept, shared) for kept in keeps for shared in (0, 1)]
+        calls = [
+            f"    if ({'kept != NULL' if kept else 'kept == NULL' if self.by.n_kept else '1'} && shared == {shared})\n"
+            f"        {call.format(kept, shared)}"
+            for kept, shared in cases
+        ]
         return body + "\n".join([
-            "", "static void NAME(step)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *t_ref,",
-            "                       const REAL *current, REAL *port, REAL *state, REAL *z, REAL *refractory,",
-            "                       REAL *before, REAL *kept, REAL *psi)", "{", "    (void)dt; (void)before;",
-            "    if (kept)", "        " + call.format(1), "    else", "        " + call.format(0), "}", "",
+            "", "static void NAME(step)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared,",
+            "                       const REAL *t_ref, const REAL *current, REAL *port, REAL *state, REAL *z,",
+            "                       REAL *refractory, REAL *before, REAL *kept, REAL *psi)", "{",
+            "    (void)dt; (void)before; (void)kept;", *calls, "}", "",
         ])  # fmt: skip
 
     def sweep(self) -> str:
@@ -206,13 +220,22 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             loop.lines.append(f"a{j}[j] = {loop.dot(self.by_column(by.J, j), back) or 'ZERO'};")
         if by.v:
             loop.lines.append(f"a{n}[j] = {loop.dot(by.v, back)};")
-        return self.function(
-            "void NAME(sweep)",
-            "int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *before, const REAL *kept, "
+        body = self.function(
+            "inline ALWAYS void NAME(sweep_body)",
+            "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
             "REAL share, const REAL *restrict signal, const REAL *restrict rate, REAL *adjoint, REAL *restrict credit, "
-            "int64_t port_stride",
-            pointers, loop, ["(void)dt; (void)before; (void)kept; (void)port_stride;"],
+            "int64_t port_stride, const int shared",
+            pointers, loop, ["(void)before; (void)kept; (void)port_stride;"], True,
         )  # fmt: skip
+        passed = "n, stride, constant, before, kept, share, signal, rate, adjoint, credit, port_stride"
+        return body + "\n".join([
+            "", "static void NAME(sweep)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared,",
+            "                        const REAL *before, const REAL *kept, REAL share, const REAL *signal,",
+            "                        const REAL *rate, REAL *adjoint, REAL *credit, int64_t port_stride)", "{",
+            "    (void)dt;", "    if (shared)", f"        NAME(sweep_body)({passed}, 1);", "    else",
+            f"        NAME(sweep_body)({passed}, 0);",
+            "}", "",
+        ])  # fmt: skip
 
     def trace(self) -> str:
         """One step of the traces of synapses, a function for each port."""
