@@ -27,6 +27,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
 
 KERNELS = Path("cython_core")
+EQUATIONS = Path("pareprop", "neurons")
 # Cython's code for typed memoryviews: once in this module instead of in each kernel, which halves the time of a build.
 SHARED = "pareprop.core.memoryviews"
 # The results must not depend on the machine or a user's CFLAGS: no fused multiply-add, nothing of -ffast-math that
@@ -92,6 +93,10 @@ class BuildKernels(build_ext):
         if self.inplace:
             self.build_lib = self.build_temp = f"build/inplace-{sys.implementation.cache_tag}"
         self.parallel = self.parallel or min(2, os.cpu_count() or 1)
+        models = next(item for item in self.distribution.ext_modules if item.name.endswith(".neuron_models"))
+        models.include_dirs.append(self.build_temp)
+        sources = [KERNELS / "generate_models.py", *EQUATIONS.glob("*.py"), *EQUATIONS.glob("models/*.toml")]
+        models.depends += sorted(str(path) for path in [*sources, *KERNELS.glob("*.h")])
 
     def build_extensions(self) -> None:
         """Translate and compile what is older than its sources, or everything if the switches changed."""
@@ -102,6 +107,7 @@ class BuildKernels(build_ext):
         if not stamp.is_file() or stamp.read_text() != built:
             stamp.unlink(missing_ok=True)  # stays away if this build is interrupted
             self.force = True
+        self.generate_models()
         self.translate(checked)
         for extension in self.extensions:
             extension.extra_compile_args = [*flags, "-O1"] if extension.name == SHARED else flags
@@ -116,6 +122,11 @@ class BuildKernels(build_ext):
         super().build_extensions()
         stamp.write_text(built)
         self.write_stubs(Path(self.build_lib, "pareprop", "core"))
+
+    def generate_models(self) -> None:
+        """Write the C of the neuron models of the package."""
+        target = Path(self.build_temp, "neuron_models.h")
+        subprocess.run([sys.executable, "-P", str(KERNELS / "generate_models.py"), str(target)], check=True)
 
     def write_stubs(self, folder: Path) -> None:
         """Write the types of the kernels into a folder."""

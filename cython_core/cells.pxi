@@ -8,13 +8,12 @@ from pareprop.core.background cimport add_background
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport add_row, list_spikes
 from pareprop.core.layout cimport (
-    ADAPTS, DELAY, EARLY_CURRENT, FIRST, LAST, MODEL, PSC_DELTA, RESETS_LATER, ROW, SOURCE, SOURCES, SURROGATE,
+    BY_EQUATIONS, DELAY, EARLY_CURRENT, FIRST, KEEPS_INPUT, LAST, MODEL, ROW, SOURCE, SOURCES,
 )
-from pareprop.core.neurons cimport fire, integrate_iaf, integrate_psc_delta, integrate_readouts, reset, set_drive
+from pareprop.core.neurons cimport integrate_readouts, keep_input, set_current
 from pareprop.core.perturbed cimport add_noise, draw_noise, drop_spikes, hold, release
 from pareprop.core.readout_sums cimport ReadoutSums
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog
-from pareprop.core.surrogates cimport surrogate
 
 cdef extern from *:    # the interface of generated models in this precision
     """
@@ -84,7 +83,7 @@ cdef extern from "neuron_model.h" nogil:
         void (*step)(
             int64_t n, int64_t stride, double dt, const real* constant, int64_t shared, const real* t_ref,
             const real* current, real* port, real* state, real* z, real* refractory, real* before, real* kept,
-            real* psi
+            real* psi, const real* due
         ) noexcept nogil
         void (*sweep)(
             int64_t n, int64_t stride, double dt, const real* constant, int64_t shared, const real* before,
@@ -125,29 +124,28 @@ cdef enum:        # phases of a step
 
 
 cdef class Neurons:
-    """This rank's neurons: parameters and state, (n,) each; voltages counted from E_L, times in steps.
-
-    Neurons of a model that is given by equations have columns of `constants`, `state` and `history` instead.
-    """
+    """This rank's neurons: parameters and state, (n,) each; voltages counted from E_L, times in steps."""
 
     cdef public int64_t first_id                   # id of the first one
     cdef public int64_t[:, ::1] pieces             # (n_pieces, PIECE_COLUMNS)
-    cdef public real[::1] alpha, zeta, p_current, V_th, V_min, V_reset, t_ref, rho, adapt_beta, I_e
-    cdef public real[::1] height, inverse_width    # of the surrogate gradient
+    cdef public real[::1] t_ref, I_e
+    cdef public real[::1] alpha, rho, adapt_beta   # of NEST's own neurons, whose synapses learn by formulas
     cdef public real[::1] refractory_input         # whether input that arrives while refractory is kept
-    cdef public real[::1] v, a, z, refractory, excess, drive
+    cdef public real[::1] z, refractory, current
+    cdef public real[::1] v, a                     # of NEST's own neurons, two rows of one array
+    cdef public real[:, ::1] state                 # (n_states, n), of neurons given by equations
     cdef public real[:, ::1] arriving              # (n_ports, n), sums of what arrives in a step
     cdef public real[::1] kept                     # input kept while refractory
+    cdef public real[::1] due                      # scratch: whether forced neurons spike, -1 for others
     # what Poisson background brings, see background.pxd
     cdef public int64_t[:, ::1] backgrounds        # (n_backgrounds, BACKGROUND_COLUMNS)
     cdef public uint64_t[:, ::1] background_keys   # (n_backgrounds, 2)
     cdef public uint32_t[::1] background_levels
     cdef public real[::1] background_weight
     cdef public double dt                          # ms
-    cdef public int64_t[::1] models                # (n_pieces,), addresses of generated models, 0 for those of here
-    cdef public real[:, ::1] constants             # (n_constants, n)
+    cdef public int64_t[::1] models                # (n_pieces,), addresses of compiled models, see neuron_model.h
+    cdef public real[:, ::1] constants             # (n_constants, n), their columns
     cdef public int64_t[::1] shared                # (n_pieces,), 1: those and t_ref are the same in all of a piece
-    cdef public real[:, ::1] state                 # (n_states, n)
     # (n_rows, n_kept, n), what derivatives need later; step t is in row (t + 1) % n_rows, before step 0 in row 0
     cdef public real[:, :, ::1] history
 
@@ -257,48 +255,24 @@ cdef void advance_neurons(
 cdef inline void advance_pieces(
     Neurons cells, Sample sample, int64_t t, int64_t s, bint starts, real[::1] psi
 ) noexcept nogil:
-    """Each piece: integrate, psi, spikes, then the reset, unless that comes with the next step."""
-    cdef int64_t p, first, last, model
-    cdef bint adapts, psc_delta, resets_later, early
+    """One step of each piece: current, states, psi, spikes, reset."""
+    cdef int64_t p, first, last, model, k
+    cdef bint constant
+    cdef const real* due = &cells.due[0] if sample.forced.shape[0] > 0 else NULL
+    for k in range(sample.forced.shape[0]):
+        cells.due[sample.forced[k]] = sample.due[s, k]
     for p in range(cells.pieces.shape[0]):
         first, last, model = cells.pieces[p, FIRST], cells.pieces[p, LAST], cells.pieces[p, MODEL]
-        adapts, psc_delta, resets_later = model & ADAPTS, model & PSC_DELTA, model & RESETS_LATER
         if s <= 1 or sample.injected.shape[0] > 0 or sample.perturbed.noises.shape[0] > 0:
-            early = model & EARLY_CURRENT
-            set_drive(first, last, early or not starts, cells.p_current, cells.I_e, sample.injected, s,
-                      cells.drive)
-            add_noise(s, first, last, sample.perturbed.noises, sample.perturbed.noise, cells.p_current, cells.drive)
-        if cells.models[p] != 0:
-            advance_model(cells, p, t, psi)
-            continue
-        if psc_delta:
-            integrate_psc_delta(first, last, adapts, cells.alpha, cells.drive, cells.V_th, cells.V_min, cells.rho,
-                                cells.adapt_beta, cells.z, cells.refractory_input, cells.kept, cells.arriving[0],
-                                cells.v, cells.a, cells.refractory, cells.excess)
-        else:
-            integrate_iaf(first, last, adapts, resets_later, cells.alpha, cells.zeta, cells.drive, cells.V_th,
-                          cells.V_min, cells.rho, cells.adapt_beta, cells.z, cells.arriving[0], cells.v, cells.a,
-                          cells.refractory, cells.excess)
-        surrogate(cells.pieces[p, SURROGATE], first, last, cells.height, cells.inverse_width, cells.excess,
-                  cells.refractory, psi)
-        fire(first, last, cells.t_ref, cells.excess, cells.z, cells.refractory)
-        if sample.forced.shape[0] > 0:
-            force(cells, sample, s, first, last)
-        if not resets_later:
-            reset(first, last, psc_delta, cells.z, cells.V_th, cells.V_reset, cells.v)
-
-
-cdef inline void force(Neurons cells, Sample sample, int64_t s, int64_t first, int64_t last) noexcept nogil:
-    """Put the spikes that are due in place of those that the voltage makes."""
-    cdef int64_t j, k
+            constant = not starts or (model & EARLY_CURRENT) != 0
+            set_current(first, last, constant, cells.I_e, sample.injected, s, cells.current)
+            add_noise(s, first, last, sample.perturbed.noises, sample.perturbed.noise, cells.current)
+        if model & KEEPS_INPUT:
+            keep_input(first, last, cells.alpha, cells.refractory_input, cells.refractory, cells.kept,
+                       cells.arriving[0])
+        advance_piece(cells, p, t, due, psi)
     for k in range(sample.forced.shape[0]):
-        j = sample.forced[k]
-        if j < first or j >= last:
-            continue
-        if sample.due[s, k]:
-            cells.z[j], cells.refractory[j] = 1, cells.t_ref[j]
-        elif cells.z[j] != 0:  # before which it was not refractory
-            cells.z[j], cells.refractory[j] = 0, 0
+        cells.due[sample.forced[k]] = -1
 
 
 cdef inline real* column(real[:, ::1] values, int64_t first) noexcept nogil:
@@ -311,13 +285,19 @@ cdef inline real* history_of(Neurons cells, int64_t t, int64_t first) noexcept n
     return &cells.history[(t + 1) % cells.history.shape[0], 0, first] if cells.history.shape[1] > 0 else NULL
 
 
-cdef inline void advance_model(Neurons cells, int64_t p, int64_t t, real[::1] psi) noexcept nogil:
-    """One step of a piece."""
+cdef inline real* state_of(Neurons cells, int64_t p) noexcept nogil:
+    """States of a piece: voltage and adaptation, or those of its equations."""
+    cdef int64_t first = cells.pieces[p, FIRST]
+    return &cells.state[0, first] if cells.pieces[p, MODEL] & BY_EQUATIONS else &cells.v[first]
+
+
+cdef inline void advance_piece(Neurons cells, int64_t p, int64_t t, const real* due, real[::1] psi) noexcept nogil:
     cdef const NeuronModel* model = <const NeuronModel*> cells.models[p]
     cdef int64_t first = cells.pieces[p, FIRST], n = cells.pieces[p, LAST] - first
     model.step(n, cells.v.shape[0], cells.dt, column(cells.constants, first), cells.shared[p], &cells.t_ref[first],
-               &cells.drive[first], &cells.arriving[0, first], &cells.state[0, first], &cells.z[first],
-               &cells.refractory[first], history_of(cells, t - 1, first), history_of(cells, t, first), &psi[first])
+               &cells.current[first], &cells.arriving[0, first], state_of(cells, p), &cells.z[first],
+               &cells.refractory[first], history_of(cells, t - 1, first), history_of(cells, t, first), &psi[first],
+               due + first if due != NULL else NULL)
 
 
 cdef void start_models(Neurons cells, int64_t t) noexcept nogil:
@@ -326,9 +306,9 @@ cdef void start_models(Neurons cells, int64_t t) noexcept nogil:
     cdef const NeuronModel* model
     for p in range(cells.pieces.shape[0]):
         model, first = <const NeuronModel*> cells.models[p], cells.pieces[p, FIRST]
-        if model != NULL and model.n_kept > 0:
+        if model.n_kept > 0:
             model.start(cells.pieces[p, LAST] - first, cells.v.shape[0], cells.dt, column(cells.constants, first),
-                        &cells.state[0, first], &cells.z[first], &cells.refractory[first],
+                        state_of(cells, p), &cells.z[first], &cells.refractory[first],
                         history_of(cells, t - 1, first))
 
 

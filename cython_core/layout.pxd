@@ -28,9 +28,8 @@ cpdef enum:
 cpdef enum:         # columns of `pieces`, int64 (n_pieces, PIECE_COLUMNS): neighbouring neurons of one population
     FIRST = 0
     LAST = 1        # one past the last
-    SURROGATE = 2   # one of the surrogate gradients
-    MODEL = 3       # bits of the neuron model
-    PIECE_COLUMNS = 4
+    MODEL = 2       # bits of the neuron model
+    PIECE_COLUMNS = 3
 
 cpdef enum:         # columns of `backgrounds`, int64 (n_backgrounds, BACKGROUND_COLUMNS), see background.pxd
     BACKGROUND_FIRST = 0    # first neuron of this rank that gets it, and one past the last
@@ -54,17 +53,9 @@ cpdef enum:         # columns of `silences`, `noises` and `dropouts`, int64 (n, 
     PERTURBED_COLUMNS = 7
 
 cpdef enum:         # bits of a neuron model
-    ADAPTS = 1      # its threshold adapts
-    PSC_DELTA = 2   # voltage and adaptation stand still while refractory, spikes reset the voltage to V_reset
-    RESETS_LATER = 4    # V_th is subtracted in the step after the spike, not at once; never with PSC_DELTA
-    EARLY_CURRENT = 8   # I_e is there from the first step of a run on, not from the second
-
-cpdef enum:         # surrogate gradients
-    PIECEWISE_LINEAR = 0
-    EXPONENTIAL = 1
-    FAST_SIGMOID_DERIVATIVE = 2
-    ARCTAN_DERIVATIVE = 3
-    SIGMOID_DERIVATIVE = 4
+    BY_EQUATIONS = 1    # given by equations of a user or a table: its states are columns of `state`
+    KEEPS_INPUT = 2     # what arrives while it is refractory is kept
+    EARLY_CURRENT = 4   # I_e is there from the first step of a run on, not from the second
 
 cpdef enum:         # how a block of the spike variant learns
     STATIC = 0

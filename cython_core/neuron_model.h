@@ -68,10 +68,11 @@ typedef struct {
     void (*start)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *state, const REAL *z,
                   const REAL *refractory, REAL *kept);
 
-    /* one step: ports are set to 0, kept may be NULL; shared: the first neuron's constants and t_ref hold for all */
+    /* one step: ports are set to 0, kept may be NULL; shared: the first neuron's constants and t_ref hold for all;
+       due: NULL, or for each neuron whether it spikes: 1, 0, or -1 where its voltage decides */
     void (*step)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared, const REAL *t_ref,
                  const REAL *current, REAL *port, REAL *state, REAL *z, REAL *refractory, REAL *before, REAL *kept,
-                 REAL *psi);
+                 REAL *psi, const REAL *due);
 
     /* one step back; c = share * signal + rate; credit: IN psi, OUT what an arrival at each port adds to the gradient */
     void (*sweep)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared, const REAL *before,

@@ -92,15 +92,14 @@ cdef inline void add_noise(
     int64_t last,
     const int64_t[:, ::1] noises,     # IN
     const real[::1] noise,            # IN, pA
-    const real[::1] p_current,        # IN
-    real[::1] drive,                  # UPDATED
+    real[::1] current,                # UPDATED
 ) noexcept nogil:
     cdef int64_t k, j, place
     for k in range(noises.shape[0]):
         if acts(s, noises, k):
             place = noises[k, NOISE_PLACE] - noises[k, PERTURBED_FIRST]
             for j in range(max(first, noises[k, PERTURBED_FIRST]), min(last, noises[k, PERTURBED_LAST])):
-                drive[j] = drive[j] + p_current[j] * noise[place + j]
+                current[j] = current[j] + noise[place + j]
 
 
 cdef inline int64_t drop_spikes(

@@ -28,6 +28,7 @@ from pareprop.core import (  # noqa: E402 - the processor comes first
     local_readouts,
     members,
     nest_draws,
+    neuron_models,
     optimizers,
     random,
     readout_sums,
@@ -44,8 +45,8 @@ from pareprop.core import (  # noqa: E402 - the processor comes first
 
 __all__ = [
     "PRECISIONS", "Precision", "build_info", "checksum", "degrees", "elementary_arrays", "exchange", "layout",
-    "local_readouts", "members", "nest_draws", "optimizers", "random", "readout_sums", "rewire", "rounds", "row_map",
-    "rows", "signs", "spike_log", "topology",
+    "local_readouts", "members", "nest_draws", "neuron_models", "optimizers", "random", "readout_sums", "rewire",
+    "rounds", "row_map", "rows", "signs", "spike_log", "topology",
 ]  # fmt: skip
 
 

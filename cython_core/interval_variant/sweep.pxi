@@ -15,13 +15,14 @@ def sweep(
     const real[::1] rate,             # IN, gradient of the firing-rate regularisation per unit of eligibility
     double[::1] filtered,             # scratch (n_out)
     real[::1] signal,                 # scratch (n)
-    real[:, ::1] adjoint,             # scratch (n_adjoint, n), at least two rows
+    real[:, ::1] adjoint,             # scratch (n_adjoint, n)
     real[:, :, ::1] psi,              # (T, n_ports, n), IN port 0: surrogate gradients, OUT what an arrival in t adds
 ):
     """Backward sweep: exact gradient coefficients at O(1) per neuron and step.
 
-    lam = L[t] + kappa lam ; c = (1-kappa) lam + rate ; q = c + p ; p = rho p - adapt_beta psi[t] q ;
-    b = psi[t] q + alpha b ; B[t] = zeta b, written over psi[t]. Generated models have equations of their own.
+    lam = L[t] + kappa lam ; c = (1-kappa) lam + rate. The rest is generated from the equations of a model; for leaky
+    neurons with adaptation: q = c + p ; p = rho p - adapt_beta psi[t] q ; b = psi[t] q + alpha b ; B[t] = zeta b,
+    written over psi[t].
     """
     cdef int64_t t, j, k, m, p, first, last, n = adjoint.shape[1]
     cdef const NeuronModel* model
@@ -44,56 +45,9 @@ def sweep(
             for p in range(neurons.pieces.shape[0]):
                 first, last = neurons.pieces[p, FIRST], neurons.pieces[p, LAST]
                 model = <const NeuronModel*> neurons.models[p]
-                if model != NULL:
-                    model.sweep(last - first, n, neurons.dt, column(neurons.constants, first), neurons.shared[p],
-                                history_of(neurons, t - 1, first), history_of(neurons, t, first), 1.0 - kappa,
-                                &signal[first], &rate[first], &adjoint[0, first], &psi[t, 0, first], n)
-                elif neurons.pieces[p, MODEL] & ADAPTS:
-                    sweep_adaptive(first, last, kappa, neurons.alpha, neurons.zeta, neurons.rho, neurons.adapt_beta,
-                                   rate, signal, adjoint[0], adjoint[1], psi[t, 0])
-                else:
-                    sweep_plain(first, last, kappa, neurons.alpha, neurons.zeta, rate, signal, adjoint[1], psi[t, 0])
-
-
-cdef void sweep_plain(
-    int64_t first,
-    int64_t last,
-    double kappa,
-    const real[::1] alpha,
-    const real[::1] zeta,
-    const real[::1] rate,
-    const real[::1] signal,
-    real[::1] b,
-    real[::1] psi,
-) noexcept nogil:
-    cdef int64_t j
-    cdef real share = 1.0 - kappa
-    for j in range(first, last):
-        b[j] = psi[j] * (share * signal[j] + rate[j]) + alpha[j] * b[j]
-        psi[j] = zeta[j] * b[j]
-
-
-cdef void sweep_adaptive(
-    int64_t first,
-    int64_t last,
-    double kappa,
-    const real[::1] alpha,
-    const real[::1] zeta,
-    const real[::1] rho,
-    const real[::1] adapt_beta,
-    const real[::1] rate,
-    const real[::1] signal,
-    real[::1] p,
-    real[::1] b,
-    real[::1] psi,
-) noexcept nogil:
-    cdef int64_t j
-    cdef real q, share = 1.0 - kappa
-    for j in range(first, last):
-        q = psi[j] * (share * signal[j] + rate[j] + p[j])
-        p[j] = rho[j] * p[j] - adapt_beta[j] * q
-        b[j] = q + alpha[j] * b[j]
-        psi[j] = zeta[j] * b[j]
+                model.sweep(last - first, n, neurons.dt, column(neurons.constants, first), neurons.shared[p],
+                            history_of(neurons, t - 1, first), history_of(neurons, t, first), 1.0 - kappa,
+                            &signal[first], &rate[first], &adjoint[0, first], &psi[t, 0, first], n)
 
 
 def sweep_readouts(const double[::1] kappa, const double[::1] zeta, double[:, ::1] error):

@@ -109,7 +109,7 @@ cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nog
         begin_all(engine, at, RUNNING)
     for p in range(engine.neurons.pieces.shape[0]):
         steps = steps_of(engine, engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1])
-        if engine.neurons.models[p] != 0:
+        if engine.neurons.pieces[p, MODEL] & BY_EQUATIONS:
             append_of_model(engine, at, p, &steps, u, k)
         elif at.number.shape[0] > 0:
             append_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u,
@@ -197,7 +197,7 @@ cdef void prepend(Engine engine, Stretches at, int64_t u, int64_t k) noexcept no
     cdef Steps steps
     for p in range(engine.neurons.pieces.shape[0]):
         steps = steps_of(engine, engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1])
-        if engine.neurons.models[p] != 0:
+        if engine.neurons.pieces[p, MODEL] & BY_EQUATIONS:
             prepend_of_model(engine, at, p, &steps, u, k)
         elif at.number.shape[0] > 0:
             prepend_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u,
@@ -223,7 +223,7 @@ cdef void extend_gaps(Engine engine, Stretches at, int64_t end) noexcept nogil:
     cdef double kappa, kappa_reg
     for p in range(engine.neurons.pieces.shape[0]):
         kappa, kappa_reg = engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1]
-        if engine.neurons.models[p] != 0:
+        if engine.neurons.pieces[p, MODEL] & BY_EQUATIONS:
             compose_of_model(engine, at, p, end, kappa, kappa_reg)
             continue
         for k in range(1, gaps_before(end) if at.number.shape[0] > 0 else 1):

@@ -12,7 +12,7 @@ from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice
 from ..neurons.compile import is_shared
 
-STATE = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "kept")
+STATE = ("z", "refractory", "current", "kept")
 
 
 class Cells:
@@ -45,8 +45,10 @@ class Cells:
         self._initial, widths = network.initial, network.widths
         self.states = copy_aligned(network.initial, real)
         arriving = allocate_aligned((max(widths["ports"], 1), n), real)
-        self.state = {name: arriving[0] if name == "arriving" else allocate_aligned(n, real) for name in STATE}
-        self.state["v"][:] = network.cells["V_init"]
+        own = allocate_aligned((2, n), real)  # one array: kernels of NEST's own neurons take it as their states
+        own[0] = network.cells["V_init"]
+        self.state = {"v": own[0], "a": own[1], "arriving": arriving[0]}
+        self.state |= {name: allocate_aligned(n, real) for name in STATE}
         self.neurons = kernels.Neurons(
             self.parameters
             | self.state
@@ -55,7 +57,8 @@ class Cells:
                 "first_id": network.neurons[0],
                 "pieces": network.pieces,
                 "dt": network.model.dt_ms,
-                "models": np.array([item.address(real) if item else 0 for item in network.programs], np.int64),
+                "due": np.full(n, -1.0, real),
+                "models": np.array([item.address(real) for item in network.programs], np.int64),
                 "constants": copy_aligned(network.constants, real),
                 "shared": np.array(
                     [

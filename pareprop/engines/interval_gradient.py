@@ -83,7 +83,7 @@ class IntervalGradient:
         normalize([*self.plastic, *self.adaptive], model)
         self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
-        adjoint = allocate_aligned((max(network.widths["adjoint"], 2), n), self._real)
+        adjoint = allocate_aligned((network.widths["adjoint"], n), self._real)
         self._scratch = np.zeros(network.n_readouts), allocate_aligned(n, self._real), adjoint
         self._allocate()
 

@@ -14,7 +14,7 @@ from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import layout
 from ..network.connectivity import Population
-from ..network.local import LocalNetwork, program_of
+from ..network.local import LocalNetwork, given_program
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
@@ -192,14 +192,14 @@ class SpikeMemory:
 
     def _address(self, post: Population) -> int:
         """Return the address of the compiled model of a population, 0 if it is one of the package."""
-        program = program_of(post) if post.role == "recurrent" else None
+        program = given_program(post)
         return program.address(self._real) if program else 0
 
     def _stretch_addresses(self, table: SynapseTable, rules: Rules) -> np.ndarray:
         """Return the address of what composes the steps of each block's targets, 0 if they are of the package."""
         modes = rules.rules[:, layout.MODE]
         programs = [
-            program_of(post) if mode == STRETCH else None for post, mode in zip(_targets(table), modes, strict=True)
+            given_program(post) if mode == STRETCH else None for post, mode in zip(_targets(table), modes, strict=True)
         ]
         return np.array([program.stretches(self._real) if program else 0 for program in programs], np.int64)
 
@@ -258,7 +258,7 @@ class SpikeMemory:
         beside = self.sets == 2 or self.network.model.is_rewarded
         posts = [post for table in self.tables for post in _targets(table)]
         modes = np.concatenate([rules.rules[:, layout.MODE] for rules in self.rules])
-        used = {program_of(post) for post, mode in zip(posts, modes, strict=True) if mode == STRETCH}
+        used = {given_program(post) for post, mode in zip(posts, modes, strict=True) if mode == STRETCH}
         places = layout.STRETCHES * (None in used)
         programs = [program for program in used if program]
         sizes = [program.stretch_sizes(self._real) for program in programs]
@@ -272,7 +272,7 @@ class SpikeMemory:
             "suffix_of_models": allocate_aligned((n, whole)),
             "apart": allocate_aligned((layout.STRETCHES * (width > 0), n)),
             "derived": allocate_aligned((layout.STRETCH_STEPS * (width > 0), derived, n), self._real),
-            "addresses": np.array([program.stretches(self._real) if program in used and program else 0
+            "addresses": np.array([program.stretches(self._real) if program in used else 0
                                    for program in self.network.programs], np.int64),
         }  # fmt: skip
 

@@ -91,11 +91,11 @@ class Growth:
         """Let the current of new neurons begin after their first step, as that of a run begins; or with it."""
         (first, last), cells, pieces = self.new.network.neurons, self.new.engine.cells, self.new.network.pieces
         fresh = np.setdiff1d(np.arange(first, last), self.recurrent) - first
-        current, drive = cells.parameters["I_e"], cells.state["drive"]
-        drive[fresh] = cells.parameters["p_current"][fresh] * current[fresh]
+        constant, current = cells.parameters["I_e"], cells.state["current"]
+        current[fresh] = constant[fresh]
         piece = np.searchsorted(pieces[:, layout.FIRST], fresh, side="right") - 1
         late = fresh[pieces[piece, layout.MODEL] & layout.EARLY_CURRENT == 0]
-        for array in (current, drive):
+        for array in (constant, current):
             self.new.close(self.step + 1, array, late)
 
     def _rest(self) -> np.ndarray:

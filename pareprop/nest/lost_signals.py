@@ -12,6 +12,7 @@ import numpy as np
 
 from ..engines.interval import Interval
 from ..kernels import layout
+from ..network.local import is_given
 from ..parallel.spike_log import SpikeLog
 
 EARLY = 1  # step of the next interval in which a spike comes too early
@@ -36,8 +37,9 @@ def take_back(
         float64 (n_steps, n_neurons), surrogate gradients of this rank's neurons.
     """
     signal = error @ engine.network.dense_feedback()
-    for (first, last), program in zip(engine.network.pieces[:, :2], engine.network.programs, strict=True):
-        signal[first:last] *= program is None  # NEST has no e-prop synapses onto others
+    pieces, groups = engine.network.pieces[:, :2], engine.network.piece_populations
+    for (first, last), population in zip(pieces, groups, strict=True):
+        signal[first:last] *= not is_given(population)  # NEST has no e-prop synapses onto others
     table = engine.network.incoming
     gradient, first_counted = engine.gradient.arrays[id(table)], table.blocks[:, layout.SINCE]
     losing = (table.blocks[:, layout.LOG] == 0) & (table.blocks[:, layout.DELAY] == 1)  # the only delay that NEST has
@@ -61,7 +63,7 @@ def keep_from(log: SpikeLog, step: int) -> SpikeLog:
 def trace(engine: Interval, sources: np.ndarray, inputs: SpikeLog, surrogate: np.ndarray) -> np.ndarray:
     """Filtered eligibility traces in the last step of an interval, float64 (n_sources, n_neurons); see `take_back`."""
     names = ("alpha", "zeta", "rho", "adapt_beta")
-    alpha, zeta, rho, beta = (engine.cells.parameters[name].astype(float) for name in names)
+    alpha, zeta, rho, beta = (engine.network.cells[name] for name in names)
     kappa = engine.gradient.kappa
     n_steps = len(surrogate)
     steps, ids = inputs.spikes(n_steps)

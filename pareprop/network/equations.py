@@ -48,7 +48,7 @@ class GivenByEquations(Frozen):
     @property
     def kernel_code(self) -> int:
         """Bits of the model, see `layout.pxd`."""
-        return 0 if self.definition.current_from else layout.EARLY_CURRENT
+        return layout.BY_EQUATIONS | (0 if self.definition.current_from else layout.EARLY_CURRENT)
 
     @property
     def surrogate_gradient_function(self) -> str:

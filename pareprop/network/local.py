@@ -10,6 +10,7 @@ from .. import elementary, rng
 from ..arrays import copy_aligned
 from ..errors import InputError
 from ..kernels import layout, members, readout_sums
+from ..neurons import built_in
 from ..neurons.compile import Program, compile
 from ..neurons.cost import Cost, measure
 from ..parallel.messages import Sources
@@ -21,11 +22,12 @@ from .cuts import cut
 from .drawing import Block
 from .feedback import FollowingFeedback
 from .model import Model
-from .neurons import PLAIN, SURROGATES, VOLTAGES, whole_steps
+from .neurons import PLAIN, whole_steps
 from .parameters import Distribution, Frozen, is_number, list_bounds
 from .sharing import count_sharing
 from .synapse_table import SynapseTable
 
+OF_NEST = ("alpha", "zeta", "rho", "E_L", "V_th", "V_init")  # of cells, 0 where equations are given
 WIDTHS = ("constants", "states", "ports", "kept", "adjoint", "traces")  # columns of compiled models
 READOUT_CONSTANTS = ("alpha", "zeta", "drive", "V_min", "V_init", "E_L")
 ALMOST_ALL = 0.875  # a rank that listens to more of the neurons than this listens to all
@@ -66,15 +68,15 @@ class LocalNetwork:
     cells : dict
         Name to float64 (n_neurons,): parameters of the neurons in units of the kernels, see `_parameters`.
     pieces : np.ndarray
-        int64 (n_pieces, 4): first and last neuron, surrogate, bits of the neuron model, see layout.pxd.
+        int64 (n_pieces, 3): first and last neuron, bits of the neuron model, see layout.pxd.
     piece_populations : list of Population
         The population of each piece.
-    programs : list of Program or None
-        The compiled model of each piece, None for models of the package.
+    programs : list of Program
+        The compiled model of each piece.
     widths : dict
         Name to the largest number of columns of a compiled model, the same on all ranks; see `WIDTHS`.
     constants, initial : np.ndarray
-        float64 (n, n_neurons), constants and initial states of neurons whose model is given by equations.
+        float64 (n, n_neurons), constants of the compiled models, and initial states of those given by equations.
 
     Raises
     ------
@@ -136,32 +138,35 @@ class LocalNetwork:
     def _build_cells(self) -> None:
         first, last = self.neurons
         parts: list[dict[str, np.ndarray]] = []
-        pieces: list[tuple[int, int, int, int]] = []
+        pieces: list[tuple[int, int, int]] = []
         self.piece_populations: list[Population] = []
-        self.programs: list[Program | None] = []
-        known = {item.name: program_of(item) for item in self.model.of_role("recurrent")}
-        self.widths = {
-            name: max((getattr(item, f"n_{name}") for item in known.values() if item), default=0) for name in WIDTHS
-        }
+        self.programs: list[Program] = []
+        groups = self.model.of_role("recurrent")
+        known = {item.name: program_of(item) for item in groups}
+        given = [known[item.name] for item in groups if is_given(item)]
+        self.widths = {name: max((getattr(item, f"n_{name}") for item in given), default=0) for name in WIDTHS}
+        for name in ("constants", "adjoint"):
+            self.widths[name] = max(getattr(item, f"n_{name}") for item in known.values())
         columns: list[tuple[int, np.ndarray, np.ndarray]] = []
-        for population in self.model.of_role("recurrent"):
+        for population in groups:
             offset = self.model.offset(population)
             low, high = overlap(first, last, offset, offset + population.size)
             if low == high:
                 continue
             check_drawn(self.model, population, low - offset, high - offset)
+            program, values = known[population.name], self._values(population, low - offset, high - offset)
             with np.errstate(over="ignore"):  # a run does not begin with what is infinite
                 parts.append(self._parameters(population, low - offset, high - offset))
-            surrogate = SURROGATES.get(population.params.surrogate_gradient_function, 0)
-            self.programs.append(known[population.name])
-            if program := self.programs[-1]:
-                values = self._values(population, low - offset, high - offset)
-                arguments = values, self.model.dt_ms, high - low
-                columns.append((low - first, program.constants(*arguments), program.initial(*arguments)))
-            pieces.append((low - first, high - first, surrogate, population.params.kernel_code))
+                constants = program.constants(values, self.model.dt_ms, high - low)
+            initial = (
+                program.initial(values, self.model.dt_ms, high - low) if is_given(population) else np.zeros((0, 0))
+            )
+            columns.append((low - first, constants, initial))
+            self.programs.append(program)
+            pieces.append((low - first, high - first, population.params.kernel_code))
             self.piece_populations.append(population)
         self.pieces = np.array(pieces, np.int64).reshape(-1, layout.PIECE_COLUMNS)
-        names = parts[0] if parts else self._parameters(self.model.of_role("recurrent")[0], 0, 0)
+        names = parts[0] if parts else self._parameters(groups[0], 0, 0)
         joined = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
         self.cells = {name: copy_aligned(array, float) for name, array in joined.items()}
         n = self.neurons[1] - self.neurons[0]
@@ -179,35 +184,32 @@ class LocalNetwork:
         return {name: value[chosen - first] for name, value in values.items()}
 
     def _values(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
-        """Return all parameters of neurons [low, high) of a population whose model is given by equations."""
-        values = {name: getattr(population.params, name) for name in type(population.params).model_fields}
+        """Return the parameters of neurons [low, high) of a population that its equations know."""
+        known = program_of(population).definition.defaults
+        values = {
+            name: getattr(population.params, name) for name in type(population.params).model_fields if name in known
+        }
         return {name: cell_values(self.model, population, name, value, low, high) for name, value in values.items()}
 
     def _parameters(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
-        """Return parameters of neurons [low, high) of `population`, voltages in mV from E_L, times in steps."""
+        """Return what kernels read besides the constants of a model: voltages in mV from E_L, times in steps."""
 
         def get(name: str, default: float = 0.0) -> np.ndarray:
             value = getattr(population.params, name, default)
             return cell_values(self.model, population, name, default if value is None else value, low, high)
 
-        dt = self.model.dt_ms
-        if hasattr(population.params, "definition"):
-            one, zero = np.ones(high - low), np.zeros(high - low)
-            named = {"t_ref": np.rint(get("t_ref") / dt), "f_target": get("f_target") / 1000.0, "c_reg": get("c_reg")}
-            named |= {"I_e": get("I_e"), "p_current": one}
-            names = ("alpha", "zeta", "V_init", "E_L", "rho", "height", "inverse_width", *VOLTAGES, *PLAIN)
-            return dict.fromkeys(names, zero) | named
-        E_L, tau_m = get("E_L"), get("tau_m")
-        alpha = elementary.exp(-dt / tau_m)
-        regular = getattr(population.params, "regular_spike_arrival", True)
-        V_m = get("V_m") - E_L if population.params.V_m is not None else np.zeros(high - low)
-        return {
-            "alpha": alpha, "zeta": np.ones(high - low) if regular else 1.0 - alpha,
-            "p_current": tau_m / get("C_m") * (1.0 - alpha), "V_init": V_m, "E_L": E_L,
-            "t_ref": whole_steps(get("t_ref"), dt), "rho": elementary.exp(-dt / get("adapt_tau", 1.0)),
-            "height": get("surrogate_gradient_height"), "inverse_width": 1.0 / get("surrogate_gradient_width"),
-            "f_target": get("f_target") / 1000.0, **{name: get(name) - E_L for name in VOLTAGES},
-            **{name: get(name) for name in PLAIN},
+        dt, params = self.model.dt_ms, population.params
+        named = {"f_target": get("f_target") / 1000.0, **{name: get(name) for name in PLAIN}}
+        if is_given(population):
+            zero = np.zeros(high - low)
+            return named | dict.fromkeys(OF_NEST, zero) | {"t_ref": np.rint(get("t_ref") / dt)}
+        E_L = get("E_L")
+        constants = program_of(population).values(self._values(population, low, high), dt)
+        return named | {
+            "t_ref": whole_steps(get("t_ref"), dt), "E_L": E_L, "V_th": get("V_th") - E_L,
+            "V_init": get("V_m") - E_L if params.V_m is not None else np.zeros(high - low),
+            **{name: np.broadcast_to(constants.get(name, other), high - low) for name, other in (
+                ("alpha", 0.0), ("zeta", 1.0), ("rho", 0.0))},
         }  # fmt: skip
 
     def background(self) -> dict[str, np.ndarray]:
@@ -382,22 +384,33 @@ def check_drawn(model: Model, population: Population, low: int, high: int) -> No
         )
 
 
-def program_of(population: Population) -> Program | None:
-    """Return the compiled model of a population, None if it is one of the package; see `compile_models`."""
-    definition = getattr(population.params, "definition", None)
-    return compile(definition) if definition else None
+def is_given(population: Population) -> bool:
+    """Return whether the model of a population is given by equations, not one of NEST's own e-prop neurons."""
+    return hasattr(population.params, "definition")
+
+
+def program_of(population: Population) -> Program:
+    """Return the compiled model of a population; see `compile_models`."""
+    params = population.params
+    if is_given(population):
+        return compile(params.definition)
+    return compile(built_in.find(params.equations, params.surrogate_gradient_function))
+
+
+def given_program(population: Population) -> Program | None:
+    """Return the compiled model of a population that is given by equations, else None."""
+    return program_of(population) if is_given(population) else None
 
 
 def cost_of(model: Model, population: Population) -> Cost | None:
-    """Return what a neuron and step of a population costs, None if its model is one of the package."""
-    program = program_of(population)
-    return measure(program, model.precision == "single") if program else None
+    """Return what a neuron and step of a population costs, None if its model is one of NEST's."""
+    return measure(program_of(population), model.precision == "single") if is_given(population) else None
 
 
 def compile_models(model: Model, comm: Comm) -> None:
     """Collective: compile the models that are given by equations, on one rank."""
     for population in model.of_role("recurrent"):
-        if hasattr(population.params, "definition"):
+        if is_given(population):
             composes = model.eprop.is_online and population.params.definition.composes
             compile(population.params.definition, comm, model.precision if composes else None)
 

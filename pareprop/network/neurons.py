@@ -8,35 +8,29 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..kernels import layout
+from ..neurons import library
 from ..neurons.surrogates import SURROGATES as FORMULAS
 from .losses import LOSSES
 from .parameters import FLOAT_MAX, Frozen, Value, plain
 
 Surrogate = Literal[*FORMULAS]  # type: ignore[valid-type]  # names of the registry
-SURROGATES = {name: getattr(layout, name.upper()) for name in get_args(Surrogate)}  # kernel codes
-# bits by which kernels tell models apart
-FLAGS = {
-    "adaptive": layout.ADAPTS,
-    "psc_delta": layout.PSC_DELTA | layout.EARLY_CURRENT,
-    "resets_later": layout.RESETS_LATER,
-}
-VOLTAGES = ("V_th", "V_min", "V_reset")  # parameters that kernels take as mV from E_L, 0 where a model has none
-PLAIN = ("I_e", "adapt_beta", "c_reg", "refractory_input")  # those they take as they are, likewise
+SURROGATES = get_args(Surrogate)
+PLAIN = ("I_e", "adapt_beta", "c_reg", "refractory_input")  # parameters that kernels take as they are, 0 without
 CUTOFF_LIMIT = 1e7  # steps, of which spikes are kept; a longer cutoff that is not infinite is a mistake
 TICS_PER_MS = 1000  # NEST's, to which times are rounded
 
 
 class Neuron(Frozen):
-    """Parameters of all recurrent neurons, and the flags by which kernels tell models apart.
+    """Parameters of all recurrent neurons of NEST's e-prop, whose equations are those of a file in `neurons/models`.
 
     Attributes
     ----------
+    equations : str
+        Name of the model in `neurons.library`.
     adaptive : bool
         Whether the threshold adapts.
     psc_delta : bool
-        Whether a spike sets the voltage to `V_reset`, and the neuron stands still while refractory.
-    resets_later : bool
-        Whether `V_th` is subtracted in the step after a spike, not at once.
+        Whether the neuron stands still while refractory.
     C_m : float, array_like, Normal or Uniform
         Capacitance in pF.
     E_L : float, array_like, Normal or Uniform
@@ -60,14 +54,14 @@ class Neuron(Frozen):
     surrogate_gradient_function : str
         Name of the surrogate gradient.
     surrogate_gradient_height : float, array_like, Normal or Uniform
-        Height h of the surrogate gradient; see `cython_core/surrogates.pxd`.
+        Height h of the surrogate gradient; see `neurons.surrogates`.
     surrogate_gradient_width : float, array_like, Normal or Uniform
         Width w of the surrogate gradient in mV.
     """
 
+    equations: ClassVar[str]
     adaptive: ClassVar[bool] = False
     psc_delta: ClassVar[bool] = False
-    resets_later: ClassVar[bool] = False
     bounds: ClassVar[tuple[str, ...]] = (
         "C_m > 0", "tau_m > 0", "surrogate_gradient_width > 0", "t_ref >= 0", "c_reg >= 0", "f_target >= 0",
         "surrogate_gradient_height >= 0", "V_min <= V_th",
@@ -89,8 +83,9 @@ class Neuron(Frozen):
 
     @property
     def kernel_code(self) -> int:
-        """Bits of the flags."""
-        return sum(bit for name, bit in FLAGS.items() if getattr(self, name))
+        """Bits of the model, see `layout.pxd`."""
+        early = layout.EARLY_CURRENT if library.get(self.equations).current_from == 0 else 0
+        return early | (layout.KEEPS_INPUT if getattr(self, "refractory_input", False) else 0)
 
 
 class _Adaptive(Frozen):
@@ -120,13 +115,15 @@ class IafInterval(Neuron):
         Whether a spike adds its weight, not weight (1 - exp(-dt / tau_m)).
     """
 
-    resets_later: ClassVar[bool] = True
+    equations: ClassVar[str] = "iaf_bsshslm_2020"
 
     regular_spike_arrival: bool = True
 
 
 class IafAdaptInterval(_Adaptive, IafInterval):
     """`eprop_iaf_adapt_bsshslm_2020`: with an adaptive threshold."""
+
+    equations: ClassVar[str] = "iaf_adapt_bsshslm_2020"
 
 
 class Iaf(Neuron):
@@ -142,6 +139,8 @@ class Iaf(Neuron):
         Time in ms after a spike from which on it adds nothing to the gradient; inf: never.
     """
 
+    equations: ClassVar[str] = "iaf"
+
     kappa: float = Field(0.97, ge=0, lt=1)
     kappa_reg: float = Field(0.97, ge=0, lt=1)
     eprop_isi_trace_cutoff: float = Field(float("inf"), ge=0, allow_inf_nan=True)
@@ -155,6 +154,8 @@ class Iaf(Neuron):
 class IafAdapt(_Adaptive, Iaf):
     """`eprop_iaf_adapt`: with an adaptive threshold."""
 
+    equations: ClassVar[str] = "iaf_adapt"
+
 
 class IafPscDelta(Iaf):
     """`eprop_iaf_psc_delta`: fixed reset voltage, no integration while refractory.
@@ -167,6 +168,7 @@ class IafPscDelta(Iaf):
         Whether input that arrives while refractory is kept, decaying, else it is lost.
     """
 
+    equations: ClassVar[str] = "iaf_psc_delta"
     psc_delta: ClassVar[bool] = True
     bounds: ClassVar[tuple[str, ...]] = ("V_reset < V_th", "V_min <= V_reset")
 
@@ -176,6 +178,8 @@ class IafPscDelta(Iaf):
 
 class IafPscDeltaAdapt(_Adaptive, IafPscDelta):
     """`eprop_iaf_psc_delta_adapt`: with an adaptive threshold."""
+
+    equations: ClassVar[str] = "iaf_psc_delta_adapt"
 
 
 class ReadoutBase(Frozen):

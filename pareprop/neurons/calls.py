@@ -116,6 +116,7 @@ class Cells:
             self.before,
             kept,
             psi,
+            0,  # no neuron is forced to spike
         )
         return self.z.copy(), psi, kept[: self.program.n_kept]
 

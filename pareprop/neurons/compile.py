@@ -15,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ import numpy as np
 from .. import kernels
 from ..errors import InputError, ParepropError
 from ..values import Given, Values
-from .language import evaluate, parse, write
+from .language import evaluate, parse
 from .model import COMMON, NeuronModel
 
 _HEADERS = ("elementary.h", "lanes.h", "neuron_model.h")
 _SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
 _STRETCH_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived")
+_PRECISIONS = ("double", "single")
 _SECONDS = 600  # that a compiler may take
 _DIGEST = 32  # bytes behind a cached file
 _programs: dict[tuple[str, str], Program] = {}
@@ -53,8 +55,10 @@ class Program:
     ----------
     definition : NeuronModel
         The model.
-    content : bytes
-        The shared object.
+    texts : str
+        What `generate.texts_of` returned.
+    tables : Mapping of str to int
+        Address of the NEURON_MODEL of each precision.
 
     Attributes
     ----------
@@ -72,28 +76,30 @@ class Program:
     n_traces: int
     n_traced: int
 
-    def __init__(self, definition: NeuronModel, content: bytes) -> None:
-        self.definition = definition
-        self._library = _load(content)
+    def __init__(self, definition: NeuronModel, texts: str, tables: Mapping[str, int]) -> None:
+        self.definition, self._addresses = definition, dict(tables)
         self._stretches: dict[str, ctypes.CDLL] = {}
         table = _Table.from_address(self.address(np.float64))
         for name in _SIZES:
             setattr(self, name, int(getattr(table, name)))
-        texts = json.loads(ctypes.cast(self._library.neuron_model_texts, ctypes.c_char_p).value or b"{}")
+        given = json.loads(texts)
         known, self._trees = [*COMMON, *definition.parameters, "dt"], {}
-        for name, text in texts["constants"].items():
+        for name, text in given["constants"].items():
             self._trees[name] = parse(text, known, f"constant {name}", internal=True)
             known.append(name)
-        self._columns = [parse(text, known, "a constant column", internal=True) for text in texts["columns"]]
+        self._columns = [parse(text, known, "a constant column", internal=True) for text in given["columns"]]
+
+    @classmethod
+    def load(cls, definition: NeuronModel, content: bytes) -> Program:
+        """Return the program of a shared object, which stays loaded."""
+        library = _load(content)
+        tables = {precision: _call(library, f"neuron_model_{precision}") for precision in _PRECISIONS}
+        texts = ctypes.cast(library.neuron_model_texts, ctypes.c_char_p).value or b"{}"
+        return cls(definition, texts.decode(), tables)
 
     def address(self, real: type) -> int:
-        """Return the address of the NEURON_MODEL of a precision, `np.float64` or `np.float32`.
-
-        It holds as long as this object lives.
-        """
-        function = getattr(self._library, f"neuron_model_{_precision(real)}")
-        function.restype, function.argtypes = ctypes.c_void_p, []
-        return function()
+        """Return the address of the NEURON_MODEL of a precision, `np.float64` or `np.float32`."""
+        return self._addresses[_precision(real)]
 
     def take_stretches(self, precision: str, content: bytes) -> None:
         """Load what composes steps (spike variant), a shared object of one precision."""
@@ -106,9 +112,7 @@ class Program:
     def stretches(self, real: type) -> int:
         """Return the address of the NEURON_STRETCHES of a precision, which `compile` was asked for."""
         precision = _precision(real)
-        function = getattr(self._stretches[precision], f"neuron_stretches_{precision}")
-        function.restype, function.argtypes = ctypes.c_void_p, []
-        return function()
+        return _call(self._stretches[precision], f"neuron_stretches_{precision}")
 
     def stretch_sizes(self, real: type) -> tuple[int, int, int, int]:
         """Return the numbers of a stretch, more with a trace beside ebar, of spikes that enter, and kept of a step."""
@@ -189,10 +193,16 @@ def compile(definition: NeuronModel, comm: object = None, stretches: str | None 
     """
     key = definition.name, definition.digest
     if key not in _programs:  # on all ranks, as all compile the same models
-        _programs[key] = Program(definition, _shared(definition, comm, None))
+        _programs[key] = _find_built_in(definition) or Program.load(definition, _shared(definition, comm, None))
     if stretches and not _programs[key].has_stretches(stretches):
         _programs[key].take_stretches(stretches, _shared(definition, comm, stretches))
     return _programs[key]
+
+
+def _find_built_in(definition: NeuronModel) -> Program | None:
+    """Return a model that was compiled with the package, see `built_in`."""
+    found = kernels.neuron_models.find(definition.digest)
+    return Program(definition, found[0], dict(zip(_PRECISIONS, found[1:], strict=True))) if found else None
 
 
 def _shared(definition: NeuronModel, comm: Any, stretches: str | None) -> bytes:
@@ -298,16 +308,14 @@ def _compile(definition: NeuronModel, stretches: str | None) -> bytes:
             f"{here} must be compiled, and there is no C compiler '{name}' (the one that built pareprop) on this "
             "machine; load or install it, or let another machine fill the folder PAREPROP_CACHE"
         )
-    from .generate import generate, source_of
+    from .generate import generate, source_of, texts_of
 
     generated = generate(definition)
     if stretches:
         source = source_of(generated.stretches, _headers(), [stretches])
     else:
-        texts = {"constants": {name: write(tree) for name, tree in definition.equations.constants.items()},
-                 "columns": [write(tree) for tree in generated.columns]}  # fmt: skip
         source = source_of(generated.source, _headers())
-        source += f"VISIBLE const char neuron_model_texts[] = {json.dumps(json.dumps(texts))};\n"
+        source += f"VISIBLE const char neuron_model_texts[] = {json.dumps(texts_of(definition, generated))};\n"
     with tempfile.TemporaryDirectory(prefix="pareprop-") as folder:
         text, target = Path(folder, "model.c"), Path(folder, "model.so")
         text.write_text(source)
@@ -328,6 +336,13 @@ def _compile(definition: NeuronModel, stretches: str | None) -> bytes:
                 "package again with a compiler that works"
             )
         return target.read_bytes()
+
+
+def _call(library: ctypes.CDLL, name: str) -> int:
+    """Return the address that a function of a library returns."""
+    function = getattr(library, name)
+    function.restype, function.argtypes = ctypes.c_void_p, []
+    return function()
 
 
 def _load(content: bytes) -> ctypes.CDLL:

@@ -71,6 +71,7 @@ def measure(program: Program, single: bool = False) -> Cost:
         cells.before,
         row,
         psi,
+        0,  # no neuron is forced to spike
     )
     sweep = cells.caller(
         "sweep", n, n, 1.0, cells.constant, cells.shared, cells.before, kept, 0.1, zero, zero, adjoint, credit, n

@@ -6,11 +6,12 @@ and has no branch.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .expressions import SPIKED, Derived, Loop, is_kept, moving_names
-from .language import Tree, names_of
+from .language import Tree, names_of, write
 from .model import NeuronModel
 from .stretches import Stretches
 
@@ -42,31 +43,33 @@ class Generated:
     n_traced: int
 
 
-def generate(model: NeuronModel) -> Generated:
+def generate(model: NeuronModel, follows_synapses: bool = True) -> Generated:
     """Return the C of a model.
 
     Parameters
     ----------
     model : NeuronModel
         The model.
+    follows_synapses : bool
+        Whether there are functions for traces of synapses, and for stretches of steps.
 
     Returns
     -------
     Generated
         Text and sizes.
     """
-    return Generator(model).program()
+    return Generator(model).program(follows_synapses)
 
 
 class Generator(Derived):
     """Writes the functions of a model."""
 
-    def program(self) -> Generated:
+    def program(self, follows_synapses: bool) -> Generated:
         """Put the functions together."""
-        functions = [self.trace(), self.decay()]
+        functions = [self.trace(), self.decay()] if follows_synapses else []
         n_traced = len(self.columns.trees)  # those that synapses read come first
         functions += [self.start(), self.step(), self.sweep()]
-        stretches = Stretches(self)
+        stretches = self._with_functions(Stretches(self).text()) if follows_synapses else ""
         by = self.by
         sizes = {
             "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,
@@ -77,15 +80,14 @@ class Generator(Derived):
         table = f"""
 static const NEURON_MODEL NAME(table) = {{
     NEURON_MODEL_VERSION, sizeof(REAL), {numbers},
-    NAME(start), NAME(step), NAME(sweep), NAME(trace), NAME(decay),
+    NAME(start), NAME(step), NAME(sweep), {"NAME(trace), NAME(decay)" if follows_synapses else "NULL, NULL"},
 }};
 
 VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
 """
         sizes.pop("n_constants")
         return Generated(
-            self._with_functions("\n".join([*functions, table])), self._with_functions(stretches.text()),
-            self.columns.trees, **sizes,
+            self._with_functions("\n".join([*functions, table])), stretches, self.columns.trees, **sizes,
         )  # fmt: skip
 
     @staticmethod
@@ -142,7 +144,8 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         names["x"] = x
         psi = loop.literal(equations.surrogate)
         lines.append(f"psi[j] = left == ZERO ? {psi} : ZERO;")
-        lines.append(f"const REAL fired = ({x} >= ZERO) & (left == ZERO) ? ONE : ZERO;")
+        lines.append(f"const REAL crossed = ({x} >= ZERO) & (left == ZERO) ? ONE : ZERO;")
+        lines.append("const REAL fired = is_forced && due[j] >= ZERO ? due[j] : crossed;")
         lines.append("z[j] = fired;")
         lines.append("refractory[j] = fired != ZERO ? (shared ? first_t_ref : t_ref[j]) : left;")
         after = {name: loop.literal(tree) for name, tree in equations.reset.items()}
@@ -164,7 +167,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             "int64_t n, int64_t stride, const REAL *constant, const REAL *restrict t_ref, "
             "const REAL *restrict current, REAL *port, "
             "REAL *state, REAL *restrict z, REAL *restrict refractory, REAL *kept, REAL *restrict psi, "
-            "const int keeps, const int shared"
+            "const REAL *restrict due, const int keeps, const int shared, const int is_forced"
         )
         body = self.function(
             "inline ALWAYS void NAME(step_body)",
@@ -174,18 +177,18 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             ["const REAL first_t_ref = t_ref[0];"],
             True,
         )
-        call = "NAME(step_body)(n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, {}, {});"
-        keeps = (0, 1) if self.by.n_kept else (0,)
-        cases = [(kept, shared) for kept in keeps for shared in (0, 1)]
+        passed = "n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, due"
+        cases = [("due != NULL", "kept != NULL", 0, 1)]
+        cases += [("kept != NULL && shared", 1, 1, 0), ("kept != NULL", 1, 0, 0)] if self.by.n_kept else []
+        cases += [("shared", 0, 1, 0), ("1", 0, 0, 0)]
         calls = [
-            f"    if ({'kept != NULL' if kept else 'kept == NULL' if self.by.n_kept else '1'} && shared == {shared})\n"
-            f"        {call.format(kept, shared)}"
-            for kept, shared in cases
+            f"    {'else ' * bool(k)}if ({condition})\n        NAME(step_body)({passed}, {keeps}, {shared}, {forced});"
+            for k, (condition, keeps, shared, forced) in enumerate(cases)
         ]
         return body + "\n".join([
             "", "static void NAME(step)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared,",
             "                       const REAL *t_ref, const REAL *current, REAL *port, REAL *state, REAL *z,",
-            "                       REAL *refractory, REAL *before, REAL *kept, REAL *psi)", "{",
+            "                       REAL *refractory, REAL *before, REAL *kept, REAL *psi, const REAL *due)", "{",
             "    (void)dt; (void)before; (void)kept;", *calls, "}", "",
         ])  # fmt: skip
 
@@ -338,6 +341,29 @@ static inline REAL NAME(real_power)(REAL x, int64_t n) { return (REAL)elementary
 """
 
 
+def head_of(headers: Mapping[str, str]) -> str:
+    """Return what stands once at the top of a source; `headers` as for `source_of`."""
+    return headers["elementary.h"] + _PRELUDE
+
+
+def section_of(text: str, headers: Mapping[str, str], precision: str, suffix: str = "") -> str:
+    """Return the C of a model in one precision; names of functions end in it, and in a suffix."""
+    ending = f"{precision}_{suffix}" if suffix else precision
+    names = {f"NEURON_{name.upper()}": f"Neuron{name}_{ending}" for name in _TYPES}
+    parts = [f"#define REAL {PRECISIONS[precision]}", f"#define PRECISION {ending}"]
+    parts += [f"#define {macro} {kind}" for macro, kind in names.items()]
+    parts += [headers["lanes.h"], headers["neuron_model.h"], _FUNCTIONS, text]
+    return "\n".join([*parts, *(f"#undef {macro}" for macro in ("REAL", "PRECISION", *names)), ""])
+
+
+def texts_of(model: NeuronModel, generated: Generated) -> str:
+    """Return as JSON what a program needs to fill the columns of a model without generating it again."""
+    return json.dumps(
+        {"constants": {name: write(tree) for name, tree in model.equations.constants.items()},
+         "columns": [write(tree) for tree in generated.columns]}
+    )  # fmt: skip
+
+
 def source_of(text: str, headers: Mapping[str, str], precisions: Iterable[str] = PRECISIONS) -> str:
     """Return a source that needs nothing but the compiler's own headers.
 
@@ -355,11 +381,4 @@ def source_of(text: str, headers: Mapping[str, str], precisions: Iterable[str] =
     str
         The source.
     """
-    names = {f"NEURON_{name.upper()}": f"Neuron{name}" for name in _TYPES}
-    parts = [headers["elementary.h"], _PRELUDE]
-    for name in precisions:
-        parts += [f"#define REAL {PRECISIONS[name]}", f"#define PRECISION {name}"]
-        parts += [f"#define {macro} {kind}_{name}" for macro, kind in names.items()]
-        parts += [headers["lanes.h"], headers["neuron_model.h"], _FUNCTIONS, text]
-        parts += [f"#undef {macro}" for macro in ("REAL", "PRECISION", *names)] + [""]
-    return "\n".join(parts)
+    return "\n".join([head_of(headers), *(section_of(text, headers, name) for name in precisions)])

@@ -35,7 +35,13 @@ def names() -> tuple[str, ...]:
 @cache
 def free_names() -> tuple[str, ...]:
     """Return the names of models of any variant: all but NEST's own e-prop neurons, which belong to one."""
-    return tuple(name for name, table in tables().items() if not table.get("nest", "").startswith("eprop_"))
+    return tuple(name for name in tables() if name not in nest_names())
+
+
+@cache
+def nest_names() -> tuple[str, ...]:
+    """Return the names of NEST's own e-prop neurons."""
+    return tuple(name for name, table in tables().items() if table.get("nest", "").startswith("eprop_"))
 
 
 @cache

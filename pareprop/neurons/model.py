@@ -471,7 +471,7 @@ class NeuronModel:
         """Whether the spike variant composes steps; else its synapses follow each step."""
         return len(self.states) <= MOST_COMPOSED
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of name and definition, without words that describe it."""
         ignored = ("description", "source", "nest")

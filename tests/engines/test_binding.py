@@ -20,7 +20,7 @@ def names_of_parameters(variant: str) -> list[str]:
     """Parameters of neurons that the kernel of a variant takes."""
     cells = NETWORKS[variant].simulation(NETWORKS[variant].random_case(1)).network.cells
     names = [name for name in cells if hasattr(getattr(PRECISIONS["double"], variant).Neurons, name)]
-    assert len(names) == 13
+    assert len(names) == 6
     return names
 
 

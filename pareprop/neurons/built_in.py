@@ -1,0 +1,131 @@
+"""NEST's own e-prop neurons, whose kernels are generated from their files when the package is built.
+
+Their voltages are counted from `E_L` in the kernels, as NEST counts them, so that what is small keeps its digits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+
+from . import library
+from .generate import PRECISIONS, generate, head_of, section_of, texts_of
+from .language import Tree, write
+from .model import NeuronModel
+from .surrogates import SURROGATES
+
+ORIGIN = "E_L"
+
+
+@cache
+def find(name: str, surrogate: str) -> NeuronModel:
+    """Return the model that is compiled for one of `library.nest_names()` with one of `SURROGATES`."""
+    return count_from(library.get(name).with_surrogate(surrogate), ORIGIN)
+
+
+def write_source(headers: Mapping[str, str]) -> str:
+    """Return C of all these models, with a table of their digests, texts (JSON) and addresses in both precisions.
+
+    Parameters
+    ----------
+    headers : Mapping of str to str
+        Texts of `elementary.h`, `lanes.h` and `neuron_model.h`.
+
+    Returns
+    -------
+    str
+        The source.
+    """
+    parts, rows = [head_of(headers)], []
+    for name in library.nest_names():
+        for surrogate in SURROGATES:
+            model, suffix = find(name, surrogate), f"{name}_{surrogate}"
+            generated = generate(model, follows_synapses=False)
+            parts += [section_of(generated.source, headers, precision, suffix) for precision in PRECISIONS]
+            addresses = ", ".join(f"(void *)neuron_model_{precision}_{suffix}" for precision in PRECISIONS)
+            rows.append(f"    {{{json.dumps(model.digest)}, {json.dumps(texts_of(model, generated))}, {addresses}}},")
+    table = "typedef struct { const char *digest, *texts; const void *(*in_double)(void), *(*in_single)(void); } Model;"
+    count = f"static const int N_NEURON_MODELS = {len(rows)};"
+    return "\n".join([*parts, table, count, "static const Model NEURON_MODELS[] = {", *rows, "};", ""])
+
+
+def count_from(model: NeuronModel, origin: str) -> NeuronModel:
+    """Return the model with its states in mV counted from a parameter.
+
+    Parameters
+    ----------
+    model : NeuronModel
+        A model that is given by steps.
+    origin : str
+        Name of the parameter.
+
+    Returns
+    -------
+    NeuronModel
+        The same neuron: each such state is lower by `origin`, and so are the values that equations give it.
+    """
+    states = {name for name, (_, unit) in model.states.items() if unit == "mV"}
+    moved = Shift(states, origin)
+    equations, given = model.equations, model.to_dict()
+    for key in ("step", "traces", "reset"):
+        trees = getattr(equations, key)
+        if trees:
+            given[key] = {
+                name: write(moved.value(tree) if name in states else moved.within(tree)) for name, tree in trees.items()
+            }
+    given["states"] = {
+        name: [write(moved.value(equations.initial[name])) if name in states else value, unit]
+        for name, (value, unit) in model.states.items()
+    }
+    given["spike"] = write(moved.within(equations.spike))
+    return NeuronModel.from_dict(model.name, given)
+
+
+class Shift:
+    """Rewrites trees in which some states are counted from a parameter; the order of operations stays.
+
+    Parameters
+    ----------
+    states : set of str
+        The states.
+    origin : str
+        The parameter.
+    """
+
+    def __init__(self, states: set[str], origin: str) -> None:
+        self.states, self.origin = states, ("name", origin)
+
+    def value(self, tree: Tree) -> Tree:
+        """Return what a tree, a voltage, is above the origin."""
+        kind, *items = tree
+        if tree == self.origin:
+            return ("number", 0.0)
+        if kind == "name" and items[0] in self.states:
+            return tree
+        if kind in ("+", "-"):
+            first, second = self.value(items[0]), self.within(items[1])
+            if first != ("number", 0.0):
+                return (kind, first, second)
+            return second if kind == "+" else ("neg", second)
+        if kind in ("max", "min"):
+            return (kind, *map(self.value, items))
+        if kind == "where":
+            return (kind, self.within(items[0]), *map(self.value, items[1:]))
+        return ("-", self.within(tree), self.origin)
+
+    def within(self, tree: Tree) -> Tree:
+        """Return a tree that is no voltage, or is read as it is, in the states that are counted from the origin."""
+        kind, *items = tree
+        if kind == "number":
+            return tree
+        if kind == "name":
+            return ("+", tree, self.origin) if items[0] in self.states else tree
+        if kind == "-" and self._begins_with_a_state(items[0]):
+            first, second = self.value(items[0]), self.value(items[1])
+            return first if second == ("number", 0.0) else (kind, first, second)
+        return (kind, *map(self.within, items))
+
+    def _begins_with_a_state(self, tree: Tree) -> bool:
+        kind, *items = tree
+        return items[0] in self.states if kind == "name" else kind in ("+", "-") and self._begins_with_a_state(items[0])
