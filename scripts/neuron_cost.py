@@ -81,11 +81,9 @@ def main() -> None:
             credit[0] = psi
             zero, row = np.zeros(n), np.empty((max(program.n_kept, 1), n))
             ours = {
-                "step": cells.caller("step", n, n, 1.0, cells.constant, cells.t_ref, level, ports, cells.state, cells.z,
-                                     cells.refractory, cells.before, row, psi),
-                "sweep": cells.caller("sweep", n, n, 1.0, cells.constant, cells.before, kept, 0.1, zero, zero, adjoint,
-                                      credit, n),
-            }  # fmt: skip
+                "step": cells.step_caller(ports, level, row, psi),
+                "sweep": cells.sweep_caller(cells.before, kept, 0.1, zero, zero, adjoint, credit),
+            }
             theirs = hand(name, by_hand, n)
             for what, call in ours.items():
                 mine, other = [], []

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import InputError
 from ..kernels import layout
 from ..network.cuts import round_steps
-from ..network.local import LocalNetwork, is_given, target_rate
+from ..network.local import LocalNetwork, given_by_equations, target_rate
 from ..network.losses import LOSSES, Evaluation, Loss
 from ..network.model import Model, equations_of
 from ..neurons.language import evaluate
@@ -383,7 +383,7 @@ class Engine(ABC):
         for piece, program in enumerate(self.network.programs):
             first, last = self.network.pieces[piece, : layout.LAST + 1]
             chosen = np.flatnonzero((local >= first) & (local < last))
-            if not len(chosen) or not is_given(self.network.piece_populations[piece]):
+            if not len(chosen) or not given_by_equations(self.network.piece_populations[piece]):
                 continue
             tracks = {name: self._states[k, :n_steps, chosen].T for k, name in enumerate(program.definition.states)}
             if program.definition.records:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..engines.interval import Interval
 from ..kernels import layout
-from ..network.local import is_given
+from ..network.local import given_by_equations
 from ..parallel.spike_log import SpikeLog
 
 EARLY = 1  # step of the next interval in which a spike comes too early
@@ -39,7 +39,7 @@ def take_back(
     signal = error @ engine.network.dense_feedback()
     pieces, groups = engine.network.pieces[:, :2], engine.network.piece_populations
     for (first, last), population in zip(pieces, groups, strict=True):
-        signal[first:last] *= not is_given(population)  # NEST has no e-prop synapses onto others
+        signal[first:last] *= not given_by_equations(population)  # NEST has no e-prop synapses onto others
     table = engine.network.incoming
     gradient, first_counted = engine.gradient.arrays[id(table)], table.blocks[:, layout.SINCE]
     losing = (table.blocks[:, layout.LOG] == 0) & (table.blocks[:, layout.DELAY] == 1)  # the only delay that NEST has

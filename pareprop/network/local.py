@@ -27,7 +27,8 @@ from .parameters import Distribution, Frozen, is_number, list_bounds
 from .sharing import count_sharing
 from .synapse_table import SynapseTable
 
-OF_NEST = ("alpha", "zeta", "rho", "E_L", "V_th", "V_init")  # of cells, 0 where equations are given
+# of `cells`, 0 where equations are given
+OF_NEST = ("alpha", "zeta", "rho", "E_L", "V_th", "V_init", "adapt_beta", "refractory_input")
 WIDTHS = ("constants", "states", "ports", "kept", "adjoint", "traces")  # columns of compiled models
 READOUT_CONSTANTS = ("alpha", "zeta", "drive", "V_min", "V_init", "E_L")
 ALMOST_ALL = 0.875  # a rank that listens to more of the neurons than this listens to all
@@ -143,8 +144,8 @@ class LocalNetwork:
         self.programs: list[Program] = []
         groups = self.model.of_role("recurrent")
         known = {item.name: program_of(item) for item in groups}
-        given = [known[item.name] for item in groups if is_given(item)]
-        self.widths = {name: max((getattr(item, f"n_{name}") for item in given), default=0) for name in WIDTHS}
+        by_equations = [known[item.name] for item in groups if given_by_equations(item)]
+        self.widths = {name: max((getattr(item, f"n_{name}") for item in by_equations), default=0) for name in WIDTHS}
         for name in ("constants", "adjoint"):
             self.widths[name] = max(getattr(item, f"n_{name}") for item in known.values())
         columns: list[tuple[int, np.ndarray, np.ndarray]] = []
@@ -158,9 +159,8 @@ class LocalNetwork:
             with np.errstate(over="ignore"):  # a run does not begin with what is infinite
                 parts.append(self._parameters(population, low - offset, high - offset))
                 constants = program.constants(values, self.model.dt_ms, high - low)
-            initial = (
-                program.initial(values, self.model.dt_ms, high - low) if is_given(population) else np.zeros((0, 0))
-            )
+            given = given_by_equations(population)  # others start as `Cells` says
+            initial = program.initial(values, self.model.dt_ms, high - low) if given else np.zeros((0, 0))
             columns.append((low - first, constants, initial))
             self.programs.append(program)
             pieces.append((low - first, high - first, population.params.kernel_code))
@@ -200,7 +200,7 @@ class LocalNetwork:
 
         dt, params = self.model.dt_ms, population.params
         named = {"f_target": get("f_target") / 1000.0, **{name: get(name) for name in PLAIN}}
-        if is_given(population):
+        if given_by_equations(population):
             zero = np.zeros(high - low)
             return named | dict.fromkeys(OF_NEST, zero) | {"t_ref": np.rint(get("t_ref") / dt)}
         E_L = get("E_L")
@@ -384,7 +384,7 @@ def check_drawn(model: Model, population: Population, low: int, high: int) -> No
         )
 
 
-def is_given(population: Population) -> bool:
+def given_by_equations(population: Population) -> bool:
     """Return whether the model of a population is given by equations, not one of NEST's own e-prop neurons."""
     return hasattr(population.params, "definition")
 
@@ -392,25 +392,25 @@ def is_given(population: Population) -> bool:
 def program_of(population: Population) -> Program:
     """Return the compiled model of a population; see `compile_models`."""
     params = population.params
-    if is_given(population):
+    if given_by_equations(population):
         return compile(params.definition)
     return compile(built_in.find(params.equations, params.surrogate_gradient_function))
 
 
 def given_program(population: Population) -> Program | None:
     """Return the compiled model of a population that is given by equations, else None."""
-    return program_of(population) if is_given(population) else None
+    return program_of(population) if given_by_equations(population) else None
 
 
 def cost_of(model: Model, population: Population) -> Cost | None:
     """Return what a neuron and step of a population costs, None if its model is one of NEST's."""
-    return measure(program_of(population), model.precision == "single") if is_given(population) else None
+    return measure(program_of(population), model.precision == "single") if given_by_equations(population) else None
 
 
 def compile_models(model: Model, comm: Comm) -> None:
     """Collective: compile the models that are given by equations, on one rank."""
     for population in model.of_role("recurrent"):
-        if is_given(population):
+        if given_by_equations(population):
             composes = model.eprop.is_online and population.params.definition.composes
             compile(population.params.definition, comm, model.precision if composes else None)
 

@@ -97,28 +97,20 @@ class Cells:
         kept : ndarray
             (n_kept, n): what derivatives need of this step.
         """
-        n, psi = self.n, np.empty(self.n, self.real)
+        psi = np.empty(self.n, self.real)
         port = np.array(ports, self.real, order="C", ndmin=2)
-        kept = np.empty((max(self.program.n_kept, 1), n), self.real)
-        self._call(
-            "step",
-            n,
-            n,
-            self.dt,
-            self.constant,
-            self.shared,
-            self.t_ref,
-            np.ascontiguousarray(current, self.real),
-            port,
-            self.state,
-            self.z,
-            self.refractory,
-            self.before,
-            kept,
-            psi,
-            0,  # no neuron is forced to spike
-        )
+        kept = np.empty((max(self.program.n_kept, 1), self.n), self.real)
+        self.step_caller(port, np.ascontiguousarray(current, self.real), kept, psi)()
         return self.z.copy(), psi, kept[: self.program.n_kept]
+
+    def step_caller(
+        self, ports: np.ndarray, current: np.ndarray, kept: np.ndarray, psi: np.ndarray
+    ) -> Callable[[], None]:
+        """Return a call of a step on arrays of type `real`, which it does not keep alive; no neuron is forced to spike."""
+        return self.caller(
+            "step", self.n, self.n, self.dt, self.constant, self.shared, self.t_ref, current, ports, self.state, self.z,
+            self.refractory, self.before, kept, psi, 0,
+        )  # fmt: skip
 
     def trace(
         self, port: int, before: np.ndarray, kept: np.ndarray, psi: np.ndarray, arrived: float, trace: np.ndarray
@@ -143,23 +135,24 @@ class Cells:
         """Go a step back, `adjoint` (n_adjoint, n) in place; return what arrivals add to the gradient (n_ports, n)."""
         credit = np.zeros((self.program.n_ports, self.n), self.real)
         credit[0] = psi
-        self._call(
-            "sweep",
-            self.n,
-            self.n,
-            self.dt,
-            self.constant,
-            self.shared,
-            before,
-            kept,
-            float(share),
-            signal,
-            rate,
-            adjoint,
-            credit,
-            self.n,
-        )
+        self.sweep_caller(before, kept, share, signal, rate, adjoint, credit)()
         return credit
+
+    def sweep_caller(
+        self,
+        before: np.ndarray,
+        kept: np.ndarray,
+        share: float,
+        signal: np.ndarray,
+        rate: np.ndarray,
+        adjoint: np.ndarray,
+        credit: np.ndarray,
+    ) -> Callable[[], None]:
+        """Return a call of a step back on arrays of type `real`, which it does not keep alive."""
+        return self.caller(
+            "sweep", self.n, self.n, self.dt, self.constant, self.shared, before, kept, float(share), signal, rate,
+            adjoint, credit, self.n,
+        )  # fmt: skip
 
     def decay(self, n_steps: int, trace: np.ndarray) -> None:
         """Take traces `n_steps` past a cutoff, in place."""

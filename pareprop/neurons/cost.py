@@ -54,28 +54,8 @@ def measure(program: Program, single: bool = False) -> Cost:
     _, psi, kept = cells.step(ports, level)
     adjoint, credit = np.zeros((program.n_adjoint, NEURONS), real), np.zeros((program.n_ports, NEURONS), real)
     row, zero = np.empty((max(program.n_kept, 1), NEURONS), real), np.zeros(NEURONS, real)
-    n = NEURONS
-    step = cells.caller(
-        "step",
-        n,
-        n,
-        1.0,
-        cells.constant,
-        cells.shared,
-        cells.t_ref,
-        level,
-        ports,
-        cells.state,
-        cells.z,
-        cells.refractory,
-        cells.before,
-        row,
-        psi,
-        0,  # no neuron is forced to spike
-    )
-    sweep = cells.caller(
-        "sweep", n, n, 1.0, cells.constant, cells.shared, cells.before, kept, 0.1, zero, zero, adjoint, credit, n
-    )
+    step = cells.step_caller(ports, level, row, psi)
+    sweep = cells.sweep_caller(cells.before, kept, 0.1, zero, zero, adjoint, credit)
     seconds = []
     for call in (step, sweep):
         laps = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,25 +13,23 @@ from pareprop import cli
 from pareprop.network.background import Background
 from pareprop.network.delays import DistanceDelay
 from pareprop.network.local_readouts import LocalReadouts
-from pareprop.network.neurons import SURROGATES
 from pareprop.network.perturbations import KINDS as PERTURBATIONS
 from pareprop.network.rewire import Rewire
 from pareprop.network.space import Space
+from pareprop.neurons.surrogates import SURROGATES
 from pareprop.runs import parameter_tables as of
 from pareprop.runs.parameter_tables import parameters, table
 
-ROOT = Path(__file__).parents[2]
-
 
 def surrogates() -> list[str]:
-    """Surrogate gradients with the formulas that stand beside their code."""
-    text = (ROOT / "cython_core" / "surrogates.pxd").read_text()
-    lines = re.finditer(r"(?:kind == (\w+):|else:) +# (?:(\w+): )?(.+)", text)
-    found = {line[1] or line[2]: line[3] for line in lines}
-    return table(
-        ("`surrogate_gradient_function`", "ψ(x), x = voltage - threshold, 0 while refractory"),
-        ((f'`"{name}"`', found[name.upper()]) for name in SURROGATES),
-    )
+    """Surrogate gradients with their formulas; the parameters are those of height h and width w."""
+    short = {"surrogate_gradient_height": "h", "(1/surrogate_gradient_width)": "1/w", "surrogate_gradient_width": "w"}
+    rows = []
+    for name, formula in SURROGATES.items():
+        for long, letter in short.items():
+            formula = formula.replace(long, letter)
+        rows.append((f'`"{name}"`', f"`{formula}`".replace("*1/w", "/w")))
+    return table(("`surrogate_gradient_function`", "ψ(x), x = voltage - threshold, 0 while refractory"), rows)
 
 
 def commands() -> list[str]:

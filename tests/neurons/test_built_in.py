@@ -1,0 +1,82 @@
+"""Models whose kernels are compiled with the package; what compiled models do with constants that are shared."""
+
+import numpy as np
+import pytest
+
+from pareprop import kernels
+from pareprop.neurons import built_in, library
+from pareprop.neurons.calls import Cells
+from pareprop.neurons.compile import compile, is_shared
+from pareprop.neurons.language import evaluate
+from pareprop.neurons.surrogates import SURROGATES
+
+
+def test_all_are_in_the_package() -> None:
+    """None is compiled by its first user, who may have no compiler."""
+    for name in library.nest_names():
+        for surrogate in SURROGATES:
+            assert kernels.neuron_models.find(built_in.find(name, surrogate).digest), (name, surrogate)
+    assert kernels.neuron_models.find(library.get("adex").digest) is None
+
+
+@pytest.mark.parametrize("name", [*library.nest_names(), "adex", "iaf_psc_exp", "iaf_cond_exp"])
+def test_states_counted_from_a_parameter_are_those_of_the_same_neuron(name: str) -> None:
+    """Each expression of the written equations, at random states, against the same one in shifted states."""
+    model = library.get(name)
+    moved, rng = built_in.count_from(model, "E_L"), np.random.default_rng(3)
+    values = {
+        key: value * rng.uniform(0.9, 1.1, 50) if abs(value) < 1e3 else value for key, value in model.defaults.items()
+    }
+    values = model.values(values, 0.5)
+    now = {
+        key: rng.uniform(-80.0, -40.0, 50) if unit == "mV" else rng.random(50)
+        for key, (_, unit) in model.states.items()
+    }
+    rest = {key: rng.random(50) for key in (*model.ports, "I")} | {
+        key: rng.integers(0, 2, 50).astype(float) for key in ("z", "refractory")
+    }
+    voltages = [key for key, (_, unit) in model.states.items() if unit == "mV"]
+    lowered = now | {key: now[key] - values["E_L"] for key in voltages}
+    for key in ("step", "traces", "reset"):
+        written, shifted = getattr(model.equations, key), getattr(moved.equations, key)
+        assert written.keys() == shifted.keys()
+        for state, tree in written.items():
+            expected = evaluate(tree, values | now | rest) - (values["E_L"] if state in voltages else 0.0)
+            np.testing.assert_allclose(evaluate(shifted[state], values | lowered | rest), expected, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(
+        evaluate(moved.equations.spike, values | lowered), evaluate(model.equations.spike, values | now), atol=1e-11
+    )
+    for state, initial in moved.initial(values).items():
+        expected = model.initial(values)[state] - (values["E_L"] if state in voltages else 0.0)
+        np.testing.assert_allclose(initial, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("real", [np.float64, np.float32])
+@pytest.mark.parametrize("name", ["iaf_psc_exp", "adex", "iaf_cond_exp"])
+def test_constants_that_are_shared_give_the_same_bits(name: str, real: type) -> None:
+    """Those of the first neuron for all, or a column each."""
+    program, rng = compile(library.get(name)), np.random.default_rng(1)
+    one, each = (Cells(program, 37, {"t_ref": 2.0}, 0.5, real) for _ in range(2))
+    assert one.shared == 1
+    each.shared = 0
+    adjoint = np.zeros((2, program.n_adjoint, 37), real)
+    for _ in range(60):
+        ports, level = rng.uniform(0.0, 40.0, (program.n_ports, 37)).astype(real), rng.uniform(0.0, 900.0, 37)
+        signal, rate = rng.normal(size=(2, 37)).astype(real)
+        found = []
+        for cells, own in zip((one, each), adjoint, strict=True):
+            before = cells.before.copy()
+            z, psi, kept = cells.step(ports.copy(), level)
+            cells.before[...] = kept
+            found.append([z, psi, kept, cells.state.copy(), cells.sweep(before, kept, 0.1, signal, rate, own, psi)])
+        for first, second in zip(*found, strict=True):
+            np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(*adjoint)
+
+
+def test_one_neuron_that_differs_is_enough() -> None:
+    columns = np.ones((3, 5))
+    assert is_shared(columns, np.full(5, 2.0))
+    assert not is_shared(columns, np.array([2.0, 2.0, 2.0, 2.0, 3.0]))
+    columns[1, 4] = np.nextafter(1.0, 2.0)
+    assert not is_shared(columns, np.full(5, 2.0))
