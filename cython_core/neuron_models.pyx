@@ -13,7 +13,7 @@ cdef extern from "neuron_models.h" nogil:
 
 
 def find(str digest):
-    """Return the texts of a model, and the addresses of its functions in double and single precision; None: not here."""
+    """Return the texts of a model and the addresses of its functions in double and single precision; None: not here."""
     cdef int k
     wanted = digest.encode()
     for k in range(N_NEURON_MODELS):

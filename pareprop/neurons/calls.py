@@ -106,7 +106,7 @@ class Cells:
     def step_caller(
         self, ports: np.ndarray, current: np.ndarray, kept: np.ndarray, psi: np.ndarray
     ) -> Callable[[], None]:
-        """Return a call of a step on arrays of type `real`, which it does not keep alive; no neuron is forced to spike."""
+        """Return a call of a step on arrays of type `real`, which it does not keep alive; none is forced to spike."""
         return self.caller(
             "step", self.n, self.n, self.dt, self.constant, self.shared, self.t_ref, current, ports, self.state, self.z,
             self.refractory, self.before, kept, psi, 0,

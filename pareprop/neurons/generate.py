@@ -178,12 +178,12 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             True,
         )
         passed = "n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, due"
-        cases = [("due != NULL", "kept != NULL", 0, 1)]
-        cases += [("kept != NULL && shared", 1, 1, 0), ("kept != NULL", 1, 0, 0)] if self.by.n_kept else []
-        cases += [("shared", 0, 1, 0), ("1", 0, 0, 0)]
+        cases = [("due != NULL", "kept != NULL, 0, 1")]  # keeps, shared, is_forced
+        cases += [("kept != NULL && shared", "1, 1, 0"), ("kept != NULL", "1, 0, 0")] if self.by.n_kept else []
+        cases += [("shared", "0, 1, 0"), ("1", "0, 0, 0")]
         calls = [
-            f"    {'else ' * bool(k)}if ({condition})\n        NAME(step_body)({passed}, {keeps}, {shared}, {forced});"
-            for k, (condition, keeps, shared, forced) in enumerate(cases)
+            f"    {'else ' * bool(k)}if ({condition})\n        NAME(step_body)({passed}, {flags});"
+            for k, (condition, flags) in enumerate(cases)
         ]
         return body + "\n".join([
             "", "static void NAME(step)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared,",
