@@ -2,10 +2,11 @@
 
 ``python -P cython_core/generate_models.py FILE``. The equations are those of `pareprop/neurons/models/`. No kernel
 exists yet when this runs, and the package cannot be imported without: its rooms are found without
-`pareprop/__init__.py`, and what only computes with numbers is left out.
+`pareprop/__init__.py`, and what needs kernels or HDF5 is stood in for.
 """
 
 import sys
+import tomllib
 import types
 from pathlib import Path
 
@@ -15,11 +16,12 @@ KERNELS = Path(__file__).parent
 
 def main() -> None:
     """Write the file, unless it is there with the same text."""
-    package, numbers = types.ModuleType("pareprop"), types.ModuleType("pareprop.elementary")
+    package, numbers, files = (types.ModuleType(name) for name in ("pareprop", "pareprop.elementary", "pareprop.files"))
     package.__path__ = [str(KERNELS.parent / "pareprop")]
-    package.elementary = numbers
+    package.elementary, package.files = numbers, files
     numbers.__getattr__ = lambda name: None  # exp, log and so on, which equations alone do not need
-    sys.modules |= {"pareprop": package, "pareprop.elementary": numbers}
+    files.parse_toml = tomllib.loads
+    sys.modules |= {module.__name__: module for module in (package, numbers, files)}
     from pareprop.neurons.built_in import write_source
 
     text, target = write_source({name: (KERNELS / name).read_text() for name in HEADERS}), Path(sys.argv[1])
