@@ -394,7 +394,7 @@ def program_of(population: Population) -> Program:
     params = population.params
     if given_by_equations(population):
         return compile(params.definition)
-    return compile(built_in.find(params.equations, params.surrogate_gradient_function))
+    return compile(built_in.find(params.equations(), params.surrogate_gradient_function))
 
 
 def given_program(population: Population) -> Program | None:

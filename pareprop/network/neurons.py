@@ -25,12 +25,12 @@ class Neuron(Frozen):
 
     Attributes
     ----------
-    equations : str
-        Name of the model in `neurons.library`.
     adaptive : bool
         Whether the threshold adapts.
     psc_delta : bool
-        Whether the neuron stands still while refractory.
+        Whether a spike sets the voltage to `V_reset`, and the neuron stands still while refractory.
+    suffix : str
+        End of the names of the equations of a variant.
     C_m : float, array_like, Normal or Uniform
         Capacitance in pF.
     E_L : float, array_like, Normal or Uniform
@@ -59,7 +59,7 @@ class Neuron(Frozen):
         Width w of the surrogate gradient in mV.
     """
 
-    equations: ClassVar[str]
+    suffix: ClassVar[str] = ""
     adaptive: ClassVar[bool] = False
     psc_delta: ClassVar[bool] = False
     bounds: ClassVar[tuple[str, ...]] = (
@@ -81,10 +81,15 @@ class Neuron(Frozen):
     surrogate_gradient_height: Value = 0.3
     surrogate_gradient_width: Value = 1.0
 
+    @classmethod
+    def equations(cls) -> str:
+        """Return the name of its equations in `neurons.library`."""
+        return f"iaf{'_psc_delta' * cls.psc_delta}{'_adapt' * cls.adaptive}{cls.suffix}"
+
     @property
     def kernel_code(self) -> int:
         """Bits of the model, see `layout.pxd`."""
-        early = layout.EARLY_CURRENT if library.get(self.equations).current_from == 0 else 0
+        early = layout.EARLY_CURRENT if library.get(self.equations()).current_from == 0 else 0
         return early | (layout.KEEPS_INPUT if getattr(self, "refractory_input", False) else 0)
 
 
@@ -115,15 +120,13 @@ class IafInterval(Neuron):
         Whether a spike adds its weight, not weight (1 - exp(-dt / tau_m)).
     """
 
-    equations: ClassVar[str] = "iaf_bsshslm_2020"
+    suffix: ClassVar[str] = "_bsshslm_2020"
 
     regular_spike_arrival: bool = True
 
 
 class IafAdaptInterval(_Adaptive, IafInterval):
     """`eprop_iaf_adapt_bsshslm_2020`: with an adaptive threshold."""
-
-    equations: ClassVar[str] = "iaf_adapt_bsshslm_2020"
 
 
 class Iaf(Neuron):
@@ -139,8 +142,6 @@ class Iaf(Neuron):
         Time in ms after a spike from which on it adds nothing to the gradient; inf: never.
     """
 
-    equations: ClassVar[str] = "iaf"
-
     kappa: float = Field(0.97, ge=0, lt=1)
     kappa_reg: float = Field(0.97, ge=0, lt=1)
     eprop_isi_trace_cutoff: float = Field(float("inf"), ge=0, allow_inf_nan=True)
@@ -154,8 +155,6 @@ class Iaf(Neuron):
 class IafAdapt(_Adaptive, Iaf):
     """`eprop_iaf_adapt`: with an adaptive threshold."""
 
-    equations: ClassVar[str] = "iaf_adapt"
-
 
 class IafPscDelta(Iaf):
     """`eprop_iaf_psc_delta`: fixed reset voltage, no integration while refractory.
@@ -168,7 +167,6 @@ class IafPscDelta(Iaf):
         Whether input that arrives while refractory is kept, decaying, else it is lost.
     """
 
-    equations: ClassVar[str] = "iaf_psc_delta"
     psc_delta: ClassVar[bool] = True
     bounds: ClassVar[tuple[str, ...]] = ("V_reset < V_th", "V_min <= V_reset")
 
@@ -178,8 +176,6 @@ class IafPscDelta(Iaf):
 
 class IafPscDeltaAdapt(_Adaptive, IafPscDelta):
     """`eprop_iaf_psc_delta_adapt`: with an adaptive threshold."""
-
-    equations: ClassVar[str] = "iaf_psc_delta_adapt"
 
 
 class ReadoutBase(Frozen):
