@@ -59,7 +59,7 @@ class Cells:
                 "dt": network.model.dt_ms,
                 "due": np.full(n, -1.0, real),
                 "models": np.array([item.address(real) for item in network.programs], np.int64),
-                "constants": copy_aligned(network.constants, real),
+                "constants": network.constants if real is np.float64 else copy_aligned(network.constants, real),
                 "shared": np.array(
                     [
                         is_shared(network.constants[:, a:b], network.cells["t_ref"][a:b])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import elementary, rng
-from ..arrays import copy_aligned
+from ..arrays import allocate_aligned, copy_aligned
 from ..errors import InputError
 from ..kernels import layout, members, readout_sums
 from ..neurons import built_in
@@ -170,7 +170,8 @@ class LocalNetwork:
         joined = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
         self.cells = {name: copy_aligned(array, float) for name, array in joined.items()}
         n = self.neurons[1] - self.neurons[0]
-        self.constants, self.initial = np.zeros((self.widths["constants"], n)), np.zeros((self.widths["states"], n))
+        self.constants = allocate_aligned((self.widths["constants"], n))
+        self.initial = np.zeros((self.widths["states"], n))
         for start, constants, initial in columns:
             self.constants[: len(constants), start : start + constants.shape[1]] = constants
             self.initial[: len(initial), start : start + initial.shape[1]] = initial

@@ -129,7 +129,7 @@ class ByHand:
 
 
 def by_hand(variant: str) -> str:
-    model = Model(variant, 3, optimizer=Adam(eta=1e-3) if variant == "interval" else GradientDescent(eta=1e-4))
+    model = Model(variant, 3, optimizer=Adam(eta=1e-3) if variant == "interval" else GradientDescent(eta=1e-5))
     cell = {"C_m": 1.0, "E_L": 0.0, "V_th": 0.4}
     inputs = model.inputs("in", 5)
     a = model.neurons("a", 7, "iaf", **cell, tau_m=Normal(mean=20.0, std=1.0), c_reg=2.0)
