@@ -132,7 +132,8 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         if "z" in read:
             names["z"] = loop.let("z[j]")
         counter = loop.let("refractory[j]")
-        names["refractory"] = loop.let(f"{counter} > ZERO ? ONE : ZERO")
+        if "refractory" in read or self.flags:
+            names["refractory"] = loop.let(f"{counter} > ZERO ? ONE : ZERO")
         new = {name: loop.literal(tree) for name, tree in equations.step.items()}
         ports = {name: names[name] for name in self.ports}
         loop.known.clear()  # from here on a state is the new one
