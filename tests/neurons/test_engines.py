@@ -147,3 +147,29 @@ def test_state_continues_with_the_same_bits(variant: str) -> None:
         run.engine.optimize()
     np.testing.assert_array_equal(outcomes[0][0], outcomes[1][0])
     np.testing.assert_array_equal(first.network.incoming.weight, second.network.incoming.weight)
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_forced_neurons_spike_when_they_are_told_to(variant: str) -> None:
+    """One of each model spikes there and nowhere else, resets, and is refractory as after a spike of its own."""
+    ids = np.array([1, 6, 11])
+    due = np.random.default_rng(2).random((Noise.n_steps, len(ids))) < 0.1
+    found = {}
+    for forced in (False, True):
+        run = Simulation(small(variant, kinds=("iaf_psc_exp", "adex")), Noise())
+        run.engine.record_ids(np.arange(14))
+        if forced:
+            run.engine.force(ids, due)
+        run.train(1)
+        steps, neurons = run.engine.get_heard_spikes().spikes(Noise.n_steps)
+        raster = np.zeros((Noise.n_steps, 14), bool)
+        raster[steps, neurons] = True
+        found[forced] = raster, run.engine.recorded.states
+    others = np.setdiff1d(np.arange(14), ids)
+    np.testing.assert_array_equal(found[True][0][:, ids], due)
+    np.testing.assert_array_equal(found[True][0][:, others], found[False][0][:, others])
+    assert np.any(found[False][0][:, ids] != due)
+    reset = library.get("adex").defaults["V_reset"]
+    after = found[True][1]["V_m"][:, 6]
+    np.testing.assert_array_equal(after[due[:, 1]], reset)  # recorded after the reset
+    assert not np.any(after[~due[:, 1]] > 100.0)
