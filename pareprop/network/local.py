@@ -157,7 +157,7 @@ class LocalNetwork:
             check_drawn(self.model, population, low - offset, high - offset)
             program, values = known[population.name], self._values(population, low - offset, high - offset)
             with np.errstate(over="ignore"):  # a run does not begin with what is infinite
-                parts.append(self._parameters(population, low - offset, high - offset))
+                parts.append(self._parameters(population, low - offset, high - offset, values))
                 constants = program.constants(values, self.model.dt_ms, high - low)
             given = given_by_equations(population)  # others start as `Cells` says
             initial = program.initial(values, self.model.dt_ms, high - low) if given else np.zeros((0, 0))
@@ -166,7 +166,7 @@ class LocalNetwork:
             pieces.append((low - first, high - first, population.params.kernel_code))
             self.piece_populations.append(population)
         self.pieces = np.array(pieces, np.int64).reshape(-1, layout.PIECE_COLUMNS)
-        names = parts[0] if parts else self._parameters(groups[0], 0, 0)
+        names = parts[0] if parts else self._parameters(groups[0], 0, 0, self._values(groups[0], 0, 0))
         joined = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
         self.cells = {name: copy_aligned(array, float) for name, array in joined.items()}
         n = self.neurons[1] - self.neurons[0]
@@ -192,8 +192,13 @@ class LocalNetwork:
         }
         return {name: cell_values(self.model, population, name, value, low, high) for name, value in values.items()}
 
-    def _parameters(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
-        """Return what kernels read besides the constants of a model: voltages in mV from E_L, times in steps."""
+    def _parameters(
+        self, population: Population, low: int, high: int, values: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Return what kernels read besides the constants of a model: voltages in mV from E_L, times in steps.
+
+        `values` are those of neurons [low, high) that `_values` returned.
+        """
 
         def get(name: str, default: float = 0.0) -> np.ndarray:
             value = getattr(population.params, name, default)
@@ -205,7 +210,7 @@ class LocalNetwork:
             zero = np.zeros(high - low)
             return named | dict.fromkeys(OF_NEST, zero) | {"t_ref": np.rint(get("t_ref") / dt)}
         E_L = get("E_L")
-        constants = program_of(population).values(self._values(population, low, high), dt)
+        constants = program_of(population).values(values, dt)
         return named | {
             "t_ref": whole_steps(get("t_ref"), dt), "E_L": E_L, "V_th": get("V_th") - E_L,
             "V_init": get("V_m") - E_L if params.V_m is not None else np.zeros(high - low),

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from functools import cache
 
 from . import library
-from .generate import PRECISIONS, generate, head_of, section_of, texts_of
 from .language import Tree, write
 from .model import NeuronModel
 from .surrogates import SURROGATES
@@ -37,6 +36,8 @@ def write_source(headers: Mapping[str, str]) -> str:
     str
         The source.
     """
+    from .generate import PRECISIONS, generate, head_of, section_of, texts_of  # a run needs none of it
+
     parts, rows = [head_of(headers)], []
     for name in library.nest_names():
         for surrogate in SURROGATES:

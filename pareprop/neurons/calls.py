@@ -135,23 +135,17 @@ class Cells:
         """Go a step back, `adjoint` (n_adjoint, n) in place; return what arrivals add to the gradient (n_ports, n)."""
         credit = np.zeros((self.program.n_ports, self.n), self.real)
         credit[0] = psi
-        self.sweep_caller(before, kept, share, signal, rate, adjoint, credit)()
+        self.sweep_caller(before, kept, float(share), signal, rate, adjoint, credit)()
         return credit
 
-    def sweep_caller(
-        self,
-        before: np.ndarray,
-        kept: np.ndarray,
-        share: float,
-        signal: np.ndarray,
-        rate: np.ndarray,
-        adjoint: np.ndarray,
-        credit: np.ndarray,
-    ) -> Callable[[], None]:
-        """Return a call of a step back on arrays of type `real`, which it does not keep alive."""
+    def sweep_caller(self, *arguments: np.ndarray | float) -> Callable[[], None]:
+        """Return a call of a step back on arrays of type `real`, which it does not keep alive.
+
+        Its arguments are those of `sweep`, but the last is what `sweep` returns, with psi in its first row.
+        """
+        *given, credit = arguments
         return self.caller(
-            "sweep", self.n, self.n, self.dt, self.constant, self.shared, before, kept, float(share), signal, rate,
-            adjoint, credit, self.n,
+            "sweep", self.n, self.n, self.dt, self.constant, self.shared, *given, credit, self.n,
         )  # fmt: skip
 
     def decay(self, n_steps: int, trace: np.ndarray) -> None:
