@@ -1,6 +1,6 @@
 """Optimizer steps in either precision over a range of synapses; the gradient is consumed and set back to 0."""
 
-from libc.math cimport INFINITY, fabs, fabsf
+from libc.math cimport fabs, fabsf
 from libc.stdint cimport int64_t
 
 from pareprop.core.precision cimport real
@@ -19,16 +19,6 @@ def gradient_descent(
         with nogil:
             descent_step(weight.shape[0], <real> eta, <real> divisor, <real> Wmin, <real> Wmax, &gradient[0],
                          &weight[0])
-
-
-def clip(double Wmin, double Wmax, real[::1] weight):
-    """Clip weights to [Wmin, Wmax]."""
-    cdef int64_t k
-    if <real> Wmin == -INFINITY and <real> Wmax == INFINITY:  # no bounds: a pass over all weights less
-        return
-    with nogil:
-        for k in range(weight.shape[0]):
-            weight[k] = clipped(weight[k], <real> Wmin, <real> Wmax)
 
 
 def sgd_momentum(

@@ -10,8 +10,7 @@ import numpy as np
 
 from ..arrays import allocate_aligned
 from ..errors import InputError
-from ..kernels import optimizers as kernel
-from ..kernels import signs as sign_kernel
+from ..kernels import signs as kernel
 from ..network import rewire, signs
 from ..network.model import Model
 from ..network.optimizers import Optimizer
@@ -43,8 +42,8 @@ class Plastic:
         Name to (n_synapses,) of the type of the weights, see `Optimizer.moments`.
     seed : int
         Seed of the model.
-    signs : np.ndarray
-        int8 (n_rows,) of the span, of the rows' sources; empty if none is bound, or the engine keeps them itself.
+    keeps_signs : bool
+        Whether weights keep the signs of their sources, and not the engine sees to it itself.
     rewiring : Rewiring or None
         Moves its synapses, None if they stay.
     moved : list of np.ndarray
@@ -64,8 +63,8 @@ class Plastic:
         self.eta, self.gain = self.optimizer.eta, 1.0
         self.row_etas: np.ndarray | None = None  # (n_rows,) of the span, where its sources have rates of their own
         projection = self.span.projection
-        kept = self.keeps_moments and projection.keeps_signs and not projection.rewire
-        self.signs = self.span.row_signs() if kept else np.zeros(0, np.int8)
+        self.keeps_signs = self.keeps_moments and projection.keeps_signs and not projection.rewire
+        self._signs = self._list_signs()
         self.moved = list(self.moments.values())
         self.rewiring = None
         if projection.rewire:
@@ -73,6 +72,15 @@ class Plastic:
         # bounds are for theta, which the optimizer's step alone may take across 0
         unbounded = {"Wmin": -math.inf, "Wmax": math.inf}
         self._rule = self.optimizer.model_copy(update=unbounded) if self.rewiring else self.optimizer
+
+    def _list_signs(self) -> np.ndarray:
+        """Return ranges of synapses of one sign, 0 if none is kept: (n, 3), first, one past the last, sign."""
+        if not self.keeps_signs or not self.span.n_rows:
+            return np.array([[self.span.first, self.span.last, 0]])
+        signs = self.span.row_signs()
+        rows = np.concatenate([[0], np.flatnonzero(np.diff(signs)) + 1, [len(signs)]])
+        ends = self.table.row_ptr[self.span.rows + rows]
+        return np.column_stack([ends[:-1], ends[1:], signs[rows[:-1]]]).astype(np.int64)
 
     def step(self, gradient: np.ndarray, divisor: float) -> None:
         """Take one optimizer step with `gradient` / `divisor` and clear the gradient (n_synapses of the table,)."""
@@ -123,9 +131,7 @@ class Plastic:
     def clip(self) -> None:
         """Count a step whose gradient was added straight to the weights, and clip them."""
         self.n_steps += 1
-        if not self.rewiring:
-            kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self.table.weight[self.span.first : self.span.last])
-        self._finish_step()
+        self._finish_step(is_clipped=False)
 
     def end_sample(self) -> None:
         """Count a sample in which weights changed, and rewire; see `Rewiring` about the spike variant."""
@@ -137,12 +143,12 @@ class Plastic:
         if self.rewiring:
             self.rewiring.begin()
 
-    def _finish_step(self) -> None:
+    def _finish_step(self, is_clipped: bool = True) -> None:
         """Rewire, or clip weights that changed their sign at 0; moments stay as they are, like at NEST's bounds."""
         if self.rewiring:
             self.rewiring.step(self.n_steps, self.eta, self.optimizer, self.moved)
-        elif len(self.signs):
-            sign_kernel.bound(self.table.row_ptr[self.span.rows :], self.signs, self.table.weight)
+        elif self.keeps_signs or not is_clipped:
+            kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self._signs, self.table.weight)
 
     @property
     def nbytes(self) -> int:

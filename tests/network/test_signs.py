@@ -5,7 +5,7 @@ import pytest
 from case_files import find
 from commands import verify_on_ranks
 
-from pareprop import Model, Normal, Sample, Simulation
+from pareprop import Model, Normal, Sample, Simulation, kernels
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
@@ -21,6 +21,25 @@ N_STEPS = 120
 def test_golden_cases_hold_on_any_number_of_ranks() -> None:
     assert len(CASES) == 4
     verify_on_ranks(CASES, "")
+
+
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+@pytest.mark.parametrize("high", [0.5, np.inf])
+def test_weights_are_clipped_one_by_one(real: type, high: float) -> None:
+    """Runs of each sign, some longer than what is read at once, some empty: no weight depends on its neighbours."""
+    random = np.random.default_rng(6)
+    ends = np.cumsum([0, 3, 0, 5000, 512, 513, 1, 2048, 700])
+    signs = np.array([1, -1, 1, -1, 0, -1, 1, 0])
+    weight = (np.repeat(signs, np.diff(ends)) + random.choice([0.0, 3.0], ends[-1], p=[0.9995, 0.0005])) * 0.4
+    weight = (weight * random.random(ends[-1])).astype(real)
+    weight[[0, 1, 2, 5515, 5516]] = -0.0, 0.0, np.nextafter(real(0), real(-1)), 0.0, -0.0
+    weight[[900, 8100, 8200]] = 0.7, -0.0, -9.0
+    low, expected = real(-0.45), []
+    for w, sign in zip(weight.tolist(), np.repeat(signs, np.diff(ends)).tolist(), strict=True):
+        w = min(max(w, float(low)), high)
+        expected.append(w if sign == 0 or w * sign > 0 else 0.0)
+    kernels.signs.clip(float(low), high, np.column_stack([ends[:-1], ends[1:], signs]), weight)
+    assert weight.tobytes() == np.array(expected, real).tobytes()
 
 
 class Frozen:
