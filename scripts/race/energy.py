@@ -1,12 +1,16 @@
-"""Joules that the processors take, by the counters of Linux (RAPL, /sys/class/powercap), where they can be read."""
+"""Joules that the processors take, by the counters of Linux (RAPL), where they can be read.
+
+They are in `/sys/class/powercap`, of Intel's and AMD's processors; `POWERCAP` names another folder.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 
-COUNTERS = Path("/sys/class/powercap")
+COUNTERS = Path(os.environ.get("POWERCAP", "/sys/class/powercap"))
 
 
 class Meter:
@@ -33,3 +37,13 @@ class Meter:
             taken = self._read(path, "energy_uj") - before
             total += (taken if not taken < 0 else taken + self._read(path, "max_energy_range_uj")) / 1e6
         return total
+
+
+def tell(folder: Path = COUNTERS) -> str:
+    """Return a line that says whether joules are known here."""
+    meter = Meter(folder)
+    if np.isnan(meter.joules()):
+        why = "its counters may be read by root alone" if meter.zones else "it has no counters"
+        return f"joules: this machine does not tell them, {why} ({folder})"
+    n = len(meter.zones)
+    return f"joules: of {n} processor package{'s' * (n > 1)} ({folder})"

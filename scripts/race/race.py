@@ -26,6 +26,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import energy
 import microcircuit
 import numpy as np
 
@@ -165,6 +166,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     about = tell_environment() | {"peers": ", ".join(f"{name} {tell_version(name)}" for name in PEERS)}
     (options.out / "environment.json").write_text(json.dumps(about, indent=1) + "\n")
+    print(energy.tell())
     print(", ".join(COLUMNS))
     for k in range(1, options.repeat + 1):
         for name, race in RACES.items():
