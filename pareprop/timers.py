@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 
+COMPUTE = ("deliver", "update", "sweep", "credit", "optimize")  # phases of a rank's own work
+
 
 class Timers:
     """Accumulates wall seconds by phase name; phases are always named the same.

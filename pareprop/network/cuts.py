@@ -1,7 +1,4 @@
-"""Which neurons each rank has: ids are cut where the expected cost is equal.
-
-The cost of a neuron is that of its steps and of the spikes that arrive at its synapses. Results do not depend on cuts.
-"""
+"""Which neurons each rank has: ids are cut where expected costs are equal, see `costs`; results do not depend on it."""
 
 from __future__ import annotations
 
@@ -11,15 +8,16 @@ import numpy as np
 
 from ..errors import InputError, quote
 from ..parallel.partition import firsts
-from .connectivity import RULES, Population, Projection
+from .costs import cost_of_tables, list_costs, sum_costs, total
 from .model import Model
-from .sharing import RATE, count_sharing
 from .sharing import VARIABLE as SHARE_ABOVE
+from .sharing import count_sharing
 
 BALANCE = 1.1  # times the mean that a node may cost, so that cuts between nodes fall where delays are long
 LONGEST = 256  # steps between meetings of nodes, whose sums for readouts are kept until then
 VARIABLE = "PAREPROP_CUTS"  # a cut of one's own: for tests
-CHUNK = 2**18  # neurons whose costs are held at a time
+UNEQUAL = 1.005  # times the mean that a rank may cost before its share is chosen anew
+TRIES = 16  # cuts at most, each by what the tables of ranks cost by the one before
 
 
 def cut(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:
@@ -50,52 +48,21 @@ def cut(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:
         return _parse(given, n, size)
     if not n or n_sharing == 1:
         return firsts(n, size, 1)
-    costs, lengths = _list_costs(model)
-    bounds = cut_equally(costs, lengths, size)
+    costs, lengths = list_costs(model)
+    bounds = _cut_evenly(model, costs, lengths, size)
     places = None if nodes is None else _cut_nodes(model, costs, lengths, bounds, nodes)
     if nodes is None or places is None:
         return bounds
     parts = [
-        cut_equally(costs[low:high], lengths[low:high], ranks)[:-1] + sum(lengths[:low])
+        _cut_evenly(model, costs[low:high], lengths[low:high], ranks, sum(lengths[:low]))[:-1]
         for low, high, ranks in zip(places[:-1], places[1:], np.diff(nodes).tolist(), strict=True)
     ]
     return np.concatenate([*parts, bounds[-1:]])
 
 
-def unit_costs(model: Model) -> tuple[int, int]:
-    """Return picoseconds of a step of a neuron, and of an arrival at a synapse."""
-    return round(1e12 * model.eprop.step_seconds), round(1e12 * model.eprop.event_seconds)
-
-
 def is_given() -> bool:
     """Return whether PAREPROP_CUTS says which neurons each rank has."""
     return bool(os.environ.get(VARIABLE))
-
-
-def cost_of_rank(model: Model, bounds: np.ndarray) -> np.ndarray:
-    """Return what a step costs each rank, in picoseconds: int64 (n_ranks,).
-
-    Parameters
-    ----------
-    model : Model
-        The whole network.
-    bounds : np.ndarray
-        int64 (n_ranks + 1,), first neuron of each rank, and the number of all.
-    """
-    costs, lengths = _list_costs(model)
-    ids = np.cumsum([0, *lengths])
-    below = np.zeros(len(bounds), np.int64)  # cost of all neurons before
-    for cost, first, length in zip(costs, ids[:-1], lengths, strict=True):
-        n = np.clip(bounds - first, 0, length)
-        below += n * cost[0] if len(cost) == 1 else np.concatenate(([0], np.cumsum(cost)))[n]
-    return np.diff(below)
-
-
-def _list_costs(model: Model) -> tuple[list[np.ndarray], list[int]]:
-    """Return costs and numbers of neurons of all chunks of ids, as of `cut_equally`."""
-    groups = model.of_role("recurrent")
-    chunks = [(group, low, min(low + CHUNK, group.size)) for group in groups for low in range(0, group.size, CHUNK)]
-    return [_costs(model, *chunk) for chunk in chunks], [high - low for _, low, high in chunks]
 
 
 def round_steps(
@@ -151,7 +118,7 @@ def _cut_nodes(
     """Return the first chunk of each node, and the number of all, None if equal cuts are as good."""
     before, most = _delay_between(model, bounds[nodes]), _signal_delay(model)
     groups, spans = model.of_role("recurrent"), _spans(model)
-    cost = np.cumsum([0, *(_total(*chunk) for chunk in zip(costs, lengths, strict=True))])
+    cost = np.cumsum([0, *(total(*chunk) for chunk in zip(costs, lengths, strict=True))])
     first_chunk = np.searchsorted(np.cumsum([0, *lengths]), np.cumsum([0, *(group.size for group in groups)]))
     ends = cost[first_chunk]  # of populations
     wanted = ends[-1] * (nodes / nodes[-1])
@@ -169,12 +136,29 @@ def _cut_nodes(
     return None
 
 
-def _total(cost: np.ndarray, length: int) -> int:
-    """Return the cost of the neurons of a chunk."""
-    return int(cost.sum()) * (length if len(cost) == 1 else 1)
+def _cut_evenly(model: Model, costs: list[np.ndarray], lengths: list[int], size: int, first: int = 0) -> np.ndarray:
+    """Cut neurons from `first` on so that ranks cost as much, with what depends on all neurons that a rank has.
+
+    That is known of a cut alone: so ids are cut anew by what it was in the cuts before, while that makes the costs of
+    ranks more equal.
+    """
+    ids, whole = np.cumsum([first, *lengths]), sum(total(*chunk) for chunk in zip(costs, lengths, strict=True))
+    bounds = best = first + cut_equally(costs, lengths, size)
+    least, more = np.inf, np.zeros(size, np.int64)
+    for k in range(TRIES):
+        added = cost_of_tables(model, bounds)
+        each = sum_costs(costs, ids, bounds) + added
+        if each.max() < least:
+            best, least = bounds, each.max()
+        if each.max() * size <= UNEQUAL * each.sum():
+            break
+        more = added if k == 0 else (more + added) // 2  # ranks would else take turns in having a part of a population
+        shares = np.maximum((whole + int(more.sum())) // size - more, 0)
+        bounds = first + cut_equally(costs, lengths, size, shares)
+    return best
 
 
-def cut_equally(costs: list[np.ndarray], lengths: list[int], size: int) -> np.ndarray:
+def cut_equally(costs: list[np.ndarray], lengths: list[int], size: int, shares: np.ndarray | None = None) -> np.ndarray:
     """Cut ids so that costs are as equal as whole neurons allow.
 
     Parameters
@@ -185,6 +169,8 @@ def cut_equally(costs: list[np.ndarray], lengths: list[int], size: int) -> np.nd
         Neurons of each chunk.
     size : int
         Number of ranks.
+    shares : np.ndarray or None
+        int64 (size,) of at least 0, some of them above 0: what ranks shall have, in proportion; None: the same.
 
     Returns
     -------
@@ -193,12 +179,15 @@ def cut_equally(costs: list[np.ndarray], lengths: list[int], size: int) -> np.nd
     """
     if not lengths:
         return np.zeros(size + 1, np.int64)
-    totals = [_total(*chunk) for chunk in zip(costs, lengths, strict=True)]
+    totals = [total(*chunk) for chunk in zip(costs, lengths, strict=True)]
     ends, ids = np.cumsum([0, *totals]), np.cumsum([0, *lengths])
     ranks = np.arange(size)
     share, left = divmod(int(ends[-1]), size)
     wanted = share * ranks + left * ranks // size  # total * rank // size, which could overflow
-    places = np.searchsorted(ends, wanted, side="right") - 1
+    if shares is not None:
+        before = np.cumsum(shares)
+        wanted = np.concatenate(([0], (before[:-1] * (int(ends[-1]) / before[-1])).astype(np.int64)))
+    places = np.minimum(np.searchsorted(ends, wanted, side="right") - 1, len(costs) - 1)
     bounds = np.full(size + 1, ids[-1], np.int64)
     for k in np.unique(places).tolist():
         first, last = np.searchsorted(places, [k, k + 1])
@@ -206,32 +195,6 @@ def cut_equally(costs: list[np.ndarray], lengths: list[int], size: int) -> np.nd
         inside = rest // cost[0] if len(cost) == 1 else np.searchsorted(np.cumsum(cost), rest, side="right")
         bounds[first:last] = ids[k] + inside
     return bounds
-
-
-def _costs(model: Model, group: Population, low: int, high: int) -> np.ndarray:
-    """Return what neurons [low, high) of a population cost in a step: int64 (high - low,), or (1,) for one cost."""
-    step, event = unit_costs(model)
-    cost: np.ndarray = np.array([step * (1 + _states(group))], np.int64)
-    for item in model.projections:
-        if item.post is group and item.pre.role in ("input", "recurrent"):
-            rate = _rate(model, item) * model.dt_ms / 1000.0
-            indegrees = RULES[item.rule].indegrees(model.seed, item, low, high)
-            cost = cost + np.rint(event * rate * indegrees).astype(np.int64)
-    return cost[:1] if np.all(cost == cost[0]) else cost
-
-
-def _states(group: Population) -> float:
-    """Return how many further steps a step of a neuron is worth, by its state variables."""
-    definition = getattr(group.params, "definition", None)
-    return 0 if definition is None else len(definition.states) // 2
-
-
-def _rate(model: Model, item: Projection) -> float:
-    """Return the expected rate of the sources of a projection in Hz: measured, else the one that they should have."""
-    if item.pre.name in model.rates_hz:
-        return model.rates_hz[item.pre.name]
-    target = getattr(item.pre.params, "f_target", None) if item.pre.role == "recurrent" else None
-    return float(target) if isinstance(target, int | float) else RATE
 
 
 def _parse(text: str, n: int, size: int) -> np.ndarray:

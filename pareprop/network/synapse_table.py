@@ -107,6 +107,12 @@ def ring_steps(delays: Sequence[int] | np.ndarray) -> int:
     return steps + 1 if 0 < steps < layout.WIDEST else 0
 
 
+def spread_steps(model: Model, item: Projection) -> int:
+    """Return the steps of a ring that a projection needs, 0 for none; see `Cells.allocate_ring`."""
+    waits = item.post.role == "recurrent" and not (model.eprop.is_online and item.plastic)
+    return ring_steps(item.delay_range) if waits else 0
+
+
 class SynapseTable:
     """All synapses from `projections` onto the cells [first, last) of one role; arrays as the kernels take them.
 

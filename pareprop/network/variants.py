@@ -37,6 +37,34 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
+class Costs:
+    """Picoseconds of what a rank does, about, learning included, on cores that are all busy; ids are cut by them.
+
+    Attributes
+    ----------
+    step : int
+        A step of a neuron.
+    event, cold_event, far_event : int
+        The arrival of a spike at a synapse, and what it takes more where that comes from memory, and where its target
+        does, as a rank has many.
+    row : int
+        Opening the row of synapses of a source that spiked.
+    readout_event : int
+        The arrival of a spike at a readout.
+    signal : int
+        A step of a synapse that brings a learning signal.
+    """
+
+    step: int
+    event: int
+    cold_event: int
+    far_event: int
+    row: int
+    readout_event: int
+    signal: int
+
+
+@dataclass(frozen=True)
 class Variant:
     """A variant of e-prop.
 
@@ -61,8 +89,8 @@ class Variant:
         Bytes that the arrival of a spike at a synapse touches, in double precision.
     event_seconds : float
         About the seconds of such an arrival, learning included.
-    step_seconds : float
-        About the seconds of a step of a neuron, learning included.
+    costs : Costs
+        What neurons are shared among ranks by.
     losses, optimizers : tuple of str or None
         Names of those that it knows; None: all, and those of scripts.
     """
@@ -76,7 +104,7 @@ class Variant:
     is_online: bool
     event_bytes: int
     event_seconds: float
-    step_seconds: float
+    costs: Costs
     losses: tuple[str, ...] | None = None
     optimizers: tuple[str, ...] | None = None
 
@@ -139,7 +167,7 @@ VARIANTS: dict[str, Variant] = {
             is_online=False,
             event_bytes=12,
             event_seconds=1.2e-9,
-            step_seconds=6.6e-9,
+            costs=Costs(2600, event=650, cold_event=350, far_event=350, row=25_000, readout_event=7800, signal=70),
         ),
         Variant(
             name="spike",
@@ -156,7 +184,7 @@ VARIANTS: dict[str, Variant] = {
             is_online=True,
             event_bytes=28,
             event_seconds=4e-9,
-            step_seconds=14e-9,
+            costs=Costs(5500, event=1100, cold_event=900, far_event=0, row=45_000, readout_event=14_000, signal=85),
             optimizers=("gradient_descent", "adam"),
         ),
     )

@@ -25,9 +25,9 @@ from ..parallel import collectives, mpi
 from ..parallel.mpi import Comm
 from ..simulation.observer import Observer, Watched
 from ..storage.disk import clear, on_disk
+from ..timers import COMPUTE
 from ..values import Values
 
-COMPUTE = ("deliver", "update", "sweep", "credit", "optimize")  # phases of a rank's own work
 NAME = "provenance.json"
 SHOWN = 64  # ranks whose seconds are kept
 LIMIT = 2**24  # bytes; longer files are refused
@@ -149,7 +149,9 @@ class Provenance(Observer):
             "slowest_rank_seconds": {name: round(value, 6) for name, value in slowest.items()},
             "rank_seconds": [{name: round(value, 6) for name, value in share.items()} for share in seconds[:SHOWN]],
             "mean_rank_seconds": {name: round(fmean(share[name] for share in seconds), 6) for name in slowest},
-        } | ({"rounds": _tell_rounds(simulation)} if simulation.exchange.size > 1 else {})
+        }
+        if simulation.exchange.size > 1:
+            self.parts[-1] |= {"rounds": _tell_rounds(simulation), "cuts": _tell_cuts(simulation)}
         with on_disk(comm, "provenance", self.path):
             if comm is None or comm.rank == 0:
                 part = clear(self.path.with_suffix(".part"))
@@ -171,6 +173,13 @@ def _tell_rounds(simulation: Watched) -> Values:
         "sending": simulation.exchange.sending,
         "received_bytes": simulation.exchange.received_bytes,
     }
+
+
+def _tell_cuts(simulation: Watched) -> list[Values]:
+    """Return the first neuron of each rank of a group, and after which iteration neurons came there."""
+    return [
+        {"after_iteration": done, "first_neurons": bounds[:-1][:SHOWN].tolist()} for done, bounds in simulation.cuts
+    ]
 
 
 def spent(seconds: Mapping[str, float]) -> dict[str, float]:
@@ -211,8 +220,19 @@ def _check(part: Values) -> None:
         raise ValueError(f"rank_seconds = {quote(seconds)} must be seconds by name of each rank")
     if not _is_seconds(phases := part.get("phases", {})):
         raise ValueError(f"phases = {quote(phases)} must be seconds by name")
+    cuts = part.get("cuts", [])
+    if not isinstance(cuts, list) or not all(map(_is_cut, cuts)):
+        raise ValueError(f"cuts = {quote(cuts)} must be first neurons of ranks, and after which iteration")
     if not _is_seconds({"": part.get("wall_seconds", 0.0)}):
         raise ValueError(f"wall_seconds = {quote(part['wall_seconds'])} must be seconds")
+
+
+def _is_cut(value: object) -> bool:
+    """Return whether a value is an iteration with a list of neurons."""
+    if not isinstance(value, dict) or value.keys() != {"after_iteration", "first_neurons"}:
+        return False
+    firsts = value["first_neurons"]
+    return isinstance(firsts, list) and all(type(number) is int for number in (value["after_iteration"], *firsts))
 
 
 def _is_seconds(value: object) -> bool:
@@ -220,6 +240,11 @@ def _is_seconds(value: object) -> bool:
     return isinstance(value, dict) and all(
         type(entry) in (int, float) and 0 <= entry < 2**63 for entry in value.values()
     )
+
+
+def _cut_line(value: Values) -> str:
+    """Return the first neurons of ranks as text."""
+    return f"after iteration {value['after_iteration']} ranks begin at {', '.join(map(str, value['first_neurons']))}"
 
 
 def lines(content: Values) -> list[str]:
@@ -232,6 +257,8 @@ def lines(content: Values) -> list[str]:
                 continue
             if key == "peak_rss_bytes":
                 value = ", ".join(f"{peak / 2**20:.0f} MiB" for peak in value) + " (by rank)"
+            elif key == "cuts":
+                value = "; ".join(map(_cut_line, value))
             elif isinstance(value, dict):
                 value = ", ".join(f"{name} {entry}" for name, entry in value.items())
             if not key.endswith("_iteration") and value != "":

@@ -18,7 +18,7 @@ from ..network.cuts import cut, round_steps
 from ..network.local import ALMOST_ALL, cost_of
 from ..network.model import Model
 from ..network.sharing import count_sharing
-from ..network.synapse_table import count_bytes, pays_index, ring_steps
+from ..network.synapse_table import count_bytes, pays_index, spread_steps
 from ..parallel.exchange import WORTHWHILE
 from ..parallel.partition import overlap
 
@@ -257,15 +257,9 @@ def _given(model: Model, n_steps: int, own: tuple[int, int]) -> dict[str, float]
     return added
 
 
-def _spread_steps(model: Model, item: Projection) -> int:
-    """Return the steps of a ring that a projection needs, 0 for none; see `Cells.allocate_ring`."""
-    waits = item.post.role == "recurrent" and not (model.eprop.is_online and item.plastic)
-    return ring_steps(item.delay_range) if waits else 0
-
-
 def _ring_numbers(model: Model) -> int:
     """Return the numbers that the ring has for each neuron."""
-    steps = max((_spread_steps(model, item) for item in model.projections), default=0)
+    steps = max((spread_steps(model, item) for item in model.projections), default=0)
     return steps * max((len(group.ports) for group in model.of_role("recurrent")), default=0)
 
 
@@ -337,7 +331,7 @@ def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int]
     if pays_index(synapses, rows) and not item.rewire and item.post.role == "recurrent":
         searches, words = rows * spikes, rows // 64 + 1
         rows *= 1.0 - math.exp(-synapses / rows)
-    walks = senders if _spread_steps(model, item) else rows  # spread: all rows of a source at once
+    walks = senders if spread_steps(model, item) else rows  # spread: all rows of a source at once
     listed = item.pre.role == "recurrent" and sum(heard.values()) < model.size("recurrent")
     ids = senders if listed and model.offset(item.pre) else 0.0  # a list of its own, if ids count from another number
     return Rows(synapses, rows, synapses * spikes, walks * spikes, searches, n_delays, words, ids)

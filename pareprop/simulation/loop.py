@@ -107,6 +107,8 @@ class Simulation:
         Of the last batch: losses, accuracy, confusion, returns.
     moves : dict[str, list[int]]
         Synapses that moved in each iteration, by projection; of rewired projections alone.
+    cuts : list of tuple of int and np.ndarray
+        Iterations that were done when neurons were shared among ranks, and the first neuron of each rank, and the end.
     notices : Notices
         What a user would want to know of the run, such as spikes that never arrive; `notices.lines` on all ranks.
     """
@@ -145,6 +147,7 @@ class Simulation:
         self._returns = Returns()  # of the episodes of this group's part of a batch
         self._asked: Sequence[Any] | None = None  # perturbations that a test asks for
         self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
+        self.cuts = [(0, self.network.cuts)]
         self.stop_requested = False
         self._begun = False  # by `train`
         self.between = True
@@ -192,6 +195,7 @@ class Simulation:
         del self.network, self.engine, self.episodes, meeting
         gc.collect()  # before there is another one
         self._build(settings)
+        self.cuts.append((self.iteration, self.network.cuts))
         self.engine.loss = loss
         self.engine.channel.meeting.n_within, self.engine.channel.meeting.n_between = rounds
 
@@ -559,6 +563,7 @@ class Simulation:
         loop, progress = State.get("loop", numbers, shared)
         self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
         self._trained = str(loop.get("trained", ""))
+        self.cuts = [(self.iteration, self.network.cuts)]
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
         self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
         for name, observer in self.list_observers():

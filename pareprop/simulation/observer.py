@@ -94,6 +94,8 @@ class Watched(Protocol):
         Of the last batch, of all groups: losses, accuracy, confusion, returns.
     moves : dict[str, list[int]]
         Synapses that moved in each iteration, by rewired projection.
+    cuts : list of tuple of int and np.ndarray
+        Iterations that were done when neurons were shared among ranks, and the first neuron of each rank, and the end.
     notices : Notices
         What a user would want to know of the run.
     between : bool
@@ -119,6 +121,7 @@ class Watched(Protocol):
     batch: list[tuple[float, float]]
     score: Score
     moves: dict[str, list[int]]
+    cuts: list[tuple[int, np.ndarray]]
     notices: Notices
     between: bool
     stop_requested: bool

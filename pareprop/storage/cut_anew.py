@@ -1,7 +1,8 @@
 """Neurons are shared among ranks anew while a run goes on: as by a checkpoint and a restart, but in memory.
 
-What a checkpoint keeps of the engine goes from rank to rank by messages. Results stay the same. Whether it pays is a
-matter of counts, the same on all ranks: of firing rates, synapses, and the steps that are left.
+What a checkpoint keeps of the engine goes from rank to rank by messages. Results stay the same. What neurons cost
+follows from firing rates, and from the seconds that each rank needed for its own. Whether it pays follows from these
+costs, from synapses, and from the steps that are left; all ranks decide alike.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import cast
 import numpy as np
 
 from ..machine import available
-from ..network.cuts import cost_of_rank, cut, is_given
+from ..network.costs import cost_of_rank
+from ..network.cuts import cut, is_given
 from ..network.model import Model
 from ..network.sharing import count_synapses
 from ..parallel import collectives
@@ -22,10 +24,13 @@ from ..parallel.exchange import Ranks
 from ..parallel.mpi import Comm
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Watched
+from ..timers import COMPUTE
 from . import checkpoint_pieces
 
 BUILD = 100_000  # picoseconds to lay out a synapse again and to hand on what is known of it
 START = 10**11  # picoseconds of it beside synapses
+WORTH = 0.03  # part of the slowest rank's cost that a cut must save: seconds differ by as much from time to time
+DEAREST = 2.0  # times as much as expected that neurons are taken to cost, or as little
 
 
 class CutAnew(Observer):
@@ -47,22 +52,41 @@ class CutAnew(Observer):
     movable = True
 
     def __init__(self, last: int) -> None:
-        self.last, self.done = last, list[int]()
+        self.last, self.done, self._spent = last, list[int](), 0.0
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Look whether it pays, and do it."""
         n = iteration + 1
-        if n & (n - 1) == 0 and share_anew(cast(Simulation, simulation), self.last):
+        if n & (n - 1):
+            return
+        before, self._spent = self._spent, seconds(simulation)
+        fresh = n == 1 or (n == 2 and self.done)  # memory was written to for the first time, which takes longer
+        if share_anew(cast(Simulation, simulation), self.last, 0.0 if fresh else self._spent - before):
             self.done.append(n)
 
     def lines(self) -> list[str]:
         """Return what was done, for the user."""
         when = ", ".join(map(str, self.done))
-        return [f"neurons were shared among ranks anew by measured rates, after iteration {when}"] if when else []
+        what = "neurons were shared among ranks anew by measured rates and seconds, after iteration"
+        return [f"{what} {when}"] if when else []
 
 
-def share_anew(simulation: Simulation, last: int) -> bool:
-    """Collective: between iterations, cut ids by the rates of the sample before if that pays until iteration `last`.
+def seconds(simulation: Watched) -> float:
+    """Return the seconds that this rank has spent on its own neurons."""
+    return sum(simulation.timers.seconds.get(name, 0.0) for name in COMPUTE)
+
+
+def share_anew(simulation: Simulation, last: int, spent: float = 0.0) -> bool:
+    """Collective: between iterations, cut ids by what was measured if that pays until iteration `last`.
+
+    Parameters
+    ----------
+    simulation : Simulation
+        The training, whose last sample tells the rates of neurons.
+    last : int
+        Iteration after which it ends.
+    spent : float
+        Seconds that this rank has spent on its own neurons since they were shared; 0 if nobody knows.
 
     Returns
     -------
@@ -74,18 +98,40 @@ def share_anew(simulation: Simulation, last: int) -> bool:
         return False
     if collectives.maximum(comm, not all(observer.movable for observer in simulation.observers)):
         return False
-    model = replace(simulation.model, rates_hz=comm.bcast(simulation.measure_rates()))
+    old, everybodys = simulation.network.cuts, comm.gather(spent)
+    model = replace(simulation.model, rates_hz=comm.bcast(simulation.measure_rates()), dearness=None)
+    model.dearness = comm.bcast(find_dearness(model, old, np.array(everybodys)) if comm.rank == 0 else None)
     steps = (last - simulation.iteration) * model.optimizer.batch_size * simulation.task.n_steps
-    if not pays(model, simulation.network.cuts, cut(model, exchange.size, exchange.node_starts), steps):
+    if not pays(model, old, cut(model, exchange.size, exchange.node_starts), steps):
         return False
     with simulation.timers.phase("build"):
         return _move(simulation, model)
 
 
+def find_dearness(model: Model, cuts: np.ndarray, spent: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return how many times as much as expected the neurons of each rank cost, as `Model.dearness`.
+
+    Parameters
+    ----------
+    model : Model
+        With the rates that were measured.
+    cuts : np.ndarray
+        int64 (n_ranks + 1,), first neuron of each rank, and the number of all.
+    spent : np.ndarray
+        (n_ranks,), seconds of each rank; unless all are above 0, nothing is known.
+    """
+    expected = cost_of_rank(model, cuts)
+    if not (np.all(spent > 0) and np.all(expected > 0)):
+        return None
+    times = spent / expected * (expected.sum() / spent.sum())
+    return cuts, np.clip(times, 1.0 / DEAREST, DEAREST)
+
+
 def pays(model: Model, old: np.ndarray, new: np.ndarray, steps: int) -> bool:
-    """Return whether another cut, int64 (n_ranks + 1,), saves more in some steps than it costs, by `model.rates_hz`."""
-    saved = int(cost_of_rank(model, old).max() - cost_of_rank(model, new).max())
-    return saved * steps > START + BUILD * count_synapses(model) / (len(new) - 1)
+    """Return whether another cut, int64 (n_ranks + 1,), saves more in some steps than it costs, by what is measured."""
+    before, after = (int(cost_of_rank(model, cuts).max()) for cuts in (old, new))
+    saved = before - after
+    return saved > WORTH * before and saved * steps > START + BUILD * count_synapses(model) / (len(new) - 1)
 
 
 def _move(simulation: Simulation, model: Model) -> bool:

@@ -1,0 +1,112 @@
+"""What a step costs each rank: what its neurons do, and what depends on all of them, such as rows that are opened."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from .. import elementary
+from ..machine import CACHE
+from .connectivity import RULES, Population, Projection
+from .model import Model
+from .sharing import RATE
+from .synapse_table import spread_steps
+
+CHUNK = 2**18  # neurons whose costs are held at a time
+NEAR = 40_000  # bytes of what arrives at neurons that stay in a core's first cache, about
+
+
+def cost_of_rank(model: Model, bounds: np.ndarray) -> np.ndarray:
+    """Return what a step costs each rank, in picoseconds: int64 (n_ranks,).
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    bounds : np.ndarray
+        int64 (n_ranks + 1,), first neuron of each rank, and the number of all.
+    """
+    costs, lengths = list_costs(model)
+    return sum_costs(costs, np.cumsum([0, *lengths]), bounds) + cost_of_tables(model, bounds)
+
+
+def sum_costs(costs: list[np.ndarray], ids: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Return what the neurons of each rank cost, by those of chunks of ids, which begin and end at `ids`."""
+    below = np.zeros(len(bounds), np.int64)  # cost of all neurons before
+    for cost, first, last in zip(costs, ids[:-1], ids[1:], strict=True):
+        n = np.clip(bounds - first, 0, last - first)
+        below += n * cost[0] if len(cost) == 1 else np.concatenate(([0], np.cumsum(cost)))[n]
+    return np.diff(below)
+
+
+def cost_of_tables(model: Model, bounds: np.ndarray) -> np.ndarray:
+    """Return what a step costs each rank beside what its neurons cost, in picoseconds: int64 (n_ranks,).
+
+    A spike opens a row of each projection by which its source has targets on a rank, however many. The synapses of a
+    large table come from memory, and where there are many targets, so do these.
+    """
+    costs, size = model.eprop.costs, len(bounds) - 1
+    rows, synapses, events = np.zeros(size), np.zeros(size), np.zeros(size)
+    for item in model.projections:
+        if item.post.role == "recurrent" and item.pre.role in ("input", "recurrent") and not item.is_empty:
+            first, arrivals = model.offset(item.post), _rate(model, item) * model.dt_ms / 1000.0
+            here = np.diff(np.clip(bounds - first, 0, item.post.size)) * RULES[item.rule].indegree(item)
+            shortest, longest = item.delay_range
+            places = item.pre.size * (1 if spread_steps(model, item) else longest - shortest + 1)
+            rows += arrivals * places * (1.0 - elementary.exp(-here / places))
+            synapses += here
+            events += arrivals * here
+    cold = np.maximum(0.0, 1.0 - CACHE / np.maximum(synapses * model.eprop.event_bytes, 1.0))
+    far = np.maximum(0.0, 1.0 - NEAR / np.maximum(np.diff(bounds) * np.dtype(model.kernels.real).itemsize, 1))
+    return np.rint(costs.row * rows + (costs.cold_event * cold + costs.far_event * far) * events).astype(np.int64)
+
+
+def list_costs(model: Model) -> tuple[list[np.ndarray], list[int]]:
+    """Return costs and numbers of neurons of all chunks of ids, as of `cuts.cut_equally`."""
+    costs, lengths = [], []
+    for group in model.of_role("recurrent"):
+        offset = int(model.offset(group))
+        places, times = model.dearness or (np.zeros(1, np.int64), np.ones(1))
+        inner = [place - offset for place in places.tolist() if 0 < place - offset < group.size]
+        for low, high in itertools.pairwise(sorted({*range(0, group.size, CHUNK), *inner, group.size})):
+            dear = times[np.searchsorted(places, offset + low, side="right") - 1]
+            costs.append(np.maximum(np.rint(dear * _costs(model, group, low, high)), 1).astype(np.int64))
+            lengths.append(high - low)
+    return costs, lengths
+
+
+def total(cost: np.ndarray, length: int) -> int:
+    """Return the cost of the neurons of a chunk."""
+    return int(cost.sum()) * (length if len(cost) == 1 else 1)
+
+
+def _costs(model: Model, group: Population, low: int, high: int) -> np.ndarray:
+    """Return what neurons [low, high) of a population cost in a step: int64 (high - low,), or (1,) for one cost."""
+    costs = model.eprop.costs
+    cost: np.ndarray = np.array([costs.step * (1 + _states(group))], np.int64)
+    for item in model.projections:
+        if item.post is group and item.pre.role in ("input", "recurrent"):
+            rate = _rate(model, item) * model.dt_ms / 1000.0
+            indegrees = RULES[item.rule].indegrees(model.seed, item, low, high)
+            cost = cost + np.rint(costs.event * rate * indegrees).astype(np.int64)
+        elif item.post is group and item.pre.role == "readout":
+            cost = cost + round(costs.signal * RULES[item.rule].indegree(item))
+        elif item.pre is group and item.post.role == "readout":
+            outdegree = RULES[item.rule].indegree(item) * item.post.size / group.size
+            cost = cost + round(costs.readout_event * _rate(model, item) * model.dt_ms / 1000.0 * outdegree)
+    return cost[:1] if np.all(cost == cost[0]) else cost
+
+
+def _states(group: Population) -> int:
+    """Return how many further steps a step of a neuron is worth, by its state variables."""
+    definition = getattr(group.params, "definition", None)
+    return 0 if definition is None else len(definition.states) // 2
+
+
+def _rate(model: Model, item: Projection) -> float:
+    """Return the expected rate of the sources of a projection in Hz: measured, else the one that they should have."""
+    if item.pre.name in model.rates_hz:
+        return model.rates_hz[item.pre.name]
+    target = getattr(item.pre.params, "f_target", None) if item.pre.role == "recurrent" else None
+    return float(target) if isinstance(target, int | float) else RATE
