@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +17,32 @@ from .connections import Bundle
 from .errors import refuse
 from .models import make_optimizer
 from .network import Group, Wiring
+
+
+@dataclass(frozen=True)
+class Part:
+    """Connections that become one projection.
+
+    Attributes
+    ----------
+    pre, post : Group
+        Populations at the two ends.
+    synapse : SynapseModel
+        Model of all of them.
+    port : str or None
+        Port of the neurons, None where they have only one.
+    age : int
+        Number of generations before them; synapses of different ages have other histories.
+    members : list of tuple
+        Number of each bundle, and places of these connections in it.
+    """
+
+    pre: Group
+    post: Group
+    synapse: SynapseModel
+    port: str | None
+    age: int
+    members: list[tuple[int, np.ndarray]]
 
 
 class Projections:
@@ -82,7 +109,7 @@ class Projections:
                     key = pre, post, bundle.model.name, port, age
                     parts.setdefault(key, []).append((index, _take(mine, places)))
         for (pre, post, name, port, age), members in parts.items():
-            self._connect_groups(self.groups[pre], self.groups[post], self.synapses[name], port, age, members)
+            self._connect(Part(self.groups[pre], self.groups[post], self.synapses[name], port, age, members))
 
     def _split_by_ends(self, bundle: Bundle, place: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
         """Connections of a bundle by the populations of their ends; populations by their place among all."""
@@ -112,53 +139,40 @@ class Projections:
             )
         return owners
 
-    def _connect_groups(
-        self,
-        pre: Group,
-        post: Group,
-        synapse: SynapseModel,
-        port: str | None,
-        age: int,
-        members: list[tuple[int, np.ndarray]],
-    ) -> None:
-        source, target, weight, delay = (
-            _join(column)
-            for column in zip(
-                *(
-                    tuple(
-                        _take(column, k) for column in (b.source, b.target, b.weight, np.broadcast_to(b.delay, len(b)))
-                    )
-                    for b, k in ((self.bundles[index], place) for index, place in members)
-                ),
-                strict=True,
-            )
-        )
-        self._check_projection(pre.population, post.population, synapse, members, delay)
-        if self._crosses_intervals(pre.population, synapse) and np.any(delay != 1):
-            self._connect_late(pre, post, synapse, port, age, members)
+    def _connect(self, part: Part) -> None:
+        columns: list[list[np.ndarray]] = [[], [], [], []]
+        for index, place in part.members:
+            b = self.bundles[index]
+            for column, values in zip(columns, (b.source, b.target, b.weight, b.delay), strict=True):
+                column.append(_take(np.broadcast_to(values, len(b)), place))
+        source, target, weight, delay = map(_join, columns)
+        pre, post, synapse = part.pre.population, part.post.population, part.synapse
+        self._check(part, delay)
+        if self._crosses_intervals(pre, synapse) and np.any(delay != 1):
+            self._connect_late(part)
             return
         options: Values = {}
         if synapse.plastic:
             options["optimizer"] = make_optimizer(synapse)
             self.wiring.plastic = True
-        elif pre.population.role in ("input", "recurrent"):
+        elif pre.role in ("input", "recurrent"):
             options["plastic"] = False
-            self.wiring.fixed |= pre.population.role == "input"
-        name = f"{synapse.name}: {pre.population.name} -> {post.population.name}{'' if port is None else f' ({port})'}"
-        name += f", made later ({age})" if age else ""
-        options |= {} if port is None else {"port": port}
+            self.wiring.fixed |= pre.role == "input"
+        name = f"{synapse.name}: {pre.name} -> {post.name}{'' if part.port is None else f' ({part.port})'}"
+        name += f", made later ({part.age})" if part.age else ""
+        options |= {} if part.port is None else {"port": part.port}
         self.wiring.model.connect(
-            pre.population,
-            post.population,
+            pre,
+            post,
             "explicit",
             weight=weight,
-            delay=np.ones_like(delay) if pre.population.name in self.wiring.late else delay,
+            delay=np.ones_like(delay) if pre.name in self.wiring.late else delay,
             name=name,
-            source=_find_places(pre.ids, source),
-            target=_find_places(post.ids, target),
+            source=_find_places(part.pre.ids, source),
+            target=_find_places(part.post.ids, target),
             **options,
         )
-        self.wiring.origin[name] = members
+        self.wiring.origin[name] = part.members
         if synapse.plastic:
             self.wiring.models[name] = synapse.name
 
@@ -171,24 +185,16 @@ class Projections:
             and pre.name not in self.wiring.late
         )
 
-    def _connect_late(
-        self,
-        pre: Group,
-        post: Group,
-        synapse: SynapseModel,
-        port: str | None,
-        age: int,
-        members: list[tuple[int, np.ndarray]],
-    ) -> None:
+    def _connect_late(self, part: Part) -> None:
         """Connect by delays: from the inputs, or from inputs that spike as many steps later, all with one step."""
         by_delay: dict[int, list[tuple[int, np.ndarray]]] = {}
-        for index, place in members:
+        for index, place in part.members:
             bundle = self.bundles[index]
             delay = np.broadcast_to(bundle.delay, len(bundle))[place]
             for d in np.unique(delay).tolist():
                 by_delay.setdefault(d, []).append((index, place[delay == d]))
         for d, mine in sorted(by_delay.items()):
-            self._connect_groups(self._delay(pre, d - 1), post, synapse, port, age, mine)
+            self._connect(replace(part, pre=self._delay(part.pre, d - 1), members=mine))
 
     def _delay(self, group: Group, steps: int) -> Group:
         """Inputs that spike some steps after those of a group."""
@@ -205,9 +211,8 @@ class Projections:
                 w.links.add(group.ids, sources, np.array(steps))
         return self._late[name]
 
-    def _check_projection(
-        self, pre: Population, post: Population, synapse: SynapseModel, members: list, delay: np.ndarray
-    ) -> None:
+    def _check(self, part: Part, delay: np.ndarray) -> None:
+        pre, post, synapse = part.pre.population, part.post.population, part.synapse
         if (pre.role, post.role) not in ENDS:
             roles = f"{_name_role(pre)} to {_name_role(post)}"
             raise refuse(f"connections from {roles}", "put recurrent e-prop neurons between")
@@ -225,7 +230,7 @@ class Projections:
             if len(self._readout_taus) > 1:
                 raise refuse("readouts with different tau_m in the interval variant", "give all the same tau_m")
             (tau,) = self._readout_taus
-            for index, place in members:
+            for index, place in part.members:
                 taus = np.asarray(self.bundles[index].tau_m_readout)
                 taus = taus[place] if taus.ndim else taus
                 if np.any(taus != tau):
