@@ -215,21 +215,24 @@ def _check(name: str) -> str:
 VariantName = Annotated[str, AfterValidator(_check)]
 
 
-OF_FLAG = {"adapt_beta": "adaptive", "adapt_tau": "adaptive", "V_reset": "psc_delta", "refractory_input": "psc_delta"}
-_READ = {  # by kernels, as classes of the package have it
-    variant.name: {name for kind in (*variant.neurons.values(), variant.readout) for name in kind.model_fields}
+_READ: dict[str, dict[str, frozenset[str]]] = {  # by kernels, as classes of the package have it, by name of equations
+    variant.name: {
+        **{kind.equations(): frozenset(kind.model_fields) for kind in variant.neurons.values()},
+        "readout": frozenset(variant.readout.model_fields),
+    }
     for variant in VARIANTS.values()
 }
 
 
 def require_read(variant: Variant, kind: type[Frozen], here: str) -> None:
     """Raise `InputError` if a class of neurons or readouts has a parameter that no kernel of the variant reads."""
-    unread = [
-        name
-        for name in kind.model_fields
-        if name not in _READ[variant.name] or not getattr(kind, OF_FLAG.get(name, ""), True)
-    ]
-    if unread:
+    equations = kind.equations() if issubclass(kind, Neuron) else "readout"
+    if equations not in _READ[variant.name]:
+        what = (
+            f"the {variant.name} variant has no kernel of '{equations}', for which flags of class {kind.__name__} ask"
+        )
+        raise InputError(f"{here}: {what}: give the model as equations")
+    if unread := [name for name in kind.model_fields if name not in _READ[variant.name][equations]]:
         what = f"no kernel of the {variant.name} variant reads {', '.join(unread)} of class {kind.__name__}"
         raise InputError(f"{here}: {what}: give the model as equations, or set the flags that {kind.__name__} needs")
 

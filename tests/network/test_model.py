@@ -5,6 +5,7 @@ One file, because most of it is tables of bad arguments.
 
 import dataclasses
 import re
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -185,6 +186,18 @@ def test_a_parameter_that_no_kernel_reads_is_refused(variant: str, monkeypatch: 
     monkeypatch.setattr(Model, "eprop", dataclasses.replace(known, readout=Readout))
     with pytest.raises(InputError, match=f"^population 'out': no kernel of the {variant} variant reads gain of class"):
         model.readouts("out", 1)
+
+
+def test_flags_that_no_kernel_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reset to `V_reset` in the interval variant, of which NEST has no such neuron."""
+
+    class Reset(VARIANTS["interval"].neurons["iaf"]):
+        psc_delta: ClassVar[bool] = True
+
+    monkeypatch.setitem(VARIANTS["interval"].neurons, "reset", Reset)
+    asked = "has no kernel of 'iaf_psc_delta_bsshslm_2020', for which flags of class Reset ask"
+    with pytest.raises(InputError, match=f"^population 'rec': the interval variant {asked}: give the model"):
+        Model("interval").neurons("rec", 3, "reset")
 
 
 def test_defaults_of_neurons_are_nests() -> None:
