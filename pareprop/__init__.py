@@ -72,7 +72,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
 _ROOMS = ("engines", "network", "neurons", "parallel", "runs", "simulation", "sonata", "storage", "tasks")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Any:  # Any: type checkers see the imports above
     for home, names in _HOMES.items():
         if name in names:
             value = getattr(import_module(f"{__name__}.{home}"), name)

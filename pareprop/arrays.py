@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 LINE = 64  # bytes
 PAGE = 4096
@@ -16,7 +16,7 @@ PAGE = 4096
 _offsets = itertools.cycle(range(0, PAGE, PAGE // 5 // LINE * LINE + LINE))
 
 
-def allocate_aligned(shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray:
+def allocate_aligned(shape: int | tuple[int, ...], dtype: DTypeLike = float) -> np.ndarray:
     """Return zeros that start at a cache line."""
     n = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
     offset = next(_offsets) if n >= PAGE else 0
@@ -25,7 +25,7 @@ def allocate_aligned(shape: int | tuple[int, ...], dtype: Any = float) -> np.nda
     return memory[first : first + n].view(dtype).reshape(shape)
 
 
-def copy_aligned(array: np.ndarray, dtype: object) -> np.ndarray:
+def copy_aligned(array: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     """Return an aligned copy of an array in another type; values out of its range become infinite."""
     copy = allocate_aligned(array.shape, dtype)
     with np.errstate(over="ignore"):

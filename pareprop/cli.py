@@ -6,8 +6,8 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import click
 
@@ -32,7 +32,7 @@ for _command in (*NEST, *RUNS, *SCALING):
     commands.add_command(_command)
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exit codes on all ranks: 1 failed case or internal error, 2 invalid input, 3 cannot continue."""
     rank = launcher.rank_of_launcher(os.environ)
     launcher.end_at_once_on_interrupt()
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(1)
 
 
-def _show_warning(others: Any, message: Any, category: type[Warning], *place: Any) -> None:
+def _show_warning(others: Callable[..., object], message: object, category: type[Warning], *place: object) -> None:
     """Show a warning of the package in one line, without a place in its code."""
     if issubclass(category, ParepropWarning):
         terminal.echo(f"pareprop: notice: {message}", err=True)

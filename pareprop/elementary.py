@@ -9,52 +9,52 @@ multiplications, divisions and roots, which are exact to the last bit everywhere
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import kernels
+from .values import Numbers
 
 
-def _apply(function: Callable, x: ArrayLike) -> Any:
+def _apply(function: Callable, x: ArrayLike) -> Numbers:
     values = np.ascontiguousarray(x, dtype=float)
     out = np.empty(values.shape)
     function(values.reshape(-1), out.reshape(-1))
     return out.reshape(np.shape(x)) if np.ndim(x) else float(out.reshape(-1)[0])
 
 
-def exp(x: ArrayLike) -> Any:
+def exp(x: ArrayLike) -> Numbers:
     """Return the exponential function: float64 of the shape of `x`, a float for a number."""
     return _apply(kernels.elementary_arrays.exp, x)
 
 
-def log(x: ArrayLike) -> Any:
+def log(x: ArrayLike) -> Numbers:
     """Return the natural logarithm: float64 of the shape of `x`, a float for a number."""
     return _apply(kernels.elementary_arrays.log, x)
 
 
-def log1p(x: ArrayLike) -> Any:
+def log1p(x: ArrayLike) -> Numbers:
     """Return log(1 + x): float64 of the shape of `x`, a float for a number."""
     return _apply(kernels.elementary_arrays.log1p, x)
 
 
-def expm1(x: ArrayLike) -> Any:
+def expm1(x: ArrayLike) -> Numbers:
     """Return exp(x) - 1: float64 of the shape of `x`, a float for a number."""
     return _apply(kernels.elementary_arrays.expm1, x)
 
 
-def tanh(x: ArrayLike) -> Any:
+def tanh(x: ArrayLike) -> Numbers:
     """Return the hyperbolic tangent: float64 of the shape of `x`, a float for a number."""
     return _apply(kernels.elementary_arrays.tanh, x)
 
 
-def sin(x: ArrayLike) -> Any:
+def sin(x: ArrayLike) -> Numbers:
     """Return the sine, NaN where abs(x) is 10^6 or more: float64 of the shape of `x`, a float for a number."""
     return _apply(kernels.elementary_arrays.sin, x)
 
 
-def cos(x: ArrayLike) -> Any:
+def cos(x: ArrayLike) -> Numbers:
     """Return the cosine, NaN where abs(x) is 10^6 or more: float64 of the shape of `x`, a float for a number."""
     return _apply(kernels.elementary_arrays.cos, x)
 

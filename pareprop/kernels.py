@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -77,7 +76,9 @@ PRECISIONS = {
 }
 
 
-def _end_on_index_errors(before: Callable[[sys.UnraisableHookArgs], Any]) -> Callable[[sys.UnraisableHookArgs], None]:
+def _end_on_index_errors(
+    before: Callable[[sys.UnraisableHookArgs], object],
+) -> Callable[[sys.UnraisableHookArgs], None]:
     """Return a hook for errors that a kernel cannot raise; it ends the process at an index error.
 
     Kernels without exceptions go on after one, with numbers or addresses that are wrong, to a crash that tells nothing.

@@ -1,8 +1,10 @@
 """Rooms import one way, hold no circle, and say what lives in them; only one module knows COMM_WORLD."""
 
 import ast
+import io
 import re
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,26 @@ def test_a_room_says_what_it_is(name: str) -> None:
     assert text and "May import" in text and "Where to add" in text
     told = set(re.findall(r"`(\w+)`", text[text.index("May import") : text.index("Where to add")]))
     assert told - GROUND == MAY_IMPORT[name], "what the docstring says is not what the test allows"
+
+
+def unexplained(text: str) -> list[int]:
+    """Lines with `Any` that neither a comment on them nor a line of comment above them explains."""
+    reasons = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT and not re.match("# *(fmt|noqa|type):", token.string):
+            reasons.add(token.start[0])
+            if not token.line[: token.start[1]].strip():
+                reasons.add(token.start[0] + 1)
+    used = {node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name) and node.id == "Any"}
+    return sorted(used - reasons)
+
+
+def test_what_is_any_says_why() -> None:
+    """`pareprop.values` has names, with their reasons, for what is usually of no type that can be named."""
+    texts = {path: path.read_text() for path in SOURCES}
+    bare = {module(path): lines for path, text in texts.items() if "Any" in text and (lines := unexplained(text))}
+    assert not bare, f"Any without a reason, by module: {bare}"
+    assert unexplained("x: Any\n# a reason\ny: Any\nz: Any  # type: ignore\nw: Any  # a reason\n") == [1, 4]
 
 
 def test_only_the_launcher_knows_comm_world() -> None:

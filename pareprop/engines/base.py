@@ -157,7 +157,7 @@ class Engine(ABC):
     learns_at_the_end: ClassVar[bool]  # whether weights change in `optimize` alone, not within samples
     steps_alone: ClassVar[int]  # that neurons of one process run before the readouts take them
 
-    kernel: Any  # runs steps, bound to the arrays that it works on
+    kernel: Any  # runs steps, bound to the arrays that it works on; Any: each engine has a class of its own
     channel: Channel
     plastic: list[Plastic]
     log: SpikeLog
@@ -205,7 +205,7 @@ class Engine(ABC):
         mine = (ids >= first) & (ids < last)
         self._forced = {"forced": ids[mine] - first, "due": np.ascontiguousarray(due[:, mine], np.uint8)}
 
-    def enter(self, phase: str, learn: bool, perturb: Sequence[Any] | None = None) -> None:
+    def enter(self, phase: str, learn: bool, perturb: Sequence[object] | None = None) -> None:
         """Take the perturbations that act in samples of a phase, or those that are asked for; see `perturbations`."""
         self.perturbing.choose(phase, learn, perturb)
 

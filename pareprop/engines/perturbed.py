@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import layout
 from ..network import perturbations
+from ..network.connectivity import Population
 from ..network.local import LocalNetwork, cell_values
 from ..network.perturbations import Applied, Dropout, Injection, Silence
 from ..parallel.partition import overlap
@@ -50,14 +50,14 @@ class Perturbing:
             if isinstance(item.options, Injection):
                 self._drawn[item.name] = self._draw(item, item.options)
 
-    def choose(self, phase: str, learn: bool, asked: Sequence[Any] | None) -> None:
+    def choose(self, phase: str, learn: bool, asked: Sequence[object] | None) -> None:
         """Take what acts in the samples that follow, of a phase or what was asked for; `InputError` names bad ones."""
         self.active = perturbations.choose(self._network.model.perturbations, phase, asked)
         for item in self.active:
             if item.kind == "cut" and learn:
                 raise InputError(f"cut '{item.name}': samples of phase '{phase}' are learned from: nothing can be cut")
 
-    def begin(self, n_steps: int) -> Any:
+    def begin(self, n_steps: int) -> object:
         """Return what the kernel needs in a sample of `n_steps` steps."""
         self._n_steps = n_steps
         self.lost[:] = 0
@@ -157,7 +157,7 @@ class Perturbing:
                     table.weight[place] = weight
             self._network.following.follow()  # feedback that the kernel has copied from readout synapses
 
-    def _population(self, item: Applied) -> Any:
+    def _population(self, item: Applied) -> Population:
         return next(one for one in self._network.model.populations if one.name == item.of)
 
     def _role(self, item: Applied) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,7 @@ def numbers(name: str, value: object) -> np.ndarray:
     return array
 
 
-def _chain(arrays: Iterable[Any]) -> int:
+def _chain(arrays: Iterable[object]) -> int:
     """Return the checksum of some arrays, one after the other; None counts as well."""
     mark = 0
     for array in arrays:

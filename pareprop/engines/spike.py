@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from ..network.synapse_table import SynapseTable
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
+from ..values import Values
 from . import spike_rules
 from .base import Engine, Settings
 from .online_rewards import OnlineRewards, following_block
@@ -97,7 +97,7 @@ class Spike(Engine):
         """Collective: allocate logs and signals, and connect the ranks."""
         self.channel = self._open(self.memory.length, self.memory.inputs)
 
-    def _bind_kernel(self) -> Any:
+    def _bind_kernel(self) -> object:
         """Return the kernel, bound to the arrays that it works on."""
         kernels, network, memory = self._kernels, self.network, self.memory
         return kernels.Engine(
@@ -383,7 +383,7 @@ class Spike(Engine):
         state.shared |= {"y": self.y}
         return state
 
-    def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+    def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Load the numbers and shared arrays of a state; the arrays of `state()` are filled next.
 
         Raises

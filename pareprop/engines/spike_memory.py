@@ -18,6 +18,7 @@ from ..network.local import LocalNetwork, given_program
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
+from ..values import Values
 from . import spike_rules
 from .spike_rules import ERRORS, LOOP, PREFIX, STRETCH, Rules
 from .state import State
@@ -35,6 +36,7 @@ STRETCH_OTHERS = "XZ XE XB QX".split()
 ENDS = "RADSU"  # sums that are kept at ends of blocks, with rewards
 PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "moment", "variance", "traces")
 TRACES = tuple(f"trace_{k}" for k in range(64))  # rows of `traces`
+Rows = Any  # of the kernels of the precision, of which each has a class of its own
 
 
 def new_books(n_rows: int) -> np.ndarray:
@@ -62,7 +64,7 @@ def _targets(table: SynapseTable) -> list[Population]:
     return [span.projection.post for span in table.spans for _ in span.delays]
 
 
-def array_of(rows: Any, name: str) -> np.ndarray:
+def array_of(rows: Rows, name: str) -> np.ndarray:
     """Return what the synapses of a table keep under a name, (n_synapses,)."""
     if name in TRACES:
         return np.asarray(rows.traces)[TRACES.index(name)]
@@ -139,7 +141,7 @@ class SpikeMemory:
         """Return whether a block of synapses learns by `mode`, the same on all ranks."""
         return any(mode in rules.modes for rules in self.rules)
 
-    def _rows(self, table: SynapseTable, rules: Rules) -> Any:
+    def _rows(self, table: SynapseTable, rules: Rules) -> Rows:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
         adam, learns = bool(rules.rules[:, layout.ADAM].any()), rules.learns
         neurons, stretches = bool(rules.modes & {PREFIX, LOOP, STRETCH}), STRETCH in rules.modes
@@ -276,13 +278,13 @@ class SpikeMemory:
                                    for program in self.network.programs], np.int64),
         }  # fmt: skip
 
-    def kernel_stretches(self) -> dict[str, Any]:
+    def kernel_stretches(self) -> Values:
         """Return stretches as the kernel takes them."""
         in_use = self.network.neurons[1] > self.network.neurons[0] and self.uses(STRETCH)
         kind = 2 if self.network.model.is_rewarded else self.sets - 1
         return self.stretches | {"in_use": in_use, "kind": kind}
 
-    def kernel_online(self) -> dict[str, Any]:
+    def kernel_online(self) -> Values:
         """Return TD errors, and the sums that they need, as the kernel takes them."""
         if not self.online:
             arrays = {"delta": np.zeros(1), "discount": np.zeros(1), "running": np.zeros(2), "S": np.zeros(0)}
@@ -298,7 +300,7 @@ class SpikeMemory:
         if len(self.online["last"]) and time:
             self.online["last"][(time // self.block - 1) % len(self.online["last"])] = 1
 
-    def kernel_histories(self, kappa_out: np.ndarray) -> dict[str, Any]:
+    def kernel_histories(self, kappa_out: np.ndarray) -> Values:
         """Return the rings as the kernel takes them; `kappa_out` (n_readouts,) is the decay of readouts in a step."""
         widths = self.network.widths
         return {name: self.history[name] for name in (*RINGS, *ERRORS)} | {
@@ -307,7 +309,7 @@ class SpikeMemory:
             "found": allocate_aligned((widths["constants"] + 2 * widths["kept"] + 1, layout.CHUNK), self._real),
         }
 
-    def kernel_sums(self) -> dict[str, Any]:
+    def kernel_sums(self) -> Values:
         """Return prefix sums as the kernel takes them: those that are read together lie together."""
         in_use = self.network.neurons[1] > self.network.neurons[0] and self.uses(PREFIX)
         return (
@@ -398,7 +400,7 @@ class SpikeMemory:
         """Return the first step of the logs that samples from step `time` on still read."""
         return max(time - self.steps_kept, 0)
 
-    def load_state(self, time: int, numbers: dict[str, Any], shared: dict[str, np.ndarray], channel: Channel) -> None:
+    def load_state(self, time: int, numbers: Values, shared: dict[str, np.ndarray], channel: Channel) -> None:
         """Load logs and errors in flight; the logs then start with `first_step(time)`.
 
         Parameters

@@ -34,13 +34,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.spike_log import SpikeLog
-from ..values import Values
+from ..values import AnyValue, Values
 
 
 @dataclass
@@ -74,7 +73,7 @@ class State:
         self.shared |= {f"{name}/{key}": array for key, array in shared.items()}
 
     @staticmethod
-    def get(name: str, numbers: Values, shared: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
+    def get(name: str, numbers: Values, shared: dict[str, np.ndarray]) -> tuple[AnyValue, dict[str, np.ndarray]]:
         """Return the numbers and shared arrays that were `put` under that name."""
         start = f"{name}/"
         return numbers[name], {key.removeprefix(start): array for key, array in shared.items() if key.startswith(start)}

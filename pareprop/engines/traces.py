@@ -7,9 +7,9 @@ between spikes. Here they are stepped forward, for few synapses. Equations: Bell
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -101,7 +101,7 @@ class Equations:
         self._e, self._e_entered, self._psi = np.zeros((3, n))
         self._kept, self.n_kept = np.zeros((2, program.n_kept, n)), program.n_kept
 
-        def trace(arrived: float, traces: np.ndarray, e: np.ndarray) -> Any:
+        def trace(arrived: float, traces: np.ndarray, e: np.ndarray) -> Callable[[], None]:
             rest = cells.constant, *self._kept, self._psi, arrived, traces, n, e
             return cells.caller("trace", n, n, cells.dt, port, *rest)
 

@@ -12,12 +12,11 @@ import json
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
 from ..errors import quote
-from ..values import Given, Values
+from ..values import AnyValue, Given, Values
 from . import logic, math, random, raster_plot, voltage_trace
 from .connecting import CollocatedSynapses
 from .connections import SynapseCollection
@@ -136,19 +135,19 @@ def GetConnections(
     return kernel.get_connections(source, target, synapse_model)
 
 
-def SetDefaults(model: str, params: Any, val: Any = None) -> None:
+def SetDefaults(model: str, params: AnyValue, val: AnyValue = None) -> None:
     """Change the defaults of a node or synapse model."""
     values = params if val is None else {params: val}
     kernel.models.set_defaults(model, values, kernel.resolution, kernel.simulated)
 
 
-def GetDefaults(model: str, keys: object = None, output: str = "") -> Any:
+def GetDefaults(model: str, keys: object = None, output: str = "") -> AnyValue:
     """Defaults of a node or synapse model: all, one, or a list of some."""
     values = kernel.models.defaults(model, kernel.collection(np.zeros(0, np.int64)))
     return put_out(values if keys is None else _pick(values, keys, f"defaults of {model}"), output)
 
 
-def _pick(values: Given, keys: Any, where: str) -> Any:
+def _pick(values: Given, keys: AnyValue, where: str) -> AnyValue:
     """Values of one key, or a list of those of some."""
     for key in [keys] if isinstance(keys, str) else keys:
         if key not in values:
@@ -163,9 +162,9 @@ def CopyModel(existing: str, new: str, params: Given | None = None) -> None:
     kernel.models.copy(existing, new, params or {}, kernel.resolution)
 
 
-def GetStatus(nodes: Any, keys: Any = None, output: str = "") -> Any:
+def GetStatus(nodes: NodeCollection | SynapseCollection, keys: AnyValue = None, output: str = "") -> AnyValue:
     """Parameters of nodes or connections, one entry for each."""
-    found: Any
+    found: AnyValue
     if keys is None:
         found = tuple(entry.get() for entry in nodes)
     elif isinstance(keys, str):
@@ -176,7 +175,7 @@ def GetStatus(nodes: Any, keys: Any = None, output: str = "") -> Any:
     return put_out(found, output)
 
 
-def SetStatus(nodes: Any, params: Any, val: Any = None) -> None:
+def SetStatus(nodes: NodeCollection | SynapseCollection, params: AnyValue, val: AnyValue = None) -> None:
     """Set parameters of nodes or connections."""
     nodes.set(params if val is None else {params: val})
 
@@ -191,7 +190,7 @@ def GetNodes(properties: Given | None = None, local_only: bool = False) -> NodeC
     return kernel.collection(ids[mask])
 
 
-def _value(node: NodeCollection, key: str) -> Any:
+def _value(node: NodeCollection, key: str) -> AnyValue:
     try:
         return node.get(key)
     except KeyError:  # another model has it
@@ -255,12 +254,12 @@ def set(**values: object) -> None:
     kernel.set(values)
 
 
-def get(*keys: Any) -> Any:
+def get(*keys: AnyValue) -> AnyValue:
     """Kernel parameters: all, one by its name, or a tuple of some, by their names or a list of these."""
     return GetKernelStatus(keys[0] if len(keys) == 1 else keys or None)
 
 
-def GetKernelStatus(keys: object = None) -> Any:
+def GetKernelStatus(keys: object = None) -> AnyValue:
     """Kernel parameters: all, one, or a tuple of some."""
     picked = kernel.status() if keys is None else _pick(kernel.status(), keys, "kernel parameters")
     return picked if keys is None or isinstance(keys, str) else tuple(picked)
@@ -292,13 +291,13 @@ def get_verbosity() -> VerbosityLevel:
     return Module.level
 
 
-def set_verbosity(level: Any) -> None:
+def set_verbosity(level: AnyValue) -> None:
     """Note a level, also by its old name such as "M_WARNING"."""
     names = VerbosityLevel.__members__
     Module.level = VerbosityLevel(names[level.removeprefix("M_")] if isinstance(level, str) else level)
 
 
-def collection(nodes: Any = None) -> NodeCollection:
+def collection(nodes: AnyValue = None) -> NodeCollection:
     """Make a NodeCollection of ids."""
     ids = np.asarray([] if nodes is None else list(nodes), np.int64)
     if len(ids) and (np.any(np.diff(ids) <= 0) or ids[0] < 1 or ids[-1] > kernel.nodes.n):
@@ -310,7 +309,7 @@ class _NodeCollections(type):
     def __instancecheck__(cls, value: object) -> bool:
         return isinstance(value, NodeCollection)
 
-    def __call__(cls, *args: Any, **named: Any) -> Any:
+    def __call__(cls, *args: object, **named: object) -> AnyValue:
         return explained(collection)(*args, **named)
 
 
@@ -344,7 +343,7 @@ def GetLocalVPs() -> range:
     return range(kernel.generators.n)
 
 
-def to_json(obj: object, **kwargs: Any) -> str:
+def to_json(obj: object, **kwargs: AnyValue) -> str:
     """Write a value as JSON, arrays as lists."""
     return json.dumps(obj, default=lambda value: value.tolist(), **kwargs)
 
@@ -373,7 +372,7 @@ class Module(types.ModuleType):
     CollocatedSynapses = CollocatedSynapses
     connection_rules = RULES
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> AnyValue:
         if name in REFUSED:
             raise refuse(f"nest.{name}", REFUSED[name], AttributeError)
         if name.startswith("_"):

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from ..errors import quote
 from ..network.equations import parameters_of
-from ..network.parameters import validate
+from ..network.parameters import Frozen, validate
 from ..network.variants import VARIANTS, Variant
 from ..values import Given, Values
 from . import plain
@@ -282,7 +281,7 @@ def check_node(model: NodeModel, values: Given, changed: Given, where: str, dt: 
         _check_device(model, values, changed, where, dt)
 
 
-def _rows(kind: Any, values: Given) -> list[Values]:
+def _rows(kind: type[Frozen], values: Given) -> list[Values]:
     """Parameters of a model of the package, one dictionary for each combination of values that it takes as scalars."""
     known = {key: value for key, value in values.items() if key in kind.model_fields}
     if isinstance(known.get(FUNCTION), str) and known[FUNCTION] == ARCTAN:
@@ -294,7 +293,7 @@ def _rows(kind: Any, values: Given) -> list[Values]:
     return [known | dict(zip(scalars, row, strict=True)) for row in sorted(set(zip(*columns, strict=True)), key=str)]
 
 
-def _takes_arrays(kind: Any, key: str) -> bool:
+def _takes_arrays(kind: type[Frozen], key: str) -> bool:
     return "ndarray" in str(kind.model_fields[key].annotation)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..arrays import sort_by
+from ..engines.base import Engine
 from ..engines.learning_signal import learning_signal
 from ..engines.sample import Sample
 from ..errors import StateError
 from ..kernels import layout
+from ..network.connectivity import Population
 from ..network.footprint import require
 from ..network.local import LocalNetwork, compile_models
+from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.collectives import guarded, maximum, raise_together
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog, join_logs
@@ -26,6 +29,7 @@ from .errors import notice
 from .forced import ForcedSpikes
 from .growth import Growth
 from .network import Wiring
+from .nodes import NodeTable
 from .stimuli import Amplitudes, Currents, SpikeTrains, Train
 from .taps import AHEAD, NOBODY, Taps, WeightTap, send_to_all
 
@@ -61,7 +65,7 @@ class Clock:
     """
 
     def __init__(
-        self, wiring: Wiring, nodes: Any, bundles: list[Bundle], taps: Taps, exchange: Exchange, seed: int
+        self, wiring: Wiring, nodes: NodeTable, bundles: list[Bundle], taps: Taps, exchange: Exchange, seed: int
     ) -> None:
         self.wiring, self.bundles, self.taps, self.exchange = wiring, bundles, taps, exchange
         self.model, self.comm, self.dt = wiring.model, exchange.comm, wiring.model.dt_ms
@@ -152,7 +156,7 @@ class Clock:
         self.trains.link()
         return True
 
-    def _engine(self) -> Any:
+    def _engine(self) -> Engine:
         raise NotImplementedError
 
     def _run(self, end: int) -> None:
@@ -261,7 +265,7 @@ class Clock:
 
     # ---- weights -----------------------------------------------------------------------------------------------------
 
-    def _watch(self, tap: WeightTap) -> list[tuple[Any, np.ndarray, np.ndarray]]:
+    def _watch(self, tap: WeightTap) -> list[tuple[SynapseTable, np.ndarray, np.ndarray]]:
         """Tables, places in them and places in the tap of the watched synapses that this rank has."""
         number_of = {(int(b), int(p)): k for k, (b, p) in enumerate(tap.place)}
         synapses = []
@@ -282,7 +286,9 @@ class Clock:
             values[number] = table.weight[local]
         return values if self.comm is None else sum(self.comm.allgather(values))
 
-    def _places(self, table: Any, span: Any, members: Any) -> list[tuple[tuple[int, np.ndarray], np.ndarray]]:
+    def _places(
+        self, table: SynapseTable, span: ProjectionSlice, members: Sequence[tuple[int, np.ndarray]]
+    ) -> list[tuple[tuple[int, np.ndarray], np.ndarray]]:
         """For each bundle of a projection: its connections that live on this rank, and their places in the table.
 
         Connections of equal source, target and delay lie in the order in which they were made.
@@ -314,16 +320,16 @@ class Clock:
             result.append(((index, place[order][chosen]), local[chosen]))
         return result
 
-    def _ids(self, population: Any) -> np.ndarray:
+    def _ids(self, population: Population) -> np.ndarray:
         first = self.model.offset(population)
         ids = self.wiring.recurrent if population.role == "recurrent" else self.wiring.readouts
         return ids[first : first + population.size]
 
-    def show_weights(self, table: Any) -> np.ndarray:
+    def show_weights(self, table: SynapseTable) -> np.ndarray:
         """Weights of a table, as NEST has them."""
         return table.weight
 
-    def change_weights(self, table: Any, local: np.ndarray, weight: np.ndarray) -> None:
+    def change_weights(self, table: SynapseTable, local: np.ndarray, weight: np.ndarray) -> None:
         """Set weights at some places of a table."""
         table.weight[local] = weight
 

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import click
 
@@ -23,7 +23,7 @@ PATIENCE = 20.0  # seconds that a rank whose script failed waits for the others 
 
 
 @contextmanager
-def in_place_of_nest() -> Iterator[Any]:
+def in_place_of_nest() -> Iterator[ModuleType]:
     """Have `import nest` mean `pareprop.nest`, within this context."""
     import pareprop.nest as nest
 
@@ -41,7 +41,7 @@ def in_place_of_nest() -> Iterator[Any]:
                 sys.modules[name] = module
 
 
-def set_options(nest: Any, version: str, losses: bool, allow_delays: bool = False) -> None:
+def set_options(nest: ModuleType, version: str, losses: bool, allow_delays: bool = False) -> None:
     """Have every kernel begin with the options of the command."""
     from .settings import DEFAULTS
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from ..values import Values
+from ..values import AnyValue, Values
 from .catalogue import NodeModel, SynapseModel
 from .connections import FROM_DEVICES, TO_RECORDERS, Bundle, bundles, is_plain, single
 from .errors import NESTErrors
@@ -48,7 +47,7 @@ def connect(session: Session, pre: object, post: object, conn: object, syn: obje
         session.spent.add("construction_connect", seconds)
 
 
-def _connect(session: Session, pre: Any, post: Any, conn: Any, syn: Any) -> None:
+def _connect(session: Session, pre: object, post: object, conn: object, syn: AnyValue) -> None:
     source, target = read_ids(session, pre), read_ids(session, post)
     if not isinstance(syn, CollocatedSynapses) and _connect_two(session, source, target, conn, syn):
         return
@@ -95,7 +94,7 @@ def _connect(session: Session, pre: Any, post: Any, conn: Any, syn: Any) -> None
         session.bundles.append(item)
 
 
-def _connect_two(session: Session, source: np.ndarray, target: np.ndarray, conn: Any, syn: Any) -> bool:
+def _connect_two(session: Session, source: np.ndarray, target: np.ndarray, conn: object, syn: AnyValue) -> bool:
     """Connect one node to another, as scripts do thousands of times; return False for what needs another look."""
     if len(source) != 1 or len(target) != 1 or session.simulated:
         return False
@@ -142,7 +141,7 @@ def check_delay(session: Session, made: Bundle) -> None:
         )
 
 
-def read_ids(session: Session, nodes: Any) -> np.ndarray:
+def read_ids(session: Session, nodes: AnyValue) -> np.ndarray:
     """Ids of nodes that a script gives, which exist."""
     if isinstance(nodes, NodeCollection):
         return nodes._ids
@@ -164,7 +163,7 @@ def _check_receptor(model: SynapseModel, receptor: int, targets: list[NodeModel]
             raise NESTErrors.UnknownReceptorType(f"Receptor type {receptor} is not available in {node.name}.")
 
 
-def _check_ids(given: tuple[tuple[Any, np.ndarray], ...], conn: object) -> None:
+def _check_ids(given: tuple[tuple[AnyValue, np.ndarray], ...], conn: object) -> None:
     """Check the ids of nodes that a script gave to connect."""
     for nodes, ids in given:
         if isinstance(nodes, NodeCollection):

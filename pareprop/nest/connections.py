@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..errors import quote
 from ..network.rule_base import MAX_DELAY
-from ..values import Given, Values
+from ..values import AnyValue, Given, Numbers, Values
 from .catalogue import COMMON, SynapseModel
 from .draws import Pairs
 from .errors import NESTErrors, explained, put_out, refuse, unknown
@@ -197,14 +196,14 @@ def single(model: SynapseModel, syn: Given, source: np.ndarray, target: np.ndarr
     )
 
 
-def _number(key: str, value: Any) -> float:
+def _number(key: str, value: AnyValue) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"'{key}' must be a number, an array or a nest.random parameter, not {quote(value)}") from None
 
 
-def _shape(key: str, value: Any, made: Any, rule: str) -> np.ndarray:
+def _shape(key: str, value: AnyValue, made: Pairs, rule: str) -> np.ndarray:
     array = np.asarray(value, dtype=float)
     if array.ndim == 1 and rule not in ("one_to_one", "fixed_total_number"):
         raise TypeError(
@@ -220,7 +219,7 @@ def _shape(key: str, value: Any, made: Any, rule: str) -> np.ndarray:
     return made.of_matrix(array)
 
 
-def count_steps(delay: object, dt: float) -> Any:
+def count_steps(delay: object, dt: float) -> Numbers:
     """Delays in steps, halves rounded up as in NEST."""
     if isinstance(delay, float) and 1.0 <= (count := np.floor(delay * (1.0 / dt) + 0.5)) <= MAX_DELAY:
         return int(count)
@@ -299,7 +298,7 @@ class SynapseCollection:
             result[mine] = self._of(self._kernel.bundles[index], key, self._place[mine])
         return result
 
-    def _of(self, group: Bundle, key: str, place: np.ndarray) -> Any:
+    def _of(self, group: Bundle, key: str, place: np.ndarray) -> AnyValue:
         if key == "delay":
             return np.broadcast_to(group.delay, len(group))[place] * self._kernel.resolution
         if key == "receptor":
@@ -307,7 +306,7 @@ class SynapseCollection:
         value = getattr(group, key)
         return value[place] if np.ndim(value) else value
 
-    def values(self, key: str) -> list[Any]:
+    def values(self, key: str) -> list[AnyValue]:
         """Values of one key as a list."""
         if key == "synapse_model":
             return [self._kernel.bundles[index].model.name for index in self._bundle]
@@ -327,20 +326,20 @@ class SynapseCollection:
         return self.array(key).tolist()
 
     @staticmethod
-    def _refuse_state() -> list[Any]:
+    def _refuse_state() -> list[AnyValue]:
         raise refuse("reading the state of optimizers", "look at the weights")
 
     @explained
-    def get(self, keys: object = None, output: str = "") -> Any:
+    def get(self, keys: object = None, output: str = "") -> AnyValue:
         """Values by key: lists, or single values of a single connection; by `output` a text or a table."""
         if not output:
             return self._get(keys)
         index = self.values("source") if output == "pandas" else None
         return put_out(self._get(keys), output, keys, index) if len(self) else put_out({}, output, None, [])
 
-    def _get(self, keys: Any) -> Any:
+    def _get(self, keys: AnyValue) -> AnyValue:
         if isinstance(keys, str):
-            column: Any = self.values(keys) if len(self) else ()
+            column: AnyValue = self.values(keys) if len(self) else ()
             return column[0] if len(self) == 1 else column
         names = SHOWN if keys is None else keys
         columns = {key: self.values(key) for key in names} if len(self) or keys is not None else {}
@@ -364,7 +363,7 @@ class SynapseCollection:
                 raise IndexError("list index out of range")
             self._set(key, column)
 
-    def _set(self, key: str, column: list[Any]) -> None:
+    def _set(self, key: str, column: list[AnyValue]) -> None:
         models = [self._kernel.bundles[index].model for index in np.unique(self._bundle)]
         if key == "optimizer":
             if any(set(entry) - {"m", "v"} or any(entry.values()) for entry in column) or self._kernel.simulated:
@@ -378,7 +377,7 @@ class SynapseCollection:
         else:
             self._kernel.write_weights(self._bundle, self._place, np.array(column, dtype=float))
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> AnyValue:
         if name.startswith("_"):
             raise AttributeError(name)
         try:

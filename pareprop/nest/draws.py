@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -36,7 +35,7 @@ class Pairs:
 
     source: np.ndarray
     target: np.ndarray
-    drawn: Mapping[Any, np.ndarray]
+    drawn: Mapping[tuple[int, str], np.ndarray]
     shape: tuple[int, int] | None = None
     kept: np.ndarray | None = None
 
@@ -66,7 +65,7 @@ class Draws:
         target: np.ndarray,
         autapses: bool,
         generators: Generators,
-        random: Mapping[Any, Parameter],
+        random: Mapping[tuple[int, str], Parameter],
     ) -> None:
         self.source, self.target = (np.ascontiguousarray(ids, np.int64) for ids in (source, target))
         self.autapses, self.generators, self.random = autapses, generators, dict(random)
@@ -174,7 +173,7 @@ class Draws:
         ends = np.concatenate(pieces)
         return Pairs(ends.ravel(), ends[:, ::-1].ravel(), {})
 
-    def _named(self, drawn: np.ndarray) -> dict[Any, np.ndarray]:
+    def _named(self, drawn: np.ndarray) -> dict[tuple[int, str], np.ndarray]:
         return dict(zip(self.random, drawn, strict=True)) if self.random else {}
 
 

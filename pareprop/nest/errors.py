@@ -7,11 +7,12 @@ import json
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ..errors import InputError, ParepropError, StateError, quote
+from ..values import AnyValue, Foreign, Given
 
 NAMES = (
     "BadDelay", "BadParameter", "BadParameterValue", "BadProperty", "DimensionMismatch", "IOError", "IllegalConnection",
@@ -58,7 +59,7 @@ def unknown(kind: type[Exception], text: str) -> Exception:
     return _both(kind)(_in_one_line(text))
 
 
-def put_out(values: object, output: str, names: object = None, index: Any = None) -> Any:
+def put_out(values: AnyValue, output: str, names: object = None, index: Iterable[int] | None = None) -> AnyValue:
     """Return what `get` found, in the form that NEST calls `output`: "", "json" for a text, "pandas" for a table.
 
     Parameters
@@ -79,7 +80,7 @@ def put_out(values: object, output: str, names: object = None, index: Any = None
     return json.dumps(values, default=lambda value: value.tolist()) if output == "json" else values
 
 
-def _make_table(columns: Any, index: list[int]) -> Any:
+def _make_table(columns: Given, index: list[int]) -> Foreign:
     try:
         import pandas
     except ImportError:
@@ -96,7 +97,7 @@ def explained(function: Callable) -> Callable:
     """Wrap a function of NEST, so that a call which Python would refuse with half a sentence names what was asked."""
 
     @functools.wraps(function)
-    def call(*args: object, **named: object) -> Any:
+    def call(*args: object, **named: object) -> Any:  # Any: what the function returns
         try:
             return function(*args, **named)
         except BARE as problem:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from ..kernels import layout
 from ..network.connectivity import Population
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.spike_log import SpikeLog, join_logs
+from ..values import Later
 
 NEVER_THERE = -1
 
@@ -47,7 +47,7 @@ class Growth:
         Bundles from there on are new.
     """
 
-    def __init__(self, old: Any, new: Any, first_bundle: int) -> None:
+    def __init__(self, old: Later, new: Later, first_bundle: int) -> None:
         self.old, self.new, self.first_bundle = old, new, first_bundle
         self.comm, self.step = new.comm, old.step
         self.recurrent = find_places(old.wiring.recurrent, new.wiring.recurrent)
@@ -231,7 +231,7 @@ class Growth:
                 here = np.flatnonzero(place >= 0)
                 filled[other.rows + here] = values[order][place[here]]
 
-    def _rows(self, clock: Any, table: SynapseTable, span: ProjectionSlice, array: np.ndarray) -> tuple:
+    def _rows(self, clock: Later, table: SynapseTable, span: ProjectionSlice, array: np.ndarray) -> tuple:
         own = slice(span.rows, span.rows + span.n_rows)
         known = np.diff(table.row_ptr)[own] > 0
         mine = name_rows(clock, span)[known], array[own][known]
@@ -286,7 +286,7 @@ class Growth:
         return [name for name in self.new._synapses if self.is_new(name)]
 
 
-def list_sources(clock: Any, population: Population) -> np.ndarray:
+def list_sources(clock: Later, population: Population) -> np.ndarray:
     """What tells the sources of a population apart: ids of nodes, or numbers of Poisson trains; ascending."""
     if population.name.startswith("parrots"):  # or those that are as many steps late
         return clock.wiring.parrots
@@ -295,7 +295,7 @@ def list_sources(clock: Any, population: Population) -> np.ndarray:
     return np.arange(population.size)
 
 
-def name_rows(clock: Any, span: ProjectionSlice) -> np.ndarray:
+def name_rows(clock: Later, span: ProjectionSlice) -> np.ndarray:
     """One number for the source and delay of each row of a projection."""
     pre, row = span.projection.pre, np.arange(span.n_rows)
     ids = list_sources(clock, pre) if pre.role in ("input", "current") else clock._ids(pre)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..engines.interval import Interval, IntervalSettings
 from ..network.losses import LOSSES
+from ..network.synapse_table import SynapseTable
 from ..parallel.collectives import maximum
 from ..parallel.spike_log import SpikeLog
 from ..values import Values
@@ -36,7 +37,9 @@ class IntervalClock(Clock):
         As for `Clock`.
     """
 
-    def __init__(self, kernel: Values, *args: Any) -> None:
+    engine: Interval
+
+    def __init__(self, kernel: Values, *args: Any) -> None:  # Any: what `Clock` takes
         check_intervals(kernel)
         dt = kernel["resolution"]
         self.n_steps = round(kernel["eprop_update_interval"] / dt)
@@ -192,7 +195,7 @@ class IntervalClock(Clock):
         self._show_readouts(0, 0, BEFORE + 1)
         self._started = True
 
-    def _list_kept(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Any]:
+    def _list_kept(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, SynapseTable]:
         """Synapses between neurons that do not learn: sources, targets on this rank, places, ports, the table.
 
         A spike of the last step of an interval arrives through them in step 0 of the next one; those that learn lose

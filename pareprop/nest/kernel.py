@@ -5,13 +5,11 @@ What a call does lies in the modules that are named here; all act on one `Sessio
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..errors import InputError, quote
 from ..machine import require_bytes
-from ..values import Given, Values
+from ..values import AnyValue, Given, Values
 from . import connecting, connection_values, node_values, running
 from .errors import KernelException, NESTErrors
 from .nodes import NodeCollection
@@ -51,7 +49,7 @@ class Kernel(Session):
         """All kernel parameters."""
         return self.params | {name: read(self) for name, read in STATUS.items()}
 
-    def attribute(self, name: str) -> Any:
+    def attribute(self, name: str) -> AnyValue:
         """One kernel parameter.
 
         Raises

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from ..values import Given
+from ..values import AnyValue, Given
 from .catalogue import ALIKE, FORCED, list_of_recorder
 from .errors import NESTErrors, refuse, unknown
-from .nodes import NodeCollection
+from .nodes import Block, NodeCollection
 from .parameters import write as write_parameters
 from .session import Session
 from .settings import to_ms, to_steps
@@ -35,7 +33,7 @@ def list_parameters(session: Session, nodes: NodeCollection) -> list[str]:
     return sorted([*keys, "global_id", "model", "element_type", "thread", "vp", *ALIKE])
 
 
-def read(session: Session, nodes: NodeCollection, key: str) -> list[Any]:
+def read(session: Session, nodes: NodeCollection, key: str) -> list[AnyValue]:
     """One parameter of each node."""
     if key == "global_id":
         return nodes.tolist()
@@ -45,7 +43,7 @@ def read(session: Session, nodes: NodeCollection, key: str) -> list[Any]:
     return column
 
 
-def _value(session: Session, block: Any, local: int, key: str) -> Any:
+def _value(session: Session, block: Block, local: int, key: str) -> object:
     if key in ALIKE:
         return ALIKE[key]
     if key in ("model", "element_type", "vp", "thread", "recordables"):
@@ -80,7 +78,7 @@ def _value(session: Session, block: Any, local: int, key: str) -> Any:
     return value / 1000.0 if key == "f_target" else value
 
 
-def _value_of_recorder(session: Session, block: Any, local: int, key: str) -> Any:
+def _value_of_recorder(session: Session, block: Block, local: int, key: str) -> AnyValue:
     recorder = session.recorders.of(block, local, session.resolution)
     backend = block.get("record_to", local)
     if backend != "memory":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import SupportsInt
 
 import numpy as np
 
-from ..values import Values
+from ..values import AnyValue, Values
 from .catalogue import LISTS, NodeModel
 from .errors import NESTErrors, explained, put_out, unknown
 
@@ -30,7 +30,7 @@ class Block:
         self.model, self.first, self.n = model, first, n
         self.values: Values = {key: ([value] * n if key in LISTS else value) for key, value in model.defaults.items()}
 
-    def get(self, key: str, local: int) -> Any:
+    def get(self, key: str, local: int) -> AnyValue:
         """Value of one node."""
         value = self.values[key]
         value = value[local] if isinstance(value, list | np.ndarray) else value
@@ -41,7 +41,7 @@ class Block:
         value = self.values[key]
         return np.asarray(value)[local] if isinstance(value, list | np.ndarray) else np.full(len(local), value)
 
-    def put(self, key: str, local: np.ndarray, value: Any) -> None:
+    def put(self, key: str, local: np.ndarray, value: AnyValue) -> None:
         """Set one value, or as many as there are nodes in `local`."""
         if np.ndim(value) == 0 and len(local) == self.n:
             self.values[key] = value
@@ -84,7 +84,7 @@ class NodeCollection:
         for place in range(len(self._ids)):
             yield NodeCollection(self._kernel, self._ids[place : place + 1])
 
-    def __contains__(self, node: Any) -> bool:
+    def __contains__(self, node: SupportsInt) -> bool:
         return int(node) in self._ids
 
     def __eq__(self, other: object) -> bool:
@@ -153,14 +153,14 @@ class NodeCollection:
     # ---- parameters --------------------------------------------------------------------------------------------------
 
     @explained
-    def get(self, *names: object, output: str = "") -> Any:
+    def get(self, *names: object, output: str = "") -> AnyValue:
         """Parameters: of one node values, of several tuples of them; a dictionary for several names, or all.
 
         With `output` "json" they are a text, with "pandas" a table.
         """
         return put_out(self._get(*names), output, names[-1] if names else None, self._ids)
 
-    def _get(self, *names: Any) -> Any:
+    def _get(self, *names: AnyValue) -> AnyValue:
         if not len(self):
             raise NESTErrors.UnknownNode("get() of an empty NodeCollection")
         if len(names) > 2:
@@ -178,14 +178,14 @@ class NodeCollection:
         return {key: column[0] if len(self) == 1 else tuple(column) for key, column in columns.items()}
 
     @staticmethod
-    def _pick(value: Any, keys: Any) -> Any:
+    def _pick(value: AnyValue, keys: AnyValue) -> AnyValue:
         for key in [keys] if isinstance(keys, str) else keys:
             if not isinstance(value, Mapping) or key not in value:
                 known = f"; there are {', '.join(value)}" if isinstance(value, Mapping) else ""
                 raise unknown(KeyError, f"there is no '{key}' in what get() returns{known}")
         return value[keys] if isinstance(keys, str) else {key: value[key] for key in keys}
 
-    def _column(self, key: str) -> list[Any]:
+    def _column(self, key: str) -> list[AnyValue]:
         return self._kernel.read(self, key)
 
     @explained
@@ -208,7 +208,7 @@ class NodeCollection:
             for node, entry in zip(self, params, strict=True):
                 self._kernel.write(node, entry)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> AnyValue:
         if name.startswith("_"):
             raise AttributeError(name)
         if name in ("spatial",):

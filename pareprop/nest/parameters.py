@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..errors import quote
-from ..values import Given, Values
+from ..values import AnyValue, Given, Later, Values
 from .catalogue import ALIKE, LISTS, OFF_GRID, UNSUPPORTED, NodeModel, align, check_node
 from .errors import NESTErrors, refuse
 from .nodes import Block, Each, NodeCollection
@@ -23,7 +21,7 @@ class Drawn:
         self.numbers = numbers
 
 
-def write(kernel: Any, nodes: NodeCollection, params: Given) -> None:
+def write(kernel: Later, nodes: NodeCollection, params: Given) -> None:
     """Set parameters of nodes, all or none.
 
     Raises
@@ -51,7 +49,7 @@ def write(kernel: Any, nodes: NodeCollection, params: Given) -> None:
         )
 
 
-def _draw(kernel: Any, block: Block, local: np.ndarray, values: Given) -> Values:
+def _draw(kernel: Later, block: Block, local: np.ndarray, values: Given) -> Values:
     """Random parameters, drawn for one node after the other."""
     names = block.model.sort_drawn(key for key, value in values.items() if isinstance(value, Parameter))
     if not names:
@@ -60,7 +58,7 @@ def _draw(kernel: Any, block: Block, local: np.ndarray, values: Given) -> Values
     return {name: Drawn(column) for name, column in zip(names, drawn, strict=True)}
 
 
-def _expand(kernel: Any, key: str, value: Any, n: int, start: int, ids: np.ndarray) -> Any:
+def _expand(kernel: Later, key: str, value: AnyValue, n: int, start: int, ids: np.ndarray) -> AnyValue:
     """Bring a value into the form in which blocks keep it: one for all, or one for each node of `ids`."""
     if isinstance(value, Drawn):
         return value.numbers
@@ -74,7 +72,7 @@ def _expand(kernel: Any, key: str, value: Any, n: int, start: int, ids: np.ndarr
     return _numbers(key, [value])[0]
 
 
-def as_list(key: str, value: Any) -> Any:
+def as_list(key: str, value: AnyValue) -> AnyValue:
     """Value of a parameter that is a list, in the form in which blocks keep it."""
     if key == "record_from":
         return (value,) if isinstance(value, str) else tuple(value)
@@ -86,12 +84,12 @@ def as_list(key: str, value: Any) -> Any:
         raise NESTErrors.TypeMismatch(f"'{key}' must be a list of numbers") from None
 
 
-def _numbers(key: str, values: list[Any]) -> Any:
+def _numbers(key: str, values: list[AnyValue]) -> AnyValue:
     array = np.asarray(values)
     return array if array.dtype.kind in "biuf" else np.asarray(values, object)
 
 
-def _align_times(kernel: Any, block: Block, local: np.ndarray, values: Values) -> Values:
+def _align_times(kernel: Later, block: Block, local: np.ndarray, values: Values) -> Values:
     """Times of generators on the grid, if they may be elsewhere."""
 
     def option(name: str) -> bool:
@@ -112,7 +110,7 @@ def _align_times(kernel: Any, block: Block, local: np.ndarray, values: Values) -
     }
 
 
-def _write_block(kernel: Any, block: Block, local: np.ndarray, values: Values) -> None:
+def _write_block(kernel: Later, block: Block, local: np.ndarray, values: Values) -> None:
     for key, value in values.items():
         _check_type(block.model, key, value)
     values = _align_times(kernel, block, local, values)

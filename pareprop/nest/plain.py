@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..network import of_nest
@@ -12,7 +10,7 @@ from ..network.equations import parameters_of
 from ..network.parameters import FLOAT_MAX
 from ..neurons import library
 from ..neurons.model import COMMON, NeuronModel
-from ..values import Given, Values
+from ..values import AnyValue, Given, Values
 from .errors import refuse
 
 LEARNING = [name for name in COMMON if name not in ("t_ref", "I_e")]
@@ -83,7 +81,7 @@ def find(name: str, values: Given, here: str) -> tuple[NeuronModel, Values]:
     return definition, {key: value for key, value in chosen.items() if key in known}
 
 
-def shared(key: str, value: Any) -> Any:
+def shared(key: str, value: AnyValue) -> AnyValue:
     """Return a list that all nodes of a block must have in common; other values as they are."""
     if key not in LISTS:
         return value

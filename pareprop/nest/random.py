@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -164,7 +163,7 @@ def as_parameter(value: object) -> Parameter | None:
 
 
 @contextmanager
-def together(parameters: Sequence[Parameter], generators: Generators) -> Iterator[Any]:
+def together(parameters: Sequence[Parameter], generators: Generators) -> Iterator[nest_draws.Program]:
     """Compile parameters that are drawn in turn to a `nest_draws.Program`; normal numbers wait in them afterwards."""
     steps = [step for parameter in parameters for step in parameter.steps]
     normals = list(dict.fromkeys(step.waiting for step in steps if step.waiting is not None))

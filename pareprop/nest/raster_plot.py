@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ..values import Foreign
 from .errors import explained
+from .nodes import NodeCollection
 
 
 @explained
 def from_device(
-    detec: Any,
+    detec: NodeCollection,
     *,
     title: str | None = None,
     hist: bool = False,
@@ -19,7 +19,7 @@ def from_device(
     grayscale: bool = False,
     xlabel: str | None = None,
     ylabel: str = "Neuron ID",
-) -> list[Any]:
+) -> list[Foreign]:
     """Draw the spikes of a recorder, and their rate.
 
     Parameters
@@ -74,7 +74,7 @@ def from_device(
     return axes
 
 
-def is_single(nodes: Any, models: tuple[str, ...]) -> bool:
+def is_single(nodes: NodeCollection, models: tuple[str, ...]) -> bool:
     """Whether nodes are one recorder of some models, which keeps its events in memory."""
     if len(nodes) != 1:
         return False

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..machine import require_bytes
 from ..values import Values
 from .catalogue import FOREVER
+from .nodes import Block
 from .settings import to_ms
 
 FOREVER_STEPS = 2**62
@@ -27,7 +28,7 @@ class Column:
         Numbers in a row.
     """
 
-    def __init__(self, kind: Any, width: int = 1) -> None:
+    def __init__(self, kind: DTypeLike, width: int = 1) -> None:
         self._array, self.n = np.zeros((0, width), kind), 0
 
     def reserve(self, n: int, what: str) -> None:
@@ -64,7 +65,7 @@ class Window:
     stop: int
 
     @classmethod
-    def of(cls, block: Any, local: int, dt: float) -> Window:
+    def of(cls, block: Block, local: int, dt: float) -> Window:
         """The window of a device."""
         origin, start, stop = (float(block.get(key, local)) for key in ("origin", "start", "stop"))
         return cls(round((origin + start) / dt), FOREVER_STEPS if stop >= FOREVER else round((origin + stop) / dt))

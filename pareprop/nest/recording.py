@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -202,7 +201,7 @@ def _weight_taps(
     """Connections that a weight recorder watches, those that learn or the others; not those from generators."""
     watched = []
     for index, group in enumerate(bundles):
-        wanted: Any = group.model.defaults.get("weight_recorder")
+        wanted: object = group.model.defaults.get("weight_recorder")
         if wanted is None or node not in np.asarray(wanted):
             continue
         if group.model.plastic != plastic or group.table != AMONG_NEURONS:

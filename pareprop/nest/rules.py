@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -57,7 +56,7 @@ def pairs(
     source: np.ndarray,
     target: np.ndarray,
     generators: Generators,
-    random: Mapping[Any, Parameter],
+    random: Mapping[tuple[int, str], Parameter],
 ) -> Pairs:
     """Connect two collections of ids by a rule.
 

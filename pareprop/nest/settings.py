@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from ..errors import quote
 from ..network.parameters import is_number, is_whole
-from ..values import Given, Values
+from ..values import AnyValue, Given, Numbers, Values
 from .errors import NESTErrors, refuse
 from .versions import VERSIONS
 
@@ -113,7 +112,7 @@ def read_delays(values: Given, dt: float, has_connections: bool) -> tuple[int, i
     return int(low / dt + 1e-9), int(to_steps(np.array(high), dt))
 
 
-def _cast(key: str, value: object, kind: type | None = None) -> Any:
+def _cast(key: str, value: object, kind: type | None = None) -> AnyValue:
     """A value as the type that NEST takes, no other."""
     kind = kind or type(DEFAULTS[key])
     good = {
@@ -162,6 +161,6 @@ def to_steps(times: np.ndarray, dt: float) -> np.ndarray:
     return np.where(near, nearest, np.ceil(steps)).astype(np.int64)
 
 
-def to_ms(steps: Any, dt: float) -> Any:
+def to_ms(steps: Numbers, dt: float) -> Numbers:
     """Times of steps in ms, to the last bit as NEST computes them: in tics."""
     return steps * round(dt / MS_PER_TIC) * MS_PER_TIC

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..engines.spike import Spike, SpikeSettings
+from ..engines.spike_memory import SpikeMemory
 from ..kernels import layout
 from ..network.synapse_table import SynapseTable
 from ..parallel.spike_log import SpikeLog
@@ -22,9 +23,10 @@ LONGEST = 1000  # steps of an engine's sample
 class SpikeClock(Clock):
     """The clock of e-prop+ models; parameters as for `IntervalClock`."""
 
+    engine: Spike
     n_steps = LONGEST
 
-    def __init__(self, kernel: Values, *args: Any) -> None:
+    def __init__(self, kernel: Values, *args: Any) -> None:  # Any: what `Clock` takes
         super().__init__(*args)
         self.engine.memory.keep_arrived()
         self._error = np.zeros((1, len(self.wiring.readouts)))  # of the step before
@@ -189,7 +191,7 @@ def carry_state(growth: Growth, old: Spike, new: Spike) -> None:
     new.refresh()
 
 
-def _carry_rates(growth: Growth, before: Any, after: Any) -> None:
+def _carry_rates(growth: Growth, before: SpikeMemory, after: SpikeMemory) -> None:
     """Collective: take over which rates of learning were there when, see `Spike.delay_rates`."""
     for k in range(2):
         table, into, rows, fresh = before.tables[k], after.tables[k], before.rows[k], after.rows[k]

@@ -6,7 +6,6 @@ import math
 import resource
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from ..values import Values
 from .catalogue import BACKENDS
@@ -29,7 +28,7 @@ def _read_seconds(session: Session, name: str) -> float:
     return session.spent.seconds[name]
 
 
-STATUS: dict[str, Callable[[Session], Any]] = {  # kernel parameters that cannot be set
+STATUS: dict[str, Callable[[Session], object]] = {  # kernel parameters that cannot be set
     "biological_time": lambda session: to_ms(session.step, session.resolution),
     "network_size": lambda session: session.nodes.n,
     "num_connections": lambda session: session.bundles.n,

@@ -7,26 +7,27 @@ stamp g that goes through a connection of d steps arrives in step g - 1 + d.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from ..arrays import list_ranges
 from ..machine import require_bytes
 from ..parallel.spike_log import SpikeLog
+from ..values import Numbers
 from .catalogue import FOREVER
+from .nodes import Block, NodeTable
 from .settings import to_ms, to_steps
 
 NOTHING = np.zeros(0, np.int64)
 
 
-def active(block: Any, local: int, dt: float) -> tuple[float, float]:
+def active(block: Block, local: int, dt: float) -> tuple[float, float]:
     """Steps after which, and up to which, a device works: its stamps lie in (start, stop]."""
     origin, start, stop = (float(block.get(key, local)) for key in ("origin", "start", "stop"))
     return np.rint((origin + start) / dt), np.inf if stop >= FOREVER else np.rint((origin + stop) / dt)
 
 
-def _is_on(block: Any, local: int, dt: float, clock: int, end: int) -> np.ndarray:
+def _is_on(block: Block, local: int, dt: float, clock: int, end: int) -> np.ndarray:
     """Whether a generator of amplitudes works at the times (clock, end]: those of [start, stop)."""
     low, high = active(block, local, dt)
     times = clock + 1 + np.arange(end - clock)
@@ -124,7 +125,7 @@ class SpikeTrains:
         Resolution in ms.
     """
 
-    def __init__(self, nodes: Any, links: Links, trains: Links, relays: Links, seed: int, dt: float) -> None:
+    def __init__(self, nodes: NodeTable, links: Links, trains: Links, relays: Links, seed: int, dt: float) -> None:
         self._nodes, self._dt, self._seed = nodes, dt, seed
         self._all, self._relays = (links, trains), relays.sort()
         self._late = NOTHING, NOTHING  # stamps and sources of spikes that are relayed when their time has come
@@ -185,7 +186,7 @@ class SpikeTrains:
         self._late = _join(late)
         return _join(made)
 
-    def _rate(self, node: int, block: Any, local: int, clock: int, end: int) -> Any:
+    def _rate(self, node: int, block: Block, local: int, clock: int, end: int) -> Numbers:
         """Rate in Hz, one for all stamps (clock, end] or, in a column, one for each."""
         if block.model.base == "poisson_generator":
             return block.get("rate", local)
@@ -230,7 +231,7 @@ class Amplitudes:
         Resolution in ms.
     """
 
-    def __init__(self, nodes: Any, weight: dict[int, list[tuple[int, float]]], n: int, dt: float) -> None:
+    def __init__(self, nodes: NodeTable, weight: dict[int, list[tuple[int, float]]], n: int, dt: float) -> None:
         self._nodes, self._weight, self._dt = nodes, weight, dt
         self._latest: dict[int, float] = {}  # amplitude of a generator
         self._kept: dict[int, float] = {}  # what its readouts have of it
@@ -252,7 +253,7 @@ class Amplitudes:
                 rows[:, place] += weight * column
         self._rows = np.concatenate([self._rows, rows])
 
-    def _column(self, node: int, block: Any, local: int, clock: int, end: int) -> np.ndarray:
+    def _column(self, node: int, block: Block, local: int, clock: int, end: int) -> np.ndarray:
         """Amplitudes at the times (clock, end]: readouts keep the latest one while a generator does not work."""
         column = self._follow(node, block, local, clock, end)
         latest = np.maximum.accumulate(np.where(_is_on(block, local, self._dt, clock, end), np.arange(end - clock), -1))
@@ -260,7 +261,7 @@ class Amplitudes:
         self._kept[node] = float(kept[-1])
         return kept
 
-    def _follow(self, node: int, block: Any, local: int, clock: int, end: int) -> np.ndarray:
+    def _follow(self, node: int, block: Block, local: int, clock: int, end: int) -> np.ndarray:
         steps = np.rint(block.get("amplitude_times", local) / self._dt).astype(np.int64)
         column, self._latest[node] = _follow(
             self._latest.get(node, 0.0), steps, block.get("amplitude_values", local), clock, end
@@ -290,10 +291,10 @@ class Currents(Amplitudes):
         Resolution in ms.
     """
 
-    def __init__(self, nodes: Any, generators: np.ndarray, dt: float) -> None:
+    def __init__(self, nodes: NodeTable, generators: np.ndarray, dt: float) -> None:
         super().__init__(nodes, {node: [(k, 1.0)] for k, node in enumerate(generators.tolist())}, len(generators), dt)
 
-    def _column(self, node: int, block: Any, local: int, clock: int, end: int) -> np.ndarray:
+    def _column(self, node: int, block: Block, local: int, clock: int, end: int) -> np.ndarray:
         steady = block.model.base == "dc_generator"
         values = block.get("amplitude", local) if steady else self._follow(node, block, local, clock, end)
         return np.where(_is_on(block, local, self._dt, clock, end), values, 0.0)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..values import Given
+from .nodes import Block
 from .recorders import EventList, Meter
 from .settings import to_ms, to_steps
 
@@ -34,7 +34,7 @@ class TextFiles:
         Number of events in all files.
     """
 
-    def __init__(self, block: Any, local: int, n_processes: int, dt: float) -> None:
+    def __init__(self, block: Block, local: int, n_processes: int, dt: float) -> None:
         self._block, self._local, self._n_processes, self._dt = block, local, n_processes, dt
         self._open: list[Path] = []
         self._prints = self._block.get("record_to", self._local) == "screen"

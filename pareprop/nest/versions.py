@@ -12,11 +12,11 @@ gamma / pi / (1 + (pi beta x)^2).
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
-from ..values import Given, Values
+from ..values import AnyValue, Given, Numbers, Values
 from .errors import NESTErrors, notice, refuse
 
 VERSIONS = ("3.7", "3.8", "3.9", "3.10")
@@ -96,7 +96,7 @@ class Versions:
             values[CUTOFF] = self.show_cutoff(values[CUTOFF])
         return values
 
-    def show_cutoff(self, value: object) -> Any:
+    def show_cutoff(self, value: object) -> AnyValue:
         """`eprop_isi_trace_cutoff` with the default of the version that the user named."""
         return OLD_CUTOFF if self.named == "3.9" and np.all(value == np.inf) else value
 
@@ -178,10 +178,10 @@ def translate(version: str, values: Values, window: int) -> Values:
     return values
 
 
-def read_old(key: str, read: Any) -> Any:
+def read_old(key: str, read: Callable[[str], float]) -> float:
     """Value of a parameter under its old name; `read` takes names of today."""
     return read("surrogate_gradient_height") if key == "gamma" else 1.0 / read("surrogate_gradient_width")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Numbers) -> Numbers:
     return float(value) if np.ndim(value) == 0 else value

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from ..values import Values
+from ..values import Foreign, Values
 from .errors import explained
+from .nodes import NodeCollection
 from .raster_plot import is_single, show
 
 __all__ = ["from_device", "show"]
@@ -17,12 +17,12 @@ PER_MS = {"ms": 1.0, "s": 0.001}
 
 @explained
 def from_device(
-    detec: Any,
+    detec: NodeCollection,
     neurons: Sequence[int] | None = None,
     title: str | None = None,
     grayscale: bool = False,
     timeunit: str = "ms",
-) -> list[Any]:
+) -> list[Foreign]:
     """Draw the voltages that a meter has recorded.
 
     Parameters

@@ -8,7 +8,6 @@ leave the graph. What fits none of this is refused by name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -207,7 +206,7 @@ class _Wirer:
         self.wiring.rates.check(interval and readouts[0].population.params.loss == "cross_entropy")
 
 
-def _one_if_same(value: object) -> Any:
+def _one_if_same(value: object) -> object:
     """One number in place of an array of the same."""
     return value[0] if isinstance(value, np.ndarray) and np.all(value == value[0]) else value
 

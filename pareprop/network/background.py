@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from pydantic import InstanceOf
 
 from .. import elementary, rng
 from ..errors import InputError, quote
+from ..values import AnyValue
 from .connectivity import Population, check_name
 from .parameters import Constant, Distribution, Frozen, Value, check_lengths, is_number, list_bounds, nearest
 
@@ -41,7 +40,7 @@ class Background(Frozen):
     rate_hz: Value
     weight: Value = 1.0
     port: str | None = None
-    name: str | None = None
+    name: AnyValue = None
 
 
 class PopulationBackground(Background):
@@ -73,7 +72,7 @@ class PopulationBackground(Background):
         return f"{self.name}: rate_hz {rate}, weight {weight}{port}, onto {self.post.size} {self.post.name}"
 
 
-def name_background(post: Any, name: Any) -> str:
+def name_background(post: object, name: AnyValue) -> str:
     """Return the name of a background; `InputError` if it can't be one, or `post` is no population of neurons."""
     if not isinstance(post, Population) or post.role != "recurrent":
         raise InputError(f"background: post = {quote(post)} must be a population of neurons of the model")

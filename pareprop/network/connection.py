@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field, InstanceOf, SkipValidation
@@ -24,10 +24,10 @@ Feedback = Literal["random", "symmetric", "adaptive"]
 PLACE = "**options\n    Those of a `Connection`.\n"  # in the documentation of a function that takes them
 
 
-def _described(kind: type[Frozen], make: Callable[[Mapping[str, Any], str], Frozen]) -> BeforeValidator:
+def _described(kind: type[Frozen], make: Callable[[Mapping[str, object], str], Frozen]) -> BeforeValidator:
     """Return what makes a description of a table of its settings."""
 
-    def read(value: Any) -> Any:
+    def read(value: object) -> object:
         if value is None or isinstance(value, kind):
             return value
         if not isinstance(value, Mapping):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import InstanceOf
 
 from ..errors import InputError, quote
 from ..sonata import edges
+from ..values import AnyValue
 from . import delays, parameters, signs
 from .connection import Connection
 from .rewire import check_projection as check_rewired
@@ -54,7 +55,7 @@ class Population:
     size: int
     role: Role
     model: str = ""
-    params: Any = None
+    params: AnyValue = None
     sign: np.ndarray | None = field(default=None, compare=False)
     area: str = field(default="", metadata={"absent": ""})
 
@@ -94,8 +95,8 @@ class Projection(Connection):
     name: str
     pre: InstanceOf[Population]
     post: InstanceOf[Population]
-    weight: Any = None  # each rule has its own form
-    delay: Any = None  # likewise
+    weight: AnyValue = None  # each rule has its own form
+    delay: AnyValue = None  # likewise
     delay_law: InstanceOf[parameters.Distribution] | InstanceOf[delays.DistanceDelay] | None = None
     source: InstanceOf[np.ndarray] | None = None
     target: InstanceOf[np.ndarray] | None = None
@@ -230,7 +231,7 @@ def _delay_law(here: str, connection: Connection, dt_ms: float) -> delays.Law | 
     return delays.in_steps(here, law, unit)
 
 
-def _delay_in_steps(here: str, connection: Connection, dt_ms: float) -> Any:
+def _delay_in_steps(here: str, connection: Connection, dt_ms: float) -> AnyValue:
     """Return the delay in steps, which is given in steps or in ms: one, lowest and highest, or one for each synapse."""
     delay, delay_ms, source = connection.delay, connection.delay_ms, connection.source
     if delay_ms is None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .. import files
 from ..errors import InputError, describe, quote
 from ..neurons import library
-from ..values import Values
+from ..values import Foreign, Later, Values
 from . import nir_nodes
 from .connectivity import Population
 from .parameters import FLOAT_MAX, is_number, plain
@@ -77,7 +76,7 @@ class Graph:
         """Return the nodes from which edges lead to a node."""
         return [pre for pre, post in self.edges if post == name]
 
-    def paths(self, post: str) -> Iterator[tuple[str, np.ndarray, Any, np.ndarray]]:
+    def paths(self, post: str) -> Iterator[tuple[str, np.ndarray, Foreign, np.ndarray]]:
         """Yield source, delays (s) before, weights (None: none) and delays (s) behind them, of all that reaches cells.
 
         Delays are (n_sources,) and (n_targets,).
@@ -125,7 +124,7 @@ class Graph:
         return float(plain(dt))
 
 
-def add(model: Any, graph: Graph, neuron: str) -> None:
+def add(model: Later, graph: Graph, neuron: str) -> None:
     """Add all populations and projections of a graph to a model.
 
     Parameters
@@ -171,7 +170,7 @@ def add(model: Any, graph: Graph, neuron: str) -> None:
             model.connect(cells[pre], cells[name], "explicit", delay=delay[order], weight=weight[order], **ends)
 
 
-def _add_neurons(model: Any, name: str, size: int, kind: str, values: Values) -> Population:
+def _add_neurons(model: Later, name: str, size: int, kind: str, values: Values) -> Population:
     if kind == "iaf":
         values = {key: value for key, value in values.items() if key != "V_reset"}
         model.notes.append(f"population {quote(name)}: {nir_nodes.SUBTRACTS}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, StrictBool
 
 from ..errors import InputError
 from ..sonata import circuit, edge_files, nodes
 from ..sonata.edges import Edges
-from ..values import Given, Values
+from ..values import AnyValue, Given, Later, Values
 from . import of_nest
 from .connection import Connection
 from .connectivity import Population
@@ -41,7 +41,7 @@ def add(model: object, path: Path, options: Given) -> None:
     _add_projections(model, network, checked.sign, checked.projections, **reading)
 
 
-def _add_populations(model: Any, path: Path, neuron: str | None, values: Given, sign: str) -> Any:
+def _add_populations(model: Later, path: Path, neuron: str | None, values: Given, sign: str) -> AnyValue:
     """Add the node populations of a circuit; return the circuit."""
     network = circuit.read(path)
     populations = nodes.read(network)
@@ -66,7 +66,7 @@ def _add_populations(model: Any, path: Path, neuron: str | None, values: Given, 
 
 
 def _add_projections(
-    model: Any, network: circuit.Circuit, sign: str, options: Mapping[str, Given], **reading: Any
+    model: Later, network: circuit.Circuit, sign: str, options: Mapping[str, Given], **reading: AnyValue
 ) -> None:
     """Add the edge populations of a circuit."""
     populations = {population.name: population for population in model.populations}
@@ -109,7 +109,7 @@ def _by_port(item: Edges, post: Population) -> list[tuple[str, Edges, str | None
     return [(item.name if len(named) == 1 else f"{item.name}_{port}", part, port) for port, part in named]
 
 
-def _model(model: Any, population: nodes.Nodes) -> str:
+def _model(model: Later, population: nodes.Nodes) -> str:
     """Return the model of a template such as "nest:iaf_psc_delta" or "nest:eprop_iaf_bsshslm_2020"."""
     variant = model.eprop
     name = population.template.rpartition(":")[2].removeprefix("eprop_").removesuffix("_bsshslm_2020")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, create_model
 
 from ..errors import VALUE_LIMIT, InputError, quote
 from ..neurons.model import NeuronModel
-from ..values import Given, Values
+from ..values import AnyValue, Given, Values
 from . import parameters
 from .background import Background
 from .connection import Connection
@@ -221,7 +221,7 @@ def add_perturbations(model: Model, entries: Sequence[Given]) -> list[str]:
             if not isinstance(kind, str) or kind not in KINDS:
                 raise InputError(f"kind = {quote(kind)} must be one of {', '.join(KINDS)}")
             options = {key: value for key, value in entry.items() if key != "kind"}
-            fields: Any = parameters.validate(PERTURBATIONS[kind], options, here)
+            fields: AnyValue = parameters.validate(PERTURBATIONS[kind], options, here)
             known: Given = projections if KINDS[kind] is Cut else populations
             unknown = [name for name in fields.of if name not in known]
             for name in unknown[:1]:

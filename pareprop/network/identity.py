@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FunctionType
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 
 from ..errors import quote
 from ..kernels import checksum
-from ..values import Values
-from .connectivity import Population
+from ..values import AnyValue, Values
+from .background import PopulationBackground
+from .connectivity import Population, Projection
 from .model import Model
+from .perturbations import Applied
 
 FEW = 4  # values of an array that are shown
 PLAIN = bool | int | float | str | bytes | np.generic | None
@@ -33,7 +34,7 @@ def list_facts(model: Model, phase: str | None = None) -> dict[str, str]:
     """
     facts = {name: show(getattr(model, name)) for name in ("variant", "seed", "dt_ms", "precision", "loss", "local")}
     facts |= list_fields(model.optimizer)
-    described: dict[str, list[Any]] = {
+    described: dict[str, Sequence[Population | Projection | PopulationBackground | Applied]] = {
         "population": model.populations, "projection": model.projections, "background": model.backgrounds,
         "perturbation": [item for item in model.perturbations if phase is None or item.options.acts_in(phase)],
     }  # fmt: skip
@@ -75,7 +76,7 @@ def list_fields(thing: object) -> dict[str, str]:
     return facts
 
 
-def _fields(thing: Any) -> Values:
+def _fields(thing: AnyValue) -> Values:
     names = getattr(type(thing), "model_fields", None) or [
         field.name
         for field in dataclasses.fields(thing)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .. import elementary, rng
@@ -16,6 +14,7 @@ from ..neurons.cost import Cost, measure
 from ..parallel.messages import Sources
 from ..parallel.mpi import Comm
 from ..parallel.partition import overlap
+from ..values import AnyValue
 from . import background, rewire
 from .connectivity import Population
 from .cuts import cut
@@ -342,7 +341,7 @@ def require_summable(table: SynapseTable) -> None:
             )
 
 
-def cell_values(model: Model, population: Population, name: str, value: Any, low: int, high: int) -> np.ndarray:
+def cell_values(model: Model, population: Population, name: str, value: AnyValue, low: int, high: int) -> np.ndarray:
     """Return values of a parameter for the cells [low, high) of a population.
 
     Parameters

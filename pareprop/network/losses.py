@@ -10,12 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from .. import elementary
 from ..errors import InputError, quote
+from ..values import Later
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Loss(ABC):
         return output - target
 
     def evaluate(
-        self, signal: np.ndarray, target: np.ndarray | None, window: np.ndarray | slice, rollout: Any = None
+        self, signal: np.ndarray, target: np.ndarray | None, window: np.ndarray | slice, rollout: Later = None
     ) -> Evaluation:
         """Return errors and loss of one sample. All ranks do so from the same signals: they are the same on all.
 
@@ -149,7 +149,7 @@ class OwnLoss(Loss):
         return self._call(output, target)[1]
 
     def evaluate(
-        self, signal: np.ndarray, target: np.ndarray | None, window: np.ndarray | slice, rollout: Any = None
+        self, signal: np.ndarray, target: np.ndarray | None, window: np.ndarray | slice, rollout: object = None
     ) -> Evaluation:
         """Return errors and loss of one sample, by one call of the function; see `Loss.evaluate`."""
         assert target is not None  # only episodes have none

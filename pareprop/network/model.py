@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
 from ..neurons import library
 from ..neurons.model import NeuronModel
-from ..values import Given, Values
+from ..values import AnyValue, Given, Values
 from . import background, from_nir, from_sonata, parameters, perturbations, signs
 from .background import Background, PopulationBackground
 from .connection import Connection, takes_options
@@ -648,7 +648,7 @@ class Model:
         """
         return self._perturb(Cut, projection, options)
 
-    def _perturb(self, kind: type[Perturbation], target: Any, options: Values) -> Applied:
+    def _perturb(self, kind: type[Perturbation], target: Population | Projection, options: Values) -> Applied:
         name = perturbations.name_of(kind, target, options.get("name"))
         return self.add_perturbation(target, parameters.validate(kind, options, f"{kind.kind} '{name}'"))
 
@@ -656,7 +656,7 @@ class Model:
         """Add a perturbation whose options are checked already, see `silence`, `inject`, `dropout`, `cut`."""
         name = perturbations.name_of(type(options), target, options.name)
         here = f"{options.kind} '{name}'"
-        known: list[Any] = [*self.populations, *self.projections]
+        known: list[Population | Projection] = [*self.populations, *self.projections]
         if not any(item is target or item.name == target.name for item in known):
             raise InputError(f"{here}: {quote(target.name)} is not of the model")
         self._require_free(here, name)
@@ -667,7 +667,12 @@ class Model:
 
     def _require_free(self, here: str, name: str) -> None:
         """Raise `InputError` if something of the model has a name already; names key draws."""
-        others: list[Any] = [*self.backgrounds, *self.perturbations, *self.projections, *self.populations]
+        others: list[PopulationBackground | Applied | Projection | Population] = [
+            *self.backgrounds,
+            *self.perturbations,
+            *self.projections,
+            *self.populations,
+        ]
         if any(name == other.name for other in others):
             raise InputError(f"{here}: that name is taken already; give another with name=")
 
@@ -728,7 +733,7 @@ class Model:
         return resolve(here, projection.name, projection.pre, projection.post, given, self.dt_ms)
 
     @staticmethod
-    def _name_projection(pre: Population, post: Population, name: Any) -> str:
+    def _name_projection(pre: Population, post: Population, name: AnyValue) -> str:
         for key, end in (("pre", pre), ("post", post)):
             if not isinstance(end, Population):
                 raise InputError(f"connect: {key} = {quote(end)} must be a population of the model")
@@ -743,7 +748,7 @@ class Model:
         if projection.feedback == "symmetric" and not (parameters.is_number(weight) and weight == 1.0):
             self.notes.append(f"{here}: its weight is not used: symmetric feedback has the weights onto the readouts")
 
-    def _add(self, population: Population, sign: Any = 0) -> Population:
+    def _add(self, population: Population, sign: AnyValue = 0) -> Population:
         check_population(population)
         population = replace(population, size=int(population.size))
         if any(other.name == population.name for other in self.populations):
@@ -772,6 +777,9 @@ def describe(model: Model) -> str:
     projections = [
         {"name": item.name, "rule": item.rule, "delay": list(item.delay_range)} for item in model.projections
     ]
-    kinds: dict[str, list[Any]] = {"backgrounds": model.backgrounds, "perturbations": model.perturbations}
+    kinds: dict[str, Sequence[PopulationBackground | Applied]] = {
+        "backgrounds": model.backgrounds,
+        "perturbations": model.perturbations,
+    }
     more = {name: [item.describe() for item in items] for name, items in kinds.items() if items}
     return json.dumps({"populations": populations, "projections": projections, **more})

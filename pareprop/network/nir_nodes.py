@@ -9,7 +9,7 @@ start.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from .. import elementary
 from ..errors import InputError
 from ..neurons import library
 from ..neurons.model import NeuronModel
-from ..values import Values
+from ..values import Foreign, Numbers, Values
 from .parameters import FLOAT_MAX
 
 MS_PER_S = 1000.0
@@ -28,7 +28,7 @@ SUBTRACTS = "NIR's neurons reset to v_reset, those of model 'iaf' subtract V_th:
 Arrays = Mapping[str, np.ndarray]
 
 
-def load() -> Any:
+def load() -> ModuleType:
     """Return the package nir; `InputError` says how to get it."""
     try:
         import nir
@@ -47,7 +47,7 @@ def gain(tau_ms: np.ndarray, dt_ms: float) -> np.ndarray:
     return -elementary.expm1(-dt_ms / np.asarray(tau_ms, float))
 
 
-def of_neurons(here: str, model: str, values: Arrays, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
+def of_neurons(here: str, model: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
     """Return the node of a population of neurons.
 
     Parameters
@@ -100,7 +100,7 @@ def _refuse(here: str, values: Arrays, name: str, wanted: object, lacks: str) ->
         raise InputError(f"{here}: {name} = {wrong.flat[0]:g}: NIR's neurons have {lacks}")
 
 
-def _lif(here: str, values: Arrays, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
+def _lif(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
     tau, start = values["tau_m"], values["E_L"]
     r = _resistance(values, dt_ms)
     subtracts = "V_reset" not in values
@@ -117,7 +117,7 @@ def _resistance(values: Arrays, dt_ms: float) -> np.ndarray:
     return np.where(regular, 1.0 / gain(values["tau_m"], dt_ms), 1.0)
 
 
-def _cuba_lif(here: str, values: Arrays, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
+def _cuba_lif(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
     tau, start = values["tau_m"], values["E_L"]
     _refuse(here, values, "I_e", 0.0, "no constant current beside that of their synapses")
     if np.any(differ := values["tau_syn_ex"] != values["tau_syn_in"]):
@@ -136,12 +136,12 @@ def _cuba_lif(here: str, values: Arrays, dt_ms: float) -> tuple[Any, np.ndarray,
     return node, np.zeros_like(tau), [f"{here}: {within}"]
 
 
-NODES: dict[str, Callable[[str, Arrays, float], tuple[Any, np.ndarray, list[str]]]] = {
+NODES: dict[str, Callable[[str, Arrays, float], tuple[Foreign, np.ndarray, list[str]]]] = {
     "iaf": _lif, "iaf_adapt": _lif, "iaf_psc_delta": _lif, "iaf_psc_delta_adapt": _lif, "iaf_psc_exp": _cuba_lif,
 }  # fmt: skip
 
 
-def of_readouts(here: str, values: Arrays, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
+def of_readouts(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, list[str]]:
     """Return the node of a population of readouts, as `of_neurons` that of neurons."""
     _refuse(here, values, "V_min", -FLOAT_MAX, "no lowest voltage")
     _refuse(here, values, "V_m", values["E_L"], "no voltage at the start, which is E_L")
@@ -152,7 +152,7 @@ def of_readouts(here: str, values: Arrays, dt_ms: float) -> tuple[Any, np.ndarra
     return node, values["I_e"] * tau / values["C_m"] / r, told
 
 
-def parameters(here: str, node: Any, dt_ms: float) -> tuple[str, Values, np.ndarray, np.ndarray]:
+def parameters(here: str, node: Foreign, dt_ms: float) -> tuple[str, Values, np.ndarray, np.ndarray]:
     """Return what a node of neurons or readouts is here.
 
     Parameters
@@ -196,6 +196,6 @@ def parameters(here: str, node: Any, dt_ms: float) -> tuple[str, Values, np.ndar
     return model, {name: shared(column) for name, column in found.items()}, factor, current
 
 
-def shared(values: np.ndarray) -> Any:
+def shared(values: np.ndarray) -> Numbers:
     """Return the number that all values are, else the values."""
     return float(values[0]) if np.all(values == values[0]) else values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 
@@ -63,7 +62,7 @@ def with_receptors(model: NeuronModel, n: int) -> NeuronModel:
     return model if n == 2 else NeuronModel.from_dict(f"{model.name}_{n}_receptors", given)
 
 
-def _renumber(value: object, k: int) -> Any:
+def _renumber(value: object, k: int) -> object:
     """Return an entry of the first receptor for the k-th one."""
     if not isinstance(value, str):
         return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from pydantic import (
 from .. import files, rng
 from ..errors import VALUE_LIMIT, InputError, quote, shorten
 from ..kernels import random
-from ..values import Given
+from ..values import AnyValue, Given
 
 FLOAT_MAX = float(np.finfo(float).max)
 PROBLEMS = 100  # reported at once
@@ -42,7 +42,7 @@ else:
 class _Checked(_Metaclass):
     """Lets a class that is called with bad values raise `InputError`, as all functions of the package do."""
 
-    def __call__(cls, *arguments: object, **values: object) -> Any:
+    def __call__(cls, *arguments: object, **values: object) -> Any:  # Any: an object of the class
         try:
             return super().__call__(*arguments, **values)
         except ValidationError as problem:
@@ -64,10 +64,10 @@ class Frozen(BaseModel, metaclass=_Checked):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_of_its_kind(cls, value: object, info: ValidationInfo) -> Any:
+    def _is_of_its_kind(cls, value: object, info: ValidationInfo) -> object:
         """Refuse `true` and "5" for numbers, which pydantic would convert."""
         if info.field_name is not None:
-            annotation: Any = cls.model_fields[info.field_name].annotation  # of any form
+            annotation: AnyValue = cls.model_fields[info.field_name].annotation
             _require_kind(value, _base_types(annotation))
         return value
 
@@ -101,7 +101,7 @@ class Text(str):
     """Text of the command line, where numbers are text as well."""
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
+def parse_setting(text: str) -> tuple[str, AnyValue]:
     """Return key and value of a setting "key=value" of the command line; `InputError` if it is none."""
     key, equal, value = text.partition("=")
     if not equal:
@@ -109,7 +109,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     return key.strip(), _parse_value(value.strip())
 
 
-def _parse_value(text: str) -> Any:
+def _parse_value(text: str) -> AnyValue:
     """Parse a value as TOML; return what is not TOML as text."""
     try:
         table = files.parse_toml(f"value = {text}")
@@ -119,17 +119,17 @@ def _parse_value(text: str) -> Any:
 
 
 @cache
-def _base_types(annotation: object) -> frozenset[Any]:
+def _base_types(annotation: object) -> frozenset[object]:
     if get_origin(annotation) is Literal:
         return frozenset(map(type, get_args(annotation)))
     inner = get_args(annotation)
     return frozenset().union(*map(_base_types, inner)) if inner else frozenset([annotation])
 
 
-def _require_kind(value: object, kinds: frozenset[Any]) -> None:
+def _require_kind(value: object, kinds: frozenset[object]) -> None:
     if kinds == {bool} and not isinstance(value, bool | np.bool_ | Text) and not (is_whole(value) and value in (0, 1)):
         raise ValueError("must be true or false")
-    if kinds.isdisjoint((int, float)) or Any in kinds:
+    if kinds.isdisjoint((int, float)) or Any in kinds:  # Any: as an annotation has it
         return
     if isinstance(value, list | tuple):
         for item in {type(item): item for item in value if not isinstance(item, list | tuple)}.values():
@@ -257,7 +257,7 @@ def array_of(value: object, here: str) -> np.ndarray:
     return array
 
 
-def plain(value: object) -> Any:
+def plain(value: object) -> AnyValue:
     """Turn NumPy scalars into Python's, sequences into read-only float arrays, tables into distributions."""
     if isinstance(value, Mapping):
         return _distribution(value)
@@ -275,7 +275,7 @@ def plain(value: object) -> Any:
     return value.item() if isinstance(value, np.generic | np.ndarray) else value
 
 
-def _read_value(value: Any) -> Any:
+def _read_value(value: AnyValue) -> Distribution | np.ndarray | float:
     """Return a float, one for each as an array, or a distribution; ValueError for anything else."""
     value = plain(value)
     if isinstance(value, Distribution | np.ndarray):
@@ -355,7 +355,7 @@ def _explain_all(kind: type[BaseModel], problem: ValidationError, origin: str) -
     return "; ".join(_explain(kind, error, origin) for error in problem.errors()[:PROBLEMS])
 
 
-def _explain(kind: type[BaseModel], error: Any, origin: str) -> str:
+def _explain(kind: type[BaseModel], error: Given, origin: str) -> str:
     key = shorten(".".join(str(part) for part in error["loc"][:1]), VALUE_LIMIT)
     origin = f"{origin}: " if origin else ""
     if error["type"] == "extra_forbidden":
@@ -366,7 +366,7 @@ def _explain(kind: type[BaseModel], error: Any, origin: str) -> str:
     return f"{origin}{key}{value}: {text}" if key else f"{origin}{text}"
 
 
-def nearest(name: str, known: Any) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint: the known name nearest to `name`, or a list of the known names if none is near."""
     known = [item for item in known if len(item) <= VALUE_LIMIT][:PROBLEMS]  # longer ones would take minutes
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= VALUE_LIMIT else []
@@ -391,7 +391,7 @@ class Bound:
 
     name: str
     words: str
-    holds: Callable[[Any, Any], Any]
+    holds: Callable[[np.ndarray, np.ndarray], np.ndarray]
     limit: float | str
 
     def find_broken(self, value: object, limit: object) -> tuple[int, float, str] | None:
@@ -424,7 +424,7 @@ class Bound:
         return int(broken[0]), float(values[broken[0]]), f"must {self.words} {owner}{bound}"
 
 
-RELATIONS: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
+RELATIONS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
     ">": ("be above", np.greater),
     ">=": ("be at least", np.greater_equal),
     "<": ("be below", np.less),

@@ -8,13 +8,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field, SkipValidation
 
 from .. import rng
 from ..errors import InputError, quote
+from ..values import AnyValue
 from .connectivity import Population, Projection, Role, check_name
 from .parameters import Distribution, Frozen, Value, check_lengths, is_number, list_bounds, nearest
 
@@ -58,7 +59,7 @@ class Perturbation(Frozen):
     phases: Phases = ("test",)
     start_ms: float = 0.0
     stop_ms: float | None = None
-    name: str | None = None
+    name: AnyValue = None
 
     def acts_in(self, phase: str) -> bool:
         """Return whether it acts in the samples of a phase."""
@@ -204,7 +205,7 @@ class Applied:
         return f"{self.name}: {facts}; {phases}{window}"
 
 
-def name_of(kind: type[Perturbation], target: Any, name: Any) -> str:
+def name_of(kind: type[Perturbation], target: AnyValue, name: str | None) -> str:
     """Return the name of a perturbation; `InputError` if it can't be one, or the target is of another kind."""
     if kind is Cut:
         fits, wanted = isinstance(target, Projection), "a projection of the model, which connect() returned"
@@ -282,7 +283,7 @@ def list_notes(applied: Applied) -> list[str]:
     return notes
 
 
-def choose(everything: Sequence[Applied], phase: str, asked: Sequence[Any] | None) -> list[Applied]:
+def choose(everything: Sequence[Applied], phase: str, asked: Sequence[object] | None) -> list[Applied]:
     """Return the perturbations that act in a phase, or those that were asked for, by name or as they are.
 
     Raises

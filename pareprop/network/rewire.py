@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 from pydantic import Field
@@ -46,7 +46,7 @@ def check_bounds(projection: Described, low: float, high: float, here: str) -> N
         raise InputError(f"{here}: Wmax = {high:g} must be above 0 where synapses are rewired, some may excite")
 
 
-def check_synapses(projection: Described, chunks: Any) -> None:
+def check_synapses(projection: Described, chunks: Iterable[tuple[np.ndarray, ...]]) -> None:
     """Raise `InputError` if there are multapses, or targets with more than half of the sources that they may have.
 
     Parameters

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError, shorten
 from ..sonata.edges import MAX_DELAY, Piece
-from ..values import Values
+from ..values import AnyValue, Values
 from . import parameters
 
 Described = Any  # a `Projection`, whose module imports this one
@@ -115,7 +115,7 @@ def has_whole_value(value: object) -> bool:
     return parameters.is_number(value) and abs(plain := parameters.plain(value)) < 2**63 and plain == int(plain)
 
 
-def _delay_range(here: str, delay: Any) -> tuple[int, int]:
+def _delay_range(here: str, delay: AnyValue) -> tuple[int, int]:
     several = isinstance(delay, list | tuple) or (isinstance(delay, np.ndarray) and delay.ndim)
     ends = tuple(delay) if several else (delay, delay)
     if len(ends) != 2 or not all(map(has_whole_value, ends)) or not 1 <= ends[0] <= ends[1] <= MAX_DELAY:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import InputError, quote
+from ..values import AnyValue
 from .parameters import array_of
 from .rule_base import Described
 
@@ -45,7 +45,7 @@ def per_cell(values: object, size: int, here: str) -> np.ndarray:
     return np.broadcast_to(array.astype(np.int8), size)
 
 
-def of_sources(sign: Any, cells: Any, size: int, here: str) -> np.ndarray | None:
+def of_sources(sign: AnyValue, cells: ArrayLike, size: int, here: str) -> np.ndarray | None:
     """Return the signs that bind a projection.
 
     Parameters

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
@@ -20,7 +20,7 @@ SHORTEST, LONGEST = 1e-75, 1e75  # squares of such lengths, and their ratios, ar
 MOST_PLACES = 2**62  # of the grid in which sources are searched
 
 
-def _read_positions(value: Any) -> Any:
+def _read_positions(value: object) -> np.ndarray | None:
     """Turn positions, or the path of a `.npy` file of them, into an array."""
     if isinstance(value, str | Path):
         shown = printable(str(value))

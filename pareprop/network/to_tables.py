@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from pydantic.fields import FieldInfo
 
 from ..errors import InputError
 from ..kernels import checksum
 from ..neurons.model import NeuronModel
-from ..values import Given, Values
+from ..values import AnyValue, Given, Values
 from . import from_tables, identity, parameters
 from .background import Background, PopulationBackground
 from .connection import Connection
@@ -185,12 +185,12 @@ def _perturbation(item: Applied, arrays: Arrays) -> Values:
     return {"kind": item.kind, "of": item.of} | table | {"phases": table.get("phases", "all")}
 
 
-def _is(value: Any, field: Any) -> bool:
+def _is(value: object, field: FieldInfo) -> bool:
     """Whether a value is the default of a field."""
     return not isinstance(value, np.ndarray) and type(value) is type(field.default) and value == field.default
 
 
-def _value(value: object, name: str, arrays: Arrays) -> Any:
+def _value(value: object, name: str, arrays: Arrays) -> AnyValue:
     """Return a value as JSON has it."""
     if isinstance(value, parameters.Constant):
         return value.value
@@ -202,7 +202,7 @@ def _value(value: object, name: str, arrays: Arrays) -> Any:
     return _plain(value)
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> AnyValue:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
@@ -210,7 +210,7 @@ def _plain(value: object) -> Any:
     return parameters.plain(value)
 
 
-def _refer(array: np.ndarray, name: str, arrays: Arrays) -> Any:
+def _refer(array: np.ndarray, name: str, arrays: Arrays) -> AnyValue:
     """Return a short array as a list; keep a longer one, and return a reference to it."""
     if array.size <= FEW:
         return array.tolist()
@@ -219,7 +219,7 @@ def _refer(array: np.ndarray, name: str, arrays: Arrays) -> Any:
     return {"array": name, "checksum": f"{checksum.xxh64(whole.reshape(-1).view(np.uint8)):016x}"}
 
 
-def _with_arrays(value: object, arrays: Mapping[str, np.ndarray]) -> Any:
+def _with_arrays(value: object, arrays: Mapping[str, np.ndarray]) -> AnyValue:
     """Return tables with arrays in place of references; `InputError` names one that is missing, or another one."""
     if isinstance(value, Mapping):
         if value.keys() != REFERENCE:

@@ -9,13 +9,14 @@ import importlib
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator
 
 from .. import elementary
 from ..errors import InputError, quote
-from ..values import Given, Values
+from ..values import Given, Later, Values
+from .connectivity import Population
 from .neurons import (
     NEURON_MODELS,
     READOUT_MODELS,
@@ -33,7 +34,7 @@ from .neurons import (
 from .parameters import FLOAT_MAX, Frozen, meanings
 
 PARAMETERS = "Filled by `tells_parameters`."
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,12 @@ class Variant:
     optimizers: tuple[str, ...] | None = None
 
     @property
-    def engine(self) -> Any:  # the room of the engines lies above this one, so their type cannot be named
+    def engine(self) -> Later:
         """Class of the engine."""
         module, name = self.engine_path.split(":")
         return getattr(importlib.import_module(module), name)
 
-    def settings(self, learning_window: int, **options: object) -> Any:  # likewise
+    def settings(self, learning_window: int, **options: object) -> Later:
         """Return settings of the engine; options that it does not have are left out."""
         kind = self.engine.settings_type
         known = {field.name for field in fields(kind)}
@@ -124,7 +125,7 @@ class Variant:
         """Return the factor of weights, and squared of learning rates, that tasks need because of the traces."""
         return 1.0 - kappa if self.is_online else 1.0
 
-    def gain(self, post: Any, dt_ms: float) -> float:
+    def gain(self, post: Population, dt_ms: float) -> float:
         """Return the factor that brings gradients of synapses to traces of gain 1, for `Optimizer.normalized`.
 
         Parameters

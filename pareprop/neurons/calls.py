@@ -11,7 +11,7 @@ import numpy as np
 from ..values import Given
 from .compile import Program, is_shared
 
-Real = type[np.floating[Any]]  # of one width or another
+Real = type[np.floating[Any]]  # Any: of one width or another
 
 _SIZES = ("version", "real_bytes", "n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
 _FUNCTIONS = ("start", "step", "sweep", "trace", "decay")
@@ -62,8 +62,8 @@ class Cells:
 
     def caller(self, name: str, *arguments: object) -> Callable[[], None]:
         """Return a call of a function; `dt`, the third argument, is double, other floats are `real`."""
-        types: list[Any] = []
-        given: list[Any] = []
+        types: list[type] = []
+        given: list[object] = []
         for place, item in enumerate(arguments):
             if isinstance(item, np.ndarray):
                 types.append(ctypes.c_void_p)

@@ -17,13 +17,12 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .. import kernels
 from ..errors import InputError, ParepropError
-from ..values import Given, Values
+from ..values import Given, Later, Values
 from .language import evaluate, parse
 from .model import COMMON, NeuronModel
 
@@ -205,7 +204,7 @@ def _find_built_in(definition: NeuronModel) -> Program | None:
     return Program(definition, found[0], dict(zip(_PRECISIONS, found[1:], strict=True))) if found else None
 
 
-def _shared(definition: NeuronModel, comm: Any, stretches: str | None) -> bytes:
+def _shared(definition: NeuronModel, comm: Later, stretches: str | None) -> bytes:
     """Collective: return a shared object of a model, on all ranks."""
     content, problem = b"", None
     if comm is None or comm.rank == 0:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 
-from .calls import Cells
+from .calls import Cells, Real
 from .compile import Program
 
 FEW, NEURONS, STEPS, ROUNDS = 8, 1008, 10, 3
@@ -48,13 +47,13 @@ def measure(program: Program, single: bool = False) -> Cost:
     Cost
         The costs.
     """
-    real: Any = np.float32 if single else np.float64
+    real: Real = np.float32 if single else np.float64
     few, many = (_seconds(program, n, real) for n in (FEW, NEURONS))  # a call from Python takes as long for any number
     step, sweep = (max(b - a, 0.0) / (NEURONS - FEW) for a, b in zip(few, many, strict=True))
     return Cost(1 + program.n_kept, step, sweep)
 
 
-def _seconds(program: Program, n: int, real: Any) -> list[float]:
+def _seconds(program: Program, n: int, real: Real) -> list[float]:
     """Return the seconds of a step forward of n neurons, and of one back."""
     cells = Cells(program, n, {}, 1.0, real)
     ports, level = np.zeros((program.n_ports, n), real), np.zeros(n, real)

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
+from ..values import Foreign
 from .language import Tree, names_of
 from .model import NeuronModel
 
@@ -82,7 +82,7 @@ def derive(model: NeuronModel) -> Derivatives:
     moving = frozenset([*states, *(OLD + name for name in states), *ports, "I", "z", "refractory"])
     olds = {sympy.Symbol(name): sympy.Symbol(OLD + name) for name in states}
 
-    def table(expressions: list[Any], names: list[str], old: bool) -> dict[tuple[int, int], Tree]:
+    def table(expressions: list[Foreign], names: list[str], old: bool) -> dict[tuple[int, int], Tree]:
         entries = {}
         for i, expression in enumerate(expressions):
             for j, name in enumerate(names):

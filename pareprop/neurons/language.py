@@ -15,13 +15,13 @@ import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
 from .. import elementary
 from ..errors import InputError, quote, shorten
-from ..values import Given
+from ..values import Given, Numbers
 
 Tree = tuple  # ("number", x), ("name", text) or (operator, Tree, ...)
 
@@ -265,7 +265,7 @@ def write(tree: Tree) -> str:
     return f"{within(items[0], kind != '**')}{space}{kind}{space}{within(items[1], kind == '**')}"
 
 
-def _real_power(x: Any, y: Any) -> Any:
+def _real_power(x: Numbers, y: Numbers) -> Numbers:
     """X to a power y: by multiplications if it is whole, a root if it is 1/2, else exp(y log(x))."""
     if np.ndim(y) == 0 and float(y).is_integer() and abs(y) <= 64:
         return elementary.power(x, int(y))
@@ -283,7 +283,7 @@ _COMPARE = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater
             "!=": np.not_equal}  # fmt: skip
 
 
-def evaluate(tree: Tree, values: Given, by: SimpleNamespace = REAL) -> Any:
+def evaluate(tree: Tree, values: Given, by: SimpleNamespace = REAL) -> Numbers:
     """Return the value of a tree.
 
     Parameters
@@ -309,7 +309,7 @@ def evaluate(tree: Tree, values: Given, by: SimpleNamespace = REAL) -> Any:
         return exponential(items, values, by)
     with np.errstate(all="ignore"):
         a, *rest = (evaluate(item, values, by) for item in items)
-        b: Any = rest[0] if rest else None  # Any: a number or an array, there where it is used
+        b: Numbers = rest[0] if rest else None
         match kind:
             case "+":
                 return a + b

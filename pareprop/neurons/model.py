@@ -9,12 +9,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, quote
-from ..values import Given, Values
+from ..values import AnyValue, Given, Values
 from .language import NAME, Tree, check_name, evaluate, names_of, nearest, parse
 from .surrogates import SURROGATES
 
@@ -166,7 +165,7 @@ class NeuronModel:
 
     # ---- checking ----------------------------------------------------------------------------------------------------
 
-    def _of(self, key: str) -> Any:
+    def _of(self, key: str) -> AnyValue:
         return self._given[key].items()
 
     def _table(self, key: str, value: object) -> Values:
@@ -191,7 +190,7 @@ class NeuronModel:
                 raise InputError(f"{self._here}: {key} names {quote(item)} twice")
         return tuple(items)
 
-    def _with_unit(self, table: str, key: object, value: object) -> tuple[Any, str]:
+    def _with_unit(self, table: str, key: object, value: object) -> tuple[AnyValue, str]:
         """Return value and unit of a parameter or a state."""
         here = f"{self._here}: {table}: {quote(key)}"
         pair = tuple(value) if isinstance(value, list | tuple) else (value, "1")
@@ -385,7 +384,7 @@ class NeuronModel:
         for name, tree in self.equations.reset.items():
             self._require_finite(f"reset: {name} at the initial state", evaluate(tree, then), tree, then)
 
-    def _require_finite(self, key: str, value: Any, tree: Tree, values: Given) -> None:
+    def _require_finite(self, key: str, value: AnyValue, tree: Tree, values: Given) -> None:
         if np.all(np.isfinite(value)):
             return
         first = int(np.argmin(np.isfinite(np.atleast_1d(value))))
@@ -486,7 +485,7 @@ class NeuronModel:
             else self.from_dict(self.name, self.to_dict() | {"surrogate": surrogate})
         )
 
-    def check(self, dt_ms: float = 1.0, **values: float) -> Any:
+    def check(self, dt_ms: float = 1.0, **values: float) -> AnyValue:
         """Compare derivatives, step and sweep with slow ways, and find rest, firing curve, traces, units, cost.
 
         Parameters

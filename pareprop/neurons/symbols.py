@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import sympy
 from sympy import Function, Integer
 
+from ..values import Foreign
 from .language import CONDITIONS, Tree, names_of, write
 
 ZERO, ONE = ("number", 0.0), ("number", 1.0)
@@ -20,7 +20,7 @@ class Where(Function):
     nargs = 3
 
     @classmethod
-    def eval(cls, c: Any, a: Any, b: Any) -> Any:
+    def eval(cls, c: Foreign, a: Foreign, b: Foreign) -> Foreign:
         """Choose where the branches are one, or the condition is a number."""
         if a == b:
             return a
@@ -32,7 +32,7 @@ class Where(Function):
             return Where(c, a, b.args[2])
         return None
 
-    def _eval_derivative(self, symbol: object) -> Any:
+    def _eval_derivative(self, symbol: object) -> Foreign:
         return Where(self.args[0], self.args[1].diff(symbol), self.args[2].diff(symbol))
 
 
@@ -41,7 +41,7 @@ class Detach(Function):
 
     nargs = 1
 
-    def fdiff(self, argindex: int = 1) -> Any:
+    def fdiff(self, argindex: int = 1) -> Foreign:
         """Derivative by the argument."""
         return Integer(0)
 
@@ -49,7 +49,7 @@ class Detach(Function):
 class Condition(Function):
     """Base of comparisons and `and`, `or`, `not`, which have no derivative."""
 
-    def fdiff(self, argindex: int = 1) -> Any:
+    def fdiff(self, argindex: int = 1) -> Foreign:
         """Derivative by an argument."""
         return Integer(0)
 
@@ -60,7 +60,7 @@ def _condition(operator: str) -> type:
     return type(names.get(operator, operator.capitalize() + "Of"), (Condition,), {"operator": operator})
 
 
-def to_sympy(tree: Tree) -> Any:
+def to_sympy(tree: Tree) -> Foreign:
     """Return a tree as an expression of SymPy; `min`, `max` and `abs` become `where`."""
     kind, *items = tree
     if kind == "number":
@@ -71,7 +71,7 @@ def to_sympy(tree: Tree) -> Any:
         return sympy.Symbol(items[0])
     a, *rest = (to_sympy(item) for item in items)
     b = rest[0] if rest else None
-    operations: dict[str, Callable[[], Any]] = {
+    operations: dict[str, Callable[[], Foreign]] = {
         "+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b, "**": lambda: a**b,
         "neg": lambda: -a, "exp": lambda: sympy.exp(a), "log": lambda: sympy.log(a), "sqrt": lambda: sympy.sqrt(a),
         "tanh": lambda: sympy.tanh(a), "detach": lambda: Detach(a), "where": lambda: Where(a, *rest),
@@ -81,7 +81,7 @@ def to_sympy(tree: Tree) -> Any:
     return operations[kind]() if kind in operations else _condition(kind)(a, *rest)
 
 
-def from_sympy(expression: Any, moving: frozenset[str]) -> Tree:
+def from_sympy(expression: Foreign, moving: frozenset[str]) -> Tree:
     """Return an expression of SymPy as a tree, in an order that is the same for every version of SymPy.
 
     Parameters
@@ -126,7 +126,7 @@ def from_sympy(expression: Any, moving: frozenset[str]) -> Tree:
     return items[0] if name == "detach" else (name, *items)
 
 
-def _is_negative(expression: Any) -> bool:
+def _is_negative(expression: Foreign) -> bool:
     return bool(expression.as_coeff_Mul()[0] < 0)
 
 
@@ -146,7 +146,7 @@ def _sum(terms: list[tuple[bool, Tree]]) -> Tree:
     return total
 
 
-def _product(expression: Any, back: Callable[[Any], Tree], order: Callable[[Tree], Any]) -> Tree:
+def _product(expression: Foreign, back: Callable[[Foreign], Tree], order: Callable[[Tree], tuple]) -> Tree:
     above, below = [], []
     sign = _is_negative(expression)
     for item in sympy.Mul.make_args(-expression if sign else expression):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -98,7 +97,7 @@ class Channel:
     written: list[tuple[SpikeLog, Choice]]
     every: SegmentedLog | None
     comm: Comm = None
-    kept: list[Any] = field(default_factory=list)
+    kept: list[object] = field(default_factory=list)
     unread: bool = False
 
     def barrier(self) -> None:

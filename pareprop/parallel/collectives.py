@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from ..errors import ParepropError, StateError
 from ..machine import describe_shortage
 from .mpi import Comm
 from .replicas import Replicas
+
+T = TypeVar("T")
 
 ARRIVED = 1  # tag of messages that carry nothing else
 PATIENCE = 5.0  # seconds that a rank with an error waits for the others, which have it as well, or never come
@@ -82,7 +84,7 @@ def guarded(comm: Comm, together: Callable[[ParepropError | None], None] | None 
     together(problem) if together else raise_together(comm, problem)
 
 
-def run_in_first_group(replicas: Replicas, function: Callable[..., Any], *arguments: object) -> Any:
+def run_in_first_group(replicas: Replicas, function: Callable[..., T], *arguments: object) -> T | None:
     """Run `function` in the first replica group only and broadcast its result, or its exception, to all groups.
 
     Collective over all ranks; `function` is collective within a group.
@@ -99,7 +101,7 @@ def run_in_first_group(replicas: Replicas, function: Callable[..., Any], *argume
     return result
 
 
-def to_root(comm: Comm, items: Iterable[Any]) -> Iterator[Any]:
+def to_root(comm: Comm, items: Iterable[T]) -> Iterator[T]:
     """Collective: yield on rank 0 the items of all ranks, rank after rank; yield nothing on other ranks.
 
     One item at a time is in flight, so rank 0 never holds all of them. Callers must exhaust the iterator.
@@ -163,7 +165,7 @@ def any_bits(comm: Comm, flags: int) -> int:
     return int(own[0])
 
 
-def gather(comm: Comm, value: object) -> list[Any]:
+def gather(comm: Comm, value: T) -> list[T]:
     """Collective: return the values of all ranks, by rank, on all ranks (an allgather)."""
     return [value] if comm is None else comm.allgather(value)
 

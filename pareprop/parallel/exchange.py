@@ -243,8 +243,8 @@ class Ranks:
             problem = error
         raise_together(self.comm, problem)
         first = terms.firsts(self.size)
-        written: list[tuple[Any, Choice]] = [(logs[place], choose_within(*first[self.rank : self.rank + 2]))]
-        holder: list[Any] = []
+        written: list[tuple[SpikeLog, Choice]] = [(logs[place], choose_within(*first[self.rank : self.rank + 2]))]
+        holder: list[kernel.NodeMeeting] = []
         n_sharing = min(terms.n_sharing or self.size, local.size)  # counts where there is one node
         meeting = kernel.NodeMeeting(
             local.rank,
@@ -273,6 +273,7 @@ class Ranks:
         whole = every if self.sending != "targeted" else None
         return Channel(logs[place], heard, sums, signal, meeting, written, whole, self.comm, [memory])
 
+    # Any: a `kernel.NodeMeeting`, whose declaration in Cython cannot say that messages may be None
     def _connect(self, meeting: Any, post: Post, listened: Sources | None, quota: int = 0) -> None:
         """Collective: connect this rank with its node's messages, and the leaders of nodes with one another."""
         leads = self.nodes.local.rank == 0
@@ -280,7 +281,10 @@ class Ranks:
         self.sender = None
         if post.together or leads:
             self.sender = AlltoallvSender(post, listened, quota) if post.together else AllgatherSender(post)
-        box, across = self.sender and self.sender.box, partial(any_bits, self.nodes.leaders) if leads else None
+        box, across = (
+            None if self.sender is None else self.sender.box,
+            partial(any_bits, self.nodes.leaders) if leads else None,
+        )
         meeting.connect(box, post.together, self._within, across)
         meeting.barrier()  # memory of messages is there
 

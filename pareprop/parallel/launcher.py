@@ -8,13 +8,14 @@ import sys
 import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, cast
+from typing import cast
 
 from ..errors import InputError, quote
 from . import mpi
 from .agreement import agree, environment, tell_of_the_end
 from .collectives import all_arrive, guarded
 from .exchange import SENDINGS, Alone, Exchange, Ranks
+from .mpi import Comm
 from .node import number_by_node, ranks_per_node
 from .replicas import LEAVES, Replicas
 
@@ -149,7 +150,7 @@ def end_at_once_on_interrupt() -> None:
 class _World:
     """The communicator of all ranks for their leaving, once MPI has started with more than one."""
 
-    leaving: Any = None
+    leaving: Comm = None
 
 
 def _end_others_on_exceptions() -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from ..kernels import exchange as kernel
 from ..kernels import layout, members, readout_sums
+from ..values import Values
 from . import mpi
 from .mpi import Comm
 from .node import Nodes
@@ -150,7 +150,7 @@ class Post:
         """Return which of the parts that leave this node one of its ranks packs: one by one to all nodes."""
         return share((len(self.starts[self.nodes.index]) - 1) * len(self.others), self.nodes.local.size, rank)
 
-    def received(self) -> list[Any]:
+    def received(self) -> list[SpikeLog]:
         """Return the logs that this rank writes to."""
         return [log for r in self.others for log in self.logs[r].segments][self.unpacked(self.nodes.local.rank)]
 
@@ -163,10 +163,10 @@ class Post:
         """Return the words of a message of one part beside its ids."""
         return fixed_words(n_steps, self.sums.n_readouts)
 
-    def mailbox(self, arrays: dict[str, Any]) -> kernel.Mailbox:
+    def mailbox(self, arrays: Values) -> kernel.Mailbox:
         """Make the mailbox of this rank; arrays that are not given are empty."""
         local, none, small = self.nodes.local, np.zeros(0, np.int64), np.zeros(0, np.uint32)
-        ours: dict[str, Any] = dict.fromkeys(("route_ptr", "first_number", "listed", "cursor", "after"), none)
+        ours: Values = dict.fromkeys(("route_ptr", "first_number", "listed", "cursor", "after"), none)
         ours |= dict.fromkeys(("numbers", "route_part", "route_index"), small)
         ours |= {
             "rank": local.rank if self.together else 0,
@@ -433,7 +433,7 @@ def _deal(local: Comm, lists: list[np.ndarray] | None, shares: list[slice]) -> t
     return mine, sizes
 
 
-def _route(lists: list[np.ndarray], first: np.ndarray, n_neurons: int) -> dict[str, Any]:
+def _route(lists: list[np.ndarray], first: np.ndarray, n_neurons: int) -> Values:
     """Return the parts that list each neuron, and its place there.
 
     Parameters

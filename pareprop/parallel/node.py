@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, RankLost
+from ..kernels import rounds
 from .mpi import Comm
 
 
@@ -29,8 +29,8 @@ class Nodes:
         int64 (n_nodes + 1,), first rank of each node.
     """
 
-    local: Any
-    leaders: Any
+    local: Comm
+    leaders: Comm
     index: int
     starts: np.ndarray
 
@@ -54,7 +54,7 @@ def ranks_per_node(environment: Mapping[str, str]) -> int:
     return int(text or 0)
 
 
-def _local(comm: Comm) -> Any:
+def _local(comm: Comm) -> Comm:
     size = ranks_per_node(os.environ)
     if size:
         return comm.Split(comm.rank // size, comm.rank)
@@ -63,7 +63,7 @@ def _local(comm: Comm) -> Any:
     return comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
 
 
-def number_by_node(comm: Comm) -> Any:
+def number_by_node(comm: Comm) -> Comm:
     """Collective: return a communicator with the ranks of each node one after the other; rank 0 stays the first."""
     local = _local(comm)
     keys = comm.allgather((local.bcast(comm.rank), local.rank))
@@ -100,13 +100,13 @@ def find_nodes(comm: Comm) -> Nodes:
     return Nodes(local, leaders, starts.index(first), np.array([*starts, comm.size], np.int64))
 
 
-def is_crowded(local: Any) -> bool:
+def is_crowded(local: Comm) -> bool:
     """Collective: return whether a node has more ranks than cores that they may use together."""
     cores = set().union(*local.allgather(os.sched_getaffinity(0)))
     return local.size > len(cores)
 
 
-def make_rank_lost(first_rank: int, meeting: list[Any], local_rank: int, rank: int) -> RankLost:
+def make_rank_lost(first_rank: int, meeting: list[rounds.NodeMeeting], local_rank: int, rank: int) -> RankLost:
     """Return the exception for ranks of a node that wait for a rank that ended; the lowest of them reports it.
 
     Parameters

@@ -9,11 +9,13 @@ any R. R is a power of two and at most `LEAVES`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from .mpi import Comm
+
+T = TypeVar("T")
 
 LEAVES = 8  # most groups; a sum needs at most 1 + log2(LEAVES) sets of arrays
 FEWEST = 4  # smallest batch that is added in a tree: each level costs memory for one more gradient
@@ -35,9 +37,9 @@ class Replicas:
         Number of groups.
     index : int
         Index of this rank's group.
-    across : Any
+    across : Comm
         Communicator of the ranks that hold the same part of the network, by group; None for one group.
-    world : Any
+    world : Comm
         Communicator of all ranks of all groups; None for one group.
     """
 
@@ -53,11 +55,11 @@ class Replicas:
         first, last = (-(-n * group // self.count) for group in (self.index, self.index + 1))
         return range(first, last)
 
-    def gather(self, value: object) -> list[Any]:
+    def gather(self, value: T) -> list[T]:
         """Collective: return the values of all groups, by group, on all groups (an allgather)."""
         return [value] if self.count == 1 else self.across.allgather(value)
 
-    def broadcast(self, value: object, group: int = 0) -> Any:
+    def broadcast(self, value: T, group: int = 0) -> T:
         """Collective: return the value of group `group` on all groups."""
         return value if self.count == 1 else self.across.bcast(value, root=group)
 

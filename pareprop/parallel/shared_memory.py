@@ -7,9 +7,10 @@ import os
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..errors import InputError, RankLost
 from ..kernels import readout_sums
@@ -163,7 +164,7 @@ class SharedMemory:
         self._map = mmap.mmap(self.fd, layout.message_bytes[-1])
         _held.add(self)
 
-    def _array(self, kind: Any, count: int, first_byte: int) -> np.ndarray:
+    def _array(self, kind: DTypeLike, count: int, first_byte: int) -> np.ndarray:
         return np.frombuffer(self._map, kind, count, int(first_byte))
 
     def lines(self) -> np.ndarray:

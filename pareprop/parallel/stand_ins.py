@@ -5,8 +5,8 @@ Spikes are drawn once, keyed by (seed, neuron), and the same in every sample.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -107,7 +107,7 @@ class DrivenExchange:
             setattr(inner, name, 0.0)
         inner.transferred = 0.0
 
-    def listen(self, heard: Any, changed: bool) -> None:
+    def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:
         """Tell other nodes anew to which neurons this rank listens."""
         self._exchange.listen(heard, changed)
 
@@ -210,7 +210,7 @@ class DryExchange:
             merged.ptr[t + 1] = place
             self._time += 1
 
-    def listen(self, heard: object, changed: bool) -> None:
+    def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:
         """Do nothing: there are no messages."""
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:

@@ -11,7 +11,7 @@ A figure: a module with `figure(file)`, listed in `FIGURES` of `figures.py`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .figures import FIGURES, draw
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FIGURES", "draw", "draw_seeds"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load what draws when it is asked for: matplotlib takes longer to load than most commands take."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

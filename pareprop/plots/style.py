@@ -107,7 +107,7 @@ def new_figure(
     layout : str
         "constrained", or "none" where `arrange` follows.
     """
-    figure = Figure(figsize=(width, height), layout=cast(Any, layout))  # its types lack "none"
+    figure = Figure(figsize=(width, height), layout=cast(Any, layout))  # Any: its types lack "none"
     variant, seed = reader.text(file, "variant"), reader.text(file, "seed")
     parts = [
         reader.text(file, "task"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..network import footprint
 from ..network.variants import DEFAULT, VARIANTS
 from ..parallel.exchange import Exchange
+from ..values import AnyValue
 from . import benchmark
 from .options import FiniteFloat, GivenPath
 from .provenance import tell_environment
@@ -76,7 +77,7 @@ def bench(
     warmup: int,
     rate: float,
     profile_waiting: bool,
-    **sizes: Any,
+    **sizes: AnyValue,
 ) -> None:
     """Train a benchmark network and report seconds.
 

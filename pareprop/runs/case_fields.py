@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import h5py
 import numpy as np
 
 from ..errors import InputError
-from ..values import Values
+from ..values import Foreign, Values
 
 LIMIT = 2**28  # values in a dataset; larger ones are refused before memory is allocated
 
@@ -66,7 +64,7 @@ def whole_array(file: h5py.File, key: str, ndim: int) -> np.ndarray:
     return values
 
 
-def attributes(node: Any) -> Values:
+def attributes(node: Foreign) -> Values:
     """Return the attributes as Python types."""
     plain = {}
     for key, value in node.attrs.items():

@@ -39,7 +39,7 @@ class Case:
         Name of the file.
     model : Model
         The network.
-    attributes : dict of str to Any
+    attributes : dict
         Attributes of the file's root.
     arrays : dict of str to ndarray
         Inputs (n_steps, n_in), targets (n_steps, n_out), and window (n_steps,) in the spike variant; what happened in

@@ -13,7 +13,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -25,7 +24,7 @@ from ..storage.checkpoint_observer import Checkpoint
 from ..storage.checkpoint_read import NETWORK
 from ..storage.recorder import Record
 from ..tasks import TASKS, TaskBase
-from ..values import Given, Values
+from ..values import AnyValue, Given, Values
 from .script_task import ScriptTask
 
 CONFIG = "config.toml"  # in a run directory
@@ -189,7 +188,7 @@ def from_sections(kind: type[TaskBase], sections: Given, source: str, settings: 
     known = {name: list(parts[name].model_fields) if name in ("record", "checkpoint") else [] for name in SECTIONS}
     for key in (name for name in kind.model_fields if name != EQUATIONS):
         known[_section(kind, key)].append(key)
-    values: dict[str, dict[str, tuple[Any, str]]] = {name: {} for name in parts}
+    values: dict[str, dict[str, tuple[AnyValue, str]]] = {name: {} for name in parts}
     problems: list[str] = []
     sections = dict(sections)
     if EQUATIONS in sections:
@@ -229,7 +228,7 @@ def read(path: Path) -> Values:
         raise InputError(f"{path}: not a configuration file: {problem}") from None
 
 
-def _from_file(sections: Given, source: str, problems: list[str]) -> list[tuple[str, str, Any, str]]:
+def _from_file(sections: Given, source: str, problems: list[str]) -> list[tuple[str, str, AnyValue, str]]:
     entries = []
     for section, keys in sections.items():
         if isinstance(keys, Mapping):
@@ -244,7 +243,7 @@ def _from_file(sections: Given, source: str, problems: list[str]) -> list[tuple[
 
 def _from_settings(
     settings: Iterable[str], known: Mapping[str, list[str]], problems: list[str]
-) -> list[tuple[str, str, Any, str]]:
+) -> list[tuple[str, str, AnyValue, str]]:
     entries = []
     for text in settings:
         try:
@@ -275,7 +274,9 @@ def _explain_unknown(section: str, key: str, known: Mapping[str, list[str]]) -> 
     return f"unknown parameter '{key}'{nearest(key, names)}"
 
 
-def _make(kind: type[Frozen], values: Mapping[str, tuple[Any, str]], source: str, problems: list[str]) -> Frozen | None:
+def _make(
+    kind: type[Frozen], values: Mapping[str, tuple[AnyValue, str]], source: str, problems: list[str]
+) -> Frozen | None:
     try:
         return kind.model_validate({key: value for key, (value, _) in values.items()})
     except ValidationError as failure:

@@ -136,7 +136,7 @@ def reopen_directory(comm: Comm, directory: Path) -> Iterator[Values]:
         On all ranks, if it is not a run directory or another run uses this directory.
     """
     with ExitStack() as stack:
-        sections = None
+        sections: Values = {}
         with collectives.guarded(comm):
             if comm is None or comm.rank == 0:
                 if not (directory / CONFIG).is_file():

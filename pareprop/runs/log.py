@@ -8,17 +8,19 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
-from typing import Any, TextIO
+from typing import TextIO
 
 from .. import terminal
 from ..errors import InputError, printable
 from ..machine import job_seconds_left, peak_rss_bytes
 from ..simulation.observer import Observer, Watched
 from ..storage.disk import clear, reason
+from ..values import Foreign
 from .phases import Phases
 
 LOG, CSV, EVENTS = "run.log", "loss.csv", "tensorboard"
@@ -53,7 +55,7 @@ class Log(Observer):
         self._columns: list[str] = []
         self._log: TextIO | None = None
         self._csv: TextIO | None = None
-        self._events: Any = None
+        self._events: Foreign = None
 
     def start(self, simulation: Watched) -> None:
         """Open the files; the curves of an earlier part of the run are written again."""
@@ -212,7 +214,7 @@ class Log(Observer):
             file.close()
         self._csv = self._events = self._log = None
 
-    def _try(self, act: Any, *arguments: Any) -> None:
+    def _try(self, act: Callable[..., object], *arguments: object) -> None:
         """Do it on rank 0 of the first group; end the log if the file system refuses."""
         if self._rank or not self._works:
             return

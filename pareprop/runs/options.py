@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
 
 import click
 
 from ..errors import quote
+from ..values import AnyValue
 
 
 class FiniteFloat(click.FloatRange):
     """A number within bounds; `nan`, which lies in any bounds for click, and infinities are none."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(self, value: AnyValue, param: click.Parameter | None, ctx: click.Context | None) -> AnyValue:
         """Convert text to a finite number."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
@@ -25,7 +25,7 @@ class FiniteFloat(click.FloatRange):
 class GivenPath(click.Path):
     """A path; names that no file system takes are refused here, before anybody asks whether they exist."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(self, value: AnyValue, param: click.Parameter | None, ctx: click.Context | None) -> AnyValue:
         """Convert text to a path."""
         name = os.fspath(value)
         try:

@@ -11,7 +11,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -57,7 +57,7 @@ def row(*cells: object) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str]:
     """Return the lines of a Markdown table."""
     head = list(head)
     return [row(*head), row(*["---"] * len(head)), *(row(*cells) for cells in rows)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from tqdm.auto import tqdm
 
 from ..simulation.observer import Observer, Watched
+from ..values import Foreign
 from .phases import Phases
 
 
@@ -27,7 +27,7 @@ class Progress(Observer):
 
     def __init__(self, n_iterations: int, phases: Phases | None = None) -> None:
         self._n, self._phases = n_iterations, phases
-        self._bar: Any = None  # of tqdm, which has no types
+        self._bar: Foreign = None  # of tqdm
 
     def start(self, simulation: Watched) -> None:
         """Open the bar."""

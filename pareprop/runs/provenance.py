@@ -104,7 +104,7 @@ class Provenance(Observer):
     ----------
     directory : Path
         The run directory.
-    about : dict of str to Any
+    about : dict
         Facts that all parts have in common: task, configuration digest, seed.
     """
 

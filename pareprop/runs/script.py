@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from ..errors import InputError, quote
 from ..network import parameters
@@ -23,12 +23,14 @@ from ..simulation.task import ClosedTask, Task
 from ..storage.checkpoint_observer import Checkpoint
 from ..storage.recorder import Record
 from ..tasks.base import TaskBase
-from ..values import Given
+from ..values import AnyValue, Given
 from .config import Config
 from .opened import OpenRun, open_run
 from .phases import Score
 from .run import EXIT_CHECKPOINTED, train
 from .script_task import ScriptTask, describe_script
+
+T = TypeVar("T")
 
 SETTINGS = (
     "iterations", "validate_every", "validate_samples", "eta_validate", "stop_below", "stop_above", "stop_samples",
@@ -122,7 +124,7 @@ def run(
         Of all ranks; None: `pareprop.exchange()`.
     quiet : bool
         Whether to print nothing; the log of the run directory has the lines in any case.
-    **settings : Any
+    **settings : object
         As section [run]: `iterations` (100; a total, also after a restart), `validate_every`, `validate_samples`,
         `eta_validate`, `stop_below`, `stop_above`, `stop_samples`, `test_samples`, `eta_test`, `figures` ("png",
         "pdf", "none") and `log`; see `pareprop config`.
@@ -221,7 +223,7 @@ def _make_task(model: Model, task: object, settings: Given) -> ScriptTask:
     return chosen
 
 
-def _make_section(name: str, kind: type[Any], given: object) -> Any:
+def _make_section(name: str, kind: type[parameters.Frozen], given: object) -> AnyValue:
     if isinstance(given, kind):
         return given
     if not isinstance(given, Mapping | None):

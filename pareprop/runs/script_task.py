@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import h5py
 import numpy as np
@@ -24,7 +24,7 @@ from ..simulation.task import ClosedTask, Task
 from ..storage.disk import clear
 from ..tasks import TASKS
 from ..tasks.base import LEARNING, MODEL, RUN, TaskBase
-from ..values import Values
+from ..values import AnyValue, Values
 
 ARRAYS, RESULTS = "network.h5", "results.h5"  # beside the configuration
 NO_NETWORK = "an earlier version wrote the run"
@@ -69,7 +69,7 @@ class ScriptTask(TaskBase):
     window: int = Field(0, ge=0, description="last steps of a sample with a learning signal")
     engine: Values = Field({}, description="settings of the variant of e-prop")
     _model: Model | None = PrivateAttr(None)
-    _subject: Any = PrivateAttr(None)
+    _subject: AnyValue = PrivateAttr(None)
     _folder: Path | None = PrivateAttr(None)
     _arrays: dict[str, np.ndarray] = PrivateAttr({})
 
@@ -102,7 +102,7 @@ class ScriptTask(TaskBase):
         subject = self._find_subject()
         return Recorded(self, self._folder or Path()) if subject is None else subject
 
-    def _find_subject(self) -> Any:
+    def _find_subject(self) -> AnyValue:
         if self._subject is None and self.made_by in TASKS:
             self._subject = TASKS[self.made_by](**self.task_settings)
         return self._subject
@@ -216,7 +216,7 @@ class Recorded:
         return Sample(SpikeLog.from_arrays(ids.astype(np.uint32), ptr), target)
 
 
-def describe_script(model: Model, task: Any) -> tuple[Values, to_tables.Arrays]:
+def describe_script(model: Model, task: AnyValue) -> tuple[Values, to_tables.Arrays]:
     """Return the settings of a script's run that tell of its network and task, and the arrays that they name."""
     rule, window = model.optimizer, getattr(task, "learning_window", task.n_steps)
     own = getattr(task, "settings", None)

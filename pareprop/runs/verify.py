@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from ..engines.base import Settings
+from ..engines.base import Recorded, Settings
+from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
 from ..errors import StateError
 from ..network.losses import Evaluation
@@ -43,12 +43,13 @@ class _Keep(Observer):
         self.ids: list[np.ndarray] = []
         self.signals: list[np.ndarray] = []
         self.evaluations: list[Evaluation] = []
-        self.recorded: list[Any] = []
+        self.recorded: list[Recorded] = []
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
         """Keep one sample; the readout signal is 0 outside the window, and after the end of an episode."""
         n_steps, window = simulation.task.n_steps, outcome.sample.window
-        self.recorded.append(simulation.engine.recorded)
+        if simulation.engine.recorded is not None:
+            self.recorded.append(simulation.engine.recorded)
         steps, ids = simulation.engine.log.spikes(len(outcome.signal))
         self.steps.append(steps + n_steps * outcome.index)
         self.ids.append(ids.copy())
@@ -140,11 +141,12 @@ def _weights(case: Case, simulation: Watched, shown: dict[int, np.ndarray]) -> d
     return matrices
 
 
-def _moves(case: Case, simulation: Watched, rewired: list[Any]) -> np.ndarray:
+def _moves(case: Case, simulation: Watched, rewired: list[Plastic]) -> np.ndarray:
     """Collective: return all moves on rank 0 in the order of case files: step, matrix, target, gone, came, delay."""
     rows = [np.zeros((0, 6), np.int64)]
     for item in rewired:
         pre, post = item.span.projection.pre, item.span.projection.post
+        assert item.rewiring is not None and item.rewiring.kept is not None
         moves = np.concatenate([np.zeros((0, 5), np.int64), *item.rewiring.kept])
         moves = np.insert(moves, 1, int(pre.role == "recurrent"), axis=1)
         offset = case.model.offset(pre)
@@ -154,7 +156,7 @@ def _moves(case: Case, simulation: Watched, rewired: list[Any]) -> np.ndarray:
     return whole[np.lexsort(whole.T[::-1])]
 
 
-def _compare_states(case: Case, recorded: list[Any], simulation: Watched) -> float | None:
+def _compare_states(case: Case, recorded: list[Recorded], simulation: Watched) -> float | None:
     """Collective: return the largest deviation of a state or surrogate gradient, by its largest value (at least 1)."""
     if "record" not in case.expected:
         return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
+from ..engines.base import Settings
 from ..errors import InputError
 from ..network.local import target_rate
 from ..network.model import Model
@@ -50,7 +50,7 @@ def run(
     samples: int = 1,
     warmup: int = 1,
     rate_hz: float | None = None,
-    settings: Any = None,
+    settings: Settings | None = None,
     drive: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> DryRun:
@@ -73,7 +73,7 @@ def run(
     rate_hz : float or None
         Firing rate of the other ranks' neurons; by default the target rate in the first sample, then the rate of this
         rank.
-    settings : Any
+    settings : Settings or None
         Settings of the variant.
     drive : bool
         Whether the spikes of this rank are drawn, too, as with `stand_ins.DrivenExchange`.

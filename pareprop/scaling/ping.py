@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import time
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from ..parallel import launcher
 from ..parallel.channel import Channel, ChannelSizes
 from ..parallel.exchange import Ranks
 from ..parallel.messages import Sources
+from ..parallel.mpi import Comm
 from ..parallel.partition import block
 from ..parallel.spike_log import SpikeLog
 from ..runs import benchmark
@@ -28,7 +28,7 @@ STEPS = 200  # of rounds that carry spikes
 
 
 def open_rounds(
-    comm: Any, way: str, neurons: int, share: float, spikes: int, steps: int, n_readouts: int = 1
+    comm: Comm, way: str, neurons: int, share: float, spikes: int, steps: int, n_readouts: int = 1
 ) -> tuple[Ranks, Channel]:
     """Collective: open an exchange whose every round of one step carries so many spikes of each rank.
 
@@ -58,7 +58,7 @@ def open_rounds(
     return ranks, channel
 
 
-def seconds(comm: Any, way: str, share: float, spikes: int, n_readouts: int) -> tuple[float, float]:
+def seconds(comm: Comm, way: str, share: float, spikes: int, n_readouts: int) -> tuple[float, float]:
     """Collective: return what rank 0 packs and unpacks, and looks up, in a round, in its fastest lap."""
     channel = open_rounds(comm, way, NEURONS, share, spikes, STEPS, n_readouts)[1]
     laps, meeting = [], channel.meeting
@@ -70,7 +70,7 @@ def seconds(comm: Any, way: str, share: float, spikes: int, n_readouts: int) -> 
     return float(packed), float(looked_up)
 
 
-def look_up(comm: Any) -> dict[str, float]:
+def look_up(comm: Comm) -> dict[str, float]:
     """Collective, on one node: return what a spike of the node costs that is not heard, and what one costs more."""
     shares = 0.01, 0.6
     few, many = (seconds(comm, "everything", share, SPIKES, 0)[1] for share in shares)
@@ -79,7 +79,7 @@ def look_up(comm: Any) -> dict[str, float]:
     return {"merge_s": max((few - each * heard[0]) / n, 0.0), "number_s": max(each, 0.0)}
 
 
-def pack(comm: Any) -> dict[str, float]:
+def pack(comm: Comm) -> dict[str, float]:
     """Collective, on two nodes of one rank: return what spikes cost in one message for all, and in others, and sums."""
     share, arriving = 0.5, 0.5 * SPIKES
     idle, sums = (seconds(comm, "everything", 1.0, 0, n)[0] for n in (0, READOUTS))

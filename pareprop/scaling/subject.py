@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from pydantic import Field
 
+from ..engines.base import Settings
 from ..errors import InputError
 from ..network.local import target_rate
 from ..network.model import Model
@@ -39,7 +40,7 @@ class Subject:
     ----------
     name : str
         Name of the task, or "bench".
-    model, task, settings : Model, Task, Any
+    model, task, settings : Model, Task, Settings
         As `Simulation` takes them.
     samples : int
         Number of samples of the whole run.
@@ -48,7 +49,7 @@ class Subject:
     name: str
     model: Model
     task: Task
-    settings: Any
+    settings: Settings
     samples: int
 
     def firing(self, rate_hz: float | None) -> Firing:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
 
 from ..engines.sample import Sample
 from ..errors import InputError, quote
@@ -16,6 +15,7 @@ from ..network.model import Model
 from ..network.parameters import Frozen, is_whole
 from ..parallel.agreement import environment
 from ..parallel.exchange import Exchange
+from ..values import AnyValue
 from .observer import Observer
 
 HOOKS = [name for name in vars(Observer) if not name.startswith("_") and callable(getattr(Observer, name))]
@@ -47,7 +47,7 @@ def check_parts(model: object, task: object, settings: object) -> None:
         raise InputError(f"Simulation: settings = {quote(settings)} must be of type {kind.__name__}")
 
 
-def check_exchange(exchange: Any) -> Exchange:
+def check_exchange(exchange: AnyValue) -> Exchange:
     """Return an exchange; raise `InputError` for what is none."""
     if not all(hasattr(exchange, name) for name in ("rank", "size", "comm", "replicas", "open")):
         raise InputError(f"exchange = {quote(exchange)} must be what pareprop.exchange() returns")
@@ -67,7 +67,7 @@ def check_task(task: object) -> None:
         check_number(f"{here}: {name}", getattr(task, name), LEAST[name])
 
 
-def check_number(here: str, value: Any, least: int) -> int:
+def check_number(here: str, value: AnyValue, least: int) -> int:
     """Return a whole number of at least `least`; `InputError` names another value, after `here`."""
     if not is_whole(value):
         raise InputError(f"{here} = {quote(value)} must be a whole number")

@@ -9,12 +9,11 @@ from __future__ import annotations
 import base64
 import io
 import math
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, quote
-from ..values import Values
+from ..values import AnyValue, Values
 
 KIND = "$"
 PLAIN = ("<f8", "<f4", "<i8", "<i4", "<u8", "<u4", "|u1", "|b1")  # types of arrays that lie beside the JSON
@@ -31,7 +30,7 @@ def split(observer: str, state: object) -> tuple[Values, dict[str, np.ndarray]]:
     ----------
     observer : str
         Its name, for messages.
-    state : dict of str to Any
+    state : dict
         The state.
 
     Raises
@@ -56,7 +55,7 @@ def _is_plain(value: object) -> bool:
     return type(value) is np.ndarray and value.dtype.str in PLAIN and 0 < value.ndim < 9
 
 
-def _encode(value: object, place: str, depth: int = 0) -> Any:
+def _encode(value: object, place: str, depth: int = 0) -> AnyValue:
     """Return a value as JSON; `place` names it in messages."""
     if depth > DEEPEST:
         raise InputError(f"{place}: nested deeper than {DEEPEST} levels, which no checkpoint keeps")
@@ -98,7 +97,7 @@ def _npy(value: np.ndarray | np.generic, place: str) -> str:
     return base64.b64encode(content.getvalue()).decode()
 
 
-def _decode(value: object) -> Any:
+def _decode(value: object) -> AnyValue:
     if isinstance(value, list):
         return [_decode(item) for item in value]
     if not isinstance(value, dict):

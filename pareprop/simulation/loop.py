@@ -24,7 +24,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
@@ -145,7 +144,7 @@ class Simulation:
         self.score = Score()
         self._classes: list[tuple[int, int]] = []  # label and prediction, of this group's part of a batch
         self._returns = Returns()  # of the episodes of this group's part of a batch
-        self._asked: Sequence[Any] | None = None  # perturbations that a test asks for
+        self._asked: Sequence[object] | None = None  # perturbations that a test asks for
         self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
         self.cuts = [(0, self.network.cuts)]
         self.stop_requested = False
@@ -314,7 +313,7 @@ class Simulation:
         """Predicted class of each of them."""
         return self.score.predictions
 
-    def test(self, n_samples: int, phase: str = "test", perturb: Sequence[Any] | None = None) -> Score:
+    def test(self, n_samples: int, phase: str = "test", perturb: Sequence[object] | None = None) -> Score:
         """Collective: run samples of `phase` without learning; return their score. Observers see the outcomes.
 
         The score is their mean loss, a number, and has `losses`; of classifications `accuracy`, `interval`,

@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from ..network.model import Model
 from ..network.optimizers import default_optimizer
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
+from ..values import AnyValue
 
 PACKAGE = str(Path(__file__).parents[1])
 SHARE, CHANCE = 0.05, 3.0  # of the spikes, and times a mean step, that step 0 holds: noise loses a few and works on
@@ -185,7 +185,7 @@ def _is_taught(model: Model, item: Projection) -> bool:
     )
 
 
-def _values(value: object) -> Any:
+def _values(value: object) -> AnyValue:
     return value if isinstance(value, int | float | np.ndarray) else 1.0  # a drawn one is not 0
 
 

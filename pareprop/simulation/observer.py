@@ -72,7 +72,7 @@ class Watched(Protocol):
         Of this rank's group of ranks; what observers do together they do through `exchange.comm`.
     replicas : Replicas
         Groups of ranks that share batches, this rank's among them.
-    world : Any
+    world : Comm
         Communicator of all ranks of all groups, None for one process.
     episodes : Episodes or None
         Runs the episodes of a task in closed loop.

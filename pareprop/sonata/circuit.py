@@ -6,11 +6,10 @@ import json
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .. import files
 from ..errors import InputError
-from ..values import Given, Values
+from ..values import AnyValue, Given, Values
 
 SIZE_LIMIT = 2**24  # bytes
 LONGEST = 4096  # characters of a variable of the manifest, as of a path
@@ -187,7 +186,7 @@ def _mapping(path: Path, owner: Given, key: str) -> Values:
     return mapping
 
 
-def _list(path: Path, owner: Given, key: str) -> list[Any]:
+def _list(path: Path, owner: Given, key: str) -> list[AnyValue]:
     entries = owner.get(key) or []
     if not isinstance(entries, list):
         raise InputError(f"{path}: networks.{key} must be a list")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -21,7 +20,7 @@ LOT = 1000  # else so many at a time
 WHOLE = 1e-6  # steps by which a delay may miss a whole number
 MAX_DELAY = 2**15  # steps
 
-Covered = Callable[[np.ndarray], Any]  # numbers of edges: which of them an index names
+Covered = Callable[[np.ndarray], np.ndarray | slice]  # numbers of edges: which of them an index names
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from ..errors import InputError, quote
 from ..files import read as read_file
-from ..values import Values
+from ..values import AnyValue, Numbers, Values
 from . import hdf5, table
 from .circuit import Circuit, Files
 
@@ -110,7 +109,7 @@ def _in_order(values: np.ndarray, place: np.ndarray | None) -> np.ndarray:
     return ordered
 
 
-def _short(values: np.ndarray) -> Any:
+def _short(values: np.ndarray) -> Numbers:
     return float(values[0]) if np.all(values == values[0]) else values
 
 
@@ -160,7 +159,7 @@ def read_json(path: Path) -> Values:
     return content
 
 
-def _items(key: str, value: object) -> list[tuple[str, Any]]:
+def _items(key: str, value: object) -> list[tuple[str, AnyValue]]:
     if not isinstance(value, list):
         return [(key, value)]
     return [(f"{key}_{k}", item if isinstance(item, int | float) else None) for k, item in enumerate(value, 1)]

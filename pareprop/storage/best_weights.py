@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from ..errors import InputError
 from ..parallel import collectives
@@ -22,7 +23,7 @@ class BestWeights:
     ----------
     folder : Path
         Directory of these checkpoints.
-    identity : dict of str to Any
+    identity : dict
         Configuration that belongs to them, as JSON.
     """
 
@@ -48,7 +49,7 @@ class BestWeights:
             if comm is None or comm.rank == 0:
                 self._remove(lambda iteration: iteration > simulation.iteration)
 
-    def _remove(self, is_old: Any) -> None:
+    def _remove(self, is_old: Callable[[int], bool]) -> None:
         for path in checkpoint_write.list_checkpoints(self.folder):
             if is_old(checkpoint_write.iteration_of(path)):
                 shutil.rmtree(path)

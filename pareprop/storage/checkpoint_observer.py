@@ -33,7 +33,7 @@ class Checkpoints(Observer):
     ----------
     folder : Path
         Directory of the checkpoints.
-    identity : dict of str to Any
+    identity : dict
         Configuration that a resumed run must have in common, as JSON.
     last : int
         Number of iterations of the run.

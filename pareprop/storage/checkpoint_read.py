@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,9 +23,11 @@ from ..network.identity import tell_differences
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation.loop import Simulation
-from ..values import Given, Values
+from ..values import AnyValue, Given, Values
 from . import checkpoint_pieces
 from .checkpoint_write import FORMAT, MANIFEST, MANIFEST_LIMIT, iteration_of, list_checkpoints, rank_file_name, seal
+
+T = TypeVar("T")
 
 NETWORK = "network"  # key of an identity: facts of the network of a script, see `identity.list_facts`
 FINGERPRINT = "fingerprint of "  # start of the key of a file in an identity
@@ -102,7 +104,7 @@ def find(
         Directory of the checkpoints of a run.
     exchange : Exchange
         Of all ranks that look for damage, each in a share of the files.
-    identity : dict of str to Any
+    identity : dict
         Configuration that the checkpoint must have in common.
     check : callable or None
         Called with the numbers of a checkpoint, rank and number of ranks; raises a ValueError if a file beside the
@@ -154,7 +156,7 @@ def _check_beside(check: Check, numbers: Values, rank: int, size: int) -> None:
         raise Damaged(str(problem)) from None
 
 
-def _try(function: Any, *arguments: Any) -> tuple[Any, str]:
+def _try(function: Callable[..., Values | None], *arguments: object) -> tuple[AnyValue, str]:
     try:
         return function(*arguments), ""
     except Damaged as problem:
@@ -265,7 +267,7 @@ def differences(old: Given, new: Given, prefix: str = "") -> list[str]:
     return changes
 
 
-def list_values(settings: Given, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def list_values(settings: Given, prefix: str = "") -> Iterator[tuple[str, AnyValue]]:
     """Yield each value of nested mappings with its key, such as `model.populations.rec.params.tau_m`."""
     for key, value in settings.items():
         value = _by_name(value)
@@ -275,7 +277,7 @@ def list_values(settings: Given, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _by_name(value: object) -> Any:
+def _by_name(value: object) -> AnyValue:
     """Return tables that have names, such as populations, by them; other values as they are."""
     if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
         return {str(item["name"]): item for item in value}

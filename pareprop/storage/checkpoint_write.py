@@ -42,7 +42,7 @@ def write(
         The simulation, between two iterations.
     folder : Path
         Directory of the checkpoints of this run.
-    identity : dict of str to Any
+    identity : dict
         Configuration that a resumed run must have in common with this one, as JSON.
     keep : int or None
         Number of checkpoints to keep, None for all.

@@ -54,7 +54,7 @@ class GrowingFile:
         Growing datasets by name.
     constants : dict of str to ndarray
         Arrays that do not grow, by name.
-    attributes : dict of str to Any
+    attributes : dict
         Attributes of the root.
     compression : int
         Gzip level, 0 for none.
@@ -148,7 +148,7 @@ class SharedFile(GrowingFile):
 
     Parameters
     ----------
-    comm : Any
+    comm : Comm
         Communicator of all ranks that write.
     path : Path
         Path of the file, which is replaced if it exists.
@@ -156,7 +156,7 @@ class SharedFile(GrowingFile):
         Growing datasets of this rank, by name.
     constants : dict of str to ndarray
         Arrays that do not grow, by name.
-    attributes : dict of str to Any
+    attributes : dict
         Attributes of the root.
     compression : int
         Gzip level, 0 for none.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import h5py
@@ -27,7 +28,7 @@ CHUNK = 1_000_000  # synapses connected at a time
 KNOWN_SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan")
 
 
-def parameters(group: h5py.Group, known: dict[str, Any]) -> dict[str, Any]:
+def parameters(group: h5py.Group, known: dict[str, Any]) -> dict[str, Any]:  # Any: values of NEST
     """Return NEST's parameters of a population: numbers, or lists with a value for each cell."""
     values = {name: value.item() if hasattr(value, "item") else value for name, value in group.attrs.items()}
     values |= {name: data[()].tolist() for name, data in group.items()}
@@ -37,7 +38,7 @@ def parameters(group: h5py.Group, known: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in known and name != "model"}
 
 
-def build(nest: Any, file: h5py.File, sample: str) -> dict[str, Any]:
+def build(nest: ModuleType, file: h5py.File, sample: str) -> dict[str, Any]:  # Any: NEST's collections
     """Create all cells and connect them with static synapses; return the populations by name."""
     dt, spike = float(file.attrs["dt_ms"]), file.attrs["variant"] == "spike"
     steps, ids = (file[f"dynamics/{sample}/input_{key}"][()] for key in ("steps", "ids"))
@@ -68,7 +69,7 @@ def build(nest: Any, file: h5py.File, sample: str) -> dict[str, Any]:
     return cells
 
 
-def spikes(nest: Any, file: h5py.File, sample: str) -> tuple[np.ndarray, np.ndarray]:
+def spikes(nest: ModuleType, file: h5py.File, sample: str) -> tuple[np.ndarray, np.ndarray]:
     """Simulate a sample; return step and id (over all populations of neurons) of each spike, by step and id."""
     dt, n_steps = float(file.attrs["dt_ms"]), len(file[f"dynamics/{sample}/V_m"])
     nest.ResetKernel()

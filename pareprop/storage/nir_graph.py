@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from pathlib import Path
-from typing import Any, get_args
+from types import ModuleType
+from typing import get_args
 
 import numpy as np
 
@@ -61,7 +63,7 @@ def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
     return told
 
 
-def _collect(nir: Any, run: OpenRun) -> tuple[Values, list[tuple[str, str]], list[str]]:
+def _collect(nir: ModuleType, run: OpenRun) -> tuple[Values, list[tuple[str, str]], list[str]]:
     """Return the nodes, edges and what is to be told."""
     nodes, edges, told, biases = {}, [], [], {}
     dt = float(run.attributes["dt_ms"])
@@ -147,7 +149,7 @@ def _matrices(run: OpenRun, projection: str) -> tuple[list[tuple[int, np.ndarray
     return matrices, n_summed
 
 
-def _free(name: str, taken: Any) -> str:
+def _free(name: str, taken: Container[str]) -> str:
     """Return a name that is not taken: the name itself, or with a number."""
     number, found = 1, name
     while found in taken:

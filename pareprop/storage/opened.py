@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -18,7 +17,7 @@ from ..machine import require_bytes
 from ..network.parameters import nearest
 from ..simulation.returns import NAMES, Returns
 from ..simulation.score import Score
-from ..values import Values
+from ..values import Foreign, Values
 
 MAX_CLASS = 9999  # of a confusion matrix, whose size is the square
 
@@ -26,7 +25,7 @@ MAX_CLASS = 9999  # of a confusion matrix, whose size is the square
 class Columns(dict):
     """NumPy arrays of equal length by name; `to_pandas()` makes a frame of them."""
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> Foreign:
         """Return the columns as a pandas.DataFrame; pandas must be installed."""
         import pandas
 
@@ -47,7 +46,7 @@ class OpenRun:
 
     Attributes
     ----------
-    attributes : dict of str to Any
+    attributes : dict
         Attributes of `results.h5`: task, variant, seed, dt_ms, digest and more.
     config : dict of str to dict
         The configuration by section.
@@ -164,7 +163,7 @@ class OpenRun:
             step, ids = self._columns(group, (f"{prefix}_steps", f"{prefix}_ids")).values()
             return Columns(step=step, time_ms=step * float(self.attributes["dt_ms"]), id=ids)
 
-    def to_neo(self, sample: str = "last", of: str = "neurons") -> Any:
+    def to_neo(self, sample: str = "last", of: str = "neurons") -> Foreign:
         """Return the spikes of a recorded sample for Elephant; the package neo must be installed.
 
         Parameters

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..network.connectivity import Projection
 from ..network.model import Model
 from ..network.parameters import Frozen
+from ..network.synapse_table import SynapseTable
 from ..parallel import collectives
 from ..simulation.observer import Observer, Outcome, Watched
 from ..values import Values
@@ -165,7 +166,7 @@ class Recorder(Observer):
 
     def _weights(
         self, simulation: Watched
-    ) -> Iterator[tuple[str, Any, np.ndarray, dict[str, np.ndarray], int, Projection]]:
+    ) -> Iterator[tuple[str, SynapseTable, np.ndarray, dict[str, np.ndarray], int, Projection]]:
         """Collective: yield which synapses have recorded weights or traces, by projection.
 
         Name, table, indices in it, constants, how many of them ranks before have, and the projection.

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -18,6 +17,7 @@ from ..engines.base import RECORDED_UNITS, recorded_states
 from ..errors import InputError, StateError, quote
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
+from ..network.connectivity import Projection
 from ..parallel import collectives
 from ..simulation import digest
 from ..simulation.observer import Observer, Outcome, Watched
@@ -38,7 +38,7 @@ class ResultsFile(Observer):
     ----------
     path : Path
         Path of the file.
-    attributes : dict of str to Any
+    attributes : dict
         Attributes of its root, such as task, seed and configuration.
     samples : Mapping[tuple[str, int], str]
         (phase, index) of the recorded samples, to their names in the file.
@@ -256,7 +256,7 @@ def _collect_episode(simulation: Watched, outcome: Outcome) -> dict[str, np.ndar
     return arrays | (simulation.episodes.collect_dynamics() if simulation.episodes else {})
 
 
-def _projection(file: h5py.File, projection: Any, count: int) -> h5py.Group:
+def _projection(file: h5py.File, projection: Projection, count: int) -> h5py.Group:
     group = file.require_group(f"projections/{projection.name}")
     if "weight" not in group:
         columns = {"source": "i8", "target": "i8", "delay": "i4", "weight_initial": "f8", "weight": "f8"}

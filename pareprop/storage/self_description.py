@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import h5py
 import numpy as np
@@ -19,7 +18,7 @@ from ..network.connectivity import RULES, Population, Projection
 from ..network.local import cell_values
 from ..network.model import Model
 from ..network.parameters import Distribution
-from ..values import Values
+from ..values import AnyValue, Values
 
 STATE = "state_"  # before the names of states of neurons given by equations
 BLOCK = 2**20  # values of a parameter drawn at a time
@@ -78,7 +77,7 @@ def write_parameters(file: h5py.File, model: Model) -> None:
 
 
 def _write_parameter(
-    group: h5py.Group, model: Model, population: Population, name: str, value: Any, drawn_as: str | None = None
+    group: h5py.Group, model: Model, population: Population, name: str, value: AnyValue, drawn_as: str | None = None
 ) -> None:
     if value is None:
         return

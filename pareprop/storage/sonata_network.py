@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -156,7 +155,7 @@ def _parameters(model: Model, population: Population) -> Values:
     return parameters
 
 
-def _edges(model: Model, item: Any, group: h5py.Group, name: str, number: int, folder: Path) -> dict[str, str]:
+def _edges(model: Model, item: Projection, group: h5py.Group, name: str, number: int, folder: Path) -> dict[str, str]:
     n = len(group["weight"])
     with _file(folder / f"network/{name}_edges.h5") as file:
         out = file.create_group(f"edges/{name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -13,9 +13,10 @@ from pydantic.config import JsonDict
 from ..engines.base import Settings
 from ..engines.sample import Sample
 from ..network import parameters
+from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.variants import DEFAULT, VARIANTS, Variant, VariantName, find_variant
-from ..values import Given, Values
+from ..values import AnyValue, Given, Values
 
 # sections of a configuration, for fields that stand in another one than [task]
 MODEL: JsonDict = {"section": "model"}
@@ -93,7 +94,7 @@ class TaskBase(parameters.Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, values: object) -> Any:
+    def _fill_in(cls, values: object) -> object:
         """Use the defaults of the variant where they differ from those of the fields."""
         if not isinstance(values, Mapping):
             return values
@@ -193,7 +194,7 @@ class TaskBase(parameters.Frozen):
         return f"`pareprop resume {directory}`"
 
     @property
-    def subject(self) -> Any:
+    def subject(self) -> AnyValue:
         """The task that a simulation runs: this one, unless it only holds the settings of another."""
         return self
 
@@ -223,7 +224,7 @@ def feedback_options(kind: str, weight: parameters.Distribution) -> Values:
     return {"feedback": kind} | ({} if kind == "symmetric" else {"weight": weight})
 
 
-def dense(model: Model, pre: Any, post: Any, weights: np.ndarray, **options: Any) -> None:
+def dense(model: Model, pre: Population, post: Population, weights: np.ndarray, **options: object) -> None:
     """Connect all pairs with the given weights (n_post, n_pre), NaN = no synapse; symmetric feedback takes none."""
     target, source = np.nonzero(~np.isnan(weights))
     own = {} if options.get("feedback") == "symmetric" else {"weight": weights[target, source]}

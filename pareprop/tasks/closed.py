@@ -38,6 +38,17 @@ class Environment(Protocol):
         """Return observation, reward, whether the episode is at its end, whether it is cut off, what else."""
 
 
+class Code(Protocol):
+    """How observations drive input cells, as `PopulationCode` does it."""
+
+    @property
+    def n_sources(self) -> int:
+        """Number of input cells."""
+
+    def probability(self, observation: np.ndarray) -> np.ndarray:
+        """Return the probability of a spike of each cell in a step."""
+
+
 class CodedEpisode:
     """An episode of an environment whose observations drive input cells.
 
@@ -45,15 +56,15 @@ class CodedEpisode:
     ----------
     environment : Environment
         The environment.
-    code : PopulationCode or other
-        Has `probability` and `n_sources`.
+    code : Code
+        How observations drive the cells.
     spikes : Spikes
         Draws of the episode.
     n_first, period : int
         Steps that the first observation drives, and each later one.
     """
 
-    def __init__(self, environment: Environment, code: Any, spikes: Spikes, n_first: int, period: int) -> None:
+    def __init__(self, environment: Environment, code: Code, spikes: Spikes, n_first: int, period: int) -> None:
         self._environment, self._code, self._spikes = environment, code, spikes
         self._n_first, self._period = n_first, period
 
@@ -156,7 +167,7 @@ class ClosedBase(TaskBase):
         return 1.0
 
     @property
-    def code(self) -> Any:
+    def code(self) -> Any:  # Any: a `Code`, or where nothing is observed whatever has `n_sources`
         """The population code of observations."""
         raise NotImplementedError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -21,7 +21,7 @@ from ..neurons import library
 from ..neurons.model import models_of
 from ..parallel.spike_log import SpikeLog
 from ..sonata import circuit
-from ..values import Given, Values
+from ..values import AnyValue, Given, Values
 from .base import LEARNING, MODEL, TaskBase
 from .datafile import DataFile
 from .input_spikes import InputSpikes
@@ -105,7 +105,7 @@ class Data(TaskBase):
 
     @model_validator(mode="before")
     @classmethod
-    def _tables_of_sonata(cls, values: object) -> Any:
+    def _tables_of_sonata(cls, values: object) -> object:
         """Beside a SONATA network there are no populations and projections but those that are given."""
         if isinstance(values, Mapping) and values.get("sonata"):
             return {"populations": (), "projections": (), **values}
@@ -113,7 +113,7 @@ class Data(TaskBase):
 
     @model_validator(mode="before")
     @classmethod
-    def _models_of_the_package(cls, values: object) -> Any:
+    def _models_of_the_package(cls, values: object) -> object:
         """Keep the equations that populations name with the settings: they may be others in another version."""
         if not isinstance(values, Mapping) or not isinstance(values.get("neuron_models", {}), Mapping):
             return values
@@ -327,7 +327,7 @@ def _connected(data: Values) -> Model | None:
     return model
 
 
-def _empty(values: Given, **others: Any) -> Model:
+def _empty(values: Given, **others: AnyValue) -> Model:
     """The model before the tables are added: a SONATA network, if there is one."""
     own = models_of(values["neuron_models"], "")
     others = {"variant": values["variant"], "dt_ms": values["dt_ms"], "neuron_models": own, **others}

@@ -5,7 +5,7 @@ The trial of evidence accumulation (Bellec et al. 2020, figure 3) without target
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -90,7 +90,7 @@ class DelayedChoice(CueTrials, ClosedBase):
         return self.n_steps - 1
 
     @property
-    def code(self) -> Any:
+    def code(self) -> object:
         """Number of input sources."""
         return self
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..network.parameters import is_number, is_whole
 from ..parallel.spike_log import SpikeLog
+from ..values import AnyValue
 
 FIELDS = ("x", "y", "p")  # of events beside their time, in the order of the sensor's size
 
@@ -62,8 +62,8 @@ class EventData:
 
     def __init__(
         self,
-        train: Sequence[Any],
-        test: Sequence[Any] | None = None,
+        train: Sequence[AnyValue],
+        test: Sequence[AnyValue] | None = None,
         *,
         n_steps: int = 250,
         learning_window: int = 0,
@@ -135,7 +135,7 @@ class EventData:
         target[:, label] = 1.0
         return Sample(self._spikes(events, here), target, label=int(label), n_inputs=self.n_inputs)
 
-    def _spikes(self, events: Any, here: str) -> SpikeLog:
+    def _spikes(self, events: AnyValue, here: str) -> SpikeLog:
         """Return the spikes of a recording, one for each input and step with events."""
         names = getattr(getattr(events, "dtype", None), "names", None) or ()
         if "t" not in names or "x" not in names:

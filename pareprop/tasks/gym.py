@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from .. import rng
 from ..errors import InputError, describe, quote, shorten
 from ..network.parameters import is_number, is_whole
-from ..values import Values
+from ..values import AnyValue, Foreign, Values
 from .base import LEARNING
 from .closed import ClosedBase, CodedEpisode
 from .population_code import PopulationCode, Spikes
@@ -41,7 +41,7 @@ class SpaceCode:
     """
 
     def __init__(
-        self, space: Any, low: Sequence[float], high: Sequence[float], cells: int, sigma: float, peak: float
+        self, space: Foreign, low: Sequence[float], high: Sequence[float], cells: int, sigma: float, peak: float
     ) -> None:
         self.space, self._cells, self._peak = space, cells, peak
         self._parts = list(_parts(space, ""))
@@ -66,7 +66,7 @@ class SpaceCode:
         """Number of sources: those of all numbers, then those of all states."""
         return (self._code.n_sources if self._code else 0) + self._cells * sum(self._states)
 
-    def flat(self, observation: Any) -> np.ndarray:
+    def flat(self, observation: Foreign) -> np.ndarray:
         """Return an observation as float64 (n,): all numbers, then all states, counted from 0.
 
         Raises
@@ -100,11 +100,11 @@ class SpaceCode:
         return np.concatenate(parts)
 
 
-def _kind(space: Any) -> str:
+def _kind(space: Foreign) -> str:
     return type(space).__name__
 
 
-def _parts(space: Any, name: str, path: tuple = ()) -> Any:
+def _parts(space: Foreign, name: str, path: tuple = ()) -> Iterator[tuple[tuple, str, Foreign]]:
     """Yield path, name and space of each `Box` and `Discrete`."""
     if _kind(space) in ("Tuple", "Dict"):
         items = space.spaces.items() if _kind(space) == "Dict" else enumerate(space.spaces)
@@ -119,7 +119,7 @@ def _parts(space: Any, name: str, path: tuple = ()) -> Any:
         )
 
 
-def _ranges(part: Any) -> list[tuple[float, float]]:
+def _ranges(part: Foreign) -> list[tuple[float, float]]:
     if _kind(part) == "Discrete":
         return []
     return list(zip(map(float, part.low), map(float, part.high), strict=True))
@@ -140,7 +140,7 @@ class Seeded:
         Number of the environment's first action.
     """
 
-    def __init__(self, made: Any, code: SpaceCode, seed: int, first_action: int) -> None:
+    def __init__(self, made: Foreign, code: SpaceCode, seed: int, first_action: int) -> None:
         self._made, self._code, self._seed, self._first = made, code, seed, first_action
 
     def reset(self) -> tuple[np.ndarray, dict[str, float]]:
@@ -155,13 +155,13 @@ class Seeded:
         return self._code.flat(observation), _number(reward), *ends, {}
 
 
-def _switch(name: str, value: Any) -> bool:
+def _switch(name: str, value: AnyValue) -> bool:
     if isinstance(value, bool | np.bool_) or (is_whole(value) and value in (0, 1)):
         return bool(value)
     raise InputError(f"{name} = {quote(value)} must be true or false")
 
 
-def _number(reward: Any) -> float:
+def _number(reward: AnyValue) -> float:
     if is_number(reward) or isinstance(reward, bool | np.bool_) or (isinstance(reward, np.ndarray) and not reward.ndim):
         return float(reward)
     raise InputError(f"reward = {quote(reward)} must be a number")
@@ -204,7 +204,7 @@ class ClosedGym:
 
     def __init__(
         self,
-        make: Callable[[], Any],
+        make: Callable[[], Foreign],
         seed: int = 1,
         n_decisions: int = 500,
         period: int = 10,
@@ -312,7 +312,7 @@ class Gym(ClosedBase):
 
     @model_validator(mode="before")
     @classmethod
-    def _ranges_of_the_default(cls, values: Any) -> Any:
+    def _ranges_of_the_default(cls, values: object) -> object:
         """CartPole-v1 has infinite ranges: without others, take those of the task cart-pole."""
         if isinstance(values, Mapping) and values.get("env", "CartPole-v1") == "CartPole-v1":
             return {"low": (-2.4, -2.5, -0.21, -2.5), "high": (2.4, 2.5, 0.21, 2.5), **values}
@@ -336,7 +336,7 @@ class Gym(ClosedBase):
             self.peak,
         )
 
-    def _make(self) -> Any:
+    def _make(self) -> Foreign:
         try:
             import gymnasium
         except ImportError:

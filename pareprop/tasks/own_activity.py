@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import h5py
 import numpy as np
@@ -19,10 +20,12 @@ from ..network.optimizers import Adam
 from ..network.parameters import Normal, Uniform
 from ..parallel.spike_log import SpikeLog
 from ..sonata import circuit, nodes
-from ..values import Values
+from ..values import AnyValue, Values
 from .base import LEARNING, MODEL, TaskBase
 from .datafile import HIGHEST_RATE
 from .input_spikes import InputSpikes
+
+T = TypeVar("T")
 
 INPUT_HZ = 20.0
 DRIVE = 0.7  # mean drive of the inputs, times V_th
@@ -208,7 +211,7 @@ class OwnActivity(TaskBase):
         return inputs or self.n_in, sum(population.size for population in populations if not population.virtual)
 
     @cached_property
-    def _kept(self) -> dict[Any, Any]:
+    def _kept(self) -> dict[object, AnyValue]:
         return {}
 
     def targets(self, first: int, last: int) -> np.ndarray:
@@ -245,7 +248,7 @@ class OwnActivity(TaskBase):
             )
         return rates
 
-    def _rates(self, use: Any) -> Any:
+    def _rates(self, use: Callable[[h5py.Dataset], T]) -> T:
         assert self.activity is not None  # `_rates` is called for a file of rates
         try:
             with files.open_hdf5(self.activity) as file:
