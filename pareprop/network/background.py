@@ -40,7 +40,7 @@ class Background(Frozen):
     rate_hz: Value
     weight: Value = 1.0
     port: str | None = None
-    name: AnyValue = None
+    name: str | None = None
 
 
 class PopulationBackground(Background):
@@ -73,7 +73,7 @@ class PopulationBackground(Background):
 
 
 def name_background(post: object, name: AnyValue) -> str:
-    """Return the name of a background; `InputError` if it can't be one, or `post` is no population of neurons."""
+    """Return the name of a background; `InputError` if it can't be one, or `post` is not a population of neurons."""
     if not isinstance(post, Population) or post.role != "recurrent":
         raise InputError(f"background: post = {quote(post)} must be a population of neurons of the model")
     name = f"background->{post.name}" if name is None else name

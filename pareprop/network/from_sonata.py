@@ -41,7 +41,7 @@ def add(model: object, path: Path, options: Given) -> None:
     _add_projections(model, network, checked.sign, checked.projections, **reading)
 
 
-def _add_populations(model: Later, path: Path, neuron: str | None, values: Given, sign: str) -> AnyValue:
+def _add_populations(model: Later, path: Path, neuron: str | None, values: Given, sign: str) -> circuit.Circuit:
     """Add the node populations of a circuit; return the circuit."""
     network = circuit.read(path)
     populations = nodes.read(network)

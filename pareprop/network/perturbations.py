@@ -59,7 +59,7 @@ class Perturbation(Frozen):
     phases: Phases = ("test",)
     start_ms: float = 0.0
     stop_ms: float | None = None
-    name: AnyValue = None
+    name: str | None = None
 
     def acts_in(self, phase: str) -> bool:
         """Return whether it acts in the samples of a phase."""

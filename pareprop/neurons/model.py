@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import InputError, quote
-from ..values import AnyValue, Given, Values
+from ..values import AnyValue, Given, Later, Values
 from .language import NAME, Tree, check_name, evaluate, names_of, nearest, parse
 from .surrogates import SURROGATES
 
@@ -485,7 +485,7 @@ class NeuronModel:
             else self.from_dict(self.name, self.to_dict() | {"surrogate": surrogate})
         )
 
-    def check(self, dt_ms: float = 1.0, **values: float) -> AnyValue:
+    def check(self, dt_ms: float = 1.0, **values: float) -> Later:
         """Compare derivatives, step and sweep with slow ways, and find rest, firing curve, traces, units, cost.
 
         Parameters
