@@ -248,10 +248,19 @@ cdef class CalledMeeting(Meeting):
         return 0
 
     cdef int gather(self) except -1 nogil:
-        return self.others.gather()
+        self.others.gather()
+        self.take_wait()
+        return 0
 
     cpdef int64_t agree(self, int64_t flags) except? -1:
-        return self.others.agree(flags)
+        flags = self.others.agree(flags)
+        self.take_wait()
+        return flags
+
+    cdef void take_wait(self) noexcept nogil:
+        """Count what the others' meeting waited outside of rounds, of which `call` takes the seconds."""
+        self.waited += self.others.waited
+        self.others.waited = 0.0
 
 
 cdef class NodeMeeting(Meeting):

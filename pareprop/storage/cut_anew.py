@@ -30,6 +30,7 @@ from . import checkpoint_pieces
 BUILD = 100_000  # picoseconds to lay out a synapse again and to hand on what is known of it
 START = 10**11  # picoseconds of it beside synapses
 WORTH = 0.03  # part of the slowest rank's cost that a cut must save: seconds differ by as much from time to time
+LEAST = 0.1  # seconds of a rank that tell more than chance
 DEAREST = 2.0  # times as much as expected that neurons are taken to cost, or as little
 
 
@@ -118,10 +119,10 @@ def find_dearness(model: Model, cuts: np.ndarray, spent: np.ndarray) -> tuple[np
     cuts : np.ndarray
         int64 (n_ranks + 1,), first neuron of each rank, and the number of all.
     spent : np.ndarray
-        (n_ranks,), seconds of each rank; unless all are above 0, nothing is known.
+        (n_ranks,), seconds of each rank; unless all are `LEAST` or more, they tell nothing.
     """
     expected = cost_of_rank(model, cuts)
-    if not (np.all(spent > 0) and np.all(expected > 0)):
+    if not (np.all(spent >= LEAST) and np.all(expected > 0)):
         return None
     times = spent / expected * (expected.sum() / spent.sum())
     return cuts, np.clip(times, 1.0 / DEAREST, DEAREST)
