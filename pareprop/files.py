@@ -24,6 +24,7 @@ from .values import Values
 
 TEXT_LIMIT = 2**20  # bytes of a text that is read at once
 RUN_FORMAT = "pareprop-run-1"  # attribute `format` of `results.h5`
+NOT_KEPT = "synapses_not_kept"  # attribute of `results.h5` without synapses: their number
 OBJECTS = 100_000  # groups and datasets of an HDF5 file
 
 
@@ -198,6 +199,12 @@ def open_results(path: Path) -> Iterator[h5py.File]:
     except MALFORMED as problem:
         reason = " ".join(f"{type(problem).__name__}: {problem}".split())
         raise InputError(f"{path} is not what a run writes: {shorten(reason, 300)}") from problem
+
+
+def require_weights(file: h5py.File) -> None:
+    """Raise `InputError` if the results of a run were written without its synapses."""
+    if NOT_KEPT in file.attrs:
+        raise InputError(f"{file.filename} has no weights: the run kept none, as of record.weights = false")
 
 
 def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:

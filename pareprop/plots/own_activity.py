@@ -68,7 +68,10 @@ def examples(ax: Axes, sample: h5py.Group, dt: float) -> None:
 
 def by_sign(ax: Axes, file: h5py.File) -> None:
     """Draw the weights between neurons before and after; the title reports how many are 0."""
-    groups = [group for group in file["projections"].values() if "weight" in group]
+    groups = [group for group in file.get("projections", {}).values() if "weight" in group]
+    if not groups:
+        ax.set_axis_off()
+        return
     projection = max(groups, key=lambda group: len(group["weight"]))
     before, after = (reader.sample(projection[name]) for name in ("weight_initial", "weight"))
     edges = weights.bin_edges(np.concatenate([before, after]))

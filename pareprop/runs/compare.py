@@ -111,9 +111,9 @@ def _difference(
 
 
 def _weights(a: h5py.File, b: h5py.File) -> Iterator[str]:
-    names = list(dict.fromkeys([*a["projections"], *b["projections"]]))
-    for name in names:
-        groups = [file["projections"].get(name) for file in (a, b)]
+    kept = [file.get("projections", {}) for file in (a, b)]  # none if neither run keeps its weights
+    for name in dict.fromkeys([*kept[0], *kept[1]]):
+        groups = [projections.get(name) for projections in kept]
         if any(group is None for group in groups):
             yield f"weight: projection '{name}' is only in the {'second' if groups[0] is None else 'first'}"
             continue

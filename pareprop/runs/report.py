@@ -144,7 +144,8 @@ def summary(file: h5py.File, parts: list[Values]) -> dict[str, str]:
     model = json.loads(reader.text(file, "model") or '{"populations": []}')
     entries["populations"] = ", ".join(f"{item['name']} {item['size']:,}" for item in model["populations"])
     projections = reader.child(file, "projections")
-    entries["synapses"] = f"{sum(len(item['weight']) for item in (projections or {}).values()):,}"
+    n_synapses = file.attrs.get(files.NOT_KEPT, sum(len(item["weight"]) for item in (projections or {}).values()))
+    entries["synapses"] = f"{n_synapses:,}"
     if losses is not None and len(losses):
         entries["iterations"] = f"{len(losses):,}"
         entries["loss, first → last"] = f"{losses[0]:.4g} → {losses[-1]:.4g}"

@@ -123,7 +123,10 @@ class Run:
         samples, recorded = task.kept_samples(), {("test", k): f"test-{k}" for k in range(self.config.record.test)}
         also = {name: samples[key] for key, name in recorded.items() if key in samples}
         more = [self.phases.write, *(rates.write for rates in watched)]
-        self.file = ResultsFile(self.directory / RESULTS, attributes, recorded | samples, more=more, links=also)
+        self.file = ResultsFile(
+            self.directory / RESULTS, attributes, recorded | samples, more=more, links=also,
+            keeps_weights=self.config.record.weights,
+        )  # fmt: skip
         settings = self.config.checkpoint
         self.checkpoints = Checkpoints(
             self.directory / CHECKPOINTS,

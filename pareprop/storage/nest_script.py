@@ -59,6 +59,7 @@ def export(results: Path, target: Path, overwrite: bool = False, still: Callable
         if role == "current":
             raise InputError(f"population '{name}': input currents can't be exported to NEST")
     with files.open_results(results) as file:
+        files.require_weights(file)
         for name in list(file.get("backgrounds", {}))[:1]:
             raise InputError(f"background {quote(name)}: its spikes are drawn as the network runs, NEST draws others")
         for name, item in file.get("perturbations", {}).items():

@@ -120,6 +120,7 @@ def _collect(nir: ModuleType, run: OpenRun) -> tuple[Values, list[tuple[str, str
 def _projections(run: OpenRun) -> dict[str, tuple[str, str]]:
     """Return the populations that projections with synapses connect."""
     with files.open_results(run.path) as file:
+        files.require_weights(file)
         for name in list(file.get("backgrounds", {}))[:1]:
             raise InputError(f"background {quote(name)}: NIR has no Poisson background")
         attributes = {name: file[f"projections/{name}"].attrs for name in run.projections}

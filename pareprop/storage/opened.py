@@ -207,6 +207,7 @@ class OpenRun:
     def weights(self, projection: str) -> Columns:
         """Return `source`, `target`, `delay` (steps), `weight_initial` and `weight` of all synapses of a projection."""
         with self._open() as file:
+            files.require_weights(file)
             group = self._group(file, "projections", projection)
             return Columns(self._columns(group, ("source", "target", "delay", "weight_initial", "weight")))
 

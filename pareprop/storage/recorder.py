@@ -401,3 +401,6 @@ class Record(Frozen):
     )
     synapses: int = Field(0, ge=0, description="recorded synapses of each projection, evenly spread, 0 for all")
     compression: int = Field(1, ge=0, le=9, description="gzip level, 0 for none")
+    weights: bool = Field(
+        True, description="whether the results keep all synapses, 36 bytes each; checkpoints always have their weights"
+    )

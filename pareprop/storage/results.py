@@ -48,6 +48,8 @@ class ResultsFile(Observer):
         They add to the file what others know at the end of the run.
     links : Mapping of str to str or None
         Further names of recorded samples, to their names in `samples`.
+    keeps_weights : bool
+        Whether the file has the synapses, with their weights; without it tells their number alone.
     """
 
     everywhere = False
@@ -62,14 +64,16 @@ class ResultsFile(Observer):
         n_record: int = 10,
         more: Sequence[Callable[[h5py.File], None]] = (),
         links: Mapping[str, str] | None = None,
+        keeps_weights: bool = True,
     ) -> None:
-        self.more, self.links = more, links or {}
+        self.more, self.links, self.keeps_weights = more, links or {}, keeps_weights
         self.path, self.attributes, self.samples, self.n_record = path, attributes, samples, n_record
         self.dynamics: Values = {}  # "<name>/<dataset>" to what was recorded, on rank 0
 
     def prepare(self, simulation: Watched) -> None:
         """Collective: create the file with attributes and initial weights."""
-        with editing(simulation, self.path, self._synapse_bytes(simulation)) as file:
+        n_synapses = sum(self._count_synapses(simulation).values())
+        with editing(simulation, self.path, self.keeps_weights * n_synapses * SYNAPSE_BYTES) as file:
             self._write_weights(simulation, file, "weight_initial")
             if file is not None:
                 root = {
@@ -79,14 +83,16 @@ class ResultsFile(Observer):
                     "dt_ms": simulation.model.dt_ms,
                     "build": build_info.mode,
                 }
-                file.attrs.update(root | self.attributes)
+                file.attrs.update(root | self.attributes | ({} if self.keeps_weights else {files.NOT_KEPT: n_synapses}))
                 write_parameters(file, simulation.model)
 
     @staticmethod
-    def _synapse_bytes(simulation: Watched) -> int:
-        """Collective: return the bytes that the synapses of all ranks take."""
-        own = sum(span.last - span.first for _, span in digest.tables(simulation.network))
-        return collectives.total(simulation.exchange.comm, own) * SYNAPSE_BYTES
+    def _count_synapses(simulation: Watched) -> dict[str, int]:
+        """Collective: return the number of synapses of all ranks by projection."""
+        spans = [span for _, span in digest.tables(simulation.network)]
+        return {
+            span.projection.name: collectives.total(simulation.exchange.comm, span.last - span.first) for span in spans
+        }
 
     def ensure(self, simulation: Watched) -> str:
         """Collective: create the file unless an earlier part of the run did; return what is wrong with that one.
@@ -98,9 +104,7 @@ class ResultsFile(Observer):
         InputError
             If the file is not that of this run, or leads to others.
         """
-        comm, counts = simulation.exchange.comm, {}
-        for _, span in digest.tables(simulation.network):
-            counts[span.projection.name] = collectives.total(comm, span.last - span.first)
+        comm, counts = simulation.exchange.comm, self._count_synapses(simulation) if self.keeps_weights else {}
         there, wrong = False, ""
         with collectives.guarded(comm):
             if not simulation.exchange.rank:
@@ -173,7 +177,8 @@ class ResultsFile(Observer):
     def finish(self, simulation: Watched) -> None:
         """Write dynamics, losses, final weights, digest and timings."""
         kept = sum(value.nbytes for value in self.dynamics.values() if isinstance(value, np.ndarray))
-        n_bytes = kept + 16 * len(simulation.losses) + self._synapse_bytes(simulation)
+        n_synapses = sum(self._count_synapses(simulation).values()) if self.keeps_weights else 0
+        n_bytes = kept + 16 * len(simulation.losses) + n_synapses * SYNAPSE_BYTES
         with self._opened(simulation) as before, editing(simulation, self.path, n_bytes) as file:
             digest = simulation.hexdigest()
             peak = collectives.maximum(simulation.exchange.comm, peak_rss_bytes())
@@ -224,6 +229,8 @@ class ResultsFile(Observer):
 
         Synapses that never move have the same ends in both.
         """
+        if not self.keeps_weights:
+            return
         comm, network, shown = simulation.exchange.comm, simulation.network, simulation.engine.show_weights()
         problem = None
         for table, span in digest.tables(network):

@@ -45,6 +45,7 @@ def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is there already and not an empty folder")
     with files.open_results(results) as file:
+        files.require_weights(file)
         _check(file, model)
         with output_errors(folder), fill_folder(folder) as part:
             return _write(file, model, part)

@@ -33,13 +33,13 @@ HIGHEST = 1e6  # pA, of weights
 DEFAULTS: dict[str, Values] = {  # by `learn`
     "nothing": {},
     "volleys": {
-        "variant": "interval", "iterations": 100, "batch_size": 4, "sample_ms": 80.0, "eta": 2.0, "c_reg": 600.0,
-        "thalamic_hz": 120.0, "thalamic_start": 20.0, "test_samples": 128,
+        "variant": "interval", "iterations": 150, "batch_size": 2, "sample_ms": 60.0, "eta": 8.0, "eta_out": 2.0,
+        "c_reg": 25.0, "thalamic_hz": 120.0, "thalamic_start": 20.0, "test_samples": 128,
     },
     "rates": {"variant": "interval", "iterations": 300, "sample_ms": 200.0, "eta": 2.0, "c_reg": 1000.0},
 }  # fmt: skip
 # where volleys are learned: a step for each sample
-ONLINE = {"iterations": 400, "batch_size": 1, "eta": 0.5, "eta_out": 2.5}
+ONLINE = {"iterations": 400, "batch_size": 1, "sample_ms": 80.0, "eta": 0.5, "eta_out": 2.5, "c_reg": 600.0}
 
 
 class Microcircuit(TaskBase):
@@ -272,9 +272,7 @@ class Microcircuit(TaskBase):
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return a sample, with a thalamic volley if there are any; its class is the target if it is to be learned."""
         if self.learn == "volleys":
-            u, v = rng.uniform(rng.key(self.seed, f"volley/{phase}"), [index], 2)[0]
-            label = int(u * self.classes)
-            shift = self.jitter * (2.0 * float(v) - 1.0)
+            label, shift = self._draw_trial(index, phase)
             first, last = (self._thalamic_size * k // self.classes for k in (label, label + 1))
             target = one_hot(label, self.classes, self.n_steps)
             return Sample(self._volley(index, phase, first, last, shift), target, label=label)
@@ -282,6 +280,17 @@ class Microcircuit(TaskBase):
         if not self.thalamic_hz:
             return Sample(SpikeLog(self.n_steps), target)
         return Sample(self._volley(index, phase, 0, self._thalamic_size, 0.0), target)
+
+    def _draw_trial(self, index: int, phase: str) -> tuple[int, float]:
+        """Return the class of a sample, and by how many ms its volley comes later.
+
+        All classes come once, in random order, before one comes again. What their volleys have in common is far more
+        than what they differ in, and cancels in the gradient of a batch that has each of them.
+        """
+        turn, place = divmod(index, self.classes)
+        order, lateness = np.split(rng.uniform(rng.key(self.seed, f"volley/{phase}"), [turn], 2 * self.classes)[0], 2)
+        label = int(np.argsort(order, kind="stable")[place])
+        return label, self.jitter * (2.0 * float(lateness[place]) - 1.0)
 
     def _volley(self, index: int, phase: str, first: int, last: int, shift_ms: float) -> SpikeLog:
         """Return the spikes of thalamic neurons [first, last) in a volley that comes so much later than usual."""

@@ -12,7 +12,7 @@ from reference import run_case
 from pareprop.engines.learning_signal import learning_signal
 from pareprop.engines.sample import Sample
 from pareprop.network.model import Model, describe
-from pareprop.runs import run
+from pareprop.runs import report, run
 from pareprop.simulation.loop import Simulation
 from pareprop.storage.recorder import Record, Recorder
 from pareprop.storage.results import ResultsFile, choose_evenly
@@ -183,3 +183,22 @@ def test_describe() -> None:
     words = json.loads(describe(networks.model(networks.random_case(5))))
     assert {"name": "in", "size": 6, "role": "input", "model": ""} in words["populations"]
     assert all(1 <= projection["delay"][0] <= projection["delay"][1] <= 5 for projection in words["projections"])
+
+
+def test_results_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """They have all else, also of a run that was stopped; what reads weights says that there are none."""
+    words = ["run", "sine-waves", "--set", "iterations=2", "--set", "figures=none"]
+    without = [*words, "--set", "record.weights=false", "--out", tmp_path / "without"]
+    runs = ([*words, "--out", tmp_path / "with"], [*without, "--until", "1"], [*without, "--restart"])
+    found = [command(capsys, *run) for run in runs]
+    assert [code for code, _, _ in found] == [0, 0, 0], found
+    with h5py.File(tmp_path / "with/results.h5") as whole, h5py.File(tmp_path / "without/results.h5") as file:
+        assert file.attrs["digest"] == whole.attrs["digest"] and set(whole) - set(file) == {"projections"}
+        numbers = [len(item["weight"]) for item in whole["projections"].values()]
+        assert file.attrs["synapses_not_kept"] == sum(numbers) > 0
+        assert report.summary(file, [])["synapses"] == report.summary(whole, [])["synapses"]
+    for option, target in (("--network", "net"), ("--nest", "net.py"), ("--nir", "net.nir")):
+        code, _, errors = command(capsys, "export", tmp_path / "without", option, tmp_path / target)
+        assert code == 2 and "results.h5 has no weights: the run kept none" in errors
+    code, output, _ = command(capsys, "compare", tmp_path / "with", tmp_path / "without")
+    assert code == 1 and "is only in the first" in output
