@@ -8,7 +8,7 @@
 from libc.stdint cimport int64_t, intptr_t, uint32_t, uint64_t
 
 from pareprop.core.layout cimport (
-    BEFORE, BITS, DELAY, DELAYS, DENSE, HOLE, LOG, NO_HOLE, NUMBER, PLASTIC, PORT, ROW, SINCE, SOURCE, SOURCES,
+    BEFORE, BITS, DELAY, DELAYS, DENSE, HOLE, LOG, NO_HOLE, NUMBER, PLASTIC, PORT, ROW, ROWS, SINCE, SOURCE, SOURCES,
     TARGET, WIDEST, WIDTH,
 )
 from pareprop.core.members cimport has, place_of
@@ -23,6 +23,38 @@ cdef extern from *:
         STRIDE
     void prefetch "__builtin_prefetch"(const void*) nogil
 
+cdef extern from "walks.h" nogil:
+    void spread_each_float(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const uint32_t* offset, const float* weight,
+        float* total
+    )
+    void spread_each_double(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const uint32_t* offset,
+        const double* weight, double* total
+    )
+    void spread_row_float(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const float* weight, float* total
+    )
+    void spread_row_double(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const double* weight, double* total
+    )
+    void credit_each_float(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const uint32_t* offset,
+        const float* coefficient, float scale, float* gradient
+    )
+    void credit_each_double(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const uint32_t* offset,
+        const double* coefficient, double scale, double* gradient
+    )
+    void credit_row_float(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const float* coefficient, float scale,
+        float* gradient
+    )
+    void credit_row_double(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const double* coefficient, double scale,
+        double* gradient
+    )
+
 cdef enum:
     LINE = 64     # bytes of a cache line
     GROUP = 4     # rows in one pass
@@ -30,6 +62,7 @@ cdef enum:
     ROWS_AHEAD = 2    # spikes to the one whose row is fetched; more gain nothing, fewer lose where rows are short
     AT_ONCE = 16      # offsets that are written together, of a vector
     OFFSETS = 512     # written before they are used
+    LONG = 32         # synapses of rows, on average, of which each is walked by itself
 
 
 cdef inline int64_t list_spikes(int64_t n, int64_t first_id, const real* z, uint32_t* ids) noexcept nogil:
@@ -220,9 +253,8 @@ cdef struct Walk:     # through the rows of a source
     int64_t number    # of its first row, see `row_of`
     int64_t delay     # place of the present row's delay
     int64_t last      # one past that of the last row
-    int64_t row       # the next one
+    int64_t row       # the present one
     int64_t k         # the next synapse
-    int64_t stop      # of the present row
 
 
 cdef inline bint is_spread(const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:
@@ -242,8 +274,8 @@ cdef inline Walk walk_of(
     place = walk.number + first
     if bits != NULL:
         place = place_of(bits, <const uint32_t*> <intptr_t> blocks[b, BEFORE], place)
-    walk.delay, walk.last, walk.row = first - 1, last, blocks[b, ROW] + place
-    walk.k = walk.stop = row_ptr[walk.row]
+    walk.delay, walk.last, walk.row = first, last, blocks[b, ROW] + place
+    walk.k = row_ptr[walk.row]
     return walk
 
 
@@ -255,24 +287,28 @@ cdef inline int64_t write_offsets(
     const uint32_t* at,               # IN, by delay
     uint32_t* offset,                 # OUT, room for OFFSETS + AT_ONCE: what `at` has for the delay of each synapse
 ) noexcept nogil:
-    """Go on with a walk; return one past the last synapse that was reached."""
+    """Go on with a walk; return one past the last synapse that was reached. Whole vectors: the next row writes over."""
     cdef const uint64_t* bits = <const uint64_t*> <intptr_t> blocks[b, BITS]
-    cdef int64_t begun = walk.k, i
-    cdef uint32_t value = 0 if walk.delay < 0 else at[walk.delay]
-    while walk.k - begun < OFFSETS:
-        if walk.k < walk.stop:
+    cdef int64_t begun = walk.k, delay = walk.delay, row = walk.row, k = walk.k, stop, end, i
+    cdef uint32_t value
+    while delay < walk.last:
+        if bits == NULL or has(bits, walk.number + delay):
+            value, stop = at[delay], row_ptr[row + 1]
+            end = min(stop, begun + OFFSETS)
             for i in range(AT_ONCE):
-                offset[walk.k - begun + i] = value
-            walk.k = min(walk.k + AT_ONCE, walk.stop)
-            continue
-        walk.delay += 1
-        if walk.delay == walk.last:
-            walk.delay -= 1
-            break
-        if bits == NULL or has(bits, walk.number + walk.delay):
-            walk.stop, value = row_ptr[walk.row + 1], at[walk.delay]
-            walk.row += 1
-    return walk.k
+                offset[k - begun + i] = value
+            k += AT_ONCE
+            while k < end:
+                for i in range(AT_ONCE):
+                    offset[k - begun + i] = value
+                k += AT_ONCE
+            k = end
+            if end < stop:
+                break
+            row += 1
+        delay += 1
+    walk.delay, walk.row, walk.k = delay, row, k
+    return k
 
 
 cdef inline int64_t walk_ahead(
@@ -284,12 +320,74 @@ cdef inline int64_t walk_ahead(
     int64_t last,
 ) noexcept nogil:
     """How much further on the rows of a later spike start than those of spike i, 0 if that is not looked up."""
-    cdef int64_t later = i + ROWS_AHEAD, row
+    cdef int64_t later = i + ROWS_AHEAD, row = blocks[b, ROW] - blocks[b, SOURCE] * blocks[b, DELAYS]
     if row_ptr[row_ptr.shape[0] - 1] <= CACHED or blocks[b, BITS] or later >= last or \
             ids[later] >= blocks[b, SOURCES]:
         return 0
-    row = blocks[b, ROW] + (ids[i] - blocks[b, SOURCE]) * blocks[b, DELAYS]
-    return row_ptr[row + (<int64_t> ids[later] - ids[i]) * blocks[b, DELAYS]] - row_ptr[row]
+    if i + 2 * ROWS_AHEAD < last and ids[i + 2 * ROWS_AHEAD] < blocks[b, SOURCES]:
+        prefetch(&row_ptr[row + ids[i + 2 * ROWS_AHEAD] * blocks[b, DELAYS]])
+        prefetch(&row_ptr[row + (ids[i + 2 * ROWS_AHEAD] + 1) * blocks[b, DELAYS]])
+    return row_ptr[row + ids[later] * blocks[b, DELAYS]] - row_ptr[row + ids[i] * blocks[b, DELAYS]]
+
+
+cdef inline int64_t mean_row(const int64_t[:, ::1] blocks, int64_t b, const int64_t[::1] row_ptr) noexcept nogil:
+    """Synapses of a row of the projection, on average."""
+    cdef int64_t first = blocks[b, ROW]
+    return (row_ptr[first + blocks[b, ROWS]] - row_ptr[first]) // max(blocks[b, ROWS], 1)
+
+
+cdef inline bint next_row(
+    Walk* walk,                       # UPDATED
+    const int64_t[:, ::1] blocks,     # IN
+    int64_t b,
+    const int64_t[::1] row_ptr,       # IN
+    int64_t* delay,                   # OUT, its place
+    int64_t* stop,                    # OUT, of its synapses, which start at walk.k before
+) noexcept nogil:
+    """Go to the end of the next row of a walk, if there is one."""
+    cdef const uint64_t* bits = <const uint64_t*> <intptr_t> blocks[b, BITS]
+    while walk.delay < walk.last:
+        delay[0] = walk.delay
+        walk.delay += 1
+        if bits == NULL or has(bits, walk.number + delay[0]):
+            walk.row += 1
+            stop[0] = row_ptr[walk.row]
+            return True
+    return False
+
+
+cdef inline void spread_row(
+    int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const uint32_t* offset, const real* weight,
+    real* total
+) noexcept nogil:
+    """As `scatter`; `offset` of each synapse from `start` on, or NULL."""
+    if real is float:
+        if offset == NULL:
+            spread_row_float(start, stop, ahead, target, weight, total)
+        else:
+            spread_each_float(start, stop, ahead, target, offset, weight, total)
+    else:
+        if offset == NULL:
+            spread_row_double(start, stop, ahead, target, weight, total)
+        else:
+            spread_each_double(start, stop, ahead, target, offset, weight, total)
+
+
+cdef inline void credit_row(
+    int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const uint32_t* offset,
+    const real* coefficient, real scale, real* gradient
+) noexcept nogil:
+    """gradient[k] += scale coefficient[target[k]]; `offset` as for `spread_row`."""
+    if real is float:
+        if offset == NULL:
+            credit_row_float(start, stop, ahead, target, coefficient, scale, gradient)
+        else:
+            credit_each_float(start, stop, ahead, target, offset, coefficient, scale, gradient)
+    else:
+        if offset == NULL:
+            credit_row_double(start, stop, ahead, target, coefficient, scale, gradient)
+        else:
+            credit_each_double(start, stop, ahead, target, offset, coefficient, scale, gradient)
 
 
 cdef inline void spread_block(
@@ -306,24 +404,24 @@ cdef inline void spread_block(
     real* ring,                       # UPDATED
 ) noexcept nogil:
     cdef uint32_t[OFFSETS + AT_ONCE] offset
-    cdef int64_t i = first_at_least(ids, start, stop, blocks[b, SOURCE]), begun, end, k, last, ahead
+    cdef int64_t i = first_at_least(ids, start, stop, blocks[b, SOURCE]), begun, end, ahead, delay
+    cdef bint is_long = mean_row(blocks, b, row_ptr) >= LONG
     cdef Walk walk
     while i < stop and ids[i] < blocks[b, SOURCES]:
         walk = walk_of(blocks, b, row_ptr, ids[i], first, blocks[b, DELAYS])
         ahead = walk_ahead(blocks, b, row_ptr, ids, i, stop)
+        i += 1
         begun = walk.k
+        if is_long:
+            while next_row(&walk, blocks, b, row_ptr, &delay, &end):
+                spread_row(begun, end, ahead, target, NULL, weight, ring + at[delay])
+                begun = end
+            continue
         end = write_offsets(&walk, blocks, b, row_ptr, at, offset)
         while begun < end:
-            k = begun
-            while k < end:
-                prefetch_stride(k + ahead, target, weight)
-                last = min(k + STRIDE, end)
-                for k in range(k, last):
-                    ring[target[k] + offset[k - begun]] += weight[k]
-                k = last
+            spread_row(begun, end, ahead, target, offset, weight, ring)
             begun = end
             end = write_offsets(&walk, blocks, b, row_ptr, at, offset)
-        i += 1
 
 
 cdef inline void spread(

@@ -4,6 +4,7 @@ cdef enum:
     TILE_BYTES = 196608   # coefficients of a tile of steps, a part of the second-level cache
     FEWEST_STEPS = 64     # of a tile that pays
     LEAST_WIDTH = 16      # of rows that it pays for
+    MANY = 2              # reads of each cache line of a step's coefficients, so that all are fetched
     NONE = -1
 
 
@@ -75,10 +76,30 @@ def credit(
                     continue
                 logs = heard.at if blocks[b, LOG] else &input_log
                 n = heard.n if blocks[b, LOG] else 1
+                if not blocks[b, DENSE]:
+                    fetch_next(t, blocks, b, 1, mean_row(blocks, b, row_ptr), emitted, logs, n, n_ports,
+                               coefficient)
                 for k in range(n):
                     credit_block(blocks, b, row_ptr, target, logs[k].ids, logs[k].ptr[emitted],
                                  logs[k].ptr[emitted + 1], coefficient[t * n_ports + blocks[b, PORT]], scale[b],
                                  gradient)
+
+
+cdef inline void fetch_next(
+    int64_t t, const int64_t[:, ::1] blocks, int64_t b, int64_t later, int64_t synapses, int64_t emitted,
+    Spikes** logs, int64_t n_logs, int64_t n_ports, const real[:, ::1] coefficient
+) noexcept nogil:
+    """Fetch the coefficients `later` steps after step t, which spikes read here and there, if many spikes arrive.
+
+    A spike of this step reaches so many synapses; those of that step are as many, about.
+    """
+    cdef int64_t k, j = 0, place = (t + later) * n_ports + blocks[b, PORT], n = coefficient.shape[1], spikes = 0
+    for k in range(n_logs):
+        spikes += logs[k].ptr[emitted + 1] - logs[k].ptr[emitted]
+    if place < coefficient.shape[0] and spikes * synapses * LINE >= MANY * n * <int64_t> sizeof(real):
+        while j < n:
+            prefetch(&coefficient[place, j])
+            j += LINE // <int64_t> sizeof(real)
 
 
 cdef inline int64_t lag_of(bint same_step, const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:
@@ -227,7 +248,7 @@ cdef void credit_spread(
     int64_t b,                        # first block of the projection
     const int64_t[::1] row_ptr,
     const uint32_t[::1] target,
-    const Spikes* inputs,
+    Spikes* inputs,
     SegmentedLog heard,
     int64_t n_ports,
     const real[:, ::1] coefficient,
@@ -237,7 +258,7 @@ cdef void credit_spread(
     """All rows of the sources whose spikes arrive in step t at the shortest delay; what arrives in step 0 is lost."""
     cdef uint32_t[WIDEST] at
     cdef int64_t emitted = t - lag_of(False, blocks, b), last = 0, later, k
-    cdef const Spikes* log
+    cdef Spikes** logs
     while last < blocks[b, DELAYS]:
         later = blocks[b + last, DELAY] - blocks[b, DELAY]
         if t + later >= coefficient.shape[0] // n_ports:
@@ -246,10 +267,13 @@ cdef void credit_spread(
         last += 1
     if target.shape[0] == 0:
         return
+    logs = heard.at if blocks[b, LOG] else &inputs
+    fetch_next(t, blocks, b, blocks[b + blocks[b, DELAYS] - 1, DELAY] - blocks[b, DELAY] + 1,
+               mean_row(blocks, b, row_ptr) * blocks[b, DELAYS], emitted, logs, heard.n if blocks[b, LOG] else 1,
+               n_ports, coefficient)
     for k in range(heard.n if blocks[b, LOG] else 1):
-        log = heard.at[k] if blocks[b, LOG] else inputs
-        credit_walks(t == 0, last, blocks, b, row_ptr, &target[0], at, log.ids, log.ptr[emitted], log.ptr[emitted + 1],
-                     &coefficient[t * n_ports + blocks[b, PORT], 0], scale, &gradient[0])
+        credit_walks(t == 0, last, blocks, b, row_ptr, &target[0], at, logs[k].ids, logs[k].ptr[emitted],
+                     logs[k].ptr[emitted + 1], &coefficient[t * n_ports + blocks[b, PORT], 0], scale, &gradient[0])
 
 
 cdef inline void credit_walks(
@@ -268,27 +292,26 @@ cdef inline void credit_walks(
     real* gradient,
 ) noexcept nogil:
     cdef uint32_t[OFFSETS + AT_ONCE] offset
-    cdef int64_t i = first_at_least(ids, start, stop, blocks[b, SOURCE]), begun, end, k, after, ahead
+    cdef int64_t i = first_at_least(ids, start, stop, blocks[b, SOURCE]), begun, end, ahead, delay
+    cdef bint is_long = mean_row(blocks, b, row_ptr) >= LONG
     cdef Walk walk
     while i < stop and ids[i] < blocks[b, SOURCES]:
-        if is_repeated(ids, start, i):
-            i += 1
+        i += 1
+        if is_repeated(ids, start, i - 1):
             continue
-        walk = walk_of(blocks, b, row_ptr, ids[i], first, last)
-        ahead = walk_ahead(blocks, b, row_ptr, ids, i, stop)
+        walk = walk_of(blocks, b, row_ptr, ids[i - 1], first, last)
+        ahead = walk_ahead(blocks, b, row_ptr, ids, i - 1, stop)
         begun = walk.k
+        if is_long:
+            while next_row(&walk, blocks, b, row_ptr, &delay, &end):
+                credit_row(begun, end, ahead, target, NULL, coefficient + at[delay], scale, gradient)
+                begun = end
+            continue
         end = write_offsets(&walk, blocks, b, row_ptr, at, offset)
         while begun < end:
-            k = begun
-            while k < end:
-                prefetch_stride(k + ahead, target, gradient)
-                after = min(k + STRIDE, end)
-                for k in range(k, after):
-                    gradient[k] += scale * coefficient[target[k] + offset[k - begun]]
-                k = after
+            credit_row(begun, end, ahead, target, offset, coefficient, scale, gradient)
             begun = end
             end = write_offsets(&walk, blocks, b, row_ptr, at, offset)
-        i += 1
 
 
 cdef void credit_block(
