@@ -44,7 +44,7 @@ cdef extern from "neuron_model.h" nogil:
         double kappa, keep, share, delta
 
     ctypedef struct NeuronRow:
-        int64_t n
+        int64_t n, readable
         const uint32_t* target
         real* trace
         real* Y
@@ -69,7 +69,7 @@ cdef extern from "neuron_model.h" nogil:
         int64_t other
         double kappa, share
         const real* constant
-        int64_t n_neurons, n_decay
+        int64_t shared, n_neurons, n_decay
         double kappa_decay, keep_decay
         int64_t n, n_last
         const NeuronStep* step
@@ -102,12 +102,12 @@ cdef extern from "neuron_model.h" nogil:
     ctypedef struct NeuronStretches:
         void (*begin)(int64_t n, const NEURON_STRETCH* stretch) noexcept nogil
         void (*append)(
-            int64_t n, int64_t stride, const real* constant, const real* before, const real* kept, const real* psi,
-            const NeuronSignals* signals, real* derived, const NEURON_STRETCH* stretch
+            int64_t n, int64_t stride, const real* constant, int64_t shared, const real* before, const real* kept,
+            const real* psi, const NeuronSignals* signals, real* derived, const NEURON_STRETCH* stretch
         ) noexcept nogil
         void (*prepend)(
-            int64_t n, int64_t stride, const real* constant, const real* before, const real* kept, const real* psi,
-            const NeuronSignals* signals, real* derived, const NEURON_STRETCH* stretch
+            int64_t n, int64_t stride, const real* constant, int64_t shared, const real* before, const real* kept,
+            const real* psi, const NeuronSignals* signals, real* derived, const NEURON_STRETCH* stretch
         ) noexcept nogil
         void (*compose)(
             int64_t n, int64_t other, int64_t count, const NEURON_STRETCH* stretch, const NEURON_STRETCH* next

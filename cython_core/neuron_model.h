@@ -4,7 +4,7 @@
    Columns hold one number for each neuron (`trace`, `decay`: for each synapse); column k of an array is array + k * stride. */
 
 #ifndef NEURON_MODEL_VERSION
-#define NEURON_MODEL_VERSION 4
+#define NEURON_MODEL_VERSION 5
 #include <stdint.h>
 typedef struct {           /* a stretch of steps */
     double *number;        /* `width` doubles for each neuron */
@@ -24,6 +24,7 @@ typedef struct {
 
 typedef struct {           /* n synapses of a row */
     int64_t n;
+    int64_t readable;      /* at least n: so many are there from the first one on, of other rows, too */
     const uint32_t *target;
     REAL *trace, *Y, *X, *C, *weight;    /* column k of the traces from k * stride on; ebar, x or NULL, minus the gradient */
     int64_t stride;
@@ -46,6 +47,7 @@ typedef struct {           /* what synapses do step by step */
     int64_t other;
     double kappa, share;
     const REAL *constant;  /* columns by neuron, n_neurons long as those of a step */
+    int64_t shared;        /* whether those of one target hold for all of the row */
     int64_t n_neurons;
     int64_t n_decay;       /* steps past the cutoff, before all others */
     double kappa_decay, keep_decay;
@@ -99,11 +101,12 @@ typedef struct {
 
     /* no step; one more at the end or the start; `count` stretches and then `next`. */
     void (*begin)(int64_t n, const NEURON_STRETCH *stretch);
-    void (*append)(int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept,
-                   const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived,
+    void (*append)(int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before,
+                   const REAL *kept, const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived,
                    const NEURON_STRETCH *stretch);
-    void (*prepend)(int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept,
-                    const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived, const NEURON_STRETCH *stretch);
+    void (*prepend)(int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before,
+                    const REAL *kept, const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived,
+                    const NEURON_STRETCH *stretch);
     void (*compose)(int64_t n, int64_t other, int64_t count, const NEURON_STRETCH *stretch, const NEURON_STRETCH *next);
 
     /* synapses onto a port go through one or two stretches of their targets, or NULL, and through single steps, or NULL;

@@ -97,6 +97,7 @@ cdef class Rows:
     cdef public real[::1] zbar, eps                # own filtered spikes, adaptation's part of the eligibility
     cdef public int64_t[::1] models                # (n_blocks,), addresses of the targets' generated models, or 0
     cdef public int64_t[::1] stretches             # (n_blocks,), addresses of their NeuronStretches, or 0
+    cdef public int64_t[::1] shared                # (n_blocks,), 1: all targets have the constants of the first one
     cdef public real[:, ::1] traces                # (n_traces, n_synapses), of generated models
     cdef public real[::1] moment, variance         # of Adam
     # of stretches, empty without: what ends of blocks ask of each row, and lists of rows by step of the block

@@ -51,8 +51,8 @@ cdef void append_of_model(
     signals = signals_of_model(at, steps, u, first)
     stretch = of_models(at, RUNNING, first, power_of(steps.kappa, k), keep_of(at, RUNNING, steps.keep_other, k))
     model.append(last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first),
-                 history_of(engine.neurons, u - 1, first), history_of(engine.neurons, u, first),
-                 signals_of(steps, u).psi + first, &signals, derived_of(at, u, first), &stretch)
+                 engine.neurons.shared[p], history_of(engine.neurons, u - 1, first),
+                 history_of(engine.neurons, u, first), signals_of(steps, u).psi + first, &signals, derived_of(at, u, first), &stretch)
 
 
 cdef void prepend_of_model(
@@ -68,7 +68,7 @@ cdef void prepend_of_model(
     stretch = of_models(at, SUFFIX, first, power_of(steps.kappa, k), keep_of(at, SUFFIX, steps.keep_other, k))
     (<const NeuronStretches*> at.addresses[p]).prepend(
         last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first),
-        history_of(engine.neurons, u - 1, first), history_of(engine.neurons, u, first),
+        engine.neurons.shared[p], history_of(engine.neurons, u - 1, first), history_of(engine.neurons, u, first),
         signals_of(steps, u).psi + first, &signals, derived_of(at, u, first), &stretch
     )
 
@@ -100,6 +100,7 @@ cdef inline NeuronRow row_of_model(
     cdef NeuronRow of
     memset(&of, 0, sizeof(NeuronRow))
     of.n, of.target, of.stride, of.owes = stop - start, &rows.target[start], rows.traces.shape[1], work.owes
+    of.readable = rows.target.shape[0] - start
     of.trace, of.Y, of.C = &rows.traces[0, start], &rows.Y[start], &rows.C[start]
     of.weight = &rows.weight[start]
     if engine.online.in_use:
@@ -150,7 +151,7 @@ cdef void work_row_of_model(
         found[n] = step_of_model(engine, steps, work.last_credit, True, False, 0.0)
     single = NeuronSteps(
         engine.stretches.kind, steps.kappa, steps.rate_share, column(engine.neurons.constants, 0),
-        engine.neurons.v.shape[0], max(work.n_decay, 0), work.kappa_decay, work.other_decay, n, work.last_credit >= 0,
+        rows.shared[b], engine.neurons.v.shape[0], max(work.n_decay, 0), work.kappa_decay, work.other_decay, n, work.last_credit >= 0,
         &found[0]
     )
     before, after = whole_stretch(&work.before), whole_stretch(&work.after)

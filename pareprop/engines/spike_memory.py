@@ -178,6 +178,7 @@ class SpikeMemory:
                 "books": books,
                 "models": models,
                 "traces": allocate_aligned((n_traces, n), self._real),
+                "shared": np.array([self._share_constants(post) for post in _targets(table)], np.int64),
                 "stretches": self._stretch_addresses(table, rules),
                 "Z": np.zeros(n_rows * learns),
                 **_emitted(table),
@@ -196,6 +197,12 @@ class SpikeMemory:
         """Return the address of the compiled model of a population, 0 if it is one of the package."""
         program = given_program(post)
         return program.address(self._real) if program else 0
+
+    def _share_constants(self, post: Population) -> bool:
+        """Return whether all neurons of a population on this rank have the same constants."""
+        items = zip(self.network.pieces, self.network.piece_populations, strict=True)
+        parts = [self.network.constants[:, low:high] for (low, high, *_), of in items if of is post]
+        return all(bool(np.all(part == parts[0][:, :1])) for part in parts)
 
     def _stretch_addresses(self, table: SynapseTable, rules: Rules) -> np.ndarray:
         """Return the address of what composes the steps of each block's targets, 0 if they are of the package."""

@@ -33,6 +33,8 @@ class Columns:
 class Loop:
     """The body of one loop: statements, each expression computed once."""
 
+    kind, zero, one, psi, negation = "REAL", "ZERO", "ONE", "psi[j]", "!"
+
     def __init__(self, columns: Columns, names: Mapping[str, str]) -> None:
         self.columns, self.names = columns, names
         self.lines: list[str] = []
@@ -62,14 +64,27 @@ class Loop:
         """Return the name of a variable that holds what a text computes."""
         if text not in self.texts:
             self.texts[text] = f"t{len(self.texts)}"
-            self.lines.append(f"const REAL {self.texts[text]} = {text};")
+            self.lines.append(f"const {self.kind} {self.texts[text]} = {text};")
         return self.texts[text]
+
+    def choose(self, condition: str, yes: str, no: str) -> str:
+        """Return one of two values as C."""
+        return f"{condition} ? {yes} : {no}"
+
+    @staticmethod
+    def read(array: str, k: int) -> str:
+        """Return number k of an array of columns as C."""
+        return f"{array}{k}[j]"
+
+    def number(self, value: float) -> str:
+        """Return a number as C."""
+        return f"R({value!r})"
 
     def _operation(self, kind: str, items: list[Tree]) -> str:
         if kind in CONDITIONS:
-            return f"{self.condition((kind, *items))} ? ONE : ZERO"
+            return self.choose(self.condition((kind, *items)), self.one, self.zero)
         if kind == "where":
-            return f"{self.condition(items[0])} ? {self.literal(items[1])} : {self.literal(items[2])}"
+            return self.choose(self.condition(items[0]), self.literal(items[1]), self.literal(items[2]))
         if kind == "**":
             return self.power(*items)
         a, *rest = map(self.literal, items)
@@ -82,43 +97,47 @@ class Loop:
             case "detach":
                 return a
             case "abs":
-                return f"{a} >= ZERO ? {a} : -{a}"
+                return self.choose(f"{a} >= {self.zero}", a, f"-{a}")
             case "min":
-                return f"{a} <= {b} ? {a} : {b}"
+                return self.choose(f"{a} <= {b}", a, b)
             case "max":
-                return f"{a} >= {b} ? {a} : {b}"
-        return f"@{kind}({a})"  # exp, log, sqrt, tanh
+                return self.choose(f"{a} >= {b}", a, b)
+        return self.call(kind, a)  # exp, log, sqrt, tanh
+
+    def call(self, name: str, argument: str) -> str:
+        """Return a call of a function."""
+        return f"@{name}({argument})"
 
     def literal(self, tree: Tree) -> str:
         """Return the value of a tree, a number as one of type REAL."""
-        return f"R({tree[1]!r})" if tree[0] == "number" else self.value(tree)
+        return self.number(tree[1]) if tree[0] == "number" else self.value(tree)
 
     def condition(self, tree: Tree) -> str:
         """Return a condition, whatever is not 0 counts as true."""
         kind, *items = tree
         if kind == "not":
-            return f"(!{self.condition(items[0])})"
+            return f"({self.negation}{self.condition(items[0])})"
         if kind in ("and", "or"):
             return f"({self.condition(items[0])} {_C[kind]} {self.condition(items[1])})"
         if kind in CONDITIONS:
             return f"({self.literal(items[0])} {_C[kind]} {self.literal(items[1])})"
-        return f"({self.literal(tree)} != ZERO)"
+        return f"({self.literal(tree)} != {self.zero})"
 
     def power(self, base: Tree, exponent: Tree) -> str:
         """A power: by multiplications where the exponent is a whole number, a root where it is 1/2."""
         if exponent[0] == "number" and exponent[1] == 0.5:
-            return f"@sqrt({self.literal(base)})"
+            return self.call("sqrt", self.literal(base))
         if exponent[0] != "number" or not float(exponent[1]).is_integer() or abs(exponent[1]) > 64:
-            logarithm = self.let(f"@log({self.literal(base)})")
-            return f"@exp({self.let(f'{self.literal(exponent)} * {logarithm}')})"
+            logarithm = self.let(self.call("log", self.literal(base)))
+            return self.call("exp", self.let(f"{self.literal(exponent)} * {logarithm}"))
         n, square, result = abs(int(exponent[1])), self.literal(base), ""
         while n:
             if n & 1:
                 result = self.let(f"{result} * {square}") if result else square
             n >>= 1
             square = self.let(f"{square} * {square}") if n else square
-        result = result or "ONE"
-        return f"ONE / {result}" if exponent[1] < 0 else result
+        result = result or self.one
+        return f"{self.one} / {result}" if exponent[1] < 0 else result
 
     def sum(self, terms: Iterable[str]) -> str:
         """Return the sum of terms, from the left; "" of none."""
@@ -136,6 +155,29 @@ class Loop:
     def dot(self, trees: Mapping[int, Tree], values: Mapping[int, str]) -> str:
         """Return the scalar product of trees and variables by number; "" if it is 0."""
         return self.sum(self.times(tree, values[k]) for k, tree in trees.items() if values.get(k))
+
+
+class Lanes(Loop):
+    """The same for eight neurons at a time: each column is a vector, see `lanes.h`."""
+
+    kind, zero, one, psi, negation = "lanes", "all_lanes(0.0)", "all_lanes(1.0)", "psi", "~"
+
+    def choose(self, condition: str, yes: str, no: str) -> str:
+        """Return one of two vectors, lane by lane."""
+        return f"where({condition}, {yes}, {no})"
+
+    @staticmethod
+    def read(array: str, k: int) -> str:
+        """Return a column."""
+        return f"{array}[{k}]"
+
+    def call(self, name: str, argument: str) -> str:
+        """Return a call for each lane."""
+        return f"lanes_{name}({argument})"
+
+    def number(self, value: float) -> str:
+        """Return a number in all lanes."""
+        return f"all_lanes({value!r})"
 
 
 class Derived:
@@ -188,32 +230,33 @@ class Derived:
             ]
         )
 
-    def kept_of(self, row: str) -> tuple[dict[str, str], dict[str, str]]:
+    def kept_of(self, row: str, kind: type[Loop]) -> tuple[dict[str, str], dict[str, str]]:
         """Return declarations and reads of a row of `kept`, by name; flags as "flags"."""
         names = [*self.by.keeps, *(["flags"] if self.flags else [])]
         pointers = {f"{row}{k}": f"const REAL *restrict {row}{k} = {row} + {k} * stride" for k in range(len(names))}
-        return pointers, {name: f"{row}{k}[j]" for k, name in enumerate(names)}
+        return pointers, {name: kind.read(row, k) for k, name in enumerate(names)}
 
-    def derivative_names(self) -> tuple[Loop, dict[str, str]]:
+    def derivative_names(self, kind: type[Loop] = Loop) -> tuple[Loop, dict[str, str]]:
         """Return a loop in which all derivatives can be computed from the rows of two steps, and its pointers."""
-        before_pointers, before = self.kept_of("before")
-        kept_pointers, kept = self.kept_of("kept")
+        before_pointers, before = self.kept_of("before", kind)
+        kept_pointers, kept = self.kept_of("kept", kind)
         names: dict[str, str] = {}
         for name in (*self.states, *self.ports, "I", "z", "refractory"):
             names[name] = f"<{name}>"
         for name in self.states:
             names[OLD + name] = f"<{OLD}{name}>"
-        loop = Loop(self.columns, names)
+        loop = kind(self.columns, names)
         for name, text in kept.items():
             if name != "flags":
                 names[name] = loop.let(text)
         if self.by.spiked:
-            flag = loop.let(kept["flags"])
-            names[SPIKED] = loop.let(f"({flag} == R(1.0)) | ({flag} == R(3.0)) ? ONE : ZERO")
-            earlier = loop.let(before["flags"])
-            names["z"] = loop.let(f"({earlier} == R(1.0)) | ({earlier} == R(3.0)) ? ONE : ZERO")
+            one, both = loop.number(1.0), loop.number(3.0)
+            for name, row in ((SPIKED, kept), ("z", before)):
+                flag = loop.let(row["flags"])
+                names[name] = loop.let(loop.choose(f"({flag} == {one}) | ({flag} == {both})", loop.one, loop.zero))
         if self.by.refractory:
-            names["refractory"] = loop.let(f"{loop.let(kept['flags'])} >= R(2.0) ? ONE : ZERO")
+            flag = loop.let(kept["flags"])
+            names["refractory"] = loop.let(loop.choose(f"{flag} >= {loop.number(2.0)}", loop.one, loop.zero))
         read = self.read_before()
         earlier_names = {name: ("name", OLD + "kept " + name) for name in self.states if name in before}
         for name in self.states:
@@ -224,18 +267,20 @@ class Derived:
                 names[OLD + name] = names[OLD + "kept " + name]
                 if name in self.model.equations.reset:
                     after = loop.literal(replace(self.model.equations.reset[name], earlier_names))
-                    names[OLD + name] = loop.let(f"{names['z']} != ZERO ? {after} : {names[OLD + 'kept ' + name]}")
+                    same = names[OLD + "kept " + name]
+                    names[OLD + name] = loop.let(loop.choose(f"{names['z']} != {loop.zero}", after, same))
         return loop, before_pointers | kept_pointers
 
     def end_step(self, loop: Loop, new: Mapping[int, str]) -> tuple[str, dict[int, str]]:
         """Return e of a step, and eps after it by state, from what the step made of eps; "" and no entry are 0."""
         by, after = self.by, dict(new)
         seen = loop.dot(by.h, new)
-        e = loop.let(f"psi[j] * {seen}") if seen else ""
+        e = loop.let(f"{loop.psi} * {seen}") if seen else ""
         for i in (self.states.index(name) for name in self.model.follow):
             reset, kept = loop.dot(self.by_row(by.R, i), new), new.get(i, "")
             if reset != kept:
-                after[i] = loop.let(f"{loop.names[SPIKED]} != ZERO ? {reset or 'ZERO'} : {kept or 'ZERO'}")
+                spiked = f"{loop.names[SPIKED]} != {loop.zero}"
+                after[i] = loop.let(loop.choose(spiked, reset or loop.zero, kept or loop.zero))
             if i in by.gap and e:
                 after[i] = loop.sum([*filter(None, [after.get(i)]), loop.times(by.gap[i], e)])
         return e, after

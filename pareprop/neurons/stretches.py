@@ -15,7 +15,8 @@ of eight (`lanes.h`): a synapse onto a port reads the columns of the traces that
 takes fewer lines, each port has lines of its own, and what several read stands in each of them; and what ebar adds to
 the gradient stands apart, as an array of its own.
 
-Single steps compute M and w of eight targets again, but for the derivatives that take long, which are kept.
+M and w of a step are computed for eight targets at a time where they are needed, but for the derivatives that take
+long, which are kept.
 """
 
 from __future__ import annotations
@@ -23,15 +24,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from .expressions import Derived, Loop, is_kept, moving_names
+from .expressions import Derived, Lanes, Loop, is_kept, moving_names
 from .language import Tree, names_of, walk
 
-CHUNK = 32  # neurons whose steps are computed together
+CHUNK = 256  # neurons whose derivatives that take long are computed together
 MOST_INLINED = 4  # traces; what more of them do is too long to be compiled for each case
 FEW = 2  # numbers of a line that are read one by one
 Key = tuple[str, int | str, int | str]
 LONG = ("exp", "log", "sqrt", "tanh", "/", "**")  # operations that take long
 EBAR: Key = ("G", "", "B")
+# in each lane, what expressions of single precision have, too
+_FUNCTIONS = """
+#ifndef LANES_OF_FUNCTIONS
+#define LANES_OF_FUNCTIONS
+#define OF_LANES(name, function) static inline lanes lanes_##name(lanes x) \\
+    { for (int i = 0; i < LANES; i++) x[i] = function(x[i]); return x; }
+OF_LANES(exp, elementary_exp)
+OF_LANES(log, elementary_log)
+OF_LANES(tanh, elementary_tanh)
+OF_LANES(sqrt, sqrt)
+#endif
+static ALWAYS_INLINE lanes NAME(constants_of)(const REAL *constant, int64_t shared, Targets8 eight)
+{
+    return shared ? all_lanes(constant[eight.target[0]]) : gather_lanes(constant, eight);
+}
+"""
 
 
 class Stretches:
@@ -59,10 +76,7 @@ class Stretches:
         self.size = model.n + bool(by.v)
         trees = [*by.J.values(), *by.U.values(), *by.v.values(), *by.h.values(), *by.R.values(), *by.gap.values()]
         self.derived = [tree for tree in dict.fromkeys(trees) if takes_long(tree, moving_names(model.model))]
-        self.map, self.step, self.reads = self._step(False)
-        if self.derived:
-            again, _, self.reads = self._step(True)
-            self.map += again
+        self.map, self.step, self.reads = self._step()
         followed = {(i, i) for i in range(self.size)}
         followed |= {(r, c) for kind, r, c in self.step if kind == "M" and isinstance(r, int) and isinstance(c, int)}
         while more := {(r, c) for r, k in followed for q, c in followed if k == q} - followed:
@@ -99,9 +113,9 @@ class Stretches:
     def text(self) -> str:
         """Return all functions."""
         return "\n".join([
-            self.map, self._begin(), self._extended("append", self._append()),
+            _FUNCTIONS, self._derive(), self.map, self._find(), self._begin(), self._extended("append", self._append()),
             self._extended("prepend", self._prepend()), self._compose(),
-            self._find(), *map(self._through_port, range(len(self.reached))), self._through(), f"""
+            *map(self._through_port, range(len(self.reached))), self._through(), f"""
 static const NEURON_STRETCHES NAME(stretches) = {{
     NEURON_MODEL_VERSION, sizeof(REAL),
     {len(self.slots)}, {len(self.others)}, {self.n - self.first_entry}, {len(self.derived)},
@@ -121,11 +135,6 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
     def needed(self) -> list[int]:
         """Columns of `kept` that a step or the next one reads."""
         return sorted({*self.reads["kept"], *self.reads["before"]})
-
-    @property
-    def again(self) -> str:
-        """The function that computes a step again."""
-        return "map_again" if self.derived else "map"
 
     @property
     def n_map(self) -> int:
@@ -168,18 +177,13 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
 
     # ---- a step ------------------------------------------------------------------------------------------------------
 
-    def _step(self, again: bool) -> tuple[str, dict[Key, int], dict[str, list[int]]]:
+    def _step(self) -> tuple[str, dict[Key, int], dict[str, list[int]]]:
         """Return C of a step.
-
-        Parameters
-        ----------
-        again : bool
-            Whether derivatives that take long are read from columns, else they are written there.
 
         Returns
         -------
         text : str
-            What writes M and w of a step in columns.
+            A function that finds M and w of a step of eight neurons.
         columns : dict
             The numbers of these; an e that is read is a row.
         reads : dict of str to list of int
@@ -187,14 +191,9 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         """
         model, by = self.model, self.model.by
         n = model.n
-        loop, pointers = model.derivative_names()
-        pointers |= {f"derived{k}": f"REAL *restrict derived{k} = derived + {k} * derived_stride"
-                     for k in range(len(self.derived))}  # fmt: skip
+        loop, _ = model.derivative_names(Lanes)
         for k, tree in enumerate(self.derived):
-            if again:
-                loop.known[tree] = loop.let(f"derived{k}[j]")
-            else:
-                loop.lines.append(f"derived{k}[j] = {loop.literal(tree)};")
+            loop.known[tree] = loop.let(f"derived[{k}]")
         found: dict[Key, str] = {}
         columns_of: dict[int | str, dict[int, Tree]] = {c: model.by_column(by.J, c) for c in range(n)}
         columns_of |= {n: by.v} if by.v else {}
@@ -208,17 +207,40 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         columns: dict[Key, int] = {}
         for key, value in found.items():
             columns[key] = len(columns)
-            loop.lines.append(f"map[{columns[key]} * map_stride + j] = {value};")
+            loop.lines.append(f"map[{columns[key]}] = {value};")
         if by.v:
             columns |= {("M", n, c): place for (kind, _, c), place in columns.items() if kind == "w"}
         reads = _without_unused(loop)
-        text = model.function(
-            f"NOT_INLINED void NAME(map{'_again' * again})", "int64_t n, int64_t stride, const REAL *constant, "
-            "const REAL *before, const REAL *kept, const REAL *restrict psi, int64_t derived_stride, REAL *derived, "
-            "int64_t map_stride, REAL *restrict map", pointers, loop,
-            ["(void)before; (void)kept; (void)constant; (void)stride; (void)psi; (void)derived; (void)derived_stride;"],
-        )  # fmt: skip
+        text = "\n".join([
+            "static ALWAYS_INLINE void NAME(map)(const lanes *constant, const lanes *before, const lanes *kept,",
+            "    const lanes psi, const lanes *derived, lanes *map)", "{",
+            "    (void)before; (void)kept; (void)constant; (void)psi; (void)derived;",
+            *(f"    const lanes c{c} = constant[{c}];" for c in loop.used), *(f"    {line}" for line in loop.lines),
+            "}", "",
+        ])  # fmt: skip
         return text, columns, reads
+
+    def _derive(self) -> str:
+        """Derivatives that take long."""
+        if not self.derived:
+            return ""
+        loop, pointers = self.model.derivative_names()
+        pointers |= {f"derived{k}": f"REAL *restrict derived{k} = derived + {k} * stride"
+                     for k in range(len(self.derived))}  # fmt: skip
+        for k, tree in enumerate(self.derived):
+            loop.lines.append(f"derived{k}[j] = {loop.literal(tree)};")
+        _without_unused(loop)
+        body = self.model.function(
+            "inline ALWAYS void NAME(derive_body)",
+            "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, REAL *derived, "
+            "const int shared", pointers, loop, ["(void)before; (void)kept; (void)constant;"], True,
+        )  # fmt: skip
+        passed = "(n, stride, constant, before, kept, derived"
+        return body + "\n".join([
+            "", "static NOT_INLINED void NAME(derive)(int64_t n, int64_t stride, const REAL *constant, int64_t shared,",
+            "    const REAL *before, const REAL *kept, REAL *derived)", "{", "    if (shared)",
+            f"        NAME(derive_body){passed}, 1);", "    else", f"        NAME(derive_body){passed}, 0);", "}", "",
+        ])  # fmt: skip
 
     def _begin(self) -> str:
         ones = [place for place, key in enumerate(self.slots) if key and key[0] == "P" and key[1] == key[2]]
@@ -307,41 +329,51 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
     def _extended(self, name: str, body: Sequence[str]) -> str:
         """Return `append` or `prepend`."""
         arguments = (
-            "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, const REAL *psi, "
-            "const NEURON_SIGNALS *signals, REAL *derived, const NEURON_STRETCH *stretch"
+            "int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before, const REAL *kept, "
+            "const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived, const NEURON_STRETCH *stretch"
         )
-        size = self.n_map
+        inside = arguments.replace("int64_t shared, ", "")
+        derive = [
+            f"        if (j % {CHUNK} == 0)", f"            NAME(derive)(n - j < {CHUNK} ? n - j : {CHUNK}, stride,",
+            "                constant + j, shared, before + j, kept + j, derived + j);",
+        ]  # fmt: skip
+        size, passed, reads = max(self.n_map, 1), _names(inside), self.reads
         return "\n".join([
-            f"static {self.inlined} void NAME({name}_body)(const int other, {arguments})", "{",
-            f"    REAL map[{max(size, 1)} * {CHUNK}] = {{ZERO}};",
+            f"static {self.inlined} void NAME({name}_body)(const int other, const int shared, {inside})", "{",
             "    const double kappa = signals->kappa, keep = signals->keep, share = signals->share;",
             "    const double kappa_power = stretch->kappa, keep_power = stretch->keep;",
             "    const double f = signals->other == REGULARIZED ? share : 0.0;",
-            "    const lanes zero = all_lanes(0.0);",
-            f"    for (int64_t first = 0; first < n; first += {CHUNK}) {{",
-            f"        const int64_t several = n - first < {CHUNK} ? n - first : {CHUNK};",
-            f"        NAME({self.again if name == 'prepend' else 'map'})(several, stride, constant + first,",
-            f"            before + first, kept + first, psi + first, stride, derived + first, {CHUNK}, map);",
-            "        for (int64_t i = 0; i < several; i += LANES) {",
-            "            const int64_t j = first + i, count = several - i < LANES ? several - i : LANES;",
-            "            lanes a = load_lanes(signals->L + j, count), c = zero, d = zero;",
-            "            if (other) {",
-            "                const lanes F = load_lanes(signals->F + j, count);",
-            "                c = F;",
-            "                if (signals->other == REWARDED)",
-            "                    d = a, a = share * F, c = all_lanes(signals->delta);",
-            "            }",
-            "            (void)d; (void)f; (void)keep; (void)keep_power; (void)zero;",
-            f"            lanes m[{max(size, 1)}];",
-            f"            for (int k = 0; k < {size}; k++)",
-            f"                m[k] = load_lanes(map + k * {CHUNK} + i, LANES);",
-            *self._read("            ", "p", "stretch"),
-            *(f"            {line}" for line in body),
-            *self._write("            ", "p", "stretch", name == "prepend"),
-            "        }", "    }", "}", "",
-            f"static void NAME({name})({arguments})", "{", "    if (signals->other)",
-            f"        NAME({name}_body)(1, {_names(arguments)});", "    else",
-            f"        NAME({name}_body)(0, {_names(arguments)});", "}", "",
+            "    const lanes zero = all_lanes(0.0);", "    NAME(Found) found;",
+            *(f"    found.constant[{k}] = all_lanes(constant[{k} * stride]);" for k in reads["constant"]),
+            "    for (int64_t j = 0; j < n; j += LANES) {",
+            "        const int64_t count = n - j < LANES ? n - j : LANES;",
+            *(derive if self.derived and name == "append" else []),
+            *(f"        if (!shared) found.constant[{k}] = load_lanes(constant + {k} * stride + j, count);"
+              for k in reads["constant"]),
+            *(f"        found.{row}[{k}] = load_lanes({row} + {k} * stride + j, count);"
+              for row in ("before", "kept") for k in reads[row]),
+            *(f"        found.derived[{k}] = load_lanes(derived + {k} * stride + j, count);"
+              for k in range(len(self.derived))),
+            f"        lanes m[{size}];",
+            "        NAME(map)(found.constant, found.before, found.kept, load_lanes(psi + j, count), found.derived, m);",
+            "        lanes a = load_lanes(signals->L + j, count), c = zero, d = zero;",
+            "        if (other) {",
+            "            const lanes F = load_lanes(signals->F + j, count);",
+            "            c = F;",
+            "            if (signals->other == REWARDED)",
+            "                d = a, a = share * F, c = all_lanes(signals->delta);",
+            "        }",
+            "        (void)d; (void)f; (void)keep; (void)keep_power; (void)zero;",
+            *self._read("        ", "p", "stretch"),
+            *(f"        {line}" for line in body),
+            *self._write("        ", "p", "stretch", name == "prepend"),
+            "    }", "}", "",
+            f"static void NAME({name})({arguments})", "{",
+            *(line for other in (1, 0) for shared in (1, 0) for line in (
+                f"    if ({'!' * (not other)}signals->other && {'!' * (not shared)}shared)",
+                f"        NAME({name}_body)({other}, {shared}, {passed});",
+            )),
+            "}", "",
         ])  # fmt: skip
 
     def _read(self, indent: str, array: str, stretch: str) -> list[str]:
@@ -418,42 +450,41 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
     # ---- synapses ----------------------------------------------------------------------------------------------------
 
     def _find(self) -> str:
-        """What single steps of eight synapses read of their targets, beside signals."""
+        """What a step reads of eight neurons, and what single steps of synapses read once."""
         columns, before = self.reads["constant"], self.reads["before"]
-        sizes = {"constant": max(columns, default=0) + 1, "derived": max(len(self.derived), 1)}
+        kept = max(self.model.by.n_kept, 1)
+        sizes = {"constant": max(columns, default=0) + 1, "before": kept, "kept": kept, "derived": len(self.derived)}
         return "\n".join([
-            "typedef struct {", *(f"    REAL {name}[{size} * LANES];" for name, size in sizes.items()),
-            f"    REAL kept[2][{max(self.model.by.n_kept, 1)} * LANES];",
-            "    int now;    /* which of them is of the step that comes */", "} NAME(Found);", "",
+            "typedef struct {", *(f"    lanes {name}[{max(size, 1)}];" for name, size in sizes.items()),
+            "} NAME(Found);", "",
             "static ALWAYS_INLINE void NAME(find)(const NEURON_STEPS *of, Targets8 eight, NAME(Found) *found)", "{",
-            "    found->now = 0;", "    for (int64_t i = 0; i < LANES; i++) {",
-            "        const int64_t j = eight.target[i];", "        (void)j;",
-            *(f"        found->constant[{k} * LANES + i] = of->constant[{k} * of->n_neurons + j];" for k in columns),
-            *(f"        found->kept[1][{k} * LANES + i] = of->step->before[{k} * of->n_neurons + j];" for k in before),
-            "    }", "}", "",
+            "    (void)of; (void)eight; (void)found;",
+            *(f"    found->constant[{k}] = {self._constant(k)};" for k in columns),
+            *(f"    found->before[{k}] = gather_lanes(of->step->before + {k} * of->n_neurons, eight);" for k in before),
+            "}", "",
         ])  # fmt: skip
+
+    @staticmethod
+    def _constant(k: int) -> str:
+        """A column of the constants of eight targets."""
+        return f"NAME(constants_of)(of->constant + {k} * of->n_neurons, of->shared, eight)"
 
     def _step_of_port(self, port: int) -> str:
         """Synapses onto one port go through a single step."""
         reached, E = self.reached[port], entry(port)
-        found: dict[int, None] = {}
 
         def row(kind: str, r: int | str) -> str:
             terms = []
             for (name, key, c), place in self.step.items():
                 if name == kind and key == r and c in reached:
-                    found[place] = None
-                    terms.append(f"m_{place} * x_{c}")
+                    terms.append(f"m[{place}] * x_{c}")
             return _sum(terms) or "all_lanes(0.0)"
 
-        def gather(place: int) -> str:
-            return f"load_lanes(map + {place} * LANES, LANES)"
-
         e, rows = row("w", ""), {r: row("M", r) for r in reached}
-        enters = [f"        x[{r}] += s->entering * {gather(self.step['M', r, E])};" for r in reached
+        enters = [f"        x[{r}] += s->entering * m[{self.step['M', r, E]}];" for r in reached
                   if ("M", r, E) in self.step]  # fmt: skip
         if ("w", "", E) in self.step:
-            enters.append(f"        e += s->entering * {gather(self.step['w', '', E])};")
+            enters.append(f"        e += s->entering * m[{self.step['w', '', E]}];")
         return "\n".join([
             f"static {self.inlined} void NAME(step_{port})(const int other, const NEURON_STEPS *of,",
             "    const NEURON_STEP *s, Targets8 eight, NAME(Found) *at, lanes *x, lanes *b, lanes *o, lanes *g)", "{",
@@ -463,17 +494,13 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             "        else {", "            *g -= of->share * gather_lanes(s->F, eight) * *b + s->delta * *o;",
             "            *o = s->keep * *o + L * *b;", "        }", "    }",
             "    if (!s->psi)", "        return;",
-            f"    REAL psi[LANES], map[{max(self.n_map, 1)} * LANES];",
-            "    REAL *const kept = at->kept[at->now], *const before = at->kept[!at->now];", "    at->now = !at->now;",
-            "    for (int64_t i = 0; i < LANES; i++) {", "        const int64_t j = eight.target[i];",
-            "        psi[i] = s->psi[j];",
-            *(f"        kept[{k} * LANES + i] = s->kept[{k} * of->n_neurons + j];" for k in self.needed),
-            *(f"        at->derived[{k} * LANES + i] = s->derived[{k} * of->n_neurons + j];"
+            f"    lanes m[{max(self.n_map, 1)}];",
+            *(f"    at->kept[{k}] = gather_lanes(s->kept + {k} * of->n_neurons, eight);" for k in self.needed),
+            *(f"    at->derived[{k}] = gather_lanes(s->derived + {k} * of->n_neurons, eight);"
               for k in range(len(self.derived))),
-            "    }",
-            f"    NAME({self.again})(LANES, LANES, at->constant, before, kept, psi, LANES, at->derived, LANES, map);",
+            "    NAME(map)(at->constant, at->before, at->kept, gather_lanes(s->psi, eight), at->derived, m);",
+            *(f"    at->before[{k}] = at->kept[{k}];" for k in self.reads["before"]),
             *(f"    const lanes x_{c} = x[{c}];" for c in reached),
-            *(f"    const lanes m_{place} = {gather(place)};" for place in found),
             f"    lanes e = {e};", *(f"    x[{r}] = {text};" for r, text in rows.items()),
             "    if (s->entering != 0.0) {", *enters, "    }",
             "    *b = of->kappa * *b + e;", "    if (other && of->other == REGULARIZED)",
@@ -490,7 +517,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         def constant(tree: Tree) -> str:
             if tree[0] == "number":
                 return f"all_lanes({tree[1]!r})"
-            return f"gather_lanes(of->constant + {model.columns.place(tree)} * of->n_neurons, eight)"
+            return self._constant(model.columns.place(tree))
 
         for k in (k for k in self.reached[port] if k < model.n):
             if not is_kept(by, k, model.model):
@@ -592,14 +619,19 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             "    else if (after)", f"        NAME(apply_{port})(0, other, 0.0, after, eight, x, &b, &o, &g);",
             "    for (int64_t i = 0; single && i < steps->n_last; i++)",
             f"        NAME(step_{port})(other, steps, steps->step + steps->n + i, eight, &found, x, &b, &o, &g);",
-            "    if (other)", "        store_lanes(row->X + k, o, LANES);",
             "    if (row->updates) {    /* 0 - g, so that a gradient of 0 keeps the sign of a weight of -0 */",
             "        const lanes low = all_lanes(row->low), high = all_lanes(row->high);",
             "        lanes w = load_lanes(row->weight + k, LANES) - row->eta * (all_lanes(0.0) - g);",
-            "        w = where(w > low, w, low);",
-            "        store_lanes(row->weight + k, where(w < high, w, high), LANES);",
-            "    } else", "        store_lanes(row->C + k, g, LANES);",
-            "    store_lanes(row->Y + k, b, LANES);", *stores, "}", "",
+            "        w = where(w > low, w, low);", "        g = where(w < high, w, high);", "    }",
+            "    REAL *const changed = (row->updates ? row->weight : row->C) + k;",
+            "    if (k + LANES > row->n) {    /* those of the row that comes next stay as they are */",
+            "        const lane_order own = (lane_order){0, 1, 2, 3, 4, 5, 6, 7} < row->n - k;",
+            "        g = where(own, g, load_lanes(changed, LANES));", "        b = where(own, b, load_lanes(row->Y + k, LANES));",
+            "        if (other)", "            o = where(own, o, load_lanes(row->X + k, LANES));",
+            *(f"        x[{c}] = where(own, x[{c}], load_lanes(row->trace + {c} * row->stride + k, LANES));"
+              for c in reached), "    }",
+            "    store_lanes(changed, g, LANES);", "    store_lanes(row->Y + k, b, LANES);", *stores,
+            "    if (other)", "        store_lanes(row->X + k, o, LANES);", "}", "",
             f"static {self.inlined} void NAME(eights_{port})(const int enters, const int other, const int single,",
             f"    {arguments})", "{",
             "    const uint32_t *const target = row->target;",
@@ -620,7 +652,8 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             "            if (row->updates)", "                __builtin_prefetch(row->weight + k + row->row_ahead);",
             "        }",
             f"        NAME(eight_{port})(enters, other, single, row, before, steps, after, entering, k);",
-            "        for (int64_t i = k; row->arriving && i < k + LANES; i++)",
+            "        const int64_t last = k + LANES < row->n ? k + LANES : row->n;",
+            "        for (int64_t i = k; row->arriving && i < last; i++)",
             "            row->arriving[target[i]] += row->weight[i];",
             "    }", "}", "",
             *(line for enters, other, single in kinds for line in (
@@ -637,10 +670,10 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             "    };",
             f"    void (*const eights)({_types(arguments)}) =",
             "        kinds[(entering != 0.0 ? 4 : 0) + (row->X ? 2 : 0) + (steps ? 1 : 0)];",
-            "    const int64_t full = row->n - row->n % LANES, rest = row->n - full;",
+            "    const int64_t rest = row->n + LANES > row->readable ? row->n % LANES : 0, full = row->n - rest;",
             "    NEURON_ROW some = *row;", "    some.n = full;",
             "    eights(&some, before, steps, after, entering);",
-            "    if (rest > 0) {    /* the last ones, filled up with copies of the first of them */",
+            "    if (rest > 0) {    /* the last ones of all rows, filled up with copies of the first of them */",
             "        uint32_t last[LANES];",
             f"        REAL left[{self.size + 4}][LANES];",
             "        for (int64_t i = 0; i < LANES; i++) {",
@@ -691,13 +724,13 @@ def _without_unused(loop: Loop) -> dict[str, list[int]]:
     """Remove statements that nothing reads, and columns; return those that are read."""
     live, lines = "", []
     for line in reversed(loop.lines):
-        if line.startswith("const REAL ") and not re.search(rf"\b{line.split()[2]}\b", live):
+        if line.startswith(f"const {loop.kind} ") and not re.search(rf"\b{line.split()[2]}\b", live):
             continue
         lines.append(line)
         live += " " + line.split("=", 1)[1]
     loop.lines = lines[::-1]
     loop.used = {c: None for c in loop.used if re.search(rf"\bc{c}\b", live)}
-    numbers = {name: sorted({int(k) for k in re.findall(rf"\b{name}(\d+)\[j\]", live)}) for name in ("before", "kept")}
+    numbers = {name: sorted({int(k) for k in re.findall(rf"\b{name}\[(\d+)\]", live)}) for name in ("before", "kept")}
     return numbers | {"constant": list(loop.used)}
 
 
