@@ -14,7 +14,7 @@ from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import layout
 from ..network.connectivity import Population
-from ..network.local import LocalNetwork, given_program
+from ..network.local import LocalNetwork, composed, given_program
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
@@ -207,10 +207,12 @@ class SpikeMemory:
     def _stretch_addresses(self, table: SynapseTable, rules: Rules) -> np.ndarray:
         """Return the address of what composes the steps of each block's targets, 0 if they are of the package."""
         modes = rules.rules[:, layout.MODE]
-        programs = [
-            given_program(post) if mode == STRETCH else None for post, mode in zip(_targets(table), modes, strict=True)
-        ]
-        return np.array([program.stretches(self._real) if program else 0 for program in programs], np.int64)
+        return np.array([self._stretches_of(post) if mode == STRETCH else 0
+                         for post, mode in zip(_targets(table), modes, strict=True)], np.int64)  # fmt: skip
+
+    def _stretches_of(self, post: Population) -> int:
+        program = given_program(post)
+        return program.stretches(composed(self.network.model, post)) if program else 0
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
         """Return rings (steps, n) of the latest steps, only as long as the longest cutoff (or folding) requires."""
@@ -267,10 +269,10 @@ class SpikeMemory:
         beside = self.sets == 2 or self.network.model.is_rewarded
         posts = [post for table in self.tables for post in _targets(table)]
         modes = np.concatenate([rules.rules[:, layout.MODE] for rules in self.rules])
-        used = {given_program(post) for post, mode in zip(posts, modes, strict=True) if mode == STRETCH}
-        places = layout.STRETCHES * (None in used)
-        programs = [program for program in used if program]
-        sizes = [program.stretch_sizes(self._real) for program in programs]
+        used = [post for post, mode in zip(posts, modes, strict=True) if mode == STRETCH]
+        programs = {program: composed(self.network.model, post) for post in used if (program := given_program(post))}
+        places = layout.STRETCHES * any(given_program(post) is None for post in used)
+        sizes = [program.stretch_sizes(of) for program, of in programs.items()]
         width = _lines(max((numbers + others * beside for numbers, others, *_ in sizes), default=0))
         whole = max((_lines(numbers + others) + _lines(entries) for numbers, others, entries, _ in sizes), default=0)
         derived = max((size for *_, size in sizes), default=0)
@@ -281,7 +283,7 @@ class SpikeMemory:
             "suffix_of_models": allocate_aligned((n, whole)),
             "apart": allocate_aligned((layout.STRETCHES * (width > 0), n)),
             "derived": allocate_aligned((layout.STRETCH_STEPS * (width > 0), derived, n), self._real),
-            "addresses": np.array([program.stretches(self._real) if program in used else 0
+            "addresses": np.array([program.stretches(programs[program]) if program in programs else 0
                                    for program in self.network.programs], np.int64),
         }  # fmt: skip
 

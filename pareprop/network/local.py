@@ -9,7 +9,7 @@ from ..arrays import allocate_aligned, copy_aligned
 from ..errors import InputError
 from ..kernels import layout, members, readout_sums
 from ..neurons import built_in
-from ..neurons.compile import Program, compile
+from ..neurons.compile import Composed, Program, compile
 from ..neurons.cost import Cost, measure
 from ..parallel.messages import Sources
 from ..parallel.mpi import Comm
@@ -416,8 +416,19 @@ def compile_models(model: Model, comm: Comm) -> None:
     """Collective: compile the models that are given by equations, on one rank."""
     for population in model.of_role("recurrent"):
         if given_by_equations(population):
-            composes = model.eprop.is_online and population.params.definition.composes
-            compile(population.params.definition, comm, model.precision if composes else None)
+            compile(population.params.definition, comm, composed(model, population))
+
+
+def composed(model: Model, population: Population) -> Composed | None:
+    """Return for what the steps of neurons given by equations are composed; None if they are not."""
+    definition = population.params.definition
+    learning = {
+        item.port_index for item in model.projections
+        if item.plastic and getattr(item.post.params, "definition", None) == definition
+    }  # fmt: skip
+    if not model.eprop.is_online or not definition.composes or not learning:
+        return None
+    return Composed(model.precision, tuple(sorted(learning)))
 
 
 def target_rate(model: Model) -> float:

@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,6 +46,26 @@ class _StretchTable(ctypes.Structure):
     """The numbers of a NEURON_STRETCHES."""
 
     _fields_ = [(name, ctypes.c_int64) for name in ("version", "real_bytes", *_STRETCH_SIZES)]
+
+
+class Composed(NamedTuple):
+    """For what steps are composed (spike variant).
+
+    Attributes
+    ----------
+    precision : {"double", "single"}
+        Type of what is kept.
+    ports : tuple of int
+        Ports at which synapses learn, ascending.
+    """
+
+    precision: str
+    ports: tuple[int, ...]
+
+    @property
+    def suffix(self) -> str:
+        """What tells files apart."""
+        return "-".join([self.precision, *map(str, self.ports)])
 
 
 class Program:
@@ -77,7 +98,7 @@ class Program:
 
     def __init__(self, definition: NeuronModel, texts: str, tables: Mapping[str, int]) -> None:
         self.definition, self._addresses = definition, dict(tables)
-        self._stretches: dict[str, ctypes.CDLL] = {}
+        self._stretches: dict[Composed, ctypes.CDLL] = {}
         table = _Table.from_address(self.address(np.float64))
         for name in _SIZES:
             setattr(self, name, int(getattr(table, name)))
@@ -100,22 +121,21 @@ class Program:
         """Return the address of the NEURON_MODEL of a precision, `np.float64` or `np.float32`."""
         return self._addresses[_precision(real)]
 
-    def take_stretches(self, precision: str, content: bytes) -> None:
-        """Load what composes steps (spike variant), a shared object of one precision."""
-        self._stretches[precision] = _load(content)
+    def take_stretches(self, stretches: Composed, content: bytes) -> None:
+        """Load what composes steps (spike variant), a shared object."""
+        self._stretches[stretches] = _load(content)
 
-    def has_stretches(self, precision: str) -> bool:
+    def has_stretches(self, stretches: Composed) -> bool:
         """Return whether what composes steps is loaded."""
-        return precision in self._stretches
+        return stretches in self._stretches
 
-    def stretches(self, real: type) -> int:
-        """Return the address of the NEURON_STRETCHES of a precision, which `compile` was asked for."""
-        precision = _precision(real)
-        return _call(self._stretches[precision], f"neuron_stretches_{precision}")
+    def stretches(self, stretches: Composed) -> int:
+        """Return the address of the NEURON_STRETCHES that `compile` was asked for."""
+        return _call(self._stretches[stretches], f"neuron_stretches_{stretches.precision}")
 
-    def stretch_sizes(self, real: type) -> tuple[int, int, int, int]:
+    def stretch_sizes(self, stretches: Composed) -> tuple[int, int, int, int]:
         """Return the numbers of a stretch, more with a trace beside ebar, of spikes that enter, and kept of a step."""
-        table = _StretchTable.from_address(self.stretches(real))
+        table = _StretchTable.from_address(self.stretches(stretches))
         return int(table.n_numbers), int(table.n_others), int(table.n_entries), int(table.n_derived)
 
     def values(self, values: Given, dt_ms: float) -> Values:
@@ -166,7 +186,7 @@ def is_shared(constants: np.ndarray, t_ref: np.ndarray) -> bool:
     return bool(np.all(constants == constants[:, :1]) and np.all(t_ref == t_ref[:1]))
 
 
-def compile(definition: NeuronModel, comm: object = None, stretches: str | None = None) -> Program:
+def compile(definition: NeuronModel, comm: object = None, stretches: Composed | None = None) -> Program:
     """Return the kernels of a model; collective over `comm`.
 
     Rank 0 finds them in the cache or compiles them, the others get them by MPI.
@@ -177,8 +197,8 @@ def compile(definition: NeuronModel, comm: object = None, stretches: str | None 
         The model.
     comm : MPI.Comm or None
         Communicator of the ranks; None: one process.
-    stretches : {"double", "single"} or None
-        Precision in which steps are to be composed, for the spike variant.
+    stretches : Composed or None
+        For what steps are to be composed, in the spike variant.
 
     Returns
     -------
@@ -204,7 +224,7 @@ def _find_built_in(definition: NeuronModel) -> Program | None:
     return Program(definition, found[0], dict(zip(_PRECISIONS, found[1:], strict=True))) if found else None
 
 
-def _shared(definition: NeuronModel, comm: Later, stretches: str | None) -> bytes:
+def _shared(definition: NeuronModel, comm: Later, stretches: Composed | None) -> bytes:
     """Collective: return a shared object of a model, on all ranks."""
     content, problem = b"", None
     if comm is None or comm.rank == 0:
@@ -232,9 +252,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pareprop"
 
 
-def _content(definition: NeuronModel, stretches: str | None) -> bytes:
+def _content(definition: NeuronModel, stretches: Composed | None) -> bytes:
     """Return a shared object of a model, from the cache or compiled."""
-    path = cache_folder() / f"{definition.name}-{_key(definition)[:40]}{f'-{stretches}' if stretches else ''}.so"
+    path = cache_folder() / f"{definition.name}-{_key(definition)[:40]}{f'-{stretches.suffix}' if stretches else ''}.so"
     content = _read(path)
     if content is None:
         content = _compile(definition, stretches)
@@ -295,7 +315,7 @@ def _keep(path: Path, content: bytes) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _compile(definition: NeuronModel, stretches: str | None) -> bytes:
+def _compile(definition: NeuronModel, stretches: Composed | None) -> bytes:
     """Generate the C of a model and compile it."""
     command = shlex.split(kernels.build_info.compiler)
     if command and Path(command[0]).name == "ccache":
@@ -309,9 +329,9 @@ def _compile(definition: NeuronModel, stretches: str | None) -> bytes:
         )
     from .generate import generate, source_of, texts_of
 
-    generated = generate(definition)
+    generated = generate(definition, ports=stretches.ports if stretches else None)
     if stretches:
-        source = source_of(generated.stretches, _headers(), [stretches])
+        source = source_of(generated.stretches, _headers(), [stretches.precision])
     else:
         source = source_of(generated.source, _headers())
         source += f"VISIBLE const char neuron_model_texts[] = {json.dumps(texts_of(definition, generated))};\n"

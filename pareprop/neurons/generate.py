@@ -7,7 +7,7 @@ and has no branch.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .expressions import SPIKED, Derived, Loop, is_kept, moving_names
@@ -43,7 +43,7 @@ class Generated:
     n_traced: int
 
 
-def generate(model: NeuronModel, follows_synapses: bool = True) -> Generated:
+def generate(model: NeuronModel, follows_synapses: bool = True, ports: Sequence[int] | None = None) -> Generated:
     """Return the C of a model.
 
     Parameters
@@ -52,24 +52,26 @@ def generate(model: NeuronModel, follows_synapses: bool = True) -> Generated:
         The model.
     follows_synapses : bool
         Whether there are functions for traces of synapses, and for stretches of steps.
+    ports : sequence of int or None
+        Ports whose synapses go through stretches; None: all.
 
     Returns
     -------
     Generated
         Text and sizes.
     """
-    return Generator(model).program(follows_synapses)
+    return Generator(model).program(follows_synapses, ports)
 
 
 class Generator(Derived):
     """Writes the functions of a model."""
 
-    def program(self, follows_synapses: bool) -> Generated:
+    def program(self, follows_synapses: bool, ports: Sequence[int] | None) -> Generated:
         """Put the functions together."""
         functions = [self.trace(), self.decay()] if follows_synapses else []
         n_traced = len(self.columns.trees)  # those that synapses read come first
         functions += [self.start(), self.step(), self.sweep()]
-        stretches = self._with_functions(Stretches(self).text()) if follows_synapses else ""
+        stretches = self._with_functions(Stretches(self, ports).text()) if follows_synapses else ""
         by = self.by
         sizes = {
             "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,

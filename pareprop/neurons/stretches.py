@@ -58,6 +58,8 @@ class Stretches:
     ----------
     model : Derived
         The model, its derivatives, and how expressions become C.
+    ports : sequence of int or None
+        Ports at which synapses learn, ascending; None: all. What others alone would need is not kept.
 
     Attributes
     ----------
@@ -71,8 +73,9 @@ class Stretches:
         Numbers with those of spikes that enter, in lines of their own, which only rows that are closed read.
     """
 
-    def __init__(self, model: Derived) -> None:
+    def __init__(self, model: Derived, ports: Sequence[int] | None = None) -> None:
         self.model, by = model, model.by
+        self.ports = range(len(model.ports)) if ports is None else ports
         self.size = model.n + bool(by.v)
         trees = [*by.J.values(), *by.U.values(), *by.v.values(), *by.h.values(), *by.R.values(), *by.gap.values()]
         self.derived = [tree for tree in dict.fromkeys(trees) if takes_long(tree, moving_names(model.model))]
@@ -83,9 +86,8 @@ class Stretches:
             followed |= more
         seen = {c for kind, _, c in self.step if kind == "w" and isinstance(c, int)}
         self.seen = {c for r, c in followed if r in seen}
-        ports = range(len(model.ports))
-        self.reached = [self._reached(port, followed) for port in ports]
-        self.columns = sorted(set().union(*self.reached))
+        self.reached = {port: self._reached(port, followed) for port in self.ports}
+        self.columns = sorted(set().union(*self.reached.values()))
         self.slots, self.apart, self.place_of = self._layout(followed)
         self.others: list[Key] = [("G", "", "X"), ("X", "", "B")]
         self.others += [("X", "", c) for c in self.columns if c in self.seen]
@@ -97,7 +99,7 @@ class Stretches:
             elif key is not None:
                 self.place[key] = place
         self.first_entry = self.n = 8 * _count(len(self.slots) + len(self.others))
-        for port in ports:
+        for port in self.ports:
             keys: list[Key] = [
                 *(("P", r, entry(port)) for r in self.reached[port]),
                 *((k, "", entry(port)) for k in "BG"),
@@ -107,15 +109,15 @@ class Stretches:
             self.place |= {key: self.n + place for place, key in enumerate(keys)}
             self.n += len(keys)
         self.first_other = self.n = 8 * _count(self.n)
-        self.place |= {("X", "", entry(port)): self.n + port for port in ports}
-        self.n += len(ports)
+        self.place |= {("X", "", entry(port)): self.n + k for k, port in enumerate(self.ports)}
+        self.n += len(self.ports)
 
     def text(self) -> str:
         """Return all functions."""
         return "\n".join([
             _FUNCTIONS, self._derive(), self.map, self._find(), self._begin(), self._extended("append", self._append()),
             self._extended("prepend", self._prepend()), self._compose(),
-            *map(self._through_port, range(len(self.reached))), self._through(), f"""
+            *map(self._through_port, self.ports), self._through(), f"""
 static const NEURON_STRETCHES NAME(stretches) = {{
     NEURON_MODEL_VERSION, sizeof(REAL),
     {len(self.slots)}, {len(self.others)}, {self.n - self.first_entry}, {len(self.derived)},
@@ -146,7 +148,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         new = {r for kind, r, c in self.step if kind == "M" and c == entry(port)}
         return sorted({r for r, c in followed if c in new})
 
-    def _layout(self, followed: set[tuple[int, int]]) -> tuple[list[Key | None], bool, list[dict[Key, int]]]:
+    def _layout(self, followed: set[tuple[int, int]]) -> tuple[list[Key | None], bool, dict[int, dict[Key, int]]]:
         """Return what stands where, whether what ebar adds is apart, and the places that each port reads."""
 
         def keys(columns: Iterable[int], apart: bool) -> list[Key]:
@@ -156,19 +158,19 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
                 found += [("B", "", c), ("G", "", c)] if c in self.seen else []
             return found
 
-        best: tuple[tuple[int, int], list[Key | None], bool, list[dict[Key, int]]] | None = None
+        best: tuple[tuple[int, int], list[Key | None], bool, dict[int, dict[Key, int]]] | None = None
         for apart in (False, True):
-            for groups in ([self.columns], list(map(list, dict.fromkeys(map(tuple, self.reached))))):
+            for groups in ([self.columns], list(map(list, dict.fromkeys(map(tuple, self.reached.values()))))):
                 slots: list[Key | None] = []
-                places: list[dict[Key, int]] = [{} for _ in self.reached]
+                places: dict[int, dict[Key, int]] = {port: {} for port in self.ports}
                 for group in groups:
                     first, found = 8 * _count(len(slots)), keys(group, apart)
                     slots += [None] * (first - len(slots))
                     slots += found
-                    for reached, of in zip(self.reached, places, strict=True):
+                    for reached, of in zip(self.reached.values(), places.values(), strict=True):
                         if set(reached) <= set(group) and not of:
                             of |= {key: first + found.index(key) for key in keys(reached, apart)}
-                read = sum(len({place // 8 for place in of.values()}) for of in places)
+                read = sum(len({place // 8 for place in of.values()}) for of in places.values())
                 cost = _count(len(slots)), read
                 if best is None or cost < best[0]:
                     best = cost, slots, apart, places
@@ -197,7 +199,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         found: dict[Key, str] = {}
         columns_of: dict[int | str, dict[int, Tree]] = {c: model.by_column(by.J, c) for c in range(n)}
         columns_of |= {n: by.v} if by.v else {}
-        columns_of |= {entry(port): model.by_column(by.U, port) for port in range(len(model.ports))}
+        columns_of |= {entry(port): model.by_column(by.U, port) for port in self.ports}
         for c, column in columns_of.items():
             new = {i: loop.literal(tree) for i, tree in column.items()}
             e, after = model.end_step(loop, new)
@@ -301,7 +303,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         lines = [f"lanes to_G = {B}, to_X = zero;"]
         lines.append(f"if (other) {{ to_G += f * {X}; to_X = {both} + f * keep_power; }}")
         new: list[str] = []
-        columns: list[int | str] = [*self.columns, *map(entry, range(len(self.reached)))]
+        columns: list[int | str] = [*self.columns, *map(entry, self.ports)]
         for c in columns:
             column = {int(r): place for (kind, r, k), place in self.step.items() if kind == "M" and k == c}
             w = self.step.get(("w", "", c))
@@ -703,7 +705,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
     def _through(self) -> str:
         cases = [
             f"    case {port}: NAME(through_{port})(row, before, steps, after, entering); break;"
-            for port in range(len(self.reached))
+            for port in self.ports
         ]
         return "\n".join([
             "static void NAME(go_through)(int64_t port, const NEURON_ROW *row, const NEURON_STRETCH *before,",

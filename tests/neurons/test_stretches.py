@@ -211,4 +211,4 @@ def test_lines_of_a_stretch(name: str, lines: int, read: list[int]) -> None:
     """A port reads the fewest lines of eight numbers: two traces have nine, of which one stands apart."""
     found = Stretches(Generator(library.get(name)))
     assert -(-len(found.slots) // 8) == lines
-    assert [len({place // 8 for place in of.values()}) for of in found.place_of] == read
+    assert [len({place // 8 for place in of.values()}) for of in found.place_of.values()] == read
