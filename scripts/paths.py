@@ -51,7 +51,8 @@ INTERVAL = ("plain", "drawn tau_m", "adaptive", "iaf_psc_exp", "adex", "iaf_cond
 # arrays that an arrival reads and writes, beside targets; those of the end of its block; cache lines of the targets
 ACCESSES = {
     "plain": (3, 0, 1), "delays": (3, 0, 1), "drawn tau_m": (3, 3, 3), "adaptive": (3, 3, 3), "both": (4, 4, 3),
-    "kappa_reg": (4, 4, 5), "iaf_psc_exp": (5, 5, 5), "adex": (5, 5, 5), "adam": (4, 2, 3), "rewired": (3, 3, 3),
+    "kappa_reg": (4, 4, 5), "iaf_psc_exp": (5, 5, 5), "adex": (5, 5, 5),
+    "iaf_cond_exp": (5, 5, 5), "adam": (4, 2, 3), "rewired": (3, 3, 3),
     "adam each step": (5, 0, 1),
 }  # fmt: skip
 N_INPUTS = 2

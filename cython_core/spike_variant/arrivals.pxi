@@ -281,7 +281,8 @@ cdef void close_rows(
             if short and k + AHEAD < count and rows.books[found[k + AHEAD], LATEST] == t - cutoff:
                 fetch_synapses(rows, found[k + AHEAD], False, True)
             if has_books(rows, b, row) and rows.books[row, LATEST] == t - cutoff and not rows.books[row, CLOSED]:
-                close(engine, t, rows, b, row)    # a source that spiked twice in that step stands there twice
+                # a source that spiked twice in that step stands there twice
+                close(engine, t, rows, b, row, found[k + 1] if k + 1 < count else row)
 
 
 cdef inline bint arrive(
@@ -380,11 +381,11 @@ cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
             work_off_early(engine, t, rows, b, row)
 
 
-cdef void close(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """The cutoff is reached: the window ends here, whenever the next spike arrives."""
+cdef void close(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t following) noexcept nogil:
+    """The cutoff is reached: the window ends here, whenever the next spike arrives; `following` may be closed next."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m
     if rows.rules[b, MODE] == STRETCH:
-        close_stretch(engine, t, rows, b, row)
+        close_stretch(engine, t, rows, b, row, rows.row_ptr[following] - start)
     elif rows.rules[b, MODE] == PREFIX:
         close_prefix(engine, e, rows, b, row, start, stop)
     else:

@@ -452,14 +452,14 @@ cdef void close_at_cutoff(Engine engine, int64_t t, Rows rows) noexcept nogil:
             close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, logs[k].ids, logs[k].ptr)
 
 
-cdef void close_stretch(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+cdef void close_stretch(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead) noexcept nogil:
     """Work off up to step t - m; its traces are kept, and the signal of the step before it counts."""
     cdef int64_t end = t - engine.m
     cdef double[STRETCH_STEPS + 1] entering_
     cdef Work work
     plan(engine, end, rows, b, row, entering_, &work)
     work.last_credit = end
-    work_synapses(engine, &work, end, rows, b, row, 0, NULL)
+    work_synapses(engine, &work, end, rows, b, row, ahead, NULL)
     rows.mark[row] = NOT_OPEN
 
 
