@@ -357,7 +357,8 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             *(f"        found.derived[{k}] = load_lanes(derived + {k} * stride + j, count);"
               for k in range(len(self.derived))),
             f"        lanes m[{size}];",
-            "        NAME(map)(found.constant, found.before, found.kept, load_lanes(psi + j, count), found.derived, m);",
+            "        NAME(map)(found.constant, found.before, found.kept, load_lanes(psi + j, count),",
+            "            found.derived, m);",
             "        lanes a = load_lanes(signals->L + j, count), c = zero, d = zero;",
             "        if (other) {",
             "            const lanes F = load_lanes(signals->F + j, count);",
@@ -628,7 +629,8 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             "    REAL *const changed = (row->updates ? row->weight : row->C) + k;",
             "    if (k + LANES > row->n) {    /* those of the row that comes next stay as they are */",
             "        const lane_order own = (lane_order){0, 1, 2, 3, 4, 5, 6, 7} < row->n - k;",
-            "        g = where(own, g, load_lanes(changed, LANES));", "        b = where(own, b, load_lanes(row->Y + k, LANES));",
+            "        g = where(own, g, load_lanes(changed, LANES));",
+            "        b = where(own, b, load_lanes(row->Y + k, LANES));",
             "        if (other)", "            o = where(own, o, load_lanes(row->X + k, LANES));",
             *(f"        x[{c}] = where(own, x[{c}], load_lanes(row->trace + {c} * row->stride + k, LANES));"
               for c in reached), "    }",
@@ -665,7 +667,8 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
                 "    const NEURON_ROW of = *row;    /* nothing that is written can be in these copies */",
                 "    NEURON_STRETCH first, second;", "    if (before) first = *before;",
                 "    if (after) second = *after;",
-                *([] if enters else ["    if (before && after) second.width = first.width;    /* one array */"]), f"    NAME(eights_{port})({enters}, {other}, {single}, &of,",
+                *(["    if (before && after) second.width = first.width;    /* one array */"] * (not enters)),
+                f"    NAME(eights_{port})({enters}, {other}, {single}, &of,",
                 "        before ? &first : NULL, steps, after ? &second : NULL, entering);", "}", "",
             )),
             f"static void NAME(through_{port})({arguments})", "{",
@@ -704,8 +707,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
 
     def _through(self) -> str:
         cases = [
-            f"    case {port}: NAME(through_{port})(row, before, steps, after, entering); break;"
-            for port in self.ports
+            f"    case {port}: NAME(through_{port})(row, before, steps, after, entering); break;" for port in self.ports
         ]
         return "\n".join([
             "static void NAME(go_through)(int64_t port, const NEURON_ROW *row, const NEURON_STRETCH *before,",
