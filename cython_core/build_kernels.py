@@ -52,7 +52,7 @@ def switched_on(name: str) -> bool:
 
 def depends(path: Path) -> list[str]:
     """List the files that a kernel includes or cimports, and those that they do."""
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = [path]
     while waiting:
         path = waiting.pop()
@@ -63,9 +63,9 @@ def depends(path: Path) -> list[str]:
         names += [(path.parent / name).resolve() for name in re.findall(r'^#include "(.+)"', text, re.MULTILINE)]
         modules = re.findall(r"^from pareprop\.core\.?([\w.]*) cimport (\w*)", text, re.MULTILINE)
         names += [KERNELS / f"{(module or name).replace('.', '/')}.pxd" for module, name in modules]
-        waiting += set(names) - found
-        found.update(names)
-    return sorted(map(str, found))
+        waiting += set(names) - files
+        files.update(names)
+    return sorted(map(str, files))
 
 
 class SourceDistribution(sdist):

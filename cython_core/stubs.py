@@ -111,23 +111,23 @@ def describe(path: Path, classes: dict[str, str]) -> str:
                 lines += ["", f"class {named[1]}(IntEnum):"] if named else []
             elif enum and (member := MEMBER.match(statement)):
                 lines.append(f"    {member[1]} = ..." if named else f"{member[1]}: int")
-            elif (found := ATTRIBUTES.match(statement)) and inside:
-                target += [f"    {name}: {python_type(found[1], classes)}" for name in split(found[2])]
-            elif (found := FUNCTION.match(statement)) and statements is not shared and indent == 4 * inside:
-                if found[1] == "__dealloc__":
+            elif (match := ATTRIBUTES.match(statement)) and inside:
+                target += [f"    {name}: {python_type(match[1], classes)}" for name in split(match[2])]
+            elif (match := FUNCTION.match(statement)) and statements is not shared and indent == 4 * inside:
+                if match[1] == "__dealloc__":
                     continue
                 before = statements[at - 1][1] if statements[at - 1][1] in ("@staticmethod", "@property") else ""
                 margin = " " * indent
-                arguments = ", ".join(argument(text, classes) for text in split(found[2]))
+                arguments = ", ".join(argument(text, classes) for text in split(match[2]))
                 if before:
                     lines.append(f"{margin}{before}")
                 kind = python_type(statement.split()[1], classes) if statement.startswith("cpdef") else "Any"
                 if kind == "Any":
                     kind = returns(statements, at)
-                lines.append(f"{margin}def {found[1]}({arguments}) -> {kind}: ...")
-            elif indent == 0 and (found := CONSTANT.fullmatch(statement)) and statements is not shared:
-                kind = "list[str]" if found[2].endswith(".split()") else "str" if ".decode" in found[2] else "float"
-                lines.append(f"{found[1]}: {kind}")
+                lines.append(f"{margin}def {match[1]}({arguments}) -> {kind}: ...")
+            elif indent == 0 and (match := CONSTANT.fullmatch(statement)) and statements is not shared:
+                kind = "list[str]" if match[2].endswith(".split()") else "str" if ".decode" in match[2] else "float"
+                lines.append(f"{match[1]}: {kind}")
     own = "\n".join(lines)
     imports = [
         f"from pareprop.core.{module} import {name}"

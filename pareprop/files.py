@@ -55,7 +55,7 @@ def open_regular(path: str | Path) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         os.close(descriptor)
-        raise Unfit(errno.EINVAL, "is a directory" if is_folder else "is no regular file", str(path))
+        raise Unfit(errno.EINVAL, "is a directory" if is_folder else "is not a regular file", str(path))
     return os.fdopen(descriptor, "rb")
 
 
@@ -108,7 +108,7 @@ def read_npy(path: str | Path) -> np.ndarray:
     Raises
     ------
     OSError
-        If it is no file that can be read.
+        If it is not a file that can be read.
     ValueError
         If it holds something else, or less than its head says.
     """

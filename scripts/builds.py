@@ -51,17 +51,17 @@ def digest(built: Path, python: str, environment: dict[str, str]) -> tuple[str, 
     with tempfile.TemporaryDirectory() as folder:
         command = [python, "-P", str(ROOT / "tests" / "test_digests.py"), folder]
         output = subprocess.run(command, cwd=built, env=environment, check=True, capture_output=True, text=True).stdout
-    found = json.loads(output)
-    lines = "\n".join(f"{case} {value}" for case, value in found.items())
-    return hashlib.sha256(lines.encode()).hexdigest(), found
+    digests = json.loads(output)
+    lines = "\n".join(f"{case} {value}" for case, value in digests.items())
+    return hashlib.sha256(lines.encode()).hexdigest(), digests
 
 
 def version(python: str, compiler: str) -> str:
     """Name a compiler, a Python and a C library."""
     major = subprocess.run([compiler, "-dumpversion"], capture_output=True, text=True, check=True).stdout.split(".")[0]
     asked = "import platform as p; print(p.python_version(), p.libc_ver()[0] or 'musl', p.machine())"
-    found = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.split()
-    return f"{compiler} {major.strip()}, Python {found[0].rpartition('.')[0]}, {found[1]}, {found[2]}"
+    versions = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.split()
+    return f"{compiler} {major.strip()}, Python {versions[0].rpartition('.')[0]}, {versions[1]}, {versions[2]}"
 
 
 def main() -> None:
@@ -89,10 +89,10 @@ def main() -> None:
             if platform.machine() == "x86_64" and python == sys.executable:
                 runs[f"{name}, as without AVX"] = OLDER
             for run, environment in runs.items():
-                combined, found = digest(built, python, environment)
+                combined, digests = digest(built, python, environment)
                 if options.write and not table["digests"]:
-                    table["digests"] = found
-                other = [case for case, value in table["digests"].items() if found[case] != value]
+                    table["digests"] = digests
+                other = [case for case, value in table["digests"].items() if digests[case] != value]
                 same = same and not other
                 print(f"{combined[:16]}  {run}" + (f": other are {', '.join(other)}" if other else ""), flush=True)
                 if options.write:

@@ -81,7 +81,7 @@ def parse_size(text: str) -> tuple[int, int]:
     try:
         n, degree = map(int, text.split("x"))
     except ValueError:
-        raise click.BadParameter(f"{text} is no size such as 2000x100", param_hint="--size") from None
+        raise click.BadParameter(f"{text} is not a size such as 2000x100", param_hint="--size") from None
     return n, degree
 
 
@@ -103,9 +103,9 @@ def main(sizes: tuple[str, ...], rules: tuple[str, ...], ms: int, n: int) -> Non
             for _ in range(n):
                 runs["nest"].append(run([], rule, size, ms))
                 runs["pareprop"].append(run(["-m", "pareprop", "nest"], rule, size, ms))
-            counts = {found["connections"] for results in runs.values() for found in results}
+            counts = {result["connections"] for results in runs.values() for result in results}
             medians = [
-                [float(np.median([found[part] for found in results])) for results in runs.values()] for part in PARTS
+                [float(np.median([result[part] for result in results])) for results in runs.values()] for part in PARTS
             ]
             cells = "".join(f"{theirs:8.2f} /{ours:7.2f}" for theirs, ours in medians)
             slower = "  SLOWER" if medians[-1][1] > medians[-1][0] > 0.5 else ""

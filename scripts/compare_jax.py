@@ -100,12 +100,12 @@ def compare_gradients(neurons: int) -> dict[str, float]:
     simulation.run_sample(0, "train", learn=True)
     z = np.zeros((task.n_steps, neurons), np.float32)
     z[engine.log.spikes(task.n_steps)] = 1.0
-    found, own, excess = jax.jit(lambda forced: jax_peers.gradient(net, net.weights, forced))(z)
+    gradients, own, excess = jax.jit(lambda forced: jax_peers.gradient(net, net.weights, forced))(z)
     distances = {}
     for (table, span), name in zip(tables(simulation.network), ("in", "rec", "out", None), strict=True):
         if name:
             wanted = np.nan_to_num(jax_peers.matrix(table, span, engine.gradient.arrays[id(table)]))
-            distances[name] = float(np.linalg.norm(found[name] - wanted) / np.linalg.norm(wanted))
+            distances[name] = float(np.linalg.norm(gradients[name] - wanted) / np.linalg.norm(wanted))
     differ = np.abs(np.asarray(excess))[np.asarray(own) != z]
     return distances | {"threshold": float(differ.max(initial=0.0) / np.asarray(net.cells["V_th"]).max())}
 

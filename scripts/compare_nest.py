@@ -45,9 +45,9 @@ def repeat(contest: Contest, n: int, workers: tuple[int, ...], bar: tqdm) -> Run
     """Run all kinds in turn, `n` times."""
     runs: Runs = {kind: [] for kind in kinds(workers)}
     for _ in range(n):
-        for kind, found in runs.items():
+        for kind, results in runs.items():
             bar.set_description(f"{contest.variant} {contest.name}: {kind.key}")
-            found.append(fresh(contest, kind))
+            results.append(fresh(contest, kind))
             bar.update()
     return runs
 
@@ -69,12 +69,12 @@ def compare_spikes(contest: Contest, nest: dict[str, Any], ours: dict[str, Any])
 def summarize(contest: Contest, runs: Runs) -> dict[str, Any]:
     """Seconds, paired ratios, bytes and spikes of one contest."""
     model, task = contest.make()
-    numbers = {kind.key: {name: [run[name] for run in found] for name in NUMBERS} for kind, found in runs.items()}
+    numbers = {kind.key: {name: [run[name] for run in results] for name in NUMBERS} for kind, results in runs.items()}
     spikes = {
         ("learning" if kind.learn else "no_learning") + suffix(kind.workers): compare_spikes(
-            contest, found[0], runs[Kind("pareprop", kind.learn, kind.workers)][0]
+            contest, results[0], runs[Kind("pareprop", kind.learn, kind.workers)][0]
         )
-        for kind, found in runs.items()
+        for kind, results in runs.items()
         if kind.simulator == "nest"
     }
     return {

@@ -68,28 +68,28 @@ def run(folder: Path, script: Path, kept: str, ranks: int = 0, *options: str) ->
     if done.returncode:
         sys.exit(f"{' '.join(map(str, line))}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     processor = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    found = {"wall": round(wall, 2), "processor": round(processor, 2)}
+    figures = {"wall": round(wall, 2), "processor": round(processor, 2)}
     if ranks:
-        found["digest"] = done.stdout.splitlines()[-1].removeprefix("digest: ")
-    notes.write_text(json.dumps(found))
-    return found
+        figures["digest"] = done.stdout.splitlines()[-1].removeprefix("digest: ")
+    notes.write_text(json.dumps(figures))
+    return figures
 
 
 def compare(folder: Path, name: str, ranks: tuple[int, ...], data: Path | None) -> dict[str, Any]:
     """All runs of one tutorial, and how far they agree."""
     prepare(folder, name, data)
     script = tutorial(name)
-    found = {"nest": run(folder, script, "nest")}
-    found |= {str(n): run(folder, script, f"ranks-{n}", n) for n in ranks}
-    found["one digest"] = len({found[str(n)]["digest"] for n in ranks}) == 1
+    figures = {"nest": run(folder, script, "nest")}
+    figures |= {str(n): run(folder, script, f"ranks-{n}", n) for n in ranks}
+    figures["one digest"] = len({figures[str(n)]["digest"] for n in ranks}) == 1
     kinds = {"as it is": f"ranks-{ranks[0]}"}
     if NAMES[name].endswith("bsshslm_2020"):
         run(folder, script, "losses", 1, "--nest-losses")
         kinds["--nest-losses"] = "losses"
     for kind, file in kinds.items():
         with np.load(folder / f"{file}.npz") as ours, np.load(folder / "nest.npz") as theirs:  # read as needed
-            found[kind] = agreement(ours, theirs)
-    return found
+            figures[kind] = agreement(ours, theirs)
+    return figures
 
 
 def rounding(folder: Path, data: Path | None) -> dict[str, float | None]:
@@ -104,8 +104,8 @@ def rounding(folder: Path, data: Path | None) -> dict[str, float | None]:
         "N-MNIST with NEST, weights of inputs times 1 + 1e-13": ("n-mnist", moved, short),
         "handwriting with --nest-losses, eta times 1 + 1e-14": ("handwriting", None, {"eta": 5e-3 * (1 + 1e-14)}),
     }
-    found = {}
-    for k, (told, (name, after, values)) in enumerate(cases.items()):
+    times = {}
+    for k, (change, (name, after, values)) in enumerate(cases.items()):
         here, as_it_is = folder / name, short if name == "n-mnist" else {}
         prepare(here, name, data)
         kept = []
@@ -114,15 +114,15 @@ def rounding(folder: Path, data: Path | None) -> dict[str, float | None]:
             script.write_text(code)
             run(here, script, script.stem, *((1, "--nest-losses") if name == "handwriting" else ()))
             kept.append(np.load(here / f"{script.stem}.npz"))
-        found[told] = first_difference(*kept)
-    return found
+        times[change] = first_difference(*kept)
+    return times
 
 
-def tables(found: dict[str, dict[str, Any]], ranks: tuple[int, ...]) -> str:
+def tables(figures: dict[str, dict[str, Any]], ranks: tuple[int, ...]) -> str:
     """Seconds and agreement of all tutorials, in Markdown."""
     columns = " | ".join(f"{n} rank{'s' * (n > 1)}" for n in ranks)
     lines = [f"| tutorial | NEST | {columns} | times less, 1 rank |", "|---" * (len(ranks) + 3) + "|"]
-    for name, runs in found.items():
+    for name, runs in figures.items():
         seconds = [runs[key] for key in ("nest", *map(str, ranks))]
         cells = " | ".join(f"{one['wall']:.1f} / {one['processor']:.1f}" for one in seconds)
         lines.append(f"| {name} | {cells} | {seconds[0]['processor'] / seconds[1]['processor']:.0f} |")
@@ -131,7 +131,7 @@ def tables(found: dict[str, dict[str, Any]], ranks: tuple[int, ...]) -> str:
         "| tutorial | against NEST | first other spike (ms) | losses, relative | weights | one digest |",
         "|---|---|---|---|---|---|",
     ]
-    for name, runs in found.items():
+    for name, runs in figures.items():
         for kind in ("as it is", "--nest-losses"):
             if kind in runs:
                 at, loss, weights = (runs[kind][key] for key in ("spikes", "loss", "weights"))
@@ -148,15 +148,15 @@ def tables(found: dict[str, dict[str, Any]], ranks: tuple[int, ...]) -> str:
 @click.option("--rounding", "with_rounding", is_flag=True, help="Compare NEST's N-MNIST with itself, too.")
 def main(names: tuple[str, ...], ranks: str, data: Path | None, folder: Path, with_rounding: bool) -> None:
     """Run NEST's tutorials with NEST and by `pareprop nest`, one run after the other, and compare them."""
-    numbers, found = tuple(map(int, ranks.split(","))), {}
+    numbers, figures = tuple(map(int, ranks.split(","))), {}
     for name in names or NAMES:
-        found[name] = compare(folder / name, name, numbers, data)
-        click.echo(f"{name}: {json.dumps(found[name])}", err=True)
-    (folder / "tutorials.json").write_text(json.dumps(found, indent=1))
-    click.echo("Seconds, wall / processor:\n\n" + tables(found, numbers))
+        figures[name] = compare(folder / name, name, numbers, data)
+        click.echo(f"{name}: {json.dumps(figures[name])}", err=True)
+    (folder / "tutorials.json").write_text(json.dumps(figures, indent=1))
+    click.echo("Seconds, wall / processor:\n\n" + tables(figures, numbers))
     if with_rounding:
-        for told, at in rounding(folder, data).items():
-            click.echo(f"{told}: first other spike at {at} ms")
+        for change, at in rounding(folder, data).items():
+            click.echo(f"{change}: first other spike at {at} ms")
 
 
 if __name__ == "__main__":

@@ -172,8 +172,8 @@ def fresh(contest: Contest, kind: Kind) -> dict[str, Any]:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode:
             raise RuntimeError(f"{contest.variant} {contest.name}, {kind.key}: {done.stdout}{done.stderr}")
-        with np.load(path) as found:
-            return {name: value if value.ndim else value.item() for name, value in found.items()}
+        with np.load(path) as result:
+            return {name: value if value.ndim else value.item() for name, value in result.items()}
 
 
 def main(contest: str, kind: str, path: str) -> None:
@@ -184,9 +184,9 @@ def main(contest: str, kind: str, path: str) -> None:
         np.savez(path, **run_nest(contest, kind.learn, kind.workers))
         return
     exchange = launcher.exchange()
-    found = run_pareprop(contest, kind.learn, exchange)
+    result = run_pareprop(contest, kind.learn, exchange)
     if exchange.rank == 0:
-        np.savez(path, **found)
+        np.savez(path, **result)
 
 
 if __name__ == "__main__":

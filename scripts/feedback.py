@@ -69,10 +69,10 @@ def matrix(simulation: Any, name: str) -> np.ndarray:
     for table in (*simulation.network.tables().values(), simulation.network.feedback):
         for span in table.spans:
             if span.projection.name == name:
-                found = np.zeros((span.projection.pre.size, span.projection.post.size))
+                weights = np.zeros((span.projection.pre.size, span.projection.post.size))
                 for source, target, _, index in table.chunks(span):
-                    found[source, target] = table.weight[index]
-                return found if name == "readout" else found.T
+                    weights[source, target] = table.weight[index]
+                return weights if name == "readout" else weights.T
     raise KeyError(name)
 
 
@@ -100,13 +100,13 @@ def train(kind: str, seed: int, iterations: int) -> dict[str, Any]:
 
 
 @style.styled
-def draw(found: dict[str, list[dict[str, Any]]], folder: Path) -> None:
+def draw(trainings: dict[str, list[dict[str, Any]]], folder: Path) -> None:
     """Alignment and accuracy against iterations: means over the seeds, and their range."""
     figure = Figure(figsize=(7.2, 2.8), layout="constrained")
     panels = {"alignment": "alignment (cosine)", "training": "training accuracy"}
     for axis, (key, label) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         for kind, color in zip(KINDS, style.colors(len(KINDS)), strict=True):
-            values = np.array([run[key] for run in found[kind]])
+            values = np.array([run[key] for run in trainings[kind]])
             if key == "training":  # a batch is small
                 values = np.array([np.convolve(row, np.ones(SMOOTH) / SMOOTH, "valid") for row in values])
             steps = np.arange(1, values.shape[1] + 1) + (SMOOTH // 2 if key == "training" else 0)
@@ -123,14 +123,14 @@ def draw(found: dict[str, list[dict[str, Any]]], folder: Path) -> None:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=".", help="Folder of the two files.")
 def main(iterations: int, seeds: int, out: Path) -> None:
     """Train with each kind of feedback and draw the alignment."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    trainings: dict[str, list[dict[str, Any]]] = {}
     for kind in KINDS:
         for seed in range(1, seeds + 1):
             run = train(kind, seed, iterations)
-            found.setdefault(kind, []).append(run)
+            trainings.setdefault(kind, []).append(run)
             click.echo(f"{kind}, seed {seed}: alignment {run['alignment'][-1]:.2f}, test accuracy {run['test']:.3f}")
-    (out / "feedback.json").write_text(json.dumps(found))
-    draw(found, out)
+    (out / "feedback.json").write_text(json.dumps(trainings))
+    draw(trainings, out)
 
 
 if __name__ == "__main__":

@@ -67,19 +67,19 @@ def dense_of(network: LocalNetwork, sample: Sample) -> Dense:
     zero = (cells["t_ref"], cells["I_e"], constants["drive"], constants["E_L"], np.ptp(constants["alpha"]))
     if network.adaptive or any(np.any(values) for values in zero):
         raise InputError("dense peers know leaky neurons without currents and t_ref, and readouts of one tau_m, only")
-    found = {}
+    matrices = {}
     for table, span in tables(network):
         names = {"input": "in", "readout": "back", "recurrent": "rec"}
         ends = span.projection.pre.role, span.projection.post.role
-        found["out" if ends[1] == "readout" else names[ends[0]]] = matrix(table, span, table.weight)
+        matrices["out" if ends[1] == "readout" else names[ends[0]]] = matrix(table, span, table.weight)
     raster = np.zeros((len(sample.target), network.n_inputs), np.float32)
     steps, ids = sample.inputs.spikes(len(sample.target))
     raster[steps, ids] = 1.0
     raster[0] = 0.0  # what arrives in step 0 is lost
-    single = {name: jnp.asarray(np.nan_to_num(found[name]), jnp.float32) for name in found}
+    single = {name: jnp.asarray(np.nan_to_num(matrices[name]), jnp.float32) for name in matrices}
     return Dense(
         {name: single[name] for name in ("in", "rec", "out")},
-        jnp.asarray(~np.isnan(found["rec"]), jnp.float32),
+        jnp.asarray(~np.isnan(matrices["rec"]), jnp.float32),
         single["back"],
         {name: jnp.asarray(cells[name], jnp.float32) for name in CELLS},
         float(constants["alpha"][0]),
@@ -140,8 +140,8 @@ def gradient(net: Dense, weights: Weights, forced: Any = None) -> tuple[Weights,
     start = jnp.zeros(y.shape[1]), jnp.zeros(z.shape[1])
     out, b = lax.scan(step, start, (psi, y - net.target), reverse=True)[1]
     b = cells["zeta"] * b
-    found = {"in": b.T @ net.raster, "rec": b[1:].T @ z[:-1] * net.exists, "out": out.T @ z}
-    return found, own, excess
+    gradients = {"in": b.T @ net.raster, "rec": b[1:].T @ z[:-1] * net.exists, "out": out.T @ z}
+    return gradients, own, excess
 
 
 class Peer:
@@ -172,8 +172,8 @@ def yardstick(net: Dense) -> Peer:
 
     @partial(jax.jit, donate_argnums=0)
     def step(weights: Weights) -> Weights:
-        found = gradient(net, weights)[0]
-        return {name: weights[name] - net.eta * found[name] for name in weights}
+        gradients = gradient(net, weights)[0]
+        return {name: weights[name] - net.eta * gradients[name] for name in weights}
 
     return Peer(step, jax.tree.map(jnp.copy, net.weights))
 
@@ -233,8 +233,8 @@ def braintrace(net: Dense, algorithm: str, **options: Any) -> Peer:
     def train() -> None:
         brainstate.nn.init_all_states(model)
         learner.reset_state()
-        found = learner.etrace_grad(net.raster, net.target, step_fn=loss, weights=parameters, reduction="sum")
-        for name, value in found.items():
+        gradients = learner.etrace_grad(net.raster, net.target, step_fn=loss, weights=parameters, reduction="sum")
+        for name, value in gradients.items():
             parameters[name].value = parameters[name].value - net.eta * value
 
     def step(_: Any) -> Any:

@@ -3,7 +3,7 @@
 Works on a copy of the checkout, in one process after another. `mutations.py` draws the changes from a seed; kernels are
 rebuilt each time. One run of the rooms' tests with coverage tells which of them run a line and how long they
 take: of a mutation these are run, the fastest first, then those of its room that start ranks. Prints a line for each,
-then a table of how many were found, and the survivors. `--map FILE` keeps what the run with coverage told.
+then a table of how many were found, and the survivors. `--map FILE` keeps what the run with coverage measured.
 
     nice -n 19 python scripts/mutate.py --count 176 --kernels 24 --seed 1
 """
@@ -78,7 +78,7 @@ class Tests:
     seconds : float
         Longest time of the tests of one mutation.
     kept : Path or None
-        File with what an earlier run with coverage told, or to keep it in.
+        File with what an earlier run with coverage measured, or to keep it in.
     quick : bool
         Whether to leave out tests that start ranks.
     """
@@ -137,15 +137,15 @@ class Tests:
     def list_reaching(self, mutation: Mutation) -> list[str]:
         """Tests that run the place, the fastest first, as many as fit into the time."""
         if mutation.room == "kernels":
-            found = {test for test in self.durations for place in KERNELS[1] if test.startswith(f"tests/{place}")}
+            reaching = {test for test in self.durations for place in KERNELS[1] if test.startswith(f"tests/{place}")}
         else:
             of_file = self.lines.get(mutation.path, {})
             lines = range(mutation.line, mutation.line + mutation.old.count("\n") + 1)
-            found = {test for line in lines for test in of_file.get(str(line), ())}
-            if not found:  # run at the import only, such as a default
-                found = {test for tests in of_file.values() for test in tests}
+            reaching = {test for line in lines for test in of_file.get(str(line), ())}
+            if not reaching:  # run at the import only, such as a default
+                reaching = {test for tests in of_file.values() for test in tests}
         chosen, total = [], 0.0
-        for test in sorted(found - self.failing, key=lambda test: (self.durations.get(test, 0), test)):
+        for test in sorted(reaching - self.failing, key=lambda test: (self.durations.get(test, 0), test)):
             total += self.durations.get(test, 0)
             if chosen and total > self.seconds:
                 break
@@ -177,10 +177,12 @@ class Tests:
         """Tell "found" and by what, or "survived"."""
         quick = self.list_reaching(mutation)
         ranks = ROOMS[mutation.room][1] if mutation.room in ROOMS else KERNELS[1]
-        told = self.find_failing(tree, quick, QUICK)
-        if not told and not self.quick:
-            told = self.find_failing(tree, [f"tests/{place}" for place in ranks], RANKS)
-        return f"found: {told}" if told else f"survived {len(quick)} tests" + " and those on ranks" * (not self.quick)
+        failing = self.find_failing(tree, quick, QUICK)
+        if not failing and not self.quick:
+            failing = self.find_failing(tree, [f"tests/{place}" for place in ranks], RANKS)
+        if failing:
+            return f"found: {failing}"
+        return f"survived {len(quick)} tests" + " and those on ranks" * (not self.quick)
 
 
 def judge(tree: Path, tests: Tests, mutation: Mutation) -> str:
@@ -223,13 +225,13 @@ def main() -> None:
                 print(f"out of time; --first {number} goes on")
                 break
             try:
-                told = judge(tree, tests, mutation)
+                verdict = judge(tree, tests, mutation)
             except TimeoutError:
-                told = "undecided: the machine is too busy"
-            print(f"{number}: {mutation.room}: {mutation}: {told}", flush=True)
-            tried[mutation.room] += not told.startswith("undecided")
-            found[mutation.room] += told.startswith("found")
-            survivors += [mutation] * told.startswith("survived")
+                verdict = "undecided: the machine is too busy"
+            print(f"{number}: {mutation.room}: {mutation}: {verdict}", flush=True)
+            tried[mutation.room] += not verdict.startswith("undecided")
+            found[mutation.room] += verdict.startswith("found")
+            survivors += [mutation] * verdict.startswith("survived")
     print(f"\n{'room':14s} tried found")
     for room in tried:
         print(f"{room:14s} {tried[room]:5d} {found[room]:5d}")

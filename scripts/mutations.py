@@ -188,10 +188,10 @@ def draw_mutations(count: int, kernels: int, seed: int) -> list[Mutation]:
     draw = random.Random(seed)
     by_room = {}
     for room, (pattern, _) in ROOMS.items():
-        found = [item for path in sorted(ROOT.glob(pattern)) for item in find_in_module(room, path)]
-        by_room[room] = draw.sample(found, len(found))
+        mutations = [item for path in sorted(ROOT.glob(pattern)) for item in find_in_module(room, path)]
+        by_room[room] = draw.sample(mutations, len(mutations))
     chosen: list[Mutation] = []
     while len(chosen) < count and any(by_room.values()):
-        chosen += [item for item in (found.pop() for found in by_room.values() if found) if item.is_python]
+        chosen += [item for item in (mutations.pop() for mutations in by_room.values() if mutations) if item.is_python]
     of_kernels = [item for path in sorted(ROOT.glob(KERNELS[0])) for item in find_in_kernel(path)]
     return chosen[:count] + draw.sample(of_kernels, min(kernels, len(of_kernels)))

@@ -59,8 +59,8 @@ def case_of(model: Model, sample: Sample, learning_window: int) -> Case:
         for span in table.spans:
             ends = span.projection.pre, span.projection.post
             for source, target, _, index in table.chunks(span):
-                found = model.offset(ends[0]) + source, model.offset(ends[1]) + target, table.weight[index]
-                parts.setdefault((ends[0].role, ends[1].role), []).append(found)
+                synapses = model.offset(ends[0]) + source, model.offset(ends[1]) + target, table.weight[index]
+                parts.setdefault((ends[0].role, ends[1].role), []).append(synapses)
     groups = [(item.model, item.size, _list_given(item.params)) for item in model.of_role("recurrent")]
     readout = _list_given(model.of_role("readout")[0].params)
     readout = {name: value for name, value in readout.items() if name not in UNKNOWN[model.variant]}
@@ -70,7 +70,10 @@ def case_of(model: Model, sample: Sample, learning_window: int) -> Case:
         groups,
         (model.size("readout"), readout),
         model.optimizer.model_dump(),
-        {ends: tuple(np.concatenate(column) for column in zip(*found, strict=True)) for ends, found in parts.items()},
+        {
+            ends: tuple(np.concatenate(column) for column in zip(*synapses, strict=True))
+            for ends, synapses in parts.items()
+        },
         ids,
         steps,
         model.size("input"),

@@ -84,12 +84,12 @@ def edit(path: Path, after: dict[str, str] | None = None, **values: object) -> s
     return ast.unparse(tree)
 
 
-def results(found: dict[str, Any]) -> dict[str, np.ndarray]:
+def results(variables: dict[str, Any]) -> dict[str, np.ndarray]:
     """What the variables of a tutorial hold: losses, weights after training, recordings."""
-    kept = {"loss": found["loss"]} if "loss" in found else {}
-    kept |= {"result_" + key: np.asarray(entry) for key, entry in found.get("results_dict", {}).items()}
-    kept |= {"weight_" + key: entry["weight_matrix"] for key, entry in found.get("weights_post_train", {}).items()}
-    for name, value in found.items():
+    kept = {"loss": variables["loss"]} if "loss" in variables else {}
+    kept |= {"result_" + key: np.asarray(entry) for key, entry in variables.get("results_dict", {}).items()}
+    kept |= {"weight_" + key: entry["weight_matrix"] for key, entry in variables.get("weights_post_train", {}).items()}
+    for name, value in variables.items():
         if name.startswith("events_"):
             kept |= {f"{name}/{key}": np.asarray(entry) for key, entry in value.items() if key != "ports"}
     return kept
@@ -137,11 +137,11 @@ def main() -> None:
     """Run a tutorial unchanged; its folder is the first of the path, as if Python had been told to run it."""
     script, kept = sys.argv[1:]
     sys.argv, sys.path[0] = [script], str(Path(script).resolve().parent)
-    found = runpy.run_path(script, run_name="__main__")
+    variables = runpy.run_path(script, run_name="__main__")
     import nest
 
     if nest.Rank() == 0:
-        np.savez(kept, **results(found))
+        np.savez(kept, **results(variables))
 
 
 if __name__ == "__main__":

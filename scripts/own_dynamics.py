@@ -51,16 +51,16 @@ def evidence_model(b: float, n: int = 100, seed: int = 1) -> Model:
 def evidence(iterations: int) -> dict[str, list[float]]:
     """Return the loss of each iteration, with adaptation and without."""
     task = EvidenceAccumulation(n_cues=5, cue=50, spacing=25, pause=400, recall=100)
-    found = {}
+    losses = {}
     for label, b in (("AdEx, b = 12 pA", 12.0), ("without adaptation, b = 0", 0.0)):
         run = Simulation(evidence_model(b), task, settings=IntervalSettings(task.recall, average_gradient=True))
         for k in range(20, iterations + 1, 20):
             run.train(k)
             print(f"{label}: {k} iterations, loss {run.losses[-1]:.3f}, rate {run.rates[-1]:.1f} Hz", flush=True)
-        found[label] = list(run.losses)
+        losses[label] = list(run.losses)
         loss, chance = run.test(256), task.recall * math.log(2)
         print(f"{label}: loss {loss:.4f} in 256 trials without learning (chance {chance:.4f})", flush=True)
-    return found
+    return losses
 
 
 def sines_model(task: SineWaves, plastic: bool, n: int = 100, seed: int = 1) -> Model:
@@ -91,22 +91,22 @@ def sines_model(task: SineWaves, plastic: bool, n: int = 100, seed: int = 1) -> 
 
 def sines(iterations: int) -> dict[str, list[float]]:
     """Return the loss of each iteration: all synapses learn, or those onto the readout alone."""
-    task, found = SineWaves(), {}
+    task, losses = SineWaves(), {}
     for label, plastic in (("all synapses learn", True), ("readout alone", False)):
         run = Simulation(sines_model(task, plastic), task, settings=IntervalSettings(task.n_steps))
         for k in range(50, iterations + 1, 50):
             run.train(k)
             print(f"{label}: {k} iterations, loss {run.losses[-1]:.3f}, rate {run.rates[-1]:.1f} Hz", flush=True)
-        found[label] = list(run.losses)
-    return found
+        losses[label] = list(run.losses)
+    return losses
 
 
-def draw(found: dict[str, list[float]], title: str, out: Path) -> None:
+def draw(losses_of: dict[str, list[float]], title: str, out: Path) -> None:
     """Draw the loss of each iteration, and its mean over 20."""
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots(figsize=(5, 3.2), layout="constrained")
-    for (label, losses), color in zip(found.items(), style.colors(len(found)), strict=True):
+    for (label, losses), color in zip(losses_of.items(), style.colors(len(losses_of)), strict=True):
         ax.plot(np.arange(1, len(losses) + 1), losses, color=color, alpha=0.25, linewidth=0.8)
         width = min(20, len(losses))
         smooth = np.convolve(losses, np.ones(width) / width, "valid")
@@ -128,12 +128,12 @@ def main() -> None:
         "evidence": (evidence, 300, "evidence accumulation"),
         "sines": (sines, 400, "sine waves, conductances"),
     }[given.which]
-    found = train(given.iterations or iterations)
-    for label, losses in found.items():
+    losses_of = train(given.iterations or iterations)
+    for label, losses in losses_of.items():
         n = max(len(losses) // 10, 1)
         print(f"{label}: loss {np.mean(losses[:n]):.4f} in the first tenth, {np.mean(losses[-n:]):.4f} in the last")
     if given.out:
-        draw(found, title, given.out)
+        draw(losses_of, title, given.out)
 
 
 if __name__ == "__main__":

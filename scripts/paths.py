@@ -111,14 +111,14 @@ def accesses(library: Path, path: str, n: int, indegree: int, precision: str) ->
         given = (n, indegree, order, target, target.size, k, values, n, lines, cells, delivers, arriving)
         function(*(ctypes.c_int64(x) if isinstance(x, int) else ctypes.c_void_p(x.ctypes.data) for x in given))
 
-    found = []
+    laps = []
     for _ in range(5):
         start = time.perf_counter()
         go(order, arrays, max(lines - bool(closing), 1), 1)
         if closing:
             go(other, closing, 1, 0)
-        found.append((time.perf_counter() - start) / target.size * 1e9)
-    return statistics.median(found[1:])
+        laps.append((time.perf_counter() - start) / target.size * 1e9)
+    return statistics.median(laps[1:])
 
 
 def main() -> None:

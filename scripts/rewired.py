@@ -93,14 +93,14 @@ def measure(name: str, seed: int, dale: bool, moves: bool, iterations: int | Non
     task = kind(seed=seed, **settings)
     simulation = Simulation(sparse(task, density, dale, moves), task, settings=task.settings())
     losses = simulation.train(usual if iterations is None else iterations)
-    found = {"loss": float(np.mean(losses[-LAST:]))}
+    outcome = {"loss": float(np.mean(losses[-LAST:]))}
     if task.n_classes:
         test = simulation.test(FRESH)
         assert test.accuracy is not None  # as samples have labels
-        found = {"loss": test / task.learning_window, "accuracy": test.accuracy}  # the loss of a step
+        outcome = {"loss": test / task.learning_window, "accuracy": test.accuracy}  # the loss of a step
     weights = simulation.network.incoming.weight
     moved = sum(np.sum(counts) for counts in simulation.moves.values()) / max(len(losses), 1)
-    return found | {"zero": float(np.mean(weights == 0)), "moved": float(moved / len(weights))}
+    return outcome | {"zero": float(np.mean(weights == 0)), "moved": float(moved / len(weights))}
 
 
 def table(results: dict[str, dict[str, float]], seeds: list[int]) -> list[str]:

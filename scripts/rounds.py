@@ -90,19 +90,19 @@ def speed(folder: Path, pairs: int) -> None:
     for variant, n in itertools.product(VARIANTS, SIZES):
         sizes = ("--neurons", n, "--indegree", 100, "--inputs", 100, "--steps", 1000, "--variant", variant)
         line = (*sizes, "--intervals", max(3, 60_000 // n), "--warmup", 1)  # so long that an interruption counts little
-        found: dict[str, list[float]] = {"1": [], "2": [], "4": [], "copies": []}
+        seconds: dict[str, list[float]] = {"1": [], "2": [], "4": [], "copies": []}
         waits = []
         for _ in range(pairs):
             for ranks in (1, 2, 4):
                 run = bench(folder, ranks, *line)
-                found[str(ranks)].append(run["train_seconds"])
+                seconds[str(ranks)].append(run["train_seconds"])
                 waits += [run["phases"]["wait"] / run["train_seconds"]] if ranks == 2 else []
             with ThreadPoolExecutor(2) as copies:
                 runs = copies.map(lambda words: bench(folder, 1, *words), (line, line))
-            found["copies"].append(sum(run["train_seconds"] for run in runs) / 4)
-        gains = {key: median(a / b for a, b in zip(found["1"], laps, strict=True)) for key, laps in found.items()}
+            seconds["copies"].append(sum(run["train_seconds"] for run in runs) / 4)
+        gains = {key: median(a / b for a, b in zip(seconds["1"], laps, strict=True)) for key, laps in seconds.items()}
         print(
-            f"{variant:8s} {n:7d} neurons {median(found['1']):8.3f} s; two ranks {gains['2']:.2f}, waiting "
+            f"{variant:8s} {n:7d} neurons {median(seconds['1']):8.3f} s; two ranks {gains['2']:.2f}, waiting "
             f"{100 * median(waits):.0f} %; four {gains['4']:.2f}; two copies {gains['copies']:.2f}"
         )
 
@@ -119,12 +119,12 @@ def predictions(folder: Path, pairs: int) -> None:
     sizes = [{"neurons": n, "indegree": 100, "inputs": 100, "delay": d, "variant": v} for v, n, d, _ in cases]
     runs: list[list[dict[str, Any]]] = [[] for _ in cases]
     for _ in range(pairs):
-        for found, size, (*_, ranks) in zip(runs, sizes, cases, strict=True):
+        for results, size, (*_, ranks) in zip(runs, sizes, cases, strict=True):
             line = [f"--{key}={value}" for key, value in size.items()]
-            found.append(bench(folder, ranks, *line, "--warmup=1"))
-    for (variant, n, delay, ranks), size, found in zip(cases, sizes, runs, strict=True):
-        real = min(run["train_seconds"] / run["intervals"] for run in found)
-        line = [*(f"--set={key}={value}" for key, value in size.items()), f"--rate={found[0]['firing_rate_hz']}"]
+            results.append(bench(folder, ranks, *line, "--warmup=1"))
+    for (variant, n, delay, ranks), size, results in zip(cases, sizes, runs, strict=True):
+        real = min(run["train_seconds"] / run["intervals"] for run in results)
+        line = [*(f"--set={key}={value}" for key, value in size.items()), f"--rate={results[0]['firing_rate_hz']}"]
         text = pareprop(1, "predict", "bench", *line, "--units", units, "--ranks", ranks, "--ranks-per-node", 2)
         predicted = float(re.findall(r"([\d.e+-]+) s per sample", text)[0])
         ratios.append(predicted / real)

@@ -45,12 +45,12 @@ def main() -> None:
         costs = known[variant].with_network(given.latency, given.bandwidth)
         for indegree in INDEGREES:
             for neurons in NEURONS:
-                found = best(variant, neurons, indegree, given, costs)
-                seconds = [found.phases[name] for name in phases]
+                prediction = best(variant, neurons, indegree, given, costs)
+                seconds = [prediction.phases[name] for name in phases]
                 print(
-                    f"{variant:9s}{neurons:9.0e}{indegree:9d}{found.ranks:9d}{sum(seconds):8.3f}",
+                    f"{variant:9s}{neurons:9.0e}{indegree:9d}{prediction.ranks:9d}{sum(seconds):8.3f}",
                     *(f"{value:11.4f}" for value in seconds),
-                    f"{found.node_bytes / 2**30:9.1f}",
+                    f"{prediction.node_bytes / 2**30:9.1f}",
                     f"  {phases[seconds.index(max(seconds))]}",
                     sep="",
                 )

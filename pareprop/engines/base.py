@@ -98,11 +98,11 @@ class Recorded:
 
 def recorded_states(model: Model) -> dict[str, str]:
     """Return names and units of all states and `records` of a network's models given by equations."""
-    found: dict[str, str] = {}
+    units_of_states: dict[str, str] = {}
     for definition in equations_of(model).values():
         units = {name: definition.units[name] for name in definition.states} | dict.fromkeys(definition.records, "")
-        found = units | found
-    return found
+        units_of_states = units | units_of_states
+    return units_of_states
 
 
 class Engine(ABC):
@@ -192,7 +192,7 @@ class Engine(ABC):
         self._tracks: list[np.ndarray] = []
 
     def force(self, ids: np.ndarray, due: np.ndarray) -> None:
-        """Have neurons of the package spike where they are told to, and nowhere else, in the samples that follow.
+        """Have neurons of the package spike at given steps, and at no others, in the samples that follow.
 
         Parameters
         ----------
@@ -388,9 +388,9 @@ class Engine(ABC):
             tracks = {name: self._states[k, :n_steps, chosen].T for k, name in enumerate(program.definition.states)}
             if program.definition.records:
                 values = self.network.values_of(piece, local[chosen])
-                found = program.values(values, self.network.model.dt_ms) | tracks
+                constants = program.values(values, self.network.model.dt_ms) | tracks
                 trees = program.definition.records
-                tracks |= {name: evaluate(tree, found) for name, tree in trees.items()}
+                tracks |= {name: evaluate(tree, constants) for name, tree in trees.items()}
             for name, track in tracks.items():
                 states[name][:, chosen] = track
         return states

@@ -46,7 +46,7 @@ class Perturbing:
         self._n_steps = 0
         self._held = allocate_aligned(n, network.model.kernels.real)
         self._drawn: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for item in network.model.perturbations:  # that a drawn value is bad is told before the run
+        for item in network.model.perturbations:  # bad drawn values are reported before the run
             if isinstance(item.options, Injection):
                 self._drawn[item.name] = self._draw(item, item.options)
 
@@ -168,14 +168,14 @@ class Perturbing:
 
     def _ranges(self, item: Applied) -> list[tuple[int, int, int]]:
         """Return first and last of this rank's neurons that it acts on, and the number of the first one, by range."""
-        model, (first, last), found = self._network.model, self._network.neurons, []
+        model, (first, last), ranges = self._network.model, self._network.neurons, []
         population = self._population(item)
         offset = model.offset(population)
         for start, stop in perturbations.cells_of(item.options, population):
             low, high = overlap(first, last, offset + start, offset + stop)
             if low < high:
-                found.append((low - first, high - first, low - offset))
-        return found
+                ranges.append((low - first, high - first, low - offset))
+        return ranges
 
     def _draw(self, item: Applied, options: Injection) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the current of this rank's neurons."""

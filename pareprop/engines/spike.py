@@ -322,8 +322,8 @@ class Spike(Engine):
         """Replace the outputs of the readouts in step s of the sample by the errors that the loss makes of them."""
         output, target = self.error[s : s + 1], np.asarray(self.kernel.errors.target)[s : s + 1]
         try:
-            found = self.loss.evaluate(output.copy(), target, slice(None))
-            self.error[s], self._own_value = found.error[0], self._own_value + found.loss
+            evaluation = self.loss.evaluate(output.copy(), target, slice(None))
+            self.error[s], self._own_value = evaluation.error[0], self._own_value + evaluation.loss
         except Exception as problem:  # is raised when the sample has ended on all ranks
             self.error[s] = 0.0
             self._own_problem = self._own_problem or problem

@@ -312,12 +312,12 @@ class Rules:
         return FOLD_STEPS if cutoffs.min() < 0 else int(min(cutoffs.max(), FOLD_STEPS))
 
 
-def idle_steps(found: Rules) -> dict[str, np.ndarray]:
+def idle_steps(rules_of_table: Rules) -> dict[str, np.ndarray]:
     """Return what the kernel needs to take steps of Adam without a gradient at once, see `optimizing.pxi`.
 
     Parameters
     ----------
-    found : Rules
+    rules_of_table : Rules
         Of a table.
 
     Returns
@@ -327,8 +327,8 @@ def idle_steps(found: Rules) -> dict[str, np.ndarray]:
         (y_i - 1)^k from i = 1 on; "idle_steps", int64 (n_places, 2): steps of a part, 0 if beta_2 forgets too fast, and
         steps after which nothing moves.
     """
-    adam = found.rules[:, layout.ADAM] == 1
-    betas = [tuple(line) for line in found.constants[:, [layout.BETA_1, layout.BETA_2]].tolist()]
+    adam = rules_of_table.rules[:, layout.ADAM] == 1
+    betas = [tuple(line) for line in rules_of_table.constants[:, [layout.BETA_1, layout.BETA_2]].tolist()]
     places = list(dict.fromkeys(pair for pair, used in zip(betas, adam, strict=True) if used))
     powers, steps = np.zeros((len(places), MOST_IDLE, IDLE_COLUMNS)), np.zeros((len(places), 2), np.int64)
     i = np.arange(1, MOST_IDLE + 1)

@@ -226,11 +226,11 @@ class Traces:
         """
         n_steps = len(error)
         arrivals = self._find_arrivals(inputs if self._from_inputs else spikes, n_steps)
-        found = {name: np.zeros((n_steps, len(self._target))) for name in TRACES_UNITS}
+        traces = {name: np.zeros((n_steps, len(self._target))) for name in TRACES_UNITS}
         recorded = self._engine.recorded
         if (self._online and not getattr(self._engine, "learned", True)) or not len(self._target):
-            return found
-        psi = signal = fired = np.zeros_like(found["gradient"])
+            return traces
+        psi = signal = fired = np.zeros_like(traces["gradient"])
         kept = np.zeros((1 + n_steps, *self._kept_shape))
         rate: np.ndarray | float = 1.0
         regular: np.ndarray | float
@@ -260,12 +260,12 @@ class Traces:
                 self.ebar[:] = self._kappa * self.ebar + self._share * e
                 trace, regular = self._delay(e, works[i], fired[i]) if self._online else (self.ebar, e)
             if t >= 0:
-                found["eligibility"][t], found["eligibility_trace"][t] = e, self.ebar
+                traces["eligibility"][t], traces["eligibility_trace"][t] = e, self.ebar
                 met = error[t, self._target] if self._onto_readouts else signal[t]
-                found["gradient"][t] = met * trace + rate * regular
+                traces["gradient"][t] = met * trace + rate * regular
         for array, before in zip(self._stepped(), snapshot, strict=False):
             array[...] = before
-        return found
+        return traces
 
     def _stepped(self) -> list[np.ndarray]:
         """Return what a step changes."""

@@ -50,7 +50,7 @@ REFUSED = {
 
 
 class VerbosityLevel(enum.IntEnum):
-    """How much NEST tells; nothing is told here but warnings."""
+    """How much NEST tells; here only warnings are shown."""
 
     ALL = 0
     DEBUG = 5
@@ -164,15 +164,15 @@ def CopyModel(existing: str, new: str, params: Given | None = None) -> None:
 
 def GetStatus(nodes: NodeCollection | SynapseCollection, keys: AnyValue = None, output: str = "") -> AnyValue:
     """Parameters of nodes or connections, one entry for each."""
-    found: AnyValue
+    values_of_nodes: AnyValue
     if keys is None:
-        found = tuple(entry.get() for entry in nodes)
+        values_of_nodes = tuple(entry.get() for entry in nodes)
     elif isinstance(keys, str):
         values = [entry.get(keys) for entry in nodes]
-        found = values if isinstance(nodes, SynapseCollection) else tuple(values)  # as NEST does
+        values_of_nodes = values if isinstance(nodes, SynapseCollection) else tuple(values)  # as NEST does
     else:
-        found = tuple(tuple(entry.get(key) for key in keys) for entry in nodes)
-    return put_out(found, output)
+        values_of_nodes = tuple(tuple(entry.get(key) for key in keys) for entry in nodes)
+    return put_out(values_of_nodes, output)
 
 
 def SetStatus(nodes: NodeCollection | SynapseCollection, params: AnyValue, val: AnyValue = None) -> None:
@@ -210,7 +210,7 @@ def Simulate(t: float) -> None:
     Raises
     ------
     NESTError
-        If `t` is no multiple of the resolution, the network cannot be simulated as it is described, or `Prepare` was
+        If `t` is not a multiple of the resolution, the network cannot be simulated as it is described, or `Prepare` was
         called and `Cleanup` was not.
     """
     if kernel.prepared:
@@ -398,7 +398,7 @@ class Module(types.ModuleType):
         else:
             known = _like(name, list(DEFAULTS))
             raise unknown(
-                AttributeError, f"Cannot set attribute '{name}' on module 'nest': it is no kernel parameter{known}"
+                AttributeError, f"Cannot set attribute '{name}' on module 'nest': it is not a kernel parameter{known}"
             )
 
     @property

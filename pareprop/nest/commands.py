@@ -54,7 +54,7 @@ def set_options(nest: ModuleType, version: str, losses: bool, allow_delays: bool
 @click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--as", "version", type=click.Choice(["3.7", "3.8", "3.9", "3.10"]),
-              help="NEST's version that the script is for; else told by its parameters.")  # fmt: skip
+              help="NEST's version that the script is for; else its parameters say.")  # fmt: skip
 @click.option("--nest-losses", is_flag=True, help="Lose the learning signals that NEST loses, and scale f_target so.")
 @click.option("--allow-delays", is_flag=True, help="Accept delays above one step, which NEST refuses for e-prop.")
 @click.option("--timings", is_flag=True, help="Print at the end how long each part took, and the digest of the run.")

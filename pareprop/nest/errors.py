@@ -122,7 +122,7 @@ EARLIER = "make them before the first step"  # what a message says of what canno
 
 
 class NESTWarning(UserWarning):
-    """What a script should know, and is told once."""
+    """What a script should know, shown once."""
 
 
 def refuse(feature: str, instead: str, kind: type[Exception] | None = None) -> Exception:

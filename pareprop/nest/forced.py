@@ -1,4 +1,4 @@
-"""Neurons that spike when they are told to, whatever their voltage: NEST's `ignore_and_spike`."""
+"""Neurons that spike at given times, whatever their voltage: NEST's `ignore_and_spike`."""
 
 from __future__ import annotations
 

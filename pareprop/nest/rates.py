@@ -36,7 +36,7 @@ class Rates:
     def add(self, bundle: Bundle, chosen: np.ndarray, base: np.ndarray, kind: np.ndarray) -> None:
         """Take connections, of which those of `chosen` places do not reach parrot neurons.
 
-        Model and kind of each node are told by id.
+        Model and kind of each node are given by id.
         """
         ends = set(zip(base[bundle.source[chosen]], kind[bundle.target[chosen]], strict=True))
         if np.any(np.asarray(bundle.delay) != 1):

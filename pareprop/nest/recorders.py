@@ -97,7 +97,7 @@ class Stretch:
         return max(0, (min(stamp, self.stop) - self.first) // self.every + 1) if self._columns else 0
 
     def reserve(self, stamp: int, name: str) -> None:
-        """Have rows for all stamps up to `stamp`; `name` is told when memory is short."""
+        """Have rows for all stamps up to `stamp`; the message names `name` when memory is short."""
         n, before = self.rows_up_to(stamp), self._times.n
         for column in (*self._columns.values(), self._times, self._senders):
             column.reserve(n, f"{name}, {len(self.ids)} nodes and {len(self._columns)} quantities in {n} steps,")

@@ -146,7 +146,7 @@ def _check(values: Given) -> None:
 
 
 def check_intervals(values: Given, keys: Iterable[str] = INTERVALS) -> None:
-    """Raise `BadProperty` for an update interval, or a learning window, that is no whole number of steps."""
+    """Raise `BadProperty` for an update interval, or a learning window, that is not a whole number of steps."""
     dt = values["resolution"]
     for key in keys:
         if abs(values[key] / dt - round(values[key] / dt)) > 1e-9 * values[key] / dt:

@@ -55,7 +55,7 @@ class Versions:
         known : dict
             Those that the model has.
         variant : str
-            Of the model, "" for what is no neuron.
+            Of the model, "" for what is not a neuron.
 
         Raises
         ------

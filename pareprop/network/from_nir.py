@@ -45,7 +45,7 @@ class Graph:
         except OSError as problem:
             raise InputError(f"{path}: {problem.strerror or describe(problem)}") from None
         except Exception as problem:  # a foreign package may raise anything
-            raise InputError(f"{path} is no graph of NIR: {describe(problem)}") from None
+            raise InputError(f"{path} is not a graph of NIR: {describe(problem)}") from None
         places = {name: node.metadata.get(nir_nodes.ORDER) for name, node in graph.nodes.items()}
         order = sorted(places, key=lambda name: places[name] if is_number(places[name]) else np.inf)
         self.nodes, self.metadata = {name: graph.nodes[name] for name in order}, dict(graph.metadata)
@@ -182,7 +182,7 @@ def _collect(
     graph: Graph, post: str, factor: np.ndarray, dt_ms: float
 ) -> tuple[dict[str, list[tuple[np.ndarray, ...]]], np.ndarray]:
     """Return source, target, delay (steps) and weight of the synapses onto a node by their source, and its bias."""
-    found: dict[str, list[tuple[np.ndarray, ...]]] = {}
+    synapses: dict[str, list[tuple[np.ndarray, ...]]] = {}
     bias = np.zeros(len(factor))
     biased: set[int] = set()
     for pre, ahead, node, behind in graph.paths(post):
@@ -202,5 +202,5 @@ def _collect(
             reason = f"a delay of {steps[wrong][0]:g} steps of {dt_ms:g} ms must be whole and at least 0"
             raise InputError(f"{graph.here(post)}: {reason}")
         delay = 1 + np.minimum(whole, 2.0**60).astype(np.int64)  # of which `connect` tells what is too long
-        found.setdefault(pre, []).append((source, target, delay, weight[target, source] * factor[target]))
-    return found, bias
+        synapses.setdefault(pre, []).append((source, target, delay, weight[target, source] * factor[target]))
+    return synapses, bias

@@ -52,9 +52,9 @@ def _add_populations(model: Later, path: Path, neuron: str | None, values: Given
         if population.virtual:
             model.inputs(population.name, population.size, sign=own)
             continue
-        found = None if neuron else of_nest.find(population.template, population)
-        if found is not None and population.template.rpartition(":")[2] not in model.eprop.neurons:
-            definition, own_values = found
+        of_package = None if neuron else of_nest.find(population.template, population)
+        if of_package is not None and population.template.rpartition(":")[2] not in model.eprop.neurons:
+            definition, own_values = of_package
             model.neurons(population.name, population.size, definition, sign=own, **{**own_values, **values})
             continue
         kind = neuron or _model(model, population)

@@ -185,7 +185,7 @@ def add_projections(model: Model, entries: Sequence[Given]) -> list[str]:
 def _require_known(here: str, ends: Mapping[str, Iterable[str]], populations: Collection[str]) -> None:
     """Raise `InputError` that names all ends which are no populations."""
     unknown = [
-        f"{here}: {key} = {quote(name)} is no population{parameters.nearest(name, populations)}"
+        f"{here}: {key} = {quote(name)} is not a population{parameters.nearest(name, populations)}"
         for key, names in ends.items()
         for name in names
         if name not in populations
@@ -226,7 +226,7 @@ def add_perturbations(model: Model, entries: Sequence[Given]) -> list[str]:
             unknown = [name for name in fields.of if name not in known]
             for name in unknown[:1]:
                 what = "projection" if KINDS[kind] is Cut else "population"
-                raise InputError(f"of = {quote(name)} is no {what}{parameters.nearest(name, known)}")
+                raise InputError(f"of = {quote(name)} is not a {what}{parameters.nearest(name, known)}")
             if fields.name is not None and len(fields.of) > 1:
                 raise InputError(f"name = {quote(fields.name)} is for one, not for {len(fields.of)}")
             options = {key: getattr(fields, key) for key in KINDS[kind].model_fields}

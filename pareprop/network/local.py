@@ -291,7 +291,7 @@ class LocalNetwork:
         losses = {group.params.loss: f"'{group.params.loss}' of '{group.name}'" for group in groups}
         if len(losses) > 1:
             raise InputError(f"all readouts must have one loss, not {' and '.join(losses.values())}")
-        found: dict[str, list[np.ndarray]] = {name: [] for name in READOUT_CONSTANTS}
+        parts_of: dict[str, list[np.ndarray]] = {name: [] for name in READOUT_CONSTANTS}
         for group in groups:
             values = group.params
             alpha = elementary.exp(-self.model.dt_ms / values.tau_m)
@@ -301,8 +301,8 @@ class LocalNetwork:
                 values.V_min - values.E_L, 0.0 if values.V_m is None else values.V_m - values.E_L, values.E_L,
             )  # fmt: skip
             for name, value in zip(READOUT_CONSTANTS, constants, strict=True):
-                found[name].append(np.full(group.size, value))
-        return {name: np.concatenate([np.zeros(0), *parts]) for name, parts in found.items()}
+                parts_of[name].append(np.full(group.size, value))
+        return {name: np.concatenate([np.zeros(0), *parts]) for name, parts in parts_of.items()}
 
     def dense_feedback(self) -> np.ndarray:
         """Return feedback weights onto this rank's neurons, float64 (n_readouts, n); 0 where there is no connection."""

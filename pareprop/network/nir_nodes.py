@@ -67,7 +67,7 @@ def of_neurons(here: str, model: str, values: Arrays, dt_ms: float) -> tuple[For
         The node.
     bias : np.ndarray
         (size,), constant input to the node.
-    told : list of str
+    notes : list of str
         What differs in NIR.
 
     Raises
@@ -148,8 +148,8 @@ def of_readouts(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.nd
     tau, r = values["tau_m"], _resistance(values, dt_ms)
     node = load().LI(tau=tidy(tau / MS_PER_S), r=r, v_leak=values["E_L"] + np.zeros_like(tau))
     loss = str(values["loss"][0]) if "loss" in values else ""
-    told = [] if loss == "mean_squared_error" else [f"{here}: outputs are voltages, without what loss '{loss}' makes"]
-    return node, values["I_e"] * tau / values["C_m"] / r, told
+    notes = [] if loss == "mean_squared_error" else [f"{here}: outputs are voltages, without what loss '{loss}' makes"]
+    return node, values["I_e"] * tau / values["C_m"] / r, notes
 
 
 def parameters(here: str, node: Foreign, dt_ms: float) -> tuple[str, Values, np.ndarray, np.ndarray]:
@@ -182,18 +182,18 @@ def parameters(here: str, node: Foreign, dt_ms: float) -> tuple[str, Values, np.
         if not np.all(np.isfinite(values) & (np.asarray(values) > 0)):
             raise InputError(f"{here}: {name} must be above 0 and finite")
     tau, r = tidy(np.asarray(tau, float) * MS_PER_S), np.asarray(node.r, float)
-    found: Values = {"tau_m": tau, "E_L": np.asarray(node.v_leak, float)}
+    values_of_nest: Values = {"tau_m": tau, "E_L": np.asarray(node.v_leak, float)}
     if kind != "LI":
-        found |= {"V_th": np.asarray(node.v_threshold, float), "V_reset": np.asarray(node.v_reset, float)}
+        values_of_nest |= {"V_th": np.asarray(node.v_threshold, float), "V_reset": np.asarray(node.v_reset, float)}
     if kind == "CubaLIF":
         tau_syn = tidy(np.asarray(node.tau_syn, float) * MS_PER_S)
-        found |= {"C_m": tidy(tau / r), "tau_syn_ex": tau_syn, "tau_syn_in": tau_syn}
+        values_of_nest |= {"C_m": tidy(tau / r), "tau_syn_ex": tau_syn, "tau_syn_in": tau_syn}
         factor, current = tidy(np.asarray(node.w_in, float) * gain(tau_syn, dt_ms)), np.full(tau.shape, np.nan)
     else:
-        found["C_m"] = np.full(tau.shape, 250.0)  # NEST's default: only I_e / C_m matters
-        factor, current = tidy(r * gain(tau, dt_ms)), r * found["C_m"] / tau
+        values_of_nest["C_m"] = np.full(tau.shape, 250.0)  # NEST's default: only I_e / C_m matters
+        factor, current = tidy(r * gain(tau, dt_ms)), r * values_of_nest["C_m"] / tau
     model = {"LIF": "iaf_psc_delta", "CubaLIF": "iaf_psc_exp", "LI": "readout"}[kind]
-    return model, {name: shared(column) for name, column in found.items()}, factor, current
+    return model, {name: shared(column) for name, column in values_of_nest.items()}, factor, current
 
 
 def shared(values: np.ndarray) -> Numbers:

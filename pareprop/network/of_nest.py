@@ -74,8 +74,8 @@ def find_glif(given: Given, here: str) -> tuple[NeuronModel, Values]:
     values = at_rest({_rename(key): value for key, value in given.items()}, here)
     flags = tuple(_truth(values.pop(name, False)) for name in FLAGS)
     if flags not in LEVELS:
-        told = ", ".join(f"{name} = {str(flag).lower()}" for name, flag in zip(FLAGS, flags, strict=True))
-        raise InputError(f"{here}: {told}: of NEST's glif_psc there are the levels 1, 3 and 5 alone")
+        flags_given = ", ".join(f"{name} = {str(flag).lower()}" for name, flag in zip(FLAGS, flags, strict=True))
+        raise InputError(f"{here}: {flags_given}: of NEST's glif_psc there are the levels 1, 3 and 5 alone")
     for name in [name for name in values if re.fullmatch(r"asc_init_\d+", name)]:
         if np.any(np.asarray(values.pop(name)) != 0.0):
             raise InputError(f"{here}: asc_init must be 0: after-spike currents start from there")

@@ -273,7 +273,7 @@ def list_notes(applied: Applied) -> list[str]:
     notes = []
     for phase in options.phases or ():
         if phase not in PHASES and "did you mean" in (hint := nearest(phase, PHASES)):  # scripts may name others
-            notes.append(f"{here}: phase '{phase}' is none of a run{hint}")
+            notes.append(f"{here}: phase '{phase}' is not one of a run{hint}")
     if isinstance(options, Injection) and not any(
         isinstance(value, Distribution) or np.any(value) for value in (options.mean, options.std)
     ):

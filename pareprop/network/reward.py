@@ -92,7 +92,7 @@ class Reward(Loss):
     c_H : float
         Factor of the entropy bonus, at least 0.
     scale : float
-        Factor of the rewards that the network learns from, above 0; returns are told without it.
+        Factor of the rewards that the network learns from, above 0; returns are reported without it.
     """
 
     gamma: float = 0.99

@@ -283,8 +283,8 @@ class SynapseTable:
         """Return the row of a source, by its number in the log, in a block; None if it has none."""
         span = self.spans[np.searchsorted(np.cumsum([len(span.delays) for span in self.spans]), block, side="right")]
         number, rows = source - self.blocks[block, SOURCE], np.arange(span.n_rows)
-        found = np.flatnonzero((span.numbers() == number) & (span.block(rows) == self.blocks[block, layout.NUMBER]))
-        return span.rows + int(found[0]) if len(found) else None
+        places = np.flatnonzero((span.numbers() == number) & (span.block(rows) == self.blocks[block, layout.NUMBER]))
+        return span.rows + int(places[0]) if len(places) else None
 
     def find_block(self, row: int) -> int:
         """Return the block of a row."""

@@ -69,31 +69,31 @@ def binomial(key: np.ndarray, ids: np.ndarray, n: np.ndarray, p: np.ndarray) -> 
     np.ndarray
         int64 (k,).
     """
-    found = np.zeros(len(ids), np.int64)
+    drawn = np.zeros(len(ids), np.int64)
     few = n * p < FEW
     if np.any(few):
-        found[few] = _invert(rng.uniform(key, ids[few], 1)[:, 0], n[few], p[few])
+        drawn[few] = _invert(rng.uniform(key, ids[few], 1)[:, 0], n[few], p[few])
     waiting, trials = np.flatnonzero(~few), TRIALS
     while len(waiting):
         numbers = rng.uniform(key, ids[waiting], 2 * trials)
         value, accepted = _propose(numbers[:, ::2], numbers[:, 1::2], n[waiting, None], p[waiting, None])
         first = np.argmax(accepted, axis=1)
         done = accepted.any(axis=1)
-        found[waiting[done]] = value[done, first[done]]
+        drawn[waiting[done]] = value[done, first[done]]
         waiting, trials = waiting[~done], 4 * trials
-    return found
+    return drawn
 
 
 def _invert(u: np.ndarray, n: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Return the lowest numbers whose cumulative probability is above `u`."""
-    found, odds = np.zeros(len(u), np.int64), p / (1.0 - p)
+    numbers, odds = np.zeros(len(u), np.int64), p / (1.0 - p)
     chance = elementary.exp(n * elementary.log(1.0 - p))
     total = chance.copy()
-    while np.any(more := (u >= total) & (found < n)):
-        found[more] += 1
-        chance[more] *= odds[more] * (n[more] - found[more] + 1) / found[more]
+    while np.any(more := (u >= total) & (numbers < n)):
+        numbers[more] += 1
+        chance[more] *= odds[more] * (n[more] - numbers[more] + 1) / numbers[more]
         total[more] += chance[more]
-    return found
+    return numbers
 
 
 def _propose(u: np.ndarray, v: np.ndarray, n: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -116,7 +116,7 @@ class Shift:
         return ("-", self.within(tree), self.origin)
 
     def within(self, tree: Tree) -> Tree:
-        """Return a tree that is no voltage, or is read as it is, in the states that are counted from the origin."""
+        """Return a tree that is not a voltage, or is read as it is, in the states that are counted from the origin."""
         kind, *items = tree
         if kind == "number":
             return tree

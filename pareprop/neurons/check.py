@@ -110,7 +110,7 @@ class _Checker:
         self.states = list(model.states)
 
     def run(self) -> Check:
-        """Do everything, in the order in which it is told."""
+        """Do everything, in the order of the report."""
         result, by = self.result, self.by
         result.lines.append(
             f"model: {self.model.name}, states {', '.join(self.states)}, ports {', '.join(self.model.ports)}"

@@ -220,8 +220,8 @@ def compile(definition: NeuronModel, comm: object = None, stretches: Composed | 
 
 def _find_built_in(definition: NeuronModel) -> Program | None:
     """Return a model that was compiled with the package, see `built_in`."""
-    found = kernels.neuron_models.find(definition.digest)
-    return Program(definition, found[0], dict(zip(_PRECISIONS, found[1:], strict=True))) if found else None
+    built_in = kernels.neuron_models.find(definition.digest)
+    return Program(definition, built_in[0], dict(zip(_PRECISIONS, built_in[1:], strict=True))) if built_in else None
 
 
 def _shared(definition: NeuronModel, comm: Later, stretches: Composed | None) -> bytes:

@@ -251,7 +251,7 @@ class NeuronModel:
             raise InputError(f"{here}: {'step' if given['step'] else 'dynamics'} of state '{missing[0]}' is missing")
         for name in self.follow:
             if name not in given["reset"]:
-                wrong = "is not in reset" if name in self.states else f"is no state{nearest(name, self.states)}"
+                wrong = "is not in reset" if name in self.states else f"is not a state{nearest(name, self.states)}"
                 raise InputError(f"{here}: follow: {quote(name)} {wrong}")
         expressions = [value for key in _TABLES for value in given[key].values()]
         texts = [value[0] if isinstance(value, list | tuple) and value else value for value in expressions]
@@ -462,7 +462,7 @@ class NeuronModel:
         try:
             given = json.loads(text)
         except (ValueError, RecursionError):
-            raise InputError(f"{origin + ': ' if origin else ''}neuron model {quote(name)} is no JSON") from None
+            raise InputError(f"{origin + ': ' if origin else ''}neuron model {quote(name)} is not JSON") from None
         return cls.from_dict(name, given, origin)
 
     @property

@@ -115,9 +115,9 @@ def _follow(comm: Comm, place: str, digest: bytes) -> str | None:
     while answer == WAIT:
         while not comm.iprobe(0, ANSWER):
             wait.sleep(f"rank 1 waits at {place} for rank 0" if comm.rank == 1 else "", place)
-            if told := wait.end(f"rank {comm.rank} waited at {place} for rank 0", place):
-                print(f"pareprop: error: {told}", file=sys.stderr, flush=True)  # errors are told by rank 0 else
-                return told
+            if problem := wait.end(f"rank {comm.rank} waited at {place} for rank 0", place):
+                print(f"pareprop: error: {problem}", file=sys.stderr, flush=True)  # rank 0 reports other errors
+                return problem
         answer = comm.recv(source=0, tag=ANSWER)
         wait = _Wait(endless=True)  # rank 0 is there, and says for whom it waits
     message.wait()
@@ -125,7 +125,7 @@ def _follow(comm: Comm, place: str, digest: bytes) -> str | None:
 
 
 class _Wait:
-    """Sleeps in steps that grow to a millisecond; says once for whom, after some seconds, and ends if it is told to."""
+    """Sleeps in steps that grow to a millisecond; says once for whom, after some seconds, and ends if it shall."""
 
     def __init__(self, patience: float = float("inf"), endless: bool = False) -> None:
         start = time.monotonic()
@@ -142,7 +142,7 @@ class _Wait:
         return late
 
     def end(self, text: str, place: str) -> str | None:
-        """Return what is told where the wait has taken longer than it may."""
+        """Return the message where the wait has taken longer than it may."""
         return f"{text} longer than {LIMIT} = {limit():g} s" if place != END and time.monotonic() > self.last else None
 
 
@@ -152,7 +152,7 @@ def limit() -> float:
     Raises
     ------
     InputError
-        If it is no number above 0.
+        If it is not a number above 0.
     """
     text = os.environ.get(LIMIT) or "inf"
     try:
@@ -187,7 +187,7 @@ def _leave(process: int) -> None:
     """Collective, if all goes well: come to the end of the script."""
     from mpi4py import MPI
 
-    if os.getpid() != process or MPI.Is_finalized() or _Left.torn:  # a forked process is no rank
+    if os.getpid() != process or MPI.Is_finalized() or _Left.torn:  # a forked process is not a rank
         return
     let_go()  # ranks in a round see that this one is gone
     try:

@@ -79,7 +79,7 @@ class SpikeLog(_Steps, kernel.SpikeLog):
         Raises
         ------
         InputError
-            If the raster has another shape, or holds what is no finite number.
+            If the raster has another shape, or holds what is not a finite number.
         """
         if np.ma.is_masked(raster):
             raise InputError("raster holds masked values, which are neither spikes nor none")

@@ -95,11 +95,11 @@ def of_sample(file: h5py.File, sample: h5py.Group) -> list[Statistics]:
     """Return the statistics of all populations of neurons in a recorded sample."""
     steps, ids = (reader.demand(sample, name) for name in ("spike_steps", "spike_ids"))
     dt, n_steps = reader.step_ms(file), panels.duration(sample)
-    found = []
+    measured = []
     for name, first, last in panels.neuron_groups(file):
         mine = (ids >= first) & (ids < last)
-        found.append(measure(name, steps[mine], ids[mine] - first, last - first, n_steps, dt))
-    return found
+        measured.append(measure(name, steps[mine], ids[mine] - first, last - first, n_steps, dt))
+    return measured
 
 
 def bars(
@@ -182,16 +182,16 @@ def figure(file: h5py.File) -> Figure | None:
     sample = file.get("dynamics/last")
     if reader.text(file, "figure") != reader.POPULATIONS or not isinstance(sample, h5py.Group):
         return None
-    found, groups = of_sample(file, sample), panels.neuron_groups(file)
-    names = [item.name for item in found]
+    measured, groups = of_sample(file, sample), panels.neuron_groups(file)
+    names = [item.name for item in measured]
     reference = read_reference(file, names)
     shown = style.new_figure(file, 3.2, width=9.0, detail="last sample")
     axes = shown.subplots(1, 4, width_ratios=[2.4, 1, 1, 1])
     raster(axes[0], sample, groups, reader.step_ms(file))
     for ax, values, label, line in (
-        (axes[1], [item.rates for item in found], "rate (Hz); line: full network", reference),
-        (axes[2], [item.cv for item in found], "CV of intervals", None),
-        (axes[3], [item.correlations for item in found], "correlation", None),
+        (axes[1], [item.rates for item in measured], "rate (Hz); line: full network", reference),
+        (axes[2], [item.cv for item in measured], "CV of intervals", None),
+        (axes[3], [item.correlations for item in measured], "correlation", None),
     ):
         bars(ax, values, [INHIBITORY if name.endswith("I") else style.BLUE for name in names], label, line)
     axes[1].set_yticklabels(names)

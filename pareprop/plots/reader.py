@@ -23,13 +23,13 @@ POPULATIONS = "microcircuit"  # attribute `figure` of results with rates of popu
 def open_results(path: Path) -> Iterator[h5py.File]:
     """Open the results of a run to draw them; errors as of `files.open_results`."""
     if not path.is_file():
-        raise InputError(f"no results to plot: {path} does not exist or is no file")
+        raise InputError(f"no results to plot: {path} does not exist or is not a file")
     with files.open_results(path) as file:
         yield file
 
 
 def text(node: h5py.HLObject, name: str) -> str:
-    """Return an attribute as text, empty when it is absent; what is no text in it is replaced."""
+    """Return an attribute as text, empty when it is absent; what is not text in it is replaced."""
     value = node.attrs.get(name, "")
     raw = value if isinstance(value, bytes) else str(value).encode(errors="replace")
     return printable(raw.decode(errors="replace"))

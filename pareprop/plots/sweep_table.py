@@ -61,7 +61,7 @@ def read(path: Path) -> list[Row]:
     """
     rows = reader.table(path, "`pareprop sweep` writes it")
     if not rows or any(set(FIXED) - set(row) or None in row or None in row.values() for row in rows):
-        raise InputError(f"{path} is no table of a sweep")
+        raise InputError(f"{path} is not a table of a sweep")
     return rows
 
 

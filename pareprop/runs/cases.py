@@ -224,7 +224,7 @@ def _neuron_models(attributes: Values) -> dict[str, NeuronModel]:
     try:
         given = json.loads(attributes.get("neuron_models", "{}"))
     except (ValueError, TypeError, RecursionError):
-        raise InputError("attribute 'neuron_models' is no JSON") from None
+        raise InputError("attribute 'neuron_models' is not JSON") from None
     return models_of(given, "attribute 'neuron_models'")
 
 

@@ -199,8 +199,8 @@ def export(
             script = nest_script.export(directory / RESULTS, target, overwrite, lambda: replay.simulate(directory))
             terminal.echo(f"script: {script}")
         elif exchange.rank == 0 and nir:
-            told = nir_graph.export(directory / RESULTS, target, overwrite)
-            terminal.echo("\n".join([*told, f"graph: {target}"]))
+            notes = nir_graph.export(directory / RESULTS, target, overwrite)
+            terminal.echo("\n".join([*notes, f"graph: {target}"]))
         elif exchange.rank == 0 and network:
             model = config.load_of_run(directory / CONFIG).task.model()
             counts = sonata_network.export(directory / RESULTS, model, target)
@@ -255,7 +255,7 @@ def check_model(
     """Check a neuron model that is given as equations.
 
     It stands in the table [neuron_models.NAME] of a TOML or JSON file, or belongs to the package. Derivatives, step and
-    sweep are compared with slow ways of the same; rest, time constants, firing curve, traces, units and costs are told.
+    sweep are compared with slow ways of the same; rest, time constants, firing curve, traces, units and costs.
     The exit code is 1 if two ways disagree.
     """
     passed = True
@@ -371,7 +371,7 @@ def _help_of(context: click.Context, names: tuple[str, ...]) -> str:
     for name in names:
         command = inner.command.get_command(inner, name) if isinstance(inner.command, click.Group) else None
         if command is None:
-            raise InputError(f"{quote(' '.join(names))} is no command; `pareprop help` lists them")
+            raise InputError(f"{quote(' '.join(names))} is not a command; `pareprop help` lists them")
         inner = click.Context(command, info_name=name, parent=inner)
     return inner.get_help()
 

@@ -62,7 +62,7 @@ def _models(source: str, name: str | None) -> list[NeuronModel]:
         return [library.get(source)]
     if not source.endswith((".toml", ".json")) and not Path(source).exists():
         raise InputError(
-            f"{quote(source)} is no file, and no neuron model of the package{nearest(source, library.names())}"
+            f"{quote(source)} is not a file, and no neuron model of the package{nearest(source, library.names())}"
         )
     models = library.load(source)
     if name is not None and name not in models:

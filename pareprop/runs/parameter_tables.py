@@ -87,7 +87,7 @@ def bounds(kind: type[Frozen], name: str) -> str:
     if annotation in (str, tuple[str, ...], tuple[float, ...]):
         return ""
     far = 10**9 if annotation is int else 1e300
-    return ", ".join(dict.fromkeys(found for value in (-far, far) if (found := objection(kind, name, value))))
+    return ", ".join(dict.fromkeys(text for value in (-far, far) if (text := objection(kind, name, value))))
 
 
 def objection(kind: type[Frozen], name: str, value: float) -> str:
@@ -106,8 +106,8 @@ def objection(kind: type[Frozen], name: str, value: float) -> str:
 
 def unit(name: str, meaning: str) -> str:
     """Return the unit of a parameter, as results have it, or else as its meaning says."""
-    found = re.search(r"\bin (mV|ms|pF|pA|Hz)\b", meaning)
-    return UNITS.get(name, found[1] if found else "")
+    match = re.search(r"\bin (mV|ms|pF|pA|Hz)\b", meaning)
+    return UNITS.get(name, match[1] if match else "")
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ def describe(names: tuple[str, ...]) -> Iterator[str]:
     more = {*by_equations, *(name for model in by_equations.values() for name in model.parameters)} - {*known}
     for name in names:
         if name not in known and name not in more:
-            raise InputError(f"{quote(name)} is no parameter, and none of {', '.join(listed)}{nearest(name, known)}")
+            raise InputError(f"{quote(name)} is not a parameter, and none of {', '.join(listed)}{nearest(name, known)}")
     for section, entries in listed.items():
         chosen = [one for one in entries if not names or section in names or one.name in names]
         if chosen:

@@ -163,10 +163,10 @@ def _tell_rounds(simulation: Watched) -> Values:
     """Return how often the ranks of rank 0's node met, and how often nodes exchanged messages, in this part."""
     engine, nodes = simulation.engine, simulation.exchange.node_starts
     meeting = engine.channel.meeting
-    told: Values = {"within_nodes": meeting.n_within, "steps_within_nodes": engine.steps_within}
+    facts: Values = {"within_nodes": meeting.n_within, "steps_within_nodes": engine.steps_within}
     if nodes is None:
-        return told
-    return told | {
+        return facts
+    return facts | {
         "between_nodes": meeting.n_between,
         "steps_between_nodes": engine.round_steps,
         "nodes": len(nodes) - 1,

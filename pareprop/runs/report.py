@@ -72,7 +72,7 @@ def _require_own(out: Path) -> None:
     try:
         with files.open_regular(out) as file:
             if MARK not in file.read(4096):
-                raise InputError(f"report {out}: exists and is no report")
+                raise InputError(f"report {out}: exists and is not a report")
     except FileNotFoundError:
         pass
     except OSError as problem:

@@ -230,9 +230,11 @@ class Run:
         from ..plots import populations  # loads matplotlib
 
         with files.open_results(self.file.path) as file:
-            found = populations.of_sample(file, file["dynamics/last"]) if "dynamics/last" in file else []
+            measured = populations.of_sample(file, file["dynamics/last"]) if "dynamics/last" in file else []
             off = populations.differences(file)
-        lines = [f"rates: {', '.join(f'{item.name} {item.rates.mean():.2f} Hz' for item in found)}"] if found else []
+        lines = (
+            [f"rates: {', '.join(f'{item.name} {item.rates.mean():.2f} Hz' for item in measured)}"] if measured else []
+        )
         if len(off) > 1:
             when = f"in the first iteration, {off[-LATEST:].mean():.0%} in the last {min(LATEST, len(off))}"
             lines.append(f"difference from the published rates: {off[0]:.0%} {when}")

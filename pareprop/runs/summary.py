@@ -63,8 +63,8 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
 def _tell_models(model: Model) -> list[str]:
     """Return a line on what models given by equations keep, none without such models."""
     costs = {item.model: cost_of(model, item) for item in model.of_role("recurrent")}
-    told = [f"{name} {cost.kept}" for name, cost in costs.items() if cost]
-    return [f"numbers kept per neuron and step: {', '.join(told)}"] if told else []
+    kept = [f"{name} {cost.kept}" for name, cost in costs.items() if cost]
+    return [f"numbers kept per neuron and step: {', '.join(kept)}"] if kept else []
 
 
 def _count(n: int, noun: str) -> str:

@@ -258,7 +258,7 @@ def _check(values: Values) -> Units:
         raise ValueError("bandwidth must be above 0")
     known = {name for counts in (*PHASES.values(), *MEMORY.values()) for name in counts}
     if unknown := [name for _, counts in costs for name in counts if name not in known]:
-        raise ValueError(f"{quote(unknown[0])} is no count")
+        raise ValueError(f"{quote(unknown[0])} is not a count")
     if missing := [name for table in tables for name in PHASES if name not in table]:
         raise ValueError(f"seconds of {missing[0]} are missing")
     lacking = [

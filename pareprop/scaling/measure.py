@@ -171,11 +171,11 @@ def exchange_costs(n_ranks: int = 2) -> Interconnect:
         )
     except (subprocess.SubprocessError, InputError):
         return Interconnect()
-    found, usual = json.loads(done.stdout), Interconnect()
-    short, long, in_node = (found.pop(name) for name in ("short_s", "long_s", "round_s"))
+    costs, usual = json.loads(done.stdout), Interconnect()
+    short, long, in_node = (costs.pop(name) for name in ("short_s", "long_s", "round_s"))
     return Interconnect(
         short / float(np.ceil(np.log2(n_ranks))),
         4 * ping.WORDS[1] * (n_ranks - 1) / max(long - short, 1e-9),
         round_s=max(in_node - usual.line_s * (n_ranks - 2), usual.line_s),
-        **found,
+        **costs,
     )

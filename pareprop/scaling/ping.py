@@ -92,7 +92,7 @@ def pack(comm: Comm) -> dict[str, float]:
 def main(rounds: int) -> None:
     """Print the table on rank 0."""
     exchange = launcher.exchange()
-    comm, found = exchange.comm, {}
+    comm, costs = exchange.comm, {}
     meeting = exchange.open(ChannelSizes(comm.size, rounds, rounds, 1)).meeting
     for name, words in zip(("short_s", "long_s"), WORDS, strict=True):
         own, whole, laps = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32), []
@@ -100,25 +100,25 @@ def main(rounds: int) -> None:
             start = time.perf_counter()
             comm.Allgather(own, whole)
             laps.append(time.perf_counter() - start)
-        found[name] = float(np.median(laps))
+        costs[name] = float(np.median(laps))
     laps = []
     for _ in range(LAPS):
         comm.Barrier()
         start = time.perf_counter()
         meeting.rounds(0, rounds)
         laps.append((time.perf_counter() - start) / rounds)
-    found["round_s"] = float(np.median(laps))
+    costs["round_s"] = float(np.median(laps))
     task, waits = benchmark.BenchTask(100, rounds, 1), []
     for _ in range(SAMPLES):
         figures = benchmark.run(benchmark.model(5000, 100, 100), task, 1, True, exchange, 1)
         wait = np.mean([part["phases"]["wait"] for part in figures["shares"]])
         waits.append(wait / (figures["phases"]["deliver"] + figures["phases"]["update"]))
-    found["skew"] = float(min(waits))  # a rank that had to wait for a core tells nothing of the skew
-    found |= look_up(comm)
+    costs["skew"] = float(min(waits))  # a rank that had to wait for a core tells nothing of the skew
+    costs |= look_up(comm)
     os.environ["PAREPROP_RANKS_PER_NODE"] = "1"
-    found |= pack(comm)
+    costs |= pack(comm)
     if comm.rank == 0:
-        print(json.dumps(found))
+        print(json.dumps(costs))
 
 
 if __name__ == "__main__":

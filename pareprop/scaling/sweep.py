@@ -107,7 +107,7 @@ def plan(settings: Sequence[str]) -> tuple[list[str], list[Run]]:
     Raises
     ------
     InputError
-        If one is no setting, a key or a value comes twice, or the combinations are too many.
+        If one is not a setting, a key or a value comes twice, or the combinations are too many.
     """
     shared, swept = [], {}
     for setting in settings:
@@ -152,7 +152,7 @@ def claim(folder: Path, description: Given) -> None:
             if any(not path.name.startswith(DESCRIPTION) for path in folder.iterdir()):  # a job of the same array
                 raise InputError(f"--out {folder}: exists and is neither empty nor the folder of a sweep") from None
         except ValueError:
-            raise InputError(f"{known}: is no JSON; remove it to begin the sweep anew") from None
+            raise InputError(f"{known}: is not JSON; remove it to begin the sweep anew") from None
         if before is None:
             with replace_file(known) as part:
                 part.write_text(json.dumps(description, indent=1) + "\n")

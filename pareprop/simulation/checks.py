@@ -138,7 +138,7 @@ def check_observers(observers: object) -> list[Observer]:
         for own in vars(type(observer)):
             near = difflib.get_close_matches(own, HOOKS, 1, NEAR)
             if near and own not in HOOKS and not own.startswith("_"):
-                raise InputError(f"observer {name}: {own} is no hook; did you mean {near[0]}?")
+                raise InputError(f"observer {name}: {own} is not a hook; did you mean {near[0]}?")
     return observers
 
 

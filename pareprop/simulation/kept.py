@@ -118,4 +118,4 @@ def _decode(value: object) -> AnyValue:
         return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](map(_decode, of))
     if kind == "dict":
         return {_decode(key): _decode(item) for key, item in of}
-    raise ValueError(f"{quote(kind)} is no kind of value that a checkpoint keeps")
+    raise ValueError(f"{quote(kind)} is not a kind of value that a checkpoint keeps")

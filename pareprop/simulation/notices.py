@@ -27,10 +27,10 @@ from ..values import AnyValue
 
 PACKAGE = str(Path(__file__).parents[1])
 SHARE, CHANCE = 0.05, 3.0  # of the spikes, and times a mean step, that step 0 holds: noise loses a few and works on
-MANY = 10_000  # synapses of which a slow way of learning is told
+MANY = 10_000  # synapses that learn in a slow way, of which a notice tells
 GROWTH = 100.0  # times the loss of the first iteration, from which a training is said to diverge
 USUAL = {"adam": "1e-3 to 5e-3", "gradient_descent": "1e-5 to 1e-3", "sgd_momentum": "1e-5 to 1e-4"}  # of the tasks
-SILENT = 10  # iterations without a spike, after which that is told
+SILENT = 10  # iterations without a spike, after which a notice says so
 SOON, HARDLY = 100, 0.1  # iterations after which a training with the default optimizer shows, and share of the loss
 OFTEN = {"adam": "1e-5 to 1e-4"}  # in the spike variant, where it steps in each time step or at each arrival
 
@@ -57,7 +57,7 @@ class Notices:
         self._silent_loss = 0.0  # of the first sample if readouts stayed at 0, where it is learned from within it
 
     def tell(self, kind: str, line: str) -> None:
-        """Tell a line unless one of its kind was told before."""
+        """Tell a line unless one of its kind was shown before."""
         if kind in self._kinds:
             return
         self._kinds.add(kind)

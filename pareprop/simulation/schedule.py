@@ -23,7 +23,7 @@ class LearningRate(Observer):
     Raises
     ------
     InputError
-        If `eta` is no function, or `projection` no text.
+        If `eta` is not a function, or `projection` no text.
 
     Examples
     --------

@@ -55,7 +55,7 @@ def _population(
     for dataset in ids:
         end = hdf5.text(dataset.attrs.get("node_population", ""))
         if end not in sizes:
-            raise InputError(f"'{dataset.name}': node_population = '{end}' is none of {', '.join(sizes)}")
+            raise InputError(f"'{dataset.name}': node_population = '{end}' is not one of {', '.join(sizes)}")
         ends.append(end)
     for key in ("target_node_id", "edge_type_id", "edge_group_id", "edge_group_index"):
         other = hdf5.optional(group, key)
@@ -92,7 +92,7 @@ def _population(
 def _receptors(circuit: Circuit, files: Files, name: str) -> dict[int, int]:
     """Return the `receptor_type` of the edge types whose file of parameters names one."""
     rows = table.read(files.types, "edge_type_id", name) if files.types else {}
-    folder, found = circuit.components.get("synaptic_models_dir"), {}
+    folder, receptors = circuit.components.get("synaptic_models_dir"), {}
     for number, row in rows.items():
         if folder is None or not (file := row.get("dynamics_params")) or not (folder / file).is_file():
             continue
@@ -100,10 +100,10 @@ def _receptors(circuit: Circuit, files: Files, name: str) -> dict[int, int]:
         if receptor is None:
             continue
         if not isinstance(receptor, int) or isinstance(receptor, bool) or not 1 <= receptor <= MOST:
-            told = f"receptor_type = {quote(receptor)} must be a whole number in 1 to {MOST}"
-            raise InputError(f"{folder / file}: {told}")
-        found[number] = receptor
-    return found
+            problem = f"receptor_type = {quote(receptor)} must be a whole number in 1 to {MOST}"
+            raise InputError(f"{folder / file}: {problem}")
+        receptors[number] = receptor
+    return receptors
 
 
 def _index(group: h5py.Group) -> str:

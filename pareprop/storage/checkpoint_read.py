@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 NETWORK = "network"  # key of an identity: facts of the network of a script, see `identity.list_facts`
 FINGERPRINT = "fingerprint of "  # start of the key of a file in an identity
-FEW = 6  # differences that are told
+FEW = 6  # differences that a message names
 MOST_HZ = 1e6  # of measured rates
 MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)
 Check = Callable[[Values, int, int], None]
@@ -139,14 +139,14 @@ def measured_rates(folder: Path, exchange: Exchange) -> dict[str, float]:
 
     They only tell how neurons are best shared among ranks: `find` looks for damage.
     """
-    found: dict[str, float] = {}
+    latest: dict[str, float] = {}
     if exchange.rank == 0:
         for path in list_checkpoints(folder)[:1]:
             manifest, wrong = _try(_manifest, path)
             rates = manifest.get("numbers", {}).get("loop", {}).get("rates_hz", {}) if not wrong else {}
             if isinstance(rates, dict) and all(type(rate) is float and 0 <= rate < MOST_HZ for rate in rates.values()):
-                found = rates
-    return found if exchange.comm is None else exchange.comm.bcast(found)
+                latest = rates
+    return latest if exchange.comm is None else exchange.comm.bcast(latest)
 
 
 def _check_beside(check: Check, numbers: Values, rank: int, size: int) -> None:
@@ -194,7 +194,7 @@ def _manifest(path: Path) -> Values:
 
 
 def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 def _item_bytes(array: Given) -> int:
@@ -251,7 +251,7 @@ def _tell_contents(kept: object, task: object) -> list[str]:
     names = [name for name in task if name.startswith(FINGERPRINT) and name in kept]
     pairs = {name.removeprefix(FINGERPRINT): (kept[name], task[name]) for name in names}
     for name in names:
-        kept[name] = task[name]  # they are told
+        kept[name] = task[name]  # differences are reported
     return [f"the content of the file of {name} is another one" for name, (old, new) in pairs.items() if old != new]
 
 

@@ -69,7 +69,7 @@ def check_parts(directory: Path, parts: object) -> list[Values]:
     Raises
     ------
     ValueError
-        If it is not what `join` takes, or names what is no file of this recording.
+        If it is not what `join` takes, or names what is not a file of this recording.
     """
     if not isinstance(parts, list):
         raise ValueError("parts of a recording must be a list")

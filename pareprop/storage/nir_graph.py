@@ -54,18 +54,18 @@ def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
         raise InputError(f"{target}: exists; --overwrite replaces a graph")
     try:
         with files.reading(results):
-            nodes, edges, told = _collect(nir, run)
+            nodes, edges, notes = _collect(nir, run)
             graph = nir.NIRGraph(nodes, edges, metadata={"dt_ms": float(run.attributes["dt_ms"])})
     except OSError as problem:
         raise InputError(f"{results}: {reason(problem)}") from None
     with output_errors(target), replace_file(target) as part:
         nir.write(part, graph)
-    return told
+    return notes
 
 
 def _collect(nir: ModuleType, run: OpenRun) -> tuple[Values, list[tuple[str, str]], list[str]]:
-    """Return the nodes, edges and what is to be told."""
-    nodes, edges, told, biases = {}, [], [], {}
+    """Return the nodes, edges and notes."""
+    nodes, edges, notes, biases = {}, [], [], {}
     dt = float(run.attributes["dt_ms"])
     about = {name: run.attributes_of(name) for name in run.populations}
     outputs = "readout" if any(item["role"] == "readout" for item in about.values()) else "recurrent"
@@ -79,11 +79,11 @@ def _collect(nir: ModuleType, run: OpenRun) -> tuple[Values, list[tuple[str, str
             nodes[name] = nir.Input(np.array([int(item["size"])]))
         elif role == "readout":
             nodes[name], biases[name], more = nir_nodes.of_readouts(here, run.parameters(name), dt)
-            told += more
+            notes += more
         else:
             values = run.parameters(name)
             nodes[name], biases[name], more = nir_nodes.of_neurons(here, str(item["model"]), values, dt)
-            told += more
+            notes += more
         nodes[name].metadata = {nir_nodes.ORDER: int(item["order"])}  # files keep names alone in order
         if role == outputs:
             nodes[output := _free(f"{name}_output", about)] = nir.Output(np.array([int(item["size"])]))
@@ -91,15 +91,15 @@ def _collect(nir: ModuleType, run: OpenRun) -> tuple[Values, list[tuple[str, str
     with files.open_results(run.path) as file:
         has_own_readouts = any("local_signal" in file[f"dynamics/{sample}"] for sample in run.samples)
     if has_own_readouts:
-        told.append("not written: readouts of single neurons")
+        notes.append("not written: readouts of single neurons")
     for name, ends in _projections(run).items():
         pre, post = ends
         if about[pre]["role"] == "readout":
-            told.append(f"not written: projection '{name}', which carries learning signals")
+            notes.append(f"not written: projection '{name}', which carries learning signals")
             continue
         matrices, n_summed = _matrices(run, name)
         if n_summed:
-            told.append(f"projection '{name}': {n_summed} synapses are added to others of the same ends and delay")
+            notes.append(f"projection '{name}': {n_summed} synapses are added to others of the same ends and delay")
         for delay, weight in matrices:
             node = _free(f"{pre}_to_{post}", nodes)
             bias = biases.pop(post, None)
@@ -114,7 +114,7 @@ def _collect(nir: ModuleType, run: OpenRun) -> tuple[Values, list[tuple[str, str
     for name, bias in biases.items():
         if np.any(bias):
             raise InputError(f"population {quote(name)}: I_e needs a synapse onto it, whose bias it is in NIR")
-    return nodes, edges, told
+    return nodes, edges, notes
 
 
 def _projections(run: OpenRun) -> dict[str, tuple[str, str]]:
@@ -124,12 +124,12 @@ def _projections(run: OpenRun) -> dict[str, tuple[str, str]]:
         for name in list(file.get("backgrounds", {}))[:1]:
             raise InputError(f"background {quote(name)}: NIR has no Poisson background")
         attributes = {name: file[f"projections/{name}"].attrs for name in run.projections}
-        found = {name: (str(item.get("pre")), str(item.get("post"))) for name, item in attributes.items()}
-    for name, ends in found.items():
+        projections = {name: (str(item.get("pre")), str(item.get("post"))) for name, item in attributes.items()}
+    for name, ends in projections.items():
         for end in ends:
             if end not in run.populations:
                 raise InputError(f"{run.path}: projection {quote(name)}: no population {quote(end)}")
-    return found
+    return projections
 
 
 def _matrices(run: OpenRun, projection: str) -> tuple[list[tuple[int, np.ndarray]], int]:
@@ -152,8 +152,8 @@ def _matrices(run: OpenRun, projection: str) -> tuple[list[tuple[int, np.ndarray
 
 def _free(name: str, taken: Container[str]) -> str:
     """Return a name that is not taken: the name itself, or with a number."""
-    number, found = 1, name
-    while found in taken:
+    number, free = 1, name
+    while free in taken:
         number += 1
-        found = f"{name}_{number}"
-    return found
+        free = f"{name}_{number}"
+    return free

@@ -217,11 +217,11 @@ class Recorder(Observer):
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
         """Buffer the recorded quantities of a sample."""
-        engine, found = simulation.engine, {}
+        engine, traces = simulation.engine, {}
         if self._follows(simulation, outcome.index, outcome.phase):
             log = simulation.exchange.broadcast_spikes(engine.log, engine.n)
             for name, (item, _) in self._traces.items():
-                found[name] = item.follow(engine.inputs, log, outcome.error)
+                traces[name] = item.follow(engine.inputs, log, outcome.error)
         if not self._is_due(simulation, outcome.index, outcome.phase):
             return
         file = self._open(simulation)
@@ -247,7 +247,7 @@ class Recorder(Observer):
             for name, track in engine.recorded.states.items() if STATES in self.settings.what else ():
                 if name != "V_m" or "V_m" not in self.settings.what:
                     file.add(_column(name), every(track)[:, columns])
-        for name, tracks in found.items():
+        for name, tracks in traces.items():
             for key in self._trace_names:
                 file.add(f"weights/{name}/{key}", every(tracks[key]))
         if self._selected and "weights" in self.settings.what:
@@ -360,7 +360,7 @@ def check(settings: Record, model: Model) -> None:
         problems += [f"neurons: {k} must lie in 0 to {n - 1}" for k in settings.neurons if not 0 <= k < n]
     elif settings.neurons < 0:
         problems.append(f"neurons = {settings.neurons} must be at least 0")
-    problems += [f"projections: '{k}' is none of {', '.join(names)}" for k in settings.projections if k not in names]
+    problems += [f"projections: '{k}' is not one of {', '.join(names)}" for k in settings.projections if k not in names]
     if model.is_rewarded and "target_signal" in settings.what:
         problems.append("what: 'target_signal' is not there in a task with rewards")
     if STATES in settings.what and not recorded_states(model):

@@ -303,7 +303,7 @@ def find_damage(path: Path, counts: Mapping[str, int]) -> str:
     Raises
     ------
     InputError
-        If it is no file, leads to other files, or belongs to another network.
+        If it is not a file, leads to other files, or belongs to another network.
     """
     try:
         if path.is_symlink():
@@ -312,7 +312,7 @@ def find_damage(path: Path, counts: Mapping[str, int]) -> str:
             if (given := file.attrs.get("format")) != files.RUN_FORMAT:
                 return f"{path} is not the result of a run: attribute format is {quote(given)}"
             for value in file.attrs.values():
-                str(value).encode()  # what is no text can't be written again
+                str(value).encode()  # what is not text can't be written again
             for name, count in counts.items():
                 for key in (*ENDS, "weight_initial") if count else ():
                     _read_through(path, file[f"projections/{name}/{key}"], count)

@@ -173,7 +173,7 @@ class DataFile:
             labels, n = np.asarray(self._arrays["labels"][()]), self._sizes["readout"]
             wrong = np.flatnonzero((labels < 0) | (labels >= n))
             if len(wrong):
-                problems.append(f"label {labels[wrong[0]]} of sample {wrong[0]} is none of the {n} readouts")
+                problems.append(f"label {labels[wrong[0]]} of sample {wrong[0]} is not one of the {n} readouts")
         return problems
 
     def fingerprint(self) -> str:

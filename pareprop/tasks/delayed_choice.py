@@ -1,4 +1,4 @@
-"""Delayed choice: after a pause, choose the side with more cues; the reward at the end is all that is told.
+"""Delayed choice: after a pause, choose the side with more cues; the reward at the end is the only feedback.
 
 The trial of evidence accumulation (Bellec et al. 2020, figure 3) without targets. No input depends on the choice.
 """

@@ -46,7 +46,7 @@ class Spoken:
     Raises
     ------
     InputError
-        If it is no such file.
+        If it is not such a file.
     """
 
     sensor_size = COCHLEA
@@ -130,7 +130,7 @@ class Gestures:
                     wanted = "class, startTime_usec, endTime_usec"
                     raise InputError(f"{table}: each row must hold the numbers {wanted}") from None
                 if not 1 <= label <= self.n_classes or last < first:
-                    raise InputError(f"{table}: class {label} from {first} to {last} us is no gesture")
+                    raise InputError(f"{table}: class {label} from {first} to {last} us is not a gesture")
                 self._trials.append((path, first, last, label - 1))
         if not self._trials:
             raise InputError(f"no gestures in {', '.join(map(str, paths)) or 'no files'}")

@@ -257,8 +257,8 @@ class ClosedGym:
             raise
         except Exception as problem:  # a foreign package may raise anything
             raise InputError(f"normalize_rewards: the environment raised {describe(problem)}") from None
-        found = float(np.std(returns))
-        return found if np.isfinite(found) and found > 0 else 1.0
+        spread = float(np.std(returns))
+        return spread if np.isfinite(spread) and spread > 0 else 1.0
 
     def _draw_returns(self, index: int, gamma: float) -> np.ndarray:
         """Return the discounted returns from each decision of an episode on, actions drawn evenly."""
@@ -363,7 +363,7 @@ class Gym(ClosedBase):
 
     @cached_property
     def reward_factor(self) -> float:
-        """Factor of the rewards that the network learns from; returns are told without it."""
+        """Factor of the rewards that the network learns from; returns are reported without it."""
         return self.reward_scale / (self._task.spread(self.gamma) if self.normalize_rewards else 1.0)
 
     def environment(self, index: int, phase: str) -> Seeded:

@@ -34,7 +34,7 @@ class InputSpikes:
         steps, ids = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for path, name in files:
             if name not in inputs:
-                raise InputError(f"{path}: node_set = '{name}' is no virtual population{nearest(name, inputs)}")
+                raise InputError(f"{path}: node_set = '{name}' is not a virtual population{nearest(name, inputs)}")
             step, source = spikes.read(path, name, inputs[name].size, model.dt_ms)
             steps.append(step)
             ids.append(source + model.offset(inputs[name]))

@@ -168,7 +168,7 @@ class Microcircuit(TaskBase):
         Raises
         ------
         InputError
-            If `sample_ms` is no whole number of steps.
+            If `sample_ms` is not a whole number of steps.
         """
         if abs(self.sample_ms / self.dt_ms - self.n_steps) > TOLERANCE * self.n_steps:
             raise InputError(f"sample_ms = {self.sample_ms:g} must be a whole number of steps of {self.dt_ms:g} ms")

@@ -96,9 +96,9 @@ def table(results: dict[str, dict]) -> str:
     for entry in ENTRIES:
         if not (HERE / f"{entry.name}.png").exists():
             continue
-        found = results.get(entry.command, {"said": [], "seconds": None})
-        said = "; ".join(found["said"])
-        time = f"{found['seconds'] / 60:.1f} min of processor time" if found["seconds"] else ""
+        outcome = results.get(entry.command, {"said": [], "seconds": None})
+        said = "; ".join(outcome["said"])
+        time = f"{outcome['seconds'] / 60:.1f} min of processor time" if outcome["seconds"] else ""
         figure = f'<img src="../../scripts/gallery/{entry.name}.png" width="420" alt="{entry.name}">'
         rows.append(f"| {entry.words}: `pareprop {entry.command}` | {figure} | {said}. {time} |")
     return "\n".join(rows) + "\n"
@@ -115,9 +115,9 @@ def main(names: tuple[str, ...], data: str, again: bool) -> None:
     for entry in ENTRIES:
         if (names and entry.name not in names) or ("FOLDER" in entry.command and not data):
             continue
-        found = run(entry, data, again)
-        if found:
-            results[entry.command] = found
+        outcome = run(entry, data, again)
+        if outcome:
+            results[entry.command] = outcome
             record.write_text(json.dumps(results, indent=1) + "\n")
     text = PAGE.read_text()
     if START in text:

@@ -45,7 +45,7 @@ def embed(text: str, folder: Path) -> str:
     text = LINK.sub(lambda link: f"<style>\n{_read_style(folder / link[1])}</style>", text)
     text = ELSEWHERE.sub(r'href="#\1"', text).replace('href="#document-scripts/handbook/index"', 'href="#"')
     for named in (IMAGE, DOWNLOAD):
-        text = named.sub(lambda found: f"{found[1]}{_encode(folder / found[2])}{found[3]}", ENLARGED.sub(r"\1", text))
+        text = named.sub(lambda match: f"{match[1]}{_encode(folder / match[2])}{match[3]}", ENLARGED.sub(r"\1", text))
     return text
 
 

@@ -140,11 +140,11 @@ RUNS: dict[str, Callable[[argparse.Namespace, int], dict[str, Any] | None]] = {
 
 def work(options: argparse.Namespace, name: str, seed: int, path: Path) -> None:
     """Simulate in this process and write the spikes."""
-    found = RUNS[name](options, seed)
-    if found is not None:
+    result = RUNS[name](options, seed)
+    if result is not None:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         part = path.with_suffix(".part.npz")
-        np.savez_compressed(part, **found, memory=memory)
+        np.savez_compressed(part, **result, memory=memory)
         os.replace(part, path)
 
 
@@ -168,13 +168,15 @@ def statistics(path: Path, warm_up: float) -> tuple[list[Any], dict[str, float]]
         times = {key: float(data[key]) for key in ("build", "seconds", "memory", "synapses")}
         times["n_steps"] = float(steps.max() + 1)
     order = np.argsort(steps, kind="stable")
-    steps, ids, found, first = steps[order], ids[order], [], 0
+    steps, ids, measured, first = steps[order], ids[order], [], 0
     for name, size in zip(POPULATIONS, sizes, strict=True):
         mine = (ids >= first) & (ids < first + size)
         n_steps = int(np.ceil((steps[-1] + 1) * dt / 100.0) * 100.0 / dt)
-        found.append(measure(name, steps[mine], ids[mine] - first, int(size), n_steps, dt, first=round(warm_up / dt)))
+        measured.append(
+            measure(name, steps[mine], ids[mine] - first, int(size), n_steps, dt, first=round(warm_up / dt))
+        )
         first += size
-    return found, times
+    return measured, times
 
 
 def numbers(item: Any) -> tuple[float, float, float]:
@@ -196,7 +198,7 @@ def write(options: argparse.Namespace, runs: dict[str, list[tuple[list[Any], dic
         table.writerow(["population", "simulator", *(f"{c}{s}" for c in COLUMNS for s in ("", "_sd")), "seeds"])
         for k, item in enumerate(next(iter(runs.values()))[0][0]):
             for name, items in runs.items():
-                values = np.array([numbers(found[k]) for found, _ in items])
+                values = np.array([numbers(measured[k]) for measured, _ in items])
                 spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(3, np.nan)
                 cells = [f"{value:.4g}" for pair in zip(values.mean(axis=0), spread, strict=True) for value in pair]
                 cells = ["" if cell == "nan" else cell for cell in cells]
@@ -206,11 +208,11 @@ def write(options: argparse.Namespace, runs: dict[str, list[tuple[list[Any], dic
                     for c, a, s in zip(COLUMNS, cells[::2], cells[1::2], strict=True)
                 )
                 print(f"{item.name:5} {name:9} {' '.join(shown)}")
-            pooled = [np.concatenate([found[k].rates for found, _ in items]) for items in runs.values()]
+            pooled = [np.concatenate([measured[k].rates for measured, _ in items]) for items in runs.values()]
             if len(pooled) > 1:
                 print(f"{item.name:5} distributions of rates differ by {ks_2samp(*pooled).statistic:.3f} (KS)")
             if len(pooled) > 1 and min(map(len, runs.values())) > 1:
-                means = np.array([[numbers(found[k]) for found, _ in items] for items in runs.values()])
+                means = np.array([[numbers(measured[k]) for measured, _ in items] for items in runs.values()])
                 chances = ttest_ind(means[0], means[1], equal_var=False).pvalue
                 print(f"{item.name:5} chance of such differences: {', '.join(f'{p:.2f}' for p in chances)} (Welch)")
     with open(options.out / "times.csv", "w", newline="") as file:
@@ -223,7 +225,7 @@ def write(options: argparse.Namespace, runs: dict[str, list[tuple[list[Any], dic
                 table.writerow([name, seed, f"{cells[0]:.0f}", *(f"{cell:.4g}" for cell in cells[1:])])
                 print(f"{name}, seed {seed}: build {cells[1]:.1f} s, {cells[2]:.2f} s per s, {cells[3]:.0f} MiB")
     (options.out / "environment.json").write_text(json.dumps(tell_environment(), indent=1) + "\n")
-    draw(options, {name: [found for found, _ in items] for name, items in runs.items()})
+    draw(options, {name: [measured for measured, _ in items] for name, items in runs.items()})
 
 
 def draw(options: argparse.Namespace, runs: dict[str, list[list[Any]]]) -> None:
@@ -240,7 +242,7 @@ def draw(options: argparse.Namespace, runs: dict[str, list[list[Any]]]) -> None:
         for name, items in runs.items():
             shift, color = (-0.2, style.GREY) if name == "NEST" else (0.2, style.BLUE)
             places = np.arange(len(names)) + shift
-            values = [np.concatenate([getattr(found[k], key) for found in items]) for k in range(len(names))]
+            values = [np.concatenate([getattr(measured[k], key) for measured in items]) for k in range(len(names))]
             line, box = {"color": color}, {"facecolor": color, "lw": 0}
             looks = {"medianprops": {"color": "white"}, "boxprops": box, "whiskerprops": line, "capprops": line}
             hidden = {"showfliers": False, "manage_ticks": False}

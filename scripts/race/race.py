@@ -48,15 +48,15 @@ def race_microcircuit(options: argparse.Namespace, k: int) -> Iterator[dict[str,
                 "--threads", str(options.workers),
             ]  # fmt: skip
             microcircuit.start(arguments, options.workers, name, k, path)
-        with np.load(path) as found:
-            joules = float(found["joules"]) / options.seconds
+        with np.load(path) as result:
+            joules = float(result["joules"]) / options.seconds
             yield {
-                "contest": f"microcircuit, {found['sizes'].sum()} neurons",
+                "contest": f"microcircuit, {result['sizes'].sum()} neurons",
                 "contestant": name,
-                "s_per_s": float(found["seconds"]) / options.seconds,
+                "s_per_s": float(result["seconds"]) / options.seconds,
                 "j_per_s": joules,
-                "build_s": float(found["build"]),
-                "memory_mib": float(found["memory"]),
+                "build_s": float(result["build"]),
+                "memory_mib": float(result["memory"]),
             }
 
 
@@ -66,15 +66,15 @@ def race_eprop(options: argparse.Namespace, k: int) -> Iterator[dict[str, Any]]:
 
     for contest in (item for item in CONTESTS if item.name == NETWORK):
         for simulator in ("nest", "pareprop") if options.nest else ("pareprop",):
-            found = fresh(contest, Kind(simulator, True, options.workers))
+            result = fresh(contest, Kind(simulator, True, options.workers))
             seconds = contest.n_samples * contest.n_steps / 1000.0
             yield {
                 "contest": "e-prop, 2 000 neurons",
-                "s_per_s": found["seconds"] / seconds,
+                "s_per_s": result["seconds"] / seconds,
                 "contestant": f"{simulator.replace('nest', 'NEST')}, {contest.variant} variant",
                 "j_per_s": np.nan,
-                "build_s": found["build_seconds"],
-                "memory_mib": found["bytes"] / 2**20,
+                "build_s": result["build_seconds"],
+                "memory_mib": result["bytes"] / 2**20,
             }
 
 

@@ -283,4 +283,4 @@ weight = 0.1
     assert code == 2 and "rate_hz = -2 must be at least 0" in errors
     path.write_text(text.replace('"rec"', '["rec", "rex"]'))
     code, _, errors = command(capsys, "run", path, "--out", tmp_path / "other")
-    assert code == 2 and "backgrounds[0]: post = 'rex' is no population, did you mean 'rec'?" in errors
+    assert code == 2 and "backgrounds[0]: post = 'rex' is not a population, did you mean 'rec'?" in errors

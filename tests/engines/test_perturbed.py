@@ -395,7 +395,7 @@ def test_what_can_be_perturbed() -> None:
     model.inject(population(model, "a"))
     model.dropout(population(model, "a"), p=0.0)
     assert model.notes == [
-        "silence 'silence->a': phase 'tset' is none of a run, did you mean 'test'?",
+        "silence 'silence->a': phase 'tset' is not one of a run, did you mean 'test'?",
         "inject 'inject->a': mean and std are 0, it has no effect",
         "dropout 'dropout->a': p is 0, it has no effect",
     ]
@@ -437,8 +437,8 @@ of = "rec->rec"
             "cut->rec->rec: cut rec->rec; test",
         ]
     for old, new, expected in (
-        ('"rec", "in"', '"rex"', "perturbations[0]: of = 'rex' is no population, did you mean 'rec'?"),
-        ('of = "rec->rec"', 'of = "rec->rex"', "perturbations[1]: of = 'rec->rex' is no projection, did you mean"),
+        ('"rec", "in"', '"rex"', "perturbations[0]: of = 'rex' is not a population, did you mean 'rec'?"),
+        ('of = "rec->rec"', 'of = "rec->rex"', "perturbations[1]: of = 'rec->rex' is not a projection, did you mean"),
         ('"silence"', '"silense"', "perturbations[0]: kind = 'silense' must be one of silence, inject, dropout, cut"),
         ("30.0", "0.1", "start_ms = 0.1 must be whole steps of 1 ms"),
     ):

@@ -36,7 +36,7 @@ def test_seed_and_index_give_the_spikes():
 
 
 def test_masked_values_are_refused():
-    """What lies under a mask is no value; it counted as a spike, or as a target."""
+    """What lies under a mask is not a value; it counted as a spike, or as a target."""
     masked = np.ma.array(np.ones((3, 1)), mask=[[False], [True], [False]])
     plain = np.ones((3, 1))
     for raster, target, name in ((masked, plain, "raster"), (plain, masked, "target")):

@@ -65,7 +65,7 @@ FILES = {  # text of a configuration, and what the answer must say
     "name is two dots": (NETWORK.replace('"rec"', '".."'), "not '.' or '..'"),
     "name of 300 characters": (NETWORK.replace('"rec"', f'"{"x" * 300}"'), "1 to 100 characters"),
     "name of 70 000 characters": (NETWORK.replace('name = "rec"', f'name = "{"x" * 70_000}"'), "1 to 100 characters"),
-    "ends of 70 000 characters": (NETWORK.replace('post = "rec"', f'post = "{"x" * 70_000}"'), "is no population"),
+    "ends of 70 000 characters": (NETWORK.replace('post = "rec"', f'post = "{"x" * 70_000}"'), "is not a population"),
     "a key of 70 000 characters": (TASK + f"{'x' * 70_000} = 3\n", "unknown parameter"),
     "no indegree": (NETWORK + 'rule = "fixed_indegree"\n', "needs indegree="),
     "no probability": (NETWORK + 'rule = "fixed_probability"\n', "needs probability="),
@@ -109,7 +109,7 @@ LINES = {  # arguments, and what the answer must say
     "long name of data": (["run", "n-mnist", "--set", f"data={'x' * 5000}"], "has neither Train/ nor Train.zip"),
     "NUL in a name": (["run", "sine-waves", "--out", "a\0b"], "is not the name of a file"),
     "empty name": (["run", "sine-waves", "--out", ""], "is not the name of a file"),
-    "endless path": (["run", "handwriting", "--set", "path=/dev/zero"], "is no regular file"),
+    "endless path": (["run", "handwriting", "--set", "path=/dev/zero"], "is not a regular file"),
     "n_out": (["run", "sine-waves", "--set", "n_out=2147483648"], "n_out"),
     "data of precision": (["run", "data", "--set", "precision=triple"], "precision"),
 }
@@ -168,8 +168,8 @@ def save(**arrays: np.ndarray):
 
 
 DATA = {
-    "fifo.npz": (lambda folder: os.mkfifo(folder / "data.npz"), "is no regular file"),
-    "fifo.h5": (lambda folder: os.mkfifo(folder / "data.h5"), "is no regular file"),
+    "fifo.npz": (lambda folder: os.mkfifo(folder / "data.npz"), "is not a regular file"),
+    "fifo.h5": (lambda folder: os.mkfifo(folder / "data.h5"), "is not a regular file"),
     "256 MiB of another shape": (lambda folder: zeros(folder, (2**13, 2**12)), "another number of axes"),
     "spikes without end": (with_spikes, "spikes takes 2400000000000 bytes, at most 4294967296 are read"),
     "chunks of 512 MiB": (with_chunks, "has chunks of 536870912 bytes"),
@@ -179,7 +179,7 @@ DATA = {
         "rates of sample 2: -1 must lie in 0 to",
     ),
     "1e300 Hz": (save(rates=np.full((3, 20), 1e300)), "rates of sample 0: 1e+300 must lie in 0 to 1e+06 Hz"),
-    "label": (save(labels=np.array([0, 0, 1])), "label 1 of sample 2 is none of the 1 readouts"),
+    "label": (save(labels=np.array([0, 0, 1])), "label 1 of sample 2 is not one of the 1 readouts"),
     "negative label": (save(labels=np.array([0, -1, 0])), "label -1 of sample 1"),
 }
 
@@ -224,8 +224,8 @@ MANIFESTS = {
     "10^9 ranks": (entry("ranks", 10**9), "ranks: Input should be less than or equal to"),
     "10^9 ranks and no array": (lambda manifest: manifest.update(ranks=10**9, arrays=[]), "malformed: "),
     "infinite iteration": (entry("iteration", float("inf")), "is malformed"),
-    "an infinity inside": (loop("x", float("inf")), "Infinity is no number"),
-    "NaN inside": (loop("x", float("nan")), "NaN is no number"),
+    "an infinity inside": (loop("x", float("inf")), "Infinity is not a number"),
+    "NaN inside": (loop("x", float("nan")), "NaN is not a number"),
     "2^60 items of size 0": (
         lambda manifest: manifest["arrays"][-1].update(item=[0], shares=[[2**60, 0, 0]]),
         "malformed",

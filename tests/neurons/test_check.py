@@ -140,7 +140,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert (tmp_path / "good.png").read_bytes()[:4] == b"\x89PNG"
     for arguments, told in (
         (("nothing.toml",), "cannot read nothing.toml"),
-        (("nothing",), "is no file, and no neuron model"),
+        (("nothing",), "is not a file, and no neuron model"),
         ((good, "--model", "best"), "unknown neuron model 'best'"),
         ((good, "--set", "tau=1"), "unknown parameter"),
         (("adex", "--set", "C_m=0"), "step: V_m at the initial state"),

@@ -81,7 +81,7 @@ def test_a_wrong_state_does_not_hold(capsys: pytest.CaptureFixture, tmp_path: Pa
 BAD = {
     "ports": (lambda file: file.attrs.__setitem__("port_in", "dendrite"), "port = 'dendrite' must be one of exc, inh"),
     "number of ports": (lambda file: file.attrs.__setitem__("port_in", ["exc"] * 3), "'port_in' names 3 ports"),
-    "no JSON": (lambda file: file.attrs.__setitem__("neuron_models", "{"), "'neuron_models' is no JSON"),
+    "no JSON": (lambda file: file.attrs.__setitem__("neuron_models", "{"), "'neuron_models' is not JSON"),
 }
 
 

@@ -76,7 +76,7 @@ BAD = [  # what is changed, and what the line must tell
     ({"ports": ["exc"]}, ["unknown name 'arriving'"]),
     ({"ports": []}, ["one input at least"]),
     ({"ports": ["a", "a"]}, ["names 'a' twice"]),
-    ({"follow": ["w"]}, ["follow: 'w' is no state"]),
+    ({"follow": ["w"]}, ["follow: 'w' is not a state"]),
     ({"reset": {}, "follow": ["V_m"]}, ["'V_m' is not in reset"]),
     ({"surrogate": "piecewise"}, ["unknown name 'piecewise'", "did you mean 'piecewise_linear'"]),
     ({"surrogate": "exp(-V_m)"}, ["surrogate", "unknown name 'V_m'"]),

@@ -67,8 +67,8 @@ def test_the_handbook_is_one_file(
     ("topics", "told"),
     [
         (["parameters", "tau"], "did you mean 'tau_m'"),
-        (["no"], "'no' is no command"),
-        (["scaling", "no"], "'scaling no' is no command"),
+        (["no"], "'no' is not a command"),
+        (["scaling", "no"], "'scaling no' is not a command"),
     ],
 )
 def test_unknown_topics(topics: list[str], told: str, capsys: pytest.CaptureFixture) -> None:

@@ -177,7 +177,7 @@ def test_a_study_is_reported_with_its_table(tmp_path: Path, capsys: pytest.Captu
 def test_nothing_foreign_is_overwritten_or_believed(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "mine.html").write_text("<p>mine")
     code, _, errors = command(capsys, "report", done / "seed-1", "--out", tmp_path / "mine.html")
-    assert (code, errors.count("\n")) == (2, 1) and "exists and is no report" in errors
+    assert (code, errors.count("\n")) == (2, 1) and "exists and is not a report" in errors
     assert (tmp_path / "mine.html").read_text() == "<p>mine"
     code, _, errors = command(capsys, "report", tmp_path)
     assert code == 2 and "neither a run directory" in errors

@@ -52,7 +52,7 @@ def test_an_observer_with_a_misspelt_hook() -> None:
         def after_iterations(self, simulation, iteration, loss) -> None:
             """Never called."""
 
-    with pytest.raises(InputError, match=r"Patience: after_iterations is no hook; did you mean after_iteration\?"):
+    with pytest.raises(InputError, match=r"Patience: after_iterations is not a hook; did you mean after_iteration\?"):
         Simulation(network(), Noise(), observers=[Patience()])
     with pytest.raises(InputError, match=r"Patience is a class; pass an instance, Patience\(\)"):
         Simulation(network(), Noise(), observers=[Patience])

@@ -66,7 +66,7 @@ def test_trained_on_any_number_of_ranks(tmp_path: Path, config: Path, capsys: py
 def test_mistakes_are_told(config: Path, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     text = config.read_text()
     for old, new, words in (
-        ('pre = "cortex"', 'pre = "cortx"', "pre = 'cortx' is no population, did you mean 'cortex'"),
+        ('pre = "cortex"', 'pre = "cortx"', "pre = 'cortx' is not a population, did you mean 'cortex'"),
         ("simulation_config.json", "nothing.json", "nothing.json: No such file"),
         ('sign = "weights"', 'sing = "weights"', "unknown option 'sing', did you mean 'sign'"),
     ):

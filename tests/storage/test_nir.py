@@ -356,7 +356,7 @@ FOREIGN = [
     ({"late": nir.Delay(np.full(2, 1.5e-3))}, 1.0, "node 'lif': a delay of 1.5 steps of 1 ms must be whole"),
     ({"late": nir.Scale(np.ones(2))}, 1.0, "node 'late': Scale is not supported (known: Input, LIF,"),
     ({"lif": nir.IF(np.ones(2), np.ones(2))}, 1.0, "node 'lif': IF is not supported"),
-    ({"w": nir.Linear(np.ones((2, 4)))}, 1.0, "is no graph of NIR: ValueError: Type inference error"),
+    ({"w": nir.Linear(np.ones((2, 4)))}, 1.0, "is not a graph of NIR: ValueError: Type inference error"),
     ({"late": nir.Linear(np.ones((2, 2)))}, 1.0, "node 'w': Linear must lead to neurons, not to another node"),
     ({"lif": nir.LIF(*[np.zeros(2)] * 4)}, 1.0, "node 'lif': tau must be above 0 and finite"),
     ({"w": nir.Affine(np.ones((2, 3)), np.ones(2)), "lif": nir.CubaLIF(tau_syn=np.ones(2), **CUBA)}, 1.0,
@@ -388,7 +388,7 @@ def test_files_that_are_no_graphs(tmp_path: Path) -> None:
     for name, message in (
         ("none.nir", "No such file"),
         ("text.nir", "text.nir"),
-        ("other.nir", "is no graph of NIR: "),
+        ("other.nir", "is not a graph of NIR: "),
         (".", "is a directory"),
     ):
         with pytest.raises(InputError, match=message) as caught:

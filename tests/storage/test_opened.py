@@ -85,7 +85,7 @@ def test_units_and_axes(done: Path) -> None:
         units = {name: data.attrs.get("unit") for name, data in sample.items()}
         axes = {name: [dim.label for dim in data.dims] for name, data in sample.items()}
         delay = file["projections/" + next(iter(file["projections"]))]["delay"].attrs["unit"]
-    assert units["readout_signal"] == units["target_signal"] == "1"  # a softmax is no voltage
+    assert units["readout_signal"] == units["target_signal"] == "1"  # a softmax is not a voltage
     assert (units["V_m"], units["surrogate_gradient"], delay) == ("mV", "1/mV", "steps")
     assert axes["V_m"] == ["step", "neuron"] and axes["readout_signal"] == ["step", "readout"]
     assert axes["spike_steps"] == axes["spike_ids"] == ["spike"]

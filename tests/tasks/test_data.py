@@ -199,7 +199,7 @@ def test_every_problem_of_a_network_in_one_go(tmp_path: Path) -> None:
         config.load(str(path))
     told = str(caught.value)
     for part in (
-        "projections[3]: pre = 'bb' is no population, did you mean 'b'?",
+        "projections[3]: pre = 'bb' is not a population, did you mean 'b'?",
         "unknown parameter 'foo'",
         "projections[2]: unknown parameter 'indegre', did you mean 'indegree'?",
     ):
@@ -216,7 +216,7 @@ WRONG = {
     "currents": ({"currents": np.zeros((N, STEPS, 1))}, "currents: the network has 0"),
     "few": ({"targets": np.zeros((3, STEPS, 2)), "raster": np.zeros((3, STEPS, 5))}, "n_train = 4 must be at most 3"),
     "label": ({"labels": np.zeros(N)}, "labels has type float64"),
-    "class": ({"labels": np.full(N, 2)}, "label 2 of sample 0 is none of the 2 readouts"),
+    "class": ({"labels": np.full(N, 2)}, "label 2 of sample 0 is not one of the 2 readouts"),
     "id": ({"raster": None, "spikes": np.array([[0, 0, 9]])}, "spikes: id 9 must lie in 0 to 4"),
 }
 
@@ -336,7 +336,7 @@ def test_delays_in_ms_and_lists_of_populations() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('pre = ["a", "c"]', "projections[0]: pre = 'c' is no population"),
+        ('pre = ["a", "c"]', "projections[0]: pre = 'c' is not a population"),
         ("pre = []", "pre = []: must be the name of a population, or a list of names"),
         ("pre = 5", "pre = 5: must be the name of a population, or a list of names"),
         ('pre = ["a", "b"]\nname = "x"', "projections[0]: name = 'x' is for one pre and one post, not for 2 pairs"),
