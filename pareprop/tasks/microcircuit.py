@@ -33,13 +33,15 @@ HIGHEST = 1e6  # pA, of weights
 DEFAULTS: dict[str, Values] = {  # by `learn`
     "nothing": {},
     "volleys": {
-        "variant": "interval", "iterations": 150, "batch_size": 2, "sample_ms": 60.0, "eta": 8.0, "eta_out": 2.0,
+        "variant": "interval", "iterations": 150, "batch_size": 2, "sample_ms": 60.0, "eta": 8.0,
         "c_reg": 25.0, "thalamic_hz": 120.0, "thalamic_start": 20.0, "test_samples": 128,
     },
-    "rates": {"variant": "interval", "iterations": 300, "sample_ms": 200.0, "eta": 2.0, "c_reg": 1000.0},
+    "rates": {"variant": "interval", "iterations": 100, "sample_ms": 200.0, "eta": 4.0, "c_reg": 1000.0},
 }  # fmt: skip
-# where volleys are learned: a step for each sample
-ONLINE = {"iterations": 400, "batch_size": 1, "sample_ms": 80.0, "eta": 0.5, "eta_out": 2.5, "c_reg": 600.0}
+ONLINE: dict[str, Values] = {  # of these, what is other in the spike variant
+    "volleys": {"iterations": 400, "batch_size": 1, "sample_ms": 80.0, "eta": 0.5, "eta_out": 2.5, "c_reg": 600.0},
+    "rates": {"iterations": 300, "eta": 2.0},
+}
 
 
 class Microcircuit(TaskBase):
@@ -70,12 +72,12 @@ class Microcircuit(TaskBase):
         json_schema_extra=LEARNING,
         description="nothing; volleys: which part of the thalamus fired; rates: the published rates, from wrong ones",
     )
-    iterations: int = Field(3, ge=0, description="iterations; 100 for volleys, 300 for rates")
+    iterations: int = Field(3, ge=0, description="iterations; 150 for volleys, 100 for rates")
     eta: float = Field(
-        0.0, ge=0, description="learning rate, for weights in units of their mean, per ms; 2 where it learns"
+        0.0, ge=0, description="learning rate, for weights in units of their mean, per ms; 8 for volleys, 4 for rates"
     )
     eta_out: float = Field(
-        10.0, ge=0, json_schema_extra=LEARNING, description="learning rate of the readouts, in units of theirs"
+        2.0, ge=0, json_schema_extra=LEARNING, description="learning rate of the readouts, in units of theirs"
     )
     scale: float = Field(
         0.1, gt=0, le=1000, json_schema_extra=MODEL, description="neurons by those of the full network (77 169)"
@@ -91,7 +93,7 @@ class Microcircuit(TaskBase):
         "poisson", json_schema_extra=MODEL, description="background: poisson, or constant currents of the same mean"
     )
     dt_ms: float = Field(0.1, gt=0, le=1, json_schema_extra=MODEL, description="step in ms")
-    sample_ms: float = Field(500.0, gt=0, description="duration of a sample in ms; 80 for volleys, 200 for rates")
+    sample_ms: float = Field(500.0, gt=0, description="duration of a sample in ms; 60 for volleys, 200 for rates")
     thalamic_hz: float = Field(
         0.0, ge=0, description="rate of the thalamic neurons in a volley of 10 ms, 120 in the article; 0 for none"
     )
@@ -104,10 +106,10 @@ class Microcircuit(TaskBase):
         0.0,
         ge=0,
         json_schema_extra=LEARNING,
-        description="coefficient of the firing-rate regularisation; 600 for volleys, 1000 for rates",
+        description="coefficient of the firing-rate regularisation; 25 for volleys, 1000 for rates",
     )
     wrong: float = Field(
-        0.2,
+        0.1,
         ge=0,
         json_schema_extra=MODEL,
         description="learn=rates: spread of the logarithm of factors of the weights, one for each pair of populations",
@@ -118,7 +120,8 @@ class Microcircuit(TaskBase):
         """Return the defaults of what is learned."""
         learn = values.get("learn")
         defaults = DEFAULTS.get(learn, {}) if isinstance(learn, str) else {}
-        return {**defaults, **ONLINE} if learn == "volleys" and values.get("variant") == "spike" else defaults
+        more = ONLINE.get(str(learn), {}) if values.get("variant") == "spike" else {}
+        return {**defaults, **more}
 
     @model_validator(mode="after")
     def _check_learning(self) -> Microcircuit:

@@ -11,7 +11,7 @@
 All on the same cores (`--workers`, threads of NEST and ranks of pareprop; the last contest takes one), each run in a
 fresh process. Written: `race.csv`, a row for each run: seconds of computing per second of the model, joules per second
 of the model ("not told" where the machine has no counter that can be read, see `energy.py`), seconds to build, memory;
-`race.png`, the medians; `environment.json`, the machine and the versions. Needs NEST 3.10 (extra `peer`).
+`race.png`, the medians, the machine and the versions; `environment.json`, all of these. Needs NEST 3.10 (extra `peer`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import argparse
 import csv
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -115,8 +116,17 @@ def show(row: dict[str, Any]) -> list[str]:
     return [("" if np.isnan(cell) else f"{cell:.4g}") if isinstance(cell, float) else str(cell) for cell in cells]
 
 
-def draw(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
-    """Draw the medians of the seconds per second, a panel for each contest."""
+def tell_about() -> dict[str, str]:
+    """Return the machine and the versions."""
+    from pareprop.machine import available
+    from pareprop.runs.provenance import tell_environment
+
+    found = tell_environment() | {"peers": ", ".join(f"{name} {tell_version(name)}" for name in PEERS)}
+    return found | {"cores": str(os.cpu_count()), "memory": f"{available() / 2**30:.0f} GiB"}
+
+
+def draw(options: argparse.Namespace, rows: list[dict[str, Any]], about: dict[str, str]) -> None:
+    """Draw the medians of the seconds per second, a panel for each contest; machine and versions stand below."""
     from matplotlib.figure import Figure
 
     from pareprop.plots import style
@@ -136,6 +146,9 @@ def draw(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         ax.spines[["top", "right"]].set_visible(False)
         ax.margins(x=0.1)
     panels[-1, 0].set_xlabel(f"seconds per second of the model, {options.workers} worker{'s' * (options.workers > 1)}")
+    machine = f"{about['processor']}, {about['cores']} cores, {about['memory']}; {about['date'][:10]}"
+    ours = ", ".join(item for item in about["versions"].split(", ") if item.startswith(("pareprop", "Python")))
+    figure.supxlabel(f"{machine}\n{ours}, {about['peers']}", x=0.01, ha="left", fontsize=6)
     figure.savefig(options.out / "race.png", dpi=150)
     print(f"figure: {options.out / 'race.png'}")
 
@@ -160,11 +173,9 @@ RACES = {"microcircuit": race_microcircuit, "e-prop": race_eprop, "dense": race_
 
 def main() -> None:
     """Run everything, one after the other, and write it down after each run."""
-    from pareprop.runs.provenance import tell_environment
-
     options, rows = parse(), []
     options.out.mkdir(parents=True, exist_ok=True)
-    about = tell_environment() | {"peers": ", ".join(f"{name} {tell_version(name)}" for name in PEERS)}
+    about = tell_about()
     (options.out / "environment.json").write_text(json.dumps(about, indent=1) + "\n")
     print(energy.tell())
     print(", ".join(COLUMNS))
@@ -175,7 +186,7 @@ def main() -> None:
                 print(", ".join(show(rows[-1])), flush=True)
                 with open(options.out / "race.csv", "w", newline="") as file:
                     csv.writer(file).writerows([COLUMNS, *map(show, rows)])
-    draw(options, rows)
+    draw(options, rows, about)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""The job of the microcircuit in small: tables, times and a figure, on two ranks; called again it draws anew."""
+"""The job of the microcircuit in small, on two ranks, which called again draws anew; and the race, with joules."""
 
 import csv
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import launch
@@ -41,3 +42,54 @@ def test_a_small_microcircuit(tmp_path: Path) -> None:
         (times,) = csv.DictReader(file)
     assert int(times["synapses"]) > 200_000 and float(times["s_per_s"]) > 0
     assert (tmp_path / "microcircuit.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_race_with_joules_where_the_machine_tells(tmp_path: Path, tells: bool) -> None:
+    """A counter of a package that rises by 0.1 J each 10 ms, or none: numbers, or "not told"; a line says which."""
+    zone, over = tmp_path / "counters/intel-rapl:0", threading.Event()
+
+    def count() -> None:
+        joules = 0.0
+        while not over.wait(0.01):
+            joules += 0.1
+            (zone / "part").write_text(f"{1e6 * joules:.0f}")
+            (zone / "part").replace(zone / "energy_uj")
+
+    if tells:
+        zone.mkdir(parents=True)
+        (zone / "energy_uj").write_text("0")
+        threading.Thread(target=count, daemon=True).start()
+    small = ["--scale", "0.01", "--indegrees", "0.1", "--seconds", "0.1", "--warm-up", "100", "--repeat", "1"]
+    try:
+        done = subprocess.run(
+            [
+                sys.executable,
+                ROOT / "scripts/race/race.py",
+                "--only",
+                "microcircuit",
+                "--no-nest",
+                *small,
+                "--out",
+                tmp_path,
+            ],
+            env=os.environ | {"POWERCAP": str(tmp_path / "counters")},
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    finally:
+        over.set()
+    assert done.returncode == 0, done.stderr
+    said = (
+        "joules: of 1 processor package (" if tells else "joules: this machine does not tell them, it has no counters"
+    )
+    assert done.stdout.splitlines()[0].startswith(said)
+    with open(tmp_path / "race.csv") as file:
+        rows = {row["contestant"]: row["j_per_s"] for row in csv.DictReader(file)}
+    assert list(rows) == ["pareprop", "pareprop, learning"]
+    assert all(float(cell) > 0 for cell in rows.values()) if tells else set(rows.values()) == {"not told"}
+    assert (tmp_path / "race.png").stat().st_size > 10_000

@@ -164,6 +164,7 @@ def test_wrong_weights_are_wrong_by_pairs_of_populations() -> None:
     assert right["L4E->L23E"] == 2 * 87.8
 
 
+FEW = ["batch_size=4", "sample_ms=80", "eta=2", "eta_out=10", "c_reg=600"]  # for a tenth of the in-degrees
 COARSE = ["scale=0.01", "indegrees=0.1", "dt_ms=0.5", "figures=none"]
 
 
@@ -171,6 +172,7 @@ COARSE = ["scale=0.01", "indegrees=0.1", "dt_ms=0.5", "figures=none"]
 def test_volleys_are_learned(tmp_path: Path, capsys: pytest.CaptureFixture, variant: str, iterations: int) -> None:
     """Trials of the test are told apart; signs stay, weights onto all populations change, rates are held."""
     more = [f"variant={variant}", f"iterations={iterations}", "test_samples=64", "learn=volleys"]
+    more += FEW if variant == "interval" else []
     code, output, errors = command(capsys, *run(*COARSE, *more), "--out", tmp_path / "run")
     assert code == 0, errors
     (line,) = [line for line in output.splitlines() if line.startswith("test accuracy: ")]
@@ -189,7 +191,7 @@ def test_volleys_are_learned(tmp_path: Path, capsys: pytest.CaptureFixture, vari
 @pytest.mark.slow
 def test_rates_are_learned_from_wrong_weights(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Regularisation alone brings excitatory rates to half of the difference or less; the figure has all iterations."""
-    more = ["scale=0.02", "iterations=60", "learn=rates"]
+    more = ["scale=0.02", "iterations=60", "learn=rates", "wrong=0.2", "eta=2"]
     code, output, errors = command(capsys, *run(*COARSE, *more), "--out", tmp_path / "run")
     assert code == 0, errors
     (line,) = [line for line in output.splitlines() if line.startswith("difference from the published rates: ")]
