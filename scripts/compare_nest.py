@@ -81,7 +81,6 @@ def summarize(contest: Contest, runs: Runs) -> dict[str, Any]:
         "name": contest.name, "variant": contest.variant, "n_samples": contest.n_samples, "n_steps": task.n_steps,
         "neurons": model.size("recurrent"), "synapses": count_synapses(model),
         "simulated_seconds": contest.n_samples * task.n_steps * model.dt_ms / 1000.0,
-        "demanded": {"learning": contest.ratio, "cost_of_learning": contest.cost},
         "ratios": ratios(numbers), "runs": numbers, "spikes": spikes,
     }  # fmt: skip
 
@@ -133,13 +132,11 @@ def _show_workers(result: dict[str, Any], n: int) -> None:
         build, memory = np.median(run["build_seconds"]), np.median(run["bytes"]) / 2**20
         seconds = _format_spread(run["seconds"], ".4f")
         click.echo(f"  {name:22s} {seconds} s, built in {build:.3f} s, memory +{memory:.0f} MiB")
-    words = {name + end: (words, result["demanded"].get(name) if n == 1 else 0) for name, (*_, words) in RATIOS.items()}
-    words |= {f"gain_{key}{end}": (f"times faster than alone, {name}", 0) for key, name in NAMES.items()}
-    for key, (text, bound) in words.items():
+    words = {name + end: text for name, (*_, text) in RATIOS.items()}
+    words |= {f"gain_{key}{end}": f"times faster than alone, {name}" for key, name in NAMES.items()}
+    for key, text in words.items():
         if key in result["ratios"]:
-            sign = "at most" if key == "cost_of_learning" else "at least"
-            wanted = f"   (demanded: {sign} {bound:g})" if bound else ""
-            click.echo(f"  {text:44s} {_format_spread(result['ratios'][key], '.2f')}{wanted}")
+            click.echo(f"  {text:44s} {_format_spread(result['ratios'][key], '.2f')}")
 
 
 def _format_spread(values: list[float], form: str) -> str:

@@ -32,14 +32,12 @@ from pareprop.tasks import TASKS
 
 @dataclass(frozen=True)
 class Contest:
-    """A network to run, and what pareprop is asked for.
+    """A network to run.
 
     Attributes
     ----------
     name, variant : what it is
     n_samples : samples per run
-    ratio : times faster than NEST that is demanded, 0 if nothing is
-    cost : most that learning may cost, as a multiple of the run without
     sizes : of the network of `pareprop bench` (neurons, indegree, inputs), or None for a task
     n_steps : of a sample of that network
     neuron : its neuron model
@@ -48,8 +46,6 @@ class Contest:
     name: str
     variant: str
     n_samples: int
-    ratio: float
-    cost: float
     sizes: tuple[int, int, int] | None = None
     n_steps: int = 1000
     neuron: str = "iaf"
@@ -89,17 +85,17 @@ def workers_of(names: Iterable[str]) -> list[int]:
 
 # The largest networks run for one shorter sample: NEST needs 40 s (interval) and 400 s (spike) per second there.
 CONTESTS = (
-    Contest("sine-waves", "interval", 20, 80, 2),
-    Contest("bench-500", "interval", 3, 0, 2, (500, 100, 100)),
-    Contest("bench-2000", "interval", 3, 45, 2, (2000, 100, 100)),
-    Contest("bench-4000", "interval", 1, 0, 2, (4000, 400, 100)),
-    Contest("bench-10000", "interval", 1, 110, 2, (10000, 1000, 100), 250),
-    Contest("sine-waves-plus", "spike", 20, 0, 3),
-    Contest("bench-500", "spike", 3, 0, 3, (500, 100, 100)),
-    Contest("bench-2000", "spike", 3, 50, 3, (2000, 100, 100)),
-    Contest("bench-2000-adaptive", "spike", 1, 150, 3, (2000, 100, 100), neuron="iaf_adapt"),
-    Contest("bench-4000", "spike", 1, 0, 3, (4000, 400, 100), 250),
-    Contest("bench-10000", "spike", 1, 0, 3, (10000, 1000, 100), 100),
+    Contest("sine-waves", "interval", 20),
+    Contest("bench-500", "interval", 3, (500, 100, 100)),
+    Contest("bench-2000", "interval", 3, (2000, 100, 100)),
+    Contest("bench-4000", "interval", 1, (4000, 400, 100)),
+    Contest("bench-10000", "interval", 1, (10000, 1000, 100), 250),
+    Contest("sine-waves-plus", "spike", 20),
+    Contest("bench-500", "spike", 3, (500, 100, 100)),
+    Contest("bench-2000", "spike", 3, (2000, 100, 100)),
+    Contest("bench-2000-adaptive", "spike", 1, (2000, 100, 100), neuron="iaf_adapt"),
+    Contest("bench-4000", "spike", 1, (4000, 400, 100), 250),
+    Contest("bench-10000", "spike", 1, (10000, 1000, 100), 100),
 )
 
 

@@ -20,8 +20,8 @@ import numpy as np
 
 from pareprop import kernels
 from pareprop.neurons import library
-from pareprop.neurons.calls import Cells
 from pareprop.neurons.compile import compile
+from pareprop.neurons.cost import calls
 
 ROUNDS = 5
 
@@ -73,17 +73,7 @@ def main() -> None:
     for name in given.models:
         program = compile(library.get(name))
         for n in map(int, given.neurons.split(",")):
-            cells = Cells(program, n, {}, 1.0)
-            level = np.full(n, 200.0)
-            ports = np.zeros((program.n_ports, n))
-            _, psi, kept = cells.step(ports, level)
-            adjoint, credit = np.zeros((program.n_adjoint, n)), np.zeros((program.n_ports, n))
-            credit[0] = psi
-            zero, row = np.zeros(n), np.empty((max(program.n_kept, 1), n))
-            ours = {
-                "step": cells.step_caller(ports, level, row, psi),
-                "sweep": cells.sweep_caller(cells.before, kept, 0.1, zero, zero, adjoint, credit),
-            }
+            ours = calls(program, n, current=200.0)
             theirs = hand(name, by_hand, n)
             for what, call in ours.items():
                 mine, other = [], []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
@@ -55,16 +56,8 @@ def measure(program: Program, single: bool = False) -> Cost:
 
 def _seconds(program: Program, n: int, real: Real) -> list[float]:
     """Return the seconds of a step forward of n neurons, and of one back."""
-    cells = Cells(program, n, {}, 1.0, real)
-    ports, level = np.zeros((program.n_ports, n), real), np.zeros(n, real)
-    _, psi, kept = cells.step(ports, level)
-    adjoint, credit = np.zeros((program.n_adjoint, n), real), np.zeros((program.n_ports, n), real)
-    row, zero = np.empty((max(program.n_kept, 1), n), real), np.zeros(n, real)
     seconds = []
-    for call in (
-        cells.step_caller(ports, level, row, psi),
-        cells.sweep_caller(cells.before, kept, 0.1, zero, zero, adjoint, credit),
-    ):
+    for call in calls(program, n, real).values():
         laps = []
         for _ in range(ROUNDS):
             start = time.perf_counter()
@@ -73,3 +66,33 @@ def _seconds(program: Program, n: int, real: Real) -> list[float]:
             laps.append(time.perf_counter() - start)
         seconds.append(min(laps) / STEPS)
     return seconds
+
+
+def calls(program: Program, n: int, real: Real = np.float64, current: float = 0.0) -> dict[str, Callable[[], None]]:
+    """Return a step forward of n neurons as "step", and a step of the sweep back as "sweep", for timing them.
+
+    Parameters
+    ----------
+    program : Program
+        The compiled model.
+    n : int
+        Number of neurons.
+    real : type
+        Precision.
+    current : float
+        Constant current of each in pA.
+    """
+    cells = Cells(program, n, {}, 1.0, real)
+    ports, level = np.zeros((program.n_ports, n), real), np.full(n, current, real)
+    _, psi, kept = cells.step(ports, level)
+    adjoint, credit = np.zeros((program.n_adjoint, n), real), np.zeros((program.n_ports, n), real)
+    credit[0] = psi
+    row, zero = np.empty((max(program.n_kept, 1), n), real), np.zeros(n, real)
+    step = cells.step_caller(ports, level, row, psi)
+    sweep = cells.sweep_caller(cells.before, kept, 0.1, zero, zero, adjoint, credit)
+    arrays = cells, ports, level, psi, kept, adjoint, credit, row, zero  # which calls do not keep alive by themselves
+    return {"step": partial(_run, step, arrays), "sweep": partial(_run, sweep, arrays)}
+
+
+def _run(call: Callable[[], None], arrays: object) -> None:
+    call()

@@ -6,7 +6,7 @@
 are compared, in the interval variant, with those of the run: they are equal for the first sample, and for the last
 one where it is a test without learning (a last sample of the training ran with the weights before the last step). In
 the spike variant samples go on from where the one before ended, and learn on their way; there they are compared with
-those that pareprop has, from rest and without learning, in the file STILL: they are equal. Where there is none (a
+those that pareprop has, from rest and without learning, in the file AT_REST: they are equal. Where there is none (a
 network of a script, rewired, or in closed loop), they are compared with those of the run, and part. Steps of NEST run
 behind: generators start with step 1, and each hop takes a step.
 """
@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 RESULTS = Path("results.h5")  # of the run
-STILL = None  # file of spikes from rest and without learning
+AT_REST = None  # file of spikes from rest and without learning
 BEHIND = 3  # steps from a spike of the run to that of NEST's neurons
 CHUNK = 1_000_000  # synapses connected at a time
 KNOWN_SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan")
@@ -105,8 +105,8 @@ def main(sample: str = "first") -> None:
     with h5py.File(RESULTS) as file:
         emitted = set(zip(*(part.tolist() for part in spikes(nest, file, sample)), strict=True))
         expected = emitted_by_run(file[f"dynamics/{sample}"])
-    if STILL:
-        with h5py.File(STILL) as file:
+    if AT_REST:
+        with h5py.File(AT_REST) as file:
             expected = emitted_by_run(file[sample])
     print(f"{len(emitted & expected)} of {len(expected)} spikes are equal, NEST has {len(emitted - expected)} more")
 

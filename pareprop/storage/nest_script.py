@@ -24,7 +24,7 @@ KIND = "spikes_from_rest_without_learning"  # attribute of the file beside a scr
 Spikes = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def export(results: Path, target: Path, overwrite: bool = False, still: Callable[[], Spikes] | None = None) -> Path:
+def export(results: Path, target: Path, overwrite: bool = False, simulate: Callable[[], Spikes] | None = None) -> Path:
     """Write the script, and the spikes to compare with, if they are not those of the run, beside it.
 
     Parameters
@@ -35,8 +35,8 @@ def export(results: Path, target: Path, overwrite: bool = False, still: Callable
         The script.
     overwrite : bool
         Whether to replace a script.
-    still : callable or None
-        Makes steps and ids of spikes without learning, by sample; called when the script is possible.
+    simulate : callable or None
+        Returns steps and ids of spikes from rest and without learning, by sample; called when the script is possible.
 
     Returns
     -------
@@ -73,11 +73,11 @@ def export(results: Path, target: Path, overwrite: bool = False, still: Callable
     place = os.path.relpath(os.path.realpath(results), os.path.dirname(os.path.realpath(target)))
     text = files.read(TEMPLATE).decode()
     text = text.replace('RESULTS = Path("results.h5")', f"RESULTS = Path(__file__).resolve().parent / {place!r}", 1)
-    spikes, beside = still() if still else {}, target.with_suffix(".h5")
+    spikes, beside = simulate() if simulate else {}, target.with_suffix(".h5")
     if spikes:
         if os.path.lexists(beside) and not (overwrite and _is_of_script(beside)):
             raise InputError(f"{beside}: exists; --overwrite replaces the spikes of a script, no other file")
-        text = text.replace("STILL = None", f"STILL = Path(__file__).resolve().parent / {beside.name!r}", 1)
+        text = text.replace("AT_REST = None", f"AT_REST = Path(__file__).resolve().parent / {beside.name!r}", 1)
         with output_errors(beside), replace_file(beside) as part:
             _write_spikes(part, spikes)
     with output_errors(target), replace_file(target) as part:

@@ -13,7 +13,7 @@ from params import first_rows
 VARIANTS = pytest.mark.parametrize("variant", ["interval", "spike"])
 CHOICES = [("interval", True), ("spike", False), ("interval", False), ("spike", True)]
 pytestmark = pytest.mark.usefixtures("quick_starts")
-SMALL = Contest("bench-small", "interval", 2, 1, 2.5, (100, 10, 10), 300)
+SMALL = Contest("bench-small", "interval", 2, (100, 10, 10), 300)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def nest():
 @pytest.mark.peer
 @pytest.mark.parametrize(("variant", "learn"), first_rows(0, CHOICES, rest=2))
 def test_same_spikes_as_nest(variant, learn, nest):
-    contest = Contest("small", variant, 2, 0, 0, (200, 20, 20))
+    contest = Contest("small", variant, 2, (200, 20, 20))
     theirs, ours = fresh(contest, Kind("nest", learn)), run_pareprop(contest, learn)
     found = compare_nest.compare_spikes(contest, theirs, ours)
     assert found["first_sample"] > 1000 and found["first_sample_equal"]
