@@ -16,6 +16,7 @@ from ..kernels import layout
 from ..network.connectivity import Population
 from ..network.local import LocalNetwork, composed, given_program
 from ..network.synapse_table import ProjectionSlice, SynapseTable
+from ..neurons.compile import Composed
 from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
 from ..values import Values
@@ -212,7 +213,13 @@ class SpikeMemory:
 
     def _stretches_of(self, post: Population) -> int:
         program = given_program(post)
-        return program.stretches(composed(self.network.model, post)) if program else 0
+        return program.stretches(self._composed(post)) if program else 0
+
+    def _composed(self, post: Population) -> Composed:
+        """Return for what the steps of targets are composed that learn by stretches."""
+        wanted = composed(self.network.model, post)
+        assert wanted is not None  # as these targets are given by equations
+        return wanted
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
         """Return rings (steps, n) of the latest steps, only as long as the longest cutoff (or folding) requires."""
@@ -270,7 +277,7 @@ class SpikeMemory:
         posts = [post for table in self.tables for post in _targets(table)]
         modes = np.concatenate([rules.rules[:, layout.MODE] for rules in self.rules])
         used = [post for post, mode in zip(posts, modes, strict=True) if mode == STRETCH]
-        programs = {program: composed(self.network.model, post) for post in used if (program := given_program(post))}
+        programs = {program: self._composed(post) for post in used if (program := given_program(post))}
         places = layout.STRETCHES * any(given_program(post) is None for post in used)
         sizes = [program.stretch_sizes(of) for program, of in programs.items()]
         width = _lines(max((numbers + others * beside for numbers, others, *_ in sizes), default=0))
