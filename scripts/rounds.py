@@ -108,10 +108,7 @@ def speed(folder: Path, pairs: int) -> None:
 
 
 def predictions(folder: Path, pairs: int) -> None:
-    """Seconds of a sample, predicted at the firing rate of the run, over those of the fastest of runs that take turns.
-
-    The fastest, because `predict --measure` takes the fastest repetition, too.
-    """
+    """Seconds of a sample, predicted at the firing rate of the run, over the median of runs that take turns."""
     units, ratios = folder / "units.json", []
     pareprop(1, "predict", "--measure", "--units", units)
     print("\nseconds of a sample, predicted and real")
@@ -123,7 +120,7 @@ def predictions(folder: Path, pairs: int) -> None:
             line = [f"--{key}={value}" for key, value in size.items()]
             results.append(bench(folder, ranks, *line, "--warmup=1"))
     for (variant, n, delay, ranks), size, results in zip(cases, sizes, runs, strict=True):
-        real = min(run["train_seconds"] / run["intervals"] for run in results)
+        real = median(run["train_seconds"] / run["intervals"] for run in results)
         line = [*(f"--set={key}={value}" for key, value in size.items()), f"--rate={results[0]['firing_rate_hz']}"]
         text = pareprop(1, "predict", "bench", *line, "--units", units, "--ranks", ranks, "--ranks-per-node", 2)
         predicted = float(re.findall(r"([\d.e+-]+) s per sample", text)[0])

@@ -16,21 +16,29 @@ import numpy as np
 from .. import files
 from ..errors import InputError, quote
 from ..kernels import layout
+from ..machine import CACHE
 from ..parallel.messages import GROWTH, SLACK
 from ..values import Values
 from .work import WORDS_OF_SUM, Work
 
+CACHES = tuple(2.0**k for k in range(21, 27))  # bytes of a core's caches that are tried, 2 to 64 MiB
 GAPS = 2  # spikes to a word, where messages differ
 
 SAMPLE_PHASES = {  # the counts that a phase grows with
-    "deliver": ("events", "cold_events", "lagged_events", "visits", "lagged_visits", "neuron_steps", "readout_events"),
-    "update": ("neuron_steps", "cold_neuron_steps", "lagged_neuron_steps", "rounds", "readout_events"),
-    "sweep": ("neuron_steps", "cold_neuron_steps", "lagged_neuron_steps", "signal_steps", "steps"),
-    "credit": ("events", "cold_events", "visits", "readout_events"),
+    "deliver": (
+        "events", "cold_events", "lagged_events", "visits", "cold_visits", "lagged_visits", "neuron_steps",
+        "readout_events",
+    ),
+    "update": (
+        "neuron_steps", "cold_neuron_steps", "streamed_steps", "lagged_neuron_steps", "rounds", "readout_events"
+    ),
+    "sweep": ("neuron_steps", "cold_neuron_steps", "streamed_steps", "lagged_neuron_steps", "signal_steps", "steps"),
+    "credit": ("events", "cold_events", "visits", "cold_visits", "readout_events"),
     "optimize": ("synapses", "readout_synapses"),
-}
+}  # fmt: skip
 PHASES = SAMPLE_PHASES | {"build": ("synapses", "rows", "neurons")}
 LATER = {  # which files of earlier versions lack
+    ("deliver", "cold_visits"), ("credit", "cold_visits"), ("update", "streamed_steps"), ("sweep", "streamed_steps"),
     ("deliver", "lagged_visits"), ("deliver", "neuron_steps"), ("update", "cold_neuron_steps"),
     ("update", "lagged_neuron_steps"), ("sweep", "cold_neuron_steps"), ("sweep", "lagged_neuron_steps"),
 }  # fmt: skip
@@ -114,6 +122,8 @@ class Units:
         memory; without it, cores are taken to have no influence on each other.
     cores : int
         Number of these cores.
+    cache, crowded_cache : float
+        Bytes of a core's caches that fit best, see `Work.with_cache`, alone and while these cores work.
     """
 
     seconds: dict[str, dict[str, float]]
@@ -122,13 +132,18 @@ class Units:
     base_bytes: float = 0.0
     crowded: dict[str, dict[str, float]] = field(default_factory=dict)
     cores: int = 1
+    cache: float = CACHE
+    crowded_cache: float = CACHE
 
     def _seconds(self, phase: str, work: Work) -> float:
         """Return seconds of a phase: between those of one busy core and of all, by how many ranks the node has."""
         measured = {"update": work.given_update, "sweep": work.given_sweep}.get(phase, 0.0)
         alone, crowded = (
-            _sum(costs, work) + max(0.0, measured - costs.get("neuron_steps", 0.0) * work.given_steps)
-            for costs in (self.seconds[phase], self.crowded.get(phase, self.seconds[phase]))
+            _sum(costs, work.with_cache(cache)) + max(0.0, measured - costs.get("neuron_steps", 0.0) * work.given_steps)
+            for costs, cache in (
+                (self.seconds[phase], self.cache),
+                (self.crowded.get(phase, self.seconds[phase]), self.crowded_cache),
+            )
         )  # in place of the neurons of the package that were measured for the unit costs
         searches = self.network.merge_s * work.searches * (phase in ("deliver", "credit"))
         return searches + alone + min((work.node_ranks - 1.0) / max(self.cores - 1, 1), 1.0) * (crowded - alone)
@@ -191,7 +206,7 @@ class Units:
         """
         if work.ranks == 1:
             return 0.0
-        costs = (self.crowded or self.seconds)["deliver"]
+        costs, work = (self.crowded or self.seconds)["deliver"], work.with_cache(self.crowded_cache)
         arrivals = work.events / work.rounds
         each = costs["events"] + costs["cold_events"] * work.cold_events / max(work.events, 1.0)
         unequal = work.rounds * each * np.sqrt(2.0 * np.log(work.ranks) * arrivals)
@@ -251,6 +266,7 @@ def _check(values: Values) -> Units:
     numbers = [(f"{name}.{count}", cost) for name, counts in costs for count, cost in counts.items()]
     numbers += [*values["network"].items(), ("base_bytes", values.get("base_bytes", 0.0))]
     numbers += [("cores", values.get("cores", 1))]
+    numbers += [(name, values.get(name, CACHE)) for name in ("cache", "crowded_cache")]
     for name, number in numbers:
         if type(number) not in (int, float) or not 0 <= number < np.inf:
             raise ValueError(f"{quote(name)} = {quote(number)} must be a finite number of at least 0")
@@ -300,14 +316,29 @@ def fit(
         kind: _fit(counts, [run.work for run in runs], [run.memory.get(kind, 0.0) for run in runs])
         for kind, counts in MEMORY.items()
     }
-    return Units(_fit_phases(runs), nbytes, network, base_bytes, _fit_phases(crowded) if crowded else {}, cores)
+    seconds, cache = _fit_phases(runs)
+    of_many, shared = _fit_phases(crowded) if crowded else ({}, cache)
+    return Units(seconds, nbytes, network, base_bytes, of_many, cores, cache, shared)
 
 
-def _fit_phases(runs: Sequence[Measured]) -> dict[str, dict[str, float]]:
-    return {
-        phase: _fit(counts, [run.work for run in runs], [run.phases.get(phase, 0.0) for run in runs])
-        for phase, counts in PHASES.items()
-    }
+def _fit_phases(runs: Sequence[Measured]) -> tuple[dict[str, dict[str, float]], float]:
+    """Return seconds by phase and count, and the bytes of a core's caches with which they are nearest to the runs."""
+    best, error, size = dict[str, dict[str, float]](), np.inf, float(CACHE)
+    for cache in CACHES:
+        cached = [replace(run, work=run.work.with_cache(cache)) for run in runs]
+        found = {
+            phase: _fit(counts, [run.work for run in cached], [run.phases.get(phase, 0.0) for run in cached])
+            for phase, counts in PHASES.items()
+        }
+        ratios = [
+            _sum(found[phase], run.work) / run.phases[phase] - 1.0
+            for phase in SAMPLE_PHASES
+            for run in cached
+            if run.phases.get(phase, 0.0) > 0
+        ]
+        if (here := float(np.sum(np.square(ratios)))) < error:
+            best, error, size = found, here, cache
+    return best, size
 
 
 def _fit(counts: Sequence[str], works: Sequence[Work], values: Sequence[float]) -> dict[str, float]:

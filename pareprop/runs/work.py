@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
@@ -61,8 +61,8 @@ class Work:
         longer by as many steps.
     lagged_events, lagged_visits : float
         Events and visits if learning signals lag, for which synapses are then visited twice; else 0.
-    cold_events : float
-        Events whose synapses come from memory because the table is larger than the cache.
+    cold_events, cold_visits : float
+        Events and visits whose synapses come from memory because the table is larger than the cache, see `with_cache`.
     synapses : float
         Synapses from inputs and neurons onto neurons.
     readout_synapses : float
@@ -86,6 +86,8 @@ class Work:
         Steps times neurons.
     cold_neuron_steps : float
         Those whose neurons do not stay in the second cache.
+    streamed_steps : float
+        Those whose history goes to memory because that of a sample is larger than the cache (interval variant).
     lagged_neuron_steps : float
         All neuron steps if learning signals lag, for which neurons then keep more sums; else 0.
     signal_steps : float
@@ -122,6 +124,8 @@ class Work:
         Bytes of the ring for what arrives later, where delays differ.
     table_bytes : dict of str to float
         Bytes of the tables `incoming`, `outgoing`, `feedback`.
+    touched_bytes, history_bytes : float
+        Bytes that arrivals at all synapses touch, and that a sample writes of the history of the neurons.
     """
 
     ranks: int
@@ -137,6 +141,7 @@ class Work:
     steps: float
     neuron_steps: float
     cold_neuron_steps: float
+    streamed_steps: float
     lagged_neuron_steps: float
     signal_steps: float
     spikes: float
@@ -148,6 +153,7 @@ class Work:
     lagged_events: float
     lagged_visits: float
     cold_events: float
+    cold_visits: float
     heard: float
     nodes: int
     node_spikes: float
@@ -161,6 +167,14 @@ class Work:
     given_sweep: float = 0.0
     given_bytes: float = 0.0
     ring_bytes: float = 0.0
+    touched_bytes: float = 0.0
+    history_bytes: float = 0.0
+
+    def with_cache(self, nbytes: float) -> Work:
+        """Return the counts for caches of so many bytes per core."""
+        cold, streamed = (1.0 - min(nbytes / max(n, 1.0), 1.0) for n in (self.touched_bytes, self.history_bytes))
+        events, visits, steps = self.events * cold, self.visits * cold, self.neuron_steps * streamed
+        return replace(self, cold_events=events, cold_visits=visits, streamed_steps=steps)
 
     @property
     def node_ranks(self) -> float:
@@ -195,7 +209,7 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
     lag = lags(model).m - 1 if model.eprop.is_online else 0
     incoming = parts["incoming"]
     events, visits = incoming.events, incoming.visits
-    table_bytes = incoming.synapses * model.eprop.event_bytes
+    real_bytes = float(np.dtype(model.kernels.real).itemsize)
     return Work(
         ranks=ranks,
         neurons=neurons,
@@ -210,6 +224,7 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
         steps=n_steps,
         neuron_steps=neurons * n_steps,
         cold_neuron_steps=n_steps * max(0.0, neurons - NEAR / BYTES_PER_NEURON),
+        streamed_steps=0.0,
         lagged_neuron_steps=neurons * n_steps * (lag > 0),
         signal_steps=parts["feedback"].synapses * n_steps,
         spikes=n * firing.neurons,
@@ -220,7 +235,8 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
         lag_rows=neurons * lag,
         lagged_events=events * (lag > 0),
         lagged_visits=visits * (lag > 0),
-        cold_events=events * max(0.0, 1.0 - CACHE / max(table_bytes, 1.0)),
+        cold_events=0.0,
+        cold_visits=0.0,
         heard=n_heard,
         nodes=nodes,
         targeted=targeted,
@@ -229,9 +245,11 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
         heard_spikes=n_heard * firing.neurons,
         searches=incoming.searches,
         table_bytes={name: part.nbytes(model.kernels.real) for name, part in parts.items()},
-        ring_bytes=float(neurons * _ring_numbers(model) * np.dtype(model.kernels.real).itemsize),
+        ring_bytes=neurons * _ring_numbers(model) * real_bytes,
+        touched_bytes=incoming.synapses * model.eprop.event_bytes,
+        history_bytes=0.0 if model.eprop.is_online else neurons * n_steps * real_bytes,
         **_given(model, n_steps, own),
-    )
+    ).with_cache(CACHE)
 
 
 def first_ranks(ranks: int, nodes: int) -> np.ndarray:

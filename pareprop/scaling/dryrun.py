@@ -98,7 +98,7 @@ def run(
     simulation = Simulation(model, task, dry, settings=rounds)
     build_share = clock.share()
     first, last = simulation.network.neurons
-    own_hz = others
+    own_hz, run_share = others, 1.0
     for index in range(warmup + samples):
         if index == warmup:
             for name in PHASES[1:]:
@@ -109,16 +109,16 @@ def run(
         started = time.perf_counter()
         simulation.engine.run(task.sample(index, "train"), True)
         simulation.engine.optimize()
+        run_share = clock.share()
         log = simulation.engine.log
         ids = log.ids[: log.ptr[task.n_steps]]
         own_hz = float(((ids >= first) & (ids < last)).sum() / (max(last - first, 1) * task.n_steps * dt))
         if progress:
             progress(f"sample {index + 1} of {warmup + samples}: {time.perf_counter() - started:.2f} s")
-    shares = build_share, clock.share()
     share = Share.of(simulation)
     exchange = ("wait", "communicate", "pack", "look_up")
     phases = {name: seconds for name, seconds in share.phases.items() if name not in exchange}
-    return DryRun(replace(share, phases=phases), samples, own_hz, dry.probability / dt, shares)
+    return DryRun(replace(share, phases=phases), samples, own_hz, dry.probability / dt, (build_share, run_share))
 
 
 class _Clock:

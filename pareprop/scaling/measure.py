@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from ..runs.units import Interconnect, Measured, Units, fit
 from . import dryrun, launchers, ping
 
 EXCHANGES = 2000
+MEET = 60.0  # seconds that a copy waits for the others, at most
 LARGEST = 2**30  # bytes that the largest probe takes, about
 
 
@@ -45,7 +47,7 @@ PROBES = (
     Probe(1000, 100, 2), Probe(2000, 200, 2, 500, 5), Probe(4000, 100, 2, rate_hz=90.0), Probe(4000, 800, 2, 250),
     Probe(8000, 100, 4, 500, 5), Probe(20_000, 500, 2, 200), Probe(20_000, 1000, 16, 250), Probe(20_000, 2000, 2, 100),
     Probe(20_000, 500, 2, 100, 5), Probe(40_000, 50, 2, 250), Probe(40_000, 200, 64, 500),
-    Probe(80_000, 20, 2, 150),
+    Probe(80_000, 20, 2, 150), Probe(8000, 50, 2, 1500), Probe(20_000, 200, 2, 200),
 )  # fmt: skip
 
 
@@ -57,7 +59,7 @@ def measure(
     progress: Callable[[str], None] = lambda line: None,
     base_bytes: float | None = None,
 ) -> Units:
-    """Run all probes, alone and as one copy per core at once, and fit unit costs to the fastest seconds of each phase.
+    """Run all probes, alone and as one copy per core at once, and fit unit costs to the median seconds of each phase.
 
     All probes take turns, so that a machine that is slow for a while, as with
     other users, is so in one repetition of each.
@@ -87,7 +89,8 @@ def measure(
     cores = count_copies()
     alone: dict[Probe, list[Measured]] = {probe: [] for probe in probes}
     crowded: dict[Probe, list[list[Measured]]] = {probe: [] for probe in probes}
-    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(cores, context, _begin_copy, (context.Barrier(cores),)) as pool:
         for repeat, probe in itertools.product(range(repeats), probes):
             start = time.perf_counter()
             alone[probe].append(run(variant, probe))
@@ -99,9 +102,9 @@ def measure(
             f"note: {before:.1f} processes were busy on {os.cpu_count()} cores when this began: seconds are of the "
             "processor, but caches and memory were shared"
         )
-    copies = [[_fastest(runs) for runs in zip(*crowded[probe], strict=True)] for probe in probes]
+    copies = [[_median(runs) for runs in zip(*crowded[probe], strict=True)] for probe in probes]
     return fit(
-        [_fastest(alone[probe]) for probe in probes],
+        [_median(alone[probe]) for probe in probes],
         network or exchange_costs(),
         base,
         [_mean(runs) for runs in copies if runs],
@@ -111,13 +114,35 @@ def measure(
 
 def _run_copies(pool: ProcessPoolExecutor, cores: int, variant: str, probe: Probe) -> list[Measured]:
     try:
-        return list(pool.map(run, [variant] * cores, [probe] * cores))
+        return list(pool.map(_run_copy, [variant] * cores, [probe] * cores))
     except BrokenProcessPool:
         raise StateError(f"{probe}: one of {cores} processes at once was ended, perhaps for lack of memory") from None
 
 
-def _end_with_parent() -> None:
+def _run_copy(variant: str, probe: Probe) -> Measured:
+    """In a process of the pool: run a probe, whose samples begin at the same time as those of the other copies.
+
+    They take milliseconds, and building the network as long as it likes.
+    """
+
+    def meet(line: str) -> None:
+        try:
+            _Copy.barrier.wait(MEET)
+        except threading.BrokenBarrierError:  # another copy was ended, which the pool tells
+            _Copy.barrier.abort()
+
+    return run(variant, probe, meet)
+
+
+class _Copy:
+    """What a process of the pool knows: how it meets the others."""
+
+    barrier: Any
+
+
+def _begin_copy(barrier: Any) -> None:
     """In a process of the pool: end when the one that started it does, and without a word on Ctrl-C."""
+    _Copy.barrier = barrier
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
 
@@ -134,9 +159,10 @@ def count_copies() -> int:
     return max(1, min(len(os.sched_getaffinity(0)), available() // (2 * LARGEST)))
 
 
-def _fastest(runs: Sequence[Measured]) -> Measured:
-    """Return a run with the fastest seconds of each phase."""
-    return replace(runs[0], phases={name: min(run.phases[name] for run in runs) for name in runs[0].phases})
+def _median(runs: Sequence[Measured]) -> Measured:
+    """Return a run with the median seconds of each phase: the fastest are those of cores that others left alone."""
+    phases = {name: float(np.median([run.phases[name] for run in runs])) for name in runs[0].phases}
+    return replace(runs[0], phases=phases)
 
 
 def _mean(copies: Sequence[Measured]) -> Measured:
@@ -145,13 +171,15 @@ def _mean(copies: Sequence[Measured]) -> Measured:
     return replace(copies[0], phases=phases)
 
 
-def run(variant: str, probe: Probe) -> Measured:
-    """Run one probe; return its counts and the processor seconds of each phase."""
+def run(variant: str, probe: Probe, progress: Callable[[str], None] | None = None) -> Measured:
+    """Run one probe; return its counts and the processor seconds of each phase. See `dryrun.run` for `progress`."""
     model = benchmark.model(probe.neurons, probe.indegree, 100, delay=probe.delay, variant=variant)
     task = benchmark.BenchTask(100, probe.steps, 1)
     settings = model.eprop.settings(task.learning_window)
     rank = probe.ranks - 1
-    done = dryrun.run(model, task, probe.ranks, rank, rate_hz=probe.rate_hz, drive=True, settings=settings)
+    done = dryrun.run(
+        model, task, probe.ranks, rank, rate_hz=probe.rate_hz, drive=True, settings=settings, progress=progress
+    )
     share, (build_share, run_share) = done.share, done.processor_share
     phases = {name: value * (build_share if name == "build" else run_share) for name, value in share.phases.items()}
     firing = work.Firing.at(benchmark.INPUT_PROBABILITY, probe.rate_hz, probe.steps, model.dt_ms)

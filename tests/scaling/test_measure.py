@@ -1,6 +1,7 @@
 """Unit costs are measured on this machine, by processes that end with the measurement."""
 
 import dataclasses
+import itertools
 import json
 import multiprocessing
 import signal
@@ -12,7 +13,7 @@ from launch import ENVIRONMENT, find_mpirun, kill_session, processes_of, wait_un
 from params import first
 
 from pareprop.errors import StateError
-from pareprop.runs import units
+from pareprop.runs import benchmark, units, work
 from pareprop.scaling import measure
 
 SMALL = (measure.Probe(300, 30, 2, 40), measure.Probe(400, 20, 2, 40))
@@ -77,11 +78,44 @@ def test_ranks_measure_the_exchange(monkeypatch):
 
 
 def test_seconds_of_repetitions_and_copies() -> None:
-    """The fastest of each phase counts, of copies at once the mean."""
-    phases = [{"deliver": 2.0, "update": 1.0}, {"deliver": 1.0, "update": 4.0}]
+    """The median of each phase counts, of copies at once the mean."""
+    phases = [{"deliver": 2.0, "update": 1.0}, {"deliver": 1.0, "update": 4.0}, {"deliver": 1.5, "update": 9.0}]
     runs = [units.Measured(None, one, {}) for one in phases]
-    assert measure._fastest(runs).phases == {"deliver": 1.0, "update": 1.0}
-    assert measure._mean(runs).phases == {"deliver": 1.5, "update": 2.5}
+    assert measure._median(runs).phases == {"deliver": 1.5, "update": 4.0}
+    assert measure._mean(runs[:2]).phases == {"deliver": 1.5, "update": 2.5}
+
+
+def test_copies_meet_before_each_sample() -> None:
+    """Building takes longer than a sample: copies would else seldom run one at the same time."""
+    met = []
+
+    class Barrier:
+        def wait(self, seconds: float) -> None:
+            met.append(seconds)
+
+        def abort(self) -> None:
+            raise AssertionError
+
+    measure._Copy.barrier = Barrier()
+    found = measure._run_copy("interval", measure.Probe(100, 5, 2, 20))
+    assert met == [measure.MEET] * 2 and found.phases["deliver"] > 0
+
+
+@pytest.mark.parametrize("cache", [2.0**22, 2.0**25])
+def test_the_cache_that_fits_best_is_found(cache: float) -> None:
+    """Seconds made of unit costs and a cache give both back."""
+    costs = {"events": 0.3e-9, "cold_events": 0.5e-9, "visits": 10e-9, "cold_visits": 40e-9}
+    runs = []
+    for neurons, indegree, ranks in itertools.product((2000, 9000, 30_000), (50, 300, 1500), (2, 16)):
+        model = benchmark.model(neurons, indegree, 100)
+        item = work.of_rank(model, 100, work.Firing(5.0, 3.0), ranks, 0)
+        deliver = sum(cost * getattr(item.with_cache(cache), name) for name, cost in costs.items())
+        runs.append(units.Measured(item, {"deliver": deliver, "credit": deliver}, {}))
+    found = units.fit(runs, units.Interconnect(), 0.0)
+    assert found.cache == cache == found.crowded_cache
+    told = {name: cost for name, cost in found.seconds["deliver"].items() if cost > 1e-14}
+    assert told == pytest.approx(costs, rel=1e-3)
+    assert found._seconds("deliver", runs[0].work) == pytest.approx(runs[0].phases["deliver"])
 
 
 def test_what_ranks_measured_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
