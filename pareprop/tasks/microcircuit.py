@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import GradientDescent
-from ..network.parameters import Normal
+from ..network.parameters import Distribution, LogNormal, Normal
 from ..network.variants import VariantName
 from ..parallel.spike_log import SpikeLog
 from ..values import Given, Values
@@ -91,6 +91,9 @@ class Microcircuit(TaskBase):
     )
     background: Literal["poisson", "constant"] = Field(
         "poisson", json_schema_extra=MODEL, description="background: poisson, or constant currents of the same mean"
+    )
+    spread: Literal["normal", "lognormal"] = Field(
+        "normal", json_schema_extra=MODEL, description="distribution of weights, a tenth of their mean wide"
     )
     dt_ms: float = Field(0.1, gt=0, le=1, json_schema_extra=MODEL, description="step in ms")
     sample_ms: float = Field(500.0, gt=0, description="duration of a sample in ms; 60 for volleys, 200 for rates")
@@ -248,12 +251,16 @@ class Microcircuit(TaskBase):
         self, model: Model, pre: Population, post: Population, number: int, weight: float, excites: bool
     ) -> None:
         mean, std = table.DELAY[excites]
+        drawn: Distribution = Normal(mean=weight, std=table.SPREAD * abs(weight))
+        if self.spread == "lognormal":  # of the same mean and deviation; signs are those of the sources
+            variance = float(elementary.log1p(table.SPREAD**2))
+            drawn = LogNormal(mean=float(elementary.log(abs(weight))) - 0.5 * variance, std=math.sqrt(variance))
         model.connect(
             pre,
             post,
             "fixed_total_number",
             N=number,
-            weight=Normal(mean=weight, std=table.SPREAD * abs(weight)),
+            weight=drawn,
             delay_ms=Normal(mean=mean, std=std),
             port="exc" if excites else "inh",
             sign="source",

@@ -1,4 +1,4 @@
-"""The job of the microcircuit in small, on two ranks, which called again draws anew; and the race, with joules."""
+"""The job of the microcircuit in small, on two ranks: called again it draws anew, or goes on; the race, with joules."""
 
 import csv
 import os
@@ -42,6 +42,27 @@ def test_a_small_microcircuit(tmp_path: Path) -> None:
         (times,) = csv.DictReader(file)
     assert int(times["synapses"]) > 200_000 and float(times["s_per_s"]) > 0
     assert (tmp_path / "microcircuit.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+@pytest.mark.skipif(not launch.find_mpirun() or not shutil.which("bash"), reason="no mpirun or no bash")
+def test_a_small_microcircuit_learns_and_goes_on(tmp_path: Path) -> None:
+    path = os.pathsep.join([ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]])
+    small = {"SCALE": "0.003", "LEARN": "volleys", "OUT": str(tmp_path / "run"), "BIND": "none"}
+    settings = ["indegrees=0.1", "dt_ms=0.5", "test_samples=2", "checkpoint.every=1", "figures=none", "iterations=2"]
+    for said in ("ranks; memory", "resumed: "):
+        done = subprocess.run(
+            [ROOT / "jobs/microcircuit.sh", *settings],
+            env=os.environ | launch.ENVIRONMENT | {"PATH": path} | small,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout and "digest: " in done.stdout
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from params import first_rows
 
 from pareprop.errors import InputError
 from pareprop.plots import populations, reader
+from pareprop.simulation.loop import Simulation
 from pareprop.tasks import potjans_diesmann as table
 from pareprop.tasks.microcircuit import Microcircuit
 
@@ -67,6 +68,28 @@ def test_the_network_is_that_of_the_tables() -> None:
     constant = Microcircuit(scale=0.02, background="constant").model()
     assert not constant.backgrounds
     assert constant.populations[0].params.I_e == pytest.approx(1600 * 8 * 87.8 * 0.5e-3)
+
+
+@pytest.mark.parametrize("spread", ["normal", "lognormal"])
+def test_weights_have_the_mean_and_the_spread_of_the_tables(spread: str) -> None:
+    """A tenth of the mean, whatever the distribution; of log-normal weights the logarithms are symmetric."""
+    task = Microcircuit(scale=0.01, indegrees=0.25, spread=spread)
+    table_of_synapses = Simulation(task.model(), task, settings=task.settings()).network.incoming
+    means = dict(zip(table.POPULATIONS, table.list_weights().T / math.sqrt(0.25), strict=True))
+    seen = 0
+    for span in table_of_synapses.spans:
+        pre, post = span.projection.pre.name, span.projection.post.name
+        weight = table_of_synapses.weight[span.first : span.last].astype(float)
+        mean = means[pre][table.POPULATIONS.index(post)]
+        assert np.all(weight * mean > 0)
+        if len(weight) > 5000:
+            seen += 1
+            assert abs(weight.mean() / mean - 1.0) < 5 * 0.1 / math.sqrt(len(weight)) + 1e-5
+            assert abs(weight.std() / abs(mean) - 0.1) < 5 * 0.1 / math.sqrt(len(weight))
+            shape = np.log(weight / mean) if spread == "lognormal" else weight / mean
+            skewness = np.mean((shape - shape.mean()) ** 3) / shape.std() ** 3
+            assert abs(skewness) < 5 * math.sqrt(6.0 / len(weight))
+    assert seen > 10
 
 
 @pytest.mark.slow
