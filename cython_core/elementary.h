@@ -9,18 +9,19 @@ static inline uint64_t elementary_bits(double x) { uint64_t u; memcpy(&u, &x, 8)
 static inline double elementary_number(uint64_t u) { double x; memcpy(&x, &u, 8); return x; }
 static const double LN2_HI = 6.93147180369123816490e-01, LN2_LO = 1.90821492927058770002e-10;
 
-/* x = k ln 2 + r; exp(r) = 1 + 2 r / (R(r) - r); without a branch, so that compilers vectorize */
+/* x = k ln 2 + r; exp(r) = 1 + 2 r / (R(r) - r); without a branch, so that compilers vectorize: where there is no such k,
+   the result is chosen last, since a bound on x at the start would be carried through all of it */
 static inline double elementary_exp(double x)
 {
-    double y = x < -746.0 ? -746.0 : x;
-    y = y > 710.0 ? 710.0 : y;
-    double shifted = y * 1.44269504088896338700 + 0x1.8p52, k = shifted - 0x1.8p52;
+    double shifted = x * 1.44269504088896338700 + 0x1.8p52, k = shifted - 0x1.8p52;
     uint64_t n = elementary_bits(shifted) - 0x4338000000000000u, half = ((n + 2048u) >> 1) - 1024u;
-    double hi = y - k * LN2_HI, lo = k * LN2_LO, r = hi - lo, t = r * r;
+    double hi = x - k * LN2_HI, lo = k * LN2_LO, r = hi - lo, t = r * r;
     double c = r - t * (1.66666666666666019037e-01 + t * (-2.77777777770155933842e-03
         + t * (6.61375632143793436117e-05 + t * (-1.65339022054652515390e-06 + t * 4.13813679705723846039e-08))));
     double v = 1.0 - ((lo - (r * c) / (2.0 - c)) - hi);
-    return v * elementary_number((half + 1023u) << 52) * elementary_number((n - half + 1023u) << 52);
+    v = v * elementary_number((half + 1023u) << 52) * elementary_number((n - half + 1023u) << 52);
+    v = x < -746.0 ? 0.0 : v;
+    return x > 710.0 ? INFINITY : v;
 }
 
 /* log(1 + f) of 1 + f in [sqrt(1/2), sqrt(2)), and k ln 2, and a correction */

@@ -100,7 +100,8 @@ class Cells:
         psi = np.empty(self.n, self.real)
         port = np.array(ports, self.real, order="C", ndmin=2)
         kept = np.empty((max(self.program.n_kept, 1), self.n), self.real)
-        self.step_caller(port, np.ascontiguousarray(current, self.real), kept, psi)()
+        level = np.ascontiguousarray(current, self.real)  # a copy must live as long as the call
+        self.step_caller(port, level, kept, psi)()
         return self.z.copy(), psi, kept[: self.program.n_kept]
 
     def step_caller(

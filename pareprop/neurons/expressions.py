@@ -6,7 +6,8 @@ the written order of operations; exp, log are those of `elementary.h`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .derive import OLD, Derivatives, derive
@@ -180,6 +181,49 @@ class Lanes(Loop):
         return f"all_lanes({value!r})"
 
 
+def function(
+    name: str, arguments: str, pointers: Mapping[str, str], body: Loop, head: Iterable[str] = (),
+    loops: Sequence[Sequence[str]] = (), before: Iterable[str] = (), may_share: bool = False,
+) -> str:  # fmt: skip
+    """Return a function with one loop over j, or several.
+
+    Parameters
+    ----------
+    name, arguments : str
+        Type, name and arguments in C.
+    pointers : Mapping of str to str
+        Declarations by name.
+    body : Loop
+        The loop, whose constant columns are declared.
+    head : iterable of str
+        Statements at the start.
+    loops : sequence of sequence of str
+        Statements of the loops that stand for `body`, if there are several.
+    before : iterable of str
+        Statements before the loops.
+    may_share : bool
+        Whether there is an argument `shared`: whether the first neuron's constants hold for all, so that they are read
+        before the loop.
+
+    Returns
+    -------
+    str
+        C of the function.
+    """
+    read = "shared ? f{c} : k{c}[j]" if may_share else "k{c}[j]"
+    lines = [f"static {name}({arguments})", "{", *(f"    {line}" for line in head)]
+    lines += [f"    const REAL *restrict k{c} = constant + {c} * stride;" for c in body.used]
+    lines += [f"    const REAL f{c} = k{c}[0];" for c in body.used] if may_share else []
+    lines += [f"    {declaration};" for declaration in pointers.values()]
+    lines += [f"    {line}" for line in before]
+    for statements in loops or [body.lines]:
+        words = set(re.findall(r"\bc\d+\b", " ".join(statements)))
+        lines += ["    INDEPENDENT", "    for (int64_t j = 0; j < n; j++) {"]
+        lines += [f"        const REAL c{c} = {read.format(c=c)};" for c in body.used if f"c{c}" in words]
+        lines += [*(f"        {line}" for line in statements), "    }"]
+    return "\n".join([*lines, "}", ""])
+
+
 class Derived:
     """A model with its derivatives, and what all functions of it are made of.
 
@@ -195,40 +239,6 @@ class Derived:
         self.columns = Columns()
         self.flags = self.by.spiked or self.by.refractory
         self.n = len(self.states)
-
-    @staticmethod
-    def function(
-        name: str, arguments: str, pointers: Mapping[str, str], body: Loop, head: Iterable[str] = (),
-        may_share: bool = False,
-    ) -> str:  # fmt: skip
-        """Return a function with one loop over j; `pointers` are declarations by name.
-
-        With `may_share`, it has an argument `shared`: whether the first neuron's constants hold for all, so that they
-        are read before the loop.
-        """
-        constants = [f"    const REAL *restrict k{c} = constant + {c} * stride;" for c in body.used]
-        given = [f"    {declaration};" for declaration in pointers.values()]
-        loads = [f"        const REAL c{c} = k{c}[j];" for c in body.used]
-        if may_share:
-            constants += [f"    const REAL f{c} = k{c}[0];" for c in body.used]
-            loads = [f"        const REAL c{c} = shared ? f{c} : k{c}[j];" for c in body.used]
-        lines = [f"        {line}" for line in body.lines]
-        return "\n".join(
-            [
-                f"static {name}({arguments})",
-                "{",
-                *(f"    {line}" for line in head),
-                *constants,
-                *given,
-                "    INDEPENDENT",
-                "    for (int64_t j = 0; j < n; j++) {",
-                *loads,
-                *lines,
-                "    }",
-                "}",
-                "",
-            ]
-        )
 
     def kept_of(self, row: str, kind: type[Loop]) -> tuple[dict[str, str], dict[str, str]]:
         """Return declarations and reads of a row of `kept`, by name; flags as "flags"."""

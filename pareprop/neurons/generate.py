@@ -10,9 +10,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .expressions import SPIKED, Derived, Loop, is_kept, moving_names
+from .expressions import SPIKED, Derived, Loop, function, is_kept, moving_names
 from .language import Tree, names_of, write
 from .model import NeuronModel
+from .stages import over_neurons
 from .stretches import Stretches
 
 PRECISIONS = {"double": "double", "single": "float"}
@@ -92,6 +93,11 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             self._with_functions("\n".join([*functions, table])), stretches, self.columns.trees, **sizes,
         )  # fmt: skip
 
+    @property
+    def row(self) -> str:
+        """How far the rows of `kept` of two steps lie apart."""
+        return f"{self.by.n_kept} * stride"
+
     @staticmethod
     def _with_functions(text: str) -> str:
         """Put the names of functions of a precision for those of the language."""
@@ -146,8 +152,8 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         x = loop.literal(equations.spike)
         names["x"] = x
         psi = loop.literal(equations.surrogate)
-        lines.append(f"psi[j] = left == ZERO ? {psi} : ZERO;")
-        lines.append(f"const REAL crossed = ({x} >= ZERO) & (left == ZERO) ? ONE : ZERO;")
+        lines.append(f"psi[j] = {counter} <= ONE ? {psi} : ZERO;")
+        lines.append(f"const REAL crossed = ({x} >= ZERO) & ({counter} <= ONE) ? ONE : ZERO;")
         lines.append("const REAL fired = is_forced && due[j] >= ZERO ? due[j] : crossed;")
         lines.append("z[j] = fired;")
         lines.append("refractory[j] = fired != ZERO ? (shared ? first_t_ref : t_ref[j]) : left;")
@@ -172,13 +178,9 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             "REAL *state, REAL *restrict z, REAL *restrict refractory, REAL *kept, REAL *restrict psi, "
             "const REAL *restrict due, const int keeps, const int shared, const int is_forced"
         )
-        body = self.function(
-            "inline ALWAYS void NAME(step_body)",
-            arguments,
-            pointers,
-            loop,
-            ["const REAL first_t_ref = t_ref[0];"],
-            True,
+        kept_rows = [f"q{k}" for k in range(self.by.n_kept)]
+        body = over_neurons(
+            "step_body", arguments, pointers, loop, ["const REAL first_t_ref = t_ref[0];"], kept_rows, self.row
         )
         passed = "n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, due"
         cases = [("due != NULL", "kept != NULL, 0, 1")]  # keeps, shared, is_forced
@@ -226,12 +228,13 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             loop.lines.append(f"a{j}[j] = {loop.dot(self.by_column(by.J, j), back) or 'ZERO'};")
         if by.v:
             loop.lines.append(f"a{n}[j] = {loop.dot(by.v, back)};")
-        body = self.function(
-            "inline ALWAYS void NAME(sweep_body)",
+        body = over_neurons(
+            "sweep_body",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
             "REAL share, const REAL *restrict signal, const REAL *restrict rate, REAL *adjoint, REAL *restrict credit, "
             "int64_t port_stride, const int shared",
-            pointers, loop, ["(void)before; (void)kept; (void)port_stride;"], True,
+            pointers, loop, ["(void)before; (void)kept; (void)port_stride;"],
+            [f"before{k}" for k in range(by.n_kept)], f"-{self.row}",
         )  # fmt: skip
         passed = "n, stride, constant, before, kept, share, signal, rate, adjoint, credit, port_stride"
         return body + "\n".join([
@@ -274,7 +277,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         after |= {n: e} if by.v else {}
         loop.lines.append(f"e[j] = {e or 'ZERO'};")
         loop.lines += [f"x{k}[j] = {after.get(k) or 'ZERO'};" for k in range(n + bool(by.v))]
-        return self.function(
+        return function(
             f"void NAME(trace_{port})",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
             "const REAL *restrict psi, REAL arrived, REAL *trace, int64_t trace_stride, REAL *restrict e",
@@ -298,7 +301,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             loop.lines.append(f"x{k}[j] = {value};")
         if by.v:
             loop.lines.append(f"x{n}[j] = ZERO;")
-        return self.function(
+        return function(
             "void NAME(decay)",
             "int64_t n, int64_t stride, double dt, int64_t n_steps, const REAL *constant, REAL *trace, "
             "int64_t trace_stride",
@@ -321,6 +324,11 @@ _PRELUDE = """
 #else
 #define NOT_INLINED __attribute__((noinline, noclone))    /* loops of a known length lose their vectors */
 #endif
+#define FROM(pointer) ((pointer) != NULL ? (pointer) + from : NULL)
+#define FETCH(pointer, distance, n) \\
+    if ((pointer) != NULL) \\
+        for (int64_t i = 0; i < (n); i += 64 / (int64_t)sizeof(REAL)) \\
+            __builtin_prefetch((const void *)((uintptr_t)((pointer) + i) + (distance) * sizeof(REAL)), 0, 2)
 #define VISIBLE __attribute__((visibility("default")))
 #define JOINED(name, suffix) name##_##suffix
 #define JOIN(name, suffix) JOINED(name, suffix)

@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from .expressions import Derived, Lanes, Loop, is_kept, moving_names
+from .expressions import Derived, Lanes, Loop, function, is_kept, moving_names
 from .language import Tree, names_of, walk
 
 CHUNK = 256  # neurons whose derivatives that take long are computed together
@@ -232,10 +232,10 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         for k, tree in enumerate(self.derived):
             loop.lines.append(f"derived{k}[j] = {loop.literal(tree)};")
         _without_unused(loop)
-        body = self.model.function(
+        body = function(
             "inline ALWAYS void NAME(derive_body)",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, REAL *derived, "
-            "const int shared", pointers, loop, ["(void)before; (void)kept; (void)constant;"], True,
+            "const int shared", pointers, loop, ["(void)before; (void)kept; (void)constant;"], may_share=True,
         )  # fmt: skip
         passed = "(n, stride, constant, before, kept, derived"
         return body + "\n".join([

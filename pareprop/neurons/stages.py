@@ -1,0 +1,121 @@
+"""Steps of neurons in blocks and in stages, so that the processor hardly waits.
+
+A processor looks some hundred instructions ahead. A loop over neurons in which one exponential needs the result of
+another is longer than that, and waits for each in turn. So it is cut: one loop up to the numbers that go into the first
+exponentials, one for each of these, and so on, over a block of neurons whose numbers stay in the first cache between.
+Order and rounding of operations are those of the one loop.
+
+What a step keeps is more than a cache holds, and lies far from what the step before kept: it is fetched a step ahead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from .expressions import Loop, function
+
+BLOCK = 128  # neurons; fewer pay for short loops, more fill the processor's store buffer
+_LONG = re.compile(r"@(?:exp|log|tanh)\((\w+)\)")  # functions that take tens of instructions
+_DEFINED = re.compile(r"const REAL (\w+) = (.*);")
+_LOADED = re.compile(r"\w+\[j\]")
+
+
+def over_neurons(
+    name: str, arguments: str, pointers: Mapping[str, str], loop: Loop, head: Iterable[str], rows: Sequence[str],
+    next_row: str,
+) -> str:  # fmt: skip
+    """Return a function `NAME(name)` that goes over neurons.
+
+    Parameters
+    ----------
+    name, arguments, pointers, loop, head
+        As for `expressions.function`, with an argument `shared`.
+    rows : sequence of str
+        Pointers that the next step has elsewhere.
+    next_row : str
+        C of the distance, in numbers, to where the next step has them; what is there may be anything.
+
+    Returns
+    -------
+    str
+        C of the function.
+    """
+    buffers, loops = cut(loop.lines)
+    if len(loops) == 1 and not rows:
+        return function(f"inline ALWAYS void NAME({name})", arguments, pointers, loop, head, may_share=True)
+    head = [*head, *(f"REAL {buffer}[{BLOCK}] __attribute__((aligned(64)));" for buffer in buffers)]
+    fetches = [f"FETCH({row}, {next_row}, n);" for row in rows]
+    block = function(
+        f"inline ALWAYS void NAME({name}_block)", arguments, pointers, loop, head, loops=loops, before=fetches,
+        may_share=True,
+    )  # fmt: skip
+    given = [(argument.split()[-1].lstrip("*"), "*" in argument) for argument in arguments.split(",")]
+    passed = ["count" if item == "n" else f"FROM({item})" if is_pointer else item for item, is_pointer in given]
+    return block + "\n".join([
+        f"static inline ALWAYS void NAME({name})({arguments})", "{",
+        f"    for (int64_t from = 0; from < n; from += {BLOCK}) {{",
+        f"        const int64_t count = n - from < {BLOCK} ? n - from : {BLOCK};",
+        f"        NAME({name}_block)({', '.join(passed)});", "    }", "}", "",
+    ])  # fmt: skip
+
+
+def cut(lines: list[str]) -> tuple[list[str], list[list[str]]]:
+    """Cut the body of a loop where a long function needs the result of another.
+
+    Parameters
+    ----------
+    lines : list of str
+        Definitions of constants, each once, and what is written, which no definition reads.
+
+    Returns
+    -------
+    buffers : list of str
+        Arrays over a block of neurons.
+    loops : list of list of str
+        The bodies; one if there is no such function.
+    """
+    texts = {found[1]: found[2] for found in map(_DEFINED.fullmatch, lines) if found}
+    long = {name: found[1] for name, text in texts.items() if (found := _LONG.fullmatch(text))}
+    depth: dict[str, int] = {}  # how many long functions stand one after the other before a value
+    for name, text in texts.items():
+        depth[name] = max((depth[other] + (other in long) for other in _names(text, texts)), default=0)
+    last = max((depth[name] + 1 for name in long), default=0)  # has none
+    stages = [[name for name in long if depth[name] == stage] for stage in range(last + 1)]
+    if last < 2:
+        return [], [lines]
+    written = [line for line in lines if not _DEFINED.fullmatch(line)]
+    stage_of = dict.fromkeys(long, -1)  # where a value is computed, before that stage or in it
+    buffers = dict.fromkeys(long)
+    loops: list[list[str]] = []
+    place_of: dict[int, int] = {}  # of the first loop of a stage
+    for stage, functions in enumerate(stages):
+        waiting = [long[name] for name in functions] or [name for line in written for name in _names(line, texts)]
+        needed: dict[str, str] = {}
+        while waiting:
+            name = waiting.pop()
+            if name in needed:
+                continue
+            if stage_of.setdefault(name, stage) == stage or _LOADED.fullmatch(texts[name]):
+                needed[name] = texts[name]
+                waiting += _names(texts[name], texts)
+            else:
+                needed[name] = f"{name}_of[j]"
+                if name not in buffers:
+                    buffers[name] = None
+                    loops[place_of[stage_of[name]]].append(f"{name}_of[j] = {name};")
+        place_of[stage] = len(loops)
+        body = []
+        for line in lines:
+            if found := _DEFINED.fullmatch(line):
+                body += [f"const REAL {found[1]} = {needed[found[1]]};"] if found[1] in needed else []
+            elif not functions:
+                body.append(line)
+        loops.append([*body, *(f"{name}_of[j] = {long[name]};" for name in functions)])
+        loops += [[f"{name}_of[j] = {texts[name].replace(long[name], f'{name}_of[j]')};"] for name in functions]
+    return [f"{name}_of" for name in buffers], loops
+
+
+def _names(text: str, known: Mapping[str, str]) -> list[str]:
+    """Return the names in C that are known."""
+    return [word for word in re.findall(r"\w+", text) if word in known]
