@@ -69,7 +69,8 @@ static inline double elementary_log1p(double x)
 static inline double elementary_expm1(double x)
 {
     double u = elementary_exp(x), y = (u - 1.0) * x / elementary_log(u);
-    y = (u < 1e16) & (u - 1.0 != -1.0) ? y : u - 1.0;
+    y = u < 1e16 ? y : u - 1.0;
+    y = u - 1.0 != -1.0 ? y : u - 1.0;
     return u == 1.0 ? x : y;
 }
 

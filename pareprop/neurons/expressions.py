@@ -15,7 +15,6 @@ from .language import CONDITIONS, Tree, names_of, replace
 from .model import NeuronModel
 
 SPIKED = "has spiked"  # a name that no model can have
-_C = {"==": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "and": "&", "or": "|"}
 
 
 @dataclass
@@ -34,7 +33,7 @@ class Columns:
 class Loop:
     """The body of one loop: statements, each expression computed once."""
 
-    kind, zero, one, psi, negation = "REAL", "ZERO", "ONE", "psi[j]", "!"
+    kind, zero, one, psi = "REAL", "ZERO", "ONE", "psi[j]"
 
     def __init__(self, columns: Columns, names: Mapping[str, str]) -> None:
         self.columns, self.names = columns, names
@@ -83,9 +82,9 @@ class Loop:
 
     def _operation(self, kind: str, items: list[Tree]) -> str:
         if kind in CONDITIONS:
-            return self.choose(self.condition((kind, *items)), self.one, self.zero)
+            return self.where((kind, *items), self.one, self.zero)
         if kind == "where":
-            return self.choose(self.condition(items[0]), self.literal(items[1]), self.literal(items[2]))
+            return self.where(items[0], self.literal(items[1]), self.literal(items[2]))
         if kind == "**":
             return self.power(*items)
         a, *rest = map(self.literal, items)
@@ -113,15 +112,22 @@ class Loop:
         """Return the value of a tree, a number as one of type REAL."""
         return self.number(tree[1]) if tree[0] == "number" else self.value(tree)
 
-    def condition(self, tree: Tree) -> str:
-        """Return a condition, whatever is not 0 counts as true."""
+    def where(self, tree: Tree, yes: str, no: str) -> str:
+        """Return one of two values, by one comparison at a time: compilers make vectors of that alone."""
         kind, *items = tree
         if kind == "not":
-            return f"({self.negation}{self.condition(items[0])})"
-        if kind in ("and", "or"):
-            return f"({self.condition(items[0])} {_C[kind]} {self.condition(items[1])})"
+            return self.where(items[0], no, yes)
+        if kind == "and":
+            return self.where(items[0], self.let(self.where(items[1], yes, no)), no)
+        if kind == "or":
+            return self.where(items[0], yes, self.let(self.where(items[1], yes, no)))
+        return self.choose(self.condition(tree), yes, no)
+
+    def condition(self, tree: Tree) -> str:
+        """Return a comparison, whatever is not 0 counts as true."""
+        kind, *items = tree
         if kind in CONDITIONS:
-            return f"({self.literal(items[0])} {_C[kind]} {self.literal(items[1])})"
+            return f"({self.literal(items[0])} {kind} {self.literal(items[1])})"
         return f"({self.literal(tree)} != {self.zero})"
 
     def power(self, base: Tree, exponent: Tree) -> str:
@@ -161,7 +167,7 @@ class Loop:
 class Lanes(Loop):
     """The same for eight neurons at a time: each column is a vector, see `lanes.h`."""
 
-    kind, zero, one, psi, negation = "lanes", "all_lanes(0.0)", "all_lanes(1.0)", "psi", "~"
+    kind, zero, one, psi = "lanes", "all_lanes(0.0)", "all_lanes(1.0)", "psi"
 
     def choose(self, condition: str, yes: str, no: str) -> str:
         """Return one of two vectors, lane by lane."""
