@@ -1,4 +1,4 @@
-/* What a spike that learns has to read and write, without the mathematics: see paths.py. */
+/* What a spike that learns has to read and write, and what steps of neurons do, without the mathematics: see paths.py. */
 
 #include <stdint.h>
 
@@ -31,4 +31,20 @@ void pass(int64_t n_rows, int64_t width, const int64_t *order, const uint32_t *t
                 arriving[target[i + j]] += values[i + j];
         }
     }
+}
+
+/* Steps of n neurons, eight at a time: in each `streams` arrays of numbers and `lines` cache lines of each neuron are read
+   and written, and with the last one `late` lines more. */
+void keep(int64_t n, int64_t steps, int64_t streams, REAL *values, int64_t lines, int64_t late, double *of_neurons)
+{
+    for (int64_t t = 0; t < steps; t++)
+        for (int64_t j = 0; j + 8 <= n; j += 8) {
+            REAL sum[8] = {0};
+            for (int64_t a = 0; a < streams; a++)
+                for (int64_t i = 0; i < 8; i++)
+                    sum[i] = values[a * n + j + i] += sum[i];
+            for (int64_t l = 0; l < lines + (t == steps - 1 ? late : 0); l++)
+                for (int64_t i = 0; i < 8; i++)
+                    *(line *)(of_neurons + 8 * (l * n + j + i)) += (double)sum[i];
+        }
 }

@@ -6,8 +6,8 @@
 Paths are optimizers, rewiring, delays, and neuron models. Drawn spikes drive the recurrent synapses of the benchmark
 network; its input sources stay few, so that nearly all events are recurrent. Each line: median nanoseconds per event,
 and times the plain path; of that what grows with events and with neurons; in the spike variant, times a loop that reads
-and writes what an arrival and the end of its block need, and how often an event reaches a synapse, which no clock
-decides; bytes per synapse. Paths are measured in turns. One core; a few minutes.
+and writes what an arrival, the end of its block and steps of neurons need, and how often an event reaches a synapse,
+which no clock decides; bytes per synapse. Paths are measured in turns. One core; a few minutes.
 """
 
 from __future__ import annotations
@@ -48,14 +48,15 @@ PATHS = {
     "adam each step": replace(PLAIN, optimizer="adam", each_step=True),
 }
 INTERVAL = ("plain", "drawn tau_m", "adaptive", "iaf_psc_exp", "adex", "iaf_cond_exp", "adam", "rewired", "delays")
-# arrays that an arrival reads and writes, beside targets; those of the end of its block; cache lines of the targets
+# arrays that an arrival reads and writes, beside targets; those of the end of its block; cache lines of the targets at
+# both; arrays that a step of neurons reads and writes; its cache lines; those once per block
 ACCESSES = {
-    "plain": (3, 0, 1), "delays": (3, 0, 1), "drawn tau_m": (3, 3, 3), "adaptive": (3, 3, 3), "both": (4, 4, 3),
-    "kappa_reg": (4, 4, 5), "iaf_psc_exp": (5, 5, 5), "adex": (5, 5, 5),
-    "iaf_cond_exp": (5, 5, 5), "adam": (4, 2, 3), "rewired": (3, 3, 3),
-    "adam each step": (5, 0, 1),
+    "plain": (3, 0, 1, 0, 11, 1, 0), "delays": (3, 0, 1, 0, 11, 1, 0), "drawn tau_m": (3, 3, 2, 1, 11, 2, 7),
+    "adaptive": (3, 3, 2, 1, 12, 2, 7), "both": (4, 4, 2, 1, 12, 2, 7), "kappa_reg": (4, 4, 4, 2, 12, 4, 14),
+    "iaf_psc_exp": (5, 4, 2, 2, 12, 3, 7), "adex": (5, 4, 2, 2, 17, 3, 7), "iaf_cond_exp": (5, 4, 2, 2, 24, 3, 7),
+    "adam": (4, 2, 2, 1, 11, 2, 7), "rewired": (3, 3, 2, 1, 11, 2, 7), "adam each step": (5, 0, 1, 0, 11, 0, 0),
 }  # fmt: skip
-N_INPUTS = 2
+N_INPUTS, BLOCK = 2, 16  # steps of a block of stretches
 PHASES = [name for name in benchmark.PHASES if name not in ("build", "wait", "communicate")]  # spikes are drawn there
 PARTS = {"events": ("deliver", "credit"), "neurons": ("update", "sweep")}  # what grows with them
 
@@ -96,29 +97,33 @@ class Subject:
         return (kept + table.weight.nbytes + table.target.nbytes) / len(table.weight)
 
 
-def accesses(library: Path, path: str, n: int, indegree: int, precision: str) -> float:
+def accesses(library: Path, subject: Subject, path: str, n: int, indegree: int, precision: str) -> float:
     """Nanoseconds per event of a loop that reads and writes what a path does."""
-    function, kind = ctypes.CDLL(str(library))["pass"], np.dtype("f8" if precision == "double" else "f4")
-    rng, (arrays, closing, lines) = np.random.default_rng(1), ACCESSES[path]
+    calls, kind = ctypes.CDLL(str(library)), np.dtype("f8" if precision == "double" else "f4")
+    rng, (arrays, closing, lines, late, streams, kept, per_block) = np.random.default_rng(1), ACCESSES[path]
     target = np.sort(rng.integers(0, n, (n, indegree), dtype=np.uint32), axis=1)
     values = allocate_aligned((max(arrays, closing), target.size), kind)
-    cells, arriving = allocate_aligned((lines, n, 8)), allocate_aligned(n, kind)
-    values.fill(0)
-    cells.fill(0)
+    cells, arriving = allocate_aligned((max(lines, late), n, 8)), allocate_aligned(n, kind)
+    states, nodes = allocate_aligned((streams, n), kind), allocate_aligned((kept + per_block, n, 8))
+    for array in (values, cells, states, nodes):
+        array.fill(0)
     order, other = (np.append(rng.permutation(n), 0) for _ in range(2))
 
-    def go(order: np.ndarray, k: int, lines: int, delivers: int) -> None:
-        given = (n, indegree, order, target, target.size, k, values, n, lines, cells, delivers, arriving)
-        function(*(ctypes.c_int64(x) if isinstance(x, int) else ctypes.c_void_p(x.ctypes.data) for x in given))
-
-    laps = []
-    for _ in range(5):
+    def call(name: str, *given: int | np.ndarray) -> float:
         start = time.perf_counter()
-        go(order, arrays, max(lines - bool(closing), 1), 1)
+        getattr(calls, name)(
+            *(ctypes.c_int64(x) if isinstance(x, int) else ctypes.c_void_p(x.ctypes.data) for x in given)
+        )
+        return (time.perf_counter() - start) * 1e9
+
+    found = []
+    for _ in range(5):
+        spent = call("pass", n, indegree, order, target, target.size, arrays, values, n, lines, cells, 1, arriving)
         if closing:
-            go(other, closing, 1, 0)
-        laps.append((time.perf_counter() - start) / target.size * 1e9)
-    return statistics.median(laps[1:])
+            spent += call("pass", n, indegree, other, target, target.size, closing, values, n, late, cells, 0, arriving)
+        upkeep = call("keep", n, BLOCK, streams, states, kept, per_block, nodes) / (n * BLOCK)
+        found.append(spent / target.size + upkeep * n * subject.steps / subject.events)
+    return statistics.median(found[1:])
 
 
 def main() -> None:
@@ -162,7 +167,7 @@ def compare(variant: str, n: int, indegree: int, rate: float, options: argparse.
         line = f"  {path:15s} {ns:7.2f} ns {ns / plain:6.2f} times {paths[0]}"
         line += "".join(f", {part} {subject.nanoseconds(names):.2f}" for part, names in PARTS.items())
         if variant == "spike":
-            bare = accesses(library, path, n, indegree, options.precision)
+            bare = accesses(library, subject, path, n, indegree, options.precision)
             line += f", {ns / bare:.2f} times {bare:.2f} ns of accesses"
             line += f", reached {subject.work / subject.events:.2f} times"
         print(f"{line}, {subject.bytes_per_synapse:.0f} bytes per synapse", flush=True)

@@ -20,7 +20,7 @@ READOUT weights of readouts                                           20, +16 Ad
 For each source and delay, on every rank: 56 bytes, +8 with Adam, +16 with STRETCH.
 For each neuron, with STRETCH: 640 bytes, +640 if kappa_reg differs, and 17 + m steps of its history; given by
 equations, 72 for each number of a stretch, 8 for each of what enters, both in lines of eight, 80, and 128 for each
-derivative that takes long to compute: `iaf_psc_exp` 1 552, `adex` 976.
+derivative that takes long to compute: `iaf_psc_exp` 848, 1 552 if synapses learn at both ports, `adex` 976.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ from ..network.optimizers import Adam, Optimizer
 from ..network.parameters import Distribution
 from ..network.reward import Reward
 from ..network.synapse_table import SynapseTable
-from ..neurons.language import names_of
+from ..neurons.expressions import moving_names
+from ..neurons.language import names_of, walk
 from ..neurons.model import MOST_COMPOSED
 
 STATIC, PREFIX, LOOP, READOUT, STRETCH = layout.STATIC, layout.PREFIX, layout.LOOP, layout.READOUT, layout.STRETCH
@@ -50,7 +51,11 @@ ONLINE_BLOCK = 32  # with rewards: episodes begin with a block, and the powers o
 # The powers within a block of prefix sums span at most this factor: of 16 digits three may be lost, of 7 not that many.
 LOSS = {"double": 1e3, "single": 30.0}
 MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # see optimizing.pxi
-FEW_TRACES = 3  # of neurons given by equations, whose arrivals take three to six times the usual
+# Plain arrivals that one is worth where steps compose, with two arrivals per neuron and step; by equations times so
+# much, and for each pair of traces; and for an exponential in a step of its neurons
+STRETCHED, OF_EQUATIONS, OF_PAIR, OF_EXPONENTIAL = 2.5, 1.1, 0.07, 0.6
+SLOW = 5.0  # plain arrivals above which a run says so
+EXPONENTIALS = {"exp": 1, "log": 1, "tanh": 3}  # divisions and all
 SHORT = 10  # steps that take no more than five times as long as an arrival
 DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
 
@@ -235,9 +240,13 @@ def why_slow(model: Model, projection: Projection, optimizer: Optimizer) -> tupl
     m = lags(model).m
     cutoff = cutoff_steps(projection.post, model.dt_ms) if projection.post.role == "recurrent" else 0
     kind = mode(model, projection, optimizer, block_length(model), m)
-    if kind == STRETCH and (traces := n_traces(projection.post)) > FEW_TRACES:
-        way = f"neurons whose synapses have at most {FEW_TRACES}, or the interval variant"
-        return f"its synapses have {traces} traces, each pair of which counts in a step of their targets", way
+    traces, exponentials = n_traces(projection.post), n_exponentials(projection.post)
+    if kind == STRETCH and traces and STRETCHED * times_of_traces(traces) + OF_EXPONENTIAL * exponentials > SLOW:
+        if STRETCHED * times_of_traces(traces) > SLOW:
+            way = "neurons with fewer states, or the interval variant"
+            return f"its synapses have {traces} traces, each pair of which counts in a step of their targets", way
+        way = "equations with fewer of them (a tanh counts as three), or more synapses per neuron"
+        return f"a step of its neurons takes {exponentials} exponentials", way
     if 0 <= cutoff <= max(m, SHORT) or kind != LOOP:
         return None
     shorter = f"an eprop_isi_trace_cutoff of few ms (now {projection.post.params.eprop_isi_trace_cutoff:g})"
@@ -256,6 +265,22 @@ def n_traces(population: Population) -> int:
     if definition is None:
         return 0
     return len(definition.states) + any("z" in names_of(tree) for tree in definition.equations.step.values())
+
+
+def times_of_traces(traces: int) -> float:
+    """Return how many times as long an arrival takes with so many traces of equations as with one of NEST's neurons."""
+    return OF_EQUATIONS + OF_PAIR * traces**2
+
+
+def n_exponentials(population: Population) -> int:
+    """Return the exponentials, or what takes as long, in a step of neurons given by equations."""
+    definition = getattr(population.params, "definition", None)
+    if definition is None:
+        return 0
+    equations, moving = definition.equations, moving_names(definition) | {"x"}
+    trees = (*equations.step.values(), *equations.reset.values(), equations.spike, equations.surrogate)
+    nodes = {node for tree in trees for node in walk(tree) if names_of(node) & moving}
+    return sum(EXPONENTIALS.get(node[0], 0) for node in nodes)
 
 
 def cutoff_steps(population: Population, dt_ms: float) -> int:

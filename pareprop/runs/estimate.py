@@ -32,8 +32,7 @@ DECISION = 6e-5  # of a task in closed loop
 NEURON_STEP = 2.5e-9
 MEMORY = 2.0  # times as long takes an event whose synapses come from memory
 LOOPED = 3e-9  # of a step of a window in which a synapse is not summed but followed (spike variant)
-STRETCHED, WITH_ADAM = 2.5, 1.5  # times as long takes an event where steps compose (spike variant), and Adam's
-OF_EQUATIONS, OF_PAIR = 1.4, 0.11  # times as long takes that of neurons given by equations, and by pairs of traces
+WITH_ADAM = 1.5  # times as long takes Adam's event where steps compose (spike variant)
 UPDATE = 3e-9  # of a synapse in an optimizer step
 ROUND = 1e-6  # of a meeting of ranks that have a core each
 CROWDED = 5e-5  # and where they have to take turns
@@ -108,9 +107,9 @@ def _added_seconds(simulation: Watched, projection: Projection, n_spikes: float)
     length, optimizer = spike_rules.block_length(model), projection.optimizer or model.optimizer
     mode = spike_rules.mode(model, projection, optimizer, length, spike_rules.lags(model).m)
     if mode == spike_rules.STRETCH:
-        times = STRETCHED * (1.0 if optimizer.accumulates else WITH_ADAM)
+        times = spike_rules.STRETCHED * (1.0 if optimizer.accumulates else WITH_ADAM)
         if traces := spike_rules.n_traces(projection.post):
-            times *= OF_EQUATIONS + OF_PAIR * traces**2
+            times *= spike_rules.times_of_traces(traces)
         return n_spikes * (times - 1.0) * model.eprop.event_seconds
     cutoff = spike_rules.cutoff_steps(projection.post, model.dt_ms)
     steps = min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps

@@ -74,12 +74,14 @@ def test_reasons() -> None:
         assert "optimize_each_step = False" in found[1]
 
 
-def test_synapses_of_many_traces_are_told() -> None:
-    """Those of few take three to six times the usual, of more eight times and up."""
-    assert all(why(kind=library.get(name)) is None for name in ("adex", "iaf_psc_exp"))
+def test_costly_equations_are_told() -> None:
+    """Those of few traces take three to five times the usual, of more, or with a tanh in each step, over five."""
+    assert all(why(kind=library.get(name)) is None for name in ("adex", "iaf_psc_exp", "iaf_cond_exp", "izhikevich"))
     for name, traces in (("glif3", 7), ("resonate_and_fire", 4)):
         reason, way = why(kind=library.get(name))
         assert reason.startswith(f"its synapses have {traces} traces") and "the interval variant" in way
+    reason, way = why(kind=library.get("two_compartment"))
+    assert reason == "a step of its neurons takes 5 exponentials" and "tanh" in way
 
 
 def test_a_slow_way_is_told_once() -> None:
