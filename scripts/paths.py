@@ -42,6 +42,7 @@ PATHS = {
     "iaf_psc_exp": replace(PLAIN, neuron="iaf_psc_exp"),
     "adex": replace(PLAIN, neuron="adex"),
     "iaf_cond_exp": replace(PLAIN, neuron="iaf_cond_exp"),
+    "izhikevich": replace(PLAIN, neuron="izhikevich"),
     "adam": replace(PLAIN, optimizer="adam"),
     "rewired": replace(PLAIN, rewire=True),
     "delays": replace(PLAIN, longest_delay=15),
@@ -54,6 +55,7 @@ ACCESSES = {
     "plain": (3, 0, 1, 0, 11, 1, 0), "delays": (3, 0, 1, 0, 11, 1, 0), "drawn tau_m": (3, 3, 2, 1, 11, 2, 7),
     "adaptive": (3, 3, 2, 1, 12, 2, 7), "both": (4, 4, 2, 1, 12, 2, 7), "kappa_reg": (4, 4, 4, 2, 12, 4, 14),
     "iaf_psc_exp": (5, 4, 2, 2, 12, 3, 7), "adex": (5, 4, 2, 2, 17, 3, 7), "iaf_cond_exp": (5, 4, 2, 2, 24, 3, 7),
+    "izhikevich": (5, 4, 2, 2, 14, 3, 7),
     "adam": (4, 2, 2, 1, 11, 2, 7), "rewired": (3, 3, 2, 1, 11, 2, 7), "adam each step": (5, 0, 1, 0, 11, 0, 0),
 }  # fmt: skip
 N_INPUTS, BLOCK = 2, 16  # steps of a block of stretches
