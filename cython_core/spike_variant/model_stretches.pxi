@@ -52,7 +52,8 @@ cdef void append_of_model(
     stretch = of_models(at, RUNNING, first, power_of(steps.kappa, k), keep_of(at, RUNNING, steps.keep_other, k))
     model.append(last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first),
                  engine.neurons.shared[p], history_of(engine.neurons, u - 1, first),
-                 history_of(engine.neurons, u, first), signals_of(steps, u).psi + first, &signals, derived_of(at, u, first), &stretch)
+                 history_of(engine.neurons, u, first), signals_of(steps, u).psi + first, &signals,
+                 derived_of(at, u, first), &stretch)
 
 
 cdef void prepend_of_model(
@@ -151,8 +152,8 @@ cdef void work_row_of_model(
         found[n] = step_of_model(engine, steps, work.last_credit, True, False, 0.0)
     single = NeuronSteps(
         engine.stretches.kind, steps.kappa, steps.rate_share, column(engine.neurons.constants, 0),
-        rows.shared[b], engine.neurons.v.shape[0], max(work.n_decay, 0), work.kappa_decay, work.other_decay, n, work.last_credit >= 0,
-        &found[0]
+        rows.shared[b], engine.neurons.v.shape[0], max(work.n_decay, 0), work.kappa_decay, work.other_decay, n,
+        work.last_credit >= 0, &found[0]
     )
     before, after = whole_stretch(&work.before), whole_stretch(&work.after)
     of.updates, of.eta, of.low, of.high = work.updates, work.eta, work.low, work.high
