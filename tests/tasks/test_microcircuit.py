@@ -212,6 +212,16 @@ def test_volleys_are_learned(tmp_path: Path, capsys: pytest.CaptureFixture, vari
 
 
 @pytest.mark.slow
+def test_volleys_are_learned_with_all_indegrees(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """By the defaults, steps of 0.1 ms: no readout of L5E tells the classes before the way from L4 is learned."""
+    small = run("scale=0.03", "learn=volleys", "figures=none", "record.weights=false", "test_samples=64")
+    code, output, errors = command(capsys, *small, "--out", tmp_path / "run")
+    assert code == 0, errors
+    (line,) = [line for line in output.splitlines() if line.startswith("test accuracy: ")]
+    assert float(line.split()[2]) > 0.9, line
+
+
+@pytest.mark.slow
 def test_rates_are_learned_from_wrong_weights(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Regularisation alone brings excitatory rates to half of the difference or less; the figure has all iterations."""
     more = ["scale=0.02", "iterations=60", "learn=rates", "wrong=0.2", "eta=2"]
