@@ -69,6 +69,7 @@ class ResultsFile(Observer):
         self.more, self.links, self.keeps_weights = more, links or {}, keeps_weights
         self.path, self.attributes, self.samples, self.n_record = path, attributes, samples, n_record
         self.dynamics: Values = {}  # "<name>/<dataset>" to what was recorded, on rank 0
+        self.digest = ""  # of the run, once it is written
 
     def prepare(self, simulation: Watched) -> None:
         """Collective: create the file with attributes and initial weights."""
@@ -180,7 +181,7 @@ class ResultsFile(Observer):
         n_synapses = sum(self._count_synapses(simulation).values()) if self.keeps_weights else 0
         n_bytes = kept + 16 * len(simulation.losses) + n_synapses * SYNAPSE_BYTES
         with self._opened(simulation) as before, editing(simulation, self.path, n_bytes) as file:
-            digest = simulation.hexdigest()
+            self.digest = simulation.hexdigest()
             peak = collectives.maximum(simulation.exchange.comm, peak_rss_bytes())
             self._write_weights(simulation, file, "weight", before)
             if file is None:
@@ -204,7 +205,7 @@ class ResultsFile(Observer):
             for name, unit in (("loss", "1"), ("firing_rate", "Hz")):
                 name_axes(file, name, ("iteration",), unit)
             groups = simulation.replicas.count
-            file.attrs.update(digest=digest, ranks=groups * simulation.exchange.size, replicas=groups)
+            file.attrs.update(digest=self.digest, ranks=groups * simulation.exchange.size, replicas=groups)
             file.attrs["notices"] = "\n".join(simulation.notices.lines)
             timings = file.create_group("timings")
             timings.attrs.update({f"{name}_s": seconds for name, seconds in simulation.timers.seconds.items()})
