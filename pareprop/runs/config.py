@@ -22,7 +22,7 @@ from ..network import identity
 from ..network.parameters import PROBLEMS, Frozen, nearest, parse_setting
 from ..storage.checkpoint_observer import Checkpoint
 from ..storage.checkpoint_read import NETWORK
-from ..storage.recorder import Record
+from ..storage.record_settings import Record
 from ..tasks import TASKS, TaskBase
 from ..values import AnyValue, Given, Values
 from .script_task import ScriptTask

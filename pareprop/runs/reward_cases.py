@@ -15,7 +15,10 @@ from . import case_fields as fields
 
 FORMAT = "pareprop-reward-case-1"
 BY_DECISION = ("actions", "rewards", "alive", "terminated")  # (n_episodes, n_decisions) each
-TOLD = {"delta": "td_error", "advantage": "advantage"}  # what a case expects, and its name among what a loss tells
+OF_LOSS = {
+    "delta": "td_error",
+    "advantage": "advantage",
+}  # what a case expects, and its name among the quantities of a loss
 
 
 def loss(attributes: Values) -> Reward:
@@ -76,9 +79,9 @@ def samples(arrays: dict[str, np.ndarray], attributes: Values) -> list[Sample]:
 def read_expected(group: h5py.Group, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the expected evaluations: TD errors, advantages, errors and loss."""
     n_steps = len(arrays["inputs"])
-    expected = {key: fields.array(group, key, 2) for key in (*TOLD, "error_signal")}
+    expected = {key: fields.array(group, key, 2) for key in (*OF_LOSS, "error_signal")}
     expected["loss"] = fields.array(group, "loss", 1)
-    shapes = dict.fromkeys(TOLD, arrays["actions"].shape) | {"loss": arrays["length"].shape}
+    shapes = dict.fromkeys(OF_LOSS, arrays["actions"].shape) | {"loss": arrays["length"].shape}
     for key, shape in shapes.items():
         if expected[key].shape != shape:
             raise InputError(f"'expected/{key}' has shape {expected[key].shape}, must be {shape}")
@@ -89,9 +92,9 @@ def read_expected(group: h5py.Group, arrays: dict[str, np.ndarray]) -> dict[str,
 
 def compute_deviation(expected: dict[str, np.ndarray], evaluations: list[Evaluation], interval: int) -> float:
     """Return the largest difference between the evaluations of all episodes and the expected ones."""
-    actual = {key: np.zeros_like(expected[key]) for key in (*TOLD, "error_signal", "loss")}
+    actual = {key: np.zeros_like(expected[key]) for key in (*OF_LOSS, "error_signal", "loss")}
     for k, one in enumerate(evaluations):
-        for key, name in TOLD.items():
+        for key, name in OF_LOSS.items():
             actual[key][k, : len(one.extra[name])] = one.extra[name]
         actual["error_signal"][k * interval : k * interval + len(one.error)] = one.error
         actual["loss"][k] = one.loss

@@ -30,7 +30,8 @@ from ..storage.best_weights import BestWeights
 from ..storage.checkpoint_observer import Checkpoints
 from ..storage.cut_anew import CutAnew
 from ..storage.disk import clear, on_disk
-from ..storage.recorder import Recorder, check
+from ..storage.record_settings import check
+from ..storage.recorder import Recorder
 from ..storage.results import ResultsFile
 from ..values import Values
 from .config import Config

@@ -21,7 +21,7 @@ from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
 from ..simulation.task import ClosedTask, Task
 from ..storage.checkpoint_observer import Checkpoint
-from ..storage.recorder import Record
+from ..storage.record_settings import Record
 from ..tasks.base import TaskBase
 from ..values import AnyValue, Given
 from .config import Config

@@ -135,7 +135,7 @@ class Simulation:
         with self.timers.phase("build"):
             self._build(settings)
         self.notices = Notices(speaks=not (self.exchange.rank or self.replicas.index))
-        for kind, line in look_at_network(self.network, self.exchange, task.n_steps, model.variant == "interval"):
+        for kind, line in look_at_network(self.network, self.exchange, task.n_steps):
             self.notices.tell(kind, line)
         self.iteration = 0
         self.losses: list[float] = []

@@ -88,7 +88,7 @@ class Notices:
         if (
             lost > max(SHARE, CHANCE / n_steps) * total
             and not generated
-            and model.variant == "interval"
+            and not model.eprop.is_online
             and min(delays, default=0) == 1
         ):
             why = (
@@ -127,7 +127,7 @@ class Notices:
             )
 
 
-def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int, resets: bool) -> Iterator[tuple[str, str]]:
+def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int) -> Iterator[tuple[str, str]]:
     """Collective: yield kinds and lines on what a network holds that has no effect, the same on all ranks.
 
     Parameters
@@ -138,8 +138,6 @@ def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int, res
         Of the ranks that hold it.
     n_steps : int
         Steps of a sample.
-    resets : bool
-        Whether spikes that are on their way at the end of a sample are lost.
     """
     model = network.model
     yield from ((f"model {k}", line) for k, line in enumerate(model.notes))
@@ -155,7 +153,7 @@ def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int, res
         if slow and collectives.total(comm, span.last - span.first) >= MANY:
             line = f"'{item.name}' learns over five times slower than it could, as {slow[0]}"
             yield f"slow {slow[0]}", f"{line}; faster: {slow[1]}"
-    for table in network.tables().values() if resets else ():
+    for table in () if model.eprop.is_online else network.tables().values():  # else spikes on their way are lost
         for span in table.spans:
             item = span.projection
             latest = n_steps if item.pre.role == "input" else n_steps - 1

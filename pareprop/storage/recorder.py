@@ -10,18 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import Field
 
-from ..engines import traces
 from ..engines.base import RECORDED_UNITS, recorded_states
 from ..engines.traces import TRACES_UNITS, Chosen, Traces
 from ..errors import InputError
 from ..network.connectivity import Projection
-from ..network.model import Model
-from ..network.parameters import Frozen
 from ..network.synapse_table import SynapseTable
 from ..parallel import collectives
 from ..simulation.observer import Observer, Outcome, Watched
@@ -29,15 +24,10 @@ from ..values import Values
 from . import joined_file
 from .disk import on_disk, require_space
 from .growing_file import Column, GrowingFile, SharedFile, can_share
+from .record_settings import SIGNALS, STATES, Record
 from .results import choose_evenly
 from .spike_block import SpikeBlock
 
-SIGNALS = ("readout_signal", "error_signal", "target_signal")
-STATES = "states"  # all states and `records` of neurons given by equations
-if TYPE_CHECKING:
-    Quantity = str  # of the names below
-else:
-    Quantity = Literal["spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights", *TRACES_UNITS]
 SPIKE = ("iteration", "step", "id")
 BUFFER_BYTES = 2**23  # bytes that a rank buffers before it writes
 
@@ -350,57 +340,3 @@ def _column(state: str) -> str:
 def _every(step: int, n_steps: int, values: np.ndarray) -> np.ndarray:
     """Return every so many rows of `values` (n, m), with zeros after the end of an episode, as of `n_steps` rows."""
     return np.pad(values, ((0, n_steps - len(values)), (0, 0)))[::step] if len(values) < n_steps else values[::step]
-
-
-def check(settings: Record, model: Model) -> None:
-    """Raise `InputError` if section [record] names neurons or projections that the network lacks."""
-    problems = []
-    n, names = model.size("recurrent"), [item.name for item in model.projections if item.pre.role != "readout"]
-    if isinstance(settings.neurons, tuple):
-        problems += [f"neurons: {k} must lie in 0 to {n - 1}" for k in settings.neurons if not 0 <= k < n]
-    elif settings.neurons < 0:
-        problems.append(f"neurons = {settings.neurons} must be at least 0")
-    problems += [f"projections: '{k}' is not one of {', '.join(names)}" for k in settings.projections if k not in names]
-    if model.is_rewarded and "target_signal" in settings.what:
-        problems.append("what: 'target_signal' is not there in a task with rewards")
-    if STATES in settings.what and not recorded_states(model):
-        problems.append("what: 'states' is for neurons whose model is given by equations")
-    if not TRACES_UNITS.keys().isdisjoint(settings.what):
-        problems += _list_problems_of_traces(settings, model)
-    if problems:
-        raise InputError("; ".join(f"[record] {problem}" for problem in problems))
-
-
-def _list_problems_of_traces(settings: Record, model: Model) -> list[str]:
-    problems = []
-    for item in model.projections:
-        named = item.name in settings.projections if settings.projections else item.pre.role in ("input", "recurrent")
-        if not named or item.pre.role not in ("input", "recurrent"):
-            continue
-        try:
-            traces.check(model, item)
-        except InputError as problem:
-            problems.append(f"{problem}{'' if settings.projections else '; name others in [record] projections'}")
-    return problems
-
-
-class Record(Frozen):
-    """Section [record]: quantities of training samples to record beside the results."""
-
-    every: int = Field(0, ge=0, description="iterations between recorded samples, 0 for no recording")
-    test: int = Field(
-        0, ge=0, description="samples of the test whose spikes, states and signals the results keep, the first ones"
-    )
-    what: tuple[Quantity, ...] = Field(("spikes",), description="quantities to record")
-    step: int = Field(1, ge=1, description="steps between recorded values of state and signals")
-    neurons: int | tuple[int, ...] = Field(
-        10, description="neurons whose state is recorded: a number, evenly spread, or ids"
-    )
-    projections: tuple[str, ...] = Field(
-        (), description="projections whose weights and traces are recorded, none for all"
-    )
-    synapses: int = Field(0, ge=0, description="recorded synapses of each projection, evenly spread, 0 for all")
-    compression: int = Field(1, ge=0, le=9, description="gzip level, 0 for none")
-    weights: bool = Field(
-        True, description="whether the results keep all synapses, 36 bytes each; checkpoints always have their weights"
-    )

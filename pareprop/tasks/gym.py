@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar
 
@@ -15,114 +15,8 @@ from ..network.parameters import is_number, is_whole
 from ..values import AnyValue, Foreign, Values
 from .base import LEARNING
 from .closed import ClosedBase, CodedEpisode
-from .population_code import PopulationCode, Spikes
-
-MOST_NUMBERS = 10**6  # of an observation; each drives several sources
-
-
-class SpaceCode:
-    """Population code of a space: cells for each number of a `Box`, sources for each state of a `Discrete`.
-
-    Parts of a `Tuple` or `Dict` stand side by side.
-
-    Parameters
-    ----------
-    space : gymnasium.Space
-        Space of the observations.
-    low, high : sequence of float
-        Ranges of all numbers, one after the other; empty for those of the space.
-    cells, sigma, peak : int, float, float
-        As of `PopulationCode`; a state of a `Discrete` drives `cells` sources with probability `peak`.
-
-    Raises
-    ------
-    InputError
-        For other spaces, and numbers without a finite range.
-    """
-
-    def __init__(
-        self, space: Foreign, low: Sequence[float], high: Sequence[float], cells: int, sigma: float, peak: float
-    ) -> None:
-        self.space, self._cells, self._peak = space, cells, peak
-        self._parts = list(_parts(space, ""))
-        if (n_numbers := sum(part.shape[0] for _, _, part in self._parts if _kind(part) == "Box")) > MOST_NUMBERS:
-            raise InputError(f"the observations have {n_numbers} numbers, must have at most {MOST_NUMBERS}")
-        own = [bounds for _, _, part in self._parts for bounds in _ranges(part)]
-        for name, given in (("low", low), ("high", high)):
-            if len(given) not in (0, len(own)):
-                raise InputError(f"{name} has {len(given)} values, the observations have {len(own)} numbers")
-        low, high = low or [bounds[0] for bounds in own], high or [bounds[1] for bounds in own]
-        for k, (lowest, highest) in enumerate(zip(low, high, strict=True)):
-            if not (np.isfinite(lowest) and np.isfinite(highest) and highest - lowest < 1e30):
-                raise InputError(
-                    f"component {k} of the observation has the range {lowest:g} to {highest:g}: give a finite one with "
-                    "low and high"
-                )
-        self._code = PopulationCode(tuple(low), tuple(high), cells, sigma, peak) if own else None
-        self._states = [int(part.n) for _, _, part in self._parts if _kind(part) == "Discrete"]
-
-    @property
-    def n_sources(self) -> int:
-        """Number of sources: those of all numbers, then those of all states."""
-        return (self._code.n_sources if self._code else 0) + self._cells * sum(self._states)
-
-    def flat(self, observation: Foreign) -> np.ndarray:
-        """Return an observation as float64 (n,): all numbers, then all states, counted from 0.
-
-        Raises
-        ------
-        InputError
-            If the observation is not in its space.
-        """
-        if not self.space.contains(observation):
-            shown = shorten(" ".join(str(observation).split()), 200)
-            raise InputError(f"observation {shown} is not in its space {self.space}")
-        numbers: list[np.ndarray] = []
-        states: list[float] = []
-        for path, _, part in self._parts:
-            value = observation
-            for key in path:
-                value = value[key]
-            if _kind(part) == "Discrete":
-                states.append(float(int(value) - int(part.start)))
-            else:
-                numbers.extend(np.asarray(value, float).ravel())
-        return np.array(numbers + states)
-
-    def probability(self, observation: np.ndarray) -> np.ndarray:
-        """Return the probability of a spike per step, float64 (n_sources,), for a flat observation."""
-        n = len(observation) - len(self._states)
-        parts = [self._code.probability(observation[:n])] if self._code else []
-        for count, state in zip(self._states, observation[n:], strict=True):
-            one_hot = np.zeros((count, self._cells))
-            one_hot[int(state)] = self._peak
-            parts.append(one_hot.ravel())
-        return np.concatenate(parts)
-
-
-def _kind(space: Foreign) -> str:
-    return type(space).__name__
-
-
-def _parts(space: Foreign, name: str, path: tuple = ()) -> Iterator[tuple[tuple, str, Foreign]]:
-    """Yield path, name and space of each `Box` and `Discrete`."""
-    if _kind(space) in ("Tuple", "Dict"):
-        items = space.spaces.items() if _kind(space) == "Dict" else enumerate(space.spaces)
-        for key, inner in items:
-            yield from _parts(inner, f"{name}/{key}", (*path, key))
-    elif _kind(space) == "Discrete" or (_kind(space) == "Box" and len(space.shape) == 1):
-        yield path, name, space
-    else:
-        raise InputError(
-            f"observation space{f' {name}' if name else ''} {shorten(str(space), 200)}: must be Box of one "
-            "dimension, Discrete, or a Tuple or Dict of those"
-        )
-
-
-def _ranges(part: Foreign) -> list[tuple[float, float]]:
-    if _kind(part) == "Discrete":
-        return []
-    return list(zip(map(float, part.low), map(float, part.high), strict=True))
+from .gym_spaces import SpaceCode, kind_of
+from .population_code import Spikes
 
 
 class Seeded:
@@ -223,7 +117,7 @@ class ClosedGym:
             if not hasattr(self._made, name):
                 raise InputError(f"the environment has no {name}")
         actions = self._made.action_space
-        if _kind(actions) != "Discrete":
+        if kind_of(actions) != "Discrete":
             raise InputError(f"action space {shorten(str(actions), 200)}: must be Discrete")
         self.code = SpaceCode(self._made.observation_space, low, high, cells, sigma, peak)
         self.seed, self.n_decisions, self.period, self.sensor_delay = seed, n_decisions, period, sensor_delay

@@ -16,7 +16,7 @@ from pareprop.parallel.exchange import Alone
 from pareprop.runs import config
 from pareprop.runs import run as runs
 from pareprop.simulation.loop import Simulation
-from pareprop.storage.recorder import check
+from pareprop.storage.record_settings import check
 from pareprop.tasks import TASKS
 
 

@@ -14,7 +14,8 @@ from pareprop.engines.sample import Sample
 from pareprop.network.model import Model, describe
 from pareprop.runs import report, run
 from pareprop.simulation.loop import Simulation
-from pareprop.storage.recorder import Record, Recorder
+from pareprop.storage.record_settings import Record
+from pareprop.storage.recorder import Recorder
 from pareprop.storage.results import ResultsFile, choose_evenly
 
 pytestmark = pytest.mark.usefixtures("no_figures")

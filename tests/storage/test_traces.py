@@ -18,7 +18,8 @@ import pareprop
 from pareprop import Adam, GradientDescent, InputError, Model, Normal, Sample
 from pareprop.neurons import library
 from pareprop.simulation.loop import Simulation
-from pareprop.storage.recorder import Record, Recorder
+from pareprop.storage.record_settings import Record
+from pareprop.storage.recorder import Recorder
 
 WHAT = ("eligibility", "eligibility_trace", "gradient")
 

@@ -12,7 +12,8 @@ from pareprop.simulation.episodes import choose
 from pareprop.tasks import TASKS
 from pareprop.tasks.base import make
 from pareprop.tasks.cart_pole import Cart
-from pareprop.tasks.gym import ClosedGym, SpaceCode
+from pareprop.tasks.gym import ClosedGym
+from pareprop.tasks.gym_spaces import SpaceCode
 from pareprop.tasks.population_code import PopulationCode, Spikes
 
 pytestmark = pytest.mark.usefixtures("no_figures")
