@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -137,10 +136,10 @@ def _run_copy(variant: str, probe: Probe) -> Measured:
 class _Copy:
     """What a process of the pool knows: how it meets the others."""
 
-    barrier: Any
+    barrier: threading.Barrier
 
 
-def _begin_copy(barrier: Any) -> None:
+def _begin_copy(barrier: threading.Barrier) -> None:
     """In a process of the pool: end when the one that started it does, and without a word on Ctrl-C."""
     _Copy.barrier = barrier
     signal.signal(signal.SIGINT, signal.SIG_DFL)
