@@ -16,7 +16,7 @@ class StateError(ParepropError):
 
 
 class ParepropWarning(UserWarning):
-    """What a user would want to know of a run, though nothing of it is wrong; once a run."""
+    """A notice: worth knowing of a run, though no error; once a run."""
 
 
 class RankLost(Exception):

@@ -60,12 +60,12 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 
 def own(path: Path) -> Path:
-    """Return the path of a file in a directory that somebody else may have made.
+    """Return the path of a file in a directory that another user may have made.
 
     Raises
     ------
     Unfit
-        If it is a link that leads out of the directory: what lies there may be meant for nobody else's eyes.
+        If it is a link that leads out of the directory: what lies there may be private.
     """
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(path.parent)):
         raise Unfit(errno.EINVAL, "is a link to another place", str(path))

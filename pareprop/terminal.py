@@ -1,4 +1,4 @@
-"""What commands print: text that no file can make into commands of the terminal, and quiet where nobody reads on."""
+"""What commands print: text without control characters from files, and no error where the reader has closed its pipe."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ Values by name come from scripts, TOML, JSON or HDF5: their types are known only
 from collections.abc import Mapping
 from typing import Any
 
-AnyValue = Any  # a number, text, list, array or table that somebody gave: who reads it checks what it is
+AnyValue = Any  # a number, text, list, array or table from a user or a file: its reader checks it
 Values = dict[str, AnyValue]
 Given = Mapping[str, AnyValue]  # values that are only read
 Numbers = Any  # a number or an array of any shape: what comes out has the shape of what went in

@@ -19,7 +19,7 @@ from .drawing import Block, draft_block
 from .model import Model
 
 SOURCE, LOG = layout.SOURCE, layout.LOG
-FEWEST_ROWS = 4096  # of a projection, fewer take no memory that counts
+FEWEST_ROWS = 4096  # of a projection; fewer take hardly any memory
 SPARSE = 0.5  # synapses per row, below which most rows are empty
 
 

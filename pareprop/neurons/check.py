@@ -1,4 +1,4 @@
-"""What a user wants to know of a model before a network of it is trained; each piece is compared with another way.
+"""The check of a model before a network of it is trained; each result is compared with that of another way.
 
 Derivatives by symbols with complex steps of the same strings, the compiled step with NumPy, the sweep back with traces
 carried forward. Then: rest, time constants there, firing curve, largest trace, units, what is never read, costs.

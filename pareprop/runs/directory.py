@@ -109,7 +109,7 @@ def is_run(directory: Path) -> bool:
 
 
 def clear_run(directory: Path) -> None:
-    """Remove the state and the recording of an older run, and nothing else that somebody may keep beside."""
+    """Remove the state and the recording of an older run, and leave all other files there."""
     for folder in (CHECKPOINTS, BEST):
         for path in checkpoint_write.list_checkpoints(directory / folder):
             shutil.rmtree(path)
@@ -122,7 +122,7 @@ def clear_run(directory: Path) -> None:
             if re.fullmatch(pattern, path.name):
                 path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
     for name in (f"{RECORD}.h5", LOG, CSV):
-        with suppress(IsADirectoryError):  # somebody else's
+        with suppress(IsADirectoryError):  # a folder of another program
             (directory / name).unlink(missing_ok=True)
 
 

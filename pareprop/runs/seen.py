@@ -13,7 +13,7 @@ from ..values import Values
 
 
 class Seen(Observer):
-    """Keeps checksums of training samples, by which a resumed run knows its data again, whatever their file is named.
+    """Keeps checksums of training samples, by which a resumed run recognises its data, even in a renamed file.
 
     Episodes in closed loop have none: their inputs depend on the network.
     """

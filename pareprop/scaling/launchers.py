@@ -105,7 +105,7 @@ def submit(point: Point, folder: Path, options: list[str]) -> str:
     command = ["sbatch", "--parsable", f"--job-name={point.label}", f"--ntasks={point.ranks}",
                f"--output={folder / point.label}.log", *options, f"--wrap={line}"]  # fmt: skip
     kept = folder / f"{point.label}.job"
-    with kept.open("w") as file, Deferred():  # a job that SLURM took is known later, whatever signal comes
+    with kept.open("w") as file, Deferred():  # a submitted job is noted, even if a signal arrives
         done = subprocess.run(
             command, stdout=file, stderr=subprocess.PIPE, text=True, check=False, start_new_session=True
         )

@@ -109,7 +109,7 @@ class Simulation:
     cuts : list of tuple of int and np.ndarray
         Iterations that were done when neurons were shared among ranks, and the first neuron of each rank, and the end.
     notices : Notices
-        What a user would want to know of the run, such as spikes that never arrive; `notices.lines` on all ranks.
+        What is worth knowing of the run, such as spikes that never arrive; `notices.lines` on all ranks.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a user would want to know of a run, though nothing of it is wrong: each once, in one line.
+"""Notices: what is worth knowing of a run, though no error; each once, in one line.
 
 Rank 0 tells it as a `ParepropWarning`; `Simulation.notices` holds all lines, for the log, the results and the report.
 """

@@ -97,7 +97,7 @@ class Watched(Protocol):
     cuts : list of tuple of int and np.ndarray
         Iterations that were done when neurons were shared among ranks, and the first neuron of each rank, and the end.
     notices : Notices
-        What a user would want to know of the run.
+        Notices of the run.
     between : bool
         Whether the run is between two iterations, so that its state can be kept.
     stop_requested : bool

@@ -87,7 +87,7 @@ def share_anew(simulation: Simulation, last: int, spent: float = 0.0) -> bool:
     last : int
         Iteration after which it ends.
     spent : float
-        Seconds that this rank has spent on its own neurons since they were shared; 0 if nobody knows.
+        Seconds that this rank has spent on its own neurons since they were shared; 0 if unknown.
 
     Returns
     -------
