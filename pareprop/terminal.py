@@ -1,4 +1,4 @@
-"""What commands print: text without control characters from files, and no error where the reader has closed its pipe."""
+"""What commands print: text without control characters of files, and no error where a reader has closed its pipe."""
 
 from __future__ import annotations
 
