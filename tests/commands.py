@@ -48,11 +48,14 @@ def on_ranks(n: int, commands: list[list[object]], **options) -> tuple[list[int]
     return [int(code) for code in codes[0].split()[1:]], output, done.stderr.splitlines()
 
 
-def verify_on_ranks(cases: list[str], held: str) -> None:
-    """Verify golden cases on 1 and 3 ranks: each has one line with `held`, and all ranks give one digest."""
+def verify_on_ranks(cases: list[str], held: str = "", *more: tuple[int, int]) -> None:
+    """Verify golden cases on 1 and 3 ranks: each has one line with `held`, and all ranks give one digest.
+
+    `more` are numbers of ranks with steps of their rounds, 0 for the longest possible.
+    """
     found = set()
-    for n in (1, 3):
-        codes, output, errors = on_ranks(n, [["verify", *cases]])
+    for n, rounds in ((1, 0), (3, 0), *more):
+        codes, output, errors = on_ranks(n, [["verify", "--round-steps", rounds, *cases]])
         assert (codes, errors) == ([0], [])
         assert sum(held in line and line.endswith(": holds") for line in output) == len(cases)
         found.update(digests(output))

@@ -70,6 +70,23 @@ def train(n: int, file: str, folder: Path, *words: str, env: dict[str, str] | No
     return done.stdout
 
 
+def run_part(
+    words: list[str], exchange: object, model: object, task: object, folder: Path, **options: object
+) -> object:
+    """Train 4 iterations for `check_restart`: with "part" among the words the first half, with "rest" the other one."""
+    import pareprop  # most users of this module need the package in copies of the template alone
+
+    settings = {
+        "iterations": 4,
+        "figures": "none",
+        "quiet": True,
+        "restart": "rest" in words,
+        "overwrite": True,
+    } | options
+    until = settings["iterations"] // 2 if "part" in words else None
+    return pareprop.run(model, task, folder, until=until, exchange=exchange, **settings)
+
+
 def digests(n: int, file: str, folder: Path, *words: str, env: dict[str, str] | None = None) -> dict[str, str]:
     """As `train`, whose lines are `name: digest`."""
     return dict(line.split(": ") for line in train(n, file, folder, *words, env=env).splitlines())

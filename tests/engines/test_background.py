@@ -168,18 +168,7 @@ PAIRS = (("interval double", "spike single"), ("interval single", "spike double"
 
 def train(folder: str, words: list[str], exchange: object) -> None:
     for case in PAIRS[int(words[0])]:
-        done = pareprop.run(
-            learning(*case.split()),
-            Ramp(),
-            Path(folder, case),
-            iterations=4,
-            until=2 if "part" in words else None,
-            figures="none",
-            quiet=True,
-            restart="rest" in words,
-            overwrite=True,
-            exchange=exchange,
-        )
+        done = ranks.run_part(words, exchange, learning(*case.split()), Ramp(), Path(folder, case))
         if exchange.rank == 0:
             print(f"{case}: {done.digest}", flush=True)
 

@@ -305,19 +305,7 @@ PAIRS = (("interval double", "spike single"), ("interval single", "spike double"
 
 def train(folder: str, words: list[str], exchange: object) -> None:
     for case in PAIRS[int(words[0])]:
-        done = pareprop.run(
-            learning(*case.split()),
-            Ramp(),
-            Path(folder, case),
-            iterations=4,
-            until=2 if "part" in words else None,
-            figures="none",
-            quiet=True,
-            restart="rest" in words,
-            overwrite=True,
-            exchange=exchange,
-            test_samples=2,
-        )
+        done = ranks.run_part(words, exchange, learning(*case.split()), Ramp(), Path(folder, case), test_samples=2)
         if exchange.rank == 0:
             print(f"{case}: {done.digest} {done.test.losses if done.test else ''}", flush=True)
 

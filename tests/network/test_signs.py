@@ -20,7 +20,7 @@ N_STEPS = 120
 @pytest.mark.mpi
 def test_golden_cases_hold_on_any_number_of_ranks() -> None:
     assert len(CASES) == 4
-    verify_on_ranks(CASES, "")
+    verify_on_ranks(CASES)
 
 
 @pytest.mark.parametrize("real", [np.float32, np.float64])

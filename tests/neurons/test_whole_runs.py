@@ -12,7 +12,6 @@ import ranks
 from corridor import CorridorTask
 from params import first
 
-import pareprop
 from pareprop.engines.sample import Sample
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam
@@ -113,17 +112,12 @@ def train(folder: str, words: list[str], exchange: object) -> None:
     """Train all networks, or go on with them; print the digest of each, and whether it spiked and learned."""
     for name in SETS[words[0]]:
         model, task = build(name)
-        done = pareprop.run(
+        done = ranks.run_part(
+            words,
+            exchange,
             model,
             task,
             Path(folder, name),
-            iterations=4,
-            until=2 if "part" in words else None,
-            figures="none",
-            quiet=True,
-            restart="rest" in words,
-            overwrite=True,
-            exchange=exchange,
             record=RECORD,
             replicas=2 if "two" in words else 1,
             stop_samples=1,

@@ -217,21 +217,10 @@ def network(variant: str) -> Model:
 
 def train(folder: str, words: list[str], exchange: object) -> None:
     for variant in ("interval", "spike"):
-        pareprop.run(
-            network(variant),
-            Ramp(),
-            Path(folder, variant),
-            iterations=6,
-            until=3 if "part" in words else None,
-            figures="none",
-            quiet=True,
-            restart="rest" in words,
-            overwrite=True,
-            exchange=exchange,
-            validate_every=2,
-            validate_samples=2,
-            record={"every": 2, "what": [*WHAT, "weights"], "synapses": 17},
-        )
+        ranks.run_part(
+            words, exchange, network(variant), Ramp(), Path(folder, variant), iterations=6, validate_every=2,
+            validate_samples=2, record={"every": 2, "what": [*WHAT, "weights"], "synapses": 17},
+        )  # fmt: skip
 
 
 def on_ranks(n: int, folder: Path, *words: str) -> dict[str, np.ndarray]:
