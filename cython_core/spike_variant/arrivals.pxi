@@ -66,14 +66,20 @@ cdef inline void deliver_block_of(
     cdef Spikes* one = &engine.channel.inputs.at if from_inputs else &engine.channel.own.at
     cdef Spikes** logs = &one if from_inputs or rows.from_own else engine.channel.heard.at
     cdef int64_t n = 1 if from_inputs or rows.from_own else engine.channel.heard.n
-    if emitted >= rows.blocks[b, SINCE]:
+    cdef bint drawn = inside and is_drawn(engine, rows, b)
+    if drawn:
+        if rows.blocks[b, NUMBER] == 0:
+            deliver_drawn(engine, t, rows, b, logs, n, arriving)
+            if rows.rules[b, CUTOFF] >= 0:
+                end_drawn(engine, t, rows, b, logs, n)
+    elif emitted >= rows.blocks[b, SINCE]:
         for k in range(n):
             deliver_spikes(engine, t, rows, b, emitted, logs[k], inside, arriving)
         if engine.queued:
             descend_queue(engine, t, rows, b, arriving)
     if rows.watch.shape[0] > 0:
         note_weights(engine, t, rows, b)
-    if engine.learns and rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH:
+    if engine.learns and rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH and not drawn:
         for k in range(n):
             end_windows(engine, t, rows, b, emitted, logs[k])
     if engine.learns and t % engine.fold_steps == 0 and is_last(rows, b) and rows.rules[b, MODE] != STATIC and \
@@ -87,7 +93,7 @@ cdef inline void deliver_spikes(
 ) noexcept nogil:
     """The spikes of a segment that were emitted then."""
     cdef const uint32_t* ids = log.ids
-    cdef int64_t k, row, start, ahead, stop = log.ptr[emitted - engine.channel.base + 1]
+    cdef int64_t row, start, ahead, stop = log.ptr[emitted - engine.channel.base + 1]
     cdef int64_t i = first_at_least(ids, log.ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
     cdef bint learns = engine.learns and rows.rules[b, MODE] != STATIC, short = is_short(rows, b)
     if short:
@@ -106,22 +112,28 @@ cdef inline void deliver_spikes(
             prefetch_books(rows, row + (<int64_t> ids[i + AHEAD] - ids[i]) * rows.blocks[b, DELAYS])
         if has_books(rows, b, row):
             ahead = 0 if short else row_ahead(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
-            if learns and rows.books[row, LATEST] == t:
-                learn_again(rows, row)
-            elif learns and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
-                i += 1
-                continue
-            if inside:
-                for k in range(start, rows.row_ptr[row + 1]):
-                    cells_of(engine)[wide(engine) * rows.target[k]].arriving += rows.weight[k]
-            elif rows.sums != NULL:
-                add_row_exactly(start, rows.row_ptr[row + 1], rows.target, rows.weight, rows.sums)
-            else:
-                if engine.queued:                  # a target adds its weights in the order of the sources
-                    descend_queue(engine, t, rows, b, arriving)
-                add_row(rows.blocks, b, ids[i], start, rows.row_ptr[row + 1], rows.target, rows.weight, 1.0,
-                        arriving)
+            deliver_spike(engine, t, rows, b, row, ids[i], ahead, learns, inside, arriving)
         i += 1
+
+
+cdef inline void deliver_spike(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, bint learns, bint inside,
+    total_of[::1] arriving
+) noexcept nogil:
+    cdef int64_t k, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
+    if learns and rows.books[row, LATEST] == t:
+        learn_again(rows, row)
+    elif learns and arrive(engine, t, rows, b, row, source, ahead, arriving):
+        return
+    if inside:
+        for k in range(start, stop):
+            cells_of(engine)[wide(engine) * rows.target[k]].arriving += rows.weight[k]
+    elif rows.sums != NULL:
+        add_row_exactly(start, stop, rows.target, rows.weight, rows.sums)
+    else:
+        if engine.queued:                  # a target adds its weights in the order of the sources
+            descend_queue(engine, t, rows, b, arriving)
+        add_row(rows.blocks, b, source, start, stop, rows.target, rows.weight, 1.0, arriving)
 
 
 cdef void note_weights(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:

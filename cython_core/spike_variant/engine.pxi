@@ -231,6 +231,7 @@ cdef class Engine:
     cdef public bint learns
     cdef Present present
     cdef Power of_block, of_place                  # kappa^B, and kappa to the place in the present block
+    cdef Power[512] decays                         # see drawn_delays.h
     cdef int64_t block_beside                      # the cells have the end of the block before it; -1: not known
     # arrivals at the present dense block that wait
     cdef Descent[TOGETHER] queue
@@ -408,4 +409,5 @@ include "windows.pxi"
 include "prefix_rows.pxi"
 include "stretches.pxi"
 include "model_stretches.pxi"
+include "drawn_delays.pxi"
 include "online_td.pxi"

@@ -1,6 +1,7 @@
 """Delays that differ within a projection, against a projection for each delay, which are delivered one by one."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from networks import CaseTask
 
 import pareprop
 from pareprop import GradientDescent, Model
+from pareprop.engines import spike_memory
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.spike import SpikeSettings
 from pareprop.network import synapse_table
@@ -33,14 +35,21 @@ def network(
     plastic: bool,
     variant: str = "interval",
     ports: tuple[str | None, ...] = (None, None),
+    cutoff: float | None = None,
+    signed: bool = False,
+    precision: Literal["double", "single"] = "double",
 ) -> Model:
-    """`ports`: of neurons with two of them, for inputs and for neurons."""
-    model = Model(variant, optimizer=GradientDescent(eta=1e-3))
+    """`ports`: of neurons with two of them, for inputs and for neurons; `signed`: inputs excite, and go on to."""
+    model = Model(variant, optimizer=GradientDescent(eta=1e-3), precision=precision)
     inputs, out = model.inputs("in", N_IN), model.readouts("out", 2)
     kind, more = ("iaf", {}) if ports == (None, None) else ("iaf_psc_exp", {"V_reset": 0.0})
     neurons = model.neurons("rec", N, kind, C_m=1.0, E_L=0.0, V_th=1.0, tau_m=20.0, t_ref=2.0, **more)
+    if cutoff is not None:
+        more["eprop_isi_trace_cutoff"] = cutoff
     for pre, seed, port in ((inputs, 1, ports[0]), (neurons, 2, ports[1])):
         source, target, weight, delay = synapses(pre.size, delays, seed)
+        keeps = signed and pre is inputs
+        weight = np.abs(weight) if keeps else weight
         for k, part in enumerate([delay == d for d in delays] if apart else [delay > 0]):
             model.connect(
                 pre,
@@ -51,6 +60,7 @@ def network(
                 weight=weight[part],
                 delay=delay[part],
                 plastic=plastic,
+                keep_signs=keeps,
                 port=port,
                 name=f"{pre.name}{k}",
             )
@@ -71,13 +81,18 @@ def run(model: Model, exchange: Exchange | None = None) -> tuple[Simulation, np.
     """Three samples; synapses by role of the source, source, target, delay, and their weights afterwards."""
     simulation = Simulation(model, task(), exchange, settings=IntervalSettings(N_STEPS))
     simulation.train(3)
+    return simulation, weights_of(simulation)
+
+
+def weights_of(simulation: Simulation) -> np.ndarray:
+    """Columns as of `run`."""
     table, found = simulation.network.incoming, []
     for span in table.spans:
         for source, target, delay, index in table.chunks(span):
             pre = np.full(len(index), span.projection.pre.role == "input")
             found.append(np.stack([pre, source, target, delay, table.weight[index]]))
     columns = np.concatenate(found, axis=1)
-    return simulation, columns[:, np.lexsort(columns[3::-1])]
+    return columns[:, np.lexsort(columns[3::-1])]
 
 
 @pytest.mark.parametrize("indexed", [False, True])
@@ -184,3 +199,27 @@ def test_the_estimate_knows_the_ring(variant: str, plastic: bool, slots: int) ->
     found = work.of_rank(model, N_STEPS, work.Firing(1.0, 2.0), 1, 0)
     assert found.ring_bytes == slots * N * 8
     assert found.visits == (N_IN + 2.0 * N) * (1 if slots else 3)
+
+
+@pytest.mark.parametrize("precision", ["double", "single"])
+@pytest.mark.parametrize("few_cells", [16384, 0], ids=["cached", "wide"])
+@pytest.mark.parametrize(("cutoff", "signed"), [(np.inf, False), (3.0, False), (11.0, True)])
+def test_rows_of_a_source_learn_as_those_of_several_projections(
+    precision: Literal["double", "single"],
+    few_cells: int,
+    cutoff: float,
+    signed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bit by bit: rows that are empty, short and long, with repeated targets, whatever lies between two arrivals."""
+    monkeypatch.setattr(spike_memory, "FEW_CELLS", few_cells)
+    found = []
+    for apart in (False, True):
+        delays = [1, 2, 3, 5, 9]
+        model = network(apart, delays, True, "spike", cutoff=cutoff, signed=signed, precision=precision)
+        simulation = Simulation(model, task(), settings=SpikeSettings(N_STEPS))
+        simulation.train(3)
+        found.append(weights_of(simulation))
+        assert simulation.engine.channel.own.ptr.max() > N / 2
+    np.testing.assert_array_equal(found[0], found[1])
+    assert not np.array_equal(found[0][4], start(delays))

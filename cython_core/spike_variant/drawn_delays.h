@@ -1,0 +1,320 @@
+/* What rows of the spike variant do with prefix sums where a source has a row for each delay: rows are short, so eight
+   synapses are worked off at once, whatever their number, and what a step knows of a block is found once. The formulas and
+   `Cell` and `End` are those of formulas.h, lanes those of lanes.h; bits are the same. */
+
+#include "../elementary.h"
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLES
+#endif
+#endif
+
+enum {
+    ROWS_BEFORE = 8,    /* rows to the one whose books are fetched */
+    SOON = 4,           /* to the one whose synapses are */
+    NEXT_LONG = 2,      /* the same where rows are long */
+    DECAYS = 256        /* powers that are kept */
+};
+
+typedef struct {    /* columns of `books`, see layout.pxd */
+    int64_t latest, cursor, waiting, older, closed;
+} Book;
+
+typedef struct {    /* x^n; n is 0 if nothing is kept */
+    double x;
+    int64_t n;
+    double power;
+} Kept;
+
+typedef struct {    /* a projection in a step: all of its blocks learn alike */
+    int64_t t, cutoff;
+    int64_t block, starts;       /* block of the sums, and whether it begins with this step */
+    const int64_t *row_ptr;
+    int64_t n_synapses;
+    Book *books;
+    double *Z;
+    const int8_t *signs;         /* of rows, or NULL */
+    const uint32_t *target;
+    REAL *weight, *Y, *C;
+    int64_t wide;                /* see Targets */
+    Targets at;
+    double shrink, alpha_block;  /* kappa and alpha to the steps of a block */
+    double alpha_place, kappa_place;
+    double d, alpha, kappa, eta, low, high;
+    Kept *decays;                /* (2, DECAYS), of alpha and kappa */
+    int64_t is_short;            /* whether rows are fetched one by one, not stride by stride */
+    int64_t work;                /* UPDATED */
+} Drawn;
+
+typedef struct {
+    lanes R, A, D, R_end, A_end, D_end, R_before;
+} Sums8;
+
+typedef uint32_t eight __attribute__((vector_size(32), aligned(4)));
+
+static ALWAYS_INLINE lanes join(four x, four y)
+{
+#ifdef SHUFFLES
+    return __builtin_shufflevector(x, y, 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+    return (lanes){x[0], x[1], x[2], x[3], y[0], y[1], y[2], y[3]};
+#endif
+}
+
+/* R, A and D of eight targets; `sums`: Cell or End */
+static ALWAYS_INLINE void read_sums(const double *sums, int64_t pitch, const uint32_t *of, lanes *R, lanes *A, lanes *D)
+{
+    lanes pair[4];
+    for (int i = 0; i < 4; i++)
+        pair[i] = join(AT_four(sums + pitch * of[i]), AT_four(sums + pitch * of[i + 4]));
+    const lanes RD_01 = ORDER(pair[0], pair[1], 0, 8, 2, 10, 4, 12, 6, 14);
+    const lanes RD_23 = ORDER(pair[2], pair[3], 0, 8, 2, 10, 4, 12, 6, 14);
+    const lanes A_01 = ORDER(pair[0], pair[1], 1, 9, 3, 11, 5, 13, 7, 15);
+    const lanes A_23 = ORDER(pair[2], pair[3], 1, 9, 3, 11, 5, 13, 7, 15);
+    *R = ORDER(RD_01, RD_23, 0, 1, 8, 9, 4, 5, 12, 13);
+    *D = ORDER(RD_01, RD_23, 2, 3, 10, 11, 6, 7, 14, 15);
+    *A = ORDER(A_01, A_23, 0, 1, 8, 9, 4, 5, 12, 13);
+}
+
+/* as what is kept */
+static ALWAYS_INLINE lanes kept(lanes x)
+{
+    return sizeof(REAL) == 8 ? x : __builtin_convertvector(__builtin_convertvector(x, kept_lanes), lanes);
+}
+
+static ALWAYS_INLINE lanes bounded(lanes w, double low, double high)
+{
+    const lanes l = all_lanes(low), h = all_lanes(high);
+    w = where(w > l, w, l);
+    return where(w < h, w, h);
+}
+
+enum { ARRIVES, REOPENS, CLOSES };
+
+/* Synapses k to k + count - 1, count at most 8. Those after them are read, too, and written as they were. */
+static ALWAYS_INLINE void work_eight(const int what, const int wide, const Drawn *of, double Z, double Z_before,
+                                     double power, double crossed_Z, const int crosses, double low, double high, int64_t k,
+                                     int64_t count)
+{
+    const lane_order number = {0, 1, 2, 3, 4, 5, 6, 7};
+    const eight place = {0, 1, 2, 3, 4, 5, 6, 7};
+    const lane_order there = number < count;
+    const eight those = (eight)(place < (uint32_t)count);
+    const double *cells = &of->at.cell->R;
+    uint32_t target[LANES];
+    lanes R, A, D, R_before = all_lanes(0.0);
+    /* where the cache holds all targets, those of the synapses after: nobody waits for the last one then */
+    *(eight *)target = *(const eight *)(of->target + k);
+    if (wide == 2)
+        *(eight *)target = (*(eight *)target & those) | (of->target[k + count - 1] & ~those);
+    const lanes old_y = load_lanes(of->Y + k, LANES), old_c = load_lanes(of->C + k, LANES);
+    lanes y = old_y, c = old_c;
+    if (crosses) {
+        read_sums(&of->at.end->R, wide == 2 ? 8 : 4, target, &R, &A, &D);
+        c = kept(c - (y * A + crossed_Z * D));
+        y = kept(of->shrink * (y + crossed_Z * R));
+    }
+    read_sums(cells, wide == 2 ? 8 : 4, target, &R, &A, &D);
+    if (what != ARRIVES)
+        for (int i = 0; i < LANES; i++)
+            R_before[i] = of->at.R_before[(wide == 2 ? 8 : 1) * (int64_t)target[i]];
+    if (what == CLOSES) {
+        c = kept(c - (y * A + Z * D));
+        y = kept(power * (y + Z_before * R_before));
+    } else {
+        const kept_lanes old_w = *(const kept_lanes *)(of->weight + k);
+        lanes w;
+        if (what == ARRIVES) {
+            const double grown = Z + of->d;
+            w = kept(__builtin_convertvector(old_w, lanes) - of->eta * ((y * A + Z * D) - c));
+            y = kept(y - of->d * R);
+            c = kept(y * A + grown * D);
+        } else {
+            w = __builtin_convertvector(old_w + (REAL)of->eta * __builtin_convertvector(c, kept_lanes), lanes);
+            y = kept(power * y - Z_before * R_before);
+            c = kept(y * A + Z * D);
+            y = kept(y - of->d * R);
+            c = kept(c + of->d * (D - R * A));
+        }
+        w = bounded(w, low, high);
+        /* what is not there adds -0, which changes nothing */
+        const kept_lanes added = __builtin_convertvector(where(there, w, all_lanes(-0.0)), kept_lanes);
+        *(kept_lanes *)(of->weight + k) =
+            __builtin_convertvector(where(there, w, __builtin_convertvector(old_w, lanes)), kept_lanes);
+        for (int i = 0; i < LANES; i++)
+            of->at.cell[wide * (int64_t)target[i]].arriving += added[i];
+    }
+    store_lanes(of->Y + k, where(there, y, old_y), LANES);
+    store_lanes(of->C + k, where(there, c, old_c), LANES);
+}
+
+static ALWAYS_INLINE void work_synapses8(const int what, const int wide, const Drawn *of, double Z, double Z_before,
+                                         double power, double crossed_Z, const int crosses, double low, double high,
+                                         int64_t start, int64_t stop, int64_t ahead)
+{
+    for (int64_t k = start; k < stop; k += LANES) {
+        if (ahead) {
+            __builtin_prefetch(of->target + k + ahead);
+            __builtin_prefetch(of->Y + k + ahead);
+            __builtin_prefetch(of->C + k + ahead);
+            if (what != CLOSES)
+                __builtin_prefetch(of->weight + k + ahead);
+        }
+        work_eight(what, wide, of, Z, Z_before, power, crossed_Z, crosses, low, high, k,
+                   stop - k < LANES ? stop - k : LANES);
+    }
+}
+
+static ALWAYS_INLINE void fetch_books(const Drawn *of, int64_t row)
+{
+    __builtin_prefetch(of->row_ptr + row);
+    __builtin_prefetch(of->books + row);
+    __builtin_prefetch(&of->books[row].closed);
+    __builtin_prefetch(of->Z + row);
+}
+
+static ALWAYS_INLINE void fetch_row8(const int what, const Drawn *of, int64_t row)
+{
+    const int64_t start = of->row_ptr[row], last = of->row_ptr[row + 1] - 1;
+    const uint32_t *target = of->target;
+    if (last < start)
+        return;
+    for (int64_t k = start; k <= last; k += 64 / (int64_t)sizeof(REAL)) {
+        __builtin_prefetch(target + k);
+        __builtin_prefetch(of->Y + k);
+        __builtin_prefetch(of->C + k);
+        if (what != CLOSES)
+            __builtin_prefetch(of->weight + k);
+    }
+    __builtin_prefetch(target + last);
+    __builtin_prefetch(of->Y + last);
+    __builtin_prefetch(of->C + last);
+    if (what != CLOSES)
+        __builtin_prefetch(of->weight + last);
+}
+
+/* Whether the row can be worked off here: what is seldom is done elsewhere. */
+static ALWAYS_INLINE int is_usual(const Drawn *of, int64_t row)
+{
+    const Book *book = of->books + row;
+    const int64_t begun = of->row_ptr[row + 1] - (of->row_ptr[row + 1] - of->row_ptr[row] - 1) % LANES - 1;
+    return book->latest >= 0 && (book->waiting | book->older) == 0 && begun + LANES <= of->n_synapses &&
+           (book->closed || book->cursor >= of->block - 1);
+}
+
+static ALWAYS_INLINE double cross_block(const Drawn *of, int64_t row, int *crosses)
+{
+    const double Z = of->Z[row];
+    *crosses = of->books[row].cursor < of->block;
+    of->Z[row] = *crosses ? Z * of->alpha_block : Z;
+    of->books[row].cursor = of->block;
+    return Z;
+}
+
+/* n is at least 1 */
+static ALWAYS_INLINE double kept_decay(Kept *kept, double x, int64_t n)
+{
+    kept += n % DECAYS;
+    if (kept->x != x || kept->n != n)
+        *kept = (Kept){x, n, elementary_power(x, n)};
+    return kept->power;
+}
+
+static ALWAYS_INLINE void arrive_at_row(const int wide, Drawn *of, int64_t row, int64_t start, int64_t stop, int64_t ahead)
+{
+    Book *book = of->books + row;
+    const int sign = of->signs ? of->signs[row] : 0;
+    const double low = (REAL)(sign > 0 && of->low < 0.0 ? 0.0 : of->low);
+    const double high = (REAL)(sign < 0 && of->high > 0.0 ? 0.0 : of->high);
+    if (book->closed) {
+        const int64_t n = of->t - book->latest - of->cutoff;
+        const double Z = of->Z[row] * (kept_decay(of->decays, of->alpha, n) / of->alpha_place);
+        const double power = kept_decay(of->decays + DECAYS, of->kappa, n) / of->kappa_place;
+        work_synapses8(REOPENS, wide, of, Z, of->starts ? 0.0 : Z, power, 0.0, 0, low, high, start, stop, ahead);
+        of->Z[row] = Z + of->d;
+        book->cursor = of->block;
+        book->closed = 0;
+    } else {
+        int crosses;
+        const double before = cross_block(of, row, &crosses), Z = of->Z[row];
+        if (crosses)
+            work_synapses8(ARRIVES, wide, of, Z, 0.0, 0.0, before, 1, low, high, start, stop, ahead);
+        else
+            work_synapses8(ARRIVES, wide, of, Z, 0.0, 0.0, 0.0, 0, low, high, start, stop, ahead);
+        of->Z[row] = Z + of->d;
+    }
+    book->latest = of->t;
+}
+
+/* what the rows need that come next in a list of them */
+static ALWAYS_INLINE int64_t fetch_next_rows(const int what, const Drawn *of, const int64_t *rows, int64_t i, int64_t count)
+{
+    if (i + ROWS_BEFORE < count)
+        fetch_books(of, rows[i + ROWS_BEFORE]);
+    if (of->is_short && i + SOON < count)
+        fetch_row8(what, of, rows[i + SOON]);
+    return of->is_short || i + NEXT_LONG >= count ? 0 : of->row_ptr[rows[i + NEXT_LONG]] - of->row_ptr[rows[i]];
+}
+
+static ALWAYS_INLINE void fetch_first_rows(const int what, const Drawn *of, const int64_t *rows, int64_t i, int64_t count)
+{
+    for (int64_t k = i; k < i + ROWS_BEFORE && k < count; k++)
+        fetch_books(of, rows[k]);
+    for (int64_t k = i; k < i + SOON && k < count; k++)
+        fetch_row8(what, of, rows[k]);
+}
+
+static ALWAYS_INLINE int64_t arrive_all(const int wide, Drawn *of, const int64_t *rows, int64_t i, int64_t count)
+{
+    for (; i < count; i++) {
+        const int64_t row = rows[i], start = of->row_ptr[row], stop = of->row_ptr[row + 1];
+        const int64_t ahead = fetch_next_rows(ARRIVES, of, rows, i, count);
+        if (start == stop)
+            continue;
+        if (of->books[row].latest == of->t || !is_usual(of, row))
+            return i;
+        arrive_at_row(wide, of, row, start, stop, ahead);
+        of->work += stop - start;
+    }
+    return i;
+}
+
+/* Spikes arrive at the rows of a list from place i on, up to one where something seldom happens: return its place. */
+static int64_t arrive_drawn(Drawn *of, const int64_t *rows, int64_t i, int64_t count)
+{
+    if (i == 0)
+        fetch_first_rows(ARRIVES, of, rows, i, count);
+    return of->wide == 2 ? arrive_all(2, of, rows, i, count) : arrive_all(1, of, rows, i, count);
+}
+
+static ALWAYS_INLINE int64_t close_all(const int wide, Drawn *of, const int64_t *rows, int64_t i, int64_t count)
+{
+    for (; i < count; i++) {
+        const int64_t row = rows[i], start = of->row_ptr[row], stop = of->row_ptr[row + 1];
+        Book *book = of->books + row;
+        const int64_t ahead = fetch_next_rows(CLOSES, of, rows, i, count);
+        int crosses;
+        if (start == stop || book->latest != of->t - of->cutoff || book->closed)
+            continue;
+        if (!is_usual(of, row))
+            return i;
+        const double before = cross_block(of, row, &crosses), Z = of->Z[row], Z_before = of->starts ? 0.0 : Z;
+        if (crosses)
+            work_synapses8(CLOSES, wide, of, Z, Z_before, of->kappa_place, before, 1, 0.0, 0.0, start, stop, ahead);
+        else
+            work_synapses8(CLOSES, wide, of, Z, Z_before, of->kappa_place, 0.0, 0, 0.0, 0.0, start, stop, ahead);
+        of->Z[row] = Z * of->alpha_place;
+        of->work += stop - start;
+        book->closed = 1;
+    }
+    return i;
+}
+
+/* In the same way, those of which the latest spike arrived so long ago reach the cutoff. */
+static int64_t close_drawn(Drawn *of, const int64_t *rows, int64_t i, int64_t count)
+{
+    if (i == 0)
+        fetch_first_rows(CLOSES, of, rows, i, count);
+    return of->wide == 2 ? close_all(2, of, rows, i, count) : close_all(1, of, rows, i, count);
+}
