@@ -117,8 +117,8 @@ cdef inline void deliver_spikes(
 
 
 cdef inline void deliver_spike(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, bint learns, bint inside,
-    total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, bint learns,
+    bint inside, total_of[::1] arriving
 ) noexcept nogil:
     cdef int64_t k, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
     if learns and rows.books[row, LATEST] == t:
