@@ -135,5 +135,5 @@ cdef void close_listed_drawn(
 ) noexcept nogil:
     cdef int64_t i = close_drawn(of, found, 0, count)
     while i < count:
-        close(engine, t, rows, b + (found[i] - rows.blocks[b, ROW]) % rows.blocks[b, DELAYS], found[i])
+        close(engine, t, rows, b + (found[i] - rows.blocks[b, ROW]) % rows.blocks[b, DELAYS], found[i], found[i])
         i = close_drawn(of, found, i + 1, count)
