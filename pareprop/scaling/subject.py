@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import asdict, dataclass
+from typing import Literal, cast
 
 from pydantic import Field
 
@@ -30,6 +30,16 @@ class Benchmark(Frozen):
     intervals: int = Field(1, ge=1)
     delay: int = Field(1, ge=1)
     seed: int = Field(1, ge=0)
+    precision: Literal["double", "single"] = "double"
+    neuron: str = benchmark.PLAIN.neuron
+    optimizer: Literal["gradient_descent", "adam"] = "gradient_descent"
+    each_step: bool = False
+    drawn_tau: bool = False
+    kappa_reg: float | None = None
+    longest_delay: int = 0
+    readouts: int = 1
+    rewire: bool = False
+    populations: int = 1
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,8 @@ def _benchmark(settings: Iterable[str]) -> Subject:
     benchmark.check(**sizes)
     if chosen.indegree >= chosen.neurons:
         raise InputError(f"bench: indegree = {chosen.indegree} must be below the {chosen.neurons} neurons")
-    model = benchmark.model(chosen.neurons, chosen.indegree, chosen.inputs, chosen.seed, chosen.delay, chosen.variant)
-    task = benchmark.BenchTask(chosen.inputs, chosen.steps, chosen.seed)
+    axes = benchmark.Axes(**chosen.model_dump(include=set(asdict(benchmark.PLAIN))))
+    network = chosen.neurons, chosen.indegree, chosen.inputs, chosen.seed, chosen.delay, chosen.variant
+    model = benchmark.model(*network, chosen.precision, axes)
+    task = benchmark.BenchTask(chosen.inputs, chosen.steps, chosen.seed, axes.readouts)
     return Subject("bench", model, task, model.eprop.settings(chosen.steps), chosen.intervals)

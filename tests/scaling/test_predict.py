@@ -328,3 +328,13 @@ def test_models_given_by_equations_add_their_own_seconds_and_histories():
         assert more == pytest.approx(3 * 50 * 100 * max(seconds - 1e-9, 0.0), rel=1e-9)
     assert found[1].memory["histories"] - found[0].memory["histories"] == 50 * 100 * 2 * 8
     assert found[1].phases["deliver"] == found[0].phases["deliver"]
+
+
+def test_a_benchmark_with_any_axis_is_predicted() -> None:
+    """As options of `bench` have them."""
+    words = ["neurons=300", "precision=single", "neuron=iaf_psc_exp", "longest_delay=9", "readouts=3", "populations=2"]
+    found = subject.find("bench", words).model
+    assert found.precision == "single" and found.size("readout") == 3 and len(found.of_role("recurrent")) == 2
+    assert {item.delay_range for item in found.projections} >= {(1, 9)}
+    with pytest.raises(InputError, match="--longest-delay = 2 must be at least --delay = 3"):
+        subject.find("bench", ["delay=3", "longest_delay=2"])
