@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ..engines import spike_rules
-from ..machine import peak_rss_bytes
+from ..machine import CACHE, peak_rss_bytes
 from ..network.connectivity import Projection
 from ..network.local import target_rate
 from ..network.variants import Variant
@@ -73,7 +73,7 @@ def rough_units(variant: Variant, round_s: float = ROUND) -> Units:
         "update": {"neuron_steps": NEURON_STEP, "steps": STEP},
         "sweep": {},  # that of models given by equations is measured
     }
-    return Units(seconds, {}, Interconnect(round_s=round_s))
+    return Units(seconds, {}, Interconnect(round_s=round_s), cache=CACHE, crowded_cache=CACHE)
 
 
 def count(simulation: Watched) -> work.Work:

@@ -44,8 +44,6 @@ LATER = {  # which files of earlier versions lack
 }  # fmt: skip
 MEMORY = {  # beside tables of synapses, whose layout is known
     "neurons": ("neurons",),
-    "gradients": ("synapses", "readout_synapses"),
-    "books": ("rows",),
     "histories": ("neuron_steps", "neurons", "steps", "lag_rows"),
     "log": ("spikes", "input_spikes", "steps", "neurons"),
 }
@@ -219,9 +217,13 @@ class Units:
         `buffers` are those of a node, the spikes of other nodes included, for which its leader takes memory; `routes`
         tell each rank which of the spikes that it packs and unpacks go where.
         """
-        n_bytes = {name: _sum(costs, work) for name, costs in self.nbytes.items()} | work.table_bytes
+        scale = work.real_bytes / 8
+        steps, lag_rows = work.neuron_steps * scale, work.lag_rows * scale
+        scaled = replace(work, neuron_steps=steps, lag_rows=lag_rows)
+        n_bytes = {name: _sum(costs, scaled) for name, costs in self.nbytes.items()} | work.table_bytes
+        n_bytes |= {"gradients": work.learning_bytes, "books": work.book_bytes}
         buffers = 4 * max(256.0, 1.25 * work.words) * (work.nodes + 1) + 4 * work.node_spikes
-        n_bytes["histories"] = n_bytes.get("histories", 0.0) + work.given_bytes + work.ring_bytes
+        n_bytes["histories"] = n_bytes.get("histories", 0.0) + work.given_bytes + work.ring_bytes + work.stretch_bytes
         of_node, share = work.neurons * work.node_ranks, work.node_spikes / max(work.spikes, 1e-9)
         routes = 8 * of_node + 12 * share * of_node * (work.nodes - 1) / work.node_ranks
         return n_bytes | {"buffers": buffers * (work.nodes > 1), "routes": routes * work.targeted}

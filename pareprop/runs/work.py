@@ -6,24 +6,28 @@ The unit costs of `units` multiply these counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 
-from ..engines.spike_rules import block_length, lags
+from ..engines.spike_rules import FOLD_STEPS, LOOP, PREFIX, STRETCH, Rules, block_length, lags, rules
+from ..kernels import layout
 from ..machine import CACHE
 from ..network.connectivity import RULES, Population, Projection
 from ..network.cuts import cut, round_steps
-from ..network.local import ALMOST_ALL, cost_of
+from ..network.local import ALMOST_ALL, cost_of, given_program
 from ..network.model import Model
 from ..network.sharing import count_sharing
-from ..network.synapse_table import count_bytes, pays_index, spread_steps
+from ..network.synapse_table import SynapseTable, count_bytes, pays_index, spread_steps
 from ..parallel.exchange import WORTHWHILE
 from ..parallel.partition import overlap
 
 NEAR = 2**20  # bytes of neurons, about, that stay in a core's second cache from step to step
 BYTES_PER_NEURON = 136  # state and parameters that a step reads or writes, in double precision
+BLOCKS = 22  # numbers of a neuron for prefix sums and their blocks, in the networks that unit costs are fitted to
 WORDS_OF_SUM = 4  # of an exact sum in a message
 
 
@@ -124,6 +128,14 @@ class Work:
         Bytes of the ring for what arrives later, where delays differ.
     table_bytes : dict of str to float
         Bytes of the tables `incoming`, `outgoing`, `feedback`.
+    real_bytes : float
+        Bytes of a number in the precision of the model.
+    learning_bytes : float
+        Bytes of what synapses learn with beside their weights.
+    book_bytes : float
+        Bytes of what rows keep of spikes that arrived (spike variant).
+    stretch_bytes : float
+        Bytes by which histories of neurons are longer where steps compose (spike variant).
     touched_bytes, history_bytes : float
         Bytes that arrivals at all synapses touch, and that a sample writes of the history of the neurons.
     """
@@ -167,6 +179,10 @@ class Work:
     given_sweep: float = 0.0
     given_bytes: float = 0.0
     ring_bytes: float = 0.0
+    real_bytes: float = 8.0
+    learning_bytes: float = 0.0
+    book_bytes: float = 0.0
+    stretch_bytes: float = 0.0
     touched_bytes: float = 0.0
     history_bytes: float = 0.0
 
@@ -246,6 +262,8 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
         searches=incoming.searches,
         table_bytes={name: part.nbytes(model.kernels.real) for name, part in parts.items()},
         ring_bytes=neurons * _ring_numbers(model) * real_bytes,
+        real_bytes=real_bytes,
+        **_learning(model, neurons, parts),
         touched_bytes=incoming.synapses * model.eprop.event_bytes,
         history_bytes=0.0 if model.eprop.is_online else neurons * n_steps * real_bytes,
         **_given(model, n_steps, own),
@@ -269,7 +287,8 @@ def _given(model: Model, n_steps: int, own: tuple[int, int]) -> dict[str, float]
         added["given_steps"] += steps
         added["given_update"] += steps * cost.step
         added["given_sweep"] += steps * cost.sweep * (not online)
-        kept = max(kept, cost.kept - 1)  # all neurons of a rank have as many columns
+        beside = 0 if online else len(population.ports) - 1  # surrogate gradients of further ports
+        kept = max(kept, cost.kept - 1 + beside)  # all neurons of a rank have as many columns
     rows = block_length(model) + lags(model).m if online else n_steps
     added["given_bytes"] = float(kept * (own[1] - own[0]) * rows * np.dtype(model.kernels.real).itemsize)
     return added
@@ -299,6 +318,45 @@ def sources(model: Model, first: int, last: int) -> dict[str, float]:
     return expected
 
 
+def _learning(model: Model, neurons: int, parts: Mapping[str, Rows]) -> dict[str, float]:
+    """Return the bytes that learning takes beside weights and histories of plain neurons, see `engines`."""
+    real = np.dtype(model.kernels.real).itemsize
+    if not model.eprop.is_online:
+        optimizers = [model.optimizer, *(item.optimizer for item in model.projections if item.optimizer)]
+        direct = all(item.accumulates and item.batch_size == 1 for item in optimizers)
+        numbers = sum(part.synapses * (not direct) + 2.0 * part.adaptive for part in parts.values())
+        return {"learning_bytes": real * numbers}
+    length, m, learning, books, composed = block_length(model), lags(model).m, 0.0, 0.0, 0.0
+    for kind, role in (("incoming", "recurrent"), ("outgoing", "readout")):
+        sources = ("input", "recurrent")
+        items = [item for item in model.projections if item.post.role == role and item.pre.role in sources]
+        spans = [SimpleNamespace(projection=item, delays=[item.delay_range[0]]) for item in items]
+        found, part = rules(model, cast(SynapseTable, SimpleNamespace(spans=spans)), length, m), parts[kind]
+        learning += part.synapses * _count_learning(model, found, [item.post for item in items])
+        stretches, adam = STRETCH in found.modes, part.adaptive > 0
+        books += (layout.BOOK_COLUMNS + 1 + stretches + adam) * part.rows * found.learns + part.senders
+        books += adam * part.blocks * 4 * 2 * FOLD_STEPS  # corrections of the bias
+        if kind == "incoming" and stretches:
+            composed = layout.STRETCHES * layout.NUMBERS + 2.0 * (layout.STRETCH_STEPS - 1) * real / 8
+            composed -= BLOCKS * (PREFIX not in found.modes)
+    return {"learning_bytes": learning * real, "book_bytes": 8.0 * books, "stretch_bytes": 8.0 * composed * neurons}
+
+
+def _count_learning(model: Model, found: Rules, posts: Sequence[Population]) -> int:
+    """Return the numbers that a synapse keeps beside its weight (spike variant), see `SpikeMemory`."""
+    second = any(item.params.kappa != item.params.kappa_reg for item in model.of_role("recurrent"))
+    neurons = bool(found.modes & {PREFIX, LOOP, STRETCH})
+    programs = [given_program(post) for post in posts]
+    loops = np.isin(found.rules[:, layout.MODE], (LOOP, STRETCH))
+    own = loops & (found.rules[:, layout.OWN_ZBAR] == 1) & np.array([item is None for item in programs], bool)
+    return (
+        neurons + found.learns + (neurons and second) + (found.learns and model.is_rewarded)
+        + 2 * bool(found.rules[:, layout.ADAM].any()) + bool(own.any())
+        + bool(np.any(loops & (found.rules[:, layout.ADAPTIVE] == 1)))
+        + found.learns * max((item.n_traces for item in programs if item), default=0)
+    )  # fmt: skip
+
+
 def _local(model: Model, group: Population, own: tuple[int, int]) -> tuple[int, int]:
     """Return the half-open range of a population's neurons among those that a rank has, as ids within it."""
     offset = model.offset(group)
@@ -323,6 +381,8 @@ class Rows:
     blocks: int = 0
     words: float = 0.0
     ids: float = 0.0
+    senders: float = 0.0
+    adaptive: float = 0.0
 
     def __add__(self, other: Rows) -> Rows:
         return Rows(*map(sum, zip(astuple(self), astuple(other), strict=True)))
@@ -336,11 +396,21 @@ def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int]
     """Return the counts of a projection on a rank."""
     shortest, longest = item.delay_range
     n_delays = longest - shortest + 1
+    adapts = item.plastic and (item.optimizer or model.optimizer).accumulates is False
     if item.post.role == "readout":  # on the ranks of its sources
         low, high = _local(model, item.pre, own)
         synapses = item.post.size * RULES[item.rule].indegree(item) * (high - low) / item.pre.size
         rows = float(n_delays * (high - low))
-        return Rows(synapses, rows, synapses * firing.neurons, rows * firing.neurons, blocks=n_delays)
+        events = synapses * firing.neurons
+        return Rows(
+            synapses,
+            rows,
+            events,
+            rows * firing.neurons,
+            blocks=n_delays,
+            senders=high - low,
+            adaptive=synapses * adapts,
+        )
     low, high = _local(model, item.post, own)
     synapses = (high - low) * RULES[item.rule].indegree(item)
     senders = (heard[item.pre.name] if item.pre.role == "recurrent" else item.pre.size) * (synapses > 0)
@@ -352,4 +422,5 @@ def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int]
     walks = senders if spread_steps(model, item) else rows  # spread: all rows of a source at once
     listed = item.pre.role == "recurrent" and sum(heard.values()) < model.size("recurrent")
     ids = senders if listed and model.offset(item.pre) else 0.0  # a list of its own, if ids count from another number
-    return Rows(synapses, rows, synapses * spikes, walks * spikes, searches, n_delays, words, ids)
+    events, visits = synapses * spikes, walks * spikes
+    return Rows(synapses, rows, events, visits, searches, n_delays, words, ids, senders, synapses * adapts)

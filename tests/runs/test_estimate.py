@@ -58,7 +58,7 @@ def test_synapses_in_memory_take_longer(monkeypatch: pytest.MonkeyPatch) -> None
     """Events whose synapses the caches do not hold take 2.4 ns each; inputs fire at 25 Hz, neurons at their target."""
     simulation, _ = build("sine-waves", ["n_rec=60", "n_in=30", "n_step=1000"])
     cached = estimate.sample_seconds(simulation)
-    monkeypatch.setattr(estimate.work, "CACHE", 0)
+    monkeypatch.setattr(estimate, "CACHE", 0)
     n_events = 60 * 30 * 25 + (60 * 60 + 60) * 10
     assert estimate.sample_seconds(simulation) - cached == pytest.approx(1.2e-9 * n_events, rel=0.1)
 

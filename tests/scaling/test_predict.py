@@ -290,7 +290,7 @@ def test_commands_refuse_what_they_cannot_do(tmp_path, capsys):
         (["scaling", "plot", tmp_path], "collect"),
         (["scaling", "run", tmp_path / "none.toml", "--out", tmp_path], "none.toml"),
         (["dry-run", "benchh", "--ranks", "4"], "unknown task"),
-        (["dry-run", "bench", "--set", "neuron=4", "--ranks", "4"], "did you mean 'neurons'"),
+        (["dry-run", "bench", "--set", "neurns=4", "--ranks", "4"], "did you mean 'neurons'"),
         (["jobs", "bench"], "study.sbatch"),
     ):
         code, _, errors = command(capsys, *arguments)
@@ -338,3 +338,24 @@ def test_a_benchmark_with_any_axis_is_predicted() -> None:
     assert {item.delay_range for item in found.projections} >= {(1, 9)}
     with pytest.raises(InputError, match="--longest-delay = 2 must be at least --delay = 3"):
         subject.find("bench", ["delay=3", "longest_delay=2"])
+
+
+AXES = [
+    {}, {"longest_delay": 15}, {"precision": "single"}, {"optimizer": "adam"}, {"rewire": True},
+    {"neuron": "iaf_adapt"}, {"neuron": "iaf_psc_exp"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize("axes", AXES, ids=lambda axes: next(iter(axes), "plain"))
+def test_memory_along_axes(variant: str, axes: dict[str, object]) -> None:
+    """Synapses, what they learn with, and books of rows are those of a rank that is built."""
+    sizes = {"neurons": 300, "indegree": 20, "steps": 50, "variant": variant} | axes
+    chosen = subject.find("bench", [f"{name}={value}" for name, value in sizes.items()])
+    share = dryrun.run(chosen.model, chosen.task, 2, 1, rate_hz=30.0, settings=chosen.settings).share
+    item = work.of_rank(chosen.model, 50, work.Firing(2.5, 1.5), 2, 1)
+    found = units.Units({}, {}).memory(item)
+    for kind in ("incoming", "gradients"):
+        assert found[kind] == pytest.approx(share.memory[kind], rel=0.01, abs=64), kind
+    if variant == "spike":
+        assert found["books"] == pytest.approx(share.memory["books"], rel=0.05)
