@@ -180,7 +180,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         )
         kept_rows = [f"q{k}" for k in range(self.by.n_kept)]
         body = over_neurons(
-            "step_body", arguments, pointers, loop, ["const REAL first_t_ref = t_ref[0];"], kept_rows, self.row
+            "step_body", arguments, pointers, loop, ["const REAL first_t_ref = t_ref[0];"], kept_rows, self.row, True
         )
         passed = "n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, due"
         cases = [("due != NULL", "kept != NULL, 0, 1")]  # keeps, shared, is_forced
@@ -234,7 +234,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             "REAL share, const REAL *restrict signal, const REAL *restrict rate, REAL *adjoint, REAL *restrict credit, "
             "int64_t port_stride, const int shared",
             pointers, loop, ["(void)before; (void)kept; (void)port_stride;"],
-            [f"before{k}" for k in range(by.n_kept)], f"-{self.row}",
+            [f"before{k}" for k in range(by.n_kept)], f"-{self.row}", False,
         )  # fmt: skip
         passed = "n, stride, constant, before, kept, share, signal, rate, adjoint, credit, port_stride"
         return body + "\n".join([

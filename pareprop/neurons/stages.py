@@ -3,9 +3,11 @@
 A processor looks some hundred instructions ahead. A loop over neurons in which one exponential needs the result of
 another is longer than that, and waits for each in turn. So it is cut: one loop up to the numbers that go into the first
 exponentials, one for each of these, and so on, over a block of neurons whose numbers stay in the first cache between.
-Order and rounding of operations are those of the one loop.
+The same where a number that goes into an exponential is chosen, as by `min`: compilers carry the choice through all of
+the exponential. Order and rounding of operations are those of the one loop.
 
-What a step keeps is more than a cache holds, and lies far from what the step before kept: it is fetched a step ahead.
+What a step keeps is more than a cache holds, and lies far from what the step before kept: where it is read, or written
+in short loops, it is fetched a step ahead.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ _LOADED = re.compile(r"\w+\[j\]")
 
 def over_neurons(
     name: str, arguments: str, pointers: Mapping[str, str], loop: Loop, head: Iterable[str], rows: Sequence[str],
-    next_row: str,
+    next_row: str, writes: bool,
 ) -> str:  # fmt: skip
     """Return a function `NAME(name)` that goes over neurons.
 
@@ -35,6 +37,8 @@ def over_neurons(
         Pointers that the next step has elsewhere.
     next_row : str
         C of the distance, in numbers, to where the next step has them; what is there may be anything.
+    writes : bool
+        Whether the rows are written; a long loop does so without waiting.
 
     Returns
     -------
@@ -42,7 +46,7 @@ def over_neurons(
         C of the function.
     """
     buffers, loops = cut(loop.lines)
-    if len(loops) == 1 and not rows:
+    if len(loops) == 1 and (writes or not rows):
         return function(f"inline ALWAYS void NAME({name})", arguments, pointers, loop, head, may_share=True)
     head = [*head, *(f"REAL {buffer}[{BLOCK}] __attribute__((aligned(64)));" for buffer in buffers)]
     fetches = [f"FETCH({row}, {next_row}, n);" for row in rows]
@@ -61,7 +65,7 @@ def over_neurons(
 
 
 def cut(lines: list[str]) -> tuple[list[str], list[list[str]]]:
-    """Cut the body of a loop where a long function needs the result of another.
+    """Cut the body of a loop where a long function needs the result of another, or a choice.
 
     Parameters
     ----------
@@ -82,7 +86,7 @@ def cut(lines: list[str]) -> tuple[list[str], list[list[str]]]:
         depth[name] = max((depth[other] + (other in long) for other in _names(text, texts)), default=0)
     last = max((depth[name] + 1 for name in long), default=0)  # has none
     stages = [[name for name in long if depth[name] == stage] for stage in range(last + 1)]
-    if last < 2:
+    if last < 2 and not any(" ? " in texts[name] for name in _needed(long.values(), texts)):
         return [], [lines]
     written = [line for line in lines if not _DEFINED.fullmatch(line)]
     stage_of = dict.fromkeys(long, -1)  # where a value is computed, before that stage or in it
@@ -114,6 +118,16 @@ def cut(lines: list[str]) -> tuple[list[str], list[list[str]]]:
         loops.append([*body, *(f"{name}_of[j] = {long[name]};" for name in functions)])
         loops += [[f"{name}_of[j] = {texts[name].replace(long[name], f'{name}_of[j]')};"] for name in functions]
     return [f"{name}_of" for name in buffers], loops
+
+
+def _needed(names: Iterable[str], texts: Mapping[str, str]) -> set[str]:
+    """Return the names, and those that their definitions need."""
+    needed, waiting = set(), list(names)
+    while waiting:
+        if (name := waiting.pop()) not in needed:
+            needed.add(name)
+            waiting += _names(texts[name], texts)
+    return needed
 
 
 def _names(text: str, known: Mapping[str, str]) -> list[str]:

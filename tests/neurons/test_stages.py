@@ -73,9 +73,11 @@ def test_result_of_a_function_is_written() -> None:
 
 
 def test_one_function_stays_in_its_loop() -> None:
-    """Only chains are worth the arrays between."""
+    """Only chains and arguments that are chosen are worth the arrays between."""
     lines = ["const REAL t0 = a[j];", "const REAL t1 = @exp(t0);", "const REAL t2 = t1 + t0;", "out[j] = t2;"]
     assert cut(lines) == ([], [lines])
+    chosen = [lines[0], "const REAL t5 = t0 <= 10 ? t0 : 10;", lines[1].replace("(t0)", "(t5)"), *lines[2:]]
+    assert [len(loop) for loop in cut(chosen)[1]] == [3, 1, 4]
     assert "_block" in generate(library.get("adex")).source and "t11_of" in generate(library.get("adex")).source
     assert "_block" not in generate(library.get("iaf_psc_exp")).source  # keeps nothing
 
