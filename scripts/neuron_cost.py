@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +33,7 @@ def hand(name: str, library_: ctypes.CDLL, n: int) -> dict[str, Callable[[], obj
     numbers = np.random.default_rng(1).uniform(0.9999, 1.0, 22)
     pointers = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
 
-    def call(function: Any) -> Callable[[], object]:
+    def call(function: Callable[..., object]) -> Callable[[], object]:
         return lambda keep=arrays: function(ctypes.c_long(n), ctypes.c_void_p(numbers.ctypes.data), pointers)
 
     functions = {what: getattr(library_, f"{name}_{what}", None) for what in ("step", "sweep")}
