@@ -77,10 +77,10 @@ class Plastic:
         """Return ranges of synapses of one sign, 0 if none is kept: (n, 3), first, one past the last, sign."""
         if not self.keeps_signs or not self.span.n_rows:
             return np.array([[self.span.first, self.span.last, 0]])
-        signs = self.span.row_signs()
-        rows = np.concatenate([[0], np.flatnonzero(np.diff(signs)) + 1, [len(signs)]])
+        of_rows = self.span.row_signs()
+        rows = np.concatenate([[0], np.flatnonzero(np.diff(of_rows)) + 1, [len(of_rows)]])
         ends = self.table.row_ptr[self.span.rows + rows]
-        return np.column_stack([ends[:-1], ends[1:], signs[rows[:-1]]]).astype(np.int64)
+        return np.column_stack([ends[:-1], ends[1:], of_rows[rows[:-1]]]).astype(np.int64)
 
     def step(self, gradient: np.ndarray, divisor: float) -> None:
         """Take one optimizer step with `gradient` / `divisor` and clear the gradient (n_synapses of the table,)."""
