@@ -33,12 +33,14 @@ cdef extern from "spike_variant/drawn_delays.h" nogil:
 
 cdef enum:
     MOST_LISTED = 1024    # rows
+    MOST_NEAR = 4096      # targets; of more, memory decides, and rows as elsewhere are as fast or faster
 
 
 cdef inline bint is_drawn(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Whether the projection of the block has several delays, and nothing that has to be asked for at each row."""
     return engine.m == 1 and rows.blocks[b, DELAYS] > 1 and not rows.blocks[b, BITS] and not rows.rules[b, MOVES] and \
-        rows.first.shape[0] == 0 and rows.target.shape[0] > 0 and engine.learns and uses_cells(engine, rows, b)
+        rows.first.shape[0] == 0 and rows.target.shape[0] > 0 and engine.learns and \
+        engine.sums.A.shape[0] <= MOST_NEAR and uses_cells(engine, rows, b)
 
 
 cdef inline Drawn drawn_of(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
