@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import math
 import os
 import re
@@ -136,6 +137,28 @@ def parse_toml(text: str) -> Values:
         return tomllib.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def parse_json(text: str) -> object:
+    """Parse JSON in which no key stands twice, as in TOML.
+
+    Raises
+    ------
+    ValueError
+        If it is none, nested deeper than Python can follow, or a key stands twice.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return found
 
 
 def open_hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, killed: bool = False) -> h5py.File:

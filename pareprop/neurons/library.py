@@ -5,7 +5,6 @@ A file is named after its first model; it may hold forms of it, such as the leve
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 
@@ -88,12 +87,11 @@ def load(path: str | Path) -> dict[str, NeuronModel]:
     """
     try:
         text = files.read(path).decode()
-        given = json.loads(text) if str(path).endswith(".json") else files.parse_toml(text)
+        given = files.parse_json(text) if str(path).endswith(".json") else files.parse_toml(text)
     except OSError as problem:
         raise InputError(f"cannot read {path}: {problem.strerror or problem}") from None
-    except (ValueError, RecursionError) as problem:
-        reason = "nested too deeply" if isinstance(problem, RecursionError) else " ".join(str(problem).split())[:200]
-        raise InputError(f"cannot read {path}: {reason}") from None
+    except ValueError as problem:
+        raise InputError(f"cannot read {path}: {' '.join(str(problem).split())[:200]}") from None
     table = given.get("neuron_models") if isinstance(given, dict) else None
     if not table:
         raise InputError(f"{path}: there is no table [neuron_models.NAME]")

@@ -1,6 +1,7 @@
 """The language of models: what is read, what is refused and how; nothing is ever executed."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,3 +167,11 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         parse(text, ["a", "b"], "here")
     except InputError as problem:
         assert "\n" not in str(problem)
+
+
+def test_json_with_a_key_twice(tmp_path: Path) -> None:
+    """As in TOML: neither of two values counts in silence."""
+    path, entry = tmp_path / "mine.json", '"spike": "V_m - 1"'
+    path.write_text(f'{{"neuron_models": {{"mine": {{"spike": "V_m", {entry}}}}}}}')
+    with pytest.raises(InputError, match=r"^cannot read .*mine\.json: key 'spike' stands twice$"):
+        library.load(path)
