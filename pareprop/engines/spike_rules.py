@@ -54,6 +54,8 @@ MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # 
 # Plain arrivals that one is worth where steps compose, with two arrivals per neuron and step; by equations times so
 # much, and for each pair of traces; and for an exponential in a step of its neurons
 STRETCHED, OF_EQUATIONS, OF_PAIR, OF_EXPONENTIAL = 2.5, 1.1, 0.07, 0.6
+WITH_ADAM = 1.5  # times as long takes Adam's arrival where steps compose
+FOLLOWED = 0.75  # plain arrivals that a step takes in which a synapse is followed
 SLOW = 5.0  # plain arrivals above which a run says so
 EXPONENTIALS = {"exp": 1, "log": 1, "tanh": 3}  # divisions and all
 SHORT = 10  # steps that take no more than five times as long as an arrival
@@ -257,6 +259,31 @@ def why_slow(model: Model, projection: Projection, optimizer: Optimizer) -> tupl
         reason = f"{optimizer.type} steps in each time step"
         return reason, "optimize_each_step = False, with which it steps at arrivals"
     return f"its neurons have more than {MOST_COMPOSED} states", shorter
+
+
+def added_arrivals(model: Model, projection: Projection, n_spikes: float, n_steps: int) -> float:
+    """Return the plain arrivals that learning of a synapse onto neurons is worth beyond those of its spikes.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    projection : Projection
+        A projection onto neurons.
+    n_spikes : float
+        Spikes of a source in a sample.
+    n_steps : int
+        Steps of the sample.
+    """
+    optimizer = projection.optimizer or model.optimizer
+    kind = mode(model, projection, optimizer, block_length(model), lags(model).m)
+    if kind == STRETCH:
+        traces, adam = n_traces(projection.post), 1.0 if optimizer.accumulates else WITH_ADAM
+        return n_spikes * (STRETCHED * adam * (times_of_traces(traces) if traces else 1.0) - 1.0)
+    if kind != LOOP or not n_spikes:
+        return 0.0
+    cutoff = cutoff_steps(projection.post, model.dt_ms)
+    return FOLLOWED * (min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps)
 
 
 def n_traces(population: Population) -> int:

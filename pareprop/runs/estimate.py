@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import os
 
-from ..engines import spike_rules
 from ..machine import CACHE, peak_rss_bytes
-from ..network.connectivity import Projection
 from ..network.local import target_rate
 from ..network.variants import Variant
 from ..parallel import collectives
-from ..simulation import digest
 from ..simulation.observer import Watched
 from ..simulation.task import is_closed
 from ..tasks.base import TaskBase
@@ -31,8 +28,6 @@ INPUT_STEP = 3e-9
 DECISION = 6e-5  # of a task in closed loop
 NEURON_STEP = 2.5e-9
 MEMORY = 2.0  # times as long takes an event whose synapses come from memory
-LOOPED = 3e-9  # of a step of a window in which a synapse is not summed but followed (spike variant)
-WITH_ADAM = 1.5  # times as long takes Adam's event where steps compose (spike variant)
 UPDATE = 3e-9  # of a synapse in an optimizer step
 ROUND = 1e-6  # of a meeting of ranks that have a core each
 CROWDED = 5e-5  # and where they have to take turns
@@ -91,29 +86,7 @@ def sample_seconds(simulation: Watched) -> float:
     if is_closed(task):
         seconds += DECISION * (1 + (n_steps - task.first - 1) // task.period)
     phases = rough_units(model.eprop).phase_seconds(count(simulation))
-    seconds += phases["deliver"] + phases["update"] + phases["sweep"]
-    duration, rate = n_steps * model.dt_ms / 1000.0, target_rate(model)
-    for _, span in digest.tables(simulation.network):
-        n_spikes = duration * {"input": INPUT_HZ, "recurrent": rate}.get(span.projection.pre.role, 0.0)
-        seconds += (span.last - span.first) * _added_seconds(simulation, span.projection, n_spikes)
-    return seconds
-
-
-def _added_seconds(simulation: Watched, projection: Projection, n_spikes: float) -> float:
-    """Return the seconds of a synapse and sample beyond those of prefix sums (spike variant)."""
-    model, n_steps = simulation.model, simulation.task.n_steps
-    if not model.eprop.is_online or projection.post.role != "recurrent" or not n_spikes:
-        return 0.0
-    length, optimizer = spike_rules.block_length(model), projection.optimizer or model.optimizer
-    mode = spike_rules.mode(model, projection, optimizer, length, spike_rules.lags(model).m)
-    if mode == spike_rules.STRETCH:
-        times = spike_rules.STRETCHED * (1.0 if optimizer.accumulates else WITH_ADAM)
-        if traces := spike_rules.n_traces(projection.post):
-            times *= spike_rules.times_of_traces(traces)
-        return n_spikes * (times - 1.0) * model.eprop.event_seconds
-    cutoff = spike_rules.cutoff_steps(projection.post, model.dt_ms)
-    steps = min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps
-    return LOOPED * steps if mode == spike_rules.LOOP else 0.0
+    return seconds + phases["deliver"] + phases["update"] + phases["sweep"]
 
 
 def rank_bytes(simulation: Watched) -> int:

@@ -36,6 +36,7 @@ SAMPLE_PHASES = {  # the counts that a phase grows with
     "credit": ("events", "cold_events", "visits", "cold_visits", "readout_events"),
     "optimize": ("synapses", "readout_synapses"),
 }  # fmt: skip
+ARRIVALS = {"events", "cold_events", "lagged_events", "visits", "cold_visits", "lagged_visits"}
 PHASES = SAMPLE_PHASES | {"build": ("synapses", "rows", "neurons")}
 LATER = {  # which files of earlier versions lack
     ("deliver", "cold_visits"), ("credit", "cold_visits"), ("update", "streamed_steps"), ("sweep", "streamed_steps"),
@@ -136,13 +137,16 @@ class Units:
     def _seconds(self, phase: str, work: Work) -> float:
         """Return seconds of a phase: between those of one busy core and of all, by how many ranks the node has."""
         measured = {"update": work.given_update, "sweep": work.given_sweep}.get(phase, 0.0)
+        added = work.added_events / max(work.events, 1.0) * (phase == "deliver")
         alone, crowded = (
+            # in place of the neurons of the package that were measured for the unit costs
             _sum(costs, work.with_cache(cache)) + max(0.0, measured - costs.get("neuron_steps", 0.0) * work.given_steps)
+            + added * _sum({name: costs[name] for name in ARRIVALS & costs.keys()}, work.with_cache(cache))
             for costs, cache in (
                 (self.seconds[phase], self.cache),
                 (self.crowded.get(phase, self.seconds[phase]), self.crowded_cache),
             )
-        )  # in place of the neurons of the package that were measured for the unit costs
+        )  # fmt: skip
         searches = self.network.merge_s * work.searches * (phase in ("deliver", "credit"))
         return searches + alone + min((work.node_ranks - 1.0) / max(self.cores - 1, 1), 1.0) * (crowded - alone)
 

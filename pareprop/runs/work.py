@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from ..engines.spike_rules import FOLD_STEPS, LOOP, PREFIX, STRETCH, Rules, block_length, lags, rules
+from ..engines.spike_rules import FOLD_STEPS, LOOP, PREFIX, STRETCH, Rules, added_arrivals, block_length, lags, rules
 from ..kernels import layout
 from ..machine import CACHE
 from ..network.connectivity import RULES, Population, Projection
@@ -44,6 +44,10 @@ class Firing:
     inputs: float
     neurons: float
 
+    def of(self, population: Population) -> float:
+        """Return the spikes of a source of a population; readouts and currents have none."""
+        return {"input": self.inputs, "recurrent": self.neurons}.get(population.role, 0.0)
+
     @classmethod
     def at(cls, input_probability: float, rate_hz: float, n_steps: int, dt_ms: float) -> Firing:
         """Return it for a probability per step of the inputs and a firing rate of the neurons."""
@@ -67,6 +71,9 @@ class Work:
         Events and visits if learning signals lag, for which synapses are then visited twice; else 0.
     cold_events, cold_visits : float
         Events and visits whose synapses come from memory because the table is larger than the cache, see `with_cache`.
+    added_events : float
+        Events that learning takes as long as, beyond the arrivals themselves: where stretches of steps compose, or
+        synapses are followed from step to step (spike variant).
     synapses : float
         Synapses from inputs and neurons onto neurons.
     readout_synapses : float
@@ -185,6 +192,7 @@ class Work:
     stretch_bytes: float = 0.0
     touched_bytes: float = 0.0
     history_bytes: float = 0.0
+    added_events: float = 0.0
 
     def with_cache(self, nbytes: float) -> Work:
         """Return the counts for caches of so many bytes per core."""
@@ -209,12 +217,16 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
     targeted = nodes > 1 and share <= WORTHWHILE
     heard = sources(model, *own)
     n_heard, n = sum(heard.values()), model.size("recurrent")
-    parts = {name: Rows() for name in ("incoming", "outgoing", "feedback")}
+    parts, added = {name: Rows() for name in ("incoming", "outgoing", "feedback")}, 0.0
     for item in model.projections:
         if item.pre.role != "current":
             kind = "outgoing" if item.post.role == "readout" else "incoming"
             kind = "feedback" if item.pre.role == "readout" else kind
-            parts[kind] += _counts(model, item, firing, own, heard)
+            counts = _counts(model, item, firing, own, heard)
+            parts[kind] += counts
+            if model.eprop.is_online and item.post.role == "recurrent":
+                spikes = firing.of(item.pre)
+                added += counts.synapses * added_arrivals(model, item, spikes, n_steps)
     if n_heard < n:
         parts["incoming"] += Rows(words=n // 64 + 1, ids=n_heard)
     n, n_readouts = model.size("recurrent"), model.size("readout")
@@ -264,6 +276,7 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
         ring_bytes=neurons * _ring_numbers(model) * real_bytes,
         real_bytes=real_bytes,
         **_learning(model, neurons, parts),
+        added_events=added,
         touched_bytes=incoming.synapses * model.eprop.event_bytes,
         history_bytes=0.0 if model.eprop.is_online else neurons * n_steps * real_bytes,
         **_given(model, n_steps, own),
@@ -414,7 +427,7 @@ def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int]
     low, high = _local(model, item.post, own)
     synapses = (high - low) * RULES[item.rule].indegree(item)
     senders = (heard[item.pre.name] if item.pre.role == "recurrent" else item.pre.size) * (synapses > 0)
-    spikes = {"input": firing.inputs, "recurrent": firing.neurons}.get(item.pre.role, 0.0)
+    spikes = firing.of(item.pre)
     rows, searches, words = senders * n_delays, 0.0, 0.0
     if pays_index(synapses, rows) and not item.rewire and item.post.role == "recurrent":
         searches, words = rows * spikes, rows // 64 + 1

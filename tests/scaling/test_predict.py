@@ -330,6 +330,24 @@ def test_models_given_by_equations_add_their_own_seconds_and_histories():
     assert found[1].phases["deliver"] == found[0].phases["deliver"]
 
 
+@pytest.mark.parametrize(
+    ("axes", "arrivals"),
+    [([], 1.0), (["neuron=iaf_adapt"], 2.5), (["optimizer=adam"], 3.75), (["optimizer=adam", "each_step=True"], 19.75)],
+    ids=["plain", "adaptive", "adam", "each step"],
+)
+def test_ways_of_learning_take_their_times(axes: list[str], arrivals: float) -> None:
+    """As many plain arrivals as `scripts/paths.py` finds for each; with a step in each of 100, 0.75 for each step.
+
+    With costs of 1 ns for an event and a visit, of 30 inputs and 30 neurons that each spike four times.
+    """
+    words = ["variant=spike", "neurons=30", "inputs=30", "indegree=10", *axes]
+    item = work.of_rank(subject.find("bench", words).model, 100, work.Firing(4.0, 4.0), 1, 0)
+    costs = {"deliver": {"events": 1e-9, "visits": 1e-9}, "update": {"neuron_steps": 1e-9}}
+    found = units.Units(costs, {}).phase_seconds(item)
+    assert found["deliver"] == pytest.approx(arrivals * 1e-9 * (item.events + item.visits))
+    assert found["update"] == pytest.approx(3e-6) and item.events == pytest.approx(4.0 * 30 * 40)
+
+
 def test_a_benchmark_with_any_axis_is_predicted() -> None:
     """As options of `bench` have them."""
     words = ["neurons=300", "precision=single", "neuron=iaf_psc_exp", "longest_delay=9", "readouts=3", "populations=2"]
