@@ -33,6 +33,7 @@ from pareprop.core.spike_log cimport Spikes
 from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
 
 include "prefix_sums.pxi"
+include "idle_adam.pxi"
 
 cdef class Rates:
     """Filtered firing rates of this rank's neurons, for the regularization."""
@@ -73,7 +74,7 @@ cdef class Rows:
     cdef public double[::1] Z                      # (n_rows,), zbar of each row, see the modes
     cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
     cdef public double[:, :, ::1] bias             # (n_blocks, k, 3), sqrt(1 - beta_2^n), 1 - beta_1^n, and their ratio
-    # of Adam's steps without a gradient, see optimizing.pxi: place of a block, powers, steps of a part and until none
+    # of Adam's steps without a gradient, see idle_adam.pxi: place of a block, powers, steps of a part and until none
     cdef public int64_t[::1] idle_of               # (n_blocks,)
     cdef public double[:, :, ::1] idle_powers      # (k, steps, IDLE_COLUMNS), r^i (y_i - 1)^column from i = 1 on
     cdef public int64_t[:, ::1] idle_steps         # (k, 2)
@@ -232,6 +233,7 @@ cdef class Engine:
     cdef Present present
     cdef Power of_block, of_place                  # kappa^B, and kappa to the place in the present block
     cdef Power[512] decays                         # see drawn_delays.h
+    cdef IdleSums[IDLE_FIRSTS] idle                # by first step
     cdef int64_t block_beside                      # the cells have the end of the block before it; -1: not known
     # arrivals at the present dense block that wait
     cdef Descent[TOGETHER] queue

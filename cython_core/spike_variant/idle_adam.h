@@ -1,18 +1,29 @@
-/* Steps of Adam without a gradient, many at once (the equations stand in optimizing.pxi). */
+/* Steps of Adam without a gradient, many at once (the equations stand in idle_adam.pxi). */
 
 #define IDLE_TERMS (sizeof(REAL) == 8 ? 13 : 6)
 #define ROOT(x) (sizeof(REAL) == 8 ? (REAL)__builtin_sqrt(x) : (REAL)__builtin_sqrtf((float)(x)))
 
 enum { IDLE_COLUMNS = 16 };
 
-/* sums of rate_i of so many steps with each column of powers */
-static void sum_idle(int64_t n, const double *rate, const double *powers, double *sums)
+typedef double eight_columns __attribute__((vector_size(64), aligned(8)));
+
+typedef struct {    /* what steps without a gradient need that does not depend on the synapse */
+    int64_t first, count;                 /* of these steps */
+    double beta_1, beta_2;
+    double keep_moment, keep_variance;    /* powers of the betas */
+    double sums[IDLE_COLUMNS];            /* without eta */
+} IdleSums;
+
+/* Add rate_i of so many steps times each column of powers. A compiler left alone turns the table and adds one by one. */
+static void add_idle(int64_t n, const double *rate, const double *powers, double *sums)
 {
-    for (int64_t k = 0; k < IDLE_COLUMNS; k++)
-        sums[k] = 0.0;
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t k = 0; k < IDLE_COLUMNS; k++)
-            sums[k] += rate[i] * powers[IDLE_COLUMNS * i + k];
+    eight_columns low = *(const eight_columns *)sums, high = *(const eight_columns *)(sums + 8);
+    for (int64_t i = 0; i < n; i++) {
+        low += rate[i] * *(const eight_columns *)(powers + IDLE_COLUMNS * i);
+        high += rate[i] * *(const eight_columns *)(powers + IDLE_COLUMNS * i + 8);
+    }
+    *(eight_columns *)sums = low;
+    *(eight_columns *)(sums + 8) = high;
 }
 
 /* A step with the gradient -C, if there is one, and all that follow without: they point the same way, so that bounds may

@@ -1,31 +1,4 @@
 # Rows of an engine (engine.pxi) take the steps of their optimizer.
-#
-# Adam with one step per arrival makes up for the time steps since the latest one: the first takes the gradient, the
-# others none. With moment m and variance v after the first, s = sqrt(v), b1 and b2 the betas, step i of the others is
-#     w -= rate_i b1^i m / (b2^(i/2) s + epsilon) = rate_i r^i m / (s + epsilon y_i),  y_i = b2^(-i/2), r = b1 y_1
-# With x = -epsilon / (s + epsilon), of which only x differs between synapses,
-#     1 / (s + epsilon y_i) = sum_k (x (y_i - 1))^k / (s + epsilon)
-# so that all steps together are m / (s + epsilon) sum_k x^k sum_i rate_i r^i (y_i - 1)^k: a root and a division for any
-# number of steps. They are taken in parts in which y_i - 1 stays below 1/16, so that 13 terms suffice (6 in single
-# precision); a part that r has made less than 1e-20 changes no weight.
-
-cdef extern from "spike_variant/idle_adam.h" nogil:
-    enum:
-        IDLE_COLUMNS
-
-    void sum_idle(int64_t n, const double* rate, const double* powers, double* sums)
-    void take_first_steps(
-        int64_t n, const double* sums, real keep_1, real keep_2, real small, real keep_moment, real keep_variance,
-        real low, real high, real* C, real* moment, real* variance, real* weight
-    )
-    void take_idle_steps(
-        int64_t n, const double* sums, real small, real keep_moment, real keep_variance, real low, real high,
-        real* moment, real* variance, real* weight
-    )
-
-cdef enum:
-    MOST_IDLE = 128    # steps of a part
-    FEWEST_IDLE = 2    # else they are taken one by one
 
 
 cdef void optimize(
@@ -54,40 +27,64 @@ cdef void step_and_idle(
     Engine engine, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t first, int64_t due
 ) noexcept nogil:
     """Step `first` of Adam with what is owed, and those up to step `due` without a gradient."""
-    cdef int64_t i, n = first + 1, kept, count, place = rows.idle_of[b]
-    cdef double[MOST_IDLE] rates
+    cdef int64_t i, n = first + 1, count, place = rows.idle_of[b]
+    cdef double rate = adam_rate(rows, b, first), eta = rows.constants[b, ETA]
+    cdef real low = low_of(rows, b, row), high = high_of(rows, b, row)
     cdef double[IDLE_COLUMNS] sums
-    cdef double rate = adam_rate(rows, b, first), eta = rows.constants[b, ETA], powers_1, powers_2
+    cdef const IdleSums* found
+    cdef IdleSums rest
     while n <= due or n == first + 1:
-        count = 0                                        # of a rest that changes no weight
         if n - first <= rows.idle_steps[place, 1]:
             count = min(due - n + 1, rows.idle_steps[place, 0])
-        kept = n % rows.bias_step.shape[1]
-        for i in range(count):
-            if rows.bias_step[b, kept] != n + i:
-                adam_rate(rows, b, n + i)
-            rates[i] = rows.bias[b, kept, 2]
-            kept = kept + 1 if kept + 1 < rows.bias_step.shape[1] else 0
-        sum_idle(count, rates, &rows.idle_powers[place, 0, 0], sums)
-        for i in range(IDLE_COLUMNS):
-            sums[i] *= eta
-        if n - first > rows.idle_steps[place, 1]:
+            found = idle_sums(engine, rows, b, n, count)
+        else:                                            # a rest that changes no weight
             count = due - n + 1
-        powers_1, powers_2 = power_of(rows.constants[b, BETA_1], count), power_of(rows.constants[b, BETA_2], count)
+            memset(&rest, 0, sizeof(IdleSums))
+            rest.keep_moment = power_of(rows.constants[b, BETA_1], count)
+            rest.keep_variance = power_of(rows.constants[b, BETA_2], count)
+            found = &rest
+        for i in range(IDLE_COLUMNS):
+            sums[i] = found.sums[i] * eta
         if n == first + 1:
             sums[0] += rate
             take_first_steps(stop - start, sums, rows.constants[b, BETA_1], rows.constants[b, BETA_2],
-                             rows.constants[b, EPSILON], powers_1, powers_2, low_of(rows, b, row),
-                             high_of(rows, b, row),
+                             rows.constants[b, EPSILON], found.keep_moment, found.keep_variance, low, high,
                              &rows.C[start], &rows.moment[start], &rows.variance[start], &rows.weight[start])
         else:
             engine.work += stop - start
-            take_idle_steps(stop - start, sums, rows.constants[b, EPSILON], powers_1, powers_2, low_of(rows, b, row),
-                            high_of(rows, b, row), &rows.moment[start], &rows.variance[start], &rows.weight[start])
+            take_idle_steps(stop - start, sums, rows.constants[b, EPSILON], found.keep_moment, found.keep_variance,
+                            low, high, &rows.moment[start], &rows.variance[start], &rows.weight[start])
         n += max(count, 1)
 
 
-cdef double adam_rate(Rows rows, int64_t b, int64_t n) noexcept nogil:
+cdef const IdleSums* idle_sums(Engine engine, Rows rows, int64_t b, int64_t n, int64_t count) noexcept nogil:
+    """Those of steps n to n + count - 1.
+
+    They are kept, as many rows wait since the same step: one that meets a spike later adds the steps in between.
+    """
+    cdef IdleSums* found = &engine.idle[n % IDLE_FIRSTS]
+    cdef double beta_1 = rows.constants[b, BETA_1], beta_2 = rows.constants[b, BETA_2]
+    cdef int64_t i, size = rows.bias_step.shape[1], kept
+    cdef double[MOST_IDLE] rates
+    if found.first != n or found.count > count or found.beta_1 != beta_1 or found.beta_2 != beta_2:
+        memset(found, 0, sizeof(IdleSums))
+        found.first, found.beta_1, found.beta_2 = n, beta_1, beta_2
+        found.keep_moment = found.keep_variance = 1.0
+    if found.count < count:
+        kept = (n + found.count) % size
+        for i in range(found.count, count):
+            if rows.bias_step[b, kept] != n + i:
+                adam_rate(rows, b, n + i)
+            rates[i] = rows.bias[b, kept, 2]
+            kept = kept + 1 if kept + 1 < size else 0
+        add_idle(count - found.count, &rates[found.count],
+                 &rows.idle_powers[rows.idle_of[b], found.count, 0], found.sums)
+        found.count = count
+        found.keep_moment, found.keep_variance = power_of(beta_1, count), power_of(beta_2, count)
+    return found
+
+
+cdef inline double adam_rate(Rows rows, int64_t b, int64_t n) noexcept nogil:
     """eta sqrt(1 - beta_2^n) / (1 - beta_1^n); the powers of the latest steps are kept."""
     cdef int64_t place = n % rows.bias_step.shape[1]
     if rows.bias_step[b, place] != n:

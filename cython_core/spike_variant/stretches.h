@@ -50,6 +50,7 @@ typedef struct {    /* what a row works off, in this order */
 typedef struct {    /* what synapses keep; NULL where a table has none of it */
     const uint32_t *target;
     REAL *weight, *Y, *C, *other, *zbar, *eps;
+    const REAL *moment, *variance;    /* of Adam, if it steps after this */
     int64_t dense;                    /* no target occurs twice in a row */
 } Synapses;
 
@@ -348,8 +349,12 @@ static ALWAYS_INLINE void fetch_synapses(const Work *work, const Synapses *of, i
         __builtin_prefetch(of->other + k);
     if (work->owes || !work->updates)
         __builtin_prefetch(of->C + k);
-    if (work->updates)
+    if (work->updates || of->moment)
         __builtin_prefetch(of->weight + k);
+    if (of->moment) {
+        __builtin_prefetch(of->moment + k);
+        __builtin_prefetch(of->variance + k);
+    }
 }
 
 static ALWAYS_INLINE void fetch_stretches(const double *number, const uint32_t *target)

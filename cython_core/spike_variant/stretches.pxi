@@ -63,6 +63,8 @@ cdef extern from "spike_variant/stretches.h" nogil:
         real* other
         real* zbar
         real* eps
+        const real* moment
+        const real* variance
         int64_t dense
 
     enum:
@@ -359,12 +361,15 @@ cdef inline void plan(
         work.after = stretch_of(engine, RUNNING, end - begun, rows, b)
 
 
-cdef inline Synapses synapses_of(Rows rows, int64_t b, bint online) noexcept nogil:
+cdef inline Synapses synapses_of(Rows rows, int64_t b, bint online, bint steps) noexcept nogil:
     cdef Synapses of
     of.target, of.weight, of.Y, of.C = &rows.target[0], &rows.weight[0], &rows.Y[0], &rows.C[0]
     of.other = &rows.h[0] if online else &rows.Y2[0] if rows.Y2.shape[0] > 0 else NULL
     of.zbar = &rows.zbar[0] if rows.rules[b, OWN_ZBAR] else NULL
     of.eps = &rows.eps[0] if rows.rules[b, ADAPTIVE] else NULL
+    of.moment = of.variance = NULL
+    if steps and rows.rules[b, ADAM]:
+        of.moment, of.variance = &rows.moment[0], &rows.variance[0]
     of.dense = rows.blocks[b, DENSE]
     return of
 
@@ -373,7 +378,7 @@ cdef inline void work_synapses(
     Engine engine, const Work* work, int64_t end, Rows rows, int64_t b, int64_t row, int64_t ahead, real* arriving
 ) noexcept nogil:
     cdef Steps steps = steps_of(engine, rows.constants[b, KAPPA], rows.constants[b, KAPPA_REG])
-    cdef Synapses of = synapses_of(rows, b, engine.online.in_use)
+    cdef Synapses of = synapses_of(rows, b, engine.online.in_use, arriving != NULL)
     steps.row_alpha = rows.constants[b, ALPHA]
     engine.work += (rows.row_ptr[row + 1] - rows.row_ptr[row]) * (1 + work.n)
     rows.books[row, CURSOR] = end

@@ -50,7 +50,7 @@ LARGEST_BLOCK, SMALLEST_BLOCK = 256, 8
 ONLINE_BLOCK = 32  # with rewards: episodes begin with a block, and the powers of gamma lambda count, too
 # The powers within a block of prefix sums span at most this factor: of 16 digits three may be lost, of 7 not that many.
 LOSS = {"double": 1e3, "single": 30.0}
-MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # see optimizing.pxi
+MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # see idle_adam.pxi
 # Plain arrivals that one is worth where steps compose, with two arrivals per neuron and step; by equations times so
 # much, and for each pair of traces; and for an exponential in a step of its neurons
 STRETCHED, OF_EQUATIONS, OF_PAIR, OF_EXPONENTIAL = 2.5, 1.1, 0.07, 0.6
@@ -365,7 +365,7 @@ class Rules:
 
 
 def idle_steps(rules_of_table: Rules) -> dict[str, np.ndarray]:
-    """Return what the kernel needs to take steps of Adam without a gradient at once, see `optimizing.pxi`.
+    """Return what the kernel needs to take steps of Adam without a gradient at once, see `idle_adam.pxi`.
 
     Parameters
     ----------
