@@ -3,6 +3,7 @@
 One file, because all tests start from the same network files.
 """
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from pareprop import Model, Simulation
 from pareprop.errors import InputError
 from pareprop.network import cuts
 from pareprop.network.local import LocalNetwork
+from pareprop.network.variants import VARIANTS, Costs
 from pareprop.parallel.partition import block
 from pareprop.simulation import digest
 from pareprop.sonata import circuit, edge_files, nodes
@@ -356,7 +358,8 @@ def test_an_index_tells_indegrees(copy: Path, monkeypatch: pytest.MonkeyPatch) -
         counts = np.bincount(targets, minlength=item.post.size)
         for low, high in ((0, item.post.size), (3, 50), (7, 7)):
             np.testing.assert_array_equal(item.edges.indegrees(low, high), counts[low:high])
-    monkeypatch.setattr(cuts, "unit_costs", lambda model: (1, 4000))  # synapses alone cost something
+    alone = Costs(1, event=4000, cold_event=0, far_event=0, row=0, readout_event=0, signal=0)  # synapses cost something
+    monkeypatch.setitem(VARIANTS, whole.variant, dataclasses.replace(whole.eprop, costs=alone))
     assert 45 < cuts.cut(whole, 2)[1] < 55
     heavy = np.arange(whole.size("recurrent")) < 10
     with h5py.File(copy / EDGES, "r+") as file:
