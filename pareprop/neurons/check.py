@@ -15,8 +15,9 @@ from ..errors import InputError
 from ..values import Given, Values
 from .calls import Cells
 from .compile import compile
-from .derive import OLD, derive
-from .language import COMPLEX, Tree, evaluate, names_of
+from .derive import derive
+from .kept import OLD
+from .language import COMPLEX, Tree, evaluate, names_of, write
 from .model import NeuronModel
 from .units import mismatches
 
@@ -127,7 +128,7 @@ class _Checker:
         self.response()
         result.warnings += self.unread()
         result.warnings += [f"units: {line}" for line in mismatches(self.model)]
-        kept = ", ".join([*by.keeps, *["flags"] * (by.n_kept > len(by.keeps))])
+        kept = ", ".join([*map(write, by.keeps), *["flags"] * (by.n_kept > len(by.keeps))])
         result.lines.append(f"kept per neuron and step: {1 + by.n_kept} (psi{', ' + kept if kept else ''})")
         entries = len(by.J) + len(by.h) + len(by.v) + len(by.R) + len(by.gap)
         result.lines.append(

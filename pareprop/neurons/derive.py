@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..values import Foreign
-from .language import Tree, names_of
+from .kept import OLD, choose
+from .language import Tree
 from .model import NeuronModel
-
-OLD = "old "  # before the name of a state: its value after the reset of the step before
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Derivatives:
         By followed state and state.
     gap : dict of int to tuple
         By followed state.
-    keeps : tuple of str
-        Names that must be kept for each neuron and step: states (before the reset), ports, `I`.
+    keeps : tuple of tuple
+        What must be kept for each neuron and step: names of states (before the reset), ports, `I`, then terms.
     spiked, refractory : bool
         Whether it must be kept if the neuron spiked, and if it was refractory at the start of the step.
     """
@@ -50,7 +49,7 @@ class Derivatives:
     h: dict[int, Tree]
     R: dict[tuple[int, int], Tree]
     gap: dict[int, Tree]
-    keeps: tuple[str, ...]
+    keeps: tuple[Tree, ...]
     spiked: bool
     refractory: bool
 
@@ -102,28 +101,6 @@ def derive(model: NeuronModel) -> Derivatives:
         for k, entry in followed.items()
         if (difference := entry - sympy.Symbol(states[k])) != 0
     }
-    return Derivatives(
-        J,
-        U,
-        v,
-        h,
-        R,
-        gap,
-        *_kept(model, [*J.values(), *U.values(), *v.values()], [*h.values(), *R.values(), *gap.values()]),
-    )
-
-
-def _kept(model: NeuronModel, before: list[Tree], new: list[Tree]) -> tuple[tuple[str, ...], bool, bool]:
-    """Return what must be kept: names, and whether spikes and refractoriness are among it."""
-    read = set().union(*map(names_of, before))
-    wanted = set().union(*map(names_of, new)) & set(model.states)
-    spiked, resets = bool(model.follow) or "z" in read, model.equations.reset
-    for name in model.states:
-        if OLD + name in read:
-            wanted.add(name)
-            if name in resets:  # the state after the reset is computed again
-                wanted |= names_of(resets[name]) & set(model.states)
-                spiked = True
-    names = [*model.states, *model.ports, "I"]
-    wanted |= read & {*model.ports, "I"}
-    return tuple(name for name in names if name in wanted), spiked, "refractory" in read
+    tables = J, U, v, h, R, gap
+    kept = choose(model, [tree for entries in tables for tree in entries.values()])
+    return Derivatives(*tables, kept.trees, kept.spiked, kept.refractory)

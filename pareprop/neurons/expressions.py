@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .derive import OLD, Derivatives, derive
+from .derive import Derivatives, derive
+from .kept import FLAGS, OLD
 from .language import CONDITIONS, Tree, names_of, replace
 from .model import NeuronModel
 
@@ -246,11 +247,16 @@ class Derived:
         self.flags = self.by.spiked or self.by.refractory
         self.n = len(self.states)
 
-    def kept_of(self, row: str, kind: type[Loop]) -> tuple[dict[str, str], dict[str, str]]:
-        """Return declarations and reads of a row of `kept`, by name; flags as "flags"."""
-        names = [*self.by.keeps, *(["flags"] if self.flags else [])]
-        pointers = {f"{row}{k}": f"const REAL *restrict {row}{k} = {row} + {k} * stride" for k in range(len(names))}
-        return pointers, {name: kind.read(row, k) for k, name in enumerate(names)}
+    @property
+    def keeps(self) -> list[Tree]:
+        """What a row of `kept` holds, `FLAGS` in the end."""
+        return [*self.by.keeps, *([FLAGS] if self.flags else [])]
+
+    def kept_of(self, row: str, kind: type[Loop]) -> tuple[dict[str, str], dict[Tree, str]]:
+        """Return declarations by name and reads by tree of a row of `kept`."""
+        trees = self.keeps
+        pointers = {f"{row}{k}": f"const REAL *restrict {row}{k} = {row} + {k} * stride" for k in range(len(trees))}
+        return pointers, {tree: kind.read(row, k) for k, tree in enumerate(trees)}
 
     def derivative_names(self, kind: type[Loop] = Loop) -> tuple[Loop, dict[str, str]]:
         """Return a loop in which all derivatives can be computed from the rows of two steps, and its pointers."""
@@ -262,29 +268,28 @@ class Derived:
         for name in self.states:
             names[OLD + name] = f"<{OLD}{name}>"
         loop = kind(self.columns, names)
-        for name, text in kept.items():
-            if name != "flags":
-                names[name] = loop.let(text)
+        for tree, text in kept.items():
+            if tree != FLAGS:
+                loop.known[tree] = loop.let(text)
         if self.by.spiked:
             one, both = loop.number(1.0), loop.number(3.0)
             for name, row in ((SPIKED, kept), ("z", before)):
-                flag = loop.let(row["flags"])
+                flag = loop.let(row[FLAGS])
                 names[name] = loop.let(loop.choose(f"({flag} == {one}) | ({flag} == {both})", loop.one, loop.zero))
         if self.by.refractory:
-            flag = loop.let(kept["flags"])
+            flag = loop.let(kept[FLAGS])
             names["refractory"] = loop.let(loop.choose(f"{flag} >= {loop.number(2.0)}", loop.one, loop.zero))
+        earlier = {name: ("name", OLD + "kept " + name) for name in self.states if ("name", name) in before}
+        for name, tree in earlier.items():
+            names[tree[1]] = loop.let(before["name", name])
         read = self.read_before()
-        earlier_names = {name: ("name", OLD + "kept " + name) for name in self.states if name in before}
-        for name in self.states:
-            if name in before:
-                names[OLD + "kept " + name] = loop.let(before[name])
-        for name in self.states:
-            if OLD + name in read:
-                names[OLD + name] = names[OLD + "kept " + name]
-                if name in self.model.equations.reset:
-                    after = loop.literal(replace(self.model.equations.reset[name], earlier_names))
-                    same = names[OLD + "kept " + name]
-                    names[OLD + name] = loop.let(loop.choose(f"{names['z']} != {loop.zero}", after, same))
+        for name, tree in earlier.items():
+            reset = self.model.equations.reset.get(name, tree)
+            if OLD + name in read and names_of(replace(reset, earlier)).isdisjoint(self.states):  # else in terms alone
+                names[OLD + name] = names[tree[1]]
+                if reset != tree:
+                    after = loop.literal(replace(reset, earlier))
+                    names[OLD + name] = loop.let(loop.choose(f"{names['z']} != {loop.zero}", after, names[tree[1]]))
         return loop, before_pointers | kept_pointers
 
     def end_step(self, loop: Loop, new: Mapping[int, str]) -> tuple[str, dict[int, str]]:

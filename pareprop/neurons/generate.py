@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .expressions import SPIKED, Derived, Loop, function, is_kept, moving_names
+from .kept import FLAGS, OLD
 from .language import Tree, names_of, write
 from .model import NeuronModel
 from .stages import over_neurons
@@ -109,14 +110,13 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
 
     def start(self) -> str:
         """The row before the first step."""
-        names = [*self.by.keeps, *(["flags"] if self.flags else [])]
         lines = []
-        for k, name in enumerate(names):
+        for k, tree in enumerate(self.keeps):
             text = "ZERO"
-            if name == "flags":
+            if tree == FLAGS:
                 text = "z[j]"
-            elif name in self.states:
-                text = f"state[{self.states.index(name)} * stride + j]"
+            elif tree[1] in self.states:
+                text = f"state[{self.states.index(tree[1])} * stride + j]"
             lines.append(f"        kept[{k} * stride + j] = {text};")
         unused = "(void)dt; (void)constant; (void)state; (void)z; (void)refractory; (void)kept; (void)stride;"
         return "\n".join([
@@ -134,8 +134,8 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         loop = Loop(self.columns, names)
         for name in (*self.states, *self.ports):
             names[name] = loop.let(names[name])
-        read = set().union(*map(names_of, equations.step.values()))
-        if "I" in read or "I" in self.by.keeps:
+        read = set().union(*map(names_of, (*equations.step.values(), *self.by.keeps)))
+        if "I" in read:
             names["I"] = loop.let("current[j]")
         if "z" in read:
             names["z"] = loop.let("z[j]")
@@ -143,10 +143,8 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         if "refractory" in read or self.flags:
             names["refractory"] = loop.let(f"{counter} > ZERO ? ONE : ZERO")
         new = {name: loop.literal(tree) for name, tree in equations.step.items()}
-        ports = {name: names[name] for name in self.ports}
         loop.known.clear()  # from here on a state is the new one
-        flag_refractory, old_current = names["refractory"], names["I"]
-        names |= new
+        names |= {OLD + name: names[name] for name in self.states} | new
         lines = loop.lines
         lines.append(f"const REAL left = {counter} > ONE ? {counter} - ONE : ZERO;")
         x = loop.literal(equations.spike)
@@ -162,11 +160,10 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             value = f"fired != ZERO ? {after[name]} : {new[name]}" if name in after else new[name]
             lines.append(f"s{k}[j] = {value};")
         lines += [f"p{k}[j] = ZERO;" for k in range(len(self.ports))]
-        for k, name in enumerate(self.by.keeps):
-            value = new[name] if name in new else ports.get(name, old_current)
+        refractory = names["refractory"]
+        for k, tree in enumerate(self.keeps):
+            value = f"fired + ({refractory} + {refractory})" if tree == FLAGS else loop.value(tree)
             lines.append(f"if (keeps) q{k}[j] = {value};")
-        if self.flags:
-            lines.append(f"if (keeps) q{len(self.by.keeps)}[j] = fired + ({flag_refractory} + {flag_refractory});")
         pointers = {f"s{k}": f"REAL *restrict s{k} = state + {k} * stride" for k in range(self.n)}
         pointers |= {f"p{k}": f"REAL *restrict p{k} = port + {k} * stride" for k in range(len(self.ports))}
         pointers |= {
@@ -178,9 +175,9 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             "REAL *state, REAL *restrict z, REAL *restrict refractory, REAL *kept, REAL *restrict psi, "
             "const REAL *restrict due, const int keeps, const int shared, const int is_forced"
         )
-        kept_rows = [f"q{k}" for k in range(self.by.n_kept)]
+        kept_rows = {f"q{k}": self.row for k in range(self.by.n_kept)}
         body = over_neurons(
-            "step_body", arguments, pointers, loop, ["const REAL first_t_ref = t_ref[0];"], kept_rows, self.row, True
+            "step_body", arguments, pointers, loop, ["const REAL first_t_ref = t_ref[0];"], kept_rows, True
         )
         passed = "n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, due"
         cases = [("due != NULL", "kept != NULL, 0, 1")]  # keeps, shared, is_forced
@@ -228,13 +225,17 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             loop.lines.append(f"a{j}[j] = {loop.dot(self.by_column(by.J, j), back) or 'ZERO'};")
         if by.v:
             loop.lines.append(f"a{n}[j] = {loop.dot(by.v, back)};")
+        rows = {f"before{k}": f"-{self.row}" for k in range(by.n_kept)}
+        if rows:
+            credit = ["credit", *(f"b{p}" for p in range(1, len(self.ports)))]
+            rows |= dict.fromkeys(credit, f"-{len(self.ports)} * port_stride")
         body = over_neurons(
             "sweep_body",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
             "REAL share, const REAL *restrict signal, const REAL *restrict rate, REAL *adjoint, REAL *restrict credit, "
             "int64_t port_stride, const int shared",
             pointers, loop, ["(void)before; (void)kept; (void)port_stride;"],
-            [f"before{k}" for k in range(by.n_kept)], f"-{self.row}", False,
+            rows, False,
         )  # fmt: skip
         passed = "n, stride, constant, before, kept, share, signal, rate, adjoint, credit, port_stride"
         return body + "\n".join([
@@ -328,7 +329,7 @@ _PRELUDE = """
 #define FETCH(pointer, distance, n) \\
     if ((pointer) != NULL) \\
         for (int64_t i = 0; i < (n); i += 64 / (int64_t)sizeof(REAL)) \\
-            __builtin_prefetch((const void *)((uintptr_t)((pointer) + i) + (distance) * sizeof(REAL)), 0, 2)
+            __builtin_prefetch((const void *)((uintptr_t)((pointer) + i) + (distance) * sizeof(REAL)), 0, 3)
 #define VISIBLE __attribute__((visibility("default")))
 #define JOINED(name, suffix) name##_##suffix
 #define JOIN(name, suffix) JOINED(name, suffix)

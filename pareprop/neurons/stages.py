@@ -7,25 +7,27 @@ The same where a number that goes into an exponential is chosen, as by `min`: co
 the exponential. Order and rounding of operations are those of the one loop.
 
 What a step keeps is more than a cache holds, and lies far from what the step before kept: where it is read, or written
-in short loops, it is fetched a step ahead.
+in short loops, it is fetched a step ahead, a small portion at a time: while more is on its way than the processor can
+wait for, its loop stands still.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from .expressions import Loop, function
 
 BLOCK = 128  # neurons; fewer pay for short loops, more fill the processor's store buffer
+ONE_LOOP = 32  # neurons of a block that is one loop, which is there for what is fetched alone
 _LONG = re.compile(r"@(?:exp|log|tanh)\((\w+)\)")  # functions that take tens of instructions
 _DEFINED = re.compile(r"const REAL (\w+) = (.*);")
 _LOADED = re.compile(r"\w+\[j\]")
 
 
 def over_neurons(
-    name: str, arguments: str, pointers: Mapping[str, str], loop: Loop, head: Iterable[str], rows: Sequence[str],
-    next_row: str, writes: bool,
+    name: str, arguments: str, pointers: Mapping[str, str], loop: Loop, head: Iterable[str],
+    rows: Mapping[str, str], writes: bool,
 ) -> str:  # fmt: skip
     """Return a function `NAME(name)` that goes over neurons.
 
@@ -33,10 +35,9 @@ def over_neurons(
     ----------
     name, arguments, pointers, loop, head
         As for `expressions.function`, with an argument `shared`.
-    rows : sequence of str
-        Pointers that the next step has elsewhere.
-    next_row : str
-        C of the distance, in numbers, to where the next step has them; what is there may be anything.
+    rows : Mapping of str to str
+        Pointers that the next step has elsewhere, and C of the distance, in numbers, to there; what is there may be
+        anything.
     writes : bool
         Whether the rows are written; a long loop does so without waiting.
 
@@ -49,7 +50,8 @@ def over_neurons(
     if len(loops) == 1 and (writes or not rows):
         return function(f"inline ALWAYS void NAME({name})", arguments, pointers, loop, head, may_share=True)
     head = [*head, *(f"REAL {buffer}[{BLOCK}] __attribute__((aligned(64)));" for buffer in buffers)]
-    fetches = [f"FETCH({row}, {next_row}, n);" for row in rows]
+    size = BLOCK if loops[1:] else ONE_LOOP
+    fetches = [f"FETCH({row}, {distance}, n);" for row, distance in rows.items()]
     block = function(
         f"inline ALWAYS void NAME({name}_block)", arguments, pointers, loop, head, loops=loops, before=fetches,
         may_share=True,
@@ -58,8 +60,8 @@ def over_neurons(
     passed = ["count" if item == "n" else f"FROM({item})" if is_pointer else item for item, is_pointer in given]
     return block + "\n".join([
         f"static inline ALWAYS void NAME({name})({arguments})", "{",
-        f"    for (int64_t from = 0; from < n; from += {BLOCK}) {{",
-        f"        const int64_t count = n - from < {BLOCK} ? n - from : {BLOCK};",
+        f"    for (int64_t from = 0; from < n; from += {size}) {{",
+        f"        const int64_t count = n - from < {size} ? n - from : {size};",
         f"        NAME({name}_block)({', '.join(passed)});", "    }", "}", "",
     ])  # fmt: skip
 

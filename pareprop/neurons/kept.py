@@ -1,0 +1,159 @@
+"""What a step keeps so that derivatives can be computed later: the fewest numbers from which all of them follow.
+
+Derivatives read states, ports and the current, yet often only by way of few terms, such as the total conductance of a
+membrane: these are kept in their place where they are fewer. The least number is that of a smallest cut between what
+varies and the derivatives (Ford and Fulkerson 1956, doi 10.4153/CJM-1956-045-5). Of several, it is the one nearest to
+what varies, so that states themselves are kept where terms save nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .language import CONDITIONS, Tree, names_of
+from .model import NeuronModel
+
+OLD = "old "  # before the name of a state: its value after the reset of the step before
+FLAGS: Tree = ("flags",)  # of a step: whether the neuron spiked, and whether it was refractory
+_START: Tree = ("start",)
+_END: Tree = ("end",)
+_MANY = 1 << 30
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept for each neuron and step, beside the surrogate gradient.
+
+    Attributes
+    ----------
+    trees : tuple of tuple
+        Names of states (before the reset), ports and `I`, then terms.
+    spiked, refractory : bool
+        Whether it must be kept if the neuron spiked, and if it was refractory at the start of the step.
+    """
+
+    trees: tuple[Tree, ...]
+    spiked: bool
+    refractory: bool
+
+
+def choose(model: NeuronModel, derivatives: Iterable[Tree]) -> Kept:
+    """Return what must be kept.
+
+    Parameters
+    ----------
+    model : NeuronModel
+        The model.
+    derivatives : iterable of tuple
+        Trees of all derivatives; names with `OLD` are states before the step, others new ones.
+
+    Returns
+    -------
+    Kept
+        As few numbers as possible.
+    """
+    graph = _Graph(model)
+    roots = [tree for tree in derivatives if graph.add(tree)]
+    if model.follow:
+        graph.add(FLAGS)
+        roots.append(FLAGS)
+    cut = graph.cut(roots)
+    names: list[Tree] = [("name", name) for name in (*model.states, *model.ports, "I")]
+    trees = [name for name in names if name in cut]
+    trees += [tree for tree in graph.sources if tree in cut and tree not in (*trees, FLAGS)]
+    read = graph.read(roots, cut)
+    spiked = {("name", "z"), *(("name", OLD + name) for name in model.equations.reset)} & read
+    return Kept(tuple(trees), bool(model.follow) or bool(spiked), ("name", "refractory") in read)
+
+
+class _Graph:
+    """What follows from what, from the numbers of a step on.
+
+    Parameters
+    ----------
+    model : NeuronModel
+        The model.
+
+    Attributes
+    ----------
+    sources : dict of tuple to list of tuple
+        What varies, and what each of it follows from.
+    """
+
+    def __init__(self, model: NeuronModel) -> None:
+        self.sources: dict[Tree, list[Tree]] = {}
+        self._states, self._reset = set(model.states), model.equations.reset
+        self._plain = {*model.states, *model.ports, "I"}
+
+    def add(self, tree: Tree) -> bool:
+        """Add a tree and all that it follows from; return whether it varies."""
+        if tree not in self.sources:
+            found = self._found(tree)
+            found = [source for source in dict.fromkeys(found) if source == _START or self.add(source)]
+            if not found:
+                return False
+            self.sources[tree] = found
+        return True
+
+    def _found(self, tree: Tree) -> list[Tree]:
+        kind, *items = tree
+        if kind == "number":
+            return []
+        if tree == FLAGS:
+            return [_START]
+        if kind != "name":
+            return items
+        if items[0] in self._plain:
+            return [_START]
+        if items[0] in ("z", "refractory"):
+            return [FLAGS]
+        if not items[0].startswith(OLD):
+            return []
+        name = items[0].removeprefix(OLD)  # follows from the step before, where the reset is computed again
+        read = sorted(names_of(self._reset[name]) & self._states) if name in self._reset else []
+        return [("name", name), *(("name", other) for other in read), *([FLAGS] if name in self._reset else [])]
+
+    def cut(self, roots: list[Tree]) -> set[Tree]:
+        """Return the fewest trees through which all ways to the roots lead, those nearest to the start."""
+        # of each tree, the way in and the way out are joined by an edge that takes one unit of flow
+        room: dict[tuple[Tree, bool], dict[tuple[Tree, bool], int]] = {}
+
+        def join(first: tuple[Tree, bool], second: tuple[Tree, bool], size: int) -> None:
+            room.setdefault(first, {})[second] = size
+            room.setdefault(second, {}).setdefault(first, 0)
+
+        for tree, sources in self.sources.items():
+            never = tree[0] in CONDITIONS or tree in (("name", "z"), ("name", "refractory"))
+            join((tree, False), (tree, True), _MANY if never else 1)
+            for source in sources:
+                join((source, True), (tree, False), _MANY)
+        for root in roots:
+            join((root, True), (_END, False), _MANY)
+        while True:
+            came_from = {(_START, True): (_START, True)}
+            waiting = [(_START, True)]
+            for place in waiting:  # grows
+                for other, size in room.get(place, {}).items():
+                    if size and other not in came_from:
+                        came_from[other] = place
+                        waiting.append(other)
+            if (_END, False) not in came_from:
+                return {tree for tree in self.sources if (tree, False) in came_from and (tree, True) not in came_from}
+            place = (_END, False)
+            while place != (_START, True):
+                before = came_from[place]
+                room[before][place] -= 1
+                room[place][before] += 1
+                place = before
+
+    def read(self, roots: Iterable[Tree], cut: set[Tree]) -> set[Tree]:
+        """Return the trees that are computed for the roots, of a cut."""
+        read: set[Tree] = set()
+        waiting = [*roots]
+        while waiting:
+            tree = waiting.pop()
+            if tree != _START and tree not in read and tree not in cut:
+                read.add(tree)
+                waiting += self.sources[tree]
+        return read
