@@ -8,7 +8,8 @@ A message is [what is needed, ids, lag, sums of the node by step and readout, sp
 tells all others how much room the sender's largest message needs: words, or a quota where messages differ. The third
 one is how long the sender's last exchange took: the node that came last to it waited for none, so the shortest of these
 is what the transfer took. Where messages differ, one may have several parts, each with spikes of some ranks of its
-sender; all but the first are [0, ids, 0, spikes per step, ids]. Their ids are coded by the gaps between them.
+sender; all but the first are [0, ids, 0, spikes per step, ids]. Their ids are coded by the gaps between them. Sums may
+travel apart from them, in a tree.
 """
 
 from libc.stdint cimport int64_t, intptr_t, uint16_t, uint32_t
@@ -37,7 +38,8 @@ cdef class Mailbox(Messages):
     Attributes
     ----------
     sender : object
-        Has `transfer()` for communicators that are not MPI's, `resize(need)` and `lay_out(n_steps)`.
+        Has `transfer()` for communicators that are not MPI's, `resize(need)` and `lay_out(n_steps)`, and `add_up()`
+        where sums travel apart.
     """
 
     cdef public int64_t rank, size            # of those that share the messages: this rank, and how many
@@ -55,6 +57,7 @@ cdef class Mailbox(Messages):
     cdef public int64_t[::1] arrives_counts   # and their spikes per step
     # where messages differ:
     cdef public bint targeted
+    cdef public bint apart                    # whether sums travel apart from the messages
     cdef public uint32_t[::1] numbers         # neurons that this node listens to, those of part p:
     cdef public int64_t[::1] first_number     # numbers[first_number[p]..[p+1]]
     # parts that this rank packs: neuron first_id + k goes to parts route_part[route_ptr[k]..[k+1]] as route_index
@@ -177,6 +180,11 @@ cdef class Mailbox(Messages):
         self.transferred += LAG * least           # tells waiting from transfer in the exchange before this one
         self.waited += LAG * (self.lag - least)
         self.lag = <uint32_t> min(start / LAG, 4e9)
+        if self.apart and need <= self.capacity:  # else all send once more
+            start = now()
+            with gil:
+                self.sender.add_up()
+            self.transferred += now() - start
         return need
 
     cdef int call_mpi(self) except -1 nogil:
@@ -249,7 +257,7 @@ cdef class Mailbox(Messages):
         if low == high:
             return
         self.sums.join(low, high)
-        for m in range(self.messages_out.shape[0]):
+        for m in range(0 if self.apart else self.messages_out.shape[0]):
             memcpy(&self.outgoing[self.messages_out[m] + HEADER + low * sizeof(ExactSum) // 4],
                    &self.sums.joined()[low], (high - low) * sizeof(ExactSum))
 
@@ -257,10 +265,23 @@ cdef class Mailbox(Messages):
         """Add this rank's share of the sums of other nodes."""
         cdef int64_t m, k, n = n_steps * self.sums.n_readouts
         cdef ExactSum sum
-        for m in range(self.messages_in.shape[0]):
+        for m in range(0 if self.apart else self.messages_in.shape[0]):
             for k in range(self.share(self.rank, n), self.share(self.rank + 1, n)):
                 memcpy(&sum, &self.incoming[self.messages_in[m] + HEADER + k * sizeof(ExactSum) // 4], sizeof(ExactSum))
                 add_sum(sum, &self.sums.joined()[k])
+
+    def joined(self):
+        """Sums of the round: int64, two numbers each; of the ranks of this node, when these have packed."""
+        return <int64_t[:2 * self.steps * self.sums.n_readouts]> <int64_t*> self.sums.joined()
+
+
+def add_sums(const int64_t[::1] others, int64_t[::1] into):
+    """Add exact sums, two numbers each, to as many."""
+    cdef int64_t k
+    if others.shape[0] != into.shape[0] or into.shape[0] % 2:
+        raise ValueError(f"add_sums: {others.shape[0]} and {into.shape[0]} numbers")
+    for k in range(0, into.shape[0], 2):
+        add_sum((<const ExactSum*> &others[k])[0], <ExactSum*> &into[k])
 
 
 def call_allgather(

@@ -14,7 +14,7 @@ import numpy as np
 from ..kernels import exchange as kernel
 from ..kernels import layout, members, readout_sums
 from ..values import Values
-from . import mpi
+from . import mpi, tree
 from .mpi import Comm
 from .node import Nodes
 from .shared_memory import MessageMemory
@@ -337,6 +337,7 @@ class AlltoallvSender:
                 "slack": SLACK,
                 "sender": self,
                 "targeted": True,
+                "apart": tree.pays(post.nodes.count, post.steps * post.sums.n_readouts),
                 "capacity": quota,
             }
         )
@@ -379,13 +380,18 @@ class AlltoallvSender:
         memory = self.post.memory
         self.post.nodes.leaders.Alltoallv((memory.outgoing, self._leaving), (memory.incoming, self._arriving))
 
+    def add_up(self) -> None:
+        """Collective: add the sums for readouts over all nodes, where they travel apart."""
+        tree.add_up(self.post.nodes.leaders, np.asarray(self.box.joined()), kernel.add_sums)
+
     def lay_out(self, n_steps: int) -> bool:
         """Place messages of rounds of `n_steps` steps, one after the other; return whether memory was taken."""
         box, post, rank = self.box, self.post, self.post.nodes.local.rank
         n_others, n_parts = len(post.others), [len(post.starts[r]) - 1 for r in post.others]
         box.steps, box.room = n_steps, self._room(self._listed[post.packed(rank)])
+        first = fixed_words(n_steps, 0 if box.apart else post.sums.n_readouts) - n_steps  # as below, of a first part
         counts = np.full(len(self._listed), layout.HEADER)  # where they stand in a part
-        counts[:n_others] = post.fixed(n_steps) - n_steps
+        counts[:n_others] = first
         sizes = (counts + n_steps + self._room(self._listed)).reshape(-1, n_others).T  # by node, then part
         starts = np.cumsum(sizes).reshape(sizes.shape) - sizes
         leaving = sizes.sum(axis=1), starts[:, 0]
@@ -394,7 +400,7 @@ class AlltoallvSender:
         box.leaves_counts = box.leaves + counts[mine]
         firsts = np.cumsum([0, *n_parts])
         counts = np.full(len(self._heard), layout.HEADER)
-        counts[firsts[:-1]] = post.fixed(n_steps) - n_steps
+        counts[firsts[:-1]] = first
         parts = counts + n_steps + self._room(self._heard)
         starts = np.cumsum(parts) - parts
         arriving = np.add.reduceat(parts, firsts[:-1]), starts[firsts[:-1]]
@@ -418,7 +424,9 @@ class AlltoallvSender:
     @property
     def received(self) -> int:
         """Bytes that this node receives from others in a round."""
-        return 4 * int(self._arriving[0].sum())
+        box, nodes = self.box, self.post.nodes
+        sums = tree.WORDS_OF_SUM * box.steps * self.post.sums.n_readouts * tree.received(nodes.count, nodes.index)
+        return 4 * (int(self._arriving[0].sum()) + box.apart * sums)
 
     @property
     def nbytes(self) -> int:

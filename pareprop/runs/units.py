@@ -17,9 +17,10 @@ from .. import files
 from ..errors import InputError, quote
 from ..kernels import layout
 from ..machine import CACHE
+from ..parallel import tree
 from ..parallel.messages import GROWTH, SLACK
 from ..values import Values
-from .work import WORDS_OF_SUM, Work
+from .work import Work
 
 CACHES = tuple(2.0**k for k in range(21, 27))  # bytes of a core's caches that are tried, 2 to 64 MiB
 GAPS = 2  # spikes to a word, where messages differ
@@ -172,7 +173,8 @@ class Units:
         differ, the ranks of a node meet three times more around them, to share what is to be packed and unpacked, and
         messages have more room than was needed before, see `messages.GROWTH`. For
         each readout and step a sum of each rank of the node is added, and one of each other node; these are shared,
-        too. If there is one message for all, the leader packs, unpacks and adds.
+        too, unless leaders add sums of nodes in a tree, see `tree.pays`. If there is one message for all, the leader
+        packs, unpacks and adds.
         """
         network, others = self.network, work.nodes - 1
         parts = dict.fromkeys(("ranks of a node", "messages", "bytes", "packing", "look-up", "sums"), 0.0)
@@ -182,10 +184,13 @@ class Units:
             meetings = work.rounds + 3 * work.exchanges * work.targeted
             parts["ranks of a node"] = meetings * (network.round_s + network.line_s * max(work.node_ranks - 2, 0.0))
         arriving, leaving = work.node_spikes * others / work.nodes, work.spikes / work.nodes
+        apart = work.targeted and tree.pays(work.nodes, work.steps * work.readouts / work.exchanges)
+        adding = tree.stages(work.nodes) if apart else others  # messages with sums that a node adds
         if others and work.targeted:
             parts["messages"] = work.exchanges * (network.latency_s + network.message_s * (others - 1))
+            parts["messages"] += work.exchanges * (network.latency_s + tree.CALL) * adding * apart
             words = others * (work.exchanges * (layout.HEADER + SLACK) + work.steps)
-            words += GROWTH * arriving / GAPS + WORDS_OF_SUM * work.steps * work.readouts * others
+            words += GROWTH * arriving / GAPS + tree.WORDS_OF_SUM * work.steps * work.readouts * adding
             parts["bytes"] = 4.0 * words / network.bandwidth
             parts["packing"] = network.pack_s * 2.0 * arriving / work.node_ranks + network.copy_s * leaving
         elif others:
@@ -194,7 +199,7 @@ class Units:
             parts["packing"] = network.copy_s * (leaving + arriving)
         sums = work.steps * work.readouts
         sharing = min(work.node_ranks, max(sums / work.exchanges, 1.0)) if work.targeted else 1.0
-        parts["sums"] = network.sum_s * sums * (work.node_ranks + others) / sharing
+        parts["sums"] = network.sum_s * sums * (work.node_ranks / sharing + adding / (1.0 if apart else sharing))
         looks = network.merge_s * work.node_spikes + network.number_s * work.heard_spikes
         parts["look-up"] = looks * work.numbered
         return parts

@@ -24,11 +24,11 @@ from ..network.sharing import count_sharing
 from ..network.synapse_table import SynapseTable, count_bytes, pays_index, spread_steps
 from ..parallel.exchange import WORTHWHILE
 from ..parallel.partition import overlap
+from ..parallel.tree import WORDS_OF_SUM
 
 NEAR = 2**20  # bytes of neurons, about, that stay in a core's second cache from step to step
 BYTES_PER_NEURON = 136  # state and parameters that a step reads or writes, in double precision
 BLOCKS = 22  # numbers of a neuron for prefix sums and their blocks, in the networks that unit costs are fitted to
-WORDS_OF_SUM = 4  # of an exact sum in a message
 
 
 @dataclass(frozen=True)

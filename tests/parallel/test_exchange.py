@@ -11,9 +11,11 @@ import os
 import pickle
 import struct
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from queue import Queue
 from threading import Barrier, Event
 
 import numpy as np
@@ -23,8 +25,8 @@ from hypothesis import strategies as st
 from properties import examples
 
 from pareprop.errors import InputError, RankLost
-from pareprop.kernels import readout_sums
-from pareprop.parallel import collectives, node, shared_memory
+from pareprop.kernels import exchange, readout_sums
+from pareprop.parallel import collectives, node, shared_memory, tree
 from pareprop.parallel.channel import Channel, ChannelSizes
 from pareprop.parallel.exchange import Alone, Ranks, add_times
 from pareprop.parallel.messages import Sources
@@ -42,6 +44,7 @@ class Wire:
         self.size, self.barrier = size, Barrier(size, timeout=900)
         self.parts: list = [None] * size
         self.n_calls = 0
+        self.queues: defaultdict[tuple[int, int], Queue] = defaultdict(Queue)  # from one to another
 
     def gather(self, rank: int, mine: object) -> list:
         self.parts[rank] = mine
@@ -95,6 +98,16 @@ class ThreadComm:
             assert len(part) == n  # both ends know the size
             received[start : start + n] = part
 
+    def Send(self, mine: np.ndarray, dest: int) -> None:
+        self.wire.queues[self.rank, dest].put(mine.copy())
+
+    def Recv(self, into: np.ndarray, source: int) -> None:
+        into[:] = self.wire.queues[source, self.rank].get(timeout=900)
+
+    def Sendrecv(self, mine: np.ndarray, dest: int, *, recvbuf: np.ndarray, source: int) -> None:
+        self.Send(mine, dest)
+        self.Recv(recvbuf, source)
+
 
 def on_threads(size: int, work) -> tuple[list, Wire]:
     """`work(comm)` on each rank."""
@@ -125,7 +138,7 @@ def write(channel: Channel, raster: np.ndarray, first: int, last: int) -> None:
     seed=st.integers(0, 2**31), size=st.integers(2, 5), per_node=st.integers(1, 5), n=st.integers(1, 40),
     n_out=st.integers(0, 6), length=st.integers(1, 9), within=st.integers(1, 9),
     words=st.sampled_from([None, 3, 20, 4096]), sending=st.sampled_from(["counted", "everything", "targeted"]),
-    share=st.sampled_from([0.0, 0.3, 1.0]), density=st.sampled_from([0.0, 0.2, 1.0]),
+    share=st.sampled_from([0.0, 0.3, 1.0]), density=st.sampled_from([0.0, 0.2, 1.0]), apart=st.booleans(),
 )  # fmt: skip
 def test_logs_and_sums_complete(
     seed: int,
@@ -139,17 +152,20 @@ def test_logs_and_sums_complete(
     sending: str,
     share: float,
     density: float,
+    apart: bool,
 ) -> None:
     """However ranks lie on nodes, whatever fits into the first message, on ranks without neurons, too.
 
     Ranks of a node may meet more often than nodes do, and have the spikes of their node then.
 
     A rank that listens to some neurons hears them by number; the spikes of all come together on rank 0. All ranks know
-    the exact sums of what each adds for the readouts. Then steps are forgotten, and all goes on.
+    the exact sums of what each adds for the readouts, also where these travel in a tree. Then steps are
+    forgotten, and all goes on.
     """
     rng = np.random.default_rng(seed)
     n_steps = 20
     raster, added = rng.random((n_steps, n)) < density, weights(rng, size, n_steps, n_out, 3)
+    added[rng.random(added.shape) < 0.01] = np.nan
     wanted = rng.random((size, n)) < share
     wanted[0] |= rng.random() < 0.5  # a rank may listen to all
 
@@ -187,6 +203,7 @@ def test_logs_and_sums_complete(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PER_NODE, str(per_node))
+        patch.setattr(tree, "pays", lambda n_nodes, n_sums: apart and n_sums > 0)
         results, _ = on_threads(size, work)
     expected_sums = [[exact_sum(added[:, t, k].ravel()) for k in range(n_out)] for t in range(n_steps)]
     for ids, heard, received, (_, total), rest, has_bytes in results:
@@ -216,7 +233,9 @@ def weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def exact_sum(values: np.ndarray) -> float:
-    """The sum of fractions, each rounded to a multiple of 2**-64, as the nearest double."""
+    """The sum of fractions, each rounded to a multiple of 2**-64, as the nearest double; infinite if one is NaN."""
+    if np.isnan(values).any():
+        return np.inf
     return float(sum(Fraction(round(Fraction(value) * 2**64), 2**64) for value in values.tolist()))
 
 
@@ -256,6 +275,39 @@ def test_a_weight_that_does_not_fit_makes_its_sum_infinite(value: float) -> None
     sums.begin()
     sums.add(0, 1, np.array([value]))
     assert totals(sums, 0).tolist() == [0.0, np.inf]
+
+
+@pytest.mark.parametrize("n_nodes", range(2, 10))
+def test_sums_in_a_tree(n_nodes: int) -> None:
+    """As Python adds whole numbers; infinite where a sum of one node is. Each node receives as many as are told."""
+    rng, infinite = np.random.default_rng(n_nodes), -(2**63)
+    numbers = rng.integers(-(2**62), 2**62, (n_nodes, 40, 2))
+    numbers[:, :, 1] //= 16
+    numbers[:, :5] = -1, -1  # the least amount below 0
+    numbers[rng.integers(n_nodes), 7, 1] = numbers[:, 8, 1] = infinite
+    values = [[int(high) * 2**64 + int(low) % 2**64 for low, high in node] for node in numbers.tolist()]
+
+    def work(comm: ThreadComm) -> list[list[int]]:
+        mine = numbers[comm.rank].ravel().copy()
+        tree.add_up(comm, mine, exchange.add_sums)
+        return mine.reshape(-1, 2).tolist()
+
+    found, wire = on_threads(n_nodes, work)
+    for sums in found:
+        for k, (low, high) in enumerate(sums):
+            expected = sum(value[k] for value in values)
+            assert high == infinite if k in (7, 8) else high * 2**64 + low % 2**64 == expected
+    got = [sum(wire.queues[other, node].unfinished_tasks for other in range(n_nodes)) for node in range(n_nodes)]
+    assert got == [tree.received(n_nodes, node) for node in range(n_nodes)]
+    assert max(got) <= tree.stages(n_nodes) <= math.log2(n_nodes) + 2
+
+
+def test_counts_choose_a_tree() -> None:
+    """Where it spares more words than its messages cost; never for two nodes, or without readouts."""
+    assert not any(tree.pays(n, n_sums) for n, n_sums in ((2, 10**9), (3, 10**9), (10_000, 0), (4, 2000), (100, 30)))
+    assert tree.pays(4, 2001) and tree.pays(1000, 30)
+    with pytest.raises(ValueError, match="2 and 4 numbers"):
+        exchange.add_sums(np.zeros(2, np.int64), np.zeros(4, np.int64))
 
 
 def open_ranks(comm: ThreadComm, sending: str, wanted: list[np.ndarray | None], n: int) -> Ranks:

@@ -24,7 +24,7 @@ ONE = pytest.mark.parametrize("variant", first(0, ["spike", "interval"], rest=1)
 CHAIN = """
 import sys
 import numpy as np
-from pareprop.parallel import launcher
+from pareprop.parallel import launcher, tree
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal
 from pareprop.engines.sample import Sample
@@ -36,7 +36,7 @@ class Noise:
 
     def sample(self, index, phase="train"):
         raster = np.random.default_rng(index).random((150, 8)) < 0.15
-        return Sample.from_raster(raster, np.sin(np.arange(150)[:, None] / 20.0))
+        return Sample.from_raster(raster, np.sin(np.arange(150)[:, None] / 20.0 + np.arange(3)))
 
 
 def model(variant, readout):
@@ -48,13 +48,15 @@ def model(variant, readout):
     network.connect(rec, rec, "explicit", source=pairs[:, 0], target=pairs[:, 1], delay=2 + pairs[:, 0] % 2,
                     weight=0.3 * np.cos(np.arange(len(pairs))))
     if readout:
-        out = network.readouts("out", 1, C_m=1.0, E_L=0.0, tau_m=30.0)
+        out = network.readouts("out", 3, C_m=1.0, E_L=0.0, tau_m=30.0)
         network.connect(rec, out, weight=Normal(std=0.2), delay=2)
         network.connect(out, rec, weight=Normal(std=0.2), delay=2)
     return network
 
 
 if __name__ == "__main__":
+    if "apart" in sys.argv:
+        tree.pays = lambda n_nodes, n_sums: n_sums > 0
     exchange = launcher.exchange()
     task = Noise()
     simulation = Simulation(model(sys.argv[1], True), task, exchange)
@@ -81,6 +83,17 @@ def test_same_digest_where_a_rank_has_no_targets(variant):
         assert [digest, rate] == alone.stdout.split()[:2] and float.fromhex(rate) > 5
         assert way == "counted" or kind == way
         assert n < 4 or heard == ["30", "10", "10", "10"]
+
+
+@ONE
+def test_same_digest_where_sums_travel_in_a_tree(variant):
+    alone = ranks.run(1, "-c", CHAIN, variant)
+    assert alone.returncode == 0, alone.stderr
+    for n, per_node in ((2, 1), (3, 1), (4, 1), (4, 2), (3, 2)):
+        env = {"PAREPROP_RANKS_PER_NODE": str(per_node), "PAREPROP_SENDING": "targeted"}
+        done = ranks.run(n, "-c", CHAIN, variant, "apart", env=env)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split()[:3] == [*alone.stdout.split()[:2], "targeted"]
 
 
 @ONE

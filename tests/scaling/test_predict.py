@@ -114,6 +114,20 @@ def test_a_busy_node_is_slower():
     assert found.phase_seconds(spread)["update"] == pytest.approx(FLAT.phase_seconds(spread)["update"], rel=1e-6)
 
 
+def test_sums_in_a_tree_are_predicted():
+    """1 024 nodes of two ranks, 1 µs per message and 1 of Python, 1 ns per byte, 2 ns per sum; 50 rounds of 3 steps."""
+    item = work.of_rank(benchmark.model(8192, 3, 20, delay=3), 150, FIRING, 2048, 0, nodes=1024)
+    assert item.targeted and item.exchanges == 50
+    none, one, many = (FLAT.exchange_parts(dataclasses.replace(item, readouts=n)) for n in (0, 1, 100))
+    for name, alone, tree in (
+        ("messages", 0.0, 50 * 10 * 2e-6),
+        ("bytes", 150 * 1023 * 16e-9, 15000 * 10 * 16e-9),
+        ("sums", 150 * (2 + 1023) * 2e-9 / 2, 15000 * (2 / 2 + 10) * 2e-9),
+    ):
+        assert one[name] - none[name] == pytest.approx(alone)
+        assert many[name] - none[name] == pytest.approx(tree)
+
+
 def test_equal_work_takes_unequal_time():
     """Two ranks wait 10 % of their work, 16 ranks twice as long."""
     unequal = dataclasses.replace(FLAT, network=dataclasses.replace(FLAT.network, skew=0.1))
