@@ -89,6 +89,9 @@ cdef void work_neurons(
     """Chunks of the row through all n steps, so that what they keep stays in the cache; dense ones unindexed."""
     cdef int64_t k = start, last, hole = stop, dense = -1
     engine.work += n * (stop - start)
+    if fused and start < stop and is_adam_alone(engine, rows, b):
+        work_adam(engine, first, n, traces, rates, rows, b, row, start, stop)
+        return
     if rows.blocks[b, DENSE]:
         hole = start + hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
     while k < stop:
