@@ -54,7 +54,7 @@ MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # 
 # Plain arrivals that one is worth where steps compose, with two arrivals per neuron and step; by equations times so
 # much, and for each pair of traces; and for an exponential in a step of its neurons
 STRETCHED, OF_EQUATIONS, OF_PAIR, OF_EXPONENTIAL = 2.5, 1.1, 0.07, 0.6
-WITH_ADAM = 1.5  # times as long takes Adam's arrival where steps compose
+WITH_ADAM = 1.2  # times as long takes Adam's arrival where steps compose
 FOLLOWED = 0.75  # plain arrivals that a step takes in which a synapse is followed
 SLOW = 5.0  # plain arrivals above which a run says so
 EXPONENTIALS = {"exp": 1, "log": 1, "tanh": 3}  # divisions and all

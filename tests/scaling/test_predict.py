@@ -346,7 +346,7 @@ def test_models_given_by_equations_add_their_own_seconds_and_histories():
 
 @pytest.mark.parametrize(
     ("axes", "arrivals"),
-    [([], 1.0), (["neuron=iaf_adapt"], 2.5), (["optimizer=adam"], 3.75), (["optimizer=adam", "each_step=True"], 19.75)],
+    [([], 1.0), (["neuron=iaf_adapt"], 2.5), (["optimizer=adam"], 3.0), (["optimizer=adam", "each_step=True"], 19.75)],
     ids=["plain", "adaptive", "adam", "each step"],
 )
 def test_ways_of_learning_take_their_times(axes: list[str], arrivals: float) -> None:
