@@ -33,11 +33,14 @@ def cost_of_rank(model: Model, bounds: np.ndarray) -> np.ndarray:
 
 def sum_costs(costs: list[np.ndarray], ids: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """Return what the neurons of each rank cost, by those of chunks of ids, which begin and end at `ids`."""
-    below = np.zeros(len(bounds), np.int64)  # cost of all neurons before
-    for cost, first, last in zip(costs, ids[:-1], ids[1:], strict=True):
-        n = np.clip(bounds - first, 0, last - first)
-        below += n * cost[0] if len(cost) == 1 else np.concatenate(([0], np.cumsum(cost)))[n]
-    return np.diff(below)
+    lengths = np.diff(ids).tolist()
+    below = np.cumsum([0, *(total(cost, length) for cost, length in zip(costs, lengths, strict=True))])
+    chunks = np.clip(np.searchsorted(ids, bounds, side="right") - 1, 0, len(costs) - 1)
+    inside = np.array([cost[0] for cost in costs])[chunks] * (bounds - ids[chunks])
+    for k in [k for k, cost in enumerate(costs) if len(cost) > 1]:
+        first, last = np.searchsorted(chunks, [k, k + 1])
+        inside[first:last] = np.concatenate(([0], np.cumsum(costs[k])))[bounds[first:last] - ids[k]]
+    return np.diff(below[chunks] + inside)
 
 
 def cost_of_tables(model: Model, bounds: np.ndarray) -> np.ndarray:
