@@ -33,8 +33,12 @@ def over_neurons(
 
     Parameters
     ----------
-    name, arguments, pointers, loop, head
-        As for `expressions.function`, with an argument `shared`.
+    name, arguments : str
+        As of `expressions.function`; an argument is `shared`.
+    pointers : Mapping of str to str
+    loop : Loop
+    head : iterable of str
+        As of `expressions.function`.
     rows : Mapping of str to str
         Pointers that the next step has elsewhere, and C of the distance, in numbers, to there; what is there may be
         anything.
