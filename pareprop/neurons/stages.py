@@ -36,7 +36,9 @@ def over_neurons(
     name, arguments : str
         As of `expressions.function`; an argument is `shared`.
     pointers : Mapping of str to str
+        As of `expressions.function`.
     loop : Loop
+        What is done for a neuron.
     head : iterable of str
         As of `expressions.function`.
     rows : Mapping of str to str
