@@ -1,12 +1,21 @@
 """Run commands of the package in this process, or several of them on ranks."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import launch
 import pytest
 import ranks
 
 from pareprop import cli
+
+JOBS = Path(__file__).parents[1] / "jobs"
+needs_jobs = pytest.mark.skipif(not launch.find_mpirun() or not shutil.which("bash"), reason="no mpirun or no bash")
 
 # On each rank: every argument list of a JSON array as one command, then the exit codes. No figures: other tests draw.
 SEVERAL = """
@@ -34,6 +43,21 @@ def command(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str
     except SystemExit as stop:
         code = stop.code
     return code or 0, *capsys.readouterr()
+
+
+def job(script: str, out: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
+    """Run a script of `jobs`, which calls mpirun and writes to `out`, with what it starts in a session of its own."""
+    path = os.pathsep.join([ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = os.environ | launch.ENVIRONMENT | {"PATH": path, "OUT": str(out), "BIND": "none"} | env
+    process = subprocess.Popen(
+        [JOBS / script, *arguments], env=env, start_new_session=True, text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        output, errors = process.communicate(timeout=900)
+    finally:
+        launch.kill_session(process.pid)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def on_ranks(n: int, commands: list[list[object]], **options) -> tuple[list[int], list[str], list[str]]:

@@ -17,18 +17,19 @@ CHUNK = 2**18  # neurons whose costs are held at a time
 NEAR = 40_000  # bytes of what arrives at neurons that stay in a core's first cache, about
 
 
-def cost_of_rank(model: Model, bounds: np.ndarray) -> np.ndarray:
-    """Return what a step costs each rank, in picoseconds: int64 (n_ranks,).
+def costs_of_ranks(model: Model, *cuts: np.ndarray) -> list[np.ndarray]:
+    """Return for each of some cuts what a step costs each rank, in picoseconds: int64 (n_ranks,).
 
     Parameters
     ----------
     model : Model
         The whole network.
-    bounds : np.ndarray
+    *cuts : np.ndarray
         int64 (n_ranks + 1,), first neuron of each rank, and the number of all.
     """
     costs, lengths = list_costs(model)
-    return sum_costs(costs, np.cumsum([0, *lengths]), bounds) + cost_of_tables(model, bounds)
+    ids = np.cumsum([0, *lengths])
+    return [sum_costs(costs, ids, bounds) + cost_of_tables(model, bounds) for bounds in cuts]
 
 
 def sum_costs(costs: list[np.ndarray], ids: np.ndarray, bounds: np.ndarray) -> np.ndarray:

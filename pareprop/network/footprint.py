@@ -15,7 +15,7 @@ from .model import Model
 SYNAPSE, ROW, STEP = 12, 8, 8  # bytes: target and weight; start; of a number kept in each step
 
 
-def require(model: Model, n_steps: int, rank: int = 0, size: int = 1) -> None:
+def require(model: Model, n_steps: int, rank: int = 0, size: int = 1, cuts: np.ndarray | None = None) -> None:
     """Raise `InputError` if a rank's share of a network is larger than the memory.
 
     Parameters
@@ -26,20 +26,22 @@ def require(model: Model, n_steps: int, rank: int = 0, size: int = 1) -> None:
         Steps of a sample.
     rank, size : int
         The rank, and the number of ranks.
+    cuts : np.ndarray or None
+        int64 (size + 1,), first neuron of each rank, and the number of all; None: as `cut` says.
 
     Raises
     ------
     InputError
         Names the largest part of the share.
     """
-    parts = list(_parts(model, n_steps, rank, size))
+    cuts = cut(model, size) if cuts is None else cuts
+    parts = list(_parts(model, n_steps, *cuts[rank : rank + 2].tolist()))
     most, what = max(parts)
     require_bytes(most, what)
     require_bytes(sum(n_bytes for n_bytes, _ in parts), f"the network of rank {rank}, most of all {what},")
 
 
-def _parts(model: Model, n_steps: int, rank: int, size: int) -> Iterator[tuple[int, str]]:
-    first, last = cut(model, size)[rank : rank + 2].tolist()
+def _parts(model: Model, n_steps: int, first: int, last: int) -> Iterator[tuple[int, str]]:
     if not model.eprop.is_online:
         yield (last - first) * n_steps * STEP, f"history of {last - first} neurons over n_steps = {n_steps}"
     yield model.size("readout") * n_steps * STEP, f"signals of {model.size('readout')} readouts in {n_steps} steps"

@@ -84,14 +84,16 @@ class LocalNetwork:
         If the model has no recurrent neurons, or a parameter, a weight or a synapse is not possible.
     """
 
-    def __init__(self, model: Model, rank: int, size: int, nodes: np.ndarray | None = None) -> None:
+    def __init__(
+        self, model: Model, rank: int, size: int, nodes: np.ndarray | None = None, cuts: np.ndarray | None = None
+    ) -> None:
         self.model, self.rank, self.size, self.nodes = model, rank, size, nodes
         self.n_inputs, self.n_currents = model.size("input"), model.size("current")
         self.n_recurrent, self.n_readouts = model.size("recurrent"), model.size("readout")
         if not self.n_recurrent:
             raise InputError("the model has no recurrent neurons")
         self.n_sharing = count_sharing(model, size)
-        self.cuts = cut(model, size, nodes)
+        self.cuts = cut(model, size, nodes) if cuts is None else cuts
         self.neurons = int(self.cuts[rank]), int(self.cuts[rank + 1])
         incoming = self._projections(("input", "recurrent"), "recurrent")
         self.incoming = SynapseTable(model, incoming, *self.neurons, choose=self._choose_sources)

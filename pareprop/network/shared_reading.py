@@ -20,7 +20,7 @@ from .model import Model
 FEW = 4  # ranks that each read the whole file: faster than sorting and sending
 
 
-def with_own_edges(model: Model, comm: Comm, nodes: np.ndarray | None = None, chunk: int = CHUNK) -> Model:
+def with_own_edges(model: Model, comm: Comm, cuts: np.ndarray | None = None, chunk: int = CHUNK) -> Model:
     """Collective: return a model whose edges without an index are this rank's own, held until its table is filled.
 
     Every edge is read once, `chunk` at a time on each rank, and takes 32 bytes on the rank of its target.
@@ -31,8 +31,8 @@ def with_own_edges(model: Model, comm: Comm, nodes: np.ndarray | None = None, ch
         The whole network.
     comm : communicator or None
         Communicator of the ranks.
-    nodes : np.ndarray or None
-        int64 (n_nodes + 1,), first rank of each node, and the number of ranks; None: one node.
+    cuts : np.ndarray or None
+        int64 (n_ranks + 1,), first neuron of each rank, and the number of all; None: as `cut` says.
     chunk : int
         Edges that a rank reads at a time.
 
@@ -48,14 +48,15 @@ def with_own_edges(model: Model, comm: Comm, nodes: np.ndarray | None = None, ch
     """
     if comm is None or comm.size <= FEW:
         return model
-    return replace(model, projections=[_own(model, item, comm, nodes, chunk) for item in model.projections])
+    cuts = cut(model, comm.size) if cuts is None else cuts
+    return replace(model, projections=[_own(model, item, comm, cuts, chunk) for item in model.projections])
 
 
-def _own(model: Model, projection: Projection, comm: Comm, nodes: np.ndarray | None, chunk: int) -> Projection:
+def _own(model: Model, projection: Projection, comm: Comm, cuts: np.ndarray, chunk: int) -> Projection:
     edges = projection.edges
     if edges is None or edges.index or not edges.n_edges or projection.post.role != "recurrent":
         return projection
-    bounds = cut(model, comm.size, nodes) - model.offset(projection.post)
+    bounds = cuts - model.offset(projection.post)
     own_pieces, problem = [], None
     for first in range(0, edges.n_edges, chunk * comm.size):
         start = min(first + chunk * comm.rank, edges.n_edges)

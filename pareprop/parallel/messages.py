@@ -195,7 +195,7 @@ def share(n: int, size: int, rank: int, together: bool = True) -> slice:
 
 def fixed_words(n_steps: int, n_readouts: int) -> int:
     """Return the words of a message beside its ids: header, sums of 16 bytes, and counts."""
-    return layout.HEADER + n_steps * (4 * n_readouts + 1)
+    return layout.HEADER + n_steps * (tree.WORDS_OF_SUM * n_readouts + 1)
 
 
 def count_parts(nodes: Nodes, targeted: bool) -> list[int]:

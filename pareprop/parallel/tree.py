@@ -10,7 +10,7 @@ from .mpi import Comm
 
 WORDS_OF_SUM = 4  # of an exact sum in a message
 CALL = 1e-6  # seconds of Python that a message takes beside its way
-MESSAGE = 4000  # words that a node receives in the time of one message, about: 2 us on the way and `CALL`, at 5 GB/s
+MESSAGE = 4000  # words that arrive in the time of one message: 2 us on the way and `CALL`, at some 5 GB/s
 
 
 def paired(n_nodes: int) -> int:
@@ -47,12 +47,12 @@ def add_up(comm: Comm, sums: np.ndarray, add: Callable[[np.ndarray, np.ndarray],
     add : callable
         Adds its first argument to its second, in any order with the same bits.
     """
-    first, node, other = paired(comm.size), comm.rank, np.empty_like(sums)
+    first, node = paired(comm.size), comm.rank
     if node >= first:
         comm.Send(sums, node - first)
         comm.Recv(sums, node - first)
         return
-    partner = node + first
+    other, partner = np.empty_like(sums), node + first
     if partner < comm.size:
         comm.Recv(other, partner)
         add(other, sums)

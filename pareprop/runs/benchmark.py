@@ -78,7 +78,7 @@ class Axes:
     """
 
     neuron: str = "iaf"
-    optimizer: str = "gradient_descent"
+    optimizer: Literal["gradient_descent", "adam"] = "gradient_descent"
     each_step: bool = False
     drawn_tau: bool = False
     kappa_reg: float | None = None

@@ -185,7 +185,7 @@ class Units:
             parts["ranks of a node"] = meetings * (network.round_s + network.line_s * max(work.node_ranks - 2, 0.0))
         arriving, leaving = work.node_spikes * others / work.nodes, work.spikes / work.nodes
         apart = work.targeted and tree.pays(work.nodes, work.steps * work.readouts / work.exchanges)
-        adding = tree.stages(work.nodes) if apart else others  # messages with sums that a node adds
+        adding = tree.stages(work.nodes) if apart else others  # stages of messages with sums
         if others and work.targeted:
             parts["messages"] = work.exchanges * (network.latency_s + network.message_s * (others - 1))
             parts["messages"] += work.exchanges * (network.latency_s + tree.CALL) * adding * apart

@@ -160,7 +160,6 @@ class Work:
     steps: float
     neuron_steps: float
     cold_neuron_steps: float
-    streamed_steps: float
     lagged_neuron_steps: float
     signal_steps: float
     spikes: float
@@ -171,8 +170,6 @@ class Work:
     lag_rows: float
     lagged_events: float
     lagged_visits: float
-    cold_events: float
-    cold_visits: float
     heard: float
     nodes: int
     node_spikes: float
@@ -193,6 +190,9 @@ class Work:
     touched_bytes: float = 0.0
     history_bytes: float = 0.0
     added_events: float = 0.0
+    cold_events: float = 0.0
+    cold_visits: float = 0.0
+    streamed_steps: float = 0.0
 
     def with_cache(self, nbytes: float) -> Work:
         """Return the counts for caches of so many bytes per core."""
@@ -206,10 +206,15 @@ class Work:
         return self.ranks / self.nodes
 
 
-def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, nodes: int = 1) -> Work:
-    """Return the expected counts of `rank` of `ranks` on some nodes for samples of `n_steps` steps."""
+def of_rank(
+    model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, nodes: int = 1, cuts: np.ndarray | None = None
+) -> Work:
+    """Return the expected counts of `rank` of `ranks` on some nodes for samples of `n_steps` steps.
+
+    `cuts` are what `cut` returns for these ranks and nodes, if that is known.
+    """
     starts, node = first_ranks(ranks, nodes), rank * nodes // ranks
-    cuts = cut(model, ranks, starts)
+    cuts = cut(model, ranks, starts) if cuts is None else cuts
     own, of_node = (
         (int(cuts[low]), int(cuts[high])) for low, high in ((rank, rank + 1), (starts[node], starts[node + 1]))
     )
@@ -252,19 +257,17 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
         steps=n_steps,
         neuron_steps=neurons * n_steps,
         cold_neuron_steps=n_steps * max(0.0, neurons - NEAR / BYTES_PER_NEURON),
-        streamed_steps=0.0,
         lagged_neuron_steps=neurons * n_steps * (lag > 0),
         signal_steps=parts["feedback"].synapses * n_steps,
         spikes=n * firing.neurons,
         input_spikes=model.size("input") * firing.inputs,
         rounds=rounds,
         exchanges=exchanges,
-        words=2 + (n_steps * (1 + WORDS_OF_SUM * n_readouts) + neurons * ranks / nodes * firing.neurons) / exchanges,
+        words=layout.HEADER
+        + (n_steps * (1 + WORDS_OF_SUM * n_readouts) + neurons * ranks / nodes * firing.neurons) / exchanges,
         lag_rows=neurons * lag,
         lagged_events=events * (lag > 0),
         lagged_visits=visits * (lag > 0),
-        cold_events=0.0,
-        cold_visits=0.0,
         heard=n_heard,
         nodes=nodes,
         targeted=targeted,

@@ -64,7 +64,8 @@ def predict(
     One rank of each kind is counted: see `representatives`.
     """
     nodes = -(-ranks // (ranks_per_node or ranks))
-    kinds = [work.of_rank(model, n_steps, firing, ranks, rank, nodes) for rank in representatives(model, ranks, nodes)]
+    cuts = cut(model, ranks, work.first_ranks(ranks, nodes))
+    kinds = [work.of_rank(model, n_steps, firing, ranks, rank, nodes, cuts) for rank in representatives(model, cuts)]
     seconds = [_sample_seconds(units, item) for item in kinds]
     slowest = kinds[seconds.index(max(seconds))]
     memories = [units.memory(item) for item in kinds]
@@ -84,12 +85,12 @@ def _sample_seconds(units: Units, item: Work) -> float:
     return sum(seconds for name, seconds in units.phase_seconds(item).items() if name != "build")
 
 
-def representatives(model: Model, ranks: int, nodes: int = 1) -> list[int]:
+def representatives(model: Model, cuts: np.ndarray) -> list[int]:
     """Return ranks of every kind: the first, the last, and for each population those with its ends and its middle."""
     groups, last = model.of_role("recurrent"), model.size("recurrent") - 1
     ids = {int(model.offset(group) + place) for group in groups for place in (0, group.size // 2, group.size - 1)}
-    cuts = cut(model, ranks, work.first_ranks(ranks, nodes))
     with_ids = np.searchsorted(cuts, [min(k, last) for k in ids], side="right") - 1
+    ranks = len(cuts) - 1
     return sorted({0, ranks // 2, ranks - 1, *with_ids.tolist()})
 
 

@@ -32,14 +32,14 @@ class Benchmark(Frozen):
     seed: int = Field(1, ge=0)
     precision: Literal["double", "single"] = "double"
     neuron: str = benchmark.PLAIN.neuron
-    optimizer: Literal["gradient_descent", "adam"] = "gradient_descent"
-    each_step: bool = False
-    drawn_tau: bool = False
-    kappa_reg: float | None = None
-    longest_delay: int = 0
-    readouts: int = 1
-    rewire: bool = False
-    populations: int = 1
+    optimizer: Literal["gradient_descent", "adam"] = benchmark.PLAIN.optimizer
+    each_step: bool = benchmark.PLAIN.each_step
+    drawn_tau: bool = benchmark.PLAIN.drawn_tau
+    kappa_reg: float | None = benchmark.PLAIN.kappa_reg
+    longest_delay: int = benchmark.PLAIN.longest_delay
+    readouts: int = benchmark.PLAIN.readouts
+    rewire: bool = benchmark.PLAIN.rewire
+    populations: int = benchmark.PLAIN.populations
 
 
 @dataclass(frozen=True)

@@ -169,13 +169,13 @@ class Simulation:
                 raise InputError("loss 'reward' in the spike variant needs a task in closed loop")
             settings = settings or engine.settings_type(task.n_steps if is_closed(task) else task.learning_window)
             check_replicas(self.replicas.count, model, settings)
-            footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
+            footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size, cuts)
         with guarded(self.world):
             compile_models(model, self.exchange.comm)
         with guarded(self.world):
-            drawn = shared_reading.with_own_edges(model, self.exchange.comm, nodes)
+            drawn = shared_reading.with_own_edges(model, self.exchange.comm, cuts)
         with guarded(self.world):
-            self.network = LocalNetwork(drawn, self.exchange.rank, self.exchange.size, nodes)
+            self.network = LocalNetwork(drawn, self.exchange.rank, self.exchange.size, nodes, cuts)
             shared_reading.release(drawn)
             self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
             self.episodes = Episodes(task, model, self.engine, self.timers) if is_closed(task) else None

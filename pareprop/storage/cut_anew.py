@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 
 from ..machine import available
-from ..network.costs import cost_of_rank
+from ..network.costs import costs_of_ranks
 from ..network.cuts import cut, is_given
 from ..network.model import Model
 from ..network.sharing import count_synapses
@@ -99,9 +99,12 @@ def share_anew(simulation: Simulation, last: int, spent: float = 0.0) -> bool:
         return False
     if collectives.maximum(comm, not all(observer.movable for observer in simulation.observers)):
         return False
-    old, everybodys = simulation.network.cuts, comm.gather(spent)
+    old, everybodys, dearness = simulation.network.cuts, comm.gather(spent), None
     model = replace(simulation.model, rates_hz=comm.bcast(simulation.measure_rates()), dearness=None)
-    model.dearness = comm.bcast(find_dearness(model, old, np.array(everybodys)) if comm.rank == 0 else None)
+    with collectives.guarded(comm):
+        if comm.rank == 0:
+            dearness = find_dearness(model, old, np.array(everybodys))
+    model.dearness = comm.bcast(dearness)
     steps = (last - simulation.iteration) * model.optimizer.batch_size * simulation.task.n_steps
     if not pays(model, old, cut(model, exchange.size, exchange.node_starts), steps):
         return False
@@ -121,7 +124,7 @@ def find_dearness(model: Model, cuts: np.ndarray, spent: np.ndarray) -> tuple[np
     spent : np.ndarray
         (n_ranks,), seconds of each rank; unless all are `LEAST` or more, they tell nothing.
     """
-    expected = cost_of_rank(model, cuts)
+    (expected,) = costs_of_ranks(model, cuts)
     if not (np.all(spent >= LEAST) and np.all(expected > 0)):
         return None
     times = spent / expected * (expected.sum() / spent.sum())
@@ -130,7 +133,7 @@ def find_dearness(model: Model, cuts: np.ndarray, spent: np.ndarray) -> tuple[np
 
 def pays(model: Model, old: np.ndarray, new: np.ndarray, steps: int) -> bool:
     """Return whether another cut, int64 (n_ranks + 1,), saves more in some steps than it costs, by what is measured."""
-    before, after = (int(cost_of_rank(model, cuts).max()) for cuts in (old, new))
+    before, after = (int(costs.max()) for costs in costs_of_ranks(model, old, new))
     saved = before - after
     return saved > WORTH * before and saved * steps > START + BUILD * count_synapses(model) / (len(new) - 1)
 

@@ -75,7 +75,7 @@ def test_reasons() -> None:
 
 
 def test_costly_equations_are_told() -> None:
-    """Those of few traces take three to five times the usual, of more, or with a tanh in each step, over five."""
+    """Those of few traces take at most six times the usual; of more traces, or a tanh in each step, a line warns."""
     assert all(why(kind=library.get(name)) is None for name in ("adex", "iaf_psc_exp", "iaf_cond_exp", "izhikevich"))
     for name, traces in (("glif3", 7), ("resonate_and_fire", 4)):
         reason, way = why(kind=library.get(name))

@@ -21,7 +21,7 @@ from pareprop.tasks.sine_waves import SineWavesPlus
 # Prints one digest per case and length of rounds.
 DIGESTS = """
 import sys, warnings
-warnings.simplefilter("ignore")  # some of these trainings diverge
+warnings.filterwarnings("ignore", ".*the training diverges")
 sys.path[:0] = sys.argv[1], sys.argv[1] + "/.."
 import test_spike_runs
 from pareprop.parallel import launcher

@@ -52,7 +52,7 @@ def test_rows_of_each_delay_are_counted() -> None:
         a, out = model.neurons("a", 50), model.readouts("out", 2)
         model.connect(a, out, weight=0.1, delay=delay)
         model.connect(a, a, weight=0.1, delay=delay)
-        rows = {what: n_bytes for n_bytes, what in footprint._parts(model, 10, 0, 1) if "rows" in what}
+        rows = {what: n_bytes for n_bytes, what in footprint._parts(model, 10, 0, 50) if "rows" in what}
         assert len(rows) == 2 and all(n_bytes == 50 * n_delays * footprint.ROW for n_bytes in rows.values()), rows
 
 
@@ -62,7 +62,7 @@ def test_signals_of_local_readouts_are_counted(precision: str, kind: type) -> No
     model = Model(precision=precision)
     model.neurons("a", 50)
     model.local_readouts("out", model.of_role("recurrent"))
-    (n_bytes,) = [n_bytes for n_bytes, what in footprint._parts(model, 10, 0, 1) if "local readouts" in what]
+    (n_bytes,) = [n_bytes for n_bytes, what in footprint._parts(model, 10, 0, 50) if "local readouts" in what]
     assert n_bytes == np.empty((10, 50), kind).nbytes
 
 

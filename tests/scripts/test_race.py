@@ -2,36 +2,25 @@
 
 import csv
 import os
-import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
-import launch
+import h5py
 import pytest
-import ranks
+from commands import job, needs_jobs
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
 @pytest.mark.mpi
-@pytest.mark.skipif(not launch.find_mpirun() or not shutil.which("bash"), reason="no mpirun or no bash")
+@needs_jobs
 def test_a_small_microcircuit(tmp_path: Path) -> None:
-    path = os.pathsep.join([ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]])
-    small = {"SCALE": "0.01", "SECONDS_OF_MODEL": "0.3", "OUT": str(tmp_path)}
-    env = os.environ | launch.ENVIRONMENT | {"PATH": path} | small
+    small = {"SCALE": "0.01", "SECONDS_OF_MODEL": "0.3"}
     for ran in (True, False):
-        done = subprocess.run(
-            [ROOT / "jobs/microcircuit.sh", "--indegrees", "0.1", "--warm-up", "100"],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        done = job("microcircuit.sh", tmp_path, "--indegrees", "0.1", "--warm-up", "100", **small)
         assert done.returncode == 0, done.stderr
         assert ("pareprop, seed 1 ..." in done.stdout) == ran
     with open(tmp_path / "microcircuit.csv") as file:
@@ -46,23 +35,17 @@ def test_a_small_microcircuit(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.mpi
-@pytest.mark.skipif(not launch.find_mpirun() or not shutil.which("bash"), reason="no mpirun or no bash")
+@needs_jobs
 def test_a_small_microcircuit_learns_and_goes_on(tmp_path: Path) -> None:
-    path = os.pathsep.join([ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]])
-    small = {"SCALE": "0.003", "LEARN": "volleys", "OUT": str(tmp_path / "run"), "BIND": "none"}
-    settings = ["indegrees=0.1", "dt_ms=0.5", "test_samples=2", "checkpoint.every=1", "figures=none", "iterations=2"]
-    for said in ("ranks; memory", "resumed: "):
-        done = subprocess.run(
-            [ROOT / "jobs/microcircuit.sh", *settings],
-            env=os.environ | launch.ENVIRONMENT | {"PATH": path} | small,
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-            stdin=subprocess.DEVNULL,
+    settings = "indegrees=0.1 dt_ms=0.5 test_samples=2 checkpoint.every=1 figures=none"
+    for said, n in (("ranks; memory", 1), ("resumed: ", 2)):
+        done = job(
+            "microcircuit.sh", tmp_path / "run", *settings.split(), f"iterations={n}", SCALE="0.003", LEARN="volleys"
         )
         assert done.returncode == 0, done.stderr
         assert said in done.stdout and "digest: " in done.stdout
+        with h5py.File(tmp_path / "run/results.h5") as file:
+            assert len(file["loss"]) == n
 
 
 @pytest.mark.slow

@@ -1,42 +1,20 @@
 """The job of the large task reach, in small: it runs, and goes on where it was stopped."""
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import launch
+import h5py
 import pytest
-import ranks
-
-ROOT = Path(__file__).parents[2]
+from commands import job, needs_jobs
 
 
 @pytest.mark.slow
 @pytest.mark.mpi
-@pytest.mark.skipif(not launch.find_mpirun() or not shutil.which("bash"), reason="no mpirun or no bash")
+@needs_jobs
 def test_runs_and_goes_on(tmp_path: Path) -> None:
-    path = os.pathsep.join([ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]])
-    env = os.environ | launch.ENVIRONMENT | {"PATH": path, "OUT": str(tmp_path / "run"), "BIND": "none"}
-    small = [
-        "n_rec=30",
-        "indegree=5",
-        "batch_size=4",
-        "decisions=3",
-        "test_samples=2",
-        "checkpoint.every=1",
-        "figures=none",
-    ]
-    for said in ("ranks; memory", "resumed: "):
-        done = subprocess.run(
-            [ROOT / "jobs/reach-large.sh", *small, "iterations=2"],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+    small = "n_rec=30 indegree=5 batch_size=4 decisions=3 test_samples=2 checkpoint.every=1 figures=none"
+    for said, iterations in (("ranks; memory", 1), ("resumed: ", 2)):
+        done = job("reach-large.sh", tmp_path / "run", *small.split(), f"iterations={iterations}")
         assert done.returncode == 0, done.stderr
         assert said in done.stdout and "digest: " in done.stdout
+        with h5py.File(tmp_path / "run/results.h5") as file:
+            assert len(file["loss"]) == iterations
