@@ -1,7 +1,6 @@
 /* Adam with a step in each time step: eight synapses go through all steps of a window, so that what they keep stays in
-   registers. The formulas are those of window_steps.pxd and optimizers.pxd, lanes those of lanes.h; bits are the same. */
-
-#define KEPT_ROOT(x) (sizeof(REAL) == 8 ? (REAL)__builtin_sqrt(x) : (REAL)__builtin_sqrtf((float)(x)))
+   registers. The formulas are those of window_steps.pxd and optimizers.pxd, lanes those of
+   lanes.h, `ROOT` that of idle_adam.h; bits are the same. */
 
 typedef struct {
     int64_t place, length, n_targets, n;    /* of the first step in the rings, of those, steps */
@@ -44,7 +43,7 @@ static ALWAYS_INLINE kept_lanes root_kept(kept_lanes x)
     for (int i = 0; i < LANES; i++)
         root[i] = x[i];
     for (int i = 0; i < LANES; i++)
-        root[i] = KEPT_ROOT(root[i]);
+        root[i] = ROOT(root[i]);
     return *(const kept_lanes *)root;
 }
 

@@ -37,7 +37,6 @@ typedef struct {    /* a projection in a step: all of its blocks learn alike */
     const int8_t *signs;         /* of rows, or NULL */
     const uint32_t *target;
     REAL *weight, *Y, *C;
-    int64_t wide;                /* see Targets */
     Targets at;
     double shrink, alpha_block;  /* kappa and alpha to the steps of a block */
     double alpha_place, kappa_place;
@@ -51,8 +50,6 @@ typedef struct {
     lanes R, A, D, R_end, A_end, D_end, R_before;
 } Sums8;
 
-typedef uint32_t eight __attribute__((vector_size(32), aligned(4)));
-
 static ALWAYS_INLINE lanes join(four x, four y)
 {
 #ifdef SHUFFLES
@@ -63,11 +60,11 @@ static ALWAYS_INLINE lanes join(four x, four y)
 }
 
 /* R, A and D of eight targets; `sums`: Cell or End */
-static ALWAYS_INLINE void read_sums(const double *sums, int64_t pitch, const uint32_t *of, lanes *R, lanes *A, lanes *D)
+static ALWAYS_INLINE void read_sums(const double *sums, const uint32_t *of, lanes *R, lanes *A, lanes *D)
 {
     lanes pair[4];
     for (int i = 0; i < 4; i++)
-        pair[i] = join(AT_four(sums + pitch * of[i]), AT_four(sums + pitch * of[i + 4]));
+        pair[i] = join(AT_four(sums + 4 * (int64_t)of[i]), AT_four(sums + 4 * (int64_t)of[i + 4]));
     const lanes RD_01 = ORDER(pair[0], pair[1], 0, 8, 2, 10, 4, 12, 6, 14);
     const lanes RD_23 = ORDER(pair[2], pair[3], 0, 8, 2, 10, 4, 12, 6, 14);
     const lanes A_01 = ORDER(pair[0], pair[1], 1, 9, 3, 11, 5, 13, 7, 15);
@@ -93,32 +90,26 @@ static ALWAYS_INLINE lanes bounded(lanes w, double low, double high)
 enum { ARRIVES, REOPENS, CLOSES };
 
 /* Synapses k to k + count - 1, count at most 8. Those after them are read, too, and written as they were. */
-static ALWAYS_INLINE void work_eight(const int what, const int wide, const Drawn *of, double Z, double Z_before,
-                                     double power, double crossed_Z, const int crosses, double low, double high, int64_t k,
+static ALWAYS_INLINE void work_eight(const int what, const Drawn *of, double Z, double Z_before, double power,
+                                     double crossed_Z, const int crosses, double low, double high, int64_t k,
                                      int64_t count)
 {
     const lane_order number = {0, 1, 2, 3, 4, 5, 6, 7};
-    const eight place = {0, 1, 2, 3, 4, 5, 6, 7};
     const lane_order there = number < count;
-    const eight those = (eight)(place < (uint32_t)count);
-    const double *cells = &of->at.cell->R;
-    uint32_t target[LANES];
+    uint32_t target[LANES]; /* of those after, too: nobody waits for the last one then */
     lanes R, A, D, R_before = all_lanes(0.0);
-    /* where the cache holds all targets, those of the synapses after: nobody waits for the last one then */
-    *(eight *)target = *(const eight *)(of->target + k);
-    if (wide == 2)
-        *(eight *)target = (*(eight *)target & those) | (of->target[k + count - 1] & ~those);
+    memcpy(target, of->target + k, sizeof target);
     const lanes old_y = load_lanes(of->Y + k, LANES), old_c = load_lanes(of->C + k, LANES);
     lanes y = old_y, c = old_c;
     if (crosses) {
-        read_sums(&of->at.end->R, wide == 2 ? 8 : 4, target, &R, &A, &D);
+        read_sums(&of->at.end->R, target, &R, &A, &D);
         c = kept(c - (y * A + crossed_Z * D));
         y = kept(of->shrink * (y + crossed_Z * R));
     }
-    read_sums(cells, wide == 2 ? 8 : 4, target, &R, &A, &D);
+    read_sums(&of->at.cell->R, target, &R, &A, &D);
     if (what != ARRIVES)
         for (int i = 0; i < LANES; i++)
-            R_before[i] = of->at.R_before[(wide == 2 ? 8 : 1) * (int64_t)target[i]];
+            R_before[i] = of->at.R_before[target[i]];
     if (what == CLOSES) {
         c = kept(c - (y * A + Z * D));
         y = kept(power * (y + Z_before * R_before));
@@ -143,13 +134,13 @@ static ALWAYS_INLINE void work_eight(const int what, const int wide, const Drawn
         *(kept_lanes *)(of->weight + k) =
             __builtin_convertvector(where(there, w, __builtin_convertvector(old_w, lanes)), kept_lanes);
         for (int i = 0; i < LANES; i++)
-            of->at.cell[wide * (int64_t)target[i]].arriving += added[i];
+            of->at.cell[target[i]].arriving += added[i];
     }
     store_lanes(of->Y + k, where(there, y, old_y), LANES);
     store_lanes(of->C + k, where(there, c, old_c), LANES);
 }
 
-static ALWAYS_INLINE void work_synapses8(const int what, const int wide, const Drawn *of, double Z, double Z_before,
+static ALWAYS_INLINE void work_synapses8(const int what, const Drawn *of, double Z, double Z_before,
                                          double power, double crossed_Z, const int crosses, double low, double high,
                                          int64_t start, int64_t stop, int64_t ahead)
 {
@@ -161,7 +152,7 @@ static ALWAYS_INLINE void work_synapses8(const int what, const int wide, const D
             if (what != CLOSES)
                 __builtin_prefetch(of->weight + k + ahead);
         }
-        work_eight(what, wide, of, Z, Z_before, power, crossed_Z, crosses, low, high, k,
+        work_eight(what, of, Z, Z_before, power, crossed_Z, crosses, low, high, k,
                    stop - k < LANES ? stop - k : LANES);
     }
 }
@@ -221,7 +212,7 @@ static ALWAYS_INLINE double kept_decay(Kept *kept, double x, int64_t n)
     return kept->power;
 }
 
-static ALWAYS_INLINE void arrive_at_row(const int wide, Drawn *of, int64_t row, int64_t start, int64_t stop, int64_t ahead)
+static ALWAYS_INLINE void arrive_at_row(Drawn *of, int64_t row, int64_t start, int64_t stop, int64_t ahead)
 {
     Book *book = of->books + row;
     const int sign = of->signs ? of->signs[row] : 0;
@@ -231,7 +222,7 @@ static ALWAYS_INLINE void arrive_at_row(const int wide, Drawn *of, int64_t row, 
         const int64_t n = of->t - book->latest - of->cutoff;
         const double Z = of->Z[row] * (kept_decay(of->decays, of->alpha, n) / of->alpha_place);
         const double power = kept_decay(of->decays + DECAYS, of->kappa, n) / of->kappa_place;
-        work_synapses8(REOPENS, wide, of, Z, of->starts ? 0.0 : Z, power, 0.0, 0, low, high, start, stop, ahead);
+        work_synapses8(REOPENS, of, Z, of->starts ? 0.0 : Z, power, 0.0, 0, low, high, start, stop, ahead);
         of->Z[row] = Z + of->d;
         book->cursor = of->block;
         book->closed = 0;
@@ -239,9 +230,9 @@ static ALWAYS_INLINE void arrive_at_row(const int wide, Drawn *of, int64_t row, 
         int crosses;
         const double before = cross_block(of, row, &crosses), Z = of->Z[row];
         if (crosses)
-            work_synapses8(ARRIVES, wide, of, Z, 0.0, 0.0, before, 1, low, high, start, stop, ahead);
+            work_synapses8(ARRIVES, of, Z, 0.0, 0.0, before, 1, low, high, start, stop, ahead);
         else
-            work_synapses8(ARRIVES, wide, of, Z, 0.0, 0.0, 0.0, 0, low, high, start, stop, ahead);
+            work_synapses8(ARRIVES, of, Z, 0.0, 0.0, 0.0, 0, low, high, start, stop, ahead);
         of->Z[row] = Z + of->d;
     }
     book->latest = of->t;
@@ -257,16 +248,19 @@ static ALWAYS_INLINE int64_t fetch_next_rows(const int what, const Drawn *of, co
     return of->is_short || i + NEXT_LONG >= count ? 0 : of->row_ptr[rows[i + NEXT_LONG]] - of->row_ptr[rows[i]];
 }
 
-static ALWAYS_INLINE void fetch_first_rows(const int what, const Drawn *of, const int64_t *rows, int64_t i, int64_t count)
+static ALWAYS_INLINE void fetch_first_rows(const int what, const Drawn *of, const int64_t *rows, int64_t count)
 {
-    for (int64_t k = i; k < i + ROWS_BEFORE && k < count; k++)
+    for (int64_t k = 0; k < ROWS_BEFORE && k < count; k++)
         fetch_books(of, rows[k]);
-    for (int64_t k = i; k < i + SOON && k < count; k++)
+    for (int64_t k = 0; k < SOON && k < count; k++)
         fetch_row8(what, of, rows[k]);
 }
 
-static ALWAYS_INLINE int64_t arrive_all(const int wide, Drawn *of, const int64_t *rows, int64_t i, int64_t count)
+/* Spikes arrive at the rows of a list from place i on, up to one where something seldom happens: return its place. */
+static int64_t arrive_drawn(Drawn *of, const int64_t *rows, int64_t i, int64_t count)
 {
+    if (i == 0)
+        fetch_first_rows(ARRIVES, of, rows, count);
     for (; i < count; i++) {
         const int64_t row = rows[i], start = of->row_ptr[row], stop = of->row_ptr[row + 1];
         const int64_t ahead = fetch_next_rows(ARRIVES, of, rows, i, count);
@@ -274,22 +268,17 @@ static ALWAYS_INLINE int64_t arrive_all(const int wide, Drawn *of, const int64_t
             continue;
         if (of->books[row].latest == of->t || !is_usual(of, row))
             return i;
-        arrive_at_row(wide, of, row, start, stop, ahead);
+        arrive_at_row(of, row, start, stop, ahead);
         of->work += stop - start;
     }
     return i;
 }
 
-/* Spikes arrive at the rows of a list from place i on, up to one where something seldom happens: return its place. */
-static int64_t arrive_drawn(Drawn *of, const int64_t *rows, int64_t i, int64_t count)
+/* In the same way, those of which the latest spike arrived so long ago reach the cutoff. */
+static int64_t close_drawn(Drawn *of, const int64_t *rows, int64_t i, int64_t count)
 {
     if (i == 0)
-        fetch_first_rows(ARRIVES, of, rows, i, count);
-    return of->wide == 2 ? arrive_all(2, of, rows, i, count) : arrive_all(1, of, rows, i, count);
-}
-
-static ALWAYS_INLINE int64_t close_all(const int wide, Drawn *of, const int64_t *rows, int64_t i, int64_t count)
-{
+        fetch_first_rows(CLOSES, of, rows, count);
     for (; i < count; i++) {
         const int64_t row = rows[i], start = of->row_ptr[row], stop = of->row_ptr[row + 1];
         Book *book = of->books + row;
@@ -301,20 +290,12 @@ static ALWAYS_INLINE int64_t close_all(const int wide, Drawn *of, const int64_t 
             return i;
         const double before = cross_block(of, row, &crosses), Z = of->Z[row], Z_before = of->starts ? 0.0 : Z;
         if (crosses)
-            work_synapses8(CLOSES, wide, of, Z, Z_before, of->kappa_place, before, 1, 0.0, 0.0, start, stop, ahead);
+            work_synapses8(CLOSES, of, Z, Z_before, of->kappa_place, before, 1, 0.0, 0.0, start, stop, ahead);
         else
-            work_synapses8(CLOSES, wide, of, Z, Z_before, of->kappa_place, 0.0, 0, 0.0, 0.0, start, stop, ahead);
+            work_synapses8(CLOSES, of, Z, Z_before, of->kappa_place, 0.0, 0, 0.0, 0.0, start, stop, ahead);
         of->Z[row] = Z * of->alpha_place;
         of->work += stop - start;
         book->closed = 1;
     }
     return i;
-}
-
-/* In the same way, those of which the latest spike arrived so long ago reach the cutoff. */
-static int64_t close_drawn(Drawn *of, const int64_t *rows, int64_t i, int64_t count)
-{
-    if (i == 0)
-        fetch_first_rows(CLOSES, of, rows, i, count);
-    return of->wide == 2 ? close_all(2, of, rows, i, count) : close_all(1, of, rows, i, count);
 }

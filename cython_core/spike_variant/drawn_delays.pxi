@@ -22,7 +22,6 @@ cdef extern from "spike_variant/drawn_delays.h" nogil:
         real* weight
         real* Y
         real* C
-        int64_t wide
         Targets at
         double shrink, alpha_block, alpha_place, kappa_place, d, alpha, kappa, eta, low, high
         Kept* decays
@@ -40,7 +39,7 @@ cdef inline bint is_drawn(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Whether the projection of the block has several delays, and nothing that has to be asked for at each row."""
     return engine.m == 1 and rows.blocks[b, DELAYS] > 1 and not rows.blocks[b, BITS] and not rows.rules[b, MOVES] and \
         rows.first.shape[0] == 0 and rows.target.shape[0] > 0 and engine.learns and \
-        engine.sums.A.shape[0] <= MOST_NEAR and uses_cells(engine, rows, b)
+        wide(engine) == 1 and engine.sums.A.shape[0] <= MOST_NEAR and uses_cells(engine, rows, b)
 
 
 cdef inline Drawn drawn_of(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
@@ -54,7 +53,7 @@ cdef inline Drawn drawn_of(Engine engine, int64_t t, Rows rows, int64_t b) noexc
     of.books, of.Z, of.target = <Book*> &rows.books[0, 0], &rows.Z[0], &rows.target[0]
     of.signs = &rows.signs[0] if rows.signs.shape[0] > 0 else NULL
     of.weight, of.Y, of.C = &rows.weight[0], &rows.Y[0], &rows.C[0]
-    of.wide, of.at = wide(engine), targets_at(engine, t, end)
+    of.at = targets_at(engine, t, end)
     of.shrink, of.alpha_block = shrink(engine, b, 1), engine.sums.alpha_powers[b, engine.sums.block + 1]
     of.alpha_place = engine.sums.alpha_powers[b, now.place]
     of.kappa_place = kept_power(&engine.of_place, rows.constants[b, KAPPA], now.place - 1)
