@@ -7,7 +7,8 @@ Paths are optimizers, rewiring, delays, and neuron models. Drawn spikes drive th
 network; its input sources stay few, so that nearly all events are recurrent. Each line: median nanoseconds per event,
 and times the plain path; of that what grows with events and with neurons; in the spike variant, times a loop that reads
 and writes what an arrival, the end of its block and steps of neurons need, and how often an event reaches a synapse,
-which no clock decides; bytes per synapse. Paths are measured in turns. One core; a few minutes.
+which no clock decides; bytes per synapse. Paths are measured in turns, large networks a few at a time, each with the
+plain path. One core; a few minutes (with 50000x1000 half an hour).
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ ACCESSES = {
     "adam": (4, 2, 2, 1, 11, 2, 7), "rewired": (3, 3, 2, 1, 11, 2, 7), "adam each step": (5, 0, 1, 0, 11, 0, 0),
 }  # fmt: skip
 N_INPUTS, BLOCK = 2, 16  # steps of a block of stretches
+MEMORY, BYTES = 10e9, 80  # of all paths that are measured in turns; of a synapse, while it is made
 PHASES = [name for name in benchmark.PHASES if name not in ("build", "wait", "communicate")]  # spikes are drawn there
 PARTS = {"events": ("deliver", "credit"), "neurons": ("update", "sweep")}  # what grows with them
 
@@ -159,6 +161,22 @@ def compare(variant: str, n: int, indegree: int, rate: float, options: argparse.
     if 2 * indegree >= n:  # half of the sources have to be free
         paths = [path for path in paths if not PATHS[path].rewire]
     print(f"{variant}, {n} neurons x {indegree}, {rate:g} Hz, {options.precision}, {steps} steps", flush=True)
+    at_once = max(int(MEMORY / (BYTES * n * indegree)) - 1, 1)
+    for first in range(1, max(len(paths), 2), at_once):
+        show(variant, n, indegree, rate, steps, [paths[0], *paths[first : first + at_once]], options, library)
+
+
+def show(
+    variant: str,
+    n: int,
+    indegree: int,
+    rate: float,
+    steps: int,
+    paths: list[str],
+    options: argparse.Namespace,
+    library: Path,
+) -> None:
+    """Print the lines of paths that are measured in turns."""
     subjects = {path: Subject(variant, path, n, indegree, rate, steps, options.precision) for path in paths}
     for _ in range(options.rounds):
         for subject in subjects.values():

@@ -11,7 +11,6 @@ import click
 
 from .. import terminal
 from ..errors import InputError
-from ..network import footprint
 from ..network.variants import DEFAULT, VARIANTS
 from ..parallel.exchange import Exchange
 from ..values import AnyValue
@@ -90,7 +89,6 @@ def bench(
         raise InputError(f"--json {json_file}: its directory does not exist")
     size, indegree, inputs, delay = (sizes[name] for name in ("neurons", "indegree", "inputs", "delay"))
     network = benchmark.model(size, indegree, inputs, seed, delay, variant, precision, axes)
-    footprint.require(network, sizes["steps"], exchange.rank, exchange.size)
     task = benchmark.BenchTask(sizes["inputs"], sizes["steps"], seed, axes.readouts)
     figures = benchmark.run(network, task, sizes["intervals"], not no_learning, exchange, warmup, rate)
     figures["environment"] = tell_environment(exchange.comm)
