@@ -5,10 +5,10 @@
 
 Paths are optimizers, rewiring, delays, and neuron models. Drawn spikes drive the recurrent synapses of the benchmark
 network; its input sources stay few, so that nearly all events are recurrent. Each line: median nanoseconds per event,
-and times the plain path; of that what grows with events and with neurons; in the spike variant, times a loop that reads
-and writes what an arrival, the end of its block and steps of neurons need, and how often an event reaches a synapse,
-which no clock decides; bytes per synapse. Paths are measured in turns, large networks a few at a time, each with the
-plain path. One core; a few minutes (with 50000x1000 half an hour).
+and times the plain path; of that what grows with events and with neurons; in the spike variant, times a loop that
+reads and writes what an arrival, the end of its block and steps of neurons need, and how often an event reaches a
+synapse, which no clock decides; bytes per synapse and neuron. Paths are measured in turns, large networks a few at a
+time, each with the plain path. One core; a few minutes (with 50000x1000 half an hour).
 """
 
 from __future__ import annotations
@@ -100,6 +100,11 @@ class Subject:
         kept = self.run.engine.nbytes().get("gradients", 0)
         return (kept + table.weight.nbytes + table.target.nbytes) / len(table.weight)
 
+    @property
+    def bytes_per_neuron(self) -> float:
+        """Of states and histories."""
+        return self.run.engine.nbytes()["histories"] / self.run.engine.n_neurons
+
 
 def accesses(library: Path, subject: Subject, path: str, n: int, indegree: int, precision: str) -> float:
     """Nanoseconds per event of a loop that reads and writes what a path does."""
@@ -190,7 +195,10 @@ def show(
             bare = accesses(library, subject, path, n, indegree, options.precision)
             line += f", {ns / bare:.2f} times {bare:.2f} ns of accesses"
             line += f", reached {subject.work / subject.events:.2f} times"
-        print(f"{line}, {subject.bytes_per_synapse:.0f} bytes per synapse", flush=True)
+        print(
+            f"{line}, {subject.bytes_per_synapse:.0f} bytes per synapse, {subject.bytes_per_neuron:.0f} per neuron",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
