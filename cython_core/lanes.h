@@ -11,10 +11,13 @@
 #define LANES 8
 typedef double lanes __attribute__((vector_size(64), aligned(8)));
 typedef int64_t lane_order __attribute__((vector_size(64)));
+typedef double two_lanes __attribute__((vector_size(16), aligned(8)));
+typedef double four_lanes __attribute__((vector_size(32), aligned(8)));
 
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #define ORDER(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#define WIDENS
 #endif
 #endif
 #ifndef ORDER
@@ -75,6 +78,73 @@ static ALWAYS_INLINE void read_targets(const double *number, int64_t width, Targ
     turn(line);
 }
 
+static ALWAYS_INLINE four_lanes join_twos(two_lanes x, two_lanes y)
+{
+#ifdef WIDENS
+    return __builtin_shufflevector(x, y, 0, 1, 2, 3);
+#else
+    return (four_lanes){x[0], x[1], y[0], y[1]};
+#endif
+}
+
+static ALWAYS_INLINE lanes join_fours(four_lanes x, four_lanes y)
+{
+#ifdef WIDENS
+    return __builtin_shufflevector(x, y, 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+    return (lanes){x[0], x[1], x[2], x[3], y[0], y[1], y[2], y[3]};
+#endif
+}
+
+/* two numbers of each of eight, turned */
+static ALWAYS_INLINE void turn_twos(const two_lanes *of, lanes *line)
+{
+    const lanes even = join_fours(join_twos(of[0], of[2]), join_twos(of[4], of[6]));
+    const lanes odd = join_fours(join_twos(of[1], of[3]), join_twos(of[5], of[7]));
+    line[0] = ORDER(even, odd, 0, 8, 2, 10, 4, 12, 6, 14);
+    line[1] = ORDER(even, odd, 1, 9, 3, 11, 5, 13, 7, 15);
+}
+
+/* four of each */
+static ALWAYS_INLINE void turn_fours(const four_lanes *of, lanes *line)
+{
+    const lanes x = join_fours(of[0], of[2]), y = join_fours(of[4], of[6]);
+    const lanes u = join_fours(of[1], of[3]), v = join_fours(of[5], of[7]);
+    for (int i = 0; i < 4; i += 2) {
+        const lanes even = i ? ORDER(x, y, 2, 3, 6, 7, 10, 11, 14, 15) : ORDER(x, y, 0, 1, 4, 5, 8, 9, 12, 13);
+        const lanes odd = i ? ORDER(u, v, 2, 3, 6, 7, 10, 11, 14, 15) : ORDER(u, v, 0, 1, 4, 5, 8, 9, 12, 13);
+        line[i] = ORDER(even, odd, 0, 8, 2, 10, 4, 12, 6, 14);
+        line[i + 1] = ORDER(even, odd, 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+}
+
+/* the other way: line[0] has those of the first two of eight, .. */
+static ALWAYS_INLINE void turn_back_fours(lanes *line)
+{
+    const lanes x = ORDER(line[0], line[1], 0, 8, 1, 9, 2, 10, 3, 11);
+    const lanes y = ORDER(line[0], line[1], 4, 12, 5, 13, 6, 14, 7, 15);
+    const lanes u = ORDER(line[2], line[3], 0, 8, 1, 9, 2, 10, 3, 11);
+    const lanes v = ORDER(line[2], line[3], 4, 12, 5, 13, 6, 14, 7, 15);
+    line[0] = ORDER(x, u, 0, 1, 8, 9, 2, 3, 10, 11), line[1] = ORDER(x, u, 4, 5, 12, 13, 6, 7, 14, 15);
+    line[2] = ORDER(y, v, 0, 1, 8, 9, 2, 3, 10, 11), line[3] = ORDER(y, v, 4, 5, 12, 13, 6, 7, 14, 15);
+}
+
+static ALWAYS_INLINE void read_target_fours(const double *number, Targets8 of, lanes *line)
+{
+    four_lanes four[LANES];
+    for (int i = 0; i < LANES; i++)
+        four[i] = *(const four_lanes *)(number + 4 * (int64_t)of.target[i]);
+    turn_fours(four, line);
+}
+
+static ALWAYS_INLINE void read_neighbour_fours(const double *number, int64_t count, lanes *line)
+{
+    four_lanes four[LANES];
+    for (int i = 0; i < LANES; i++)
+        four[i] = *(const four_lanes *)(number + 4 * (i < count ? i : count - 1));
+    turn_fours(four, line);
+}
+
 /* one of them */
 static ALWAYS_INLINE lanes read_one(const double *number, int64_t width, Targets8 of)
 {
@@ -108,6 +178,14 @@ static ALWAYS_INLINE void store_doubles(double *to, lanes x, int64_t count)
     else
         for (int64_t i = 0; i < count; i++)
             to[i] = x[i];
+}
+
+static ALWAYS_INLINE void write_neighbour_fours(double *number, int64_t count, lanes *line)
+{
+    turn_back_fours(line);
+    for (int i = 0; i < 4; i++)
+        if (2 * i < count)
+            store_doubles(number + LANES * i, line[i], 4 * count < LANES * (i + 1) ? 4 * count - LANES * i : LANES);
 }
 
 static ALWAYS_INLINE void read_neighbours(const double *number, int64_t width, int64_t count, lanes *line)

@@ -178,7 +178,8 @@ cdef class Stretches:
     cdef public bint in_use
     cdef public int64_t kind                       # NO_OTHER, REGULARIZED or REWARDED
     cdef public double[:, :, ::1] number           # (STRETCHES, n, NUMBERS)
-    cdef public double[:, :, ::1] other            # (STRETCHES, n, NUMBERS), or none for NO_OTHER
+    cdef public double[:, :, ::1] other            # (STRETCHES, n, OTHERS), or none for NO_OTHER
+    cdef public real[:, ::1] met                   # (STRETCH_STEPS, n (2 or 4)), what synapses read of single steps
     # the same of generated models: (SUFFIX, n, width), and that of SUFFIX with what enters, (n, suffix width)
     cdef public double[:, :, ::1] of_models
     cdef public double[:, ::1] suffix_of_models
@@ -187,6 +188,7 @@ cdef class Stretches:
     cdef public int64_t[::1] addresses             # (n_pieces,), of these models' NeuronStretches, or 0
     cdef public double[::1] products               # (STRETCHES,), with rewards: of the discounts
     cdef int64_t begun, reached                    # first step of the present block, first that is not known yet
+    cdef int64_t laid                              # `met` has the block's steps before this one; or NEVER
 
     def __init__(self, values):
         bind(self, values)
@@ -308,7 +310,7 @@ cdef class Engine:
 
     cdef int forget(self) except -1:
         """Forget what need not be true any more if another state was restored."""
-        self.block_beside = -1
+        self.block_beside, self.stretches.laid = -1, NEVER
         self.incoming.emitted[:] = NEVER
         self.outgoing.emitted[:] = NEVER
         self.adaptive.emitted[:] = NEVER

@@ -2,25 +2,29 @@
 
    name         of               is
    number[8]    a target         a stretch: what it makes of the traces of a synapse, one cache line
-   other[4]     a target         the same of one more trace, where kappa_reg differs or with rewards; as wide
+   other[4]     a target         the same of one more trace, where kappa_reg differs or with rewards
+   met[2 or 4]  a target         psi, L, and with one more trace F, 0, which it meets in a step of the block
    z, e, b, x   a synapse        zbar of the step that comes, eps, ebar, and the trace beside ebar: ereg or h
    g            a synapse        minus the gradient since its weight changed
 
    Eight targets at a time. What is kept is REAL, what is computed is double, lane by lane: any division of a row gives the
-   same bits. Whether a table has this or that trace is asked for each eight, not compiled apart. */
+   same bits. */
 
+#include <stddef.h>
 #include "../lanes.h"
 
 enum {    /* numbers of a stretch: E_Z is what zbar before it adds to eps after it, Q_Z what it adds to the gradient */
     E_Z, E_E, B_Z, B_E, Q_Z, Q_E, Q_B, Z_Z, NUMBERS
 };
 enum { X_Z, X_E, X_B, Q_X, OTHERS };
+enum { BLOCK_STEPS = 16 };                   /* STRETCH_STEPS of layout.pxd */
 enum { NODES_AHEAD = 32 };                   /* synapses to the one whose stretches are fetched */
 enum { NEAR = 3000 };                        /* neurons of which a cache holds the stretches */
 
 typedef struct {    /* what single steps read */
     int64_t n, length, F_length, n_errors, d_out, other;
     const REAL *psi, *L, *F;          /* rings of rows of n */
+    REAL *met;                        /* ring of blocks of steps, of all targets side by side */
     const REAL *alpha, *rho, *beta;
     const double *delta, *discount;   /* rings of n_errors */
     double kappa, keep_other;         /* of the targets: kappa, kappa_reg */
@@ -52,35 +56,47 @@ typedef struct {    /* what synapses keep; NULL where a table has none of it */
     REAL *weight, *Y, *C, *other, *zbar, *eps;
     const REAL *moment, *variance;    /* of Adam, if it steps after this */
     int64_t dense;                    /* no target occurs twice in a row */
+    int64_t readable;                 /* synapses of all rows */
 } Synapses;
 
 typedef struct {
     lanes z, e, b, x, g;
 } Traces;
 
-/* those of one more trace, as wide */
-static ALWAYS_INLINE void read_others(const double *other, Targets8 target, lanes *found)
+/* ---- of each target two numbers, or four ------------------------------------------------------------------------------- */
+
+typedef REAL kept_two __attribute__((vector_size(2 * sizeof(REAL)), aligned(sizeof(REAL))));
+typedef REAL kept_four __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL))));
+
+static ALWAYS_INLINE void gather_twos(const REAL *from, Targets8 of, lanes *line)
 {
-    lanes line[NUMBERS];
-    read_targets(other, NUMBERS, target, line);
-    for (int f = 0; f < OTHERS; f++)
-        found[f] = line[f];
+    two_lanes two[LANES];
+    for (int i = 0; i < LANES; i++)
+        two[i] = __builtin_convertvector(*(const kept_two *)(from + 2 * (int64_t)of.target[i]), two_lanes);
+    turn_twos(two, line);
 }
 
-static ALWAYS_INLINE void read_other_neighbours(const double *other, int64_t count, lanes *found)
+static ALWAYS_INLINE void gather_fours(const REAL *from, Targets8 of, lanes *line)
 {
-    lanes line[NUMBERS];
-    read_neighbours(other, NUMBERS, count, line);
-    for (int f = 0; f < OTHERS; f++)
-        found[f] = line[f];
+    four_lanes four[LANES];
+    for (int i = 0; i < LANES; i++)
+        four[i] = __builtin_convertvector(*(const kept_four *)(from + 4 * (int64_t)of.target[i]), four_lanes);
+    turn_fours(four, line);
 }
 
-static ALWAYS_INLINE void write_other_neighbours(double *other, int64_t count, const lanes *found)
+static ALWAYS_INLINE void store_twos(REAL *to, lanes x, lanes y, int64_t count)
 {
-    lanes line[NUMBERS];
-    for (int f = 0; f < NUMBERS; f++)
-        line[f] = f < OTHERS ? found[f] : all_lanes(0.0);
-    write_neighbours(other, NUMBERS, count, line);
+    store_lanes(to, ORDER(x, y, 0, 8, 1, 9, 2, 10, 3, 11), count < 4 ? 2 * count : LANES);
+    if (count > 4)
+        store_lanes(to + LANES, ORDER(x, y, 4, 12, 5, 13, 6, 14, 7, 15), 2 * count - LANES);
+}
+
+static ALWAYS_INLINE void store_fours(REAL *to, lanes *line, int64_t count)
+{
+    turn_back_fours(line);
+    for (int i = 0; i < 4; i++)
+        if (2 * i < count)
+            store_lanes(to + LANES * i, line[i], 4 * count < LANES * (i + 1) ? 4 * count - LANES * i : LANES);
 }
 
 /* ---- neurons [j, last) -------------------------------------------------------------------------------------------------- */
@@ -102,9 +118,14 @@ static ALWAYS_INLINE const REAL *ring_row(const REAL *ring, int64_t u, int64_t l
     return ring + (u + length) % length * n;
 }
 
+static ALWAYS_INLINE int64_t error_seen(const Steps *steps, int64_t u)
+{
+    return (u - 1 + steps->d_out + steps->n_errors) % steps->n_errors;
+}
+
 static ALWAYS_INLINE Signals signals_of(const Steps *steps, int64_t u)
 {
-    const int64_t seen = (u - 1 + steps->d_out + steps->n_errors) % steps->n_errors;
+    const int64_t seen = error_seen(steps, u);
     return (Signals){ring_row(steps->psi, u, steps->length, steps->n), ring_row(steps->L, u - 1, steps->length, steps->n),
                      ring_row(steps->F, u - 1, steps->F_length, steps->n), steps->delta[seen], steps->discount[seen]};
 }
@@ -127,60 +148,90 @@ static ALWAYS_INLINE Step neighbours_of(const Steps *steps, Signals at, int64_t 
                    load_lanes(steps->rho + j, count), load_lanes(steps->beta + j, count));
 }
 
-/* stretches of no step */
-static void begin_stretches(int64_t n, double *number, double *other)
+/* of no step */
+static ALWAYS_INLINE void begin_stretch(lanes *n)
 {
-    for (int64_t j = 0; j < n; j++)
-        for (int f = 0; f < NUMBERS; f++)
-            number[NUMBERS * j + f] = f == E_E || f == Z_Z ? 1.0 : 0.0;
-    for (int64_t i = 0; other && i < NUMBERS * n; i++)
-        other[i] = 0.0;
+    for (int f = 0; f < NUMBERS; f++)
+        n[f] = all_lanes(f == E_E || f == Z_Z ? 1.0 : 0.0);
 }
 
-/* step u after a stretch; kappa, keep_other: powers over the stretch */
-static void append_step(int64_t j, int64_t last, const Steps *steps, int64_t u, double kappa, double keep_other,
-                        double *number, double *other)
+/* what synapses that go step by step read of step u */
+static ALWAYS_INLINE REAL *row_met(const Steps *steps, int64_t u)
+{
+    return steps->met + u % BLOCK_STEPS * steps->n * (steps->other ? 4 : 2);
+}
+
+static void lay_met(int64_t j, int64_t last, const Steps *steps, int64_t u)
+{
+    const Signals at = signals_of(steps, u);
+    REAL *const to = row_met(steps, u);
+    for (int64_t count; j < last; j += count) {
+        count = last - j < LANES ? last - j : LANES;
+        lanes line[4] = {load_lanes(at.psi + j, count), load_lanes(at.L + j, count)};
+        if (steps->other) {
+            line[2] = load_lanes(at.F + j, count), line[3] = all_lanes(0.0);
+            store_fours(to + 4 * j, line, count);
+        } else
+            store_twos(to + 2 * j, line[0], line[1], count);
+    }
+}
+
+/* Step u after a stretch, or after no step; kappa, keep_other: powers over the stretch. What becomes of it: `to`. */
+static void append_step(int64_t j, int64_t last, const Steps *steps, int64_t u, int64_t none, double kappa,
+                        double keep_other, const double *number, const double *other, double *to, double *to_other)
 {
     const Signals at = signals_of(steps, u);
     for (int64_t count; j < last; j += count) {
         lanes n[NUMBERS], m[OTHERS];
         count = last - j < LANES ? last - j : LANES;
         const Step s = neighbours_of(steps, at, j, count);
-        read_neighbours(number + NUMBERS * j, NUMBERS, count, n);
+        if (none)
+            begin_stretch(n);
+        else
+            read_neighbours(number + NUMBERS * j, NUMBERS, count, n);
         n[Q_Z] += s.a * n[B_Z], n[Q_E] += s.a * n[B_E], n[Q_B] += s.a * kappa;
         const lanes by_z = s.psi * (n[Z_Z] - s.beta * n[E_Z]), by_e = -(s.psi * (s.beta * n[E_E]));
         if (other) {
-            read_other_neighbours(other + NUMBERS * j, count, m);
+            if (none)
+                m[X_Z] = m[X_E] = m[X_B] = m[Q_X] = all_lanes(0.0);
+            else
+                read_neighbour_fours(other + OTHERS * j, count, m);
             n[Q_Z] += s.c * m[X_Z], n[Q_E] += s.c * m[X_E], n[Q_B] += s.c * m[X_B], m[Q_X] += s.c * keep_other;
             m[X_Z] = s.keep * m[X_Z] + s.d * n[B_Z] + s.f * by_z, m[X_E] = s.keep * m[X_E] + s.d * n[B_E] + s.f * by_e;
             m[X_B] = s.keep * m[X_B] + s.d * kappa;
-            write_other_neighbours(other + NUMBERS * j, count, m);
+            write_neighbour_fours(to_other + OTHERS * j, count, m);
         }
         n[E_Z] = s.rho * n[E_Z] + by_z, n[E_E] = s.rho * n[E_E] + by_e;
         n[B_Z] = steps->kappa * n[B_Z] + by_z, n[B_E] = steps->kappa * n[B_E] + by_e;
         n[Z_Z] *= s.alpha;
-        write_neighbours(number + NUMBERS * j, NUMBERS, count, n);
+        write_neighbours(to + NUMBERS * j, NUMBERS, count, n);
     }
 }
 
-/* step u before a stretch */
-static void prepend_step(int64_t j, int64_t last, const Steps *steps, int64_t u, double kappa, double keep_other,
-                         double *number, double *other)
+/* step u before a stretch, or before no step */
+static void prepend_step(int64_t j, int64_t last, const Steps *steps, int64_t u, int64_t none, double kappa,
+                         double keep_other, double *number, double *other)
 {
     const Signals at = signals_of(steps, u);
     for (int64_t count; j < last; j += count) {
         lanes n[NUMBERS], m[OTHERS];
         count = last - j < LANES ? last - j : LANES;
         const Step s = neighbours_of(steps, at, j, count);
-        read_neighbours(number + NUMBERS * j, NUMBERS, count, n);
+        if (none)
+            begin_stretch(n);
+        else
+            read_neighbours(number + NUMBERS * j, NUMBERS, count, n);
         lanes q = n[Q_E] + n[Q_B], q_b = steps->kappa * n[Q_B] + s.a;
         if (other) {
-            read_other_neighbours(other + NUMBERS * j, count, m);
+            if (none)
+                m[X_Z] = m[X_E] = m[X_B] = m[Q_X] = all_lanes(0.0);
+            else
+                read_neighbour_fours(other + OTHERS * j, count, m);
             q += s.f * m[Q_X], q_b += s.d * m[Q_X];
             const lanes by_s = s.psi * (m[X_E] + m[X_B] + all_lanes(s.f * keep_other));
             m[X_Z] = s.alpha * m[X_Z] + by_s, m[X_E] = s.rho * m[X_E] - s.beta * by_s;
             m[X_B] = steps->kappa * m[X_B] + s.d * keep_other, m[Q_X] = s.c + s.keep * m[Q_X];
-            write_other_neighbours(other + NUMBERS * j, count, m);
+            write_neighbour_fours(other + OTHERS * j, count, m);
         }
         const lanes to_q = s.psi * q, to_e = s.psi * n[E_E], to_b = s.psi * (n[B_E] + all_lanes(kappa));
         n[Q_Z] = s.alpha * n[Q_Z] + to_q, n[Q_E] = s.rho * n[Q_E] - s.beta * to_q, n[Q_B] = q_b;
@@ -191,50 +242,70 @@ static void prepend_step(int64_t j, int64_t last, const Steps *steps, int64_t u,
     }
 }
 
-/* `number` becomes: the same, then `next`; kappa.. of the first, next_kappa.. of `next` */
-static void compose(int64_t j, int64_t last, double kappa, double next_kappa, double keep_other, double next_keep,
-                    const double *next, const double *next_other, double *number, double *other)
+/* each of `count` stretches becomes: the same, then `next` */
+static void compose(int64_t j, int64_t last, int64_t count, const Stretch *stretch, const Stretch *next)
 {
-    for (int64_t count; j < last; j += count) {
-        lanes p[NUMBERS], s[NUMBERS], m[OTHERS], r[OTHERS];
-        count = last - j < LANES ? last - j : LANES;
-        read_neighbours(number + NUMBERS * j, NUMBERS, count, p);
-        read_neighbours(next + NUMBERS * j, NUMBERS, count, s);
-        p[Q_Z] += s[Q_Z] * p[Z_Z] + s[Q_E] * p[E_Z] + s[Q_B] * p[B_Z];
-        p[Q_E] += s[Q_E] * p[E_E] + s[Q_B] * p[B_E];
-        p[Q_B] += s[Q_B] * kappa;
-        if (other) {
-            read_other_neighbours(other + NUMBERS * j, count, m);
-            read_other_neighbours(next_other + NUMBERS * j, count, r);
-            p[Q_Z] += r[Q_X] * m[X_Z], p[Q_E] += r[Q_X] * m[X_E], p[Q_B] += r[Q_X] * m[X_B];
-            m[Q_X] += r[Q_X] * keep_other;
-            m[X_Z] = r[X_Z] * p[Z_Z] + r[X_E] * p[E_Z] + r[X_B] * p[B_Z] + next_keep * m[X_Z];
-            m[X_E] = r[X_E] * p[E_E] + r[X_B] * p[B_E] + next_keep * m[X_E];
-            m[X_B] = r[X_B] * kappa + next_keep * m[X_B];
-            write_other_neighbours(other + NUMBERS * j, count, m);
+    for (int64_t some; j < last; j += some) {
+        lanes s[NUMBERS], r[OTHERS];
+        some = last - j < LANES ? last - j : LANES;
+        read_neighbours(next->number + NUMBERS * j, NUMBERS, some, s);
+        if (next->other)
+            read_neighbour_fours(next->other + OTHERS * j, some, r);
+        for (int64_t i = 0; i < count; i++) {
+            lanes p[NUMBERS], m[OTHERS];
+            double *const number = (double *)stretch[i].number + NUMBERS * j;
+            const double kappa = stretch[i].kappa;
+            read_neighbours(number, NUMBERS, some, p);
+            p[Q_Z] += s[Q_Z] * p[Z_Z] + s[Q_E] * p[E_Z] + s[Q_B] * p[B_Z];
+            p[Q_E] += s[Q_E] * p[E_E] + s[Q_B] * p[B_E];
+            p[Q_B] += s[Q_B] * kappa;
+            if (next->other) {
+                double *const other = (double *)stretch[i].other + OTHERS * j;
+                read_neighbour_fours(other, some, m);
+                p[Q_Z] += r[Q_X] * m[X_Z], p[Q_E] += r[Q_X] * m[X_E], p[Q_B] += r[Q_X] * m[X_B];
+                m[Q_X] += r[Q_X] * stretch[i].keep_other;
+                m[X_Z] = r[X_Z] * p[Z_Z] + r[X_E] * p[E_Z] + r[X_B] * p[B_Z] + next->keep_other * m[X_Z];
+                m[X_E] = r[X_E] * p[E_E] + r[X_B] * p[B_E] + next->keep_other * m[X_E];
+                m[X_B] = r[X_B] * kappa + next->keep_other * m[X_B];
+                write_neighbour_fours(other, some, m);
+            }
+            p[B_Z] = s[B_Z] * p[Z_Z] + s[B_E] * p[E_Z] + next->kappa * p[B_Z];
+            p[B_E] = s[B_E] * p[E_E] + next->kappa * p[B_E];
+            p[E_Z] = s[E_Z] * p[Z_Z] + s[E_E] * p[E_Z], p[E_E] = s[E_E] * p[E_E];
+            p[Z_Z] *= s[Z_Z];
+            write_neighbours(number, NUMBERS, some, p);
         }
-        p[B_Z] = s[B_Z] * p[Z_Z] + s[B_E] * p[E_Z] + next_kappa * p[B_Z], p[B_E] = s[B_E] * p[E_E] + next_kappa * p[B_E];
-        p[E_Z] = s[E_Z] * p[Z_Z] + s[E_E] * p[E_Z], p[E_E] = s[E_E] * p[E_E];
-        p[Z_Z] *= s[Z_Z];
-        write_neighbours(number + NUMBERS * j, NUMBERS, count, p);
     }
 }
 
 /* ---- rows --------------------------------------------------------------------------------------------------------------- */
 
-static ALWAYS_INLINE void go_through(const Stretch *stretch, int own, Targets8 target, Traces *at)
+enum {    /* what a row has, and what it works off; walks are compiled apart for what is frequent */
+    HAS_EPS = 1, HAS_ZBAR = 2, HAS_OTHER = 4,
+    BEFORE = 8, AFTER = 16, UPDATES = 32, PAST_CUTOFF = 64, STEPWISE = 128, CREDITS = 256
+};
+
+static int kind_of(const Work *work, const Synapses *of)
+{
+    return (of->eps ? HAS_EPS : 0) | (of->zbar ? HAS_ZBAR : 0) | (of->other ? HAS_OTHER : 0) |
+           (work->before.number ? BEFORE : 0) | (work->after.number ? AFTER : 0) | (work->updates ? UPDATES : 0) |
+           (work->n_decay >= 0 ? PAST_CUTOFF : 0) | (work->n > 0 || work->entering ? STEPWISE : 0) |
+           (work->last_credit >= 0 ? CREDITS : 0);
+}
+
+static ALWAYS_INLINE void go_through(const int kind, const Stretch *stretch, Targets8 target, Traces *at)
 {
     lanes n[NUMBERS], m[OTHERS];
     read_targets(stretch->number, NUMBERS, target, n);
     at->g -= n[Q_Z] * at->z + n[Q_E] * at->e + n[Q_B] * at->b;
-    if (stretch->other) {
-        read_others(stretch->other, target, m);
+    if (kind & HAS_OTHER) {
+        read_target_fours(stretch->other, target, m);
         at->g -= m[Q_X] * at->x;
         at->x = m[X_Z] * at->z + m[X_E] * at->e + m[X_B] * at->b + stretch->keep_other * at->x;
     }
     at->b = n[B_Z] * at->z + n[B_E] * at->e + stretch->kappa * at->b;
     at->e = n[E_Z] * at->z + n[E_E] * at->e;
-    at->z *= own ? n[Z_Z] : all_lanes(stretch->alpha);
+    at->z *= kind & HAS_ZBAR ? n[Z_Z] : all_lanes(stretch->alpha);
 }
 
 static ALWAYS_INLINE void credit_signal(const Step *s, Traces *at)
@@ -251,33 +322,50 @@ static ALWAYS_INLINE void follow_traces(const Step *s, double kappa, Traces *at)
     at->z *= s->alpha;
 }
 
-static ALWAYS_INLINE Step targets_of(const Steps *steps, Signals at, Targets8 target, lanes alpha, lanes rho,
-                                     lanes beta)
+typedef struct {    /* of a step of the block, as in `Signals` */
+    const REAL *met;
+    double delta, discount;
+} Met;
+
+enum { MOST_SIGNALS = BLOCK_STEPS + 2 };    /* those of a block, of the step before, and of the one at the cutoff */
+
+static Met met_in(const Steps *steps, int64_t u)
 {
-    return step_of(steps, at, gather_lanes(at.psi, target), gather_lanes(at.L, target),
-                   steps->other ? gather_lanes(at.F, target) : all_lanes(0.0), alpha, rho, beta);
+    const int64_t seen = steps->other == REWARDED ? error_seen(steps, u) : 0;
+    return (Met){row_met(steps, u), steps->delta[seen], steps->discount[seen]};
 }
 
-enum { MOST_SIGNALS = 18 };    /* those of a block, of the step before, and of the one at the cutoff */
-
-/* what is worked off step by step; `signals`: of each step, after that of a closed row */
-static ALWAYS_INLINE void go_step_by_step(const Steps *steps, const Work *work, const Synapses *of,
-                                          const Signals *signals, Targets8 target, Traces *at)
+static ALWAYS_INLINE Step met_by(const int kind, const Steps *steps, const Met *met, Targets8 target, lanes alpha, lanes rho,
+                                 lanes beta)
 {
-    const int own = of->zbar != NULL;
-    const lanes alpha = own ? gather_lanes(steps->alpha, target) : all_lanes(steps->row_alpha);
-    const lanes rho = of->eps ? gather_lanes(steps->rho, target) : all_lanes(0.0);
-    const lanes beta = of->eps ? gather_lanes(steps->beta, target) : all_lanes(0.0);
-    if (work->n_decay >= 0) {
-        Step s = targets_of(steps, signals[0], target, alpha, rho, beta);
-        at->z *= own ? power_lanes(alpha, work->n_decay) : all_lanes(work->alpha_decay);
+    lanes line[4];
+    if (kind & HAS_OTHER)
+        gather_fours(met->met, target, line);
+    else
+        gather_twos(met->met, target, line);
+    return step_of(steps, (Signals){NULL, NULL, NULL, met->delta, met->discount}, line[0], line[1],
+                   kind & HAS_OTHER ? line[2] : all_lanes(0.0), alpha, rho, beta);
+}
+
+/* what is worked off step by step; `met`: of each step, after that of a closed row, whose signal does not count */
+static ALWAYS_INLINE void go_step_by_step(const int kind, const Steps *steps, const Work *work, const Met *met,
+                                          Targets8 target, Traces *at)
+{
+    const lanes alpha = kind & HAS_ZBAR ? gather_lanes(steps->alpha, target) : all_lanes(steps->row_alpha);
+    const lanes rho = kind & HAS_EPS ? gather_lanes(steps->rho, target) : all_lanes(0.0);
+    const lanes beta = kind & HAS_EPS ? gather_lanes(steps->beta, target) : all_lanes(0.0);
+    if (kind & PAST_CUTOFF) {
+        const Step s = met_by(kind, steps, met, target, alpha, rho, beta);
+        at->z *= kind & HAS_ZBAR ? power_lanes(alpha, work->n_decay) : all_lanes(work->alpha_decay);
         at->b *= work->kappa_decay, at->x *= work->other_decay;
-        if (of->eps)
+        if (kind & HAS_EPS)
             at->e *= power_lanes(rho, work->n_decay);
         follow_traces(&s, steps->kappa, at);
     }
+    if (!(kind & STEPWISE))
+        return;
     for (int64_t i = 0; i < work->n; i++) {
-        const Step s = targets_of(steps, signals[1 + i], target, alpha, rho, beta);
+        const Step s = met_by(kind, steps, met + 1 + i, target, alpha, rho, beta);
         if (work->entering)
             at->z += work->entering[i];
         credit_signal(&s, at);
@@ -287,40 +375,45 @@ static ALWAYS_INLINE void go_step_by_step(const Steps *steps, const Work *work, 
         at->z += work->entering[work->n];
 }
 
-static ALWAYS_INLINE void work_lanes(const int single, const Steps *steps, const Work *work, const Synapses *of,
-                                     const Signals *signals, double Z, int64_t k, Targets8 target, int64_t count)
+/* the signal of the step before alone */
+static ALWAYS_INLINE void credit_last(const int kind, const Steps *steps, Signals at, Targets8 target, Traces *to)
 {
-    const int own = of->zbar != NULL;
-    Traces at = {own ? load_lanes(of->zbar + k, count) : all_lanes(Z),
-                 of->eps ? load_lanes(of->eps + k, count) : all_lanes(0.0), load_lanes(of->Y + k, count),
-                 of->other ? load_lanes(of->other + k, count) : all_lanes(0.0),
-                 work->owes ? load_lanes(of->C + k, count) : all_lanes(0.0)};
-    if (work->before.number)
-        go_through(&work->before, own, target, &at);
-    if (single)
-        go_step_by_step(steps, work, of, signals, target, &at);
-    if (work->after.number)
-        go_through(&work->after, own, target, &at);
-    if (single && work->last_credit >= 0) {
-        const lanes zero = all_lanes(0.0);
-        const Step s = targets_of(steps, signals[MOST_SIGNALS - 1], target, zero, zero, zero);
-        credit_signal(&s, &at);
-    }
-    if (work->updates) {
+    const lanes zero = all_lanes(0.0), F = kind & HAS_OTHER ? gather_lanes(at.F, target) : zero;
+    const Step s = step_of(steps, at, zero, gather_lanes(at.L, target), F, zero, zero, zero);
+    credit_signal(&s, to);
+}
+
+static ALWAYS_INLINE void work_lanes(const int kind, const Steps *steps, const Work *work, const Synapses *of,
+                                     const Met *met, Signals last, double Z, int64_t k, Targets8 target)
+{
+    const lanes zero = all_lanes(0.0);
+    Traces at = {kind & HAS_ZBAR ? load_lanes(of->zbar + k, LANES) : all_lanes(Z),
+                 kind & HAS_EPS ? load_lanes(of->eps + k, LANES) : zero, load_lanes(of->Y + k, LANES),
+                 kind & HAS_OTHER ? load_lanes(of->other + k, LANES) : zero,
+                 work->owes ? load_lanes(of->C + k, LANES) : zero};
+    if (kind & BEFORE)
+        go_through(kind, &work->before, target, &at);
+    if (kind & (PAST_CUTOFF | STEPWISE))
+        go_step_by_step(kind, steps, work, met, target, &at);
+    if (kind & AFTER)
+        go_through(kind, &work->after, target, &at);
+    if (kind & CREDITS)
+        credit_last(kind, steps, last, target, &at);
+    if (kind & UPDATES) {
         const lanes low = all_lanes(work->low), high = all_lanes(work->high);
         /* 0 - g, so that a gradient of 0 keeps the sign of a weight of -0 */
-        lanes w = load_lanes(of->weight + k, count) - work->eta * (all_lanes(0.0) - at.g);
+        lanes w = load_lanes(of->weight + k, LANES) - work->eta * (zero - at.g);
         w = where(w > low, w, low);
-        store_lanes(of->weight + k, where(w < high, w, high), count);
+        store_lanes(of->weight + k, where(w < high, w, high), LANES);
     } else
-        store_lanes(of->C + k, at.g, count);
-    if (own)
-        store_lanes(of->zbar + k, at.z + work->arrived, count);
-    if (of->eps)
-        store_lanes(of->eps + k, at.e, count);
-    if (of->other)
-        store_lanes(of->other + k, at.x, count);
-    store_lanes(of->Y + k, at.b, count);
+        store_lanes(of->C + k, at.g, LANES);
+    if (kind & HAS_ZBAR)
+        store_lanes(of->zbar + k, at.z + work->arrived, LANES);
+    if (kind & HAS_EPS)
+        store_lanes(of->eps + k, at.e, LANES);
+    if (kind & HAS_OTHER)
+        store_lanes(of->other + k, at.x, LANES);
+    store_lanes(of->Y + k, at.b, LANES);
 }
 
 /* what zbar of a row becomes, as in `work_lanes` */
@@ -337,19 +430,19 @@ static double work_zbar(const Steps *steps, const Work *work, double Z)
     return (work->after.number ? Z * work->after.alpha : Z) + work->arrived;
 }
 
-static ALWAYS_INLINE void fetch_synapses(const Work *work, const Synapses *of, int64_t k)
+static ALWAYS_INLINE void fetch_synapses(const int kind, const Work *work, const Synapses *of, int64_t k)
 {
     __builtin_prefetch(of->target + k);
     __builtin_prefetch(of->Y + k);
-    if (of->eps)
+    if (kind & HAS_EPS)
         __builtin_prefetch(of->eps + k);
-    if (of->zbar)
+    if (kind & HAS_ZBAR)
         __builtin_prefetch(of->zbar + k);
-    if (of->other)
+    if (kind & HAS_OTHER)
         __builtin_prefetch(of->other + k);
-    if (work->owes || !work->updates)
+    if (work->owes || !(kind & UPDATES))
         __builtin_prefetch(of->C + k);
-    if (work->updates || of->moment)
+    if (kind & UPDATES || of->moment)
         __builtin_prefetch(of->weight + k);
     if (of->moment) {
         __builtin_prefetch(of->moment + k);
@@ -357,50 +450,120 @@ static ALWAYS_INLINE void fetch_synapses(const Work *work, const Synapses *of, i
     }
 }
 
-static ALWAYS_INLINE void fetch_stretches(const double *number, const uint32_t *target)
+static ALWAYS_INLINE void fetch_stretch(const int kind, const Stretch *stretch, const uint32_t *target)
 {
-    for (int64_t i = 0; number && i < LANES; i++)
-        __builtin_prefetch(number + NUMBERS * (int64_t)target[i]);
+    for (int64_t i = 0; i < LANES; i++)
+        __builtin_prefetch(stretch->number + NUMBERS * (int64_t)target[i]);
+    for (int64_t i = 0; kind & HAS_OTHER && i < LANES; i++)
+        __builtin_prefetch(stretch->other + OTHERS * (int64_t)target[i]);
 }
 
-static ALWAYS_INLINE void work_chunks(const int single, const Steps *steps, const Work *work, const Synapses *of,
-                                      const Signals *signals, double Z, int64_t start, int64_t stop, int64_t ahead,
+static ALWAYS_INLINE void fetch_targets(const int kind, const Work *work, const uint32_t *target)
+{
+    if (kind & BEFORE)
+        fetch_stretch(kind, &work->before, target);
+    if (kind & AFTER)
+        fetch_stretch(kind, &work->after, target);
+}
+
+enum { WRITTEN = 5, KEPT = 6 };    /* arrays that a walk writes; that there are */
+
+static ALWAYS_INLINE void list_written(const int kind, const Synapses *of, REAL **array)
+{
+    array[0] = of->Y, array[1] = kind & UPDATES ? of->weight : of->C;
+    array[2] = kind & HAS_EPS ? of->eps : NULL, array[3] = kind & HAS_ZBAR ? of->zbar : NULL;
+    array[4] = kind & HAS_OTHER ? of->other : NULL;
+}
+
+/* of eight numbers the first `count` stay, the others become again what they were */
+static ALWAYS_INLINE void give_back(REAL *array, lanes before, int64_t count)
+{
+    const lane_order place = {0, 1, 2, 3, 4, 5, 6, 7}, most = {count, count, count, count, count, count, count, count};
+    store_lanes(array, where(place < most, load_lanes(array, LANES), before), LANES);
+}
+
+/* the last synapses of all rows: nothing may be read after them */
+static __attribute__((noinline)) void work_last(int kind, const Steps *steps, const Work *work, const Synapses *of,
+                                                const Met *met, Signals last, double Z, int64_t k, int64_t count)
+{
+    Synapses few = *of;
+    REAL *const array[KEPT] = {of->weight, of->Y, of->C, of->other, of->zbar, of->eps};
+    REAL **const copied[KEPT] = {&few.weight, &few.Y, &few.C, &few.other, &few.zbar, &few.eps};
+    REAL copy[KEPT][LANES] = {{0}};
+    uint32_t target[LANES];
+    for (int64_t i = 0; i < LANES; i++)
+        target[i] = of->target[i < count ? k + i : k + count - 1];
+    for (int a = 0; a < KEPT; a++) {
+        *copied[a] = copy[a];
+        for (int64_t i = 0; array[a] && i < count; i++)
+            copy[a][i] = array[a][k + i];
+    }
+    work_lanes(kind, steps, work, &few, met, last, Z, 0, (Targets8){target, 0});
+    for (int a = 0; a < KEPT; a++)
+        for (int64_t i = 0; array[a] && i < count; i++)
+            array[a][k + i] = copy[a][i];
+}
+
+static ALWAYS_INLINE void deliver_lanes(const uint32_t *target, const REAL *weight, int64_t count, int beside,
+                                        REAL *arriving)
+{
+    if (beside) {
+        *(kept_lanes *)(arriving + target[0]) += *(const kept_lanes *)weight;
+    } else if (count == LANES) {
+        arriving[target[0]] += weight[0], arriving[target[1]] += weight[1], arriving[target[2]] += weight[2];
+        arriving[target[3]] += weight[3], arriving[target[4]] += weight[4], arriving[target[5]] += weight[5];
+        arriving[target[6]] += weight[6], arriving[target[7]] += weight[7];
+    } else
+        for (int64_t i = 0; i < count; i++)
+            arriving[target[i]] += weight[i];
+}
+
+static ALWAYS_INLINE void work_chunks(const int kind, const Steps *steps, const Work *work, const Synapses *of,
+                                      const Met *met, Signals last, double Z, int64_t start, int64_t stop, int64_t ahead,
                                       REAL *arriving)
 {
     const int fetches = steps->n > NEAR;
-    int64_t k = start;
-    for (int64_t i = start; fetches && i + LANES <= stop && i < start + NODES_AHEAD; i += LANES) {
-        fetch_stretches(work->before.number, of->target + i);
-        fetch_stretches(work->after.number, of->target + i);
-    }
-    for (; k + LANES <= stop; k += LANES) {
+    for (int64_t k = start; fetches && k + LANES <= stop && k < start + NODES_AHEAD; k += LANES)
+        fetch_targets(kind, work, of->target + k);
+    for (int64_t k = start; k < stop; k += LANES) {
         const uint32_t *target = of->target + k;
-        const Targets8 eight = {target, of->dense && target[LANES - 1] - target[0] == LANES - 1};
+        const int64_t count = stop - k < LANES ? stop - k : LANES;
+        const int beside = count == LANES && of->dense && target[LANES - 1] - target[0] == LANES - 1;
+        REAL *array[WRITTEN];
+        lanes before[WRITTEN];
         if (ahead)
-            fetch_synapses(work, of, k + ahead);
-        if (fetches && k + NODES_AHEAD + LANES <= stop) {
-            fetch_stretches(work->before.number, target + NODES_AHEAD);
-            fetch_stretches(work->after.number, target + NODES_AHEAD);
+            fetch_synapses(kind, work, of, k + ahead);
+        if (fetches && k + NODES_AHEAD + LANES <= stop)
+            fetch_targets(kind, work, target + NODES_AHEAD);
+        list_written(kind, of, array);
+        if (count < LANES && of->readable - k < LANES) {
+            work_last(kind, steps, work, of, met, last, Z, k, count);
+        } else {
+            for (int a = 0; count < LANES && a < WRITTEN; a++)
+                if (array[a])
+                    before[a] = load_lanes(array[a] + k, LANES);
+            work_lanes(kind, steps, work, of, met, last, Z, k, (Targets8){target, beside});
+            for (int a = 0; count < LANES && a < WRITTEN; a++)
+                if (array[a])
+                    give_back(array[a] + k, before[a], count);
         }
-        work_lanes(single, steps, work, of, signals, Z, k, eight, LANES);
-        if (work->updates && eight.beside) {
-            *(kept_lanes *)(arriving + target[0]) += *(const kept_lanes *)(of->weight + k);
-        } else if (work->updates) {
-            const REAL *weight = of->weight + k;
-            arriving[target[0]] += weight[0], arriving[target[1]] += weight[1], arriving[target[2]] += weight[2];
-            arriving[target[3]] += weight[3], arriving[target[4]] += weight[4], arriving[target[5]] += weight[5];
-            arriving[target[6]] += weight[6], arriving[target[7]] += weight[7];
-        }
-    }
-    if (k < stop) {
-        uint32_t some[LANES];
-        for (int64_t i = 0; i < LANES; i++)
-            some[i] = of->target[k + i < stop ? k + i : stop - 1];
-        work_lanes(single, steps, work, of, signals, Z, k, (Targets8){some, 0}, stop - k);
-        for (; work->updates && k < stop; k++)
-            arriving[of->target[k]] += of->weight[k];
+        if (kind & UPDATES)
+            deliver_lanes(target, of->weight + k, count, beside, arriving);
     }
 }
+
+#define WALK(kind)                                                                                                     \
+    case kind:                                                                                                         \
+        work_chunks(kind, &steps, &work, &of, met, last, Z, start, stop, ahead, arriving);                             \
+        break;
+#define WALKS_WITH(has)                                                                                                \
+    WALK((has) | AFTER)                                                                                                \
+    WALK((has) | AFTER | UPDATES)                                                                                      \
+    WALK((has) | BEFORE | AFTER)                                                                                       \
+    WALK((has) | BEFORE | AFTER | UPDATES)                                                                             \
+    WALK((has) | BEFORE | AFTER | CREDITS)                                                                             \
+    WALK((has) | PAST_CUTOFF | UPDATES)                                                                                     \
+    WALK((has) | STEPWISE | UPDATES)
 
 /* the synapses [start, stop); `ahead`: how much further on a row starts that comes soon */
 static void work_row(const Steps *steps_, const Work *work_, const Synapses *of_, double Z, int64_t start, int64_t stop,
@@ -409,16 +572,20 @@ static void work_row(const Steps *steps_, const Work *work_, const Synapses *of_
     const Steps steps = *steps_;    /* nothing that is written can be in these copies */
     const Work work = *work_;
     const Synapses of = *of_;
-    Signals signals[MOST_SIGNALS];
-    if (work.n_decay < 0 && work.n == 0 && !work.entering && work.last_credit < 0) {
-        work_chunks(0, &steps, &work, &of, signals, Z, start, stop, ahead, arriving);
-        return;
+    const int kind = kind_of(&work, &of);
+    Met met[MOST_SIGNALS];
+    Signals last = {NULL, NULL, NULL, 0.0, 0.0};
+    for (int64_t i = kind & PAST_CUTOFF ? -1 : 0; i < work.n; i++)
+        met[1 + i] = met_in(&steps, work.first + i);
+    if (kind & CREDITS)
+        last = signals_of(&steps, work.last_credit);
+    switch (kind) {
+    WALKS_WITH(0)
+    WALKS_WITH(HAS_EPS)
+    WALKS_WITH(HAS_ZBAR)
+    WALKS_WITH(HAS_EPS | HAS_ZBAR)
+    WALKS_WITH(HAS_EPS | HAS_OTHER)
+    default:
+        work_chunks(kind, &steps, &work, &of, met, last, Z, start, stop, ahead, arriving);
     }
-    if (work.n_decay >= 0)
-        signals[0] = signals_of(&steps, work.first - 1);
-    for (int64_t i = 0; i < work.n; i++)
-        signals[1 + i] = signals_of(&steps, work.first + i);
-    if (work.last_credit >= 0)
-        signals[MOST_SIGNALS - 1] = signals_of(&steps, work.last_credit);
-    work_chunks(1, &steps, &work, &of, signals, Z, start, stop, ahead, arriving);
 }

@@ -24,6 +24,7 @@ cdef extern from "spike_variant/stretches.h" nogil:
         const real* psi
         const real* L
         const real* F
+        real* met
         const real* alpha
         const real* rho
         const real* beta
@@ -65,25 +66,22 @@ cdef extern from "spike_variant/stretches.h" nogil:
         real* eps
         const real* moment
         const real* variance
-        int64_t dense
+        int64_t dense, readable
 
     enum:
         MOST_SIGNALS
 
     Signals signals_of(const Steps* steps, int64_t u)
-    void begin_stretches(int64_t n, double* number, double* other)
+    void lay_met(int64_t j, int64_t last, const Steps* steps, int64_t u)
     void append_step(
-        int64_t j, int64_t last, const Steps* steps, int64_t u, double kappa, double keep_other, double* number,
-        double* other
+        int64_t j, int64_t last, const Steps* steps, int64_t u, int64_t none, double kappa, double keep_other,
+        const double* number, const double* other, double* to, double* to_other
     )
     void prepend_step(
-        int64_t j, int64_t last, const Steps* steps, int64_t u, double kappa, double keep_other, double* number,
-        double* other
+        int64_t j, int64_t last, const Steps* steps, int64_t u, int64_t none, double kappa, double keep_other,
+        double* number, double* other
     )
-    void compose(
-        int64_t j, int64_t last, double kappa, double next_kappa, double keep_other, double next_keep,
-        const double* next_number, const double* next_other, double* number, double* other
-    )
+    void compose(int64_t j, int64_t last, int64_t count, const Stretch* stretch, const Stretch* next)
     void work_row(
         const Steps* steps, const Work* work, const Synapses* of, double Z, int64_t start, int64_t stop, int64_t ahead,
         real* arriving
@@ -101,22 +99,27 @@ cdef enum:
 
 cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nogil:
     """Before spikes arrive in step t: take the step that is known now, and end a block with it."""
-    cdef int64_t p, u = t - engine.m, k = u % STRETCH_STEPS
+    cdef int64_t p, v, u = t - engine.m, k = u % STRETCH_STEPS
+    cdef int64_t into = RUNNING if k < STRETCH_STEPS - 1 else gap_before(u + 1, 0)
     cdef Steps steps
     if u < 0:
         return
     at.reached, at.begun = u, u - k
     close_at_cutoff(engine, t, engine.incoming)
     if k == 0:
-        begin_all(engine, at, RUNNING)
+        at.products[RUNNING] = 1.0
+        begin_of_models(engine, at, RUNNING)
     for p in range(engine.neurons.pieces.shape[0]):
         steps = steps_of(engine, engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1])
         if engine.neurons.pieces[p, MODEL] & BY_EQUATIONS:
             append_of_model(engine, at, p, &steps, u, k)
         elif at.number.shape[0] > 0:
-            append_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u,
+            for v in range(u if at.laid == u else at.begun, u + 1):
+                lay_met(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, v)
+            append_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u, k == 0,
                         power_of(steps.kappa, k), keep_of(at, RUNNING, steps.keep_other, k),
-                        number_of(at, RUNNING), other_of(at, RUNNING))
+                        number_of(at, RUNNING), other_of(at, RUNNING), number_of(at, into), other_of(at, into))
+    at.laid = u + 1
     if engine.online.in_use:
         at.products[RUNNING] *= discount_of(engine, u)
     at.reached = u + 1
@@ -125,23 +128,12 @@ cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nog
         at.begun = at.reached
 
 
-cdef void begin_all(Engine engine, Stretches at, int64_t place) noexcept nogil:
-    """Stretches of no step."""
-    at.products[place] = 1.0
-    if at.number.shape[0] > 0:
-        begin_stretches(at.number.shape[1], number_of(at, place), other_of(at, place))
-    begin_of_models(engine, at, place)
-
-
-cdef void copy_all(Stretches at, int64_t source, int64_t place) noexcept nogil:
-    at.products[place] = at.products[source]
-    if at.number.shape[0] > 0:
-        at.number[place] = at.number[source]
-    if at.other.shape[0] > 0:
-        at.other[place] = at.other[source]
+cdef void keep_running(Stretches at, int64_t place) noexcept nogil:
+    """What spans the block that ends becomes a gap; numbers of stretches were written there by the last step."""
+    at.products[place] = at.products[RUNNING]
     if at.of_models.shape[0] > 0:
-        at.of_models[place] = at.of_models[source]
-        at.apart[place] = at.apart[source]
+        at.of_models[place] = at.of_models[RUNNING]
+        at.apart[place] = at.apart[RUNNING]
 
 
 cdef inline double* number_of(Stretches at, int64_t place) noexcept nogil:
@@ -150,6 +142,11 @@ cdef inline double* number_of(Stretches at, int64_t place) noexcept nogil:
 
 cdef inline double* other_of(Stretches at, int64_t place) noexcept nogil:
     return &at.other[place, 0, 0] if at.kind != NO_OTHER else NULL
+
+
+cdef inline Stretch of_hand(Stretches at, int64_t place, double kappa, double keep_other) noexcept nogil:
+    """A stretch of neurons that are not given by equations."""
+    return Stretch(number_of(at, place), other_of(at, place), 1.0, kappa, keep_other, 0)
 
 
 cdef inline double discount_of(Engine engine, int64_t u) noexcept nogil:
@@ -169,6 +166,7 @@ cdef inline Steps steps_of(Engine engine, double kappa, double kappa_reg) noexce
     steps.F_length, steps.n_errors = engine.histories.F.shape[0], engine.online.delta.shape[0]
     steps.d_out, steps.other = engine.online.d_out, engine.stretches.kind
     steps.psi, steps.L, steps.F = &engine.histories.psi[0, 0], &engine.histories.L[0, 0], &engine.histories.F[0, 0]
+    steps.met = &engine.stretches.met[0, 0] if engine.stretches.met.shape[0] > 0 else NULL
     steps.alpha, steps.rho = &engine.neurons.alpha[0], &engine.neurons.rho[0]
     steps.beta = &engine.neurons.adapt_beta[0]
     steps.delta, steps.discount = &engine.online.delta[0], &engine.online.discount[0]
@@ -180,7 +178,8 @@ cdef void end_block(Engine engine, Rows rows) noexcept nogil:
     """Close the rows whose spikes entered in the block that ends, compose what spans blocks, fold old rows."""
     cdef int64_t b, k, u, end = engine.stretches.reached, waiting = list_rows(engine, rows)
     if waiting > 0:
-        begin_all(engine, engine.stretches, SUFFIX)
+        engine.stretches.products[SUFFIX] = 1.0
+        begin_of_models(engine, engine.stretches, SUFFIX)
     u = end
     while waiting > 0:
         u -= 1
@@ -188,7 +187,7 @@ cdef void end_block(Engine engine, Rows rows) noexcept nogil:
         for b in range(rows.blocks.shape[0]):
             waiting -= close_listed(engine, u, rows, b)
     extend_gaps(engine, engine.stretches, end)
-    copy_all(engine.stretches, RUNNING, (end // STRETCH_STEPS - 1) % GAPS)
+    keep_running(engine.stretches, gap_before(end, 0))
     for b in range(rows.blocks.shape[0]):
         fold_listed(engine, rows, b)
 
@@ -202,7 +201,7 @@ cdef void prepend(Engine engine, Stretches at, int64_t u, int64_t k) noexcept no
         if engine.neurons.pieces[p, MODEL] & BY_EQUATIONS:
             prepend_of_model(engine, at, p, &steps, u, k)
         elif at.number.shape[0] > 0:
-            prepend_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u,
+            prepend_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u, k == 0,
                          power_of(steps.kappa, k), keep_of(at, SUFFIX, steps.keep_other, k), number_of(at, SUFFIX),
                          other_of(at, SUFFIX))
     if engine.online.in_use:
@@ -221,19 +220,20 @@ cdef inline int64_t gap_before(int64_t end, int64_t k) noexcept nogil:
 
 cdef void extend_gaps(Engine engine, Stretches at, int64_t end) noexcept nogil:
     """Gaps go on to the end of the block."""
-    cdef int64_t p, k, n, place
+    cdef int64_t p, k, n, count = gaps_before(end) - 1
     cdef double kappa, kappa_reg
+    cdef Stretch[GAPS] gaps
     for p in range(engine.neurons.pieces.shape[0]):
         kappa, kappa_reg = engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1]
         if engine.neurons.pieces[p, MODEL] & BY_EQUATIONS:
             compose_of_model(engine, at, p, end, kappa, kappa_reg)
             continue
-        for k in range(1, gaps_before(end) if at.number.shape[0] > 0 else 1):
-            place, n = gap_before(end, k), k * STRETCH_STEPS
-            compose(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], power_of(kappa, n),
-                    power_of(kappa, STRETCH_STEPS), keep_of(at, place, kappa_reg, n),
-                    keep_of(at, RUNNING, kappa_reg, STRETCH_STEPS), number_of(at, RUNNING), other_of(at, RUNNING),
-                    number_of(at, place), other_of(at, place))
+        for k in range(count + 1 if at.number.shape[0] > 0 else 0):
+            n = max(k, <int64_t> 1) * STRETCH_STEPS
+            gaps[k] = of_hand(at, gap_before(end, k), power_of(kappa, n),
+                              keep_of(at, gap_before(end, k) if k > 0 else <int64_t> RUNNING, kappa_reg, n))
+        if at.number.shape[0] > 0:
+            compose(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], count, &gaps[1], &gaps[0])
     for k in range(1, gaps_before(end)):
         at.products[gap_before(end, k)] *= at.products[RUNNING]
 
@@ -370,7 +370,7 @@ cdef inline Synapses synapses_of(Rows rows, int64_t b, bint online, bint steps) 
     of.moment = of.variance = NULL
     if steps and rows.rules[b, ADAM]:
         of.moment, of.variance = &rows.moment[0], &rows.variance[0]
-    of.dense = rows.blocks[b, DENSE]
+    of.dense, of.readable = rows.blocks[b, DENSE], rows.row_ptr[rows.row_ptr.shape[0] - 1]
     return of
 
 

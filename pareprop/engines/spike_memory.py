@@ -285,7 +285,8 @@ class SpikeMemory:
         derived = max((size for *_, size in sizes), default=0)
         return {
             "number": allocate_aligned((places, n, layout.NUMBERS)),
-            "other": allocate_aligned((places * beside, n, layout.NUMBERS)), "products": np.ones(layout.STRETCHES),
+            "other": allocate_aligned((places * beside, n, len(STRETCH_OTHERS))), "products": np.ones(layout.STRETCHES),
+            "met": allocate_aligned((layout.STRETCH_STEPS * (places > 0), n * (4 if beside else 2)), self._real),
             "of_models": allocate_aligned((layout.SUFFIX * (width > 0), n, width)),
             "suffix_of_models": allocate_aligned((n, whole)),
             "apart": allocate_aligned((layout.STRETCHES * (width > 0), n)),
