@@ -72,7 +72,8 @@ cpdef enum:         # columns of `rules`, int64 (n_blocks, RULE_COLUMNS)
     ADAM = 4        # 1: Adam, 0: gradient descent
     EACH_STEP = 5   # 1: the optimizer steps with each time step
     MOVES = 6       # 1: synapses move, so that rows without any keep their books, too
-    RULE_COLUMNS = 7
+    LINED = 7       # 1: windows are read from lines of their targets, see adam_windows.h
+    RULE_COLUMNS = 8
 
 cpdef enum:
     NO_CUTOFF = -1

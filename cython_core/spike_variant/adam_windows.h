@@ -1,103 +1,222 @@
-/* Adam with a step in each time step: eight synapses go through all steps of a window, so that what they keep stays in
-   registers. The formulas are those of window_steps.pxd and optimizers.pxd, lanes those of
-   lanes.h, `ROOT` that of idle_adam.h; bits are the same. */
+/* Adam with a step in each time step: the synapses of a vector go through all steps of a window, so that what they keep
+   stays in registers. The formulas are those of window_steps.pxd and optimizers.pxd, `ROOT` that of idle_adam.h; the bits,
+   too. A step takes a root and a division, which is the limit if what it reads of the targets is near: the history of a
+   target lies in lines of the cache, each with psi of some steps, then L of them. */
+
+enum { SIDE = 64 / sizeof(REAL), LINE_STEPS = SIDE / 2 };    /* synapses of a vector; steps of a line */
+enum { VECTORS = sizeof(REAL) == 8 ? 2 : 1 };                /* that go side by side */
+
+typedef REAL side_lanes __attribute__((vector_size(64), aligned(sizeof(REAL))));
+#ifndef FOUR_AT_A_TIME    /* single precision */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define ORDER_16(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#endif
+#endif
+#ifndef ORDER_16
+typedef int32_t side_order __attribute__((vector_size(64)));
+#define ORDER_16(x, y, ...) __builtin_shuffle(x, y, (side_order){__VA_ARGS__})
+#endif
+#endif
+
+typedef double line_words __attribute__((vector_size(64), aligned(sizeof(REAL)), may_alias));
 
 typedef struct {
-    int64_t place, length, n_targets, n;    /* of the first step in the rings, of those, steps */
-    const REAL *psi, *L;                    /* rings of rows of n_targets */
-    const double *traces;                   /* (n,) zbar of the source */
-    const REAL *rates;                      /* (n,) */
+    int64_t first, n, n_blocks, n_targets;  /* steps; of the ring of lines: its length and width */
+    const REAL *lines;
+    const double *traces;                   /* (n,) zbar of the source; or, where synapses have their own, what enters */
+    const REAL *rates;                      /* (n,), NULL: no step is made, the gradient waits in C */
     REAL kappa, keep_1, add_1, keep_2, add_2, small, low, high;
+    const REAL *alpha, *rho, *beta;         /* of the targets */
     const uint32_t *target;
     REAL *Y, *C, *moment, *variance, *weight;
+    REAL *zbar, *eps;                       /* NULL: one zbar for all, no adaptation */
 } AdamWindow;
 
-static ALWAYS_INLINE kept_lanes load_kept(const REAL *from, int64_t count)
+static ALWAYS_INLINE side_lanes load_side(const REAL *from, int64_t count)
 {
-    if (count == LANES)
-        return *(const kept_lanes *)from;
-    kept_lanes x = {0};
+    if (count == SIDE)
+        return *(const side_lanes *)from;
+    side_lanes x = {0};
     for (int64_t i = 0; i < count; i++)
         x[i] = from[i];
     return x;
 }
 
-static ALWAYS_INLINE void store_kept(REAL *to, kept_lanes x, int64_t count)
+static ALWAYS_INLINE void store_side(REAL *to, side_lanes x, int64_t count)
 {
-    if (count == LANES)
-        *(kept_lanes *)to = x;
+    if (count == SIDE)
+        *(side_lanes *)to = x;
     else
         for (int64_t i = 0; i < count; i++)
             to[i] = x[i];
 }
 
-static ALWAYS_INLINE kept_lanes gather_kept(const REAL *from, const uint32_t *target)
+static ALWAYS_INLINE side_lanes gather_side(const REAL *from, const uint32_t *target)
 {
-    return (kept_lanes){from[target[0]], from[target[1]], from[target[2]], from[target[3]],
-                        from[target[4]], from[target[5]], from[target[6]], from[target[7]]};
+    REAL found[SIDE];
+    for (int i = 0; i < SIDE; i++)
+        found[i] = from[target[i]];
+    return *(const side_lanes *)found;
 }
 
-static ALWAYS_INLINE kept_lanes root_kept(kept_lanes x)
+/* Loops over arrays that are not unrolled, else some compilers take what belongs together apart. */
+static ALWAYS_INLINE side_lanes root_side(side_lanes x)
 {
-    REAL root[LANES];
-    for (int i = 0; i < LANES; i++)
-        root[i] = x[i];
-    for (int i = 0; i < LANES; i++)
-        root[i] = ROOT(root[i]);
-    return *(const kept_lanes *)root;
+    REAL of[SIDE], root[SIDE];
+    *(side_lanes *)of = x;
+#pragma GCC unroll 1
+    for (int i = 0; i < SIDE; i++)
+        root[i] = ROOT(of[i]);
+    return *(const side_lanes *)root;
 }
 
-enum { EIGHTS = 4 };    /* that go side by side */
-
-static ALWAYS_INLINE void adam_eights(const int eights, const AdamWindow *of, int64_t k, const uint32_t *target,
-                                      int64_t count)
+static ALWAYS_INLINE side_lanes bounded_side(side_lanes x, side_lanes lowest, side_lanes highest)
 {
-    kept_lanes y[EIGHTS], c[EIGHTS], m[EIGHTS], v[EIGHTS], w[EIGHTS];
-    const kept_lanes zero = {0}, low = zero + of->low, high = zero + of->high;
-    int64_t place = of->place;
-#pragma GCC unroll 4
-    for (int h = 0; h < eights; h++) {
-        const int64_t at = k + LANES * h;
-        y[h] = load_kept(of->Y + at, count), c[h] = load_kept(of->C + at, count), w[h] = load_kept(of->weight + at, count);
-        m[h] = load_kept(of->moment + at, count), v[h] = load_kept(of->variance + at, count);
+    REAL of[SIDE], low[SIDE], high[SIDE], bounded[SIDE];
+    *(side_lanes *)of = x, *(side_lanes *)low = lowest, *(side_lanes *)high = highest;
+#pragma GCC unroll 1
+    for (int i = 0; i < SIDE; i++) {
+        const REAL raised = of[i] > low[i] ? of[i] : low[i];
+        bounded[i] = raised < high[i] ? raised : high[i];
     }
-    for (int64_t i = 0; i < of->n; i++) {
-        const REAL *psi = of->psi + place * of->n_targets, *L = of->L + place * of->n_targets;
-#pragma GCC unroll 4
-        for (int h = 0; h < eights; h++) {
-            const kept_lanes e = gather_kept(psi, target + LANES * h) * (REAL)of->traces[i];
-            y[h] = of->kappa * y[h] + e;
-            const kept_lanes g = -(c[h] - gather_kept(L, target + LANES * h) * y[h]);
-            c[h] = zero;
-            m[h] = of->keep_1 * m[h] + of->add_1 * g;
-            v[h] = of->keep_2 * v[h] + of->add_2 * g * g;
-            kept_lanes x = w[h] - of->rates[i] * m[h] / (root_kept(v[h]) + of->small);
-            x = (kept_lanes)(((x > low) & (__typeof__(x > low))x) | (~(x > low) & (__typeof__(x > low))low));
-            w[h] = (kept_lanes)(((x < high) & (__typeof__(x > low))x) | (~(x < high) & (__typeof__(x > low))high));
+    return *(const side_lanes *)bounded;
+}
+
+/* the lines of SIDE targets, turned: afterwards number k of all of them is found[k] */
+static ALWAYS_INLINE void read_lines(const REAL *lines, const uint32_t *target, side_lanes *found)
+{
+    lanes word[LANES];
+#ifdef FOUR_AT_A_TIME    /* double precision: as many numbers as words */
+    for (int i = 0; i < LANES; i++)
+        word[i] = (lanes)*(const line_words *)(lines + SIDE * (int64_t)target[i]);
+    turn(word);
+    for (int k = 0; k < LANES; k++)
+        found[k] = (side_lanes)word[k];
+#else    /* words of two numbers, of half of the targets */
+    lanes other[LANES];
+    for (int i = 0; i < LANES; i++) {
+        word[i] = (lanes)*(const line_words *)(lines + SIDE * (int64_t)target[i]);
+        other[i] = (lanes)*(const line_words *)(lines + SIDE * (int64_t)target[LANES + i]);
+    }
+    turn(word);
+    turn(other);
+    for (int k = 0; k < LANES; k++) {
+        const side_lanes x = (side_lanes)word[k], y = (side_lanes)other[k];
+        found[2 * k] = ORDER_16(x, y, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        found[2 * k + 1] = ORDER_16(x, y, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    }
+#endif
+}
+
+static ALWAYS_INLINE void fetch_lines(const REAL *lines, const uint32_t *target)
+{
+    for (int i = 0; i < SIDE; i++)
+        __builtin_prefetch(lines + SIDE * (int64_t)target[i]);
+}
+
+static ALWAYS_INLINE void adam_vectors(const int vectors, const int own, const int adaptive, const AdamWindow *of,
+                                       int64_t k, const uint32_t *target, int64_t count)
+{
+    side_lanes y[VECTORS], c[VECTORS], m[VECTORS], v[VECTORS], w[VECTORS], z[VECTORS], a[VECTORS];
+    side_lanes alpha[VECTORS], rho[VECTORS], beta[VECTORS];
+    const side_lanes zero = {0}, low = zero + of->low, high = zero + of->high;
+    const int64_t width = SIDE * of->n_targets;
+    int64_t place = of->first / LINE_STEPS % of->n_blocks, from = of->first % LINE_STEPS;
+#pragma GCC unroll 2
+    for (int h = 0; h < vectors; h++) {
+        const int64_t at = k + SIDE * h;
+        y[h] = load_side(of->Y + at, count), c[h] = load_side(of->C + at, count), w[h] = load_side(of->weight + at, count);
+        m[h] = load_side(of->moment + at, count), v[h] = load_side(of->variance + at, count);
+        if (own)
+            z[h] = load_side(of->zbar + at, count), alpha[h] = gather_side(of->alpha, target + SIDE * h);
+        if (adaptive) {
+            a[h] = load_side(of->eps + at, count);
+            rho[h] = gather_side(of->rho, target + SIDE * h), beta[h] = gather_side(of->beta, target + SIDE * h);
         }
-        place = place + 1 < of->length ? place + 1 : 0;
     }
-#pragma GCC unroll 4
-    for (int h = 0; h < eights; h++) {
-        const int64_t at = k + LANES * h;
-        store_kept(of->Y + at, y[h], count), store_kept(of->C + at, c[h], count);
-        store_kept(of->moment + at, m[h], count), store_kept(of->variance + at, v[h], count);
-        store_kept(of->weight + at, w[h], count);
+    for (int64_t i = 0, to; i < of->n; i = to) {
+        side_lanes line[VECTORS][SIDE];
+        const int64_t following = place + 1 < of->n_blocks ? place + 1 : 0;
+        to = i + LINE_STEPS - from < of->n ? i + LINE_STEPS - from : of->n;
+#pragma GCC unroll 2
+        for (int h = 0; h < vectors; h++) {
+            if (to < of->n)
+                fetch_lines(of->lines + width * following, target + SIDE * h);
+            read_lines(of->lines + width * place, target + SIDE * h, line[h]);
+        }
+        for (int64_t j = i; j < to; j++) {
+            const int64_t s = from + j - i;
+#pragma GCC unroll 2
+            for (int h = 0; h < vectors; h++) {
+                side_lanes e;
+                if (own)
+                    e = z[h] = alpha[h] * z[h] + (REAL)of->traces[j];
+                else
+                    e = zero + (REAL)of->traces[j];
+                if (adaptive) {
+                    e = line[h][s] * (e - beta[h] * a[h]);
+                    a[h] = rho[h] * a[h] + e;
+                } else
+                    e = line[h][s] * e;
+                y[h] = of->kappa * y[h] + e;
+                c[h] = c[h] - line[h][LINE_STEPS + s] * y[h];
+                if (!of->rates)
+                    continue;
+                const side_lanes g = -c[h];
+                c[h] = zero;
+                m[h] = of->keep_1 * m[h] + of->add_1 * g;
+                v[h] = of->keep_2 * v[h] + of->add_2 * g * g;
+                w[h] = bounded_side(w[h] - of->rates[j] * m[h] / (root_side(v[h]) + of->small), low, high);
+            }
+        }
+        place = following, from = 0;
+    }
+#pragma GCC unroll 2
+    for (int h = 0; h < vectors; h++) {
+        const int64_t at = k + SIDE * h;
+        store_side(of->Y + at, y[h], count), store_side(of->C + at, c[h], count);
+        store_side(of->moment + at, m[h], count), store_side(of->variance + at, v[h], count);
+        store_side(of->weight + at, w[h], count);
+        if (own)
+            store_side(of->zbar + at, z[h], count);
+        if (adaptive)
+            store_side(of->eps + at, a[h], count);
     }
 }
 
-static void adam_window(const AdamWindow *of_, int64_t start, int64_t stop)
+static ALWAYS_INLINE void adam_row(const int own, const int adaptive, const AdamWindow *of_, int64_t start, int64_t stop)
 {
     const AdamWindow of = *of_;    /* nothing that is written can be in this copy */
     int64_t k = start;
-    for (; k + EIGHTS * LANES <= stop; k += EIGHTS * LANES)
-        adam_eights(EIGHTS, &of, k, of.target + k, LANES);
-    for (; k + LANES <= stop; k += LANES)
-        adam_eights(1, &of, k, of.target + k, LANES);
+    for (; k + VECTORS * SIDE <= stop; k += VECTORS * SIDE)
+        adam_vectors(VECTORS, own, adaptive, &of, k, of.target + k, SIDE);
+    for (; VECTORS > 1 && k + SIDE <= stop; k += SIDE)
+        adam_vectors(1, own, adaptive, &of, k, of.target + k, SIDE);
     if (k < stop) {
-        uint32_t some[LANES];
-        for (int64_t i = 0; i < LANES; i++)
+        uint32_t some[SIDE];
+        for (int64_t i = 0; i < SIDE; i++)
             some[i] = of.target[k + i < stop ? k + i : stop - 1];
-        adam_eights(1, &of, k, some, stop - k);
+        adam_vectors(1, own, adaptive, &of, k, some, stop - k);
     }
+}
+
+static void adam_window(const AdamWindow *of, int64_t start, int64_t stop)
+{
+    if (of->zbar && of->eps)
+        adam_row(1, 1, of, start, stop);
+    else if (of->zbar)
+        adam_row(1, 0, of, start, stop);
+    else if (of->eps)
+        adam_row(0, 1, of, start, stop);
+    else
+        adam_row(0, 0, of, start, stop);
+}
+
+/* psi and L of step u */
+static void keep_lines(int64_t u, int64_t n_blocks, int64_t n, const REAL *psi, const REAL *L, REAL *lines)
+{
+    REAL *at = lines + u / LINE_STEPS % n_blocks * n * SIDE + u % LINE_STEPS;
+    for (int64_t j = 0; j < n; j++)
+        at[SIDE * j] = psi[j], at[SIDE * j + LINE_STEPS] = L[j];
 }

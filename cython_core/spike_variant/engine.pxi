@@ -16,9 +16,9 @@ from pareprop.core.delivery cimport (
 from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
     ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, BITS, BY_EQUATIONS, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE,
-    EACH_STEP, EPSILON, ETA, GAPS, KAPPA, KAPPA_REG, LATEST, LOG, LOOP, MODE, MODEL, MOVES, NEVER, NUMBER, NUMBERS,
-    OLDER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW, ROWS, RUNNING, SINCE, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS,
-    SUFFIX, TARGET, WAITING, WIDTH, W_MAX, W_MIN,
+    EACH_STEP, EPSILON, ETA, GAPS, KAPPA, KAPPA_REG, LATEST, LINED, LOG, LOOP, MODE, MODEL, MOVES, NEVER, NUMBER,
+    NUMBERS, OLDER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW, ROWS, RUNNING, SINCE, SOURCE, SOURCES, STATIC, STRETCH,
+    STRETCH_STEPS, SUFFIX, TARGET, WAITING, WIDTH, W_MAX, W_MIN,
 )
 from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, clipped
 from pareprop.core.precision cimport total_of
@@ -128,6 +128,8 @@ cdef class Histories:
     """The latest steps of what synapses read later: rings, step u in row u % length."""
 
     cdef public real[:, ::1] psi, L, F             # (steps, n): surrogate gradients, learning signals, rate errors
+    # the same of psi and L by target, see adam_windows.h: a ring of blocks of LINE_STEPS steps, or none
+    cdef public real[:, :, ::1] lines              # (n_blocks, n, 2 LINE_STEPS)
     cdef public double[:, ::1] error_ring          # (steps, n_readouts)
     # prefix sums of errors in blocks of `out_block` steps from o on: sum alpha_out^(u-o) E_u; 0: there are none
     cdef public double[:, ::1] error_sums          # (steps, n_readouts)

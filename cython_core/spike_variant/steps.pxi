@@ -119,6 +119,7 @@ cdef void find_signal(Engine engine, int64_t u) noexcept nogil:
             add_rates(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST],
                       1.0 - engine.sums.powers[p, 3, 1], engine.histories.F[u % engine.histories.F.shape[0]],
                       engine.histories.L[u % engine.histories.L.shape[0]])
+    keep_step(engine.histories, u)
 
 
 cdef void project_errors(Feedback feedback, Histories histories, int64_t u, int64_t m) noexcept nogil:

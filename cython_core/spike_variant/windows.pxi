@@ -61,9 +61,18 @@ cdef void fill_rates(
     Engine engine, int64_t first, int64_t n, real* rates, Rows rows, int64_t b
 ) noexcept nogil:
     """Learning rates of optimizer steps first, first + 1, ..., for Adam with its corrections of the bias."""
-    cdef int64_t i
+    cdef int64_t i, size = rows.bias_step.shape[1], place
+    cdef double eta = rows.constants[b, ETA]
+    if not rows.rules[b, ADAM]:
+        for i in range(n):
+            rates[i] = eta
+        return
+    place = first % size
     for i in range(n):
-        rates[i] = adam_rate(rows, b, first + i) if rows.rules[b, ADAM] else rows.constants[b, ETA]
+        if rows.bias_step[b, place] != first + i:
+            adam_rate(rows, b, first + i)
+        rates[i] = eta * rows.bias[b, place, 0] / rows.bias[b, place, 1]
+        place = place + 1 if place + 1 < size else 0
 
 
 cdef int64_t entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept nogil:
@@ -89,8 +98,9 @@ cdef void work_neurons(
     """Chunks of the row through all n steps, so that what they keep stays in the cache; dense ones unindexed."""
     cdef int64_t k = start, last, hole = stop, dense = -1
     engine.work += n * (stop - start)
-    if fused and start < stop and is_adam_alone(engine, rows, b):
-        work_adam(engine, first, n, traces, rates, rows, b, row, start, stop)
+    if rows.rules[b, LINED]:
+        if start < stop:
+            work_lines(engine, first, n, traces, fused, rates, rows, b, row, start, stop)
         return
     if rows.blocks[b, DENSE]:
         hole = start + hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)

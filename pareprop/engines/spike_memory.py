@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import elementary
-from ..arrays import allocate_aligned
+from ..arrays import LINE, allocate_aligned
 from ..errors import InputError
 from ..kernels import layout
 from ..network.connectivity import Population
@@ -50,6 +50,13 @@ def new_books(n_rows: int) -> np.ndarray:
 def _lines(n: int) -> int:
     """Return at least n numbers, in whole lines of the cache."""
     return -(-n // layout.NUMBERS) * layout.NUMBERS
+
+
+def _tell_blocks(blocks: list[int]) -> str:
+    """Name `SpikeMemory.blocks`."""
+    stretches, lines = " and stretches" * (layout.STRETCH_STEPS in blocks[2:]), blocks[2:] != [layout.STRETCH_STEPS]
+    histories = f" and histories in lines of {blocks[-1]}" if blocks[2:] and lines else ""
+    return "blocks of {} and {} steps".format(*blocks) + stretches + histories
 
 
 def _emitted(table: SynapseTable) -> dict[str, np.ndarray]:
@@ -135,8 +142,19 @@ class SpikeMemory:
 
     @property
     def blocks(self) -> list[int]:
-        """Steps of the blocks of prefix sums of neurons and of errors, and of stretches where there are some."""
-        return [self.block, self.readout_block] + [layout.STRETCH_STEPS] * self.uses(STRETCH)
+        """Steps of the blocks of prefix sums of neurons and of errors; of stretches and of lines, if there are some."""
+        stretches, lines = [layout.STRETCH_STEPS] * self.uses(STRETCH), [self._line_steps] * bool(np.any(self._lined))
+        return [self.block, self.readout_block, *stretches, *lines]
+
+    @property
+    def _lined(self) -> np.ndarray:
+        """Which incoming blocks read lines of their targets, see `adam_windows.h`."""
+        return self.rules[0].rules[:, layout.LINED] == 1
+
+    @property
+    def _line_steps(self) -> int:
+        """Steps of a cache line with two numbers of each."""
+        return LINE // (2 * np.dtype(self._real).itemsize)
 
     def uses(self, mode: int) -> bool:
         """Return whether a block of synapses learns by `mode`, the same on all ranks."""
@@ -225,7 +243,8 @@ class SpikeMemory:
         """Return rings (steps, n) of the latest steps, only as long as the longest cutoff (or folding) requires."""
         m, prefix = self.m, self.uses(PREFIX)
         longest = self.rules[0].longest_cutoff()
-        steps = (longest if self.uses(LOOP) else layout.STRETCH_STEPS if self.uses(STRETCH) else 1) + m + 2
+        singly = (self.rules[0].rules[:, layout.MODE] == LOOP) & ~self._lined
+        steps = (longest if np.any(singly) else layout.STRETCH_STEPS if self.uses(STRETCH) else 1) + m + 2
         steps = max(steps, (layout.STRETCH_STEPS + m + 2) * self.uses(STRETCH))
         B, second = max(self.block, 1), self.sets == 2
         ends = (longest + m) // B + 3 if prefix else 0
@@ -240,6 +259,10 @@ class SpikeMemory:
         for suffix, wanted in (("", not online), ("2", second)):
             lines = self._lines["ends" + suffix] = allocate_aligned((ends * wanted, n, 4))
             rings |= {f"end_{name}{suffix}": lines[:, :, column] for column, name in enumerate("RAD")}
+        line_steps, lined = self._line_steps, self.rules[0].longest_cutoff(self._lined) + m + 2
+        n_lines = (-(-lined // line_steps) + 1) * bool(np.any(self._lined))  # the first step of a line may be any
+        self._windows = allocate_aligned((n_lines, n, 2 * line_steps), self._real)
+        rings |= {f"window_{k}": self._windows[:, :, k] for k in range(2 * line_steps * (n_lines > 0))}
         looking = self.rules if online else self.rules[1:]
         errors = max(rules.longest_cutoff() for rules in looking) + 2 * m + 4  # a flush goes on for m steps
         sums = {name: allocate_aligned(n if prefix else 0) for name in SUMS}
@@ -321,6 +344,7 @@ class SpikeMemory:
         """Return the rings as the kernel takes them; `kappa_out` (n_readouts,) is the decay of readouts in a step."""
         widths = self.network.widths
         return {name: self.history[name] for name in (*RINGS, *ERRORS)} | {
+            "lines": self._windows,
             "out_block": self.readout_block,
             "out_powers": elementary.power(kappa_out, np.arange(self.readout_block + 1)[:, None]),
             "found": allocate_aligned((widths["constants"] + 2 * widths["kept"] + 1, layout.CHUNK), self._real),
@@ -435,12 +459,10 @@ class SpikeMemory:
             If the shared arrays don't fit the network, or sums were made in other blocks of steps.
         """
         if (blocks := numbers.get("blocks")) != self.blocks:
-            written = "blocks of {} and {} steps".format(*blocks) if blocks else "blocks of an earlier version's length"
-            if blocks and len(blocks) != len(self.blocks):
-                written += f", {'with' if len(blocks) > 2 else 'without'} stretches of steps"
+            written = f"in {_tell_blocks(blocks)}" if blocks else "in blocks of an earlier version's length"
             raise InputError(
-                f"cannot resume: the checkpoint was written with prefix sums in {written}, this version uses "
-                f"{self.block} and {self.readout_block} steps{' and stretches' * self.uses(STRETCH)}"
+                f"cannot resume: the checkpoint was written with prefix sums {written}, this version uses "
+                f"{_tell_blocks(self.blocks).removeprefix('blocks of ')}"
             )
         steps = time - self.first_step(time)
         sizes = {"inputs": self.network.n_inputs, "spikes": self.network.n_recurrent}
@@ -459,7 +481,8 @@ class SpikeMemory:
 
     def history_steps(self) -> int:
         """Return the steps of the longest ring of a neuron, bounded by cutoff or folding."""
-        return max(len(ring) for name, ring in self.history.items() if ring.ndim == 2 and name not in ERRORS)
+        lengths = [len(ring) for name, ring in self.history.items() if ring.ndim == 2 and name not in ERRORS]
+        return max(*lengths, len(self._windows) * self._line_steps)
 
     def nbytes(self) -> dict[str, int]:
         """Return bytes by kind: traces of synapses, bookkeeping of sources, histories, logs."""

@@ -18,9 +18,10 @@ READOUT weights of readouts                                           20, +16 Ad
 ======= ============================================================= =====================================
 
 For each source and delay, on every rank: 56 bytes, +8 with Adam, +16 with STRETCH.
-For each neuron, with STRETCH: 640 bytes, +640 if kappa_reg differs, and 17 + m steps of its history; given by
-equations, 72 for each number of a stretch, 8 for each of what enters, both in lines of eight, 80, and 128 for each
-derivative that takes long to compute: `iaf_psc_exp` 848, 1 552 if synapses learn at both ports, `adex` 976.
+For each neuron, with LOOP: psi and L of as many steps as the longest cutoff, at most 1 024. With STRETCH: 640 bytes,
++640 if kappa_reg differs, and 17 + m steps of its history; given by equations, 72 for each number of a stretch, 8 for
+each of what enters, both in lines of eight, 80, and 128 for each derivative that takes long to compute: `iaf_psc_exp`
+848, 1 552 if synapses learn at both ports, `adex` 976.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # 
 # much, and for each pair of traces; and for an exponential in a step of its neurons
 STRETCHED, OF_EQUATIONS, OF_PAIR, OF_EXPONENTIAL = 2.5, 1.1, 0.07, 0.6
 WITH_ADAM = 1.2  # times as long takes Adam's arrival where steps compose
-FOLLOWED = 0.75  # plain arrivals that a step takes in which a synapse is followed
+FOLLOWED, BY_LINE = 0.75, 0.25  # plain arrivals that a step takes in which a synapse is followed; the same from lines
 SLOW = 5.0  # plain arrivals above which a run says so
 EXPONENTIALS = {"exp": 1, "log": 1, "tanh": 3}  # divisions and all
 SHORT = 10  # steps that take no more than five times as long as an arrival
@@ -178,6 +179,16 @@ def is_bounded(projection: Projection, optimizer: Optimizer) -> bool:
     return optimizer.optimize_each_step and bounded
 
 
+def is_lined(model: Model, projection: Projection, optimizer: Optimizer, kind: int) -> bool:
+    """Return whether windows of a projection that learns by `kind` are read from lines of its targets.
+
+    So are those with a step of Adam in each time step, onto neurons of the package with one filter.
+    """
+    second = any(item.params.kappa != item.params.kappa_reg for item in model.of_role("recurrent"))
+    plain = not second and not model.is_rewarded and not hasattr(projection.post.params, "definition")
+    return kind == LOOP and optimizer.optimize_each_step and isinstance(optimizer, Adam) and plain
+
+
 def has_stretches(population: Population) -> bool:
     """Return whether the steps of a population's neurons are composed: not those of models with many states."""
     definition = getattr(population.params, "definition", None)
@@ -283,7 +294,8 @@ def added_arrivals(model: Model, projection: Projection, n_spikes: float, n_step
     if kind != LOOP or not n_spikes:
         return 0.0
     cutoff = cutoff_steps(projection.post, model.dt_ms)
-    return FOLLOWED * (min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps)
+    followed = BY_LINE if is_lined(model, projection, optimizer, kind) else FOLLOWED
+    return followed * (min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps)
 
 
 def n_traces(population: Population) -> int:
@@ -338,7 +350,7 @@ class Rules:
     Attributes
     ----------
     rules : np.ndarray
-        int64 (n_blocks, 7): mode, cutoff, own zbar, adaptive, Adam, optimizer step per time step, moves.
+        int64 (n_blocks, 8): mode, cutoff, own zbar, adaptive, Adam, optimizer step per time step, moves, lined.
     constants : np.ndarray
         float64 (n_blocks, 9): alpha, kappa, kappa_reg, eta, Wmin, Wmax, beta_1, beta_2, epsilon.
     """
@@ -356,9 +368,16 @@ class Rules:
         """Whether any block learns."""
         return bool(self.modes - {STATIC})
 
-    def longest_cutoff(self) -> int:
-        """Return the longest cutoff in steps; `FOLD_STEPS` if it is longer or infinite, 1 if nothing learns."""
-        cutoffs = self.rules[self.rules[:, layout.MODE] != STATIC, layout.CUTOFF]
+    def longest_cutoff(self, chosen: slice | np.ndarray = slice(None)) -> int:
+        """Return the longest cutoff in steps; `FOLD_STEPS` if it is longer or infinite, 1 if nothing learns.
+
+        Parameters
+        ----------
+        chosen : slice or np.ndarray
+            Which of the blocks count.
+        """
+        blocks = self.rules[chosen]
+        cutoffs = blocks[blocks[:, layout.MODE] != STATIC, layout.CUTOFF]
         if not len(cutoffs):
             return 1
         return FOLD_STEPS if cutoffs.min() < 0 else int(min(cutoffs.max(), FOLD_STEPS))
@@ -416,6 +435,7 @@ def rules(model: Model, table: SynapseTable, length: int, m: int) -> Rules:
             layout.ADAM: int(isinstance(optimizer, Adam)),
             layout.EACH_STEP: int(optimizer.optimize_each_step and stepwise),
             layout.MOVES: int(bool(projection.rewire)),
+            layout.LINED: int(is_lined(model, projection, optimizer, kind)),
         }  # fmt: skip
         line = {
             layout.ALPHA: alpha or 0.0, layout.KAPPA: getattr(values, "kappa", 0.0),

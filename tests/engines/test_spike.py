@@ -314,6 +314,29 @@ def test_adam_of_any_memory(betas: tuple[float, float]) -> None:
         assert min(changes(case, expected)) > 1e-3
 
 
+@pytest.mark.parametrize("precision", ["double", "single"])
+@pytest.mark.parametrize(("model", "cutoff"), [("iaf", 30.0), ("iaf", np.inf), ("iaf_adapt", 30.0)])
+def test_lines_of_targets_change_no_bit(model: str, cutoff: float, precision: str) -> None:
+    """Steps of Adam in each time step: read from lines of some steps of a target, or from steps of all targets."""
+    case = network(7, 260, m=2, sizes=(19, 18), dense=True, kappa=0.9, kappa_reg=0.9, c_reg=0.5, model=model,
+                   eprop_isi_trace_cutoff=cutoff)  # fmt: skip
+    case["optimizer"] = {"type": "adam", "eta": 1e-3, "Wmin": -0.9, "Wmax": 0.9}
+    for key in spike_networks.KEYS.values():
+        case[key] = np.clip(case[key], -0.9, 0.9)
+    case["w_rec"][np.random.default_rng(1).random(case["w_rec"].shape) < 0.2] = np.nan
+    case["precision"], found = precision, []
+    for lined in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            if not lined:
+                patch.setattr(spike_rules, "is_lined", lambda *_: False)
+            run = spike_networks.simulation(case, 130)
+            assert (len(run.engine.memory.history["psi"]) < 9) == lined
+            found.append(spike_networks.run_samples(run))
+    for name, array in found[0].items():
+        np.testing.assert_array_equal(array, found[1][name], err_msg=name)
+    assert min(changes(case, {key: found[0][name] for name, key in spike_networks.KEYS.items()})) > 1e-3
+
+
 @pytest.mark.parametrize("m", [1, 4])
 def test_adaptation_that_turns_traces_around(m: int) -> None:
     """Where psi adapt_beta exceeds rho, eps changes its sign from step to step: stretches divide by nothing."""
