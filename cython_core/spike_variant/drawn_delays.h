@@ -2,30 +2,20 @@
    synapses are worked off at once, whatever their number, and what a step knows of a block is found once. The formulas and
    `Cell` and `End` are those of formulas.h, lanes those of lanes.h; bits are the same. */
 
-#include "../elementary.h"
-
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define SHUFFLES
-#endif
+#if defined(__AVX512F__) && defined(__AVX512VL__)
+#include <immintrin.h>
+#define MASKS    /* one instruction where compilers find several: a tenth of the time */
 #endif
 
 enum {
     ROWS_BEFORE = 8,    /* rows to the one whose books are fetched */
     SOON = 4,           /* to the one whose synapses are */
-    NEXT_LONG = 2,      /* the same where rows are long */
-    DECAYS = 256        /* powers that are kept */
+    NEXT_LONG = 2       /* the same where rows are long */
 };
 
 typedef struct {    /* columns of `books`, see layout.pxd */
     int64_t latest, cursor, waiting, older, closed;
 } Book;
-
-typedef struct {    /* x^n; n is 0 if nothing is kept */
-    double x;
-    int64_t n;
-    double power;
-} Kept;
 
 typedef struct {    /* a projection in a step: all of its blocks learn alike */
     int64_t t, cutoff;
@@ -41,7 +31,7 @@ typedef struct {    /* a projection in a step: all of its blocks learn alike */
     double shrink, alpha_block;  /* kappa and alpha to the steps of a block */
     double alpha_place, kappa_place;
     double d, alpha, kappa, eta, low, high;
-    Kept *decays;                /* (2, DECAYS), of alpha and kappa */
+    Power *decays;               /* (2, DECAYS), of alpha and kappa */
     int64_t is_short;            /* whether rows are fetched one by one, not stride by stride */
     int64_t work;                /* UPDATED */
 } Drawn;
@@ -50,28 +40,12 @@ typedef struct {
     lanes R, A, D, R_end, A_end, D_end, R_before;
 } Sums8;
 
-static ALWAYS_INLINE lanes join(four x, four y)
-{
-#ifdef SHUFFLES
-    return __builtin_shufflevector(x, y, 0, 1, 2, 3, 4, 5, 6, 7);
-#else
-    return (lanes){x[0], x[1], x[2], x[3], y[0], y[1], y[2], y[3]};
-#endif
-}
-
 /* R, A and D of eight targets; `sums`: Cell or End */
 static ALWAYS_INLINE void read_sums(const double *sums, const uint32_t *of, lanes *R, lanes *A, lanes *D)
 {
-    lanes pair[4];
-    for (int i = 0; i < 4; i++)
-        pair[i] = join(AT_four(sums + 4 * (int64_t)of[i]), AT_four(sums + 4 * (int64_t)of[i + 4]));
-    const lanes RD_01 = ORDER(pair[0], pair[1], 0, 8, 2, 10, 4, 12, 6, 14);
-    const lanes RD_23 = ORDER(pair[2], pair[3], 0, 8, 2, 10, 4, 12, 6, 14);
-    const lanes A_01 = ORDER(pair[0], pair[1], 1, 9, 3, 11, 5, 13, 7, 15);
-    const lanes A_23 = ORDER(pair[2], pair[3], 1, 9, 3, 11, 5, 13, 7, 15);
-    *R = ORDER(RD_01, RD_23, 0, 1, 8, 9, 4, 5, 12, 13);
-    *D = ORDER(RD_01, RD_23, 2, 3, 10, 11, 6, 7, 14, 15);
-    *A = ORDER(A_01, A_23, 0, 1, 8, 9, 4, 5, 12, 13);
+    lanes line[4];
+    read_target_fours(sums, (Targets8){of, 0}, line);
+    *R = line[0], *A = line[1], *D = line[2];
 }
 
 /* as what is kept */
@@ -80,12 +54,49 @@ static ALWAYS_INLINE lanes kept(lanes x)
     return sizeof(REAL) == 8 ? x : __builtin_convertvector(__builtin_convertvector(x, kept_lanes), lanes);
 }
 
+/* `some`: the first ones of eight synapses, those that there are */
+#ifdef MASKS
+typedef __mmask8 some;
+
+static ALWAYS_INLINE some first_of_eight(int64_t count) { return (some)((1u << count) - 1); }
+
+static ALWAYS_INLINE lanes bounded(lanes w, double low, double high)
+{
+    return (lanes)_mm512_min_pd(_mm512_max_pd((__m512d)w, (__m512d)all_lanes(low)), (__m512d)all_lanes(high));
+}
+
+static ALWAYS_INLINE lanes choose(some there, lanes x, lanes y)
+{
+    return (lanes)_mm512_mask_blend_pd(there, (__m512d)y, (__m512d)x);
+}
+
+static ALWAYS_INLINE void write_some(REAL *to, lanes x, lanes old, some there)
+{
+    (void)old;
+    if (sizeof(REAL) == 8)
+        _mm512_mask_storeu_pd(to, there, (__m512d)x);
+    else
+        _mm256_mask_storeu_ps(to, there, _mm512_cvtpd_ps((__m512d)x));
+}
+#else
+typedef lane_order some;
+
+static ALWAYS_INLINE some first_of_eight(int64_t count) { return (lane_order){0, 1, 2, 3, 4, 5, 6, 7} < count; }
+
 static ALWAYS_INLINE lanes bounded(lanes w, double low, double high)
 {
     const lanes l = all_lanes(low), h = all_lanes(high);
     w = where(w > l, w, l);
     return where(w < h, w, h);
 }
+
+static ALWAYS_INLINE lanes choose(some there, lanes x, lanes y) { return where(there, x, y); }
+
+static ALWAYS_INLINE void write_some(REAL *to, lanes x, lanes old, some there)
+{
+    store_lanes(to, where(there, x, old), LANES);
+}
+#endif
 
 enum { ARRIVES, REOPENS, CLOSES };
 
@@ -94,8 +105,7 @@ static ALWAYS_INLINE void work_eight(const int what, const Drawn *of, double Z, 
                                      double crossed_Z, const int crosses, double low, double high, int64_t k,
                                      int64_t count)
 {
-    const lane_order number = {0, 1, 2, 3, 4, 5, 6, 7};
-    const lane_order there = number < count;
+    const some there = first_of_eight(count);
     uint32_t target[LANES]; /* of those after, too: nobody waits for the last one then */
     lanes R, A, D, R_before = all_lanes(0.0);
     memcpy(target, of->target + k, sizeof target);
@@ -130,14 +140,13 @@ static ALWAYS_INLINE void work_eight(const int what, const Drawn *of, double Z, 
         }
         w = bounded(w, low, high);
         /* what is not there adds -0, which changes nothing */
-        const kept_lanes added = __builtin_convertvector(where(there, w, all_lanes(-0.0)), kept_lanes);
-        *(kept_lanes *)(of->weight + k) =
-            __builtin_convertvector(where(there, w, __builtin_convertvector(old_w, lanes)), kept_lanes);
+        const kept_lanes added = __builtin_convertvector(choose(there, w, all_lanes(-0.0)), kept_lanes);
+        write_some(of->weight + k, w, __builtin_convertvector(old_w, lanes), there);
         for (int i = 0; i < LANES; i++)
             of->at.cell[target[i]].arriving += added[i];
     }
-    store_lanes(of->Y + k, where(there, y, old_y), LANES);
-    store_lanes(of->C + k, where(there, c, old_c), LANES);
+    write_some(of->Y + k, y, old_y, there);
+    write_some(of->C + k, c, old_c, there);
 }
 
 static ALWAYS_INLINE void work_synapses8(const int what, const Drawn *of, double Z, double Z_before,
@@ -165,32 +174,33 @@ static ALWAYS_INLINE void fetch_books(const Drawn *of, int64_t row)
     __builtin_prefetch(of->Z + row);
 }
 
+static ALWAYS_INLINE void fetch_at(const int what, const Drawn *of, int64_t k)
+{
+    __builtin_prefetch(of->target + k);
+    __builtin_prefetch(of->Y + k);
+    __builtin_prefetch(of->C + k);
+    if (what != CLOSES)
+        __builtin_prefetch(of->weight + k);
+}
+
+/* Most rows take one or two lanes: no branch tells which, as no processor would foresee it. */
 static ALWAYS_INLINE void fetch_row8(const int what, const Drawn *of, int64_t row)
 {
     const int64_t start = of->row_ptr[row], last = of->row_ptr[row + 1] - 1;
-    const uint32_t *target = of->target;
     if (last < start)
         return;
-    for (int64_t k = start; k <= last; k += 64 / (int64_t)sizeof(REAL)) {
-        __builtin_prefetch(target + k);
-        __builtin_prefetch(of->Y + k);
-        __builtin_prefetch(of->C + k);
-        if (what != CLOSES)
-            __builtin_prefetch(of->weight + k);
-    }
-    __builtin_prefetch(target + last);
-    __builtin_prefetch(of->Y + last);
-    __builtin_prefetch(of->C + last);
-    if (what != CLOSES)
-        __builtin_prefetch(of->weight + last);
+    fetch_at(what, of, start);
+    fetch_at(what, of, start + LANES < last ? start + LANES : last);
+    fetch_at(what, of, last);
+    for (int64_t k = start + 2 * LANES; k < last; k += LANES)
+        fetch_at(what, of, k);
 }
 
 /* Whether the row can be worked off here: what is seldom is done elsewhere. */
 static ALWAYS_INLINE int is_usual(const Drawn *of, int64_t row)
 {
     const Book *book = of->books + row;
-    const int64_t begun = of->row_ptr[row + 1] - (of->row_ptr[row + 1] - of->row_ptr[row] - 1) % LANES - 1;
-    return book->latest >= 0 && (book->waiting | book->older) == 0 && begun + LANES <= of->n_synapses &&
+    return book->latest >= 0 && (book->waiting | book->older) == 0 && of->row_ptr[row + 1] + LANES <= of->n_synapses &&
            (book->closed || book->cursor >= of->block - 1);
 }
 
@@ -203,15 +213,6 @@ static ALWAYS_INLINE double cross_block(const Drawn *of, int64_t row, int *cross
     return Z;
 }
 
-/* n is at least 1 */
-static ALWAYS_INLINE double kept_decay(Kept *kept, double x, int64_t n)
-{
-    kept += n % DECAYS;
-    if (kept->x != x || kept->n != n)
-        *kept = (Kept){x, n, elementary_power(x, n)};
-    return kept->power;
-}
-
 static ALWAYS_INLINE void arrive_at_row(Drawn *of, int64_t row, int64_t start, int64_t stop, int64_t ahead)
 {
     Book *book = of->books + row;
@@ -220,8 +221,8 @@ static ALWAYS_INLINE void arrive_at_row(Drawn *of, int64_t row, int64_t start, i
     const double high = (REAL)(sign < 0 && of->high > 0.0 ? 0.0 : of->high);
     if (book->closed) {
         const int64_t n = of->t - book->latest - of->cutoff;
-        const double Z = of->Z[row] * (kept_decay(of->decays, of->alpha, n) / of->alpha_place);
-        const double power = kept_decay(of->decays + DECAYS, of->kappa, n) / of->kappa_place;
+        const double Z = of->Z[row] * (kept_power(of->decays + n % DECAYS, of->alpha, n) / of->alpha_place);
+        const double power = kept_power(of->decays + DECAYS + n % DECAYS, of->kappa, n) / of->kappa_place;
         work_synapses8(REOPENS, of, Z, of->starts ? 0.0 : Z, power, 0.0, 0, low, high, start, stop, ahead);
         of->Z[row] = Z + of->d;
         book->cursor = of->block;

@@ -8,9 +8,6 @@ cdef extern from "spike_variant/drawn_delays.h" nogil:
     ctypedef struct Book:
         int64_t latest
 
-    ctypedef struct Kept:
-        double x
-
     ctypedef struct Drawn:
         int64_t t, cutoff, block, starts
         const int64_t* row_ptr
@@ -24,7 +21,7 @@ cdef extern from "spike_variant/drawn_delays.h" nogil:
         real* C
         Targets at
         double shrink, alpha_block, alpha_place, kappa_place, d, alpha, kappa, eta, low, high
-        Kept* decays
+        Power* decays
         int64_t is_short, work
 
     int64_t arrive_drawn(Drawn* of, const int64_t* rows, int64_t i, int64_t count)
@@ -32,14 +29,15 @@ cdef extern from "spike_variant/drawn_delays.h" nogil:
 
 cdef enum:
     MOST_LISTED = 1024    # rows
-    MOST_NEAR = 4096      # targets; of more, memory decides, and rows as elsewhere are as fast or faster
+    MOST_NEAR = 4096      # targets of short rows; of more, memory decides, and rows as elsewhere are as fast or faster
 
 
 cdef inline bint is_drawn(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Whether the projection of the block has several delays, and nothing that has to be asked for at each row."""
     return engine.m == 1 and rows.blocks[b, DELAYS] > 1 and not rows.blocks[b, BITS] and not rows.rules[b, MOVES] and \
         rows.first.shape[0] == 0 and rows.target.shape[0] > 0 and engine.learns and \
-        wide(engine) == 1 and engine.sums.A.shape[0] <= MOST_NEAR and uses_cells(engine, rows, b)
+        wide(engine) == 1 and uses_cells(engine, rows, b) and \
+        (engine.sums.A.shape[0] <= MOST_NEAR or not is_short(rows, b))
 
 
 cdef inline Drawn drawn_of(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
@@ -59,7 +57,7 @@ cdef inline Drawn drawn_of(Engine engine, int64_t t, Rows rows, int64_t b) noexc
     of.kappa_place = kept_power(&engine.of_place, rows.constants[b, KAPPA], now.place - 1)
     of.d, of.alpha, of.kappa = unit(engine, t, t, b), rows.constants[b, ALPHA], rows.constants[b, KAPPA]
     of.eta, of.low, of.high = rows.constants[b, ETA], rows.constants[b, W_MIN], rows.constants[b, W_MAX]
-    of.decays, of.is_short = <Kept*> engine.decays, is_short(rows, b)
+    of.decays, of.is_short = engine.decays, is_short(rows, b)
     return of
 
 

@@ -205,12 +205,6 @@ cdef struct Present:  # what follows from a step t, see prefix_rows.pxi
     int64_t before_entry, before_close
 
 
-cdef struct Power:    # x^k
-    double x
-    int64_t k
-    double power
-
-
 cdef class Engine:
     """Runs this rank's neurons with their incoming synapses, and all readouts with the synapses from these neurons."""
 
@@ -236,7 +230,7 @@ cdef class Engine:
     cdef public bint learns
     cdef Present present
     cdef Power of_block, of_place                  # kappa^B, and kappa to the place in the present block
-    cdef Power[512] decays                         # see drawn_delays.h
+    cdef Power[2 * DECAYS] decays                  # see drawn_delays.h
     cdef IdleSums[IDLE_FIRSTS] idle                # by first step
     cdef int64_t block_beside                      # the cells have the end of the block before it; -1: not known
     # arrivals at the present dense block that wait

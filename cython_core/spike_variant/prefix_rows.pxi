@@ -19,13 +19,6 @@ cdef inline Present* present_of(Engine engine, int64_t t) noexcept nogil:
     return now
 
 
-cdef inline double kept_power(Power* kept, double x, int64_t k) noexcept nogil:
-    """x^k, the same as long as x and k are."""
-    if kept.x != x or kept.k != k:
-        kept.x, kept.k, kept.power = x, k, power_of(x, k)
-    return kept.power
-
-
 cdef bint arrive_prefix(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
 ) noexcept nogil:

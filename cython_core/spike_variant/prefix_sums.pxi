@@ -48,9 +48,16 @@ cdef extern from "spike_variant/formulas.h" nogil:
         const double* D
         real* arriving
 
+    ctypedef struct Power:
+        double x
+        int64_t k
+        double power
+
     enum:
         FURTHER
+        DECAYS
 
+    double kept_power(Power* kept, double x, int64_t k)
     void fill_ends(int64_t n, const double* R, const double* A, const double* D, End* end)
     void fill_cells(
         int64_t n, int64_t wide, const double* R, const double* A, const double* D, const real* arriving, Cell* cell
