@@ -347,11 +347,11 @@ def test_models_given_by_equations_add_their_own_seconds_and_histories():
 
 @pytest.mark.parametrize(
     ("axes", "arrivals"),
-    [([], 1.0), (["neuron=iaf_adapt"], 2.5), (["optimizer=adam"], 3.0), (["optimizer=adam", "each_step=True"], 19.75)],
+    [([], 1.0), (["neuron=iaf_adapt"], 2.5), (["optimizer=adam"], 3.0), (["optimizer=adam", "each_step=True"], 7.25)],
     ids=["plain", "adaptive", "adam", "each step"],
 )
 def test_ways_of_learning_take_their_times(axes: list[str], arrivals: float) -> None:
-    """As many plain arrivals as `scripts/paths.py` finds for each; with a step in each of 100, 0.75 for each step.
+    """As many plain arrivals as `scripts/paths.py` finds for each; with a step in each of 100, a quarter for each step.
 
     With costs of 1 ns for an event and a visit, of 30 inputs and 30 neurons that each spike four times.
     """
