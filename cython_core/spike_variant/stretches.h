@@ -19,7 +19,7 @@ enum {    /* numbers of a stretch: E_Z is what zbar before it adds to eps after 
 enum { X_Z, X_E, X_B, Q_X, OTHERS };
 enum { BLOCK_STEPS = 16 };                   /* STRETCH_STEPS of layout.pxd */
 enum { NODES_AHEAD = 32 };                   /* synapses to the one whose stretches are fetched */
-enum { NEAR = 3000 };                        /* neurons of which a cache holds the stretches */
+enum { NEAR = 1000 };                        /* neurons of which a cache holds the stretches */
 
 typedef struct {    /* what single steps read */
     int64_t n, length, F_length, n_errors, d_out, other;
