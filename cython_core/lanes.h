@@ -182,10 +182,13 @@ static ALWAYS_INLINE void store_doubles(double *to, lanes x, int64_t count)
 
 static ALWAYS_INLINE void write_neighbour_fours(double *number, int64_t count, lanes *line)
 {
-    turn_back_fours(line);
-    for (int i = 0; i < 4; i++)
-        if (2 * i < count)
-            store_doubles(number + LANES * i, line[i], 4 * count < LANES * (i + 1) ? 4 * count - LANES * i : LANES);
+    if (count == LANES) {
+        turn_back_fours(line);
+        for (int i = 0; i < 4; i++)
+            *(lanes *)(number + LANES * i) = line[i];
+    } else
+        for (int64_t i = 0; i < 4 * count; i++)
+            number[i] = line[i % 4][i / 4];
 }
 
 static ALWAYS_INLINE void read_neighbours(const double *number, int64_t width, int64_t count, lanes *line)

@@ -104,6 +104,7 @@ cdef class Rows:
     # of stretches, empty without: what ends of blocks ask of each row, and lists of rows by step of the block
     cdef public int64_t[::1] mark, following       # (n_rows,)
     cdef public int64_t[:, ::1] head               # (n_blocks, STRETCH_STEPS + 1)
+    cdef public double[:, :, ::1] powers           # (n_blocks, k, steps), of constants, NaN: not known yet
 
     def __init__(self, values):
         bind(self, values)

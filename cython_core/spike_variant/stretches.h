@@ -86,17 +86,23 @@ static ALWAYS_INLINE void gather_fours(const REAL *from, Targets8 of, lanes *lin
 
 static ALWAYS_INLINE void store_twos(REAL *to, lanes x, lanes y, int64_t count)
 {
-    store_lanes(to, ORDER(x, y, 0, 8, 1, 9, 2, 10, 3, 11), count < 4 ? 2 * count : LANES);
-    if (count > 4)
-        store_lanes(to + LANES, ORDER(x, y, 4, 12, 5, 13, 6, 14, 7, 15), 2 * count - LANES);
+    const lanes first = ORDER(x, y, 0, 8, 1, 9, 2, 10, 3, 11), second = ORDER(x, y, 4, 12, 5, 13, 6, 14, 7, 15);
+    if (count == LANES) {
+        store_lanes(to, first, LANES), store_lanes(to + LANES, second, LANES);
+    } else
+        for (int64_t i = 0; i < count; i++)
+            to[2 * i] = (REAL)x[i], to[2 * i + 1] = (REAL)y[i];
 }
 
 static ALWAYS_INLINE void store_fours(REAL *to, lanes *line, int64_t count)
 {
-    turn_back_fours(line);
-    for (int i = 0; i < 4; i++)
-        if (2 * i < count)
-            store_lanes(to + LANES * i, line[i], 4 * count < LANES * (i + 1) ? 4 * count - LANES * i : LANES);
+    if (count == LANES) {
+        turn_back_fours(line);
+        for (int i = 0; i < 4; i++)
+            store_lanes(to + LANES * i, line[i], LANES);
+    } else
+        for (int64_t i = 0; i < 4 * count; i++)
+            to[i] = (REAL)line[i % 4][i / 4];
 }
 
 /* ---- neurons [j, last) -------------------------------------------------------------------------------------------------- */
@@ -141,11 +147,29 @@ static ALWAYS_INLINE Step step_of(const Steps *steps, Signals at, lanes psi, lan
     return step;
 }
 
-static ALWAYS_INLINE Step neighbours_of(const Steps *steps, Signals at, int64_t j, int64_t count)
+/* what synapses that go step by step read of step u */
+static ALWAYS_INLINE REAL *row_met(const Steps *steps, int64_t u)
 {
-    return step_of(steps, at, load_lanes(at.psi + j, count), load_lanes(at.L + j, count),
-                   steps->other ? load_lanes(at.F + j, count) : all_lanes(0.0), load_lanes(steps->alpha + j, count),
-                   load_lanes(steps->rho + j, count), load_lanes(steps->beta + j, count));
+    return steps->met + u % BLOCK_STEPS * steps->n * (steps->other ? 4 : 2);
+}
+
+static ALWAYS_INLINE void lay_eight(const Steps *steps, REAL *row, int64_t j, int64_t count, lanes psi, lanes L, lanes F)
+{
+    if (steps->other) {
+        lanes line[4] = {psi, L, F, all_lanes(0.0)};
+        store_fours(row + 4 * j, line, count);
+    } else
+        store_twos(row + 2 * j, psi, L, count);
+}
+
+static ALWAYS_INLINE Step neighbours_of(const Steps *steps, Signals at, int64_t j, int64_t count, REAL *met)
+{
+    const lanes psi = load_lanes(at.psi + j, count), L = load_lanes(at.L + j, count);
+    const lanes F = steps->other ? load_lanes(at.F + j, count) : all_lanes(0.0);
+    if (met)
+        lay_eight(steps, met, j, count, psi, L, F);
+    return step_of(steps, at, psi, L, F, load_lanes(steps->alpha + j, count), load_lanes(steps->rho + j, count),
+                   load_lanes(steps->beta + j, count));
 }
 
 /* of no step */
@@ -155,36 +179,27 @@ static ALWAYS_INLINE void begin_stretch(lanes *n)
         n[f] = all_lanes(f == E_E || f == Z_Z ? 1.0 : 0.0);
 }
 
-/* what synapses that go step by step read of step u */
-static ALWAYS_INLINE REAL *row_met(const Steps *steps, int64_t u)
-{
-    return steps->met + u % BLOCK_STEPS * steps->n * (steps->other ? 4 : 2);
-}
-
 static void lay_met(int64_t j, int64_t last, const Steps *steps, int64_t u)
 {
     const Signals at = signals_of(steps, u);
-    REAL *const to = row_met(steps, u);
     for (int64_t count; j < last; j += count) {
         count = last - j < LANES ? last - j : LANES;
-        lanes line[4] = {load_lanes(at.psi + j, count), load_lanes(at.L + j, count)};
-        if (steps->other) {
-            line[2] = load_lanes(at.F + j, count), line[3] = all_lanes(0.0);
-            store_fours(to + 4 * j, line, count);
-        } else
-            store_twos(to + 2 * j, line[0], line[1], count);
+        lay_eight(steps, row_met(steps, u), j, count, load_lanes(at.psi + j, count), load_lanes(at.L + j, count),
+                  steps->other ? load_lanes(at.F + j, count) : all_lanes(0.0));
     }
 }
 
-/* Step u after a stretch, or after no step; kappa, keep_other: powers over the stretch. What becomes of it: `to`. */
+/* Step u after a stretch, or after no step; kappa, keep_other: powers over the stretch. What becomes of it: `to`. Lays what
+   is met in this step. */
 static void append_step(int64_t j, int64_t last, const Steps *steps, int64_t u, int64_t none, double kappa,
                         double keep_other, const double *number, const double *other, double *to, double *to_other)
 {
     const Signals at = signals_of(steps, u);
+    REAL *const met = row_met(steps, u);
     for (int64_t count; j < last; j += count) {
         lanes n[NUMBERS], m[OTHERS];
         count = last - j < LANES ? last - j : LANES;
-        const Step s = neighbours_of(steps, at, j, count);
+        const Step s = neighbours_of(steps, at, j, count, met);
         if (none)
             begin_stretch(n);
         else
@@ -216,7 +231,7 @@ static void prepend_step(int64_t j, int64_t last, const Steps *steps, int64_t u,
     for (int64_t count; j < last; j += count) {
         lanes n[NUMBERS], m[OTHERS];
         count = last - j < LANES ? last - j : LANES;
-        const Step s = neighbours_of(steps, at, j, count);
+        const Step s = neighbours_of(steps, at, j, count, NULL);
         if (none)
             begin_stretch(n);
         else
@@ -504,57 +519,61 @@ static __attribute__((noinline)) void work_last(int kind, const Steps *steps, co
             array[a][k + i] = copy[a][i];
 }
 
-static ALWAYS_INLINE void deliver_lanes(const uint32_t *target, const REAL *weight, int64_t count, int beside,
-                                        REAL *arriving)
+static ALWAYS_INLINE void deliver_weights(const Synapses *of, int64_t k, int64_t stop, REAL *arriving)
 {
-    if (beside) {
-        *(kept_lanes *)(arriving + target[0]) += *(const kept_lanes *)weight;
-    } else if (count == LANES) {
-        arriving[target[0]] += weight[0], arriving[target[1]] += weight[1], arriving[target[2]] += weight[2];
-        arriving[target[3]] += weight[3], arriving[target[4]] += weight[4], arriving[target[5]] += weight[5];
-        arriving[target[6]] += weight[6], arriving[target[7]] += weight[7];
-    } else
-        for (int64_t i = 0; i < count; i++)
-            arriving[target[i]] += weight[i];
+    const uint32_t *target = of->target;
+    const REAL *weight = of->weight;
+    for (; k + LANES <= stop; k += LANES) {
+        if (of->dense && target[k + LANES - 1] - target[k] == LANES - 1)
+            *(kept_lanes *)(arriving + target[k]) += *(const kept_lanes *)(weight + k);
+        else
+            for (int i = 0; i < LANES; i++)
+                arriving[target[k + i]] += weight[k + i];
+    }
+    for (; k < stop; k++)
+        arriving[target[k]] += weight[k];
 }
 
-static ALWAYS_INLINE void work_chunks(const int kind, const Steps *steps, const Work *work, const Synapses *of,
+static ALWAYS_INLINE void work_chunks(const int kind, const Steps *steps_, const Work *work_, const Synapses *of_,
                                       const Met *met, Signals last, double Z, int64_t start, int64_t stop, int64_t ahead,
                                       REAL *arriving)
 {
-    const int fetches = steps->n > NEAR;
+    const Steps steps = *steps_;    /* nothing that is written can be in these copies */
+    const Work work = *work_;
+    const Synapses of = *of_;
+    const int fetches = steps.n > NEAR;
     for (int64_t k = start; fetches && k + LANES <= stop && k < start + NODES_AHEAD; k += LANES)
-        fetch_targets(kind, work, of->target + k);
+        fetch_targets(kind, &work, of.target + k);
     for (int64_t k = start; k < stop; k += LANES) {
-        const uint32_t *target = of->target + k;
+        const uint32_t *target = of.target + k;
         const int64_t count = stop - k < LANES ? stop - k : LANES;
-        const int beside = count == LANES && of->dense && target[LANES - 1] - target[0] == LANES - 1;
+        const int beside = count == LANES && of.dense && target[LANES - 1] - target[0] == LANES - 1;
         REAL *array[WRITTEN];
         lanes before[WRITTEN];
         if (ahead)
-            fetch_synapses(kind, work, of, k + ahead);
+            fetch_synapses(kind, &work, &of, k + ahead);
         if (fetches && k + NODES_AHEAD + LANES <= stop)
-            fetch_targets(kind, work, target + NODES_AHEAD);
-        list_written(kind, of, array);
-        if (count < LANES && of->readable - k < LANES) {
-            work_last(kind, steps, work, of, met, last, Z, k, count);
-        } else {
-            for (int a = 0; count < LANES && a < WRITTEN; a++)
-                if (array[a])
-                    before[a] = load_lanes(array[a] + k, LANES);
-            work_lanes(kind, steps, work, of, met, last, Z, k, (Targets8){target, beside});
-            for (int a = 0; count < LANES && a < WRITTEN; a++)
-                if (array[a])
-                    give_back(array[a] + k, before[a], count);
+            fetch_targets(kind, &work, target + NODES_AHEAD);
+        list_written(kind, &of, array);
+        if (count < LANES && of.readable - k < LANES) {
+            work_last(kind, steps_, work_, of_, met, last, Z, k, count);
+            break;
         }
-        if (kind & UPDATES)
-            deliver_lanes(target, of->weight + k, count, beside, arriving);
+        for (int a = 0; count < LANES && a < WRITTEN; a++)
+            if (array[a])
+                before[a] = load_lanes(array[a] + k, LANES);
+        work_lanes(kind, &steps, &work, &of, met, last, Z, k, (Targets8){target, beside});
+        for (int a = 0; count < LANES && a < WRITTEN; a++)
+            if (array[a])
+                give_back(array[a] + k, before[a], count);
     }
+    if (kind & UPDATES)    /* not with each eight: what writes these would wait for all that was computed */
+        deliver_weights(&of, start, stop, arriving);
 }
 
 #define WALK(kind)                                                                                                     \
     case kind:                                                                                                         \
-        work_chunks(kind, &steps, &work, &of, met, last, Z, start, stop, ahead, arriving);                             \
+        work_chunks(kind, steps, work, of, met, last, Z, start, stop, ahead, arriving);                             \
         break;
 #define WALKS_WITH(has)                                                                                                \
     WALK((has) | AFTER)                                                                                                \
@@ -566,19 +585,16 @@ static ALWAYS_INLINE void work_chunks(const int kind, const Steps *steps, const 
     WALK((has) | STEPWISE | UPDATES)
 
 /* the synapses [start, stop); `ahead`: how much further on a row starts that comes soon */
-static void work_row(const Steps *steps_, const Work *work_, const Synapses *of_, double Z, int64_t start, int64_t stop,
+static void work_row(const Steps *steps, const Work *work, const Synapses *of, double Z, int64_t start, int64_t stop,
                      int64_t ahead, REAL *arriving)
 {
-    const Steps steps = *steps_;    /* nothing that is written can be in these copies */
-    const Work work = *work_;
-    const Synapses of = *of_;
-    const int kind = kind_of(&work, &of);
+    const int kind = kind_of(work, of);
     Met met[MOST_SIGNALS];
     Signals last = {NULL, NULL, NULL, 0.0, 0.0};
-    for (int64_t i = kind & PAST_CUTOFF ? -1 : 0; i < work.n; i++)
-        met[1 + i] = met_in(&steps, work.first + i);
+    for (int64_t i = kind & PAST_CUTOFF ? -1 : 0; i < work->n; i++)
+        met[1 + i] = met_in(steps, work->first + i);
     if (kind & CREDITS)
-        last = signals_of(&steps, work.last_credit);
+        last = signals_of(steps, work->last_credit);
     switch (kind) {
     WALKS_WITH(0)
     WALKS_WITH(HAS_EPS)
@@ -586,6 +602,6 @@ static void work_row(const Steps *steps_, const Work *work_, const Synapses *of_
     WALKS_WITH(HAS_EPS | HAS_ZBAR)
     WALKS_WITH(HAS_EPS | HAS_OTHER)
     default:
-        work_chunks(kind, &steps, &work, &of, met, last, Z, start, stop, ahead, arriving);
+        work_chunks(kind, steps, work, of, met, last, Z, start, stop, ahead, arriving);
     }
 }

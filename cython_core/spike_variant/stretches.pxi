@@ -114,7 +114,7 @@ cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nog
         if engine.neurons.pieces[p, MODEL] & BY_EQUATIONS:
             append_of_model(engine, at, p, &steps, u, k)
         elif at.number.shape[0] > 0:
-            for v in range(u if at.laid == u else at.begun, u + 1):
+            for v in range(u if at.laid == u else at.begun, u):
                 lay_met(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, v)
             append_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u, k == 0,
                         power_of(steps.kappa, k), keep_of(at, RUNNING, steps.keep_other, k),
@@ -293,7 +293,7 @@ cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexce
                 work.entering = entering_
                 memset(entering_, 0, work.n * sizeof(double))
             entering_[work.n] = entering(engine, u, rows, row)
-        work.after = stretch_of(engine, SUFFIX, end - u, rows, b)
+        find_stretch(engine, SUFFIX, end - u, rows, b, &work.after)
         work_off_stretch(engine, &work, end, rows, b, row, following)
         row = following
         count += 1
@@ -308,36 +308,50 @@ cdef void fold_listed(Engine engine, Rows rows, int64_t b) noexcept nogil:
         following = rows.following[row]
         if following != NOBODY:
             prefetch_books(rows, following)
-        work = nothing(engine, end, rows, row)
-        work.before = stretch_of(engine, end // STRETCH_STEPS % GAPS, GAPS * STRETCH_STEPS, rows, b)
+        begin_work(engine, end, rows, row, &work)
+        find_stretch(engine, end // STRETCH_STEPS % GAPS, GAPS * STRETCH_STEPS, rows, b, &work.before)
         work_off_stretch(engine, &work, end, rows, b, row, following)
         row = following
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
 
-cdef inline Work nothing(Engine engine, int64_t first, Rows rows, int64_t row) noexcept nogil:
+# Work is written where it is read: a copy by lines would wait for its numbers, which were written one by one.
+
+cdef inline void begin_work(Engine engine, int64_t first, Rows rows, int64_t row, Work* work) noexcept nogil:
     """No work yet; a row that was worked off since its latest arrival owes something."""
-    cdef Work work
-    memset(&work, 0, sizeof(Work))
+    work.before.number = work.after.number = work.entering = NULL
     work.n_decay = work.last_credit = -1
-    work.first = first
+    work.first, work.n, work.arrived, work.updates = first, 0, 0.0, False
     work.owes = rows.books[row, CLOSED] or \
         rows.books[row, CURSOR] != max(rows.books[row, LATEST] - engine.m + 1, 0)
-    return work
 
 
-cdef inline Stretch stretch_of(Engine engine, int64_t place, int64_t n, Rows rows, int64_t b) noexcept nogil:
+cdef inline void find_stretch(
+    Engine engine, int64_t place, int64_t n, Rows rows, int64_t b, Stretch* found
+) noexcept nogil:
     """A stretch of n steps."""
     cdef NEURON_STRETCH of
+    found.kappa = power_in(rows, b, KAPPA, n)
+    found.keep_other = engine.stretches.products[place] if engine.stretches.kind == REWARDED else \
+        power_in(rows, b, KAPPA_REG, n)
     if rows.models[b] != 0:
-        of = of_models(engine.stretches, place, 0, power_of(rows.constants[b, KAPPA], n),
-                       keep_of(engine.stretches, place, rows.constants[b, KAPPA_REG], n))
-        return Stretch(of.number, of.apart, 0.0, of.kappa, of.keep, of.width)
-    return Stretch(
-        number_of(engine.stretches, place), other_of(engine.stretches, place), power_of(rows.constants[b, ALPHA], n),
-        power_of(rows.constants[b, KAPPA], n), keep_of(engine.stretches, place, rows.constants[b, KAPPA_REG], n), 0
-    )
+        of = of_models(engine.stretches, place, 0, found.kappa, found.keep_other)
+        found.number, found.other, found.alpha, found.width = of.number, of.apart, 0.0, of.width
+    else:
+        found.number, found.other = number_of(engine.stretches, place), other_of(engine.stretches, place)
+        found.alpha, found.width = power_in(rows, b, ALPHA, n), 0
+
+
+cdef inline double power_in(Rows rows, int64_t b, int64_t constant, int64_t n) noexcept nogil:
+    """A constant of a block to the power of n steps; those that stretches have are found once."""
+    cdef double* known
+    if n >= rows.powers.shape[2]:
+        return power_of(rows.constants[b, constant], n)
+    known = &rows.powers[b, constant, n]
+    if isnan(known[0]):
+        known[0] = power_of(rows.constants[b, constant], n)
+    return known[0]
 
 
 cdef inline void plan(
@@ -347,9 +361,9 @@ cdef inline void plan(
     cdef int64_t u, cursor = rows.books[row, CURSOR], begun = engine.stretches.begun
     cdef int64_t shift = max(rows.books[row, LATEST] - end + 1, 0)
     cdef bint waits = (<uint64_t> rows.books[row, WAITING] >> shift) != 0
-    work[0] = nothing(engine, max(cursor, begun), rows, row)
+    begin_work(engine, max(cursor, begun), rows, row, work)
     if cursor < begun:
-        work.before = stretch_of(engine, cursor // STRETCH_STEPS % GAPS, begun - cursor, rows, b)
+        find_stretch(engine, cursor // STRETCH_STEPS % GAPS, begun - cursor, rows, b, &work.before)
     if cursor > begun or waits or end < engine.stretches.reached:
         work.n = max(end - work.first, 0)
         if waits:
@@ -358,7 +372,7 @@ cdef inline void plan(
                 entering_[u] = entering(engine, work.first + u, rows, row)
             entering_[work.n] = 0.0
     elif end > begun:
-        work.after = stretch_of(engine, RUNNING, end - begun, rows, b)
+        find_stretch(engine, RUNNING, end - begun, rows, b, &work.after)
 
 
 cdef inline Synapses synapses_of(Rows rows, int64_t b, bint online, bint steps) noexcept nogil:
@@ -419,10 +433,9 @@ cdef bint arrive_stretch(
     else:
         if rows.books[row, CLOSED]:
             n = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
-            work = nothing(engine, end, rows, row)
-            work.n_decay, work.alpha_decay = n, power_of(rows.constants[b, ALPHA], n)
-            work.kappa_decay = power_of(rows.constants[b, KAPPA], n)
-            work.other_decay = power_of(rows.constants[b, KAPPA_REG], n)
+            begin_work(engine, end, rows, row, &work)
+            work.n_decay, work.alpha_decay = n, power_in(rows, b, ALPHA, n)
+            work.kappa_decay, work.other_decay = power_in(rows, b, KAPPA, n), power_in(rows, b, KAPPA_REG, n)
             rows.books[row, CLOSED] = 0
         else:
             plan(engine, end, rows, b, row, entering_, &work)

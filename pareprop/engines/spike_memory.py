@@ -31,6 +31,8 @@ NOTHING = np.zeros(0, np.int64)
 BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
 PER_ROW = ("Z", "books", "counters", "mark")
 FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more have ends of blocks beside them
+POWERS = 1 + max(layout.ALPHA, layout.KAPPA, layout.KAPPA_REG)  # constants of which powers are kept
+SPANNED = layout.GAPS * layout.STRETCH_STEPS  # steps of the longest stretch
 NOT_OPEN = -(1 << 30)  # mark of a row without an open window, see stretches.pxi
 STRETCH_NUMBERS = "EZ EE BZ BE QZ QE QB ZZ".split()  # as in stretches.h
 STRETCH_OTHERS = "XZ XE XB QX".split()
@@ -206,6 +208,7 @@ class SpikeMemory:
                 "mark": np.full(n_rows * stretches, NOT_OPEN),
                 "following": np.zeros(n_rows * stretches, np.int64),
                 "head": np.zeros((len(table.blocks) * stretches, layout.STRETCH_STEPS + 1), np.int64),
+                "powers": np.full((len(table.blocks) * stretches, POWERS, SPANNED + 1), np.nan),
                 "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
                 "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 3)),
             }
