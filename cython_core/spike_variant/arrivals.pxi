@@ -224,22 +224,36 @@ cdef inline void fetch_row(
 
 
 cdef inline void fetch_synapses(Rows rows, int64_t row, bint weights, bint learns) noexcept nogil:
-    cdef int64_t k = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
-    while k < stop:
-        prefetch(&rows.target[k])
-        if weights:
-            prefetch(&rows.weight[k])
-        if learns:
-            prefetch(&rows.Y[k])
-            prefetch(&rows.C[k])
-        k += 64 // <int64_t> sizeof(real)
-    k = max(stop - 1, 0)
+    """Most rows are one or two cache lines long: no branch tells which, as no processor would foresee it."""
+    cdef int64_t k = rows.row_ptr[row], last = rows.row_ptr[row + 1] - 1, line = 64 // <int64_t> sizeof(real)
+    if last < k:
+        return
+    fetch_synapse(rows, k, weights, learns)
+    fetch_synapse(rows, min(k + line, last), weights, learns)
+    fetch_synapse(rows, last, weights, learns)
+    k += 2 * line
+    while k < last:
+        fetch_synapse(rows, k, weights, learns)
+        k += line
+
+
+cdef inline void fetch_synapse(Rows rows, int64_t k, bint weights, bint learns) noexcept nogil:
+    cdef int64_t trace
     prefetch(&rows.target[k])
     if weights:
         prefetch(&rows.weight[k])
-    if learns:
-        prefetch(&rows.Y[k])
-        prefetch(&rows.C[k])
+    if not learns:
+        return
+    prefetch(&rows.Y[k])
+    prefetch(&rows.C[k])
+    if rows.eps.shape[0] > 0:
+        prefetch(&rows.eps[k])
+    if rows.zbar.shape[0] > 0:
+        prefetch(&rows.zbar[k])
+    if rows.Y2.shape[0] > 0:
+        prefetch(&rows.Y2[k])
+    for trace in range(rows.traces.shape[0]):
+        prefetch(&rows.traces[trace, k])
 
 
 cdef void enter_spikes(
