@@ -73,6 +73,8 @@ cdef extern from "neuron_model.h" nogil:
         double kappa_decay, keep_decay
         int64_t n, n_last
         const NeuronStep* step
+        const double* record
+        int64_t record_width, record_stride
 
     ctypedef struct NeuronModel:
         int64_t n_constants, n_kept, n_traces, n_traced
@@ -103,7 +105,8 @@ cdef extern from "neuron_model.h" nogil:
         void (*begin)(int64_t n, const NEURON_STRETCH* stretch) noexcept nogil
         void (*append)(
             int64_t n, int64_t stride, const real* constant, int64_t shared, const real* before, const real* kept,
-            const real* psi, const NeuronSignals* signals, real* derived, const NEURON_STRETCH* stretch
+            const real* psi, const NeuronSignals* signals, real* derived, const NEURON_STRETCH* stretch, double* record,
+            int64_t width
         ) noexcept nogil
         void (*prepend)(
             int64_t n, int64_t stride, const real* constant, int64_t shared, const real* before, const real* kept,

@@ -212,6 +212,17 @@ static ALWAYS_INLINE void write_neighbours(double *number, int64_t width, int64_
         for (int64_t i = 0; i < count; i++)
             *(lanes *)(number + width * i) = line[i];
 }
+
+/* the first n of them, each neuron's over what was written behind those of the one before */
+static ALWAYS_INLINE void write_beside(double *number, int64_t width, int64_t n, int64_t count, lanes *line)
+{
+    turn(line);
+    for (int64_t i = 0; i < LANES; i++)
+        if (count == LANES && i < LANES - 1)
+            *(lanes *)(number + width * i) = line[i];
+        else if (i < count)
+            __builtin_memcpy(number + width * i, &line[i], 8 * n);
+}
 #endif
 
 typedef REAL kept_lanes __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));

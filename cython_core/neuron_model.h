@@ -4,7 +4,7 @@
    Columns hold one number for each neuron (`trace`, `decay`: for each synapse); column k of an array is array + k * stride. */
 
 #ifndef NEURON_MODEL_VERSION
-#define NEURON_MODEL_VERSION 5
+#define NEURON_MODEL_VERSION 6
 #include <stdint.h>
 typedef struct {           /* a stretch of steps */
     double *number;        /* `width` doubles for each neuron */
@@ -53,6 +53,8 @@ typedef struct {           /* what synapses do step by step */
     double kappa_decay, keep_decay;
     int64_t n, n_last;     /* steps before the second stretch, and after it */
     const NEURON_STEP *step;
+    const double *record;  /* of the first step, what all steps read, `record_width` doubles for each neuron; or NULL */
+    int64_t record_width, record_stride;
 } NEURON_STEPS;
 
 typedef struct {
@@ -98,12 +100,13 @@ typedef struct {
     int64_t n_others;      /* more with a trace beside ebar */
     int64_t n_entries;     /* of spikes that enter in its first step, in lines after both; `prepend` writes them */
     int64_t n_derived;     /* columns of each step with derivatives that take long, which `append` writes */
+    int64_t n_recorded;    /* what a step reads of a neuron, without F, for which there is room; 0: no record is made */
 
     /* no step; one more at the end or the start; `count` stretches and then `next`. */
     void (*begin)(int64_t n, const NEURON_STRETCH *stretch);
     void (*append)(int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before,
                    const REAL *kept, const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived,
-                   const NEURON_STRETCH *stretch);
+                   const NEURON_STRETCH *stretch, double *record, int64_t width);
     void (*prepend)(int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before,
                     const REAL *kept, const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived,
                     const NEURON_STRETCH *stretch);

@@ -188,6 +188,9 @@ cdef class Stretches:
     cdef public double[:, ::1] suffix_of_models
     cdef public double[:, ::1] apart               # (STRETCHES, n), of generated models, see neuron_model.h
     cdef public real[:, :, ::1] derived            # (STRETCH_STEPS, n_derived, n), of their latest steps, a ring
+    cdef public double[:, :, ::1] records          # (STRETCH_STEPS, more than n, width), what single steps read
+    cdef public int64_t recorded                   # step to which those of the present block reach; NEVER: none
+    cdef int64_t followed                          # synapses times single steps in the present block
     cdef public int64_t[::1] addresses             # (n_pieces,), of these models' NeuronStretches, or 0
     cdef public double[::1] products               # (STRETCHES,), with rewards: of the discounts
     cdef int64_t begun, reached                    # first step of the present block, first that is not known yet
@@ -307,7 +310,7 @@ cdef class Engine:
 
     cdef int forget(self) except -1:
         """Forget what need not be true any more if another state was restored."""
-        self.block_beside, self.stretches.laid = -1, NEVER
+        self.block_beside, self.stretches.laid, self.stretches.recorded = -1, NEVER, NEVER
         self.incoming.emitted[:] = NEVER
         self.outgoing.emitted[:] = NEVER
         self.adaptive.emitted[:] = NEVER

@@ -4,6 +4,9 @@
 # step: from a step to the end of the block, by which rows are closed, it is followed, too; elsewhere that step is a
 # single one.
 
+cdef enum:
+    RECORDS_PAY = 2    # single steps of synapses per neuron and step, from where on records are made
+
 
 # ---- neurons ---------------------------------------------------------------------------------------------------------
 
@@ -38,6 +41,13 @@ cdef inline NeuronSignals signals_of_model(Stretches at, const Steps* steps, int
     return NeuronSignals(found.L + first, found.F + first, at.kind, steps.kappa, keep, steps.rate_share, found.delta)
 
 
+cdef void begin_records(Stretches at, int64_t u) noexcept nogil:
+    """A block starts with step u: is it worth it to write beside each other what single steps read?"""
+    cdef bint pays = at.followed > RECORDS_PAY * at.records.shape[0] * at.records.shape[1]
+    at.recorded = u if pays and at.records.shape[0] > 0 else NEVER
+    at.followed = 0
+
+
 cdef void append_of_model(
     Engine engine, Stretches at, int64_t p, const Steps* steps, int64_t u, int64_t k
 ) noexcept nogil:
@@ -53,7 +63,12 @@ cdef void append_of_model(
     model.append(last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first),
                  engine.neurons.shared[p], history_of(engine.neurons, u - 1, first),
                  history_of(engine.neurons, u, first), signals_of(steps, u).psi + first, &signals,
-                 derived_of(at, u, first), &stretch)
+                 derived_of(at, u, first), &stretch, record_of(at, u, first) if at.recorded == u else NULL,
+                 at.records.shape[2])
+
+
+cdef inline double* record_of(Stretches at, int64_t u, int64_t first) noexcept nogil:
+    return &at.records[u % STRETCH_STEPS, first, 0]
 
 
 cdef void prepend_of_model(
@@ -94,12 +109,11 @@ cdef void compose_of_model(
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
 
-cdef inline NeuronRow row_of_model(
-    Engine engine, const Work* work, Rows rows, int64_t start, int64_t stop, int64_t ahead
+cdef inline void take_row(
+    Engine engine, const Work* work, Rows rows, int64_t start, int64_t stop, int64_t ahead, NeuronRow* of
 ) noexcept nogil:
     """The synapses [start, stop), whose weights do not change."""
-    cdef NeuronRow of
-    memset(&of, 0, sizeof(NeuronRow))
+    memset(of, 0, sizeof(NeuronRow))
     of.n, of.target, of.stride, of.owes = stop - start, &rows.target[start], rows.traces.shape[1], work.owes
     of.readable = rows.target.shape[0] - start
     of.trace, of.Y, of.C = &rows.traces[0, start], &rows.Y[start], &rows.C[start]
@@ -109,15 +123,13 @@ cdef inline NeuronRow row_of_model(
     elif rows.Y2.shape[0] > 0:
         of.X = &rows.Y2[start]
     of.nodes_ahead, of.row_ahead = NODES_AHEAD if engine.neurons.v.shape[0] > NEAR else 0, ahead
-    return of
 
 
-cdef inline NeuronStep step_of_model(
-    Engine engine, const Steps* steps, int64_t u, bint credits, bint moves, double entering
+cdef inline void take_step(
+    Engine engine, const Steps* steps, int64_t u, bint credits, bint moves, double entering, NeuronStep* step
 ) noexcept nogil:
     """Step u: the signals of the step before, the traces."""
     cdef Signals found = signals_of(steps, u)
-    cdef NeuronStep step
     step.psi = step.L = NULL
     if moves:
         step.psi = found.psi
@@ -127,7 +139,6 @@ cdef inline NeuronStep step_of_model(
         step.L = found.L
     step.F, step.delta, step.entering = found.F, found.delta, entering
     step.keep = found.discount if engine.stretches.kind == REWARDED else steps.keep_other
-    return step
 
 
 cdef void work_row_of_model(
@@ -136,26 +147,33 @@ cdef void work_row_of_model(
 ) noexcept nogil:
     """As `work_row`."""
     cdef int64_t i, u, n = 0, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
-    cdef NeuronRow of = row_of_model(engine, work, rows, start, stop, ahead)
+    cdef NeuronRow of
     cdef NeuronStep[MOST_SIGNALS] found
     cdef NeuronSteps single
     cdef NEURON_STRETCH before, after
+    take_row(engine, work, rows, start, stop, ahead, &of)
     if work.n_decay >= 0:
-        found[0] = step_of_model(engine, steps, work.first - 1, False, True, 0.0)
+        take_step(engine, steps, work.first - 1, False, True, 0.0, &found[0])
         n = 1
     for i in range(work.n):
         u = work.first + i
-        found[n] = step_of_model(engine, steps, u, True, True,
-                                 work.entering[i] if work.entering != NULL else 0.0)
+        take_step(engine, steps, u, True, True, work.entering[i] if work.entering != NULL else 0.0, &found[n])
         n += 1
     if work.last_credit >= 0:
-        found[n] = step_of_model(engine, steps, work.last_credit, True, False, 0.0)
-    single = NeuronSteps(
-        engine.stretches.kind, steps.kappa, steps.rate_share, column(engine.neurons.constants, 0),
-        rows.shared[b], engine.neurons.v.shape[0], max(work.n_decay, 0), work.kappa_decay, work.other_decay, n,
-        work.last_credit >= 0, &found[0]
-    )
-    before, after = whole_stretch(&work.before), whole_stretch(&work.after)
+        take_step(engine, steps, work.last_credit, True, False, 0.0, &found[n])
+    single.other, single.kappa, single.share = engine.stretches.kind, steps.kappa, steps.rate_share
+    single.constant, single.shared = column(engine.neurons.constants, 0), rows.shared[b]
+    single.n_neurons, single.n_decay = engine.neurons.v.shape[0], max(work.n_decay, 0)
+    single.kappa_decay, single.keep_decay = work.kappa_decay, work.other_decay
+    single.n, single.n_last, single.step, single.record = n, work.last_credit >= 0, &found[0], NULL
+    if engine.stretches.records.shape[0] > 0 and work.n_decay < 0 and \
+            (work.n == 0 or engine.stretches.recorded == engine.stretches.reached):
+        single.record = record_of(engine.stretches, work.first, 0)
+        single.record_width = engine.stretches.records.shape[2]
+        single.record_stride = engine.stretches.records.shape[1] * single.record_width
+    engine.stretches.followed += work.n * of.n
+    take_whole(&work.before, &before)
+    take_whole(&work.after, &after)
     of.updates, of.eta, of.low, of.high = work.updates, work.eta, work.low, work.high
     of.arriving = arriving if work.updates else NULL
     (<const NeuronStretches*> rows.stretches[b]).go_through(
@@ -165,5 +183,6 @@ cdef void work_row_of_model(
     )
 
 
-cdef inline NEURON_STRETCH whole_stretch(const Stretch* of) noexcept nogil:
-    return NEURON_STRETCH(<double*> of.number, <double*> of.other, of.width, of.kappa, of.keep_other)
+cdef inline void take_whole(const Stretch* stretch, NEURON_STRETCH* of) noexcept nogil:
+    of.number, of.apart, of.width = <double*> stretch.number, <double*> stretch.other, stretch.width
+    of.kappa, of.keep = stretch.kappa, stretch.keep_other

@@ -109,6 +109,7 @@ cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nog
     if k == 0:
         at.products[RUNNING] = 1.0
         begin_of_models(engine, at, RUNNING)
+        begin_records(at, u)
     for p in range(engine.neurons.pieces.shape[0]):
         steps = steps_of(engine, engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1])
         if engine.neurons.pieces[p, MODEL] & BY_EQUATIONS:
@@ -123,6 +124,8 @@ cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nog
     if engine.online.in_use:
         at.products[RUNNING] *= discount_of(engine, u)
     at.reached = u + 1
+    if at.recorded == u:
+        at.recorded = u + 1
     if k == STRETCH_STEPS - 1:
         end_block(engine, engine.incoming)
         at.begun = at.reached

@@ -307,8 +307,9 @@ class SpikeMemory:
         places = layout.STRETCHES * any(given_program(post) is None for post in used)
         sizes = [program.stretch_sizes(of) for program, of in programs.items()]
         width = _lines(max((numbers + others * beside for numbers, others, *_ in sizes), default=0))
-        whole = max((_lines(numbers + others) + _lines(entries) for numbers, others, entries, _ in sizes), default=0)
-        derived = max((size for *_, size in sizes), default=0)
+        whole = max((_lines(numbers + others) + _lines(entries) for numbers, others, entries, *_ in sizes), default=0)
+        derived = max((size for *_, size, _ in sizes), default=0)
+        recorded = max((size + beside for *_, size in sizes if size), default=0)
         return {
             "number": allocate_aligned((places, n, layout.NUMBERS)),
             "other": allocate_aligned((places * beside, n, len(STRETCH_OTHERS))), "products": np.ones(layout.STRETCHES),
@@ -317,6 +318,7 @@ class SpikeMemory:
             "suffix_of_models": allocate_aligned((n, whole)),
             "apart": allocate_aligned((layout.STRETCHES * (width > 0), n)),
             "derived": allocate_aligned((layout.STRETCH_STEPS * (width > 0), derived, n), self._real),
+            "records": allocate_aligned((layout.STRETCH_STEPS * (recorded > 0), n + _lines(1), recorded)),
             "addresses": np.array([program.stretches(programs[program]) if program in programs else 0
                                    for program in self.network.programs], np.int64),
         }  # fmt: skip
@@ -325,7 +327,7 @@ class SpikeMemory:
         """Return stretches as the kernel takes them."""
         in_use = self.network.neurons[1] > self.network.neurons[0] and self.uses(STRETCH)
         kind = 2 if self.network.model.is_rewarded else self.sets - 1
-        return self.stretches | {"in_use": in_use, "kind": kind}
+        return self.stretches | {"in_use": in_use, "kind": kind, "recorded": layout.NEVER}
 
     def kernel_online(self) -> Values:
         """Return TD errors, and the sums that they need, as the kernel takes them."""
@@ -494,6 +496,7 @@ class SpikeMemory:
             learning += sum(np.asarray(getattr(rows, name)).nbytes for name in PER_SYNAPSE[1:])
             books += sum(np.asarray(getattr(rows, name)).nbytes for name in (*PER_ROW, "emitted", "bias", "bias_step"))
         histories = [array for name, array in self.history.items() if not name.startswith("end_")]
+        histories.append(self.stretches["records"])
         return {
             "gradients": learning, "books": books, "log": self.inputs.nbytes,
             "histories": sum(array.nbytes for array in (*histories, *self._lines.values(), *self.neurons.values())),

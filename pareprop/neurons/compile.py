@@ -29,7 +29,7 @@ from .model import COMMON, NeuronModel
 
 _HEADERS = ("elementary.h", "lanes.h", "neuron_model.h")
 _SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
-_STRETCH_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived")
+_STRETCH_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived", "n_recorded")
 _PRECISIONS = ("double", "single")
 _SECONDS = 600  # that a compiler may take
 _DIGEST = 32  # bytes behind a cached file
@@ -133,10 +133,10 @@ class Program:
         """Return the address of the NEURON_STRETCHES that `compile` was asked for."""
         return _call(self._stretches[stretches], f"neuron_stretches_{stretches.precision}")
 
-    def stretch_sizes(self, stretches: Composed) -> tuple[int, int, int, int]:
-        """Return the numbers of a stretch, more with a trace beside ebar, of spikes that enter, and kept of a step."""
+    def stretch_sizes(self, stretches: Composed) -> tuple[int, ...]:
+        """Return the sizes of a NEURON_STRETCHES: `n_numbers` and what follows there."""
         table = _StretchTable.from_address(self.stretches(stretches))
-        return int(table.n_numbers), int(table.n_others), int(table.n_entries), int(table.n_derived)
+        return tuple(int(getattr(table, name)) for name in _STRETCH_SIZES)
 
     def values(self, values: Given, dt_ms: float) -> Values:
         """Return parameters and constants of neurons as `NeuronModel.values` does, without SymPy."""

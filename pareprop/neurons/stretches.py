@@ -30,6 +30,8 @@ from .language import Tree, names_of, walk
 CHUNK = 256  # neurons whose derivatives that take long are computed together
 MOST_INLINED = 4  # traces; what more of them do is too long to be compiled for each case
 FEW = 2  # numbers of a line that are read one by one
+RECORDS_AHEAD = 32  # synapses to the one whose target's records are fetched
+LEAST_RECORDED = 4  # numbers of a step; fewer are read as fast one by one
 Key = tuple[str, int | str, int | str]
 LONG = ("exp", "log", "sqrt", "tanh", "/", "**")  # operations that take long
 EBAR: Key = ("G", "", "B")
@@ -47,6 +49,20 @@ OF_LANES(sqrt, sqrt)
 static ALWAYS_INLINE lanes NAME(constants_of)(const REAL *constant, int64_t shared, Targets8 eight)
 {
     return shared ? all_lanes(constant[eight.target[0]]) : gather_lanes(constant, eight);
+}
+"""
+_CREDIT = """
+static ALWAYS_INLINE void NAME(credit)(const int other, const NEURON_STEPS *of, const NEURON_STEP *s, lanes L, lanes F,
+    lanes *b, lanes *o, lanes *g)
+{
+    if (!other)
+        *g -= L * *b;
+    else if (of->other == REGULARIZED)
+        *g -= L * *b + F * *o;
+    else {
+        *g -= of->share * F * *b + s->delta * *o;
+        *o = s->keep * *o + L * *b;
+    }
 }
 """
 
@@ -111,16 +127,18 @@ class Stretches:
         self.first_other = self.n = 8 * _count(self.n)
         self.place |= {("X", "", entry(port)): self.n + k for k, port in enumerate(self.ports)}
         self.n += len(self.ports)
+        self.recorded = [f"kept[{k}]" for k in self.needed] + [f"derived[{k}]" for k in range(len(self.derived))]
 
     def text(self) -> str:
         """Return all functions."""
         return "\n".join([
-            _FUNCTIONS, self._derive(), self.map, self._find(), self._begin(), self._extended("append", self._append()),
+            _FUNCTIONS, f"enum {{ RECORDS_AHEAD = {RECORDS_AHEAD} }};", self._derive(), self.map, self._find(),
+            self._begin(), self._extended("append", self._append()),
             self._extended("prepend", self._prepend()), self._compose(),
             *map(self._through_port, self.ports), self._through(), f"""
 static const NEURON_STRETCHES NAME(stretches) = {{
     NEURON_MODEL_VERSION, sizeof(REAL),
-    {len(self.slots)}, {len(self.others)}, {self.n - self.first_entry}, {len(self.derived)},
+    {len(self.slots)}, {len(self.others)}, {self.n - self.first_entry}, {len(self.derived)}, {self.n_recorded},
     NAME(begin), NAME(append), NAME(prepend), NAME(compose), NAME(go_through),
 }};
 
@@ -137,6 +155,12 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
     def needed(self) -> list[int]:
         """Columns of `kept` that a step or the next one reads."""
         return sorted({*self.reads["kept"], *self.reads["before"]})
+
+    @property
+    def n_recorded(self) -> int:
+        """Numbers of the record of a step: what it reads, psi, L; there is room for F, too. 0: none is made."""
+        n = len(self.recorded) + 2
+        return n if LEAST_RECORDED <= n < 8 else 0
 
     @property
     def n_map(self) -> int:
@@ -334,6 +358,8 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             "int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before, const REAL *kept, "
             "const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived, const NEURON_STRETCH *stretch"
         )
+        if name == "append":
+            arguments += ", double *record, int64_t width"
         inside = arguments.replace("int64_t shared, ", "")
         derive = [
             f"        if (j % {CHUNK} == 0)", f"            NAME(derive)(n - j < {CHUNK} ? n - j : {CHUNK}, stride,",
@@ -353,7 +379,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             *(f"        if (!shared) found.constant[{k}] = load_lanes(constant + {k} * stride + j, count);"
               for k in reads["constant"]),
             *(f"        found.{row}[{k}] = load_lanes({row} + {k} * stride + j, count);"
-              for row in ("before", "kept") for k in reads[row]),
+              for row, columns in (("before", reads["before"]), ("kept", self.needed)) for k in columns),
             *(f"        found.derived[{k}] = load_lanes(derived + {k} * stride + j, count);"
               for k in range(len(self.derived))),
             f"        lanes m[{size}];",
@@ -367,6 +393,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             "                d = a, a = share * F, c = all_lanes(signals->delta);",
             "        }",
             "        (void)d; (void)f; (void)keep; (void)keep_power; (void)zero;",
+            *(self._record() if self.n_recorded and name == "append" else []),
             *self._read("        ", "p", "stretch"),
             *(f"        {line}" for line in body),
             *self._write("        ", "p", "stretch", name == "prepend"),
@@ -378,6 +405,19 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             )),
             "}", "",
         ])  # fmt: skip
+
+    def _record(self) -> list[str]:
+        """Write beside each other what single steps of rows read."""
+        items = [*(f"found.{name}" for name in self.recorded), "load_lanes(psi + j, count)", "l", "r"]
+        items += ["zero"] * (8 - len(items))
+        return [
+            "        if (record) {",
+            "            const lanes l = load_lanes(signals->L + j, count);",
+            "            const lanes r = other ? load_lanes(signals->F + j, count) : zero;",
+            f"            lanes line[8] = {{{', '.join(items)}}};",
+            f"            write_beside(record + width * j, width, {self.n_recorded} + other, count, line);",
+            "        }",
+        ]  # fmt: skip
 
     def _read(self, indent: str, array: str, stretch: str) -> list[str]:
         """Read all numbers of eight neurons."""
@@ -459,10 +499,13 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         sizes = {"constant": max(columns, default=0) + 1, "before": kept, "kept": kept, "derived": len(self.derived)}
         return "\n".join([
             "typedef struct {", *(f"    lanes {name}[{max(size, 1)}];" for name, size in sizes.items()),
-            "} NAME(Found);", "",
-            "static ALWAYS_INLINE void NAME(find)(const NEURON_STEPS *of, Targets8 eight, NAME(Found) *found)", "{",
+            "} NAME(Found);", "", _CREDIT,
+            "static ALWAYS_INLINE void NAME(find_constants)(const NEURON_STEPS *of, Targets8 eight,",
+            "    NAME(Found) *found)", "{", "    (void)of; (void)eight; (void)found;",
+            *(f"    found->constant[{k}] = {self._constant(k)};" for k in columns), "}", "",
+            "static ALWAYS_INLINE void NAME(find_before)(const NEURON_STEPS *of, Targets8 eight, NAME(Found) *found)",
+            "{",
             "    (void)of; (void)eight; (void)found;",
-            *(f"    found->constant[{k}] = {self._constant(k)};" for k in columns),
             *(f"    found->before[{k}] = gather_lanes(of->step->before + {k} * of->n_neurons, eight);" for k in before),
             "}", "",
         ])  # fmt: skip
@@ -488,26 +531,34 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
                   if ("M", r, E) in self.step]  # fmt: skip
         if ("w", "", E) in self.step:
             enters.append(f"        e += s->entering * m[{self.step['w', '', E]}];")
+        n = len(self.recorded)
         return "\n".join([
-            f"static {self.inlined} void NAME(step_{port})(const int other, const NEURON_STEPS *of,",
-            "    const NEURON_STEP *s, Targets8 eight, NAME(Found) *at, lanes *x, lanes *b, lanes *o, lanes *g)", "{",
-            "    if (s->L) {", "        const lanes L = gather_lanes(s->L, eight);",
-            "        if (!other)", "            *g -= L * *b;",
-            "        else if (of->other == REGULARIZED)", "            *g -= L * *b + gather_lanes(s->F, eight) * *o;",
-            "        else {", "            *g -= of->share * gather_lanes(s->F, eight) * *b + s->delta * *o;",
-            "            *o = s->keep * *o + L * *b;", "        }", "    }",
-            "    if (!s->psi)", "        return;",
+            f"static {self.inlined} void NAME(move_{port})(const int other, const NEURON_STEPS *of,",
+            "    const NEURON_STEP *s, lanes psi, NAME(Found) *at, lanes *x, lanes *b, lanes *o)", "{",
             f"    lanes m[{max(self.n_map, 1)}];",
-            *(f"    at->kept[{k}] = gather_lanes(s->kept + {k} * of->n_neurons, eight);" for k in self.needed),
-            *(f"    at->derived[{k}] = gather_lanes(s->derived + {k} * of->n_neurons, eight);"
-              for k in range(len(self.derived))),
-            "    NAME(map)(at->constant, at->before, at->kept, gather_lanes(s->psi, eight), at->derived, m);",
+            "    NAME(map)(at->constant, at->before, at->kept, psi, at->derived, m);",
             *(f"    at->before[{k}] = at->kept[{k}];" for k in self.reads["before"]),
             *(f"    const lanes x_{c} = x[{c}];" for c in reached),
             f"    lanes e = {e};", *(f"    x[{r}] = {text};" for r, text in rows.items()),
             "    if (s->entering != 0.0) {", *enters, "    }",
             "    *b = of->kappa * *b + e;", "    if (other && of->other == REGULARIZED)",
             "        *o = s->keep * *o + of->share * e;", "}", "",
+            f"static {self.inlined} void NAME(step_{port})(const int other, const NEURON_STEPS *of,",
+            "    const NEURON_STEP *s, Targets8 eight, NAME(Found) *at, lanes *x, lanes *b, lanes *o, lanes *g)", "{",
+            "    if (s->L)", "        NAME(credit)(other, of, s, gather_lanes(s->L, eight),",
+            "            other ? gather_lanes(s->F, eight) : all_lanes(0.0), b, o, g);",
+            "    if (!s->psi)", "        return;",
+            *(f"    at->kept[{k}] = gather_lanes(s->kept + {k} * of->n_neurons, eight);" for k in self.needed),
+            *(f"    at->derived[{k}] = gather_lanes(s->derived + {k} * of->n_neurons, eight);"
+              for k in range(len(self.derived))),
+            f"    NAME(move_{port})(other, of, s, gather_lanes(s->psi, eight), at, x, b, o);", "}", "",
+            f"static {self.inlined} void NAME(follow_{port})(const int other, const NEURON_STEPS *of,",
+            "    const NEURON_STEP *s, const double *record, Targets8 eight, NAME(Found) *at, lanes *x, lanes *b,",
+            "    lanes *o, lanes *g)", "{",
+            "    lanes line[8];", "    read_targets(record, of->record_width, eight, line);",
+            *(f"    at->{name} = line[{k}];" for k, name in enumerate(self.recorded)),
+            f"    NAME(credit)(other, of, s, line[{n + 1}], line[{n + 2}], b, o, g);",
+            f"    NAME(move_{port})(other, of, s, line[{n}], at, x, b, o);", "}", "",
             f"static __attribute__((noinline)) void NAME(decay_{port})(const int other, const NEURON_STEPS *of,",
             "    Targets8 eight, lanes *x, lanes *b, lanes *o)", "{", *self._decay(port),
             "    *b *= of->kappa_decay;", "    if (other)", "        *o *= of->keep_decay;", "}", "",
@@ -580,7 +631,6 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
                     )
         if self.apart:
             read.append("    const lanes apart = gather_doubles(at->apart, eight);")
-            fetched.append("        __builtin_prefetch(at->apart + target[i]);")
         loads = [f"    x[{c}] = load_lanes(row->trace + {c} * row->stride + k, LANES);" for c in reached]
         stores = [f"    store_lanes(row->trace + {c} * row->stride + k, x[{c}], LANES);" for c in reached]
         ahead = [
@@ -590,7 +640,8 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             "const NEURON_ROW *row, const NEURON_STRETCH *before, const NEURON_STEPS *steps, "
             "const NEURON_STRETCH *after, double entering"
         )
-        kinds = [(enters, other, single) for enters in (0, 1) for other in (0, 1) for single in (0, 1)]
+        # single: 0 none, 1 by columns of neurons, 2 by records
+        kinds = [(enters, other, single) for enters in (0, 1) for other in (0, 1) for single in (0, 1, 2)]
         y = self.size
         return "\n".join([
             self._step_of_port(port),
@@ -607,21 +658,26 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             f"static ALWAYS_INLINE void NAME(fetch_{port})(const NEURON_STRETCH *at, const uint32_t *target)", "{",
             "    for (int64_t i = 0; i < LANES; i++) {", *fetched, "    }", "}", "",
             f"static ALWAYS_INLINE void NAME(eight_{port})(const int enters, const int other, const int single,",
-            f"    {arguments}, int64_t k)", "{", "    const Targets8 eight = {row->target + k, 0};",
-            "    NAME(Found) found;",
+            f"    {arguments}, int64_t k, NAME(Found) *found)", "{", "    const Targets8 eight = {row->target + k, 0};",
             f"    lanes x[{self.size}], b = load_lanes(row->Y + k, LANES), o = all_lanes(0.0), g = o;", *loads,
             "    if (row->owes)", "        g = load_lanes(row->C + k, LANES);",
             "    if (other)", "        o = load_lanes(row->X + k, LANES);",
             "    if (before)", f"        NAME(apply_{port})(0, other, 0.0, before, eight, x, &b, &o, &g);",
-            "    if (single) {", "        if (steps->n_decay > 0)",
+            "    if (single && steps->n > 0) {", "        if (!steps->shared)",
+            "            NAME(find_constants)(steps, eight, found);",
+            "        NAME(find_before)(steps, eight, found);", "    }",
+            "    if (single == 1) {", "        if (steps->n_decay > 0)",
             f"            NAME(decay_{port})(other, steps, eight, x, &b, &o);",
-            "        if (steps->n > 0)", "            NAME(find)(steps, eight, &found);",
             "        for (int64_t i = 0; i < steps->n; i++)",
-            f"            NAME(step_{port})(other, steps, steps->step + i, eight, &found, x, &b, &o, &g);", "    }",
+            f"            NAME(step_{port})(other, steps, steps->step + i, eight, found, x, &b, &o, &g);", "    }",
+            *([] if not self.n_recorded else ["    if (single == 2)", "        for (int64_t i = 0; i < steps->n; i++)",
+            f"            NAME(follow_{port})(other, steps, steps->step + i,",
+            "                steps->record + i * steps->record_stride, eight, found, x, &b, &o, &g);"]),
             "    if (enters)", f"        NAME(apply_{port})(1, other, entering, after, eight, x, &b, &o, &g);",
             "    else if (after)", f"        NAME(apply_{port})(0, other, 0.0, after, eight, x, &b, &o, &g);",
-            "    for (int64_t i = 0; single && i < steps->n_last; i++)",
-            f"        NAME(step_{port})(other, steps, steps->step + steps->n + i, eight, &found, x, &b, &o, &g);",
+            "    if (single && steps->n_last > 0) {", "        const NEURON_STEP *const last = steps->step + steps->n;",
+            "        NAME(credit)(other, steps, last, gather_lanes(last->L, eight),",
+            "            other ? gather_lanes(last->F, eight) : all_lanes(0.0), &b, &o, &g);", "    }",
             "    if (row->updates) {    /* 0 - g, so that a gradient of 0 keeps the sign of a weight of -0 */",
             "        const lanes low = all_lanes(row->low), high = all_lanes(row->high);",
             "        lanes w = load_lanes(row->weight + k, LANES) - row->eta * (all_lanes(0.0) - g);",
@@ -638,7 +694,9 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             "    if (other)", "        store_lanes(row->X + k, o, LANES);", "}", "",
             f"static {self.inlined} void NAME(eights_{port})(const int enters, const int other, const int single,",
             f"    {arguments})", "{",
-            "    const uint32_t *const target = row->target;",
+            "    const uint32_t *const target = row->target;", "    NAME(Found) found;",
+            "    if (single && steps->shared)",
+            "        NAME(find_constants)(steps, (Targets8){target, 0}, &found);",
             "    for (int64_t k = 0; row->nodes_ahead && k + LANES <= row->n && k < row->nodes_ahead; k += LANES) {",
             f"        if (before) NAME(fetch_{port})(before, target + k);",
             f"        if (after) NAME(fetch_{port})(after, target + k);", "    }",
@@ -647,6 +705,10 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             f"            if (before) NAME(fetch_{port})(before, target + k + row->nodes_ahead);",
             f"            if (after) NAME(fetch_{port})(after, target + k + row->nodes_ahead);",
             "        }",
+            "        if (single == 2 && k + RECORDS_AHEAD + LANES <= row->n)",
+            "            for (int64_t i = 0; i < steps->n; i++)", "                for (int j = 0; j < LANES; j++)",
+            "                    __builtin_prefetch(steps->record + i * steps->record_stride",
+            "                                       + steps->record_width * (int64_t)target[k + RECORDS_AHEAD + j]);",
             "        if (row->row_ahead) {",
             "            __builtin_prefetch(target + k + row->row_ahead);",
             "            __builtin_prefetch(row->Y + k + row->row_ahead);", *ahead,
@@ -655,7 +717,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             "                __builtin_prefetch(row->C + k + row->row_ahead);",
             "            if (row->updates)", "                __builtin_prefetch(row->weight + k + row->row_ahead);",
             "        }",
-            f"        NAME(eight_{port})(enters, other, single, row, before, steps, after, entering, k);",
+            f"        NAME(eight_{port})(enters, other, single, row, before, steps, after, entering, k, &found);",
             "        if (row->arriving && k + LANES <= row->n)", "            for (int i = 0; i < LANES; i++)",
             "                row->arriving[target[k + i]] += row->weight[k + i];",
             "        else if (row->arriving)", "            for (int64_t i = k; i < row->n; i++)",
@@ -663,23 +725,23 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             "    }", "}", "",
             *(line for enters, other, single in kinds for line in (
                 f"static __attribute__((noinline)) void NAME(eights_{port}_{enters}{other}{single})(",
-                f"    {arguments})", "{",
-                "    const NEURON_ROW of = *row;    /* nothing that is written can be in these copies */",
-                "    NEURON_STRETCH first, second;", "    if (before) first = *before;",
+                f"    {arguments}, int64_t n)", "{",
+                "    NEURON_ROW of = *row;    /* nothing that is written can be in these copies */",
+                "    NEURON_STRETCH first, second;", "    of.n = n;", "    if (before) first = *before;",
                 "    if (after) second = *after;",
                 *(["    if (before && after) second.width = first.width;    /* one array */"] * (not enters)),
                 f"    NAME(eights_{port})({enters}, {other}, {single}, &of,",
                 "        before ? &first : NULL, steps, after ? &second : NULL, entering);", "}", "",
             )),
             f"static void NAME(through_{port})({arguments})", "{",
-            f"    static void (*const kinds[])({_types(arguments)}) = {{",
+            f"    static void (*const kinds[])({_types(arguments)}, int64_t) = {{",
             f"        {', '.join(f'NAME(eights_{port}_{enters}{other}{single})' for enters, other, single in kinds)},",
             "    };",
-            f"    void (*const eights)({_types(arguments)}) =",
-            "        kinds[(entering != 0.0 ? 4 : 0) + (row->X ? 2 : 0) + (steps ? 1 : 0)];",
+            f"    void (*const eights)({_types(arguments)}, int64_t) =",
+            "        kinds[(entering != 0.0 ? 6 : 0) + (row->X ? 3 : 0) + (steps ? "
+            f"{'steps->record' if self.n_recorded else 'steps->record && steps->n == 0'} ? 2 : 1 : 0)];",
             "    const int64_t rest = row->n + LANES > row->readable ? row->n % LANES : 0, full = row->n - rest;",
-            "    NEURON_ROW some = *row;", "    some.n = full;",
-            "    eights(&some, before, steps, after, entering);",
+            "    eights(row, before, steps, after, entering, full);",
             "    if (rest > 0) {    /* the last ones of all rows, filled up with copies of the first of them */",
             "        uint32_t last[LANES];",
             f"        REAL left[{self.size + 4}][LANES];",
@@ -690,11 +752,11 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             f"            left[{y}][i] = row->Y[k], left[{y + 1}][i] = row->X ? row->X[k] : ZERO;",
             f"            left[{y + 2}][i] = row->owes ? row->C[k] : ZERO, left[{y + 3}][i] = row->weight[k];",
             "        }",
-            "        some.n = LANES, some.target = last, some.trace = left[0], some.stride = LANES;",
+            "        NEURON_ROW some = *row;", "        some.target = last, some.trace = left[0], some.stride = LANES;",
             f"        some.Y = left[{y}], some.X = row->X ? left[{y + 1}] : NULL;",
             f"        some.C = left[{y + 2}], some.weight = left[{y + 3}];",
             "        some.arriving = NULL, some.nodes_ahead = some.row_ahead = 0;",
-            "        eights(&some, before, steps, after, entering);",
+            "        eights(&some, before, steps, after, entering, LANES);",
             "        for (int64_t i = 0; i < rest; i++) {",
             *(f"            row->trace[{c} * row->stride + full + i] = left[{c}][i];" for c in reached),
             f"            row->Y[full + i] = left[{y}][i];",

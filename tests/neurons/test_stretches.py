@@ -8,6 +8,7 @@ from params import first
 
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike_rules import LOOP, STRETCH
+from pareprop.kernels import layout
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Normal
@@ -212,3 +213,20 @@ def test_lines_of_a_stretch(name: str, lines: int, read: list[int]) -> None:
     found = Stretches(Generator(library.get(name)))
     assert -(-len(found.slots) // 8) == lines
     assert [len({place // 8 for place in of.values()}) for of in found.place_of.values()] == read
+
+
+def test_records_of_steps_change_no_bit() -> None:
+    """Single steps read the same numbers beside each other as one by one."""
+
+    def weights(records: bool) -> tuple[np.ndarray, bool]:
+        run = network(cells=["adex", "izhikevich", "iaf_psc_exp"], rate=0.2, kappa_reg=0.9)
+        stretches = run.engine.kernel.stretches
+        assert stretches.records.shape[2] == 6  # of adex: V_m, flags, a derivative, psi, L, F
+        if not records:
+            stretches.records = np.zeros((0, 0, 0))
+        return learned(run)[2], stretches.recorded != layout.NEVER
+
+    beside, used = weights(records=True)
+    alone, none = weights(records=False)
+    assert used and not none
+    np.testing.assert_array_equal(beside, alone)
