@@ -499,5 +499,6 @@ class SpikeMemory:
         histories.append(self.stretches["records"])
         return {
             "gradients": learning, "books": books, "log": self.inputs.nbytes,
-            "histories": sum(array.nbytes for array in (*histories, *self._lines.values(), *self.neurons.values())),
+            "histories": self.stretches["met"].nbytes
+            + sum(array.nbytes for array in (*histories, *self._lines.values(), *self.neurons.values())),
         }  # fmt: skip

@@ -353,14 +353,22 @@ def _learning(model: Model, neurons: int, parts: Mapping[str, Rows]) -> dict[str
         books += (layout.BOOK_COLUMNS + 1 + stretches + adam) * part.rows * found.learns + part.senders
         books += adam * part.blocks * 4 * 2 * FOLD_STEPS  # corrections of the bias
         if kind == "incoming" and stretches:
-            composed = layout.STRETCHES * layout.NUMBERS + 2.0 * (layout.STRETCH_STEPS - 1) * real / 8
+            beside = model.is_rewarded or _filters_apart(model)
+            by_hand = any(given_program(item.post) is None for item in items)
+            composed = layout.STRETCHES * (layout.NUMBERS + 4.0 * beside)
+            composed += (2 * (layout.STRETCH_STEPS - 1) + layout.STRETCH_STEPS * (2 + 2 * beside) * by_hand) * real / 8
             composed -= BLOCKS * (PREFIX not in found.modes)
     return {"learning_bytes": learning * real, "book_bytes": 8.0 * books, "stretch_bytes": 8.0 * composed * neurons}
 
 
+def _filters_apart(model: Model) -> bool:
+    """Return whether a population filters traces for its regularization apart."""
+    return any(item.params.kappa != item.params.kappa_reg for item in model.of_role("recurrent"))
+
+
 def _count_learning(model: Model, found: Rules, posts: Sequence[Population]) -> int:
     """Return the numbers that a synapse keeps beside its weight (spike variant), see `SpikeMemory`."""
-    second = any(item.params.kappa != item.params.kappa_reg for item in model.of_role("recurrent"))
+    second = _filters_apart(model)
     neurons = bool(found.modes & {PREFIX, LOOP, STRETCH})
     programs = [given_program(post) for post in posts]
     loops = np.isin(found.rules[:, layout.MODE], (LOOP, STRETCH))
