@@ -115,6 +115,22 @@ static ALWAYS_INLINE void fetch_lines(const REAL *lines, const uint32_t *target)
         __builtin_prefetch(lines + SIDE * (int64_t)target[i]);
 }
 
+/* what vectors from synapse k on begin with */
+static ALWAYS_INLINE void fetch_first(const int own, const int adaptive, const AdamWindow *of, int64_t k)
+{
+    const REAL *lines = of->lines + SIDE * of->n_targets * (of->first / LINE_STEPS % of->n_blocks);
+    for (int h = 0; h < VECTORS; h++) {
+        const int64_t at = k + SIDE * h;
+        fetch_lines(lines, of->target + at);
+        __builtin_prefetch(of->Y + at), __builtin_prefetch(of->C + at), __builtin_prefetch(of->weight + at);
+        __builtin_prefetch(of->moment + at), __builtin_prefetch(of->variance + at);
+        if (own)
+            __builtin_prefetch(of->zbar + at);
+        if (adaptive)
+            __builtin_prefetch(of->eps + at);
+    }
+}
+
 static ALWAYS_INLINE void adam_vectors(const int vectors, const int own, const int adaptive, const AdamWindow *of,
                                        int64_t k, const uint32_t *target, int64_t count)
 {
@@ -189,8 +205,11 @@ static ALWAYS_INLINE void adam_row(const int own, const int adaptive, const Adam
 {
     const AdamWindow of = *of_;    /* nothing that is written can be in this copy */
     int64_t k = start;
-    for (; k + VECTORS * SIDE <= stop; k += VECTORS * SIDE)
+    for (; k + VECTORS * SIDE <= stop; k += VECTORS * SIDE) {
+        if (k + 2 * VECTORS * SIDE <= stop)
+            fetch_first(own, adaptive, &of, k + VECTORS * SIDE);
         adam_vectors(VECTORS, own, adaptive, &of, k, of.target + k, SIDE);
+    }
     for (; VECTORS > 1 && k + SIDE <= stop; k += SIDE)
         adam_vectors(1, own, adaptive, &of, k, of.target + k, SIDE);
     if (k < stop) {

@@ -46,6 +46,7 @@ cdef void fill_traces(
 ) noexcept nogil:
     """Write zbar of the source in n steps; or, where synapses have their own, how many spikes enter."""
     cdef int64_t i, z
+    cdef double Z = rows.Z[row], alpha = rows.constants[b, ALPHA]
     for i in range(n):
         z = 0
         if rows.books[row, WAITING] != 0 or rows.books[row, OLDER] != 0:
@@ -53,8 +54,9 @@ cdef void fill_traces(
         if rows.rules[b, OWN_ZBAR]:
             traces[i] = z
         else:
-            rows.Z[row] = rows.constants[b, ALPHA] * rows.Z[row] + z
-            traces[i] = rows.Z[row]
+            Z = alpha * Z + z
+            traces[i] = Z
+    rows.Z[row] = Z
 
 
 cdef void fill_rates(
