@@ -66,7 +66,8 @@ cdef void deliver_drawn(
 ) noexcept nogil:
     """What arrives at all delays of the projection whose first block is b."""
     cdef int64_t[MOST_LISTED] found
-    cdef int64_t d, k, i, stop, emitted, count = 0, delays = rows.blocks[b, DELAYS], first = rows.blocks[b, SOURCE]
+    cdef int64_t d, k, i, stop, emitted, count = 0, delays = rows.blocks[b, DELAYS], row = rows.blocks[b, ROW]
+    cdef int64_t first = rows.blocks[b, SOURCE], last = rows.blocks[b, SOURCES]
     cdef int64_t* latest = &rows.emitted[0] + rows.emitted_of[b]
     cdef const uint32_t* ids
     cdef Drawn of = drawn_of(engine, t, rows, b)
@@ -77,10 +78,10 @@ cdef void deliver_drawn(
         for k in range(n):
             ids, stop = logs[k].ids, logs[k].ptr[emitted - engine.channel.base + 1]
             i = first_at_least(ids, logs[k].ptr[emitted - engine.channel.base], stop, first)
-            while i < stop and ids[i] < rows.blocks[b, SOURCES]:
+            while i < stop and ids[i] < last:
                 if d == 0:
                     latest[ids[i] - first] = emitted
-                found[count] = rows.blocks[b, ROW] + (ids[i] - first) * delays + d
+                found[count] = row + (ids[i] - first) * delays + d
                 count += 1
                 i += 1
                 if count == MOST_LISTED:
@@ -106,7 +107,8 @@ cdef void end_drawn(Engine engine, int64_t t, Rows rows, int64_t b, Spikes** log
     """Close the rows of the projection that reach the cutoff, see `close_rows`; b is its first block."""
     cdef int64_t[MOST_LISTED] found
     cdef int64_t d, k, i, stop, emitted, later, count = 0, delays = rows.blocks[b, DELAYS]
-    cdef int64_t first = rows.blocks[b, SOURCE], cutoff = rows.rules[b, CUTOFF]
+    cdef int64_t first = rows.blocks[b, SOURCE], last = rows.blocks[b, SOURCES], row = rows.blocks[b, ROW]
+    cdef int64_t cutoff = rows.rules[b, CUTOFF]
     cdef const int64_t* latest = &rows.emitted[0] + rows.emitted_of[b]
     cdef const uint32_t* ids
     cdef Drawn of = drawn_of(engine, t, rows, b)
@@ -117,9 +119,9 @@ cdef void end_drawn(Engine engine, int64_t t, Rows rows, int64_t b, Spikes** log
         for k in range(n):
             ids, stop = logs[k].ids, logs[k].ptr[emitted - engine.channel.base + 1]
             i = first_at_least(ids, logs[k].ptr[emitted - engine.channel.base], stop, first)
-            while i < stop and ids[i] < rows.blocks[b, SOURCES]:
+            while i < stop and ids[i] < last:
                 later = latest[ids[i] - first]
-                found[count] = rows.blocks[b, ROW] + (ids[i] - first) * delays + d
+                found[count] = row + (ids[i] - first) * delays + d
                 count += not emitted < later < emitted + cutoff
                 i += 1
                 if count == MOST_LISTED:
