@@ -96,6 +96,15 @@ static ALWAYS_INLINE lanes join_fours(four_lanes x, four_lanes y)
 #endif
 }
 
+static ALWAYS_INLINE four_lanes half_of(lanes x, int upper)
+{
+#ifdef WIDENS
+    return upper ? __builtin_shufflevector(x, x, 4, 5, 6, 7) : __builtin_shufflevector(x, x, 0, 1, 2, 3);
+#else
+    return upper ? (four_lanes){x[4], x[5], x[6], x[7]} : (four_lanes){x[0], x[1], x[2], x[3]};
+#endif
+}
+
 /* two numbers of each of eight, turned */
 static ALWAYS_INLINE void turn_twos(const two_lanes *of, lanes *line)
 {
@@ -129,12 +138,17 @@ static ALWAYS_INLINE void turn_back_fours(lanes *line)
     line[2] = ORDER(y, v, 0, 1, 8, 9, 2, 3, 10, 11), line[3] = ORDER(y, v, 4, 5, 12, 13, 6, 7, 14, 15);
 }
 
-static ALWAYS_INLINE void read_target_fours(const double *number, Targets8 of, lanes *line)
+static ALWAYS_INLINE void read_first_fours(const double *number, int64_t width, Targets8 of, lanes *line)
 {
     four_lanes four[LANES];
     for (int i = 0; i < LANES; i++)
-        four[i] = *(const four_lanes *)(number + 4 * (int64_t)of.target[i]);
+        four[i] = *(const four_lanes *)(number + width * (int64_t)of.target[i]);
     turn_fours(four, line);
+}
+
+static ALWAYS_INLINE void read_target_fours(const double *number, Targets8 of, lanes *line)
+{
+    read_first_fours(number, 4, of, line);
 }
 
 static ALWAYS_INLINE void read_neighbour_fours(const double *number, int64_t count, lanes *line)
@@ -211,6 +225,14 @@ static ALWAYS_INLINE void write_neighbours(double *number, int64_t width, int64_
     else
         for (int64_t i = 0; i < count; i++)
             *(lanes *)(number + width * i) = line[i];
+}
+
+static ALWAYS_INLINE void write_first_fours(double *number, int64_t width, int64_t count, lanes *line)
+{
+    turn_back_fours(line);
+    for (int64_t i = 0; i < LANES; i++)
+        if (i < count)
+            *(four_lanes *)(number + width * i) = half_of(line[i / 2], i % 2);
 }
 
 /* the first n of them, each neuron's over what was written behind those of the one before */

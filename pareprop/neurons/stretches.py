@@ -432,16 +432,22 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         """Write them, with those of what enters or without."""
         apart = [f"{indent}store_doubles({stretch}->apart + j, {array}_apart, count);"] if self.apart else []
         at = f"{stretch}->number + {stretch}->width * j + 8 * k, {stretch}->width, count, {array} + 8 * k"
-        parts = [("0", self._lines("other"))]
-        if entries:
-            parts.append((str(self.first_entry // 8), f"(other ? {_count(self.n)} : {self.first_other // 8})"))
+        entering = []
+        for k in range(self.first_entry // 8, _count(self.n)) if entries else ():
+            head = "" if 8 * k < self.first_other else "if (other) "
+            write = "write_first_fours" if _in_first_half(self.place.values(), k) else "write_neighbours"
+            to = f"{self._at(8 * k, stretch)} + {stretch}->width * j"
+            entering.append(f"{indent}{head}{write}({to}, {stretch}->width, count, {array} + {8 * k});")
         return [
             *(f"{indent}{array}[{place}] = {array}[{of}];" for place, of in self.copies),
-            *(line for first, last in parts for line in (
-                f"{indent}for (int k = {first}; k < {last}; k++)", f"{indent}    write_neighbours({at});",
-            )),
-            *apart,
+            f"{indent}for (int k = 0; k < {self._lines('other')}; k++)", f"{indent}    write_neighbours({at});",
+            *entering, *apart,
         ]  # fmt: skip
+
+    def _at(self, place: int, stretch: str = "at") -> str:
+        """Return the address of a number in C; what enters follows upon what is there."""
+        less = self.first_entry - 8 * _count(len(self.slots)) if place >= self.first_entry else 0
+        return f"{stretch}->number + {place}" + (f" - (other ? 0 : {less})" if less else "")
 
     def _lines(self, other: str) -> str:
         """Return how many lines a stretch has, in C."""
@@ -617,14 +623,13 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             for k in sorted({place // 8 for place in places}):
                 some = sorted(place for place in places if place // 8 == k)
                 if len(some) <= FEW:
-                    read += [f"    {head}p[{i}] = read_one(at->number + {i}, at->width, eight);" for i in some]
-                else:
-                    into = "p" if not head else "q"
-                    lines = [
-                        f"read_targets(at->number + {8 * k}, at->width, eight, {into} + {8 * (k if not head else 0)});"
-                    ]
-                    lines += [f"p[{i}] = q[{i - 8 * k}];" for i in some] if head else []
-                    read.append(f"    {head}{{ lanes q[8]; {' '.join(lines)} }}" if head else f"    {lines[0]}")
+                    read += [f"    {head}p[{i}] = read_one({self._at(i)}, at->width, eight);" for i in some]
+                    continue
+                into = f"p + {8 * k}" if not head else "q"
+                read_line = "read_first_fours" if _in_first_half(some, k) else "read_targets"
+                lines = [f"{read_line}({self._at(8 * k)}, at->width, eight, {into});"]
+                lines += [f"p[{i}] = q[{i - 8 * k}];" for i in some] if head else []
+                read.append(f"    {head}{{ lanes q[8]; {' '.join(lines)} }}" if head else f"    {lines[0]}")
                 if not head:
                     fetched.append(
                         f"        __builtin_prefetch(at->number + at->width * (int64_t)target[i] + {8 * k});"
@@ -815,6 +820,11 @@ def _names(arguments: str) -> str:
 
 def _sum(terms: Iterable[str]) -> str:
     return " + ".join(terms)
+
+
+def _in_first_half(places: Iterable[int], line: int) -> bool:
+    """Return whether the numbers of a line of eight stand in its first half."""
+    return all(place % 8 < 4 for place in places if place // 8 == line)
 
 
 def _count(n: int) -> int:
