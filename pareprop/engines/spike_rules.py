@@ -58,6 +58,7 @@ STRETCHED, OF_EQUATIONS, OF_PAIR, OF_EXPONENTIAL = 2.5, 1.1, 0.07, 0.6
 WITH_ADAM = 1.2  # times as long takes Adam's arrival where steps compose
 FOLLOWED, BY_LINE = 0.75, 0.25  # plain arrivals that a step takes in which a synapse is followed; the same from lines
 SLOW = 5.0  # plain arrivals above which a run says so
+MANY_NEURONS, OF_MANY = 7_500, 1.25  # on a rank, by equations: what steps keep of them leaves the caches; times as long
 EXPONENTIALS = {"exp": 1, "log": 1, "tanh": 3}  # divisions and all
 SHORT = 10  # steps that take no more than five times as long as an arrival
 DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
@@ -233,10 +234,11 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
     return STRETCH if has_stretches(projection.post) else LOOP
 
 
-def why_slow(model: Model, projection: Projection, optimizer: Optimizer) -> tuple[str, str] | None:
+def why_slow(model: Model, projection: Projection, optimizer: Optimizer, neurons: float) -> tuple[str, str] | None:
     """Return why an arrival takes over five times the usual.
 
-    Synapses are followed step by step for so long, or stretches of steps have so many numbers.
+    Synapses are followed step by step for so long, or stretches of steps have so many numbers, or those of so many
+    neurons. Rates are not known beforehand: 40 Hz are assumed, where equations cost most over the plain path.
 
     Parameters
     ----------
@@ -244,6 +246,8 @@ def why_slow(model: Model, projection: Projection, optimizer: Optimizer) -> tupl
         The whole network.
     projection, optimizer : Projection, Optimizer
         A projection with its optimizer.
+    neurons : float
+        Neurons of a rank.
 
     Returns
     -------
@@ -253,13 +257,19 @@ def why_slow(model: Model, projection: Projection, optimizer: Optimizer) -> tupl
     m = lags(model).m
     cutoff = cutoff_steps(projection.post, model.dt_ms) if projection.post.role == "recurrent" else 0
     kind = mode(model, projection, optimizer, block_length(model), m)
-    traces, exponentials = n_traces(projection.post), n_exponentials(projection.post)
-    if kind == STRETCH and traces and STRETCHED * times_of_traces(traces) + OF_EXPONENTIAL * exponentials > SLOW:
-        if STRETCHED * times_of_traces(traces) > SLOW:
+    traces, exponentials = n_traces(projection), n_exponentials(projection.post)
+    if kind == STRETCH and traces:
+        arrival = STRETCHED * times_of_traces(traces)
+        both = arrival + OF_EXPONENTIAL * exponentials
+        if arrival > SLOW:
             way = "neurons with fewer states, or the interval variant"
             return f"its synapses have {traces} traces, each pair of which counts in a step of their targets", way
-        way = "equations with fewer of them (a tanh counts as three), or more synapses per neuron"
-        return f"a step of its neurons takes {exponentials} exponentials", way
+        if both > SLOW:
+            way = "equations with fewer of them (a tanh counts as three), or more synapses per neuron"
+            return f"a step of its neurons takes {exponentials} exponentials", way
+        if neurons > MANY_NEURONS and OF_MANY * both > SLOW:
+            reason = f"{neurons:.0f} neurons of a rank, given by equations, outgrow its caches"
+            return f"{reason} (at 40 Hz; less at lower rates)", "more ranks, or the interval variant"
     if 0 <= cutoff <= max(m, SHORT) or kind != LOOP:
         return None
     shorter = f"an eprop_isi_trace_cutoff of few ms (now {projection.post.params.eprop_isi_trace_cutoff:g})"
@@ -289,7 +299,7 @@ def added_arrivals(model: Model, projection: Projection, n_spikes: float, n_step
     optimizer = projection.optimizer or model.optimizer
     kind = mode(model, projection, optimizer, block_length(model), lags(model).m)
     if kind == STRETCH:
-        traces, adam = n_traces(projection.post), 1.0 if optimizer.accumulates else WITH_ADAM
+        traces, adam = n_traces(projection), 1.0 if optimizer.accumulates else WITH_ADAM
         return n_spikes * (STRETCHED * adam * (times_of_traces(traces) if traces else 1.0) - 1.0)
     if kind != LOOP or not n_spikes:
         return 0.0
@@ -298,12 +308,17 @@ def added_arrivals(model: Model, projection: Projection, n_spikes: float, n_step
     return followed * (min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps)
 
 
-def n_traces(population: Population) -> int:
-    """Return the traces of a synapse onto neurons given by equations: of each state, and e where steps read z."""
-    definition = getattr(population.params, "definition", None)
+def n_traces(projection: Projection) -> int:
+    """Return the traces that an arrival at neurons given by equations reaches, with e where steps read z; else 0."""
+    definition = getattr(projection.post.params, "definition", None)
     if definition is None:
         return 0
-    return len(definition.states) + any("z" in names_of(tree) for tree in definition.equations.step.values())
+    read = {state: names_of(tree) for state, tree in definition.equations.step.items()}
+    reached, seen = {projection.port or definition.ports[0], "z", *definition.follow}, set[str]()
+    while reached > seen:
+        seen = set(reached)
+        reached |= {state for state, names in read.items() if names & reached}
+    return len(seen & read.keys()) + any("z" in names for names in read.values())
 
 
 def times_of_traces(traces: int) -> float:

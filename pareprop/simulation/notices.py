@@ -149,7 +149,9 @@ def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int) -> 
     comm = exchange.comm if exchange.size > 1 else None
     for span in network.incoming.spans if model.eprop.is_online else ():
         item = span.projection
-        slow = spike_rules.why_slow(model, item, item.optimizer or model.optimizer) if item.plastic else None
+        neurons = model.size("recurrent") / exchange.size
+        optimizer = item.optimizer or model.optimizer
+        slow = spike_rules.why_slow(model, item, optimizer, neurons) if item.plastic else None
         if slow and collectives.total(comm, span.last - span.first) >= MANY:
             line = f"'{item.name}' learns over five times slower than it could, as {slow[0]}"
             yield f"slow {slow[0]}", f"{line}; faster: {slow[1]}"
