@@ -14,15 +14,17 @@ typedef int64_t lane_order __attribute__((vector_size(64)));
 typedef double two_lanes __attribute__((vector_size(16), aligned(8)));
 typedef double four_lanes __attribute__((vector_size(32), aligned(8)));
 
+/* elements of two vectors; `order` is a vector of as many integers */
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
-#define ORDER(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
-#define WIDENS
+#define SHUFFLED(order, x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#define WIDENS    /* as a longer vector, too */
 #endif
 #endif
-#ifndef ORDER
-#define ORDER(x, y, ...) __builtin_shuffle(x, y, (lane_order){__VA_ARGS__})
+#ifndef SHUFFLED
+#define SHUFFLED(order, x, y, ...) __builtin_shuffle(x, y, (order){__VA_ARGS__})
 #endif
+#define ORDER(x, y, ...) SHUFFLED(lane_order, x, y, __VA_ARGS__)
 
 typedef struct {    /* of eight synapses */
     const uint32_t *target;

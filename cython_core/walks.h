@@ -8,7 +8,7 @@
 #define APART static __attribute__((noinline))
 
 /* the strides [k, stop) of synapses: BODY for each of them, after what comes soon is fetched */
-#define STRIDES(T, k, stop, ahead, target, values, BODY)                                                               \
+#define STRIDES(k, stop, ahead, target, values, BODY)                                                                  \
     for (; k < (stop);) {                                                                                              \
         __builtin_prefetch((values) + k + (ahead));                                                                    \
         __builtin_prefetch((values) + k + (ahead) + STRIDE / 2);                                                       \
@@ -29,26 +29,26 @@
     {                                                                                                                  \
         int64_t k = start;                                                                                             \
         offset -= start;                                                                                               \
-        STRIDES(T, k, stop, ahead, target, weight, SPREAD_EACH)                                                        \
+        STRIDES(k, stop, ahead, target, weight, SPREAD_EACH)                                                           \
     }                                                                                                                  \
     APART void spread_row_##T(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target,                      \
                               const T *restrict weight, T *restrict total)                                             \
     {                                                                                                                  \
         int64_t k = start;                                                                                             \
-        STRIDES(T, k, stop, ahead, target, weight, SPREAD)                                                             \
+        STRIDES(k, stop, ahead, target, weight, SPREAD)                                                                \
     }                                                                                                                  \
     APART void credit_each_##T(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target,                     \
                                const uint32_t *offset, const T *restrict coefficient, T scale, T *restrict gradient)   \
     {                                                                                                                  \
         int64_t k = start;                                                                                             \
         offset -= start;                                                                                               \
-        STRIDES(T, k, stop, ahead, target, gradient, CREDIT_EACH)                                                      \
+        STRIDES(k, stop, ahead, target, gradient, CREDIT_EACH)                                                         \
     }                                                                                                                  \
     APART void credit_row_##T(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target,                      \
                               const T *restrict coefficient, T scale, T *restrict gradient)                            \
     {                                                                                                                  \
         int64_t k = start;                                                                                             \
-        STRIDES(T, k, stop, ahead, target, gradient, CREDIT)                                                           \
+        STRIDES(k, stop, ahead, target, gradient, CREDIT)                                                              \
     }
 
 #define SPREAD_EACH(k) total[target[k] + offset[k]] += weight[k];

@@ -8,15 +8,8 @@ enum { VECTORS = sizeof(REAL) == 8 ? 2 : 1 };                /* that go side by 
 
 typedef REAL side_lanes __attribute__((vector_size(64), aligned(sizeof(REAL))));
 #ifndef FOUR_AT_A_TIME    /* single precision */
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define ORDER_16(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
-#endif
-#endif
-#ifndef ORDER_16
 typedef int32_t side_order __attribute__((vector_size(64)));
-#define ORDER_16(x, y, ...) __builtin_shuffle(x, y, (side_order){__VA_ARGS__})
-#endif
+#define ORDER_16(x, y, ...) SHUFFLED(side_order, x, y, __VA_ARGS__)
 #endif
 
 typedef double line_words __attribute__((vector_size(64), aligned(sizeof(REAL)), may_alias));

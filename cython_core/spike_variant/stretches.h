@@ -8,10 +8,7 @@
    g            a synapse        minus the gradient since its weight changed
 
    Eight targets at a time. What is kept is REAL, what is computed is double, lane by lane: any division of a row gives the
-   same bits. */
-
-#include <stddef.h>
-#include "../lanes.h"
+   same bits. Lanes are those of lanes.h, which formulas.h includes. */
 
 enum {    /* numbers of a stretch: E_Z is what zbar before it adds to eps after it, Q_Z what it adds to the gradient */
     E_Z, E_E, B_Z, B_E, Q_Z, Q_E, Q_B, Z_Z, NUMBERS
