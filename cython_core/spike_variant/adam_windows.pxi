@@ -7,7 +7,7 @@ cdef extern from "spike_variant/adam_windows.h" nogil:
         const real* lines
         const double* traces
         const real* rates
-        real kappa, keep_1, add_1, keep_2, add_2, small, low, high
+        real kappa, keep_1, add_1, keep_2, add_2, small, low, high, least
         const real* alpha
         const real* rho
         const real* beta
@@ -20,6 +20,7 @@ cdef extern from "spike_variant/adam_windows.h" nogil:
         real* zbar
         real* eps
 
+    double least_of(double add_2, double epsilon)
     void adam_window(const AdamWindow* of, int64_t start, int64_t stop)
     void keep_lines(int64_t u, int64_t n_blocks, int64_t n, const real* psi, const real* L, real* lines)
 
@@ -44,6 +45,7 @@ cdef void work_lines(
     of.lines = &engine.histories.lines[0, 0, 0]
     of.kappa, of.small = rows.constants[b, KAPPA], adam.epsilon
     of.keep_1, of.add_1, of.keep_2, of.add_2 = adam.beta_1, 1.0 - adam.beta_1, adam.beta_2, 1.0 - adam.beta_2
+    of.least = least_of(1.0 - adam.beta_2, adam.epsilon)
     of.low, of.high = low_of(rows, b, row), high_of(rows, b, row)
     of.alpha, of.rho = &engine.neurons.alpha[0], &engine.neurons.rho[0]
     of.beta = &engine.neurons.adapt_beta[0]
