@@ -138,7 +138,7 @@ class Units:
     def _seconds(self, phase: str, work: Work) -> float:
         """Return seconds of a phase: between those of one busy core and of all, by how many ranks the node has."""
         measured = {"update": work.given_update, "sweep": work.given_sweep}.get(phase, 0.0)
-        added = work.added_events / max(work.events, 1.0) * (phase == "deliver")
+        added = work.added_events / max(work.events, 1.0) * (phase in ("deliver", "credit"))
         alone, crowded = (
             # in place of the neurons of the package that were measured for the unit costs
             _sum(costs, work.with_cache(cache)) + max(0.0, measured - costs.get("neuron_steps", 0.0) * work.given_steps)

@@ -28,6 +28,9 @@ from ..parallel.tree import WORDS_OF_SUM
 
 NEAR = 2**20  # bytes of neurons, about, that stay in a core's second cache from step to step
 BYTES_PER_NEURON = 136  # state and parameters that a step reads or writes, in double precision
+# Where delays differ in the interval variant: part of a visit that each row of a source takes beyond the first, and
+# events more that an event is worth, as sums and coefficients of several steps are met
+OF_DELAY, OF_SPREAD = 0.08, 0.3
 BLOCKS = 22  # numbers of a neuron for prefix sums and their blocks, in the networks that unit costs are fitted to
 
 
@@ -72,8 +75,8 @@ class Work:
     cold_events, cold_visits : float
         Events and visits whose synapses come from memory because the table is larger than the cache, see `with_cache`.
     added_events : float
-        Events that learning takes as long as, beyond the arrivals themselves: where stretches of steps compose, or
-        synapses are followed from step to step (spike variant).
+        Events that as much time takes, beyond the arrivals themselves: where stretches of steps compose, or synapses
+        are followed from step to step (spike variant), where delays differ (interval variant).
     synapses : float
         Synapses from inputs and neurons onto neurons.
     readout_synapses : float
@@ -232,6 +235,8 @@ def of_rank(
             if model.eprop.is_online and item.post.role == "recurrent":
                 spikes = firing.of(item.pre)
                 added += counts.synapses * added_arrivals(model, item, spikes, n_steps)
+            elif item.post.role == "recurrent" and spread_steps(model, item):
+                added += OF_SPREAD * counts.events
     if n_heard < n:
         parts["incoming"] += Rows(words=n // 64 + 1, ids=n_heard)
     n, n_readouts = model.size("recurrent"), model.size("readout")
@@ -443,7 +448,8 @@ def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int]
     if pays_index(synapses, rows) and not item.rewire and item.post.role == "recurrent":
         searches, words = rows * spikes, rows // 64 + 1
         rows *= 1.0 - math.exp(-synapses / rows)
-    walks = senders if spread_steps(model, item) else rows  # spread: all rows of a source at once
+    # spread: all rows of a source at once, each of which takes a part of a visit
+    walks = senders + OF_DELAY * (rows - senders) if spread_steps(model, item) else rows
     listed = item.pre.role == "recurrent" and sum(heard.values()) < model.size("recurrent")
     ids = senders if listed and model.offset(item.pre) else 0.0  # a list of its own, if ids count from another number
     events, visits = synapses * spikes, walks * spikes

@@ -363,6 +363,25 @@ def test_ways_of_learning_take_their_times(axes: list[str], arrivals: float) -> 
     assert found["update"] == pytest.approx(3e-6) and item.events == pytest.approx(4.0 * 30 * 40)
 
 
+@pytest.mark.parametrize(
+    ("neurons", "indegree", "deliver", "credit"),
+    [(2000, 100, 1.68, 1.61), (10_000, 100, 1.75, 1.98), (2000, 1000, 1.40, 1.47)],
+)
+def test_delays_that_differ_take_their_times(neurons: int, indegree: int, deliver: float, credit: float) -> None:
+    """As often one delay as `scripts/paths.py` measured for delays 1 to 15, interval variant, 17 Hz, an idle core."""
+    costs = {
+        "deliver": {"events": 2.36e-10, "cold_events": 2.4e-10, "visits": 9.5e-9},  # of that machine
+        "credit": {"events": 2.45e-10, "cold_events": 2.63e-10, "visits": 1.15e-8},
+    }
+    found = []
+    for delays in ([], ["longest_delay=15"]):
+        words = ["variant=interval", f"neurons={neurons}", "inputs=2", f"indegree={indegree}", *delays]
+        item = work.of_rank(subject.find("bench", words).model, 1000, work.Firing(1.0, 17.0), 1, 0)
+        found.append(units.Units(costs, {}).phase_seconds(item))
+    for phase, measured in (("deliver", deliver), ("credit", credit)):
+        assert found[1][phase] / found[0][phase] == pytest.approx(measured, rel=0.13)
+
+
 def test_a_benchmark_with_any_axis_is_predicted() -> None:
     """As options of `bench` have them."""
     words = ["neurons=300", "precision=single", "neuron=iaf_psc_exp", "longest_delay=9", "readouts=3", "populations=2"]
