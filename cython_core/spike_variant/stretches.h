@@ -144,7 +144,7 @@ static ALWAYS_INLINE Step step_of(const Steps *steps, Signals at, lanes psi, lan
     return step;
 }
 
-/* what synapses that go step by step read of step u */
+/* What synapses that go step by step read of step u: side by side, since targets of a row share few lines of the rings. */
 static ALWAYS_INLINE REAL *row_met(const Steps *steps, int64_t u)
 {
     return steps->met + u % BLOCK_STEPS * steps->n * (steps->other ? 4 : 2);
@@ -176,6 +176,7 @@ static ALWAYS_INLINE void begin_stretch(lanes *n)
         n[f] = all_lanes(f == E_E || f == Z_Z ? 1.0 : 0.0);
 }
 
+/* of a step that is known from before another state was loaded */
 static void lay_met(int64_t j, int64_t last, const Steps *steps, int64_t u)
 {
     const Signals at = signals_of(steps, u);
@@ -487,7 +488,8 @@ static ALWAYS_INLINE void list_written(const int kind, const Synapses *of, REAL 
     array[4] = kind & HAS_OTHER ? of->other : NULL;
 }
 
-/* of eight numbers the first `count` stay, the others become again what they were */
+/* The last synapses of a row are worked off with those that follow: of eight numbers the first `count` stay, the others
+   become again what they were. */
 static ALWAYS_INLINE void give_back(REAL *array, lanes before, int64_t count)
 {
     const lane_order place = {0, 1, 2, 3, 4, 5, 6, 7}, most = {count, count, count, count, count, count, count, count};
@@ -570,7 +572,7 @@ static ALWAYS_INLINE void work_chunks(const int kind, const Steps *steps_, const
 
 #define WALK(kind)                                                                                                     \
     case kind:                                                                                                         \
-        work_chunks(kind, steps, work, of, met, last, Z, start, stop, ahead, arriving);                             \
+        work_chunks(kind, steps, work, of, met, last, Z, start, stop, ahead, arriving);                                \
         break;
 #define WALKS_WITH(has)                                                                                                \
     WALK((has) | AFTER)                                                                                                \
@@ -578,7 +580,7 @@ static ALWAYS_INLINE void work_chunks(const int kind, const Steps *steps_, const
     WALK((has) | BEFORE | AFTER)                                                                                       \
     WALK((has) | BEFORE | AFTER | UPDATES)                                                                             \
     WALK((has) | BEFORE | AFTER | CREDITS)                                                                             \
-    WALK((has) | PAST_CUTOFF | UPDATES)                                                                                     \
+    WALK((has) | PAST_CUTOFF | UPDATES)                                                                                \
     WALK((has) | STEPWISE | UPDATES)
 
 /* the synapses [start, stop); `ahead`: how much further on a row starts that comes soon */
