@@ -24,6 +24,9 @@ cdef extern from "spike_variant/drawn_delays.h" nogil:
         Power* decays
         int64_t is_short, work
 
+    enum:
+        EIGHT_AT_ONCE
+
     int64_t arrive_drawn(Drawn* of, const int64_t* rows, int64_t i, int64_t count)
     int64_t close_drawn(Drawn* of, const int64_t* rows, int64_t i, int64_t count)
 
@@ -34,8 +37,8 @@ cdef enum:
 
 cdef inline bint is_drawn(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Whether the projection of the block has several delays, and nothing that has to be asked for at each row."""
-    return engine.m == 1 and rows.blocks[b, DELAYS] > 1 and not rows.blocks[b, BITS] and not rows.rules[b, MOVES] and \
-        rows.first.shape[0] == 0 and rows.target.shape[0] > 0 and engine.learns and \
+    return EIGHT_AT_ONCE and engine.m == 1 and rows.blocks[b, DELAYS] > 1 and not rows.blocks[b, BITS] and \
+        not rows.rules[b, MOVES] and rows.first.shape[0] == 0 and rows.target.shape[0] > 0 and engine.learns and \
         wide(engine) == 1 and uses_cells(engine, rows, b) and \
         (engine.sums.A.shape[0] <= MOST_NEAR or not is_short(rows, b))
 
