@@ -540,7 +540,7 @@ static ALWAYS_INLINE void work_chunks(const int kind, const Steps *steps_, const
     const Steps steps = *steps_;    /* nothing that is written can be in these copies */
     const Work work = *work_;
     const Synapses of = *of_;
-    const int fetches = steps.n > NEAR;
+    const int fetches = steps.n > NEAR && !of.dense;    /* processors foresee lines that follow each other */
     for (int64_t k = start; fetches && k + LANES <= stop && k < start + NODES_AHEAD; k += LANES)
         fetch_targets(kind, &work, of.target + k);
     for (int64_t k = start; k < stop; k += LANES) {
