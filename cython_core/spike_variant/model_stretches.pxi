@@ -1,8 +1,9 @@
 # Spike variant, neurons given by equations: stretches of steps (stretches.pxi) that compose for any traces.
 #
-# What a step does to the traces is generated (pareprop/neurons/stretches.py). A spike enters by an expression of the
-# step: from a step to the end of the block, by which rows are closed, it is followed, too; elsewhere that step is a
-# single one.
+# What a step does to the traces is generated (pareprop/neurons/stretches.py, for rows stretch_rows.py). A spike enters
+# by an expression of the step: from a step to the end of the block, by which rows are closed, it is followed, too;
+# elsewhere that step is a single one.
+
 
 cdef enum:
     RECORDS_PAY = 2    # single steps of synapses per neuron and step, from where on records are made

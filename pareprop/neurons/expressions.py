@@ -231,6 +231,11 @@ def function(
     return "\n".join([*lines, "}", ""])
 
 
+def arguments_of(arguments: str) -> dict[str, bool]:
+    """Return the names of arguments in C, and whether each is a pointer."""
+    return {item.split()[-1].lstrip("*"): "*" in item for item in arguments.split(",")}
+
+
 class Derived:
     """A model with its derivatives, and what all functions of it are made of.
 

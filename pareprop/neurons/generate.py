@@ -15,7 +15,7 @@ from .kept import FLAGS, OLD
 from .language import Tree, names_of, write
 from .model import NeuronModel
 from .stages import over_neurons
-from .stretches import Stretches
+from .stretch_rows import StretchRows
 
 PRECISIONS = {"double": "double", "single": "float"}
 
@@ -73,7 +73,7 @@ class Generator(Derived):
         functions = [self.trace(), self.decay()] if follows_synapses else []
         n_traced = len(self.columns.trees)  # those that synapses read come first
         functions += [self.start(), self.step(), self.sweep()]
-        stretches = self._with_functions(Stretches(self, ports).text()) if follows_synapses else ""
+        stretches = self._with_functions(StretchRows(self, ports).text()) if follows_synapses else ""
         by = self.by
         sizes = {
             "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from .expressions import Loop, function
+from .expressions import Loop, arguments_of, function
 
 BLOCK = 128  # neurons; fewer pay for short loops, more fill the processor's store buffer
 ONE_LOOP = 32  # neurons of a block that is one loop, which is there for what is fetched alone
@@ -62,7 +62,7 @@ def over_neurons(
         f"inline ALWAYS void NAME({name}_block)", arguments, pointers, loop, head, loops=loops, before=fetches,
         may_share=True,
     )  # fmt: skip
-    given = [(argument.split()[-1].lstrip("*"), "*" in argument) for argument in arguments.split(",")]
+    given = arguments_of(arguments).items()
     passed = ["count" if item == "n" else f"FROM({item})" if is_pointer else item for item, is_pointer in given]
     return block + "\n".join([
         f"static inline ALWAYS void NAME({name})({arguments})", "{",
