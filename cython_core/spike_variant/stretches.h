@@ -310,14 +310,20 @@ static ALWAYS_INLINE void go_through(const int kind, const Stretch *stretch, Tar
 {
     lanes n[NUMBERS], m[OTHERS];
     read_targets(stretch->number, NUMBERS, target, n);
-    at->g -= n[Q_Z] * at->z + n[Q_E] * at->e + n[Q_B] * at->b;
+    if (kind & HAS_EPS)
+        at->g -= n[Q_Z] * at->z + n[Q_E] * at->e + n[Q_B] * at->b;
+    else    /* the numbers of eps, which is 0, need not be turned */
+        at->g -= n[Q_Z] * at->z + n[Q_B] * at->b;
     if (kind & HAS_OTHER) {
         read_target_fours(stretch->other, target, m);
         at->g -= m[Q_X] * at->x;
         at->x = m[X_Z] * at->z + m[X_E] * at->e + m[X_B] * at->b + stretch->keep_other * at->x;
     }
-    at->b = n[B_Z] * at->z + n[B_E] * at->e + stretch->kappa * at->b;
-    at->e = n[E_Z] * at->z + n[E_E] * at->e;
+    if (kind & HAS_EPS) {
+        at->b = n[B_Z] * at->z + n[B_E] * at->e + stretch->kappa * at->b;
+        at->e = n[E_Z] * at->z + n[E_E] * at->e;
+    } else
+        at->b = n[B_Z] * at->z + stretch->kappa * at->b;
     at->z *= kind & HAS_ZBAR ? n[Z_Z] : all_lanes(stretch->alpha);
 }
 
