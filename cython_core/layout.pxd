@@ -109,6 +109,7 @@ cpdef enum:
     SUFFIX = 9              # scratch: from a step to the end of the block
     STRETCHES = 10
     NUMBERS = 8             # of a stretch, see stretches.h
+    FEW_NUMBERS = 4         # of a stretch where no neuron adapts
 
 cpdef enum:         # a message between ranks
     HEADER = 3      # words before the signals

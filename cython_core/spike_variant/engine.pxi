@@ -180,7 +180,7 @@ cdef class Stretches:
 
     cdef public bint in_use
     cdef public int64_t kind                       # NO_OTHER, REGULARIZED or REWARDED
-    cdef public double[:, :, ::1] number           # (STRETCHES, n, NUMBERS)
+    cdef public double[:, :, ::1] number           # (STRETCHES, n, NUMBERS or FEW_NUMBERS)
     cdef public double[:, :, ::1] other            # (STRETCHES, n, OTHERS), or none for NO_OTHER
     cdef public real[:, ::1] met                   # (STRETCH_STEPS, n (2 or 4)), what synapses read of single steps
     # the same of generated models: (SUFFIX, n, width), and that of SUFFIX with what enters, (n, suffix width)

@@ -1,7 +1,8 @@
 /* What neurons and rows of the spike variant do with stretches of steps (the equations stand in stretches.pxi).
 
    name         of               is
-   number[8]    a target         a stretch: what it makes of the traces of a synapse, one cache line
+   number[8]    a target         a stretch: what it makes of the traces of a synapse, one cache line; where no neuron
+                                 adapts, and none has one more trace, the four that are not about eps: B_Z, Q_Z, Q_B, Z_Z
    other[4]     a target         the same of one more trace, where kappa_reg differs or with rewards
    met[2 or 4]  a target         psi, L, and with one more trace F, 0, which it meets in a step of the block
    z, e, b, x   a synapse        zbar of the step that comes, eps, ebar, and the trace beside ebar: ereg or h
@@ -14,6 +15,7 @@ enum {    /* numbers of a stretch: E_Z is what zbar before it adds to eps after 
     E_Z, E_E, B_Z, B_E, Q_Z, Q_E, Q_B, Z_Z, NUMBERS
 };
 enum { X_Z, X_E, X_B, Q_X, OTHERS };
+enum { FEW_NUMBERS = 4 };                    /* as in layout.pxd */
 enum { BLOCK_STEPS = 16 };                   /* STRETCH_STEPS of layout.pxd */
 enum { NODES_AHEAD = 32 };                   /* synapses to the one whose stretches are fetched */
 enum { NEAR = 1000 };                        /* neurons of which a cache holds the stretches */
@@ -32,7 +34,7 @@ typedef struct {    /* what single steps read */
 typedef struct {    /* a stretch, by target */
     const double *number, *other;     /* NULL: none; of a generated model: what stands apart, see neuron_model.h */
     double alpha, kappa, keep_other;  /* powers over its steps */
-    int64_t width;                    /* of a generated model: its numbers */
+    int64_t width;                    /* how many numbers */
 } Stretch;
 
 typedef struct {    /* what a row works off, in this order */
@@ -169,6 +171,41 @@ static ALWAYS_INLINE Step neighbours_of(const Steps *steps, Signals at, int64_t 
                    load_lanes(steps->beta + j, count));
 }
 
+/* what there is of stretches of neighbours, or of any eight targets */
+static ALWAYS_INLINE void place_few(const lanes *few, lanes *n)
+{
+    n[B_Z] = few[0], n[Q_Z] = few[1], n[Q_B] = few[2], n[Z_Z] = few[3];
+}
+
+static ALWAYS_INLINE void read_stretch(const int few, const double *number, int64_t j, int64_t count, lanes *n)
+{
+    lanes four[FEW_NUMBERS];
+    if (few) {
+        read_neighbour_fours(number + FEW_NUMBERS * j, count, four);
+        place_few(four, n);
+    } else
+        read_neighbours(number + NUMBERS * j, NUMBERS, count, n);
+}
+
+static ALWAYS_INLINE void write_stretch(const int few, double *number, int64_t j, int64_t count, lanes *n)
+{
+    lanes four[FEW_NUMBERS] = {n[B_Z], n[Q_Z], n[Q_B], n[Z_Z]};
+    if (few)
+        write_neighbour_fours(number + FEW_NUMBERS * j, count, four);
+    else
+        write_neighbours(number + NUMBERS * j, NUMBERS, count, n);
+}
+
+static ALWAYS_INLINE void find_stretches(const int few, const double *number, Targets8 target, lanes *n)
+{
+    lanes four[FEW_NUMBERS];
+    if (few) {
+        read_target_fours(number, target, four);
+        place_few(four, n);
+    } else
+        read_targets(number, NUMBERS, target, n);
+}
+
 /* of no step */
 static ALWAYS_INLINE void begin_stretch(lanes *n)
 {
@@ -187,12 +224,13 @@ static void lay_met(int64_t j, int64_t last, const Steps *steps, int64_t u)
     }
 }
 
-/* Step u after a stretch, or after no step; kappa, keep_other: powers over the stretch. What becomes of it: `to`. Lays what
-   is met in this step. */
-static void append_step(int64_t j, int64_t last, const Steps *steps, int64_t u, int64_t none, double kappa,
-                        double keep_other, const double *number, const double *other, double *to, double *to_other)
+/* Step u after a stretch, or after no step; powers are those over the stretch. What becomes of it: `to`. Lays what is met
+   in this step. */
+static ALWAYS_INLINE void append_to(const int few, int64_t j, int64_t last, const Steps *steps, int64_t u, int64_t none,
+                                    const Stretch *stretch, const Stretch *to)
 {
     const Signals at = signals_of(steps, u);
+    const double kappa = stretch->kappa, keep_other = stretch->keep_other, *other = stretch->other;
     REAL *const met = row_met(steps, u);
     for (int64_t count; j < last; j += count) {
         lanes n[NUMBERS], m[OTHERS];
@@ -201,31 +239,47 @@ static void append_step(int64_t j, int64_t last, const Steps *steps, int64_t u, 
         if (none)
             begin_stretch(n);
         else
-            read_neighbours(number + NUMBERS * j, NUMBERS, count, n);
-        n[Q_Z] += s.a * n[B_Z], n[Q_E] += s.a * n[B_E], n[Q_B] += s.a * kappa;
-        const lanes by_z = s.psi * (n[Z_Z] - s.beta * n[E_Z]), by_e = -(s.psi * (s.beta * n[E_E]));
-        if (other) {
-            if (none)
-                m[X_Z] = m[X_E] = m[X_B] = m[Q_X] = all_lanes(0.0);
-            else
-                read_neighbour_fours(other + OTHERS * j, count, m);
-            n[Q_Z] += s.c * m[X_Z], n[Q_E] += s.c * m[X_E], n[Q_B] += s.c * m[X_B], m[Q_X] += s.c * keep_other;
-            m[X_Z] = s.keep * m[X_Z] + s.d * n[B_Z] + s.f * by_z, m[X_E] = s.keep * m[X_E] + s.d * n[B_E] + s.f * by_e;
-            m[X_B] = s.keep * m[X_B] + s.d * kappa;
-            write_neighbour_fours(to_other + OTHERS * j, count, m);
+            read_stretch(few, stretch->number, j, count, n);
+        n[Q_Z] += s.a * n[B_Z], n[Q_B] += s.a * kappa;
+        if (few) {
+            n[B_Z] = steps->kappa * n[B_Z] + s.psi * n[Z_Z];
+        } else {
+            const lanes by_z = s.psi * (n[Z_Z] - s.beta * n[E_Z]), by_e = -(s.psi * (s.beta * n[E_E]));
+            n[Q_E] += s.a * n[B_E];
+            if (other) {
+                if (none)
+                    m[X_Z] = m[X_E] = m[X_B] = m[Q_X] = all_lanes(0.0);
+                else
+                    read_neighbour_fours(other + OTHERS * j, count, m);
+                n[Q_Z] += s.c * m[X_Z], n[Q_E] += s.c * m[X_E], n[Q_B] += s.c * m[X_B], m[Q_X] += s.c * keep_other;
+                m[X_Z] = s.keep * m[X_Z] + s.d * n[B_Z] + s.f * by_z, m[X_E] = s.keep * m[X_E] + s.d * n[B_E] + s.f * by_e;
+                m[X_B] = s.keep * m[X_B] + s.d * kappa;
+                write_neighbour_fours((double *)to->other + OTHERS * j, count, m);
+            }
+            n[E_Z] = s.rho * n[E_Z] + by_z, n[E_E] = s.rho * n[E_E] + by_e;
+            n[B_Z] = steps->kappa * n[B_Z] + by_z, n[B_E] = steps->kappa * n[B_E] + by_e;
         }
-        n[E_Z] = s.rho * n[E_Z] + by_z, n[E_E] = s.rho * n[E_E] + by_e;
-        n[B_Z] = steps->kappa * n[B_Z] + by_z, n[B_E] = steps->kappa * n[B_E] + by_e;
         n[Z_Z] *= s.alpha;
-        write_neighbours(to + NUMBERS * j, NUMBERS, count, n);
+        write_stretch(few, (double *)to->number, j, count, n);
     }
 }
 
+static void append_step(int64_t j, int64_t last, const Steps *steps, int64_t u, int64_t none, const Stretch *stretch,
+                        const Stretch *to)
+{
+    if (stretch->width == FEW_NUMBERS)
+        append_to(1, j, last, steps, u, none, stretch, to);
+    else
+        append_to(0, j, last, steps, u, none, stretch, to);
+}
+
 /* step u before a stretch, or before no step */
-static void prepend_step(int64_t j, int64_t last, const Steps *steps, int64_t u, int64_t none, double kappa,
-                         double keep_other, double *number, double *other)
+static ALWAYS_INLINE void prepend_to(const int few, int64_t j, int64_t last, const Steps *steps, int64_t u, int64_t none,
+                                     const Stretch *stretch)
 {
     const Signals at = signals_of(steps, u);
+    const double kappa = stretch->kappa, keep_other = stretch->keep_other;
+    double *const number = (double *)stretch->number, *const other = (double *)stretch->other;
     for (int64_t count; j < last; j += count) {
         lanes n[NUMBERS], m[OTHERS];
         count = last - j < LANES ? last - j : LANES;
@@ -233,69 +287,95 @@ static void prepend_step(int64_t j, int64_t last, const Steps *steps, int64_t u,
         if (none)
             begin_stretch(n);
         else
-            read_neighbours(number + NUMBERS * j, NUMBERS, count, n);
-        lanes q = n[Q_E] + n[Q_B], q_b = steps->kappa * n[Q_B] + s.a;
-        if (other) {
-            if (none)
-                m[X_Z] = m[X_E] = m[X_B] = m[Q_X] = all_lanes(0.0);
-            else
-                read_neighbour_fours(other + OTHERS * j, count, m);
-            q += s.f * m[Q_X], q_b += s.d * m[Q_X];
-            const lanes by_s = s.psi * (m[X_E] + m[X_B] + all_lanes(s.f * keep_other));
-            m[X_Z] = s.alpha * m[X_Z] + by_s, m[X_E] = s.rho * m[X_E] - s.beta * by_s;
-            m[X_B] = steps->kappa * m[X_B] + s.d * keep_other, m[Q_X] = s.c + s.keep * m[Q_X];
-            write_neighbour_fours(other + OTHERS * j, count, m);
+            read_stretch(few, number, j, count, n);
+        if (few) {
+            n[Q_Z] = s.alpha * n[Q_Z] + s.psi * n[Q_B], n[Q_B] = steps->kappa * n[Q_B] + s.a;
+            n[B_Z] = s.alpha * n[B_Z] + s.psi * kappa;
+        } else {
+            lanes q = n[Q_E] + n[Q_B], q_b = steps->kappa * n[Q_B] + s.a;
+            if (other) {
+                if (none)
+                    m[X_Z] = m[X_E] = m[X_B] = m[Q_X] = all_lanes(0.0);
+                else
+                    read_neighbour_fours(other + OTHERS * j, count, m);
+                q += s.f * m[Q_X], q_b += s.d * m[Q_X];
+                const lanes by_s = s.psi * (m[X_E] + m[X_B] + all_lanes(s.f * keep_other));
+                m[X_Z] = s.alpha * m[X_Z] + by_s, m[X_E] = s.rho * m[X_E] - s.beta * by_s;
+                m[X_B] = steps->kappa * m[X_B] + s.d * keep_other, m[Q_X] = s.c + s.keep * m[Q_X];
+                write_neighbour_fours(other + OTHERS * j, count, m);
+            }
+            const lanes to_q = s.psi * q, to_e = s.psi * n[E_E], to_b = s.psi * (n[B_E] + all_lanes(kappa));
+            n[Q_Z] = s.alpha * n[Q_Z] + to_q, n[Q_E] = s.rho * n[Q_E] - s.beta * to_q, n[Q_B] = q_b;
+            n[E_Z] = s.alpha * n[E_Z] + to_e, n[E_E] = s.rho * n[E_E] - s.beta * to_e;
+            n[B_Z] = s.alpha * n[B_Z] + to_b, n[B_E] = s.rho * n[B_E] - s.beta * to_b;
         }
-        const lanes to_q = s.psi * q, to_e = s.psi * n[E_E], to_b = s.psi * (n[B_E] + all_lanes(kappa));
-        n[Q_Z] = s.alpha * n[Q_Z] + to_q, n[Q_E] = s.rho * n[Q_E] - s.beta * to_q, n[Q_B] = q_b;
-        n[E_Z] = s.alpha * n[E_Z] + to_e, n[E_E] = s.rho * n[E_E] - s.beta * to_e;
-        n[B_Z] = s.alpha * n[B_Z] + to_b, n[B_E] = s.rho * n[B_E] - s.beta * to_b;
         n[Z_Z] *= s.alpha;
-        write_neighbours(number + NUMBERS * j, NUMBERS, count, n);
+        write_stretch(few, number, j, count, n);
     }
 }
 
+static void prepend_step(int64_t j, int64_t last, const Steps *steps, int64_t u, int64_t none, const Stretch *stretch)
+{
+    if (stretch->width == FEW_NUMBERS)
+        prepend_to(1, j, last, steps, u, none, stretch);
+    else
+        prepend_to(0, j, last, steps, u, none, stretch);
+}
+
 /* each of `count` stretches becomes: the same, then `next` */
-static void compose(int64_t j, int64_t last, int64_t count, const Stretch *stretch, const Stretch *next)
+static ALWAYS_INLINE void compose_with(const int few, int64_t j, int64_t last, int64_t count, const Stretch *stretch,
+                                       const Stretch *next)
 {
     for (int64_t some; j < last; j += some) {
         lanes s[NUMBERS], r[OTHERS];
         some = last - j < LANES ? last - j : LANES;
-        read_neighbours(next->number + NUMBERS * j, NUMBERS, some, s);
-        if (next->other)
+        read_stretch(few, next->number, j, some, s);
+        if (!few && next->other)
             read_neighbour_fours(next->other + OTHERS * j, some, r);
         for (int64_t i = 0; i < count; i++) {
             lanes p[NUMBERS], m[OTHERS];
-            double *const number = (double *)stretch[i].number + NUMBERS * j;
             const double kappa = stretch[i].kappa;
-            read_neighbours(number, NUMBERS, some, p);
-            p[Q_Z] += s[Q_Z] * p[Z_Z] + s[Q_E] * p[E_Z] + s[Q_B] * p[B_Z];
-            p[Q_E] += s[Q_E] * p[E_E] + s[Q_B] * p[B_E];
-            p[Q_B] += s[Q_B] * kappa;
-            if (next->other) {
-                double *const other = (double *)stretch[i].other + OTHERS * j;
-                read_neighbour_fours(other, some, m);
-                p[Q_Z] += r[Q_X] * m[X_Z], p[Q_E] += r[Q_X] * m[X_E], p[Q_B] += r[Q_X] * m[X_B];
-                m[Q_X] += r[Q_X] * stretch[i].keep_other;
-                m[X_Z] = r[X_Z] * p[Z_Z] + r[X_E] * p[E_Z] + r[X_B] * p[B_Z] + next->keep_other * m[X_Z];
-                m[X_E] = r[X_E] * p[E_E] + r[X_B] * p[B_E] + next->keep_other * m[X_E];
-                m[X_B] = r[X_B] * kappa + next->keep_other * m[X_B];
-                write_neighbour_fours(other, some, m);
+            read_stretch(few, stretch[i].number, j, some, p);
+            if (few) {
+                p[Q_Z] += s[Q_Z] * p[Z_Z] + s[Q_B] * p[B_Z], p[Q_B] += s[Q_B] * kappa;
+                p[B_Z] = s[B_Z] * p[Z_Z] + next->kappa * p[B_Z];
+            } else {
+                p[Q_Z] += s[Q_Z] * p[Z_Z] + s[Q_E] * p[E_Z] + s[Q_B] * p[B_Z];
+                p[Q_E] += s[Q_E] * p[E_E] + s[Q_B] * p[B_E];
+                p[Q_B] += s[Q_B] * kappa;
+                if (next->other) {
+                    double *const other = (double *)stretch[i].other + OTHERS * j;
+                    read_neighbour_fours(other, some, m);
+                    p[Q_Z] += r[Q_X] * m[X_Z], p[Q_E] += r[Q_X] * m[X_E], p[Q_B] += r[Q_X] * m[X_B];
+                    m[Q_X] += r[Q_X] * stretch[i].keep_other;
+                    m[X_Z] = r[X_Z] * p[Z_Z] + r[X_E] * p[E_Z] + r[X_B] * p[B_Z] + next->keep_other * m[X_Z];
+                    m[X_E] = r[X_E] * p[E_E] + r[X_B] * p[B_E] + next->keep_other * m[X_E];
+                    m[X_B] = r[X_B] * kappa + next->keep_other * m[X_B];
+                    write_neighbour_fours(other, some, m);
+                }
+                p[B_Z] = s[B_Z] * p[Z_Z] + s[B_E] * p[E_Z] + next->kappa * p[B_Z];
+                p[B_E] = s[B_E] * p[E_E] + next->kappa * p[B_E];
+                p[E_Z] = s[E_Z] * p[Z_Z] + s[E_E] * p[E_Z], p[E_E] = s[E_E] * p[E_E];
             }
-            p[B_Z] = s[B_Z] * p[Z_Z] + s[B_E] * p[E_Z] + next->kappa * p[B_Z];
-            p[B_E] = s[B_E] * p[E_E] + next->kappa * p[B_E];
-            p[E_Z] = s[E_Z] * p[Z_Z] + s[E_E] * p[E_Z], p[E_E] = s[E_E] * p[E_E];
             p[Z_Z] *= s[Z_Z];
-            write_neighbours(number, NUMBERS, some, p);
+            write_stretch(few, (double *)stretch[i].number, j, some, p);
         }
     }
+}
+
+static void compose(int64_t j, int64_t last, int64_t count, const Stretch *stretch, const Stretch *next)
+{
+    if (next->width == FEW_NUMBERS)
+        compose_with(1, j, last, count, stretch, next);
+    else
+        compose_with(0, j, last, count, stretch, next);
 }
 
 /* ---- rows --------------------------------------------------------------------------------------------------------------- */
 
 enum {    /* what a row has, and what it works off; walks are compiled apart for what is frequent */
     HAS_EPS = 1, HAS_ZBAR = 2, HAS_OTHER = 4,
-    BEFORE = 8, AFTER = 16, UPDATES = 32, PAST_CUTOFF = 64, STEPWISE = 128, CREDITS = 256
+    BEFORE = 8, AFTER = 16, UPDATES = 32, PAST_CUTOFF = 64, STEPWISE = 128, CREDITS = 256, FEW = 512
 };
 
 static int kind_of(const Work *work, const Synapses *of)
@@ -303,13 +383,15 @@ static int kind_of(const Work *work, const Synapses *of)
     return (of->eps ? HAS_EPS : 0) | (of->zbar ? HAS_ZBAR : 0) | (of->other ? HAS_OTHER : 0) |
            (work->before.number ? BEFORE : 0) | (work->after.number ? AFTER : 0) | (work->updates ? UPDATES : 0) |
            (work->n_decay >= 0 ? PAST_CUTOFF : 0) | (work->n > 0 || work->entering ? STEPWISE : 0) |
-           (work->last_credit >= 0 ? CREDITS : 0);
+           (work->last_credit >= 0 ? CREDITS : 0) |
+           ((work->before.number && work->before.width == FEW_NUMBERS) ||
+            (work->after.number && work->after.width == FEW_NUMBERS) ? FEW : 0);
 }
 
 static ALWAYS_INLINE void go_through(const int kind, const Stretch *stretch, Targets8 target, Traces *at)
 {
     lanes n[NUMBERS], m[OTHERS];
-    read_targets(stretch->number, NUMBERS, target, n);
+    find_stretches(kind & FEW, stretch->number, target, n);
     if (kind & HAS_EPS)
         at->g -= n[Q_Z] * at->z + n[Q_E] * at->e + n[Q_B] * at->b;
     else    /* the numbers of eps, which is 0, need not be turned */
@@ -472,7 +554,7 @@ static ALWAYS_INLINE void fetch_synapses(const int kind, const Work *work, const
 static ALWAYS_INLINE void fetch_stretch(const int kind, const Stretch *stretch, const uint32_t *target)
 {
     for (int64_t i = 0; i < LANES; i++)
-        __builtin_prefetch(stretch->number + NUMBERS * (int64_t)target[i]);
+        __builtin_prefetch(stretch->number + (kind & FEW ? FEW_NUMBERS : NUMBERS) * (int64_t)target[i]);
     for (int64_t i = 0; kind & HAS_OTHER && i < LANES; i++)
         __builtin_prefetch(stretch->other + OTHERS * (int64_t)target[i]);
 }
@@ -580,12 +662,14 @@ static ALWAYS_INLINE void work_chunks(const int kind, const Steps *steps_, const
     case kind:                                                                                                         \
         work_chunks(kind, steps, work, of, met, last, Z, start, stop, ahead, arriving);                                \
         break;
-#define WALKS_WITH(has)                                                                                                \
+#define WALKS_BY_STRETCHES(has)                                                                                        \
     WALK((has) | AFTER)                                                                                                \
     WALK((has) | AFTER | UPDATES)                                                                                      \
     WALK((has) | BEFORE | AFTER)                                                                                       \
     WALK((has) | BEFORE | AFTER | UPDATES)                                                                             \
-    WALK((has) | BEFORE | AFTER | CREDITS)                                                                             \
+    WALK((has) | BEFORE | AFTER | CREDITS)
+#define WALKS_WITH(has)                                                                                                \
+    WALKS_BY_STRETCHES(has)                                                                                            \
     WALK((has) | PAST_CUTOFF | UPDATES)                                                                                \
     WALK((has) | STEPWISE | UPDATES)
 
@@ -606,6 +690,8 @@ static void work_row(const Steps *steps, const Work *work, const Synapses *of, d
     WALKS_WITH(HAS_ZBAR)
     WALKS_WITH(HAS_EPS | HAS_ZBAR)
     WALKS_WITH(HAS_EPS | HAS_OTHER)
+    WALKS_BY_STRETCHES(FEW)
+    WALKS_BY_STRETCHES(FEW | HAS_ZBAR)
     default:
         work_chunks(kind, steps, work, of, met, last, Z, start, stop, ahead, arriving);
     }

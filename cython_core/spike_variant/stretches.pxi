@@ -6,7 +6,8 @@
 # L of step u - 1). So with m = 1 nothing of a window is left to wait for: a spike enters as + 1 when it arrives.
 # What a stretch of steps makes of (zbar, eps, ebar) and adds to g is linear, hence seven numbers per target and a power
 # of alpha (stretches.h); powers of kappa are those of the population. No division occurs, so that it does not matter
-# whether psi beta passes rho. Where kappa_reg differs, and with rewards, one more trace takes four numbers more.
+# whether psi beta passes rho. Where kappa_reg differs, and with rewards, one more trace takes four numbers more; where
+# neither is so and no neuron adapts, eps is 0, and three numbers and the power are enough.
 #
 # With blocks of STRETCH_STEPS steps, a target keeps a stretch from the start of the present block to now, extended by
 # each step, and one from the starts of the latest GAPS blocks to the start of the present one, extended by each block.
@@ -74,13 +75,9 @@ cdef extern from "spike_variant/stretches.h" nogil:
     Signals signals_of(const Steps* steps, int64_t u)
     void lay_met(int64_t j, int64_t last, const Steps* steps, int64_t u)
     void append_step(
-        int64_t j, int64_t last, const Steps* steps, int64_t u, int64_t none, double kappa, double keep_other,
-        const double* number, const double* other, double* to, double* to_other
+        int64_t j, int64_t last, const Steps* steps, int64_t u, int64_t none, const Stretch* stretch, const Stretch* to
     )
-    void prepend_step(
-        int64_t j, int64_t last, const Steps* steps, int64_t u, int64_t none, double kappa, double keep_other,
-        double* number, double* other
-    )
+    void prepend_step(int64_t j, int64_t last, const Steps* steps, int64_t u, int64_t none, const Stretch* stretch)
     void compose(int64_t j, int64_t last, int64_t count, const Stretch* stretch, const Stretch* next)
     void work_row(
         const Steps* steps, const Work* work, const Synapses* of, double Z, int64_t start, int64_t stop, int64_t ahead,
@@ -102,6 +99,7 @@ cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nog
     cdef int64_t p, v, u = t - engine.m, k = u % STRETCH_STEPS
     cdef int64_t into = RUNNING if k < STRETCH_STEPS - 1 else gap_before(u + 1, 0)
     cdef Steps steps
+    cdef Stretch running, becomes
     if u < 0:
         return
     at.reached, at.begun = u, u - k
@@ -117,9 +115,10 @@ cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nog
         elif at.number.shape[0] > 0:
             for v in range(u if at.laid == u else at.begun, u):
                 lay_met(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, v)
-            append_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u, k == 0,
-                        power_of(steps.kappa, k), keep_of(at, RUNNING, steps.keep_other, k),
-                        number_of(at, RUNNING), other_of(at, RUNNING), number_of(at, into), other_of(at, into))
+            running = of_hand(at, RUNNING, power_of(steps.kappa, k), keep_of(at, RUNNING, steps.keep_other, k))
+            becomes = of_hand(at, into, 0.0, 0.0)
+            append_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u, k == 0, &running,
+                        &becomes)
     at.laid = u + 1
     if engine.online.in_use:
         at.products[RUNNING] *= discount_of(engine, u)
@@ -149,7 +148,7 @@ cdef inline double* other_of(Stretches at, int64_t place) noexcept nogil:
 
 cdef inline Stretch of_hand(Stretches at, int64_t place, double kappa, double keep_other) noexcept nogil:
     """A stretch of neurons that are not given by equations."""
-    return Stretch(number_of(at, place), other_of(at, place), 1.0, kappa, keep_other, 0)
+    return Stretch(number_of(at, place), other_of(at, place), 1.0, kappa, keep_other, at.number.shape[2])
 
 
 cdef inline double discount_of(Engine engine, int64_t u) noexcept nogil:
@@ -199,14 +198,14 @@ cdef void prepend(Engine engine, Stretches at, int64_t u, int64_t k) noexcept no
     """Step u before the k steps of the suffix."""
     cdef int64_t p
     cdef Steps steps
+    cdef Stretch suffix
     for p in range(engine.neurons.pieces.shape[0]):
         steps = steps_of(engine, engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1])
         if engine.neurons.pieces[p, MODEL] & BY_EQUATIONS:
             prepend_of_model(engine, at, p, &steps, u, k)
         elif at.number.shape[0] > 0:
-            prepend_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u, k == 0,
-                         power_of(steps.kappa, k), keep_of(at, SUFFIX, steps.keep_other, k), number_of(at, SUFFIX),
-                         other_of(at, SUFFIX))
+            suffix = of_hand(at, SUFFIX, power_of(steps.kappa, k), keep_of(at, SUFFIX, steps.keep_other, k))
+            prepend_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u, k == 0, &suffix)
     if engine.online.in_use:
         at.products[SUFFIX] *= discount_of(engine, u)
 
@@ -343,7 +342,7 @@ cdef inline void find_stretch(
         found.number, found.other, found.alpha, found.width = of.number, of.apart, 0.0, of.width
     else:
         found.number, found.other = number_of(engine.stretches, place), other_of(engine.stretches, place)
-        found.alpha, found.width = power_in(rows, b, ALPHA, n), 0
+        found.alpha, found.width = power_in(rows, b, ALPHA, n), engine.stretches.number.shape[2]
 
 
 cdef inline double power_in(Rows rows, int64_t b, int64_t constant, int64_t n) noexcept nogil:

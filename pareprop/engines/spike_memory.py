@@ -34,7 +34,7 @@ FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more ha
 POWERS = 1 + max(layout.ALPHA, layout.KAPPA, layout.KAPPA_REG)  # constants of which powers are kept
 SPANNED = layout.GAPS * layout.STRETCH_STEPS  # steps of the longest stretch
 NOT_OPEN = -(1 << 30)  # mark of a row without an open window, see stretches.pxi
-STRETCH_NUMBERS = "EZ EE BZ BE QZ QE QB ZZ".split()  # as in stretches.h
+STRETCH_NUMBERS = {8: "EZ EE BZ BE QZ QE QB ZZ".split(), 4: "BZ QZ QB ZZ".split()}  # as in stretches.h
 STRETCH_OTHERS = "XZ XE XB QX".split()
 ENDS = "RADSU"  # sums that are kept at ends of blocks, with rewards
 PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "moment", "variance", "traces")
@@ -271,7 +271,8 @@ class SpikeMemory:
         sums = {name: allocate_aligned(n if prefix else 0) for name in SUMS}
         sums |= self._online(errors, ends, n) if online else {}
         rings = {"f_av": allocate_aligned(n, self._real)} | rings
-        for names, columns in ((STRETCH_NUMBERS, self.stretches["number"]), (STRETCH_OTHERS, self.stretches["other"])):
+        number, other = self.stretches["number"], self.stretches["other"]
+        for names, columns in ((STRETCH_NUMBERS[number.shape[2]], number), (STRETCH_OTHERS, other)):
             if columns.size:
                 rings |= {f"stretch_{name}": columns[:, :, k] for k, name in enumerate(names)}
         columns = self.stretches["of_models"]
@@ -311,7 +312,7 @@ class SpikeMemory:
         derived = max((size for *_, size, _ in sizes), default=0)
         recorded = max((size + beside for *_, size in sizes if size), default=0)
         return {
-            "number": allocate_aligned((places, n, layout.NUMBERS)),
+            "number": allocate_aligned((places, n, self.rules[0].stretch_numbers(beside))),
             "other": allocate_aligned((places * beside, n, len(STRETCH_OTHERS))), "products": np.ones(layout.STRETCHES),
             "met": allocate_aligned((layout.STRETCH_STEPS * (places > 0), n * (4 if beside else 2)), self._real),
             "of_models": allocate_aligned((layout.SUFFIX * (width > 0), n, width)),

@@ -18,10 +18,10 @@ READOUT weights of readouts                                           20, +16 Ad
 ======= ============================================================= =====================================
 
 For each source and delay, on every rank: 56 bytes, +8 with Adam, +16 with STRETCH.
-For each neuron, with LOOP: psi and L of as many steps as the longest cutoff, at most 1 024. With STRETCH: 640 bytes,
-+640 if kappa_reg differs, and 17 + m steps of its history; given by equations, 72 for each number of a stretch, 8 for
-each of what enters, both in lines of eight, 80, and 128 for each derivative that takes long to compute: `iaf_psc_exp`
-848, 1 552 if synapses learn at both ports, `adex` 976.
+For each neuron, with LOOP: psi and L of as many steps as the longest cutoff, at most 1 024. With STRETCH: 896 bytes,
+576 if no neuron adapts, 1 472 if kappa_reg differs, and 17 + m steps of its history; given by equations, 72 for each
+number of a stretch, 8 for each of what enters, both in lines of eight, 80, and 128 for each derivative that takes long
+to compute: `iaf_psc_exp` 848, 1 552 if synapses learn at both ports, `adex` 976.
 """
 
 from __future__ import annotations
@@ -377,6 +377,22 @@ class Rules:
     def modes(self) -> set[int]:
         """Modes in use."""
         return set(self.rules[:, layout.MODE].tolist())
+
+    def stretch_numbers(self, beside: bool) -> int:
+        """Return how many numbers a stretch of steps has; those of eps are left out where no neuron adapts.
+
+        Parameters
+        ----------
+        beside : bool
+            Whether synapses have one more trace, because of `kappa_reg` or rewards.
+
+        Returns
+        -------
+        int
+            Numbers of a target, of neurons that are not given by equations.
+        """
+        adapts = np.any(self.rules[self.rules[:, layout.MODE] == STRETCH, layout.ADAPTIVE])
+        return layout.NUMBERS if adapts or beside else layout.FEW_NUMBERS
 
     @property
     def learns(self) -> bool:

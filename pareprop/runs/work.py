@@ -360,7 +360,7 @@ def _learning(model: Model, neurons: int, parts: Mapping[str, Rows]) -> dict[str
         if kind == "incoming" and stretches:
             beside = model.is_rewarded or _filters_apart(model)
             by_hand = any(given_program(item.post) is None for item in items)
-            composed = layout.STRETCHES * (layout.NUMBERS + 4.0 * beside)
+            composed = layout.STRETCHES * (found.stretch_numbers(beside) + 4.0 * beside)
             composed += (2 * (layout.STRETCH_STEPS - 1) + layout.STRETCH_STEPS * (2 + 2 * beside) * by_hand) * real / 8
             composed -= BLOCKS * (PREFIX not in found.modes)
     return {"learning_bytes": learning * real, "book_bytes": 8.0 * books, "stretch_bytes": 8.0 * composed * neurons}
