@@ -50,14 +50,15 @@ PATHS = {
     "adam each step": replace(PLAIN, optimizer="adam", each_step=True),
 }
 INTERVAL = ("plain", "drawn tau_m", "adaptive", "iaf_psc_exp", "adex", "iaf_cond_exp", "adam", "rewired", "delays")
-# arrays that an arrival reads and writes, beside targets; those of the end of its block; cache lines of the targets at
-# both; arrays that a step of neurons reads and writes; its cache lines; those once per block
+# arrays that an arrival reads and writes, beside targets; those of the end of its block; places of the targets at both,
+# of so many halves of a cache line; arrays that a step of neurons reads and writes; its places; those once per block
 ACCESSES = {
-    "plain": (3, 0, 1, 0, 11, 1, 0), "delays": (3, 0, 1, 0, 11, 1, 0), "drawn tau_m": (3, 3, 2, 1, 11, 2, 7),
-    "adaptive": (3, 3, 2, 1, 12, 2, 7), "both": (4, 4, 2, 1, 12, 2, 7), "kappa_reg": (4, 4, 4, 2, 12, 4, 14),
-    "iaf_psc_exp": (5, 4, 2, 2, 12, 3, 7), "adex": (5, 4, 2, 2, 17, 3, 7), "iaf_cond_exp": (5, 4, 2, 2, 24, 3, 7),
-    "izhikevich": (5, 4, 2, 2, 14, 3, 7),
-    "adam": (4, 2, 2, 1, 11, 2, 7), "rewired": (3, 3, 2, 1, 11, 2, 7), "adam each step": (5, 0, 1, 0, 11, 0, 0),
+    "plain": (3, 0, 1, 0, 1, 11, 1, 0), "delays": (3, 0, 1, 0, 1, 11, 1, 0), "drawn tau_m": (3, 3, 2, 1, 1, 12, 2, 7),
+    "adaptive": (3, 3, 2, 1, 2, 13, 2, 7), "both": (4, 4, 2, 1, 2, 13, 2, 7), "kappa_reg": (4, 4, 2, 1, 3, 14, 2, 7),
+    "iaf_psc_exp": (5, 4, 2, 2, 2, 12, 3, 7), "adex": (5, 4, 2, 2, 2, 17, 3, 7),
+    "iaf_cond_exp": (5, 4, 2, 2, 2, 24, 3, 7), "izhikevich": (5, 4, 2, 2, 2, 14, 3, 7),
+    "adam": (4, 2, 2, 1, 1, 12, 2, 7), "rewired": (3, 3, 2, 1, 1, 12, 2, 7),
+    "adam each step": (5, 0, 0, 0, 2, 11, 0, 0),
 }  # fmt: skip
 N_INPUTS, BLOCK = 2, 16  # steps of a block of stretches
 MEMORY, BYTES = 10e9, 80  # of all paths that are measured in turns; of a synapse, while it is made
@@ -109,11 +110,13 @@ class Subject:
 def accesses(library: Path, subject: Subject, path: str, n: int, indegree: int, precision: str) -> float:
     """Nanoseconds per event of a loop that reads and writes what a path does."""
     calls, kind = ctypes.CDLL(str(library)), np.dtype("f8" if precision == "double" else "f4")
-    rng, (arrays, closing, lines, late, streams, kept, per_block) = np.random.default_rng(1), ACCESSES[path]
+    rng, (arrays, closing, places, late, halves, streams, kept, per_block) = np.random.default_rng(1), ACCESSES[path]
+    if PATHS[path].each_step:  # a line of the target for some steps of a window
+        places = max(1, round(subject.work / subject.events / (4 if precision == "double" else 8)))
     target = np.sort(rng.integers(0, n, (n, indegree), dtype=np.uint32), axis=1)
     values = allocate_aligned((max(arrays, closing), target.size), kind)
-    cells, arriving = allocate_aligned((max(lines, late), n, 8)), allocate_aligned(n, kind)
-    states, nodes = allocate_aligned((streams, n), kind), allocate_aligned((kept + per_block, n, 8))
+    cells, arriving = allocate_aligned((max(places, late), n, 4 * halves)), allocate_aligned(n, kind)
+    states, nodes = allocate_aligned((streams, n), kind), allocate_aligned((kept + per_block, n, 4 * halves))
     for array in (values, cells, states, nodes):
         array.fill(0)
     order, other = (np.append(rng.permutation(n), 0) for _ in range(2))
@@ -127,10 +130,11 @@ def accesses(library: Path, subject: Subject, path: str, n: int, indegree: int, 
 
     found = []
     for _ in range(5):
-        spent = call("pass", n, indegree, order, target, target.size, arrays, values, n, lines, cells, 1, arriving)
+        at = (target, target.size)
+        spent = call("pass", n, indegree, order, *at, arrays, values, n, places, halves, cells, 1, arriving)
         if closing:
-            spent += call("pass", n, indegree, other, target, target.size, closing, values, n, late, cells, 0, arriving)
-        upkeep = call("keep", n, BLOCK, streams, states, kept, per_block, nodes) / (n * BLOCK)
+            spent += call("pass", n, indegree, other, *at, closing, values, n, late, halves, cells, 0, arriving)
+        upkeep = call("keep", n, BLOCK, streams, states, kept, halves, per_block, nodes) / (n * BLOCK)
         found.append(spent / target.size + upkeep * n * subject.steps / subject.events)
     return statistics.median(found[1:])
 
