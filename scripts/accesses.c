@@ -6,12 +6,16 @@
 #define REAL double
 #endif
 
+#ifndef HALVES
+#define HALVES 2    /* of a cache line, at a place of a target */
+#endif
+
 typedef double half __attribute__((vector_size(32), aligned(8)));    /* a cache line */
 
 /* Rows of `width` synapses in the given order, one more than there are: k arrays of n synapses are read and written, and
-   of each target `places` of `halves` lines are read, and a number is changed where `delivers`. */
+   of each target `places` are read, and a number is changed where `delivers`. */
 void pass(int64_t n_rows, int64_t width, const int64_t *order, const uint32_t *target, int64_t n, int64_t k, REAL *values,
-          int64_t n_targets, int64_t places, int64_t halves, const half *of_targets, int64_t delivers, REAL *arriving)
+          int64_t n_targets, int64_t places, const half *of_targets, int64_t delivers, REAL *arriving)
 {
     for (int64_t r = 0; r < n_rows; r++) {
         const int64_t start = order[r] * width, ahead = order[r + 1] * width - start;
@@ -23,8 +27,8 @@ void pass(int64_t n_rows, int64_t width, const int64_t *order, const uint32_t *t
                 __builtin_prefetch(values + a * n + i + ahead);
             for (int64_t l = 0; l < places; l++)
                 for (int64_t j = 0; j < count; j++)
-                    for (int64_t h = 0; h < halves; h++)
-                        sum += of_targets[halves * (l * n_targets + target[i + j]) + h];
+                    for (int64_t h = 0; h < HALVES; h++)
+                        sum += of_targets[HALVES * (l * n_targets + target[i + j]) + h];
             for (int64_t a = 0; a < k; a++)
                 for (int64_t j = 0; j < count; j++)
                     values[a * n + i + j] += (REAL)sum[0];
@@ -34,10 +38,9 @@ void pass(int64_t n_rows, int64_t width, const int64_t *order, const uint32_t *t
     }
 }
 
-/* Steps of n neurons, eight at a time: in each `streams` arrays of numbers and `places` of `halves` lines of each neuron are
-   read and written, and with the last one `late` places more. */
-void keep(int64_t n, int64_t steps, int64_t streams, REAL *values, int64_t places, int64_t halves, int64_t late,
-          half *of_neurons)
+/* Steps of n neurons, eight at a time: in each `streams` arrays of numbers and `places` of each neuron are read and written,
+   and with the last one `late` places more. */
+void keep(int64_t n, int64_t steps, int64_t streams, REAL *values, int64_t places, int64_t late, half *of_neurons)
 {
     for (int64_t t = 0; t < steps; t++)
         for (int64_t j = 0; j + 8 <= n; j += 8) {
@@ -46,7 +49,8 @@ void keep(int64_t n, int64_t steps, int64_t streams, REAL *values, int64_t place
                 for (int64_t i = 0; i < 8; i++)
                     sum[i] = values[a * n + j + i] += sum[i];
             for (int64_t l = 0; l < places + (t == steps - 1 ? late : 0); l++)
-                for (int64_t i = 0; i < 8 * halves; i++)
-                    of_neurons[halves * (l * n + j) + i] += (double)sum[i / halves];
+                for (int64_t i = 0; i < 8; i++)
+                    for (int64_t h = 0; h < HALVES; h++)
+                        of_neurons[HALVES * (l * n + j + i) + h] += (double)sum[i];
         }
 }

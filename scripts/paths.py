@@ -64,6 +64,7 @@ N_INPUTS, BLOCK = 2, 16  # steps of a block of stretches
 MEMORY, BYTES = 10e9, 80  # of all paths that are measured in turns; of a synapse, while it is made
 PHASES = [name for name in benchmark.PHASES if name not in ("build", "wait", "communicate")]  # spikes are drawn there
 PARTS = {"events": ("deliver", "credit"), "neurons": ("update", "sweep")}  # what grows with them
+Libraries = dict[int, ctypes.CDLL]  # `accesses.c`, by the halves of a cache line that targets have at a place
 
 
 class Subject:
@@ -107,10 +108,11 @@ class Subject:
         return self.run.engine.nbytes()["histories"] / self.run.engine.n_neurons
 
 
-def accesses(library: Path, subject: Subject, path: str, n: int, indegree: int, precision: str) -> float:
+def accesses(libraries: Libraries, subject: Subject, path: str, n: int, indegree: int, precision: str) -> float:
     """Nanoseconds per event of a loop that reads and writes what a path does."""
-    calls, kind = ctypes.CDLL(str(library)), np.dtype("f8" if precision == "double" else "f4")
+    kind = np.dtype("f8" if precision == "double" else "f4")
     rng, (arrays, closing, places, late, halves, streams, kept, per_block) = np.random.default_rng(1), ACCESSES[path]
+    calls = libraries[halves]
     if PATHS[path].each_step:  # a line of the target for some steps of a window
         places = max(1, round(subject.work / subject.events / (4 if precision == "double" else 8)))
     target = np.sort(rng.integers(0, n, (n, indegree), dtype=np.uint32), axis=1)
@@ -131,10 +133,10 @@ def accesses(library: Path, subject: Subject, path: str, n: int, indegree: int, 
     found = []
     for _ in range(5):
         at = (target, target.size)
-        spent = call("pass", n, indegree, order, *at, arrays, values, n, places, halves, cells, 1, arriving)
+        spent = call("pass", n, indegree, order, *at, arrays, values, n, places, cells, 1, arriving)
         if closing:
-            spent += call("pass", n, indegree, other, *at, closing, values, n, late, halves, cells, 0, arriving)
-        upkeep = call("keep", n, BLOCK, streams, states, kept, halves, per_block, nodes) / (n * BLOCK)
+            spent += call("pass", n, indegree, other, *at, closing, values, n, late, cells, 0, arriving)
+        upkeep = call("keep", n, BLOCK, streams, states, kept, per_block, nodes) / (n * BLOCK)
         found.append(spent / target.size + upkeep * n * subject.steps / subject.events)
     return statistics.median(found[1:])
 
@@ -152,17 +154,22 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore", ParepropWarning)
     with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "accesses.so"
         real = {"double": "double", "single": "float"}[options.precision]
         flags = ["-O3", "-march=native", "-mprefer-vector-width=512", "-shared", "-fPIC", f"-DREAL={real}"]
-        source = Path(__file__).with_name("accesses.c")
-        subprocess.run([os.environ.get("CC", "cc"), *flags, str(source), "-o", str(library)], check=True)
+        source, libraries = Path(__file__).with_name("accesses.c"), {}
+        for halves in {row[4] for row in ACCESSES.values()}:
+            library = Path(folder) / f"accesses{halves}.so"
+            command = [os.environ.get("CC", "cc"), *flags, f"-DHALVES={halves}", str(source), "-o", str(library)]
+            subprocess.run(command, check=True)
+            libraries[halves] = ctypes.CDLL(str(library))
         variants = ("interval", "spike") if options.variant == "both" else (options.variant,)
         for variant, size, rate in itertools.product(variants, options.sizes.split(","), options.rates.split(",")):
-            compare(variant, *map(int, size.split("x")), float(rate), options, library)
+            compare(variant, *map(int, size.split("x")), float(rate), options, libraries)
 
 
-def compare(variant: str, n: int, indegree: int, rate: float, options: argparse.Namespace, library: Path) -> None:
+def compare(
+    variant: str, n: int, indegree: int, rate: float, options: argparse.Namespace, libraries: Libraries
+) -> None:
     """Print the lines of a size and rate."""
     events = n * indegree * rate / 1000.0
     steps = int(np.clip(options.seconds / (events * 5e-9 + n * 1e-8), 40, 1000))
@@ -172,7 +179,7 @@ def compare(variant: str, n: int, indegree: int, rate: float, options: argparse.
     print(f"{variant}, {n} neurons x {indegree}, {rate:g} Hz, {options.precision}, {steps} steps", flush=True)
     at_once = max(int(MEMORY / (BYTES * n * indegree)) - 1, 1)
     for first in range(1, max(len(paths), 2), at_once):
-        show(variant, n, indegree, rate, steps, [paths[0], *paths[first : first + at_once]], options, library)
+        show(variant, n, indegree, rate, steps, [paths[0], *paths[first : first + at_once]], options, libraries)
 
 
 def show(
@@ -183,7 +190,7 @@ def show(
     steps: int,
     paths: list[str],
     options: argparse.Namespace,
-    library: Path,
+    libraries: Libraries,
 ) -> None:
     """Print the lines of paths that are measured in turns."""
     subjects = {path: Subject(variant, path, n, indegree, rate, steps, options.precision) for path in paths}
@@ -196,7 +203,7 @@ def show(
         line = f"  {path:15s} {ns:7.2f} ns {ns / plain:6.2f} times {paths[0]}"
         line += "".join(f", {part} {subject.nanoseconds(names):.2f}" for part, names in PARTS.items())
         if variant == "spike":
-            bare = accesses(library, subject, path, n, indegree, options.precision)
+            bare = accesses(libraries, subject, path, n, indegree, options.precision)
             line += f", {ns / bare:.2f} times {bare:.2f} ns of accesses"
             line += f", reached {subject.work / subject.events:.2f} times"
         print(
