@@ -54,8 +54,8 @@ LOSS = {"double": 1e3, "single": 30.0}
 MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # see idle_adam.pxi
 # Plain arrivals that one is worth where steps compose, with two arrivals per neuron and step; by equations times so
 # much, and for each pair of traces; and for an exponential in a step of its neurons
-STRETCHED, OF_EQUATIONS, OF_PAIR, OF_EXPONENTIAL = 2.5, 1.1, 0.07, 0.6
-WITH_ADAM = 1.2  # times as long takes Adam's arrival where steps compose
+STRETCHED, OF_EQUATIONS, OF_PAIR, OF_EXPONENTIAL = 2.2, 1.25, 0.08, 0.6
+LEAN, WITH_ADAM = 0.85, 1.3  # times as long takes an arrival there at neurons that do not adapt; with Adam
 FOLLOWED, BY_LINE = 0.75, 0.25  # plain arrivals that a step takes in which a synapse is followed; the same from lines
 SLOW = 5.0  # plain arrivals above which a run says so
 MANY_NEURONS, OF_MANY = 7_500, 1.25  # on a rank, by equations: what steps keep of them leaves the caches; times as long
@@ -300,7 +300,9 @@ def added_arrivals(model: Model, projection: Projection, n_spikes: float, n_step
     kind = mode(model, projection, optimizer, block_length(model), lags(model).m)
     if kind == STRETCH:
         traces, adam = n_traces(projection), 1.0 if optimizer.accumulates else WITH_ADAM
-        return n_spikes * (STRETCHED * adam * (times_of_traces(traces) if traces else 1.0) - 1.0)
+        adapts = getattr(projection.post.params, "adaptive", False)
+        times = times_of_traces(traces) if traces else 1.0 if adapts else LEAN
+        return n_spikes * (STRETCHED * adam * times - 1.0)
     if kind != LOOP or not n_spikes:
         return 0.0
     cutoff = cutoff_steps(projection.post, model.dt_ms)

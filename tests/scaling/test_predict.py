@@ -347,8 +347,14 @@ def test_models_given_by_equations_add_their_own_seconds_and_histories():
 
 @pytest.mark.parametrize(
     ("axes", "arrivals"),
-    [([], 1.0), (["neuron=iaf_adapt"], 2.5), (["optimizer=adam"], 3.0), (["optimizer=adam", "each_step=True"], 7.25)],
-    ids=["plain", "adaptive", "adam", "each step"],
+    [
+        ([], 1.0),
+        (["neuron=iaf_adapt"], 2.2),
+        (["drawn_tau=True"], 1.87),
+        (["optimizer=adam"], 2.431),
+        (["optimizer=adam", "each_step=True"], 7.25),
+    ],
+    ids=["plain", "adaptive", "drawn tau_m", "adam", "each step"],
 )
 def test_ways_of_learning_take_their_times(axes: list[str], arrivals: float) -> None:
     """As many plain arrivals as `scripts/paths.py` finds for each; with a step in each of 100, a quarter for each step.
