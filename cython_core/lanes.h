@@ -31,6 +31,13 @@ typedef struct {    /* of eight synapses */
     int beside;                       /* the targets are neighbours */
 } Targets8;
 
+/* GCC 12 converts pairs of floats and joins them. In kernels alone: in each generated model the header would take time. */
+#if defined(__AVX512F__) && defined(Py_PYTHON_H)
+#define WIDENS_FLOATS
+#include <immintrin.h>
+static ALWAYS_INLINE lanes widen_floats(const void *from) { return (lanes)_mm512_cvtps_pd(_mm256_loadu_ps(from)); }
+#endif
+
 static ALWAYS_INLINE lanes all_lanes(double x) { return (lanes){x, x, x, x, x, x, x, x}; }
 
 static ALWAYS_INLINE lanes where(lane_order mask, lanes x, lanes y)
@@ -251,10 +258,19 @@ static ALWAYS_INLINE void write_beside(double *number, int64_t width, int64_t n,
 
 typedef REAL kept_lanes __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
 
+static ALWAYS_INLINE lanes widen_lanes(kept_lanes x)
+{
+#ifdef WIDENS_FLOATS
+    if (sizeof(REAL) == sizeof(float))
+        return widen_floats(&x);
+#endif
+    return __builtin_convertvector(x, lanes);
+}
+
 static ALWAYS_INLINE lanes load_lanes(const REAL *from, int64_t count)
 {
     if (count == LANES)
-        return __builtin_convertvector(*(const kept_lanes *)from, lanes);
+        return widen_lanes(*(const kept_lanes *)from);
     lanes x = all_lanes(0.0);
     for (int64_t i = 0; i < count; i++)
         x[i] = from[i];

@@ -56,7 +56,7 @@ static ALWAYS_INLINE void read_sums(const double *sums, const uint32_t *of, lane
 /* as what is kept */
 static ALWAYS_INLINE lanes kept(lanes x)
 {
-    return sizeof(REAL) == 8 ? x : __builtin_convertvector(__builtin_convertvector(x, kept_lanes), lanes);
+    return sizeof(REAL) == 8 ? x : widen_lanes(__builtin_convertvector(x, kept_lanes));
 }
 
 /* `some`: the first ones of eight synapses, those that there are */
@@ -133,11 +133,11 @@ static ALWAYS_INLINE void work_eight(const int what, const Drawn *of, double Z, 
         lanes w;
         if (what == ARRIVES) {
             const double grown = Z + of->d;
-            w = kept(__builtin_convertvector(old_w, lanes) - of->eta * ((y * A + Z * D) - c));
+            w = kept(widen_lanes(old_w) - of->eta * ((y * A + Z * D) - c));
             y = kept(y - of->d * R);
             c = kept(y * A + grown * D);
         } else {
-            w = __builtin_convertvector(old_w + (REAL)of->eta * __builtin_convertvector(c, kept_lanes), lanes);
+            w = widen_lanes(old_w + (REAL)of->eta * __builtin_convertvector(c, kept_lanes));
             y = kept(power * y - Z_before * R_before);
             c = kept(y * A + Z * D);
             y = kept(y - of->d * R);
@@ -146,7 +146,7 @@ static ALWAYS_INLINE void work_eight(const int what, const Drawn *of, double Z, 
         w = bounded(w, low, high);
         /* what is not there adds -0, which changes nothing */
         const kept_lanes added = __builtin_convertvector(choose(there, w, all_lanes(-0.0)), kept_lanes);
-        write_some(of->weight + k, w, __builtin_convertvector(old_w, lanes), there);
+        write_some(of->weight + k, w, widen_lanes(old_w), there);
         for (int i = 0; i < LANES; i++)
             of->at.cell[target[i]].arriving += added[i];
     }

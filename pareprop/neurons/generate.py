@@ -338,6 +338,7 @@ _PRELUDE = """
 #define load_lanes NAME(load_lanes)
 #define store_lanes NAME(store_lanes)
 #define gather_lanes NAME(gather_lanes)
+#define widen_lanes NAME(widen_lanes)
 #define R(x) ((REAL)(x))
 #define ZERO R(0.0)
 #define ONE R(1.0)
