@@ -33,7 +33,7 @@ import numpy as np
 from .. import elementary
 from ..errors import InputError
 from ..kernels import layout
-from ..network.connectivity import Population, Projection
+from ..network.connectivity import RULES, Population, Projection
 from ..network.model import Model
 from ..network.neurons import CUTOFF_LIMIT, whole_steps
 from ..network.optimizers import Adam, Optimizer
@@ -57,6 +57,9 @@ MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # 
 STRETCHED, OF_EQUATIONS, OF_PAIR, OF_EXPONENTIAL = 2.2, 1.25, 0.08, 0.6
 LEAN, WITH_ADAM = 0.85, 1.3  # times as long takes an arrival there at neurons that do not adapt; with Adam
 FOLLOWED, BY_LINE = 0.75, 0.25  # plain arrivals that a step takes in which a synapse is followed; the same from lines
+# Times as long takes an arrival there if delays differ; and what a row takes, which its synapses share
+ACROSS_DELAYS, OF_ROW = 1.6, 12.0
+FEWEST = 8.0  # synapses of a source on a rank below which rows are short with one delay, too
 SLOW = 5.0  # plain arrivals above which a run says so
 MANY_NEURONS, OF_MANY = 7_500, 1.25  # on a rank, by equations: what steps keep of them leaves the caches; times as long
 EXPONENTIALS = {"exp": 1, "log": 1, "tanh": 3}  # divisions and all
@@ -270,6 +273,14 @@ def why_slow(model: Model, projection: Projection, optimizer: Optimizer, neurons
         if neurons > MANY_NEURONS and OF_MANY * both > SLOW:
             reason = f"{neurons:.0f} neurons of a rank, given by equations, outgrow its caches"
             return f"{reason} (at 40 Hz; less at lower rates)", "more ranks, or the interval variant"
+    if kind == STRETCH:
+        low, high = projection.delay_range
+        synapses = RULES[projection.rule].indegree(projection) * neurons / max(projection.pre.size, 1)
+        row = synapses / (high - low + 1)
+        arrival = times_of_stretches(projection, optimizer) * (ACROSS_DELAYS + OF_ROW / max(row, 1.0))
+        if low < high and synapses >= FEWEST and arrival > SLOW:
+            way = "fewer different delays, more synapses per neuron, or the interval variant"
+            return f"delays of {low} to {high} steps leave rows of about {row:.0f} synapses", way
     if 0 <= cutoff <= max(m, SHORT) or kind != LOOP:
         return None
     shorter = f"an eprop_isi_trace_cutoff of few ms (now {projection.post.params.eprop_isi_trace_cutoff:g})"
@@ -299,15 +310,19 @@ def added_arrivals(model: Model, projection: Projection, n_spikes: float, n_step
     optimizer = projection.optimizer or model.optimizer
     kind = mode(model, projection, optimizer, block_length(model), lags(model).m)
     if kind == STRETCH:
-        traces, adam = n_traces(projection), 1.0 if optimizer.accumulates else WITH_ADAM
-        adapts = getattr(projection.post.params, "adaptive", False)
-        times = times_of_traces(traces) if traces else 1.0 if adapts else LEAN
-        return n_spikes * (STRETCHED * adam * times - 1.0)
+        return n_spikes * (times_of_stretches(projection, optimizer) - 1.0)
     if kind != LOOP or not n_spikes:
         return 0.0
     cutoff = cutoff_steps(projection.post, model.dt_ms)
     followed = BY_LINE if is_lined(model, projection, optimizer, kind) else FOLLOWED
     return followed * (min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps)
+
+
+def times_of_stretches(projection: Projection, optimizer: Optimizer) -> float:
+    """Return how many plain arrivals one is worth where stretches of steps compose, and delays do not differ."""
+    traces, adam = n_traces(projection), 1.0 if optimizer.accumulates else WITH_ADAM
+    lean = 1.0 if getattr(projection.post.params, "adaptive", False) else LEAN
+    return STRETCHED * adam * (times_of_traces(traces) if traces else lean)
 
 
 def n_traces(projection: Projection) -> int:

@@ -111,6 +111,26 @@ def test_a_run_of_many_neurons_is_told() -> None:
     assert "slower" not in lines(5_000)
 
 
+@pytest.mark.parametrize(
+    ("n", "indegree", "axes", "told"),
+    [
+        (2000, 100, {"neuron": "iaf_adapt"}, True),  # 29 ns per event, plain 4.1
+        (2000, 100, {"optimizer": "adam"}, True),  # 40
+        (2000, 1000, {"neuron": "adex"}, True),  # 12.2, plain 1.9
+        (2000, 1000, {"neuron": "iaf_adapt"}, False),  # 8.0
+        (2000, 1000, {"optimizer": "adam"}, False),  # 9.5
+        (2000, 100, {}, False),  # 8.0
+    ],
+)
+def test_short_rows_of_delays_are_told(n: int, indegree: int, axes: dict[str, str], told: bool) -> None:
+    """Delays of 1 to 15 steps, where `scripts/paths.py` found arrivals over five times as long as plain ones."""
+    model = benchmark.model(n, indegree, 2, variant="spike", axes=replace(PLAIN, longest_delay=15, **axes))
+    item = next(item for item in model.projections if item.pre.role == item.post.role == "recurrent")
+    found = spike_rules.why_slow(model, item, item.optimizer or model.optimizer, float(n))
+    assert (found is not None) == told
+    assert found is None or (found[0].startswith("delays of 1 to 15 steps leave rows of") and "fewer" in found[1])
+
+
 def test_a_slow_way_is_told_once() -> None:
     axes = replace(PLAIN, optimizer="adam", each_step=True)
     network = benchmark.model(200, 100, 2, variant="spike", axes=axes)
