@@ -275,7 +275,8 @@ def why_slow(model: Model, projection: Projection, optimizer: Optimizer, neurons
             return f"{reason} (at 40 Hz; less at lower rates)", "more ranks, or the interval variant"
     if kind == STRETCH:
         low, high = projection.delay_range
-        synapses = RULES[projection.rule].indegree(projection) * neurons / max(projection.pre.size, 1)
+        targets = projection.post.size * neurons / model.size("recurrent")
+        synapses = RULES[projection.rule].indegree(projection) * targets / max(projection.pre.size, 1)
         row = synapses / (high - low + 1)
         arrival = times_of_stretches(projection, optimizer) * (ACROSS_DELAYS + OF_ROW / max(row, 1.0))
         if low < high and synapses >= FEWEST and arrival > SLOW:
