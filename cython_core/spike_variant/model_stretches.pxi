@@ -123,7 +123,7 @@ cdef inline void take_row(
         of.X = &rows.h[start]
     elif rows.Y2.shape[0] > 0:
         of.X = &rows.Y2[start]
-    of.nodes_ahead, of.row_ahead = NODES_AHEAD if engine.neurons.v.shape[0] > NEAR else 0, ahead
+    of.nodes_ahead, of.row_ahead = NODES_AHEAD if engine.neurons.v.shape[0] > NEAR_OF_MODELS else 0, ahead
 
 
 cdef inline void take_step(

@@ -65,7 +65,6 @@ typedef struct {
 /* ---- of each target two numbers, or four ------------------------------------------------------------------------------- */
 
 typedef REAL kept_two __attribute__((vector_size(2 * sizeof(REAL)), aligned(sizeof(REAL))));
-typedef REAL kept_four __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL))));
 
 static ALWAYS_INLINE void gather_twos(const REAL *from, Targets8 of, lanes *line)
 {
@@ -79,7 +78,7 @@ static ALWAYS_INLINE void gather_fours(const REAL *from, Targets8 of, lanes *lin
 {
     four_lanes four[LANES];
     for (int i = 0; i < LANES; i++)
-        four[i] = __builtin_convertvector(*(const kept_four *)(from + 4 * (int64_t)of.target[i]), four_lanes);
+        four[i] = widened(*(const kept_four *)(from + 4 * (int64_t)of.target[i]));
     turn_fours(four, line);
 }
 
@@ -171,12 +170,13 @@ static ALWAYS_INLINE Step neighbours_of(const Steps *steps, Signals at, int64_t 
                    load_lanes(steps->beta + j, count));
 }
 
-/* what there is of stretches of neighbours, or of any eight targets */
+/* the numbers of a stretch that there are where no neuron adapts */
 static ALWAYS_INLINE void place_few(const lanes *few, lanes *n)
 {
     n[B_Z] = few[0], n[Q_Z] = few[1], n[Q_B] = few[2], n[Z_Z] = few[3];
 }
 
+/* of neighbours */
 static ALWAYS_INLINE void read_stretch(const int few, const double *number, int64_t j, int64_t count, lanes *n)
 {
     lanes four[FEW_NUMBERS];
@@ -196,7 +196,8 @@ static ALWAYS_INLINE void write_stretch(const int few, double *number, int64_t j
         write_neighbours(number + NUMBERS * j, NUMBERS, count, n);
 }
 
-static ALWAYS_INLINE void find_stretches(const int few, const double *number, Targets8 target, lanes *n)
+/* of any eight targets */
+static ALWAYS_INLINE void gather_stretches(const int few, const double *number, Targets8 target, lanes *n)
 {
     lanes four[FEW_NUMBERS];
     if (few) {
@@ -391,7 +392,7 @@ static int kind_of(const Work *work, const Synapses *of)
 static ALWAYS_INLINE void go_through(const int kind, const Stretch *stretch, Targets8 target, Traces *at)
 {
     lanes n[NUMBERS], m[OTHERS];
-    find_stretches(kind & FEW, stretch->number, target, n);
+    gather_stretches(kind & FEW, stretch->number, target, n);
     if (kind & HAS_EPS)
         at->g -= n[Q_Z] * at->z + n[Q_E] * at->e + n[Q_B] * at->b;
     else    /* the numbers of eps, which is 0, need not be turned */

@@ -87,7 +87,7 @@ cdef extern from "spike_variant/stretches.h" nogil:
 
 cdef enum:
     NODES_AHEAD = 32         # synapses to the one whose stretches are fetched, as in stretches.h
-    NEAR = 3000              # neurons of which a cache holds the stretches
+    NEAR_OF_MODELS = 3000    # neurons by equations of which a cache holds the stretches
     NOT_OPEN = -(1 << 30)    # in Rows.mark; a multiple of two blocks
     NOBODY = -1              # end of a list of rows
 

@@ -183,13 +183,17 @@ def is_bounded(projection: Projection, optimizer: Optimizer) -> bool:
     return optimizer.optimize_each_step and bounded
 
 
+def filters_apart(model: Model) -> bool:
+    """Return whether a population filters traces for its regularization apart."""
+    return any(item.params.kappa != item.params.kappa_reg for item in model.of_role("recurrent"))
+
+
 def is_lined(model: Model, projection: Projection, optimizer: Optimizer, kind: int) -> bool:
     """Return whether windows of a projection that learns by `kind` are read from lines of its targets.
 
     So are those with a step of Adam in each time step, onto neurons of the package with one filter.
     """
-    second = any(item.params.kappa != item.params.kappa_reg for item in model.of_role("recurrent"))
-    plain = not second and not model.is_rewarded and not hasattr(projection.post.params, "definition")
+    plain = not filters_apart(model) and not model.is_rewarded and not hasattr(projection.post.params, "definition")
     return kind == LOOP and optimizer.optimize_each_step and isinstance(optimizer, Adam) and plain
 
 

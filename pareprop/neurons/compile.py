@@ -265,8 +265,7 @@ def _content(definition: NeuronModel, stretches: Composed | None) -> bytes:
 def _key(definition: NeuronModel) -> str:
     """Return a hash of all that decides a shared object."""
     here = Path(__file__).parent
-    names = ["language", "dynamics", "symbols", "derive", "kept", "expressions", "generate", "stages", "stretches"]
-    names.append("stretch_rows")
+    names = "language dynamics symbols derive kept expressions generate stages stretches stretch_rows".split()
     texts = [(here / f"{name}.py").read_bytes() for name in names]
     texts += [text.encode() for text in _headers().values()]
     parts = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, _processor()]

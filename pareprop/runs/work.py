@@ -13,7 +13,18 @@ from typing import cast
 
 import numpy as np
 
-from ..engines.spike_rules import FOLD_STEPS, LOOP, PREFIX, STRETCH, Rules, added_arrivals, block_length, lags, rules
+from ..engines.spike_rules import (
+    FOLD_STEPS,
+    LOOP,
+    PREFIX,
+    STRETCH,
+    Rules,
+    added_arrivals,
+    block_length,
+    filters_apart,
+    lags,
+    rules,
+)
 from ..kernels import layout
 from ..machine import CACHE
 from ..network.connectivity import RULES, Population, Projection
@@ -358,7 +369,7 @@ def _learning(model: Model, neurons: int, parts: Mapping[str, Rows]) -> dict[str
         books += (layout.BOOK_COLUMNS + 1 + stretches + adam) * part.rows * found.learns + part.senders
         books += adam * part.blocks * 4 * 2 * FOLD_STEPS  # corrections of the bias
         if kind == "incoming" and stretches:
-            beside = model.is_rewarded or _filters_apart(model)
+            beside = model.is_rewarded or filters_apart(model)
             by_hand = any(given_program(item.post) is None for item in items)
             composed = layout.STRETCHES * (found.stretch_numbers(beside) + 4.0 * beside)
             composed += (2 * (layout.STRETCH_STEPS - 1) + layout.STRETCH_STEPS * (2 + 2 * beside) * by_hand) * real / 8
@@ -366,14 +377,9 @@ def _learning(model: Model, neurons: int, parts: Mapping[str, Rows]) -> dict[str
     return {"learning_bytes": learning * real, "book_bytes": 8.0 * books, "stretch_bytes": 8.0 * composed * neurons}
 
 
-def _filters_apart(model: Model) -> bool:
-    """Return whether a population filters traces for its regularization apart."""
-    return any(item.params.kappa != item.params.kappa_reg for item in model.of_role("recurrent"))
-
-
 def _count_learning(model: Model, found: Rules, posts: Sequence[Population]) -> int:
     """Return the numbers that a synapse keeps beside its weight (spike variant), see `SpikeMemory`."""
-    second = _filters_apart(model)
+    second = filters_apart(model)
     neurons = bool(found.modes & {PREFIX, LOOP, STRETCH})
     programs = [given_program(post) for post in posts]
     loops = np.isin(found.rules[:, layout.MODE], (LOOP, STRETCH))

@@ -194,11 +194,14 @@ def test_one_digest_with_spikes_in_flight(tmp_path: Path) -> None:
     ("variant", "plastic", "slots"), [("interval", True, 3), ("spike", False, 3), ("spike", True, 0)]
 )
 def test_the_estimate_knows_the_ring(variant: str, plastic: bool, slots: int) -> None:
-    """Delays of 2 to 4 steps take three sums for each neuron; a source's rows are walked at once, a visit and parts."""
+    """Delays of 2 to 4 steps take three sums for each neuron, and a source's rows are walked at once.
+
+    Each row beyond the first takes 8 % of a visit more, as measured.
+    """
     model = network(False, [2, 4], plastic, variant)
     found = work.of_rank(model, N_STEPS, work.Firing(1.0, 2.0), 1, 0)
     assert found.ring_bytes == slots * N * 8
-    assert found.visits == pytest.approx((N_IN + 2.0 * N) * (1 + 2 * work.OF_DELAY if slots else 3))
+    assert found.visits == pytest.approx((N_IN + 2.0 * N) * (1.16 if slots else 3))
 
 
 @pytest.mark.parametrize("precision", ["double", "single"])
