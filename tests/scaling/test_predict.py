@@ -359,8 +359,8 @@ def test_models_given_by_equations_add_their_own_seconds_and_histories():
 def test_ways_of_learning_take_their_times(axes: list[str], arrivals: float) -> None:
     """As many plain arrivals as `scripts/paths.py` finds for each (2 000 × 100, 17 Hz).
 
-    With a step of Adam in each of 100 steps, a quarter for each step. Costs are 1 ns for an event and a visit, of 30 inputs
-    and 30 neurons that each spike four times.
+    With a step of Adam in each of 100 steps, a quarter for each step. Costs are 1 ns for an event and a visit;
+    30 inputs and 30 neurons spike four times each.
     """
     words = ["variant=spike", "neurons=30", "inputs=30", "indegree=10", *axes]
     item = work.of_rank(subject.find("bench", words).model, 100, work.Firing(4.0, 4.0), 1, 0)
