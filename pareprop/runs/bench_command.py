@@ -94,6 +94,8 @@ def bench(
     figures["environment"] = tell_environment(exchange.comm)
     if exchange.rank:
         return
+    environment = figures["environment"]
+    terminal.echo(f"{environment['processor']}, kernels of level {environment['level']}")
     for name, seconds in figures["phases"].items():
         terminal.echo(f"{name:12s} {seconds:9.3f} s")
     fired = figures["firing_rate_hz"]

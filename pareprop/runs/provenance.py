@@ -18,7 +18,7 @@ from statistics import fmean
 
 from .. import files
 from ..errors import InputError, quote
-from ..kernels import build_info
+from ..kernels import LEVEL, build_info
 from ..machine import peak_rss_bytes, processor_name
 from ..network.local import cost_of
 from ..parallel import collectives, mpi
@@ -47,7 +47,8 @@ def facts(simulation: Watched) -> Values:
     entries = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]),
         "python": platform.python_version(), "packages": {name: _version(name) for name in PACKAGES},
-        "build": {"mode": build_info.mode, "flags": build_info.flags}, "commit": _commit(),
+        "build": {"mode": build_info.mode, "flags": build_info.flags},
+        "levels": dict(Counter(collectives.gather(comm, LEVEL))), "commit": _commit(),
         "mpi": "" if comm is None else _mpi(), "interconnect": "" if comm is None else mpi.interconnect(),
         "ranks": groups * simulation.exchange.size, "replicas": groups,
         "ranks_per_node": list(hosts.values()), "machine": f"{platform.system()} {platform.machine()}",
@@ -64,7 +65,7 @@ def facts(simulation: Watched) -> Values:
 def tell_environment(comm: object = None) -> dict[str, str]:
     """Return what a measurement depends on beside its sizes: date, processor, versions, MPI, flags; all as text."""
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"), "processor": processor_name(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"), "processor": processor_name(), "level": LEVEL,
         "versions": ", ".join([f"Python {platform.python_version()}", *(f"{p} {_version(p)}" for p in PACKAGES)]),
         "mpi": "" if comm is None else _mpi(), "flags": f"{build_info.mode}: {build_info.flags}",
     }  # fmt: skip

@@ -252,4 +252,4 @@ def test_another_processor_is_told_before_the_first_kernel(tmp_path: Path) -> No
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "avx" in done.stderr or "sse" in done.stderr
-    assert "PAREPROP_PORTABLE=1" in done.stderr and pareprop.__version__
+    assert "PAREPROP_LEVELS=all" in done.stderr and pareprop.__version__
