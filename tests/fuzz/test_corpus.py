@@ -250,6 +250,14 @@ MANIFESTS = {
     "numbers are a list": (entry("numbers", []), "numbers: Input should be a valid dictionary"),
     "an observer's state is a list": (lambda manifest: manifest["numbers"].update({"Phases.0": [1]}), "does not fit"),
     "dynamics of no sample": (nameless, "must name a sample and a quantity"),
+    "dynamics of no iteration": (
+        lambda manifest: manifest["numbers"]["RunFile.0"].update({"first/iteration": None}),
+        "'first/iteration' = None must be an array or a whole number",
+    ),
+    "stopped by nothing known": (
+        lambda manifest: manifest["numbers"]["Phases.0"].update(stopped_by="x"),
+        "stopped_by = 'x' must be what ends a training",
+    ),
     "not a table": (lambda manifest: manifest.clear(), "malformed"),
 }
 
