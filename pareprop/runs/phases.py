@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import h5py
 import numpy as np
 
+from ..errors import quote
 from ..simulation.observer import Observer, Watched
 from ..simulation.returns import NAMES, Returns
 from ..simulation.schedule import Annealing
@@ -173,6 +174,8 @@ class Phases(Observer):
         self._second = float(state.get("second", last))
         before = "bound" if self._is_good(last) else "observer"  # where version 0.2 does not say what ended it
         by = str(state.get("stopped_by", before if state["stopped"] else ""))
+        if by not in ("", "bound", "patience", "observer"):
+            raise ValueError(f"stopped_by = {quote(by)} must be what ends a training")
         self.stopped_by = self._find_stop("bound") if by in ("bound", "patience") else by  # bounds may be others now
         kept = state.get("kept")
         self.kept = (int(kept[0]), float(kept[1])) if kept is not None and self.best is not None else None

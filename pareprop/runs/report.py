@@ -161,9 +161,11 @@ def summary(file: h5py.File, parts: list[Values]) -> dict[str, str]:
         entries[result.name] = f"{result.value:.4g}" + (f" (n = {result.n})" if result.name == "test return" else "")
     if parts:
         seconds, peaks = sum(part.get("wall_seconds", 0.0) for part in parts), parts[-1].get("peak_rss_bytes", [])
+        most = parts[-1].get("memory_of_ranks", {}).get("highest", max(peaks, default=0))
         entries["ranks"] = f"{parts[-1].get('ranks', 1)}"
-        entries["time"] = f"{seconds:.1f} s" + (f" in {len(parts)} parts" if len(parts) > 1 else "")
-        entries["memory of the largest rank"] = f"{max(peaks, default=0) / 2**20:.0f} MiB"
+        n_parts = sum(map(provenance.count, parts))
+        entries["time"] = f"{seconds:.1f} s" + (f" in {n_parts} parts" if n_parts > 1 else "")
+        entries["memory of the largest rank"] = f"{most / 2**20:.0f} MiB"
         entries["state"] = str(parts[-1].get("state", ""))
     entries["digest"] = reader.text(file, "digest")[:16]
     return entries

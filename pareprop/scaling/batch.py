@@ -119,7 +119,7 @@ class Training:
         if saved:
             job = os.environ.get("SLURM_JOB_ID")
             again = f"`scontrol requeue {job}` or " if job else ""
-            yield f"latest checkpoint: {saved[-1]}; {again}`pareprop resume {self.out}` continues from there"
+            yield f"latest checkpoint: {saved[0]}; {again}`pareprop resume {self.out}` continues from there"
         else:
             yield f"no checkpoint in {self.out}: the training starts anew when it is called again"
 
