@@ -16,6 +16,7 @@ from ..parallel.exchange import Exchange
 from ..simulation.digest import Digest
 from ..storage import nest_script, nir_graph, sonata, sonata_network
 from ..storage.checkpoint_read import measured_rates
+from ..storage.disk import output_errors
 from ..tasks import TASKS
 from . import compare, config, provenance, replay, verify
 from . import run as runs
@@ -95,7 +96,8 @@ def run(
             _end(runs.train(own, str(part), exchange, group, until, overwrite=overwrite))
             parts.append(part)
         if exchange.rank == 0:
-            runs.draw_seeds(parts, directory)
+            with output_errors(directory, "figures "):
+                runs.draw_seeds(parts, directory)
 
 
 @click.command()
@@ -304,7 +306,8 @@ def plot(exchange: Exchange, directory: str) -> None:
     """Draw all figures of a run, as PNG and PDF."""
     with guarded(exchange.comm):
         if exchange.rank == 0:
-            runs.draw(Path(directory))
+            with output_errors(Path(directory), "figures "):
+                runs.draw(Path(directory))
 
 
 @click.command(name="report")

@@ -24,7 +24,7 @@ from ..parallel.exchange import Exchange
 from ..runs import benchmark, units
 from ..runs.options import SET, FiniteFloat, GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
-from ..storage.disk import replace_file
+from ..storage.disk import output_errors, replace_file
 from . import batch, dryrun, launchers, measure, rank_table, slurm, study, subject
 from . import collect as table
 from .options import MOST, require_one_process
@@ -73,12 +73,10 @@ def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
     for point in done:
         table.check(point, folder / f"{point.label}.json")
     text = files.read(study_file)
-    try:
+    with output_errors(folder, "--out "):
         folder.mkdir(parents=True, exist_ok=True)
         with replace_file(folder / "study.toml") as part:
             part.write_bytes(text)
-    except OSError as problem:
-        raise InputError(f"--out {out}: {problem.strerror}") from None
     left = [point for point in points if point not in done]
     terminal.echo(f"{len(points)} points, {len(done)} finished before")
     if launcher == "sbatch":
@@ -136,7 +134,8 @@ def collect(folder: str, units_file: str | None) -> None:
     chosen = study.read(Path(folder, "study.toml"))
     rows = table.collect(chosen, Path(folder), units.read(Path(units_file)) if units_file else None)
     path = Path(folder, table.TABLE)
-    table.write(rows, path)
+    with output_errors(path, "table "):
+        table.write(rows, path)
     terminal.echo(f"table: {path}, {len(rows)} of {len(chosen.points())} points")
 
 
@@ -146,7 +145,9 @@ def plot(folder: str) -> None:
     """Draw the figures of a study from its table."""
     from ..plots import scaling as figures  # matplotlib takes long to load
 
-    for path in figures.draw(Path(folder, table.TABLE)):
+    with output_errors(Path(folder), "figures "):
+        paths = figures.draw(Path(folder, table.TABLE))
+    for path in paths:
         if path.suffix == ".png":
             terminal.echo(f"figure: {path}")
 
@@ -253,7 +254,8 @@ def predict_command(
         measured = {
             name: measure.measure(name, network=network, progress=terminal.echo, base_bytes=base) for name in VARIANTS
         }
-        units.write(Path(units_file), measured)
+        with output_errors(Path(units_file), "--units "):
+            units.write(Path(units_file), measured)
     if source is None:
         if not measures:
             raise click.UsageError("CONFIG is missing")

@@ -16,7 +16,7 @@ from ..errors import InputError, quote
 from ..plots import reader
 from ..plots.sweep_table import FIXED, TABLE
 from ..runs import provenance
-from ..runs.directory import RESULTS, is_run
+from ..runs.directory import RESULTS
 from ..runs.outcome import outcome
 from ..storage.disk import output_errors, replace_file
 from ..values import Given
@@ -149,7 +149,8 @@ def claim(folder: Path, description: Given) -> None:
             before = json.loads(files.read(files.own(known)))
         except FileNotFoundError:
             before = None
-            if any(not path.name.startswith(DESCRIPTION) for path in folder.iterdir()):  # a job of the same array
+            ours = (DESCRIPTION, f".{DESCRIPTION}.")  # its parts, too: of a job of the same array, or of a killed one
+            if any(not path.name.startswith(ours) for path in folder.iterdir()):
                 raise InputError(f"--out {folder}: exists and is neither empty nor the folder of a sweep") from None
         except ValueError:
             raise InputError(f"{known}: is not JSON; remove it to begin the sweep anew") from None
@@ -162,10 +163,22 @@ def claim(folder: Path, description: Given) -> None:
 
 
 def result_of(run: Run, folder: Path) -> dict[str, str]:
-    """Return the row of a run in the table; "value" is empty until it has an outcome."""
+    """Return the row of a run in the table; "value" is empty until it has an outcome.
+
+    A run that was killed may lack any file. What is wrong with one that can't be read, the run itself tells.
+    """
     row = {"run": run.name, **run.settings, **dict.fromkeys(FIXED[1:], ""), "state": "to do"}
     directory = folder / run.name
-    if not is_run(directory):
+    try:
+        return row | _read_result(directory)
+    except InputError:
+        return row | {"state": "unreadable"}
+
+
+def _read_result(directory: Path) -> dict[str, str]:
+    """Return what the files of a run tell of it, by column."""
+    row: dict[str, str] = {}
+    if not (directory / provenance.NAME).exists():
         return row
     parts = provenance.read(directory)["parts"]
     row["state"] = str(parts[-1].get("state", "")) if parts else "to do"

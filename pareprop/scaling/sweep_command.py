@@ -16,6 +16,7 @@ from ..plots import sweep_table
 from ..runs import config
 from ..runs.options import GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
+from ..storage.disk import output_errors
 from . import batch, sweep
 from .options import MOST, require_one_process
 
@@ -108,7 +109,9 @@ def _tell_sweep(runs: Sequence[sweep.Run], out: Path) -> None:
         best = ", ".join(f"{key} = {value}" for key, value in groups[0].settings.items())
         terminal.echo(f"best: {best}: {groups[0].name} {groups[0].mean:.4g}")
     terminal.echo(f"table: {path}")
-    for figure in figures.draw(path):
+    with output_errors(out, "figures "):
+        drawn = figures.draw(path)
+    for figure in drawn:
         if figure.suffix == ".png":
             terminal.echo(f"figure: {figure}")
     if any(one.values for one in groups):

@@ -15,7 +15,8 @@ import pytest
 from commands import command
 
 from pareprop.errors import InputError
-from pareprop.runs.directory import CHECKPOINTS
+from pareprop.runs import config
+from pareprop.runs.directory import CHECKPOINTS, DIGEST_LINE
 from pareprop.scaling import sweep
 from pareprop.storage.checkpoint_observer import LISTENING
 from pareprop.storage.checkpoint_write import list_checkpoints
@@ -157,6 +158,46 @@ def test_runs_that_fail_do_not_end_the_others(capsys: pytest.CaptureFixture, tmp
     assert code == 3 and "1 of 2 runs failed: seed=1" in errors
     assert [row["state"] for row in csv.DictReader((out / "sweep.csv").open())] == ["to do", "ended"]
     assert "run 2 of 2: seed = 2: loss" in output
+
+
+def test_killed_early(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """The same command begins runs again that were killed before their first results, each at another point."""
+    out, settings = tmp_path / "sweep", [*SMALL, "figures=none", "seed=1..4"]
+    out.mkdir()
+    (out / ".sweep.json.k7.part").touch()  # left by a sweep that was killed at once
+    sweep.claim(out, {"source": "sine-waves", "settings": settings})
+    complete = config.load("sine-waves", (*settings[:-1], "seed=1"))
+    text, note = f"{complete.toml()}\n{DIGEST_LINE} {complete.digest()}\n", '{"parts": [{"state": "r"}]}'
+    left = {  # what is in each directory
+        "seed=1": {"config.toml.part": text[:100]},
+        "seed=2": {"config.toml": text.replace("seed = 1", "seed = 2")},
+        "seed=3": {"config.toml": text.replace("seed = 1", "seed = 3"), "provenance.json": note},
+        "seed=4": {"config.toml": text.replace("seed = 1", "seed = 4"), "provenance.json": ""},
+    }
+    for name, contents in left.items():
+        (out / name).mkdir()
+        for file, content in contents.items():
+            (out / name / file).write_text(content)
+    runs = sweep.plan(settings)[1]
+    assert [sweep.result_of(run, out)["state"] for run in runs] == ["to do", "to do", "r", "unreadable"]
+    code, output, errors = command(capsys, "sweep", "sine-waves", *sets(*settings), "--out", out)
+    assert (code, errors) == (0, "") and output.count(" of 4: seed") == 8
+    assert [row["state"] for row in csv.DictReader((out / "sweep.csv").open())] == ["ended"] * 4
+
+
+def test_a_full_disk(capsys: pytest.CaptureFixture, small_disk: Path) -> None:
+    """Exit code 3 at whatever it is full; the same command goes on when there is room again."""
+    line = ["sweep", "sine-waves", *sets(*SMALL, "seed=1..2", "figures=none"), "--out", small_disk / "sweep"]
+    filler = small_disk / "filler"
+    for room in (0, 2**14):  # for nothing, for the configurations alone
+        with filler.open("wb") as file:
+            file.write(bytes(shutil.disk_usage(small_disk).free - room))
+        code, _, errors = command(capsys, *line)
+        assert code == 3 and "No space left on device" in errors and "Traceback" not in errors, errors
+        filler.unlink()
+    assert command(capsys, *line)[0] == 0
+    rows = list(csv.DictReader((small_disk / "sweep" / "sweep.csv").open()))
+    assert [row["state"] for row in rows] == ["ended"] * 2
 
 
 def test_one_run_of_an_array(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
