@@ -54,6 +54,9 @@ UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after thi
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier run in --out.")
 @click.option("--restart", is_flag=True, help="Continue the same run in --out, if there is one; else begin it.")
 @NO_FIGURES
+@click.option(
+    "--no-test", is_flag=True, help="Leave out the test; `pareprop resume` of the finished run makes up for it."
+)
 @click.pass_obj
 def run(
     exchange: Exchange,
@@ -67,6 +70,7 @@ def run(
     restart: bool,
     replicas: int,
     no_figures: bool,
+    no_test: bool,
 ) -> None:
     """Train a task, or what a configuration file describes.
 
@@ -84,7 +88,7 @@ def run(
     agree(exchange.comm, "run()", {"seeds": str(seeds), "out": str(out), "overwrite": str(overwrite)})
     group = launcher.split(exchange, replicas)
     if seeds == 1:
-        _end(runs.train(chosen, out, exchange, group, until, overwrite=overwrite, restart=restart))
+        _end(runs.train(chosen, out, exchange, group, until, overwrite=overwrite, restart=restart, tests=not no_test))
         return
     runs.require_possible(chosen, group)
     with claim_directory(exchange.comm, out, chosen.task.name, overwrite) as directory:
@@ -93,7 +97,7 @@ def run(
             with guarded(exchange.comm):
                 own = config.load(source, (*settings, f"run.seed={number}"))
             part = directory / f"seed-{number}"
-            _end(runs.train(own, str(part), exchange, group, until, overwrite=overwrite))
+            _end(runs.train(own, str(part), exchange, group, until, overwrite=overwrite, tests=not no_test))
             parts.append(part)
         if exchange.rank == 0:
             with output_errors(directory, "figures "):

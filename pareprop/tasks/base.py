@@ -126,6 +126,11 @@ class TaskBase(parameters.Frozen):
                 raise ValueError(f"{name} = {getattr(self, name)} needs validate_every above 0")
         return self
 
+    @property
+    def validates(self) -> bool:
+        """Whether a whole training has a validation."""
+        return 0 < self.validate_every <= self.iterations
+
     def list_free(self) -> set[str]:
         """Return the settings of [run] that do not change what is learned, so that a resumed run may change them."""
         looks = {"validate_every", "validate_samples", "stop_below", "stop_above", "stop_samples"}

@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from commands import command
 
 from pareprop.errors import InputError
+from pareprop.plots.sweep_table import group, remark
 from pareprop.runs import config
 from pareprop.runs.directory import CHECKPOINTS, DIGEST_LINE
 from pareprop.scaling import sweep
@@ -137,6 +139,84 @@ def test_an_interrupt_ends_with_a_line(tmp_path: Path, times: int) -> None:
         assert list_checkpoints(listening.parent)
 
 
+@pytest.mark.slow
+def test_validation_chooses(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """The setting that is best in validation is tested, to the bits of a run of its own, and no other one."""
+    out, settings = tmp_path / "sweep", (*SMALL[:-1], "validate_every=1", "validate_samples=2", "test_samples=3")
+    line = ["sweep", "sine-waves", *sets(*settings, "eta=1e-3,1e-2", "figures=none"), "--out", out]
+    code, output, errors = command(capsys, *line)
+    assert (code, errors) == (0, "") and "note: " not in output
+    rows = {row["eta"]: row for row in csv.DictReader((out / "sweep.csv").open())}
+    for eta, row in rows.items():
+        with h5py.File(out / f"eta={eta}" / "results.h5") as file:
+            assert float(row["validation"]) == float(row["value"]) == file["validation/value"][-1]
+        assert (row["outcome"], row["best"]) == ("validation loss", "lowest")
+    best, other = sorted(rows.values(), key=lambda row: float(row["value"]))
+    assert other["test"] == ""
+    alone = ["run", "sine-waves", *sets(*settings, f"eta={best['eta']}"), "--no-figures", "--out", tmp_path / "alone"]
+    assert command(capsys, *alone)[1].splitlines()[-1] == f"digest: {best['digest']}"
+    with h5py.File(tmp_path / "alone" / "results.h5") as file:
+        assert float(best["test"]) == np.mean(file["test/loss"])
+    told = f"validation loss {float(best['value']):.4g}, test loss {float(best['test']):.4g}"
+    assert f"best: eta = {best['eta']}: {told}" in output
+    page = (out / "report.html").read_text()
+    assert "chosen by validation; it alone was tested" in page and "<th>test loss</th>" in page
+    before = (out / "sweep.csv").read_bytes()
+    code, output, _ = command(capsys, *line)
+    assert code == 0 and "run 1" not in output and "test of" not in output  # nothing is left to do
+    assert (out / "sweep.csv").read_bytes() == before
+
+
+def test_what_validation_says_counts(tmp_path: Path) -> None:
+    """Accuracies that test and training contradict; the weights of the best validation count where a run kept them."""
+    runs = sweep.plan(["eta=1,2", "seed=1..2"])[1]
+    for run in runs:
+        folder, first = tmp_path / run.name, run.settings["eta"] == "1"
+        folder.mkdir()
+        (folder / "provenance.json").write_text('{"parts": [{"state": "ended"}]}')
+        with h5py.File(folder / "results.h5", "w") as file:
+            config = {"run": {"iterations": 2, "test_samples": 0 if first else 5}}
+            file.attrs.update(format="pareprop-run-1", digest="d", config=json.dumps(config), stopped_by="")
+            file["loss"] = [9.0, 0.1 if first else 0.01]
+            file["validation/iteration"], file["validation/value"] = [1, 2], [0.25, 0.75 if first else 0.5]
+            file["validation/value"].attrs["unit"] = "share of wrong samples"
+            if first:
+                file["validation"].attrs["weights_after"] = 1
+            file.create_group("test").attrs["accuracy"] = 0.1 if first else 0.9  # of the first, one sample after a stop
+    study = sweep.Sweep(runs, tmp_path, True)
+    rows = [study.result_of(run) for run in runs]
+    assert [(row["outcome"], row["value"], row["test"]) for row in rows[::2]] == [
+        ("validation accuracy", "0.75", ""),
+        ("validation accuracy", "0.5", "0.9"),
+    ]
+    assert {row["best"] for row in rows} == {"highest"} and study.to_test() == runs[:2]
+    assert "chosen by validation" in remark(group(rows))
+    rows = [sweep.Sweep(runs, tmp_path, False).result_of(run) for run in runs]
+    assert [(row["outcome"], row["value"], row["validation"]) for row in rows[::2]] == [
+        ("loss", "0.1", "0.75"),
+        ("test accuracy", "0.9", "0.5"),
+    ]
+    assert "chosen by the loss of the last training" in remark(group(rows))
+    assert "chosen by the test itself" in remark(group([*rows[2:], rows[0]]))
+
+
+@pytest.mark.slow
+def test_no_validation_is_told(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """The table says that the test itself chooses, or the training, as before there was validation."""
+    line = ["sweep", "sine-waves", *sets(*SMALL[:3], "iterations=1", "eta=0,1e-2", "figures=none")]
+    why = "note: no samples validate (validate_every = 0, iterations = 1): the best setting is chosen by the"
+    for samples, name, told in (
+        (2, "test loss", "by the test itself"),
+        (0, "loss", "by the loss of the last training"),
+    ):
+        out = tmp_path / str(samples)
+        code, output, _ = command(capsys, *line, *sets(f"test_samples={samples}"), "--out", out)
+        assert code == 0 and output.startswith(f"{why} {'test' if samples else 'last training'}")
+        rows = list(csv.DictReader((out / "sweep.csv").open()))
+        assert [(row["outcome"], row["validation"], bool(row["test"])) for row in rows] == [(name, "", samples > 0)] * 2
+        assert told in (out / "report.html").read_text()
+
+
 def test_all_runs_must_be_possible(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     code, _, errors = command(capsys, "sweep", "sine-waves", *sets("n_rec=6,-6"), "--out", tmp_path / "no")
     assert code == 2 and "n_rec" in errors and not (tmp_path / "no").exists()
@@ -179,7 +259,8 @@ def test_killed_early(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
         for file, content in contents.items():
             (out / name / file).write_text(content)
     runs = sweep.plan(settings)[1]
-    assert [sweep.result_of(run, out)["state"] for run in runs] == ["to do", "to do", "r", "unreadable"]
+    study = sweep.Sweep(runs, out, False)
+    assert [study.result_of(run)["state"] for run in runs] == ["to do", "to do", "r", "unreadable"]
     code, output, errors = command(capsys, "sweep", "sine-waves", *sets(*settings), "--out", out)
     assert (code, errors) == (0, "") and output.count(" of 4: seed") == 8
     assert [row["state"] for row in csv.DictReader((out / "sweep.csv").open())] == ["ended"] * 4
