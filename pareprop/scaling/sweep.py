@@ -16,13 +16,16 @@ from ..errors import InputError, quote
 from ..plots import reader, sweep_table
 from ..plots.sweep_table import FIXED, PHASES, TABLE
 from ..runs import provenance
+from ..runs.config import SECTIONS, Config
 from ..runs.directory import RESULTS
 from ..runs.outcome import settings_of, tested, trained, validated
+from ..storage.checkpoint_read import differences, tell_few
 from ..storage.disk import output_errors, replace_file
-from ..values import Given
+from ..values import Given, Values
 
 MOST = 100_000  # runs of a sweep
 DESCRIPTION = "sweep.json"  # what the runs of a folder are of
+FREE = ("figures", "log")  # keys of section [run] that may change while a sweep lasts
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
 
@@ -157,9 +160,17 @@ def claim(folder: Path, description: Given) -> None:
         if before is None:
             with replace_file(known) as part:
                 part.write_text(json.dumps(description, indent=1) + "\n")
-        elif before != description:
-            names = [name for name in description if before.get(name) != description[name]] or ["what it is of"]
+        elif not isinstance(before, dict):
+            raise InputError(f"{known}: is not of a sweep; remove it to begin the sweep anew")
+        elif names := [name for name in description if name in before and before[name] != description[name]]:
             raise InputError(f"--out {folder}: is another sweep: {', '.join(names)} differ; choose another folder")
+
+
+def contents(configs: Sequence[Config]) -> Values:
+    """Return the fingerprints of the files that runs of a sweep read, each once."""
+    tasks = {tuple(str(getattr(one.task, key)) for key in one.task.by_content): one.task for one in configs}
+    prints = {text for task in tasks.values() for text in map(json.dumps, task.fingerprint().items())}
+    return {"contents of files": sorted(prints)} if prints else {}
 
 
 @dataclass(frozen=True)
@@ -219,6 +230,28 @@ class Sweep:
                 "digest": digest,
             }
         return row
+
+    def require_same(self, run: Run, config: Config) -> None:
+        """Raise `InputError` if the results of a run are those of another configuration."""
+        try:
+            with reader.open_results(self.folder / run.name / RESULTS) as file:
+                sections = json.loads(reader.text(file, "config") or "{}")
+                before = {section: dict(keys) for section, keys in sections.items()}
+                if reader.text(file, "config_digest") == config.digest():
+                    return
+        except InputError:  # none yet; or the run itself tells what is wrong with them
+            return
+        now = config.sections()
+        for section in SECTIONS:  # keys that a later version added have their defaults
+            old, new = before.get(section, {}), now[section]
+            free = new if section in ("record", "checkpoint") else FREE if section == "run" else ()
+            common = [key for key in old if key in new and key not in free]
+            before[section], now[section] = ({key: part[key] for key in common} for part in (old, new))
+        if changes := differences(before, now):
+            raise InputError(
+                f"--out {self.folder}: {run.name} was trained with another configuration: {tell_few(changes)}; "
+                "choose another folder"
+            )
 
     def is_done(self, run: Run) -> bool:
         """Return whether a run has trained to its end."""

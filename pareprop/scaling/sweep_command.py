@@ -59,14 +59,17 @@ def sweep_command(
     shared, runs = sweep.plan(settings)
     chosen = list(sweep.chosen(runs, only))
     # all must be possible before the first one is trained
-    tasks = [config.load(source, (*shared, *one.assignments())).task for one in runs]
+    configs = [config.load(source, (*shared, *one.assignments())) for one in runs]
+    tasks = [one.task for one in configs]
     if list_only:
         for one in runs:
             terminal.echo(f"{one.number}: {one.label or 'one run'}")
         return
-    sweep.claim(out, {"source": source, "settings": list(settings)})
+    sweep.claim(out, {"source": source, "settings": list(settings)} | sweep.contents(configs))
     chooses = any(not sweep_table.is_seed(key) for key in runs[0].settings)
     study = sweep.Sweep(runs, out, chooses and all(task.validates for task in tasks))
+    for one, chosen_config in zip(runs, configs, strict=True):
+        study.require_same(one, chosen_config)
     tests = all(task.test_samples for task in tasks)
     if chooses and not study.by_validation:
         first = next(task for task in tasks if not task.validates)

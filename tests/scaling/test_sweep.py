@@ -217,6 +217,43 @@ def test_no_validation_is_told(capsys: pytest.CaptureFixture, tmp_path: Path) ->
         assert told in (out / "report.html").read_text()
 
 
+def test_a_changed_file_is_another_sweep(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """What the file says is compared with what each run was trained with; how figures are drawn may change."""
+    file, out = tmp_path / "mine.toml", tmp_path / "sweep"
+    text = config.load("sine-waves", (*SMALL, "figures=none")).toml()
+    file.write_text(text)
+    line = ["sweep", file, *sets("seed=1..2"), "--out", out, "--only", 1]
+    assert command(capsys, *line)[0] == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    file.write_text(text.replace("n_rec = 6", "n_rec = 7").replace("iterations = 2", "iterations = 3"))
+    code, output, errors = command(capsys, *line[:-1], 2)
+    changes = "model.n_rec = 6, now 7; run.iterations = 2, now 3"
+    told = f"seed=1 was trained with another configuration: {changes}; choose another folder"
+    assert (code, output, errors) == (2, "", f"pareprop: error: --out {out}: {told}\n")
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    file.write_text(text.replace('figures = "none"', 'figures = "png"'))
+    code, _, errors = command(capsys, *line)
+    assert (code, errors) == (0, "")
+
+
+def test_changed_data_are_another_sweep(
+    capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "data.npz", rates=np.full((2, 20), 9.0), targets=np.zeros((2, 10, 1)))
+    file, out = tmp_path / "mine.toml", tmp_path / "sweep"
+    file.write_text(command(capsys, "config", "data")[1])
+    configs = [config.load(str(file), [f"seed={seed}"]) for seed in (1, 2)]
+    assert len(sweep.contents(configs)["contents of files"]) == 1
+    sweep.claim(out, {"source": str(file), "settings": ["seed=1..2"]} | sweep.contents(configs))
+    np.savez(tmp_path / "data.npz", rates=np.full((2, 20), 8.0), targets=np.zeros((2, 10, 1)))
+    code, _, errors = command(capsys, "sweep", file, *sets("seed=1..2"), "--out", out)
+    assert (code, errors) == (
+        2,
+        f"pareprop: error: --out {out}: is another sweep: contents of files differ; choose another folder\n",
+    )
+
+
 def test_all_runs_must_be_possible(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     code, _, errors = command(capsys, "sweep", "sine-waves", *sets("n_rec=6,-6"), "--out", tmp_path / "no")
     assert code == 2 and "n_rec" in errors and not (tmp_path / "no").exists()
