@@ -17,11 +17,10 @@ from ..parallel.mpi import Comm
 from ..storage import checkpoint_write, joined_file
 from ..storage.disk import lock_directory, output_errors
 from ..values import Values
-from .config import CONFIG, read
+from .config import CONFIG, DIGEST_LINE, read
 from .log import CSV, LOG
 
 RESULTS, CHECKPOINTS, RECORD, BEST = "results.h5", "checkpoints", "record", "best"
-DIGEST_LINE = "# digest of this configuration:"  # in the configuration of every run
 
 
 @contextmanager

@@ -34,12 +34,11 @@ from ..storage.record_settings import check
 from ..storage.recorder import Recorder
 from ..storage.results import ResultsFile
 from ..values import Values
-from .config import Config
+from .config import DIGEST_LINE, Config
 from .directory import (
     BEST,
     CHECKPOINTS,
     CONFIG,
-    DIGEST_LINE,
     RECORD,
     RESULTS,
     claim_directory,

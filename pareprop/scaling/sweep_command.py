@@ -13,7 +13,7 @@ from ..errors import StateError
 from ..parallel.exchange import Exchange
 from ..plots import sweep_table
 from ..runs import config
-from ..runs.options import GivenPath
+from ..runs.options import TRUST, GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
 from ..storage.disk import output_errors
 from . import batch, sweep
@@ -38,6 +38,7 @@ from .options import MOST, require_one_process
 )
 @click.option("--ranks", type=click.IntRange(1, MOST), default=1, show_default=True, help="Ranks of each run.")
 @click.option("--only", type=click.IntRange(min=1), metavar="K", help="Train the K-th run alone, as a job of an array.")
+@TRUST
 @click.option("--list", "list_only", is_flag=True, help="Print the runs with their numbers, and train none.")
 @click.pass_obj
 def sweep_command(
@@ -47,6 +48,7 @@ def sweep_command(
     out: Path,
     ranks: int,
     only: int | None,
+    trust: bool,
     list_only: bool,
 ) -> None:
     """Train once for each combination of settings.
@@ -59,7 +61,7 @@ def sweep_command(
     shared, runs = sweep.plan(settings)
     chosen = list(sweep.chosen(runs, only))
     # all must be possible before the first one is trained
-    configs = [config.load(source, (*shared, *one.assignments())) for one in runs]
+    configs = [config.load(source, (*shared, *one.assignments()), trust) for one in runs]
     tasks = [one.task for one in configs]
     if list_only:
         for one in runs:
@@ -80,7 +82,9 @@ def sweep_command(
     def train(one: sweep.Run, what: str, *options: str) -> int:
         terminal.echo(f"{what}: {one.label}")
         assignments = [part for text in (*shared, *one.assignments()) for part in ("--set", text)]
-        training = batch.Training([source, *assignments, *options], out / one.name, launcher, ranks, output=False)
+        training = batch.Training(
+            [source, *assignments, *options, *["--trust"] * trust], out / one.name, launcher, ranks, output=False
+        )
         try:
             code = training.run()
         except KeyboardInterrupt:
