@@ -15,6 +15,7 @@ from ..neurons.check import Check
 from ..neurons.check import check as check_one
 from ..neurons.language import nearest
 from ..neurons.model import NeuronModel
+from ..storage.disk import output_errors
 
 
 def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], out: Path | None) -> bool:
@@ -52,7 +53,8 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
         terminal.echo(check.text())
         passed &= check.passed
         if out is not None:
-            _draw(check, out)
+            with output_errors(out, "--out "):
+                _draw(check, out)
             terminal.echo(f"figure: {out}")
     return passed
 

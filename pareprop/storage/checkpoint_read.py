@@ -8,7 +8,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -297,8 +297,7 @@ def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
     if manifest["version"] != version("pareprop"):
         changes.insert(0, f"pareprop {manifest['version']}, now {version('pareprop')}")
     if changes:
-        more = [f"and {len(changes) - FEW} more"] if len(changes) > FEW else []
-        raise InputError(f"{path} belongs to another run: {'; '.join(changes[:FEW] + more)}")
+        raise InputError(f"{path} belongs to another run: {tell_few(changes)}")
 
 
 def _tell_contents(kept: object, task: object) -> list[str]:
@@ -322,6 +321,12 @@ def differences(old: Given, new: Given, prefix: str = "") -> list[str]:
         elif before != after:
             changes.append(f"{prefix}{key} = {_short(before)}, now {_short(after)}")
     return changes
+
+
+def tell_few(changes: Sequence[str]) -> str:
+    """Return the first of some differences, and how many more there are, as text."""
+    more = [f"and {len(changes) - FEW} more"] if len(changes) > FEW else []
+    return "; ".join([*changes[:FEW], *more])
 
 
 def list_values(settings: Given, prefix: str = "") -> Iterator[tuple[str, AnyValue]]:
