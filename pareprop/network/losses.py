@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import elementary
 from ..errors import InputError, quote
-from ..values import Later
+from ..values import Later, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,24 @@ class Loss(ABC):
     """
 
     unit: str = "mV"
+
+    def state(self) -> Values:
+        """Return what the loss keeps from sample to sample: training alone changes it, checkpoints keep it.
+
+        Values as of `Observer.state`. A loss that has it needs `load_state`, too.
+        """
+        return {}
+
+    def load_state(self, state: Values) -> None:
+        """Take back what `state` returned, on every rank: after each sample of a validation or test, and to resume."""
+        if state:
+            names = ", ".join(sorted(state))
+            raise InputError(f"loss {name_of(self)} takes no state back, and there is one of {names}")
+
+    @property
+    def has_state(self) -> bool:
+        """Whether samples depend on those before."""
+        return _has(self, "state")
 
     def output(self, signal: np.ndarray) -> np.ndarray:
         """Return the outputs to compare with targets, (n_steps, n_readouts), for readout voltages of this shape."""
@@ -140,6 +158,19 @@ class OwnLoss(Loss):
     def __init__(self, function: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]]) -> None:
         self.function = function
 
+    def state(self) -> Values:
+        """Return the state of the function, if it is an object that has one."""
+        return self.function.state() if self.has_state else {}  # type: ignore[attr-defined]
+
+    def load_state(self, state: Values) -> None:
+        """Take it back."""
+        self.function.load_state(state) if self.has_state else super().load_state(state)  # type: ignore[attr-defined]
+
+    @property
+    def has_state(self) -> bool:
+        """Whether samples depend on those before."""
+        return _has(self.function, "state")
+
     def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Return the errors."""
         return self._call(output, target)[0]
@@ -159,7 +190,7 @@ class OwnLoss(Loss):
 
     def _call(self, output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
         result = self.function(output.copy(), target.copy())  # the function may write into its arguments
-        name = getattr(self.function, "__name__", type(self.function).__name__)
+        name = name_of(self)
         if not isinstance(result, tuple) or len(result) != 2:
             raise InputError(f"loss {name} returned {quote(result)}, must return the errors and the loss")
         error, loss = result
@@ -168,6 +199,30 @@ class OwnLoss(Loss):
         if np.ndim(loss) or not np.isreal(loss):
             raise InputError(f"loss {name}: the loss {quote(loss)} must be one number")
         return np.asarray(error, float), float(loss)
+
+
+def name_of(loss: Loss) -> str:
+    """Return the name of a loss in messages: that of its class, or of a script's function."""
+    own = loss.function if isinstance(loss, OwnLoss) else loss
+    return getattr(own, "__name__", type(own).__name__)
+
+
+def require_whole_state(loss: Loss) -> None:
+    """Raise `InputError` unless a loss has both of `state` and `load_state`, or neither."""
+    own = loss.function if isinstance(loss, OwnLoss) else loss
+    given = {name: _has(own, name) for name in ("state", "load_state")}
+    for name in given:
+        if isinstance(own, Loss) and not callable(getattr(own, name)):
+            raise InputError(f"loss {name_of(loss)}: {name} = {quote(getattr(own, name))} must be a method")
+    if len(set(given.values())) > 1:
+        one, other = sorted(given, key=lambda name: not given[name])
+        raise InputError(f"loss {name_of(loss)} has {one}(), but no {other}(): it needs both")
+
+
+def _has(own: object, name: str) -> bool:
+    """Whether an object of a script has a method of its own, not that of `Loss`."""
+    method = getattr(own, name, None)
+    return callable(method) and getattr(method, "__func__", method) is not vars(Loss)[name]
 
 
 def log_softmax(signal: np.ndarray) -> np.ndarray:

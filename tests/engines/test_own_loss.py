@@ -1,13 +1,18 @@
 """Losses of a script: a function of outputs and targets, or an object of a class of `Loss`."""
 
+import copy
+import functools
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ranks
 
-from pareprop import Adam, GradientDescent, InputError, Loss, Model, Normal, Sample, Simulation
+import pareprop
+from pareprop import Adam, GradientDescent, InputError, Loss, Model, Normal, Observer, Sample, Simulation, StateError
 from pareprop.network.losses import LOSSES
+from pareprop.simulation.loop import check_replicas
 
 
 class Steps:
@@ -178,3 +183,199 @@ def test_a_function_that_fails_ends_the_run_of_the_spike_variant() -> None:
         Simulation(network(fails, variant="spike"), Steps()).train(1)
     with pytest.raises(InputError, match="must return the errors and the loss"):
         Simulation(network(lambda y, t: y - t, variant="spike"), Steps()).train(1)
+
+
+# ---- losses with a state ---------------------------------------------------------------------------------------------
+
+
+class Running(Loss):
+    """Errors in units of their running size, which each call changes."""
+
+    def __init__(self) -> None:
+        self.size, self.calls = np.ones(2), 0
+
+    def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+        self.size *= 0.9  # in place: what `state` returns must be copied
+        self.size += 0.1 * np.abs(output - target).mean(axis=0)
+        self.calls += 1
+        return (output - target) / self.size
+
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        return float(0.5 * np.sum(error * (output - target)))
+
+
+class Kept(Running):
+    def state(self) -> dict:
+        return {"size": self.size, "calls": self.calls}
+
+    def load_state(self, state: dict) -> None:
+        self.size, self.calls = state["size"], state["calls"]
+
+
+class KeptFunction:
+    """As `Kept`, an object that is called."""
+
+    def __init__(self) -> None:
+        self.own = Kept()
+        self.state, self.load_state = self.own.state, self.own.load_state
+
+    def __call__(self, output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+        error = self.own.error(output, target)
+        return error, self.own.value(output, target, error)
+
+
+def train(folder: str, words: list[str], exchange: object) -> None:
+    options = {"validate_every": 1, "validate_samples": 2, "test_samples": 2}
+    for variant, loss in (("interval", Kept()), ("spike", KeptFunction())):
+        model = network(loss, variant=variant)
+        done = ranks.run_part(words, exchange, model, Steps(), Path(folder, variant), **options)
+        if exchange.rank == 0:
+            tests = done.test.losses if done.test else ""
+            print(f"{variant}: {done.digest} {done.losses} {done.validations} {tests}", flush=True)
+
+
+@pytest.mark.slow
+def test_a_state_goes_on_after_a_restart(tmp_path: Path) -> None:
+    """On other ranks, with validations in between."""
+    ranks.check_restart(__file__, tmp_path)
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_tests_leave_the_state_that_training_sees(variant: str) -> None:
+    """And each of their samples sees that of training."""
+    plain, tested = (Simulation(network(Kept(), variant=variant), Steps()) for _ in range(2))
+    plain.train(3)
+    tested.train(1)
+    before = copy.deepcopy(tested.engine.loss.state())
+    score = tested.test(2)
+    if variant == "interval":  # else neurons go on from sample to sample
+        assert score.losses[1] == tested.run_sample(1, "test", learn=False)[0]
+        tested.train(3)
+        assert tested.losses == plain.losses and tested.hexdigest() == plain.hexdigest()
+        before = copy.deepcopy(tested.engine.loss.state())
+    tested.run_samples(0, 2, "validate", learn=True)  # as with eta_validate
+    after = tested.engine.loss.state()
+    assert after["calls"] == before["calls"] > 0 and np.array_equal(after["size"], before["size"])
+
+
+def test_an_object_that_is_called_learns_as_a_class_of_losses() -> None:
+    objects, classes = Simulation(network(KeptFunction()), Steps()), Simulation(network(Kept()), Steps())
+    assert objects.train(3) == classes.train(3)
+
+
+def changing(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    changing.calls = getattr(changing, "calls", 0) + 1
+    return squared(output, target)
+
+
+def counting() -> object:
+    calls, rng = 0, np.random.default_rng(1)
+
+    def function(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+        nonlocal calls
+        calls += 1
+        return squared(output + 1e-9 * rng.random(), target)
+
+    return function
+
+
+class Lazy(Absolute):
+    """What is derived once is no state."""
+
+    @functools.cached_property
+    def factor(self) -> float:
+        return 1.0
+
+    def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return self.factor * np.sign(output - target)
+
+
+@pytest.mark.parametrize(
+    ("loss", "names"),
+    [
+        (Running(), "Running: size, calls change"),
+        (changing, "changing: calls changes"),
+        (counting(), "function: calls, rng change"),
+        (Kept(), ""),
+        (KeptFunction(), ""),
+        (Lazy(), ""),
+        (huber, ""),
+        (None, ""),
+    ],
+    ids=["attributes", "of a function", "around a function", "state", "state of an object", "derived", "none", "named"],
+)
+def test_a_loss_that_changes_without_a_state_is_told(loss: object, names: str) -> None:
+    simulation = Simulation(network(loss), Steps())
+    with warnings.catch_warnings(record=True):
+        simulation.test(1)
+        assert not simulation.notices.lines
+        simulation.train(2)
+    why = "as samples are learned from; no checkpoint keeps that, and tests change it: give it state() and load_state()"
+    assert simulation.notices.lines == ([f"loss {names} {why}"] if names else [])
+
+
+class Half(Running):
+    def state(self) -> dict:
+        return {"calls": self.calls}
+
+
+class Word(Kept):
+    load_state = "b"
+
+
+class Stuck(Kept):
+    def state(self) -> dict:
+        return {"size": iter([1.0])}
+
+
+def test_a_state_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^loss Half has state\(\), but no load_state\(\): it needs both$"):
+        network(Half())
+    with pytest.raises(InputError, match=r"^loss Word: load_state = 'b' must be a method$"):
+        network(Word())
+    with pytest.raises(InputError, match=r"^loss Stuck: state\(\)\['size'\] = .* is a list_iterator; a checkpoint"):
+        pareprop.run(network(Stuck()), Steps(), tmp_path / "run", iterations=1, figures="none", quiet=True)
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+    train_part = {"iterations": 2, "figures": "none", "quiet": True}
+    pareprop.run(network(KeptFunction()), Steps(), tmp_path / "kept", until=1, **train_part)
+    with pytest.raises(InputError, match="loss squared takes no state back, and there is one of calls, size"):
+        pareprop.run(network(squared), Steps(), tmp_path / "kept", restart=True, **train_part)
+
+
+def test_replicas_need_a_loss_without_a_state() -> None:
+    model = network(Kept())
+    with pytest.raises(InputError, match=r"^replicas = 2 needs a loss without a state, as samples change it one after"):
+        check_replicas(2, model, model.eprop.engine.settings_type(30))
+    check_replicas(2, network(huber), model.eprop.engine.settings_type(30))
+
+
+class Failing(Kept):
+    """Infinite in the second sample of the second iteration."""
+
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        return np.inf if self.calls == 6 else super().value(output, target, error)
+
+
+def test_a_checkpoint_after_a_failure_has_the_state_of_its_iteration(tmp_path: Path) -> None:
+    options = {"iterations": 3, "figures": "none", "quiet": True}
+    with pytest.raises(StateError, match="the loss of sample 5 is inf"):
+        pareprop.run(network(Failing()), Steps(), tmp_path / "run", **options)
+    model = network(Failing())
+    seen = []
+    observer = type("Seen", (Observer,), {"start": lambda self, simulation: seen.append(simulation.engine.loss.calls)})
+    with pytest.raises(StateError, match="the loss of sample 5 is inf"):
+        pareprop.run(model, Steps(), tmp_path / "run", restart=True, observers=[observer()], **options)
+    assert seen == [4]
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_a_restart_takes_the_state_back(variant: str, tmp_path: Path) -> None:
+    """Of a new loss, and of one whose state is no longer that of the beginning."""
+    options = {"iterations": 2, "figures": "none", "quiet": True}
+    model = network(Kept(), variant=variant)
+    whole = pareprop.run(network(Kept(), variant=variant), Steps(), tmp_path / "whole", **options)
+    for again in (model, network(Kept(), variant=variant)):
+        pareprop.run(model, Steps(), tmp_path / "run", until=1, overwrite=True, **options)
+        done = pareprop.run(again, Steps(), tmp_path / "run", restart=True, **options)
+        assert (done.losses, done.digest) == (whole.losses, whole.digest)
+        model = network(Kept(), variant=variant)
