@@ -7,6 +7,8 @@ A script gives a loss of its own to its `Model`, as a function (`OwnLoss`) or as
 
 from __future__ import annotations
 
+import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +18,9 @@ import numpy as np
 from .. import elementary
 from ..errors import InputError, quote
 from ..values import Later, Values
+
+SHARES = (1e-3, 1e-5)  # of the largest distance from a target: steps of finite differences
+NEAR, ROUNDED = 0.02, 1e-3  # largest differences from the derivative: its share, and that of a loss in single precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +103,67 @@ class Loss(ABC):
         output, target_signal = self.output(signal[window]), target[window]
         error[window] = self.error(output, target_signal)
         return Evaluation(error, self.value(output, target_signal, error[window]))
+
+    def check(
+        self, signal: np.ndarray, target: np.ndarray, window: np.ndarray | slice = slice(None), by_step: bool = False
+    ) -> str:
+        """Compare the errors with finite differences of the loss; return what is wrong with them, "" if nothing is.
+
+        Parameters
+        ----------
+        signal, target : np.ndarray
+            float64 (n_steps, n_readouts): voltages of the readouts, and targets.
+        window : np.ndarray or slice
+            Steps with a learning signal.
+        by_step : bool
+            Whether the loss is a sum of losses of single steps, as the spike variant calls it.
+
+        Returns
+        -------
+        str
+            One line.
+        """
+        signal, target = signal[window], np.asarray(target, float)[window]
+        errors, value = self._probe(signal, target, by_step)
+        norm, spread = float(np.sqrt(np.sum(np.square(errors)))), float(np.max(np.abs(signal - target), initial=0.0))
+        if not (math.isfinite(norm) and spread):
+            return ""
+        what = f"loss {name_of(self)}: errors are not the derivative of the loss"
+        ways = {"a random line": np.random.default_rng(1).normal(size=signal.shape)}
+        if norm:
+            ways = {"them": errors / np.max(np.abs(errors))} | ways
+        told = {name: float(np.sum(errors * way)) for name, way in ways.items()}
+        rounded = ROUNDED * abs(value) / spread
+        near = {name: NEAR * max(abs(slope), norm) + rounded for name, slope in told.items()}
+        found = {}
+        for name, way in ways.items():  # by two steps: one may be too long, or lost in rounding
+            slopes = [self._slope(signal, target, by_step, way, share * spread) for share in SHARES]
+            found[name] = min(slopes, key=lambda slope: abs(slope - told[name]))
+        far = [name for name in ways if not abs(found[name] - told[name]) <= near[name]]
+        if not far or not all(map(math.isfinite, found.values())):
+            return ""
+        if all(abs(slope) <= rounded for slope in found.values()):
+            return f"{what}: it does not change with the outputs"
+        ratio = told[far[0]] / found[far[0]] if found[far[0]] else 0.0
+        if ratio and all(abs(told[name] - ratio * found[name]) <= near[name] for name in ways):
+            is_turned = abs(ratio + 1.0) <= NEAR
+            return f"{what}: {'their sign is wrong' if is_turned else f'they are {ratio:.3g} times as large'}"
+        return f"{what} by the outputs: along {far[0]} it changes by {found[far[0]]:.3g}, they say {told[far[0]]:.3g}"
+
+    def _slope(self, signal: np.ndarray, target: np.ndarray, by_step: bool, way: np.ndarray, step: float) -> float:
+        """Return the derivative of the loss along a way, by a central difference."""
+        up, down = (self._probe(signal + sign * step * way, target, by_step)[1] for sign in (1.0, -1.0))
+        return (up - down) / (2.0 * step)
+
+    def _probe(self, signal: np.ndarray, target: np.ndarray, by_step: bool) -> tuple[np.ndarray, float]:
+        """Return errors and loss, and leave the state; each step sees the same one."""
+        cuts = range(1, len(signal)) if by_step else []
+        found = []
+        for part, wanted in zip(np.split(signal, cuts), np.split(target, cuts), strict=True):
+            kept = copy.deepcopy(self.state())
+            found.append(self.evaluate(part, wanted, slice(None)))
+            self.load_state(kept)
+        return np.concatenate([each.error for each in found]), sum(each.loss for each in found)
 
     @abstractmethod
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:

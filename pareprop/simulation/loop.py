@@ -158,6 +158,8 @@ class Simulation:
         self.between = True
         self._torn = ""  # what is half done
         self._trained = ""  # digest of what was learned before samples without learning; see `hexdigest`
+        self._compared = False  # errors of the first sample with their loss
+        self._explodes: list[tuple[float, str]] = []  # gradients of the last iteration on this rank
         self._kept: list[SpikeLog] = []  # spikes that the digest takes when those of the groups before are in it
 
     def _build(self, settings: Settings | None) -> None:
@@ -278,6 +280,7 @@ class Simulation:
         self.rates.append(fmean(outcome[1] for outcome in outcomes))
         self.notices.look_at_rates(self.rates)
         self.notices.look_at_loss(self.losses, self.model)
+        self._explodes = self.notices.find_explosion(self.engine, self.losses, self.rates)
         self.iteration += 1
         self.between, self._torn = True, ""
         self._tell("after_iteration", self.iteration - 1, self.losses[-1])
@@ -286,8 +289,10 @@ class Simulation:
         """Collective: do on all ranks what any rank asked for; return whether any was interrupted."""
         asking = [observer for observer in self.observers if observer.everywhere]
         questions = [observer.asks(self) for observer in asking]
-        answers = self._any_of([self.stop_requested, interrupted, *chain(*questions)])
-        self.stop_requested, interrupted, *answers = answers
+        answers = self._any_of([self.stop_requested, interrupted, bool(self._explodes), *chain(*questions)])
+        self.stop_requested, interrupted, explodes, *answers = answers
+        if explodes:
+            self.notices.tell_explosion(collectives.gather(self.world, self._explodes))
         for observer, asked in zip(asking, questions, strict=True):
             observer.settle(self, answers[: len(asked)])
             answers = answers[len(asked) :]
@@ -419,7 +424,8 @@ class Simulation:
     def _run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         self._tell("before_sample", index, phase)
         self.engine.enter(phase, learn, self._asked)
-        with self._loss_state.watch(trains=learn and phase not in ("validate", "test")):
+        trains = learn and phase not in ("validate", "test")
+        with self._loss_state.watch(trains):
             if self.episodes:
                 sample = self.episodes.play(index, phase, learn)
                 error, loss = self.engine.finish(sample, learn)
@@ -433,6 +439,9 @@ class Simulation:
             signal, prediction = self.engine.show_signal().copy(), None  # the next sample overwrites the engine's
             if sample.label is not None and self.network.n_readouts:
                 prediction = predict(sample, signal, self.engine.settings.learning_window, self.engine.loss)
+        if trains and not (self.iteration or self._compared):
+            self._compared = True
+            self.notices.look_at_errors(sample, signal, self.engine)
         if prediction is not None and sample.label is not None:
             self._classes.append((sample.label, prediction))
         outcome = Outcome(index, phase, sample, error, signal, loss, self.engine.evaluation, prediction)

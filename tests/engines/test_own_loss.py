@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import re
 import warnings
 from pathlib import Path
 
@@ -195,10 +196,11 @@ class Running(Loss):
         self.size, self.calls = np.ones(2), 0
 
     def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+        found = (output - target) / self.size
         self.size *= 0.9  # in place: what `state` returns must be copied
         self.size += 0.1 * np.abs(output - target).mean(axis=0)
         self.calls += 1
-        return (output - target) / self.size
+        return found
 
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         return float(0.5 * np.sum(error * (output - target)))
@@ -379,3 +381,95 @@ def test_a_restart_takes_the_state_back(variant: str, tmp_path: Path) -> None:
         done = pareprop.run(again, Steps(), tmp_path / "run", restart=True, **options)
         assert (done.losses, done.digest) == (whole.losses, whole.digest)
         model = network(Kept(), variant=variant)
+
+
+# ---- errors that are not the derivative ------------------------------------------------------------------------------
+
+
+def backwards(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    return target - output, 0.5 * np.sum(np.square(output - target))
+
+
+def mean(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    return output - target, 0.25 * np.mean(np.square(output - target))
+
+
+def one_readout(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    return (output - target) * [1.0, 0.0], 0.5 * np.sum(np.square(output - target))
+
+
+def constant(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    return output - target, 1.0
+
+
+class WrongSoftmax(Loss):
+    """The derivative by the probabilities, not by the voltages."""
+
+    def output(self, signal: np.ndarray) -> np.ndarray:
+        return LOSSES["cross_entropy"].output(signal)
+
+    def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return 2.0 * (output - target)
+
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        return float(np.sum(np.square(output - target)))
+
+
+def single(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    """In numbers of 24 bits, as of PyTorch."""
+    distance = (output - target).astype(np.float32)
+    return distance, float(0.5 * np.sum(np.square(distance)))
+
+
+def scaled(factor: float) -> object:
+    def function(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+        return factor**2 * (output - target), float(0.5 * np.sum(np.square(factor * (output - target))))
+
+    return function
+
+
+WRONG = {
+    "sign": (backwards, "backwards: errors are not the derivative of the loss: their sign is wrong"),
+    "factor": (mean, r"mean: errors are not the derivative of the loss: they are \d+ times as large"),
+    "direction": (one_readout, "one_readout: errors are not the derivative of the loss by the outputs"),
+    "constant": (constant, "constant: errors are not the derivative of the loss: it does not change with the outputs"),
+}
+RIGHT = {"squared": squared, "huber": huber, "quartic": quartic, "absolute": Absolute(), "single": single,
+         "small": scaled(1e-6), "large": scaled(1e6), "state": Kept(), **LOSSES}  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize("what", WRONG)
+def test_errors_that_are_not_the_derivative_are_told(what: str, variant: str) -> None:
+    """At the first sample: not as a training that diverges."""
+    loss, line = WRONG[what]
+    simulation = Simulation(network(loss, variant=variant), Steps())
+    if (what, variant) == ("factor", "spike"):
+        line = line.replace(r"\d+", "4")  # each step is a mean of two
+    with warnings.catch_warnings(record=True):
+        simulation.train(4)
+    (told,) = simulation.notices.lines
+    assert re.match(f"loss {line}", told), told
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize("what", RIGHT)
+def test_errors_that_are_the_derivative_are_not_told(what: str, variant: str) -> None:
+    simulation = Simulation(network(RIGHT[what], variant=variant), Steps())
+    with warnings.catch_warnings(record=True):
+        simulation.train(1)
+    assert simulation.notices.lines == []
+
+
+@pytest.mark.parametrize("what", RIGHT)
+def test_check_of_a_loss(what: str) -> None:
+    """Also near the target, where errors are a millionth of the outputs; it leaves the state."""
+    rng, model = np.random.default_rng(1), network(RIGHT[what])
+    signal, target, state = rng.normal(size=(20, 2)), rng.random((20, 2)), copy.deepcopy(model.loss.state())
+    target /= target.sum(axis=1, keepdims=True)  # classes, for the cross-entropy
+    assert model.loss.check(signal, target) == ""
+    if what != "cross_entropy":
+        assert model.loss.check(target + 1e-6 * signal, target, slice(5, 20)) == ""
+    assert str(model.loss.state()) == str(state)
+    assert "their sign is wrong" in network(backwards).loss.check(signal, target)
+    assert "along them it changes by " in WrongSoftmax().check(signal, target)
