@@ -176,7 +176,7 @@ class MeanSquaredError(Loss):
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
         with np.errstate(over="ignore"):  # an infinite loss ends the run
-            return float(0.5 * np.square(error).sum())
+            return float(0.5 * elementary.total(np.square(error)))
 
 
 class CrossEntropy(Loss):
@@ -187,11 +187,11 @@ class CrossEntropy(Loss):
     def output(self, signal: np.ndarray) -> np.ndarray:
         """Return the softmax over the readouts."""
         shifted = elementary.exp(signal - signal.max(axis=1, keepdims=True))
-        return shifted / shifted.sum(axis=1, keepdims=True)
+        return shifted / elementary.total_rows(shifted)[:, None]
 
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
-        return float(-np.sum(target * elementary.log(np.maximum(output, np.finfo(float).tiny))))
+        return float(-elementary.total(target * elementary.log(np.maximum(output, np.finfo(float).tiny))))
 
 
 class Huber(Loss):
@@ -207,7 +207,7 @@ class Huber(Loss):
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
         distance = np.abs(output - target)
-        return float(np.sum(np.where(distance <= 1.0, 0.5 * error**2, distance - 0.5)))
+        return float(elementary.total(np.where(distance <= 1.0, 0.5 * np.square(error), distance - 0.5)))
 
 
 class OwnLoss(Loss):
@@ -294,7 +294,7 @@ def _has(own: object, name: str) -> bool:
 def log_softmax(signal: np.ndarray) -> np.ndarray:
     """Return the logarithm of the softmax over the last axis, (n, n_readouts) as `signal`."""
     shifted = signal - signal.max(axis=-1, keepdims=True)
-    return shifted - elementary.log(np.sum(elementary.exp(shifted), axis=-1, keepdims=True))
+    return shifted - elementary.log(elementary.total_rows(elementary.exp(shifted))[..., None])
 
 
 LOSSES: dict[str, Loss] = {

@@ -211,7 +211,7 @@ def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int) -> 
             if item.pre.role == "readout" or item.pre.role == "current" or item.delay_range[1] <= latest:
                 continue
             late = np.flatnonzero(span.delays > latest)
-            lengths = [table.count_by_source(span, k)[1].sum() for k in late.tolist()]
+            lengths = [int(table.count_by_source(span, k)[1].sum()) for k in late.tolist()]
             counts = np.array([sum(lengths), span.last - span.first])
             n, total = (collectives.total(comm, int(count)) for count in counts)
             if n:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from .. import rng
+from .. import elementary, rng
 from ..errors import InputError, describe, quote, shorten
 from ..network.parameters import is_number, is_whole
 from ..values import AnyValue, Foreign, Values
@@ -152,7 +152,8 @@ class ClosedGym:
             raise
         except Exception as problem:  # a foreign package may raise anything
             raise InputError(f"normalize_rewards: the environment raised {describe(problem)}") from None
-        spread = float(np.std(returns))
+        apart = returns - elementary.mean(returns)
+        spread = float(np.sqrt(elementary.mean(apart * apart)))
         return spread if np.isfinite(spread) and spread > 0 else 1.0
 
     def _draw_returns(self, index: int, gamma: float) -> np.ndarray:
