@@ -119,6 +119,25 @@ def test_no_circle() -> None:
         visit(name, [])
 
 
+def test_no_module_of_the_package_is_imported_by_string() -> None:
+    """Rooms and circles could not be seen; the public face alone imports what it hands on."""
+    assert by_string('importlib.import_module(".check", __package__)') == by_string("import_module(name)") == [1]
+    assert by_string("x = 1\n__import__('pareprop.kernels')") == [2] and not by_string("import_module('sympy')")
+    found = {name: lines for name, path in MODULES.items() if name and (lines := by_string(path.read_text()))}
+    assert not found, f"imports by string, by module: {found}"
+
+
+def by_string(text: str) -> list[int]:
+    """Lines that import by a string what is, or may be, a module of the package."""
+    lines = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and re.search(r"\b(import_module|__import__)$", ast.unparse(node.func)):
+            named = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else "pareprop"
+            if re.match(r"\.|pareprop\b", str(named)):
+                lines.append(node.lineno)
+    return lines
+
+
 def test_every_folder_is_a_room() -> None:
     assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} == set(MAY_IMPORT)
     loose = {path.stem for path in PACKAGE.glob("*.py")}
