@@ -273,10 +273,10 @@ class SpikeMemory:
         rings = {"f_av": allocate_aligned(n, self._real)} | rings
         number, other = self.stretches["number"], self.stretches["other"]
         for names, columns in ((STRETCH_NUMBERS[number.shape[2]], number), (STRETCH_OTHERS, other)):
-            if columns.size:
+            if len(columns):  # of all ranks, or of none, whatever neurons they have
                 rings |= {f"stretch_{name}": columns[:, :, k] for k, name in enumerate(names)}
         columns = self.stretches["of_models"]
-        if columns.size:
+        if len(columns):
             rings |= {f"stretch_{k}": columns[:, :, k] for k in range(columns.shape[2])}
             rings["stretch_apart"] = self.stretches["apart"]
             derived = self.stretches["derived"]
@@ -434,7 +434,7 @@ class SpikeMemory:
         state.neurons = self.neurons | {name: array for name, array in self.history.items() if name not in ERRORS}
         items = zip(KINDS, self.rows, self.tables, self.rules, self.names, strict=True)
         for kind, rows, table, rules, names in items:
-            more = ["counters"] * ("moment" in names) + ["mark"] * bool(len(rows.mark))
+            more = ["counters"] * ("moment" in names) + ["mark"] * (STRETCH in rules.modes)
             for name in ("books", "Z", *more) if rules.learns else ():
                 state.rows[f"{kind}/{name}"] = table, np.asarray(getattr(rows, name))
             for span in table.spans:

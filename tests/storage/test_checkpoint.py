@@ -19,12 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import launch
+import networks
 import numpy as np
 import pytest
 import ranks
+import spike_networks
 from commands import command, digests, on_ranks
 from params import first
 
+from pareprop.parallel.stand_ins import DryExchange
 from pareprop.runs import run
 from pareprop.storage import checkpoint_pieces, checkpoint_read, checkpoint_write
 
@@ -76,6 +79,51 @@ def test_resume_on_other_ranks_gives_the_same_bits(
     for k in range(len(cases)):
         code, output, _ = command(capsys, "compare", tmp_path / "whole" / str(k), tmp_path / "stopped" / str(k))
         assert (code, output) == (0, "no difference\n")
+
+
+@pytest.mark.mpi
+def test_ranks_without_neurons_write_checkpoints_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Found by hand: arrays were listed by the sizes of a rank, of which small networks leave all but one none."""
+    settings = task("variant=spike", "neuron=iaf_adapt", "cutoff=70", "iterations=4")
+    whole = digest_of(capsys, *settings, "--out", tmp_path / "whole")
+    stopped, unshared = tmp_path / "stopped", {"PAREPROP_SHARE_ABOVE": ""}
+    assert on_ranks(2, [[*settings, "--until", 1, "--out", stopped]], env=unshared)[0] == [0]
+    assert on_ranks(3, [["resume", stopped, "--until", 2]], env=unshared)[0] == [0]
+    assert on_ranks(2, [["resume", stopped, "--until", 3]])[0] == [0]
+    assert digest_of(capsys, "resume", stopped) == whole
+
+
+def kinds_of_pieces(case: dict, rank: int, size: int) -> list[tuple]:
+    """What a rank lists for a checkpoint: name, kind, type and shape of an item, none of which may be its own."""
+    module = networks if case["variant"] == "interval" else spike_networks
+    n = sum(group["n"] for group in case["groups"])
+    state = module.simulation(case, exchange=DryExchange(rank, size, 0.0, n, 0)).engine.state()
+    rows = [(name, table.whole_rows()[1], array.shape[1:]) for name, (table, array) in state.rows.items()]
+    pieces = checkpoint_pieces.list_pieces(state, rank)
+    return [rows, *((p.name, p.kind, p.array.dtype.str, p.item) for p in pieces if p.kind != "shared")]
+
+
+def of_equations(seed: int) -> dict:
+    """A case of neurons by equations, whose synapses learn by stretches."""
+    case = spike_networks.random_case(seed, 20)
+    optimizer = case["optimizer"] | {"optimize_each_step": False, "Wmin": -100.0, "Wmax": 100.0}
+    kappas = {"kappa": 0.9, "kappa_reg": 0.9 if seed % 2 else 0.8}
+    groups = [{"model": "adex", "n": group["n"], "params": kappas} for group in case["groups"]]
+    return case | {"groups": groups, "optimizer": optimizer}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("make", [networks.random_case, spike_networks.random_case, of_equations])
+def test_names_in_a_checkpoint_are_those_of_the_model(make, shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They do not depend on the neurons and synapses of a rank: those of the only rank are found on each of more."""
+    monkeypatch.setenv("PAREPROP_SHARE_ABOVE", "0" if shared else "")
+    for seed in range(2 if shared else 8):
+        case = make(seed)
+        n = sum(group["n"] for group in case["groups"])
+        size = n + 2 if shared else 2  # at least two ranks without neurons, or one
+        expected = kinds_of_pieces(case, 0, 1)
+        for rank in range(size):
+            assert kinds_of_pieces(case, rank, size) == expected, (seed, rank)
 
 
 @pytest.mark.slow
