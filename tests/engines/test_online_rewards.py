@@ -75,7 +75,7 @@ def compare(
         spikes = np.stack(run.engine.log.spikes(run.engine.n))
         np.testing.assert_array_equal(spikes, np.nonzero(z[start : start + run.engine.n]))
     np.testing.assert_allclose(np.array(happened, float), np.array(expected, float), rtol=0, atol=max(tolerance, 1e-9))
-    assert np.count_nonzero(z) > 50 and len(z) == run.engine.time
+    assert np.count_nonzero(z) > 4 * n_episodes and len(z) == run.engine.time
     learned = spike_networks.collect_state(run)
     for key, wanted in weights.items():
         np.testing.assert_allclose(learned[key], wanted, rtol=0, atol=tolerance, err_msg=key)
