@@ -117,7 +117,7 @@ def accesses(libraries: Libraries, subject: Subject, path: str, n: int, indegree
     kind = np.dtype("f8" if precision == "double" else "f4")
     rng, (arrays, closing, places, late, halves, streams, kept, per_block) = np.random.default_rng(1), ACCESSES[path]
     calls = libraries[halves]
-    if PATHS[path].each_step:  # a line of the target for some steps of a window
+    if "lines" in subject.run.ways.values():  # a line of the target for some steps of a window
         places = max(1, round(subject.work / subject.events / (4 if precision == "double" else 8)))
     target = np.sort(rng.integers(0, n, (n, indegree), dtype=np.uint32), axis=1)
     values = allocate_aligned((max(arrays, closing), target.size), kind)
@@ -214,6 +214,7 @@ def show(
             bare = accesses(libraries, subject, path, n, indegree, options.precision)
             line += f", {ns / bare:.2f} times {bare:.2f} ns of accesses"
             line += f", reached {subject.work / subject.events:.2f} times"
+            line += f", by {'/'.join(dict.fromkeys(subject.run.ways.values()))}"
         print(
             f"{line}, {subject.bytes_per_synapse:.0f} bytes per synapse, {subject.bytes_per_neuron:.0f} per neuron",
             flush=True,

@@ -7,6 +7,7 @@ regularisation of rates are added as they stand in the equations.
 
 from __future__ import annotations
 
+import neuron_twin
 import numpy as np
 import reference
 
@@ -133,6 +134,22 @@ class OnlineNeuronRow(reference.NeuronRow):
         return g
 
 
+class OnlineEquationRow(neuron_twin.EquationRow):
+    """Of neurons given by equations, with one port."""
+
+    def __init__(self, net, targets, weights, cutoff):
+        super().__init__(net, targets, weights, cutoff)
+        self.d_out, self.h = net.d_out, np.zeros(len(targets))
+
+    def work(self, u, z, history):
+        if u < 0:
+            return np.zeros(len(self.targets))
+        super().work(u, z, history)
+        g = history.delta[u + self.d_out] * self.h + history.F[u, self.targets] * self.ereg
+        self.h = history.discount[u + self.d_out] * self.h + history.L[u][self.targets] * self.ebar
+        return g
+
+
 class OnlineReadoutRow(reference.ReadoutRow):
     def __init__(self, net, targets, weights, cutoff):
         super().__init__(net, targets, weights, cutoff)
@@ -154,11 +171,13 @@ def run_online(case, task, loss, n_episodes):
     """
     total = n_episodes * BLOCK * (task.n_steps // BLOCK + 1)
     n_out = len(case["w_out"])
-    net = reference.Network(case | {"inputs": np.zeros((total, task.n_inputs)), "targets": np.zeros((total, n_out))})
+    given = "neuron_models" in case
+    kind, row = (neuron_twin.TwinNetwork, OnlineEquationRow) if given else (reference.Network, OnlineNeuronRow)
+    net = kind(case | {"inputs": np.zeros((total, task.n_inputs)), "targets": np.zeros((total, n_out))})
     infinite, in_out = np.full(net.n_rec, np.inf), np.full(net.w_out.shape, net.d_out)
     d_in = np.broadcast_to(np.asarray(case.get("d_in", 1), int), net.w_in.shape) - 1
-    p_in = reference.Projection(net, net.w_in, d_in, OnlineNeuronRow, infinite)
-    p_rec = reference.Projection(net, net.w_rec, net.d_rec, OnlineNeuronRow, infinite)
+    p_in = reference.Projection(net, net.w_in, d_in, row, infinite)
+    p_rec = reference.Projection(net, net.w_rec, net.d_rec, row, infinite)
     p_out = reference.Projection(net, net.w_out, in_out, OnlineReadoutRow, np.full(net.n_out, np.inf))
     history, start, happened = OnlineHistory(net), 0, []
 
@@ -168,9 +187,9 @@ def run_online(case, task, loss, n_episodes):
 
     def step(t):
         history.project(t)
-        arriving = p_in.deliver(t, net.inputs, history) + p_rec.deliver(t, net.z, history)
+        arriving = {"in": p_in.deliver(t, net.inputs, history), "rec": p_rec.deliver(t, net.z, history)}
         arriving_out = p_out.deliver(t, net.z, history)
-        net.step_neurons(t, arriving)
+        net.step_neurons(t, arriving if given else arriving["in"] + arriving["rec"])
         history.record_rate(t)
         follow()
         return net.readouts.step(arriving_out, first=t == 0)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import networks
 import numpy as np
-import pytest
 
-from pareprop.engines import spike_rules
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
+from pareprop.network.model import Model
+from pareprop.plans.plan import WAYS, NetworkPlan
 from pareprop.simulation.loop import Simulation
 
 MODELS = ("iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt")
@@ -131,11 +131,14 @@ class CaseTask:
         )
 
 
-def simulation(case: dict, n_steps: int = 0, round_steps: int = 0, exchange=None) -> Simulation:
-    """A `Simulation` of the case in samples of `n_steps`, or in one."""
+def simulation(
+    case: dict, n_steps: int = 0, round_steps: int = 0, exchange=None, without: Sequence[str] = ()
+) -> Simulation:
+    """A `Simulation` of the case in samples of `n_steps`, or in one; some ways of learning are left out."""
     task = CaseTask(case, n_steps or len(case["inputs"]))
     settings = SpikeSettings(task.learning_window, round_steps=round_steps)
-    return Simulation(networks.model(case), task, exchange, settings=settings)
+    model = networks.model(case)
+    return Simulation(model, task, exchange, settings=settings, ways=ways_without(model, *without))
 
 
 def collect_state(run: Simulation) -> dict[str, np.ndarray]:
@@ -181,17 +184,19 @@ def changes(case: dict, expected: dict) -> list[float]:
     return [np.max(np.abs(np.nan_to_num(expected[key] - case[key]))) for key in KEYS.values()]
 
 
-def without_prefix_sums(patch: pytest.MonkeyPatch) -> None:
-    """Work off windows by stretches, where there are some."""
-    patch.setattr(spike_rules, "block_length", lambda model: 0)
+def ways_without(model: Model, *names: str) -> dict[str, str] | None:
+    """For each projection that learns onto neurons, the first way that fits and is none of some."""
+    if not names:
+        return None  # what the package chooses
+    return {
+        plan.request.projection.name: next(
+            way.name for way in WAYS.values() if way.name not in names and not way.why_not(plan.request)
+        )
+        for plan in NetworkPlan(model).plans.values()
+        if plan.learns and plan.request.post.role == "recurrent"
+    }
 
 
-def step_by_step(patch: pytest.MonkeyPatch) -> None:
-    """Work off all windows step by step."""
-    without_prefix_sums(patch)
-    patch.setattr(spike_rules, "has_stretches", lambda population: False)
-
-
-def modes(run: Simulation) -> set[int]:
-    """The kernels that the run uses."""
-    return set().union(*(rules.modes for rules in run.engine.memory.rules))
+def ways(run: Simulation) -> set[str]:
+    """The ways by which the run learns."""
+    return set(run.ways.values())

@@ -19,12 +19,13 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "sonata": set(),
     "neurons": set(),
     "network": {"neurons", "parallel", "sonata"},
-    "engines": {"network", "neurons", "parallel"},
-    "simulation": {"engines", "network", "parallel"},
+    "plans": {"network", "neurons"},
+    "engines": {"network", "neurons", "parallel", "plans"},
+    "simulation": {"engines", "network", "parallel", "plans"},
     "tasks": {"engines", "network", "neurons", "parallel", "sonata"},
     "storage": {"simulation", "engines", "network", "parallel"},
     "plots": set(),
-    "runs": {"storage", "simulation", "tasks", "plots", "engines", "network", "neurons", "parallel"},
+    "runs": {"storage", "simulation", "tasks", "plots", "engines", "network", "neurons", "parallel", "plans"},
     "nest": {"simulation", "engines", "network", "neurons", "parallel"},
     "scaling": {"runs", "storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},
 }
@@ -34,6 +35,7 @@ LIBRARIES = {  # beside the standard library and NumPy
     "sonata": {"h5py"},
     "neurons": {"sympy"},
     "network": {"nir", "pydantic"},
+    "plans": set(),
     "engines": set(),
     "simulation": {"typing_extensions"},  # for type checkers alone
     "tasks": {"HersheyFonts", "gymnasium", "h5py", "pydantic", "pydantic_core", "sklearn"},
@@ -117,6 +119,25 @@ def test_no_circle() -> None:
 
     for name in arrows:
         visit(name, [])
+
+
+def test_no_module_of_the_package_is_imported_by_string() -> None:
+    """Rooms and circles could not be seen; the public face alone imports what it hands on."""
+    assert by_string('importlib.import_module(".check", __package__)') == by_string("import_module(name)") == [1]
+    assert by_string("x = 1\n__import__('pareprop.kernels')") == [2] and not by_string("import_module('sympy')")
+    found = {name: lines for name, path in MODULES.items() if name and (lines := by_string(path.read_text()))}
+    assert not found, f"imports by string, by module: {found}"
+
+
+def by_string(text: str) -> list[int]:
+    """Lines that import by a string what is, or may be, a module of the package."""
+    lines = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and re.search(r"\b(import_module|__import__)$", ast.unparse(node.func)):
+            named = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else "pareprop"
+            if re.match(r"\.|pareprop\b", str(named)):
+                lines.append(node.lineno)
+    return lines
 
 
 def test_every_folder_is_a_room() -> None:

@@ -1,8 +1,15 @@
 """The two variants of e-prop: run a sample, learn, hold state between samples.
 
-May import `network`, `neurons`, `parallel` and the ground.
+May import `network`, `neurons`, `parallel`, `plans` and the ground.
 
 Where to add
 ------------
-A variant: a subclass of `base.Engine`, which names all that the loop asks for. Losses and optimizers: in `network`.
+A variant: a subclass of `base.Engine`, which names all that the loop asks for, and an entry of `ENGINES` below. Losses
+and optimizers: in `network`.
 """
+
+from ..network.variants import ENGINES
+from .interval import Interval
+from .spike import Spike
+
+ENGINES |= {"interval": Interval, "spike": Spike}

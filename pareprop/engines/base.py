@@ -22,6 +22,7 @@ from ..neurons.language import evaluate
 from ..parallel.channel import Channel, ChannelSizes
 from ..parallel.exchange import Exchange, add_times
 from ..parallel.spike_log import SpikeLog
+from ..plans.plan import NetworkPlan, Ways
 from ..timers import Timers
 from ..values import Values
 from .cells import Cells
@@ -42,11 +43,14 @@ class Settings:
         Last steps of a sample with a learning signal, where the sample has no window of its own.
     round_steps : int
         Steps between exchanges, 0 for the min-delay.
+    ways : str, Mapping of str to str or None
+        Ways of learning that are asked for, see `NetworkPlan`; the interval variant has one.
     """
 
     learning_window: int
     _: KW_ONLY
     round_steps: int = 0
+    ways: Ways | None = None
 
     def check(self, n_steps: int) -> None:
         """Raise `InputError` unless samples of `n_steps` steps can be run with these settings."""
@@ -157,6 +161,7 @@ class Engine(ABC):
     learns_at_the_end: ClassVar[bool]  # whether weights change in `optimize` alone, not within samples
     steps_alone: ClassVar[int]  # that neurons of one process run before the readouts take them
 
+    plan: NetworkPlan | None = None  # how each projection learns; the interval variant has one way
     kernel: Any  # runs steps, bound to the arrays that it works on; Any: each engine has a class of its own
     channel: Channel
     plastic: list[Plastic]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..arrays import allocate_aligned
+from ..errors import InputError
 from ..network.local import LocalNetwork
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
@@ -44,6 +45,8 @@ class IntervalSettings(Settings):
 
     def check(self, n_steps: int) -> None:
         """Raise `InputError` unless samples of `n_steps` steps can be run with these settings."""
+        if self.ways is not None:
+            raise InputError("ways: the interval variant learns in one way, there is none to ask for")
         self._require_window(1 if self.average_gradient else 0, n_steps)  # no average over no steps
         super().check(n_steps)
 

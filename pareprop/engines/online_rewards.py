@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..network.reward import Reward
-from .spike_rules import ONLINE_BLOCK
+from ..plans.prefix import ONLINE_BLOCK
 
 
 class OnlineRewards:

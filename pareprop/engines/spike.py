@@ -18,9 +18,9 @@ from ..network.reward import Reward
 from ..network.synapse_table import SynapseTable
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
+from ..plans.plan import FOLD_STEPS, NetworkPlan
 from ..timers import Timers
 from ..values import Values
-from . import spike_rules
 from .base import Engine, Settings
 from .online_rewards import OnlineRewards, following_block
 from .plasticity import Plastic, normalize, plastic
@@ -56,6 +56,7 @@ class Spike(Engine):
     """
 
     settings: SpikeSettings
+    plan: NetworkPlan
     settings_type = SpikeSettings
     learns_at_the_end = False
     steps_alone = 1  # errors of the step before are learned from
@@ -72,10 +73,10 @@ class Spike(Engine):
         super().__init__(network, exchange, settings, n_steps, timers)
         if model.optimizer.batch_size != 1:
             raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
-        spike_rules.require_known(model)
+        self.plan = NetworkPlan(model, settings.ways)
         self.time, self.learned, self._last_step = 0, False, 0
         self.neurons = self.cells.state
-        self.memory = SpikeMemory(network, n_steps, self.neurons)
+        self.memory = SpikeMemory(network, self.plan, n_steps, self.neurons)
         self.cells.keep(len(self.memory.history["psi"]) + 1)
         tables = self.memory.tables[:2]  # adaptive feedback learns as the readout synapses do
         self.plastic = [
@@ -132,8 +133,8 @@ class Spike(Engine):
             online=kernels.Online(memory.kernel_online()),
             stretches=kernels.Stretches(memory.kernel_stretches()),
             ring=self._ring,
-            m=memory.m,
-            fold_steps=spike_rules.FOLD_STEPS,
+            m=self.plan.m,
+            fold_steps=FOLD_STEPS,
             lead=self.settings.lead,
         )
 

@@ -19,16 +19,17 @@ from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..neurons.compile import Composed
 from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
+from ..plans.plan import FOLD_STEPS, TRACES, NetworkPlan, TablePlan
+from ..plans.request import uniform_alpha
 from ..values import Values
-from . import spike_rules
-from .spike_rules import ERRORS, LOOP, PREFIX, STRETCH, Rules
 from .state import State
 
 KINDS = ("incoming", "outgoing", "adaptive")
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 SUMS = ("A", "D", "A2", "D2")
+ERRORS = ("error_ring", "error_sums")  # histories of all readouts, the same on every rank
 NOTHING = np.zeros(0, np.int64)
-BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
+BIASES = 2 * FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
 PER_ROW = ("Z", "books", "counters", "mark")
 FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more have ends of blocks beside them
 POWERS = 1 + max(layout.ALPHA, layout.KAPPA, layout.KAPPA_REG)  # constants of which powers are kept
@@ -38,7 +39,6 @@ STRETCH_NUMBERS = {8: "EZ EE BZ BE QZ QE QB ZZ".split(), 4: "BZ QZ QB ZZ".split(
 STRETCH_OTHERS = "XZ XE XB QX".split()
 ENDS = "RADSU"  # sums that are kept at ends of blocks, with rewards
 PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "moment", "variance", "traces")
-TRACES = tuple(f"trace_{k}" for k in range(64))  # rows of `traces`
 Rows = Any  # of the kernels of the precision, of which each has a class of its own
 
 
@@ -82,12 +82,14 @@ def array_of(rows: Rows, name: str) -> np.ndarray:
 
 
 class SpikeMemory:
-    """Arrays of one rank in the spike variant, as many and as long as rules and delays require.
+    """Arrays of one rank in the spike variant, as many and as long as plans and delays require.
 
     Parameters
     ----------
     network : LocalNetwork
         This rank's share.
+    plan : NetworkPlan
+        How each projection learns.
     n_steps : int
         Steps of a sample.
     neurons : dict
@@ -95,13 +97,9 @@ class SpikeMemory:
 
     Attributes
     ----------
-    m : int
-        Steps by which learning signals lag behind.
-    block, readout_block : int
-        Steps of a block of prefix sums of neurons and of errors, 0 without such sums.
     tables : tuple of SynapseTable
         Incoming and outgoing synapses, adaptive feedback, as `KINDS`.
-    rules : list of Rules
+    plans : list of TablePlan
         Of the tables.
     rows : list
         The kernel's view of each table.
@@ -115,21 +113,17 @@ class SpikeMemory:
         Steps of the logs.
     """
 
-    def __init__(self, network: LocalNetwork, n_steps: int, neurons: dict[str, np.ndarray]) -> None:
-        self.network, self.neurons, model = network, neurons, network.model
+    def __init__(self, network: LocalNetwork, plan: NetworkPlan, n_steps: int, neurons: dict[str, np.ndarray]) -> None:
+        self.network, self.plan, self.neurons, model = network, plan, neurons, network.model
         self._kernels, self._real = model.kernels, model.kernels.real
-        self.m = spike_rules.lags(model).m
-        self.block, self.readout_block = spike_rules.block_length(model), spike_rules.readout_block_length(model)
         self.tables = network.incoming, network.outgoing, network.following.adaptive
-        self.rules = [spike_rules.rules(model, table, self.block, self.m) for table in self.tables]
+        self.plans = [plan.of_table(table) for table in self.tables]
         self.steps_kept = self._longest_kept()
-        kappas = {(item.params.kappa, item.params.kappa_reg) for item in model.of_role("recurrent")}
-        self.sets = 1 if all(kappa == kappa_reg for kappa, kappa_reg in kappas) else 2
         n = network.neurons[1] - network.neurons[0]
-        self.length = self.steps_kept + n_steps + self.m + 2
+        self.length = self.steps_kept + n_steps + plan.m + 2
         self.inputs = SpikeLog(self.length)
-        self.names: list[set[str]] = []
-        self.rows = [self._rows(table, rules) for table, rules in zip(self.tables, self.rules, strict=True)]
+        self.names = [set(plan.numbers) for plan in self.plans]
+        self.rows = [self._rows(*given) for given in zip(self.tables, self.plans, self.names, strict=True)]
         self.stretches = self._stretches(n)
         self.online: dict[str, np.ndarray] = {}  # the same on every rank
         self.history = self._histories(n)
@@ -139,44 +133,29 @@ class SpikeMemory:
     def _longest_kept(self) -> int:
         """Return the number of past steps of the logs that samples read."""
         delays = [item.delay_range[1] for item in self.network.model.projections]
-        finite = [int(c) for rules in self.rules for c in rules.rules[:, layout.CUTOFF] if c >= 0]
-        return max(delays, default=1) + max(finite, default=0) + self.m + 2
+        finite = [int(c) for plan in self.plans for c in plan.rules[:, layout.CUTOFF] if c >= 0]
+        return max(delays, default=1) + max(finite, default=0) + self.plan.m + 2
 
     @property
     def blocks(self) -> list[int]:
         """Steps of the blocks of prefix sums of neurons and of errors; of stretches and of lines, if there are some."""
-        stretches, lines = [layout.STRETCH_STEPS] * self.uses(STRETCH), [self._line_steps] * bool(np.any(self._lined))
-        return [self.block, self.readout_block, *stretches, *lines]
-
-    @property
-    def _lined(self) -> np.ndarray:
-        """Which incoming blocks read lines of their targets, see `adam_windows.h`."""
-        return self.rules[0].rules[:, layout.LINED] == 1
+        stretches, lines = [layout.STRETCH_STEPS] * self.uses("scan"), [self._line_steps] * self.uses("lines")
+        return [self.plan.block, self.plan.readout_block, *stretches, *lines]
 
     @property
     def _line_steps(self) -> int:
         """Steps of a cache line with two numbers of each."""
         return LINE // (2 * np.dtype(self._real).itemsize)
 
-    def uses(self, mode: int) -> bool:
-        """Return whether a block of synapses learns by `mode`, the same on all ranks."""
-        return any(mode in rules.modes for rules in self.rules)
+    def uses(self, *ways: str) -> bool:
+        """Return whether a block of synapses learns by one of some ways, the same on all ranks."""
+        return any(plan.uses(*ways) for plan in self.plans)
 
-    def _rows(self, table: SynapseTable, rules: Rules) -> Rows:
+    def _rows(self, table: SynapseTable, plan: TablePlan, names: set[str]) -> Rows:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
-        adam, learns = bool(rules.rules[:, layout.ADAM].any()), rules.learns
-        neurons, stretches = bool(rules.modes & {PREFIX, LOOP, STRETCH}), STRETCH in rules.modes
-        loops = np.isin(rules.rules[:, layout.MODE], (LOOP, STRETCH))  # or stretches: traces as they are
+        learns, adam, stretches = plan.learns, "moment" in names, plan.uses("scan")
         models = np.array([self._address(post) for post in _targets(table)], np.int64)
-        n_traces = self.network.widths["traces"] if np.any(models) and learns else 0
-        wanted = {
-            "Y": neurons, "C": learns, "Y2": neurons and self.sets == 2, "moment": adam, "variance": adam,
-            "h": learns and self.network.model.is_rewarded,
-            "zbar": bool(np.any(loops & (rules.rules[:, layout.OWN_ZBAR] == 1) & (models == 0))),
-            "eps": bool(np.any(loops & (rules.rules[:, layout.ADAPTIVE] == 1))),
-        }  # fmt: skip
-        self.names.append({name for name, needed in wanted.items() if needed} | set(TRACES[:n_traces]))
-        arrays = {name: allocate_aligned(n * needed, self._real) for name, needed in wanted.items()}
+        arrays = {name: allocate_aligned(n * (name in names), self._real) for name in PER_SYNAPSE[1:-1]}
         for array in arrays.values():
             array.fill(0.0)  # no page is first touched while the network runs
         books = new_books(n_rows * learns)
@@ -194,13 +173,13 @@ class SpikeMemory:
                 "watched": np.zeros((0, 0)),
                 "arrived": np.zeros(0, self._real),
                 "signs": table.row_signs(),
-                "rules": rules.rules,
-                "constants": rules.constants,
+                "rules": plan.rules,
+                "constants": plan.constants,
                 "books": books,
                 "models": models,
-                "traces": allocate_aligned((n_traces, n), self._real),
+                "traces": allocate_aligned((len(names & {*TRACES}), n), self._real),
                 "shared": np.array([self._share_constants(post) for post in _targets(table)], np.int64),
-                "stretches": self._stretch_addresses(table, rules),
+                "stretches": self._stretch_addresses(table, plan),
                 "Z": np.zeros(n_rows * learns),
                 **_emitted(table),
                 "from_own": table.by_source,
@@ -212,7 +191,7 @@ class SpikeMemory:
                 "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
                 "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 3)),
             }
-            | spike_rules.idle_steps(rules)
+            | plan.idle_steps()
         )
 
     def _address(self, post: Population) -> int:
@@ -226,11 +205,10 @@ class SpikeMemory:
         parts = [self.network.constants[:, low:high] for (low, high, *_), of in items if of is post]
         return all(bool(np.all(part == parts[0][:, :1])) for part in parts)
 
-    def _stretch_addresses(self, table: SynapseTable, rules: Rules) -> np.ndarray:
+    def _stretch_addresses(self, table: SynapseTable, plan: TablePlan) -> np.ndarray:
         """Return the address of what composes the steps of each block's targets, 0 if they are of the package."""
-        modes = rules.rules[:, layout.MODE]
-        return np.array([self._stretches_of(post) if mode == STRETCH else 0
-                         for post, mode in zip(_targets(table), modes, strict=True)], np.int64)  # fmt: skip
+        composed = zip(_targets(table), plan.chosen("scan"), strict=True)
+        return np.array([self._stretches_of(post) if scanned else 0 for post, scanned in composed], np.int64)
 
     def _stretches_of(self, post: Population) -> int:
         program = given_program(post)
@@ -244,30 +222,29 @@ class SpikeMemory:
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
         """Return rings (steps, n) of the latest steps, only as long as the longest cutoff (or folding) requires."""
-        m, prefix = self.m, self.uses(PREFIX)
-        longest = self.rules[0].longest_cutoff()
-        singly = (self.rules[0].rules[:, layout.MODE] == LOOP) & ~self._lined
-        steps = (longest if np.any(singly) else layout.STRETCH_STEPS if self.uses(STRETCH) else 1) + m + 2
-        steps = max(steps, (layout.STRETCH_STEPS + m + 2) * self.uses(STRETCH))
-        B, second = max(self.block, 1), self.sets == 2
+        plan, m, prefix = self.plans[0], self.plan.m, self.uses("prefix")
+        longest = plan.longest_cutoff()
+        steps = (longest if plan.uses("steps") else layout.STRETCH_STEPS if self.uses("scan") else 1) + m + 2
+        steps = max(steps, (layout.STRETCH_STEPS + m + 2) * self.uses("scan"))
+        B, second = max(self.plan.block, 1), self.plan.sets == 2
         ends = (longest + m) // B + 3 if prefix else 0
         online = self.network.model.is_rewarded
         rows = {"psi": steps, "L": steps, "F": steps if second or online else m + 2}
         rows |= {"R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
         kinds = {name: self._real if name in RINGS else float for name in rows}
         rings = {name: allocate_aligned((length, n), kinds[name]) for name, length in rows.items()}
-        sparse = (self.rules[0].rules[:, layout.MODE] == PREFIX) & (self.network.incoming.blocks[:, layout.DENSE] == 0)
+        sparse = plan.chosen("prefix") & (self.network.incoming.blocks[:, layout.DENSE] == 0)
         used = bool(np.any(sparse)) and not second and not online
         self._lines = {"cells": allocate_aligned((n * used, 1 if n <= FEW_CELLS else 2, 4))}
         for suffix, wanted in (("", not online), ("2", second)):
             lines = self._lines["ends" + suffix] = allocate_aligned((ends * wanted, n, 4))
             rings |= {f"end_{name}{suffix}": lines[:, :, column] for column, name in enumerate("RAD")}
-        line_steps, lined = self._line_steps, self.rules[0].longest_cutoff(self._lined) + m + 2
-        n_lines = (-(-lined // line_steps) + 1) * bool(np.any(self._lined))  # the first step of a line may be any
+        line_steps, lined = self._line_steps, plan.longest_cutoff(plan.chosen("lines")) + m + 2
+        n_lines = (-(-lined // line_steps) + 1) * self.uses("lines")  # the first step of a line may be any
         self._windows = allocate_aligned((n_lines, n, 2 * line_steps), self._real)
         rings |= {f"window_{k}": self._windows[:, :, k] for k in range(2 * line_steps * (n_lines > 0))}
-        looking = self.rules if online else self.rules[1:]
-        errors = max(rules.longest_cutoff() for rules in looking) + 2 * m + 4  # a flush goes on for m steps
+        looking = self.plans if online else self.plans[1:]
+        errors = max(plan.longest_cutoff() for plan in looking) + 2 * m + 4  # a flush goes on for m steps
         sums = {name: allocate_aligned(n if prefix else 0) for name in SUMS}
         sums |= self._online(errors, ends, n) if online else {}
         rings = {"f_av": allocate_aligned(n, self._real)} | rings
@@ -292,7 +269,7 @@ class SpikeMemory:
             "end_factors": np.zeros((n_ends, 2)),
             "last": np.zeros(n_ends, np.uint8),
         }
-        if self.uses(STRETCH):
+        if self.uses("scan"):
             self.online["products"] = self.stretches["products"]
         self._ends = np.zeros((n_ends, len(ENDS), n))
         sums = {name: allocate_aligned(n if n_ends else 0) for name in "SU"}
@@ -300,10 +277,8 @@ class SpikeMemory:
 
     def _stretches(self, n: int) -> dict[str, np.ndarray]:
         """Return what the kernel keeps of stretches of steps; arrays without entries if there are none."""
-        beside = self.sets == 2 or self.network.model.is_rewarded
-        posts = [post for table in self.tables for post in _targets(table)]
-        modes = np.concatenate([rules.rules[:, layout.MODE] for rules in self.rules])
-        used = [post for post, mode in zip(posts, modes, strict=True) if mode == STRETCH]
+        beside = self.plan.sets == 2 or self.network.model.is_rewarded
+        used = [plan.request.post for plan in self.plans[0].plans if plan.way.name == "scan"]
         programs = {program: self._composed(post) for post in used if (program := given_program(post))}
         places = layout.STRETCHES * any(given_program(post) is None for post in used)
         sizes = [program.stretch_sizes(of) for program, of in programs.items()]
@@ -312,7 +287,7 @@ class SpikeMemory:
         derived = max((size for *_, size, _ in sizes), default=0)
         recorded = max((size + beside for *_, size in sizes if size), default=0)
         return {
-            "number": allocate_aligned((places, n, self.rules[0].stretch_numbers(beside))),
+            "number": allocate_aligned((places, n, self.plans[0].map_numbers(beside))),
             "other": allocate_aligned((places * beside, n, len(STRETCH_OTHERS))), "products": np.ones(layout.STRETCHES),
             "met": allocate_aligned((layout.STRETCH_STEPS * (places > 0), n * (4 if beside else 2)), self._real),
             "of_models": allocate_aligned((layout.SUFFIX * (width > 0), n, width)),
@@ -326,8 +301,8 @@ class SpikeMemory:
 
     def kernel_stretches(self) -> Values:
         """Return stretches as the kernel takes them."""
-        in_use = self.network.neurons[1] > self.network.neurons[0] and self.uses(STRETCH)
-        kind = 2 if self.network.model.is_rewarded else self.sets - 1
+        in_use = self.network.neurons[1] > self.network.neurons[0] and self.uses("scan")
+        kind = 2 if self.network.model.is_rewarded else self.plan.sets - 1
         return self.stretches | {"in_use": in_use, "kind": kind, "recorded": layout.NEVER}
 
     def kernel_online(self) -> Values:
@@ -337,67 +312,61 @@ class SpikeMemory:
             arrays |= {"U": np.zeros(0), "end_factors": np.zeros((0, 2)), "last": np.zeros(0, np.uint8)}
             return arrays | {"in_use": False, "d_out": 1, "ends": np.zeros((0, len(ENDS), 0))}
         sums = {name: self.history[name] for name in "SU"}
-        d_out = spike_rules.lags(self.network.model).d_out
         online = {name: array for name, array in self.online.items() if name != "products"}
-        return online | sums | {"in_use": True, "d_out": d_out, "ends": self._ends}
+        return online | sums | {"in_use": True, "d_out": self.plan.d_out, "ends": self._ends}
 
     def begin_episode(self, time: int) -> None:
         """Let no trace that TD errors meet reach over step `time`, the first of a block."""
         if len(self.online["last"]) and time:
-            self.online["last"][(time // self.block - 1) % len(self.online["last"])] = 1
+            self.online["last"][(time // self.plan.block - 1) % len(self.online["last"])] = 1
 
     def kernel_histories(self, kappa_out: np.ndarray) -> Values:
         """Return the rings as the kernel takes them; `kappa_out` (n_readouts,) is the decay of readouts in a step."""
         widths = self.network.widths
         return {name: self.history[name] for name in (*RINGS, *ERRORS)} | {
             "lines": self._windows,
-            "out_block": self.readout_block,
-            "out_powers": elementary.power(kappa_out, np.arange(self.readout_block + 1)[:, None]),
+            "out_block": self.plan.readout_block,
+            "out_powers": elementary.power(kappa_out, np.arange(self.plan.readout_block + 1)[:, None]),
             "found": allocate_aligned((widths["constants"] + 2 * widths["kept"] + 1, layout.CHUNK), self._real),
         }
 
     def kernel_sums(self) -> Values:
         """Return prefix sums as the kernel takes them: those that are read together lie together."""
-        in_use = self.network.neurons[1] > self.network.neurons[0] and self.uses(PREFIX)
+        in_use = self.network.neurons[1] > self.network.neurons[0] and self.uses("prefix")
         return (
             {name: self.history[name] for name in ("R", "R2", *SUMS)}
             | self._lines
             | self._powers()
             | {
                 "in_use": in_use,
-                "block": max(self.block, 1),
-                "sets": self.sets,
+                "block": max(self.plan.block, 1),
+                "sets": self.plan.sets,
             }
         )
 
     def _powers(self) -> dict[str, np.ndarray]:
         """Return powers of decay factors within a block."""
-        B, model = max(self.block, 1), self.network.model
+        B, model = max(self.plan.block, 1), self.network.model
         k = np.arange(B + 1)
         powers = np.zeros((len(self.network.pieces), 4, B + 1))
         for row, population in zip(powers, self.network.piece_populations, strict=True):
             values = population.params
-            alpha = spike_rules.uniform_alpha(population, model.dt_ms)
+            alpha = uniform_alpha(population, model.dt_ms)
             row[1], row[3] = elementary.power(values.kappa, k), elementary.power(values.kappa_reg, k)
             if alpha is not None and min(values.kappa, values.kappa_reg) > 0 and not values.adaptive:
                 row[0] = elementary.power(alpha / values.kappa, k)
                 row[2] = elementary.power(alpha / values.kappa_reg, k)
             if B == 1:  # no sums; the kernel reads kappa_reg at power 1
                 row[1, 1], row[3, 1] = values.kappa, values.kappa_reg
-        alphas = np.array(
-            [
-                line[layout.ALPHA] if rule[layout.MODE] == PREFIX else 1.0
-                for rule, line in zip(self.rules[0].rules, self.rules[0].constants, strict=True)
-            ]
-        )
+        alphas = np.where(self.plans[0].chosen("prefix"), self.plans[0].constants[:, layout.ALPHA], 1.0)
         return {
             "powers": powers, "alpha_powers": elementary.power(alphas[:, None], np.arange(B + 2) - 1),
         }  # fmt: skip
 
     def keep_arrived(self) -> None:
         """Keep the weights at latest arrivals where the optimizer steps in each time step, so that they go on alone."""
-        for rows, rules, names, table in zip(self.rows, self.rules, self.names, self.tables, strict=True):
-            if np.any(rules.rules[:, layout.EACH_STEP]):
+        for rows, plan, names, table in zip(self.rows, self.plans, self.names, self.tables, strict=True):
+            if np.any(plan.rules[:, layout.EACH_STEP]):
                 rows.arrived = np.full(len(table.weight), np.nan, self._real)
                 names.add("arrived")
 
@@ -428,14 +397,14 @@ class SpikeMemory:
         first, last = self.first_step(time) - base, time - base
         inputs, spikes = self.inputs.part(first, last), channel.own.part(first, last)
         errors = {name: self.history[name] for name in ERRORS} | self.online
-        state = State({"blocks": self.blocks})
+        state = State({"blocks": self.blocks, "ways": self.plan.ways})
         state.shared = errors | {"inputs_ids": inputs.ids, "inputs_ptr": inputs.ptr}
         state.spikes["spikes"] = lambda: spikes
         state.neurons = self.neurons | {name: array for name, array in self.history.items() if name not in ERRORS}
-        items = zip(KINDS, self.rows, self.tables, self.rules, self.names, strict=True)
-        for kind, rows, table, rules, names in items:
-            more = ["counters"] * ("moment" in names) + ["mark"] * (STRETCH in rules.modes)
-            for name in ("books", "Z", *more) if rules.learns else ():
+        items = zip(KINDS, self.rows, self.tables, self.plans, self.names, strict=True)
+        for kind, rows, table, plan, names in items:
+            more = ["counters"] * ("moment" in names) + ["mark"] * plan.uses("scan")
+            for name in ("books", "Z", *more) if plan.learns else ():
                 state.rows[f"{kind}/{name}"] = table, np.asarray(getattr(rows, name))
             for span in table.spans:
                 if span.projection.plastic:
@@ -464,6 +433,13 @@ class SpikeMemory:
         InputError
             If the shared arrays don't fit the network, or sums were made in other blocks of steps.
         """
+        kept = numbers.get("ways", self.plan.ways)  # earlier versions had none to ask for
+        for name, way in self.plan.ways.items():
+            if kept.get(name) != way:
+                asked = (
+                    f"learns by '{kept.get(name)}' in the checkpoint, by '{way}' in this run: ask for the same `ways`"
+                )
+                raise InputError(f"cannot resume: projection '{name}' {asked}")
         if (blocks := numbers.get("blocks")) != self.blocks:
             written = f"in {_tell_blocks(blocks)}" if blocks else "in blocks of an earlier version's length"
             raise InputError(

@@ -20,7 +20,7 @@ from ..network.local import given_program
 from ..network.model import Model
 from ..neurons.calls import Cells
 from ..parallel.spike_log import SpikeLog
-from .spike_rules import cutoff_steps, lags
+from ..plans.request import cutoff_steps, lags
 
 if TYPE_CHECKING:
     from .base import Engine

@@ -161,9 +161,9 @@ class SpikeClock(Clock):
 
 def carry_state(growth: Growth, old: Spike, new: Spike) -> None:
     """Collective: have an engine go on where another one is."""
-    before, after, time = old.memory, new.memory, old.time
+    before, after, block, time = old.memory, new.memory, new.plan.block, old.time
     lost = [b for a, b in zip(before.blocks, after.blocks, strict=False) if a not in (0, b)]
-    if ((before.sets, before.m) != (after.sets, after.m) and len(old.plastic)) or lost:
+    if ((old.plan.sets, old.plan.m) != (new.plan.sets, new.plan.m) and len(old.plastic)) or lost:
         raise refuse("neurons with other kappa, kappa_reg, tau_m or delays of learning after the first step", EARLIER)
     kept, fresh = old.state(), new.state()
     steps = time - after.first_step(time)
@@ -171,7 +171,7 @@ def carry_state(growth: Growth, old: Spike, new: Spike) -> None:
     move(kept.shared["y"], growth.readouts, shared["y"])
     for name in ("error_ring", "error_sums"):
         rows = np.zeros_like(after.history[name])
-        was, here = _kept_steps(name, len(kept.shared[name]), len(rows), time, after.block)
+        was, here = _kept_steps(name, len(kept.shared[name]), len(rows), time, block)
         rows[here] = growth.widen(kept.shared[name])[was]
         shared[name] = rows
     inputs = SpikeLog.from_arrays(kept.shared["inputs_ids"], kept.shared["inputs_ptr"])
@@ -182,9 +182,7 @@ def carry_state(growth: Growth, old: Spike, new: Spike) -> None:
     numbers = {"time": time, "learned": kept.numbers["learned"], "blocks": after.blocks, "plastic": rates}
     new.load_state(numbers, shared)
     fresh = new.state()
-    growth.carry_neurons(
-        kept.neurons, fresh.neurons, lambda name, n, other: _kept_steps(name, n, other, time, after.block)
-    )
+    growth.carry_neurons(kept.neurons, fresh.neurons, lambda name, n, other: _kept_steps(name, n, other, time, block))
     growth.carry_synapses(kept, fresh)
     growth.carry_rows((*kept.rows[name], *fresh.rows[name]) for name in sorted(kept.rows) if name in fresh.rows)
     _carry_rates(growth, before, after)

@@ -1,11 +1,10 @@
 """The variants of e-prop: what each one knows, how it learns, and where its engine is.
 
-A new variant is an entry of `VARIANTS`, with the class of its engine in the room `engines`.
+A new variant is an entry of `VARIANTS`; the room `engines` adds the class of its engine to `ENGINES`.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
@@ -79,8 +78,6 @@ class Variant:
         Neuron models by NEST's name without prefix; a script may add its own.
     readout : type
         The readout model.
-    engine_path : str
-        Module and class of the engine, which is imported when it is needed.
     nest_suffix : str
         End of NEST's names of its models.
     is_online : bool
@@ -100,7 +97,6 @@ class Variant:
     summary: str
     neurons: dict[str, type[Neuron]]
     readout: type[ReadoutBase]
-    engine_path: str
     nest_suffix: str
     is_online: bool
     event_bytes: int
@@ -112,8 +108,7 @@ class Variant:
     @property
     def engine(self) -> Later:
         """Class of the engine."""
-        module, name = self.engine_path.split(":")
-        return getattr(importlib.import_module(module), name)
+        return ENGINES[self.name]
 
     def settings(self, learning_window: int, **options: object) -> Later:
         """Return settings of the engine; options that it does not have are left out."""
@@ -155,6 +150,7 @@ class Variant:
             raise InputError(f"{thing} '{name}' is not for the {self.name} variant (known: {', '.join(known)})")
 
 
+ENGINES: dict[str, type] = {}  # by name of the variant; the room `engines` fills it
 VARIANTS: dict[str, Variant] = {
     variant.name: variant
     for variant in (
@@ -163,7 +159,6 @@ VARIANTS: dict[str, Variant] = {
             summary="Bellec 2020",
             neurons={"iaf": IafInterval, "iaf_adapt": IafAdaptInterval},
             readout=ReadoutInterval,
-            engine_path="pareprop.engines.interval:Interval",
             nest_suffix="_bsshslm_2020",
             is_online=False,
             event_bytes=12,
@@ -180,7 +175,6 @@ VARIANTS: dict[str, Variant] = {
                 "iaf_psc_delta_adapt": IafPscDeltaAdapt,
             },
             readout=Readout,
-            engine_path="pareprop.engines.spike:Spike",
             nest_suffix="",
             is_online=True,
             event_bytes=28,

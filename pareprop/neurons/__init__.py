@@ -8,3 +8,40 @@ Where to add
 A neuron model: a file in `models/`, nothing else. A surrogate gradient: an entry of `surrogates`. A function in
 expressions: `language`, `symbols` and `generate`. How a model is integrated: `dynamics`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .model import NeuronModel
+
+if TYPE_CHECKING:
+    from .check import Check
+
+
+def _check(self: NeuronModel, dt_ms: float = 1.0, **values: float) -> Check:
+    """Compare derivatives, step and sweep with slow ways, and find rest, firing curve, traces, units, cost.
+
+    Parameters
+    ----------
+    dt_ms : float
+        Time step.
+    **values : float
+        Parameters that are not defaults.
+
+    Returns
+    -------
+    Check
+        What was found: `print(model.check().text())`.
+
+    Raises
+    ------
+    InputError
+        If a state is not finite at the start, or runs away.
+    """
+    from .check import check_model  # needs the compiled kernels, which are built with the help of this room
+
+    return check_model(self, dt_ms, values)
+
+
+NeuronModel.check = _check

@@ -76,8 +76,8 @@ class Check:
         return "\n".join([*lines, *(f"error: {line}" for line in self.errors)])
 
 
-def check(model: NeuronModel, dt_ms: float = 1.0, values: Mapping[str, float] | None = None) -> Check:
-    """Check a model.
+def check_model(model: NeuronModel, dt_ms: float = 1.0, values: Mapping[str, float] | None = None) -> Check:
+    """Compare derivatives, step and sweep with slow ways, and find rest, firing curve, traces, units, cost.
 
     Parameters
     ----------

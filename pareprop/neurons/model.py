@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -116,6 +115,8 @@ class NeuronModel:
     -----
     Rules of a step and of the traces: see the page "Write your own neuron" of the handbook.
     """
+
+    check: Callable[..., Later]  # the room adds it: a check compiles models, and so knows this module
 
     def __init__(
         self,
@@ -484,29 +485,6 @@ class NeuronModel:
             if surrogate == self.surrogate
             else self.from_dict(self.name, self.to_dict() | {"surrogate": surrogate})
         )
-
-    def check(self, dt_ms: float = 1.0, **values: float) -> Later:
-        """Compare derivatives, step and sweep with slow ways, and find rest, firing curve, traces, units, cost.
-
-        Parameters
-        ----------
-        dt_ms : float
-            Time step.
-        **values : float
-            Parameters that are not defaults.
-
-        Returns
-        -------
-        Check
-            What was found: `print(model.check().text())`.
-
-        Raises
-        ------
-        InputError
-            If a state is not finite at the start, or runs away.
-        """
-        # the check compiles models, and so knows them: it is found when it is asked for
-        return importlib.import_module(".check", __package__).check(self, dt_ms, values)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NeuronModel) and self.digest == other.digest

@@ -36,6 +36,7 @@ from ..parallel.exchange import Exchange
 from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog
 from ..parallel.stand_ins import DrivenExchange
+from ..plans.plan import Ways
 from ..simulation.loop import Simulation
 from ..values import Values
 
@@ -293,13 +294,15 @@ def run(
     }  # fmt: skip
 
 
-def build(network: Model, task: BenchTask, exchange: Exchange, rate_hz: float = 0.0) -> Simulation:
+def build(
+    network: Model, task: BenchTask, exchange: Exchange, rate_hz: float = 0.0, ways: Ways | None = None
+) -> Simulation:
     """Collective: build the simulation of a benchmark; with `rate_hz` > 0 it runs in rounds, also on one rank."""
     if not rate_hz:
-        return Simulation(network, task, exchange)
+        return Simulation(network, task, exchange, ways=ways)
     rounds = network.eprop.settings(task.learning_window, round_steps=task.n_steps)  # engines cut it to the min-delay
     driven = DrivenExchange(exchange, rate_hz * network.dt_ms / 1000.0, network.size("recurrent"), network.seed)
-    return Simulation(network, task, cast(Exchange, driven), settings=rounds)  # it stands in for one
+    return Simulation(network, task, cast(Exchange, driven), settings=rounds, ways=ways)  # it stands in for one
 
 
 @dataclass(frozen=True)

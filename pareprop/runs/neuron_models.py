@@ -11,8 +11,7 @@ from .. import terminal
 from ..errors import InputError, quote
 from ..network.parameters import parse_setting
 from ..neurons import library
-from ..neurons.check import Check
-from ..neurons.check import check as check_one
+from ..neurons.check import Check, check_model
 from ..neurons.language import nearest
 from ..neurons.model import NeuronModel
 from ..storage.disk import output_errors
@@ -49,7 +48,7 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
         raise InputError(f"{source} holds {len(models)} models: name one with --model for a picture")
     passed = True
     for model in models:
-        check = check_one(model, dt_ms, _values(model, settings))
+        check = check_model(model, dt_ms, _values(model, settings))
         terminal.echo(check.text())
         passed &= check.passed
         if out is not None:

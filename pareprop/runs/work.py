@@ -6,25 +6,11 @@ The unit costs of `units` multiply these counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 
-from ..engines.spike_rules import (
-    FOLD_STEPS,
-    LOOP,
-    PREFIX,
-    STRETCH,
-    Rules,
-    added_arrivals,
-    block_length,
-    filters_apart,
-    lags,
-    rules,
-)
 from ..kernels import layout
 from ..machine import CACHE
 from ..network.connectivity import RULES, Population, Projection
@@ -32,10 +18,11 @@ from ..network.cuts import cut, round_steps
 from ..network.local import ALMOST_ALL, cost_of, given_program
 from ..network.model import Model
 from ..network.sharing import count_sharing
-from ..network.synapse_table import SynapseTable, count_bytes, pays_index, spread_steps
+from ..network.synapse_table import count_bytes, pays_index, spread_steps
 from ..parallel.exchange import WORTHWHILE
 from ..parallel.partition import overlap
 from ..parallel.tree import WORDS_OF_SUM
+from ..plans.plan import FOLD_STEPS, NetworkPlan
 
 NEAR = 2**20  # bytes of neurons, about, that stay in a core's second cache from step to step
 BYTES_PER_NEURON = 136  # state and parameters that a step reads or writes, in double precision
@@ -235,6 +222,7 @@ def of_rank(
     share = sum(sources(model, *of_node).values()) / model.size("recurrent")  # that the node listens to
     targeted = nodes > 1 and share <= WORTHWHILE
     heard = sources(model, *own)
+    plan = NetworkPlan(model) if model.eprop.is_online else None
     n_heard, n = sum(heard.values()), model.size("recurrent")
     parts, added = {name: Rows() for name in ("incoming", "outgoing", "feedback")}, 0.0
     for item in model.projections:
@@ -243,9 +231,8 @@ def of_rank(
             kind = "feedback" if item.pre.role == "readout" else kind
             counts = _counts(model, item, firing, own, heard)
             parts[kind] += counts
-            if model.eprop.is_online and item.post.role == "recurrent":
-                spikes = firing.of(item.pre)
-                added += counts.synapses * added_arrivals(model, item, spikes, n_steps)
+            if plan and item.post.role == "recurrent" and item.pre.role != "readout":
+                added += counts.synapses * plan.plans[item.name].added_arrivals(firing.of(item.pre), n_steps)
             elif item.post.role == "recurrent" and spread_steps(model, item):
                 added += OF_SPREAD * counts.events
     if n_heard < n:
@@ -255,7 +242,7 @@ def of_rank(
     neurons = own[1] - own[0]
     steps = round_steps(model, n_steps, starts, cuts) if n_sharing == ranks else (n_steps, n_steps)
     rounds, exchanges = (math.ceil(n_steps / longest) for longest in steps)
-    lag = lags(model).m - 1 if model.eprop.is_online else 0
+    lag = plan.m - 1 if plan else 0
     incoming = parts["incoming"]
     events, visits = incoming.events, incoming.visits
     real_bytes = float(np.dtype(model.kernels.real).itemsize)
@@ -294,11 +281,11 @@ def of_rank(
         table_bytes={name: part.nbytes(model.kernels.real) for name, part in parts.items()},
         ring_bytes=neurons * _ring_numbers(model) * real_bytes,
         real_bytes=real_bytes,
-        **_learning(model, neurons, parts),
+        **_learning(model, plan, neurons, parts),
         added_events=added,
         touched_bytes=incoming.synapses * model.eprop.event_bytes,
         history_bytes=0.0 if model.eprop.is_online else neurons * n_steps * real_bytes,
-        **_given(model, n_steps, own),
+        **_given(model, plan, n_steps, own),
     ).with_cache(CACHE)
 
 
@@ -307,10 +294,10 @@ def first_ranks(ranks: int, nodes: int) -> np.ndarray:
     return -(-np.arange(nodes + 1) * ranks // nodes)
 
 
-def _given(model: Model, n_steps: int, own: tuple[int, int]) -> dict[str, float]:
+def _given(model: Model, plan: NetworkPlan | None, n_steps: int, own: tuple[int, int]) -> dict[str, float]:
     """Return what neurons add whose model is given by equations; one process compiles and measures the models."""
     added = dict.fromkeys(("given_steps", "given_update", "given_sweep", "given_bytes"), 0.0)
-    kept, online = 0, model.eprop.is_online
+    kept = 0
     for population in model.of_role("recurrent"):
         if (cost := cost_of(model, population)) is None:
             continue
@@ -318,10 +305,10 @@ def _given(model: Model, n_steps: int, own: tuple[int, int]) -> dict[str, float]
         steps = (high - low) * n_steps
         added["given_steps"] += steps
         added["given_update"] += steps * cost.step
-        added["given_sweep"] += steps * cost.sweep * (not online)
-        beside = 0 if online else len(population.ports) - 1  # surrogate gradients of further ports
+        added["given_sweep"] += steps * cost.sweep * (plan is None)
+        beside = 0 if plan else len(population.ports) - 1  # surrogate gradients of further ports
         kept = max(kept, cost.kept - 1 + beside)  # all neurons of a rank have as many columns
-    rows = block_length(model) + lags(model).m if online else n_steps
+    rows = plan.block + plan.m if plan else n_steps
     added["given_bytes"] = float(kept * (own[1] - own[0]) * rows * np.dtype(model.kernels.real).itemsize)
     return added
 
@@ -350,46 +337,30 @@ def sources(model: Model, first: int, last: int) -> dict[str, float]:
     return expected
 
 
-def _learning(model: Model, neurons: int, parts: Mapping[str, Rows]) -> dict[str, float]:
+def _learning(model: Model, plan: NetworkPlan | None, neurons: int, parts: Mapping[str, Rows]) -> dict[str, float]:
     """Return the bytes that learning takes beside weights and histories of plain neurons, see `engines`."""
     real = np.dtype(model.kernels.real).itemsize
-    if not model.eprop.is_online:
+    if not plan:
         optimizers = [model.optimizer, *(item.optimizer for item in model.projections if item.optimizer)]
         direct = all(item.accumulates and item.batch_size == 1 for item in optimizers)
         numbers = sum(part.synapses * (not direct) + 2.0 * part.adaptive for part in parts.values())
         return {"learning_bytes": real * numbers}
-    length, m, learning, books, composed = block_length(model), lags(model).m, 0.0, 0.0, 0.0
+    learning, books, composed = 0.0, 0.0, 0.0
     for kind, role in (("incoming", "recurrent"), ("outgoing", "readout")):
         sources = ("input", "recurrent")
         items = [item for item in model.projections if item.post.role == role and item.pre.role in sources]
-        spans = [SimpleNamespace(projection=item, delays=[item.delay_range[0]]) for item in items]
-        found, part = rules(model, cast(SynapseTable, SimpleNamespace(spans=spans)), length, m), parts[kind]
-        learning += part.synapses * _count_learning(model, found, [item.post for item in items])
-        stretches, adam = STRETCH in found.modes, part.adaptive > 0
+        found, part = plan.of_projections(items), parts[kind]
+        learning += part.synapses * len(found.numbers)
+        stretches, adam = found.uses("scan"), part.adaptive > 0
         books += (layout.BOOK_COLUMNS + 1 + stretches + adam) * part.rows * found.learns + part.senders
         books += adam * part.blocks * 4 * 2 * FOLD_STEPS  # corrections of the bias
         if kind == "incoming" and stretches:
-            beside = model.is_rewarded or filters_apart(model)
+            beside = model.is_rewarded or plan.sets == 2
             by_hand = any(given_program(item.post) is None for item in items)
-            composed = layout.STRETCHES * (found.stretch_numbers(beside) + 4.0 * beside)
+            composed = layout.STRETCHES * (found.map_numbers(beside) + 4.0 * beside)
             composed += (2 * (layout.STRETCH_STEPS - 1) + layout.STRETCH_STEPS * (2 + 2 * beside) * by_hand) * real / 8
-            composed -= BLOCKS * (PREFIX not in found.modes)
+            composed -= BLOCKS * (not found.uses("prefix"))
     return {"learning_bytes": learning * real, "book_bytes": 8.0 * books, "stretch_bytes": 8.0 * composed * neurons}
-
-
-def _count_learning(model: Model, found: Rules, posts: Sequence[Population]) -> int:
-    """Return the numbers that a synapse keeps beside its weight (spike variant), see `SpikeMemory`."""
-    second = filters_apart(model)
-    neurons = bool(found.modes & {PREFIX, LOOP, STRETCH})
-    programs = [given_program(post) for post in posts]
-    loops = np.isin(found.rules[:, layout.MODE], (LOOP, STRETCH))
-    own = loops & (found.rules[:, layout.OWN_ZBAR] == 1) & np.array([item is None for item in programs], bool)
-    return (
-        neurons + found.learns + (neurons and second) + (found.learns and model.is_rewarded)
-        + 2 * bool(found.rules[:, layout.ADAM].any()) + bool(own.any())
-        + bool(np.any(loops & (found.rules[:, layout.ADAPTIVE] == 1)))
-        + found.learns * max((item.n_traces for item in programs if item), default=0)
-    )  # fmt: skip
 
 
 def _local(model: Model, group: Population, own: tuple[int, int]) -> tuple[int, int]:

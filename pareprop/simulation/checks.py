@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from ..engines.base import Settings
 from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..network import identity
@@ -17,6 +18,7 @@ from ..parallel.agreement import environment
 from ..parallel.exchange import Exchange
 from ..values import AnyValue
 from .observer import Observer
+from .task import ClosedTask, Task, is_closed
 
 HOOKS = [name for name in vars(Observer) if not name.startswith("_") and callable(getattr(Observer, name))]
 NEAR = 0.8  # similarity from which a method is taken for a misspelt hook
@@ -45,6 +47,12 @@ def check_parts(model: object, task: object, settings: object) -> None:
     kind = model.eprop.engine.settings_type
     if settings is not None and not isinstance(settings, kind):
         raise InputError(f"Simulation: settings = {quote(settings)} must be of type {kind.__name__}")
+
+
+def default_settings(model: Model, task: Task | ClosedTask) -> Settings:
+    """Return the settings of the variant that a task leaves open."""
+    kind = model.eprop.engine.settings_type
+    return kind(task.n_steps if is_closed(task) else task.learning_window)
 
 
 def check_exchange(exchange: AnyValue) -> Exchange:

@@ -21,13 +21,13 @@ from .. import elementary, rng
 from ..engines.base import Engine
 from ..engines.episode import Episode, Reply
 from ..engines.sample import Sample
-from ..engines.spike_rules import lags
 from ..errors import InputError, ParepropError, describe, quote
 from ..network.losses import log_softmax
 from ..network.model import Model
 from ..network.reward import Rollout
 from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog
+from ..plans.request import lags
 from ..timers import Timers
 from .task import ClosedTask
 

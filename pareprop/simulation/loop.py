@@ -47,6 +47,7 @@ from ..parallel.collectives import guarded
 from ..parallel.exchange import Alone, Exchange
 from ..parallel.replicas import FEWEST, leaf
 from ..parallel.spike_log import SpikeLog
+from ..plans.plan import Ways
 from ..timers import Timers
 from ..values import Values
 from . import kept
@@ -57,6 +58,7 @@ from .checks import (
     check_observers,
     check_parts,
     check_sample,
+    default_settings,
     describe_task,
     list_facts,
     tell_observers,
@@ -90,6 +92,10 @@ class Simulation:
         Observers, called in this order.
     settings : Settings or None
         Settings of the variant, by default those of the task.
+    ways : str, Mapping of str to str or None
+        Ways of learning to take in place of those that the spike variant chooses: "prefix", "scan", "lines" or "steps",
+        for all projections that learn onto neurons, or by name of a projection, or of the population that it reaches.
+        Results differ by rounding alone.
 
     Attributes
     ----------
@@ -124,6 +130,7 @@ class Simulation:
         exchange: Exchange | None = None,
         observers: Iterable[Observer] = (),
         settings: Settings | None = None,
+        ways: Ways | None = None,
     ) -> None:
         self.exchange = Alone() if exchange is None else check_exchange(exchange)
         self.replicas = self.exchange.replicas
@@ -132,6 +139,8 @@ class Simulation:
         with guarded(self.world):
             check_parts(model, task, settings)
             self.observers = check_observers(observers)
+            if ways is not None:
+                settings = replace(settings or default_settings(model, task), ways=ways)
         facts = list_facts(model, task, settings)
         if self.replicas.count > 1:  # groups take part in what those of the first one do
             facts |= {"observers": tell_observers(self.observers)}
@@ -140,7 +149,7 @@ class Simulation:
         with self.timers.phase("build"):
             self._build(settings)
         self.notices = Notices(speaks=not (self.exchange.rank or self.replicas.index))
-        for kind, line in look_at_network(self.network, self.exchange, task.n_steps):
+        for kind, line in look_at_network(self.network, self.engine.plan, self.exchange, task.n_steps):
             self.notices.tell(kind, line)
         self._loss_state = LossState(self.engine.loss, self.notices)
         self.iteration = 0
@@ -175,7 +184,7 @@ class Simulation:
             closed = is_closed(task)
             if model.eprop.is_online and model.is_rewarded and not closed:
                 raise InputError("loss 'reward' in the spike variant needs a task in closed loop")
-            settings = settings or engine.settings_type(task.n_steps if is_closed(task) else task.learning_window)
+            settings = settings or default_settings(model, task)
             check_replicas(self.replicas.count, model, settings)
             footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size, cuts)
         with guarded(self.world):
@@ -190,6 +199,11 @@ class Simulation:
         if self.exchange.comm is not None or self.exchange.size == 1:
             shared_reading.require_all(self.network, self.exchange.comm)
         self.engine.bind()
+
+    @property
+    def ways(self) -> dict[str, str]:
+        """Name of each projection that brings spikes to the way it learns; empty in the interval variant."""
+        return self.engine.plan.ways if self.engine.plan else {}
 
     def rebuild(self, model: Model) -> None:
         """Collective: between iterations, build the network anew, as ids are cut by other `rates_hz` of the model.

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..engines import spike_rules
 from ..engines.base import Engine
 from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
@@ -26,6 +25,7 @@ from ..network.optimizers import default_optimizer
 from ..network.reward import Reward
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
+from ..plans.plan import NetworkPlan
 from ..values import AnyValue
 
 PACKAGE = str(Path(__file__).parents[1])
@@ -176,13 +176,17 @@ class Notices:
             )
 
 
-def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int) -> Iterator[tuple[str, str]]:
+def look_at_network(
+    network: LocalNetwork, plan: NetworkPlan | None, exchange: Exchange, n_steps: int
+) -> Iterator[tuple[str, str]]:
     """Collective: yield kinds and lines on what a network holds that has no effect, the same on all ranks.
 
     Parameters
     ----------
     network : LocalNetwork
         This rank's share.
+    plan : NetworkPlan or None
+        How each projection learns, in the spike variant.
     exchange : Exchange
         Of the ranks that hold it.
     n_steps : int
@@ -196,11 +200,10 @@ def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int) -> 
         way = "connect readouts to them, or give plastic=False"
         yield "taught", f"{names}: learns nothing, as no learning signal reaches its targets: {way}"
     comm = exchange.comm if exchange.size > 1 else None
-    for span in network.incoming.spans if model.eprop.is_online else ():
+    plans, neurons = plan.plans if plan else {}, model.size("recurrent") / exchange.size
+    for span in network.incoming.spans if plan else ():
         item = span.projection
-        neurons = model.size("recurrent") / exchange.size
-        optimizer = item.optimizer or model.optimizer
-        slow = spike_rules.why_slow(model, item, optimizer, neurons) if item.plastic else None
+        slow = plans[item.name].why_slow(neurons)
         if slow and collectives.total(comm, span.last - span.first) >= MANY:
             line = f"'{item.name}' learns over five times slower than it could, as {slow[0]}"
             yield f"slow {slow[0]}", f"{line}; faster: {slow[1]}"

@@ -6,15 +6,14 @@ from dataclasses import replace
 import numpy as np
 import paths
 import pytest
-import spike_networks
 
-from pareprop.engines import spike_rules
 from pareprop.errors import ParepropWarning
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.neurons import library
 from pareprop.neurons.model import NeuronModel
 from pareprop.parallel.exchange import Alone
+from pareprop.plans.plan import NetworkPlan
 from pareprop.runs import benchmark
 from pareprop.runs.benchmark import PLAIN, BenchTask
 
@@ -27,12 +26,14 @@ PATHS = {name: axes for name, axes in paths.PATHS.items() if axes != PLAIN and n
 }
 
 
-def count(axes: benchmark.Axes, rate: float, cutoff: float = 100.0, n_steps: int = N_STEPS) -> float:
+def count(
+    axes: benchmark.Axes, rate: float, cutoff: float = 100.0, n_steps: int = N_STEPS, ways: str | None = None
+) -> float:
     """Reached synapses per synaptic event, among 60 neurons whose drawn spikes do not depend on what is learned."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmark, "CUTOFF", cutoff)
         network, task = benchmark.model(60, 20, 2, variant="spike", axes=axes), BenchTask(2, n_steps, 1)
-        run = benchmark.build(network, task, Alone(), rate)
+        run = benchmark.build(network, task, Alone(), rate, ways)
     engine, sample = run.engine, task.sample(0)
     engine.run(sample, True)
     engine.optimize()
@@ -49,15 +50,12 @@ def test_work_per_event(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["adaptive", "adex", "adam", "delays"])
-def test_what_follows_every_step_takes_more(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_follows_every_step_takes_more(path: str) -> None:
     """Else the test above could not fail."""
-    plain = count(PLAIN, 20.0, np.inf)
-    if PATHS[path].optimizer == "adam":
-        axes = replace(PATHS[path], each_step=True)
-    else:
-        axes = PATHS[path]
-        spike_networks.step_by_step(monkeypatch)
-    assert count(axes, 20.0, np.inf) > 2 * MOST * plain
+    axes = PATHS[path]
+    if axes.optimizer == "adam":
+        axes = replace(axes, each_step=True)
+    assert count(axes, 20.0, np.inf, ways="steps") > 2 * MOST * count(PLAIN, 20.0, np.inf)
 
 
 def why(
@@ -68,7 +66,7 @@ def why(
     port = kind.ports[0] if isinstance(kind, NeuronModel) and len(kind.ports) > 1 else None
     signed = {"sign": "source"} if signs else {}
     projection = network.connect(network.inputs("in", 1), cells, port=port, **signed)
-    return spike_rules.why_slow(network, projection, network.optimizer, neurons)
+    return NetworkPlan(network).plans[projection.name].why_slow(neurons)
 
 
 def test_reasons() -> None:
@@ -126,7 +124,7 @@ def test_short_rows_of_delays_are_told(n: int, indegree: int, axes: dict[str, st
     """Delays of 1 to 15 steps, where `scripts/paths.py` found arrivals over five times as long as plain ones."""
     model = benchmark.model(n, indegree, 2, variant="spike", axes=replace(PLAIN, longest_delay=15, **axes))
     item = next(item for item in model.projections if item.pre.role == item.post.role == "recurrent")
-    found = spike_rules.why_slow(model, item, item.optimizer or model.optimizer, float(n))
+    found = NetworkPlan(model).plans[item.name].why_slow(float(n))
     assert (found is not None) == told
     assert found is None or (found[0].startswith("delays of 1 to 15 steps leave rows of") and "fewer" in found[1])
 

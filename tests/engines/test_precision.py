@@ -16,7 +16,6 @@ from drawn_network import DRAWN
 from params import first
 
 from pareprop import kernels
-from pareprop.engines import spike_rules
 from pareprop.engines.interval import IntervalSettings
 from pareprop.errors import InputError
 from pareprop.network import model
@@ -76,22 +75,19 @@ def test_golden_cases(path: Path) -> None:
         assert np.nanmax(np.abs(weights[key] - expected[key])) > 0  # it is single
 
 
-def test_prefix_sums_lose_few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefix_sums_lose_few_digits() -> None:
     """Changes of weights by prefix sums in single: within 30 (`LOSS`) * 8 roundings of those of double by steps."""
     changes = {}
     for name, precision, loops in (("exact", "double", True), ("sums", "single", False), ("loops", "single", True)):
-        with monkeypatch.context() as patch:
-            if loops:
-                spike_networks.without_prefix_sums(patch)
-            network = bench_model(60, 20, 20, seed=3, variant="spike", precision=precision)
-            run = Simulation(network, BenchTask(20, 400, 3))
-            assert (spike_rules.PREFIX in spike_networks.modes(run)) == (not loops)
-            weights = run.network.incoming.weight
-            for item in run.engine.plastic:
-                item.eta *= 1e3  # so that a change isn't lost in the rounding of its weight, small beside the threshold
-            before = weights.astype(float)
-            run.run_sample(0, "train", learn=True)
-            changes[name] = run.engine.show_weights()[id(run.network.incoming)].astype(float) - before
+        network = bench_model(60, 20, 20, seed=3, variant="spike", precision=precision)
+        run = Simulation(network, BenchTask(20, 400, 3), ways="scan" if loops else None)
+        assert spike_networks.ways(run) == {"scan" if loops else "prefix", "readout"}
+        weights = run.network.incoming.weight
+        for item in run.engine.plastic:
+            item.eta *= 1e3  # so that a change isn't lost in the rounding of its weight, small beside the threshold
+        before = weights.astype(float)
+        run.run_sample(0, "train", learn=True)
+        changes[name] = run.engine.show_weights()[id(run.network.incoming)].astype(float) - before
     scale = np.sqrt(np.mean(changes["exact"] ** 2))
     rounding = np.finfo(np.float32).eps * np.abs(before).max()
     assert scale > 1000 * rounding

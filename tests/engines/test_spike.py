@@ -12,11 +12,12 @@ from properties import examples
 from reference import run_case
 from spike_networks import changes
 
-from pareprop.engines import spike_memory, spike_rules
-from pareprop.engines.spike_rules import LOOP, PREFIX, READOUT, STRETCH
+from pareprop.engines import spike_memory
 from pareprop.errors import InputError
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
+from pareprop.plans.plan import FOLD_STEPS, NetworkPlan
+from pareprop.plans.prefix import LOSS
 
 PLAIN = {"type": "gradient_descent", "eta": 1e-3, "optimize_each_step": False}
 
@@ -31,15 +32,12 @@ def check(case: dict, *splits: tuple[int, int]) -> tuple[dict, float]:
     with np.errstate(all="ignore"):
         expected = run_case(case)
     worst = 0.0
-    for kernel, few_cells in (("any", spike_memory.FEW_CELLS), ("any", 0), ("no sums", 0), ("steps", 0)):
+    for without, few_cells in (((), spike_memory.FEW_CELLS), ((), 0), (("prefix",), 0), (("prefix", "scan"), 0)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(spike_memory, "FEW_CELLS", few_cells)
-            if kernel != "any":
-                {"no sums": spike_networks.without_prefix_sums, "steps": spike_networks.step_by_step}[kernel](patch)
             for n_steps, round_steps in ((0, 0), *splits):
-                run = spike_networks.simulation(case, n_steps, round_steps)
-                assert kernel == "any" or PREFIX not in spike_networks.modes(run)
-                assert kernel != "steps" or STRETCH not in spike_networks.modes(run)
+                run = spike_networks.simulation(case, n_steps, round_steps, without=without)
+                assert not spike_networks.ways(run) & set(without)
                 worst = max(worst, spike_networks.compare(case, spike_networks.run_samples(run), expected))
     return expected, worst
 
@@ -87,9 +85,9 @@ def test_random_networks_are_worth_comparing() -> None:
         with np.errstate(all="ignore"):
             expected = run_case(case)
         lively += min(changes(case, expected)) > 1e-4 and len(expected["spike_ids"]) > 30
-        seen |= spike_networks.modes(spike_networks.simulation(case))
+        seen |= spike_networks.ways(spike_networks.simulation(case))
     assert lively >= 8
-    assert seen == {PREFIX, STRETCH, LOOP, READOUT}
+    assert seen == {"prefix", "scan", "lines", "steps", "readout"}
 
 
 @pytest.mark.parametrize("model", first(1, spike_networks.MODELS))
@@ -134,8 +132,8 @@ def test_prefix_sums(m: int, same: bool, dense: bool) -> None:
             eprop_isi_trace_cutoff=cutoff,
         )
         run = spike_networks.simulation(case)
-        assert spike_networks.modes(run) == {PREFIX, READOUT}
-        assert run.engine.memory.block == (20 if case["dt"] == 1.0 else 30)  # ln 1000 / max(dt / tau_m, -ln kappa)
+        assert spike_networks.ways(run) == {"prefix", "readout"}
+        assert run.engine.plan.block == (20 if case["dt"] == 1.0 else 30)  # ln 1000 / max(dt / tau_m, -ln kappa)
         assert np.all(run.network.incoming.blocks[:, 5] == dense)
         expected, _ = check(case, (25, 0), (50, 1))
         assert min(changes(case, expected)) > 1e-3
@@ -164,8 +162,8 @@ def test_dense_rows_that_descend_together(m: int) -> None:
     case["w_out"] *= 0.06
     case["optimizer"] = PLAIN | {"eta": 1e-5}
     run = spike_networks.simulation(case)
-    assert spike_networks.modes(run) == {PREFIX, READOUT}
-    assert run.engine.memory.block in (20, 30)
+    assert spike_networks.ways(run) == {"prefix", "readout"}
+    assert run.engine.plan.block in (20, 30)
     assert np.all(run.network.incoming.blocks[:, 5])
     expected, worst = check(case, (15, 1))
     assert min(changes(case, expected)) > 1e-4
@@ -177,7 +175,7 @@ def test_dense_rows_that_descend_together(m: int) -> None:
 @pytest.mark.parametrize("model", ["iaf", "iaf_adapt"])
 def test_long_silence(m: int, cutoff: float, model: str) -> None:
     """Sources that are silent for longer than rows wait to be folded, over many blocks; one of them for good."""
-    n_steps = 2 * spike_rules.FOLD_STEPS + 252
+    n_steps = 2 * FOLD_STEPS + 252
     case = network(
         4,
         n_steps,
@@ -207,20 +205,22 @@ def test_long_silence(m: int, cutoff: float, model: str) -> None:
 
 
 def test_filters_without_prefix_sums() -> None:
-    """Short tau_m, kappa = 0, adaptation and Adam need stretches; cutoffs within the lag and narrow bounds steps."""
+    """Short tau_m, kappa = 0, adaptation, Adam need maps of steps; cutoffs within the lag, narrow bounds steps."""
 
-    def mode(model: str = "iaf", optimizer=None, m: int = 1, **params) -> int:
+    def way(model: str = "iaf", optimizer=None, m: int = 1, **params) -> str:
         network = Model("spike", optimizer=optimizer or GradientDescent())
         cells = network.neurons("rec", 2, model, **({"tau_m": 20.0} | params))
-        projection = network.connect(network.inputs("in", 1), cells)
-        return spike_rules.mode(network, projection, network.optimizer, spike_rules.block_length(network), m)
+        network.connect(network.inputs("in", 1), cells, name="in")
+        network.connect(cells, network.readouts("out", 1), delay=m)
+        return NetworkPlan(network).ways["in"]
 
-    assert mode() == mode(eprop_isi_trace_cutoff=2) == PREFIX
-    assert mode(optimizer=GradientDescent(optimize_each_step=False, Wmin=0)) == PREFIX
-    assert mode(tau_m=0.5) == mode(kappa=0.0) == mode(kappa_reg=0.0) == mode(tau_m=[20.0, 21.0]) == STRETCH
-    assert mode("iaf_adapt") == mode(optimizer=Adam(optimize_each_step=False)) == STRETCH
-    assert mode(m=2, eprop_isi_trace_cutoff=2) == mode(optimizer=Adam()) == LOOP
-    assert mode(optimizer=GradientDescent(Wmin=-1.0)) == LOOP
+    assert way() == way(eprop_isi_trace_cutoff=2) == "prefix"
+    assert way(optimizer=GradientDescent(optimize_each_step=False, Wmin=0)) == "prefix"
+    assert way(tau_m=0.5) == way(kappa=0.0) == way(kappa_reg=0.0) == way(tau_m=[20.0, 21.0]) == "scan"
+    assert way("iaf_adapt") == way(optimizer=Adam(optimize_each_step=False)) == "scan"
+    assert way(m=2, eprop_isi_trace_cutoff=2) == way(optimizer=Adam(), kappa_reg=0.9) == "steps"
+    assert way(optimizer=Adam()) == "lines"
+    assert way(optimizer=GradientDescent(Wmin=-1.0)) == "steps"
 
 
 def test_powers_of_all_populations_stay_within_bounds() -> None:
@@ -228,14 +228,12 @@ def test_powers_of_all_populations_stay_within_bounds() -> None:
     network = Model("spike")
     slow = network.neurons("slow", 1, tau_m=2.0, kappa=0.6, kappa_reg=0.6)
     fast = network.neurons("fast", 1, tau_m=1.0 / 0.6, kappa=np.exp(-1.2), kappa_reg=np.exp(-1.2))
-    length = spike_rules.block_length(network)
-    assert length == 13  # ln 1000 / ln (1 / 0.6)
-    modes = []
     for cells in (slow, fast):
-        projection = network.connect(network.inputs(f"in {cells.name}", 1), cells)
-        modes.append(spike_rules.mode(network, projection, network.optimizer, length, 1))
-        assert modes[-1] == STRETCH or cells.params.kappa**-length < spike_rules.LOSS["double"]
-    assert modes == [PREFIX, STRETCH]
+        network.connect(network.inputs(f"in {cells.name}", 1), cells, name=cells.name)
+    plan = NetworkPlan(network)
+    assert plan.block == 13  # ln 1000 / ln (1 / 0.6)
+    assert plan.ways == {"slow": "prefix", "fast": "scan"}
+    assert slow.params.kappa**-plan.block < LOSS["double"] < fast.params.kappa**-plan.block
 
 
 def test_sums_in_other_blocks_are_refused() -> None:
@@ -329,12 +327,9 @@ def test_lines_of_targets_change_no_bit(model: str, cutoff: float, precision: st
     case["w_rec"][np.random.default_rng(1).random(case["w_rec"].shape) < 0.2] = np.nan
     case["precision"], found = precision, []
     for lined in (True, False):
-        with pytest.MonkeyPatch.context() as patch:
-            if not lined:
-                patch.setattr(spike_rules, "is_lined", lambda *_: False)
-            run = spike_networks.simulation(case, 130)
-            assert (len(run.engine.memory.history["psi"]) < 9) == lined
-            found.append(spike_networks.run_samples(run))
+        run = spike_networks.simulation(case, 130, without=() if lined else ("lines",))
+        assert ("lines" in spike_networks.ways(run)) == (len(run.engine.memory.history["psi"]) < 9) == lined
+        found.append(spike_networks.run_samples(run))
     for name, array in found[0].items():
         np.testing.assert_array_equal(array, found[1][name], err_msg=name)
     assert min(changes(case, {key: found[0][name] for name, key in spike_networks.KEYS.items()})) > 1e-3
@@ -360,7 +355,7 @@ def test_adaptation_that_turns_traces_around(m: int) -> None:
     )
     case["optimizer"] = PLAIN | {"eta": 1e-4}
     run = spike_networks.simulation(case)
-    assert spike_networks.modes(run) == {STRETCH, READOUT}
+    assert spike_networks.ways(run) == {"scan", "readout"}
     expected, worst = check(case, (25, 0))
     assert np.max(run.engine.kernel.neurons.adapt_beta) * 0.9 > 1.3
     assert changes(case, expected)[0] > 1e-4 and worst < 1e-11

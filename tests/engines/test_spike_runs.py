@@ -14,7 +14,7 @@ from params import first
 from properties import examples
 from reference import run_case
 
-from pareprop.engines.spike_rules import FOLD_STEPS
+from pareprop.plans.plan import FOLD_STEPS
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks.sine_waves import SineWavesPlus
 
@@ -171,7 +171,7 @@ def test_histories_are_bounded(model: str, cutoff: float) -> None:
     longest = min(cutoff, FOLD_STEPS)
     assert (
         max(len(ring) for ring in run.engine.memory.history.values() if ring.ndim == 2 and ring.shape[1] == 4)
-        <= longest + 2 * run.engine.memory.m + 4
+        <= longest + 2 * run.engine.plan.m + 4
     )
     run.train(10)
     before = run.engine.nbytes()
@@ -283,10 +283,8 @@ def test_learning_that_starts_late(seed: int) -> None:
     case = spike_networks.random_case(seed, 147)
     found = []
     for stepwise in (False, True):
-        with pytest.MonkeyPatch.context() as patch:
-            if stepwise:
-                spike_networks.without_prefix_sums(patch)
-            found.append(spike_networks.run_samples(spike_networks.simulation(case, 21), [False] * 3 + [True] * 4))
+        run = spike_networks.simulation(case, 21, without=["prefix"] * stepwise)
+        found.append(spike_networks.run_samples(run, [False] * 3 + [True] * 4))
     np.testing.assert_array_equal(found[0]["spike_steps"], found[1]["spike_steps"])
     for name in spike_networks.KEYS:
         np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-11, atol=1e-12, err_msg=name)
@@ -298,5 +296,5 @@ def test_learning_that_starts_late(seed: int) -> None:
 def test_history_is_bounded_by_the_cutoff(model, cutoff):
     task = SineWavesPlus(n_rec=10, n_in=5, n_step=3000, neuron=model, cutoff=cutoff)
     engine = Simulation(task.model(), task, settings=task.settings()).engine
-    margin = engine.memory.m + 2
+    margin = engine.plan.m + 2
     assert engine.history_steps <= (margin if model == "iaf" else min(cutoff, FOLD_STEPS) + margin) + 10

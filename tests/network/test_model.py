@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from pareprop.engines import spike_rules
 from pareprop.engines.base import Settings
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.sample import Sample
@@ -25,6 +24,7 @@ from pareprop.network.parameters import Constant, LogNormal, Normal, Uniform
 from pareprop.network.reward import Reward
 from pareprop.network.variants import VARIANTS
 from pareprop.parallel.spike_log import SpikeLog
+from pareprop.plans.request import cutoff_steps
 from pareprop.runs import config
 from pareprop.simulation import digest
 from pareprop.simulation.loop import Simulation
@@ -513,7 +513,7 @@ def test_times_become_steps_as_in_nest(dt_ms: float, ms: list[float], steps: lis
 def test_a_cutoff_of_too_many_steps_is_refused() -> None:
     population = Model("spike", dt_ms=0.1).neurons("rec", 1, "iaf", eprop_isi_trace_cutoff=2e6)
     with pytest.raises(InputError, match=r"'rec': eprop_isi_trace_cutoff = 2e\+06 ms is 20000000 steps of 0.1 ms"):
-        spike_rules.cutoff_steps(population, 0.1)
+        cutoff_steps(population, 0.1)
 
 
 @pytest.mark.parametrize(

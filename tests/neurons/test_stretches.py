@@ -7,7 +7,6 @@ from corridor import CorridorTask
 from params import first
 
 from pareprop.engines.sample import Sample
-from pareprop.engines.spike_rules import LOOP, STRETCH
 from pareprop.kernels import layout
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
@@ -77,6 +76,7 @@ def network(
     back_delay: int = 1,
     delays=1.0,
     rate: float = 0.05,
+    ways: str | None = None,
     **params: float,
 ) -> Simulation:
     model = Model("spike", seed=2, precision=precision, optimizer=optimizer)
@@ -120,24 +120,22 @@ def network(
                 )
         model.connect(cells_, out, weight=Normal(std=0.5), delay_ms=float(out_delay))
         model.connect(out, cells_, weight=Normal(std=1.0), delay_ms=float(back_delay))
-    return Simulation(model, Spikes(rate))
+    return Simulation(model, Spikes(rate), ways=ways)
 
 
-def learned(run: Simulation, n: int = 3) -> tuple[set[int], np.ndarray, np.ndarray, int]:
+def learned(run: Simulation, n: int = 3) -> tuple[set[str], np.ndarray, np.ndarray, int]:
     before = run.network.incoming.weight.astype(float)
     run.train(n)
     run.engine.flush()
-    return spike_networks.modes(run), before, run.network.incoming.weight.astype(float), run.engine.n_spikes
+    return spike_networks.ways(run), before, run.network.incoming.weight.astype(float), run.engine.n_spikes
 
 
 def compare(make, n: int = 3) -> None:
     """Learn by stretches and step by step."""
-    modes, before, weights, n_spikes = learned(make(), n)
-    assert STRETCH in modes and LOOP not in modes and n_spikes > 10
-    with pytest.MonkeyPatch.context() as patch:
-        spike_networks.step_by_step(patch)
-        modes, _, expected, same = learned(make(), n)
-    assert STRETCH not in modes and same == n_spikes
+    ways, before, weights, n_spikes = learned(make(None), n)
+    assert "scan" in ways and "steps" not in ways and n_spikes > 10
+    ways, _, expected, same = learned(make("steps"), n)
+    assert ways == {"steps", "readout"} and same == n_spikes
     change = np.abs(expected - before).max()
     assert change > 1e-5 and np.mean(expected != before) > 0.5
     np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-9 * change)
@@ -145,13 +143,13 @@ def compare(make, n: int = 3) -> None:
 
 @pytest.mark.parametrize("name", first(6, CASES))
 def test_stretches_equal_steps(name: str) -> None:
-    compare(lambda: network(**CASES[name]))
+    compare(lambda ways: network(**CASES[name], ways=ways))
 
 
 def test_rewards() -> None:
     """TD errors meet one more trace, whose decay differs from step to step."""
 
-    def make() -> Simulation:
+    def make(ways: str | None) -> Simulation:
         optimizer = GradientDescent(eta=0.1, Wmin=-1e4, Wmax=1e4)
         model = Model("spike", seed=4, optimizer=optimizer, loss=Reward(gamma=0.95, lambda_=0.9, c_V=0.6, c_H=0.1))
         inputs, out = model.inputs("in", CorridorTask.n_inputs), model.readouts("out", 3, C_m=1.0, tau_m=12.0)
@@ -161,13 +159,13 @@ def test_rewards() -> None:
             model.connect(inputs, cells, weight=Normal(mean=8.0, std=4.0), port="exc")
             model.connect(cells, out, weight=Normal(std=0.5))
             model.connect(out, cells, weight=Normal(std=1.0))
-        return Simulation(model, CorridorTask())
+        return Simulation(model, CorridorTask(), ways=ways)
 
     compare(make, 30)
 
 
 def test_synapses_that_move() -> None:
-    def make() -> Simulation:
+    def make(ways: str | None) -> Simulation:
         model = Model("spike", seed=4, optimizer=DESCENT)
         inputs, out = model.inputs("in", 12), model.readouts("out", 2, C_m=1.0, tau_m=20.0)
         cells = model.neurons("cells", 12, DENSE, I_e=1.5)
@@ -187,7 +185,7 @@ def test_synapses_that_move() -> None:
             )
         model.connect(cells, out, weight=Normal(std=0.5))
         model.connect(out, cells, weight=Normal(std=1.0))
-        made.append(Simulation(model, Spikes(0.05)))
+        made.append(Simulation(model, Spikes(0.05), ways=ways))
         before.append(made[-1].network.incoming.target.copy())
         return made[-1]
 

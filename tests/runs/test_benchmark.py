@@ -117,8 +117,8 @@ def test_only_learning_changes_weights(variant, learn, monkeypatch):
     made = []
 
     class Kept(Simulation):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
             made.append(self)
 
     monkeypatch.setattr(benchmark, "Simulation", Kept)

@@ -1,0 +1,35 @@
+"""How each projection of the spike variant learns: the ways that there are, and the plan that picks one.
+
+A plan is made from the model alone, so that it is the same on all ranks. Memory, checkpoints, predictions of costs,
+notices and kernels read it; nothing else asks which way it is. Bytes per synapse, target (4) and weight (8) included; a
+table is as wide as the widest of its projections:
+
+======= ============================================================= =====================================
+way     for                                                           bytes
+======= ============================================================= =====================================
+static  fixed weights                                                 12
+readout weights of readouts                                           20, +16 Adam
+prefix  plain neurons of one tau_m, gradient descent                  28, +8 if kappa_reg differs
+scan    adaptive, tau_m that differs, Adam that steps at arrivals,    28, +8 if kappa_reg differs,
+        kappa = 0, short time constants, synapses that move, neurons  +8 adaptive, +8 tau_m that differs,
+        given by equations                                            or rewired, +16 Adam, or 8 for each
+                                                                      trace of the equations
+lines   Adam that steps in each time step, onto neurons of the        as scan
+        package with one filter
+steps   with a step of the optimizer in each time step tight bounds   as scan
+        and signs, other Adam; cutoff within the lag; neurons with
+        more than 10 states
+======= ============================================================= =====================================
+
+For each source and delay, on every rank: 56 bytes, +8 with Adam, +16 with scan.
+For each neuron, with steps: psi and L of as many steps as the longest cutoff, at most 1 024. With scan: 896 bytes,
+576 if no neuron adapts, 1 472 if kappa_reg differs, and 17 + m steps of its history; given by equations, 72 for each
+number of a stretch, 8 for each of what enters, both in lines of eight, 80, and 128 for each derivative that takes long
+to compute: `iaf_psc_exp` 848, 1 552 if synapses learn at both ports, `adex` 976.
+
+May import `network`, `neurons` and the ground.
+
+Where to add
+------------
+A way: a file with a class of `way.Way`, and its place in `plan.WAYS`.
+"""

@@ -1,0 +1,31 @@
+"""Step by step, from lines: some steps of a target lie in one line of the cache, where Adam steps in each time step."""
+
+from __future__ import annotations
+
+from .request import Request, filters_apart
+from .steps import Steps
+from .way import Cost
+
+BY_LINE = 0.25  # cost of a step in which a synapse is followed
+
+
+class Lines(Steps):
+    """As `steps`, to the same bits."""
+
+    name = "lines"
+
+    def why_not(self, request: Request) -> str | None:
+        """Return why a projection cannot learn this way, None if it can."""
+        if reason := super().why_not(request):
+            return reason
+        if not (request.is_adam and request.optimizer.optimize_each_step):
+            return "its optimizer is not Adam with a step in each time step"
+        if request.definition:
+            return "its targets are given by equations"
+        if request.model.is_rewarded:
+            return "it learns from rewards"
+        return "populations filter by a kappa_reg of their own" if filters_apart(request.model) else None
+
+    def cost(self, request: Request) -> Cost:
+        """Return what it takes."""
+        return Cost(step=BY_LINE)

@@ -1,0 +1,289 @@
+"""The plan of a network: for each projection the way it learns, chosen once; and what kernels read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import InputError, quote
+from ..kernels import layout
+from ..network.connectivity import Projection
+from ..network.local import given_program
+from ..network.model import Model
+from ..network.parameters import nearest
+from ..network.synapse_table import SynapseTable
+from .idle_adam import idle_steps
+from .lines import Lines
+from .prefix import Prefix, block_length
+from .readout import Readout, readout_block_length
+from .request import Reason, Request, filters_apart, lags
+from .scan import Scan
+from .static import Static
+from .steps import Steps
+from .way import Way
+
+WAYS: dict[str, Way] = {
+    way.name: way for way in (Static(), Readout(), Prefix(), Scan(), Lines(), Steps())
+}  # best first
+FOLD_STEPS = 1024  # rows without a cutoff (or with a longer one) are updated at least this often
+TRACES = tuple(f"trace_{k}" for k in range(64))  # of neurons given by equations, rows of one array
+Ways = str | Mapping[str, str]  # what is asked for: of all that learn onto neurons, or by name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a projection learns.
+
+    Attributes
+    ----------
+    request : Request
+        What the projection asks.
+    way : Way
+        What was chosen.
+    """
+
+    request: Request
+    way: Way
+
+    @property
+    def learns(self) -> bool:
+        """Whether weights learn."""
+        return not isinstance(self.way, Static)
+
+    @property
+    def numbers(self) -> set[str]:
+        """Names of what a synapse keeps beside its weight and traces of equations."""
+        return self.way.numbers(self.request) | set(self.request.optimizer.moments)
+
+    @property
+    def n_traces(self) -> int:
+        """Traces of a synapse onto neurons given by equations; else 0."""
+        program = given_program(self.request.post)
+        return program.n_traces if program else 0
+
+    def added_arrivals(self, n_spikes: float, n_steps: int) -> float:
+        """Return the plain arrivals that learning of a synapse is worth beyond those of its spikes.
+
+        Parameters
+        ----------
+        n_spikes : float
+            Spikes of a source in a sample.
+        n_steps : int
+            Steps of the sample.
+        """
+        if not self.learns or not n_spikes:
+            return 0.0
+        cost, cutoff = self.way.cost(self.request), self.request.cutoff
+        followed = min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps
+        return n_spikes * (cost.arrival - 1.0) + cost.step * followed
+
+    def why_slow(self, neurons: float) -> Reason | None:
+        """Return why an arrival takes over five times the usual, and the way out; see `Way.why_slow`."""
+        return self.way.why_slow(self.request, neurons)
+
+    @cached_property
+    def columns(self) -> tuple[list[int], list[float]]:
+        """A row of the tables `rules` and `constants` of the kernels."""
+        request, optimizer, values = self.request, self.request.optimizer, self.request.post.params
+        singly = isinstance(self.way, Steps) or (
+            isinstance(self.way, Readout) and (not optimizer.accumulates or request.is_bounded)
+        )
+        rules = {
+            layout.MODE: self.way.mode, layout.CUTOFF: request.cutoff,
+            layout.OWN_ZBAR: request.own_zbar, layout.ADAPTIVE: request.adapts, layout.ADAM: request.is_adam,
+            layout.EACH_STEP: optimizer.optimize_each_step and singly,
+            layout.MOVES: bool(request.projection.rewire), layout.LINED: isinstance(self.way, Lines),
+        }  # fmt: skip
+        constants = {
+            layout.ALPHA: request.alpha or 0.0, layout.KAPPA: getattr(values, "kappa", 0.0),
+            layout.KAPPA_REG: getattr(values, "kappa_reg", 0.0), layout.ETA: optimizer.eta,
+            layout.W_MIN: optimizer.Wmin, layout.W_MAX: optimizer.Wmax,
+            layout.BETA_1: getattr(optimizer, "beta_1", 0.0), layout.BETA_2: getattr(optimizer, "beta_2", 0.0),
+            layout.EPSILON: getattr(optimizer, "epsilon", 1.0),
+        }  # fmt: skip
+        return (
+            [int(rules[column]) for column in range(layout.RULE_COLUMNS)],
+            [constants[column] for column in range(layout.CONSTANT_COLUMNS)],
+        )
+
+
+class TablePlan:
+    """The plans of the blocks of a table of synapses, and what all synapses of the table keep.
+
+    Parameters
+    ----------
+    plans : sequence of Plan
+        Of each block.
+
+    Attributes
+    ----------
+    rules : np.ndarray
+        int64 (n_blocks, RULE_COLUMNS), see `layout.pxd`.
+    constants : np.ndarray
+        float64 (n_blocks, CONSTANT_COLUMNS), see `layout.pxd`.
+    """
+
+    def __init__(self, plans: Sequence[Plan]) -> None:
+        self.plans = plans
+        rows = [plan.columns for plan in plans]
+        self.rules = np.array([row for row, _ in rows], np.int64).reshape(-1, layout.RULE_COLUMNS)
+        self.constants = np.array([row for _, row in rows], float).reshape(-1, layout.CONSTANT_COLUMNS)
+
+    def chosen(self, *names: str) -> np.ndarray:
+        """Return which blocks learn by one of some ways, bool (n_blocks,)."""
+        return np.array([plan.way.name in names for plan in self.plans], bool)
+
+    def uses(self, *names: str) -> bool:
+        """Return whether a block learns by one of some ways."""
+        return bool(self.chosen(*names).any())
+
+    @property
+    def learns(self) -> bool:
+        """Whether any block learns."""
+        return any(plan.learns for plan in self.plans)
+
+    @cached_property
+    def numbers(self) -> set[str]:
+        """Names of what each synapse keeps beside its weight: as many as the widest block asks for."""
+        names = set().union(*(plan.numbers for plan in self.plans))
+        return names | set(TRACES[: max(plan.n_traces for plan in self.plans)] if self.learns else ())
+
+    def map_numbers(self, beside: bool) -> int:
+        """Return how many numbers a composed map has of a target that is not given by equations.
+
+        Those of eps are left out where no neuron adapts.
+
+        Parameters
+        ----------
+        beside : bool
+            Whether synapses have one more trace, because of `kappa_reg` or rewards.
+        """
+        adapts = any(plan.request.adapts for plan in self.plans if isinstance(plan.way, Scan))
+        return layout.NUMBERS if adapts or beside else layout.FEW_NUMBERS
+
+    def longest_cutoff(self, chosen: slice | np.ndarray = slice(None)) -> int:
+        """Return the longest cutoff in steps; `FOLD_STEPS` if it is longer or infinite, 1 if nothing learns.
+
+        Parameters
+        ----------
+        chosen : slice or np.ndarray
+            Which of the blocks count.
+        """
+        blocks = self.rules[chosen]
+        cutoffs = blocks[blocks[:, layout.MODE] != layout.STATIC, layout.CUTOFF]
+        if not len(cutoffs):
+            return 1
+        return FOLD_STEPS if cutoffs.min() < 0 else int(min(cutoffs.max(), FOLD_STEPS))
+
+    def idle_steps(self) -> dict[str, np.ndarray]:
+        """Return what the kernel takes idle steps of Adam with."""
+        return idle_steps(self.constants[:, [layout.BETA_1, layout.BETA_2]], self.rules[:, layout.ADAM] == 1)
+
+
+class NetworkPlan:
+    """The plans of all projections that bring spikes, the same on all ranks.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    ways : str, Mapping of str to str or None
+        Ways that are asked for: one for all projections that learn onto neurons, or name to way. A name is that of a
+        projection, or of a population: then of all projections that learn onto it. Projections onto one population may
+        learn by different ways.
+
+    Attributes
+    ----------
+    d_out, m : int
+        Delay to readouts, and steps by which learning signals lag behind.
+    block, readout_block : int
+        Steps of a block of prefix sums of neurons and of errors, 0 without such sums.
+    sets : int
+        Filters of the traces: 2 if a population filters for its regularization apart.
+
+    Raises
+    ------
+    InputError
+        If the spike variant does not know a loss, an optimizer or a delay of the model, or a way is not possible.
+    """
+
+    def __init__(self, model: Model, ways: Ways | None = None) -> None:
+        require_known(model)
+        loop = lags(model)
+        self.d_out, self.m, self.sets = loop.d_out, loop.m, 1 + filters_apart(model)
+        self.block, self.readout_block = block_length(model), readout_block_length(model)
+        items = [item for item in model.projections if item.pre.role in ("input", "recurrent")]
+        requests = {item.name: Request(model, item, self.m, self.block) for item in items}
+        asked = {} if ways is None else _list_asked(requests, ways)
+        self.plans = {name: Plan(request, _choose(request, asked.get(name))) for name, request in requests.items()}
+
+    @property
+    def ways(self) -> dict[str, str]:
+        """Name of each projection that brings spikes to the way it learns."""
+        return {name: plan.way.name for name, plan in self.plans.items()}
+
+    def of_table(self, table: SynapseTable) -> TablePlan:
+        """Return the plans of all blocks of a table."""
+        return TablePlan([self.plans[span.projection.name] for span in table.spans for _ in span.delays])
+
+    def of_projections(self, projections: Iterable[Projection]) -> TablePlan:
+        """Return the plans of projections as if each were one block."""
+        return TablePlan([self.plans[item.name] for item in projections])
+
+
+def _choose(request: Request, asked: str | None) -> Way:
+    """Return the first way that fits, or the one that is asked for if it does."""
+    if asked is None:
+        return next(way for way in WAYS.values() if not way.why_not(request))
+    if reason := WAYS[asked].why_not(request):
+        raise InputError(f"ways: projection '{request.projection.name}' cannot learn by '{asked}': {reason}")
+    return WAYS[asked]
+
+
+def _list_asked(requests: Mapping[str, Request], ways: object) -> dict[str, str]:
+    """Return the ways that are asked for by name of the projection."""
+    learning = [item for item in requests.values() if item.projection.plastic and item.post.role == "recurrent"]
+    if isinstance(ways, str):
+        ways = dict.fromkeys((item.projection.name for item in learning), ways)
+    if not isinstance(ways, Mapping):
+        raise InputError(f"ways = {quote(ways)} must be the name of a way, or a table of projections and ways")
+    targets, asked = {item.post.name for item in learning}, dict[str, str]()
+    for name, way in ways.items():
+        if not isinstance(way, str) or way not in WAYS:
+            raise InputError(f"ways: {quote(name)}: unknown way {quote(way)}{nearest(str(way), WAYS)}")
+        if name in requests:
+            asked[name] = way
+        elif name in targets:
+            onto = [item.projection.name for item in learning if item.post.name == name]
+            asked = dict.fromkeys(onto, way) | asked
+        else:
+            hint = nearest(str(name), [*requests, *targets])
+            raise InputError(f"ways: {quote(name)} is no projection, nor a population of neurons that learns{hint}")
+    return asked
+
+
+def require_known(model: Model) -> None:
+    """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
+    if model.is_rewarded:
+        _require_online(model)
+    for readouts in model.of_role("readout") if not model.is_rewarded else ():
+        model.eprop.require(f"population '{readouts.name}': loss", readouts.params.loss, model.eprop.losses)
+    owners = {f"projection '{item.name}': ": item.optimizer for item in model.projections if item.optimizer}
+    for owner, optimizer in ({"": model.optimizer} | owners).items():
+        model.eprop.require(f"{owner}optimizer", optimizer.type, model.eprop.optimizers)
+
+
+def _require_online(model: Model) -> None:
+    """Raise `InputError` unless the spike variant can learn from TD errors while an episode runs."""
+    for population in (*model.of_role("recurrent"), *model.of_role("readout")):
+        values, name = population.params, f"loss 'reward' in the spike variant: population '{population.name}'"
+        if np.isfinite(values.eprop_isi_trace_cutoff):
+            raise InputError(f"{name}: eprop_isi_trace_cutoff = {values.eprop_isi_trace_cutoff:g} must be inf")
+        if population.role == "recurrent" and values.kappa != values.kappa_reg:
+            raise InputError(f"{name}: kappa_reg = {values.kappa_reg:g} must be kappa = {values.kappa:g}")
+    for item in model.projections:
+        if item.rewire:
+            raise InputError(f"loss 'reward' in the spike variant: projection '{item.name}' must not be rewired")

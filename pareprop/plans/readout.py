@@ -1,0 +1,34 @@
+"""Weights of readouts: the errors of a window, added up by prefix sums or step by step."""
+
+from __future__ import annotations
+
+from .. import elementary
+from ..kernels import layout
+from ..network.model import Model
+from .prefix import LARGEST_BLOCK, LOSS, SMALLEST_BLOCK
+from .request import Request
+from .way import Way
+
+
+class Readout(Way):
+    """The gradient of a synapse is that of its readout's errors, filtered by the spikes of its source."""
+
+    name, mode = "readout", layout.READOUT
+
+    def why_not(self, request: Request) -> str | None:
+        """Return why a projection cannot learn this way, None if it can."""
+        if not request.projection.plastic:
+            return "its weights are fixed"
+        return None if request.post.role == "readout" else "its targets are neurons"
+
+    def numbers(self, request: Request) -> set[str]:
+        """Return the names of what a synapse keeps, see `Way.numbers`."""
+        return {"C", "h"} if request.model.is_rewarded else {"C"}
+
+
+def readout_block_length(model: Model) -> int:
+    """Return the steps of a block of prefix sums of errors; 0 if a readout forgets too fast for such sums."""
+    groups = model.of_role("readout") if not model.is_rewarded else []  # with rewards windows are worked off
+    tau_m = min((group.params.tau_m for group in groups), default=0.0)
+    length = int(min(LARGEST_BLOCK, elementary.log(LOSS["double"]) * tau_m / model.dt_ms))
+    return length if length >= SMALLEST_BLOCK else 0

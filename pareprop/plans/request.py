@@ -1,0 +1,197 @@
+"""What a projection asks of a way of learning: all that the choice depends on, read from the model alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .. import elementary
+from ..errors import InputError
+from ..kernels import layout
+from ..network.connectivity import Population, Projection
+from ..network.model import Model
+from ..network.neurons import CUTOFF_LIMIT, whole_steps
+from ..network.optimizers import Adam, Optimizer
+from ..network.parameters import Distribution
+from ..neurons.model import NeuronModel
+
+DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
+Reason = tuple[str, str]  # why something is slow, and the way out
+
+
+@dataclass(frozen=True)
+class Lags:
+    """Delays of the learning loop.
+
+    Attributes
+    ----------
+    d_out, d_fb : int
+        Delays in steps from neurons to readouts and back.
+    """
+
+    d_out: int = 1
+    d_fb: int = 1
+
+    @property
+    def m(self) -> int:
+        """Steps by which learning signals lag behind: d_out + d_fb - 1."""
+        return self.d_out + self.d_fb - 1
+
+
+def lags(model: Model) -> Lags:
+    """Return the delays of the learning loop, which must be one value each.
+
+    Raises
+    ------
+    InputError
+        If delays to or from the readouts differ, or the loop is longer than 63 steps.
+    """
+    lags = {}
+    for key, pre, post in (("d_out", "recurrent", "readout"), ("d_fb", "readout", "recurrent")):
+        items = [item for item in model.projections if item.pre.role == pre and item.post.role == post]
+        items = [item for item in items if not item.is_empty]
+        delays = {delay for item in items for delay in item.delay_range}
+        if len(delays) > 1:
+            raise InputError(
+                f"projections {[item.name for item in items]} have delays from {min(delays)} to {max(delays)} steps; "
+                "in the spike variant all delays to readouts, and all from them, must be one value"
+            )
+        lags[key] = delays.pop() if delays else 1
+    result = Lags(**lags)
+    if result.m > 62:
+        raise InputError(f"delays to readouts and back are {result.d_out} + {result.d_fb} steps, at most 63 together")
+    return result
+
+
+def uniform_alpha(population: Population, dt_ms: float) -> float | None:
+    """Return exp(-dt/tau_m) if all neurons of the population share it, else None."""
+    tau_m = getattr(population.params, "tau_m", None)
+    if tau_m is None or hasattr(population.params, "definition"):
+        return None
+    if isinstance(tau_m, Distribution) or (np.ndim(tau_m) and np.ptp(tau_m) > 0):
+        return None
+    return elementary.exp(-dt_ms / float(np.ravel(tau_m)[0]))
+
+
+def cutoff_steps(population: Population, dt_ms: float) -> int:
+    """Return `eprop_isi_trace_cutoff`, which is given in ms, in steps; `NO_CUTOFF` if it is infinite.
+
+    Raises
+    ------
+    InputError
+        If they are too many for their spikes to be kept.
+    """
+    cutoff = population.params.eprop_isi_trace_cutoff
+    if np.isinf(cutoff):
+        return layout.NO_CUTOFF
+    given = hasattr(population.params, "definition")
+    steps = int(np.rint(cutoff / dt_ms) if given else whole_steps(cutoff, dt_ms))
+    if steps > CUTOFF_LIMIT:
+        raise InputError(
+            f"population '{population.name}': eprop_isi_trace_cutoff = {cutoff:g} ms is {steps} steps of {dt_ms:g} ms, "
+            f"must be at most {CUTOFF_LIMIT:g}, or inf for none"
+        )
+    return steps
+
+
+def filters_apart(model: Model) -> bool:
+    """Return whether a population filters traces for its regularization apart."""
+    return any(item.params.kappa != item.params.kappa_reg for item in model.of_role("recurrent"))
+
+
+@dataclass(frozen=True)
+class Request:
+    """A projection, as ways of learning see it.
+
+    Attributes
+    ----------
+    model : Model
+        The whole network.
+    projection : Projection
+        From inputs or neurons, onto neurons or readouts.
+    m : int
+        Steps by which learning signals lag behind.
+    block : int
+        Steps of a block of prefix sums, 0 without such sums.
+    """
+
+    model: Model
+    projection: Projection
+    m: int
+    block: int
+
+    @property
+    def post(self) -> Population:
+        """The targets."""
+        return self.projection.post
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Optimizer of the projection, its own or that of the model."""
+        return self.projection.optimizer or self.model.optimizer
+
+    @property
+    def definition(self) -> NeuronModel | None:
+        """Equations of the targets, None for readouts and neurons of the package."""
+        return getattr(self.post.params, "definition", None)
+
+    @cached_property
+    def cutoff(self) -> int:
+        """Cutoff of the targets' traces in steps, see `cutoff_steps`."""
+        return cutoff_steps(self.post, self.model.dt_ms)
+
+    @cached_property
+    def alpha(self) -> float | None:
+        """Decay per step of the targets, None if they differ, see `uniform_alpha`."""
+        return uniform_alpha(self.post, self.model.dt_ms)
+
+    @property
+    def adapts(self) -> bool:
+        """Whether thresholds of the targets adapt."""
+        return bool(getattr(self.post.params, "adaptive", False))
+
+    @property
+    def own_zbar(self) -> bool:
+        """Whether each synapse keeps its own filtered spikes: decays differ, or one that moves starts with none."""
+        return self.alpha is None or bool(self.projection.rewire)
+
+    @property
+    def is_adam(self) -> bool:
+        """Whether the optimizer is Adam."""
+        return isinstance(self.optimizer, Adam)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether clipping after every step can differ from clipping once after the summed step."""
+        optimizer = self.optimizer
+        bounded = optimizer.Wmin > -DEFAULT_BOUND or optimizer.Wmax < DEFAULT_BOUND or self.projection.keeps_signs
+        return optimizer.optimize_each_step and bounded
+
+    @property
+    def needs_steps(self) -> Reason | None:
+        """Why the optimizer has to step in each time step, and the way out; None if one summed step is the same.
+
+        With gradient descent it is, unless a bound is met on the way. Adam makes a gradient of 0 that was rounded to
+        1e-14 as large as any other.
+        """
+        optimizer = self.optimizer
+        if self.is_bounded:
+            signs = self.projection.keeps_signs
+            what = "signs" if signs else f"bounds {optimizer.Wmin:g} and {optimizer.Wmax:g}"
+            return f"{what} hold in each time step", "optimize_each_step = False, with which they hold at each arrival"
+        if optimizer.optimize_each_step and not optimizer.accumulates:
+            reason = f"{optimizer.type} steps in each time step"
+            return reason, "optimize_each_step = False, with which it steps at arrivals"
+        return None
+
+    @property
+    def why_not_at_once(self) -> str | None:
+        """Why the steps between two arrivals cannot be worked off at once; None if they can."""
+        if self.needs_steps:
+            return self.needs_steps[0]
+        if 0 <= self.cutoff <= self.m:
+            given = self.post.params.eprop_isi_trace_cutoff
+            return f"eprop_isi_trace_cutoff = {given:g} ms ends within the {self.m} steps by which signals lag behind"
+        return None

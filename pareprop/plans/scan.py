@@ -1,0 +1,99 @@
+"""Composed maps of steps: what some steps make of a synapse's traces is linear, by numbers of its target alone."""
+
+from __future__ import annotations
+
+from ..kernels import layout
+from ..network.connectivity import RULES, Population, Projection
+from ..neurons.expressions import moving_names
+from ..neurons.language import names_of, walk
+from ..neurons.model import MOST_COMPOSED
+from .request import Reason, Request
+from .way import Cost, OntoNeurons
+
+# Cost of an arrival, with two arrivals per neuron and step; by equations times so much, and for each pair of traces;
+# and for an exponential in a step of its neurons
+ARRIVAL, OF_EQUATIONS, OF_PAIR, OF_EXPONENTIAL = 2.2, 1.25, 0.08, 0.6
+LEAN, WITH_ADAM = 0.85, 1.3  # times as long takes an arrival at neurons that do not adapt; with Adam
+# Times as long takes an arrival if delays differ; and what a row takes, which its synapses share
+ACROSS_DELAYS, OF_ROW = 1.6, 12.0
+FEWEST = 8.0  # synapses of a source on a rank below which rows are short with one delay, too
+SLOW = 5.0  # cost of an arrival above which a run says so
+MANY_NEURONS, OF_MANY = 7_500, 1.25  # on a rank, by equations: what steps keep of them leaves the caches; times as long
+EXPONENTIALS = {"exp": 1, "log": 1, "tanh": 3}  # divisions and all
+
+
+class Scan(OntoNeurons):
+    """Two maps in a row are a map: O(1) per arrival for neurons that adapt, differ, or are given by equations."""
+
+    name, mode = "scan", layout.STRETCH
+
+    def why_not(self, request: Request) -> str | None:
+        """Return why a projection cannot learn this way, None if it can."""
+        if reason := super().why_not(request) or request.why_not_at_once:
+            return reason
+        composes = request.definition is None or request.definition.composes
+        return None if composes else f"its neurons have more than {MOST_COMPOSED} states"
+
+    def cost(self, request: Request) -> Cost:
+        """Return what it takes, where delays do not differ."""
+        traces, adam = n_traces(request.projection), 1.0 if request.optimizer.accumulates else WITH_ADAM
+        lean = 1.0 if request.adapts else LEAN
+        return Cost(arrival=ARRIVAL * adam * (_times_of(traces) if traces else lean))
+
+    def why_slow(self, request: Request, neurons: float) -> Reason | None:
+        """Return why an arrival takes over five times the usual, see `Way.why_slow`.
+
+        Maps have so many numbers, or those of so many neurons; rows are short. Rates are not known beforehand: 40 Hz
+        are assumed, where equations cost most over the usual.
+        """
+        traces, exponentials = n_traces(request.projection), n_exponentials(request.post)
+        if traces:
+            arrival = ARRIVAL * _times_of(traces)
+            both = arrival + OF_EXPONENTIAL * exponentials
+            if arrival > SLOW:
+                out = "neurons with fewer states, or the interval variant"
+                return f"its synapses have {traces} traces, each pair of which counts in a step of their targets", out
+            if both > SLOW:
+                out = "equations with fewer of them (a tanh counts as three), or more synapses per neuron"
+                return f"a step of its neurons takes {exponentials} exponentials", out
+            if neurons > MANY_NEURONS and OF_MANY * both > SLOW:
+                reason = f"{neurons:.0f} neurons of a rank, given by equations, outgrow its caches"
+                return f"{reason} (at 40 Hz; less at lower rates)", "more ranks, or the interval variant"
+        projection, (low, high) = request.projection, request.projection.delay_range
+        targets = projection.post.size * neurons / request.model.size("recurrent")
+        synapses = RULES[projection.rule].indegree(projection) * targets / max(projection.pre.size, 1)
+        row = synapses / (high - low + 1)
+        arrival = self.cost(request).arrival * (ACROSS_DELAYS + OF_ROW / max(row, 1.0))
+        if low < high and synapses >= FEWEST and arrival > SLOW:
+            out = "fewer different delays, more synapses per neuron, or the interval variant"
+            return f"delays of {low} to {high} steps leave rows of about {row:.0f} synapses", out
+        return None
+
+
+def n_traces(projection: Projection) -> int:
+    """Return the traces that an arrival at neurons given by equations reaches, with e where steps read z; else 0."""
+    definition = getattr(projection.post.params, "definition", None)
+    if definition is None:
+        return 0
+    read = {state: names_of(tree) for state, tree in definition.equations.step.items()}
+    reached, seen = {projection.port or definition.ports[0], "z", *definition.follow}, set[str]()
+    while reached > seen:
+        seen = set(reached)
+        reached |= {state for state, names in read.items() if names & reached}
+    return len(seen & read.keys()) + any("z" in names for names in read.values())
+
+
+def _times_of(traces: int) -> float:
+    """Return how many times as long an arrival takes with so many traces of equations as with one of NEST's neurons."""
+    return OF_EQUATIONS + OF_PAIR * traces**2
+
+
+def n_exponentials(population: Population) -> int:
+    """Return the exponentials, or what takes as long, in a step of neurons given by equations."""
+    definition = getattr(population.params, "definition", None)
+    if definition is None:
+        return 0
+    equations, moving = definition.equations, moving_names(definition) | {"x"}
+    trees = (*equations.step.values(), *equations.reset.values(), equations.spike, equations.surrogate)
+    nodes = {node for tree in trees for node in walk(tree) if names_of(node) & moving}
+    return sum(EXPONENTIALS.get(node[0], 0) for node in nodes)

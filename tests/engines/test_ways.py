@@ -1,0 +1,294 @@
+"""Every cell of rule x optimizer x neuron x delays x way x precision is right, or refused with its reason.
+
+Right is what the slow twins say, which follow one synapse after the other. Why a cell is refused stands here once more.
+"""
+
+import itertools
+import re
+import zlib
+from dataclasses import dataclass
+
+import networks
+import neuron_twin
+import numpy as np
+import pytest
+import ranks
+import reward_reference
+import spike_networks
+import test_online_rewards as rewards
+from corridor import CorridorTask
+from params import first
+from reference import run_case
+
+from pareprop.engines.sample import Sample
+from pareprop.errors import InputError
+from pareprop.network.model import Model
+from pareprop.simulation.loop import Simulation
+
+RULES = ("one filter", "two filters", "cutoff", "cutoff within the lag", "rewards")
+BOUNDS = {"Wmin": -0.6, "Wmax": 0.6}
+OPTIMIZERS = {
+    "gradient descent": {"type": "gradient_descent", "eta": 2e-3},
+    "gradient descent at arrivals": {"type": "gradient_descent", "eta": 2e-3, "optimize_each_step": False},
+    "bounds": {"type": "gradient_descent", "eta": 2e-3} | BOUNDS,
+    "bounds at arrivals": {"type": "gradient_descent", "eta": 2e-3, "optimize_each_step": False} | BOUNDS,
+    "adam": {"type": "adam", "eta": 1e-3},
+    "adam at arrivals": {"type": "adam", "eta": 1e-3, "optimize_each_step": False},
+    "momentum": {"type": "sgd_momentum", "eta": 1e-3},
+}
+# two states by equations, and so many that their steps do not compose
+SYNAPTIC = {
+    "parameters": {"V_th": [0.6, "1"], "tau": [10.0, "ms"]},
+    "states": {"V": [0.0, "1"], "s": [0.0, "1"]},
+    "step": {"V": "V*exp(-dt/tau) + 0.5*s", "s": "0.6*s + arriving"},
+    "spike": "V - V_th",
+    "reset": {"V": "V - V_th"},
+}
+CHAIN = [f"c_{k}" for k in range(11)]
+LONG = SYNAPTIC | {
+    "states": {"V": [0.0, "1"]} | {name: [0.0, "1"] for name in CHAIN},
+    "step": {"V": "V*exp(-dt/tau) + 0.5*c_0 + 0.1*c_10", "c_0": "0.6*c_0 + arriving"}
+    | {name: f"0.6*{name} + 0.3*{before}" for before, name in itertools.pairwise(CHAIN)},
+}
+EQUATIONS = {"equations": SYNAPTIC, "many_states": LONG}
+NEURONS = ("iaf", "drawn tau_m", "iaf_adapt", "iaf_psc_delta_adapt", *EQUATIONS)
+DELAYS = ("one", "drawn", "lag")
+ASKED = (None, "prefix", "scan", "lines", "steps")
+TOLERANCE = {"double": 1e-9, "single": 1e-2}  # of the largest change
+EPISODES = 4
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the table but for way and precision."""
+
+    rule: str
+    optimizer: str
+    neuron: str
+    delays: str
+
+    def __str__(self) -> str:
+        return ", ".join(vars(self).values())
+
+    @property
+    def case(self) -> dict:
+        """A small network, as the twins take it."""
+        rng = np.random.default_rng(zlib.crc32(repr(self).encode()))
+        d_out, d_fb = (3, 2) if self.delays == "lag" else (1, 1)
+        m = d_out + d_fb - 1
+        params = {"kappa": 0.9, "kappa_reg": 0.8 if self.rule == "two filters" else 0.9, "c_reg": 0.5}
+        params["eprop_isi_trace_cutoff"] = {"cutoff": 20.0, "cutoff within the lag": float(m)}.get(self.rule, np.inf)
+        case = {"neuron_models": EQUATIONS} if self.neuron in EQUATIONS else {}
+        if case:
+            case |= {"port_in": "arriving", "port_rec": "arriving"}
+            groups = [{"model": self.neuron, "n": 3, "params": params | {"surrogate_gradient_width": 0.5}}] * 2
+        else:
+            model, tau_m = ("iaf" if self.neuron == "drawn tau_m" else self.neuron), 10.0
+            groups = [spike_networks.group(rng, 3, m, model=model, tau_m=tau_m, **params) for _ in range(2)]
+            if self.neuron == "drawn tau_m":
+                groups[0]["params"]["tau_m"] = rng.uniform(5.0, 30.0, 3)
+        n_in, n_out, n_steps = CorridorTask.n_inputs, 3, 120
+        weights = spike_networks._weights(rng, n_in, 6, n_out)
+        for key in spike_networks.KEYS.values():
+            weights[key] = np.clip(weights[key], -0.59999, 0.59999)
+        drawn = self.delays == "drawn"
+        return case | weights | {
+            "variant": "spike", "dt": 1.0, "groups": groups, "optimizer": OPTIMIZERS[self.optimizer],
+            "readout": {"C_m": 1.0, "E_L": 0.0, "I_e": 0.0, "tau_m": 12.0, "V_m": 0.0},
+            "d_in": 1, "d_rec": rng.integers(1, 4, (6, 6)) if drawn else 1, "d_out": d_out, "d_fb": d_fb,
+            "inputs": rng.random((n_steps, n_in)) < rng.choice([0.05, 0.2, 0.4], n_in),
+            "targets": rng.normal(size=(n_steps, n_out)), "window": np.ones(n_steps),
+        } | ({} if self.rule == "rewards" else {"step_currents": np.zeros((n_steps, 6))})  # fmt: skip
+
+    def refusals(self, way: str | None, precision: str) -> list[str]:
+        """What may be told of why a way is refused; nothing if it must be right."""
+        at_once = [
+            ("bounds -0.6 and 0.6 hold in each time step", self.optimizer == "bounds"),
+            ("adam steps in each time step", self.optimizer == "adam"),
+            ("eprop_isi_trace_cutoff = . ms ends within the .", self.rule == "cutoff within the lag"),
+        ]
+        why = {
+            "prefix": [
+                *at_once,
+                ("adam keeps moments", self.optimizer == "adam at arrivals"),
+                ("neurons that adapt, are given by equations, differ in tau_m", self.neuron != "iaf"),
+                ("rewards, fade too fast for sums over 32 steps", self.rule == "rewards" and precision == "single"),
+            ],
+            "scan": [*at_once, ("its neurons have more than 10 states", self.neuron == "many_states")],
+            "lines": [
+                ("its optimizer is not Adam with a step in each time step", self.optimizer != "adam"),
+                ("its targets are given by equations", self.neuron in EQUATIONS),
+                ("it learns from rewards", self.rule == "rewards"),
+                ("populations filter by a kappa_reg of their own", self.rule == "two filters"),
+            ],
+        }.get(way or "", [])
+        if self.optimizer == "momentum":
+            why = [("optimizer 'sgd_momentum' is not for the spike variant", True)]
+        return [text for text, holds in why if holds]
+
+
+def build(cell: Cell, way: str | None, precision: str) -> Simulation:
+    case = cell.case | {"precision": precision}
+    if cell.rule == "rewards":
+        return rewards.simulation(case, CorridorTask(), rewards.LOSS, ways=way)
+    model = networks.model(case)
+    task = spike_networks.CaseTask(case, len(case["inputs"]))
+    return Simulation(model, task, ways=way)
+
+
+def twin(cell: Cell) -> tuple:
+    """What the slow twins find: spikes, and weights by name; of episodes also what happened."""
+    case = cell.case
+    with np.errstate(all="ignore"):
+        if cell.rule == "rewards":
+            return reward_reference.run_online(case, CorridorTask(), rewards.LOSS, EPISODES)
+        found = neuron_twin.run(case) if "neuron_models" in case else run_case(case)
+    weights = {name: found[key] for name, key in spike_networks.KEYS.items()}
+    assert len(found["spike_ids"]) > 10
+    return weights, None, np.stack([found["spike_steps"], found["spike_ids"]])
+
+
+def compare(cell: Cell, way: str | None, precision: str, expected: tuple) -> None:
+    """Fail unless spikes are equal, and weights agree."""
+    case, (weights, _, spikes) = cell.case | {"precision": precision}, expected
+    change = min(np.nanmax(np.abs(weights[name] - case[key])) for name, key in spike_networks.KEYS.items())
+    assert change > 1e-4
+    tolerance = TOLERANCE[precision] * change
+    if cell.rule == "rewards":
+        rewards.compare(case, EPISODES, tolerance=tolerance, ways=way, found=expected)
+        return
+    found = spike_networks.run_samples(build(cell, way, precision))
+    np.testing.assert_array_equal(np.stack([found["spike_steps"], found["spike_ids"]]), spikes)
+    for name, wanted in weights.items():
+        np.testing.assert_allclose(found[name], wanted, rtol=0, atol=tolerance, err_msg=f"{name}, {way}, {precision}")
+
+
+CELLS = [Cell(*names) for names in itertools.product(RULES, OPTIMIZERS, NEURONS, DELAYS)]
+CELLS = [CELLS[k] for k in np.random.default_rng(0).permutation(len(CELLS))]
+QUICK = [cell for cell in CELLS if cell.neuron not in EQUATIONS][:4]  # others are compiled first
+
+
+def check(cell: Cell) -> dict[str, int]:
+    """Compare all ways and precisions of a cell; count those that are right, and those that are refused."""
+    counts, expected = {"right": 0, "refused": 0}, None
+    for way, precision in itertools.product(ASKED, ("double", "single")):
+        if reasons := cell.refusals(way, precision):
+            with pytest.raises(InputError) as refused:
+                build(cell, way, precision)
+            text = str(refused.value)
+            assert "\n" not in text and any(re.search(reason, text) for reason in reasons), text
+            counts["refused"] += 1
+        else:
+            expected = expected or twin(cell)
+            compare(cell, way, precision, expected)
+            counts["right"] += 1
+    return counts
+
+
+@pytest.mark.parametrize("cell", first(4, dict.fromkeys(QUICK + CELLS), rest=20), ids=str)
+def test_every_cell_is_right_or_refused(cell: Cell) -> None:
+    counts = check(cell)
+    assert sum(counts.values()) == 2 * len(ASKED)
+    assert counts["right"] >= 4 or cell.optimizer == "momentum"  # what is chosen, and what follows every step
+
+
+def model() -> Model:
+    """Inputs, two populations, of which the second adapts, and readouts."""
+    network = Model("spike")
+    inputs, out = network.inputs("in", 3), network.readouts("out", 2)
+    for name, kind in (("rec", "iaf"), ("slow", "iaf_adapt")):
+        cells = network.neurons(name, 4, kind)
+        network.connect(inputs, cells)
+        network.connect(cells, out)
+        network.connect(out, cells)
+    network.connect(*network.of_role("recurrent"), name="on")
+    network.connect(*network.of_role("recurrent")[::-1], name="back", plastic=False)
+    return network
+
+
+CHOSEN = {"in->rec": "prefix", "in->slow": "scan", "rec->out": "readout", "slow->out": "readout", "on": "scan",
+          "back": "static"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "changed"), [
+    (None, {}), ({}, {}), ("steps", {"in->rec": "steps", "in->slow": "steps", "on": "steps"}),
+    ({"rec": "scan"}, {"in->rec": "scan"}), ({"on": "steps"}, {"on": "steps"}),
+    ({"slow": "steps"}, {"in->slow": "steps", "on": "steps"}),
+    ({"on": "scan", "slow": "steps"}, {"in->slow": "steps"}), ({"slow": "steps", "on": "scan"}, {"in->slow": "steps"}),
+])  # fmt: skip
+def test_ways_may_be_asked_for(asked, changed: dict[str, str]) -> None:
+    """Of all, of a population, of a projection; projections onto one population may learn by different ways."""
+    run = Simulation(model(), Silence(), ways=asked)
+    assert run.ways == CHOSEN | changed
+    run.run_sample(0, "train", learn=True)
+
+
+class Silence:
+    """Samples without a spike."""
+
+    n_steps = learning_window = 5
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        return Sample.from_raster(np.zeros((5, 3)), np.zeros((5, 2)))
+
+
+@pytest.mark.parametrize(("asked", "told"), [
+    ("prefix", "ways: projection 'in->slow' cannot learn by 'prefix': neurons that adapt, "),
+    ({"rec": "lines"}, "ways: projection 'in->rec' cannot learn by 'lines': its optimizer is not Adam "),
+    ({"back": "steps"}, "ways: projection 'back' cannot learn by 'steps': its weights are fixed"),
+    ({"rec->out": "scan"}, "ways: projection 'rec->out' cannot learn by 'scan': its targets are readouts"),
+    ({"on": "readout"}, "ways: projection 'on' cannot learn by 'readout': its targets are neurons"),
+    ({"on": "static"}, "ways: projection 'on' cannot learn by 'static': its weights learn"),
+    ({"rec": "step"}, "ways: 'rec': unknown way 'step', did you mean 'steps'?"),
+    ({"rec": 3}, "ways: 'rec': unknown way 3 (known: static, readout, prefix, scan, lines, steps)"),
+    ({"recs": "steps"}, "ways: 'recs' is no projection, nor a population of neurons that learns, did you"),
+    ({"in": "steps"}, "ways: 'in' is no projection, nor a population of neurons that learns, did you"),
+    (7, "ways = 7 must be the name of a way, or a table of projections and ways"),
+    (["steps"], "ways = ['steps'] must be the name of a way, or a table of projections and ways"),
+])  # fmt: skip
+def test_ways_that_are_refused(asked, told: str) -> None:
+    with pytest.raises(InputError) as refused:
+        Simulation(model(), Silence(), ways=asked)
+    assert str(refused.value).startswith(told) and "\n" not in str(refused.value)
+
+
+def test_the_interval_variant_has_one_way() -> None:
+    network = Model("interval")
+    network.connect(network.inputs("in", 3), network.neurons("rec", 2))
+    network.readouts("out", 2)
+    assert Simulation(network, Silence()).ways == {}
+    with pytest.raises(InputError, match="ways: the interval variant learns in one way"):
+        Simulation(network, Silence(), ways="steps")
+
+
+def test_a_state_of_another_way_is_refused() -> None:
+    """Arrays may have the same names and shapes, and mean something else."""
+    kept = Simulation(model(), Silence(), ways="steps").engine.state()
+    run = Simulation(model(), Silence(), ways="scan")
+    told = "'in->rec' learns by 'steps' in the checkpoint, by 'scan' in this run: ask for the same `ways`"
+    with pytest.raises(InputError, match=f"cannot resume: projection {told}"):
+        run.engine.load_state(kept.numbers, kept.shared)
+
+
+DIFFERENT = """
+from pareprop import InputError, Model, Simulation, exchange
+
+class Silence:
+    n_steps = learning_window = 5
+
+ranks, network = exchange(), Model("spike")
+network.connect(network.inputs("in", 3), network.neurons("rec", 4))
+Silence.sample = None
+try:
+    Simulation(network, Silence(), ranks, ways="steps" if ranks.rank else "scan")
+except InputError as problem:
+    print(problem)
+"""
+
+
+@pytest.mark.mpi
+def test_ranks_ask_for_the_same_ways() -> None:
+    done = ranks.run(2, "-c", DIFFERENT)
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = set(done.stdout.splitlines())
+    assert "settings: ways" in line and "'steps'" in line and "'scan'" in line
