@@ -147,8 +147,9 @@ class BuildKernels(build_ext):
         self.generate_models()
         self.translate(checked)
         print(f"kernels for the levels {', '.join(levels)} of {self.architecture()}")
-        lowest = next(iter(self.all_levels().values()))
-        built_for = self.describe(mode, flags, lowest, levels)
+        known = self.all_levels()
+        lowest = next(iter(known.values()))
+        built_for = self.describe(mode, flags, known, levels)
         extensions, self.extensions = self.extensions, []
         for extension in extensions:
             name = extension.name.rpartition(".")[2]
@@ -162,7 +163,7 @@ class BuildKernels(build_ext):
         stamp.write_text(built)
         self.write_stubs(Path(self.build_lib, "pareprop", "core"))
 
-    def describe(self, mode: str, flags: list[str], lowest: list[str], levels: dict[str, list[str]]) -> Path:
+    def describe(self, mode: str, flags: list[str], known: dict[str, list[str]], levels: dict[str, list[str]]) -> Path:
         """Write what `build_info` tells into a header, unless it is there."""
         lines = [
             f"{name}|{shlex.join(march)}|{' '.join(self.instructions([*march, *flags]))}"
@@ -170,7 +171,8 @@ class BuildKernels(build_ext):
         ]
         texts = {
             "MODE": mode, "FLAGS": " ".join(flags), "LEVELS": "\n".join(lines),
-            "INSTRUCTIONS": " ".join(self.instructions([*lowest, *flags])),
+            "MARCHES": "\n".join(f"{name}|{shlex.join(march)}" for name, march in known.items()),
+            "INSTRUCTIONS": " ".join(self.instructions([*next(iter(known.values())), *flags])),
             "COMPILER": shlex.join(self.compiler.compiler_so),
         }  # fmt: skip
         text = "".join(f"#define PAREPROP_{name} {json.dumps(value)}\n" for name, value in texts.items())

@@ -23,7 +23,6 @@ import numpy as np
 
 from .. import kernels
 from ..errors import InputError, ParepropError
-from ..machine import LEVELS, order_of_level
 from ..values import Given, Later, Values
 from .language import evaluate, parse
 from .model import COMMON, NeuronModel
@@ -190,7 +189,7 @@ def is_shared(constants: np.ndarray, t_ref: np.ndarray) -> bool:
 def compile(definition: NeuronModel, comm: object = None, stretches: Composed | None = None) -> Program:
     """Return the kernels of a model; collective over `comm`.
 
-    One rank finds them in the cache or compiles them, the others get them by MPI.
+    Rank 0 finds them in the cache or compiles them, the others get them by MPI.
 
     Parameters
     ----------
@@ -226,24 +225,20 @@ def _find_built_in(definition: NeuronModel) -> Program | None:
 
 
 def _shared(definition: NeuronModel, comm: Later, stretches: Composed | None) -> bytes:
-    """Collective: return a shared object of a model that runs on all ranks, on all ranks.
-
-    A rank of the lowest level finds or compiles it: others may lack the instructions of this rank's.
-    """
-    content, problem, root = b"", None, 0
+    """Collective: return a shared object of a model, on all ranks, for the lowest level among them."""
+    content, problem, level = b"", None, kernels.LEVEL
+    levels = list(kernels.build_info.marches)
     if comm is not None:
-        from mpi4py import MPI
-
-        root = comm.allreduce((order_of_level(kernels.LEVEL), comm.rank), op=MPI.MIN)[1]
-    if comm is None or comm.rank == root:
+        level = levels[int(np.argmax(comm.allreduce(np.array(levels) == level)))]
+    if comm is None or comm.rank == 0:
         try:
-            content = _content(definition, stretches)
+            content = _content(definition, stretches, level)
         except ParepropError as error:
             problem = error
         except OSError as error:
             problem = InputError(f"neuron model '{definition.name}': cannot compile: {error.strerror or error}")
     if comm is not None:
-        content, problem = comm.bcast((content, problem), root=root)
+        content, problem = comm.bcast((content, problem), root=0)
     if problem is not None:
         raise problem
     return content
@@ -260,12 +255,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pareprop"
 
 
-def _content(definition: NeuronModel, stretches: Composed | None) -> bytes:
+def _content(definition: NeuronModel, stretches: Composed | None, level: str) -> bytes:
     """Return a shared object of a model, from the cache or compiled."""
-    path = _path(definition, stretches, kernels.LEVEL)
+    path = _path(definition, stretches, level)
     content = _read(path)
     if content is None:
-        content = _compile(definition, stretches)
+        content = _compile(definition, stretches, level)
         _keep(path, content)
     return content
 
@@ -284,11 +279,6 @@ def _key(definition: NeuronModel) -> str:
     texts += [text.encode() for text in _headers().values()]
     parts = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, platform.machine()]
     return hashlib.sha256(b"\0".join([*texts, *map(str.encode, parts)])).hexdigest()
-
-
-def _flags() -> list[str]:
-    """Return the flags of kernels of the level in use."""
-    return [*shlex.split(kernels.build_info.levels[kernels.LEVEL][0]), *shlex.split(kernels.build_info.flags)]
 
 
 def _headers() -> dict[str, str]:
@@ -323,7 +313,7 @@ def _keep(path: Path, content: bytes) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _compile(definition: NeuronModel, stretches: Composed | None) -> bytes:
+def _compile(definition: NeuronModel, stretches: Composed | None, level: str) -> bytes:
     """Generate the C of a model and compile it."""
     command = shlex.split(kernels.build_info.compiler)
     if command and Path(command[0]).name == "ccache":
@@ -331,8 +321,8 @@ def _compile(definition: NeuronModel, stretches: Composed | None) -> bytes:
     here = f"neuron model '{definition.name}'"
     if not command or shutil.which(command[0]) is None:
         name = command[0] if command else "cc"
-        others = [level for level in LEVELS if _path(definition, stretches, level).is_file()]
-        kept = f", which holds it for level {' and '.join(others)} alone, not for {kernels.LEVEL}" if others else ""
+        others = [name for name in kernels.build_info.marches if _path(definition, stretches, name).is_file()]
+        kept = f", which holds it for level {' and '.join(others)} alone, not for {level}" if others else ""
         raise InputError(
             f"{here} must be compiled, and there is no C compiler '{name}' (the one that built pareprop) on this "
             f"machine; load or install it, or let another machine fill the folder PAREPROP_CACHE{kept}"
@@ -348,7 +338,9 @@ def _compile(definition: NeuronModel, stretches: Composed | None) -> bytes:
     with tempfile.TemporaryDirectory(prefix="pareprop-") as folder:
         text, target = Path(folder, "model.c"), Path(folder, "model.so")
         text.write_text(source)
-        flags = [*_flags(), "-g0", "-w", "-fPIC", "-shared", "-fvisibility=hidden"]
+        built = kernels.build_info
+        flags = [*shlex.split(built.marches[level]), *shlex.split(built.flags)]
+        flags += ["-g0", "-w", "-fPIC", "-shared", "-fvisibility=hidden"]
         try:
             done = subprocess.run(
                 [*command, *flags, str(text), "-o", str(target), "-lm"],

@@ -40,7 +40,7 @@ def without_compiler(monkeypatch) -> None:
         SimpleNamespace(
             compiler="no-such-compiler -O3",
             flags=kernels.build_info.flags,
-            levels=kernels.build_info.levels,
+            marches=kernels.build_info.marches,
             __file__=kernels.build_info.__file__,
         ),
     )
@@ -94,7 +94,7 @@ def test_a_compiler_that_fails(cache: Path, monkeypatch: pytest.MonkeyPatch, cap
         compiling.kernels,
         "build_info",
         SimpleNamespace(
-            compiler="false", flags="-O3", levels=kernels.build_info.levels, __file__=kernels.build_info.__file__
+            compiler="false", flags="-O3", marches=kernels.build_info.marches, __file__=kernels.build_info.__file__
         ),
     )
     with pytest.raises(InputError, match="the C compiler 'false' cannot compile it"):
@@ -110,8 +110,8 @@ class Ranks:
     def __init__(self, rank: int) -> None:
         self.rank = rank
 
-    def allreduce(self, value, op):
-        return value[0], 0  # the lower rank of one level
+    def allreduce(self, value):
+        return value  # both have one level
 
     def bcast(self, value, root):
         assert root == 0
