@@ -1,9 +1,9 @@
 """Build the kernels with several compilers, levels and versions of Python; compare the digests of short trainings.
 
-Each build is made of a copy of the checkout, for all levels of the processor, and any warning about the binary interface
-ends it. The neuron models of the package are compiled for each level, too. The cases of tests/test_digests.py run at each
-level that this processor has; at the lowest one a second time as on an older processor: NumPy without its AVX-512 and
-AVX2 code, the C library without its AVX2 and FMA code. Prints a line for each; `--write` keeps the digests in
+Each build is made of a copy of the checkout, for all levels of the processor; any warning about the binary interface
+ends it. The neuron models of the package are compiled for each level, too. The cases of tests/test_digests.py run at
+each level that this processor has; at the lowest one a second time as on an older processor: NumPy without its AVX-512
+and AVX2 code, the C library without its AVX2 and FMA code. Prints a line for each; `--write` keeps the digests in
 tests/digests.json, whose test asks for equality. When the mathematics changes, empty both of its tables first. Other
 versions of Python need the dependencies of the package, pip, setuptools, Cython.
 
@@ -87,7 +87,8 @@ def version(python: str, compiler: str) -> str:
     major = subprocess.run([compiler, "-dumpversion"], capture_output=True, text=True, check=True).stdout.split(".")[0]
     asked = "import platform as p; print(p.python_version(), p.libc_ver()[0] or 'musl', p.machine())"
     versions = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.split()
-    return f"{compiler.partition('-')[0]} {major.strip()}, Python {versions[0].rpartition('.')[0]}, {versions[1]}, {versions[2]}"
+    name, python_version = compiler.partition("-")[0], versions[0].rpartition(".")[0]
+    return f"{name} {major.strip()}, Python {python_version}, {versions[1]}, {versions[2]}"
 
 
 def main() -> None:
