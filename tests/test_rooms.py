@@ -19,14 +19,14 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "sonata": set(),
     "neurons": set(),
     "network": {"neurons", "parallel", "sonata"},
-    "plans": {"network", "neurons"},
+    "plans": {"network", "neurons", "parallel"},
     "engines": {"network", "neurons", "parallel", "plans"},
     "simulation": {"engines", "network", "parallel", "plans"},
     "tasks": {"engines", "network", "neurons", "parallel", "sonata"},
     "storage": {"simulation", "engines", "network", "parallel"},
     "plots": set(),
     "runs": {"storage", "simulation", "tasks", "plots", "engines", "network", "neurons", "parallel", "plans"},
-    "nest": {"simulation", "engines", "network", "neurons", "parallel"},
+    "nest": {"simulation", "engines", "network", "neurons", "parallel", "plans"},
     "scaling": {"runs", "storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},
 }
 LIBRARIES = {  # beside the standard library and NumPy
