@@ -1,16 +1,22 @@
 """How the kernels of this installation were compiled."""
 
-cdef extern from *:
+cdef extern from "built_for.h":
     const char* PAREPROP_MODE
     const char* PAREPROP_FLAGS
+    const char* PAREPROP_LEVELS
     const char* PAREPROP_INSTRUCTIONS
     const char* PAREPROP_COMPILER
 
-#: "native", "portable" or "checked"
+#: "native", "portable" or the levels that were asked for; "checked-" before it with bounds checks
 mode = PAREPROP_MODE.decode()
-#: compiler flags beyond Python's own
+#: compiler flags of all kernels beyond Python's own
 flags = PAREPROP_FLAGS.decode()
-#: instruction sets that the kernels use, as Linux names them in /proc/cpuinfo; this module uses none of them
+#: by level, lowest first: its own flags, and the instruction sets that its kernels use, as Linux names them in /proc/cpuinfo
+levels = {
+    name: (march, sets.split())
+    for name, march, sets in (line.split("|") for line in PAREPROP_LEVELS.decode().split("\n"))
+}
+#: instruction sets that kernels without a level use; this module uses no others
 instructions = PAREPROP_INSTRUCTIONS.decode().split()
 #: the compiler, with Python's own flags
 compiler = PAREPROP_COMPILER.decode()

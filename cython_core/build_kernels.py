@@ -1,20 +1,26 @@
 """Build every `cython_core/*.pyx` as an extension module `pareprop.core.*`, and choose the files of an sdist.
 
-Named in pyproject.toml as the commands `build_ext` and `sdist`. Two environment variables switch the build, both may be
-set:
+Named in pyproject.toml as the commands `build_ext` and `sdist`. Kernels in which runs spend their time (`LEVELLED`) are
+compiled once for each level of the processor, as `pareprop.core.LEVEL.*`; `pareprop/kernels.py` chooses among these.
+All others run on any processor of the architecture. Environment variables:
 
+``PAREPROP_LEVELS=v2,v3,v4``
+    these levels, or ``all``; by default this machine's alone in an installation, all in a wheel
 ``PAREPROP_PORTABLE=1``
-    code for any processor of the architecture, not for this machine's vector instructions
+    the lowest level alone
 ``PAREPROP_CHECKED=1``
     bounds and initialisation checks, little optimisation: for tests
 
 CC, CFLAGS and LDFLAGS count as elsewhere: the compiler, and flags that come after our own but for those that keep
-results the same everywhere.
+results the same everywhere. A cross compiler in CC builds for its own architecture.
 
 `pareprop.core.build_info` tells at run time what was used.
 """
 
+import copy
+import json
 import os
+import platform
 import re
 import shlex
 import subprocess
@@ -27,15 +33,34 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
 
 KERNELS = Path("cython_core")
+# Which kernels are compiled for each level; no other kernel imports one of them.
+LEVELLED = {
+    "interval", "interval_single", "spike", "spike_single", "neuron_models", "optimizers", "elementary_arrays",
+    "topology", "random", "signs", "rewire",
+}  # fmt: skip
+# Levels by architecture, as `cc -dumpmachine` begins, lowest first: their names, and what compilers call them.
+LEVELS = {
+    "x86_64": {"x86-64": "x86-64", "v2": "x86-64-v2", "v3": "x86-64-v3", "v4": "x86-64-v4"},
+    "aarch64": {"armv8": "armv8-a"},
+}
 EQUATIONS = Path("pareprop", "neurons")
 # Cython's code for typed memoryviews: once in this module instead of in each kernel, which halves the time of a build.
 SHARED = "pareprop.core.memoryviews"
 # The results must not depend on the machine or a user's CFLAGS: no fused multiply-add, nothing of -ffast-math that
 # changes a value.
 COMMON = ["-fno-fast-math", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
-NATIVE = ["-march=native", "-mcpu=native"]  # the second where a compiler knows only that one
-# Sets that compilers choose by themselves; others, such as pku, are the system's.
-INSTRUCTIONS = r"abm|adx|amx|avx|bmi|f16c|fma|gfni|movbe|popcnt|sse|ssse|v?aes|v?pclmul"
+# Instruction sets that a compiler may use, by its macros, and as Linux names them in /proc/cpuinfo where that differs.
+INSTRUCTIONS = {
+    **{name: name for name in (
+        "sse", "sse2", "ssse3", "sse4_1", "sse4_2", "sse4a", "popcnt", "avx", "avx2", "bmi2", "f16c", "fma", "movbe",
+        "gfni", "vaes", "vpclmulqdq", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512ifma",
+        "avx512vbmi",
+    )},
+    "sse3": "pni", "bmi": "bmi1", "lzcnt": "abm", "avx512vnni": "avx512_vnni", "avx512bf16": "avx512_bf16",
+    "avx512vbmi2": "avx512_vbmi2", "avx512bitalg": "avx512_bitalg", "avx512vpopcntdq": "avx512_vpopcntdq",
+    "arm_neon": "asimd", "arm_feature_sve": "sve", "arm_feature_sve2": "sve2", "arm_feature_atomics": "atomics",
+    "arm_feature_dotprod": "asimddp",
+}  # fmt: skip
 WIDTH = ["-mprefer-vector-width=512"]
 # Kernels with many arrays are vectorised only if gcc may check this many pairs for overlap at run time.
 ALIASES = ["--param=vect-max-version-for-alias-checks=200"]
@@ -48,6 +73,15 @@ STARTS = ["-falign-functions=64"]
 def switched_on(name: str) -> bool:
     """Tell whether an environment variable is set to something other than 0."""
     return os.environ.get(name, "0") not in ("", "0")
+
+
+def processor() -> set[str]:
+    """Return the instruction sets of this machine by their names in /proc/cpuinfo."""
+    try:
+        line = re.search(r"^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:  # not Linux
+        return set()
+    return set(line[1].split()) if line else set()
 
 
 def depends(path: Path) -> list[str]:
@@ -90,9 +124,10 @@ class BuildKernels(build_ext):
             Extension(SHARED, []),
         ]  # fmt: skip
         super().finalize_options()
+        self.is_in_place = bool(self.inplace)  # which `run` unsets
         if self.inplace:
             self.build_lib = self.build_temp = f"build/inplace-{sys.implementation.cache_tag}"
-        self.parallel = self.parallel or min(2, os.cpu_count() or 1)
+        self.parallel = self.parallel or len(os.sched_getaffinity(0))
         models = next(item for item in self.distribution.ext_modules if item.name.endswith(".neuron_models"))
         models.include_dirs.append(self.build_temp)
         sources = [KERNELS / "generate_models.py", *EQUATIONS.glob("*.py"), *EQUATIONS.glob("models/*.toml")]
@@ -101,27 +136,101 @@ class BuildKernels(build_ext):
     def build_extensions(self) -> None:
         """Translate and compile what is older than its sources, or everything if the switches changed."""
         checked, portable = switched_on("PAREPROP_CHECKED"), switched_on("PAREPROP_PORTABLE")
-        mode = "-".join(["checked"] * checked + ["portable" if portable else "native"])
-        flags = self.flags(checked, portable)
-        stamp, built = Path(self.build_temp, "flags"), f"{mode} {' '.join(flags)}"
+        flags = self.flags(checked)
+        levels = self.levels(portable, flags)
+        asked = "portable" if portable else "native" if not os.environ.get("PAREPROP_LEVELS") else "-".join(levels)
+        mode = "-".join(["checked"] * checked + [asked])
+        stamp, built = Path(self.build_temp, "flags"), f"{self.compiler.compiler_so} {' '.join(flags)}"
         if not stamp.is_file() or stamp.read_text() != built:
             stamp.unlink(missing_ok=True)  # stays away if this build is interrupted
             self.force = True
         self.generate_models()
         self.translate(checked)
-        for extension in self.extensions:
-            extension.extra_compile_args = [*flags, "-O1"] if extension.name == SHARED else flags
-            if extension.name.endswith(".build_info"):
-                extension.extra_compile_args = [flag for flag in flags if flag not in NATIVE]  # runs on any processor
-                extension.define_macros = [
-                    ("PAREPROP_MODE", f'"{mode}"'),
-                    ("PAREPROP_FLAGS", f'"{" ".join(flags)}"'),
-                    ("PAREPROP_INSTRUCTIONS", f'"{" ".join(self.instructions(flags))}"'),
-                    ("PAREPROP_COMPILER", f'"{shlex.join(self.compiler.compiler_so)}"'),
-                ]
+        print(f"kernels for the levels {', '.join(levels)} of {self.architecture()}")
+        lowest = next(iter(self.all_levels().values()))
+        built_for = self.describe(mode, flags, lowest, levels)
+        extensions, self.extensions = self.extensions, []
+        for extension in extensions:
+            name = extension.name.rpartition(".")[2]
+            for level, march in levels.items() if name in LEVELLED else [("", lowest)]:
+                optimize = flags[0] if level or checked else "-O2"  # kernels without a level have few long loops
+                self.extensions.append(self.at_level(extension, level, [*march, optimize, *flags[1:]]))
+            if name == "build_info":
+                extension.depends.append(str(built_for))
+                extension.include_dirs.append(self.build_temp)
         super().build_extensions()
         stamp.write_text(built)
         self.write_stubs(Path(self.build_lib, "pareprop", "core"))
+
+    def describe(self, mode: str, flags: list[str], lowest: list[str], levels: dict[str, list[str]]) -> Path:
+        """Write what `build_info` tells into a header, unless it is there."""
+        lines = [
+            f"{name}|{shlex.join(march)}|{' '.join(self.instructions([*march, *flags]))}"
+            for name, march in levels.items()
+        ]
+        texts = {
+            "MODE": mode, "FLAGS": " ".join(flags), "LEVELS": "\n".join(lines),
+            "INSTRUCTIONS": " ".join(self.instructions([*lowest, *flags])),
+            "COMPILER": shlex.join(self.compiler.compiler_so),
+        }  # fmt: skip
+        text = "".join(f"#define PAREPROP_{name} {json.dumps(value)}\n" for name, value in texts.items())
+        path = Path(self.build_temp, "built_for.h")
+        if not path.is_file() or path.read_text() != text:
+            path.write_text(text)
+        return path
+
+    def at_level(self, extension: Extension, level: str, flags: list[str]) -> Extension:
+        """Return a kernel with its flags; for a level, with a path of its own for the same C, and so for its object."""
+        if level:
+            extension = copy.copy(extension)
+            package, _, name = extension.name.rpartition(".")
+            extension.name = extension._full_name = f"{package}.{level}.{name}"
+            extension._file_name = self.get_ext_filename(extension.name)
+            folder = Path(self.build_temp, "levels", level)
+            folder.mkdir(parents=True, exist_ok=True)
+            links = [folder / Path(source).name for source in extension.sources]
+            for link, source in zip(links, extension.sources, strict=True):
+                link.unlink(missing_ok=True)
+                link.symlink_to(Path(source).resolve())
+            extension.sources = list(map(str, links))
+        extension.extra_compile_args = list(flags)
+        return extension
+
+    def architecture(self) -> str:
+        """Return the architecture that the compiler compiles for."""
+        command = [*self.compiler.compiler_so, "-dumpmachine"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout.strip().partition("-")[0] or platform.machine()
+
+    def all_levels(self) -> dict[str, list[str]]:
+        """List the levels of the architecture that this compiler knows, lowest first, with their flags."""
+        width = [flag for flag in WIDTH if self.understands(flag)]
+        known = {name: [f"-march={march}", *width] for name, march in LEVELS.get(self.architecture(), {}).items()}
+        return {name: flags for name, flags in known.items() if self.understands(flags[0])} or {"generic": []}
+
+    def levels(self, portable: bool, flags: list[str]) -> dict[str, list[str]]:
+        """List the levels to compile for."""
+        known, asked = self.all_levels(), os.environ.get("PAREPROP_LEVELS", "")
+        if portable:
+            names = list(known)[:1]
+        elif asked == "all" or (not asked and not self.is_for_here()):
+            names = list(known)
+        elif asked:
+            names = [name.strip() for name in asked.split(",")]
+        else:
+            here = processor()
+            fits = [name for name, march in known.items() if set(self.instructions([*march, *flags])) <= here]
+            names = fits[-1:] or list(known)[:1]
+        if unknown := [name for name in names if name not in known]:
+            sys.exit(
+                f"PAREPROP_LEVELS: there is no level '{unknown[0]}' for {self.architecture()} with this compiler; "
+                f"there are {', '.join(known)}"
+            )
+        return {name: known[name] for name in known if name in names}
+
+    def is_for_here(self) -> bool:
+        """Return whether this is an installation: in place, or by pip, which builds a wheel for it, too."""
+        return self.is_in_place or "PIP_BUILD_TRACKER" in os.environ
 
     def generate_models(self) -> None:
         """Write the C of the neuron models of the package."""
@@ -149,6 +258,7 @@ class BuildKernels(build_ext):
             "initializedcheck": checked,
             "wraparound": False,
             "cdivision": True,
+            "auto_pickle": False,  # nobody pickles kernels' objects; it is a tenth of the C of an engine
         }
         translated = cythonize(
             self.extensions,
@@ -164,12 +274,9 @@ class BuildKernels(build_ext):
         for extension in self.extensions:
             extension.sources = sources[extension.name]
 
-    def flags(self, checked: bool, portable: bool) -> list[str]:
-        """Choose the flags that this compiler understands."""
+    def flags(self, checked: bool) -> list[str]:
+        """Choose the flags of all levels that this compiler understands."""
         flags = ["-O1" if checked else "-O3"]
-        if not portable:
-            flags += [flag for flag in NATIVE if self.understands(flag)][:1]
-            flags += [flag for flag in WIDTH if self.understands(flag)]
         flags += [flag for flag in ALIASES + STARTS + DEBUG if self.understands(flag)]
         return [*flags, *shlex.split(os.environ.get("CFLAGS", "")), *COMMON]
 
@@ -182,17 +289,14 @@ class BuildKernels(build_ext):
         """List the instruction sets that the compiler may use with these flags, by their names in /proc/cpuinfo."""
         command = [*self.compiler.compiler_so, *flags, "-dM", "-E", "-x", "c", os.devnull]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        macros = {name.lower() for name in re.findall(r"^#define __(\w+?)__ 1$", done.stdout, re.MULTILINE)}
-        try:
-            processor = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        except OSError:  # not Linux
-            return []
-        names = macros & set(processor[1].split()) if processor else set()
-        return sorted(name for name in names if re.match(INSTRUCTIONS, name))
+        macros = {name.lower() for name in re.findall(r"^#define __(\w+?)(?:__)? 1$", done.stdout, re.MULTILINE)}
+        return sorted({INSTRUCTIONS[name] for name in macros & set(INSTRUCTIONS)})
 
     def copy_extensions_to_source(self) -> None:
         """Copy the results of an in-place build, also over newer ones built with other switches."""
         self.force = True
+        for extension in self.extensions:
+            Path(KERNELS, *extension.name.split(".")[2:-1]).mkdir(exist_ok=True)
         super().copy_extensions_to_source()
         core = Path("build/stubs/pareprop/core")  # a package of its own for mypy, which knows no editable installs
         self.write_stubs(core)

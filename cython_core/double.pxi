@@ -5,5 +5,5 @@ ctypedef double real
 cdef extern from *:    # for C code that is written for both
     """
     #define REAL double
-    #define FOUR_AT_A_TIME 1
+    #define IN_DOUBLE 1
     """

@@ -1,4 +1,4 @@
-"""Elementary functions of arrays, see elementary.pxd."""
+"""Elementary functions and sums of arrays, see elementary.pxd."""
 
 from libc.stdint cimport int64_t
 
@@ -55,3 +55,31 @@ def power(const double[::1] x, const int64_t[::1] n, double[::1] out):
     with nogil:
         for i in range(x.shape[0]):
             out[i] = elementary.power_of(x[i], n[i])
+
+
+cdef double add(const double* x, int64_t n) noexcept nogil:
+    """Sum of x (n,): of up to 128 numbers by eight sums side by side, of more that of both halves."""
+    cdef int64_t i, k, half, whole = n - n % 8
+    cdef double total = 0.0
+    cdef double[8] side
+    if n > 128:
+        half = n // 16 * 8
+        return add(x, half) + add(x + half, n - half)
+    if whole > 0:
+        for k in range(8):
+            side[k] = x[k]
+        for i in range(8, whole, 8):
+            for k in range(8):
+                side[k] += x[i + k]
+        total = ((side[0] + side[1]) + (side[2] + side[3])) + ((side[4] + side[5]) + (side[6] + side[7]))
+    for i in range(whole, n):
+        total += x[i]
+    return total
+
+
+def total(const double[:, ::1] x, double[::1] out):
+    """Sums of the rows of x (m, n), to (m,)."""
+    cdef int64_t i, n = x.shape[1]
+    with nogil:
+        for i in range(x.shape[0]):
+            out[i] = add(&x[0, 0] + i * n, n) if n > 0 else 0.0

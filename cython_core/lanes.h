@@ -1,4 +1,7 @@
-/* Eight neurons or synapses at a time: vectors of the compiler, the same bits as one after the other.
+/* Several neurons or synapses at a time: vectors of the compiler, as wide as a register, the same bits at any width.
+
+   LANES is their number: 8, 4 or 2, by what the compiler may use. What a target keeps are lines of eight numbers at any
+   width, so that nothing in memory depends on it. This file alone knows of instructions.
 
    Kept numbers are REAL, computed ones double. The text stands in every generated neuron model, too, once for each precision;
    what does not depend on it only once. */
@@ -8,14 +11,19 @@
 #ifndef ALWAYS_INLINE
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #endif
+#if defined(__AVX512F__) && defined(__AVX512VL__)
 #define LANES 8
-typedef double lanes __attribute__((vector_size(64), aligned(8)));
-typedef int64_t lane_order __attribute__((vector_size(64)));
-typedef double two_lanes __attribute__((vector_size(16), aligned(8)));
-typedef double four_lanes __attribute__((vector_size(32), aligned(8)));
+#elif defined(__AVX__)
+#define LANES 4
+#else
+#define LANES 2
+#endif
+enum { LINE = 8 };    /* doubles of a cache line */
+typedef double lanes __attribute__((vector_size(8 * LANES), aligned(8)));
+typedef int64_t lane_order __attribute__((vector_size(8 * LANES)));
 
 /* elements of two vectors; `order` is a vector of as many integers */
-#if defined(__has_builtin)
+#if defined(__has_builtin) && !defined(NO_SHUFFLEVECTOR)
 #if __has_builtin(__builtin_shufflevector)
 #define SHUFFLED(order, x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
 #define WIDENS    /* as a longer vector, too */
@@ -26,24 +34,38 @@ typedef double four_lanes __attribute__((vector_size(32), aligned(8)));
 #endif
 #define ORDER(x, y, ...) SHUFFLED(lane_order, x, y, __VA_ARGS__)
 
-typedef struct {    /* of eight synapses */
-    const uint32_t *target;
-    int beside;                       /* the targets are neighbours */
-} Targets8;
-
-/* GCC 12 would convert two floats at a time. Kernels alone include the header: each generated model would take a tenth of a
-   second longer to compile. */
-#if defined(__AVX512F__) && defined(Py_PYTHON_H)
-#define WIDENS_FLOATS
-#include <immintrin.h>
-static ALWAYS_INLINE lanes widen_floats(const void *from) { return (lanes)_mm512_cvtps_pd(_mm256_loadu_ps(from)); }
+/* OF(i) of all lanes */
+#if LANES == 8
+#define EACH(OF) OF(0), OF(1), OF(2), OF(3), OF(4), OF(5), OF(6), OF(7)
+#elif LANES == 4
+#define EACH(OF) OF(0), OF(1), OF(2), OF(3)
+#else
+#define EACH(OF) OF(0), OF(1)
 #endif
 
-static ALWAYS_INLINE lanes all_lanes(double x) { return (lanes){x, x, x, x, x, x, x, x}; }
+typedef struct {    /* of as many synapses as there are lanes */
+    const uint32_t *target;
+    int beside;                       /* the targets are neighbours */
+} LaneTargets;
+
+static ALWAYS_INLINE lanes all_lanes(double x)
+{
+#define SAME(i) x
+    return (lanes){EACH(SAME)};
+#undef SAME
+}
 
 static ALWAYS_INLINE lanes where(lane_order mask, lanes x, lanes y)
 {
     return (lanes)((mask & (lane_order)x) | (~mask & (lane_order)y));
+}
+
+/* the mask of the first `count` */
+static ALWAYS_INLINE lane_order first_lanes(int64_t count)
+{
+#define PLACE(i) i
+    return (lane_order){EACH(PLACE)} < count;
+#undef PLACE
 }
 
 static ALWAYS_INLINE lanes power_lanes(lanes x, int64_t n)
@@ -55,13 +77,14 @@ static ALWAYS_INLINE lanes power_lanes(lanes x, int64_t n)
     return power;
 }
 
-/* eight cache lines of eight numbers, turned: afterwards line[f] has number f of all */
-static ALWAYS_INLINE void turn(lanes *line)
+/* as many vectors as lanes, turned: afterwards x[f] has number f of all */
+static ALWAYS_INLINE void turn(lanes *x)
 {
+#if LANES == 8
     lanes half[8], quarter[8];
     for (int i = 0; i < 8; i += 2) {
-        half[i] = ORDER(line[i], line[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
-        half[i + 1] = ORDER(line[i], line[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+        half[i] = ORDER(x[i], x[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        half[i + 1] = ORDER(x[i], x[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
     }
     for (int i = 0; i < 8; i += 4)
         for (int odd = 0; odd < 2; odd++) {
@@ -69,24 +92,25 @@ static ALWAYS_INLINE void turn(lanes *line)
             quarter[i + odd + 2] = ORDER(half[i + odd], half[i + odd + 2], 2, 3, 6, 7, 10, 11, 14, 15);
         }
     for (int odd = 0; odd < 2; odd++) {
-        line[odd] = ORDER(quarter[odd], quarter[odd + 4], 0, 1, 4, 5, 8, 9, 12, 13);
-        line[odd + 4] = ORDER(quarter[odd], quarter[odd + 4], 2, 3, 6, 7, 10, 11, 14, 15);
-        line[odd + 2] = ORDER(quarter[odd + 2], quarter[odd + 6], 0, 1, 4, 5, 8, 9, 12, 13);
-        line[odd + 6] = ORDER(quarter[odd + 2], quarter[odd + 6], 2, 3, 6, 7, 10, 11, 14, 15);
+        x[odd] = ORDER(quarter[odd], quarter[odd + 4], 0, 1, 4, 5, 8, 9, 12, 13);
+        x[odd + 4] = ORDER(quarter[odd], quarter[odd + 4], 2, 3, 6, 7, 10, 11, 14, 15);
+        x[odd + 2] = ORDER(quarter[odd + 2], quarter[odd + 6], 0, 1, 4, 5, 8, 9, 12, 13);
+        x[odd + 6] = ORDER(quarter[odd + 2], quarter[odd + 6], 2, 3, 6, 7, 10, 11, 14, 15);
     }
+#elif LANES == 4
+    const lanes even_01 = ORDER(x[0], x[1], 0, 4, 2, 6), even_23 = ORDER(x[2], x[3], 0, 4, 2, 6);
+    const lanes odd_01 = ORDER(x[0], x[1], 1, 5, 3, 7), odd_23 = ORDER(x[2], x[3], 1, 5, 3, 7);
+    x[0] = ORDER(even_01, even_23, 0, 1, 4, 5), x[1] = ORDER(odd_01, odd_23, 0, 1, 4, 5);
+    x[2] = ORDER(even_01, even_23, 2, 3, 6, 7), x[3] = ORDER(odd_01, odd_23, 2, 3, 6, 7);
+#else
+    const lanes first = ORDER(x[0], x[1], 0, 2);
+    x[1] = ORDER(x[0], x[1], 1, 3), x[0] = first;
+#endif
 }
 
-/* eight numbers of each of eight neurons, of which each has `width` */
-static ALWAYS_INLINE void read_targets(const double *number, int64_t width, Targets8 of, lanes *line)
-{
-    if (of.beside)
-        for (int64_t i = 0; i < LANES; i++)
-            line[i] = *(const lanes *)(number + width * (of.target[0] + i));
-    else
-        for (int i = 0; i < LANES; i++)
-            line[i] = *(const lanes *)(number + width * (int64_t)of.target[i]);
-    turn(line);
-}
+typedef double two_lanes __attribute__((vector_size(16), aligned(8)));
+#if LANES >= 4
+typedef double four_lanes __attribute__((vector_size(32), aligned(8)));
 
 static ALWAYS_INLINE four_lanes join_twos(two_lanes x, two_lanes y)
 {
@@ -96,7 +120,9 @@ static ALWAYS_INLINE four_lanes join_twos(two_lanes x, two_lanes y)
     return (four_lanes){x[0], x[1], y[0], y[1]};
 #endif
 }
+#endif
 
+#if LANES == 8
 static ALWAYS_INLINE lanes join_fours(four_lanes x, four_lanes y)
 {
 #ifdef WIDENS
@@ -115,16 +141,7 @@ static ALWAYS_INLINE four_lanes half_of(lanes x, int upper)
 #endif
 }
 
-/* two numbers of each of eight, turned */
-static ALWAYS_INLINE void turn_twos(const two_lanes *of, lanes *line)
-{
-    const lanes even = join_fours(join_twos(of[0], of[2]), join_twos(of[4], of[6]));
-    const lanes odd = join_fours(join_twos(of[1], of[3]), join_twos(of[5], of[7]));
-    line[0] = ORDER(even, odd, 0, 8, 2, 10, 4, 12, 6, 14);
-    line[1] = ORDER(even, odd, 1, 9, 3, 11, 5, 13, 7, 15);
-}
-
-/* four of each */
+/* four numbers of each of eight, turned */
 static ALWAYS_INLINE void turn_fours(const four_lanes *of, lanes *line)
 {
     const lanes x = join_fours(of[0], of[2]), y = join_fours(of[4], of[6]);
@@ -136,41 +153,115 @@ static ALWAYS_INLINE void turn_fours(const four_lanes *of, lanes *line)
         line[i + 1] = ORDER(even, odd, 1, 9, 3, 11, 5, 13, 7, 15);
     }
 }
+#endif
 
-/* the other way: line[0] has those of the first two of eight, .. */
+/* two numbers of each, turned */
+static ALWAYS_INLINE void turn_twos(const two_lanes *of, lanes *line)
+{
+#if LANES == 8
+    const lanes even = join_fours(join_twos(of[0], of[2]), join_twos(of[4], of[6]));
+    const lanes odd = join_fours(join_twos(of[1], of[3]), join_twos(of[5], of[7]));
+    line[0] = ORDER(even, odd, 0, 8, 2, 10, 4, 12, 6, 14), line[1] = ORDER(even, odd, 1, 9, 3, 11, 5, 13, 7, 15);
+#elif LANES == 4
+    const lanes even = join_twos(of[0], of[2]), odd = join_twos(of[1], of[3]);
+    line[0] = ORDER(even, odd, 0, 4, 2, 6), line[1] = ORDER(even, odd, 1, 5, 3, 7);
+#else
+    line[0] = of[0], line[1] = of[1];
+    turn(line);
+#endif
+}
+
+/* four numbers of each, from one address each, turned */
+static ALWAYS_INLINE void read_fours(const double **from, lanes *line)
+{
+#if LANES == 8
+    four_lanes four[LANES];
+    for (int i = 0; i < LANES; i++)
+        four[i] = *(const four_lanes *)from[i];
+    turn_fours(four, line);
+#else
+    for (int h = 0; h < 4; h += LANES) {
+        for (int i = 0; i < LANES; i++)
+            line[h + i] = *(const lanes *)(from[i] + h);
+        turn(line + h);
+    }
+#endif
+}
+
+/* The other way: four vectors become the four numbers of the first, of the second, ... */
 static ALWAYS_INLINE void turn_back_fours(lanes *line)
 {
+#if LANES == 8
     const lanes x = ORDER(line[0], line[1], 0, 8, 1, 9, 2, 10, 3, 11);
     const lanes y = ORDER(line[0], line[1], 4, 12, 5, 13, 6, 14, 7, 15);
     const lanes u = ORDER(line[2], line[3], 0, 8, 1, 9, 2, 10, 3, 11);
     const lanes v = ORDER(line[2], line[3], 4, 12, 5, 13, 6, 14, 7, 15);
     line[0] = ORDER(x, u, 0, 1, 8, 9, 2, 3, 10, 11), line[1] = ORDER(x, u, 4, 5, 12, 13, 6, 7, 14, 15);
     line[2] = ORDER(y, v, 0, 1, 8, 9, 2, 3, 10, 11), line[3] = ORDER(y, v, 4, 5, 12, 13, 6, 7, 14, 15);
+#elif LANES == 4
+    turn(line);
+#else
+    turn(line), turn(line + 2);
+    const lanes upper = line[1];
+    line[1] = line[2], line[2] = upper;
+#endif
 }
 
-static ALWAYS_INLINE void read_first_fours(const double *number, int64_t width, Targets8 of, lanes *line)
+/* The other way with two vectors. */
+static ALWAYS_INLINE void turn_back_twos(lanes *line)
 {
-    four_lanes four[LANES];
-    for (int i = 0; i < LANES; i++)
-        four[i] = *(const four_lanes *)(number + width * (int64_t)of.target[i]);
-    turn_fours(four, line);
+    const lanes x = line[0], y = line[1];
+#if LANES == 8
+    line[0] = ORDER(x, y, 0, 8, 1, 9, 2, 10, 3, 11), line[1] = ORDER(x, y, 4, 12, 5, 13, 6, 14, 7, 15);
+#elif LANES == 4
+    line[0] = ORDER(x, y, 0, 4, 1, 5), line[1] = ORDER(x, y, 2, 6, 3, 7);
+#else
+    line[0] = ORDER(x, y, 0, 2), line[1] = ORDER(x, y, 1, 3);
+#endif
 }
 
-static ALWAYS_INLINE void read_target_fours(const double *number, Targets8 of, lanes *line)
+/* a line of each, from one address each, turned */
+static ALWAYS_INLINE void read_lines_at(const double **from, lanes *line)
+{
+    for (int h = 0; h < LINE; h += LANES) {
+        for (int i = 0; i < LANES; i++)
+            line[h + i] = *(const lanes *)(from[i] + h);
+        turn(line + h);
+    }
+}
+
+/* a line of each target, of which each has `width` numbers */
+static ALWAYS_INLINE void read_targets(const double *number, int64_t width, LaneTargets of, lanes *line)
+{
+    const double *from[LANES];
+    for (int i = 0; i < LANES; i++)
+        from[i] = number + width * (of.beside ? (int64_t)of.target[0] + i : (int64_t)of.target[i]);
+    read_lines_at(from, line);
+}
+
+static ALWAYS_INLINE void read_first_fours(const double *number, int64_t width, LaneTargets of, lanes *line)
+{
+    const double *from[LANES];
+    for (int i = 0; i < LANES; i++)
+        from[i] = number + width * (int64_t)of.target[i];
+    read_fours(from, line);
+}
+
+static ALWAYS_INLINE void read_target_fours(const double *number, LaneTargets of, lanes *line)
 {
     read_first_fours(number, 4, of, line);
 }
 
 static ALWAYS_INLINE void read_neighbour_fours(const double *number, int64_t count, lanes *line)
 {
-    four_lanes four[LANES];
+    const double *from[LANES];
     for (int i = 0; i < LANES; i++)
-        four[i] = *(const four_lanes *)(number + 4 * (i < count ? i : count - 1));
-    turn_fours(four, line);
+        from[i] = number + 4 * (i < count ? i : count - 1);
+    read_fours(from, line);
 }
 
-/* one of them */
-static ALWAYS_INLINE lanes read_one(const double *number, int64_t width, Targets8 of)
+/* one number of each */
+static ALWAYS_INLINE lanes read_one(const double *number, int64_t width, LaneTargets of)
 {
     lanes found;
     for (int i = 0; i < LANES; i++)
@@ -178,11 +269,12 @@ static ALWAYS_INLINE lanes read_one(const double *number, int64_t width, Targets
     return found;
 }
 
-static ALWAYS_INLINE lanes gather_doubles(const double *from, Targets8 of)
+static ALWAYS_INLINE lanes gather_doubles(const double *from, LaneTargets of)
 {
     const uint32_t *target = of.target;
-    return (lanes){from[target[0]], from[target[1]], from[target[2]], from[target[3]],
-                   from[target[4]], from[target[5]], from[target[6]], from[target[7]]};
+#define FOUND(i) from[target[i]]
+    return (lanes){EACH(FOUND)};
+#undef FOUND
 }
 
 static ALWAYS_INLINE lanes load_doubles(const double *from, int64_t count)
@@ -217,24 +309,23 @@ static ALWAYS_INLINE void write_neighbour_fours(double *number, int64_t count, l
 
 static ALWAYS_INLINE void read_neighbours(const double *number, int64_t width, int64_t count, lanes *line)
 {
-    if (count == LANES)
-        for (int i = 0; i < LANES; i++)
-            line[i] = *(const lanes *)(number + width * i);
-    else
-        for (int i = 0; i < LANES; i++)
-            line[i] = *(const lanes *)(number + width * (i < count ? i : count - 1));
-    turn(line);
+    const double *from[LANES];
+    for (int i = 0; i < LANES; i++)
+        from[i] = number + width * (count == LANES || i < count ? i : count - 1);
+    read_lines_at(from, line);
 }
 
 static ALWAYS_INLINE void write_neighbours(double *number, int64_t width, int64_t count, lanes *line)
 {
-    turn(line);
-    if (count == LANES)
-        for (int i = 0; i < LANES; i++)
-            *(lanes *)(number + width * i) = line[i];
-    else
-        for (int64_t i = 0; i < count; i++)
-            *(lanes *)(number + width * i) = line[i];
+    for (int h = 0; h < LINE; h += LANES) {
+        turn(line + h);
+        if (count == LANES)
+            for (int i = 0; i < LANES; i++)
+                *(lanes *)(number + width * i + h) = line[h + i];
+        else
+            for (int64_t i = 0; i < count; i++)
+                *(lanes *)(number + width * i + h) = line[h + i];
+    }
 }
 
 static ALWAYS_INLINE void write_first_fours(double *number, int64_t width, int64_t count, lanes *line)
@@ -242,36 +333,66 @@ static ALWAYS_INLINE void write_first_fours(double *number, int64_t width, int64
     turn_back_fours(line);
     for (int64_t i = 0; i < LANES; i++)
         if (i < count)
+#if LANES == 8
             *(four_lanes *)(number + width * i) = half_of(line[i / 2], i % 2);
+#else
+            for (int h = 0; h < 4; h += LANES)
+                *(lanes *)(number + width * i + h) = line[(4 * i + h) / LANES];
+#endif
 }
 
-/* the first n of them, each neuron's over what was written behind those of the one before */
+/* the first n of a line of each, each neuron's over what was written behind those of the one before */
 static ALWAYS_INLINE void write_beside(double *number, int64_t width, int64_t n, int64_t count, lanes *line)
 {
-    turn(line);
+    for (int h = 0; h < LINE; h += LANES)
+        turn(line + h);
     for (int64_t i = 0; i < LANES; i++)
         if (count == LANES && i < LANES - 1)
-            *(lanes *)(number + width * i) = line[i];
-        else if (i < count)
-            __builtin_memcpy(number + width * i, &line[i], 8 * n);
+            for (int h = 0; h < LINE; h += LANES)
+                *(lanes *)(number + width * i + h) = line[h + i];
+        else
+            for (int h = 0; i < count && h < n; h += LANES)
+                __builtin_memcpy(number + width * i + h, &line[h + i], 8 * (n - h < LANES ? n - h : LANES));
 }
+
+/* ---- conversions: GCC 12 to 14 convert two floats at a time, or give up, unless they are told the instruction -------------- */
+
+typedef float float_lanes __attribute__((vector_size(4 * LANES), aligned(4)));
+#if defined(__GNUC__) && !defined(__clang__) && LANES == 8
+#define WIDENED_FLOATS(x) ((lanes)__builtin_ia32_cvtps2pd512_mask(x, all_lanes(0.0), -1, 4))
+#define NARROWED_DOUBLES(x) ((float_lanes)__builtin_ia32_cvtpd2ps512_mask(x, (float_lanes){0}, -1, 4))
+#elif defined(__GNUC__) && !defined(__clang__) && LANES == 4
+#define WIDENED_FLOATS(x) ((lanes)__builtin_ia32_cvtps2pd256(x))
+#define NARROWED_DOUBLES(x) ((float_lanes)__builtin_ia32_cvtpd2ps256(x))
+#else
+#define WIDENED_FLOATS(x) __builtin_convertvector(x, lanes)
+#define NARROWED_DOUBLES(x) __builtin_convertvector(x, float_lanes)
 #endif
+#endif
+
+/* ---- by precision ---------------------------------------------------------------------------------------------------------- */
 
 typedef REAL kept_lanes __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
 
-static ALWAYS_INLINE lanes widen_lanes(kept_lanes x)
+static ALWAYS_INLINE lanes widened_at(const REAL *from)
 {
-#ifdef WIDENS_FLOATS
     if (sizeof(REAL) == sizeof(float))
-        return widen_floats(&x);
-#endif
-    return __builtin_convertvector(x, lanes);
+        return WIDENED_FLOATS(*(const float_lanes *)from);
+    return *(const lanes *)from;
+}
+
+static ALWAYS_INLINE void narrow_to(REAL *to, lanes x)
+{
+    if (sizeof(REAL) == sizeof(float))
+        *(float_lanes *)to = NARROWED_DOUBLES(x);
+    else
+        *(lanes *)to = x;
 }
 
 static ALWAYS_INLINE lanes load_lanes(const REAL *from, int64_t count)
 {
     if (count == LANES)
-        return widen_lanes(*(const kept_lanes *)from);
+        return widened_at(from);
     lanes x = all_lanes(0.0);
     for (int64_t i = 0; i < count; i++)
         x[i] = from[i];
@@ -281,17 +402,18 @@ static ALWAYS_INLINE lanes load_lanes(const REAL *from, int64_t count)
 static ALWAYS_INLINE void store_lanes(REAL *to, lanes x, int64_t count)
 {
     if (count == LANES)
-        *(kept_lanes *)to = __builtin_convertvector(x, kept_lanes);
+        narrow_to(to, x);
     else
         for (int64_t i = 0; i < count; i++)
             to[i] = (REAL)x[i];
 }
 
-static ALWAYS_INLINE lanes gather_lanes(const REAL *from, Targets8 of)
+static ALWAYS_INLINE lanes gather_lanes(const REAL *from, LaneTargets of)
 {
     const uint32_t *target = of.target;
     if (of.beside)
         return load_lanes(from + target[0], LANES);
-    return (lanes){from[target[0]], from[target[1]], from[target[2]], from[target[3]],
-                   from[target[4]], from[target[5]], from[target[6]], from[target[7]]};
+#define FOUND(i) from[target[i]]
+    return (lanes){EACH(FOUND)};
+#undef FOUND
 }

@@ -1,9 +1,9 @@
-"""Elementary functions with the same bits on every processor and C library, for all that spikes and weights depend on.
+"""Elementary functions and sums with the same bits on every processor and C library, for all that digests hang on.
 
 NumPy and the C library choose their code by the processor, and the last bit follows: `exp`, `log`, `expm1`, `log1p` and
 powers differ between AVX-512, AVX2 and neither, sines between FMA and none. Those here are built of additions,
 multiplications, divisions and roots, which are exact to the last bit everywhere; errors below 1 unit in the last place
-(`expm1` 3, `tanh` 4, `power` one per doubling of the exponent).
+(`expm1` 3, `tanh` 4, `power` one per doubling of the exponent). The order in which NumPy and BLAS add is theirs, too.
 """
 
 from __future__ import annotations
@@ -66,3 +66,30 @@ def power(x: ArrayLike, n: ArrayLike) -> np.ndarray:
     base, exponent = (np.ascontiguousarray(array).reshape(-1) for array in (x, n))
     kernels.elementary_arrays.power(base, exponent, out.reshape(-1))
     return out
+
+
+def interpolate(x: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the values (n,) at ascending places (n,) as straight lines join them, at x; those at the ends beyond."""
+    k = np.clip(np.searchsorted(places, x, side="right") - 1, 0, len(places) - 2)
+    slope = (values[k + 1] - values[k]) / (places[k + 1] - places[k])
+    line = slope * (np.maximum(x, places[0]) - places[k]) + values[k]
+    return np.where(x >= places[-1], values[-1], line)
+
+
+def total(x: ArrayLike) -> np.float64:
+    """Return the sum of all numbers, float64, 0 of none; in one order, which NumPy takes on most processors."""
+    return total_rows(np.reshape(x, (1, -1)))[0]
+
+
+def total_rows(x: ArrayLike) -> np.ndarray:
+    """Return the sums over the last axis, float64, each in the order of `total`."""
+    values = np.asarray(x, dtype=float)
+    out = np.empty(values.shape[:-1])
+    rows = np.ascontiguousarray(values).reshape(out.size, values.shape[-1])
+    kernels.elementary_arrays.total(rows, out.reshape(-1))
+    return out
+
+
+def mean(x: ArrayLike) -> np.float64:
+    """Return the mean of all numbers, float64, NaN of none."""
+    return total(x) / np.float64(np.size(x))

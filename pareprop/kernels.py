@@ -1,49 +1,66 @@
-"""The only door to the compiled kernels; those of neurons and synapses come in two precisions."""
+"""The only door to the compiled kernels; those of neurons and synapses come in two precisions.
+
+Kernels in which runs spend their time are there once for each level of the processor that was asked for when the
+package was built (`cython_core/build_kernels.py`). Which one runs is decided here, once; their bits are the same.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pareprop.core import build_info
 
-from .machine import require_instructions
+from .machine import choose_level
 
-require_instructions(build_info.instructions)  # else a kernel would end the process without a word
+#: the level of the processor whose kernels run, such as "v3"
+LEVEL = choose_level(build_info.levels, build_info.instructions)  # before a kernel could end the process without a word
 
 from pareprop.core import (  # noqa: E402 - the processor comes first
     checksum,
     degrees,
-    elementary_arrays,
     exchange,
-    interval,
-    interval_single,
     layout,
     local_readouts,
     members,
     nest_draws,
-    neuron_models,
-    optimizers,
-    random,
     readout_sums,
-    rewire,
     rounds,
     row_map,
     rows,
-    signs,
-    spike,
     spike_log,
-    spike_single,
-    topology,
 )
 
+if TYPE_CHECKING:
+    from pareprop.core import (
+        elementary_arrays,
+        interval,
+        interval_single,
+        neuron_models,
+        optimizers,
+        random,
+        rewire,
+        signs,
+        spike,
+        spike_single,
+        topology,
+    )
+else:
+    for _name in (
+        "elementary_arrays", "interval", "interval_single", "neuron_models", "optimizers", "random", "rewire", "signs",
+        "spike", "spike_single", "topology",
+    ):  # fmt: skip
+        globals()[_name] = importlib.import_module(f"pareprop.core.{LEVEL}.{_name}")
+
 __all__ = [
-    "PRECISIONS", "Precision", "build_info", "checksum", "degrees", "elementary_arrays", "exchange", "layout",
+    "LEVEL", "PRECISIONS", "Precision", "build_info", "checksum", "degrees", "elementary_arrays", "exchange", "layout",
     "local_readouts", "members", "nest_draws", "neuron_models", "optimizers", "random", "readout_sums", "rewire",
     "rounds", "row_map", "rows", "signs", "spike_log", "topology",
 ]  # fmt: skip

@@ -8,11 +8,13 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import InputError, ParepropError, StateError
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
+LEVELS = ("x86-64", "v2", "v3", "v4")  # of processors, lowest first, where an architecture has several
 CACHE = 16 * 2**20  # bytes of a table, about, that stay in a core's caches until they are needed again
 
 
@@ -44,19 +46,47 @@ def instructions() -> set[str]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
         return set()
-    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
+    kinds = ("flags", "Features")  # the second on ARM
+    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith(kinds)), set())
 
 
-def require_instructions(needed: list[str]) -> None:
-    """End the process with one line unless this processor has the instruction sets that the kernels use."""
-    here = instructions()
-    if here and (missing := sorted(set(needed) - here)):
-        print(
-            f"pareprop: error: the kernels were compiled for a processor with {', '.join(missing)}, which this one "
-            "lacks: install pareprop on this kind of machine, or with PAREPROP_PORTABLE=1 for all kinds",
-            file=sys.stderr,
+def order_of_level(level: str) -> int:
+    """Return the place of a level of the processor among those of its architecture, lowest first."""
+    return LEVELS.index(level) if level in LEVELS else -1
+
+
+def choose_level(levels: Mapping[str, tuple[str, list[str]]], always: list[str]) -> str:
+    """Return the level of the processor whose kernels run here; end the process with one line if there is none.
+
+    Parameters
+    ----------
+    levels : Mapping of str to tuple
+        Of each level that is installed, lowest first: its compiler flags, its instruction sets.
+    always : list of str
+        Instruction sets of the kernels that have no level.
+
+    Returns
+    -------
+    str
+        The one that PAREPROP_LEVEL names, else the highest that this processor has.
+    """
+    here, asked = instructions(), os.environ.get("PAREPROP_LEVEL", "")
+    missing = {name: sorted({*sets, *always} - here) if here else [] for name, (_, sets) in levels.items()}
+    problem = ""
+    if asked and asked not in levels:
+        problem = f"PAREPROP_LEVEL: level '{asked}' is not installed, there are {', '.join(levels)}"
+    elif asked and missing[asked]:
+        problem = f"PAREPROP_LEVEL: level '{asked}' needs {', '.join(missing[asked])}, which this processor lacks"
+    elif fits := [name for name in levels if not missing[name]]:
+        return asked or (fits[-1] if here else fits[0])
+    else:
+        lowest = next(iter(levels))
+        problem = (
+            f"the kernels were compiled for processors with {', '.join(missing[lowest])}, which this one lacks: "
+            "install pareprop on this kind of machine, or with PAREPROP_LEVELS=all for all kinds"
         )
-        sys.exit(2)
+    print(f"pareprop: error: {problem}", file=sys.stderr)
+    sys.exit(2)
 
 
 def describe_shortage(problem: MemoryError) -> ParepropError:

@@ -45,7 +45,13 @@ def compile_by_hand() -> ctypes.CDLL:
     header = (Path(kernels.build_info.__file__).parent / "elementary.h").read_text()
     folder = Path(tempfile.mkdtemp())
     (folder / "hand.c").write_text(header + Path(__file__).with_suffix(".c").read_text())
-    command = [*shlex.split(kernels.build_info.compiler), *shlex.split(kernels.build_info.flags), "-w", "-shared"]
+    command = [
+        *shlex.split(kernels.build_info.compiler),
+        *kernels.build_info.levels[kernels.LEVEL][0].split(),
+        *shlex.split(kernels.build_info.flags),
+        "-w",
+        "-shared",
+    ]
     subprocess.run([*command, str(folder / "hand.c"), "-o", str(folder / "hand.so")], check=True)
     return ctypes.CDLL(str(folder / "hand.so"))
 

@@ -2,6 +2,7 @@
 
     python scripts/paths.py [--variant both] [--sizes 500x100,2000x100,10000x100,2000x1000] [--rates 5,17,40]
                             [--precision double] [--paths plain,adaptive,...] [--rounds 3] [--seconds 0.2]
+                            [--level v3]
 
 Paths are optimizers, rewiring, delays, and neuron models. Drawn spikes drive the recurrent synapses of the benchmark
 network; its input sources stay few, so that nearly all events are recurrent. Each line: median nanoseconds per event,
@@ -19,6 +20,7 @@ import itertools
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -28,8 +30,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pareprop import kernels
 from pareprop.arrays import allocate_aligned
 from pareprop.errors import ParepropWarning
+from pareprop.machine import processor_name
 from pareprop.parallel.exchange import Alone
 from pareprop.runs import benchmark
 from pareprop.runs.benchmark import PLAIN, Axes, BenchTask
@@ -151,11 +155,15 @@ def main() -> None:
     parser.add_argument("--paths", default=",".join(PATHS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.2, help="about, of a sample of the plain path")
+    parser.add_argument("--level", help="of the processor, an installed one [the highest that this processor has]")
     options = parser.parse_args()
+    if options.level and os.environ.get("PAREPROP_LEVEL") != options.level:  # chosen when the package is imported
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"PAREPROP_LEVEL": options.level})
+    print(f"{processor_name()}, kernels of level {kernels.LEVEL}", flush=True)
     warnings.simplefilter("ignore", ParepropWarning)
     with tempfile.TemporaryDirectory() as folder:
         real = {"double": "double", "single": "float"}[options.precision]
-        flags = ["-O3", "-march=native", "-mprefer-vector-width=512", "-shared", "-fPIC", f"-DREAL={real}"]
+        flags = ["-O3", *kernels.build_info.levels[kernels.LEVEL][0].split(), "-shared", "-fPIC", f"-DREAL={real}"]
         source, libraries = Path(__file__).with_name("accesses.c"), {}
         for halves in {row[4] for row in ACCESSES.values()}:
             library = Path(folder) / f"accesses{halves}.so"

@@ -130,6 +130,18 @@ def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def small_disk(tmp_path: Path) -> Generator[Path]:
+    """A file system of 3 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], check=False)
+    if mounted.returncode:
+        pytest.skip("may not mount a file system")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs draw no figures, which take longer than they do: `pytest.mark.usefixtures("no_figures")`."""
     from pareprop.runs import run

@@ -1,6 +1,10 @@
 """Our elementary functions against those in extended precision, and that no other is used where bits count."""
 
+import ast
+import functools
+import operator
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -64,16 +68,151 @@ def test_legacy_normal(shapes: list[tuple[int, ...]]) -> None:
     np.testing.assert_array_equal(ours.rand(5), theirs.rand(5))
 
 
+def test_sums() -> None:
+    """Their order is that of NumPy's rows, by which the digests of earlier versions were made."""
+    for n in (0, 1, 7, 8, 17, 128, 129, 1000):
+        x = np.random.default_rng(n).normal(size=(3, n))
+        np.testing.assert_array_equal(elementary.total_rows(x), [add(row) for row in x.tolist()])
+        np.testing.assert_array_equal(elementary.total_rows(x), elementary.total_rows(np.asfortranarray(x)))
+        assert elementary.total(x[0]) == add(x[0].tolist())
+    assert elementary.total_rows(np.ones((2, 3, 4))).shape == (2, 3)
+    assert elementary.mean([1, 2, 6]) == 3.0 and isinstance(elementary.mean([1]), float)
+
+
+def add(row: list[float]) -> float:
+    """Pairwise sum as NumPy's documentation describes it: blocks of 128 at most, each in eight parts."""
+    if len(row) > 128:
+        half = len(row) // 2 // 8 * 8
+        return add(row[:half]) + add(row[half:])
+    whole, total = len(row) // 8 * 8, 0.0
+    if whole:
+        parts = [functools.reduce(operator.add, row[k:whole:8]) for k in range(8)]
+        while len(parts) > 1:
+            parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=True)]
+        total = parts[0]
+    return functools.reduce(operator.add, row[whole:], total)
+
+
+def test_interpolation() -> None:
+    draw = np.random.default_rng(9)
+    places, values = np.sort(draw.random(20)), draw.normal(size=20)
+    x = np.concatenate([draw.uniform(-0.2, 1.2, 1000), places])
+    np.testing.assert_allclose(elementary.interpolate(x, places, values), np.interp(x, places, values), rtol=1e-12)
+    np.testing.assert_array_equal(elementary.interpolate(places, places, values), values)
+    np.testing.assert_array_equal(elementary.interpolate(np.array([-9.0, 9.0]), places, values), values[[0, -1]])
+
+
+ROOMS = ("engines", "network", "neurons", "simulation", "tasks", "runs/benchmark.py")
+FUNCTIONS = set(
+    """arccos arcsin arctan arctan2 atan2 average cbrt convolve corrcoef cos cosh cov dist dot einsum exp exp2 expm1
+    float_power geomspace hypot inner interp log log10 log1p log2 logspace matmul mean nanmean nansum pow power sin
+    sinh std sum tan tanh tensordot trapezoid vdot var""".split()
+)
+METHODS = {"dot", "mean", "norm", "randn", "reduceat", "std", "sum", "var"}
+LIBRARIES = {"np", "numpy", "math"}
+OWN = {"elementary", "loop", "self", "space"}  # whose methods have such names
+WHOLE = re.compile(r"n_\w+|size|nbytes|shape|count|rows|width|lengths|len|int")  # names of whole numbers
+CHECKS = "checks and shows equations; nothing is trained"
+EXPECTED = "an expected number, for times, memory and cuts"
+SHOWN = "part of a message alone"
+EXACT = "whole numbers"
+IN_TURN = "arrays, one after the other"
+ALLOWED = {
+    ("engines/spike_rules.py", "sum((EXPONENTIALS.get(node[0], 0) for node in nodes))"): EXACT,
+    ("engines/spike_rules.py", "traces ** 2"): EXACT,
+    ("network/cuts.py", "sum((total(*chunk) for chunk in zip(costs, lengths, strict=True)))"): EXACT,
+    ("network/local.py", "sum((size * rate for size, rate in known))"): EXPECTED,
+    ("network/rules.py", "(1.0 - 1.0 / n) ** (projection.indegree * targets)"): EXPECTED,
+    ("network/rules.py", "(1.0 - projection.indegree / n) ** targets"): EXPECTED,
+    ("network/rules.py", "(1.0 - projection.probability) ** (last - first)"): EXPECTED,
+    ("network/rules.py", "(1.0 - share / projection.pre.size) ** projection.N"): EXPECTED,
+    ("network/streamed_rules.py", "(1.0 - 1.0 / projection.pre.size) ** (self.indegree(projection) * (last - first))"):
+        EXPECTED,
+    ("network/streamed_rules.py", "others ** (last - first)"): EXPECTED,
+    ("neurons/check.py", "10.0 ** np.arange(-4, 8.1, 0.25)"): CHECKS,
+    ("neurons/check.py", "np.log(size)"): CHECKS,
+    ("neurons/check.py", "result.spikes.sum()"): CHECKS,
+    ("neurons/language.py", "x ** y"): CHECKS,
+    ("neurons/symbols.py", "a ** b"): "of SymPy: terms, not numbers",
+    ("runs/benchmark.py", "lengths @ sent[numbers]"): EXACT,
+    ("simulation/loop.py", "sum(marks.values())"): EXACT,
+    ("simulation/notices.py", "sum(losses[-SOON // 5:])"): SHOWN,
+    ("simulation/notices.py", "sum(losses[:SOON // 5])"): SHOWN,
+    ("simulation/returns.py", "np.std(self.returns, ddof=1)"): SHOWN,
+    ("tasks/synthetic.py", "sum((half[:, :, k, None] * columns[:, None, :, k] for k in range(len(image))))"): IN_TURN,
+    ("tasks/synthetic.py", "sum((rows[:, :, k, None] * image[k] for k in range(len(image))))"): IN_TURN,
+}  # fmt: skip
+
+
+def is_whole(node: ast.AST) -> bool:
+    """Tell whether an expression is a whole number by what is called, named or written."""
+    match node:
+        case ast.Constant(value=value):
+            return isinstance(value, int)
+        case ast.UnaryOp(operand=part) | ast.GeneratorExp(elt=part) | ast.Subscript(value=part):
+            return is_whole(part)
+        case ast.Call(func=ast.Name(id="map"), args=[ast.Name(id=name), *_]):
+            return bool(WHOLE.fullmatch(name))
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.Call(func=ast.Name(id=name)):
+            return bool(WHOLE.fullmatch(name))
+    return False
+
+
+def list_foreign(tree: ast.AST) -> Iterator[ast.AST]:
+    """Powers, sums and functions of NumPy, Python and the C library whose last bit may be theirs.
+
+    Sums of whole numbers tell so: by their names, by `int(...)` around them, by `dtype=`.
+    """
+    within = {
+        id(node.args[0]) for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args and is_whole(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow | ast.MatMult):
+            if not (isinstance(node.left, ast.Constant) and is_whole(node.right)):
+                yield node
+        if not isinstance(node, ast.Call) or id(node) in within or any(item.arg == "dtype" for item in node.keywords):
+            continue
+        match node.func:
+            case ast.Name(id="sum" | "pow") if not is_whole(node.args[0]):
+                yield node
+            case ast.Attribute(value=of, attr=name):
+                owner = getattr(of, "id", getattr(of, "attr", None))
+                if (name in METHODS and owner not in OWN) or (owner in LIBRARIES and name in FUNCTIONS):
+                    yield node
+
+
 def test_no_other_is_used_where_bits_count() -> None:
-    """Neither NumPy's and the C library's functions nor BLAS. NEST's random numbers are those of its C library."""
-    functions = r"exp|expm1|exp2|log|log1p|log2|log10|sin|cos|tan|tanh|sinh|cosh|power|float_power|dot|matmul|einsum"
-    python = re.compile(rf"\b(?:np|math|numpy)\.(?:{functions}|pow|vdot|inner|tensordot)\(|\.randn\(|\w @ \w")
-    kernel = re.compile(rf"^from libc.math cimport .*\b(?:{functions}|pow)\b|[\w\])] \*\* [a-z]")
+    """Neither NumPy's and the C library's functions and sums nor BLAS, but where no digest hangs on the last bit."""
+    found = set()
+    for room in ROOMS:
+        place = ROOT / "pareprop" / room
+        for path in place.glob("*.py") if place.is_dir() else [place]:
+            name = path.relative_to(ROOT / "pareprop").as_posix()
+            found |= {(name, ast.unparse(node)) for node in list_foreign(ast.parse(path.read_text()))}
+    assert found == ALLOWED.keys()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "np.hypot(x, y)", "x.sum(axis=1)", "np.sum(x)", "sum(values)", "x @ y", "x**0.5", "np.linalg.norm(x)",
+        "f(x).mean()", "x[1:].std()", "math.exp(x)", "2.0**x", "(x * x).sum()", "pow(x, y)", "np.add.reduceat(x, y)",
+    ],
+)  # fmt: skip
+def test_others_are_seen(text: str) -> None:
+    assert len(list(list_foreign(ast.parse(text)))) == 1
+
+
+def test_whole_numbers_pass() -> None:
+    text = "int(x.sum()) + sum(part.size for part in x) + x.sum(dtype=int) + elementary.mean(x) + 2.0**-60"
+    assert not list(list_foreign(ast.parse(text)))
+
+
+def test_kernels_use_no_other() -> None:
+    """NEST's random numbers are those of its C library."""
+    functions = r"exp|expm1|exp2|log|log1p|log2|log10|sin|cos|tan|tanh|sinh|cosh|power|pow|hypot"
+    kernel = re.compile(rf"^from libc.math cimport .*\b(?:{functions})\b|[\w\])] \*\* [a-z]")
     found = []
-    for room in ("engines", "network", "simulation", "tasks"):
-        for path in sorted((ROOT / "pareprop" / room).glob("*.py")):
-            lines = enumerate(path.read_text().splitlines(), 1)
-            found += [f"{path.name}:{number}: {line.strip()}" for number, line in lines if python.search(line)]
     for path in sorted((ROOT / "cython_core").rglob("*.p[yx][xid]")):
         if path.name in ("mersenne.pxd", "nest_draws.pyx"):
             continue

@@ -3,16 +3,8 @@
    too. A step takes a root and a division, which is the limit if what it reads of the targets is near: the history of a
    target lies in lines of the cache, each with psi of some steps, then L of them. */
 
-enum { SIDE = 64 / sizeof(REAL), LINE_STEPS = SIDE / 2 };    /* synapses of a vector; steps of a line */
-enum { VECTORS = sizeof(REAL) == 8 ? 2 : 1 };                /* that go side by side */
-
-typedef REAL side_lanes __attribute__((vector_size(64), aligned(sizeof(REAL))));
-#ifndef FOUR_AT_A_TIME    /* single precision */
-typedef int32_t side_order __attribute__((vector_size(64)));
-#define ORDER_16(x, y, ...) SHUFFLED(side_order, x, y, __VA_ARGS__)
-#endif
-
-typedef double line_words __attribute__((vector_size(64), aligned(sizeof(REAL)), may_alias));
+enum { OF_LINE = 64 / sizeof(REAL), LINE_STEPS = OF_LINE / 2 };    /* numbers of a line; its steps */
+enum { VECTORS = sizeof(REAL) == 8 ? 2 : 1 };                      /* that go side by side */
 
 typedef struct {
     int64_t first, n, n_blocks, n_targets;  /* steps; of the ring of lines: its length and width */
@@ -92,42 +84,16 @@ static double least_of(double add_2, double epsilon)
     return sizeof(REAL) == 4 && epsilon >= 1e-10 ? 1.1e-19 / __builtin_sqrt(add_2) : 0.0;
 }
 
-/* the lines of SIDE targets, turned: afterwards number k of all of them is found[k] */
-static ALWAYS_INLINE void read_lines(const REAL *lines, const uint32_t *target, side_lanes *found)
-{
-    lanes word[LANES];
-#ifdef FOUR_AT_A_TIME    /* double precision: as many numbers as words */
-    for (int i = 0; i < LANES; i++)
-        word[i] = (lanes)*(const line_words *)(lines + SIDE * (int64_t)target[i]);
-    turn(word);
-    for (int k = 0; k < LANES; k++)
-        found[k] = (side_lanes)word[k];
-#else    /* words of two numbers, of half of the targets */
-    lanes other[LANES];
-    for (int i = 0; i < LANES; i++) {
-        word[i] = (lanes)*(const line_words *)(lines + SIDE * (int64_t)target[i]);
-        other[i] = (lanes)*(const line_words *)(lines + SIDE * (int64_t)target[LANES + i]);
-    }
-    turn(word);
-    turn(other);
-    for (int k = 0; k < LANES; k++) {
-        const side_lanes x = (side_lanes)word[k], y = (side_lanes)other[k];
-        found[2 * k] = ORDER_16(x, y, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-        found[2 * k + 1] = ORDER_16(x, y, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-    }
-#endif
-}
-
 static ALWAYS_INLINE void fetch_lines(const REAL *lines, const uint32_t *target)
 {
     for (int i = 0; i < SIDE; i++)
-        __builtin_prefetch(lines + SIDE * (int64_t)target[i]);
+        __builtin_prefetch(lines + OF_LINE * (int64_t)target[i]);
 }
 
 /* what vectors from synapse k on begin with */
 static ALWAYS_INLINE void fetch_first(const int own, const int adaptive, const AdamWindow *of, int64_t k)
 {
-    const REAL *lines = of->lines + SIDE * of->n_targets * (of->first / LINE_STEPS % of->n_blocks);
+    const REAL *lines = of->lines + OF_LINE * of->n_targets * (of->first / LINE_STEPS % of->n_blocks);
     for (int h = 0; h < VECTORS; h++) {
         const int64_t at = k + SIDE * h;
         fetch_lines(lines, of->target + at);
@@ -146,7 +112,7 @@ static ALWAYS_INLINE void adam_vectors(const int vectors, const int own, const i
     side_lanes y[VECTORS], c[VECTORS], m[VECTORS], v[VECTORS], w[VECTORS], z[VECTORS], a[VECTORS];
     side_lanes alpha[VECTORS], rho[VECTORS], beta[VECTORS];
     const side_lanes zero = {0}, low = zero + of->low, high = zero + of->high;
-    const int64_t width = SIDE * of->n_targets;
+    const int64_t width = OF_LINE * of->n_targets;
     int64_t place = of->first / LINE_STEPS % of->n_blocks, from = of->first % LINE_STEPS;
 #pragma GCC unroll 2
     for (int h = 0; h < vectors; h++) {
@@ -161,14 +127,14 @@ static ALWAYS_INLINE void adam_vectors(const int vectors, const int own, const i
         }
     }
     for (int64_t i = 0, to; i < of->n; i = to) {
-        side_lanes line[VECTORS][SIDE];
+        side_lanes line[VECTORS][OF_LINE];
         const int64_t following = place + 1 < of->n_blocks ? place + 1 : 0;
         to = i + LINE_STEPS - from < of->n ? i + LINE_STEPS - from : of->n;
 #pragma GCC unroll 2
         for (int h = 0; h < vectors; h++) {
             if (to < of->n)
                 fetch_lines(of->lines + width * following, target + SIDE * h);
-            read_lines(of->lines + width * place, target + SIDE * h, line[h]);
+            read_sides(of->lines + width * place, target + SIDE * h, line[h]);
         }
         for (int64_t j = i; j < to; j++) {
             const int64_t s = from + j - i;
@@ -245,7 +211,7 @@ static void adam_window(const AdamWindow *of, int64_t start, int64_t stop)
 /* psi and L of step u */
 static void keep_lines(int64_t u, int64_t n_blocks, int64_t n, const REAL *psi, const REAL *L, REAL *lines)
 {
-    REAL *at = lines + u / LINE_STEPS % n_blocks * n * SIDE + u % LINE_STEPS;
+    REAL *at = lines + u / LINE_STEPS % n_blocks * n * OF_LINE + u % LINE_STEPS;
     for (int64_t j = 0; j < n; j++)
-        at[SIDE * j] = psi[j], at[SIDE * j + LINE_STEPS] = L[j];
+        at[OF_LINE * j] = psi[j], at[OF_LINE * j + LINE_STEPS] = L[j];
 }

@@ -1,16 +1,13 @@
-/* What rows of the spike variant do with prefix sums where a source has a row for each delay: rows are short, so eight
-   synapses are worked off at once, whatever their number, and what a step knows of a block is found once. The formulas and
+/* What rows of the spike variant do with prefix sums where a source has a row for each delay: rows are short, so as many
+   synapses are worked off at once as there are lanes, whatever their number, and what a step knows of a block is found once. The formulas and
    `Cell` and `End` are those of formulas.h, lanes those of lanes.h; bits are the same. */
 
-/* Only where a register holds eight. Elsewhere nothing of this file is called: rows take a third less time by the fours of
+/* Only where a register holds eight. Elsewhere nothing of this file is called: rows take a third less time by the packs of
    formulas.h, as those of one delay. */
-#if defined(__AVX512F__) && defined(__AVX512VL__)
-#include <immintrin.h>
-#define MASKS    /* one instruction where compilers find several: a tenth of the time */
-enum { EIGHT_AT_ONCE = 1 };
-#else
-enum { EIGHT_AT_ONCE = 0 };
+#ifndef DRAWN_LANES
+#define DRAWN_LANES (LANES == 8)
 #endif
+enum { BY_LANES = DRAWN_LANES };
 
 enum {
     ROWS_BEFORE = 8,    /* rows to the one whose books are fetched */
@@ -43,74 +40,24 @@ typedef struct {    /* a projection in a step: all of its blocks learn alike */
 
 typedef struct {
     lanes R, A, D, R_end, A_end, D_end, R_before;
-} Sums8;
+} LaneSums;
 
-/* R, A and D of eight targets; `sums`: Cell or End */
+/* R, A and D of as many targets as lanes; `sums`: Cell or End */
 static ALWAYS_INLINE void read_sums(const double *sums, const uint32_t *of, lanes *R, lanes *A, lanes *D)
 {
     lanes line[4];
-    read_target_fours(sums, (Targets8){of, 0}, line);
+    read_target_fours(sums, (LaneTargets){of, 0}, line);
     *R = line[0], *A = line[1], *D = line[2];
 }
 
-/* as what is kept */
-static ALWAYS_INLINE lanes kept(lanes x)
-{
-    return sizeof(REAL) == 8 ? x : widen_lanes(__builtin_convertvector(x, kept_lanes));
-}
-
-/* `some`: the first ones of eight synapses, those that there are */
-#ifdef MASKS
-typedef __mmask8 some;
-
-static ALWAYS_INLINE some first_of_eight(int64_t count) { return (some)((1u << count) - 1); }
-
-static ALWAYS_INLINE lanes bounded(lanes w, double low, double high)
-{
-    return (lanes)_mm512_min_pd(_mm512_max_pd((__m512d)w, (__m512d)all_lanes(low)), (__m512d)all_lanes(high));
-}
-
-static ALWAYS_INLINE lanes choose(some there, lanes x, lanes y)
-{
-    return (lanes)_mm512_mask_blend_pd(there, (__m512d)y, (__m512d)x);
-}
-
-static ALWAYS_INLINE void write_some(REAL *to, lanes x, lanes old, some there)
-{
-    (void)old;
-    if (sizeof(REAL) == 8)
-        _mm512_mask_storeu_pd(to, there, (__m512d)x);
-    else
-        _mm256_mask_storeu_ps(to, there, _mm512_cvtpd_ps((__m512d)x));
-}
-#else
-typedef lane_order some;
-
-static ALWAYS_INLINE some first_of_eight(int64_t count) { return (lane_order){0, 1, 2, 3, 4, 5, 6, 7} < count; }
-
-static ALWAYS_INLINE lanes bounded(lanes w, double low, double high)
-{
-    const lanes l = all_lanes(low), h = all_lanes(high);
-    w = where(w > l, w, l);
-    return where(w < h, w, h);
-}
-
-static ALWAYS_INLINE lanes choose(some there, lanes x, lanes y) { return where(there, x, y); }
-
-static ALWAYS_INLINE void write_some(REAL *to, lanes x, lanes old, some there)
-{
-    store_lanes(to, where(there, x, old), LANES);
-}
-#endif
-
 enum { ARRIVES, REOPENS, CLOSES };
 
-/* Synapses k to k + count - 1, count at most 8. Those after them are read, too, and written as they were. */
-static ALWAYS_INLINE void work_eight(const int what, const Drawn *of, double Z, double Z_before, double power,
+/* Synapses k to k + count - 1, count at most LANES. Those after them are read, too, and written as they were. */
+static ALWAYS_INLINE void work_lanes_of(const int what, const Drawn *of, double Z, double Z_before, double power,
                                      double crossed_Z, const int crosses, double low, double high, int64_t k,
                                      int64_t count)
 {
-    const some there = first_of_eight(count);
+    const some there = some_lanes(count);
     uint32_t target[LANES]; /* of those after, too: nobody waits for the last one then */
     lanes R, A, D, R_before = all_lanes(0.0);
     memcpy(target, of->target + k, sizeof target);
@@ -118,34 +65,34 @@ static ALWAYS_INLINE void work_eight(const int what, const Drawn *of, double Z, 
     lanes y = old_y, c = old_c;
     if (crosses) {
         read_sums(&of->at.end->R, target, &R, &A, &D);
-        c = kept(c - (y * A + crossed_Z * D));
-        y = kept(of->shrink * (y + crossed_Z * R));
+        c = rounded_lanes(c - (y * A + crossed_Z * D));
+        y = rounded_lanes(of->shrink * (y + crossed_Z * R));
     }
     read_sums(&of->at.cell->R, target, &R, &A, &D);
     if (what != ARRIVES)
         for (int i = 0; i < LANES; i++)
             R_before[i] = of->at.R_before[target[i]];
     if (what == CLOSES) {
-        c = kept(c - (y * A + Z * D));
-        y = kept(power * (y + Z_before * R_before));
+        c = rounded_lanes(c - (y * A + Z * D));
+        y = rounded_lanes(power * (y + Z_before * R_before));
     } else {
         const kept_lanes old_w = *(const kept_lanes *)(of->weight + k);
         lanes w;
         if (what == ARRIVES) {
             const double grown = Z + of->d;
-            w = kept(widen_lanes(old_w) - of->eta * ((y * A + Z * D) - c));
-            y = kept(y - of->d * R);
-            c = kept(y * A + grown * D);
+            w = rounded_lanes(widen_lanes(old_w) - of->eta * ((y * A + Z * D) - c));
+            y = rounded_lanes(y - of->d * R);
+            c = rounded_lanes(y * A + grown * D);
         } else {
-            w = widen_lanes(old_w + (REAL)of->eta * __builtin_convertvector(c, kept_lanes));
-            y = kept(power * y - Z_before * R_before);
-            c = kept(y * A + Z * D);
-            y = kept(y - of->d * R);
-            c = kept(c + of->d * (D - R * A));
+            w = widen_lanes(old_w + (REAL)of->eta * narrow_lanes(c));
+            y = rounded_lanes(power * y - Z_before * R_before);
+            c = rounded_lanes(y * A + Z * D);
+            y = rounded_lanes(y - of->d * R);
+            c = rounded_lanes(c + of->d * (D - R * A));
         }
-        w = bounded(w, low, high);
+        w = bounded_lanes(w, low, high);
         /* what is not there adds -0, which changes nothing */
-        const kept_lanes added = __builtin_convertvector(choose(there, w, all_lanes(-0.0)), kept_lanes);
+        const kept_lanes added = narrow_lanes(choose(there, w, all_lanes(-0.0)));
         write_some(of->weight + k, w, widen_lanes(old_w), there);
         for (int i = 0; i < LANES; i++)
             of->at.cell[target[i]].arriving += added[i];
@@ -154,7 +101,7 @@ static ALWAYS_INLINE void work_eight(const int what, const Drawn *of, double Z, 
     write_some(of->C + k, c, old_c, there);
 }
 
-static ALWAYS_INLINE void work_synapses8(const int what, const Drawn *of, double Z, double Z_before,
+static ALWAYS_INLINE void work_row_lanes(const int what, const Drawn *of, double Z, double Z_before,
                                          double power, double crossed_Z, const int crosses, double low, double high,
                                          int64_t start, int64_t stop, int64_t ahead)
 {
@@ -166,7 +113,7 @@ static ALWAYS_INLINE void work_synapses8(const int what, const Drawn *of, double
             if (what != CLOSES)
                 __builtin_prefetch(of->weight + k + ahead);
         }
-        work_eight(what, of, Z, Z_before, power, crossed_Z, crosses, low, high, k,
+        work_lanes_of(what, of, Z, Z_before, power, crossed_Z, crosses, low, high, k,
                    stop - k < LANES ? stop - k : LANES);
     }
 }
@@ -189,7 +136,7 @@ static ALWAYS_INLINE void fetch_at(const int what, const Drawn *of, int64_t k)
 }
 
 /* Most rows take one or two lanes: no branch tells which, as no processor would foresee it. */
-static ALWAYS_INLINE void fetch_row8(const int what, const Drawn *of, int64_t row)
+static ALWAYS_INLINE void fetch_short_row(const int what, const Drawn *of, int64_t row)
 {
     const int64_t start = of->row_ptr[row], last = of->row_ptr[row + 1] - 1;
     if (last < start)
@@ -228,7 +175,7 @@ static ALWAYS_INLINE void arrive_at_row(Drawn *of, int64_t row, int64_t start, i
         const int64_t n = of->t - book->latest - of->cutoff;
         const double Z = of->Z[row] * (kept_power(of->decays + n % DECAYS, of->alpha, n) / of->alpha_place);
         const double power = kept_power(of->decays + DECAYS + n % DECAYS, of->kappa, n) / of->kappa_place;
-        work_synapses8(REOPENS, of, Z, of->starts ? 0.0 : Z, power, 0.0, 0, low, high, start, stop, ahead);
+        work_row_lanes(REOPENS, of, Z, of->starts ? 0.0 : Z, power, 0.0, 0, low, high, start, stop, ahead);
         of->Z[row] = Z + of->d;
         book->cursor = of->block;
         book->closed = 0;
@@ -236,9 +183,9 @@ static ALWAYS_INLINE void arrive_at_row(Drawn *of, int64_t row, int64_t start, i
         int crosses;
         const double before = cross_block(of, row, &crosses), Z = of->Z[row];
         if (crosses)
-            work_synapses8(ARRIVES, of, Z, 0.0, 0.0, before, 1, low, high, start, stop, ahead);
+            work_row_lanes(ARRIVES, of, Z, 0.0, 0.0, before, 1, low, high, start, stop, ahead);
         else
-            work_synapses8(ARRIVES, of, Z, 0.0, 0.0, 0.0, 0, low, high, start, stop, ahead);
+            work_row_lanes(ARRIVES, of, Z, 0.0, 0.0, 0.0, 0, low, high, start, stop, ahead);
         of->Z[row] = Z + of->d;
     }
     book->latest = of->t;
@@ -250,7 +197,7 @@ static ALWAYS_INLINE int64_t fetch_next_rows(const int what, const Drawn *of, co
     if (i + ROWS_BEFORE < count)
         fetch_books(of, rows[i + ROWS_BEFORE]);
     if (of->is_short && i + SOON < count)
-        fetch_row8(what, of, rows[i + SOON]);
+        fetch_short_row(what, of, rows[i + SOON]);
     return of->is_short || i + NEXT_LONG >= count ? 0 : of->row_ptr[rows[i + NEXT_LONG]] - of->row_ptr[rows[i]];
 }
 
@@ -259,7 +206,7 @@ static ALWAYS_INLINE void fetch_first_rows(const int what, const Drawn *of, cons
     for (int64_t k = 0; k < ROWS_BEFORE && k < count; k++)
         fetch_books(of, rows[k]);
     for (int64_t k = 0; k < SOON && k < count; k++)
-        fetch_row8(what, of, rows[k]);
+        fetch_short_row(what, of, rows[k]);
 }
 
 /* Spikes arrive at the rows of a list from place i on, up to one where something seldom happens: return its place. */
@@ -296,9 +243,9 @@ static int64_t close_drawn(Drawn *of, const int64_t *rows, int64_t i, int64_t co
             return i;
         const double before = cross_block(of, row, &crosses), Z = of->Z[row], Z_before = of->starts ? 0.0 : Z;
         if (crosses)
-            work_synapses8(CLOSES, of, Z, Z_before, of->kappa_place, before, 1, 0.0, 0.0, start, stop, ahead);
+            work_row_lanes(CLOSES, of, Z, Z_before, of->kappa_place, before, 1, 0.0, 0.0, start, stop, ahead);
         else
-            work_synapses8(CLOSES, of, Z, Z_before, of->kappa_place, 0.0, 0, 0.0, 0.0, start, stop, ahead);
+            work_row_lanes(CLOSES, of, Z, Z_before, of->kappa_place, 0.0, 0, 0.0, 0.0, start, stop, ahead);
         of->Z[row] = Z * of->alpha_place;
         of->work += stop - start;
         book->closed = 1;

@@ -25,7 +25,7 @@ cdef extern from "spike_variant/drawn_delays.h" nogil:
         int64_t is_short, work
 
     enum:
-        EIGHT_AT_ONCE
+        BY_LANES
 
     int64_t arrive_drawn(Drawn* of, const int64_t* rows, int64_t i, int64_t count)
     int64_t close_drawn(Drawn* of, const int64_t* rows, int64_t i, int64_t count)
@@ -37,7 +37,7 @@ cdef enum:
 
 cdef inline bint is_drawn(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Whether the projection of the block has several delays, and nothing that has to be asked for at each row."""
-    return EIGHT_AT_ONCE and engine.m == 1 and rows.blocks[b, DELAYS] > 1 and not rows.blocks[b, BITS] and \
+    return BY_LANES and engine.m == 1 and rows.blocks[b, DELAYS] > 1 and not rows.blocks[b, BITS] and \
         not rows.rules[b, MOVES] and rows.first.shape[0] == 0 and rows.target.shape[0] > 0 and engine.learns and \
         wide(engine) == 1 and uses_cells(engine, rows, b) and \
         (engine.sums.A.shape[0] <= MOST_NEAR or not is_short(rows, b))

@@ -5,8 +5,6 @@
 
 enum { IDLE_COLUMNS = 16 };
 
-typedef double eight_columns __attribute__((vector_size(64), aligned(8)));
-
 typedef struct {    /* what steps without a gradient need that does not depend on the synapse */
     int64_t first, count;                 /* of these steps */
     double beta_1, beta_2;
@@ -17,13 +15,14 @@ typedef struct {    /* what steps without a gradient need that does not depend o
 /* Add rate_i of so many steps times each column of powers. A compiler left alone turns the table and adds one by one. */
 static void add_idle(int64_t n, const double *rate, const double *powers, double *sums)
 {
-    eight_columns low = *(const eight_columns *)sums, high = *(const eight_columns *)(sums + 8);
-    for (int64_t i = 0; i < n; i++) {
-        low += rate[i] * *(const eight_columns *)(powers + IDLE_COLUMNS * i);
-        high += rate[i] * *(const eight_columns *)(powers + IDLE_COLUMNS * i + 8);
-    }
-    *(eight_columns *)sums = low;
-    *(eight_columns *)(sums + 8) = high;
+    lanes sum[IDLE_COLUMNS / LANES];
+    for (int k = 0; k < IDLE_COLUMNS / LANES; k++)
+        sum[k] = load_doubles(sums + LANES * k, LANES);
+    for (int64_t i = 0; i < n; i++)
+        for (int k = 0; k < IDLE_COLUMNS / LANES; k++)
+            sum[k] += rate[i] * load_doubles(powers + IDLE_COLUMNS * i + LANES * k, LANES);
+    for (int k = 0; k < IDLE_COLUMNS / LANES; k++)
+        store_doubles(sums + LANES * k, sum[k], LANES);
 }
 
 /* A step with the gradient -C, if there is one, and all that follow without: they point the same way, so that bounds may

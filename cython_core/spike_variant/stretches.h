@@ -8,7 +8,7 @@
    z, e, b, x   a synapse        zbar of the step that comes, eps, ebar, and the trace beside ebar: ereg or h
    g            a synapse        minus the gradient since its weight changed
 
-   Eight targets at a time. What is kept is REAL, what is computed is double, lane by lane: any division of a row gives the
+   As many targets at a time as there are lanes. What is kept is REAL, what is computed is double, lane by lane: any division of a row gives the
    same bits. Lanes are those of lanes.h, which formulas.h includes. */
 
 enum {    /* numbers of a stretch: E_Z is what zbar before it adds to eps after it, Q_Z what it adds to the gradient */
@@ -62,47 +62,6 @@ typedef struct {
     lanes z, e, b, x, g;
 } Traces;
 
-/* ---- of each target two numbers, or four ------------------------------------------------------------------------------- */
-
-typedef REAL kept_two __attribute__((vector_size(2 * sizeof(REAL)), aligned(sizeof(REAL))));
-
-static ALWAYS_INLINE void gather_twos(const REAL *from, Targets8 of, lanes *line)
-{
-    two_lanes two[LANES];
-    for (int i = 0; i < LANES; i++)
-        two[i] = __builtin_convertvector(*(const kept_two *)(from + 2 * (int64_t)of.target[i]), two_lanes);
-    turn_twos(two, line);
-}
-
-static ALWAYS_INLINE void gather_fours(const REAL *from, Targets8 of, lanes *line)
-{
-    four_lanes four[LANES];
-    for (int i = 0; i < LANES; i++)
-        four[i] = widened(*(const kept_four *)(from + 4 * (int64_t)of.target[i]));
-    turn_fours(four, line);
-}
-
-static ALWAYS_INLINE void store_twos(REAL *to, lanes x, lanes y, int64_t count)
-{
-    const lanes first = ORDER(x, y, 0, 8, 1, 9, 2, 10, 3, 11), second = ORDER(x, y, 4, 12, 5, 13, 6, 14, 7, 15);
-    if (count == LANES) {
-        store_lanes(to, first, LANES), store_lanes(to + LANES, second, LANES);
-    } else
-        for (int64_t i = 0; i < count; i++)
-            to[2 * i] = (REAL)x[i], to[2 * i + 1] = (REAL)y[i];
-}
-
-static ALWAYS_INLINE void store_fours(REAL *to, lanes *line, int64_t count)
-{
-    if (count == LANES) {
-        turn_back_fours(line);
-        for (int i = 0; i < 4; i++)
-            store_lanes(to + LANES * i, line[i], LANES);
-    } else
-        for (int64_t i = 0; i < 4 * count; i++)
-            to[i] = (REAL)line[i % 4][i / 4];
-}
-
 /* ---- neurons [j, last) -------------------------------------------------------------------------------------------------- */
 
 /* One step: g += a b + c x;  s = psi (z - beta e);  x = keep x + d b + f s;  e = rho e + s;  b = kappa b + s;
@@ -151,7 +110,7 @@ static ALWAYS_INLINE REAL *row_met(const Steps *steps, int64_t u)
     return steps->met + u % BLOCK_STEPS * steps->n * (steps->other ? 4 : 2);
 }
 
-static ALWAYS_INLINE void lay_eight(const Steps *steps, REAL *row, int64_t j, int64_t count, lanes psi, lanes L, lanes F)
+static ALWAYS_INLINE void store_step_lanes(const Steps *steps, REAL *row, int64_t j, int64_t count, lanes psi, lanes L, lanes F)
 {
     if (steps->other) {
         lanes line[4] = {psi, L, F, all_lanes(0.0)};
@@ -165,7 +124,7 @@ static ALWAYS_INLINE Step neighbours_of(const Steps *steps, Signals at, int64_t 
     const lanes psi = load_lanes(at.psi + j, count), L = load_lanes(at.L + j, count);
     const lanes F = steps->other ? load_lanes(at.F + j, count) : all_lanes(0.0);
     if (met)
-        lay_eight(steps, met, j, count, psi, L, F);
+        store_step_lanes(steps, met, j, count, psi, L, F);
     return step_of(steps, at, psi, L, F, load_lanes(steps->alpha + j, count), load_lanes(steps->rho + j, count),
                    load_lanes(steps->beta + j, count));
 }
@@ -196,8 +155,8 @@ static ALWAYS_INLINE void write_stretch(const int few, double *number, int64_t j
         write_neighbours(number + NUMBERS * j, NUMBERS, count, n);
 }
 
-/* of any eight targets */
-static ALWAYS_INLINE void gather_stretches(const int few, const double *number, Targets8 target, lanes *n)
+/* of any targets */
+static ALWAYS_INLINE void gather_stretches(const int few, const double *number, LaneTargets target, lanes *n)
 {
     lanes four[FEW_NUMBERS];
     if (few) {
@@ -220,7 +179,7 @@ static void lay_met(int64_t j, int64_t last, const Steps *steps, int64_t u)
     const Signals at = signals_of(steps, u);
     for (int64_t count; j < last; j += count) {
         count = last - j < LANES ? last - j : LANES;
-        lay_eight(steps, row_met(steps, u), j, count, load_lanes(at.psi + j, count), load_lanes(at.L + j, count),
+        store_step_lanes(steps, row_met(steps, u), j, count, load_lanes(at.psi + j, count), load_lanes(at.L + j, count),
                   steps->other ? load_lanes(at.F + j, count) : all_lanes(0.0));
     }
 }
@@ -389,7 +348,7 @@ static int kind_of(const Work *work, const Synapses *of)
             (work->after.number && work->after.width == FEW_NUMBERS) ? FEW : 0);
 }
 
-static ALWAYS_INLINE void go_through(const int kind, const Stretch *stretch, Targets8 target, Traces *at)
+static ALWAYS_INLINE void go_through(const int kind, const Stretch *stretch, LaneTargets target, Traces *at)
 {
     lanes n[NUMBERS], m[OTHERS];
     gather_stretches(kind & FEW, stretch->number, target, n);
@@ -437,7 +396,7 @@ static Met met_in(const Steps *steps, int64_t u)
     return (Met){row_met(steps, u), steps->delta[seen], steps->discount[seen]};
 }
 
-static ALWAYS_INLINE Step met_by(const int kind, const Steps *steps, const Met *met, Targets8 target, lanes alpha, lanes rho,
+static ALWAYS_INLINE Step met_by(const int kind, const Steps *steps, const Met *met, LaneTargets target, lanes alpha, lanes rho,
                                  lanes beta)
 {
     lanes line[4];
@@ -451,7 +410,7 @@ static ALWAYS_INLINE Step met_by(const int kind, const Steps *steps, const Met *
 
 /* what is worked off step by step; `met`: of each step, after that of a closed row, whose signal does not count */
 static ALWAYS_INLINE void go_step_by_step(const int kind, const Steps *steps, const Work *work, const Met *met,
-                                          Targets8 target, Traces *at)
+                                          LaneTargets target, Traces *at)
 {
     const lanes alpha = kind & HAS_ZBAR ? gather_lanes(steps->alpha, target) : all_lanes(steps->row_alpha);
     const lanes rho = kind & HAS_EPS ? gather_lanes(steps->rho, target) : all_lanes(0.0);
@@ -478,7 +437,7 @@ static ALWAYS_INLINE void go_step_by_step(const int kind, const Steps *steps, co
 }
 
 /* the signal of the step before alone */
-static ALWAYS_INLINE void credit_last(const int kind, const Steps *steps, Signals at, Targets8 target, Traces *to)
+static ALWAYS_INLINE void credit_last(const int kind, const Steps *steps, Signals at, LaneTargets target, Traces *to)
 {
     const lanes zero = all_lanes(0.0), F = kind & HAS_OTHER ? gather_lanes(at.F, target) : zero;
     const Step s = step_of(steps, at, zero, gather_lanes(at.L, target), F, zero, zero, zero);
@@ -486,7 +445,7 @@ static ALWAYS_INLINE void credit_last(const int kind, const Steps *steps, Signal
 }
 
 static ALWAYS_INLINE void work_lanes(const int kind, const Steps *steps, const Work *work, const Synapses *of,
-                                     const Met *met, Signals last, double Z, int64_t k, Targets8 target)
+                                     const Met *met, Signals last, double Z, int64_t k, LaneTargets target)
 {
     const lanes zero = all_lanes(0.0);
     Traces at = {kind & HAS_ZBAR ? load_lanes(of->zbar + k, LANES) : all_lanes(Z),
@@ -577,12 +536,11 @@ static ALWAYS_INLINE void list_written(const int kind, const Synapses *of, REAL 
     array[4] = kind & HAS_OTHER ? of->other : NULL;
 }
 
-/* The last synapses of a row are worked off with those that follow: of eight numbers the first `count` stay, the others
+/* The last synapses of a row are worked off with those that follow: of all lanes the first `count` stay, the others
    become again what they were. */
 static ALWAYS_INLINE void give_back(REAL *array, lanes before, int64_t count)
 {
-    const lane_order place = {0, 1, 2, 3, 4, 5, 6, 7}, most = {count, count, count, count, count, count, count, count};
-    store_lanes(array, where(place < most, load_lanes(array, LANES), before), LANES);
+    store_lanes(array, where(first_lanes(count), load_lanes(array, LANES), before), LANES);
 }
 
 /* the last synapses of all rows: nothing may be read after them */
@@ -601,7 +559,7 @@ static __attribute__((noinline)) void work_last(int kind, const Steps *steps, co
         for (int64_t i = 0; array[a] && i < count; i++)
             copy[a][i] = array[a][k + i];
     }
-    work_lanes(kind, steps, work, &few, met, last, Z, 0, (Targets8){target, 0});
+    work_lanes(kind, steps, work, &few, met, last, Z, 0, (LaneTargets){target, 0});
     for (int a = 0; a < KEPT; a++)
         for (int64_t i = 0; array[a] && i < count; i++)
             array[a][k + i] = copy[a][i];
@@ -650,12 +608,12 @@ static ALWAYS_INLINE void work_chunks(const int kind, const Steps *steps_, const
         for (int a = 0; count < LANES && a < WRITTEN; a++)
             if (array[a])
                 before[a] = load_lanes(array[a] + k, LANES);
-        work_lanes(kind, &steps, &work, &of, met, last, Z, k, (Targets8){target, beside});
+        work_lanes(kind, &steps, &work, &of, met, last, Z, k, (LaneTargets){target, beside});
         for (int a = 0; count < LANES && a < WRITTEN; a++)
             if (array[a])
                 give_back(array[a] + k, before[a], count);
     }
-    if (kind & UPDATES)    /* not with each eight: what writes these would wait for all that was computed */
+    if (kind & UPDATES)    /* not chunk by chunk: what writes these would wait for all that was computed */
         deliver_weights(&of, start, stop, arriving);
 }
 

@@ -6,7 +6,7 @@ The file is long because it documents each call of the interface.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
@@ -416,6 +416,15 @@ class Engine(ABC):
     @abstractmethod
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""
+
+    def list_squares(self) -> Iterator[tuple[Plastic, np.ndarray, np.ndarray]]:
+        """Yield projections that Adam learns with weights and mean squared gradients of this rank's synapses."""
+        for item in self.plastic:
+            if "variance" in item.optimizer.moments:
+                yield item, item.table.weight[item.span.first : item.span.last], self._squares(item)
+
+    def _squares(self, item: Plastic) -> np.ndarray:
+        return item.moments["variance"]
 
     # ---- state -------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from .. import elementary
 from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import local_readouts as kernel
@@ -163,10 +164,9 @@ class LocalErrors:
 
 def correlate(signal: np.ndarray, target: np.ndarray, first: int) -> np.ndarray:
     """Return the correlation of signal and target of each neuron from step `first` on; 0 without variance."""
-    # a row for each neuron: sums of columns have other bits where there is one column
     pair = [np.array(values[first:].T, float, order="C") for values in (signal, target)]
     for values in pair:
-        values -= values.mean(axis=1, keepdims=True)
-    product, squares = np.sum(pair[0] * pair[1], axis=1), [np.sum(values**2, axis=1) for values in pair]
-    scale = np.sqrt(squares[0] * squares[1])
+        values -= elementary.total_rows(values)[:, None] / values.shape[1]
+    product, of_signal, of_target = (elementary.total_rows(pair[i] * pair[j]) for i, j in ((0, 1), (0, 0), (1, 1)))
+    scale = np.sqrt(of_signal * of_target)
     return np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)

@@ -24,7 +24,7 @@ from ..timers import Timers
 from ..values import Values
 from .base import Engine, Settings
 from .online_rewards import OnlineRewards, following_block
-from .plasticity import normalize, plastic
+from .plasticity import Plastic, normalize, plastic
 from .sample import Sample
 from .spike_memory import KINDS, SpikeMemory, new_books
 from .state import State
@@ -417,6 +417,10 @@ class Spike(Engine):
         return {name: neurons[name] for name in ("v", "a", "states") if name in neurons} | {
             name: history[name] for name in ("f_av", "A", "D")
         }
+
+    def _squares(self, item: Plastic) -> np.ndarray:
+        rows = self.memory.rows[self.memory.tables.index(item.table)]
+        return np.asarray(rows.variance)[item.span.first : item.span.last]
 
     @property
     def history_steps(self) -> int:

@@ -274,7 +274,7 @@ class Traces:
     def _regularize(self, fired: np.ndarray) -> np.ndarray:
         """Return the factor of e in the gradient of an interval, that of the firing-rate regularisation."""
         engine, n_steps = self._engine, len(fired)
-        count = fired.sum(axis=0) + engine.perturbing.lost[self._target - engine.network.neurons[0]]
+        count = np.count_nonzero(fired, axis=0) + engine.perturbing.lost[self._target - engine.network.neurons[0]]
         return self._c_reg * (count / n_steps - self._f_target * engine.network.model.dt_ms) / n_steps
 
     def _find_works(self, arrivals: np.ndarray, n_steps: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import elementary
 from ..engines.interval import Interval
 from ..kernels import layout
 from ..network.local import given_by_equations
@@ -36,7 +37,7 @@ def take_back(
     surrogate : np.ndarray
         float64 (n_steps, n_neurons), surrogate gradients of this rank's neurons.
     """
-    signal = error @ engine.network.dense_feedback()
+    signal = elementary.total_rows(engine.network.dense_feedback().T * error)
     pieces, groups = engine.network.pieces[:, :2], engine.network.piece_populations
     for (first, last), population in zip(pieces, groups, strict=True):
         signal[first:last] *= not given_by_equations(population)  # NEST has no e-prop synapses onto others

@@ -150,7 +150,7 @@ def _cut_evenly(model: Model, costs: list[np.ndarray], lengths: list[int], size:
         each = sum_costs(costs, ids, bounds) + added
         if each.max() < least:
             best, least = bounds, each.max()
-        if each.max() * size <= UNEQUAL * each.sum():
+        if each.max() * size <= UNEQUAL * int(each.sum()):
             break
         more = added if k == 0 else (more + added) // 2  # ranks would else take turns in having a part of a population
         shares = np.maximum((whole + int(more.sum())) // size - more, 0)

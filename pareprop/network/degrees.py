@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from statistics import NormalDist
 
 import numpy as np
 
 from .. import elementary, rng
 from ..kernels import degrees as kernel
+from ..kernels import random
 
 AT_MOST = 0.5  # of the sources that a target may have: rewiring needs the others
 STEP = 4096  # targets drawn at a time
@@ -19,12 +19,14 @@ NODES = 256  # of a normal distribution
 @cache
 def _normal() -> np.ndarray:
     """Return values that a normal number takes with equal probability, for means over it."""
-    return np.array([NormalDist().inv_cdf((k + 0.5) / NODES) for k in range(NODES)])
+    out = np.empty(NODES)
+    random.normal_quantile((np.arange(NODES, dtype=np.uint64) * 2 + 1) * (2**63 // NODES), out)
+    return out
 
 
 def list_indegrees(n_choices: int, indegree: float, sigma_in: float) -> np.ndarray:
     """Return numbers of synapses, as of equally likely targets."""
-    exact = indegree * elementary.exp(sigma_in * _normal() - sigma_in**2 / 2)
+    exact = indegree * elementary.exp(sigma_in * _normal() - sigma_in * sigma_in / 2)
     return np.minimum(np.rint(exact), int(AT_MOST * n_choices))
 
 
@@ -37,12 +39,14 @@ def compute_silent(n_choices: int, indegree: float, sigma_in: float, sigma_out: 
     """
     share = list_indegrees(n_choices, indegree, sigma_in) / max(n_choices, 1)
     weight = elementary.exp(sigma_out * _normal())
-    weight /= weight.mean()
+    weight /= elementary.mean(weight)
     c = share.copy()
     for _ in range(30):  # Newton's steps from below
         left = elementary.exp(-np.outer(c, weight))
-        c += (share - 1.0 + left.mean(axis=1)) / (left * weight).mean(axis=1)
-    return float(np.mean(elementary.exp(-np.outer(c, weight)).mean(axis=0) ** n_targets))
+        total, slope = elementary.total_rows(left), elementary.total_rows(left * weight)
+        c += (NODES * (share - 1.0) + total) / slope
+    without = elementary.total_rows(elementary.exp(-np.outer(weight, c))) / NODES
+    return float(elementary.mean(elementary.power(without, n_targets)))
 
 
 def draw_indegrees(
@@ -50,7 +54,7 @@ def draw_indegrees(
 ) -> np.ndarray:
     """Draw the numbers of synapses of the targets [low, high), int64; arguments as of `draw`."""
     normal = rng.normal(rng.key(seed, f"{name}/indegree"), np.arange(low, high), 1)[:, 0]
-    exact = indegree * elementary.exp(sigma_in * normal - sigma_in**2 / 2)
+    exact = indegree * elementary.exp(sigma_in * normal - sigma_in * sigma_in / 2)
     return np.minimum(np.rint(exact), int(AT_MOST * n_choices)).astype(np.int64)
 
 
@@ -93,7 +97,7 @@ def draw(
     """
     weight = elementary.exp(sigma_out * rng.normal(rng.key(seed, f"{name}/outdegree"), np.arange(n_sources), 1)[:, 0])
     chance, other = np.empty(n_sources), np.empty(n_sources, np.uint32)
-    kernel.alias(weight / weight.mean(), np.empty(n_sources, np.uint32), chance, other)
+    kernel.alias(weight / elementary.mean(weight), np.empty(n_sources, np.uint32), chance, other)
     taken, mark = np.zeros(n_sources, np.uint32), 1
     key = rng.key(seed, f"{name}/topology")
     for first in range(*targets, STEP):

@@ -19,6 +19,7 @@ from ..kernels import checksum
 from ..values import AnyValue, Values
 from .background import PopulationBackground
 from .connectivity import Population, Projection
+from .losses import Loss
 from .model import Model
 from .perturbations import Applied
 
@@ -103,5 +104,10 @@ def show(value: object) -> str:
     elif isinstance(value, FunctionType | type) or not hasattr(value, "__dict__"):
         return getattr(value, "__qualname__", type(value).__qualname__)
     else:  # an object of a script: what it holds may be of one rank alone
-        inside = {name: item for name, item in vars(value).items() if isinstance(item, PLAIN | np.ndarray)}
+        kept = value.state() if isinstance(value, Loss) else {}  # changes from sample to sample
+        inside = {
+            name: item
+            for name, item in vars(value).items()
+            if isinstance(item, PLAIN | np.ndarray) and name not in kept
+        }
     return f"{type(value).__qualname__}({', '.join(f'{name}={show(item)}' for name, item in inside.items())})"

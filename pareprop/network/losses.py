@@ -7,6 +7,8 @@ A script gives a loss of its own to its `Model`, as a function (`OwnLoss`) or as
 
 from __future__ import annotations
 
+import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +17,10 @@ import numpy as np
 
 from .. import elementary
 from ..errors import InputError, quote
-from ..values import Later
+from ..values import Later, Values
+
+SHARES = (1e-3, 1e-5)  # of the largest distance from a target: steps of finite differences
+NEAR, ROUNDED = 0.02, 1e-3  # largest differences from the derivative: its share, and that of a loss in single precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +52,24 @@ class Loss(ABC):
     """
 
     unit: str = "mV"
+
+    def state(self) -> Values:
+        """Return what the loss keeps from sample to sample: training alone changes it, checkpoints keep it.
+
+        Values as of `Observer.state`. A loss that has it needs `load_state`, too.
+        """
+        return {}
+
+    def load_state(self, state: Values) -> None:
+        """Take back what `state` returned, on every rank: after each sample of a validation or test, and to resume."""
+        if state:
+            names = ", ".join(sorted(state))
+            raise InputError(f"loss {name_of(self)} takes no state back, and there is one of {names}")
+
+    @property
+    def has_state(self) -> bool:
+        """Whether samples depend on those before."""
+        return _has(self, "state")
 
     def output(self, signal: np.ndarray) -> np.ndarray:
         """Return the outputs to compare with targets, (n_steps, n_readouts), for readout voltages of this shape."""
@@ -81,6 +104,67 @@ class Loss(ABC):
         error[window] = self.error(output, target_signal)
         return Evaluation(error, self.value(output, target_signal, error[window]))
 
+    def check(
+        self, signal: np.ndarray, target: np.ndarray, window: np.ndarray | slice = slice(None), by_step: bool = False
+    ) -> str:
+        """Compare the errors with finite differences of the loss; return what is wrong with them, "" if nothing is.
+
+        Parameters
+        ----------
+        signal, target : np.ndarray
+            float64 (n_steps, n_readouts): voltages of the readouts, and targets.
+        window : np.ndarray or slice
+            Steps with a learning signal.
+        by_step : bool
+            Whether the loss is a sum of losses of single steps, as the spike variant calls it.
+
+        Returns
+        -------
+        str
+            One line.
+        """
+        signal, target = signal[window], np.asarray(target, float)[window]
+        errors, value = self._probe(signal, target, by_step)
+        norm, spread = float(np.sqrt(np.sum(np.square(errors)))), float(np.max(np.abs(signal - target), initial=0.0))
+        if not (math.isfinite(norm) and spread):
+            return ""
+        what = f"loss {name_of(self)}: errors are not the derivative of the loss"
+        ways = {"a random line": np.random.default_rng(1).normal(size=signal.shape)}
+        if norm:
+            ways = {"them": errors / np.max(np.abs(errors))} | ways
+        told = {name: float(np.sum(errors * way)) for name, way in ways.items()}
+        rounded = ROUNDED * abs(value) / spread
+        near = {name: NEAR * max(abs(slope), norm) + rounded for name, slope in told.items()}
+        found = {}
+        for name, way in ways.items():  # by two steps: one may be too long, or lost in rounding
+            slopes = [self._slope(signal, target, by_step, way, share * spread) for share in SHARES]
+            found[name] = min(slopes, key=lambda slope: abs(slope - told[name]))
+        far = [name for name in ways if not abs(found[name] - told[name]) <= near[name]]
+        if not far or not all(map(math.isfinite, found.values())):
+            return ""
+        if all(abs(slope) <= rounded for slope in found.values()):
+            return f"{what}: it does not change with the outputs"
+        ratio = told[far[0]] / found[far[0]] if found[far[0]] else 0.0
+        if ratio and all(abs(told[name] - ratio * found[name]) <= near[name] for name in ways):
+            is_turned = abs(ratio + 1.0) <= NEAR
+            return f"{what}: {'their sign is wrong' if is_turned else f'they are {ratio:.3g} times as large'}"
+        return f"{what} by the outputs: along {far[0]} it changes by {found[far[0]]:.3g}, they say {told[far[0]]:.3g}"
+
+    def _slope(self, signal: np.ndarray, target: np.ndarray, by_step: bool, way: np.ndarray, step: float) -> float:
+        """Return the derivative of the loss along a way, by a central difference."""
+        up, down = (self._probe(signal + sign * step * way, target, by_step)[1] for sign in (1.0, -1.0))
+        return (up - down) / (2.0 * step)
+
+    def _probe(self, signal: np.ndarray, target: np.ndarray, by_step: bool) -> tuple[np.ndarray, float]:
+        """Return errors and loss, and leave the state; each step sees the same one."""
+        cuts = range(1, len(signal)) if by_step else []
+        found = []
+        for part, wanted in zip(np.split(signal, cuts), np.split(target, cuts), strict=True):
+            kept = copy.deepcopy(self.state())
+            found.append(self.evaluate(part, wanted, slice(None)))
+            self.load_state(kept)
+        return np.concatenate([each.error for each in found]), sum(each.loss for each in found)
+
     @abstractmethod
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps, (n_steps, n_readouts) each."""
@@ -92,7 +176,7 @@ class MeanSquaredError(Loss):
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
         with np.errstate(over="ignore"):  # an infinite loss ends the run
-            return float(0.5 * np.square(error).sum())
+            return float(0.5 * elementary.total(np.square(error)))
 
 
 class CrossEntropy(Loss):
@@ -103,11 +187,11 @@ class CrossEntropy(Loss):
     def output(self, signal: np.ndarray) -> np.ndarray:
         """Return the softmax over the readouts."""
         shifted = elementary.exp(signal - signal.max(axis=1, keepdims=True))
-        return shifted / shifted.sum(axis=1, keepdims=True)
+        return shifted / elementary.total_rows(shifted)[:, None]
 
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
-        return float(-np.sum(target * elementary.log(np.maximum(output, np.finfo(float).tiny))))
+        return float(-elementary.total(target * elementary.log(np.maximum(output, np.finfo(float).tiny))))
 
 
 class Huber(Loss):
@@ -123,7 +207,7 @@ class Huber(Loss):
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
         distance = np.abs(output - target)
-        return float(np.sum(np.where(distance <= 1.0, 0.5 * error**2, distance - 0.5)))
+        return float(elementary.total(np.where(distance <= 1.0, 0.5 * np.square(error), distance - 0.5)))
 
 
 class OwnLoss(Loss):
@@ -139,6 +223,19 @@ class OwnLoss(Loss):
 
     def __init__(self, function: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]]) -> None:
         self.function = function
+
+    def state(self) -> Values:
+        """Return the state of the function, if it is an object that has one."""
+        return self.function.state() if self.has_state else {}  # type: ignore[attr-defined]
+
+    def load_state(self, state: Values) -> None:
+        """Take it back."""
+        self.function.load_state(state) if self.has_state else super().load_state(state)  # type: ignore[attr-defined]
+
+    @property
+    def has_state(self) -> bool:
+        """Whether samples depend on those before."""
+        return _has(self.function, "state")
 
     def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Return the errors."""
@@ -159,7 +256,7 @@ class OwnLoss(Loss):
 
     def _call(self, output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
         result = self.function(output.copy(), target.copy())  # the function may write into its arguments
-        name = getattr(self.function, "__name__", type(self.function).__name__)
+        name = name_of(self)
         if not isinstance(result, tuple) or len(result) != 2:
             raise InputError(f"loss {name} returned {quote(result)}, must return the errors and the loss")
         error, loss = result
@@ -170,10 +267,34 @@ class OwnLoss(Loss):
         return np.asarray(error, float), float(loss)
 
 
+def name_of(loss: Loss) -> str:
+    """Return the name of a loss in messages: that of its class, or of a script's function."""
+    own = loss.function if isinstance(loss, OwnLoss) else loss
+    return getattr(own, "__name__", type(own).__name__)
+
+
+def require_whole_state(loss: Loss) -> None:
+    """Raise `InputError` unless a loss has both of `state` and `load_state`, or neither."""
+    own = loss.function if isinstance(loss, OwnLoss) else loss
+    given = {name: _has(own, name) for name in ("state", "load_state")}
+    for name in given:
+        if isinstance(own, Loss) and not callable(getattr(own, name)):
+            raise InputError(f"loss {name_of(loss)}: {name} = {quote(getattr(own, name))} must be a method")
+    if len(set(given.values())) > 1:
+        one, other = sorted(given, key=lambda name: not given[name])
+        raise InputError(f"loss {name_of(loss)} has {one}(), but no {other}(): it needs both")
+
+
+def _has(own: object, name: str) -> bool:
+    """Whether an object of a script has a method of its own, not that of `Loss`."""
+    method = getattr(own, name, None)
+    return callable(method) and getattr(method, "__func__", method) is not vars(Loss)[name]
+
+
 def log_softmax(signal: np.ndarray) -> np.ndarray:
     """Return the logarithm of the softmax over the last axis, (n, n_readouts) as `signal`."""
     shifted = signal - signal.max(axis=-1, keepdims=True)
-    return shifted - elementary.log(np.sum(elementary.exp(shifted), axis=-1, keepdims=True))
+    return shifted - elementary.log(elementary.total_rows(elementary.exp(shifted))[..., None])
 
 
 LOSSES: dict[str, Loss] = {

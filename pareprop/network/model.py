@@ -26,7 +26,7 @@ from .connection import Connection, takes_options
 from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve
 from .equations import GivenByEquations, parameters_of
 from .local_readouts import LocalReadouts, names
-from .losses import Loss, OwnLoss
+from .losses import Loss, OwnLoss, require_whole_state
 from .neurons import Neuron
 from .optimizers import Optimizer, default_optimizer
 from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
@@ -151,6 +151,8 @@ class Model:
                 wanted = "must be a function of outputs and targets, or a Loss"
                 raise InputError(f"loss = {quote(self.loss)} {wanted}{hint}")
             self.loss = OwnLoss(self.loss)
+        if self.loss is not None:
+            require_whole_state(self.loss)
         self._names: set[str] = set()
 
     def _check_neuron_models(self) -> None:

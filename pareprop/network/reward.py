@@ -128,17 +128,18 @@ class Reward(Loss):
         delta, advantage = self.advantages(at[:, -1], rollout)
         log_policy = log_softmax(at[:, :-1])
         policy = elementary.exp(log_policy)
-        entropy = -np.sum(policy * log_policy, axis=1)
+        entropy = -elementary.total_rows(policy * log_policy)
         taken = np.arange(policy.shape[1]) == rollout.actions[:, None]
         error = np.zeros_like(signal)
         actor = advantage[:, None] * (policy - taken) + self.c_H * policy * (log_policy + entropy[:, None])
         error[rollout.when, :-1] = np.where(acting[:, None], actor, 0.0)
         error[rollout.when, -1] = -self.c_V * advantage
         with np.errstate(over="ignore", invalid="ignore"):  # an infinite loss ends the run
-            score = np.sum(np.where(taken, log_policy, 0.0), axis=1)
-            terms = np.where(acting, -advantage * score - self.c_H * entropy, 0.0) + 0.5 * self.c_V * advantage**2
+            score = elementary.total_rows(np.where(taken, log_policy, 0.0))
+            terms = np.where(acting, -advantage * score - self.c_H * entropy, 0.0)
+            terms += 0.5 * self.c_V * np.square(advantage)
         extra = {"policy": policy, "value": at[:, -1], "td_error": delta, "advantage": advantage, "entropy": entropy}
-        return Evaluation(error, float(np.sum(terms)), extra)
+        return Evaluation(error, float(elementary.total(terms)), extra)
 
     def score(self, signal: np.ndarray, action: int) -> tuple[np.ndarray, float]:
         """Return the errors that a TD error of 1 makes, and the entropy of the policy, for learning in the episode.
@@ -159,7 +160,8 @@ class Reward(Loss):
         """
         log_policy = log_softmax(signal[:-1])
         policy = elementary.exp(log_policy)
-        return np.append(policy - (np.arange(len(policy)) == action), -self.c_V), float(-np.sum(policy * log_policy))
+        error = np.append(policy - (np.arange(len(policy)) == action), -self.c_V)
+        return error, float(-elementary.total(policy * log_policy))
 
     def advantages(self, value: np.ndarray, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
         """Return the TD errors and the advantages, float64 (N,) each, for the values (N,) of an episode."""

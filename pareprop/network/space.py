@@ -93,17 +93,18 @@ class Space(Frozen):
         """Return the squared distance of pairs that lie `offset` (..., 2 or 3) apart."""
         if self.periodic:
             offset = offset - np.rint(offset / self.extent) * self.extent
-        return np.sum(offset * offset, axis=-1)
+        return elementary.total_rows(offset * offset)
 
     def probability(self, squares: np.ndarray) -> np.ndarray:
         """Return the probability at some squared distances, relative to that at distance 0."""
-        decay = squares / (2 * self.length**2) if self.profile == "gaussian" else np.sqrt(squares) / self.length
-        return np.where(squares <= self.cutoff**2, elementary.exp(-decay), 0.0)
+        length = self.length
+        decay = squares / (2 * (length * length)) if self.profile == "gaussian" else np.sqrt(squares) / length
+        return np.where(squares <= self.cutoff * self.cutoff, elementary.exp(-decay), 0.0)
 
     def mean(self) -> float:
         """Return the mean of the profile over uniformly distributed pairs of cells, as if opposite sides touched."""
         axes = [np.linspace(-side / 2, side / 2, 64, endpoint=False) for side in self.extent]
-        return float(self.probability(self.square(np.stack(np.meshgrid(*axes), axis=-1))).mean())
+        return float(elementary.mean(self.probability(self.square(np.stack(np.meshgrid(*axes), axis=-1)))))
 
 
 def draw(
@@ -166,7 +167,7 @@ def draw(
             hit = rng.uniform(key, target_ids[some], len(near)) < probability * space.probability(squares)
             if leaves_out_self:
                 hit &= near != target_ids[some][:, None]
-            yield target_ids[some], hit.sum(axis=1), near[np.nonzero(hit)[1]], np.sqrt(squares[hit])
+            yield target_ids[some], np.count_nonzero(hit, axis=1), near[np.nonzero(hit)[1]], np.sqrt(squares[hit])
 
 
 def _number_cells(space: Space, shape: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import rng
+from .. import elementary, rng
 from ..errors import InputError, quote
 from ..sonata.edges import Piece
 from ..values import Values
@@ -52,7 +52,8 @@ class LognormalDegrees(Rule):
 
     def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
-        return float(degrees.list_indegrees(projection.n_choices, projection.indegree, projection.sigma_in).mean())
+        indegrees = degrees.list_indegrees(projection.n_choices, projection.indegree, projection.sigma_in)
+        return float(elementary.mean(indegrees))
 
     def indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
         """Return the number of synapses of each of some targets."""
@@ -193,8 +194,8 @@ def _draw_each(
 ) -> np.ndarray:
     """Draw as many numbers of each target's random stream as it has synapses, targets of like counts together."""
     if isinstance(kind, Constant):
-        return np.full(counts.sum(), kind.value)
-    drawn = np.empty(counts.sum())
+        return np.full(int(counts.sum()), kind.value)
+    drawn = np.empty(int(counts.sum()))
     starts = np.cumsum(counts) - counts
     key, order = rng.key(seed, f"{projection.name}/{what}"), np.argsort(counts, kind="stable")
     for some in np.array_split(order, max(1, len(order) // 256)):

@@ -358,7 +358,7 @@ class SynapseTable:
         for first, last in itertools.pairwise(bounds):
             counts = np.zeros(n_rows, np.int64)
             row_kernel.advance(cursor, ends, self.target, last, counts)
-            index = np.empty(counts.sum(), np.int64)
+            index = np.empty(int(counts.sum()), np.int64)
             row = np.empty_like(index) if rows else np.zeros(0, np.int64)
             place = np.zeros(last - first + 1, np.int64)
             row_kernel.order(first, cursor, counts, self.target, place, index, row)

@@ -108,7 +108,7 @@ def _propose(u: np.ndarray, v: np.ndarray, n: np.ndarray, p: np.ndarray) -> tupl
     squeezed = (edge >= 0.07) & (v <= 0.92 - 4.2 / b)
     inside = (k >= 0) & (k <= n)
     k = np.where(inside, k, 0.0)
-    height = np.maximum(v, 2.0**-60) * (2.83 + 5.1 / b) * spread / (a / edge**2 + b)
+    height = np.maximum(v, 2.0**-60) * (2.83 + 5.1 / b) * spread / (a / np.square(edge) + b)
     bound = (
         (mode + 0.5) * elementary.log((mode + 1.0) / (p / q * (n - mode + 1.0)))
         + (n + 1.0) * elementary.log((n - mode + 1.0) / (n - k + 1.0))
@@ -139,6 +139,6 @@ EXACT = np.array(
 
 def _stirling(k: np.ndarray) -> np.ndarray:
     """Return the logarithm of k! beyond Stirling's (k + 1/2) log(k + 1) - (k + 1) + log(2 pi) / 2."""
-    square = (k + 1.0) ** 2
+    square = np.square(k + 1.0)
     series = (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - 1.0 / 1680 / square) / square) / square) / (k + 1.0)
     return np.where(k < len(EXACT), EXACT[np.minimum(k, len(EXACT) - 1).astype(int)], series)

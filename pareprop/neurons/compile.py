@@ -23,6 +23,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import InputError, ParepropError
+from ..machine import LEVELS, order_of_level
 from ..values import Given, Later, Values
 from .language import evaluate, parse
 from .model import COMMON, NeuronModel
@@ -189,7 +190,7 @@ def is_shared(constants: np.ndarray, t_ref: np.ndarray) -> bool:
 def compile(definition: NeuronModel, comm: object = None, stretches: Composed | None = None) -> Program:
     """Return the kernels of a model; collective over `comm`.
 
-    Rank 0 finds them in the cache or compiles them, the others get them by MPI.
+    One rank finds them in the cache or compiles them, the others get them by MPI.
 
     Parameters
     ----------
@@ -225,9 +226,16 @@ def _find_built_in(definition: NeuronModel) -> Program | None:
 
 
 def _shared(definition: NeuronModel, comm: Later, stretches: Composed | None) -> bytes:
-    """Collective: return a shared object of a model, on all ranks."""
-    content, problem = b"", None
-    if comm is None or comm.rank == 0:
+    """Collective: return a shared object of a model that runs on all ranks, on all ranks.
+
+    A rank of the lowest level finds or compiles it: others may lack the instructions of this rank's.
+    """
+    content, problem, root = b"", None, 0
+    if comm is not None:
+        from mpi4py import MPI
+
+        root = comm.allreduce((order_of_level(kernels.LEVEL), comm.rank), op=MPI.MIN)[1]
+    if comm is None or comm.rank == root:
         try:
             content = _content(definition, stretches)
         except ParepropError as error:
@@ -235,7 +243,7 @@ def _shared(definition: NeuronModel, comm: Later, stretches: Composed | None) ->
         except OSError as error:
             problem = InputError(f"neuron model '{definition.name}': cannot compile: {error.strerror or error}")
     if comm is not None:
-        content, problem = comm.bcast((content, problem), root=0)
+        content, problem = comm.bcast((content, problem), root=root)
     if problem is not None:
         raise problem
     return content
@@ -254,7 +262,7 @@ def cache_folder() -> Path:
 
 def _content(definition: NeuronModel, stretches: Composed | None) -> bytes:
     """Return a shared object of a model, from the cache or compiled."""
-    path = cache_folder() / f"{definition.name}-{_key(definition)[:40]}{f'-{stretches.suffix}' if stretches else ''}.so"
+    path = _path(definition, stretches, kernels.LEVEL)
     content = _read(path)
     if content is None:
         content = _compile(definition, stretches)
@@ -262,25 +270,25 @@ def _content(definition: NeuronModel, stretches: Composed | None) -> bytes:
     return content
 
 
+def _path(definition: NeuronModel, stretches: Composed | None, level: str) -> Path:
+    """Return where the cache keeps a model for a level of the processor."""
+    suffix = f"-{stretches.suffix}" if stretches else ""
+    return cache_folder() / f"{definition.name}-{_key(definition)[:40]}-{level}{suffix}.so"
+
+
 def _key(definition: NeuronModel) -> str:
-    """Return a hash of all that decides a shared object."""
+    """Return a hash of all that decides a shared object, but for the level."""
     here = Path(__file__).parent
     names = "language dynamics symbols derive kept expressions generate stages stretches stretch_rows".split()
     texts = [(here / f"{name}.py").read_bytes() for name in names]
     texts += [text.encode() for text in _headers().values()]
-    parts = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, _processor()]
+    parts = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, platform.machine()]
     return hashlib.sha256(b"\0".join([*texts, *map(str.encode, parts)])).hexdigest()
 
 
-def _processor() -> str:
-    """Return what instructions this machine knows, where the flags ask for those of the machine."""
-    if "native" not in kernels.build_info.flags:
-        return platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line for line in lines if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        return f"{platform.machine()} {platform.processor()}"
+def _flags() -> list[str]:
+    """Return the flags of kernels of the level in use."""
+    return [*shlex.split(kernels.build_info.levels[kernels.LEVEL][0]), *shlex.split(kernels.build_info.flags)]
 
 
 def _headers() -> dict[str, str]:
@@ -323,9 +331,11 @@ def _compile(definition: NeuronModel, stretches: Composed | None) -> bytes:
     here = f"neuron model '{definition.name}'"
     if not command or shutil.which(command[0]) is None:
         name = command[0] if command else "cc"
+        others = [level for level in LEVELS if _path(definition, stretches, level).is_file()]
+        kept = f", which holds it for level {' and '.join(others)} alone, not for {kernels.LEVEL}" if others else ""
         raise InputError(
             f"{here} must be compiled, and there is no C compiler '{name}' (the one that built pareprop) on this "
-            "machine; load or install it, or let another machine fill the folder PAREPROP_CACHE"
+            f"machine; load or install it, or let another machine fill the folder PAREPROP_CACHE{kept}"
         )
     from .generate import generate, source_of, texts_of
 
@@ -338,7 +348,7 @@ def _compile(definition: NeuronModel, stretches: Composed | None) -> bytes:
     with tempfile.TemporaryDirectory(prefix="pareprop-") as folder:
         text, target = Path(folder, "model.c"), Path(folder, "model.so")
         text.write_text(source)
-        flags = [*shlex.split(kernels.build_info.flags), "-g0", "-w", "-fPIC", "-shared", "-fvisibility=hidden"]
+        flags = [*_flags(), "-g0", "-w", "-fPIC", "-shared", "-fvisibility=hidden"]
         try:
             done = subprocess.run(
                 [*command, *flags, str(text), "-o", str(target), "-lm"],
@@ -350,9 +360,11 @@ def _compile(definition: NeuronModel, stretches: Composed | None) -> bytes:
         except subprocess.TimeoutExpired:
             raise InputError(f"{here}: the C compiler '{command[0]}' took longer than {_SECONDS} s") from None
         if done.returncode or not target.is_file():
+            lines = done.stderr.decode(errors="replace").splitlines()
+            said = next((line for line in lines if "error" in line), lines[-1] if lines else "")
             raise InputError(
-                f"{here}: the C compiler '{command[0]}' cannot compile it (exit code {done.returncode}); compile the "
-                "package again with a compiler that works"
+                f"{here}: the C compiler '{command[0]}' cannot compile it (exit code {done.returncode}"
+                f"{f': {said.strip()}' if said else ''}); compile the package again with a compiler that works"
             )
         return target.read_bytes()
 

@@ -32,7 +32,7 @@ def integrate(
     integrator : str or None
         How a system that is not linear is integrated.
     taken : set of str
-        Names of constants that are there.
+        Names of the model.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def _linear(system: Mapping[str, Tree], prefix: str, taken: set[str]) -> tuple[d
                 if j < len(names)
                 else f"{prefix}Q_{name}_{names[driven[j - len(names)]]}"
             )
-            while key in taken:
+            while key in taken or key in constants:
                 key += "_"
             constants[key] = ("expm", ("number", float(i)), ("number", float(j)), *entries)
             terms.append(("*", ("name", key), ("name", names[j]) if j < len(names) else rest[driven[j - len(names)]]))

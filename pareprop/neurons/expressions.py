@@ -166,7 +166,7 @@ class Loop:
 
 
 class Lanes(Loop):
-    """The same for eight neurons at a time: each column is a vector, see `lanes.h`."""
+    """The same for several neurons at a time: each column is a vector, see `lanes.h`."""
 
     kind, zero, one, psi = "lanes", "all_lanes(0.0)", "all_lanes(1.0)", "psi"
 

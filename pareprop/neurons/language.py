@@ -353,8 +353,9 @@ def exponential(items: list[Tree], values: Given, by: SimpleNamespace) -> np.nda
     entries = np.broadcast_arrays(*(np.asarray(evaluate(item, values, by), float) for item in items[2:]))
     n = math.isqrt(len(entries))
     A = [[np.atleast_1d(entries[n * i + j]) + 0.0 for j in range(n)] for i in range(n)]
-    size = np.maximum.reduce([np.sum([np.abs(entry) for entry in line], axis=0) for line in A])
-    halvings = np.ceil(np.log2(np.maximum(size, 0.5) / 0.5)).astype(int)  # a norm of at most 1/2 is left
+    size = np.maximum.reduce([np.cumsum([np.abs(entry) for entry in line], axis=0)[-1] for line in A])
+    part, exponent = np.frexp(np.maximum(size, 0.5) / 0.5)
+    halvings = exponent - (part == 0.5)  # a norm of at most 1/2 is left
     A = [[np.ldexp(entry, -halvings) for entry in line] for line in A]
 
     def product(a: list[list[np.ndarray]], b: list[list[np.ndarray]]) -> list[list[np.ndarray]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError, quote
 from ..values import AnyValue, Given, Later, Values
-from .language import NAME, Tree, check_name, evaluate, names_of, nearest, parse
+from .language import NAME, RESERVED, Tree, check_name, evaluate, names_of, nearest, parse
 from .surrogates import SURROGATES
 
 #: parameters of every model: default and unit; a definition may give other defaults
@@ -298,7 +298,7 @@ class NeuronModel:
         if trees["dynamics"]:
             from .dynamics import integrate
 
-            more, step = integrate(self._here, trees["dynamics"], trees["jumps"], self.integrator, set(constants))
+            more, step = integrate(self._here, trees["dynamics"], trees["jumps"], self.integrator, self.names)
             constants |= more
         return Equations(
             constants,
@@ -310,6 +310,12 @@ class NeuronModel:
             self._spike,
             self._surrogate,
         )
+
+    @property
+    def names(self) -> set[str]:
+        """All names that have a meaning in expressions of the model."""
+        own = self.parameters, self.constants, self.states, self.ports, self.records
+        return {*RESERVED, *COMMON}.union(*own)
 
     @property
     def records(self) -> dict[str, Tree]:

@@ -50,20 +50,20 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
     def _find(self) -> str:
         """What single steps of synapses read once."""
         return "\n".join([
-            "static ALWAYS_INLINE void NAME(find_constants)(const NEURON_STEPS *of, Targets8 eight,",
-            "    NAME(Found) *found)", "{", "    (void)of; (void)eight; (void)found;",
+            "static ALWAYS_INLINE void NAME(find_constants)(const NEURON_STEPS *of, LaneTargets some,",
+            "    NAME(Found) *found)", "{", "    (void)of; (void)some; (void)found;",
             *(f"    found->constant[{k}] = {self._constant(k)};" for k in self.reads["constant"]), "}", "",
-            "static ALWAYS_INLINE void NAME(find_before)(const NEURON_STEPS *of, Targets8 eight, NAME(Found) *found)",
-            "{", "    (void)of; (void)eight; (void)found;",
-            *(f"    found->before[{k}] = gather_lanes(of->step->before + {k} * of->n_neurons, eight);"
+            "static ALWAYS_INLINE void NAME(find_before)(const NEURON_STEPS *of, LaneTargets some, NAME(Found) *found)",
+            "{", "    (void)of; (void)some; (void)found;",
+            *(f"    found->before[{k}] = gather_lanes(of->step->before + {k} * of->n_neurons, some);"
               for k in self.reads["before"]),
             "}", "",
         ])  # fmt: skip
 
     @staticmethod
     def _constant(k: int) -> str:
-        """A column of the constants of eight targets."""
-        return f"NAME(constants_of)(of->constant + {k} * of->n_neurons, of->shared, eight)"
+        """A column of the constants of targets."""
+        return f"NAME(constants_of)(of->constant + {k} * of->n_neurons, of->shared, some)"
 
     def _step_of_port(self, port: int) -> str:
         """Synapses onto one port go through a single step."""
@@ -94,23 +94,23 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             "    *b = of->kappa * *b + e;", "    if (other && of->other == REGULARIZED)",
             "        *o = s->keep * *o + of->share * e;", "}", "",
             f"static {self.inlined} void NAME(step_{port})(const int other, const NEURON_STEPS *of,",
-            "    const NEURON_STEP *s, Targets8 eight, NAME(Found) *at, lanes *x, lanes *b, lanes *o, lanes *g)", "{",
-            "    if (s->L)", "        NAME(credit)(other, of, s, gather_lanes(s->L, eight),",
-            "            other ? gather_lanes(s->F, eight) : all_lanes(0.0), b, o, g);",
+            "    const NEURON_STEP *s, LaneTargets some, NAME(Found) *at, lanes *x, lanes *b, lanes *o, lanes *g)", "{",
+            "    if (s->L)", "        NAME(credit)(other, of, s, gather_lanes(s->L, some),",
+            "            other ? gather_lanes(s->F, some) : all_lanes(0.0), b, o, g);",
             "    if (!s->psi)", "        return;",
-            *(f"    at->kept[{k}] = gather_lanes(s->kept + {k} * of->n_neurons, eight);" for k in self.needed),
-            *(f"    at->derived[{k}] = gather_lanes(s->derived + {k} * of->n_neurons, eight);"
+            *(f"    at->kept[{k}] = gather_lanes(s->kept + {k} * of->n_neurons, some);" for k in self.needed),
+            *(f"    at->derived[{k}] = gather_lanes(s->derived + {k} * of->n_neurons, some);"
               for k in range(len(self.derived))),
-            f"    NAME(move_{port})(other, of, s, gather_lanes(s->psi, eight), at, x, b, o);", "}", "",
+            f"    NAME(move_{port})(other, of, s, gather_lanes(s->psi, some), at, x, b, o);", "}", "",
             f"static {self.inlined} void NAME(follow_{port})(const int other, const NEURON_STEPS *of,",
-            "    const NEURON_STEP *s, const double *record, Targets8 eight, NAME(Found) *at, lanes *x, lanes *b,",
+            "    const NEURON_STEP *s, const double *record, LaneTargets some, NAME(Found) *at, lanes *x, lanes *b,",
             "    lanes *o, lanes *g)", "{",
-            "    lanes line[8];", "    read_targets(record, of->record_width, eight, line);",
+            "    lanes line[8];", "    read_targets(record, of->record_width, some, line);",
             *(f"    at->{name} = line[{k}];" for k, name in enumerate(self.recorded)),
             f"    NAME(credit)(other, of, s, line[{n + 1}], line[{n + 2}], b, o, g);",
             f"    NAME(move_{port})(other, of, s, line[{n}], at, x, b, o);", "}", "",
             f"static __attribute__((noinline)) void NAME(decay_{port})(const int other, const NEURON_STEPS *of,",
-            "    Targets8 eight, lanes *x, lanes *b, lanes *o)", "{", *self._decay(port),
+            "    LaneTargets some, lanes *x, lanes *b, lanes *o)", "{", *self._decay(port),
             "    *b *= of->kappa_decay;", "    if (other)", "        *o *= of->keep_decay;", "}", "",
         ])  # fmt: skip
 
@@ -167,11 +167,11 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             for k in sorted({place // 8 for place in places}):
                 some = sorted(place for place in places if place // 8 == k)
                 if len(some) <= FEW:
-                    read += [f"    {head}p[{i}] = read_one({self._at(i)}, at->width, eight);" for i in some]
+                    read += [f"    {head}p[{i}] = read_one({self._at(i)}, at->width, some);" for i in some]
                     continue
                 into = f"p + {8 * k}" if not head else "q"
                 read_line = "read_first_fours" if in_first_half(some, k) else "read_targets"
-                lines = [f"{read_line}({self._at(8 * k)}, at->width, eight, {into});"]
+                lines = [f"{read_line}({self._at(8 * k)}, at->width, some, {into});"]
                 lines += [f"p[{i}] = q[{i - 8 * k}];" for i in some] if head else []
                 read.append(f"    {head}{{ lanes q[8]; {' '.join(lines)} }}" if head else f"    {lines[0]}")
                 if not head:
@@ -179,7 +179,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
                         f"        __builtin_prefetch(at->number + at->width * (int64_t)target[i] + {8 * k});"
                     )
         if self.apart:
-            read.append("    const lanes apart = gather_doubles(at->apart, eight);")
+            read.append("    const lanes apart = gather_doubles(at->apart, some);")
         loads = [f"    x[{c}] = load_lanes(row->trace + {c} * row->stride + k, LANES);" for c in reached]
         stores = [f"    store_lanes(row->trace + {c} * row->stride + k, x[{c}], LANES);" for c in reached]
         ahead = [
@@ -195,7 +195,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         return "\n".join([
             self._step_of_port(port),
             f"static {self.inlined} void NAME(apply_{port})(const int enters, const int other, double entering,",
-            "    const NEURON_STRETCH *at, Targets8 eight, lanes *x, lanes *b, lanes *o, lanes *g)", "{",
+            "    const NEURON_STRETCH *at, LaneTargets some, lanes *x, lanes *b, lanes *o, lanes *g)", "{",
             f"    lanes p[{8 * lines_of(self.n)}];", *read,
             *(f"    const lanes x_{c} = x[{c}];" for c in reached),
             f"    *g -= {sum_of(G)};", "    if (other) {", f"        *g -= {g_X} * *o;", f"        *o = {sum_of(X)};",
@@ -206,34 +206,35 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             *(f"        x[{r}] += entering * {entering[r]};" for r in reached), "    }", "}", "",
             f"static ALWAYS_INLINE void NAME(fetch_{port})(const NEURON_STRETCH *at, const uint32_t *target)", "{",
             "    for (int64_t i = 0; i < LANES; i++) {", *fetched, "    }", "}", "",
-            f"static ALWAYS_INLINE void NAME(eight_{port})(const int enters, const int other, const int single,",
-            f"    {arguments}, int64_t k, NAME(Found) *found)", "{", "    const Targets8 eight = {row->target + k, 0};",
+            f"static ALWAYS_INLINE void NAME(chunk_{port})(const int enters, const int other, const int single,",
+            f"    {arguments}, int64_t k, NAME(Found) *found)", "{",
+            "    const LaneTargets some = {row->target + k, 0};",
             f"    lanes x[{self.size}], b = load_lanes(row->Y + k, LANES), o = all_lanes(0.0), g = o;", *loads,
             "    if (row->owes)", "        g = load_lanes(row->C + k, LANES);",
             "    if (other)", "        o = load_lanes(row->X + k, LANES);",
-            "    if (before)", f"        NAME(apply_{port})(0, other, 0.0, before, eight, x, &b, &o, &g);",
+            "    if (before)", f"        NAME(apply_{port})(0, other, 0.0, before, some, x, &b, &o, &g);",
             "    if (single && steps->n > 0) {", "        if (!steps->shared)",
-            "            NAME(find_constants)(steps, eight, found);",
-            "        NAME(find_before)(steps, eight, found);", "    }",
+            "            NAME(find_constants)(steps, some, found);",
+            "        NAME(find_before)(steps, some, found);", "    }",
             "    if (single == 1) {", "        if (steps->n_decay > 0)",
-            f"            NAME(decay_{port})(other, steps, eight, x, &b, &o);",
+            f"            NAME(decay_{port})(other, steps, some, x, &b, &o);",
             "        for (int64_t i = 0; i < steps->n; i++)",
-            f"            NAME(step_{port})(other, steps, steps->step + i, eight, found, x, &b, &o, &g);", "    }",
+            f"            NAME(step_{port})(other, steps, steps->step + i, some, found, x, &b, &o, &g);", "    }",
             *([] if not self.n_recorded else ["    if (single == 2)", "        for (int64_t i = 0; i < steps->n; i++)",
             f"            NAME(follow_{port})(other, steps, steps->step + i,",
-            "                steps->record + i * steps->record_stride, eight, found, x, &b, &o, &g);"]),
-            "    if (enters)", f"        NAME(apply_{port})(1, other, entering, after, eight, x, &b, &o, &g);",
-            "    else if (after)", f"        NAME(apply_{port})(0, other, 0.0, after, eight, x, &b, &o, &g);",
+            "                steps->record + i * steps->record_stride, some, found, x, &b, &o, &g);"]),
+            "    if (enters)", f"        NAME(apply_{port})(1, other, entering, after, some, x, &b, &o, &g);",
+            "    else if (after)", f"        NAME(apply_{port})(0, other, 0.0, after, some, x, &b, &o, &g);",
             "    if (single && steps->n_last > 0) {", "        const NEURON_STEP *const last = steps->step + steps->n;",
-            "        NAME(credit)(other, steps, last, gather_lanes(last->L, eight),",
-            "            other ? gather_lanes(last->F, eight) : all_lanes(0.0), &b, &o, &g);", "    }",
+            "        NAME(credit)(other, steps, last, gather_lanes(last->L, some),",
+            "            other ? gather_lanes(last->F, some) : all_lanes(0.0), &b, &o, &g);", "    }",
             "    if (row->updates) {    /* 0 - g, so that a gradient of 0 keeps the sign of a weight of -0 */",
             "        const lanes low = all_lanes(row->low), high = all_lanes(row->high);",
             "        lanes w = load_lanes(row->weight + k, LANES) - row->eta * (all_lanes(0.0) - g);",
             "        w = where(w > low, w, low);", "        g = where(w < high, w, high);", "    }",
             "    REAL *const changed = (row->updates ? row->weight : row->C) + k;",
             "    if (k + LANES > row->n) {    /* those of the row that comes next stay as they are */",
-            "        const lane_order own = (lane_order){0, 1, 2, 3, 4, 5, 6, 7} < row->n - k;",
+            "        const lane_order own = first_lanes(row->n - k);",
             "        g = where(own, g, load_lanes(changed, LANES));",
             "        b = where(own, b, load_lanes(row->Y + k, LANES));",
             "        if (other)", "            o = where(own, o, load_lanes(row->X + k, LANES));",
@@ -241,11 +242,11 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
               for c in reached), "    }",
             "    store_lanes(changed, g, LANES);", "    store_lanes(row->Y + k, b, LANES);", *stores,
             "    if (other)", "        store_lanes(row->X + k, o, LANES);", "}", "",
-            f"static {self.inlined} void NAME(eights_{port})(const int enters, const int other, const int single,",
+            f"static {self.inlined} void NAME(row_{port})(const int enters, const int other, const int single,",
             f"    {arguments})", "{",
             "    const uint32_t *const target = row->target;", "    NAME(Found) found;",
             "    if (single && steps->shared)",
-            "        NAME(find_constants)(steps, (Targets8){target, 0}, &found);",
+            "        NAME(find_constants)(steps, (LaneTargets){target, 0}, &found);",
             "    for (int64_t k = 0; row->nodes_ahead && k + LANES <= row->n && k < row->nodes_ahead; k += LANES) {",
             f"        if (before) NAME(fetch_{port})(before, target + k);",
             f"        if (after) NAME(fetch_{port})(after, target + k);", "    }",
@@ -266,31 +267,31 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             "                __builtin_prefetch(row->C + k + row->row_ahead);",
             "            if (row->updates)", "                __builtin_prefetch(row->weight + k + row->row_ahead);",
             "        }",
-            f"        NAME(eight_{port})(enters, other, single, row, before, steps, after, entering, k, &found);",
+            f"        NAME(chunk_{port})(enters, other, single, row, before, steps, after, entering, k, &found);",
             "        if (row->arriving && k + LANES <= row->n)", "            for (int i = 0; i < LANES; i++)",
             "                row->arriving[target[k + i]] += row->weight[k + i];",
             "        else if (row->arriving)", "            for (int64_t i = k; i < row->n; i++)",
             "                row->arriving[target[i]] += row->weight[i];",
             "    }", "}", "",
             *(line for enters, other, single in kinds for line in (
-                f"static __attribute__((noinline)) void NAME(eights_{port}_{enters}{other}{single})(",
+                f"static __attribute__((noinline)) void NAME(row_{port}_{enters}{other}{single})(",
                 f"    {arguments}, int64_t n)", "{",
                 "    NEURON_ROW of = *row;    /* nothing that is written can be in these copies */",
                 "    NEURON_STRETCH first, second;", "    of.n = n;", "    if (before) first = *before;",
                 "    if (after) second = *after;",
                 *(["    if (before && after) second.width = first.width;    /* one array */"] * (not enters)),
-                f"    NAME(eights_{port})({enters}, {other}, {single}, &of,",
+                f"    NAME(row_{port})({enters}, {other}, {single}, &of,",
                 "        before ? &first : NULL, steps, after ? &second : NULL, entering);", "}", "",
             )),
             f"static void NAME(through_{port})({arguments})", "{",
             f"    static void (*const kinds[])({_types(arguments)}, int64_t) = {{",
-            f"        {', '.join(f'NAME(eights_{port}_{enters}{other}{single})' for enters, other, single in kinds)},",
+            f"        {', '.join(f'NAME(row_{port}_{enters}{other}{single})' for enters, other, single in kinds)},",
             "    };",
-            f"    void (*const eights)({_types(arguments)}, int64_t) =",
+            f"    void (*const work_row)({_types(arguments)}, int64_t) =",
             "        kinds[(entering != 0.0 ? 6 : 0) + (row->X ? 3 : 0) + (steps ? "
             f"{'steps->record' if self.n_recorded else 'steps->record && steps->n == 0'} ? 2 : 1 : 0)];",
             "    const int64_t rest = row->n + LANES > row->readable ? row->n % LANES : 0, full = row->n - rest;",
-            "    eights(row, before, steps, after, entering, full);",
+            "    work_row(row, before, steps, after, entering, full);",
             "    if (rest > 0) {    /* the last ones of all rows, filled up with copies of the first of them */",
             "        uint32_t last[LANES];",
             f"        REAL left[{self.size + 4}][LANES];",
@@ -305,7 +306,7 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             f"        some.Y = left[{y}], some.X = row->X ? left[{y + 1}] : NULL;",
             f"        some.C = left[{y + 2}], some.weight = left[{y + 3}];",
             "        some.arriving = NULL, some.nodes_ahead = some.row_ahead = 0;",
-            "        eights(&some, before, steps, after, entering, LANES);",
+            "        work_row(&some, before, steps, after, entering, LANES);",
             "        for (int64_t i = 0; i < rest; i++) {",
             *(f"            row->trace[{c} * row->stride + full + i] = left[{c}][i];" for c in reached),
             f"            row->Y[full + i] = left[{y}][i];",

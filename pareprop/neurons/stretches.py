@@ -15,7 +15,7 @@ of eight (`lanes.h`): a synapse onto a port reads the columns of the traces that
 takes fewer lines, each port has lines of its own, and what several read stands in each of them; and what ebar adds to
 the gradient stands apart, as an array of its own.
 
-M and w of a step are computed for eight targets at a time where they are needed, but for the derivatives that take
+M and w of a step are computed for several targets at a time where they are needed, but for the derivatives that take
 long, which are kept.
 """
 
@@ -44,9 +44,9 @@ OF_LANES(log, elementary_log)
 OF_LANES(tanh, elementary_tanh)
 OF_LANES(sqrt, sqrt)
 #endif
-static ALWAYS_INLINE lanes NAME(constants_of)(const REAL *constant, int64_t shared, Targets8 eight)
+static ALWAYS_INLINE lanes NAME(constants_of)(const REAL *constant, int64_t shared, LaneTargets targets)
 {
-    return shared ? all_lanes(constant[eight.target[0]]) : gather_lanes(constant, eight);
+    return shared ? all_lanes(constant[targets.target[0]]) : gather_lanes(constant, targets);
 }
 """
 
@@ -183,7 +183,7 @@ class Stretches:
         Returns
         -------
         text : str
-            A function that finds M and w of a step of eight neurons.
+            A function that finds M and w of a step of several neurons.
         columns : dict
             The numbers of these; an e that is read is a row.
         reads : dict of str to list of int
@@ -401,7 +401,7 @@ class Stretches:
         ]  # fmt: skip
 
     def _read(self, indent: str, array: str, stretch: str) -> list[str]:
-        """Read all numbers of eight neurons."""
+        """Read all numbers of neurons."""
         apart = [f"{indent}lanes {array}_apart = load_doubles({stretch}->apart + j, count);"] if self.apart else []
         at = f"{stretch}->number + {stretch}->width * j + 8 * k, {stretch}->width, count, {array} + 8 * k"
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -154,6 +155,30 @@ def any_of(comm: Comm, flags: Sequence[bool]) -> list[bool]:
 
         comm.Allreduce(MPI.IN_PLACE, own, MPI.MAX)
     return [bool(flag) for flag in own]
+
+
+def is_same(comm: Comm, text: str) -> bool:
+    """Collective: return whether all ranks give the same text, by its hash."""
+    if comm is None:
+        return True
+    from mpi4py import MPI  # where there is a communicator, it is loaded
+
+    number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
+    own = np.array([number, -number], np.int64)
+    comm.Allreduce(MPI.IN_PLACE, own, MPI.MAX)
+    return bool(own[0] == -own[1])
+
+
+def sum_before(comm: Comm, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Collective: return the sums of whole numbers, int64 (n,), over the ranks before this one, and over all."""
+    before, total = np.zeros_like(counts), counts.copy()
+    if comm is not None:
+        from mpi4py import MPI  # where there is a communicator, it is loaded
+
+        comm.Allreduce(MPI.IN_PLACE, total, MPI.SUM)
+        comm.Exscan(counts, before, MPI.SUM)
+        before *= comm.rank > 0  # rank 0 gets nothing
+    return before, total
 
 
 def any_bits(comm: Comm, flags: int) -> int:

@@ -65,6 +65,6 @@ def block_length(model: Model) -> int:
     if isinstance(model.loss, Reward):
         discounts = model.loss.gamma * model.loss.lambda_
         rates = [rate for rate in rates if rate is not None and rate * ONLINE_BLOCK <= span]
-        return ONLINE_BLOCK if rates and discounts**ONLINE_BLOCK * LOSS[model.precision] >= 1.0 else 0
+        return ONLINE_BLOCK if rates and elementary.power(discounts, ONLINE_BLOCK) * LOSS[model.precision] >= 1.0 else 0
     lengths = [int(min(LARGEST_BLOCK, span / rate)) for rate in rates if rate is not None]
     return min((length for length in lengths if length >= SMALLEST_BLOCK), default=0)

@@ -39,6 +39,8 @@ def sweep_figure(rows: Sequence[Row]) -> Figure:
         ax.plot([place for place, _ in means], [fmean(v) for _, v in means], color=style.BLUE, label="mean", **mark)
         best = groups[0]
         ax.plot(places[best.settings[key]], best.mean, "o", mfc="none", color=style.VERMILLION, ms=7, label="best")
+        if best.tests:
+            ax.plot(places[best.settings[key]], best.test, "x", color=style.VERMILLION, ms=6, label=best.test_name)
         if numeric and min(numbers) > 0 and max(numbers) > 10 * min(numbers):
             ax.set_xscale("log")
         elif not numeric:

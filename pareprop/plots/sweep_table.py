@@ -15,6 +15,7 @@ from . import reader
 TABLE = "sweep.csv"
 SEED = "seed"
 FIXED = ("run", "outcome", "value", "best", "state", "iterations", "seconds", "digest")  # columns beside the settings
+PHASES = ("validation", "test")  # columns that tables of earlier versions lack
 Row = dict[str, str]
 
 
@@ -32,23 +33,37 @@ class Group:
         Outcome of each run that has one.
     highest_is_best : bool
         Whether more is better.
+    tests : list of float
+        What the test of each run came to that was tested after it had been chosen.
     """
 
     settings: dict[str, str]
     name: str
     values: list[float]
     highest_is_best: bool
+    tests: list[float]
 
     @property
     def mean(self) -> float:
         """Mean over the seeds, NaN without a run."""
         return fmean(self.values) if self.values else float("nan")
 
-    def texts(self) -> list[str]:
-        """Return mean, lowest, highest and number of runs as a table shows them."""
-        if not self.values:
-            return ["–", "–", "–", "0"]
-        return [*(f"{value:.4g}" for value in (self.mean, min(self.values), max(self.values))), str(len(self.values))]
+    @property
+    def test(self) -> float:
+        """Mean of the tests, NaN without one."""
+        return fmean(self.tests) if self.tests else float("nan")
+
+    @property
+    def test_name(self) -> str:
+        """What the test tells, such as "test accuracy" where "validation accuracy" is compared."""
+        return f"test {self.name.split()[-1]}"
+
+    @property
+    def line(self) -> str:
+        """Its settings, what is compared and what the test tells, as text."""
+        settings = ", ".join(f"{key} = {value}" for key, value in self.settings.items())
+        tested = f", {self.test_name} {self.test:.4g}" if self.tests else ""
+        return f"{settings or 'one setting'}: {self.name} {self.mean:.4g}{tested}"
 
 
 def read(path: Path) -> list[Row]:
@@ -65,15 +80,46 @@ def read(path: Path) -> list[Row]:
     return rows
 
 
+def is_seed(key: str) -> bool:
+    """Return whether a swept setting is the seed, with or without its section."""
+    return key.rpartition(".")[2] == SEED
+
+
+def texts(groups: Sequence[Group]) -> list[list[str]]:
+    """Return the headings of a table of settings, and the cells of each of its rows."""
+    tested = any(one.tests for one in groups)
+    rows = [[*groups[0].settings, groups[0].name, "lowest", "highest", "runs", *[groups[0].test_name] * tested]]
+    for one in groups:
+        numbers = (one.mean, min(one.values), max(one.values)) if one.values else ()
+        cells = [*one.settings.values(), *(f"{value:.4g}" for value in numbers)] + ["–"] * (3 - len(numbers))
+        rows.append([*cells, str(len(one.values)), *[f"{one.test:.4g}" if one.tests else "–"] * tested])
+    return rows
+
+
+def remark(groups: Sequence[Group]) -> str:
+    """Return by what the best setting was chosen, as a sentence; "" where there is no choice."""
+    kind = groups[0].name.split()[0]
+    if len(groups) < 2 or not groups[0].values:
+        return ""
+    if kind == "validation":
+        alone = bool(groups[0].tests) and not any(one.tests for one in groups[1:])
+        return f"The best setting was chosen by validation{'; it alone was tested' if alone else ''}."
+    if kind == "test":
+        return "The best setting was chosen by the test itself, as no samples validate: its result is too good."
+    return f"The best setting was chosen by the {kind} of the last training iteration, as no samples validate."
+
+
 def group(rows: Sequence[Row]) -> list[Group]:
     """Return the runs by their settings but the seed, the best mean first; those without an outcome last."""
     groups: dict[tuple[str, ...], Group] = {}
     for row in rows:
-        settings = {key: value for key, value in row.items() if key not in FIXED and key.split(".")[-1] != SEED}
-        one = groups.setdefault(tuple(settings.values()), Group(settings, "", [], False))
+        settings = {key: value for key, value in row.items() if key not in FIXED + PHASES and not is_seed(key)}
+        one = groups.setdefault(tuple(settings.values()), Group(settings, "", [], False, []))
         if np.isfinite(value := number(row["value"])):
             one.values.append(value)
             one.name, one.highest_is_best = row["outcome"], row["best"] == "highest"
+            if not one.name.startswith("test") and np.isfinite(value := number(row.get("test", ""))):
+                one.tests.append(value)
     done = [one for one in groups.values() if one.values]
     name = done[0].name if done else "outcome"
     for one in groups.values():

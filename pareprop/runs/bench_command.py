@@ -13,6 +13,7 @@ from .. import terminal
 from ..errors import InputError
 from ..network.variants import DEFAULT, VARIANTS
 from ..parallel.exchange import Exchange
+from ..storage.disk import output_errors
 from ..values import AnyValue
 from . import benchmark
 from .options import FiniteFloat, GivenPath
@@ -94,6 +95,8 @@ def bench(
     figures["environment"] = tell_environment(exchange.comm)
     if exchange.rank:
         return
+    environment = figures["environment"]
+    terminal.echo(f"{environment['processor']}, kernels of level {environment['level']}")
     for name, seconds in figures["phases"].items():
         terminal.echo(f"{name:12s} {seconds:9.3f} s")
     fired = figures["firing_rate_hz"]
@@ -102,10 +105,8 @@ def bench(
     terminal.echo(f"{figures['events']} synaptic events, {figures['events_per_second']:.3g} per second")
     terminal.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")
     if json_file:
-        try:
-            options = {"variant": variant, "precision": precision, "seed": seed, "warmup": warmup, "rate": rate}
-            everything = figures | options | sizes | asdict(axes)
+        options = {"variant": variant, "precision": precision, "seed": seed, "warmup": warmup, "rate": rate}
+        everything = figures | options | sizes | asdict(axes)
+        with output_errors(Path(json_file), "--json "):
             Path(json_file).write_text(json.dumps(everything, indent=1) + "\n")
-        except OSError as problem:
-            raise InputError(f"--json {json_file}: {problem.strerror}") from None
     terminal.echo(f"digest: {figures['digest']}")

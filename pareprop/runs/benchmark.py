@@ -10,6 +10,7 @@ events, and the digest are not included. Each phase other than `build` is the ma
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -18,7 +19,7 @@ from typing import Literal, cast
 
 import numpy as np
 
-from .. import rng
+from .. import elementary, rng
 from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..machine import peak_rss_bytes, require_bytes
@@ -128,9 +129,9 @@ class BenchTask:
         ids, ptr = rng.bernoulli(rng.key(seed, "bench/inputs"), probability, n_steps)
         silent = ptr[min(2, n_steps)]
         inputs = SpikeLog.from_arrays(ids[silent:], np.maximum(ptr - silent, 0))
-        target = np.sin(2.0 * np.pi * np.arange(n_steps) / n_steps)[:, None]
+        target = elementary.sin(2.0 * np.pi * np.arange(n_steps) / n_steps)[:, None]
         if n_readouts > 1:
-            target = np.sin(2.0 * np.pi * np.arange(n_steps)[:, None] / n_steps * np.arange(1, n_readouts + 1))
+            target = elementary.sin(2.0 * np.pi * np.arange(n_steps)[:, None] / n_steps * np.arange(1, n_readouts + 1))
         self._sample = Sample(inputs, target)
 
     def sample(self, index: int, phase: str = "train") -> Sample:
@@ -157,7 +158,7 @@ def model(
     axes.check(n_neurons, delay)
     scale = eprop.scale(KAPPA)
     rule = Adam if axes.optimizer == "adam" else GradientDescent
-    eta = 1e-4 * scale**2 if rule is GradientDescent else 1e-3 * scale
+    eta = 1e-4 * (scale * scale) if rule is GradientDescent else 1e-3 * scale
     cell: Values = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
     kappas = {"kappa": KAPPA, "kappa_reg": KAPPA if axes.kappa_reg is None else axes.kappa_reg}
     traces = {"regular_spike_arrival": False, "eprop_isi_trace_cutoff": CUTOFF} | kappas
@@ -189,11 +190,11 @@ def model(
     out = network.readouts("out", axes.readouts, **cell, **eprop.pick("readout", traces))
 
     def weight(fan_in: int, scale: float = scale) -> Normal:
-        return Normal(std=scale * max(fan_in, 1) ** -0.5)
+        return Normal(std=scale / math.sqrt(max(fan_in, 1)))
 
     moving: Values = {}
     if axes.rewire:
-        moving["rewire"] = Rewire(l1=SHRINKING * scale * max(indegree, 1) ** -0.5 / eta)
+        moving["rewire"] = Rewire(l1=SHRINKING * scale / math.sqrt(max(indegree, 1)) / eta)
     loop = delay if eprop.is_online else 1  # the spike variant exchanges as often as the shortest of these asks for
     for group in groups:
         network.connect(inputs, group, weight=weight(n_inputs, strength))

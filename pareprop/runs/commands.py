@@ -16,13 +16,14 @@ from ..parallel.exchange import Exchange
 from ..simulation.digest import Digest
 from ..storage import nest_script, nir_graph, sonata, sonata_network
 from ..storage.checkpoint_read import measured_rates
+from ..storage.disk import output_errors
 from ..tasks import TASKS
 from . import compare, config, provenance, replay, verify
 from . import run as runs
 from .bench_command import bench
 from .cases import load
 from .directory import CHECKPOINTS, CONFIG, RESULTS, claim_directory, reopen_directory
-from .options import SET, GivenPath
+from .options import SET, TRUST, GivenPath
 from .run import EXIT_CHECKPOINTED, Run
 
 REPLICAS = click.option(
@@ -53,6 +54,10 @@ UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after thi
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier run in --out.")
 @click.option("--restart", is_flag=True, help="Continue the same run in --out, if there is one; else begin it.")
 @NO_FIGURES
+@TRUST
+@click.option(
+    "--no-test", is_flag=True, help="Leave out the test; `pareprop resume` of the finished run makes up for it."
+)
 @click.pass_obj
 def run(
     exchange: Exchange,
@@ -66,6 +71,8 @@ def run(
     restart: bool,
     replicas: int,
     no_figures: bool,
+    trust: bool,
+    no_test: bool,
 ) -> None:
     """Train a task, or what a configuration file describes.
 
@@ -77,25 +84,26 @@ def run(
     with guarded(exchange.comm):
         if restart and (out is None or overwrite or seeds > 1):
             raise InputError("--restart needs --out DIR, and goes with neither --overwrite nor --seeds")
-        chosen = config.load(source, settings)
+        chosen = config.load(source, settings, trust)
         if seeds > 1:  # the last seed must be possible, too, before the first one is trained
-            config.load(source, (*settings, f"run.seed={chosen.task.seed + seeds - 1}"))
+            config.load(source, (*settings, f"run.seed={chosen.task.seed + seeds - 1}"), trust)
     agree(exchange.comm, "run()", {"seeds": str(seeds), "out": str(out), "overwrite": str(overwrite)})
     group = launcher.split(exchange, replicas)
     if seeds == 1:
-        _end(runs.train(chosen, out, exchange, group, until, overwrite=overwrite, restart=restart))
+        _end(runs.train(chosen, out, exchange, group, until, overwrite=overwrite, restart=restart, tests=not no_test))
         return
     runs.require_possible(chosen, group)
     with claim_directory(exchange.comm, out, chosen.task.name, overwrite) as directory:
         parts = []
         for number in range(chosen.task.seed, chosen.task.seed + seeds):
             with guarded(exchange.comm):
-                own = config.load(source, (*settings, f"run.seed={number}"))
+                own = config.load(source, (*settings, f"run.seed={number}"), trust)
             part = directory / f"seed-{number}"
-            _end(runs.train(own, str(part), exchange, group, until, overwrite=overwrite))
+            _end(runs.train(own, str(part), exchange, group, until, overwrite=overwrite, tests=not no_test))
             parts.append(part)
         if exchange.rank == 0:
-            runs.draw_seeds(parts, directory)
+            with output_errors(directory, "figures "):
+                runs.draw_seeds(parts, directory)
 
 
 @click.command()
@@ -104,9 +112,16 @@ def run(
 @UNTIL
 @REPLICAS
 @NO_FIGURES
+@TRUST
 @click.pass_obj
 def resume(
-    exchange: Exchange, directory: Path, settings: tuple[str, ...], until: int | None, replicas: int, no_figures: bool
+    exchange: Exchange,
+    directory: Path,
+    settings: tuple[str, ...],
+    until: int | None,
+    replicas: int,
+    no_figures: bool,
+    trust: bool,
 ) -> None:
     """Continue a run from its latest checkpoint.
 
@@ -118,7 +133,7 @@ def resume(
     group = launcher.split(exchange, replicas)
     with reopen_directory(exchange.comm, directory) as sections:
         source = str(directory / CONFIG)
-        chosen = config.from_sections(config.kind_of(sections, source), sections, source, settings)
+        chosen = config.from_sections(config.kind_of(sections, source), sections, source, settings, trust)
         rates = measured_rates(directory / CHECKPOINTS, exchange)
         resumed = Run(chosen, directory, exchange, until, True, group, rates_hz=rates)
         resumed.resume()
@@ -182,9 +197,17 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 @click.option("--network", is_flag=True, help="Write the trained network into the folder TARGET instead of spikes.")
 @click.option("--nest", is_flag=True, help="Write a script TARGET.py that rebuilds the network in NEST instead.")
 @click.option("--nir", is_flag=True, help="Write the trained network as a graph TARGET.nir of NIR instead.")
+@TRUST
 @click.pass_obj
 def export(
-    exchange: Exchange, directory: Path, target: Path, overwrite: bool, network: bool, nest: bool, nir: bool
+    exchange: Exchange,
+    directory: Path,
+    target: Path,
+    overwrite: bool,
+    network: bool,
+    nest: bool,
+    nir: bool,
+    trust: bool,
 ) -> None:
     """Write spikes or the network of a run for others.
 
@@ -196,13 +219,15 @@ def export(
         raise InputError(f"{' and '.join(chosen)}: choose one")
     with guarded(exchange.comm):
         if exchange.rank == 0 and nest:
-            script = nest_script.export(directory / RESULTS, target, overwrite, lambda: replay.simulate(directory))
+            script = nest_script.export(
+                directory / RESULTS, target, overwrite, lambda: replay.simulate(directory, trust)
+            )
             terminal.echo(f"script: {script}")
         elif exchange.rank == 0 and nir:
             notes = nir_graph.export(directory / RESULTS, target, overwrite)
             terminal.echo("\n".join([*notes, f"graph: {target}"]))
         elif exchange.rank == 0 and network:
-            model = config.load_of_run(directory / CONFIG).task.model()
+            model = config.load_of_run(directory / CONFIG, trust=trust).task.model()
             counts = sonata_network.export(directory / RESULTS, model, target)
             for name, n_edges in counts.items():
                 terminal.echo(f"{n_edges} edges {name}: {target}")
@@ -304,7 +329,8 @@ def plot(exchange: Exchange, directory: str) -> None:
     """Draw all figures of a run, as PNG and PDF."""
     with guarded(exchange.comm):
         if exchange.rank == 0:
-            runs.draw(Path(directory))
+            with output_errors(Path(directory), "figures "):
+                runs.draw(Path(directory))
 
 
 @click.command(name="report")

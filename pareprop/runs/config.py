@@ -28,6 +28,7 @@ from ..values import AnyValue, Given, Values
 from .script_task import ScriptTask
 
 CONFIG = "config.toml"  # in a run directory
+DIGEST_LINE = "# digest of this configuration:"  # in the configuration of every run
 FREE = ("iterations", "figures", "log", "script")  # keys of [run] that a resumed run may change
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
 EQUATIONS = "neuron_models"  # the section that is one key: a table by names of the user
@@ -143,30 +144,42 @@ def _equations(here: str, definition: Given) -> list[str]:
     return lines
 
 
-def load(source: str, settings: Iterable[str] = ()) -> Config:
+def load(source: str, settings: Iterable[str] = (), trust: bool = False) -> Config:
     """Read the configuration of a task or of a file ending in .toml, changed by "key=value" settings.
+
+    Parameters
+    ----------
+    source : str
+        Task, file, or run directory.
+    settings : iterable of str
+        Settings.
+    trust : bool
+        Whether code that the configuration of a run names may be imported.
 
     Raises
     ------
     InputError
         Lists every problem: file or setting, key, value, bound, nearest known name.
     """
-    if source not in TASKS and Path(source, CONFIG).is_file():  # a run directory
-        source = str(Path(source, CONFIG))
+    if source not in TASKS and Path(source, CONFIG).is_file():
+        return load_of_run(Path(source, CONFIG), settings, trust)
     if source.endswith(".toml"):
-        sections = read(Path(source))
-        return from_sections(kind_of(sections, source), sections, source, settings)
+        text = _read_text(Path(source))
+        sections = _parse(text, source)
+        mine = DIGEST_LINE not in text  # not the copy of that of a run
+        return from_sections(kind_of(sections, source), sections, source, settings, trust or mine)
     if source not in TASKS:
         raise InputError(f"unknown task {quote(source)}{nearest(source, TASKS)}")
     return from_sections(TASKS[source], {}, source, settings)
 
 
-def load_of_run(path: Path) -> Config:
-    """Read the configuration in a run directory, which somebody else may have made; errors as of `load`."""
+def load_of_run(path: Path, settings: Iterable[str] = (), trust: bool = False) -> Config:
+    """Read the configuration in a run directory, which somebody else may have made; parameters and errors of `load`."""
     try:
-        return load(str(files.own(path)))
+        sections = read(files.own(path))
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
+    return from_sections(kind_of(sections, str(path)), sections, str(path), settings, trust)
 
 
 def kind_of(sections: Given, source: str) -> type[TaskBase]:
@@ -182,8 +195,13 @@ def kind_of(sections: Given, source: str) -> type[TaskBase]:
     return TASKS[name]
 
 
-def from_sections(kind: type[TaskBase], sections: Given, source: str, settings: Iterable[str] = ()) -> Config:
-    """Make a checked configuration of a task from sections; messages name `source`."""
+def from_sections(
+    kind: type[TaskBase], sections: Given, source: str, settings: Iterable[str] = (), trust: bool = False
+) -> Config:
+    """Make a checked configuration of a task from sections; messages name `source`.
+
+    Without `trust`, code that `sections` name is imported only if this user has named it before.
+    """
     parts: dict[str, type[Frozen]] = {"task": kind, "record": Record, "checkpoint": Checkpoint}
     known = {name: list(parts[name].model_fields) if name in ("record", "checkpoint") else [] for name in SECTIONS}
     for key in (name for name in kind.model_fields if name != EQUATIONS):
@@ -215,17 +233,32 @@ def from_sections(kind: type[TaskBase], sections: Given, source: str, settings: 
         many = "\n  ".join([f"{len(problems)} problems:", *lines])
         raise InputError(many if len(problems) > 2 else "; ".join(lines))
     made["task"].attach(Path(source).parent)
+    if not trust and any(
+        not values["task"][key][1].startswith("--set ") for key in kind.imports if key in values["task"]
+    ):
+        made["task"].doubt(source)
     return Config(**made)
 
 
 def read(path: Path) -> Values:
     """Return the sections of a configuration file, unchecked."""
+    return _parse(_read_text(path), str(path))
+
+
+def _read_text(path: Path) -> str:
     try:
-        return files.parse_toml(files.read(path).decode())
+        return files.read(path).decode()
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
     except ValueError as problem:
         raise InputError(f"{path}: not a configuration file: {problem}") from None
+
+
+def _parse(text: str, source: str) -> Values:
+    try:
+        return files.parse_toml(text)
+    except ValueError as problem:
+        raise InputError(f"{source}: not a configuration file: {problem}") from None
 
 
 def _from_file(sections: Given, source: str, problems: list[str]) -> list[tuple[str, str, AnyValue, str]]:

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import cast
 
 from .. import files
-from ..errors import InputError, quote
+from ..errors import InputError, ParepropError, quote
 from ..parallel import collectives
 from ..parallel.mpi import Comm
 from ..storage import checkpoint_write, joined_file
-from ..storage.disk import lock_directory
+from ..storage.disk import lock_directory, output_errors
 from ..values import Values
-from .config import CONFIG, read
+from .config import CONFIG, DIGEST_LINE, read
 from .log import CSV, LOG
 
 RESULTS, CHECKPOINTS, RECORD, BEST = "results.h5", "checkpoints", "record", "best"
-DIGEST_LINE = "# digest of this configuration:"  # in the configuration of every run
 
 
 @contextmanager
@@ -35,16 +34,19 @@ def claim_directory(comm: Comm, wanted: str | None, task: str, overwrite: bool =
     InputError
         On all ranks, if the directory is not empty and may not be overwritten, another run writes to it, or it can't be
         made.
+    StateError
+        On all ranks, if the disk is full.
     """
     with ExitStack() as stack:
         path = problem = None
         if comm is None or comm.rank == 0:
             try:
-                path = _claim(stack, wanted, task, overwrite)
-            except InputError as error:
+                with output_errors(Path(wanted or "runs"), "--out "):
+                    path = _claim(stack, wanted, task, overwrite)
+            except ParepropError as error:
                 problem = error
-            except (OSError, ValueError) as error:  # such as a NUL in a name
-                problem = InputError(f"--out {quote(wanted or 'runs')}: {getattr(error, 'strerror', None) or error}")
+            except ValueError as error:  # a NUL in a name
+                problem = InputError(f"--out {quote(wanted or 'runs')}: {error}")
         collectives.raise_together(comm, problem)
         yield cast(Path, path if comm is None else comm.bcast(path))
 
@@ -71,7 +73,7 @@ def _claim(stack: ExitStack, wanted: str | None, task: str, overwrite: bool) -> 
         path.mkdir(parents=True, exist_ok=True)
     stack.enter_context(lock_directory(path, "--out"))
     if any(path.iterdir()):
-        if not overwrite:
+        if not overwrite and not _was_cut(path):
             raise InputError(
                 f"--out {path}: exists and is not empty; --overwrite replaces what is in it, --restart continues it"
             )
@@ -85,6 +87,11 @@ def _remove_empty(places: list[Path]) -> None:
     for place in places:
         with suppress(OSError):  # something is in it
             place.rmdir()
+
+
+def _was_cut(path: Path) -> bool:
+    """Return whether a start ended before its configuration was complete: it was killed, or the disk was full."""
+    return os.path.lexists(path / f"{CONFIG}.part") and not os.path.lexists(path / CONFIG)
 
 
 def _require_replaceable(path: Path) -> None:

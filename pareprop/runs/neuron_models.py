@@ -14,6 +14,7 @@ from ..neurons import library
 from ..neurons.check import Check, check_model
 from ..neurons.language import nearest
 from ..neurons.model import NeuronModel
+from ..storage.disk import output_errors
 
 
 def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], out: Path | None) -> bool:
@@ -51,7 +52,8 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
         terminal.echo(check.text())
         passed &= check.passed
         if out is not None:
-            _draw(check, out)
+            with output_errors(out, "--out "):
+                _draw(check, out)
             terminal.echo(f"figure: {out}")
     return passed
 

@@ -25,7 +25,19 @@ from .seen import Seen
 
 
 class OpenRun(Results):
-    """Results of a run, see `Results`, and its network with its task."""
+    """Results of a run, see `Results`, and its network with its task.
+
+    Parameters
+    ----------
+    directory : Path
+        The run directory.
+    trust : bool
+        Whether code that its configuration names may be imported.
+    """
+
+    def __init__(self, directory: Path, trust: bool = False) -> None:
+        super().__init__(directory)
+        self._trust = trust
 
     def model(self) -> Model:
         """Return the network of the run as it was before the training; `copy_weights` gives it the trained weights.
@@ -102,7 +114,7 @@ class OpenRun(Results):
 
     def _load(self, model: Model | None = None) -> config.Config:
         """Return the configuration of the run; `model` takes the place of the network of a script."""
-        chosen = config.load_of_run(self.directory / CONFIG)
+        chosen = config.load_of_run(self.directory / CONFIG, trust=self._trust)
         if model is None:
             return chosen
         if not isinstance(chosen.task, ScriptTask):
@@ -111,13 +123,15 @@ class OpenRun(Results):
         return chosen
 
 
-def open_run(directory: str | Path) -> OpenRun:
+def open_run(directory: str | Path, trust: bool = False) -> OpenRun:
     """Open a run.
 
     Parameters
     ----------
     directory : str or Path
         The run directory.
+    trust : bool
+        Whether code that its configuration names, such as an environment, may be imported; needed for runs of others.
 
     Returns
     -------
@@ -138,4 +152,4 @@ def open_run(directory: str | Path) -> OpenRun:
     """
     if not isinstance(directory, str | Path):
         raise InputError(f"open_run: directory = {quote(directory)} must be a path")
-    return OpenRun(Path(directory))
+    return OpenRun(Path(directory), trust)

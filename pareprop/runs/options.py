@@ -37,6 +37,11 @@ class GivenPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+TRUST = click.option(
+    "--trust",
+    is_flag=True,
+    help="Import code, such as an environment, that the configuration of a run names; needed for runs of others.",
+)
 SET = click.option(
     "--set",
     "settings",

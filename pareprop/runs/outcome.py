@@ -1,13 +1,18 @@
-"""What a run came to, in one number: by which runs are compared."""
+"""What a run came to, in one number: in validation, in its test, in training."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import h5py
 import numpy as np
 
 from ..plots import reader
+from ..values import Values
+
+VALIDATIONS = {"share of wrong samples": "accuracy", "loss": "loss", "return": "return"}  # by the unit of the values
+HIGHEST = ("accuracy", "return")  # of which more is better
 
 
 @dataclass(frozen=True)
@@ -20,37 +25,57 @@ class Outcome:
         What it is, such as "test accuracy".
     value : float
         The number.
-    highest_is_best : bool
-        Whether more of it is better.
     n : int
         Number of values of which it is the mean.
     """
 
     name: str
     value: float
-    highest_is_best: bool
     n: int = 1
 
+    @property
+    def highest_is_best(self) -> bool:
+        """Whether more of it is better."""
+        return self.name.endswith(HIGHEST)
 
-def outcome(file: h5py.File) -> Outcome | None:
-    """Return the outcome of a run; None if it has trained and tested nothing.
 
-    The first of these that there is: test accuracy, mean return of the test, mean loss of the test, mean return of the
-    last training iteration, validation (the last one), loss (the last one).
+def settings_of(file: h5py.File) -> Values:
+    """Return section [run] of the configuration of the run."""
+    return dict(json.loads(reader.text(file, "config") or "{}").get("run", {}))
+
+
+def tested(file: h5py.File) -> Outcome | None:
+    """Return the accuracy, mean return or mean loss of the test; None where nothing was tested."""
+    test = reader.child(file, "test")
+    if test is None:
+        return None
+    if "accuracy" in test.attrs:
+        return Outcome("test accuracy", float(test.attrs["accuracy"]))
+    for name, text in (("returns", "test return"), ("loss", "test loss")):
+        if (values := reader.values(test, name)) is not None and len(values):
+            return Outcome(text, float(np.mean(values)), len(values))
+    return None
+
+
+def validated(file: h5py.File) -> Outcome | None:
+    """Return accuracy, mean return or mean loss in the validation of the weights that the run kept, or in its last one.
+
+    None where nothing was validated.
     """
-    test, validation = reader.child(file, "test"), reader.child(file, "validation")
-    if test is not None and "accuracy" in test.attrs:
-        return Outcome("test accuracy", float(test.attrs["accuracy"]), True)
-    returns = reader.values(file, "mean_return")
-    for node, name, text, highest in (
-        (test, "returns", "test return", True),
-        (test, "loss", "test loss", False),
-    ):
-        if node is not None and (values := reader.values(node, name)) is not None and len(values):
-            return Outcome(text, float(np.mean(values)), highest, len(values))
-    if returns is not None and len(returns):
-        return Outcome("return", float(returns[-1]), True)
-    for node, name, text in ((validation, "value", "validation"), (file, "loss", "loss")):
-        if node is not None and (values := reader.values(node, name)) is not None and len(values):
-            return Outcome(text, float(values[-1]), False)
+    validation = reader.child(file, "validation")
+    pair = None if validation is None else reader.pair(validation, "iteration", "value")
+    if validation is None or pair is None or not len(pair[0]):
+        return None
+    iterations, values = pair
+    kept = np.flatnonzero(iterations == validation.attrs.get("weights_after", iterations[-1]))
+    value = float(values[kept[-1] if len(kept) else -1])
+    kind = VALIDATIONS.get(reader.text(validation["value"], "unit"), "")
+    return Outcome(f"validation {kind}".strip(), 1.0 - value if kind == "accuracy" else value)
+
+
+def trained(file: h5py.File) -> Outcome | None:
+    """Return the mean return, or the loss, of the last training iteration; None where nothing was trained."""
+    for name, text in (("mean_return", "return"), ("loss", "loss")):
+        if (values := reader.values(file, name)) is not None and len(values):
+            return Outcome(text, float(values[-1]))
     return None

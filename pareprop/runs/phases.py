@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import h5py
 import numpy as np
 
+from ..errors import quote
 from ..simulation.observer import Observer, Watched
 from ..simulation.returns import NAMES, Returns
 from ..simulation.schedule import Annealing
@@ -33,6 +34,8 @@ class Phases(Observer):
         What sets the values that are shown beside the scores.
     best : BestWeights or None
         Where the network of the best validation is kept, which is the result then.
+    tests : bool
+        Whether the test follows the training.
 
     Attributes
     ----------
@@ -53,9 +56,14 @@ class Phases(Observer):
     movable = True
 
     def __init__(
-        self, task: TaskBase, n_iterations: int, annealing: Annealing | None = None, best: BestWeights | None = None
+        self,
+        task: TaskBase,
+        n_iterations: int,
+        annealing: Annealing | None = None,
+        best: BestWeights | None = None,
+        tests: bool = True,
     ) -> None:
-        self.task, self.n_iterations, self.best = task, n_iterations, best
+        self.task, self.n_iterations, self.best, self.tests = task, n_iterations, best, tests
         self.annealing = annealing or Annealing("constant", 0, {})
         self.errors: list[float] = []
         self.episodes = Returns()
@@ -134,7 +142,7 @@ class Phases(Observer):
         is_complete = self.stopped or simulation.iteration >= self.n_iterations
         if is_complete and self.best is not None and self.kept is not None:
             self.best.restore(simulation, self.kept[0])
-        if n_samples and is_complete:
+        if n_samples and is_complete and self.tests:
             self.test = self._run(simulation, "test", n_samples, self.task.eta_test)
 
     def _run(self, simulation: Watched, phase: str, n_samples: int, eta: float) -> Score:
@@ -173,6 +181,8 @@ class Phases(Observer):
         self._second = float(state.get("second", last))
         before = "bound" if self._is_good(last) else "observer"  # where version 0.2 does not say what ended it
         by = str(state.get("stopped_by", before if state["stopped"] else ""))
+        if by not in ("", "bound", "patience", "observer"):
+            raise ValueError(f"stopped_by = {quote(by)} must be what ends a training")
         self.stopped_by = self._find_stop("bound") if by in ("bound", "patience") else by  # bounds may be others now
         kept = state.get("kept")
         self.kept = (int(kept[0]), float(kept[1])) if kept is not None and self.best is not None else None
@@ -222,7 +232,8 @@ class Phases(Observer):
         return lines + ([self.test.line("test")] if self.test is not None else [])
 
     def write(self, file: h5py.File) -> None:
-        """Add the scores to the results of a run: /error, /validation, /test."""
+        """Add the scores to the results of a run: /error, /validation, /test, and what ended it early."""
+        file.attrs["stopped_by"] = self.stopped_by
         for name, values in self.task.arrays().items():
             file[name] = values
         if self.errors:

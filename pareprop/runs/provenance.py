@@ -10,15 +10,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median_low
 
 from .. import files
 from ..errors import InputError, quote
-from ..kernels import build_info
+from ..kernels import LEVEL, build_info
 from ..machine import peak_rss_bytes, processor_name
 from ..network.local import cost_of
 from ..parallel import collectives, mpi
@@ -29,8 +29,9 @@ from ..timers import COMPUTE
 from ..values import Values
 
 NAME = "provenance.json"
-SHOWN = 64  # ranks whose seconds are kept
-LIMIT = 2**24  # bytes; longer files are refused
+SHOWN = 64  # ranks, and nodes, of which a part keeps single values
+MOST_PARTS = 100  # the oldest of more are told as one
+LIMIT = 2**25  # bytes, several times what is written; longer files, of versions that kept all ranks too, are refused
 PACKAGES = ("pareprop", "numpy", "h5py", "mpi4py", "pydantic", "Cython")
 HOST_NAMES = "PAREPROP_HOST_NAMES"  # set to 1 to store host names
 
@@ -47,10 +48,12 @@ def facts(simulation: Watched) -> Values:
     entries = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]),
         "python": platform.python_version(), "packages": {name: _version(name) for name in PACKAGES},
-        "build": {"mode": build_info.mode, "flags": build_info.flags}, "commit": _commit(),
+        "build": {"mode": build_info.mode, "flags": build_info.flags},
+        "levels": dict(Counter(collectives.gather(comm, LEVEL))), "commit": _commit(),
         "mpi": "" if comm is None else _mpi(), "interconnect": "" if comm is None else mpi.interconnect(),
         "ranks": groups * simulation.exchange.size, "replicas": groups,
-        "ranks_per_node": list(hosts.values()), "machine": f"{platform.system()} {platform.machine()}",
+        "nodes": len(hosts), "ranks_per_node": list(hosts.values())[:SHOWN],
+        "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(), "first_iteration": simulation.iteration,
     }  # fmt: skip
     costs = {item.model: cost_of(simulation.model, item) for item in simulation.model.of_role("recurrent")}
@@ -64,7 +67,7 @@ def facts(simulation: Watched) -> Values:
 def tell_environment(comm: object = None) -> dict[str, str]:
     """Return what a measurement depends on beside its sizes: date, processor, versions, MPI, flags; all as text."""
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"), "processor": processor_name(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"), "processor": processor_name(), "level": LEVEL,
         "versions": ", ".join([f"Python {platform.python_version()}", *(f"{p} {_version(p)}" for p in PACKAGES)]),
         "mpi": "" if comm is None else _mpi(), "flags": f"{build_info.mode}: {build_info.flags}",
     }  # fmt: skip
@@ -117,8 +120,11 @@ class Provenance(Observer):
 
     def start(self, simulation: Watched) -> None:
         """Write the part at its start, so that a killed run has an entry."""
-        before = read(self.path.parent)["parts"] if simulation.iteration and self.path.is_file() else []
-        self.parts = [*before, facts(simulation)]
+        comm, before = simulation.world, list[Values]()
+        with collectives.guarded(comm):
+            if (comm is None or comm.rank == 0) and simulation.iteration and self.path.is_file():
+                before = read(self.path.parent)["parts"]
+        self.parts = [*_shorten(before), facts(simulation)]
         self._write(simulation, "running")
 
     def finish(self, simulation: Watched) -> None:
@@ -136,14 +142,25 @@ class Provenance(Observer):
         return ""
 
     def _write(self, simulation: Watched, state: str) -> None:
-        comm = simulation.world
-        measures = collectives.gather(comm, (peak_rss_bytes(), spent(simulation.timers.seconds)))
-        peaks, seconds = [peak for peak, _ in measures], [share for _, share in measures]
+        comm, own = simulation.world, (peak_rss_bytes(), spent(simulation.timers.seconds))
+        measures = [own] if comm is None else comm.gather(own)
+        with on_disk(comm, "provenance", self.path):
+            if measures is not None:  # on rank 0
+                self._end_part(simulation, state, *zip(*measures, strict=True))
+                part = clear(self.path.with_suffix(".part"))
+                part.write_text(json.dumps(self.about | {"parts": self.parts}, indent=1) + "\n")
+                os.replace(part, self.path)
+
+    def _end_part(
+        self, simulation: Watched, state: str, peaks: Sequence[int], seconds: Sequence[dict[str, float]]
+    ) -> None:
+        """Write bytes and seconds of all ranks, and how it ended, into the latest part."""
         slowest = max(seconds, key=lambda share: share["compute"])
         self.parts[-1] |= {
             "state": state,
             "last_iteration": simulation.iteration,
-            "peak_rss_bytes": peaks,
+            "peak_rss_bytes": list(peaks[:SHOWN]),
+            "memory_of_ranks": _sum_up(peaks),
             "wall_seconds": round(time.monotonic() - self._clock, 3),
             "phases": {name: round(value, 6) for name, value in simulation.timers.seconds.items()},
             "slowest_rank_seconds": {name: round(value, 6) for name, value in slowest.items()},
@@ -152,11 +169,44 @@ class Provenance(Observer):
         }
         if simulation.exchange.size > 1:
             self.parts[-1] |= {"rounds": _tell_rounds(simulation), "cuts": _tell_cuts(simulation)}
-        with on_disk(comm, "provenance", self.path):
-            if comm is None or comm.rank == 0:
-                part = clear(self.path.with_suffix(".part"))
-                part.write_text(json.dumps(self.about | {"parts": self.parts}, indent=1) + "\n")
-                os.replace(part, self.path)
+
+
+def _sum_up(peaks: Sequence[int]) -> dict[str, int]:
+    """Return the lowest, the median and the highest of the bytes of all ranks, and which ranks have these."""
+    ordered = sorted(peaks)
+    low, middle, high = ordered[0], median_low(ordered), ordered[-1]
+    return {
+        "lowest": low, "lowest_rank": peaks.index(low), "median": middle, "highest": high,
+        "highest_rank": peaks.index(high),
+    }  # fmt: skip
+
+
+def _shorten(parts: list[Values]) -> list[Values]:
+    """Return parts before the present one: without what grows by ranks and nodes, and the oldest of many as one."""
+    for part in parts:
+        if len(peaks := part.get("peak_rss_bytes", [])) > SHOWN:  # of an earlier version
+            part.setdefault("memory_of_ranks", _sum_up(peaks))
+        for name in ("peak_rss_bytes", "ranks_per_node", "hosts"):
+            if isinstance(part.get(name), list):
+                part[name] = part[name][:SHOWN]
+    while len(parts) >= MOST_PARTS:
+        parts = [_join(*parts[:2]), *parts[2:]]
+    return parts
+
+
+def _join(first: Values, second: Values) -> Values:
+    """Return two parts that follow one another as one, with the seconds of both."""
+    phases, later = first.get("phases", {}), second.get("phases", {})
+    return second | {key: first[key] for key in ("started", "first_iteration") if key in first} | {
+        "parts": count(first) + count(second),
+        "wall_seconds": round(first.get("wall_seconds", 0.0) + second.get("wall_seconds", 0.0), 3),
+        "phases": {name: round(phases.get(name, 0.0) + later.get(name, 0.0), 6) for name in phases | later},
+    }  # fmt: skip
+
+
+def count(part: Values) -> int:
+    """Return how many parts of a run a part stands for."""
+    return part.get("parts", 1)
 
 
 def _tell_rounds(simulation: Watched) -> Values:
@@ -216,6 +266,8 @@ def _check(part: Values) -> None:
     peaks, seconds = part.get("peak_rss_bytes", []), part.get("rank_seconds", [])
     if not isinstance(peaks, list) or not all(type(peak) is int and 0 <= peak < 2**63 for peak in peaks):
         raise ValueError(f"peak_rss_bytes = {quote(peaks)} must be bytes of each rank")
+    if not _is_seconds(memory := part.get("memory_of_ranks", {})):
+        raise ValueError(f"memory_of_ranks = {quote(memory)} must be bytes, and ranks, by name")
     if not isinstance(seconds, list) or not all(map(_is_seconds, seconds)):
         raise ValueError(f"rank_seconds = {quote(seconds)} must be seconds by name of each rank")
     if not _is_seconds(phases := part.get("phases", {})):
@@ -223,6 +275,8 @@ def _check(part: Values) -> None:
     cuts = part.get("cuts", [])
     if not isinstance(cuts, list) or not all(map(_is_cut, cuts)):
         raise ValueError(f"cuts = {quote(cuts)} must be first neurons of ranks, and after which iteration")
+    if type(count(part)) is not int or not 1 <= count(part) < 2**31:
+        raise ValueError(f"parts = {quote(part['parts'])} must be how many parts of the run a part stands for")
     if not _is_seconds({"": part.get("wall_seconds", 0.0)}):
         raise ValueError(f"wall_seconds = {quote(part['wall_seconds'])} must be seconds")
 
@@ -247,16 +301,29 @@ def _cut_line(value: Values) -> str:
     return f"after iteration {value['after_iteration']} ranks begin at {', '.join(map(str, value['first_neurons']))}"
 
 
+def _memory_lines(value: Values) -> Iterator[str]:
+    """Yield the memory of ranks as texts."""
+    for name in ("lowest", "median", "highest"):
+        if name in value:
+            rank = f" (rank {value[f'{name}_rank']})" if f"{name}_rank" in value else ""
+            yield f"{name} {value[name] / 2**20:.0f} MiB{rank}"
+
+
 def lines(content: Values) -> list[str]:
     """Return the provenance as lines of text."""
     texts = [f"{key}: {value}" for key, value in content.items() if key != "parts"]
-    for number, part in enumerate(content["parts"], 1):
-        texts.append(f"part {number}: iterations {part.get('first_iteration')} to {part.get('last_iteration')}")
+    done = 0
+    for part in content["parts"]:
+        first, done = done + 1, done + count(part)
+        which = f"part {done}" if first == done else f"parts {first} to {done}"
+        texts.append(f"{which}: iterations {part.get('first_iteration')} to {part.get('last_iteration')}")
         for key, value in part.items():
-            if key == "rank_seconds":  # for the report
+            if key in ("rank_seconds", "parts"):  # for the report
                 continue
             if key == "peak_rss_bytes":
                 value = ", ".join(f"{peak / 2**20:.0f} MiB" for peak in value) + " (by rank)"
+            elif key == "memory_of_ranks":
+                value = ", ".join(_memory_lines(value))
             elif key == "cuts":
                 value = "; ".join(map(_cut_line, value))
             elif isinstance(value, dict):

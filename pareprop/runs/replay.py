@@ -20,13 +20,15 @@ from . import config
 from .directory import CONFIG
 
 
-def simulate(directory: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def simulate(directory: Path, trust: bool = False) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Run the samples of the records "first" and "last" with the weights before and after the training.
 
     Parameters
     ----------
     directory : Path
         The run directory.
+    trust : bool
+        Whether code that its configuration names may be imported.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def simulate(directory: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     run = OpenRun(directory)
     if not find_variant(run.attributes.get("variant")).is_online or "script" in run.config.get("run", {}):
         return {}
-    task, spikes = config.load_of_run(directory / CONFIG).task, {}
+    task, spikes = config.load_of_run(directory / CONFIG, trust=trust).task, {}
     for (phase, index), record in task.kept_samples().items():
         simulation = Simulation(task.model(), task.subject, settings=task.settings())
         if simulation.episodes or any(item.rewiring for item in simulation.engine.plastic):

@@ -21,7 +21,7 @@ from ..storage.disk import output_errors, replace_file
 from ..values import Values
 from . import provenance, recorded
 from .directory import CONFIG, RESULTS
-from .outcome import outcome
+from .outcome import tested
 
 REPORT, MARK = "report.html", b"<!-- pareprop report -->"
 MOST, MOST_VIEWS = 2_600_000, 1_800_000  # bytes of figures, and of recorded samples, in a report
@@ -153,17 +153,19 @@ def summary(file: h5py.File, parts: list[Values]) -> dict[str, str]:
             entries["return, first → last"] = f"{returns[0]:.4g} → {returns[-1]:.4g}"
         entries["firing rate, last"] = f"{rates[-1]:.3g} Hz" if rates is not None and len(rates) else ""
     entries["notices"] = "; ".join(reader.text(file, "notices").splitlines()) or "none"
-    test, result = reader.child(file, "test"), outcome(file)
-    if result is not None and test is not None and result.name == "test accuracy":
-        low, high = (float(test.attrs[f"interval_{end}"]) for end in ("low", "high"))
+    result = tested(file)
+    if result is not None and result.name == "test accuracy":
+        low, high = (float(file["test"].attrs[f"interval_{end}"]) for end in ("low", "high"))
         entries[result.name] = f"{result.value:.3f} (95 % interval {low:.2f} to {high:.2f})"
-    elif result is not None and result.name.startswith("test"):
+    elif result is not None:
         entries[result.name] = f"{result.value:.4g}" + (f" (n = {result.n})" if result.name == "test return" else "")
     if parts:
         seconds, peaks = sum(part.get("wall_seconds", 0.0) for part in parts), parts[-1].get("peak_rss_bytes", [])
+        most = parts[-1].get("memory_of_ranks", {}).get("highest", max(peaks, default=0))
         entries["ranks"] = f"{parts[-1].get('ranks', 1)}"
-        entries["time"] = f"{seconds:.1f} s" + (f" in {len(parts)} parts" if len(parts) > 1 else "")
-        entries["memory of the largest rank"] = f"{max(peaks, default=0) / 2**20:.0f} MiB"
+        n_parts = sum(map(provenance.count, parts))
+        entries["time"] = f"{seconds:.1f} s" + (f" in {n_parts} parts" if n_parts > 1 else "")
+        entries["memory of the largest rank"] = f"{most / 2**20:.0f} MiB"
         entries["state"] = str(parts[-1].get("state", ""))
     entries["digest"] = reader.text(file, "digest")[:16]
     return entries
@@ -216,12 +218,16 @@ def read_study(directory: Path) -> Values:
 
 
 def read_sweep(directory: Path) -> Values:
-    """Return the settings of a sweep with their outcomes, the best first, and its figure."""
+    """Return the settings of a sweep with their outcomes, the best first, how that was chosen, and its figure."""
     groups = sweep_table.group(sweep_table.read(directory / sweep_table.TABLE))
-    drawn = _figures([directory / sweep.FIGURE], MOST)
-    cells = [[*group.settings.values(), *group.texts()] for group in groups]
-    columns = [*groups[0].settings, groups[0].name, "lowest", "highest", "runs"]
-    return {"name": directory.resolve().name, "columns": columns, "rows": cells, "figures": drawn}
+    columns, *cells = sweep_table.texts(groups)
+    return {
+        "name": directory.resolve().name,
+        "remark": sweep_table.remark(groups),
+        "columns": columns,
+        "rows": cells,
+        "figures": _figures([directory / sweep.FIGURE], MOST),
+    }
 
 
 def _cell(name: str, value: str | float) -> str:

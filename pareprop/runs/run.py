@@ -34,12 +34,11 @@ from ..storage.record_settings import check
 from ..storage.recorder import Recorder
 from ..storage.results import ResultsFile
 from ..values import Values
-from .config import Config
+from .config import DIGEST_LINE, Config
 from .directory import (
     BEST,
     CHECKPOINTS,
     CONFIG,
-    DIGEST_LINE,
     RECORD,
     RESULTS,
     claim_directory,
@@ -82,6 +81,8 @@ class Run:
         Observers of a script, called before the others: what they see is of the training.
     rates_hz : dict of str to float
         Rates of populations in Hz, see `Model`.
+    tests : bool
+        Whether the test follows the training.
     last : int
         Iteration after which this part of the run ends.
     """
@@ -94,6 +95,7 @@ class Run:
     group: Exchange | None = None
     observers: Sequence[Observer] = ()
     rates_hz: dict[str, float] = field(default_factory=dict)
+    tests: bool = True
 
     def __post_init__(self) -> None:
         task, iterations = self.config.task, self.config.task.iterations
@@ -107,7 +109,7 @@ class Run:
         self.simulation = Simulation(model, task.subject, self.group or self.exchange, observers, task.settings())
         fields = type(task).model_fields
         given = [name for name in VALIDATED if name in fields and getattr(task, name) not in (fields[name].default, 0)]
-        if given and not 0 < task.validate_every <= iterations:
+        if given and not task.validates:
             why = f"validate_every = {task.validate_every}, iterations = {iterations}"
             self.simulation.notices.tell("validated", f"{', '.join(given)}: no effect, as nothing is validated: {why}")
 
@@ -119,7 +121,7 @@ class Run:
         }  # fmt: skip
         annealing = Annealing(task.schedule, task.decay_iterations, task.scheduled())
         best = BestWeights(self.directory / BEST, self.config.identity()) if task.keep_best else None
-        self.phases, self.seen = Phases(task, task.iterations, annealing, best), Seen()
+        self.phases, self.seen = Phases(task, task.iterations, annealing, best, self.tests), Seen()
         watched = [PopulationRates()] if "reference_hz" in attributes else []
         samples, recorded = task.kept_samples(), {("test", k): f"test-{k}" for k in range(self.config.record.test)}
         also = {name: samples[key] for key, name in recorded.items() if key in samples}
@@ -279,6 +281,7 @@ def train(
     restart: bool = False,
     observers: Sequence[Observer] = (),
     signals: bool = True,
+    tests: bool = True,
 ) -> Run:
     """Collective: train in a directory, from the start or, with `restart`, from the checkpoint of a run there.
 
@@ -300,6 +303,8 @@ def train(
         Observers of a script.
     signals : bool
         Whether to handle signals that stop the run.
+    tests : bool
+        Whether the test follows the training.
 
     Returns
     -------
@@ -313,6 +318,7 @@ def train(
     """
     comm = exchange.comm
     places = {"out": str(out), "until": str(until), "overwrite": str(overwrite), "restart": str(restart)}
+    places["tests"] = str(tests)
     agree(comm, "run()", config.list_facts() | places | {"observers": tell_observers(observers)})
     require_possible(config, group)
     old = Path(out) if restart and out is not None and collectives.gather(comm, is_run(Path(out)))[0] else None
@@ -322,7 +328,7 @@ def train(
         directory = old or stack.enter_context(claim_directory(comm, out, config.task.name, overwrite))
         folder = directory / CHECKPOINTS
         rates = {} if old is None else checkpoint_read.measured_rates(folder, exchange)
-        run = Run(config, directory, exchange, until, signals, group, observers, rates)
+        run = Run(config, directory, exchange, until, signals, group, observers, rates, tests)
         saved = old is not None and bool(checkpoint_write.list_checkpoints(folder))
         if collectives.gather(comm, saved)[0]:
             run.resume()

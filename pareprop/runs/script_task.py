@@ -34,6 +34,7 @@ class ScriptTask(TaskBase):
     """Settings of a run with a model and a task of a script."""
 
     summary: ClassVar[str] = "trained by a script"
+    imports: ClassVar[tuple[str, ...]] = ("made_by", "task_settings")
     by_content: ClassVar[tuple[str, ...]] = ("name", "made_by", "task_settings", "not_described", *to_tables.KEYS)
 
     seed: int = Field(1, ge=0, lt=2**63, description="seed of the network")
@@ -105,6 +106,7 @@ class ScriptTask(TaskBase):
     def _find_subject(self) -> AnyValue:
         if self._subject is None and self.made_by in TASKS:
             self._subject = TASKS[self.made_by](**self.task_settings)
+            self._subject.doubt(self._doubted)
         return self._subject
 
     @property

@@ -21,6 +21,7 @@ from ..runs.directory import CHECKPOINTS
 from ..runs.run import EXIT_CHECKPOINTED
 from ..storage.checkpoint_observer import LISTENING
 from ..storage.checkpoint_write import list_checkpoints
+from ..storage.disk import output_errors
 from . import launchers
 
 POLL_SECONDS = 0.2
@@ -119,7 +120,7 @@ class Training:
         if saved:
             job = os.environ.get("SLURM_JOB_ID")
             again = f"`scontrol requeue {job}` or " if job else ""
-            yield f"latest checkpoint: {saved[-1]}; {again}`pareprop resume {self.out}` continues from there"
+            yield f"latest checkpoint: {saved[0]}; {again}`pareprop resume {self.out}` continues from there"
         else:
             yield f"no checkpoint in {self.out}: the training starts anew when it is called again"
 
@@ -185,7 +186,7 @@ def write_scripts(folder: Path) -> list[Path]:
         for entry in sorted(resources.files("pareprop.jobs").iterdir(), key=lambda entry: entry.name)
         if entry.name.endswith(kinds)
     }
-    try:
+    with output_errors(folder, "--write "):
         for path, text in texts.items():
             if path.exists() and path.read_bytes() != text:
                 raise InputError(f"--write {folder}: {path.name} is there and differs")
@@ -193,6 +194,4 @@ def write_scripts(folder: Path) -> list[Path]:
         for path, text in texts.items():
             path.write_bytes(text)
             path.chmod(0o755 if text.startswith(b"#!") else 0o644)
-    except OSError as problem:
-        raise InputError(f"--write {folder}: {problem.strerror}") from None
     return list(texts)

@@ -22,9 +22,9 @@ from ..network.local import target_rate
 from ..network.variants import VARIANTS
 from ..parallel.exchange import Exchange
 from ..runs import benchmark, units
-from ..runs.options import SET, FiniteFloat, GivenPath
+from ..runs.options import SET, TRUST, FiniteFloat, GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
-from ..storage.disk import replace_file
+from ..storage.disk import output_errors, replace_file
 from . import batch, dryrun, launchers, measure, rank_table, slurm, study, subject
 from . import collect as table
 from .options import MOST, require_one_process
@@ -73,12 +73,10 @@ def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
     for point in done:
         table.check(point, folder / f"{point.label}.json")
     text = files.read(study_file)
-    try:
+    with output_errors(folder, "--out "):
         folder.mkdir(parents=True, exist_ok=True)
         with replace_file(folder / "study.toml") as part:
             part.write_bytes(text)
-    except OSError as problem:
-        raise InputError(f"--out {out}: {problem.strerror}") from None
     left = [point for point in points if point not in done]
     terminal.echo(f"{len(points)} points, {len(done)} finished before")
     if launcher == "sbatch":
@@ -136,7 +134,8 @@ def collect(folder: str, units_file: str | None) -> None:
     chosen = study.read(Path(folder, "study.toml"))
     rows = table.collect(chosen, Path(folder), units.read(Path(units_file)) if units_file else None)
     path = Path(folder, table.TABLE)
-    table.write(rows, path)
+    with output_errors(path, "table "):
+        table.write(rows, path)
     terminal.echo(f"table: {path}, {len(rows)} of {len(chosen.points())} points")
 
 
@@ -146,7 +145,9 @@ def plot(folder: str) -> None:
     """Draw the figures of a study from its table."""
     from ..plots import scaling as figures  # matplotlib takes long to load
 
-    for path in figures.draw(Path(folder, table.TABLE)):
+    with output_errors(Path(folder), "figures "):
+        paths = figures.draw(Path(folder, table.TABLE))
+    for path in paths:
         if path.suffix == ".png":
             terminal.echo(f"figure: {path}")
 
@@ -154,6 +155,7 @@ def plot(folder: str) -> None:
 @click.command(name="dry-run")
 @click.argument("source", type=GivenPath(), metavar="CONFIG")
 @SET
+@TRUST
 @click.option("--ranks", type=click.IntRange(1, MOST), required=True, help="Number of ranks of the whole run.")
 @click.option("--rank", type=int, default=0, show_default=True, help="Rank to build and step.")
 @click.option("--samples", type=click.IntRange(1, 10**6), default=1, show_default=True, help="Samples to time.")
@@ -162,14 +164,21 @@ def plot(folder: str) -> None:
 )
 @click.pass_obj
 def dry_run(
-    exchange: Exchange, source: str, settings: tuple[str, ...], ranks: int, rank: int, samples: int, rate: float | None
+    exchange: Exchange,
+    source: str,
+    settings: tuple[str, ...],
+    trust: bool,
+    ranks: int,
+    rank: int,
+    samples: int,
+    rate: float | None,
 ) -> None:
     """Build and time one rank of a large run alone.
 
     The spikes of the other ranks are drawn. CONFIG is a task, a configuration file, or `bench`.
     """
     require_one_process(exchange)
-    chosen, program = subject.find(source, settings), peak_rss_bytes()
+    chosen, program = subject.find(source, settings, trust), peak_rss_bytes()
     result = dryrun.run(
         chosen.model,
         chosen.task,
@@ -205,6 +214,7 @@ def _print_memory(memory: Mapping[str, float]) -> None:
 @click.command(name="predict")
 @click.argument("source", type=GivenPath(), metavar="CONFIG", required=False)
 @SET
+@TRUST
 @rate_option
 @units_option
 @click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first; takes some two minutes.")
@@ -232,6 +242,7 @@ def predict_command(
     exchange: Exchange,
     source: str | None,
     settings: tuple[str, ...],
+    trust: bool,
     rate: float | None,
     units_file: str,
     measures: bool,
@@ -253,12 +264,13 @@ def predict_command(
         measured = {
             name: measure.measure(name, network=network, progress=terminal.echo, base_bytes=base) for name in VARIANTS
         }
-        units.write(Path(units_file), measured)
+        with output_errors(Path(units_file), "--units "):
+            units.write(Path(units_file), measured)
     if source is None:
         if not measures:
             raise click.UsageError("CONFIG is missing")
         return
-    chosen = subject.find(source, settings)
+    chosen = subject.find(source, settings, trust)
     costs = _costs(units_file, chosen.model.variant, latency, bandwidth)
     arguments = chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate)
     _note_rate(chosen, rate)
@@ -311,6 +323,7 @@ def _print_prediction(prediction: Prediction, samples: int) -> None:
 @click.argument("source", type=GivenPath(), metavar="CONFIG", required=False)
 @click.option("--write", type=GivenPath(path_type=Path), metavar="DIR", help="Write the job scripts into this folder.")
 @SET
+@TRUST
 @rate_option
 @units_option
 @click.option("--nodes", type=click.IntRange(1, MOST), default=1, show_default=True, help="Number of nodes.")
@@ -325,6 +338,7 @@ def jobs(
     source: str | None,
     write: Path | None,
     settings: tuple[str, ...],
+    trust: bool,
     rate: float | None,
     units_file: str,
     nodes: int,
@@ -342,7 +356,9 @@ def jobs(
     lines = (
         []
         if source is None
-        else _plan(source, settings, rate, units_file, nodes, ranks_per_node, limit, script, writes=write is not None)
+        else _plan(
+            source, settings, trust, rate, units_file, nodes, ranks_per_node, limit, script, writes=write is not None
+        )
     )
     for path in [] if write is None else batch.write_scripts(write):
         terminal.echo(f"job script: {path}")
@@ -353,6 +369,7 @@ def jobs(
 def _plan(
     source: str,
     settings: tuple[str, ...],
+    trust: bool,
     rate: float | None,
     units_file: str,
     nodes: int,
@@ -364,7 +381,7 @@ def _plan(
     """Return the lines of `pareprop jobs` on a run; `writes`: whether it also writes the job scripts."""
     if source == "bench":
         raise InputError("bench is not a training; use jobs/study.sbatch")
-    chosen = subject.find(source, settings)
+    chosen = subject.find(source, settings, trust)
     costs = _costs(units_file, chosen.model.variant, None, None)
     prediction = predict(
         chosen.model,
@@ -375,7 +392,7 @@ def _plan(
         costs,
         ranks_per_node,
     )
-    arguments = [source, *(f"--set={text}" for text in settings)]
+    arguments = [source, *(f"--set={text}" for text in settings), *["--trust"] * trust]
     seconds = slurm.seconds_of(limit) if limit else None
     line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, prediction)
     lines = [

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import InputError, StateError
 from ..simulation.interrupts import Deferred
+from ..storage.disk import output_errors
 from .study import Point
 
 POLL_SECONDS = 1.0
@@ -62,7 +63,7 @@ def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
         If it fails; its output is in `<label>.log`.
     """
     final, log = folder / f"{point.label}.json", folder / f"{point.label}.log"
-    with _replace_when_complete(final) as part, open(log, "w") as output:
+    with output_errors(log), _replace_when_complete(final) as part, open(log, "w") as output:
         line = [*command(launcher, point.ranks), sys.executable, "-m", "pareprop", *point.arguments(part)]
         try:
             code = subprocess.run(

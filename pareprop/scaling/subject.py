@@ -70,8 +70,10 @@ class Subject:
         return Firing(inputs, rate * self.task.n_steps * self.model.dt_ms / 1000.0)
 
 
-def find(source: str, settings: Iterable[str] = ()) -> Subject:
+def find(source: str, settings: Iterable[str] = (), trust: bool = False) -> Subject:
     """Return the subject named by a task, a file ending in .toml, or "bench", changed by "key=value" settings.
+
+    With `trust`, code that the configuration of a run names may be imported.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def find(source: str, settings: Iterable[str] = ()) -> Subject:
     """
     if source == "bench":
         return _benchmark(settings)
-    task = config.load(source, settings).task
+    task = config.load(source, settings, trust).task
     samples = task.iterations * task.batch_size
     return Subject(task.name, task.model(), cast(Task, task.subject), task.settings(), samples)
 

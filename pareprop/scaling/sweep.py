@@ -13,16 +13,19 @@ from pathlib import Path
 
 from .. import files
 from ..errors import InputError, quote
-from ..plots import reader
-from ..plots.sweep_table import FIXED, TABLE
+from ..plots import reader, sweep_table
+from ..plots.sweep_table import FIXED, PHASES, TABLE
 from ..runs import provenance
-from ..runs.directory import RESULTS, is_run
-from ..runs.outcome import outcome
+from ..runs.config import SECTIONS, Config
+from ..runs.directory import RESULTS
+from ..runs.outcome import settings_of, tested, trained, validated
+from ..storage.checkpoint_read import differences, tell_few
 from ..storage.disk import output_errors, replace_file
-from ..values import Given
+from ..values import Given, Values
 
 MOST = 100_000  # runs of a sweep
 DESCRIPTION = "sweep.json"  # what the runs of a folder are of
+FREE = ("figures", "log")  # keys of section [run] that may change while a sweep lasts
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
 
@@ -122,7 +125,7 @@ def plan(settings: Sequence[str]) -> tuple[list[str], list[Run]]:
         if len(values) == 1:
             shared.append(f"{key}={text}" if text != values[0] else setting)
         else:
-            if key in FIXED:
+            if key in FIXED + PHASES:
                 raise InputError(f"--set {key}: the table of a sweep has a column of that name; write section.{key}")
             swept[key] = values
     count = 1
@@ -149,63 +152,138 @@ def claim(folder: Path, description: Given) -> None:
             before = json.loads(files.read(files.own(known)))
         except FileNotFoundError:
             before = None
-            if any(not path.name.startswith(DESCRIPTION) for path in folder.iterdir()):  # a job of the same array
+            ours = (DESCRIPTION, f".{DESCRIPTION}.")  # its parts, too: of a job of the same array, or of a killed one
+            if any(not path.name.startswith(ours) for path in folder.iterdir()):
                 raise InputError(f"--out {folder}: exists and is neither empty nor the folder of a sweep") from None
         except ValueError:
             raise InputError(f"{known}: is not JSON; remove it to begin the sweep anew") from None
         if before is None:
             with replace_file(known) as part:
                 part.write_text(json.dumps(description, indent=1) + "\n")
-        elif before != description:
-            names = [name for name in description if before.get(name) != description[name]] or ["what it is of"]
+        elif not isinstance(before, dict):
+            raise InputError(f"{known}: is not of a sweep; remove it to begin the sweep anew")
+        elif names := [name for name in description if name in before and before[name] != description[name]]:
             raise InputError(f"--out {folder}: is another sweep: {', '.join(names)} differ; choose another folder")
 
 
-def result_of(run: Run, folder: Path) -> dict[str, str]:
-    """Return the row of a run in the table; "value" is empty until it has an outcome."""
-    row = {"run": run.name, **run.settings, **dict.fromkeys(FIXED[1:], ""), "state": "to do"}
-    directory = folder / run.name
-    if not is_run(directory):
+def contents(configs: Sequence[Config]) -> Values:
+    """Return the fingerprints of the files that runs of a sweep read, each once."""
+    tasks = {tuple(str(getattr(one.task, key)) for key in one.task.by_content): one.task for one in configs}
+    prints = {text for task in tasks.values() for text in map(json.dumps, task.fingerprint().items())}
+    return {"contents of files": sorted(prints)} if prints else {}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of a sweep in their folder.
+
+    Attributes
+    ----------
+    runs : sequence of Run
+        All of them.
+    folder : Path
+        Where each has a directory.
+    by_validation : bool
+        Whether they are compared by validation, and the best alone is tested; else by test, or training.
+    """
+
+    runs: Sequence[Run]
+    folder: Path
+    by_validation: bool
+
+    def result_of(self, run: Run) -> dict[str, str]:
+        """Return the row of a run in the table; "value", by which runs are compared, is empty until it has one.
+
+        A run that was killed may lack any file. What is wrong with one that can't be read, the run itself tells.
+        """
+        columns = dict.fromkeys((*FIXED[1:4], *PHASES, *FIXED[4:]), "")
+        row = {"run": run.name, **run.settings, **columns, "state": "to do"}
+        try:
+            return row | self._read_result(self.folder / run.name)
+        except InputError:
+            return row | {"state": "unreadable"}
+
+    def _read_result(self, directory: Path) -> dict[str, str]:
+        """Return what the files of a run tell of it, by column."""
+        row: dict[str, str] = {}
+        if not (directory / provenance.NAME).exists():
+            return row
+        parts = provenance.read(directory)["parts"]
+        row["state"] = str(parts[-1].get("state", "")) if parts else "to do"
+        row["seconds"] = f"{sum(part.get('wall_seconds', 0.0) for part in parts):.1f}"
+        if not (directory / RESULTS).is_file():
+            return row
+        with reader.open_results(directory / RESULTS) as file:
+            losses, digest, validation = reader.values(file, "loss"), reader.text(file, "digest"), validated(file)
+            test = (
+                tested(file) if settings_of(file).get("test_samples") else None
+            )  # an early stop alone runs one sample
+            result = validation if self.by_validation else test or trained(file)
+        row["iterations"] = str(0 if losses is None else len(losses))
+        if digest and result is not None:
+            row |= {
+                "outcome": result.name,
+                "value": repr(result.value),
+                "best": "highest" if result.highest_is_best else "lowest",
+                "validation": repr(validation.value) if validation else "",
+                "test": repr(test.value) if test else "",
+                "digest": digest,
+            }
         return row
-    parts = provenance.read(directory)["parts"]
-    row["state"] = str(parts[-1].get("state", "")) if parts else "to do"
-    row["seconds"] = f"{sum(part.get('wall_seconds', 0.0) for part in parts):.1f}"
-    if not (directory / RESULTS).is_file():
-        return row
-    with reader.open_results(directory / RESULTS) as file:
-        losses, digest, result = reader.values(file, "loss"), reader.text(file, "digest"), outcome(file)
-    row["iterations"] = str(0 if losses is None else len(losses))
-    if digest and result is not None:
-        row |= {
-            "outcome": result.name,
-            "value": repr(result.value),
-            "digest": digest,
-            "best": "highest" if result.highest_is_best else "lowest",
-        }
-    return row
 
+    def require_same(self, run: Run, config: Config) -> None:
+        """Raise `InputError` if the results of a run are those of another configuration."""
+        try:
+            with reader.open_results(self.folder / run.name / RESULTS) as file:
+                sections = json.loads(reader.text(file, "config") or "{}")
+                before = {section: dict(keys) for section, keys in sections.items()}
+                if reader.text(file, "config_digest") == config.digest():
+                    return
+        except InputError:  # none yet; or the run itself tells what is wrong with them
+            return
+        now = config.sections()
+        for section in SECTIONS:  # keys that a later version added have their defaults
+            old, new = before.get(section, {}), now[section]
+            free = new if section in ("record", "checkpoint") else FREE if section == "run" else ()
+            common = [key for key in old if key in new and key not in free]
+            before[section], now[section] = ({key: part[key] for key in common} for part in (old, new))
+        if changes := differences(before, now):
+            raise InputError(
+                f"--out {self.folder}: {run.name} was trained with another configuration: {tell_few(changes)}; "
+                "choose another folder"
+            )
 
-def is_done(run: Run, folder: Path) -> bool:
-    """Return whether a run has trained to its end."""
-    row, path = result_of(run, folder), folder / run.name / RESULTS
-    if row["state"] != "ended" or not row["digest"]:
-        return False
-    with reader.open_results(path) as file:
-        wanted = json.loads(reader.text(file, "config") or "{}").get("run", {}).get("iterations")
-    return row["iterations"] == str(wanted)
+    def is_done(self, run: Run) -> bool:
+        """Return whether a run has trained to its end."""
+        row = self.result_of(run)
+        if row["state"] != "ended" or not row["digest"]:
+            return False
+        with reader.open_results(self.folder / run.name / RESULTS) as file:
+            return row["iterations"] == str(settings_of(file).get("iterations")) or bool(
+                reader.text(file, "stopped_by")
+            )
 
+    def to_test(self) -> list[Run]:
+        """Return the runs of the setting that is best in validation, one for each seed, that were not tested yet."""
+        rows = [self.result_of(run) for run in self.runs]
+        best = sweep_table.group(rows)[0].settings.items()
+        return [
+            run
+            for run, row in zip(self.runs, rows, strict=True)
+            if best <= run.settings.items() and row["value"] and not row["test"]
+        ]
 
-def write_table(runs: Sequence[Run], folder: Path) -> Path:
-    """Write `sweep.csv`: a row for each run, its settings, its outcome, how it ended."""
-    rows = [result_of(run, folder) for run in runs]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    path = folder / TABLE
-    with output_errors(path, "table "), replace_file(path) as part:
-        part.write_text(text.getvalue(), newline="")
-    return path
+    def write_table(self) -> Path:
+        """Write `sweep.csv`: a row for each run, its settings, its outcome, how it ended."""
+        rows = [self.result_of(run) for run in self.runs]
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+        path = self.folder / TABLE
+        with output_errors(path, "table "), replace_file(path) as part:
+            part.write_text(text.getvalue(), newline="")
+        return path
 
 
 def chosen(runs: Sequence[Run], only: int | None) -> Iterator[Run]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,8 +13,9 @@ from ..errors import StateError
 from ..parallel.exchange import Exchange
 from ..plots import sweep_table
 from ..runs import config
-from ..runs.options import GivenPath
+from ..runs.options import TRUST, GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
+from ..storage.disk import output_errors
 from . import batch, sweep
 from .options import MOST, require_one_process
 
@@ -38,6 +38,7 @@ from .options import MOST, require_one_process
 )
 @click.option("--ranks", type=click.IntRange(1, MOST), default=1, show_default=True, help="Ranks of each run.")
 @click.option("--only", type=click.IntRange(min=1), metavar="K", help="Train the K-th run alone, as a job of an array.")
+@TRUST
 @click.option("--list", "list_only", is_flag=True, help="Print the runs with their numbers, and train none.")
 @click.pass_obj
 def sweep_command(
@@ -47,31 +48,43 @@ def sweep_command(
     out: Path,
     ranks: int,
     only: int | None,
+    trust: bool,
     list_only: bool,
 ) -> None:
     """Train once for each combination of settings.
 
-    Each run has a directory in --out, one after another; the same command continues after an interruption. At the end:
-    a table (sweep.csv), a figure (sweep.png), a report (report.html) with the best settings and the spread over seeds.
+    Each run has a directory in --out, one after another; the same command continues after an interruption. Where runs
+    validate, that chooses the best setting, which alone is tested. At the end: a table (sweep.csv), a figure
+    (sweep.png), a report (report.html) with the best settings and the spread over seeds.
     """
     require_one_process(exchange)
     shared, runs = sweep.plan(settings)
     chosen = list(sweep.chosen(runs, only))
-    for one in runs:  # all must be possible before the first one is trained
-        config.load(source, (*shared, *one.assignments()))
+    # all must be possible before the first one is trained
+    configs = [config.load(source, (*shared, *one.assignments()), trust) for one in runs]
+    tasks = [one.task for one in configs]
     if list_only:
         for one in runs:
             terminal.echo(f"{one.number}: {one.label or 'one run'}")
         return
-    sweep.claim(out, {"source": source, "settings": list(settings)})
-    launcher = "" if ranks == 1 else "srun" if os.environ.get("SLURM_JOB_ID") else "mpirun"
-    failed = []
-    for one in chosen:
-        if sweep.is_done(one, out):
-            continue
-        terminal.echo(f"run {one.number} of {len(runs)}: {one.label}")
+    sweep.claim(out, {"source": source, "settings": list(settings)} | sweep.contents(configs))
+    chooses = any(not sweep_table.is_seed(key) for key in runs[0].settings)
+    study = sweep.Sweep(runs, out, chooses and all(task.validates for task in tasks))
+    for one, chosen_config in zip(runs, configs, strict=True):
+        study.require_same(one, chosen_config)
+    tests = all(task.test_samples for task in tasks)
+    if chooses and not study.by_validation:
+        first = next(task for task in tasks if not task.validates)
+        why = f"validate_every = {first.validate_every}, iterations = {first.iterations}"
+        by = "the test, whose result is then too good" if tests else "the last training iteration"
+        terminal.echo(f"note: no samples validate ({why}): the best setting is chosen by {by}")
+
+    def train(one: sweep.Run, what: str, *options: str) -> int:
+        terminal.echo(f"{what}: {one.label}")
         assignments = [part for text in (*shared, *one.assignments()) for part in ("--set", text)]
-        training = batch.Training([source, *assignments], out / one.name, launcher, ranks, output=False)
+        training = batch.Training(
+            [source, *assignments, *options, *["--trust"] * trust], out / one.name, launcher, ranks, output=False
+        )
         try:
             code = training.run()
         except KeyboardInterrupt:
@@ -80,36 +93,41 @@ def sweep_command(
         if code == EXIT_CHECKPOINTED or training.asked:
             terminal.echo("stopped with a checkpoint; the same command continues the sweep")
             sys.exit(EXIT_CHECKPOINTED)
-        if code:
-            failed.append(one)
-        row = sweep.result_of(one, out)
+        row = study.result_of(one)
         result = f"{row['outcome']} {float(row['value']):.4g}, " if row["value"] else ""
         end = f"exit code {code}" if code else f"{result}{row['seconds']} s"
-        terminal.echo(f"run {one.number} of {len(runs)}: {one.label}: {end}")
+        terminal.echo(f"{what}: {one.label}: {end}")
+        return code
+
+    launcher = "" if ranks == 1 else "srun" if os.environ.get("SLURM_JOB_ID") else "mpirun"
+    later = ["--no-test"] if study.by_validation and tests else []
+    left = [one for one in chosen if not study.is_done(one)]
+    failed = [one for one in left if train(one, f"run {one.number} of {len(runs)}", *later)]
     if only is None:
-        _tell_sweep(runs, out)
+        failed += [one for one in study.to_test() if later and train(one, f"test of run {one.number}")]
+        _tell_sweep(study)
     if failed:
         raise StateError(f"{len(failed)} of {len(chosen)} runs failed: {', '.join(one.name for one in failed[:5])}")
 
 
-def _tell_sweep(runs: Sequence[sweep.Run], out: Path) -> None:
+def _tell_sweep(study: sweep.Sweep) -> None:
     """Write table, figure and report of a sweep; print its settings, the best first."""
     from ..plots import sweep as figures  # loads matplotlib
     from ..runs import report
 
-    path = sweep.write_table(runs, out)
+    path = study.write_table()
     groups = sweep_table.group(sweep_table.read(path))
-    rows = [[*groups[0].settings, groups[0].name, "lowest", "highest", "runs"]]
-    rows += [[*one.settings.values(), *one.texts()] for one in groups]
+    rows = sweep_table.texts(groups)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         terminal.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
     if groups[0].values and len(groups) > 1:
-        best = ", ".join(f"{key} = {value}" for key, value in groups[0].settings.items())
-        terminal.echo(f"best: {best}: {groups[0].name} {groups[0].mean:.4g}")
+        terminal.echo(f"best: {groups[0].line}")
     terminal.echo(f"table: {path}")
-    for figure in figures.draw(path):
+    with output_errors(study.folder, "figures "):
+        drawn = figures.draw(path)
+    for figure in drawn:
         if figure.suffix == ".png":
             terminal.echo(f"figure: {figure}")
     if any(one.values for one in groups):
-        terminal.echo(f"report: {report.write([out])}")
+        terminal.echo(f"report: {report.write([study.folder])}")

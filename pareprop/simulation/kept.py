@@ -1,4 +1,4 @@
-"""What observers keep in checkpoints: values and arrays of Python as JSON and arrays of plain numbers, and back.
+"""What observers and losses keep in checkpoints: values and arrays of Python as JSON and plain arrays, and back.
 
 JSON has numbers, texts, lists and tables by text. Other values become a table with the key "$", which names their kind:
 what is written is what is restored. Nothing is unpickled.
@@ -23,13 +23,13 @@ DEEPEST = 100  # levels of lists and tables
 TAKEN = "numbers, texts, bytes, None, lists, tuples, sets, tables and arrays of them"
 
 
-def split(observer: str, state: object) -> tuple[Values, dict[str, np.ndarray]]:
-    """Return the state of an observer as JSON and arrays.
+def split(owner: str, state: object) -> tuple[Values, dict[str, np.ndarray]]:
+    """Return the state of an observer or a loss as JSON and arrays.
 
     Parameters
     ----------
-    observer : str
-        Its name, for messages.
+    owner : str
+        What it is of, for messages: "observer NAME".
     state : dict
         The state.
 
@@ -39,10 +39,10 @@ def split(observer: str, state: object) -> tuple[Values, dict[str, np.ndarray]]:
         If the state is or holds something else; names the place.
     """
     if type(state) is not dict or not all(type(key) is str and len(key) < 500 for key in state):
-        raise InputError(f"observer {observer}: state() must return a dict with texts as keys, not {quote(state)}")
+        raise InputError(f"{owner}: state() must return a dict with texts as keys, not {quote(state)}")
     arrays = {key: value for key, value in state.items() if _is_plain(value)}
     others = {key: value for key, value in state.items() if key not in arrays}
-    place = f"observer {observer}: state()"
+    place = f"{owner}: state()"
     return {key: _encode(value, f"{place}[{quote(key)}]") for key, value in others.items()}, arrays
 
 

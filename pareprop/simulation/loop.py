@@ -20,8 +20,9 @@ from __future__ import annotations
 import gc
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from statistics import fmean
 
@@ -34,6 +35,7 @@ from ..errors import InputError, ParepropError, StateError, quote
 from ..network import footprint, shared_reading
 from ..network.cuts import cut
 from ..network.local import LocalNetwork
+from ..network.losses import Loss, name_of
 from ..network.model import Model
 from ..network.parameters import is_number, nearest
 from ..network.perturbations import choose
@@ -65,11 +67,14 @@ from .digest import Digest
 from .episodes import Episodes
 from .finite import find_bad
 from .interrupts import Deferred
+from .loss_state import LossState
 from .notices import Notices, look_at_network
 from .observer import Observer, Outcome, predict
 from .returns import Returns
 from .score import Score
 from .task import ClosedTask, Task, is_closed
+
+Keep = Callable[[], Values]  # returns the state of an observer or a loss
 
 
 class Simulation:
@@ -146,6 +151,7 @@ class Simulation:
         self.notices = Notices(speaks=not (self.exchange.rank or self.replicas.index))
         for kind, line in look_at_network(self.network, self.engine.plan, self.exchange, task.n_steps):
             self.notices.tell(kind, line)
+        self._loss_state = LossState(self.engine.loss, self.notices)
         self.iteration = 0
         self.losses: list[float] = []
         self.rates: list[float] = []
@@ -161,6 +167,8 @@ class Simulation:
         self.between = True
         self._torn = ""  # what is half done
         self._trained = ""  # digest of what was learned before samples without learning; see `hexdigest`
+        self._compared = False  # errors of the first sample with their loss
+        self._explodes: list[tuple[float, str]] = []  # gradients of the last iteration on this rank
         self._kept: list[SpikeLog] = []  # spikes that the digest takes when those of the groups before are in it
 
     def _build(self, settings: Settings | None) -> None:
@@ -287,6 +295,7 @@ class Simulation:
         self.rates.append(fmean(outcome[1] for outcome in outcomes))
         self.notices.look_at_rates(self.rates)
         self.notices.look_at_loss(self.losses, self.model)
+        self._explodes = self.notices.find_explosion(self.engine, self.losses, self.rates)
         self.iteration += 1
         self.between, self._torn = True, ""
         self._tell("after_iteration", self.iteration - 1, self.losses[-1])
@@ -295,8 +304,10 @@ class Simulation:
         """Collective: do on all ranks what any rank asked for; return whether any was interrupted."""
         asking = [observer for observer in self.observers if observer.everywhere]
         questions = [observer.asks(self) for observer in asking]
-        answers = self._any_of([self.stop_requested, interrupted, *chain(*questions)])
-        self.stop_requested, interrupted, *answers = answers
+        answers = self._any_of([self.stop_requested, interrupted, bool(self._explodes), *chain(*questions)])
+        self.stop_requested, interrupted, explodes, *answers = answers
+        if explodes:
+            self.notices.tell_explosion(collectives.gather(self.world, self._explodes))
         for observer, asked in zip(asking, questions, strict=True):
             observer.settle(self, answers[: len(asked)])
             answers = answers[len(asked) :]
@@ -428,19 +439,24 @@ class Simulation:
     def _run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         self._tell("before_sample", index, phase)
         self.engine.enter(phase, learn, self._asked)
-        if self.episodes:
-            sample = self.episodes.play(index, phase, learn)
-            error, loss = self.engine.finish(sample, learn)
-        else:
-            sample = self._take_sample(index, phase)
-            self.notices.look_at_sample(sample, index, phase, self.engine, getattr(self.task, "generated", False))
-            error, loss = self.engine.run(self._perturb(sample), learn)
-        self._check_finite(index, loss)
-        if counts(phase, learn) and not self.exchange.rank:  # others do not have all spikes
-            self._note_spikes()
-        signal, prediction = self.engine.show_signal().copy(), None  # the next sample overwrites the engine's
-        if sample.label is not None and self.network.n_readouts:
-            prediction = predict(sample, signal, self.engine.settings.learning_window, self.engine.loss)
+        trains = learn and phase not in ("validate", "test")
+        with self._loss_state.watch(trains):
+            if self.episodes:
+                sample = self.episodes.play(index, phase, learn)
+                error, loss = self.engine.finish(sample, learn)
+            else:
+                sample = self._take_sample(index, phase)
+                self.notices.look_at_sample(sample, index, phase, self.engine, getattr(self.task, "generated", False))
+                error, loss = self.engine.run(self._perturb(sample), learn)
+            self._check_finite(index, loss)
+            if counts(phase, learn) and not self.exchange.rank:  # others do not have all spikes
+                self._note_spikes()
+            signal, prediction = self.engine.show_signal().copy(), None  # the next sample overwrites the engine's
+            if sample.label is not None and self.network.n_readouts:
+                prediction = predict(sample, signal, self.engine.settings.learning_window, self.engine.loss)
+        if trains and not (self.iteration or self._compared):
+            self._compared = True
+            self.notices.look_at_errors(sample, signal, self.engine)
         if prediction is not None and sample.label is not None:
             self._classes.append((sample.label, prediction))
         outcome = Outcome(index, phase, sample, error, signal, loss, self.engine.evaluation, prediction)
@@ -538,9 +554,18 @@ class Simulation:
         state.put("loop", counters, progress)
         if with_observers:
             self._compare_observers()
-            for name, observer in self.list_observers():
-                state.put(name, *self._split_state(name, observer))
+            for name, owner, get in self._list_keepers():
+                state.put(name, *self._split_state(owner, get))
         return state
+
+    def _list_keepers(self, observers: Iterable[Observer] | None = None) -> Iterator[tuple[str, str, Keep]]:
+        """Yield what the loss and (some) observers keep: its name, whose it is in messages, and how to get it."""
+        loss = self.engine.loss
+        if loss.has_state:
+            yield "loss", f"loss {name_of(loss)}", loss.state
+        for name, observer in self.list_observers():
+            if observers is None or any(observer is chosen for chosen in observers):
+                yield name, f"observer {name.rpartition('.')[0]}", partial(observer.state, self)
 
     def measure_rates(self) -> dict[str, float]:
         """Return the rates of the populations in the last sample, in Hz; on rank 0, which has all spikes."""
@@ -553,23 +578,24 @@ class Simulation:
         """Collective: raise `InputError` unless all ranks have the same observers, as what they keep is compared."""
         agree(self.exchange.comm, "a checkpoint of observers", {"observers": tell_observers(self.observers)})
 
-    def _split_state(self, name: str, observer: Observer) -> tuple[Values, dict[str, np.ndarray]]:
-        """Collective: return what an observer keeps, as `kept.split`."""
+    def _split_state(self, owner: str, get: Keep) -> tuple[Values, dict[str, np.ndarray]]:
+        """Collective: return what an observer or a loss keeps, as `kept.split`."""
         problem: ParepropError | None = None
         parts: tuple[Values, dict[str, np.ndarray]] = ({}, {})
         try:
-            parts = kept.split(name.rpartition(".")[0], observer.state(self))
+            parts = kept.split(owner, get())
         except ParepropError as error:
             problem = error
         collectives.raise_together(self.exchange.comm, problem)
         return parts
 
     def check_states(self, observers: Iterable[Observer]) -> None:
-        """Collective: raise `InputError` if a checkpoint could not keep the present state of some of the observers."""
+        """Collective: raise `InputError` if a checkpoint could not keep the present state of the loss, or of some
+        observers.
+        """
         self._compare_observers()
-        for name, observer in self.list_observers():
-            if any(observer is chosen for chosen in observers):
-                self._split_state(name, observer)
+        for _, owner, get in self._list_keepers(observers):
+            self._split_state(owner, get)
 
     def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Collective: take back numbers and shared arrays; the arrays of `state()` are filled next."""
@@ -580,6 +606,8 @@ class Simulation:
         self.cuts = [(self.iteration, self.network.cuts)]
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
         self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
+        if "loss" in numbers:
+            self.engine.loss.load_state(kept.join(*State.get("loss", numbers, shared)))
         for name, observer in self.list_observers():
             if name in numbers:
                 observer.load_state(kept.join(*State.get(name, numbers, shared)))
@@ -635,3 +663,5 @@ def check_replicas(count: int, model: Model, settings: Settings) -> None:
         raise InputError(f"replicas = {count} must be at most batch_size = {batch}")
     if not getattr(settings, "reset", True) or model.size("current"):
         raise InputError(f"replicas = {count} needs reset = true and no input currents: they tie samples together")
+    if isinstance(model.loss, Loss) and model.loss.has_state:
+        raise InputError(f"replicas = {count} needs a loss without a state, as samples change it one after the other")

@@ -5,6 +5,7 @@ Rank 0 tells it as a `ParepropWarning`; `Simulation.notices` holds all lines, fo
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,13 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from ..engines.base import Engine
+from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
 from ..errors import ParepropWarning
 from ..network.connectivity import Projection
-from ..network.local import LocalNetwork
+from ..network.local import LocalNetwork, given_by_equations
 from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.optimizers import default_optimizer
+from ..network.reward import Reward
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..plans.plan import NetworkPlan
@@ -32,6 +35,9 @@ GROWTH = 100.0  # times the loss of the first iteration, from which a training i
 USUAL = {"adam": "1e-3 to 5e-3", "gradient_descent": "1e-5 to 1e-3", "sgd_momentum": "1e-5 to 1e-4"}  # of the tasks
 SILENT = 10  # iterations without a spike, after which a notice says so
 SOON, HARDLY = 100, 0.1  # iterations after which a training with the default optimizer shows, and share of the loss
+LOOKED = 4096  # synapses of a projection at most whose gradients are looked at
+ROUNDING = float(np.finfo(np.float32).eps)
+FEW = 50  # steps at most whose errors are compared where a loss is called in each
 OFTEN = {"adam": "1e-5 to 1e-4"}  # in the spike variant, where it steps in each time step or at each arrival
 
 
@@ -54,6 +60,7 @@ class Notices:
         self.lines: list[str] = []
         self._kinds: set[str] = set()
         self._n_inputs = 0  # input spikes so far
+        self._largest_loss = 0.0
         self._silent_loss = 0.0  # of the first sample if readouts stayed at 0, where it is learned from within it
 
     def tell(self, kind: str, line: str) -> None:
@@ -96,6 +103,46 @@ class Notices:
             )
             self.tell("row 0", f"{here}: {lost} of {total} input spikes never arrive: {why}")
 
+    def look_at_errors(self, sample: Sample, signal: np.ndarray, engine: Engine) -> None:
+        """Tell that the errors of a loss of a script are not its derivative, by the first sample of a training.
+
+        A loss that changes from call to call is told in another way: it would change by this, too.
+        """
+        loss, target, window = engine.loss, sample.target, sample.window
+        if loss in LOSSES.values() or target is None or isinstance(loss, Reward) or "loss state" in self._kinds:
+            return
+        inside = (
+            np.arange(len(target))[-engine.settings.learning_window :] if window is None else np.flatnonzero(window)
+        )
+        by_step = engine.network.model.eprop.is_online
+        few = inside[:: max(1, len(inside) // FEW)] if by_step else inside
+        if line := loss.check(signal, target, few, by_step):
+            self.tell("errors", line)
+
+    def find_explosion(self, engine: Engine, losses: list[float], rates: list[float]) -> list[tuple[float, str]]:
+        """Return gradients on this rank that are too large for any step to follow, with what is told of them.
+
+        A gradient says how much the loss changes with a weight. Here a change of the weight as small as its rounding in
+        single precision would change the loss by all that it ever was. That is no derivative to learn by: traces that
+        grow from step to step make it. Adam hides it, as its steps do not grow with the gradient.
+        """
+        self._largest_loss = max(self._largest_loss, abs(losses[0]), abs(losses[-1]))
+        loss = self._largest_loss + _loss_of_rates(engine, rates[-1])
+        found = []
+        for item, weight, squares in engine.list_squares() if loss and "explode" not in self._kinds else ():
+            few = slice(None, None, 1 + len(weight) // LOOKED)
+            size = float(np.max(np.abs(weight[few]), initial=item.eta))  # of weights that begin at 0 that of a step
+            gradient = math.sqrt(np.max(squares[few], initial=0.0))
+            if size and not gradient * size * ROUNDING <= loss:
+                what = f"gradients of {gradient:.3g} at weights up to {size:.3g} and a loss of {losses[-1]:.3g}"
+                found.append((gradient, f"projection '{item.name}': traces explode: {what}; {_hint(item)}"))
+        return found
+
+    def tell_explosion(self, everybodys: list[list[tuple[float, str]]]) -> None:
+        """Tell the largest gradient that `find_explosion` found on any rank."""
+        found = [pair for each in everybodys for pair in each]
+        self.tell("explode", max(found)[1])
+
     def look_at_rates(self, rates: list[float]) -> None:
         """Tell that no neuron has spiked in the first iterations, and so that nothing can be learned."""
         if len(rates) == SILENT and not any(rates):
@@ -112,6 +159,8 @@ class Notices:
                 what = f"{SOON} iterations have changed the loss by {100.0 * (late / early - 1.0):+.0f} %"
                 way = "give one with a larger eta, or Adam"
                 self.tell("eta", f"{what}: no optimizer was given, and the default takes small steps; {way}")
+        if "errors" in self._kinds:  # which tells the reason
+            return
         within = len(losses) == 1 and 0 < GROWTH * self._silent_loss < first
         if not model.is_rewarded and (within or 0 < GROWTH * first < last):
             rule = model.optimizer
@@ -165,7 +214,7 @@ def look_at_network(
             if item.pre.role == "readout" or item.pre.role == "current" or item.delay_range[1] <= latest:
                 continue
             late = np.flatnonzero(span.delays > latest)
-            lengths = [table.count_by_source(span, k)[1].sum() for k in late.tolist()]
+            lengths = [int(table.count_by_source(span, k)[1].sum()) for k in late.tolist()]
             counts = np.array([sum(lengths), span.last - span.first])
             n, total = (collectives.total(comm, int(count)) for count in counts)
             if n:
@@ -174,6 +223,23 @@ def look_at_network(
                     f"late {item.name}",
                     f"projection '{item.name}': {n} of {total} synapses never bring a spike: {why}",
                 )
+
+
+def _hint(item: Plastic) -> str:
+    """Return what helps against traces that explode."""
+    post = item.span.projection.post
+    if given_by_equations(post):
+        return f"check() of neuron model '{post.model}' tells why"
+    return "a lower surrogate_gradient_height makes them smaller"
+
+
+def _loss_of_rates(engine: Engine, rate_hz: float) -> float:
+    """Return the size of what `c_reg` adds to the loss of a sample, at least; losses do not hold it."""
+    steps_per_s, total = 1000.0 / engine.network.model.dt_ms, 0.0
+    for group in engine.network.model.of_role("recurrent"):
+        rate = max(rate_hz, float(np.max(_values(group.params.f_target)))) / steps_per_s
+        total += group.size * float(np.max(_values(group.params.c_reg))) * rate**2
+    return 0.5 * engine.n * total
 
 
 def _is_taught(model: Model, item: Projection) -> bool:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from .. import elementary
 from ..engines.base import Engine
 from ..engines.sample import Sample
 from ..errors import ParepropError
@@ -58,7 +59,7 @@ class Outcome:
 def predict(sample: Sample, signal: np.ndarray, learning_window: int, loss: Loss) -> int:
     """Return the predicted class: the readout with the largest mean output in the steps with a learning signal."""
     window = sample.window if sample.window is not None else slice(len(signal) - learning_window, None)
-    return int(np.argmax(loss.output(signal[window]).mean(axis=0)))
+    return int(np.argmax(elementary.total_rows(loss.output(signal[window]).T)))
 
 
 class Watched(Protocol):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from .. import elementary
 from ..network.reward import Rollout
 from ..values import Given
 
@@ -48,11 +50,11 @@ class Returns:
 
     def add(self, rollout: Rollout, extra: Mapping[str, np.ndarray]) -> None:
         """Add an episode, and what its errors and loss are made of."""
-        self.returns.append(float(rollout.rewards.sum()))
+        self.returns.append(float(elementary.total(rollout.rewards)))
         self.lengths.append(len(rollout.when))
         self.terminated.append(rollout.terminated)
-        self.entropies.append(float(np.mean(extra["entropy"])))
-        self.value_errors.append(float(np.mean(extra["advantage"] ** 2)))
+        self.entropies.append(float(elementary.mean(extra["entropy"])))
+        self.value_errors.append(float(elementary.mean(np.square(extra["advantage"]))))
 
     def extend(self, other: Returns) -> None:
         """Append the episodes of another one."""
@@ -62,20 +64,20 @@ class Returns:
     @property
     def mean(self) -> float:
         """Mean return."""
-        return float(np.mean(self.returns))
+        return float(elementary.mean(self.returns))
 
     def means(self, first: int, last: int) -> dict[str, float]:
         """Return the means over the episodes [first, last), for progress and curves."""
         shown: dict[str, Sequence[float]] = {"return": self.returns, "length": self.lengths, "entropy": self.entropies}
-        return {name: float(np.mean(values[first:last])) for name, values in shown.items()}
+        return {name: float(elementary.mean(values[first:last])) for name, values in shown.items()}
 
     def line(self, phase: str) -> str:
         """Return the outcome as a line of text."""
         n = len(self)
-        error = f" +- {np.std(self.returns, ddof=1) / n**0.5:.2g}" if n > 1 else ""
+        error = f" +- {np.std(self.returns, ddof=1) / math.sqrt(n):.2g}" if n > 1 else ""
         return (
             f"{phase} return: {self.mean:.4g}{error} (mean and standard error, n = {n}), length: "
-            f"{np.mean(self.lengths):.4g}, terminated: {np.mean(self.terminated):.3f}"
+            f"{elementary.mean(self.lengths):.4g}, terminated: {elementary.mean(self.terminated):.3f}"
         )
 
 

@@ -8,6 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
+from .. import elementary
 from .returns import Returns
 
 Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
@@ -15,7 +16,7 @@ Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 
 def wilson(n_right: int, n: int) -> tuple[float, float]:
     """Return the 95 % interval of a proportion `n_right` / `n` (Wilson 1927, doi 10.1080/01621459.1927.10502953)."""
-    share, zz = n_right / n, Z95**2 / n
+    share, zz = n_right / n, Z95 * Z95 / n
     centre = (share + zz / 2) / (1 + zz)
     half = Z95 * math.sqrt(share * (1 - share) / n + zz / (4 * n)) / (1 + zz)
     return max(centre - half, 0.0), min(centre + half, 1.0)
@@ -104,7 +105,7 @@ class Score(float):
     @property
     def counts(self) -> np.ndarray:
         """Samples of each class, int64 (n_classes,)."""
-        return self.confusion.sum(axis=1)
+        return self.confusion.sum(axis=1, dtype=np.int64)
 
     @property
     def class_accuracy(self) -> np.ndarray:
@@ -117,14 +118,14 @@ class Score(float):
         """Mean return of episodes, classification error, or the mean loss where there are no labels."""
         if self.episodes:
             return self.episodes.mean
-        return 1.0 - self.n_right / len(self.labels) if self.labels else float(np.mean(self.losses))
+        return 1.0 - self.n_right / len(self.labels) if self.labels else float(elementary.mean(self.losses))
 
     def line(self, phase: str) -> str:
         """Return the score as a line of text."""
         if self.episodes:
             return self.episodes.line(phase)
         if self.interval is None:
-            return f"{phase} loss: {np.mean(self.losses):.6g}"
+            return f"{phase} loss: {elementary.mean(self.losses):.6g}"
         n, (low, high) = len(self.labels), self.interval
         return f"{phase} accuracy: {self.n_right / n:.3f} (95 % interval {low:.2f} to {high:.2f}, n = {n})"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -167,19 +168,23 @@ class Checkpoints(Observer):
         return path
 
     def _copy_state(self, simulation: Watched) -> None:
-        """Copy the state that a sample changes before it changes weights: of neurons and readouts, and the digest."""
+        """Copy the state that a sample changes before it changes weights: of neurons, readouts and the loss, and the
+        digest.
+        """
         if simulation.engine.learns_at_the_end:
             state = simulation.engine.state_of_cells()
             neurons, shared = (
                 {name: np.copy(array) for name, array in part.items()} for part in (state.neurons, state.shared)
             )
             self._good = neurons, shared, state.numbers, simulation.digest.state
+            self._loss = copy.deepcopy(simulation.engine.loss.state())
 
     def _restore_copy(self, simulation: Watched) -> bool:
         if not simulation.engine.learns_at_the_end:
             return False
         neurons, shared, numbers, simulation.digest.state = self._good
         simulation.engine.load_state(numbers, shared)
+        simulation.engine.loss.load_state(self._loss)
         for name, live in simulation.engine.state_of_cells().neurons.items():
             live[...] = neurons[name]
         return True

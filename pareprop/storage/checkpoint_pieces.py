@@ -12,11 +12,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from ..engines.state import State
+from ..errors import StateError
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel import collectives
 from ..parallel.mpi import Comm
@@ -88,7 +90,8 @@ class _Group:
 
 
 def list_pieces(state: State, rank: int, comm: Comm = None) -> list[Piece]:
-    """Collective: return this rank's pieces of a state; those of kind "shared" on rank 0 only."""
+    """Collective: return this rank's pieces of a state: first those of kind "shared", on rank 0 only."""
+    require_same(comm, state)
     shared = state.shared | {name: _gather_rows(comm, *entry) for name, entry in state.rows.items()}
     for name, own in state.spikes.items():
         shared |= _gather_spikes(comm, name, own())
@@ -99,6 +102,20 @@ def list_pieces(state: State, rank: int, comm: Comm = None) -> list[Piece]:
     for name, (table, span, array) in state.synapses.items():
         pieces.append(Piece(name, "synapses", array, len(array), table, span))
     return pieces
+
+
+def require_same(comm: Comm, state: State) -> None:
+    """Collective: raise `StateError` if ranks keep different arrays: entries of a checkpoint go by their order."""
+    names = [f"{name} ({array.dtype.str}, {array.shape[:-1]})" for name, array in state.neurons.items()]
+    names += [f"{name} ({array.dtype.str})" for name, (_, _, array) in state.synapses.items()]
+    names = [*state.rows, *state.spikes, *names]
+    if collectives.is_same(comm, "\n".join(names)):
+        return
+    everybodys = collectives.gather(comm, names)
+    rank, other = next((rank, other) for rank, other in enumerate(everybodys) if other != everybodys[0])
+    place = next(k for k, pair in enumerate(zip_longest(everybodys[0], other)) if pair[0] != pair[1])
+    shown = [names[place] if place < len(names) else "none" for names in (everybodys[0], other)]
+    raise StateError(f"ranks keep different arrays: {shown[0]} on rank 0, {shown[1]} on rank {rank} in its place")
 
 
 def _gather_rows(comm: Comm, table: SynapseTable, array: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +24,18 @@ from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation.loop import Simulation
 from ..values import AnyValue, Given, Values
-from . import checkpoint_pieces
-from .checkpoint_write import FORMAT, MANIFEST, MANIFEST_LIMIT, iteration_of, list_checkpoints, rank_file_name, seal
+from . import checkpoint_pieces, checkpoint_table
+from .checkpoint_table import Table
+from .checkpoint_write import (
+    FORMAT,
+    MANIFEST,
+    MANIFEST_LIMIT,
+    OLD_FORMAT,
+    iteration_of,
+    list_checkpoints,
+    rank_file_name,
+    seal,
+)
 
 T = TypeVar("T")
 
@@ -47,20 +57,18 @@ class _Strict(BaseModel):
 
 
 class _Array(_Strict):
-    """One array: the shape of an item, and by share its items, place in the file and checksum."""
+    """One array: its name and kind, and type and shape of an item."""
 
     name: str = Field(max_length=1000)
     kind: Literal["shared", "neurons", "synapses"]
     dtype: Literal["<f8", "<f4", "<i8", "<i4", "<u8", "<u4", "|u1", "|b1"]
     item: list[Count] = Field(max_length=8)
-    shares: list[Annotated[list[Count], Field(min_length=3, max_length=3)]]
 
-    @model_validator(mode="after")
-    def _can_be(self) -> _Array:
-        items = sum(share[0] for share in self.shares)
-        if items * math.prod(self.item) * 8 >= 2**62 or items >= 2**48:
-            raise ValueError(f"array {self.name} has {items} items of shape {self.item}: more than there can be")
-        return self
+
+class _OldArray(_Array):
+    """An array of the format before, with by rank its items, place in the file and checksum."""
+
+    shares: list[Annotated[list[Count], Field(min_length=3, max_length=3)]]
 
 
 class _Manifest(_Strict):
@@ -73,12 +81,10 @@ class _Manifest(_Strict):
     ranks: int = Field(ge=1, le=2**24)
     numbers: Values
     arrays: list[_Array] = Field(min_length=1)
+    table: str = Field(pattern="^[0-9a-f]{64}$")
 
     @model_validator(mode="after")
     def _is_whole(self) -> _Manifest:
-        for array in self.arrays:
-            if len(array.shares) != self.ranks:
-                raise ValueError(f"array {array.name} has {len(array.shares)} shares of {self.ranks} ranks")
         if len({array.name for array in self.arrays}) < len(self.arrays):
             raise ValueError("two arrays have the same name")
         loop = self.numbers["loop"]
@@ -86,10 +92,20 @@ class _Manifest(_Strict):
             raise ValueError(f"iteration = {self.iteration}, but {quote(loop['iteration'])} in numbers")
         if not re.fullmatch("[0-9a-f]{64}", loop["digest"]):
             raise ValueError("the digest is not of 64 hexadecimal digits")
-        counts = {array.name: sum(share[0] for share in array.shares) for array in self.arrays}
-        for name in ("loop/losses", "loop/rates"):
-            if counts.get(name) != self.iteration:
-                raise ValueError(f"{name} has {counts.get(name)} entries after {self.iteration} iterations")
+        return self
+
+
+class _OldManifest(_Manifest):
+    """A manifest of the format before, which holds the table."""
+
+    arrays: list[_OldArray] = Field(min_length=1)  # type: ignore[assignment]  # a list of a class derived from the one
+    table: Literal[""] = ""
+
+    @model_validator(mode="after")
+    def _has_shares(self) -> _OldManifest:
+        for array in self.arrays:
+            if len(array.shares) != self.ranks:
+                raise ValueError(f"array {array.name} has {len(array.shares)} shares of {self.ranks} ranks")
         return self
 
 
@@ -142,8 +158,7 @@ def measured_rates(folder: Path, exchange: Exchange) -> dict[str, float]:
     latest: dict[str, float] = {}
     if exchange.rank == 0:
         for path in list_checkpoints(folder)[:1]:
-            manifest, wrong = _try(_manifest, path)
-            rates = manifest.get("numbers", {}).get("loop", {}).get("rates_hz", {}) if not wrong else {}
+            rates, _ = _try(lambda path: _read(path)["numbers"]["loop"].get("rates_hz"), path)
             if isinstance(rates, dict) and all(type(rate) is float and 0 <= rate < MOST_HZ for rate in rates.values()):
                 latest = rates
     return latest if exchange.comm is None else exchange.comm.bcast(latest)
@@ -168,7 +183,35 @@ def _try(function: Callable[..., Values | None], *arguments: object) -> tuple[An
 
 
 def _manifest(path: Path) -> Values:
-    """Read a manifest and check its form; its contents are compared with the simulation later."""
+    """Read a manifest and look through its table; its contents are compared with the simulation later.
+
+    The table of the format before is an entry "shares" of what is returned.
+    """
+    manifest = _read(path)
+    if (form := manifest["format"]) not in (FORMAT, OLD_FORMAT):
+        return {"format": shorten(str(form), VALUE_LIMIT)}
+    try:
+        fields = (_Manifest if form == FORMAT else _OldManifest)(**manifest)
+        if form == OLD_FORMAT:
+            shares = [array.pop("shares") for array in manifest["arrays"]]
+            rows = [np.array(list(map(tuple, row)), checkpoint_table.ENTRY) for row in zip(*shares, strict=True)]
+            manifest["shares"] = checkpoint_table.join(rows)
+            _look_through([manifest["shares"]], fields)
+        else:
+            with _share(path / checkpoint_table.NAME) as file:
+                _look_through(checkpoint_table.read(file, fields.ranks, len(fields.arrays), fields.table), fields)
+    except ValidationError as problem:
+        error = problem.errors()[0]
+        place = ".".join(map(str, error["loc"]))
+        text = error["msg"].removeprefix("Value error, ")
+        raise Damaged(f"{MANIFEST} is malformed: {shorten(place, VALUE_LIMIT)}: {shorten(text)}") from None
+    if fields.iteration != iteration_of(path):
+        raise Damaged(f"{MANIFEST} is of iteration {fields.iteration}")
+    return manifest
+
+
+def _read(path: Path) -> Values:
+    """Read the text of a manifest."""
     file = path / MANIFEST
     if not file.exists():
         raise Damaged(f"{MANIFEST} is missing")
@@ -178,19 +221,31 @@ def _manifest(path: Path) -> Values:
     text = text.removesuffix("\n")
     if checksum != seal(text):
         raise Damaged(f"{MANIFEST}: its checksum differs")
-    manifest = json.loads(text, parse_constant=_no_number)
-    if manifest["format"] != FORMAT:
-        return {"format": shorten(str(manifest["format"]), VALUE_LIMIT)}
+    return json.loads(text, parse_constant=_no_number)
+
+
+def _look_through(blocks: Iterable[np.ndarray], fields: _Manifest) -> None:
+    """Raise `Damaged` unless a table, some rows at a time, fits the arrays of a manifest."""
+    names = [array.name for array in fields.arrays]
     try:
-        fields = _Manifest(**manifest)
-    except ValidationError as problem:
-        error = problem.errors()[0]
-        place = ".".join(map(str, error["loc"]))
-        text = error["msg"].removeprefix("Value error, ")
-        raise Damaged(f"{MANIFEST} is malformed: {shorten(place, VALUE_LIMIT)}: {shorten(text)}") from None
-    if fields.iteration != iteration_of(path):
-        raise Damaged(f"{MANIFEST} is of iteration {fields.iteration}")
-    return manifest
+        totals = dict(zip(names, checkpoint_table.check(blocks, names), strict=True))
+    except ValueError as problem:
+        raise Damaged(f"{checkpoint_table.NAME}: {problem}") from None
+    for array in fields.arrays:
+        if totals[array.name] * math.prod(array.item) * 8 >= 2**62:
+            shape = f"{totals[array.name]} items of shape {array.item}"
+            raise Damaged(f"{MANIFEST} is malformed: array {array.name} has {shape}: more than there can be")
+    for name in ("loop/losses", "loop/rates"):
+        if totals.get(name) != fields.iteration:
+            raise Damaged(f"{name} has {totals.get(name)} entries after {fields.iteration} iterations")
+
+
+def _open_table(path: Path, manifest: Values, stack: ExitStack) -> Table:
+    """Return the table of a checkpoint, of which this rank reads the rows that it needs."""
+    if (shares := manifest.get("shares")) is not None:
+        return Table(manifest["ranks"], shares.__getitem__)
+    file = stack.enter_context(_share(path / checkpoint_table.NAME))
+    return Table.of_file(file, manifest["ranks"], len(manifest["arrays"]))
 
 
 def _no_number(text: str) -> None:
@@ -213,10 +268,11 @@ def _share(path: Path) -> BinaryIO:
 def _verify(path: Path, manifest: Values, number: int) -> None:
     """Check size and checksums of the file of rank `number`."""
     name = rank_file_name(number)
-    with _share(path / name) as file:
+    with ExitStack() as stack:
+        table, file = _open_table(path, manifest, stack), stack.enter_context(_share(path / name))
         size = os.fstat(file.fileno()).st_size
-        for array in manifest["arrays"]:
-            count, offset, crc = array["shares"][number]
+        for column, array in enumerate(manifest["arrays"]):
+            count, offset, crc = table.share(number, column)
             length = count * _item_bytes(array)
             if length and offset + length > size:
                 raise Damaged(f"{name} has {size} bytes, {array['name']} ends at {offset + length}")
@@ -225,8 +281,9 @@ def _verify(path: Path, manifest: Values, number: int) -> None:
 
 
 def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
-    if manifest["format"] != FORMAT:
-        raise InputError(f"{path} has format '{manifest['format']}', this version reads '{FORMAT}'")
+    if manifest["format"] not in (FORMAT, OLD_FORMAT):
+        reads = f"this version reads '{FORMAT}' and '{OLD_FORMAT}'"
+        raise InputError(f"{path} has format '{manifest['format']}', {reads}")
     kept, identity = dict(manifest["identity"]), dict(identity)
     networks = [part.pop(NETWORK, None) for part in (kept, identity)]
     for section in ("run", "task"):  # what is free, or known by its content, is not compared
@@ -240,8 +297,7 @@ def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
     if manifest["version"] != version("pareprop"):
         changes.insert(0, f"pareprop {manifest['version']}, now {version('pareprop')}")
     if changes:
-        more = [f"and {len(changes) - FEW} more"] if len(changes) > FEW else []
-        raise InputError(f"{path} belongs to another run: {'; '.join(changes[:FEW] + more)}")
+        raise InputError(f"{path} belongs to another run: {tell_few(changes)}")
 
 
 def _tell_contents(kept: object, task: object) -> list[str]:
@@ -265,6 +321,12 @@ def differences(old: Given, new: Given, prefix: str = "") -> list[str]:
         elif before != after:
             changes.append(f"{prefix}{key} = {_short(before)}, now {_short(after)}")
     return changes
+
+
+def tell_few(changes: Sequence[str]) -> str:
+    """Return the first of some differences, and how many more there are, as text."""
+    more = [f"and {len(changes) - FEW} more"] if len(changes) > FEW else []
+    return "; ".join([*changes[:FEW], *more])
 
 
 def list_values(settings: Given, prefix: str = "") -> Iterator[tuple[str, AnyValue]]:
@@ -298,14 +360,13 @@ def restore(simulation: Simulation, path: Path, manifest: Values, *, with_observ
     InputError
         If the arrays do not fit this network.
     """
-    comm, rank = simulation.exchange.comm, simulation.exchange.rank
-    arrays = {array["name"]: array for array in manifest["arrays"]}
+    comm = simulation.exchange.comm
     with ExitStack() as stack, collectives.guarded(comm):
-        shares = _Files(path, stack)
+        shares = _Files(path, manifest, stack)
         try:
             shared = {
-                name: shares.read(array, 0, array["shares"][0][0])
-                for name, array in arrays.items()
+                array["name"]: shares.read(array["name"], 0, shares.total(array["name"]))
+                for array in manifest["arrays"]
                 if array["kind"] == "shared"
             }
             load = simulation.load_state if with_observers else simulation.load_network
@@ -316,26 +377,27 @@ def restore(simulation: Simulation, path: Path, manifest: Values, *, with_observ
         except MISFITS as problem:
             reason = shorten(str(problem), 300)
             raise InputError(f"{path} does not fit: {type(problem).__name__}: {reason}") from None
-    pieces = [piece for piece in checkpoint_pieces.list_pieces(state, rank) if piece.kind != "shared"]
-    own = [piece.count for piece in pieces]
-    counts = np.array([own] if comm is None else comm.allgather(own)).reshape(-1, len(pieces))
-    _check_fit(path, pieces, counts.sum(axis=0), arrays)
+    checkpoint_pieces.require_same(comm, state)
+    pieces = [piece for piece in checkpoint_pieces.list_pieces(state, 0) if piece.kind != "shared"]
+    starts, totals = collectives.sum_before(comm, np.array([piece.count for piece in pieces], np.int64))
     with ExitStack() as stack, collectives.guarded(comm):
-        shares = _Files(path, stack)
-        entries = [arrays[piece.name] for piece in pieces]
-        starts = counts[:rank].sum(axis=0).tolist()
-        checkpoint_pieces.fill(pieces, starts, lambda k, first, last: shares.read(entries[k], first, last))
+        shares = _Files(path, manifest, stack)
+        _check_fit(path, pieces, totals, shares, manifest["arrays"])
+        firsts = starts.tolist()
+        checkpoint_pieces.fill(pieces, firsts, lambda k, first, last: shares.read(pieces[k].name, first, last))
     simulation.engine.refresh()
 
 
-def _check_fit(path: Path, pieces: list[checkpoint_pieces.Piece], totals: np.ndarray, arrays: Values) -> None:
+def _check_fit(
+    path: Path, pieces: list[checkpoint_pieces.Piece], totals: np.ndarray, shares: _Files, arrays: list[Values]
+) -> None:
     expected = {
         piece.name: (piece.kind, piece.array.dtype.str, list(piece.item), int(total))
         for piece, total in zip(pieces, totals, strict=True)
     }
     present = {
-        name: (array["kind"], array["dtype"], array["item"], sum(entry[0] for entry in array["shares"]))
-        for name, array in arrays.items()
+        array["name"]: (array["kind"], array["dtype"], array["item"], shares.total(array["name"]))
+        for array in arrays
         if array["kind"] != "shared"
     }
     if expected != present:
@@ -346,8 +408,11 @@ def _check_fit(path: Path, pieces: list[checkpoint_pieces.Piece], totals: np.nda
 class _Files:
     """The files of a checkpoint, one per rank that wrote it, opened on demand."""
 
-    def __init__(self, path: Path, stack: ExitStack) -> None:
+    def __init__(self, path: Path, manifest: Values, stack: ExitStack) -> None:
         self._path, self._stack = path, stack
+        self._columns = {array["name"]: k for k, array in enumerate(manifest["arrays"])}
+        self._arrays: list[Values] = manifest["arrays"]
+        self._table = _open_table(path, manifest, stack)
         self._descriptors: dict[int, int] = {}
 
     def _descriptor(self, number: int) -> int:
@@ -359,30 +424,24 @@ class _Files:
             self._descriptors[number] = file.fileno()
         return self._descriptors[number]
 
-    def read(self, array: Given, first: int, last: int) -> np.ndarray:
+    def total(self, name: str) -> int:
+        """Return how many items an array has."""
+        return self._table.total(self._columns[name])
+
+    def read(self, name: str, first: int, last: int) -> np.ndarray:
         """Return the items [first, last) of a whole array."""
+        column = self._columns[name]
+        array = self._arrays[column]
         out = np.empty((last - first, *array["item"]), array["dtype"])
-        for number, start, stop, place in self._parts(array["shares"], first, last):
-            self._read_into(number, out[start - first : stop - first], place * _item_bytes(array), array)
+        for number, start, stop, place in self._table.parts(column, first, last):
+            offset = self._table.share(number, column)[1] + place * _item_bytes(array)
+            self._read_into(number, out[start - first : stop - first], offset, name)
         return out
 
-    @staticmethod
-    def _parts(shares: list[list[int]], first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
-        """Yield the files that hold items of [first, last): rank, first and last item of the whole array, place in the
-        file.
-        """
-        begin = 0
-        for number, (count, _, _) in enumerate(shares):
-            start, stop = max(first, begin), min(last, begin + count)
-            if start < stop:
-                yield number, start, stop, start - begin
-            begin += count
-
-    def _read_into(self, number: int, out: np.ndarray, place: int, array: Given) -> None:
+    def _read_into(self, number: int, out: np.ndarray, offset: int, name: str) -> None:
         view = out.reshape(-1).view(np.uint8).data
-        offset = array["shares"][number][1] + place
         while view:
             n = os.preadv(self._descriptor(number), [view], offset)
             if n == 0:
-                raise InputError(f"{self._path / rank_file_name(number)} ends within {array['name']}")
+                raise InputError(f"{self._path / rank_file_name(number)} ends within {name}")
             view, offset = view[n:], offset + n

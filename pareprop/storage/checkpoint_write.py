@@ -1,9 +1,10 @@
 """Write checkpoints: the exact state of a run on disk, for any number of ranks.
 
 A checkpoint is a directory `iteration-<n>`. Every rank writes the part of each array that it owns into `rank-<r>.bin`,
-as raw numbers; `manifest.json` lists the offsets, a CRC-32 of every piece, and a BLAKE2b hash of itself. All files are
-written into `iteration-<n>.part`, synchronised, and the directory is renamed at the end. So a directory with the final
-name is complete, and checksums detect later damage. Nothing in it is ever executed or unpickled.
+as raw numbers. `table.bin` holds place and CRC-32 of every piece, see `checkpoint_table`. `manifest.json` describes the
+arrays and has BLAKE2b hashes of the table and of itself. All files are written into `iteration-<n>.part`, synchronised,
+and the directory is renamed at the end. So a directory with the final name is complete, and checksums detect later
+damage. Nothing in it is ever executed or unpickled.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from .. import files
 from ..errors import StateError
 from ..simulation.loop import Simulation
 from ..values import Values
-from . import checkpoint_pieces
+from . import checkpoint_pieces, checkpoint_table
 from .checkpoint_pieces import Piece
 from .disk import on_disk, synchronise
 
-FORMAT = "pareprop-checkpoint-2"  # 1: ranks owned readouts with the synapses onto them
+FORMAT = "pareprop-checkpoint-3"
+OLD_FORMAT = "pareprop-checkpoint-2"  # the manifest held the table; 1: ranks owned readouts with the synapses onto them
 MANIFEST = "manifest.json"
+NO_CHECKSUM = "0" * 64
 MANIFEST_LIMIT = 256 * 2**20  # bytes; longer ones are neither written nor read
 NAME = r"iteration-\d{8,18}"  # of a checkpoint; others in the folder are none of ours
 
@@ -59,18 +62,22 @@ def write(
     part = final.with_suffix(".part")
     state = simulation.state(with_observers)
     pieces = checkpoint_pieces.list_pieces(state, rank, comm)
+    text = ""
     try:
         with on_disk(comm, "checkpoint", final):
             if rank == 0:
+                n_ranks = 1 if comm is None else comm.size
+                text = _describe(final, simulation.iteration, state.numbers, pieces, n_ranks, identity)
                 shutil.rmtree(part, ignore_errors=True)
                 part.mkdir(parents=True)
         with on_disk(comm, "checkpoint", final):
             checkpoint_pieces.write(part / rank_file_name(rank), pieces)
-        own = {piece.name: [piece.count, piece.offset, piece.crc] for piece in pieces}
-        tables = [own] if comm is None else comm.gather(own)
+        row = checkpoint_table.row_of(pieces)
+        rows = [row] if comm is None else comm.gather(row)
         with on_disk(comm, "checkpoint", final):
             if rank == 0:
-                _finish(part, final, _manifest(simulation.iteration, state.numbers, pieces, tables, identity))
+                checksum = checkpoint_table.write(part / checkpoint_table.NAME, checkpoint_table.join(rows))
+                _finish(part, final, text.replace(NO_CHECKSUM, checksum, 1))
                 _prune(folder, keep)
     except StateError:
         if rank == 0:
@@ -89,27 +96,28 @@ def rank_file_name(rank: int) -> str:
     return f"rank-{rank:05d}.bin"
 
 
-def _manifest(
-    iteration: int,
-    numbers: Values,
-    pieces: list[Piece],
-    tables: list[dict[str, list[int]]],
-    identity: Values,
-) -> Values:
+def _describe(final: Path, iteration: int, numbers: Values, pieces: list[Piece], n_ranks: int, identity: Values) -> str:
+    """Return the text of the manifest without the checksum of the table, which is not known before all is written.
+
+    Raises
+    ------
+    Unfit
+        If it is too long to be read again.
+    """
     arrays = [
-        {
-            "name": piece.name,
-            "kind": piece.kind,
-            "dtype": piece.array.dtype.str,
-            "item": list(piece.item),
-            "shares": [table.get(piece.name, [0, 0, 0]) for table in tables],
-        }
+        {"name": piece.name, "kind": piece.kind, "dtype": piece.array.dtype.str, "item": list(piece.item)}
         for piece in pieces
     ]
-    return {
-        "format": FORMAT, "version": version("pareprop"), "identity": identity, "iteration": iteration,
-        "ranks": len(tables), "numbers": numbers, "arrays": arrays,
-    }  # fmt: skip
+    text = json.dumps(
+        {
+            "table": NO_CHECKSUM, "format": FORMAT, "version": version("pareprop"), "identity": identity,
+            "iteration": iteration, "ranks": n_ranks, "numbers": numbers, "arrays": arrays,
+        }
+    )  # fmt: skip
+    if len(text) > MANIFEST_LIMIT:
+        reason = f"numbers of {len(text)} bytes, at most {MANIFEST_LIMIT} can be read again"
+        raise files.Unfit(errno.EFBIG, f"{reason}; arrays of numbers do not count", str(final))
+    return text
 
 
 def seal(text: str) -> str:
@@ -117,12 +125,8 @@ def seal(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
 
 
-def _finish(part: Path, final: Path, manifest: Values) -> None:
+def _finish(part: Path, final: Path, text: str) -> None:
     """Write the manifest and rename; both reach the disk before this returns."""
-    text = json.dumps(manifest)
-    if len(text) > MANIFEST_LIMIT:
-        reason = f"numbers of {len(text)} bytes, at most {MANIFEST_LIMIT} can be read again"
-        raise files.Unfit(errno.EFBIG, f"{reason}; arrays of numbers do not count", str(final))
     with open(part / MANIFEST, "w") as file:
         file.write(f"{seal(text)}\n{text}\n")
         file.flush()

@@ -170,9 +170,11 @@ class ResultsFile(Observer):
 
     def load_state(self, state: Values) -> None:
         """Load the dynamics."""
-        for name in state:
+        for name, value in state.items():
             if len(name.split("/")) != 2 or not all(name.split("/")):
                 raise ValueError(f"dynamics {quote(name)} must name a sample and a quantity")
+            if not isinstance(value, np.ndarray) and (type(value) is not int or not 0 <= value < 2**63):
+                raise ValueError(f"dynamics {quote(name)} = {quote(value)} must be an array or a whole number")
         self.dynamics = dict(state)
 
     def finish(self, simulation: Watched) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 from pydantic.config import JsonDict
 
 from ..engines.base import Settings
@@ -35,6 +35,7 @@ class TaskBase(parameters.Frozen):
     figure: ClassVar[str] = ""
     n_classes: ClassVar[int] = 0
     generated: ClassVar[bool] = True  # whether the task draws its inputs: then no notice says that some spikes are lost
+    imports: ClassVar[tuple[str, ...]] = ()  # settings that name code of others
     by_content: ClassVar[tuple[str, ...]] = ()  # paths of [task] to data that `fingerprint` tells apart
     variant_defaults: ClassVar[Mapping[str, Given]] = {}
 
@@ -92,6 +93,8 @@ class TaskBase(parameters.Frozen):
         "png", json_schema_extra=RUN, description="figures at the end: png, pdf (both), or none"
     )
 
+    _doubted: str = PrivateAttr("")
+
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: object) -> object:
@@ -125,6 +128,11 @@ class TaskBase(parameters.Frozen):
             if getattr(self, name) and not self.validate_every:
                 raise ValueError(f"{name} = {getattr(self, name)} needs validate_every above 0")
         return self
+
+    @property
+    def validates(self) -> bool:
+        """Whether a whole training has a validation."""
+        return 0 < self.validate_every <= self.iterations
 
     def list_free(self) -> set[str]:
         """Return the settings of [run] that do not change what is learned, so that a resumed run may change them."""
@@ -171,6 +179,10 @@ class TaskBase(parameters.Frozen):
     def report(self) -> list[str]:
         """Return remarks about the data as lines of text."""
         return []
+
+    def doubt(self, origin: str) -> None:
+        """Take note of the file of somebody else, perhaps, that names code; see `trust`."""
+        self._doubted = origin
 
     def attach(self, folder: Path) -> None:
         """Take note of the folder of the configuration file."""

@@ -262,13 +262,13 @@ class ClosedBase(TaskBase):
             raise InputError(f"indegree = {self.indegree} must be below the {n_rec} recurrent neurons")
         drawn = self.indegree or None
         rule = "all_to_all" if drawn is None else "fixed_indegree"
-        weight = Normal(std=(self.indegree or n_rec) ** -0.5)
+        weight = Normal(std=1.0 / math.sqrt(self.indegree or n_rec))
         for group in groups:
             model.connect(inputs, group, weight=Normal(std=1.0 / math.sqrt(inputs.size)))
             for other in groups:
                 model.connect(other, group, rule, weight=weight, allow_autapses=False, indegree=drawn)
             scale = self.eprop.scale(self._kappa)
-            optimizer = self._optimizer((self.eta_out or self.eta) * scale**2)
+            optimizer = self._optimizer((self.eta_out or self.eta) * (scale * scale))
             model.connect(group, out, weight=Normal(std=self.readout_std * scale), optimizer=optimizer)
             model.connect(out, group, **feedback_options(self.feedback, Normal(std=1.0)))
 

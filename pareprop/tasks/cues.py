@@ -53,7 +53,7 @@ class CueTrials:
         draws = rng.uniform(rng.key(self.seed, f"{phase}/cues"), [index], 1 + self.n_cues)[0]
         side = int(draws[0] >= 0.5)
         cues = np.where(draws[1:] < on_side, side, 1 - side)
-        return cues, int(2 * cues.sum() > self.n_cues)
+        return cues, int(2 * np.count_nonzero(cues) > self.n_cues)
 
     def spike_probabilities(self, cues: np.ndarray) -> np.ndarray:
         """Return the probability of a spike in each step, float64 (n_steps, n_groups); noise has a quarter of it."""

@@ -9,10 +9,11 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from .. import rng
+from .. import elementary, rng
 from ..errors import InputError, describe, quote, shorten
 from ..network.parameters import is_number, is_whole
 from ..values import AnyValue, Foreign, Values
+from . import trust
 from .base import LEARNING
 from .closed import ClosedBase, CodedEpisode
 from .gym_spaces import SpaceCode, kind_of
@@ -151,7 +152,8 @@ class ClosedGym:
             raise
         except Exception as problem:  # a foreign package may raise anything
             raise InputError(f"normalize_rewards: the environment raised {describe(problem)}") from None
-        spread = float(np.std(returns))
+        apart = returns - elementary.mean(returns)
+        spread = float(np.sqrt(elementary.mean(apart * apart)))
         return spread if np.isfinite(spread) and spread > 0 else 1.0
 
     def _draw_returns(self, index: int, gamma: float) -> np.ndarray:
@@ -183,6 +185,7 @@ class Gym(ClosedBase):
     name: ClassVar[str] = "gym"
     summary: ClassVar[str] = "an environment of Gymnasium with discrete actions, in closed loop (extra `gym`)"
     bootstrap: ClassVar[bool] = True
+    imports: ClassVar[tuple[str, ...]] = ("env", "env_arguments")
 
     replicated: bool = Field(
         False, description="step the environment on every rank; else on the first one, which broadcasts the replies"
@@ -235,10 +238,18 @@ class Gym(ClosedBase):
             import gymnasium
         except ImportError:
             raise InputError("task 'gym' needs Gymnasium: install the extra `gym` of this package") from None
+        spec, code = gymnasium.registry.get(self.env), (self.env, self.env_arguments)
+        is_own = spec is not None and str(spec.entry_point).startswith("gymnasium.envs.")
+        if self._doubted and not is_own and not trust.is_known(*code):
+            what = "is code that is not of Gymnasium, and that you have not named before with these env_arguments"
+            raise InputError(f"{self._doubted}: env = {quote(self.env)} {what}; --trust, or trust=True, imports it")
         try:
-            return gymnasium.make(self.env, disable_env_checker=True, **self.env_arguments)
+            made = gymnasium.make(self.env, disable_env_checker=True, **self.env_arguments)
         except (Exception, SystemExit) as problem:  # a foreign package may raise anything
             raise InputError(f"env = {quote(self.env)}: {describe(problem)}") from None
+        if not is_own:
+            trust.remember(*code)
+        return made
 
     @property
     def n_decisions(self) -> int:

@@ -57,7 +57,7 @@ class SpaceCode:
     @property
     def n_sources(self) -> int:
         """Number of sources: those of all numbers, then those of all states."""
-        return (self._code.n_sources if self._code else 0) + self._cells * sum(self._states)
+        return (self._code.n_sources if self._code else 0) + self._cells * int(sum(self._states))
 
     def flat(self, observation: Foreign) -> np.ndarray:
         """Return an observation as float64 (n,): all numbers, then all states, counted from 0.

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
+from .. import elementary
 from . import paths
 from .trajectory import Trajectory
 
@@ -47,4 +48,4 @@ class Handwriting(Trajectory):
         """Return x and y in every step, (n_steps, 2)."""
         points = paths.normalize(paths.resample(self._path, self.points))
         steps = np.arange(self.n_steps) / STEPS_PER_POINT
-        return np.column_stack([np.interp(steps, np.arange(self.points), column) for column in points.T])
+        return np.column_stack([elementary.interpolate(steps, np.arange(self.points), column) for column in points.T])

@@ -67,7 +67,7 @@ class MemoryBase(TaskBase):
     def model(self) -> Model:
         """Return the network of the tutorial; with squared errors in the spike variant, as in the paper."""
         spiking, scale = self.eprop.is_online, self.eprop.scale(self.kappa)
-        eta = self.eta * scale**2 / self.recall if spiking else self.eta
+        eta = self.eta * (scale * scale) / self.recall if spiking else self.eta
         optimizer = Adam(eta=eta, batch_size=self.batch_size, epsilon=1e-8)
         model = Model(self.variant, self.seed, optimizer=optimizer, precision=self.precision)
         inputs = model.inputs("in", N_GROUPS * self.n_group)
@@ -76,7 +76,7 @@ class MemoryBase(TaskBase):
             "surrogate_gradient_height": 0.3 / 0.6, "surrogate_gradient_width": 0.6,
         }  # fmt: skip
         if spiking:
-            c_reg = self.c_reg / self.n_steps / scale**2
+            c_reg = self.c_reg / self.n_steps / (scale * scale)
             values |= {"c_reg": c_reg, "kappa": self.kappa, "kappa_reg": self.kappa}
             own: Values = {"loss": "mean_squared_error"}
         else:

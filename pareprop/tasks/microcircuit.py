@@ -181,7 +181,7 @@ class Microcircuit(TaskBase):
         rule: Values = {"Wmin": -HIGHEST, "Wmax": HIGHEST, "batch_size": self.batch_size, "normalized": True}
         if self.eprop.is_online:
             rule |= {"optimize_each_step": False}
-        optimizer = GradientDescent(eta=self.eta * self.dt_ms * self.weight_unit**2, **rule)
+        optimizer = GradientDescent(eta=self.eta * self.dt_ms * (self.weight_unit * self.weight_unit), **rule)
         model = Model(self.variant, self.seed, self.dt_ms, precision=self.precision, optimizer=optimizer)
         populations = self._add_neurons(model)
         self._connect(model, populations)
@@ -214,7 +214,7 @@ class Microcircuit(TaskBase):
         """Return the parameters of neurons by which they learn, none where nothing does."""
         if self.learn == "nothing":
             return {}
-        c_reg = self.c_reg / self.dt_ms**2 * (1.0 if sign > 0 else CALM)  # rates per step, sums of steps
+        c_reg = self.c_reg / (self.dt_ms * self.dt_ms) * (1.0 if sign > 0 else CALM)  # rates per step, sums of steps
         if not self.eprop.is_online:
             return {**SURROGATE, "c_reg": c_reg}
         kappa, kappa_reg = (float(elementary.exp(-self.dt_ms / tau)) for tau in (TAU_OUT, TAU_REG))
@@ -253,7 +253,7 @@ class Microcircuit(TaskBase):
         mean, std = table.DELAY[excites]
         drawn: Distribution = Normal(mean=weight, std=table.SPREAD * abs(weight))
         if self.spread == "lognormal":  # of the same mean and deviation; signs are those of the sources
-            variance = float(elementary.log1p(table.SPREAD**2))
+            variance = float(elementary.log1p(table.SPREAD * table.SPREAD))
             drawn = LogNormal(mean=float(elementary.log(abs(weight))) - 0.5 * variance, std=math.sqrt(variance))
         model.connect(
             pre,
@@ -272,7 +272,7 @@ class Microcircuit(TaskBase):
         readouts = model.readouts("class", self.classes, C_m=1.0, E_L=0.0, tau_m=TAU_OUT, loss="cross_entropy")
         read = populations[table.POPULATIONS.index(READ)]
         weight = Normal(std=1.0 / math.sqrt(read.size))
-        optimizer = GradientDescent(eta=self.eta_out * weight.std**2, **rule)
+        optimizer = GradientDescent(eta=self.eta_out * (weight.std * weight.std), **rule)
         model.connect(read, readouts, weight=weight, optimizer=optimizer)
         for post in populations:
             model.connect(readouts, post, **feedback_options("symmetric" if post == read else "random", weight))

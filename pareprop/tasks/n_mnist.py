@@ -115,7 +115,7 @@ class NMnist(TaskBase):
     def model(self) -> Model:
         """Return the network of the tutorial."""
         scale, spiking = self.eprop.scale(self.kappa), self.eprop.is_online
-        rule = {"eta": self.eta * scale**2, "batch_size": self.batch_size}
+        rule = {"eta": self.eta * (scale * scale), "batch_size": self.batch_size}
         optimizer = GradientDescent(**rule, optimize_each_step=False) if spiking else Adam(**rule, epsilon=1e-8)
         model = Model(self.variant, self.seed, optimizer=optimizer, precision=self.precision)
         inputs = model.inputs("in", len(self._pixels))
@@ -127,7 +127,8 @@ class NMnist(TaskBase):
         loss = "cross_entropy"
         if spiking:
             own, loss = {"eprop_isi_trace_cutoff": self.cutoff}, "mean_squared_error"
-            values |= own | {"kappa": self.kappa, "kappa_reg": self.kappa, "c_reg": self.c_reg / self.n_step / scale**2}
+            c_reg = self.c_reg / self.n_step / (scale * scale)
+            values |= own | {"kappa": self.kappa, "kappa_reg": self.kappa, "c_reg": c_reg}
         neurons = model.neurons("rec", self.n_rec, "iaf", **values)
         out = model.readouts("out", N_CLASSES, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=self.tau_out, loss=loss, **own)
         self._connect(model, inputs, neurons, out, scale)

@@ -227,11 +227,11 @@ class OwnActivity(TaskBase):
         amplitude = AMPLITUDES * rng.normal(rng.key(self.seed, "activity/amplitude"), ids, len(AMPLITUDES))
         phase = 2 * np.pi * rng.uniform(rng.key(self.seed, "activity/phase"), ids, len(AMPLITUDES))
         seconds = np.arange(self.n_step)[:, None] / 1000.0
-        x = sum(
-            amplitude[:, k] * elementary.sin(2 * np.pi * (k + 1) * seconds + phase[:, k])
-            for k in range(len(AMPLITUDES))
-        )
-        return mean * elementary.exp(x - np.sum(amplitude**2, axis=1) / 4)  # half the variance of x over time
+        x = np.zeros((self.n_step, len(ids)))
+        for k in range(len(AMPLITUDES)):
+            x += amplitude[:, k] * elementary.sin(2 * np.pi * (k + 1) * seconds + phase[:, k])
+        half_variance = elementary.total_rows(np.square(amplitude)) / 4  # of x over time
+        return mean * elementary.exp(x - half_variance)
 
     def _check_activity(self) -> None:
         if self.activity is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import files
+from .. import elementary, files
 from ..errors import InputError
 
 FONT = "cursive"
@@ -73,13 +73,15 @@ def _distinct(points: np.ndarray, origin: str) -> np.ndarray:
 
 def resample(points: np.ndarray, n: int) -> np.ndarray:
     """Take `n` points of a polyline (m, 2) that are equally far apart along it, (n, 2)."""
-    length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    steps = np.diff(points, axis=0)
+    x, y = np.ldexp(steps, -np.frexp(np.abs(steps).max())[1]).T  # at most 1, so that squares are numbers
+    length = np.concatenate([[0.0], np.cumsum(np.sqrt(x * x + y * y))])
     places = np.linspace(0.0, length[-1], n)
-    return np.column_stack([np.interp(places, length, column) for column in points.T])
+    return np.column_stack([elementary.interpolate(places, length, column) for column in points.T])
 
 
 def normalize(points: np.ndarray) -> np.ndarray:
     """Divide each coordinate by its largest absolute value, then take off its mean, as NEST's tutorial does."""
     largest = np.abs(points).max(axis=0)
     scaled = points / np.where(largest > 0, largest, 1.0)
-    return scaled - scaled.mean(axis=0)
+    return scaled - np.cumsum(scaled, axis=0)[-1] / len(scaled)

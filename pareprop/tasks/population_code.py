@@ -57,7 +57,7 @@ class PopulationCode:
         centres = np.linspace(np.array(self.low, float), np.array(self.high, float), self.cells, axis=1)
         width = self.sigma * (centres[:, 1] - centres[:, 0])
         with np.errstate(over="ignore", under="ignore", divide="ignore"):
-            factor = -0.5 / width[:, None] ** 2
+            factor = -0.5 / np.square(width[:, None])
         if (bad := np.flatnonzero(~(np.isfinite(factor) & (factor < 0)))).size:
             raise InputError(f"component {bad[0]} of the observation: sigma = {self.sigma:g} is too small or too large")
         object.__setattr__(self, "_centres", centres)
@@ -71,7 +71,7 @@ class PopulationCode:
     def probability(self, observation: np.ndarray) -> np.ndarray:
         """Return the probability of a spike per step, float64 (n_sources,), for an observation (n,)."""
         distance = np.asarray(observation, float)[:, None] - self._centres
-        return (self.peak * elementary.exp(self._factor * distance**2)).ravel()
+        return (self.peak * elementary.exp(self._factor * np.square(distance))).ravel()
 
 
 class Spikes:

@@ -93,7 +93,8 @@ class SineWaves(TaskBase):
         return model
 
     def _descent(self, eta: float | None) -> GradientDescent:
-        return GradientDescent(eta=(1e-4 if eta is None else eta) * self._scale**2, batch_size=self.batch_size)
+        scale = self._scale * self._scale
+        return GradientDescent(eta=(1e-4 if eta is None else eta) * scale, batch_size=self.batch_size)
 
     def _readout_rule(self) -> Values:  # arguments of `connect`
         return {} if self.eta_out is None else {"optimizer": self._descent(self.eta_out)}

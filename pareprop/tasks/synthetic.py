@@ -69,7 +69,7 @@ class SyntheticDigits:
         steps = np.arange(3 * STEPS_PER_SACCADE) / STEPS_PER_SACCADE
         matrices = []
         for axis in (1, 0):
-            offset = np.interp(steps, np.arange(4), CORNERS[:, axis])
+            offset = elementary.interpolate(steps, np.arange(4), CORNERS[:, axis])
             place = (np.arange(SIDE) - offset[:, None]) / SCALE - 0.5
             matrices.append(np.maximum(0.0, 1.0 - np.abs(place[:, :, None] - np.arange(8))))
         return matrices[0], matrices[1]

@@ -95,7 +95,8 @@ class Trajectory(TaskBase):
 
     def _optimizer(self) -> Optimizer:
         if self.eprop.is_online:
-            return GradientDescent(eta=self.eta * self._scale**2, batch_size=self.batch_size, optimize_each_step=False)
+            eta = self.eta * (self._scale * self._scale)
+            return GradientDescent(eta=eta, batch_size=self.batch_size, optimize_each_step=False)
         return Adam(eta=self.eta, batch_size=self.batch_size, epsilon=1e-8)
 
     def _variant_parameters(self) -> tuple[Values, Values]:

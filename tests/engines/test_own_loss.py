@@ -1,13 +1,19 @@
 """Losses of a script: a function of outputs and targets, or an object of a class of `Loss`."""
 
+import copy
+import functools
+import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ranks
 
-from pareprop import Adam, GradientDescent, InputError, Loss, Model, Normal, Sample, Simulation
+import pareprop
+from pareprop import Adam, GradientDescent, InputError, Loss, Model, Normal, Observer, Sample, Simulation, StateError
 from pareprop.network.losses import LOSSES
+from pareprop.simulation.loop import check_replicas
 
 
 class Steps:
@@ -178,3 +184,292 @@ def test_a_function_that_fails_ends_the_run_of_the_spike_variant() -> None:
         Simulation(network(fails, variant="spike"), Steps()).train(1)
     with pytest.raises(InputError, match="must return the errors and the loss"):
         Simulation(network(lambda y, t: y - t, variant="spike"), Steps()).train(1)
+
+
+# ---- losses with a state ---------------------------------------------------------------------------------------------
+
+
+class Running(Loss):
+    """Errors in units of their running size, which each call changes."""
+
+    def __init__(self) -> None:
+        self.size, self.calls = np.ones(2), 0
+
+    def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+        found = (output - target) / self.size
+        self.size *= 0.9  # in place: what `state` returns must be copied
+        self.size += 0.1 * np.abs(output - target).mean(axis=0)
+        self.calls += 1
+        return found
+
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        return float(0.5 * np.sum(error * (output - target)))
+
+
+class Kept(Running):
+    def state(self) -> dict:
+        return {"size": self.size, "calls": self.calls}
+
+    def load_state(self, state: dict) -> None:
+        self.size, self.calls = state["size"], state["calls"]
+
+
+class KeptFunction:
+    """As `Kept`, an object that is called."""
+
+    def __init__(self) -> None:
+        self.own = Kept()
+        self.state, self.load_state = self.own.state, self.own.load_state
+
+    def __call__(self, output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+        error = self.own.error(output, target)
+        return error, self.own.value(output, target, error)
+
+
+def train(folder: str, words: list[str], exchange: object) -> None:
+    options = {"validate_every": 1, "validate_samples": 2, "test_samples": 2}
+    for variant, loss in (("interval", Kept()), ("spike", KeptFunction())):
+        model = network(loss, variant=variant)
+        done = ranks.run_part(words, exchange, model, Steps(), Path(folder, variant), **options)
+        if exchange.rank == 0:
+            tests = done.test.losses if done.test else ""
+            print(f"{variant}: {done.digest} {done.losses} {done.validations} {tests}", flush=True)
+
+
+@pytest.mark.slow
+def test_a_state_goes_on_after_a_restart(tmp_path: Path) -> None:
+    """On other ranks, with validations in between."""
+    ranks.check_restart(__file__, tmp_path)
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_tests_leave_the_state_that_training_sees(variant: str) -> None:
+    """And each of their samples sees that of training."""
+    plain, tested = (Simulation(network(Kept(), variant=variant), Steps()) for _ in range(2))
+    plain.train(3)
+    tested.train(1)
+    before = copy.deepcopy(tested.engine.loss.state())
+    score = tested.test(2)
+    if variant == "interval":  # else neurons go on from sample to sample
+        assert score.losses[1] == tested.run_sample(1, "test", learn=False)[0]
+        tested.train(3)
+        assert tested.losses == plain.losses and tested.hexdigest() == plain.hexdigest()
+        before = copy.deepcopy(tested.engine.loss.state())
+    tested.run_samples(0, 2, "validate", learn=True)  # as with eta_validate
+    after = tested.engine.loss.state()
+    assert after["calls"] == before["calls"] > 0 and np.array_equal(after["size"], before["size"])
+
+
+def test_an_object_that_is_called_learns_as_a_class_of_losses() -> None:
+    objects, classes = Simulation(network(KeptFunction()), Steps()), Simulation(network(Kept()), Steps())
+    assert objects.train(3) == classes.train(3)
+
+
+def changing(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    changing.calls = getattr(changing, "calls", 0) + 1
+    return squared(output, target)
+
+
+def counting() -> object:
+    calls, rng = 0, np.random.default_rng(1)
+
+    def function(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+        nonlocal calls
+        calls += 1
+        return squared(output + 1e-9 * rng.random(), target)
+
+    return function
+
+
+class Lazy(Absolute):
+    """What is derived once is no state."""
+
+    @functools.cached_property
+    def factor(self) -> float:
+        return 1.0
+
+    def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return self.factor * np.sign(output - target)
+
+
+@pytest.mark.parametrize(
+    ("loss", "names"),
+    [
+        (Running(), "Running: size, calls change"),
+        (changing, "changing: calls changes"),
+        (counting(), "function: calls, rng change"),
+        (Kept(), ""),
+        (KeptFunction(), ""),
+        (Lazy(), ""),
+        (huber, ""),
+        (None, ""),
+    ],
+    ids=["attributes", "of a function", "around a function", "state", "state of an object", "derived", "none", "named"],
+)
+def test_a_loss_that_changes_without_a_state_is_told(loss: object, names: str) -> None:
+    simulation = Simulation(network(loss), Steps())
+    with warnings.catch_warnings(record=True):
+        simulation.test(1)
+        assert not simulation.notices.lines
+        simulation.train(2)
+    why = "as samples are learned from; no checkpoint keeps that, and tests change it: give it state() and load_state()"
+    assert simulation.notices.lines == ([f"loss {names} {why}"] if names else [])
+
+
+class Half(Running):
+    def state(self) -> dict:
+        return {"calls": self.calls}
+
+
+class Word(Kept):
+    load_state = "b"
+
+
+class Stuck(Kept):
+    def state(self) -> dict:
+        return {"size": iter([1.0])}
+
+
+def test_a_state_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^loss Half has state\(\), but no load_state\(\): it needs both$"):
+        network(Half())
+    with pytest.raises(InputError, match=r"^loss Word: load_state = 'b' must be a method$"):
+        network(Word())
+    with pytest.raises(InputError, match=r"^loss Stuck: state\(\)\['size'\] = .* is a list_iterator; a checkpoint"):
+        pareprop.run(network(Stuck()), Steps(), tmp_path / "run", iterations=1, figures="none", quiet=True)
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+    train_part = {"iterations": 2, "figures": "none", "quiet": True}
+    pareprop.run(network(KeptFunction()), Steps(), tmp_path / "kept", until=1, **train_part)
+    with pytest.raises(InputError, match="loss squared takes no state back, and there is one of calls, size"):
+        pareprop.run(network(squared), Steps(), tmp_path / "kept", restart=True, **train_part)
+
+
+def test_replicas_need_a_loss_without_a_state() -> None:
+    model = network(Kept())
+    with pytest.raises(InputError, match=r"^replicas = 2 needs a loss without a state, as samples change it one after"):
+        check_replicas(2, model, model.eprop.engine.settings_type(30))
+    check_replicas(2, network(huber), model.eprop.engine.settings_type(30))
+
+
+class Failing(Kept):
+    """Infinite in the second sample of the second iteration."""
+
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        return np.inf if self.calls == 6 else super().value(output, target, error)
+
+
+def test_a_checkpoint_after_a_failure_has_the_state_of_its_iteration(tmp_path: Path) -> None:
+    options = {"iterations": 3, "figures": "none", "quiet": True}
+    with pytest.raises(StateError, match="the loss of sample 5 is inf"):
+        pareprop.run(network(Failing()), Steps(), tmp_path / "run", **options)
+    model = network(Failing())
+    seen = []
+    observer = type("Seen", (Observer,), {"start": lambda self, simulation: seen.append(simulation.engine.loss.calls)})
+    with pytest.raises(StateError, match="the loss of sample 5 is inf"):
+        pareprop.run(model, Steps(), tmp_path / "run", restart=True, observers=[observer()], **options)
+    assert seen == [4]
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_a_restart_takes_the_state_back(variant: str, tmp_path: Path) -> None:
+    """Of a new loss, and of one whose state is no longer that of the beginning."""
+    options = {"iterations": 2, "figures": "none", "quiet": True}
+    model = network(Kept(), variant=variant)
+    whole = pareprop.run(network(Kept(), variant=variant), Steps(), tmp_path / "whole", **options)
+    for again in (model, network(Kept(), variant=variant)):
+        pareprop.run(model, Steps(), tmp_path / "run", until=1, overwrite=True, **options)
+        done = pareprop.run(again, Steps(), tmp_path / "run", restart=True, **options)
+        assert (done.losses, done.digest) == (whole.losses, whole.digest)
+        model = network(Kept(), variant=variant)
+
+
+# ---- errors that are not the derivative ------------------------------------------------------------------------------
+
+
+def backwards(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    return target - output, 0.5 * np.sum(np.square(output - target))
+
+
+def mean(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    return output - target, 0.25 * np.mean(np.square(output - target))
+
+
+def one_readout(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    return (output - target) * [1.0, 0.0], 0.5 * np.sum(np.square(output - target))
+
+
+def constant(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    return output - target, 1.0
+
+
+class WrongSoftmax(Loss):
+    """The derivative by the probabilities, not by the voltages."""
+
+    def output(self, signal: np.ndarray) -> np.ndarray:
+        return LOSSES["cross_entropy"].output(signal)
+
+    def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return 2.0 * (output - target)
+
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        return float(np.sum(np.square(output - target)))
+
+
+def single(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    """In numbers of 24 bits, as of PyTorch."""
+    distance = (output - target).astype(np.float32)
+    return distance, float(0.5 * np.sum(np.square(distance)))
+
+
+def scaled(factor: float) -> object:
+    def function(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+        return factor**2 * (output - target), float(0.5 * np.sum(np.square(factor * (output - target))))
+
+    return function
+
+
+WRONG = {
+    "sign": (backwards, "backwards: errors are not the derivative of the loss: their sign is wrong"),
+    "factor": (mean, r"mean: errors are not the derivative of the loss: they are \d+ times as large"),
+    "direction": (one_readout, "one_readout: errors are not the derivative of the loss by the outputs"),
+    "constant": (constant, "constant: errors are not the derivative of the loss: it does not change with the outputs"),
+}
+RIGHT = {"squared": squared, "huber": huber, "quartic": quartic, "absolute": Absolute(), "single": single,
+         "small": scaled(1e-6), "large": scaled(1e6), "state": Kept(), **LOSSES}  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize("what", WRONG)
+def test_errors_that_are_not_the_derivative_are_told(what: str, variant: str) -> None:
+    """At the first sample: not as a training that diverges."""
+    loss, line = WRONG[what]
+    simulation = Simulation(network(loss, variant=variant), Steps())
+    if (what, variant) == ("factor", "spike"):
+        line = line.replace(r"\d+", "4")  # each step is a mean of two
+    with warnings.catch_warnings(record=True):
+        simulation.train(4)
+    (told,) = simulation.notices.lines
+    assert re.match(f"loss {line}", told), told
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize("what", RIGHT)
+def test_errors_that_are_the_derivative_are_not_told(what: str, variant: str) -> None:
+    simulation = Simulation(network(RIGHT[what], variant=variant), Steps())
+    with warnings.catch_warnings(record=True):
+        simulation.train(1)
+    assert simulation.notices.lines == []
+
+
+@pytest.mark.parametrize("what", RIGHT)
+def test_check_of_a_loss(what: str) -> None:
+    """Also near the target, where errors are a millionth of the outputs; it leaves the state."""
+    rng, model = np.random.default_rng(1), network(RIGHT[what])
+    signal, target, state = rng.normal(size=(20, 2)), rng.random((20, 2)), copy.deepcopy(model.loss.state())
+    target /= target.sum(axis=1, keepdims=True)  # classes, for the cross-entropy
+    assert model.loss.check(signal, target) == ""
+    if what != "cross_entropy":
+        assert model.loss.check(target + 1e-6 * signal, target, slice(5, 20)) == ""
+    assert str(model.loss.state()) == str(state)
+    assert "their sign is wrong" in network(backwards).loss.check(signal, target)
+    assert "along them it changes by " in WrongSoftmax().check(signal, target)

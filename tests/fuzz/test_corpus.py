@@ -10,6 +10,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import checkpoints
 import h5py
 import numpy as np
 import pytest
@@ -226,17 +227,17 @@ MANIFESTS = {
     "infinite iteration": (entry("iteration", float("inf")), "is malformed"),
     "an infinity inside": (loop("x", float("inf")), "Infinity is not a number"),
     "NaN inside": (loop("x", float("nan")), "NaN is not a number"),
-    "2^60 items of size 0": (
+    "before: 2^60 items of size 0": (
         lambda manifest: manifest["arrays"][-1].update(item=[0], shares=[[2**60, 0, 0]]),
         "malformed",
     ),
-    "2^47 items of size 0": (
+    "before: 2^47 items of size 0": (
         lambda manifest: manifest["arrays"][-1].update(item=[0], shares=[[2**47, 0, 0]]),
         "does not fit",
     ),
     "40 axes": (array("item", [1] * 40), "item: List should have at most 8 items"),
     "axes that overflow": (array("item", [2**40, 2**40]), "more than there can be"),
-    "a share of two numbers": (array("shares", [[1, 2]]), "shares.0: List should have at least 3 items"),
+    "before: a share of two numbers": (array("shares", [[1, 2]]), "shares.0: List should have at least 3 items"),
     "a name that is a list": (array("name", []), "name: Input should be a valid string"),
     "two of a name": (array("name", "v"), "malformed"),
     "another iteration": (entry("iteration", 1), "iteration = 1, but 2 in numbers"),
@@ -249,6 +250,14 @@ MANIFESTS = {
     "numbers are a list": (entry("numbers", []), "numbers: Input should be a valid dictionary"),
     "an observer's state is a list": (lambda manifest: manifest["numbers"].update({"Phases.0": [1]}), "does not fit"),
     "dynamics of no sample": (nameless, "must name a sample and a quantity"),
+    "dynamics of no iteration": (
+        lambda manifest: manifest["numbers"]["RunFile.0"].update({"first/iteration": None}),
+        "'first/iteration' = None must be an array or a whole number",
+    ),
+    "stopped by nothing known": (
+        lambda manifest: manifest["numbers"]["Phases.0"].update(stopped_by="x"),
+        "stopped_by = 'x' must be what ends a training",
+    ),
     "not a table": (lambda manifest: manifest.clear(), "malformed"),
 }
 
@@ -263,23 +272,21 @@ def latest(finished: Path, tmp_path: Path) -> Path:
     return first
 
 
-def seal(latest: Path, text: str) -> None:
-    (latest / "manifest.json").write_text(f"{checkpoint_write.seal(text)}\n{text}\n")
-
-
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_manifests(name: str, latest: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     what, expected = MANIFESTS[name]
-    manifest = json.loads((latest / "manifest.json").read_text().partition("\n")[2])
+    if name.startswith("before: "):
+        checkpoints.as_before(latest)
+    manifest = checkpoints.manifest_of(latest)
     what(manifest)
-    seal(latest, json.dumps(manifest))
+    checkpoints.seal(latest, json.dumps(manifest))
     assert judge(capsys, "corpus", ["resume", tmp_path / "run"], tmp_path) == 2
     assert expected in command(capsys, "resume", tmp_path / "run")[2]
 
 
 def test_manifest_texts(latest: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for text in ("[" * 100_000, "7", '{"format": ' + "9" * 5000 + "}", "", "null", '{"format": "x"}', '"\\ud800"'):
-        seal(latest, text)
+        checkpoints.seal(latest, text)
         assert judge(capsys, "corpus", ["resume", tmp_path / "run"], tmp_path) == 2
 
 

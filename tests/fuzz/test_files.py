@@ -9,6 +9,7 @@ import struct
 import zipfile
 from pathlib import Path
 
+import checkpoints
 import h5py
 import numpy as np
 import pytest
@@ -292,6 +293,25 @@ def test_any_manifest(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         assert not (tmp_path / "x").exists()
 
     until(fuzz_seconds, f"manifest {finished.name}", one)
+
+
+def test_any_table(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture, fuzz_seconds: float) -> None:
+    """As manifests; its checksum stands there."""
+    run, kept = tmp_path / "run", tmp_path / "kept"
+    shutil.copytree(finished, run)
+    latest, *others = checkpoint_write.list_checkpoints(run / "checkpoints")
+    for other in others:
+        shutil.rmtree(other)
+    shutil.copytree(run, kept)
+    source = (latest / "table.bin").read_bytes()
+
+    def one(draw: random.Random, number: int) -> None:
+        checkpoints.write_table(latest, mutate(draw, source))
+        if judge(capsys, f"table {finished.name}", ["resume", run, "--set", "iterations=3"], None, (0, 2)) != 2:
+            shutil.rmtree(run)
+            shutil.copytree(kept, run)
+
+    until(fuzz_seconds / 2, f"table {finished.name}", one)
 
 
 def test_any_share(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture, fuzz_seconds: float) -> None:

@@ -38,7 +38,10 @@ def without_compiler(monkeypatch) -> None:
         compiling.kernels,
         "build_info",
         SimpleNamespace(
-            compiler="no-such-compiler -O3", flags=kernels.build_info.flags, __file__=kernels.build_info.__file__
+            compiler="no-such-compiler -O3",
+            flags=kernels.build_info.flags,
+            levels=kernels.build_info.levels,
+            __file__=kernels.build_info.__file__,
         ),
     )
 
@@ -90,7 +93,9 @@ def test_a_compiler_that_fails(cache: Path, monkeypatch: pytest.MonkeyPatch, cap
     monkeypatch.setattr(
         compiling.kernels,
         "build_info",
-        SimpleNamespace(compiler="false", flags="-O3", __file__=kernels.build_info.__file__),
+        SimpleNamespace(
+            compiler="false", flags="-O3", levels=kernels.build_info.levels, __file__=kernels.build_info.__file__
+        ),
     )
     with pytest.raises(InputError, match="the C compiler 'false' cannot compile it"):
         compiling.compile(NeuronModel.from_dict("tiny", TINY))
@@ -104,6 +109,9 @@ class Ranks:
 
     def __init__(self, rank: int) -> None:
         self.rank = rank
+
+    def allreduce(self, value, op):
+        return value[0], 0  # the lower rank of one level
 
     def bcast(self, value, root):
         assert root == 0

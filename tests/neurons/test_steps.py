@@ -95,3 +95,27 @@ def test_the_system_that_is_linear_in_itself_is_exact_by_exponential_euler() -> 
     cells.step([[0.0]], [0.0])
     rest = -7 / 2.1
     np.testing.assert_allclose(cells.state[0, 0], rest + (-70 - rest) * np.exp(-0.5 * 2.1), rtol=1e-12)
+
+
+def test_names_that_integration_makes_miss_those_of_the_model() -> None:
+    """A parameter, a port or a state may have the name that a propagator would have, and so may another propagator."""
+    rates = {"a": 0.1, "b_c": 0.2, "a_b": 0.3, "c": 0.4}
+    dynamics = {name: f"-{rate}*{name}" for name, rate in rates.items()}
+    dynamics["a"] += " + P_v_v*b_c"  # propagator of a by b_c, of a_b by c
+    dynamics["a_b"] += " + Q_a_a*c"
+    model = NeuronModel.from_dict(
+        "mine",
+        {
+            "parameters": {"P_v_v": [0.05, "1"], "Q_a_a": [-0.2, "1"], "P_c_c": [7.0, "1"]},
+            "states": {name: [1.0, "1"] for name in rates} | {"v": [1.0, "1"]},
+            "ports": ["P_a_a", "P_b_c_b_c"],
+            "dynamics": dynamics | {"v": "-P_v_v*v"},
+            "jumps": {"a": "P_a_a", "b_c": "P_b_c_b_c*P_c_c"},
+            "spike": "v - 100",
+        },
+    )
+    cells = Cells(compile(model), 1, {}, 0.5)
+    cells.step([[0.25], [0.5]], [0.0])
+    a, b_c, a_b, c = (np.exp(-0.5 * rate) for rate in rates.values())
+    expected = [a + 0.05 * (a - b_c) / 0.1 + 0.25, b_c + 0.5 * 7, a_b - 0.2 * (a_b - c) / 0.1, c, np.exp(-0.5 * 0.05)]
+    np.testing.assert_allclose(cells.state[:, 0], expected, rtol=1e-12)

@@ -58,7 +58,9 @@ def test_resume_with_other_replicas(tmp_path: Path, capsys: pytest.CaptureFixtur
     expected = digests(whole.splitlines())
     codes, output, errors = on_ranks(4, [words(EVIDENCE, tmp_path / "first", 4, "--until", 2)])
     assert (codes, errors) == ([0], []) and digests(output) != expected
-    assert len(list((tmp_path / "first" / "checkpoints" / "iteration-00000002").iterdir())) == 2  # manifest, one share
+    assert (
+        len(list((tmp_path / "first" / "checkpoints" / "iteration-00000002").iterdir())) == 3
+    )  # manifest, table, one share
     for part in ("alone", "two"):
         shutil.copytree(tmp_path / "first", tmp_path / part)
     code, text, _ = command(capsys, "resume", tmp_path / "alone")

@@ -6,6 +6,7 @@ One file, because all tests start from the same finished run.
 import os
 import shutil
 import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from params import first
 from pareprop import plots
 from pareprop.errors import InputError, printable
 from pareprop.network.space import Space
-from pareprop.runs import run
+from pareprop.runs import config, replay, run
+from pareprop.runs.directory import DIGEST_LINE
 from pareprop.runs.opened import open_run
 
 RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1",
@@ -298,3 +300,102 @@ def test_a_run_goes_on_when_nobody_reads_what_it_prints(tmp_path: Path) -> None:
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(open_run(tmp_path / "run").losses["loss"]) == 2
+
+
+# ---- code that a configuration names ---------------------------------------------------------------------------------
+
+MAZE = """
+import pathlib
+import gymnasium
+pathlib.Path(__file__).with_name("imported").touch()
+class Maze(gymnasium.Env):
+    action_space = gymnasium.spaces.Discrete(2)
+    observation_space = gymnasium.spaces.Discrete(3)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return int(self.np_random.integers(3)), {}
+    def step(self, action):
+        return int(self.np_random.integers(3)), float(action), False, False, {}
+gymnasium.register("Maze-v0", Maze)
+"""
+
+
+@pytest.fixture
+def maze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Settings of a run in an environment of a module that leaves a mark when it is imported."""
+    pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed").registry.pop("Maze-v0", None)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "evil_maze.py").write_text(MAZE)
+    monkeypatch.syspath_prepend(tmp_path / "code")
+    monkeypatch.delitem(sys.modules, "evil_maze", raising=False)
+    monkeypatch.setenv("PAREPROP_CACHE", str(tmp_path / "cache"))
+    return ["env=evil_maze:Maze-v0", "n_rec=5", "decisions=3", "iterations=1", "batch_size=1", "figures=none"]
+
+
+@pytest.mark.parametrize("kept", ["all", "not its digest"])
+def test_code_that_a_run_names(capsys: pytest.CaptureFixture, tmp_path: Path, maze: list[str], kept: str) -> None:
+    """A run of somebody else imports nothing, whatever is done with it, but where the user says so, once for all."""
+    theirs = config.load("gym", maze)
+    (tmp_path / "run").mkdir()
+    text = f"{theirs.toml()}\n{DIGEST_LINE} {theirs.digest()}\n" if kept == "all" else theirs.toml()
+    (tmp_path / "run" / "config.toml").write_text(text)
+    with h5py.File(tmp_path / "run" / "results.h5", "w") as file:
+        file.attrs.update(format="pareprop-run-1", variant="spike", config="{}", dt_ms=1.0)
+    told = f"{tmp_path / 'run' / 'config.toml'}: env = 'evil_maze:Maze-v0' is code that is not of Gymnasium"
+    run, mark = tmp_path / "run", tmp_path / "code" / "imported"
+    for line in (
+        ["resume", run], ["predict", run], ["dry-run", run, "--ranks", 1], ["jobs", run],
+        ["run", run, "--out", tmp_path / "new"], ["run", run, "--set", "seed=2", "--set", "env_arguments={ a = 1 }"],
+        ["export", run, tmp_path / "sonata", "--network"],
+        *([["run", run / "config.toml"]] if kept == "all" else []),
+    ):  # fmt: skip
+        assert told in require_refusal(capsys, *line)
+    for use in (open_run(run).model, open_run(run).simulation, lambda: replay.simulate(run)):
+        with pytest.raises(InputError, match=r"--trust, or trust=True, imports it"):
+            use()
+    assert command(capsys, "config", run)[0] == 0 and not mark.exists()
+    own = ["env=CartPole-v1", "low=[-1,-1,-1,-1]", "high=[1,1,1,1]"]
+    begin = ["run", run, "--no-figures", "--out"]
+    assert command(capsys, *begin, tmp_path / "own", *(part for text in own for part in ("--set", text)))[0] == 0
+    assert not mark.exists()
+    assert command(capsys, *begin, tmp_path / "trusted", "--trust")[0] == 0 and mark.exists()
+    assert command(capsys, *begin, tmp_path / "again")[0] == 0  # it is known now
+
+
+def test_code_that_a_user_names(capsys: pytest.CaptureFixture, tmp_path: Path, maze: list[str]) -> None:
+    """A user's own run is resumed without a word, not with other arguments, nor where the memory may be of others."""
+    settings = [part for text in maze for part in ("--set", text)]
+    assert command(capsys, "run", "gym", *settings, "--out", tmp_path / "run")[0] == 0
+    resume = ["resume", tmp_path / "run", "--no-figures", "--set", "iterations=2"]
+    assert command(capsys, *resume)[0] == 0
+    known = tmp_path / "cache" / "trusted"
+    assert (tmp_path / "code" / "imported").exists() and known.stat().st_mode & 0o777 == 0o600
+    text = (tmp_path / "run" / "config.toml").read_text()
+    (tmp_path / "run" / "config.toml").write_text(text.replace("env_arguments = {}", "env_arguments = { a = 1 }"))
+    assert "is code that is not of Gymnasium" in require_refusal(capsys, *resume)
+    (tmp_path / "run" / "config.toml").write_text(text)
+    known.chmod(0o666)
+    assert "is code that is not of Gymnasium" in require_refusal(capsys, *resume)
+    known.unlink()
+    os.mkfifo(known)
+    assert "is code that is not of Gymnasium" in require_refusal(capsys, *resume)
+    assert command(capsys, *resume, "--trust")[0] == 0
+    (tmp_path / "mine.toml").write_text(config.load("gym", maze).toml())  # a file of one's own is a word of one's own
+    known.unlink()
+    assert command(capsys, "run", tmp_path / "mine.toml", "--out", tmp_path / "mine")[0] == 0
+
+
+@pytest.mark.slow
+def test_code_that_the_run_of_a_script_names(capsys: pytest.CaptureFixture, tmp_path: Path, maze: list[str]) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, pareprop\nfrom pareprop.tasks import TASKS\n"
+        "task = TASKS['gym'](env='evil_maze:Maze-v0', n_rec=5, decisions=3, iterations=1, batch_size=1)\n"
+        "pareprop.run(task.model(), task, sys.argv[1], iterations=1, figures='none', quiet=True)\n"
+    )
+    own = os.environ | {"PYTHONPATH": str(tmp_path / "code")}
+    subprocess.run([*ranks.python(), script, tmp_path / "run"], check=True, env=own)
+    resume = ["resume", tmp_path / "run", "--no-figures", "--set", "iterations=2"]
+    assert command(capsys, *resume)[0] == 0
+    (tmp_path / "cache" / "trusted").unlink()
+    assert "is code that is not of Gymnasium" in require_refusal(capsys, *resume)

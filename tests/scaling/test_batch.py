@@ -104,6 +104,14 @@ def test_a_cancelled_job_stays_out_of_the_queue(tmp_path: Path, number: int, cod
     assert (cancelled in output) == (code != 0)
 
 
+def test_the_latest_checkpoint_is_named(tmp_path: Path) -> None:
+    """Found by hand: the oldest one was."""
+    for n in (100, 9, 101):
+        (tmp_path / "checkpoints" / f"iteration-{n:08d}").mkdir(parents=True)
+    (line,) = batch.Training([], tmp_path, "", 1).last_words(1)
+    assert line.startswith(f"latest checkpoint: {tmp_path}/checkpoints/iteration-00000101; ")
+
+
 def test_words_of_mpirun_on_a_killed_rank() -> None:
     text = """-----
 prterun noticed that process rank 1 with PID 84 on node x exited on
@@ -252,4 +260,4 @@ def test_another_processor_is_told_before_the_first_kernel(tmp_path: Path) -> No
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "avx" in done.stderr or "sse" in done.stderr
-    assert "PAREPROP_PORTABLE=1" in done.stderr and pareprop.__version__
+    assert "PAREPROP_LEVELS=all" in done.stderr and pareprop.__version__

@@ -11,11 +11,14 @@ import time
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from commands import command
 
 from pareprop.errors import InputError
-from pareprop.runs.directory import CHECKPOINTS
+from pareprop.plots.sweep_table import group, remark
+from pareprop.runs import config
+from pareprop.runs.directory import CHECKPOINTS, DIGEST_LINE
 from pareprop.scaling import sweep
 from pareprop.storage.checkpoint_observer import LISTENING
 from pareprop.storage.checkpoint_write import list_checkpoints
@@ -136,6 +139,121 @@ def test_an_interrupt_ends_with_a_line(tmp_path: Path, times: int) -> None:
         assert list_checkpoints(listening.parent)
 
 
+@pytest.mark.slow
+def test_validation_chooses(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """The setting that is best in validation is tested, to the bits of a run of its own, and no other one."""
+    out, settings = tmp_path / "sweep", (*SMALL[:-1], "validate_every=1", "validate_samples=2", "test_samples=3")
+    line = ["sweep", "sine-waves", *sets(*settings, "eta=1e-3,1e-2", "figures=none"), "--out", out]
+    code, output, errors = command(capsys, *line)
+    assert (code, errors) == (0, "") and "note: " not in output
+    rows = {row["eta"]: row for row in csv.DictReader((out / "sweep.csv").open())}
+    for eta, row in rows.items():
+        with h5py.File(out / f"eta={eta}" / "results.h5") as file:
+            assert float(row["validation"]) == float(row["value"]) == file["validation/value"][-1]
+        assert (row["outcome"], row["best"]) == ("validation loss", "lowest")
+    best, other = sorted(rows.values(), key=lambda row: float(row["value"]))
+    assert other["test"] == ""
+    alone = ["run", "sine-waves", *sets(*settings, f"eta={best['eta']}"), "--no-figures", "--out", tmp_path / "alone"]
+    assert command(capsys, *alone)[1].splitlines()[-1] == f"digest: {best['digest']}"
+    with h5py.File(tmp_path / "alone" / "results.h5") as file:
+        assert float(best["test"]) == np.mean(file["test/loss"])
+    told = f"validation loss {float(best['value']):.4g}, test loss {float(best['test']):.4g}"
+    assert f"best: eta = {best['eta']}: {told}" in output
+    page = (out / "report.html").read_text()
+    assert "chosen by validation; it alone was tested" in page and "<th>test loss</th>" in page
+    before = (out / "sweep.csv").read_bytes()
+    code, output, _ = command(capsys, *line)
+    assert code == 0 and "run 1" not in output and "test of" not in output  # nothing is left to do
+    assert (out / "sweep.csv").read_bytes() == before
+
+
+def test_what_validation_says_counts(tmp_path: Path) -> None:
+    """Accuracies that test and training contradict; the weights of the best validation count where a run kept them."""
+    runs = sweep.plan(["eta=1,2", "seed=1..2"])[1]
+    for run in runs:
+        folder, first = tmp_path / run.name, run.settings["eta"] == "1"
+        folder.mkdir()
+        (folder / "provenance.json").write_text('{"parts": [{"state": "ended"}]}')
+        with h5py.File(folder / "results.h5", "w") as file:
+            config = {"run": {"iterations": 2, "test_samples": 0 if first else 5}}
+            file.attrs.update(format="pareprop-run-1", digest="d", config=json.dumps(config), stopped_by="")
+            file["loss"] = [9.0, 0.1 if first else 0.01]
+            file["validation/iteration"], file["validation/value"] = [1, 2], [0.25, 0.75 if first else 0.5]
+            file["validation/value"].attrs["unit"] = "share of wrong samples"
+            if first:
+                file["validation"].attrs["weights_after"] = 1
+            file.create_group("test").attrs["accuracy"] = 0.1 if first else 0.9  # of the first, one sample after a stop
+    study = sweep.Sweep(runs, tmp_path, True)
+    rows = [study.result_of(run) for run in runs]
+    assert [(row["outcome"], row["value"], row["test"]) for row in rows[::2]] == [
+        ("validation accuracy", "0.75", ""),
+        ("validation accuracy", "0.5", "0.9"),
+    ]
+    assert {row["best"] for row in rows} == {"highest"} and study.to_test() == runs[:2]
+    assert "chosen by validation" in remark(group(rows))
+    rows = [sweep.Sweep(runs, tmp_path, False).result_of(run) for run in runs]
+    assert [(row["outcome"], row["value"], row["validation"]) for row in rows[::2]] == [
+        ("loss", "0.1", "0.75"),
+        ("test accuracy", "0.9", "0.5"),
+    ]
+    assert "chosen by the loss of the last training" in remark(group(rows))
+    assert "chosen by the test itself" in remark(group([*rows[2:], rows[0]]))
+
+
+@pytest.mark.slow
+def test_no_validation_is_told(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """The table says that the test itself chooses, or the training, as before there was validation."""
+    line = ["sweep", "sine-waves", *sets(*SMALL[:3], "iterations=1", "eta=0,1e-2", "figures=none")]
+    why = "note: no samples validate (validate_every = 0, iterations = 1): the best setting is chosen by the"
+    for samples, name, told in (
+        (2, "test loss", "by the test itself"),
+        (0, "loss", "by the loss of the last training"),
+    ):
+        out = tmp_path / str(samples)
+        code, output, _ = command(capsys, *line, *sets(f"test_samples={samples}"), "--out", out)
+        assert code == 0 and output.startswith(f"{why} {'test' if samples else 'last training'}")
+        rows = list(csv.DictReader((out / "sweep.csv").open()))
+        assert [(row["outcome"], row["validation"], bool(row["test"])) for row in rows] == [(name, "", samples > 0)] * 2
+        assert told in (out / "report.html").read_text()
+
+
+def test_a_changed_file_is_another_sweep(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """What the file says is compared with what each run was trained with; how figures are drawn may change."""
+    file, out = tmp_path / "mine.toml", tmp_path / "sweep"
+    text = config.load("sine-waves", (*SMALL, "figures=none")).toml()
+    file.write_text(text)
+    line = ["sweep", file, *sets("seed=1..2"), "--out", out, "--only", 1]
+    assert command(capsys, *line)[0] == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    file.write_text(text.replace("n_rec = 6", "n_rec = 7").replace("iterations = 2", "iterations = 3"))
+    code, output, errors = command(capsys, *line[:-1], 2)
+    changes = "model.n_rec = 6, now 7; run.iterations = 2, now 3"
+    told = f"seed=1 was trained with another configuration: {changes}; choose another folder"
+    assert (code, output, errors) == (2, "", f"pareprop: error: --out {out}: {told}\n")
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    file.write_text(text.replace('figures = "none"', 'figures = "png"'))
+    code, _, errors = command(capsys, *line)
+    assert (code, errors) == (0, "")
+
+
+def test_changed_data_are_another_sweep(
+    capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "data.npz", rates=np.full((2, 20), 9.0), targets=np.zeros((2, 10, 1)))
+    file, out = tmp_path / "mine.toml", tmp_path / "sweep"
+    file.write_text(command(capsys, "config", "data")[1])
+    configs = [config.load(str(file), [f"seed={seed}"]) for seed in (1, 2)]
+    assert len(sweep.contents(configs)["contents of files"]) == 1
+    sweep.claim(out, {"source": str(file), "settings": ["seed=1..2"]} | sweep.contents(configs))
+    np.savez(tmp_path / "data.npz", rates=np.full((2, 20), 8.0), targets=np.zeros((2, 10, 1)))
+    code, _, errors = command(capsys, "sweep", file, *sets("seed=1..2"), "--out", out)
+    assert (code, errors) == (
+        2,
+        f"pareprop: error: --out {out}: is another sweep: contents of files differ; choose another folder\n",
+    )
+
+
 def test_all_runs_must_be_possible(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     code, _, errors = command(capsys, "sweep", "sine-waves", *sets("n_rec=6,-6"), "--out", tmp_path / "no")
     assert code == 2 and "n_rec" in errors and not (tmp_path / "no").exists()
@@ -157,6 +275,47 @@ def test_runs_that_fail_do_not_end_the_others(capsys: pytest.CaptureFixture, tmp
     assert code == 3 and "1 of 2 runs failed: seed=1" in errors
     assert [row["state"] for row in csv.DictReader((out / "sweep.csv").open())] == ["to do", "ended"]
     assert "run 2 of 2: seed = 2: loss" in output
+
+
+def test_killed_early(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """The same command begins runs again that were killed before their first results, each at another point."""
+    out, settings = tmp_path / "sweep", [*SMALL, "figures=none", "seed=1..4"]
+    out.mkdir()
+    (out / ".sweep.json.k7.part").touch()  # left by a sweep that was killed at once
+    sweep.claim(out, {"source": "sine-waves", "settings": settings})
+    complete = config.load("sine-waves", (*settings[:-1], "seed=1"))
+    text, note = f"{complete.toml()}\n{DIGEST_LINE} {complete.digest()}\n", '{"parts": [{"state": "r"}]}'
+    left = {  # what is in each directory
+        "seed=1": {"config.toml.part": text[:100]},
+        "seed=2": {"config.toml": text.replace("seed = 1", "seed = 2")},
+        "seed=3": {"config.toml": text.replace("seed = 1", "seed = 3"), "provenance.json": note},
+        "seed=4": {"config.toml": text.replace("seed = 1", "seed = 4"), "provenance.json": ""},
+    }
+    for name, contents in left.items():
+        (out / name).mkdir()
+        for file, content in contents.items():
+            (out / name / file).write_text(content)
+    runs = sweep.plan(settings)[1]
+    study = sweep.Sweep(runs, out, False)
+    assert [study.result_of(run)["state"] for run in runs] == ["to do", "to do", "r", "unreadable"]
+    code, output, errors = command(capsys, "sweep", "sine-waves", *sets(*settings), "--out", out)
+    assert (code, errors) == (0, "") and output.count(" of 4: seed") == 8
+    assert [row["state"] for row in csv.DictReader((out / "sweep.csv").open())] == ["ended"] * 4
+
+
+def test_a_full_disk(capsys: pytest.CaptureFixture, small_disk: Path) -> None:
+    """Exit code 3 at whatever it is full; the same command goes on when there is room again."""
+    line = ["sweep", "sine-waves", *sets(*SMALL, "seed=1..2", "figures=none"), "--out", small_disk / "sweep"]
+    filler = small_disk / "filler"
+    for room in (0, 2**14):  # for nothing, for the configurations alone
+        with filler.open("wb") as file:
+            file.write(bytes(shutil.disk_usage(small_disk).free - room))
+        code, _, errors = command(capsys, *line)
+        assert code == 3 and "No space left on device" in errors and "Traceback" not in errors, errors
+        filler.unlink()
+    assert command(capsys, *line)[0] == 0
+    rows = list(csv.DictReader((small_disk / "sweep" / "sweep.csv").open()))
+    assert [row["state"] for row in rows] == ["ended"] * 2
 
 
 def test_one_run_of_an_array(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

@@ -102,18 +102,6 @@ def test_an_exception_on_one_rank_ends_all(tmp_path: Path) -> None:
     assert "pareprop: rank 1 failed:" in done.stderr and "rank one is out of luck" in done.stderr
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path):
-    """A file system of 3 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], check=False)
-    if mounted.returncode:
-        pytest.skip("may not mount a file system")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
-
-
 def test_disk_full_while_recording(small_disk: Path, capsys: pytest.CaptureFixture) -> None:
     """The run ends with exit code 3, names the file and what is safe, and goes on when there is room again."""
     arguments = settings(

@@ -8,10 +8,24 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import ranks
 
-from pareprop import Adam, GradientDescent, Model, Normal, Observer, Outcome, Sample, Simulation, run
+from pareprop import (
+    Adam,
+    GradientDescent,
+    Model,
+    NeuronModel,
+    Normal,
+    Observer,
+    Outcome,
+    Sample,
+    Simulation,
+    Uniform,
+    run,
+)
 from pareprop.errors import ParepropWarning
 from pareprop.network.optimizers import default_optimizer
+from pareprop.neurons import library
 from pareprop.runs import report
 
 N_STEPS = 40
@@ -96,6 +110,36 @@ def unread(variant: str) -> Model:
     return made
 
 
+def upstrokes(variant: str, follow: list[str], optimizer: object = None, precision: str = "double") -> Model:
+    """AdEx neurons, whose upstrokes are unstable: traces explode unless they follow the reset of the voltage."""
+    kind = NeuronModel.from_dict("own", library.get("adex").to_dict() | {"follow": follow})
+    rule = optimizer or Adam(eta=1e-3, Wmin=-1e4, Wmax=1e4)
+    made = Model(variant, seed=3, optimizer=rule, dt_ms=0.5, precision=precision)
+    inputs, rec, out = (
+        made.inputs("in", 10),
+        made.neurons("rec", 20, kind),
+        made.readouts("out", 2, C_m=1.0, tau_m=20.0),
+    )
+    made.connect(inputs, rec, weight=Uniform(low=500.0, high=1500.0))
+    made.connect(rec, out, weight=Normal(std=0.1))
+    made.connect(out, rec, weight=Normal(std=0.1))
+    return made
+
+
+class Volleys:
+    """Inputs that make neurons spike again and again."""
+
+    n_steps = learning_window = 150
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        raster = np.zeros((self.n_steps, 10))
+        raster[1::4, ::3] = 1
+        return Sample.from_raster(raster, np.ones((self.n_steps, 2)))
+
+
+EXPLODE = (
+    r"projection 'in->rec': traces explode: gradients of .*e\+\d+ at weights up to 1\.\d+e\+03 and a loss of .*; check"
+)
 SMALL = GradientDescent(eta=1e-4)
 FALLS = GradientDescent(eta=1e3, Wmin=-1e9, Wmax=1e9)
 TOLD: dict[str, tuple[Callable[[], tuple[Model, object]], str]] = {
@@ -199,6 +243,41 @@ def weak(variant: str, optimizer: object = None) -> Model:
     made.connect(rec, out, weight=Normal(std=0.2))
     made.connect(out, rec, weight=Normal(std=0.1))
     return made
+
+
+@pytest.mark.parametrize("precision", ["double", "single"])
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_traces_that_explode_are_told(variant: str, precision: str) -> None:
+    """Adam's steps are small whatever the gradient, so that neither losses nor weights show it."""
+    (line,) = told(upstrokes(variant, ["w"], precision=precision), Volleys())
+    assert re.match(EXPLODE, line), line
+    assert told(upstrokes(variant, ["V_m", "w"], precision=precision), Volleys()) == []
+
+
+RANKS = """
+import sys, warnings
+sys.path[:0] = {path!r}
+from test_notices import Volleys, upstrokes
+from pareprop import Simulation, exchange
+from pareprop.parallel import collectives
+warnings.simplefilter("ignore")
+for variant in ("interval", "spike"):
+    simulation = Simulation(upstrokes(variant, ["w"]), Volleys(), exchange())
+    simulation.train(3)
+    lines = collectives.gather(simulation.exchange.comm, simulation.notices.lines)
+    if simulation.exchange.rank == 0:
+        print(len(lines), {{len(each) for each in lines}}, {{each[0] for each in lines}})
+"""
+
+
+@pytest.mark.slow
+def test_traces_that_explode_on_one_rank_are_told_on_all(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    (tmp_path / "script.py").write_text(RANKS.format(path=[str(here), str(here.parent)]))
+    done = ranks.run(3, tmp_path / "script.py")
+    assert len(done.stdout.splitlines()) == 2, done.stderr
+    for line in done.stdout.splitlines():
+        assert re.match(r"3 \{1\} \{\"" + EXPLODE, line), line
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])

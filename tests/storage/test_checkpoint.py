@@ -18,18 +18,20 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import checkpoints
 import launch
 import networks
 import numpy as np
 import pytest
 import ranks
 import spike_networks
+from checkpoints import as_before, change, change_table
 from commands import command, digests, on_ranks
 from params import first
 
 from pareprop.parallel.stand_ins import DryExchange
 from pareprop.runs import run
-from pareprop.storage import checkpoint_pieces, checkpoint_read, checkpoint_write
+from pareprop.storage import checkpoint_pieces, checkpoint_table, checkpoint_write
 
 SIZES = ["--set", "n_rec=12", "--set", "n_in=10", "--set", "n_step=30"]
 CASES = {
@@ -342,34 +344,38 @@ def copy(finished: tuple[Path, str], tmp_path: Path) -> tuple[Path, Path, str]:
     return tmp_path / "run", checkpoint_write.list_checkpoints(tmp_path / "run" / "checkpoints")[0], finished[1]
 
 
-def change(latest: Path, what) -> None:
-    """Change a manifest and seal it again, as somebody with bad intentions would."""
-    text = (latest / checkpoint_write.MANIFEST).read_text().partition("\n")[2]
-    manifest = json.loads(text)
-    what(manifest)
-    text = json.dumps(manifest)
-    (latest / checkpoint_write.MANIFEST).write_text(f"{checkpoint_write.seal(text)}\n{text}\n")
-
-
 def shorten(latest: Path) -> None:
     path = latest / "rank-00001.bin"
     path.write_bytes(path.read_bytes()[:5000])
 
 
-def flip(latest: Path) -> None:
-    path = latest / "rank-00000.bin"
-    place = next(array for array in manifest_of(latest)["arrays"] if array["name"].endswith("rec->rec/weight"))
+def flip_at(path: Path, place: int) -> None:
     data = bytearray(path.read_bytes())
-    data[place["shares"][0][1] + 11] ^= 4
+    data[place] ^= 4
     path.write_bytes(data)
 
 
-def manifest_of(latest: Path) -> dict:
-    return json.loads((latest / checkpoint_write.MANIFEST).read_text().partition("\n")[2])
+def flip(latest: Path) -> None:
+    places = checkpoints.table_of(latest)["offset"][0]
+    flip_at(latest / "rank-00000.bin", places[checkpoints.column_of(latest, "rec->rec/weight")] + 11)
 
 
 def resize(key: str, value: object):
     return lambda latest: change(latest, lambda manifest: manifest["arrays"][-1].update({key: value}))
+
+
+def entry(key: str, value: int, row: int = 1):
+    """Change the entry of the last array in a row of the table."""
+
+    def spoil(table: np.ndarray) -> None:
+        table[key][row, -1] = value
+
+    return lambda latest: change_table(latest, spoil)
+
+
+def before(damage):
+    """Damage a checkpoint of the format before."""
+    return lambda latest: (as_before(latest), damage(latest))
 
 
 DAMAGES = {
@@ -385,10 +391,36 @@ DAMAGES = {
         lambda latest: (latest / "manifest.json").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(3000)),
         "manifest.json: its checksum differs",
     ),
-    "an absurd size": (resize("shares", [[2**40, 0, 0], [1, 0, 0]]), r"rank-00000.bin has \d+ bytes, \S+ ends at"),
-    "a negative place": (
-        resize("shares", [[1, -8, 0], [1, 0, 0]]),
+    "an absurd size": (
+        lambda latest: (entry("first", 2**40)(latest), entry("first", 2**40, 2)(latest)),
+        r"rank-00000.bin has \d+ bytes, \S+ ends at",
+    ),
+    "no table": (lambda latest: (latest / "table.bin").unlink(), "table.bin: No such file"),
+    "half a table": (lambda latest: os.truncate(latest / "table.bin", 400), r"table.bin: has 400 bytes, not \d+"),
+    "one bit of the table flipped": (
+        lambda latest: flip_at(latest / "table.bin", 777),
+        "table.bin: its checksum differs",
+    ),
+    "the table of another checkpoint": (
+        lambda latest: shutil.copy(latest.with_name("iteration-00000003") / "table.bin", latest),
+        r"table.bin: has \d+ bytes, not \d+",
+    ),
+    "a negative place": (entry("offset", -8), r"table.bin: array \S+ has places that cannot be"),
+    "places that fall": (entry("first", -1), r"table.bin: array \S+ has places that cannot be"),
+    "items before the first": (entry("first", 1, 0), r"table.bin: array \S+ has places that cannot be"),
+    "more items than there can be": (entry("first", 2**60, 2), r"table.bin: array \S+ has places that cannot be"),
+    "before: truncated": (before(shorten), r"rank-00001.bin has 5000 bytes, \S+ ends at \d+"),
+    "before: an absurd size": (
+        before(resize("shares", [[2**40, 0, 0], [1, 0, 0]])),
+        r"rank-00000.bin has \d+ bytes, \S+ ends at",
+    ),
+    "before: a negative place": (
+        before(resize("shares", [[1, -8, 0], [1, 0, 0]])),
         r"shares\.0\.1: Input should be greater than or equal to 0",
+    ),
+    "before: another checksum": (
+        before(resize("shares", [[1, 0, 2**40], [1, 0, 0]])),
+        "manifest.json is malformed",
     ),
     "a type of objects": (resize("dtype", "|O"), r"arrays\.\d+\.dtype: Input should be '<f8'"),
     "not a manifest": (
@@ -411,17 +443,17 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(copy, capsys: pyt
 
 def replace_whole_numbers(latest: Path, name: str, spoil) -> None:
     """Replace an array of rank 0, with the right checksums."""
-    (n, place, _), *others = next(array for array in manifest_of(latest)["arrays"] if array["name"] == name)["shares"]
+    column, table = checkpoints.column_of(latest, name), checkpoints.table_of(latest)
+    n, place = int(table["first"][1, column]), int(table["offset"][0, column])
     data = bytearray((latest / "rank-00000.bin").read_bytes())
     values = spoil(np.frombuffer(data, np.int64, n, place)).astype(np.int64).tobytes()
     data[place : place + len(values)] = values
     (latest / "rank-00000.bin").write_bytes(data)
 
-    def note(manifest: dict) -> None:
-        array = next(array for array in manifest["arrays"] if array["name"] == name)
-        array["shares"] = [[n, place, zlib.crc32(values)], *others]
+    def note(table: np.ndarray) -> None:
+        table["crc"][0, column] = zlib.crc32(values)
 
-    change(latest, note)
+    change_table(latest, note)
 
 
 @pytest.fixture(scope="module")
@@ -470,18 +502,29 @@ def test_all_damaged(copy, capsys: pytest.CaptureFixture) -> None:
     assert code == 2 and errors.count("is damaged") == 3 and "no checkpoint to resume from" in errors
 
 
+def changed(what):
+    return lambda latest: change(latest, what)
+
+
+def lose(latest: Path) -> None:
+    """Let no rank have an item of an array."""
+    column = checkpoints.column_of(latest, "v")
+
+    def clear(table: np.ndarray) -> None:
+        table["first"][:, column] = table["crc"][:, column] = 0
+
+    change_table(latest, clear)
+
+
 REFUSED = {
-    "format": (lambda manifest: manifest.update(format="pareprop-checkpoint-9"), "has format 'pareprop-checkpoint-9'"),
-    "version": (lambda manifest: manifest.update(version="9.9"), "belongs to another run: pareprop 9.9, now"),
+    "format": (changed(lambda manifest: manifest.update(format="pareprop-checkpoint-9")), "has format 'pareprop-check"),
+    "version": (changed(lambda manifest: manifest.update(version="9.9")), "belongs to another run: pareprop 9.9, now"),
     "shape": (
-        lambda manifest: next(a for a in manifest["arrays"] if a["name"] == "v")["item"].append(1),
+        changed(lambda manifest: next(a for a in manifest["arrays"] if a["name"] == "v")["item"].append(1)),
         "does not fit this network: v = ",
     ),
-    "count": (
-        lambda manifest: next(a for a in manifest["arrays"] if a["name"] == "v").update(shares=[[0, 0, 0], [0, 0, 0]]),
-        "does not fit this network: v = ",
-    ),
-    "numbers": (lambda manifest: manifest["numbers"].pop("engine"), "does not fit: KeyError: 'engine'"),
+    "count": (lose, "does not fit this network: v = "),
+    "numbers": (changed(lambda manifest: manifest["numbers"].pop("engine")), "does not fit: KeyError: 'engine'"),
 }
 
 
@@ -489,7 +532,7 @@ REFUSED = {
 def test_a_foreign_checkpoint_is_refused(copy, capsys: pytest.CaptureFixture, name: str) -> None:
     directory, latest, _ = copy
     how, expected = REFUSED[name]
-    change(latest, how)
+    how(latest)
     code, _, errors = command(capsys, "resume", directory)
     assert code == 2 and expected in errors, errors
 
@@ -522,7 +565,94 @@ def test_checksums_are_of_all_bytes(tmp_path: Path, size: int) -> None:
         assert checkpoint_pieces.checksum(file.fileno(), 2, size) == zlib.crc32(whole[2:-1])
 
 
+def table_of(counts: list[list[int]]) -> checkpoint_table.Table:
+    """A table of arrays of which ranks have so many items."""
+    rows = [np.array([(n, 0, 0) for n in row], checkpoint_table.ENTRY) for row in counts]
+    return checkpoint_table.Table(len(counts), checkpoint_table.join(rows).__getitem__)
+
+
 def test_parts_of_an_array_in_several_shares() -> None:
     """Any range of a whole array is found again, whatever ranks wrote it."""
-    shares = [[3, 0, 0], [0, 0, 0], [4, 0, 0]]
-    assert list(checkpoint_read._Files._parts(shares, 2, 6)) == [(0, 2, 3, 2), (2, 3, 6, 0)]
+    table = table_of([[9, 3], [0], [4]])  # the array before it belongs to rank 0 alone
+    assert list(table.parts(1, 2, 6)) == [(0, 2, 3, 2), (2, 3, 6, 0)]
+    assert list(table.parts(1, 3, 3)) == list(table.parts(1, 0, 0)) == list(table_of([[0]]).parts(0, 0, 0)) == []
+    assert (table.total(0), table.total(1), list(table.parts(0, 0, 9))) == (9, 7, [(0, 0, 9, 0)])
+    assert [table.share(rank, 1)[0] for rank in range(3)] == [3, 0, 4]
+
+
+def test_a_rank_reads_few_rows_of_a_large_table() -> None:
+    """As many ranks as machines have; each range of items is what going through all ranks finds."""
+    draw = np.random.default_rng(3)
+    counts = draw.integers(0, 3, (65_536, 1)) * (draw.random((65_536, 1)) < 0.7)
+    entries, read = checkpoint_table.join([np.array([(n, 0, 0)], checkpoint_table.ENTRY) for (n,) in counts]), []
+    table = checkpoint_table.Table(len(counts), lambda number: (read.append(number), entries[number])[1])
+    owner, place = np.repeat(np.arange(len(counts)), counts[:, 0]), np.concatenate([np.arange(n) for (n,) in counts])
+    for low in (0, 1, 12_345, len(owner) - 9):
+        read.clear()
+        found = list(table.parts(0, low, low + 9))
+        got = [(rank, at + k) for rank, begin, end, at in found for k in range(end - begin)]
+        assert got == list(zip(owner[low : low + 9], place[low : low + 9], strict=True))
+        assert len(read) < 60, len(read)
+
+
+def test_checkpoints_of_the_format_before_resume(copy, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """On the same ranks and on others; new ones are written in the present format."""
+    directory, _, _ = copy
+    for path in checkpoint_write.list_checkpoints(directory / "checkpoints"):
+        as_before(path)
+    longer = digest_of(capsys, *task("iterations=6"), "--out", tmp_path / "whole")
+    shutil.copytree(directory, tmp_path / "two")
+    assert digest_of(capsys, "resume", directory, "--set", "iterations=6") == longer
+    codes, output, errors = on_ranks(2, [["resume", tmp_path / "two", "--set", "iterations=6"]])
+    assert (codes, digests(output), errors) == ([0], [longer], [])
+    new, *_, old = checkpoint_write.list_checkpoints(directory / "checkpoints")
+    assert [checkpoints.manifest_of(path)["format"][-1] for path in (new, old)] == ["3", "2"]
+
+
+def test_numbers_that_could_not_be_read_again_are_told_before_data_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_write, "MANIFEST_LIMIT", 3000)
+    monkeypatch.setattr(checkpoint_pieces, "write", lambda *_: pytest.fail("data were written"))
+    code, _, errors = command(capsys, *task("iterations=2"), "--out", tmp_path / "run")
+    assert code == 3 and re.search(r"numbers of \d+ bytes, at most 3000 can be read again", errors), errors
+    assert not list((tmp_path / "run" / "checkpoints").glob("iteration*"))
+
+
+def test_manifests_do_not_grow_with_ranks(copy, capsys: pytest.CaptureFixture) -> None:
+    """Found by reckoning: 31 bytes per rank and array, which met the limit near 45 000 ranks."""
+    directory, two, _ = copy
+    digest_of(capsys, "resume", directory, "--set", "iterations=5")
+    one = checkpoint_write.list_checkpoints(directory / "checkpoints")[0]
+    sizes = [len(json.dumps(checkpoints.manifest_of(path)["arrays"])) for path in (one, two)]
+    assert sizes[0] == sizes[1]
+    assert [(path / "table.bin").stat().st_size for path in (one, two)] == [
+        20 * n * len(checkpoints.manifest_of(one)["arrays"]) for n in (2, 3)
+    ]
+
+
+DIFFERENT = """
+import numpy as np
+from pareprop.engines.state import State
+from pareprop.errors import StateError
+from pareprop.parallel import collectives, launcher
+from pareprop.storage.checkpoint_pieces import list_pieces
+exchange = launcher.exchange()
+rank, comm = exchange.rank, exchange.comm
+more = {"w": np.zeros((3, 2))} if rank < 2 else {}
+try:
+    list_pieces(State(neurons={"v": np.zeros(2), **more}), rank, comm)
+except StateError as problem:
+    print(problem, flush=True)
+before, total = collectives.sum_before(comm, np.array([rank + 1, 2**40]))
+assert (before.tolist(), total.tolist()) == ([[0, 1, 3][rank], rank * 2**40], [6, 3 * 2**40])
+"""
+
+
+@pytest.mark.mpi
+def test_ranks_that_keep_different_arrays_are_told() -> None:
+    """Their entries in the table would be mixed up."""
+    done = ranks.run(3, "-c", DIFFERENT)
+    assert done.returncode == 0, done.stderr
+    line = "ranks keep different arrays: w (<f8, (3,)) on rank 0, none on rank 2 in its place"
+    assert done.stdout.splitlines() == [line] * 3

@@ -69,6 +69,12 @@ def test_word_has_equal_steps_and_the_scale_of_the_tutorial():
     assert ends[0] == pytest.approx(1, abs=0.05)  # the pen starts near x = 0
 
 
+@pytest.mark.parametrize("unit", [2.0**-900, 2.0**900])
+def test_paths_in_any_unit_have_the_same_points(unit: float) -> None:
+    points = np.array([[0.0, 0.0], [3.0, 4.0], [3.0, -7.5], [11.25, 2.0]])
+    np.testing.assert_array_equal(paths.resample(points * unit, 50), paths.resample(points, 50) * unit)
+
+
 def test_words_differ_and_bridge_lifted_pens():
     assert len(paths.of_word("i")) > 3
     e, p = (task("handwriting", f"word={word}").sample(0).target for word in "ep")

@@ -1,0 +1,79 @@
+"""The state of a loss of a script: training alone changes it, and what changes outside of it is told."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from functools import cached_property
+from types import FunctionType
+
+import numpy as np
+
+from ..kernels import checksum
+from ..network.losses import Loss, OwnLoss, name_of
+from ..values import Values
+from .notices import Notices
+
+LOOKED = 10  # samples of a training in which changes are looked for: each costs two passes over what a loss holds
+
+
+class LossState:
+    """Guards the state of a loss while samples run.
+
+    Parameters
+    ----------
+    loss : Loss
+        The loss.
+    notices : Notices
+        Where it is told that a loss changes without `state` and `load_state`.
+    """
+
+    def __init__(self, loss: Loss, notices: Notices) -> None:
+        self._loss, self._notices, self._to_look = loss, notices, LOOKED
+        self._kept: Values | None = None
+        self._marks: dict[str, int] | None = None
+
+    def watch(self, trains: bool) -> LossState:
+        """Return a context for a sample: one that does not train leaves the state, one that does may show changes."""
+        self._kept = copy.deepcopy(self._loss.state()) if self._loss.has_state and not trains else None
+        looks = trains and self._to_look > 0 and not self._loss.has_state
+        self._marks, self._to_look = _mark_attributes(self._loss) if looks else None, self._to_look - looks
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *failure: object) -> None:
+        if self._kept is not None:
+            self._loss.load_state(self._kept)
+        elif self._marks is not None:
+            now = _mark_attributes(self._loss)
+            self._tell([name for name in now if now[name] != self._marks.get(name)])
+
+    def _tell(self, changed: list[str]) -> None:
+        if changed:
+            what = f"loss {name_of(self._loss)}: {', '.join(changed)} change{'s' * (len(changed) == 1)}"
+            why = "as samples are learned from; no checkpoint keeps that, and tests change it"
+            self._notices.tell("loss state", f"{what} {why}: give it state() and load_state()")
+
+
+def _mark_attributes(loss: Loss) -> dict[str, int]:
+    """Return marks of all that a loss holds, by name; of a function what lies in it, or around it."""
+    own = loss.function if isinstance(loss, OwnLoss) else loss
+    held = dict(getattr(own, "__dict__", {}))
+    if isinstance(own, FunctionType):
+        held |= inspect.getclosurevars(own).nonlocals
+    derived = (name for name in held if isinstance(getattr(type(own), name, None), cached_property))
+    return {name: _mark(value) for name, value in held.items() if name not in set(derived)}
+
+
+def _mark(value: object) -> int:
+    """Return a number that differs where a value does; 0 for what is no data, such as an open file."""
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        content = pickle.dumps(value, 5, buffer_callback=buffers.append)
+    except Exception:  # each kind that cannot be pickled raises another one
+        return 0
+    parts: list[bytes | memoryview] = [content, *(buffer.raw() for buffer in buffers)]
+    return hash(tuple(checksum.xxh64(np.frombuffer(part, np.uint8)) for part in parts))

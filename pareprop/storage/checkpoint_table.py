@@ -1,0 +1,150 @@
+"""The table of a checkpoint: which file holds which items of each array, where, and with which checksum.
+
+`table.bin` has a row for each rank that wrote, and one more with the ends. A row has an entry for each array: the first
+of its items that this rank wrote, counted over all ranks, their place in the file of the rank in bytes, and a CRC-32.
+So a rank that reads finds its own items by halving, in a few rows, however many ranks wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from .checkpoint_pieces import Piece
+
+NAME = "table.bin"
+ENTRY = np.dtype([("first", "<i8"), ("offset", "<i8"), ("crc", "<u4")])
+MOST = 2**48  # items of an array, bytes of a file
+BLOCK = 2**24  # bytes that are read at a time
+
+
+def row_of(pieces: Sequence[Piece]) -> np.ndarray:
+    """Return counts, places and checksums of the pieces of a rank, for `join`: ENTRY (n_arrays,)."""
+    return np.array([(piece.count, piece.offset, piece.crc) for piece in pieces], ENTRY)
+
+
+def join(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a table, ENTRY (n_ranks + 1, n_arrays), of what `row_of` returned on each rank.
+
+    Rank 0 has more arrays than the others: those that all ranks share come first.
+    """
+    entries = np.zeros((len(rows) + 1, len(rows[0])), ENTRY)
+    for entry, row in zip(entries, rows, strict=False):
+        entry[len(entry) - len(row) :] = row
+    counts = entries["first"][:-1].copy()
+    entries["first"][0] = 0
+    np.cumsum(counts, axis=0, out=entries["first"][1:])
+    return entries
+
+
+def write(path: Path, entries: np.ndarray) -> str:
+    """Write a table into a new file and synchronise it; return its checksum."""
+    with open(path, "xb") as file:
+        file.write(entries.data)
+        file.flush()
+        os.fsync(file.fileno())
+    return hashlib.blake2b(entries.data, digest_size=32).hexdigest()
+
+
+def read(file: BinaryIO, n_ranks: int, n_arrays: int, checksum: str) -> Iterator[np.ndarray]:
+    """Yield the rows of a table, ENTRY (.., n_arrays), some at a time.
+
+    Raises
+    ------
+    ValueError
+        At the end, if its size or its checksum is not what it must be.
+    """
+    found, size = hashlib.blake2b(digest_size=32), (n_ranks + 1) * n_arrays * ENTRY.itemsize
+    if (there := os.fstat(file.fileno()).st_size) != size:
+        raise ValueError(f"has {there} bytes, not {size}")
+    row = n_arrays * ENTRY.itemsize
+    while data := file.read(max(BLOCK // row, 1) * row):
+        found.update(data)
+        yield np.frombuffer(data, ENTRY).reshape(-1, n_arrays)
+    if found.hexdigest() != checksum:
+        raise ValueError("its checksum differs")
+
+
+def check(blocks: Iterable[np.ndarray], names: Sequence[str]) -> list[int]:
+    """Return how many items each array has by a table that comes some rows at a time.
+
+    Raises
+    ------
+    ValueError
+        If its places cannot be those of arrays with these names.
+    """
+    begins, ends = None, np.zeros((1, len(names)), np.int64)
+    possible = np.ones(len(names), bool)
+    for block in blocks:
+        begins = block["first"][0] if begins is None else begins
+        firsts = np.concatenate([ends, block["first"]])
+        possible &= np.all(np.diff(firsts, axis=0) >= 0, axis=0)
+        possible &= np.all((block["offset"] >= 0) & (block["offset"] < MOST), axis=0)
+        ends = firsts[-1:]
+    possible &= (begins == 0) & (ends[0] < MOST)
+    if not possible.all():
+        raise ValueError(f"array {names[int(np.argmin(possible))]} has places that cannot be")
+    return ends[0].tolist()
+
+
+class Table:
+    """Places of the items of arrays in the files of ranks.
+
+    Parameters
+    ----------
+    n_ranks : int
+        Number of ranks that wrote.
+    row : callable
+        Function of the number of a row that returns it, ENTRY (n_arrays,).
+    """
+
+    def __init__(self, n_ranks: int, row: Callable[[int], np.ndarray]) -> None:
+        self.n_ranks, self._row = n_ranks, lru_cache(maxsize=4096)(row)
+
+    @classmethod
+    def of_file(cls, file: BinaryIO, n_ranks: int, n_arrays: int) -> Table:
+        """Return the table in an open file, of which rows are read that are asked for."""
+
+        def row(number: int) -> np.ndarray:
+            size = n_arrays * ENTRY.itemsize
+            data = os.pread(file.fileno(), size, number * size)
+            if len(data) < size:
+                raise OSError(None, "ends too early", file.name)
+            return np.frombuffer(data, ENTRY)
+
+        return cls(n_ranks, row)
+
+    def total(self, column: int) -> int:
+        """Return how many items an array has."""
+        return self._first(self.n_ranks, column)
+
+    def share(self, number: int, column: int) -> tuple[int, int, int]:
+        """Return how many items of an array a rank wrote, their place in its file in bytes, and their CRC-32."""
+        _, offset, crc = self._row(number)[column].item()
+        return self._first(number + 1, column) - self._first(number, column), offset, crc
+
+    def parts(self, column: int, first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yield the files that hold items [first, last) of an array.
+
+        The rank, the first and last of these items that its file holds, and the place of that first one there, counted
+        in items.
+        """
+        low, high = 0, self.n_ranks
+        while first < last and high - low > 1:  # the last rank whose first item is none after the wanted one
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._first(middle, column) <= first else (low, middle)
+        while first < last and low < self.n_ranks:
+            begin, end = self._first(low, column), min(self._first(low + 1, column), last)
+            if first < end:
+                yield low, first, end, first - begin
+                first = end
+            low += 1
+
+    def _first(self, number: int, column: int) -> int:
+        return int(self._row(number)[column]["first"])

@@ -1,0 +1,122 @@
+"""`provenance.json` stays small, however many ranks a run has and however often it is stopped."""
+
+import json
+import statistics
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from commands import command
+
+from pareprop.parallel.replicas import Replicas
+from pareprop.runs import provenance, report
+
+MANY = 4096
+SECONDS = {"compute": 1.0, "wait": 0.25, "transfer": 0.125}
+
+
+class ManyRanks:
+    """The communicator of rank 0 among many, which measure what `peaks` and `SECONDS` say."""
+
+    rank, size = 0, MANY
+
+    def __init__(self, peaks: list[int]) -> None:
+        self.peaks = peaks
+
+    def gather(self, own: object) -> list[tuple[int, dict[str, float]]]:
+        return [(peak, SECONDS) for peak in self.peaks]
+
+    def allgather(self, own: object) -> list[object]:
+        """Of a host of one's own for each pair of ranks."""
+        return [f"host-{k // 2}" for k in range(MANY)] if isinstance(own, str) else [own] * MANY
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What provenance reads of a training on many ranks, one of which has far more memory than the others."""
+    peaks = (np.random.default_rng(1).permutation(MANY) + 2**27).tolist()
+    peaks[4000] = 2**31
+    monkeypatch.setattr("pareprop.storage.disk.await_others", lambda comm: None)
+    monkeypatch.setattr(provenance, "_mpi", lambda: "MPI")
+    monkeypatch.setattr(provenance.mpi, "interconnect", lambda: "")
+    monkeypatch.setattr(provenance, "_commit", lambda: "")
+    monkeypatch.setattr(provenance, "_tell_rounds", lambda simulation: {"within_nodes": 10**9})
+    return SimpleNamespace(
+        world=ManyRanks(peaks), replicas=Replicas(), exchange=SimpleNamespace(size=MANY), iteration=0,
+        model=SimpleNamespace(of_role=lambda role: []), timers=SimpleNamespace(seconds={"deliver": 0.5}),
+        cuts=[(2**k, np.arange(MANY + 1) * 10**6) for k in range(40)],
+    )  # fmt: skip
+
+
+def go_on(run: SimpleNamespace, folder: Path) -> None:
+    """One part of the run."""
+    notes = provenance.Provenance(folder, {"task": "t"})
+    notes.start(run)
+    run.iteration += 5
+    notes.finish(run)
+
+
+def test_many_ranks_and_stops(many: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by reckoning: a number per rank and stop, and resume refused the file from 16 MiB on."""
+    monkeypatch.setenv(provenance.HOST_NAMES, "1")
+    monkeypatch.setattr(provenance, "MOST_PARTS", 5)
+    for _ in range(12):
+        go_on(many, tmp_path)
+    parts = provenance.read(tmp_path)["parts"]
+    sizes = [len(json.dumps(part | {"hosts": []}, indent=1)) for part in parts]
+    assert 100 * max(sizes) < provenance.LIMIT / 2  # of as many parts as there are at most
+    assert all(len(value) <= 64 for part in parts[:-1] for value in part.values() if isinstance(value, list))
+    assert [provenance.count(part) for part in parts] == [8, 1, 1, 1, 1]
+    assert (parts[0]["first_iteration"], parts[0]["last_iteration"], parts[1]["first_iteration"]) == (0, 40, 40)
+    assert parts[0]["phases"]["deliver"] == 8 * 0.5 and len(parts[-1]["hosts"]) == parts[-1]["nodes"] == MANY // 2
+    peaks = many.world.peaks
+    lowest, median = min(peaks), int(statistics.median_low(peaks))
+    assert parts[-1]["memory_of_ranks"] == {
+        "lowest": lowest, "lowest_rank": peaks.index(lowest), "median": median, "highest": 2**31, "highest_rank": 4000
+    }  # fmt: skip
+    lines = provenance.lines(provenance.read(tmp_path))
+    assert "parts 1 to 8: iterations 0 to 40" in lines and "part 12: iterations 55 to 60" in lines
+    told = f"lowest 128 MiB (rank {peaks.index(lowest)}), median 128 MiB, highest 2048 MiB (rank 4000)"
+    assert f"    memory_of_ranks: {told}" in lines
+
+
+def test_a_file_with_the_memory_of_all_ranks_is_read_and_made_shorter(many: SimpleNamespace, tmp_path: Path) -> None:
+    """As version 0.2 wrote it, beyond what it read itself."""
+    peaks = [2**40 + k for k in range(65_536)]
+    parts = [{"first_iteration": k, "last_iteration": k + 1, "peak_rss_bytes": peaks, "ranks_per_node": [128] * 512}
+             for k in range(17)]  # fmt: skip
+    (tmp_path / provenance.NAME).write_text(json.dumps({"task": "t", "parts": parts}, indent=1))
+    assert (tmp_path / provenance.NAME).stat().st_size > 2**24
+    many.iteration = 17
+    go_on(many, tmp_path)
+    assert (tmp_path / provenance.NAME).stat().st_size < 2**20
+    after = provenance.read(tmp_path)["parts"]
+    assert len(after) == 18 and after[3]["peak_rss_bytes"] == peaks[:64]
+    assert after[3]["memory_of_ranks"]["highest"] == peaks[-1] and after[3]["memory_of_ranks"]["highest_rank"] == 65_535
+
+
+def test_info_and_report_tell_the_memory_of_ranks(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run = [
+        "run",
+        "sine-waves",
+        *(part for text in ("n_rec=4", "n_step=20", "iterations=1") for part in ("--set", text)),
+    ]
+    assert command(capsys, *run, "--no-figures", "--out", tmp_path / "run")[0] == 0
+    content = json.loads((tmp_path / "run" / provenance.NAME).read_text())
+    (peak,) = content["parts"][0]["peak_rss_bytes"]
+    shown = f"{peak / 2**20:.0f} MiB"
+    _, output, _ = command(capsys, "info", tmp_path / "run")
+    assert f"    peak_rss_bytes: {shown} (by rank)\n" in output
+    assert f"    memory_of_ranks: lowest {shown} (rank 0), median {shown}, highest {shown} (rank 0)\n" in output
+    content["parts"][0]["memory_of_ranks"]["highest"] = 3 * 2**30
+    (tmp_path / "run" / provenance.NAME).write_text(json.dumps(content))
+    assert report.read_run(tmp_path / "run", "run")["summary"]["memory of the largest rank"] == "3072 MiB"
+
+
+@pytest.mark.parametrize("wrong", [{"memory_of_ranks": 3}, {"memory_of_ranks": {"lowest": "x"}}, {"parts": 0},
+                                   {"parts": True}])  # fmt: skip
+def test_numbers_that_are_none(wrong: dict, tmp_path: Path) -> None:
+    (tmp_path / provenance.NAME).write_text(json.dumps({"parts": [wrong]}))
+    with pytest.raises(provenance.InputError, match=f"malformed: {next(iter(wrong))} = "):
+        provenance.read(tmp_path)
