@@ -102,7 +102,7 @@ def test_interpolation() -> None:
     np.testing.assert_array_equal(elementary.interpolate(np.array([-9.0, 9.0]), places, values), values[[0, -1]])
 
 
-ROOMS = ("engines", "network", "neurons", "simulation", "tasks", "runs/benchmark.py")
+ROOMS = ("engines", "network", "neurons", "plans", "simulation", "tasks", "runs/benchmark.py")
 FUNCTIONS = set(
     """arccos arcsin arctan arctan2 atan2 average cbrt convolve corrcoef cos cosh cov dist dot einsum exp exp2 expm1
     float_power geomspace hypot inner interp log log10 log1p log2 logspace matmul mean nanmean nansum pow power sin
@@ -118,8 +118,8 @@ SHOWN = "part of a message alone"
 EXACT = "whole numbers"
 IN_TURN = "arrays, one after the other"
 ALLOWED = {
-    ("engines/spike_rules.py", "sum((EXPONENTIALS.get(node[0], 0) for node in nodes))"): EXACT,
-    ("engines/spike_rules.py", "traces ** 2"): EXACT,
+    ("plans/scan.py", "sum((EXPONENTIALS.get(node[0], 0) for node in nodes))"): EXACT,
+    ("plans/scan.py", "traces ** 2"): EXACT,
     ("network/cuts.py", "sum((total(*chunk) for chunk in zip(costs, lengths, strict=True)))"): EXACT,
     ("network/local.py", "sum((size * rate for size, rate in known))"): EXPECTED,
     ("network/rules.py", "(1.0 - 1.0 / n) ** (projection.indegree * targets)"): EXPECTED,

@@ -127,6 +127,8 @@ class Engine(ABC):
         Steps of every sample.
     timers : Timers
         Seconds by phase, added to.
+    plan : NetworkPlan or None
+        What `plan_of` returned.
 
     Attributes
     ----------
@@ -161,7 +163,6 @@ class Engine(ABC):
     learns_at_the_end: ClassVar[bool]  # whether weights change in `optimize` alone, not within samples
     steps_alone: ClassVar[int]  # that neurons of one process run before the readouts take them
 
-    plan: NetworkPlan | None = None  # how each projection learns; the interval variant has one way
     kernel: Any  # runs steps, bound to the arrays that it works on; Any: each engine has a class of its own
     channel: Channel
     plastic: list[Plastic]
@@ -169,10 +170,22 @@ class Engine(ABC):
     n_spikes: int
     inputs: SpikeLog
 
+    @classmethod
+    def plan_of(cls, model: Model, ways: Ways | None = None) -> NetworkPlan | None:
+        """Return how each projection of a network learns, if an engine of its variant asks for it."""
+        return None
+
     def __init__(
-        self, network: LocalNetwork, exchange: Exchange, settings: Settings, n_steps: int, timers: Timers
+        self,
+        network: LocalNetwork,
+        exchange: Exchange,
+        settings: Settings,
+        n_steps: int,
+        timers: Timers,
+        plan: NetworkPlan | None = None,
     ) -> None:
         settings.check(n_steps)
+        self.plan = plan
         self.network, self.exchange, self.settings, self.timers = network, exchange, settings, timers
         self.n_steps, self.real = n_steps, network.model.kernels.real
         self.n_neurons = network.neurons[1] - network.neurons[0]

@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..network.local import LocalNetwork
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
+from ..plans.plan import NetworkPlan
 from ..timers import Timers
 from ..values import Values
 from .base import Engine, Settings
@@ -67,9 +68,15 @@ class Interval(Engine):
     steps_alone = 16
 
     def __init__(
-        self, network: LocalNetwork, exchange: Exchange, settings: IntervalSettings, n_steps: int, timers: Timers
+        self,
+        network: LocalNetwork,
+        exchange: Exchange,
+        settings: IntervalSettings,
+        n_steps: int,
+        timers: Timers,
+        plan: NetworkPlan | None = None,
     ) -> None:
-        super().__init__(network, exchange, settings, n_steps, timers)
+        super().__init__(network, exchange, settings, n_steps, timers, plan)
         self.n_samples = 0
         self.neurons = self.cells.state
         self.cells.keep(n_steps + 1)

@@ -14,11 +14,12 @@ from ..errors import InputError
 from ..kernels import layout
 from ..network.local import LocalNetwork
 from ..network.losses import LOSSES, Evaluation
+from ..network.model import Model
 from ..network.reward import Reward
 from ..network.synapse_table import SynapseTable
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
-from ..plans.plan import FOLD_STEPS, NetworkPlan
+from ..plans.plan import FOLD_STEPS, NetworkPlan, Ways
 from ..timers import Timers
 from ..values import Values
 from .base import Engine, Settings
@@ -64,19 +65,29 @@ class Spike(Engine):
     _own_problem: Exception | None = None  # of a loss in Python, in the present sample
     factors: np.ndarray | None = None  # of the errors of the next samples, float64 (n_steps, n_readouts); None: 1
 
+    @classmethod
+    def plan_of(cls, model: Model, ways: Ways | None = None) -> NetworkPlan:
+        """Return how each projection learns, see `Engine.plan_of`."""
+        return NetworkPlan(model, ways)
+
     def __init__(
-        self, network: LocalNetwork, exchange: Exchange, settings: SpikeSettings, n_steps: int, timers: Timers
+        self,
+        network: LocalNetwork,
+        exchange: Exchange,
+        settings: SpikeSettings,
+        n_steps: int,
+        timers: Timers,
+        plan: NetworkPlan,
     ) -> None:
         model = network.model
         if model.is_rewarded:  # an episode is followed by at least a step without input
             n_steps = following_block(n_steps)
-        super().__init__(network, exchange, settings, n_steps, timers)
+        super().__init__(network, exchange, settings, n_steps, timers, plan)
         if model.optimizer.batch_size != 1:
             raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
-        self.plan = NetworkPlan(model, settings.ways)
         self.time, self.learned, self._last_step = 0, False, 0
         self.neurons = self.cells.state
-        self.memory = SpikeMemory(network, self.plan, n_steps, self.neurons)
+        self.memory = SpikeMemory(network, plan, n_steps, self.neurons)
         self.cells.keep(len(self.memory.history["psi"]) + 1)
         tables = self.memory.tables[:2]  # adaptive feedback learns as the readout synapses do
         self.plastic = [

@@ -14,7 +14,7 @@ from ..arrays import LINE, allocate_aligned
 from ..errors import InputError
 from ..kernels import layout
 from ..network.connectivity import Population
-from ..network.local import LocalNetwork, composed, given_program
+from ..network.local import LocalNetwork, given_program
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..neurons.compile import Composed
 from ..parallel.channel import Channel
@@ -216,7 +216,7 @@ class SpikeMemory:
 
     def _composed(self, post: Population) -> Composed:
         """Return for what the steps of targets are composed that learn by stretches."""
-        wanted = composed(self.network.model, post)
+        wanted = self.plan.composed(post)
         assert wanted is not None  # as these targets are given by equations
         return wanted
 

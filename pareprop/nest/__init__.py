@@ -4,7 +4,7 @@ A script describes nodes and connections (`kernel`), which become a `Model` befo
 time goes on in pieces of any length (`clock`). What is made in a run is a new network, which takes over the state of
 the one before (`growth`). See the README of this folder.
 
-May import `simulation`, `engines`, `network`, `neurons`, `parallel` and the ground.
+May import `simulation`, `engines`, `network`, `neurons`, `parallel`, `plans` and the ground.
 
 Where to add
 ------------

@@ -15,11 +15,12 @@ from ..errors import StateError
 from ..kernels import layout
 from ..network.connectivity import Population
 from ..network.footprint import require
-from ..network.local import LocalNetwork, compile_models
+from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.collectives import guarded, maximum, raise_together
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog, join_logs
+from ..plans.plan import NetworkPlan, compile_models
 from ..simulation.digest import Digest
 from ..simulation.finite import find_bad
 from ..timers import Timers
@@ -86,11 +87,12 @@ class Clock:
         with guarded(self.comm):
             require(self.model, self.n_steps, exchange.rank, exchange.size)
         with guarded(self.comm):
-            compile_models(self.model, self.comm)
+            plan = self.model.eprop.engine.plan_of(self.model)
+            compile_models(self.model, self.comm, plan)
         with guarded(self.comm):
             self.network = LocalNetwork(self.model, exchange.rank, exchange.size)
         with guarded(self.comm):
-            self.engine = self._engine()
+            self.engine = self._engine(plan)
         self.engine.bind()
         if self.wiring.plain and self.wiring.plastic:
             names = ", ".join(self.wiring.plain)
@@ -156,7 +158,7 @@ class Clock:
         self.trains.link()
         return True
 
-    def _engine(self) -> Engine:
+    def _engine(self, plan: NetworkPlan | None) -> Engine:
         raise NotImplementedError
 
     def _run(self, end: int) -> None:

@@ -15,6 +15,7 @@ from ..network.losses import LOSSES
 from ..network.synapse_table import SynapseTable
 from ..parallel.collectives import maximum
 from ..parallel.spike_log import SpikeLog
+from ..plans.plan import NetworkPlan
 from ..values import Values
 from .clock import Clock
 from .errors import EARLIER, notice, refuse
@@ -79,8 +80,8 @@ class IntervalClock(Clock):
         if self._loses:
             self.engine.gradient.keep()
 
-    def _engine(self) -> Interval:
-        return Interval(self.network, self.exchange, self._settings, self.n_steps, self.timers)
+    def _engine(self, plan: NetworkPlan | None) -> Interval:
+        return Interval(self.network, self.exchange, self._settings, self.n_steps, self.timers, plan)
 
     @property
     def _first(self) -> int:

@@ -11,6 +11,7 @@ from ..engines.spike_memory import SpikeMemory
 from ..kernels import layout
 from ..network.synapse_table import SynapseTable
 from ..parallel.spike_log import SpikeLog
+from ..plans.plan import NetworkPlan
 from ..values import Values
 from .clock import Clock
 from .errors import EARLIER, refuse
@@ -34,8 +35,9 @@ class SpikeClock(Clock):
             self._watch_arrivals(tap, synapses) for tap, synapses in zip(self.taps.weights, self._watched, strict=True)
         ]
 
-    def _engine(self) -> Spike:
-        return Spike(self.network, self.exchange, SpikeSettings(0, lead=0), self.n_steps, self.timers)
+    def _engine(self, plan: NetworkPlan | None) -> Spike:
+        assert plan is not None  # of this variant
+        return Spike(self.network, self.exchange, SpikeSettings(0, lead=0), self.n_steps, self.timers, plan)
 
     def _watch_arrivals(self, tap: WeightTap, synapses: list) -> list[tuple[np.ndarray, np.ndarray]]:
         """What the engine keeps of the watched connections that this rank has, and their places in the tap."""

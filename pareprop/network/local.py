@@ -9,10 +9,9 @@ from ..arrays import allocate_aligned, copy_aligned
 from ..errors import InputError
 from ..kernels import layout, members, readout_sums
 from ..neurons import built_in
-from ..neurons.compile import Composed, Program, compile
+from ..neurons.compile import Program, compile
 from ..neurons.cost import Cost, measure
 from ..parallel.messages import Sources
-from ..parallel.mpi import Comm
 from ..parallel.partition import overlap
 from ..values import AnyValue
 from . import background, rewire
@@ -397,7 +396,7 @@ def given_by_equations(population: Population) -> bool:
 
 
 def program_of(population: Population) -> Program:
-    """Return the compiled model of a population; see `compile_models`."""
+    """Return the compiled model of a population, which one rank compiles for all, see `plans.plan.compile_models`."""
     params = population.params
     if given_by_equations(population):
         return compile(params.definition)
@@ -412,25 +411,6 @@ def given_program(population: Population) -> Program | None:
 def cost_of(model: Model, population: Population) -> Cost | None:
     """Return what a neuron and step of a population costs, None if its model is one of NEST's."""
     return measure(program_of(population), model.precision == "single") if given_by_equations(population) else None
-
-
-def compile_models(model: Model, comm: Comm) -> None:
-    """Collective: compile the models that are given by equations, on one rank."""
-    for population in model.of_role("recurrent"):
-        if given_by_equations(population):
-            compile(population.params.definition, comm, composed(model, population))
-
-
-def composed(model: Model, population: Population) -> Composed | None:
-    """Return for what the steps of neurons given by equations are composed; None if they are not."""
-    definition = population.params.definition
-    learning = {
-        item.port_index for item in model.projections
-        if item.plastic and getattr(item.post.params, "definition", None) == definition
-    }  # fmt: skip
-    if not model.eprop.is_online or not definition.composes or not learning:
-        return None
-    return Composed(model.precision, tuple(sorted(learning)))
 
 
 def target_rate(model: Model) -> float:

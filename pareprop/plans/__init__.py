@@ -27,7 +27,7 @@ For each neuron, with steps: psi and L of as many steps as the longest cutoff, a
 number of a stretch, 8 for each of what enters, both in lines of eight, 80, and 128 for each derivative that takes long
 to compute: `iaf_psc_exp` 848, 1 552 if synapses learn at both ports, `adex` 976.
 
-May import `network`, `neurons` and the ground.
+May import `network`, `neurons`, `parallel` and the ground.
 
 Where to add
 ------------

@@ -10,11 +10,13 @@ import numpy as np
 
 from ..errors import InputError, quote
 from ..kernels import layout
-from ..network.connectivity import Projection
-from ..network.local import given_program
+from ..network.connectivity import Population, Projection
+from ..network.local import given_by_equations, given_program
 from ..network.model import Model
 from ..network.parameters import nearest
 from ..network.synapse_table import SynapseTable
+from ..neurons.compile import Composed, compile
+from ..parallel.mpi import Comm
 from .idle_adam import idle_steps
 from .lines import Lines
 from .prefix import Prefix, block_length
@@ -225,6 +227,15 @@ class NetworkPlan:
         """Name of each projection that brings spikes to the way it learns."""
         return {name: plan.way.name for name, plan in self.plans.items()}
 
+    def composed(self, post: Population) -> Composed | None:
+        """Return for what steps of neurons given by equations are composed; None where no synapse onto them asks."""
+        definition = post.params.definition
+        onto = [plan for plan in self.plans.values() if plan.learns and plan.request.definition == definition]
+        if not any(isinstance(plan.way, Scan) for plan in onto):
+            return None
+        ports = {plan.request.projection.port_index for plan in onto}
+        return Composed(onto[0].request.model.precision, tuple(sorted(ports)))
+
     def of_table(self, table: SynapseTable) -> TablePlan:
         """Return the plans of all blocks of a table."""
         return TablePlan([self.plans[span.projection.name] for span in table.spans for _ in span.delays])
@@ -232,6 +243,13 @@ class NetworkPlan:
     def of_projections(self, projections: Iterable[Projection]) -> TablePlan:
         """Return the plans of projections as if each were one block."""
         return TablePlan([self.plans[item.name] for item in projections])
+
+
+def compile_models(model: Model, comm: Comm, plan: NetworkPlan | None) -> None:
+    """Collective: compile the models that are given by equations, on one rank; with what the plan asks for."""
+    for population in model.of_role("recurrent"):
+        if given_by_equations(population):
+            compile(population.params.definition, comm, plan.composed(population) if plan else None)
 
 
 def _choose(request: Request, asked: str | None) -> Way:

@@ -34,7 +34,7 @@ from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError, quote
 from ..network import footprint, shared_reading
 from ..network.cuts import cut
-from ..network.local import LocalNetwork, compile_models
+from ..network.local import LocalNetwork
 from ..network.losses import Loss, name_of
 from ..network.model import Model
 from ..network.parameters import is_number, nearest
@@ -47,7 +47,7 @@ from ..parallel.collectives import guarded
 from ..parallel.exchange import Alone, Exchange
 from ..parallel.replicas import FEWEST, leaf
 from ..parallel.spike_log import SpikeLog
-from ..plans.plan import Ways
+from ..plans.plan import Ways, compile_models
 from ..timers import Timers
 from ..values import Values
 from . import kept
@@ -186,16 +186,17 @@ class Simulation:
             if model.eprop.is_online and model.is_rewarded and not closed:
                 raise InputError("loss 'reward' in the spike variant needs a task in closed loop")
             settings = settings or default_settings(model, task)
+            plan = engine.plan_of(model, settings.ways)
             check_replicas(self.replicas.count, model, settings)
             footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size, cuts)
         with guarded(self.world):
-            compile_models(model, self.exchange.comm)
+            compile_models(model, self.exchange.comm, plan)
         with guarded(self.world):
             drawn = shared_reading.with_own_edges(model, self.exchange.comm, cuts)
         with guarded(self.world):
             self.network = LocalNetwork(drawn, self.exchange.rank, self.exchange.size, nodes, cuts)
             shared_reading.release(drawn)
-            self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
+            self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers, plan)
             self.episodes = Episodes(task, model, self.engine, self.timers) if is_closed(task) else None
         if self.exchange.comm is not None or self.exchange.size == 1:
             shared_reading.require_all(self.network, self.exchange.comm)

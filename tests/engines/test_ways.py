@@ -23,15 +23,18 @@ from reference import run_case
 from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
 from pareprop.network.model import Model
+from pareprop.network.optimizers import Adam, GradientDescent
+from pareprop.neurons import library
+from pareprop.plans.plan import NetworkPlan
 from pareprop.simulation.loop import Simulation
 
 RULES = ("one filter", "two filters", "cutoff", "cutoff within the lag", "rewards")
 BOUNDS = {"Wmin": -0.6, "Wmax": 0.6}
 OPTIMIZERS = {
-    "gradient descent": {"type": "gradient_descent", "eta": 2e-3},
-    "gradient descent at arrivals": {"type": "gradient_descent", "eta": 2e-3, "optimize_each_step": False},
-    "bounds": {"type": "gradient_descent", "eta": 2e-3} | BOUNDS,
-    "bounds at arrivals": {"type": "gradient_descent", "eta": 2e-3, "optimize_each_step": False} | BOUNDS,
+    "gradient descent": {"type": "gradient_descent", "eta": 5e-4},
+    "gradient descent at arrivals": {"type": "gradient_descent", "eta": 5e-4, "optimize_each_step": False},
+    "bounds": {"type": "gradient_descent", "eta": 5e-4} | BOUNDS,
+    "bounds at arrivals": {"type": "gradient_descent", "eta": 5e-4, "optimize_each_step": False} | BOUNDS,
     "adam": {"type": "adam", "eta": 1e-3},
     "adam at arrivals": {"type": "adam", "eta": 1e-3, "optimize_each_step": False},
     "momentum": {"type": "sgd_momentum", "eta": 1e-3},
@@ -292,3 +295,18 @@ def test_ranks_ask_for_the_same_ways() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = set(done.stdout.splitlines())
     assert "settings: ways" in line and "'steps'" in line and "'scan'" in line
+
+
+@pytest.mark.parametrize(("optimizer", "asked", "ports"), [
+    (GradientDescent(), None, (0, 1)), (GradientDescent(), {"exc": "steps"}, (0, 1)),
+    (GradientDescent(), "steps", None),
+    (Adam(), None, None),
+])  # fmt: skip
+def test_maps_are_compiled_where_synapses_take_them(optimizer, asked, ports: tuple[int, ...] | None) -> None:
+    """Ports at which synapses learn, if any learns by `scan`."""
+    network = Model("spike", optimizer=optimizer)
+    inputs, cells = network.inputs("in", 3), network.neurons("rec", 2, library.get("iaf_psc_exp"))
+    for port in ("exc", "inh"):
+        network.connect(inputs, cells, port=port, name=port)
+    found = NetworkPlan(network, asked).composed(cells)
+    assert (found and found.ports) == ports
