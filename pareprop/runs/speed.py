@@ -34,7 +34,7 @@ REFERENCE = {"interval": 1.0e-3, "spike": 1.8e-3}
 
 def here() -> tuple[str, str]:
     """Return the name of this processor, and for which instructions the kernels in use were compiled."""
-    return processor_name(), str(getattr(kernels, "LEVEL", "native"))
+    return processor_name(), kernels.LEVEL
 
 
 def slowness(comm: Comm, variant: str) -> float:
