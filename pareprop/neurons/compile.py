@@ -1,7 +1,7 @@
 """Generated C becomes machine code: compiled once, kept in a cache, handed from rank 0 to the others.
 
-A cached file is a shared object with its SHA-256 behind it. It says itself what its columns are, so that a run that
-finds it loads neither SymPy nor a compiler.
+A cached file is a shared object, and behind it the SHA-256 of the file's name, which says all that decides it, and of
+the object. That says itself what its columns are, so that a run that finds it loads neither SymPy nor a compiler.
 """
 
 from __future__ import annotations
@@ -275,6 +275,7 @@ def _key(definition: NeuronModel) -> str:
     """Return a hash of all that decides a shared object, but for the level."""
     here = Path(__file__).parent
     names = "language dynamics symbols derive kept expressions generate stages stretches stretch_rows".split()
+    names += ["model", "surrogates"]  # which read a definition
     texts = [(here / f"{name}.py").read_bytes() for name in names]
     texts += [text.encode() for text in _headers().values()]
     parts = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, platform.machine()]
@@ -294,8 +295,13 @@ def _read(path: Path) -> bytes | None:
             content = file.read()
     except OSError:
         return None
-    whole = hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
+    whole = _seal(path, content[:-_DIGEST]) == content[-_DIGEST:]
     return content[:-_DIGEST] if whole and status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022 else None
+
+
+def _seal(path: Path, content: bytes) -> bytes:
+    """Return the checksum of a cached file; that of the file of another model, or another key, differs."""
+    return hashlib.sha256(path.name.encode() + b"\0" + content).digest()
 
 
 def _keep(path: Path, content: bytes) -> None:
@@ -307,7 +313,7 @@ def _keep(path: Path, content: bytes) -> None:
         return  # nothing is kept: the next run compiles again
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content + hashlib.sha256(content).digest())
+            file.write(content + _seal(path, content))
         os.replace(name, path)
     except OSError:
         Path(name).unlink(missing_ok=True)
