@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -15,18 +16,19 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .. import kernels
-from ..errors import InputError, ParepropError
+from .. import files, kernels
+from ..errors import InputError, ParepropError, quote
 from ..values import Given, Later, Values
 from .language import evaluate, parse
 from .model import COMMON, NeuronModel
 
+SHIPPED = Path(kernels.build_info.__file__).parent / "models"  # compiled with the package, as in wheels
 _HEADERS = ("elementary.h", "lanes.h", "neuron_model.h")
 _SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
 _STRETCH_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived", "n_recorded")
@@ -255,20 +257,60 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pareprop"
 
 
+def fill(definition: NeuronModel, levels: Iterable[str] = (), folder: Path | None = None) -> list[Path]:
+    """Compile a model for later runs, in both precisions, for synapses that learn at any of its ports.
+
+    Parameters
+    ----------
+    definition : NeuronModel
+        The model.
+    levels : iterable of str
+        Levels of the processor; none: the one in use.
+    folder : Path or None
+        Where to keep the files; None: the cache folder.
+
+    Returns
+    -------
+    list of Path
+        The files, also those that were there.
+
+    Raises
+    ------
+    InputError
+        If there is no compiler, it fails, or a level is unknown.
+    """
+    folder, numbers = folder or cache_folder(), range(len(definition.ports))
+    ports = itertools.chain.from_iterable(itertools.combinations(numbers, k + 1) for k in numbers)
+    kinds = [None, *(Composed(precision, some) for some in ports for precision in _PRECISIONS)]
+    files_of = []
+    for level in levels or (kernels.LEVEL,):
+        if level not in kernels.build_info.marches:
+            known = ", ".join(kernels.build_info.marches)
+            raise InputError(f"level {quote(level)} is unknown for this architecture; there are {known}")
+        for stretches in kinds:
+            path = folder / _file_name(definition, stretches, level)
+            if _read(path) is None:
+                _keep(path, _compile(definition, stretches, level))
+            if not path.is_file():
+                raise InputError(f"{path}: cannot be written")
+            files_of.append(path)
+    return files_of
+
+
 def _content(definition: NeuronModel, stretches: Composed | None, level: str) -> bytes:
-    """Return a shared object of a model, from the cache or compiled."""
-    path = _path(definition, stretches, level)
-    content = _read(path)
+    """Return a shared object of a model: of the package, from the cache, or compiled."""
+    name = _file_name(definition, stretches, level)
+    content = _read(SHIPPED / name, belongs_to_package=True) or _read(cache_folder() / name)
     if content is None:
         content = _compile(definition, stretches, level)
-        _keep(path, content)
+        _keep(cache_folder() / name, content)
     return content
 
 
-def _path(definition: NeuronModel, stretches: Composed | None, level: str) -> Path:
-    """Return where the cache keeps a model for a level of the processor."""
+def _file_name(definition: NeuronModel, stretches: Composed | None, level: str) -> str:
+    """Return the name of the file of a model for a level of the processor."""
     suffix = f"-{stretches.suffix}" if stretches else ""
-    return cache_folder() / f"{definition.name}-{_key(definition)[:40]}-{level}{suffix}.so"
+    return f"{definition.name}-{_key(definition)[:40]}-{level}{suffix}.so"
 
 
 def _key(definition: NeuronModel) -> str:
@@ -287,16 +329,17 @@ def _headers() -> dict[str, str]:
     return {name: (folder / name).read_text() for name in _HEADERS}
 
 
-def _read(path: Path) -> bytes | None:
-    """Return a cached shared object, None if there is none that is whole and the user's own."""
+def _read(path: Path, belongs_to_package: bool = False) -> bytes | None:
+    """Return a shared object, None if there is none that is whole and the user's own, or of the package."""
     try:
-        with open(path, "rb") as file:
+        with files.open_regular(path) as file:
             status = os.fstat(file.fileno())
             content = file.read()
     except OSError:
         return None
     whole = _seal(path, content[:-_DIGEST]) == content[-_DIGEST:]
-    return content[:-_DIGEST] if whole and status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022 else None
+    own = belongs_to_package or (status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022)
+    return content[:-_DIGEST] if whole and own else None
 
 
 def _seal(path: Path, content: bytes) -> bytes:
@@ -327,11 +370,16 @@ def _compile(definition: NeuronModel, stretches: Composed | None, level: str) ->
     here = f"neuron model '{definition.name}'"
     if not command or shutil.which(command[0]) is None:
         name = command[0] if command else "cc"
-        others = [name for name in kernels.build_info.marches if _path(definition, stretches, name).is_file()]
+        others = [
+            name
+            for name in kernels.build_info.marches
+            if (cache_folder() / _file_name(definition, stretches, name)).is_file()
+        ]
         kept = f", which holds it for level {' and '.join(others)} alone, not for {level}" if others else ""
         raise InputError(
             f"{here} must be compiled, and there is no C compiler '{name}' (the one that built pareprop) on this "
-            f"machine; load or install it, or let another machine fill the folder PAREPROP_CACHE{kept}"
+            "machine; load or install it, or let `pareprop compile` fill the folder PAREPROP_CACHE on another machine"
+            f"{kept}"
         )
     from .generate import generate, source_of, texts_of
 

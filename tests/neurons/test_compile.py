@@ -138,6 +138,32 @@ def test_a_compiler_that_fails(cache: Path, monkeypatch: pytest.MonkeyPatch, cap
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_fifo_in_the_cache_is_left_alone(cache: Path) -> None:
+    """To open one for reading waits for a writer."""
+    model = NeuronModel.from_dict("tiny", TINY)
+    cache.mkdir()
+    os.mkfifo(cache / compiling._file_name(model, None, kernels.LEVEL))
+    assert half(compiling.compile(model)) == 0.2
+
+
+def test_what_was_compiled_before_needs_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the level that was asked for; a message names the others that there are."""
+    model, levels = NeuronModel.from_dict("tiny", TINY), list(kernels.build_info.marches)
+    others = [level for level in levels if level != kernels.LEVEL]
+    compiling.fill(model, others)
+    with monkeypatch.context() as here:
+        here.setattr(compiling.shutil, "which", lambda name: None)
+        with pytest.raises(InputError, match="there is no C compiler") as told:
+            compiling.compile(model)
+    assert not others or f"for level {' and '.join(others)} alone, not for {kernels.LEVEL}" in str(told.value)
+    assert len(compiling.fill(model)) == 3  # the model, and its stretches in two precisions
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    both = [compiling.Composed(precision, (0,)) for precision in ("double", "single")]
+    assert all(compiling.compile(model, stretches=kind).has_stretches(kind) for kind in both)
+    with pytest.raises(InputError, match="level 'v9' is unknown for this architecture"):
+        compiling.fill(model, ["v9"])
+
+
 class Ranks:
     """Two ranks that meet in one process: rank 0 first."""
 
