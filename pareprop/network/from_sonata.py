@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, StrictBool
 
 from ..errors import InputError
+from ..neurons.model import NeuronModel
 from ..sonata import circuit, edge_files, nodes
 from ..sonata.edges import Edges
 from ..values import AnyValue, Given, Later, Values
@@ -18,6 +19,7 @@ from .connectivity import Population
 from .parameters import Frozen, nearest, validate
 
 OWN = ("rule", "name", "edges", "delay", "delay_ms", "weight")  # options of connections that the files tell
+SUFFIX = "_bsshslm_2020"  # of NEST's names of neurons of the interval variant
 EVERY = "*"  # in place of the name of an edge population: options of all
 
 
@@ -52,15 +54,10 @@ def _add_populations(model: Later, path: Path, neuron: str | None, values: Given
         if population.virtual:
             model.inputs(population.name, population.size, sign=own)
             continue
-        of_package = None if neuron else of_nest.find(population.template, population)
-        if of_package is not None and population.template.rpartition(":")[2] not in model.eprop.neurons:
-            definition, own_values = of_package
-            model.neurons(population.name, population.size, definition, sign=own, **{**own_values, **values})
-            continue
-        kind = neuron or _model(model, population)
-        known, type_values = model.eprop.neurons.get(kind), dict(population.values)
-        if known and "V_reset" in type_values and "V_reset" not in known.model_fields:
-            del type_values["V_reset"]  # eprop_iaf resets by V_th
+        kind, type_values = (neuron, population.values) if neuron else _model(model, population)
+        known = model.eprop.neurons.get(kind) if isinstance(kind, str) else None
+        if known and "V_reset" not in known.model_fields:  # eprop_iaf resets by V_th
+            type_values = {key: value for key, value in type_values.items() if key != "V_reset"}
         model.neurons(population.name, population.size, kind, sign=own, **{**type_values, **values})
     return network
 
@@ -109,15 +106,20 @@ def _by_port(item: Edges, post: Population) -> list[tuple[str, Edges, str | None
     return [(item.name if len(named) == 1 else f"{item.name}_{port}", part, port) for port, part in named]
 
 
-def _model(model: Later, population: nodes.Nodes) -> str:
-    """Return the model of a template such as "nest:iaf_psc_delta" or "nest:eprop_iaf_bsshslm_2020"."""
-    variant = model.eprop
-    name = population.template.rpartition(":")[2].removeprefix("eprop_").removesuffix("_bsshslm_2020")
-    if name not in variant.neurons:
-        name = name.replace("_psc_delta", "")  # the same neuron but for its reset
-    if name not in variant.neurons:
+def _model(model: Later, population: nodes.Nodes) -> tuple[str | NeuronModel, Values]:
+    """Return the model of a template such as "nest:iaf_psc_delta" or "nest:eprop_iaf_bsshslm_2020", its parameters."""
+    variant, nest = model.eprop, population.template.rpartition(":")[2]
+    plain = nest.removeprefix("eprop_")
+    name = plain.removesuffix(SUFFIX)
+    if name in variant.neurons:
+        if nest != plain and nest != f"eprop_{name}{variant.nest_suffix}":
+            note = f"{nest} is of the other variant of e-prop; '{name}' of the {variant.name} variant takes its place"
+            model.notes.append(f"node population '{population.name}': {note}")
+        return name, population.values
+    found = of_nest.find(plain, population)
+    if found is None:
         raise InputError(
             f"node population '{population.name}': model_template = '{population.template}' has no model in variant "
             f"'{variant.name}'{nearest(name, model.list_neuron_models())}; neuron= names one"
         )
-    return name
+    return found

@@ -18,13 +18,13 @@ RENAMED = {"asc_decay": "k", "asc_amps": "asc_amp"}  # NEST's lists, whose items
 RECEPTOR = "receptor_"
 
 
-def find(template: str, population: Nodes) -> tuple[NeuronModel, Values] | None:
-    """Return the model of a template and the parameters of its neurons, None if it is not NEST's name of one.
+def find(name: str, population: Nodes) -> tuple[NeuronModel, Values] | None:
+    """Return the equations of NEST's neuron and the parameters of a population, None if the package has none.
 
     Parameters
     ----------
-    template : str
-        Such as "nest:iaf_psc_exp" or "nest:glif_psc".
+    name : str
+        NEST's name, without the prefix of e-prop, such as "iaf_psc_exp" or "glif_psc".
     population : Nodes
         The node population with its parameters.
 
@@ -33,13 +33,15 @@ def find(template: str, population: Nodes) -> tuple[NeuronModel, Values] | None:
     InputError
         If parameters ask for what the equations do not have.
     """
-    name = template.rpartition(":")[2]
     here = f"node population '{population.name}'"
     if name == "glif_psc":
         return find_glif(population.values, here)
-    if name not in library.free_names() or library.get(name).nest != name:
+    if name not in library.names() or library.get(name).nest not in (name, f"eprop_{name}"):
         return None
-    return library.get(name), at_rest(population.values, here)
+    values = at_rest(population.values, here)
+    if not _truth(values.get("refractory_input", False)):  # what the equations do
+        values.pop("refractory_input", None)
+    return library.get(name), values
 
 
 def with_receptors(model: NeuronModel, n: int) -> NeuronModel:

@@ -40,7 +40,9 @@ def simulate(directory: Path, trust: bool = False) -> dict[str, tuple[np.ndarray
     if not find_variant(run.attributes.get("variant")).is_online or "script" in run.config.get("run", {}):
         return {}
     task, spikes = config.load_of_run(directory / CONFIG, trust=trust).task, {}
-    for (phase, index), record in task.kept_samples().items():
+    samples = {name: key for key, name in task.kept_samples().items()}
+    samples |= {name: samples[other] for name, other in task.also_kept().items()}
+    for record, (phase, index) in samples.items():
         simulation = Simulation(task.model(), task.subject, settings=task.settings())
         if simulation.episodes or any(item.rewiring for item in simulation.engine.plastic):
             return {}

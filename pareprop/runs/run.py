@@ -124,7 +124,7 @@ class Run:
         self.phases, self.seen = Phases(task, task.iterations, annealing, best, self.tests), Seen()
         watched = [PopulationRates()] if "reference_hz" in attributes else []
         samples, recorded = task.kept_samples(), {("test", k): f"test-{k}" for k in range(self.config.record.test)}
-        also = {name: samples[key] for key, name in recorded.items() if key in samples}
+        also = task.also_kept() | {name: samples[key] for key, name in recorded.items() if key in samples}
         more = [self.phases.write, *(rates.write for rates in watched)]
         self.file = ResultsFile(
             self.directory / RESULTS, attributes, recorded | samples, more=more, links=also,

@@ -223,7 +223,8 @@ class Recorded:
         """Return the sample if the results keep it, else their first one."""
         name = self._task.kept_samples().get((phase, index), "first")
         with files.open_results(self._path) as file:
-            group = reader.child(file, f"dynamics/{name}") or reader.child(file, "dynamics/first")
+            kept = (reader.child(file, f"dynamics/{known}") for known in (name, "first", "last"))
+            group = next((each for each in kept if each is not None), None)
             if group is None or self._task.model().size("current"):
                 why = "its input currents are not in" if group is not None else "no sample is in"
                 raise InputError(f"a script makes the samples of this run, and {why} {self._path}")

@@ -199,7 +199,7 @@ class ResultsFile(Observer):
             for group in file["dynamics"].values() if "dynamics" in file else ():
                 describe_sample(group, simulation.engine.loss.unit, recorded_states(simulation.model))
             for name, other in self.links.items():
-                if f"dynamics/{other}" in file:
+                if f"dynamics/{other}" in file and f"dynamics/{name}" not in file:
                     file[f"dynamics/{name}"] = file[f"dynamics/{other}"]
             file["loss"], file["firing_rate"] = simulation.losses, simulation.rates
             for name, counts in simulation.moves.items():

@@ -166,7 +166,11 @@ class TaskBase(parameters.Frozen):
         """Return the samples whose dynamics are recorded: (phase, index) to their names in the results."""
         tested = self.test_samples or self.stop_below
         last = ("test", 0) if tested else ("train", max(self.iterations - 1, 0) * self.batch_size)
-        return {("train", 0): "first", last: "last"}
+        return {last: "last", ("train", 0): "first"}
+
+    def also_kept(self) -> dict[str, str]:
+        """Return further names of recorded samples, to those above: after one iteration the first is the last, too."""
+        return {} if "last" in self.kept_samples().values() else {"last": "first"}
 
     def attributes(self) -> Values:
         """Return attributes of the results that the figures of this task read, such as `output_names`."""

@@ -27,7 +27,10 @@ GLIF = {
     "tau_syn": [2.0, 3.0, 5.0], "th_spike_add": 0.4, "th_spike_decay": 0.01, "voltage_reset_fraction": 0.2,
     "voltage_reset_add": 1.0, "th_voltage_index": 0.005, "th_voltage_decay": 0.09,
 }  # fmt: skip
-KINDS = {"iaf_psc_exp": (EXP, {"I_e": 1.7}), "glif_psc": (GLIF, {"E_L": -55.0, "V_m": -55.0})}
+DELTA = {"C_m": 3.0, "tau_m": 10.0, "E_L": -70.0, "V_m": -70.0, "V_th": -65.0, "V_reset": -68.0, "t_ref": 3.0,
+         "refractory_input": False}  # fmt: skip
+KINDS = {"iaf_psc_exp": (EXP, {"I_e": 1.7}), "glif_psc": (GLIF, {"E_L": -55.0, "V_m": -55.0}),
+         "iaf_psc_delta": (DELTA, {"I_e": 1.7})}  # fmt: skip
 RECEPTORS = {"exc_to_exc": 1, "inh_to_exc": 2, "lgn_to_exc": 3}
 
 
@@ -99,10 +102,10 @@ def nest():
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("kind", KINDS)
-def test_spikes_are_those_of_nest(nest, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "variant"), [*((kind, "interval") for kind in KINDS), ("iaf_psc_delta", "spike")])
+def test_spikes_are_those_of_nest(nest, tmp_path: Path, kind: str, variant: str) -> None:
     """Edges as bmtk and libsonata list them; ports by the sign of the weight, or by receptor type."""
-    model = Model.from_sonata(write(tmp_path / "net", kind), round_delays=True)
+    model = Model.from_sonata(write(tmp_path / "net", kind), variant=variant, round_delays=True)
     raster = drawn(model.size("input"))
     found = ours(model, raster)
     params, inhibitory = KINDS[kind]
@@ -181,6 +184,25 @@ def test_receptors_are_written_as_those_of_the_package() -> None:
         two = with_receptors(with_receptors(model, 3), 2)
         assert two.name != model.name or two == model
         assert with_receptors(model, 2) is model
+
+
+def test_neurons_of_the_other_variant_are_told(tmp_path: Path) -> None:
+    """Those with a counterpart in this one; what the equations of `iaf_psc_delta` do not do is refused."""
+    path = write(tmp_path / "net", "iaf_psc_delta", {"refractory_input": True})
+    with pytest.raises(InputError, match=r"^population 'exc': unknown parameter 'refractory_input'"):
+        Model.from_sonata(path, round_delays=True)
+    types, cells = tmp_path / "net/network/node_types.csv", tmp_path / "net/components/cell_models"
+    text = types.read_text()
+    for file in cells.iterdir():
+        file.write_text(json.dumps({"E_L": -70.0, "V_m": -70.0}))
+    for name, variant, told in (
+        ("eprop_iaf", "interval", True), ("eprop_iaf_bsshslm_2020", "interval", False), ("eprop_iaf", "spike", False),
+        ("eprop_iaf_adapt_bsshslm_2020", "spike", True),
+    ):  # fmt: skip
+        types.write_text(text.replace("nest:iaf_psc_delta", f"nest:{name}"))
+        model = Model.from_sonata(path, variant=variant, round_delays=True)
+        assert any(f"'exc': {name} is of the other variant of e-prop" in note for note in model.notes) == told
+        assert model.populations[0].model in name
 
 
 BAD = {

@@ -148,7 +148,8 @@ def test_populations_and_their_parameters() -> None:
     assert np.all(exc.sign == 1) and np.all(inh.sign == -1) and lgn.sign is None
     cells = model_of("bmtk", variant="spike").populations[0].params
     assert set(np.unique(cells.tau_m)) == {10.0, 20.0} and cells.C_m == 250.0
-    assert model_of("bmtk").populations[0].model == "iaf"  # the interval variant has no psc_delta
+    assert model_of("bmtk").populations[0].params.definition.nest == "eprop_iaf_psc_delta"  # by equations
+    assert model_of("bmtk", neuron="iaf").populations[0].model == "iaf"
 
 
 def test_options_of_projections() -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pages
 import pytest
 from commands import command
 
-from pareprop import Model
+import pareprop
+from pareprop import Model, Simulation
 from pareprop.network.local import LocalNetwork
 from pareprop.runs import config, run
 from pareprop.simulation import digest
@@ -72,6 +74,25 @@ def test_a_population_of_one_cell(
     assert [item.size for item in model.populations] == [3, 1]
     trained = config.load(str(tmp_path / "run" / "config.toml")).task.model()
     assert model.populations[1].params.V_th == trained.populations[1].params.V_th
+
+
+def test_spikes_of_the_network_of_the_first_page(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Read back, it has the spikes of the test of the run."""
+    (text,) = (block.text for block in pages.blocks(pages.ROOT / "README.md") if "class Levels" in block.text)
+    page: dict = {}
+    exec(text.partition("simulation = ")[0], page)
+    options = {"iterations": 1, "test_samples": 1, "figures": "none", "quiet": True}
+    done = pareprop.run(page["model"], page["Levels"](), tmp_path / "run", **options)
+    assert command(capsys, "export", tmp_path / "run", tmp_path / "net", "--network")[0] == 0
+    model = Model.from_sonata(tmp_path / "net" / "circuit_config.json")
+    model.connect(model.populations[1], model.readouts("out", 1), weight=0.0)
+    simulation = Simulation(model, page["Levels"]())
+    simulation.run_sample(0, "test", learn=False)
+    steps, ids = simulation.engine.log.spikes(simulation.engine.n)
+    wanted = done.open().spikes("last")
+    assert len(steps) > 1000
+    np.testing.assert_array_equal(steps, wanted["step"])
+    np.testing.assert_array_equal(ids, wanted["id"])
 
 
 @pytest.mark.parametrize(("projection", "population"), PAIRS)

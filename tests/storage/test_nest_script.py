@@ -5,11 +5,13 @@ import re
 import subprocess
 from pathlib import Path
 
+import h5py
+import pages
 import pytest
 import ranks
 from commands import command
 
-from pareprop.storage import nest_rebuild
+from pareprop.storage import nest_rebuild, nest_script
 
 TRAINED = {  # with the samples whose weights are known
     "sine-waves": (["n_rec=20", "n_in=20", "n_step=300", "iterations=3", "neuron=iaf_adapt"], ["first"]),
@@ -41,13 +43,56 @@ def test_nest_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixture,
     assert command(capsys, "export", "--nest", tmp_path / "run", tmp_path / "rebuild.py")[0] == 0
     assert (tmp_path / "rebuild.h5").exists() == (task == "sine-waves-plus")
     for sample in samples:
-        line = [*ranks.python("nest"), "rebuild.py", sample]
-        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
-        assert done.returncode == 0, done.stderr
-        equal, wanted, more = map(
-            int, re.search(r"(\d+) of (\d+) spikes are equal, NEST has (\d+) more", done.stdout).groups()
-        )
-        assert equal == wanted > 50 and more == 0, done.stdout
+        assert_equal(tmp_path, sample, 50)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(("delay", "iterations"), [("", 2), ("delay=(1, 3), ", 1)])
+def test_the_network_of_the_first_page(tmp_path: Path, delay: str, iterations: int) -> None:
+    """Time constants are drawn; inputs of step 0 are lost, but for those that arrive later."""
+    pytest.importorskip("nest")
+    (text,) = (block.text for block in pages.blocks(pages.ROOT / "README.md") if "class Levels" in block.text)
+    network = text.partition("simulation = ")[0].replace("(inputs, neurons, ", f"(inputs, neurons, {delay}")
+    train = f"pareprop.run(model, Levels(), 'run', iterations={iterations}, test_samples=1, figures='none')"
+    (tmp_path / "levels.py").write_text(f"{network}\nimport pareprop\n{train}\n")
+    subprocess.run([*ranks.python(), "levels.py"], cwd=tmp_path, check=True)
+    with h5py.File(tmp_path / "run/results.h5") as file:
+        assert 0 in file["dynamics/first/input_steps"][()]
+    nest_script.export(tmp_path / "run/results.h5", tmp_path / "rebuild.py")
+    for sample in ("first", "last"):
+        assert_equal(tmp_path, sample, 1000)
+
+
+def assert_equal(folder: Path, sample: str, at_least: int) -> None:
+    """Run the script, and look at what it says."""
+    line = [*ranks.python("nest"), "rebuild.py", sample]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr
+    told = re.search(r"(\d+) of (\d+) spikes are equal, NEST has (\d+) more", done.stdout)
+    equal, wanted, more = map(int, told.groups())
+    assert equal == wanted > at_least and more == 0, done.stdout
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("task", ["sine-waves", "sine-waves-plus"])
+def test_after_one_iteration(tmp_path: Path, capsys: pytest.CaptureFixture, task: str) -> None:
+    """The first sample is the last one, too."""
+    pytest.importorskip("nest")
+    options = [part for text in (*TRAINED[task][0][:3], "iterations=1") for part in ("--set", text)]
+    assert command(capsys, "run", task, *options, "--out", tmp_path / "run")[0] == 0
+    assert command(capsys, "export", "--nest", tmp_path / "run", tmp_path / "rebuild.py")[0] == 0
+    for sample in ("first", *(["last"] if task == "sine-waves-plus" else [])):
+        assert_equal(tmp_path, sample, 50)
+
+
+def test_first_and_last_sample_of_one_iteration(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    options = [part for text in ("n_rec=4", "n_in=3", "n_step=20", "iterations=1") for part in ("--set", text)]
+    assert command(capsys, "run", "sine-waves", *options, "--out", tmp_path / "run")[0] == 0
+    with h5py.File(tmp_path / "run/results.h5") as file:
+        assert list(file["dynamics"]) == ["first", "last"] and file["dynamics/first"] == file["dynamics/last"]
+    assert command(capsys, "resume", tmp_path / "run", "--set", "iterations=2")[0] == 0
+    with h5py.File(tmp_path / "run/results.h5") as file:
+        assert [group.attrs["iteration"] for group in file["dynamics"].values()] == [0, 1]
 
 
 def test_what_cannot_be_exported_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
