@@ -9,12 +9,14 @@ import fcntl
 import math
 import os
 import pickle
+import re
 import struct
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from pathlib import Path
 from queue import Queue
 from threading import Barrier, Event
 
@@ -595,3 +597,18 @@ def test_logs_travel() -> None:
     text = pickle.dumps(log)
     other = pickle.loads(text)
     assert (other.ids.tolist(), other.ptr.tolist(), len(text) < 1000) == ([2, 5, 3], [0, 2, 3, 3], True)
+
+
+def test_ranks_wait_for_ordered_accesses_alone() -> None:
+    """`DONE` and `ASLEEP` are touched by three functions, whose accesses have an order (parallel/README.md)."""
+    text = (Path(__file__).parents[2] / "cython_core" / "rounds.pyx").read_text()
+    used = [line.strip() for line in text.splitlines() if re.search(r"\b(?:DONE|ASLEEP)\]", line)]
+    assert len(used) == 3
+    for line, name in zip(used, ("raise_to", "load", "sleep_below"), strict=True):
+        assert re.search(rf"\b{name}\(", line)
+    orders = re.findall(r"__atomic_(\w+)\(\(long long\*\) (\w+),.*?__ATOMIC_(\w+)\)", text)
+    orders += re.findall(r"__atomic_(load_n)\(\(const long long\*\) (\w+), __ATOMIC_(\w+)\)", text)
+    assert sorted(orders) == [
+        ("fetch_add", "asleep", "SEQ_CST"), ("fetch_sub", "asleep", "SEQ_CST"), ("load_n", "asleep", "SEQ_CST"),
+        ("load_n", "place", "ACQUIRE"), ("load_n", "place", "SEQ_CST"), ("store_n", "place", "SEQ_CST"),
+    ]  # fmt: skip
