@@ -4,6 +4,7 @@ cdef extern from "built_for.h":
     const char* PAREPROP_MODE
     const char* PAREPROP_FLAGS
     const char* PAREPROP_LEVELS
+    const char* PAREPROP_MARCHES
     const char* PAREPROP_INSTRUCTIONS
     const char* PAREPROP_COMPILER
 
@@ -11,7 +12,9 @@ cdef extern from "built_for.h":
 mode = PAREPROP_MODE.decode()
 #: compiler flags of all kernels beyond Python's own
 flags = PAREPROP_FLAGS.decode()
-#: by level, lowest first: its own flags, and the instruction sets that its kernels use, as Linux names them in /proc/cpuinfo
+#: compiler flags of each level of this architecture, lowest first, installed or not
+marches = dict(line.split("|") for line in PAREPROP_MARCHES.decode().split("\n"))
+#: by level that is installed, lowest first: its own flags, and the instruction sets that its kernels use, as Linux names them in /proc/cpuinfo
 levels = {
     name: (march, sets.split())
     for name, march, sets in (line.split("|") for line in PAREPROP_LEVELS.decode().split("\n"))

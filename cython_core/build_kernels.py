@@ -8,6 +8,8 @@ All others run on any processor of the architecture. Environment variables:
     these levels, or ``all``; by default this machine's alone in an installation, all in a wheel
 ``PAREPROP_PORTABLE=1``
     the lowest level alone
+``PAREPROP_MODELS=1``
+    also the neuron models of the package that runs would compile where they first use them; always in a wheel
 ``PAREPROP_CHECKED=1``
     bounds and initialisation checks, little optimisation: for tests
 
@@ -147,8 +149,9 @@ class BuildKernels(build_ext):
         self.generate_models()
         self.translate(checked)
         print(f"kernels for the levels {', '.join(levels)} of {self.architecture()}")
-        lowest = next(iter(self.all_levels().values()))
-        built_for = self.describe(mode, flags, lowest, levels)
+        known = self.all_levels()
+        lowest = next(iter(known.values()))
+        built_for = self.describe(mode, flags, known, levels)
         extensions, self.extensions = self.extensions, []
         for extension in extensions:
             name = extension.name.rpartition(".")[2]
@@ -160,9 +163,11 @@ class BuildKernels(build_ext):
                 extension.include_dirs.append(self.build_temp)
         super().build_extensions()
         stamp.write_text(built)
+        if switched_on("PAREPROP_MODELS") or not (self.is_for_here() or checked):
+            self.compile_models(list(levels))
         self.write_stubs(Path(self.build_lib, "pareprop", "core"))
 
-    def describe(self, mode: str, flags: list[str], lowest: list[str], levels: dict[str, list[str]]) -> Path:
+    def describe(self, mode: str, flags: list[str], known: dict[str, list[str]], levels: dict[str, list[str]]) -> Path:
         """Write what `build_info` tells into a header, unless it is there."""
         lines = [
             f"{name}|{shlex.join(march)}|{' '.join(self.instructions([*march, *flags]))}"
@@ -170,7 +175,8 @@ class BuildKernels(build_ext):
         ]
         texts = {
             "MODE": mode, "FLAGS": " ".join(flags), "LEVELS": "\n".join(lines),
-            "INSTRUCTIONS": " ".join(self.instructions([*lowest, *flags])),
+            "MARCHES": "\n".join(f"{name}|{shlex.join(march)}" for name, march in known.items()),
+            "INSTRUCTIONS": " ".join(self.instructions([*next(iter(known.values())), *flags])),
             "COMPILER": shlex.join(self.compiler.compiler_so),
         }  # fmt: skip
         text = "".join(f"#define PAREPROP_{name} {json.dumps(value)}\n" for name, value in texts.items())
@@ -236,6 +242,19 @@ class BuildKernels(build_ext):
         """Write the C of the neuron models of the package."""
         target = Path(self.build_temp, "neuron_models.h")
         subprocess.run([sys.executable, "-P", str(KERNELS / "generate_models.py"), str(target)], check=True)
+
+    def compile_models(self, levels: list[str]) -> None:
+        """Compile the neuron models of the package that runs would compile; not for another architecture."""
+        if self.architecture() != platform.machine():
+            return
+        target = Path(self.build_lib, "pareprop", "core", "models").resolve()
+        script = (
+            "import sys; from pathlib import Path; from pareprop.neurons import compile, library\n"
+            "for name in library.free_names(): compile.fill(library.get(name), sys.argv[2:], Path(sys.argv[1]))"
+        )
+        environment = os.environ | {"PYTHONPATH": str(Path(self.build_lib).resolve())}
+        command = [sys.executable, "-P", "-c", script, str(target), *levels]
+        subprocess.run(command, env=environment, cwd=self.build_temp, check=True)
 
     def write_stubs(self, folder: Path) -> None:
         """Write the types of the kernels into a folder."""

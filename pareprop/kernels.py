@@ -6,58 +6,50 @@ package was built (`cython_core/build_kernels.py`). Which one runs is decided he
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+import pareprop.core
 from pareprop.core import build_info
 
 from .machine import choose_level
 
 #: the level of the processor whose kernels run, such as "v3"
 LEVEL = choose_level(build_info.levels, build_info.instructions)  # before a kernel could end the process without a word
+pareprop.core.__path__.insert(
+    0, os.path.join(pareprop.core.__path__[0], LEVEL)
+)  # what has levels lies in their folders
 
-from pareprop.core import (  # noqa: E402 - the processor comes first
+from pareprop.core import (  # noqa: E402
     checksum,
     degrees,
+    elementary_arrays,
     exchange,
+    interval,
+    interval_single,
     layout,
     local_readouts,
     members,
     nest_draws,
+    neuron_models,
+    optimizers,
+    random,
     readout_sums,
+    rewire,
     rounds,
     row_map,
     rows,
+    signs,
+    spike,
     spike_log,
+    spike_single,
+    topology,
 )
-
-if TYPE_CHECKING:
-    from pareprop.core import (
-        elementary_arrays,
-        interval,
-        interval_single,
-        neuron_models,
-        optimizers,
-        random,
-        rewire,
-        signs,
-        spike,
-        spike_single,
-        topology,
-    )
-else:
-    for _name in (
-        "elementary_arrays", "interval", "interval_single", "neuron_models", "optimizers", "random", "rewire", "signs",
-        "spike", "spike_single", "topology",
-    ):  # fmt: skip
-        globals()[_name] = importlib.import_module(f"pareprop.core.{LEVEL}.{_name}")
 
 __all__ = [
     "LEVEL", "PRECISIONS", "Precision", "build_info", "checksum", "degrees", "elementary_arrays", "exchange", "layout",

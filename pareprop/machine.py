@@ -14,7 +14,6 @@ from pathlib import Path
 from .errors import InputError, ParepropError, StateError
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
-LEVELS = ("x86-64", "v2", "v3", "v4")  # of processors, lowest first, where an architecture has several
 CACHE = 16 * 2**20  # bytes of a table, about, that stay in a core's caches until they are needed again
 
 
@@ -48,11 +47,6 @@ def instructions() -> set[str]:
         return set()
     kinds = ("flags", "Features")  # the second on ARM
     return next((set(line.partition(":")[2].split()) for line in lines if line.startswith(kinds)), set())
-
-
-def order_of_level(level: str) -> int:
-    """Return the place of a level of the processor among those of its architecture, lowest first."""
-    return LEVELS.index(level) if level in LEVELS else -1
 
 
 def choose_level(levels: Mapping[str, tuple[str, list[str]]], always: list[str]) -> str:

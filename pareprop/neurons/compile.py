@@ -1,13 +1,14 @@
 """Generated C becomes machine code: compiled once, kept in a cache, handed from rank 0 to the others.
 
-A cached file is a shared object with its SHA-256 behind it. It says itself what its columns are, so that a run that
-finds it loads neither SymPy nor a compiler.
+A cached file is a shared object, and behind it the SHA-256 of the file's name, which says all that decides it, and of
+the object. That says itself what its columns are, so that a run that finds it loads neither SymPy nor a compiler.
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -15,19 +16,19 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .. import kernels
-from ..errors import InputError, ParepropError
-from ..machine import LEVELS, order_of_level
+from .. import files, kernels
+from ..errors import InputError, ParepropError, quote
 from ..values import Given, Later, Values
 from .language import evaluate, parse
 from .model import COMMON, NeuronModel
 
+SHIPPED = Path(kernels.build_info.__file__).parent / "models"  # compiled with the package, as in wheels
 _HEADERS = ("elementary.h", "lanes.h", "neuron_model.h")
 _SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
 _STRETCH_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived", "n_recorded")
@@ -190,7 +191,7 @@ def is_shared(constants: np.ndarray, t_ref: np.ndarray) -> bool:
 def compile(definition: NeuronModel, comm: object = None, stretches: Composed | None = None) -> Program:
     """Return the kernels of a model; collective over `comm`.
 
-    One rank finds them in the cache or compiles them, the others get them by MPI.
+    Rank 0 finds them in the cache or compiles them, the others get them by MPI.
 
     Parameters
     ----------
@@ -226,24 +227,20 @@ def _find_built_in(definition: NeuronModel) -> Program | None:
 
 
 def _shared(definition: NeuronModel, comm: Later, stretches: Composed | None) -> bytes:
-    """Collective: return a shared object of a model that runs on all ranks, on all ranks.
-
-    A rank of the lowest level finds or compiles it: others may lack the instructions of this rank's.
-    """
-    content, problem, root = b"", None, 0
+    """Collective: return a shared object of a model, on all ranks, for the lowest level among them."""
+    content, problem, level = b"", None, kernels.LEVEL
+    levels = list(kernels.build_info.marches)
     if comm is not None:
-        from mpi4py import MPI
-
-        root = comm.allreduce((order_of_level(kernels.LEVEL), comm.rank), op=MPI.MIN)[1]
-    if comm is None or comm.rank == root:
+        level = levels[int(np.argmax(comm.allreduce(np.array(levels) == level)))]
+    if comm is None or comm.rank == 0:
         try:
-            content = _content(definition, stretches)
+            content = _content(definition, stretches, level)
         except ParepropError as error:
             problem = error
         except OSError as error:
             problem = InputError(f"neuron model '{definition.name}': cannot compile: {error.strerror or error}")
     if comm is not None:
-        content, problem = comm.bcast((content, problem), root=root)
+        content, problem = comm.bcast((content, problem), root=0)
     if problem is not None:
         raise problem
     return content
@@ -260,35 +257,71 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pareprop"
 
 
-def _content(definition: NeuronModel, stretches: Composed | None) -> bytes:
-    """Return a shared object of a model, from the cache or compiled."""
-    path = _path(definition, stretches, kernels.LEVEL)
-    content = _read(path)
+def fill(definition: NeuronModel, levels: Iterable[str] = (), folder: Path | None = None) -> list[Path]:
+    """Compile a model for later runs, in both precisions, for synapses that learn at any of its ports.
+
+    Parameters
+    ----------
+    definition : NeuronModel
+        The model.
+    levels : iterable of str
+        Levels of the processor; none: the one in use.
+    folder : Path or None
+        Where to keep the files; None: the cache folder.
+
+    Returns
+    -------
+    list of Path
+        The files, also those that were there.
+
+    Raises
+    ------
+    InputError
+        If there is no compiler, it fails, or a level is unknown.
+    """
+    folder, numbers = folder or cache_folder(), range(len(definition.ports))
+    ports = itertools.chain.from_iterable(itertools.combinations(numbers, k + 1) for k in numbers)
+    kinds = [None, *(Composed(precision, some) for some in ports for precision in _PRECISIONS)]
+    files_of = []
+    for level in levels or (kernels.LEVEL,):
+        if level not in kernels.build_info.marches:
+            known = ", ".join(kernels.build_info.marches)
+            raise InputError(f"level {quote(level)} is unknown for this architecture; there are {known}")
+        for stretches in kinds:
+            path = folder / _file_name(definition, stretches, level)
+            if _read(path) is None:
+                _keep(path, _compile(definition, stretches, level))
+            if not path.is_file():
+                raise InputError(f"{path}: cannot be written")
+            files_of.append(path)
+    return files_of
+
+
+def _content(definition: NeuronModel, stretches: Composed | None, level: str) -> bytes:
+    """Return a shared object of a model: of the package, from the cache, or compiled."""
+    name = _file_name(definition, stretches, level)
+    content = _read(SHIPPED / name, belongs_to_package=True) or _read(cache_folder() / name)
     if content is None:
-        content = _compile(definition, stretches)
-        _keep(path, content)
+        content = _compile(definition, stretches, level)
+        _keep(cache_folder() / name, content)
     return content
 
 
-def _path(definition: NeuronModel, stretches: Composed | None, level: str) -> Path:
-    """Return where the cache keeps a model for a level of the processor."""
+def _file_name(definition: NeuronModel, stretches: Composed | None, level: str) -> str:
+    """Return the name of the file of a model for a level of the processor."""
     suffix = f"-{stretches.suffix}" if stretches else ""
-    return cache_folder() / f"{definition.name}-{_key(definition)[:40]}-{level}{suffix}.so"
+    return f"{definition.name}-{_key(definition)[:40]}-{level}{suffix}.so"
 
 
 def _key(definition: NeuronModel) -> str:
     """Return a hash of all that decides a shared object, but for the level."""
     here = Path(__file__).parent
     names = "language dynamics symbols derive kept expressions generate stages stretches stretch_rows".split()
+    names += ["model", "surrogates"]  # which read a definition
     texts = [(here / f"{name}.py").read_bytes() for name in names]
     texts += [text.encode() for text in _headers().values()]
     parts = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, platform.machine()]
     return hashlib.sha256(b"\0".join([*texts, *map(str.encode, parts)])).hexdigest()
-
-
-def _flags() -> list[str]:
-    """Return the flags of kernels of the level in use."""
-    return [*shlex.split(kernels.build_info.levels[kernels.LEVEL][0]), *shlex.split(kernels.build_info.flags)]
 
 
 def _headers() -> dict[str, str]:
@@ -296,16 +329,22 @@ def _headers() -> dict[str, str]:
     return {name: (folder / name).read_text() for name in _HEADERS}
 
 
-def _read(path: Path) -> bytes | None:
-    """Return a cached shared object, None if there is none that is whole and the user's own."""
+def _read(path: Path, belongs_to_package: bool = False) -> bytes | None:
+    """Return a shared object, None if there is none that is whole and the user's own, or of the package."""
     try:
-        with open(path, "rb") as file:
+        with files.open_regular(path) as file:
             status = os.fstat(file.fileno())
             content = file.read()
     except OSError:
         return None
-    whole = hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
-    return content[:-_DIGEST] if whole and status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022 else None
+    whole = _seal(path, content[:-_DIGEST]) == content[-_DIGEST:]
+    own = belongs_to_package or (status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022)
+    return content[:-_DIGEST] if whole and own else None
+
+
+def _seal(path: Path, content: bytes) -> bytes:
+    """Return the checksum of a cached file; that of the file of another model, or another key, differs."""
+    return hashlib.sha256(path.name.encode() + b"\0" + content).digest()
 
 
 def _keep(path: Path, content: bytes) -> None:
@@ -317,13 +356,13 @@ def _keep(path: Path, content: bytes) -> None:
         return  # nothing is kept: the next run compiles again
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content + hashlib.sha256(content).digest())
+            file.write(content + _seal(path, content))
         os.replace(name, path)
     except OSError:
         Path(name).unlink(missing_ok=True)
 
 
-def _compile(definition: NeuronModel, stretches: Composed | None) -> bytes:
+def _compile(definition: NeuronModel, stretches: Composed | None, level: str) -> bytes:
     """Generate the C of a model and compile it."""
     command = shlex.split(kernels.build_info.compiler)
     if command and Path(command[0]).name == "ccache":
@@ -331,11 +370,16 @@ def _compile(definition: NeuronModel, stretches: Composed | None) -> bytes:
     here = f"neuron model '{definition.name}'"
     if not command or shutil.which(command[0]) is None:
         name = command[0] if command else "cc"
-        others = [level for level in LEVELS if _path(definition, stretches, level).is_file()]
-        kept = f", which holds it for level {' and '.join(others)} alone, not for {kernels.LEVEL}" if others else ""
+        others = [
+            name
+            for name in kernels.build_info.marches
+            if (cache_folder() / _file_name(definition, stretches, name)).is_file()
+        ]
+        kept = f", which holds it for level {' and '.join(others)} alone, not for {level}" if others else ""
         raise InputError(
             f"{here} must be compiled, and there is no C compiler '{name}' (the one that built pareprop) on this "
-            f"machine; load or install it, or let another machine fill the folder PAREPROP_CACHE{kept}"
+            "machine; load or install it, or let `pareprop compile` fill the folder PAREPROP_CACHE on another machine"
+            f"{kept}"
         )
     from .generate import generate, source_of, texts_of
 
@@ -348,7 +392,9 @@ def _compile(definition: NeuronModel, stretches: Composed | None) -> bytes:
     with tempfile.TemporaryDirectory(prefix="pareprop-") as folder:
         text, target = Path(folder, "model.c"), Path(folder, "model.so")
         text.write_text(source)
-        flags = [*_flags(), "-g0", "-w", "-fPIC", "-shared", "-fvisibility=hidden"]
+        built = kernels.build_info
+        flags = [*shlex.split(built.marches[level]), *shlex.split(built.flags)]
+        flags += ["-g0", "-w", "-fPIC", "-shared", "-fvisibility=hidden"]
         try:
             done = subprocess.run(
                 [*command, *flags, str(text), "-o", str(target), "-lm"],

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import mmap
 import os
+import secrets
+import socket
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +27,8 @@ SHARED = Path("/dev/shm")  # POSIX shared memory
 PAGE = 4096
 SPIKES = 4  # per neuron: room that a log starts with
 SPARE = 1024  # and spikes beside these
+SECRET = 16  # bytes that ranks of a node show each other
+HEARD = 10.0  # seconds that somebody may take to show them
 
 
 _held: weakref.WeakSet[SharedMemory] = weakref.WeakSet()  # of this process
@@ -151,16 +156,15 @@ class SharedMemory:
         made, problem = -1, None
         if local.rank == 0:
             made, problem = _create(layout)
-        name, problem = local.bcast((f"/proc/{os.getpid()}/fd/{made}", problem))
-        raise_together(comm, problem)
+        raise_together(comm, local.bcast(problem))
         try:
-            self.fd = os.open(name, os.O_RDWR)  # opened anew on each rank: locks belong to what was opened
+            got = _hand_out(comm, local, made)
+            self.fd = os.open(f"/proc/self/fd/{got}", os.O_RDWR)  # anew on each rank: locks belong to what was opened
+            os.close(got)
             weakref.finalize(self, os.close, self.fd).atexit = False  # until the process ends, see `let_go`
         except OSError as error:
-            problem = InputError(f"{name}, the shared memory of this node, cannot be opened: {error.strerror}")
-        raise_together(comm, problem)  # all have come here
-        if local.rank == 0:
-            os.close(made)
+            problem = InputError(f"the shared memory of this node cannot be opened: {error.strerror or error}")
+        raise_together(comm, problem)
         self._map = mmap.mmap(self.fd, layout.message_bytes[-1])
         _held.add(self)
 
@@ -268,6 +272,52 @@ class MessageMemory:
 
 def _full(problem: OSError) -> str:
     return f"{SHARED} has no room for more spikes of the ranks of this node: {problem.strerror}"
+
+
+def _hand_out(comm: Comm, local: Comm, made: int) -> int:
+    """Collective: return on each rank of a node a descriptor of the file that its leader has `made`.
+
+    By a socket without a name in the file system: nothing is left of it, whenever a rank is killed. What a process has
+    open cannot be opened by way of /proc from another user namespace, such as that of a container.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if some cannot reach their leader.
+    OSError
+        On a rank that gets nothing.
+    """
+    with socket.socket(socket.AF_UNIX) as own:
+        problem: Exception | None = None
+        try:
+            if local.rank == 0:
+                own.bind(b"")  # the system finds a name, which all users may know
+                own.listen(local.size)
+        except OSError as error:
+            problem = error
+        place, secret, problem = local.bcast((own.getsockname(), secrets.token_bytes(SECRET), problem))
+        try:
+            if local.rank > 0 and problem is None:
+                own.connect(place)
+                own.sendall(secret)
+        except OSError as error:
+            problem = error
+        reason = f"ranks of this node cannot reach each other by a socket: {problem}"
+        raise_together(comm, None if problem is None else InputError(reason))  # all wait for each other, or nobody
+        if local.rank > 0:
+            _, descriptors, _, _ = socket.recv_fds(own, 1, 1)
+            if not descriptors:
+                raise OSError("its leader has ended")
+            return descriptors[0]
+        waiting = local.size - 1
+        while waiting:
+            other, _ = own.accept()
+            with other, suppress(OSError):  # of somebody else, who does not know the secret
+                other.settimeout(HEARD)
+                if secrets.compare_digest(other.recv(SECRET, socket.MSG_WAITALL), secret):
+                    socket.send_fds(other, [b"."], [made])
+                    waiting -= 1
+    return made
 
 
 def _create(layout: Layout) -> tuple[int, InputError | None]:

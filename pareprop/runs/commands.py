@@ -293,6 +293,24 @@ def check_model(
         sys.exit(1)
 
 
+@click.command(name="compile")
+@click.argument("sources", nargs=-1, metavar="[FILE|MODEL ...]")
+@click.option("--level", "levels", multiple=True, help="Level of the processor, also several times [the one in use].")
+@click.pass_obj
+def compile_models(exchange: Exchange, sources: tuple[str, ...], levels: tuple[str, ...]) -> None:
+    """Compile neuron models for later runs.
+
+    Runs compile a neuron model that is given as equations where they first use it. This does it before, for machines
+    without a compiler or with other processors: into the folder PAREPROP_CACHE, or `pareprop` in your cache folder.
+    Without an argument: all models of the package.
+    """
+    with guarded(exchange.comm):
+        if exchange.rank == 0:
+            from .neuron_models import compile_all
+
+            compile_all(sources, levels)
+
+
 @click.command(name="verify")
 @click.argument("cases", nargs=-1, required=True, metavar="CASE.h5 ...")
 @click.option(
@@ -403,6 +421,6 @@ def _help_of(context: click.Context, names: tuple[str, ...]) -> str:
 
 
 COMMANDS = (
-    tasks, run, resume, print_config, info, compare_runs, export, plot, write_report, check_model, verify_cases, bench,
-    help_command,
+    tasks, run, resume, print_config, info, compare_runs, export, plot, write_report, check_model, compile_models,
+    verify_cases, bench, help_command,
 )  # fmt: skip

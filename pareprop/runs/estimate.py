@@ -1,9 +1,9 @@
 """About how long a run will take and how much memory it needs, before its first iteration, from counts.
 
-The counts are those of `work`, as for predictions. Costs of an operation are those of one core without other work:
-mostly within a factor of two, as long as neurons fire about as assumed; samples that are costly to make take longer,
-and episodes that end early are shorter. Runs learn their own speed within a second; `pareprop predict` measures a
-machine.
+The counts are those of `work`, as for predictions. Costs of an operation are those of one core without other work, of
+one processor; for others a short measurement scales all of them alike (`speed`). The estimate is mostly within a factor
+of two, as long as neurons fire about as assumed; samples that are costly to make take longer, and episodes that end
+early are shorter. Runs learn their own speed within a second; `pareprop predict` measures a machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CROWDED = 5e-5  # and where they have to take turns
 BUILT = ("incoming", "outgoing", "feedback", "currents", "mirror")  # memory that building a network has written
 
 
-def run_seconds(simulation: Watched, task: TaskBase, last: int) -> float:
+def run_seconds(simulation: Watched, task: TaskBase, last: int, slowness: float = 1.0) -> float:
     """Collective: return about the seconds until iteration `last`, with validations and the test; equal on all ranks.
 
     Parameters
@@ -45,6 +45,8 @@ def run_seconds(simulation: Watched, task: TaskBase, last: int) -> float:
         The task with the settings of the phases.
     last : int
         Iteration after which the run ends.
+    slowness : float
+        How many times as long this processor takes as that of the costs, see `speed`.
     """
     comm, groups, batch = simulation.world, simulation.replicas.count, simulation.model.optimizer.batch_size
     first, every = simulation.iteration, task.validate_every
@@ -52,11 +54,14 @@ def run_seconds(simulation: Watched, task: TaskBase, last: int) -> float:
     n_tests = int(last == task.iterations)
     phases = ((last - first, batch), (n_validations, task.validate_samples), (n_tests, task.test_samples))
     share = sum(times * -(-size // groups) for times, size in phases)  # samples of the group with most
-    updates = (last - first) * sum(len(table.weight) for table in simulation.network.tables().values()) * UPDATE
+    updates = (
+        (last - first) * sum(len(table.weight) for table in simulation.network.tables().values()) * UPDATE * slowness
+    )
     most = max(count_ranks_by_host(comm).values())
     crowd = max(1.0, most / (os.cpu_count() or most))
-    meetings = rough_units(simulation.model.eprop, ROUND if crowd == 1 else CROWDED).exchange_seconds(count(simulation))
-    own = crowd * (share * sample_seconds(simulation) + updates) + share * meetings
+    units = rough_units(simulation.model.eprop, ROUND if crowd == 1 else CROWDED).scaled(slowness)
+    meetings = units.exchange_seconds(count(simulation))
+    own = crowd * (share * sample_seconds(simulation, slowness) + updates) + share * meetings
     return collectives.maximum(comm, own)
 
 
@@ -79,14 +84,14 @@ def count(simulation: Watched) -> work.Work:
     return work.of_rank(model, n_steps, firing, exchange.size, exchange.rank)
 
 
-def sample_seconds(simulation: Watched) -> float:
+def sample_seconds(simulation: Watched, slowness: float = 1.0) -> float:
     """Return about the seconds that this rank computes for a sample."""
     model, task, n_steps = simulation.model, simulation.task, simulation.task.n_steps
     seconds = SAMPLE + n_steps * INPUT_STEP * model.size("input")
     if is_closed(task):
         seconds += DECISION * (1 + (n_steps - task.first - 1) // task.period)
-    phases = rough_units(model.eprop).phase_seconds(count(simulation))
-    return seconds + phases["deliver"] + phases["update"] + phases["sweep"]
+    phases = rough_units(model.eprop).scaled(slowness).phase_seconds(count(simulation))
+    return slowness * seconds + phases["deliver"] + phases["update"] + phases["sweep"]
 
 
 def rank_bytes(simulation: Watched) -> int:

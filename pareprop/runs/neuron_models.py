@@ -12,6 +12,7 @@ from ..errors import InputError, quote
 from ..network.parameters import parse_setting
 from ..neurons import library
 from ..neurons.check import Check, check_model
+from ..neurons.compile import cache_folder, fill
 from ..neurons.language import nearest
 from ..neurons.model import NeuronModel
 from ..storage.disk import output_errors
@@ -56,6 +57,26 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
                 _draw(check, out)
             terminal.echo(f"figure: {out}")
     return passed
+
+
+def compile_all(sources: Sequence[str], levels: Sequence[str]) -> None:
+    """Compile the models of files and of the package for later runs, and print where they are.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Files, or names of models; none: all models of the package that are not compiled with it.
+    levels : sequence of str
+        Levels of the processor; none: the one in use.
+
+    Raises
+    ------
+    InputError
+        If there is no such model or level, or no compiler.
+    """
+    for source in sources or library.free_names():
+        for model in _models(source, None):
+            terminal.echo(f"{model.name}: {len(fill(model, levels))} files in {cache_folder()}")
 
 
 def _models(source: str, name: str | None) -> list[NeuronModel]:

@@ -14,7 +14,7 @@ from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..tasks.base import TaskBase
 from ..values import Values
-from . import estimate, provenance
+from . import estimate, provenance, speed
 from .log import duration
 
 MUCH = 0.5  # share of waiting and transfer from which a run says what would be faster
@@ -43,7 +43,8 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
     kept = simulation.engine.history_steps
     parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
     samples = f"{_count(batch, 'sample')} of {n_steps} steps ({n_steps * model.dt_ms:g} ms)"
-    seconds, n_bytes = estimate.run_seconds(simulation, task, last), estimate.rank_bytes(simulation)
+    slowness = speed.slowness(simulation.world, model.variant)
+    seconds, n_bytes = estimate.run_seconds(simulation, task, last, slowness), estimate.rank_bytes(simulation)
     to_come = _count(last - simulation.iteration, "iteration")
     network = mpi.interconnect() if len(provenance.count_ranks_by_host(simulation.world)) > 1 else ""
     warnings = [f"warning: {network} (is libibverbs installed?); messages between nodes travel by TCP"]
@@ -54,7 +55,8 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
         f"training: {_count(model.size('recurrent'), 'neuron')}, {_count(n_synapses, 'synapse')}; "
         f"{to_come} of {samples}; at most {most:.2f} MiB on each rank",
         f"estimate: about {duration(max(seconds, 1.0))} for {to_come}, {n_bytes / 2**20:.0f} MiB on each rank "
-        "with the program; counted, not measured, for cores without other work",
+        "with the program; counted, not measured, for cores without other work; unit costs are "
+        f"multiplied by {slowness:.3g}, as a short measurement on this processor ({speed.here()[1]}) asks for",
         *_tell_models(model),
         *(warnings if network.endswith(mpi.UNUSED) else []),
     ]

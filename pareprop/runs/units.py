@@ -103,6 +103,9 @@ class Interconnect:
     skew: float = 0.0
 
 
+OF_PROCESSOR = ("merge_s", "number_s", "round_s", "line_s", "pack_s", "copy_s", "sum_s")  # of `Interconnect`
+
+
 @dataclass(frozen=True)
 class Units:
     """Unit costs.
@@ -124,6 +127,10 @@ class Units:
         Number of these cores.
     cache, crowded_cache : float
         Bytes of a core's caches that fit best, see `Work.with_cache`, alone and while these cores work.
+    processor, level : str
+        Where they were measured, and for which instructions the kernels were compiled; "" in files of earlier versions.
+    sample_s : float
+        Seconds of a sample of the network of `speed` there; 0 in files of earlier versions.
     """
 
     seconds: dict[str, dict[str, float]]
@@ -134,6 +141,9 @@ class Units:
     cores: int = 1
     cache: float = CACHE
     crowded_cache: float = CACHE
+    processor: str = ""
+    level: str = ""
+    sample_s: float = 0.0
 
     def _seconds(self, phase: str, work: Work) -> float:
         """Return seconds of a phase: between those of one busy core and of all, by how many ranks the node has."""
@@ -248,6 +258,14 @@ class Units:
         changed = {name: value for name, value in changes.items() if value is not None}
         return replace(self, network=replace(self.network, **changed))
 
+    def scaled(self, times: float) -> Units:
+        """Return the costs of a processor that takes so many times as long; wires between nodes stay as fast."""
+        tables = ({name: {count: times * cost for count, cost in costs.items()} for name, costs in table.items()}
+                  for table in (self.seconds, self.crowded))  # fmt: skip
+        network = replace(self.network, **{name: times * getattr(self.network, name) for name in OF_PROCESSOR})
+        seconds, crowded = tables
+        return replace(self, seconds=seconds, crowded=crowded, network=network)
+
 
 def _sum(costs: dict[str, float], work: Work) -> float:
     return sum(cost * getattr(work, count) for count, cost in costs.items())
@@ -276,11 +294,14 @@ def _check(values: Values) -> Units:
     costs = [item for table in (*tables, values["nbytes"]) for item in table.items()]
     numbers = [(f"{name}.{count}", cost) for name, counts in costs for count, cost in counts.items()]
     numbers += [*values["network"].items(), ("base_bytes", values.get("base_bytes", 0.0))]
-    numbers += [("cores", values.get("cores", 1))]
+    numbers += [("cores", values.get("cores", 1)), ("sample_s", values.get("sample_s", 0.0))]
     numbers += [(name, values.get(name, CACHE)) for name in ("cache", "crowded_cache")]
     for name, number in numbers:
         if type(number) not in (int, float) or not 0 <= number < np.inf:
             raise ValueError(f"{quote(name)} = {quote(number)} must be a finite number of at least 0")
+    for name in ("processor", "level"):
+        if not isinstance(values.get(name, ""), str):
+            raise ValueError(f"{name} = {quote(values[name])} must be a text")
     if values["network"].get("bandwidth", 1.0) <= 0:
         raise ValueError("bandwidth must be above 0")
     known = {name for counts in (*PHASES.values(), *MEMORY.values()) for name in counts}

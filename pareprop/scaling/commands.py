@@ -21,7 +21,7 @@ from ..machine import peak_rss_bytes
 from ..network.local import target_rate
 from ..network.variants import VARIANTS
 from ..parallel.exchange import Exchange
-from ..runs import benchmark, units
+from ..runs import benchmark, speed, units
 from ..runs.options import SET, TRUST, FiniteFloat, GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
 from ..storage.disk import output_errors, replace_file
@@ -218,6 +218,9 @@ def _print_memory(memory: Mapping[str, float]) -> None:
 @rate_option
 @units_option
 @click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first; takes some two minutes.")
+@click.option(
+    "--here", is_flag=True, help="Scale unit costs of another machine to this one, by a measurement of 0.2 s."
+)
 @click.option("--latency", type=FiniteFloat(min=0), help="Latency of a message between nodes in s [as measured].")
 @click.option("--bandwidth", type=FiniteFloat(min=1), help="Bandwidth of a node in bytes per second [as measured].")
 @click.option(
@@ -246,6 +249,7 @@ def predict_command(
     rate: float | None,
     units_file: str,
     measures: bool,
+    here: bool,
     latency: float | None,
     bandwidth: float | None,
     ranks_text: str,
@@ -271,7 +275,7 @@ def predict_command(
             raise click.UsageError("CONFIG is missing")
         return
     chosen = subject.find(source, settings, trust)
-    costs = _costs(units_file, chosen.model.variant, latency, bandwidth)
+    costs = _scale(_costs(units_file, chosen.model.variant, latency, bandwidth), units_file, chosen.model.variant, here)
     arguments = chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate)
     _note_rate(chosen, rate)
     if within:
@@ -303,6 +307,20 @@ def _costs(file: str, variant: str, latency: float | None, bandwidth: float | No
         raise InputError(f"{file} holds no unit costs of variant '{variant}'; `pareprop predict --measure` makes them")
     costs = costs_by_variant[variant]
     return costs.with_network(latency, bandwidth)
+
+
+def _scale(costs: units.Units, file: str, variant: str, here: bool) -> units.Units:
+    """Return unit costs as they are, or of this machine; say of which processor they are, if it is not this one."""
+    of, this = (f"{name} ({level})" for name, level in ((costs.processor, costs.level), speed.here()))
+    if here:
+        if not costs.sample_s:
+            raise InputError(f"{file} does not tell how fast its machine was; `pareprop predict --measure` writes that")
+        times = speed.sample_seconds(variant) / costs.sample_s
+        terminal.echo(f"note: unit costs of {of} are multiplied by {times:.3g}, by a short measurement of {this}")
+        return costs.scaled(times)
+    if costs.processor and of != this:
+        terminal.echo(f"note: unit costs are those of {of}; --here scales them to {this}, by a short measurement")
+    return costs
 
 
 def _print_prediction(prediction: Prediction, samples: int) -> None:

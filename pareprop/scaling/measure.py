@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import InputError, StateError
 from ..machine import available, peak_rss_bytes
-from ..runs import benchmark, work
+from ..runs import benchmark, speed, work
 from ..runs.units import Interconnect, Measured, Units, fit
 from . import dryrun, launchers, ping
 
@@ -102,13 +102,15 @@ def measure(
             "processor, but caches and memory were shared"
         )
     copies = [[_median(runs) for runs in zip(*crowded[probe], strict=True)] for probe in probes]
-    return fit(
+    found = fit(
         [_median(alone[probe]) for probe in probes],
         network or exchange_costs(),
         base,
         [_mean(runs) for runs in copies if runs],
         cores,
     )
+    processor, level = speed.here()
+    return replace(found, processor=processor, level=level, sample_s=speed.sample_seconds(variant))
 
 
 def _run_copies(pool: ProcessPoolExecutor, cores: int, variant: str, probe: Probe) -> list[Measured]:

@@ -1,5 +1,7 @@
 """Compiled once: a cache that survives damage and company, one line without a compiler, bytes by MPI."""
 
+import ast
+import hashlib
 import os
 import stat
 import subprocess
@@ -40,7 +42,7 @@ def without_compiler(monkeypatch) -> None:
         SimpleNamespace(
             compiler="no-such-compiler -O3",
             flags=kernels.build_info.flags,
-            levels=kernels.build_info.levels,
+            marches=kernels.build_info.marches,
             __file__=kernels.build_info.__file__,
         ),
     )
@@ -73,6 +75,40 @@ def test_a_cache_that_cannot_be_trusted(cache: Path, damage: str) -> None:
     assert not stat.S_IMODE(file.stat().st_mode) & 0o022
 
 
+@pytest.mark.parametrize("whose", ["another model", "another version of it", "of an earlier version of the package"])
+def test_a_whole_file_of_another_model_is_not_believed(cache: Path, monkeypatch, whose: str) -> None:
+    """Copied, or renamed, within a cache: found by hand, its neurons were taken without a word."""
+    model, other = (NeuronModel.from_dict("tiny", TINY | {"step": {"u": f"{f}*u + arriving"}}) for f in (0.5, 0.25))
+    if whose == "another model":
+        other = NeuronModel.from_dict("other", other.to_dict())
+    compiling.compile(other)
+    (wrong,) = cache.iterdir()
+    compiling.compile(model)
+    (right,) = set(cache.iterdir()) - {wrong}
+    content = wrong.read_bytes()
+    if whose.startswith("of an earlier"):  # whose files had a checksum of the shared object alone
+        content = content[:-32] + hashlib.sha256(content[:-32]).digest()
+    right.write_bytes(content)
+    compiling._programs.clear()
+    assert half(compiling.compile(model)) == 0.2 and right.read_bytes() != content
+
+
+def test_all_that_generates_code_decides_the_name_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by hand: with another formula of a surrogate gradient the kernels of before were taken."""
+    here, read = Path(compiling.__file__).parent, list[str]()
+    whole = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path.stem), whole(path))[1])
+    compiling._key(NeuronModel.from_dict("tiny", TINY))
+    seen, waiting = set[str](), {"generate"}
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        tree = ast.parse((here / f"{name}.py").read_text())
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
+        waiting |= {node.module for node in nodes} - seen
+    assert seen <= set(read), seen - set(read)
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("PAREPROP_CACHE", str(tmp_path / "file" / "cache"))
@@ -94,12 +130,38 @@ def test_a_compiler_that_fails(cache: Path, monkeypatch: pytest.MonkeyPatch, cap
         compiling.kernels,
         "build_info",
         SimpleNamespace(
-            compiler="false", flags="-O3", levels=kernels.build_info.levels, __file__=kernels.build_info.__file__
+            compiler="false", flags="-O3", marches=kernels.build_info.marches, __file__=kernels.build_info.__file__
         ),
     )
     with pytest.raises(InputError, match="the C compiler 'false' cannot compile it"):
         compiling.compile(NeuronModel.from_dict("tiny", TINY))
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_fifo_in_the_cache_is_left_alone(cache: Path) -> None:
+    """To open one for reading waits for a writer."""
+    model = NeuronModel.from_dict("tiny", TINY)
+    cache.mkdir()
+    os.mkfifo(cache / compiling._file_name(model, None, kernels.LEVEL))
+    assert half(compiling.compile(model)) == 0.2
+
+
+def test_what_was_compiled_before_needs_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the level that was asked for; a message names the others that there are."""
+    model, levels = NeuronModel.from_dict("tiny", TINY), list(kernels.build_info.marches)
+    others = [level for level in levels if level != kernels.LEVEL]
+    compiling.fill(model, others)
+    with monkeypatch.context() as here:
+        here.setattr(compiling.shutil, "which", lambda name: None)
+        with pytest.raises(InputError, match="there is no C compiler") as told:
+            compiling.compile(model)
+    assert not others or f"for level {' and '.join(others)} alone, not for {kernels.LEVEL}" in str(told.value)
+    assert len(compiling.fill(model)) == 3  # the model, and its stretches in two precisions
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    both = [compiling.Composed(precision, (0,)) for precision in ("double", "single")]
+    assert all(compiling.compile(model, stretches=kind).has_stretches(kind) for kind in both)
+    with pytest.raises(InputError, match="level 'v9' is unknown for this architecture"):
+        compiling.fill(model, ["v9"])
 
 
 class Ranks:
@@ -110,8 +172,8 @@ class Ranks:
     def __init__(self, rank: int) -> None:
         self.rank = rank
 
-    def allreduce(self, value, op):
-        return value[0], 0  # the lower rank of one level
+    def allreduce(self, value):
+        return value  # both have one level
 
     def bcast(self, value, root):
         assert root == 0

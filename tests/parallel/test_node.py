@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from commands import digests, on_ranks
-from launch import ENVIRONMENT, find_mpirun, kill_session, wait_until
+from launch import ENVIRONMENT, find_mpirun, kill_session, mpirun, wait_until
 from params import first_rows
 
 from pareprop.parallel.shared_memory import SHARED
@@ -43,11 +44,11 @@ def ranks_of(session: int) -> list[int]:
 def test_all_end_when_one_is_killed(n: int, share_above: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an exit code that is not 0, and nothing left; the run resumed on other ranks goes on as ever."""
     monkeypatch.setenv("PAREPROP_SHARE_ABOVE", share_above)
-    mpirun = find_mpirun()
-    if mpirun is None:
+    launcher = find_mpirun()
+    if launcher is None:
         pytest.skip("no mpirun: install the extra 'mpi' or a system MPI")
     task = [*TASK, "--set", "iterations=1000000", "--set", "checkpoint.every=20"]
-    whole = [mpirun, "-n", str(n), sys.executable, "-m", "pareprop", "run", *task, "--out", tmp_path / "run"]
+    whole = [launcher, "-n", str(n), sys.executable, "-m", "pareprop", "run", *task, "--out", tmp_path / "run"]
     checkpoints = tmp_path / "run" / "checkpoints"
     process = subprocess.Popen(
         whole,
@@ -99,8 +100,7 @@ def test_small_shared_memory(tmp_path: Path) -> None:
     trial = ["unshare", "--mount", "bash", "-c", inside, "-", "true"]
     if subprocess.run(trial, capture_output=True, check=False).returncode:
         pytest.skip("this machine allows no mounts")
-    mpirun = find_mpirun()
-    line = [mpirun, "-n", "2", sys.executable, "-m", "pareprop", "bench", "--neurons=200000", "--indegree=10"]
+    line = [find_mpirun(), "-n", "2", sys.executable, "-m", "pareprop", "bench", "--neurons=200000", "--indegree=10"]
     environment = os.environ | ENVIRONMENT | {"OMPI_MCA_btl": "self,tcp", "TMPDIR": str(tmp_path)}
     done = subprocess.run(
         ["unshare", "--mount", "bash", "-c", inside, "-", *line],
@@ -112,6 +112,18 @@ def test_small_shared_memory(tmp_path: Path) -> None:
     )
     lines = [text for text in done.stderr.splitlines() if text.startswith("pareprop: error:")]
     assert done.returncode == 2 and len(lines) == 1 and "/dev/shm has" in lines[0], done.stderr
+
+
+def test_each_rank_in_a_user_namespace_of_its_own(tmp_path: Path) -> None:
+    """As in containers of unprivileged users: found by hand, the memory of a node could not be opened there."""
+    apart = ["unshare", "--user", "--map-current-user"]
+    if not shutil.which("unshare") or subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine allows no user namespaces")
+    run = ["-m", "pareprop", "run", *TASK, "--set", "iterations=2", "--no-figures", "--out"]
+    done = mpirun(2, *run, tmp_path / "apart", python=[*apart, sys.executable])
+    assert done.returncode == 0, done.stderr
+    codes, output, _ = on_ranks(1, [["run", *TASK, "--set", "iterations=2", "--out", tmp_path / "one"]])
+    assert codes == [0] and digests(done.stdout.splitlines()) == digests(output) != []
 
 
 def test_info_tells_waiting_from_work(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """The start of a run tells expected time and memory, before anything was measured."""
 
+import os
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ import pareprop
 from pareprop.engines.sample import Sample
 from pareprop.network.local import cost_of
 from pareprop.network.model import Model
-from pareprop.runs import config, estimate
+from pareprop.runs import config, estimate, speed
 from pareprop.simulation.loop import Simulation
 
 TOLD = """
@@ -77,7 +80,8 @@ def test_the_start_tells_time_and_memory(tmp_path: Path, capsys: pytest.CaptureF
     """A resumed run tells what is left."""
     small = [part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=4") for part in ("--set", text)]
     _, output, _ = command(capsys, "run", "sine-waves", *small, "--no-figures", "--until", 1, "--out", tmp_path)
-    line = r"estimate: about 1 s for {}, \d+ MiB on each rank with the program; counted, not measured, .*\n"
+    line = r"estimate: about 1 s for {}, \d+ MiB on each rank with the program; counted, not measured, .*; unit costs "
+    line += rf"are multiplied by [\d.e+-]+, as a short measurement on this processor \({speed.here()[1]}\) asks for\n"
     assert re.search(r"^1 ranks; .*\ntraining: .*\n" + line.format("1 iteration"), output)
     _, output, _ = command(capsys, "resume", tmp_path)
     assert re.search("^" + line.format("3 iterations"), output, re.MULTILINE)
@@ -112,3 +116,97 @@ def test_models_given_by_equations_are_measured_and_tell_what_they_keep(
     assert "\nnumbers kept per neuron and step: adex 3\n" in capsys.readouterr().out
     code, output, _ = command(capsys, "info", tmp_path / "run")
     assert code == 0 and re.search(r"^ *kept_per_neuron_and_step: adex 3$", output, re.MULTILINE)
+
+
+# ---- the speed of this processor -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def speeds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
+    """Variants in the order in which they are measured, without a clock; nothing is known before."""
+    measured: list[str] = []
+
+    def measure(variant: str) -> float:
+        measured.append(variant)
+        return 3.0 * speed.REFERENCE[variant]
+
+    monkeypatch.setattr(speed, "_measure", measure)
+    monkeypatch.setenv("PAREPROP_CACHE", str(tmp_path / "cache"))
+    speed.sample_seconds.cache_clear()
+    yield measured
+    speed.sample_seconds.cache_clear()
+
+
+def ask(variant: str) -> float:
+    """As a process that has asked for nothing before."""
+    speed.sample_seconds.cache_clear()
+    return speed.slowness(None, variant)
+
+
+def test_speed_is_measured_once_for_each_processor_and_level(
+    speeds: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [ask(variant) for variant in ("spike", "interval", "spike", "interval")] == pytest.approx([3.0] * 4)
+    assert speeds == ["spike", "interval"]
+    monkeypatch.setattr(speed, "here", lambda: ("another", "v2"))
+    ask("spike"), ask("spike")
+    monkeypatch.setattr(speed, "here", lambda: ("another", "v3"))
+    ask("spike")
+    assert speeds == ["spike", "interval", "spike", "spike"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_text(path.read_text()[:-5]),
+        lambda path: path.write_text("[" * 5000),
+        lambda path: path.write_text(path.read_text().replace("0.0", "-0.0")),
+        lambda path: path.write_text(re.sub(r"0\.0\d+", "NaN", path.read_text())),
+        lambda path: path.write_text(re.sub(r"0\.0\d+", '"fast"', path.read_text())),
+        lambda path: path.write_text(re.sub(r'"of": \["', '"of": ["another ', path.read_text())),
+        lambda path: path.chmod(0o666),
+        lambda path: (path.unlink(), path.mkdir()),
+        lambda path: (path.unlink(), os.mkfifo(path)),
+    ],
+    ids="half deep negative nan text foreign writable folder fifo".split(),
+)
+def test_a_damaged_or_foreign_file_is_measured_anew(
+    speeds: list[str], tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    ask("spike")
+    (path,) = (tmp_path / "cache").iterdir()
+    damage(path)
+    assert ask("spike") == pytest.approx(3.0) and speeds == ["spike", "spike"]
+    assert [item for item in path.parent.iterdir() if item != path] == []
+
+
+def test_without_a_folder_nothing_is_kept(speeds: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").write_text("a file")
+    assert ask("spike") == ask("spike") == pytest.approx(3.0)
+    monkeypatch.delenv("PAREPROP_CACHE")
+    monkeypatch.setattr(speed, "cache_folder", Mock(side_effect=RuntimeError("no home")))
+    assert ask("spike") == pytest.approx(3.0)
+    assert speeds == ["spike"] * 3
+
+
+def test_speed_scales_what_was_not_measured_here() -> None:
+    """All but the steps of models given by equations, which are timed on this machine."""
+    simulation, task = build("sine-waves", ["n_rec=60", "n_in=30", "n_step=1000"])
+    assert estimate.run_seconds(simulation, task, 10, 2.5) == pytest.approx(
+        2.5 * estimate.run_seconds(simulation, task, 10)
+    )
+
+    class Still:
+        n_steps = learning_window = 100
+
+        def sample(self, index: int, phase: str = "train") -> Sample:
+            return Sample.from_raster(np.zeros((100, 5), bool), np.zeros((100, 1)))
+
+    given = Simulation(equations(30_000), Still())
+    own = 30_000 * 100 * (cost_of(given.model, given.model.populations[1]).step + 0.0)
+    assert estimate.sample_seconds(given, 0.0) > 0.5 * own
+
+
+def test_the_network_is_measured() -> None:
+    """Of both variants, whatever they take here."""
+    assert all(0 < speed._measure(variant) < 10 for variant in speed.REFERENCE)

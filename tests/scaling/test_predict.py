@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from pareprop.network.cuts import cut
 from pareprop.network.local import LocalNetwork, cost_of
 from pareprop.network.model import Model
 from pareprop.parallel.exchange import Alone
-from pareprop.runs import benchmark, units, work
+from pareprop.runs import benchmark, speed, units, work
 from pareprop.scaling import dryrun, measure, slurm, subject
 from pareprop.scaling.predict import nodes_for, predict, representatives
 
@@ -289,6 +290,40 @@ def test_a_table_of_ranks(tmp_path, capsys):
         assert limit[0] == max(one.phases, key=one.phases.get)
     assert "memory of a node" in command(capsys, *arguments, "--ranks", "1,2", "--node-memory", "0.01")[1]
     assert "note" not in command(capsys, *arguments, "--rate", "20")[1]
+
+
+def test_unit_costs_of_another_machine(tmp_path, capsys, monkeypatch):
+    """Measured where a short network took 2 ms; here it takes 5. The network between nodes stays what it is."""
+    path = tmp_path / "units.json"
+    arguments = "predict", "bench", "--set", "neurons=2000", "--rate", "20", "--units", path
+
+    def ask(*more: str) -> tuple[list[str], float]:
+        code, output, errors = command(capsys, *arguments, *more)
+        assert (code, errors) == (0, "")
+        return [line for line in output.splitlines() if line.startswith("note")], seconds_in(output)
+
+    monkeypatch.setattr(speed, "sample_seconds", {"interval": 5e-3}.__getitem__)
+    monkeypatch.setattr(speed, "here", lambda: ("this", "v3"))
+    for here in ("that", "v3"), ("this", "v2"):
+        foreign = dataclasses.replace(FLAT, processor=here[0], level=here[1], sample_s=2e-3)
+        units.write(path, {"interval": foreign, "spike": foreign})
+        (note,), plain = ask()
+        assert f"{here[0]} ({here[1]})" in note and "--here" in note
+        (note,), scaled = ask("--here")
+        assert scaled == pytest.approx(2.5 * plain, rel=1e-3) and "2.5" in note and "this (v3)" in note
+    own = dataclasses.replace(FLAT, processor="this", level="v3", sample_s=5e-3)
+    units.write(path, {"interval": own, "spike": own})
+    assert ask() == ([], plain)
+    units.write(path, {"interval": FLAT, "spike": FLAT})
+    assert ask() == ([], plain)
+    code, _, errors = command(capsys, *arguments, "--here")
+    assert code == 2 and "--measure" in errors and errors.count("\n") == 1
+    slower = FLAT.scaled(3.0).network
+    assert (slower.latency_s, slower.bandwidth, slower.copy_s) == (1e-6, 1e9, pytest.approx(3 * FLAT.network.copy_s))
+
+
+def seconds_in(output: str) -> float:
+    return float(re.search(r"samples: (\S+) s", output)[1])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,115 @@
+"""How fast this processor runs a small fixed network, beside the one whose unit costs `estimate` counts with.
+
+The measurement takes a fifth of a second, and is kept in the cache folder by processor, level and flags. It decides no
+path and no result: what a run tells before its first iteration follows from it, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+from .. import files, kernels
+from ..errors import ParepropError
+from ..machine import instructions, processor_name
+from ..neurons.compile import cache_folder
+from ..parallel import collectives
+from ..parallel.exchange import Alone, Exchange
+from ..parallel.mpi import Comm
+from ..values import Values
+from . import benchmark
+
+NEURONS, INDEGREE, INPUTS, STEPS, SAMPLES = 1000, 100, 100, 100, 40
+LIMIT = 10_000  # bytes of a file
+# processor seconds of a sample where the unit costs were found: an AMD EPYC with AVX-512
+REFERENCE = {"interval": 1.0e-3, "spike": 1.8e-3}
+
+
+def here() -> tuple[str, str]:
+    """Return the name of this processor, and for which instructions the kernels in use were compiled."""
+    return processor_name(), kernels.LEVEL
+
+
+def slowness(comm: Comm, variant: str) -> float:
+    """Collective: return how many times as long as there the network takes on rank 0's processor."""
+    ratio = 1.0
+
+    def together(problem: ParepropError | None) -> None:
+        if comm is not None:
+            collectives.await_others(comm)  # asleep: they may share its core
+        collectives.raise_together(comm, problem)
+
+    with collectives.guarded(comm, together):
+        if comm is None or comm.rank == 0:
+            ratio = sample_seconds(variant) / REFERENCE[variant]
+    return collectives.gather(comm, ratio)[0]
+
+
+@cache
+def sample_seconds(variant: str) -> float:
+    """Return the processor seconds of a sample of the network, measured at most once on each kind of processor."""
+    instruction_sets = " ".join(sorted(instructions()))  # where processors have no names
+    key = [*here(), instruction_sets, kernels.build_info.mode, kernels.build_info.flags]
+    path = _path(key)
+    known = _read(path, key) if path else {}
+    if variant not in known:
+        known[variant] = _measure(variant)
+        if path:
+            _keep(path, {"of": key, "seconds": known})
+    return known[variant]
+
+
+def _measure(variant: str) -> float:
+    """Return the shortest of some samples: other work can only lengthen them."""
+    network = benchmark.model(NEURONS, INDEGREE, INPUTS, variant=variant)
+    task = benchmark.BenchTask(INPUTS, STEPS, 1)
+    engine, seconds = benchmark.build(network, task, cast(Exchange, Alone())).engine, []
+    for _ in range(SAMPLES):
+        start = time.thread_time()
+        engine.run(task.sample(0), True)
+        engine.optimize()
+        seconds.append(time.thread_time() - start)
+    return max(min(seconds), 1e-9)
+
+
+def _path(key: list[str]) -> Path | None:
+    """Return the file of a kind of processor; None if the user has no folder."""
+    try:
+        return cache_folder() / f"speed-{hashlib.sha256(chr(0).join(key).encode()).hexdigest()[:20]}.json"
+    except RuntimeError:  # no home
+        return None
+
+
+def _read(path: Path, key: list[str]) -> dict[str, float]:
+    """Return what is known by variant; nothing of a file that is damaged, another user's, or of another processor."""
+    try:
+        with files.open_regular(path) as file:
+            status, text = os.fstat(file.fileno()), file.read(LIMIT)
+        values = json.loads(text)
+        own = status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022
+        found = values["seconds"] if own and values["of"] == key else {}
+        return {name: found[name] for name in REFERENCE if name in found and 0.0 < found[name] < math.inf}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return {}
+
+
+def _keep(path: Path, values: Values) -> None:
+    """Write the file under another name first, so that nobody finds half of it; where that fails nothing is kept."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    except OSError:
+        return
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(values, file)
+        os.replace(name, path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
