@@ -16,7 +16,7 @@ from ..kernels import layout
 from ..network.connectivity import Population
 from ..network.local import LocalNetwork, given_program
 from ..network.synapse_table import ProjectionSlice, SynapseTable
-from ..neurons.compile import Composed
+from ..neurons.compile import Program
 from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
 from ..plans.plan import FOLD_STEPS, TRACES, NetworkPlan, TablePlan
@@ -122,6 +122,9 @@ class SpikeMemory:
         n = network.neurons[1] - network.neurons[0]
         self.length = self.steps_kept + n_steps + plan.m + 2
         self.inputs = SpikeLog(self.length)
+        posts = [item.request.post for item in self.plans[0].plans if item.request.definition]
+        wanted = {given_program(post): plan.composed(post) for post in posts}
+        self._composed = {program: of for program, of in wanted.items() if program and of}
         self.names = [set(plan.numbers) for plan in self.plans]
         self.rows = [self._rows(*given) for given in zip(self.tables, self.plans, self.names, strict=True)]
         self.stretches = self._stretches(n)
@@ -154,7 +157,8 @@ class SpikeMemory:
     def _rows(self, table: SynapseTable, plan: TablePlan, names: set[str]) -> Rows:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
         learns, adam, stretches = plan.learns, "moment" in names, plan.uses("scan")
-        models = np.array([self._address(post) for post in _targets(table)], np.int64)
+        posts, scanned = _targets(table), plan.chosen("scan")
+        models = np.array([self._address(post) for post in posts], np.int64)
         arrays = {name: allocate_aligned(n * (name in names), self._real) for name in PER_SYNAPSE[1:-1]}
         for array in arrays.values():
             array.fill(0.0)  # no page is first touched while the network runs
@@ -178,8 +182,8 @@ class SpikeMemory:
                 "books": books,
                 "models": models,
                 "traces": allocate_aligned((len(names & {*TRACES}), n), self._real),
-                "shared": np.array([self._share_constants(post) for post in _targets(table)], np.int64),
-                "stretches": self._stretch_addresses(table, plan),
+                "shared": np.array([self._share_constants(post) for post in posts], np.int64),
+                "stretches": np.array([self._composes(given_program(post)) for post in posts], np.int64) * scanned,
                 "Z": np.zeros(n_rows * learns),
                 **_emitted(table),
                 "from_own": table.by_source,
@@ -205,20 +209,9 @@ class SpikeMemory:
         parts = [self.network.constants[:, low:high] for (low, high, *_), of in items if of is post]
         return all(bool(np.all(part == parts[0][:, :1])) for part in parts)
 
-    def _stretch_addresses(self, table: SynapseTable, plan: TablePlan) -> np.ndarray:
-        """Return the address of what composes the steps of each block's targets, 0 if they are of the package."""
-        composed = zip(_targets(table), plan.chosen("scan"), strict=True)
-        return np.array([self._stretches_of(post) if scanned else 0 for post, scanned in composed], np.int64)
-
-    def _stretches_of(self, post: Population) -> int:
-        program = given_program(post)
-        return program.stretches(self._composed(post)) if program else 0
-
-    def _composed(self, post: Population) -> Composed:
-        """Return for what the steps of targets are composed that learn by stretches."""
-        wanted = self.plan.composed(post)
-        assert wanted is not None  # as these targets are given by equations
-        return wanted
+    def _composes(self, program: Program | None) -> int:
+        """Return the address of what composes the steps of neurons given by equations; 0 for others."""
+        return program.stretches(self._composed[program]) if program in self._composed else 0
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
         """Return rings (steps, n) of the latest steps, only as long as the longest cutoff (or folding) requires."""
@@ -278,10 +271,9 @@ class SpikeMemory:
     def _stretches(self, n: int) -> dict[str, np.ndarray]:
         """Return what the kernel keeps of stretches of steps; arrays without entries if there are none."""
         beside = self.plan.sets == 2 or self.network.model.is_rewarded
-        used = [plan.request.post for plan in self.plans[0].plans if plan.way.name == "scan"]
-        programs = {program: self._composed(post) for post in used if (program := given_program(post))}
-        places = layout.STRETCHES * any(given_program(post) is None for post in used)
-        sizes = [program.stretch_sizes(of) for program, of in programs.items()]
+        scanned = [item for item in self.plans[0].plans if item.way.name == "scan"]
+        places = layout.STRETCHES * any(item.request.definition is None for item in scanned)
+        sizes = [program.stretch_sizes(of) for program, of in self._composed.items()]
         width = _lines(max((numbers + others * beside for numbers, others, *_ in sizes), default=0))
         whole = max((_lines(numbers + others) + _lines(entries) for numbers, others, entries, *_ in sizes), default=0)
         derived = max((size for *_, size, _ in sizes), default=0)
@@ -295,8 +287,7 @@ class SpikeMemory:
             "apart": allocate_aligned((layout.STRETCHES * (width > 0), n)),
             "derived": allocate_aligned((layout.STRETCH_STEPS * (width > 0), derived, n), self._real),
             "records": allocate_aligned((layout.STRETCH_STEPS * (recorded > 0), n + _lines(1), recorded)),
-            "addresses": np.array([program.stretches(programs[program]) if program in programs else 0
-                                   for program in self.network.programs], np.int64),
+            "addresses": np.array([self._composes(program) for program in self.network.programs], np.int64),
         }  # fmt: skip
 
     def kernel_stretches(self) -> Values:

@@ -13,6 +13,8 @@ from .. import terminal
 from ..errors import InputError
 from ..network.variants import DEFAULT, VARIANTS
 from ..parallel.exchange import Exchange
+from ..plans.plan import WAYS
+from ..plans.way import OntoNeurons
 from ..storage.disk import output_errors
 from ..values import AnyValue
 from . import benchmark
@@ -59,6 +61,11 @@ from .provenance import tell_environment
     help="Optimizer.",
 )
 @click.option("--each-step", is_flag=True, help="Let it step in each time step, not at each arrival (spike variant).")
+@click.option(
+    "--way",
+    type=click.Choice([name for name, way in WAYS.items() if isinstance(way, OntoNeurons)]),
+    help="Way of learning onto neurons (spike variant) [the best that fits].",
+)
 @click.option("--longest-delay", type=int, default=0, help="Draw recurrent delays from --delay up to this one.")
 @click.option("--readouts", type=int, default=1, show_default=True, help="Readouts.")
 @click.option("--rewire", is_flag=True, help="Let recurrent synapses move.")
@@ -76,6 +83,7 @@ def bench(
     precision: Literal["double", "single"],
     warmup: int,
     rate: float,
+    way: str | None,
     profile_waiting: bool,
     **sizes: AnyValue,
 ) -> None:
@@ -91,7 +99,7 @@ def bench(
     size, indegree, inputs, delay = (sizes[name] for name in ("neurons", "indegree", "inputs", "delay"))
     network = benchmark.model(size, indegree, inputs, seed, delay, variant, precision, axes)
     task = benchmark.BenchTask(sizes["inputs"], sizes["steps"], seed, axes.readouts)
-    figures = benchmark.run(network, task, sizes["intervals"], not no_learning, exchange, warmup, rate)
+    figures = benchmark.run(network, task, sizes["intervals"], not no_learning, exchange, warmup, rate, way)
     figures["environment"] = tell_environment(exchange.comm)
     if exchange.rank:
         return

@@ -252,12 +252,13 @@ def run(
     exchange: Exchange,
     warmup: int = 0,
     rate_hz: float = 0.0,
+    ways: Ways | None = None,
 ) -> Values:
     """Collective: train `n_intervals` samples after `warmup` untimed ones and return the figures, valid on rank 0.
 
     With `rate_hz` synapses are driven by drawn spikes at this rate, see `stand_ins.DrivenExchange`.
     """
-    simulation = build(network, task, exchange, rate_hz)
+    simulation = build(network, task, exchange, rate_hz, ways)
     engine, table, comm = simulation.engine, simulation.network.incoming, exchange.comm
     wall, events, spikes = 0.0, 0, 0
     for index in range(warmup):
@@ -290,7 +291,7 @@ def run(
         "events_per_second": events / wall, "bytes_per_synapse": bytes_of_synapses / n_synapses,
         "peak_rss_bytes": max(share.peak_rss_bytes for share in shares), "digest": simulation.hexdigest(),
         "shares": [asdict(share) for share in shares],
-        "wait_apart": exchange.size > 1, "sending": exchange.sending,
+        "wait_apart": exchange.size > 1, "sending": exchange.sending, "ways": simulation.ways,
         "simulated_seconds": n_intervals * task.n_steps * network.dt_ms / 1000.0,
     }  # fmt: skip
 

@@ -44,6 +44,23 @@ def test_models_of_equations(variant, neuron, capsys):
     assert (code, errors) == (0, "") and digests(output.splitlines())
 
 
+@pytest.mark.parametrize(("way", "used"), [([], "prefix"), (["--way", "steps"], "steps")])
+def test_a_way_of_learning_may_be_asked_for(way, used, capsys, tmp_path):
+    file = tmp_path / "figures.json"
+    code, _, errors = command(capsys, *SMALL, "--variant", "spike", *way, "--json", file)
+    assert (code, errors) == (0, "")
+    assert json.loads(file.read_text())["ways"] == {"in->rec": used, "rec->rec": used, "rec->out": "readout"}
+
+
+@pytest.mark.parametrize(("options", "told"), [
+    (["--variant", "spike", "--way", "lines"], "projection 'in->rec' cannot learn by 'lines': its optimizer is not"),
+    (["--way", "steps"], "ways: the interval variant learns in one way"),
+])  # fmt: skip
+def test_a_way_that_does_not_fit_is_refused(options, told, capsys):
+    code, _, errors = command(capsys, *SMALL, *options)
+    assert code == 2 and told in errors and len(errors.splitlines()) == 1
+
+
 def test_json_that_cannot_be_written(capsys, tmp_path):
     code, _, errors = command(capsys, *SMALL, "--json", tmp_path / "missing" / "figures.json")
     assert code == 2 and "--json" in errors and len(errors.splitlines()) == 1
