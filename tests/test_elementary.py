@@ -113,6 +113,7 @@ LIBRARIES = {"np", "numpy", "math"}
 OWN = {"elementary", "loop", "self", "space"}  # whose methods have such names
 WHOLE = re.compile(r"n_\w+|size|nbytes|shape|count|rows|width|lengths|len|int")  # names of whole numbers
 CHECKS = "checks and shows equations; nothing is trained"
+CHECKED = "a check of a loss against finite differences"
 EXPECTED = "an expected number, for times, memory and cuts"
 SHOWN = "part of a message alone"
 EXACT = "whole numbers"
@@ -129,6 +130,9 @@ ALLOWED = {
     ("network/streamed_rules.py", "(1.0 - 1.0 / projection.pre.size) ** (self.indegree(projection) * (last - first))"):
         EXPECTED,
     ("network/streamed_rules.py", "others ** (last - first)"): EXPECTED,
+    ("network/losses.py", "np.sum(np.square(errors))"): CHECKED,
+    ("network/losses.py", "np.sum(errors * way)"): CHECKED,
+    ("network/losses.py", "sum((each.loss for each in found))"): CHECKED,
     ("neurons/check.py", "10.0 ** np.arange(-4, 8.1, 0.25)"): CHECKS,
     ("neurons/check.py", "np.log(size)"): CHECKS,
     ("neurons/check.py", "result.spikes.sum()"): CHECKS,
@@ -136,6 +140,7 @@ ALLOWED = {
     ("neurons/symbols.py", "a ** b"): "of SymPy: terms, not numbers",
     ("runs/benchmark.py", "lengths @ sent[numbers]"): EXACT,
     ("simulation/loop.py", "sum(marks.values())"): EXACT,
+    ("simulation/notices.py", "rate ** 2"): SHOWN,
     ("simulation/notices.py", "sum(losses[-SOON // 5:])"): SHOWN,
     ("simulation/notices.py", "sum(losses[:SOON // 5])"): SHOWN,
     ("simulation/returns.py", "np.std(self.returns, ddof=1)"): SHOWN,
