@@ -92,7 +92,9 @@ def test_builds_agree() -> None:
     assert set(table["builds"].values()) == {together(table["digests"])}
 
 
-if __name__ == "__main__":  # on one rank or several; the argument is a folder that all of them see
-    found = {"-".join(case): digest(*case, Path(sys.argv[1], "-".join(case))) for case in CASES}
+if __name__ == "__main__":  # on one rank or several; arguments are a folder that all of them see, and cases if not all
+    folder, *names = sys.argv[1:]
+    chosen = [case for case in CASES if not names or "-".join(case) in names]
+    found = {"-".join(case): digest(*case, Path(folder, "-".join(case))) for case in chosen}
     if any(found.values()):
         json.dump(found, sys.stdout, indent=1)
