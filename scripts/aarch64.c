@@ -42,13 +42,13 @@ static void tell_elementary(void)
 {
     enum { COUNT = 20000 };
     double *out = make(COUNT, 8);
-#define EACH(name, low, high) \
+#define FOR_EACH(name, low, high) \
     state_of_draw = 1; \
     for (int i = 0; i < COUNT; i++) \
         out[i] = elementary_##name(draw(low, high)); \
     tell(#name, out, COUNT * sizeof(double));
-    EACH(exp, -750.0, 700.0) EACH(log, 1e-310, 50.0) EACH(log1p, -0.99, 9.0) EACH(expm1, -40.0, 40.0)
-    EACH(tanh, -9.0, 9.0) EACH(sin, -1e5, 1e5) EACH(cos, -1e5, 1e5)
+    FOR_EACH(exp, -750.0, 700.0) FOR_EACH(log, 1e-310, 50.0) FOR_EACH(log1p, -0.99, 9.0) FOR_EACH(expm1, -40.0, 40.0)
+    FOR_EACH(tanh, -9.0, 9.0) FOR_EACH(sin, -1e5, 1e5) FOR_EACH(cos, -1e5, 1e5)
     for (int i = 0; i < COUNT; i++) {
         double x = draw(-2.0, 2.0);
         out[i] = elementary_power(x, (int64_t)draw(-30.0, 30.0));
