@@ -2,6 +2,8 @@
 
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +101,25 @@ def test_digests_are_those_of_the_table(level: str, tmp_path: Path) -> None:
     done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=1800, check=True)
     table = json.loads((ROOT / "tests" / "digests.json").read_text())["digests"]
     assert json.loads(done.stdout[done.stdout.index("{") :]) == table
+
+
+QEMU = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
+SHORT = ("bench", "--variant", "spike", "--neurons", "40", "--indegree", "8", "--steps", "60", "--intervals", "2")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(QEMU is None or platform.machine() != "x86_64", reason="no QEMU of this architecture")
+@pytest.mark.parametrize(("level", "processor"), [("v2", "Nehalem"), ("v3", "Haswell")])
+def test_no_instruction_of_a_higher_level_is_met(level: str, processor: str) -> None:
+    """On an emulated processor of the level, which ends a process at others."""
+    if level not in HERE:
+        pytest.skip(f"level {level} is not installed: PAREPROP_LEVELS=all")
+    environment = os.environ | {"PAREPROP_LEVEL": level}
+    command = [sys.executable, "-m", "pareprop", *SHORT]
+    lines = [
+        subprocess.run(
+            [*emulator, *command], env=environment, capture_output=True, text=True, timeout=600, check=True
+        ).stdout.splitlines()[-1]
+        for emulator in ([], [str(QEMU), "-cpu", processor])
+    ]
+    assert lines[0] == lines[1] and lines[0].startswith("digest: ")
