@@ -126,8 +126,7 @@ def describe(path: Path, classes: dict[str, str]) -> str:
                     kind = returns(statements, at)
                 lines.append(f"{margin}def {match[1]}({arguments}) -> {kind}: ...")
             elif indent == 0 and (match := CONSTANT.fullmatch(statement)) and statements is not shared:
-                kind = "list[str]" if match[2].endswith(".split()") else "str" if ".decode" in match[2] else "float"
-                lines.append(f"{match[1]}: {kind}")
+                lines.append(f"{match[1]}: {type_of_constant(match[2])}")
     own = "\n".join(lines)
     imports = [
         f"from pareprop.core.{module} import {name}"
@@ -135,6 +134,13 @@ def describe(path: Path, classes: dict[str, str]) -> str:
         if module != path.stem and f"class {name}" not in own and re.search(rf"\b{name}\b", own)
     ]
     return "\n".join([HEAD, *imports, *lines]) + "\n"
+
+
+def type_of_constant(text: str) -> str:
+    """Return the type of what a module computes once."""
+    if text.startswith(("{", "dict(")):
+        return "dict[str, Any]"
+    return "list[str]" if text.endswith(".split()") else "str" if ".decode" in text else "float"
 
 
 def write(folder: Path) -> None:
