@@ -14,7 +14,7 @@ mode = PAREPROP_MODE.decode()
 flags = PAREPROP_FLAGS.decode()
 #: compiler flags of each level of this architecture, lowest first, installed or not
 marches = dict(line.split("|") for line in PAREPROP_MARCHES.decode().split("\n"))
-#: by level that is installed, lowest first: its own flags, and the instruction sets that its kernels use, as Linux names them in /proc/cpuinfo
+#: by level that is installed, lowest first: its own flags, and the instruction sets of its kernels, as in /proc/cpuinfo
 levels = {
     name: (march, sets.split())
     for name, march, sets in (line.split("|") for line in PAREPROP_LEVELS.decode().split("\n"))
