@@ -5,6 +5,7 @@ cdef extern from *:
     const char* PAREPROP_FLAGS
     const char* PAREPROP_INSTRUCTIONS
     const char* PAREPROP_COMPILER
+    const char* PAREPROP_SOURCES
 
 #: "native", "portable" or "checked"
 mode = PAREPROP_MODE.decode()
@@ -14,3 +15,5 @@ flags = PAREPROP_FLAGS.decode()
 instructions = PAREPROP_INSTRUCTIONS.decode().split()
 #: the compiler, with Python's own flags
 compiler = PAREPROP_COMPILER.decode()
+#: digest of the sources of all kernels, the same whatever compiler, flags and processor they were compiled for
+sources = PAREPROP_SOURCES.decode()

@@ -14,6 +14,7 @@ results the same everywhere.
 `pareprop.core.build_info` tells at run time what was used.
 """
 
+import hashlib
 import os
 import re
 import shlex
@@ -28,6 +29,8 @@ from setuptools.command.sdist import sdist
 
 KERNELS = Path("cython_core")
 EQUATIONS = Path("pareprop", "neurons")
+SOURCES = (".pyx", ".pxd", ".pxi", ".h")
+MODELS = "neuron_models.h"  # is generated
 # Cython's code for typed memoryviews: once in this module instead of in each kernel, which halves the time of a build.
 SHARED = "pareprop.core.memoryviews"
 # The results must not depend on the machine or a user's CFLAGS: no fused multiply-add, nothing of -ffast-math that
@@ -48,6 +51,14 @@ STARTS = ["-falign-functions=64"]
 def switched_on(name: str) -> bool:
     """Tell whether an environment variable is set to something other than 0."""
     return os.environ.get(name, "0") not in ("", "0")
+
+
+def digest(files: list[str]) -> str:
+    """Return a digest of the names and texts of files, wherever they lie."""
+    found = hashlib.sha256()
+    for path in sorted(map(Path, files), key=lambda path: path.name):
+        found.update(f"{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def depends(path: Path) -> list[str]:
@@ -97,6 +108,8 @@ class BuildKernels(build_ext):
         models.include_dirs.append(self.build_temp)
         sources = [KERNELS / "generate_models.py", *EQUATIONS.glob("*.py"), *EQUATIONS.glob("models/*.toml")]
         models.depends += sorted(str(path) for path in [*sources, *KERNELS.glob("*.h")])
+        about = next(item for item in self.distribution.ext_modules if item.name.endswith(".build_info"))
+        about.depends = sorted(str(path) for path in KERNELS.rglob("*") if path.suffix in SOURCES)
 
     def build_extensions(self) -> None:
         """Translate and compile what is older than its sources, or everything if the switches changed."""
@@ -112,12 +125,14 @@ class BuildKernels(build_ext):
         for extension in self.extensions:
             extension.extra_compile_args = [*flags, "-O1"] if extension.name == SHARED else flags
             if extension.name.endswith(".build_info"):
+                extension.depends.append(str(Path(self.build_temp, MODELS)))
                 extension.extra_compile_args = [flag for flag in flags if flag not in NATIVE]  # runs on any processor
                 extension.define_macros = [
                     ("PAREPROP_MODE", f'"{mode}"'),
                     ("PAREPROP_FLAGS", f'"{" ".join(flags)}"'),
                     ("PAREPROP_INSTRUCTIONS", f'"{" ".join(self.instructions(flags))}"'),
                     ("PAREPROP_COMPILER", f'"{shlex.join(self.compiler.compiler_so)}"'),
+                    ("PAREPROP_SOURCES", f'"{digest(extension.depends)}"'),
                 ]
         super().build_extensions()
         stamp.write_text(built)
@@ -125,7 +140,7 @@ class BuildKernels(build_ext):
 
     def generate_models(self) -> None:
         """Write the C of the neuron models of the package."""
-        target = Path(self.build_temp, "neuron_models.h")
+        target = Path(self.build_temp, MODELS)
         subprocess.run([sys.executable, "-P", str(KERNELS / "generate_models.py"), str(target)], check=True)
 
     def write_stubs(self, folder: Path) -> None:
