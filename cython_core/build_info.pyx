@@ -7,6 +7,7 @@ cdef extern from "built_for.h":
     const char* PAREPROP_MARCHES
     const char* PAREPROP_INSTRUCTIONS
     const char* PAREPROP_COMPILER
+    const char* PAREPROP_SOURCES
 
 #: "native", "portable" or the levels that were asked for; "checked-" before it with bounds checks
 mode = PAREPROP_MODE.decode()
@@ -23,3 +24,5 @@ levels = {
 instructions = PAREPROP_INSTRUCTIONS.decode().split()
 #: the compiler, with Python's own flags
 compiler = PAREPROP_COMPILER.decode()
+#: digest of the sources of all kernels, the same whatever compiler, flags and processor they were compiled for
+sources = PAREPROP_SOURCES.decode()

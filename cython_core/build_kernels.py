@@ -20,6 +20,7 @@ results the same everywhere. A cross compiler in CC builds for its own architect
 """
 
 import copy
+import hashlib
 import json
 import os
 import platform
@@ -27,6 +28,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -46,6 +48,8 @@ LEVELS = {
     "aarch64": {"armv8": "armv8-a"},
 }
 EQUATIONS = Path("pareprop", "neurons")
+SOURCES = (".pyx", ".pxd", ".pxi", ".h")
+MODELS = "neuron_models.h"  # is generated
 # Cython's code for typed memoryviews: once in this module instead of in each kernel, which halves the time of a build.
 SHARED = "pareprop.core.memoryviews"
 # The results must not depend on the machine or a user's CFLAGS: no fused multiply-add, nothing of -ffast-math that
@@ -84,6 +88,14 @@ def processor() -> set[str]:
     except OSError:  # not Linux
         return set()
     return set(line[1].split()) if line else set()
+
+
+def digest(files: Iterable[Path]) -> str:
+    """Return a digest of the names and texts of files, wherever they lie."""
+    found = hashlib.sha256()
+    for path in sorted(files, key=lambda path: path.name):
+        found.update(f"{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def depends(path: Path) -> list[str]:
@@ -178,6 +190,8 @@ class BuildKernels(build_ext):
             "MARCHES": "\n".join(f"{name}|{shlex.join(march)}" for name, march in known.items()),
             "INSTRUCTIONS": " ".join(self.instructions([*next(iter(known.values())), *flags])),
             "COMPILER": shlex.join(self.compiler.compiler_so),
+            "SOURCES": digest([*(path for path in KERNELS.rglob("*") if path.suffix in SOURCES),
+                               Path(self.build_temp, MODELS)]),
         }  # fmt: skip
         text = "".join(f"#define PAREPROP_{name} {json.dumps(value)}\n" for name, value in texts.items())
         path = Path(self.build_temp, "built_for.h")
@@ -240,7 +254,7 @@ class BuildKernels(build_ext):
 
     def generate_models(self) -> None:
         """Write the C of the neuron models of the package."""
-        target = Path(self.build_temp, "neuron_models.h")
+        target = Path(self.build_temp, MODELS)
         subprocess.run([sys.executable, "-P", str(KERNELS / "generate_models.py"), str(target)], check=True)
 
     def compile_models(self, levels: list[str]) -> None:

@@ -15,6 +15,7 @@ from case_files import GOLDEN
 from commands import digests
 
 import pareprop
+from pareprop import installation
 from pareprop.core import build_info
 
 ROOT = Path(__file__).parents[1]
@@ -131,8 +132,13 @@ def test_wheel_gives_the_same_bits_as_the_installed_package(installed: dict[str,
     elsewhere, here = tmp_path / "elsewhere", tmp_path / "here"  # where no package lies beside
     elsewhere.mkdir()
     here.mkdir()
-    told = "import pareprop; from pareprop.core import build_info as b; print(pareprop.__file__, b.mode, b.flags)"
-    place, mode, *flags = python("-c", told, cwd=elsewhere, **installed).split()
+    told = (
+        "import pareprop; from pareprop.core import build_info as b; from pareprop.installation import facts\n"
+        "print(pareprop.__file__, b.mode, *facts().values(), b.flags)"
+    )
+    place, mode, *rest = python("-c", told, cwd=elsewhere, **installed).split()
+    known, flags = rest[:3], rest[3:]
+    assert known == list(installation.facts().values())  # ranks of both may run together
     assert place.startswith(installed["PYTHONPATH"]) and mode == "checked-portable"
     assert not [flag for flag in flags if flag.startswith(("-march", "-mcpu", "-mprefer"))]
     for line in (("-m", "pareprop", *TRAIN), ("-W", "error", "-m", "pareprop", "verify", *GOLDEN)):

@@ -13,7 +13,7 @@ MEMORY = ("row_map.pyx", "spike_log.pyx")  # kernels that own memory
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pareprop"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-GROUND = {"elementary", "errors", "files", "kernels", "arrays", "rng", "terminal", "timers", "values", "machine"}
+GROUND = set("arrays elementary errors files installation kernels machine rng terminal timers values".split())
 MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "parallel": set(),
     "sonata": set(),

@@ -1,6 +1,6 @@
 """Communication between ranks: the partition, the spike log, the rounds and their messages, groups of ranks.
 
-May import the ground: `errors`, `kernels`, `arrays`, `rng`, `timers`, `machine`.
+May import the ground: `errors`, `kernels`, `arrays`, `rng`, `timers`, `machine`, `installation`.
 
 Where to add
 ------------

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import cast
 
+from .. import installation
 from ..errors import InputError, quote
 from . import mpi
 from .agreement import agree, environment, tell_of_the_end
@@ -85,7 +86,9 @@ def exchange() -> Exchange:
         )
     if comm.size == 1:
         return Alone()
-    agree(comm, "exchange()", environment())  # says who is missing, where MPI would wait in silence
+    agree(
+        comm, "exchange()", environment() | installation.facts()
+    )  # says who is missing, where MPI would wait in silence
     if _World.leaving is None:
         _World.leaving = comm.Dup()
         _end_others_on_exceptions()

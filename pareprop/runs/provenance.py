@@ -18,6 +18,7 @@ from statistics import fmean, median_low
 
 from .. import files
 from ..errors import InputError, quote
+from ..installation import digest_sources
 from ..kernels import LEVEL, build_info
 from ..machine import peak_rss_bytes, processor_name
 from ..network.local import cost_of
@@ -44,12 +45,13 @@ def count_ranks_by_host(comm: Comm) -> Counter[str]:
 def facts(simulation: Watched) -> Values:
     """Collective: return the facts about a part of a run at its start."""
     comm, groups = simulation.world, simulation.replicas.count
-    hosts = count_ranks_by_host(comm)
+    hosts, is_first = count_ranks_by_host(comm), comm is None or comm.rank == 0  # whose facts are written
     entries = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]),
         "python": platform.python_version(), "packages": {name: _version(name) for name in PACKAGES},
         "build": {"mode": build_info.mode, "flags": build_info.flags},
-        "levels": dict(Counter(collectives.gather(comm, LEVEL))), "commit": _commit(),
+        "levels": dict(Counter(collectives.gather(comm, LEVEL))), "commit": _commit() if is_first else "",
+        "sources": {"package": digest_sources() if is_first else "", "kernels": build_info.sources},
         "mpi": "" if comm is None else _mpi(), "interconnect": "" if comm is None else mpi.interconnect(),
         "ranks": groups * simulation.exchange.size, "replicas": groups,
         "nodes": len(hosts), "ranks_per_node": list(hosts.values())[:SHOWN],

@@ -1,13 +1,19 @@
 """Ranks that do not do the same are told what differs, at once and before anything is lost; nobody waits for ever."""
 
 import itertools
+import re
 import shutil
+import sys
+from pathlib import Path
 
+import launch
 import numpy as np
 import pytest
 import ranks
 from commands import command
+from params import first
 
+from pareprop import installation, kernels
 from pareprop.errors import InputError
 from pareprop.kernels import checksum
 from pareprop.parallel import agreement
@@ -368,3 +374,64 @@ def test_directories_to_resume_are_compared(tmp_path, capsys) -> None:
         assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
             f"pareprop: error: ranks disagree: {differs} (must be the same on all ranks)"
         ]
+
+
+INSTALLED = """
+import os, sys
+from pareprop import cli, installation
+own, rank = installation.facts(), os.environ["OMPI_COMM_WORLD_RANK"]
+installation.facts = lambda: own | ({sys.argv[1]: "other"} if rank == "1" else {})
+cli.main(["run", "sine-waves", "--set", "n_rec=4", "--out", sys.argv[2]])
+"""
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("what", first(1, ["pareprop", "sources of pareprop", "sources of its kernels"]))
+def test_other_versions_and_builds_are_refused(what: str, tmp_path: Path) -> None:
+    """Before anything is written; found by hand, ranks of two versions trained one network."""
+    done = ranks.run(2, "-c", INSTALLED, what, tmp_path / "run")
+    told = [line for line in done.stderr.splitlines() if line.startswith("pareprop: error:")]
+    own = installation.facts()[what]
+    assert told == [
+        f"pareprop: error: ranks disagree: {what} = {own} on rank 0, other on rank 1 (must be the same on all ranks)"
+    ]
+    assert done.returncode == 2 and not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+def test_ranks_with_another_copy_of_the_package(tmp_path: Path) -> None:
+    """The same sources elsewhere are taken; with one changed line they are refused."""
+    package = Path(installation.__file__).parent
+    shutil.copytree(package, tmp_path / "copy" / "pareprop", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "copy" / "pareprop" / "core").symlink_to(Path(kernels.build_info.__file__).parent)
+    there = f'[ "$OMPI_COMM_WORLD_RANK" = 1 ] && export PYTHONPATH={tmp_path / "copy"}; exec "$@"'
+    shell = ["bash", "-c", there, "-", sys.executable, "-P"]
+    run = ["-m", "pareprop", "run", "sine-waves", "--set", "n_rec=4", "--set", "iterations=1", "--no-figures", "--out"]
+    done = launch.mpirun(2, *run, tmp_path / "same", python=shell)
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "copy" / "pareprop" / "arrays.py", "a") as file:
+        file.write("# changed\n")
+    done = launch.mpirun(2, *run, tmp_path / "other", python=shell)
+    assert done.returncode == 2 and "ranks disagree: sources of pareprop = " in done.stderr, done.stderr
+
+
+def test_what_is_installed(tmp_path: Path) -> None:
+    """A digest goes by names and texts of sources alone."""
+    for folder in ("a", "b"):
+        (tmp_path / folder / "inner").mkdir(parents=True)
+        (tmp_path / folder / "one.py").write_text("x = 1\n")
+        (tmp_path / folder / "inner" / "two.py").write_text("y = 2\n")
+    (tmp_path / "b" / "one.txt").write_text("is no source")
+    (tmp_path / "b" / "core").mkdir()
+    (tmp_path / "b" / "core" / "build.py").write_text("is of kernels")
+    find = installation.digest_sources.__wrapped__
+    same = find(tmp_path / "a")
+    assert find(tmp_path / "b") == same
+    (tmp_path / "b" / "inner" / "two.py").rename(tmp_path / "b" / "two.py")
+    moved = find(tmp_path / "b")
+    (tmp_path / "b" / "two.py").write_text("y = 3\n")
+    assert len({same, moved, find(tmp_path / "b")}) == 3
+    assert all(
+        re.fullmatch("[0-9a-f]{16}", installation.facts()[f"sources of {name}"]) for name in ("pareprop", "its kernels")
+    )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from commands import command
 
+from pareprop import installation
 from pareprop.parallel.replicas import Replicas
 from pareprop.runs import provenance, report
 
@@ -105,6 +106,9 @@ def test_info_and_report_tell_the_memory_of_ranks(tmp_path: Path, capsys: pytest
     assert command(capsys, *run, "--no-figures", "--out", tmp_path / "run")[0] == 0
     content = json.loads((tmp_path / "run" / provenance.NAME).read_text())
     (peak,) = content["parts"][0]["peak_rss_bytes"]
+    known = installation.facts()
+    told = {"package": known["sources of pareprop"], "kernels": known["sources of its kernels"]}
+    assert content["parts"][0]["sources"] == told
     shown = f"{peak / 2**20:.0f} MiB"
     _, output, _ = command(capsys, "info", tmp_path / "run")
     assert f"    peak_rss_bytes: {shown} (by rank)\n" in output
