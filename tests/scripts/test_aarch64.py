@@ -11,12 +11,6 @@ needs_tools = pytest.mark.skipif(not TOOLS, reason="no cross compiler for aarch6
 
 @needs_tools
 @pytest.mark.slow
-def test_functions() -> None:
-    assert aarch64.compare_functions(["adex"], ["NEON"])
-
-
-@needs_tools
-@pytest.mark.slow
 def test_a_training_of_each_variant() -> None:
     machine = aarch64.Machine(aarch64.FOLDER)
     if not machine.is_ready():
