@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import ClassVar
 
@@ -10,10 +11,14 @@ from pydantic import ConfigDict, Field, create_model, model_validator
 
 from ..errors import InputError
 from ..kernels import layout
-from ..neurons.model import NeuronModel
+from ..neurons.model import COMMON, NeuronModel
+from ..neurons.units import NONE, unit_of
 from ..values import Values
 from .neurons import require_cutoff
 from .parameters import Frozen, Value
+
+TIME, CAPACITANCE = (0, 0, 1), (-1, 1, 1)  # powers of volt, ampere and second
+ONLINE = ("kappa", "kappa_reg", "eprop_isi_trace_cutoff")  # parameters that act in the spike variant alone
 
 
 class GivenByEquations(Frozen):
@@ -24,7 +29,7 @@ class GivenByEquations(Frozen):
     definition : NeuronModel
         The model.
     I_e, t_ref, c_reg, f_target, kappa, kappa_reg, eprop_isi_trace_cutoff : float
-        As of other neurons; the last three act in the spike variant alone.
+        As of other neurons; the last three (`ONLINE`) act in the spike variant alone.
     surrogate_gradient_height, surrogate_gradient_width : float, array_like, Normal or Uniform
         Of the surrogate gradient, where it names them.
     """
@@ -33,7 +38,9 @@ class GivenByEquations(Frozen):
 
     definition: ClassVar[NeuronModel]
     adaptive: ClassVar[bool] = False
-    bounds: ClassVar[tuple[str, ...]] = ("t_ref >= 0", "c_reg >= 0", "f_target >= 0")
+    bounds: ClassVar[tuple[str, ...]] = (
+        "t_ref >= 0", "c_reg >= 0", "f_target >= 0", "surrogate_gradient_height >= 0", "surrogate_gradient_width > 0",
+    )  # fmt: skip
 
     I_e: Value = 0.0
     t_ref: Value = 2.0
@@ -66,6 +73,20 @@ class GivenByEquations(Frozen):
         return {name: value for name, value in values.items() if isinstance(value, float | int | np.ndarray)}
 
 
+def _bounds(definition: NeuronModel) -> Iterator[str]:
+    """Yield bounds of a model's own parameters by their units, as far as its defaults keep them.
+
+    A capacitance is above 0, and so is a time constant, which is known by its name; other times are not below 0.
+    """
+    for name, (default, text) in definition.parameters.items():
+        dimension = (unit_of(text) or NONE)[1:]
+        if name in COMMON or dimension not in (TIME, CAPACITANCE):
+            continue
+        relation = ">" if dimension == CAPACITANCE or name.startswith("tau") else ">="
+        if default > 0 or (default == 0 and relation == ">="):
+            yield f"{name} {relation} 0"
+
+
 @cache
 def parameters_of(definition: NeuronModel) -> type[GivenByEquations]:
     """Return the class of a model's parameters; `InputError` if one of them has a name that it cannot have."""
@@ -77,6 +98,6 @@ def parameters_of(definition: NeuronModel) -> type[GivenByEquations]:
         if known is None or default != known.default:
             fields[name] = (known.annotation if known and name in ("kappa", "kappa_reg") else Value, default)
     kind = create_model(definition.name, __base__=GivenByEquations, **fields)
-    kind.definition = definition
+    kind.definition, kind.bounds = definition, tuple(_bounds(definition))
     kind.__qualname__ = f"{definition.name} {definition.digest}"  # by which a resumed run knows its model again
     return kind

@@ -24,10 +24,10 @@ from . import background, from_nir, from_sonata, parameters, perturbations, sign
 from .background import Background, PopulationBackground
 from .connection import Connection, takes_options
 from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve
-from .equations import GivenByEquations, parameters_of
+from .equations import ONLINE, GivenByEquations, parameters_of
 from .local_readouts import LocalReadouts, names
 from .losses import Loss, OwnLoss, require_whole_state
-from .neurons import Neuron
+from .neurons import TICS_PER_MS, Neuron, whole_steps
 from .optimizers import Optimizer, default_optimizer
 from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
 from .reward import Reward
@@ -153,6 +153,7 @@ class Model:
             self.loss = OwnLoss(self.loss)
         if self.loss is not None:
             require_whole_state(self.loss)
+        self._note_optimizer("optimizer", self.optimizer)
         self._names: set[str] = set()
 
     def _check_neuron_models(self) -> None:
@@ -374,11 +375,25 @@ class Model:
         if area and before and before[-1].area != area and any(group.area == area for group in before):
             self.notes.append(f"population '{name}' does not follow the others of area '{area}': it may lie apart")
         if isinstance(kind, NeuronModel):
-            given = self._parameters(name, size, kind, values)
-            return self._add(Population(name, size, "recurrent", kind.name, given, area=area), sign)
-        checked = parameters.validate(kind, values, f"population '{name}'")
-        parameters.check_lengths(checked, size, f"population '{name}'")
-        return self._add(Population(name, size, "recurrent", str(model), checked, area=area), sign)
+            checked: Neuron | GivenByEquations = self._parameters(name, size, kind, values)
+        else:
+            checked = parameters.validate(kind, values, f"population '{name}'")
+            parameters.check_lengths(checked, size, f"population '{name}'")
+        given_as = kind.name if isinstance(kind, NeuronModel) else str(model)
+        added = self._add(Population(name, size, "recurrent", given_as, checked, area=area), sign)
+        self._note_refractory_steps(added)
+        return added
+
+    def _note_refractory_steps(self, population: Population) -> None:
+        """Note a refractory period that steps make longer."""
+        t_ref = population.params.t_ref
+        if isinstance(t_ref, parameters.Distribution):
+            return
+        given = np.atleast_1d(t_ref)
+        counted = whole_steps(given, self.dt_ms) * self.dt_ms
+        for k in np.flatnonzero(np.abs(counted - given) > 1.0 / TICS_PER_MS)[:1]:
+            why = f"is no multiple of the step of {self.dt_ms:g} ms, and counts as {counted[k]:g} ms"
+            self.notes.append(f"population '{population.name}': t_ref = {given[k]:g} ms {why}")
 
     def list_neuron_models(self) -> tuple[str, ...]:
         """Return the names that `neurons` knows."""
@@ -406,6 +421,9 @@ class Model:
         checked = parameters.validate(parameters_of(model), values, here)
         parameters.check_lengths(checked, size, here)
         model.check_start(checked.numbers(), self.dt_ms)
+        idle = [key for key in ONLINE if key in values and getattr(checked, key) != model.defaults[key]]
+        if idle and not self.eprop.is_online:
+            self.notes.append(f"{here}: {', '.join(idle)}: no effect in the {self.variant} variant")
         return checked
 
     @tells_parameters(lambda variant: {"readout": variant.readout})
@@ -507,6 +525,8 @@ class Model:
         self._names.add(name)
         self.projections.append(projection)
         self._note_what_has_no_effect(projection, connection)
+        if optimizer is not None:
+            self._note_optimizer(f"{here}: optimizer", optimizer)
         return projection
 
     @takes_options(Background)
@@ -742,6 +762,11 @@ class Model:
         name = f"{pre.name}->{post.name}" if name is None else name
         check_name("projection", name, 3 * MAX_NAME)
         return name
+
+    def _note_optimizer(self, here: str, optimizer: Optimizer) -> None:
+        if not (optimizer.optimize_each_step or self.eprop.is_online):
+            why = f"no effect in the {self.variant} variant, which steps after each batch"
+            self.notes.append(f"{here}: optimize_each_step = False: {why}")
 
     def _note_what_has_no_effect(self, projection: Projection, connection: Connection) -> None:
         here, weight = f"projection '{projection.name}'", connection.weight

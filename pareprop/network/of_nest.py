@@ -53,7 +53,7 @@ def with_receptors(model: NeuronModel, n: int) -> NeuronModel:
         return kept | own
 
     given["parameters"] = repeat(given["parameters"], "tau_syn")
-    given["constants"] = repeat(given["constants"], "Q|beta|P32|P31|rise")
+    given["constants"] = repeat(given["constants"], "Q|x|near|beta|P32|P31|rise")
     given["states"], given["step"] = repeat(given["states"], "y1|y2"), repeat(given["step"], "y1|y2")
     arriving = " + ".join(f"P31_{k}*y1_{k} + P32_{k}*y2_{k}" for k in range(1, n + 1))
     of_two = " + ".join(f"P31_{k}*y1_{k} + P32_{k}*y2_{k}" for k in (1, 2))
@@ -66,7 +66,7 @@ def _renumber(value: object, k: int) -> object:
     """Return an entry of the first receptor for the k-th one."""
     if not isinstance(value, str):
         return value
-    return re.sub(r"\b(Q|beta|P32|P31|rise|y1|y2|tau_syn|receptor)_1\b", rf"\1_{k}", value)
+    return re.sub(r"\b(Q|x|near|beta|P32|P31|rise|y1|y2|tau_syn|receptor)_1\b", rf"\1_{k}", value)
 
 
 def find_glif(given: Given, here: str) -> tuple[NeuronModel, Values]:

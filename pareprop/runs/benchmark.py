@@ -171,7 +171,8 @@ def model(
         strength *= abs(kind.defaults.get("V_th", 1.0) - kind.defaults.get("E_L", 0.0)) / THRESHOLD
         chosen = own | ({"eprop_isi_trace_cutoff": CUTOFF} | kappas if eprop.is_online else {})
     bound = 100.0 * (strength / scale)
-    optimizer = rule(eta=eta, optimize_each_step=axes.each_step, Wmin=-bound, Wmax=bound)
+    steps = {"optimize_each_step": axes.each_step} if eprop.is_online else {}
+    optimizer = rule(eta=eta, Wmin=-bound, Wmax=bound, **steps)
     network = Model(variant, seed, optimizer=optimizer, precision=precision)
     inputs = network.inputs("in", n_inputs)
     groups = [

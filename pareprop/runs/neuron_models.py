@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import terminal
 from ..errors import InputError, quote
-from ..network.parameters import parse_setting
+from ..network.equations import parameters_of
+from ..network.parameters import parse_setting, validate
 from ..neurons import library
 from ..neurons.check import Check
 from ..neurons.check import check as check_one
@@ -79,6 +80,7 @@ def _values(model: NeuronModel, settings: Sequence[str]) -> dict[str, float]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"--set {quote(setting)}: {key} must be a number")
         values[key] = float(value)
+    validate(parameters_of(model), values, f"neuron model '{model.name}'")
     return values
 
 

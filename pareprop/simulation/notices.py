@@ -204,6 +204,11 @@ def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int) -> 
         if slow and collectives.total(comm, span.last - span.first) >= MANY:
             line = f"'{item.name}' learns over five times slower than it could, as {slow[0]}"
             yield f"slow {slow[0]}", f"{line}; faster: {slow[1]}"
+    for applied in model.perturbations:
+        if applied.start >= n_steps:
+            start, end = applied.options.start_ms, n_steps * model.dt_ms
+            when = f"start_ms = {start:g} is not before the end of samples, {end:g} ms"
+            yield f"perturbation {applied.name}", f"{applied.kind} '{applied.name}': no effect, as {when}"
     for table in () if model.eprop.is_online else network.tables().values():  # else spikes on their way are lost
         for span in table.spans:
             item = span.projection

@@ -24,6 +24,7 @@ from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Constant, LogNormal, Normal, Uniform
 from pareprop.network.reward import Reward
 from pareprop.network.variants import VARIANTS
+from pareprop.neurons.model import NeuronModel
 from pareprop.parallel.spike_log import SpikeLog
 from pareprop.runs import config
 from pareprop.simulation import digest
@@ -381,6 +382,75 @@ def test_networks_that_cannot_be_built() -> None:
         LocalNetwork(model, 0, 1)
 
 
+EQUATION_MISTAKES = {
+    "C_m": ("iaf_psc_exp", -5.0, "C_m = -5 must be above 0"),
+    "tau_m": ("iaf_psc_exp", 0.0, "tau_m = 0 must be above 0"),
+    "tau_syn_ex": ("iaf_psc_exp", [2.0, 2.0, -1.0, 2.0], "tau_syn_ex = -1 must be above 0"),
+    "tau_w": ("adex", Uniform(low=-1.0, high=9.0), "tau_w = -1 must be above 0"),
+    "tau_d": ("two_compartment", -25.0, "tau_d = -25 must be above 0"),
+    "surrogate_gradient_width": ("adex", -1.0, "surrogate_gradient_width = -1 must be above 0"),
+    "surrogate_gradient_height": ("adex", -0.1, "surrogate_gradient_height = -0.1 must be at least 0"),
+    "t_ref": ("adex", -0.1, "t_ref = -0.1 must be at least 0"),
+    "t_rise": (
+        {"parameters": {"t_rise": [1.0, "ms"]}, "states": {"v": [0, "mV"]}, "step": {"v": "t_rise*v"}, "spike": "v"},
+        -1.0,
+        "t_rise = -1 must be at least 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EQUATION_MISTAKES)
+def test_parameters_of_equations_are_checked_by_their_units(name: str) -> None:
+    kind, value, message = EQUATION_MISTAKES[name]
+    kind = NeuronModel.from_dict("own", kind) if isinstance(kind, dict) else kind
+    for variant in ("interval", "spike"):
+        with pytest.raises(InputError, match=f"population 'rec': {message}$"):
+            Model(variant).neurons("rec", 4, kind, **{name: value})
+
+
+def test_parameters_of_equations_may_be_below_0() -> None:
+    """Conductances of adaptation, voltages, and what a model's author made so."""
+    Model("interval").neurons("rec", 4, "adex", a=-11.0, V_reset=-80.0, b=-1.0)
+    table = {"parameters": {"shift": [-2.0, "ms"]}, "states": {"v": [0, "mV"]}, "step": {"v": "shift*v"}, "spike": "v"}
+    Model("interval").neurons("rec", 4, NeuronModel.from_dict("own", table), shift=-3.0)
+
+
+def test_settings_without_effect_are_told() -> None:
+    """Where they are set, and differ from what they are by default."""
+
+    def notes(variant: str, optimizer: object = None, rule: object = None, dt_ms: float = 1.0, **values) -> list[str]:
+        model = Model(variant, dt_ms=dt_ms, optimizer=optimizer or Adam())
+        rec = model.neurons("rec", 3, "iaf_psc_exp", **values)
+        model.connect(rec, rec, weight=1.0, optimizer=rule)
+        return model.notes
+
+    online = {"kappa": 0.5, "kappa_reg": 0.5, "eprop_isi_trace_cutoff": 100.0}
+    assert notes("interval", **online) == [
+        "population 'rec': kappa, kappa_reg, eprop_isi_trace_cutoff: no effect in the interval variant"
+    ]
+    assert notes("interval", kappa=0.97, eprop_isi_trace_cutoff=np.inf) == notes("spike", **online) == []
+    slow = Adam(optimize_each_step=False)
+    why = "optimize_each_step = False: no effect in the interval variant, which steps after each batch"
+    assert notes("interval", slow) == [f"optimizer: {why}"]
+    assert notes("interval", rule=slow) == [f"projection 'rec->rec': optimizer: {why}"]
+    assert notes("interval", Adam(optimize_each_step=True)) == notes("spike", slow, slow) == []
+
+
+def test_refractory_periods_between_steps_are_told() -> None:
+    """They are rounded up, as by NEST."""
+
+    def notes(dt_ms: float, t_ref: object, kind: str = "iaf") -> list[str]:
+        model = Model("interval", dt_ms=dt_ms)
+        model.neurons("rec", 3, kind, t_ref=t_ref)
+        return model.notes
+
+    told = "is no multiple of the step of 1 ms, and counts as"
+    for kind in ("iaf", "adex"):
+        assert notes(1.0, 2.5, kind) == [f"population 'rec': t_ref = 2.5 ms {told} 3 ms"]
+        assert notes(1.0, [2.0, 0.3, 0.4], kind) == [f"population 'rec': t_ref = 0.3 ms {told} 1 ms"]
+        assert notes(0.1, 2.5, kind) == notes(0.5, [0.0, 2.5, 3.0], kind) == []
+
+
 DRAWN_OUT_OF_BOUNDS = {
     "adapt_beta": ("iaf_adapt", {"adapt_beta": Normal(mean=0.1, std=1.0)}, "must be at least 0"),
     "c_reg": ("iaf", {"c_reg": Normal(mean=0.1, std=1.0)}, "must be at least 0"),
@@ -390,6 +460,7 @@ DRAWN_OUT_OF_BOUNDS = {
     "tau_m": ("iaf", {"tau_m": Normal(mean=1.0, std=1.0)}, "must be above 0"),
     "C_m": ("iaf", {"C_m": Normal(mean=1.0, std=1.0)}, "must be above 0"),
     "adapt_tau": ("iaf_adapt", {"adapt_tau": Normal(mean=1.0, std=1.0)}, "must be above 0"),
+    "tau_syn_in": ("iaf_psc_exp", {"tau_syn_in": Normal(mean=1.0, std=1.0)}, "must be above 0"),
     "V_reset": ("iaf_psc_delta", {"V_reset": Normal(mean=-56.0, std=2.0)}, "must be below V_th = -55"),
     "V_reset of an array": (
         "iaf_psc_delta", {"V_reset": np.full(50, -56.0), "V_th": Normal(mean=-55.0, std=1.0)}, "must be below V_th = -5"

@@ -143,7 +143,8 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         (("nothing",), "is not a file, and no neuron model"),
         ((good, "--model", "best"), "unknown neuron model 'best'"),
         ((good, "--set", "tau=1"), "unknown parameter"),
-        (("adex", "--set", "C_m=0"), "step: V_m at the initial state"),
+        (("adex", "--set", "C_m=0"), "neuron model 'adex': C_m = 0 must be above 0"),
+        (("adex", "--set", "tau_w=-5"), "neuron model 'adex': tau_w = -5 must be above 0"),
         (("adex", "--set", "Delta_T=0"), "division by zero"),
     ):
         code, _, errors = command(capsys, "check-model", *arguments)

@@ -1,7 +1,10 @@
 """The files of NEST's e-prop neurons and the classes of their parameters tell the same; so do names of surrogates."""
 
+import numpy as np
 import pytest
+import sympy
 
+from pareprop import elementary
 from pareprop.errors import InputError
 from pareprop.network import neurons
 from pareprop.network.model import Model
@@ -46,3 +49,58 @@ def test_surrogate_of_the_user() -> None:
         model.neurons("other", 2, "adex", surrogate_gradient_function="exponentiel")
     psi = cells.params.definition.equations.surrogate
     assert psi != library.get("adex").equations.surrogate
+
+
+GAPS = [0.0, 1e-15, 1e-12, 1e-9, -1e-7, 1e-5, -1e-3, 0.03, 0.049, 0.051, -0.06, 0.5]  # of time constants
+
+
+def propagators(C: float, tau_m: float, tau_syn: float, dt: float) -> tuple[float, float]:
+    """What a current of 1 that decays by exp(-t/tau_syn), or rises as t exp(-t/tau_syn), adds to the voltage in a step.
+
+    From the definition, the convolution with exp(-t/tau_m)/C_m, in 60 digits; by its Taylor series, which divides by
+    no difference: sum_k x^k/(k + 1)! and sum_k x^k/(k + 2)! with x = dt/tau_syn - dt/tau_m.
+    """
+    tau_m, tau_syn, dt = (sympy.Float(sympy.Rational(value), 60) for value in (tau_m, tau_syn, dt))
+    x, keep = dt / tau_syn - dt / tau_m, sympy.exp(-dt / tau_syn) / sympy.Rational(C)
+    first = sum(x**k / sympy.factorial(k + 1) for k in range(60))
+    second = sum(x**k / sympy.factorial(k + 2) for k in range(60))
+    return float(dt * keep * first), float(dt**2 * keep * second)
+
+
+@pytest.mark.parametrize("dt", [0.1, 1.0])
+@pytest.mark.parametrize("gap", GAPS)
+def test_time_constants_that_are_nearly_equal(gap: float, dt: float) -> None:
+    C, tau = 250.0, 10.0
+    near = tau * (1.0 + gap)
+    found = library.get("iaf_psc_exp").values({"C_m": C, "tau_m": tau, "tau_syn_ex": near, "tau_syn_in": near}, dt)
+    wanted, rising = propagators(C, tau, near, dt)
+    assert [found["P21ex"], found["P21in"]] == pytest.approx([wanted, wanted], rel=1e-11)
+    for name in ("glif1", "glif3", "glif5"):
+        own = {"C_m": C, "g": C / tau, "tau_syn_1": near, "tau_syn_2": near}
+        found = library.get(name).values(own, dt)
+        for k in (1, 2):
+            assert found[f"P32_{k}"] == pytest.approx(wanted, rel=1e-11)
+            assert found[f"P31_{k}"] == pytest.approx(rising, rel=1e-8)
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-12, -1e-9, 1e-5])
+def test_a_threshold_that_follows_as_fast_as_the_voltage(gap: float) -> None:
+    """Of GLIF 5: what a voltage that decays by b adds to the threshold that decays by b, a dt exp(-b dt)."""
+    a, b, dt = 0.005, 0.1, 0.1
+    own = {"C_m": 100.0, "g": 100.0 * b, "th_voltage_index": a, "th_voltage_decay": b * (1.0 + gap)}
+    found = library.get("glif5").values(own, dt)
+    assert found["phi"] * (found["P33"] - found["D_voltage"]) == pytest.approx(a * dt * np.exp(-b * dt), rel=2e-7)
+
+
+def test_other_time_constants_have_the_bits_of_the_formula() -> None:
+    """That of NEST, as before."""
+    C, tau = 250.0, np.array([10.0, 10.0, 20.0, 3.0, 9.4])
+    syn, dt = np.array([2.0, 0.5, 5.0, 7.0, 10.0]), 0.1
+    found = library.get("iaf_psc_exp").values({"C_m": C, "tau_m": tau, "tau_syn_ex": syn}, dt)
+    keep, decay = elementary.exp(-dt / tau), elementary.exp(-dt / syn)
+    assert np.array_equal(found["P21ex"], tau * syn / (C * (tau - syn)) * (keep - decay))
+    found = library.get("glif1").values({"C_m": C, "g": 25.0, "tau_syn_1": syn[:4]}, dt)
+    keep, decay = elementary.exp(-dt / 10.0), decay[:4]
+    beta = syn[:4] * 10.0 / (10.0 - syn[:4])
+    assert np.array_equal(found["P32_1"], beta / C * (keep - decay))
+    assert np.array_equal(found["P31_1"], beta / C * (beta * (keep - decay) - dt * decay))

@@ -157,7 +157,7 @@ BAD = {
     "unknown key": ("", "", {"stepp": {}}, "unknown key 'stepp', did you mean 'step'?"),
     "unknown name": ("", "", {"spike": "V_mm - V_th"}, "unknown name 'V_mm', did you mean 'V_m'?"),
     "a keyword": ("", "", {"constants": {"lambda": "1"}}, "constants: name 'lambda' is a keyword of Python"),
-    "a megabyte": ("", "", {"spike": LONG}, "expressions have 1000369 characters, must have at most"),
+    "a megabyte": ("", "", {"spike": LONG}, " characters, must have at most 100000"),
     "a name of a megabyte": ("", "", {"constants": {"a" * 10**6: "1"}}, "must be a letter, then at most 63"),
     "deep": ("", "", {"spike": "(" * 10_000 + "1" + ")" * 10_000}, "spike has 20001 characters, must have at most"),
     "not so deep": ("", "", {"spike": "-" * 9_000 + "1"}, "spike: "),
@@ -171,7 +171,9 @@ BAD = {
     "another model": ('model = "mine"', 'model = "mime"', {}, "unknown model 'mime' in variant 'interval', did you"),
     "no such port": ('port = "exc"', 'port = "dend"', {}, "port = 'dend' must be one of exc, inh"),
     "no such parameter": ("I_e = 300.0", "I_ex = 300.0", {}, "unknown parameter 'I_ex', did you mean 'I_e'?"),
-    "division by zero": ("I_e = 300.0", "I_e = 300.0, C_m = 0.0", {}, "neuron model 'mine': constants: "),
+    "division by zero": ("", "", {"constants": OWN["constants"] | {"ratio": "1/(V_th + 55)"}},
+                         "neuron model 'mine': constants: ratio is inf, where V_th = -55"),
+    "no capacitance": ("I_e = 300.0", "I_e = 300.0, C_m = 0.0", {}, "'rec': C_m = 0 must be above 0"),
 }  # fmt: skip
 
 

@@ -74,6 +74,12 @@ def model(
     return made
 
 
+def perturbed(**options: object) -> Model:
+    made = model()
+    made.silence(made.of_role("recurrent")[0], **options)
+    return made
+
+
 def local() -> Model:
     made = Model("interval", seed=3)
     inputs, rec = made.inputs("in", 10), made.neurons("rec", 20, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0)
@@ -180,6 +186,10 @@ TOLD: dict[str, tuple[Callable[[], tuple[Model, object]], str]] = {
         lambda: (model(kind="symmetric", weight_back=Normal(std=0.1)), Task()),
         "projection 'out->rec': its weight is not used: symmetric feedback has the weights onto the readouts",
     ),
+    "late perturbation": (
+        lambda: (perturbed(start_ms=40.0), Task()),
+        "silence 'silence->rec': no effect, as start_ms = 40 is not before the end of samples, 40 ms",
+    ),
     "loss": (lambda: (model(optimizer=FALLS), Task()), "the training diverges; eta is 1000, of which 1e-5 to 1e-3 is"),
 }
 TOLD |= {  # in the spike variant as well
@@ -208,6 +218,7 @@ WELL: dict[str, Callable[[], tuple[Model, object]]] = {
     "currents that are meant to stay": lambda: (model(currents={"plastic": False}), with_currents()),
     "symmetric": lambda: (model(kind="symmetric"), Task()),
     "label": lambda: (model(), Task(label=1)),
+    "a perturbation of the last step": lambda: (perturbed(start_ms=39.0, stop_ms=60.0), Task()),
     "truth values": lambda: (model(), Task(put(7, 4, True))),
 }
 
