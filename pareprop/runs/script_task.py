@@ -20,6 +20,7 @@ from ..network.model import Model, equations_of
 from ..neurons.model import models_of
 from ..parallel.spike_log import SpikeLog
 from ..plots import reader
+from ..simulation.checks import count_available
 from ..simulation.task import ClosedTask, Task
 from ..storage.disk import clear
 from ..tasks import TASKS
@@ -141,6 +142,22 @@ class ScriptTask(TaskBase):
                 f"a script trained this run, and its class {self.made_by} makes the samples: "
                 f"pareprop.run(..., restart=True) in {self.script or 'the script'} goes on"
             )
+        self._require_available()
+
+    def _require_available(self) -> None:
+        """Raise `InputError` if samples would have to validate or test twice."""
+        stops = bool(self.stop_below) or self.stop_above is not None
+        validates, test = bool(self.validate_every), self.test_samples
+        ends = validates and not test and (stops or bool(self.patience))
+        for name, phase, asked, why in (
+            ("validate_samples", "validate", self.validate_samples * validates, ""),
+            ("stop_samples", "validate", self.stop_samples * (validates and stops), ""),
+            ("test_samples", "test", test or int(ends), ", as after an early stop," if ends else ""),
+        ):
+            most = count_available(self.subject, phase)
+            if most is not None and asked > most:
+                what = f"the samples that {self.made_by} has to {phase}"
+                raise InputError(f"{name} = {asked}{why} must be at most {most}, {what}")
 
     def how_to_resume(self, directory: Path) -> str:
         """Return what continues a run in a directory."""

@@ -6,7 +6,7 @@ And what ranks compare of it before they run it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..engines.sample import Sample
 from ..errors import InputError, quote
@@ -74,6 +74,12 @@ def check_number(here: str, value: AnyValue, least: int) -> int:
     if value < least:
         raise InputError(f"{here} = {quote(value)} must be at least {least}")
     return int(value)
+
+
+def count_available(task: object, phase: str) -> int | None:
+    """Return how many samples of a phase a task has, None if it makes as many as are asked for."""
+    known = getattr(task, "available", None)
+    return known.get(phase) if isinstance(known, Mapping) else None
 
 
 def list_facts(model: Model, task: object, settings: object) -> dict[str, str]:

@@ -57,6 +57,7 @@ from .checks import (
     check_observers,
     check_parts,
     check_sample,
+    count_available,
     describe_task,
     list_facts,
     tell_observers,
@@ -342,7 +343,9 @@ class Simulation:
         """
         asked = None if perturb is None else [item.name for item in choose(self.model.perturbations, phase, perturb)]
         agree(self.world, "test()", {"n_samples": quote(n_samples), "phase": quote(phase), "perturb": quote(asked)})
-        n_samples = check_number("test: n_samples", n_samples, 1)
+        n_samples, most = check_number("test: n_samples", n_samples, 1), count_available(self.task, phase)
+        if most is not None and n_samples > most:
+            raise InputError(f"test: {n_samples} samples of '{phase}' are asked for, the task has {most}")
         batch, scores = self.model.optimizer.batch_size, []
         self._asked = asked
         try:

@@ -20,6 +20,8 @@ class Task(Protocol):
         Steps of one sample.
     learning_window : int
         The last steps of a sample, with a learning signal.
+    available : Mapping of str to int
+        Optional: how many samples there are of phases that have only some; more are refused, as they would repeat.
     """
 
     n_steps: int

@@ -228,7 +228,14 @@ class Data(TaskBase):
         """Return the problems if no samples are left for a phase, or some would have to be tested twice."""
         left, validates = n_samples - self.n_train, bool(self.validate_every)
         if self._n_test + validates <= left:
-            return []
+            left -= self._n_test
+            where = f"of the {n_samples} samples of {self.data}, n_train = {self.n_train} and the test leave {left}"
+            asked = {"validate_samples": validates, "stop_samples": validates and bool(self.stop_below)}
+            return [
+                f"{name} = {getattr(self, name)} must be at most {left}: {where} to validate"
+                for name, used in asked.items()
+                if used and getattr(self, name) > left
+            ]
         use = "test and validation" if validates else "the test"
         return [
             f"test_samples = {self._n_test} must be at most {left - validates}: of the {n_samples} samples of "
@@ -302,6 +309,14 @@ class Data(TaskBase):
                 return self._file.local_target(place, column + first - offset, column + last - offset)
             column += size
         raise IndexError(f"neuron {first} has no readout")
+
+    @property
+    def available(self) -> dict[str, int]:
+        """Samples of the phases that have only some, see `Task`."""
+        left = self._file.n_samples - self.n_train if self.n_train else 0
+        if not (self.validate_every and self._n_test):
+            return {"validate": left, "test": left}
+        return {"validate": left - self._n_test, "test": self._n_test}
 
     def _place(self, index: int, phase: str) -> int:
         n_samples = self._file.n_samples

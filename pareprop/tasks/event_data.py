@@ -48,6 +48,8 @@ class EventData:
     ----------
     n_inputs : int
         Inputs that the network needs; that of an event is (p rows + y) columns + x.
+    available : dict of str to int
+        Recordings to validate and to test.
 
     Raises
     ------
@@ -105,6 +107,7 @@ class EventData:
         self._hold_out = hold_out
         self.n_steps, self.learning_window, self.n_classes = n_steps, learning_window or n_steps, int(classes)
         self.n_inputs = int(np.prod(self._shape))
+        self.available = {"validate": hold_out, "test": len(self._sets["test"])}
 
     def __repr__(self) -> str:
         n_train, n_test = len(self._sets["train"]) - self._hold_out, len(self._sets["test"])

@@ -197,6 +197,11 @@ class NMnist(TaskBase):
         for phase in [phase for phase, used in phases.items() if used]:
             self.sample(0, phase)
 
+    @property
+    def available(self) -> dict[str, int]:
+        """Recordings of the phases that have only some, see `Task`."""
+        return {"validate": self.hold_out, "test": len(self._splits[1])}
+
     def _order(self, phase: str, epoch: int) -> np.ndarray:
         """Return recordings in the order of an epoch: new for each epoch of training, one for the other phases."""
         if self._orders.get(phase, (-1,))[0] != epoch:

@@ -6,6 +6,7 @@ One file, because all tests start from the same data and configuration.
 import io
 import json
 import pickle
+import re
 import tomllib
 import zipfile
 from pathlib import Path
@@ -298,6 +299,33 @@ def test_no_sample_both_validates_and_tests(tmp_path: Path, capsys: pytest.Captu
     code, _, errors = command(capsys, "run", path, *chosen, "--set", "test_samples=3", "--out", tmp_path / "no")
     assert code == 2 and "test_samples = 3 must be at most 2: of the 6 samples of" in errors
     assert "n_train = 3 leaves 3 for test and validation" in errors and not (tmp_path / "no").exists()
+
+
+def test_no_sample_validates_twice(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Of a file of 6, 3 train, up to 2 test, and the others validate."""
+    path = write_samples(tmp_path, "raster h5")
+
+    def error(*settings: str) -> str:
+        chosen = [part for text in ("n_train=3", "validate_every=1", *settings) for part in ("--set", text)]
+        code, _, errors = command(capsys, "run", path, *chosen, "--until", 0, "--out", tmp_path / "run", "--overwrite")
+        assert code == 2 * bool(errors)
+        return errors
+
+    left = "of the 6 samples of .*, n_train = 3 and the test leave"
+    assert not error("validate_samples=3") and not error("validate_samples=1", "test_samples=2", "stop_samples=9")
+    for settings, told in (
+        (["validate_samples=4"], f"validate_samples = 4 must be at most 3: {left} 3 to validate"),
+        (["validate_samples=2", "test_samples=2"], f"validate_samples = 2 must be at most 1: {left} 1 to validate"),
+        (["stop_samples=3", "stop_below=0.1"], f"stop_samples = 3 must be at most 2: {left} 2 to validate"),
+    ):
+        assert re.search(told, error(*settings))
+    task = config.load(str(path), ["n_train=3", "validate_every=1", "test_samples=2"]).task
+    simulation = Simulation(task.model(), task, settings=task.settings())
+    assert len(simulation.test(1, "validate").losses) == 1
+    with pytest.raises(InputError, match=r"^test: 2 samples of 'validate' are asked for, the task has 1$"):
+        simulation.test(2, "validate")
+    with pytest.raises(InputError, match=r"^test: 3 samples of 'test' are asked for, the task has 2$"):
+        simulation.test(3)
 
 
 def test_other_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

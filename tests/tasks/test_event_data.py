@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from pareprop import Adam, InputError, Model, Normal, Simulation
+from pareprop import Adam, InputError, Model, Normal, Simulation, run
 from pareprop.tasks import EventData, Gestures, Spoken
 from pareprop.tasks.event_files import read_aedat
 
@@ -151,6 +151,31 @@ def test_data_sets_as_objects_are_learned() -> None:
     simulation = Simulation(model, task)
     simulation.train(25)
     assert simulation.test(12).accuracy > 0.9
+
+
+def test_no_recording_validates_or_tests_twice(tmp_path: Path) -> None:
+    """More are refused before the training; after an early stop one is tested."""
+    task = EventData(Tonic(), Tonic(), n_steps=61, step_us=1000.0, hold_out=4)
+    model = Model("interval", seed=1, optimizer=Adam(eta=1e-2, batch_size=2))
+    inputs, out = model.inputs("in", task.n_inputs), model.readouts("out", task.n_classes, C_m=1.0, tau_m=20.0)
+    rec = model.neurons("rec", 3, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0)
+    for pre, post in ((inputs, rec), (rec, out), (out, rec)):
+        model.connect(pre, post, weight=Normal(std=0.3))
+    options = {"iterations": 1, "figures": "none", "quiet": True}
+    for settings, told in (
+        ({"validate_every": 1, "validate_samples": 5}, "validate_samples = 5 must be at most 4, the samples that"),
+        ({"validate_every": 1, "stop_below": 0.1, "stop_samples": 6}, "stop_samples = 6 must be at most 4"),
+        ({"test_samples": 13}, "test_samples = 13 must be at most 12, the samples that EventData has to test"),
+    ):
+        with pytest.raises(InputError, match=told):
+            run(model, task, tmp_path / "run", **settings, **options)
+    alone = EventData(Tonic(), n_steps=61, step_us=1000.0, hold_out=4)
+    with pytest.raises(InputError, match="test_samples = 1, as after an early stop, must be at most 0"):
+        run(model, alone, tmp_path / "run", validate_every=1, stop_below=0.1, **options)
+    assert not (tmp_path / "run").exists()
+    run(model, task, tmp_path / "run", validate_every=1, validate_samples=4, test_samples=12, **options)
+    with pytest.raises(InputError, match=r"^test: 5 samples of 'validate' are asked for, the task has 4$"):
+        Simulation(model, task).test(5, "validate")
 
 
 @pytest.mark.parametrize(
