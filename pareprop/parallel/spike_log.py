@@ -67,10 +67,13 @@ class SpikeLog(_Steps, kernel.SpikeLog):
         A value of the raster that the log was made of that is neither 0 nor 1, such as a rate; 0 if there is none.
     late : int
         Events of the recording that the log was made of that come after its last step, and are left out.
+    unusable, events : int
+        Events of the recording that have no time, and are left out; all events of it.
     """
 
     odd = 0.0
     late = 0
+    unusable = events = 0
 
     @classmethod
     def from_raster(cls, raster: object) -> SpikeLog:

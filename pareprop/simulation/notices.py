@@ -78,6 +78,9 @@ class Notices:
         if odd := sample.inputs.odd:
             what = f"the raster holds {odd:g}, which counts as one spike like all but 0"
             self.tell("rates", f"{here}: {what}; Sample.from_rates draws spikes from rates")
+        if lost := sample.inputs.unusable:
+            what = f"{lost} of {sample.inputs.events} events have times that are negative or not finite"
+            self.tell("unusable", f"{here}: {what}, and are left out")
         late, events = sample.inputs.late, sample.inputs.late + int(sample.inputs.ptr[-1])
         if late > SHARE * events:
             why = f"{late} events come after the last step and are left out, {events - late} spikes are in the sample"

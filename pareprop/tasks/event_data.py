@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,9 @@ from ..errors import InputError, quote
 from ..network.parameters import is_number, is_whole
 from ..parallel.spike_log import SpikeLog
 from ..values import AnyValue
+from .event_files import CLASSES, require_numbers, take_whole
 
+INPUTS = 2**31 - 1  # at most
 FIELDS = ("x", "y", "p")  # of events beside their time, in the order of the sensor's size
 
 
@@ -20,7 +23,8 @@ class EventData:
     """Recordings of events as samples: each event is a spike of an input, and a readout for each class learns to tell.
 
     Recordings train in a new order in each pass. The first step of a sample is silent, as in all tasks; events after
-    the last step are left out, and several events of an input in a step are one spike.
+    the last step are left out, and several events of an input in a step are one spike. Events whose time is negative or
+    not finite are left out, too, and told.
 
     Parameters
     ----------
@@ -76,8 +80,12 @@ class EventData:
         hold_out: int = 0,
         seed: int = 1,
     ) -> None:
+        for name, recordings in (("train", train), ("test", () if test is None else test)):
+            if not hasattr(recordings, "__len__") or not hasattr(recordings, "__getitem__"):
+                raise InputError(f"EventData: {name} = {quote(recordings)} must be a sequence of pairs (events, label)")
         size = getattr(train, "sensor_size", None) if sensor_size is None else sensor_size
-        classes = getattr(train, "n_classes", len(getattr(train, "classes", ()))) if n_classes is None else n_classes
+        told = getattr(train, "n_classes", len(getattr(train, "classes", None) or ()))
+        classes = told if n_classes is None else n_classes
         if n_classes is None and not classes:
             raise InputError("EventData: train tells no n_classes and no classes: give n_classes")
         for name, value, least in (
@@ -90,6 +98,8 @@ class EventData:
         ):
             if not is_whole(value) or value < least:
                 raise InputError(f"EventData: {name} = {quote(value)} must be a whole number of at least {least}")
+        if classes > CLASSES:
+            raise InputError(f"EventData: n_classes = {classes} must be at most {CLASSES}")
         if not is_number(step_us) or not 0 < step_us < np.inf:
             raise InputError(f"EventData: step_us = {quote(step_us)} must be a number above 0 and finite")
         if size is None:
@@ -106,7 +116,10 @@ class EventData:
         self._sets = {"train": train, "validate": train, "test": () if test is None else test}
         self._hold_out = hold_out
         self.n_steps, self.learning_window, self.n_classes = n_steps, learning_window or n_steps, int(classes)
-        self.n_inputs = int(np.prod(self._shape))
+        self.n_inputs = math.prod(self._shape)
+        if self.n_inputs > INPUTS:
+            what = f"sensor_size = {quote(size)} makes {self.n_inputs} inputs, at most {INPUTS} are possible"
+            raise InputError(f"EventData: {what}; a larger pool makes fewer")
         self.available = {"validate": hold_out, "test": len(self._sets["test"])}
 
     def __repr__(self) -> str:
@@ -130,8 +143,10 @@ class EventData:
             turn, number = divmod(index, n)
             draws = rng.uniform(rng.key(self._seed, "events/order"), [turn], n)[0]
             place = int(np.argsort(draws, kind="stable")[number])
-        events, label = recordings[place]
-        here = f"EventData: recording {place} of '{phase}'"
+        here, recording = f"EventData: recording {place} of '{phase}'", recordings[place]
+        if not isinstance(recording, tuple | list) or len(recording) != 2:
+            raise InputError(f"{here}: {quote(recording)} must be a pair (events, label)")
+        events, label = recording
         if not is_whole(label) or not 0 <= label < self.n_classes:
             raise InputError(f"{here}: label = {quote(label)} must be a class from 0 to {self.n_classes - 1}")
         target = np.zeros((self.n_steps, self.n_classes))
@@ -143,18 +158,23 @@ class EventData:
         names = getattr(getattr(events, "dtype", None), "names", None) or ()
         if "t" not in names or "x" not in names:
             raise InputError(f"{here}: events must be a structured array with fields t and x, not {quote(events)}")
-        step = 1 + np.floor(np.asarray(events["t"], float) / self._step_us).astype(np.int64)
-        source = np.zeros(len(step), np.int64)
+        if np.ndim(events["t"]) != 1:
+            raise InputError(f"{here}: events have shape {np.shape(events['t'])}, must have one axis")
+        require_numbers(events["t"], f"{here}: t")
+        us = np.asarray(events["t"], float)
+        usable = (us >= 0) & np.isfinite(us)
+        step = 1 + np.floor(np.minimum(us[usable] / self._step_us, self.n_steps)).astype(np.int64)
+        source = np.zeros(len(us), np.int64)
         for k in reversed(range(3)):
             name, size = FIELDS[k], self._size[k]
-            values = np.asarray(events[name]).astype(np.int64) if name in names else np.zeros(len(step), np.int64)
-            wrong = np.flatnonzero((values < 0) | (values >= size))
-            if len(wrong):
-                raise InputError(f"{here}: {name} = {values[wrong[0]]} must lie in 0 to {size - 1}, the sensor's size")
+            given = events[name] if name in names else source * 0
+            if np.shape(given) != np.shape(us):
+                raise InputError(f"{here}: {name} has shape {np.shape(given)}, must be {np.shape(us)}")
+            values = take_whole(given, f"{here}: {name}", size, ", the sensor's size")
             source = source * self._shape[k] + (values // self._pool if k < 2 else values)
-        kept = (step > 0) & (step < self.n_steps)
-        steps, ids = np.divmod(np.unique(step[kept] * self.n_inputs + source[kept]), self.n_inputs)
+        kept = step < self.n_steps
+        steps, ids = np.divmod(np.unique(step[kept] * self.n_inputs + source[usable][kept]), self.n_inputs)
         ptr = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=self.n_steps))])
         log = SpikeLog.from_arrays(ids.astype(np.uint32), ptr.astype(np.int64))
-        log.late = int(np.count_nonzero(step >= self.n_steps))
+        log.late, log.unusable, log.events = int(np.sum(~kept)), int(np.sum(~usable)), len(us)
         return log

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -14,8 +16,10 @@ import numpy as np
 
 from .. import files
 from ..errors import InputError, quote
+from ..machine import require_bytes
 
 COCHLEA = (700, 1, 1)  # channels
+CLASSES = 2**16  # at most, as a readout has one each
 CAMERA = (128, 128, 2)  # columns, rows, polarities
 LONGEST = 2**30  # bytes of a recording of the camera
 POLARITY = 1  # type of a packet of AEDAT 3.1
@@ -52,22 +56,27 @@ class Spoken:
     sensor_size = COCHLEA
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        with self._open() as file:
-            self.labels = np.asarray(self._dataset(file, "labels")[()]).astype(np.int64)
+        self._path = _path_of(path, "Spoken")
+        with self._reading() as file:
+            given = self._dataset(file, "labels")
             shapes = {name: self._dataset(file, f"spikes/{name}").shape for name in ("times", "units")}
-        if self.labels.ndim != 1 or not len(self.labels) or self.labels.min() < 0:
-            raise InputError(f"{self._path}: labels must be classes 0, 1, ..., one for each recording")
+            if given.ndim != 1 or not given.size:
+                raise InputError(f"{self._path}: labels must be classes 0, 1, ..., one for each recording")
+            require_bytes(given.size * given.dtype.itemsize, f"{self._path}: labels")
+            self.labels = take_whole(given[()], f"{self._path}: labels", CLASSES)
         for name, shape in shapes.items():
             if shape != self.labels.shape:
                 raise InputError(f"{self._path}: spikes/{name} has shape {shape}, labels {self.labels.shape}")
         self.n_classes = int(self.labels.max()) + 1
 
-    def _open(self) -> h5py.File:
+    @contextmanager
+    def _reading(self, what: str = "") -> Iterator[h5py.File]:
+        """Open the file, and raise errors of reading `what` of it as `InputError`."""
         try:
-            return files.open_hdf5(self._path)
-        except OSError as problem:
-            raise InputError(f"{self._path}: {problem.strerror or problem}") from None
+            with files.open_hdf5(self._path) as file, files.reading(self._path):
+                yield file
+        except (OSError, ValueError) as problem:  # a name with a zero
+            raise InputError(f"{self._path}: {what}{getattr(problem, 'strerror', None) or problem}") from None
 
     def _dataset(self, file: h5py.File, name: str) -> h5py.Dataset:
         data = file.get(name)
@@ -80,16 +89,18 @@ class Spoken:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         """Return events and label of a recording."""
-        try:
-            with self._open() as file, files.reading(self._path):
-                times, units = (np.asarray(file[f"spikes/{name}"][index]) for name in ("times", "units"))
-        except OSError as problem:
-            raise InputError(f"{self._path}: recording {index}: {problem.strerror or problem}") from None
+        here = f"{self._path}: recording {index}: "
+        with self._reading(f"recording {index}: ") as file:
+            times, units = (np.asarray(file[f"spikes/{name}"][index]) for name in ("times", "units"))
+        require_numbers(times, f"{here}times")
+        units = take_whole(units, f"{here}units", COCHLEA[0])
         if times.shape != units.shape or times.ndim != 1:
             shapes = f"{times.shape} and {units.shape}"
-            raise InputError(f"{self._path}: recording {index}: times and units have shapes {shapes}, must be equal")
-        events = np.zeros(len(times), [("t", "i8"), ("x", "i8")])
-        events["t"], events["x"] = np.rint(times.astype(float) * 1e6), units
+            raise InputError(f"{here}times and units have shapes {shapes}, must be equal")
+        us = np.rint(times.astype(float) * 1e6)
+        is_whole = bool(np.all(np.abs(us) < 2.0**53))  # what is no time stays what it is
+        events = np.zeros(len(times), [("t", "i8" if is_whole else "f8"), ("x", "i8")])
+        events["t"], events["x"] = us, units
         return events, int(self.labels[index])
 
 
@@ -121,17 +132,9 @@ class Gestures:
 
     def __init__(self, *paths: str | Path) -> None:
         self._trials: list[tuple[Path, int, int, int]] = []  # file, first and last microsecond, class
-        for path in [name for given in paths for name in _list_files(Path(given))]:
+        for path in [name for given in paths for name in _list_files(given)]:
             table = path.with_name(f"{path.stem}_labels.csv")
-            for row in csv.DictReader(io.StringIO(_read(table).decode(errors="replace"))):
-                try:
-                    label, first, last = (int(row[key]) for key in ("class", "startTime_usec", "endTime_usec"))
-                except (KeyError, TypeError, ValueError):
-                    wanted = "class, startTime_usec, endTime_usec"
-                    raise InputError(f"{table}: each row must hold the numbers {wanted}") from None
-                if not 1 <= label <= self.n_classes or last < first:
-                    raise InputError(f"{table}: class {label} from {first} to {last} us is not a gesture")
-                self._trials.append((path, first, last, label - 1))
+            self._trials += [(path, *trial) for trial in _read_trials(table, self.n_classes)]
         if not self._trials:
             raise InputError(f"no gestures in {', '.join(map(str, paths)) or 'no files'}")
         self._latest: tuple[Path, np.ndarray] | None = None  # of one file, which holds a dozen of gestures
@@ -168,7 +171,7 @@ def read_aedat(path: str | Path) -> np.ndarray:
     InputError
         If it is another format, or ends within a packet.
     """
-    content = _read(Path(path), LONGEST)
+    content = _read(_path_of(path, "read_aedat"), LONGEST)
     if not content.startswith(b"#!AER-DAT3"):
         raise InputError(f"{path}: is not of AEDAT 3: it begins with {quote(content[:20])}")
     place = 0
@@ -188,23 +191,79 @@ def read_aedat(path: str | Path) -> np.ndarray:
         size, number = int(packet["size"]), int(packet["number"])
         if size < 8 or number < 0 or place + size * number > len(content):
             raise InputError(f"{path}: a packet of {number} events of {size} bytes at byte {place} is damaged")
-        if packet["kind"] == POLARITY and size == 8:
-            words = np.frombuffer(content, "<u4", 2 * number, place).reshape(-1, 2).astype(np.int64)
+        if packet["kind"] == POLARITY:
+            overflow, here = int(packet["overflow"]), f"{path}: a packet at byte {place - PACKET.itemsize} has"
+            if size != 8:
+                raise InputError(f"{here} events of the camera of {size} bytes, not of 8")
+            if overflow < 0:
+                raise InputError(f"{here} overflow {overflow}, must be at least 0")
+            words = np.frombuffer(content, "<i4", 2 * number, place).reshape(-1, 2).astype(np.int64)
             data, stamps = words[words[:, 0] & 1 == 1].T  # valid ones
+            if np.any(stamps < 0):
+                raise InputError(f"{here} an event at {stamps.min()} us")
             events = np.zeros(len(data), [(name, "i8") for name in "txyp"])
-            events["t"] = stamps + (int(packet["overflow"]) << 31)
+            events["t"] = stamps + (overflow << 31)
             events["x"], events["y"], events["p"] = data >> 17 & 0x7FFF, data >> 2 & 0x7FFF, data >> 1 & 1
             parts.append(events)
         place += size * number
     return np.concatenate(parts) if parts else np.zeros(0, [(name, "i8") for name in "txyp"])
 
 
-def _list_files(path: Path) -> list[Path]:
+def _path_of(given: object, here: str) -> Path:
+    if not isinstance(given, str | Path) or Path(given).name in ("", ".."):
+        raise InputError(f"{here}: {quote(given)} must be the path of a file")
+    return Path(given)
+
+
+def _list_files(given: object) -> list[Path]:
     """Return a recording, or those that a text file names."""
+    path = _path_of(given, "Gestures")
     if path.suffix != ".txt":
         return [path]
-    names = [line.strip() for line in _read(path).decode(errors="replace").splitlines()]
-    return [path.with_name(name) for name in names if name]
+    found = []
+    for k, line in enumerate(_read(path).decode(errors="replace").splitlines()):
+        name = line.strip()
+        if name and (Path(name).name != name or name == ".." or "\0" in name):
+            raise InputError(f"{path}: line {k + 1}: {quote(name)} must be the name of a file beside it")
+        found += [path.with_name(name)] if name else []
+    return found
+
+
+def _read_trials(table: Path, n_classes: int) -> Iterator[tuple[int, int, int]]:
+    """Yield first and last microsecond, and class from 0, of each gesture of a table."""
+    rows = csv.DictReader(io.StringIO(_read(table).decode(errors="replace")))
+    try:
+        for row in rows:
+            label, first, last = (int(row[key]) for key in ("class", "startTime_usec", "endTime_usec"))
+            if not 1 <= label <= n_classes or not 0 <= first <= last < 2**62:
+                named = f"class {quote(label)} from {quote(first)} to {quote(last)} us"
+                raise InputError(f"{table}: {named} is not a gesture")
+            yield first, last, label - 1
+    except csv.Error as problem:
+        raise InputError(f"{table}: {problem}") from None
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{table}: each row must hold the numbers class, startTime_usec, endTime_usec") from None
+
+
+def require_numbers(values: np.ndarray, name: str) -> None:
+    """Raise `InputError` unless an array holds real numbers or truth values; `name` begins the message."""
+    if values.dtype.kind not in "iufb":
+        raise InputError(f"{name} must be numbers, not {values.dtype}")
+
+
+def take_whole(values: np.ndarray, name: str, n: int, why: str = "") -> np.ndarray:
+    """Return whole numbers from 0 to `n` - 1 as int64; `InputError` names the first other one, after `name`."""
+    require_numbers(values, name)
+    with np.errstate(invalid="ignore"):  # of infinity
+        problems = {
+            "must be a whole number": values % 1 != 0,
+            f"must lie in 0 to {n - 1}{why}": ~((values >= 0) & (values < n)),
+        }
+    for problem, wrong in problems.items():
+        for k in np.argwhere(wrong)[:1]:
+            place = ", ".join(map(str, k.tolist()))
+            raise InputError(f"{name}[{place}] = {values[tuple(k)]} {problem}")
+    return values.astype(np.int64)
 
 
 def _read(path: Path, limit: int = files.TEXT_LIMIT) -> bytes:

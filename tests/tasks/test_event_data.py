@@ -1,5 +1,6 @@
 """Recordings of events as samples: files of SHD and of event cameras, data sets as objects, and their mistakes."""
 
+import re
 import struct
 import warnings
 from pathlib import Path
@@ -219,3 +220,197 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     for make in (lambda: Spoken(tmp_path / "text.h5"), lambda: Spoken(tmp_path / "none.h5"), Gestures):
         with pytest.raises(InputError):
             make()
+
+
+# ---- what no sample can hold -----------------------------------------------------------------------------------------
+
+ODD_TIMES = [np.nan, -1.0, np.inf, -np.inf, 1e300, 3000.0, -0.5, 0.0]  # us; of which 1e300 is late, two are used
+
+
+def events_of(times: list[float], x: object = None, kind: str = "f8") -> np.ndarray:
+    events = np.zeros(len(times), [("t", kind), ("x", "f8" if x is not None else "i8")])
+    events["t"], events["x"] = times, 1 if x is None else x
+    return events
+
+
+def one_neuron(task: EventData) -> Model:
+    model = Model("interval", optimizer=Adam(eta=1e-3))
+    inputs, out = model.inputs("in", task.n_inputs), model.readouts("out", task.n_classes, C_m=1.0, tau_m=20.0)
+    cells = model.neurons("rec", 1, C_m=1.0, E_L=0.0, V_th=0.6)
+    for pre, post in ((inputs, cells), (cells, out), (out, cells)):
+        model.connect(pre, post, weight=Normal(mean=1.0, std=0.1))
+    return model
+
+
+def test_events_without_a_time_are_told(tmp_path: Path) -> None:
+    task = EventData([(events_of(ODD_TIMES * 19), 0)] * 2, n_steps=9, step_us=1e3, sensor_size=(4,), n_classes=2)
+    steps, ids = task.sample(0).inputs.spikes(9)
+    assert list(zip(steps.tolist(), ids.tolist(), strict=True)) == [(1, 1), (4, 1)]
+    simulation = Simulation(one_neuron(task), task)
+    with warnings.catch_warnings(record=True):
+        simulation.train(1)
+    told = "95 of 152 events have times that are negative or not finite, and are left out"
+    assert f"sample 0 of 'train': {told}" in simulation.notices.lines
+    spoken = Spoken(shd(tmp_path / "shd.h5", [[np.nan, -0.5, np.inf, 0.003, 0.002]], [[5, 5, 5, 5, 6]], [0]))
+    task = EventData(spoken, n_steps=9, step_us=1e3)
+    assert (task.sample(0).inputs.unusable, task.sample(0).inputs.ptr[-1]) == (3, 2)
+
+
+ODD_EVENTS: dict[str, tuple[object, str]] = {
+    "x": (events_of([0.0, 1.0], [1.0, 2.5]), r"x\[1\] = 2.5 must be a whole number"),
+    "x that is no number": (events_of([0.0], [np.nan]), r"x\[0\] = nan must be a whole number"),
+    "x beyond": (events_of([0.0], [1e300]), r"x\[0\] = 1e\+300 must lie in 0 to 3, the sensor's size"),
+    "text": (np.zeros(2, [("t", "U3"), ("x", "i8")]), "t must be numbers, not <U3"),
+    "objects": (np.zeros(2, [("t", "i8"), ("x", "O")]), "x must be numbers, not object"),
+    "axes": (np.zeros((2, 2), [("t", "i8"), ("x", "i8")]), r"events have shape \(2, 2\), must have one axis"),
+    "list": ([1, 2], "events must be a structured array with fields t and x, not"),
+}
+
+
+@pytest.mark.parametrize("what", ODD_EVENTS)
+def test_events_that_are_none_are_named(what: str) -> None:
+    events, told = ODD_EVENTS[what]
+    task = EventData([(events, 0)], n_steps=9, sensor_size=(4,), n_classes=2)
+    with pytest.raises(InputError, match=f"^EventData: recording 0 of 'train': {told}"):
+        task.sample(0)
+
+
+def test_recordings_that_are_none_are_named() -> None:
+    events = events_of([0.0])
+    for recording, told in (
+        (5, r"5 must be a pair \(events, label\)"),
+        ((events, 0, 1), r"must be a pair \(events, label\)"),
+        ((events, 10**30), "label = 1000000000000000000000000000000 must be a class from 0 to 1"),
+        ((events, 0.5), "label = 0.5 must be a class"),
+    ):
+        task = EventData([recording], n_steps=9, sensor_size=(4,), n_classes=2)
+        with pytest.raises(InputError, match=told) as found:
+            task.sample(0)
+        assert "\n" not in str(found.value)
+    for options, told in (
+        ({"n_classes": 2**40}, "n_classes = 1099511627776 must be at most 65536"),
+        ({"sensor_size": (2**40, 2**40, 2)}, r"sensor_size = \(1099511627776, 1099511627776, 2\) makes \d+ inputs"),
+    ):
+        with pytest.raises(InputError, match=f"^EventData: {told}"):
+            EventData([(events, 0)], **({"sensor_size": (4,), "n_classes": 2} | options))
+    for train in (5, None, iter([])):
+        with pytest.raises(InputError, match=r"^EventData: train = .* must be a sequence of pairs \(events, label\)"):
+            EventData(train, sensor_size=(4,), n_classes=2)
+
+
+def spoken_with(path: Path, **changes: object) -> Path:
+    """A file as SHD has them, with other data sets."""
+    shd(path, [[0.1, 0.2]], [[1, 2]], [0])
+    with h5py.File(path, "a") as file:
+        for name, data in changes.items():
+            name = name.replace("spikes_", "spikes/")
+            del file[name]
+            if callable(data):
+                data(file, name)
+            else:
+                file[name] = data
+    return path
+
+
+def rows_of(kind: object, values: list) -> object:
+    """Rows of another kind in a file of h5py."""
+
+    def write(file: h5py.File, name: str) -> None:
+        data = file.create_dataset(name, (1,), h5py.vlen_dtype(kind))
+        data[0] = np.array([file["spikes"].ref] * 2, kind) if kind == h5py.ref_dtype else np.array(values, kind)
+
+    return write
+
+
+ODD_FILES: dict[str, tuple[dict, str]] = {
+    "labels of floats": ({"labels": np.array([1.5])}, r"labels\[0\] = 1.5 must be a whole number"),
+    "labels that are no numbers": ({"labels": np.array([np.nan])}, r"labels\[0\] = nan must be a whole number"),
+    "labels of texts": ({"labels": np.array([b"one"])}, "labels must be numbers, not"),
+    "huge label": ({"labels": np.array([2**62])}, r"labels\[0\] = 4611686018427387904 must lie in 0 to 65535"),
+    "huger label": ({"labels": np.array([2**64 - 1], "u8")}, r"labels\[0\] = 18446744073709551615 must lie in"),
+    "label below 0": ({"labels": np.array([-1])}, r"labels\[0\] = -1 must lie in 0 to 65535"),
+    "claimed labels": (
+        {"labels": lambda file, name: file.create_dataset(name, (2**45,), "i8", chunks=(2**10,))},
+        "labels takes .* GiB of memory",
+    ),
+    "units of floats": (
+        {"spikes_units": rows_of(np.dtype("f8"), [1.0, 2.5])}, r"recording 0: units\[1\] = 2.5 must be a whole number"
+    ),
+    "unit beyond": ({"spikes_units": rows_of(np.dtype("u2"), [1, 700])}, r"recording 0: units\[1\] = 700 must lie"),
+    "references": ({"spikes_times": rows_of(h5py.ref_dtype, [])}, "recording 0: times must be numbers, not object"),
+    "references as units": ({"spikes_units": rows_of(h5py.ref_dtype, [])}, "recording 0: units must be numbers, not"),
+    "texts as times": ({"spikes_times": np.array([b"abc"])}, "recording 0: times must be numbers, not"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ODD_FILES)
+def test_odd_files_of_spoken_digits_are_named(what: str, tmp_path: Path) -> None:
+    changes, told = ODD_FILES[what]
+    path = spoken_with(tmp_path / "shd.h5", **changes)
+    with pytest.raises(InputError, match=f"^{path}: {told}") as found:
+        EventData(Spoken(path), n_steps=9).sample(0)
+    assert "\n" not in str(found.value)
+
+
+def test_whole_floats_are_labels_and_units(tmp_path: Path) -> None:
+    path = spoken_with(tmp_path / "shd.h5", labels=np.array([3.0]), spikes_units=rows_of(np.dtype("f8"), [1.0, 2.0]))
+    events, label = Spoken(path)[0]
+    assert label == 3 and events["x"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("name", [".", "..", "../x.aedat", "/x.aedat", "a/b.aedat", "x\0.aedat", "none.aedat"])
+def test_names_of_recordings_lie_beside_their_list(name: str, tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "x.aedat").write_bytes(aedat(camera()))
+    (tmp_path / "x_labels.csv").write_text("class,startTime_usec,endTime_usec\n3,0,400000\n")
+    (tmp_path / "below" / "list.txt").write_text(f"{name}\n")
+    with pytest.raises(InputError) as found:
+        Gestures(tmp_path / "below" / "list.txt")
+    named = "none_labels.csv" if name == "none.aedat" else "line 1: .* must be the name of a file beside it"
+    assert re.search(named, str(found.value)) and "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("path", [".", "/", "..", 5, None])
+def test_what_is_no_recording_is_named(path: object) -> None:
+    for take in (Gestures, Spoken, read_aedat):
+        with pytest.raises(InputError, match="must be the path of a file"):
+            take(path)
+    with pytest.raises(InputError, match="embedded null byte"):
+        Spoken("x\0.h5")
+
+
+ODD_TABLES = {
+    "long field": ("3,0," + "4" * 200_000, "field larger than field limit"),
+    "long numbers": ("3,0," + "4" * 4000, "class 3 from 0 to a whole number of 13287 bits us is not a gesture"),
+    "negative time": ("3,-5,400000", "class 3 from -5 to 400000 us is not a gesture"),
+    "longer numbers": ("3,0," + "4" * 5000, "each row must hold the numbers"),
+}
+
+
+@pytest.mark.parametrize("what", ODD_TABLES)
+def test_odd_tables_of_gestures_are_named(what: str, tmp_path: Path) -> None:
+    row, told = ODD_TABLES[what]
+    (tmp_path / "a.aedat").write_bytes(aedat(camera()))
+    (tmp_path / "a_labels.csv").write_text(f"class,startTime_usec,endTime_usec\n{row}\n")
+    with pytest.raises(InputError, match=rf"^{tmp_path}/a_labels.csv: {told}") as found:
+        Gestures(tmp_path / "a.aedat")[0]
+    assert len(str(found.value)) < 500
+
+
+def test_odd_packets_are_named(tmp_path: Path) -> None:
+    """A negative overflow would move all events before the gestures; other sizes of events would be passed over."""
+    path, event = tmp_path / "a.aedat", struct.pack("<Ii", 1, 7)
+
+    def packet(size: int = 8, overflow: int = 0, content: bytes = event) -> bytes:
+        return b"#!AER-DAT3.1\r\n" + struct.pack("<hhiiiiii", 1, 1, size, 4, overflow, 1, 1, 1) + content
+
+    path.write_bytes(packet(overflow=1))
+    assert read_aedat(path)["t"].tolist() == [2**31 + 7]
+    for content, told in (
+        (packet(overflow=-1), "a packet at byte 14 has overflow -1, must be at least 0"),
+        (packet(12, content=event + bytes(4)), "a packet at byte 14 has events of the camera of 12 bytes, not of 8"),
+        (packet(content=struct.pack("<Ii", 1, -7)), "a packet at byte 14 has an event at -7 us"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"^{path}: {told}"):
+            read_aedat(path)
