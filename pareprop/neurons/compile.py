@@ -213,11 +213,19 @@ def compile(definition: NeuronModel, comm: object = None, stretches: Composed | 
         If there is no compiler, or it fails.
     """
     key = definition.name, definition.digest
-    if key not in _programs:  # on all ranks, as all compile the same models
-        _programs[key] = _find_built_in(definition) or Program.load(definition, _shared(definition, comm, None))
-    if stretches and not _programs[key].has_stretches(stretches):
-        _programs[key].take_stretches(stretches, _shared(definition, comm, stretches))
-    return _programs[key]
+    known = _programs.get(key) or _find_built_in(definition)
+    content = _shared(definition, comm, None) if _lacked(comm, known) else b""
+    program = _programs[key] = known or Program.load(definition, content)
+    if stretches and _lacked(comm, program.has_stretches(stretches)):
+        content = _shared(definition, comm, stretches)
+        if not program.has_stretches(stretches):
+            program.take_stretches(stretches, content)
+    return program
+
+
+def _lacked(comm: Later, known: object) -> bool:
+    """Collective: return whether a rank does not know something; others may, as they checked or trained alone."""
+    return not known if comm is None else bool(comm.allreduce(int(not known)))
 
 
 def _find_built_in(definition: NeuronModel) -> Program | None:

@@ -196,6 +196,26 @@ def test_other_ranks_get_the_bytes(cache: Path, monkeypatch: pytest.MonkeyPatch)
             compiling.compile(other, Ranks(rank))
 
 
+# A rank that knows a model already, as one that checked it, or trained it alone, does.
+KNOWN = """
+from pareprop import NeuronModel, exchange
+from pareprop.neurons.compile import Composed, compile
+ranks, model = exchange(), NeuronModel.from_dict("tiny", TINY)
+if ranks.rank == 1:
+    compile(model, None, Composed("double", (0,)))
+both = [compile(model, ranks.comm, stretches) for stretches in (None, Composed("double", (0,)))]
+ranks.comm.barrier()
+print(f"{both[0] is both[1] and both[0].n_states}\\n", end="", flush=True)
+"""
+
+
+@pytest.mark.mpi
+def test_a_rank_that_knows_a_model_takes_part(cache: Path) -> None:
+    """Found by random networks: it did not wait for the others, which hung."""
+    done = ranks.run(3, "-c", KNOWN.replace("TINY", repr(TINY)), timeout=300)
+    assert (done.returncode, done.stdout) == (0, "1\n" * 3), done.stderr
+
+
 @pytest.mark.slow
 def test_concurrent_runs(cache: Path) -> None:
     """All of them compile, or find what another one compiled; none finds half a file."""
