@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -155,10 +156,17 @@ class Distribution(Frozen):
         Number of the formula in `kernels.random`.
     is_constant : bool
         Whether all numbers are the same.
+    center : float
+        The median.
     """
 
     kernel_code: ClassVar[int]
     is_constant: ClassVar[bool] = False
+
+    @property
+    def center(self) -> float:
+        """The median."""
+        raise NotImplementedError
 
     @property
     def numbers(self) -> tuple[float, float]:
@@ -199,6 +207,11 @@ class Constant(Distribution):
     kind: Literal["constant"] = "constant"
     value: float
 
+    @property
+    def center(self) -> float:
+        """The median."""
+        return self.value
+
 
 class Normal(Distribution):
     """Normally distributed with mean `mean` and standard deviation `std`."""
@@ -208,6 +221,11 @@ class Normal(Distribution):
     kind: Literal["normal"] = "normal"
     mean: float = 0.0
     std: float = Field(ge=0)
+
+    @property
+    def center(self) -> float:
+        """The median."""
+        return self.mean
 
 
 class LogNormal(Distribution):
@@ -219,6 +237,11 @@ class LogNormal(Distribution):
     mean: float = 0.0
     std: float = Field(ge=0)
 
+    @property
+    def center(self) -> float:
+        """The median."""
+        return math.exp(self.mean)
+
 
 class Uniform(Distribution):
     """Uniformly distributed in [low, high)."""
@@ -229,6 +252,11 @@ class Uniform(Distribution):
     kind: Literal["uniform"] = "uniform"
     low: float
     high: float
+
+    @property
+    def center(self) -> float:
+        """The median."""
+        return 0.5 * self.low + 0.5 * self.high
 
 
 DISTRIBUTIONS: dict[str, type[Distribution]] = {
