@@ -184,7 +184,7 @@ def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True,
         optimizer = span.projection.optimizer or default
         if (kept := span.projection.signs) is not None and span.projection.keeps_signs:
             here = f"projection '{span.projection.name}'"
-            signs.check_bounds(kept, optimizer.Wmin, optimizer.Wmax, here)
+            signs.check_bounds(kept, optimizer.Wmin, optimizer.Wmax, span.projection.requires_positive, here)
         if span.projection.rewire:
             rewire.check_bounds(span.projection, optimizer.Wmin, optimizer.Wmax, f"projection '{span.projection.name}'")
         _require_bounds(span, optimizer, table.weight[span.first : span.last])

@@ -13,6 +13,7 @@ from ..errors import InputError, quote
 from ..values import AnyValue
 from .connectivity import Population, check_name
 from .parameters import Constant, Distribution, Frozen, Value, check_lengths, is_number, list_bounds, nearest
+from .signs import check_drawn
 
 MOST = 100.0  # spikes of a neuron in a step, on average
 
@@ -115,6 +116,11 @@ def fit(here: str, name: str, post: Population, background: Background, dt_ms: f
         background = background.model_copy(update={"rate_hz": background.rate_hz.value})
     options = {key: getattr(background, key) for key in Background.model_fields}
     fitted = PopulationBackground(**(options | {"name": name, "post": post}))
+    if of_port := post.requires_positive(background.port):
+        if isinstance(fitted.weight, Distribution):
+            check_drawn(fitted.weight, of_port, here)
+        elif (lowest := np.min(fitted.weight)) < 0:
+            raise InputError(f"{here}: weight = {lowest:g} is below 0; {of_port}")
     if not isinstance(fitted.rate_hz, Distribution):
         check_rates(here, np.atleast_1d(np.asarray(fitted.rate_hz, float)), dt_ms, 0)
     return fitted

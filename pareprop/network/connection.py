@@ -68,7 +68,8 @@ class Connection(Frozen):
         "random", "symmetric" or "adaptive", for learning-signal connections; None: "random".
     sign : str or array_like of int
         "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
-        or +1, -1, 0 for each source. Drawn weights become abs(w) times the sign, explicit ones must have it.
+        or +1, -1, 0 for each source. Drawn weights become abs(w) times the sign, explicit ones must have it. All signs
+        are +1 onto a port that takes weights of at least 0; other ones are refused there.
     rewire : Rewire, dict or None
         How synapses move while they learn; for plastic projections onto neurons.
     indegree : int, float or None
@@ -94,7 +95,7 @@ class Connection(Frozen):
     inhibition : float
         Factor of drawn weights of sources whose sign is -1.
     keep_signs : bool
-        Whether signs hold while weights learn, not only at the start.
+        Whether signs of sources hold while weights learn, not only at the start.
     port : str or None
         Synaptic input of the targets, of those that their model has; None: the first one.
     """

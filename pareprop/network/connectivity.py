@@ -65,6 +65,13 @@ class Population:
         definition = getattr(self.params, "definition", None)
         return definition.ports if definition else ("arriving",)
 
+    def requires_positive(self, port: str | None) -> str | None:
+        """Return in words that weights onto a port, None for the first one, are at least 0; None if they need not."""
+        definition, name = getattr(self.params, "definition", None), port or self.ports[0]
+        if definition is None or name not in definition.positive:
+            return None
+        return f"port '{name}' of model '{self.model}' takes weights of at least 0"
+
 
 class Projection(Connection):
     """A connection of two populations, checked, as each rank draws its synapses.
@@ -89,7 +96,8 @@ class Projection(Connection):
     feedback : str
         "random" (fixed weights), "symmetric" or "adaptive"; "" unless it carries learning signals.
     signs : np.ndarray or None
-        int8 (n_sources,), the sign that the weights of a source have and keep, 0 for any; None if none is bound.
+        int8 (n_sources,), the sign that the weights of a source have and keep, 0 for any; None if none is bound. All
+        are +1 where the port asks for it.
     """
 
     name: str
@@ -109,6 +117,12 @@ class Projection(Connection):
         return 0 if self.port is None else self.post.ports.index(self.port)
 
     @property
+    def requires_positive(self) -> str | None:
+        """In words that the port takes weights of at least 0, None if it takes others."""
+        brings_spikes = self.pre.role in ("input", "recurrent")
+        return self.post.requires_positive(self.port) if brings_spikes else None
+
+    @property
     def delay_range(self) -> tuple[int, int]:
         """Lowest and highest delay in steps."""
         if not self.is_drawn:
@@ -117,8 +131,8 @@ class Projection(Connection):
 
     @property
     def keeps_signs(self) -> bool:
-        """Whether weights learn and keep the sign of their source."""
-        return self.plastic and self.keep_signs and self.signs is not None
+        """Whether weights learn and keep the sign of their source, or that of their port, which always holds."""
+        return self.plastic and self.signs is not None and (self.keep_signs or self.requires_positive is not None)
 
     @property
     def is_drawn(self) -> bool:

@@ -190,7 +190,8 @@ class _StreamedBlock(Block):
         signs = self.projection.signs
         for piece in RULES[self.projection.rule].pieces(self._seed, self.projection, *self.targets, weights):
             if weights and signs is not None and not self.projection.is_drawn:
-                check_weights(signs, piece.source, piece.weight, f"projection '{self.projection.name}'")
+                here, of_port = f"projection '{self.projection.name}'", self.projection.requires_positive
+                check_weights(signs, piece.source, piece.weight, of_port, here)
             mine = _lies_in(piece.source, self.sources)
             yield piece if mine.all() else Piece(*(array[mine] for array in vars(piece).values()))
 

@@ -243,6 +243,8 @@ class LocalNetwork:
                 cell_values(self.model, item.post, f"{item.name}/{name}", getattr(item, name), *ids)
                 for name in ("rate_hz", "weight")
             )
+            if item.post.requires_positive(item.port):
+                weight = np.abs(weight)
             background.check_rates(f"background '{item.name}'", rates, self.model.dt_ms, ids[0])
             shared = is_number(item.rate_hz)
             table = background.list_levels((rates[:1] if shared else rates) * self.model.dt_ms / 1000.0)

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from .. import files, rng
+from .. import elementary, files, rng
 from ..errors import VALUE_LIMIT, InputError, quote, shorten
 from ..kernels import random
 from ..values import AnyValue, Given
@@ -155,10 +155,17 @@ class Distribution(Frozen):
         Number of the formula in `kernels.random`.
     is_constant : bool
         Whether all numbers are the same.
+    center : float
+        The median.
     """
 
     kernel_code: ClassVar[int]
     is_constant: ClassVar[bool] = False
+
+    @property
+    def center(self) -> float:
+        """The median."""
+        raise NotImplementedError
 
     @property
     def numbers(self) -> tuple[float, float]:
@@ -199,6 +206,11 @@ class Constant(Distribution):
     kind: Literal["constant"] = "constant"
     value: float
 
+    @property
+    def center(self) -> float:
+        """The median."""
+        return self.value
+
 
 class Normal(Distribution):
     """Normally distributed with mean `mean` and standard deviation `std`."""
@@ -208,6 +220,11 @@ class Normal(Distribution):
     kind: Literal["normal"] = "normal"
     mean: float = 0.0
     std: float = Field(ge=0)
+
+    @property
+    def center(self) -> float:
+        """The median."""
+        return self.mean
 
 
 class LogNormal(Distribution):
@@ -219,6 +236,11 @@ class LogNormal(Distribution):
     mean: float = 0.0
     std: float = Field(ge=0)
 
+    @property
+    def center(self) -> float:
+        """The median."""
+        return float(elementary.exp(self.mean))
+
 
 class Uniform(Distribution):
     """Uniformly distributed in [low, high)."""
@@ -229,6 +251,11 @@ class Uniform(Distribution):
     kind: Literal["uniform"] = "uniform"
     low: float
     high: float
+
+    @property
+    def center(self) -> float:
+        """The median."""
+        return 0.5 * self.low + 0.5 * self.high
 
 
 DISTRIBUTIONS: dict[str, type[Distribution]] = {

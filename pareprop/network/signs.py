@@ -1,4 +1,7 @@
-"""Signs of sources (Dale's law): a source excites or inhibits all its targets, before and after learning."""
+"""Signs of weights, before and after learning: those of sources (Dale's law), or of ports.
+
+A source excites or inhibits all its targets. A port that takes weights of at least 0 binds all its sources to +1.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import InputError, quote
 from ..values import AnyValue
-from .parameters import array_of
+from .parameters import Distribution, array_of
 from .rule_base import Described
 
 SIGNS = (-1, 0, 1)
@@ -79,31 +82,48 @@ def of_sources(sign: AnyValue, cells: ArrayLike, size: int, here: str) -> np.nda
 
 def of_projection(sign: object, projection: Described, here: str) -> np.ndarray | None:
     """Return the signs that bind a projection, as `of_sources`; weights that are given must have them."""
-    pre = projection.pre
-    if isinstance(sign, str) and sign == "free":
+    pre, of_port = projection.pre, projection.requires_positive
+    if isinstance(sign, str) and sign == "free" and not of_port:
         return None
     if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
         raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
     signs = of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
+    if of_port:
+        for first in np.flatnonzero(signs < 0)[:1] if signs is not None else ():
+            raise InputError(f"{here}: sign of source {first} is -1; {of_port}")
+        signs = np.broadcast_to(np.int8(1), pre.size)
+        if isinstance(projection.weight, Distribution):
+            check_drawn(projection.weight, of_port, here)
     if signs is not None and projection.source is not None:
-        check_weights(signs, projection.source, projection.weight, here)
+        check_weights(signs, projection.source, projection.weight, of_port, here)
     return signs
 
 
-def check_weights(signs: np.ndarray, source: np.ndarray, weight: np.ndarray, here: str) -> None:
-    """Raise `InputError` if given weights have another sign than their sources."""
+def check_drawn(weight: Distribution, of_port: str, here: str) -> None:
+    """Raise `InputError` if most of drawn weights are below 0; of the others the absolute value is taken."""
+    if weight.center < 0:
+        shown = f"{weight.center:g} is below 0" if weight.is_constant else f"{weight} is mostly below 0"
+        raise InputError(f"{here}: weight = {shown}; {of_port}")
+
+
+def check_weights(signs: np.ndarray, source: np.ndarray, weight: np.ndarray, of_port: str | None, here: str) -> None:
+    """Raise `InputError` if given weights have another sign than their sources, or than their port asks for."""
     wrong = np.flatnonzero(weight * signs[source] < 0)
     if len(wrong):
         first = wrong[0]
+        if of_port:
+            which = f"the first is {weight[first]:g} of source {source[first]}"
+            raise InputError(f"{here}: {len(wrong)} weights are below 0, {which}; {of_port}")
         raise InputError(
             f"{here}: {len(wrong)} weights have not the sign of their source, the first is weight {weight[first]:g} of "
             f"source {source[first]}, whose sign is {signs[source[first]]:+d}"
         )
 
 
-def check_bounds(signs: np.ndarray, low: float, high: float, here: str) -> None:
+def check_bounds(signs: np.ndarray, low: float, high: float, of_port: str | None, here: str) -> None:
     """Raise `InputError` if Wmin = `low` or Wmax = `high` excludes a sign that occurs."""
     if high < 0 and np.any(signs > 0):
-        raise InputError(f"{here}: Wmax = {high:g} must be at least 0, there are sources of sign +1")
+        why = f"; {of_port}" if of_port else ", there are sources of sign +1"
+        raise InputError(f"{here}: Wmax = {high:g} must be at least 0{why}")
     if low > 0 and np.any(signs < 0):
         raise InputError(f"{here}: Wmin = {low:g} must be at most 0, there are sources of sign -1")

@@ -111,7 +111,7 @@ def _equations(model: Model) -> dict[str, NeuronModel]:
     equations = equations_of(model)
     for item in model.of_role("recurrent"):
         own = getattr(item.params, "definition", None)
-        if own is not None and own.digest != equations[own.name].digest:
+        if own is not None and own != equations[own.name]:
             raise InputError(f"two neuron models are named '{own.name}'")
     return equations
 
@@ -168,7 +168,7 @@ def _projection(item: Projection, arrays: Arrays) -> Values:
             value = _optimizer(value)
         if value is not None:
             table[name] = _value(value, f"{item.name}/{name}", arrays)
-    if item.signs is not None:
+    if item.signs is not None and not item.requires_positive:
         table["sign"] = _refer(np.asarray(item.signs), f"{item.name}/sign", arrays)
     return table
 

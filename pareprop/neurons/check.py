@@ -113,9 +113,9 @@ class _Checker:
     def run(self) -> Check:
         """Do everything, in the order of the report."""
         result, by = self.result, self.by
-        result.lines.append(
-            f"model: {self.model.name}, states {', '.join(self.states)}, ports {', '.join(self.model.ports)}"
-        )
+        signs = dict.fromkeys(self.model.positive, " (weights of at least 0)")
+        ports = ", ".join(name + signs.get(name, "") for name in self.model.ports)
+        result.lines.append(f"model: {self.model.name}, states {', '.join(self.states)}, ports {ports}")
         by_curve = self.firing_curve()
         result.lines.append(f"largest difference of derivatives: {self.derivatives():.1e} (complex steps)")
         result.lines.append(f"largest difference of a step: {self.steps():.1e} (NumPy)")

@@ -27,6 +27,7 @@ MOST = {"parameters": 200, "constants": 200, "states": 16, "ports": 16, "records
 MOST_COMPOSED = 10  # states; a stretch of steps has up to a number for each pair of them
 TEXT = 100_000  # characters of all expressions of a model
 _TABLES = ("parameters", "constants", "states", "step", "dynamics", "jumps", "reset", "traces", "records")
+SIGNS = ("positive", "any")  # of the weights of what arrives at a port
 _KEYS = (
     *_TABLES,
     "ports",
@@ -81,8 +82,9 @@ class NeuronModel:
         the step before) and `refractory` (1 while the counter is above 0 at the start of the step).
     spike : str
         Expression in new states; the neuron spikes where it is at least 0 and the counter is 0.
-    ports : sequence of str
-        Names of synaptic inputs.
+    ports : sequence of str or dict of str to str
+        Names of synaptic inputs; or name to sign of the weights onto each: "positive" (of at least 0, such as
+        conductances) or "any".
     reset : dict of str to str
         States after a spike, from new states.
     follow : sequence of str
@@ -152,7 +154,8 @@ class NeuronModel:
         self.parameters = {key: self._with_unit("parameters", key, value) for key, value in self._of("parameters")}
         self.states = {key: self._with_unit("states", key, value) for key, value in self._of("states")}
         self.constants = self._given["constants"]
-        self.ports = self._list("ports", ports)
+        self.ports = self._list("ports", list(ports) if isinstance(ports, Mapping) else ports)
+        self.positive = self._positive(ports) if isinstance(ports, Mapping) else frozenset[str]()
         self.follow = self._list("follow", follow)
         self.current_from, self.integrator = current_from, integrator
         self.spike, self.surrogate = spike, surrogate
@@ -190,6 +193,13 @@ class NeuronModel:
             if item in items[:k]:
                 raise InputError(f"{self._here}: {key} names {quote(item)} twice")
         return tuple(items)
+
+    def _positive(self, ports: Mapping[str, object]) -> frozenset[str]:
+        """Return the ports onto which weights are at least 0."""
+        for name, sign in ports.items():
+            if sign not in SIGNS:
+                raise InputError(f"{self._here}: ports: {name} = {quote(sign)} must be 'positive' or 'any'")
+        return frozenset(name for name, sign in ports.items() if sign == "positive")
 
     def _with_unit(self, table: str, key: object, value: object) -> tuple[AnyValue, str]:
         """Return value and unit of a parameter or a state."""
@@ -414,7 +424,7 @@ class NeuronModel:
                 name: ["inf" if math.isinf(value) else value, unit] for name, (value, unit) in self.parameters.items()
             },
             "constants": dict(self.constants), "states": {name: list(pair) for name, pair in self.states.items()},
-            "ports": list(self.ports) if self.ports != ("arriving",) else [],
+            "ports": self._ports(),
         }  # fmt: skip
         definition |= {key: dict(self._given[key]) for key in ("step", "dynamics", "jumps", "traces")}
         definition |= {"integrator": self.integrator, "spike": self.spike, "reset": dict(self._given["reset"])}
@@ -422,6 +432,11 @@ class NeuronModel:
         definition["records"] = dict(self._given["records"])
         definition = {key: value for key, value in definition.items() if value not in (None, "", {}, [])}
         return definition | ({"current_from": 0} if self.current_from == 0 else {})
+
+    def _ports(self) -> AnyValue:
+        if self.positive:
+            return {name: SIGNS[name not in self.positive] for name in self.ports}
+        return list(self.ports) if self.ports != ("arriving",) else []
 
     @classmethod
     def from_dict(cls, name: str, given: object, origin: str = "") -> NeuronModel:
@@ -479,9 +494,10 @@ class NeuronModel:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of name and definition, without words that describe it."""
+        """SHA-256 of name and equations, without words that describe it and signs, which kernels do not know."""
         ignored = ("description", "source", "nest")
         definition = {key: value for key, value in self.to_dict().items() if key not in ignored}
+        definition |= {"ports": list(self.ports)} if self.positive else {}
         return hashlib.sha256(json.dumps([self.name, definition], sort_keys=False).encode()).hexdigest()
 
     def with_surrogate(self, surrogate: str) -> NeuronModel:
@@ -493,7 +509,7 @@ class NeuronModel:
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, NeuronModel) and self.digest == other.digest
+        return isinstance(other, NeuronModel) and (self.digest, self.positive) == (other.digest, other.positive)
 
     def __hash__(self) -> int:
         return hash(self.digest)

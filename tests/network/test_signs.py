@@ -5,15 +5,19 @@ import pytest
 from case_files import find
 from commands import verify_on_ranks
 
-from pareprop import Model, Normal, Sample, Simulation, kernels
+from pareprop import LogNormal, Model, NeuronModel, Normal, Sample, Simulation, Uniform, kernels
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
+from pareprop.network import to_tables
+from pareprop.network.local import LocalNetwork
+from pareprop.neurons import library
 from pareprop.parallel.exchange import Alone
 from pareprop.simulation import digest
 
 CASES = find("rewiring", "sign-*")
 N_STEPS = 120
+ONTO_PORTS = slice(0, -80)  # of `conductances`: all weights but those onto and from the readouts
 
 
 @pytest.mark.slow
@@ -141,8 +145,6 @@ def test_drawn_weights_take_the_sign() -> None:
 
 
 def weights_of(model: Model, name: str) -> np.ndarray:
-    from pareprop.network.local import LocalNetwork
-
     network = LocalNetwork(model, 0, 1)
     table, span = next(pair for pair in digest.tables(network) if pair[1].projection.name == name)
     return np.concatenate(list(digest.synapses(None, table, span)))
@@ -172,3 +174,95 @@ def test_bad_signs_are_told() -> None:
     model.readouts("out", 1, C_m=1.0)
     with pytest.raises(InputError, match=r"Wmin = 0\.5 must be at most 0, there are sources of sign -1"):
         Simulation(model, Frozen(), Alone(), [], IntervalSettings(N_STEPS))
+
+
+def conductances(
+    variant: str, each_step: bool = False, told: bool = True, limits: dict | None = None, **options
+) -> Model:
+    """20 neurons whose two ports take conductances; learning drives many weights below 0."""
+    random = np.random.default_rng(5)
+    rule = {"type": "gradient_descent", "eta": 0.3, "optimize_each_step": each_step}
+    model = Model(variant, seed=3)
+    inputs = model.inputs("in", 12)
+    kind = library.get("iaf_cond_exp")
+    if not told:  # as users wrote it before ports could have signs
+        kind = NeuronModel.from_dict(kind.name, kind.to_dict() | {"ports": ["exc", "inh"]})
+    neurons = model.neurons("rec", 20, kind, surrogate_gradient_height=0.02, surrogate_gradient_width=15.0)
+    out = model.readouts("two", 2, C_m=1.0, E_L=0.0, tau_m=20.0)
+    for pre, port, scale in ((inputs, "exc", 10.0), (neurons, "inh", 2.0)):
+        target, source = np.nonzero(random.random((20, pre.size)) < 0.25)
+        pairs = {"source": source, "target": target, "weight": random.random(len(source)) * scale}
+        model.connect(
+            pre, neurons, "explicit", **pairs, port=port, name=port, optimizer=rule | (limits or {}), **options
+        )
+    model.connect(neurons, out, weight=Normal(std=0.5))
+    model.connect(out, neurons, weight=Normal(std=1.0))
+    return model
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize("each_step", [False, True])
+def test_conductances_stay_at_or_above_0(variant: str, each_step: bool) -> None:
+    """As if Wmin were 0, which is another way in both engines; no option lets them pass it."""
+    settings = SpikeSettings(N_STEPS) if variant == "spike" else IntervalSettings(N_STEPS)
+    weights, spikes = final(conductances(variant, each_step, keep_signs=False), settings)
+    free, _ = final(conductances(variant, each_step, told=False), settings)
+    wanted, wanted_spikes = final(conductances(variant, each_step, told=False, limits={"Wmin": 0.0}), settings)
+    assert weights[ONTO_PORTS].min() == 0.0 and np.sum(free[ONTO_PORTS] < 0) > 5
+    assert spikes == wanted_spikes
+    np.testing.assert_allclose(weights, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_conductances_that_are_rewired_stay_at_or_above_0(variant: str) -> None:
+    settings = SpikeSettings(N_STEPS) if variant == "spike" else IntervalSettings(N_STEPS)
+    weights, _ = final(conductances(variant, rewire={"l1": 0.01}), settings)
+    assert weights[ONTO_PORTS].min() >= 0.0
+
+
+def test_negative_weights_onto_conductances_are_told() -> None:
+    model = Model()
+    inputs = model.inputs("in", 3, sign=[1, -1, 0])
+    neurons = model.neurons("rec", 2, "iaf_cond_exp", sign=-1)
+    port = r"port 'exc' of model 'iaf_cond_exp' takes weights of at least 0$"
+    pairs = {"source": [0, 1, 2], "target": [0, 0, 1], "weight": [0.5, -1.5, -1.0], "name": "p"}
+    with pytest.raises(InputError, match=rf"'p': 2 weights are below 0, the first is -1\.5 of source 1; {port}"):
+        model.connect(inputs, neurons, "explicit", **pairs)
+    for weight in (-2.0, Normal(mean=-2.0, std=1.0), Uniform(low=-3.0, high=1.0)):
+        with pytest.raises(InputError, match=rf"projection 'p': weight = .*-[23].* is (mostly )?below 0; {port}"):
+            model.connect(inputs, neurons, weight=weight, name="p")
+    with pytest.raises(InputError, match=rf"projection 'p': sign of source 1 is -1; {port}"):
+        model.connect(inputs, neurons, sign="source", name="p")
+    with pytest.raises(InputError, match=r"'p': sign of source 0 is -1; port 'inh' of model 'iaf_cond_exp' takes"):
+        model.connect(neurons, neurons, sign=-1, name="p", port="inh")
+    for weight in (-2.0, [1.0, -2.0]):
+        with pytest.raises(InputError, match=rf"background 'b': weight = -2 is below 0; {port}"):
+            model.background(neurons, rate_hz=5.0, weight=weight, name="b")
+    with pytest.raises(InputError, match=rf"projection 'p': Wmax = -1 must be at least 0; {port}"):
+        model.connect(inputs, neurons, weight=1.0, name="p", optimizer={"Wmin": -2.0, "Wmax": -1.0})
+        model.readouts("out", 1, C_m=1.0)
+        Simulation(model, Frozen(), Alone(), [], IntervalSettings(N_STEPS))
+
+
+def test_drawn_weights_onto_conductances_are_magnitudes() -> None:
+    """Of the same numbers as those of neurons without such ports; sources of sign 1 and 0 may have them."""
+    found = []
+    for kind in ("iaf_psc_exp", "iaf_cond_exp"):
+        model = Model(seed=1)
+        neurons = model.neurons("rec", 50, kind, sign=[1, 0] * 25)
+        sign = "free" if kind == "iaf_psc_exp" else "source"
+        model.connect(neurons, neurons, "fixed_indegree", indegree=9, weight=Normal(std=1.0), name="w", sign=sign)
+        model.connect(neurons, neurons, weight=LogNormal(mean=-3.0, std=1.0), name="v")
+        found.append(weights_of(model, "w"))
+    assert found[0]["weight"].min() < 0
+    np.testing.assert_array_equal(found[1]["weight"], np.abs(found[0]["weight"]))
+    model = Model(seed=1)
+    neurons = model.neurons("rec", 50, "iaf_cond_exp")
+    model.background(neurons, rate_hz=10.0, weight=Normal(mean=1.0, std=1.0), name="b")
+    weight = LocalNetwork(model, 0, 1).background()["background_weight"]
+    assert weight.min() > 0 and len(weight) == 50
+
+
+def test_conductances_are_written_and_read_again() -> None:
+    tables, _ = to_tables.describe(conductances("interval"))  # which reads them again, and compares
+    assert not any("sign" in item for item in tables["projections"])

@@ -77,6 +77,9 @@ BAD = [  # what is changed, and what the line must tell
     ({"ports": ["exc"]}, ["unknown name 'arriving'"]),
     ({"ports": []}, ["one input at least"]),
     ({"ports": ["a", "a"]}, ["names 'a' twice"]),
+    ({"ports": {"arriving": "negative"}}, ["ports: arriving = 'negative' must be 'positive' or 'any'"]),
+    ({"ports": {"arriving": ["positive"]}}, ["ports: arriving = ", "must be 'positive' or 'any'"]),
+    ({"ports": {}}, ["one input at least"]),
     ({"follow": ["w"]}, ["follow: 'w' is not a state"]),
     ({"reset": {}, "follow": ["V_m"]}, ["'V_m' is not in reset"]),
     ({"surrogate": "piecewise"}, ["unknown name 'piecewise'", "did you mean 'piecewise_linear'"]),
@@ -128,6 +131,18 @@ def test_forms(name: str) -> None:
     other = json.loads(model.to_json())
     other["spike"] += " + 1"
     assert NeuronModel.from_dict(name, other) != model
+
+
+def test_forms_of_ports() -> None:
+    """A table tells signs beside names; the equations, by which a program is known, are those of the list."""
+    plain, step = made(ports=["a", "b"], step={"V_m": "a - b"}), {"V_m": "a - b"}
+    signed = made(ports={"a": "positive", "b": "any"}, step=step)
+    assert signed.ports == plain.ports == ("a", "b") and signed.positive == {"a"} and not plain.positive
+    assert signed.digest == plain.digest and signed != plain
+    assert made(ports={"a": "any", "b": "any"}, step=step) == plain
+    again = NeuronModel.from_json("mine", signed.to_json())
+    assert again == signed and again.to_dict()["ports"] == {"a": "positive", "b": "any"}
+    assert made(ports={"arriving": "positive"}).to_dict()["ports"] == {"arriving": "positive"}
 
 
 def test_no_json() -> None:

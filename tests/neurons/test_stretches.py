@@ -20,6 +20,9 @@ from pareprop.neurons.stretches import Stretches
 from pareprop.simulation.loop import Simulation
 
 DESCENT = GradientDescent(eta=1e-4, Wmin=-1e4, Wmax=1e4)
+AT_ARRIVALS = GradientDescent(
+    eta=1e-4, Wmin=-1e4, Wmax=1e4, optimize_each_step=False
+)  # signs of conductances hold there
 # all entries of J, U, v, h and R vary, a followed state is reset, and a state counts that e reads nowhere
 DENSE = NeuronModel(
     "dense",
@@ -42,7 +45,7 @@ CASES = {
     "models of a kind and of the package": {"cells": ["adex", "iaf_psc_exp", "iaf"]},
     "lag": {"cells": ["adex", DENSE], "out_delay": 3, "back_delay": 2},
     "two filters": {"cells": [DENSE, "iaf_psc_exp"], "kappa_reg": 0.9, "c_reg": 5.0},
-    "cutoff": {"cells": [DENSE, "iaf_cond_exp"], "cutoff": 20.0, "rate": 0.02},
+    "cutoff": {"cells": [DENSE, "iaf_cond_exp"], "cutoff": 20.0, "rate": 0.02, "optimizer": AT_ARRIVALS},
     "cutoff and lag": {"cells": ["resonate_and_fire", "two_compartment"], "cutoff": 12.0, "out_delay": 3, "rate": 0.02},
     "adam": {"cells": [DENSE], "optimizer": Adam(eta=1e-3, optimize_each_step=False, Wmin=-1e4, Wmax=1e4)},
     "delays": {"cells": ["glif3"], "delays": [1.0, 9.0]},
