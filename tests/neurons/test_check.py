@@ -132,11 +132,12 @@ def test_units(text: str, unit: tuple | None) -> None:
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     good = tmp_path / "good.toml"
     good.write_text(
-        '[neuron_models.good]\nspike = "u - 1"\n[neuron_models.good.states]\nu = [0.0, "1"]\n'
+        '[neuron_models.good]\nports = {arriving = "positive"}\n'
+        'spike = "u - 1"\n[neuron_models.good.states]\nu = [0.0, "1"]\n'
         '[neuron_models.good.step]\nu = "0.5*u + arriving"\n'
     )
     code, output, _ = command(capsys, "check-model", good, "--out", tmp_path / "good.png")
-    assert code == 0 and "model: good, states u" in output
+    assert code == 0 and "model: good, states u, ports arriving (weights of at least 0)\n" in output
     assert (tmp_path / "good.png").read_bytes()[:4] == b"\x89PNG"
     for arguments, told in (
         (("nothing.toml",), "cannot read nothing.toml"),
