@@ -40,7 +40,6 @@ from ..network.optimizers import Adam, Optimizer
 from ..network.parameters import Distribution
 from ..network.reward import Reward
 from ..network.synapse_table import SynapseTable
-from ..neurons.expressions import moving_names
 from ..neurons.language import names_of, walk
 from ..neurons.model import MOST_COMPOSED
 
@@ -335,7 +334,8 @@ def n_traces(projection: Projection) -> int:
     definition = getattr(projection.post.params, "definition", None)
     if definition is None:
         return 0
-    read = {state: names_of(tree) for state, tree in definition.equations.step.items()}
+    equations = definition.equations
+    read = {state: names_of(tree, equations.terms) for state, tree in equations.step.items()}
     reached, seen = {projection.port or definition.ports[0], "z", *definition.follow}, set[str]()
     while reached > seen:
         seen = set(reached)
@@ -353,8 +353,10 @@ def n_exponentials(population: Population) -> int:
     definition = getattr(population.params, "definition", None)
     if definition is None:
         return 0
-    equations, moving = definition.equations, moving_names(definition) | {"x"}
-    trees = (*equations.step.values(), *equations.reset.values(), equations.spike, equations.surrogate)
+    equations = definition.equations
+    moving = {*definition.moving_names, *equations.terms, "x"}
+    trees = (*equations.terms.values(), *equations.step.values(), *equations.reset.values(), equations.spike,
+             equations.surrogate)  # fmt: skip
     nodes = {node for tree in trees for node in walk(tree) if names_of(node) & moving}
     return sum(EXPONENTIALS.get(node[0], 0) for node in nodes)
 

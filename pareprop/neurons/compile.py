@@ -15,13 +15,13 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .. import kernels
+from .. import kernels, terminal
 from ..errors import InputError, ParepropError
 from ..values import Given, Later, Values
 from .language import evaluate, parse
@@ -257,7 +257,8 @@ def _content(definition: NeuronModel, stretches: Composed | None) -> bytes:
     path = cache_folder() / f"{definition.name}-{_key(definition)[:40]}{f'-{stretches.suffix}' if stretches else ''}.so"
     content = _read(path)
     if content is None:
-        content = _compile(definition, stretches)
+        with terminal.working(f"neuron model '{definition.name}'", "its derivatives are taken") as tell:
+            content = _compile(definition, stretches, tell)
         _keep(path, content)
     return content
 
@@ -265,7 +266,7 @@ def _content(definition: NeuronModel, stretches: Composed | None) -> bytes:
 def _key(definition: NeuronModel) -> str:
     """Return a hash of all that decides a shared object."""
     here = Path(__file__).parent
-    names = "language dynamics symbols derive kept expressions generate stages stretches stretch_rows".split()
+    names = "language terms dynamics symbols derive kept expressions generate stages stretches stretch_rows".split()
     texts = [(here / f"{name}.py").read_bytes() for name in names]
     texts += [text.encode() for text in _headers().values()]
     parts = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, _processor()]
@@ -315,7 +316,7 @@ def _keep(path: Path, content: bytes) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _compile(definition: NeuronModel, stretches: Composed | None) -> bytes:
+def _compile(definition: NeuronModel, stretches: Composed | None, tell: Callable[[str], None]) -> bytes:
     """Generate the C of a model and compile it."""
     command = shlex.split(kernels.build_info.compiler)
     if command and Path(command[0]).name == "ccache":
@@ -334,7 +335,8 @@ def _compile(definition: NeuronModel, stretches: Composed | None) -> bytes:
         source = source_of(generated.stretches, _headers(), [stretches.precision])
     else:
         source = source_of(generated.source, _headers())
-        source += f"VISIBLE const char neuron_model_texts[] = {json.dumps(texts_of(definition, generated))};\n"
+        source += f"VISIBLE const char neuron_model_texts[] = {json.dumps(texts_of(generated))};\n"
+    tell("its code is compiled, and kept for the next time")
     with tempfile.TemporaryDirectory(prefix="pareprop-") as folder:
         text, target = Path(folder, "model.c"), Path(folder, "model.so")
         text.write_text(source)
