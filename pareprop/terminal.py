@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TextIO
 
 from .errors import printable
+
+PATIENCE = 2.0  # seconds after which what still works says so
 
 
 def echo(text: object = "", err: bool = False, nl: bool = True) -> None:
@@ -21,6 +27,37 @@ def echo(text: object = "", err: bool = False, nl: bool = True) -> None:
         stream.flush()
     except BrokenPipeError:
         _silence(stream)
+
+
+@contextmanager
+def working(what: str, first: str) -> Generator[Callable[[str], None], None, None]:
+    """Tell on the standard error what a block does that takes long: after `PATIENCE`, after twice that, and so on.
+
+    Parameters
+    ----------
+    what, first : str
+        What the block works on, and what it does first.
+
+    Yields
+    ------
+    callable
+        Takes what the block does now.
+    """
+    ended, doing, started = threading.Event(), [first], time.monotonic()
+
+    def tell() -> None:
+        next_s = PATIENCE
+        while not ended.wait(started + next_s - time.monotonic()):
+            echo(f"{what}: {doing[-1]}, {next_s:g} s so far", err=True)
+            next_s *= 2
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield doing.append
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _silence(stream: TextIO) -> None:

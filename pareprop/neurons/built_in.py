@@ -45,7 +45,7 @@ def write_source(headers: Mapping[str, str]) -> str:
             generated = generate(model, follows_synapses=False)
             parts += [section_of(generated.source, headers, precision, suffix) for precision in PRECISIONS]
             addresses = ", ".join(f"(void *)neuron_model_{precision}_{suffix}" for precision in PRECISIONS)
-            rows.append(f"    {{{json.dumps(model.digest)}, {json.dumps(texts_of(model, generated))}, {addresses}}},")
+            rows.append(f"    {{{json.dumps(model.digest)}, {json.dumps(texts_of(generated))}, {addresses}}},")
     table = "typedef struct { const char *digest, *texts; const void *(*in_double)(void), *(*in_single)(void); } Model;"
     count = f"static const int N_NEURON_MODELS = {len(rows)};"
     return "\n".join([*parts, table, count, "static const Model NEURON_MODELS[] = {", *rows, "};", ""])

@@ -58,6 +58,7 @@ class Cells:
         self.t_ref = np.rint(t_ref / dt).astype(real)
         self.shared = int(is_shared(self.constant, self.t_ref))
         self.before = np.zeros((program.n_kept, n), real)
+        self._step: tuple[Callable[[], None], np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None = None
         self._call("start", n, n, dt, self.constant, self.state, self.z, self.refractory, self.before)
 
     def caller(self, name: str, *arguments: object) -> Callable[[], None]:
@@ -97,12 +98,15 @@ class Cells:
         kept : ndarray
             (n_kept, n): what derivatives need of this step.
         """
-        psi = np.empty(self.n, self.real)
-        port = np.array(ports, self.real, order="C", ndmin=2)
-        kept = np.empty((max(self.program.n_kept, 1), self.n), self.real)
-        level = np.ascontiguousarray(current, self.real)  # a copy must live as long as the call
-        self.step_caller(port, level, kept, psi)()
-        return self.z.copy(), psi, kept[: self.program.n_kept]
+        if self._step is None:
+            port = np.empty((self.program.n_ports, self.n), self.real)
+            level, psi = np.empty((2, self.n), self.real)
+            kept = np.empty((max(self.program.n_kept, 1), self.n), self.real)
+            self._step = self.step_caller(port, level, kept, psi), port, level, kept, psi
+        call, port, level, kept, psi = self._step
+        port[:], level[:] = np.asarray(ports), np.asarray(current)
+        call()
+        return self.z.copy(), psi.copy(), kept[: self.program.n_kept].copy()
 
     def step_caller(
         self, ports: np.ndarray, current: np.ndarray, kept: np.ndarray, psi: np.ndarray

@@ -17,7 +17,7 @@ from .calls import Cells
 from .compile import compile
 from .derive import derive
 from .kept import OLD
-from .language import COMPLEX, Tree, evaluate, names_of, write
+from .language import COMPLEX, Tree, evaluate, names_of, with_terms, write
 from .model import NeuronModel
 from .units import mismatches
 
@@ -107,7 +107,7 @@ class _Checker:
         model.check_start(values, dt_ms)
         self.program, self.by = compile(model), derive(model)
         self.result = Check(model)
-        self.fixed = model.values(values, dt_ms)
+        self.fixed = with_terms(model.values(values, dt_ms), self.by.constants)
         self.states = list(model.states)
 
     def run(self) -> Check:
@@ -139,7 +139,8 @@ class _Checker:
 
     def names(self, states: Given, new: Given, more: Given) -> Values:
         """Return what trees of derivatives read."""
-        return {**self.fixed, **new, **{OLD + name: value for name, value in states.items()}, **more}
+        named = {**self.fixed, **new, **{OLD + name: value for name, value in states.items()}, **more}
+        return with_terms(named, self.by.terms)
 
     # ---- two ways of the same ----------------------------------------------------------------------------------------
 
@@ -166,7 +167,8 @@ class _Checker:
         def compare(tree: Tree, name: str, given: Tree | None) -> None:
             nonlocal worst
             with np.errstate(all="ignore"):
-                exact = np.imag(evaluate(tree, {**old, name: old[name] + 1j * TINY}, COMPLEX)) / TINY
+                moved = with_terms({**old, name: old[name] + 1j * TINY}, equations.terms, COMPLEX)
+                exact = np.imag(evaluate(tree, moved, COMPLEX)) / TINY
             exact = np.broadcast_to(exact, 64)
             ours = np.broadcast_to(0.0 if given is None else evaluate(given, read), 64)
             both = np.isfinite(exact) & np.isfinite(ours)
@@ -194,6 +196,7 @@ class _Checker:
             ports, current = self.noise(draw, n)
             more = dict(zip(self.model.ports, ports, strict=True)) | {"I": current, "z": cells.z.copy()}
             old = {**self.fixed, **states, **more, "refractory": (cells.refractory > 0) * 1.0}
+            old = with_terms(old, equations.terms)
             new = {name: np.broadcast_to(evaluate(tree, old), n) for name, tree in equations.step.items()}
             z, _, _ = cells.step(ports, current)
             then = {**self.fixed, **new}
@@ -240,7 +243,7 @@ class _Checker:
         """Find input that makes the neuron fire at 0 to about 100 Hz; the first comparison needs it, too."""
         model, read = self.model, set()
         for tree in model.equations.step.values():
-            read |= names_of(tree)
+            read |= names_of(tree, model.equations.terms)
         self.by_current = "I" in read
         self.kick, self.level, steps = 1.0, 0.0, max(int(1000 / self.dt), 100)
         levels = np.concatenate([[0.0], 10.0 ** np.arange(-4, 8.1, 0.25)])
@@ -272,10 +275,7 @@ class _Checker:
         """Return the weight of an arrival that moves a state by a percent of the way to a spike."""
         size = 1.0
         for (i, _), tree in self.by.U.items():
-            zero = self.names(dict.fromkeys(self.states, 0.0), {}, dict.fromkeys((*self.model.ports, "I", "z"), 0.0))
-            value = evaluate(
-                tree, zero | {"refractory": 0.0} | {OLD + s: v for s, v in self.model.initial(self.fixed).items()}
-            )
+            value = evaluate(tree, self.read_at_rest())
             if np.isfinite(value) and value != 0:
                 reached = np.ptp(self.trial_range()[i])
                 size = max(0.1 * reached / abs(float(value)), 1e-3)
@@ -364,9 +364,11 @@ class _Checker:
         cells = Cells(self.program, 1, self.values, self.dt)
         zero, current = np.zeros((len(self.model.ports), 1)), np.full(1, float(self.fixed["I_e"]))
         previous, fired = cells.state.copy(), 0.0
-        for _ in range(int(20_000 / self.dt)):
+        for t in range(int(20_000 / self.dt)):
             previous = cells.state.copy()
             fired += cells.step(zero, current)[0][0]
+            if fired or (t % 100 == 99 and np.array_equal(cells.state, previous)):
+                break
         if not np.all(np.isfinite(cells.state)):
             raise InputError(f"neuron model '{self.model.name}': a state runs away without input")
         moved = np.abs(cells.state - previous)
@@ -410,12 +412,12 @@ class _Checker:
         lines = []
         for name in self.states:
             others = [tree for key, tree in trees.items() if key.split()[1] != name]
-            if name not in set().union(
-                names_of(equations.spike), *map(names_of, [*others, *equations.records.values()])
-            ):
+            others += [equations.spike, *equations.records.values()]
+            if not any(name in names_of(tree, equations.terms) for tree in others):
                 lines.append(f"state {name} is never read by anything but itself")
-        everything = [*trees.values(), *equations.constants.values(), *equations.initial.values(), equations.spike,
-                      equations.surrogate, *equations.traces.values(), *equations.records.values()]  # fmt: skip
+        everything = [*trees.values(), *equations.terms.values(), *equations.constants.values(),
+                      *equations.initial.values(), equations.spike, equations.surrogate, *equations.traces.values(),
+                      *equations.records.values()]  # fmt: skip
         read = set().union(*map(names_of, everything))
         known = {"t_ref", "I_e", "c_reg", "f_target", "kappa", "kappa_reg", "eprop_isi_trace_cutoff"}
         known |= {"surrogate_gradient_height", "surrogate_gradient_width"}

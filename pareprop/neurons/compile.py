@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import files, kernels
+from .. import files, kernels, terminal
 from ..errors import InputError, ParepropError, quote
 from ..values import Given, Later, Values
 from .language import evaluate, parse
@@ -324,7 +324,7 @@ def _file_name(definition: NeuronModel, stretches: Composed | None, level: str) 
 def _key(definition: NeuronModel) -> str:
     """Return a hash of all that decides a shared object, but for the level."""
     here = Path(__file__).parent
-    names = "language dynamics symbols derive kept expressions generate stages stretches stretch_rows".split()
+    names = "language terms dynamics symbols derive kept expressions generate stages stretches stretch_rows".split()
     names += ["model", "surrogates"]  # which read a definition
     texts = [(here / f"{name}.py").read_bytes() for name in names]
     texts += [text.encode() for text in _headers().values()]
@@ -389,14 +389,25 @@ def _compile(definition: NeuronModel, stretches: Composed | None, level: str) ->
             "machine; load or install it, or let `pareprop compile` fill the folder PAREPROP_CACHE on another machine"
             f"{kept}"
         )
+    with terminal.working(here, "its derivatives are taken") as tell:
+        source = _source(definition, stretches)
+        tell("its code is compiled, and kept for the next time")
+        return _run_compiler(here, command, source, level)
+
+
+def _source(definition: NeuronModel, stretches: Composed | None) -> str:
+    """Generate the C of a model."""
     from .generate import generate, source_of, texts_of
 
     generated = generate(definition, ports=stretches.ports if stretches else None)
     if stretches:
-        source = source_of(generated.stretches, _headers(), [stretches.precision])
-    else:
-        source = source_of(generated.source, _headers())
-        source += f"VISIBLE const char neuron_model_texts[] = {json.dumps(texts_of(definition, generated))};\n"
+        return source_of(generated.stretches, _headers(), [stretches.precision])
+    texts = f"VISIBLE const char neuron_model_texts[] = {json.dumps(texts_of(generated))};\n"
+    return source_of(generated.source, _headers()) + texts
+
+
+def _run_compiler(here: str, command: list[str], source: str, level: str) -> bytes:
+    """Compile C for a level of the processor; `here`: the model in words."""
     with tempfile.TemporaryDirectory(prefix="pareprop-") as folder:
         text, target = Path(folder, "model.c"), Path(folder, "model.so")
         text.write_text(source)

@@ -12,13 +12,15 @@ Rules: Bellec et al. 2020, doi 10.1038/s41467-020-17236-y (one state and an adap
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from ..values import Foreign
 from .kept import OLD, choose
-from .language import Tree
+from .language import Tree, replace
 from .model import NeuronModel
+from .terms import Terms
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Derivatives:
         What must be kept for each neuron and step: names of states (before the reset), ports, `I`, then terms.
     spiked, refractory : bool
         Whether it must be kept if the neuron spiked, and if it was refractory at the start of the step.
+    constants, terms : dict of str to tuple
+        What the names in these trees stand for that are none of the model's, each after those that it names: what does
+        not vary with time, and what does.
+    moving : frozenset of str
+        All names that vary with time.
     """
 
     J: dict[tuple[int, int], Tree]
@@ -52,6 +59,9 @@ class Derivatives:
     keeps: tuple[Tree, ...]
     spiked: bool
     refractory: bool
+    constants: dict[str, Tree]
+    terms: dict[str, Tree]
+    moving: frozenset[str]
 
     @property
     def n_kept(self) -> int:
@@ -78,29 +88,48 @@ def derive(model: NeuronModel) -> Derivatives:
     from .symbols import from_sympy, to_sympy
 
     equations, states, ports = model.equations, list(model.states), list(model.ports)
-    moving = frozenset([*states, *(OLD + name for name in states), *ports, "I", "z", "refractory"])
-    olds = {sympy.Symbol(name): sympy.Symbol(OLD + name) for name in states}
+    olds = {name: OLD + name for name in states}
+    made = Terms(model.names | equations.constants.keys(), [*model.moving_names, *olds.values()])
+    inner: dict[tuple[str, str], Foreign] = {}  # derivatives of terms by names, those that are not 0
 
-    def table(expressions: list[Foreign], names: list[str], old: bool) -> dict[tuple[int, int], Tree]:
+    def table(rows: Mapping[int, tuple[str, Tree]], names: list[str], old: bool) -> dict[tuple[int, int], Tree]:
+        """Return derivatives of trees, which stand under a key, by names; old ones read the states before a step."""
         entries = {}
-        for i, expression in enumerate(expressions):
+        for i, (key, tree) in rows.items():
+            made.expect(f"{model.here}: {key}", tree, [*names, *equations.terms])
+            expression = to_sympy(tree)
+            terms = [name for name in equations.terms if sympy.Symbol(name) in expression.free_symbols]
             for j, name in enumerate(names):
                 entry = sympy.diff(expression, sympy.Symbol(name))
-                if entry != 0:
-                    entries[i, j] = from_sympy(entry.xreplace(olds) if old else entry, moving)
+                for term in terms:
+                    if (term, name) in inner:
+                        entry += sympy.diff(expression, sympy.Symbol(term)) * inner[term, name]
+                if entry == 0:
+                    continue
+                if old:
+                    entry = entry.xreplace({sympy.Symbol(name): sympy.Symbol(then) for name, then in olds.items()})
+                here = f"{model.here}: {key}: its derivative by {name}"
+                entries[i, j] = from_sympy(entry, made.moving, here)
         return entries
 
-    steps = [to_sympy(equations.traces.get(name, equations.step[name])) for name in states]
+    before = [*states, *ports, "z"]
+    for term, tree in equations.terms.items():
+        made.add(term, replace(tree, {name: ("name", then) for name, then in olds.items()}))
+        for (_, j), entry in table({0: (f"dynamics: {term}", tree)}, before, True).items():
+            inner[term, before[j]] = to_sympy(made.add(f"d_{term}_d_{before[j]}", entry))
+    learned = {name: ("traces", tree) for name, tree in equations.traces.items()}
+    learned = {name: learned.get(name, ("step", tree)) for name, tree in equations.step.items()}
+    steps = {i: (f"{learned[name][0]}: {name}", learned[name][1]) for i, name in enumerate(states)}
     J, U = table(steps, states, True), table(steps, ports, True)
     v = {i: tree for (i, _), tree in table(steps, ["z"], True).items()}
-    h = {j: tree for (_, j), tree in table([to_sympy(equations.spike)], states, False).items()}
-    followed = {states.index(name): to_sympy(equations.reset[name]) for name in model.follow}
-    R = {(k, j): tree for k, entry in followed.items() for (_, j), tree in table([entry], states, False).items()}
+    h = {j: tree for (_, j), tree in table({0: ("spike", equations.spike)}, states, False).items()}
+    followed = {states.index(name): (f"reset: {name}", equations.reset[name]) for name in model.follow}
+    R = table(followed, states, False)
     gap = {
-        k: from_sympy(difference, moving)
-        for k, entry in followed.items()
-        if (difference := entry - sympy.Symbol(states[k])) != 0
+        k: from_sympy(difference, made.moving, f"{model.here}: {key}")
+        for k, (key, tree) in followed.items()
+        if (difference := to_sympy(tree) - sympy.Symbol(states[k])) != 0
     }
     tables = J, U, v, h, R, gap
-    kept = choose(model, [tree for entries in tables for tree in entries.values()])
-    return Derivatives(*tables, kept.trees, kept.spiked, kept.refractory)
+    kept = choose(model, [tree for entries in tables for tree in entries.values()], made.terms)
+    return Derivatives(*tables, kept.trees, kept.spiked, kept.refractory, made.constants, made.terms, made.moving)

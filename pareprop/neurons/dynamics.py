@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import InputError, quote
-from .language import Tree, names_of, replace, walk
+from ..errors import InputError
+from .language import Tree, names_of, replace
+from .terms import Terms
 
-SIZE = 20_000  # nodes of the tree of a step
 DT: Tree = ("name", "dt")
 ZERO: Tree = ("number", 0.0)
 
 
 def integrate(
-    here: str, dynamics: Mapping[str, Tree], jumps: Mapping[str, Tree], integrator: str | None, taken: set[str]
-) -> tuple[dict[str, Tree], dict[str, Tree]]:
-    """Return more constants and the step of each state.
+    here: str, dynamics: Mapping[str, Tree], jumps: Mapping[str, Tree], integrator: str | None, terms: Terms
+) -> dict[str, Tree]:
+    """Return the step of each state.
 
     Parameters
     ----------
@@ -31,33 +31,29 @@ def integrate(
         What is added to a state at the end of a step.
     integrator : str or None
         How a system that is not linear is integrated.
-    taken : set of str
-        Names of the model.
+    terms : Terms
+        Takes what steps name beside the model's own.
 
     Returns
     -------
-    constants : dict of str to tuple
-        Propagators.
-    step : dict of str to tuple
+    dict of str to tuple
         New values.
 
     Raises
     ------
     InputError
-        If the system is not linear and no integrator is named.
+        If the system is not linear and no integrator is named, or is too long to be derived.
     """
-    constants: dict[str, Tree] = {}
     # what stands still while refractory is another system then: each is integrated by itself
     cases = [0.0, 1.0] if any("refractory" in names_of(tree) for tree in dynamics.values()) else [0.0]
     steps = []
     for refractory in cases:
         system = {name: replace(tree, {"refractory": ("number", refractory)}) for name, tree in dynamics.items()}
-        exact = _linear(system, "rest_" if refractory else "", taken | constants.keys())
+        exact = _linear(here, system, "rest_" if refractory else "", terms)
         if exact is not None:
-            constants |= exact[0]
-            steps.append(exact[1])
+            steps.append(exact)
         elif integrator is not None:
-            steps.append(_BY[integrator](system))
+            steps.append(_BY[integrator](here, system, terms))
         else:
             raise InputError(
                 f"{here}: dynamics is not linear: name an integrator, one of exponential_euler, euler, rk4"
@@ -68,61 +64,64 @@ def integrate(
         if len(steps) == 2 and steps[1][name] != tree:
             tree = ("where", ("name", "refractory"), steps[1][name], tree)
         step[name] = ("+", tree, jumps[name]) if name in jumps else tree
-        if sum(1 for _ in walk(step[name])) > SIZE:
-            raise InputError(f"{here}: dynamics: {name}: the step by {quote(integrator)} is too long to be compiled")
-    return constants, step
+    return step
 
 
-def _linear(system: Mapping[str, Tree], prefix: str, taken: set[str]) -> tuple[dict[str, Tree], dict[str, Tree]] | None:
-    """Return propagators as constants and the exact step of a linear system; None if it is not linear.
+def _linear(here: str, system: Mapping[str, Tree], prefix: str, terms: Terms) -> dict[str, Tree] | None:
+    """Return the exact step of a linear system, with propagators as constants; None if it is not linear.
 
     s(t + dt) = P s(t) + Q b for s' = A s + b: P and Q are parts of the exponential of dt [[A, 1], [0, 0]], with a
     column for each b that is not 0.
     """
     import sympy
 
-    from .symbols import from_sympy, to_sympy
+    from .symbols import Condition, Detach, from_sympy, to_sympy
 
     names = list(system)
-    states = [sympy.Symbol(name) for name in names]
-    trees = [to_sympy(tree) for tree in system.values()]
-    A = [[sympy.simplify(sympy.diff(tree, state)) for state in states] for tree in trees]
+    for name, tree in system.items():
+        terms.expect(f"{here}: dynamics: {name}", tree, names)
+    states = {sympy.Symbol(name) for name in names}
     varies = {*states, sympy.Symbol("I"), sympy.Symbol("z")}
-    if any(entry.free_symbols & varies for row in A for entry in row):
-        return None
-    moving = frozenset([*names, "I", "z"])
-    rest = [from_sympy(tree.xreplace(dict.fromkeys(states, sympy.Integer(0))), moving) for tree in trees]
+    trees = [to_sympy(tree) for tree in system.values()]
+    if any(node.free_symbols & states for tree in trees for node in tree.atoms(Condition, Detach)):
+        return None  # their derivative is 0, whatever they do
+    A = []
+    for tree in trees:
+        row = [sympy.diff(tree, sympy.Symbol(name)) for name in names]
+        for entry in row:
+            if any(node.free_symbols & varies for node in entry.atoms(Condition, Detach)):
+                return None
+            if any(sympy.diff(entry, name) != 0 for name in sorted(entry.free_symbols & varies, key=str)):
+                return None
+        A.append([entry.xreplace(dict.fromkeys(varies, sympy.Integer(0))) for entry in row])
+    moving = terms.moving
+    keys = [f"{here}: dynamics: {name}" for name in names]
+    at_zero = dict.fromkeys(states, sympy.Integer(0))
+    rest = [from_sympy(tree.xreplace(at_zero), moving, key) for tree, key in zip(trees, keys, strict=True)]
     driven = [k for k, tree in enumerate(rest) if tree != ZERO]
     n = len(names) + len(driven)
     matrix = [[ZERO] * n for _ in range(n)]
     for i, row in enumerate(A):
         for j, entry in enumerate(row):
-            matrix[i][j] = ("*", DT, from_sympy(entry, moving)) if entry != 0 else ZERO
+            matrix[i][j] = ("*", DT, from_sympy(entry, moving, keys[i])) if entry != 0 else ZERO
     for column, k in enumerate(driven):
         matrix[k][len(names) + column] = DT
     entries = tuple(entry for row in matrix for entry in row)
     reached = _reached(matrix)
-    constants: dict[str, Tree] = {}
+    sources: list[tuple[str, Tree]] = [(f"P_{{}}_{name}", ("name", name)) for name in names]
+    sources += [(f"Q_{{}}_{names[k]}", rest[k]) for k in driven]
     step: dict[str, Tree] = {}
     for i, name in enumerate(names):
-        terms = []
-        for j in range(n):
-            if not reached[i][j]:
-                continue
-            key = (
-                f"{prefix}P_{name}_{names[j]}"
-                if j < len(names)
-                else f"{prefix}Q_{name}_{names[driven[j - len(names)]]}"
-            )
-            while key in taken or key in constants:
-                key += "_"
-            constants[key] = ("expm", ("number", float(i)), ("number", float(j)), *entries)
-            terms.append(("*", ("name", key), ("name", names[j]) if j < len(names) else rest[driven[j - len(names)]]))
-        total: Tree = terms[0]
-        for term in terms[1:]:
-            total = ("+", total, term)
+        products: list[Tree] = []
+        for j, (key, source) in enumerate(sources):
+            if reached[i][j]:
+                entry = ("expm", ("number", float(i)), ("number", float(j)), *entries)
+                products.append(("*", terms.add(prefix + key.format(name), entry), source))
+        total = products[0]
+        for product in products[1:]:
+            total = ("+", total, product)
         step[name] = total
-    return constants, step
+    return step
 
 
 def _reached(matrix: list[list[Tree]]) -> list[list[bool]]:
@@ -136,42 +135,45 @@ def _reached(matrix: list[list[Tree]]) -> list[list[bool]]:
     return reached
 
 
-def _euler(system: Mapping[str, Tree]) -> dict[str, Tree]:
+def _euler(here: str, system: Mapping[str, Tree], terms: Terms) -> dict[str, Tree]:
     return {name: ("+", ("name", name), ("*", DT, tree)) for name, tree in system.items()}
 
 
-def _exponential_euler(system: Mapping[str, Tree]) -> dict[str, Tree]:
+def _exponential_euler(here: str, system: Mapping[str, Tree], terms: Terms) -> dict[str, Tree]:
     """S + f(s) (exp(a dt) - 1) / a with a = df/ds of the state itself: exact where f is linear in it."""
     import sympy
 
     from .symbols import from_sympy, to_sympy
 
-    moving, step = frozenset([*system, "I", "z"]), {}
+    step = {}
     for name, tree in system.items():
-        a = from_sympy(sympy.diff(to_sympy(tree), sympy.Symbol(name)), moving)
+        key = f"{here}: dynamics: {name}: its derivative by {name}"
+        rate = from_sympy(sympy.diff(to_sympy(tree), sympy.Symbol(name)), terms.moving, key)
+        slope, a = terms.add(f"slope_{name}", tree), terms.add(f"rate_{name}", rate)
         x = ("*", a, DT)
         series = ("*", DT, ("+", ("number", 1.0), ("*", x, ("+", ("number", 0.5), ("/", x, ("number", 6.0))))))
         exact = ("/", ("-", ("exp", x), ("number", 1.0)), a)
         small = ("<", ("abs", x), ("number", 1e-4))
-        factor = DT if a == ("number", 0.0) else ("where", small, series, exact)
-        step[name] = ("+", ("name", name), ("*", tree, factor))
+        factor = DT if a == ZERO else ("where", small, series, exact)
+        step[name] = ("+", ("name", name), ("*", slope, factor))
     return step
 
 
-def _rk4(system: Mapping[str, Tree]) -> dict[str, Tree]:
-    """The classical method of Runge and Kutta."""
+def _rk4(here: str, system: Mapping[str, Tree], terms: Terms) -> dict[str, Tree]:
+    """The classical method of Runge and Kutta; each stage reads names of the one before, not its expressions."""
 
-    def slopes(at: Mapping[str, Tree]) -> dict[str, Tree]:
-        return {name: replace(tree, at) for name, tree in system.items()}
+    def slopes(stage: int, at: Mapping[str, Tree]) -> dict[str, Tree]:
+        return {name: terms.add(f"slope_{stage}_{name}", replace(tree, at)) for name, tree in system.items()}
 
-    def ahead(by: Mapping[str, Tree], share: float) -> dict[str, Tree]:
+    def ahead(stage: int, by: Mapping[str, Tree], share: float) -> dict[str, Tree]:
         dt = DT if share == 1.0 else ("*", ("number", share), DT)
-        return {name: ("+", ("name", name), ("*", dt, by[name])) for name in system}
+        points = {name: ("+", ("name", name), ("*", dt, by[name])) for name in system}
+        return {name: terms.add(f"{name}_{stage}", point) for name, point in points.items()}
 
-    first = dict(system)
-    second = slopes(ahead(first, 0.5))
-    third = slopes(ahead(second, 0.5))
-    fourth = slopes(ahead(third, 1.0))
+    first = slopes(1, {})
+    second = slopes(2, ahead(2, first, 0.5))
+    third = slopes(3, ahead(3, second, 0.5))
+    fourth = slopes(4, ahead(4, third, 1.0))
     step = {}
     for name in system:
         twice = ("*", ("number", 2.0), ("+", second[name], third[name]))

@@ -38,6 +38,7 @@ class Loop:
 
     def __init__(self, columns: Columns, names: Mapping[str, str]) -> None:
         self.columns, self.names = columns, names
+        self.terms: Mapping[str, Tree] = {}  # what other names stand for
         self.lines: list[str] = []
         self.used: dict[int, None] = {}  # columns that the loop reads
         self.known: dict[Tree, str] = {}
@@ -53,12 +54,13 @@ class Loop:
         kind, *items = tree
         if kind == "number":
             return f"({items[0]!r})" if items[0] < 0 else repr(items[0])
-        if not names_of(tree) & self.names.keys():
+        names = names_of(tree)
+        if names.isdisjoint(self.names) and names.isdisjoint(self.terms):
             place = self.columns.place(tree)
             self.used[place] = None
             return f"c{place}"
         if kind == "name":
-            return self.names[items[0]]
+            return self.names[items[0]] if items[0] in self.names else self.value(self.terms[items[0]])
         return self.let(self._operation(kind, items))
 
     def let(self, text: str) -> str:
@@ -273,6 +275,7 @@ class Derived:
         for name in self.states:
             names[OLD + name] = f"<{OLD}{name}>"
         loop = kind(self.columns, names)
+        loop.terms = self.by.terms
         for tree, text in kept.items():
             if tree != FLAGS:
                 loop.known[tree] = loop.let(text)
@@ -314,7 +317,7 @@ class Derived:
     def read_before(self) -> set[str]:
         """Return the names in J, U and v."""
         by = self.by
-        return set().union(*map(names_of, (*by.J.values(), *by.U.values(), *by.v.values())))
+        return set().union(*(names_of(tree, by.terms) for tree in (*by.J.values(), *by.U.values(), *by.v.values())))
 
     def by_row(self, entries: Mapping[tuple[int, int], Tree], row: int) -> dict[int, Tree]:
         """Return a row of a matrix by column."""
@@ -325,12 +328,6 @@ class Derived:
         return {i: tree for (i, j), tree in entries.items() if j == column}
 
 
-def moving_names(model: NeuronModel) -> set[str]:
-    """Return all names that vary with time."""
-    states = model.states
-    return {*states, *(OLD + name for name in states), *model.ports, "I", "z", "refractory"}
-
-
-def is_kept(by: Derivatives, k: int, model: NeuronModel) -> bool:
+def is_kept(by: Derivatives, k: int) -> bool:
     """Return whether the trace of state k outlives a cutoff: its own entry of J is constant."""
-    return (k, k) in by.J and not names_of(by.J[k, k]) & moving_names(model)
+    return (k, k) in by.J and by.moving.isdisjoint(names_of(by.J[k, k]))

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .expressions import SPIKED, Derived, Loop, function, is_kept, moving_names
+from .expressions import SPIKED, Derived, Loop, function, is_kept
 from .kept import FLAGS, OLD
 from .language import Tree, names_of, write
 from .model import NeuronModel
@@ -18,6 +18,7 @@ from .stages import over_neurons
 from .stretch_rows import StretchRows
 
 PRECISIONS = {"double": "double", "single": "float"}
+LONG = 200  # statements of a loop; one that is longer is compiled for fewer cases, else that takes a minute
 
 
 @dataclass
@@ -28,6 +29,8 @@ class Generated:
     ----------
     source, stretches : str
         C of any precision, without the headers: of all but stretches, and of these, which use the same columns.
+    constants : dict of str to tuple
+        Constants that columns name, the model's own first.
     columns : list of tuple
         Trees of the constant columns.
     n_states, n_ports, n_kept, n_adjoint, n_traces, n_traced : int
@@ -36,6 +39,7 @@ class Generated:
 
     source: str
     stretches: str
+    constants: dict[str, Tree]
     columns: list[Tree]
     n_states: int
     n_ports: int
@@ -90,9 +94,8 @@ static const NEURON_MODEL NAME(table) = {{
 VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
 """
         sizes.pop("n_constants")
-        return Generated(
-            self._with_functions("\n".join([*functions, table])), stretches, self.columns.trees, **sizes,
-        )  # fmt: skip
+        source, constants = "\n".join([*functions, table]), self.model.equations.constants | by.constants
+        return Generated(self._with_functions(source), stretches, constants, self.columns.trees, **sizes)
 
     @property
     def row(self) -> str:
@@ -132,9 +135,10 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         names |= {name: f"p{k}[j]" for k, name in enumerate(self.ports)}
         names |= {"I": "current[j]", "z": "z[j]", "refractory": "refractory[j]", "x": ""}
         loop = Loop(self.columns, names)
+        loop.terms = equations.terms
         for name in (*self.states, *self.ports):
             names[name] = loop.let(names[name])
-        read = set().union(*map(names_of, (*equations.step.values(), *self.by.keeps)))
+        read = set().union(*(names_of(tree, self.by.terms) for tree in (*equations.step.values(), *self.by.keeps)))
         if "I" in read:
             names["I"] = loop.let("current[j]")
         if "z" in read:
@@ -144,6 +148,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             names["refractory"] = loop.let(f"{counter} > ZERO ? ONE : ZERO")
         new = {name: loop.literal(tree) for name, tree in equations.step.items()}
         loop.known.clear()  # from here on a state is the new one
+        loop.terms = self.by.terms
         names |= {OLD + name: names[name] for name in self.states} | new
         lines = loop.lines
         lines.append(f"const REAL left = {counter} > ONE ? {counter} - ONE : ZERO;")
@@ -173,20 +178,22 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             "int64_t n, int64_t stride, const REAL *constant, const REAL *restrict t_ref, "
             "const REAL *restrict current, REAL *port, "
             "REAL *state, REAL *restrict z, REAL *restrict refractory, REAL *kept, REAL *restrict psi, "
-            "const REAL *restrict due, const int keeps, const int shared, const int is_forced"
+            "const REAL *restrict due"
         )
+        flags = "const int keeps, const int shared, const int is_forced"
+        is_long = len(loop.lines) > LONG
         kept_rows = {f"q{k}": self.row for k in range(self.by.n_kept)}
-        body = over_neurons(
-            "step_body", arguments, pointers, loop, ["const REAL first_t_ref = t_ref[0];"], kept_rows, True
-        )
+        first = ["const REAL first_t_ref = t_ref[0];"]
+        body = over_neurons("step_body", f"{arguments}, {flags}", pointers, loop, first, kept_rows, True)
         passed = "n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, due"
-        cases = [("due != NULL", "kept != NULL, 0, 1")]  # keeps, shared, is_forced
-        cases += [("kept != NULL && shared", "1, 1, 0"), ("kept != NULL", "1, 0, 0")] if self.by.n_kept else []
-        cases += [("shared", "0, 1, 0"), ("1", "0, 0, 0")]
-        calls = [
-            f"    {'else ' * bool(k)}if ({condition})\n        NAME(step_body)({passed}, {flags});"
-            for k, (condition, flags) in enumerate(cases)
-        ]
+        cases = [("due != NULL", f"step_body)({passed}, kept != NULL, 0, 1)")]  # keeps, shared, is_forced
+        if is_long:
+            body += f"\nstatic COLD void NAME(step_forced)({arguments})\n{{\n    NAME({cases[0][1]};\n}}\n"
+            cases = [("due != NULL", f"step_forced)({passed})")]
+        rest = [("kept != NULL && shared", "1, 1, 0"), ("kept != NULL", "1, 0, 0")] if self.by.n_kept else []
+        rest += [("shared", "0, 1, 0"), ("1", "0, 0, 0")]
+        cases += [(case, f"step_body)({passed}, {of})") for case, of in rest if not (is_long and "shared" in case)]
+        calls = [f"    {'else ' * bool(k)}if ({case})\n        NAME({call};" for k, (case, call) in enumerate(cases)]
         return body + "\n".join([
             "", "static void NAME(step)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared,",
             "                       const REAL *t_ref, const REAL *current, REAL *port, REAL *state, REAL *z,",
@@ -229,6 +236,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         if rows:
             credit = ["credit", *(f"b{p}" for p in range(1, len(self.ports)))]
             rows |= dict.fromkeys(credit, f"-{len(self.ports)} * port_stride")
+        is_long = len(loop.lines) > LONG
         body = over_neurons(
             "sweep_body",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
@@ -242,7 +250,8 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             "", "static void NAME(sweep)(int64_t n, int64_t stride, double dt, const REAL *constant, int64_t shared,",
             "                        const REAL *before, const REAL *kept, REAL share, const REAL *signal,",
             "                        const REAL *rate, REAL *adjoint, REAL *credit, int64_t port_stride)", "{",
-            "    (void)dt;", "    if (shared)", f"        NAME(sweep_body)({passed}, 1);", "    else",
+            "    (void)dt;",
+            *([] if is_long else ["    if (shared)", f"        NAME(sweep_body)({passed}, 1);", "    else"]),
             f"        NAME(sweep_body)({passed}, 0);",
             "}", "",
         ])  # fmt: skip
@@ -288,15 +297,15 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
     def decay(self) -> str:
         """Steps past the cutoff: states whose own entry of J is constant are kept, others become 0."""
         by, n = self.by, self.n
-        loop = Loop(self.columns, dict.fromkeys(moving_names(self.model), ""))
+        loop = Loop(self.columns, dict.fromkeys(by.moving, ""))
         pointers = {f"x{k}": f"REAL *restrict x{k} = trace + {k} * trace_stride" for k in range(n + bool(by.v))}
         for k in range(n):
-            if not is_kept(by, k, self.model):
+            if not is_kept(by, k):
                 loop.lines.append(f"x{k}[j] = ZERO;")
                 continue
             own = loop.literal(by.J[k, k])
             value = loop.let(f"NAME(real_power)({own}, n_steps) * x{k}[j]")
-            if k in by.v and not names_of(by.v[k]) & moving_names(self.model):
+            if k in by.v and by.moving.isdisjoint(names_of(by.v[k])):
                 before = loop.let(f"NAME(real_power)({own}, n_steps - 1) * {loop.times(by.v[k], loop.let(f'x{n}[j]'))}")
                 value = loop.sum([value, before])
             loop.lines.append(f"x{k}[j] = {value};")
@@ -320,6 +329,7 @@ _PRELUDE = """
 #define INDEPENDENT
 #endif
 #define ALWAYS __attribute__((always_inline))
+#define COLD __attribute__((cold, noinline))
 #if defined(__clang__)
 #define NOT_INLINED __attribute__((noinline))
 #else
@@ -370,10 +380,10 @@ def section_of(text: str, headers: Mapping[str, str], precision: str, suffix: st
     return "\n".join([*parts, *(f"#undef {macro}" for macro in ("REAL", "PRECISION", *names)), ""])
 
 
-def texts_of(model: NeuronModel, generated: Generated) -> str:
+def texts_of(generated: Generated) -> str:
     """Return as JSON what a program needs to fill the columns of a model without generating it again."""
     return json.dumps(
-        {"constants": {name: write(tree) for name, tree in model.equations.constants.items()},
+        {"constants": {name: write(tree) for name, tree in generated.constants.items()},
          "columns": [write(tree) for tree in generated.columns]}
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ what varies, so that states themselves are kept where terms save nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .language import CONDITIONS, Tree, names_of
@@ -38,7 +38,7 @@ class Kept:
     refractory: bool
 
 
-def choose(model: NeuronModel, derivatives: Iterable[Tree]) -> Kept:
+def choose(model: NeuronModel, derivatives: Iterable[Tree], terms: Mapping[str, Tree]) -> Kept:
     """Return what must be kept.
 
     Parameters
@@ -47,13 +47,15 @@ def choose(model: NeuronModel, derivatives: Iterable[Tree]) -> Kept:
         The model.
     derivatives : iterable of tuple
         Trees of all derivatives; names with `OLD` are states before the step, others new ones.
+    terms : Mapping of str to tuple
+        What names in them stand for that are none of the model's.
 
     Returns
     -------
     Kept
         As few numbers as possible.
     """
-    graph = _Graph(model)
+    graph = _Graph(model, terms)
     roots = [tree for tree in derivatives if graph.add(tree)]
     if model.follow:
         graph.add(FLAGS)
@@ -74,6 +76,8 @@ class _Graph:
     ----------
     model : NeuronModel
         The model.
+    terms : Mapping of str to tuple
+        As of `choose`.
 
     Attributes
     ----------
@@ -81,8 +85,9 @@ class _Graph:
         What varies, and what each of it follows from.
     """
 
-    def __init__(self, model: NeuronModel) -> None:
+    def __init__(self, model: NeuronModel, terms: Mapping[str, Tree]) -> None:
         self.sources: dict[Tree, list[Tree]] = {}
+        self._terms = terms
         self._states, self._reset = set(model.states), model.equations.reset
         self._plain = {*model.states, *model.ports, "I"}
 
@@ -108,6 +113,8 @@ class _Graph:
             return [_START]
         if items[0] in ("z", "refractory"):
             return [FLAGS]
+        if items[0] in self._terms:
+            return [self._terms[items[0]]]
         if not items[0].startswith(OLD):
             return []
         name = items[0].removeprefix(OLD)  # follows from the step before, where the reset is computed again

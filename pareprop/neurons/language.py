@@ -13,15 +13,15 @@ import keyword
 import math
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
-from types import SimpleNamespace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType, SimpleNamespace
 from typing import NoReturn
 
 import numpy as np
 
 from .. import elementary
 from ..errors import InputError, quote, shorten
-from ..values import Given, Numbers
+from ..values import Given, Numbers, Values
 
 Tree = tuple  # ("number", x), ("name", text) or (operator, Tree, ...)
 
@@ -120,9 +120,18 @@ class _Parser:
         return self.convert(body, 0)
 
     def convert(self, node: ast.AST, depth: int) -> Tree:
-        """Return the tree of a node, or raise if something in it is not allowed."""
+        """Return the tree of a node, or raise if something in it is not allowed, or no finite number."""
         if depth > DEPTH:
             self.fail_at(node, f"is nested deeper than {DEPTH} levels")
+        tree = self.convert_one(node, depth)
+        if tree[0] not in ("number", "name") and not self.internal and not names_of(tree):
+            value = float(evaluate(tree, {}))
+            if not math.isfinite(value):
+                self.fail_at(node, f"{shorten(write(tree), 100)} is {value}, must be a finite number")
+        return tree
+
+    def convert_one(self, node: ast.AST, depth: int) -> Tree:
+        """Return the tree of a node."""
 
         def inner(*nodes: ast.AST) -> list[Tree]:
             return [self.convert(item, depth + 1) for item in nodes]
@@ -214,17 +223,32 @@ class _Parser:
         raise InputError(f"{self.here}: at character {place + 1} (near {near}): {problem}") from None
 
 
-def names_of(tree: Tree) -> set[str]:
-    """Return the names in a tree."""
-    return {node[1] for node in walk(tree) if node[0] == "name"}
+def names_of(tree: Tree, terms: Mapping[str, Tree] = MappingProxyType({})) -> set[str]:
+    """Return the names in a tree, and in the terms that are named there."""
+    names, waiting = set[str](), [tree]
+    while waiting:
+        found = {node[1] for node in walk(waiting.pop()) if node[0] == "name"} - names
+        names |= found
+        waiting += [terms[name] for name in found & terms.keys()]
+    return names
+
+
+def with_terms(values: Given, terms: Mapping[str, Tree], by: SimpleNamespace | None = None) -> Values:
+    """Return values by name, and those of terms, which may name earlier ones; arguments as of `evaluate`."""
+    found = dict(values)
+    for name, tree in terms.items():
+        found[name] = evaluate(tree, found, REAL if by is None else by)
+    return found
 
 
 def walk(tree: Tree) -> Iterator[Tree]:
     """Yield a tree and all trees in it."""
-    yield tree
-    if tree[0] not in ("number", "name"):
-        for item in tree[1:]:
-            yield from walk(item)
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if node[0] not in ("number", "name"):
+            waiting += node[:0:-1]
 
 
 def replace(tree: Tree, values: Mapping[str, Tree]) -> Tree:
@@ -347,10 +371,22 @@ def evaluate(tree: Tree, values: Given, by: SimpleNamespace = REAL) -> Numbers:
 def exponential(items: list[Tree], values: Given, by: SimpleNamespace) -> np.ndarray:
     """Return an entry of the exponential of a matrix: row, column, then the entries row by row; for each neuron alone.
 
+    Several entries of one are computed at once where `by` has a list `exponentials`, for the same values.
+    """
+    row, column, matrix = int(items[0][1]), int(items[1][1]), items[2:]
+    known = getattr(by, "exponentials", [])
+    result = next((result for trees, result in known if trees == matrix), None)
+    if result is None:
+        result = _exponential(np.broadcast_arrays(*(np.asarray(evaluate(item, values, by), float) for item in matrix)))
+        known.append((matrix, result))
+    return result[row][column]
+
+
+def _exponential(entries: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    """Return the exponential of a matrix whose entries are given row by row.
+
     Taylor series and squaring, of additions and multiplications in a fixed order: the same bits everywhere.
     """
-    row, column = int(items[0][1]), int(items[1][1])
-    entries = np.broadcast_arrays(*(np.asarray(evaluate(item, values, by), float) for item in items[2:]))
     n = math.isqrt(len(entries))
     A = [[np.atleast_1d(entries[n * i + j]) + 0.0 for j in range(n)] for i in range(n)]
     size = np.maximum.reduce([np.cumsum([np.abs(entry) for entry in line], axis=0)[-1] for line in A])
@@ -378,5 +414,4 @@ def exponential(items: list[Tree], values: Given, by: SimpleNamespace) -> np.nda
     for k in range(int(halvings.max(initial=0))):
         squared = product(result, result)
         result = [[np.where(k < halvings, squared[i][j], result[i][j]) for j in range(n)] for i in range(n)]
-    entry = result[row][column]
-    return entry.reshape(np.shape(entries[0])) if np.ndim(entries[0]) else entry[0]
+    return [[entry.reshape(entries[0].shape) if entries[0].ndim else entry[0] for entry in line] for line in result]

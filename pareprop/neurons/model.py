@@ -8,13 +8,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import SimpleNamespace
 
 import numpy as np
 
 from ..errors import InputError, quote
 from ..values import AnyValue, Given, Later, Values
-from .language import NAME, RESERVED, Tree, check_name, evaluate, names_of, nearest, parse
+from .language import NAME, REAL, RESERVED, Tree, check_name, evaluate, names_of, nearest, parse, with_terms
 from .surrogates import SURROGATES
+from .terms import Terms
 
 #: parameters of every model: default and unit; a definition may give other defaults
 COMMON: dict[str, tuple[float, str]] = {
@@ -48,14 +50,15 @@ class Equations:
 
     Attributes
     ----------
-    constants, initial, step, traces, reset, records : dict of str to tuple
-        In the order in which they are computed.
+    constants, initial, terms, step, traces, reset, records : dict of str to tuple
+        In the order in which they are computed; terms are what `step` names that is none of the model's own.
     spike, surrogate : tuple
         The test for a spike, and the surrogate gradient in `x`.
     """
 
     constants: dict[str, Tree]
     initial: dict[str, Tree]
+    terms: dict[str, Tree]
     step: dict[str, Tree]
     traces: dict[str, Tree]
     reset: dict[str, Tree]
@@ -145,7 +148,7 @@ class NeuronModel:
     ) -> None:
         check_name(name, "neuron model")
         self.name = name
-        self._here = f"neuron model '{name}'"
+        self.here = f"neuron model '{name}'"
         tables = {
             "parameters": parameters, "constants": constants, "states": states, "step": step, "dynamics": dynamics,
             "jumps": jumps, "reset": reset, "traces": traces, "records": records,
@@ -162,7 +165,7 @@ class NeuronModel:
         self.description, self.source, self.nest = description, source, nest
         for key in ("description", "source", "nest"):
             if not isinstance(getattr(self, key), str) or len(getattr(self, key)) > 5000:
-                raise InputError(f"{self._here}: {key} must be text of at most 5000 characters")
+                raise InputError(f"{self.here}: {key} must be text of at most 5000 characters")
         self._check_names()
         self._check_keys()
         self._parse()
@@ -177,21 +180,21 @@ class NeuronModel:
         if value is None:
             return {}
         if not isinstance(value, Mapping):
-            raise InputError(f"{self._here}: {key} = {quote(value)} must be a table of names")
+            raise InputError(f"{self.here}: {key} = {quote(value)} must be a table of names")
         if len(value) > MOST.get(key, MOST["states"]):
-            raise InputError(f"{self._here}: {key} has {len(value)} entries, at most {MOST.get(key, MOST['states'])}")
+            raise InputError(f"{self.here}: {key} has {len(value)} entries, at most {MOST.get(key, MOST['states'])}")
         return dict(value)
 
     def _list(self, key: str, value: object) -> tuple[str, ...]:
         """Return the names of a list, each once."""
         items = (value,) if isinstance(value, str) else value
         if not isinstance(items, list | tuple) or len(items) > MOST["ports"]:
-            raise InputError(f"{self._here}: {key} = {quote(value)} must be a list of at most {MOST['ports']} names")
+            raise InputError(f"{self.here}: {key} = {quote(value)} must be a list of at most {MOST['ports']} names")
         for k, item in enumerate(items):
             if not isinstance(item, str):
-                raise InputError(f"{self._here}: {key}: {quote(item)} must be a name")
+                raise InputError(f"{self.here}: {key}: {quote(item)} must be a name")
             if item in items[:k]:
-                raise InputError(f"{self._here}: {key} names {quote(item)} twice")
+                raise InputError(f"{self.here}: {key} names {quote(item)} twice")
         return tuple(items)
 
     def _positive(self, ports: Mapping[str, object]) -> frozenset[str]:
@@ -203,7 +206,7 @@ class NeuronModel:
 
     def _with_unit(self, table: str, key: object, value: object) -> tuple[AnyValue, str]:
         """Return value and unit of a parameter or a state."""
-        here = f"{self._here}: {table}: {quote(key)}"
+        here = f"{self.here}: {table}: {quote(key)}"
         pair = tuple(value) if isinstance(value, list | tuple) else (value, "1")
         if len(pair) != 2 or not isinstance(pair[1], str) or not 0 < len(pair[1]) <= NAME or not pair[1].isprintable():
             raise InputError(f'{here} = {quote(value)} must be a value and a unit, such as [10.0, "ms"]')
@@ -225,17 +228,17 @@ class NeuronModel:
         owners: dict[str, str] = dict.fromkeys(COMMON, "parameters")
         for key in ("parameters", "constants", "states", "ports"):
             for name in getattr(self, key):
-                check_name(name, f"{self._here}: {key}")
+                check_name(name, f"{self.here}: {key}")
                 other = owners.setdefault(name, key)
                 if other != key:
-                    raise InputError(f"{self._here}: {key}: the name '{name}' stands in {other} already")
+                    raise InputError(f"{self.here}: {key}: the name '{name}' stands in {other} already")
         for name in self._given["records"]:
-            check_name(name, f"{self._here}: records")
+            check_name(name, f"{self.here}: records")
             if name in owners:
-                raise InputError(f"{self._here}: records: the name '{name}' stands in {owners[name]} already")
+                raise InputError(f"{self.here}: records: the name '{name}' stands in {owners[name]} already")
 
     def _check_keys(self) -> None:
-        here, given = self._here, self._given
+        here, given = self.here, self._given
         if not self.states:
             raise InputError(f"{here}: states is missing: a neuron needs one at least")
         if not self.ports:
@@ -274,11 +277,11 @@ class NeuronModel:
         fixed = [*COMMON, *(name for name in self.parameters if name not in COMMON), "dt"]
         self._constant_trees = {}
         for name, text in self.constants.items():
-            self._constant_trees[name] = parse(text, fixed, f"{self._here}: constants: {name}")
+            self._constant_trees[name] = parse(text, fixed, f"{self.here}: constants: {name}")
             fixed.append(name)
         states, ports = list(self.states), list(self.ports)
         moving = [*states, *fixed, *ports, "I", "z", "refractory"]
-        initial = {key: parse(value, fixed, f"{self._here}: states: {key}") for key, (value, _) in self.states.items()}
+        initial = {key: parse(value, fixed, f"{self.here}: states: {key}") for key, (value, _) in self.states.items()}
         self._trees = {"initial": initial}
         for key, names in (
             ("step", moving),
@@ -288,11 +291,9 @@ class NeuronModel:
             ("reset", [*states, *fixed]),
             ("records", [*states, *fixed]),
         ):
-            self._trees[key] = {
-                name: parse(text, names, f"{self._here}: {key}: {name}") for name, text in self._of(key)
-            }
-        self._spike = parse(self.spike, [*states, *fixed], f"{self._here}: spike")
-        here = f"{self._here}: surrogate"
+            self._trees[key] = {name: parse(text, names, f"{self.here}: {key}: {name}") for name, text in self._of(key)}
+        self._spike = parse(self.spike, [*states, *fixed], f"{self.here}: spike")
+        here = f"{self.here}: surrogate"
         if isinstance(self.surrogate, str) and len(self.surrogate) <= NAME and self.surrogate.isidentifier():
             if self.surrogate not in SURROGATES:
                 hint = nearest(self.surrogate, SURROGATES)
@@ -304,15 +305,15 @@ class NeuronModel:
     @cached_property
     def equations(self) -> Equations:
         """What kernels compute; `dynamics` has become a step."""
-        trees, constants, step = self._trees, dict(self._constant_trees), self._trees["step"]
+        trees, made, step = self._trees, Terms(self.names, self.moving_names), self._trees["step"]
         if trees["dynamics"]:
             from .dynamics import integrate
 
-            more, step = integrate(self._here, trees["dynamics"], trees["jumps"], self.integrator, self.names)
-            constants |= more
+            step = integrate(self.here, trees["dynamics"], trees["jumps"], self.integrator, made)
         return Equations(
-            constants,
+            self._constant_trees | made.constants,
             trees["initial"],
+            made.terms,
             {name: step[name] for name in self.states},
             trees["traces"],
             trees["reset"],
@@ -328,9 +329,19 @@ class NeuronModel:
         return {*RESERVED, *COMMON}.union(*own)
 
     @property
+    def moving_names(self) -> frozenset[str]:
+        """Those of these names that vary with time."""
+        return frozenset((*self.states, *self.ports, "I", "z", "refractory"))
+
+    @property
     def records(self) -> dict[str, Tree]:
         """What can be recorded besides the states, by name."""
         return self._trees["records"]
+
+    @property
+    def dynamics(self) -> dict[str, Tree]:
+        """Time derivatives of the states, where the model gives these in place of steps."""
+        return self._trees["dynamics"]
 
     @property
     def defaults(self) -> dict[str, float]:
@@ -365,8 +376,9 @@ class NeuronModel:
             If a constant or an initial value is not finite.
         """
         values: Values = {**self.defaults, **given, "dt": dt_ms}
+        by = SimpleNamespace(**vars(REAL), exponentials=[])
         for name, tree in (self.equations.constants if constants is None else constants).items():
-            values[name] = evaluate(tree, values)
+            values[name] = evaluate(tree, values, by)
             self._require_finite(f"constants: {name}", values[name], tree, values)
         return values
 
@@ -383,6 +395,7 @@ class NeuronModel:
         values = self.values(given, dt_ms)
         states = self.initial(values)
         now = values | states | dict.fromkeys(self.ports, 0.0) | {"I": values["I_e"], "z": 0.0, "refractory": 0.0}
+        now = with_terms(now, self.equations.terms)
         after: Values = {}  # numbers or arrays
         for key, trees in (("step", self.equations.step), ("traces", self.equations.traces)):
             for name, tree in trees.items():
@@ -404,14 +417,15 @@ class NeuronModel:
     def _require_finite(self, key: str, value: AnyValue, tree: Tree, values: Given) -> None:
         if np.all(np.isfinite(value)):
             return
+        terms = self.equations.terms
         first = int(np.argmin(np.isfinite(np.atleast_1d(value))))
         shown = [
             f"{name} = {np.broadcast_to(np.asarray(values[name]), max(np.shape(value), (1,)))[first]:g}"
-            for name in sorted(names_of(tree))
+            for name in sorted(names_of(tree, terms) - terms.keys())
         ]
         wrong = f"is {np.atleast_1d(value)[first]:g}"
         raise InputError(
-            f"{self._here}: {key} {wrong}, where {', '.join(shown[:12])}" if shown else f"{self._here}: {key} {wrong}"
+            f"{self.here}: {key} {wrong}, where {', '.join(shown[:12])}" if shown else f"{self.here}: {key} {wrong}"
         )
 
     # ---- forms -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ compiled apart: whether spikes enter, whether there is a trace beside ebar, how 
 
 from __future__ import annotations
 
-from .expressions import is_kept, moving_names
+from .expressions import is_kept
 from .language import Tree, names_of
 from .stretches import EBAR, Stretches, entry, in_first_half, lines_of, sum_of
 
@@ -124,12 +124,12 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
             return self._constant(model.columns.place(tree))
 
         for k in (k for k in self.reached[port] if k < model.n):
-            if not is_kept(by, k, model.model):
+            if not is_kept(by, k):
                 lines.append(f"    x[{k}] = all_lanes(0.0);")
                 continue
             lines += ["    {", f"        const lanes own = {constant(by.J[k, k])};"]
             lines.append(f"        x[{k}] = power_lanes(own, of->n_decay) * x[{k}];")
-            if k in by.v and model.n in self.reached[port] and not names_of(by.v[k]) & moving_names(model.model):
+            if k in by.v and model.n in self.reached[port] and by.moving.isdisjoint(names_of(by.v[k])):
                 lines.append(
                     f"        x[{k}] += power_lanes(own, of->n_decay - 1) * ({constant(by.v[k])} * x[{model.n}]);"
                 )

@@ -24,7 +24,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from .expressions import Derived, Lanes, Loop, arguments_of, function, moving_names
+from .derive import Derivatives
+from .expressions import Derived, Lanes, Loop, arguments_of, function
 from .language import Tree, names_of, walk
 
 CHUNK = 256  # neurons whose derivatives that take long are computed together
@@ -78,7 +79,7 @@ class Stretches:
         self.ports = range(len(model.ports)) if ports is None else ports
         self.size = model.n + bool(by.v)
         trees = [*by.J.values(), *by.U.values(), *by.v.values(), *by.h.values(), *by.R.values(), *by.gap.values()]
-        self.derived = [tree for tree in dict.fromkeys(trees) if takes_long(tree, moving_names(model.model))]
+        self.derived = [tree for tree in dict.fromkeys(trees) if takes_long(tree, by)]
         self.map, self.step, self.reads = self._step()
         followed = {(i, i) for i in range(self.size)}
         followed |= {(r, c) for kind, r, c in self.step if kind == "M" and isinstance(r, int) and isinstance(c, int)}
@@ -483,23 +484,27 @@ def entry(port: int) -> str:
     return f"E{port}"
 
 
-def takes_long(tree: Tree, moving: set[str]) -> bool:
+def takes_long(tree: Tree, by: Derivatives) -> bool:
     """Return whether a derivative that moves takes so long to compute that it is kept."""
-    return any(node[0] in LONG and names_of(node) & moving for node in walk(tree))
+    if not by.terms.keys().isdisjoint(names_of(tree)):
+        return True
+    return any(node[0] in LONG and names_of(node) & by.moving for node in walk(tree))
 
 
 def _without_unused(loop: Loop) -> dict[str, list[int]]:
     """Remove statements that nothing reads, and columns; return those that are read."""
-    live, lines = "", []
+    live, lines = set[str](), []
     for line in reversed(loop.lines):
-        if line.startswith(f"const {loop.kind} ") and not re.search(rf"\b{line.split()[2]}\b", live):
+        if line.startswith(f"const {loop.kind} ") and line.split()[2] not in live:
             continue
         lines.append(line)
-        live += " " + line.split("=", 1)[1]
+        live |= set(re.findall(r"\w+(?:\[\d+\])?", line.split("=", 1)[1]))
     loop.lines = lines[::-1]
-    loop.used = {c: None for c in loop.used if re.search(rf"\bc{c}\b", live)}
-    numbers = {name: sorted({int(k) for k in re.findall(rf"\b{name}\[(\d+)\]", live)}) for name in ("before", "kept")}
-    return numbers | {"constant": list(loop.used)}
+    loop.used = {c: None for c in loop.used if f"c{c}" in live}
+    reads = {"before": [], "kept": [], "constant": list(loop.used)}
+    for found in filter(None, (re.fullmatch(r"(before|kept)\[(\d+)\]", word) for word in live)):
+        reads[found[1]].append(int(found[2]))
+    return {name: sorted(columns) if name != "constant" else columns for name, columns in reads.items()}
 
 
 def sum_of(terms: Iterable[str]) -> str:

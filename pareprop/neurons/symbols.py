@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, reduce
 
 import sympy
 from sympy import Function, Integer
 
+from ..errors import InputError
 from ..values import Foreign
 from .language import CONDITIONS, Tree, names_of, write
 
 ZERO, ONE = ("number", 0.0), ("number", 1.0)
+WIDE = 64  # terms or factors one after the other; more are taken in groups, else trees are as deep as they are many
+EXPONENT, BITS = 64, 1024  # of powers that are exact; those of numbers that are larger would take memory and time
+
+
+class NotFinite(ValueError):
+    """A number in an expression is not finite, or not real."""
 
 
 class Where(Function):
@@ -72,7 +80,7 @@ def to_sympy(tree: Tree) -> Foreign:
     a, *rest = (to_sympy(item) for item in items)
     b = rest[0] if rest else None
     operations: dict[str, Callable[[], Foreign]] = {
-        "+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b, "**": lambda: a**b,
+        "+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b, "**": lambda: _power(a, b),
         "neg": lambda: -a, "exp": lambda: sympy.exp(a), "log": lambda: sympy.log(a), "sqrt": lambda: sympy.sqrt(a),
         "tanh": lambda: sympy.tanh(a), "detach": lambda: Detach(a), "where": lambda: Where(a, *rest),
         "min": lambda: Where(_condition("<=")(a, b), a, b), "max": lambda: Where(_condition(">=")(a, b), a, b),
@@ -81,7 +89,17 @@ def to_sympy(tree: Tree) -> Foreign:
     return operations[kind]() if kind in operations else _condition(kind)(a, *rest)
 
 
-def from_sympy(expression: Foreign, moving: frozenset[str]) -> Tree:
+def _power(base: Foreign, exponent: Foreign) -> Foreign:
+    """Return a power; SymPy takes powers of numbers, and of factors that are numbers, exactly."""
+    if exponent.is_Integer:
+        factor, size = base.as_coeff_Mul()[0], abs(int(exponent))
+        bits = max(int(factor.p).bit_length(), int(factor.q).bit_length()) if factor.is_Rational else 0
+        if size > EXPONENT or size * bits > BITS:
+            exponent = sympy.Float(int(exponent))
+    return base**exponent
+
+
+def from_sympy(expression: Foreign, moving: frozenset[str], here: str) -> Tree:
     """Return an expression of SymPy as a tree, in an order that is the same for every version of SymPy.
 
     Parameters
@@ -90,15 +108,30 @@ def from_sympy(expression: Foreign, moving: frozenset[str]) -> Tree:
         The expression.
     moving : frozenset of str
         Names that vary with time: what does not contain them stands together, so that it is computed once.
+    here : str
+        What the expression is, for messages.
 
     Returns
     -------
     tuple
         The tree.
-    """
 
+    Raises
+    ------
+    InputError
+        If a number in it is not finite, or not real.
+    """
+    try:
+        if expression.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.I):
+            raise NotFinite
+        return _from_sympy(expression, moving)
+    except NotFinite:
+        raise InputError(f"{here} holds a number that is not finite, or not real") from None
+
+
+def _from_sympy(expression: Foreign, moving: frozenset[str]) -> Tree:
     def back(item: object) -> Tree:
-        return from_sympy(item, moving)
+        return _from_sympy(item, moving)
 
     def order(item: Tree) -> tuple[bool, str]:
         return bool(names_of(item) & moving), write(item)
@@ -106,7 +139,7 @@ def from_sympy(expression: Foreign, moving: frozenset[str]) -> Tree:
     if expression.is_Symbol:
         return ("name", expression.name)
     if expression.is_Number or expression.is_NumberSymbol:
-        return ("number", float(expression))
+        return ("number", _number(expression))
     if expression.is_Add:
         return _sum(sorted((_signed(back(item)) for item in expression.args), key=lambda pair: order(pair[1])))
     if expression.is_Mul:
@@ -126,6 +159,16 @@ def from_sympy(expression: Foreign, moving: frozenset[str]) -> Tree:
     return items[0] if name == "detach" else (name, *items)
 
 
+def _number(expression: Foreign) -> float:
+    try:
+        value = float(expression)
+    except OverflowError:
+        value = math.inf
+    if not math.isfinite(value):
+        raise NotFinite
+    return value
+
+
 def _is_negative(expression: Foreign) -> bool:
     return bool(expression.as_coeff_Mul()[0] < 0)
 
@@ -139,11 +182,17 @@ def _signed(tree: Tree) -> tuple[bool, Tree]:
 
 def _sum(terms: list[tuple[bool, Tree]]) -> Tree:
     ordered = sorted(terms, key=lambda pair: pair[0])  # stable: those that are added come first
+    if len(ordered) > WIDE:
+        return _sum([(False, _sum(ordered[k : k + WIDE])) for k in range(0, len(ordered), WIDE)])
     negative, total = ordered[0]
     total = ("neg", total) if negative else total
     for negative, term in ordered[1:]:
         total = ("-" if negative else "+", total, term)
     return total
+
+
+def _times(a: Tree, b: Tree) -> Tree:
+    return ("*", a, b)
 
 
 def _product(expression: Foreign, back: Callable[[Foreign], Tree], order: Callable[[Tree], tuple]) -> Tree:
@@ -161,8 +210,12 @@ def _product(expression: Foreign, back: Callable[[Foreign], Tree], order: Callab
     for moves in (False, True):  # constant factors first
         up = sorted((item for item in above if order(item)[0] == moves), key=order)
         down = sorted((item for item in below if order(item)[0] == moves), key=order)
+        while len(up) > WIDE:
+            up = [reduce(_times, up[k : k + WIDE]) for k in range(0, len(up), WIDE)]
+        while len(down) > WIDE:
+            down = [reduce(_times, down[k : k + WIDE]) for k in range(0, len(down), WIDE)]
         for item in up:
-            result = item if result is None else ("*", result, item)
+            result = item if result is None else _times(result, item)
         for item in down:
             result = ("/", ONE if result is None else result, item)
     result = ONE if result is None else result

@@ -14,6 +14,7 @@ from .model import NeuronModel
 Unit = tuple[int, int, int, int]  # power of ten, volt, ampere, second
 
 NONE: Unit = (0, 0, 0, 0)
+_PER_MS: Unit = (3, 0, 0, -1)
 _BASE: dict[str, Unit] = {
     "V": (0, 1, 0, 0), "A": (0, 0, 1, 0), "s": (0, 0, 0, 1), "Hz": (0, 0, 0, -1), "S": (0, -1, 1, 0),
     "F": (0, -1, 1, 1), "Ohm": (0, 1, -1, 0), "C": (0, 0, 1, 1), "1": NONE,
@@ -67,17 +68,21 @@ def mismatches(model: NeuronModel) -> list[str]:
     equations = model.equations
     for name, tree in equations.constants.items():
         units[name] = _Reader(f"constants: {name}", units, lines).of(tree)
+    units |= dict.fromkeys(equations.terms)
     for key, trees in (
         ("states", equations.initial),
-        ("step", equations.step),
+        ("dynamics", model.dynamics),
+        ("step", {} if model.dynamics else equations.step),
         ("traces", equations.traces),
         ("reset", equations.reset),
     ):
         for name, tree in trees.items():
             unit = _Reader(f"{key}: {name}", units, lines).of(tree)
             wanted = states[name]
+            per = " per ms" if key == "dynamics" else ""
+            wanted = _add(wanted, _PER_MS, 1) if per and wanted is not None else wanted
             if unit is not None and wanted is not None and unit != wanted:
-                lines.append(f"{key}: {name}: has unit {_show(unit)}, the state {_show(wanted)}")
+                lines.append(f"{key}: {name}: has unit {_show(unit)}, the state{per} {_show(wanted)}")
     units["x"] = _Reader("spike", units, lines).of(equations.spike)
     _Reader("surrogate", units, lines).of(equations.surrogate)
     return list(dict.fromkeys(lines))

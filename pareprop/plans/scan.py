@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..kernels import layout
 from ..network.connectivity import RULES, Population, Projection
-from ..neurons.expressions import moving_names
 from ..neurons.language import names_of, walk
 from ..neurons.model import MOST_COMPOSED
 from .request import Reason, Request
@@ -75,7 +74,8 @@ def n_traces(projection: Projection) -> int:
     definition = getattr(projection.post.params, "definition", None)
     if definition is None:
         return 0
-    read = {state: names_of(tree) for state, tree in definition.equations.step.items()}
+    equations = definition.equations
+    read = {state: names_of(tree, equations.terms) for state, tree in equations.step.items()}
     reached, seen = {projection.port or definition.ports[0], "z", *definition.follow}, set[str]()
     while reached > seen:
         seen = set(reached)
@@ -93,7 +93,9 @@ def n_exponentials(population: Population) -> int:
     definition = getattr(population.params, "definition", None)
     if definition is None:
         return 0
-    equations, moving = definition.equations, moving_names(definition) | {"x"}
-    trees = (*equations.step.values(), *equations.reset.values(), equations.spike, equations.surrogate)
+    equations = definition.equations
+    moving = {*definition.moving_names, *equations.terms, "x"}
+    states = (*equations.terms.values(), *equations.step.values(), *equations.reset.values())
+    trees = (*states, equations.spike, equations.surrogate)
     nodes = {node for tree in trees for node in walk(tree) if names_of(node) & moving}
     return sum(EXPONENTIALS.get(node[0], 0) for node in nodes)

@@ -94,6 +94,8 @@ def test_a_resonator() -> None:
     ({"constants": {"alpha": "exp(-tau_m)"}}, "units: constants: alpha: exp(-tau_m): its argument has unit 10^-3 s"),
     ({"spike": "V_m - tau_m + 5"}, "units: spike: V_m has unit 10^-3 V, tau_m 10^-3 s; they stand side by side"),
     ({"step": {"V_m": "alpha*V_m + R*R*I + arriving"}}, "units: step: V_m: alpha*V_m has unit"),
+    ({"step": None, "dynamics": {"V_m": "R*I - V_m"}, "jumps": {"V_m": "alpha*arriving*tau_m"}},
+     "units: dynamics: V_m: has unit 10^-3 V, the state per ms 10^0 V s^-1"),
     ({"parameters": LEAKY["parameters"] | {"R": [0.1, "GOmega"]}}, "units: unit 'GOmega' of R is not known"),
     ({"spike": "V_m - 1e30"}, "the neuron does not spike"),
     ({"spike": "V_m + 1", "reset": {"V_m": "V_m - 9"}}, "the neuron spikes without input"),

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import ranks
 
-from pareprop import InputError, NeuronModel, kernels
+from pareprop import InputError, NeuronModel, kernels, terminal
 from pareprop.neurons import compile as compiling
 from pareprop.neurons.calls import Cells
 
@@ -251,3 +252,20 @@ def test_sizes_and_errors_of_constants() -> None:
     assert program.constants({"tau": np.array([1.0, 2.0])}, 1.0).shape == (program.n_constants, 2)
     with pytest.raises(InputError, match="constants: k is inf, where tau = 0"):
         program.constants({"tau": np.array([1.0, 0.0])}, 1.0)
+
+
+def test_what_takes_long_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """On the standard error, which is a terminal or the log of a job."""
+    said, real = "", compiling._compile
+
+    def slowly(definition: NeuronModel, stretches: object, tell: Callable[[str], None]) -> bytes:
+        nonlocal said
+        while said.count("\n") < 2:
+            said += capsys.readouterr().err
+        return real(definition, stretches, tell)
+
+    monkeypatch.setattr(compiling, "_compile", slowly)
+    monkeypatch.setattr(terminal, "PATIENCE", 0.01)
+    assert half(compiling.compile(NeuronModel.from_dict("tiny", TINY))) == 0.2
+    first, second = said.splitlines()[:2]
+    assert first == "neuron model 'tiny': its derivatives are taken, 0.01 s so far" and "0.02 s so far" in second

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from pareprop import InputError, NeuronModel
 from pareprop.neurons import library
+from pareprop.neurons.derive import derive
+from pareprop.neurons.kept import OLD
 from pareprop.neurons.language import evaluate, parse, write
 
 GOOD = {
@@ -54,6 +56,9 @@ BAD = [  # what is changed, and what the line must tell
     ({"step": {"V_m": "+".join(["V_m"] * 2400)}}, ["nested deeper than 100"]),
     ({"step": {"V_m": ["V_m"]}}, ["must be an expression in quotes"]),
     ({"step": {"V_m": True}}, ["must be an expression in quotes"]),
+    ({"step": {"V_m": "V_m*2**2**40"}}, ["step: V_m: at character 5", "2**2**40 is inf, must be a finite number"]),
+    ({"step": {"V_m": "V_m + 9**9**9"}}, ["step: V_m: at character 7", "9**9**9 is inf"]),
+    ({"constants": {"alpha": "exp(-dt/tau_m)/(2**2**40)"}}, ["constants: alpha: at character 17", "2**2**40 is inf"]),
     ({"step": {"V_n": "V_m"}}, ["step: unknown state 'V_n'", "did you mean 'V_m'"]),
     ({"step": {}}, ["one is needed"]),
     ({"dynamics": {"V_m": "-V_m"}}, ["not both"]),
@@ -98,6 +103,47 @@ def test_mistakes(changes: dict, told: list[str]) -> None:
     assert line.startswith("neuron model 'mine'") and "\n" not in line and len(line) < 1000
     for part in told:
         assert part in line
+
+
+def nested(text: str, times: int) -> str:
+    """An expression in itself, so many times; `{}` is its place."""
+    inner = "V_m"
+    for _ in range(times):
+        inner = text.format(inner)
+    return f"{inner} + arriving"
+
+
+@pytest.mark.parametrize("text", ["abs({} - 1)", "min({}, E_L)", "max(E_L, {})"])
+def test_derivatives_that_would_not_end(text: str) -> None:
+    with pytest.raises(InputError, match=r"'mine': step: V_m: the derivatives up to here may have .* parts"):
+        derive(made(step={"V_m": nested(text, 45)}))
+
+
+def test_derivatives_of_many_terms_and_factors() -> None:
+    """Sums and products of any number make no trees that are as deep as they are long."""
+    terms, factors = ([f"{text}*{k})" for k in range(1, n)] for n, text in ((150, "exp(V_m"), (70, "(1 + V_m")))
+
+    def halved(items: list[str], operator: str) -> str:
+        half = len(items) // 2
+        both = (items[:half], items[half:])
+        return items[0] if not half else f"({operator.join(halved(part, operator) for part in both)})"
+
+    step = f"{halved(terms, '+')} + {halved(factors, '*')} + arriving"
+    J = evaluate(derive(made(step={"V_m": step})).J[0, 0], {OLD + "V_m": 0.01})
+    by_hand = sum(k * np.exp(0.01 * k) for k in range(1, 150))
+    by_hand += np.prod([1 + 0.01 * k for k in range(1, 70)]) * sum(k / (1 + 0.01 * k) for k in range(1, 70))
+    np.testing.assert_allclose(J, by_hand, rtol=1e-12)
+
+
+def test_powers_of_numbers_are_taken_by_floats() -> None:
+    """An exact power of these numbers would fill the memory."""
+    tiny, near = "(1/3)**(2**40)", "(999999999/1000000000)**1000000000"
+    by = derive(made(step={"V_m": f"{tiny}*V_m*V_m + {near}*V_m + arriving"}))
+    J = evaluate(by.J[0, 0], {OLD + "V_m": 1.0})
+    np.testing.assert_allclose(J, np.exp(1e9 * np.log1p(-1e-9)), rtol=1e-6)
+    for power in ("(2*V_m)**(2**40)", "((((2*V_m)**64)**64)**64)**64"):
+        with pytest.raises(InputError, match="step: V_m: its derivative by V_m holds a number that is not finite"):
+            derive(made(step={"V_m": f"{power} + arriving"}))
 
 
 def test_names_of_models() -> None:
@@ -170,7 +216,7 @@ TREES = st.recursive(
 @example(("**", ("number", -0.0), ("number", 0.0)))
 @given(TREES)
 def test_what_is_written_reads_the_same(tree: tuple) -> None:
-    again = parse(write(tree), ["a", "b"], "here")
+    again = parse(write(tree), ["a", "b"], "here", internal=True)
     values = {"a": np.array([0.5, -1.5]), "b": np.array([2.0, 0.25])}
     np.testing.assert_array_equal(evaluate(again, values), evaluate(tree, values))
 

@@ -5,9 +5,12 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
-from pareprop import NeuronModel
+from pareprop import InputError, NeuronModel
 from pareprop.neurons.calls import Cells
 from pareprop.neurons.compile import compile
+from pareprop.neurons.derive import derive
+from pareprop.neurons.kept import OLD
+from pareprop.neurons.language import evaluate, with_terms
 
 LINEAR = {
     "parameters": {"tau_m": [10.0, "ms"], "tau_s": [2.0, "ms"], "C_m": [250.0, "pF"], "E_L": [-70.0, "mV"],
@@ -119,3 +122,121 @@ def test_names_that_integration_makes_miss_those_of_the_model() -> None:
     a, b_c, a_b, c = (np.exp(-0.5 * rate) for rate in rates.values())
     expected = [a + 0.05 * (a - b_c) / 0.1 + 0.25, b_c + 0.5 * 7, a_b - 0.2 * (a_b - c) / 0.1, c, np.exp(-0.5 * 0.05)]
     np.testing.assert_allclose(cells.state[:, 0], expected, rtol=1e-12)
+
+
+# Traub and Miles 1991, as in NEST's hh_cond_exp_traub; u is the voltage above V_T
+RATES = {
+    "m": ("0.32*(13 - u)/(exp((13 - u)/4) - 1)", "0.28*(u - 40)/(exp((u - 40)/5) - 1)"),
+    "h": ("0.128*exp((17 - u)/18)", "4/(1 + exp((40 - u)/5))"),
+    "n": ("0.032*(15 - u)/(exp((15 - u)/5) - 1)", "0.5*exp((10 - u)/40)"),
+}
+TRAUB = {
+    "parameters": {"g_Na": [20000.0, "nS"], "g_K": [6000.0, "nS"], "g_L": [10.0, "nS"], "C_m": [200.0, "pF"],
+                   "E_Na": [50.0, "mV"], "E_K": [-90.0, "mV"], "E_L": [-60.0, "mV"], "V_T": [-63.0, "mV"],
+                   "E_ex": [0.0, "mV"], "E_in": [-80.0, "mV"], "tau_ex": [5.0, "ms"], "tau_in": [10.0, "ms"],
+                   "surrogate_gradient_width": [10.0, "mV"], "surrogate_gradient_height": [0.01, "1"]},
+    "states": {"V_m": ["E_L", "mV"], "m": [0.05, "1"], "h": [0.6, "1"], "n": [0.3, "1"], "g_ex": [0.0, "nS"],
+               "g_in": [0.0, "nS"]},
+    "ports": ["exc", "inh"],
+    "dynamics": {
+        "V_m": "(g_Na*m**3*h*(E_Na - V_m) + g_K*n**4*(E_K - V_m) + g_L*(E_L - V_m) + g_ex*(E_ex - V_m)"
+               " + g_in*(E_in - V_m) + I)/C_m",
+        **{name: f"{alpha}*(1 - {name}) - {beta}*{name}".replace("u", "(V_m - V_T)")
+           for name, (alpha, beta) in RATES.items()},
+        "g_ex": "-g_ex/tau_ex",
+        "g_in": "-g_in/tau_in",
+    },
+    "jumps": {"g_ex": "exc", "g_in": "inh"},
+    "spike": "V_m + 20",
+}  # fmt: skip
+THREE = {
+    "parameters": {"p": [0.7, "1"]},
+    "states": {"a": [0.3, "1"], "b": [-0.2, "1"], "c": [0.5, "1"]},
+    "dynamics": {"a": "tanh(b)*exp(-a*a) - p*a + c*tanh(a*b)", "b": "exp(-c)*tanh(a - b) - b",
+                 "c": "tanh(a*b*c) - p*exp(a)*c"},
+    "jumps": {"a": "arriving"},
+    "spike": "a - 1",
+}  # fmt: skip
+
+
+def slopes(definition, x, current):
+    """Time derivatives by Python itself, of complex numbers as well."""
+    names = dict(zip(definition["states"], x, strict=True)) | {"exp": np.exp, "tanh": np.tanh, "I": current}
+    names |= {name: value for name, (value, _) in definition["parameters"].items()}
+    return np.array([eval(text, {}, names) for text in definition["dynamics"].values()])
+
+
+def advanced(integrator, f, x, dt):
+    """A step by a method as textbooks have it."""
+    if integrator == "euler":
+        return x + dt * f(x)
+    if integrator == "rk4":
+        first = f(x)
+        second = f(x + dt / 2 * first)
+        third = f(x + dt / 2 * second)
+        return x + dt / 6 * (first + 2 * second + 2 * third + f(x + dt * third))
+    h = 1e-6  # of a difference; f is linear in each state of its own
+    own = np.array([(f(x + h * unit)[k] - f(x - h * unit)[k]) / (2 * h) for k, unit in enumerate(np.eye(len(x)))])
+    return x + f(x) * (np.exp(own * dt) - 1) / own
+
+
+@pytest.mark.parametrize(("definition", "integrator"), [
+    (TRAUB, "exponential_euler"), (TRAUB, "euler"), (TRAUB, "rk4"), (THREE, "rk4"),
+], ids=lambda value: value if isinstance(value, str) else "-".join(value["states"]))  # fmt: skip
+def test_large_systems_are_derived(definition: dict, integrator: str) -> None:
+    """Step and derivatives of systems whose expressions would be too long, if each stage repeated those before."""
+    model = NeuronModel.from_dict("mine", definition | {"integrator": integrator})
+    equations, by, names = model.equations, derive(model), list(model.states)
+    start = [-58.0, 0.06, 0.55, 0.33, 3.0, 2.0] if definition is TRAUB else [0.3, -0.2, 0.5]
+    x, dt, current, fixed = np.array(start), 0.02, 100.0, model.values({}, 0.02)
+    now = fixed | dict(zip(names, start, strict=True)) | dict.fromkeys(model.ports, 0.0)
+    now |= {"I": current, "z": 0.0, "refractory": 0.0}
+    step = [evaluate(tree, with_terms(now, equations.terms)) for tree in equations.step.values()]
+    old = {OLD + name: value for name, value in zip(names, start, strict=True)}
+    read = with_terms(now | old, by.constants | by.terms)
+    J = np.zeros((len(names), len(names)))
+    for place, tree in by.J.items():
+        J[place] = evaluate(tree, read)
+
+    def advance(at):
+        return advanced(integrator, lambda y: slopes(definition, y, current), at, dt)
+
+    exact = integrator != "exponential_euler"
+    np.testing.assert_allclose(step, advance(x), rtol=1e-13 if exact else 1e-8)
+    columns = [advance(x + 1e-30j * unit).imag / 1e-30 for unit in np.eye(len(x))] if exact else [
+        (advance(x + 1e-5 * unit) - advance(x - 1e-5 * unit)) / 2e-5 for unit in np.eye(len(x))
+    ]  # fmt: skip
+    np.testing.assert_allclose(J, np.array(columns).T, rtol=1e-10 if exact else 1e-4, atol=1e-13 if exact else 1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("integrator", ["exponential_euler", "euler", "rk4"])
+def test_hodgkin_and_huxley(integrator: str) -> None:
+    """The compiled neuron follows SciPy's solution through its spikes."""
+    model = NeuronModel.from_dict("traub", TRAUB | {"integrator": integrator})
+    exact = solve_ivp(lambda _, x: slopes(TRAUB, x, 400.0), (0, 20), [-60.0, 0.05, 0.6, 0.3, 0.0, 0.0], "LSODA",
+                      rtol=1e-10, atol=1e-10)  # fmt: skip
+    cells = Cells(compile(model), 1, {}, 0.005)
+    fired = sum(cells.step([[0.0], [0.0]], [400.0])[0][0] for _ in range(4000))
+    assert fired == np.sum((exact.y[0, 1:] >= -20) & (exact.y[0, :-1] < -20)) > 0
+    np.testing.assert_allclose(cells.state[0, 0], exact.y[0, -1], atol=1e-3 if integrator == "rk4" else 1.5)
+    assert model.check(dt_ms=0.02).passed
+
+
+@pytest.mark.parametrize("text", [
+    "where(V_m > -60, 1, 0) - V_m/tau", "(V_m > -60) - V_m/tau", "abs(V_m)/tau", "min(V_m, 0)", "-detach(V_m)/tau",
+    "where(I > 0, -V_m, V_m)/tau", "z*V_m", "exp(V_m)", "V_m**2",
+])  # fmt: skip
+def test_what_is_linear_in_parts_is_not_linear(text: str) -> None:
+    """Derivatives of conditions are 0, whatever they choose: they must not pass for constants."""
+    given = {"parameters": {"tau": [10.0, "ms"]}, "states": {"V_m": [0.0, "mV"]}, "spike": "V_m - 1"}
+    with pytest.raises(InputError, match="dynamics is not linear: name an integrator"):
+        _ = NeuronModel.from_dict("mine", given | {"dynamics": {"V_m": text}}).equations
+
+
+@pytest.mark.parametrize("text", ["g*V_m*(1 - V_m) + g*V_m**2", "where(g > 0, 2*g*V_m, g*V_m)", "V_m*g*V_m/V_m"])
+def test_what_is_linear_is_seen_however_it_is_written(text: str) -> None:
+    given = {"parameters": {"g": [-0.2, "1/ms"]}, "states": {"V_m": [0.5, "mV"]}, "spike": "V_m - 1"}
+    model = NeuronModel.from_dict("mine", given | {"dynamics": {"V_m": f"{text} + I**2"}})
+    found = evaluate(model.equations.step["V_m"], model.values({}, 0.5) | {"V_m": 0.5, "I": 3.0})
+    np.testing.assert_allclose(found, 0.5 * np.exp(-0.1) + 9 * (1 - np.exp(-0.1)) / 0.2, rtol=1e-12)

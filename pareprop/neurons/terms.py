@@ -1,0 +1,87 @@
+"""Names for what a step, or its derivatives, computes once and reads several times, so that expressions stay short."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ..errors import InputError
+from .language import CONDITIONS, Tree, names_of
+
+PARTS = 50_000  # of all derivatives of a model; SymPy takes some ten seconds for so many
+
+
+class Terms:
+    """Terms and constants by names that miss all others.
+
+    Parameters
+    ----------
+    taken : collection of str
+        Names that are there.
+    moving : collection of str
+        Those that vary with time.
+
+    Attributes
+    ----------
+    constants, terms : dict of str to tuple
+        What does not vary with time, and what does; each may name earlier ones.
+    """
+
+    def __init__(self, taken: Collection[str], moving: Collection[str]) -> None:
+        self._taken, self._moving, self._parts = set(taken), set(moving), 0
+        self.constants: dict[str, Tree] = {}
+        self.terms: dict[str, Tree] = {}
+
+    @property
+    def moving(self) -> frozenset[str]:
+        """All names that vary with time."""
+        return frozenset(self._moving)
+
+    def add(self, name: str, tree: Tree) -> Tree:
+        """Return a tree under a name that begins with `name`; what is a name or a number already needs none."""
+        if tree[0] in ("number", "name"):
+            return tree
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        if self._moving.isdisjoint(names_of(tree)):
+            self.constants[name] = tree
+        else:
+            self.terms[name] = tree
+            self._moving.add(name)
+        return ("name", name)
+
+    def expect(self, here: str, tree: Tree, names: Collection[str]) -> None:
+        """Raise `InputError` if the derivatives of a tree by names, with those before, may be too long to be taken."""
+        slopes = _parts(tree)[1]
+        parts = sum(slopes.get(name, 0) for name in names)
+        self._parts += parts
+        if self._parts > PARTS:
+            raise InputError(
+                f"{here}: the derivatives up to here may have {self._parts:.3g} parts, {parts:.3g} of them its own; a "
+                f"model may have {PARTS}"
+            )
+
+
+def _parts(tree: Tree) -> tuple[int, dict[str, int]]:
+    """Return the parts of a tree, and of its derivative by each name that is not 0.
+
+    What is repeated counts as often: `min`, `max` and `abs` become `where`, and in the derivative of a product each
+    factor's derivative stands beside the others.
+    """
+    kind, *items = tree
+    if kind in ("number", "name"):
+        return 1, {items[0]: 1} if kind == "name" else {}
+    found = [_parts(item) for item in items]
+    sizes, slopes = [size for size, _ in found], [slope for _, slope in found]
+    repeats = {"min": 2, "max": 2, "abs": 3}.get(kind, 1)
+    size = 1 + repeats * sum(sizes)
+    if kind == "detach" or kind in CONDITIONS:
+        return size, {}
+    if kind == "where":
+        slopes = slopes[1:]
+    each = 1 if kind in ("+", "-", "neg") else size
+    total: dict[str, int] = {}
+    for slope in slopes:
+        for name, parts in slope.items():
+            total[name] = total.get(name, 0) + parts * (2 if kind == "abs" else 1) + each
+    return size, total
