@@ -201,7 +201,7 @@ class NeuronModel:
         """Return the ports onto which weights are at least 0."""
         for name, sign in ports.items():
             if sign not in SIGNS:
-                raise InputError(f"{self._here}: ports: {name} = {quote(sign)} must be 'positive' or 'any'")
+                raise InputError(f"{self.here}: ports: {name} = {quote(sign)} must be 'positive' or 'any'")
         return frozenset(name for name, sign in ports.items() if sign == "positive")
 
     def _with_unit(self, table: str, key: object, value: object) -> tuple[AnyValue, str]:

@@ -6,7 +6,6 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -256,15 +255,15 @@ def test_sizes_and_errors_of_constants() -> None:
 
 def test_what_takes_long_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     """On the standard error, which is a terminal or the log of a job."""
-    said, real = "", compiling._compile
+    said, real = "", compiling._source
 
-    def slowly(definition: NeuronModel, stretches: object, tell: Callable[[str], None]) -> bytes:
+    def slowly(definition: NeuronModel, stretches: compiling.Composed | None) -> str:
         nonlocal said
         while said.count("\n") < 2:
             said += capsys.readouterr().err
-        return real(definition, stretches, tell)
+        return real(definition, stretches)
 
-    monkeypatch.setattr(compiling, "_compile", slowly)
+    monkeypatch.setattr(compiling, "_source", slowly)
     monkeypatch.setattr(terminal, "PATIENCE", 0.01)
     assert half(compiling.compile(NeuronModel.from_dict("tiny", TINY))) == 0.2
     first, second = said.splitlines()[:2]
