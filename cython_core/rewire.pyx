@@ -4,13 +4,17 @@ theta = s w is the parameter of a synapse of sign s, which its weight's sign bit
 weight 0. What falls below 0 is dormant; a dormant synapse moves to another source of the same target.
 """
 
-from libc.math cimport signbit
+from libc.math cimport rint, signbit, sqrt
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
 from pareprop.core.delivery cimport first_at_least
-from pareprop.core.philox cimport Stream, below, normals, philox_block, stream
+from pareprop.core.elementary cimport exp
+from pareprop.core.philox cimport Stream, below, normals, philox_block, stream, unit
 from pareprop.core.precision cimport real
+
+cdef enum:
+    TRIES = 100  # candidates per synapse, after which the sources that are left are weighed one by one
 
 
 def sign_bits(
@@ -126,7 +130,7 @@ def choose(
     uint8_t[::1] negative,            # OUT (n), its sign bit
 ):
     """Draw new sources: uniformly, until each target has as many that it had not, as it loses."""
-    cdef int64_t first = 0, last, accepted, t, i, j, a, n_choices = n_sources - excludes_self
+    cdef int64_t first = 0, last, accepted, t, i, j, n_choices = n_sources - excludes_self
     cdef uint64_t[4] numbers
     cdef Stream draws
     with nogil:
@@ -144,23 +148,158 @@ def choose(
                 i = <int64_t>below(numbers[t & 3], <uint64_t>n_choices)
                 i += excludes_self and i >= j
                 t += 1
-                if has(row_ptr, target, first_row, n_delays, i, gone[first]):
-                    continue
-                for a in range(first, accepted):
-                    if source[a] == i:
-                        break
-                else:
+                if not is_chosen(source, first, accepted, i) and \
+                        not has(row_ptr, target, first_row, n_delays, i, gone[first]):
                     source[accepted] = i
                     accepted += 1
-            for a in range(first, last):
-                if signs.shape[0] > 0 and signs[source[a]] != 0:
-                    negative[a] = signs[source[a]] < 0
-                    continue
-                draws = stream(key_sign, <uint64_t>j)
-                draws.second, draws.third = <uint64_t>source[a], <uint64_t>n_step
-                philox_block(draws, 0, numbers)
-                negative[a] = <uint8_t>(numbers[0] >> 63)
+            draw_signs(n_step, key_sign, signs, j, first, last, source, negative)
             first = last
+
+
+def choose_near(
+    int64_t n_step,
+    const uint64_t[::1] key,          # IN (2), of candidates
+    const uint64_t[::1] key_sign,     # IN (2)
+    const int8_t[::1] signs,          # IN (n_sources), or (0) if no source is bound
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t[::1] target,       # IN
+    bint excludes_self,               # target j is source j, which it may not have
+    int64_t first_target,             # id of the target that is called 0
+    int64_t n_delays,                 # rows of each source
+    int64_t first_row,                # of these
+    const uint32_t[::1] gone,         # IN (n), its target; those of a target are neighbours
+    const int64_t[::1] left,          # IN (n), its source
+    const int64_t[:, :, ::1] parts,   # IN (n_targets, n_parts, 2), parts of `order` near the targets in `gone`
+    const uint32_t[::1] order,        # IN (n_sources)
+    const double[:, ::1] sources,     # IN (n_sources, 2 or 3), positions
+    const double[:, ::1] targets,     # IN (n_targets, 2 or 3), of the targets in `gone`
+    const double[::1] extent,         # IN (2 or 3)
+    bint periodic,
+    bint gaussian,                    # profile exp(-d^2 / (2 length^2)), else exp(-d / length)
+    double length,
+    double cutoff,
+    double probability,               # of a synapse at distance 0
+    double[::1] chance,               # scratch (as many sources as a target has near, at most)
+    int64_t[::1] source,              # OUT (n), that comes instead; -1: none is left
+    uint8_t[::1] negative,            # OUT (n), its sign bit
+):
+    """Draw new sources: by the distance, until each target has as many that it keeps not, as it loses.
+
+    They come in proportion to their odds p / (1 - p), p the probability of a synapse at their distance, and those that
+    went may come back: where synapses go at random, pairs are then connected with probability p, as they were.
+    Candidates are drawn evenly from the sources near, and taken with their odds over those at distance 0; where many in
+    a row are not, one is drawn from those that are left by their odds, which is the same distribution.
+    """
+    cdef int64_t first = 0, last, accepted, t, i, j, k, a, g = 0, p, n_near
+    cdef uint64_t[4] numbers
+    cdef Stream draws
+    cdef double total, most = odds(probability)
+    with nogil:
+        while first < gone.shape[0]:
+            last = first + 1
+            while last < gone.shape[0] and gone[last] == gone[first]:
+                last += 1
+            j = first_target + gone[first]
+            draws = stream(key, <uint64_t>j)
+            draws.third = <uint64_t>n_step
+            accepted, t, n_near = first, 0, 0
+            for p in range(parts.shape[1]):
+                n_near += parts[g, p, 1] - parts[g, p, 0]
+            while accepted < last and n_near > 0:
+                if t & 3 == 0:
+                    philox_block(draws, <uint64_t>(t >> 2), numbers)
+                t += 1
+                if t <= TRIES * (last - first):
+                    k, p = <int64_t>below(numbers[t - 1 & 3], <uint64_t>n_near), 0
+                    while k >= parts[g, p, 1] - parts[g, p, 0]:
+                        k -= parts[g, p, 1] - parts[g, p, 0]
+                        p += 1
+                    i = order[parts[g, p, 0] + k]
+                    # what `below` left of the number
+                    if unit(numbers[t - 1 & 3] * <uint64_t>n_near) * most >= odds(probability * profile(
+                            sources, i, targets, g, extent, periodic, gaussian, length, cutoff)) or \
+                            (excludes_self and i == j) or is_chosen(source, first, accepted, i) or \
+                            (has(row_ptr, target, first_row, n_delays, i, gone[first])
+                             and not is_chosen(left, first, last, i)):
+                        continue
+                else:
+                    total, k = 0.0, 0
+                    for p in range(parts.shape[1]):
+                        for a in range(parts[g, p, 0], parts[g, p, 1]):
+                            i = order[a]
+                            if not ((excludes_self and i == j) or is_chosen(source, first, accepted, i)
+                                    or (has(row_ptr, target, first_row, n_delays, i, gone[first])
+                                        and not is_chosen(left, first, last, i))):
+                                total += odds(probability * profile(
+                                    sources, i, targets, g, extent, periodic, gaussian, length, cutoff))
+                            chance[k] = total
+                            k += 1
+                    if total <= 0.0:
+                        break
+                    total *= unit(numbers[t - 1 & 3])
+                    k = 0
+                    while chance[k] <= total:  # the last one is above: numbers are below 1
+                        k += 1
+                    p = 0
+                    while k >= parts[g, p, 1] - parts[g, p, 0]:
+                        k -= parts[g, p, 1] - parts[g, p, 0]
+                        p += 1
+                    i = order[parts[g, p, 0] + k]
+                source[accepted] = i
+                accepted += 1
+            draw_signs(n_step, key_sign, signs, j, first, accepted, source, negative)
+            for a in range(accepted, last):
+                source[a], negative[a] = -1, 0
+            first, g = last, g + 1
+
+
+cdef inline double odds(double probability) noexcept nogil:
+    """How much more likely something is than its opposite, at most a million times."""
+    return probability / (1.0 - probability) if probability < 0.999999 else 1e6
+
+
+cdef inline double profile(
+    const double[:, ::1] sources, int64_t i, const double[:, ::1] targets, int64_t g, const double[::1] extent,
+    bint periodic, bint gaussian, double length, double cutoff
+) noexcept nogil:
+    """The probability of a synapse at the distance of a pair, relative to that at distance 0."""
+    cdef double square = 0.0, offset
+    cdef int64_t axis
+    for axis in range(extent.shape[0]):
+        offset = sources[i, axis] - targets[g, axis]
+        if periodic:
+            offset -= rint(offset / extent[axis]) * extent[axis]
+        square += offset * offset
+    if square > cutoff * cutoff:
+        return 0.0
+    return exp(-square / (2.0 * length * length) if gaussian else -sqrt(square) / length)
+
+
+cdef inline bint is_chosen(const int64_t[::1] source, int64_t first, int64_t last, int64_t i) noexcept nogil:
+    """Whether a source is among some."""
+    cdef int64_t a
+    for a in range(first, last):
+        if source[a] == i:
+            return True
+    return False
+
+
+cdef inline void draw_signs(
+    int64_t n_step, const uint64_t[::1] key, const int8_t[::1] signs, int64_t j, int64_t first, int64_t last,
+    const int64_t[::1] source, uint8_t[::1] negative
+) noexcept nogil:
+    """Sign bits of the new synapses of a target: those of their sources, or drawn."""
+    cdef uint64_t[4] numbers
+    cdef Stream draws
+    cdef int64_t a
+    for a in range(first, last):
+        if signs.shape[0] > 0 and signs[source[a]] != 0:
+            negative[a] = signs[source[a]] < 0
+            continue
+        draws = stream(key, <uint64_t>j)
+        draws.second, draws.third = <uint64_t>source[a], <uint64_t>n_step
+        philox_block(draws, 0, numbers)
+        negative[a] = <uint8_t>(numbers[0] >> 63)
 
 
 cdef inline bint has(

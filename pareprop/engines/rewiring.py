@@ -2,7 +2,8 @@
 
 Bellec, Kappel, Maass, Legenstein 2018, arXiv:1711.05136. After a step of the optimizer each parameter theta = s w
 (s the sign of the synapse) shrinks by eta l1 and walks at random by sqrt(2 eta T). A synapse with theta < 0 is dormant;
-every so many steps, dormant synapses move to other sources of their target. Draws are keyed by target, source and step,
+every so many steps, dormant synapses move to other sources of their target. New sources are drawn by
+the distance with the rule of that name, else evenly from all. Draws are keyed by target, source and step,
 and each decision concerns one target, so any partition of the targets gives the same network.
 
 In the spike variant, whose optimizer steps whenever a spike arrives and keeps signs of sources itself, a step is a
@@ -19,10 +20,13 @@ import numpy as np
 
 from .. import rng
 from ..kernels import rewire as kernel
+from ..network.delays import DistanceDelay
 from ..network.optimizers import Optimizer
+from ..network.rules import RULES
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 
-MOVE = 5  # columns of moves: step of the optimizer, target, source that went, source that came, delay
+MOVE = 5  # columns of moves: step of the optimizer, target, source that went, source that came, its delay
+AT_ONCE = 2**14  # synapses that get new sources by the distance at a time
 
 
 class Rewiring:
@@ -43,7 +47,7 @@ class Rewiring:
     ----------
     latest : np.ndarray
         int64 (n, 5), moves of the latest step, by target and source that went: step, target, source that went, source
-        that came, delay; ids of the populations.
+        that came, its delay; ids of the populations.
     kept : list of np.ndarray or None
         A list to which the moves of all steps are appended; None at first.
     """
@@ -56,6 +60,9 @@ class Rewiring:
             what: rng.key(seed, f"{projection.name}/{what}") for what in ("rewire", "rewire-sign", "rewire-noise")
         }
         self._signs = np.ascontiguousarray(projection.signs) if projection.keeps_signs else np.zeros(0, np.int8)
+        self._near = RULES[projection.rule].near(seed, projection)
+        law = projection.delay_law
+        self._delays = law if isinstance(law, DistanceDelay) else None  # others stay with the targets
         self._excludes_self = projection.pre == projection.post and not projection.allow_autapses
         self._first_target = span.targets[0] - span.base
         self._bits = np.zeros((span.last - span.first + 7) // 8, np.uint8)
@@ -141,39 +148,71 @@ class Rewiring:
 
     def _move(self, n_step: int, count: int, others: list[np.ndarray]) -> np.ndarray:
         """Give the dormant synapses new sources; return the moves, see `latest`."""
-        span, table, n_sources = self.span, self.table, self.span.n_sources
+        span, table = self.span, self.table
         gone = np.empty(count, np.int64)
         kernel.set_bits(self._bits, gone)
         row = np.searchsorted(table.row_ptr, gone + span.first, side="right") - 1 - span.rows
         target = table.target[gone + span.first]
         source, block = np.divmod(row, len(span.delays))
         order = np.lexsort((source, target))
-        came, negative = np.empty(count, np.int64), np.empty(count, np.uint8)
-        kernel.choose(
-            n_step,
-            self._keys["rewire"],
-            self._keys["rewire-sign"],
-            self._signs,
-            table.row_ptr,
-            table.target,
-            n_sources,
-            self._excludes_self,
-            self._first_target,
-            len(span.delays),
-            span.rows,
-            target[order],
-            came,
-            negative,
-        )
-        self._place(gone, row, came * len(span.delays) + block[order], target[order], negative, others)
-        moves = np.empty((count, MOVE), np.int64)
-        moves[:, 0], moves[:, 1], moves[:, 2] = (
-            n_step,
-            target[order].astype(np.int64) + self._first_target,
-            source[order],
-        )
-        moves[:, 3], moves[:, 4] = came, span.delays[block[order]]
+        came, negative = self._choose(n_step, target[order], source[order])
+        order, came, negative = (array[came >= 0] for array in (order, came, negative))  # others find no source
+        if not len(order):
+            return np.zeros((0, MOVE), np.int64)
+        left = np.sort(order)
+        gone, row, target, source, block = gone[left], row[left], target[order], source[order], block[order]
+        ids = target.astype(np.int64) + self._first_target
+        if self._near is not None and self._delays is not None:
+            block = np.searchsorted(span.delays, self._delays.steps(self._near.lengths(came, ids)))
+        self._place(gone, row, came * len(span.delays) + block, target, negative, others)
+        moves = np.empty((len(came), MOVE), np.int64)
+        moves[:, 0], moves[:, 1], moves[:, 2], moves[:, 3], moves[:, 4] = n_step, ids, source, came, span.delays[block]
         return moves
+
+    def _choose(self, n_step: int, target: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return new sources of targets in place of those that left, and the synapses' sign bits.
+
+        Targets are sorted. A source of -1 says that none is within the cutoff.
+        """
+        span, table, near = self.span, self.table, self._near
+        came, negative = np.empty(len(target), np.int64), np.empty(len(target), np.uint8)
+        keys = self._keys["rewire"], self._keys["rewire-sign"]
+        itself, rows = self._excludes_self, (self._first_target, len(span.delays), span.rows)
+        topology = self._signs, table.row_ptr, table.target
+        if near is None:
+            kernel.choose(n_step, *keys, *topology, span.n_sources, itself, *rows, target, came, negative)
+            return came, negative
+        space, probability, first = near.space, span.projection.probability, 0
+        assert probability is not None  # the rule has one
+        while first < len(target):
+            last = int(np.searchsorted(target, target[min(first + AT_ONCE, len(target)) - 1], side="right"))
+            places = near.targets(np.unique(target[first:last]).astype(np.int64) + self._first_target)
+            parts = near.parts(near.cells(places))
+            chance = np.empty(np.diff(parts).sum(axis=(1, 2)).max())
+            kernel.choose_near(
+                n_step,
+                *keys,
+                *topology,
+                itself,
+                *rows,
+                target[first:last],
+                left[first:last],
+                parts,
+                near.order,
+                near.sources,
+                places,
+                np.array(space.extent),
+                space.periodic,
+                space.profile == "gaussian",
+                space.length,
+                space.cutoff,
+                probability,
+                chance,
+                came[first:last],
+                negative[first:last],
+            )
+            first = last
+        return came, negative
 
     def _place(
         self,
@@ -203,5 +242,5 @@ class Rewiring:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the signs."""
-        return self._bits.nbytes
+        """Bytes of the signs, and of positions."""
+        return self._bits.nbytes + (self._near.nbytes if self._near else 0)

@@ -15,6 +15,9 @@ from .rule_base import Described
 class Rewire(Frozen):
     """DEEP R with a constant number of synapses per target (Bellec et al. 2018, arXiv:1711.05136).
 
+    With the rule "distance", new sources are drawn such that pairs stay connected with its probabilities; else evenly
+    from all.
+
     Attributes
     ----------
     l1 : float

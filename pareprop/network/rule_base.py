@@ -12,6 +12,7 @@ from ..errors import InputError, shorten
 from ..sonata.edges import MAX_DELAY, Piece
 from ..values import AnyValue, Values
 from . import parameters
+from .space import Near
 
 Described = Any  # a `Projection`, whose module imports this one
 
@@ -104,6 +105,10 @@ class Rule(ABC):
     @abstractmethod
     def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto the targets [first, last) of the population."""
+
+    def near(self, seed: int, projection: Described) -> Near | None:
+        """Return where sources lie that new synapses of rewired projections prefer; None: all are equally likely."""
+        return None
 
     def density(self, projection: Described) -> float:
         """Return the probability of a synapse between a source and a target."""

@@ -153,37 +153,78 @@ def draw(
     target_ids = np.arange(*targets)
     if not len(target_ids):
         return
-    sources = space.positions(space.sources, seed, ends[0], np.arange(n_sources))
-    places = space.positions(space.targets, seed, ends[1], target_ids)
-    shape = np.maximum(1, np.floor(np.array(space.extent) / space.cutoff)).astype(np.int64)
-    cell_of = [_number_cells(space, shape, where) for where in (sources, places)]
-    key = rng.key(seed, f"{name}/topology")
-    by_cell = [np.argsort(cells, kind="stable") for cells in cell_of]
-    cells, starts = np.unique(cell_of[1][by_cell[1]], return_index=True)
-    for cell, group in zip(cells, np.split(by_cell[1], starts[1:]), strict=True):
-        near = _find_near(space, shape, cell, cell_of[0], by_cell[0])
-        for some in np.array_split(group, -(-len(group) * len(near) // PAIRS) or 1):
-            squares = space.square(sources[near] - places[some][:, None])
-            hit = rng.uniform(key, target_ids[some], len(near)) < probability * space.probability(squares)
+    near, key = Near(space, seed, ends, n_sources), rng.key(seed, f"{name}/topology")
+    places = near.targets(target_ids)
+    cell_of = near.cells(places)
+    by_cell = np.argsort(cell_of, kind="stable")
+    cells, starts = np.unique(cell_of[by_cell], return_index=True)
+    for cell, group in zip(cells, np.split(by_cell, starts[1:]), strict=True):
+        some_near = np.sort(np.concatenate([near.order[low:high] for low, high in near.parts(cell[None])[0]]))
+        for some in np.array_split(group, -(-len(group) * len(some_near) // PAIRS) or 1):
+            squares = space.square(near.sources[some_near] - places[some][:, None])
+            hit = rng.uniform(key, target_ids[some], len(some_near)) < probability * space.probability(squares)
             if leaves_out_self:
-                hit &= near != target_ids[some][:, None]
-            yield target_ids[some], np.count_nonzero(hit, axis=1), near[np.nonzero(hit)[1]], np.sqrt(squares[hit])
+                hit &= some_near != target_ids[some][:, None]
+            sources = some_near[np.nonzero(hit)[1]].astype(np.int64)
+            yield target_ids[some], np.count_nonzero(hit, axis=1), sources, np.sqrt(squares[hit])
 
 
-def _number_cells(space: Space, shape: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Return the number of the grid cell in which each position lies; cells are at least as wide as the cutoff."""
-    index = np.floor(where / np.array(space.extent) * shape).astype(np.int64)
-    index = index % shape if space.periodic else np.clip(index, 0, shape - 1)
-    return np.ravel_multi_index(tuple(index.T), tuple(shape))
+class Near:
+    """Sources in a grid whose cells are at least as wide as the cutoff, so that those near a target are found.
 
+    Parameters
+    ----------
+    space : Space
+        Positions and profile.
+    seed : int
+        Seed of the model.
+    ends : tuple of str
+        Names of the populations of sources and of targets.
+    n_sources : int
+        Number of sources.
 
-def _find_near(space: Space, shape: np.ndarray, cell: int, cells: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return the sources in a cell and its neighbours, ascending; `order` sorts them by cell."""
-    here = np.array(np.unravel_index(cell, tuple(shape)))
-    around = here + np.array(list(itertools.product((-1, 0, 1), repeat=len(shape))))
-    inside = np.all((around >= 0) & (around < shape), axis=1)
-    around = around % shape if space.periodic else around[inside]
-    numbers = np.unique(np.ravel_multi_index(tuple(around.T), tuple(shape)))
-    sorted_cells = cells[order]
-    ends = [np.searchsorted(sorted_cells, numbers, side=side) for side in ("left", "right")]
-    return np.sort(np.concatenate([order[low:high] for low, high in zip(*ends, strict=True)]))
+    Attributes
+    ----------
+    sources : np.ndarray
+        float64 (n_sources, 2 or 3), their positions.
+    order : np.ndarray
+        uint32 (n_sources,), sources by cell, ascending in each.
+    """
+
+    def __init__(self, space: Space, seed: int, ends: tuple[str, str], n_sources: int) -> None:
+        self.space, self._seed, self._post = space, seed, ends[1]
+        self._shape = np.maximum(1, np.floor(np.array(space.extent) / space.cutoff)).astype(np.int64)
+        self.sources = np.ascontiguousarray(space.positions(space.sources, seed, ends[0], np.arange(n_sources)))
+        cells = self.cells(self.sources)
+        order = np.argsort(cells, kind="stable")
+        self.order, self._cells = order.astype(np.uint32), cells[order]
+        steps = [(-1, 0, 1) if n > 2 or not space.periodic else range(n) for n in self._shape]
+        self._around = np.array(list(itertools.product(*steps)))
+
+    def targets(self, ids: np.ndarray) -> np.ndarray:
+        """Return positions of targets, float64 (n, 2 or 3)."""
+        return np.ascontiguousarray(self.space.positions(self.space.targets, self._seed, self._post, ids))
+
+    def cells(self, where: np.ndarray) -> np.ndarray:
+        """Return the number of the grid cell in which each position lies."""
+        index = np.floor(where / np.array(self.space.extent) * self._shape).astype(np.int64)
+        index = index % self._shape if self.space.periodic else np.clip(index, 0, self._shape - 1)
+        return np.ravel_multi_index(tuple(index.T), tuple(self._shape))
+
+    def parts(self, cells: np.ndarray) -> np.ndarray:
+        """Return the parts of `order` in some cells and their neighbours, int64 (n, n_parts, first and last + 1)."""
+        around = np.stack(np.unravel_index(cells, tuple(self._shape)), axis=-1)[:, None] + self._around
+        inside = np.all((around >= 0) & (around < self._shape), axis=-1) | self.space.periodic
+        around = np.where(inside[..., None], around % self._shape, 0)
+        numbers = np.where(inside, np.ravel_multi_index(tuple(np.moveaxis(around, -1, 0)), tuple(self._shape)), -1)
+        ends = [np.searchsorted(self._cells, numbers, side=side) for side in ("left", "right")]
+        return np.stack(ends, axis=-1).astype(np.int64)
+
+    def lengths(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Return the distances of pairs of cells."""
+        return np.sqrt(self.space.square(self.sources[source] - self.targets(target)))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of positions and cells."""
+        return self.sources.nbytes + self.order.nbytes + self._cells.nbytes

@@ -105,6 +105,10 @@ class DistanceDependent(Rule):
             grows = isinstance(law, delays.DistanceDelay)
             yield replace(piece, delay=law.steps(length).astype(np.int64)) if grows else piece
 
+    def near(self, seed: int, projection: Described) -> space.Near:
+        """Return where sources lie."""
+        return space.Near(projection.space, seed, (projection.pre.name, projection.post.name), projection.pre.size)
+
     def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target, as if there were no borders."""
         itself = projection.pre == projection.post  # at distance 0

@@ -215,3 +215,168 @@ def test_sources_of_moved_synapses_are_sent_to_their_new_nodes(
     assert codes == [0], errors
     _, output, errors = on_ranks(3, [["resume", tmp_path / "stopped"]], env=env)
     assert digests(output) == alone, errors
+
+
+# ---- by distance -----------------------------------------------------------------------------------------------------
+
+SPACES = {
+    "plane": {"extent": (10.0, 10.0), "length": 1.0, "cutoff": 2.5},
+    "borders": {"extent": (10.0, 7.0), "length": 1.5, "cutoff": 3.0, "periodic": False},
+    "volume": {"extent": (4.0, 5.0, 6.0), "length": 0.8, "cutoff": 2.0, "profile": "exponential"},
+    "far tails": {"extent": (10.0, 10.0), "length": 0.5, "cutoff": 5.0},  # hardly any candidate is taken there
+}
+
+
+def in_space(kind: str, n: int = 150, probability: float = 0.8, **options: object) -> tuple[Model, np.ndarray]:
+    """A network with drawn positions, and the distance of each target (row) from each source, by brute force."""
+    model, space = Model(seed=3), SPACES[kind]
+    neurons = model.neurons("rec", n, "iaf", C_m=1.0, V_th=1.0)
+    places = np.random.default_rng(5).random((n, len(space["extent"]))) * space["extent"]
+    settings = {"weight": Normal(std=1.0), "rewire": {"l1": 0.1}, "allow_autapses": False} | options
+    given = space | {"sources": places, "targets": places}
+    model.connect(neurons, neurons, "distance", probability=probability, space=given, **settings)
+    offset = np.abs(places[:, None] - places)
+    if space.get("periodic", True):
+        offset = np.minimum(offset, space["extent"] - offset)
+    return model, np.sqrt((offset**2).sum(axis=-1))
+
+
+def profile(kind: str, distance: np.ndarray) -> np.ndarray:
+    space = SPACES[kind]
+    ratio = distance / space["length"]
+    value = np.exp(-ratio) if space.get("profile") == "exponential" else np.exp(-(ratio**2) / 2)
+    return np.where(distance <= space["cutoff"], value, 0.0)
+
+
+def move_all(network: LocalNetwork, rewiring: Rewiring, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Let every synapse go; return who had whom as a source before (target, source), and the moves."""
+    table, span = network.incoming, network.incoming.spans[0]
+    had = np.zeros((150, 150), bool)
+    for source, target, *_ in table.chunks(span):
+        had[target, source] = True
+    table.weight[:] = 1.0
+    rewiring.begin()
+    table.weight[:] = -1.0
+    rewiring.step(n, 0.1, network.model.optimizer, [])
+    return had, rewiring.latest
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_new_sources_are_drawn_by_the_distance(kind: str) -> None:
+    """As NumPy draws them without repetition, in proportion to the odds; those that go may come back."""
+    model, distance = in_space(kind, probability=0.7)
+    network, random = LocalNetwork(model, 0, 1), np.random.default_rng(1)
+    rewiring = Rewiring(network.incoming, network.incoming.spans[0], 1)
+    found, expected, rounds = [], [], 10
+    for n in range(1, rounds):
+        had, moves = move_all(network, rewiring, n)
+        assert len(moves) == had.sum() and not np.any(moves[:, 1] == moves[:, 3])
+        found.append(distance[moves[:, 1], moves[:, 3]])
+        for target in range(150):
+            chance = 0.7 * profile(kind, distance[target])
+            weight = chance / (1 - chance) * (np.arange(150) != target)
+            if had[target].any():
+                drawn = random.choice(150, had[target].sum(), replace=False, p=weight / weight.sum())
+                expected.append(distance[target, drawn])
+    edges = np.quantile(np.concatenate(expected), np.linspace(0, 1, 8))
+    counts = [np.histogram(np.concatenate(each), edges)[0] for each in (found, expected)]
+    assert np.concatenate(found).max() <= SPACES[kind]["cutoff"] and min(counts[1]) > 100
+    assert np.all(np.abs(counts[0] - counts[1]) < 5 * np.sqrt(counts[0] + counts[1])), counts
+
+
+def test_the_rule_holds_while_synapses_move() -> None:
+    """Where synapses go at random, pairs at a distance are connected with the probability of the rule at all times."""
+    model, distance = in_space("plane")
+    network, random = LocalNetwork(model, 0, 1), np.random.default_rng(2)
+    table, span = network.incoming, network.incoming.spans[0]
+    rewiring, bins = Rewiring(table, span, 1), np.array([0.1, 0.5, 1.0, 1.5, 2.0, 2.5])
+    expected = np.histogram(distance, bins, weights=0.8 * profile("plane", distance))[0]
+    counts = []
+    for n in range(1, 301):
+        table.weight[:] = 1.0
+        rewiring.begin()
+        table.weight[random.random(len(table.weight)) < 0.1] = -1.0
+        rewiring.step(n, 0.1, model.optimizer, [])
+        if n > 50:  # each has moved five times
+            source, target, *_ = next(table.chunks(span))
+            counts.append(np.histogram(distance[target, source], bins)[0])
+    scale = np.sum(counts[-1]) / expected.sum()  # as many synapses as were drawn at first
+    np.testing.assert_allclose(np.mean(counts, axis=0), scale * expected, rtol=0.04)
+
+
+@pytest.mark.parametrize("kind", ["plane", "borders"])
+def test_delays_follow_the_distance(kind: str) -> None:
+    model, distance = in_space(kind, delay={"per_length": 2.0, "offset": 1.0})
+    network = LocalNetwork(model, 0, 1)
+    span = network.incoming.spans[0]
+    rewiring = Rewiring(network.incoming, span, 1)
+    for n in range(1, 5):
+        _, moves = move_all(network, rewiring, n)
+        assert len(moves) > 300
+        for source, target, delay, _ in network.incoming.chunks(span):
+            np.testing.assert_array_equal(delay, np.floor(1.0 + 2.0 * distance[target, source] + 0.5))
+        np.testing.assert_array_equal(moves[:, 4], np.floor(1.5 + 2.0 * distance[moves[:, 1], moves[:, 3]]))
+    assert len(np.unique(moves[:, 4])) > 3
+
+
+def test_synapses_come_back_where_no_other_source_is_near() -> None:
+    model = Model(seed=1)
+    neurons = model.neurons("rec", 9, "iaf", C_m=1.0, V_th=1.0)
+    places = np.array([[x + 0.1 * k, 1.0] for x in (1.0, 5.0, 8.0) for k in range(3)])
+    space = {"extent": (10.0, 2.0), "length": 50.0, "cutoff": 0.9, "sources": places, "targets": places}
+    settings = {"probability": 1.0, "allow_autapses": False, "rewire": {"l1": 0.1}, "weight": Normal(std=1.0)}
+    model.connect(neurons, neurons, "distance", space=space, delay=(1, 3), **settings)
+    network = LocalNetwork(model, 0, 1)
+    table, span = network.incoming, network.incoming.spans[0]
+    rewiring, before = Rewiring(table, span, 1), [np.copy(array) for array in next(table.chunks(span))[:2]]
+    assert len(before[0]) == 18
+    rewiring.begin()
+    table.weight[:] = -np.sign(table.weight)
+    rewiring.step(1, 0.1, model.optimizer, [])
+    assert len(rewiring.latest) == 18 and not np.any(table.weight)
+    np.testing.assert_array_equal(next(table.chunks(span))[:2], before)
+
+
+DISTANCE = """
+import sys
+from pareprop import Adam, Model, Normal, run
+from pareprop.parallel import launcher
+import numpy as np
+from pareprop import Sample
+
+class Noise:
+    n_steps = learning_window = 60
+    def sample(self, index, phase="train"):
+        random = np.random.default_rng(index)
+        return Sample.from_raster(random.random((60, 20)) < 0.2, random.random((60, 1)))
+
+model = Model(sys.argv[1], seed=2, optimizer=Adam(eta=1e-3))
+inputs, out = model.inputs("in", 20), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
+neurons = model.neurons("rec", 60, "iaf", C_m=1.0, E_L=0.0, V_th=0.5, tau_m=20.0)
+space = {"extent": (10.0, 10.0), "length": 1.5, "cutoff": 4.0}
+model.connect(inputs, neurons, weight=Normal(std=0.4))
+model.connect(neurons, neurons, "distance", probability=0.6, space=space, allow_autapses=False,
+              weight=Normal(std=0.2), delay={"per_length": 1.0, "offset": 1.0}, rewire={"l1": 20.0})
+model.connect(neurons, out, weight=Normal(std=0.1))
+model.connect(out, neurons, weight=Normal(std=0.3))
+done = run(model, Noise(), sys.argv[2], iterations=6, until=int(sys.argv[3]), restart=True, figures="none", quiet=True)
+if launcher.exchange().rank == 0:
+    print("digest:", done.digest)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_the_same_bits_by_distance_on_any_ranks(tmp_path: Path, variant: str) -> None:
+    def digest(n: int, name: str, until: int = 6) -> list[str]:
+        done = ranks.run(n, "-c", DISTANCE, variant, tmp_path / name, until)
+        assert done.returncode == 0, done.stderr
+        return digests(done.stdout.splitlines())
+
+    whole = digest(1, "whole")
+    digest(2, "stopped", until=3)
+    assert len(whole) == 1 and digest(3, "three") == whole == digest(3, "stopped")
+    with h5py.File(tmp_path / "whole" / "results.h5") as file:
+        moves, group = file["moves/rec->rec"][()], file["projections/rec->rec"]
+        assert moves.sum() > 50 and np.any(group["delay"][()] != group["delay_initial"][()])
