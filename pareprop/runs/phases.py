@@ -128,7 +128,7 @@ class Phases(Observer):
         """Whether a validation with this value ends the training."""
         if self.episodes:
             return self._stop_above is not None and value > self._stop_above
-        return value < self.task.stop_below
+        return bool(self.task.stop_below) and value < self.task.stop_below
 
     def settle(self, simulation: Watched, asked: list[bool]) -> None:
         """Take a run that an observer ends for one that is complete; signals ask after this."""

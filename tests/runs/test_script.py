@@ -20,6 +20,7 @@ from params import first_rows
 
 import pareprop
 from pareprop import Adam, InputError, LearningRate, Model, Normal, Observer, Sample, Simulation
+from pareprop.network.losses import OwnLoss
 from pareprop.tasks.sine_waves import SineWaves
 
 
@@ -119,6 +120,14 @@ def test_phases_of_a_script(tmp_path: Path) -> None:
     assert done.test.value == bare.test(3)
     early = run(tmp_path / "early", 6, validate_every=3, validate_samples=2, stop_below=1e9)
     assert early.stopped and len(early.losses) == 3 and early.test is not None
+
+
+def test_a_loss_below_0_does_not_stop_a_training_that_has_no_bound(tmp_path: Path) -> None:
+    """Found by random networks: `stop_below = 0`, the default, which means never, was taken for a bound."""
+    model = network()
+    model.loss = OwnLoss(lambda output, target: (output - target, 0.5 * np.sum(np.square(output - target)) - 1e3))
+    done = pareprop.run(model, Levels(), tmp_path, iterations=3, validate_every=1, figures="none", quiet=True)
+    assert done.validations[0][1] < 0.0 and len(done.losses) == 3 and not done.stopped
 
 
 def test_restart_goes_on_with_the_same_bits(tmp_path: Path) -> None:
