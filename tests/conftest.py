@@ -123,6 +123,14 @@ def fuzz_seconds(request: pytest.FixtureRequest) -> float:
     return asked if asked is not None else 3.0 if request.config.option.long else 0.0
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, commands say no more than they would on a fast one."""
+    from pareprop import terminal
+
+    monkeypatch.setattr(terminal, "PATIENCE", 1e6)
+
+
 @pytest.fixture
 def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the package starts in this process starts at once, as in copies of a template: `ranks`."""

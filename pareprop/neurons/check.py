@@ -116,11 +116,13 @@ class _Checker:
         signs = dict.fromkeys(self.model.positive, " (weights of at least 0)")
         ports = ", ".join(name + signs.get(name, "") for name in self.model.ports)
         result.lines.append(f"model: {self.model.name}, states {', '.join(self.states)}, ports {ports}")
+        if how := self.model.equations.integration:
+            result.lines.append(f"integration: {how}")
         by_curve = self.firing_curve()
         result.lines.append(f"largest difference of derivatives: {self.derivatives():.1e} (complex steps)")
         result.lines.append(f"largest difference of a step: {self.steps():.1e} (NumPy)")
         result.lines.append(f"largest difference of the sweep: {self.sweep():.1e} (traces carried forward)")
-        for line in result.lines[1:]:
+        for line in result.lines[-3:]:
             if float(line.split(": ")[1].split()[0]) > 1e-6:
                 result.errors.append(line)
         self.rest()

@@ -6,7 +6,9 @@ input to a numeric solver, and its formulas divide by differences of time consta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 
 from ..errors import InputError
 from .language import Tree, names_of, replace
@@ -18,7 +20,7 @@ ZERO: Tree = ("number", 0.0)
 
 def integrate(
     here: str, dynamics: Mapping[str, Tree], jumps: Mapping[str, Tree], integrator: str | None, terms: Terms
-) -> dict[str, Tree]:
+) -> tuple[str, dict[str, Tree]]:
     """Return the step of each state.
 
     Parameters
@@ -36,7 +38,9 @@ def integrate(
 
     Returns
     -------
-    dict of str to tuple
+    how : str
+        "exact", or the integrator.
+    step : dict of str to tuple
         New values.
 
     Raises
@@ -44,84 +48,109 @@ def integrate(
     InputError
         If the system is not linear and no integrator is named, or is too long to be derived.
     """
-    # what stands still while refractory is another system then: each is integrated by itself
-    cases = [0.0, 1.0] if any("refractory" in names_of(tree) for tree in dynamics.values()) else [0.0]
-    steps = []
-    for refractory in cases:
-        system = {name: replace(tree, {"refractory": ("number", refractory)}) for name, tree in dynamics.items()}
-        exact = _linear(here, system, "rest_" if refractory else "", terms)
-        if exact is not None:
-            steps.append(exact)
-        elif integrator is not None:
-            steps.append(_BY[integrator](here, system, terms))
-        else:
+    how, step = "exact", _exact(here, dynamics, terms)
+    if step is None:
+        if integrator is None:
             raise InputError(
                 f"{here}: dynamics is not linear: name an integrator, one of exponential_euler, euler, rk4"
             )
-    step = {}
-    for name in dynamics:
-        tree = steps[0][name]
-        if len(steps) == 2 and steps[1][name] != tree:
-            tree = ("where", ("name", "refractory"), steps[1][name], tree)
-        step[name] = ("+", tree, jumps[name]) if name in jumps else tree
+        how, step = integrator, _BY[integrator](here, dynamics, terms)
+    return how, {name: ("+", tree, jumps[name]) if name in jumps else tree for name, tree in step.items()}
+
+
+def _exact(here: str, dynamics: Mapping[str, Tree], terms: Terms) -> dict[str, Tree] | None:
+    """Return the exact step of a system that is linear, refractory or not; None if it is not.
+
+    While refractory it is another system; states that none of the difference reaches take one course.
+    """
+    reached = {"refractory"}
+    while more := {name for name, tree in dynamics.items() if not reached.isdisjoint(names_of(tree))} - reached:
+        reached |= more
+    systems = []
+    for refractory in (0.0, 1.0) if len(reached) > 1 else (0.0,):
+        now = {name: replace(tree, {"refractory": ("number", refractory)}) for name, tree in dynamics.items()}
+        systems.append(_linear(here, now, terms))
+    first, *rest = systems
+    if first is None or None in rest:
+        return None
+    states = list(dynamics)
+    step = first.step("", states, states, terms)
+    for system in filter(None, rest):
+        resting = system.step("rest_", [name for name in states if name in reached], states, terms)
+        step |= {name: ("where", ("name", "refractory"), tree, step[name]) for name, tree in resting.items()}
     return step
 
 
-def _linear(here: str, system: Mapping[str, Tree], prefix: str, terms: Terms) -> dict[str, Tree] | None:
-    """Return the exact step of a linear system, with propagators as constants; None if it is not linear.
+@dataclass(frozen=True)
+class _Linear:
+    """A linear system s' = A s + b.
 
-    s(t + dt) = P s(t) + Q b for s' = A s + b: P and Q are parts of the exponential of dt [[A, 1], [0, 0]], with a
-    column for each b that is not 0.
+    Attributes
+    ----------
+    A : dict of (str, str) to tuple
+        Entries that are not 0, by states.
+    b : dict of str to tuple
+        Those that are not 0, by state.
     """
+
+    A: dict[tuple[str, str], Tree]
+    b: dict[str, Tree]
+
+    def step(self, prefix: str, wanted: Sequence[str], states: Sequence[str], terms: Terms) -> dict[str, Tree]:
+        """Return the exact step of some states; names of propagators begin with `prefix`.
+
+        s(t + dt) = P s(t) + Q b: P and Q are parts of the exponential of dt [[A, 1], [0, 0]], with a column for each b
+        that is not 0.
+        """
+        sources: list[tuple[str, Tree]] = [(f"P_{{}}_{name}", ("name", name)) for name in states]
+        sources += [(f"Q_{{}}_{name}", tree) for name, tree in self.b.items()]
+        n = len(sources)
+        matrix: list[list[Tree]] = [[ZERO] * n for _ in range(n)]
+        for (row, column), entry in self.A.items():
+            matrix[states.index(row)][states.index(column)] = ("*", DT, entry)
+        for column, name in enumerate(self.b, len(states)):
+            matrix[states.index(name)][column] = DT
+        entries = tuple(entry for row in matrix for entry in row)
+        reached = _reached(matrix)
+        step: dict[str, Tree] = {}
+        for name in wanted:
+            i = states.index(name)
+            products: list[Tree] = []
+            for j, (key, source) in enumerate(sources):
+                if reached[i][j]:
+                    propagator = ("expm", ("number", float(i)), ("number", float(j)), *entries)
+                    products.append(("*", terms.add(prefix + key.format(name), propagator), source))
+            step[name] = reduce(lambda total, product: ("+", total, product), products)
+        return step
+
+
+def _linear(here: str, system: Mapping[str, Tree], terms: Terms) -> _Linear | None:
+    """Return a system as a linear one; None if it is not linear."""
     import sympy
 
     from .symbols import Condition, Detach, from_sympy, to_sympy
 
-    names = list(system)
-    for name, tree in system.items():
-        terms.expect(f"{here}: dynamics: {name}", tree, names)
-    states = {sympy.Symbol(name) for name in names}
+    states = {sympy.Symbol(name) for name in system}
     varies = {*states, sympy.Symbol("I"), sympy.Symbol("z")}
-    trees = [to_sympy(tree) for tree in system.values()]
-    if any(node.free_symbols & states for tree in trees for node in tree.atoms(Condition, Detach)):
-        return None  # their derivative is 0, whatever they do
-    A = []
-    for tree in trees:
-        row = [sympy.diff(tree, sympy.Symbol(name)) for name in names]
-        for entry in row:
+    A, b = {}, {}
+    for name, tree in system.items():
+        key = f"{here}: dynamics: {name}"
+        terms.expect(key, tree, system)
+        whole = to_sympy(tree)
+        if any(node.free_symbols & states for node in whole.atoms(Condition, Detach)):
+            return None  # their derivative is 0, whatever they do
+        for other in system:
+            entry = sympy.diff(whole, sympy.Symbol(other))
             if any(node.free_symbols & varies for node in entry.atoms(Condition, Detach)):
                 return None
-            if any(sympy.diff(entry, name) != 0 for name in sorted(entry.free_symbols & varies, key=str)):
+            if any(sympy.diff(entry, moves) != 0 for moves in sorted(entry.free_symbols & varies, key=str)):
                 return None
-        A.append([entry.xreplace(dict.fromkeys(varies, sympy.Integer(0))) for entry in row])
-    moving = terms.moving
-    keys = [f"{here}: dynamics: {name}" for name in names]
-    at_zero = dict.fromkeys(states, sympy.Integer(0))
-    rest = [from_sympy(tree.xreplace(at_zero), moving, key) for tree, key in zip(trees, keys, strict=True)]
-    driven = [k for k, tree in enumerate(rest) if tree != ZERO]
-    n = len(names) + len(driven)
-    matrix = [[ZERO] * n for _ in range(n)]
-    for i, row in enumerate(A):
-        for j, entry in enumerate(row):
-            matrix[i][j] = ("*", DT, from_sympy(entry, moving, keys[i])) if entry != 0 else ZERO
-    for column, k in enumerate(driven):
-        matrix[k][len(names) + column] = DT
-    entries = tuple(entry for row in matrix for entry in row)
-    reached = _reached(matrix)
-    sources: list[tuple[str, Tree]] = [(f"P_{{}}_{name}", ("name", name)) for name in names]
-    sources += [(f"Q_{{}}_{names[k]}", rest[k]) for k in driven]
-    step: dict[str, Tree] = {}
-    for i, name in enumerate(names):
-        products: list[Tree] = []
-        for j, (key, source) in enumerate(sources):
-            if reached[i][j]:
-                entry = ("expm", ("number", float(i)), ("number", float(j)), *entries)
-                products.append(("*", terms.add(prefix + key.format(name), entry), source))
-        total = products[0]
-        for product in products[1:]:
-            total = ("+", total, product)
-        step[name] = total
-    return step
+            if entry != 0:  # what varies in it has no effect
+                A[name, other] = from_sympy(entry.xreplace(dict.fromkeys(varies, sympy.Integer(0))), terms.moving, key)
+        rest = whole.xreplace(dict.fromkeys(states, sympy.Integer(0)))
+        if rest != 0:
+            b[name] = from_sympy(rest, terms.moving, key)
+    return _Linear(A, b)
 
 
 def _reached(matrix: list[list[Tree]]) -> list[list[bool]]:

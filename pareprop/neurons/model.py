@@ -54,6 +54,8 @@ class Equations:
         In the order in which they are computed; terms are what `step` names that is none of the model's own.
     spike, surrogate : tuple
         The test for a spike, and the surrogate gradient in `x`.
+    integration : str
+        How `dynamics` became a step: "exact", or the integrator; "" where the model gives steps.
     """
 
     constants: dict[str, Tree]
@@ -65,6 +67,7 @@ class Equations:
     records: dict[str, Tree]
     spike: Tree
     surrogate: Tree
+    integration: str
 
 
 class NeuronModel:
@@ -305,11 +308,11 @@ class NeuronModel:
     @cached_property
     def equations(self) -> Equations:
         """What kernels compute; `dynamics` has become a step."""
-        trees, made, step = self._trees, Terms(self.names, self.moving_names), self._trees["step"]
+        trees, made, how, step = self._trees, Terms(self.names, self.moving_names), "", self._trees["step"]
         if trees["dynamics"]:
             from .dynamics import integrate
 
-            step = integrate(self.here, trees["dynamics"], trees["jumps"], self.integrator, made)
+            how, step = integrate(self.here, trees["dynamics"], trees["jumps"], self.integrator, made)
         return Equations(
             self._constant_trees | made.constants,
             trees["initial"],
@@ -320,6 +323,7 @@ class NeuronModel:
             trees["records"],
             self._spike,
             self._surrogate,
+            how,
         )
 
     @property

@@ -240,3 +240,49 @@ def test_what_is_linear_is_seen_however_it_is_written(text: str) -> None:
     model = NeuronModel.from_dict("mine", given | {"dynamics": {"V_m": f"{text} + I**2"}})
     found = evaluate(model.equations.step["V_m"], model.values({}, 0.5) | {"V_m": 0.5, "I": 3.0})
     np.testing.assert_allclose(found, 0.5 * np.exp(-0.1) + 9 * (1 - np.exp(-0.1)) / 0.2, rtol=1e-12)
+
+
+def test_what_refractoriness_does_not_touch_takes_one_course() -> None:
+    """The integrator is chosen once: synapses of a neuron that is refractory go on as those of one that is not."""
+    given = {
+        "parameters": {"V_th": [-55.0, "mV"], "tau_r": [1.0, "ms"], "tau_d": [6.0, "ms"], "tau_m": [15.0, "ms"]},
+        "states": {"V_m": [-70.0, "mV"], "r": [0.0, "1"], "d": [0.0, "1"], "w": [0.0, "1"]},
+        "dynamics": {
+            "V_m": "where(refractory, 0, (-70 - V_m)/tau_m - d*V_m)",
+            "r": "-r/tau_r", "d": "r/tau_r - d/tau_d", "w": "0.01*(V_m + 70) - w/30",
+        },
+        "jumps": {"r": "arriving"},
+        "spike": "V_m - V_th",
+        "reset": {"V_m": "-70"},
+    }  # fmt: skip
+    linear = given | {"dynamics": given["dynamics"] | {"V_m": "where(refractory, 0, (-70 - V_m)/tau_m + 50*d)"}}
+    for definition in (given | {"integrator": "exponential_euler"}, given | {"integrator": "rk4"}, linear):
+        model = NeuronModel.from_dict("mine", definition)
+        cells = Cells(compile(model), 2, {"V_th": np.array([-55.0, 1e9])}, 0.5)
+        arrivals, fired, held = [0.4, 0.0, 0.3, 0.0, 0.0], np.zeros(2), 0
+        for t in range(60):
+            refractory = cells.refractory[0] > 0
+            fired += cells.step([[arrivals[t % 5]] * 2], [0.0, 0.0])[0]
+            np.testing.assert_array_equal(cells.state[1:3, 0], cells.state[1:3, 1])
+            held += refractory and cells.state[0, 0] == -70.0
+        assert fired[0] > 2 and fired[1] == 0 and held > 5
+
+
+def test_the_integrator_is_chosen_for_a_whole_model() -> None:
+    """A system that is linear while refractory alone is integrated as otherwise, by formulas of a textbook."""
+    model = NeuronModel.from_dict(
+        "mine",
+        {
+            "states": {"V_m": [-70.0, "mV"], "r": [0.8, "1"], "d": [0.5, "1"]},
+            "dynamics": {"V_m": "where(refractory, 0, -d*V_m)", "r": "-r/2", "d": "r/2 - d/6"},
+            "integrator": "exponential_euler",
+            "spike": "V_m",
+        },
+    )
+    now = model.values({}, 0.5) | {"V_m": -70.0, "r": 0.8, "d": 0.5, "I": 0.0, "z": 0.0, "arriving": 0.0}
+    for refractory in (0.0, 1.0):
+        read = with_terms(now | {"refractory": refractory}, model.equations.terms)
+        V_m, r, d = (evaluate(tree, read) for tree in model.equations.step.values())
+        assert V_m == pytest.approx(-70.0 if refractory else -70.0 * np.exp(-0.5 * 0.5), rel=1e-12)
+        assert r == pytest.approx(0.8 * np.exp(-0.25), rel=1e-12)
+        assert d == pytest.approx(0.5 + (0.4 - 0.5 / 6) * (1 - np.exp(-0.5 / 6)) * 6, rel=1e-12)
