@@ -108,7 +108,8 @@ def depends(path: Path) -> list[str]:
         names = [path.parent / name for name in re.findall(r'^include "(.+)"', text, re.MULTILINE)]
         headers = re.findall(r'^cdef extern from "(.+\.h)"', text, re.MULTILINE)
         names += [KERNELS / name for name in headers if (KERNELS / name).is_file()]
-        names += [(path.parent / name).resolve() for name in re.findall(r'^#include "(.+)"', text, re.MULTILINE)]
+        included = re.findall(r'^#include "(.+)"', text, re.MULTILINE)
+        names += [Path(os.path.normpath(path.parent / name)) for name in included]  # relative, as an sdist wants it
         modules = re.findall(r"^from pareprop\.core\.?([\w.]*) cimport (\w*)", text, re.MULTILINE)
         names += [KERNELS / f"{(module or name).replace('.', '/')}.pxd" for module, name in modules]
         waiting += set(names) - files

@@ -108,8 +108,8 @@ class _Linear:
         matrix: list[list[Tree]] = [[ZERO] * n for _ in range(n)]
         for (row, column), entry in self.A.items():
             matrix[states.index(row)][states.index(column)] = ("*", DT, entry)
-        for column, name in enumerate(self.b, len(states)):
-            matrix[states.index(name)][column] = DT
+        for place, name in enumerate(self.b, len(states)):
+            matrix[states.index(name)][place] = DT
         entries = tuple(entry for row in matrix for entry in row)
         reached = _reached(matrix)
         step: dict[str, Tree] = {}
