@@ -138,7 +138,7 @@ def test_wheel_gives_the_same_bits_as_the_installed_package(installed: dict[str,
     )
     place, mode, *rest = python("-c", told, cwd=elsewhere, **installed).split()
     known, flags = rest[:3], rest[3:]
-    assert known[:2] == list(installation.facts().values())[:2]  # version and package; of the kernels some were left out
+    assert known[:2] == list(installation.facts().values())[:2]  # some kernels were left out
     assert place.startswith(installed["PYTHONPATH"]) and mode == "checked-portable"
     assert not [flag for flag in flags if flag.startswith(("-march", "-mcpu", "-mprefer"))]
     for line in (("-m", "pareprop", *TRAIN), ("-W", "error", "-m", "pareprop", "verify", *GOLDEN)):
