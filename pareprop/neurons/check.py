@@ -98,7 +98,15 @@ def check_model(model: NeuronModel, dt_ms: float = 1.0, values: Mapping[str, flo
     InputError
         If a state is not finite at the start, or runs away.
     """
-    return _Checker(model, dt_ms, dict(values or {})).run()
+    with np.errstate(all="ignore"):  # what is not finite is told, or compared as it is
+        return _Checker(model, dt_ms, dict(values or {})).run()
+
+
+def _apart(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference, relative to values above 1; infinite if just one of two values is not finite."""
+    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+    apart = np.where(same, 0.0, np.abs(found - expected) / np.maximum(np.abs(expected), 1.0))
+    return float(np.max(np.where(np.isnan(apart), np.inf, apart), initial=0.0))
 
 
 class _Checker:
@@ -168,14 +176,12 @@ class _Checker:
 
         def compare(tree: Tree, name: str, given: Tree | None) -> None:
             nonlocal worst
-            with np.errstate(all="ignore"):
-                moved = with_terms({**old, name: old[name] + 1j * TINY}, equations.terms, COMPLEX)
-                exact = np.imag(evaluate(tree, moved, COMPLEX)) / TINY
+            moved = with_terms({**old, name: old[name] + 1j * TINY}, equations.terms, COMPLEX)
+            exact = np.imag(evaluate(tree, moved, COMPLEX)) / TINY
             exact = np.broadcast_to(exact, 64)
             ours = np.broadcast_to(0.0 if given is None else evaluate(given, read), 64)
             both = np.isfinite(exact) & np.isfinite(ours)
-            scale = np.maximum(np.abs(exact), 1e-12)
-            worst = max(worst, float(np.max(np.abs(ours - exact)[both] / np.maximum(scale, 1.0)[both], initial=0.0)))
+            worst = max(worst, _apart(ours[both], exact[both]))
 
         for i, tree in enumerate(rows):
             for j, name in enumerate(self.states):
@@ -204,9 +210,7 @@ class _Checker:
             then = {**self.fixed, **new}
             for k, name in enumerate(self.states):
                 after = evaluate(equations.reset[name], then) if name in equations.reset else new[name]
-                expected = np.where(z != 0, after, new[name])
-                size = np.maximum(np.abs(expected), 1.0)
-                worst = max(worst, float(np.max(np.abs(cells.state[k] - expected) / size)))
+                worst = max(worst, _apart(cells.state[k], np.where(z != 0, after, new[name])))
         return worst
 
     def noise(self, draw: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -236,8 +240,7 @@ class _Checker:
             backward += arrivals[t] * cells.sweep(
                 rows[t][0], rows[t][1], 1.0, np.ascontiguousarray(L[t]), np.zeros(n), adjoint, rows[t][2]
             )
-        with np.errstate(all="ignore"):
-            return float(np.nanmax(np.abs(backward - forward) / np.maximum(size, 1e-300), initial=0.0))
+        return float(np.nanmax(np.abs(backward - forward) / np.maximum(size, 1e-300), initial=0.0))
 
     # ---- what the neuron does ----------------------------------------------------------------------------------------
 
@@ -271,7 +274,8 @@ class _Checker:
         self.level = float(levels[np.argmin(distance)]) if firing.size else float(top)
         self.kick = 0.3 * max(rheobase, levels[1]) if not self.by_current else self.kick_of()
         self.trial(np.full(steps, self.level))
-        return [f"rheobase: about {rheobase:.3g} {unit}", f"rate: {self.result.rates.max():.3g} Hz at {top:.3g} {unit}"]
+        fastest = np.nanmax(self.result.rates)
+        return [f"rheobase: about {rheobase:.3g} {unit}", f"rate: {fastest:.3g} Hz at {top:.3g} {unit}"]
 
     def kick_of(self) -> float:
         """Return the weight of an arrival that moves a state by a percent of the way to a spike."""

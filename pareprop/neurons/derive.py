@@ -97,7 +97,7 @@ def derive(model: NeuronModel) -> Derivatives:
         entries = {}
         for i, (key, tree) in rows.items():
             made.expect(f"{model.here}: {key}", tree, [*names, *equations.terms])
-            expression = to_sympy(tree)
+            expression = to_sympy(tree, f"{model.here}: {key}")
             terms = [name for name in equations.terms if sympy.Symbol(name) in expression.free_symbols]
             for j, name in enumerate(names):
                 entry = sympy.diff(expression, sympy.Symbol(name))
@@ -116,7 +116,7 @@ def derive(model: NeuronModel) -> Derivatives:
     for term, tree in equations.terms.items():
         made.add(term, replace(tree, {name: ("name", then) for name, then in olds.items()}))
         for (_, j), entry in table({0: (f"dynamics: {term}", tree)}, before, True).items():
-            inner[term, before[j]] = to_sympy(made.add(f"d_{term}_d_{before[j]}", entry))
+            inner[term, before[j]] = to_sympy(made.add(f"d_{term}_d_{before[j]}", entry), model.here)
     learned = {name: ("traces", tree) for name, tree in equations.traces.items()}
     learned = {name: learned.get(name, ("step", tree)) for name, tree in equations.step.items()}
     steps = {i: (f"{learned[name][0]}: {name}", learned[name][1]) for i, name in enumerate(states)}
@@ -128,7 +128,7 @@ def derive(model: NeuronModel) -> Derivatives:
     gap = {
         k: from_sympy(difference, made.moving, f"{model.here}: {key}")
         for k, (key, tree) in followed.items()
-        if (difference := to_sympy(tree) - sympy.Symbol(states[k])) != 0
+        if (difference := to_sympy(tree, f"{model.here}: {key}") - sympy.Symbol(states[k])) != 0
     }
     tables = J, U, v, h, R, gap
     kept = choose(model, [tree for entries in tables for tree in entries.values()], made.terms)

@@ -136,7 +136,7 @@ def _linear(here: str, system: Mapping[str, Tree], terms: Terms) -> _Linear | No
     for name, tree in system.items():
         key = f"{here}: dynamics: {name}"
         terms.expect(key, tree, system)
-        whole = to_sympy(tree)
+        whole = to_sympy(tree, key)
         if any(node.free_symbols & states for node in whole.atoms(Condition, Detach)):
             return None  # their derivative is 0, whatever they do
         for other in system:
@@ -176,8 +176,8 @@ def _exponential_euler(here: str, system: Mapping[str, Tree], terms: Terms) -> d
 
     step = {}
     for name, tree in system.items():
-        key = f"{here}: dynamics: {name}: its derivative by {name}"
-        rate = from_sympy(sympy.diff(to_sympy(tree), sympy.Symbol(name)), terms.moving, key)
+        key = f"{here}: dynamics: {name}"
+        rate = from_sympy(sympy.diff(to_sympy(tree, key), sympy.Symbol(name)), terms.moving, key)
         slope, a = terms.add(f"slope_{name}", tree), terms.add(f"rate_{name}", rate)
         x = ("*", a, DT)
         series = ("*", DT, ("+", ("number", 1.0), ("*", x, ("+", ("number", 0.5), ("/", x, ("number", 6.0))))))

@@ -138,7 +138,7 @@ class Loop:
         if exponent[0] == "number" and exponent[1] == 0.5:
             return self.call("sqrt", self.literal(base))
         if exponent[0] != "number" or not float(exponent[1]).is_integer() or abs(exponent[1]) > 64:
-            logarithm = self.let(self.call("log", self.literal(base)))
+            logarithm = self.literal(("log", base))  # a column, if the base is one
             return self.call("exp", self.let(f"{self.literal(exponent)} * {logarithm}"))
         n, square, result = abs(int(exponent[1])), self.literal(base), ""
         while n:

@@ -377,7 +377,9 @@ def exponential(items: list[Tree], values: Given, by: SimpleNamespace) -> np.nda
     known = getattr(by, "exponentials", [])
     result = next((result for trees, result in known if trees == matrix), None)
     if result is None:
-        result = _exponential(np.broadcast_arrays(*(np.asarray(evaluate(item, values, by), float) for item in matrix)))
+        entries = np.broadcast_arrays(*(np.asarray(evaluate(item, values, by), float) for item in matrix))
+        with np.errstate(all="ignore"):
+            result = _exponential(entries)
         known.append((matrix, result))
     return result[row][column]
 

@@ -14,7 +14,20 @@ import numpy as np
 
 from ..errors import InputError, quote
 from ..values import AnyValue, Given, Later, Values
-from .language import NAME, REAL, RESERVED, Tree, check_name, evaluate, names_of, nearest, parse, with_terms
+from .language import (
+    CONDITIONS,
+    NAME,
+    REAL,
+    RESERVED,
+    Tree,
+    check_name,
+    evaluate,
+    names_of,
+    nearest,
+    parse,
+    with_terms,
+    write,
+)
 from .surrogates import SURROGATES
 from .terms import Terms
 
@@ -296,12 +309,26 @@ class NeuronModel:
         ):
             self._trees[key] = {name: parse(text, names, f"{self.here}: {key}: {name}") for name, text in self._of(key)}
         self._spike = parse(self.spike, [*states, *fixed], f"{self.here}: spike")
+        self._require_distance(self._spike)
         here = f"{self.here}: surrogate"
         if isinstance(self.surrogate, str) and len(self.surrogate) <= NAME and self.surrogate.isidentifier():
             if self.surrogate not in SURROGATES:
                 hint = nearest(self.surrogate, SURROGATES)
                 raise InputError(f"{here}: unknown name {quote(self.surrogate)}{hint}, or an expression in x")
         self._surrogate = parse(SURROGATES.get(self.surrogate, self.surrogate), ["x", *fixed], here)
+
+    def _require_distance(self, tree: Tree) -> None:
+        """Raise `InputError` if `spike` is a comparison somewhere, but for the conditions of `where`."""
+        kind, *items = tree
+        if kind in CONDITIONS:
+            above = items if kind in (">", ">=") else items[::-1]
+            hint = write(("-", *above)) if kind in (">", ">=", "<", "<=") else "where(condition, a, b)"
+            raise InputError(
+                f"{self.here}: spike: {quote(write(tree))} is 0 or 1, and the neuron spikes where spike is at least 0, "
+                f"so at 0, too; write {hint}"
+            )
+        for item in items[kind == "where" :] if kind not in ("number", "name") else ():
+            self._require_distance(item)
 
     # ---- what follows ------------------------------------------------------------------------------------------------
 

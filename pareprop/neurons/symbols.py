@@ -18,10 +18,6 @@ WIDE = 64  # terms or factors one after the other; more are taken in groups, els
 EXPONENT, BITS = 64, 1024  # of powers that are exact; those of numbers that are larger would take memory and time
 
 
-class NotFinite(ValueError):
-    """A number in an expression is not finite, or not real."""
-
-
 class Where(Function):
     """`where(c, a, b)`: its derivative is that of the branch taken."""
 
@@ -68,8 +64,30 @@ def _condition(operator: str) -> type:
     return type(names.get(operator, operator.capitalize() + "Of"), (Condition,), {"operator": operator})
 
 
-def to_sympy(tree: Tree) -> Foreign:
-    """Return a tree as an expression of SymPy; `min`, `max` and `abs` become `where`."""
+def to_sympy(tree: Tree, here: str) -> Foreign:
+    """Return a tree as an expression of SymPy; `min`, `max` and `abs` become `where`.
+
+    Parameters
+    ----------
+    tree : tuple
+        The tree.
+    here : str
+        Where it stands, for messages.
+
+    Returns
+    -------
+    sympy.Expr
+        The expression.
+
+    Raises
+    ------
+    InputError
+        If it holds a number that is not finite, or not real, once names that cancel are gone.
+    """
+    return _finite(_to_sympy(tree), here)
+
+
+def _to_sympy(tree: Tree) -> Foreign:
     kind, *items = tree
     if kind == "number":
         return (
@@ -77,7 +95,7 @@ def to_sympy(tree: Tree) -> Foreign:
         )
     if kind == "name":
         return sympy.Symbol(items[0])
-    a, *rest = (to_sympy(item) for item in items)
+    a, *rest = (_to_sympy(item) for item in items)
     b = rest[0] if rest else None
     operations: dict[str, Callable[[], Foreign]] = {
         "+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b, "**": lambda: _power(a, b),
@@ -122,11 +140,16 @@ def from_sympy(expression: Foreign, moving: frozenset[str], here: str) -> Tree:
         If a number in it is not finite, or not real.
     """
     try:
-        if expression.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.I):
-            raise NotFinite
-        return _from_sympy(expression, moving)
-    except NotFinite:
+        return _from_sympy(_finite(expression, here), moving)
+    except OverflowError:  # of a number that is exact in SymPy
         raise InputError(f"{here} holds a number that is not finite, or not real") from None
+
+
+def _finite(expression: Foreign, here: str) -> Foreign:
+    """Return an expression; raise `InputError` if it holds what is no finite real number, such as 1/0 or sqrt(-1)."""
+    if expression.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.I):
+        raise InputError(f"{here} holds a number that is not finite, or not real")
+    return expression
 
 
 def _from_sympy(expression: Foreign, moving: frozenset[str]) -> Tree:
@@ -139,7 +162,9 @@ def _from_sympy(expression: Foreign, moving: frozenset[str]) -> Tree:
     if expression.is_Symbol:
         return ("name", expression.name)
     if expression.is_Number or expression.is_NumberSymbol:
-        return ("number", _number(expression))
+        if not math.isfinite(value := float(expression)):
+            raise OverflowError
+        return ("number", value)
     if expression.is_Add:
         return _sum(sorted((_signed(back(item)) for item in expression.args), key=lambda pair: order(pair[1])))
     if expression.is_Mul:
@@ -157,16 +182,6 @@ def _from_sympy(expression: Foreign, moving: frozenset[str]) -> Tree:
         raise ValueError(f"{expression.func} has no place in a neuron model")
     items = [back(item) for item in expression.args]
     return items[0] if name == "detach" else (name, *items)
-
-
-def _number(expression: Foreign) -> float:
-    try:
-        value = float(expression)
-    except OverflowError:
-        value = math.inf
-    if not math.isfinite(value):
-        raise NotFinite
-    return value
 
 
 def _is_negative(expression: Foreign) -> bool:

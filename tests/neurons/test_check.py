@@ -7,7 +7,7 @@ import pytest
 from commands import command
 from params import first, first_rows
 
-from pareprop import NeuronModel
+from pareprop import InputError, NeuronModel
 from pareprop.neurons import derive as deriving
 from pareprop.neurons import library
 from pareprop.neurons.units import unit_of
@@ -95,7 +95,7 @@ def test_a_resonator() -> None:
     ({"spike": "V_m - tau_m + 5"}, "units: spike: V_m has unit 10^-3 V, tau_m 10^-3 s; they stand side by side"),
     ({"step": {"V_m": "alpha*V_m + R*R*I + arriving"}}, "units: step: V_m: alpha*V_m has unit"),
     ({"step": None, "dynamics": {"V_m": "R*I - V_m"}, "jumps": {"V_m": "alpha*arriving*tau_m"}},
-     "units: dynamics: V_m: has unit 10^-3 V, the state per ms 10^0 V s^-1"),
+     "units: dynamics: V_m: has unit 10^-3 V, the state per ms V s^-1"),
     ({"parameters": LEAKY["parameters"] | {"R": [0.1, "GOmega"]}}, "units: unit 'GOmega' of R is not known"),
     ({"spike": "V_m - 1e30"}, "the neuron does not spike"),
     ({"spike": "V_m + 1", "reset": {"V_m": "V_m - 9"}}, "the neuron spikes without input"),
@@ -105,6 +105,32 @@ def test_warnings(changes: dict, told: str) -> None:
     found = NeuronModel.from_dict("mine", LEAKY | changes).check()
     assert any(line.startswith(told) for line in found.warnings), found.text()
     assert found.passed
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("changes", first(1, [
+    {"spike": "1e200**V_m", "step": {"V_m": "V_m*0.9 + 1e-300*arriving"}},  # from inf to inf
+    {"reset": {"V_m": "1/V_m/1e300*1e290/1e-200*1e290"}},
+    {"step": {"V_m": "alpha*V_m + where(z, 1e200*arriving*1e200, 0) + arriving + I"}, "spike": "V_m - 1"},
+    {"step": None, "dynamics": {"V_m": "-V_m/tau_m/1e-308"}, "jumps": {"V_m": "arriving"}},
+], rest=3))  # fmt: skip
+def test_what_is_not_finite_is_no_warning_of_numpy(changes: dict) -> None:
+    try:
+        NeuronModel.from_dict("mine", LEAKY | changes).check()
+    except InputError as problem:
+        assert "\n" not in str(problem)
+
+
+def test_numbers_that_are_not_finite_end_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "mine.toml"
+    for text in ("1/0", "sqrt(-1)", "log(0)", "exp(-log(0))", "9**9**9"):
+        path.write_text(
+            f'[neuron_models.mine]\nspike = "u - 1"\n[neuron_models.mine.constants]\nc = "{text}"\n'
+            '[neuron_models.mine.states]\nu = [0.0, "1"]\n[neuron_models.mine.step]\nu = "c*u + arriving"\n'
+        )
+        code, _, errors = command(capsys, "check-model", path)
+        assert code == 2 and "constants: c: at character" in errors and "must be a finite number" in errors
+        assert errors.count("\n") == 1
 
 
 def test_traces_that_explode() -> None:

@@ -65,6 +65,15 @@ BAD = [  # what is changed, and what the line must tell
     ({"step": None, "dynamics": {"V_m": "-V_m*V_m/tau_m"}}, ["not linear", "exponential_euler, euler, rk4"]),
     ({"integrator": "rk4"}, ["goes with dynamics"]),
     ({"spike": None}, ["spike is missing"]),
+    ({"spike": "V_m > E_L"}, ["spike: 'V_m > E_L' is 0 or 1", "so at 0, too", "write V_m - E_L"]),
+    ({"spike": "(V_m >= E_L + 15) - 0.5"}, ["spike: 'V_m >= E_L + 15' is 0 or 1", "write V_m - (E_L + 15)"]),
+    ({"spike": "where(V_m > E_L, V_m < 0 and I > 1, 1)"}, ["spike: 'V_m < 0 and I > 1' is 0 or 1", "where(condition"]),
+    ({"spike": "not V_m"}, ["spike: 'not V_m' is 0 or 1"]),
+    ({"spike": "V_m + 1/0"}, ["spike: at character 7", "1/0 is inf, must be a finite number"]),
+    ({"step": {"V_m": "V_m + sqrt(-1)"}}, ["step: V_m: at character 7", "sqrt(-1) is nan"]),
+    ({"reset": {"V_m": "log(0)"}}, ["reset: V_m: at character 1", "log(0) is -inf"]),
+    ({"constants": {"alpha": "exp(-log(0))"}}, ["constants: alpha: at character 6", "log(0) is -inf"]),
+    ({"surrogate": "max(0, 1 - x/(3 - 3))**where(1 < 2, 1e200*1e200, 1)"}, ["surrogate", "1e+200*1e+200 is inf"]),
     ({"spike": "V_m + arriving"}, ["spike", "unknown name 'arriving'"]),
     ({"states": {}}, ["states is missing"]),
     ({"states": {"V_m": ["E_L", "mV"], "w": [0.0, "pA"]}}, ["step of state 'w' is missing"]),
@@ -133,6 +142,19 @@ def test_derivatives_of_many_terms_and_factors() -> None:
     by_hand = sum(k * np.exp(0.01 * k) for k in range(1, 150))
     by_hand += np.prod([1 + 0.01 * k for k in range(1, 70)]) * sum(k / (1 + 0.01 * k) for k in range(1, 70))
     np.testing.assert_allclose(J, by_hand, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"step": {"V_m": "V_m + E_L/(V_m - V_m) + arriving"}}, "step: V_m"),
+    ({"step": {"V_m": "alpha*V_m*sqrt(V_m - V_m - 1) + arriving"}}, "step: V_m"),
+    ({"spike": "V_m*log(tau_m - tau_m)"}, "spike"),
+    ({"reset": {"V_m": "E_L + log(V_m - V_m)"}, "follow": ["V_m"]}, "reset: V_m"),
+    ({"step": None, "dynamics": {"V_m": "-V_m/(tau_m - tau_m)"}}, "dynamics: V_m"),
+    ({"step": None, "integrator": "rk4", "dynamics": {"V_m": "V_m**2/(tau_m - tau_m)"}}, "dynamics: V_m"),
+])  # fmt: skip
+def test_what_is_no_number_once_it_is_simplified(changes: dict, told: str) -> None:
+    with pytest.raises(InputError, match=f"^neuron model 'mine': {told}.* holds a number that is not finite"):
+        derive(made(**changes))
 
 
 def test_powers_of_numbers_are_taken_by_floats() -> None:
