@@ -518,10 +518,11 @@ class Simulation:
         """Change the learning rate of one projection, or of all, from the next update on."""
         if not is_number(eta) or not 0 <= eta < math.inf:
             raise InputError(f"eta = {quote(eta)} must be a number of at least 0 and finite")
-        names = [item.name for item in self.engine.plastic]
+        learning = [*self.engine.plastic, *self.engine.parameters.items]
+        names = [item.name for item in learning]
         if projection is not None and projection not in names:
             raise InputError(f"no plastic projection '{projection}'{nearest(projection, names)}")
-        for item in self.engine.plastic:
+        for item in learning if projection else self.engine.plastic:
             if projection in (None, item.name):
                 item.eta = eta
 
@@ -542,6 +543,7 @@ class Simulation:
         digest = Digest()
         digest.update(self.digest)
         digest.add_weights(self.exchange.comm, self.network, self.engine.show_weights())
+        digest.add_parameters(self.exchange.comm, self.engine.parameters)
         return digest.hexdigest()
 
     def state(self, with_observers: bool = True) -> State:
