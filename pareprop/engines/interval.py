@@ -81,7 +81,7 @@ class Interval(Engine):
         self.neurons = self.cells.state
         self.cells.keep(n_steps + 1)
         averaged_steps = settings.averaged_steps or settings.learning_window if settings.average_gradient else 1
-        self.gradient = IntervalGradient(network, averaged_steps, self.cells, timers)
+        self.gradient = IntervalGradient(network, averaged_steps, self.cells, self.parameters, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic = self.gradient.plastic
         self._allocate()
@@ -136,6 +136,7 @@ class Interval(Engine):
         if self.gradient.is_pending:  # each sample steps on its own
             self.optimize()
             self.channel.unread = False  # that read the logs of the sample before
+        self._is_reset = reset
         if reset:
             self.cells.reset()
         self.n = self.n_steps
@@ -194,7 +195,9 @@ class Interval(Engine):
             self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
             local = self.local.filtered
-            self.gradient.collect(sample.inputs, channel, error, local, psi, self.perturbing.lost)
+            self.gradient.collect(
+                sample.inputs, channel, error, local, psi, self.perturbing.lost, self.n_samples == 0, self._is_reset
+            )
         self.n_samples += 1
         return error, loss
 
@@ -218,7 +221,7 @@ class Interval(Engine):
 
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""
-        self.gradient.optimize(self.exchange.replicas)
+        self.gradient.optimize(self.exchange.replicas, self.exchange.comm)
         self._listen(any(item.rewiring is not None and len(item.rewiring.latest) for item in self.plastic))
 
     def _listen(self, moved: bool) -> None:
@@ -250,6 +253,7 @@ class Interval(Engine):
         for kind, items in (("table", self.plastic), ("adaptive", self.gradient.adaptive)):
             for item in items:
                 state.add_synapses(kind, item.table, item.span, **item.arrays())
+        self.parameters.add_to(state)
         return state
 
     def state_of_cells(self) -> State:
@@ -266,6 +270,7 @@ class Interval(Engine):
         self.n_samples, self.gradient.n_collected = int(numbers["n_samples"]), 0
         for item in (*self.plastic, *self.gradient.adaptive):
             item.load_numbers(numbers["plastic"][item.name])
+        self.parameters.load(numbers, shared)
 
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons.
@@ -273,8 +278,8 @@ class Interval(Engine):
         The backward sweep ends at step 0, so any non-finite value is still visible in the coefficients of that step.
         """
         return {name: self.neurons[name] for name in ("v", "a", "states") if name in self.neurons} | {
-            "learning signal": self.psi[0]
-        }
+            "learning signal": self.psi[0], **self.parameters.by_neuron()
+        }  # fmt: skip
 
     @property
     def history_steps(self) -> int:

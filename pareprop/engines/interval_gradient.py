@@ -11,10 +11,12 @@ from ..errors import InputError
 from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
 from ..parallel.channel import Channel
+from ..parallel.mpi import Comm
 from ..parallel.replicas import Replicas, TreeSum
 from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .cells import Cells
+from .parameters import Parameters
 from .plasticity import normalize, plastic
 
 EMPTY = SpikeLog(0, 0)
@@ -34,6 +36,8 @@ class IntervalGradient:
         Divisor of the gradients.
     cells : Cells
         Neurons and readouts.
+    parameters : Parameters
+        Parameters of neurons that learn.
     timers : Timers
         Seconds by phase, added to.
 
@@ -42,7 +46,7 @@ class IntervalGradient:
     plastic, adaptive : list of Plastic
         Plastic projections of this rank, and adaptive feedback, by the readout projections that it learns with.
     sums : TreeSum
-        Sums of the gradients of all tables.
+        Sums of the gradients of all tables, then of parameters.
     n_collected : int
         Samples of the batch so far, those of other groups of ranks included.
     kappa : float
@@ -59,6 +63,7 @@ class IntervalGradient:
         network: LocalNetwork,
         averaged_steps: int,
         cells: Cells,
+        parameters: Parameters,
         timers: Timers,
     ) -> None:
         self.network, self.averaged_steps, self.timers = network, averaged_steps, timers
@@ -81,6 +86,7 @@ class IntervalGradient:
         self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         normalize([*self.plastic, *self.adaptive], model)
+        self.parameters = parameters
         self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
         adjoint = allocate_aligned((network.widths["adjoint"], n), self._real)
@@ -89,7 +95,7 @@ class IntervalGradient:
 
     def _allocate(self) -> None:
         sizes = [0 if self._direct else len(table.weight) for table in self._tables]
-        self.sums = TreeSum([allocate_aligned(size, self._real) for size in sizes])
+        self.sums = TreeSum([*(allocate_aligned(size, self._real) for size in sizes), *self.parameters.gradients])
 
     def keep(self) -> None:
         """Keep gradients in arrays of their own even where none are needed, for scripts and tests that read them."""
@@ -99,7 +105,7 @@ class IntervalGradient:
     @property
     def arrays(self) -> dict[int, np.ndarray]:
         """Arrays that samples add to, by `id` of the table: the gradient so far if all are in one leaf."""
-        return {id(table): array for table, array in zip(self._tables, self.sums.arrays, strict=True)}
+        return {id(table): array for table, array in zip(self._tables, self.sums.arrays, strict=False)}
 
     @property
     def is_pending(self) -> bool:
@@ -114,6 +120,8 @@ class IntervalGradient:
         local: np.ndarray,
         psi: np.ndarray,
         lost: np.ndarray,
+        starts: bool,
+        is_reset: bool,
     ) -> None:
         """Add the gradient of one interval to the batch.
 
@@ -132,6 +140,8 @@ class IntervalGradient:
             overwritten by the coefficients of arrivals at each port.
         lost : np.ndarray
             int64 (n_neurons,), spikes of each neuron in the interval that are not in the log.
+        starts, is_reset : bool
+            Whether the run starts with this interval, and whether neurons started from rest.
         """
         self.n_collected += 1
         network, cells, n = self.network, self.network.cells, psi.shape[2]
@@ -158,6 +168,7 @@ class IntervalGradient:
                 *self._scratch,
                 psi,
             )
+            self.parameters.collect(self._scratch[-1], self.sums.arrays[len(self._tables) :], starts, is_reset)
             parts: list[tuple] = [(network.incoming, inputs, channel.heard, psi, False)]
             fired, swept = SegmentedLog([channel.own]), self._sweep(error)
             parts += [(table, EMPTY, fired, swept[:, None], True) for table in self._tables[1:] if len(table.blocks)]
@@ -196,13 +207,15 @@ class IntervalGradient:
                     self._links,
                 )
 
-    def optimize(self, replicas: Replicas) -> None:
+    def optimize(self, replicas: Replicas, comm: Comm) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned.
 
         Parameters
         ----------
         replicas : Replicas
             Groups of ranks that ran samples of the batch.
+        comm : MPI.Comm or None
+            Ranks of this group; None: one process.
         """
         if not self.n_collected:
             return
@@ -225,12 +238,13 @@ class IntervalGradient:
                 else:
                     item.step(arrays[id(item.table)], divisor)
             self.network.following.follow()
+            self.parameters.step(self.sums.arrays[len(self._tables) :], divisor, comm)
         self.n_collected = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of gradients and of the optimizers' state."""
-        return self.sums.nbytes + sum(item.nbytes for item in self.plastic)
+        return self.sums.nbytes + self.parameters.nbytes + sum(item.nbytes for item in self.plastic)
 
 
 def _rates(table: SynapseTable, etas: dict[str, float], divisor: float) -> np.ndarray:

@@ -18,9 +18,10 @@ import numpy as np
 from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
 from ..neurons import library
+from ..neurons.derive import Learns
 from ..neurons.model import NeuronModel
 from ..values import AnyValue, Given, Values
-from . import background, from_nir, from_sonata, parameters, perturbations, signs
+from . import background, from_nir, from_sonata, learned, parameters, perturbations, signs
 from .background import Background, PopulationBackground
 from .connection import Connection, takes_options
 from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve
@@ -28,7 +29,7 @@ from .equations import ONLINE, GivenByEquations, parameters_of
 from .local_readouts import LocalReadouts, names
 from .losses import Loss, OwnLoss, require_whole_state
 from .neurons import TICS_PER_MS, Neuron, whole_steps
-from .optimizers import Optimizer, default_optimizer
+from .optimizers import Optimizer, default_optimizer, require_of_weights
 from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
 from .reward import Reward
 from .variants import DEFAULT, Variant, find_variant, require_read, tells_parameters
@@ -38,15 +39,19 @@ KEPT = ("name", "optimizer", "rewire", "plastic", "keep_signs", "port")  # optio
 
 @runtime_checkable
 class Weighted(Protocol):
-    """The part of an opened run that holds weights."""
+    """The part of an opened run that holds weights, and parameters of neurons."""
 
     projections: list[str]
+    populations: list[str]
 
     def sizes_of(self, projection: str) -> tuple[int, int]:
         """Return the numbers of sources and targets of a projection."""
 
     def weights(self, projection: str) -> Given:
         """Return source, target, delay and weight of its synapses, (n_synapses,) each."""
+
+    def parameters(self, population: str) -> Given:
+        """Return parameters of all cells of a population, (size,) each."""
 
 
 @dataclass(repr=False)
@@ -331,6 +336,7 @@ class Model:
         *,
         sign: object = 0,
         area: object = "",
+        learn: object = None,
         **values: object,
     ) -> Population:
         """Add a population of recurrent neurons.
@@ -348,6 +354,9 @@ class Model:
         area : str
             Name of an area, such as "V1": its populations, which follow one another, stay together on a node of a
             cluster where that costs little. Results do not depend on it.
+        learn : dict of str to Optimizer or dict
+            Parameters that learn, each with its optimizer, which has bounds `low` and `high`; such as
+            {"tau_m": Adam(eta=0.02, low=5.0, high=100.0, scale="log")}.
         **values : float, array_like or Distribution
             NEST's parameters in NEST's units: one for all, (size,), or drawn.
 
@@ -374,13 +383,18 @@ class Model:
         before = self.of_role("recurrent")
         if area and before and before[-1].area != area and any(group.area == area for group in before):
             self.notes.append(f"population '{name}' does not follow the others of area '{area}': it may lie apart")
+        given_as = kind.name if isinstance(kind, NeuronModel) else str(model)
+        if learn:
+            kind, values = learned.as_equations(kind, values, f"population '{name}'")
         if isinstance(kind, NeuronModel):
             checked: Neuron | GivenByEquations = self._parameters(name, size, kind, values)
         else:
             checked = parameters.validate(kind, values, f"population '{name}'")
             parameters.check_lengths(checked, size, f"population '{name}'")
-        given_as = kind.name if isinstance(kind, NeuronModel) else str(model)
-        added = self._add(Population(name, size, "recurrent", given_as, checked, area=area), sign)
+        optimizers = learned.check(f"population '{name}'", checked, learn) if learn else {}
+        learns = Learns(tuple(optimizers), bool(optimizers) and self.eprop.is_online)
+        population = Population(name, size, "recurrent", given_as, checked, None, area, optimizers, learns)
+        added = self._add(population, sign)
         self._note_refractory_steps(added)
         return added
 
@@ -741,6 +755,48 @@ class Model:
             self.projections[mine[name]] = projection
         return wanted
 
+    def copy_parameters(self, run: Weighted) -> list[str]:
+        """Start from the values that parameters of neurons had when a run ended in which they learned.
+
+        Populations of the same name take them, whether or not these learn here.
+
+        Parameters
+        ----------
+        run : OpenRun
+            What `open_run` returns.
+
+        Returns
+        -------
+        list of str
+            Names of what was copied, such as "rec.tau_m".
+
+        Raises
+        ------
+        InputError
+            If a population has another size in the run, another model, or narrower bounds.
+
+        Examples
+        --------
+        >>> model.copy_parameters(open_run("runs/tones"))
+        """
+        if not isinstance(run, Weighted):
+            raise InputError(f"copy_parameters: run = {quote(run)} must be what open_run returns")
+        copied = []
+        for population in self.of_role("recurrent"):
+            if population.name not in run.populations:
+                continue
+            here, columns = f"copy_parameters: population '{population.name}'", run.parameters(population.name)
+            values = {name: columns[name] for name in columns if f"{name}_initial" in columns}
+            if not values:
+                continue
+            if len(columns["neuron"]) != population.size:
+                raise InputError(
+                    f"{here} has {len(columns['neuron'])} cells in the run, {population.size} in the model"
+                )
+            learned.take(here, population, values)
+            copied += [f"{population.name}.{name}" for name in values]
+        return copied
+
     def _with_weights(self, projection: Projection, run: Weighted) -> Projection:
         """Return a projection with the synapses of a run in place of its rule."""
         here, (n_pre, n_post) = f"copy_weights: projection '{projection.name}'", run.sizes_of(projection.name)
@@ -764,6 +820,7 @@ class Model:
         return name
 
     def _note_optimizer(self, here: str, optimizer: Optimizer) -> None:
+        require_of_weights(optimizer, here)
         if not (optimizer.optimize_each_step or self.eprop.is_online):
             why = f"no effect in the {self.variant} variant, which steps after each batch"
             self.notes.append(f"{here}: optimize_each_step = False: {why}")

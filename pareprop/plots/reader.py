@@ -133,3 +133,30 @@ def table(path: Path, origin: str) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}; {origin}") from None
+
+
+def learned(file: h5py.File) -> list[tuple[str, h5py.Group, np.ndarray, np.ndarray]]:
+    """Return each parameter that learned: its name, its group, and its values before and after, one or by neuron."""
+    found = []
+    for name, summary in (child(file, "learned") or {}).items():
+        population = child(file, f"populations/{text(summary, 'population')}")
+        ends = []
+        for suffix in ("_initial", "") if population is not None else ():
+            key = text(summary, "parameter") + suffix
+            data = dataset(population, key)
+            if data is not None or key in population.attrs:
+                ends.append(np.array([float(population.attrs[key])]) if data is None else sample(data))
+        if len(ends) == 2 and all(len(values) for values in ends):
+            found.append((name, summary, ends[0], ends[1]))
+    return found
+
+
+def tell_learned(file: h5py.File) -> dict[str, str]:
+    """Return in words what became of each parameter that learned, by "learned" and its name."""
+    lines = {}
+    for name, summary, before, after in learned(file):
+        unit, at_bound = text(summary, "unit"), demand(summary, "at_bound")
+        line = f"mean {np.mean(before):.4g} → {np.mean(after):.4g}" + f" {unit}" * (unit not in ("", "1"))
+        line += f" (std {np.std(before):.3g} → {np.std(after):.3g})" if len(after) > 1 else ""
+        lines[f"learned {name}"] = line + (f", {int(at_bound[-1])} at a bound" if np.any(at_bound[-1:]) else "")
+    return lines

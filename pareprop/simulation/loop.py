@@ -29,6 +29,7 @@ from statistics import fmean
 import numpy as np
 
 from ..engines.base import Engine, Settings
+from ..engines.parameters import SUMMARY
 from ..engines.sample import Sample
 from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError, quote
@@ -118,6 +119,9 @@ class Simulation:
         Of the last batch: losses, accuracy, confusion, returns.
     moves : dict[str, list[int]]
         Synapses that moved in each iteration, by projection; of rewired projections alone.
+    learned : dict[str, list[dict[str, float]]]
+        Mean, standard deviation, range of each parameter that learns, such as "rec.tau_m", and how many of its values
+        are at a bound, after each iteration.
     cuts : list of tuple of int and np.ndarray
         Iterations that were done when neurons were shared among ranks, and the first neuron of each rank, and the end.
     notices : Notices
@@ -162,6 +166,7 @@ class Simulation:
         self._returns = Returns()  # of the episodes of this group's part of a batch
         self._asked: Sequence[object] | None = None  # perturbations that a test asks for
         self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
+        self.learned: dict[str, list[dict[str, float]]] = {item.name: [] for item in self.engine.parameters.items}
         self.cuts = [(0, self.network.cuts)]
         self.stop_requested = False
         self._begun = False  # by `train`
@@ -292,6 +297,7 @@ class Simulation:
         outcomes = self._run_batch(self.iteration * batch, batch, "train", learn=True)
         self.engine.optimize()
         self._count_moves()
+        self._summarize_parameters()
         self.losses.append(fmean(outcome[0] for outcome in outcomes))
         self.rates.append(fmean(outcome[1] for outcome in outcomes))
         self.notices.look_at_rates(self.rates)
@@ -329,6 +335,11 @@ class Simulation:
         for item in self.engine.plastic:
             if item.rewiring:
                 self.moves[item.name].append(collectives.total(self.exchange.comm, len(item.rewiring.latest)))
+
+    def _summarize_parameters(self) -> None:
+        """Collective: keep what became of parameters that learn."""
+        for item in self.engine.parameters.items:
+            self.learned[item.name].append(self.engine.parameters.summarize(self.exchange.comm, item))
 
     @property
     def labels(self) -> list[int]:
@@ -518,10 +529,11 @@ class Simulation:
         """Change the learning rate of one projection, or of all, from the next update on."""
         if not is_number(eta) or not 0 <= eta < math.inf:
             raise InputError(f"eta = {quote(eta)} must be a number of at least 0 and finite")
-        names = [item.name for item in self.engine.plastic]
+        learning = [*self.engine.plastic, *self.engine.parameters.items]
+        names = [item.name for item in learning]
         if projection is not None and projection not in names:
             raise InputError(f"no plastic projection '{projection}'{nearest(projection, names)}")
-        for item in self.engine.plastic:
+        for item in learning if projection else self.engine.plastic:
             if projection in (None, item.name):
                 item.eta = eta
 
@@ -542,6 +554,7 @@ class Simulation:
         digest = Digest()
         digest.update(self.digest)
         digest.add_weights(self.exchange.comm, self.network, self.engine.show_weights())
+        digest.add_parameters(self.exchange.comm, self.engine.parameters)
         return digest.hexdigest()
 
     def state(self, with_observers: bool = True) -> State:
@@ -552,6 +565,9 @@ class Simulation:
         state.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
         progress |= {f"moves/{name}": np.array(counts, np.int64) for name, counts in self.moves.items()}
+        for name, summaries in self.learned.items():
+            rows = [[summary[key] for key in SUMMARY] for summary in summaries]
+            progress[f"learned/{name}"] = np.array(rows, float).reshape(-1, len(SUMMARY))
         counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
         counters |= {"rates_hz": self.measure_rates()}
         state.put("loop", counters, progress)
@@ -609,6 +625,10 @@ class Simulation:
         self.cuts = [(self.iteration, self.network.cuts)]
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
         self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
+        self.learned = {
+            name: [dict(zip(SUMMARY, row, strict=True)) for row in progress[f"learned/{name}"].tolist()]
+            for name in self.learned
+        }
         if "loss" in numbers:
             self.engine.loss.load_state(kept.join(*State.get("loss", numbers, shared)))
         for name, observer in self.list_observers():
