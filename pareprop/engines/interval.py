@@ -81,7 +81,7 @@ class Interval(Engine):
         self.neurons = self.cells.state
         self.cells.keep(n_steps + 1)
         averaged_steps = settings.averaged_steps or settings.learning_window if settings.average_gradient else 1
-        self.gradient = IntervalGradient(network, averaged_steps, self.cells, timers)
+        self.gradient = IntervalGradient(network, averaged_steps, n_steps, self.cells, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic = self.gradient.plastic
         self._allocate()
@@ -138,6 +138,7 @@ class Interval(Engine):
             self.channel.unread = False  # that read the logs of the sample before
         if reset:
             self.cells.reset()
+        self.gradient.rules.begin(reset)
         self.n = self.n_steps
         self.inputs, self._current_before = inputs, self.carried.copy()
         self._perturbed = self.perturbing.begin(self.n_steps)
@@ -194,7 +195,9 @@ class Interval(Engine):
             self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
             local = self.local.filtered
-            self.gradient.collect(sample.inputs, channel, error, local, psi, self.perturbing.lost)
+            self.gradient.collect(sample.inputs, channel, error, local, psi, self.perturbing.lost, sample.modulator)
+        elif not self.settings.reset:
+            self.gradient.follow(channel, error, psi, self.perturbing.lost, sample.modulator)
         self.n_samples += 1
         return error, loss
 
@@ -258,12 +261,16 @@ class Interval(Engine):
         state.neurons = {name: self.neurons[name] for name in CHAINED if name in self.neurons}
         state.neurons |= {"carried": self._get_carried()}
         state.shared = {"y": self.y}
+        if (rules := self.gradient.rules).learners and not self.settings.reset:
+            state.neurons |= rules.states | {"rule_before": rules.before}
+            state.numbers["rules_go_on"] = rules.goes_on
         return state
 
     def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Load the numbers and readouts of a state; the arrays of `state()` are filled next."""
         self._load_readouts(shared)
         self.n_samples, self.gradient.n_collected = int(numbers["n_samples"]), 0
+        self.gradient.rules.goes_on = bool(numbers.get("rules_go_on", False))
         for item in (*self.plastic, *self.gradient.adaptive):
             item.load_numbers(numbers["plastic"][item.name])
 

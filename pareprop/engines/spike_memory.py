@@ -123,7 +123,7 @@ class SpikeMemory:
         self.length = self.steps_kept + n_steps + plan.m + 2
         self.inputs = SpikeLog(self.length)
         posts = [item.request.post for item in self.plans[0].plans if item.request.definition]
-        wanted = {given_program(post): plan.composed(post) for post in posts}
+        wanted = {given_program(model, post): plan.composed(post) for post in posts}
         self._composed = {program: of for program, of in wanted.items() if program and of}
         self.names = [set(plan.numbers) for plan in self.plans]
         self.rows = [self._rows(*given) for given in zip(self.tables, self.plans, self.names, strict=True)]
@@ -183,7 +183,7 @@ class SpikeMemory:
                 "models": models,
                 "traces": allocate_aligned((len(names & {*TRACES}), n), self._real),
                 "shared": np.array([self._share_constants(post) for post in posts], np.int64),
-                "stretches": np.array([self._composes(given_program(post)) for post in posts], np.int64) * scanned,
+                "stretches": np.array([self._composes(given_program(self.network.model, post)) for post in posts], np.int64) * scanned,
                 "Z": np.zeros(n_rows * learns),
                 **_emitted(table),
                 "from_own": table.by_source,
@@ -200,7 +200,7 @@ class SpikeMemory:
 
     def _address(self, post: Population) -> int:
         """Return the address of the compiled model of a population, 0 if it is one of the package."""
-        program = given_program(post)
+        program = given_program(self.network.model, post)
         return program.address(self._real) if program else 0
 
     def _share_constants(self, post: Population) -> bool:

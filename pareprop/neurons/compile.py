@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -48,6 +48,28 @@ class _StretchTable(ctypes.Structure):
     """The numbers of a NEURON_STRETCHES."""
 
     _fields_ = [(name, ctypes.c_int64) for name in ("version", "real_bytes", *_STRETCH_SIZES)]
+
+
+class Compilable(Protocol):
+    """What is compiled as a neuron model is, but writes its C itself.
+
+    Attributes
+    ----------
+    name, digest : str
+        Name, and hash of all that decides the C.
+    here : str
+        What messages call it.
+    code_files : tuple of Path
+        Modules that write the C.
+    """
+
+    name: str
+    digest: str
+    here: str
+    code_files: tuple[Path, ...]
+
+    def write_source(self, headers: Mapping[str, str]) -> str:
+        """Return the C; `headers` as for `generate.source_of`."""
 
 
 class Composed(NamedTuple):
@@ -114,7 +136,7 @@ class Program:
     @classmethod
     def load(cls, definition: NeuronModel, content: bytes) -> Program:
         """Return the program of a shared object, which stays loaded."""
-        library = _load(content)
+        library = load_library(content)
         tables = {precision: _call(library, f"neuron_model_{precision}") for precision in _PRECISIONS}
         texts = ctypes.cast(library.neuron_model_texts, ctypes.c_char_p).value or b"{}"
         return cls(definition, texts.decode(), tables)
@@ -125,7 +147,7 @@ class Program:
 
     def take_stretches(self, stretches: Composed, content: bytes) -> None:
         """Load what composes steps (spike variant), a shared object."""
-        self._stretches[stretches] = _load(content)
+        self._stretches[stretches] = load_library(content)
 
     def has_stretches(self, stretches: Composed) -> bool:
         """Return whether what composes steps is loaded."""
@@ -214,16 +236,16 @@ def compile(definition: NeuronModel, comm: object = None, stretches: Composed | 
     """
     key = definition.name, definition.digest
     known = _programs.get(key) or _find_built_in(definition)
-    content = _shared(definition, comm, None) if _lacked(comm, known) else b""
+    content = fetch(definition, comm, None) if is_lacked(comm, known) else b""
     program = _programs[key] = known or Program.load(definition, content)
-    if stretches and _lacked(comm, program.has_stretches(stretches)):
-        content = _shared(definition, comm, stretches)
+    if stretches and is_lacked(comm, program.has_stretches(stretches)):
+        content = fetch(definition, comm, stretches)
         if not program.has_stretches(stretches):
             program.take_stretches(stretches, content)
     return program
 
 
-def _lacked(comm: Later, known: object) -> bool:
+def is_lacked(comm: Later, known: object) -> bool:
     """Collective: return whether a rank does not know something; others may, as they checked or trained alone."""
     return not known if comm is None else bool(comm.allreduce(int(not known)))
 
@@ -234,7 +256,7 @@ def _find_built_in(definition: NeuronModel) -> Program | None:
     return Program(definition, built_in[0], dict(zip(_PRECISIONS, built_in[1:], strict=True))) if built_in else None
 
 
-def _shared(definition: NeuronModel, comm: Later, stretches: Composed | None) -> bytes:
+def fetch(definition: NeuronModel | Compilable, comm: Later, stretches: Composed | None = None) -> bytes:
     """Collective: return a shared object of a model, on all ranks, for the lowest level among them."""
     content, problem, level = b"", None, kernels.LEVEL
     levels = list(kernels.build_info.marches)
@@ -246,7 +268,7 @@ def _shared(definition: NeuronModel, comm: Later, stretches: Composed | None) ->
         except ParepropError as error:
             problem = error
         except OSError as error:
-            problem = InputError(f"neuron model '{definition.name}': cannot compile: {error.strerror or error}")
+            problem = InputError(f"{definition.here}: cannot compile: {error.strerror or error}")
     if comm is not None:
         content, problem = comm.bcast((content, problem), root=0)
     if problem is not None:
@@ -305,7 +327,7 @@ def fill(definition: NeuronModel, levels: Iterable[str] = (), folder: Path | Non
     return files_of
 
 
-def _content(definition: NeuronModel, stretches: Composed | None, level: str) -> bytes:
+def _content(definition: NeuronModel | Compilable, stretches: Composed | None, level: str) -> bytes:
     """Return a shared object of a model: of the package, from the cache, or compiled."""
     name = _file_name(definition, stretches, level)
     content = _read(SHIPPED / name, belongs_to_package=True) or _read(cache_folder() / name)
@@ -315,19 +337,20 @@ def _content(definition: NeuronModel, stretches: Composed | None, level: str) ->
     return content
 
 
-def _file_name(definition: NeuronModel, stretches: Composed | None, level: str) -> str:
+def _file_name(definition: NeuronModel | Compilable, stretches: Composed | None, level: str) -> str:
     """Return the name of the file of a model for a level of the processor."""
     suffix = f"-{stretches.suffix}" if stretches else ""
     return f"{definition.name}-{_key(definition)[:40]}-{level}{suffix}.so"
 
 
-def _key(definition: NeuronModel) -> str:
+def _key(definition: NeuronModel | Compilable) -> str:
     """Return a hash of all that decides a shared object, but for the level."""
     here = Path(__file__).parent
     names = "language terms dynamics symbols derive kept expressions generate stages stretches stretch_rows".split()
     names += ["model", "surrogates"]  # which read a definition
     texts = [(here / f"{name}.py").read_bytes() for name in names]
     texts += [text.encode() for text in _headers().values()]
+    texts += [path.read_bytes() for path in getattr(definition, "code_files", ())]
     parts = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, platform.machine()]
     return hashlib.sha256(b"\0".join([*texts, *map(str.encode, parts)])).hexdigest()
 
@@ -370,12 +393,12 @@ def _keep(path: Path, content: bytes) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _compile(definition: NeuronModel, stretches: Composed | None, level: str) -> bytes:
+def _compile(definition: NeuronModel | Compilable, stretches: Composed | None, level: str) -> bytes:
     """Generate the C of a model and compile it."""
     command = shlex.split(kernels.build_info.compiler)
     if command and Path(command[0]).name == "ccache":
         del command[0]
-    here = f"neuron model '{definition.name}'"
+    here = definition.here
     if not command or shutil.which(command[0]) is None:
         name = command[0] if command else "cc"
         others = [
@@ -395,10 +418,12 @@ def _compile(definition: NeuronModel, stretches: Composed | None, level: str) ->
         return _run_compiler(here, command, source, level)
 
 
-def _source(definition: NeuronModel, stretches: Composed | None) -> str:
+def _source(definition: NeuronModel | Compilable, stretches: Composed | None) -> str:
     """Generate the C of a model."""
     from .generate import generate, source_of, texts_of
 
+    if not isinstance(definition, NeuronModel):
+        return definition.write_source(_headers())
     generated = generate(definition, ports=stretches.ports if stretches else None)
     if stretches:
         return source_of(generated.stretches, _headers(), [stretches.precision])
@@ -441,7 +466,7 @@ def _call(library: ctypes.CDLL, name: str) -> int:
     return function()
 
 
-def _load(content: bytes) -> ctypes.CDLL:
+def load_library(content: bytes) -> ctypes.CDLL:
     """Load a shared object from memory, or by way of a file where the system knows no such thing."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("pareprop-model")  # stays open: the loader knows a library by its path

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from functools import lru_cache
 
 from ..values import Foreign
 from .kept import OLD, choose
-from .language import Tree, replace
+from .language import Tree, names_of, replace
 from .model import NeuronModel
 from .terms import Terms
 
@@ -83,6 +84,8 @@ def derive(model: NeuronModel) -> Derivatives:
     Derivatives
         All that are not 0.
     """
+    if model.through != "all":
+        return _part_of(derive(model.learning_through("all")), model.through)
     import sympy
 
     from .symbols import from_sympy, to_sympy
@@ -133,3 +136,11 @@ def derive(model: NeuronModel) -> Derivatives:
     tables = J, U, v, h, R, gap
     kept = choose(model, [tree for entries in tables for tree in entries.values()], made.terms)
     return Derivatives(*tables, kept.trees, kept.spiked, kept.refractory, made.constants, made.terms, made.moving)
+
+
+def _part_of(by: Derivatives, through: str) -> Derivatives:
+    """Return the derivatives that "no own spike" or "leak" leave; what is kept stays, as neurons keep it for all."""
+    if through == "no own spike":
+        return replace_fields(by, v={}, gap={})
+    own = {key: tree for key, tree in by.J.items() if key[0] == key[1] and by.moving.isdisjoint(names_of(tree))}
+    return replace_fields(by, J=own, v={}, R={}, gap={})

@@ -253,6 +253,7 @@ class Derived:
         self.columns = Columns()
         self.flags = self.by.spiked or self.by.refractory
         self.n = len(self.states)
+        self.follow = () if model.through == "leak" else model.follow
 
     @property
     def keeps(self) -> list[Tree]:
@@ -305,7 +306,7 @@ class Derived:
         by, after = self.by, dict(new)
         seen = loop.dot(by.h, new)
         e = loop.let(f"{loop.psi} * {seen}") if seen else ""
-        for i in (self.states.index(name) for name in self.model.follow):
+        for i in (self.states.index(name) for name in self.follow):
             reset, kept = loop.dot(self.by_row(by.R, i), new), new.get(i, "")
             if reset != kept:
                 spiked = f"{loop.names[SPIKED]} != {loop.zero}"

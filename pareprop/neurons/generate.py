@@ -66,7 +66,12 @@ def generate(model: NeuronModel, follows_synapses: bool = True, ports: Sequence[
     Generated
         Text and sizes.
     """
-    return Generator(model).program(follows_synapses, ports)
+    generator = Generator(model)
+    if model.through != "all":  # neurons have the columns of all derivatives
+        whole = Generator(model.learning_through("all"))
+        whole.program(follows_synapses, ports)
+        generator.columns.trees += whole.columns.trees
+    return generator.program(follows_synapses, ports)
 
 
 class Generator(Derived):
@@ -212,7 +217,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         terms += [loop.let(f"a{n}[j]")] if by.v else []
         terms += [loop.times(tree, lam[k]) for k, tree in by.gap.items()]
         q = loop.let(f"{loop.let('credit[j]')} * {loop.sum(terms)}")
-        followed = [self.states.index(name) for name in self.model.follow]
+        followed = [self.states.index(name) for name in self.follow]
         back: dict[int, str] = {}
         for j in range(n):
             reset = self.by_column(by.R, j)

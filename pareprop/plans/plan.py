@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError, quote
 from ..kernels import layout
+from ..network import learning
 from ..network.connectivity import Population, Projection
 from ..network.local import given_by_equations, given_program
 from ..network.model import Model
@@ -17,6 +18,7 @@ from ..network.parameters import nearest
 from ..network.synapse_table import SynapseTable
 from ..neurons.compile import Composed, compile
 from ..parallel.mpi import Comm
+from ..rules.program import compile_rule
 from .idle_adam import idle_steps
 from .lines import Lines
 from .prefix import Prefix, block_length
@@ -63,7 +65,7 @@ class Plan:
     @property
     def n_traces(self) -> int:
         """Traces of a synapse onto neurons given by equations; else 0."""
-        program = given_program(self.request.post)
+        program = given_program(self.request.model, self.request.post)
         return program.n_traces if program else 0
 
     def added_arrivals(self, n_spikes: float, n_steps: int) -> float:
@@ -247,9 +249,16 @@ class NetworkPlan:
 
 def compile_models(model: Model, comm: Comm, plan: NetworkPlan | None) -> None:
     """Collective: compile the models that are given by equations, on one rank; with what the plan asks for."""
+    definitions = {}
     for population in model.of_role("recurrent"):
-        if given_by_equations(population):
-            compile(population.params.definition, comm, plan.composed(population) if plan else None)
+        kept, given = learning.list_kept(model, population), given_by_equations(population)
+        definition = definitions[population.name] = learning.definition_of(population).keeping(kept)
+        if given or kept:
+            compile(definition, comm, plan.composed(population) if plan and given else None)
+        for variant in learning.list_variants(model, population):
+            compile(definition.learning_through(variant.through), comm)
+    for at in learning.list_rules(model):
+        compile_rule(learning.bind(at, definitions[at.post.name]), comm)
 
 
 def _choose(request: Request, asked: str | None) -> Way:
