@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .engines.episode import Episode, Reply
     from .engines.sample import Sample
     from .errors import InputError, ParepropError, StateError
+    from .network.learning import ShortTerm
     from .network.losses import Loss
     from .network.model import Model
     from .network.optimizers import Adam, GradientDescent
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .network.reward import Reward, Rollout
     from .neurons.model import NeuronModel
     from .parallel.launcher import exchange
+    from .rules.definition import Eprop, LearningRule
     from .runs.opened import open_run
     from .runs.script import Trained, run
     from .simulation import ClosedTask, LearningRate, Observer, Outcome, Score, Simulation, Task
@@ -28,9 +30,11 @@ __all__ = [
     "Adam",
     "ClosedTask",
     "Episode",
+    "Eprop",
     "GradientDescent",
     "InputError",
     "LearningRate",
+    "LearningRule",
     "LogNormal",
     "Loss",
     "Model",
@@ -44,6 +48,7 @@ __all__ = [
     "Rollout",
     "Sample",
     "Score",
+    "ShortTerm",
     "Simulation",
     "StateError",
     "Task",
@@ -58,6 +63,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "engines.episode": ("Episode", "Reply"),
     "engines.sample": ("Sample",),
     "errors": ("InputError", "ParepropError", "StateError"),
+    "network.learning": ("ShortTerm",),
     "network.losses": ("Loss",),
     "network.model": ("Model",),
     "network.optimizers": ("Adam", "GradientDescent"),
@@ -65,11 +71,12 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "network.reward": ("Reward", "Rollout"),
     "neurons.model": ("NeuronModel",),
     "parallel.launcher": ("exchange",),
+    "rules.definition": ("Eprop", "LearningRule"),
     "runs.opened": ("open_run",),
     "runs.script": ("Trained", "run"),
     "simulation": ("ClosedTask", "LearningRate", "Observer", "Outcome", "Score", "Simulation", "Task"),
 }
-_ROOMS = ("engines", "network", "neurons", "parallel", "plans", "runs", "simulation", "sonata", "storage", "tasks")
+_ROOMS = ("engines", "network", "neurons", "parallel", "plans", "rules", "runs", "simulation", "sonata", "storage", "tasks")
 
 
 def __getattr__(name: str) -> Any:  # Any: type checkers see the imports above

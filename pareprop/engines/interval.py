@@ -8,6 +8,7 @@ import numpy as np
 
 from ..arrays import allocate_aligned
 from ..errors import InputError
+from ..network import transmission
 from ..network.local import LocalNetwork
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
@@ -139,6 +140,10 @@ class Interval(Engine):
         if reset:
             self.cells.reset()
         self.gradient.rules.begin(reset)
+        for factors in (table.factors for table in (self.network.incoming, self.network.outgoing)):
+            if reset:
+                transmission.start_rows(factors[transmission.LIVE])
+            factors[transmission.AGAIN] = factors[transmission.LIVE]
         self.n = self.n_steps
         self.inputs, self._current_before = inputs, self.carried.copy()
         self._perturbed = self.perturbing.begin(self.n_steps)
@@ -195,9 +200,11 @@ class Interval(Engine):
             self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
             local = self.local.filtered
-            self.gradient.collect(sample.inputs, channel, error, local, psi, self.perturbing.lost, sample.modulator)
+            self.gradient.collect(sample.inputs, channel, error, local, psi, self.perturbing.lost, sample.modulator, self.origin)
         elif not self.settings.reset:
             self.gradient.follow(channel, error, psi, self.perturbing.lost, sample.modulator)
+        if not self.settings.reset:
+            self.kernel.count_late(T)
         self.n_samples += 1
         return error, loss
 
@@ -243,6 +250,14 @@ class Interval(Engine):
         self.n_samples += n
         self.gradient.n_collected += n * learn
 
+    def keep_gradients(self) -> None:
+        """Keep the gradient of the first batch, for `gradients`."""
+        self.gradient.keep()
+
+    def gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+        """Return the gradients of the first batch as optimizers took them, by `id` of the table."""
+        return self.gradient.first or {}
+
     def get_heard_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
         return self.channel.heard.part(0, self.n)
@@ -264,6 +279,9 @@ class Interval(Engine):
         if (rules := self.gradient.rules).learners and not self.settings.reset:
             state.neurons |= rules.states | {"rule_before": rules.before}
             state.numbers["rules_go_on"] = rules.goes_on
+        for kind, table in (("incoming", self.network.incoming), ("outgoing", self.network.outgoing)):
+            if any(span.projection.transmission for span in table.spans) and not self.settings.reset:
+                state.rows[f"{kind}/factors"] = table, table.factors[transmission.LIVE][:, transmission.STATE]
         return state
 
     def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:

@@ -48,6 +48,8 @@ class IntervalGradient:
         Sums of the gradients of all tables.
     n_collected : int
         Samples of the batch so far, those of other groups of ranks included.
+    first : dict or None
+        Where asked for by `keep`: the gradients of the first batch as optimizers take them, by `id` of the table.
     kappa : float
         Decay in a step of the filter of eligibility traces: that of the fastest readout, or of local ones.
 
@@ -86,7 +88,7 @@ class IntervalGradient:
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         normalize([*self.plastic, *self.adaptive], model)
         self._links = np.zeros(0, np.int64)  # order of spikes by source
-        self.n_collected = 0
+        self.n_collected, self.first = 0, None
         self.rules = IntervalRules(network, self.kappa, n_steps, cells.history)
         self.kinds = Kinds(network, self.rules, cells, n_steps)
         averages = {item.name: learns_from_signals(item.span.projection) for item in self.plastic}
@@ -101,7 +103,7 @@ class IntervalGradient:
 
     def keep(self) -> None:
         """Keep gradients in arrays of their own even where none are needed, for scripts and tests that read them."""
-        self._direct = False
+        self._direct, self.first = False, {}
         self._allocate()
 
     @property
@@ -123,6 +125,7 @@ class IntervalGradient:
         psi: np.ndarray,
         lost: np.ndarray,
         modulator: np.ndarray | None = None,
+        origin: int = 0,
     ) -> None:
         """Add the gradient of one interval to the batch.
 
@@ -143,8 +146,11 @@ class IntervalGradient:
             int64 (n_neurons,), spikes of each neuron in the interval that are not in the log.
         modulator : np.ndarray or None
             (n_steps,), which rules may read.
+        origin : int
+            Step of the run with which the interval began.
         """
         self.n_collected += 1
+        self._origin = origin
         network = self.network
         if not psi.shape[2]:  # no neurons, so no synapses
             return
@@ -171,11 +177,9 @@ class IntervalGradient:
             sweep(self._cells.neurons, psi)
             parts.append((network.incoming, self.kinds.plain, inputs, channel.heard, psi, False))
             fired, swept = SegmentedLog([channel.own]), self._sweep(error)
-            parts += [
-                (table, table.blocks, EMPTY, fired, swept[:, None], True)
-                for table in self._tables[1:]
-                if len(table.blocks)
-            ]
+            for table in (table for table in self._tables[1:] if len(table.blocks)):
+                blocks = self.kinds.onto_readouts if table is network.outgoing else table.blocks
+                parts.append((table, blocks, EMPTY, fired, swept[:, None], True))
         if self._direct:
             self._pending = parts
         else:
@@ -232,6 +236,7 @@ class IntervalGradient:
                     factors,
                     array,
                     self._links,
+                    self._origin,
                 )
 
     def optimize(self, replicas: Replicas) -> None:
@@ -255,6 +260,10 @@ class IntervalGradient:
         with self.timers.phase("communicate"):
             self.sums.total(replicas)
         arrays = self.arrays
+        if self.first == {}:
+            self.first = {key: array.copy() for key, array in arrays.items()}
+            for item in self.plastic:
+                self.first[id(item.table)][item.span.first : item.span.last] /= divisors[item.name]
         with self.timers.phase("optimize"):
             for item in (*self.plastic, *self.adaptive):
                 item.eta = etas[item.name]

@@ -12,8 +12,10 @@ from ..network import learning
 from ..network.connectivity import Projection
 from ..network.learning import RuleAt
 from ..network.local import LocalNetwork, cell_values, program_of
+from ..plans.plan import FOLD_STEPS, NetworkPlan
 from ..rules.definition import Eprop, LearningRule
 from ..rules.program import RuleProgram, compile_rule
+from ..values import Values
 from .cells import Cells
 
 
@@ -201,6 +203,63 @@ class IntervalRules(Rules):
         return sum(array.nbytes for array in arrays)
 
 
+class SpikeRules(Rules):
+    """Rules in the spike variant: what their steps give is kept in rings that synapses read.
+
+    Parameters
+    ----------
+    network : LocalNetwork
+        This rank's share.
+    plan : NetworkPlan
+        How each projection learns.
+    n_steps : int
+        Steps of a sample.
+
+    Attributes
+    ----------
+    modulator : ndarray
+        float64 (n_steps + m + 2,), a ring of what rules read as `M`.
+    """
+
+    def __init__(self, network: LocalNetwork, plan: NetworkPlan, n_steps: int) -> None:
+        super().__init__(network, 0.0)
+        self._m, self._steps = plan.m, FOLD_STEPS + plan.m + 2
+        self.modulator = np.zeros(n_steps + plan.m + 2)
+        self._numbers = {
+            name: allocate_aligned((self._steps, width, self.n), self._real)
+            for name, width in self.most("n_numbers").items()
+        }
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a state keeps, by name: the last axis is this rank's neurons."""
+        found = {f"{name}_state_{k}": row for name, rows in self.states.items() for k, row in enumerate(rows)}
+        return found | {
+            f"rule_{name}_number_{k}": ring[:, k] for name, ring in self._numbers.items() for k in range(ring.shape[1])
+        }
+
+    def kernel_learners(self) -> Values:
+        """Return the table of rules as the kernel takes it."""
+        rows = []
+        for item in self.learners:
+            ring, row = self._numbers[item.at.name], np.zeros(layout.LEARNER_COLUMNS, np.int64)
+            row[layout.LEARNER_FIRST], row[layout.LEARNER_LAST] = item.first, item.last
+            row[layout.LEARNER_LAG] = self._m if item.at.rule.is_late else 0
+            row[layout.LEARNER_STEP] = item.program.address("step", self._real)
+            row[layout.LEARNER_TRACE] = item.program.address("trace", self._real)
+            for column, array in ((layout.LEARNER_CONSTANT, item.constant), (layout.LEARNER_STATE, item.state)):
+                row[column] = array.ctypes.data
+            row[layout.LEARNER_NUMBER], row[layout.LEARNER_WIDTH] = ring.ctypes.data, ring.shape[1]
+            rows.append(row)
+        table = np.array(rows, np.int64).reshape(-1, layout.LEARNER_COLUMNS)
+        return {"table": table, "steps": self._steps, "modulator": self.modulator}
+
+    def take_modulator(self, first: int, n_steps: int, given: np.ndarray | None) -> None:
+        """Write `M` of the steps [first, first + n_steps) into the ring."""
+        places = np.arange(first, first + n_steps) % len(self.modulator)
+        self.modulator[places] = 0.0 if given is None else given[:n_steps]
+
+
 class Variant:
     """A kind of e-prop that traces follow in part, or without a filter, in the interval variant.
 
@@ -231,6 +290,8 @@ class Kinds:
         For each learner.
     variants : list of Variant
         The kinds of e-prop.
+    onto_readouts : ndarray
+        Blocks of the outgoing synapses.
     """
 
     def __init__(self, network: LocalNetwork, rules: Rules, cells: Cells, n_steps: int) -> None:
@@ -240,7 +301,7 @@ class Kinds:
         kinds = [learning.rule_of(item) for item in projections]
 
         def chosen(some: Sequence[bool]) -> np.ndarray:
-            blocks = table.blocks.copy()
+            blocks = table.blocks_again
             blocks[~np.array(some, bool), layout.PLASTIC] = 0
             return blocks
 
@@ -248,7 +309,8 @@ class Kinds:
         for blocks in self.of_rules:
             blocks[:, layout.PORT] = 0  # its coefficients are those of any port
         plain = [isinstance(rule, Eprop) and rule.is_plain for rule in kinds]
-        self.plain = table.blocks if all(plain) else chosen(plain)
+        self.plain = table.blocks if all(plain) and not len(table.factors[0]) else chosen(plain)
+        self.onto_readouts = network.outgoing.blocks_again
         shape = n_steps, max(network.widths["ports"], 1), rules.n
         self.variants = []
         for rule in learning.list_variants(model):

@@ -84,6 +84,12 @@ def rule_of(projection: Projection) -> Rule:
     return projection.learning_rule or PLAIN
 
 
+def is_plain(projection: Projection) -> bool:
+    """Return whether a projection learns by e-prop as it is without options."""
+    rule = rule_of(projection)
+    return isinstance(rule, Eprop) and rule.is_plain
+
+
 def find_rule(name: object, own: Mapping[str, Rule]) -> Rule:
     """Return a rule by its name: e-prop, one of a script's or file's own, or one of the package."""
     if isinstance(name, LearningRule | Eprop):
@@ -207,6 +213,16 @@ def list_kept(model: Model, population: Population) -> tuple[str, ...]:
 def bind(at: RuleAt, definition: NeuronModel) -> Bound:
     """Return a rule at the model of its population, with all that this keeps."""
     return Bound(at.rule, definition, origin_of(at.post))
+
+
+def rules_by_name(model: Model) -> dict[str, Rule]:
+    """Return the rules that projections name, by name; `InputError` if one name means two."""
+    found: dict[str, Rule] = {}
+    for item in model.projections:
+        rule = item.learning_rule
+        if rule is not None and found.setdefault(rule.name, rule) != rule:
+            raise InputError(f"two learning rules are named '{rule.name}'")
+    return found
 
 
 def reads(model: Model, signal: str) -> list[str]:

@@ -197,6 +197,7 @@ class Model:
         default_delay: float | None = None,
         projections: dict[str, Values] | None = None,
         neuron_models: dict[str, NeuronModel] | None = None,
+        learning_rules: dict[str, LearningRule | Eprop] | None = None,
     ) -> Model:
         """Make a model of a SONATA network, to which readouts can be added.
 
@@ -228,7 +229,7 @@ class Model:
             Weight, and delay in ms, of edges without one; None: each edge must have its own.
         projections : dict or None
             Edge population, or "*" for all, to further arguments of `connect`, such as `plastic` and `rewire`.
-        neuron_models : dict or None
+        neuron_models, learning_rules : dict or None
             As of a `Model`.
 
         Returns
@@ -242,7 +243,7 @@ class Model:
             Names the file, and the value in it that is wrong or not supported.
         """
         model = cls(variant, seed, dt_ms, optimizer=optimizer or default_optimizer(), precision=precision)
-        model.neuron_models = neuron_models or {}
+        model.neuron_models, model.learning_rules = neuron_models or {}, learning_rules or {}
         model._check_neuron_models()
         from_sonata.add(
             model,

@@ -71,6 +71,8 @@ class LearningRule:
         source: str = "",
     ) -> None:
         check_name(name, "rule")
+        if name == "eprop":
+            raise InputError("rule eprop: the package has this one; give yours another name")
         self.name, self.here = name, f"rule {name}"
         tables = {"parameters": parameters, "constants": constants, "states": states, "neuron": neuron,
                   "synapse": synapse}  # fmt: skip

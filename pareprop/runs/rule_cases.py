@@ -139,3 +139,16 @@ def list_shapes(group: h5py.Group, shapes: Mapping[str, tuple[int, ...]]) -> dic
     states = fields.group(group, "synapse_states")
     found |= {f"synapse_states/{k}": (n_steps, fields.dataset(states, k).shape[1]) for k in states}
     return found | {f"gradient_{key}": shapes[f"w_{key}"] for key in MATRICES}
+
+
+def compare_gradients(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> float:
+    """Return the largest deviation of a gradient by the largest value of its matrix; `found`: by names of weights."""
+    worst = 0.0
+    for key in MATRICES:
+        wanted, actual = expected[f"gradient_{key}"], found[f"w_{key}"]
+        if np.any(np.isnan(wanted) != np.isnan(actual)):
+            return float("inf")
+        scale = float(np.nanmax(np.abs(wanted), initial=0.0))
+        if scale:
+            worst = max(worst, float(np.nanmax(np.abs(actual - wanted))) / scale)
+    return worst

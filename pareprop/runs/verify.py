@@ -16,7 +16,7 @@ from ..parallel.exchange import Exchange
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome, Watched
-from . import reward_cases
+from . import reward_cases, rule_cases
 from .cases import Case
 
 READOUT_TOLERANCE = 1e-9
@@ -88,6 +88,8 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     simulation = Simulation(case.model, task, exchange, [keep], _settings(case, task.learning_window, round_steps))
     if "record" in case.expected:
         simulation.engine.record_ids(case.expected["record"].astype(np.int64))
+    if "gradient_in" in case.expected:
+        simulation.engine.keep_gradients()
     rewired = [item for item in simulation.engine.plastic if item.rewiring]
     for item in rewired:
         assert item.rewiring is not None
@@ -98,6 +100,10 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
         return Verdict(f"{case.name}: {problem}: DOES NOT HOLD", False, simulation.digest)
     shown = simulation.engine.show_weights()
     weights = _weights(case, simulation, shown)
+    gradient_error = None
+    if "gradient_in" in case.expected:
+        found = simulation.engine.gradients(shown)
+        gradient_error = rule_cases.compare_gradients(case.expected, _weights(case, simulation, found))
     moves = _moves(case, simulation, rewired)
     simulation.digest.add_weights(exchange.comm, simulation.network, shown)
     state_error = _compare_states(case, keep.recorded, simulation)
@@ -107,7 +113,7 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     loss_error = None
     if keep.evaluations:
         loss_error = reward_cases.compute_deviation(case.expected, keep.evaluations, task.n_steps)
-    line, holds = _compare(case, steps, ids, signals, weights, moves, loss_error, state_error)
+    line, holds = _compare(case, steps, ids, signals, weights, moves, loss_error, state_error, gradient_error)
     return Verdict(line, holds, simulation.digest)
 
 
@@ -198,6 +204,7 @@ def _compare(
     moves: np.ndarray,
     loss_error: float | None,
     state_error: float | None,
+    gradient_error: float | None,
 ) -> tuple[str, bool]:
     difference = _first_difference(steps, ids, case.expected["spike_steps"], case.expected["spike_ids"])
     readout = _deviation(signals, case.expected["readout_signal"])
@@ -209,6 +216,8 @@ def _compare(
         holds = holds and loss_error <= READOUT_TOLERANCE
     if state_error is not None:
         holds = holds and state_error <= READOUT_TOLERANCE
+    if gradient_error is not None:
+        holds = holds and gradient_error <= READOUT_TOLERANCE
     spikes = f"{len(steps)} spikes equal" if difference is None else difference
     if "moves" in case.expected:
         spikes += f", {len(moves)} moves equal" if move is None else f", {move}"
@@ -216,6 +225,8 @@ def _compare(
         spikes += f", errors {loss_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
     if state_error is not None:
         spikes += f", states {state_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
+    if gradient_error is not None:
+        spikes += f", gradients {gradient_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
     line = (
         f"{case.name}: {spikes}, readout {readout:.1e} (at most {READOUT_TOLERANCE:.0e}), "
         f"weights {deviation:.1e} (at most {tolerance:.0e}): {'holds' if holds else 'DOES NOT HOLD'}"
