@@ -189,7 +189,7 @@ class SpikeMemory:
                 "shared": np.array([self._share_constants(post) for post in posts], np.int64),
                 "stretches": np.array([self._composes(given_program(self.network.model, post)) for post in posts], np.int64) * scanned,
                 "Z": np.zeros(n_rows * learns),
-                "factors": np.zeros((n_rows * weighs, self.plan.m + 1)),
+                "factors": np.ones((n_rows * weighs, self.plan.m + 1)),  # of rows without short-term plasticity, too
                 "older": np.zeros(n_rows * weighs),
                 "total": np.zeros(0),
                 **_emitted(table),

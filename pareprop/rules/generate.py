@@ -50,6 +50,8 @@ class RuleGenerator:
             for tree in entries.values():
                 self._number(tree)
         self._number(steps.v)
+        # also where what is compiled is at hand: the functions decide the columns
+        self._text = "\n".join([self._step(), self._sweep(), self._trace(), self._interval()])
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -61,8 +63,7 @@ class RuleGenerator:
 
     def source(self, headers: Mapping[str, str]) -> str:
         """Return a source that needs nothing but the compiler's own headers."""
-        parts = [self._step(), self._sweep(), self._trace(), self._interval()]
-        return source_of(Generator._with_functions("\n".join(parts)), headers)
+        return source_of(Generator._with_functions(self._text), headers)
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 
