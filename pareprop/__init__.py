@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from .engines.episode import Episode, Reply
     from .engines.sample import Sample
     from .errors import InputError, ParepropError, StateError
-    from .network.learning import ShortTerm
     from .network.losses import Loss
     from .network.model import Model
     from .network.optimizers import Adam, GradientDescent
     from .network.parameters import LogNormal, Normal, Uniform
     from .network.reward import Reward, Rollout
+    from .network.rule_options import ShortTerm
     from .neurons.model import NeuronModel
     from .parallel.launcher import exchange
     from .rules.definition import Eprop, LearningRule
@@ -63,12 +63,12 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "engines.episode": ("Episode", "Reply"),
     "engines.sample": ("Sample",),
     "errors": ("InputError", "ParepropError", "StateError"),
-    "network.learning": ("ShortTerm",),
     "network.losses": ("Loss",),
     "network.model": ("Model",),
     "network.optimizers": ("Adam", "GradientDescent"),
     "network.parameters": ("LogNormal", "Normal", "Uniform"),
     "network.reward": ("Reward", "Rollout"),
+    "network.rule_options": ("ShortTerm",),
     "neurons.model": ("NeuronModel",),
     "parallel.launcher": ("exchange",),
     "rules.definition": ("Eprop", "LearningRule"),

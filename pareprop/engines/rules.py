@@ -12,6 +12,7 @@ from ..network import learning
 from ..network.connectivity import Projection
 from ..network.learning import RuleAt
 from ..network.local import LocalNetwork, cell_values, program_of
+from ..network.rule_options import definition_of
 from ..plans.plan import FOLD_STEPS, NetworkPlan
 from ..rules.definition import Eprop, LearningRule
 from ..rules.program import RuleProgram, compile_rule
@@ -39,7 +40,7 @@ class Learner:
 
     def __init__(self, network: LocalNetwork, at: RuleAt, kappa: float) -> None:
         model, self.at = network.model, at
-        definition = learning.definition_of(at.post).keeping(learning.list_kept(model, at.post))
+        definition = definition_of(at.post).keeping(learning.list_kept(model, at.post))
         self.program: RuleProgram = compile_rule(learning.bind(at, definition))
         pieces = [k for k, post in enumerate(network.piece_populations) if post.name == at.post.name]
         self.first, self.last = network.pieces[pieces[0], :2].tolist() if pieces else (0, 0)

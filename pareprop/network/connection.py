@@ -14,11 +14,11 @@ from ..errors import InputError
 from ..rules.definition import Eprop, LearningRule
 from ..sonata.edges import Edges
 from .delays import Law
-from .learning import ShortTerm
 from .optimizers import Optimizer
 from .optimizers import optimizer as make_optimizer
 from .parameters import Frozen, Value, validate
 from .rewire import Rewire
+from .rule_options import ShortTerm
 from .space import Space
 
 F = TypeVar("F", bound=Callable[..., object])

@@ -14,7 +14,7 @@ from ..errors import InputError, quote
 from ..rules.definition import Eprop, LearningRule, Rule
 from ..sonata import edges
 from ..values import AnyValue
-from . import delays, learning, parameters, signs
+from . import delays, parameters, rule_options, signs
 from .connection import Connection
 from .rewire import check_projection as check_rewired
 from .rules import OPTIONS, RULES
@@ -229,7 +229,7 @@ def resolve(
     projection = _choose(here, Projection.model_construct(**given))
     projection = projection.model_copy(update={"signs": signs.of_projection(connection.sign, projection, here)})
     check_rewired(projection, here)
-    learning.check_rule(here, projection.learning_rule or learning.PLAIN, projection)
+    rule_options.check_rule(here, projection.learning_rule or rule_options.PLAIN, projection)
     _check_transmission(here, projection)
     return projection
 
@@ -239,7 +239,7 @@ def _find_rule(here: str, connection: Connection, rules: Mapping[str, Rule]) -> 
     if connection.learning_rule is None:
         return None
     try:
-        rule = learning.find_rule(connection.learning_rule, rules)
+        rule = rule_options.find_rule(connection.learning_rule, rules)
     except InputError as problem:
         raise InputError(f"{here}: {problem}") from None
     return None if isinstance(rule, Eprop) and rule.is_plain else rule

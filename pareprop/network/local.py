@@ -18,10 +18,11 @@ from .connectivity import Population
 from .cuts import cut
 from .drawing import Block
 from .feedback import FollowingFeedback
-from .learning import definition_of, list_kept
+from .learning import list_kept
 from .model import Model
 from .neurons import PLAIN, whole_steps
 from .parameters import Distribution, Frozen, is_number, list_bounds
+from .rule_options import definition_of
 from .sharing import count_sharing
 from .synapse_table import SynapseTable
 

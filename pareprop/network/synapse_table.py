@@ -255,7 +255,8 @@ class SynapseTable:
         spans = [span for span in self.spans if span.projection.transmission is not None]
         factors = np.zeros((2, (len(self.row_ptr) - 1) * bool(spans), layout.FACTOR_COLUMNS))
         for span in spans:
-            transmission.fill_rows(model, span, factors[transmission.LIVE, span.rows : span.rows + span.n_rows])
+            rows = factors[transmission.LIVE, span.rows : span.rows + span.n_rows]
+            transmission.fill_rows(model, span.projection, span.source(np.arange(span.n_rows)), rows)
         transmission.start_rows(factors[transmission.LIVE])
         factors[transmission.AGAIN] = factors[transmission.LIVE]
         return factors

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from .. import rng
 from ..errors import InputError
 from ..kernels import layout
-from .learning import ShortTerm
+from .connectivity import Projection
+from .model import Model
 from .parameters import Distribution
-
-if TYPE_CHECKING:
-    from .model import Model
-    from .synapse_table import ProjectionSlice
 
 STATE = slice(layout.UTILISATION, layout.LATEST_SPIKE + 1)
 LIVE, AGAIN = 0, 1  # of spikes as they arrive, and as an interval's gradient goes through them once more
 
 
-def fill_rows(model: Model, span: ProjectionSlice, rows: np.ndarray) -> None:
-    """Write the short-term plasticity of a projection's rows, float64 (n_rows, FACTOR_COLUMNS)."""
-    given, source = span.projection.transmission, span.source(np.arange(span.n_rows))
-    assert isinstance(given, ShortTerm)
+def fill_rows(model: Model, projection: Projection, source: np.ndarray, rows: np.ndarray) -> None:
+    """Write the short-term plasticity of a projection's rows, (n_rows, FACTOR_COLUMNS), of sources (n_rows,)."""
+    given = projection.transmission
+    assert given is not None
 
     def values(name: str) -> np.ndarray:
         value = getattr(given, name)
         if isinstance(value, Distribution):
-            drawn = value.draw(rng.key(model.seed, f"{span.projection.name}/transmission/{name}"), source)[:, 0]
-            _require_bounds(f"projection '{span.projection.name}': transmission", name, drawn)
+            drawn = value.draw(rng.key(model.seed, f"{projection.name}/transmission/{name}"), source)[:, 0]
+            _require_bounds(f"projection '{projection.name}': transmission", name, drawn)
             return drawn
-        return np.broadcast_to(np.asarray(value, float), span.projection.pre.size)[source]
+        return np.broadcast_to(np.asarray(value, float), projection.pre.size)[source]
 
     U, tau_fac = values("U"), values("tau_fac")
     rows[:, layout.FACTOR_U] = U

@@ -27,6 +27,7 @@ Tree = tuple  # ("number", x), ("name", text) or (operator, Tree, ...)
 
 LENGTH, DEPTH, NAME = 10_000, 100, 64  # characters of an expression, nesting of a tree, characters of a name
 FUNCTIONS = {"exp": 1, "log": 1, "sqrt": 1, "abs": 1, "tanh": 1, "detach": 1, "min": 2, "max": 2, "where": 3}  # arity
+MOMENTS = ("new", "before", "unreset")  # functions of a name, in learning rules
 RESERVED = {"dt", "I", "z", "x", "refractory", *FUNCTIONS}  # names that a model cannot give to something of its own
 ALLOWED = "numbers, names, + - * / **, comparisons, and, or, not, " + ", ".join(FUNCTIONS)
 OPERATORS: dict[type, str] = {
@@ -72,7 +73,7 @@ def parse(
     moments : Collection of str
         What may stand as a function of one name, such as "before V_m" for before(V_m); that is its name in the tree.
     unknown : callable or None
-        Returns the message for a name that may not stand there.
+        Returns the message for a name that may not stand there; for learning rules, which know `MOMENTS`.
 
     Returns
     -------
@@ -102,7 +103,7 @@ class _Parser:
     ) -> None:  # fmt: skip
         self.text, self.names, self.here, self.internal = text, names, here, internal
         self.moments, self.unknown = moments, unknown
-        self.words = {word for moment in moments for word in moment.split(" ")[:1]}
+        self.words = MOMENTS if unknown else ()  # a parser of rules
 
     def tree(self) -> Tree:
         """Return the tree of the whole text."""
@@ -222,7 +223,7 @@ class _Parser:
             self.fail_at(node, f"{word} takes one name: {word}(a)")
         name = f"{word} {node.args[0].id}"
         if name not in self.moments:
-            known = ", ".join(item.split(" ")[1] for item in self.moments if item.startswith(f"{word} "))
+            known = ", ".join(item.split(" ")[1] for item in self.moments if item.startswith(f"{word} ")) or "none"
             raise InputError(
                 f"{self.here}: {word}({node.args[0].id}): {quote(node.args[0].id)} has no such value here; "
                 f"those that have are {known}"

@@ -15,6 +15,7 @@ from ..network.connectivity import Population, Projection
 from ..network.local import given_by_equations, program_of
 from ..network.model import Model
 from ..network.parameters import nearest
+from ..network.rule_options import definition_of, origin_of
 from ..network.synapse_table import SynapseTable
 from ..neurons.compile import Composed, compile
 from ..parallel.mpi import Comm
@@ -69,8 +70,8 @@ class Plan:
         """Traces of a synapse onto neurons given by equations, or of a rule; else 0."""
         request = self.request
         if request.equations:
-            definition = learning.definition_of(request.post)
-            return len(Bound(request.equations, definition, learning.origin_of(request.post)).synapse)
+            definition = definition_of(request.post)
+            return len(Bound(request.equations, definition, origin_of(request.post)).synapse)
         if request.definition is None or request.post.role == "readout":
             return 0
         return program_of(request.model, request.post, request.through or "all").n_traces
@@ -271,7 +272,7 @@ def compile_models(model: Model, comm: Comm, plan: NetworkPlan | None) -> None:
     definitions = {}
     for population in model.of_role("recurrent"):
         kept, given = learning.list_kept(model, population), given_by_equations(population)
-        definition = definitions[population.name] = learning.definition_of(population).keeping(kept)
+        definition = definitions[population.name] = definition_of(population).keeping(kept)
         if given or kept:
             compile(definition, comm, plan.composed(population) if plan and given else None)
         for variant in learning.list_variants(model, population):

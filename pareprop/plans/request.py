@@ -16,6 +16,7 @@ from ..network.model import Model
 from ..network.neurons import CUTOFF_LIMIT, whole_steps
 from ..network.optimizers import Adam, Optimizer
 from ..network.parameters import Distribution
+from ..network.rule_options import definition_of
 from ..neurons.model import NeuronModel
 from ..rules.definition import Eprop, LearningRule
 
@@ -141,7 +142,7 @@ class Request:
     def definition(self) -> NeuronModel | None:
         """Equations from which traces follow; None for readouts and neurons of the package that learn by e-prop."""
         given = getattr(self.post.params, "definition", None)
-        return given or (learning.definition_of(self.post) if self.through or not self.is_filtered else None)
+        return given or (definition_of(self.post) if self.through or not self.is_filtered else None)
 
     @property
     def equations(self) -> LearningRule | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..errors import InputError
-from ..neurons.language import CONDITIONS, Tree, names_of, write
+from ..neurons.language import CONDITIONS, MOMENTS, Tree, names_of, write
 
-NEW, BEFORE, AFTER = "new", "before", "unreset"  # moments: words before a name, as in "before V_m"
+NEW, BEFORE, AFTER = MOMENTS  # words before a name, as in "before V_m"
 ZERO: Tree = ("number", 0.0)
 ONE: Tree = ("number", 1.0)
 Form = dict[str, Tree]  # name of a state (with its moment) or "pre" to its coefficient
