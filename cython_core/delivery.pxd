@@ -8,9 +8,11 @@
 from libc.stdint cimport int64_t, intptr_t, uint32_t, uint64_t
 
 from pareprop.core.layout cimport (
-    BEFORE, BITS, DELAY, DELAYS, DENSE, HOLE, LOG, NO_HOLE, NUMBER, PLASTIC, PORT, ROW, ROWS, SINCE, SOURCE, SOURCES,
-    TARGET, WIDEST, WIDTH,
+    BEFORE, BITS, DELAY, DELAYS, DENSE, FACILITATION, FACTORS, FACTOR_COLUMNS, FACTOR_U, HOLE, LATEST_SPIKE, LOG,
+    NO_HOLE, NUMBER, PLASTIC, PORT, RECOVERY, RESOURCES, ROW, ROWS, SINCE, SOURCE, SOURCES, TARGET, UTILISATION, WIDEST,
+    WIDTH,
 )
+from pareprop.core.elementary cimport exp
 from pareprop.core.members cimport has, place_of
 from pareprop.core.precision cimport real, total_of
 from pareprop.core.spike_log cimport Spikes
@@ -137,6 +139,26 @@ cdef inline void add_row(
             total[target[k]] += amplitude * weight[k]
 
 
+cdef inline double factor_of(const int64_t[:, ::1] blocks, int64_t b, int64_t row, int64_t step) noexcept nogil:
+    """Factor of a spike that arrives at a row in `step`, which follows all before; 1 without short-term plasticity.
+
+    Each row keeps x and u of its source as of its own arrivals, which all come later than the spikes by its delay.
+    """
+    cdef double* at = <double*> <intptr_t> blocks[b, FACTORS]
+    cdef double x, u, n
+    if at == NULL:
+        return 1.0
+    at += (row - blocks[b, ROW]) * FACTOR_COLUMNS
+    u, x = at[UTILISATION], at[RESOURCES]
+    if at[LATEST_SPIKE] >= 0.0:
+        n = <double> step - at[LATEST_SPIKE]
+        x = 1.0 + (x - x * u - 1.0) * exp(n * at[RECOVERY])
+        u = at[FACTOR_U] + (u * (1.0 - at[FACTOR_U]) * exp(n * at[FACILITATION]) if at[FACILITATION] != 0.0 else 0.0)
+        at[UTILISATION], at[RESOURCES] = u, x
+    at[LATEST_SPIKE] = <double> step
+    return x * u
+
+
 cdef inline int64_t row_ahead(
     const int64_t[:, ::1] blocks,     # IN
     int64_t b,
@@ -180,6 +202,52 @@ cdef inline void deliver_block(
         ahead = row_ahead(blocks, b, row_ptr, ids, i, last, row) - start
         scatter(start, row_ptr[row + 1], ahead, target, weight, arriving)
         i += 1
+
+
+cdef inline void deliver_by_factor(
+    const int64_t[:, ::1] blocks,     # IN
+    int64_t b,
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t[::1] target,       # IN
+    const real[::1] weight,           # IN
+    const uint32_t* ids,              # IN
+    int64_t first,
+    int64_t last,
+    int64_t step,                     # of the run
+    total_of[::1] arriving,         # UPDATED
+) noexcept nogil:
+    """As `deliver_block` with short-term plasticity."""
+    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row
+    while i < last and ids[i] < blocks[b, SOURCES]:
+        row = row_of(blocks, b, ids[i])
+        if row >= 0:
+            add_row(blocks, b, ids[i], row_ptr[row], row_ptr[row + 1], target, weight,
+                    <real> factor_of(blocks, b, row, step), arriving)
+        i += 1
+
+
+cdef inline void count_late(
+    int64_t end,                      # steps of the log, entry 0 is step 0
+    int64_t origin,                   # step of the run with which it began
+    const int64_t[:, ::1] blocks,     # IN
+    const Spikes* inputs,             # IN
+    Spikes** heard,                   # IN (n_heard,)
+    int64_t n_heard,
+) noexcept nogil:
+    """Let spikes that are lost, as they would arrive after the end, count for short-term plasticity."""
+    cdef int64_t b, k, i, t, row, lag
+    cdef Spikes** logs
+    for b in range(blocks.shape[0]):
+        lag = blocks[b, DELAY] - (1 if blocks[b, LOG] == 0 else 0)
+        logs = heard if blocks[b, LOG] else &inputs
+        for t in range(max(end - lag, 0), end if blocks[b, FACTORS] else 0):
+            for k in range(n_heard if blocks[b, LOG] else 1):
+                i = first_at_least(logs[k].ids, logs[k].ptr[t], logs[k].ptr[t + 1], blocks[b, SOURCE])
+                while i < logs[k].ptr[t + 1] and logs[k].ids[i] < blocks[b, SOURCES]:
+                    row = row_of(blocks, b, logs[k].ids[i])
+                    if row >= 0:
+                        factor_of(blocks, b, row, origin + t + lag)
+                    i += 1
 
 
 cdef inline void deliver_dense(
@@ -260,7 +328,7 @@ cdef struct Walk:     # through the rows of a source
 cdef inline bint is_spread(const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:
     """Whether the projection of the block has few delays; the same on all ranks."""
     cdef int64_t first = b - blocks[b, NUMBER]
-    return blocks[b, DELAYS] > 1 and blocks[first + blocks[b, DELAYS] - 1, DELAY] - blocks[first, DELAY] < WIDEST
+    return blocks[b, DELAYS] > 1 and blocks[b, FACTORS] == 0 and blocks[first + blocks[b, DELAYS] - 1, DELAY] - blocks[first, DELAY] < WIDEST
 
 
 cdef inline Walk walk_of(
@@ -479,12 +547,14 @@ cdef inline void deliver(
     int64_t n_heard,
     bint plastic_loses,               # whether what arrives is lost, at blocks that learn
     bint fixed_loses,                 # and at others
+    int64_t origin,                   # step of the run with which the log begins
     real[:, :, ::1] ring,             # UPDATED (slots, ports, n); no slots where nothing is spread
     real[:, ::1] arriving,            # UPDATED, by port
 ) noexcept nogil:
     """Add the weights of all spikes that arrive in `step`: what is spread, then by block, in ascending source id."""
     cdef int64_t b, k, emitted
     cdef bint loses
+    cdef Spikes** logs
     if ring.shape[0] > 0:
         for b in range(blocks.shape[0]):
             if blocks[b, NUMBER] == 0 and is_spread(blocks, b):
@@ -499,7 +569,12 @@ cdef inline void deliver(
         emitted = step - blocks[b, DELAY] + (1 if blocks[b, LOG] == 0 else 0)
         if emitted < blocks[b, SINCE]:
             continue
-        if blocks[b, LOG] == 0:
+        if blocks[b, FACTORS]:
+            logs = heard if blocks[b, LOG] else &inputs
+            for k in range(n_heard if blocks[b, LOG] else 1):
+                deliver_by_factor(blocks, b, row_ptr, target, weight, logs[k].ids, logs[k].ptr[emitted],
+                                  logs[k].ptr[emitted + 1], origin + step, arriving[blocks[b, PORT]])
+        elif blocks[b, LOG] == 0:
             deliver_block(blocks, b, row_ptr, target, weight, inputs.ids, inputs.ptr[emitted], inputs.ptr[emitted + 1],
                           arriving[blocks[b, PORT]])
         else:

@@ -19,7 +19,19 @@ cpdef enum:         # columns of `blocks`, int64 (n_blocks, BLOCK_COLUMNS): syna
     DELAYS = 14     # blocks of the projection: rows of each of its sources, side by side
     NUMBER = 15     # which of them this block is, from 0 on
     SINCE = 16      # first step of the log whose spikes count: 0 but for synapses that were made in a run
-    BLOCK_COLUMNS = 17
+    FACTORS = 17    # address of the short-term plasticity of its rows, (ROWS, FACTOR_COLUMNS); 0: all spikes count alike
+    BLOCK_COLUMNS = 18
+
+cpdef enum:         # columns of short-term plasticity, float64 (n_rows, FACTOR_COLUMNS), see delivery.pxd
+    FACTOR_U = 0
+    RECOVERY = 1            # -dt / tau_rec
+    FACILITATION = 2        # -dt / tau_fac, 0: there is none
+    UTILISATION = 3         # u and x at the latest spike
+    RESOURCES = 4
+    LATEST_SPIKE = 5        # step in which it arrived, NEVER: there was none
+    FIRST_UTILISATION = 6   # u and x at the first spike
+    FIRST_RESOURCES = 7
+    FACTOR_COLUMNS = 8
 
 cpdef enum:
     NO_HOLE = -1    # each source of a block reaches every target
@@ -73,7 +85,24 @@ cpdef enum:         # columns of `rules`, int64 (n_blocks, RULE_COLUMNS)
     EACH_STEP = 5   # 1: the optimizer steps with each time step
     MOVES = 6       # 1: synapses move, so that rows without any keep their books, too
     LINED = 7       # 1: windows are read from lines of their targets, see adam_windows.h
-    RULE_COLUMNS = 8
+    LAG = 8         # steps that its windows end before an arrival
+    LEARNER = 9     # place in the table of learners; NO_LEARNER: by e-prop
+    RULE_COLUMNS = 10
+
+cpdef enum:
+    NO_LEARNER = -1
+
+cpdef enum:         # columns of `learners`, int64 (n_learners, LEARNER_COLUMNS): rules given by equations, see learners.pxi
+    LEARNER_FIRST = 0       # first target, and one past the last
+    LEARNER_LAST = 1
+    LEARNER_LAG = 2
+    LEARNER_STEP = 3        # addresses of its functions
+    LEARNER_TRACE = 4
+    LEARNER_CONSTANT = 5    # and of its arrays: (n_constants, n), (n_states, n), (steps, width, n)
+    LEARNER_STATE = 6
+    LEARNER_NUMBER = 7
+    LEARNER_WIDTH = 8
+    LEARNER_COLUMNS = 9
 
 cpdef enum:
     NO_CUTOFF = -1

@@ -64,11 +64,12 @@ cdef inline void add_row_exactly(
     int64_t stop,
     const uint32_t[::1] target,       # IN
     const real[::1] weight,           # IN
+    double factor,                    # of each weight
     ExactSum* sums,                   # UPDATED, one per readout
 ) noexcept nogil:
     cdef int64_t k
     for k in range(start, stop):
-        add_value(weight[k], &sums[target[k]])
+        add_value(factor * weight[k], &sums[target[k]])
 
 
 @final

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from .network.optimizers import Adam, GradientDescent
     from .network.parameters import LogNormal, Normal, Uniform
     from .network.reward import Reward, Rollout
+    from .network.rule_options import ShortTerm
     from .neurons.model import NeuronModel
     from .parallel.launcher import exchange
+    from .rules.definition import Eprop, LearningRule
     from .runs.opened import open_run
     from .runs.script import Trained, run
     from .simulation import ClosedTask, LearningRate, Observer, Outcome, Score, Simulation, Task
@@ -28,9 +30,11 @@ __all__ = [
     "Adam",
     "ClosedTask",
     "Episode",
+    "Eprop",
     "GradientDescent",
     "InputError",
     "LearningRate",
+    "LearningRule",
     "LogNormal",
     "Loss",
     "Model",
@@ -44,6 +48,7 @@ __all__ = [
     "Rollout",
     "Sample",
     "Score",
+    "ShortTerm",
     "Simulation",
     "StateError",
     "Task",
@@ -63,13 +68,15 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "network.optimizers": ("Adam", "GradientDescent"),
     "network.parameters": ("LogNormal", "Normal", "Uniform"),
     "network.reward": ("Reward", "Rollout"),
+    "network.rule_options": ("ShortTerm",),
     "neurons.model": ("NeuronModel",),
     "parallel.launcher": ("exchange",),
+    "rules.definition": ("Eprop", "LearningRule"),
     "runs.opened": ("open_run",),
     "runs.script": ("Trained", "run"),
     "simulation": ("ClosedTask", "LearningRate", "Observer", "Outcome", "Score", "Simulation", "Task"),
 }
-_ROOMS = ("engines", "network", "neurons", "parallel", "plans", "runs", "simulation", "sonata", "storage", "tasks")
+_ROOMS = ("engines", "network", "neurons", "parallel", "plans", "rules", "runs", "simulation", "sonata", "storage", "tasks")
 
 
 def __getattr__(name: str) -> Any:  # Any: type checkers see the imports above

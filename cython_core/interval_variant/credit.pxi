@@ -44,6 +44,7 @@ def credit(
     const double[::1] scale,          # IN (n_blocks): 1, or minus learning rate to update weights at once
     real[::1] gradient,               # UPDATED, or the weights
     int64_t[::1] scratch,             # at least `scratch_size` numbers
+    int64_t origin=0,                 # step of the run with which the log begins
 ):
     """Add scale * coefficient[t n_ports + port, target] to the gradient of a plastic synapse for each of its arrivals.
 
@@ -82,7 +83,7 @@ def credit(
                 for k in range(n):
                     credit_block(blocks, b, row_ptr, target, logs[k].ids, logs[k].ptr[emitted],
                                  logs[k].ptr[emitted + 1], coefficient[t * n_ports + blocks[b, PORT]], scale[b],
-                                 gradient)
+                                 origin + t, gradient)
 
 
 cdef inline void fetch_next(
@@ -114,7 +115,7 @@ cdef inline int64_t first_of(bint same_step, const int64_t[:, ::1] blocks, int64
 
 cdef inline bint is_tiled(const int64_t[:, ::1] blocks, int64_t b, int64_t steps) noexcept nogil:
     """Whether it pays to credit a block source by source: small networks, not readouts."""
-    return blocks[b, DENSE] and blocks[b, PLASTIC] and steps >= FEWEST_STEPS and blocks[b, WIDTH] >= LEAST_WIDTH
+    return blocks[b, DENSE] and blocks[b, PLASTIC] and blocks[b, FACTORS] == 0 and steps >= FEWEST_STEPS and blocks[b, WIDTH] >= LEAST_WIDTH
 
 
 cdef inline bint is_repeated(const uint32_t* ids, int64_t first, int64_t i) noexcept nogil:
@@ -323,10 +324,12 @@ cdef void credit_block(
     int64_t first,
     int64_t last,
     const real[::1] coefficient,
-    real scale,
+    real each,                        # factor of coefficients
+    int64_t step,                     # of the run
     real[::1] gradient,
 ) noexcept nogil:
     cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row, k, start, stop, hole, base, ahead
+    cdef real scale = each
     while i < last and ids[i] < blocks[b, SOURCES]:
         row = row_of(blocks, b, ids[i])
         if row < 0:
@@ -334,6 +337,8 @@ cdef void credit_block(
             continue
         start = row_ptr[row]
         stop = row_ptr[row + 1]
+        if blocks[b, FACTORS]:
+            scale = <real> (each * factor_of(blocks, b, row, step))
         if is_repeated(ids, first, i):
             pass
         elif blocks[b, DENSE]:

@@ -7,11 +7,12 @@ from libc.stdint cimport int64_t, uint32_t
 
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
-    AT_ONCE, GROUP, LINE, LONG, OFFSETS, STRIDE, Walk, add_four, add_row, credit_row, deliver, first_at_least, hole_of,
+    AT_ONCE, GROUP, LINE, LONG, OFFSETS, STRIDE, Walk, add_four, add_row, count_late, credit_row, deliver, factor_of,
+    first_at_least, hole_of,
     is_spread, mean_row, next_row, prefetch, prefetch_stride, row_ahead, row_of, walk_ahead, walk_of, write_offsets,
 )
 from pareprop.core.layout cimport (
-    DELAY, DELAYS, DENSE, LOG, NUMBER, PLASTIC, PORT, ROW, SINCE, SOURCE, SOURCES, TARGET, WIDEST, WIDTH,
+    DELAY, DELAYS, DENSE, FACTORS, LOG, NUMBER, PLASTIC, PORT, ROW, SINCE, SOURCE, SOURCES, TARGET, WIDEST, WIDTH,
 )
 from pareprop.core.readout_sums cimport ExactSum, add_row_exactly
 from pareprop.core.rounds cimport Meeting
@@ -102,6 +103,12 @@ cdef class Forward:
         for t in range(first, last):
             advance_readouts(self.readouts, self.channel, t, False)
 
+    def count_late(self, int64_t end):
+        """Let spikes that would arrive after the interval, which has `end` steps, count for short-term plasticity."""
+        self.require_bound()
+        count_late(end, self.sample.before, self.incoming.blocks, &self.channel.inputs.at, self.channel.heard.at,
+                   self.channel.heard.n)
+
     cdef int require_bound(self) except -1:
         if self.channel is None or self.sample is None or self.recorder is None:
             raise TypeError("Forward: channel, sample and recorder must be bound before it runs")
@@ -118,7 +125,7 @@ cdef class Forward:
             begin(&self.watch, t, n)
             deliver(t, self.incoming.blocks, self.incoming.row_ptr, self.incoming.target, self.incoming.weight,
                     &self.channel.inputs.at, self.channel.heard.at, self.channel.heard.n, t == 0,
-                    t == 0 and not self.keeps_fixed, self.ring, self.neurons.arriving)
+                    t == 0 and not self.keeps_fixed, self.sample.before, self.ring, self.neurons.arriving)
             lap(&self.watch, DELIVER)
             advance_neurons(self.neurons, self.channel, self.sample, self.recorder, t, t == 0 and no_current,
                             self.psi[t, 0])
@@ -139,7 +146,7 @@ cdef class Forward:
             while i < last and ids[i] < blocks[b, SOURCES]:
                 row = row_of(blocks, b, ids[i])
                 add_row_exactly(self.outgoing.row_ptr[row], self.outgoing.row_ptr[row + 1], self.outgoing.target,
-                                self.outgoing.weight, sums)
+                                self.outgoing.weight, factor_of(blocks, b, row, self.sample.before + t), sums)
                 i += 1
 
     cdef void read_out(self, int64_t first, int64_t last, bint no_current) noexcept nogil:

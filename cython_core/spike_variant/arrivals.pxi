@@ -39,6 +39,8 @@ cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
     for b in range(engine.incoming.blocks.shape[0]):
         if engine.ring.shape[0] > 0 and is_spread_static(engine.incoming, b):
             continue
+        if engine.flushed != NEVER and t >= engine.flushed + engine.incoming.rules[b, LAG]:
+            continue    # its last arrival was before
         wanted = engine.learns and engine.sums.cells.shape[0] > 0 and uses_cells(engine, engine.incoming, b)
         if wanted and not inside:
             fill_cells_before(engine, t)
@@ -121,19 +123,22 @@ cdef inline void deliver_spike(
     bint inside, total_of[::1] arriving
 ) noexcept nogil:
     cdef int64_t k, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
+    cdef double factor = factor_of(rows.blocks, b, row, t)
     if learns and rows.books[row, LATEST] == t:
         learn_again(rows, row)
     elif learns and arrive(engine, t, rows, b, row, source, ahead, arriving):
         return
+    elif learns and rows.blocks[b, FACTORS]:
+        rows.factors[row, t % rows.factors.shape[1]] = factor
     if inside:
         for k in range(start, stop):
-            cells_of(engine)[wide(engine) * rows.target[k]].arriving += rows.weight[k]
+            cells_of(engine)[wide(engine) * rows.target[k]].arriving += <real> factor * rows.weight[k]
     elif rows.sums != NULL:
-        add_row_exactly(start, stop, rows.target, rows.weight, rows.sums)
+        add_row_exactly(start, stop, rows.target, rows.weight, factor, rows.sums)
     else:
         if engine.queued:                  # a target adds its weights in the order of the sources
             descend_queue(engine, t, rows, b, arriving)
-        add_row(rows.blocks, b, source, start, stop, rows.target, rows.weight, 1.0, arriving)
+        add_row(rows.blocks, b, source, start, stop, rows.target, rows.weight, <real> factor, arriving)
 
 
 cdef void note_weights(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
@@ -350,7 +355,7 @@ cdef void arrive_loop(Engine engine, int64_t t, Rows rows, int64_t b, int64_t ro
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], latest = rows.books[row, LATEST]
     cdef int64_t mode = rows.rules[b, MODE]
     if latest == NEVER:                             # the first spike starts the bookkeeping and updates nothing
-        rows.books[row, CURSOR] = max(t - engine.m, 0) // (engine.sums.block if mode == PREFIX else 1)
+        rows.books[row, CURSOR] = max(t - rows.rules[b, LAG], 0) // (engine.sums.block if mode == PREFIX else 1)
         if rows.first.shape[0] > 0:
             rows.first[row] = t
     else:
@@ -361,7 +366,7 @@ cdef void arrive_loop(Engine engine, int64_t t, Rows rows, int64_t b, int64_t ro
             decay_row(engine, rows, b, row, start, stop, t - latest - rows.rules[b, CUTOFF])
         if not rows.rules[b, EACH_STEP]:
             optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
-        rows.books[row, CURSOR] = max(t - engine.m, 0)
+        rows.books[row, CURSOR] = max(t - rows.rules[b, LAG], 0)
     wait(engine, t, rows, row)
     if mode == PREFIX and engine.m == 1:
         enter(engine, t, rows, b, row, 0)
@@ -373,13 +378,14 @@ cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
     cdef uint64_t bits = <uint64_t> rows.books[row, WAITING]
     gap = t - latest
     if bits != 0 and latest != NEVER:
+        for i in range(max(engine.m - gap + 1, <int64_t> 0), engine.m + 1):
+            if (bits >> i) & 1:
+                rows.books[row, OLDER] += 1
+                if rows.older.shape[0] > 0:
+                    rows.older[row] += rows.factors[row, (latest - i) % rows.factors.shape[1]]
         if gap > engine.m:
-            while bits != 0:
-                rows.books[row, OLDER] += bits & 1
-                bits >>= 1
+            bits = 0
         else:
-            for i in range(engine.m - gap + 1, engine.m + 1):
-                rows.books[row, OLDER] += (bits >> i) & 1
             bits = (bits << gap) & ((<uint64_t> 2 << engine.m) - 1)
     rows.books[row, WAITING] = <int64_t> (bits | 1)
     rows.books[row, LATEST] = t
@@ -419,10 +425,13 @@ cdef void close(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int
     rows.books[row, CLOSED] = 1
 
 
-cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows) noexcept nogil:
+cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows, int64_t lag, bint earlier) noexcept nogil:
+    """The last arrival at blocks of a lag; `earlier`: of those alone whose lag is less than that of signals."""
     cdef int64_t b, source, row
+    if earlier and lag == engine.m:
+        return
     for b in range(rows.blocks.shape[0]):
-        if rows.rules[b, MODE] != STATIC:
+        if rows.rules[b, MODE] != STATIC and rows.rules[b, LAG] == lag:
             for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
                 row = row_of(rows.blocks, b, source)
                 if row >= 0 and rows.books[row, LATEST] != NEVER and rows.row_ptr[row + 1] > rows.row_ptr[row]:

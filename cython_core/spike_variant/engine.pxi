@@ -6,18 +6,19 @@
 # One file, because the engine's classes list all arrays that the included files work on.
 
 from libc.math cimport NAN, isnan, sqrt
-from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, intptr_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
-    add_row, first_at_least, hole_of, is_spread, prefetch, row_ahead, row_of, spread, take_slot,
+    add_row, factor_of, first_at_least, hole_of, is_spread, prefetch, row_ahead, row_of, spread, take_slot,
 )
 from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
     ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, BITS, BY_EQUATIONS, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE,
-    EACH_STEP, EPSILON, ETA, GAPS, KAPPA, KAPPA_REG, LATEST, LINED, LOG, LOOP, MODE, MODEL, MOVES, NEVER, NUMBER,
-    NUMBERS, OLDER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW, ROWS, RUNNING, SINCE, SOURCE, SOURCES, STATIC, STRETCH,
+    EACH_STEP, EPSILON, ETA, FACTORS, GAPS, KAPPA, KAPPA_REG, LAG, LATEST, LEARNER, LEARNER_CONSTANT, LEARNER_FIRST,
+    LEARNER_LAG, LEARNER_LAST, LEARNER_NUMBER, LEARNER_STATE, LEARNER_STEP, LEARNER_TRACE, LEARNER_WIDTH, LINED, LOG,
+    LOOP, MODE, MODEL, MOVES, NEVER, NUMBER, NUMBERS, OLDER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW, ROWS, RUNNING, SINCE, SOURCE, SOURCES, STATIC, STRETCH,
     STRETCH_STEPS, SUFFIX, TARGET, WAITING, WIDTH, W_MAX, W_MIN,
 )
 from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, clipped
@@ -72,6 +73,9 @@ cdef class Rows:
     cdef public uint32_t[::1] target
     cdef public int8_t[::1] signs                  # of the row's source, +1, -1 or 0; empty: no source has one
     cdef public double[::1] Z                      # (n_rows,), zbar of each row, see the modes
+    # of short-term plasticity, empty without: factors of spikes that wait, by step, and of those that are OLDER
+    cdef public double[:, ::1] factors             # (n_rows, m + 1)
+    cdef public double[::1] older                  # (n_rows,)
     cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
     cdef public double[:, :, ::1] bias             # (n_blocks, k, 3), sqrt(1 - beta_2^n), 1 - beta_1^n, and their ratio
     # of Adam's steps without a gradient, see idle_adam.pxi: place of a block, powers, steps of a part and until none
@@ -101,6 +105,7 @@ cdef class Rows:
     cdef public int64_t[::1] shared                # (n_blocks,), 1: all targets have the constants of the first one
     cdef public real[:, ::1] traces                # (n_traces, n_synapses), of generated models
     cdef public real[::1] moment, variance         # of Adam
+    cdef public double[::1] total                  # gradients that optimizers took so far; empty: not kept
     # of stretches, empty without: what ends of blocks ask of each row, and lists of rows by step of the block
     cdef public int64_t[::1] mark, following       # (n_rows,)
     cdef public int64_t[:, ::1] head               # (n_blocks, STRETCH_STEPS + 1)
@@ -215,6 +220,17 @@ cdef class Learned:
         bind(self, values)
 
 
+cdef class Learners:
+    """Rules given by equations, see learners.pxi."""
+
+    cdef public int64_t[:, ::1] table              # (n_learners, LEARNER_COLUMNS)
+    cdef public int64_t steps                      # of the rings of their numbers
+    cdef public double[::1] modulator              # (steps,), a ring: what rules read as M
+
+    def __init__(self, values):
+        bind(self, values)
+
+
 cdef struct Present:  # what follows from a step t, see prefix_rows.pxi
     int64_t t, size   # B, for which the rest was found
     int64_t block     # of the sums, that step t - m lies in
@@ -239,6 +255,7 @@ cdef class Engine:
     cdef readonly Online online
     cdef readonly Stretches stretches
     cdef readonly Learned learned
+    cdef readonly Learners learners
     cdef public Channel channel
     cdef public Sample sample
     cdef public Recorder recorder
@@ -248,6 +265,7 @@ cdef class Engine:
     cdef public int64_t fold_steps                 # how often rows without a cutoff are worked off
     cdef public int64_t lead                       # steps of Adam's counter before step 0
     cdef public bint learns
+    cdef int64_t flushed                           # first step that is not run, in a flush; NEVER: there is none
     cdef Present present
     cdef Power of_block, of_place                  # kappa^B, and kappa to the place in the present block
     cdef Power[2 * DECAYS] decays                  # see drawn_delays.h
@@ -276,6 +294,7 @@ cdef class Engine:
         Online online not None,
         Stretches stretches not None,
         Learned learned not None,
+        Learners learners not None,
         real[:, :, ::1] ring not None,
         int64_t m,
         int64_t fold_steps,
@@ -284,8 +303,8 @@ cdef class Engine:
         self.neurons, self.rates, self.readouts, self.errors = neurons, rates, readouts, errors
         self.incoming, self.outgoing, self.adaptive = incoming, outgoing, adaptive
         self.feedback, self.histories, self.sums, self.online = feedback, histories, sums, online
-        self.stretches, self.learned, self.ring, self.spread_until = stretches, learned, ring, NEVER
-        self.m, self.fold_steps, self.lead = m, fold_steps, lead
+        self.stretches, self.learned, self.learners, self.ring = stretches, learned, learners, ring
+        self.m, self.fold_steps, self.lead, self.flushed, self.spread_until = m, fold_steps, lead, NEVER, NEVER
         self.of_block = self.of_place = Power(0.0, 0, 1.0)
 
     def run(self, Meeting meeting not None, int64_t first, int64_t end, int64_t round_steps, bint led):
@@ -374,6 +393,7 @@ cdef class Engine:
         begin(&self.watch, t, n)
         if self.learns:
             self.learn_before(t)
+        advance_learners(self, t, t)
         lap(&self.watch, SWEEP)
         spread_static(self, t, self.incoming)
         deliver_incoming(self, t)
@@ -405,6 +425,7 @@ cdef class Engine:
         cdef int64_t t
         self.outgoing.sums = NULL
         self.forget()
+        self.flushed = n_steps
         with nogil:
             for t in range(n_steps, n_steps + self.m + 1):
                 self.histories.error_ring[t % self.histories.error_ring.shape[0]][:] = 0.0
@@ -413,21 +434,25 @@ cdef class Engine:
                     clear_online(self.online, t)
             for t in range(n_steps, n_steps + self.m + 1):
                 self.learn_before(t)
+                advance_learners(self, t, n_steps)
+                arrive_everywhere(self, t, self.incoming, t - n_steps, True)
                 if t < n_steps + self.m:
                     deliver_incoming(self, t)
                     deliver_all(self, t, self.outgoing, self.feedback.dropped)
                     follow(self, t)
             if self.sums.cells.shape[0] > 0:
                 fill_cells_before(self, n_steps + self.m)
-            arrive_everywhere(self, n_steps + self.m, self.incoming)
-            arrive_everywhere(self, n_steps + self.m, self.outgoing)
-            arrive_everywhere(self, n_steps + self.m, self.adaptive)
+            arrive_everywhere(self, n_steps + self.m, self.incoming, self.m, False)
+            arrive_everywhere(self, n_steps + self.m, self.outgoing, self.m, False)
+            arrive_everywhere(self, n_steps + self.m, self.adaptive, self.m, False)
             copy_weights(self)
+        self.flushed = NEVER
 
 
 include "steps.pxi"
 include "arrivals.pxi"
 include "optimizing.pxi"
+include "learners.pxi"
 include "windows.pxi"
 include "prefix_rows.pxi"
 include "stretches.pxi"

@@ -8,6 +8,8 @@ cdef void optimize(
     cdef int64_t n
     cdef Adam adam = adam_of(rows, b)
     engine.work += stop - start
+    if rows.total.shape[0] > 0 and (not rows.rules[b, ADAM] or rows.counters[row] < due):
+        add_total(rows, start, stop)
     if not rows.rules[b, ADAM]:
         step(stop - start, rows.constants[b, ETA], adam, rows, b, row, start)
         return
@@ -55,6 +57,13 @@ cdef void step_and_idle(
             take_idle_steps(stop - start, sums, rows.constants[b, EPSILON], found.keep_moment, found.keep_variance,
                             low, high, &rows.moment[start], &rows.variance[start], &rows.weight[start])
         n += max(count, 1)
+
+
+cdef void add_total(Rows rows, int64_t start, int64_t stop) noexcept nogil:
+    """Keep the gradients that the optimizer takes now."""
+    cdef int64_t k
+    for k in range(start, stop):
+        rows.total[k] -= rows.C[k]
 
 
 cdef const IdleSums* idle_sums(Engine engine, Rows rows, int64_t b, int64_t n, int64_t count) noexcept nogil:
@@ -117,6 +126,15 @@ cdef inline void step(
                   &rows.weight[start])
     else:
         descend(n, rate, low, high, &rows.C[start], &rows.weight[start])
+
+
+cdef inline void step_fused(
+    int64_t n, real rate, Adam adam, Rows rows, int64_t b, int64_t row, int64_t start
+) noexcept nogil:
+    """The same after a step of a window."""
+    if rows.total.shape[0] > 0:
+        add_total(rows, start, start + n)
+    step(n, rate, adam, rows, b, row, start)
 
 
 cdef inline void descend(int64_t n, real rate, real low, real high, real* C, real* weight) noexcept nogil:

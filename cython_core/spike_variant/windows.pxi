@@ -5,7 +5,7 @@ cdef void work_off(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """Work off the history up to step t - m, or to the cutoff."""
-    cdef int64_t u, n, latest = rows.books[row, LATEST], end = t - engine.m
+    cdef int64_t u, n, latest = rows.books[row, LATEST], lag = rows.rules[b, LAG], end = t - lag
     cdef bint each_step = rows.rules[b, EACH_STEP], fused
     cdef bint summed = rows.rules[b, MODE] == READOUT and not each_step and engine.histories.out_block > 0
     cdef double[WINDOW] traces
@@ -14,8 +14,8 @@ cdef void work_off(
         rows.books[row, CLOSED] = 0 if t > latest + rows.rules[b, CUTOFF] else 1
         return
     if rows.rules[b, CUTOFF] >= 0:
-        end = min(end, latest - engine.m + rows.rules[b, CUTOFF])
-    if each_step and rows.rules[b, ADAM] and latest < engine.m and end > latest - engine.m:
+        end = min(end, latest - lag + rows.rules[b, CUTOFF])
+    if each_step and rows.rules[b, ADAM] and latest < lag and end > latest - lag:
         # the history before the start of the task counts for the optimizer, though nothing is there
         optimize(engine, min(end, 0) + engine.lead, rows, b, row, start, stop)
     u = rows.books[row, CURSOR]
@@ -44,11 +44,12 @@ cdef void work_off(
 cdef void fill_traces(
     Engine engine, int64_t first, int64_t n, double* traces, Rows rows, int64_t b, int64_t row
 ) noexcept nogil:
-    """Write zbar of the source in n steps; or, where synapses have their own, how many spikes enter."""
-    cdef int64_t i, z
+    """Write zbar of the source in n steps; or, where synapses have their own, how many spikes enter, by their factors."""
+    cdef int64_t i
+    cdef double z
     cdef double Z = rows.Z[row], alpha = rows.constants[b, ALPHA]
     for i in range(n):
-        z = 0
+        z = 0.0
         if rows.books[row, WAITING] != 0 or rows.books[row, OLDER] != 0:
             z = entering(engine, first + i, rows, row)
         if rows.rules[b, OWN_ZBAR]:
@@ -77,14 +78,20 @@ cdef void fill_rates(
         place = place + 1 if place + 1 < size else 0
 
 
-cdef int64_t entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept nogil:
-    """How many of the waiting spikes enter in step u: all that arrived by then."""
-    cdef int64_t i, z = rows.books[row, OLDER], first = rows.books[row, LATEST] - u
+cdef double entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept nogil:
+    """How many of the waiting spikes enter in step u: all that arrived by then; by their factors."""
+    cdef int64_t i, latest = rows.books[row, LATEST], first = latest - u, width = rows.factors.shape[1]
+    cdef double z = rows.books[row, OLDER]
+    cdef bint weighs = rows.older.shape[0] > 0
     cdef uint64_t bits = <uint64_t> rows.books[row, WAITING]
     rows.books[row, OLDER] = 0
+    if weighs:
+        z = rows.older[row]
+        rows.older[row] = 0.0
     if bits != 0:
-        for i in range(max(first, 0), engine.m + 1):
-            z += (bits >> i) & 1
+        for i in range(max(first, <int64_t> 0), engine.m + 1):
+            if (bits >> i) & 1:
+                z += rows.factors[row, (latest - i) % width] if weighs else 1.0
         if first <= 0:
             bits = 0
         elif first <= engine.m:
@@ -199,6 +206,12 @@ cdef void work_chunk(
         collect(width, dense, target, &engine.neurons.rho[0], rho)
         collect(width, dense, target, &engine.neurons.adapt_beta[0], beta)
     place = first % engine.histories.psi.shape[0]
+    if rows.rules[b, LEARNER] >= 0:
+        for i in range(n):
+            follow_rule(engine, first + i, width, traces[i], rows, b, start)
+            if fused:
+                step_fused(width, rates[i], adam, rows, b, row, start)
+        return
     for i in range(n):
         if dense >= 0:
             psi, L = &engine.histories.psi[place, dense], &engine.histories.L[place, dense]
@@ -232,7 +245,7 @@ cdef void work_chunk(
         else:
             credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
         if fused:
-            step(width, rates[i], adam, rows, b, row, start)
+            step_fused(width, rates[i], adam, rows, b, row, start)
         place = place + 1 if place + 1 < engine.histories.psi.shape[0] else 0
 
 
@@ -254,7 +267,7 @@ cdef void work_readout(
             else:
                 rows.C[k] -= error * traces[i]
         if fused:
-            step(stop - start, rates[i], adam, rows, b, row, start)
+            step_fused(stop - start, rates[i], adam, rows, b, row, start)
         seen = seen + 1 if seen + 1 < engine.histories.error_ring.shape[0] else 0
 
 

@@ -1,6 +1,6 @@
 """The two variants of e-prop: run a sample, learn, hold state between samples.
 
-May import `network`, `neurons`, `parallel`, `plans` and the ground.
+May import `network`, `neurons`, `parallel`, `plans`, `rules` and the ground.
 
 Where to add
 ------------

@@ -357,6 +357,20 @@ class Engine(ABC):
         """Return weights that differ from those of the tables because updates are pending, by `id` of the table."""
         return {}
 
+    @abstractmethod
+    def keep_gradients(self) -> None:
+        """Keep gradients for `gradients`, before the first sample."""
+
+    @abstractmethod
+    def gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+        """Return gradients by `id` of the table: of the first batch, or of the run where weights change within samples.
+
+        Parameters
+        ----------
+        weights : dict
+            What `show_weights` returned.
+        """
+
     def dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return voltage from E_L, adaptation and surrogate gradient of the recorded neurons that live here.
 

@@ -12,7 +12,8 @@ from ..errors import InputError
 from ..kernels import layout
 from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice
-from ..neurons.compile import is_shared
+from ..neurons.compile import Program, is_shared
+from ..values import Values
 
 STATE = ("z", "refractory", "current", "kept")
 
@@ -51,7 +52,8 @@ class Cells:
         own[0] = network.cells["V_init"]
         self.state = {"v": own[0], "a": own[1], "arriving": arriving[0]}
         self.state |= {name: allocate_aligned(n, real) for name in STATE}
-        self.neurons = kernels.Neurons(
+        self._kernels = kernels
+        self._values: Values = (
             self.parameters
             | self.state
             | network.background()
@@ -74,6 +76,7 @@ class Cells:
                 "arriving": arriving,
             }
         )
+        self.neurons = kernels.Neurons(self._values)
         if widths["states"]:
             self.state |= {"arriving": arriving, "states": self.states}
         self._network = network
@@ -91,6 +94,16 @@ class Cells:
             history = allocate_aligned((n_rows, n_kept, n), self.states.dtype)
             history.fill(0.0)  # no page is first touched while the network runs
             self.neurons.history = self.state["history"] = history
+
+    @property
+    def history(self) -> np.ndarray:
+        """What is kept of the latest steps, (n_rows, n_kept, n)."""
+        return np.asarray(self.neurons.history)
+
+    def with_programs(self, programs: list[Program]) -> object:
+        """Return the kernel's view of the same neurons, for a sweep back with other models of the pieces."""
+        models = np.array([item.address(self.states.dtype.type) for item in programs], np.int64)
+        return self._kernels.Neurons(self._values | {"models": models, "history": self.neurons.history})
 
     def allocate_ring(self, spans: list[ProjectionSlice]) -> np.ndarray:
         """Return sums of what arrives later, where the delays of a projection differ, see `delivery.pxd`.

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..arrays import allocate_aligned
 from ..errors import InputError
+from ..network import transmission
 from ..network.local import LocalNetwork
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
@@ -81,7 +82,7 @@ class Interval(Engine):
         self.neurons = self.cells.state
         self.cells.keep(n_steps + 1)
         averaged_steps = settings.averaged_steps or settings.learning_window if settings.average_gradient else 1
-        self.gradient = IntervalGradient(network, averaged_steps, self.cells, self.parameters, timers)
+        self.gradient = IntervalGradient(network, averaged_steps, n_steps, self.cells, self.parameters, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic = self.gradient.plastic
         self._allocate()
@@ -139,6 +140,11 @@ class Interval(Engine):
         self._is_reset = reset
         if reset:
             self.cells.reset()
+        self.gradient.rules.begin(reset)
+        for factors in (table.factors for table in (self.network.incoming, self.network.outgoing)):
+            if reset:
+                transmission.start_rows(factors[transmission.LIVE])
+            factors[transmission.AGAIN] = factors[transmission.LIVE]
         self.n = self.n_steps
         self.inputs, self._current_before = inputs, self.carried.copy()
         self._perturbed = self.perturbing.begin(self.n_steps)
@@ -196,8 +202,13 @@ class Interval(Engine):
         if learn:
             local = self.local.filtered
             self.gradient.collect(
-                sample.inputs, channel, error, local, psi, self.perturbing.lost, self.n_samples == 0, self._is_reset
-            )
+                sample.inputs, channel, error, local, psi, self.perturbing.lost, self.n_samples == 0, self._is_reset,
+                sample.modulator, self.origin,
+            )  # fmt: skip
+        elif not self.settings.reset:
+            self.gradient.follow(channel, error, psi, self.perturbing.lost, sample.modulator)
+        if not self.settings.reset:
+            self.kernel.count_late(T)
         self.n_samples += 1
         return error, loss
 
@@ -243,6 +254,14 @@ class Interval(Engine):
         self.n_samples += n
         self.gradient.n_collected += n * learn
 
+    def keep_gradients(self) -> None:
+        """Keep the gradient of the first batch, for `gradients`."""
+        self.gradient.keep()
+
+    def gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+        """Return the gradients of the first batch as optimizers took them, by `id` of the table."""
+        return self.gradient.first or {}
+
     def get_heard_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
         return self.channel.heard.part(0, self.n)
@@ -262,12 +281,19 @@ class Interval(Engine):
         state.neurons = {name: self.neurons[name] for name in CHAINED if name in self.neurons}
         state.neurons |= {"carried": self._get_carried()}
         state.shared = {"y": self.y}
+        if (rules := self.gradient.rules).learners and not self.settings.reset:
+            state.neurons |= rules.states | {"rule_before": rules.before}
+            state.numbers["rules_go_on"] = rules.goes_on
+        for kind, table in (("incoming", self.network.incoming), ("outgoing", self.network.outgoing)):
+            if any(span.projection.transmission for span in table.spans) and not self.settings.reset:
+                state.rows[f"{kind}/factors"] = table, table.factors[transmission.LIVE][:, transmission.STATE]
         return state
 
     def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Load the numbers and readouts of a state; the arrays of `state()` are filled next."""
         self._load_readouts(shared)
         self.n_samples, self.gradient.n_collected = int(numbers["n_samples"]), 0
+        self.gradient.rules.goes_on = bool(numbers.get("rules_go_on", False))
         for item in (*self.plastic, *self.gradient.adaptive):
             item.load_numbers(numbers["plastic"][item.name])
         self.parameters.load(numbers, shared)

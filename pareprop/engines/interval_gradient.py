@@ -18,6 +18,7 @@ from ..timers import Timers
 from .cells import Cells
 from .parameters import Parameters
 from .plasticity import normalize, plastic
+from .rules import IntervalRules, Kinds, learns_from_signals, signals_of
 
 EMPTY = SpikeLog(0, 0)
 
@@ -33,7 +34,9 @@ class IntervalGradient:
     network : LocalNetwork
         This rank's share.
     averaged_steps : int
-        Divisor of the gradients.
+        Divisor of the gradients of rules that read learning signals.
+    n_steps : int
+        Steps of an interval.
     cells : Cells
         Neurons and readouts.
     parameters : Parameters
@@ -49,6 +52,8 @@ class IntervalGradient:
         Sums of the gradients of all tables, then of parameters.
     n_collected : int
         Samples of the batch so far, those of other groups of ranks included.
+    first : dict or None
+        Where asked for by `keep`: the gradients of the first batch as optimizers take them, by `id` of the table.
     kappa : float
         Decay in a step of the filter of eligibility traces: that of the fastest readout, or of local ones.
 
@@ -62,6 +67,7 @@ class IntervalGradient:
         self,
         network: LocalNetwork,
         averaged_steps: int,
+        n_steps: int,
         cells: Cells,
         parameters: Parameters,
         timers: Timers,
@@ -88,7 +94,11 @@ class IntervalGradient:
         normalize([*self.plastic, *self.adaptive], model)
         self.parameters = parameters
         self._links = np.zeros(0, np.int64)  # order of spikes by source
-        self.n_collected = 0
+        self.n_collected, self.first = 0, None
+        self.rules = IntervalRules(network, self.kappa, n_steps, cells.history)
+        self.kinds = Kinds(network, self.rules, cells, n_steps)
+        averages = {item.name: learns_from_signals(item.span.projection) for item in self.plastic}
+        self._divisors = {name: averaged_steps if averaged else 1 for name, averaged in averages.items()}
         adjoint = allocate_aligned((network.widths["adjoint"], n), self._real)
         self._scratch = np.zeros(network.n_readouts), allocate_aligned(n, self._real), adjoint
         self._allocate()
@@ -99,7 +109,7 @@ class IntervalGradient:
 
     def keep(self) -> None:
         """Keep gradients in arrays of their own even where none are needed, for scripts and tests that read them."""
-        self._direct = False
+        self._direct, self.first = False, {}
         self._allocate()
 
     @property
@@ -122,6 +132,8 @@ class IntervalGradient:
         lost: np.ndarray,
         starts: bool,
         is_reset: bool,
+        modulator: np.ndarray | None = None,
+        origin: int = 0,
     ) -> None:
         """Add the gradient of one interval to the batch.
 
@@ -142,41 +154,71 @@ class IntervalGradient:
             int64 (n_neurons,), spikes of each neuron in the interval that are not in the log.
         starts, is_reset : bool
             Whether the run starts with this interval, and whether neurons started from rest.
+        modulator : np.ndarray or None
+            (n_steps,), which rules may read.
+        origin : int
+            Step of the run with which the interval began.
         """
         self.n_collected += 1
-        network, cells, n = self.network, self.network.cells, psi.shape[2]
-        if not n:  # no neurons, so no synapses
+        self._origin = origin
+        network = self.network
+        if not psi.shape[2]:  # no neurons, so no synapses
             return
-        own = channel.own.ids[: channel.own.ptr[len(psi)]].astype(np.int64) - network.neurons[0]
-        n_spikes = (np.bincount(own, minlength=n) + lost).astype(self._real)
-        rate = cells["c_reg"] * (n_spikes / len(psi) - cells["f_target"] * network.model.dt_ms)
-        rate /= len(psi)
-        table = network.feedback
-        with self.timers.phase("sweep"):
+        table, rate = network.feedback, self._rate(channel, psi, lost)
+
+        def sweep(neurons: object, psi: np.ndarray, is_filtered: bool = True) -> None:
+            filters = self.kappa, self._kappas, self._shares
+            if not is_filtered:
+                filters = 0.0, np.zeros_like(self._kappas), np.ones_like(self._shares)
             self._kernel.sweep(
-                self.kappa,
-                self._kappas,
-                self._shares,
-                self._cells.neurons,
-                error,
-                local,
-                table.blocks,
-                table.row_ptr,
-                table.target,
-                table.weight,
-                rate.astype(self._real, copy=False),
-                *self._scratch,
-                psi,
-            )
+                *filters, neurons, error, local, table.blocks, table.row_ptr, table.target, table.weight, rate,
+                *self._scratch, psi,
+            )  # fmt: skip
+
+        with self.timers.phase("sweep"):
+            self._run_rules(error, psi, rate, modulator)
+            parts: list[tuple] = []
+            for kind in self.kinds.variants:
+                kind.psi[: len(psi), 0] = psi[:, 0]
+                sweep(kind.neurons, kind.psi[: len(psi)], kind.is_filtered)
+                parts.append((network.incoming, kind.blocks, inputs, channel.heard, kind.psi[: len(psi)], False))
+            for blocks, B in zip(self.kinds.of_rules, self.rules.coefficients, strict=True):
+                parts.append((network.incoming, blocks, inputs, channel.heard, B[: len(psi), None], False))
+            sweep(self._cells.neurons, psi)
             self.parameters.collect(self._scratch[-1], self.sums.arrays[len(self._tables) :], starts, is_reset)
-            parts: list[tuple] = [(network.incoming, inputs, channel.heard, psi, False)]
+            parts.append((network.incoming, self.kinds.plain, inputs, channel.heard, psi, False))
             fired, swept = SegmentedLog([channel.own]), self._sweep(error)
-            parts += [(table, EMPTY, fired, swept[:, None], True) for table in self._tables[1:] if len(table.blocks)]
+            for table in (table for table in self._tables[1:] if len(table.blocks)):
+                blocks = self.kinds.onto_readouts if table is network.outgoing else table.blocks
+                parts.append((table, blocks, EMPTY, fired, swept[:, None], True))
         if self._direct:
             self._pending = parts
         else:
             arrays = self.arrays
             self._credit(parts, lambda table: (np.ones(len(table.blocks)), arrays[id(table)]))
+
+    def follow(
+        self, channel: Channel, error: np.ndarray, psi: np.ndarray, lost: np.ndarray, modulator: np.ndarray | None
+    ) -> None:
+        """Let states of rules go on through an interval without learning; arguments as of `collect`."""
+        self._run_rules(error, psi, self._rate(channel, psi, lost), modulator)
+
+    def _rate(self, channel: Channel, psi: np.ndarray, lost: np.ndarray) -> np.ndarray:
+        """Return what regularises the rates of the neurons, (n,)."""
+        network, cells, n = self.network, self.network.cells, psi.shape[2]
+        own = channel.own.ids[: channel.own.ptr[len(psi)]].astype(np.int64) - network.neurons[0]
+        n_spikes = (np.bincount(own, minlength=n) + lost).astype(self._real)
+        rate = cells["c_reg"] * (n_spikes / len(psi) - cells["f_target"] * network.model.dt_ms)
+        rate /= len(psi)
+        return rate.astype(self._real, copy=False)
+
+    def _run_rules(
+        self, error: np.ndarray, psi: np.ndarray, rate: np.ndarray, modulator: np.ndarray | None
+    ) -> None:
+        if self.rules.learners and psi.shape[2]:
+            signal = signals_of(self.network, error)
+            modulator = np.zeros(len(psi)) if modulator is None else modulator[: len(psi)]
+            self.rules.run(psi, signal, rate, modulator.astype(self._real))
 
     def _sweep(self, error: np.ndarray) -> np.ndarray:
         """Return the coefficients of arrivals at readouts, (n_steps, n_readouts) as `error`."""
@@ -187,15 +229,15 @@ class IntervalGradient:
     def _credit(self, parts: list[tuple], into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]) -> None:
         """Add the coefficients of all arrivals, times a factor for each block, to an array of the table's synapses."""
         with self.timers.phase("credit"):
-            for table, sources, spikes, coefficient, same_step in parts:
+            for table, blocks, sources, spikes, coefficient, same_step in parts:
                 factors, array = into(table)
                 n_ports, coefficient = coefficient.shape[1], coefficient.reshape(-1, coefficient.shape[2])
-                needed = self._kernel.scratch_size(same_step, table.blocks, sources, spikes, n_ports, coefficient)
+                needed = self._kernel.scratch_size(same_step, blocks, sources, spikes, n_ports, coefficient)
                 if needed > len(self._links):
                     self._links = np.zeros(int(1.25 * needed), np.int64)
                 self._kernel.credit(
                     same_step,
-                    table.blocks,
+                    blocks,
                     table.row_ptr,
                     table.target,
                     sources,
@@ -205,6 +247,7 @@ class IntervalGradient:
                     factors,
                     array,
                     self._links,
+                    self._origin,
                 )
 
     def optimize(self, replicas: Replicas, comm: Comm) -> None:
@@ -219,26 +262,30 @@ class IntervalGradient:
         """
         if not self.n_collected:
             return
-        divisor = float(self.n_collected) * self.averaged_steps
+        divisors = {name: float(self.n_collected) * steps for name, steps in self._divisors.items()}
         etas = {item.name: item.eta for item in self.plastic}
         for item in (*self.plastic, *self.adaptive):
             item.begin_step()
         if self._direct:
             rates = {item.name: item.rate for item in self.plastic}
-            self._credit(self._pending, lambda table: (_rates(table, rates, divisor), table.weight))
+            self._credit(self._pending, lambda table: (_rates(table, rates, divisors), table.weight))
             self._pending = []
         with self.timers.phase("communicate"):
             self.sums.total(replicas)
         arrays = self.arrays
+        if self.first == {}:
+            self.first = {key: array.copy() for key, array in arrays.items()}
+            for item in self.plastic:
+                self.first[id(item.table)][item.span.first : item.span.last] /= divisors[item.name]
         with self.timers.phase("optimize"):
             for item in (*self.plastic, *self.adaptive):
                 item.eta = etas[item.name]
                 if self._direct:
                     item.clip()
                 else:
-                    item.step(arrays[id(item.table)], divisor)
+                    item.step(arrays[id(item.table)], divisors[item.name])
             self.network.following.follow()
-            self.parameters.step(self.sums.arrays[len(self._tables) :], divisor, comm)
+            self.parameters.step(self.sums.arrays[len(self._tables) :], float(self.n_collected * self.averaged_steps), comm)
         self.n_collected = 0
 
     @property
@@ -247,6 +294,7 @@ class IntervalGradient:
         return self.sums.nbytes + self.parameters.nbytes + sum(item.nbytes for item in self.plastic)
 
 
-def _rates(table: SynapseTable, etas: dict[str, float], divisor: float) -> np.ndarray:
-    """Return minus the learning rate of each block of `table`, divided by `divisor`; float64 (n_blocks,)."""
-    return np.array([-etas.get(span.projection.name, 0.0) / divisor for span in table.spans for _ in span.delays])
+def _rates(table: SynapseTable, etas: dict[str, float], divisors: dict[str, float]) -> np.ndarray:
+    """Return minus the learning rate of each block of `table`, divided as its projection asks; float64 (n_blocks,)."""
+    names = [span.projection.name for span in table.spans for _ in span.delays]
+    return np.array([-etas.get(name, 0.0) / divisors.get(name, 1.0) for name in names])

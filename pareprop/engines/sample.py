@@ -10,6 +10,7 @@ import numpy as np
 from .. import elementary, rng
 from ..errors import InputError, quote
 from ..kernels import checksum
+from ..network.learning import reads
 from ..network.model import Model
 from ..network.parameters import is_number, is_whole
 from ..network.reward import Rollout
@@ -62,6 +63,8 @@ class Sample:
         What happened, for an episode.
     n_inputs : int or None
         Columns of the raster, or rates, that the inputs were made of.
+    modulator : np.ndarray or None
+        float64 (n_steps,), one number for each step, which learning rules may read as `M`, such as a reward.
     """
 
     inputs: SpikeLog
@@ -72,6 +75,7 @@ class Sample:
     local_targets: Callable[[int, int], np.ndarray] | None = None
     rollout: Rollout | None = None
     n_inputs: int | None = None
+    modulator: np.ndarray | None = None
 
     @classmethod
     def from_raster(cls, raster: np.ndarray, target: np.ndarray, **others) -> Sample:
@@ -155,7 +159,7 @@ class Sample:
                 f"sample: inputs = {quote(self.inputs)} must be a SpikeLog; Sample.from_raster and Sample.from_rates "
                 "make one"
             )
-        for name, kind in (("target", float), ("currents", float), ("window", bool)):
+        for name, kind in (("target", float), ("currents", float), ("window", bool), ("modulator", float)):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, np.ascontiguousarray(numbers(name, value), kind))
@@ -167,18 +171,20 @@ class Sample:
     def checksums(self) -> dict[str, int]:
         """Return a checksum of 64 bits of each thing that the sample holds, by name; local targets have none."""
         ptr = self.inputs.ptr
-        held = {
+        held: dict[str, Iterable[object]] = {
             "input spikes": (ptr, self.inputs.ids[: ptr[-1]]), "target": (self.target,), "currents": (self.currents,),
             "window": (self.window,), "label": (None if self.label is None else np.array(self.label),),
             "rollout": () if self.rollout is None else vars(self.rollout).values(),
         }  # fmt: skip
+        if self.modulator is not None:
+            held["modulator"] = (self.modulator,)
         return {name: _chain(arrays) for name, arrays in held.items()}
 
     def check(self, n_steps: int, model: Model) -> None:
         """Raise `InputError` unless the sample has `n_steps` steps and the model's inputs and readouts."""
         wanted: dict[str, tuple[int, ...]] = {
             "target": (n_steps, model.size("readout")), "currents": (n_steps, model.size("current")),
-            "window": (n_steps,),
+            "window": (n_steps,), "modulator": (n_steps,),
         }  # fmt: skip
         for name, shape in wanted.items():
             value = getattr(self, name)
@@ -192,6 +198,11 @@ class Sample:
             raise InputError("sample: target holds values that are not finite")
         if self.currents is not None and not np.isfinite(self.currents).all():
             raise InputError("sample: currents hold values that are not finite")
+        if self.modulator is not None and not np.isfinite(self.modulator).all():
+            raise InputError("sample: modulator holds values that are not finite")
+        if self.modulator is None:
+            for name in reads(model, "M"):
+                raise InputError(f"rule {name} reads M; the network has no modulator")
         self._check_label(model.size("readout"))
         n_inputs = model.size("input")
         if len(self.inputs.ptr) != n_steps + 1:

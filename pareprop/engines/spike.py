@@ -146,6 +146,7 @@ class Spike(Engine):
             online=kernels.Online(memory.kernel_online()),
             stretches=kernels.Stretches(memory.kernel_stretches()),
             learned=kernels.Learned(self.traces.for_kernel()),
+            learners=kernels.Learners(memory.rules.kernel_learners()),
             ring=self._ring,
             m=self.plan.m,
             fold_steps=FOLD_STEPS,
@@ -254,6 +255,7 @@ class Spike(Engine):
             log.forget(base - run.channel.base, t - run.channel.base)
         memory.inputs.append(t - base, sample.inputs, self.n)
         self.traces.begin()
+        memory.rules.take_modulator(t, self.n, sample.modulator)
         by_step = self._add_currents(sample.currents, self.n, self.carried)
         self._carry(by_step, self.n)
         run.channel.base, run.learns = base, self.learned
@@ -292,6 +294,26 @@ class Spike(Engine):
                 rows.first = np.full(len(table.row_ptr) - 1, layout.NEVER)
                 rows.rate_since, rows.rates = np.zeros(1, np.int64), np.zeros((1, len(blocks)))
             np.asarray(rows.rates)[0] = blocks
+
+    def keep_gradients(self) -> None:
+        """Keep the sum of all gradients of each synapse from now on, for `gradients`."""
+        self._before = {id(table): table.weight.copy() for table in self.memory.tables[:2]}
+        for table, rows in zip(self.memory.tables[:2], self.memory.rows, strict=False):
+            rows.total = np.zeros(len(table.weight))
+
+    def gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+        """Return the sums of gradients by `id` of the table, of the weights that `show_weights` returned.
+
+        Where weights change by the sum of a window at once, they tell it themselves, unless they met a bound.
+        """
+        found = {}
+        for table, rows in zip(self.memory.tables[:2], self.memory.rows, strict=False):
+            found[id(table)] = total = np.array(rows.total)
+            for item in self.plastic:
+                own = slice(item.span.first, item.span.last)
+                if item.table is table and item.optimizer.accumulates and item.rate:
+                    total[own] = (self._before[id(table)][own] - weights[id(table)][own]) / item.rate
+        return found
 
     def watch(self, table: SynapseTable, synapses: np.ndarray) -> np.ndarray:
         """Keep the weights of some synapses of a table when spikes arrive there.

@@ -14,14 +14,16 @@ from ..arrays import LINE, allocate_aligned
 from ..errors import InputError
 from ..kernels import layout
 from ..network.connectivity import Population
-from ..network.local import LocalNetwork, given_program
+from ..network import transmission
+from ..network.local import LocalNetwork, given_by_equations, given_program, program_of
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..neurons.compile import Program
 from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
 from ..plans.plan import FOLD_STEPS, TRACES, NetworkPlan, TablePlan
-from ..plans.request import uniform_alpha
+from ..plans.request import Request, uniform_alpha
 from ..values import Values
+from .rules import SpikeRules
 from .state import State
 
 KINDS = ("incoming", "outgoing", "adaptive")
@@ -30,7 +32,7 @@ SUMS = ("A", "D", "A2", "D2")
 ERRORS = ("error_ring", "error_sums")  # histories of all readouts, the same on every rank
 NOTHING = np.zeros(0, np.int64)
 BIASES = 2 * FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
-PER_ROW = ("Z", "books", "counters", "mark")
+PER_ROW = ("Z", "books", "counters", "mark", "factors", "older")
 FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more have ends of blocks beside them
 POWERS = 1 + max(layout.ALPHA, layout.KAPPA, layout.KAPPA_REG)  # constants of which powers are kept
 SPANNED = layout.GAPS * layout.STRETCH_STEPS  # steps of the longest stretch
@@ -122,9 +124,10 @@ class SpikeMemory:
         n = network.neurons[1] - network.neurons[0]
         self.length = self.steps_kept + n_steps + plan.m + 2
         self.inputs = SpikeLog(self.length)
-        posts = [item.request.post for item in self.plans[0].plans if item.request.definition]
-        wanted = {given_program(post): plan.composed(post) for post in posts}
+        posts = [item.request.post for item in self.plans[0].plans if given_by_equations(item.request.post)]
+        wanted = {given_program(model, post): plan.composed(post) for post in posts}
         self._composed = {program: of for program, of in wanted.items() if program and of}
+        self.rules = SpikeRules(network, plan, n_steps)
         self.names = [set(plan.numbers) for plan in self.plans]
         self.rows = [self._rows(*given) for given in zip(self.tables, self.plans, self.names, strict=True)]
         self.stretches = self._stretches(n)
@@ -157,8 +160,9 @@ class SpikeMemory:
     def _rows(self, table: SynapseTable, plan: TablePlan, names: set[str]) -> Rows:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
         learns, adam, stretches = plan.learns, "moment" in names, plan.uses("scan")
+        weighs = learns and bool(table.factors.size)
         posts, scanned = _targets(table), plan.chosen("scan")
-        models = np.array([self._address(post) for post in posts], np.int64)
+        models = np.array([self._address(item.request) for item in plan.plans], np.int64)
         arrays = {name: allocate_aligned(n * (name in names), self._real) for name in PER_SYNAPSE[1:-1]}
         for array in arrays.values():
             array.fill(0.0)  # no page is first touched while the network runs
@@ -183,8 +187,11 @@ class SpikeMemory:
                 "models": models,
                 "traces": allocate_aligned((len(names & {*TRACES}), n), self._real),
                 "shared": np.array([self._share_constants(post) for post in posts], np.int64),
-                "stretches": np.array([self._composes(given_program(post)) for post in posts], np.int64) * scanned,
+                "stretches": np.array([self._composes(given_program(self.network.model, post)) for post in posts], np.int64) * scanned,
                 "Z": np.zeros(n_rows * learns),
+                "factors": np.ones((n_rows * weighs, self.plan.m + 1)),  # of rows without short-term plasticity, too
+                "older": np.zeros(n_rows * weighs),
+                "total": np.zeros(0),
                 **_emitted(table),
                 "from_own": table.by_source,
                 "counters": np.zeros(n_rows if adam else 0, np.int64),
@@ -198,10 +205,11 @@ class SpikeMemory:
             | plan.idle_steps()
         )
 
-    def _address(self, post: Population) -> int:
-        """Return the address of the compiled model of a population, 0 if it is one of the package."""
-        program = given_program(post)
-        return program.address(self._real) if program else 0
+    def _address(self, request: Request) -> int:
+        """Return the address of the compiled model that traces of a projection follow, 0 for one of the package."""
+        if request.definition is None or request.equations:
+            return 0
+        return program_of(self.network.model, request.post, request.through or "all").address(self._real)
 
     def _share_constants(self, post: Population) -> bool:
         """Return whether all neurons of a population on this rank have the same constants."""
@@ -256,6 +264,7 @@ class SpikeMemory:
             rings["stretch_apart"] = self.stretches["apart"]
             derived = self.stretches["derived"]
             rings |= {f"derived_{k}": derived[:, k] for k in range(derived.shape[1])}
+        rings |= self.rules.arrays
         return rings | sums | {name: np.zeros((errors, self.network.n_readouts)) for name in ERRORS}
 
     def _online(self, n_errors: int, n_ends: int, n: int) -> dict[str, np.ndarray]:
@@ -376,6 +385,7 @@ class SpikeMemory:
     def snapshot(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return all arrays that a flush changes, each with a copy."""
         arrays = [*self.neurons.values(), *self.history.values(), *self.online.values(), self.network.feedback.weight]
+        arrays += [table.factors for table in self.tables]
         for rows in self.rows:
             arrays += [np.asarray(getattr(rows, name)) for name in (*PER_SYNAPSE, *PER_ROW)]
         return [(array, array.copy()) for array in arrays]
@@ -396,10 +406,15 @@ class SpikeMemory:
         state = State({"blocks": self.blocks, "ways": self.plan.ways})
         state.shared = errors | {"inputs_ids": inputs.ids, "inputs_ptr": inputs.ptr}
         state.spikes["spikes"] = lambda: spikes
+        if self.rules.learners:
+            state.shared |= {"modulator": self.rules.modulator}
         state.neurons = self.neurons | {name: array for name, array in self.history.items() if name not in ERRORS}
         items = zip(KINDS, self.rows, self.tables, self.plans, self.names, strict=True)
         for kind, rows, table, plan, names in items:
             more = ["counters"] * ("moment" in names) + ["mark"] * plan.uses("scan")
+            if table.factors.size:
+                state.rows[f"{kind}/transmission"] = table, table.factors[transmission.LIVE][:, transmission.STATE]
+                more += ["factors", "older"] * plan.learns
             for name in ("books", "Z", *more) if plan.learns else ():
                 state.rows[f"{kind}/{name}"] = table, np.asarray(getattr(rows, name))
             for span in table.spans:
@@ -452,7 +467,8 @@ class SpikeMemory:
                     f"the spikes in flight ({name}) are not those of {steps} steps of {sizes[name]} sources"
                 )
             log.load(SpikeLog.from_arrays(ids, ptr), steps)
-        for name, array in ({name: self.history[name] for name in ERRORS} | self.online).items():
+        modulator = {"modulator": self.rules.modulator} if self.rules.learners else {}
+        for name, array in ({name: self.history[name] for name in ERRORS} | self.online | modulator).items():
             if shared[name].shape != array.shape:
                 raise InputError("the errors in flight are not those of this network")
             array[...] = shared[name]

@@ -191,7 +191,7 @@ class Traces:
         self._share, self._kappa_reg = 1.0 - self._kappa, 0.0
         if self._online:
             self._kappa, self._share, self._kappa_reg = post.params.kappa, 1.0, post.params.kappa_reg
-        if program := given_program(post):
+        if program := given_program(model, post):
             self._engine.keeps_derivatives = True
             values = network.values_of(network.piece_populations.index(post), local) if n else {}
             self._eligibility = Equations(Cells(program, n, values, model.dt_ms), projection.port_index)

@@ -1,6 +1,6 @@
 """A network in words (`model`, `connectivity`, `neurons`, `losses`, `optimizers`), and its part on a rank (`local`).
 
-May import `neurons`, `parallel`, `sonata` and the ground.
+May import `neurons`, `parallel`, `rules`, `sonata` and the ground.
 
 Where to add
 ------------

@@ -11,12 +11,14 @@ import numpy as np
 from pydantic import BeforeValidator, Field, InstanceOf, SkipValidation
 
 from ..errors import InputError
+from ..rules.definition import Eprop, LearningRule
 from ..sonata.edges import Edges
 from .delays import Law
 from .optimizers import Optimizer
 from .optimizers import optimizer as make_optimizer
 from .parameters import Frozen, Value, validate
 from .rewire import Rewire
+from .rule_options import ShortTerm
 from .space import Space
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -98,6 +100,12 @@ class Connection(Frozen):
         Whether signs of sources hold while weights learn, not only at the start.
     port : str or None
         Synaptic input of the targets, of those that their model has; None: the first one.
+    learning_rule : str, LearningRule, Eprop or None
+        Rule by which weights from inputs and neurons learn, or its name; None: "eprop".
+    learning_parameters : dict or None
+        Parameters of the rule that are no defaults: one value, one for each target neuron, or a distribution.
+    transmission : ShortTerm, dict or None
+        Short-term plasticity, with values for each source; None: all spikes count alike.
     """
 
     rule: SkipValidation[str] = "all_to_all"
@@ -125,6 +133,9 @@ class Connection(Frozen):
     inhibition: float = Field(1.0, gt=0)
     keep_signs: bool = True
     port: str | None = None
+    learning_rule: SkipValidation[str | LearningRule | Eprop | None] = None
+    learning_parameters: dict[str, Value] | None = None
+    transmission: Annotated[InstanceOf[ShortTerm] | None, _described(ShortTerm, partial(validate, ShortTerm))] = None
 
 
 def takes_options(description: type[Frozen]) -> Callable[[F], F]:

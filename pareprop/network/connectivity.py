@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -11,9 +12,10 @@ from pydantic import InstanceOf
 
 from ..errors import InputError, quote
 from ..neurons.derive import NO_LEARNS, Learns
+from ..rules.definition import Eprop, LearningRule, Rule
 from ..sonata import edges
 from ..values import AnyValue
-from . import delays, parameters, signs
+from . import delays, parameters, rule_options, signs
 from .connection import Connection
 from .optimizers import Optimizer
 from .rewire import check_projection as check_rewired
@@ -103,6 +105,8 @@ class Projection(Connection):
         Whether weights learn.
     feedback : str
         "random" (fixed weights), "symmetric" or "adaptive"; "" unless it carries learning signals.
+    learning_rule : LearningRule, Eprop or None
+        Rule by which weights learn; None: e-prop.
     signs : np.ndarray or None
         int8 (n_sources,), the sign that the weights of a source have and keep, 0 for any; None if none is bound. All
         are +1 where the port asks for it.
@@ -118,6 +122,7 @@ class Projection(Connection):
     target: InstanceOf[np.ndarray] | None = None
     feedback: str = ""  # type: ignore[assignment]  # resolved: also "" for none
     signs: InstanceOf[np.ndarray] | None = None
+    learning_rule: InstanceOf[LearningRule] | InstanceOf[Eprop] | None = None
 
     @property
     def port_index(self) -> int:
@@ -179,8 +184,9 @@ def check_population(population: Population) -> None:
 
 
 def resolve(
-    here: str, name: str, pre: Population, post: Population, connection: Connection, dt_ms: float
-) -> Projection:
+    here: str, name: str, pre: Population, post: Population, connection: Connection, dt_ms: float,
+    rules: Mapping[str, Rule] = MappingProxyType({}),
+) -> Projection:  # fmt: skip
     """Fit a connection to the populations that it connects.
 
     Parameters
@@ -195,6 +201,8 @@ def resolve(
         As the user gave it.
     dt_ms : float
         Step in ms.
+    rules : Mapping of str to LearningRule or Eprop
+        Rules that are found by name, beside those of the package.
 
     Returns
     -------
@@ -224,11 +232,35 @@ def resolve(
         "delay_law": law,
         "plastic": pre.role in ("input", "recurrent") and connection.plastic,
         "feedback": (feedback or "random") if pre.role == "readout" else "",
+        "learning_rule": _find_rule(here, connection, rules),
     }
     projection = _choose(here, Projection.model_construct(**given))
     projection = projection.model_copy(update={"signs": signs.of_projection(connection.sign, projection, here)})
     check_rewired(projection, here)
+    rule_options.check_rule(here, projection.learning_rule or rule_options.PLAIN, projection)
+    _check_transmission(here, projection)
     return projection
+
+
+def _find_rule(here: str, connection: Connection, rules: Mapping[str, Rule]) -> Rule | None:
+    """Return the rule that a connection names, None for e-prop as it is."""
+    if connection.learning_rule is None:
+        return None
+    try:
+        rule = rule_options.find_rule(connection.learning_rule, rules)
+    except InputError as problem:
+        raise InputError(f"{here}: {problem}") from None
+    return None if isinstance(rule, Eprop) and rule.is_plain else rule
+
+
+def _check_transmission(here: str, projection: Projection) -> None:
+    """Raise `InputError` unless short-term plasticity fits the sources."""
+    given = projection.transmission
+    if given is None:
+        return
+    if projection.pre.role not in ("input", "recurrent"):
+        raise InputError(f"{here}: transmission is for spikes of inputs and neurons, not of {projection.pre.role}")
+    parameters.check_lengths(given, projection.pre.size, f"{here}: transmission")
 
 
 def _delay_law(here: str, connection: Connection, dt_ms: float) -> delays.Law | None:

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from ..errors import quote
 from ..kernels import checksum
+from ..rules.definition import LearningRule
 from ..values import AnyValue, Values
 from .background import PopulationBackground
 from .connectivity import Population, Projection
@@ -109,6 +110,8 @@ def show(value: object) -> str:
         return f"[{', '.join(map(show, value))}]"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key}: {show(value[key])}' for key in sorted(value, key=str))}}}"
+    if isinstance(value, LearningRule):
+        return f"{value.name} {value.digest}"
     if isinstance(value, BaseModel) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
         inside = _fields(value)
     elif isinstance(value, FunctionType | type) or not hasattr(value, "__dict__"):

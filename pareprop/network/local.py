@@ -8,9 +8,9 @@ from .. import elementary, rng
 from ..arrays import allocate_aligned, copy_aligned
 from ..errors import InputError
 from ..kernels import layout, members, readout_sums
-from ..neurons import built_in
 from ..neurons.compile import Program, compile
 from ..neurons.cost import Cost, measure
+from ..neurons.derive import NO_LEARNS
 from ..parallel.messages import Sources
 from ..parallel.partition import overlap
 from ..values import AnyValue, Given
@@ -19,9 +19,11 @@ from .connectivity import Population
 from .cuts import cut
 from .drawing import Block
 from .feedback import FollowingFeedback
+from .learning import list_kept
 from .model import Model
 from .neurons import PLAIN, whole_steps
 from .parameters import Distribution, Frozen, is_number, list_bounds
+from .rule_options import definition_of
 from .sharing import count_sharing
 from .synapse_table import SynapseTable
 
@@ -146,10 +148,10 @@ class LocalNetwork:
         self.programs: list[Program] = []
         self.learned: dict[int, dict[str, np.ndarray]] = {}
         groups = self.model.of_role("recurrent")
-        known = {item.name: program_of(item) for item in groups}
+        known = {item.name: program_of(self.model, item) for item in groups}
         by_equations = [known[item.name] for item in groups if given_by_equations(item)]
         self.widths = {name: max((getattr(item, f"n_{name}") for item in by_equations), default=0) for name in WIDTHS}
-        for name in ("constants", "adjoint"):
+        for name in ("constants", "kept", "adjoint"):
             self.widths[name] = max(getattr(item, f"n_{name}") for item in known.values())
         columns: list[tuple[int, np.ndarray, np.ndarray]] = []
         for population in groups:
@@ -222,7 +224,7 @@ class LocalNetwork:
 
     def _values(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
         """Return the parameters of neurons [low, high) of a population that its equations know."""
-        known = program_of(population).definition.defaults
+        known = definition_of(population).defaults
         values = {
             name: getattr(population.params, name) for name in type(population.params).model_fields if name in known
         }
@@ -246,7 +248,7 @@ class LocalNetwork:
             zero = np.zeros(high - low)
             return named | dict.fromkeys(OF_NEST, zero) | {"t_ref": np.rint(get("t_ref") / dt)}
         E_L = get("E_L")
-        constants = program_of(population).values(values, dt)
+        constants = program_of(self.model, population).values(values, dt)
         return named | {
             "t_ref": whole_steps(get("t_ref"), dt), "E_L": E_L, "V_th": get("V_th") - E_L,
             "V_init": get("V_m") - E_L if params.V_m is not None else np.zeros(high - low),
@@ -433,22 +435,30 @@ def given_by_equations(population: Population) -> bool:
     return hasattr(population.params, "definition")
 
 
-def program_of(population: Population) -> Program:
-    """Return the compiled model of a population, which one rank compiles for all, see `plans.plan.compile_models`."""
-    params = population.params
-    if given_by_equations(population):
-        return compile(params.definition, learns=population.learns)
-    return compile(built_in.find(params.equations(), params.surrogate_gradient_function))
+def program_of(model: Model, population: Population, through: str = "all") -> Program:
+    """Return the compiled model of a population, which one rank compiles for all, see `plans.plan.compile_models`.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network: its learning rules decide what steps keep.
+    population : Population
+        The neurons.
+    through : str
+        Part of the derivatives that traces follow, see `NeuronModel.learning_through`.
+    """
+    definition = definition_of(population).keeping(list_kept(model, population))
+    return compile(definition.learning_through(through), learns=population.learns if through == "all" else NO_LEARNS)
 
 
-def given_program(population: Population) -> Program | None:
+def given_program(model: Model, population: Population) -> Program | None:
     """Return the compiled model of a population that is given by equations, else None."""
-    return program_of(population) if given_by_equations(population) else None
+    return program_of(model, population) if given_by_equations(population) else None
 
 
 def cost_of(model: Model, population: Population) -> Cost | None:
     """Return what a neuron and step of a population costs, None if its model is one of NEST's."""
-    return measure(program_of(population), model.precision == "single") if given_by_equations(population) else None
+    return measure(program_of(model, population), model.precision == "single") if given_by_equations(population) else None
 
 
 def target_rate(model: Model) -> float:

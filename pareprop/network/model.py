@@ -20,6 +20,7 @@ from ..kernels import PRECISIONS, Precision
 from ..neurons import library
 from ..neurons.derive import Learns
 from ..neurons.model import NeuronModel
+from ..rules.definition import Eprop, LearningRule
 from ..values import AnyValue, Given, Values
 from . import background, from_nir, from_sonata, learned, parameters, perturbations, signs
 from .background import Background, PopulationBackground
@@ -34,7 +35,10 @@ from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silen
 from .reward import Reward
 from .variants import DEFAULT, Variant, find_variant, require_read, tells_parameters
 
-KEPT = ("name", "optimizer", "rewire", "plastic", "keep_signs", "port")  # options of synapses that are copied
+KEPT = (
+    "name", "optimizer", "rewire", "plastic", "keep_signs", "port", "learning_rule", "learning_parameters",
+    "transmission",
+)  # options of synapses that are copied
 
 
 @runtime_checkable
@@ -84,6 +88,8 @@ class Model:
         Readouts of single neurons, see `local_readouts`.
     neuron_models : dict of str to NeuronModel
         Models given by equations that `neurons` finds by name, beside those of the package.
+    learning_rules : dict of str to LearningRule or Eprop
+        Rules that `connect` finds by name, beside those of the package.
     backgrounds : list of PopulationBackground
         Poisson background in order of definition; see `background`.
     perturbations : list of Applied
@@ -121,6 +127,7 @@ class Model:
     local: LocalReadouts | None = None
     loss: Reward | Loss | Callable | None = None
     neuron_models: dict[str, NeuronModel] = field(default_factory=dict, compare=False)
+    learning_rules: dict[str, LearningRule | Eprop] = field(default_factory=dict, compare=False)
     backgrounds: list[PopulationBackground] = field(default_factory=list)
     perturbations: list[Applied] = field(default_factory=list)
     rates_hz: dict[str, float] = field(default_factory=dict, compare=False, repr=False)
@@ -148,6 +155,9 @@ class Model:
             if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
                 raise InputError(f"{name} = {quote(items)} must be a list of {name}")
         self._check_neuron_models()
+        rules = self.learning_rules
+        if not isinstance(rules, dict) or not all(isinstance(item, LearningRule | Eprop) for item in rules.values()):
+            raise InputError(f"learning_rules = {quote(rules)} must be a dict of learning rules")
         if not isinstance(self.local, LocalReadouts | None):
             raise InputError(f"local = {quote(self.local)} must be None; local_readouts() sets it")
         if self.loss is not None and not isinstance(self.loss, Loss):
@@ -192,6 +202,7 @@ class Model:
         default_delay: float | None = None,
         projections: dict[str, Values] | None = None,
         neuron_models: dict[str, NeuronModel] | None = None,
+        learning_rules: dict[str, LearningRule | Eprop] | None = None,
     ) -> Model:
         """Make a model of a SONATA network, to which readouts can be added.
 
@@ -223,7 +234,7 @@ class Model:
             Weight, and delay in ms, of edges without one; None: each edge must have its own.
         projections : dict or None
             Edge population, or "*" for all, to further arguments of `connect`, such as `plastic` and `rewire`.
-        neuron_models : dict or None
+        neuron_models, learning_rules : dict or None
             As of a `Model`.
 
         Returns
@@ -237,7 +248,7 @@ class Model:
             Names the file, and the value in it that is wrong or not supported.
         """
         model = cls(variant, seed, dt_ms, optimizer=optimizer or default_optimizer(), precision=precision)
-        model.neuron_models = neuron_models or {}
+        model.neuron_models, model.learning_rules = neuron_models or {}, learning_rules or {}
         model._check_neuron_models()
         from_sonata.add(
             model,
@@ -531,7 +542,7 @@ class Model:
             raise InputError(
                 f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
             )
-        projection = resolve(here, name, pre, post, connection, self.dt_ms)
+        projection = resolve(here, name, pre, post, connection, self.dt_ms, self.learning_rules)
         if len(self._names) != len(self.projections):  # a script may change the list
             self._names = {other.name for other in self.projections}
         if name in self._names:

@@ -16,6 +16,7 @@ from ..parallel.messages import Sources
 from ..values import Values
 from .connectivity import RULES, Projection
 from .drawing import Block, draft_block
+from . import transmission
 from .model import Model
 
 SOURCE, LOG = layout.SOURCE, layout.LOG
@@ -145,6 +146,8 @@ class SynapseTable:
         One for each projection.
     by_source : bool
         Whether ranks own sources instead of targets.
+    factors : np.ndarray
+        float64 (2, n_rows, FACTOR_COLUMNS), short-term plasticity, see `transmission`; no rows without.
     """
 
     def __init__(
@@ -170,6 +173,7 @@ class SynapseTable:
             draft.fill(rows, self.row_ptr, self.target, self.weight)
         row_kernel.shift(self.row_ptr)  # cursors stand at the ends of rows now
         self.spans = [self._span(model, draft, rows) for draft, rows in zip(drafts, maps, strict=True)]
+        self.factors = self._list_factors(model)
         blocks: list[list[int]] = []
         for draft, rows, span in zip(drafts, maps, self.spans, strict=True):
             blocks += self._blocks(model, draft, rows)
@@ -241,8 +245,34 @@ class SynapseTable:
                     len(draft.delays),
                     k,
                     0,
+                    self._address(projection, rows.first_row, transmission.LIVE),
                 ]
             )
+        return blocks
+
+    def _list_factors(self, model: Model) -> np.ndarray:
+        """Return the short-term plasticity of all rows."""
+        spans = [span for span in self.spans if span.projection.transmission is not None]
+        factors = np.zeros((2, (len(self.row_ptr) - 1) * bool(spans), layout.FACTOR_COLUMNS))
+        for span in spans:
+            rows = factors[transmission.LIVE, span.rows : span.rows + span.n_rows]
+            transmission.fill_rows(model, span.projection, span.source(np.arange(span.n_rows)), rows)
+        transmission.start_rows(factors[transmission.LIVE])
+        factors[transmission.AGAIN] = factors[transmission.LIVE]
+        return factors
+
+    def _address(self, projection: Projection, row: int, which: int) -> int:
+        """Return the address of the short-term plasticity from a row on, 0 for none; `which`: see `transmission`."""
+        if projection.transmission is None:
+            return 0
+        return self.factors.ctypes.data + (which * self.factors.shape[1] + row) * self.factors[0, :1].nbytes
+
+    @property
+    def blocks_again(self) -> np.ndarray:
+        """The blocks, with short-term plasticity as of the start of the interval that is gone through once more."""
+        blocks = self.blocks.copy()
+        for span, mine in zip(self.spans, np.split(blocks, np.cumsum([len(of.delays) for of in self.spans])), strict=False):
+            mine[:, layout.FACTORS] = self._address(span.projection, span.rows, transmission.AGAIN)
         return blocks
 
     def _is_dense(self, draft: Block, row: int, n: int) -> bool:
@@ -369,7 +399,7 @@ class SynapseTable:
     def nbytes(self) -> int:
         """Bytes of topology and weights, and of what tells which sources have rows."""
         lists = [span.sources for span in self.spans if span.sources is not None and span.sources.base is None]
-        arrays = [self.blocks, self.row_ptr, self.target, self.weight, *lists, *itertools.chain(*self._indices)]
+        arrays = [self.blocks, self.factors, self.row_ptr, self.target, self.weight, *lists, *itertools.chain(*self._indices)]
         return sum(array.nbytes for array in arrays) + (self._listed.nbytes if self._listed else 0)
 
 

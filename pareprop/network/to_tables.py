@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from pydantic.fields import FieldInfo
@@ -15,7 +16,7 @@ from ..errors import InputError
 from ..kernels import checksum
 from ..neurons.model import NeuronModel
 from ..values import AnyValue, Given, Values
-from . import from_tables, identity, parameters
+from . import from_tables, identity, learning, parameters
 from .background import Background, PopulationBackground
 from .connection import Connection
 from .connectivity import Population, Projection
@@ -55,7 +56,7 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
     }
     own = {"variant": model.variant, "seed": model.seed, "precision": model.precision}
     try:
-        again = build({**tables, **own}, arrays, model.neuron_models | equations)
+        again = build({**tables, **own}, arrays, model.neuron_models | equations, learning.rules_by_name(model))
     except InputError as problem:
         raise InputError(f"its description can't be read again: {problem}") from None
     if changes := identity.tell_differences(identity.list_facts(model), identity.list_facts(again)):
@@ -63,7 +64,9 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
     return tables, arrays
 
 
-def build(tables: Given, arrays: Mapping[str, np.ndarray], neuron_models: Given) -> Model:
+def build(
+    tables: Given, arrays: Mapping[str, np.ndarray], neuron_models: Given, learning_rules: Given = MappingProxyType({})
+) -> Model:
     """Return the model that tables describe.
 
     Parameters
@@ -74,6 +77,8 @@ def build(tables: Given, arrays: Mapping[str, np.ndarray], neuron_models: Given)
         Arrays that the tables name.
     neuron_models : Mapping of str to NeuronModel
         Models given by equations.
+    learning_rules : Mapping of str to LearningRule or Eprop
+        Rules that projections name.
 
     Raises
     ------
@@ -90,6 +95,7 @@ def build(tables: Given, arrays: Mapping[str, np.ndarray], neuron_models: Given)
         precision=tables["precision"],
         loss=loss,
         neuron_models=dict(neuron_models),
+        learning_rules=dict(learning_rules),
     )
     local = given["local_readouts"]
     populations = [
@@ -171,6 +177,11 @@ def _projection(item: Projection, arrays: Arrays) -> Values:
             value = value[0]
         if isinstance(value, Optimizer):
             value = _optimizer(value)
+        if name == "learning_rule":
+            value = value.name
+        if name == "learning_parameters":
+            table[name] = {key: _value(part, f"{item.name}/{key}", arrays) for key, part in value.items()}
+            continue
         if value is not None:
             table[name] = _value(value, f"{item.name}/{name}", arrays)
     if item.signs is not None and not item.requires_positive:

@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -49,6 +49,28 @@ class _StretchTable(ctypes.Structure):
     """The numbers of a NEURON_STRETCHES."""
 
     _fields_ = [(name, ctypes.c_int64) for name in ("version", "real_bytes", *_STRETCH_SIZES)]
+
+
+class Compilable(Protocol):
+    """What is compiled as a neuron model is, but writes its C itself.
+
+    Attributes
+    ----------
+    name, digest : str
+        Name, and hash of all that decides the C.
+    here : str
+        What messages call it.
+    code_files : tuple of Path
+        Modules that write the C.
+    """
+
+    name: str
+    digest: str
+    here: str
+    code_files: tuple[Path, ...]
+
+    def write_source(self, headers: Mapping[str, str]) -> str:
+        """Return the C; `headers` as for `generate.source_of`."""
 
 
 class Composed(NamedTuple):
@@ -124,7 +146,7 @@ class Program:
     @classmethod
     def load(cls, definition: NeuronModel, content: bytes, learns: Learns = NO_LEARNS) -> Program:
         """Return the program of a shared object, which stays loaded."""
-        library = _load(content)
+        library = load_library(content)
         tables = {precision: _call(library, f"neuron_model_{precision}") for precision in _PRECISIONS}
         texts = ctypes.cast(library.neuron_model_texts, ctypes.c_char_p).value or b"{}"
         return cls(definition, texts.decode(), tables, learns)
@@ -135,7 +157,7 @@ class Program:
 
     def take_stretches(self, stretches: Composed, content: bytes) -> None:
         """Load what composes steps (spike variant), a shared object."""
-        self._stretches[stretches] = _load(content)
+        self._stretches[stretches] = load_library(content)
 
     def has_stretches(self, stretches: Composed) -> bool:
         """Return whether what composes steps is loaded."""
@@ -237,16 +259,16 @@ def compile(
     """
     key = definition.name, definition.digest, learns
     known = _programs.get(key) or (None if learns.names else _find_built_in(definition))
-    content = _shared(definition, comm, None, learns) if _lacked(comm, known) else b""
+    content = fetch(definition, comm, None, learns) if is_lacked(comm, known) else b""
     program = _programs[key] = known or Program.load(definition, content, learns)
-    if stretches and _lacked(comm, program.has_stretches(stretches)):
-        content = _shared(definition, comm, stretches, learns)
+    if stretches and is_lacked(comm, program.has_stretches(stretches)):
+        content = fetch(definition, comm, stretches, learns)
         if not program.has_stretches(stretches):
             program.take_stretches(stretches, content)
     return program
 
 
-def _lacked(comm: Later, known: object) -> bool:
+def is_lacked(comm: Later, known: object) -> bool:
     """Collective: return whether a rank does not know something; others may, as they checked or trained alone."""
     return not known if comm is None else bool(comm.allreduce(int(not known)))
 
@@ -257,7 +279,9 @@ def _find_built_in(definition: NeuronModel) -> Program | None:
     return Program(definition, built_in[0], dict(zip(_PRECISIONS, built_in[1:], strict=True))) if built_in else None
 
 
-def _shared(definition: NeuronModel, comm: Later, stretches: Composed | None, learns: Learns) -> bytes:
+def fetch(
+    definition: NeuronModel | Compilable, comm: Later, stretches: Composed | None = None, learns: Learns = NO_LEARNS
+) -> bytes:
     """Collective: return a shared object of a model, on all ranks, for the lowest level among them."""
     content, problem, level = b"", None, kernels.LEVEL
     levels = list(kernels.build_info.marches)
@@ -269,7 +293,7 @@ def _shared(definition: NeuronModel, comm: Later, stretches: Composed | None, le
         except ParepropError as error:
             problem = error
         except OSError as error:
-            problem = InputError(f"neuron model '{definition.name}': cannot compile: {error.strerror or error}")
+            problem = InputError(f"{definition.here}: cannot compile: {error.strerror or error}")
     if comm is not None:
         content, problem = comm.bcast((content, problem), root=0)
     if problem is not None:
@@ -328,7 +352,9 @@ def fill(definition: NeuronModel, levels: Iterable[str] = (), folder: Path | Non
     return files_of
 
 
-def _content(definition: NeuronModel, stretches: Composed | None, level: str, learns: Learns) -> bytes:
+def _content(
+    definition: NeuronModel | Compilable, stretches: Composed | None, level: str, learns: Learns = NO_LEARNS
+) -> bytes:
     """Return a shared object of a model: of the package, from the cache, or compiled."""
     name = _file_name(definition, stretches, level, learns)
     content = _read(SHIPPED / name, belongs_to_package=True) or _read(cache_folder() / name)
@@ -338,7 +364,9 @@ def _content(definition: NeuronModel, stretches: Composed | None, level: str, le
     return content
 
 
-def _file_name(definition: NeuronModel, stretches: Composed | None, level: str, learns: Learns = NO_LEARNS) -> str:
+def _file_name(
+    definition: NeuronModel | Compilable, stretches: Composed | None, level: str, learns: Learns = NO_LEARNS
+) -> str:
     """Return the name of the file of a model for a level of the processor."""
     suffix = f"-{stretches.suffix}" if stretches else ""
     if learns.names:  # there may be many
@@ -346,13 +374,14 @@ def _file_name(definition: NeuronModel, stretches: Composed | None, level: str, 
     return f"{definition.name}-{_key(definition)[:40]}-{level}{suffix}.so"
 
 
-def _key(definition: NeuronModel) -> str:
+def _key(definition: NeuronModel | Compilable) -> str:
     """Return a hash of all that decides a shared object, but for the level."""
     here = Path(__file__).parent
     names = "language terms dynamics symbols derive kept expressions generate stages stretches stretch_rows".split()
     names += ["model", "surrogates"]  # which read a definition
     texts = [(here / f"{name}.py").read_bytes() for name in names]
     texts += [text.encode() for text in _headers().values()]
+    texts += [path.read_bytes() for path in getattr(definition, "code_files", ())]
     parts = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, platform.machine()]
     return hashlib.sha256(b"\0".join([*texts, *map(str.encode, parts)])).hexdigest()
 
@@ -395,12 +424,14 @@ def _keep(path: Path, content: bytes) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _compile(definition: NeuronModel, stretches: Composed | None, level: str, learns: Learns = NO_LEARNS) -> bytes:
+def _compile(
+    definition: NeuronModel | Compilable, stretches: Composed | None, level: str, learns: Learns = NO_LEARNS
+) -> bytes:
     """Generate the C of a model and compile it."""
     command = shlex.split(kernels.build_info.compiler)
     if command and Path(command[0]).name == "ccache":
         del command[0]
-    here = f"neuron model '{definition.name}'"
+    here = definition.here
     if not command or shutil.which(command[0]) is None:
         name = command[0] if command else "cc"
         others = [
@@ -420,10 +451,12 @@ def _compile(definition: NeuronModel, stretches: Composed | None, level: str, le
         return _run_compiler(here, command, source, level)
 
 
-def _source(definition: NeuronModel, stretches: Composed | None, learns: Learns) -> str:
+def _source(definition: NeuronModel | Compilable, stretches: Composed | None, learns: Learns) -> str:
     """Generate the C of a model."""
     from .generate import generate, source_of, texts_of
 
+    if not isinstance(definition, NeuronModel):
+        return definition.write_source(_headers())
     generated = generate(definition, ports=stretches.ports if stretches else None, learns=learns)
     if stretches:
         return source_of(generated.stretches, _headers(), [stretches.precision])
@@ -466,7 +499,7 @@ def _call(library: ctypes.CDLL, name: str) -> int:
     return function()
 
 
-def _load(content: bytes) -> ctypes.CDLL:
+def load_library(content: bytes) -> ctypes.CDLL:
     """Load a shared object from memory, or by way of a file where the system knows no such thing."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("pareprop-model")  # stays open: the loader knows a library by its path

@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -163,6 +164,8 @@ def derive(model: NeuronModel, learns: Learns = NO_LEARNS) -> Derivatives:
     InputError
         If a derivative is too long.
     """
+    if model.through != "all":
+        return _part_of(derive(model.learning_through("all")), model.through)
     return _Deriving(model, learns).derivatives()
 
 
@@ -304,3 +307,11 @@ class _Deriving:
             if not follows.isdisjoint(names_of(tree)):
                 follows.add(name)
         return frozenset(follows & set().union(*(names_of(tree, self.made.terms) for tree in trees)))
+
+
+def _part_of(by: Derivatives, through: str) -> Derivatives:
+    """Return the derivatives that "no own spike" or "leak" leave; what is kept stays, as neurons keep it for all."""
+    if through == "no own spike":
+        return replace_fields(by, v={}, gap={})
+    own = {key: tree for key, tree in by.J.items() if key[0] == key[1] and by.moving.isdisjoint(names_of(tree))}
+    return replace_fields(by, J=own, v={}, R={}, gap={})

@@ -255,6 +255,7 @@ class Derived:
         self.columns = Columns()
         self.flags = self.by.spiked or self.by.refractory
         self.n = len(self.states)
+        self.follow = () if model.through == "leak" else model.follow
 
     @property
     def keeps(self) -> list[Tree]:
@@ -312,7 +313,7 @@ class Derived:
         x = loop.literal(own.x[learned]) if learned in own.x else ""
         seen = loop.sum(filter(None, [loop.dot(by.h, new), x]))
         e = loop.let(f"{loop.psi} * {seen}") if seen else ""
-        for i in (self.states.index(name) for name in self.model.follow):
+        for i in (self.states.index(name) for name in self.follow):
             r = [loop.literal(own.r[i, learned])] if (i, learned) in own.r else []
             reset, kept = loop.sum(filter(None, [loop.dot(self.by_row(by.R, i), new), *r])), new.get(i, "")
             if reset != kept:

@@ -90,6 +90,10 @@ def generate(
         if not generator.learned.list_paths(model, k):
             why = "the gradient reaches neither steps nor spike, followed resets and initial values by it"
             raise InputError(f"{model.here}: parameter '{name}' cannot be learned: {why}")
+    if model.through != "all":  # neurons have the columns of all derivatives
+        whole = Generator(model.learning_through("all"), learns)
+        whole.program(follows_synapses, ports)
+        generator.columns.trees += whole.columns.trees
     return generator.program(follows_synapses, ports)
 
 
@@ -243,7 +247,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         terms += [loop.let(f"a{n}[j]")] if by.v else []
         terms += [loop.times(tree, lam[k]) for k, tree in by.gap.items()]
         q = loop.let(f"{loop.let('credit[j]')} * {loop.sum(terms)}")
-        followed = [self.states.index(name) for name in self.model.follow]
+        followed = [self.states.index(name) for name in self.follow]
         back: dict[int, str] = {}
         for j in range(n):
             reset = self.by_column(by.R, j)

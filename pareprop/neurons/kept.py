@@ -66,11 +66,13 @@ def choose(
         roots.append(FLAGS)
     cut = graph.cut(roots)
     names: list[Tree] = [("name", name) for name in (*model.states, *model.ports, "I")]
-    trees = [name for name in names if name in cut]
+    trees = [name for name in names if name in cut or name[1] in model.also_keeps]
     trees += [tree for tree in graph.sources if tree in cut and tree not in (*trees, FLAGS)]
     read = graph.read(roots, cut)
     spiked = {("name", "z"), *(("name", OLD + name) for name in model.equations.reset)} & read
-    return Kept(tuple(trees), bool(model.follow) or bool(spiked), ("name", "refractory") in read)
+    spiked |= {("name", "z")} & {("name", name) for name in model.also_keeps}
+    refractory = ("name", "refractory") in read or "refractory" in model.also_keeps
+    return Kept(tuple(trees), bool(model.follow) or bool(spiked), refractory)
 
 
 class _Graph:

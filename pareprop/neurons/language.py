@@ -27,6 +27,7 @@ Tree = tuple  # ("number", x), ("name", text) or (operator, Tree, ...)
 
 LENGTH, DEPTH, NAME = 10_000, 100, 64  # characters of an expression, nesting of a tree, characters of a name
 FUNCTIONS = {"exp": 1, "log": 1, "sqrt": 1, "abs": 1, "tanh": 1, "detach": 1, "min": 2, "max": 2, "where": 3}  # arity
+MOMENTS = ("new", "before", "unreset")  # functions of a name, in learning rules
 RESERVED = {"dt", "I", "z", "x", "refractory", *FUNCTIONS}  # names that a model cannot give to something of its own
 ALLOWED = "numbers, names, + - * / **, comparisons, and, or, not, " + ", ".join(FUNCTIONS)
 OPERATORS: dict[type, str] = {
@@ -53,7 +54,10 @@ def check_name(name: object, here: str) -> None:
         raise InputError(f"{here}: name '{name}' has a meaning in expressions already; take another")
 
 
-def parse(text: object, names: Collection[str], here: str, internal: bool = False) -> Tree:
+def parse(
+    text: object, names: Collection[str], here: str, internal: bool = False, *,
+    moments: Collection[str] = (), unknown: Callable[[str], str] | None = None,
+) -> Tree:  # fmt: skip
     """Parse an expression.
 
     Parameters
@@ -66,6 +70,10 @@ def parse(text: object, names: Collection[str], here: str, internal: bool = Fals
         Model and key, for messages.
     internal : bool
         Whether `write` made the text: it may be long, and hold `expm`, an entry of the exponential of a matrix.
+    moments : Collection of str
+        What may stand as a function of one name, such as "before V_m" for before(V_m); that is its name in the tree.
+    unknown : callable or None
+        Returns the message for a name that may not stand there; for learning rules, which know `MOMENTS`.
 
     Returns
     -------
@@ -83,14 +91,19 @@ def parse(text: object, names: Collection[str], here: str, internal: bool = Fals
         raise InputError(f"{here} = {quote(text)} must be an expression in quotes, or a number")
     if len(text) > LENGTH and not internal:
         raise InputError(f"{here} has {len(text)} characters, must have at most {LENGTH}")
-    return _Parser(text, names, here, internal).tree()
+    return _Parser(text, names, here, internal, moments, unknown).tree()
 
 
 class _Parser:
     """Turns one text into a tree; every mistake becomes an `InputError` with its place."""
 
-    def __init__(self, text: str, names: Collection[str], here: str, internal: bool) -> None:
+    def __init__(
+        self, text: str, names: Collection[str], here: str, internal: bool, moments: Collection[str],
+        unknown: Callable[[str], str] | None,
+    ) -> None:  # fmt: skip
         self.text, self.names, self.here, self.internal = text, names, here, internal
+        self.moments, self.unknown = moments, unknown
+        self.words = MOMENTS if unknown else ()  # a parser of rules
 
     def tree(self) -> Tree:
         """Return the tree of the whole text."""
@@ -182,6 +195,8 @@ class _Parser:
         if node.id in FUNCTIONS:
             self.fail_at(node, f"{node.id} is a function: {self.usage(node.id)}")
         if node.id not in self.names:
+            if self.unknown:
+                raise InputError(self.unknown(node.id)) from None
             self.fail_at(node, f"unknown name {quote(node.id)}{nearest(node.id, self.names)}")
         return ("name", node.id)
 
@@ -190,6 +205,8 @@ class _Parser:
         if self.internal and isinstance(node.func, ast.Name) and node.func.id == "expm":
             return ("expm", *inner(*node.args))
         name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name in self.words:
+            return self.moment(name, node)
         if name not in FUNCTIONS:
             problem = f"unknown function {quote(name)}{nearest(name, FUNCTIONS)}" if name else "this cannot be called"
             self.fail_at(node, problem)
@@ -199,6 +216,19 @@ class _Parser:
         if count != FUNCTIONS[name] and not (name in ("min", "max") and count > 2):
             self.fail_at(node, f"{name} takes {FUNCTIONS[name]} arguments, not {count}: {self.usage(name)}")
         return self.fold(name, inner(*node.args)) if name in ("min", "max") else (name, *inner(*node.args))
+
+    def moment(self, word: str, node: ast.Call) -> Tree:
+        """Return a name at another moment."""
+        if len(node.args) != 1 or node.keywords or not isinstance(node.args[0], ast.Name):
+            self.fail_at(node, f"{word} takes one name: {word}(a)")
+        name = f"{word} {node.args[0].id}"
+        if name not in self.moments:
+            known = ", ".join(item.split(" ")[1] for item in self.moments if item.startswith(f"{word} ")) or "none"
+            raise InputError(
+                f"{self.here}: {word}({node.args[0].id}): {quote(node.args[0].id)} has no such value here; "
+                f"those that have are {known}"
+            ) from None
+        return ("name", name)
 
     @staticmethod
     def usage(name: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
@@ -137,6 +138,8 @@ class NeuronModel:
     Rules of a step and of the traces: see the page "Write your own neuron" of the handbook.
     """
 
+    also_keeps: tuple[str, ...] = ()  # of each step, beside what derivatives need, see `keeping`
+    through: str = "all"  # part of the derivatives that traces follow, see `learning_through`
     check: Callable[..., Later]  # the room adds it: a check compiles models, and so knows this module
 
     def __init__(
@@ -543,7 +546,32 @@ class NeuronModel:
         ignored = ("description", "source", "nest")
         definition = {key: value for key, value in self.to_dict().items() if key not in ignored}
         definition |= {"ports": list(self.ports)} if self.positive else {}
-        return hashlib.sha256(json.dumps([self.name, definition], sort_keys=False).encode()).hexdigest()
+        parts = [self.name, definition, *([self.also_keeps] if self.also_keeps else [])]
+        parts += [self.through] if self.through != "all" else []
+        return hashlib.sha256(json.dumps(parts, sort_keys=False).encode()).hexdigest()
+
+    def keeping(self, names: Iterable[str]) -> NeuronModel:
+        """Return the model with more that each step keeps for learning rules.
+
+        Parameters
+        ----------
+        names : iterable of str
+            States (before the reset), "I", "z" and "refractory".
+        """
+        wanted = tuple(sorted({*names, *self.also_keeps}))
+        if wanted == self.also_keeps:
+            return self
+        return self._with(also_keeps=wanted)
+
+    def learning_through(self, through: str) -> NeuronModel:
+        """Return the model whose traces follow but a part of its derivatives: "all", "no own spike" or "leak"."""
+        return self if through == self.through else self._with(through=through)
+
+    def _with(self, **attributes: AnyValue) -> NeuronModel:
+        other = copy(self)
+        other.__dict__.pop("digest", None)
+        vars(other).update(attributes)
+        return other
 
     def with_surrogate(self, surrogate: str) -> NeuronModel:
         """Return the model with another surrogate gradient, a name or an expression."""

@@ -16,9 +16,10 @@ scan    adaptive, tau_m that differs, Adam that steps at arrivals,    28, +8 if 
                                                                       trace of the equations
 lines   Adam that steps in each time step, onto neurons of the        as scan
         package with one filter
+rule    learning rules given by equations                             20, +8 for each state, +16 Adam
 steps   with a step of the optimizer in each time step tight bounds   as scan
         and signs, other Adam; cutoff within the lag; neurons with
-        more than 10 states
+        more than 10 states; short-term plasticity; a part of e-prop
 ======= ============================================================= =====================================
 
 For each source and delay, on every rank: 56 bytes, +8 with Adam, +16 with scan.
@@ -27,7 +28,7 @@ For each neuron, with steps: psi and L of as many steps as the longest cutoff, a
 number of a stretch, 8 for each of what enters, both in lines of eight, 80, and 128 for each derivative that takes long
 to compute: `iaf_psc_exp` 848, 1 552 if synapses learn at both ports, `adex` 976.
 
-May import `network`, `neurons`, `parallel` and the ground.
+May import `network`, `neurons`, `parallel`, `rules` and the ground.
 
 Where to add
 ------------

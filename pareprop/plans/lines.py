@@ -20,6 +20,8 @@ class Lines(Steps):
             return reason
         if not (request.is_adam and request.optimizer.optimize_each_step):
             return "its optimizer is not Adam with a step in each time step"
+        if reason := request.why_not_whole:
+            return reason
         if request.definition:
             return "its targets are given by equations"
         if request.model.is_rewarded:

@@ -10,25 +10,30 @@ import numpy as np
 
 from ..errors import InputError, quote
 from ..kernels import layout
+from ..network import learning
 from ..network.connectivity import Population, Projection
-from ..network.local import given_by_equations, given_program
+from ..network.local import given_by_equations, program_of
 from ..network.model import Model
 from ..network.parameters import nearest
+from ..network.rule_options import definition_of, origin_of
 from ..network.synapse_table import SynapseTable
 from ..neurons.compile import Composed, compile
 from ..parallel.mpi import Comm
+from ..rules.bound import Bound
+from ..rules.program import compile_rule
 from .idle_adam import idle_steps
 from .lines import Lines
 from .prefix import Prefix, block_length
 from .readout import Readout, readout_block_length
 from .request import Reason, Request, filters_apart, lags
+from .rule import Rule
 from .scan import Scan
 from .static import Static
 from .steps import Steps
 from .way import Way
 
 WAYS: dict[str, Way] = {
-    way.name: way for way in (Static(), Readout(), Prefix(), Scan(), Lines(), Steps())
+    way.name: way for way in (Static(), Readout(), Prefix(), Scan(), Lines(), Steps(), Rule())
 }  # best first
 FOLD_STEPS = 1024  # rows without a cutoff (or with a longer one) are updated at least this often
 TRACES = tuple(f"trace_{k}" for k in range(64))  # of neurons given by equations, rows of one array
@@ -62,9 +67,14 @@ class Plan:
 
     @property
     def n_traces(self) -> int:
-        """Traces of a synapse onto neurons given by equations; else 0."""
-        program = given_program(self.request.post)
-        return program.n_traces if program else 0
+        """Traces of a synapse onto neurons given by equations, or of a rule; else 0."""
+        request = self.request
+        if request.equations:
+            definition = definition_of(request.post)
+            return len(Bound(request.equations, definition, origin_of(request.post)).synapse)
+        if request.definition is None or request.post.role == "readout":
+            return 0
+        return program_of(request.model, request.post, request.through or "all").n_traces
 
     def added_arrivals(self, n_spikes: float, n_steps: int) -> float:
         """Return the plain arrivals that learning of a synapse is worth beyond those of its spikes.
@@ -91,16 +101,18 @@ class Plan:
         """A row of the tables `rules` and `constants` of the kernels."""
         request, optimizer, values = self.request, self.request.optimizer, self.request.post.params
         singly = isinstance(self.way, Steps) or (
-            isinstance(self.way, Readout) and (not optimizer.accumulates or request.is_bounded)
+            isinstance(self.way, Readout | Rule) and (not optimizer.accumulates or request.is_bounded)
         )
         rules = {
-            layout.MODE: self.way.mode, layout.CUTOFF: request.cutoff,
+            layout.MODE: self.way.mode,
+            layout.CUTOFF: layout.NO_CUTOFF if request.equations else request.cutoff,
             layout.OWN_ZBAR: request.own_zbar, layout.ADAPTIVE: request.adapts, layout.ADAM: request.is_adam,
             layout.EACH_STEP: optimizer.optimize_each_step and singly,
             layout.MOVES: bool(request.projection.rewire), layout.LINED: isinstance(self.way, Lines),
+            layout.LAG: request.lag, layout.LEARNER: self._learner,
         }  # fmt: skip
         constants = {
-            layout.ALPHA: request.alpha or 0.0, layout.KAPPA: getattr(values, "kappa", 0.0),
+            layout.ALPHA: request.alpha or 0.0, layout.KAPPA: getattr(values, "kappa", 0.0) * request.is_filtered,
             layout.KAPPA_REG: getattr(values, "kappa_reg", 0.0), layout.ETA: optimizer.eta,
             layout.W_MIN: optimizer.Wmin, layout.W_MAX: optimizer.Wmax,
             layout.BETA_1: getattr(optimizer, "beta_1", 0.0), layout.BETA_2: getattr(optimizer, "beta_2", 0.0),
@@ -110,6 +122,16 @@ class Plan:
             [int(rules[column]) for column in range(layout.RULE_COLUMNS)],
             [constants[column] for column in range(layout.CONSTANT_COLUMNS)],
         )
+
+
+    @property
+    def _learner(self) -> int:
+        """Place of its rule in the table of learners."""
+        if not self.learns or self.request.equations is None:
+            return layout.NO_LEARNER
+        found = learning.list_rules(self.request.model)
+        at = learning.find_at(found, self.request.projection)
+        return next(k for k, item in enumerate(found) if item is at)
 
 
 class TablePlan:
@@ -229,7 +251,7 @@ class NetworkPlan:
 
     def composed(self, post: Population) -> Composed | None:
         """Return for what steps of neurons given by equations are composed; None where no synapse onto them asks."""
-        definition = post.params.definition
+        definition = getattr(post.params, "definition", None)
         onto = [plan for plan in self.plans.values() if plan.learns and plan.request.definition == definition]
         if not any(isinstance(plan.way, Scan) for plan in onto):
             return None
@@ -247,10 +269,16 @@ class NetworkPlan:
 
 def compile_models(model: Model, comm: Comm, plan: NetworkPlan | None) -> None:
     """Collective: compile the models that are given by equations, on one rank; with what the plan asks for."""
+    definitions = {}
     for population in model.of_role("recurrent"):
-        if given_by_equations(population):
-            composed = plan.composed(population) if plan else None
-            compile(population.params.definition, comm, composed, population.learns)
+        kept, given = learning.list_kept(model, population), given_by_equations(population)
+        definition = definitions[population.name] = definition_of(population).keeping(kept)
+        if given or kept:
+            compile(definition, comm, plan.composed(population) if plan and given else None, population.learns)
+        for variant in learning.list_variants(model, population):
+            compile(definition.learning_through(variant.through), comm)
+    for at in learning.list_rules(model):
+        compile_rule(learning.bind(at, definitions[at.post.name]), comm)
 
 
 def _choose(request: Request, asked: str | None) -> Way:
@@ -306,5 +334,8 @@ def _require_online(model: Model) -> None:
         if population.role == "recurrent" and values.kappa != values.kappa_reg:
             raise InputError(f"{name}: kappa_reg = {values.kappa_reg:g} must be kappa = {values.kappa:g}")
     for item in model.projections:
+        if item.plastic and not learning.is_plain(item):
+            name = learning.rule_of(item).name
+            raise InputError(f"loss 'reward' in the spike variant: projection '{item.name}' must learn by eprop, not {name}")
         if item.rewire:
             raise InputError(f"loss 'reward' in the spike variant: projection '{item.name}' must not be rewired")

@@ -27,7 +27,7 @@ class Prefix(OntoNeurons):
 
     def why_not(self, request: Request) -> str | None:
         """Return why a projection cannot learn this way, None if it can."""
-        if reason := super().why_not(request) or request.why_not_at_once:
+        if reason := super().why_not(request) or request.why_not_whole or request.why_not_at_once:
             return reason
         if not request.optimizer.accumulates:
             return f"{request.optimizer.type} keeps moments"

@@ -10,12 +10,15 @@ import numpy as np
 from .. import elementary
 from ..errors import InputError
 from ..kernels import layout
+from ..network import learning
 from ..network.connectivity import Population, Projection
 from ..network.model import Model
 from ..network.neurons import CUTOFF_LIMIT, whole_steps
 from ..network.optimizers import Adam, Optimizer
 from ..network.parameters import Distribution
+from ..network.rule_options import definition_of
 from ..neurons.model import NeuronModel
+from ..rules.definition import Eprop, LearningRule
 
 DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
 Reason = tuple[str, str]  # why something is slow, and the way out
@@ -97,8 +100,11 @@ def cutoff_steps(population: Population, dt_ms: float) -> int:
 
 
 def filters_apart(model: Model) -> bool:
-    """Return whether a population filters traces for its regularization apart."""
-    return any(item.params.kappa != item.params.kappa_reg for item in model.of_role("recurrent"))
+    """Return whether traces are filtered apart for the regularization of rates, or a rule reads what it adds apart."""
+    if any(item.params.kappa != item.params.kappa_reg for item in model.of_role("recurrent")):
+        return True
+    unfiltered = any(variant.filter == "none" for variant in learning.list_variants(model))
+    return unfiltered or bool(learning.reads(model, "L") or learning.reads(model, "F"))
 
 
 @dataclass(frozen=True)
@@ -134,8 +140,40 @@ class Request:
 
     @property
     def definition(self) -> NeuronModel | None:
-        """Equations of the targets, None for readouts and neurons of the package."""
-        return getattr(self.post.params, "definition", None)
+        """Equations from which traces follow; None for readouts and neurons of the package that learn by e-prop."""
+        given = getattr(self.post.params, "definition", None)
+        return given or (definition_of(self.post) if self.through or not self.is_filtered else None)
+
+    @property
+    def equations(self) -> LearningRule | None:
+        """The rule by which the projection learns, None for e-prop."""
+        rule = learning.rule_of(self.projection)
+        return rule if isinstance(rule, LearningRule) else None
+
+    @property
+    def through(self) -> str:
+        """Part of the derivatives that traces of e-prop follow, "" for all."""
+        rule = learning.rule_of(self.projection)
+        return rule.through if isinstance(rule, Eprop) and rule.through != "all" else ""
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether traces of e-prop are filtered as readouts filter spikes."""
+        return getattr(learning.rule_of(self.projection), "filter", "readout") == "readout"
+
+    @property
+    def lag(self) -> int:
+        """Steps that the windows of synapses end before an arrival."""
+        return self.m if self.equations is None or self.equations.is_late else 0
+
+    @property
+    def why_not_whole(self) -> str | None:
+        """Why its kind of e-prop, or what it transmits, needs ways that go step by step; None if it needs none."""
+        if self.projection.transmission is not None:
+            return "its spikes differ, by short-term plasticity"
+        if self.through or not self.is_filtered:
+            return f"it learns by a part of e-prop, '{learning.rule_of(self.projection).name}'"
+        return None
 
     @cached_property
     def cutoff(self) -> int:
@@ -150,12 +188,12 @@ class Request:
     @property
     def adapts(self) -> bool:
         """Whether thresholds of the targets adapt."""
-        return bool(getattr(self.post.params, "adaptive", False))
+        return self.definition is None and bool(getattr(self.post.params, "adaptive", False))
 
     @property
     def own_zbar(self) -> bool:
         """Whether each synapse keeps its own filtered spikes: decays differ, or one that moves starts with none."""
-        return self.alpha is None or bool(self.projection.rewire)
+        return self.alpha is None or bool(self.projection.rewire or self.equations or self.definition)
 
     @property
     def is_adam(self) -> bool:

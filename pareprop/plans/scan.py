@@ -28,7 +28,7 @@ class Scan(OntoNeurons):
 
     def why_not(self, request: Request) -> str | None:
         """Return why a projection cannot learn this way, None if it can."""
-        if reason := super().why_not(request) or request.why_not_at_once:
+        if reason := super().why_not(request) or request.why_not_whole or request.why_not_at_once:
             return reason
         composes = request.definition is None or request.definition.composes
         return None if composes else f"its neurons have more than {MOST_COMPOSED} states"

@@ -74,6 +74,8 @@ class OntoNeurons(Way):
         """Return why a projection cannot learn this way, None if it can."""
         if not request.projection.plastic:
             return "its weights are fixed"
+        if request.equations:
+            return f"it learns by rule '{request.equations.name}'"
         return "its targets are readouts" if request.post.role == "readout" else None
 
     def numbers(self, request: Request) -> set[str]:

@@ -1,5 +1,5 @@
-"""Case files: small networks as plain arrays with expected results (formats "pareprop-case-1" to "-4", and
-"pareprop-reward-case-1", see `reward_cases`).
+"""Case files: small networks as plain arrays with expected results (formats "pareprop-case-1" to "-5", see
+`learned_cases` and `rule_cases`, and "pareprop-reward-case-1", see `reward_cases`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from ..network.variants import find_variant
 from ..neurons.model import NeuronModel, models_of
 from ..values import Values
 from . import case_fields as fields
-from . import learned_cases, reward_cases
+from . import learned_cases, reward_cases, rule_cases
 
-# the second one may have signs and rewiring, the third one neurons given by equations, the fourth one learns more
+# the second one may have signs and rewiring, the third one neurons given by equations, the fourth one learns more, the
+# fifth one has rules
 LEARNED = "pareprop-case-4"
-FORMATS = ("pareprop-case-1", "pareprop-case-2", "pareprop-case-3", LEARNED, reward_cases.FORMAT)
+FORMATS = (
+    "pareprop-case-1", "pareprop-case-2", "pareprop-case-3", LEARNED, rule_cases.FORMAT, reward_cases.FORMAT
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,15 @@ class Case:
         """Return the samples in order: the intervals, or the whole run in the spike variant."""
         if self.model.is_rewarded:
             return reward_cases.samples(self.arrays, self.attributes)
-        inputs, targets = self.arrays["inputs"], self.arrays["targets"]
+        inputs, targets, modulator = self.arrays["inputs"], self.arrays["targets"], self.arrays.get("modulator")
         windows = self.arrays["window"].astype(bool) if self.model.eprop.is_online else None
         length = int(self.attributes.get("interval", len(inputs)))
         steps = [slice(start, start + length) for start in range(0, len(inputs), length)]
         return [
-            Sample.from_raster(inputs[part], targets[part], window=None if windows is None else windows[part])
+            Sample.from_raster(
+                inputs[part], targets[part], window=None if windows is None else windows[part],
+                modulator=None if modulator is None else modulator[part],
+            )
             for part in steps
         ]
 
@@ -122,6 +128,8 @@ def _arrays(file: h5py.File, has_window: bool) -> dict[str, np.ndarray]:
     """Return inputs, targets and window, checked."""
     names = ["inputs", "targets"] + ["window"] * has_window
     arrays = {key: fields.array(file, key, 1 if key == "window" else 2) for key in names}
+    if "modulator" in file:
+        arrays["modulator"] = fields.array(file, "modulator", 1)
     n_steps = len(arrays["inputs"])
     for key, array in arrays.items():
         if len(array) != n_steps or not n_steps:
@@ -153,6 +161,8 @@ def _read_expected(group: h5py.Group, file: h5py.File, signal: tuple[int, int]) 
         shapes |= {f"states/{name}": tracks for name in fields.group(group, "states")} | {"surrogate_gradient": tracks}
     if "rewire" in file:
         shapes |= {"d_rec": shapes["w_rec"], "moves": (fields.dataset(group, "moves").size // 6, 6)}
+    if "synapse_states" in group:
+        shapes |= rule_cases.list_shapes(group, shapes)
     expected = {key: fields.dataset(group, key) for key in shapes}
     for key, array in expected.items():
         if array.shape != shapes[key] or array.dtype.kind not in "iuf":
@@ -169,6 +179,7 @@ def _model(variant: str, file: h5py.File, attributes: Values, n_in: int, n_out: 
     model = Model(
         variant, seed, dt_ms=dt_ms, optimizer=optimizer(fields.attributes(fields.group(file, "optimizer")), "optimizer")
     )
+    model.learning_rules = rule_cases.read_rules(attributes)
     inputs = model.inputs("in", n_in)
     known = _neuron_models(attributes)
     learns = learned_cases.read(file, len(nodes))
@@ -192,18 +203,22 @@ def _model(variant: str, file: h5py.File, attributes: Values, n_in: int, n_out: 
             raise InputError(f"dataset '{key}' has shape {array.shape}, must be {shape}")
         if np.any(np.isinf(array)):  # NaN: no synapse
             raise InputError(f"dataset '{key}' holds values that are not finite")
+    rules = rule_cases.Options(attributes, model.learning_rules)
     signs = {key: _signs(file, key, size) for key, size in (("in", n_in), ("rec", n_rec), ("out", n_rec))}
     moving = _rewiring(file)
     d_out, d_fb = attributes.get("d_out", 1), attributes.get("d_fb", 1)
     for post, port_in, port_rec in zip(groups, ports["port_in"], ports["port_rec"], strict=True):
         rows = slice(model.offset(post), model.offset(post) + post.size)
-        _connect(model, inputs, post, w_in[rows], 1, signs["in"], moving.get("w_in"), port=port_in)
+        own = rules.of("in", post, groups, slice(0, n_in))
+        _connect(model, inputs, post, w_in[rows], 1, signs["in"], moving.get("w_in"), port=port_in, **own)
         for pre in groups:
             columns = slice(model.offset(pre), model.offset(pre) + pre.size)
             delays, bound = d_rec[rows, columns], signs["rec"][columns]
-            _connect(model, pre, post, w_rec[rows, columns], delays, bound, moving.get("w_rec"), port=port_rec)
+            own = rules.of("rec", post, groups, columns)
+            _connect(model, pre, post, w_rec[rows, columns], delays, bound, moving.get("w_rec"), port=port_rec, **own)
         _connect(model, readout, post, w_fb[rows], d_fb, feedback=attributes.get("feedback", "random"))
-        _connect(model, post, readout, w_out[:, rows], d_out, signs["out"][rows])
+        own = rules.of("out", readout, groups, rows)
+        _connect(model, post, readout, w_out[:, rows], d_out, signs["out"][rows], **own)
     return model
 
 
@@ -271,6 +286,7 @@ def _connect(
     moving: tuple[Rewire, bool] | None = None,
     feedback: str | None = None,
     port: str | None = None,
+    **others: object,
 ) -> None:
     target, source = np.nonzero(~np.isnan(weights))
     delays = np.broadcast_to(np.asarray(delays), weights.shape)[target, source]
@@ -288,4 +304,5 @@ def _connect(
         rewire=moving and moving[0],
         allow_autapses=moving is None or moving[1],
         port=port,
+        **others,
     )

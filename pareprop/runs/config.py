@@ -2,7 +2,7 @@
 
 Sections are views of one flat set of names: the settings of a task are divided into [model], [learning], [run] and, for
 all others, [task]; [record] and [checkpoint] exist in every run. `[task] name` names the task. Tables
-[neuron_models.NAME] hold neuron models that are given by equations.
+[neuron_models.NAME] and [learning_rules.NAME] hold neuron models and learning rules that are given by equations.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONFIG = "config.toml"  # in a run directory
 DIGEST_LINE = "# digest of this configuration:"  # in the configuration of every run
 FREE = ("iterations", "figures", "log", "script")  # keys of [run] that a resumed run may change
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
-EQUATIONS = "neuron_models"  # the section that is one key: a table by names of the user
+EQUATIONS = ("neuron_models", "learning_rules")  # sections that are one key each: a table by names of the user
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +46,11 @@ class Config:
         """Return all keys by section, as JSON types; paths as text."""
         sections: dict[str, Values] = {name: {} for name in SECTIONS}
         sections["task"]["name"] = self.task.name
-        for key, value in self.task.model_dump(mode="json", exclude={EQUATIONS}).items():
+        for key, value in self.task.model_dump(mode="json", exclude={*EQUATIONS}).items():
             sections[_section(type(self.task), key)][key] = value
-        if own := getattr(self.task, EQUATIONS, None):
-            sections[EQUATIONS] = own
+        for name in EQUATIONS:
+            if own := getattr(self.task, name, None):
+                sections[name] = own
         for name in ("record", "checkpoint"):
             sections[name] = getattr(self, name).model_dump(mode="json")
         return sections
@@ -78,7 +79,7 @@ class Config:
         """Return all keys by section as JSON; equations keep their order, of which constants make use."""
         sections = self.sections()
         sorted_anew = json.loads(json.dumps(sections, sort_keys=True))
-        return json.dumps({key: sections[key] if key == EQUATIONS else keys for key, keys in sorted_anew.items()})
+        return json.dumps({key: sections[key] if key in EQUATIONS else keys for key, keys in sorted_anew.items()})
 
     def digest(self) -> str:
         """Return the SHA-256 of all keys."""
@@ -88,7 +89,7 @@ class Config:
         """Return the text of a configuration file, with the meaning of each key."""
         lines = [f"# {self.task.name}: {self.task.summary}"]
         sections = self.sections()
-        equations = sections.pop(EQUATIONS, {})
+        equations = {name: sections.pop(name, {}) for name in EQUATIONS}
         for section, keys in sections.items():
             lines += ["", f"[{section}]"]
             tables = {
@@ -106,8 +107,9 @@ class Config:
                 for entry in value:
                     lines += [f"[[{section}.{key}]]", *(f"{name} = {_toml(item)}" for name, item in entry.items()), ""]
                 lines.pop()
-        for name, definition in equations.items():
-            lines += _equations(f"{EQUATIONS}.{name}", definition)
+        for section, own in equations.items():
+            for name, definition in own.items():
+                lines += _equations(f"{section}.{name}", definition)
         return "\n".join(lines) + "\n"
 
 
@@ -204,17 +206,17 @@ def from_sections(
     """
     parts: dict[str, type[Frozen]] = {"task": kind, "record": Record, "checkpoint": Checkpoint}
     known = {name: list(parts[name].model_fields) if name in ("record", "checkpoint") else [] for name in SECTIONS}
-    for key in (name for name in kind.model_fields if name != EQUATIONS):
+    for key in (name for name in kind.model_fields if name not in EQUATIONS):
         known[_section(kind, key)].append(key)
     values: dict[str, dict[str, tuple[AnyValue, str]]] = {name: {} for name in parts}
     problems: list[str] = []
     sections = dict(sections)
-    if EQUATIONS in sections:
-        if EQUATIONS in kind.model_fields:
-            values["task"][EQUATIONS] = sections.pop(EQUATIONS), f"{source}: [{EQUATIONS}]"
+    for name in (name for name in EQUATIONS if name in sections):
+        if name in kind.model_fields:
+            values["task"][name] = sections.pop(name), f"{source}: [{name}]"
         else:
-            problems.append(f"{source}: [{EQUATIONS}]: task '{kind.name}' has no network of your own that has them")
-            del sections[EQUATIONS]
+            problems.append(f"{source}: [{name}]: task '{kind.name}' has no network of your own that has them")
+            del sections[name]
     entries = [*_from_file(sections, source, problems), *_from_settings(settings, known, problems)]
     for section, key, value, origin in entries:
         if (section, key) == ("task", "name"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import h5py
 import numpy as np
 
-from ..engines.interval import Interval
 from ..errors import InputError
 from ..simulation import digest
 from ..simulation.observer import Observer, Outcome, Watched
@@ -85,46 +84,29 @@ def matrices(
 class Learned(Observer):
     """Keeps what a run learns, in the form of the case files.
 
-    Parameters
-    ----------
-    expected : dict of str to ndarray
-        What `read_expected` returned, among others.
-
     Attributes
     ----------
     found : dict of str to ndarray
         The same of the run, on rank 0.
     """
 
-    def __init__(self, expected: dict[str, np.ndarray]) -> None:
-        self._shapes = {name: expected[gradient].shape for name, gradient in GRADIENTS.items() if gradient in expected}
+    def __init__(self) -> None:
         self.found: dict[str, np.ndarray] = {}
         self._losses: list[float] = []
         self._values: dict[str, list[np.ndarray]] = {}
 
     def start(self, simulation: Watched) -> None:
-        """Keep the values at the start; let gradients have arrays of their own."""
+        """Keep the values at the start."""
         simulation.engine.parameters.kept = []
-        if isinstance(simulation.engine, Interval):
-            simulation.engine.gradient.keep()
         self._keep_values(simulation)
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
-        """Keep the loss, and the gradients of the first batch before they are used."""
+        """Keep the loss."""
         self._losses.append(outcome.loss)
-        if isinstance(simulation.engine, Interval) and outcome.index + 1 == simulation.model.optimizer.batch_size:
-            self._keep_gradients(simulation, simulation.engine)
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Keep the values after a step of the optimizers."""
         self._keep_values(simulation)
-
-    def _keep_gradients(self, simulation: Watched, engine: Interval) -> None:
-        sums = engine.gradient.sums.peek()
-        divisor = float(engine.gradient.n_collected * engine.gradient.averaged_steps)
-        gradients = {key: sums[place] / divisor for place, key in enumerate(engine.gradient.arrays)}
-        for name, matrix in matrices(simulation, gradients, self._shapes).items():
-            self.found[GRADIENTS[name]] = matrix
 
     def _keep_values(self, simulation: Watched) -> None:
         parameters, comm = simulation.engine.parameters, simulation.exchange.comm
@@ -142,10 +124,10 @@ class Learned(Observer):
             self.found[f"learned/{item.name}/final"] = self._values[item.name][-1]
 
     def compare(self, expected: dict[str, np.ndarray]) -> dict[str, float]:
-        """Return the largest differences of "learned" values, of "gradients" and of losses, relative to their size."""
+        """Return the largest differences of values, of their gradients and of losses, relative to their size."""
         worst: dict[str, float] = {}
         for name, found in self.found.items():
-            kind = "losses" if name == "loss" else "gradients" if "gradient" in name else "learned"
+            kind = "losses" if name == "loss" else "learned gradients" if "gradient" in name else "learned"
             wanted, apart = expected[name], np.inf
             known = ~np.isnan(wanted)
             if found.shape == wanted.shape and np.array_equal(np.isnan(found), ~known):

@@ -16,9 +16,11 @@ from ..engines.base import Settings
 from ..engines.sample import Sample
 from ..errors import InputError
 from ..network import identity, to_tables
+from ..network.learning import rules_by_name
 from ..network.model import Model, equations_of
 from ..neurons.model import models_of
 from ..parallel.spike_log import SpikeLog
+from ..rules.definition import rules_of
 from ..plots import reader
 from ..simulation.checks import count_available
 from ..simulation.task import ClosedTask, Task
@@ -44,6 +46,9 @@ class ScriptTask(TaskBase):
     )
     neuron_models: Values = Field(
         {}, json_schema_extra={"section": "neuron_models"}, description="neuron models of the network"
+    )
+    learning_rules: Values = Field(
+        {}, json_schema_extra={"section": "learning_rules"}, description="learning rules of the network"
     )
     script: str = Field("", json_schema_extra=RUN, description="script that trained this run")
     dt_ms: float = Field(1.0, json_schema_extra=MODEL, description="step in ms")
@@ -176,7 +181,8 @@ class ScriptTask(TaskBase):
                 f"a script trained this run, and only {self.script or 'the script'} has its network: "
                 f"{self.not_described}"
             )
-        return to_tables.build(self.model_dump(), self._read_arrays(), models_of(self.neuron_models, ""))
+        own = models_of(self.neuron_models, ""), rules_of(self.learning_rules, "")
+        return to_tables.build(self.model_dump(), self._read_arrays(), *own)
 
     def _read_arrays(self) -> dict[str, np.ndarray]:
         path = (self._folder or Path()) / ARRAYS
@@ -246,6 +252,7 @@ def describe_script(model: Model, task: AnyValue) -> tuple[Values, to_tables.Arr
     try:
         tables, arrays = to_tables.describe(model)
         tables["not_described"] = ""
+        tables["learning_rules"] = {name: rule.to_dict() for name, rule in rules_by_name(model).items()}
     except InputError as problem:
         tables = {"not_described": str(problem), "dt_ms": model.dt_ms}
     settings = {

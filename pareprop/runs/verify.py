@@ -16,7 +16,7 @@ from ..parallel.exchange import Exchange
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome, Watched
-from . import learned_cases, reward_cases
+from . import learned_cases, reward_cases, rule_cases
 from .cases import Case
 
 READOUT_TOLERANCE = 1e-9
@@ -85,11 +85,13 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     """Collective: run `case` and compare; return the verdict, valid on rank 0."""
     task = _CaseTask(case)
     keep = _Keep()
-    learned = learned_cases.Learned(case.expected) if "loss" in case.expected else None
+    learned = learned_cases.Learned() if "loss" in case.expected else None
     observers = [keep, *([learned] if learned else [])]
     simulation = Simulation(case.model, task, exchange, observers, _settings(case, task.learning_window, round_steps))
     if "record" in case.expected:
         simulation.engine.record_ids(case.expected["record"].astype(np.int64))
+    if "gradient_in" in case.expected:
+        simulation.engine.keep_gradients()
     rewired = [item for item in simulation.engine.plastic if item.rewiring]
     for item in rewired:
         assert item.rewiring is not None
@@ -101,6 +103,10 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     shown = simulation.engine.show_weights()
     shapes = {key: case.expected[key].shape for key in learned_cases.MATRICES}
     weights = learned_cases.matrices(simulation, shown, shapes)
+    gradients = {}
+    if "gradient_in" in case.expected:
+        found = learned_cases.matrices(simulation, simulation.engine.gradients(shown), shapes)
+        gradients["gradients"] = rule_cases.compare_gradients(case.expected, found)
     moves = _moves(case, simulation, rewired)
     simulation.digest.add_weights(exchange.comm, simulation.network, shown)
     simulation.digest.add_parameters(exchange.comm, simulation.engine.parameters)
@@ -111,7 +117,7 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     errors = {} if state_error is None else {"states": state_error}
     if keep.evaluations:
         errors = {"errors": reward_cases.compute_deviation(case.expected, keep.evaluations, task.n_steps)} | errors
-    errors |= learned.compare(case.expected) if learned else {}
+    errors |= gradients | (learned.compare(case.expected) if learned else {})
     line, holds = _compare(case, steps, ids, signals, weights, moves, errors)
     return Verdict(line, holds, simulation.digest)
 

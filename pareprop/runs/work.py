@@ -15,7 +15,7 @@ from ..kernels import layout
 from ..machine import CACHE
 from ..network.connectivity import RULES, Population, Projection
 from ..network.cuts import cut, round_steps
-from ..network.local import ALMOST_ALL, cost_of, given_program
+from ..network.local import ALMOST_ALL, cost_of, given_by_equations
 from ..network.model import Model
 from ..network.sharing import count_sharing
 from ..network.synapse_table import count_bytes, pays_index, spread_steps
@@ -356,7 +356,7 @@ def _learning(model: Model, plan: NetworkPlan | None, neurons: int, parts: Mappi
         books += adam * part.blocks * 4 * 2 * FOLD_STEPS  # corrections of the bias
         if kind == "incoming" and stretches:
             beside = model.is_rewarded or plan.sets == 2
-            by_hand = any(given_program(item.post) is None for item in items)
+            by_hand = any(not given_by_equations(item.post) for item in items)
             composed = layout.STRETCHES * (found.map_numbers(beside) + 4.0 * beside)
             composed += (2 * (layout.STRETCH_STEPS - 1) + layout.STRETCH_STEPS * (2 + 2 * beside) * by_hand) * real / 8
             composed -= BLOCKS * (not found.uses("prefix"))

@@ -1,6 +1,6 @@
 """The tasks: settings, inputs and targets. `TASKS` maps their names on the command line to classes.
 
-May import `engines`, `network`, `neurons`, `parallel`, `sonata` and the ground.
+May import `engines`, `network`, `neurons`, `parallel`, `rules`, `sonata` and the ground.
 
 Where to add
 ------------

@@ -20,6 +20,8 @@ from ..network.parameters import nearest
 from ..neurons import library
 from ..neurons.model import models_of
 from ..parallel.spike_log import SpikeLog
+from ..rules import library as rule_library
+from ..rules.definition import rules_of
 from ..sonata import circuit
 from ..values import AnyValue, Given, Values
 from .base import LEARNING, MODEL, TaskBase
@@ -51,6 +53,11 @@ class Data(TaskBase):
         {},
         json_schema_extra={"section": "neuron_models"},
         description="neuron models given by equations, that populations may name; those of the package that they name",
+    )
+    learning_rules: Values = Field(
+        {},
+        json_schema_extra={"section": "learning_rules"},
+        description="learning rules given by equations, that projections may name; those of the package that they name",
     )
     sonata: Path | None = Field(
         None,
@@ -127,7 +134,17 @@ class Data(TaskBase):
             for name in dict.fromkeys(map(str, named))
             if name in library.free_names() and name not in own
         }
-        return {**values, "neuron_models": own | used} if used else values
+        values = {**values, "neuron_models": own | used} if used else {**values}
+        projections, rules = values.get("projections", ()), values.get("learning_rules", {})
+        if isinstance(rules, Mapping) and isinstance(projections, list | tuple):
+            named = [entry.get("learning_rule") for entry in projections if isinstance(entry, Mapping)]
+            used = {
+                name: rule_library.get(name).to_dict()
+                for name in dict.fromkeys(map(str, named))
+                if name in rule_library.names() and name not in rules
+            }
+            values |= {"learning_rules": {**rules, **used}} if used else {}
+        return values
 
     @field_validator("neuron_models")
     @classmethod
@@ -140,13 +157,22 @@ class Data(TaskBase):
             _raise([str(problem)])
         return {name: model.to_dict() for name, model in models.items()}
 
+    @field_validator("learning_rules")
+    @classmethod
+    def _check_rules(cls, value: Values) -> Values:
+        try:
+            return {name: rule.to_dict() for name, rule in rules_of(value, "").items()}
+        except InputError as problem:
+            _raise([str(problem)])
+            return {}  # it has raised
+
     @field_validator("sonata_options")
     @classmethod
     def _check_sonata(cls, value: Values, info: ValidationInfo) -> Values:
         known = ("sign", "neuron", "values", "projections", "round_delays", "default_weight", "default_delay")
         if unknown := [key for key in value if key not in known]:
             raise ValueError(f"unknown option '{unknown[0]}'{nearest(unknown[0], known)}")
-        if info.data.get("sonata") and {"variant", "dt_ms", "neuron_models"} <= info.data.keys():
+        if info.data.get("sonata") and {"variant", "dt_ms", "neuron_models", "learning_rules"} <= info.data.keys():
             try:
                 _empty(info.data | {"sonata_options": value})
             except InputError as problem:
@@ -156,7 +182,7 @@ class Data(TaskBase):
     @field_validator("populations")
     @classmethod
     def _check_populations(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
-        if {"variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models"} <= info.data.keys():
+        if {"variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models", "learning_rules"} <= info.data.keys():
             model, local = _empty(info.data), info.data["local_readouts"]
             _raise(from_tables.add_populations(model, value, ("recurrent",) if local else from_tables.NEEDED))
             _raise(from_tables.add_local_readouts(model, local), "local_readouts")
@@ -165,7 +191,7 @@ class Data(TaskBase):
     @field_validator("projections")
     @classmethod
     def _check_projections(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
-        known = {"populations", "variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models"}
+        known = {"populations", "variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models", "learning_rules"}
         if known <= info.data.keys():
             rule = GradientDescent(batch_size=info.data.get("batch_size", 1))
             model = _empty(info.data, optimizer=rule)
@@ -333,7 +359,8 @@ class Data(TaskBase):
 
 def _connected(data: Values) -> Model | None:
     """Return the network of valid settings with its projections, None if one of them is not valid."""
-    known = {"populations", "projections", "variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models"}
+    known = {"populations", "projections", "variant", "dt_ms", "sonata_options", "local_readouts"}
+    known |= {"neuron_models", "learning_rules"}
     if not known <= data.keys():
         return None
     model = _empty(data, optimizer=GradientDescent(batch_size=data.get("batch_size", 1)))
@@ -346,6 +373,7 @@ def _empty(values: Given, **others: AnyValue) -> Model:
     """The model before the tables are added: a SONATA network, if there is one."""
     own = models_of(values["neuron_models"], "")
     others = {"variant": values["variant"], "dt_ms": values["dt_ms"], "neuron_models": own, **others}
+    others["learning_rules"] = rules_of(values["learning_rules"], "")
     if not values.get("sonata"):
         return Model(**others)
     return Model.from_sonata(values["sonata"], **values["sonata_options"], **others)

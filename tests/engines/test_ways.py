@@ -243,7 +243,7 @@ class Silence:
     ({"on": "readout"}, "ways: projection 'on' cannot learn by 'readout': its targets are neurons"),
     ({"on": "static"}, "ways: projection 'on' cannot learn by 'static': its weights learn"),
     ({"rec": "step"}, "ways: 'rec': unknown way 'step', did you mean 'steps'?"),
-    ({"rec": 3}, "ways: 'rec': unknown way 3 (known: static, readout, prefix, scan, lines, steps)"),
+    ({"rec": 3}, "ways: 'rec': unknown way 3 (known: static, readout, prefix, scan, lines, steps, rule)"),
     ({"recs": "steps"}, "ways: 'recs' is no projection, nor a population of neurons that learns, did you"),
     ({"in": "steps"}, "ways: 'in' is no projection, nor a population of neurons that learns, did you"),
     (7, "ways = 7 must be the name of a way, or a table of projections and ways"),

@@ -119,8 +119,8 @@ def test_a_rank_takes_little_more_than_its_share() -> None:
     model.connect(neurons, neurons, "fixed_indegree", indegree=100)
     whole = LocalNetwork(model, 0, 1).incoming.nbytes
     share = LocalNetwork(model, 1, 4).incoming.nbytes
-    assert whole == 400 * 100 * 12 + 401 * 8 + 136
-    assert share == 100 * 100 * 12 + 401 * 8 + 136
+    assert whole == 400 * 100 * 12 + 401 * 8 + 144
+    assert share == 100 * 100 * 12 + 401 * 8 + 144
 
 
 def sparse_model(**options: object) -> Model:

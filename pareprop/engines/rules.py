@@ -1,0 +1,343 @@
+"""Learning rules given by equations on one rank: their numbers of targets, and how the interval variant uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..arrays import allocate_aligned
+from ..kernels import layout
+from ..network import learning
+from ..network.connectivity import Projection
+from ..network.learning import RuleAt
+from ..network.local import LocalNetwork, cell_values, program_of
+from ..network.rule_options import definition_of
+from ..plans.plan import FOLD_STEPS, NetworkPlan
+from ..rules.definition import Eprop, LearningRule
+from ..rules.program import RuleProgram, compile_rule
+from ..values import Values
+from .cells import Cells
+
+
+class Learner:
+    """A rule with its parameters at one population, on this rank.
+
+    Attributes
+    ----------
+    at : RuleAt
+        The rule, its parameters and targets.
+    program : RuleProgram
+        Its kernels.
+    first, last : int
+        Half-open range of its targets among this rank's neurons.
+    state, constant : ndarray
+        (n_states, n), (n_constants, n) of the model's precision: states of `neuron`, and numbers that do not move; n:
+        all neurons of this rank, as rules at other populations share the arrays.
+    initial : ndarray
+        (n_states, last - first), values of the states at the start.
+    """
+
+    def __init__(self, network: LocalNetwork, at: RuleAt, kappa: float) -> None:
+        model, self.at = network.model, at
+        definition = definition_of(at.post).keeping(learning.list_kept(model, at.post))
+        self.program: RuleProgram = compile_rule(learning.bind(at, definition))
+        pieces = [k for k, post in enumerate(network.piece_populations) if post.name == at.post.name]
+        self.first, self.last = network.pieces[pieces[0], :2].tolist() if pieces else (0, 0)
+        n, bound = self.last - self.first, self.program.bound
+        self.initial = np.zeros((self.program.n_states, n))
+        self._constants = np.zeros((self.program.n_constants, n))
+        if not pieces:
+            return
+        low = network.neurons[0] + self.first - model.offset(at.post)
+        given = network.values_of(pieces[0], np.arange(self.first, self.last))
+        of_model = program_of(model, at.post).values(given, model.dt_ms)
+        key = f"{at.post.name}/{at.rule.name}"
+        parameters = {
+            name: cell_values(model, at.post, f"{key}/{name}", value, low, low + n)
+            for name, value in at.parameters.items()
+        }
+        kappa_of: object = of_model["kappa"] if model.eprop.is_online else kappa
+        values = bound.values(parameters, of_model, model.dt_ms, kappa_of)
+        self._constants = self.program.constants(values, n)
+        for row, value in zip(self.initial, bound.initial(values).values(), strict=True):
+            row[:] = value
+
+    def take(self, state: np.ndarray, constant: np.ndarray) -> None:
+        """Take arrays that rules at other populations share, and start."""
+        self.state, self.constant = state, constant
+        constant[: len(self._constants), self.first : self.last] = self._constants
+        self.start()
+
+    def start(self) -> None:
+        """Let the states of `neuron` start anew."""
+        self.state[: len(self.initial), self.first : self.last] = self.initial
+
+
+class Rules:
+    """The rules of a network on one rank.
+
+    Parameters
+    ----------
+    network : LocalNetwork
+        This rank's share.
+    kappa : float
+        Decay of the filter of learning signals in the interval variant.
+
+    Attributes
+    ----------
+    learners : list of Learner
+        In order of `learning.list_rules`, the same on all ranks.
+    states : dict
+        Name to (n_states, n), states of `neuron`; the names are the same on all ranks.
+    """
+
+    def __init__(self, network: LocalNetwork, kappa: float) -> None:
+        self.network, self._real = network, network.model.kernels.real
+        self.n = network.neurons[1] - network.neurons[0]
+        self.learners = [Learner(network, at, kappa) for at in learning.list_rules(network.model)]
+        self.states: dict[str, np.ndarray] = {}
+        self._sharing: dict[str, list[Learner]] = {}
+        for item in self.learners:
+            self._sharing.setdefault(item.at.name, []).append(item)
+        for name, items in self._sharing.items():
+            state = allocate_aligned((max(item.program.n_states for item in items), self.n), self._real)
+            constant = allocate_aligned((max(item.program.n_constants for item in items), self.n), self._real)
+            for item in items:
+                item.take(state, constant)
+            self.states[f"rule_{name}"] = state
+
+    def most(self, size: str) -> dict[str, int]:
+        """Return the largest size of a rule at any population, by name of what they share."""
+        return {name: max(getattr(item.program, size) for item in items) for name, items in self._sharing.items()}
+
+    def find(self, projection: Projection) -> int | None:
+        """Return the place of the learner of a projection, None if it does not learn by a rule given by equations."""
+        at = learning.find_at([item.at for item in self.learners], projection)
+        return None if at is None else next(k for k, item in enumerate(self.learners) if item.at is at)
+
+    def start(self) -> None:
+        """Let the states of `neuron` start anew."""
+        for item in self.learners:
+            item.start()
+
+    def check(self) -> dict[str, np.ndarray]:
+        """Return arrays that numbers which are not finite reach, by name."""
+        return {name: array for name, array in self.states.items() if len(array)}
+
+
+class IntervalRules(Rules):
+    """Rules in the interval variant: a pass over all steps, then one back.
+
+    Parameters
+    ----------
+    network : LocalNetwork
+        This rank's share.
+    kappa : float
+        As of `Rules`.
+    n_steps : int
+        Steps of an interval.
+    history : ndarray
+        (1 + n_steps, n_kept, n), what neurons keep of each step, of the step before the interval first.
+
+    Attributes
+    ----------
+    coefficients : list of ndarray
+        (n_steps, n) for each learner: what an arrival in a step adds to the gradient.
+    before : ndarray
+        (n_kept, n), what the last step of the interval before kept, for neurons that go on.
+    goes_on : bool
+        Whether there was one.
+    """
+
+    def __init__(self, network: LocalNetwork, kappa: float, n_steps: int, history: np.ndarray) -> None:
+        super().__init__(network, kappa)
+        self._history, real = history, self._real
+        rows = {name: allocate_aligned((n_steps, self.n), real) for name in self._sharing}
+        self.coefficients = [rows[item.at.name] for item in self.learners]
+        size = max((item.program.n_numbers for item in self.learners), default=0)
+        self._number = allocate_aligned((n_steps, size, self.n), real)
+        self._lam = allocate_aligned((max((item.program.n_synapse for item in self.learners), default=0), self.n), real)
+        self.before = allocate_aligned(history.shape[1:], real)
+        self.goes_on = False
+
+    def begin(self, reset: bool) -> None:
+        """Prepare for an interval whose neurons start anew, or go on."""
+        self.goes_on = not reset and self.goes_on
+        if reset:
+            self.start()
+
+    def run(self, psi: np.ndarray, signal: np.ndarray, rate: np.ndarray, modulator: np.ndarray) -> None:
+        """Find the coefficients of an interval.
+
+        Parameters
+        ----------
+        psi : ndarray
+            (n_steps, n_ports, n), surrogate gradients, of the first port.
+        signal : ndarray
+            (n_steps, n), learning signals.
+        rate : ndarray
+            (n,), what regularises rates.
+        modulator : ndarray
+            (n_steps,).
+        """
+        T, n = len(psi), self.n
+        first = self.before if self.goes_on else self._history[0]
+        for item, B in zip(self.learners, self.coefficients, strict=True):
+            a, width = item.first, item.last - item.first
+            if not width:
+                continue
+            self._lam.fill(0.0)
+            item.program.call(
+                "interval", T, width, n, item.constant[:, a:], first[:, a:], self._history[1:, :, a:],
+                self._history.shape[1] * n, psi[:, :, a:], psi.shape[1] * n, signal[:, a:], rate[a:], modulator,
+                item.state[:, a:], self._number[:, :, a:], self._number.shape[1] * n, self._lam[:, a:], B[:, a:],
+            )  # fmt: skip
+        if len(self.learners):
+            self.before[...] = self._history[T] if self._history.shape[1] else 0.0
+            self.goes_on = True
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        arrays = [*self.states.values(), self._number, self._lam, *{id(B): B for B in self.coefficients}.values()]
+        return sum(array.nbytes for array in arrays)
+
+
+class SpikeRules(Rules):
+    """Rules in the spike variant: what their steps give is kept in rings that synapses read.
+
+    Parameters
+    ----------
+    network : LocalNetwork
+        This rank's share.
+    plan : NetworkPlan
+        How each projection learns.
+    n_steps : int
+        Steps of a sample.
+
+    Attributes
+    ----------
+    modulator : ndarray
+        float64 (n_steps + m + 2,), a ring of what rules read as `M`.
+    """
+
+    def __init__(self, network: LocalNetwork, plan: NetworkPlan, n_steps: int) -> None:
+        super().__init__(network, 0.0)
+        self._m, self._steps = plan.m, FOLD_STEPS + plan.m + 2
+        self.modulator = np.zeros(n_steps + plan.m + 2)
+        self._numbers = {
+            name: allocate_aligned((self._steps, width, self.n), self._real)
+            for name, width in self.most("n_numbers").items()
+        }
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a state keeps, by name: the last axis is this rank's neurons."""
+        found = {f"{name}_state_{k}": row for name, rows in self.states.items() for k, row in enumerate(rows)}
+        return found | {
+            f"rule_{name}_number_{k}": ring[:, k] for name, ring in self._numbers.items() for k in range(ring.shape[1])
+        }
+
+    def kernel_learners(self) -> Values:
+        """Return the table of rules as the kernel takes it."""
+        rows = []
+        for item in self.learners:
+            ring, row = self._numbers[item.at.name], np.zeros(layout.LEARNER_COLUMNS, np.int64)
+            row[layout.LEARNER_FIRST], row[layout.LEARNER_LAST] = item.first, item.last
+            row[layout.LEARNER_LAG] = self._m if item.at.rule.is_late else 0
+            row[layout.LEARNER_STEP] = item.program.address("step", self._real)
+            row[layout.LEARNER_TRACE] = item.program.address("trace", self._real)
+            for column, array in ((layout.LEARNER_CONSTANT, item.constant), (layout.LEARNER_STATE, item.state)):
+                row[column] = array.ctypes.data
+            row[layout.LEARNER_NUMBER], row[layout.LEARNER_WIDTH] = ring.ctypes.data, ring.shape[1]
+            rows.append(row)
+        table = np.array(rows, np.int64).reshape(-1, layout.LEARNER_COLUMNS)
+        return {"table": table, "steps": self._steps, "modulator": self.modulator}
+
+    def take_modulator(self, first: int, n_steps: int, given: np.ndarray | None) -> None:
+        """Write `M` of the steps [first, first + n_steps) into the ring."""
+        places = np.arange(first, first + n_steps) % len(self.modulator)
+        self.modulator[places] = 0.0 if given is None else given[:n_steps]
+
+
+class Variant:
+    """A kind of e-prop that traces follow in part, or without a filter, in the interval variant.
+
+    Attributes
+    ----------
+    is_filtered : bool
+        Whether traces are filtered.
+    blocks : ndarray
+        Those of the incoming synapses, of which only its own learn.
+    neurons : object
+        The kernel's view of neurons with the model of this kind.
+    psi : ndarray
+        (n_steps, n_ports, n), its coefficients.
+    """
+
+    def __init__(self, rule: Eprop, blocks: np.ndarray, neurons: object, psi: np.ndarray) -> None:
+        self.is_filtered, self.blocks, self.neurons, self.psi = rule.filter == "readout", blocks, neurons, psi
+
+
+class Kinds:
+    """Which blocks of the incoming synapses learn by which rule: a table for each, in which no other block learns.
+
+    Attributes
+    ----------
+    plain : ndarray
+        Blocks that learn by e-prop as it is.
+    of_rules : list of ndarray
+        For each learner.
+    variants : list of Variant
+        The kinds of e-prop.
+    onto_readouts : ndarray
+        Blocks of the outgoing synapses.
+    """
+
+    def __init__(self, network: LocalNetwork, rules: Rules, cells: Cells, n_steps: int) -> None:
+        model, table = network.model, network.incoming
+        projections = [span.projection for span in table.spans for _ in span.delays]
+        found = [rules.find(item) if item.plastic else None for item in projections]
+        kinds = [learning.rule_of(item) for item in projections]
+
+        def chosen(some: Sequence[bool]) -> np.ndarray:
+            blocks = table.blocks_again
+            blocks[~np.array(some, bool), layout.PLASTIC] = 0
+            return blocks
+
+        self.of_rules = [chosen([k == place for k in found]) for place in range(len(rules.learners))]
+        for blocks in self.of_rules:
+            blocks[:, layout.PORT] = 0  # its coefficients are those of any port
+        plain = [isinstance(rule, Eprop) and rule.is_plain for rule in kinds]
+        self.plain = table.blocks if all(plain) and not len(table.factors[0]) else chosen(plain)
+        self.onto_readouts = network.outgoing.blocks_again
+        shape = n_steps, max(network.widths["ports"], 1), rules.n
+        self.variants = []
+        for rule in learning.list_variants(model):
+            of = [isinstance(kind, Eprop) and (kind.through, kind.filter) == (rule.through, rule.filter) for kind in kinds]
+            posts = {item.post.name for item, mine in zip(projections, of, strict=True) if mine}
+            programs = [
+                program_of(model, post, rule.through if post.name in posts else "all")
+                for post in network.piece_populations
+            ]
+            psi = allocate_aligned(shape, model.kernels.real)
+            self.variants.append(Variant(rule, chosen(of), cells.with_programs(programs), psi))
+
+
+def learns_from_signals(projection: Projection) -> bool:
+    """Return whether the rule of a projection reads learning signals, so that its gradient may be averaged."""
+    rule = learning.rule_of(projection)
+    return not isinstance(rule, LearningRule) or "L" in rule.signals
+
+
+def signals_of(network: LocalNetwork, error: np.ndarray) -> np.ndarray:
+    """Return the learning signals of all neurons of this rank, (n_steps, n), of errors (n_steps, n_readouts)."""
+    table, n = network.feedback, network.neurons[1] - network.neurons[0]
+    signal = np.zeros((len(error), n), network.model.kernels.real)
+    blocks = table.blocks.copy()
+    blocks[:, layout.DELAY] = 1
+    network.model.kernels.interval.inject(
+        blocks, table.row_ptr, table.target, table.weight, np.ascontiguousarray(error), signal
+    )
+    return signal

@@ -1,0 +1,140 @@
+"""Learning rules of a network: what they ask of the populations, and which of them share numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+import numpy as np
+
+from ..errors import InputError
+from ..neurons.derive import derive
+from ..neurons.expressions import is_kept
+from ..neurons.model import NeuronModel
+from ..rules.bound import Bound, list_read
+from ..rules.definition import Eprop, LearningRule, Rule
+from ..values import AnyValue, Given
+from .connectivity import Population, Projection
+from .model import Model
+from .parameters import Distribution
+from .rule_options import PLAIN, definition_of, origin_of
+
+@dataclass(frozen=True, eq=False)
+class RuleAt:
+    """A rule with its parameters at one population.
+
+    Attributes
+    ----------
+    rule : LearningRule
+        The rule.
+    post : Population
+        The targets.
+    parameters : Mapping
+        Those that are no defaults.
+    place : int
+        Which arrays it has among those of the rule: rules at other populations share them.
+    """
+
+    rule: LearningRule
+    post: Population
+    parameters: Given
+    place: int
+
+    @property
+    def name(self) -> str:
+        """What its arrays are called."""
+        return f"{self.rule.name}_{self.place}"
+
+
+def rule_of(projection: Projection) -> Rule:
+    """Return the rule by which a projection learns."""
+    return projection.learning_rule or PLAIN
+
+
+def is_plain(projection: Projection) -> bool:
+    """Return whether a projection learns by e-prop as it is without options."""
+    rule = rule_of(projection)
+    return isinstance(rule, Eprop) and rule.is_plain
+
+
+def tell_leaks(definition: NeuronModel) -> list[str]:
+    """Return the states of a model whose own entry of the step varies, so that "leak" keeps them for one step."""
+    by = derive(definition)
+    return [name for k, name in enumerate(definition.states) if (k, k) in by.J and not is_kept(by, k)]
+
+
+def list_rules(model: Model) -> list[RuleAt]:
+    """Return the rules of all populations, each once with the same parameters, in order of the projections."""
+    found: dict[tuple[str, str, str], RuleAt] = {}
+    for item in _learning(model):
+        rule = rule_of(item)
+        if isinstance(rule, LearningRule) and (key := _key(item)) not in found:
+            place = sum(other[:2] == key[:2] for other in found)
+            found[key] = RuleAt(rule, item.post, item.learning_parameters or {}, place)
+    return list(found.values())
+
+
+def list_variants(model: Model, post: Population | None = None) -> list[Eprop]:
+    """Return the kinds of e-prop by which projections (onto a population) learn, but for the plain one, each once."""
+    rules = [rule_of(item) for item in _learning(model) if post is None or item.post.name == post.name]
+    kinds = {(rule.through, rule.filter): rule for rule in rules if isinstance(rule, Eprop) and not rule.is_plain}
+    return list(kinds.values())
+
+
+def find_at(found: Iterable[RuleAt], projection: Projection) -> RuleAt | None:
+    """Return which of some rules a projection learns by."""
+    if not isinstance(rule_of(projection), LearningRule):
+        return None
+    return next(at for at in found if _key_of(at.post, at.rule, at.parameters) == _key(projection))
+
+
+def _learning(model: Model) -> list[Projection]:
+    """Return the projections onto neurons that learn."""
+    return [item for item in model.projections if item.plastic and item.post.role == "recurrent"]
+
+
+def _key(item: Projection) -> tuple[str, str, str]:
+    rule = rule_of(item)
+    assert isinstance(rule, LearningRule)
+    return _key_of(item.post, rule, item.learning_parameters or {})
+
+
+def _key_of(post: Population, rule: LearningRule, parameters: Given) -> tuple[str, str, str]:
+    def plain(value: AnyValue) -> AnyValue:
+        return np.asarray(value).tolist() if not isinstance(value, Distribution) else repr(value)
+
+    return post.name, rule.digest, json.dumps({name: plain(value) for name, value in sorted(parameters.items())})
+
+
+def list_kept(model: Model, population: Population) -> tuple[str, ...]:
+    """Return what steps of a population keep for learning rules."""
+    names: set[str] = set()
+    for item in _learning(model):
+        if item.post.name != population.name:
+            continue
+        rule = rule_of(item)
+        if isinstance(rule, LearningRule):
+            names |= {*list_read(rule, definition_of(population))}
+        elif not rule.is_plain and origin_of(population):
+            names |= {"z"}  # so that its program is compiled with what follows synapses
+    return tuple(sorted(names))
+
+
+def bind(at: RuleAt, definition: NeuronModel) -> Bound:
+    """Return a rule at the model of its population, with all that this keeps."""
+    return Bound(at.rule, definition, origin_of(at.post))
+
+
+def rules_by_name(model: Model) -> dict[str, Rule]:
+    """Return the rules that projections name, by name; `InputError` if one name means two."""
+    found: dict[str, Rule] = {}
+    for item in model.projections:
+        rule = item.learning_rule
+        if rule is not None and found.setdefault(rule.name, rule) != rule:
+            raise InputError(f"two learning rules are named '{rule.name}'")
+    return found
+
+
+def reads(model: Model, signal: str) -> list[str]:
+    """Return the names of the rules in a model that read a signal of the step."""
+    return list(dict.fromkeys(at.rule.name for at in list_rules(model) if signal in at.rule.signals))

@@ -1,0 +1,101 @@
+"""Learning rule and transmission as options of a connection, and whether they fit what it connects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..errors import InputError, quote
+from ..neurons import built_in
+from ..neurons.derive import derive
+from ..neurons.model import NeuronModel
+from ..rules import library
+from ..rules.bound import list_read
+from ..rules.definition import Eprop, LearningRule, Rule
+from ..values import AnyValue
+from .parameters import Distribution, Frozen, Value, nearest
+
+PLAIN = Eprop()  # of projections that name no rule
+
+
+class ShortTerm(Frozen):
+    """Short-term plasticity of a projection by source (Tsodyks et al. 1998, doi 10.1162/089976698300017502).
+
+    At each spike, a time t after the one before: x = 1 + (x - x u - 1) exp(-t/tau_rec), then
+    u = U + u (1 - U) exp(-t/tau_fac); what arrives is multiplied by x u. It is NEST's `tsodyks2_synapse`.
+
+    Attributes
+    ----------
+    U : float, array_like or Distribution
+        Share of the resources that a spike uses, above 0 and at most 1; one value, or one for each source.
+    tau_rec, tau_fac : float, array_like or Distribution
+        Time constants of recovery and facilitation in ms; without facilitation 0.
+    u, x : float, array_like, Distribution or None
+        Values at the first spike; None: `U` and 1.
+    """
+
+    bounds = ("U > 0", "U <= 1", "tau_rec > 0", "tau_fac >= 0", "u > 0", "u <= 1", "x > 0", "x <= 1")
+
+    U: Value
+    tau_rec: Value
+    tau_fac: Value = 0.0
+    u: Value | None = None
+    x: Value | None = None
+
+
+def find_rule(name: object, own: Mapping[str, Rule]) -> Rule:
+    """Return a rule by its name: e-prop, one of a script's or file's own, or one of the package."""
+    if isinstance(name, LearningRule | Eprop):
+        return name
+    if not isinstance(name, str):
+        raise InputError(f"learning_rule = {quote(name)} must be a rule or the name of one")
+    if name == PLAIN.name:
+        return PLAIN
+    if name in own:
+        return own[name]
+    if name in library.names():
+        return library.get(name)
+    raise InputError(f"unknown learning_rule {quote(name)}{nearest(name, [PLAIN.name, *own, *library.names()])}")
+
+
+def definition_of(population: AnyValue) -> NeuronModel:
+    """Return the equations of a population of neurons."""
+    params = population.params
+    given = getattr(params, "definition", None)
+    return given or built_in.find(params.equations(), params.surrogate_gradient_function)
+
+
+def origin_of(population: AnyValue) -> str:
+    """Return the parameter from which kernels count voltages of a population, "" for none."""
+    return "" if hasattr(population.params, "definition") else built_in.ORIGIN
+
+
+def check_rule(here: str, rule: Rule, projection: AnyValue) -> None:
+    """Raise `InputError` unless a rule fits the targets of a projection."""
+    parameters = projection.learning_parameters or {}
+    if projection.post.role == "readout" or projection.pre.role not in ("input", "recurrent"):
+        if not (isinstance(rule, Eprop) and rule.is_plain) or parameters:
+            raise InputError(f"{here}: learning: readouts learn by eprop or not at all")
+        return
+    known = rule.defaults if isinstance(rule, LearningRule) else {}
+    for name in parameters:
+        if name not in known:
+            raise InputError(f"{here}: learning_parameters: unknown parameter {quote(name)}{nearest(str(name), known)}")
+        value = parameters[name]
+        if np.ndim(value) and not isinstance(value, Distribution) and len(value) != projection.post.size:
+            raise InputError(
+                f"{here}: learning_parameters: {name} has {len(value)} values, must have {projection.post.size}, one "
+                f"for each neuron of '{projection.post.name}'"
+            )
+    definition = definition_of(projection.post)
+    if isinstance(rule, LearningRule):
+        list_read(rule, definition)
+    elif rule.through == "leak":
+        by, place = derive(definition), projection.port_index
+        seen = [k for (k, port) in by.U if port == place and k in by.h]
+        if not seen:
+            raise InputError(
+                f"{here}: eprop through leak: a spike at port {projection.post.ports[place]} of model {definition.name} "
+                "reaches no state that its spike test reads; nothing would be learned"
+            )

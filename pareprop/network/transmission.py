@@ -1,0 +1,51 @@
+"""Short-term plasticity of the rows of a table: constants of their sources, and x and u as of their latest spikes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import rng
+from ..errors import InputError
+from ..kernels import layout
+from .connectivity import Projection
+from .model import Model
+from .parameters import Distribution
+
+STATE = slice(layout.UTILISATION, layout.LATEST_SPIKE + 1)
+LIVE, AGAIN = 0, 1  # of spikes as they arrive, and as an interval's gradient goes through them once more
+
+
+def fill_rows(model: Model, projection: Projection, source: np.ndarray, rows: np.ndarray) -> None:
+    """Write the short-term plasticity of a projection's rows, (n_rows, FACTOR_COLUMNS), of sources (n_rows,)."""
+    given = projection.transmission
+    assert given is not None
+
+    def values(name: str) -> np.ndarray:
+        value = getattr(given, name)
+        if isinstance(value, Distribution):
+            drawn = value.draw(rng.key(model.seed, f"{projection.name}/transmission/{name}"), source)[:, 0]
+            _require_bounds(f"projection '{projection.name}': transmission", name, drawn)
+            return drawn
+        return np.broadcast_to(np.asarray(value, float), projection.pre.size)[source]
+
+    U, tau_fac = values("U"), values("tau_fac")
+    rows[:, layout.FACTOR_U] = U
+    rows[:, layout.RECOVERY] = -model.dt_ms / values("tau_rec")
+    rows[:, layout.FACILITATION] = np.where(tau_fac > 0, -model.dt_ms / np.where(tau_fac > 0, tau_fac, 1.0), 0.0)
+    rows[:, layout.FIRST_UTILISATION] = U if given.u is None else values("u")
+    rows[:, layout.FIRST_RESOURCES] = 1.0 if given.x is None else values("x")
+
+
+def start_rows(rows: np.ndarray) -> None:
+    """Let x and u of rows be as before the first spike."""
+    rows[:, layout.UTILISATION] = rows[:, layout.FIRST_UTILISATION]
+    rows[:, layout.RESOURCES] = rows[:, layout.FIRST_RESOURCES]
+    rows[:, layout.LATEST_SPIKE] = layout.NEVER
+
+
+def _require_bounds(here: str, name: str, drawn: np.ndarray) -> None:
+    low, high = (0.0, np.inf) if name.startswith("tau") else (0.0, 1.0)
+    wrong = drawn[~((drawn > low) & (drawn <= high)) & ~((drawn == 0.0) & (name == "tau_fac"))]
+    for value in wrong[:1]:
+        bound = "above 0" if name.startswith("tau") else "above 0, at most 1"
+        raise InputError(f"{here}: {name} drawn is {value:g}, must be {bound}")

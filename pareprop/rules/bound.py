@@ -1,0 +1,244 @@
+"""A rule bound to a neuron model: what its names stand for there, and M, U, w, w0 and v of a step.
+
+Names of the trees here: "now V_m" and "was V_m" are what the model kept of the step and of the step before (states
+before the reset, `I`), "old y" is a state of the rule's `neuron` before the step; "model tau_m" is a number of the model
+that does not move.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import InputError
+from ..neurons.language import Tree, evaluate, names_of, replace
+from ..neurons.model import NeuronModel
+from ..values import Given, Values
+from .definition import LearningRule
+from .linear import AFTER, BEFORE, NEW, ZERO, Form, add, scaled
+
+NOW, WAS, OLD = "now", "was", "old"
+FIXED_SIGNALS = ("dt", "kappa")
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Coefficients of a step, those that are not 0, by states of a synapse that are kept.
+
+    Attributes
+    ----------
+    M : dict of (str, str) to tuple
+        By state and state before the step.
+    U, w, w0 : dict of str to tuple
+        By state.
+    v : tuple
+        What an arrival adds to the gradient at once.
+    """
+
+    M: dict[tuple[str, str], Tree]
+    U: Form
+    w: Form
+    w0: Form
+    v: Tree
+
+
+def list_read(rule: LearningRule, model: NeuronModel) -> tuple[str, ...]:
+    """Return what the model must keep of each step for a rule: names of states (before the reset), `I`, `z`, `refractory`.
+
+    Raises
+    ------
+    InputError
+        For a name that the model has not, or a moment of what is no state.
+    """
+    return Bound(rule, model).kept_names
+
+
+class Bound:
+    """A rule at neurons of one model.
+
+    Parameters
+    ----------
+    rule : LearningRule
+        The rule.
+    model : NeuronModel
+        The model of the targets.
+    origin : str
+        Parameter from which the model's kernels count what is in mV, "" for none.
+
+    Raises
+    ------
+    InputError
+        For a name that the model has not, or a moment of what is no state.
+    """
+
+    def __init__(self, rule: LearningRule, model: NeuronModel, origin: str = "") -> None:
+        self.rule, self.model, self.origin = rule, model, origin
+        self.name, self.here = f"{rule.name}_at_{model.name}", f"{rule.here} at neurons {model.name}"
+        self._check_reads()
+        self.terms: dict[str, Tree] = {}  # what moves and is computed once
+        self._at_moment = self._moments()
+        own = {name: ("name", f"{OLD} {name}") for name in rule.neuron}
+        for name, tree in rule.neuron.items():
+            self.terms[f"{NEW} {name}"] = self._translate(tree, own)
+        later: dict[str, Tree] = {name: ("name", f"{NEW} {name}") for name in rule.neuron}
+        later |= {f"{BEFORE} {name}": ("name", f"{OLD} {name}") for name in rule.neuron}
+        self.steps = self._reduce(
+            {name: {key: self._translate(part, later) for key, part in form.items()} for name, form in rule.forms.items()},
+            {key: self._translate(part, later) for key, part in rule.credit.items()},
+        )
+        trees = [*self.steps.M.values(), *self.steps.U.values(), *self.steps.w.values(), *self.steps.w0.values()]
+        read = self._reach([*trees, self.steps.v])
+        self.states = [name for name in rule.neuron if f"{OLD} {name}" in read]
+        self._read = read | self._reach([("name", f"{NEW} {name}") for name in self.states])
+
+    def _check_reads(self) -> None:
+        rule, model = self.rule, self.model
+        fixed = {*model.defaults, *model.constants}
+        for name in rule.reads:
+            if name not in fixed and name not in model.states:
+                text = f"reads {name}; model {model.name} has no state, parameter or constant of this name"
+                raise InputError(f"{rule.here} {text}")
+        trees = [*rule.neuron.values(), *rule.synapse.values(), rule.gradient]
+        named = set().union(*map(names_of, trees))
+        for name in rule.reads:
+            if name not in model.states and {f"{BEFORE} {name}", f"{AFTER} {name}"} & named:
+                raise InputError(
+                    f"{rule.here}: {BEFORE}({name}) or {AFTER}({name}), but {name} is not a state of model {model.name}"
+                )
+        for key, some in (("constants", rule.constants), ("states", rule.initial)):
+            for entry, tree in some.items():
+                for name in sorted(names_of(tree) & model.states.keys() & {*rule.reads}):
+                    raise InputError(f"{rule.here}, {key}, {entry}: {name} is a state of model {model.name}, which varies")
+
+    def _moments(self) -> dict[str, Tree]:
+        """Return what names of the model and of the step stand for."""
+        rule, model = self.rule, self.model
+        found: dict[str, Tree] = {"x": ("name", "x"), f"{BEFORE} z": ("name", f"{WAS} z"), "I": ("name", f"{NOW} I")}
+        self.terms["x"] = self._of_model(model.equations.spike, NOW)
+        for name in rule.reads:
+            if name not in model.states:
+                found[name] = ("name", f"model {name}")
+                continue
+            found[f"{AFTER} {name}"] = self._counted(name, ("name", f"{NOW} {name}"))
+            for word, row, spiked in ((name, NOW, "z"), (f"{BEFORE} {name}", WAS, f"{WAS} z")):
+                tree: Tree = ("name", f"{row} {name}")
+                if name in model.equations.reset:
+                    tree = ("where", ("name", spiked), self._of_model(model.equations.reset[name], row), tree)
+                    self.terms[f"{row} after {name}"] = tree
+                    tree = ("name", f"{row} after {name}")
+                found[word] = self._counted(name, tree)
+        return found
+
+    def _counted(self, name: str, tree: Tree) -> Tree:
+        """Return a state in its unit: kernels may count voltages from a parameter."""
+        if self.origin and self.model.states[name][1] == "mV":
+            return ("+", tree, ("name", f"model {self.origin}"))
+        return tree
+
+    def _of_model(self, tree: Tree, row: str) -> Tree:
+        """Return a tree of the model by what it kept of a step."""
+        names = {name: ("name", f"{row if name in self.model.states else 'model'} {name}") for name in names_of(tree)}
+        return replace(tree, {**names, "dt": ("name", "dt")})
+
+    def _translate(self, tree: Tree, own: Mapping[str, Tree]) -> Tree:
+        return replace(tree, {**self._at_moment, **own})
+
+    def _reduce(self, forms: Mapping[str, Form], credit: Form) -> Steps:
+        """Return the coefficients; a state whose old value nobody reads is substituted away."""
+        read = set().union(*forms.values())
+        states = [name for name in forms if name in read or f"{BEFORE} {name}" in credit]
+        whole: dict[str, Form] = {}  # new value of each state by old ones and pre
+        for name, form in forms.items():
+            whole[name] = self._substituted(form, whole)
+        w = {name: part for name, part in credit.items() if name in states}
+        w0 = {key.removeprefix(f"{BEFORE} "): part for key, part in credit.items() if key.startswith(f"{BEFORE} ")}
+        at_once: Form = {"pre": credit["pre"]} if "pre" in credit else {}
+        for name, part in credit.items():
+            if name in forms and name not in states:
+                at_once = add(at_once, scaled(whole[name], part))
+        v = at_once.pop("pre", ZERO)
+        M = {(name, old): part for name in states for old, part in whole[name].items() if old != "pre"}
+        U = {name: whole[name]["pre"] for name in states if "pre" in whole[name]}
+        return Steps({key: part for key, part in M.items() if part != ZERO}, U, w, add(w0, at_once), v)
+
+    @staticmethod
+    def _substituted(form: Form, whole: Mapping[str, Form]) -> Form:
+        total: Form = {}
+        for key, part in form.items():
+            word, _, name = key.partition(" ")
+            total = add(total, scaled(whole[name], part) if word == NEW and name else {key: part})
+        return total
+
+    def _reach(self, trees: Iterable[Tree]) -> set[str]:
+        """Return the names in trees, in the terms that are named there, and in the states that are."""
+        found, waiting = set[str](), [*trees]
+        while waiting:
+            names = names_of(waiting.pop(), self.terms) - found
+            found |= names
+            waiting += [("name", f"{NEW} {name.split(' ')[1]}") for name in names if name.startswith(f"{OLD} ")]
+        return found
+
+    # ---- what follows ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def synapse(self) -> list[str]:
+        """States that a synapse keeps."""
+        kept = {*self.steps.U, *self.steps.w0, *self.steps.w, *(name for pair in self.steps.M for name in pair)}
+        return [name for name in self.rule.synapse if name in kept]
+
+    @cached_property
+    def kept_names(self) -> tuple[str, ...]:
+        """What the model must keep of each step: states before the reset, `I`, and `z` and `refractory`."""
+        words = [name.split(" ") for name in self._read]
+        names = {pair[1] for pair in words if len(pair) == 2 and pair[0] in (NOW, WAS)}
+        return tuple(sorted(names | ({"z", "refractory"} & self._read)))
+
+    @property
+    def moving(self) -> set[str]:
+        """Names that vary with time, but for terms."""
+        rows = {f"{row} {name}" for name in (*self.model.states, "I") for row in (NOW, WAS)}
+        signals = {"z", f"{WAS} z", "psi", "refractory", "L", "F", "M"}
+        return rows | signals | {f"{OLD} {name}" for name in self.states}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that decides what is generated."""
+        return hashlib.sha256(f"{self.rule.digest} {self.model.digest} {self.origin}".encode()).hexdigest()
+
+    def values(self, given: Given, of_model: Given, dt_ms: float, kappa: object) -> Values:
+        """Return the numbers that do not move, by name.
+
+        Parameters
+        ----------
+        given : Mapping
+            Parameters of the rule that are no defaults, one value or one for each target.
+        of_model : Mapping
+            Parameters and constants of the targets, as `Program.values` returns them.
+        dt_ms : float
+            Time step.
+        kappa : float or ndarray
+            Decay of the filter of learning signals.
+        """
+        values: Values = {f"model {name}": value for name, value in of_model.items()}
+        values |= {**self.rule.defaults, **given, "dt": dt_ms, "kappa": kappa}
+        for name, tree in self.rule.constants.items():
+            values[name] = evaluate(self._translate(tree, {}), values)
+            self._require_finite(f"constants, {name}", values[name])
+        return values
+
+    def initial(self, values: Given) -> Values:
+        """Return the initial values of the states of `neuron`."""
+        found = {}
+        for name in self.states:
+            tree = self.rule.initial.get(name, ZERO)
+            found[name] = evaluate(self._translate(tree, {}), values)
+            self._require_finite(f"states, {name}", found[name])
+        return found
+
+    def _require_finite(self, key: str, value: object) -> None:
+        if not np.all(np.isfinite(np.asarray(value, float))):
+            raise InputError(f"{self.rule.here}, {key}: its value is not finite")

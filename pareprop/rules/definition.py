@@ -1,0 +1,332 @@
+"""A learning rule as its user writes it: names, units and equations, checked as soon as they are given."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..errors import InputError, quote
+from ..neurons.language import NAME, Tree, check_name, names_of, nearest, parse
+from ..values import AnyValue, Given, Values
+from .linear import AFTER, BEFORE, NEW, Form, Linear, negative
+
+#: names of a step besides those of a neuron's step
+SIGNALS = ("z", "psi", "x", "I", "refractory", "dt", "L", "F", "M", "kappa")
+WORDS = {"psi", "L", "F", "M", "kappa", "pre", NEW, BEFORE, AFTER}  # that a rule cannot give to something of its own
+LEARNED = {"L", "M"}  # what arrives late in the spike variant
+MOST = {"parameters": 200, "constants": 200, "reads": 200, "states": 64, "neuron": 64, "synapse": 64}
+KEYS = ("parameters", "constants", "reads", "states", "neuron", "synapse", "gradient", "change", "description", "source")
+THROUGH = ("all", "no own spike", "leak")
+FILTERS = ("readout", "none")
+TEXT = 100_000  # characters of all expressions of a rule
+
+
+class LearningRule:
+    """A learning rule given by equations, linear in the states of a synapse.
+
+    Parameters
+    ----------
+    name : str
+        Name of the rule.
+    parameters : dict of str to (float, str)
+        Default and unit of each parameter.
+    constants : dict of str to str
+        Expressions in parameters, `dt` (ms), earlier constants, and parameters or constants that the rule reads.
+    reads : sequence of str
+        States, parameters and constants of the target's model that stand in the equations.
+    states : dict of str to (float or str, str)
+        Initial value and unit of states of `neuron`; others start at 0.
+    neuron : dict of str to str
+        Extra numbers of the target: new values from old ones and from what the step gives.
+    synapse : dict of str to str
+        New value of each state of a synapse, linear in these states and `pre`.
+    gradient, change : str
+        What each step adds to the gradient, or to the weight; one of them.
+    description, source : str
+        What the rule is, and where its equations come from.
+
+    Raises
+    ------
+    InputError
+        One line that names rule, key, state and term.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        parameters: Given | None = None,
+        constants: Given | None = None,
+        reads: object = (),
+        states: Given | None = None,
+        neuron: Given | None = None,
+        synapse: Given | None = None,
+        gradient: object = None,
+        change: object = None,
+        description: str = "",
+        source: str = "",
+    ) -> None:
+        check_name(name, "rule")
+        if name == "eprop":
+            raise InputError("rule eprop: the package has this one; give yours another name")
+        self.name, self.here = name, f"rule {name}"
+        tables = {"parameters": parameters, "constants": constants, "states": states, "neuron": neuron,
+                  "synapse": synapse}  # fmt: skip
+        self._given = {key: self._table(key, value) for key, value in tables.items()}
+        self.parameters = {key: self._with_unit("parameters", key, pair) for key, pair in self._of("parameters")}
+        self.states = {key: self._with_unit("states", key, pair) for key, pair in self._of("states")}
+        self.reads = self._names(reads)
+        self.description, self.source = description, source
+        for key in ("description", "source"):
+            if not isinstance(getattr(self, key), str) or len(getattr(self, key)) > 5000:
+                raise InputError(f"{self.here}: {key} must be text of at most 5000 characters")
+        if (gradient is None) == (change is None):
+            raise InputError(f"{self.here}: gradient or change, one of them")
+        self._final = ("gradient", gradient) if change is None else ("change", change)
+        self._check_names()
+        self._parse()
+
+    # ---- checking ----------------------------------------------------------------------------------------------------
+
+    def _of(self, key: str) -> AnyValue:
+        return self._given[key].items()
+
+    def _table(self, key: str, value: object) -> Values:
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise InputError(f"{self.here}: {key} = {quote(value)} must be a table of names")
+        if len(value) > MOST[key]:
+            raise InputError(f"{self.here}: {key} has {len(value)} entries, at most {MOST[key]}")
+        return dict(value)
+
+    def _names(self, value: object) -> tuple[str, ...]:
+        items = (value,) if isinstance(value, str) else value
+        if not isinstance(items, list | tuple) or len(items) > MOST["reads"]:
+            raise InputError(f"{self.here}: reads = {quote(value)} must be a list of names")
+        for k, item in enumerate(items):
+            if not isinstance(item, str):
+                raise InputError(f"{self.here}: reads: {quote(item)} must be a name")
+            if item in items[:k]:
+                raise InputError(f"{self.here}: reads names {quote(item)} twice")
+        return tuple(items)
+
+    def _with_unit(self, table: str, key: object, value: object) -> tuple[AnyValue, str]:
+        here = f"{self.here}, {table}: {quote(key)}"
+        pair = tuple(value) if isinstance(value, list | tuple) else (value, "1")
+        if len(pair) != 2 or not isinstance(pair[1], str) or not 0 < len(pair[1]) <= NAME or not pair[1].isprintable():
+            raise InputError(f'{here} = {quote(value)} must be a value and a unit, such as [10.0, "ms"]')
+        if isinstance(pair[0], int | float) and not isinstance(pair[0], bool):
+            try:
+                number = float(pair[0])
+            except OverflowError:
+                number = math.inf
+            if not math.isfinite(number):
+                raise InputError(f"{here} = {quote(pair[0])} must be finite")
+            return number, pair[1]
+        if table == "parameters":
+            raise InputError(f"{here} = {quote(pair[0])} must be a number, with a unit")
+        return pair
+
+    def _check_names(self) -> None:
+        owners: dict[str, str] = {}
+        for key in ("parameters", "constants", "reads", "neuron", "synapse"):
+            for name in self.reads if key == "reads" else self._given[key]:
+                here = f"{self.here}, {key}"
+                if isinstance(name, str) and name in WORDS:
+                    raise InputError(f"{here}: name '{name}' has a meaning in rules already; take another")
+                check_name(name, here)
+                other = owners.setdefault(name, key)
+                if other != key:
+                    raise InputError(f"{here}: the name '{name}' stands in {other} already")
+        for name in self.states:
+            if name in self._given["synapse"]:
+                raise InputError(
+                    f"{self.here}, states: only states of neuron have initial values; synapse states start at 0"
+                )
+            if name not in self._given["neuron"]:
+                raise InputError(f"{self.here}, states: {quote(name)} is not in neuron")
+        if not self._given["synapse"]:
+            raise InputError(f"{self.here}: synapse is missing: a rule needs one state at least")
+        tables = ("constants", "neuron", "synapse")
+        texts = [text for key in tables for text in self._given[key].values() if isinstance(text, str)]
+        if (length := sum(map(len, texts))) > TEXT:
+            raise InputError(f"{self.here}: its expressions have {length} characters, must have at most {TEXT}")
+
+    def _parse(self) -> None:
+        fixed = [*self.parameters, *self.reads, "dt"]
+        self.constants: dict[str, Tree] = {}
+        for name, text in self._of("constants"):
+            self.constants[name] = self._tree(text, fixed, (), "constants", name)
+            fixed.append(name)
+        self.initial = {
+            name: self._tree(value, fixed, (), "states", name) for name, (value, _) in self.states.items()
+        }
+        moments = [f"{word} {name}" for name in self.reads for word in (AFTER, BEFORE)] + [f"{BEFORE} z"]
+        step, own = [*fixed, *SIGNALS], list(self._given["neuron"])
+        self.neuron: dict[str, Tree] = {}
+        for name, text in self._of("neuron"):
+            earlier = [f"{NEW} {other}" for other in self.neuron]
+            self.neuron[name] = self._tree(text, [*step, *own], [*moments, *earlier], "neuron", name)
+        moments += [f"{BEFORE} {name}" for name in own]
+        states = list(self._given["synapse"])
+        linear = Linear(states)
+        self.forms: dict[str, Form] = {}
+        self.synapse: dict[str, Tree] = {}
+        for name, text in self._of("synapse"):
+            earlier = [f"{NEW} {other}" for other in self.synapse]
+            known = [*step, *own, *states, "pre"]
+            tree = self._tree(text, known, [*moments, *earlier], "synapse", name)
+            self.synapse[name] = tree
+            self.forms[name] = linear.form(tree, f"{self.here}, synapse, {name}")
+        key, text = self._final
+        moments += [f"{BEFORE} {name}" for name in states]
+        tree = self._tree(text, [*step, *own, *states, "pre"], moments, key, "")
+        self.gradient = tree if key == "gradient" else ("neg", tree)
+        self.credit = linear.form(tree, f"{self.here}, {key}")
+        if key == "change":
+            self.credit = {name: negative(part) for name, part in self.credit.items()}
+
+    def _tree(self, text: object, names: list[str], moments: Collection[str], key: str, name: str) -> Tree:
+        here = f"{self.here}, {key}{f', {name}' if name else ''}"
+
+        def unknown(found: str) -> str:
+            if found == "w":
+                return f"{here}: a rule may not read the weight w"
+            shown = found if len(found) <= NAME else quote(found)
+            return f"{here}: {shown} is not known here; known are {', '.join(dict.fromkeys(names))}"
+
+        return parse(text, names, here, moments=moments, unknown=unknown)
+
+    # ---- what follows ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def signals(self) -> frozenset[str]:
+        """Names of the step that the rule reads anywhere, as they are written."""
+        trees = [*self.neuron.values(), *self.synapse.values(), self.gradient]
+        return frozenset().union(*(names_of(tree) for tree in trees)) & {*SIGNALS}
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the spike variant works off steps only when their learning signals are known."""
+        return bool(self.signals & LEARNED)
+
+    @property
+    def defaults(self) -> dict[str, float]:
+        """Default of every parameter."""
+        return {name: value for name, (value, _) in self.parameters.items()}
+
+    # ---- forms -------------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> Values:
+        """Return the definition as TOML and JSON hold it; keys with nothing in them are left out."""
+        definition: Values = {
+            "description": self.description, "source": self.source,
+            "parameters": {name: list(pair) for name, pair in self.parameters.items()},
+            "constants": dict(self._given["constants"]), "reads": list(self.reads),
+            "states": {name: list(pair) for name, pair in self.states.items()},
+            "neuron": dict(self._given["neuron"]), "synapse": dict(self._given["synapse"]),
+            self._final[0]: self._final[1],
+        }  # fmt: skip
+        return {key: value for key, value in definition.items() if value not in ("", {}, [])}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of name and equations, without the words that describe it."""
+        definition = {key: value for key, value in self.to_dict().items() if key not in ("description", "source")}
+        return hashlib.sha256(json.dumps([self.name, definition]).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LearningRule) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"LearningRule({self.name!r}, states={list(self.synapse)})"
+
+
+@dataclass(frozen=True)
+class Eprop:
+    """E-prop, derived from the target's model, or a part of it.
+
+    Attributes
+    ----------
+    through : str
+        What of the model's derivatives traces follow: "all"; "no own spike", without what the own spike adds to later
+        steps; "leak", the constant diagonal entries of the step alone.
+    filter : str
+        "readout": traces are filtered as the readout filters spikes; "none": they are not.
+    name : str
+        What configurations call it.
+    """
+
+    through: str = "all"
+    filter: str = "readout"
+    name: str = "eprop"
+
+    def __post_init__(self) -> None:
+        for key, value, known in (("through", self.through, THROUGH), ("filter", self.filter, FILTERS)):
+            if value not in known:
+                raise InputError(f"rule {self.name}: {key} = {quote(value)} must be one of {', '.join(known)}")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is e-prop as it is without options."""
+        return (self.through, self.filter) == (THROUGH[0], FILTERS[0])
+
+    def to_dict(self) -> Values:
+        """Return the definition as TOML and JSON hold it."""
+        return {"rule": "eprop", "through": self.through, "filter": self.filter}
+
+
+Rule = LearningRule | Eprop
+
+
+def from_dict(name: str, given: object, origin: str = "") -> Rule:
+    """Return the rule that a table describes.
+
+    Parameters
+    ----------
+    name : str
+        Name of the rule.
+    given : Mapping
+        As `to_dict` returns it.
+    origin : str
+        Where the table stands, for messages.
+
+    Raises
+    ------
+    InputError
+        As the class does, and for unknown keys.
+    """
+    here = f"{origin}: " if origin else ""
+    if not isinstance(given, Mapping):
+        raise InputError(f"{here}rule {quote(name)} = {quote(given)} must be a table")
+    known = ("rule", "through", "filter") if "rule" in given else KEYS
+    for key in given:
+        if key not in known:
+            raise InputError(f"{here}rule {quote(name)}: unknown key {quote(key)}{nearest(str(key), known)}")
+    try:
+        if "rule" not in given:
+            return LearningRule(name, **given)
+        if given["rule"] != "eprop":
+            raise InputError(f"rule {quote(name)}: rule = {quote(given['rule'])} must be eprop, the one with options")
+        check_name(name, "rule")
+        return Eprop(**{key: value for key, value in given.items() if key != "rule"}, name=name)
+    except InputError as problem:
+        raise InputError(f"{here}{problem}") from None
+
+
+def rules_of(given: object, origin: str) -> dict[str, Rule]:
+    """Return the rules of a table `rules` or `learning_rules`, name to definition; `origin`: where it stands."""
+    here = f"{origin}: " if origin else ""
+    if not isinstance(given, Mapping):
+        raise InputError(f"{here}rules = {quote(given)} must be a table of names")
+    if len(given) > MOST["parameters"]:
+        raise InputError(f"{here}rules has {len(given)} entries, at most {MOST['parameters']}")
+    return {name: from_dict(name, table, origin) for name, table in given.items()}

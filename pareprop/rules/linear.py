@@ -1,0 +1,129 @@
+"""Whether an expression is linear in the states of a synapse, and its coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..errors import InputError
+from ..neurons.language import CONDITIONS, MOMENTS, Tree, names_of, write
+
+NEW, BEFORE, AFTER = MOMENTS  # words before a name, as in "before V_m"
+ZERO: Tree = ("number", 0.0)
+ONE: Tree = ("number", 1.0)
+Form = dict[str, Tree]  # name of a state (with its moment) or "pre" to its coefficient
+
+
+class Linear:
+    """Reads expressions as linear ones.
+
+    Parameters
+    ----------
+    states : iterable of str
+        Names of a synapse's states.
+    """
+
+    def __init__(self, states: Iterable[str]) -> None:
+        names = list(states)
+        self.names = {"pre", *names, *(f"{word} {name}" for name in names for word in (NEW, BEFORE))}
+
+    def form(self, tree: Tree, here: str) -> Form:
+        """Return the coefficients of an expression as it is written.
+
+        Parameters
+        ----------
+        tree : tuple
+            The expression.
+        here : str
+            Rule, key and state, for messages.
+
+        Raises
+        ------
+        InputError
+            One line that names the term which is not linear.
+        """
+        form = self._form(tree, here)
+        return form if form is not None else self._constant(tree, here)
+
+    def _constant(self, tree: Tree, here: str) -> Form:
+        """Return the form of what holds no state: nothing, as it must be 0."""
+        if tree[0] == "number" and tree[1] == 0:
+            return {}
+        raise InputError(
+            f"{here}: the term {_show(tree)} holds neither a synapse state nor pre; each term must"
+        )
+
+    def _form(self, tree: Tree, here: str) -> Form | None:
+        """Return the coefficients, None of what holds no state."""
+        if self.names.isdisjoint(names_of(tree)):
+            return None
+        kind, *items = tree
+        if kind == "name":
+            return {items[0]: ONE}
+        if kind in CONDITIONS:
+            self._require_fixed(tree, here)
+        if kind == "where":
+            self._require_fixed(items[0], here)
+            a, b = (self.form(item, here) for item in items[1:])
+            return {name: ("where", items[0], a.get(name, ZERO), b.get(name, ZERO)) for name in {**a, **b}}
+        if kind in ("+", "-"):
+            a, b = (self.form(item, here) for item in items)
+            return add(a, b if kind == "+" else {name: negative(part) for name, part in b.items()})
+        if kind in ("neg", "detach"):
+            form = self.form(items[0], here)
+            return {name: negative(part) for name, part in form.items()} if kind == "neg" else form
+        if kind == "*":
+            a, b = (self._form(item, here) for item in items)
+            if a is not None and b is not None:
+                text = f"{_show(items[0])} * {_show(items[1])}"
+                raise InputError(f"{here}: {text} is not linear: both factors hold synapse states or pre")
+            return scaled(b, items[0]) if a is None and b is not None else scaled(a or {}, items[1])
+        if kind == "/" and self._form(items[1], here) is None:
+            return {name: ("/", part, items[1]) for name, part in (self._form(items[0], here) or {}).items()}
+        raise InputError(f"{here}: {_show(tree)} is not linear")
+
+    def _require_fixed(self, tree: Tree, here: str) -> None:
+        """Raise `InputError` if a condition holds synapse states."""
+        if not self.names.isdisjoint(names_of(tree)):
+            raise InputError(f"{here}: the condition {_show(tree)} holds synapse states or pre: not linear")
+
+
+def scaled(form: Form, factor: Tree) -> Form:
+    """Return a form times a factor."""
+    return {name: times(factor, part) for name, part in form.items()}
+
+
+def times(a: Tree, b: Tree) -> Tree:
+    """Return a product; nothing is multiplied by 1 or 0."""
+    if ZERO in (a, b):
+        return ZERO
+    if ONE in (a, b):
+        return b if a == ONE else a
+    return ("*", a, b)
+
+
+def negative(tree: Tree) -> Tree:
+    """Return minus a tree."""
+    if tree[0] == "number":
+        return ("number", -tree[1])
+    return tree[1] if tree[0] == "neg" else ("neg", tree)
+
+
+def add(a: Form, b: Form) -> Form:
+    """Return the sum of two forms."""
+    total = dict(a)
+    for name, part in b.items():
+        total[name] = ("+", total[name], part) if total.get(name, ZERO) != ZERO else part
+    return total
+
+
+def _show(tree: Tree) -> str:
+    """Return a tree as a user writes it."""
+    return write(_named(tree))
+
+
+def _named(tree: Tree) -> Tree:
+    """Return a tree with moments as functions."""
+    if tree[0] == "name":
+        word, _, name = tree[1].partition(" ")
+        return ("name", f"{word}({name})" if name else word)
+    return tree if tree[0] == "number" else (tree[0], *map(_named, tree[1:]))

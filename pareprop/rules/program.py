@@ -1,0 +1,84 @@
+"""A rule compiled for a neuron model, and its functions called from Python."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..neurons import compile as compiler
+from ..neurons.language import evaluate
+from ..values import Given, Later
+from .bound import Bound
+from .generate import RuleGenerator
+
+_programs: dict[str, RuleProgram] = {}
+
+
+class RuleProgram:
+    """A rule at neurons of a model, whose kernels are loaded.
+
+    Attributes
+    ----------
+    bound : Bound
+        The rule at neurons of the model.
+    n_constants, n_states, n_synapse, n_numbers : int
+        Numbers of a target that do not move, states of `neuron`, states of a synapse, and numbers of a step that move.
+    """
+
+    n_constants: int
+    n_states: int
+    n_synapse: int
+    n_numbers: int
+
+    def __init__(self, bound: Bound, generator: RuleGenerator, content: bytes) -> None:
+        self.bound, self._columns = bound, generator.columns.trees
+        self._library = compiler.load_library(content)
+        for name, size in generator.sizes.items():
+            setattr(self, name, size)
+
+    def address(self, name: str, real: type) -> int:
+        """Return the address of a function, "step" or "trace", for a type of numbers."""
+        precision = "double" if np.dtype(real).itemsize == 8 else "single"
+        address = ctypes.cast(getattr(self._library, f"rule_{name}_{precision}"), ctypes.c_void_p).value
+        assert address
+        return address
+
+    def constants(self, values: Given, n: int) -> np.ndarray:
+        """Return the numbers of n targets that do not move, float64 (n_constants, n), of what `Bound.values` returned."""
+        columns = np.empty((self.n_constants, n))
+        for column, tree in zip(columns, self._columns, strict=True):
+            column[:] = evaluate(tree, values)
+        return columns
+
+    def call(self, name: str, *arguments: object) -> None:
+        """Call a function with arrays and whole numbers; arrays say in which precision."""
+        arrays = [item for item in arguments if isinstance(item, np.ndarray)]
+        types = [ctypes.c_void_p if isinstance(item, np.ndarray) else ctypes.c_int64 for item in arguments]
+        given = [item.ctypes.data if isinstance(item, np.ndarray) else item for item in arguments]
+        ctypes.CFUNCTYPE(None, *types)(self.address(name, arrays[0].dtype.type))(*given)
+
+
+class _Source:
+    """What `compiler` makes a shared object of, in place of a neuron model."""
+
+    def __init__(self, bound: Bound, generator: RuleGenerator) -> None:
+        self.name, self.digest, self.here = bound.name, bound.digest, bound.here
+        self._generator = generator
+
+    code_files = tuple(Path(__file__).parent / f"{name}.py" for name in ("linear", "bound", "generate", "definition"))
+
+    def write_source(self, headers: Mapping[str, str]) -> str:
+        """Return the C."""
+        return self._generator.source(headers)
+
+
+def compile_rule(bound: Bound, comm: Later = None) -> RuleProgram:
+    """Return the kernels of a rule at neurons of a model; collective over `comm`, as `neurons.compile.compile`."""
+    if compiler.is_lacked(comm, _programs.get(bound.digest)):
+        generator = RuleGenerator(bound)
+        content = compiler.fetch(_Source(bound, generator), comm)
+        _programs.setdefault(bound.digest, RuleProgram(bound, generator, content))
+    return _programs[bound.digest]

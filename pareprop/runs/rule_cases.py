@@ -1,0 +1,154 @@
+"""Cases of learning rules given as equations, and of short-term plasticity: format "pareprop-case-5"."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import h5py
+import numpy as np
+
+from ..errors import InputError, quote
+from ..network.connectivity import Population
+from ..network.optimizers import optimizer
+from ..rules.definition import Rule, rules_of
+from ..values import AnyValue, Values
+from . import case_fields as fields
+
+FORMAT = "pareprop-case-5"
+MATRICES = ("in", "rec", "out")
+SOURCES = ("U", "tau_rec", "tau_fac", "u", "x")  # of transmission
+
+
+def _read(attributes: Values, key: str, empty: str) -> AnyValue:
+    try:
+        return json.loads(attributes.get(key, empty))
+    except (ValueError, TypeError, RecursionError):
+        raise InputError(f"attribute '{key}' is not JSON") from None
+
+
+def read_rules(attributes: Values) -> dict[str, Rule]:
+    """Return the rules that a case gives by equations, by name."""
+    return rules_of(_read(attributes, "rules", "{}"), "attribute 'rules'")
+
+
+def read_recorded(attributes: Values) -> list[Values]:
+    """Return the synapses whose states a case expects: tables of matrix, target, source and names."""
+    return _list(attributes, "record_synapses", ("matrix", "target", "source", "names"))
+
+
+def _list(attributes: Values, key: str, needed: Sequence[str]) -> list[Values]:
+    """Return the tables of a list, each with a known matrix."""
+    given = _read(attributes, key, "[]")
+    if not isinstance(given, list) or not all(isinstance(entry, Mapping) for entry in given):
+        raise InputError(f"attribute '{key}' must be a list of tables")
+    for k, entry in enumerate(given):
+        for name in needed:
+            if name not in entry:
+                raise InputError(f"attribute '{key}'[{k}]: '{name}' is missing")
+        if entry["matrix"] not in MATRICES:
+            raise InputError(f"attribute '{key}'[{k}]: matrix = {quote(entry['matrix'])} must be in, rec or out")
+    return given
+
+
+class Options:
+    """What a case says of learning and transmission of each part of its matrices.
+
+    Parameters
+    ----------
+    attributes : dict
+        Attributes of the file's root.
+    rules : Mapping
+        Its rules by name.
+    """
+
+    def __init__(self, attributes: Values, rules: Mapping[str, Rule]) -> None:
+        self._in_use = attributes.get("format") == FORMAT
+        self._learning = _list(attributes, "learning", ("matrix", "rule", "optimizer"))
+        self._transmission = _list(attributes, "transmission", ("matrix", "U", "tau_rec"))
+        self._rules = rules
+
+    def of(self, matrix: str, post: Population, groups: Sequence[Population], columns: slice) -> Values:
+        """Return the options of a projection.
+
+        Parameters
+        ----------
+        matrix : str
+            "in", "rec" or "out".
+        post : Population
+            Its targets.
+        groups : sequence of Population
+            All groups of neurons in their order.
+        columns : slice
+            Its sources among those of the matrix.
+        """
+        if not self._in_use:
+            return {}
+        entry = self._find("learning", self._learning, matrix, post, groups)
+        options: Values = {"plastic": entry is not None}
+        if entry is not None:
+            here = f"attribute 'learning': {matrix}"
+            options |= {"learning_rule": entry["rule"], "optimizer": optimizer(entry["optimizer"], here)}
+            parameters = entry.get("parameters", {})
+            options["learning_parameters"] = {
+                name: self._part(value, entry, post, groups) for name, value in parameters.items()
+            } or None
+        entry = self._find("transmission", self._transmission, matrix, post, groups)
+        if entry is not None:
+            given = {name: entry[name] for name in SOURCES if name in entry}
+            options["transmission"] = {
+                name: value[columns] if isinstance(value, list) else value for name, value in given.items()
+            }
+        return options
+
+    @staticmethod
+    def _find(
+        key: str, entries: list[Values], matrix: str, post: Population, groups: Sequence[Population]
+    ) -> Values | None:
+        """Return the entry that covers a projection; None if none does."""
+        found = [entry for entry in entries if entry["matrix"] == matrix and post in Options._covered(entry, post, groups)]
+        if len(found) > 1:
+            raise InputError(f"attribute '{key}': two entries cover matrix '{matrix}' onto '{post.name}'")
+        return found[0] if found else None
+
+    @staticmethod
+    def _covered(entry: Values, post: Population, groups: Sequence[Population]) -> list[Population]:
+        numbers = entry.get("groups")
+        if numbers is None or post.role == "readout":
+            return [*groups] if post.role != "readout" else [post]
+        if not isinstance(numbers, list) or not all(isinstance(k, int) and 0 <= k < len(groups) for k in numbers):
+            raise InputError(f"groups = {quote(numbers)} must be numbers of groups below {len(groups)}")
+        return [groups[k] for k in numbers]
+
+    @staticmethod
+    def _part(value: AnyValue, entry: Values, post: Population, groups: Sequence[Population]) -> AnyValue:
+        """Return the values of a parameter for the targets of one of the groups that an entry covers."""
+        if not isinstance(value, list):
+            return value
+        covered = Options._covered(entry, post, groups)
+        first = sum(item.size for item in covered[: covered.index(post)])
+        if len(value) != sum(item.size for item in covered):
+            raise InputError(f"attribute 'learning': {len(value)} values for {sum(item.size for item in covered)} neurons")
+        return value[first : first + post.size]
+
+
+def list_shapes(group: h5py.Group, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what only these cases expect."""
+    n_steps = fields.dataset(group, "record_steps").size
+    found: dict[str, tuple[int, ...]] = {"record_steps": (n_steps,)}
+    states = fields.group(group, "synapse_states")
+    found |= {f"synapse_states/{k}": (n_steps, fields.dataset(states, k).shape[1]) for k in states}
+    return found | {f"gradient_{key}": shapes[f"w_{key}"] for key in MATRICES}
+
+
+def compare_gradients(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> float:
+    """Return the largest deviation of a gradient by the largest value of its matrix; `found`: by names of weights."""
+    worst = 0.0
+    for key in MATRICES:
+        wanted, actual = expected[f"gradient_{key}"], found[f"w_{key}"]
+        if np.any(np.isnan(wanted) != np.isnan(actual)):
+            return float("inf")
+        scale = float(np.nanmax(np.abs(wanted), initial=0.0))
+        if scale:
+            worst = max(worst, float(np.nanmax(np.abs(actual - wanted))) / scale)
+    return worst

@@ -1,0 +1,164 @@
+"""Learning rules as their users write them: what is linear, what is refused, and in which words."""
+
+import json
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import pareprop
+from pareprop.engines.sample import Sample
+from pareprop.errors import InputError
+from pareprop.neurons import library as models
+from pareprop.neurons.language import evaluate
+from pareprop.rules import library
+from pareprop.rules.bound import Bound
+from pareprop.rules.definition import Eprop, LearningRule, from_dict, rules_of
+
+GOOD = {"neuron": {"y": "0.9*y + z"}, "synapse": {"r": "0.9*r + pre"}, "gradient": "r*z"}
+
+
+def mine(**changes: object) -> LearningRule:
+    return LearningRule("mine", **{key: value for key, value in {**GOOD, **changes}.items() if value is not None})
+
+
+def change(text: str) -> Callable[[], object]:
+    return lambda: mine(gradient=None, change=text)
+
+
+def network(**options: object) -> pareprop.Model:
+    model = pareprop.Model("spike")
+    cells = model.neurons("rec", 3, options.pop("neurons", "iaf"))
+    model.connect(model.inputs("in", 2), cells, **options)
+    return model
+
+
+def onto_readout() -> None:
+    model = network()
+    model.connect(model.populations[0], model.readouts("out", 1), learning_rule="pair_stdp")
+
+
+def without_modulator() -> None:
+    Sample.from_raster(np.zeros((5, 2)), np.zeros((5, 0))).check(5, network(learning_rule="r_stdp"))
+
+
+psc_exp = models.get("iaf_psc_exp")
+REFUSED = {
+    "rule mine, synapse, s: pre * r is not linear: both factors hold synapse states or pre": (
+        lambda: mine(synapse={"r": "0.9*r + pre", "s": "pre*r"})
+    ),
+    "rule mine, synapse, r: the term 0.1 holds neither a synapse state nor pre; each term must": (
+        lambda: mine(synapse={"r": "0.9*r + pre + 0.1"})
+    ),
+    "rule mine, change: tanh(r) is not linear": change("tanh(r)"),
+    "rule mine, change: the condition r > 1 holds synapse states or pre: not linear": change("where(r > 1, r, 0)"),
+    "rule mine, change: a rule may not read the weight w": change("r*w"),
+    "rule mine, change: q is not known here; known are dt, z, ": change("r*q"),
+    "rule mine, states: only states of neuron have initial values; synapse states start at 0": (
+        lambda: mine(states={"r": [1.0, "1"]})
+    ),
+    "rule mine: gradient or change, one of them": lambda: mine(change="r"),
+    "rule mine, change: the term 1 holds neither": change("(r + 1)*z - z"),
+    "rule mine, change: r**2 is not linear": change("r**2"),
+    "rule mine, change: z/r is not linear": change("z/r"),
+    "rule mine, change: the term z holds neither": change("where(y, r, z)"),
+    "rule mine, synapse, r: new(s): 's' has no such value here": lambda: mine(synapse={"r": "new(s)", "s": "pre"}),
+    "rule mine, neuron: name 'kappa' has a meaning in rules already": lambda: mine(neuron={"kappa": "z"}),
+    "rule mine, synapse: the name 'r' stands in reads already": lambda: mine(reads=["r"]),
+    "rule urbanczik_senn reads V_d; model iaf has no state, parameter or constant of this name": (
+        lambda: network(learning_rule="urbanczik_senn")
+    ),
+    "rule mine: before(tau_m) or unreset(tau_m), but tau_m is not a state of model iaf": (
+        lambda: network(learning_rule=mine(reads=["tau_m"], gradient="r*before(tau_m)"))
+    ),
+    "rule r_stdp reads M; the network has no modulator": without_modulator,
+    "eprop through leak: a spike at port exc of model iaf_psc_exp reaches no state that its spike test reads": (
+        lambda: network(neurons=psc_exp, learning_rule=Eprop(through="leak"))
+    ),
+    "learning: readouts learn by eprop or not at all": onto_readout,
+    "transmission: U = 1.5": lambda: network(transmission={"U": 1.5, "tau_rec": 10.0}),
+    "transmission: tau_rec = 0": lambda: network(transmission={"U": 0.5, "tau_rec": 0.0}),
+    "transmission: U has 3 values for 2": lambda: network(transmission={"U": [0.5] * 3, "tau_rec": 1.0}),
+    "unknown learning_rule 'pair_std', did you mean 'pair_stdp'": lambda: network(learning_rule="pair_std"),
+    "learning_parameters: unknown parameter 'tau'": (
+        lambda: network(learning_rule="pair_stdp", learning_parameters={"tau": 1.0})
+    ),
+    "A_plus has 2 values, must have 3": (
+        lambda: network(learning_rule="pair_stdp", learning_parameters={"A_plus": [1.0, 2.0]})
+    ),
+    "rule eprop: through = 'some' must be one of all, no own spike, leak": lambda: Eprop(through="some"),
+    "rule 'mine': unknown key 'synapses', did you mean 'synapse'?": lambda: from_dict("mine", {"synapses": {}}),
+    "rules.toml: rules = 3 must be a table of names": lambda: rules_of(3, "rules.toml"),
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_refused_in_one_line(text: str) -> None:
+    with pytest.raises(InputError, match=re.escape(text)) as problem:
+        REFUSED[text]()
+    assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize("name", library.names())
+def test_rules_of_the_package_are_read_again(name: str) -> None:
+    rule = library.get(name)
+    assert from_dict(name, json.loads(json.dumps(rule.to_dict()))) == rule
+    assert isinstance(rule, Eprop) or rule.source
+
+
+COEFFICIENTS = {  # rule, its targets, and what is to be of a step
+    ("pair_stdp", "iaf"): {"synapse": ["r"], "states": ["y"], "kept": ("z",)},
+    ("clopath", "iaf_cond_exp"): {"synapse": ["r"], "states": ["u_minus", "u_plus"], "kept": ("V_m",)},
+    ("urbanczik_senn", "two_compartment"): {"synapse": ["psp", "pi"], "states": [], "kept": ("V_d", "z")},
+    ("superspike", "iaf"): {"synapse": ["zbar", "up", "down"], "states": [], "kept": ()},
+}
+
+
+@pytest.mark.parametrize(("name", "model"), COEFFICIENTS)
+def test_what_is_kept(name: str, model: str) -> None:
+    """States whose old value nobody reads are substituted away; neurons keep what is read of them alone."""
+    bound = Bound(library.get(name), models.get(model))
+    wanted = COEFFICIENTS[name, model]
+    assert (bound.synapse, bound.states, bound.kept_names) == (wanted["synapse"], wanted["states"], wanted["kept"])
+
+
+def literally(rule: LearningRule, values: dict, old: dict, pre: float) -> tuple[dict, float]:
+    """New states and the gradient of a step, from the strings alone; `values`: all that belongs to the target."""
+    known, new = {**values, **old, "pre": pre}, {}
+    for name, tree in rule.synapse.items():
+        new[name] = evaluate(tree, known | {f"new {key}": value for key, value in new.items()})
+    later = {**known, **new} | {f"before {key}": value for key, value in old.items()}
+    return new, evaluate(rule.gradient, later)
+
+
+@pytest.mark.parametrize("name", [name for name in library.names() if isinstance(library.get(name), LearningRule)])
+def test_coefficients_equal_the_strings(name: str) -> None:
+    """With random numbers for all that belongs to the target, M, U, w, w0 and v give what the strings say."""
+    model = models.get("two_compartment" if name == "urbanczik_senn" else "iaf")
+    rule, rng = library.get(name), np.random.default_rng(1)
+    bound = Bound(rule, model)
+    target = {key: rng.normal() for key in (*rule.parameters, *rule.constants, *rule.reads, "dt", "psi", "L", "F", "M")}
+    target |= {"z": 1.0, "kappa": 0.9, "before z": 0.0, "x": 0.3, "I": 2.0, "refractory": 0.0}
+    target |= {f"{word} {key}": rng.normal() for key in rule.reads for word in ("before", "unreset")}
+    of_neuron = {key: rng.normal() for key in rule.neuron}
+    target |= of_neuron | {f"before {key}": rng.normal() for key in rule.neuron}
+    old = {key: rng.normal() if key in bound.synapse else 0.0 for key in rule.synapse}
+    new, gradient = literally(rule, target, old, 0.7)
+
+    names = {f"new {key}": target[key] for key in rule.neuron} | {f"old {key}": target[f"before {key}"] for key in rule.neuron}
+    names |= {f"model {key}": target[key] for key in rule.reads} | {"was z": 0.0} | target
+    for key in rule.reads:
+        names |= {f"now {key}": target[f"unreset {key}"], f"now after {key}": target[key]}
+        names |= {f"was {key}": target[f"before {key}"], f"was after {key}": target[f"before {key}"]}
+
+    def value(tree: tuple) -> float:
+        return float(evaluate(tree, names))
+
+    steps = bound.steps
+    x = {k: sum(value(tree) * old[b] for (a, b), tree in steps.M.items() if a == k) for k in bound.synapse}
+    x = {k: x[k] + (value(steps.U[k]) * 0.7 if k in steps.U else 0.0) for k in bound.synapse}
+    g = sum(value(tree) * x[k] for k, tree in steps.w.items()) + value(steps.v) * 0.7
+    g += sum(value(tree) * old[k] for k, tree in steps.w0.items())
+    np.testing.assert_allclose([x[k] for k in bound.synapse], [new[k] for k in bound.synapse], rtol=1e-12)
+    np.testing.assert_allclose(g, gradient, rtol=1e-12, atol=1e-14)

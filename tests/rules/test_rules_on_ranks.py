@@ -1,0 +1,102 @@
+"""Rules and short-term plasticity with all else that a network has: one digest on any ranks, and after a restart."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ranks
+
+from pareprop.engines.sample import Sample
+from pareprop.network.model import Model
+from pareprop.network.optimizers import Adam, GradientDescent
+from pareprop.network.parameters import Normal, Uniform
+from pareprop.network.rewire import Rewire
+from pareprop.network.rule_options import ShortTerm
+from pareprop.neurons import library
+from pareprop.rules.definition import Eprop, LearningRule
+from pareprop.simulation.loop import Simulation
+
+STEPS = 60
+OWN = LearningRule(
+    "own",
+    parameters={"tau": (12.0, "ms")},
+    constants={"keep": "exp(-dt/tau)"},
+    reads=["V_m", "V_th"],
+    states={"fast": (0.2, "1")},
+    neuron={"fast": "keep*fast + z", "far": "unreset(V_m) - V_th"},
+    synapse={"r": "keep*r + pre", "c": "0.9*c + psi*new(r)*far + 0.01*z*before(fast)*pre"},
+    gradient="(0.1*L + 0.01*M)*c + 0.02*before(r)*refractory",
+)
+
+
+class Noise:
+    """Random spikes, a modulator and targets."""
+
+    n_samples, n_steps, learning_window = 4, STEPS, STEPS
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        rng = np.random.default_rng(index)
+        raster, target = rng.random((STEPS, 10)) < 0.2, rng.normal(0.0, 1.0, (STEPS, 1))
+        return Sample.from_raster(raster, target, modulator=rng.normal(0.0, 1.0, STEPS))
+
+
+def build(name: str) -> Model:
+    """Two populations of the package and one of equations, which learn by rules of all kinds."""
+    model = Model("spike" if "spike" in name else "interval", seed=3, optimizer=GradientDescent(eta=1e-4))
+    inputs, out = model.inputs("in", 10), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
+    groups = [
+        model.neurons("plain", 8, "iaf", I_e=420.0, tau_m=Uniform(low=8.0, high=12.0)),
+        model.neurons("adapting", 8, "iaf_adapt", I_e=420.0),
+        model.neurons("adex", 8, library.get("adex"), I_e=700.0),
+    ]
+    moving = {"rewire": Rewire(l1=0.5, temperature=1e-3), "allow_multapses": False} if "rewiring" in name else {}
+    scale = 1.0, 1.0, 20.0
+    for k, cells in enumerate(groups):
+        weight = Normal(mean=4.0 * scale[k], std=1.0 * scale[k])
+        rules = ("pair_stdp", OWN, "r_stdp")[k], (OWN, Eprop(through="no own spike"), "triplet_stdp")[k]
+        model.connect(
+            inputs, cells, "fixed_indegree", indegree=5, weight=weight, delay=[1, 3], learning_rule=rules[0],
+            optimizer=(Adam if k else GradientDescent)(eta=1e-3, Wmin=-1e3, Wmax=1e3), **moving,
+            learning_parameters={"tau": Uniform(low=8.0, high=20.0)} if rules[0] is OWN else None,
+        )  # fmt: skip
+        for other in groups:
+            model.connect(
+                other, cells, "fixed_indegree", indegree=3, allow_autapses=False, delay=[2, 4],
+                weight=Normal(mean=0.0, std=scale[k]), learning_rule=rules[1],
+                optimizer=GradientDescent(eta=1e-4, Wmin=-1e3, Wmax=1e3),
+                transmission=ShortTerm(U=Uniform(low=0.2, high=0.6), tau_rec=60.0, tau_fac=100.0 * k),
+            )  # fmt: skip
+        model.connect(cells, out, weight=Normal(std=0.5), transmission=ShortTerm(U=0.5, tau_rec=40.0))
+        model.connect(out, cells, weight=Normal(std=1.0))
+    return model
+
+
+NAMES = ("interval", "spike", "spike, rewiring")
+
+
+def train(folder: str, words: list[str], exchange: object) -> None:
+    """Train all networks, or go on with them; print the digest of each."""
+    for name in NAMES:
+        done = ranks.run_part(words, exchange, build(name), Noise(), Path(folder, name), stop_samples=1)
+        if exchange.rank == 0:
+            print(f"{name}: {done.digest}", flush=True)
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+def test_same_digest_on_other_ranks_and_after_a_restart(tmp_path: Path) -> None:
+    assert list(ranks.check_restart(__file__, tmp_path)) == list(NAMES)
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_all_projections_learn(variant: str) -> None:
+    model = build(variant)
+    simulation = Simulation(model, Noise())
+    tables = simulation.network.incoming, simulation.network.outgoing
+    before = [table.weight.copy() for table in tables]
+    simulation.train(4)
+    assert np.all(np.bincount(simulation.engine.log.ids // 8, minlength=3) > 0)
+    for table, weights in zip(tables, before, strict=True):
+        for span in table.spans:
+            own = slice(span.first, span.last)
+            assert np.any(table.weight[own] != weights[own]), span.projection.name
