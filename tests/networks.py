@@ -119,12 +119,14 @@ def model(case: dict) -> Model:
     currents = network.currents("dc", n_rec) if "step_currents" in case else None
     d_in = np.broadcast_to(case.get("d_in", 1), case["w_in"].shape)
     d_rec = np.broadcast_to(case.get("d_rec", 1), case["w_rec"].shape)
+    learned = {key: case.get("learn_delay", {}).get(key) for key in ("in", "rec")}
     for k, post in enumerate(groups):
         rows = place[post.name]
-        _connect(network, inputs, post, case["w_in"][rows], d_in[rows], port=ports["in"][k])
+        more = {key: {"port": ports[key][k], "learn_delay": learned[key]} for key in ports}
+        _connect(network, inputs, post, case["w_in"][rows], d_in[rows], **more["in"])
         for pre in groups:
             columns = place[pre.name]
-            _connect(network, pre, post, case["w_rec"][rows, columns], d_rec[rows, columns], port=ports["rec"][k])
+            _connect(network, pre, post, case["w_rec"][rows, columns], d_rec[rows, columns], **more["rec"])
         _connect(network, out, post, case["w_fb"][rows], case.get("d_fb", 1), feedback=case.get("feedback", "random"))
         _connect(network, post, out, case["w_out"][:, rows], case.get("d_out", 1))
         if currents is not None:

@@ -353,6 +353,10 @@ class Engine(ABC):
         """Return weights that differ from those of the tables because updates are pending, by `id` of the table."""
         return {}
 
+    def show_delays(self) -> dict[str, np.ndarray]:
+        """Return the real delays in steps of synapses whose delays learn, by projection, (n_synapses,) of its span."""
+        return {}
+
     def dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return voltage from E_L, adaptation and surrogate gradient of the recorded neurons that live here.
 

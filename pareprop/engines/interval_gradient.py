@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -45,6 +46,8 @@ class IntervalGradient:
         Sums of the gradients of all tables.
     n_collected : int
         Samples of the batch so far, those of other groups of ranks included.
+    delays : list of LearnedDelays
+        Delays that learn.
     kappa : float
         Decay in a step of the filter of eligibility traces: that of the fastest readout, or of local ones.
 
@@ -76,11 +79,15 @@ class IntervalGradient:
         tables = (network.incoming, network.outgoing)
         self._tables = (*tables, network.following.adaptive)
         rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
-        self._direct = all(rule.accumulates and rule.batch_size == 1 for rule in rules)
+        stay = all(item.learn_delay is None for item in model.projections)  # else weights of before count
+        self._direct = stay and all(rule.accumulates and rule.batch_size == 1 for rule in rules)
         self._pending: list[tuple] = []  # what `optimize` credits the weights with
         self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         normalize([*self.plastic, *self.adaptive], model)
+        self.delays = [item.delays for item in self.plastic if item.delays]
+        ends = np.cumsum([0, *(len(item.delay) for item in self.delays)])
+        self._parts = [slice(*pair) for pair in itertools.pairwise(ends.tolist())]  # of the array of delays
         self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
         adjoint = allocate_aligned((network.widths["adjoint"], n), self._real)
@@ -89,6 +96,7 @@ class IntervalGradient:
 
     def _allocate(self) -> None:
         sizes = [0 if self._direct else len(table.weight) for table in self._tables]
+        sizes.append(sum(len(item.delay) for item in self.delays))
         self.sums = TreeSum([allocate_aligned(size, self._real) for size in sizes])
 
     def keep(self) -> None:
@@ -99,7 +107,12 @@ class IntervalGradient:
     @property
     def arrays(self) -> dict[int, np.ndarray]:
         """Arrays that samples add to, by `id` of the table: the gradient so far if all are in one leaf."""
-        return {id(table): array for table, array in zip(self._tables, self.sums.arrays, strict=True)}
+        return {id(table): array for table, array in zip(self._tables, self.sums.arrays[:-1], strict=True)}
+
+    @property
+    def of_delays(self) -> list[np.ndarray]:
+        """As `arrays`, of each of `delays`: twice the derivatives per unit of weight."""
+        return [self.sums.arrays[-1][part] for part in self._parts]
 
     @property
     def is_pending(self) -> bool:
@@ -129,7 +142,7 @@ class IntervalGradient:
             (n_steps, n_neurons), filtered learning signals of the neurons' own readouts; (0, 0) without these.
         psi : np.ndarray
             (n_steps, n_ports, n_neurons), of the first port: surrogate gradients of the steps that were run;
-            overwritten by the coefficients of arrivals at each port.
+            overwritten by the coefficients of arrivals at each port. Where delays learn, zeros of a step more follow.
         lost : np.ndarray
             int64 (n_neurons,), spikes of each neuron in the interval that are not in the log.
         """
@@ -158,6 +171,8 @@ class IntervalGradient:
                 *self._scratch,
                 psi,
             )
+            if self.delays:  # arrivals in step 0 are lost; what is not finite there stays so, to be seen
+                psi[0] *= 0.0
             parts: list[tuple] = [(network.incoming, inputs, channel.heard, psi, False)]
             fired, swept = SegmentedLog([channel.own]), self._sweep(error)
             parts += [(table, EMPTY, fired, swept[:, None], True) for table in self._tables[1:] if len(table.blocks)]
@@ -194,7 +209,16 @@ class IntervalGradient:
                     factors,
                     array,
                     self._links,
+                    self._shifts(table),
+                    self.sums.arrays[-1],
                 )
+
+    def _shifts(self, table: SynapseTable) -> np.ndarray:
+        """Return numbers of synapses less their places in the array of delays, by block; -1 where delays stay."""
+        places = {item.name: item.span.first - part.start for item, part in zip(self.delays, self._parts, strict=True)}
+        return np.array(
+            [places.get(f"{span.projection.name}.delay", -1) for span in table.spans for _ in span.delays], np.int64
+        )
 
     def optimize(self, replicas: Replicas) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned.
@@ -218,12 +242,16 @@ class IntervalGradient:
             self.sums.total(replicas)
         arrays = self.arrays
         with self.timers.phase("optimize"):
+            for delays, gradient in zip(self.delays, self.of_delays, strict=True):  # by the weights of before
+                gradient *= delays.weight
             for item in (*self.plastic, *self.adaptive):
                 item.eta = etas[item.name]
                 if self._direct:
                     item.clip()
                 else:
                     item.step(arrays[id(item.table)], divisor)
+            for delays, gradient in zip(self.delays, self.of_delays, strict=True):
+                delays.step(gradient, 2.0 * divisor)
             self.network.following.follow()
         self.n_collected = 0
 

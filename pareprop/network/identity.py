@@ -13,6 +13,7 @@ from types import FunctionType
 
 import numpy as np
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from ..errors import quote
 from ..kernels import checksum
@@ -78,12 +79,21 @@ def list_fields(thing: object) -> dict[str, str]:
 
 
 def _fields(thing: AnyValue) -> Values:
-    names = getattr(type(thing), "model_fields", None) or [
+    described = getattr(type(thing), "model_fields", {})
+    names = [
+        name for name, info in described.items() if not (_is_absent(info) and getattr(thing, name) == info.default)
+    ]
+    names = names or [
         field.name
         for field in dataclasses.fields(thing)
         if not ("absent" in field.metadata and getattr(thing, field.name) == field.metadata["absent"])
     ]
     return {name: getattr(thing, name) for name in names}
+
+
+def _is_absent(info: FieldInfo) -> bool:
+    """Whether a field is no fact where it has its default."""
+    return isinstance(info.json_schema_extra, dict) and bool(info.json_schema_extra.get("absent"))
 
 
 def show(value: object) -> str:

@@ -28,12 +28,20 @@ from .equations import ONLINE, GivenByEquations, parameters_of
 from .local_readouts import LocalReadouts, names
 from .losses import Loss, OwnLoss, require_whole_state
 from .neurons import TICS_PER_MS, Neuron, whole_steps
-from .optimizers import Optimizer, default_optimizer
+from .optimizers import Optimizer, default_optimizer, require_of_weights
 from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
 from .reward import Reward
 from .variants import DEFAULT, Variant, find_variant, require_read, tells_parameters
 
-KEPT = ("name", "optimizer", "rewire", "plastic", "keep_signs", "port")  # options of synapses that are copied
+KEPT = (
+    "name",
+    "optimizer",
+    "rewire",
+    "learn_delay",
+    "plastic",
+    "keep_signs",
+    "port",
+)  # options of synapses that are copied
 
 
 @runtime_checkable
@@ -518,6 +526,8 @@ class Model:
                 f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
             )
         projection = resolve(here, name, pre, post, connection, self.dt_ms)
+        if projection.learn_delay is not None and self.eprop.is_online:
+            raise InputError(f"{here}: learn_delay is for the interval variant, not for '{self.variant}'")
         if len(self._names) != len(self.projections):  # a script may change the list
             self._names = {other.name for other in self.projections}
         if name in self._names:
@@ -764,6 +774,7 @@ class Model:
         return name
 
     def _note_optimizer(self, here: str, optimizer: Optimizer) -> None:
+        require_of_weights(optimizer, here)
         if not (optimizer.optimize_each_step or self.eprop.is_online):
             why = f"no effect in the {self.variant} variant, which steps after each batch"
             self.notes.append(f"{here}: optimize_each_step = False: {why}")

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
+from pydantic.config import JsonDict
 
 from ..errors import InputError, quote
 from ..kernels import optimizers as kernel
 from ..values import Given
 from .parameters import Frozen, nearest, validate
+
+ABSENT: JsonDict = {"absent": True}  # no fact of a model unless it differs from its default
+OF_VALUES = ("low", "high", "scale", "shared")  # fields for what is learned beside weights
+OF_WEIGHTS = ("Wmin", "Wmax", "optimize_each_step", "normalized", "batch_size")  # fields for weights alone
 
 
 class Optimizer(Frozen, ABC):
@@ -40,6 +45,14 @@ class Optimizer(Frozen, ABC):
     normalized : bool
         Whether `eta` means the same in both variants, of neurons and of readouts: as if all traces were filtered with
         gain 1, see `Variant.gain`.
+    low : float or None
+        Lowest value of what is learned beside weights.
+    high : float or None
+        Its highest value.
+    scale : str
+        "linear", or "log": `eta` is then a share of the value, whose logarithm is learned.
+    shared : bool
+        Whether a population learns one value of a parameter, by the sum of the gradients of its neurons.
     """
 
     accumulates: ClassVar[bool] = False
@@ -53,6 +66,10 @@ class Optimizer(Frozen, ABC):
     Wmax: float = 100.0
     optimize_each_step: bool = True
     normalized: bool = False
+    low: float | None = Field(None, json_schema_extra=ABSENT)
+    high: float | None = Field(None, json_schema_extra=ABSENT)
+    scale: Literal["linear", "log"] = Field("linear", json_schema_extra=ABSENT)
+    shared: bool = Field(False, json_schema_extra=ABSENT)
 
     @model_validator(mode="after")
     def _check_order(self) -> Optimizer:
@@ -155,6 +172,14 @@ class SgdMomentum(Optimizer):
     ) -> None:
         """Take one step, see `Optimizer.step`."""
         kernel.sgd_momentum(eta, divisor, self.Wmin, self.Wmax, self.momentum, gradient, moments["velocity"], weight)
+
+
+def require_of_weights(optimizer: Optimizer, here: str) -> None:
+    """Raise `InputError`, after `here`, if an optimizer that moves weights has settings for other values."""
+    for name in OF_VALUES:
+        if name in optimizer.model_fields_set:
+            value = quote(getattr(optimizer, name))
+            raise InputError(f"{here}: {name} = {value} is for learned parameters; bounds of weights are Wmin and Wmax")
 
 
 def default_optimizer() -> Optimizer:

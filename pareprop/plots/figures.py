@@ -8,6 +8,7 @@ import numpy as np
 
 from . import (
     classification,
+    delays,
     dynamics,
     episode,
     events,
@@ -32,6 +33,7 @@ FIGURES = {
     "dynamics_first": lambda file: dynamics.figure(file, "first"),
     "dynamics_last": lambda file: dynamics.figure(file, "last"),
     "weights": weights.figure,
+    "delays": delays.figure,
     "trajectory": trajectory.figure,
     "evidence": evidence.figure,
     "own_activity": own_activity.figure,

@@ -422,7 +422,7 @@ def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int]
     senders = (heard[item.pre.name] if item.pre.role == "recurrent" else item.pre.size) * (synapses > 0)
     spikes = firing.of(item.pre)
     rows, searches, words = senders * n_delays, 0.0, 0.0
-    if pays_index(synapses, rows) and not item.rewire and item.post.role == "recurrent":
+    if pays_index(synapses, rows) and not item.moves and item.post.role == "recurrent":
         searches, words = rows * spikes, rows // 64 + 1
         rows *= 1.0 - math.exp(-synapses / rows)
     # spread: all rows of a source at once, each of which takes a part of a visit

@@ -117,7 +117,7 @@ class Simulation:
     score : Score
         Of the last batch: losses, accuracy, confusion, returns.
     moves : dict[str, list[int]]
-        Synapses that moved in each iteration, by projection; of rewired projections alone.
+        Synapses that moved in each iteration, by projection; of those that are rewired, or whose delays learn.
     cuts : list of tuple of int and np.ndarray
         Iterations that were done when neurons were shared among ranks, and the first neuron of each rank, and the end.
     notices : Notices
@@ -161,7 +161,7 @@ class Simulation:
         self._classes: list[tuple[int, int]] = []  # label and prediction, of this group's part of a batch
         self._returns = Returns()  # of the episodes of this group's part of a batch
         self._asked: Sequence[object] | None = None  # perturbations that a test asks for
-        self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
+        self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.n_moved is not None}
         self.cuts = [(0, self.network.cuts)]
         self.stop_requested = False
         self._begun = False  # by `train`
@@ -325,10 +325,10 @@ class Simulation:
             raise StateError(f"{self._torn} was left half done; build the simulation anew, or restore a checkpoint")
 
     def _count_moves(self) -> None:
-        """Collective: add up the moves of the iteration, if there are any projections that are rewired."""
+        """Collective: add up the moves of the iteration, if there are any projections whose synapses move."""
         for item in self.engine.plastic:
-            if item.rewiring:
-                self.moves[item.name].append(collectives.total(self.exchange.comm, len(item.rewiring.latest)))
+            if item.n_moved is not None:
+                self.moves[item.name].append(collectives.total(self.exchange.comm, item.n_moved))
 
     @property
     def labels(self) -> list[int]:
@@ -515,15 +515,18 @@ class Simulation:
         self.engine.channel.raise_problems_of_neurons(problem)
 
     def set_eta(self, eta: float, projection: str | None = None) -> None:
-        """Change the learning rate of one projection, or of all, from the next update on."""
+        """Change the learning rate of one projection, or of the weights of all, from the next update on.
+
+        The delays of a projection have its name and ".delay".
+        """
         if not is_number(eta) or not 0 <= eta < math.inf:
             raise InputError(f"eta = {quote(eta)} must be a number of at least 0 and finite")
-        names = [item.name for item in self.engine.plastic]
-        if projection is not None and projection not in names:
-            raise InputError(f"no plastic projection '{projection}'{nearest(projection, names)}")
-        for item in self.engine.plastic:
-            if projection in (None, item.name):
-                item.eta = eta
+        weights = {item.name: item for item in self.engine.plastic}
+        known = weights | {item.delays.name: item.delays for item in weights.values() if item.delays}
+        if projection is not None and projection not in known:
+            raise InputError(f"no plastic projection '{projection}'{nearest(projection, list(known))}")
+        for item in weights.values() if projection is None else [known[projection]]:
+            item.eta = eta
 
     def set_c_H(self, c_H: float) -> None:
         """Change the entropy bonus of the loss `Reward` from the next sample on."""
@@ -541,7 +544,8 @@ class Simulation:
             return self._trained
         digest = Digest()
         digest.update(self.digest)
-        digest.add_weights(self.exchange.comm, self.network, self.engine.show_weights())
+        engine = self.engine
+        digest.add_weights(self.exchange.comm, self.network, engine.show_weights(), engine.show_delays())
         return digest.hexdigest()
 
     def state(self, with_observers: bool = True) -> State:

@@ -1,0 +1,74 @@
+"""Delays that learn: before and after, over their bounds, and how many synapses moved in each iteration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import h5py
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from . import reader, style, weights
+
+
+def _learned(file: h5py.File) -> Iterator[tuple[str, h5py.Group, tuple[float, float]]]:
+    """Yield name, group and bounds in steps of the projections whose delays learned, and that have synapses."""
+    projections = reader.child(file, "projections")
+    for name, group in (projections or {}).items():
+        real = reader.dataset(group, "delay_real") if isinstance(group, h5py.Group) else None
+        if real is not None and len(real):
+            rule = json.loads(reader.text(group, "learn_delay") or "{}")
+            yield name, group, (float(rule.get("low", 1.0)), float(rule.get("high", 1.0)))
+
+
+def describe(file: h5py.File) -> dict[str, str]:
+    """Return a line for each projection whose delays learned, by what it is about."""
+    lines, dt = {}, float(file.attrs.get("dt_ms", 1.0))
+    for name, group, bounds in _learned(file):
+        before, after = (reader.demand(group, key) for key in ("delay_initial", "delay_real"))
+        at_bound = int(np.count_nonzero((after <= bounds[0]) | (after >= bounds[1])))
+        changed = int(np.count_nonzero(np.rint(after) != before))
+        means, ends = before.mean() * dt, (after.min() * dt, after.max() * dt)
+        lines[f"delays of {name}, first → last"] = (
+            f"mean {means:.4g} → {after.mean() * dt:.4g} ms, from {ends[0]:.4g} to {ends[1]:.4g} ms; "
+            f"{changed:,} of {len(after):,} synapses have another one, {at_bound:,} stand at a bound"
+        )
+    return lines
+
+
+def _draw_histogram(ax: Axes, group: h5py.Group, bounds: tuple[float, float], dt: float) -> None:
+    """Draw how many synapses have which delay, in bins of a step, before and after."""
+    edges = np.arange(round(bounds[0]), round(bounds[1]) + 2) - 0.5
+    for key, label, color in (("delay_initial", "initial", style.GREY), ("delay_real", "final", style.BLUE)):
+        values, first = reader.sample(group[key]), label == "initial"
+        counts = np.histogram(values, edges)[0]
+        ax.stairs(counts, edges * dt, color=color, label=label, fill=first, alpha=0.5 if first else None)
+    for bound in bounds:
+        ax.axvline(bound * dt, color=style.VERMILLION, lw=0.8, ls="--")
+    ax.set(xlabel="delay (ms)", ylabel="synapses")
+    ax.yaxis.set_major_locator(MaxNLocator(4))
+    ax.legend(loc="best")
+
+
+@style.styled
+def figure(file: h5py.File) -> Figure | None:
+    """Draw all projections whose delays learned; None without any."""
+    drawn, dt = list(_learned(file)), float(file.attrs.get("dt_ms", 1.0))
+    if not drawn:
+        return None
+    result = style.new_figure(file, 0.4 + 1.9 * len(drawn))
+    axes = result.subplots(len(drawn), 2, squeeze=False)
+    for (left, right), (_, group, bounds) in zip(axes, drawn, strict=True):
+        _draw_histogram(left, group, bounds, dt)
+        left.set_title(weights.heading(group, len(reader.sample(group["delay_real"])), False))
+        moved = reader.values(group, "moved")
+        if moved is None or not len(moved):
+            right.set_visible(False)
+            continue
+        right.plot(np.arange(1, len(moved) + 1), moved, color=style.BLUE)
+        right.set(xlabel="iteration", ylabel="synapses", title="synapses that came to another whole step")
+        right.set_ylim(bottom=0)
+    return result
