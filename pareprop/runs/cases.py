@@ -1,4 +1,4 @@
-"""Case files: small networks as plain arrays with expected results (formats "pareprop-case-1", "-2", "-3", and
+"""Case files: small networks as plain arrays with expected results (formats "pareprop-case-1" to "-4", and
 "pareprop-reward-case-1", see `reward_cases`).
 """
 
@@ -21,12 +21,12 @@ from ..network.parameters import validate
 from ..network.rewire import Rewire
 from ..network.variants import find_variant
 from ..neurons.model import NeuronModel, models_of
-from ..values import Values
+from ..values import AnyValue, Values
 from . import case_fields as fields
-from . import reward_cases
+from . import delay_cases, reward_cases
 
-# the second one may have signs and rewiring, the third one neurons given by equations
-FORMATS = ("pareprop-case-1", "pareprop-case-2", "pareprop-case-3", reward_cases.FORMAT)
+# the second one may have signs and rewiring, the third one neurons given by equations, the fourth one delays that learn
+FORMATS = ("pareprop-case-1", "pareprop-case-2", "pareprop-case-3", "pareprop-case-4", reward_cases.FORMAT)
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,7 @@ def _read_expected(group: h5py.Group, file: h5py.File, signal: tuple[int, int]) 
         shapes |= {f"states/{name}": tracks for name in fields.group(group, "states")} | {"surrogate_gradient": tracks}
     if "rewire" in file:
         shapes |= {"d_rec": shapes["w_rec"], "moves": (fields.dataset(group, "moves").size // 6, 6)}
+    shapes |= delay_cases.expected_shapes(file)
     expected = {key: fields.dataset(group, key) for key in shapes}
     for key, array in expected.items():
         if array.shape != shapes[key] or array.dtype.kind not in "iuf":
@@ -169,12 +170,16 @@ def _model(variant: str, file: h5py.File, attributes: Values, n_in: int, n_out: 
         raise InputError("group 'groups' holds no neurons")
     n_rec = model.size("recurrent")
     w_in, w_rec, w_out, w_fb = (fields.array(file, key, 2) for key in ("w_in", "w_rec", "w_out", "w_fb"))
-    d_rec = fields.array(file, "d_rec", 2) if "d_rec" in file else np.ones((n_rec, n_rec), int)
+    d_in, d_rec = (
+        fields.array(file, key, 2) if key in file else np.ones(weights.shape, int)
+        for key, weights in (("d_in", w_in), ("d_rec", w_rec))
+    )
     for key, array, shape in (
         ("w_in", w_in, (n_rec, n_in)),
         ("w_rec", w_rec, (n_rec, n_rec)),
         ("w_out", w_out, (n_out, n_rec)),
         ("w_fb", w_fb, (n_rec, n_out)),
+        ("d_in", d_in, (n_rec, n_in)),
         ("d_rec", d_rec, (n_rec, n_rec)),
     ):
         if array.shape != shape:
@@ -182,15 +187,18 @@ def _model(variant: str, file: h5py.File, attributes: Values, n_in: int, n_out: 
         if np.any(np.isinf(array)):  # NaN: no synapse
             raise InputError(f"dataset '{key}' holds values that are not finite")
     signs = {key: _signs(file, key, size) for key, size in (("in", n_in), ("rec", n_rec), ("out", n_rec))}
-    moving = _rewiring(file)
+    moving, learned = _rewiring(file), delay_cases.read_rules(file, len(groups))
     d_out, d_fb = attributes.get("d_out", 1), attributes.get("d_fb", 1)
-    for post, port_in, port_rec in zip(groups, ports["port_in"], ports["port_rec"], strict=True):
+    for number, (post, port_in, port_rec) in enumerate(zip(groups, ports["port_in"], ports["port_rec"], strict=True)):
         rows = slice(model.offset(post), model.offset(post) + post.size)
-        _connect(model, inputs, post, w_in[rows], 1, signs["in"], moving.get("w_in"), port=port_in)
+        rules = [learned.get((key, number)) for key in ("w_in", "w_rec")]
+        options: Values = {"port": port_in, "learn_delay": rules[0]}
+        _connect(model, inputs, post, w_in[rows], d_in[rows], signs["in"], moving.get("w_in"), **options)
         for pre in groups:
             columns = slice(model.offset(pre), model.offset(pre) + pre.size)
             delays, bound = d_rec[rows, columns], signs["rec"][columns]
-            _connect(model, pre, post, w_rec[rows, columns], delays, bound, moving.get("w_rec"), port=port_rec)
+            options = {"port": port_rec, "learn_delay": rules[1]}
+            _connect(model, pre, post, w_rec[rows, columns], delays, bound, moving.get("w_rec"), **options)
         _connect(model, readout, post, w_fb[rows], d_fb, feedback=attributes.get("feedback", "random"))
         _connect(model, post, readout, w_out[:, rows], d_out, signs["out"][rows])
     return model
@@ -257,7 +265,7 @@ def _connect(
     sign: object = "free",
     moving: tuple[Rewire, bool] | None = None,
     feedback: str | None = None,
-    port: str | None = None,
+    **options: AnyValue,
 ) -> None:
     target, source = np.nonzero(~np.isnan(weights))
     delays = np.broadcast_to(np.asarray(delays), weights.shape)[target, source]
@@ -274,5 +282,5 @@ def _connect(
         feedback=feedback,
         rewire=moving and moving[0],
         allow_autapses=moving is None or moving[1],
-        port=port,
+        **options,
     )

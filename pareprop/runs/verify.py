@@ -16,7 +16,7 @@ from ..parallel.exchange import Exchange
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome, Watched
-from . import reward_cases
+from . import delay_cases, reward_cases
 from .cases import Case
 
 READOUT_TOLERANCE = 1e-9
@@ -92,6 +92,7 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     for item in rewired:
         assert item.rewiring is not None
         item.rewiring.kept = []
+    delay_cases.keep(simulation)
     try:
         _run(simulation, task.n_samples)
     except StateError as problem:
@@ -99,15 +100,16 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     shown = simulation.engine.show_weights()
     weights = _weights(case, simulation, shown)
     moves = _moves(case, simulation, rewired)
-    simulation.digest.add_weights(exchange.comm, simulation.network, shown)
+    simulation.digest.add_weights(exchange.comm, simulation.network, shown, simulation.engine.show_delays())
     state_error = _compare_states(case, keep.recorded, simulation)
+    of_delays = delay_cases.compare(case.expected, simulation)
     if exchange.rank:
         return Verdict("", True, simulation.digest)
     steps, ids, signals = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
     loss_error = None
     if keep.evaluations:
         loss_error = reward_cases.compute_deviation(case.expected, keep.evaluations, task.n_steps)
-    line, holds = _compare(case, steps, ids, signals, weights, moves, loss_error, state_error)
+    line, holds = _compare(case, steps, ids, signals, weights, moves, loss_error, state_error, of_delays)
     return Verdict(line, holds, simulation.digest)
 
 
@@ -198,6 +200,7 @@ def _compare(
     moves: np.ndarray,
     loss_error: float | None,
     state_error: float | None,
+    of_delays: tuple[str, bool] | None,
 ) -> tuple[str, bool]:
     difference = _first_difference(steps, ids, case.expected["spike_steps"], case.expected["spike_ids"])
     readout = _deviation(signals, case.expected["readout_signal"])
@@ -216,6 +219,8 @@ def _compare(
         spikes += f", errors {loss_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
     if state_error is not None:
         spikes += f", states {state_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
+    if of_delays is not None:
+        spikes, holds = f"{spikes}, {of_delays[0]}", holds and of_delays[1]
     line = (
         f"{case.name}: {spikes}, readout {readout:.1e} (at most {READOUT_TOLERANCE:.0e}), "
         f"weights {deviation:.1e} (at most {tolerance:.0e}): {'holds' if holds else 'DOES NOT HOLD'}"
