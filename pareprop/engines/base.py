@@ -27,6 +27,7 @@ from ..timers import Timers
 from ..values import Values
 from .cells import Cells
 from .learning_signal import learning_signal
+from .parameters import Parameters
 from .perturbed import Perturbing
 from .plasticity import Plastic
 from .sample import Sample
@@ -134,6 +135,8 @@ class Engine(ABC):
     ----------
     plastic : list of Plastic
         Plastic projections with synapses on this rank; `eta` may be set between samples.
+    parameters : Parameters
+        Parameters of neurons that learn.
     n : int
         Steps of the last sample.
     evaluation : Evaluation
@@ -197,6 +200,7 @@ class Engine(ABC):
         self.n = n_steps
         self._kernels = network.model.kernels.of(network.model.variant)
         self.cells = Cells(network, self._kernels)
+        self.parameters = Parameters(network, self.cells)
         self.constants, self.y = self.cells.constants, self.cells.y
         self.round_steps, self.steps_within = self._round_lengths()
         delays = [item.delay_range[1] for item in network.model.projections if item.pre.role == "current"]
@@ -460,6 +464,7 @@ class Engine(ABC):
         for item in self.plastic:
             item.restore()
         self.network.following.follow()
+        self.parameters.refresh()
 
     def _load_readouts(self, shared: dict[str, np.ndarray]) -> None:
         """Load the voltages of the readouts from the shared arrays of a state."""

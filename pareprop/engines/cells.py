@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import ModuleType
 
 import numpy as np
 
 from ..arrays import allocate_aligned, copy_aligned
 from ..errors import InputError
+from ..kernels import layout
 from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice
 from ..neurons.compile import is_shared
@@ -123,3 +125,14 @@ class Cells:
             self.state[name][:] = 0.0
         self.states[...] = self._initial
         self.y[:] = 0.0
+
+    def renew(self, pieces: Iterable[int]) -> None:
+        """Take what `LocalNetwork.relearn` made of other parameters into the kernel's arrays."""
+        network, shared = self._network, np.asarray(self.neurons.shared)
+        for piece in pieces:
+            first, last = network.pieces[piece, : layout.LAST + 1]
+            mine = slice(first, last)
+            with np.errstate(over="ignore"):
+                np.asarray(self.neurons.constants)[:, mine] = network.constants[:, mine]
+                np.asarray(self.neurons.I_e)[mine] = network.cells["I_e"][mine]
+            shared[piece] = is_shared(network.constants[:, mine], network.cells["t_ref"][mine])

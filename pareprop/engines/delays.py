@@ -43,8 +43,6 @@ class LearnedDelays:
         Optimizer steps so far.
     moved : int
         Synapses that came into another row with the latest step.
-    first_gradient : np.ndarray or None
-        (n_synapses,), with which the first step was taken, if `keep` was before it.
     """
 
     def __init__(self, table: SynapseTable, span: ProjectionSlice, moving: list[np.ndarray]) -> None:
@@ -59,12 +57,6 @@ class LearnedDelays:
         self.eta, self.n_steps, self.moved = rule.eta, 0, 0
         mine = slice(span.first, span.last)
         self._arrays = [table.target[mine], table.weight[mine], *moving, self.delay, *self.moments.values()]
-        self.first_gradient: np.ndarray | None = None
-
-    def keep(self) -> None:
-        """Keep the gradient of the first step, for cases."""
-        self.first_gradient = np.zeros(len(self.delay))
-        self._arrays.append(self.first_gradient)
 
     @property
     def weight(self) -> np.ndarray:
@@ -83,8 +75,6 @@ class LearnedDelays:
     def step(self, gradient: np.ndarray, divisor: float) -> None:
         """Take one optimizer step with `gradient` / `divisor`, (n_synapses,) of the span, and clear the gradient."""
         self.n_steps += 1
-        if self.first_gradient is not None and self.n_steps == 1:
-            np.divide(gradient, divisor, out=self.first_gradient)
         bad = ~np.isfinite(gradient)
         self._rule.step(self.eta, divisor, self.n_steps, gradient, self.delay, **self.moments)
         if bad.any():  # which bounds would hide; the next sample ends the run

@@ -83,7 +83,7 @@ class Interval(Engine):
         self.neurons = self.cells.state
         self.cells.keep(n_steps + 1)
         averaged_steps = settings.averaged_steps or settings.learning_window if settings.average_gradient else 1
-        self.gradient = IntervalGradient(network, averaged_steps, self.cells, timers)
+        self.gradient = IntervalGradient(network, averaged_steps, self.cells, self.parameters, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic = self.gradient.plastic
         self._allocate()
@@ -140,6 +140,7 @@ class Interval(Engine):
         if self.gradient.is_pending:  # each sample steps on its own
             self.optimize()
             self.channel.unread = False  # that read the logs of the sample before
+        self._is_reset = reset
         if reset:
             self.cells.reset()
         self.n = self.n_steps
@@ -200,7 +201,9 @@ class Interval(Engine):
             self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
             local = self.local.filtered
-            self.gradient.collect(sample.inputs, channel, error, local, psi, self.perturbing.lost)
+            self.gradient.collect(
+                sample.inputs, channel, error, local, psi, self.perturbing.lost, self.n_samples == 0, self._is_reset
+            )
         self.n_samples += 1
         return error, loss
 
@@ -224,7 +227,7 @@ class Interval(Engine):
 
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""
-        self.gradient.optimize(self.exchange.replicas)
+        self.gradient.optimize(self.exchange.replicas, self.exchange.comm)
         self._listen(any(item.rewiring is not None and len(item.rewiring.latest) for item in self.plastic))
 
     def _listen(self, moved: bool) -> None:
@@ -260,6 +263,7 @@ class Interval(Engine):
         for kind, items in (("table", self.plastic), ("adaptive", self.gradient.adaptive)):
             for item in items:
                 state.add_synapses(kind, item.table, item.span, **item.arrays())
+        self.parameters.add_to(state)
         return state
 
     def state_of_cells(self) -> State:
@@ -278,6 +282,7 @@ class Interval(Engine):
         items: list[Plastic | LearnedDelays] = [*self.plastic, *self.gradient.adaptive, *self.gradient.delays]
         for item in items:
             item.load_numbers(numbers["plastic"][item.name])
+        self.parameters.load(numbers, shared)
 
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons.
@@ -285,8 +290,8 @@ class Interval(Engine):
         The backward sweep ends at step 0, so any non-finite value is still visible in the coefficients of that step.
         """
         return {name: self.neurons[name] for name in ("v", "a", "states") if name in self.neurons} | {
-            "learning signal": self.psi[0]
-        }
+            "learning signal": self.psi[0], **self.parameters.by_neuron()
+        }  # fmt: skip
 
     @property
     def history_steps(self) -> int:

@@ -12,10 +12,12 @@ from ..errors import InputError
 from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
 from ..parallel.channel import Channel
+from ..parallel.mpi import Comm
 from ..parallel.replicas import Replicas, TreeSum
 from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .cells import Cells
+from .parameters import Parameters
 from .plasticity import normalize, plastic
 
 EMPTY = SpikeLog(0, 0)
@@ -35,6 +37,8 @@ class IntervalGradient:
         Divisor of the gradients.
     cells : Cells
         Neurons and readouts.
+    parameters : Parameters
+        Parameters of neurons that learn.
     timers : Timers
         Seconds by phase, added to.
 
@@ -43,7 +47,7 @@ class IntervalGradient:
     plastic, adaptive : list of Plastic
         Plastic projections of this rank, and adaptive feedback, by the readout projections that it learns with.
     sums : TreeSum
-        Sums of the gradients of all tables.
+        Sums of the gradients of all tables, then of delays, then of parameters.
     n_collected : int
         Samples of the batch so far, those of other groups of ranks included.
     delays : list of LearnedDelays
@@ -62,6 +66,7 @@ class IntervalGradient:
         network: LocalNetwork,
         averaged_steps: int,
         cells: Cells,
+        parameters: Parameters,
         timers: Timers,
     ) -> None:
         self.network, self.averaged_steps, self.timers = network, averaged_steps, timers
@@ -88,6 +93,7 @@ class IntervalGradient:
         self.delays = [item.delays for item in self.plastic if item.delays]
         ends = np.cumsum([0, *(len(item.delay) for item in self.delays)])
         self._parts = [slice(*pair) for pair in itertools.pairwise(ends.tolist())]  # of the array of delays
+        self.parameters = parameters
         self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
         adjoint = allocate_aligned((network.widths["adjoint"], n), self._real)
@@ -97,7 +103,7 @@ class IntervalGradient:
     def _allocate(self) -> None:
         sizes = [0 if self._direct else len(table.weight) for table in self._tables]
         sizes.append(sum(len(item.delay) for item in self.delays))
-        self.sums = TreeSum([allocate_aligned(size, self._real) for size in sizes])
+        self.sums = TreeSum([*(allocate_aligned(size, self._real) for size in sizes), *self.parameters.gradients])
 
     def keep(self) -> None:
         """Keep gradients in arrays of their own even where none are needed, for scripts and tests that read them."""
@@ -107,12 +113,20 @@ class IntervalGradient:
     @property
     def arrays(self) -> dict[int, np.ndarray]:
         """Arrays that samples add to, by `id` of the table: the gradient so far if all are in one leaf."""
-        return {id(table): array for table, array in zip(self._tables, self.sums.arrays[:-1], strict=True)}
+        return {id(table): array for table, array in zip(self._tables, self.sums.arrays, strict=False)}
 
     @property
     def of_delays(self) -> list[np.ndarray]:
         """As `arrays`, of each of `delays`: twice the derivatives per unit of weight."""
-        return [self.sums.arrays[-1][part] for part in self._parts]
+        return self.split_delays(self.sums.arrays)
+
+    def split_delays(self, sums: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the parts of `sums` that belong to each of `delays`."""
+        return [sums[len(self._tables)][part] for part in self._parts]
+
+    @property
+    def _of_parameters(self) -> list[np.ndarray]:
+        return self.sums.arrays[len(self._tables) + 1 :]
 
     @property
     def is_pending(self) -> bool:
@@ -127,6 +141,8 @@ class IntervalGradient:
         local: np.ndarray,
         psi: np.ndarray,
         lost: np.ndarray,
+        starts: bool,
+        is_reset: bool,
     ) -> None:
         """Add the gradient of one interval to the batch.
 
@@ -145,6 +161,8 @@ class IntervalGradient:
             overwritten by the coefficients of arrivals at each port. Where delays learn, zeros of a step more follow.
         lost : np.ndarray
             int64 (n_neurons,), spikes of each neuron in the interval that are not in the log.
+        starts, is_reset : bool
+            Whether the run starts with this interval, and whether neurons started from rest.
         """
         self.n_collected += 1
         network, cells, n = self.network, self.network.cells, psi.shape[2]
@@ -171,6 +189,7 @@ class IntervalGradient:
                 *self._scratch,
                 psi,
             )
+            self.parameters.collect(self._scratch[-1], self._of_parameters, starts, is_reset)
             if self.delays:  # arrivals in step 0 are lost; what is not finite there stays so, to be seen
                 psi[0] *= 0.0
             parts: list[tuple] = [(network.incoming, inputs, channel.heard, psi, False)]
@@ -210,7 +229,7 @@ class IntervalGradient:
                     array,
                     self._links,
                     self._shifts(table),
-                    self.sums.arrays[-1],
+                    self.sums.arrays[len(self._tables)],
                 )
 
     def _shifts(self, table: SynapseTable) -> np.ndarray:
@@ -220,13 +239,15 @@ class IntervalGradient:
             [places.get(f"{span.projection.name}.delay", -1) for span in table.spans for _ in span.delays], np.int64
         )
 
-    def optimize(self, replicas: Replicas) -> None:
+    def optimize(self, replicas: Replicas, comm: Comm) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned.
 
         Parameters
         ----------
         replicas : Replicas
             Groups of ranks that ran samples of the batch.
+        comm : MPI.Comm or None
+            Ranks of this group; None: one process.
         """
         if not self.n_collected:
             return
@@ -253,12 +274,13 @@ class IntervalGradient:
             for delays, gradient in zip(self.delays, self.of_delays, strict=True):
                 delays.step(gradient, 2.0 * divisor)
             self.network.following.follow()
+            self.parameters.step(self._of_parameters, divisor, comm)
         self.n_collected = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of gradients and of the optimizers' state."""
-        return self.sums.nbytes + sum(item.nbytes for item in self.plastic)
+        return self.sums.nbytes + self.parameters.nbytes + sum(item.nbytes for item in self.plastic)
 
 
 def _rates(table: SynapseTable, etas: dict[str, float], divisor: float) -> np.ndarray:

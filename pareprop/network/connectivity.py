@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import InstanceOf
 
 from ..errors import InputError, quote
+from ..neurons.derive import NO_LEARNS, Learns
 from ..sonata import edges
 from ..values import AnyValue
 from . import delays, parameters, signs
@@ -50,6 +51,10 @@ class Population:
         int8, (size,): +1, -1 or 0 (not bound), of the weights of projections that are bound to their sources.
     area : str
         Name of the area that neurons belong to, "" for none, see `Model.neurons`.
+    learn : dict of str to Optimizer
+        Parameters that learn, with their optimizers.
+    learns : Learns
+        The same as kernels are compiled for it.
     """
 
     name: str
@@ -59,6 +64,8 @@ class Population:
     params: AnyValue = None
     sign: np.ndarray | None = field(default=None, compare=False)
     area: str = field(default="", metadata={"absent": ""})
+    learn: dict[str, Optimizer] = field(default_factory=dict, hash=False, metadata={"absent": {}})
+    learns: Learns = field(default=NO_LEARNS, metadata={"absent": NO_LEARNS})
 
     @property
     def ports(self) -> tuple[str, ...]:

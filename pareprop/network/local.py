@@ -13,8 +13,8 @@ from ..neurons.compile import Program, compile
 from ..neurons.cost import Cost, measure
 from ..parallel.messages import Sources
 from ..parallel.partition import overlap
-from ..values import AnyValue
-from . import background, rewire
+from ..values import AnyValue, Given
+from . import background, learned, rewire
 from .connectivity import Population
 from .cuts import cut
 from .drawing import Block
@@ -76,6 +76,8 @@ class LocalNetwork:
         Name to the largest number of columns of a compiled model, the same on all ranks; see `WIDTHS`.
     constants, initial : np.ndarray
         float64 (n, n_neurons), constants of the compiled models, and initial states of those given by equations.
+    learned : dict of int to dict
+        By piece whose neurons learn: name to float64 (n,), all of their parameters as they are now; see `relearn`.
 
     Raises
     ------
@@ -142,6 +144,7 @@ class LocalNetwork:
         pieces: list[tuple[int, int, int]] = []
         self.piece_populations: list[Population] = []
         self.programs: list[Program] = []
+        self.learned: dict[int, dict[str, np.ndarray]] = {}
         groups = self.model.of_role("recurrent")
         known = {item.name: program_of(item) for item in groups}
         by_equations = [known[item.name] for item in groups if given_by_equations(item)]
@@ -156,6 +159,11 @@ class LocalNetwork:
                 continue
             check_drawn(self.model, population, low - offset, high - offset)
             program, values = known[population.name], self._values(population, low - offset, high - offset)
+            if population.learn:
+                self.learned[len(pieces)] = values
+                for name, optimizer in population.learn.items():
+                    here = f"population '{population.name}': learn: {name}"
+                    learned.require_start(here, values[name], optimizer, low - offset)
             with np.errstate(over="ignore"):  # a run does not begin with what is infinite
                 parts.append(self._parameters(population, low - offset, high - offset, values))
                 constants = program.constants(values, self.model.dt_ms, high - low)
@@ -176,9 +184,37 @@ class LocalNetwork:
             self.constants[: len(constants), start : start + constants.shape[1]] = constants
             self.initial[: len(initial), start : start + initial.shape[1]] = initial
 
+    def relearn(self, piece: int, values: Given) -> np.ndarray:
+        """Take other values of parameters that learn.
+
+        Parameters
+        ----------
+        piece : int
+            Its number.
+        values : Mapping of str to ndarray
+            Name of the parameter to (n,) of the neurons of the piece, or to (1,) for all.
+
+        Returns
+        -------
+        np.ndarray
+            float64 (n_learned, n_states, n), derivatives of initial states by parameters that learn, by name.
+        """
+        first, last = self.pieces[piece, : layout.LAST + 1]
+        known, program, dt, n = self.learned[piece], self.programs[piece], self.model.dt_ms, last - first
+        for name, value in values.items():
+            known[name][:] = value
+        self.cells["I_e"][first:last] = known["I_e"]
+        # what is the same for all is computed once
+        given = {name: value[:1] if np.all(value == value[:1]) else value for name, value in known.items()}
+        self.constants[: program.n_constants, first:last] = program.constants(given, dt, n)
+        self.initial[: program.n_states, first:last] = program.initial(given, dt, n)
+        return program.initial_slopes(given, dt, n)
+
     def values_of(self, piece: int, chosen: np.ndarray) -> dict[str, np.ndarray]:
         """Return all parameters of neurons of a piece, by their local numbers; its model is given by equations."""
         first, last = self.pieces[piece, : layout.LAST + 1]
+        if piece in self.learned:
+            return {name: value[chosen - first] for name, value in self.learned[piece].items()}
         population = self.piece_populations[piece]
         start = self.neurons[0] + first - self.model.offset(population)
         values = self._values(population, start, start + last - first)
@@ -401,7 +437,7 @@ def program_of(population: Population) -> Program:
     """Return the compiled model of a population, which one rank compiles for all, see `plans.plan.compile_models`."""
     params = population.params
     if given_by_equations(population):
-        return compile(params.definition)
+        return compile(params.definition, learns=population.learns)
     return compile(built_in.find(params.equations(), params.surrogate_gradient_function))
 
 

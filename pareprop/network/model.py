@@ -18,9 +18,10 @@ import numpy as np
 from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
 from ..neurons import library
+from ..neurons.derive import Learns
 from ..neurons.model import NeuronModel
 from ..values import AnyValue, Given, Values
-from . import background, from_nir, from_sonata, parameters, perturbations, signs
+from . import background, from_nir, from_sonata, learned, parameters, perturbations, signs
 from .background import Background, PopulationBackground
 from .connection import Connection, takes_options
 from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve
@@ -339,6 +340,7 @@ class Model:
         *,
         sign: object = 0,
         area: object = "",
+        learn: object = None,
         **values: object,
     ) -> Population:
         """Add a population of recurrent neurons.
@@ -356,6 +358,9 @@ class Model:
         area : str
             Name of an area, such as "V1": its populations, which follow one another, stay together on a node of a
             cluster where that costs little. Results do not depend on it.
+        learn : dict of str to Optimizer or dict
+            Parameters that learn, each with its optimizer, which has bounds `low` and `high`; such as
+            {"tau_m": Adam(eta=0.02, low=5.0, high=100.0, scale="log")}.
         **values : float, array_like or Distribution
             NEST's parameters in NEST's units: one for all, (size,), or drawn.
 
@@ -382,13 +387,18 @@ class Model:
         before = self.of_role("recurrent")
         if area and before and before[-1].area != area and any(group.area == area for group in before):
             self.notes.append(f"population '{name}' does not follow the others of area '{area}': it may lie apart")
+        given_as = kind.name if isinstance(kind, NeuronModel) else str(model)
+        if learn:
+            kind, values = learned.as_equations(kind, values, f"population '{name}'")
         if isinstance(kind, NeuronModel):
             checked: Neuron | GivenByEquations = self._parameters(name, size, kind, values)
         else:
             checked = parameters.validate(kind, values, f"population '{name}'")
             parameters.check_lengths(checked, size, f"population '{name}'")
-        given_as = kind.name if isinstance(kind, NeuronModel) else str(model)
-        added = self._add(Population(name, size, "recurrent", given_as, checked, area=area), sign)
+        optimizers = learned.check(f"population '{name}'", checked, learn) if learn else {}
+        learns = Learns(tuple(optimizers), bool(optimizers) and self.eprop.is_online)
+        population = Population(name, size, "recurrent", given_as, checked, None, area, optimizers, learns)
+        added = self._add(population, sign)
         self._note_refractory_steps(added)
         return added
 

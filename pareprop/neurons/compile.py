@@ -25,6 +25,7 @@ import numpy as np
 from .. import files, kernels, terminal
 from ..errors import InputError, ParepropError, quote
 from ..values import Given, Later, Values
+from .derive import NO_LEARNS, Learns
 from .language import evaluate, parse
 from .model import COMMON, NeuronModel
 
@@ -35,7 +36,7 @@ _STRETCH_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived", "n_recorded
 _PRECISIONS = ("double", "single")
 _SECONDS = 600  # that a compiler may take
 _DIGEST = 32  # bytes behind a cached file
-_programs: dict[tuple[str, str], Program] = {}
+_programs: dict[tuple[str, str, Learns], Program] = {}
 
 
 class _Table(ctypes.Structure):
@@ -81,11 +82,15 @@ class Program:
         What `generate.texts_of` returned.
     tables : Mapping of str to int
         Address of the NEURON_MODEL of each precision.
+    learns : Learns
+        What is learned beside weights.
 
     Attributes
     ----------
     definition : NeuronModel
         The model.
+    learns : Learns
+        What is learned beside weights.
     n_constants, n_states, n_ports, n_kept, n_adjoint, n_traces, n_traced : int
         Sizes, see `cython_core/neuron_model.h`.
     """
@@ -98,8 +103,10 @@ class Program:
     n_traces: int
     n_traced: int
 
-    def __init__(self, definition: NeuronModel, texts: str, tables: Mapping[str, int]) -> None:
-        self.definition, self._addresses = definition, dict(tables)
+    def __init__(
+        self, definition: NeuronModel, texts: str, tables: Mapping[str, int], learns: Learns = NO_LEARNS
+    ) -> None:
+        self.definition, self._addresses, self.learns = definition, dict(tables), learns
         self._stretches: dict[Composed, ctypes.CDLL] = {}
         table = _Table.from_address(self.address(np.float64))
         for name in _SIZES:
@@ -110,14 +117,17 @@ class Program:
             self._trees[name] = parse(text, known, f"constant {name}", internal=True)
             known.append(name)
         self._columns = [parse(text, known, "a constant column", internal=True) for text in given["columns"]]
+        self._initial = [
+            (*names, parse(text, known, "a slope", internal=True)) for *names, text in given.get("initial", [])
+        ]
 
     @classmethod
-    def load(cls, definition: NeuronModel, content: bytes) -> Program:
+    def load(cls, definition: NeuronModel, content: bytes, learns: Learns = NO_LEARNS) -> Program:
         """Return the program of a shared object, which stays loaded."""
         library = _load(content)
         tables = {precision: _call(library, f"neuron_model_{precision}") for precision in _PRECISIONS}
         texts = ctypes.cast(library.neuron_model_texts, ctypes.c_char_p).value or b"{}"
-        return cls(definition, texts.decode(), tables)
+        return cls(definition, texts.decode(), tables, learns)
 
     def address(self, real: type) -> int:
         """Return the address of the NEURON_MODEL of a precision, `np.float64` or `np.float32`."""
@@ -182,13 +192,24 @@ class Program:
             row[:] = value
         return states
 
+    def initial_slopes(self, values: Given, dt_ms: float, n: int) -> np.ndarray:
+        """Return derivatives of the initial states by what is learned, float64 (n_learned, n_states, n)."""
+        named = self.values(values, dt_ms)
+        slopes = np.zeros((len(self.learns.names), self.n_states, n))
+        states = list(self.definition.states)
+        for state, name, tree in self._initial:
+            slopes[self.learns.names.index(name), states.index(state)] = evaluate(tree, named)
+        return slopes
+
 
 def is_shared(constants: np.ndarray, t_ref: np.ndarray) -> bool:
     """Return whether all neurons have the constants (n_constants, n) and refractory periods (n,) of the first one."""
     return bool(np.all(constants == constants[:, :1]) and np.all(t_ref == t_ref[:1]))
 
 
-def compile(definition: NeuronModel, comm: object = None, stretches: Composed | None = None) -> Program:
+def compile(
+    definition: NeuronModel, comm: object = None, stretches: Composed | None = None, learns: Learns = NO_LEARNS
+) -> Program:
     """Return the kernels of a model; collective over `comm`.
 
     Rank 0 finds them in the cache or compiles them, the others get them by MPI.
@@ -201,6 +222,8 @@ def compile(definition: NeuronModel, comm: object = None, stretches: Composed | 
         Communicator of the ranks; None: one process.
     stretches : Composed or None
         For what steps are to be composed, in the spike variant.
+    learns : Learns
+        What is learned beside weights.
 
     Returns
     -------
@@ -210,14 +233,14 @@ def compile(definition: NeuronModel, comm: object = None, stretches: Composed | 
     Raises
     ------
     InputError
-        If there is no compiler, or it fails.
+        If there is no compiler, or it fails; or if no spike depends on a parameter that is to be learned.
     """
-    key = definition.name, definition.digest
-    known = _programs.get(key) or _find_built_in(definition)
-    content = _shared(definition, comm, None) if _lacked(comm, known) else b""
-    program = _programs[key] = known or Program.load(definition, content)
+    key = definition.name, definition.digest, learns
+    known = _programs.get(key) or (None if learns.names else _find_built_in(definition))
+    content = _shared(definition, comm, None, learns) if _lacked(comm, known) else b""
+    program = _programs[key] = known or Program.load(definition, content, learns)
     if stretches and _lacked(comm, program.has_stretches(stretches)):
-        content = _shared(definition, comm, stretches)
+        content = _shared(definition, comm, stretches, learns)
         if not program.has_stretches(stretches):
             program.take_stretches(stretches, content)
     return program
@@ -234,7 +257,7 @@ def _find_built_in(definition: NeuronModel) -> Program | None:
     return Program(definition, built_in[0], dict(zip(_PRECISIONS, built_in[1:], strict=True))) if built_in else None
 
 
-def _shared(definition: NeuronModel, comm: Later, stretches: Composed | None) -> bytes:
+def _shared(definition: NeuronModel, comm: Later, stretches: Composed | None, learns: Learns) -> bytes:
     """Collective: return a shared object of a model, on all ranks, for the lowest level among them."""
     content, problem, level = b"", None, kernels.LEVEL
     levels = list(kernels.build_info.marches)
@@ -242,7 +265,7 @@ def _shared(definition: NeuronModel, comm: Later, stretches: Composed | None) ->
         level = levels[int(np.argmax(comm.allreduce(np.array(levels) == level)))]
     if comm is None or comm.rank == 0:
         try:
-            content = _content(definition, stretches, level)
+            content = _content(definition, stretches, level, learns)
         except ParepropError as error:
             problem = error
         except OSError as error:
@@ -305,19 +328,21 @@ def fill(definition: NeuronModel, levels: Iterable[str] = (), folder: Path | Non
     return files_of
 
 
-def _content(definition: NeuronModel, stretches: Composed | None, level: str) -> bytes:
+def _content(definition: NeuronModel, stretches: Composed | None, level: str, learns: Learns) -> bytes:
     """Return a shared object of a model: of the package, from the cache, or compiled."""
-    name = _file_name(definition, stretches, level)
+    name = _file_name(definition, stretches, level, learns)
     content = _read(SHIPPED / name, belongs_to_package=True) or _read(cache_folder() / name)
     if content is None:
-        content = _compile(definition, stretches, level)
+        content = _compile(definition, stretches, level, learns)
         _keep(cache_folder() / name, content)
     return content
 
 
-def _file_name(definition: NeuronModel, stretches: Composed | None, level: str) -> str:
+def _file_name(definition: NeuronModel, stretches: Composed | None, level: str, learns: Learns = NO_LEARNS) -> str:
     """Return the name of the file of a model for a level of the processor."""
     suffix = f"-{stretches.suffix}" if stretches else ""
+    if learns.names:  # there may be many
+        suffix += f"-learns-{hashlib.sha256(json.dumps(learns).encode()).hexdigest()[:16]}"
     return f"{definition.name}-{_key(definition)[:40]}-{level}{suffix}.so"
 
 
@@ -370,7 +395,7 @@ def _keep(path: Path, content: bytes) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _compile(definition: NeuronModel, stretches: Composed | None, level: str) -> bytes:
+def _compile(definition: NeuronModel, stretches: Composed | None, level: str, learns: Learns = NO_LEARNS) -> bytes:
     """Generate the C of a model and compile it."""
     command = shlex.split(kernels.build_info.compiler)
     if command and Path(command[0]).name == "ccache":
@@ -381,7 +406,7 @@ def _compile(definition: NeuronModel, stretches: Composed | None, level: str) ->
         others = [
             name
             for name in kernels.build_info.marches
-            if (cache_folder() / _file_name(definition, stretches, name)).is_file()
+            if (cache_folder() / _file_name(definition, stretches, name, learns)).is_file()
         ]
         kept = f", which holds it for level {' and '.join(others)} alone, not for {level}" if others else ""
         raise InputError(
@@ -390,16 +415,16 @@ def _compile(definition: NeuronModel, stretches: Composed | None, level: str) ->
             f"{kept}"
         )
     with terminal.working(here, "its derivatives are taken") as tell:
-        source = _source(definition, stretches)
+        source = _source(definition, stretches, learns)
         tell("its code is compiled, and kept for the next time")
         return _run_compiler(here, command, source, level)
 
 
-def _source(definition: NeuronModel, stretches: Composed | None) -> str:
+def _source(definition: NeuronModel, stretches: Composed | None, learns: Learns) -> str:
     """Generate the C of a model."""
     from .generate import generate, source_of, texts_of
 
-    generated = generate(definition, ports=stretches.ports if stretches else None)
+    generated = generate(definition, ports=stretches.ports if stretches else None, learns=learns)
     if stretches:
         return source_of(generated.stretches, _headers(), [stretches.precision])
     texts = f"VISIBLE const char neuron_model_texts[] = {json.dumps(texts_of(generated))};\n"

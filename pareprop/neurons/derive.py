@@ -8,19 +8,84 @@ followed states k of the reset R_k = d reset_k / d s and the gap reset_k - s_k. 
 
 Rules: Bellec et al. 2020, doi 10.1038/s41467-020-17236-y (one state and an adaptation), for any states as in the page
 "Write your own neuron".
+
+A parameter that is learned has a trace in each neuron. It enters in each step: with q = d step / d parameter at old
+states, x = d spike / d parameter and r_k = d reset_k / d parameter at new ones,
+
+    eps~ = J eps + v e_before + q ;  e = psi (h . eps~ + x)
+    eps  = eps~, but followed states: eps_k = (R_k . eps~ + r_k if the neuron spiked, else eps~_k) + gap_k e
+
+and starts from d initial / d parameter. All of these go through constants, such as exponentials of matrices, and I.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
+from ..errors import InputError
 from ..values import Foreign
 from .kept import OLD, choose
-from .language import Tree, replace
+from .language import Tree, names_of, replace
 from .model import NeuronModel
 from .terms import Terms
+
+NEVER_LEARNED = (  # a parameter that changes nothing, or what the gradient itself is made of
+    "t_ref", "c_reg", "f_target", "kappa", "kappa_reg", "eprop_isi_trace_cutoff", "surrogate_gradient_height",
+    "surrogate_gradient_width",
+)  # fmt: skip
+
+
+class Learns(NamedTuple):
+    """What is learned beside the weights of synapses onto neurons.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Parameters of the model, ascending.
+    online : bool
+        Whether synapses read of past steps what parameters were then, as these may have changed (spike variant).
+    """
+
+    names: tuple[str, ...] = ()
+    online: bool = False
+
+
+NO_LEARNS = Learns()
+
+
+@dataclass(frozen=True)
+class Learned:
+    """How learned parameters enter, by their place in `Learns.names`; zeros are not there.
+
+    Attributes
+    ----------
+    q, initial : dict of (int, int) to tuple
+        By state and parameter: derivative of its step, without what goes through `I`, and of its initial value.
+    current : dict of (int, int) to tuple
+        The same of what goes through `I`, of the parameter `I_e` alone; steps without this current have none.
+    x : dict of int to tuple
+        By parameter.
+    r : dict of (int, int) to tuple
+        By followed state and parameter.
+    """
+
+    q: dict[tuple[int, int], Tree] = field(default_factory=dict)
+    current: dict[tuple[int, int], Tree] = field(default_factory=dict)
+    x: dict[int, Tree] = field(default_factory=dict)
+    r: dict[tuple[int, int], Tree] = field(default_factory=dict)
+    initial: dict[tuple[int, int], Tree] = field(default_factory=dict)
+
+    def list_paths(self, model: NeuronModel, k: int) -> list[str]:
+        """Return through what a parameter reaches spikes."""
+        states = list(model.states)
+        paths = [f"step of {states[i]}" for i in dict.fromkeys(i for i, j in (*self.q, *self.current) if j == k)]
+        paths += ["spike"] if k in self.x else []
+        paths += [f"reset of {states[i]}" for i, j in self.r if j == k]
+        return [*paths, *(f"initial {states[i]}" for i, j in self.initial if j == k)]
 
 
 @dataclass(frozen=True)
@@ -48,6 +113,12 @@ class Derivatives:
         not vary with time, and what does.
     moving : frozenset of str
         All names that vary with time.
+    learns : Learns
+        What is learned beside weights.
+    learned : Learned
+        Derivatives by it.
+    held : frozenset of str
+        Parameters and constants of which each step keeps what they were, for synapses.
     """
 
     J: dict[tuple[int, int], Tree]
@@ -62,6 +133,9 @@ class Derivatives:
     constants: dict[str, Tree]
     terms: dict[str, Tree]
     moving: frozenset[str]
+    learns: Learns = NO_LEARNS
+    learned: Learned = Learned()
+    held: frozenset[str] = frozenset()
 
     @property
     def n_kept(self) -> int:
@@ -70,66 +144,169 @@ class Derivatives:
 
 
 @lru_cache(maxsize=64)
-def derive(model: NeuronModel) -> Derivatives:
+def derive(model: NeuronModel, learns: Learns = NO_LEARNS) -> Derivatives:
     """Return the derivatives of a model.
 
     Parameters
     ----------
     model : NeuronModel
         The model.
+    learns : Learns
+        What is learned beside weights.
 
     Returns
     -------
     Derivatives
         All that are not 0.
+
+    Raises
+    ------
+    InputError
+        If a derivative is too long, or a parameter cannot be learned as no spike depends on it.
     """
-    import sympy
+    return _Deriving(model, learns).derivatives()
 
-    from .symbols import from_sympy, to_sympy
 
-    equations, states, ports = model.equations, list(model.states), list(model.ports)
-    olds = {name: OLD + name for name in states}
-    made = Terms(model.names | equations.constants.keys(), [*model.moving_names, *olds.values()])
-    inner: dict[tuple[str, str], Foreign] = {}  # derivatives of terms by names, those that are not 0
+class _Deriving:
+    """Takes derivatives through terms and, by parameters, through constants.
 
-    def table(rows: Mapping[int, tuple[str, Tree]], names: list[str], old: bool) -> dict[tuple[int, int], Tree]:
+    Parameters
+    ----------
+    model : NeuronModel
+        The model.
+    learns : Learns
+        What is learned beside weights.
+    """
+
+    def __init__(self, model: NeuronModel, learns: Learns) -> None:
+        self.model, self.learns, self.equations = model, learns, model.equations
+        self.olds = {name: OLD + name for name in model.states}
+        names = model.names | self.equations.constants.keys()
+        self.made = Terms(names, [*model.moving_names, *self.olds.values()])
+        # what stands under a name in expressions, and its derivatives by names, those that are not 0
+        self.named = [*self.equations.terms, *(self.equations.constants if learns.names else ())]
+        self.inner: dict[tuple[str, str], Foreign] = {}
+
+    def derivatives(self) -> Derivatives:
+        """Return all of them."""
+        model, equations, made, learns = self.model, self.equations, self.made, self.learns
+        states, ports, names = list(model.states), list(model.ports), list(learns.names)
+        for name, tree in equations.constants.items() if names else ():
+            self._keep_slopes(name, self._slopes_of_constant(name, tree), names)
+        before = [*states, *ports, "z", *(["I"] if "I_e" in names else []), *names]
+        for term, tree in equations.terms.items():
+            made.add(term, replace(tree, {name: ("name", then) for name, then in self.olds.items()}))
+            slopes = self._table({0: (f"dynamics: {term}", tree)}, before, True)
+            self._keep_slopes(term, {j: entry for (_, j), entry in slopes.items()}, before)
+        taught = {name: ("traces", tree) for name, tree in equations.traces.items()}
+        taught = {name: taught.get(name, ("step", tree)) for name, tree in equations.step.items()}
+        steps = {i: (f"{taught[name][0]}: {name}", taught[name][1]) for i, name in enumerate(states)}
+        spike = {0: ("spike", equations.spike)}
+        J, U = self._table(steps, states, True), self._table(steps, ports, True)
+        v = {i: tree for (i, _), tree in self._table(steps, ["z"], True).items()}
+        h = {j: tree for (_, j), tree in self._table(spike, states, False).items()}
+        followed = {states.index(name): (f"reset: {name}", equations.reset[name]) for name in model.follow}
+        R, gap = self._table(followed, states, False), self._gap(followed, states)
+        learned = self._learned(steps, spike, followed)
+        tables = J, U, v, h, R, gap
+        trees = [tree for entries in tables for tree in entries.values()]
+        held = self._held(trees) if learns.online else frozenset()
+        trees += [*learned.q.values(), *learned.current.values(), *learned.x.values(), *learned.r.values()]
+        # old states of a step are kept as they were: a reset that is computed again may read what was learned since
+        kept = choose(model, trees, made.terms, {*held, *(self.olds.values() if names else ())})
+        return Derivatives(
+            *tables, kept.trees, kept.spiked, kept.refractory, made.constants, made.terms, made.moving, learns,
+            learned, held,
+        )  # fmt: skip
+
+    def _learned(
+        self, steps: dict[int, tuple[str, Tree]], spike: dict[int, tuple[str, Tree]],
+        followed: dict[int, tuple[str, Tree]],
+    ) -> Learned:  # fmt: skip
+        """Return derivatives by what is learned."""
+        names, model = list(self.learns.names), self.model
+        if not names:
+            return Learned()
+        initial = {i: (f"states: {name}", tree) for i, (name, tree) in enumerate(self.equations.initial.items())}
+        current = self._table(steps, ["I"], True) if "I_e" in names else {}
+        learned = Learned(
+            self._table(steps, names, True),
+            {(i, names.index("I_e")): tree for (i, _), tree in current.items()},
+            {k: tree for (_, k), tree in self._table(spike, names, False).items()},
+            self._table(followed, names, False),
+            self._table(initial, names, False),
+        )
+        for k, name in enumerate(names):
+            if not learned.list_paths(model, k):
+                paths = "neither its steps nor what follows it in spike, followed resets and initial values reads it"
+                raise InputError(f"{model.here}: parameter '{name}' cannot be learned, no spike depends on it: {paths}")
+        return learned
+
+    def _table(self, rows: Mapping[int, tuple[str, Tree]], names: list[str], old: bool) -> dict[tuple[int, int], Tree]:
         """Return derivatives of trees, which stand under a key, by names; old ones read the states before a step."""
-        entries = {}
+        import sympy
+
+        from .symbols import from_sympy, to_sympy
+
+        here, entries = self.model.here, {}
         for i, (key, tree) in rows.items():
-            made.expect(f"{model.here}: {key}", tree, [*names, *equations.terms])
-            expression = to_sympy(tree, f"{model.here}: {key}")
-            terms = [name for name in equations.terms if sympy.Symbol(name) in expression.free_symbols]
+            self.made.expect(f"{here}: {key}", tree, [*names, *self.named])
+            expression = to_sympy(tree, f"{here}: {key}")
+            named = [name for name in self.named if sympy.Symbol(name) in expression.free_symbols]
             for j, name in enumerate(names):
                 entry = sympy.diff(expression, sympy.Symbol(name))
-                for term in terms:
-                    if (term, name) in inner:
-                        entry += sympy.diff(expression, sympy.Symbol(term)) * inner[term, name]
+                for other in named:
+                    if (other, name) in self.inner:
+                        entry += sympy.diff(expression, sympy.Symbol(other)) * self.inner[other, name]
                 if entry == 0:
                     continue
                 if old:
-                    entry = entry.xreplace({sympy.Symbol(name): sympy.Symbol(then) for name, then in olds.items()})
-                here = f"{model.here}: {key}: its derivative by {name}"
-                entries[i, j] = from_sympy(entry, made.moving, here)
+                    entry = entry.xreplace({sympy.Symbol(name): sympy.Symbol(then) for name, then in self.olds.items()})
+                entries[i, j] = from_sympy(entry, self.made.moving, f"{here}: {key}: its derivative by {name}")
         return entries
 
-    before = [*states, *ports, "z"]
-    for term, tree in equations.terms.items():
-        made.add(term, replace(tree, {name: ("name", then) for name, then in olds.items()}))
-        for (_, j), entry in table({0: (f"dynamics: {term}", tree)}, before, True).items():
-            inner[term, before[j]] = to_sympy(made.add(f"d_{term}_d_{before[j]}", entry), model.here)
-    learned = {name: ("traces", tree) for name, tree in equations.traces.items()}
-    learned = {name: learned.get(name, ("step", tree)) for name, tree in equations.step.items()}
-    steps = {i: (f"{learned[name][0]}: {name}", learned[name][1]) for i, name in enumerate(states)}
-    J, U = table(steps, states, True), table(steps, ports, True)
-    v = {i: tree for (i, _), tree in table(steps, ["z"], True).items()}
-    h = {j: tree for (_, j), tree in table({0: ("spike", equations.spike)}, states, False).items()}
-    followed = {states.index(name): (f"reset: {name}", equations.reset[name]) for name in model.follow}
-    R = table(followed, states, False)
-    gap = {
-        k: from_sympy(difference, made.moving, f"{model.here}: {key}")
-        for k, (key, tree) in followed.items()
-        if (difference := to_sympy(tree, f"{model.here}: {key}") - sympy.Symbol(states[k])) != 0
-    }
-    tables = J, U, v, h, R, gap
-    kept = choose(model, [tree for entries in tables for tree in entries.values()], made.terms)
-    return Derivatives(*tables, kept.trees, kept.spiked, kept.refractory, made.constants, made.terms, made.moving)
+    def _keep_slopes(self, name: str, slopes: Mapping[int, Tree], by: list[str]) -> None:
+        """Keep derivatives of what stands under a name, under names of their own."""
+        from .symbols import to_sympy
+
+        for j, tree in slopes.items():
+            self.inner[name, by[j]] = to_sympy(self.made.add(f"d_{name}_d_{by[j]}", tree), self.model.here)
+
+    def _slopes_of_constant(self, name: str, tree: Tree) -> dict[int, Tree]:
+        """Return derivatives of a constant by what is learned, by its place.
+
+        That of the exponential of a matrix A is a part of another one, of [[A, dA], [0, A]].
+        """
+        key, names = f"constants: {name}", list(self.learns.names)
+        if tree[0] != "expm":
+            return {k: slope for (_, k), slope in self._table({0: (key, tree)}, names, False).items()}
+        _, row, column, *entries = tree
+        n, zero = math.isqrt(len(entries)), ("number", 0.0)
+        found = self._table({place: (key, entry) for place, entry in enumerate(entries)}, names, False)
+        slopes = {}
+        for k in {k for _, k in found}:
+            lines = [[entries[n * i + j] for j in range(n)] for i in range(n)]
+            sides = [[found.get((n * i + j, k), zero) for j in range(n)] for i in range(n)]
+            above = [entry for line, side in zip(lines, sides, strict=True) for entry in (*line, *side)]
+            below = [entry for line in lines for entry in (*[zero] * n, *line)]
+            slopes[k] = ("expm", row, ("number", n + column[1]), *above, *below)
+        return slopes
+
+    def _gap(self, followed: Mapping[int, tuple[str, Tree]], states: list[str]) -> dict[int, Tree]:
+        import sympy
+
+        from .symbols import from_sympy, to_sympy
+
+        return {
+            k: from_sympy(difference, self.made.moving, f"{self.model.here}: {key}")
+            for k, (key, tree) in followed.items()
+            if (difference := to_sympy(tree, f"{self.model.here}: {key}") - sympy.Symbol(states[k])) != 0
+        }
+
+    def _held(self, trees: list[Tree]) -> frozenset[str]:
+        """Return the names in trees, and in terms there, of what is learned and of constants that follow from it."""
+        follows = set(self.learns.names)
+        for name, tree in (self.equations.constants | self.made.constants).items():
+            if not follows.isdisjoint(names_of(tree)):
+                follows.add(name)
+        return frozenset(follows & set().union(*(names_of(tree, self.made.terms) for tree in trees)))

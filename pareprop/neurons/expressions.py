@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .derive import Derivatives, derive
+from .derive import NO_LEARNS, Derivatives, Learns, derive
 from .kept import FLAGS, OLD
 from .language import CONDITIONS, Tree, names_of, replace
 from .model import NeuronModel
@@ -245,10 +245,12 @@ class Derived:
     ----------
     model : NeuronModel
         The model.
+    learns : Learns
+        What is learned beside weights.
     """
 
-    def __init__(self, model: NeuronModel) -> None:
-        self.model, self.by = model, derive(model)
+    def __init__(self, model: NeuronModel, learns: Learns = NO_LEARNS) -> None:
+        self.model, self.by, self.learned = model, derive(model, learns), derive(model, learns).learned
         self.states, self.ports = list(model.states), list(model.ports)
         self.columns = Columns()
         self.flags = self.by.spiked or self.by.refractory
@@ -272,8 +274,8 @@ class Derived:
         names: dict[str, str] = {}
         for name in (*self.states, *self.ports, "I", "z", "refractory"):
             names[name] = f"<{name}>"
-        for name in self.states:
-            names[OLD + name] = f"<{OLD}{name}>"
+        for name in (*(OLD + name for name in self.states), *self.by.held):
+            names[name] = f"<{name}>"
         loop = kind(self.columns, names)
         loop.terms = self.by.terms
         for tree, text in kept.items():
@@ -287,7 +289,8 @@ class Derived:
         if self.by.refractory:
             flag = loop.let(kept[FLAGS])
             names["refractory"] = loop.let(loop.choose(f"{flag} >= {loop.number(2.0)}", loop.one, loop.zero))
-        earlier = {name: ("name", OLD + "kept " + name) for name in self.states if ("name", name) in before}
+        known = [] if self.by.learns.names else self.states  # else old states are kept themselves
+        earlier = {name: ("name", OLD + "kept " + name) for name in known if ("name", name) in before}
         for name, tree in earlier.items():
             names[tree[1]] = loop.let(before["name", name])
         read = self.read_before()
@@ -300,13 +303,18 @@ class Derived:
                     names[OLD + name] = loop.let(loop.choose(f"{names['z']} != {loop.zero}", after, names[tree[1]]))
         return loop, before_pointers | kept_pointers
 
-    def end_step(self, loop: Loop, new: Mapping[int, str]) -> tuple[str, dict[int, str]]:
-        """Return e of a step, and eps after it by state, from what the step made of eps; "" and no entry are 0."""
-        by, after = self.by, dict(new)
-        seen = loop.dot(by.h, new)
+    def end_step(self, loop: Loop, new: Mapping[int, str], learned: int | None = None) -> tuple[str, dict[int, str]]:
+        """Return e of a step, and eps after it by state, from what the step made of eps; "" and no entry are 0.
+
+        `learned` is the place of a parameter, if the traces are those of one.
+        """
+        by, after, own = self.by, dict(new), self.learned
+        x = loop.literal(own.x[learned]) if learned in own.x else ""
+        seen = loop.sum(filter(None, [loop.dot(by.h, new), x]))
         e = loop.let(f"{loop.psi} * {seen}") if seen else ""
         for i in (self.states.index(name) for name in self.model.follow):
-            reset, kept = loop.dot(self.by_row(by.R, i), new), new.get(i, "")
+            r = [loop.literal(own.r[i, learned])] if (i, learned) in own.r else []
+            reset, kept = loop.sum(filter(None, [loop.dot(self.by_row(by.R, i), new), *r])), new.get(i, "")
             if reset != kept:
                 spiked = f"{loop.names[SPIKED]} != {loop.zero}"
                 after[i] = loop.let(loop.choose(spiked, reset or loop.zero, kept or loop.zero))

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from .derive import NO_LEARNS, Learns
 from .expressions import SPIKED, Derived, Loop, function, is_kept
 from .kept import FLAGS, OLD
 from .language import Tree, names_of, write
@@ -33,6 +34,8 @@ class Generated:
         Constants that columns name, the model's own first.
     columns : list of tuple
         Trees of the constant columns.
+    initial : dict of (str, str) to tuple
+        Derivatives of the initial values of states by what is learned.
     n_states, n_ports, n_kept, n_adjoint, n_traces, n_traced : int
         Sizes, see `neuron_model.h`.
     """
@@ -41,6 +44,7 @@ class Generated:
     stretches: str
     constants: dict[str, Tree]
     columns: list[Tree]
+    initial: dict[tuple[str, str], Tree]
     n_states: int
     n_ports: int
     n_kept: int
@@ -49,8 +53,15 @@ class Generated:
     n_traced: int
 
 
-def generate(model: NeuronModel, follows_synapses: bool = True, ports: Sequence[int] | None = None) -> Generated:
+def generate(
+    model: NeuronModel, follows_synapses: bool = True, ports: Sequence[int] | None = None, learns: Learns = NO_LEARNS
+) -> Generated:
     """Return the C of a model.
+
+    What is learned beside weights is behind the rest: the last columns of the sweep back are sums over steps of the
+    gradient by each parameter, then of what the current of the latest step, the first one of a sample, adds, if `I_e`
+    is learned. The ports of `trace` after those of the model are such parameters: there `arrived` is whether the
+    step has the current `I_e`.
 
     Parameters
     ----------
@@ -60,13 +71,15 @@ def generate(model: NeuronModel, follows_synapses: bool = True, ports: Sequence[
         Whether there are functions for traces of synapses, and for stretches of steps.
     ports : sequence of int or None
         Ports whose synapses go through stretches; None: all.
+    learns : Learns
+        What is learned beside weights.
 
     Returns
     -------
     Generated
         Text and sizes.
     """
-    return Generator(model).program(follows_synapses, ports)
+    return Generator(model, learns).program(follows_synapses, ports)
 
 
 class Generator(Derived):
@@ -81,7 +94,7 @@ class Generator(Derived):
         by = self.by
         sizes = {
             "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,
-            "n_adjoint": self.n + bool(by.v), "n_traces": self.n + bool(by.v),
+            "n_adjoint": self.n_adjoint, "n_traces": self.n + bool(by.v),
             "n_traced": n_traced,
         }  # fmt: skip
         numbers = ", ".join(map(str, sizes.values()))
@@ -95,7 +108,14 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
 """
         sizes.pop("n_constants")
         source, constants = "\n".join([*functions, table]), self.model.equations.constants | by.constants
-        return Generated(self._with_functions(source), stretches, constants, self.columns.trees, **sizes)
+        names = by.learns.names
+        initial = {(self.states[i], names[k]): tree for (i, k), tree in self.learned.initial.items()}
+        return Generated(self._with_functions(source), stretches, constants, self.columns.trees, initial, **sizes)
+
+    @property
+    def n_adjoint(self) -> int:
+        """Columns of the sweep back, see `generate`."""
+        return self.n + bool(self.by.v) + len(self.by.learns.names) + bool(self.learned.current)
 
     @property
     def row(self) -> str:
@@ -205,7 +225,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         """One step back: gamma, lam~, B, and lam of the step before."""
         by, n = self.by, self.n
         loop, pointers = self.derivative_names()
-        pointers |= {f"a{k}": f"REAL *restrict a{k} = adjoint + {k} * stride" for k in range(n + bool(by.v))}
+        pointers |= {f"a{k}": f"REAL *restrict a{k} = adjoint + {k} * stride" for k in range(self.n_adjoint)}
         pointers |= {f"b{p}": f"REAL *restrict b{p} = credit + {p} * port_stride" for p in range(1, len(self.ports))}
         lam = {k: loop.let(f"a{k}[j]") for k in range(n)}
         terms = [loop.let(f"{loop.let('share * signal[j]')} + rate[j]")]
@@ -232,6 +252,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             loop.lines.append(f"a{j}[j] = {loop.dot(self.by_column(by.J, j), back) or 'ZERO'};")
         if by.v:
             loop.lines.append(f"a{n}[j] = {loop.dot(by.v, back)};")
+        self.sweep_learned(loop, lam, q, back)
         rows = {f"before{k}": f"-{self.row}" for k in range(by.n_kept)}
         if rows:
             credit = ["credit", *(f"b{p}" for p in range(1, len(self.ports)))]
@@ -256,11 +277,24 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             "}", "",
         ])  # fmt: skip
 
+    def sweep_learned(self, loop: Loop, lam: Mapping[int, str], q: str, back: Mapping[int, str]) -> None:
+        """Add to the gradients by parameters what a step adds."""
+        learned, first = self.learned, self.n + bool(self.by.v)
+        for k in range(len(self.by.learns.names)):
+            terms = [loop.dot(self.by_column(learned.q, k), back)]
+            if now := loop.dot(self.by_column(learned.current, k), back):
+                loop.lines.append(f"a{first + len(self.by.learns.names)}[j] = {now};")
+            terms += [now, loop.times(learned.x[k], q) if k in learned.x else ""]
+            if reset := loop.dot(self.by_column(learned.r, k), lam):
+                terms.append(loop.let(f"{loop.names[SPIKED]} != ZERO ? {reset} : ZERO"))
+            if found := loop.sum(filter(None, terms)):
+                loop.lines.append(f"a{first + k}[j] = a{first + k}[j] + {found};")
+
     def trace(self) -> str:
-        """One step of the traces of synapses, a function for each port."""
-        bodies = [self.trace_of(p) for p in range(len(self.ports))]
+        """One step of the traces of synapses, a function for each port, and of what else is learned."""
+        bodies = [self.trace_of(p) for p in range(len(self.ports) + len(self.by.learns.names))]
         call = "(n, stride, constant, before, kept, psi, arrived, trace, trace_stride, e)"
-        cases = [f"    case {p}: NAME(trace_{p}){call}; break;" for p in range(len(self.ports))]
+        cases = [f"    case {p}: NAME(trace_{p}){call}; break;" for p in range(len(bodies))]
         return "\n".join([
             *bodies,
             "static void NAME(trace)(int64_t n, int64_t stride, double dt, int64_t port, const REAL *constant,",
@@ -270,8 +304,8 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         ])  # fmt: skip
 
     def trace_of(self, port: int) -> str:
-        """The traces of synapses onto one port."""
-        by, n = self.by, self.n
+        """The traces of synapses onto one port; or of a parameter, see `generate`."""
+        by, n, learned = self.by, self.n, port - len(self.ports) if port >= len(self.ports) else None
         loop, pointers = self.derivative_names()
         pointers |= {f"x{k}": f"REAL *restrict x{k} = trace + {k} * trace_stride" for k in range(n + bool(by.v))}
         eps = {k: loop.let(f"x{k}[j]") for k in range(n)}
@@ -281,9 +315,12 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             terms = [loop.times(tree, eps[j]) for j, tree in self.by_row(by.J, i).items()]
             terms += [loop.times(by.v[i], before)] if i in by.v else []
             terms += [loop.times(by.U[i, port], "arrived")] if (i, port) in by.U else []
+            terms += [loop.literal(self.learned.q[i, learned])] if (i, learned) in self.learned.q else []
+            if (i, learned) in self.learned.current:
+                terms.append(loop.times(self.learned.current[i, learned], "arrived"))
             if terms:
                 new[i] = loop.sum(terms)
-        e, after = self.end_step(loop, new)
+        e, after = self.end_step(loop, new, learned)
         after |= {n: e} if by.v else {}
         loop.lines.append(f"e[j] = {e or 'ZERO'};")
         loop.lines += [f"x{k}[j] = {after.get(k) or 'ZERO'};" for k in range(n + bool(by.v))]
@@ -382,10 +419,13 @@ def section_of(text: str, headers: Mapping[str, str], precision: str, suffix: st
 
 def texts_of(generated: Generated) -> str:
     """Return as JSON what a program needs to fill the columns of a model without generating it again."""
-    return json.dumps(
-        {"constants": {name: write(tree) for name, tree in generated.constants.items()},
-         "columns": [write(tree) for tree in generated.columns]}
-    )  # fmt: skip
+    texts = {
+        "constants": {name: write(tree) for name, tree in generated.constants.items()},
+        "columns": [write(tree) for tree in generated.columns],
+    }
+    if generated.initial:
+        texts["initial"] = [[*names, write(tree)] for names, tree in generated.initial.items()]
+    return json.dumps(texts)
 
 
 def source_of(text: str, headers: Mapping[str, str], precisions: Iterable[str] = PRECISIONS) -> str:

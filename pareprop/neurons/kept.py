@@ -8,7 +8,7 @@ what varies, so that states themselves are kept where terms save nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from .language import CONDITIONS, Tree, names_of
@@ -38,7 +38,9 @@ class Kept:
     refractory: bool
 
 
-def choose(model: NeuronModel, derivatives: Iterable[Tree], terms: Mapping[str, Tree]) -> Kept:
+def choose(
+    model: NeuronModel, derivatives: Iterable[Tree], terms: Mapping[str, Tree], held: Collection[str] = ()
+) -> Kept:
     """Return what must be kept.
 
     Parameters
@@ -49,13 +51,15 @@ def choose(model: NeuronModel, derivatives: Iterable[Tree], terms: Mapping[str, 
         Trees of all derivatives; names with `OLD` are states before the step, others new ones.
     terms : Mapping of str to tuple
         What names in them stand for that are none of the model's.
+    held : collection of str
+        Names of what else varies, and is known when the step is made.
 
     Returns
     -------
     Kept
         As few numbers as possible.
     """
-    graph = _Graph(model, terms)
+    graph = _Graph(model, terms, held)
     roots = [tree for tree in derivatives if graph.add(tree)]
     if model.follow:
         graph.add(FLAGS)
@@ -78,6 +82,8 @@ class _Graph:
         The model.
     terms : Mapping of str to tuple
         As of `choose`.
+    held : collection of str
+        As of `choose`.
 
     Attributes
     ----------
@@ -85,11 +91,11 @@ class _Graph:
         What varies, and what each of it follows from.
     """
 
-    def __init__(self, model: NeuronModel, terms: Mapping[str, Tree]) -> None:
+    def __init__(self, model: NeuronModel, terms: Mapping[str, Tree], held: Collection[str]) -> None:
         self.sources: dict[Tree, list[Tree]] = {}
         self._terms = terms
         self._states, self._reset = set(model.states), model.equations.reset
-        self._plain = {*model.states, *model.ports, "I"}
+        self._plain = {*model.states, *model.ports, "I", *held}
 
     def add(self, tree: Tree) -> bool:
         """Add a tree and all that it follows from; return whether it varies."""

@@ -488,7 +488,7 @@ def takes_long(tree: Tree, by: Derivatives) -> bool:
     """Return whether a derivative that moves takes so long to compute that it is kept."""
     if not by.terms.keys().isdisjoint(names_of(tree)):
         return True
-    return any(node[0] in LONG and names_of(node) & by.moving for node in walk(tree))
+    return any(node[0] in LONG and names_of(node) & (by.moving | by.held) for node in walk(tree))
 
 
 def _without_unused(loop: Loop) -> dict[str, list[int]]:

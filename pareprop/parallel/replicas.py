@@ -116,6 +116,11 @@ class TreeSum:
             replicas.add(array)
         return self.arrays
 
+    def peek(self) -> list[np.ndarray]:
+        """Return the sums of this group so far, which go on."""
+        parts = [*(arrays for _, arrays in self._done), self.arrays]
+        return [np.sum(same, axis=0) for same in zip(*parts, strict=True)]
+
     def _close(self, following: int) -> None:
         """End the present leaf; add siblings whose parent does not contain the leaf `following`."""
         done = self._done

@@ -249,7 +249,8 @@ def compile_models(model: Model, comm: Comm, plan: NetworkPlan | None) -> None:
     """Collective: compile the models that are given by equations, on one rank; with what the plan asks for."""
     for population in model.of_role("recurrent"):
         if given_by_equations(population):
-            compile(population.params.definition, comm, plan.composed(population) if plan else None)
+            composed = plan.composed(population) if plan else None
+            compile(population.params.definition, comm, composed, population.learns)
 
 
 def _choose(request: Request, asked: str | None) -> Way:

@@ -23,10 +23,11 @@ from ..network.variants import find_variant
 from ..neurons.model import NeuronModel, models_of
 from ..values import AnyValue, Values
 from . import case_fields as fields
-from . import delay_cases, reward_cases
+from . import delay_cases, learned_cases, reward_cases
 
-# the second one may have signs and rewiring, the third one neurons given by equations, the fourth one delays that learn
-FORMATS = ("pareprop-case-1", "pareprop-case-2", "pareprop-case-3", "pareprop-case-4", reward_cases.FORMAT)
+# the second one may have signs and rewiring, the third one neurons given by equations, the fourth one learns more
+LEARNED = "pareprop-case-4"
+FORMATS = ("pareprop-case-1", "pareprop-case-2", "pareprop-case-3", LEARNED, reward_cases.FORMAT)
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,12 @@ class Case:
         if self.model.is_rewarded:
             return reward_cases.samples(self.arrays, self.attributes)
         inputs, targets = self.arrays["inputs"], self.arrays["targets"]
-        if self.model.eprop.is_online:
-            window = self.arrays["window"].astype(bool)
-            return [Sample.from_raster(inputs, targets, window=window)]
-        length = int(self.attributes["interval"])
+        windows = self.arrays["window"].astype(bool) if self.model.eprop.is_online else None
+        length = int(self.attributes.get("interval", len(inputs)))
+        steps = [slice(start, start + length) for start in range(0, len(inputs), length)]
         return [
-            Sample.from_raster(inputs[start : start + length], targets[start : start + length])
-            for start in range(0, len(inputs), length)
+            Sample.from_raster(inputs[part], targets[part], window=None if windows is None else windows[part])
+            for part in steps
         ]
 
 
@@ -102,13 +102,19 @@ def _read(name: str, file: h5py.File) -> Case:
     n_out = reward_cases.n_readouts(attributes) if loss else arrays["targets"].shape[1]
     model = _model(variant, file, attributes, arrays["inputs"].shape[1], n_out)
     model.loss = loss
-    if not eprop.is_online:
-        _check_interval(attributes, len(arrays["inputs"]))
+    learns = attributes["format"] == LEARNED
+    if not eprop.is_online or (learns and "interval" in attributes):
+        _check_interval(attributes, len(arrays["inputs"]), not eprop.is_online)
+    elif "interval" in attributes:
+        del attributes["interval"]  # of other formats one sample is the whole run
     if not fields.number(attributes, "weights_tolerance") >= 0:
         raise InputError(f"weights_tolerance = {attributes['weights_tolerance']} must be at least 0")
     group = fields.group(file, "expected")
     more = reward_cases.read_expected(group, arrays) if loss else {}
     signal = (len(arrays["inputs"]), n_out)
+    if learns:
+        n_samples = signal[0] // int(attributes.get("interval", signal[0]))
+        more |= learned_cases.read_expected(group, file, n_samples, model.optimizer.batch_size)
     return Case(name, model, attributes, arrays, _read_expected(group, file, signal) | more)
 
 
@@ -125,10 +131,13 @@ def _arrays(file: h5py.File, has_window: bool) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _check_interval(attributes: Values, n_steps: int) -> None:
-    interval, window = (fields.whole(attributes, key) for key in ("interval", "learning_window"))
+def _check_interval(attributes: Values, n_steps: int, has_learning_window: bool) -> None:
+    interval = fields.whole(attributes, "interval")
     if interval < 1 or n_steps % interval:
         raise InputError(f"interval = {interval} must divide the {n_steps} steps of 'inputs'")
+    if not has_learning_window:
+        return
+    window = fields.whole(attributes, "learning_window")
     lowest = 1 if attributes.get("average_gradient") else 0  # a gradient is not averaged over no steps
     if not lowest <= window <= interval:
         raise InputError(f"learning_window = {window} must lie in [{lowest}, {interval}]")
@@ -144,7 +153,6 @@ def _read_expected(group: h5py.Group, file: h5py.File, signal: tuple[int, int]) 
         shapes |= {f"states/{name}": tracks for name in fields.group(group, "states")} | {"surrogate_gradient": tracks}
     if "rewire" in file:
         shapes |= {"d_rec": shapes["w_rec"], "moves": (fields.dataset(group, "moves").size // 6, 6)}
-    shapes |= delay_cases.expected_shapes(file)
     expected = {key: fields.dataset(group, key) for key in shapes}
     for key, array in expected.items():
         if array.shape != shapes[key] or array.dtype.kind not in "iuf":
@@ -163,7 +171,9 @@ def _model(variant: str, file: h5py.File, attributes: Values, n_in: int, n_out: 
     )
     inputs = model.inputs("in", n_in)
     known = _neuron_models(attributes)
-    groups = [_neurons(model, key, fields.group(nodes, key), known) for key in sorted(nodes, key=int)]
+    learns = learned_cases.read(file, len(nodes))
+    keys = zip(sorted(nodes, key=int), learns, strict=True)
+    groups = [_neurons(model, key, fields.group(nodes, key), known, learn) for key, learn in keys]
     ports = {key: _ports(attributes, key, len(groups)) for key in ("port_in", "port_rec")}
     readout = model.readouts("out", n_out, **fields.attributes(fields.group(file, "readout")))
     if not groups:
@@ -247,13 +257,15 @@ def _ports(attributes: Values, key: str, n_groups: int) -> list[str | None]:
     return names if len(names) == n_groups else names * n_groups
 
 
-def _neurons(model: Model, key: str, node: h5py.Group, known: dict[str, NeuronModel]) -> Population:
+def _neurons(
+    model: Model, key: str, node: h5py.Group, known: dict[str, NeuronModel], learn: dict[str, Values]
+) -> Population:
     values = fields.attributes(node)
     size, kind = fields.whole(values, "n"), values.pop("model", None)
     if size > fields.LIMIT:
         raise InputError(f"group '{key}': n = {size} must be at most {fields.LIMIT}")
     del values["n"]
-    return model.neurons(f"rec{key}", size, known.get(str(kind), str(kind)), **values)
+    return model.neurons(f"rec{key}", size, known.get(str(kind), str(kind)), learn=learn, **values)
 
 
 def _connect(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import h5py
 import numpy as np
 
+from ..engines.interval import Interval
 from ..errors import InputError
 from ..network.optimizers import Optimizer, optimizer
 from ..simulation import digest
@@ -12,8 +15,8 @@ from ..simulation.observer import Watched
 from ..values import Values
 from . import case_fields as fields
 
-TOLERANCE = 1e-9  # of delays in steps, and of gradients, of their largest entry
 KINDS = ("delay", "d", "gradient_delay")
+STARTS = tuple(f"{kind}_" for kind in KINDS)  # of the names of what is expected
 MATRICES = {"w_in": "in", "w_rec": "rec"}
 
 
@@ -45,56 +48,32 @@ def expected_shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
     return {f"{kind}_{MATRICES[name]}": file[name].shape for name in names if name in MATRICES for kind in KINDS}
 
 
-def keep(simulation: Watched) -> None:
-    """Keep the gradients of the first step."""
-    for item in simulation.engine.plastic:
-        if item.delays is not None:
-            item.delays.keep()
+def collect(simulation: Watched, names: Iterable[str], sums: list[np.ndarray] | None = None) -> dict[str, np.ndarray]:
+    """Collective: return some of what a case expects of delays, by name, on rank 0; NaN, or 0, where there is none.
 
-
-def compare(expected: dict[str, np.ndarray], simulation: Watched) -> tuple[str, bool] | None:
-    """Collective: compare delays and their first gradients; return what to say and whether they hold, on rank 0.
-
-    None if no delay learns.
+    Gradients are taken from `sums` of a batch; those of delays that stay are left out.
     """
-    matrices = [matrix for matrix in MATRICES.values() if f"delay_{matrix}" in expected]
-    wanted = {f"{kind}_{matrix}": expected[f"{kind}_{matrix}"].copy() for matrix in matrices for kind in KINDS}
-    if not wanted:
-        return None
-    found = {key: np.full(array.shape, 0.0 if key.startswith("d_") else np.nan) for key, array in wanted.items()}
-    model, comm = simulation.model, simulation.exchange.comm
-    learned = {item.name: item.delays for item in simulation.engine.plastic if item.delays is not None}
+    engine, model, comm = simulation.engine, simulation.model, simulation.exchange.comm
+    sizes = {"in": model.size("input"), "rec": model.size("recurrent")}
+    found = {
+        name: np.full((sizes["rec"], sizes[name.rpartition("_")[2]]), 0.0 if name.startswith("d_") else np.nan)
+        for name in names
+    }
+    shown = {"d": {}, "delay": engine.show_delays(), "gradient_delay": {}}
+    if sums is not None and isinstance(engine, Interval):
+        divisor = 2.0 * engine.gradient.n_collected * engine.gradient.averaged_steps
+        items = zip(engine.gradient.delays, engine.gradient.split_delays(sums), strict=True)
+        shown["gradient_delay"] = {item.span.projection.name: item.weight * part / divisor for item, part in items}
     for table, span in digest.tables(simulation.network):
-        projection, values = span.projection, {}
+        projection = span.projection
         matrix = {"input": "in", "recurrent": "rec"}.get(projection.pre.role)
-        if projection.post.role != "recurrent" or matrix not in matrices:
-            continue
-        if (delays := learned.get(projection.name)) is not None:
-            values = {"delay": delays.delay, "gradient_delay": delays.first_gradient}
-        for kind, array in ({"d": None} | values).items():
-            first = 0 if array is None else span.first
-            for records in digest.synapses(comm, table, span, array, first):
+        for kind in KINDS if projection.post.role == "recurrent" else ():
+            values = shown[kind].get(projection.name)
+            if f"{kind}_{matrix}" not in found or (values is None and kind == "gradient_delay"):
+                continue
+            for records in digest.synapses(comm, table, span, values, 0 if values is None else span.first):
                 rows = records["target"] + model.offset(projection.post)
                 columns = records["source"] + model.offset(projection.pre)
-                found[f"{kind}_{matrix}"][rows, columns] = records["delay" if kind == "d" else "weight"]
-                if not values:
-                    found[f"delay_{matrix}"][rows, columns] = records["delay"]
-                    wanted[f"gradient_delay_{matrix}"][rows, columns] = np.nan  # it is known, but nobody needs it
-    if simulation.exchange.rank:
-        return None
-    worst: Values = {"d": 0, "delay": 0.0, "gradient_delay": 0.0}
-    for key, array in wanted.items():
-        kind, scale = key.rpartition("_")[0], 1.0
-        if kind == "d":
-            worst[kind] += int(np.sum(found[key] != array))
-            continue
-        if kind == "gradient_delay":
-            scale = float(np.nanmax(np.abs(array), initial=0.0)) or 1.0
-        same = array.shape == found[key].shape and np.array_equal(np.isnan(array), np.isnan(found[key]))
-        difference = float(np.nanmax(np.abs(array - found[key]), initial=0.0)) / scale if same else float("inf")
-        worst[kind] = max(worst[kind], difference)
-    text = (
-        f"{worst['d']} whole delays differ, delays {worst['delay']:.1e}, their gradients {worst['gradient_delay']:.1e} "
-        f"(at most {TOLERANCE:.0e})"
-    )
-    return text, worst["d"] == 0 and max(worst["delay"], worst["gradient_delay"]) <= TOLERANCE
+                column = records["delay" if values is None else "weight"]
+                found[f"{kind}_{matrix}"][rows, columns] = column
+    return found

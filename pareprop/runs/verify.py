@@ -16,7 +16,7 @@ from ..parallel.exchange import Exchange
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome, Watched
-from . import delay_cases, reward_cases
+from . import learned_cases, reward_cases
 from .cases import Case
 
 READOUT_TOLERANCE = 1e-9
@@ -85,31 +85,34 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     """Collective: run `case` and compare; return the verdict, valid on rank 0."""
     task = _CaseTask(case)
     keep = _Keep()
-    simulation = Simulation(case.model, task, exchange, [keep], _settings(case, task.learning_window, round_steps))
+    learned = learned_cases.Learned(case.expected) if "loss" in case.expected else None
+    observers = [keep, *([learned] if learned else [])]
+    simulation = Simulation(case.model, task, exchange, observers, _settings(case, task.learning_window, round_steps))
     if "record" in case.expected:
         simulation.engine.record_ids(case.expected["record"].astype(np.int64))
     rewired = [item for item in simulation.engine.plastic if item.rewiring]
     for item in rewired:
         assert item.rewiring is not None
         item.rewiring.kept = []
-    delay_cases.keep(simulation)
     try:
         _run(simulation, task.n_samples)
     except StateError as problem:
         return Verdict(f"{case.name}: {problem}: DOES NOT HOLD", False, simulation.digest)
     shown = simulation.engine.show_weights()
-    weights = _weights(case, simulation, shown)
+    shapes = {key: case.expected[key].shape for key in learned_cases.MATRICES}
+    weights = learned_cases.matrices(simulation, shown, shapes)
     moves = _moves(case, simulation, rewired)
     simulation.digest.add_weights(exchange.comm, simulation.network, shown, simulation.engine.show_delays())
+    simulation.digest.add_parameters(exchange.comm, simulation.engine.parameters)
     state_error = _compare_states(case, keep.recorded, simulation)
-    of_delays = delay_cases.compare(case.expected, simulation)
     if exchange.rank:
         return Verdict("", True, simulation.digest)
     steps, ids, signals = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
-    loss_error = None
+    errors = {} if state_error is None else {"states": state_error}
     if keep.evaluations:
-        loss_error = reward_cases.compute_deviation(case.expected, keep.evaluations, task.n_steps)
-    line, holds = _compare(case, steps, ids, signals, weights, moves, loss_error, state_error, of_delays)
+        errors = {"errors": reward_cases.compute_deviation(case.expected, keep.evaluations, task.n_steps)} | errors
+    errors |= learned.compare(case.expected) if learned else {}
+    line, holds = _compare(case, steps, ids, signals, weights, moves, errors)
     return Verdict(line, holds, simulation.digest)
 
 
@@ -127,20 +130,6 @@ def _settings(case: Case, window: int, round_steps: int) -> Settings:
         reset=bool(case.attributes.get("reset", True)),
         round_steps=round_steps,
     )
-
-
-def _weights(case: Case, simulation: Watched, shown: dict[int, np.ndarray]) -> dict[str, np.ndarray]:
-    """Collective: return the final weights as matrices on rank 0, NaN where there is no synapse."""
-    model = case.model
-    matrices = {key: np.full(case.expected[key].shape, np.nan) for key in ("w_in", "w_rec", "w_out")}
-    for table, span in digest.tables(simulation.network):
-        pre, post = span.projection.pre, span.projection.post
-        key = "w_out" if post.role == "readout" else {"input": "w_in", "recurrent": "w_rec"}.get(pre.role)
-        for records in digest.synapses(simulation.exchange.comm, table, span, shown.get(id(table))):
-            if key:
-                rows, columns = records["target"] + model.offset(post), records["source"] + model.offset(pre)
-                matrices[key][rows, columns] = records["weight"]
-    return matrices
 
 
 def _moves(case: Case, simulation: Watched, rewired: list[Plastic]) -> np.ndarray:
@@ -198,9 +187,7 @@ def _compare(
     signals: np.ndarray,
     weights: dict[str, np.ndarray],
     moves: np.ndarray,
-    loss_error: float | None,
-    state_error: float | None,
-    of_delays: tuple[str, bool] | None,
+    errors: dict[str, float],
 ) -> tuple[str, bool]:
     difference = _first_difference(steps, ids, case.expected["spike_steps"], case.expected["spike_ids"])
     readout = _deviation(signals, case.expected["readout_signal"])
@@ -208,19 +195,12 @@ def _compare(
     tolerance = float(case.attributes["weights_tolerance"])
     move = _first_move(moves, case.expected.get("moves"))
     holds = difference is None and move is None and readout <= READOUT_TOLERANCE and deviation <= tolerance
-    if loss_error is not None:
-        holds = holds and loss_error <= READOUT_TOLERANCE
-    if state_error is not None:
-        holds = holds and state_error <= READOUT_TOLERANCE
+    holds = holds and all(error <= READOUT_TOLERANCE for error in errors.values())
     spikes = f"{len(steps)} spikes equal" if difference is None else difference
     if "moves" in case.expected:
         spikes += f", {len(moves)} moves equal" if move is None else f", {move}"
-    if loss_error is not None:
-        spikes += f", errors {loss_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
-    if state_error is not None:
-        spikes += f", states {state_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
-    if of_delays is not None:
-        spikes, holds = f"{spikes}, {of_delays[0]}", holds and of_delays[1]
+    for name, error in errors.items():
+        spikes += f", {name} {error:.1e} (at most {READOUT_TOLERANCE:.0e})"
     line = (
         f"{case.name}: {spikes}, readout {readout:.1e} (at most {READOUT_TOLERANCE:.0e}), "
         f"weights {deviation:.1e} (at most {tolerance:.0e}): {'holds' if holds else 'DOES NOT HOLD'}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from ..engines.parameters import Parameters
 from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel import collectives
@@ -112,6 +113,12 @@ class Digest:
                 else (),
             )
         )
+
+    def add_parameters(self, comm: Comm, parameters: Parameters) -> None:
+        """Collective: add the values of parameters that learned; nothing without any."""
+        found = [parameters.gather(comm, item.values, item) for item in parameters.items]
+        if found:
+            self._chain(found)
 
     def update(self, other: Digest) -> None:
         """Add another digest."""

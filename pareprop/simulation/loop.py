@@ -521,11 +521,12 @@ class Simulation:
         """
         if not is_number(eta) or not 0 <= eta < math.inf:
             raise InputError(f"eta = {quote(eta)} must be a number of at least 0 and finite")
-        weights = {item.name: item for item in self.engine.plastic}
-        known = weights | {item.delays.name: item.delays for item in weights.values() if item.delays}
+        weights = list(self.engine.plastic)
+        delays = [item.delays for item in weights if item.delays]
+        known = {item.name: item for item in [*weights, *delays, *self.engine.parameters.items]}
         if projection is not None and projection not in known:
             raise InputError(f"no plastic projection '{projection}'{nearest(projection, list(known))}")
-        for item in weights.values() if projection is None else [known[projection]]:
+        for item in weights if projection is None else [known[projection]]:
             item.eta = eta
 
     def set_c_H(self, c_H: float) -> None:
@@ -546,6 +547,7 @@ class Simulation:
         digest.update(self.digest)
         engine = self.engine
         digest.add_weights(self.exchange.comm, self.network, engine.show_weights(), engine.show_delays())
+        digest.add_parameters(self.exchange.comm, self.engine.parameters)
         return digest.hexdigest()
 
     def state(self, with_observers: bool = True) -> State:

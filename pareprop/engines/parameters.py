@@ -1,0 +1,257 @@
+"""Parameters of neurons that learn: their values on this rank, the gradients that reach them, and their optimizers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from .. import elementary
+from ..arrays import allocate_aligned
+from ..kernels import layout
+from ..network.connectivity import Population
+from ..network.local import LocalNetwork
+from ..network.optimizers import Optimizer
+from ..parallel import collectives
+from ..parallel.mpi import Comm
+from ..values import Values
+from .cells import Cells
+from .state import State
+
+BITS = 30  # of each of the two whole numbers that a gradient is summed as: 2^32 neurons can be
+
+
+class Parameter:
+    """A parameter of a population that learns, on this rank.
+
+    Parameters
+    ----------
+    population : Population
+        Its neurons.
+    parameter : str
+        Its name.
+    mine : slice
+        The population's neurons on this rank.
+    n : int
+        Neurons of this rank.
+    start : np.ndarray
+        float64, values of these neurons at the start, or the one value.
+
+    Attributes
+    ----------
+    name : str
+        Population and parameter, such as "rec.tau_m".
+    optimizer : Optimizer
+        Its settings.
+    eta : float
+        Learning rate, which may be changed between samples; the optimizer's at first.
+    n_steps : int
+        Steps of the optimizer so far.
+    whole : dict of str to ndarray
+        "value" and moments of the optimizer, float64: (n_neurons,) of this rank with 0 for others, (1,) if shared.
+    initial : np.ndarray
+        Values at the start of the run, as `values`.
+    """
+
+    def __init__(self, population: Population, parameter: str, mine: slice, n: int, start: np.ndarray) -> None:
+        self.population, self.parameter, self.mine = population, parameter, mine
+        self.name, self.optimizer = f"{population.name}.{parameter}", population.learn[parameter]
+        self.eta, self.n_steps = self.optimizer.eta, 0
+        size = 1 if self.optimizer.shared else n
+        self.whole = {name: allocate_aligned(size) for name in ("value", *self.optimizer.moments)}
+        self.values[:] = start
+        self.initial = self.values.copy()
+        is_log, low, high = self.optimizer.scale == "log", self.optimizer.low, self.optimizer.high
+        bounds = {"Wmin": -math.inf, "Wmax": math.inf} if is_log else {"Wmin": low, "Wmax": high}
+        self._rule: Optimizer = self.optimizer.model_copy(update=bounds)
+
+    @property
+    def values(self) -> np.ndarray:
+        """Present values: of the population's neurons on this rank, or (1,) if shared."""
+        return self._own(self.whole["value"])
+
+    def _own(self, array: np.ndarray) -> np.ndarray:
+        return array if self.optimizer.shared else array[self.mine]
+
+    def step(self, gradient: np.ndarray, divisor: float) -> None:
+        """Take one step of the optimizer with `gradient` / `divisor`, as `values`, which is overwritten."""
+        self.n_steps += 1
+        is_bad = ~np.isfinite(gradient)
+        self._take(gradient, divisor)
+        self.values[is_bad] = np.nan  # which bounds would hide; the next sample ends the run
+
+    def _take(self, gradient: np.ndarray, divisor: float) -> None:
+        moments = {name: self._own(self.whole[name]) for name in self.optimizer.moments}
+        if self.optimizer.scale != "log":
+            self._rule.step(self.eta, divisor, self.n_steps, gradient, self.values, **moments)
+            return
+        gradient *= self.values
+        change = np.zeros_like(gradient)
+        self._rule.step(self.eta, divisor, self.n_steps, gradient, change, **moments)
+        self.values[:] = np.clip(self.values * elementary.exp(change), self.optimizer.low, self.optimizer.high)
+
+    def numbers(self) -> dict[str, float]:
+        """Return the numbers that a checkpoint keeps besides arrays."""
+        return {"eta": self.eta, "n_steps": self.n_steps}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of values and moments."""
+        return sum(array.nbytes for array in self.whole.values())
+
+
+class Parameters:
+    """All parameters that learn, in the order of populations and names; the same ones on all ranks.
+
+    Parameters
+    ----------
+    network : LocalNetwork
+        This rank's share.
+    cells : Cells
+        Neurons, which take new values.
+
+    Attributes
+    ----------
+    items : list of Parameter
+        The parameters.
+    gradients : list of np.ndarray
+        Zeros for each of them, float64 (n,) of the population's neurons on this rank.
+    kept : list of np.ndarray or None
+        Set to a list, it takes the gradients of each step as optimizers take them.
+    """
+
+    def __init__(self, network: LocalNetwork, cells: Cells) -> None:
+        self._network, self._cells = network, cells
+        self.items: list[Parameter] = []
+        self._pieces: dict[str, int] = {item.name: k for k, item in enumerate(network.piece_populations) if item.learn}
+        self._slopes: dict[str, np.ndarray] = {}
+        self.kept: list[list[np.ndarray]] | None = None
+        n = network.neurons[1] - network.neurons[0]
+        for population in network.model.of_role("recurrent"):
+            piece = self._pieces.get(population.name)
+            first, last = (0, 0) if piece is None else network.pieces[piece, : layout.LAST + 1]
+            for name, optimizer in population.learn.items():
+                start = np.zeros(0) if piece is None else network.learned[piece][name]
+                if optimizer.shared:
+                    value = getattr(population.params, name)
+                    start = np.ravel(getattr(value, "center", value))[:1]
+                self.items.append(Parameter(population, name, slice(first, last), n, start))
+        self.gradients = [np.zeros(item.mine.stop - item.mine.start) for item in self.items]
+        self._renew()
+
+    def _renew(self) -> None:
+        """Let the neurons of this rank take the present values."""
+        for name, piece in self._pieces.items():
+            values = {item.parameter: item.values for item in self._items_of(name)}
+            self._slopes[name] = self._network.relearn(piece, values)
+        self._cells.renew(self._pieces.values())
+
+    def _items_of(self, population: str) -> list[Parameter]:
+        return [item for item in self.items if item.population.name == population]
+
+    @property
+    def pieces(self) -> Iterator[tuple[int, list[int]]]:
+        """Pieces whose neurons learn, each with the places of its parameters in `items`, by name."""
+        for name, piece in self._pieces.items():
+            yield piece, [place for place, item in enumerate(self.items) if item.population.name == name]
+
+    def collect(self, adjoint: np.ndarray, into: list[np.ndarray], starts: bool, is_reset: bool) -> None:
+        """Add the gradients of an interval, from the last columns of the sweep back (see `neurons.generate`).
+
+        Parameters
+        ----------
+        adjoint : np.ndarray
+            (n_adjoint, n_neurons), columns of the sweep after its last step.
+        into : list of np.ndarray
+            As `gradients`.
+        starts : bool
+            Whether the run starts with the interval: neurons may have no current `I_e` in its first step.
+        is_reset : bool
+            Whether neurons started from their initial values.
+        """
+        for piece, places in self.pieces:
+            program = self._network.programs[piece]
+            own = adjoint[:, self.items[places[0]].mine]
+            n_states, has_current = program.n_states, "I_e" in program.learns.names
+            first = program.n_adjoint - len(places) - has_current
+            for k, place in enumerate(places):
+                gradient = own[first + k].astype(float)
+                if starts and self.items[place].parameter == "I_e" and program.definition.current_from:
+                    gradient -= own[first + len(places)]
+                for i in range(n_states if is_reset else 0):
+                    gradient += own[i] * self._slopes[self.items[place].population.name][k, i]
+                into[place] += gradient
+
+    def step(self, gradients: list[np.ndarray], divisor: float, comm: Comm) -> None:
+        """Collective: step all optimizers with gradients, which are cleared, and let the neurons take new values."""
+        if not self.items:
+            return
+        sums = [
+            np.array([sum_exactly(comm, gradient)]) if item.optimizer.shared else gradient
+            for item, gradient in zip(self.items, gradients, strict=True)
+        ]
+        if self.kept is not None:
+            self.kept.append([gradient / divisor for gradient in sums])
+        for item, gradient, total in zip(self.items, gradients, sums, strict=True):
+            item.step(total, divisor)
+            gradient.fill(0.0)
+        self._renew()
+
+    def add_to(self, state: State) -> None:
+        """Add values, moments and counters to a state."""
+        for item in self.items:
+            named = {f"learned/{item.name}/{name}": array for name, array in item.whole.items()}
+            if item.optimizer.shared:
+                state.shared |= named
+            else:
+                state.neurons |= named
+        if self.items:
+            state.numbers["learned_parameters"] = {item.name: item.numbers() for item in self.items}
+
+    def load(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
+        """Load the numbers and shared arrays of a state."""
+        for item in self.items:
+            kept = numbers["learned_parameters"][item.name]
+            item.eta, item.n_steps = float(kept["eta"]), int(kept["n_steps"])
+            for name, array in item.whole.items() if item.optimizer.shared else ():
+                array[:] = shared[f"learned/{item.name}/{name}"]
+
+    def refresh(self) -> None:
+        """Let neurons take the values that were filled in from a state."""
+        if self.items:
+            self._renew()
+
+    def by_neuron(self) -> dict[str, np.ndarray]:
+        """Return values of which each neuron has its own, by name of the parameter; 0 for other neurons."""
+        return {item.name: item.whole["value"] for item in self.items if not item.optimizer.shared}
+
+    @staticmethod
+    def gather(comm: Comm, values: np.ndarray, item: Parameter) -> np.ndarray:
+        """Collective: return on rank 0 a copy of values of all neurons of a parameter's population, or of the one."""
+        if item.optimizer.shared:
+            return values.copy()
+        return np.concatenate([np.zeros(0), *collectives.to_root(comm, [values])])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of values and optimizers."""
+        return sum(item.nbytes for item in self.items)
+
+
+def sum_exactly(comm: Comm, values: np.ndarray) -> float:
+    """Collective: return the sum of numbers (n,) of all ranks, which does not depend on their order.
+
+    All are rounded to the same 61 bits below the largest one; sums of such numbers are exact.
+    """
+    mine = np.max(np.abs(values), initial=0.0)
+    largest = collectives.maximum(comm, float(mine) if np.isfinite(mine) else math.inf)
+    if not 0.0 < largest < math.inf:
+        return 0.0 if largest == 0.0 else math.nan
+    exponent = math.frexp(largest)[1]
+    scaled = np.ldexp(values, BITS - exponent)  # below 2^BITS
+    high = np.rint(scaled)
+    low = np.rint(np.ldexp(scaled - high, BITS))
+    whole = (int(high.astype(np.int64).sum()) << BITS) + int(low.astype(np.int64).sum())
+    total = collectives.total(comm, whole)
+    return math.ldexp(float(total), exponent - 2 * BITS)

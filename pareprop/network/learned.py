@@ -1,0 +1,124 @@
+"""Parameters of neurons that learn: which ones can, from what values, within what bounds, by which optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..errors import InputError, quote
+from ..neurons import library
+from ..neurons.derive import NEVER_LEARNED
+from ..neurons.model import NeuronModel
+from ..values import AnyValue, Values
+from .equations import GivenByEquations
+from .neurons import Neuron
+from .optimizers import OF_WEIGHTS, Optimizer
+from .optimizers import optimizer as make_optimizer
+from .parameters import Distribution, list_bounds, nearest
+
+
+def as_equations(kind: type[Neuron] | NeuronModel, values: Values, here: str) -> tuple[NeuronModel, Values]:
+    """Return the equations of neurons that learn parameters, and their parameters as equations know them.
+
+    Neurons of the package with NEST's equations are computed like those of a user: their own kernels have no
+    derivatives by parameters.
+
+    Raises
+    ------
+    InputError
+        For a parameter that equations do not have, yet those neurons do.
+    """
+    if isinstance(kind, NeuronModel):
+        return kind, values
+    taken = {name: value for name, value in values.items() if name not in ("V_m", "refractory_input")}
+    if values.get("V_m") is not None:
+        raise InputError(f"{here}: V_m = {quote(values['V_m'])}: neurons that learn parameters start from E_L")
+    if values.get("refractory_input"):
+        raise InputError(f"{here}: refractory_input is not for neurons that learn parameters")
+    if isinstance(regular := taken.get("regular_spike_arrival"), bool):
+        taken["regular_spike_arrival"] = float(regular)
+    defaults = {
+        name: field.default
+        for name, field in kind.model_fields.items()
+        if name in library.get(kind.equations()).defaults and isinstance(field.default, int | float)
+    }
+    return library.get(kind.equations()), {name: float(value) for name, value in defaults.items()} | taken
+
+
+def check(here: str, params: GivenByEquations, learn: AnyValue) -> dict[str, Optimizer]:
+    """Return the optimizers of parameters that learn, in the order of their names.
+
+    Parameters
+    ----------
+    here : str
+        The population, for messages.
+    params : GivenByEquations
+        Its parameters.
+    learn : Mapping of str to Optimizer or Mapping
+        Name of a parameter to its optimizer, or a table of its settings.
+
+    Returns
+    -------
+    dict of str to Optimizer
+        All settings checked.
+
+    Raises
+    ------
+    InputError
+        Names the parameter, the value and the bound.
+    """
+    if not isinstance(learn, Mapping):
+        raise InputError(f"{here}: learn = {quote(learn)} must be a table of parameters and their optimizers")
+    known = [name for name in type(params).model_fields if name not in NEVER_LEARNED]
+    checked = {}
+    for name in sorted(learn, key=str):
+        if name in NEVER_LEARNED:
+            raise InputError(f"{here}: learn: {name} cannot be learned: no gradient reaches it")
+        if name not in known:
+            raise InputError(f"{here}: learn: the model has no parameter {quote(name)}{nearest(str(name), known)}")
+        checked[name] = _check_one(f"{here}: learn: {name}", name, params, learn[name])
+    return checked
+
+
+def _check_one(here: str, name: str, params: GivenByEquations, given: object) -> Optimizer:
+    if not isinstance(given, Optimizer | Mapping):
+        raise InputError(f"{here} = {quote(given)} must be an optimizer, such as Adam(eta=0.02, low=5.0, high=100.0)")
+    optimizer = given if isinstance(given, Optimizer) else make_optimizer(given, here)
+    for key in OF_WEIGHTS:
+        if key in optimizer.model_fields_set:
+            raise InputError(f"{here}: {key} = {quote(getattr(optimizer, key))} is for weights, not for parameters")
+    low, high = optimizer.low, optimizer.high
+    for key, value in (("low", low), ("high", high)):
+        if value is None:
+            raise InputError(f"{here}: {key} is missing: a parameter learns within bounds")
+    assert low is not None and high is not None
+    if low > high:
+        raise InputError(f"{here}: low = {low:g} must not exceed high = {high:g}")
+    if optimizer.scale == "log" and low <= 0:
+        raise InputError(f"{here}: low = {low:g} must be above 0, as scale = 'log'")
+    for bound in list_bounds(type(params)):
+        if bound.name == name and not isinstance(bound.limit, str):
+            for key, value in (("low", low), ("high", high)):
+                if broken := bound.find_broken(value, bound.limit):
+                    raise InputError(f"{here}: {key} = {value:g} {broken[2]}")
+    value = getattr(params, name)
+    if not isinstance(value, Distribution):
+        require_start(here, np.atleast_1d(value), optimizer)
+    if optimizer.shared and not (isinstance(value, Distribution) and value.is_constant) and _differs(value):
+        raise InputError(f"{here}: shared = true, but its values at the start differ: {quote(str(value))}")
+    return optimizer
+
+
+def _differs(value: AnyValue) -> bool:
+    return isinstance(value, Distribution) or bool(np.ndim(value) and np.ptp(value) > 0)
+
+
+def require_start(here: str, values: np.ndarray, optimizer: Optimizer, first: int = 0) -> None:
+    """Raise `InputError` for a value at the start, (n,) of neurons from number `first` on, that is out of bounds."""
+    low = -math.inf if optimizer.low is None else optimizer.low
+    high = math.inf if optimizer.high is None else optimizer.high
+    for k in np.flatnonzero((values < low) | (values > high))[:1]:
+        where = f" of neuron {first + k}" if len(values) > 1 else ""
+        raise InputError(f"{here}: its start{where}, {values[k]:g}, must lie in [low, high] = [{low:g}, {high:g}]")

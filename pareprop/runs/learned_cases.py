@@ -1,0 +1,165 @@
+"""What case files ("pareprop-case-4") let neurons learn beside weights, and how far a run is off what they expect.
+
+Of each step of the optimizers the values are kept, and of the first one all gradients.
+"""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+
+from ..engines.interval import Interval
+from ..errors import InputError
+from ..simulation import digest
+from ..simulation.observer import Observer, Outcome, Watched
+from ..values import Values
+from . import case_fields as fields
+from . import delay_cases
+
+MATRICES = ("w_in", "w_rec", "w_out")  # of synapses
+GRADIENTS = {name: f"gradient_{name.removeprefix('w_')}" for name in MATRICES}
+
+
+def read(file: h5py.File, n_groups: int) -> list[dict[str, Values]]:
+    """Return what each group of neurons learns: name of a parameter to the settings of its optimizer."""
+    learns: list[dict[str, Values]] = [{} for _ in range(n_groups)]
+    for _, group, name, settings in _entries(file):
+        if not 0 <= group < n_groups:
+            raise InputError(f"learn: group = {group} must lie in [0, {n_groups - 1}]")
+        if name in learns[group]:
+            raise InputError(f"learn: '{name}' of group {group} is there twice")
+        learns[group][name] = settings
+    return learns
+
+
+def _entries(file: h5py.File) -> list[tuple[str, int, str, Values]]:
+    """Return number, group, parameter and settings of all that learns."""
+    found = []
+    nodes = fields.group(file, "learn") if "learn" in file else {}
+    for key in sorted(nodes, key=int):
+        settings = fields.attributes(fields.group(nodes, key))
+        group, name = fields.whole(settings, "group"), str(settings.pop("name", ""))
+        del settings["group"]
+        if settings.get("type") != "adam":
+            settings.pop("epsilon", None)
+        found.append((key, group, name, settings))
+    return found
+
+
+def read_expected(group: h5py.Group, file: h5py.File, n_samples: int, batch: int) -> dict[str, np.ndarray]:
+    """Return the expected arrays, checked, by name; `learned/NAME/...` by parameter, such as "rec0.tau_m"."""
+    nodes = fields.group(file, "groups")
+    sizes = {int(key): fields.whole(fields.attributes(nodes[key]), "n") for key in nodes}
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = {"loss": ("loss", (n_samples,))}
+    shapes |= {gradient: (gradient, file[name].shape) for name, gradient in GRADIENTS.items() if gradient in group}
+    shapes |= {name: (name, shape) for name, shape in delay_cases.expected_shapes(file).items()}
+    for key, index, name, settings in _entries(file):
+        n = 1 if settings.get("shared") else sizes[index]
+        for kind, shape in (("final", (n,)), ("gradient", (n,)), ("history", (n_samples // batch + 1, n))):
+            shapes[f"learned/rec{index}.{name}/{kind}"] = f"learned/{key}/{kind}", shape
+    expected = {}
+    for name, (key, shape) in shapes.items():
+        expected[name] = fields.dataset(group, key)
+        if expected[name].shape != shape or expected[name].dtype.kind not in "iuf":
+            found = f"shape {expected[name].shape} of {expected[name].dtype}"
+            raise InputError(f"'expected/{key}' has {found}, must be numbers of shape {shape}")
+    return expected
+
+
+def matrices(
+    simulation: Watched, shown: dict[int, np.ndarray], shapes: dict[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    """Collective: return what synapses have as matrices of given shapes on rank 0, NaN where there is no synapse.
+
+    That is `shown` by `id` of the table, or their weights.
+    """
+    model, found = simulation.model, {key: np.full(shape, np.nan) for key, shape in shapes.items()}
+    for table, span in digest.tables(simulation.network):
+        pre, post = span.projection.pre, span.projection.post
+        key = "w_out" if post.role == "readout" else {"input": "w_in", "recurrent": "w_rec"}.get(pre.role)
+        for records in digest.synapses(simulation.exchange.comm, table, span, shown.get(id(table))):
+            if key in found:
+                rows, columns = records["target"] + model.offset(post), records["source"] + model.offset(pre)
+                found[key][rows, columns] = records["weight"]
+    return found
+
+
+class Learned(Observer):
+    """Keeps what a run learns, in the form of the case files.
+
+    Parameters
+    ----------
+    expected : dict of str to ndarray
+        What `read_expected` returned, among others.
+
+    Attributes
+    ----------
+    found : dict of str to ndarray
+        The same of the run, on rank 0.
+    """
+
+    def __init__(self, expected: dict[str, np.ndarray]) -> None:
+        self._shapes = {name: expected[gradient].shape for name, gradient in GRADIENTS.items() if gradient in expected}
+        self._delays = [name for name in expected if name.startswith(delay_cases.STARTS)]
+        self.found: dict[str, np.ndarray] = {}
+        self._losses: list[float] = []
+        self._values: dict[str, list[np.ndarray]] = {}
+
+    def start(self, simulation: Watched) -> None:
+        """Keep the values at the start; let gradients have arrays of their own."""
+        simulation.engine.parameters.kept = []
+        if isinstance(simulation.engine, Interval):
+            simulation.engine.gradient.keep()
+        self._keep_values(simulation)
+
+    def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
+        """Keep the loss, and the gradients of the first batch before they are used."""
+        self._losses.append(outcome.loss)
+        if isinstance(simulation.engine, Interval) and outcome.index + 1 == simulation.model.optimizer.batch_size:
+            self._keep_gradients(simulation, simulation.engine)
+
+    def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
+        """Keep the values after a step of the optimizers."""
+        self._keep_values(simulation)
+
+    def _keep_gradients(self, simulation: Watched, engine: Interval) -> None:
+        sums = engine.gradient.sums.peek()
+        divisor = float(engine.gradient.n_collected * engine.gradient.averaged_steps)
+        gradients = {key: sums[place] / divisor for place, key in enumerate(engine.gradient.arrays)}
+        for name, matrix in matrices(simulation, gradients, self._shapes).items():
+            self.found[GRADIENTS[name]] = matrix
+        names = [name for name in self._delays if name.startswith("gradient")]
+        self.found |= delay_cases.collect(simulation, names, sums)
+
+    def _keep_values(self, simulation: Watched) -> None:
+        parameters, comm = simulation.engine.parameters, simulation.exchange.comm
+        for item in parameters.items:
+            self._values.setdefault(item.name, []).append(parameters.gather(comm, item.values, item))
+
+    def finish(self, simulation: Watched) -> None:
+        """Put all together."""
+        parameters, comm = simulation.engine.parameters, simulation.exchange.comm
+        self.found["loss"] = np.array(self._losses)
+        names = [name for name in self._delays if not name.startswith("gradient")]
+        self.found |= delay_cases.collect(simulation, names)
+        for place, item in enumerate(parameters.items):
+            gradient = parameters.kept[0][place] if parameters.kept else np.zeros(0)
+            self.found[f"learned/{item.name}/gradient"] = parameters.gather(comm, gradient, item)
+            self.found[f"learned/{item.name}/history"] = np.array(self._values[item.name])
+            self.found[f"learned/{item.name}/final"] = self._values[item.name][-1]
+
+    def compare(self, expected: dict[str, np.ndarray]) -> dict[str, float]:
+        """Return the largest differences of "learned" values, of "gradients" and of losses, relative to their size."""
+        worst: dict[str, float] = {}
+        for name, found in self.found.items():
+            kind = "losses" if name == "loss" else "gradients" if "gradient" in name else "learned"
+            wanted, apart = expected[name], np.inf
+            if name.startswith("gradient_delay"):  # that of delays that stay is not computed
+                wanted = np.where(np.isnan(found), np.nan, wanted)
+            known = ~np.isnan(wanted)
+            if found.shape == wanted.shape and np.array_equal(np.isnan(found), ~known):
+                is_delay = name.startswith(("delay", "d_"))  # in steps
+                size = 1.0 if is_delay else np.max(np.abs(wanted[known]), initial=1e-300)
+                apart = float(np.max(np.abs(found - wanted)[known], initial=0.0) / size)
+            worst[kind] = max(worst.get(kind, 0.0), apart)
+        return worst
