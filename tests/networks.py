@@ -175,3 +175,12 @@ def write_case(path, case: dict, expected: dict) -> None:
             file[key] = case[key]
         for key in ("spike_steps", "spike_ids", "readout_signal", "w_in", "w_rec", "w_out"):
             file[f"expected/{key}"] = expected[key]
+        if "learn_delay" not in case:
+            return
+        file.attrs["format"], file["d_in"], file["expected/loss"] = "pareprop-case-4", case["d_in"], expected["losses"]
+        for k, (name, settings) in enumerate(case["learn_delay"].items()):
+            file.create_group(f"learn_delay/{k}").attrs.update({"matrix": f"w_{name}", "epsilon": 1e-7} | settings)
+            missing, real = np.isnan(case[f"w_{name}"]), expected[f"delay_{name}"]
+            file[f"expected/delay_{name}"] = np.where(missing, np.nan, real)
+            file[f"expected/d_{name}"] = np.where(missing, 0, np.rint(real)).astype(np.int32)
+            file[f"expected/gradient_delay_{name}"] = np.where(missing, np.nan, expected[f"gd_{name}"][0])

@@ -13,6 +13,7 @@ from ..parallel import launcher
 from ..parallel.agreement import agree
 from ..parallel.collectives import gather, guarded
 from ..parallel.exchange import Exchange
+from ..plots import learned, reader
 from ..simulation.digest import Digest
 from ..storage import nest_script, nir_graph, sonata, sonata_network
 from ..storage.checkpoint_read import measured_rates
@@ -166,12 +167,17 @@ def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> 
 def info(exchange: Exchange, directory: Path) -> None:
     """Print how and when a run was made.
 
-    Versions, build, machine, configuration, seed, ranks, times and memory, as `key: value` lines.
+    Versions, build, machine, configuration, seed, ranks, times and memory, and what learned beside weights, as
+    `key: value` lines.
     """
     with guarded(exchange.comm):
         if exchange.rank == 0:
             for line in provenance.lines(provenance.read(directory)):
                 terminal.echo(line)
+            if (directory / RESULTS).is_file():
+                with reader.open_results(directory / RESULTS) as file:
+                    for name, line in learned.describe(file).items():
+                        terminal.echo(f"{name}: {line}")
 
 
 @click.command(name="compare")

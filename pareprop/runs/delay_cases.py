@@ -12,7 +12,6 @@ from ..errors import InputError
 from ..network.optimizers import Optimizer, optimizer
 from ..simulation import digest
 from ..simulation.observer import Watched
-from ..values import Values
 from . import case_fields as fields
 
 KINDS = ("delay", "d", "gradient_delay")

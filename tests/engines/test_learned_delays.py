@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import case_files
 import h5py
 import networks
 import numpy as np
 import pytest
 import ranks
+from commands import command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import CaseTask
@@ -22,6 +27,9 @@ from pareprop import Adam, InputError, LearningRate, Model, open_run
 from pareprop.kernels import rewire
 from pareprop.network import synapse_table, to_tables
 from pareprop.parallel.exchange import Exchange
+from pareprop.plots.delays import figure as delay_figure
+from pareprop.plots.reader import open_results
+from pareprop.runs.report import summary
 from pareprop.simulation import Simulation
 
 NAMES = ("in", "rec")
@@ -80,6 +88,72 @@ def compare(case: dict, **options: object) -> int:
 def test_delays_and_weights_are_those_of_the_twin(kind: str, batch: int) -> None:
     """Which carries traces of half a difference of arrivals forward in time, for each synapse."""
     assert sum(compare(case_of(seed, kind, batch)) for seed in (5, 7, 11)) > 10
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A case of all delays by the slow twin, whose neurons are compiled already."""
+    case = case_of(5, "adam") | {"dt": 1.0, "learn_delay": dict.fromkeys(NAMES, RULES["adam"])}
+    del case["step_currents"]
+    case["readout"]["loss"] = "mean_squared_error"
+    path = tmp_path_factory.mktemp("case") / "small.h5"
+    networks.write_case(path, case, run_case(case))
+    return path
+
+
+def edited(path: Path, folder: Path, edit: Callable[[h5py.File], None]) -> Path:
+    """A copy of a case after an edit."""
+    with h5py.File(shutil.copy(path, folder / "edited.h5"), "r+") as file:
+        edit(file)
+    return folder / "edited.h5"
+
+
+@pytest.mark.parametrize(
+    ("key", "amount"), [("d_in", 1), ("delay_rec", 2e-9), ("gradient_delay_in", 1e-3), ("delay_in", np.nan)]
+)
+def test_verify_compares_delays(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture, key: str, amount: float
+) -> None:
+    code, output, errors = command(capsys, "verify", small)
+    assert (code, errors) == (0, "") and ": holds" in output
+
+    def edit(file: h5py.File) -> None:
+        place = tuple(np.argwhere(~np.isnan(file["w_in" if key.endswith("in") else "w_rec"][()]))[0])
+        file[f"expected/{key}"][place] += amount
+
+    code, output, _ = command(capsys, "verify", edited(small, tmp_path, edit))
+    assert code == 1 and "DOES NOT HOLD" in output
+
+
+def rule(**values: object) -> Callable[[h5py.File], None]:
+    return lambda file: file["learn_delay/0"].attrs.update(values)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (rule(matrix="w_out"), "learn_delay/0: matrix = 'w_out' must be one of w_in, w_rec"),
+        (rule(matrix="w_rec"), "learn_delay/1: delays of w_rec onto group 0 are named twice"),
+        (rule(group=9), r"learn_delay/0: group = 9 must lie in 0 to \d"),
+        (rule(high=1.5), "the longest delay at the start, 4 steps, must lie in low = 1 to high = 1.5"),
+        (rule(high=np.nan), "learn_delay/0: high"),
+        (lambda file: file["d_in"].write_direct(np.zeros_like(file["d_in"][()])), "delay"),
+        (lambda file: file.__delitem__("expected/delay_in"), "'delay_in' is missing"),
+    ],
+)
+def test_bad_cases_are_refused_in_a_line(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture, edit: Callable, message: str
+) -> None:
+    code, output, errors = command(capsys, "verify", edited(small, tmp_path, edit))
+    assert (code, output) == (2, "") and re.search(message, errors) and errors.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_golden_cases_hold_and_give_one_digest() -> None:
+    """With parameters of neurons that learn beside; neurons are compiled first, which takes long."""
+    paths = case_files.find("learned", "*delays*")
+    output = ranks.run_on_each((1, 3), Path(__file__).parent, "-m", "pareprop", "verify", *paths)
+    assert output.count(": holds") == len(paths) == 3
 
 
 @pytest.mark.parametrize("widest", [2, 256])
@@ -235,3 +309,21 @@ def test_learned_delays_of_a_run_are_the_start_of_another(tmp_path: Path) -> Non
     (span,) = (item for item in run.network.incoming.spans if item.projection.name == "rec->rec")
     order = np.concatenate([index for *_, index in run.network.incoming.chunks(span)]) - span.first
     np.testing.assert_array_equal(run.engine.show_delays()["rec->rec"][order], opened.weights("rec->rec")["delay"])
+
+
+def test_a_run_shows_delays_before_and_after(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """In a figure, over the bounds, and in a line of the report and of `pareprop info`."""
+    pareprop.run(network(), task(), tmp_path / "run", iterations=4, figures="none", quiet=True)
+    columns = open_run(tmp_path / "run").weights("rec->rec")
+    before, after = columns["delay_initial"], columns["delay_real"]
+    n = int(np.sum(np.rint(after) != before))
+    wanted = f"mean {before.mean():.4g} → {after.mean():.4g} ms"
+    with open_results(tmp_path / "run" / "results.h5") as file:
+        left, right = delay_figure(file).axes
+        assert sum(patch.get_data().values.sum() for patch in left.patches) == 2 * len(before)
+        assert sorted(line.get_xdata()[0] for line in left.get_lines()) == [1.0, 9.0]
+        np.testing.assert_array_equal(right.get_lines()[0].get_ydata(), file["moves/rec->rec"][()])
+        (line,) = (text for name, text in summary(file, []).items() if name.startswith("delays of rec->rec"))
+    assert line.startswith(wanted) and f"{n} of {len(before)} synapses have another one" in line
+    code, output, _ = command(capsys, "info", tmp_path / "run")
+    assert code == 0 and f"delays of rec->rec, first → last: {line}" in output
