@@ -120,6 +120,7 @@ class Kind:
         self.v = np.array([derivative(self.learns_by(i), old, "z") * np.ones(self.n) for i in by]).T
         self.J, self.U = self.J.transpose(2, 0, 1), self.U.transpose(2, 0, 1)
         new = self.env | {name: np.real(value(self.d["step"][name], old)) for name in by}
+        self.old, self.new = old, new
         self.counter = np.maximum(self.counter - 1, 0)
         x = np.real(value(self.d["spike"], new))
         self.psi = np.where(self.counter > 0, 0.0, self.surrogate(x))
@@ -137,6 +138,25 @@ class Kind:
         self.counter = np.where(fired, self.t_ref, self.counter)
         self.z = fired * 1.0
         return fired
+
+    def by_parameter(self, name):
+        """Derivatives at the latest step by a parameter: q (n, K), x (n,), r where it spiked (n, K), initial (n, K)."""
+        moved = self.env | {name: self.env[name] + 1j * TINY}
+        for key, text in self.d.get("constants", {}).items():
+            moved[key] = value(text, moved)
+        fixed = {key: moved[key] for key in self.env}
+        old = self.old | fixed | {"I": self.old["I"] + 1j * TINY * (name == "I_e")}
+        new, one = self.new | fixed, np.ones(self.n)
+
+        def slope(text, env):
+            return np.imag(value(text, env)) / TINY * one
+
+        q = np.array([slope(self.learns_by(key), old) for key in self.names]).T
+        r = np.zeros((self.n, self.K))
+        for key in self.d.get("follow", ()):
+            r[:, self.names.index(key)] = slope(self.d["reset"][key], new) * self.z
+        initial = np.array([slope(item[0], moved) for item in self.d["states"].values()]).T
+        return q, slope(self.d["spike"], new), r, initial
 
     def surrogate(self, x):
         name = self.d.get("surrogate", "piecewise_linear")

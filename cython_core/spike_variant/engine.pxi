@@ -200,6 +200,21 @@ cdef class Stretches:
         bind(self, values)
 
 
+cdef class Learned:
+    """Parameters of neurons that learn, see parameters.pxi; a population's parameters have one slot each."""
+
+    cdef public int64_t[:, ::1] items              # (n_items, 3): piece, slot, place among the ports of `trace`
+    cdef public double[:, ::1] kappas              # (n_items, 2): kappa, kappa_reg
+    cdef public int64_t d_out                      # steps from neurons to readouts
+    cdef public real[:, :, ::1] trace              # (n_slots, n_traces, n)
+    cdef public real[:, :, ::1] ebar, ereg         # (steps, n_slots, n), rings
+    cdef public real[::1] e, signal                # scratch (n,)
+    cdef public double[:, ::1] gradient            # (n_slots, n), UPDATED: of the present sample
+
+    def __init__(self, values):
+        bind(self, values)
+
+
 cdef struct Present:  # what follows from a step t, see prefix_rows.pxi
     int64_t t, size   # B, for which the rest was found
     int64_t block     # of the sums, that step t - m lies in
@@ -223,6 +238,7 @@ cdef class Engine:
     cdef readonly Sums sums
     cdef readonly Online online
     cdef readonly Stretches stretches
+    cdef readonly Learned learned
     cdef public Channel channel
     cdef public Sample sample
     cdef public Recorder recorder
@@ -259,6 +275,7 @@ cdef class Engine:
         Sums sums not None,
         Online online not None,
         Stretches stretches not None,
+        Learned learned not None,
         real[:, :, ::1] ring not None,
         int64_t m,
         int64_t fold_steps,
@@ -267,7 +284,7 @@ cdef class Engine:
         self.neurons, self.rates, self.readouts, self.errors = neurons, rates, readouts, errors
         self.incoming, self.outgoing, self.adaptive = incoming, outgoing, adaptive
         self.feedback, self.histories, self.sums, self.online = feedback, histories, sums, online
-        self.stretches, self.ring, self.spread_until = stretches, ring, NEVER
+        self.stretches, self.learned, self.ring, self.spread_until = stretches, learned, ring, NEVER
         self.m, self.fold_steps, self.lead = m, fold_steps, lead
         self.of_block = self.of_place = Power(0.0, 0, 1.0)
 
@@ -344,6 +361,8 @@ cdef class Engine:
     cdef void step_readouts(self, int64_t t) noexcept nogil:
         advance_readouts(self.readouts, self.channel, t - self.sample.origin, t == 0)
         find_errors(self, t)
+        if self.learns:
+            teach_parameters(self.learned, self.neurons, self.feedback, self.histories, t)
 
     cdef void learn_before(self, int64_t t) noexcept nogil:
         """What is known before spikes arrive in step t."""
@@ -416,3 +435,4 @@ include "adam_windows.pxi"
 include "model_stretches.pxi"
 include "drawn_delays.pxi"
 include "online_td.pxi"
+include "parameters.pxi"

@@ -10,6 +10,7 @@ cdef void advance(Engine engine, int64_t t) noexcept nogil:
                     engine.histories.psi[row])
     if engine.learns:
         follow_rates(engine, t)
+        follow_parameters(engine.learned, engine.neurons, engine.histories.psi, t)
         if engine.sums.in_use:
             sum_psi(engine, t, row)
 

@@ -19,7 +19,8 @@ from ..values import Values
 from .cells import Cells
 from .state import State
 
-BITS = 30  # of each of the two whole numbers that a gradient is summed as: 2^32 neurons can be
+BITS = 30  # of each of the two whole numbers that a number is summed as: 2^32 neurons can be
+SUMMARY = ("mean", "std", "min", "max", "at_bound")  # of the values of a parameter; the last: how many are at a bound
 
 
 class Parameter:
@@ -150,6 +151,10 @@ class Parameters:
     def _items_of(self, population: str) -> list[Parameter]:
         return [item for item in self.items if item.population.name == population]
 
+    def slopes(self, population: Population) -> np.ndarray:
+        """Return derivatives of initial states of this rank's neurons of a population, see `LocalNetwork.relearn`."""
+        return self._slopes[population.name]
+
     @property
     def pieces(self) -> Iterator[tuple[int, list[int]]]:
         """Pieces whose neurons learn, each with the places of its parameters in `items`, by name."""
@@ -180,7 +185,7 @@ class Parameters:
                 if starts and self.items[place].parameter == "I_e" and program.definition.current_from:
                     gradient -= own[first + len(places)]
                 for i in range(n_states if is_reset else 0):
-                    gradient += own[i] * self._slopes[self.items[place].population.name][k, i]
+                    gradient += own[i] * self.slopes(self.items[place].population)[k, i]
                 into[place] += gradient
 
     def step(self, gradients: list[np.ndarray], divisor: float, comm: Comm) -> None:
@@ -188,7 +193,7 @@ class Parameters:
         if not self.items:
             return
         sums = [
-            np.array([sum_exactly(comm, gradient)]) if item.optimizer.shared else gradient
+            sum_exactly(comm, gradient[None]) if item.optimizer.shared else gradient
             for item, gradient in zip(self.items, gradients, strict=True)
         ]
         if self.kept is not None:
@@ -222,6 +227,21 @@ class Parameters:
         if self.items:
             self._renew()
 
+    @staticmethod
+    def summarize(comm: Comm, item: Parameter) -> dict[str, float]:
+        """Collective: return of present values what `SUMMARY` names; the same bits on any ranks."""
+        values, low, high = item.values, item.optimizer.low, item.optimizer.high
+        if item.optimizer.shared:
+            comm = None
+        at_bound = int(np.count_nonzero((values == low) | (values == high)))
+        ends = np.min(values, initial=np.inf), np.max(values, initial=-np.inf), len(values), at_bound
+        lows, highs, counts, at_bounds = zip(*collectives.gather(comm, ends), strict=True)
+        least, most, n = float(min(lows)), float(max(highs)), sum(counts)
+        apart = values - (middle := 0.5 * least + 0.5 * most)
+        first, second = sum_exactly(comm, np.stack([apart, apart * apart])) / n
+        std = math.sqrt(max(second - first * first, 0.0)) if least < most else 0.0
+        return {"mean": middle + first, "std": std, "min": least, "max": most, "at_bound": sum(at_bounds)}
+
     def by_neuron(self) -> dict[str, np.ndarray]:
         """Return values of which each neuron has its own, by name of the parameter; 0 for other neurons."""
         return {item.name: item.whole["value"] for item in self.items if not item.optimizer.shared}
@@ -239,19 +259,31 @@ class Parameters:
         return sum(item.nbytes for item in self.items)
 
 
-def sum_exactly(comm: Comm, values: np.ndarray) -> float:
-    """Collective: return the sum of numbers (n,) of all ranks, which does not depend on their order.
+def sum_exactly(comm: Comm, values: np.ndarray) -> np.ndarray:
+    """Collective: return sums of numbers over all ranks, which do not depend on their order.
 
-    All are rounded to the same 61 bits below the largest one; sums of such numbers are exact.
+    All numbers of a row are rounded to the same 60 bits below the largest one; sums of such numbers are exact.
+
+    Parameters
+    ----------
+    comm : MPI.Comm or None
+        Communicator of the ranks; None: one process.
+    values : np.ndarray
+        float64 (n_sums, n), of this rank.
+
+    Returns
+    -------
+    np.ndarray
+        float64 (n_sums,), NaN where a number is not finite.
     """
-    mine = np.max(np.abs(values), initial=0.0)
-    largest = collectives.maximum(comm, float(mine) if np.isfinite(mine) else math.inf)
-    if not 0.0 < largest < math.inf:
-        return 0.0 if largest == 0.0 else math.nan
-    exponent = math.frexp(largest)[1]
-    scaled = np.ldexp(values, BITS - exponent)  # below 2^BITS
-    high = np.rint(scaled)
-    low = np.rint(np.ldexp(scaled - high, BITS))
-    whole = (int(high.astype(np.int64).sum()) << BITS) + int(low.astype(np.int64).sum())
-    total = collectives.total(comm, whole)
-    return math.ldexp(float(total), exponent - 2 * BITS)
+    sizes = np.max(np.abs(values), axis=1, initial=0.0)
+    largest = np.max(collectives.gather(comm, np.where(np.isfinite(sizes), sizes, np.inf)), axis=0)
+    exponents, wholes = np.frexp(np.where(np.isfinite(largest), largest, 0.0))[1], []
+    for row, exponent, size in zip(values, exponents, largest, strict=True):
+        scaled = np.ldexp(row, BITS - exponent) if np.isfinite(size) else np.zeros(1)  # below 2^BITS
+        high = np.rint(scaled)
+        low = np.rint(np.ldexp(scaled - high, BITS))
+        wholes.append((int(high.astype(np.int64).sum()) << BITS) + int(low.astype(np.int64).sum()))
+    totals = [sum(each) for each in zip(*collectives.gather(comm, wholes), strict=True)]
+    sums = [math.ldexp(float(total), int(e) - 2 * BITS) for total, e in zip(totals, exponents, strict=True)]
+    return np.where(np.isfinite(largest), sums, np.nan)

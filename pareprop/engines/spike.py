@@ -24,6 +24,7 @@ from ..timers import Timers
 from ..values import Values
 from .base import Engine, Settings
 from .online_rewards import OnlineRewards, following_block
+from .parameter_traces import ParameterTraces
 from .plasticity import Plastic, normalize, plastic
 from .sample import Sample
 from .spike_memory import KINDS, SpikeMemory, new_books
@@ -88,6 +89,7 @@ class Spike(Engine):
         self.time, self.learned, self._last_step = 0, False, 0
         self.neurons = self.cells.state
         self.memory = SpikeMemory(network, plan, n_steps, self.neurons)
+        self.traces = ParameterTraces(network, self.parameters, plan.d_out)
         self.cells.keep(len(self.memory.history["psi"]) + 1)
         tables = self.memory.tables[:2]  # adaptive feedback learns as the readout synapses do
         self.plastic = [
@@ -97,7 +99,7 @@ class Spike(Engine):
         self._rewired = [item for item in self.plastic if item.rewiring]
         for item in self._rewired:
             item.moved = self.memory.traces(item.table, item.span)
-        self._to_rewire = False
+        self._is_to_step = False  # when the sample has ended
         self.error = np.zeros((n_steps, network.n_readouts))
         self._rewards: OnlineRewards | None = None
         static = [span for span in network.incoming.spans if not span.projection.plastic]
@@ -143,6 +145,7 @@ class Spike(Engine):
             sums=kernels.Sums(memory.kernel_sums()),
             online=kernels.Online(memory.kernel_online()),
             stretches=kernels.Stretches(memory.kernel_stretches()),
+            learned=kernels.Learned(self.traces.for_kernel()),
             ring=self._ring,
             m=self.plan.m,
             fold_steps=FOLD_STEPS,
@@ -162,7 +165,7 @@ class Spike(Engine):
         traces go on, as in NEST; before the first sample with `learn` no traces are kept.
         """
         assert sample.target is not None  # `Sample.check` has looked
-        self.learned, self.n, self._to_rewire = self.learned or learn, len(sample.target), learn
+        self.learned, self.n, self._is_to_step = self.learned or learn, len(sample.target), learn
         self.inputs = sample.inputs
         for item in self._rewired:
             item.begin_step()
@@ -234,12 +237,15 @@ class Spike(Engine):
         return self.evaluation.error, self.evaluation.loss
 
     def optimize(self) -> None:
-        """Rewire after a sample that learned; weights are updated as spikes arrive."""
-        if self._rewired and self._to_rewire:
+        """Rewire, and step parameters, after a sample that learned; weights are updated as spikes arrive."""
+        if self._rewired and self._is_to_step:
             self.kernel.bring_forward(self.time)
-        for item in self._rewired if self._to_rewire else ():
+        for item in self._rewired if self._is_to_step else ():
             item.end_sample()
-        self._to_rewire = False
+        if self._is_to_step and self.parameters.items:
+            self.parameters.step(self.traces.gradients(), 1.0, self.exchange.comm)
+            self.memory.share_constants()
+        self._is_to_step = False
 
     def _begin(self, sample: Sample, learn: bool) -> None:
         run, memory, t = self.kernel, self.memory, self.time
@@ -247,6 +253,7 @@ class Spike(Engine):
         for log in (memory.inputs, self.channel):
             log.forget(base - run.channel.base, t - run.channel.base)
         memory.inputs.append(t - base, sample.inputs, self.n)
+        self.traces.begin()
         by_step = self._add_currents(sample.currents, self.n, self.carried)
         self._carry(by_step, self.n)
         run.channel.base, run.learns = base, self.learned
@@ -393,6 +400,8 @@ class Spike(Engine):
             state.add_synapses(KINDS[0], item.table, item.span, **item.rewiring.topology())
         state.neurons |= {"carried": self._get_carried()}
         state.shared |= {"y": self.y}
+        self.traces.add_to(state)
+        self.parameters.add_to(state)
         return state
 
     def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
@@ -410,13 +419,21 @@ class Spike(Engine):
         self.kernel.channel.base = self.memory.first_step(self.time)
         for item in self.plastic:
             item.load_numbers(numbers["plastic"][item.name])
+        self.parameters.load(numbers, shared)
+
+    def refresh(self) -> None:
+        """Collective: see `Engine.refresh`."""
+        super().refresh()
+        self.memory.share_constants()
 
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""
         neurons, history = self.memory.neurons, self.memory.history
-        return {name: neurons[name] for name in ("v", "a", "states") if name in neurons} | {
-            name: history[name] for name in ("f_av", "A", "D")
-        }
+        return (
+            {name: neurons[name] for name in ("v", "a", "states") if name in neurons}
+            | {name: history[name] for name in ("f_av", "A", "D")}
+            | self.parameters.by_neuron()
+        )
 
     def _squares(self, item: Plastic) -> np.ndarray:
         rows = self.memory.rows[self.memory.tables.index(item.table)]
@@ -430,5 +447,8 @@ class Spike(Engine):
     def nbytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind: traces of synapses, bookkeeping of sources, histories, logs."""
         memory = self.memory.nbytes()
-        histories, log = memory["histories"] + self._ring.nbytes, memory["log"] + self.channel.nbytes
+        histories, log = (
+            memory["histories"] + self._ring.nbytes + self.traces.nbytes,
+            memory["log"] + self.channel.nbytes,
+        )
         return memory | {"histories": histories, "log": log}

@@ -209,6 +209,11 @@ class SpikeMemory:
         parts = [self.network.constants[:, low:high] for (low, high, *_), of in items if of is post]
         return all(bool(np.all(part == parts[0][:, :1])) for part in parts)
 
+    def share_constants(self) -> None:
+        """Find anew which populations share constants, as parameters may have learned."""
+        for rows, table in zip(self.rows, self.tables, strict=True):
+            np.asarray(rows.shared)[:] = [self._share_constants(post) for post in _targets(table)]
+
     def _composes(self, program: Program | None) -> int:
         """Return the address of what composes the steps of neurons given by equations; 0 for others."""
         return program.stretches(self._composed[program]) if program in self._composed else 0

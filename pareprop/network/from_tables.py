@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, create_model
 
 from ..errors import VALUE_LIMIT, InputError, quote
 from ..neurons.model import NeuronModel
 from ..values import AnyValue, Given, Values
-from . import parameters
+from . import learned, parameters
 from .background import Background
 from .connection import Connection
 from .connectivity import MAX_SIZE
 from .equations import parameters_of
 from .model import Model
+from .neurons import Neuron
 from .perturbations import KINDS, Cut, Perturbation
 
 NEEDED = ("recurrent", "readout")  # roles of populations that learn from targets
@@ -46,6 +47,7 @@ class PopulationEntry(parameters.Frozen):
     model: str = "iaf"
     sign: int | list[int] = 0
     area: str = ""
+    learn: dict[str, Any] = Field(default_factory=dict)  # Any: optimizers or tables, which the model checks
 
 
 def _list_names(value: object) -> list[str]:
@@ -124,6 +126,9 @@ def _add_population(model: Model, entry: Given, here: str) -> None:
     own = {key: entry[key] for key in PopulationEntry.model_fields if key in entry}
     rest = {key: value for key, value in entry.items() if key not in own}
     kind = _find_kind(model, entry, here)
+    if own.get("learn") and isinstance(kind, type) and issubclass(kind, Neuron):
+        definition, rest = learned.as_equations(kind, rest, here)
+        kind = parameters_of(definition)
     surrogate = ("surrogate_gradient_function",) if hasattr(kind, "definition") else ()  # not a field of its own
     known = [*PopulationEntry.model_fields, *(kind.model_fields if kind else ()), *surrogate]
     unknown = [key for key in rest if key not in known]
@@ -141,6 +146,8 @@ def _add_population(model: Model, entry: Given, here: str) -> None:
     role, named = own.pop("role"), {key: own.pop(key) for key in ("name", "size")}
     try:
         taken = {"recurrent": own, "input": {key: own[key] for key in ("sign",) if key in own}}
+        if own.get("learn") and role != "recurrent":
+            raise InputError(f"learn is for neurons, not for role '{role}'")
         if own.get("sign", 0) != 0 and role not in taken:
             raise InputError(f"sign = {own['sign']} is for inputs and neurons, not for role '{role}'")
         if own.get("area") and role != "recurrent":

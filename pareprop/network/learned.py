@@ -12,11 +12,12 @@ from ..neurons import library
 from ..neurons.derive import NEVER_LEARNED
 from ..neurons.model import NeuronModel
 from ..values import AnyValue, Values
+from .connectivity import Population
 from .equations import GivenByEquations
 from .neurons import Neuron
 from .optimizers import OF_WEIGHTS, Optimizer
 from .optimizers import optimizer as make_optimizer
-from .parameters import Distribution, list_bounds, nearest
+from .parameters import Distribution, list_bounds, nearest, validate
 
 
 def as_equations(kind: type[Neuron] | NeuronModel, values: Values, here: str) -> tuple[NeuronModel, Values]:
@@ -109,6 +110,19 @@ def _check_one(here: str, name: str, params: GivenByEquations, given: object) ->
     if optimizer.shared and not (isinstance(value, Distribution) and value.is_constant) and _differs(value):
         raise InputError(f"{here}: shared = true, but its values at the start differ: {quote(str(value))}")
     return optimizer
+
+
+def take(here: str, population: Population, values: Mapping[str, np.ndarray]) -> None:
+    """Give a population other values, (size,) by name of the parameter; projections that name it know it as it is."""
+    given = {name: float(value[0]) if not np.ptp(value) else value for name, value in values.items()}
+    kind = type(population.params)
+    for name in given:
+        if name not in kind.model_fields:
+            raise InputError(f"{here}: its model has no parameter {quote(name)}{nearest(name, kind.model_fields)}")
+    params = validate(kind, dict(population.params) | given, here)
+    if population.learn:
+        check(here, params, population.learn)
+    object.__setattr__(population, "params", params)
 
 
 def _differs(value: AnyValue) -> bool:

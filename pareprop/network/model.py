@@ -47,15 +47,19 @@ KEPT = (
 
 @runtime_checkable
 class Weighted(Protocol):
-    """The part of an opened run that holds weights."""
+    """The part of an opened run that holds weights, and parameters of neurons."""
 
     projections: list[str]
+    populations: list[str]
 
     def sizes_of(self, projection: str) -> tuple[int, int]:
         """Return the numbers of sources and targets of a projection."""
 
     def weights(self, projection: str) -> Given:
         """Return source, target, delay and weight of its synapses, (n_synapses,) each."""
+
+    def parameters(self, population: str) -> Given:
+        """Return parameters of all cells of a population, (size,) each."""
 
 
 @dataclass(repr=False)
@@ -760,6 +764,48 @@ class Model:
         for name, projection in changed.items():
             self.projections[mine[name]] = projection
         return wanted
+
+    def copy_parameters(self, run: Weighted) -> list[str]:
+        """Start from the values that parameters of neurons had when a run ended in which they learned.
+
+        Populations of the same name take them, whether or not these learn here.
+
+        Parameters
+        ----------
+        run : OpenRun
+            What `open_run` returns.
+
+        Returns
+        -------
+        list of str
+            Names of what was copied, such as "rec.tau_m".
+
+        Raises
+        ------
+        InputError
+            If a population has another size in the run, another model, or narrower bounds.
+
+        Examples
+        --------
+        >>> model.copy_parameters(open_run("runs/tones"))
+        """
+        if not isinstance(run, Weighted):
+            raise InputError(f"copy_parameters: run = {quote(run)} must be what open_run returns")
+        copied = []
+        for population in self.of_role("recurrent"):
+            if population.name not in run.populations:
+                continue
+            here, columns = f"copy_parameters: population '{population.name}'", run.parameters(population.name)
+            values = {name: columns[name] for name in columns if f"{name}_initial" in columns}
+            if not values:
+                continue
+            if len(columns["neuron"]) != population.size:
+                raise InputError(
+                    f"{here} has {len(columns['neuron'])} cells in the run, {population.size} in the model"
+                )
+            learned.take(here, population, values)
+            copied += [f"{population.name}.{name}" for name in values]
+        return copied
 
     def _with_weights(self, projection: Projection, run: Weighted) -> Projection:
         """Return a projection with the synapses of a run in place of its rule."""

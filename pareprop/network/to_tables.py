@@ -20,7 +20,7 @@ from .background import Background, PopulationBackground
 from .connection import Connection
 from .connectivity import Population, Projection
 from .losses import LOSSES
-from .model import Model, equations_of
+from .model import Model
 from .optimizers import Optimizer
 from .optimizers import optimizer as make_optimizer
 from .perturbations import Applied
@@ -108,10 +108,12 @@ def build(tables: Given, arrays: Mapping[str, np.ndarray], neuron_models: Given)
 
 def _equations(model: Model) -> dict[str, NeuronModel]:
     """Return the models given by equations by name; `InputError` if one name means two."""
-    equations = equations_of(model)
+    equations: dict[str, NeuronModel] = {}
     for item in model.of_role("recurrent"):
         own = getattr(item.params, "definition", None)
-        if own is not None and own != equations[own.name]:
+        if own is None or item.model in model.eprop.neurons:  # whose equations are known by that name
+            continue
+        if own != equations.setdefault(own.name, own):
             raise InputError(f"two neuron models are named '{own.name}'")
     return equations
 
@@ -139,6 +141,9 @@ def _population(item: Population, arrays: Arrays) -> Values:
     if item.sign is not None:
         first = int(item.sign[0])
         table["sign"] = first if np.all(item.sign == first) else _refer(item.sign, f"{item.name}/sign", arrays)
+    if item.learn:
+        table["surrogate_gradient_function"] = item.params.surrogate_gradient_function
+        table["learn"] = {name: _optimizer(optimizer) for name, optimizer in item.learn.items()}
     values = {} if item.params is None else dict(item.params)
     return table | {
         name: _value(value, f"{item.name}/{name}", arrays)

@@ -6,7 +6,7 @@ carried forward. Then: rest, time constants there, firing curve, largest trace, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..values import Given, Values
 from .calls import Cells
 from .compile import compile
-from .derive import derive
+from .derive import NEVER_LEARNED, Derivatives, Learns, derive
 from .kept import OLD
 from .language import COMPLEX, Tree, evaluate, names_of, with_terms, write
 from .model import NeuronModel
@@ -133,6 +133,7 @@ class _Checker:
         for line in result.lines[-3:]:
             if float(line.split(": ")[1].split()[0]) > 1e-6:
                 result.errors.append(line)
+        self.learning()
         self.rest()
         result.lines += by_curve
         self.response()
@@ -193,6 +194,50 @@ class _Checker:
             compare(equations.spike, name, by.h.get(j))
             for k in map(self.states.index, model.follow):
                 compare(equations.reset[self.states[k]], name, by.R.get((k, j)))
+        return worst
+
+    def learning(self) -> None:
+        """Tell which parameters can be learned, and compare derivatives by them with complex steps."""
+        model, result = self.model, self.result
+        names = tuple(sorted(name for name in model.defaults if name not in NEVER_LEARNED))
+        try:
+            by = derive(model, Learns(names))
+        except InputError as problem:
+            result.warnings.append(f"parameters cannot be learned all at once: {problem}")
+            return
+        paths = {name: by.learned.list_paths(model, k) for k, name in enumerate(names)}
+        told = [f"{name} ({', '.join(through)})" for name, through in paths.items() if through]
+        result.lines.append(f"can be learned, through: {'; '.join(told) or 'none'}")
+        if others := [name for name, through in paths.items() if not through]:
+            result.lines.append(f"cannot be learned, no spike depends on them: {', '.join(others)}")
+        worst = self.by_parameters(by, names)
+        result.lines.append(f"largest difference of derivatives by parameters: {worst:.1e} (complex steps)")
+        if worst > 1e-6:
+            result.errors.append(result.lines[-1])
+
+    def by_parameters(self, by: Derivatives, names: Sequence[str]) -> float:
+        """Return the largest difference of q, x, r and d initial from complex steps, relative to the largest entry."""
+        model, equations, learned = self.model, self.model.equations, by.learned
+        states, more = self.scatter(np.random.default_rng(4), 64)
+        fixed = with_terms(model.values(self.values, self.dt), by.constants)
+        read = {**fixed, **states, **{OLD + name: value for name, value in states.items()}, **more}
+        read = with_terms(read, by.terms)
+        rows = [equations.traces.get(name, equations.step[name]) for name in self.states]
+        given, worst = {**model.defaults, **self.values, "dt": self.dt}, 0.0
+        for k, name in enumerate(names):
+            moved = with_terms({**given, name: given[name] + 1j * TINY}, equations.constants, COMPLEX) | states | more
+            moved["I"] = more["I"] + 1j * TINY * (name == "I_e")
+            moved = with_terms(moved, equations.terms, COMPLEX)
+            pairs = [(tree, [learned.q.get((i, k)), learned.current.get((i, k))]) for i, tree in enumerate(rows)]
+            pairs += [(tree, [learned.initial.get((i, k))]) for i, tree in enumerate(equations.initial.values())]
+            pairs.append((equations.spike, [learned.x.get(k)]))
+            for i in map(self.states.index, model.follow):
+                pairs.append((equations.reset[self.states[i]], [learned.r.get((i, k))]))
+            for tree, trees in pairs:
+                exact = np.broadcast_to(np.imag(evaluate(tree, moved, COMPLEX)) / TINY, 64)
+                ours = np.broadcast_to(sum(evaluate(part, read) for part in trees if part is not None), 64)
+                both = np.isfinite(exact) & np.isfinite(ours)
+                worst = max(worst, _apart(ours[both], exact[both]))
         return worst
 
     def steps(self) -> float:

@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..errors import InputError
 from ..values import Foreign
 from .kept import OLD, choose
 from .language import Tree, names_of, replace
@@ -162,7 +161,7 @@ def derive(model: NeuronModel, learns: Learns = NO_LEARNS) -> Derivatives:
     Raises
     ------
     InputError
-        If a derivative is too long, or a parameter cannot be learned as no spike depends on it.
+        If a derivative is too long.
     """
     return _Deriving(model, learns).derivatives()
 
@@ -224,23 +223,18 @@ class _Deriving:
         followed: dict[int, tuple[str, Tree]],
     ) -> Learned:  # fmt: skip
         """Return derivatives by what is learned."""
-        names, model = list(self.learns.names), self.model
+        names = list(self.learns.names)
         if not names:
             return Learned()
         initial = {i: (f"states: {name}", tree) for i, (name, tree) in enumerate(self.equations.initial.items())}
         current = self._table(steps, ["I"], True) if "I_e" in names else {}
-        learned = Learned(
+        return Learned(
             self._table(steps, names, True),
             {(i, names.index("I_e")): tree for (i, _), tree in current.items()},
             {k: tree for (_, k), tree in self._table(spike, names, False).items()},
             self._table(followed, names, False),
             self._table(initial, names, False),
         )
-        for k, name in enumerate(names):
-            if not learned.list_paths(model, k):
-                paths = "neither its steps nor what follows it in spike, followed resets and initial values reads it"
-                raise InputError(f"{model.here}: parameter '{name}' cannot be learned, no spike depends on it: {paths}")
-        return learned
 
     def _table(self, rows: Mapping[int, tuple[str, Tree]], names: list[str], old: bool) -> dict[tuple[int, int], Tree]:
         """Return derivatives of trees, which stand under a key, by names; old ones read the states before a step."""

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..errors import InputError
 from .derive import NO_LEARNS, Learns
 from .expressions import SPIKED, Derived, Loop, function, is_kept
 from .kept import FLAGS, OLD
@@ -78,8 +79,18 @@ def generate(
     -------
     Generated
         Text and sizes.
+
+    Raises
+    ------
+    InputError
+        If a derivative is too long, or a parameter cannot be learned, as no spike depends on it.
     """
-    return Generator(model, learns).program(follows_synapses, ports)
+    generator = Generator(model, learns)
+    for k, name in enumerate(learns.names):
+        if not generator.learned.list_paths(model, k):
+            why = "the gradient reaches neither steps nor spike, followed resets and initial values by it"
+            raise InputError(f"{model.here}: parameter '{name}' cannot be learned: {why}")
+    return generator.program(follows_synapses, ports)
 
 
 class Generator(Derived):

@@ -377,7 +377,8 @@ def exponential(items: list[Tree], values: Given, by: SimpleNamespace) -> np.nda
     known = getattr(by, "exponentials", [])
     result = next((result for trees, result in known if trees == matrix), None)
     if result is None:
-        entries = np.broadcast_arrays(*(np.asarray(evaluate(item, values, by), float) for item in matrix))
+        kind = complex if by is COMPLEX else float
+        entries = np.broadcast_arrays(*(np.asarray(evaluate(item, values, by), kind) for item in matrix))
         with np.errstate(all="ignore"):
             result = _exponential(entries)
         known.append((matrix, result))
@@ -394,7 +395,7 @@ def _exponential(entries: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
     size = np.maximum.reduce([np.cumsum([np.abs(entry) for entry in line], axis=0)[-1] for line in A])
     part, exponent = np.frexp(np.maximum(size, 0.5) / 0.5)
     halvings = exponent - (part == 0.5)  # a norm of at most 1/2 is left
-    A = [[np.ldexp(entry, -halvings) for entry in line] for line in A]
+    A = [[entry * np.ldexp(1.0, -halvings) for entry in line] for line in A]
 
     def product(a: list[list[np.ndarray]], b: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
         lines = []

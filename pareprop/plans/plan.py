@@ -301,6 +301,8 @@ def _require_online(model: Model) -> None:
         values, name = population.params, f"loss 'reward' in the spike variant: population '{population.name}'"
         if np.isfinite(values.eprop_isi_trace_cutoff):
             raise InputError(f"{name}: eprop_isi_trace_cutoff = {values.eprop_isi_trace_cutoff:g} must be inf")
+        if population.learn:
+            raise InputError(f"{name}: learn: parameters learn from targets alone")
         if population.role == "recurrent" and values.kappa != values.kappa_reg:
             raise InputError(f"{name}: kappa_reg = {values.kappa_reg:g} must be kappa = {values.kappa:g}")
     for item in model.projections:

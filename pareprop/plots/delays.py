@@ -8,14 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from . import learned, reader, style, weights
+from . import reader, style, weights
 
 
-def _draw_histogram(ax: Axes, group: h5py.Group, bounds: tuple[float, float], dt: float) -> None:
+def _draw_histogram(ax: Axes, ends: tuple[np.ndarray, ...], bounds: tuple[float, float], dt: float) -> None:
     """Draw how many synapses have which delay, in bins of a step, before and after."""
     edges = np.arange(round(bounds[0]), round(bounds[1]) + 2) - 0.5
-    for key, label, color in (("delay_initial", "initial", style.GREY), ("delay_real", "final", style.BLUE)):
-        values, first = reader.sample(group[key]), label == "initial"
+    for values, label, color in zip(ends, ("initial", "final"), (style.GREY, style.BLUE), strict=True):
+        first = label == "initial"
         counts = np.histogram(values, edges)[0]
         ax.stairs(counts, edges * dt, color=color, label=label, fill=first, alpha=0.5 if first else None)
     for bound in bounds:
@@ -28,14 +28,15 @@ def _draw_histogram(ax: Axes, group: h5py.Group, bounds: tuple[float, float], dt
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
     """Draw all projections whose delays learned; None without any."""
-    drawn, dt = list(learned.find_delays(file)), float(file.attrs.get("dt_ms", 1.0))
+    drawn = list(reader.learned_delays(file))
     if not drawn:
         return None
+    dt = reader.step_ms(file)
     result = style.new_figure(file, 0.4 + 1.9 * len(drawn))
     axes = result.subplots(len(drawn), 2, squeeze=False)
-    for (left, right), (_, group, bounds) in zip(axes, drawn, strict=True):
-        _draw_histogram(left, group, bounds, dt)
-        left.set_title(weights.heading(group, len(reader.sample(group["delay_real"])), False))
+    for (left, right), (_, group, bounds, ends) in zip(axes, drawn, strict=True):
+        _draw_histogram(left, ends, bounds, dt)
+        left.set_title(weights.heading(group, len(ends[0]), False))
         moved = reader.values(group, "moved")
         if moved is None or not len(moved):
             right.set_visible(False)

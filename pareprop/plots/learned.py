@@ -1,39 +1,57 @@
-"""What learned beside weights, read from the results of a run and told in words."""
+"""Parameters of neurons that learned: histograms before and after between the bounds, their course over iterations."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-
 import h5py
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from ..errors import InputError
-from . import reader
+from . import reader, style
 
-
-def find_delays(file: h5py.File) -> Iterator[tuple[str, h5py.Group, tuple[float, float]]]:
-    """Yield name, group and bounds in steps of the projections whose delays learned, and that have synapses."""
-    projections = reader.child(file, "projections")
-    for name, group in (projections or {}).items():
-        real = reader.dataset(group, "delay_real") if isinstance(group, h5py.Group) else None
-        if real is not None and len(real):
-            rule = json.loads(reader.text(group, "learn_delay") or "{}")
-            yield name, group, (float(rule.get("low", 1.0)), float(rule.get("high", 1.0)))
+BINS = 30
 
 
-def describe(file: h5py.File) -> dict[str, str]:
-    """Return a line for each projection whose delays learned, by what it is about."""
-    lines, dt = {}, float(file.attrs.get("dt_ms", 1.0))
-    for name, group, bounds in find_delays(file):
-        before, after = (reader.demand(group, key) for key in ("delay_initial", "delay_real"))
-        if len(before) != len(after):
-            raise InputError(f"{file.filename}: {group.name}: delay_initial and delay_real differ in length")
-        at_bound = int(np.count_nonzero((after <= bounds[0]) | (after >= bounds[1])))
-        changed = int(np.count_nonzero(np.rint(after) != before))
-        means, ends = before.mean() * dt, (after.min() * dt, after.max() * dt)
-        lines[f"delays of {name}, first → last"] = (
-            f"mean {means:.4g} → {after.mean() * dt:.4g} ms, from {ends[0]:.4g} to {ends[1]:.4g} ms; "
-            f"{changed:,} of {len(after):,} synapses have another one, {at_bound:,} stand at a bound"
-        )
-    return lines
+def _histogram(ax: Axes, summary: h5py.Group, before: np.ndarray, after: np.ndarray) -> None:
+    low, high = float(summary.attrs["low"]), float(summary.attrs["high"])
+    is_log = reader.text(summary, "scale") == "log"
+    edges = np.geomspace(low, high, BINS + 1) if is_log else np.linspace(low, high, BINS + 1)
+    if is_log:
+        ax.set_xscale("log")
+    if len(after) > 1:
+        for values, color, label, fill in ((before, style.GREY, "initial", True), (after, style.BLUE, "final", False)):
+            ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=label, fill=fill)
+        ax.set_ylabel("neurons")
+    else:
+        for values, color, label in ((before, style.GREY, "initial"), (after, style.BLUE, "final")):
+            ax.axvline(values[0], color=color, label=label)
+        ax.set_yticks([])
+    for bound in (low, high):
+        ax.axvline(bound, color=style.BLACK, lw=0.6, ls=":")
+    ax.legend()
+
+
+def _course(ax: Axes, summary: h5py.Group, name: str) -> None:
+    mean, low, high = (reader.demand(summary, key) for key in ("mean", "min", "max"))
+    iterations = np.arange(1, len(mean) + 1)
+    ax.fill_between(iterations, low, high, color=style.BLUE, alpha=0.2, lw=0)
+    ax.plot(iterations, mean, color=style.BLUE)
+    ax.set_xlabel("iteration")
+    ax.set_ylabel(name)
+
+
+@style.styled
+def figure(file: h5py.File) -> Figure | None:
+    """Draw every parameter that learned; None without any."""
+    drawn = [item for item in reader.learned(file) if len(reader.demand(item[1], "mean"))]
+    if not drawn:
+        return None
+    result = style.new_figure(file, 0.5 + 1.7 * len(drawn))
+    axes = result.subplots(len(drawn), 2, squeeze=False)
+    for (left, right), (name, summary, before, after) in zip(axes, drawn, strict=True):
+        unit = reader.text(summary, "unit")
+        shown = reader.label(f"{name} ({unit})" if unit not in ("", "1") else name)
+        _histogram(left, summary, before, after)
+        left.set_xlabel(shown)
+        _course(right, summary, shown)
+    return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from ..parallel import launcher
 from ..parallel.agreement import agree
 from ..parallel.collectives import gather, guarded
 from ..parallel.exchange import Exchange
-from ..plots import learned, reader
+from ..plots import reader
 from ..simulation.digest import Digest
 from ..storage import nest_script, nir_graph, sonata, sonata_network
 from ..storage.checkpoint_read import measured_rates
@@ -174,10 +175,9 @@ def info(exchange: Exchange, directory: Path) -> None:
         if exchange.rank == 0:
             for line in provenance.lines(provenance.read(directory)):
                 terminal.echo(line)
-            if (directory / RESULTS).is_file():
-                with reader.open_results(directory / RESULTS) as file:
-                    for name, line in learned.describe(file).items():
-                        terminal.echo(f"{name}: {line}")
+            with suppress(InputError), reader.open_results(directory / RESULTS) as file:  # there may be none yet
+                for name, line in reader.tell_learned(file).items():
+                    terminal.echo(f"{name}: {line}")
 
 
 @click.command(name="compare")

@@ -34,6 +34,7 @@ def compare(first: Path, second: Path) -> list[str]:
             changes = differences(json.loads(a.attrs["config"]), json.loads(b.attrs["config"]))
             lines = [f"configuration: {line.replace(', now ', ' in the first, ')} in the second" for line in changes]
             lines += _first(_losses(a, b)) + _first(_spikes(a, b)) + _first(_weights(a, b))
+            lines += _first(_learned(a, b))
             digests = [str(file.attrs.get("digest", "")) for file in (a, b)]
         except OSError as problem:
             raise InputError(f"{first} or {second}: {problem.strerror or problem}") from None
@@ -108,6 +109,19 @@ def _difference(
             spike = [*before, *(column[min(places)] for column in columns)] if min(places) < len(columns[0]) else []
             lines.append("iteration {}, step {}, neuron {}".format(*spike) if spike else "none")
         yield f"spike: {lines[0]} in the first, {lines[1]} in the second"
+
+
+def _learned(a: h5py.File, b: h5py.File) -> Iterator[str]:
+    """Yield the first parameter that neurons learned to different values."""
+    for name, group in a.get("learned", {}).items():
+        key = "populations/{population}/{parameter}".format(**group.attrs)
+        place, _, parameter = key.rpartition("/")
+        if place not in b or f"learned/{name}" not in b:
+            continue
+        values = [np.ravel(file[key] if key in file else file[place].attrs[parameter]) for file in (a, b)]
+        if values[0].shape == values[1].shape and np.any(values[0] != values[1]):
+            k = int(np.argmax(values[0] != values[1]))
+            yield f"parameter: {name}, neuron {k}: {values[0][k]!r} in the first, {values[1][k]!r} in the second"
 
 
 def _weights(a: h5py.File, b: h5py.File) -> Iterator[str]:

@@ -40,7 +40,8 @@ class OpenRun(Results):
         self._trust = trust
 
     def model(self) -> Model:
-        """Return the network of the run as it was before the training; `copy_weights` gives it the trained weights.
+        """Return the network of the run as it was before the training; `copy_weights` and `copy_parameters` give it
+        what it learned.
 
         Raises
         ------
@@ -68,7 +69,8 @@ class OpenRun(Results):
             The network; None: that of the run.
         fine_tune : bool
             False: the simulation is where the run ended, at its latest checkpoint, and goes on to the same bits; the
-            task must make the samples of the run. True: it begins anew, from the weights of the results.
+            task must make the samples of the run. True: it begins anew, from weights and learned parameters of the
+            results.
         exchange : Exchange or None
             Of all ranks; None: `pareprop.exchange()`.
         observers : iterable of Observer
@@ -99,6 +101,7 @@ class OpenRun(Results):
         subject = chosen.task.subject if task is None else task
         if fine_tune:
             network.copy_weights(self)
+            network.copy_parameters(self)
             settings = chosen.task.settings() if task is None else None
             return Simulation(network, subject, exchange, observers, settings)
         best = BestWeights(self.directory / BEST, chosen.identity()) if chosen.task.keep_best else None

@@ -43,7 +43,10 @@ def simulate(directory: Path, trust: bool = False) -> dict[str, tuple[np.ndarray
     samples = {name: key for key, name in task.kept_samples().items()}
     samples |= {name: samples[other] for name, other in task.also_kept().items()}
     for record, (phase, index) in samples.items():
-        simulation = Simulation(task.model(), task.subject, settings=task.settings())
+        model = task.model()
+        if record != "first":
+            model.copy_parameters(run)
+        simulation = Simulation(model, task.subject, settings=task.settings())
         if simulation.episodes or any(item.rewiring for item in simulation.engine.plastic):
             return {}
         set_weights(simulation, run, initial=record == "first")

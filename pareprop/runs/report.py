@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from .. import files
 from ..errors import InputError
-from ..plots import charts, classification, learned, reader, sweep, sweep_table
+from ..plots import charts, classification, reader, sweep, sweep_table
 from ..plots import scaling as study_tables
 from ..storage.checkpoint_read import list_values
 from ..storage.disk import output_errors, replace_file
@@ -152,7 +152,7 @@ def summary(file: h5py.File, parts: list[Values]) -> dict[str, str]:
         if (returns := reader.values(file, "mean_return")) is not None and len(returns):
             entries["return, first → last"] = f"{returns[0]:.4g} → {returns[-1]:.4g}"
         entries["firing rate, last"] = f"{rates[-1]:.3g} Hz" if rates is not None and len(rates) else ""
-    entries |= learned.describe(file)
+    entries |= reader.tell_learned(file)
     entries["notices"] = "; ".join(reader.text(file, "notices").splitlines()) or "none"
     result = tested(file)
     if result is not None and result.name == "test accuracy":

@@ -29,6 +29,9 @@ from statistics import fmean
 import numpy as np
 
 from ..engines.base import Engine, Settings
+from ..engines.delays import LearnedDelays
+from ..engines.parameters import SUMMARY, Parameter
+from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
 from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError, quote
@@ -118,6 +121,9 @@ class Simulation:
         Of the last batch: losses, accuracy, confusion, returns.
     moves : dict[str, list[int]]
         Synapses that moved in each iteration, by projection; of those that are rewired, or whose delays learn.
+    learned : dict[str, list[dict[str, float]]]
+        Mean, standard deviation, range of each parameter that learns, such as "rec.tau_m", and how many of its values
+        are at a bound, after each iteration.
     cuts : list of tuple of int and np.ndarray
         Iterations that were done when neurons were shared among ranks, and the first neuron of each rank, and the end.
     notices : Notices
@@ -162,6 +168,7 @@ class Simulation:
         self._returns = Returns()  # of the episodes of this group's part of a batch
         self._asked: Sequence[object] | None = None  # perturbations that a test asks for
         self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.n_moved is not None}
+        self.learned: dict[str, list[dict[str, float]]] = {item.name: [] for item in self.engine.parameters.items}
         self.cuts = [(0, self.network.cuts)]
         self.stop_requested = False
         self._begun = False  # by `train`
@@ -292,6 +299,7 @@ class Simulation:
         outcomes = self._run_batch(self.iteration * batch, batch, "train", learn=True)
         self.engine.optimize()
         self._count_moves()
+        self._summarize_parameters()
         self.losses.append(fmean(outcome[0] for outcome in outcomes))
         self.rates.append(fmean(outcome[1] for outcome in outcomes))
         self.notices.look_at_rates(self.rates)
@@ -329,6 +337,11 @@ class Simulation:
         for item in self.engine.plastic:
             if item.n_moved is not None:
                 self.moves[item.name].append(collectives.total(self.exchange.comm, item.n_moved))
+
+    def _summarize_parameters(self) -> None:
+        """Collective: keep what became of parameters that learn."""
+        for item in self.engine.parameters.items:
+            self.learned[item.name].append(self.engine.parameters.summarize(self.exchange.comm, item))
 
     @property
     def labels(self) -> list[int]:
@@ -521,8 +534,8 @@ class Simulation:
         """
         if not is_number(eta) or not 0 <= eta < math.inf:
             raise InputError(f"eta = {quote(eta)} must be a number of at least 0 and finite")
-        weights = list(self.engine.plastic)
-        delays = [item.delays for item in weights if item.delays]
+        weights: list[Plastic | LearnedDelays | Parameter] = [*self.engine.plastic]
+        delays = [item.delays for item in self.engine.plastic if item.delays]
         known = {item.name: item for item in [*weights, *delays, *self.engine.parameters.items]}
         if projection is not None and projection not in known:
             raise InputError(f"no plastic projection '{projection}'{nearest(projection, list(known))}")
@@ -558,6 +571,9 @@ class Simulation:
         state.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
         progress |= {f"moves/{name}": np.array(counts, np.int64) for name, counts in self.moves.items()}
+        for name, summaries in self.learned.items():
+            rows = [[summary[key] for key in SUMMARY] for summary in summaries]
+            progress[f"learned/{name}"] = np.array(rows, float).reshape(-1, len(SUMMARY))
         counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
         counters |= {"rates_hz": self.measure_rates()}
         state.put("loop", counters, progress)
@@ -615,6 +631,10 @@ class Simulation:
         self.cuts = [(self.iteration, self.network.cuts)]
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
         self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
+        self.learned = {
+            name: [dict(zip(SUMMARY, row, strict=True)) for row in progress[f"learned/{name}"].tolist()]
+            for name in self.learned
+        }
         if "loss" in numbers:
             self.engine.loss.load_state(kept.join(*State.get("loss", numbers, shared)))
         for name, observer in self.list_observers():

@@ -95,6 +95,8 @@ class Watched(Protocol):
         Of the last batch, of all groups: losses, accuracy, confusion, returns.
     moves : dict[str, list[int]]
         Synapses that moved in each iteration, by projection that is rewired, or whose delays learn.
+    learned : dict[str, list[dict[str, float]]]
+        Mean, standard deviation and range of each parameter that learns after each iteration.
     cuts : list of tuple of int and np.ndarray
         Iterations that were done when neurons were shared among ranks, and the first neuron of each rank, and the end.
     notices : Notices
@@ -122,6 +124,7 @@ class Watched(Protocol):
     batch: list[tuple[float, float]]
     score: Score
     moves: dict[str, list[int]]
+    learned: dict[str, list[dict[str, float]]]
     cuts: list[tuple[int, np.ndarray]]
     notices: Notices
     between: bool

@@ -29,10 +29,13 @@ CHUNK = 1_000_000  # synapses connected at a time
 KNOWN_SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan")
 
 
-def parameters(group: h5py.Group, known: dict[str, Any]) -> dict[str, Any]:  # Any: values of NEST
+def parameters(group: h5py.Group, known: dict[str, Any], sample: str) -> dict[str, Any]:  # Any: values of NEST
     """Return NEST's parameters of a population: single values, or lists with a value for each cell for all of them."""
     values = {name: value.item() if hasattr(value, "item") else value for name, value in group.attrs.items()}
     values |= {name: data[()].tolist() for name, data in group.items()}
+    if sample == "first":  # before they learned
+        values |= {name: values[f"{name}_initial"] for name in list(values) if f"{name}_initial" in values}
+    values |= {name: bool(values[name]) for name in values if isinstance(known.get(name), bool)}
     values.setdefault("V_m", values.get("E_L", 0.0))
     if values.get("surrogate_gradient_function") not in KNOWN_SURROGATES:  # it doesn't matter without learning
         values.pop("surrogate_gradient_function", None)
@@ -62,7 +65,7 @@ def build(nest: ModuleType, file: h5py.File, sample: str) -> dict[str, Any]:  # 
             continue
         model = f"eprop_{group.attrs['model']}{suffix}"
         cells[name] = nest.Create(model, size)
-        cells[name].set(parameters(group, nest.GetDefaults(model)))
+        cells[name].set(parameters(group, nest.GetDefaults(model), sample))
     for group in file["projections"].values():
         pre, post = cells[group.attrs["pre"]], cells[group.attrs["post"]]
         if "readout" in (file[f"populations/{group.attrs['pre']}"].attrs["role"],):  # learning signals

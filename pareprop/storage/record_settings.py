@@ -16,10 +16,13 @@ from ..network.parameters import Frozen
 SIGNALS = ("readout_signal", "error_signal", "target_signal")
 STATES = "states"  # all states and `records` of neurons given by equations
 DELAYS = "delays"  # of synapses whose delays learn
+PARAMETERS = "parameters"  # values of parameters of neurons that learn
 if TYPE_CHECKING:
     Quantity = str  # of the names below
 else:
-    Quantity = Literal["spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights", DELAYS, *TRACES_UNITS]
+    Quantity = Literal[
+        "spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights", DELAYS, PARAMETERS, *TRACES_UNITS
+    ]
 
 
 class Record(Frozen):
@@ -32,7 +35,7 @@ class Record(Frozen):
     what: tuple[Quantity, ...] = Field(("spikes",), description="quantities to record")
     step: int = Field(1, ge=1, description="steps between recorded values of state and signals")
     neurons: int | tuple[int, ...] = Field(
-        10, description="neurons whose state is recorded: a number, evenly spread, or ids"
+        10, description="neurons whose state and parameters are recorded: a number, evenly spread, or ids"
     )
     projections: tuple[str, ...] = Field(
         (), description="projections whose weights and traces are recorded, none for all"
@@ -55,6 +58,8 @@ def check(settings: Record, model: Model) -> None:
     problems += [f"projections: '{k}' is not one of {', '.join(names)}" for k in settings.projections if k not in names]
     if model.is_rewarded and "target_signal" in settings.what:
         problems.append("what: 'target_signal' is not there in a task with rewards")
+    if PARAMETERS in settings.what and not any(item.learn for item in model.of_role("recurrent")):
+        problems.append("what: 'parameters' is for neurons with parameters that learn")
     if STATES in settings.what and not recorded_states(model):
         problems.append("what: 'states' is for neurons whose model is given by equations")
     named = [item for item in model.projections if not settings.projections or item.name in settings.projections]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..engines.base import RECORDED_UNITS, recorded_states
+from ..engines.parameters import Parameter
 from ..engines.traces import TRACES_UNITS, Chosen, Traces
 from ..errors import InputError
 from ..network.connectivity import Projection
@@ -24,7 +25,7 @@ from ..values import Values
 from . import joined_file
 from .disk import on_disk, require_space
 from .growing_file import Column, GrowingFile, SharedFile, can_share
-from .record_settings import DELAYS, SIGNALS, STATES, Record
+from .record_settings import DELAYS, PARAMETERS, SIGNALS, STATES, Record
 from .results import choose_evenly
 from .spike_block import SpikeBlock
 
@@ -67,6 +68,7 @@ class Recorder(Observer):
             if self._trace_names:
                 self._traces[name] = Traces(simulation.engine, Chosen(projection, **columns)), before
         self._restore_traces()
+        self._parameters = dict(self._choose_parameters(simulation)) if PARAMETERS in self.settings.what else {}
         self._blocks: dict[str, SpikeBlock] = {}
         for name in [name for name in ("spikes", "input_spikes") if name in self.settings.what]:
             sources = network.n_recurrent if name == "spikes" else network.n_inputs
@@ -75,6 +77,18 @@ class Recorder(Observer):
             self._blocks[name] = SpikeBlock(simulation.task.n_steps, kinds)
         self._file = None
         self._open(simulation)
+
+    def _choose_parameters(self, simulation: Watched) -> Iterator[tuple[str, tuple[Parameter, np.ndarray, np.ndarray]]]:
+        """Yield parameters of recorded neurons of this rank by name: places among its values, ids in the population."""
+        for item in simulation.engine.parameters.items:
+            first = simulation.network.neurons[0]
+            places = self.ids[(self.ids >= first + item.mine.start) & (self.ids < first + item.mine.stop)] - first
+            ids = places + first - simulation.model.offset(item.population)
+            if item.optimizer.shared:
+                places = ids = np.arange(int(simulation.exchange.rank == 0))
+            else:
+                places = places - item.mine.start
+            yield item.name, (item, places, ids)
 
     def _open(self, simulation: Watched) -> GrowingFile:
         """Collective: return the open file, a new one if a checkpoint has closed the one before."""
@@ -87,6 +101,7 @@ class Recorder(Observer):
         constants = {"state/id": self.ids} if self._keeps_state else {}
         for name, _, _, columns in self._selected:
             constants |= {f"weights/{name}/{key}": values for key, values in columns.items()}
+        constants |= {f"parameters/{name}/id": ids for name, (_, _, ids) in self._parameters.items()}
         attributes = {"dt_ms": simulation.model.dt_ms, "n_steps": simulation.task.n_steps, "step": self.settings.step}
         rest = path, dict(self._columns(simulation, rank)), constants, attributes, self.settings.compression
         with on_disk(comm, "recording", path):
@@ -149,6 +164,9 @@ class Recorder(Observer):
                 yield f"state/{name}", Column("f8", (len(self.ids),), unit, ("sample and step", "neuron"))
         for name, unit in recorded_states(simulation.model).items() if STATES in what else ():
             yield _column(name), Column("f8", (len(self.ids),), unit or "1", ("sample and step", "neuron"))
+        for name, (item, places, _) in self._parameters.items():
+            unit = item.population.params.definition.units[item.parameter]
+            yield f"parameters/{name}/value", Column("f8", (len(places),), unit, ("sample", "neuron"))
         for name, _, index, _ in self._selected:
             if "weights" in what:
                 yield f"weights/{name}/weight", Column("f8", (len(index),), "as in NEST", ("sample", "synapse"))
@@ -243,6 +261,8 @@ class Recorder(Observer):
             for name, track in engine.recorded.states.items() if STATES in self.settings.what else ():
                 if name != "V_m" or "V_m" not in self.settings.what:
                     file.add(_column(name), every(track)[:, columns])
+        for name, (item, places, _) in self._parameters.items():
+            file.add(f"parameters/{name}/value", item.values[None, places])
         for name, tracks in traces.items():
             for key in self._trace_names:
                 file.add(f"weights/{name}/{key}", every(tracks[key]))

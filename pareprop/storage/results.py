@@ -24,7 +24,7 @@ from ..simulation.observer import Observer, Outcome, Watched
 from ..values import Values
 from . import local_activity
 from .disk import clear, on_disk, publish, reason, require_space
-from .self_description import STATE, describe_sample, name_axes, write_parameters
+from .self_description import STATE, describe_sample, name_axes, write_learned, write_parameters
 
 BLOCK = 2**20  # synapses copied at a time
 SYNAPSE_BYTES = 36  # source, target, delay, both weights
@@ -186,6 +186,7 @@ class ResultsFile(Observer):
             self.digest = simulation.hexdigest()
             peak = collectives.maximum(simulation.exchange.comm, peak_rss_bytes())
             self._write_weights(simulation, file, "weight", before)
+            values = gather_parameters(simulation)
             if file is None:
                 return
             with files.reading(self.path):
@@ -206,6 +207,7 @@ class ResultsFile(Observer):
                 file[f"moves/{name}"] = counts
                 if (group := file.get(f"projections/{name}")) is not None:
                     group["moved"] = file[f"moves/{name}"]
+            write_learned(file, simulation.model, simulation.learned, values)
             for name, unit in (("loss", "1"), ("firing_rate", "Hz")):
                 name_axes(file, name, ("iteration",), unit)
             groups = simulation.replicas.count
@@ -264,6 +266,15 @@ class ResultsFile(Observer):
                     problem = error
         if problem is not None:
             raise problem
+
+
+def gather_parameters(simulation: Watched) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Collective: return on rank 0 the values of parameters that learn, at the start and now, by name."""
+    parameters, comm = simulation.engine.parameters, simulation.exchange.comm
+    return {
+        item.name: (parameters.gather(comm, item.initial, item), parameters.gather(comm, item.values, item))
+        for item in parameters.items
+    }
 
 
 def _collect_episode(simulation: Watched, outcome: Outcome) -> dict[str, np.ndarray]:

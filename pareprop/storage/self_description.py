@@ -8,12 +8,13 @@ has them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import h5py
 import numpy as np
 
 from ..engines.base import RECORDED_UNITS
+from ..engines.parameters import SUMMARY
 from ..network.connectivity import RULES, Population, Projection
 from ..network.local import cell_values
 from ..network.model import Model
@@ -51,7 +52,8 @@ def write_parameters(file: h5py.File, model: Model) -> None:
         group.attrs.update(role=population.role, model=population.model, size=population.size, order=order)
         if population.area:
             group.attrs["area"] = population.area
-        if definition := getattr(population.params, "definition", None):
+        definition = getattr(population.params, "definition", None)
+        if definition and population.model not in model.eprop.neurons:  # else known by its name
             group.attrs["neuron_model"] = definition.to_json()
         params = population.params.model_dump() if population.params is not None else {}
         for name in params:
@@ -75,6 +77,46 @@ def write_parameters(file: h5py.File, model: Model) -> None:
     for projection in model.projections:
         if (group := file.get(f"projections/{projection.name}")) is not None:  # it has synapses
             group.attrs.update(_collect_parameters(projection, model))
+
+
+def write_learned(
+    file: h5py.File, model: Model, learned: Mapping[str, Sequence[Mapping[str, float]]],
+    values: Mapping[str, tuple[np.ndarray, np.ndarray]],
+) -> None:  # fmt: skip
+    """Write what became of parameters that learned.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The file, after `write_parameters`.
+    model : Model
+        The network.
+    learned : Mapping of str to sequence of Mapping
+        As `Simulation.learned`.
+    values : Mapping of str to tuple
+        Name to values at the start and at the end, one for each neuron or one.
+    """
+    for population in model.of_role("recurrent"):
+        for name, optimizer in population.learn.items():
+            full, group = f"{population.name}.{name}", file[f"populations/{population.name}"]
+            for key, value in zip((f"{name}_initial", name), values[full], strict=True):
+                group.attrs.pop(key, None)
+                if key in group:
+                    del group[key]
+                if optimizer.shared:
+                    group.attrs[key] = value[0]
+                else:
+                    group[key] = value
+                    name_axes(group, key, ("neuron",), population.params.definition.units[name])
+            summary = file.create_group(f"learned/{full}")
+            summary.attrs.update(
+                population=population.name, parameter=name, low=optimizer.low, high=optimizer.high,
+                scale=optimizer.scale, shared=optimizer.shared, unit=population.params.definition.units[name],
+                optimizer=json.dumps(optimizer.model_dump(include=optimizer.model_fields_set | {"type"})),
+            )  # fmt: skip
+            for key in SUMMARY:
+                summary[key] = np.array([row[key] for row in learned[full]], float)
+                name_axes(summary, key, ("iteration",))
 
 
 def _write_parameter(

@@ -16,6 +16,7 @@ from ..network.local import cell_values
 from ..network.model import Model
 from ..values import Values
 from .disk import fill_folder, output_errors
+from .opened import OpenRun
 from .sonata import MAGIC, VERSION
 
 BLOCK = 2**20  # edges copied at a time
@@ -44,6 +45,7 @@ def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
     """
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is there already and not an empty folder")
+    model.copy_parameters(OpenRun(results.parent))
     with files.open_results(results) as file:
         files.require_weights(file)
         _check(file, model)
@@ -128,7 +130,7 @@ def _nodes(model: Model, population: Population, number: int, folder: Path) -> d
         for key in values.keys() - uniform.keys():
             own[f"dynamics_params/{key}"] = values[key]
     row = {"population": name, "model_type": "virtual"}
-    if hasattr(population.params, "definition"):
+    if hasattr(population.params, "definition") and population.model not in model.eprop.neurons:
         here = f"population '{name}': model '{population.model}'"
         raise InputError(f"{here} is given by equations, which SONATA files cannot hold")
     if population.role == "recurrent":
@@ -144,7 +146,8 @@ def _nodes(model: Model, population: Population, number: int, folder: Path) -> d
 def _parameters(model: Model, population: Population) -> Values:
     """NEST's parameters of a population: numbers and texts that all share, or one number for each cell."""
     parameters: Values = {}
-    for key in type(population.params).model_fields:
+    kind = model.eprop.neurons.get(population.model, type(population.params))
+    for key in kind.model_fields.keys() & dict(population.params).keys():
         value = getattr(population.params, key)
         if value is None or (isinstance(value, float) and not np.isfinite(value)):
             continue

@@ -323,7 +323,7 @@ def test_a_run_shows_delays_before_and_after(tmp_path: Path, capsys: pytest.Capt
         assert sum(patch.get_data().values.sum() for patch in left.patches) == 2 * len(before)
         assert sorted(line.get_xdata()[0] for line in left.get_lines()) == [1.0, 9.0]
         np.testing.assert_array_equal(right.get_lines()[0].get_ydata(), file["moves/rec->rec"][()])
-        (line,) = (text for name, text in summary(file, []).items() if name.startswith("delays of rec->rec"))
-    assert line.startswith(wanted) and f"{n} of {len(before)} synapses have another one" in line
+        (line,) = (text for name, text in summary(file, []).items() if name == "learned rec->rec.delay")
+    assert line.startswith(wanted) and line.endswith(f", {n} of {len(before)} by whole steps")
     code, output, _ = command(capsys, "info", tmp_path / "run")
-    assert code == 0 and f"delays of rec->rec, first → last: {line}" in output
+    assert code == 0 and f"learned rec->rec.delay: {line}" in output

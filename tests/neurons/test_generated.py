@@ -11,6 +11,7 @@ from pareprop import NeuronModel
 from pareprop.neurons import library
 from pareprop.neurons.calls import Cells
 from pareprop.neurons.compile import compile
+from pareprop.neurons.derive import NEVER_LEARNED, NO_LEARNS, Learns, derive
 
 N, T = 24, 80
 # everything that the language knows, and every way in which something can vary
@@ -34,24 +35,36 @@ ODD = {
     "follow": ["a", "c_1"],
     "surrogate": "surrogate_gradient_height*exp(-(x/surrogate_gradient_width)**2)*(1 + 0.1*c)",
 }
+# all that a parameter can go through, and little to compile
+SMALL = {
+    "parameters": {"tau": [9.0, "ms"], "theta": [1.0, "1"], "d": [0.2, "1"], "E": [0.1, "1"], "t_ref": [1.0, "ms"]},
+    "constants": {"alpha": "exp(-dt/tau)"},
+    "states": {"a": ["E", "1"], "b": [0.0, "1"]},
+    "step": {"a": "alpha*(a - E) + E + (1 - alpha)*b*I + arriving - theta*detach(z)", "b": "0.9*b*(1 - 0.2*z)"},
+    "spike": "a - theta - b*b",
+    "reset": {"b": "b + d*(1 + b)"},
+    "follow": ["b"],
+}
 DRIVE = {  # by the beginning of a name: size of what arrives, largest current
     "izhikevich": (4.0, 3.0), "resonate_and_fire": (120.0, 0.0), "odd": (0.5, 0.5), "iaf_cond_exp": (20.0, 200.0),
+    "small": (0.5, 0.5),
     "adex": (400.0, 300.0), "two_compartment": (6.0, 150.0), "iaf_psc_exp": (600.0, 300.0), "glif": (400.0, 200.0),
 }  # fmt: skip
 
 
 def definition(name):
-    return NeuronModel.from_dict("odd", ODD) if name == "odd" else library.get(name)
+    own = {"odd": ODD, "small": SMALL}
+    return NeuronModel.from_dict(name, own[name]) if name in own else library.get(name)
 
 
-def run(name, real=np.float64, n=N):
+def run(name, real=np.float64, n=N, learns=NO_LEARNS):
     """Random input to compiled kernels and twin side by side; yields (step, kernels, twin, z, psi, before, kept)."""
     model, draw = definition(name), np.random.default_rng(5)
     size, current = next((value for key, value in DRIVE.items() if name.startswith(key)), (12.0, 200.0))
     told = model.to_dict() | {"surrogate": model.surrogate}
-    values = {"surrogate_gradient_width": 9.0 if name != "odd" else 0.7}
+    values = {"surrogate_gradient_width": 9.0 if name not in ("odd", "small") else 0.7}
     slow = twin.Kind(told, n, {key: np.full(n, value) for key, value in values.items()}, 1.0)
-    fast = Cells(compile(model), n, values, 1.0, real)
+    fast = Cells(compile(model, learns=learns), n, values, 1.0, real)
     for t in range(T):
         ports = size * (draw.random((len(model.ports), n)) < 0.3) * draw.normal(0.6, 1.0, (len(model.ports), n))
         drive = current * draw.random(n)
@@ -108,6 +121,64 @@ def test_traces_and_sweep(name: str) -> None:
         gradient += credit * arrivals[t]
     assert np.abs(total).max() > 0
     np.testing.assert_allclose(gradient, total, rtol=1e-8, atol=1e-10 * size.max())
+
+
+def learnable(name):
+    """All parameters of a model that spikes depend on."""
+    model = definition(name)
+    names = tuple(sorted(key for key in model.defaults if key not in NEVER_LEARNED))
+    learned = derive(model, Learns(names)).learned
+    return tuple(key for k, key in enumerate(names) if learned.list_paths(model, k))
+
+
+@pytest.mark.parametrize("name", first(1, ["small", "odd", *library.names()], rest=3))
+def test_traces_and_sweep_of_parameters(name: str) -> None:
+    """The trace of every parameter is that of complex steps, through constants, too; the sweep gives its sums."""
+    names, draw, rows = learnable(name), np.random.default_rng(6), []
+    L, rate, share, fast = draw.normal(size=(T, N)), 0.1 * draw.normal(size=N), 0.3, None
+    for t, fast, slow, _, psi, before, kept in run(name, learns=Learns(names)):
+        if t == 0:
+            traces = np.zeros((len(names), fast.program.n_traces, N))
+            eps, e, total, size = np.zeros((len(names), N, slow.K)), *np.zeros((3, len(names), N))
+        rows.append((before, kept, psi))
+        for k, parameter in enumerate(names):
+            q, x, r, initial = slow.by_parameter(parameter)
+            if t == 0:
+                eps[k], traces[k, : slow.K] = initial, initial.T
+            with np.errstate(all="ignore"):
+                new = np.einsum("sij,sj->si", slow.J, eps[k]) + slow.v * e[k][:, None] + q
+                e[k] = slow.psi * (np.sum(slow.h * new, axis=1) + x)
+                eps[k] = np.einsum("sij,sj->si", slow.R, new) + r + slow.gap * e[k][:, None]
+            found = fast.trace(len(slow.ports) + k, before, kept, psi, 1.0, traces[k])
+            scale = np.abs(eps[k]).max() + 1e-9
+            np.testing.assert_allclose(found, e[k], rtol=1e-8, atol=1e-9 * scale)
+            np.testing.assert_allclose(traces[k, : slow.K].T, eps[k], rtol=1e-8, atol=1e-9 * scale)
+            total[k] += (share * L[t] + rate) * e[k]
+            size[k] += np.abs((share * L[t] + rate) * e[k])
+    adjoint = np.zeros((fast.program.n_adjoint, N))
+    for t in reversed(range(T)):
+        fast.sweep(*rows[t][:2], share, np.ascontiguousarray(L[t]), rate, adjoint, rows[t][2])
+    slopes = fast.program.initial_slopes({"surrogate_gradient_width": 1.0}, 1.0, N)
+    first_column = fast.program.n_adjoint - len(names) - ("I_e" in names)
+    found = adjoint[first_column : first_column + len(names)]
+    found = found + np.einsum("in,kin->kn", adjoint[: slow.K], slopes)
+    assert np.count_nonzero(np.abs(total).max(axis=1)) >= len(names) - 1  # what is never the least counts as a path
+    np.testing.assert_allclose(found, total, rtol=1e-8, atol=1e-10 * size.max())
+
+
+def test_steps_keep_what_learned_values_were() -> None:
+    """Traces of synapses are the same whatever a parameter has become since the step; without that they are not."""
+    found = {}
+    for online in (False, True):
+        *_, (_, fast, _, _, psi, before, kept) = islice(run("small", learns=Learns(("d", "tau"), online)), 30)
+        for value in ({}, {"tau": 3.0, "d": 0.5}):
+            fast.constant[:] = fast.program.constants({"surrogate_gradient_width": 0.7} | value, 1.0, N)
+            trace = np.ones((fast.program.n_traces, N))
+            fast.trace(0, before, kept, psi, 1.0, trace)
+            found[online, bool(value)] = trace
+    np.testing.assert_array_equal(found[True, False], found[True, True])
+    np.testing.assert_allclose(found[True, False], found[False, False], rtol=1e-12)
+    assert np.abs(found[False, False] - found[False, True]).max() > 0.01
 
 
 @pytest.mark.parametrize("name", NAMES)

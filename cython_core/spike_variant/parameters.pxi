@@ -1,0 +1,48 @@
+# Spike variant: parameters of neurons that learn. Each has a trace in each neuron, which goes forward with the neurons.
+
+
+cdef void follow_parameters(
+    Learned learned, Neurons neurons, const real[:, ::1] psi, int64_t t
+) noexcept nogil:
+    """Traces of step t, after it; filtered as those of synapses."""
+    cdef int64_t i, j, p, slot, first, n, length = learned.ebar.shape[0], row = t % length
+    cdef int64_t before = (t + length - 1) % length, u = t % psi.shape[0]
+    cdef const NeuronModel* model
+    cdef real kappa, keep, share
+    for i in range(learned.items.shape[0]):
+        p, slot = learned.items[i, 0], learned.items[i, 1]
+        model, first = <const NeuronModel*> neurons.models[p], neurons.pieces[p, FIRST]
+        n = neurons.pieces[p, LAST] - first
+        kappa, keep = learned.kappas[i, 0], learned.kappas[i, 1]
+        share = 1.0 - learned.kappas[i, 1]
+        model.trace(n, neurons.v.shape[0], neurons.dt, learned.items[i, 2], column(neurons.constants, first),
+                    history_of(neurons, t - 1, first), history_of(neurons, t, first),
+                    &psi[u, first], t > 0 or (neurons.pieces[p, MODEL] & EARLY_CURRENT) != 0,
+                    &learned.trace[slot, 0, first], neurons.v.shape[0], &learned.e[first])
+        for j in range(first, first + n):
+            learned.ebar[row, slot, j] = kappa * learned.ebar[before, slot, j] + learned.e[j]
+            learned.ereg[row, slot, j] = keep * learned.ereg[before, slot, j] + share * learned.e[j]
+
+
+cdef void teach_parameters(
+    Learned learned, Neurons neurons, Feedback feedback, Histories histories, int64_t t
+) noexcept nogil:
+    """Add what the errors of step t, which are known, teach of step t - d_out."""
+    cdef int64_t i, j, b, k, row, p, slot, u = t - learned.d_out, seen = t % histories.error_ring.shape[0]
+    cdef int64_t past = u % learned.ebar.shape[0], F = u % histories.F.shape[0]
+    if u < 0 or learned.items.shape[0] == 0:
+        return
+    learned.signal[:] = 0.0
+    for b in range(feedback.blocks.shape[0]):
+        for k in range(feedback.blocks[b, SOURCE], feedback.blocks[b, SOURCES]):
+            row = row_of(feedback.blocks, b, k) if histories.error_ring[seen, k] != 0.0 else -1
+            if row >= 0:
+                add_row(feedback.blocks, b, k, feedback.row_ptr[row], feedback.row_ptr[row + 1], feedback.target,
+                        feedback.weight, histories.error_ring[seen, k], learned.signal)
+    for i in range(learned.items.shape[0]):
+        p, slot = learned.items[i, 0], learned.items[i, 1]
+        for j in range(neurons.pieces[p, FIRST], neurons.pieces[p, LAST]):
+            learned.gradient[slot, j] += (
+                learned.signal[j] * learned.ebar[past, slot, j]
+                + histories.F[F, j] * learned.ereg[past, slot, j]
+            )

@@ -1,0 +1,88 @@
+"""Traces of parameters that learn (spike variant): one for each neuron and parameter, nothing of which is reset.
+
+The error of a step belongs to the step before by the delay to the readouts. So the gradient of a sample is that of its
+own errors, all of which are known with its last step; traces wait for them as long.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..arrays import allocate_aligned
+from ..network.local import LocalNetwork
+from ..values import Values
+from .parameters import Parameters
+from .state import State
+
+KEPT = ("trace", "ebar", "ereg")
+
+
+class ParameterTraces:
+    """Traces of this rank's neurons, and the gradients of the present sample.
+
+    Parameters
+    ----------
+    network : LocalNetwork
+        This rank's share.
+    parameters : Parameters
+        What learns.
+    d_out : int
+        Steps from neurons to readouts.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        What the kernel works on, last axis: neurons.
+    """
+
+    def __init__(self, network: LocalNetwork, parameters: Parameters, d_out: int) -> None:
+        self._network, self._parameters, self._d_out = network, parameters, d_out
+        n, real = network.neurons[1] - network.neurons[0], network.model.kernels.real
+        n_slots = max((len(item.learn) for item in network.model.of_role("recurrent")), default=0)
+        shapes = {"trace": (n_slots, network.widths["traces"], n), "gradient": (n_slots, n), "e": (n,), "signal": (n,)}
+        shapes |= dict.fromkeys(("ebar", "ereg"), (2 * d_out + 1, n_slots, n))  # a round is at most as long as d_out
+        kinds = {name: float if name == "gradient" else real for name in shapes}
+        self.arrays = {name: allocate_aligned(shape, kinds[name]) for name, shape in shapes.items()}
+        for item, slot, mine in self._places():
+            start = parameters.slopes(item.population)[slot]
+            self.arrays["trace"][slot, : len(start), mine] = start
+
+    def _places(self) -> list[tuple]:
+        """Return parameters that neurons of this rank have, each with its slot and these neurons."""
+        items = self._parameters.items
+        return [
+            (items[place], slot, items[place].mine)
+            for _, places in self._parameters.pieces
+            for slot, place in enumerate(places)
+        ]
+
+    def for_kernel(self) -> Values:
+        """Return what the kernel takes."""
+        rows, kappas = [], []
+        for piece, places in self._parameters.pieces:
+            population, program = self._network.piece_populations[piece], self._network.programs[piece]
+            rows += [(piece, slot, program.n_ports + slot) for slot in range(len(places))]
+            kappas += [(population.params.kappa, population.params.kappa_reg)] * len(places)
+        items, filters = np.array(rows, np.int64).reshape(-1, 3), np.array(kappas, float).reshape(-1, 2)
+        return self.arrays | {"items": items, "kappas": filters, "d_out": self._d_out}
+
+    def begin(self) -> None:
+        """Begin a sample."""
+        self.arrays["gradient"].fill(0.0)
+
+    def gradients(self) -> list[np.ndarray]:
+        """Return the gradients of the present sample, as `Parameters.step` takes them."""
+        found = [np.zeros(0) for _ in self._parameters.items]
+        for item, slot, mine in self._places():
+            found[self._parameters.items.index(item)] = self.arrays["gradient"][slot, mine]
+        return found
+
+    def add_to(self, state: State) -> None:
+        """Add what the next sample reads to a state."""
+        if self._parameters.items:
+            state.neurons |= {f"learned/{name}": self.arrays[name] for name in KEPT}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for array in self.arrays.values())
