@@ -29,7 +29,8 @@ from statistics import fmean
 import numpy as np
 
 from ..engines.base import Engine, Settings
-from ..engines.parameters import SUMMARY
+from ..engines.parameters import SUMMARY, Parameter
+from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
 from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError, quote
@@ -529,7 +530,7 @@ class Simulation:
         """Change the learning rate of one projection, or of all, from the next update on."""
         if not is_number(eta) or not 0 <= eta < math.inf:
             raise InputError(f"eta = {quote(eta)} must be a number of at least 0 and finite")
-        learning = [*self.engine.plastic, *self.engine.parameters.items]
+        learning: list[Plastic | Parameter] = [*self.engine.plastic, *self.engine.parameters.items]
         names = [item.name for item in learning]
         if projection is not None and projection not in names:
             raise InputError(f"no plastic projection '{projection}'{nearest(projection, names)}")
