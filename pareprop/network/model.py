@@ -399,7 +399,9 @@ class Model:
         else:
             checked = parameters.validate(kind, values, f"population '{name}'")
             parameters.check_lengths(checked, size, f"population '{name}'")
-        optimizers = learned.check(f"population '{name}'", checked, learn) if learn else {}
+        optimizers = {}
+        if isinstance(checked, GivenByEquations) and learn:
+            optimizers = learned.check(f"population '{name}'", checked, learn)
         learns = Learns(tuple(optimizers), bool(optimizers) and self.eprop.is_online)
         population = Population(name, size, "recurrent", given_as, checked, None, area, optimizers, learns)
         added = self._add(population, sign)

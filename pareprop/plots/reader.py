@@ -142,7 +142,9 @@ def learned(file: h5py.File) -> list[tuple[str, h5py.Group, np.ndarray, np.ndarr
     for name, summary in (child(file, "learned") or {}).items():
         population = child(file, f"populations/{text(summary, 'population')}")
         ends = []
-        for suffix in ("_initial", "") if population is not None else ():
+        for suffix in ("_initial", ""):
+            if population is None:
+                break
             key = text(summary, "parameter") + suffix
             data = dataset(population, key)
             if data is not None or key in population.attrs:

@@ -55,8 +55,8 @@ def read_expected(group: h5py.Group, file: h5py.File, n_samples: int, batch: int
     shapes |= {name: (name, shape) for name, shape in delay_cases.expected_shapes(file).items()}
     for key, index, name, settings in _entries(file):
         n = 1 if settings.get("shared") else sizes[index]
-        for kind, shape in (("final", (n,)), ("gradient", (n,)), ("history", (n_samples // batch + 1, n))):
-            shapes[f"learned/rec{index}.{name}/{kind}"] = f"learned/{key}/{kind}", shape
+        for kind, rows in (("final", ()), ("gradient", ()), ("history", (n_samples // batch + 1,))):
+            shapes[f"learned/rec{index}.{name}/{kind}"] = f"learned/{key}/{kind}", (*rows, n)
     expected = {}
     for name, (key, shape) in shapes.items():
         expected[name] = fields.dataset(group, key)

@@ -261,8 +261,8 @@ class Recorder(Observer):
             for name, track in engine.recorded.states.items() if STATES in self.settings.what else ():
                 if name != "V_m" or "V_m" not in self.settings.what:
                     file.add(_column(name), every(track)[:, columns])
-        for name, (item, places, _) in self._parameters.items():
-            file.add(f"parameters/{name}/value", item.values[None, places])
+        for name, (parameter, places, _) in self._parameters.items():
+            file.add(f"parameters/{name}/value", parameter.values[None, places])
         for name, tracks in traces.items():
             for key in self._trace_names:
                 file.add(f"weights/{name}/{key}", every(tracks[key]))
