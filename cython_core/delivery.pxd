@@ -48,6 +48,22 @@ cdef extern from "walks.h" nogil:
         int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const uint32_t* offset,
         const double* coefficient, double scale, double* gradient
     )
+    void credit_delays_each_float(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const uint32_t* offset,
+        const float* coefficient, float scale, float* gradient, int64_t step, float* by_delay
+    )
+    void credit_delays_each_double(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const uint32_t* offset,
+        const double* coefficient, double scale, double* gradient, int64_t step, double* by_delay
+    )
+    void credit_delays_row_float(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const float* coefficient, float scale,
+        float* gradient, int64_t step, float* by_delay
+    )
+    void credit_delays_row_double(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const double* coefficient, double scale,
+        double* gradient, int64_t step, double* by_delay
+    )
     void credit_row_float(
         int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const float* coefficient, float scale,
         float* gradient
@@ -456,6 +472,23 @@ cdef inline void credit_row(
             credit_row_double(start, stop, ahead, target, coefficient, scale, gradient)
         else:
             credit_each_double(start, stop, ahead, target, offset, coefficient, scale, gradient)
+
+
+cdef inline void credit_delays(
+    int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const uint32_t* offset,
+    const real* coefficient, real scale, real* gradient, int64_t step, real* by_delay
+) noexcept nogil:
+    """As `credit_row`; and by_delay[k] += the coefficient a step later, `step` numbers on, less that a step earlier."""
+    if real is float:
+        if offset == NULL:
+            credit_delays_row_float(start, stop, ahead, target, coefficient, scale, gradient, step, by_delay)
+        else:
+            credit_delays_each_float(start, stop, ahead, target, offset, coefficient, scale, gradient, step, by_delay)
+    else:
+        if offset == NULL:
+            credit_delays_row_double(start, stop, ahead, target, coefficient, scale, gradient, step, by_delay)
+        else:
+            credit_delays_each_double(start, stop, ahead, target, offset, coefficient, scale, gradient, step, by_delay)
 
 
 cdef inline void spread_block(

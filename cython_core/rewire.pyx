@@ -6,7 +6,7 @@ weight 0. What falls below 0 is dormant; a dormant synapse moves to another sour
 
 from libc.math cimport rint, signbit, sqrt
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memmove
+from libc.string cimport memcpy, memmove
 
 from pareprop.core.delivery cimport first_at_least
 from pareprop.core.elementary cimport exp
@@ -377,3 +377,97 @@ def move(
 cdef inline void move_one(int64_t start, int64_t stop, int64_t by, int64_t size, uint8_t[::1] items) noexcept nogil:
     if stop > start:
         memmove(&items[(start + by) * size], &items[start * size], <size_t>((stop - start) * size))
+
+
+def sort_by_delay(
+    int64_t low,                      # the shortest delay that has rows
+    int64_t n_delays,                 # rows of each source
+    int64_t[::1] row_ptr,             # UPDATED (n_rows + 1), of some sources
+    const uint32_t[::1] target,       # IN (n), of their synapses
+    const real[::1] delay,            # IN (n), of any fraction
+    int64_t[::1] order,               # OUT (n), which of them comes to each place
+    int64_t[::1] scratch,             # (n)
+):
+    """Sort the synapses of each source into the rows of the whole delays nearest to theirs; return how many move.
+
+    Rows stay sorted by target; equal ones keep their order.
+    """
+    cdef int64_t source, row, k, d, here, moved = 0, first = row_ptr[0]
+    with nogil:
+        for source in range((row_ptr.shape[0] - 1) // n_delays):
+            row, here = source * n_delays, 0
+            for d in range(n_delays):
+                for k in range(row_ptr[row + d] - first, row_ptr[row + d + 1] - first):
+                    scratch[k] = number_of(<double> delay[k], low, n_delays, d)
+                    here += scratch[k] != d
+                    order[k] = k
+            if here > 0:
+                sort_source(n_delays, first, &row_ptr[row], &target[0], &order[0], &scratch[0])
+            moved += here
+    return moved
+
+
+cdef inline int64_t number_of(double delay, int64_t low, int64_t n_delays, int64_t present) noexcept nogil:
+    """Row of the whole delay nearest to a delay, ties to even, from that of `low` on; what is no number stays."""
+    delay = rint(delay) - low
+    if delay != delay:
+        return present
+    return <int64_t> max(0.0, min(delay, <double> (n_delays - 1)))
+
+
+cdef void sort_source(
+    int64_t n_delays,
+    int64_t first,                    # place of the synapse that is called 0
+    int64_t* row_ptr,                 # UPDATED (n_delays + 1)
+    const uint32_t* target,           # IN
+    int64_t* order,                   # OUT, synapses of the source
+    int64_t* number,                  # IN, the new row of each; then scratch
+) noexcept nogil:
+    """Sort by counting, which leaves runs that ascend in each row, one from each old row; then merge these."""
+    cdef int64_t start = row_ptr[0], stop = row_ptr[n_delays], d, k
+    for d in range(1, n_delays):
+        row_ptr[d] = 0
+    for k in range(start - first, stop - first):
+        if number[k] + 1 < n_delays:
+            row_ptr[number[k] + 1] += 1
+    for d in range(1, n_delays):
+        row_ptr[d] += row_ptr[d - 1]
+    for k in range(start - first, stop - first):
+        d = number[k]
+        order[row_ptr[d] - first] = k
+        row_ptr[d] += 1
+    for d in range(n_delays - 1, 0, -1):
+        row_ptr[d] = row_ptr[d - 1]
+    row_ptr[0] = start
+    for d in range(n_delays):
+        k = row_ptr[d] - first
+        merge_runs(row_ptr[d + 1] - row_ptr[d], target, order + k, number + k)
+
+
+cdef void merge_runs(int64_t n, const uint32_t* target, int64_t* order, int64_t* scratch) noexcept nogil:
+    """Merge neighbouring runs of ascending targets until there is one."""
+    cdef int64_t a, b, c, i, j, k
+    while end_of_run(n, target, order, 0) < n:
+        a = 0
+        while a < n:
+            b = end_of_run(n, target, order, a)
+            c = end_of_run(n, target, order, b)
+            i, j = a, b
+            for k in range(a, c):
+                if i < b and (j == c or target[order[i]] <= target[order[j]]):
+                    scratch[k] = order[i]
+                    i += 1
+                else:
+                    scratch[k] = order[j]
+                    j += 1
+            a = c
+        memcpy(order, scratch, <size_t> n * sizeof(int64_t))
+
+
+cdef inline int64_t end_of_run(int64_t n, const uint32_t* target, const int64_t* order, int64_t k) noexcept nogil:
+    """One past the last of the ascending targets from `k` on."""
+    if k < n:
+        k += 1
+    while k < n and target[order[k]] >= target[order[k - 1]]:
+        k += 1
+    return k

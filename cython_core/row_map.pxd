@@ -17,7 +17,7 @@ cdef class RowMap:
     cdef const uint32_t[::1] listed_before
     cdef readonly int64_t first_row
     cdef readonly int64_t n_rows
-    cdef int64_t offset, low, n_delays
+    cdef int64_t offset, low, n_delays, shorter
     cdef uint64_t[::1] bits
     cdef uint32_t[::1] before
 
@@ -31,11 +31,11 @@ cdef class RowMap:
         return source if 0 <= source < self.n_sources else NO_ROW
 
     cdef inline void mark(self, int64_t delay, int64_t number) noexcept nogil:
-        number = number * self.n_delays + delay
+        number = number * self.n_delays + delay + self.shorter
         self.bits[number >> 6] |= <uint64_t> 1 << (number & 63)
 
     cdef inline int64_t row(self, int64_t delay, int64_t number) noexcept nogil:
-        number = number * self.n_delays + delay
+        number = number * self.n_delays + delay + self.shorter
         if self.is_indexed:
             number = place_of(&self.bits[0], &self.before[0], number)
         return self.first_row + number

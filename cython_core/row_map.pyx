@@ -28,6 +28,8 @@ cdef class RowMap:
         Set of cells of the sources' role, bits and numbers before, see members; others have no rows.
     offset : int
         Of the population, among the cells of this role.
+    shorter : int
+        Rows of each source before that of a delay that is called 0.
 
     Attributes
     ----------
@@ -37,8 +39,12 @@ cdef class RowMap:
         First row, and how many there are.
     """
 
-    def __init__(self, int64_t first_row, int64_t n_delays, sources, bint indexed, listed=None, int64_t offset=0):
+    def __init__(
+        self, int64_t first_row, int64_t n_delays, sources, bint indexed, listed=None, int64_t offset=0,
+        int64_t shorter=0
+    ):
         self.first_source, last = sources
+        self.shorter = shorter
         self.offset, self.n_sources = offset, last - self.first_source
         self.is_listed, self.is_indexed = listed is not None, indexed
         if self.is_listed:

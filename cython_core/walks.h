@@ -7,19 +7,25 @@
 
 #define APART static __attribute__((noinline))
 
+#define FETCH(values, place)                                                                                           \
+    __builtin_prefetch((values) + (place));                                                                            \
+    __builtin_prefetch((values) + (place) + STRIDE / 2);
+
 /* the strides [k, stop) of synapses: BODY for each of them, after what comes soon is fetched */
 #define STRIDES(k, stop, ahead, target, values, BODY)                                                                  \
+    STRIDES_OF(k, stop, FETCH(values, k + (ahead)) __builtin_prefetch((target) + k + (ahead));, BODY)
+#define STRIDES_OF(k, stop, FETCHES, BODY)                                                                             \
     for (; k < (stop);) {                                                                                              \
-        __builtin_prefetch((values) + k + (ahead));                                                                    \
-        __builtin_prefetch((values) + k + (ahead) + STRIDE / 2);                                                       \
-        __builtin_prefetch((target) + k + (ahead));                                                                    \
+        FETCHES                                                                                                        \
         if (k + STRIDE <= (stop)) {                                                                                    \
-            for (int i = 0; i < STRIDE; i++)                                                                           \
+            for (int i = 0; i < STRIDE; i++) {                                                                         \
                 BODY(k + i)                                                                                            \
+            }                                                                                                          \
             k += STRIDE;                                                                                               \
         } else                                                                                                         \
-            for (; k < (stop); k++)                                                                                    \
+            for (; k < (stop); k++) {                                                                                  \
                 BODY(k)                                                                                                \
+            }                                                                                                          \
     }
 
 /* `offset`: of each synapse from `start` on; `at`: of all */
@@ -49,12 +55,37 @@
     {                                                                                                                  \
         int64_t k = start;                                                                                             \
         STRIDES(k, stop, ahead, target, gradient, CREDIT)                                                              \
+    }                                                                                                                  \
+    APART void credit_delays_each_##T(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target,              \
+                                      const uint32_t *offset, const T *restrict coefficient, T scale,                  \
+                                      T *restrict gradient, int64_t step, T *restrict by_delay)                        \
+    {                                                                                                                  \
+        int64_t k = start;                                                                                             \
+        const T *before = coefficient - step, *after = coefficient + step;                                             \
+        offset -= start;                                                                                               \
+        STRIDES_OF(k, stop, FETCH_BOTH(k + ahead), CREDIT_DELAYS_EACH)                                                 \
+    }                                                                                                                  \
+    APART void credit_delays_row_##T(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target,               \
+                                     const T *restrict coefficient, T scale, T *restrict gradient, int64_t step,       \
+                                     T *restrict by_delay)                                                             \
+    {                                                                                                                  \
+        int64_t k = start;                                                                                             \
+        const T *before = coefficient - step, *after = coefficient + step;                                             \
+        STRIDES_OF(k, stop, FETCH_BOTH(k + ahead), CREDIT_DELAYS)                                                      \
     }
 
 #define SPREAD_EACH(k) total[target[k] + offset[k]] += weight[k];
 #define SPREAD(k) total[target[k]] += weight[k];
 #define CREDIT_EACH(k) gradient[k] += scale * coefficient[target[k] + offset[k]];
 #define CREDIT(k) gradient[k] += scale * coefficient[target[k]];
+/* and by_delay: what the arrival would add a step later, less a step earlier */
+#define FETCH_BOTH(place) FETCH(gradient, place) FETCH(by_delay, place) __builtin_prefetch(target + (place));
+#define CREDIT_DELAYS_EACH(k)                                                                                          \
+    gradient[k] += scale * coefficient[target[k] + offset[k]];                                                         \
+    by_delay[k] += after[target[k] + offset[k]] - before[target[k] + offset[k]];
+#define CREDIT_DELAYS(k)                                                                                               \
+    gradient[k] += scale * coefficient[target[k]];                                                                     \
+    by_delay[k] += after[target[k]] - before[target[k]];
 
 WALKS(float)
 WALKS(double)

@@ -119,12 +119,14 @@ def model(case: dict) -> Model:
     currents = network.currents("dc", n_rec) if "step_currents" in case else None
     d_in = np.broadcast_to(case.get("d_in", 1), case["w_in"].shape)
     d_rec = np.broadcast_to(case.get("d_rec", 1), case["w_rec"].shape)
+    learned = {key: case.get("learn_delay", {}).get(key) for key in ("in", "rec")}
     for k, post in enumerate(groups):
         rows = place[post.name]
-        _connect(network, inputs, post, case["w_in"][rows], d_in[rows], port=ports["in"][k])
+        more = {key: {"port": ports[key][k], "learn_delay": learned[key]} for key in ports}
+        _connect(network, inputs, post, case["w_in"][rows], d_in[rows], **more["in"])
         for pre in groups:
             columns = place[pre.name]
-            _connect(network, pre, post, case["w_rec"][rows, columns], d_rec[rows, columns], port=ports["rec"][k])
+            _connect(network, pre, post, case["w_rec"][rows, columns], d_rec[rows, columns], **more["rec"])
         _connect(network, out, post, case["w_fb"][rows], case.get("d_fb", 1), feedback=case.get("feedback", "random"))
         _connect(network, post, out, case["w_out"][:, rows], case.get("d_out", 1))
         if currents is not None:
@@ -173,3 +175,12 @@ def write_case(path, case: dict, expected: dict) -> None:
             file[key] = case[key]
         for key in ("spike_steps", "spike_ids", "readout_signal", "w_in", "w_rec", "w_out"):
             file[f"expected/{key}"] = expected[key]
+        if "learn_delay" not in case:
+            return
+        file.attrs["format"], file["d_in"], file["expected/loss"] = "pareprop-case-4", case["d_in"], expected["losses"]
+        for k, (name, settings) in enumerate(case["learn_delay"].items()):
+            file.create_group(f"learn_delay/{k}").attrs.update({"matrix": f"w_{name}", "epsilon": 1e-7} | settings)
+            missing, real = np.isnan(case[f"w_{name}"]), expected[f"delay_{name}"]
+            file[f"expected/delay_{name}"] = np.where(missing, np.nan, real)
+            file[f"expected/d_{name}"] = np.where(missing, 0, np.rint(real)).astype(np.int32)
+            file[f"expected/gradient_delay_{name}"] = np.where(missing, np.nan, expected[f"gd_{name}"][0])

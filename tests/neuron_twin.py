@@ -351,7 +351,7 @@ def simulate_interval(net, weights, start, T, learning_window):
     for t in range(T):
         s = start + t
         arriving = {
-            "in": w_in @ reference.input_arrivals(net, start, t),
+            "in": (w_in * reference.input_arrivals(net, start, t)).sum(axis=1),
             "rec": (w_rec * reference.recurrent_arrivals(net, start, t)).sum(axis=1),
         }
         net.step_neurons(s, arriving)
@@ -383,7 +383,7 @@ def interval_gradients(net, steps):
         net.traces.append({"onto neurons": traces})
     for t in range(T):
         error, now = net.error[start + t], cells.history[start + t]
-        arrivals_in = np.broadcast_to(reference.input_arrivals(net, start, t), net.w_in.shape)
+        arrivals_in = reference.input_arrivals(net, start, t)
         z = np.hstack([arrivals_in, reference.recurrent_arrivals(net, start, t)]).ravel()
         eps, before = trace(now, targets, eps, before, now["U"][targets, :, ports] * z[:, None])
         e = before.reshape(shape)

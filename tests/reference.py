@@ -123,10 +123,11 @@ def run_case(case: dict) -> dict:
         (n_steps, n_out).
         Interval: ``interval``, ``learning_window`` (steps), ``average_gradient`` (default false), ``reset``
         (default true), ``feedback``: "random", "symmetric" (w_fb = w_out^T after every optimizer step) or "adaptive"
-        (w_fb learns with the gradients of w_out^T), where both have a synapse. Spike: ``window`` (n_steps,), and
+        (w_fb learns with the gradients of w_out^T), where both have a synapse; ``learn_delay``: "in", "rec" to the
+        settings of an optimizer of delays, with ``low`` and ``high``. Spike: ``window`` (n_steps,), and
         ``loss`` in ``readout`` (default mean_squared_error).
-        Optional: ``d_rec`` (n_rec, n_rec), ``d_out``, ``d_fb`` (steps, default 1), ``dt`` (ms, default 1), spike:
-        ``d_in`` (n_rec, n_in; row s of the inputs arrives in step s + d_in - 1), ``etas`` (n_steps,): the learning rate
+        Optional: ``d_rec`` (n_rec, n_rec), ``d_in`` (n_rec, n_in; row s of the inputs arrives in step s + d_in - 1),
+        ``d_out``, ``d_fb`` (steps, default 1), ``dt`` (ms, default 1), spike: ``etas`` (n_steps,): the learning rate
         of updates made in each step, the last one in the flush too,
         ``step_currents`` (n_steps, n_rec; pA), injected in a step and felt in the next.
 
@@ -136,7 +137,8 @@ def run_case(case: dict) -> dict:
         ``spike_steps``, ``spike_ids`` (sorted by step, then id), ``V_m``, ``surrogate_gradient`` (n_steps, n_rec),
         ``readout_signal``, ``error_signal`` (n_steps, n_out; 0 outside the learning window), ``w_in``, ``w_rec``,
         ``w_out`` (final weights, every pending update applied); interval also ``g_in``, ``g_rec``, ``g_out`` (lists,
-        one raw gradient per interval, NaN = no synapse) and ``losses`` (one per interval).
+        one raw gradient per interval, NaN = no synapse), ``losses`` (one per interval), and of delays that learn
+        ``delay_in``, ``delay_rec``, and ``gd_in``, ``gd_rec`` as the gradients of weights.
     """
     net = Network(case)
     return {"interval": run_interval_variant, "spike": run_spike_variant}[case["variant"]](case, net)
@@ -154,6 +156,7 @@ class Network:
         self.n_steps, self.n_in = self.inputs.shape
         self.n_rec, self.n_out = self.w_fb.shape
         self.d_rec = np.broadcast_to(np.asarray(case.get("d_rec", 1), int), self.w_rec.shape)
+        self.d_in = np.broadcast_to(np.asarray(case.get("d_in", 1), int), self.w_in.shape)
         self.d_out, self.d_fb = int(case.get("d_out", 1)), int(case.get("d_fb", 1))
         self.currents = np.asarray(case.get("step_currents", np.zeros((self.n_steps, self.n_rec))), float)
         self.optimizer = OPTIMIZER_DEFAULTS | dict(case["optimizer"])
@@ -163,6 +166,7 @@ class Network:
         self.z = np.zeros((self.n_steps, self.n_rec), bool)
         self.psi, self.v = np.zeros((2, self.n_steps, self.n_rec))
         self.signal, self.error = np.zeros((2, self.n_steps, self.n_out))
+        self.learns_delays = "learn_delay" in case
         self.keeps = case.get("traces", False)  # they take gigabytes in large cases
         self.traces = []  # of each interval; in the spike variant of each row, source, targets, and (step, values)
 
@@ -327,6 +331,7 @@ def run_interval_variant(case, net):
     weights = {"in": net.w_in, "rec": net.w_rec, "out": net.w_out}
     optimizers = {name: Optimizer(net.optimizer, weights[name].shape) for name in names}
     feedback = Feedback(case, net)
+    delays = LearnedDelays(case, net)
     sums = dict.fromkeys(names, 0.0)
     gradients, losses = {name: [] for name in names}, []
     for index in range(net.n_steps // T):
@@ -341,14 +346,44 @@ def run_interval_variant(case, net):
             g = raw[name] / case["learning_window"] if case.get("average_gradient", False) else raw[name]
             gradients[name].append(np.where(np.isnan(weights[name]), np.nan, g))
             sums[name] = sums[name] + g
+        delays.collect(weights, raw, case["learning_window"] if case.get("average_gradient", False) else 1)
         if (index + 1) % batch == 0:
             sums_out = sums["out"]
             for name in names:
                 weights[name] = optimizers[name].step(weights[name], sums[name] / batch, (index + 1) // batch)
                 sums[name] = 0.0
             feedback.step(weights["out"], sums_out / batch, (index + 1) // batch)
+            delays.step(batch, (index + 1) // batch)
     results = net.results() | {f"w_{name}": weights[name] for name in names}
+    results |= {f"delay_{name}": real for name, real in delays.real.items()}
+    results |= {f"gd_{name}": gradient for name, gradient in delays.gradients.items()}
     return results | {f"g_{name}": gradients[name] for name in names} | {"losses": np.array(losses)}
+
+
+class LearnedDelays:
+    """Real delays of synapses; spikes take the nearest whole step."""
+
+    def __init__(self, case, net):
+        self.net, self.optimizers = net, {}
+        self.real, self.gradients = {}, {}
+        for name, settings in case.get("learn_delay", {}).items():
+            bounds = {"Wmin": settings["low"], "Wmax": settings["high"]}
+            self.real[name] = getattr(net, f"d_{name}").astype(float)
+            self.optimizers[name] = Optimizer(OPTIMIZER_DEFAULTS | settings | bounds, self.real[name].shape)
+            self.gradients[name] = []
+        self.sums = dict.fromkeys(self.real, 0.0)
+
+    def collect(self, weights, raw, divisor):
+        for name in self.real:
+            g = weights[name] * raw[f"delay_{name}"] / divisor
+            self.gradients[name].append(g)
+            self.sums[name] = self.sums[name] + np.nan_to_num(g)
+
+    def step(self, batch, until):
+        for name, optimizer in self.optimizers.items():
+            self.real[name] = optimizer.step(self.real[name], self.sums[name] / batch, until)
+            setattr(self.net, f"d_{name}", np.rint(self.real[name]).astype(int))
+            self.sums[name] = 0.0
 
 
 class Feedback:
@@ -370,8 +405,12 @@ class Feedback:
 
 
 def input_arrivals(net, start, t):
-    """Input spikes (n_in,) that arrive in step t of the interval; those of its step 0 are lost."""
-    return net.inputs[start + t] if t > 0 else np.zeros(net.n_in, bool)
+    """Input spikes (n_rec, n_in) that arrive at each synapse in step t of the interval; those of step 0 are lost."""
+    arrivals = np.zeros(net.w_in.shape, bool)
+    for d in np.unique(net.d_in):
+        if t > 0 and t - d + 1 >= 0:
+            arrivals |= (net.d_in == d) & net.inputs[start + t - d + 1]
+    return arrivals
 
 
 def recurrent_arrivals(net, start, t):
@@ -383,13 +422,17 @@ def recurrent_arrivals(net, start, t):
     return arrivals
 
 
+def all_arrivals(net, start, t):
+    return input_arrivals(net, start, t), recurrent_arrivals(net, start, t)
+
+
 def simulate_interval(net, weights, start, T, learning_window):
     """Advance neurons and readouts through one interval; returns the loss."""
     w_in, w_rec, w_out = (np.nan_to_num(weights[name]) for name in ("in", "rec", "out"))
     loss = 0.0
     for t in range(T):
         s = start + t
-        arriving = w_in @ input_arrivals(net, start, t) + (w_rec * recurrent_arrivals(net, start, t)).sum(axis=1)
+        arriving = sum((w * z).sum(axis=1) for w, z in zip((w_in, w_rec), all_arrivals(net, start, t), strict=True))
         net.step_neurons(s, arriving)
         # the readouts' own clock is late by the delay, so that in step t they take the spikes of step t
         signal = net.readouts.step(w_out @ net.z[s], first=s == 0)
@@ -410,6 +453,7 @@ def interval_gradients(net, steps):
     reg = (cells.c_reg * (rate - cells.f_target * net.dt) / T)[:, None]
     shape = (net.n_rec, net.n_in + net.n_rec)
     zbar, eps, ebar, sum_e, g = np.zeros((5, *shape))
+    by_delay = DelayTraces(net, steps, alpha, zeta, beta, rho, kappa) if net.learns_delays else None
     zbar_out, g_out = np.zeros(net.n_rec), np.zeros((net.n_out, net.n_rec))
     if net.keeps:
         traces = {name: np.zeros((T, *shape)) for name in ("eligibility", "eligibility_trace", "gradient")}
@@ -417,8 +461,9 @@ def interval_gradients(net, steps):
         net.traces.append({"onto neurons": traces, "onto readouts": traces_out})
     for t in range(T):
         error, psi = net.error[start + t], net.psi[start + t][:, None]
-        arrivals_in = np.broadcast_to(input_arrivals(net, start, t), net.w_in.shape)
-        z = np.hstack([arrivals_in, recurrent_arrivals(net, start, t)])
+        z = np.hstack(all_arrivals(net, start, t))
+        if by_delay:
+            by_delay.step(t, psi, net.w_fb @ error)
         zbar = alpha * zbar + zeta * z
         e = psi * (zbar - beta * eps)
         eps = rho * eps + e
@@ -434,7 +479,35 @@ def interval_gradients(net, steps):
         for name, value in zip(traces, (net.z[start + t], zbar_out, np.outer(error, zbar_out)), strict=True):
             traces_out[name][t] = value
     g += reg * sum_e
-    return {"in": g[:, : net.n_in], "rec": g[:, net.n_in :], "out": g_out}
+    found = {"in": g[:, : net.n_in], "rec": g[:, net.n_in :], "out": g_out}
+    if by_delay:
+        g = by_delay.g + reg * by_delay.sum_e
+        found |= {"delay_in": g[:, : net.n_in], "delay_rec": g[:, net.n_in :]}
+    return found
+
+
+class DelayTraces:
+    """Forward traces of half the difference of what arrived a step before and what arrives a step later."""
+
+    def __init__(self, net, steps, alpha, zeta, beta, rho, kappa):
+        self.net, self.start, self.T = net, steps.start, steps.stop - steps.start
+        self.constants = alpha, zeta, beta, rho, kappa
+        self.zbar, self.eps, self.ebar, self.sum_e, self.g = np.zeros((5, net.n_rec, net.n_in + net.n_rec))
+
+    def arrivals(self, t):
+        """What arrives in step t of steps 1 to T - 1."""
+        counts = 1 <= t < self.T
+        return np.hstack(all_arrivals(self.net, self.start, t)).astype(float) if counts else np.zeros_like(self.g)
+
+    def step(self, t, psi, signal):
+        alpha, zeta, beta, rho, kappa = self.constants
+        z = (self.arrivals(t - 1) - self.arrivals(t + 1)) / 2 if t > 0 else 0.0
+        self.zbar = alpha * self.zbar + zeta * z
+        e = psi * (self.zbar - beta * self.eps)
+        self.eps = rho * self.eps + e
+        self.ebar = kappa * self.ebar + (1.0 - kappa) * e
+        self.g += signal[:, None] * self.ebar
+        self.sum_e += e
 
 
 # ---------------------------------------------------------------------------------------------------------------------

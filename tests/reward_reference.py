@@ -59,7 +59,7 @@ def gradients(case, index, episode, loss):
     last_n = len(episode["when"]) - 1
     for t in range(T):
         psi = net.psi[start + t][:, None]
-        arrivals = np.broadcast_to(reference.input_arrivals(net, start, t), net.w_in.shape)
+        arrivals = reference.input_arrivals(net, start, t)
         zbar = alpha * zbar + zeta * np.hstack([arrivals, reference.recurrent_arrivals(net, start, t)])
         e = psi * (zbar - beta * eps)
         eps = rho * eps + e

@@ -44,9 +44,15 @@ def credit(
     const double[::1] scale,          # IN (n_blocks): 1, or minus learning rate to update weights at once
     real[::1] gradient,               # UPDATED, or the weights
     int64_t[::1] scratch,             # at least `scratch_size` numbers
+    const int64_t[::1] shift,         # IN (n_blocks), number of a synapse less its place in `by_delay`, or NONE
+    real[::1] by_delay,               # UPDATED, of synapses whose delay learns
     int64_t origin=0,                 # step of the run with which the log begins
 ):
     """Add scale * coefficient[t n_ports + port, target] to the gradient of a plastic synapse for each of its arrivals.
+
+    If its delay learns, add to `by_delay` the coefficient of the step after the arrival less that of the step before,
+    which is twice the derivative by the delay per unit of weight. So coefficients of step 0 are 0 then, and zeros
+    for step T follow in memory.
 
     Parameters
     ----------
@@ -56,6 +62,7 @@ def credit(
     cdef int64_t* links = &scratch[0] if scratch.shape[0] > 0 else NULL
     cdef Spikes* input_log = &inputs.at
     cdef Spikes** logs
+    cdef real* delays
     with nogil:
         for b in range(blocks.shape[0]):
             if is_tiled(blocks, b, steps):
@@ -68,10 +75,13 @@ def credit(
                 emitted = t - lag_of(same_step, blocks, b)
                 if emitted < blocks[b, SINCE] or not blocks[b, PLASTIC] or is_tiled(blocks, b, steps):
                     continue
+                delays = NULL
+                if by_delay.shape[0] > 0 and shift[b] != NONE:
+                    delays = &by_delay[0] - shift[b]
                 if not same_step and is_spread(blocks, b):
                     if blocks[b, NUMBER] == 0:
                         credit_spread(t, blocks, b, row_ptr, target, &inputs.at, heard, n_ports, coefficient, scale[b],
-                                      gradient)
+                                      gradient, delays)
                     continue
                 if t == 0 and not same_step:
                     continue
@@ -83,7 +93,7 @@ def credit(
                 for k in range(n):
                     credit_block(blocks, b, row_ptr, target, logs[k].ids, logs[k].ptr[emitted],
                                  logs[k].ptr[emitted + 1], coefficient[t * n_ports + blocks[b, PORT]], scale[b],
-                                 origin + t, gradient)
+                                 origin + t, gradient, n_ports * coefficient.shape[1], delays)
 
 
 cdef inline void fetch_next(
@@ -255,6 +265,7 @@ cdef void credit_spread(
     const real[:, ::1] coefficient,
     real scale,
     real[::1] gradient,
+    real* by_delay,                   # by number of a synapse, or NULL
 ) noexcept nogil:
     """All rows of the sources whose spikes arrive in step t at the shortest delay; what arrives in step 0 is lost."""
     cdef uint32_t[WIDEST] at
@@ -274,7 +285,8 @@ cdef void credit_spread(
                n_ports, coefficient)
     for k in range(heard.n if blocks[b, LOG] else 1):
         credit_walks(t == 0, last, blocks, b, row_ptr, &target[0], at, logs[k].ids, logs[k].ptr[emitted],
-                     logs[k].ptr[emitted + 1], &coefficient[t * n_ports + blocks[b, PORT], 0], scale, &gradient[0])
+                     logs[k].ptr[emitted + 1], &coefficient[t * n_ports + blocks[b, PORT], 0], scale, &gradient[0],
+                     n_ports * coefficient.shape[1], by_delay)
 
 
 cdef inline void credit_walks(
@@ -291,6 +303,8 @@ cdef inline void credit_walks(
     const real* coefficient,
     real scale,
     real* gradient,
+    int64_t step,                     # numbers from a coefficient to that of the step after
+    real* by_delay,                   # by number of a synapse, or NULL
 ) noexcept nogil:
     cdef uint32_t[OFFSETS + AT_ONCE] offset
     cdef int64_t i = first_at_least(ids, start, stop, blocks[b, SOURCE]), begun, end, ahead, delay
@@ -305,12 +319,19 @@ cdef inline void credit_walks(
         begun = walk.k
         if is_long:
             while next_row(&walk, blocks, b, row_ptr, &delay, &end):
-                credit_row(begun, end, ahead, target, NULL, coefficient + at[delay], scale, gradient)
+                if by_delay == NULL:
+                    credit_row(begun, end, ahead, target, NULL, coefficient + at[delay], scale, gradient)
+                else:
+                    credit_delays(begun, end, ahead, target, NULL, coefficient + at[delay], scale, gradient, step,
+                                  by_delay)
                 begun = end
             continue
         end = write_offsets(&walk, blocks, b, row_ptr, at, offset)
         while begun < end:
-            credit_row(begun, end, ahead, target, offset, coefficient, scale, gradient)
+            if by_delay == NULL:
+                credit_row(begun, end, ahead, target, offset, coefficient, scale, gradient)
+            else:
+                credit_delays(begun, end, ahead, target, offset, coefficient, scale, gradient, step, by_delay)
             begun = end
             end = write_offsets(&walk, blocks, b, row_ptr, at, offset)
 
@@ -325,8 +346,10 @@ cdef void credit_block(
     int64_t last,
     const real[::1] coefficient,
     real each,                        # factor of coefficients
-    int64_t step,                     # of the run
+    int64_t t,                        # step of the run
     real[::1] gradient,
+    int64_t step,                     # numbers from a coefficient to that of the step after
+    real* by_delay,                   # by number of a synapse, or NULL
 ) noexcept nogil:
     cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row, k, start, stop, hole, base, ahead
     cdef real scale = each
@@ -338,7 +361,7 @@ cdef void credit_block(
         start = row_ptr[row]
         stop = row_ptr[row + 1]
         if blocks[b, FACTORS]:
-            scale = <real> (each * factor_of(blocks, b, row, step))
+            scale = <real> (each * factor_of(blocks, b, row, t))
         if is_repeated(ids, first, i):
             pass
         elif blocks[b, DENSE]:
@@ -350,7 +373,11 @@ cdef void credit_block(
                 gradient[k] += scale * coefficient[base + 1 + k]
         else:
             ahead = row_ahead(blocks, b, row_ptr, ids, i, last, row) - start
-            gather(start, stop, ahead, target, coefficient, scale, gradient)
+            if by_delay == NULL:
+                gather(start, stop, ahead, target, coefficient, scale, gradient)
+            elif stop > start:
+                credit_delays(start, stop, ahead, &target[0], NULL, &coefficient[0], scale, &gradient[0], step,
+                              by_delay)
         i += 1
 
 

@@ -371,6 +371,10 @@ class Engine(ABC):
             What `show_weights` returned.
         """
 
+    def show_delays(self) -> dict[str, np.ndarray]:
+        """Return the real delays in steps of synapses whose delays learn, by projection, (n_synapses,) of its span."""
+        return {}
+
     def dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return voltage from E_L, adaptation and surrogate gradient of the recorded neurons that live here.
 

@@ -16,8 +16,10 @@ from ..plans.plan import NetworkPlan
 from ..timers import Timers
 from ..values import Values
 from .base import Engine, Settings
+from .delays import LearnedDelays
 from .interval_gradient import IntervalGradient
 from .local_readouts import LocalErrors
+from .plasticity import Plastic
 from .sample import Sample
 from .state import State
 
@@ -90,7 +92,9 @@ class Interval(Engine):
     def _allocate(self) -> None:
         network, n = self.network, self.n_neurons
         # surrogate gradients in the first port's place, then what an arrival at each port adds to the gradient
-        self.psi = allocate_aligned((self.n_steps, max(network.widths["ports"], 1), n), self.real)
+        # and zeros of a step more where delays learn, whose gradient reads the step after an arrival
+        n_steps = self.n_steps + bool(self.gradient.delays)
+        self.psi = allocate_aligned((n_steps, max(network.widths["ports"], 1), n), self.real)
         self.psi.fill(0.0)  # no page is first touched while the network runs
         incoming, outgoing = (
             self._kernels.Synapses({name: getattr(table, name) for name in ("blocks", "row_ptr", "target", "weight")})
@@ -188,6 +192,8 @@ class Interval(Engine):
         """
         channel, T = self.channel, sample.rollout.n_steps if sample.rollout else self.n_steps
         self.n, psi = T, self.psi[:T]
+        if self.gradient.delays:
+            self.psi[T] = 0.0  # an episode before may have run that step
         self.log, self.n_spikes = channel.all_spikes_on_root(0, T)
         window = slice(T - self.settings.learning_window, T) if sample.window is None else sample.window
         self.evaluation = self.loss.evaluate(self.show_signal(), sample.target, window, sample.rollout)
@@ -266,6 +272,10 @@ class Interval(Engine):
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
         return self.channel.heard.part(0, self.n)
 
+    def show_delays(self) -> dict[str, np.ndarray]:
+        """Return the delays that learn, see `Engine.show_delays`."""
+        return {item.span.projection.name: item.delay for item in self.gradient.delays}
+
     def state(self) -> State:
         """Return all that the next interval reads, between iterations, when no gradient is collected."""
         state = self.state_of_cells()
@@ -277,7 +287,8 @@ class Interval(Engine):
 
     def state_of_cells(self) -> State:
         """Return what a sample changes before it changes weights: numbers, neurons and readouts of `state`."""
-        state = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in self.plastic}})
+        items: list[Plastic | LearnedDelays] = [*self.plastic, *self.gradient.delays]
+        state = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in items}})
         state.neurons = {name: self.neurons[name] for name in CHAINED if name in self.neurons}
         state.neurons |= {"carried": self._get_carried()}
         state.shared = {"y": self.y}
@@ -294,7 +305,8 @@ class Interval(Engine):
         self._load_readouts(shared)
         self.n_samples, self.gradient.n_collected = int(numbers["n_samples"]), 0
         self.gradient.rules.goes_on = bool(numbers.get("rules_go_on", False))
-        for item in (*self.plastic, *self.gradient.adaptive):
+        items: list[Plastic | LearnedDelays] = [*self.plastic, *self.gradient.adaptive, *self.gradient.delays]
+        for item in items:
             item.load_numbers(numbers["plastic"][item.name])
         self.parameters.load(numbers, shared)
 
@@ -310,7 +322,7 @@ class Interval(Engine):
     @property
     def history_steps(self) -> int:
         """Number of steps of which neurons keep a history: those of one interval."""
-        return len(self.psi)
+        return self.n_steps
 
     def nbytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind: gradients with optimizer state, histories, logs."""

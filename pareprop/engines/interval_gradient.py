@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -49,11 +50,13 @@ class IntervalGradient:
     plastic, adaptive : list of Plastic
         Plastic projections of this rank, and adaptive feedback, by the readout projections that it learns with.
     sums : TreeSum
-        Sums of the gradients of all tables, then of parameters.
+        Sums of the gradients of all tables, then of delays, then of parameters.
     n_collected : int
         Samples of the batch so far, those of other groups of ranks included.
     first : dict or None
         Where asked for by `keep`: the gradients of the first batch as optimizers take them, by `id` of the table.
+    delays : list of LearnedDelays
+        Delays that learn.
     kappa : float
         Decay in a step of the filter of eligibility traces: that of the fastest readout, or of local ones.
 
@@ -87,11 +90,15 @@ class IntervalGradient:
         tables = (network.incoming, network.outgoing)
         self._tables = (*tables, network.following.adaptive)
         rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
-        self._direct = all(rule.accumulates and rule.batch_size == 1 for rule in rules)
+        stay = all(item.learn_delay is None for item in model.projections)  # else weights of before count
+        self._direct = stay and all(rule.accumulates and rule.batch_size == 1 for rule in rules)
         self._pending: list[tuple] = []  # what `optimize` credits the weights with
         self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         normalize([*self.plastic, *self.adaptive], model)
+        self.delays = [item.delays for item in self.plastic if item.delays]
+        ends = np.cumsum([0, *(len(item.delay) for item in self.delays)])
+        self._parts = [slice(*pair) for pair in itertools.pairwise(ends.tolist())]  # of the array of delays
         self.parameters = parameters
         self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected, self.first = 0, None
@@ -105,6 +112,7 @@ class IntervalGradient:
 
     def _allocate(self) -> None:
         sizes = [0 if self._direct else len(table.weight) for table in self._tables]
+        sizes.append(sum(len(item.delay) for item in self.delays))
         self.sums = TreeSum([*(allocate_aligned(size, self._real) for size in sizes), *self.parameters.gradients])
 
     def keep(self) -> None:
@@ -116,6 +124,19 @@ class IntervalGradient:
     def arrays(self) -> dict[int, np.ndarray]:
         """Arrays that samples add to, by `id` of the table: the gradient so far if all are in one leaf."""
         return {id(table): array for table, array in zip(self._tables, self.sums.arrays, strict=False)}
+
+    @property
+    def of_delays(self) -> list[np.ndarray]:
+        """As `arrays`, of each of `delays`: twice the derivatives per unit of weight."""
+        return self.split_delays(self.sums.arrays)
+
+    def split_delays(self, sums: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the parts of `sums` that belong to each of `delays`."""
+        return [sums[len(self._tables)][part] for part in self._parts]
+
+    @property
+    def _of_parameters(self) -> list[np.ndarray]:
+        return self.sums.arrays[len(self._tables) + 1 :]
 
     @property
     def is_pending(self) -> bool:
@@ -149,7 +170,7 @@ class IntervalGradient:
             (n_steps, n_neurons), filtered learning signals of the neurons' own readouts; (0, 0) without these.
         psi : np.ndarray
             (n_steps, n_ports, n_neurons), of the first port: surrogate gradients of the steps that were run;
-            overwritten by the coefficients of arrivals at each port.
+            overwritten by the coefficients of arrivals at each port. Where delays learn, zeros of a step more follow.
         lost : np.ndarray
             int64 (n_neurons,), spikes of each neuron in the interval that are not in the log.
         starts, is_reset : bool
@@ -185,7 +206,9 @@ class IntervalGradient:
             for blocks, B in zip(self.kinds.of_rules, self.rules.coefficients, strict=True):
                 parts.append((network.incoming, blocks, inputs, channel.heard, B[: len(psi), None], False))
             sweep(self._cells.neurons, psi)
-            self.parameters.collect(self._scratch[-1], self.sums.arrays[len(self._tables) :], starts, is_reset)
+            self.parameters.collect(self._scratch[-1], self._of_parameters, starts, is_reset)
+            if self.delays:  # arrivals in step 0 are lost; what is not finite there stays so, to be seen
+                psi[0] *= 0.0
             parts.append((network.incoming, self.kinds.plain, inputs, channel.heard, psi, False))
             fired, swept = SegmentedLog([channel.own]), self._sweep(error)
             for table in (table for table in self._tables[1:] if len(table.blocks)):
@@ -247,8 +270,17 @@ class IntervalGradient:
                     factors,
                     array,
                     self._links,
+                    self._shifts(table),
+                    self.sums.arrays[len(self._tables)],
                     self._origin,
                 )
+
+    def _shifts(self, table: SynapseTable) -> np.ndarray:
+        """Return numbers of synapses less their places in the array of delays, by block; -1 where delays stay."""
+        places = {item.name: item.span.first - part.start for item, part in zip(self.delays, self._parts, strict=True)}
+        return np.array(
+            [places.get(f"{span.projection.name}.delay", -1) for span in table.spans for _ in span.delays], np.int64
+        )
 
     def optimize(self, replicas: Replicas, comm: Comm) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned.
@@ -278,14 +310,19 @@ class IntervalGradient:
             for item in self.plastic:
                 self.first[id(item.table)][item.span.first : item.span.last] /= divisors[item.name]
         with self.timers.phase("optimize"):
+            for delays, gradient in zip(self.delays, self.of_delays, strict=True):  # by the weights of before
+                gradient *= delays.weight
             for item in (*self.plastic, *self.adaptive):
                 item.eta = etas[item.name]
                 if self._direct:
                     item.clip()
                 else:
                     item.step(arrays[id(item.table)], divisors[item.name])
+            divisor = float(self.n_collected * self.averaged_steps)
+            for delays, gradient in zip(self.delays, self.of_delays, strict=True):
+                delays.step(gradient, 2.0 * divisor)
             self.network.following.follow()
-            self.parameters.step(self.sums.arrays[len(self._tables) :], float(self.n_collected * self.averaged_steps), comm)
+            self.parameters.step(self._of_parameters, divisor, comm)
         self.n_collected = 0
 
     @property

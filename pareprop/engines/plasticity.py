@@ -15,6 +15,7 @@ from ..network import rewire, signs
 from ..network.model import Model
 from ..network.optimizers import Optimizer
 from ..network.synapse_table import ProjectionSlice, SynapseTable
+from .delays import LearnedDelays
 from .rewiring import Rewiring
 
 
@@ -46,6 +47,8 @@ class Plastic:
         Whether weights keep the signs of their sources, and not the engine sees to it itself.
     rewiring : Rewiring or None
         Moves its synapses, None if they stay.
+    delays : LearnedDelays or None
+        Its delays, None if they stay.
     moved : list of np.ndarray
         (n_synapses,) of the span each, what moves with the synapses beside their weights; `moments` at first.
     """
@@ -67,6 +70,7 @@ class Plastic:
         self._signs = self._list_signs()
         self.moved = list(self.moments.values())
         self.rewiring = None
+        self.delays = LearnedDelays(self.table, self.span, self.moved) if projection.learn_delay else None
         if projection.rewire:
             self.rewiring = Rewiring(self.table, self.span, self.seed, by_samples=not self.keeps_moments)
         # bounds are for theta, which the optimizer's step alone may take across 0
@@ -107,18 +111,28 @@ class Plastic:
         return self.eta * self.gain
 
     @property
+    def n_moved(self) -> int | None:
+        """Synapses that moved in the latest step, None if they stay where they are."""
+        if self.delays:
+            return self.delays.moved
+        return len(self.rewiring.latest) if self.rewiring else None
+
+    @property
     def name(self) -> str:
         """Name of the projection."""
         return self.span.projection.name
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return arrays for a checkpoint, by name: weights of the table, moments, sources and delays if rewired."""
-        return {"weight": self.table.weight} | self.moments | (self.rewiring.topology() if self.rewiring else {})
+        """Return arrays for a checkpoint, by name: weights of the table, moments, what synapses that move have."""
+        moving = self.rewiring.topology() if self.rewiring else self.delays.arrays() if self.delays else {}
+        return {"weight": self.table.weight} | self.moments | moving
 
     def restore(self) -> None:
-        """Move rewired synapses into their rows after `arrays` were filled from a checkpoint."""
+        """Move synapses into their rows after `arrays` were filled from a checkpoint."""
         if self.rewiring:
             self.rewiring.restore(self.moved)
+        if self.delays:
+            self.delays.sort()
 
     def numbers(self) -> dict[str, float]:
         """Return the numbers that a checkpoint keeps besides arrays."""
@@ -153,7 +167,7 @@ class Plastic:
     @property
     def nbytes(self) -> int:
         """Bytes of the optimizer's state."""
-        return sum(array.nbytes for array in self.moments.values())
+        return sum(array.nbytes for array in self.moments.values()) + (self.delays.nbytes if self.delays else 0)
 
 
 def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True, seed: int = 0) -> list[Plastic]:

@@ -125,6 +125,8 @@ class Equations:
 def check(model: Model, projection: Projection) -> None:
     """Raise `InputError` if traces of a projection can't be stepped forward from what is recorded."""
     post, here = projection.post, f"traces of '{projection.name}' can't be recorded"
+    if projection.learn_delay is not None:
+        raise InputError(f"{here}: its delays learn")
     if (
         not model.eprop.is_online
         and post.role == "recurrent"

@@ -74,6 +74,11 @@ class Connection(Frozen):
         are +1 onto a port that takes weights of at least 0; other ones are refused there.
     rewire : Rewire, dict or None
         How synapses move while they learn; for plastic projections onto neurons.
+    learn_delay : Optimizer, dict or None
+        Optimizer of the delays, of each synapse its own, in steps: `eta`, `low` (1 if it is missing) and `high`; for
+        plastic projections from inputs and neurons onto neurons, in the interval variant.
+    learn_delay_ms : Optimizer, dict or None
+        The same with `eta`, `low` and `high` in ms, in place of `learn_delay`.
     indegree : int, float or None
         Synapses per target, or their mean.
     probability : float or None
@@ -117,6 +122,8 @@ class Connection(Frozen):
     feedback: Feedback | None = None
     sign: SkipValidation[str | list[int] | np.ndarray] = "free"
     rewire: Annotated[InstanceOf[Rewire] | None, _described(Rewire, partial(validate, Rewire))] = None
+    learn_delay: Annotated[InstanceOf[Optimizer] | None, _described(Optimizer, make_optimizer)] = None
+    learn_delay_ms: Annotated[InstanceOf[Optimizer] | None, _described(Optimizer, make_optimizer)] = None
     indegree: SkipValidation[float | None] = None
     probability: SkipValidation[float | None] = None
     N: SkipValidation[int | None] = None

@@ -137,10 +137,23 @@ class Projection(Connection):
 
     @property
     def delay_range(self) -> tuple[int, int]:
-        """Lowest and highest delay in steps."""
+        """Lowest and highest delay in steps that a synapse has, or may come to have where delays learn."""
+        if self.learn_delay is None:
+            return self.first_delays
+        assert self.learn_delay.low is not None and self.learn_delay.high is not None  # of learned ones
+        return round(self.learn_delay.low), round(self.learn_delay.high)
+
+    @property
+    def first_delays(self) -> tuple[int, int]:
+        """Lowest and highest delay in steps at the start."""
         if not self.is_drawn:
             return (int(np.min(self.delay)), int(np.max(self.delay))) if len(self.delay) else (1, 1)
         return self.delay
+
+    @property
+    def moves(self) -> bool:
+        """Whether synapses come to lie in other rows while they learn, so that all rows exist."""
+        return self.rewire is not None or self.learn_delay is not None
 
     @property
     def keeps_signs(self) -> bool:
@@ -230,6 +243,8 @@ def resolve(
         "sign": "free",
         "delay": steps,
         "delay_law": law,
+        "learn_delay": _delay_learned(here, connection, dt_ms),
+        "learn_delay_ms": None,
         "plastic": pre.role in ("input", "recurrent") and connection.plastic,
         "feedback": (feedback or "random") if pre.role == "readout" else "",
         "learning_rule": _find_rule(here, connection, rules),
@@ -239,6 +254,7 @@ def resolve(
     check_rewired(projection, here)
     rule_options.check_rule(here, projection.learning_rule or rule_options.PLAIN, projection)
     _check_transmission(here, projection)
+    delays.check_learned(projection, here)
     return projection
 
 
@@ -261,6 +277,16 @@ def _check_transmission(here: str, projection: Projection) -> None:
     if projection.pre.role not in ("input", "recurrent"):
         raise InputError(f"{here}: transmission is for spikes of inputs and neurons, not of {projection.pre.role}")
     parameters.check_lengths(given, projection.pre.size, f"{here}: transmission")
+
+
+def _delay_learned(here: str, connection: Connection, dt_ms: float) -> Optimizer | None:
+    """Return the optimizer of the delays in steps, None if they do not learn."""
+    in_steps, in_ms = connection.learn_delay, connection.learn_delay_ms
+    if in_steps is not None and in_ms is not None:
+        raise InputError(f"{here}: learn_delay and learn_delay_ms are given: give one of them")
+    if in_ms is not None:
+        return delays.learned_in_steps(here, in_ms, dt_ms)
+    return in_steps and delays.learned_in_steps(here, in_steps, None)
 
 
 def _delay_law(here: str, connection: Connection, dt_ms: float) -> delays.Law | None:

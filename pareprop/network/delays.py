@@ -10,7 +10,9 @@ from pydantic import Field
 from .. import elementary, rng
 from ..errors import InputError, quote
 from ..sonata.edges import MAX_DELAY
+from .optimizers import OF_WEIGHTS, Optimizer
 from .parameters import Constant, Distribution, Frozen, LogNormal, Normal
+from .rule_base import Described
 from .space import Space
 
 REACH = 4.0  # standard deviations from the mean beyond which delays are drawn again
@@ -104,3 +106,43 @@ def _cumulative(x: float) -> float:
         before, term = total, term * x * x / odd
         total += term
     return 0.5 + total * float(elementary.exp(-0.5 * x * x)) / math.sqrt(2.0 * math.pi)
+
+
+def learned_in_steps(here: str, rule: Optimizer, dt_ms: float | None) -> Optimizer:
+    """Return the optimizer of delays with `eta`, `low` and `high` in steps, from those in ms if `dt_ms` is given."""
+    here, unit = (f"{here}: learn_delay", 1.0) if dt_ms is None else (f"{here}: learn_delay_ms", dt_ms)
+    for kind, names in (("weights", OF_WEIGHTS), ("parameters of neurons", ("scale", "shared"))):
+        for name in names:
+            if name in rule.model_fields_set:
+                raise InputError(f"{here}: {name} = {quote(getattr(rule, name))} is for {kind}, not for delays")
+    if rule.high is None:
+        raise InputError(f"{here}: high is missing: the longest delay that synapses may come to have")
+    low, high = 1.0 if rule.low is None else rule.low / unit, rule.high / unit
+    if not 1.0 <= low <= high <= MAX_DELAY:
+        shown = f"low = {low * unit:g} and high = {high * unit:g}"
+        most = f"{MAX_DELAY * unit:g}"
+        raise InputError(f"{here}: {shown} must lie in {unit:g} to {most}, one step at least, lowest first")
+    return rule.model_copy(update={"eta": rule.eta / unit, "low": low, "high": high})
+
+
+def check_learned(projection: Described, here: str) -> None:
+    """Raise `InputError` unless the delays of a projection may learn, and lie within their bounds at the start."""
+    if (rule := projection.learn_delay) is None:
+        return
+    here = f"{here}: learn_delay"
+    if projection.pre.role not in ("input", "recurrent") or projection.post.role != "recurrent":
+        raise InputError(f"{here} is for projections from inputs and neurons onto neurons")
+    if not projection.plastic:
+        raise InputError(f"{here} needs plastic = True; an optimizer with eta = 0 keeps the weights as they are")
+    if projection.rewire:
+        raise InputError(f"{here} is not possible where synapses are rewired")
+    if projection.learning_rule is not None:
+        raise InputError(f"{here} goes with learning_rule = 'eprop' alone: a rule of one's own has no gradient by delays")
+    if projection.transmission is not None:
+        raise InputError(f"{here} is not possible with transmission, whose factors stay with the spikes")
+    assert rule.low is not None and rule.high is not None  # see `learned_in_steps`
+    for first, beyond in zip(projection.first_delays, (-1, 1), strict=True):
+        if not projection.is_empty and not rule.low <= first <= rule.high:
+            which = "shortest" if beyond < 0 else "longest"
+            bounds = f"low = {rule.low:g} to high = {rule.high:g}"
+            raise InputError(f"{here}: the {which} delay at the start, {first} steps, must lie in {bounds}")

@@ -41,9 +41,12 @@ class Block(ABC):
         int64 (n_delays,), delays in steps that may occur, ascending.
     leaves_out_self : bool
         Whether no target has itself as a source.
+    shorter : int
+        How many of these delays are shorter than the least one that is drawn.
     """
 
     delays: np.ndarray
+    shorter: int = 0
 
     def __init__(self, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]) -> None:
         self.projection = projection
@@ -89,7 +92,7 @@ class _RuledBlock(Block):
     ) -> None:
         super().__init__(projection, targets, base, sources)
         low, high = projection.delay
-        self.delays = np.arange(low, high + 1)
+        self.delays, self.shorter = list_delays(projection), low - projection.delay_range[0]
         rule, n = RULES[projection.rule], projection.pre.size
         indegree, law = int(projection.indegree or 0), projection.delay_law
         levels = delays.list_levels(law, low, high) if isinstance(law, Distribution) else np.zeros(0, np.uint32)
@@ -140,7 +143,7 @@ class _ExplicitBlock(Block):
         assert source is not None and target is not None  # they are given
         same = projection.pre == projection.post
         self.leaves_out_self = same and not np.any(source == target)
-        self.delays = np.unique(projection.delay) if len(projection.delay) else np.array([1])
+        self.delays = list_delays(projection)
         mine = np.flatnonzero(_lies_in(target, targets) & _lies_in(source, sources))
         kind = np.searchsorted(self.delays, projection.delay[mine])
         order = sort_by(target[mine], kind, source[mine])
@@ -182,8 +185,7 @@ class _StreamedBlock(Block):
         self, model: Model, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]
     ) -> None:
         super().__init__(projection, targets, base, sources)
-        low, high = projection.delay_range
-        self.delays = np.arange(low, high + 1) if projection.is_drawn else projection.delay
+        self.delays = list_delays(projection)
         self._seed = model.seed
 
     def _pieces(self, weights: bool) -> Iterator[Piece]:
@@ -238,6 +240,14 @@ class _StreamedBlock(Block):
                 order = np.argsort(key, kind="stable")
                 target[mine], weight[mine] = target[mine][order], weight[mine][order]
             row, start = last, mine.stop
+
+
+def list_delays(projection: Projection) -> np.ndarray:
+    """Return the delays in steps that synapses have, or may come to have, int64 ascending."""
+    if projection.is_drawn or projection.learn_delay is not None or projection.is_empty:
+        low, high = projection.delay_range
+        return np.arange(low, high + 1)
+    return np.unique(projection.delay)
 
 
 def make_scratch(rule: int, n_sources: int, indegree: int, allow_multapses: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -65,7 +65,8 @@ def _parts(model: Model, n_steps: int, first: int, last: int) -> Iterator[tuple[
             what = f"projection '{projection.name}' ({_words(projection, high - low)})"
             n_rows = n_delays * projection.pre.size
         yield synapses * SYNAPSE, what
-        n_rows = n_rows if onto_readouts else min(n_rows, synapses)  # others have none where there are no synapses
+        if not (onto_readouts or projection.moves):  # others have none where there are no synapses
+            n_rows = min(n_rows, synapses)
         yield int(n_rows) * ROW, f"projection '{projection.name}', rows of its sources,"
 
 

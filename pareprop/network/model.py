@@ -36,8 +36,8 @@ from .reward import Reward
 from .variants import DEFAULT, Variant, find_variant, require_read, tells_parameters
 
 KEPT = (
-    "name", "optimizer", "rewire", "plastic", "keep_signs", "port", "learning_rule", "learning_parameters",
-    "transmission",
+    "name", "optimizer", "rewire", "learn_delay", "plastic", "keep_signs", "port", "learning_rule",
+    "learning_parameters", "transmission",
 )  # options of synapses that are copied
 
 
@@ -402,7 +402,9 @@ class Model:
         else:
             checked = parameters.validate(kind, values, f"population '{name}'")
             parameters.check_lengths(checked, size, f"population '{name}'")
-        optimizers = learned.check(f"population '{name}'", checked, learn) if learn else {}
+        optimizers = {}
+        if isinstance(checked, GivenByEquations) and learn:
+            optimizers = learned.check(f"population '{name}'", checked, learn)
         learns = Learns(tuple(optimizers), bool(optimizers) and self.eprop.is_online)
         population = Population(name, size, "recurrent", given_as, checked, None, area, optimizers, learns)
         added = self._add(population, sign)
@@ -543,6 +545,8 @@ class Model:
                 f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
             )
         projection = resolve(here, name, pre, post, connection, self.dt_ms, self.learning_rules)
+        if projection.learn_delay is not None and self.eprop.is_online:
+            raise InputError(f"{here}: learn_delay is for the interval variant, not for '{self.variant}'")
         if len(self._names) != len(self.projections):  # a script may change the list
             self._names = {other.name for other in self.projections}
         if name in self._names:

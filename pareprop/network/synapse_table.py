@@ -187,13 +187,13 @@ class SynapseTable:
         """Return where the rows of each projection are; one without synapses has none."""
         maps: list[row_map.RowMap] = []
         for draft in drafts:
-            arguments: Values = {}
+            arguments: Values = {"shorter": draft.shorter}
             if self._listed is not None and draft.projection.pre.role == "recurrent":
-                arguments = {"listed": self._listed.index(), "offset": model.offset(draft.projection.pre)}
+                arguments |= {"listed": self._listed.index(), "offset": model.offset(draft.projection.pre)}
             first = maps[-1].first_row + maps[-1].n_rows if maps else 0
             sources = draft.sources if draft.expected else (0, 0)
             rows = row_map.RowMap(first, len(draft.delays), sources, False, **arguments)
-            if not self.by_source and pays_index(draft.expected, rows.n_rows) and not draft.projection.rewire:
+            if not self.by_source and pays_index(draft.expected, rows.n_rows) and not draft.projection.moves:
                 rows = row_map.RowMap(first, len(draft.delays), sources, True, **arguments)
                 draft.mark_rows(rows)
                 rows.number_rows()
@@ -277,6 +277,8 @@ class SynapseTable:
 
     def _is_dense(self, draft: Block, row: int, n: int) -> bool:
         """Return whether each source reaches every target of the only block once, itself if the draft has autapses."""
+        if draft.projection.moves:
+            return False
         if len(draft.delays) > 1 or RULES[draft.projection.rule].reaches_all:
             return len(draft.delays) == 1
         width = draft.targets[1] - draft.targets[0]

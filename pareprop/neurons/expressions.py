@@ -304,10 +304,10 @@ class Derived:
                     names[OLD + name] = loop.let(loop.choose(f"{names['z']} != {loop.zero}", after, names[tree[1]]))
         return loop, before_pointers | kept_pointers
 
-    def end_step(self, loop: Loop, new: Mapping[int, str], learned: int | None = None) -> tuple[str, dict[int, str]]:
+    def end_step(self, loop: Loop, new: Mapping[int, str], learned: int = -1) -> tuple[str, dict[int, str]]:
         """Return e of a step, and eps after it by state, from what the step made of eps; "" and no entry are 0.
 
-        `learned` is the place of a parameter, if the traces are those of one.
+        `learned` is the place of a parameter, if the traces are those of one, else -1.
         """
         by, after, own = self.by, dict(new), self.learned
         x = loop.literal(own.x[learned]) if learned in own.x else ""

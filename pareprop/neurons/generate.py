@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError
+from ..values import Values
 from .derive import NO_LEARNS, Learns
 from .expressions import SPIKED, Derived, Loop, function, is_kept
 from .kept import FLAGS, OLD
@@ -320,7 +321,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
 
     def trace_of(self, port: int) -> str:
         """The traces of synapses onto one port; or of a parameter, see `generate`."""
-        by, n, learned = self.by, self.n, port - len(self.ports) if port >= len(self.ports) else None
+        by, n, learned = self.by, self.n, max(port - len(self.ports), -1)
         loop, pointers = self.derivative_names()
         pointers |= {f"x{k}": f"REAL *restrict x{k} = trace + {k} * trace_stride" for k in range(n + bool(by.v))}
         eps = {k: loop.let(f"x{k}[j]") for k in range(n)}
@@ -434,7 +435,7 @@ def section_of(text: str, headers: Mapping[str, str], precision: str, suffix: st
 
 def texts_of(generated: Generated) -> str:
     """Return as JSON what a program needs to fill the columns of a model without generating it again."""
-    texts = {
+    texts: Values = {
         "constants": {name: write(tree) for name, tree in generated.constants.items()},
         "columns": [write(tree) for tree in generated.columns],
     }

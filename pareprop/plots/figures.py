@@ -8,6 +8,7 @@ import numpy as np
 
 from . import (
     classification,
+    delays,
     dynamics,
     episode,
     events,
@@ -33,6 +34,7 @@ FIGURES = {
     "dynamics_first": lambda file: dynamics.figure(file, "first"),
     "dynamics_last": lambda file: dynamics.figure(file, "last"),
     "weights": weights.figure,
+    "delays": delays.figure,
     "learned": learned.figure,
     "trajectory": trajectory.figure,
     "evidence": evidence.figure,

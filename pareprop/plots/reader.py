@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -141,7 +142,9 @@ def learned(file: h5py.File) -> list[tuple[str, h5py.Group, np.ndarray, np.ndarr
     for name, summary in (child(file, "learned") or {}).items():
         population = child(file, f"populations/{text(summary, 'population')}")
         ends = []
-        for suffix in ("_initial", "") if population is not None else ():
+        for suffix in ("_initial", ""):
+            if population is None:
+                break
             key = text(summary, "parameter") + suffix
             data = dataset(population, key)
             if data is not None or key in population.attrs:
@@ -152,11 +155,30 @@ def learned(file: h5py.File) -> list[tuple[str, h5py.Group, np.ndarray, np.ndarr
 
 
 def tell_learned(file: h5py.File) -> dict[str, str]:
-    """Return in words what became of each parameter that learned, by "learned" and its name."""
+    """Return in words what became of each parameter that learned, and of delays, by "learned" and its name."""
     lines = {}
     for name, summary, before, after in learned(file):
         unit, at_bound = text(summary, "unit"), demand(summary, "at_bound")
         line = f"mean {np.mean(before):.4g} → {np.mean(after):.4g}" + f" {unit}" * (unit not in ("", "1"))
         line += f" (std {np.std(before):.3g} → {np.std(after):.3g})" if len(after) > 1 else ""
         lines[f"learned {name}"] = line + (f", {int(at_bound[-1])} at a bound" if np.any(at_bound[-1:]) else "")
+    for name, _, (low, high), (before, after) in learned_delays(file):
+        dt, n = step_ms(file), int(np.count_nonzero((after <= low) | (after >= high)))
+        line = f"mean {np.mean(before) * dt:.4g} → {np.mean(after) * dt:.4g} ms"
+        line += f" (std {np.std(before) * dt:.3g} → {np.std(after) * dt:.3g})" + (f", {n} at a bound" if n else "")
+        changed = int(np.count_nonzero(np.rint(after) != before))
+        lines[f"learned {name}.delay"] = f"{line}, {changed:,} of {len(after):,} by whole steps"
     return lines
+
+
+def learned_delays(file: h5py.File) -> Iterator[tuple[str, h5py.Group, tuple[float, float], tuple[np.ndarray, ...]]]:
+    """Yield projections whose delays learned: name, group, bounds in steps, delays in steps before and after."""
+    for name, group in (child(file, "projections") or {}).items():
+        ends = pair(group, "delay_initial", "delay_real") if isinstance(group, h5py.Group) else None
+        if ends is None or not len(ends[0]):
+            continue
+        try:
+            rule = json.loads(text(group, "learn_delay"))
+            yield name, group, (float(rule["low"]), float(rule["high"])), ends
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise InputError(f"{file.filename}: {group.name}: attribute learn_delay is not what a run writes") from None

@@ -21,9 +21,9 @@ from ..network.parameters import validate
 from ..network.rewire import Rewire
 from ..network.variants import find_variant
 from ..neurons.model import NeuronModel, models_of
-from ..values import Values
+from ..values import AnyValue, Values
 from . import case_fields as fields
-from . import learned_cases, reward_cases, rule_cases
+from . import delay_cases, learned_cases, reward_cases, rule_cases
 
 # the second one may have signs and rewiring, the third one neurons given by equations, the fourth one learns more, the
 # fifth one has rules
@@ -191,12 +191,16 @@ def _model(variant: str, file: h5py.File, attributes: Values, n_in: int, n_out: 
         raise InputError("group 'groups' holds no neurons")
     n_rec = model.size("recurrent")
     w_in, w_rec, w_out, w_fb = (fields.array(file, key, 2) for key in ("w_in", "w_rec", "w_out", "w_fb"))
-    d_rec = fields.array(file, "d_rec", 2) if "d_rec" in file else np.ones((n_rec, n_rec), int)
+    d_in, d_rec = (
+        fields.array(file, key, 2) if key in file else np.ones(weights.shape, int)
+        for key, weights in (("d_in", w_in), ("d_rec", w_rec))
+    )
     for key, array, shape in (
         ("w_in", w_in, (n_rec, n_in)),
         ("w_rec", w_rec, (n_rec, n_rec)),
         ("w_out", w_out, (n_out, n_rec)),
         ("w_fb", w_fb, (n_rec, n_out)),
+        ("d_in", d_in, (n_rec, n_in)),
         ("d_rec", d_rec, (n_rec, n_rec)),
     ):
         if array.shape != shape:
@@ -205,16 +209,16 @@ def _model(variant: str, file: h5py.File, attributes: Values, n_in: int, n_out: 
             raise InputError(f"dataset '{key}' holds values that are not finite")
     rules = rule_cases.Options(attributes, model.learning_rules)
     signs = {key: _signs(file, key, size) for key, size in (("in", n_in), ("rec", n_rec), ("out", n_rec))}
-    moving = _rewiring(file)
+    moving, learned = _rewiring(file), delay_cases.read_rules(file, len(groups))
     d_out, d_fb = attributes.get("d_out", 1), attributes.get("d_fb", 1)
-    for post, port_in, port_rec in zip(groups, ports["port_in"], ports["port_rec"], strict=True):
+    for number, (post, port_in, port_rec) in enumerate(zip(groups, ports["port_in"], ports["port_rec"], strict=True)):
         rows = slice(model.offset(post), model.offset(post) + post.size)
-        own = rules.of("in", post, groups, slice(0, n_in))
-        _connect(model, inputs, post, w_in[rows], 1, signs["in"], moving.get("w_in"), port=port_in, **own)
+        own = rules.of("in", post, groups, slice(0, n_in)) | {"learn_delay": learned.get(("w_in", number))}
+        _connect(model, inputs, post, w_in[rows], d_in[rows], signs["in"], moving.get("w_in"), port=port_in, **own)
         for pre in groups:
             columns = slice(model.offset(pre), model.offset(pre) + pre.size)
             delays, bound = d_rec[rows, columns], signs["rec"][columns]
-            own = rules.of("rec", post, groups, columns)
+            own = rules.of("rec", post, groups, columns) | {"learn_delay": learned.get(("w_rec", number))}
             _connect(model, pre, post, w_rec[rows, columns], delays, bound, moving.get("w_rec"), port=port_rec, **own)
         _connect(model, readout, post, w_fb[rows], d_fb, feedback=attributes.get("feedback", "random"))
         own = rules.of("out", readout, groups, rows)
@@ -285,8 +289,7 @@ def _connect(
     sign: object = "free",
     moving: tuple[Rewire, bool] | None = None,
     feedback: str | None = None,
-    port: str | None = None,
-    **others: object,
+    **options: AnyValue,
 ) -> None:
     target, source = np.nonzero(~np.isnan(weights))
     delays = np.broadcast_to(np.asarray(delays), weights.shape)[target, source]
@@ -303,6 +306,5 @@ def _connect(
         feedback=feedback,
         rewire=moving and moving[0],
         allow_autapses=moving is None or moving[1],
-        port=port,
-        **others,
+        **options,
     )

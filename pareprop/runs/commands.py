@@ -168,7 +168,8 @@ def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> 
 def info(exchange: Exchange, directory: Path) -> None:
     """Print how and when a run was made.
 
-    Versions, build, machine, configuration, seed, ranks, times and memory, as `key: value` lines.
+    Versions, build, machine, configuration, seed, ranks, times and memory, and what learned beside weights, as
+    `key: value` lines.
     """
     with guarded(exchange.comm):
         if exchange.rank == 0:

@@ -131,7 +131,16 @@ def _weights(a: h5py.File, b: h5py.File) -> Iterator[str]:
         if any(group is None for group in groups):
             yield f"weight: projection '{name}' is only in the {'second' if groups[0] is None else 'first'}"
             continue
-        for key in ("source", "target", "delay", "source_initial", "delay_initial", "weight_initial", "weight"):
+        for key in (
+            "source",
+            "target",
+            "delay",
+            "source_initial",
+            "delay_initial",
+            "delay_real",
+            "weight_initial",
+            "weight",
+        ):
             if key not in groups[0] and key not in groups[1]:  # those of synapses that moved
                 continue
             if key not in groups[0] or key not in groups[1]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import h5py
 import numpy as np
 
+from ..engines.interval import Interval
 from ..errors import InputError
 from ..simulation import digest
 from ..simulation.observer import Observer, Outcome, Watched
 from ..values import Values
 from . import case_fields as fields
+from . import delay_cases
 
 MATRICES = ("w_in", "w_rec", "w_out")  # of synapses
 GRADIENTS = {name: f"gradient_{name.removeprefix('w_')}" for name in MATRICES}
@@ -50,10 +52,11 @@ def read_expected(group: h5py.Group, file: h5py.File, n_samples: int, batch: int
     sizes = {int(key): fields.whole(fields.attributes(nodes[key]), "n") for key in nodes}
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {"loss": ("loss", (n_samples,))}
     shapes |= {gradient: (gradient, file[name].shape) for name, gradient in GRADIENTS.items() if gradient in group}
+    shapes |= {name: (name, shape) for name, shape in delay_cases.expected_shapes(file).items()}
     for key, index, name, settings in _entries(file):
         n = 1 if settings.get("shared") else sizes[index]
-        for kind, shape in (("final", (n,)), ("gradient", (n,)), ("history", (n_samples // batch + 1, n))):
-            shapes[f"learned/rec{index}.{name}/{kind}"] = f"learned/{key}/{kind}", shape
+        for kind, rows in (("final", ()), ("gradient", ()), ("history", (n_samples // batch + 1,))):
+            shapes[f"learned/rec{index}.{name}/{kind}"] = f"learned/{key}/{kind}", (*rows, n)
     expected = {}
     for name, (key, shape) in shapes.items():
         expected[name] = fields.dataset(group, key)
@@ -90,7 +93,8 @@ class Learned(Observer):
         The same of the run, on rank 0.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, expected: dict[str, np.ndarray]) -> None:
+        self._delays = [name for name in expected if name.startswith(delay_cases.STARTS)]
         self.found: dict[str, np.ndarray] = {}
         self._losses: list[float] = []
         self._values: dict[str, list[np.ndarray]] = {}
@@ -101,8 +105,11 @@ class Learned(Observer):
         self._keep_values(simulation)
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
-        """Keep the loss."""
+        """Keep the loss, and the gradients by delays of the first batch before they are used."""
         self._losses.append(outcome.loss)
+        engine, names = simulation.engine, [name for name in self._delays if name.startswith("gradient")]
+        if isinstance(engine, Interval) and outcome.index + 1 == simulation.model.optimizer.batch_size:
+            self.found |= delay_cases.collect(simulation, names, engine.gradient.sums.peek())
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Keep the values after a step of the optimizers."""
@@ -117,6 +124,8 @@ class Learned(Observer):
         """Put all together."""
         parameters, comm = simulation.engine.parameters, simulation.exchange.comm
         self.found["loss"] = np.array(self._losses)
+        names = [name for name in self._delays if not name.startswith("gradient")]
+        self.found |= delay_cases.collect(simulation, names)
         for place, item in enumerate(parameters.items):
             gradient = parameters.kept[0][place] if parameters.kept else np.zeros(0)
             self.found[f"learned/{item.name}/gradient"] = parameters.gather(comm, gradient, item)
@@ -129,9 +138,12 @@ class Learned(Observer):
         for name, found in self.found.items():
             kind = "losses" if name == "loss" else "learned gradients" if "gradient" in name else "learned"
             wanted, apart = expected[name], np.inf
+            if name.startswith("gradient_delay"):  # that of delays that stay is not computed
+                wanted = np.where(np.isnan(found), np.nan, wanted)
             known = ~np.isnan(wanted)
             if found.shape == wanted.shape and np.array_equal(np.isnan(found), ~known):
-                size = np.max(np.abs(wanted[known]), initial=1e-300)
+                is_delay = name.startswith(("delay", "d_"))  # in steps
+                size = 1.0 if is_delay else np.max(np.abs(wanted[known]), initial=1e-300)
                 apart = float(np.max(np.abs(found - wanted)[known], initial=0.0) / size)
             worst[kind] = max(worst.get(kind, 0.0), apart)
         return worst

@@ -85,7 +85,7 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     """Collective: run `case` and compare; return the verdict, valid on rank 0."""
     task = _CaseTask(case)
     keep = _Keep()
-    learned = learned_cases.Learned() if "loss" in case.expected else None
+    learned = learned_cases.Learned(case.expected) if "loss" in case.expected else None
     observers = [keep, *([learned] if learned else [])]
     simulation = Simulation(case.model, task, exchange, observers, _settings(case, task.learning_window, round_steps))
     if "record" in case.expected:
@@ -108,7 +108,7 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
         found = learned_cases.matrices(simulation, simulation.engine.gradients(shown), shapes)
         gradients["gradients"] = rule_cases.compare_gradients(case.expected, found)
     moves = _moves(case, simulation, rewired)
-    simulation.digest.add_weights(exchange.comm, simulation.network, shown)
+    simulation.digest.add_weights(exchange.comm, simulation.network, shown, simulation.engine.show_delays())
     simulation.digest.add_parameters(exchange.comm, simulation.engine.parameters)
     state_error = _compare_states(case, keep.recorded, simulation)
     if exchange.rank:

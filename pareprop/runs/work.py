@@ -342,8 +342,9 @@ def _learning(model: Model, plan: NetworkPlan | None, neurons: int, parts: Mappi
     real = np.dtype(model.kernels.real).itemsize
     if not plan:
         optimizers = [model.optimizer, *(item.optimizer for item in model.projections if item.optimizer)]
-        direct = all(item.accumulates and item.batch_size == 1 for item in optimizers)
-        numbers = sum(part.synapses * (not direct) + 2.0 * part.adaptive for part in parts.values())
+        stay = all(item.learn_delay is None for item in model.projections)
+        direct = stay and all(item.accumulates and item.batch_size == 1 for item in optimizers)
+        numbers = sum(part.synapses * (not direct) + 2.0 * part.adaptive + part.of_delays for part in parts.values())
         return {"learning_bytes": real * numbers}
     learning, books, composed = 0.0, 0.0, 0.0
     for kind, role in (("incoming", "recurrent"), ("outgoing", "readout")):
@@ -389,6 +390,7 @@ class Rows:
     ids: float = 0.0
     senders: float = 0.0
     adaptive: float = 0.0
+    of_delays: float = 0.0  # numbers that delays which learn need
 
     def __add__(self, other: Rows) -> Rows:
         return Rows(*map(sum, zip(astuple(self), astuple(other), strict=True)))
@@ -422,7 +424,7 @@ def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int]
     senders = (heard[item.pre.name] if item.pre.role == "recurrent" else item.pre.size) * (synapses > 0)
     spikes = firing.of(item.pre)
     rows, searches, words = senders * n_delays, 0.0, 0.0
-    if pays_index(synapses, rows) and not item.rewire and item.post.role == "recurrent":
+    if pays_index(synapses, rows) and not item.moves and item.post.role == "recurrent":
         searches, words = rows * spikes, rows // 64 + 1
         rows *= 1.0 - math.exp(-synapses / rows)
     # spread: all rows of a source at once, each of which takes a part of a visit
@@ -430,4 +432,5 @@ def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int]
     listed = item.pre.role == "recurrent" and sum(heard.values()) < model.size("recurrent")
     ids = senders if listed and model.offset(item.pre) else 0.0  # a list of its own, if ids count from another number
     events, visits = synapses * spikes, walks * spikes
-    return Rows(synapses, rows, events, visits, searches, n_delays, words, ids, senders, synapses * adapts)
+    of_delays = synapses * (2 + len(item.learn_delay.moments)) if item.learn_delay is not None else 0.0
+    return Rows(synapses, rows, events, visits, searches, n_delays, words, ids, senders, synapses * adapts, of_delays)

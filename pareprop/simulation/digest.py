@@ -26,16 +26,22 @@ def tables(network: LocalNetwork) -> list[tuple[SynapseTable, ProjectionSlice]]:
 
 
 def synapses(
-    comm: Comm, table: SynapseTable, span: ProjectionSlice, weight: np.ndarray | None = None
+    comm: Comm,
+    table: SynapseTable,
+    span: ProjectionSlice,
+    weight: np.ndarray | None = None,
+    first: int = 0,
 ) -> Iterator[np.ndarray]:
     """Collective: yield on rank 0 the synapses of a projection as records of `SYNAPSE`, by target, source, delay.
 
     Parameters
     ----------
     weight : ndarray or None
-        Float64, in place of the table's, such as weights with pending updates applied.
+        Float64, in place of the table's, such as weights with pending updates applied, or delays that learn.
+    first : int
+        The synapse of the table whose `weight` comes first.
     """
-    own = _own(table, span, table.weight if weight is None else weight)
+    own = _own(table, span, table.weight if weight is None else weight, first)
     return _merge(comm, span, own) if table.by_source else collectives.to_root(comm, own)
 
 
@@ -52,11 +58,11 @@ def _merge(comm: Comm, span: ProjectionSlice, own: Iterator[np.ndarray]) -> Iter
             yield merged[np.argsort(merged["target"], kind="stable")]  # ranks come in the order of their sources
 
 
-def _own(table: SynapseTable, span: ProjectionSlice, weight: np.ndarray) -> Iterator[np.ndarray]:
+def _own(table: SynapseTable, span: ProjectionSlice, weight: np.ndarray, first: int) -> Iterator[np.ndarray]:
     for source, target, delay, index in table.chunks(span):
         records = np.empty(len(index), SYNAPSE)
         records["source"], records["target"], records["delay"] = source, target, delay
-        records["weight"] = weight[index]
+        records["weight"] = weight[index - first]
         yield records
 
 
@@ -80,12 +86,32 @@ class Digest:
         counts = (log.ptr[1 : n_steps + 1] - log.ptr[:n_steps]).astype("<u4")
         self._chain([counts, log.ids[: log.ptr[n_steps]].astype("<u4", copy=False)])
 
-    def add_weights(self, comm: Comm, network: LocalNetwork, shown: dict[int, np.ndarray] | None = None) -> None:
-        """Collective: add the weights; `shown` maps id(table) to weights in place of the table's."""
+    def add_weights(
+        self,
+        comm: Comm,
+        network: LocalNetwork,
+        shown: dict[int, np.ndarray] | None = None,
+        delays: dict[str, np.ndarray] | None = None,
+    ) -> None:
+        """Collective: add the weights, and delays that learn.
+
+        Parameters
+        ----------
+        shown : dict or None
+            id(table) to weights in place of the table's.
+        delays : dict or None
+            Name of a projection to the delays of its synapses, see `Engine.show_delays`.
+        """
+        real = delays or {}
         self._chain(
             records
             for table, span in tables(network)
-            for records in synapses(comm, table, span, (shown or {}).get(id(table)))
+            for records in itertools.chain(
+                synapses(comm, table, span, (shown or {}).get(id(table))),
+                synapses(comm, table, span, real[span.projection.name], span.first)
+                if span.projection.name in real
+                else (),
+            )
         )
 
     def add_parameters(self, comm: Comm, parameters: Parameters) -> None:

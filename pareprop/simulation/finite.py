@@ -31,7 +31,7 @@ def find_bad(network: LocalNetwork, engine: Engine) -> StateError | None:
         return None
     state = engine.state()
     with np.errstate(over="ignore", invalid="ignore"):
-        for name, array in (state.neurons | watched).items():
+        for name, array in (watched | state.neurons).items():
             for where in np.argwhere(_bad(array))[:1]:
                 return StateError(f"{name} = {array[tuple(where)]:g} in {_neuron(network, int(where[-1]))}")
         for name, (table, span, array) in state.synapses.items():

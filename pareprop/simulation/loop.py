@@ -29,7 +29,9 @@ from statistics import fmean
 import numpy as np
 
 from ..engines.base import Engine, Settings
-from ..engines.parameters import SUMMARY
+from ..engines.delays import LearnedDelays
+from ..engines.parameters import SUMMARY, Parameter
+from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
 from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError, quote
@@ -118,7 +120,7 @@ class Simulation:
     score : Score
         Of the last batch: losses, accuracy, confusion, returns.
     moves : dict[str, list[int]]
-        Synapses that moved in each iteration, by projection; of rewired projections alone.
+        Synapses that moved in each iteration, by projection; of those that are rewired, or whose delays learn.
     learned : dict[str, list[dict[str, float]]]
         Mean, standard deviation, range of each parameter that learns, such as "rec.tau_m", and how many of its values
         are at a bound, after each iteration.
@@ -165,7 +167,7 @@ class Simulation:
         self._classes: list[tuple[int, int]] = []  # label and prediction, of this group's part of a batch
         self._returns = Returns()  # of the episodes of this group's part of a batch
         self._asked: Sequence[object] | None = None  # perturbations that a test asks for
-        self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
+        self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.n_moved is not None}
         self.learned: dict[str, list[dict[str, float]]] = {item.name: [] for item in self.engine.parameters.items}
         self.cuts = [(0, self.network.cuts)]
         self.stop_requested = False
@@ -331,10 +333,10 @@ class Simulation:
             raise StateError(f"{self._torn} was left half done; build the simulation anew, or restore a checkpoint")
 
     def _count_moves(self) -> None:
-        """Collective: add up the moves of the iteration, if there are any projections that are rewired."""
+        """Collective: add up the moves of the iteration, if there are any projections whose synapses move."""
         for item in self.engine.plastic:
-            if item.rewiring:
-                self.moves[item.name].append(collectives.total(self.exchange.comm, len(item.rewiring.latest)))
+            if item.n_moved is not None:
+                self.moves[item.name].append(collectives.total(self.exchange.comm, item.n_moved))
 
     def _summarize_parameters(self) -> None:
         """Collective: keep what became of parameters that learn."""
@@ -526,16 +528,19 @@ class Simulation:
         self.engine.channel.raise_problems_of_neurons(problem)
 
     def set_eta(self, eta: float, projection: str | None = None) -> None:
-        """Change the learning rate of one projection, or of all, from the next update on."""
+        """Change the learning rate of one projection, or of the weights of all, from the next update on.
+
+        The delays of a projection have its name and ".delay".
+        """
         if not is_number(eta) or not 0 <= eta < math.inf:
             raise InputError(f"eta = {quote(eta)} must be a number of at least 0 and finite")
-        learning = [*self.engine.plastic, *self.engine.parameters.items]
-        names = [item.name for item in learning]
-        if projection is not None and projection not in names:
-            raise InputError(f"no plastic projection '{projection}'{nearest(projection, names)}")
-        for item in learning if projection else self.engine.plastic:
-            if projection in (None, item.name):
-                item.eta = eta
+        weights: list[Plastic | LearnedDelays | Parameter] = [*self.engine.plastic]
+        delays = [item.delays for item in self.engine.plastic if item.delays]
+        known = {item.name: item for item in [*weights, *delays, *self.engine.parameters.items]}
+        if projection is not None and projection not in known:
+            raise InputError(f"no plastic projection '{projection}'{nearest(projection, list(known))}")
+        for item in weights if projection is None else [known[projection]]:
+            item.eta = eta
 
     def set_c_H(self, c_H: float) -> None:
         """Change the entropy bonus of the loss `Reward` from the next sample on."""
@@ -553,7 +558,8 @@ class Simulation:
             return self._trained
         digest = Digest()
         digest.update(self.digest)
-        digest.add_weights(self.exchange.comm, self.network, self.engine.show_weights())
+        engine = self.engine
+        digest.add_weights(self.exchange.comm, self.network, engine.show_weights(), engine.show_delays())
         digest.add_parameters(self.exchange.comm, self.engine.parameters)
         return digest.hexdigest()
 

@@ -94,7 +94,7 @@ class Watched(Protocol):
     score : Score
         Of the last batch, of all groups: losses, accuracy, confusion, returns.
     moves : dict[str, list[int]]
-        Synapses that moved in each iteration, by rewired projection.
+        Synapses that moved in each iteration, by projection that is rewired, or whose delays learn.
     learned : dict[str, list[dict[str, float]]]
         Mean, standard deviation and range of each parameter that learns after each iteration.
     cuts : list of tuple of int and np.ndarray

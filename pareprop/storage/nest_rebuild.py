@@ -70,8 +70,8 @@ def build(nest: ModuleType, file: h5py.File, sample: str) -> dict[str, Any]:  # 
         pre, post = cells[group.attrs["pre"]], cells[group.attrs["post"]]
         if "readout" in (file[f"populations/{group.attrs['pre']}"].attrs["role"],):  # learning signals
             continue
-        moved = sample == "first" and "source_initial" in group  # synapses were rewired
-        keys = ("source_initial", "target", "delay_initial") if moved else ("source", "target", "delay")
+        before = {key: f"{key}_initial" for key in ("source", "delay") if sample == "first"}  # of synapses that moved
+        keys = [before[key] if before.get(key) in group else key for key in ("source", "target", "delay")]
         weights = group["weight_initial" if sample == "first" else "weight"]
         for low in range(0, len(weights), CHUNK):
             source, target, delay = (group[key][low : low + CHUNK] for key in keys)

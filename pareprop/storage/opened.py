@@ -205,11 +205,15 @@ class OpenRun:
             return {name: self._read(group, name) for name, data in group.items() if data.ndim == 2}
 
     def weights(self, projection: str) -> Columns:
-        """Return `source`, `target`, `delay` (steps), `weight_initial` and `weight` of all synapses of a projection."""
+        """Return `source`, `target`, `delay` (steps), `weight_initial` and `weight` of all synapses of a projection.
+
+        Of one whose delays learn, `delay_initial` and `delay_real`, too.
+        """
         with self._open() as file:
             files.require_weights(file)
             group = self._group(file, "projections", projection)
-            return Columns(self._columns(group, ("source", "target", "delay", "weight_initial", "weight")))
+            more = [name for name in ("delay_initial", "delay_real") if "delay_real" in group and name in group]
+            return Columns(self._columns(group, ("source", "target", "delay", *more, "weight_initial", "weight")))
 
     def sizes_of(self, projection: str) -> tuple[int, int]:
         """Return the numbers of sources and targets of a projection."""

@@ -15,12 +15,13 @@ from ..network.parameters import Frozen
 
 SIGNALS = ("readout_signal", "error_signal", "target_signal")
 STATES = "states"  # all states and `records` of neurons given by equations
+DELAYS = "delays"  # of synapses whose delays learn
 PARAMETERS = "parameters"  # values of parameters of neurons that learn
 if TYPE_CHECKING:
     Quantity = str  # of the names below
 else:
     Quantity = Literal[
-        "spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights", PARAMETERS, *TRACES_UNITS
+        "spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights", DELAYS, PARAMETERS, *TRACES_UNITS
     ]
 
 
@@ -61,6 +62,9 @@ def check(settings: Record, model: Model) -> None:
         problems.append("what: 'parameters' is for neurons with parameters that learn")
     if STATES in settings.what and not recorded_states(model):
         problems.append("what: 'states' is for neurons whose model is given by equations")
+    named = [item for item in model.projections if not settings.projections or item.name in settings.projections]
+    if DELAYS in settings.what and not any(item.learn_delay for item in named):
+        problems.append("what: 'delays' is for projections whose delays learn, learn_delay of a projection")
     if not TRACES_UNITS.keys().isdisjoint(settings.what):
         problems += _list_problems_of_traces(settings, model)
     if problems:

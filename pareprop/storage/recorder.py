@@ -18,14 +18,14 @@ from ..engines.parameters import Parameter
 from ..engines.traces import TRACES_UNITS, Chosen, Traces
 from ..errors import InputError
 from ..network.connectivity import Projection
-from ..network.synapse_table import SynapseTable
+from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel import collectives
 from ..simulation.observer import Observer, Outcome, Watched
 from ..values import Values
 from . import joined_file
 from .disk import on_disk, require_space
 from .growing_file import Column, GrowingFile, SharedFile, can_share
-from .record_settings import PARAMETERS, SIGNALS, STATES, Record
+from .record_settings import DELAYS, PARAMETERS, SIGNALS, STATES, Record
 from .results import choose_evenly
 from .spike_block import SpikeBlock
 
@@ -53,6 +53,8 @@ class Recorder(Observer):
         self._file = None
         self._traces: dict[str, tuple[Traces, int]] = {}  # of the synapses of a projection here, and how many before
         self._kept: dict[str, np.ndarray] = {}  # their state in a checkpoint
+        # places in canonical order, by projection whose delays learn: what they keep while synapses move
+        self._moving: dict[str, tuple[ProjectionSlice, np.ndarray]] = {}
 
     def start(self, simulation: Watched) -> None:
         """Open the file of this part of the run."""
@@ -60,7 +62,7 @@ class Recorder(Observer):
         first, last = network.neurons
         ids = self._ids(network.n_recurrent)
         self.ids = ids[(ids >= first) & (ids < last)]
-        self._selected, self._traces = [], {}
+        self._selected, self._traces, self._moving = [], {}, {}
         for name, table, index, columns, before, projection in self._weights(simulation):
             self._selected.append((name, table, index, columns))
             if self._trace_names:
@@ -168,6 +170,8 @@ class Recorder(Observer):
         for name, _, index, _ in self._selected:
             if "weights" in what:
                 yield f"weights/{name}/weight", Column("f8", (len(index),), "as in NEST", ("sample", "synapse"))
+            if DELAYS in what and name in self._moving:
+                yield f"weights/{name}/delay_real", Column("f8", (len(index),), "steps", ("sample", "synapse"))
             for key in self._trace_names:
                 axes = ("sample and step", "synapse")
                 yield f"weights/{name}/{key}", Column("f8", (len(index),), TRACES_UNITS[key], axes)
@@ -179,7 +183,7 @@ class Recorder(Observer):
 
         Name, table, indices in it, constants, how many of them ranks before have, and the projection.
         """
-        if "weights" not in self.settings.what and not self._trace_names:
+        if not {"weights", DELAYS, *self._trace_names} & {*self.settings.what}:
             return
         comm, rank = simulation.exchange.comm, simulation.exchange.rank
         for table in (simulation.network.incoming, simulation.network.outgoing):
@@ -205,6 +209,8 @@ class Recorder(Observer):
                     synapses = synapses[:, np.lexsort((target, delay, source))]
                 source, target, delay, index = synapses[:, kept]
                 columns = {"source": source, "target": target, "delay": delay}
+                if span.projection.learn_delay:
+                    self._moving[span.projection.name] = span, kept
                 yield span.projection.name, table, index, columns, first, span.projection
 
     def _is_due(self, simulation: Watched, index: int, phase: str) -> bool:
@@ -255,15 +261,20 @@ class Recorder(Observer):
             for name, track in engine.recorded.states.items() if STATES in self.settings.what else ():
                 if name != "V_m" or "V_m" not in self.settings.what:
                     file.add(_column(name), every(track)[:, columns])
-        for name, (item, places, _) in self._parameters.items():
-            file.add(f"parameters/{name}/value", item.values[None, places])
+        for name, (parameter, places, _) in self._parameters.items():
+            file.add(f"parameters/{name}/value", parameter.values[None, places])
         for name, tracks in traces.items():
             for key in self._trace_names:
                 file.add(f"weights/{name}/{key}", every(tracks[key]))
-        if self._selected and "weights" in self.settings.what:
-            shown = engine.show_weights()
-            for name, table, index, _ in self._selected:
+        shown, delays = engine.show_weights(), engine.show_delays()
+        for name, table, index, _ in self._selected:
+            if name in self._moving:
+                span, kept = self._moving[name]
+                index = np.concatenate([part for *_, part in table.chunks(span)])[kept]
+            if "weights" in self.settings.what:
                 file.add(f"weights/{name}/weight", shown.get(id(table), table.weight)[None, index])
+            if DELAYS in self.settings.what and name in self._moving:
+                file.add(f"weights/{name}/delay_real", delays[name][None, index - span.first])
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Write the buffers if they are large; if that fails here, the state of the run is complete."""

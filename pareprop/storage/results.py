@@ -205,6 +205,8 @@ class ResultsFile(Observer):
             file["loss"], file["firing_rate"] = simulation.losses, simulation.rates
             for name, counts in simulation.moves.items():
                 file[f"moves/{name}"] = counts
+                if (group := file.get(f"projections/{name}")) is not None:
+                    group["moved"] = file[f"moves/{name}"]
             write_learned(file, simulation.model, simulation.learned, values)
             for name, unit in (("loss", "1"), ("firing_rate", "Hz")):
                 name_axes(file, name, ("iteration",), unit)
@@ -237,19 +239,26 @@ class ResultsFile(Observer):
         if not self.keeps_weights:
             return
         comm, network, shown = simulation.exchange.comm, simulation.network, simulation.engine.show_weights()
+        real = simulation.engine.show_delays()
         problem = None
         for table, span in digest.tables(network):
-            count, place = collectives.total(comm, span.last - span.first), 0
-            moved = bool(span.projection.rewire)
+            count = collectives.total(comm, span.last - span.first)
+            moved = ("source", "delay") if span.projection.rewire else ("delay",) if span.projection.learn_delay else ()
             columns = (*ENDS, "weight") if name == "weight_initial" or moved else ("weight",)
-            for records in digest.synapses(comm, table, span, shown.get(id(table))):
-                try:
-                    group = _projection(file, span.projection, count)
-                    for key in columns if problem is None else ():
-                        group[name if key == "weight" else key][place : place + len(records)] = records[key]
-                except OSError as error:  # other ranks continue to send: receive everything first
-                    problem = error
-                place += len(records)
+            parts = [(columns, name, digest.synapses(comm, table, span, shown.get(id(table))))]
+            if name == "weight" and span.projection.name in real:
+                delay = real[span.projection.name]
+                parts.append((("weight",), "delay_real", digest.synapses(comm, table, span, delay, span.first)))
+            for keys, kept_as, part in parts:
+                place = 0
+                for records in part:
+                    try:
+                        group = _projection(file, span.projection, count)
+                        for key in keys if problem is None else ():
+                            group[kept_as if key == "weight" else key][place : place + len(records)] = records[key]
+                    except OSError as error:  # other ranks continue to send: receive everything first
+                        problem = error
+                    place += len(records)
             if before is not None and count and problem is None:
                 try:
                     _copy_initial(before, file, span.projection.name, moved)
@@ -281,6 +290,7 @@ def _projection(file: h5py.File, projection: Projection, count: int) -> h5py.Gro
     group = file.require_group(f"projections/{projection.name}")
     if "weight" not in group:
         columns = {"source": "i8", "target": "i8", "delay": "i4", "weight_initial": "f8", "weight": "f8"}
+        columns |= {"delay_real": "f8"} if projection.learn_delay else {}
         for key, kind in columns.items():
             group.create_dataset(key, (count,), kind)
             name_axes(group, key, ("synapse",))
@@ -289,12 +299,12 @@ def _projection(file: h5py.File, projection: Projection, count: int) -> h5py.Gro
     return group
 
 
-def _copy_initial(before: h5py.File, file: h5py.File, projection: str, moved: bool) -> None:
-    """Copy the initial weights of a projection, and the ends of its synapses; of those that moved, from before that."""
+def _copy_initial(before: h5py.File, file: h5py.File, projection: str, moved: tuple[str, ...]) -> None:
+    """Copy the initial weights of a projection, and the ends of its synapses; of those that `moved`, of before."""
     with files.reading(before.filename):
         source, target = (each[f"projections/{projection}"] for each in (before, file))
         names = {key: key for key in ("weight_initial", *(() if moved else ENDS))}
-        for key in ("source", "delay") if moved else ():  # targets stay, and so does the order
+        for key in moved:  # targets stay, and so does the order
             kept = f"{key}_initial"  # there from an earlier part of the run
             names[kept] = kept if kept in source else key
             target.create_dataset(kept, target[key].shape, target[key].dtype)

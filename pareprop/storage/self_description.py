@@ -18,6 +18,7 @@ from ..engines.parameters import SUMMARY
 from ..network.connectivity import RULES, Population, Projection
 from ..network.local import cell_values
 from ..network.model import Model
+from ..network.optimizers import OF_VALUES, OF_WEIGHTS
 from ..network.parameters import Distribution
 from ..values import AnyValue, Values
 
@@ -154,7 +155,9 @@ def _collect_parameters(projection: Projection, model: Model) -> Values:
         drawn = isinstance(projection.delay_law, Distribution)
         attributes["delay_drawn_from" if drawn else "delay_by_distance"] = str(projection.delay_law)
     if projection.plastic:
-        attributes["optimizer"] = json.dumps(optimizer.model_dump())
+        attributes["optimizer"] = json.dumps(optimizer.model_dump(exclude={*OF_VALUES}))
+    if projection.learn_delay is not None:
+        attributes["learn_delay"] = json.dumps(projection.learn_delay.model_dump(exclude={*OF_WEIGHTS}))
     if projection.rewire is not None:
         attributes["rewire"] = json.dumps(projection.rewire.model_dump(mode="json"))
     return attributes

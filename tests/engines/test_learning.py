@@ -219,7 +219,8 @@ def test_defaults() -> None:
     ):
         common = {"eta": 1e-4, "batch_size": 1, "Wmin": -100.0, "Wmax": 100.0, "optimize_each_step": True}
         made = optimizer({"type": kind}, "test").model_dump()
-        assert made.pop("normalized") is False  # ours
+        ours = {"normalized": False, "low": None, "high": None, "scale": "linear", "shared": False}
+        assert {name: made.pop(name) for name in ours} == ours
         assert made == {"type": kind} | common | own
 
 

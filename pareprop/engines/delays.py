@@ -1,0 +1,119 @@
+"""Delays of a projection that learn while its weights do, each synapse its own (interval variant).
+
+Each synapse keeps a real delay; spikes take the whole one nearest to it, ties to even. The gradient of a delay is the
+mean of the derivatives to either side, as if a spike were shared linearly between the two steps next to its arrival:
+w (B[t + 1] - B[t - 1]) / 2 for an arrival in step t, B[t] what an arrival in step t adds to the gradient of the weight.
+
+Rows of synapses are sorted by source, then delay, and exist for each delay within the bounds. So a synapse moves among
+the rows of its source, on the rank of its target.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..arrays import allocate_aligned
+from ..kernels import rewire as kernel
+from ..network.synapse_table import ProjectionSlice, SynapseTable
+
+AT_ONCE = 2**16  # synapses that are sorted at a time, about: their values stay in the cache
+
+
+class LearnedDelays:
+    """The delays of one projection on this rank with their optimizer and its state.
+
+    Parameters
+    ----------
+    table : SynapseTable
+        Table of the synapses.
+    span : ProjectionSlice
+        The projection, which keeps rows for all its sources and the delays that they may come to have.
+    moving : list of np.ndarray
+        (n_synapses,) of the span each, such as moments of the weights, which move with the synapses.
+
+    Attributes
+    ----------
+    delay : np.ndarray
+        (n_synapses,) of the span, delays in steps, of any fraction, in the type of the weights.
+    moments : dict
+        Name to (n_synapses,), see `Optimizer.moments`.
+    eta : float
+        Learning rate in steps, which may be changed between samples.
+    n_steps : int
+        Optimizer steps so far.
+    moved : int
+        Synapses that came into another row with the latest step.
+    """
+
+    def __init__(self, table: SynapseTable, span: ProjectionSlice, moving: list[np.ndarray]) -> None:
+        rule = span.projection.learn_delay
+        assert rule is not None and rule.low is not None and rule.high is not None  # delays of others stay
+        self.table, self.span, self.optimizer = table, span, rule
+        self._rule = rule.model_copy(update={"Wmin": rule.low, "Wmax": rule.high})
+        n, real = span.last - span.first, table.weight.dtype
+        self.delay = allocate_aligned(n, real)
+        self.delay[:] = np.repeat(span.delays[span.block(np.arange(span.n_rows))], np.diff(self._row_ptr))
+        self.moments = {name: allocate_aligned(n, real) for name in rule.moments}
+        self.eta, self.n_steps, self.moved = rule.eta, 0, 0
+        mine = slice(span.first, span.last)
+        self._arrays = [table.target[mine], table.weight[mine], *moving, self.delay, *self.moments.values()]
+
+    @property
+    def weight(self) -> np.ndarray:
+        """Weights of the synapses, (n_synapses,)."""
+        return self._arrays[1]
+
+    @property
+    def name(self) -> str:
+        """Name by which learning rates are set."""
+        return f"{self.span.projection.name}.delay"
+
+    @property
+    def _row_ptr(self) -> np.ndarray:
+        return self.table.row_ptr[self.span.rows : self.span.rows + self.span.n_rows + 1]
+
+    def step(self, gradient: np.ndarray, divisor: float) -> None:
+        """Take one optimizer step with `gradient` / `divisor`, (n_synapses,) of the span, and clear the gradient."""
+        self.n_steps += 1
+        bad = ~np.isfinite(gradient)
+        self._rule.step(self.eta, divisor, self.n_steps, gradient, self.delay, **self.moments)
+        if bad.any():  # which bounds would hide; the next sample ends the run
+            self.delay[bad] = self.weight[bad] = np.nan
+        self.moved = self.sort()
+
+    def sort(self) -> int:
+        """Move synapses into the rows of the whole delays nearest to theirs; return how many moved."""
+        ptr, n_delays, moved = self._row_ptr, len(self.span.delays), 0
+        ends = ptr[::n_delays].copy()  # of the sources
+        source, n_sources = 0, len(ends) - 1
+        while source < n_sources:
+            last = max(int(np.searchsorted(ends, ends[source] + AT_ONCE, side="right")) - 1, source + 1)
+            rows = slice(source * n_delays, last * n_delays + 1)
+            mine = slice(int(ends[source]) - self.span.first, int(ends[last]) - self.span.first)
+            source, n = last, mine.stop - mine.start
+            if not n:
+                continue
+            order, scratch = np.empty(n, np.int64), np.empty(n, np.int64)
+            target, delay = self._arrays[0][mine], self.delay[mine]
+            here = kernel.sort_by_delay(int(self.span.delays[0]), n_delays, ptr[rows], target, delay, order, scratch)
+            for array in self._arrays if here else ():
+                array[mine] = array[mine][order]
+            moved += here
+        return moved
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return arrays for a checkpoint, by name."""
+        return {"delay": self.delay} | {f"delay_{name}": array for name, array in self.moments.items()}
+
+    def numbers(self) -> dict[str, float]:
+        """Return the numbers that a checkpoint keeps besides arrays."""
+        return {"eta": self.eta, "n_steps": self.n_steps}
+
+    def load_numbers(self, numbers: dict[str, float]) -> None:
+        """Load the numbers of a checkpoint."""
+        self.eta, self.n_steps = float(numbers["eta"]), int(numbers["n_steps"])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the delays and the optimizer's state."""
+        return sum(array.nbytes for array in self.arrays().values())

@@ -1,0 +1,78 @@
+"""Delays that learn in case files: what the format "pareprop-case-4" adds for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import h5py
+import numpy as np
+
+from ..engines.interval import Interval
+from ..errors import InputError
+from ..network.optimizers import Optimizer, optimizer
+from ..simulation import digest
+from ..simulation.observer import Watched
+from . import case_fields as fields
+
+KINDS = ("delay", "d", "gradient_delay")
+STARTS = tuple(f"{kind}_" for kind in KINDS)  # of the names of what is expected
+MATRICES = {"w_in": "in", "w_rec": "rec"}
+
+
+def read_rules(file: h5py.File, n_groups: int) -> dict[tuple[str, int], Optimizer]:
+    """Return the optimizers of delays by matrix and group of targets."""
+    rules: dict[tuple[str, int], Optimizer] = {}
+    node = fields.group(file, "learn_delay") if "learn_delay" in file else {}
+    for key in sorted(node, key=int):
+        here, values = f"learn_delay/{key}", fields.attributes(fields.group(node, key))
+        matrix, group = str(values.pop("matrix", "")), fields.whole(values, "group") if "group" in values else None
+        values.pop("group", None)
+        if values.get("type") != "adam":
+            values.pop("epsilon", None)  # of all, though Adam's alone
+        if matrix not in MATRICES:
+            raise InputError(f"{here}: matrix = '{matrix}' must be one of {', '.join(MATRICES)}")
+        if group is not None and not 0 <= group < n_groups:
+            raise InputError(f"{here}: group = {group} must lie in 0 to {n_groups - 1}")
+        rule = optimizer(values, here)
+        for number in range(n_groups) if group is None else [group]:
+            if (matrix, number) in rules:
+                raise InputError(f"{here}: delays of {matrix} onto group {number} are named twice")
+            rules[matrix, number] = rule
+    return rules
+
+
+def expected_shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what a case expects of its delays, by name."""
+    names = {str(node.attrs.get("matrix")) for node in file.get("learn_delay", {}).values()}
+    return {f"{kind}_{MATRICES[name]}": file[name].shape for name in names if name in MATRICES for kind in KINDS}
+
+
+def collect(simulation: Watched, names: Iterable[str], sums: list[np.ndarray] | None = None) -> dict[str, np.ndarray]:
+    """Collective: return some of what a case expects of delays, by name, on rank 0; NaN, or 0, where there is none.
+
+    Gradients are taken from `sums` of a batch; those of delays that stay are left out.
+    """
+    engine, model, comm = simulation.engine, simulation.model, simulation.exchange.comm
+    sizes = {"in": model.size("input"), "rec": model.size("recurrent")}
+    found = {
+        name: np.full((sizes["rec"], sizes[name.rpartition("_")[2]]), 0.0 if name.startswith("d_") else np.nan)
+        for name in names
+    }
+    shown = {"d": {}, "delay": engine.show_delays(), "gradient_delay": {}}
+    if sums is not None and isinstance(engine, Interval):
+        divisor = 2.0 * engine.gradient.n_collected * engine.gradient.averaged_steps
+        items = zip(engine.gradient.delays, engine.gradient.split_delays(sums), strict=True)
+        shown["gradient_delay"] = {item.span.projection.name: item.weight * part / divisor for item, part in items}
+    for table, span in digest.tables(simulation.network):
+        projection = span.projection
+        matrix = {"input": "in", "recurrent": "rec"}.get(projection.pre.role)
+        for kind in KINDS if projection.post.role == "recurrent" else ():
+            values = shown[kind].get(projection.name)
+            if f"{kind}_{matrix}" not in found or (values is None and kind == "gradient_delay"):
+                continue
+            for records in digest.synapses(comm, table, span, values, 0 if values is None else span.first):
+                rows = records["target"] + model.offset(projection.post)
+                columns = records["source"] + model.offset(projection.pre)
+                column = records["delay" if values is None else "weight"]
+                found[f"{kind}_{matrix}"][rows, columns] = column
+    return found
