@@ -84,10 +84,12 @@ class Verdict:
 def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     """Collective: run `case` and compare; return the verdict, valid on rank 0."""
     task = _CaseTask(case)
-    keep = _Keep()
-    simulation = Simulation(case.model, task, exchange, [keep], _settings(case, task.learning_window, round_steps))
+    keep, synapses = _Keep(), rule_cases.SynapseStates(case.attributes, case.expected)
+    observers = [keep, *([synapses] if "record_steps" in case.expected else [])]
+    simulation = Simulation(case.model, task, exchange, observers, _settings(case, task.learning_window, round_steps))
     if "record" in case.expected:
-        simulation.engine.record_ids(case.expected["record"].astype(np.int64))
+        more = synapses.begin(simulation)
+        simulation.engine.record_ids(np.union1d(case.expected["record"].astype(np.int64), more))
     if "gradient_in" in case.expected:
         simulation.engine.keep_gradients()
     rewired = [item for item in simulation.engine.plastic if item.rewiring]
@@ -104,6 +106,7 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     if "gradient_in" in case.expected:
         found = simulation.engine.gradients(shown)
         gradient_error = rule_cases.compare_gradients(case.expected, _weights(case, simulation, found))
+    synapse_error = synapses.compare(exchange) if "record_steps" in case.expected else None
     moves = _moves(case, simulation, rewired)
     simulation.digest.add_weights(exchange.comm, simulation.network, shown)
     state_error = _compare_states(case, keep.recorded, simulation)
@@ -113,7 +116,7 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     loss_error = None
     if keep.evaluations:
         loss_error = reward_cases.compute_deviation(case.expected, keep.evaluations, task.n_steps)
-    line, holds = _compare(case, steps, ids, signals, weights, moves, loss_error, state_error, gradient_error)
+    line, holds = _compare(case, steps, ids, signals, weights, moves, loss_error, state_error, gradient_error, synapse_error)
     return Verdict(line, holds, simulation.digest)
 
 
@@ -174,9 +177,11 @@ def _compare_states(case: Case, recorded: list[Recorded], simulation: Watched) -
         if not wanted.shape[1]:
             continue
         parts = [
-            item.surrogate_gradient
-            if name == "surrogate_gradient"
-            else item.states.get(name.removeprefix("states/"), np.full(item.V_m.shape, np.nan))
+            (
+                item.surrogate_gradient
+                if name == "surrogate_gradient"
+                else item.states.get(name.removeprefix("states/"), np.full(item.V_m.shape, np.nan))
+            )[:, np.isin(item.record, case.expected["record"])]
             for item in recorded
         ]
         scale = max(1.0, float(np.nanmax(np.abs(case.expected[name]))))
@@ -205,6 +210,7 @@ def _compare(
     loss_error: float | None,
     state_error: float | None,
     gradient_error: float | None,
+    synapse_error: float | None,
 ) -> tuple[str, bool]:
     difference = _first_difference(steps, ids, case.expected["spike_steps"], case.expected["spike_ids"])
     readout = _deviation(signals, case.expected["readout_signal"])
@@ -227,6 +233,9 @@ def _compare(
         spikes += f", states {state_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
     if gradient_error is not None:
         spikes += f", gradients {gradient_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
+    if synapse_error is not None:
+        holds = holds and synapse_error <= READOUT_TOLERANCE
+        spikes += f", synapse states {synapse_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
     line = (
         f"{case.name}: {spikes}, readout {readout:.1e} (at most {READOUT_TOLERANCE:.0e}), "
         f"weights {deviation:.1e} (at most {tolerance:.0e}): {'holds' if holds else 'DOES NOT HOLD'}"
