@@ -102,7 +102,8 @@ cpdef enum:         # columns of `learners`, int64 (n_learners, LEARNER_COLUMNS)
     LEARNER_STATE = 6
     LEARNER_NUMBER = 7
     LEARNER_WIDTH = 8
-    LEARNER_COLUMNS = 9
+    LEARNER_WINDOW = 9      # address of its function for several steps; 0: it has none
+    LEARNER_COLUMNS = 10
 
 cpdef enum:
     NO_CUTOFF = -1

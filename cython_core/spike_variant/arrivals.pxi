@@ -84,9 +84,13 @@ cdef inline void deliver_block_of(
     if engine.learns and rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH and not drawn:
         for k in range(n):
             end_windows(engine, t, rows, b, emitted, logs[k])
-    if engine.learns and t % engine.fold_steps == 0 and is_last(rows, b) and rows.rules[b, MODE] != STATIC and \
+    if engine.learns and t % fold_steps_of(engine, rows, b) == 0 and is_last(rows, b) and rows.rules[b, MODE] != STATIC and \
             rows.rules[b, MODE] != STRETCH and not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
         fold(engine, t, rows, b)
+
+
+cdef inline int64_t fold_steps_of(Engine engine, Rows rows, int64_t b) noexcept nogil:
+    return engine.learners.fold_steps if rows.rules[b, LEARNER] >= 0 else engine.fold_steps
 
 
 cdef inline void deliver_spikes(

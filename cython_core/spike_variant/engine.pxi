@@ -17,9 +17,10 @@ from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
     ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, BITS, BY_EQUATIONS, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE,
     EACH_STEP, EPSILON, ETA, FACTORS, GAPS, KAPPA, KAPPA_REG, LAG, LATEST, LEARNER, LEARNER_CONSTANT, LEARNER_FIRST,
-    LEARNER_LAG, LEARNER_LAST, LEARNER_NUMBER, LEARNER_STATE, LEARNER_STEP, LEARNER_TRACE, LEARNER_WIDTH, LINED, LOG,
-    LOOP, MODE, MODEL, MOVES, NEVER, NUMBER, NUMBERS, OLDER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW, ROWS, RUNNING, SINCE, SOURCE, SOURCES, STATIC, STRETCH,
-    STRETCH_STEPS, SUFFIX, TARGET, WAITING, WIDTH, W_MAX, W_MIN,
+    LEARNER_LAG, LEARNER_LAST, LEARNER_NUMBER, LEARNER_STATE, LEARNER_STEP, LEARNER_TRACE, LEARNER_WIDTH,
+    LEARNER_WINDOW, LINED, LOG, LOOP, MODE, MODEL, MOVES, NEVER, NUMBER, NUMBERS, OLDER, OWN_ZBAR, PORT, PREFIX,
+    READOUT, ROW, ROWS, RUNNING, SINCE, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS, SUFFIX, TARGET, WAITING,
+    WIDTH, W_MAX, W_MIN,
 )
 from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, clipped
 from pareprop.core.precision cimport total_of
@@ -225,6 +226,7 @@ cdef class Learners:
 
     cdef public int64_t[:, ::1] table              # (n_learners, LEARNER_COLUMNS)
     cdef public int64_t steps                      # of the rings of their numbers
+    cdef public int64_t fold_steps                 # how often their rows are worked off
     cdef public double[::1] modulator              # (steps,), a ring: what rules read as M
 
     def __init__(self, values):

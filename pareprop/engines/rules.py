@@ -13,7 +13,7 @@ from ..network.connectivity import Projection
 from ..network.learning import RuleAt
 from ..network.local import LocalNetwork, cell_values, program_of
 from ..network.rule_options import definition_of
-from ..plans.plan import FOLD_STEPS, NetworkPlan
+from ..plans.plan import RULE_FOLD_STEPS, NetworkPlan
 from ..rules.definition import Eprop, LearningRule
 from ..rules.program import RuleProgram, compile_rule
 from ..values import Values
@@ -32,8 +32,9 @@ class Learner:
     first, last : int
         Half-open range of its targets among this rank's neurons.
     state, constant : ndarray
-        (n_states, n), (n_constants, n) of the model's precision: states of `neuron`, and numbers that do not move; n:
-        all neurons of this rank, as rules at other populations share the arrays.
+        (n_states + n_map, n), (n_constants + 1, n) of the model's precision: states of `neuron`, then a map of steps;
+        numbers that do not move, then the steps of a block. n: all neurons of this rank, as rules at other populations
+        share the arrays.
     initial : ndarray
         (n_states, last - first), values of the states at the start.
     """
@@ -46,7 +47,7 @@ class Learner:
         self.first, self.last = network.pieces[pieces[0], :2].tolist() if pieces else (0, 0)
         n, bound = self.last - self.first, self.program.bound
         self.initial = np.zeros((self.program.n_states, n))
-        self._constants = np.zeros((self.program.n_constants, n))
+        self._constants = np.zeros((self.program.n_constants + 1, n))
         if not pieces:
             return
         low = network.neurons[0] + self.first - model.offset(at.post)
@@ -59,7 +60,8 @@ class Learner:
         }
         kappa_of: object = of_model["kappa"] if model.eprop.is_online else kappa
         values = bound.values(parameters, of_model, model.dt_ms, kappa_of)
-        self._constants = self.program.constants(values, n)
+        self._constants[:-1] = self.program.constants(values, n)
+        self._constants[-1] = self.program.blocks(values, n, model.kernels.real)
         for row, value in zip(self.initial, bound.initial(values).values(), strict=True):
             row[:] = value
 
@@ -89,27 +91,25 @@ class Rules:
     learners : list of Learner
         In order of `learning.list_rules`, the same on all ranks.
     states : dict
-        Name to (n_states, n), states of `neuron`; the names are the same on all ranks.
+        Name to (n_states, n), states of `neuron`, in the spike variant with maps of steps; the names are the same on
+        all ranks.
     """
 
     def __init__(self, network: LocalNetwork, kappa: float) -> None:
         self.network, self._real = network, network.model.kernels.real
-        self.n = network.neurons[1] - network.neurons[0]
+        self.n, self._online = network.neurons[1] - network.neurons[0], network.model.eprop.is_online
         self.learners = [Learner(network, at, kappa) for at in learning.list_rules(network.model)]
         self.states: dict[str, np.ndarray] = {}
         self._sharing: dict[str, list[Learner]] = {}
         for item in self.learners:
             self._sharing.setdefault(item.at.name, []).append(item)
         for name, items in self._sharing.items():
-            state = allocate_aligned((max(item.program.n_states for item in items), self.n), self._real)
-            constant = allocate_aligned((max(item.program.n_constants for item in items), self.n), self._real)
+            sizes = [item.program.n_states + self._online * item.program.n_map for item in items]
+            state = allocate_aligned((max(sizes), self.n), self._real)
+            constant = allocate_aligned((1 + max(item.program.n_constants for item in items), self.n), self._real)
             for item in items:
                 item.take(state, constant)
             self.states[f"rule_{name}"] = state
-
-    def most(self, size: str) -> dict[str, int]:
-        """Return the largest size of a rule at any population, by name of what they share."""
-        return {name: max(getattr(item.program, size) for item in items) for name, items in self._sharing.items()}
 
     def find(self, projection: Projection) -> int | None:
         """Return the place of the learner of a projection, None if it does not learn by a rule given by equations."""
@@ -224,11 +224,18 @@ class SpikeRules(Rules):
 
     def __init__(self, network: LocalNetwork, plan: NetworkPlan, n_steps: int) -> None:
         super().__init__(network, 0.0)
-        self._m, self._steps = plan.m, FOLD_STEPS + plan.m + 2
+        self._m, self._steps = plan.m, RULE_FOLD_STEPS + plan.m + 2
         self.modulator = np.zeros(n_steps + plan.m + 2)
         self._numbers = {
             name: allocate_aligned((self._steps, width, self.n), self._real)
-            for name, width in self.most("n_numbers").items()
+            for name, width in self._widths().items()
+        }
+
+    def _widths(self) -> dict[str, int]:
+        """Return how many numbers are kept of a step, by name of what rules share."""
+        return {
+            name: max(item.program.n_numbers + item.program.n_map for item in items)
+            for name, items in self._sharing.items()
         }
 
     @property
@@ -248,12 +255,13 @@ class SpikeRules(Rules):
             row[layout.LEARNER_LAG] = self._m if item.at.rule.is_late else 0
             row[layout.LEARNER_STEP] = item.program.address("step", self._real)
             row[layout.LEARNER_TRACE] = item.program.address("trace", self._real)
+            row[layout.LEARNER_WINDOW] = item.program.address("window", self._real) if item.program.n_map else 0
             for column, array in ((layout.LEARNER_CONSTANT, item.constant), (layout.LEARNER_STATE, item.state)):
                 row[column] = array.ctypes.data
             row[layout.LEARNER_NUMBER], row[layout.LEARNER_WIDTH] = ring.ctypes.data, ring.shape[1]
             rows.append(row)
         table = np.array(rows, np.int64).reshape(-1, layout.LEARNER_COLUMNS)
-        return {"table": table, "steps": self._steps, "modulator": self.modulator}
+        return {"table": table, "steps": self._steps, "fold_steps": RULE_FOLD_STEPS, "modulator": self.modulator}
 
     def take_modulator(self, first: int, n_steps: int, given: np.ndarray | None) -> None:
         """Write `M` of the steps [first, first + n_steps) into the ring."""

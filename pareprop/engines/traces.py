@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import elementary
 from ..errors import InputError
 from ..kernels import layout
+from ..network import transmission
 from ..network.connectivity import Projection
-from ..network.local import given_program
+from ..network.learning import is_plain, rule_of
+from ..network.local import given_by_equations, program_of
 from ..network.model import Model
+from ..network.rule_options import definition_of
 from ..neurons.calls import Cells
 from ..parallel.spike_log import SpikeLog
 from ..plans.request import cutoff_steps, lags
+from ..rules.definition import LearningRule
 
 if TYPE_CHECKING:
     from .base import Engine
@@ -48,6 +53,43 @@ class Chosen:
     source: np.ndarray
     target: np.ndarray
     delay: np.ndarray
+
+
+class Factors:
+    """Short-term plasticity of some synapses: the factor of each spike of their sources.
+
+    Parameters
+    ----------
+    model : Model
+        The network.
+    chosen : Chosen
+        The synapses.
+    """
+
+    def __init__(self, model: Model, chosen: Chosen) -> None:
+        self.rows = np.zeros((len(chosen.source), layout.FACTOR_COLUMNS))
+        transmission.fill_rows(model, chosen.projection, chosen.source, self.rows)
+        self.start()
+
+    def start(self) -> None:
+        """Let sources be as before their first spikes."""
+        transmission.start_rows(self.rows)
+        self.rows[:, layout.LATEST_SPIKE] = -np.inf
+
+    def of(self, k: int, steps: np.ndarray) -> np.ndarray:
+        """Return the factors of spikes that arrive at synapse k in some steps of the sample, ascending."""
+        row, factors = self.rows[k], np.ones(len(steps))
+        U, u, x, latest = row[[layout.FACTOR_U, layout.UTILISATION, layout.RESOURCES, layout.LATEST_SPIKE]]
+        for place, step in enumerate(steps):
+            if np.isfinite(latest):
+                n = step - latest
+                x = 1.0 + (x - x * u - 1.0) * elementary.exp(n * row[layout.RECOVERY])
+                u = U
+                if row[layout.FACILITATION]:
+                    u += row[layout.UTILISATION] * (1.0 - U) * elementary.exp(n * row[layout.FACILITATION])
+            latest, factors[place], row[layout.UTILISATION] = step, x * u, u
+        row[layout.RESOURCES], row[layout.LATEST_SPIKE] = x, latest
+        return factors
 
 
 class Plain:
@@ -127,6 +169,8 @@ def check(model: Model, projection: Projection) -> None:
     post, here = projection.post, f"traces of '{projection.name}' can't be recorded"
     if projection.learn_delay is not None:
         raise InputError(f"{here}: its delays learn")
+    if isinstance(rule := rule_of(projection), LearningRule):
+        raise InputError(f"{here}: it learns by rule '{rule.name}', not by e-prop")
     if (
         not model.eprop.is_online
         and post.role == "recurrent"
@@ -159,10 +203,7 @@ class Traces:
     def __init__(self, engine: Engine, chosen: Chosen) -> None:
         network, model, projection = engine.network, engine.network.model, chosen.projection
         check(model, projection)
-        self._engine, self._chosen, self._online = engine, chosen, model.eprop.is_online
-        self._from_inputs, self._onto_readouts = projection.pre.role == "input", projection.post.role == "readout"
-        self._source = chosen.source + model.offset(projection.pre)
-        self._target = chosen.target + model.offset(projection.post)
+        self._prepare(engine, chosen)
         n, readouts = len(self._source), network.readout_constants()
         self._d_out = lags(model).d_out if self._online and not self._onto_readouts else 0
         self._held, self._cutoff = 0, layout.NO_CUTOFF
@@ -177,12 +218,22 @@ class Traces:
             self.record = np.unique(self._target)
             self._set_constants(projection, float(readouts["alpha"][0]) if network.n_readouts else 0.0)
         self.ebar, self.ereg, self.f_av, self.waiting = np.zeros((4, n))
-        self.coming = np.zeros((projection.delay_range[1] + 1, n))  # arrivals of the next samples
         self.past, self.past_regular = np.zeros((2, max(self._d_out, 1), n))  # traces that errors to come meet
         # with a cutoff, the last steps are stepped through again when it is known whether a spike arrives after them
         self.latest = np.full(n, NEVER)  # step of the latest arrival before the held ones, from the next sample on
         self.held_arrivals, self.held_psi, self.held_fired = np.zeros((3, self._held, n))
         self.held_kept = np.zeros((self._held + (self._held > 0), *self._kept_shape))
+
+    def _prepare(self, engine: Engine, chosen: Chosen) -> None:
+        """Set what arrivals need."""
+        model, projection = engine.network.model, chosen.projection
+        self._engine, self._chosen, self._online = engine, chosen, model.eprop.is_online
+        self._from_inputs, self._onto_readouts = projection.pre.role == "input", projection.post.role == "readout"
+        self._factors = None if projection.transmission is None else Factors(model, chosen)
+        self.states: list[dict[str, np.ndarray]] | None = None  # those after each step of a sample, where kept
+        self._source = chosen.source + model.offset(projection.pre)
+        self._target = chosen.target + model.offset(projection.post)
+        self.coming = np.zeros((projection.delay_range[1] + 1, len(self._source)))  # arrivals of the next samples
 
     def _set_constants(self, projection: Projection, kappa: float) -> None:
         """Set what steps of synapses onto neurons need; `kappa` is that of the readouts."""
@@ -193,7 +244,11 @@ class Traces:
         self._share, self._kappa_reg = 1.0 - self._kappa, 0.0
         if self._online:
             self._kappa, self._share, self._kappa_reg = post.params.kappa, 1.0, post.params.kappa_reg
-        if program := given_program(model, post):
+        rule = rule_of(projection)
+        self._is_filtered = getattr(rule, "filter", "readout") == "readout"
+        through = getattr(rule, "through", "all")
+        if given_by_equations(post) or not is_plain(projection):
+            program = program_of(model, post, through)
             self._engine.keeps_derivatives = True
             values = network.values_of(network.piece_populations.index(post), local) if n else {}
             self._eligibility = Equations(Cells(program, n, values, model.dt_ms), projection.port_index)
@@ -260,7 +315,10 @@ class Traces:
                 trace, regular = np.where(works[i], self.ebar, 0.0), 0.0
             else:
                 self.ebar[:] = self._kappa * self.ebar + self._share * e
-                trace, regular = self._delay(e, works[i], fired[i]) if self._online else (self.ebar, e)
+                met_by_signal = self.ebar if self._is_filtered else e
+                trace, regular = self._delay(e, works[i], fired[i]) if self._online else (met_by_signal, e)
+            if t >= 0 and self.states is not None:
+                self.states.append(self._name_states(e))
             if t >= 0:
                 traces["eligibility"][t], traces["eligibility_trace"][t] = e, self.ebar
                 met = error[t, self._target] if self._onto_readouts else signal[t]
@@ -268,6 +326,30 @@ class Traces:
         for array, before in zip(self._stepped(), snapshot, strict=False):
             array[...] = before
         return traces
+
+    def list_states(
+        self, inputs: SpikeLog, spikes: SpikeLog, error: np.ndarray, modulator: np.ndarray | None
+    ) -> list[dict[str, np.ndarray]]:
+        """Step through the sample that the engine has just run; return the states after each step, (n,) each.
+
+        Parameters
+        ----------
+        inputs, spikes, error
+            As of `follow`.
+        modulator : ndarray or None
+            (n_steps,), what learning rules read as `M`.
+        """
+        self.states = []
+        self.follow(inputs, spikes, error)
+        return self.states
+
+    def _name_states(self, e: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the states of the synapses after a step, by name, (n,) each."""
+        if self._onto_readouts:
+            return {"zbar": self._eligibility.state[0].copy()}
+        names = list(definition_of(self._chosen.projection.post).states)
+        eps = {f"eps_{name}": row.copy() for name, row in zip(names, self._eligibility.state, strict=False)}
+        return eps | {"e": e, "ebar": self.ebar.copy(), "ereg": self.ereg.copy()}
 
     def _stepped(self) -> list[np.ndarray]:
         """Return what a step changes."""
@@ -312,7 +394,7 @@ class Traces:
         self.f_av[:] = keep * self.f_av + (1.0 - keep) * fired / dt
         before, regular = self.past[0].copy(), self.past_regular[0].copy()
         self.past[:-1], self.past_regular[:-1] = self.past[1:].copy(), self.past_regular[1:].copy()
-        self.past[-1] = np.where(works, self.ebar, 0.0)
+        self.past[-1] = np.where(works, self.ebar if self._is_filtered else e, 0.0)
         self.past_regular[-1] = np.where(works, self._c_reg * (self.f_av - self._f_target) * self.ereg, 0.0)
         return before, regular
 
@@ -323,15 +405,20 @@ class Traces:
             delay = delay - 1
         elif self._onto_readouts and not self._online:  # on the readouts' own clock
             delay = np.zeros_like(delay)
+        lost = not self._online and not self._onto_readouts  # what arrives in step 0
+        if self._factors is not None and not self._online and self._engine.settings.reset:  # type: ignore[attr-defined]
+            self._factors.start()
         total = np.zeros((n_steps + len(self.coming), len(self._source)))
         if self._online:
             total[: len(self.coming)] = self.coming
         for k, steps in enumerate(_steps_of(log, n_steps, self._source)):
-            total[steps + delay[k], k] = 1.0
+            arriving = steps + delay[k]
+            arriving = arriving[arriving > 0] if lost else arriving
+            total[arriving, k] = 1.0 if self._factors is None else self._factors.of(k, arriving)
+        if self._factors is not None:
+            self._factors.rows[:, layout.LATEST_SPIKE] -= n_steps
         if self._online:
             self.coming = total[n_steps:].copy()
-        elif not self._onto_readouts:
-            total[0] = 0.0  # which are lost
         return total
 
     def _find_own_spikes(self, log: SpikeLog, n_steps: int) -> np.ndarray:
@@ -348,13 +435,18 @@ class Traces:
         """Return what the next sample reads, (.., n) each; nothing in the interval variant."""
         if not self._online:
             return {}
-        return {name: getattr(self, name) for name in self._carried} | {"eligibility": self._eligibility.state}
+        state = {name: getattr(self, name) for name in self._carried} | {"eligibility": self._eligibility.state}
+        if self._factors is not None:
+            state["factors"] = self._factors.rows[:, transmission.STATE].T
+        return state
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Take back a state."""
         if not self._online:
             return
         self._eligibility.state[...] = state["eligibility"]
+        if self._factors is not None:
+            self._factors.rows[:, transmission.STATE] = state["factors"].T
         for name in self._carried:
             setattr(self, name, np.array(state[name], float))
 

@@ -85,6 +85,11 @@ def load(path: str | Path) -> dict[str, NeuronModel]:
     InputError
         If it cannot be read, or a model is wrong.
     """
+    return models_of(read_table(path, "neuron_models"), str(path))
+
+
+def read_table(path: str | Path, *names: str) -> Values:
+    """Return a table of a TOML or JSON file under the first of some names; `InputError` if there is none."""
     try:
         text = files.read(path).decode()
         given = files.parse_json(text) if str(path).endswith(".json") else files.parse_toml(text)
@@ -92,7 +97,7 @@ def load(path: str | Path) -> dict[str, NeuronModel]:
         raise InputError(f"cannot read {path}: {problem.strerror or problem}") from None
     except ValueError as problem:
         raise InputError(f"cannot read {path}: {' '.join(str(problem).split())[:200]}") from None
-    table = given.get("neuron_models") if isinstance(given, dict) else None
-    if not table:
-        raise InputError(f"{path}: there is no table [neuron_models.NAME]")
-    return models_of(table, str(path))
+    found = [given[name] for name in names if given.get(name)] if isinstance(given, dict) else []
+    if not found:
+        raise InputError(f"{path}: there is no table [{names[0]}.NAME]")
+    return found[0]

@@ -25,7 +25,7 @@ _PREFIX = {"": 0, "G": 9, "M": 6, "k": 3, "m": -3, "u": -6, "n": -9, "p": -12, "
 def unit_of(text: str) -> Unit | None:
     """Return the unit of a text such as "mV/ms" or "1/ms"; None if it is not known."""
     total, sign = NONE, 1
-    for part in re.split(r"([*/])", text.replace(" ", "")):
+    for part in re.split(r"([*/])", text.replace(" ", "").replace("**", "^")):
         if part in ("*", "/"):
             sign = 1 if part == "*" else -1
             continue
@@ -67,7 +67,7 @@ def mismatches(model: NeuronModel) -> list[str]:
     units |= {"dt": unit_of("ms"), "I": units["I_e"], "z": NONE, "refractory": NONE} | dict.fromkeys(model.ports)
     equations = model.equations
     for name, tree in equations.constants.items():
-        units[name] = _Reader(f"constants: {name}", units, lines).of(tree)
+        units[name] = Reader(f"constants: {name}", units, lines).of(tree)
     units |= dict.fromkeys(equations.terms)
     for key, trees in (
         ("states", equations.initial),
@@ -77,14 +77,14 @@ def mismatches(model: NeuronModel) -> list[str]:
         ("reset", equations.reset),
     ):
         for name, tree in trees.items():
-            unit = _Reader(f"{key}: {name}", units, lines).of(tree)
+            unit = Reader(f"{key}: {name}", units, lines).of(tree)
             wanted = states[name]
             per = " per ms" if key == "dynamics" else ""
             wanted = _add(wanted, _PER_MS, 1) if per and wanted is not None else wanted
             if unit is not None and wanted is not None and unit != wanted:
                 lines.append(f"{key}: {name}: has unit {_show(unit)}, the state{per} {_show(wanted)}")
-    units["x"] = _Reader("spike", units, lines).of(equations.spike)
-    _Reader("surrogate", units, lines).of(equations.surrogate)
+    units["x"] = Reader("spike", units, lines).of(equations.spike)
+    Reader("surrogate", units, lines).of(equations.surrogate)
     return list(dict.fromkeys(lines))
 
 
@@ -94,7 +94,7 @@ def _show(unit: Unit) -> str:
     return f"{scale}{' '.join(names) or '1'}"
 
 
-class _Reader:
+class Reader:
     """Finds the unit of one expression; None where a number or an input without a unit decides it."""
 
     def __init__(self, here: str, units: Mapping[str, Unit | None], lines: list[str]) -> None:

@@ -36,6 +36,7 @@ WAYS: dict[str, Way] = {
     way.name: way for way in (Static(), Readout(), Prefix(), Scan(), Lines(), Steps(), Rule())
 }  # best first
 FOLD_STEPS = 1024  # rows without a cutoff (or with a longer one) are updated at least this often
+RULE_FOLD_STEPS = 256  # the same of rows that learn by a rule given by equations
 TRACES = tuple(f"trace_{k}" for k in range(64))  # of neurons given by equations, rows of one array
 Ways = str | Mapping[str, str]  # what is asked for: of all that learn onto neurons, or by name
 

@@ -86,6 +86,10 @@ class Bound:
             self.terms[f"{NEW} {name}"] = self._translate(tree, own)
         later: dict[str, Tree] = {name: ("name", f"{NEW} {name}") for name in rule.neuron}
         later |= {f"{BEFORE} {name}": ("name", f"{OLD} {name}") for name in rule.neuron}
+        #: new values of a synapse's states as they are written, with the names of this module for all else
+        self.written = {name: self._translate(tree, later) for name, tree in rule.synapse.items()}
+        #: what a step adds to the gradient, likewise
+        self.added = self._translate(rule.gradient, later)
         self.steps = self._reduce(
             {name: {key: self._translate(part, later) for key, part in form.items()} for name, form in rule.forms.items()},
             {key: self._translate(part, later) for key, part in rule.credit.items()},

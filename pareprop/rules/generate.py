@@ -1,4 +1,11 @@
-"""C of a rule at a neuron model: numbers of a step, the sweep back through an interval, a step of synapses."""
+"""C of a rule at a neuron model: numbers of a step, the sweep back through an interval, steps of synapses.
+
+Between arrivals, steps compose (spike variant). From the start of a block to step u they are a map (P, q) of a target:
+x -> P x, g += q . x. From step a to step b of a block, x leads to P_b y, and adds (q_b - q_a) . y, where y = P_a^-1 x is
+what would have had to be there at the start: so a synapse reads two maps, however many steps there are. P is triangular,
+and where its diagonal does not vary, the inverse loses as few digits as the power of the diagonal over a block: blocks
+are as long as that allows, of each target by itself. Where the diagonal varies, synapses go through each step.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +17,10 @@ from ..neurons.generate import Generator, source_of
 from ..neurons.kept import FLAGS
 from ..neurons.language import Tree, names_of
 from ..neurons.derive import derive
-from .bound import NOW, WAS, OLD, Bound
-from .linear import NEW
+from .bound import NOW, OLD, WAS, Bound
+from .linear import NEW, ZERO
+
+TO = "to"  # row of the ring with the map that a window ends with
 
 _ROW = (
     "const REAL *before, const REAL *kept, const REAL *restrict psi, const REAL *restrict L, const REAL *restrict F, "
@@ -50,15 +59,17 @@ class RuleGenerator:
             for tree in entries.values():
                 self._number(tree)
         self._number(steps.v)
+        self.map = self._list_map()
         # also where what is compiled is at hand: the functions decide the columns
-        self._text = "\n".join([self._step(), self._sweep(), self._trace(), self._interval()])
+        parts = [self._step(), self._sweep(), self._trace(), self._interval(), self._map(), self._advance(), self._window()]
+        self._text = "\n".join(parts)
 
     @property
     def sizes(self) -> dict[str, int]:
         """Numbers of each kind."""
         return {
             "n_constants": len(self.columns.trees), "n_states": len(self.bound.states),
-            "n_synapse": len(self.index), "n_numbers": len(self.numbers),
+            "n_synapse": len(self.index), "n_numbers": len(self.numbers), "n_map": len(self.map),
         }  # fmt: skip
 
     def source(self, headers: Mapping[str, str]) -> str:
@@ -118,10 +129,7 @@ class RuleGenerator:
         unused = "(void)constant; (void)before; (void)kept; (void)psi; (void)L; (void)F; (void)M; (void)state; (void)number;"
         body = function("void NAME(step_body)", f"int64_t n, int64_t stride, const REAL *constant, {_ROW}", pointers, loop,
                         [unused])  # fmt: skip
-        return body + "\n".join([
-            f"VISIBLE void NAME(rule_step)(int64_t n, int64_t stride, const REAL *constant, {_ROW})", "{",
-            "    NAME(step_body)(n, stride, constant, before, kept, psi, L, F, M, state, number);", "}", "",
-        ])  # fmt: skip
+        return body
 
     def _sweep(self) -> str:
         """One step back: what an arrival adds to the gradient, and the derivative by the states before."""
@@ -181,6 +189,115 @@ class RuleGenerator:
             "    int64_t x_stride, REAL *restrict C)", "{", "    (void)constant; (void)number; (void)arrived;",
             "    INDEPENDENT", "    for (int64_t j = 0; j < n; j++) {", *(f"        {line}" for line in loop.lines), "    }",
             "}", "",
+        ])  # fmt: skip
+
+    # ---- maps of steps -----------------------------------------------------------------------------------------------
+
+    @property
+    def diagonal(self) -> list[Tree]:
+        """Diagonal of M by state."""
+        M = self.coefficients["M"]
+        return [M.get((k, k), ZERO) for k in range(len(self.index))]
+
+    def _list_map(self) -> dict[tuple[int | str, int], int]:
+        """Return the place of each number of a map, by row and column, "q" for what is added; none if steps do not compose.
+
+        The diagonal comes first, then what is below it, then q.
+        """
+        size = len(self.index)
+        reached = set(self.coefficients["M"]) | {(k, k) for k in range(size)}
+        while more := {(a, c) for a, b in reached for d, c in reached if b == d} - reached:
+            reached |= more
+        if any((b, a) in reached for a, b in reached if a != b) or any(map(self._moves, self.diagonal)):
+            return {}
+        keys: list[tuple[int | str, int]] = [(k, k) for k in range(size)]
+        keys += sorted((a, b) for a, b in reached if a != b)
+        keys += [("q", k) for k in range(size)]
+        return {key: place for place, key in enumerate(keys)}
+
+    def _map(self) -> str:
+        """The map from the start of the block to step u, after its numbers are found; in `state` and in `number`."""
+        n_states, steps, first = len(self.bound.states), self.coefficients, len(self.numbers)
+        loop, size = Loop(self.columns, {}), len(self.index)
+
+        def coefficient(tree: Tree) -> str:
+            return self._coefficient(tree, loop, "number[{k} * stride + j]")
+
+        pointers = {f"m{k}": f"REAL *restrict m{k} = state + {n_states + k} * stride" for k in range(len(self.map))}
+        pointers |= {f"o{k}": f"REAL *restrict o{k} = number + {first + k} * stride" for k in range(len(self.map))}
+        loop.lines.append("const int64_t within = u & ((int64_t)block[j] - 1);")
+        old, new = {}, {}
+        for key, place in self.map.items():
+            old[key] = loop.let(f"within ? m{place}[j] : {'ONE' if key[0] == key[1] else 'ZERO'}")
+        for row, column in (key for key in self.map if key[0] != "q"):
+            terms = [
+                loop.let(f"{coefficient(tree)} * {old[b, column]}")
+                for (a, b), tree in steps["M"].items() if a == row and (b, column) in old
+            ]  # fmt: skip
+            new[row, column] = loop.sum(terms) or "ZERO"
+        for column in range(size if self.map else 0):
+            terms = [old["q", column]]
+            terms += [loop.let(f"{coefficient(tree)} * {new[a, column]}") for a, tree in steps["w"].items() if (a, column) in new]
+            terms += [loop.let(f"{coefficient(tree)} * {old[a, column]}") for a, tree in steps["w0"].items() if (a, column) in old]
+            new["q", column] = loop.sum(terms)
+        loop.lines += [f"m{place}[j] = o{place}[j] = {new[key]};" for key, place in self.map.items()]
+        return function(
+            "void NAME(map_body)",
+            "int64_t n, int64_t stride, int64_t u, const REAL *constant, const REAL *restrict block, REAL *state, "
+            "REAL *number",
+            pointers, loop, ["(void)u; (void)constant; (void)block; (void)state; (void)number;"],
+        )  # fmt: skip
+
+    def _advance(self) -> str:
+        """A step of targets: its numbers, and the map up to it; constants end with the steps of a block."""
+        composes = [f"    NAME(map_body)(n, stride, u, constant, constant + {len(self.columns.trees)} * stride, state, number);"]
+        return "\n".join([
+            "VISIBLE void NAME(rule_step)(int64_t n, int64_t stride, int64_t u, const REAL *constant,",
+            f"    {_ROW})", "{", "    NAME(step_body)(n, stride, constant, before, kept, psi, L, F, M, state, number);",
+            *(composes if self.map else ["    (void)u;"]), "}", "",
+        ])  # fmt: skip
+
+    def _window(self) -> str:
+        """Synapses go through steps [u, end), where a spike may enter in the first one, by maps of their targets."""
+        if not self.map:
+            return ""
+        size, first = len(self.index), len(self.numbers)
+        states = range(size)
+        order = sorted(states, key=lambda k: sum(key[0] == k for key in self.map))  # a state after those that it reads
+
+        def at(row: str, key: tuple[int | str, int]) -> str:
+            return f"{row}[{first + self.map[key]} * stride]"
+
+        solved = []
+        for a in order:
+            below = [f" - {at('from', (a, b))} * y{b}" for b in order if a != b and (a, b) in self.map]
+            solved.append(f"y{a} = (x{a}{''.join(below)}) / {at('from', (a, a))};")
+        moved = [
+            f"x{a} = {' + '.join(f'{at(TO, (a, b))} * y{b}' for b in states if (a, b) in self.map)};"
+            for a in states
+        ]
+        added = " + ".join(f"({at('to', ('q', k))} - q{k}) * y{k}" for k in states)
+        return "\n".join([
+            "VISIBLE void NAME(rule_window)(int64_t n, int64_t stride, const uint32_t *restrict target,",
+            "    const REAL *restrict constant, const REAL *restrict ring, int64_t row, int64_t rows, int64_t u, int64_t end,",
+            "    REAL arrived, REAL *restrict x, int64_t x_stride, REAL *restrict C)", "{",
+            "    if (arrived != ZERO) {",
+            "        NAME(rule_trace)(n, stride, target, constant, ring + u % rows * row, arrived, x, x_stride, C);",
+            "        u += 1;", "    }", "    if (u >= end)", "        return;",
+            "    for (int64_t j = 0; j < n; j++) {", "        const int64_t k = target[j];",
+            f"        const int64_t block = (int64_t)constant[{len(self.columns.trees)} * stride + k];",
+            *(f"        REAL x{k} = x[{k} * x_stride + j];" for k in states), "        REAL g = ZERO;",
+            "        for (int64_t a = u; a < end;) {",
+            "            const int64_t next = (a | (block - 1)) + 1, b = next < end ? next : end;",
+            "            const REAL *restrict to = ring + (b - 1) % rows * row + k;",
+            *(f"            REAL y{k} = x{k}, q{k} = ZERO;" for k in states),
+            "            if (a & (block - 1)) {",
+            "                const REAL *restrict from = ring + (a - 1) % rows * row + k;",
+            *(f"                {line}" for line in solved),
+            *(f"                q{k} = {at('from', ('q', k))};" for k in states), "            }",
+            f"            g += {added};", *(f"            {line}" for line in moved), "            a = b;", "        }",
+            *(f"        x[{k} * x_stride + j] = x{k} < TINY && x{k} > -TINY ? ZERO : x{k};" for k in states),
+            "        C[j] -= g;", "    }", "}", "",
         ])  # fmt: skip
 
     @staticmethod

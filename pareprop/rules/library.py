@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from pathlib import Path
 
+from .. import files
+from ..neurons.library import read_table
 from .definition import Rule, rules_of
 
 FOLDER = Path(__file__).parent / "library"
@@ -20,4 +21,15 @@ def names() -> list[str]:
 @cache
 def get(name: str) -> Rule:
     """Return a rule of the package."""
-    return rules_of(tomllib.loads((FOLDER / f"{name}.toml").read_text())["learning_rules"], name)[name]
+    return rules_of(files.parse_toml((FOLDER / f"{name}.toml").read_text())["learning_rules"], name)[name]
+
+
+def load(path: str | Path) -> dict[str, Rule]:
+    """Return the rules of a TOML or JSON file, in its table `learning_rules` or `rules`.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a rule is wrong.
+    """
+    return rules_of(read_table(path, "learning_rules", "rules"), str(path))

@@ -299,6 +299,37 @@ def check_model(
         sys.exit(1)
 
 
+@click.command(name="check-rule")
+@click.argument("source", metavar="FILE|RULE")
+@click.option("--rule", help="Name of the rule, where FILE holds several [all of them].")
+@click.option("--neuron", help="Neurons to try it at: a model of the package, or of FILE [the first that fits].")
+@click.option("--dt", "dt_ms", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Time step in ms [1].")
+@click.option(
+    "--out",
+    type=GivenPath(dir_okay=False, path_type=Path),
+    metavar="FILE.png",
+    help="Draw the change of a weight by two spikes, over the time between them.",
+)
+@click.pass_obj
+def check_rule(
+    exchange: Exchange, source: str, rule: str | None, neuron: str | None, dt_ms: float, out: Path | None
+) -> None:
+    """Check a learning rule that is given as equations.
+
+    It stands in the table [learning_rules.NAME] of a TOML file or in "rules" of a JSON file, or belongs to the package.
+    Traces, sweep back and maps of steps are compared with its strings; what is never read, units and costs.
+    The exit code is 1 if two ways disagree.
+    """
+    passed = True
+    with guarded(exchange.comm):
+        if exchange.rank == 0:
+            from .learning_rules import check
+
+            passed = check(source, rule, neuron, dt_ms, out)
+    if not all(gather(exchange.comm, passed)):
+        sys.exit(1)
+
+
 @click.command(name="compile")
 @click.argument("sources", nargs=-1, metavar="[FILE|MODEL ...]")
 @click.option("--level", "levels", multiple=True, help="Level of the processor, also several times [the one in use].")
@@ -427,6 +458,6 @@ def _help_of(context: click.Context, names: tuple[str, ...]) -> str:
 
 
 COMMANDS = (
-    tasks, run, resume, print_config, info, compare_runs, export, plot, write_report, check_model, compile_models,
+    tasks, run, resume, print_config, info, compare_runs, export, plot, write_report, check_model, check_rule, compile_models,
     verify_cases, bench, help_command,
 )  # fmt: skip

@@ -8,10 +8,16 @@ from collections.abc import Mapping, Sequence
 import h5py
 import numpy as np
 
+from ..engines.rule_traces import traces_of
+from ..engines.traces import Chosen, Traces
 from ..errors import InputError, quote
 from ..network.connectivity import Population
+from ..network.model import Model
 from ..network.optimizers import optimizer
+from ..parallel.exchange import Exchange
 from ..rules.definition import Rule, rules_of
+from ..simulation.loop import Simulation
+from ..simulation.observer import Observer, Outcome, Watched
 from ..values import AnyValue, Values
 from . import case_fields as fields
 
@@ -130,6 +136,71 @@ class Options:
         if len(value) != sum(item.size for item in covered):
             raise InputError(f"attribute 'learning': {len(value)} values for {sum(item.size for item in covered)} neurons")
         return value[first : first + post.size]
+
+
+class SynapseStates(Observer):
+    """Steps the states of the synapses forward that a case names.
+
+    Parameters
+    ----------
+    attributes : dict
+        Attributes of the file's root.
+    expected : Mapping
+        Expected arrays by name.
+    """
+
+    def __init__(self, attributes: Values, expected: Mapping[str, np.ndarray]) -> None:
+        self._entries, self._expected = read_recorded(attributes) if "record_steps" in expected else [], expected
+        self._items: list[tuple[int, Traces]] = []
+        self._found: dict[int, list[dict[str, np.ndarray]]] = {}
+
+    def begin(self, simulation: Simulation) -> np.ndarray:
+        """Choose the synapses that live on this rank; return the neurons that must be recorded."""
+        model, network = simulation.model, simulation.network
+        records = [np.zeros(0, np.int64)]
+        for k, entry in enumerate(self._entries):
+            target, source, matrix = int(entry["target"]), int(entry["source"]), entry["matrix"]
+            roles = {"in": ("input", "recurrent"), "rec": ("recurrent", "recurrent"), "out": ("recurrent", "readout")}
+            pre, post = (_find(model, role, cell) for role, cell in zip(roles[matrix], (source, target), strict=True))
+            if matrix != "out" and not network.neurons[0] <= target < network.neurons[1]:
+                continue
+            projection = next(item for item in model.projections if (item.pre, item.post) == (pre, post))
+            source, target = source - model.offset(pre), target - model.offset(post)
+            place = np.flatnonzero((projection.source == source) & (projection.target == target))
+            if not len(place):
+                raise InputError(f"attribute 'record_synapses'[{k}]: there is no such synapse")
+            columns = np.array([source]), np.array([target]), np.asarray(projection.delay)[place]
+            item = traces_of(simulation.engine, Chosen(projection, *columns))
+            records.append(item.record)
+            self._items.append((k, item))
+            self._found[k] = []
+        return np.unique(np.concatenate(records))
+
+    def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
+        """Step through a sample."""
+        engine = simulation.engine
+        log = simulation.exchange.broadcast_spikes(engine.log, engine.n)
+        for k, item in self._items:
+            self._found[k] += item.list_states(engine.inputs, log, outcome.error, outcome.sample.modulator)
+
+    def compare(self, exchange: Exchange) -> float:
+        """Collective: return the largest deviation of a state by the largest value of its array."""
+        worst = 0.0
+        for k, found in self._found.items():
+            wanted, names = self._expected[f"synapse_states/{k}"], self._entries[k]["names"]
+            steps = [found[step] for step in self._expected["record_steps"]]
+            zero = np.zeros(1)
+            actual = np.array([[float(state.get(name, zero)[0]) for name in names] for state in steps])
+            scale = float(np.abs(wanted).max(initial=0.0)) or 1.0
+            worst = max(worst, float(np.abs(actual - wanted).max(initial=0.0)) / scale)
+        return worst if exchange.comm is None else max(exchange.comm.allgather(worst))
+
+
+def _find(model: Model, role: str, cell: int) -> Population:
+    """Return the population of a cell, counted among all of its role."""
+    return next(
+        item for item in model.of_role(role) if model.offset(item) <= cell < model.offset(item) + item.size
+    )
 
 
 def list_shapes(group: h5py.Group, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

@@ -84,12 +84,13 @@ class Verdict:
 def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     """Collective: run `case` and compare; return the verdict, valid on rank 0."""
     task = _CaseTask(case)
-    keep = _Keep()
+    keep, synapses = _Keep(), rule_cases.SynapseStates(case.attributes, case.expected)
     learned = learned_cases.Learned(case.expected) if "loss" in case.expected else None
-    observers = [keep, *([learned] if learned else [])]
+    observers = [keep, *([learned] if learned else []), *([synapses] if "record_steps" in case.expected else [])]
     simulation = Simulation(case.model, task, exchange, observers, _settings(case, task.learning_window, round_steps))
     if "record" in case.expected:
-        simulation.engine.record_ids(case.expected["record"].astype(np.int64))
+        more = synapses.begin(simulation)
+        simulation.engine.record_ids(np.union1d(case.expected["record"].astype(np.int64), more))
     if "gradient_in" in case.expected:
         simulation.engine.keep_gradients()
     rewired = [item for item in simulation.engine.plastic if item.rewiring]
@@ -107,6 +108,8 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     if "gradient_in" in case.expected:
         found = learned_cases.matrices(simulation, simulation.engine.gradients(shown), shapes)
         gradients["gradients"] = rule_cases.compare_gradients(case.expected, found)
+    if "record_steps" in case.expected:
+        gradients["synapse states"] = synapses.compare(exchange)
     moves = _moves(case, simulation, rewired)
     simulation.digest.add_weights(exchange.comm, simulation.network, shown, simulation.engine.show_delays())
     simulation.digest.add_parameters(exchange.comm, simulation.engine.parameters)
@@ -165,9 +168,11 @@ def _compare_states(case: Case, recorded: list[Recorded], simulation: Watched) -
         if not wanted.shape[1]:
             continue
         parts = [
-            item.surrogate_gradient
-            if name == "surrogate_gradient"
-            else item.states.get(name.removeprefix("states/"), np.full(item.V_m.shape, np.nan))
+            (
+                item.surrogate_gradient
+                if name == "surrogate_gradient"
+                else item.states.get(name.removeprefix("states/"), np.full(item.V_m.shape, np.nan))
+            )[:, np.isin(item.record, case.expected["record"])]
             for item in recorded
         ]
         scale = max(1.0, float(np.nanmax(np.abs(case.expected[name]))))

@@ -1,0 +1,89 @@
+"""Learning rules at the command line: which ones a source names, what a check tells, and its picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .. import terminal
+from ..errors import InputError, quote
+from ..neurons import library as models
+from ..neurons.language import nearest
+from ..neurons.model import NeuronModel
+from ..rules import library
+from ..rules.check import SHIFTS, RuleCheck, check_rule
+from ..rules.definition import LearningRule, Rule
+from ..storage.disk import output_errors
+
+
+def check(source: str, name: str | None, neuron: str | None, dt_ms: float, out: Path | None) -> bool:
+    """Check the rules of a file, or one of the package; print what is found.
+
+    Parameters
+    ----------
+    source : str
+        A file, or the name of a rule.
+    name : str or None
+        One of several in a file.
+    neuron : str or None
+        Neurons to try them at.
+    dt_ms : float
+        Time step.
+    out : Path or None
+        File for the picture.
+
+    Returns
+    -------
+    bool
+        Whether nothing is wrong.
+
+    Raises
+    ------
+    InputError
+        If there is no such rule or neuron, or it is wrong.
+    """
+    rules = _rules(source, name)
+    if out is not None and len(rules) > 1:
+        raise InputError(f"{source} holds {len(rules)} rules: name one with --rule for a picture")
+    passed = True
+    for rule in rules:
+        if not isinstance(rule, LearningRule):
+            terminal.echo(f"rule {rule.name}: e-prop through {quote(rule.through)}, filter {quote(rule.filter)}")
+            continue
+        found = check_rule(rule, _neuron(source, neuron), dt_ms)
+        terminal.echo(found.text())
+        passed &= found.passed
+        if out is not None:
+            with output_errors(out, "--out "):
+                _draw(found, dt_ms, out)
+            terminal.echo(f"figure: {out}")
+    return passed
+
+
+def _rules(source: str, name: str | None) -> list[Rule]:
+    if source in library.names() and not Path(source).exists():
+        return [library.get(source)]
+    if not source.endswith((".toml", ".json")) and not Path(source).exists():
+        raise InputError(
+            f"{quote(source)} is not a file, and no learning rule of the package{nearest(source, library.names())}"
+        )
+    rules = library.load(source)
+    if name is not None and name not in rules:
+        raise InputError(f"{source}: unknown learning rule {quote(name)}{nearest(name, rules)}")
+    return list(rules.values()) if name is None else [rules[name]]
+
+
+def _neuron(source: str, name: str | None) -> NeuronModel | None:
+    if name is None:
+        return None
+    if name in models.names():
+        return models.get(name)
+    own = models.load(source) if Path(source).exists() else {}
+    if name not in own:
+        raise InputError(f"--neuron {quote(name)} is no neuron model of the package{nearest(name, models.names())}")
+    return own[name]
+
+
+def _draw(found: RuleCheck, dt_ms: float, out: Path) -> None:
+    from ..plots import rule
+
+    rule.save(out, rule.figure(found.rule.name, SHIFTS * dt_ms, found.window))
