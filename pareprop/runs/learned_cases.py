@@ -94,6 +94,7 @@ class Learned(Observer):
     """
 
     def __init__(self, expected: dict[str, np.ndarray]) -> None:
+        self._shapes = {name: expected[gradient].shape for name, gradient in GRADIENTS.items() if gradient in expected}
         self._delays = [name for name in expected if name.startswith(delay_cases.STARTS)]
         self.found: dict[str, np.ndarray] = {}
         self._losses: list[float] = []
@@ -105,11 +106,15 @@ class Learned(Observer):
         self._keep_values(simulation)
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
-        """Keep the loss, and the gradients by delays of the first batch before they are used."""
+        """Keep the loss, and the gradients of the first batch before synapses move to rows of other delays."""
         self._losses.append(outcome.loss)
         engine, names = simulation.engine, [name for name in self._delays if name.startswith("gradient")]
         if isinstance(engine, Interval) and outcome.index + 1 == simulation.model.optimizer.batch_size:
-            self.found |= delay_cases.collect(simulation, names, engine.gradient.sums.peek())
+            sums, divisor = engine.gradient.sums.peek(), engine.gradient.n_collected * engine.gradient.averaged_steps
+            gradients = {key: sums[place] / float(divisor) for place, key in enumerate(engine.gradient.arrays)}
+            for name, matrix in matrices(simulation, gradients, self._shapes).items():
+                self.found[GRADIENTS[name]] = matrix
+            self.found |= delay_cases.collect(simulation, names, sums)
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Keep the values after a step of the optimizers."""
@@ -136,7 +141,7 @@ class Learned(Observer):
         """Return the largest differences of values, of their gradients and of losses, relative to their size."""
         worst: dict[str, float] = {}
         for name, found in self.found.items():
-            kind = "losses" if name == "loss" else "learned gradients" if "gradient" in name else "learned"
+            kind = "losses" if name == "loss" else "gradients" if "gradient" in name else "learned"
             wanted, apart = expected[name], np.inf
             if name.startswith("gradient_delay"):  # that of delays that stay is not computed
                 wanted = np.where(np.isnan(found), np.nan, wanted)
