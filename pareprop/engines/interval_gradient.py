@@ -16,6 +16,7 @@ from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .cells import Cells
 from .plasticity import normalize, plastic
+from .state import State
 
 EMPTY = SpikeLog(0, 0)
 
@@ -100,6 +101,11 @@ class IntervalGradient:
     def arrays(self) -> dict[int, np.ndarray]:
         """Arrays that samples add to, by `id` of the table: the gradient so far if all are in one leaf."""
         return {id(table): array for table, array in zip(self._tables, self.sums.arrays, strict=True)}
+
+    def add_to(self, state: State) -> None:
+        """Add the gradients of the batch so far to a state, if they are kept in arrays of their own."""
+        for item in () if self._direct else self.plastic:
+            state.add_synapses("gradient", item.table, item.span, gradient=self.arrays[id(item.table)])
 
     @property
     def is_pending(self) -> bool:

@@ -124,8 +124,13 @@ events_meter, events_spikes = meter.events, spikes.events
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("variant", ["interval, batches", "spike, Adam"])
-def test_one_digest_on_three_ranks(variant: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variant", "share_above"), [("interval, batches", 0), ("spike, Adam", 0), ("interval, Adam", 1000)]
+)
+def test_one_digest_on_three_ranks(
+    variant: str, share_above: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAREPROP_SHARE_ABOVE", str(share_above))  # one rank alone has neurons if it is high
     suffix = "" if variant.startswith("spike") else "_bsshslm_2020"
     given = f"suffix, optimizer = {suffix!r}, {SETTINGS[variant]!r}\n"
     code = Path(growing.__file__).read_text() + given + ON_RANKS
