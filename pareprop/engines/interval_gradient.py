@@ -20,6 +20,7 @@ from .cells import Cells
 from .parameters import Parameters
 from .plasticity import normalize, plastic
 from .rules import IntervalRules, Kinds, learns_from_signals, signals_of
+from .state import State
 
 EMPTY = SpikeLog(0, 0)
 
@@ -137,6 +138,11 @@ class IntervalGradient:
     @property
     def _of_parameters(self) -> list[np.ndarray]:
         return self.sums.arrays[len(self._tables) + 1 :]
+
+    def add_to(self, state: State) -> None:
+        """Add the gradients of the batch so far to a state, if they are kept in arrays of their own."""
+        for item in () if self._direct else self.plastic:
+            state.add_synapses("gradient", item.table, item.span, gradient=self.arrays[id(item.table)])
 
     @property
     def is_pending(self) -> bool:

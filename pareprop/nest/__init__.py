@@ -8,8 +8,9 @@ May import `simulation`, `engines`, `network`, `neurons`, `parallel`, `plans` an
 
 Where to add
 ------------
-A node or synapse model: `catalogue` and `wiring`. A connection rule: `rules`. A quantity to record: `catalogue` and the
-two clocks. A state that a clock or an engine keeps: `take_over` of the clocks, too. A function of NEST: `api`.
+A device, that is a generator or a recorder: a file in `devices`. A neuron or synapse model: `catalogue` and `wiring`. A
+connection rule: `rules`. A quantity to record: `catalogue` and the two clocks. A state that a clock or an engine keeps:
+`take_over` of the clocks, too. A function of NEST: `api`.
 """
 
 import sys

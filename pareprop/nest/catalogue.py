@@ -8,26 +8,19 @@ from functools import cached_property
 
 import numpy as np
 
-from ..errors import quote
 from ..network.equations import parameters_of
 from ..network.parameters import Frozen, validate
 from ..network.variants import VARIANTS, Variant
 from ..values import Given, Values
 from . import plain
+from .devices import DEVICES
+from .devices.base import Device, is_of_backend
 from .errors import NESTErrors, refuse, translate_errors
-from .settings import MS_PER_TIC
 from .versions import ARCTAN, FUNCTION
 
 ALIKE = {"frozen": False, "local": True, "node_uses_wfr": False}  # of all nodes
-FOREVER = float(np.finfo(float).max)
-EMPTY = np.zeros(0)
-BACKENDS = ("ascii", "memory", "screen")  # of recorders
 HISTORY = "eprop_history_duration"  # a recordable that tells the length of a buffer that only NEST has
 FORCED = {"ignore_and_spike": False, "ignore_and_spike_interval": 100.0, "ignore_and_spike_offset": 1.0}
-DEVICE = {"label": "", "origin": 0.0, "start": 0.0, "stop": FOREVER}
-FILE = {"precision": 3, "file_extension": "dat"}  # of recorders to text; an extension of those to files
-RECORDER = DEVICE | {"record_to": "memory", "time_in_steps": False} | FILE
-METER = RECORDER | {"interval": 1.0, "offset": 0.0}
 
 
 _FIRST = ("flush_event_send_interval", "ignore_and_spike_offset", "ignore_and_spike_interval", "eprop_isi_trace_cutoff",
@@ -65,6 +58,8 @@ class NodeModel:
         What a multimeter can record.
     fixed : dict
         Parameter to what to do instead of changing it.
+    device : type or None
+        Class of a stimulator or recorder.
     """
 
     name: str
@@ -75,11 +70,16 @@ class NodeModel:
     core: str = ""
     recordables: tuple[str, ...] = ()
     fixed: dict[str, str] = field(default_factory=dict)
+    device: type[Device] | None = None
 
     @property
     def element_type(self) -> str:
         """What NEST calls its kind."""
-        return self.kind if self.kind in ("stimulator", "recorder") else "neuron"
+        return self.kind if self.device else "neuron"
+
+    def is_a(self, *kinds: type[Device]) -> bool:
+        """Whether it is a device of some class."""
+        return self.device is not None and issubclass(self.device, kinds)
 
     def sort_drawn(self, names: Iterable[str]) -> list[str]:
         """Names of random parameters in the order in which NEST draws them for a node."""
@@ -122,19 +122,6 @@ def _readout(variant: Variant) -> NodeModel:
     return NodeModel(name, "readout", defaults, name, variant.name, "readout", tuple(sorted(recordables)))
 
 
-def _device(name: str, kind: str, defaults: Values) -> NodeModel:
-    return NodeModel(name, kind, defaults, name)
-
-
-SPIKES = {
-    "spike_times": EMPTY, "spike_weights": EMPTY, "spike_multiplicities": EMPTY, "precise_times": False,
-    "allow_offgrid_times": False, "shift_now_spikes": False,
-}  # fmt: skip
-RATES = {"amplitude_times": EMPTY, "amplitude_values": EMPTY, "allow_offgrid_times": False}
-STEPS = {"rate_times": EMPTY, "rate_values": EMPTY, "allow_offgrid_times": False}
-MOST_STEPS = 2**60
-POISSON = ("poisson_generator", "inhomogeneous_poisson_generator")
-WATCH = {"senders": EMPTY, "targets": EMPTY}
 NODE_MODELS: dict[str, NodeModel] = {
     model.name: model
     for model in (
@@ -144,35 +131,22 @@ NODE_MODELS: dict[str, NodeModel] = {
             for model in (*(_neuron(variant, core) for core in variant.neurons), _readout(variant))
         ),
         *map(_plain, plain.MODELS),
-        _device("parrot_neuron", "parrot", {"flush_event_send_interval": np.inf} | FORCED),
-        _device("spike_generator", "stimulator", DEVICE | SPIKES),
-        _device("step_rate_generator", "stimulator", DEVICE | RATES),
-        _device("poisson_generator", "stimulator", DEVICE | {"rate": 0.0}),
-        _device("inhomogeneous_poisson_generator", "stimulator", DEVICE | STEPS),
-        _device("dc_generator", "stimulator", DEVICE | {"amplitude": 0.0}),
-        _device("step_current_generator", "stimulator", DEVICE | RATES),
-        _device("multimeter", "recorder", METER | {"record_from": ()}),
-        _device("voltmeter", "recorder", METER | {"record_from": ("V_m",)}),
-        _device("spike_recorder", "recorder", RECORDER),
-        _device("weight_recorder", "recorder", RECORDER | WATCH),
+        NodeModel("parrot_neuron", "parrot", {"flush_event_send_interval": np.inf} | FORCED, "parrot_neuron"),
+        *(NodeModel(kind.name, kind.kind, kind.parameters(), kind.name, device=kind) for kind in DEVICES),
     )
 }
-LISTS = {"spike_times", "spike_weights", "spike_multiplicities", "amplitude_times", "amplitude_values", "rate_times",
-         "rate_values", "record_from", "senders", "targets", *plain.LISTS}  # fmt: skip
+LISTS = {
+    key
+    for model in NODE_MODELS.values()
+    for key, value in model.defaults.items()
+    if isinstance(value, np.ndarray | tuple)
+}
 
 
 def list_of_recorder(keys: Iterable[str], backend: str) -> list[str]:
     """Names of what a recorder shows: `keys` of its parameters, and what depends on where it records to."""
     more = {"ascii": ["filenames"], "memory": ["events"], "screen": []}[backend]
-    return [*(key for key in keys if _is_of_backend(key, backend)), "n_events", *more]
-
-
-def _is_of_backend(key: str, backend: str) -> bool:
-    return key not in FILE or backend == "ascii" or (backend == "screen" and key == "precision")
-
-
-UNSUPPORTED = {"spike_weights": "give weights to the connections"}  # must stay empty; what to do instead
-OFF_GRID = ("precise_times", "allow_offgrid_times", "shift_now_spikes")  # options of spike generators
+    return [*(key for key in keys if is_of_backend(key, backend)), "n_events", *more]
 
 
 @dataclass(frozen=True)
@@ -250,19 +224,6 @@ def check_node(model: NodeModel, values: Given, changed: Given, where: str, dt: 
     for key, value in changed.items():
         if key in model.fixed and np.any(np.asarray(value) != model.defaults[key]):
             raise refuse(f"{key} = {value} ({where})", model.fixed[key])
-        if key in FILE and not all(_is_of_backend(key, backend) for backend in np.ravel(values["record_to"])):
-            raise NESTErrors.UnaccessedDictionaryEntry(
-                f"Unaccessed elements in params: {key} ({where}) is for recorders with record_to = 'ascii'"
-            )
-        if key in OFF_GRID and "precise_times" in values:
-            precise, *others = (np.asarray(values[name], bool) for name in OFF_GRID)
-            if np.any(precise & (others[0] | others[1])):
-                raise NESTErrors.BadProperty(
-                    f"{where}: Option precise_times cannot be set to true when either "
-                    "allow_offgrid_times or shift_now_spikes is set to true."
-                )
-        if key in UNSUPPORTED and np.size(value) > 0:
-            raise refuse(f"{key} = {value} ({where})", UNSUPPORTED[key])
     if model.kind == "neuron" and not model.variant:
         with translate_errors():
             definition, known = plain.find(model.core, {k: plain.shared(k, v) for k, v in values.items()}, where)
@@ -277,8 +238,8 @@ def check_node(model: NodeModel, values: Given, changed: Given, where: str, dt: 
     for key in ("ignore_and_spike_interval", "ignore_and_spike_offset"):
         if key in changed and np.min(changed[key]) <= 0:
             raise NESTErrors.BadProperty(f"{where}: {key} > 0 required, it is {np.min(changed[key]):g}")
-    if model.kind in ("stimulator", "recorder"):
-        _check_device(model, values, changed, where, dt)
+    if model.device:
+        model.device.check(values, changed, where, dt)
 
 
 def _rows(kind: type[Frozen], values: Given) -> list[Values]:
@@ -295,90 +256,3 @@ def _rows(kind: type[Frozen], values: Given) -> list[Values]:
 
 def _takes_arrays(kind: type[Frozen], key: str) -> bool:
     return "ndarray" in str(kind.model_fields[key].annotation)
-
-
-def _check_device(model: NodeModel, values: Given, changed: Given, where: str, dt: float) -> None:
-    for key in changed.keys() & {"origin", "start", "stop", "offset", "interval"}:
-        value = changed[key]
-        if not 0.0 <= value <= FOREVER or (value < FOREVER and not abs(value / dt) < MOST_STEPS):
-            raise NESTErrors.BadProperty(f"{where}: {key} = {value} must be at least 0, and below {MOST_STEPS} steps")
-        if value < FOREVER and abs(value / dt - round(value / dt)) > 1e-9 * max(1.0, abs(value / dt)):
-            raise NESTErrors.BadProperty(f"{where}: {key} = {value} must be a multiple of the resolution, {dt}")
-    if changed.get("interval", dt) < dt:
-        raise NESTErrors.BadProperty(f"{where}: interval = {changed['interval']} must be at least the resolution, {dt}")
-    if changed.keys() & {"start", "stop"} and np.any(np.asarray(values["stop"]) < values["start"]):
-        raise NESTErrors.BadProperty(f"{where}: stop >= start required")
-    if changed.get("rate", 0.0) < 0:
-        raise NESTErrors.BadProperty(f"{where}: rate = {changed['rate']} must be at least 0")
-    if "record_to" in changed and changed["record_to"] not in BACKENDS:
-        if changed["record_to"] in ("mpi", "sionlib"):
-            raise refuse(f"record_to = {quote(changed['record_to'])} ({where})", "record to memory or ascii")
-        raise NESTErrors.BadProperty(
-            f"{where}: unknown recording backend {quote(changed['record_to'])}, there are {', '.join(BACKENDS)}"
-        )
-    if "spike_times" in changed:
-        step = 0.0 if values["precise_times"] else dt
-        _check_times(
-            changed["spike_times"], "spike_times", where, step, False, -dt if values["shift_now_spikes"] else 0
-        )
-    if changed.keys() & {"spike_times", "spike_multiplicities"}:
-        _check_multiplicities(changed, len(values["spike_times"]), values["spike_multiplicities"], where)
-    for name in ("amplitude", "rate"):
-        if f"{name}_times" in model.defaults and changed.keys() & {f"{name}_times", f"{name}_values"}:
-            times, steps = changed.get(f"{name}_times"), changed.get(f"{name}_values")
-            if times is None or steps is None or len(times) != len(steps):
-                raise NESTErrors.BadProperty(f"{where}: {name}_times and {name}_values must be set together, as long")
-            _check_times(times, f"{name}_times", where, dt, True)
-    if len(changed.get("rate_values", ())) and np.min(changed["rate_values"]) < 0:
-        raise NESTErrors.BadProperty(f"{where}: rate_values hold {np.min(changed['rate_values'])}, must be at least 0")
-
-
-def _check_multiplicities(changed: Given, n_times: int, multiplicities: np.ndarray, where: str) -> None:
-    n = len(multiplicities)
-    if n and (n < n_times or (n > n_times and "spike_multiplicities" in changed)):
-        raise NESTErrors.BadProperty(
-            f"{where}: spike_multiplicities must have the same number of elements as spike_times, {n_times}, not {n}"
-        )
-    if np.any(multiplicities != np.rint(multiplicities)):
-        raise NESTErrors.TypeMismatch(f"{where}: spike_multiplicities must be whole numbers")
-
-
-def align(times: np.ndarray, dt: float, off_grid: bool, now: float | None = None) -> np.ndarray:
-    """Times on the grid, as NEST takes them: the nearest step if it is half a tic away, else the end of the step.
-
-    Parameters
-    ----------
-    times : np.ndarray
-        float64 (n,), ms.
-    dt : float
-        Resolution in ms.
-    off_grid : bool
-        Whether others than steps are allowed, which are left as they are if not.
-    now : float or None
-        Present time in ms, at which nothing can be any more: such times move a step on; None: they stay.
-    """
-    nearest = np.rint(times / dt)
-    near = np.abs(times - nearest * dt) < MS_PER_TIC / 2
-    steps = np.where(near, nearest, np.ceil(times / dt))
-    if now is not None:
-        steps = steps + (steps == np.rint(now / dt))
-    return np.where(near | off_grid, steps * dt, times)
-
-
-def _check_times(times: np.ndarray, key: str, where: str, dt: float, strictly: bool, least: float = 0.0) -> None:
-    """Check times above `least` that lie on the grid of a resolution `dt`, 0 for none."""
-    steps = np.rint(times / dt) if dt else times
-    off = np.abs(times - steps * dt) > 1e-6 * np.maximum(dt, np.abs(times)) if dt else np.zeros(len(times), bool)
-    if off.any():
-        raise NESTErrors.BadProperty(
-            f"{where}: {key}: Time point {times[off][0]} is not representable in current "
-            f"resolution. It must be a multiple of {dt}"
-        )
-    if not np.all(np.isfinite(times)):
-        raise NESTErrors.BadProperty(f"{where}: {key} must be finite, one is {times[~np.isfinite(times)][0]}")
-    if len(times) and times.min() <= least:
-        name = key.removesuffix("s").replace("_", " ")
-        raise NESTErrors.BadProperty(f"{where}: {key}: {name} cannot be set to {times.min():g}, must be above 0")
-    gaps = np.diff(steps)
-    if np.any(gaps < 0) or (strictly and np.any(gaps == 0)):
-        raise NESTErrors.BadProperty(f"{where}: {key} must be {'strictly ' if strictly else ''}ascending")

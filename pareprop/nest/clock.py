@@ -24,8 +24,8 @@ from ..plans.plan import NetworkPlan, compile_models
 from ..simulation.digest import Digest
 from ..simulation.finite import find_bad
 from ..timers import Timers
-from .catalogue import POISSON
 from .connections import Bundle
+from .devices.base import RateSource, SpikeSource, TrainSource
 from .errors import notice
 from .forced import ForcedSpikes
 from .growth import Growth
@@ -33,8 +33,6 @@ from .network import Wiring
 from .nodes import NodeTable
 from .stimuli import Amplitudes, Currents, SpikeTrains, Train
 from .taps import AHEAD, NOBODY, Taps, WeightTap, send_to_all
-
-GENERATORS = ("spike_generator", *POISSON)
 
 
 class Clock:
@@ -114,7 +112,7 @@ class Clock:
         generators = [
             block.first + np.arange(block.n)
             for block in self._nodes.of_kind("stimulator")
-            if block.model.base == "spike_generator"
+            if block.model.is_a(SpikeSource)
         ]
         self._generators = self.taps.recorded_nodes(np.concatenate([NOBODY, *generators])).tolist()
         self.engine.record_ids(self.taps.recorded)
@@ -138,23 +136,16 @@ class Clock:
         for step, error in tuple(self._late_signals):
             self.put_signals(step, error)
 
-    def link(self, bundle: Bundle, base: np.ndarray, kind: np.ndarray) -> bool:
-        """Take connections of generators that were made in a run; return False for others, which the network lacks.
-
-        Parameters
-        ----------
-        bundle : Bundle
-            The connections.
-        base, kind : np.ndarray
-            Model and kind of each node, by id.
-        """
-        if bundle.model.base == "rate_connection_delayed" and set(base[bundle.source]) == {"step_rate_generator"}:
-            self.wiring.rates.add(bundle, np.arange(len(bundle)), base, kind)
+    def link(self, bundle: Bundle) -> bool:
+        """Take connections of generators that were made in a run; return False for others, which the network lacks."""
+        ends = self._nodes.pairs(bundle.source, bundle.target)
+        if bundle.model.base == "rate_connection_delayed" and all(pre.is_a(RateSource) for pre, _ in ends):
+            self.wiring.rates.add(bundle, ends)
             self.wiring.rates.settle()
             return True
-        if set(kind[bundle.target]) != {"parrot"} or not np.all(np.isin(base[bundle.source], GENERATORS)):
+        if not all(pre.is_a(SpikeSource, TrainSource) and post.kind == "parrot" for pre, post in ends):
             return False
-        self.wiring.link(bundle, np.arange(len(bundle)), base[bundle.source])
+        self.wiring.link(bundle, np.arange(len(bundle)), self._nodes)
         self.trains.link()
         return True
 
@@ -223,7 +214,7 @@ class Clock:
             return
         self.taps.put_spikes(self.step + 1 + steps, self.wiring.parrots[index])
         for node in self._generators:
-            emitted, early = self.trains.list_spikes(node, self.step, end)
+            emitted, early = self._nodes.device(node, self.dt, SpikeSource).list_spikes(self.step, end)
             self.taps.put_spikes(emitted, np.full(len(emitted), node), early)
 
     def take_over(self, growth: Growth) -> None:

@@ -10,12 +10,11 @@ import numpy as np
 from ..values import AnyValue, Values
 from .catalogue import NodeModel, SynapseModel
 from .connections import FROM_DEVICES, TO_RECORDERS, Bundle, bundles, is_plain, single
+from .devices.base import CurrentSource, RateSource
 from .errors import NESTErrors
 from .nodes import NodeCollection
 from .rules import BOTH_WAYS
 from .session import Session
-
-CURRENTS = ("dc_generator", "step_current_generator")
 
 
 class CollocatedSynapses:
@@ -79,18 +78,7 @@ def _connect(session: Session, pre: object, post: object, conn: object, syn: Any
                 session.bundles.append(part)
             continue
         if session.simulated:
-            kind_of, base_of = (
-                np.array(
-                    [
-                        "",
-                        *np.concatenate(
-                            [np.repeat(getattr(block.model, name), block.n) for block in session.nodes.blocks]
-                        ),
-                    ]
-                )
-                for name in ("kind", "base")
-            )
-            session.grown = session.grown or not session.running.link(item, base_of, kind_of)
+            session.grown = session.grown or not session.running.link(item)
         session.bundles.append(item)
 
 
@@ -178,9 +166,9 @@ def _check_amplitudes(model: SynapseModel, sources: list[NodeModel], targets: li
     """Check who sends rates and currents, and who takes them."""
     by_rate = model.base == "rate_connection_delayed"
     for pre in sources:
-        sends_rates = pre.base == "step_rate_generator" or (by_rate and pre.base.startswith("eprop_readout"))
+        sends_rates = pre.is_a(RateSource) or (by_rate and pre.base.startswith("eprop_readout"))
         for post in targets:
-            current = pre.base in CURRENTS and post.kind == "parrot"
+            current = pre.is_a(CurrentSource) and post.kind == "parrot"
             if by_rate != sends_rates or (by_rate and post.kind != "readout") or current:
                 raise NESTErrors.IllegalConnection(f"{model.name} cannot connect {pre.name} to {post.name}")
 

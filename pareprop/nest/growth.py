@@ -83,7 +83,7 @@ class Growth:
         self._relay()
         self._relay_late()
         late = new.train.stamps > self.step
-        new.trains.take_over(old.trains, (new.train.stamps[late], new.train.sources[late]))
+        new.trains.take_over((new.train.stamps[late], new.train.sources[late]))
         self._close()
         self._begin_currents()
 

@@ -142,10 +142,8 @@ class IntervalClock(Clock):
         move(kept.shared["y"], growth.readouts, new.y)
         new.load_state({"n_samples": old.n_samples, "plastic": rates}, {"y": new.y})
         new.gradient.n_collected = old.gradient.n_collected
-        for state, engine in ((kept, old), (fresh, new)):
-            for item in engine.plastic:
-                if len(array := engine.gradient.arrays[id(item.table)]):
-                    state.add_synapses("gradient", item.table, item.span, gradient=array)
+        old.gradient.add_to(kept)
+        new.gradient.add_to(fresh)
         growth.carry_synapses(kept, fresh)
         arrays, others = ({**engine.neurons, "psi": engine.psi, "ring": engine._ring} for engine in (old, new))
         growth.carry_neurons(arrays, others, self._find_kept)

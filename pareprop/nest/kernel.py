@@ -77,7 +77,7 @@ class Kernel(Session):
         except InputError as problem:
             raise NESTErrors.BadParameterValue(str(problem)) from None
         made = self.collection(self.nodes.create(model, int(n)))
-        self.grown |= self.simulated and model.kind not in ("recorder", "stimulator")
+        self.grown |= self.simulated and model.device is None
         if params:
             made.set(params)
         return made

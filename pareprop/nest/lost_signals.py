@@ -58,7 +58,8 @@ def keep_from(log: SpikeLog, step: int) -> SpikeLog:
     """Return a log without the spikes before a step."""
     if step >= len(log.ptr):
         return log
-    return SpikeLog.from_arrays(log.ids, np.maximum(log.ptr, log.ptr[step]))
+    first = log.ptr[step]
+    return SpikeLog.from_arrays(log.ids[first:], np.maximum(log.ptr - first, 0))
 
 
 def trace(engine: Interval, sources: np.ndarray, inputs: SpikeLog, surrogate: np.ndarray) -> np.ndarray:

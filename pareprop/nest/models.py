@@ -24,6 +24,7 @@ from .catalogue import (
     list_of_recorder,
 )
 from .connections import count_steps
+from .devices.weight_recorder import WeightRecorder
 from .errors import NESTErrors, refuse, translate_errors
 from .nodes import NodeCollection
 from .parameters import as_list
@@ -192,7 +193,7 @@ def _check_recorder(recorder: object) -> None:
     if recorder is not None and not isinstance(recorder, NodeCollection):
         raise NESTErrors.TypeMismatch(f"weight_recorder = {quote(recorder)} must be a NodeCollection")
     for block, _ in recorder.parts() if recorder else ():
-        if block.model.base != "weight_recorder":
+        if not block.model.is_a(WeightRecorder):
             raise NESTErrors.BadProperty(f"weight_recorder is a {block.model.name}, it must be a weight_recorder")
 
 

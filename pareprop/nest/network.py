@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import methodcaller
 
 import numpy as np
 
 from ..network.connectivity import Population
 from ..network.model import Model
 from .connections import Bundle
+from .devices.base import SpikeSource, TrainSource
+from .nodes import NodeTable
 from .rates import Rates
 from .stimuli import Links
 
@@ -71,15 +74,17 @@ class Wiring:
     fixed: bool = False
     plain: tuple[str, ...] = ()
 
-    def link(self, bundle: Bundle, chosen: np.ndarray, base: np.ndarray) -> None:
-        """Take connections to parrots: `chosen` ones of a bundle, whose sources have models `base`."""
+    def link(self, bundle: Bundle, chosen: np.ndarray, nodes: NodeTable) -> None:
+        """Take connections to parrots: `chosen` ones of a bundle."""
         if bundle.receptor == IGNORED:
             return
         delay = np.broadcast_to(bundle.delay, len(bundle))[chosen]
         place = np.searchsorted(self.parrots, bundle.target[chosen])
-        source, spikes, relayed = bundle.source[chosen], base == "spike_generator", base == "parrot_neuron"
-        for links, mine in ((self.links, spikes), (self.trains, ~(spikes | relayed))):
+        source = bundle.source[chosen]
+        for links, kind in ((self.links, SpikeSource), (self.trains, TrainSource)):
+            mine = nodes.have(source, methodcaller("is_a", kind))
             links.add(source[mine], place[mine], delay[mine])
+        relayed = nodes.have(source, lambda model: model.kind == "parrot")
         self.relays.add(np.searchsorted(self.parrots, source[relayed]), place[relayed], delay[relayed])
 
 

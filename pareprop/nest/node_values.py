@@ -79,10 +79,11 @@ def _value(session: Session, block: Block, local: int, key: str) -> object:
 
 
 def _value_of_recorder(session: Session, block: Block, local: int, key: str) -> AnyValue:
-    recorder = session.recorders.of(block, local, session.resolution)
+    node = block.first + local
+    recorder = session.recorders.of(node, session.resolution)
     backend = block.get("record_to", local)
     if backend != "memory":
-        files = session.recorders.files(block, local, session.generators.n, session.resolution)
+        files = session.recorders.files(node, session.generators.n, session.resolution)
         if key == "n_events":
             return files.n
         if key == "events":
@@ -136,6 +137,6 @@ def _clear(session: Session, nodes: NodeCollection, n: object) -> None:
             raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in params: n_events ({block.model.name})")
         if n != 0:
             raise NESTErrors.BadProperty(f"n_events = {n}: it can only be set to 0, which forgets all events")
-        for place in local.tolist():
-            session.recorders.of(block, place, session.resolution).clear(session.shown)
-            session.recorders.files(block, place, session.generators.n, session.resolution).n = 0
+        for node in (block.first + local).tolist():
+            session.recorders.of(node, session.resolution).clear(session.shown)
+            session.recorders.files(node, session.generators.n, session.resolution).n = 0

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Mapping, Sequence
-from typing import SupportsInt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import SupportsInt, TypeVar
 
 import numpy as np
 
 from ..values import AnyValue, Values
 from .catalogue import LISTS, NodeModel
+from .devices.base import Device
 from .errors import NESTErrors, explained, put_out, unknown
+
+D = TypeVar("D", bound=Device)
 
 
 class Block:
@@ -259,6 +263,7 @@ class NodeTable:
     def __init__(self) -> None:
         self.blocks: list[Block] = []
         self._firsts: list[int] = []
+        self._devices: dict[int, Device] = {}
         self.n = 0
 
     def create(self, model: NodeModel, n: int) -> np.ndarray:
@@ -283,6 +288,32 @@ class NodeTable:
         """Models of the blocks that nodes belong to, in any order."""
         owner = np.searchsorted(self._firsts, ids, side="right") - 1
         return [self.blocks[which].model for which in np.flatnonzero(np.bincount(owner)).tolist()]
+
+    def have(self, ids: np.ndarray, test: Callable[[NodeModel], bool]) -> np.ndarray:
+        """Whether the models of nodes pass a test, bool (n,)."""
+        passed = np.array([test(block.model) for block in self.blocks], bool)
+        return passed[np.searchsorted(self._firsts, ids, side="right") - 1]
+
+    def any_have(self, ids: np.ndarray, test: Callable[[NodeModel], bool]) -> bool:
+        """Whether the model of any of some nodes passes a test."""
+        return any(map(test, self.models(ids)))
+
+    def pairs(self, source: np.ndarray, target: np.ndarray) -> list[tuple[NodeModel, NodeModel]]:
+        """Models at the two ends of connections, each pair once."""
+        n = len(self.blocks)
+        pre, post = (np.searchsorted(self._firsts, ids, side="right") - 1 for ids in (source, target))
+        found = np.unique(pre * n + post).tolist()
+        return [(self.blocks[key // n].model, self.blocks[key % n].model) for key in found]
+
+    def device(self, node: int, dt: float, kind: type[D]) -> D:
+        """A device of some class, the same each time."""
+        if node not in self._devices:
+            block, local = self.place(node)
+            assert block.model.device is not None  # else `kind` is none of its classes
+            self._devices[node] = block.model.device(node, block.model.name, partial(block.get, local=local), dt)
+        device = self._devices[node]
+        assert isinstance(device, kind)
+        return device
 
     def place(self, node: int) -> tuple[Block, int]:
         """Block of a node, and its place in it."""

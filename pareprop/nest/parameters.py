@@ -6,12 +6,14 @@ import numpy as np
 
 from ..errors import quote
 from ..values import AnyValue, Given, Later, Values
-from .catalogue import ALIKE, LISTS, OFF_GRID, UNSUPPORTED, NodeModel, align, check_node
+from .catalogue import ALIKE, LISTS, NodeModel, check_node
+from .devices.base import align
+from .devices.spike_generator import OFF_GRID
 from .errors import NESTErrors, refuse
 from .nodes import Block, Each, NodeCollection
 from .random import Parameter, draw
 
-TIMES = {"spike_times", "amplitude_times", "rate_times"}
+TIMES = {key for key in LISTS if key.endswith("_times")}
 
 
 class Drawn:
@@ -115,8 +117,9 @@ def _write_block(kernel: Later, block: Block, local: np.ndarray, values: Values)
         _check_type(block.model, key, value)
     values = _align_times(kernel, block, local, values)
     now = kernel.step * kernel.resolution
-    if any(np.any(entry <= now) for entry in values.get("rate_times", ()) if now):
-        raise NESTErrors.BadProperty(f"{block.model.name}: rate_times must lie in the future, after {now:g} ms")
+    for key in block.model.device.future if block.model.device and now else ():
+        if any(np.any(entry <= now) for entry in values.get(key, ())):
+            raise NESTErrors.BadProperty(f"{block.model.name}: {key} must lie in the future, after {now:g} ms")
     trial = Block.__new__(Block)
     trial.model, trial.first, trial.n, trial.values = block.model, block.first, block.n, dict(block.values)
     for key, value in values.items():
@@ -135,7 +138,7 @@ def _write_block(kernel: Later, block: Block, local: np.ndarray, values: Values)
             raise NESTErrors.BadProperty(
                 f"{where}: Options can only be set together with spike times or if no spike times have been set."
             )
-    if block.model.kind in ("stimulator", "recorder"):
+    if block.model.device:
         one = {key: (value if np.ndim(value) == 0 else value[0]) for key, value in values.items() if key not in LISTS}
         check_node(block.model, trial.values, one, where, kernel.resolution)
         done = set()
@@ -169,6 +172,6 @@ def _check_type(model: NodeModel, key: str, value: object) -> None:
         good = all(isinstance(entry, str) for entry in np.ravel(np.asarray(value, object)))
     else:
         return
-    if not good and key not in UNSUPPORTED:
+    if not good:
         shown = quote(value.item() if isinstance(value, np.generic) else value)
         raise NESTErrors.TypeMismatch(f"'{key}' of {model.name} has a value of the wrong type: {shown}")

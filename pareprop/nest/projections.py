@@ -12,11 +12,13 @@ import numpy as np
 from ..network.connectivity import ENDS, Population
 from ..values import Values
 from . import plain
-from .catalogue import POISSON, SynapseModel
+from .catalogue import NodeModel, SynapseModel
 from .connections import Bundle
+from .devices.base import TrainSource
 from .errors import refuse
 from .models import make_optimizer
 from .network import Group, Wiring
+from .nodes import NodeTable
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Projections:
         All connections between nodes that are not recorders.
     synapses : dict
         Models of synapses, with their present defaults.
-    kind, base : np.ndarray
-        Kind and NEST's model of each node, (n_nodes + 1,).
+    nodes : NodeTable
+        All nodes.
     generations : sequence of int
         First bundles of those that are kept apart from the ones before, as their synapses have other histories.
     """
@@ -70,13 +72,11 @@ class Projections:
         groups: list[Group],
         bundles: list[Bundle],
         synapses: Mapping[str, SynapseModel],
-        kind: np.ndarray,
-        base: np.ndarray,
+        nodes: NodeTable,
         generations: Sequence[int] = (),
     ) -> None:
         self.wiring, self.groups, self.bundles, self.synapses = wiring, groups, bundles, synapses
-        self.kind, self.base, self.variant = kind, base, wiring.model.variant
-        self._generations = generations
+        self.nodes, self._generations = nodes, generations
         self._late: dict[str, Group] = {}
         self._readout_taus = {readouts.params.tau_m for readouts in wiring.model.of_role("readout")}
 
@@ -88,17 +88,17 @@ class Projections:
                 continue
             age = bisect.bisect_right(self._generations, index)
             rest = np.arange(len(bundle))
-            if is_among(bundle.ends[1], self.kind == "parrot"):
-                rest = rest[self.kind[bundle.target] != "parrot"]
+            if self.nodes.any_have(bundle.ends[1], is_parrot):
+                rest = rest[~self.nodes.have(bundle.target, is_parrot)]
             if bundle.model.base == "rate_connection_delayed":
-                self.wiring.rates.add(bundle, rest, self.base, self.kind)
+                self.wiring.rates.add(bundle, self.nodes.pairs(bundle.source[rest], bundle.target[rest]))
                 continue
             if not len(rest):
                 continue
-            if is_among(bundle.ends[0], np.isin(self.base, POISSON)):
-                poisson = np.isin(self.base, POISSON)[_take(bundle.source, rest)]
-                self._add_trains(index, bundle, rest[poisson])
-                rest = rest[~poisson]
+            if self.nodes.any_have(bundle.ends[0], has_trains):
+                trains = self.nodes.have(_take(bundle.source, rest), has_trains)
+                self._add_trains(index, bundle, rest[trains])
+                rest = rest[~trains]
             for (pre, post), mine in self._split_by_ends(bundle, rest):
                 population = self.groups[post].population
                 spikes = self.groups[pre].population.role in ("input", "recurrent")
@@ -124,7 +124,7 @@ class Projections:
     @cached_property
     def _owners(self) -> np.ndarray:
         """Population of each node by its place among all, -1 for what belongs to none."""
-        owners = np.full(len(self.kind), -1, np.int64)
+        owners = np.full(self.nodes.n + 1, -1, np.int64)
         for place, group in enumerate(self.groups):
             owners[group.ids] = place
         return owners
@@ -134,7 +134,7 @@ class Projections:
         if np.any(owners < 0):
             node = int(ids[owners < 0][0])
             raise refuse(
-                f"connections of {self.base[node]} (node {node}) to or from e-prop neurons",
+                f"connections of {self.nodes.place(node)[0].model.base} (node {node}) to or from e-prop neurons",
                 "use parrot neurons, or generators that the page lists",
             )
         return owners
@@ -274,9 +274,14 @@ class Projections:
                 )
 
 
-def is_among(ids: np.ndarray, wanted: np.ndarray) -> bool:
-    """Whether some nodes are wanted; `wanted` says so of each node."""
-    return bool(np.any(wanted[ids]))
+def is_parrot(model: NodeModel) -> bool:
+    """Whether nodes of a model are parrot neurons."""
+    return model.kind == "parrot"
+
+
+def has_trains(model: NodeModel) -> bool:
+    """Whether each connection of a node of a model has spikes of its own."""
+    return model.is_a(TrainSource)
 
 
 def _take(column: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..values import Foreign
+from .devices.base import Recorder
+from .devices.spike_recorder import SpikeRecorder
 from .errors import explained
 from .nodes import NodeCollection
 
@@ -49,7 +51,7 @@ def from_device(
     """
     import matplotlib.pyplot as plt  # most scripts draw nothing by this
 
-    if not is_single(detec, ("spike_recorder",)):
+    if not is_single(detec, SpikeRecorder):
         raise TypeError("raster_plot draws one 'spike_recorder' with record_to 'memory'")
     times, senders = (np.asarray(detec.events[key]) for key in ("times", "senders"))
     if not len(times):
@@ -74,12 +76,12 @@ def from_device(
     return axes
 
 
-def is_single(nodes: NodeCollection, models: tuple[str, ...]) -> bool:
-    """Whether nodes are one recorder of some models, which keeps its events in memory."""
+def is_single(nodes: NodeCollection, kind: type[Recorder]) -> bool:
+    """Whether nodes are one recorder of some class, which keeps its events in memory."""
     if len(nodes) != 1:
         return False
     ((block, _),) = nodes.parts()
-    return block.model.base in models and nodes.record_to == "memory"
+    return block.model.is_a(kind) and nodes.record_to == "memory"
 
 
 def show() -> None:

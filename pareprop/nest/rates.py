@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..network.variants import VARIANTS
+from .catalogue import NodeModel
 from .connections import Bundle
+from .devices.base import RateSource
 from .errors import notice, refuse
 
 SOFTMAX, WINDOW, TARGET = 1, 1, 2  # receptor types of readouts; 1 is the window in the spike variant
@@ -33,27 +37,23 @@ class Rates:
         self.window: dict[int, list[tuple[int, float]]] = {}
         self._softmax: list[Bundle] = []
 
-    def add(self, bundle: Bundle, chosen: np.ndarray, base: np.ndarray, kind: np.ndarray) -> None:
-        """Take connections, of which those of `chosen` places do not reach parrot neurons.
-
-        Model and kind of each node are given by id.
-        """
-        ends = set(zip(base[bundle.source[chosen]], kind[bundle.target[chosen]], strict=True))
+    def add(self, bundle: Bundle, ends: Sequence[tuple[NodeModel, NodeModel]]) -> None:
+        """Take connections, of which those that do not reach parrot neurons have models `ends`, each pair once."""
         if np.any(np.asarray(bundle.delay) != 1):
             raise refuse("rate connections with a delay of several steps", "give them one step")
-        if all(post == "readout" for _, post in ends) and len({pre for pre, _ in ends}) == 1:
-            origin = next(iter(ends))[0]
-            if origin.startswith("eprop_readout") and not self._spikes and bundle.receptor == SOFTMAX:
+        if all(post.kind == "readout" for _, post in ends) and len({pre.base for pre, _ in ends}) == 1:
+            origin = ends[0][0]
+            if origin.kind == "readout" and not self._spikes and bundle.receptor == SOFTMAX:
                 self._softmax.append(bundle)
                 return
             window = self._spikes and bundle.receptor == WINDOW
-            if origin == "step_rate_generator" and (window or bundle.receptor == TARGET):
+            if origin.is_a(RateSource) and (window or bundle.receptor == TARGET):
                 place = self.window if window else self.targets
                 readout = np.searchsorted(self._readouts, bundle.target)
                 for source, target, weight in zip(bundle.source, readout, bundle.weight, strict=True):
                     place.setdefault(int(source), []).append((int(target), float(weight)))
                 return
-        names = " and ".join(sorted(f"{pre} to {post}" for pre, post in ends))
+        names = " and ".join(sorted({f"{pre.base} to {post.kind}" for pre, post in ends}))
         raise refuse(
             f"rate_connection_delayed from {names} with receptor_type {bundle.receptor}",
             "connect step_rate_generators to readouts by type 2, or 1 for a learning window",

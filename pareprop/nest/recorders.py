@@ -9,8 +9,6 @@ from numpy.typing import DTypeLike
 
 from ..machine import require_bytes
 from ..values import Values
-from .catalogue import FOREVER
-from .nodes import Block
 from .settings import to_ms
 
 FOREVER_STEPS = 2**62
@@ -63,12 +61,6 @@ class Window:
 
     start: int
     stop: int
-
-    @classmethod
-    def of(cls, block: Block, local: int, dt: float) -> Window:
-        """The window of a device."""
-        origin, start, stop = (float(block.get(key, local)) for key in ("origin", "start", "stop"))
-        return cls(round((origin + start) / dt), FOREVER_STEPS if stop >= FOREVER else round((origin + stop) / dt))
 
 
 class Stretch:
@@ -261,6 +253,11 @@ class EventList:
         self.name, self.window, self.dt, self._at_arrival = name, window, dt, at_arrival
         self._columns = {key: Column(kind) for key, kind in ({"senders": np.int64, "times": float} | fields).items()}
         self._waiting: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []  # until they arrive
+
+    def change(self, ids: np.ndarray, window: Window, shown: int, now: int) -> None:
+        """Go on with another window; the rest as of `Meter.change`."""
+        self.arrive(shown)
+        self.window = window
 
     def add(self, stamps: np.ndarray, early: np.ndarray | float = 0.0, **values: np.ndarray) -> None:
         """Add events in order, those in the window, at times that may be `early` by some ms."""

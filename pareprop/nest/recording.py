@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import plain
 from .bundles import Bundles
 from .catalogue import HISTORY
 from .connections import AMONG_NEURONS, Bundle
+from .devices.base import Recorder, SpikeSource
+from .devices.multimeter import Multimeter
+from .devices.spike_recorder import SpikeRecorder
 from .errors import NESTErrors, refuse
-from .nodes import Block, NodeTable
-from .recorders import EventList, Meter, Window
+from .nodes import NodeTable
+from .recorders import EventList, Meter
 from .taps import AHEAD, Taps, WeightTap
 from .text_files import TextFiles
-
-METERS = {"multimeter", "voltmeter"}
 
 
 class Recorders:
@@ -42,19 +42,19 @@ class Recorders:
     def connect(self, made: Bundle) -> list[Bundle]:
         """Connect multimeters to nodes, or nodes to spike recorders; return the connections with their receptors."""
         source, target = made.source, made.target
-        pre, post = ({block.model.base for block, _ in self._nodes.parts(np.unique(ids))} for ids in (source, target))
+        pre, post = (self._nodes.models(ids) for ids in (source, target))
         self.changed = True
-        if pre <= METERS and not post & METERS:
+        if all(model.is_a(Multimeter) for model in pre) and not any(model.is_a(Multimeter) for model in post):
             self._moved.update(source.tolist())
             self._check_recordables(source, target)
             parts = self._number_meters(made)
             self._links.append((source, target))
             self._connected_meters.update(source.tolist())
             return parts
-        elif post == {"spike_recorder"} and not pre & (METERS | {"spike_recorder", "weight_recorder"}):
-            for name in pre - {"spike_generator", "parrot_neuron"}:
-                if not name.startswith("eprop_iaf") and name not in plain.MODELS:
-                    raise NESTErrors.IllegalConnection(f"{name} sends no spikes to a spike_recorder")
+        elif all(model.is_a(SpikeRecorder) for model in post) and not any(model.is_a(Recorder) for model in pre):
+            for model in pre:
+                if model.kind not in ("neuron", "parrot") and not model.is_a(SpikeSource):
+                    raise NESTErrors.IllegalConnection(f"{model.base} sends no spikes to a spike_recorder")
             self._links.append((target, source))
             return [made]
         else:
@@ -93,23 +93,21 @@ class Recorders:
                         f"{other.model.name} has {', '.join(known) or 'none'}"
                     )
 
-    def of(self, block: Block, local: int, dt: float) -> Meter | EventList:
+    def of(self, node: int, dt: float) -> Meter | EventList:
         """A recorder: that of the run, or an empty one before."""
-        return self._made.get(block.first + local) or self._new(block, local, dt)
+        return self._made.get(node) or self._new(node, dt)
 
-    def files(self, block: Block, local: int, n_processes: int, dt: float) -> TextFiles:
+    def files(self, node: int, n_processes: int, dt: float) -> TextFiles:
         """The text files of a recorder."""
-        node = block.first + local
         if node not in self._files:
-            self._files[node] = TextFiles(block, local, n_processes, dt)
+            self._files[node] = TextFiles(self._nodes.device(node, dt, Recorder), n_processes)
         return self._files[node]
 
     def list_files(self, n_processes: int, dt: float) -> Iterator[tuple[Meter | EventList, TextFiles]]:
         """The recorders of the run that record to text, and their files."""
         for node, recorder in self._made.items():
-            block, local = self._nodes.place(node)
-            if block.get("record_to", local) != "memory":
-                yield recorder, self.files(block, local, n_processes, dt)
+            if self._nodes.device(node, dt, Recorder).get("record_to") != "memory":
+                yield recorder, self.files(node, n_processes, dt)
 
     def has_meter(self, nodes: list[int]) -> bool:
         """Whether some nodes are multimeters that are connected."""
@@ -124,16 +122,8 @@ class Recorders:
         self._moved.update(nodes)
         self.changed = True
 
-    def _new(self, block: Block, local: int, dt: float, now: int = 0, late: int = 1) -> Meter | EventList:
-        node = block.first + local
-        name, window = f"{block.model.name} {node}", Window.of(block, local, dt)
-        if block.model.base in METERS:
-            every, offset = (round(block.get(key, local) / dt) for key in ("interval", "offset"))
-            ids, fields = np.unique(self._list_recorded(node)), block.get("record_from", local)
-            return Meter(name, ids, fields, window, every, offset, dt, now, late)
-        fields = {"targets": np.int64, "weights": float, "receptors": np.int64, "ports": np.int64}
-        weights = block.model.base == "weight_recorder"
-        return EventList(name, window, dt, fields if weights else {}, at_arrival=weights)
+    def _new(self, node: int, dt: float, now: int = 0, late: int = 1) -> Meter | EventList:
+        return self._nodes.device(node, dt, Recorder).make(self._list_recorded(node), now, late)
 
     def _list_recorded(self, node: int) -> np.ndarray:
         node_ids = [targets[recorders == node] for recorders, targets in self._links]
@@ -142,7 +132,7 @@ class Recorders:
     def check_history(self, bundles: list[Bundle]) -> None:
         """Refuse to record the length of NEST's buffers, unless nothing learns there, so that it is 0."""
         for block in self._nodes.of_kind("recorder"):
-            for local in range(block.n if block.model.base in METERS else 0):
+            for local in range(block.n if block.model.is_a(Multimeter) else 0):
                 ids = self._list_recorded(block.first + local)
                 if HISTORY in block.get("record_from", local) and any(
                     group.model.plastic and np.isin(group.target, ids).any() for group in bundles
@@ -169,30 +159,21 @@ class Recorders:
         meters, spikes = [], []
         weights: list[WeightTap] = []
         fixed: list[WeightTap] = []
-        for block in self._nodes.of_kind("recorder"):
-            for local in range(block.n):
-                node = block.first + local
-                if node in self._made and node in self._moved:
-                    self._change(node, block, local, dt, now, shown)
-                recorder = self._made[node] = self._made.get(node) or self._new(block, local, dt, now, late)
-                if isinstance(recorder, Meter):
-                    meters.append(recorder)
-                elif block.model.base == "spike_recorder":
-                    spikes.append((recorder, np.bincount(self._list_recorded(node), minlength=self._nodes.n + 1)))
-                else:
-                    chosen = {key: block.get(key, local) for key in ("senders", "targets")}
-                    for plastic, taps in ((True, weights), (False, fixed)):
-                        taps += _weight_taps(recorder, node, chosen, plastic, bundles, n_processes)
+        for node in self._nodes.ids_of_kind("recorder").tolist():
+            device, ids = self._nodes.device(node, dt, Recorder), self._list_recorded(node)
+            if node in self._made and node in self._moved:
+                self._made[node].change(np.unique(ids), device.window, shown, now)
+            recorder = self._made[node] = self._made.get(node) or self._new(node, dt, now, late)
+            if isinstance(recorder, Meter):
+                meters.append(recorder)
+            elif isinstance(device, SpikeRecorder):
+                spikes.append((recorder, np.bincount(ids, minlength=self._nodes.n + 1)))
+            else:
+                chosen = {key: device.get(key) for key in ("senders", "targets")}
+                for plastic, taps in ((True, weights), (False, fixed)):
+                    taps += _weight_taps(recorder, node, chosen, plastic, bundles, n_processes)
         self._moved.clear()
         return Taps(meters, spikes, weights, fixed, recurrent, readouts)
-
-    def _change(self, node: int, block: Block, local: int, dt: float, now: int, shown: int) -> None:
-        recorder, window = self._made[node], Window.of(block, local, dt)
-        if isinstance(recorder, Meter):
-            recorder.change(np.unique(self._list_recorded(node)), window, shown, now)
-        else:
-            recorder.arrive(shown)
-            recorder.window = window
 
 
 def _weight_taps(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..values import Values
-from .catalogue import BACKENDS
+from .devices.base import BACKENDS
 from .rules import RULES
 from .session import Session
 from .settings import MS_PER_TIC, to_ms

@@ -13,33 +13,10 @@ import numpy as np
 from ..arrays import list_ranges
 from ..machine import require_bytes
 from ..parallel.spike_log import SpikeLog
-from ..values import Numbers
-from .catalogue import FOREVER
-from .nodes import Block, NodeTable
-from .settings import to_ms, to_steps
+from .devices.base import CurrentSource, RateSource, SpikeSource, TrainSource
+from .nodes import NodeTable
 
 NOTHING = np.zeros(0, np.int64)
-
-
-def active(block: Block, local: int, dt: float) -> tuple[float, float]:
-    """Steps after which, and up to which, a device works: its stamps lie in (start, stop]."""
-    origin, start, stop = (float(block.get(key, local)) for key in ("origin", "start", "stop"))
-    return np.rint((origin + start) / dt), np.inf if stop >= FOREVER else np.rint((origin + stop) / dt)
-
-
-def _is_on(block: Block, local: int, dt: float, clock: int, end: int) -> np.ndarray:
-    """Whether a generator of amplitudes works at the times (clock, end]: those of [start, stop)."""
-    low, high = active(block, local, dt)
-    times = clock + 1 + np.arange(end - clock)
-    return (times >= low) & (times < high)
-
-
-def _follow(before: float, steps: np.ndarray, values: np.ndarray, clock: int, end: int) -> tuple[np.ndarray, float]:
-    """Piecewise constant values at the times (clock, end], and the last one; `before` holds until a first step."""
-    low, high = np.searchsorted(steps, (clock, end), side="right")
-    known = np.concatenate([[before], values[low:high]])
-    column = known[np.searchsorted(steps[low:high], clock + 1 + np.arange(end - clock), side="right")]
-    return column, float(known[-1])
 
 
 class Train:
@@ -129,41 +106,29 @@ class SpikeTrains:
         self._nodes, self._dt, self._seed = nodes, dt, seed
         self._all, self._relays = (links, trains), relays.sort()
         self._late = NOTHING, NOTHING  # stamps and sources of spikes that are relayed when their time has come
-        self._random: dict[int, np.random.Generator] = {}
-        self._latest: dict[int, float] = {}  # rate that is in force, of generators with rates that change
         self.link()
 
-    def take_over(self, before: SpikeTrains, late: tuple[np.ndarray, np.ndarray]) -> None:
-        """Go on where other trains are; `late` are stamps and sources of spikes whose time has not come."""
+    def take_over(self, late: tuple[np.ndarray, np.ndarray]) -> None:
+        """Take stamps and sources of spikes that were made before, and whose time has not come."""
         self._late = late
-        self._random |= before._random
-        self._latest = dict(before._latest)
 
     def link(self) -> None:
         """Take the links that are there now."""
         self._links, self._trains = (links.by_node() for links in self._all)
-        for node, _, _ in self._trains:
-            if node not in self._random:
-                self._random[node] = np.random.Generator(np.random.Philox(key=[self._seed, node]))
 
     def freeze(self, clock: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Stamps and sources of what is emitted with stamps in (clock, end]."""
         stamps, sources = [NOTHING], [NOTHING]
         for node, targets, delays in self._links:
-            mine, _ = self.list_spikes(node, clock, end)
+            mine, _ = self._nodes.device(node, self._dt, SpikeSource).list_spikes(clock, end)
             stamps.append((mine[:, None] + delays).ravel())
             sources.append(np.tile(targets, len(mine)))
         for node, targets, delays in self._trains:
-            block, local = self._nodes.place(node)
-            low, high = active(block, local, self._dt)
-            mean = self._rate(node, block, local, clock, end) * self._dt / 1000.0
-            counts = self._random[node].poisson(mean, (end - clock, len(targets)))
-            emitted = clock + 1 + np.arange(end - clock)
-            looked = emitted - 1  # NEST looks at the begin of a step
-            counts[(looked <= low) | (looked > high)] = 0
+            device = self._nodes.device(node, self._dt, TrainSource)
+            counts = device.draw(clock, end, len(targets), self._seed)
             step, train = np.nonzero(counts)
             n = counts[step, train]
-            stamps.append(np.repeat(emitted[step] + delays[train], n))
+            stamps.append(np.repeat(clock + 1 + step + delays[train], n))
             sources.append(np.repeat(targets[train], n))
         return self._relay(np.concatenate(stamps), np.concatenate(sources), end)
 
@@ -186,38 +151,9 @@ class SpikeTrains:
         self._late = _join(late)
         return _join(made)
 
-    def _rate(self, node: int, block: Block, local: int, clock: int, end: int) -> Numbers:
-        """Rate in Hz, one for all stamps (clock, end] or, in a column, one for each."""
-        if block.model.base == "poisson_generator":
-            return block.get("rate", local)
-        steps = np.rint(block.get("rate_times", local) / self._dt).astype(np.int64)
-        column, self._latest[node] = _follow(
-            self._latest.get(node, 0.0), steps, block.get("rate_values", local), clock, end
-        )
-        return column[:, None]
-
-    def list_spikes(self, node: int, clock: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-        """Spikes of a spike generator: stamps in (clock, end], and by how many ms they are earlier.
-
-        Their times count from the generator's origin.
-        """
-        block, local = self._nodes.place(node)
-        low, high = active(block, local, self._dt)
-        times = block.get("origin", local) + block.get("spike_times", local)
-        steps = to_steps(times, self._dt)
-        first, last = np.searchsorted(steps, (max(clock, low), min(end, high)), side="right")
-        stamps, early = steps[first:last], np.zeros(last - first)
-        if block.get("precise_times", local):
-            early = np.maximum(to_ms(stamps, self._dt) - times[first:last], 0.0)
-        multiplicity = block.get("spike_multiplicities", local)
-        if len(multiplicity):
-            n = multiplicity[first:last].astype(np.int64)
-            stamps, early = np.repeat(stamps, n), np.repeat(early, n)
-        return stamps, early
-
 
 class Amplitudes:
-    """Amplitudes of step rate generators, of all steps that are frozen and not taken.
+    """Amplitudes of generators of rates, of all steps that are frozen and not taken.
 
     Parameters
     ----------
@@ -233,13 +169,12 @@ class Amplitudes:
 
     def __init__(self, nodes: NodeTable, weight: dict[int, list[tuple[int, float]]], n: int, dt: float) -> None:
         self._nodes, self._weight, self._dt = nodes, weight, dt
-        self._latest: dict[int, float] = {}  # amplitude of a generator
-        self._kept: dict[int, float] = {}  # what its readouts have of it
+        self._kept: dict[int, float] = {}  # what its readouts have of a generator
         self._first, self._rows = 0, np.zeros((1, n))  # nothing is there in step 0
 
     def take_over(self, before: Amplitudes, places: np.ndarray, rest: np.ndarray | float = 0.0) -> None:
         """Go on where others are, whose columns have some places here; the other columns are `rest` so far."""
-        self._latest, self._kept, self._first = dict(before._latest), dict(before._kept), before._first
+        self._kept, self._first = dict(before._kept), before._first
         self._rows = np.zeros((len(before._rows), self._rows.shape[1])) + rest
         self._rows[:, places[places >= 0]] = before._rows[:, places >= 0]
 
@@ -247,26 +182,19 @@ class Amplitudes:
         """Take the amplitudes of the times in (clock, end]; what was set for earlier times has no effect."""
         rows = np.zeros((end - clock, self._rows.shape[1]))
         for node, targets in self._weight.items():
-            block, local = self._nodes.place(node)
-            column = self._column(node, block, local, clock, end)
+            column = self._take(node, clock, end)
             for place, weight in targets:
                 rows[:, place] += weight * column
         self._rows = np.concatenate([self._rows, rows])
 
-    def _column(self, node: int, block: Block, local: int, clock: int, end: int) -> np.ndarray:
-        """Amplitudes at the times (clock, end]: readouts keep the latest one while a generator does not work."""
-        column = self._follow(node, block, local, clock, end)
-        latest = np.maximum.accumulate(np.where(_is_on(block, local, self._dt, clock, end), np.arange(end - clock), -1))
-        kept = np.where(latest < 0, self._kept.get(node, 0.0), column[latest])
+    def _take(self, node: int, clock: int, end: int) -> np.ndarray:
+        """What targets have of a generator at the times (clock, end]."""
+        device, times = self._nodes.device(node, self._dt, RateSource), np.arange(end - clock)
+        amplitudes = np.broadcast_to(device.follow(clock, end), len(times))
+        latest = np.maximum.accumulate(np.where(device.is_on(clock, end), times, -1))
+        kept = np.where(latest < 0, self._kept.get(node, 0.0), amplitudes[latest])
         self._kept[node] = float(kept[-1])
         return kept
-
-    def _follow(self, node: int, block: Block, local: int, clock: int, end: int) -> np.ndarray:
-        steps = np.rint(block.get("amplitude_times", local) / self._dt).astype(np.int64)
-        column, self._latest[node] = _follow(
-            self._latest.get(node, 0.0), steps, block.get("amplitude_values", local), clock, end
-        )
-        return column
 
     def of(self, first: int, last: int) -> np.ndarray:
         """Sums onto the readouts in steps [first, last), (steps, n)."""
@@ -279,7 +207,7 @@ class Amplitudes:
 
 
 class Currents(Amplitudes):
-    """Currents of dc and step current generators, by the step in which they arrive through a delay of one step.
+    """Currents of generators, by the step in which they arrive through a delay of one step.
 
     Parameters
     ----------
@@ -294,7 +222,6 @@ class Currents(Amplitudes):
     def __init__(self, nodes: NodeTable, generators: np.ndarray, dt: float) -> None:
         super().__init__(nodes, {node: [(k, 1.0)] for k, node in enumerate(generators.tolist())}, len(generators), dt)
 
-    def _column(self, node: int, block: Block, local: int, clock: int, end: int) -> np.ndarray:
-        steady = block.model.base == "dc_generator"
-        values = block.get("amplitude", local) if steady else self._follow(node, block, local, clock, end)
-        return np.where(_is_on(block, local, self._dt, clock, end), values, 0.0)
+    def _take(self, node: int, clock: int, end: int) -> np.ndarray:
+        device = self._nodes.device(node, self._dt, CurrentSource)
+        return np.where(device.is_on(clock, end), device.follow(clock, end), 0.0)

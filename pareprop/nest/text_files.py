@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..values import Given
-from .nodes import Block
+from .devices.base import Recorder
 from .recorders import EventList, Meter
 from .settings import to_ms, to_steps
 
@@ -21,12 +21,10 @@ class TextFiles:
 
     Parameters
     ----------
-    block, local : Block, int
+    device : Recorder
         The recorder.
     n_processes : int
         Number of virtual processes.
-    dt : float
-        Resolution in ms.
 
     Attributes
     ----------
@@ -34,10 +32,10 @@ class TextFiles:
         Number of events in all files.
     """
 
-    def __init__(self, block: Block, local: int, n_processes: int, dt: float) -> None:
-        self._block, self._local, self._n_processes, self._dt = block, local, n_processes, dt
+    def __init__(self, device: Recorder, n_processes: int) -> None:
+        self._device, self._n_processes, self._dt = device, n_processes, device.dt
         self._open: list[Path] = []
-        self._prints = self._block.get("record_to", self._local) == "screen"
+        self._prints = device.get("record_to") == "screen"
         self.n = 0
 
     def paths(self, params: Given) -> list[Path]:
@@ -50,8 +48,8 @@ class TextFiles:
         """
         if self._prints:
             return []
-        label, extension = (self._block.get(key, self._local) for key in ("label", "file_extension"))
-        name = f"{params['data_prefix']}{label or self._block.model.name}-{self._block.first + self._local}"
+        label, extension = map(self._device.get, ("label", "file_extension"))
+        name = f"{params['data_prefix']}{label or self._device.model}-{self._device.node}"
         width = len(str(self._n_processes - 1))
         return [
             Path(params["data_path"]) / f"{name}-{process:0{width}d}.{extension}"
@@ -96,7 +94,7 @@ class TextFiles:
         recorder.clear(clock)
 
     def _write(self, events: Mapping[str, np.ndarray]) -> None:
-        number = f"%.{max(int(self._block.get('precision', self._local)), 0)}f"
+        number = f"%.{max(int(self._device.get('precision')), 0)}f"
         owner = events["targets" if "targets" in events else "senders"] % self._n_processes
         columns, kinds = [events["senders"], events["times"]], ["%d", number]
         if self._in_steps:
@@ -116,7 +114,7 @@ class TextFiles:
 
     @property
     def _in_steps(self) -> bool:
-        return bool(self._block.get("time_in_steps", self._local))
+        return bool(self._device.get("time_in_steps"))
 
 
 def _list_columns(events: Mapping[str, np.ndarray]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..values import Foreign, Values
+from .devices.multimeter import Multimeter
 from .errors import explained
 from .nodes import NodeCollection
 from .raster_plot import is_single, show
@@ -50,7 +51,7 @@ def from_device(
     """
     import matplotlib.pyplot as plt  # most scripts draw nothing by this
 
-    if not is_single(detec, ("voltmeter", "multimeter")):
+    if not is_single(detec, Multimeter):
         raise TypeError("voltage_trace draws one 'voltmeter' or 'multimeter' with record_to 'memory'")
     if "V_m" not in detec.record_from:
         raise ValueError("Please provide a 'multimeter' measuring 'V_m'.")

@@ -8,6 +8,7 @@ leave the graph. What fits none of this is refused by name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import methodcaller
 
 import numpy as np
 
@@ -15,13 +16,14 @@ from ..network.model import Model
 from ..network.variants import VARIANTS
 from ..values import Given, Values
 from . import plain
-from .catalogue import POISSON, SynapseModel
+from .catalogue import SynapseModel
 from .connections import Bundle
+from .devices.base import CurrentSource, Device, SpikeSource, TrainSource
 from .errors import refuse, translate_errors
 from .models import common_optimizer
 from .network import Group, Wiring
 from .nodes import Block, NodeTable
-from .projections import Projections, is_among
+from .projections import Projections, is_parrot
 from .rates import Rates
 from .versions import translate
 
@@ -82,12 +84,6 @@ class _Wirer:
                 "networks of both variants",
                 "simulate one with neurons of one variant, `eprop_iaf*_bsshslm_2020` or the others",
             )
-        self.kind, self.base = (
-            np.concatenate(
-                [np.array([""]), *(np.repeat(getattr(block.model, name), block.n) for block in nodes.blocks)]
-            )
-            for name in ("kind", "base")
-        )
         self.variant = variants.pop()
         learning = [
             synapses[name]
@@ -102,7 +98,7 @@ class _Wirer:
             self._add_populations()
             self._add_inputs()
             groups = [group for role in self.groups.values() for group in role]
-            Projections(self.wiring, groups, bundles, synapses, self.kind, self.base, generations).connect()
+            Projections(self.wiring, groups, bundles, synapses, nodes, generations).connect()
             self._check_readouts()
         self.wiring.plain = tuple(
             dict.fromkeys(block.model.base for block in nodes.of_kind("neuron") if not block.model.variant)
@@ -169,32 +165,35 @@ class _Wirer:
         w, model = self.wiring, self.wiring.model
         if len(w.parrots):
             self.groups["input"].append(Group(model.inputs("parrots", len(w.parrots)), w.parrots))
-        direct = self._list_generators("spike_generator")
+        direct = self._list_generators(SpikeSource)
         w.direct = direct
         if len(direct):
             population = model.inputs("generators", len(direct))
             self.groups["input"].append(Group(population, direct))
             w.links.add(direct, model.offset(population) + np.arange(len(direct)), np.array(0))
         for bundle in self.bundles:
-            if not is_among(bundle.ends[1], self.kind == "parrot"):
+            if not self.nodes.any_have(bundle.ends[1], is_parrot):
                 continue
-            chosen = (self.kind == "parrot")[bundle.target]
-            base = self.base[bundle.source[chosen]]
-            if not np.all(np.isin(base, ("spike_generator", "parrot_neuron", *POISSON))):
+            chosen = np.flatnonzero(self.nodes.have(bundle.target, is_parrot))
+            if not all(
+                is_parrot(model) or model.is_a(SpikeSource, TrainSource)
+                for model in self.nodes.models(bundle.source[chosen])
+            ):
                 raise refuse("spikes from neurons to parrot neurons", "connect generators and parrot neurons to them")
-            w.link(bundle, np.flatnonzero(chosen), base)
-        w.currents = np.union1d(self._list_generators("dc_generator"), self._list_generators("step_current_generator"))
+            w.link(bundle, chosen, self.nodes)
+        w.currents = self._list_generators(CurrentSource)
         if len(w.currents):
             self.groups["current"].append(Group(model.currents("currents", len(w.currents)), w.currents))
 
-    def _list_generators(self, base: str) -> np.ndarray:
-        """Generators of a kind with targets other than parrots."""
+    def _list_generators(self, kind: type[Device]) -> np.ndarray:
+        """Generators of a class with targets other than parrots."""
         generators = [np.zeros(0, np.int64)]
         for bundle in self.bundles:
-            if bundle.records or not is_among(bundle.ends[0], self.base == base):
+            if bundle.records or not self.nodes.any_have(bundle.ends[0], methodcaller("is_a", kind)):
                 continue
-            mine = np.flatnonzero((self.base == base)[bundle.source])
-            generators.append(bundle.source[mine][self.kind[bundle.target[mine]] != "parrot"])
+            mine = self.nodes.have(bundle.source, methodcaller("is_a", kind))
+            mine &= ~self.nodes.have(bundle.target, is_parrot)
+            generators.append(bundle.source[mine])
         return np.unique(np.concatenate(generators))
 
     def _check_readouts(self) -> None:

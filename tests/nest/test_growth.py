@@ -88,7 +88,7 @@ def test_what_has_no_effect_changes_no_bit(variant: str, change: str) -> None:
 
 TIMES = {
     "one step": ((5.0,), (47.0,), (81.0,), (82.0,), (97.0,)),
-    "several times in an interval": ((45.0, 2.0, 1.0), (80.0, 2.0, 2.0)),
+    "several times in an interval": ((33.0, 1.0, 5.0), (45.0, 2.0, 1.0), (80.0, 2.0, 2.0)),
     "up to six steps": ((5.0,), (45.0, 4.0), (80.0, 2.0, 2.0)),
 }
 
@@ -124,8 +124,13 @@ events_meter, events_spikes = meter.events, spikes.events
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("variant", ["interval, batches", "spike, Adam"])
-def test_one_digest_on_three_ranks(variant: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variant", "share_above"), [("interval, batches", 0), ("spike, Adam", 0), ("interval, Adam", 1000)]
+)
+def test_one_digest_on_three_ranks(
+    variant: str, share_above: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAREPROP_SHARE_ABOVE", str(share_above))  # one rank alone has neurons if it is high
     suffix = "" if variant.startswith("spike") else "_bsshslm_2020"
     given = f"suffix, optimizer = {suffix!r}, {SETTINGS[variant]!r}\n"
     code = Path(growing.__file__).read_text() + given + ON_RANKS

@@ -1,0 +1,17 @@
+"""Devices of NEST, each a class in a module of its own, which is found by lying here.
+
+Where to add
+------------
+A device: a module with a class that has a `name` and derives from one of those in `base`, or from another device. No
+other file names it.
+"""
+
+import pkgutil
+from importlib import import_module
+
+from .base import Device
+
+for _module in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+DEVICES: list[type[Device]] = Device.named
