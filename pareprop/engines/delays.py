@@ -97,7 +97,7 @@ class LearnedDelays:
             target, delay = self._arrays[0][mine], self.delay[mine]
             here = kernel.sort_by_delay(int(self.span.delays[0]), n_delays, ptr[rows], target, delay, order, scratch)
             for array in self._arrays if here else ():
-                array[mine] = array[mine][order]
+                array[mine] = array[mine].take(order)
             moved += here
         return moved
 

@@ -69,6 +69,9 @@ from .provenance import tell_environment
 @click.option("--longest-delay", type=int, default=0, help="Draw recurrent delays from --delay up to this one.")
 @click.option("--readouts", type=int, default=1, show_default=True, help="Readouts.")
 @click.option("--rewire", is_flag=True, help="Let recurrent synapses move.")
+@click.option(
+    "--learn-delay", is_flag=True, help="Let recurrent delays learn up to --longest-delay (interval variant)."
+)
 @click.option("--populations", type=int, default=1, show_default=True, help="Populations of neurons.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of network and inputs.")
 @click.option("--no-learning", is_flag=True, help="Simulate without learning.")

@@ -77,6 +77,8 @@ class Axes:
         Whether recurrent synapses move.
     populations : int
         Number of populations that the neurons are divided into.
+    learn_delay : bool
+        Whether recurrent delays learn, between the shortest and the longest.
     """
 
     neuron: str = "iaf"
@@ -88,11 +90,14 @@ class Axes:
     readouts: int = 1
     rewire: bool = False
     populations: int = 1
+    learn_delay: bool = False
 
     def check(self, n_neurons: int, delay: int) -> None:
         """Raise `InputError` for a value out of its range."""
         if self.longest_delay and self.longest_delay < delay:
             raise InputError(f"--longest-delay = {self.longest_delay} must be at least --delay = {delay}")
+        if self.learn_delay and not self.longest_delay:
+            raise InputError("--learn-delay needs --longest-delay, the bound of the delays")
         for name in ("readouts", "populations"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} = {getattr(self, name)} must be at least 1")
@@ -196,6 +201,8 @@ def model(
     moving: Values = {}
     if axes.rewire:
         moving["rewire"] = Rewire(l1=SHRINKING * scale / math.sqrt(max(indegree, 1)) / eta)
+    if axes.learn_delay:
+        moving["learn_delay"] = Adam(eta=0.1, low=delay, high=axes.longest_delay)
     loop = delay if eprop.is_online else 1  # the spike variant exchanges as often as the shortest of these asks for
     for group in groups:
         network.connect(inputs, group, weight=weight(n_inputs, strength))

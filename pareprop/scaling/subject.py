@@ -40,6 +40,7 @@ class Benchmark(Frozen):
     readouts: int = benchmark.PLAIN.readouts
     rewire: bool = benchmark.PLAIN.rewire
     populations: int = benchmark.PLAIN.populations
+    learn_delay: bool = benchmark.PLAIN.learn_delay
 
 
 @dataclass(frozen=True)

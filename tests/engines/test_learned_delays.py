@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import case_files
 import h5py
@@ -23,7 +24,7 @@ from properties import examples
 from reference import run_case
 
 import pareprop
-from pareprop import Adam, InputError, LearningRate, Model, open_run
+from pareprop import Adam, InputError, LearningRate, Model, StateError, open_run
 from pareprop.kernels import rewire
 from pareprop.network import synapse_table, to_tables
 from pareprop.parallel.exchange import Exchange
@@ -190,9 +191,15 @@ def test_rows_are_sorted_by_delay_then_target(data: st.DataObject) -> None:
 N_IN, N = 6, 24
 
 
-def network(learn: object = None, variant: str = "interval", own: object = None, **options: object) -> Model:
+def network(
+    learn: object = None,
+    variant: str = "interval",
+    own: object = None,
+    precision: Literal["double", "single"] = "double",
+    **options: object,
+) -> Model:
     """Drawn delays of neurons learn by Adam; those of inputs by the optimizer `own`, if one is given."""
-    model = Model(variant, 3, optimizer=Adam(eta=0.02, batch_size=2))
+    model = Model(variant, 3, optimizer=Adam(eta=0.02, batch_size=2), precision=precision)
     inputs, out = model.inputs("in", N_IN), model.readouts("out", 2)
     cells = model.neurons("rec", N, C_m=1.0, E_L=0.0, V_th=1.0, tau_m=20.0, t_ref=2.0, c_reg=20.0, f_target=20.0)
     learn = Adam(eta=0.4, low=1, high=9) if learn is None else learn
@@ -327,3 +334,44 @@ def test_a_run_shows_delays_before_and_after(tmp_path: Path, capsys: pytest.Capt
     assert line.startswith(wanted) and line.endswith(f", {n} of {len(before)} by whole steps")
     code, output, _ = command(capsys, "info", tmp_path / "run")
     assert code == 0 and f"learned rec->rec.delay: {line}" in output
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_gradient_that_is_not_finite_ends_the_run(bad: float) -> None:
+    """Bounds would hide it: the next sample tells."""
+    run = Simulation(network(), task())
+    run.run_samples(0, 2, "train", learn=True)
+    run.engine.gradient.of_delays[0][3] = bad
+    run.engine.optimize()
+    with pytest.raises(StateError, match=r"\(sample 2\)"):
+        run.run_samples(2, 10, "train", learn=True)
+
+
+def test_single_precision_learns_nearly_the_same() -> None:
+    """The first steps of descent, before spikes differ."""
+    found = []
+    for precision in ("double", "single"):
+        model = network({"type": "gradient_descent", "eta": 3.0, "high": 9}, precision=precision)
+        run = Simulation(model, task())
+        run.train(2)
+        found.append(run.engine.show_delays()["rec->rec"])
+    assert found[1].dtype == np.float32 and np.any(found[0] != np.rint(found[0]))
+    np.testing.assert_allclose(found[1], found[0], atol=1e-4)
+
+
+def test_delays_by_distance_and_far_bounds(tmp_path: Path) -> None:
+    """Of a rule that yields its synapses: they begin where the rule puts them, in rows for all delays."""
+    model = Model("interval", 3, optimizer=Adam(eta=0.02))
+    inputs, out = model.inputs("in", N_IN), model.readouts("out", 2)
+    cells = model.neurons("rec", N, C_m=1.0, E_L=0.0, V_th=1.0, tau_m=20.0)
+    space = {"extent": (20.0, 20.0), "length": 4.0, "cutoff": 8.0}
+    near = {"probability": 0.8, "space": space, "delay": {"per_length": 0.5, "offset": 2.0}}
+    model.connect(inputs, cells, weight=0.9)
+    model.connect(cells, cells, "distance", weight=0.1, learn_delay=Adam(eta=0.4, high=20), **near)
+    model.connect(cells, out, weight=0.1)
+    model.connect(out, cells, weight=0.5)
+    pareprop.run(model, task(), tmp_path / "run", iterations=3, figures="none", quiet=True)
+    learned = open_run(tmp_path / "run").weights("rec->rec")
+    assert 2 <= learned["delay_initial"].min() < learned["delay_initial"].max() <= 6
+    assert np.all(np.abs(learned["delay_real"] - learned["delay_initial"]) < 3 * 0.41)
+    assert np.any(learned["delay_real"] != learned["delay_initial"])

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -440,8 +441,14 @@ AXES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("variant", ["interval", "spike"])
-@pytest.mark.parametrize("axes", AXES, ids=lambda axes: next(iter(axes), "plain"))
+LEARNED = {"learn_delay": True, "longest_delay": 15}
+
+
+@pytest.mark.parametrize(
+    ("variant", "axes"),
+    [*product(["interval", "spike"], AXES), ("interval", LEARNED), ("interval", LEARNED | {"optimizer": "adam"})],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value), "plain"),
+)
 def test_memory_along_axes(variant: str, axes: dict[str, object]) -> None:
     """Synapses, what they learn with, and books of rows are those of a rank that is built."""
     sizes = {"neurons": 300, "indegree": 20, "steps": 50, "variant": variant} | axes
