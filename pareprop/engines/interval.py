@@ -200,7 +200,9 @@ class Interval(Engine):
             self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
             local = self.local.filtered
-            self.gradient.collect(sample.inputs, channel, error, local, psi, self.perturbing.lost, sample.modulator, self.origin)
+            self.gradient.collect(
+                sample.inputs, channel, error, local, psi, self.perturbing.lost, sample.modulator, self.origin
+            )
         elif not self.settings.reset:
             self.gradient.follow(channel, error, psi, self.perturbing.lost, sample.modulator)
         if not self.settings.reset:

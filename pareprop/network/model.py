@@ -35,7 +35,14 @@ from .reward import Reward
 from .variants import DEFAULT, Variant, find_variant, require_read, tells_parameters
 
 KEPT = (
-    "name", "optimizer", "rewire", "plastic", "keep_signs", "port", "learning_rule", "learning_parameters",
+    "name",
+    "optimizer",
+    "rewire",
+    "plastic",
+    "keep_signs",
+    "port",
+    "learning_rule",
+    "learning_parameters",
     "transmission",
 )  # options of synapses that are copied
 

@@ -116,7 +116,9 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     loss_error = None
     if keep.evaluations:
         loss_error = reward_cases.compute_deviation(case.expected, keep.evaluations, task.n_steps)
-    line, holds = _compare(case, steps, ids, signals, weights, moves, loss_error, state_error, gradient_error, synapse_error)
+    line, holds = _compare(
+        case, steps, ids, signals, weights, moves, loss_error, state_error, gradient_error, synapse_error
+    )
     return Verdict(line, holds, simulation.digest)
 
 
