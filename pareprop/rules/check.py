@@ -135,7 +135,9 @@ def _unread(rule: LearningRule, bound: Bound) -> Iterable[str]:
     for key, names in (("parameters", rule.parameters), ("constants", rule.constants), ("reads", rule.reads)):
         yield from (f"{key}: {name} is never read" for name in names if name not in read)
     own = {name: {part.split(" ")[-1] for part in names_of(tree)} for name, tree in rule.synapse.items()}
-    others = {name.split(" ")[-1] for tree in (*rule.neuron.values(), rule.gradient) for name in names_of(tree)}
+    others = {name.split(" ")[-1] for name in names_of(rule.gradient)}
+    for name, tree in rule.neuron.items():
+        others |= {part.split(" ")[-1] for part in names_of(tree)} - {name}
     others |= {part for name, parts in own.items() for part in parts - {name}}
     later = others | {part for parts in own.values() for part in parts if part in rule.neuron}
     yield from (f"neuron: {name} is never read" for name in rule.neuron if name not in later)
