@@ -76,7 +76,19 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "runs.script": ("Trained", "run"),
     "simulation": ("ClosedTask", "LearningRate", "Observer", "Outcome", "Score", "Simulation", "Task"),
 }
-_ROOMS = ("engines", "network", "neurons", "parallel", "plans", "rules", "runs", "simulation", "sonata", "storage", "tasks")
+_ROOMS = (
+    "engines",
+    "network",
+    "neurons",
+    "parallel",
+    "plans",
+    "rules",
+    "runs",
+    "simulation",
+    "sonata",
+    "storage",
+    "tasks",
+)
 
 
 def __getattr__(name: str) -> Any:  # Any: type checkers see the imports above

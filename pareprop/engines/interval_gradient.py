@@ -102,7 +102,8 @@ class IntervalGradient:
         self._parts = [slice(*pair) for pair in itertools.pairwise(ends.tolist())]  # of the array of delays
         self.parameters = parameters
         self._links = np.zeros(0, np.int64)  # order of spikes by source
-        self.n_collected, self.first = 0, None
+        self.n_collected = 0
+        self.first: dict[int, np.ndarray] | None = None
         self.rules = IntervalRules(network, self.kappa, n_steps, cells.history)
         self.kinds = Kinds(network, self.rules, cells, n_steps)
         averages = {item.name: learns_from_signals(item.span.projection) for item in self.plastic}
@@ -241,9 +242,7 @@ class IntervalGradient:
         rate /= len(psi)
         return rate.astype(self._real, copy=False)
 
-    def _run_rules(
-        self, error: np.ndarray, psi: np.ndarray, rate: np.ndarray, modulator: np.ndarray | None
-    ) -> None:
+    def _run_rules(self, error: np.ndarray, psi: np.ndarray, rate: np.ndarray, modulator: np.ndarray | None) -> None:
         if self.rules.learners and psi.shape[2]:
             signal = signals_of(self.network, error)
             modulator = np.zeros(len(psi)) if modulator is None else modulator[: len(psi)]

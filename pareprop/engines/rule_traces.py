@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import InputError
 from ..network.learning import bind, find_at, list_kept, list_rules, rule_of
 from ..network.local import cell_values, program_of
 from ..network.rule_options import definition_of
-from ..neurons.derive import derive
-from ..neurons.kept import FLAGS
-from ..neurons.language import evaluate, names_of, with_terms
 from ..parallel.spike_log import SpikeLog
 from ..plans.request import lags
-from ..rules.bound import NOW, OLD, WAS
-from ..rules.linear import NEW
+from ..rules.definition import LearningRule
+from ..rules.literal import Literal
 from ..values import Values
 from .base import Engine
 from .traces import Chosen, Traces
@@ -34,8 +30,6 @@ class RuleTraces(Traces):
     ----------
     record : np.ndarray
         int64, neurons whose dynamics the engine must record.
-    names : list of str
-        States of the rule.
     """
 
     def __init__(self, engine: Engine, chosen: Chosen) -> None:
@@ -47,9 +41,7 @@ class RuleTraces(Traces):
         assert at is not None
         post, local = projection.post, self._target - network.neurons[0]
         definition = definition_of(post).keeping(list_kept(model, post))
-        self._bound, self.names = bind(at, definition), list(at.rule.synapse)
-        derived = derive(definition)
-        self._kept = [*derived.keeps, *([FLAGS] if derived.spiked or derived.refractory else [])]
+        bound = bind(at, definition)
         of_model: Values = definition.defaults
         if n:
             given = network.values_of(network.piece_populations.index(post), local)
@@ -61,21 +53,13 @@ class RuleTraces(Traces):
         }
         readouts = network.readout_constants()["alpha"]
         kappa = of_model["kappa"] if self._online else (float(readouts.min()) if len(readouts) else 0.0)
-        self._values = self._bound.values(parameters, of_model, model.dt_ms, kappa) if n else {}
+        values = bound.values(parameters, of_model, model.dt_ms, kappa) if n else {}
+        self._literal = Literal(bound, values, n)
         self._kappa_reg = post.params.kappa_reg
         self._c_reg, self._f_target = network.cells["c_reg"][local], network.cells["f_target"][local]
         self._d_out = lags(model).d_out if self._online else 0
         self._last_kept: np.ndarray | None = None
         self.f_av = np.zeros(n)
-        self.start()
-
-    def start(self) -> None:
-        """Let the states of `neuron` start anew."""
-        n = len(self._target)
-        initial = self._bound.initial(self._values) if n else {}
-        self.neuron = {name: np.broadcast_to(initial.get(name, 0.0), n) for name in self._bound.states}
-        self.synapse = {name: np.zeros(n) for name in self.names}
-        self._last_kept = None
 
     def list_states(
         self, inputs: SpikeLog, spikes: SpikeLog, error: np.ndarray, modulator: np.ndarray | None
@@ -89,7 +73,7 @@ class RuleTraces(Traces):
         modulator : ndarray or None
             (n_steps,), what rules read as `M`.
         """
-        n_steps, n = len(error), len(self._target)
+        n_steps, n, dt = len(error), len(self._target), self._engine.network.model.dt_ms
         if not n:
             return []
         recorded = self._engine.recorded
@@ -97,42 +81,29 @@ class RuleTraces(Traces):
         column = np.searchsorted(recorded.record, self._target)
         psi, signal = recorded.surrogate_gradient[:, column], recorded.learning_signal[:, column]
         signal = np.concatenate([signal[self._d_out :], np.zeros((self._d_out, n))])
-        kept, fired = recorded.kept[:, :, column].copy(), self._find_own_spikes(spikes, n_steps)
+        kept, fired = recorded.kept[:, : len(self._literal.kept), column].copy(), self._find_own_spikes(spikes, n_steps)
         arrivals = self._find_arrivals(inputs if self._from_inputs else spikes, n_steps)
         rate: np.ndarray = np.zeros(n)
         if not self._online:
             rate = self._regularize(fired)
             if self._engine.settings.reset:  # type: ignore[attr-defined]
-                self.start()
-            self.synapse = {name: np.zeros(n) for name in self.names}
+                self._literal.start()
+                self._last_kept = None
+            self._literal.start_synapses()
         if self._last_kept is not None:
             kept[0] = self._last_kept
         self._last_kept, found = kept[-1], []
         for t in range(n_steps):
             if self._online:
-                self.f_av = self._kappa_reg * self.f_av + (1 - self._kappa_reg) * fired[t] / self._engine.network.model.dt_ms
+                self.f_av = self._kappa_reg * self.f_av + (1 - self._kappa_reg) * fired[t] / dt
                 rate = self._c_reg * (self.f_av - self._f_target)
             M = 0.0 if modulator is None else modulator[t]
-            known = self._values | {"psi": psi[t], "L": signal[t], "F": rate, "M": M}
-            known |= {f"{OLD} {name}": value for name, value in self.neuron.items()}
-            for row, values in ((NOW, kept[t + 1]), (WAS, kept[t])):
-                known |= {f"{row} {tree[1]}": value for tree, value in zip(self._kept, values, strict=False) if len(tree) == 2}
-            if FLAGS in self._kept:
-                now, was = (kept[step][self._kept.index(FLAGS)] for step in (t + 1, t))
-                known |= {"z": now % 2.0, f"{WAS} z": was % 2.0, "refractory": (now >= 2.0) * 1.0}
-            reads = {name for name in known}
-            terms = {k: tree for k, tree in self._bound.terms.items() if names_of(tree) <= reads | self._bound.terms.keys()}
-            known = with_terms(known, terms)
-            for name, tree in self._bound.written.items():
-                known[f"{NEW} {name}"] = evaluate(tree, known | self.synapse | {"pre": arrivals[t]})
-            self.neuron = {name: known[f"{NEW} {name}"] for name in self.neuron}
-            self.synapse = {name: np.broadcast_to(known[f"{NEW} {name}"], n) for name in self.names}
-            found.append(dict(self.synapse))
+            signals = {"psi": psi[t], "L": signal[t], "F": rate, "M": M}
+            self._literal.step(kept[t + 1], kept[t], signals, arrivals[t])
+            found.append(dict(self._literal.synapse))
         return found
 
 
 def traces_of(engine: Engine, chosen: Chosen) -> Traces:
     """Return what steps the states of synapses forward, whatever they learn by."""
-    from ..rules.definition import LearningRule
-
     return (RuleTraces if isinstance(rule_of(chosen.projection), LearningRule) else Traces)(engine, chosen)

@@ -44,7 +44,7 @@ class Learner:
         definition = definition_of(at.post).keeping(learning.list_kept(model, at.post))
         self.program: RuleProgram = compile_rule(learning.bind(at, definition))
         pieces = [k for k, post in enumerate(network.piece_populations) if post.name == at.post.name]
-        self.first, self.last = network.pieces[pieces[0], :2].tolist() if pieces else (0, 0)
+        self.first, self.last = map(int, network.pieces[pieces[0], :2] if pieces else (0, 0))
         n, bound = self.last - self.first, self.program.bound
         self.initial = np.zeros((self.program.n_states, n))
         self._constants = np.zeros((self.program.n_constants + 1, n))
@@ -227,8 +227,7 @@ class SpikeRules(Rules):
         self._m, self._steps = plan.m, RULE_FOLD_STEPS + plan.m + 2
         self.modulator = np.zeros(n_steps + plan.m + 2)
         self._numbers = {
-            name: allocate_aligned((self._steps, width, self.n), self._real)
-            for name, width in self._widths().items()
+            name: allocate_aligned((self._steps, width, self.n), self._real) for name, width in self._widths().items()
         }
 
     def _widths(self) -> dict[str, int]:
@@ -323,7 +322,9 @@ class Kinds:
         shape = n_steps, max(network.widths["ports"], 1), rules.n
         self.variants = []
         for rule in learning.list_variants(model):
-            of = [isinstance(kind, Eprop) and (kind.through, kind.filter) == (rule.through, rule.filter) for kind in kinds]
+            of = [
+                isinstance(kind, Eprop) and (kind.through, kind.filter) == (rule.through, rule.filter) for kind in kinds
+            ]
             posts = {item.post.name for item, mine in zip(projections, of, strict=True) if mine}
             programs = [
                 program_of(model, post, rule.through if post.name in posts else "all")

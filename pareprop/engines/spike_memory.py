@@ -13,8 +13,8 @@ from .. import elementary
 from ..arrays import LINE, allocate_aligned
 from ..errors import InputError
 from ..kernels import layout
-from ..network.connectivity import Population
 from ..network import transmission
+from ..network.connectivity import Population
 from ..network.local import LocalNetwork, given_by_equations, given_program, program_of
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..neurons.compile import Program
@@ -187,7 +187,10 @@ class SpikeMemory:
                 "models": models,
                 "traces": allocate_aligned((len(names & {*TRACES}), n), self._real),
                 "shared": np.array([self._share_constants(post) for post in posts], np.int64),
-                "stretches": np.array([self._composes(given_program(self.network.model, post)) for post in posts], np.int64) * scanned,
+                "stretches": np.array(
+                    [self._composes(given_program(self.network.model, post)) for post in posts], np.int64
+                )
+                * scanned,
                 "Z": np.zeros(n_rows * learns),
                 "factors": np.ones((n_rows * weighs, self.plan.m + 1)),  # of rows without short-term plasticity, too
                 "older": np.zeros(n_rows * weighs),

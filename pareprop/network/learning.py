@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+
 import numpy as np
 
 from ..errors import InputError
@@ -18,6 +19,7 @@ from .connectivity import Population, Projection
 from .model import Model
 from .parameters import Distribution
 from .rule_options import PLAIN, definition_of, origin_of
+
 
 @dataclass(frozen=True, eq=False)
 class RuleAt:

@@ -459,7 +459,9 @@ def given_program(model: Model, population: Population) -> Program | None:
 
 def cost_of(model: Model, population: Population) -> Cost | None:
     """Return what a neuron and step of a population costs, None if its model is one of NEST's."""
-    return measure(program_of(model, population), model.precision == "single") if given_by_equations(population) else None
+    return (
+        measure(program_of(model, population), model.precision == "single") if given_by_equations(population) else None
+    )
 
 
 def target_rate(model: Model) -> float:

@@ -96,6 +96,6 @@ def check_rule(here: str, rule: Rule, projection: AnyValue) -> None:
         seen = [k for (k, port) in by.U if port == place and k in by.h]
         if not seen:
             raise InputError(
-                f"{here}: eprop through leak: a spike at port {projection.post.ports[place]} of model {definition.name} "
-                "reaches no state that its spike test reads; nothing would be learned"
+                f"{here}: eprop through leak: a spike at port {projection.post.ports[place]} of model "
+                f"{definition.name} reaches no state that its spike test reads; nothing would be learned"
             )

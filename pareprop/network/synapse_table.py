@@ -14,9 +14,9 @@ from ..kernels import rows as row_kernel
 from ..kernels import signs as sign_kernel
 from ..parallel.messages import Sources
 from ..values import Values
+from . import transmission
 from .connectivity import RULES, Projection
 from .drawing import Block, draft_block
-from . import transmission
 from .model import Model
 
 SOURCE, LOG = layout.SOURCE, layout.LOG
@@ -271,7 +271,9 @@ class SynapseTable:
     def blocks_again(self) -> np.ndarray:
         """The blocks, with short-term plasticity as of the start of the interval that is gone through once more."""
         blocks = self.blocks.copy()
-        for span, mine in zip(self.spans, np.split(blocks, np.cumsum([len(of.delays) for of in self.spans])), strict=False):
+        for span, mine in zip(
+            self.spans, np.split(blocks, np.cumsum([len(of.delays) for of in self.spans])), strict=False
+        ):
             mine[:, layout.FACTORS] = self._address(span.projection, span.rows, transmission.AGAIN)
         return blocks
 
@@ -401,7 +403,15 @@ class SynapseTable:
     def nbytes(self) -> int:
         """Bytes of topology and weights, and of what tells which sources have rows."""
         lists = [span.sources for span in self.spans if span.sources is not None and span.sources.base is None]
-        arrays = [self.blocks, self.factors, self.row_ptr, self.target, self.weight, *lists, *itertools.chain(*self._indices)]
+        arrays = [
+            self.blocks,
+            self.factors,
+            self.row_ptr,
+            self.target,
+            self.weight,
+            *lists,
+            *itertools.chain(*self._indices),
+        ]
         return sum(array.nbytes for array in arrays) + (self._listed.nbytes if self._listed else 0)
 
 

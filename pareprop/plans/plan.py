@@ -124,7 +124,6 @@ class Plan:
             [constants[column] for column in range(layout.CONSTANT_COLUMNS)],
         )
 
-
     @property
     def _learner(self) -> int:
         """Place of its rule in the table of learners."""
@@ -337,6 +336,8 @@ def _require_online(model: Model) -> None:
     for item in model.projections:
         if item.plastic and not learning.is_plain(item):
             name = learning.rule_of(item).name
-            raise InputError(f"loss 'reward' in the spike variant: projection '{item.name}' must learn by eprop, not {name}")
+            raise InputError(
+                f"loss 'reward' in the spike variant: projection '{item.name}' must learn by eprop, not {name}"
+            )
         if item.rewire:
             raise InputError(f"loss 'reward' in the spike variant: projection '{item.name}' must not be rewired")

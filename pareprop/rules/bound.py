@@ -1,8 +1,8 @@
 """A rule bound to a neuron model: what its names stand for there, and M, U, w, w0 and v of a step.
 
 Names of the trees here: "now V_m" and "was V_m" are what the model kept of the step and of the step before (states
-before the reset, `I`), "old y" is a state of the rule's `neuron` before the step; "model tau_m" is a number of the model
-that does not move.
+before the reset, `I`), "old y" is a state of the rule's `neuron` before the step; "model tau_m" is a number of the
+model that does not move.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Steps:
 
 
 def list_read(rule: LearningRule, model: NeuronModel) -> tuple[str, ...]:
-    """Return what the model must keep of each step for a rule: names of states (before the reset), `I`, `z`, `refractory`.
+    """Return what the model must keep of each step for a rule: states (before the reset), `I`, `z`, `refractory`.
 
     Raises
     ------
@@ -91,7 +91,10 @@ class Bound:
         #: what a step adds to the gradient, likewise
         self.added = self._translate(rule.gradient, later)
         self.steps = self._reduce(
-            {name: {key: self._translate(part, later) for key, part in form.items()} for name, form in rule.forms.items()},
+            {
+                name: {key: self._translate(part, later) for key, part in form.items()}
+                for name, form in rule.forms.items()
+            },
             {key: self._translate(part, later) for key, part in rule.credit.items()},
         )
         trees = [*self.steps.M.values(), *self.steps.U.values(), *self.steps.w.values(), *self.steps.w0.values()]
@@ -116,7 +119,9 @@ class Bound:
         for key, some in (("constants", rule.constants), ("states", rule.initial)):
             for entry, tree in some.items():
                 for name in sorted(names_of(tree) & model.states.keys() & {*rule.reads}):
-                    raise InputError(f"{rule.here}, {key}, {entry}: {name} is a state of model {model.name}, which varies")
+                    raise InputError(
+                        f"{rule.here}, {key}, {entry}: {name} is a state of model {model.name}, which varies"
+                    )
 
     def _moments(self) -> dict[str, Tree]:
         """Return what names of the model and of the step stand for."""

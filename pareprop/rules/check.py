@@ -10,15 +10,14 @@ import numpy as np
 from ..errors import InputError
 from ..neurons import compile as compiler
 from ..neurons import library as models
-from ..neurons.derive import derive
 from ..neurons.kept import FLAGS
-from ..neurons.language import evaluate, names_of, with_terms
+from ..neurons.language import Tree, evaluate, names_of
 from ..neurons.model import NeuronModel
 from ..neurons.units import NONE, Reader, unit_of
 from ..values import Values
-from .bound import NOW, OLD, WAS, Bound
+from .bound import Bound
 from .definition import LearningRule
-from .linear import NEW
+from .literal import Literal
 from .program import RuleProgram, compile_rule
 
 STEPS, TARGETS, RATE = 300, 8, 0.05
@@ -62,13 +61,20 @@ class RuleCheck:
         """Return what was found, some lines."""
         sizes, composes = self.sizes, bool(self.sizes["n_map"])
         late = "when its learning signals are known" if self.rule.is_late else "at once"
-        way = "two lookups, however long the time between arrivals" if composes else "a loop over the steps between arrivals"
+        way = (
+            "two lookups, however long the time between arrivals"
+            if composes
+            else "a loop over the steps between arrivals"
+        )
         lines = [
             f"rule {self.rule.name} at neurons {self.model}: {'passed' if self.passed else 'FAILED'}",
-            *(f"  {way} against the strings: {error:.1e} (at most {TOLERANCE:.0e})" for way, error in self.errors.items()),
+            *(
+                f"  {way} against the strings: {error:.1e} (at most {TOLERANCE:.0e})"
+                for way, error in self.errors.items()
+            ),
             f"  kept: {sizes['n_synapse']} numbers per synapse, {sizes['n_states']} per neuron; "
             f"{sizes['n_numbers']} vary with each step",
-            f"  an arrival takes {way} (spike variant), one read (interval variant); a step counts {late}",
+            f"  an arrival takes {way} arrivals (spike variant), one read (interval variant); a step counts {late}",
             f"  reads {', '.join(sorted(self.rule.signals - {'dt'})) or 'no signal'}"
             f"{' and ' + ', '.join(self.rule.reads) if self.rule.reads else ''}",
         ]
@@ -118,12 +124,20 @@ def _find(rule: LearningRule) -> NeuronModel:
 
 def _unread(rule: LearningRule, bound: Bound) -> Iterable[str]:
     """Yield what is never read, and states that no spike reaches."""
-    trees = [*rule.constants.values(), *rule.initial.values(), *rule.neuron.values(), *rule.synapse.values(), rule.gradient]
+    trees = [
+        *rule.constants.values(),
+        *rule.initial.values(),
+        *rule.neuron.values(),
+        *rule.synapse.values(),
+        rule.gradient,
+    ]
     read = {name.split(" ")[-1] for tree in trees for name in names_of(tree)}
     for key, names in (("parameters", rule.parameters), ("constants", rule.constants), ("reads", rule.reads)):
         yield from (f"{key}: {name} is never read" for name in names if name not in read)
     own = {name: {part.split(" ")[-1] for part in names_of(tree)} for name, tree in rule.synapse.items()}
-    others = {name.split(" ")[-1] for tree in (*rule.neuron.values(), rule.gradient) for name in names_of(tree)}
+    others = {name.split(" ")[-1] for name in names_of(rule.gradient)}
+    for name, tree in rule.neuron.items():
+        others |= {part.split(" ")[-1] for part in names_of(tree)} - {name}
     others |= {part for name, parts in own.items() for part in parts - {name}}
     later = others | {part for parts in own.values() for part in parts if part in rule.neuron}
     yield from (f"neuron: {name} is never read" for name in rule.neuron if name not in later)
@@ -158,54 +172,32 @@ class _Trial:
 
     def __init__(self, bound: Bound, program: RuleProgram, dt_ms: float) -> None:
         self.bound, self.program, self.n = bound, program, TARGETS
-        model, rng = bound.model, np.random.default_rng(1)
-        derived = derive(model)
-        self.kept = [*derived.keeps, *([FLAGS] if derived.spiked or derived.refractory else [])]
-        of_model = compiler.compile(model).values({}, dt_ms)
+        rng, shape = np.random.default_rng(1), (STEPS, self.n)
+        of_model = compiler.compile(bound.model).values({}, dt_ms)
         self.values = bound.values({}, of_model, dt_ms, 0.95)
-        rest = model.initial(of_model)
-        shape = STEPS + 1, len(self.kept), self.n
-        self.rows = rng.normal(0.0, 1.0, shape)
-        for k, tree in enumerate(self.kept):
-            if tree == FLAGS:
-                self.rows[:, k] = (rng.random((STEPS + 1, self.n)) < RATE) + 2.0 * (rng.random((STEPS + 1, self.n)) < RATE)
-            elif tree[0] == "name" and tree[1] in rest:
-                self.rows[:, k] = np.asarray(rest[tree[1]]) + rng.normal(0.0, 2.0, (STEPS + 1, self.n))
-        self.psi, self.L, self.F = np.abs(rng.normal(size=(STEPS, self.n))), rng.normal(size=(STEPS, self.n)), rng.normal(size=self.n)
-        self.M = rng.normal(size=STEPS)
-        self.arrivals = (rng.random((STEPS, self.n)) < RATE) * rng.uniform(0.3, 1.0, (STEPS, self.n))
+        self.rest = bound.model.initial(of_model)
+        self.rows = self._rows(rng.normal(0.0, 2.0, (STEPS + 1, self.n)), rng.random((2, STEPS + 1, self.n)) < RATE)
+        self.psi, self.L = np.abs(rng.normal(size=shape)), rng.normal(size=shape)
+        self.F, self.M = rng.normal(size=self.n), rng.normal(size=STEPS)
+        self.arrivals = (rng.random(shape) < RATE) * rng.uniform(0.3, 1.0, shape)
 
-    def start(self) -> dict[str, np.ndarray]:
-        """Return the initial states of `neuron`."""
-        return {name: np.full(self.n, float(value)) for name, value in self.bound.initial(self.values).items()}
+    def _rows(self, noise: np.ndarray, flags: np.ndarray) -> np.ndarray:
+        """Return what neurons keep of each step, (1 + STEPS, n_kept, n): near rest, with spikes, refractory steps."""
+        kept = Literal(self.bound, self.values, 1).kept
+        rows = np.zeros((STEPS + 1, len(kept), self.n))
+        for k, tree in enumerate(kept):
+            rest = np.asarray(self.rest.get(tree[1], 0.0)) if len(tree) == 2 else 0.0
+            rows[:, k] = flags[0] + 2.0 * flags[1] if tree == FLAGS else rest + noise
+        return rows
 
-    def known(self, t: int, neuron: dict[str, np.ndarray]) -> Values:
-        """Return all numbers of a step by name."""
-        known = self.values | {"psi": self.psi[t], "L": self.L[t], "F": self.F, "M": self.M[t]}
-        known |= {f"{OLD} {name}": value for name, value in neuron.items()}
-        for row, values in ((NOW, self.rows[t + 1]), (WAS, self.rows[t])):
-            known |= {f"{row} {tree[1]}": value for tree, value in zip(self.kept, values, strict=True) if len(tree) == 2}
-        if FLAGS in self.kept:
-            now, was = (self.rows[step, self.kept.index(FLAGS)] for step in (t + 1, t))
-            known |= {"z": now % 2.0, f"{WAS} z": was % 2.0, "refractory": (now >= 2.0) * 1.0}
-        terms = {
-            name: tree for name, tree in self.bound.terms.items() if names_of(tree) <= known.keys() | self.bound.terms.keys()
-        }
-        return with_terms(known, terms)
+    def _signals(self, t: int) -> Values:
+        return {"psi": self.psi[t], "L": self.L[t], "F": self.F, "M": self.M[t]}
 
     def literally(self) -> np.ndarray:
         """Return the gradient of a synapse onto each target, from the strings."""
-        bound, rule, neuron = self.bound, self.bound.rule, self.start()
-        synapse: Values = {name: np.zeros(self.n) for name in rule.synapse}
-        total = np.zeros(self.n)
+        strings, total = Literal(self.bound, self.values, self.n), np.zeros(self.n)
         for t in range(STEPS):
-            known, old = self.known(t, neuron), dict(synapse)
-            for name, tree in bound.written.items():
-                known[f"{NEW} {name}"] = evaluate(tree, known | old | {"pre": self.arrivals[t]})
-            synapse = {name: known[f"{NEW} {name}"] for name in rule.synapse}
-            later = known | synapse | {f"before {name}": value for name, value in old.items()} | {"pre": self.arrivals[t]}
-            total = total + evaluate(bound.added, later)
-            neuron = {name: known[f"{NEW} {name}"] for name in neuron}
+            total = total + strings.step(self.rows[t + 1], self.rows[t], self._signals(t), self.arrivals[t])
         return total
 
     def compare(self) -> dict[str, float]:
@@ -217,13 +209,13 @@ class _Trial:
         return {name: float(np.abs(total - wanted).max()) / scale for name, total in ways.items()}
 
     def _arrays(self, n_states: int) -> tuple[np.ndarray, np.ndarray]:
-        program = self.program
-        constant = np.zeros((program.n_constants + 1, self.n))
-        constant[:-1], constant[-1] = program.constants(self.values, self.n), program.blocks(self.values, self.n, np.float64)
-        state = np.zeros((n_states, self.n))
-        for row, value in zip(state, self.start().values(), strict=False):
+        """Return what does not move, and states at the start."""
+        program, n = self.program, self.n
+        columns = program.constants(self.values, n), program.blocks(self.values, n, np.float64)[None]
+        state = np.zeros((n_states, n))
+        for row, value in zip(state, self.bound.initial(self.values).values(), strict=False):
             row[:] = value
-        return constant, state
+        return np.concatenate(columns), state
 
     def _back(self) -> np.ndarray:
         program, n = self.program, self.n
@@ -231,8 +223,8 @@ class _Trial:
         number, lam = np.zeros((STEPS, program.n_numbers, n)), np.zeros((program.n_synapse, n))
         B, row = np.zeros((STEPS, n)), self.rows.shape[1] * n
         program.call(
-            "interval", STEPS, n, n, constant, self.rows[0], self.rows[1:], row, self.psi, n, self.L, self.F, self.M, state,
-            number, program.n_numbers * n, lam, B,
+            "interval", STEPS, n, n, constant, self.rows[0], self.rows[1:], row, self.psi, n, self.L, self.F, self.M,
+            state, number, program.n_numbers * n, lam, B,
         )  # fmt: skip
         return np.sum(B * self.arrivals, axis=0)
 
@@ -242,7 +234,8 @@ class _Trial:
         ring, target = np.zeros((STEPS, program.n_numbers + program.n_map, n)), np.arange(n, dtype=np.uint32)
         x, C = np.zeros((program.n_synapse, n)), np.zeros(n)
         for t in range(STEPS):
-            program.step(n, t, constant, self.rows[t], self.rows[t + 1], self.psi[t], self.L[t], self.F, self.M[t], state, ring[t])
+            signals = self.psi[t], self.L[t], self.F, float(self.M[t])
+            program.step(n, t, constant, self.rows[t], self.rows[t + 1], *signals, state, ring[t])
         for k in range(n):  # a synapse onto each target
             own, t = (target[k : k + 1], n, x[:, k:], C[k:]), 0
             while t < STEPS:
@@ -253,28 +246,23 @@ class _Trial:
                 t = end
         return -C
 
-    def largest(self, tree: tuple) -> float:
+    def largest(self, tree: Tree) -> float:
         """Return the largest size of a coefficient within the trial."""
-        sizes, neuron = [0.0], self.start()
+        strings, sizes = Literal(self.bound, self.values, self.n), [0.0]
         for t in range(STEPS):
-            known = self.known(t, neuron)
-            sizes.append(float(np.abs(evaluate(tree, known)).max()))
-            neuron = {name: known[f"{NEW} {name}"] for name in neuron}
+            given = self.rows[t + 1], self.rows[t], self._signals(t)
+            sizes.append(float(np.abs(evaluate(tree, strings.known(*given))).max()))
+            strings.step(*given, self.arrivals[t])
         return max(sizes)
 
     def window(self) -> np.ndarray:
-        """Return the change by one spike of the source and one of the target, for each of `SHIFTS`; all else at rest."""
-        n, middle = len(SHIFTS), STEPS // 3
-        self.n, rest = n, self.bound.model.initial({k.removeprefix("model "): v for k, v in self.values.items()})
-        self.rows = np.zeros((STEPS + 1, len(self.kept), n))
-        for k, tree in enumerate(self.kept):
-            if tree == FLAGS:
-                self.rows[middle + 1 + SHIFTS, k, np.arange(n)] = 1.0
-            elif tree[0] == "name" and tree[1] in rest:
-                self.rows[:, k] = np.asarray(rest[tree[1]])
-        self.psi, self.L, self.F, self.M = np.ones((STEPS, n)), np.ones((STEPS, n)), np.zeros(n), np.ones(STEPS)
-        self.arrivals = np.zeros((STEPS, n))
+        """Return the change by a spike of the source and one of the target, for each of `SHIFTS`; all else at rest."""
+        self.n, middle = len(SHIFTS), STEPS // 3
+        shape = STEPS, self.n
+        flags = np.zeros((2, STEPS + 1, self.n))
+        flags[0, middle + 1 + SHIFTS, np.arange(self.n)] = 1.0
+        self.rows = self._rows(np.zeros((STEPS + 1, self.n)), flags)
+        self.psi, self.L, self.F, self.M = np.ones(shape), np.ones(shape), np.zeros(self.n), np.ones(STEPS)
+        self.arrivals = np.zeros(shape)
         self.arrivals[middle] = 1.0
         return -self.literally()
-
-

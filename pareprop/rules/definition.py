@@ -19,7 +19,18 @@ SIGNALS = ("z", "psi", "x", "I", "refractory", "dt", "L", "F", "M", "kappa")
 WORDS = {"psi", "L", "F", "M", "kappa", "pre", NEW, BEFORE, AFTER}  # that a rule cannot give to something of its own
 LEARNED = {"L", "M"}  # what arrives late in the spike variant
 MOST = {"parameters": 200, "constants": 200, "reads": 200, "states": 64, "neuron": 64, "synapse": 64}
-KEYS = ("parameters", "constants", "reads", "states", "neuron", "synapse", "gradient", "change", "description", "source")
+KEYS = (
+    "parameters",
+    "constants",
+    "reads",
+    "states",
+    "neuron",
+    "synapse",
+    "gradient",
+    "change",
+    "description",
+    "source",
+)
 THROUGH = ("all", "no own spike", "leak")
 FILTERS = ("readout", "none")
 TEXT = 100_000  # characters of all expressions of a rule
@@ -163,9 +174,7 @@ class LearningRule:
         for name, text in self._of("constants"):
             self.constants[name] = self._tree(text, fixed, (), "constants", name)
             fixed.append(name)
-        self.initial = {
-            name: self._tree(value, fixed, (), "states", name) for name, (value, _) in self.states.items()
-        }
+        self.initial = {name: self._tree(value, fixed, (), "states", name) for name, (value, _) in self.states.items()}
         moments = [f"{word} {name}" for name in self.reads for word in (AFTER, BEFORE)] + [f"{BEFORE} z"]
         step, own = [*fixed, *SIGNALS], list(self._given["neuron"])
         self.neuron: dict[str, Tree] = {}

@@ -1,22 +1,22 @@
 """C of a rule at a neuron model: numbers of a step, the sweep back through an interval, steps of synapses.
 
 Between arrivals, steps compose (spike variant). From the start of a block to step u they are a map (P, q) of a target:
-x -> P x, g += q . x. From step a to step b of a block, x leads to P_b y, and adds (q_b - q_a) . y, where y = P_a^-1 x is
-what would have had to be there at the start: so a synapse reads two maps, however many steps there are. P is triangular,
-and where its diagonal does not vary, the inverse loses as few digits as the power of the diagonal over a block: blocks
-are as long as that allows, of each target by itself. Where the diagonal varies, synapses go through each step.
+x -> P x, g += q . x. From step a to step b of a block, x leads to P_b y, and adds (q_b - q_a) . y, where y = P_a^-1 x
+is what would have had to be there at the start: so a synapse reads two maps, however many steps there are. P is
+triangular, and where its diagonal does not vary, the inverse loses as few digits as the power of the diagonal over a
+block: blocks are as long as that allows, of each target by itself. Where the diagonal varies, synapses go through each
+step.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
+from ..neurons.derive import derive
 from ..neurons.expressions import Columns, Loop, function
 from ..neurons.generate import Generator, source_of
 from ..neurons.kept import FLAGS
 from ..neurons.language import Tree, names_of
-from ..neurons.derive import derive
 from .bound import NOW, OLD, WAS, Bound
 from .linear import NEW, ZERO
 
@@ -51,17 +51,24 @@ class RuleGenerator:
         self.kept = [*derived.keeps, *flags]
         steps = bound.steps
         self.index = {name: k for k, name in enumerate(bound.synapse)}
-        self.coefficients = {
-            "M": {(self.index[a], self.index[b]): tree for (a, b), tree in steps.M.items()},
-            **{key: {self.index[name]: tree for name, tree in getattr(steps, key).items()} for key in ("U", "w", "w0")},
-        }  # fmt: skip
-        for entries in self.coefficients.values():
-            for tree in entries.values():
-                self._number(tree)
+        self.M = {(self.index[a], self.index[b]): tree for (a, b), tree in steps.M.items()}
+        self.coefficients: dict[str, dict[int, Tree]] = {
+            key: {self.index[name]: tree for name, tree in getattr(steps, key).items()} for key in ("U", "w", "w0")
+        }
+        for tree in (*self.M.values(), *(tree for part in self.coefficients.values() for tree in part.values())):
+            self._number(tree)
         self._number(steps.v)
         self.map = self._list_map()
         # also where what is compiled is at hand: the functions decide the columns
-        parts = [self._step(), self._sweep(), self._trace(), self._interval(), self._map(), self._advance(), self._window()]
+        parts = [
+            self._step(),
+            self._sweep(),
+            self._trace(),
+            self._interval(),
+            self._map(),
+            self._advance(),
+            self._window(),
+        ]
         self._text = "\n".join(parts)
 
     @property
@@ -126,10 +133,11 @@ class RuleGenerator:
         lines = [f"number{k}[j] = {loop.literal(tree)};" for k, tree in enumerate(self.numbers)]
         lines += [f"state{k}[j] = {loop.literal(('name', f'{NEW} {name}'))};" for k, name in enumerate(bound.states)]
         loop.lines += lines
-        unused = "(void)constant; (void)before; (void)kept; (void)psi; (void)L; (void)F; (void)M; (void)state; (void)number;"
-        body = function("void NAME(step_body)", f"int64_t n, int64_t stride, const REAL *constant, {_ROW}", pointers, loop,
-                        [unused])  # fmt: skip
-        return body
+        given = ("constant", "before", "kept", "psi", "L", "F", "M", "state", "number")
+        return function(
+            "void NAME(step_body)", f"int64_t n, int64_t stride, const REAL *constant, {_ROW}", pointers, loop,
+            [" ".join(f"(void){name};" for name in given)],
+        )  # fmt: skip
 
     def _sweep(self) -> str:
         """One step back: what an arrival adds to the gradient, and the derivative by the states before."""
@@ -148,7 +156,7 @@ class RuleGenerator:
         terms += [] if self.bound.steps.v == ("number", 0.0) else [coefficient(self.bound.steps.v)]
         lines = [f"B[j] = {loop.sum(terms) or 'ZERO'};"]
         for k in range(size):
-            terms = [loop.let(f"{coefficient(tree)} * {later[a]}") for (a, b), tree in steps["M"].items() if b == k]
+            terms = [loop.let(f"{coefficient(tree)} * {later[a]}") for (a, b), tree in self.M.items() if b == k]
             terms += [coefficient(steps["w0"][k])] if k in steps["w0"] else []
             lines.append(f"lam{k}[j] = {loop.sum(terms) or 'ZERO'};")
         loop.lines += lines
@@ -173,7 +181,7 @@ class RuleGenerator:
         credit = [loop.let(f"{coefficient(tree)} * {old[k]}") for k, tree in steps["w0"].items()]
         new = {}
         for k in range(size):
-            terms = [loop.let(f"{coefficient(tree)} * {old[b]}") for (a, b), tree in steps["M"].items() if a == k]
+            terms = [loop.let(f"{coefficient(tree)} * {old[b]}") for (a, b), tree in self.M.items() if a == k]
             terms += [loop.let(f"{coefficient(steps['U'][k])} * arrived")] if k in steps["U"] else []
             new[k] = loop.sum(terms) or "ZERO"
         credit += [loop.let(f"{coefficient(tree)} * {new[k]}") for k, tree in steps["w"].items()]
@@ -187,8 +195,8 @@ class RuleGenerator:
             "VISIBLE void NAME(rule_trace)(int64_t n, int64_t stride, const uint32_t *restrict target,",
             "    const REAL *restrict constant, const REAL *restrict number, REAL arrived, REAL *restrict x,",
             "    int64_t x_stride, REAL *restrict C)", "{", "    (void)constant; (void)number; (void)arrived;",
-            "    INDEPENDENT", "    for (int64_t j = 0; j < n; j++) {", *(f"        {line}" for line in loop.lines), "    }",
-            "}", "",
+            "    INDEPENDENT", "    for (int64_t j = 0; j < n; j++) {", *(f"        {line}" for line in loop.lines),
+            "    }", "}", "",
         ])  # fmt: skip
 
     # ---- maps of steps -----------------------------------------------------------------------------------------------
@@ -196,16 +204,15 @@ class RuleGenerator:
     @property
     def diagonal(self) -> list[Tree]:
         """Diagonal of M by state."""
-        M = self.coefficients["M"]
-        return [M.get((k, k), ZERO) for k in range(len(self.index))]
+        return [self.M.get((k, k), ZERO) for k in range(len(self.index))]
 
     def _list_map(self) -> dict[tuple[int | str, int], int]:
-        """Return the place of each number of a map, by row and column, "q" for what is added; none if steps do not compose.
+        """Return the place of each number of a map, by row and column, "q" for what is added; none without maps.
 
         The diagonal comes first, then what is below it, then q.
         """
         size = len(self.index)
-        reached = set(self.coefficients["M"]) | {(k, k) for k in range(size)}
+        reached = set(self.M) | {(k, k) for k in range(size)}
         while more := {(a, c) for a, b in reached for d, c in reached if b == d} - reached:
             reached |= more
         if any((b, a) in reached for a, b in reached if a != b) or any(map(self._moves, self.diagonal)):
@@ -232,13 +239,21 @@ class RuleGenerator:
         for row, column in (key for key in self.map if key[0] != "q"):
             terms = [
                 loop.let(f"{coefficient(tree)} * {old[b, column]}")
-                for (a, b), tree in steps["M"].items() if a == row and (b, column) in old
+                for (a, b), tree in self.M.items() if a == row and (b, column) in old
             ]  # fmt: skip
             new[row, column] = loop.sum(terms) or "ZERO"
         for column in range(size if self.map else 0):
             terms = [old["q", column]]
-            terms += [loop.let(f"{coefficient(tree)} * {new[a, column]}") for a, tree in steps["w"].items() if (a, column) in new]
-            terms += [loop.let(f"{coefficient(tree)} * {old[a, column]}") for a, tree in steps["w0"].items() if (a, column) in old]
+            terms += [
+                loop.let(f"{coefficient(tree)} * {new[a, column]}")
+                for a, tree in steps["w"].items()
+                if (a, column) in new
+            ]
+            terms += [
+                loop.let(f"{coefficient(tree)} * {old[a, column]}")
+                for a, tree in steps["w0"].items()
+                if (a, column) in old
+            ]
             new["q", column] = loop.sum(terms)
         loop.lines += [f"m{place}[j] = o{place}[j] = {new[key]};" for key, place in self.map.items()]
         return function(
@@ -250,7 +265,9 @@ class RuleGenerator:
 
     def _advance(self) -> str:
         """A step of targets: its numbers, and the map up to it; constants end with the steps of a block."""
-        composes = [f"    NAME(map_body)(n, stride, u, constant, constant + {len(self.columns.trees)} * stride, state, number);"]
+        composes = [
+            f"    NAME(map_body)(n, stride, u, constant, constant + {len(self.columns.trees)} * stride, state, number);"
+        ]
         return "\n".join([
             "VISIBLE void NAME(rule_step)(int64_t n, int64_t stride, int64_t u, const REAL *constant,",
             f"    {_ROW})", "{", "    NAME(step_body)(n, stride, constant, before, kept, psi, L, F, M, state, number);",
@@ -273,14 +290,13 @@ class RuleGenerator:
             below = [f" - {at('from', (a, b))} * y{b}" for b in order if a != b and (a, b) in self.map]
             solved.append(f"y{a} = (x{a}{''.join(below)}) / {at('from', (a, a))};")
         moved = [
-            f"x{a} = {' + '.join(f'{at(TO, (a, b))} * y{b}' for b in states if (a, b) in self.map)};"
-            for a in states
+            f"x{a} = {' + '.join(f'{at(TO, (a, b))} * y{b}' for b in states if (a, b) in self.map)};" for a in states
         ]
         added = " + ".join(f"({at('to', ('q', k))} - q{k}) * y{k}" for k in states)
         return "\n".join([
             "VISIBLE void NAME(rule_window)(int64_t n, int64_t stride, const uint32_t *restrict target,",
-            "    const REAL *restrict constant, const REAL *restrict ring, int64_t row, int64_t rows, int64_t u, int64_t end,",
-            "    REAL arrived, REAL *restrict x, int64_t x_stride, REAL *restrict C)", "{",
+            "    const REAL *restrict constant, const REAL *restrict ring, int64_t row, int64_t rows, int64_t u,",
+            "    int64_t end, REAL arrived, REAL *restrict x, int64_t x_stride, REAL *restrict C)", "{",
             "    if (arrived != ZERO) {",
             "        NAME(rule_trace)(n, stride, target, constant, ring + u % rows * row, arrived, x, x_stride, C);",
             "        u += 1;", "    }", "    if (u >= end)", "        return;",

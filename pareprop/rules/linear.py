@@ -48,9 +48,7 @@ class Linear:
         """Return the form of what holds no state: nothing, as it must be 0."""
         if tree[0] == "number" and tree[1] == 0:
             return {}
-        raise InputError(
-            f"{here}: the term {_show(tree)} holds neither a synapse state nor pre; each term must"
-        )
+        raise InputError(f"{here}: the term {_show(tree)} holds neither a synapse state nor pre; each term must")
 
     def _form(self, tree: Tree, here: str) -> Form | None:
         """Return the coefficients, None of what holds no state."""
@@ -72,11 +70,11 @@ class Linear:
             form = self.form(items[0], here)
             return {name: negative(part) for name, part in form.items()} if kind == "neg" else form
         if kind == "*":
-            a, b = (self._form(item, here) for item in items)
-            if a is not None and b is not None:
+            left, right = (self._form(item, here) for item in items)
+            if left is not None and right is not None:
                 text = f"{_show(items[0])} * {_show(items[1])}"
                 raise InputError(f"{here}: {text} is not linear: both factors hold synapse states or pre")
-            return scaled(b, items[0]) if a is None and b is not None else scaled(a or {}, items[1])
+            return scaled(left, items[1]) if left is not None else scaled(right or {}, items[0])
         if kind == "/" and self._form(items[1], here) is None:
             return {name: ("/", part, items[1]) for name, part in (self._form(items[0], here) or {}).items()}
         raise InputError(f"{here}: {_show(tree)} is not linear")

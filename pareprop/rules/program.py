@@ -52,7 +52,7 @@ class RuleProgram:
         return address
 
     def constants(self, values: Given, n: int) -> np.ndarray:
-        """Return the numbers of n targets that do not move, float64 (n_constants, n), of what `Bound.values` returned."""
+        """Return the numbers of n targets that do not move, float64 (n_constants, n), of what `Bound.values` gave."""
         columns = np.empty((self.n_constants, n))
         for column, tree in zip(columns, self._columns, strict=True):
             column[:] = evaluate(tree, values)
@@ -69,12 +69,12 @@ class RuleProgram:
         return np.select([fades * steps <= span for steps in BLOCKS], list(map(float, BLOCKS)), 1.0)
 
     def step(self, n: int, u: int, *arrays: object) -> None:
-        """Call the step of n targets in double precision, as of `learners.pxi`; of `arrays` the modulator is a number."""
+        """Call the step of n targets in double precision, see `learners.pxi`; of `arrays` the modulator is a number."""
         self._call("step", n, n, u, *arrays)
 
     def follow(
-        self, n: int, constant: np.ndarray, ring: np.ndarray, u: int, end: int | None, arrived: float, target: np.ndarray,
-        x_stride: int, x: np.ndarray, C: np.ndarray,
+        self, n: int, constant: np.ndarray, ring: np.ndarray, u: int, end: int | None, arrived: float,
+        target: np.ndarray, x_stride: int, x: np.ndarray, C: np.ndarray,
     ) -> None:  # fmt: skip
         """Let n synapses go through steps [u, end) by maps, or through step u, in double precision."""
         stride, row = ring.shape[2], ring.shape[1] * ring.shape[2]

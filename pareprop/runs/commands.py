@@ -458,6 +458,6 @@ def _help_of(context: click.Context, names: tuple[str, ...]) -> str:
 
 
 COMMANDS = (
-    tasks, run, resume, print_config, info, compare_runs, export, plot, write_report, check_model, check_rule, compile_models,
-    verify_cases, bench, help_command,
+    tasks, run, resume, print_config, info, compare_runs, export, plot, write_report, check_model, check_rule,
+    compile_models, verify_cases, bench, help_command,
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from .. import terminal
@@ -77,7 +78,9 @@ def _neuron(source: str, name: str | None) -> NeuronModel | None:
         return None
     if name in models.names():
         return models.get(name)
-    own = models.load(source) if Path(source).exists() else {}
+    own: dict[str, NeuronModel] = {}
+    with contextlib.suppress(InputError):  # a file of rules alone
+        own = models.load(source)
     if name not in own:
         raise InputError(f"--neuron {quote(name)} is no neuron model of the package{nearest(name, models.names())}")
     return own[name]

@@ -11,7 +11,7 @@ import numpy as np
 from ..engines.rule_traces import traces_of
 from ..engines.traces import Chosen, Traces
 from ..errors import InputError, quote
-from ..network.connectivity import Population
+from ..network.connectivity import Population, Role
 from ..network.model import Model
 from ..network.optimizers import optimizer
 from ..parallel.exchange import Exchange
@@ -112,7 +112,9 @@ class Options:
         key: str, entries: list[Values], matrix: str, post: Population, groups: Sequence[Population]
     ) -> Values | None:
         """Return the entry that covers a projection; None if none does."""
-        found = [entry for entry in entries if entry["matrix"] == matrix and post in Options._covered(entry, post, groups)]
+        found = [
+            entry for entry in entries if entry["matrix"] == matrix and post in Options._covered(entry, post, groups)
+        ]
         if len(found) > 1:
             raise InputError(f"attribute '{key}': two entries cover matrix '{matrix}' onto '{post.name}'")
         return found[0] if found else None
@@ -134,7 +136,9 @@ class Options:
         covered = Options._covered(entry, post, groups)
         first = sum(item.size for item in covered[: covered.index(post)])
         if len(value) != sum(item.size for item in covered):
-            raise InputError(f"attribute 'learning': {len(value)} values for {sum(item.size for item in covered)} neurons")
+            raise InputError(
+                f"attribute 'learning': {len(value)} values for {sum(item.size for item in covered)} neurons"
+            )
         return value[first : first + post.size]
 
 
@@ -160,6 +164,7 @@ class SynapseStates(Observer):
         records = [np.zeros(0, np.int64)]
         for k, entry in enumerate(self._entries):
             target, source, matrix = int(entry["target"]), int(entry["source"]), entry["matrix"]
+            roles: dict[str, tuple[Role, Role]]
             roles = {"in": ("input", "recurrent"), "rec": ("recurrent", "recurrent"), "out": ("recurrent", "readout")}
             pre, post = (_find(model, role, cell) for role, cell in zip(roles[matrix], (source, target), strict=True))
             if matrix != "out" and not network.neurons[0] <= target < network.neurons[1]:
@@ -196,11 +201,9 @@ class SynapseStates(Observer):
         return worst if exchange.comm is None else max(exchange.comm.allgather(worst))
 
 
-def _find(model: Model, role: str, cell: int) -> Population:
+def _find(model: Model, role: Role, cell: int) -> Population:
     """Return the population of a cell, counted among all of its role."""
-    return next(
-        item for item in model.of_role(role) if model.offset(item) <= cell < model.offset(item) + item.size
-    )
+    return next(item for item in model.of_role(role) if model.offset(item) <= cell < model.offset(item) + item.size)
 
 
 def list_shapes(group: h5py.Group, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:

@@ -20,8 +20,8 @@ from ..network.learning import rules_by_name
 from ..network.model import Model, equations_of
 from ..neurons.model import models_of
 from ..parallel.spike_log import SpikeLog
-from ..rules.definition import rules_of
 from ..plots import reader
+from ..rules.definition import rules_of
 from ..simulation.checks import count_available
 from ..simulation.task import ClosedTask, Task
 from ..storage.disk import clear

@@ -176,7 +176,8 @@ class Checkpoints(Observer):
             neurons, shared = (
                 {name: np.copy(array) for name, array in part.items()} for part in (state.neurons, state.shared)
             )
-            self._good = neurons, shared, state.numbers, simulation.digest.state
+            rows = {name: np.copy(array) for name, (_, array) in state.rows.items()}
+            self._good = neurons | rows, shared, state.numbers, simulation.digest.state
             self._loss = copy.deepcopy(simulation.engine.loss.state())
 
     def _restore_copy(self, simulation: Watched) -> bool:
@@ -185,7 +186,8 @@ class Checkpoints(Observer):
         neurons, shared, numbers, simulation.digest.state = self._good
         simulation.engine.load_state(numbers, shared)
         simulation.engine.loss.load_state(self._loss)
-        for name, live in simulation.engine.state_of_cells().neurons.items():
+        state = simulation.engine.state_of_cells()
+        for name, live in (state.neurons | {name: array for name, (_, array) in state.rows.items()}).items():
             live[...] = neurons[name]
         return True
 

@@ -182,7 +182,14 @@ class Data(TaskBase):
     @field_validator("populations")
     @classmethod
     def _check_populations(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
-        if {"variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models", "learning_rules"} <= info.data.keys():
+        if {
+            "variant",
+            "dt_ms",
+            "sonata_options",
+            "local_readouts",
+            "neuron_models",
+            "learning_rules",
+        } <= info.data.keys():
             model, local = _empty(info.data), info.data["local_readouts"]
             _raise(from_tables.add_populations(model, value, ("recurrent",) if local else from_tables.NEEDED))
             _raise(from_tables.add_local_readouts(model, local), "local_readouts")
@@ -191,7 +198,15 @@ class Data(TaskBase):
     @field_validator("projections")
     @classmethod
     def _check_projections(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
-        known = {"populations", "variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models", "learning_rules"}
+        known = {
+            "populations",
+            "variant",
+            "dt_ms",
+            "sonata_options",
+            "local_readouts",
+            "neuron_models",
+            "learning_rules",
+        }
         if known <= info.data.keys():
             rule = GradientDescent(batch_size=info.data.get("batch_size", 1))
             model = _empty(info.data, optimizer=rule)

@@ -146,7 +146,9 @@ def test_coefficients_equal_the_strings(name: str) -> None:
     old = {key: rng.normal() if key in bound.synapse else 0.0 for key in rule.synapse}
     new, gradient = literally(rule, target, old, 0.7)
 
-    names = {f"new {key}": target[key] for key in rule.neuron} | {f"old {key}": target[f"before {key}"] for key in rule.neuron}
+    names = {f"new {key}": target[key] for key in rule.neuron} | {
+        f"old {key}": target[f"before {key}"] for key in rule.neuron
+    }
     names |= {f"model {key}": target[key] for key in rule.reads} | {"was z": 0.0} | target
     for key in rule.reads:
         names |= {f"now {key}": target[f"unreset {key}"], f"now after {key}": target[key]}

@@ -1,0 +1,66 @@
+"""What `pareprop check-rule` finds, and that it can find it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import command
+
+from pareprop.neurons import library as models
+from pareprop.rules import library
+from pareprop.rules.check import SHIFTS, check_rule
+from pareprop.rules.definition import LearningRule
+from pareprop.rules.program import RuleProgram
+
+
+def test_window_of_pairs() -> None:
+    """Bi and Poo's window, from its formula."""
+    found = check_rule(library.get("pair_stdp"), models.get("iaf"))
+    assert found.passed and not found.warnings and "maps of steps" in found.errors
+    wanted = np.where(SHIFTS >= 0, np.exp(-np.abs(SHIFTS) / 20.0), -1.05 * np.exp(-np.abs(SHIFTS) / 20.0))
+    np.testing.assert_allclose(found.window, wanted, rtol=1e-12)
+
+
+def test_what_is_wrong_is_told() -> None:
+    rule = LearningRule(
+        "odd",
+        parameters={"tau": (20.0, "ms"), "unused": (1.0, "1"), "V": (1.0, "mV")},
+        constants={"keep": "exp(-dt/tau)", "wrong": "tau + V"},
+        neuron={"alone": "0.5*alone + z"},
+        synapse={"r": "keep*r + wrong*pre", "big": "1.5*big + r", "still": "0.5*still"},
+        gradient="big + still",
+    )
+    found = check_rule(rule, models.get("iaf"))
+    told = "\n".join(found.warnings)
+    for text in (
+        "parameters: unused is never read",
+        "neuron: alone is never read",
+        "no pre reaches still",
+        "big grows by itself",
+        "constants: wrong: tau has unit",
+    ):
+        assert text in told
+    assert all(line in found.text() for line in found.warnings)
+
+
+def test_a_wrong_way_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Constants that are not those of the strings."""
+    constants = RuleProgram.constants
+    monkeypatch.setattr(RuleProgram, "constants", lambda *given: 1.01 * constants(*given))
+    found = check_rule(library.get("pair_stdp"), models.get("iaf"))
+    assert not found.passed and min(found.errors.values()) > 1e-4
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text('{"rules": {"mine": {"synapse": {"r": "0.9*r + pre"}, "gradient": "L*psi*r"}}}')
+    code, output, _ = command(capsys, "check-rule", path, "--neuron", "iaf", "--out", tmp_path / "window.png")
+    assert code == 0 and "rule mine at neurons iaf: passed" in output
+    assert (tmp_path / "window.png").read_bytes()[:4] == b"\x89PNG"
+    for arguments, told in (
+        ((path, "--rule", "other"), "unknown learning rule 'other'"),
+        (("nothing",), "is not a file, and no learning rule"),
+        ((path, "--neuron", "nothing"), "--neuron 'nothing' is no neuron model"),
+    ):
+        code, _, errors = command(capsys, "check-rule", *arguments)
+        assert code == 2 and told in errors and errors.count("\n") == 1
