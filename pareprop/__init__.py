@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .errors import InputError, ParepropError, StateError
     from .network.losses import Loss
     from .network.model import Model
-    from .network.optimizers import Adam, GradientDescent
+    from .network.optimizers import Adam, AdamW, GradientDescent, SgdMomentum
     from .network.parameters import LogNormal, Normal, Uniform
     from .network.reward import Reward, Rollout
     from .neurons.model import NeuronModel
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = [
     "Adam",
+    "AdamW",
     "ClosedTask",
     "Episode",
     "GradientDescent",
@@ -44,6 +45,7 @@ __all__ = [
     "Rollout",
     "Sample",
     "Score",
+    "SgdMomentum",
     "Simulation",
     "StateError",
     "Task",
@@ -60,7 +62,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "errors": ("InputError", "ParepropError", "StateError"),
     "network.losses": ("Loss",),
     "network.model": ("Model",),
-    "network.optimizers": ("Adam", "GradientDescent"),
+    "network.optimizers": ("Adam", "AdamW", "GradientDescent", "SgdMomentum"),
     "network.parameters": ("LogNormal", "Normal", "Uniform"),
     "network.reward": ("Reward", "Rollout"),
     "neurons.model": ("NeuronModel",),

@@ -5,7 +5,7 @@
 #
 # One file, because the engine's classes list all arrays that the included files work on.
 
-from libc.math cimport NAN, isnan, sqrt
+from libc.math cimport INFINITY, NAN, isnan
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -15,12 +15,11 @@ from pareprop.core.delivery cimport (
 )
 from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
-    ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, BITS, BY_EQUATIONS, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE,
-    EACH_STEP, EPSILON, ETA, GAPS, KAPPA, KAPPA_REG, LATEST, LINED, LOG, LOOP, MODE, MODEL, MOVES, NEVER, NUMBER,
-    NUMBERS, OLDER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW, ROWS, RUNNING, SINCE, SOURCE, SOURCES, STATIC, STRETCH,
+    ADAPTIVE, ALPHA, BITS, BY_EQUATIONS, CHUNK, CLOSED, COUNTED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE, EACH_STEP, ETA,
+    GAPS, KAPPA, KAPPA_REG, KEPT, LATEST, LINED, LOG, LOOP, MODE, MODEL, MOVES, NEVER, NUMBER, NUMBERS, OLDER,
+    OPTIMIZER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW, ROWS, RUNNING, SETTINGS, SINCE, SOURCE, SOURCES, STATIC, STRETCH,
     STRETCH_STEPS, SUFFIX, TARGET, WAITING, WIDTH, W_MAX, W_MIN,
 )
-from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, clipped
 from pareprop.core.precision cimport total_of
 from pareprop.core.spike_variant.window_steps cimport (
     WINDOW, collect, credit, credit_both, credit_online, decay, eligibility, eligibility_adaptive, filter_own,
@@ -33,7 +32,7 @@ from pareprop.core.spike_log cimport Spikes
 from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
 
 include "prefix_sums.pxi"
-include "idle_adam.pxi"
+include "optimizers.pxi"
 
 cdef class Rates:
     """Filtered firing rates of this rank's neurons, for the regularization."""
@@ -72,11 +71,11 @@ cdef class Rows:
     cdef public uint32_t[::1] target
     cdef public int8_t[::1] signs                  # of the row's source, +1, -1 or 0; empty: no source has one
     cdef public double[::1] Z                      # (n_rows,), zbar of each row, see the modes
-    cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
-    cdef public double[:, :, ::1] bias             # (n_blocks, k, 3), sqrt(1 - beta_2^n), 1 - beta_1^n, and their ratio
-    # of Adam's steps without a gradient, see idle_adam.pxi: place of a block, powers, steps of a part and until none
+    cdef public int64_t[:, ::1] step_known         # (n_blocks, k), the optimizer's step that a place is for
+    cdef public double[:, :, ::1] step_numbers     # (n_blocks, k, MOST_OF_STEP + 1), its numbers, see optimizing.pxi
+    # of steps without a gradient, see plans/idle.py: place of a block, powers, steps of a part and until none
     cdef public int64_t[::1] idle_of               # (n_blocks,)
-    cdef public double[:, :, ::1] idle_powers      # (k, steps, IDLE_COLUMNS), r^i (y_i - 1)^column from i = 1 on
+    cdef public double[:, :, ::1] idle_powers      # (k, steps, SERIES_COLUMNS)
     cdef public int64_t[:, ::1] idle_steps         # (k, 2)
     cdef public bint from_own                      # sources are this rank's neurons, else those that it listens to
     cdef ExactSum* sums                            # of readouts in the present step; NULL: weights go to `arriving`
@@ -100,7 +99,7 @@ cdef class Rows:
     cdef public int64_t[::1] stretches             # (n_blocks,), addresses of their NeuronStretches, or 0
     cdef public int64_t[::1] shared                # (n_blocks,), 1: all targets have the constants of the first one
     cdef public real[:, ::1] traces                # (n_traces, n_synapses), of generated models
-    cdef public real[::1] moment, variance         # of Adam
+    cdef public real[:, ::1] kept                  # (n_kept, n_synapses), of the optimizer
     # of stretches, empty without: what ends of blocks ask of each row, and lists of rows by step of the block
     cdef public int64_t[::1] mark, following       # (n_rows,)
     cdef public int64_t[:, ::1] head               # (n_blocks, STRETCH_STEPS + 1)
@@ -129,7 +128,7 @@ cdef class Histories:
     """The latest steps of what synapses read later: rings, step u in row u % length."""
 
     cdef public real[:, ::1] psi, L, F             # (steps, n): surrogate gradients, learning signals, rate errors
-    # the same of psi and L by target, see adam_windows.h: a ring of blocks of LINE_STEPS steps, or none
+    # the same of psi and L by target, see lines.h: a ring of blocks of LINE_STEPS steps, or none
     cdef public real[:, :, ::1] lines              # (n_blocks, n, 2 LINE_STEPS)
     cdef public double[:, ::1] error_ring          # (steps, n_readouts)
     # prefix sums of errors in blocks of `out_block` steps from o on: sum alpha_out^(u-o) E_u; 0: there are none
@@ -246,7 +245,7 @@ cdef class Engine:
     cdef public int64_t spread_until               # the ring has all spikes of steps before; NEVER: it is not known
     cdef public int64_t m                          # steps by which learning signals lag behind
     cdef public int64_t fold_steps                 # how often rows without a cutoff are worked off
-    cdef public int64_t lead                       # steps of Adam's counter before step 0
+    cdef public int64_t lead                       # steps of the optimizer's counter before step 0
     cdef public bint learns
     cdef Present present
     cdef Power of_block, of_place                  # kappa^B, and kappa to the place in the present block
@@ -431,7 +430,7 @@ include "optimizing.pxi"
 include "windows.pxi"
 include "prefix_rows.pxi"
 include "stretches.pxi"
-include "adam_windows.pxi"
+include "lines.pxi"
 include "model_stretches.pxi"
 include "drawn_delays.pxi"
 include "online_td.pxi"
