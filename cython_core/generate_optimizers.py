@@ -8,7 +8,6 @@ of them, with the operations in the order in which they are written.
 import ast
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 EQUATIONS = Path(__file__).parents[1] / "pareprop" / "network" / "optimizers.py"
@@ -88,24 +87,20 @@ static ALWAYS_INLINE void step_side(const int kind, const REAL *fixed, const REA
 """
 
 
-@dataclass
-class Numbers:
-    """Expressions that depend on no synapse, each once, in the order in which equations ask for them."""
-
-    trees: list[ast.expr] = field(default_factory=list)
-
-    def place(self, tree: ast.expr) -> int:
-        """Return the number of an expression."""
-        texts = [ast.dump(item) for item in self.trees]
-        if ast.dump(tree) not in texts:
-            self.trees.append(tree)
-            return len(texts)
-        return texts.index(ast.dump(tree))
+def place(text: str, texts: list[str]) -> int:
+    """Return the place of a text in a list, at the end if it is new."""
+    if text not in texts:
+        texts.append(text)
+    return texts.index(text)
 
 
 def names_of(tree: ast.expr) -> list[str]:
     """Return the names in an expression, in order."""
     return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id not in FUNCTIONS]
+
+
+def _parse(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
 
 
 class Optimizer:
@@ -117,32 +112,38 @@ class Optimizer:
         Its class.
     parts : dict
         `PARTS` of the class to its texts.
+
+    Attributes
+    ----------
+    kept, constants : list of str
+        Names of what is kept, and of the settings that equations name.
+    of_step, fixed, moving, idle, rate, terms : list of str
+        C of numbers that no synapse is part of.
     """
 
     def __init__(self, name: str, parts: dict) -> None:
-        self.name, self.parts = name, parts
-        self.kept = list(parts["kept"])
-        self.of_step = list(parts["of_step"])
-        trees = {
-            part: {key: self.parse(text) for key, text in parts[part].items()} for part in PARTS if part != "weight"
-        }
-        self.trees = trees | {"step": trees["kept"] | {"weight": self.parse(parts["weight"])}}
-        self.local = [key for key in parts["idle"] if key not in (*self.kept, "weight")]
-        known = {"g", "weight", "eta", "n", *self.kept, *self.of_step, *self.local}
-        named = [name for part in self.trees.values() for tree in part.values() for name in names_of(tree)]
-        self.constants = [name for name in dict.fromkeys(named) if name not in known]
-        self.fixed, self.moving, self.idle = Numbers(), Numbers(), Numbers()
+        self.name, self.parts, self.kept = name, parts, list(parts["kept"])
+        named = {key: {"weight": item} if isinstance(item, str) else item for key, item in parts.items()}
+        trees = {key: {name: _parse(text) for name, text in item.items()} for key, item in named.items()}
+        step = trees["kept"] | trees.pop("weight")
+        self.trees = trees | {"step": step}
+        self.steps = list(parts["of_step"])
+        known = {"g", "weight", "eta", "n", *self.kept, *self.steps, *parts["idle"]}
+        names = [name for part in self.trees.values() for tree in part.values() for name in names_of(tree)]
+        self.constants = [name for name in dict.fromkeys(names) if name not in known]
+        self.fixed, self.moving, self.idle = list[str](), list[str](), list[str]()
+        self.of_step = [self.uniform(tree) for tree in trees["of_step"].values()]
+        self.rate, self.terms = (
+            [self.uniform(trees["series"][key]) for key in keys if parts["idle"]]
+            for keys in (["rate"], ["factor", "growth"])
+        )
         self.scalar = self.statements("step", "g", {})
-        self.least = {key: f"fixed[{self.fixed.place(tree)}]" for key, tree in trees["negligible"].items()}
-        self.of_vectors = self.statements("step", "g", self.least, root="root_side", kind="side_lanes")
+        least = {key: f"fixed[{place(self.uniform(tree), self.fixed)}]" for key, tree in trees["negligible"].items()}
+        self.of_vectors = self.statements("step", "g", least, root="root_side", kind="side_lanes")
         self.updates = self.scalar[: len(self.kept)]  # of what is kept, by a step with a gradient
-        self.idly = self.statements("idle", "0", {}) if parts["idle"] else []
+        self.idly = self.statements("idle", "0", {})
         if len(self.constants) > MOST_CONSTANTS or len(self.kept) > MOST_KEPT:
             raise ValueError(f"{name}: more than {MOST_CONSTANTS} settings in equations, or {MOST_KEPT} numbers kept")
-
-    def parse(self, text: str) -> ast.expr:
-        """Return the expression of a text."""
-        return ast.parse(text, mode="eval").body
 
     def uniform(self, tree: ast.expr) -> str:
         """Return C of an expression in double precision that no synapse is part of."""
@@ -151,8 +152,8 @@ class Optimizer:
                 return repr(float(value))
             case ast.Name(id="eta" | "n" as name):
                 return name
-            case ast.Name(id=name) if name in self.of_step:
-                return f"of_step[{self.of_step.index(name)}]"
+            case ast.Name(id=name) if name in self.steps:
+                return f"of_step[{self.steps.index(name)}]"
             case ast.Name(id=name):
                 return f"constant[{self.constants.index(name)}]"
             case ast.BinOp(left=base, op=ast.Pow(), right=exponent):
@@ -185,10 +186,8 @@ class Optimizer:
             case ast.Name(id=name) if name in names:
                 return names[name]
         if used.isdisjoint(names):
-            for part, numbers in (({*self.of_step}, self.moving), ({"n"}, self.idle)):
-                if used & part:
-                    return f"{'moving' if numbers is self.moving else 'idle'}[{numbers.place(tree)}]"
-            return f"fixed[{self.fixed.place(tree)}]"
+            array = "moving" if used & {*self.steps} else "idle" if "n" in used else "fixed"
+            return f"{array}[{place(self.uniform(tree), getattr(self, array))}]"
         return self.operation(tree, lambda item: self.value(item, names, root), root)
 
     def statements(
@@ -287,13 +286,10 @@ def switch(declaration: str, cases: list[list[str]], before: str = "", kind: str
                       "    default:", "        break;", "    }", "}"])  # fmt: skip
 
 
-def filling(name: str, arguments: str, array: str, trees: list[list[ast.expr]], optimizers: list[Optimizer]) -> str:
-    """Return a function that fills an array with numbers that expressions of each optimizer give."""
+def filling(name: str, arguments: str, array: str, numbers: list[list[str]]) -> str:
+    """Return a function that fills an array with numbers of each optimizer."""
     cast = "(REAL)" if name.startswith("NAMED") else ""
-    cases = [
-        [f"{array}[{k}] = {cast}{item.uniform(tree)};" for k, tree in enumerate(own)]
-        for item, own in zip(optimizers, trees, strict=True)
-    ]
+    cases = [[f"{array}[{k}] = {cast}{text};" for k, text in enumerate(own)] for own in numbers]
     return switch(f"static inline void {name}(int64_t kind, const double *constant, {arguments})", cases)
 
 
@@ -303,14 +299,16 @@ def write_source(path: Path = EQUATIONS) -> str:
     kinds = [
         {"equations": json.dumps([item.parts[part] for part in PARTS]), "constants": item.constants} for item in all_
     ]
-    counts = {
-        "FIXED": [len(item.fixed.trees) for item in all_], "MOVING": [len(item.moving.trees) for item in all_],
-        "IDLE_NUMBERS": [len(item.idle.trees) for item in all_], "OF_STEP": [len(item.of_step) for item in all_],
-    }  # fmt: skip
-    sizes = {"CONSTANTS": MOST_CONSTANTS, "KEPT": MOST_KEPT} | {name: max(1, *each) for name, each in counts.items()}
-    of_step = [[*item.trees["of_step"].values()] for item in all_]
-    series = [item.trees["series"] if item.idly else {} for item in all_]
-    kept = [len(item.kept) for item in all_]
+    of_step, fixed, moving = (
+        [item.of_step for item in all_],
+        [item.fixed for item in all_],
+        [item.moving for item in all_],
+    )
+    idle, kept = [item.idle for item in all_], [len(item.kept) for item in all_]
+    numbers = {"FIXED": fixed, "MOVING": moving, "IDLE_NUMBERS": idle, "OF_STEP": of_step}
+    sizes = {"CONSTANTS": MOST_CONSTANTS, "KEPT": MOST_KEPT} | {
+        name: max(1, *map(len, each)) for name, each in numbers.items()
+    }
     owed, mean = (
         [[f"NAMED(steps_{code})({how});"] for code in range(len(all_))]
         for how in ("of, start, n, moving, 1, (REAL)1.0", "&of, 0, n, moving, 0, divisor")
@@ -325,17 +323,15 @@ def write_source(path: Path = EQUATIONS) -> str:
         f"static const char OPTIMIZERS[] = {json.dumps(json.dumps(kinds))};",
         f"#define EACH_KEEPING(OF) {' '.join(f'OF({code})' for code, n in enumerate(kept) if n)}",
         f"#define KEPT_OF(kind) ({' : '.join(f'(kind) == {code} ? {n}' for code, n in enumerate(kept))} : 0)",
-        filling("number_step", "int64_t n, double *of_step", "of_step", of_step, all_),
-        filling("number_idle", "int64_t n, double *idle", "idle", [item.idle.trees for item in all_], all_),
+        filling("number_step", "int64_t n, double *of_step", "of_step", of_step),
+        filling("number_idle", "int64_t n, double *idle", "idle", idle),
         filling("rate_of_series", "double eta, const double *of_step, double *rate", "rate",
-                [[item["rate"]] if item else [] for item in series], all_),
-        filling("terms_of_series", "double *term", "term",
-                [[item["factor"], item["growth"]] if item else [] for item in series], all_),
+                [item.rate for item in all_]),
+        filling("terms_of_series", "double *term", "term", [item.terms for item in all_]),
         "#endif",
         OPTIMIZED.strip(),
-        filling("NAMED(number_fixed)", "double eta, REAL *fixed", "fixed", [item.fixed.trees for item in all_], all_),
-        filling("NAMED(number_moving)", "double eta, const double *of_step, REAL *moving", "moving",
-                [item.moving.trees for item in all_], all_),
+        filling("NAMED(number_fixed)", "double eta, REAL *fixed", "fixed", fixed),
+        filling("NAMED(number_moving)", "double eta, const double *of_step, REAL *moving", "moving", moving),
         *(loop for code, item in enumerate(all_) for loop in item.loops(code)),
         switch(STEP_OWED.strip(), owed, kind="of->kind"),
         switch(STEP_MEAN.strip(), mean, NUMBERS_OF_MEAN.strip("\n")),
