@@ -47,9 +47,8 @@ LEVELS = {
     "x86_64": {"x86-64": "x86-64", "v2": "x86-64-v2", "v3": "x86-64-v3", "v4": "x86-64-v4"},
     "aarch64": {"armv8": "armv8-a"},
 }
-EQUATIONS = Path("pareprop", "neurons")
 SOURCES = (".pyx", ".pxd", ".pxi", ".h")
-MODELS = "neuron_models.h"  # is generated
+GENERATED = ("neuron_models.h", "optimizer_steps.h")
 # Cython's code for typed memoryviews: once in this module instead of in each kernel, which halves the time of a build.
 SHARED = "pareprop.core.memoryviews"
 # The results must not depend on the machine or a user's CFLAGS: no fused multiply-add, nothing of -ffast-math that
@@ -109,7 +108,11 @@ def depends(path: Path) -> list[str]:
         headers = re.findall(r'^cdef extern from "(.+\.h)"', text, re.MULTILINE)
         names += [KERNELS / name for name in headers if (KERNELS / name).is_file()]
         included = re.findall(r'^#include "(.+)"', text, re.MULTILINE)
-        names += [Path(os.path.normpath(path.parent / name)) for name in included]  # relative, as an sdist wants it
+        names += [
+            Path(os.path.normpath(path.parent / name))  # relative, as an sdist wants it
+            for name in included
+            if name not in GENERATED
+        ]
         modules = re.findall(r"^from pareprop\.core\.?([\w.]*) cimport (\w*)", text, re.MULTILINE)
         names += [KERNELS / f"{(module or name).replace('.', '/')}.pxd" for module, name in modules]
         waiting += set(names) - files
@@ -143,10 +146,11 @@ class BuildKernels(build_ext):
         if self.inplace:
             self.build_lib = self.build_temp = f"build/inplace-{sys.implementation.cache_tag}"
         self.parallel = self.parallel or len(os.sched_getaffinity(0))
-        models = next(item for item in self.distribution.ext_modules if item.name.endswith(".neuron_models"))
-        models.include_dirs.append(self.build_temp)
-        sources = [KERNELS / "generate_models.py", *EQUATIONS.glob("*.py"), *EQUATIONS.glob("models/*.toml")]
-        models.depends += sorted(str(path) for path in [*sources, *KERNELS.glob("*.h")])
+        for extension in self.distribution.ext_modules:
+            texts = [Path(path).read_text() for path in [*extension.sources, *extension.depends]]
+            made = [name for name in GENERATED if any(f'"{name}"' in text for text in texts)]
+            extension.include_dirs += [self.build_temp] * bool(made)
+            extension.depends += [str(Path(self.build_temp, name)) for name in made]
 
     def build_extensions(self) -> None:
         """Translate and compile what is older than its sources, or everything if the switches changed."""
@@ -192,7 +196,7 @@ class BuildKernels(build_ext):
             "INSTRUCTIONS": " ".join(self.instructions([*next(iter(known.values())), *flags])),
             "COMPILER": shlex.join(self.compiler.compiler_so),
             "SOURCES": digest([*(path for path in KERNELS.rglob("*") if path.suffix in SOURCES),
-                               Path(self.build_temp, MODELS)]),
+                               *(Path(self.build_temp, name) for name in GENERATED)]),
         }  # fmt: skip
         text = "".join(f"#define PAREPROP_{name} {json.dumps(value)}\n" for name, value in texts.items())
         path = Path(self.build_temp, "built_for.h")
@@ -254,9 +258,8 @@ class BuildKernels(build_ext):
         return self.is_in_place or "PIP_BUILD_TRACKER" in os.environ
 
     def generate_models(self) -> None:
-        """Write the C of the neuron models of the package."""
-        target = Path(self.build_temp, MODELS)
-        subprocess.run([sys.executable, "-P", str(KERNELS / "generate_models.py"), str(target)], check=True)
+        """Write the C of the neuron models and optimizers of the package."""
+        subprocess.run([sys.executable, "-P", str(KERNELS / "generate_models.py"), self.build_temp], check=True)
 
     def compile_models(self, levels: list[str]) -> None:
         """Compile the neuron models of the package that runs would compile; not for another architecture."""

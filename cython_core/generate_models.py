@@ -1,7 +1,7 @@
-"""Write the C of the neuron models that are compiled with the package, in the build.
+"""Write the C of the neuron models and of the optimizers that are compiled with the package, in the build.
 
-``python -P cython_core/generate_models.py FILE``. The equations are those of `pareprop/neurons/models/`. No kernel
-exists yet when this runs, and the package cannot be imported without: its rooms are found without
+``python -P cython_core/generate_models.py FOLDER``. The equations of neurons are those of `pareprop/neurons/models/`.
+No kernel exists yet when this runs, and the package cannot be imported without: its rooms are found without
 `pareprop/__init__.py`, and what needs kernels or HDF5 is stood in for.
 """
 
@@ -15,7 +15,7 @@ KERNELS = Path(__file__).parent
 
 
 def main() -> None:
-    """Write the file, unless it is there with the same text."""
+    """Write the files, unless they are there with the same text."""
     package, numbers, files = (types.ModuleType(name) for name in ("pareprop", "pareprop.elementary", "pareprop.files"))
     package.__path__ = [str(KERNELS.parent / "pareprop")]
     package.elementary, package.files = numbers, files
@@ -24,10 +24,18 @@ def main() -> None:
     sys.modules |= {module.__name__: module for module in (package, numbers, files)}
     from pareprop.neurons.built_in import write_source
 
-    text, target = write_source({name: (KERNELS / name).read_text() for name in HEADERS}), Path(sys.argv[1])
-    if not target.is_file() or target.read_text() != text:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+    sys.path.append(str(KERNELS))
+    import generate_optimizers
+
+    texts = {
+        "neuron_models.h": write_source({name: (KERNELS / name).read_text() for name in HEADERS}),
+        "optimizer_steps.h": generate_optimizers.write_source(),
+    }
+    for name, text in texts.items():
+        target = Path(sys.argv[1], name)
+        if not target.is_file() or target.read_text() != text:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
 
 
 if __name__ == "__main__":

@@ -81,13 +81,15 @@ cpdef enum:         # columns of `rules`, int64 (n_blocks, RULE_COLUMNS)
     CUTOFF = 1      # steps, NO_CUTOFF for none
     OWN_ZBAR = 2    # 1: each synapse keeps its own filtered spikes
     ADAPTIVE = 3    # 1: thresholds of the targets adapt
-    ADAM = 4        # 1: Adam, 0: gradient descent
-    EACH_STEP = 5   # 1: the optimizer steps with each time step
-    MOVES = 6       # 1: synapses move, so that rows without any keep their books, too
-    LINED = 7       # 1: windows are read from lines of their targets, see adam_windows.h
-    LAG = 8         # steps that its windows end before an arrival
-    LEARNER = 9     # place in the table of learners; NO_LEARNER: by e-prop
-    RULE_COLUMNS = 10
+    OPTIMIZER = 4   # number of its equations, see generate_optimizers.py
+    COUNTED = 5     # 1: its steps without a gradient change something, and are counted
+    EACH_STEP = 6   # 1: it steps with each time step
+    MOVES = 7       # 1: synapses move, so that rows without any keep their books, too
+    LINED = 8       # 1: windows are read from lines of their targets, see lines.h
+    LAG = 9         # steps that its windows end before an arrival
+    LEARNER = 10    # place in the table of learners; NO_LEARNER: by e-prop
+    KEPT = 11       # to 14: place in Rows.kept of what the optimizer keeps, -1 for none
+    RULE_COLUMNS = 15
 
 cpdef enum:
     NO_LEARNER = -1
@@ -116,10 +118,8 @@ cpdef enum:         # columns of `constants`, float64 (n_blocks, CONSTANT_COLUMN
     ETA = 3
     W_MIN = 4
     W_MAX = 5
-    BETA_1 = 6
-    BETA_2 = 7
-    EPSILON = 8
-    CONSTANT_COLUMNS = 9
+    SETTINGS = 6    # to 13: those that the equations of the optimizer name
+    CONSTANT_COLUMNS = 14
 
 cpdef enum:         # columns of `books`, int64 (n_rows, BOOK_COLUMNS): the bookkeeping of a source and delay
     LATEST = 0      # previous arrival, NEVER if none

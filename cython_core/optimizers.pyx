@@ -5,63 +5,91 @@ from libc.stdint cimport int64_t
 
 from pareprop.core.precision cimport real
 
+cdef extern from *:
+    """
+    #define REAL float
+    #define NAMED(name) name##_single
+    #include "optimizer_steps.h"
+    #undef REAL
+    #undef NAMED
+    #define REAL double
+    #define NAMED(name) name##_double
+    #include "optimizer_steps.h"
+    """
+    enum:
+        MOST_CONSTANTS
+        MOST_KEPT
+        MOST_OF_STEP
 
-def gradient_descent(
-    double eta,
-    double divisor,
-    double Wmin,
-    double Wmax,
-    real[::1] gradient,               # IN, cleared
-    real[::1] weight,                 # UPDATED
-):
-    """w -= eta g / divisor, clipped to [Wmin, Wmax]."""
-    if weight.shape[0] > 0:
-        with nogil:
-            descent_step(weight.shape[0], <real> eta, <real> divisor, <real> Wmin, <real> Wmax, &gradient[0],
-                         &weight[0])
+    const char* OPTIMIZERS
+
+    void terms_of_series(int64_t kind, const double* constant, double* term) nogil
+    void step_mean_double(
+        int64_t kind, const double* constant, double eta, int64_t n_step, double divisor, double low, double high,
+        int64_t n, double* gradient, double* weight, double** kept
+    ) nogil
+    void step_mean_single(
+        int64_t kind, const double* constant, double eta, int64_t n_step, float divisor, float low, float high,
+        int64_t n, float* gradient, float* weight, float** kept
+    ) nogil
 
 
-def sgd_momentum(
-    double eta,
-    double divisor,
-    double Wmin,
-    double Wmax,
-    double momentum,
-    real[::1] gradient,               # IN, cleared
-    real[::1] velocity,               # UPDATED
-    real[::1] weight,                 # UPDATED
-):
-    """v = momentum v + g / divisor; w -= eta v, clipped to [Wmin, Wmax]."""
+STEP_NUMBERS = MOST_OF_STEP + 1    # that the spike variant keeps of a step, see optimizing.pxi
+
+
+def kinds():
+    """The equations of all optimizers, and the names that these have of settings, by their number, as JSON."""
+    return OPTIMIZERS.decode()
+
+
+cdef inline void take_constants(const double[::1] constants, double* constant) noexcept:
     cdef int64_t k
-    cdef real rate = eta, n = divisor, keep = momentum
-    with nogil:
-        for k in range(weight.shape[0]):
-            velocity[k] = keep * velocity[k] + gradient[k] / n
-            weight[k] = clipped(weight[k] - rate * velocity[k], <real> Wmin, <real> Wmax)
-            gradient[k] = 0.0
+    for k in range(constants.shape[0]):
+        constant[k] = constants[k]
 
 
-def adam(
+def terms(int64_t kind, const double[::1] constants):
+    """Factor and growth of the series of steps without a gradient, see `Optimizer.series`; 0 if there is none."""
+    cdef double[MOST_CONSTANTS] constant
+    cdef double[2] term
+    take_constants(constants, constant)
+    term[0] = term[1] = 0.0
+    terms_of_series(kind, constant, term)
+    return term[0], term[1]
+
+
+def step(
+    int64_t kind,
+    const double[::1] constants,      # IN, those that the equations name
     double eta,
-    double divisor,
+    double divisor,                   # of the gradient
+    int64_t n_step,                   # from 1
     double Wmin,
     double Wmax,
-    double beta_1,
-    double beta_2,
-    double epsilon,
-    int64_t n_step,
     real[::1] gradient,               # IN, cleared
-    real[::1] moment,                 # UPDATED
-    real[::1] variance,               # UPDATED
     real[::1] weight,                 # UPDATED
+    list kept,                        # UPDATED, arrays as `weight`
 ):
-    """Step `n_step` >= 1 of Adam (Kingma and Ba 2015), with NEST's placement of epsilon."""
-    cdef Adam constants = Adam(beta_1, beta_2, epsilon)
-    if weight.shape[0] > 0:
-        with nogil:
-            adam_step(weight.shape[0], <real> (eta * bias_2(constants, n_step) / bias_1(constants, n_step)),
-                      <real> divisor, constants, <real> Wmin, <real> Wmax, &gradient[0], &moment[0], &variance[0],
-                      &weight[0])
+    """A step of an optimizer, by its number."""
+    cdef double[MOST_CONSTANTS] constant
+    cdef real* pointers[MOST_KEPT]
+    cdef real[::1] array
+    cdef int64_t k
+    if weight.shape[0] == 0:
+        return
+    take_constants(constants, constant)
+    for k in range(MOST_KEPT):
+        pointers[k] = NULL
+    for k in range(len(kept)):
+        array = kept[k]
+        pointers[k] = &array[0]
+    with nogil:
+        if real is double:
+            step_mean_double(kind, constant, eta, n_step, divisor, Wmin, Wmax, weight.shape[0], &gradient[0],
+                             &weight[0], pointers)
+        else:
+            step_mean_single(kind, constant, eta, n_step, <float> divisor, <float> Wmin, <float> Wmax, weight.shape[0],
+                             &gradient[0], &weight[0], pointers)
 
 
 def sound_double(double limit, const double[::1] values):

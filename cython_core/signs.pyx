@@ -3,7 +3,6 @@
 from libc.math cimport INFINITY, copysign
 from libc.stdint cimport int8_t, int64_t
 
-from pareprop.core.optimizers cimport clipped
 from pareprop.core.precision cimport real
 
 cdef enum:
@@ -53,7 +52,8 @@ cdef inline void mend(int64_t n, real Wmin, real Wmax, real sign, real* weight) 
     cdef int64_t k
     cdef real w
     for k in range(n):
-        w = clipped(weight[k], Wmin, Wmax)
+        w = weight[k] if weight[k] > Wmin else Wmin
+        w = w if w < Wmax else Wmax
         weight[k] = w if sign == 0 or w * sign > 0 else 0
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .errors import InputError, ParepropError, StateError
     from .network.losses import Loss
     from .network.model import Model
-    from .network.optimizers import Adam, GradientDescent
+    from .network.optimizers import Adam, AdamW, GradientDescent, SgdMomentum
     from .network.parameters import LogNormal, Normal, Uniform
     from .network.reward import Reward, Rollout
     from .network.rule_options import ShortTerm
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = [
     "Adam",
+    "AdamW",
     "ClosedTask",
     "Episode",
     "Eprop",
@@ -49,6 +50,7 @@ __all__ = [
     "Sample",
     "Score",
     "ShortTerm",
+    "SgdMomentum",
     "Simulation",
     "StateError",
     "Task",
@@ -65,7 +67,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "errors": ("InputError", "ParepropError", "StateError"),
     "network.losses": ("Loss",),
     "network.model": ("Model",),
-    "network.optimizers": ("Adam", "GradientDescent"),
+    "network.optimizers": ("Adam", "AdamW", "GradientDescent", "SgdMomentum"),
     "network.parameters": ("LogNormal", "Normal", "Uniform"),
     "network.reward": ("Reward", "Rollout"),
     "network.rule_options": ("ShortTerm",),

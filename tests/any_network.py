@@ -341,9 +341,8 @@ def _filters(draw: Draw, apart: float = 0.3) -> dict[str, Any]:
 def _optimizer(draw: Draw, net: Network, scale: float) -> dict[str, Any]:
     """Return a table of an optimizer whose bounds hold the weights of a scale, mostly."""
     online = net.model["variant"] == "spike"
-    kind = draw.choice(["gradient_descent", "adam"] if online and draw.some(0.98) else
-                       ["gradient_descent", "adam", "sgd_momentum"])  # fmt: skip
-    eta = draw.choice([1e-4, 1e-3]) if kind != "adam" else draw.choice([1e-3, 1e-2]) * scale
+    kind = draw.choice(["gradient_descent", "adam", "sgd_momentum", "adamw"])
+    eta = draw.choice([1e-3, 1e-2]) * scale if kind.startswith("adam") else draw.choice([1e-4, 1e-3])
     table: dict[str, Any] = {"type": kind, "eta": eta}
     if scale > 20.0 or draw.some(0.3):
         bound = scale * draw.choice([10.0, 40.0])
@@ -352,7 +351,7 @@ def _optimizer(draw: Draw, net: Network, scale: float) -> dict[str, Any]:
         table["optimize_each_step"] = False
     if draw.some(0.2):
         table["normalized"] = True
-    if kind == "adam" and draw.some(0.3):
+    if kind.startswith("adam") and draw.some(0.3):
         table |= {"beta_1": draw.choice([0.0, 0.8]), "beta_2": draw.choice([0.0, 0.9]), "epsilon": 1e-5}
     if kind == "sgd_momentum":
         table["momentum"] = draw.choice([0.0, 0.5, 0.9])

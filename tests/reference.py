@@ -58,6 +58,8 @@ OPTIMIZER_DEFAULTS = {
     "beta_1": 0.9,
     "beta_2": 0.999,
     "epsilon": 1e-7,
+    "momentum": 0.9,
+    "weight_decay": 0.01,
 }
 SURROGATES = {
     "piecewise_linear": lambda x, h, w: h * np.maximum(0.0, 1.0 - np.abs(x) / w),
@@ -295,27 +297,33 @@ class Readouts:
 
 
 class Optimizer:
-    """Gradient descent (with momentum) or Adam for an array of weights that take their steps together."""
+    """Gradient descent (with momentum), Adam or AdamW for an array of weights that take their steps together."""
 
     def __init__(self, params, shape):
         self.p = params
         self.m, self.v = np.zeros((2, *shape))
-        self.steps = 0  # Adam steps made since the start of the run
+        self.steps = 0  # steps made since the start of the run
 
     def step(self, w, g, until):
         """The weights after a call that brings the number of steps up to `until`; the first step takes all of g."""
         p = self.p
         if p["type"] == "gradient_descent":
             w = w - p["eta"] * g
-        if p["type"] == "sgd_momentum":
+        while p["type"] == "sgd_momentum" and self.steps < until:
+            self.steps += 1
             self.m = p["momentum"] * self.m + g
             w = w - p["eta"] * self.m
-        while p["type"] == "adam" and self.steps < until:
+            g = np.zeros_like(g)
+        while p["type"] in ("adam", "adamw") and self.steps < until:
             self.steps += 1
             self.m = p["beta_1"] * self.m + (1.0 - p["beta_1"]) * g
             self.v = p["beta_2"] * self.v + (1.0 - p["beta_2"]) * g**2
-            rate = p["eta"] * np.sqrt(1.0 - p["beta_2"] ** self.steps) / (1.0 - p["beta_1"] ** self.steps)
-            w = w - rate * self.m / (np.sqrt(self.v) + p["epsilon"])
+            bias_1, bias_2 = 1.0 - p["beta_1"] ** self.steps, 1.0 - p["beta_2"] ** self.steps
+            if p["type"] == "adam":
+                w = w - p["eta"] * np.sqrt(bias_2) / bias_1 * self.m / (np.sqrt(self.v) + p["epsilon"])
+            else:  # the published order: the mean gradient without its bias, and the decay beside it
+                ahead = self.m / bias_1 / (np.sqrt(self.v / bias_2) + p["epsilon"])
+                w = w - p["eta"] * (ahead + p["weight_decay"] * w)
             g = np.zeros_like(g)
         return np.clip(w, p["Wmin"], p["Wmax"])
 

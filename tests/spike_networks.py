@@ -83,10 +83,11 @@ def _cutoff(rng: np.random.Generator, m: int) -> float:
 
 def _optimizer(rng: np.random.Generator) -> dict:
     bound = float(rng.choice([0.3, 100.0, 100.0]))
-    kind = str(rng.choice(["gradient_descent", "adam"]))
+    kind = str(rng.choice(["gradient_descent", "sgd_momentum", "adam", "adamw"]))
+    etas = {"gradient_descent": [1e-4, 3e-4], "sgd_momentum": [1e-5, 3e-5]}.get(kind, [1e-3, 1e-2])
     return {
         "type": kind,
-        "eta": float(rng.choice([1e-4, 3e-4] if kind == "gradient_descent" else [1e-3, 1e-2])),
+        "eta": float(rng.choice(etas)),
         "Wmin": -bound,
         "Wmax": bound,
         "optimize_each_step": bool(rng.integers(2)),

@@ -11,6 +11,7 @@ import pytest
 import pareprop
 from pareprop import (
     Adam,
+    AdamW,
     Eprop,
     GradientDescent,
     InputError,
@@ -24,6 +25,7 @@ from pareprop import (
     Reward,
     Rollout,
     Sample,
+    SgdMomentum,
     ShortTerm,
     Simulation,
     Uniform,
@@ -77,6 +79,8 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "Adam text": (lambda: Adam(eta="high"), "eta = 'high': must be a number"),
     "Adam unknown": (lambda: Adam(rate=1.0), "Adam: unknown parameter 'rate'"),
     "Adam two": (lambda: Adam(eta=-1, beta_1=2.0), "beta_1 = 2.0: "),
+    "AdamW decay": (lambda: AdamW(weight_decay=-0.1), "AdamW: weight_decay = -0.1: "),
+    "SgdMomentum all": (lambda: SgdMomentum(momentum=1.0), "SgdMomentum: momentum = 1.0: "),
     "GradientDescent order": (lambda: GradientDescent(Wmin=1.0, Wmax=0.0), "Wmin = 1.0 must not exceed Wmax = 0.0"),
     "GradientDescent batch": (lambda: GradientDescent(batch_size=0), "batch_size = 0: "),
     "Normal": (lambda: Normal(std=-1.0), "Normal: std = -1.0: "),

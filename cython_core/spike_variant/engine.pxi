@@ -5,7 +5,7 @@
 #
 # One file, because the engine's classes list all arrays that the included files work on.
 
-from libc.math cimport NAN, isnan, sqrt
+from libc.math cimport INFINITY, NAN, isnan
 from libc.stdint cimport int8_t, int64_t, intptr_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -15,14 +15,13 @@ from pareprop.core.delivery cimport (
 )
 from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
-    ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, BITS, BY_EQUATIONS, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE,
-    EACH_STEP, EPSILON, ETA, FACTORS, GAPS, KAPPA, KAPPA_REG, LAG, LATEST, LEARNER, LEARNER_CONSTANT, LEARNER_FIRST,
-    LEARNER_LAG, LEARNER_LAST, LEARNER_NUMBER, LEARNER_STATE, LEARNER_STEP, LEARNER_TRACE, LEARNER_WIDTH,
-    LEARNER_WINDOW, LINED, LOG, LOOP, MODE, MODEL, MOVES, NEVER, NUMBER, NUMBERS, OLDER, OWN_ZBAR, PORT, PREFIX,
-    READOUT, ROW, ROWS, RUNNING, SINCE, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS, SUFFIX, TARGET, WAITING,
-    WIDTH, W_MAX, W_MIN,
+    ADAPTIVE, ALPHA, BITS, BY_EQUATIONS, CHUNK, CLOSED, COUNTED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE, EACH_STEP, ETA,
+    FACTORS, GAPS, KAPPA, KAPPA_REG, KEPT, LAG, LATEST, LEARNER, LEARNER_CONSTANT, LEARNER_FIRST, LEARNER_LAG,
+    LEARNER_LAST, LEARNER_NUMBER, LEARNER_STATE, LEARNER_STEP, LEARNER_TRACE, LEARNER_WIDTH, LEARNER_WINDOW, LINED, LOG,
+    LOOP, MODE, MODEL, MOVES, NEVER, NUMBER, NUMBERS, OLDER, OPTIMIZER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW, ROWS,
+    RUNNING, SETTINGS, SINCE, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS, SUFFIX, TARGET, WAITING, WIDTH, W_MAX,
+    W_MIN,
 )
-from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, clipped
 from pareprop.core.precision cimport total_of
 from pareprop.core.spike_variant.window_steps cimport (
     WINDOW, collect, credit, credit_both, credit_online, decay, eligibility, eligibility_adaptive, filter_own,
@@ -35,7 +34,7 @@ from pareprop.core.spike_log cimport Spikes
 from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
 
 include "prefix_sums.pxi"
-include "idle_adam.pxi"
+include "optimizers.pxi"
 
 cdef class Rates:
     """Filtered firing rates of this rank's neurons, for the regularization."""
@@ -77,11 +76,11 @@ cdef class Rows:
     # of short-term plasticity, empty without: factors of spikes that wait, by step, and of those that are OLDER
     cdef public double[:, ::1] factors             # (n_rows, m + 1)
     cdef public double[::1] older                  # (n_rows,)
-    cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
-    cdef public double[:, :, ::1] bias             # (n_blocks, k, 3), sqrt(1 - beta_2^n), 1 - beta_1^n, and their ratio
-    # of Adam's steps without a gradient, see idle_adam.pxi: place of a block, powers, steps of a part and until none
+    cdef public int64_t[:, ::1] step_known         # (n_blocks, k), the optimizer's step that a place is for
+    cdef public double[:, :, ::1] step_numbers     # (n_blocks, k, MOST_OF_STEP + 1), its numbers, see optimizing.pxi
+    # of steps without a gradient, see plans/idle.py: place of a block, powers, steps of a part and until none
     cdef public int64_t[::1] idle_of               # (n_blocks,)
-    cdef public double[:, :, ::1] idle_powers      # (k, steps, IDLE_COLUMNS), r^i (y_i - 1)^column from i = 1 on
+    cdef public double[:, :, ::1] idle_powers      # (k, steps, SERIES_COLUMNS)
     cdef public int64_t[:, ::1] idle_steps         # (k, 2)
     cdef public bint from_own                      # sources are this rank's neurons, else those that it listens to
     cdef ExactSum* sums                            # of readouts in the present step; NULL: weights go to `arriving`
@@ -105,7 +104,7 @@ cdef class Rows:
     cdef public int64_t[::1] stretches             # (n_blocks,), addresses of their NeuronStretches, or 0
     cdef public int64_t[::1] shared                # (n_blocks,), 1: all targets have the constants of the first one
     cdef public real[:, ::1] traces                # (n_traces, n_synapses), of generated models
-    cdef public real[::1] moment, variance         # of Adam
+    cdef public real[:, ::1] kept                  # (n_kept, n_synapses), of the optimizer
     cdef public double[::1] total                  # gradients that optimizers took so far; empty: not kept
     # of stretches, empty without: what ends of blocks ask of each row, and lists of rows by step of the block
     cdef public int64_t[::1] mark, following       # (n_rows,)
@@ -135,7 +134,7 @@ cdef class Histories:
     """The latest steps of what synapses read later: rings, step u in row u % length."""
 
     cdef public real[:, ::1] psi, L, F             # (steps, n): surrogate gradients, learning signals, rate errors
-    # the same of psi and L by target, see adam_windows.h: a ring of blocks of LINE_STEPS steps, or none
+    # the same of psi and L by target, see lines.h: a ring of blocks of LINE_STEPS steps, or none
     cdef public real[:, :, ::1] lines              # (n_blocks, n, 2 LINE_STEPS)
     cdef public double[:, ::1] error_ring          # (steps, n_readouts)
     # prefix sums of errors in blocks of `out_block` steps from o on: sum alpha_out^(u-o) E_u; 0: there are none
@@ -265,7 +264,7 @@ cdef class Engine:
     cdef public int64_t spread_until               # the ring has all spikes of steps before; NEVER: it is not known
     cdef public int64_t m                          # steps by which learning signals lag behind
     cdef public int64_t fold_steps                 # how often rows without a cutoff are worked off
-    cdef public int64_t lead                       # steps of Adam's counter before step 0
+    cdef public int64_t lead                       # steps of the optimizer's counter before step 0
     cdef public bint learns
     cdef int64_t flushed                           # first step that is not run, in a flush; NEVER: there is none
     cdef Present present
@@ -458,7 +457,7 @@ include "learners.pxi"
 include "windows.pxi"
 include "prefix_rows.pxi"
 include "stretches.pxi"
-include "adam_windows.pxi"
+include "lines.pxi"
 include "model_stretches.pxi"
 include "drawn_delays.pxi"
 include "online_td.pxi"

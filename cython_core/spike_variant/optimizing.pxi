@@ -1,38 +1,58 @@
-# Rows of an engine (engine.pxi) take the steps of their optimizer.
+# Rows of an engine (engine.pxi) take the steps of their optimizer, see optimizers.pxi.
 
 
 cdef void optimize(
     Engine engine, int64_t due, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
-    """Apply what is owed, with the Adam steps that are due."""
-    cdef int64_t n
-    cdef Adam adam = adam_of(rows, b)
+    """Apply what is owed, with the steps without a gradient that are due."""
+    cdef int64_t n = 0
+    cdef Optimized of
+    cdef real[MOST_MOVING] moving
     engine.work += stop - start
-    if rows.total.shape[0] > 0 and (not rows.rules[b, ADAM] or rows.counters[row] < due):
+    if rows.rules[b, COUNTED]:
+        n = rows.counters[row] + 1
+        if n > due:
+            return
+        rows.counters[row] = due
+    if start == stop:                                    # synapses that move may come
+        return
+    if rows.total.shape[0] > 0:
         add_total(rows, start, stop)
-    if not rows.rules[b, ADAM]:
-        step(stop - start, rows.constants[b, ETA], adam, rows, b, row, start)
         return
-    n = rows.counters[row] + 1
-    if n > due:
+    find_optimized(rows, b, row, &of)
+    if not rows.rules[b, COUNTED]:
+        step_owed(&of, start, stop - start, NULL)
         return
-    rows.counters[row] = due
     if rows.idle_steps[rows.idle_of[b], 0] >= FEWEST_IDLE:
-        step_and_idle(engine, rows, b, row, start, stop, n, due)
+        step_and_idle(engine, &of, rows, b, start, stop, n, due)
         return
     engine.work += (due - n) * (stop - start)
+    of.low, of.high = -INFINITY, INFINITY                # bounds hold after the last one
     for n in range(n, due + 1):
-        step(stop - start, adam_rate(rows, b, n), adam, rows, b, row, start)
+        if n == due:
+            of.low, of.high = low_of(rows, b, row), high_of(rows, b, row)
+        number_moving(of.kind, constants_of(rows, b), rows.constants[b, ETA], numbers_of_step(rows, b, n), moving)
+        step_owed(&of, start, stop - start, moving)
+
+
+cdef inline void find_optimized(Rows rows, int64_t b, int64_t row, Optimized* of) noexcept nogil:
+    """The synapses of the table, and what a step needs that is the same for those of the row."""
+    cdef int64_t j
+    of.kind, of.low, of.high = rows.rules[b, OPTIMIZER], low_of(rows, b, row), high_of(rows, b, row)
+    of.gradient, of.weight = &rows.C[0], &rows.weight[0]
+    for j in range(MOST_KEPT):
+        of.kept[j] = &rows.kept[rows.rules[b, KEPT + j], 0] if rows.rules[b, KEPT + j] >= 0 else NULL
+    number_fixed(of.kind, constants_of(rows, b), rows.constants[b, ETA], of.fixed)
 
 
 cdef void step_and_idle(
-    Engine engine, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t first, int64_t due
+    Engine engine, const Optimized* of, Rows rows, int64_t b, int64_t start, int64_t stop, int64_t first, int64_t due
 ) noexcept nogil:
-    """Step `first` of Adam with what is owed, and those up to step `due` without a gradient."""
+    """Step `first` with what is owed, and those up to step `due` without a gradient."""
     cdef int64_t i, n = first + 1, count, place = rows.idle_of[b]
-    cdef double rate = adam_rate(rows, b, first), eta = rows.constants[b, ETA]
-    cdef real low = low_of(rows, b, row), high = high_of(rows, b, row)
-    cdef double[IDLE_COLUMNS] sums
+    cdef double rate, eta = rows.constants[b, ETA]
+    cdef double[SERIES_COLUMNS] sums
+    cdef real[MOST_MOVING] moving
     cdef const IdleSums* found
     cdef IdleSums rest
     while n <= due or n == first + 1:
@@ -42,20 +62,17 @@ cdef void step_and_idle(
         else:                                            # a rest that changes no weight
             count = due - n + 1
             memset(&rest, 0, sizeof(IdleSums))
-            rest.keep_moment = power_of(rows.constants[b, BETA_1], count)
-            rest.keep_variance = power_of(rows.constants[b, BETA_2], count)
+            number_idle(of.kind, constants_of(rows, b), count, rest.numbers)
             found = &rest
-        for i in range(IDLE_COLUMNS):
+        for i in range(SERIES_COLUMNS):
             sums[i] = found.sums[i] * eta
         if n == first + 1:
+            number_moving(of.kind, constants_of(rows, b), eta, numbers_of_step(rows, b, first), moving)
+            rate_of_series(of.kind, constants_of(rows, b), eta, numbers_of_step(rows, b, first), &rate)
             sums[0] += rate
-            take_first_steps(stop - start, sums, rows.constants[b, BETA_1], rows.constants[b, BETA_2],
-                             rows.constants[b, EPSILON], found.keep_moment, found.keep_variance, low, high,
-                             &rows.C[start], &rows.moment[start], &rows.variance[start], &rows.weight[start])
         else:
             engine.work += stop - start
-            take_idle_steps(stop - start, sums, rows.constants[b, EPSILON], found.keep_moment, found.keep_variance,
-                            low, high, &rows.moment[start], &rows.variance[start], &rows.weight[start])
+        step_idly(of, start, stop - start, n == first + 1, moving, sums, found.numbers)
         n += max(count, 1)
 
 
@@ -72,36 +89,36 @@ cdef const IdleSums* idle_sums(Engine engine, Rows rows, int64_t b, int64_t n, i
     They are kept, as many rows wait since the same step: one that meets a spike later adds the steps in between.
     """
     cdef IdleSums* found = &engine.idle[n % IDLE_FIRSTS]
-    cdef double beta_1 = rows.constants[b, BETA_1], beta_2 = rows.constants[b, BETA_2]
-    cdef int64_t i, size = rows.bias_step.shape[1], kept
+    cdef const double* powers = &rows.idle_powers[rows.idle_of[b], 0, 0]
+    cdef int64_t i
     cdef double[MOST_IDLE] rates
-    if found.first != n or found.count > count or found.beta_1 != beta_1 or found.beta_2 != beta_2:
+    if found.first != n or found.count > count or found.powers != powers:
         memset(found, 0, sizeof(IdleSums))
-        found.first, found.beta_1, found.beta_2 = n, beta_1, beta_2
-        found.keep_moment = found.keep_variance = 1.0
+        found.first, found.powers = n, powers
+        number_idle(rows.rules[b, OPTIMIZER], constants_of(rows, b), 0, found.numbers)
     if found.count < count:
-        kept = (n + found.count) % size
         for i in range(found.count, count):
-            if rows.bias_step[b, kept] != n + i:
-                adam_rate(rows, b, n + i)
-            rates[i] = rows.bias[b, kept, 2]
-            kept = kept + 1 if kept + 1 < size else 0
-        add_idle(count - found.count, &rates[found.count],
-                 &rows.idle_powers[rows.idle_of[b], found.count, 0], found.sums)
+            rates[i] = numbers_of_step(rows, b, n + i)[MOST_OF_STEP]
+        add_idle(count - found.count, &rates[found.count], powers + SERIES_COLUMNS * found.count, found.sums)
         found.count = count
-        found.keep_moment, found.keep_variance = power_of(beta_1, count), power_of(beta_2, count)
+        number_idle(rows.rules[b, OPTIMIZER], constants_of(rows, b), count, found.numbers)
     return found
 
 
-cdef inline double adam_rate(Rows rows, int64_t b, int64_t n) noexcept nogil:
-    """eta sqrt(1 - beta_2^n) / (1 - beta_1^n); the powers of the latest steps are kept."""
-    cdef int64_t place = n % rows.bias_step.shape[1]
-    if rows.bias_step[b, place] != n:
-        rows.bias_step[b, place] = n
-        rows.bias[b, place, 0] = bias_2(adam_of(rows, b), n)
-        rows.bias[b, place, 1] = bias_1(adam_of(rows, b), n)
-        rows.bias[b, place, 2] = rows.bias[b, place, 0] / rows.bias[b, place, 1]
-    return rows.constants[b, ETA] * rows.bias[b, place, 0] / rows.bias[b, place, 1]
+cdef inline const double* constants_of(Rows rows, int64_t b) noexcept nogil:
+    """Settings that the equations of the optimizer name."""
+    return &rows.constants[b, SETTINGS]
+
+
+cdef inline const double* numbers_of_step(Rows rows, int64_t b, int64_t n) noexcept nogil:
+    """Numbers of step n, and the rate of its series with eta = 1; those of the latest steps are kept."""
+    cdef int64_t place = n % rows.step_known.shape[1]
+    cdef double* found = &rows.step_numbers[b, place, 0]
+    if rows.step_known[b, place] != n:
+        rows.step_known[b, place] = n
+        number_step(rows.rules[b, OPTIMIZER], constants_of(rows, b), n, found)
+        rate_of_series(rows.rules[b, OPTIMIZER], constants_of(rows, b), 1.0, found, found + MOST_OF_STEP)
+    return found
 
 
 cdef inline double low_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
@@ -116,34 +133,8 @@ cdef inline double high_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
     return min(rows.constants[b, W_MAX], 0.0) if bound else rows.constants[b, W_MAX]
 
 
-cdef inline void step(
-    int64_t n, real rate, Adam adam, Rows rows, int64_t b, int64_t row, int64_t start
-) noexcept nogil:
-    """A step of the optimizer of n synapses of a row; C is minus the gradient."""
-    cdef real low = low_of(rows, b, row), high = high_of(rows, b, row), divisor = -1.0
-    if rows.rules[b, ADAM]:
-        adam_step(n, rate, divisor, adam, low, high, &rows.C[start], &rows.moment[start], &rows.variance[start],
-                  &rows.weight[start])
-    else:
-        descend(n, rate, low, high, &rows.C[start], &rows.weight[start])
-
-
-cdef inline void step_fused(
-    int64_t n, real rate, Adam adam, Rows rows, int64_t b, int64_t row, int64_t start
-) noexcept nogil:
-    """The same after a step of a window."""
+cdef inline void step_fused(Rows rows, const Optimized* of, int64_t start, int64_t n, const real* moving) noexcept nogil:
+    """A step of the optimizer after a step of a window."""
     if rows.total.shape[0] > 0:
         add_total(rows, start, start + n)
-    step(n, rate, adam, rows, b, row, start)
-
-
-cdef inline void descend(int64_t n, real rate, real low, real high, real* C, real* weight) noexcept nogil:
-    """A gradient of 0 keeps the sign of a weight of -0.0, such as of a synapse that has just come."""
-    cdef int64_t k
-    for k in range(n):
-        weight[k] = clipped(weight[k] - rate * (<real> 0.0 - C[k]), low, high)
-        C[k] = 0.0
-
-
-cdef inline Adam adam_of(Rows rows, int64_t b) noexcept nogil:
-    return Adam(rows.constants[b, BETA_1], rows.constants[b, BETA_2], rows.constants[b, EPSILON])
+    step_owed(of, start, n, moving)

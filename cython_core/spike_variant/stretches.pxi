@@ -384,8 +384,9 @@ cdef inline Synapses synapses_of(Rows rows, int64_t b, bint online, bint steps) 
     of.zbar = &rows.zbar[0] if rows.rules[b, OWN_ZBAR] else NULL
     of.eps = &rows.eps[0] if rows.rules[b, ADAPTIVE] else NULL
     of.moment = of.variance = NULL
-    if steps and rows.rules[b, ADAM]:
-        of.moment, of.variance = &rows.moment[0], &rows.variance[0]
+    if steps and rows.rules[b, COUNTED]:
+        of.moment = &rows.kept[rows.rules[b, KEPT], 0]
+        of.variance = &rows.kept[rows.kept.shape[0] - 1, 0]
     of.dense, of.readable = rows.blocks[b, DENSE], rows.row_ptr[rows.row_ptr.shape[0] - 1]
     return of
 
@@ -420,7 +421,7 @@ cdef bint arrive_stretch(
     """A spike arrives. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), k, n
     cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES] and rows.models[b] == 0
-    cdef bint descends = not rows.rules[b, ADAM], delivered = False
+    cdef bint descends = not rows.rules[b, COUNTED], delivered = False
     cdef double[STRETCH_STEPS + 1] entering_
     cdef Work work
     if rows.books[row, LATEST] == NEVER:

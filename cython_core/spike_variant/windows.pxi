@@ -6,35 +6,35 @@ cdef void work_off(
 ) noexcept nogil:
     """Work off the history up to step t - m, or to the cutoff."""
     cdef int64_t u, n, latest = rows.books[row, LATEST], lag = rows.rules[b, LAG], end = t - lag
-    cdef bint each_step = rows.rules[b, EACH_STEP], fused
+    cdef bint each_step = rows.rules[b, EACH_STEP], counted = rows.rules[b, COUNTED], fused
     cdef bint summed = rows.rules[b, MODE] == READOUT and not each_step and engine.histories.out_block > 0
     cdef double[WINDOW] traces
-    cdef real[WINDOW] rates
+    cdef real[WINDOW * MOST_MOVING] moving
     if rows.books[row, CLOSED]:
         rows.books[row, CLOSED] = 0 if t > latest + rows.rules[b, CUTOFF] else 1
         return
     if rows.rules[b, CUTOFF] >= 0:
         end = min(end, latest - lag + rows.rules[b, CUTOFF])
-    if each_step and rows.rules[b, ADAM] and latest < lag and end > latest - lag:
+    if each_step and counted and latest < lag and end > latest - lag:
         # the history before the start of the task counts for the optimizer, though nothing is there
         optimize(engine, min(end, 0) + engine.lead, rows, b, row, start, stop)
     u = rows.books[row, CURSOR]
     while u < end:
-        # one step of the optimizer follows each step of the history, but for those of Adam that are due from before
-        fused = each_step and (not rows.rules[b, ADAM] or rows.counters[row] == u + engine.lead)
+        # one step of the optimizer follows each step of the history, but for those that are due from before
+        fused = each_step and (not counted or rows.counters[row] == u + engine.lead)
         if summed and rows.books[row, WAITING] == 0 and rows.books[row, OLDER] == 0:
             sum_readout(engine, u, end, rows, b, row, start, stop)
             break
         n = 1 if (each_step and not fused) or summed else min(end - u, WINDOW)
         fill_traces(engine, u, n, traces, rows, b, row)
         if fused:
-            fill_rates(engine, u + engine.lead + 1, n, rates, rows, b)
+            fill_moving(u + engine.lead + 1, n, moving, rows, b)
         if rows.rules[b, MODE] == READOUT:
-            work_readout(engine, u, n, traces, fused, rates, rows, b, row, start, stop)
+            work_readout(engine, u, n, traces, fused, moving, rows, b, row, start, stop)
         else:
-            work_neurons(engine, u, n, traces, fused, rates, rows, b, row, start, stop)
+            work_neurons(engine, u, n, traces, fused, moving, rows, b, row, start, stop)
         u += n
-        if fused and rows.rules[b, ADAM]:
+        if fused and counted:
             rows.counters[row] = u + engine.lead
         elif each_step and not fused:
             optimize(engine, u + engine.lead, rows, b, row, start, stop)
@@ -60,22 +60,12 @@ cdef void fill_traces(
     rows.Z[row] = Z
 
 
-cdef void fill_rates(
-    Engine engine, int64_t first, int64_t n, real* rates, Rows rows, int64_t b
-) noexcept nogil:
-    """Learning rates of optimizer steps first, first + 1, ..., for Adam with its corrections of the bias."""
-    cdef int64_t i, size = rows.bias_step.shape[1], place
-    cdef double eta = rows.constants[b, ETA]
-    if not rows.rules[b, ADAM]:
-        for i in range(n):
-            rates[i] = eta
-        return
-    place = first % size
-    for i in range(n):
-        if rows.bias_step[b, place] != first + i:
-            adam_rate(rows, b, first + i)
-        rates[i] = eta * rows.bias[b, place, 0] / rows.bias[b, place, 1]
-        place = place + 1 if place + 1 < size else 0
+cdef void fill_moving(int64_t first, int64_t n, real* moving, Rows rows, int64_t b) noexcept nogil:
+    """Numbers of the optimizer's steps first, first + 1, ..."""
+    cdef int64_t i
+    for i in range(n if rows.rules[b, COUNTED] else 0):
+        number_moving(rows.rules[b, OPTIMIZER], constants_of(rows, b), rows.constants[b, ETA],
+                      numbers_of_step(rows, b, first + i), moving + MOST_MOVING * i)
 
 
 cdef double entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept nogil:
@@ -101,7 +91,7 @@ cdef double entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept 
 
 
 cdef void work_neurons(
-    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
+    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* moving, Rows rows, int64_t b,
     int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """Chunks of the row through all n steps, so that what they keep stays in the cache; dense ones unindexed."""
@@ -109,7 +99,7 @@ cdef void work_neurons(
     engine.work += n * (stop - start)
     if rows.rules[b, LINED]:
         if start < stop:
-            work_lines(engine, first, n, traces, fused, rates, rows, b, row, start, stop)
+            work_lines(engine, first, n, traces, fused, moving, rows, b, row, start, stop)
         return
     if rows.blocks[b, DENSE]:
         hole = start + hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
@@ -117,7 +107,7 @@ cdef void work_neurons(
         last = min(k + CHUNK, hole if k < hole else stop)
         if rows.blocks[b, DENSE]:
             dense = rows.blocks[b, TARGET] + k - start + (k >= hole)
-        work_chunk(engine, first, n, traces, fused, rates, rows, b, row, k, last, dense)
+        work_chunk(engine, first, n, traces, fused, moving, rows, b, row, k, last, dense)
         k = last
 
 
@@ -180,12 +170,12 @@ cdef void decay_model(
 
 
 cdef void work_chunk(
-    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
+    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* moving, Rows rows, int64_t b,
     int64_t row, int64_t start, int64_t stop, int64_t dense
 ) noexcept nogil:
     """The synapses [start, stop), at most CHUNK; `dense` is their first target, -1 if they are not neighbours.
 
-    If `fused`, a step of the optimizer with each of the `rates` follows each step of the history.
+    If `fused`, a step of the optimizer, with numbers of its own, follows each step of the history.
     """
     cdef int64_t i, place, seen, width = stop - start
     cdef bint online = engine.online.in_use, second = engine.sums.sets == 2 or online
@@ -195,7 +185,7 @@ cdef void work_chunk(
     cdef const real* psi = psi_found
     cdef const real* L = L_found
     cdef const real* F = F_found
-    cdef Adam adam = adam_of(rows, b)
+    cdef Optimized of
     cdef const NeuronModel* model = <const NeuronModel*> rows.models[b]
     cdef Columns columns
     if model != NULL:
@@ -205,6 +195,7 @@ cdef void work_chunk(
     if rows.rules[b, ADAPTIVE]:
         collect(width, dense, target, &engine.neurons.rho[0], rho)
         collect(width, dense, target, &engine.neurons.adapt_beta[0], beta)
+    find_optimized(rows, b, row, &of)
     place = first % engine.histories.psi.shape[0]
     if rows.rules[b, LEARNER] >= 0:
         if not fused and engine.learners.table[rows.rules[b, LEARNER], LEARNER_WINDOW] != 0:
@@ -213,7 +204,7 @@ cdef void work_chunk(
         for i in range(n):
             follow_rule(engine, first + i, width, traces[i], rows, b, start)
             if fused:
-                step_fused(width, rates[i], adam, rows, b, row, start)
+                step_fused(rows, &of, start, width, moving + MOST_MOVING * i)
         return
     for i in range(n):
         if dense >= 0:
@@ -248,19 +239,20 @@ cdef void work_chunk(
         else:
             credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
         if fused:
-            step_fused(width, rates[i], adam, rows, b, row, start)
+            step_fused(rows, &of, start, width, moving + MOST_MOVING * i)
         place = place + 1 if place + 1 < engine.histories.psi.shape[0] else 0
 
 
 cdef void work_readout(
-    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
+    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* moving, Rows rows, int64_t b,
     int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """g += E zbar, or with rewards as in online_td.pxi; as in `work_chunk`."""
     cdef double error
     cdef int64_t i, k, seen = first % engine.histories.error_ring.shape[0]
-    cdef Adam adam = adam_of(rows, b)
+    cdef Optimized of
     engine.work += n * (stop - start)
+    find_optimized(rows, b, row, &of)
     for i in range(n):
         for k in range(start, stop):
             error = engine.histories.error_ring[seen, rows.target[k]]
@@ -270,7 +262,7 @@ cdef void work_readout(
             else:
                 rows.C[k] -= error * traces[i]
         if fused:
-            step_fused(stop - start, rates[i], adam, rows, b, row, start)
+            step_fused(rows, &of, start, stop - start, moving + MOST_MOVING * i)
         seen = seen + 1 if seen + 1 < engine.histories.error_ring.shape[0] else 0
 
 

@@ -440,7 +440,7 @@ class Engine(ABC):
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""
 
     def list_squares(self) -> Iterator[tuple[Plastic, np.ndarray, np.ndarray]]:
-        """Yield projections that Adam learns with weights and mean squared gradients of this rank's synapses."""
+        """Yield projections whose mean squared gradients are kept, with weights and these of this rank's synapses."""
         for item in self.plastic:
             if "variance" in item.optimizer.moments:
                 yield item, item.table.weight[item.span.first : item.span.last], self._squares(item)

@@ -38,7 +38,7 @@ class SpikeSettings(Settings):
     Attributes
     ----------
     lead : int
-        Steps that Adam counts before step 0, while inputs are on their way; 0 if samples include these steps.
+        Steps that optimizers count before step 0, while inputs are on their way; 0 if samples include these steps.
     """
 
     lead: int = 2
@@ -85,7 +85,10 @@ class Spike(Engine):
             n_steps = following_block(n_steps)
         super().__init__(network, exchange, settings, n_steps, timers, plan)
         if model.optimizer.batch_size != 1:
-            raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
+            raise InputError(
+                f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant, whose weights change at "
+                "spikes, not after samples"
+            )
         self.time, self.learned, self._last_step = 0, False, 0
         self.neurons = self.cells.state
         self.memory = SpikeMemory(network, plan, n_steps, self.neurons)
@@ -458,8 +461,7 @@ class Spike(Engine):
         )
 
     def _squares(self, item: Plastic) -> np.ndarray:
-        rows = self.memory.rows[self.memory.tables.index(item.table)]
-        return np.asarray(rows.variance)[item.span.first : item.span.last]
+        return self.memory.array(self.memory.tables.index(item.table), "variance")[item.span.first : item.span.last]
 
     @property
     def history_steps(self) -> int:

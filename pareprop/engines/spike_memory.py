@@ -12,7 +12,7 @@ import numpy as np
 from .. import elementary
 from ..arrays import LINE, allocate_aligned
 from ..errors import InputError
-from ..kernels import layout
+from ..kernels import layout, optimizers
 from ..network import transmission
 from ..network.connectivity import Population
 from ..network.local import LocalNetwork, given_by_equations, given_program, program_of
@@ -31,7 +31,7 @@ RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 SUMS = ("A", "D", "A2", "D2")
 ERRORS = ("error_ring", "error_sums")  # histories of all readouts, the same on every rank
 NOTHING = np.zeros(0, np.int64)
-BIASES = 2 * FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
+LATEST = 2 * FOLD_STEPS  # steps of an optimizer of which numbers are kept
 PER_ROW = ("Z", "books", "counters", "mark", "factors", "older")
 FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more have ends of blocks beside them
 POWERS = 1 + max(layout.ALPHA, layout.KAPPA, layout.KAPPA_REG)  # constants of which powers are kept
@@ -40,7 +40,7 @@ NOT_OPEN = -(1 << 30)  # mark of a row without an open window, see stretches.pxi
 STRETCH_NUMBERS = {8: "EZ EE BZ BE QZ QE QB ZZ".split(), 4: "BZ QZ QB ZZ".split()}  # as in stretches.h
 STRETCH_OTHERS = "XZ XE XB QX".split()
 ENDS = "RADSU"  # sums that are kept at ends of blocks, with rewards
-PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "moment", "variance", "traces")
+PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "kept", "traces")
 Rows = Any  # of the kernels of the precision, of which each has a class of its own
 
 
@@ -74,13 +74,6 @@ def _emitted(table: SynapseTable) -> dict[str, np.ndarray]:
 def _targets(table: SynapseTable) -> list[Population]:
     """Return the targets of each block of a table."""
     return [span.projection.post for span in table.spans for _ in span.delays]
-
-
-def array_of(rows: Rows, name: str) -> np.ndarray:
-    """Return what the synapses of a table keep under a name, (n_synapses,)."""
-    if name in TRACES:
-        return np.asarray(rows.traces)[TRACES.index(name)]
-    return np.asarray(getattr(rows, name))
 
 
 class SpikeMemory:
@@ -159,11 +152,13 @@ class SpikeMemory:
 
     def _rows(self, table: SynapseTable, plan: TablePlan, names: set[str]) -> Rows:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
-        learns, adam, stretches = plan.learns, "moment" in names, plan.uses("scan")
+        learns, stretches = plan.learns, plan.uses("scan")
+        counted, steps = plan.is_counted, (len(table.blocks) * plan.is_counted, LATEST)
         weighs = learns and bool(table.factors.size)
         posts, scanned = _targets(table), plan.chosen("scan")
         models = np.array([self._address(item.request) for item in plan.plans], np.int64)
-        arrays = {name: allocate_aligned(n * (name in names), self._real) for name in PER_SYNAPSE[1:-1]}
+        arrays = {name: allocate_aligned(n * (name in names), self._real) for name in PER_SYNAPSE[1:-2]}
+        arrays["kept"] = allocate_aligned((len(plan.moments), n), self._real)
         for array in arrays.values():
             array.fill(0.0)  # no page is first touched while the network runs
         books = new_books(n_rows * learns)
@@ -197,13 +192,13 @@ class SpikeMemory:
                 "total": np.zeros(0),
                 **_emitted(table),
                 "from_own": table.by_source,
-                "counters": np.zeros(n_rows if adam else 0, np.int64),
+                "counters": np.zeros(n_rows * counted, np.int64),
                 "mark": np.full(n_rows * stretches, NOT_OPEN),
                 "following": np.zeros(n_rows * stretches, np.int64),
                 "head": np.zeros((len(table.blocks) * stretches, layout.STRETCH_STEPS + 1), np.int64),
                 "powers": np.full((len(table.blocks) * stretches, POWERS, SPANNED + 1), np.nan),
-                "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
-                "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 3)),
+                "step_known": np.zeros(steps, np.int64),
+                "step_numbers": np.zeros((*steps, int(optimizers.STEP_NUMBERS))),
             }
             | plan.idle_steps()
         )
@@ -381,7 +376,14 @@ class SpikeMemory:
     def traces(self, table: SynapseTable, span: ProjectionSlice) -> list[np.ndarray]:
         """Return what the synapses of a projection keep beside their weights, views of (n_synapses,) each."""
         k = self.tables.index(table)
-        return [array_of(self.rows[k], name)[span.first : span.last] for name in sorted(self.names[k])]
+        return [self.array(k, name)[span.first : span.last] for name in sorted(self.names[k])]
+
+    def array(self, k: int, name: str) -> np.ndarray:
+        """Return what the synapses of table k keep under a name, (n_synapses,)."""
+        rows, moments = self.rows[k], self.plans[k].moments
+        if name in TRACES:
+            return np.asarray(rows.traces)[TRACES.index(name)]
+        return np.asarray(rows.kept)[moments.index(name)] if name in moments else np.asarray(getattr(rows, name))
 
     # ---- keeping -----------------------------------------------------------------------------------------------------
 
@@ -413,8 +415,8 @@ class SpikeMemory:
             state.shared |= {"modulator": self.rules.modulator}
         state.neurons = self.neurons | {name: array for name, array in self.history.items() if name not in ERRORS}
         items = zip(KINDS, self.rows, self.tables, self.plans, self.names, strict=True)
-        for kind, rows, table, plan, names in items:
-            more = ["counters"] * ("moment" in names) + ["mark"] * plan.uses("scan")
+        for k, (kind, rows, table, plan, names) in enumerate(items):
+            more = ["counters"] * plan.is_counted + ["mark"] * plan.uses("scan")
             if table.factors.size:
                 state.rows[f"{kind}/transmission"] = table, table.factors[transmission.LIVE][:, transmission.STATE]
                 more += ["factors", "older"] * plan.learns
@@ -422,7 +424,7 @@ class SpikeMemory:
                 state.rows[f"{kind}/{name}"] = table, np.asarray(getattr(rows, name))
             for span in table.spans:
                 if span.projection.plastic:
-                    arrays = {name: array_of(rows, name) for name in ("weight", *sorted(names))}
+                    arrays = {name: self.array(k, name) for name in ("weight", *sorted(names))}
                     state.add_synapses(kind, table, span, **arrays)
         return state
 
@@ -486,7 +488,9 @@ class SpikeMemory:
         learning, books = 0, 0
         for rows in self.rows:
             learning += sum(np.asarray(getattr(rows, name)).nbytes for name in PER_SYNAPSE[1:])
-            books += sum(np.asarray(getattr(rows, name)).nbytes for name in (*PER_ROW, "emitted", "bias", "bias_step"))
+            books += sum(
+                np.asarray(getattr(rows, name)).nbytes for name in (*PER_ROW, "emitted", "step_numbers", "step_known")
+            )
         histories = [array for name, array in self.history.items() if not name.startswith("end_")]
         histories.append(self.stretches["records"])
         return {

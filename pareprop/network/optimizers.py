@@ -1,8 +1,16 @@
-"""Optimizers: settings with NEST's names and defaults, checked, each with the kernel of its step."""
+"""Optimizers: settings with NEST's names and defaults, checked, and the equations of a step, which become the kernels.
+
+`cython_core/generate_optimizers.py` reads the equations when the package is built, without importing this file: they
+are plain text. All ways of learning of both variants contain them from there.
+
+Where to add
+------------
+An optimizer: a class here with its settings and equations, and its place in `OPTIMIZERS`. Then build the package.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import json
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -17,19 +25,42 @@ from .parameters import Frozen, nearest, validate
 ABSENT: JsonDict = {"absent": True}  # no fact of a model unless it differs from its default
 OF_VALUES = ("low", "high", "scale", "shared")  # fields for what is learned beside weights
 OF_WEIGHTS = ("Wmin", "Wmax", "optimize_each_step", "normalized", "batch_size")  # fields for weights alone
+_COMPILED = {item["equations"]: (code, item["constants"]) for code, item in enumerate(json.loads(kernel.kinds()))}
 
 
-class Optimizer(Frozen, ABC):
-    """Settings of all optimizers, and the flags by which engines tell them apart.
+class Optimizer(Frozen):
+    """Settings of all optimizers, and the equations of their steps.
+
+    Equations may name the settings, `g`, the gradient, and what the synapse keeps, as it was before the equation that
+    names it: those of `kept` come first, in their order, then that of `weight`, whose bounds hold afterwards.
 
     Attributes
     ----------
+    kept : dict
+        Name to equation of each number that is kept of a synapse, 0 before the first step.
+    weight : str
+        Equation of the weight.
+    of_step : dict
+        Name to equation of numbers of a step that are the same for all synapses, by `n`, the number of the step from 1.
+    idle : dict
+        Equations of `n` steps without a gradient at once: of other names first, then of `weight` and of what is kept.
+        There `series(x)` is the sum over these steps, i = 1, 2, ... n, of `rate` *
+        `factor`**i / (1 - x (`growth`**i - 1)), see `plans.idle`. Empty: they are taken one by one.
+    series : dict
+        Equations of "rate", of each step, in proportion to `eta`, and of "factor" and "growth", by settings alone. So
+        that a step with a gradient may be taken with those that follow, it must change the weight as such a step with
+        i = 0.
+    negligible : dict
+        Name of what is kept to the size of a gradient that counts for nothing there, in single precision: a square so
+        small has fewer digits, and takes a processor a hundred times as long.
     accumulates : bool
         Whether one step with a sum of gradients equals the steps with each of them.
     moments : tuple of str
-        Names of the arrays that the optimizer keeps of each synapse.
+        Names of what is kept.
     follows_gradient : bool
         Whether a step grows with the gradient, so that filters of the traces count.
+    usual, often : str
+        Learning rates of the tasks of the package; in the spike variant, if they differ.
     type : str
         Name of the optimizer, a key of `OPTIMIZERS`.
     eta : float
@@ -55,9 +86,17 @@ class Optimizer(Frozen, ABC):
         Whether a population learns one value of a parameter, by the sum of the gradients of its neurons.
     """
 
+    kept: ClassVar[dict[str, str]] = {}
+    weight: ClassVar[str] = "weight"
+    of_step: ClassVar[dict[str, str]] = {}
+    idle: ClassVar[dict[str, str]] = {}
+    series: ClassVar[dict[str, str]] = {}
+    negligible: ClassVar[dict[str, str]] = {}
     accumulates: ClassVar[bool] = False
     follows_gradient: ClassVar[bool] = True
     moments: ClassVar[tuple[str, ...]] = ()
+    usual: ClassVar[str] = "a smaller value"
+    often: ClassVar[str] = ""
 
     type: str
     eta: float = Field(1e-4, ge=0)
@@ -71,17 +110,53 @@ class Optimizer(Frozen, ABC):
     scale: Literal["linear", "log"] = Field("linear", json_schema_extra=ABSENT)
     shared: bool = Field(False, json_schema_extra=ABSENT)
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: object) -> None:
+        """Name what is kept."""
+        super().__pydantic_init_subclass__(**options)
+        cls.moments = tuple(cls.kept) or cls.moments
+
     @model_validator(mode="after")
     def _check_order(self) -> Optimizer:
         if self.Wmin > self.Wmax:
             raise ValueError(f"Wmin = {self.Wmin} must not exceed Wmax = {self.Wmax}")
         return self
 
-    @abstractmethod
+    @classmethod
+    def find_compiled(cls) -> tuple[int, list[str]] | None:
+        """Return by what number kernels know the equations, and the names that these have of settings.
+
+        None if they do not know them: an optimizer of a script, with a `step` in Python.
+        """
+        parts = (cls.kept, cls.weight, cls.of_step, cls.idle, cls.series, cls.negligible)
+        return _COMPILED.get(json.dumps(parts))
+
+    @property
+    def code(self) -> int:
+        """Number that kernels know the equations by.
+
+        Raises
+        ------
+        InputError
+            If they do not know them.
+        """
+        if compiled := self.find_compiled():
+            return compiled[0]
+        raise InputError(
+            f"optimizer '{self.type}': its equations are not in the kernels: build the package again, or give the "
+            "class a `step`"
+        )
+
+    @property
+    def constants(self) -> list[float]:
+        """Settings that the equations name, in the order of the kernels."""
+        compiled = self.find_compiled()
+        return [getattr(self, name) for name in compiled[1]] if compiled else []
+
     def step(
         self, eta: float, divisor: float, n_step: int, gradient: np.ndarray, weight: np.ndarray, **moments: np.ndarray
     ) -> None:
-        """Take one step in place and set the gradient to 0.
+        """Take one step in place and set the gradient to 0; a script may have its own.
 
         Parameters
         ----------
@@ -96,20 +171,19 @@ class Optimizer(Frozen, ABC):
         **moments : np.ndarray
             (n,) each, as `self.moments`; zeros before the first step.
         """
+        kept = [moments[name] for name in self.moments]
+        constants = np.array(self.constants, float)
+        kernel.step(self.code, constants, eta, divisor, n_step, self.Wmin, self.Wmax, gradient, weight, kept)
 
 
 class GradientDescent(Optimizer):
     """Plain gradient descent (`eprop_synapse` optimizer "gradient_descent")."""
 
+    weight: ClassVar[str] = "weight - eta*g"
     accumulates: ClassVar[bool] = True
+    usual: ClassVar[str] = "1e-5 to 1e-3"
 
     type: Literal["gradient_descent"] = "gradient_descent"
-
-    def step(
-        self, eta: float, divisor: float, n_step: int, gradient: np.ndarray, weight: np.ndarray, **moments: np.ndarray
-    ) -> None:
-        """Take one step, see `Optimizer.step`."""
-        kernel.gradient_descent(eta, divisor, self.Wmin, self.Wmax, gradient, weight)
 
 
 class Adam(Optimizer):
@@ -125,32 +199,33 @@ class Adam(Optimizer):
         Added to the root of the mean squared gradient.
     """
 
+    kept: ClassVar[dict[str, str]] = {
+        "moment": "beta_1*moment + (1 - beta_1)*g",
+        "variance": "beta_2*variance + (1 - beta_2)*g*g",
+    }
+    of_step: ClassVar[dict[str, str]] = {"bias_1": "1 - beta_1**n", "bias_2": "sqrt(1 - beta_2**n)"}
+    weight: ClassVar[str] = "weight - eta*bias_2/bias_1*moment/(sqrt(variance) + epsilon)"
+    # with 1 / (s + epsilon y) = share / (1 - x (y - 1)) for s = sqrt(variance), y = beta_2**(-i/2)
+    idle: ClassVar[dict[str, str]] = {
+        "share": "1/(sqrt(variance) + epsilon)",
+        "weight": "weight - moment*share*series(-epsilon*share)",
+        "moment": "beta_1**n*moment",
+        "variance": "beta_2**n*variance",
+    }
+    series: ClassVar[dict[str, str]] = {
+        "rate": "eta*bias_2/bias_1",
+        "factor": "beta_1/sqrt(beta_2)",
+        "growth": "1/sqrt(beta_2)",
+    }
+    negligible: ClassVar[dict[str, str]] = {"variance": "where(epsilon >= 1e-10, 1.1e-19/sqrt(1 - beta_2), 0)"}
     follows_gradient: ClassVar[bool] = False  # nearly: epsilon does not grow with it
-    moments: ClassVar[tuple[str, ...]] = ("moment", "variance")
+    usual: ClassVar[str] = "1e-3 to 5e-3"
+    often: ClassVar[str] = "1e-5 to 1e-4"
 
     type: Literal["adam"] = "adam"
     beta_1: float = Field(0.9, ge=0, lt=1)
     beta_2: float = Field(0.999, ge=0, lt=1)
     epsilon: float = Field(1e-7, gt=0)
-
-    def step(
-        self, eta: float, divisor: float, n_step: int, gradient: np.ndarray, weight: np.ndarray, **moments: np.ndarray
-    ) -> None:
-        """Take one step, see `Optimizer.step`."""
-        kernel.adam(
-            eta,
-            divisor,
-            self.Wmin,
-            self.Wmax,
-            self.beta_1,
-            self.beta_2,
-            self.epsilon,
-            n_step,
-            gradient,
-            moments["moment"],
-            moments["variance"],
-            weight,
-        )
 
 
 class SgdMomentum(Optimizer):
@@ -162,16 +237,31 @@ class SgdMomentum(Optimizer):
         Share of the velocity v that is left after a step.
     """
 
-    moments: ClassVar[tuple[str, ...]] = ("velocity",)
+    kept: ClassVar[dict[str, str]] = {"velocity": "momentum*velocity + g"}
+    weight: ClassVar[str] = "weight - eta*velocity"
+    idle: ClassVar[dict[str, str]] = {"weight": "weight - velocity*series(0)", "velocity": "momentum**n*velocity"}
+    series: ClassVar[dict[str, str]] = {"rate": "eta", "factor": "momentum", "growth": "1"}
+    usual: ClassVar[str] = "1e-5 to 1e-4"
 
     type: Literal["sgd_momentum"] = "sgd_momentum"
     momentum: float = Field(0.9, ge=0, lt=1)
 
-    def step(
-        self, eta: float, divisor: float, n_step: int, gradient: np.ndarray, weight: np.ndarray, **moments: np.ndarray
-    ) -> None:
-        """Take one step, see `Optimizer.step`."""
-        kernel.sgd_momentum(eta, divisor, self.Wmin, self.Wmax, self.momentum, gradient, moments["velocity"], weight)
+
+class AdamW(Adam):
+    """Adam with weights that decay apart from the gradient (Loshchilov and Hutter 2019), as in PyTorch.
+
+    Attributes
+    ----------
+    weight_decay : float
+        Share of a weight that is lost in a step, divided by `eta`.
+    """
+
+    weight: ClassVar[str] = "(1 - eta*weight_decay)*weight - eta*bias_2/bias_1*moment/(sqrt(variance) + epsilon*bias_2)"
+    idle: ClassVar[dict[str, str]] = {}  # weights decay on the way
+    series: ClassVar[dict[str, str]] = {}
+
+    type: Literal["adamw"] = "adamw"  # type: ignore[assignment]  # another name
+    weight_decay: float = Field(0.01, ge=0)
 
 
 def require_of_weights(optimizer: Optimizer, here: str) -> None:
@@ -188,7 +278,7 @@ def default_optimizer() -> Optimizer:
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    kind.model_fields["type"].default: kind for kind in (GradientDescent, Adam, SgdMomentum)
+    kind.model_fields["type"].default: kind for kind in (GradientDescent, Adam, SgdMomentum, AdamW)
 }
 if TYPE_CHECKING:
     OptimizerName = str  # of one of them

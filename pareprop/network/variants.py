@@ -180,7 +180,6 @@ VARIANTS: dict[str, Variant] = {
             event_bytes=28,
             event_seconds=4e-9,
             costs=Costs(5500, event=1100, cold_event=900, far_event=0, row=45_000, readout_event=14_000, signal=85),
-            optimizers=("gradient_descent", "adam"),
         ),
     )
 }

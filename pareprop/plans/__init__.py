@@ -8,21 +8,24 @@ table is as wide as the widest of its projections:
 way     for                                                           bytes
 ======= ============================================================= =====================================
 static  fixed weights                                                 12
-readout weights of readouts                                           20, +16 Adam
+readout weights of readouts                                           20, +8 for each number of the optimizer
 prefix  plain neurons of one tau_m, gradient descent                  28, +8 if kappa_reg differs
-scan    adaptive, tau_m that differs, Adam that steps at arrivals,    28, +8 if kappa_reg differs,
-        kappa = 0, short time constants, synapses that move, neurons  +8 adaptive, +8 tau_m that differs,
-        given by equations                                            or rewired, +16 Adam, or 8 for each
-                                                                      trace of the equations
-lines   Adam that steps in each time step, onto neurons of the        as scan
-        package with one filter
-rule    learning rules given by equations                             20, +8 for each state, +16 Adam
+scan    adaptive, tau_m that differs, Adam and others that step at    28, +8 if kappa_reg differs,
+        arrivals, kappa = 0, short time constants, synapses that      +8 adaptive, +8 tau_m that differs,
+        move, neurons given by equations                              or rewired, +8 for each number of the
+                                                                      optimizer (Adam 2, momentum 1) and
+                                                                      each trace of the equations
+lines   Adam and others that step in each time step, onto neurons of  as scan
+        the package with one filter
+rule    learning rules given by equations                             20, +8 for each state, and each number
+                                                                      of the optimizer
 steps   with a step of the optimizer in each time step tight bounds   as scan
-        and signs, other Adam; cutoff within the lag; neurons with
-        more than 10 states; short-term plasticity; a part of e-prop
+        and signs, what `lines` leaves; cutoff within the lag;
+        neurons with more than 10 states; short-term plasticity; a
+        part of e-prop
 ======= ============================================================= =====================================
 
-For each source and delay, on every rank: 56 bytes, +8 with Adam, +16 with scan.
+For each source and delay, on every rank: 56 bytes, +8 unless gradient descent, +16 with scan.
 For each neuron, with steps: psi and L of as many steps as the longest cutoff, at most 1 024. With scan: 896 bytes,
 576 if no neuron adapts, 1 472 if kappa_reg differs, and 17 + m steps of its history; given by equations, 72 for each
 number of a stretch, 8 for each of what enters, both in lines of eight, 80, and 128 for each derivative that takes long

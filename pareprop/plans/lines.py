@@ -1,4 +1,4 @@
-"""Step by step, from lines: some steps of a target lie in one line of the cache, where Adam steps in each time step."""
+"""Step by step, from lines: some steps of a target lie in one line of the cache, where optimizers keep moments."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Lines(Steps):
         """Return why a projection cannot learn this way, None if it can."""
         if reason := super().why_not(request):
             return reason
-        if not (request.is_adam and request.optimizer.optimize_each_step):
-            return "its optimizer is not Adam with a step in each time step"
+        if request.optimizer.accumulates or not request.optimizer.optimize_each_step:
+            return "its optimizer keeps no moments, or does not step in each time step"
         if reason := request.why_not_whole:
             return reason
         if request.definition:

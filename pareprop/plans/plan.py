@@ -14,6 +14,7 @@ from ..network import learning
 from ..network.connectivity import Population, Projection
 from ..network.local import given_by_equations, program_of
 from ..network.model import Model
+from ..network.optimizers import OPTIMIZERS, Optimizer
 from ..network.parameters import nearest
 from ..network.rule_options import definition_of, origin_of
 from ..network.synapse_table import SynapseTable
@@ -21,7 +22,7 @@ from ..neurons.compile import Composed, compile
 from ..parallel.mpi import Comm
 from ..rules.bound import Bound
 from ..rules.program import compile_rule
-from .idle_adam import idle_steps
+from .idle import idle_steps
 from .lines import Lines
 from .prefix import Prefix, block_length
 from .readout import Readout, readout_block_length
@@ -64,7 +65,12 @@ class Plan:
     @property
     def numbers(self) -> set[str]:
         """Names of what a synapse keeps beside its weight and traces of equations."""
-        return self.way.numbers(self.request) | set(self.request.optimizer.moments)
+        return self.way.numbers(self.request) | set(self.moments)
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """Names of what the optimizer keeps of a synapse."""
+        return self.request.optimizer.moments
 
     @property
     def n_traces(self) -> int:
@@ -107,8 +113,8 @@ class Plan:
         rules = {
             layout.MODE: self.way.mode,
             layout.CUTOFF: layout.NO_CUTOFF if request.equations else request.cutoff,
-            layout.OWN_ZBAR: request.own_zbar, layout.ADAPTIVE: request.adapts, layout.ADAM: request.is_adam,
-            layout.EACH_STEP: optimizer.optimize_each_step and singly,
+            layout.OWN_ZBAR: request.own_zbar, layout.ADAPTIVE: request.adapts, layout.OPTIMIZER: optimizer.code,
+            layout.COUNTED: not optimizer.accumulates, layout.EACH_STEP: optimizer.optimize_each_step and singly,
             layout.MOVES: bool(request.projection.rewire), layout.LINED: isinstance(self.way, Lines),
             layout.LAG: request.lag, layout.LEARNER: self._learner,
         }  # fmt: skip
@@ -116,12 +122,11 @@ class Plan:
             layout.ALPHA: request.alpha or 0.0, layout.KAPPA: getattr(values, "kappa", 0.0) * request.is_filtered,
             layout.KAPPA_REG: getattr(values, "kappa_reg", 0.0), layout.ETA: optimizer.eta,
             layout.W_MIN: optimizer.Wmin, layout.W_MAX: optimizer.Wmax,
-            layout.BETA_1: getattr(optimizer, "beta_1", 0.0), layout.BETA_2: getattr(optimizer, "beta_2", 0.0),
-            layout.EPSILON: getattr(optimizer, "epsilon", 1.0),
         }  # fmt: skip
+        constants |= {layout.SETTINGS + k: value for k, value in enumerate(optimizer.constants)}
         return (
-            [int(rules[column]) for column in range(layout.RULE_COLUMNS)],
-            [constants[column] for column in range(layout.CONSTANT_COLUMNS)],
+            [int(rules.get(column, -1)) for column in range(layout.RULE_COLUMNS)],
+            [constants.get(column, 0.0) for column in range(layout.CONSTANT_COLUMNS)],
         )
 
     @property
@@ -148,13 +153,18 @@ class TablePlan:
         int64 (n_blocks, RULE_COLUMNS), see `layout.pxd`.
     constants : np.ndarray
         float64 (n_blocks, CONSTANT_COLUMNS), see `layout.pxd`.
+    moments : tuple of str
+        Names of what the optimizers of all blocks keep of a synapse.
     """
 
     def __init__(self, plans: Sequence[Plan]) -> None:
         self.plans = plans
+        self.moments = tuple(sorted({name for plan in plans for name in plan.moments}))
         rows = [plan.columns for plan in plans]
         self.rules = np.array([row for row, _ in rows], np.int64).reshape(-1, layout.RULE_COLUMNS)
         self.constants = np.array([row for _, row in rows], float).reshape(-1, layout.CONSTANT_COLUMNS)
+        for row, plan in zip(self.rules, plans, strict=True):
+            row[layout.KEPT : layout.KEPT + len(plan.moments)] = [*map(self.moments.index, plan.moments)]
 
     def chosen(self, *names: str) -> np.ndarray:
         """Return which blocks learn by one of some ways, bool (n_blocks,)."""
@@ -163,6 +173,11 @@ class TablePlan:
     def uses(self, *names: str) -> bool:
         """Return whether a block learns by one of some ways."""
         return bool(self.chosen(*names).any())
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether steps of the optimizer of any block are counted, as those without a gradient change something."""
+        return any(not plan.request.optimizer.accumulates for plan in self.plans)
 
     @property
     def learns(self) -> bool:
@@ -203,8 +218,8 @@ class TablePlan:
         return FOLD_STEPS if cutoffs.min() < 0 else int(min(cutoffs.max(), FOLD_STEPS))
 
     def idle_steps(self) -> dict[str, np.ndarray]:
-        """Return what the kernel takes idle steps of Adam with."""
-        return idle_steps(self.constants[:, [layout.BETA_1, layout.BETA_2]], self.rules[:, layout.ADAM] == 1)
+        """Return what the kernel takes steps without a gradient with."""
+        return idle_steps([plan.request.optimizer for plan in self.plans])
 
 
 class NetworkPlan:
@@ -320,7 +335,12 @@ def require_known(model: Model) -> None:
         model.eprop.require(f"population '{readouts.name}': loss", readouts.params.loss, model.eprop.losses)
     owners = {f"projection '{item.name}': ": item.optimizer for item in model.projections if item.optimizer}
     for owner, optimizer in ({"": model.optimizer} | owners).items():
-        model.eprop.require(f"{owner}optimizer", optimizer.type, model.eprop.optimizers)
+        if optimizer.find_compiled() is None or type(optimizer).step is not Optimizer.step:
+            known = ", ".join(OPTIMIZERS)
+            raise InputError(
+                f"{owner}optimizer '{optimizer.type}' has a step of its own in Python, which the spike variant cannot "
+                f"take at each spike (known: {known})"
+            )
 
 
 def _require_online(model: Model) -> None:

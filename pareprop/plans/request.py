@@ -14,7 +14,7 @@ from ..network import learning
 from ..network.connectivity import Population, Projection
 from ..network.model import Model
 from ..network.neurons import CUTOFF_LIMIT, whole_steps
-from ..network.optimizers import Adam, Optimizer
+from ..network.optimizers import Optimizer
 from ..network.parameters import Distribution
 from ..network.rule_options import definition_of
 from ..neurons.model import NeuronModel
@@ -196,11 +196,6 @@ class Request:
         return self.alpha is None or bool(self.projection.rewire or self.equations or self.definition)
 
     @property
-    def is_adam(self) -> bool:
-        """Whether the optimizer is Adam."""
-        return isinstance(self.optimizer, Adam)
-
-    @property
     def is_bounded(self) -> bool:
         """Whether clipping after every step can differ from clipping once after the summed step."""
         optimizer = self.optimizer
@@ -212,7 +207,7 @@ class Request:
         """Why the optimizer has to step in each time step, and the way out; None if one summed step is the same.
 
         With gradient descent it is, unless a bound is met on the way. Adam makes a gradient of 0 that was rounded to
-        1e-14 as large as any other.
+        1e-14 as large as any other; momentum counts the steps since a gradient.
         """
         optimizer = self.optimizer
         if self.is_bounded:

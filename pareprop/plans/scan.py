@@ -12,7 +12,8 @@ from .way import Cost, OntoNeurons
 # Cost of an arrival, with two arrivals per neuron and step; by equations times so much, and for each pair of traces;
 # and for an exponential in a step of its neurons
 ARRIVAL, OF_EQUATIONS, OF_PAIR, OF_EXPONENTIAL = 2.2, 1.25, 0.08, 0.6
-LEAN, WITH_ADAM = 0.85, 1.3  # times as long takes an arrival at neurons that do not adapt; with Adam
+LEAN, WITH_MOMENTS = 0.85, 1.3  # times as long takes an arrival at neurons that do not adapt; as in Adam
+ONE_BY_ONE = 0.2  # cost of a step of the optimizer without a gradient, where these are not taken at once
 # Times as long takes an arrival if delays differ; and what a row takes, which its synapses share
 ACROSS_DELAYS, OF_ROW = 1.6, 12.0
 FEWEST = 8.0  # synapses of a source on a rank below which rows are short with one delay, too
@@ -35,9 +36,10 @@ class Scan(OntoNeurons):
 
     def cost(self, request: Request) -> Cost:
         """Return what it takes, where delays do not differ."""
-        traces, adam = n_traces(request.projection), 1.0 if request.optimizer.accumulates else WITH_ADAM
-        lean = 1.0 if request.adapts else LEAN
-        return Cost(arrival=ARRIVAL * adam * (_times_of(traces) if traces else lean))
+        traces, optimizer = n_traces(request.projection), request.optimizer
+        moments, lean = 1.0 if optimizer.accumulates else WITH_MOMENTS, 1.0 if request.adapts else LEAN
+        step = 0.0 if optimizer.accumulates or optimizer.idle else ONE_BY_ONE
+        return Cost(arrival=ARRIVAL * moments * (_times_of(traces) if traces else lean), step=step)
 
     def why_slow(self, request: Request, neurons: float) -> Reason | None:
         """Return why an arrival takes over five times the usual, see `Way.why_slow`.
@@ -46,6 +48,9 @@ class Scan(OntoNeurons):
         are assumed, where equations cost most over the usual.
         """
         traces, exponentials = n_traces(request.projection), n_exponentials(request.post)
+        if self.cost(request).step:
+            out = "an optimizer that takes them at once, such as adam or sgd_momentum"
+            return f"{request.optimizer.type} takes its steps between two arrivals one by one", out
         if traces:
             arrival = ARRIVAL * _times_of(traces)
             both = arrival + OF_EXPONENTIAL * exponentials

@@ -11,6 +11,7 @@ import click
 
 from .. import terminal
 from ..errors import InputError
+from ..network.optimizers import OPTIMIZERS
 from ..network.variants import DEFAULT, VARIANTS
 from ..parallel.exchange import Exchange
 from ..plans.plan import WAYS
@@ -55,7 +56,7 @@ from .provenance import tell_environment
 @click.option("--kappa-reg", type=float, help="Filter of the regularization in the spike variant [that of the traces].")
 @click.option(
     "--optimizer",
-    type=click.Choice(["gradient_descent", "adam"]),
+    type=click.Choice(list(OPTIMIZERS)),
     default="gradient_descent",
     show_default=True,
     help="Optimizer.",

@@ -24,7 +24,7 @@ from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..machine import peak_rss_bytes, require_bytes
 from ..network.model import Model
-from ..network.optimizers import Adam, GradientDescent
+from ..network.optimizers import OPTIMIZERS, OptimizerName
 from ..network.parameters import Normal, Uniform
 from ..network.rewire import Rewire
 from ..network.synapse_table import SynapseTable
@@ -62,7 +62,7 @@ class Axes:
         Neuron model: one of the variant, or one that is given by equations, with its own defaults; weights are then
         those of the benchmark by the distance of its threshold from E_L.
     optimizer : str
-        "gradient_descent" or "adam".
+        Its name, a key of `OPTIMIZERS`.
     each_step : bool
         Whether the optimizer of the spike variant steps in each time step, not at each arrival.
     drawn_tau : bool
@@ -82,7 +82,7 @@ class Axes:
     """
 
     neuron: str = "iaf"
-    optimizer: Literal["gradient_descent", "adam"] = "gradient_descent"
+    optimizer: OptimizerName = "gradient_descent"
     each_step: bool = False
     drawn_tau: bool = False
     kappa_reg: float | None = None
@@ -162,8 +162,8 @@ def model(
     eprop = find_variant(variant)
     axes.check(n_neurons, delay)
     scale = eprop.scale(KAPPA)
-    rule = Adam if axes.optimizer == "adam" else GradientDescent
-    eta = 1e-4 * (scale * scale) if rule is GradientDescent else 1e-3 * scale
+    rule = OPTIMIZERS[axes.optimizer]
+    eta = 1e-4 * (scale * scale) if rule.follows_gradient else 1e-3 * scale
     cell: Values = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
     kappas = {"kappa": KAPPA, "kappa_reg": KAPPA if axes.kappa_reg is None else axes.kappa_reg}
     traces = {"regular_spike_arrival": False, "eprop_isi_trace_cutoff": CUTOFF} | kappas

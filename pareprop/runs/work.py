@@ -352,9 +352,9 @@ def _learning(model: Model, plan: NetworkPlan | None, neurons: int, parts: Mappi
         items = [item for item in model.projections if item.post.role == role and item.pre.role in sources]
         found, part = plan.of_projections(items), parts[kind]
         learning += part.synapses * len(found.numbers)
-        stretches, adam = found.uses("scan"), part.adaptive > 0
-        books += (layout.BOOK_COLUMNS + 1 + stretches + adam) * part.rows * found.learns + part.senders
-        books += adam * part.blocks * 4 * 2 * FOLD_STEPS  # corrections of the bias
+        stretches, counted = found.uses("scan"), part.adaptive > 0
+        books += (layout.BOOK_COLUMNS + 1 + stretches + counted) * part.rows * found.learns + part.senders
+        books += counted * part.blocks * 4 * 2 * FOLD_STEPS  # numbers of steps of the optimizer
         if kind == "incoming" and stretches:
             beside = model.is_rewarded or plan.sets == 2
             by_hand = any(not given_by_equations(item.post) for item in items)

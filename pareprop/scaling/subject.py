@@ -12,6 +12,7 @@ from ..engines.base import Settings
 from ..errors import InputError
 from ..network.local import target_rate
 from ..network.model import Model
+from ..network.optimizers import OptimizerName
 from ..network.parameters import Frozen, parse_setting, validate
 from ..network.variants import DEFAULT, VariantName
 from ..runs import benchmark, config
@@ -32,7 +33,7 @@ class Benchmark(Frozen):
     seed: int = Field(1, ge=0)
     precision: Literal["double", "single"] = "double"
     neuron: str = benchmark.PLAIN.neuron
-    optimizer: Literal["gradient_descent", "adam"] = benchmark.PLAIN.optimizer
+    optimizer: OptimizerName = benchmark.PLAIN.optimizer
     each_step: bool = benchmark.PLAIN.each_step
     drawn_tau: bool = benchmark.PLAIN.drawn_tau
     kappa_reg: float | None = benchmark.PLAIN.kappa_reg

@@ -32,13 +32,11 @@ PACKAGE = str(Path(__file__).parents[1])
 SHARE, CHANCE = 0.05, 3.0  # of the spikes, and times a mean step, that step 0 holds: noise loses a few and works on
 MANY = 10_000  # synapses that learn in a slow way, of which a notice tells
 GROWTH = 100.0  # times the loss of the first iteration, from which a training is said to diverge
-USUAL = {"adam": "1e-3 to 5e-3", "gradient_descent": "1e-5 to 1e-3", "sgd_momentum": "1e-5 to 1e-4"}  # of the tasks
 SILENT = 10  # iterations without a spike, after which a notice says so
 SOON, HARDLY = 100, 0.1  # iterations after which a training with the default optimizer shows, and share of the loss
 LOOKED = 4096  # synapses of a projection at most whose gradients are looked at
 ROUNDING = float(np.finfo(np.float32).eps)
 FEW = 50  # steps at most whose errors are compared where a loss is called in each
-OFTEN = {"adam": "1e-5 to 1e-4"}  # in the spike variant, where it steps in each time step or at each arrival
 
 
 class Notices:
@@ -172,7 +170,7 @@ class Notices:
                 grown = (
                     f"iteration 1: the loss is {first:.3g}, that of silent readouts would be {self._silent_loss:.3g}"
                 )
-            usual = (USUAL | (OFTEN if model.eprop.is_online else {})).get(rule.type, "a smaller value")
+            usual = (model.eprop.is_online and rule.often) or rule.usual
             self.tell(
                 "loss",
                 f"{grown}: the training diverges; eta is {rule.eta:g}, of which {usual} is usual here: try a tenth",

@@ -1,5 +1,12 @@
 """Losses and optimizers against NumPy, learning rates between phases, learning switched off."""
 
+import ctypes
+import importlib.util
+import subprocess
+import sys
+import types
+from pathlib import Path
+
 import networks
 import numpy as np
 import pytest
@@ -10,13 +17,14 @@ from hypothesis import strategies as st
 from properties import examples
 
 from pareprop.errors import InputError, StateError
-from pareprop.kernels import optimizers
 from pareprop.network.losses import LOSSES
 from pareprop.network.model import Model
-from pareprop.network.optimizers import optimizer
+from pareprop.network.optimizers import OPTIMIZERS, GradientDescent, Optimizer, optimizer
 from pareprop.runs.benchmark import BenchTask
 from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer
+
+GENERATOR = Path(__file__).parents[2] / "cython_core" / "generate_optimizers.py"
 
 
 def test_mean_squared_error() -> None:
@@ -78,48 +86,158 @@ def test_momentum_trains_as_the_twin(reset: bool) -> None:
     assert changes[0] < 1e-10 < 1e-6 < changes[1]
 
 
-@pytest.mark.parametrize(
-    ("where", "message"),
-    [
-        ("optimizer", "optimizer 'sgd_momentum' is not for the spike variant"),
-        ("projection", "projection 'in->rec': optimizer 'sgd_momentum' is not for the spike variant"),
-    ],
-)
-def test_what_the_spike_variant_does_not_know_is_refused(where: str, message: str) -> None:
-    momentum = {"type": "sgd_momentum"}
-    model = Model("spike", optimizer=optimizer(momentum if where == "optimizer" else {}, "test"))
+class Halved(Optimizer):
+    """A step of its own, in Python."""
+
+    type: str = "halved"
+
+    def step(self, eta: float, divisor: float, n_step: int, gradient: np.ndarray, weight: np.ndarray, **_) -> None:
+        weight -= 0.5 * eta * gradient
+        gradient[:] = 0.0
+
+
+@pytest.mark.parametrize(("where", "owner"), [("optimizer", ""), ("projection", "projection 'in->rec': ")])
+def test_a_step_in_python_is_not_for_the_spike_variant(where: str, owner: str) -> None:
+    model = Model("spike", optimizer=Halved() if where == "optimizer" else GradientDescent())
     inputs, neurons = model.inputs("in", 2), model.neurons("rec", 2)
-    model.readouts("out", 1, **({"loss": "huber"} if where == "loss" else {}))
-    model.connect(inputs, neurons, **({"optimizer": momentum} if where == "projection" else {}))
+    model.readouts("out", 1)
+    model.connect(inputs, neurons, optimizer=Halved() if where == "projection" else None)
+    message = (
+        f"^{owner}optimizer 'halved' has a step of its own in Python, which .* gradient_descent, adam, sgd_momentum"
+    )
     with pytest.raises(InputError, match=message):
         Simulation(model, BenchTask(2, 10, 1))
+
+
+def test_equations_that_were_not_compiled() -> None:
+    """A class in the package is compiled with it; one that came, or was changed, since then is told."""
+
+    class Doubled(Optimizer):
+        weight = "weight - 2*eta*g"
+        type: str = "doubled"
+
+    with pytest.raises(
+        InputError, match="optimizer 'doubled': its equations are not in the kernels: build the package"
+    ):
+        Doubled().step(0.1, 1.0, 1, np.ones(3), np.ones(3))
 
 
 @settings(max_examples=examples(50))
 @given(seed=st.integers(0, 2**31), n_steps=st.integers(1, 6), bound=st.sampled_from([0.3, 100.0]))
 def test_optimizers(seed: int, n_steps: int, bound: float) -> None:
-    """Several steps of each kernel as the twin's optimizer makes them; gradients are consumed."""
+    """Several steps of each as the twin's optimizer makes them; gradients are consumed."""
     rng = np.random.default_rng(seed)
-    rule = {"eta": 0.1, "Wmin": -bound, "Wmax": bound, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "momentum": 0.8}
     divisor = float(rng.integers(1, 5))
-    for kind in ("gradient_descent", "adam", "sgd_momentum"):
-        weight = rng.normal(size=9)
-        twin, expected = reference.Optimizer(rule | {"type": kind}, (9,)), weight.copy()
-        moment, variance = np.zeros((2, 9))
-        velocity = np.zeros(9)
+    own = {"sgd_momentum": {"momentum": 0.8}, "adamw": {"weight_decay": 0.5}}
+    for kind in OPTIMIZERS:
+        rule = {"type": kind, "eta": 0.1, "Wmin": -bound, "Wmax": bound} | own.get(kind, {})
+        made, weight = optimizer(rule, "test"), rng.normal(size=9)
+        twin, expected = reference.Optimizer(reference.OPTIMIZER_DEFAULTS | rule, (9,)), weight.copy()
+        moments = {name: np.zeros(9) for name in made.moments}
         for step in range(1, n_steps + 1):
             gradient = rng.normal(size=9) * (rng.random(9) < 0.7)
             expected = twin.step(expected, gradient / divisor, step)
-            common = (rule["eta"], divisor, rule["Wmin"], rule["Wmax"])
-            if kind == "adam":
-                adam = (*common, 0.9, 0.999, 1e-7, step)
-                optimizers.adam(*adam, gradient, moment, variance, weight)
-            elif kind == "sgd_momentum":
-                optimizers.sgd_momentum(*common, 0.8, gradient, velocity, weight)
-            else:
-                optimizers.gradient_descent(*common, gradient, weight)
+            made.step(made.eta, divisor, step, gradient, weight, **moments)
             assert not gradient.any()
             np.testing.assert_allclose(weight, expected, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(("kind", "peer", "own"), [
+    ("gradient_descent", "SGD", {}), ("sgd_momentum", "SGD", {"momentum": 0.8}),
+    ("adamw", "AdamW", {"weight_decay": 0.5}),
+])  # fmt: skip
+def test_optimizers_of_pytorch(kind: str, peer: str, own: dict) -> None:
+    """SGD without dampening, and AdamW with NEST's defaults. Its Adam has another place of epsilon than NEST's."""
+    torch = pytest.importorskip("torch")
+    rng, made = np.random.default_rng(1), optimizer({"type": kind, "eta": 0.1} | own, "test")
+    weight = rng.normal(size=9)
+    theirs = torch.tensor(weight, requires_grad=True)
+    defaults = {"betas": (0.9, 0.999), "eps": 1e-7} if kind == "adamw" else {}
+    rule = getattr(torch.optim, peer)([theirs], lr=0.1, **defaults, **own)
+    moments = {name: np.zeros(9) for name in made.moments}
+    for step in range(1, 30):
+        gradient = rng.normal(size=9) * (rng.random(9) < 0.7)
+        theirs.grad = torch.tensor(gradient)
+        rule.step()
+        made.step(0.1, 1.0, step, gradient, weight, **moments)
+        np.testing.assert_allclose(weight, theirs.detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.fixture
+def generator() -> types.ModuleType:
+    """What writes the C of optimizers when the package is built."""
+    spec = importlib.util.spec_from_file_location("generate_optimizers", GENERATOR)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+ADDED = """
+class Added(Adam):
+    kept: ClassVar[dict[str, str]] = {
+        "moment": "beta_1*moment + (1 - beta_1)*g",
+        "largest": "where(decay > 0.5, decay, 0.5)*largest + sqrt(g*g)",
+    }
+    weight: ClassVar[str] = "weight - eta/bias_1*(-moment - lag*g)/(largest + 1)"
+    of_step: ClassVar[dict[str, str]] = {"bias_1": "1 - beta_1**n"}
+    idle: ClassVar[dict[str, str]] = {}
+    series: ClassVar[dict[str, str]] = {}
+    negligible: ClassVar[dict[str, str]] = {}
+"""
+STEP = """
+#define REAL double
+#define NAMED(name) name
+#include "optimizer_steps.h"
+void step(int64_t kind, const double *constant, double eta, int64_t n_step, int64_t n, double *gradient, double *weight,
+          double **kept)
+{
+    step_mean(kind, constant, eta, n_step, 2.0, -1e9, 1e9, n, gradient, weight, kept);
+}
+"""
+
+
+def test_an_optimizer_is_one_class(tmp_path: Path, generator: types.ModuleType) -> None:
+    """Its equations in the file of optimizers become a kernel, to the order of operations."""
+    path, n = tmp_path / "optimizers.py", 5
+    path.write_text(generator.EQUATIONS.read_text() + ADDED)
+    (tmp_path / "optimizer_steps.h").write_text(generator.write_source(path))
+    (tmp_path / "step.c").write_text(STEP)
+    flags = ["-O2", "-Werror", "-Wall", "-shared", "-fPIC", "-ffp-contract=off", f"-I{GENERATOR.parent}"]
+    subprocess.run(["cc", *flags, "step.c", "-o", "step.so"], cwd=tmp_path, check=True, timeout=300)
+    added = generator.read(path)[-1]
+    assert (added.name, added.constants) == ("Added", ["beta_1", "decay", "lag"])
+    rng, (beta, decay, lag) = np.random.default_rng(3), (0.8, 0.7, 0.3)
+    weight, moment, largest = rng.normal(size=n), np.zeros(n), np.zeros(n)
+    expected, m, top = weight.copy(), np.zeros(n), np.zeros(n)
+    pointer = ctypes.POINTER(ctypes.c_double)
+    kept = (pointer * 4)(*(array.ctypes.data_as(pointer) for array in (moment, largest)))
+    constants, run = np.array([beta, decay, lag]), ctypes.CDLL(tmp_path / "step.so").step
+    for step in range(1, 6):
+        gradient = rng.normal(size=n)
+        g = gradient / 2.0
+        m = beta * m + (1 - beta) * g
+        top = decay * top + np.sqrt(g * g)
+        expected = expected - 0.1 / (1 - beta**step) * (-m - lag * g) / (top + 1)
+        given = [array.ctypes.data_as(pointer) for array in (gradient, weight)]
+        run(len(generator.read()), constants.ctypes.data_as(pointer), ctypes.c_double(0.1), step, n, *given, kept)
+        np.testing.assert_allclose(weight, expected, rtol=1e-15)
+        assert not gradient.any()
+
+
+@pytest.mark.parametrize(("changed", "told"), [
+    ("weight: ClassVar[str] = 'exp(weight)'", r"Added: 'exp\(weight\)' cannot stand in an equation of an optimizer"),
+    ("weight: ClassVar[str] = 'weight % g'", "Added: 'weight % g' cannot stand"),
+    (f"kept: ClassVar[dict] = {dict.fromkeys('abcde', '0*g')}", "Added: more than 8 settings in equations, or 4 "),
+])  # fmt: skip
+def test_equations_that_cannot_be_compiled(
+    tmp_path: Path, generator: types.ModuleType, changed: str, told: str
+) -> None:
+    path = tmp_path / "optimizers.py"
+    path.write_text(f"{generator.EQUATIONS.read_text()}\n\nclass Added(GradientDescent):\n    {changed}\n")
+    with pytest.raises(ValueError, match=told):
+        generator.read(path)
 
 
 def changing(case: dict) -> dict:
@@ -197,7 +315,7 @@ def test_projection_that_does_not_learn() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [2, 3])
-@pytest.mark.parametrize("kind", ["gradient_descent", "adam"])
+@pytest.mark.parametrize("kind", ["gradient_descent", "adam", "adamw"])
 def test_batches(kind: str, batch_size: int) -> None:
     case = networks.random_case(16, optimizer={"type": kind, "eta": 0.01, "batch_size": batch_size})
     expected = reference.run_case(case)
@@ -216,6 +334,7 @@ def test_defaults() -> None:
         ("gradient_descent", {}),
         ("adam", {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}),
         ("sgd_momentum", {"momentum": 0.9}),
+        ("adamw", {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "weight_decay": 0.01}),
     ):
         common = {"eta": 1e-4, "batch_size": 1, "Wmin": -100.0, "Wmax": 100.0, "optimize_each_step": True}
         made = optimizer({"type": kind}, "test").model_dump()

@@ -91,12 +91,13 @@ def test_random_networks_are_worth_comparing() -> None:
 
 
 @pytest.mark.parametrize("model", first(1, spike_networks.MODELS))
-@pytest.mark.parametrize("kind", ["gradient_descent", "adam"])
+@pytest.mark.parametrize("kind", ["gradient_descent", "adam", "sgd_momentum", "adamw"])
 @pytest.mark.parametrize("each_step", [False, True])
 def test_every_choice(model: str, kind: str, each_step: bool) -> None:
     """Every model and optimizer learns something in each kind of weights."""
     case = network(5, 200, m=3, tau_m=20.0, kappa=0.9, kappa_reg=0.8, c_reg=1.0, model=model)
-    bounds, eta = {"Wmin": -0.6, "Wmax": 0.6}, 1e-3 if kind == "adam" else 3e-3
+    bounds = {"Wmin": -0.6, "Wmax": 0.6}
+    eta = {"gradient_descent": 3e-3, "sgd_momentum": 2e-4}.get(kind, 1e-3)
     case["optimizer"] = {"type": kind, "eta": eta, "optimize_each_step": each_step} | bounds
     for key in spike_networks.KEYS.values():
         case[key] = np.clip(case[key], -0.59999, 0.59999)
@@ -312,16 +313,36 @@ def test_adam_of_any_memory(betas: tuple[float, float]) -> None:
         assert min(changes(case, expected)) > 1e-3
 
 
+@pytest.mark.parametrize("rule", first(2, [
+    {"type": "sgd_momentum", "momentum": 0.9}, {"type": "adamw", "weight_decay": 5.0},
+    {"type": "sgd_momentum", "momentum": 0.0}, {"type": "sgd_momentum", "momentum": 0.2},
+    {"type": "sgd_momentum", "momentum": 0.999}, {"type": "adamw", "weight_decay": 50.0},
+]), ids=str)  # fmt: skip
+def test_steps_without_a_gradient(rule: dict) -> None:
+    """At once or one by one, of windows of a few and of hundreds of steps, until velocities are gone."""
+    case = network(11, 500, 2, tau_m=15.0, kappa=0.9, kappa_reg=0.9, c_reg=0.5, model="iaf_adapt")
+    case["inputs"] &= np.random.default_rng(1).random(case["inputs"].shape) < 0.3
+    case["inputs"][40:440, 0] = False
+    case["optimizer"] = rule | {"eta": 1e-3, "optimize_each_step": False, "Wmin": -0.9, "Wmax": 0.9}
+    for key in spike_networks.KEYS.values():
+        case[key] = np.clip(case[key], -0.9, 0.9)
+    expected, _ = check(case)
+    assert min(changes(case, expected)) > 1e-3
+
+
 @pytest.mark.parametrize("precision", ["double", "single"])
-@pytest.mark.parametrize(("model", "cutoff"), [("iaf", 30.0), ("iaf", np.inf), ("iaf_adapt", 30.0)])
-def test_lines_of_targets_change_no_bit(model: str, cutoff: float, precision: str) -> None:
-    """Steps of Adam in each time step: read from lines of some steps of a target, or from steps of all targets.
+@pytest.mark.parametrize(("model", "cutoff", "kind"), [
+    ("iaf", 30.0, "adam"), ("iaf", np.inf, "adam"), ("iaf_adapt", 30.0, "adam"), ("iaf", 30.0, "sgd_momentum"),
+    ("iaf", 30.0, "adamw"),
+])  # fmt: skip
+def test_lines_of_targets_change_no_bit(model: str, cutoff: float, kind: str, precision: str) -> None:
+    """Steps in each time step: read from lines of some steps of a target, or from steps of all targets.
 
     Traces fade so fast that squares of gradients are too small for single precision.
     """
     case = network(7, 260, m=2, sizes=(19, 18), dense=True, kappa=0.5, kappa_reg=0.5, c_reg=0.5, model=model,
                    eprop_isi_trace_cutoff=cutoff)  # fmt: skip
-    case["optimizer"] = {"type": "adam", "eta": 1e-3, "Wmin": -0.9, "Wmax": 0.9}
+    case["optimizer"] = {"type": kind, "eta": 1e-3, "Wmin": -0.9, "Wmax": 0.9}
     for key in spike_networks.KEYS.values():
         case[key] = np.clip(case[key], -0.9, 0.9)
     case["w_rec"][np.random.default_rng(1).random(case["w_rec"].shape) < 0.2] = np.nan

@@ -272,7 +272,7 @@ def test_network_that_never_learns_keeps_no_books(seed: int) -> None:
         np.testing.assert_array_equal(found[name], case[key])
     for rows in run.engine.memory.rows:
         assert np.all(np.asarray(rows.books)[:, 0] == -1)
-        for array in (rows.books[:, 1:], rows.Z, rows.C, rows.Y, rows.moment):
+        for array in (rows.books[:, 1:], rows.Z, rows.C, rows.Y, rows.kept):
             assert not np.any(array)
     assert not any(np.any(run.engine.memory.history[name]) for name in ("L", "F", "R", "A", "D", "end_R"))
 

@@ -1,23 +1,10 @@
-/* Adam with a step in each time step: the synapses of a vector go through all steps of a window, so that what they keep
-   stays in registers. The formulas are those of window_steps.pxd and optimizers.pxd, `ROOT` that of idle_adam.h; the bits,
-   too. A step takes a root and a division, which is the limit if what it reads of the targets is near: the history of a
-   target lies in lines of the cache, each with psi of some steps, then L of them. */
+/* An optimizer that steps in each time step: the synapses of a vector go through all steps of a window, so that what they
+   keep stays in registers. The formulas are those of window_steps.pxd and optimizer_steps.h; the bits, too. A step of Adam
+   takes a root and a division, which is the limit if what it reads of the targets is near: the history of a target lies in
+   lines of the cache, each with psi of some steps, then L of them. Vectors are those of packs.h, which formulas.h has. */
 
 enum { OF_LINE = 64 / sizeof(REAL), LINE_STEPS = OF_LINE / 2 };    /* numbers of a line; its steps */
 enum { VECTORS = sizeof(REAL) == 8 ? 2 : 1 };                      /* that go side by side */
-
-typedef struct {
-    int64_t first, n, n_blocks, n_targets;  /* steps; of the ring of lines: its length and width */
-    const REAL *lines;
-    const double *traces;                   /* (n,) zbar of the source; or, where synapses have their own, what enters */
-    const REAL *rates;                      /* (n,), NULL: no step is made, the gradient waits in C */
-    REAL kappa, keep_1, add_1, keep_2, add_2, small, low, high;
-    REAL least;                             /* size of a gradient above which it counts in the variance */
-    const REAL *alpha, *rho, *beta;         /* of the targets */
-    const uint32_t *target;
-    REAL *Y, *C, *moment, *variance, *weight;
-    REAL *zbar, *eps;                       /* NULL: one zbar for all, no adaptation */
-} AdamWindow;
 
 static ALWAYS_INLINE side_lanes load_side(const REAL *from, int64_t count)
 {
@@ -53,7 +40,7 @@ static ALWAYS_INLINE side_lanes root_side(side_lanes x)
     *(side_lanes *)of = x;
 #pragma GCC unroll 1
     for (int i = 0; i < SIDE; i++)
-        root[i] = ROOT(of[i]);
+        root[i] = sizeof(REAL) == 8 ? (REAL)__builtin_sqrt(of[i]) : (REAL)__builtin_sqrtf((float)of[i]);
     return *(const side_lanes *)root;
 }
 
@@ -70,7 +57,7 @@ static ALWAYS_INLINE side_lanes bounded_side(side_lanes x, side_lanes lowest, si
 }
 
 /* Processors take a hundred times as long for numbers so small that they have fewer digits. Squares of traces that fade
-   away are such in single precision; what is left out here is lost beside epsilon (`least_of`). */
+   away are such in single precision; what is left out here is lost (`Optimizer.negligible`). */
 static ALWAYS_INLINE side_lanes above(side_lanes g, REAL least)
 {
     if (sizeof(REAL) == 8)
@@ -79,10 +66,20 @@ static ALWAYS_INLINE side_lanes above(side_lanes g, REAL least)
     return (side_lanes)((__typeof__(g > zero))g & ((g > least) | (g < -least)));
 }
 
-static double least_of(double add_2, double epsilon)
-{
-    return sizeof(REAL) == 4 && epsilon >= 1e-10 ? 1.1e-19 / __builtin_sqrt(add_2) : 0.0;
-}
+#define SIDES
+#include "optimizer_steps.h"
+
+typedef struct {
+    int64_t first, n, n_blocks, n_targets;  /* steps; of the ring of lines: its length and width */
+    const REAL *lines;
+    const double *traces;                   /* (n,) zbar of the source; or, where synapses have their own, what enters */
+    const REAL *moving;                     /* (n, MOST_MOVING), NULL: no step is made, the gradient waits */
+    Optimized of;
+    REAL kappa;
+    const REAL *alpha, *rho, *beta;         /* of the targets */
+    const uint32_t *target;
+    REAL *Y, *zbar, *eps;                   /* NULL: one zbar for all, no adaptation */
+} LineWindow;
 
 static ALWAYS_INLINE void fetch_lines(const REAL *lines, const uint32_t *target)
 {
@@ -91,14 +88,16 @@ static ALWAYS_INLINE void fetch_lines(const REAL *lines, const uint32_t *target)
 }
 
 /* what vectors from synapse k on begin with */
-static ALWAYS_INLINE void fetch_first(const int own, const int adaptive, const AdamWindow *of, int64_t k)
+static ALWAYS_INLINE void fetch_first(const int kind, const int own, const int adaptive, const LineWindow *of, int64_t k)
 {
     const REAL *lines = of->lines + OF_LINE * of->n_targets * (of->first / LINE_STEPS % of->n_blocks);
     for (int h = 0; h < VECTORS; h++) {
         const int64_t at = k + SIDE * h;
         fetch_lines(lines, of->target + at);
-        __builtin_prefetch(of->Y + at), __builtin_prefetch(of->C + at), __builtin_prefetch(of->weight + at);
-        __builtin_prefetch(of->moment + at), __builtin_prefetch(of->variance + at);
+        __builtin_prefetch(of->Y + at);
+        __builtin_prefetch(of->of.gradient + at), __builtin_prefetch(of->of.weight + at);
+        for (int j = 0; j < KEPT_OF(kind); j++)
+            __builtin_prefetch(of->of.kept[j] + at);
         if (own)
             __builtin_prefetch(of->zbar + at);
         if (adaptive)
@@ -106,19 +105,21 @@ static ALWAYS_INLINE void fetch_first(const int own, const int adaptive, const A
     }
 }
 
-static ALWAYS_INLINE void adam_vectors(const int vectors, const int own, const int adaptive, const AdamWindow *of,
-                                       int64_t k, const uint32_t *target, int64_t count)
+static ALWAYS_INLINE void line_vectors(const int kind, const int vectors, const int own, const int adaptive,
+                                       const LineWindow *of, int64_t k, const uint32_t *target, int64_t count)
 {
-    side_lanes y[VECTORS], c[VECTORS], m[VECTORS], v[VECTORS], w[VECTORS], z[VECTORS], a[VECTORS];
+    side_lanes y[VECTORS], c[VECTORS], x[VECTORS][MOST_KEPT], w[VECTORS], z[VECTORS], a[VECTORS];
     side_lanes alpha[VECTORS], rho[VECTORS], beta[VECTORS];
-    const side_lanes zero = {0}, low = zero + of->low, high = zero + of->high;
+    const side_lanes zero = {0}, low = zero + of->of.low, high = zero + of->of.high;
     const int64_t width = OF_LINE * of->n_targets;
     int64_t place = of->first / LINE_STEPS % of->n_blocks, from = of->first % LINE_STEPS;
 #pragma GCC unroll 2
     for (int h = 0; h < vectors; h++) {
         const int64_t at = k + SIDE * h;
-        y[h] = load_side(of->Y + at, count), c[h] = load_side(of->C + at, count), w[h] = load_side(of->weight + at, count);
-        m[h] = load_side(of->moment + at, count), v[h] = load_side(of->variance + at, count);
+        y[h] = load_side(of->Y + at, count), c[h] = load_side(of->of.gradient + at, count);
+        w[h] = load_side(of->of.weight + at, count);
+        for (int j = 0; j < KEPT_OF(kind); j++)
+            x[h][j] = load_side(of->of.kept[j] + at, count);
         if (own)
             z[h] = load_side(of->zbar + at, count), alpha[h] = gather_side(of->alpha, target + SIDE * h);
         if (adaptive) {
@@ -152,14 +153,11 @@ static ALWAYS_INLINE void adam_vectors(const int vectors, const int own, const i
                     e = line[h][s] * e;
                 y[h] = of->kappa * y[h] + e;
                 c[h] = c[h] - line[h][LINE_STEPS + s] * y[h];
-                if (!of->rates)
+                if (!of->moving)
                     continue;
-                const side_lanes g = -c[h];
+                step_side(kind, of->of.fixed, of->moving + MOST_MOVING * j, zero - c[h], x[h], &w[h]);
+                w[h] = bounded_side(w[h], low, high);
                 c[h] = zero;
-                m[h] = of->keep_1 * m[h] + of->add_1 * g;
-                const side_lanes seen = above(g, of->least);
-                v[h] = of->keep_2 * v[h] + of->add_2 * seen * seen;
-                w[h] = bounded_side(w[h] - of->rates[j] * m[h] / (root_side(v[h]) + of->small), low, high);
             }
         }
         place = following, from = 0;
@@ -167,9 +165,10 @@ static ALWAYS_INLINE void adam_vectors(const int vectors, const int own, const i
 #pragma GCC unroll 2
     for (int h = 0; h < vectors; h++) {
         const int64_t at = k + SIDE * h;
-        store_side(of->Y + at, y[h], count), store_side(of->C + at, c[h], count);
-        store_side(of->moment + at, m[h], count), store_side(of->variance + at, v[h], count);
-        store_side(of->weight + at, w[h], count);
+        store_side(of->Y + at, y[h], count), store_side(of->of.gradient + at, c[h], count);
+        store_side(of->of.weight + at, w[h], count);
+        for (int j = 0; j < KEPT_OF(kind); j++)
+            store_side(of->of.kept[j] + at, x[h][j], count);
         if (own)
             store_side(of->zbar + at, z[h], count);
         if (adaptive)
@@ -177,35 +176,48 @@ static ALWAYS_INLINE void adam_vectors(const int vectors, const int own, const i
     }
 }
 
-static ALWAYS_INLINE void adam_row(const int own, const int adaptive, const AdamWindow *of_, int64_t start, int64_t stop)
+static ALWAYS_INLINE void line_row(const int kind, const int own, const int adaptive, const LineWindow *of_, int64_t start,
+                                   int64_t stop)
 {
-    const AdamWindow of = *of_;    /* nothing that is written can be in this copy */
+    const LineWindow of = *of_;    /* nothing that is written can be in this copy */
     int64_t k = start;
     for (; k + VECTORS * SIDE <= stop; k += VECTORS * SIDE) {
         if (k + 2 * VECTORS * SIDE <= stop)
-            fetch_first(own, adaptive, &of, k + VECTORS * SIDE);
-        adam_vectors(VECTORS, own, adaptive, &of, k, of.target + k, SIDE);
+            fetch_first(kind, own, adaptive, &of, k + VECTORS * SIDE);
+        line_vectors(kind, VECTORS, own, adaptive, &of, k, of.target + k, SIDE);
     }
     for (; VECTORS > 1 && k + SIDE <= stop; k += SIDE)
-        adam_vectors(1, own, adaptive, &of, k, of.target + k, SIDE);
+        line_vectors(kind, 1, own, adaptive, &of, k, of.target + k, SIDE);
     if (k < stop) {
         uint32_t some[SIDE];
         for (int64_t i = 0; i < SIDE; i++)
             some[i] = of.target[k + i < stop ? k + i : stop - 1];
-        adam_vectors(1, own, adaptive, &of, k, some, stop - k);
+        line_vectors(kind, 1, own, adaptive, &of, k, some, stop - k);
     }
 }
 
-static void adam_window(const AdamWindow *of, int64_t start, int64_t stop)
+static ALWAYS_INLINE void line_row_of(const int kind, const LineWindow *of, int64_t start, int64_t stop)
 {
     if (of->zbar && of->eps)
-        adam_row(1, 1, of, start, stop);
+        line_row(kind, 1, 1, of, start, stop);
     else if (of->zbar)
-        adam_row(1, 0, of, start, stop);
+        line_row(kind, 1, 0, of, start, stop);
     else if (of->eps)
-        adam_row(0, 1, of, start, stop);
+        line_row(kind, 0, 1, of, start, stop);
     else
-        adam_row(0, 0, of, start, stop);
+        line_row(kind, 0, 0, of, start, stop);
+}
+
+static void line_window(const LineWindow *of, int64_t start, int64_t stop)
+{
+#define CASE(kind)                                                                                                     \
+    case kind:                                                                                                         \
+        line_row_of(kind, of, start, stop);                                                                            \
+        break;
+    switch (of->of.kind) {
+        EACH_KEEPING(CASE)
+    }
+#undef CASE
 }
 
 /* psi and L of step u */
@@ -214,4 +226,17 @@ static void keep_lines(int64_t u, int64_t n_blocks, int64_t n, const REAL *psi, 
     REAL *at = lines + u / LINE_STEPS % n_blocks * n * OF_LINE + u % LINE_STEPS;
     for (int64_t j = 0; j < n; j++)
         at[OF_LINE * j] = psi[j], at[OF_LINE * j + LINE_STEPS] = L[j];
+}
+
+/* Add rate_i of so many steps times each column of powers. A compiler left alone turns the table and adds one by one. */
+static void add_idle(int64_t n, const double *rate, const double *powers, double *sums)
+{
+    lanes sum[SERIES_COLUMNS / LANES];
+    for (int k = 0; k < SERIES_COLUMNS / LANES; k++)
+        sum[k] = load_doubles(sums + LANES * k, LANES);
+    for (int64_t i = 0; i < n; i++)
+        for (int k = 0; k < SERIES_COLUMNS / LANES; k++)
+            sum[k] += rate[i] * load_doubles(powers + SERIES_COLUMNS * i + LANES * k, LANES);
+    for (int k = 0; k < SERIES_COLUMNS / LANES; k++)
+        store_doubles(sums + LANES * k, sum[k], LANES);
 }

@@ -1,0 +1,48 @@
+# Rows of an engine (engine.pxi) work off windows with a step of the optimizer in each time step, see lines.h. Their
+# histories are lines of some steps of a target, where those of other rows are lines of some targets in a step.
+
+cdef extern from "spike_variant/lines.h" nogil:
+    ctypedef struct LineWindow:
+        int64_t first, n, n_blocks, n_targets
+        const real* lines
+        const double* traces
+        const real* moving
+        Optimized of
+        real kappa
+        const real* alpha
+        const real* rho
+        const real* beta
+        const uint32_t* target
+        real* Y
+        real* zbar
+        real* eps
+
+    void line_window(const LineWindow* of, int64_t start, int64_t stop)
+    void keep_lines(int64_t u, int64_t n_blocks, int64_t n, const real* psi, const real* L, real* lines)
+
+
+cdef inline void keep_step(Histories histories, int64_t u) noexcept nogil:
+    """Write step u into the lines, if there are some."""
+    cdef int64_t n = histories.lines.shape[1]
+    if histories.lines.shape[0] > 0 and n > 0:
+        keep_lines(u, histories.lines.shape[0], n, &histories.psi[u % histories.psi.shape[0], 0],
+                   &histories.L[u % histories.L.shape[0], 0], &histories.lines[0, 0, 0])
+
+
+cdef void work_lines(
+    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* moving, Rows rows, int64_t b,
+    int64_t row, int64_t start, int64_t stop
+) noexcept nogil:
+    """As `work_chunk`, of a whole row."""
+    cdef LineWindow window
+    window.first, window.n, window.traces, window.moving = first, n, traces, moving if fused else NULL
+    window.n_blocks, window.n_targets = engine.histories.lines.shape[0], engine.histories.lines.shape[1]
+    window.lines = &engine.histories.lines[0, 0, 0]
+    find_optimized(rows, b, row, &window.of)
+    window.kappa = rows.constants[b, KAPPA]
+    window.alpha, window.rho = &engine.neurons.alpha[0], &engine.neurons.rho[0]
+    window.beta = &engine.neurons.adapt_beta[0]
+    window.target, window.Y = &rows.target[0], &rows.Y[0]
+    window.zbar = &rows.zbar[0] if rows.rules[b, OWN_ZBAR] else NULL
+    window.eps = &rows.eps[0] if rows.rules[b, ADAPTIVE] else NULL
+    line_window(&window, start, stop)

@@ -1,0 +1,46 @@
+# Steps of optimizers, which `optimizer_steps.h` has: it is generated from their equations.
+
+cdef extern from *:
+    """
+    #define NAMED(name) name
+    """
+
+cdef extern from "spike_variant/lines.h" nogil:
+    enum:
+        MOST_KEPT
+        MOST_FIXED
+        MOST_MOVING
+        MOST_OF_STEP
+        MOST_IDLE_NUMBERS
+        SERIES_COLUMNS
+
+    ctypedef struct Optimized:
+        int64_t kind
+        real low, high
+        real* fixed
+        real* gradient
+        real* weight
+        real** kept
+
+    void number_step(int64_t kind, const double* constant, int64_t n, double* of_step)
+    void number_fixed(int64_t kind, const double* constant, double eta, real* fixed)
+    void number_moving(int64_t kind, const double* constant, double eta, const double* of_step, real* moving)
+    void number_idle(int64_t kind, const double* constant, int64_t n, double* idle)
+    void rate_of_series(int64_t kind, const double* constant, double eta, const double* of_step, double* rate)
+    void step_owed(const Optimized* of, int64_t start, int64_t n, const real* moving)
+    void step_idly(
+        const Optimized* of, int64_t start, int64_t n, int first, const real* moving, const double* sums,
+        const double* numbers
+    )
+    void add_idle(int64_t n, const double* rate, const double* powers, double* sums)
+
+cdef enum:
+    MOST_IDLE = 128    # steps of a part, see plans/idle.py
+    IDLE_FIRSTS = 512  # steps since which rows wait, of which sums are kept
+    FEWEST_IDLE = 2    # else they are taken one by one
+
+cdef struct IdleSums:  # what steps without a gradient need that does not depend on the synapse
+    int64_t first, count
+    const double* powers                     # of what optimizer: its table
+    double[MOST_IDLE_NUMBERS] numbers
+    double[SERIES_COLUMNS] sums              # with eta = 1
