@@ -206,9 +206,10 @@ class LocalNetwork:
         self.cells["I_e"][first:last] = known["I_e"]
         # what is the same for all is computed once
         given = {name: value[:1] if np.all(value == value[:1]) else value for name, value in known.items()}
-        self.constants[: program.n_constants, first:last] = program.constants(given, dt, n)
-        self.initial[: program.n_states, first:last] = program.initial(given, dt, n)
-        return program.initial_slopes(given, dt, n)
+        constants, initial, slopes = program.renew(given, dt, n)
+        self.constants[: len(constants), first:last] = constants
+        self.initial[: len(initial), first:last] = initial
+        return slopes
 
     def values_of(self, piece: int, chosen: np.ndarray) -> dict[str, np.ndarray]:
         """Return all parameters of neurons of a piece, by their local numbers; its model is given by equations."""

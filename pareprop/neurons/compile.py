@@ -24,7 +24,7 @@ import numpy as np
 
 from .. import files, kernels, terminal
 from ..errors import InputError, ParepropError, quote
-from ..values import Given, Later, Values
+from ..values import Given, Later, Numbers, Values
 from .derive import NO_LEARNS, Learns
 from .language import evaluate, parse
 from .model import COMMON, NeuronModel
@@ -177,29 +177,34 @@ class Program:
             If a constant of the model is not finite.
         """
         named = self.values(values, dt_ms)
-        n = max((np.size(value) for value in named.values()), default=1) if n is None else n
-        columns = np.empty((self.n_constants, n))
-        for column, tree in zip(columns, self._columns, strict=True):
-            column[:] = evaluate(tree, named)
-        return columns
+        return _rows((evaluate(tree, named) for tree in self._columns), self.n_constants, _length(named, n))
 
     def initial(self, values: Given, dt_ms: float, n: int | None = None) -> np.ndarray:
         """Return the initial states, float64 (n_states, n); arguments and errors as for `constants`."""
         named = self.values(values, dt_ms)
-        n = max((np.size(value) for value in named.values()), default=1) if n is None else n
-        states = np.empty((self.n_states, n))
-        for row, value in zip(states, self.definition.initial(named).values(), strict=True):
-            row[:] = value
-        return states
+        return _rows(self.definition.initial(named).values(), self.n_states, _length(named, n))
 
-    def initial_slopes(self, values: Given, dt_ms: float, n: int) -> np.ndarray:
-        """Return derivatives of the initial states by what is learned, float64 (n_learned, n_states, n)."""
-        named = self.values(values, dt_ms)
+    def renew(self, values: Given, dt_ms: float, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return constants, initial states, and derivatives of these by what is learned, (n_learned, n_states, n)."""
+        named, states = self.values(values, dt_ms), list(self.definition.states)
         slopes = np.zeros((len(self.learns.names), self.n_states, n))
-        states = list(self.definition.states)
         for state, name, tree in self._initial:
             slopes[self.learns.names.index(name), states.index(state)] = evaluate(tree, named)
-        return slopes
+        constants = _rows((evaluate(tree, named) for tree in self._columns), self.n_constants, n)
+        return constants, _rows(self.definition.initial(named).values(), self.n_states, n), slopes
+
+
+def _length(named: Values, n: int | None) -> int:
+    """Return the number of neurons, that of the longest array unless it is given."""
+    return max((np.size(value) for value in named.values()), default=1) if n is None else n
+
+
+def _rows(values: Iterable[Numbers], count: int, n: int) -> np.ndarray:
+    """Return numbers, or arrays (n,), as float64 (count, n)."""
+    rows = np.empty((count, n))
+    for row, value in zip(rows, values, strict=True):
+        row[:] = value
+    return rows
 
 
 def is_shared(constants: np.ndarray, t_ref: np.ndarray) -> bool:

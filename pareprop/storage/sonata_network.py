@@ -147,8 +147,9 @@ def _parameters(model: Model, population: Population) -> Values:
     """NEST's parameters of a population: numbers and texts that all share, or one number for each cell."""
     parameters: Values = {}
     kind = model.eprop.neurons.get(population.model, type(population.params))
-    for key in kind.model_fields.keys() & dict(population.params).keys():
+    for key in [key for key in kind.model_fields if hasattr(population.params, key)]:
         value = getattr(population.params, key)
+        value = bool(value) if kind.model_fields[key].annotation is bool else value
         if value is None or (isinstance(value, float) and not np.isfinite(value)):
             continue
         if isinstance(value, str | bool):

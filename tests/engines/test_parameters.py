@@ -26,6 +26,7 @@ from pareprop.parallel import launcher
 from pareprop.plots.figures import FIGURES
 from pareprop.runs import learned_cases
 from pareprop.runs.cases import load
+from pareprop.storage import nest_rebuild, sonata_network
 
 CASES = find("learned")
 VARIANTS = ["interval", pytest.param("spike", marks=pytest.mark.slow)]  # which takes seconds to compile
@@ -309,6 +310,21 @@ def test_a_run_is_taken_up(done: Path) -> None:
     narrow = network("interval", {"tau_m": TAU.model_copy(update={"high": 25.0, "low": 24.9})}, tau_m=25.0)
     with pytest.raises(InputError, match=r"must lie in \[low, high\] = \[24.9, 25\]"):
         narrow.copy_parameters(run)
+
+
+def test_exports_take_final_values(done: Path, tmp_path: Path) -> None:
+    """SONATA files; and the script for NEST, which takes those of the start for the first sample."""
+    end = pareprop.open_run(done).parameters("rec")
+    sonata_network.export(done / "results.h5", network("interval"), tmp_path / "net")
+    params = Model.from_sonata(tmp_path / "net" / "circuit_config.json").populations[1].params
+    np.testing.assert_array_equal(params.tau_m, end["tau_m"])
+    assert (params.adapt_beta, params.regular_spike_arrival) == (end["adapt_beta"][0], True)
+    known = {"tau_m": 10.0, "adapt_beta": 1.0, "regular_spike_arrival": True}
+    with h5py.File(done / "results.h5") as file:
+        first, last = (nest_rebuild.parameters(file["populations/rec"], known, key) for key in ("first", "last"))
+    assert first["tau_m"] == end["tau_m_initial"].tolist() and last["tau_m"] == end["tau_m"].tolist()
+    assert first["adapt_beta"] == [0.05] * 9 and last["adapt_beta"] == end["adapt_beta"].tolist()
+    assert last["regular_spike_arrival"] == [True] * 9
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])

@@ -257,11 +257,11 @@ def test_what_takes_long_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch, c
     """On the standard error, which is a terminal or the log of a job."""
     said, real = "", compiling._source
 
-    def slowly(definition: NeuronModel, stretches: compiling.Composed | None) -> str:
+    def slowly(*what: object) -> str:
         nonlocal said
         while said.count("\n") < 2:
             said += capsys.readouterr().err
-        return real(definition, stretches)
+        return real(*what)
 
     monkeypatch.setattr(compiling, "_source", slowly)
     monkeypatch.setattr(terminal, "PATIENCE", 0.01)

@@ -158,7 +158,7 @@ def test_traces_and_sweep_of_parameters(name: str) -> None:
     adjoint = np.zeros((fast.program.n_adjoint, N))
     for t in reversed(range(T)):
         fast.sweep(*rows[t][:2], share, np.ascontiguousarray(L[t]), rate, adjoint, rows[t][2])
-    slopes = fast.program.initial_slopes({"surrogate_gradient_width": 1.0}, 1.0, N)
+    *_, slopes = fast.program.renew({"surrogate_gradient_width": 1.0}, 1.0, N)
     first_column = fast.program.n_adjoint - len(names) - ("I_e" in names)
     found = adjoint[first_column : first_column + len(names)]
     found = found + np.einsum("in,kin->kn", adjoint[: slow.K], slopes)
