@@ -9,7 +9,7 @@ import pytest
 
 from pareprop.errors import ParepropWarning
 from pareprop.network.model import Model
-from pareprop.network.optimizers import Adam, GradientDescent
+from pareprop.network.optimizers import Adam, AdamW, GradientDescent, SgdMomentum
 from pareprop.neurons import library
 from pareprop.neurons.model import NeuronModel
 from pareprop.parallel.exchange import Alone
@@ -77,6 +77,9 @@ def test_reasons() -> None:
     ):
         assert found[0] == reason
         assert "optimize_each_step = False" in found[1]
+    assert why(SgdMomentum(optimize_each_step=False)) is None
+    reason, way = why(AdamW(optimize_each_step=False))
+    assert (reason, "adam or sgd_momentum" in way) == ("adamw takes its steps between two arrivals one by one", True)
 
 
 def test_costly_equations_are_told() -> None:
