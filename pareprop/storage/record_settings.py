@@ -14,11 +14,12 @@ from ..network.model import Model
 from ..network.parameters import Frozen
 
 SIGNALS = ("readout_signal", "error_signal", "target_signal")
+SYNAPSES = "synapse_states"  # all states of synapses, whatever they learn by
 STATES = "states"  # all states and `records` of neurons given by equations
 if TYPE_CHECKING:
     Quantity = str  # of the names below
 else:
-    Quantity = Literal["spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights", *TRACES_UNITS]
+    Quantity = Literal["spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights", SYNAPSES, *TRACES_UNITS]
 
 
 class Record(Frozen):

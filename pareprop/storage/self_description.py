@@ -74,6 +74,14 @@ def write_parameters(file: h5py.File, model: Model) -> None:
     for projection in model.projections:
         if (group := file.get(f"projections/{projection.name}")) is not None:  # it has synapses
             group.attrs.update(_collect_parameters(projection, model))
+            if projection.learning_rule is not None:
+                for name, value in (projection.learning_parameters or {}).items():
+                    drawn_as = f"{projection.learning_rule.name}/{name}"
+                    _write_parameter(group, model, projection.post, f"learning_{name}", value, drawn_as)
+            if projection.transmission is not None:
+                for name, value in projection.transmission:
+                    drawn_as = f"{projection.name}/transmission/{name}"
+                    _write_parameter(group, model, projection.pre, f"transmission_{name}", value, drawn_as)
 
 
 def _write_parameter(
@@ -113,6 +121,8 @@ def _collect_parameters(projection: Projection, model: Model) -> Values:
         attributes["delay_drawn_from" if drawn else "delay_by_distance"] = str(projection.delay_law)
     if projection.plastic:
         attributes["optimizer"] = json.dumps(optimizer.model_dump())
+    if (rule := projection.learning_rule) is not None:
+        attributes |= {"learning_rule": rule.name, "learning_rule_definition": json.dumps(rule.to_dict())}
     if projection.rewire is not None:
         attributes["rewire"] = json.dumps(projection.rewire.model_dump(mode="json"))
     return attributes
