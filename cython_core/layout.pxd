@@ -100,12 +100,13 @@ cpdef enum:         # columns of `learners`, int64 (n_learners, LEARNER_COLUMNS)
     LEARNER_LAG = 2
     LEARNER_STEP = 3        # addresses of its functions
     LEARNER_TRACE = 4
-    LEARNER_CONSTANT = 5    # and of its arrays: (n_constants, n), (n_states, n), (steps, width, n)
+    LEARNER_CONSTANT = 5    # and of its arrays: (n_constants, n), (n_states, n), (steps, n, width)
     LEARNER_STATE = 6
     LEARNER_NUMBER = 7
     LEARNER_WIDTH = 8
     LEARNER_WINDOW = 9      # address of its function for several steps; 0: it has none
-    LEARNER_COLUMNS = 10
+    LEARNER_OWN = 10        # address of what synapses read of its constants, (n, n_own)
+    LEARNER_COLUMNS = 11
 
 cpdef enum:
     NO_CUTOFF = -1

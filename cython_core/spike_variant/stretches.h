@@ -613,7 +613,7 @@ static ALWAYS_INLINE void work_chunks(const int kind, const Steps *steps_, const
             if (array[a])
                 give_back(array[a] + k, before[a], count);
     }
-    if (kind & UPDATES)    /* not chunk by chunk: what writes these would wait for all that was computed */
+    if ((kind & UPDATES) && arriving)    /* not chunk by chunk: what writes these would wait for all that was computed */
         deliver_weights(&of, start, stop, arriving);
 }
 

@@ -418,9 +418,10 @@ cdef void work_off_stretch(
 cdef bint arrive_stretch(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, total_of[::1] arriving
 ) noexcept nogil:
-    """A spike arrives. Return whether it was delivered, too."""
+    """A spike arrives. Return whether it was delivered, too; one with a factor of its own is not, and enters later."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), k, n
-    cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES] and rows.models[b] == 0
+    cdef bint weighs = rows.blocks[b, FACTORS] != 0
+    cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES] and rows.models[b] == 0 and not weighs
     cdef bint descends = not rows.rules[b, COUNTED], delivered = False
     cdef double[STRETCH_STEPS + 1] entering_
     cdef Work work
@@ -444,10 +445,10 @@ cdef bint arrive_stretch(
             plan(engine, end, rows, b, row, entering_, &work)
         work.arrived, work.updates = at_once, descends
         work.eta, work.low, work.high = rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row)
-        work_synapses(engine, &work, end, rows, b, row, ahead, <real*> &arriving[0])
+        work_synapses(engine, &work, end, rows, b, row, ahead, NULL if weighs else <real*> &arriving[0])
         if not descends:
             optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
-        delivered = descends
+        delivered = descends and not weighs
     wait(engine, t, rows, row)
     if at_once:
         rows.books[row, WAITING] = 0

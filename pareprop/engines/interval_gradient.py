@@ -9,6 +9,7 @@ import numpy as np
 
 from ..arrays import allocate_aligned
 from ..errors import InputError
+from ..network.learning import reads
 from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
 from ..parallel.channel import Channel
@@ -84,6 +85,10 @@ class IntervalGradient:
         self.kappa = float(self._kappas.min()) if network.n_readouts else 0.0
         if model.local:
             self.kappa = model.local.constants(model.dt_ms)[0]
+            for name in reads(model, "L"):
+                raise InputError(
+                    f"rule {name} reads L; it does not know the errors of local readouts '{model.local.name}'"
+                )
             if np.any(self._kappas != self.kappa):
                 raise InputError(f"local readouts '{model.local.name}': tau_m must be that of the other readouts")
         self._shares, slower = np.ones(network.n_readouts), self._kappas > self.kappa

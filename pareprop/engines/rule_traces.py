@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..network import transmission
 from ..network.learning import bind, find_at, list_kept, list_rules, rule_of
 from ..network.local import cell_values, program_of
 from ..network.rule_options import definition_of
@@ -46,9 +47,9 @@ class RuleTraces(Traces):
         if n:
             given = network.values_of(network.piece_populations.index(post), local)
             of_model = program_of(model, post).values(given, model.dt_ms)
-        key, targets = f"{post.name}/{at.rule.name}", chosen.target
+        targets = chosen.target
         parameters = {
-            name: cell_values(model, post, f"{key}/{name}", value, 0, post.size)[targets]
+            name: cell_values(model, post, f"{at.rule.name}/{name}", value, 0, post.size)[targets]
             for name, value in at.parameters.items()
         }
         readouts = network.readout_constants()["alpha"]
@@ -58,8 +59,38 @@ class RuleTraces(Traces):
         self._kappa_reg = post.params.kappa_reg
         self._c_reg, self._f_target = network.cells["c_reg"][local], network.cells["f_target"][local]
         self._d_out = lags(model).d_out if self._online else 0
-        self._last_kept: np.ndarray | None = None
+        self._last_kept = np.full((len(self._literal.kept), n), np.nan)  # NaN: there was no sample before
         self.f_av = np.zeros(n)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the states that `list_states` returns."""
+        return list(self._literal.synapse)
+
+    def record_states(
+        self, inputs: SpikeLog, spikes: SpikeLog, error: np.ndarray, modulator: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """Return all that can be recorded, see `Traces.record_states`."""
+        return self._stack(self.list_states(inputs, spikes, error, modulator), len(error))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return what the next sample reads, (.., n) each."""
+        literal, n = self._literal, len(self._target)
+        tables = {"neuron": literal.neuron, "synapse": literal.synapse}
+        state = {name: np.array([*table.values()]).reshape(len(table), n) for name, table in tables.items()}
+        state |= {"f_av": self.f_av, "coming": self.coming, "last_kept": self._last_kept}
+        return state | ({} if self._factors is None else {"factors": self._factors.rows[:, transmission.STATE].T})
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take back a state."""
+        literal = self._literal
+        literal.neuron = dict(zip(literal.neuron, np.array(state["neuron"], float), strict=True))
+        literal.synapse = dict(zip(literal.synapse, np.array(state["synapse"], float), strict=True))
+        self.f_av, self.coming, self._last_kept = (
+            np.array(state[name], float) for name in ("f_av", "coming", "last_kept")
+        )
+        if self._factors is not None:
+            self._factors.rows[:, transmission.STATE] = state["factors"].T
 
     def list_states(
         self, inputs: SpikeLog, spikes: SpikeLog, error: np.ndarray, modulator: np.ndarray | None
@@ -88,11 +119,10 @@ class RuleTraces(Traces):
             rate = self._regularize(fired)
             if self._engine.settings.reset:  # type: ignore[attr-defined]
                 self._literal.start()
-                self._last_kept = None
+                self._last_kept[...] = np.nan
             self._literal.start_synapses()
-        if self._last_kept is not None:
-            kept[0] = self._last_kept
-        self._last_kept, found = kept[-1], []
+        kept[0] = np.where(np.isnan(self._last_kept), kept[0], self._last_kept)
+        self._last_kept, found = kept[-1].copy(), []
         for t in range(n_steps):
             if self._online:
                 self.f_av = self._kappa_reg * self.f_av + (1 - self._kappa_reg) * fired[t] / dt

@@ -53,9 +53,8 @@ class Learner:
         low = network.neurons[0] + self.first - model.offset(at.post)
         given = network.values_of(pieces[0], np.arange(self.first, self.last))
         of_model = program_of(model, at.post).values(given, model.dt_ms)
-        key = f"{at.post.name}/{at.rule.name}"
         parameters = {
-            name: cell_values(model, at.post, f"{key}/{name}", value, low, low + n)
+            name: cell_values(model, at.post, f"{at.rule.name}/{name}", value, low, low + n)
             for name, value in at.parameters.items()
         }
         kappa_of: object = of_model["kappa"] if model.eprop.is_online else kappa
@@ -227,7 +226,7 @@ class SpikeRules(Rules):
         self._m, self._steps = plan.m, RULE_FOLD_STEPS + plan.m + 2
         self.modulator = np.zeros(n_steps + plan.m + 2)
         self._numbers = {
-            name: allocate_aligned((self._steps, width, self.n), self._real) for name, width in self._widths().items()
+            name: allocate_aligned((self._steps, self.n, width), self._real) for name, width in self._widths().items()
         }
 
     def _widths(self) -> dict[str, int]:
@@ -242,12 +241,14 @@ class SpikeRules(Rules):
         """What a state keeps, by name: the last axis is this rank's neurons."""
         found = {f"{name}_state_{k}": row for name, rows in self.states.items() for k, row in enumerate(rows)}
         return found | {
-            f"rule_{name}_number_{k}": ring[:, k] for name, ring in self._numbers.items() for k in range(ring.shape[1])
+            f"rule_{name}_number_{k}": ring[:, :, k]
+            for name, ring in self._numbers.items()
+            for k in range(ring.shape[2])
         }
 
     def kernel_learners(self) -> Values:
         """Return the table of rules as the kernel takes it."""
-        rows = []
+        rows, self._own = [], list[np.ndarray]()  # which kernels read
         for item in self.learners:
             ring, row = self._numbers[item.at.name], np.zeros(layout.LEARNER_COLUMNS, np.int64)
             row[layout.LEARNER_FIRST], row[layout.LEARNER_LAST] = item.first, item.last
@@ -257,7 +258,10 @@ class SpikeRules(Rules):
             row[layout.LEARNER_WINDOW] = item.program.address("window", self._real) if item.program.n_map else 0
             for column, array in ((layout.LEARNER_CONSTANT, item.constant), (layout.LEARNER_STATE, item.state)):
                 row[column] = array.ctypes.data
-            row[layout.LEARNER_NUMBER], row[layout.LEARNER_WIDTH] = ring.ctypes.data, ring.shape[1]
+            row[layout.LEARNER_NUMBER], row[layout.LEARNER_WIDTH] = ring.ctypes.data, ring.shape[2]
+            own = item.program.own(item.constant[: item.program.n_constants + 1])
+            row[layout.LEARNER_OWN] = own.ctypes.data
+            self._own.append(own)
             rows.append(row)
         table = np.array(rows, np.int64).reshape(-1, layout.LEARNER_COLUMNS)
         return {"table": table, "steps": self._steps, "fold_steps": RULE_FOLD_STEPS, "modulator": self.modulator}

@@ -327,6 +327,31 @@ class Traces:
             array[...] = before
         return traces
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the states that `list_states` returns."""
+        if self._onto_readouts:
+            return ["zbar"]
+        return [*(f"eps_{name}" for name in definition_of(self._chosen.projection.post).states), "e", "ebar", "ereg"]
+
+    def record_states(
+        self, inputs: SpikeLog, spikes: SpikeLog, error: np.ndarray, modulator: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """Step through the sample that the engine has just run; return all that can be recorded, (n_steps, n) each.
+
+        Arguments as of `list_states`; states have names that begin with "state_".
+        """
+        self.states = []
+        traces = self.follow(inputs, spikes, error)
+        return traces | self._stack(self.states, len(error))
+
+    def _stack(self, states: list[dict[str, np.ndarray]], n_steps: int) -> dict[str, np.ndarray]:
+        none = np.zeros((n_steps, len(self._target)))
+        return {
+            f"state_{name}": np.stack([state[name] for state in states]) if states and name in states[0] else none
+            for name in self.names
+        }
+
     def list_states(
         self, inputs: SpikeLog, spikes: SpikeLog, error: np.ndarray, modulator: np.ndarray | None
     ) -> list[dict[str, np.ndarray]]:

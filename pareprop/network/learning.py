@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,6 +18,8 @@ from .connectivity import Population, Projection
 from .model import Model
 from .parameters import Distribution
 from .rule_options import PLAIN, definition_of, origin_of
+
+Key = tuple[str, str, tuple[tuple[str, bytes | str], ...]]  # population, rule and parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def tell_leaks(definition: NeuronModel) -> list[str]:
 
 def list_rules(model: Model) -> list[RuleAt]:
     """Return the rules of all populations, each once with the same parameters, in order of the projections."""
-    found: dict[tuple[str, str, str], RuleAt] = {}
+    found: dict[Key, RuleAt] = {}
     for item in _learning(model):
         rule = rule_of(item)
         if isinstance(rule, LearningRule) and (key := _key(item)) not in found:
@@ -95,17 +96,17 @@ def _learning(model: Model) -> list[Projection]:
     return [item for item in model.projections if item.plastic and item.post.role == "recurrent"]
 
 
-def _key(item: Projection) -> tuple[str, str, str]:
+def _key(item: Projection) -> Key:
     rule = rule_of(item)
     assert isinstance(rule, LearningRule)
     return _key_of(item.post, rule, item.learning_parameters or {})
 
 
-def _key_of(post: Population, rule: LearningRule, parameters: Given) -> tuple[str, str, str]:
-    def plain(value: AnyValue) -> AnyValue:
-        return np.asarray(value).tolist() if not isinstance(value, Distribution) else repr(value)
+def _key_of(post: Population, rule: LearningRule, parameters: Given) -> Key:
+    def plain(value: AnyValue) -> bytes | str:
+        return repr(value) if isinstance(value, Distribution) else np.asarray(value, float).tobytes()
 
-    return post.name, rule.digest, json.dumps({name: plain(value) for name, value in sorted(parameters.items())})
+    return post.name, rule.digest, tuple((name, plain(value)) for name, value in sorted(parameters.items()))
 
 
 def list_kept(model: Model, population: Population) -> tuple[str, ...]:
@@ -139,4 +140,5 @@ def rules_by_name(model: Model) -> dict[str, Rule]:
 
 def reads(model: Model, signal: str) -> list[str]:
     """Return the names of the rules in a model that read a signal of the step."""
-    return list(dict.fromkeys(at.rule.name for at in list_rules(model) if signal in at.rule.signals))
+    rules = [rule_of(item) for item in _learning(model)]
+    return list(dict.fromkeys(rule.name for rule in rules if isinstance(rule, LearningRule) and signal in rule.signals))

@@ -23,7 +23,8 @@ def fill_rows(model: Model, projection: Projection, source: np.ndarray, rows: np
     def values(name: str) -> np.ndarray:
         value = getattr(given, name)
         if isinstance(value, Distribution):
-            drawn = value.draw(rng.key(model.seed, f"{projection.name}/transmission/{name}"), source)[:, 0]
+            key = f"{projection.pre.name}/{projection.name}/transmission/{name}"  # as of `local.cell_values`
+            drawn = value.draw(rng.key(model.seed, key), source)[:, 0]
             _require_bounds(f"projection '{projection.name}': transmission", name, drawn)
             return drawn
         return np.broadcast_to(np.asarray(value, float), projection.pre.size)[source]

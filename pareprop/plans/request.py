@@ -168,9 +168,7 @@ class Request:
 
     @property
     def why_not_whole(self) -> str | None:
-        """Why its kind of e-prop, or what it transmits, needs ways that go step by step; None if it needs none."""
-        if self.projection.transmission is not None:
-            return "its spikes differ, by short-term plasticity"
+        """Why its kind of e-prop needs a way that goes step by step; None if it does not."""
         if self.through or not self.is_filtered:
             return f"it learns by a part of e-prop, '{learning.rule_of(self.projection).name}'"
         return None

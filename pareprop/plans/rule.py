@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from ..kernels import layout
+from ..network.rule_options import definition_of
+from ..rules.bound import Bound
 from .request import Reason, Request
 from .way import Cost, OntoNeurons
 
 FOLLOWED = 0.5  # cost of a step in which a synapse is followed
+ARRIVAL = 2.0  # cost of an arrival, where steps compose
 
 
 class Rule(OntoNeurons):
@@ -28,9 +31,18 @@ class Rule(OntoNeurons):
 
     def cost(self, request: Request) -> Cost:
         """Return what it takes."""
-        return Cost(step=FOLLOWED)
+        return Cost(arrival=ARRIVAL) if self._composes(request) else Cost(step=FOLLOWED)
+
+    @staticmethod
+    def _composes(request: Request) -> bool:
+        """Whether synapses go through all steps between two arrivals at once."""
+        assert request.equations
+        singly = request.is_bounded or (request.optimizer.optimize_each_step and not request.optimizer.accumulates)
+        return not singly and Bound(request.equations, definition_of(request.post)).composes
 
     def why_slow(self, request: Request, neurons: float) -> Reason | None:
         """Return why an arrival takes over five times the usual, see `Way.why_slow`."""
         assert request.equations
+        if self._composes(request):
+            return None
         return f"synapses follow each step of rule '{request.equations.name}'", "the interval variant, or e-prop"

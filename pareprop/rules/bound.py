@@ -206,6 +206,17 @@ class Bound:
         names = {pair[1] for pair in words if len(pair) == 2 and pair[0] in (NOW, WAS)}
         return tuple(sorted(names | ({"z", "refractory"} & self._read)))
 
+    @cached_property
+    def composes(self) -> bool:
+        """Whether M is triangular with a diagonal that does not vary, so that maps of steps can be taken back."""
+        reached = {*self.steps.M, *((name, name) for name in self.synapse)}
+        while more := {(a, c) for a, b in reached for d, c in reached if b == d} - reached:
+            reached |= more
+        varies = {*self.moving, *self.terms}
+        own = [tree for (a, b), tree in self.steps.M.items() if a == b]
+        triangular = not any((b, a) in reached for a, b in reached if a != b)
+        return triangular and all(varies.isdisjoint(names_of(tree)) for tree in own)
+
     @property
     def moving(self) -> set[str]:
         """Names that vary with time, but for terms."""

@@ -231,18 +231,19 @@ class _Trial:
     def _forward(self, by_maps: bool) -> np.ndarray:
         program, n = self.program, self.n
         constant, state = self._arrays(program.n_states + program.n_map)
-        ring, target = np.zeros((STEPS, program.n_numbers + program.n_map, n)), np.arange(n, dtype=np.uint32)
+        width, own = program.n_numbers + program.n_map, program.own(constant)
+        ring, target = np.zeros((STEPS, n, width)), np.arange(n, dtype=np.uint32)
         x, C = np.zeros((program.n_synapse, n)), np.zeros(n)
         for t in range(STEPS):
             signals = self.psi[t], self.L[t], self.F, float(self.M[t])
-            program.step(n, t, constant, self.rows[t], self.rows[t + 1], *signals, state, ring[t])
+            program.step(n, width, t, constant, self.rows[t], self.rows[t + 1], *signals, state, ring[t])
         for k in range(n):  # a synapse onto each target
-            own, t = (target[k : k + 1], n, x[:, k:], C[k:]), 0
+            to, t = (target[k : k + 1], n, x[:, k:], C[k:]), 0
             while t < STEPS:
                 end = t + 1
                 while by_maps and end < STEPS and not self.arrivals[end, k]:
                     end += 1
-                program.follow(1, constant, ring, t, end if by_maps else None, float(self.arrivals[t, k]), *own)
+                program.follow(1, own, ring, t, end if by_maps else None, float(self.arrivals[t, k]), *to)
                 t = end
         return -C
 

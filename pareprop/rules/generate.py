@@ -20,8 +20,7 @@ from ..neurons.language import Tree, names_of
 from .bound import NOW, OLD, WAS, Bound
 from .linear import NEW, ZERO
 
-TO = "to"  # row of the ring with the map that a window ends with
-
+_NUMBER = "number[{k} * across + j * width]"
 _ROW = (
     "const REAL *before, const REAL *kept, const REAL *restrict psi, const REAL *restrict L, const REAL *restrict F, "
     "const REAL M, REAL *state, REAL *number"
@@ -42,6 +41,10 @@ class RuleGenerator:
         Numbers of each target that do not move.
     numbers : list of tuple
         Those of a step that move, in the order in which they are kept.
+    map : dict
+        See `_list_map`.
+    own : list of int
+        Columns that synapses read of a target; the steps of its blocks follow there.
     """
 
     def __init__(self, bound: Bound) -> None:
@@ -58,7 +61,7 @@ class RuleGenerator:
         for tree in (*self.M.values(), *(tree for part in self.coefficients.values() for tree in part.values())):
             self._number(tree)
         self._number(steps.v)
-        self.map = self._list_map()
+        self.map, self.own = self._list_map(), list[int]()
         # also where what is compiled is at hand: the functions decide the columns
         parts = [
             self._step(),
@@ -69,7 +72,7 @@ class RuleGenerator:
             self._advance(),
             self._window(),
         ]
-        self._text = "\n".join(parts)
+        self._text = f"#undef N_OWN\n#define N_OWN {len(self.own) + 1}\n" + "\n".join(parts)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -118,8 +121,6 @@ class RuleGenerator:
         for k, name in enumerate(bound.states):
             names[f"{OLD} {name}"] = f"state{k}[j]"
             pointers[f"state{k}"] = f"REAL *restrict state{k} = state + {k} * stride"
-        for k in range(len(self.numbers)):
-            pointers[f"number{k}"] = f"REAL *restrict number{k} = number + {k} * stride"
         loop = Loop(self.columns, names)
         loop.terms = bound.terms
         if FLAGS in self.kept:
@@ -130,12 +131,14 @@ class RuleGenerator:
             names["refractory"] = loop.let(f"{now} >= R(2.0) ? ONE : ZERO")
         for name in bound.states:
             names[f"{OLD} {name}"] = loop.let(names[f"{OLD} {name}"])
-        lines = [f"number{k}[j] = {loop.literal(tree)};" for k, tree in enumerate(self.numbers)]
+        lines = [f"{_NUMBER.format(k=k)} = {loop.literal(tree)};" for k, tree in enumerate(self.numbers)]
         lines += [f"state{k}[j] = {loop.literal(('name', f'{NEW} {name}'))};" for k, name in enumerate(bound.states)]
         loop.lines += lines
         given = ("constant", "before", "kept", "psi", "L", "F", "M", "state", "number")
         return function(
-            "void NAME(step_body)", f"int64_t n, int64_t stride, const REAL *constant, {_ROW}", pointers, loop,
+            "inline ALWAYS void NAME(step_body)",
+            f"int64_t n, int64_t stride, const int64_t across, const int64_t width, const REAL *constant, {_ROW}",
+            pointers, loop,
             [" ".join(f"(void){name};" for name in given)],
         )  # fmt: skip
 
@@ -174,8 +177,8 @@ class RuleGenerator:
 
         def coefficient(tree: Tree) -> str:
             if tree[0] != "number" and not self._moves(tree):
-                return loop.let(f"constant[{self.columns.place(tree)} * stride + to]")
-            return self._coefficient(tree, loop, "number[{k} * stride + to]")
+                return loop.let(f"own[{self._own_place(tree)} + to * N_OWN]")
+            return self._coefficient(tree, loop, "number[{k} + to * width]")
 
         old = {k: loop.let(f"x[{k} * x_stride + j]") for k in range(size)}
         credit = [loop.let(f"{coefficient(tree)} * {old[k]}") for k, tree in steps["w0"].items()]
@@ -192,9 +195,9 @@ class RuleGenerator:
         loop.lines += [*lines, f"C[j] -= {loop.sum(credit) or 'ZERO'};"]
         return "\n".join([
             "#undef TINY", "#define TINY (sizeof(REAL) == 8 ? R(1e-290) : R(1e-30))",
-            "VISIBLE void NAME(rule_trace)(int64_t n, int64_t stride, const uint32_t *restrict target,",
-            "    const REAL *restrict constant, const REAL *restrict number, REAL arrived, REAL *restrict x,",
-            "    int64_t x_stride, REAL *restrict C)", "{", "    (void)constant; (void)number; (void)arrived;",
+            "VISIBLE void NAME(rule_trace)(int64_t n, int64_t width, const uint32_t *restrict target,",
+            "    const REAL *restrict own, const REAL *restrict number, REAL arrived, REAL *restrict x,",
+            "    int64_t x_stride, REAL *restrict C)", "{", "    (void)width; (void)own; (void)number; (void)arrived;",
             "    INDEPENDENT", "    for (int64_t j = 0; j < n; j++) {", *(f"        {line}" for line in loop.lines),
             "    }", "}", "",
         ])  # fmt: skip
@@ -215,7 +218,7 @@ class RuleGenerator:
         reached = set(self.M) | {(k, k) for k in range(size)}
         while more := {(a, c) for a, b in reached for d, c in reached if b == d} - reached:
             reached |= more
-        if any((b, a) in reached for a, b in reached if a != b) or any(map(self._moves, self.diagonal)):
+        if not self.bound.composes:
             return {}
         keys: list[tuple[int | str, int]] = [(k, k) for k in range(size)]
         keys += sorted((a, b) for a, b in reached if a != b)
@@ -228,10 +231,9 @@ class RuleGenerator:
         loop, size = Loop(self.columns, {}), len(self.index)
 
         def coefficient(tree: Tree) -> str:
-            return self._coefficient(tree, loop, "number[{k} * stride + j]")
+            return self._coefficient(tree, loop, "number[{k} + j * width]")
 
         pointers = {f"m{k}": f"REAL *restrict m{k} = state + {n_states + k} * stride" for k in range(len(self.map))}
-        pointers |= {f"o{k}": f"REAL *restrict o{k} = number + {first + k} * stride" for k in range(len(self.map))}
         loop.lines.append("const int64_t within = u & ((int64_t)block[j] - 1);")
         old, new = {}, {}
         for key, place in self.map.items():
@@ -255,27 +257,38 @@ class RuleGenerator:
                 if (a, column) in old
             ]
             new["q", column] = loop.sum(terms)
-        loop.lines += [f"m{place}[j] = o{place}[j] = {new[key]};" for key, place in self.map.items()]
+        for key, place in self.map.items():
+            loop.lines.append(f"m{place}[j] = number[{first + place} + j * width] = {new[key]};")
         return function(
             "void NAME(map_body)",
-            "int64_t n, int64_t stride, int64_t u, const REAL *constant, const REAL *restrict block, REAL *state, "
-            "REAL *number",
-            pointers, loop, ["(void)u; (void)constant; (void)block; (void)state; (void)number;"],
+            "int64_t n, int64_t stride, int64_t width, int64_t u, const REAL *constant, const REAL *restrict block, "
+            "REAL *state, REAL *restrict number",
+            pointers, loop, ["(void)width; (void)u; (void)constant; (void)block; (void)state; (void)number;"],
         )  # fmt: skip
 
     def _advance(self) -> str:
         """A step of targets: its numbers, and the map up to it; constants end with the steps of a block."""
-        composes = [
-            f"    NAME(map_body)(n, stride, u, constant, constant + {len(self.columns.trees)} * stride, state, number);"
-        ]
+        block = f"constant + {len(self.columns.trees)} * stride"
+        composes = [f"    NAME(map_body)(n, stride, width, u, constant, {block}, state, number);"]
         return "\n".join([
-            "VISIBLE void NAME(rule_step)(int64_t n, int64_t stride, int64_t u, const REAL *constant,",
-            f"    {_ROW})", "{", "    NAME(step_body)(n, stride, constant, before, kept, psi, L, F, M, state, number);",
+            "VISIBLE void NAME(rule_step)(int64_t n, int64_t stride, int64_t width, int64_t u, const REAL *constant,",
+            f"    {_ROW})", "{",
+            "    NAME(step_body)(n, stride, 1, width, constant, before, kept, psi, L, F, M, state, number);",
             *(composes if self.map else ["    (void)u;"]), "}", "",
         ])  # fmt: skip
 
+    def _own_place(self, tree: Tree) -> int:
+        """Return the place of a constant among those of a target that synapses read."""
+        place = self.columns.place(tree)
+        if place not in self.own:
+            self.own.append(place)
+        return self.own.index(place)
+
     def _window(self) -> str:
-        """Synapses go through steps [u, end), where a spike may enter in the first one, by maps of their targets."""
+        """Synapses go through steps [u, end), where a spike may enter in the first one, by maps of their targets.
+
+        Where all targets have blocks of one length, synapses go side by side; to the same bits.
+        """
         if not self.map:
             return ""
         size, first = len(self.index), len(self.numbers)
@@ -283,37 +296,53 @@ class RuleGenerator:
         order = sorted(states, key=lambda k: sum(key[0] == k for key in self.map))  # a state after those that it reads
 
         def at(row: str, key: tuple[int | str, int]) -> str:
-            return f"{row}[{first + self.map[key]} * stride]"
+            return f"{row}[{first + self.map[key]}]"
 
         solved = []
         for a in order:
             below = [f" - {at('from', (a, b))} * y{b}" for b in order if a != b and (a, b) in self.map]
-            solved.append(f"y{a} = (x{a}{''.join(below)}) / {at('from', (a, a))};")
-        moved = [
-            f"x{a} = {' + '.join(f'{at(TO, (a, b))} * y{b}' for b in states if (a, b) in self.map)};" for a in states
-        ]
-        added = " + ".join(f"({at('to', ('q', k))} - q{k}) * y{k}" for k in states)
+            solved.append(f"    const REAL y{a} = (x{a}{''.join(below)}) / {at('from', (a, a))};")
+        moved = {a: " + ".join(f"{at('to', (a, b))} * {{y}}{b}" for b in states if (a, b) in self.map) for a in states}
+        added = " + ".join(f"({at('to', ('q', k))} - {at('from', ('q', k))}) * y{k}" for k in states)
+        whole = " + ".join(f"{at('to', ('q', k))} * x{k}" for k in states)
+        small = [f"    x[{k} * x_stride] = z{k} < TINY && z{k} > -TINY ? ZERO : z{k};" for k in states]
+        loads = [f"    const REAL x{k} = x[{k} * x_stride];" for k in states]
+        arguments = "const REAL *restrict to, REAL *restrict x, int64_t x_stride, REAL *restrict C"
         return "\n".join([
-            "VISIBLE void NAME(rule_window)(int64_t n, int64_t stride, const uint32_t *restrict target,",
-            "    const REAL *restrict constant, const REAL *restrict ring, int64_t row, int64_t rows, int64_t u,",
+            f"static inline ALWAYS void NAME(from_start)({arguments})", "{", *loads,
+            *(f"    const REAL z{a} = {text.format(y='x')};" for a, text in moved.items()), *small,
+            f"    *C -= {whole};", "}", "",
+            f"static inline ALWAYS void NAME(from_within)(const REAL *restrict from, {arguments})", "{", *loads,
+            *solved,
+            *(f"    const REAL z{a} = {text.format(y='y')};" for a, text in moved.items()), *small,
+            f"    *C -= {added};", "}", "",
+            "VISIBLE void NAME(rule_window)(int64_t n, int64_t width, const uint32_t *restrict target,",
+            "    const REAL *restrict own, const REAL *restrict ring, int64_t row, int64_t rows, int64_t u,",
             "    int64_t end, REAL arrived, REAL *restrict x, int64_t x_stride, REAL *restrict C)", "{",
             "    if (arrived != ZERO) {",
-            "        NAME(rule_trace)(n, stride, target, constant, ring + u % rows * row, arrived, x, x_stride, C);",
+            "        NAME(rule_trace)(n, width, target, own, ring + u % rows * row, arrived, x, x_stride, C);",
             "        u += 1;", "    }", "    if (u >= end)", "        return;",
-            "    for (int64_t j = 0; j < n; j++) {", "        const int64_t k = target[j];",
-            f"        const int64_t block = (int64_t)constant[{len(self.columns.trees)} * stride + k];",
-            *(f"        REAL x{k} = x[{k} * x_stride + j];" for k in states), "        REAL g = ZERO;",
+            f"    const REAL *const blocks = own + {len(self.own)};",
+            "    const REAL common = n > 0 ? blocks[(int64_t)target[0] * N_OWN] : ONE;", "    int differ = 0;",
+            "    for (int64_t j = 0; j < n; j++)",
+            "        differ |= blocks[(int64_t)target[j] * N_OWN] != common;",
+            "    for (int64_t i = 0; i < (differ ? n : 1); i++) {",
+            "        const int64_t block = (int64_t)blocks[(int64_t)target[i] * N_OWN], low = differ ? i : 0;",
+            "        const int64_t high = differ ? i + 1 : n;",
             "        for (int64_t a = u; a < end;) {",
             "            const int64_t next = (a | (block - 1)) + 1, b = next < end ? next : end;",
-            "            const REAL *restrict to = ring + (b - 1) % rows * row + k;",
-            *(f"            REAL y{k} = x{k}, q{k} = ZERO;" for k in states),
+            "            const REAL *restrict to = ring + (b - 1) % rows * row;",
+            "            const REAL *restrict from = ring + (a > 0 ? a - 1 : 0) % rows * row;",
             "            if (a & (block - 1)) {",
-            "                const REAL *restrict from = ring + (a - 1) % rows * row + k;",
-            *(f"                {line}" for line in solved),
-            *(f"                q{k} = {at('from', ('q', k))};" for k in states), "            }",
-            f"            g += {added};", *(f"            {line}" for line in moved), "            a = b;", "        }",
-            *(f"        x[{k} * x_stride + j] = x{k} < TINY && x{k} > -TINY ? ZERO : x{k};" for k in states),
-            "        C[j] -= g;", "    }", "}", "",
+            "                INDEPENDENT",
+            "                for (int64_t j = low; j < high; j++)",
+            "                    NAME(from_within)(from + target[j] * width, to + target[j] * width, x + j, x_stride,",
+            "                        C + j);",
+            "            } else {",
+            "                INDEPENDENT",
+            "                for (int64_t j = low; j < high; j++)",
+            "                    NAME(from_start)(to + target[j] * width, x + j, x_stride, C + j);",
+            "            }", "            a = b;", "        }", "    }", "}", "",
         ])  # fmt: skip
 
     @staticmethod
@@ -325,7 +354,7 @@ VISIBLE void NAME(rule_interval)(int64_t n_steps, int64_t n, int64_t stride, con
     REAL *state, REAL *number, int64_t number_row, REAL *lam, REAL *B)
 {
     for (int64_t t = 0; t < n_steps; t++)
-        NAME(step_body)(n, stride, constant, t ? kept + (t - 1) * kept_row : first, kept + t * kept_row,
+        NAME(step_body)(n, stride, stride, 1, constant, t ? kept + (t - 1) * kept_row : first, kept + t * kept_row,
             psi + t * psi_row, L + t * stride, F, M[t], state, number + t * number_row);
     for (int64_t t = n_steps - 1; t >= 0; t--)
         NAME(sweep_body)(n, stride, constant, number + t * number_row, lam, B + t * stride);

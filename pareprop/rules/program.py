@@ -40,7 +40,7 @@ class RuleProgram:
 
     def __init__(self, bound: Bound, generator: RuleGenerator, content: bytes) -> None:
         self.bound, self._columns, self._diagonal = bound, generator.columns.trees, generator.diagonal
-        self._library = compiler.load_library(content)
+        self._library, self._own = compiler.load_library(content), generator.own
         for name, size in generator.sizes.items():
             setattr(self, name, size)
 
@@ -68,20 +68,24 @@ class RuleProgram:
         span = elementary.log(LOSS[np.dtype(real).itemsize])
         return np.select([fades * steps <= span for steps in BLOCKS], list(map(float, BLOCKS)), 1.0)
 
-    def step(self, n: int, u: int, *arrays: object) -> None:
+    def own(self, constants: np.ndarray) -> np.ndarray:
+        """Return what synapses read of constants and steps of a block, (n_constants + 1, n), as (n, n_own)."""
+        return np.ascontiguousarray(constants[[*self._own, self.n_constants]].T)
+
+    def step(self, n: int, width: int, u: int, *arrays: object) -> None:
         """Call the step of n targets in double precision, see `learners.pxi`; of `arrays` the modulator is a number."""
-        self._call("step", n, n, u, *arrays)
+        self._call("step", n, n, width, u, *arrays)
 
     def follow(
-        self, n: int, constant: np.ndarray, ring: np.ndarray, u: int, end: int | None, arrived: float,
+        self, n: int, own: np.ndarray, ring: np.ndarray, u: int, end: int | None, arrived: float,
         target: np.ndarray, x_stride: int, x: np.ndarray, C: np.ndarray,
     ) -> None:  # fmt: skip
         """Let n synapses go through steps [u, end) by maps, or through step u, in double precision."""
-        stride, row = ring.shape[2], ring.shape[1] * ring.shape[2]
+        width, row = ring.shape[2], ring.shape[1] * ring.shape[2]
         if end is None:
-            self._call("trace", n, stride, target, constant, ring[u], arrived, x, x_stride, C)
+            self._call("trace", n, width, target, own, ring[u], arrived, x, x_stride, C)
         else:
-            self._call("window", n, stride, target, constant, ring, row, len(ring), u, end, arrived, x, x_stride, C)
+            self._call("window", n, width, target, own, ring, row, len(ring), u, end, arrived, x, x_stride, C)
 
     def _call(self, name: str, *arguments: object) -> None:
         kinds = {np.ndarray: ctypes.c_void_p, float: ctypes.c_double, np.float64: ctypes.c_double}

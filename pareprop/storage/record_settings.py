@@ -14,6 +14,7 @@ from ..network.model import Model
 from ..network.parameters import Frozen
 
 SIGNALS = ("readout_signal", "error_signal", "target_signal")
+SYNAPSES = "synapse_states"  # all states of synapses, whatever they learn by
 STATES = "states"  # all states and `records` of neurons given by equations
 DELAYS = "delays"  # of synapses whose delays learn
 PARAMETERS = "parameters"  # values of parameters of neurons that learn
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     Quantity = str  # of the names below
 else:
     Quantity = Literal[
-        "spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights", DELAYS, PARAMETERS, *TRACES_UNITS
+        "spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights", DELAYS, PARAMETERS, SYNAPSES,
+        *TRACES_UNITS
     ]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..engines.base import RECORDED_UNITS, recorded_states
 from ..engines.parameters import Parameter
+from ..engines.rule_traces import traces_of
 from ..engines.traces import TRACES_UNITS, Chosen, Traces
 from ..errors import InputError
 from ..network.connectivity import Projection
@@ -25,7 +26,7 @@ from ..values import Values
 from . import joined_file
 from .disk import on_disk, require_space
 from .growing_file import Column, GrowingFile, SharedFile, can_share
-from .record_settings import DELAYS, PARAMETERS, SIGNALS, STATES, Record
+from .record_settings import DELAYS, PARAMETERS, SIGNALS, STATES, SYNAPSES, Record
 from .results import choose_evenly
 from .spike_block import SpikeBlock
 
@@ -65,8 +66,8 @@ class Recorder(Observer):
         self._selected, self._traces, self._moving = [], {}, {}
         for name, table, index, columns, before, projection in self._weights(simulation):
             self._selected.append((name, table, index, columns))
-            if self._trace_names:
-                self._traces[name] = Traces(simulation.engine, Chosen(projection, **columns)), before
+            if self._trace_names or SYNAPSES in self.settings.what:
+                self._traces[name] = traces_of(simulation.engine, Chosen(projection, **columns)), before
         self._restore_traces()
         self._parameters = dict(self._choose_parameters(simulation)) if PARAMETERS in self.settings.what else {}
         self._blocks: dict[str, SpikeBlock] = {}
@@ -114,6 +115,13 @@ class Recorder(Observer):
     @property
     def _trace_names(self) -> list[str]:
         return [name for name in TRACES_UNITS if name in self.settings.what]
+
+    def _list_tracks(self, projection: str) -> list[str]:
+        """Return the names of what is recorded of synapses of a projection in each step."""
+        if projection not in self._traces:
+            return []
+        states = self._traces[projection][0].names if SYNAPSES in self.settings.what else []
+        return [*self._trace_names, *(f"state_{name}" for name in states)]
 
     def _restore_traces(self) -> None:
         """Take what a checkpoint kept of this rank's synapses."""
@@ -172,9 +180,9 @@ class Recorder(Observer):
                 yield f"weights/{name}/weight", Column("f8", (len(index),), "as in NEST", ("sample", "synapse"))
             if DELAYS in what and name in self._moving:
                 yield f"weights/{name}/delay_real", Column("f8", (len(index),), "steps", ("sample", "synapse"))
-            for key in self._trace_names:
+            for key in self._list_tracks(name):
                 axes = ("sample and step", "synapse")
-                yield f"weights/{name}/{key}", Column("f8", (len(index),), TRACES_UNITS[key], axes)
+                yield f"weights/{name}/{key}", Column("f8", (len(index),), TRACES_UNITS.get(key, "1"), axes)
 
     def _weights(
         self, simulation: Watched
@@ -183,7 +191,7 @@ class Recorder(Observer):
 
         Name, table, indices in it, constants, how many of them ranks before have, and the projection.
         """
-        if not {"weights", DELAYS, *self._trace_names} & {*self.settings.what}:
+        if {"weights", DELAYS, SYNAPSES, *TRACES_UNITS}.isdisjoint(self.settings.what):
             return
         comm, rank = simulation.exchange.comm, simulation.exchange.rank
         for table in (simulation.network.incoming, simulation.network.outgoing):
@@ -218,8 +226,12 @@ class Recorder(Observer):
         return phase == "train" and index == first and simulation.iteration % self.settings.every == 0
 
     def _follows(self, simulation: Watched, index: int, phase: str) -> bool:
-        """Whether traces are stepped through a sample: in the spike variant they never begin anew."""
-        return bool(self._traces) and (simulation.model.eprop.is_online or self._is_due(simulation, index, phase))
+        """Whether traces are stepped through a sample: in the spike variant they never begin anew.
+
+        Nor do states that a rule's neurons have, where neurons go on from interval to interval.
+        """
+        goes_on = simulation.model.eprop.is_online or not getattr(simulation.engine.settings, "reset", True)
+        return bool(self._traces) and (goes_on or self._is_due(simulation, index, phase))
 
     def before_sample(self, simulation: Watched, index: int, phase: str) -> None:
         """Ask the engine for the state of the recorded neurons, beside those of other observers."""
@@ -235,7 +247,7 @@ class Recorder(Observer):
         if self._follows(simulation, outcome.index, outcome.phase):
             log = simulation.exchange.broadcast_spikes(engine.log, engine.n)
             for name, (item, _) in self._traces.items():
-                traces[name] = item.follow(engine.inputs, log, outcome.error)
+                traces[name] = item.record_states(engine.inputs, log, outcome.error, outcome.sample.modulator)
         if not self._is_due(simulation, outcome.index, outcome.phase):
             return
         file = self._open(simulation)
@@ -264,7 +276,7 @@ class Recorder(Observer):
         for name, (parameter, places, _) in self._parameters.items():
             file.add(f"parameters/{name}/value", parameter.values[None, places])
         for name, tracks in traces.items():
-            for key in self._trace_names:
+            for key in self._list_tracks(name):
                 file.add(f"weights/{name}/{key}", every(tracks[key]))
         shown, delays = engine.show_weights(), engine.show_delays()
         for name, table, index, _ in self._selected:

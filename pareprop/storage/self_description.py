@@ -77,6 +77,14 @@ def write_parameters(file: h5py.File, model: Model) -> None:
     for projection in model.projections:
         if (group := file.get(f"projections/{projection.name}")) is not None:  # it has synapses
             group.attrs.update(_collect_parameters(projection, model))
+            if projection.learning_rule is not None:
+                for name, value in (projection.learning_parameters or {}).items():
+                    drawn_as = f"{projection.learning_rule.name}/{name}"
+                    _write_parameter(group, model, projection.post, f"learning_{name}", value, drawn_as)
+            if projection.transmission is not None:
+                for name, value in projection.transmission:
+                    drawn_as = f"{projection.name}/transmission/{name}"
+                    _write_parameter(group, model, projection.pre, f"transmission_{name}", value, drawn_as)
 
 
 def write_learned(
@@ -158,6 +166,8 @@ def _collect_parameters(projection: Projection, model: Model) -> Values:
         attributes["optimizer"] = json.dumps(optimizer.model_dump(exclude={*OF_VALUES}))
     if projection.learn_delay is not None:
         attributes["learn_delay"] = json.dumps(projection.learn_delay.model_dump(exclude={*OF_WEIGHTS}))
+    if (rule := projection.learning_rule) is not None:
+        attributes |= {"learning_rule": rule.name, "learning_rule_definition": json.dumps(rule.to_dict())}
     if projection.rewire is not None:
         attributes["rewire"] = json.dumps(projection.rewire.model_dump(mode="json"))
     return attributes

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import ranks
@@ -72,12 +73,15 @@ def build(name: str) -> Model:
 
 
 NAMES = ("interval", "spike", "spike, rewiring")
+RECORDED = ("in->plain", "in->adapting", "plain->adapting", "adex->adex", "adapting->out")
+RECORD = {"every": 1, "what": ["synapse_states"], "projections": RECORDED, "synapses": 5}
 
 
 def train(folder: str, words: list[str], exchange: object) -> None:
     """Train all networks, or go on with them; print the digest of each."""
     for name in NAMES:
-        done = ranks.run_part(words, exchange, build(name), Noise(), Path(folder, name), stop_samples=1)
+        more = {} if "rewiring" in name else {"record": RECORD}
+        done = ranks.run_part(words, exchange, build(name), Noise(), Path(folder, name), stop_samples=1, **more)
         if exchange.rank == 0:
             print(f"{name}: {done.digest}", flush=True)
 
@@ -85,7 +89,20 @@ def train(folder: str, words: list[str], exchange: object) -> None:
 @pytest.mark.slow
 @pytest.mark.mpi
 def test_same_digest_on_other_ranks_and_after_a_restart(tmp_path: Path) -> None:
+    """And the same states of synapses."""
     assert list(ranks.check_restart(__file__, tmp_path)) == list(NAMES)
+    for name in NAMES[:2]:
+        with (
+            h5py.File(tmp_path / "one" / name / "record.h5") as file,
+            h5py.File(tmp_path / "part" / name / "record.h5") as other,
+        ):
+            assert set(file["weights"]) == set(RECORDED)
+            for projection, group in file["weights"].items():
+                tracks = [key for key in group if key.startswith("state_")]
+                assert tracks
+                for key in tracks:
+                    np.testing.assert_array_equal(group[key], other[f"weights/{projection}/{key}"])
+                assert any(np.any(group[key][()] != 0.0) for key in tracks), projection
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])
