@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .parallel.launcher import exchange
     from .runs.opened import open_run
     from .runs.script import Trained, run
-    from .simulation import ClosedTask, LearningRate, Observer, Outcome, Score, Simulation, Task
+    from .simulation import ClosedTask, LearningRate, Observer, OpenTask, Outcome, Score, Simulation, Task
 
 __version__ = "0.2.0"
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "NeuronModel",
     "Normal",
     "Observer",
+    "OpenTask",
     "Outcome",
     "ParepropError",
     "Reply",
@@ -67,7 +68,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "parallel.launcher": ("exchange",),
     "runs.opened": ("open_run",),
     "runs.script": ("Trained", "run"),
-    "simulation": ("ClosedTask", "LearningRate", "Observer", "Outcome", "Score", "Simulation", "Task"),
+    "simulation": ("ClosedTask", "LearningRate", "Observer", "OpenTask", "Outcome", "Score", "Simulation", "Task"),
 }
 _ROOMS = ("engines", "network", "neurons", "parallel", "plans", "runs", "simulation", "sonata", "storage", "tasks")
 
