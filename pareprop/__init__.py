@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .rules.definition import Eprop, LearningRule
     from .runs.opened import open_run
     from .runs.script import Trained, run
-    from .simulation import ClosedTask, LearningRate, Observer, Outcome, Score, Simulation, Task
+    from .simulation import ClosedTask, LearningRate, Observer, OpenTask, Outcome, Score, Simulation, Task
 
 __version__ = "0.2.0"
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "NeuronModel",
     "Normal",
     "Observer",
+    "OpenTask",
     "Outcome",
     "ParepropError",
     "Reply",
@@ -76,7 +77,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "rules.definition": ("Eprop", "LearningRule"),
     "runs.opened": ("open_run",),
     "runs.script": ("Trained", "run"),
-    "simulation": ("ClosedTask", "LearningRate", "Observer", "Outcome", "Score", "Simulation", "Task"),
+    "simulation": ("ClosedTask", "LearningRate", "Observer", "OpenTask", "Outcome", "Score", "Simulation", "Task"),
 }
 _ROOMS = (
     "engines",

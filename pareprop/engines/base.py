@@ -208,6 +208,7 @@ class Engine(ABC):
         self.carried = np.zeros((max(delays, default=1), self.n_neurons), self.real)
         self.perturbing = Perturbing(network, self._kernels)
         self._forced = {"forced": np.zeros(0, np.int64), "due": np.zeros((0, 0), np.uint8)}
+        self._amplitudes = np.zeros((0, 0))  # currents of a sample in pieces
         self.recorded: Recorded | None = None
         self.recorded_ids = np.zeros(0, np.int64)
         self.keeps_derivatives = False
@@ -330,14 +331,38 @@ class Engine(ABC):
 
     @abstractmethod
     def advance(self, first: int, last: int) -> None:
-        """Collective: run steps [first, last) of the episode."""
+        """Collective: run steps [first, last) of the episode, or of the sample in pieces."""
+
+    @abstractmethod
+    def begin_pieces(self, learn: bool) -> None:
+        """Collective: begin a sample, of which `feed` tells what happens in some steps, and `advance` runs these."""
+
+    def feed(self, first: int, piece: Sample) -> None:
+        """Take what happens in the next steps of a sample.
+
+        Parameters
+        ----------
+        first : int
+            Step of the sample with which they begin.
+        piece : Sample
+            Of as many steps; its target and window are read in the spike variant alone, where it needs both.
+        """
+        last = first + len(piece.inputs.ptr) - 1
+        self.inputs.append(first, piece.inputs, last - first)
+        if piece.currents is not None:
+            self._amplitudes[first:last] = piece.currents
+        self.inject(self._amplitudes)
+
+    @abstractmethod
+    def inject(self, currents: np.ndarray | None) -> None:
+        """Set the currents of a sample, float64 (n_steps, n_currents); again when those of more steps are known."""
 
     def decide(self, step: int, action: int, reward: float) -> None:  # noqa: B027
         """Hear of an action at a decision step, after its step was run, and of the reward since the one before."""
 
     @abstractmethod
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
-        """Collective: end an episode after the steps of its rollout; results as of `run`."""
+        """Collective: end an episode after the steps of its rollout, or a sample in pieces; results as of `run`."""
 
     def skip(self, n: int, learn: bool) -> None:  # noqa: B027
         """Count `n` samples that other groups of ranks run."""

@@ -126,6 +126,11 @@ class Interval(Engine):
         """Collective: see `Engine.begin_episode`; neurons and readouts start from rest."""
         self.begin(inputs, None, True)
 
+    def begin_pieces(self, learn: bool) -> None:
+        """Collective: see `Engine.begin_pieces`."""
+        self._amplitudes = np.zeros((self.n_steps, self.network.model.size("current")))
+        self.begin(SpikeLog(self.n_steps), None, self.settings.reset)
+
     def begin(self, inputs: SpikeLog, currents: np.ndarray | None, reset: bool) -> None:
         """Begin an interval, whose steps `advance` runs, all at once or some at a time.
 
@@ -156,7 +161,7 @@ class Interval(Engine):
         self.channel.barrier()
 
     def inject(self, currents: np.ndarray | None) -> None:
-        """Set the currents of the interval, float64 (n_steps, n_currents); again when more steps are known."""
+        """Set the currents of the interval, see `Engine.inject`."""
         self._by_step = self._add_currents(currents, self.n_steps, self._current_before)
         self.kernel.channel.inputs = self.inputs
         self.kernel.sample = self._kernels.Sample(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -167,6 +167,14 @@ class Sample:
             raise InputError(f"sample: rollout = {quote(self.rollout)} must be a Rollout")
         if self.local_targets is not None and not callable(self.local_targets):
             raise InputError(f"sample: local_targets = {quote(self.local_targets)} must be a function")
+
+    def part(self, first: int, last: int) -> Sample:
+        """Return steps [first, last) of the sample."""
+        rows = {
+            name: None if (array := getattr(self, name)) is None else array[first:last]
+            for name in ("target", "currents", "window")
+        }
+        return replace(self, inputs=self.inputs.part(first, last), **rows)
 
     def checksums(self) -> dict[str, int]:
         """Return a checksum of 64 bits of each thing that the sample holds, by name; local targets have none."""

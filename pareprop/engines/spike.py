@@ -168,6 +168,11 @@ class Spike(Engine):
         A sample, and its errors, may have fewer than `n_steps` steps. Without `learn` the learning rate is 0, but
         traces go on, as in NEST; before the first sample with `learn` no traces are kept.
         """
+        self._begin_sample(sample, learn)
+        self._run(0, self.n)
+        return self._end_sample(sample)
+
+    def _begin_sample(self, sample: Sample, learn: bool) -> None:
         assert sample.target is not None  # `Sample.check` has looked
         self.learned, self.n, self._is_to_step = self.learned or learn, len(sample.target), learn
         self.inputs = sample.inputs
@@ -175,7 +180,33 @@ class Spike(Engine):
             item.begin_step()
         self._begin(sample, learn)
         self._own_value, self._own_problem = 0.0, None
-        self._run(0, self.n)
+
+    def begin_pieces(self, learn: bool) -> None:
+        """Collective: see `Engine.begin_pieces`."""
+        n, model = self.n_steps, self.network.model
+        self._amplitudes, self._carried_before = np.zeros((n, model.size("current"))), self.carried.copy()
+        target, window = np.zeros((n, self.network.n_readouts)), np.zeros(n, bool)
+        self._begin_sample(Sample(SpikeLog(n), target, window=window), learn)
+
+    def feed(self, first: int, piece: Sample) -> None:
+        """Take what happens in the next steps, see `Engine.feed`."""
+        super().feed(first, piece)
+        steps = slice(first, first + len(piece.inputs.ptr) - 1)
+        np.asarray(self.kernel.errors.target)[steps] = piece.target
+        self._inside[steps] = piece.window
+
+    def inject(self, currents: np.ndarray | None) -> None:
+        """Set the currents of the sample, see `Engine.inject`."""
+        self._inject(self._add_currents(currents, self.n, self._carried_before))
+
+    def _inject(self, by_step: np.ndarray) -> None:
+        self._carry(by_step, self.n)
+        self.kernel.sample = self._kernels.Sample(
+            {"origin": self.time, "before": 0, "injected": by_step[: self.n], "perturbed": self._perturbed}
+            | self._forced
+        )
+
+    def _end_sample(self, sample: Sample) -> tuple[np.ndarray, float]:
         self.time = self._last_step = self.time + self.n
         if self._calls_loss:
             with self.channel.guarded():  # a function of a script may fail on one rank alone
@@ -195,7 +226,7 @@ class Spike(Engine):
         self._rewards = OnlineRewards(self.loss)
 
     def advance(self, first: int, last: int) -> None:
-        """Collective: run steps [first, last) of the episode; more may follow."""
+        """Collective: run steps [first, last) of the episode, or of the sample in pieces; more may follow."""
         before = self.time - self.kernel.channel.base
         self.memory.inputs.append(before + first, self.inputs.part(first, last), last - first)
         self._run(first, last)
@@ -225,9 +256,10 @@ class Spike(Engine):
         self.kernel.tell(self.time + step, *self._online.decide(self.show_signal()[step], action, reward))
 
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
-        """Collective: end an episode and run on without input until the next may begin; as `Interval.finish`."""
+        """Collective: as `Interval.finish`; after an episode run on without input until the next may begin."""
         rollout = sample.rollout
-        assert rollout is not None  # of an episode
+        if rollout is None:
+            return self._end_sample(sample)
         T = rollout.n_steps
         after = 0.0 if rollout.terminated else rollout.bootstrap
         self.kernel.tell(self.time + T, *self._online.end(float(rollout.rewards[-1]), after))
@@ -259,14 +291,10 @@ class Spike(Engine):
         memory.inputs.append(t - base, sample.inputs, self.n)
         self.traces.begin()
         memory.rules.take_modulator(t, self.n, sample.modulator)
-        by_step = self._add_currents(sample.currents, self.n, self.carried)
-        self._carry(by_step, self.n)
         run.channel.base, run.learns = base, self.learned
         run.spread_until = layout.NEVER  # another state may have been loaded, weights set
-        run.sample = self._kernels.Sample(
-            {"origin": t, "before": 0, "injected": by_step[: self.n], "perturbed": self.perturbing.begin(self.n)}
-            | self._forced
-        )
+        self._perturbed = self.perturbing.begin(self.n)
+        self._inject(self._add_currents(sample.currents, self.n, self.carried))
         self._inside = run.errors.window = self._window(sample)
         run.errors.target = np.ascontiguousarray(sample.target, dtype=float)
         run.errors.factors = np.zeros((0, 0)) if self.factors is None else self.factors

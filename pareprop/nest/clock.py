@@ -8,19 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..arrays import sort_by
-from ..engines.base import Engine
+from ..engines.base import Settings
 from ..engines.learning_signal import learning_signal
 from ..engines.sample import Sample
 from ..errors import StateError
 from ..kernels import layout
 from ..network.connectivity import Population
-from ..network.footprint import require
-from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice, SynapseTable
-from ..parallel.collectives import guarded, maximum, raise_together
+from ..parallel.collectives import maximum, raise_together
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog, join_logs
-from ..plans.plan import NetworkPlan, compile_models
+from ..simulation.building import build
 from ..simulation.digest import Digest
 from ..simulation.finite import find_bad
 from ..timers import Timers
@@ -52,6 +50,10 @@ class Clock:
         Between ranks.
     seed : int
         Of Poisson trains.
+    settings : Settings
+        Of the engine.
+    n_steps : int
+        Most steps of an engine's sample.
 
     Attributes
     ----------
@@ -64,8 +66,17 @@ class Clock:
     """
 
     def __init__(
-        self, wiring: Wiring, nodes: NodeTable, bundles: list[Bundle], taps: Taps, exchange: Exchange, seed: int
+        self,
+        wiring: Wiring,
+        nodes: NodeTable,
+        bundles: list[Bundle],
+        taps: Taps,
+        exchange: Exchange,
+        seed: int,
+        settings: Settings,
+        n_steps: int,
     ) -> None:
+        self.n_steps = n_steps
         self.wiring, self.bundles, self.taps, self.exchange = wiring, bundles, taps, exchange
         self.model, self.comm, self.dt = wiring.model, exchange.comm, wiring.model.dt_ms
         self.timers, self.digest, self.step, self.n_spikes = Timers(), Digest(), 0, 0
@@ -82,16 +93,8 @@ class Clock:
         self.closed: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []  # until a step: array, places, values
         self.etas: dict[str, float] = {}
         self.first_etas: dict[str, float] = {}
-        with guarded(self.comm):
-            require(self.model, self.n_steps, exchange.rank, exchange.size)
-        with guarded(self.comm):
-            plan = self.model.eprop.engine.plan_of(self.model)
-            compile_models(self.model, self.comm, plan)
-        with guarded(self.comm):
-            self.network = LocalNetwork(self.model, exchange.rank, exchange.size)
-        with guarded(self.comm):
-            self.engine = self._engine(plan)
-        self.engine.bind()
+        self.engine = build(self.model, self.n_steps, exchange, settings, self.timers)
+        self.network = self.engine.network
         if self.wiring.plain and self.wiring.plastic:
             names = ", ".join(self.wiring.plain)
             notice(
@@ -104,8 +107,6 @@ class Clock:
             span.projection.name: (table, span) for table in self.network.tables().values() for span in table.spans
         }
         self._watched = [self._watch(tap) for tap in taps.weights]
-
-    n_steps: int  # of an engine's sample
 
     def _record(self) -> None:
         """Have the engine record what the taps take."""
@@ -148,9 +149,6 @@ class Clock:
         self.wiring.link(bundle, np.arange(len(bundle)), self._nodes)
         self.trains.link()
         return True
-
-    def _engine(self, plan: NetworkPlan | None) -> Engine:
-        raise NotImplementedError
 
     def _run(self, end: int) -> None:
         raise NotImplementedError

@@ -15,7 +15,6 @@ from ..network.losses import LOSSES
 from ..network.synapse_table import SynapseTable
 from ..parallel.collectives import maximum
 from ..parallel.spike_log import SpikeLog
-from ..plans.plan import NetworkPlan
 from ..values import Values
 from .clock import Clock
 from .errors import EARLIER, notice, refuse
@@ -43,17 +42,16 @@ class IntervalClock(Clock):
     def __init__(self, kernel: Values, *args: Any) -> None:  # Any: what `Clock` takes
         check_intervals(kernel)
         dt = kernel["resolution"]
-        self.n_steps = round(kernel["eprop_update_interval"] / dt)
-        wiring = args[0]
+        n_steps, wiring = round(kernel["eprop_update_interval"] / dt), args[0]
         window = round(kernel["eprop_learning_window"] / dt)
         self._settings = IntervalSettings(
-            min(window, self.n_steps),  # a longer one only divides: as in NEST, where the default may be longer
+            min(window, n_steps),  # a longer one only divides: as in NEST, where the default may be longer
             average_gradient=wiring.average_gradient,
             averaged_steps=window,
             reset=bool(kernel["eprop_reset_neurons_on_update"]),
             keeps_fixed=wiring.fixed,
         )
-        super().__init__(*args)
+        super().__init__(*args, self._settings, n_steps)
         self._count, self._done, self._errors = 0, 0, 0
         self._started = self._was_forced = False
         self._log = SpikeLog(self.n_steps)
@@ -79,9 +77,6 @@ class IntervalClock(Clock):
         self._loses = bool(kernel["eprop_nest_losses"])
         if self._loses:
             self.engine.gradient.keep()
-
-    def _engine(self, plan: NetworkPlan | None) -> Interval:
-        return Interval(self.network, self.exchange, self._settings, self.n_steps, self.timers, plan)
 
     @property
     def _first(self) -> int:

@@ -11,7 +11,6 @@ from ..engines.spike_memory import SpikeMemory
 from ..kernels import layout
 from ..network.synapse_table import SynapseTable
 from ..parallel.spike_log import SpikeLog
-from ..plans.plan import NetworkPlan
 from ..values import Values
 from .clock import Clock
 from .errors import EARLIER, refuse
@@ -25,19 +24,14 @@ class SpikeClock(Clock):
     """The clock of e-prop+ models; parameters as for `IntervalClock`."""
 
     engine: Spike
-    n_steps = LONGEST
 
     def __init__(self, kernel: Values, *args: Any) -> None:  # Any: what `Clock` takes
-        super().__init__(*args)
+        super().__init__(*args, SpikeSettings(0, lead=0), LONGEST)
         self.engine.memory.keep_arrived()
         self._error = np.zeros((1, len(self.wiring.readouts)))  # of the step before
         self._arrivals = [
             self._watch_arrivals(tap, synapses) for tap, synapses in zip(self.taps.weights, self._watched, strict=True)
         ]
-
-    def _engine(self, plan: NetworkPlan | None) -> Spike:
-        assert plan is not None  # of this variant
-        return Spike(self.network, self.exchange, SpikeSettings(0, lead=0), self.n_steps, self.timers, plan)
 
     def _watch_arrivals(self, tap: WeightTap, synapses: list) -> list[tuple[np.ndarray, np.ndarray]]:
         """What the engine keeps of the watched connections that this rank has, and their places in the tap."""

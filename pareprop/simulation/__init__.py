@@ -11,6 +11,6 @@ from .loop import Simulation
 from .observer import Observer, Outcome
 from .schedule import Annealing, LearningRate
 from .score import Score
-from .task import ClosedTask, Task
+from .task import ClosedTask, OpenTask, Task
 
-__all__ = ["Annealing", "ClosedTask", "LearningRate", "Observer", "Outcome", "Score", "Simulation", "Task"]
+__all__ = ["Annealing", "ClosedTask", "LearningRate", "Observer", "OpenTask", "Outcome", "Score", "Simulation", "Task"]

@@ -18,7 +18,7 @@ from ..parallel.agreement import environment
 from ..parallel.exchange import Exchange
 from ..values import AnyValue
 from .observer import Observer
-from .task import ClosedTask, Task, is_closed
+from .task import ClosedTask, OpenTask, Task, is_closed, is_open
 
 HOOKS = [name for name in vars(Observer) if not name.startswith("_") and callable(getattr(Observer, name))]
 NEAR = 0.8  # similarity from which a method is taken for a misspelt hook
@@ -30,6 +30,11 @@ CLOSED = {
     "period": "the steps between decisions",
     "n_actions": "the number of actions",
     **dict.fromkeys(("seed", "sensor_delay", "replicated", "bootstrap", "act"), "derive from pareprop.ClosedTask"),
+}
+PIECES = {
+    "n_steps": "the steps of a sample",
+    "learning_window": "the last steps of a sample, which have a learning signal",
+    "piece": "a method (first, last) that returns a Sample of these steps",
 }
 OPEN = {
     "n_steps": "the steps of a sample",
@@ -49,7 +54,7 @@ def check_parts(model: object, task: object, settings: object) -> None:
         raise InputError(f"Simulation: settings = {quote(settings)} must be of type {kind.__name__}")
 
 
-def default_settings(model: Model, task: Task | ClosedTask) -> Settings:
+def default_settings(model: Model, task: Task | ClosedTask | OpenTask) -> Settings:
     """Return the settings of the variant that a task leaves open."""
     kind = model.eprop.engine.settings_type
     return kind(task.n_steps if is_closed(task) else task.learning_window)
@@ -67,12 +72,17 @@ def check_task(task: object) -> None:
     if isinstance(task, type):
         raise InputError(f"task {task.__name__} is a class; pass an instance, {task.__name__}()")
     here = f"task {type(task).__name__}"
-    hints = CLOSED if hasattr(task, "episode") else OPEN
+    hints = _asked_of(task)
     for name, meaning in hints.items():
         if not hasattr(task, name):
             raise InputError(f"{here}: {name} is missing: {meaning}")
     for name in hints.keys() & LEAST.keys():
         check_number(f"{here}: {name}", getattr(task, name), LEAST[name])
+
+
+def _asked_of(task: object) -> dict[str, str]:
+    """Return what the loop asks of a task, name to meaning."""
+    return CLOSED if hasattr(task, "episode") else PIECES if is_open(task) else OPEN
 
 
 def check_number(here: str, value: AnyValue, least: int) -> int:
@@ -96,8 +106,8 @@ def list_facts(model: Model, task: object, settings: object) -> dict[str, str]:
     Of a task of a script that is what the loop reads; its samples are compared one by one.
     """
     here, named = f"task {type(task).__name__}", {"task": type(task).__name__}
-    known = CLOSED if hasattr(task, "episode") else OPEN
-    own = {f"{here}: {name}": identity.show(getattr(task, name)) for name in known if name != "sample"}
+    known = [name for name in _asked_of(task) if name not in ("sample", "piece")]
+    own = {f"{here}: {name}": identity.show(getattr(task, name)) for name in known}
     own |= describe_task(task) if isinstance(task, Frozen) else {}
     chosen = {} if settings is None else identity.list_fields(settings)
     facts = environment() | named | identity.list_facts(model) | own
@@ -121,9 +131,9 @@ def describe_task(task: object) -> dict[str, str]:
 def check_sample(sample: object, task: object) -> None:
     """Raise `InputError` unless a task returned a sample."""
     if not isinstance(sample, Sample):
-        kind = type(sample).__name__
+        kind, asked = type(sample).__name__, "piece" if is_open(task) else "sample"
         raise InputError(
-            f"task {type(task).__name__}: sample() returned a {kind}, must return a Sample, such as "
+            f"task {type(task).__name__}: {asked}() returned a {kind}, must return a Sample, such as "
             "Sample.from_raster(raster, target)"
         )
 

@@ -28,16 +28,13 @@ from statistics import fmean
 
 import numpy as np
 
-from ..engines.base import Engine, Settings
+from ..engines.base import Settings
 from ..engines.delays import LearnedDelays
 from ..engines.parameters import SUMMARY, Parameter
 from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
 from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError, quote
-from ..network import footprint, shared_reading
-from ..network.cuts import cut
-from ..network.local import LocalNetwork
 from ..network.losses import Loss, name_of
 from ..network.model import Model
 from ..network.parameters import is_number, nearest
@@ -45,15 +42,15 @@ from ..network.perturbations import choose
 from ..network.reward import Reward
 from ..parallel import collectives
 from ..parallel.agreement import agree, find_difference
-from ..parallel.channel import ChannelSizes
 from ..parallel.collectives import guarded
 from ..parallel.exchange import Alone, Exchange
 from ..parallel.replicas import FEWEST, leaf
 from ..parallel.spike_log import SpikeLog
-from ..plans.plan import Ways, compile_models
+from ..plans.plan import Ways
 from ..timers import Timers
 from ..values import Values
 from . import kept
+from .building import build
 from .checks import (
     check_exchange,
     check_label,
@@ -74,9 +71,10 @@ from .interrupts import Deferred
 from .loss_state import LossState
 from .notices import Notices, look_at_network
 from .observer import Observer, Outcome, predict
+from .pieces import Pieces, require_pieces, require_samples
 from .returns import Returns
 from .score import Score
-from .task import ClosedTask, Task, is_closed
+from .task import ClosedTask, OpenTask, Task, is_closed, is_open
 
 Keep = Callable[[], Values]  # returns the state of an observer or a loss
 
@@ -88,8 +86,8 @@ class Simulation:
     ----------
     model : Model
         Description of the network.
-    task : Task or ClosedTask
-        Inputs and targets, or episodes.
+    task : Task, ClosedTask or OpenTask
+        Inputs and targets, episodes, or a run without an end.
     exchange : Exchange or None
         `Alone()` or `Ranks(comm)`, of a group of ranks by `launcher.split`.
     observers : iterable of Observer
@@ -133,7 +131,7 @@ class Simulation:
     def __init__(
         self,
         model: Model,
-        task: Task | ClosedTask,
+        task: Task | ClosedTask | OpenTask,
         exchange: Exchange | None = None,
         observers: Iterable[Observer] = (),
         settings: Settings | None = None,
@@ -177,37 +175,22 @@ class Simulation:
         self._trained = ""  # digest of what was learned before samples without learning; see `hexdigest`
         self._compared = False  # errors of the first sample with their loss
         self._explodes: list[tuple[float, str]] = []  # gradients of the last iteration on this rank
+        self._outcomes: list[tuple[float, float]] = []  # of the batch that `advance` runs
+        self._pieces = Pieces(self.engine)
         self._kept: list[SpikeLog] = []  # spikes that the digest takes when those of the groups before are in it
 
     def _build(self, settings: Settings | None) -> None:
-        """Collective: lay out this rank's share of the network, as ids are cut, and connect the ranks."""
-        task, model, engine = self.task, self.model, self.model.eprop.engine
-        sizes = [model.size(role) for role in ("recurrent", "readout")]
+        """Collective: build the network for the task."""
+        task, model, closed = self.task, self.model, is_closed(self.task)
         with guarded(self.world):
-            nodes = self.exchange.node_starts
-            cuts = cut(model, self.exchange.size, nodes)
-        asked = ChannelSizes(sizes[0], task.n_steps, task.n_steps, sizes[1], cuts=cuts)
-        self.exchange.require_memory(asked)
-        with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
-            closed = is_closed(task)
             if model.eprop.is_online and model.is_rewarded and not closed:
                 raise InputError("loss 'reward' in the spike variant needs a task in closed loop")
             settings = settings or default_settings(model, task)
-            plan = engine.plan_of(model, settings.ways)
             check_replicas(self.replicas.count, model, settings)
-            footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size, cuts)
+        self.engine = build(model, task.n_steps, self.exchange, settings, self.timers)
+        self.network = self.engine.network
         with guarded(self.world):
-            compile_models(model, self.exchange.comm, plan)
-        with guarded(self.world):
-            drawn = shared_reading.with_own_edges(model, self.exchange.comm, cuts)
-        with guarded(self.world):
-            self.network = LocalNetwork(drawn, self.exchange.rank, self.exchange.size, nodes, cuts)
-            shared_reading.release(drawn)
-            self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers, plan)
             self.episodes = Episodes(task, model, self.engine, self.timers) if is_closed(task) else None
-        if self.exchange.comm is not None or self.exchange.size == 1:
-            shared_reading.require_all(self.network, self.exchange.comm)
-        self.engine.bind()
 
     @property
     def ways(self) -> dict[str, str]:
@@ -226,7 +209,7 @@ class Simulation:
         gc.collect()  # before there is another one
         self._build(settings)
         self.cuts.append((self.iteration, self.network.cuts))
-        self.engine.loss = loss
+        self.engine.loss, self._pieces = loss, Pieces(self.engine)
         self.engine.channel.meeting.n_within, self.engine.channel.meeting.n_between = rounds
 
     def __repr__(self) -> str:
@@ -249,6 +232,7 @@ class Simulation:
         self._require_whole()
         agree(self.world, "train()", {"n_iterations": quote(n_iterations)})
         n_iterations = check_number("train: n_iterations", n_iterations, 0)
+        require_samples(self.task, "train")
         done = self.iteration
         if 0 < n_iterations == done and self._begun and not self.exchange.rank:
             hint = f"the number is a total: train({done + n_iterations}) goes on"
@@ -297,6 +281,10 @@ class Simulation:
         self.between, self._torn = False, f"iteration {self.iteration}"
         batch = self.model.optimizer.batch_size
         outcomes = self._run_batch(self.iteration * batch, batch, "train", learn=True)
+        self._end_iteration(outcomes)
+
+    def _end_iteration(self, outcomes: list[tuple[float, float]]) -> None:
+        """Collective: change the weights, and tell of the iteration."""
         self.engine.optimize()
         self._count_moves()
         self._summarize_parameters()
@@ -328,9 +316,98 @@ class Simulation:
             return collectives.any_of(self.world, flags)
         return self.engine.channel.any_of(flags)
 
-    def _require_whole(self) -> None:
+    def advance(self, steps: int) -> np.ndarray:
+        """Collective: run the next steps of a training without an end, which learns as `train` does.
+
+        A call may end within a sample, so that what comes next may depend on what the network has done: in a closed
+        loop with a device or another simulator, say. An `OpenTask` is asked for its inputs when they are due; of other
+        tasks the samples of `train` follow each other. Weights change as they do in `train`, to the same bits:
+        in the interval variant after the last step of each batch of samples.
+
+        Parameters
+        ----------
+        steps : int
+            How many, at least 1.
+
+        Returns
+        -------
+        np.ndarray
+            float64 (steps, n_readouts), voltages of the readouts in mV.
+
+        Raises
+        ------
+        InputError
+            For a task with episodes, perturbations and replicas, which need whole samples.
+        StateError
+            If what was before was left half done.
+        KeyboardInterrupt
+            On all ranks, after the steps; `advance` goes on from there.
+
+        Examples
+        --------
+        >>> signal = simulation.advance(10)  # doctest: +SKIP
+        """
+        self._require_sound()
+        agree(self.world, "advance()", {"steps": quote(steps)})
+        steps = check_number("advance: steps", steps, 1)
+        require_pieces(self.task, self.model, self.replicas)
+        signals = []
+        with Deferred() as interrupt:
+            while steps:
+                n = min(steps, self.task.n_steps - self._pieces.done)
+                self._torn = f"iteration {self.iteration}"
+                signals.append(self._advance(n))
+                self._torn = ""
+                steps -= n
+            self._raise_together(interrupt)
+        return np.concatenate(signals)
+
+    def _advance(self, n: int) -> np.ndarray:
+        """Collective: run the next `n` steps, which lie in one sample, and end it after the last one."""
+        k, pieces, batch = len(self._outcomes), self._pieces, self.model.optimizer.batch_size
+        index, first = self.iteration * batch + k, pieces.done
+        if not (k or first):
+            if not self._begun:
+                self._tell("start")
+            self._begun, self.between, self._classes = True, False, []
+            self._note_training("train", True)
+        if not first:
+            self.engine.begin_sample(leaf(k, batch))
+            self._tell("before_sample", index, "train")
+            self.engine.enter("train", True)
+        with self._loss_state.watch(True):
+            signal = pieces.run(self._take_piece(index, first, first + n))
+            if pieces.done < self.task.n_steps:
+                return signal
+            sample = pieces.join()
+            outcome = self._look_at(index, "train", sample, *self.engine.finish(sample, True), learn=True)
+        self._outcomes.append(self._end_sample(outcome, trains=True))
+        if len(self._outcomes) == batch:
+            outcomes, self._outcomes = self._outcomes, []
+            self._end_batch(index + 1 - batch, "train", outcomes, self._classes)
+            self._end_iteration(outcomes)
+            self._agree(False)
+        return signal
+
+    def _take_piece(self, index: int, first: int, last: int) -> Sample:
+        """Collective: return what happens in steps [first, last) of a sample."""
+        if is_open(self.task):
+            return self._take_sample(index, "train", first, last)
+        if not first:
+            self._whole = self._take_sample(index, "train")
+            generated = getattr(self.task, "generated", False)
+            self.notices.look_at_sample(self._whole, index, "train", self.engine, generated)
+        return self._whole.part(first, last)
+
+    def _require_sound(self) -> None:
         if self._torn:
             raise StateError(f"{self._torn} was left half done; build the simulation anew, or restore a checkpoint")
+
+    def _require_whole(self) -> None:
+        self._require_sound()
+        if self._pieces.done or self._outcomes:
+            left = self.task.n_steps * (self.model.optimizer.batch_size - len(self._outcomes)) - self._pieces.done
+            raise StateError(f"iteration {self.iteration} is not over: advance({left}) ends it")
 
     def _count_moves(self) -> None:
         """Collective: add up the moves of the iteration, if there are any projections whose synapses move."""
@@ -371,6 +448,7 @@ class Simulation:
         """
         asked = None if perturb is None else [item.name for item in choose(self.model.perturbations, phase, perturb)]
         agree(self.world, "test()", {"n_samples": quote(n_samples), "phase": quote(phase), "perturb": quote(asked)})
+        require_samples(self.task, "test")
         n_samples, most = check_number("test: n_samples", n_samples, 1), count_available(self.task, phase)
         if most is not None and n_samples > most:
             raise InputError(f"test: {n_samples} samples of '{phase}' are asked for, the task has {most}")
@@ -401,6 +479,7 @@ class Simulation:
             If samples before were left half done, by an interrupt or an exception.
         """
         self._require_whole()
+        require_samples(self.task, "run_samples")
         self._torn = f"a batch of phase '{phase}'"
         outcomes = self._run_batch(first, n, phase, learn)
         self._torn = ""
@@ -426,16 +505,27 @@ class Simulation:
         self.engine.skip(n - share.stop, learn)
         if self.replicas.count > 1:
             self._complete_digest()
-        self.batch = [outcome for outcomes, *_ in gathered for outcome in outcomes]
-        classes = [pair for _, pairs, *_ in gathered for pair in pairs]
-        labels, predictions = ([pair[k] for pair in classes] for k in range(2))
         episodes = Returns()
         for _, _, returns, _ in gathered:
             episodes.extend(returns)
-        losses = [loss for loss, _ in self.batch]
-        self.score = Score(losses, labels, predictions, episodes, self.network.n_readouts)
-        self._tell("after_batch", first, n, phase)
+        outcomes = [outcome for outcomes, *_ in gathered for outcome in outcomes]
+        self._end_batch(first, phase, outcomes, [pair for _, pairs, *_ in gathered for pair in pairs], episodes)
         return self.batch
+
+    def _end_batch(
+        self,
+        first: int,
+        phase: str,
+        outcomes: list[tuple[float, float]],
+        classes: list[tuple[int, int]],
+        episodes: Returns | None = None,
+    ) -> None:
+        """Collective: keep what became of a batch, and tell of it."""
+        self.batch = outcomes
+        labels, predictions = ([pair[k] for pair in classes] for k in range(2))
+        losses = [loss for loss, _ in outcomes]
+        self.score = Score(losses, labels, predictions, episodes or Returns(), self.network.n_readouts)
+        self._tell("after_batch", first, len(outcomes), phase)
 
     def _note_training(self, phase: str, learn: bool) -> None:
         """Collective: keep the digest of what was learned before samples that the digest does not hold."""
@@ -459,36 +549,45 @@ class Simulation:
         with self._loss_state.watch(trains):
             if self.episodes:
                 sample = self.episodes.play(index, phase, learn)
-                error, loss = self.engine.finish(sample, learn)
+                found = self.engine.finish(sample, learn)
             else:
                 sample = self._take_sample(index, phase)
                 self.notices.look_at_sample(sample, index, phase, self.engine, getattr(self.task, "generated", False))
-                error, loss = self.engine.run(self._perturb(sample), learn)
-            self._check_finite(index, loss)
-            if counts(phase, learn) and not self.exchange.rank:  # others do not have all spikes
-                self._note_spikes()
-            signal, prediction = self.engine.show_signal().copy(), None  # the next sample overwrites the engine's
-            if sample.label is not None and self.network.n_readouts:
-                prediction = predict(sample, signal, self.engine.settings.learning_window, self.engine.loss)
+                found = self.engine.run(self._perturb(sample), learn)
+            outcome = self._look_at(index, phase, sample, *found, learn)
+        return self._end_sample(outcome, trains)
+
+    def _look_at(self, index: int, phase: str, sample: Sample, error: np.ndarray, loss: float, learn: bool) -> Outcome:
+        """Collective: check what became of a sample, and note its spikes for the digest."""
+        self._check_finite(index, loss)
+        if counts(phase, learn) and not self.exchange.rank:  # others do not have all spikes
+            self._note_spikes()
+        signal, prediction = self.engine.show_signal().copy(), None  # the next sample overwrites the engine's
+        if sample.label is not None and self.network.n_readouts:
+            prediction = predict(sample, signal, self.engine.settings.learning_window, self.engine.loss)
+        return Outcome(index, phase, sample, error, signal, loss, self.engine.evaluation, prediction)
+
+    def _end_sample(self, outcome: Outcome, trains: bool) -> tuple[float, float]:
+        """Collective: tell of a sample; return its loss and the mean firing rate in Hz."""
+        sample, prediction = outcome.sample, outcome.prediction
         if trains and not (self.iteration or self._compared):
             self._compared = True
-            self.notices.look_at_errors(sample, signal, self.engine)
+            self.notices.look_at_errors(sample, outcome.signal, self.engine)
         if prediction is not None and sample.label is not None:
             self._classes.append((sample.label, prediction))
-        outcome = Outcome(index, phase, sample, error, signal, loss, self.engine.evaluation, prediction)
         if sample.rollout is not None and outcome.evaluation is not None:
             self._returns.add(sample.rollout, outcome.evaluation.extra)
         self._tell("after_sample", outcome)
         seconds = self.engine.n * self.model.dt_ms / 1000.0
-        return loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
+        return outcome.loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
 
     def _perturb(self, sample: Sample) -> Sample:
         """Return a sample with the spikes of its inputs that perturbations leave."""
         inputs = self.engine.thin(sample.inputs)
         return sample if inputs is sample.inputs else replace(sample, inputs=inputs)
 
-    def _take_sample(self, index: int, phase: str) -> Sample:
-        """Collective: return a sample of the task, checked, and the same on all ranks."""
+    def _take_sample(self, index: int, phase: str, first: int = 0, last: int = 0) -> Sample:
+        """Collective: return a sample of the task, or some steps of it, checked, and the same on all ranks."""
         channel, size, task = self.engine.channel, self.exchange.size, self.task
         assert not is_closed(task)  # which plays episodes
         taken: list[Sample] = []
@@ -501,9 +600,10 @@ class Simulation:
                 raise InputError(f"{find_difference(facts_by_rank)}; samples must depend on index and phase alone")
 
         with collectives.guarded(channel.comm, together):  # data may be bad on one rank alone
-            sample = task.sample(index, phase)
+            before = index * task.n_steps
+            sample = task.piece(before + first, before + last) if is_open(task) else task.sample(index, phase)
             check_sample(sample, task)
-            sample.check(task.n_steps, self.model)
+            sample.check(last - first or task.n_steps, self.model)
             check_label(sample, self.engine.settings.learning_window)
             taken.append(sample)
             marks |= sample.checksums() if size > 1 else {}
@@ -565,6 +665,8 @@ class Simulation:
 
     def state(self, with_observers: bool = True) -> State:
         """Collective: return the whole state between iterations, on any number of ranks; see `engines.state`."""
+        if self._pieces.done or self._outcomes:
+            self._require_whole()
         engine = self.engine.state()
         state = State({}, {}, engine.neurons, engine.rows, engine.synapses)
         state.put("engine", engine.numbers, engine.shared)

@@ -1,4 +1,6 @@
-"""Protocols of tasks: inputs and targets, sample by sample, or episodes whose inputs depend on the network."""
+"""Protocols of tasks: inputs and targets, sample by sample; episodes, or runs without an end, whose inputs depend on
+the network.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +73,31 @@ class ClosedTask(Protocol):
         """Return episode number `index` of `phase`."""
 
 
-def is_closed(task: Task | ClosedTask) -> TypeIs[ClosedTask]:
+class OpenTask(Protocol):
+    """A run without an end, of which what happens next may depend on what the network has done.
+
+    Whatever has the method `piece` is taken for one; `Simulation.advance` runs it.
+
+    Attributes
+    ----------
+    n_steps : int
+        Steps of a sample; samples follow each other without a break.
+    learning_window : int
+        The last steps of a sample, with a learning signal, where pieces have no window of their own.
+    """
+
+    n_steps: int
+    learning_window: int
+
+    def piece(self, first: int, last: int) -> Sample:
+        """Return what happens in steps [first, last) of the run, which lie in one sample; the same on all ranks."""
+
+
+def is_open(task: object) -> TypeIs[OpenTask]:
+    """Whether a task tells what happens piece by piece."""
+    return hasattr(task, "piece")
+
+
+def is_closed(task: Task | ClosedTask | OpenTask) -> TypeIs[ClosedTask]:
     """Whether a task has episodes in closed loop."""
     return hasattr(task, "episode")

@@ -1,0 +1,57 @@
+"""From a described network to one that runs on the ranks of an exchange."""
+
+from __future__ import annotations
+
+from ..engines.base import Engine, Settings
+from ..network import footprint, shared_reading
+from ..network.cuts import cut
+from ..network.local import LocalNetwork
+from ..network.model import Model
+from ..parallel.channel import ChannelSizes
+from ..parallel.collectives import guarded
+from ..parallel.exchange import Exchange
+from ..plans.plan import compile_models
+from ..timers import Timers
+
+
+def build(model: Model, n_steps: int, exchange: Exchange, settings: Settings, timers: Timers) -> Engine:
+    """Collective: lay out this rank's share of a network, as ids are cut, and connect the ranks.
+
+    Parameters
+    ----------
+    model : Model
+        The network.
+    n_steps : int
+        Most steps of a sample.
+    exchange : Exchange
+        Exchange of this rank's group of ranks.
+    settings : Settings
+        Settings of the variant.
+    timers : Timers
+        Seconds by phase, which the engine adds to.
+
+    Raises
+    ------
+    InputError
+        If the network cannot be built so, or has no room; on all ranks.
+    """
+    world, sizes = exchange.replicas.world or exchange.comm, [model.size(role) for role in ("recurrent", "readout")]
+    with guarded(world):
+        nodes = exchange.node_starts
+        cuts = cut(model, exchange.size, nodes)
+    exchange.require_memory(ChannelSizes(sizes[0], n_steps, n_steps, sizes[1], cuts=cuts))
+    with guarded(world):  # draws may be bad, or memory short, on one rank alone
+        plan = model.eprop.engine.plan_of(model, settings.ways)
+        footprint.require(model, n_steps, exchange.rank, exchange.size, cuts)
+    with guarded(world):
+        compile_models(model, exchange.comm, plan)
+    with guarded(world):
+        drawn = shared_reading.with_own_edges(model, exchange.comm, cuts)
+    with guarded(world):
+        network = LocalNetwork(drawn, exchange.rank, exchange.size, nodes, cuts)
+        shared_reading.release(drawn)
+        engine: Engine = model.eprop.engine(network, exchange, settings, n_steps, timers, plan)
+    if exchange.comm is not None or exchange.size == 1:
+        shared_reading.require_all(network, exchange.comm)
+    engine.bind()
+    return engine

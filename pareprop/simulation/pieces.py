@@ -1,0 +1,79 @@
+"""A sample that is run in pieces: what happens in a step is asked for when the steps before are over.
+
+Contract
+--------
+Pieces change no bit: samples that are run in pieces of any lengths, on any number of ranks, give what they give whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..engines.base import Engine
+from ..engines.sample import Sample
+from ..errors import InputError
+from ..network.model import Model
+from ..parallel.replicas import Replicas
+from .task import ClosedTask, OpenTask, Task, is_closed, is_open
+
+
+class Pieces:
+    """The present sample of a run with an open end.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of either variant.
+
+    Attributes
+    ----------
+    done : int
+        Steps of the sample that are over; 0 between samples.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self.done = engine, 0
+        self._taken: list[Sample] = []
+
+    def run(self, piece: Sample) -> np.ndarray:
+        """Collective: run the next steps of the sample; return the readout voltages, float64 (n_steps, n_readouts)."""
+        engine, first, last = self._engine, self.done, self.done + len(piece.inputs.ptr) - 1
+        if not first:
+            engine.begin_pieces(learn=True)
+        window = np.arange(first, last) >= engine.n - engine.settings.learning_window
+        engine.feed(first, piece if piece.window is not None else replace(piece, window=window))
+        engine.advance(first, last)
+        self._taken.append(piece)
+        self.done = last
+        return engine.show_signal()[first:last].copy()
+
+    def join(self) -> Sample:
+        """Return the whole sample after its last step, and be ready for the next one."""
+        taken, self._taken, self.done = self._taken, [], 0
+        whole = {}
+        for name in ("target", "currents", "window"):
+            parts = [getattr(piece, name) for piece in taken]
+            if any((part is None) != (parts[0] is None) for part in parts):
+                raise InputError(f"sample: {name} is missing in some pieces, and given in others")
+            whole[name] = None if parts[0] is None else np.concatenate(parts)
+        return replace(taken[-1], inputs=self._engine.inputs, **whole)
+
+
+def require_pieces(task: Task | ClosedTask | OpenTask, model: Model, replicas: Replicas) -> None:
+    """Raise `InputError` unless samples of a task may be run in pieces."""
+    if is_closed(task):
+        raise InputError("advance: a task with episodes has an end; train() runs it")
+    if replicas.count > 1:
+        raise InputError(f"advance: replicas = {replicas.count} share batches of whole samples; it needs one group")
+    if model.perturbations:
+        names = ", ".join(item.name for item in model.perturbations)
+        raise InputError(f"advance: perturbations ({names}) act in whole samples; leave them out")
+
+
+def require_samples(task: Task | ClosedTask | OpenTask, name: str) -> None:
+    """Raise `InputError` for a task that has no samples, or episodes, which a method of `Simulation` runs."""
+    if is_open(task):
+        here = f"{name}: task {type(task).__name__}"
+        raise InputError(f"{here} has no samples but pieces of a run, which advance(steps) runs")

@@ -1,0 +1,180 @@
+"""Runs with an open end: what `train` does with whole samples is the oracle, as it knows nothing of pieces."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ranks
+
+from pareprop import (
+    Adam,
+    InputError,
+    Model,
+    Normal,
+    Observer,
+    Sample,
+    Simulation,
+    StateError,
+    exchange,
+)
+
+N_STEPS, ODD = 40, (1, 7, 40, 25, 80, 3, 4)
+
+
+class Noise:
+    """Other spikes, currents and targets in each sample."""
+
+    n_steps, learning_window = N_STEPS, 30
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        rng = np.random.default_rng(index)
+        more = {"currents": rng.normal(0.0, 0.2, (N_STEPS, 2)), "label": index % 2}
+        return Sample.from_raster(rng.random((N_STEPS, 6)) < 0.3, rng.normal(size=(N_STEPS, 2)), **more)
+
+
+class Feedback:
+    """Inputs spike where the readouts were above their target; keeps what it has told."""
+
+    n_steps, learning_window = N_STEPS, 40
+
+    def __init__(self, n: int = 0) -> None:
+        self.signal, self.n = np.zeros(2), n
+        self.told: list[np.ndarray] = []
+
+    def piece(self, first: int, last: int) -> Sample:
+        target = np.sin(np.arange(first, last)[:, None] / np.array([5.0, 9.0]))
+        raster = np.repeat(target > self.signal, 3, axis=1) * (np.arange(first, last)[:, None] % 3 == 0)
+        self.told.append(raster)
+        currents = np.outer(target[:, 0], [0.1, 0.2])
+        return Sample.from_raster(raster, target, currents=currents)
+
+
+class Replay:
+    """The samples that a run with feedback has had."""
+
+    n_steps, learning_window = N_STEPS, 40
+
+    def __init__(self, raster: np.ndarray) -> None:
+        self.raster = raster
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        first = index * N_STEPS
+        known = Feedback().piece(first, first + N_STEPS)
+        return Sample.from_raster(self.raster[first : first + N_STEPS], known.target, currents=known.currents)
+
+
+def network(variant: str, **options) -> Model:
+    model = Model(variant, seed=3, **options)
+    inputs, currents = model.inputs("in", 6), model.currents("drive", 2)
+    neurons = model.neurons("rec", 7, "iaf", C_m=1.0, E_L=0.0, V_th=0.4, tau_m=20.0, c_reg=0.1, f_target=20.0)
+    out = model.readouts("out", 2, C_m=1.0, E_L=-0.2, tau_m=20.0)
+    for pre, post in ((inputs, neurons), (neurons, neurons), (neurons, out), (out, neurons)):
+        model.connect(pre, post, weight=Normal(std=0.4))
+    model.connect(currents, neurons, weight=Normal(std=0.5), delay=3, plastic=False)
+    return model
+
+
+KINDS = {
+    "interval": lambda: network("interval"),
+    "interval, Adam, batches": lambda: network("interval", optimizer=Adam(eta=1e-3, batch_size=2)),
+    "spike": lambda: network("spike"),
+    "spike, Adam": lambda: network("spike", optimizer=Adam(eta=1e-3)),
+}
+
+
+class Hooks(Observer):
+    """Keeps the order of calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def before_sample(self, simulation, index, phase) -> None:
+        self.calls.append(f"before {index}")
+
+    def after_sample(self, simulation, outcome) -> None:
+        kept = outcome.signal.sum(), outcome.loss, simulation.engine.log.ptr[-1]
+        self.calls.append(f"after {outcome.index} {kept} {outcome.prediction}")
+
+    def after_batch(self, simulation, first, n, phase) -> None:
+        self.calls.append(f"batch {first} {n} {simulation.score.accuracy}")
+
+    def after_iteration(self, simulation, iteration, loss) -> None:
+        self.calls.append(f"iteration {iteration} {loss}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pieces_change_no_bit(kind: str) -> None:
+    hooks = Hooks(), Hooks()
+    whole, pieces = (Simulation(KINDS[kind](), Noise(), observers=[own]) for own in hooks)
+    whole.train(160 // N_STEPS // whole.model.optimizer.batch_size)
+    signals = [pieces.advance(n) for n in ODD]
+    assert [len(signal) for signal in signals] == list(ODD) and sum(ODD) == 160
+    assert pieces.losses == whole.losses and pieces.rates == whole.rates and len(whole.losses) >= 2
+    assert hooks[0].calls == hooks[1].calls and pieces.hexdigest() == whole.hexdigest()
+    pieces.train(whole.iteration + 1)  # both go on
+    whole.advance(N_STEPS * whole.model.optimizer.batch_size)
+    assert pieces.hexdigest() == whole.hexdigest() and whole.iteration == pieces.iteration
+
+
+def close(kind: str) -> tuple[Simulation, Feedback]:
+    """Run a closed loop, in which all steps depend on what went out a few steps before."""
+    task = Feedback()
+    simulation = Simulation(KINDS[kind](), task, exchange())
+    for n in (3, 3, 4) * 16:
+        task.signal = simulation.advance(n)[-1]
+    return simulation, task
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_closed_loop_learns_as_its_replay(kind: str) -> None:
+    looped, task = close(kind)
+    raster = np.concatenate(task.told)
+    assert 50 < raster.sum() < 950
+    replayed = Simulation(KINDS[kind](), Replay(raster))
+    replayed.train(looped.iteration)
+    assert looped.losses == replayed.losses and looped.hexdigest() == replayed.hexdigest()
+
+
+def test_what_is_refused() -> None:
+    simulation = Simulation(network("interval", optimizer=Adam(batch_size=2)), Noise())
+    with pytest.raises(InputError, match=r"advance: steps = 0 must be at least 1"):
+        simulation.advance(0)
+    simulation.advance(57)
+    for within in (lambda: simulation.train(3), lambda: simulation.test(1), simulation.state):
+        with pytest.raises(StateError, match=r"iteration 0 is not over: advance\(23\) ends it"):
+            within()
+    simulation.advance(23)
+    simulation.train(2)
+    opened = Simulation(network("spike"), Feedback())
+    with pytest.raises(InputError, match="train: task Feedback has no samples but pieces of a run"):
+        opened.train(1)
+    with pytest.raises(InputError, match=r"piece\(\) returned a tuple"):
+        opened.task.piece = lambda first, last: ()
+        opened.advance(1)
+
+
+def test_a_piece_of_the_wrong_length_is_refused() -> None:
+    class Short(Feedback):
+        def piece(self, first: int, last: int) -> Sample:
+            return super().piece(first, last - 1)
+
+    with pytest.raises(InputError, match=r"target has shape \(4, 2\), must be \(5, 2\)"):
+        Simulation(network("interval"), Short()).advance(5)
+
+
+def test_episodes_and_perturbations_are_refused() -> None:
+    model = network("interval")
+    model.silence(model.of_role("recurrent")[0])
+    with pytest.raises(InputError, match=r"advance: perturbations .* act in whole samples"):
+        Simulation(model, Noise()).advance(5)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("kind", ["interval, Adam, batches", "spike"])
+def test_one_digest_on_two_ranks(kind: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    here = str(Path(__file__).parent), str(Path(__file__).parents[1])
+    script.write_text(f"import sys; sys.path[:0] = {here!r}\nfrom test_advance import close\n"
+                      f"digest = close({kind!r})[0].hexdigest()\nprint(digest)\n")  # fmt: skip
+    done = ranks.run(2, script)
+    assert done.returncode == 0 and close(kind)[0].hexdigest() in done.stdout, done.stdout + done.stderr
