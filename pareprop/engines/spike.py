@@ -201,7 +201,7 @@ class Spike(Engine):
 
         def run(first: int, last: int) -> None:
             steps = self.time + first, self.time + last
-            self.kernel.run(self.channel.meeting, *steps, self.round_steps, self.is_led)
+            self.kernel.run(self.channel.meeting, *steps, self.round_steps, self.is_on_one_rank)
 
         self.perturbing.run(first, last, run)
         self._add_times("deliver", "update", "sweep")
