@@ -10,7 +10,6 @@ import numpy as np
 from ..arrays import sort_by
 from ..engines.base import Settings
 from ..engines.learning_signal import learning_signal
-from ..engines.sample import Sample
 from ..errors import StateError
 from ..kernels import layout
 from ..network.connectivity import Population
@@ -357,12 +356,6 @@ class Clock:
             problem = problem or StateError(f"the loss is {loss}")
         if maximum(self.comm, problem is not None):
             raise_together(self.comm, problem)
-
-    def sample(
-        self, inputs: SpikeLog, target: np.ndarray, window: np.ndarray | None = None, currents: np.ndarray | None = None
-    ) -> Sample:
-        """Make a sample of the engine."""
-        return Sample(inputs, target, currents if self.model.size("current") else None, window)
 
     def hexdigest(self) -> str:
         """Collective: SHA-256 over all spikes and the present weights, valid on rank 0."""
