@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -131,8 +131,12 @@ class Clock:
         before, self.taps = self.taps, taps
         taps.weights = before.weights
         self._record()
-        taps.reserve(self.step + AHEAD)
-        taps.take_over(before)
+        self._show_known(before)
+
+    def _show_known(self, before: Taps, widen: Callable[[np.ndarray], np.ndarray] = np.asarray) -> None:
+        """Collective: show what is known already of steps that are not shown yet."""
+        self.taps.reserve(self.step + AHEAD)
+        self.taps.take_over(before, widen)
         for step, error in tuple(self._late_signals):
             self.put_signals(step, error)
 
@@ -217,13 +221,6 @@ class Clock:
     def take_over(self, growth: Growth) -> None:
         """Collective: go on where the network is that this one was built from, see `Growth`."""
         raise NotImplementedError
-
-    def _take_over_taps(self, growth: Growth) -> None:
-        """Collective: show what is known already of steps that are not shown yet."""
-        self.taps.reserve(self.step + AHEAD)
-        self.taps.take_over(growth.old.taps, growth.widen)
-        for step, error in tuple(self._late_signals):
-            self.put_signals(step, error)
 
     # ---- recording ---------------------------------------------------------------------------------------------------
 

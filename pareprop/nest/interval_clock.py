@@ -119,7 +119,7 @@ class IntervalClock(Clock):
         if self._started:
             self._continue(growth)
         self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
-        self._take_over_taps(growth)
+        self._show_known(growth.old.taps, growth.widen)
         if self._started and len(growth.new_readouts):
             for field in ("V_m", "readout_signal_unnorm"):
                 self.taps.put_readouts(field, self._first + done, engine.y[None] + engine.constants["E_L"])

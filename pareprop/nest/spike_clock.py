@@ -90,7 +90,7 @@ class SpikeClock(Clock):
         self.close(self.step + 1, engine.constants["drive"], growth.new_readouts)  # as in each run's first step
         self._error = growth.widen(old._error)
         carry_state(growth, old.engine, engine)
-        self._take_over_taps(growth)
+        self._show_known(growth.old.taps, growth.widen)
 
     def _sample(self, first: int, last: int) -> None:
         inputs = self.train.take(first, last)
