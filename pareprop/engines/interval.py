@@ -80,7 +80,7 @@ class Interval(Engine):
         plan: NetworkPlan | None = None,
     ) -> None:
         super().__init__(network, exchange, settings, n_steps, timers, plan)
-        self.n_samples = 0
+        self.n_samples, self._is_within = 0, False
         self.neurons = self.cells.state
         self.cells.keep(n_steps + 1)
         averaged_steps = settings.averaged_steps or settings.learning_window if settings.average_gradient else 1
@@ -128,7 +128,6 @@ class Interval(Engine):
 
     def begin_pieces(self, learn: bool) -> None:
         """Collective: see `Engine.begin_pieces`."""
-        self._amplitudes = np.zeros((self.n_steps, self.network.model.size("current")))
         self.begin(SpikeLog(self.n_steps), None, self.settings.reset)
 
     def begin(self, inputs: SpikeLog, currents: np.ndarray | None, reset: bool) -> None:
@@ -154,8 +153,9 @@ class Interval(Engine):
             if reset:
                 transmission.start_rows(factors[transmission.LIVE])
             factors[transmission.AGAIN] = factors[transmission.LIVE]
-        self.n = self.n_steps
+        self.n, self._is_within = self.n_steps, True
         self.inputs, self._current_before = inputs, self.carried.copy()
+        self._amplitudes = np.zeros((self.n_steps, self.network.model.size("current")))
         self._perturbed = self.perturbing.begin(self.n_steps)
         self.inject(currents)
         self.channel.barrier()
@@ -220,7 +220,7 @@ class Interval(Engine):
             self.gradient.follow(channel, error, psi, self.perturbing.lost, sample.modulator)
         if not self.settings.reset:
             self.kernel.count_late(T)
-        self.n_samples += 1
+        self.n_samples, self._is_within = self.n_samples + 1, False
         return error, loss
 
     def run_before(self, inputs: SpikeLog, currents: np.ndarray | None, neuron_steps: int, readout_steps: int) -> None:
@@ -239,7 +239,7 @@ class Interval(Engine):
         self.advance(0, neuron_steps)
         self.kernel.read(neuron_steps, readout_steps)
         self._carry(self._by_step, neuron_steps)
-        self.n_samples += 1
+        self.n_samples, self._is_within = self.n_samples + 1, False
 
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""
@@ -280,6 +280,14 @@ class Interval(Engine):
     def show_delays(self) -> dict[str, np.ndarray]:
         """Return the delays that learn, see `Engine.show_delays`."""
         return {item.span.projection.name: item.delay for item in self.gradient.delays}
+
+    def state_within(self) -> State:
+        """Return, beside the weights and moments of `state`, what the rest of the present interval reads."""
+        state = self.state()
+        carried = self._current_before if self._is_within else self.carried
+        state.neurons = self.neurons | {"psi": self.psi, "ring": self._ring, "carried": carried}
+        self.gradient.add_to(state)
+        return state
 
     def state(self) -> State:
         """Return all that the next interval reads, between iterations, when no gradient is collected."""

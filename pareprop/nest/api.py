@@ -412,35 +412,7 @@ class Module(types.ModuleType):
         return kernel.status()
 
 
-for _function in (
-    ResetKernel,
-    Create,
-    Connect,
-    GetConnections,
-    SetDefaults,
-    GetDefaults,
-    CopyModel,
-    GetStatus,
-    SetStatus,
-    GetNodes,
-    GetLocalNodeCollection,
-    Simulate,
-    Prepare,
-    Run,
-    Cleanup,
-    RunManager,
-    set,
-    get,
-    GetKernelStatus,
-    SetKernelStatus,
-    NumProcesses,
-    Rank,
-    SyncProcesses,
-    Models,
-    PrintNodes,
-    GetLocalVPs,
-    to_json,
-    get_verbosity,
-    set_verbosity,
-):
-    setattr(Module, _function.__name__, staticmethod(explained(_function)))
+for _name, _function in list(globals().items()):
+    if isinstance(_function, types.FunctionType) and _function.__module__ == __name__:
+        if not _name.startswith("_") and _function is not collection:
+            setattr(Module, _name, staticmethod(explained(_function)))

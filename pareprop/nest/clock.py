@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..arrays import sort_by
 from ..engines.base import Settings
 from ..engines.learning_signal import learning_signal
-from ..engines.sample import Sample
 from ..errors import StateError
 from ..kernels import layout
 from ..network.connectivity import Population
@@ -132,8 +131,12 @@ class Clock:
         before, self.taps = self.taps, taps
         taps.weights = before.weights
         self._record()
-        taps.reserve(self.step + AHEAD)
-        taps.take_over(before)
+        self._show_known(before)
+
+    def _show_known(self, before: Taps, widen: Callable[[np.ndarray], np.ndarray] = np.asarray) -> None:
+        """Collective: show what is known already of steps that are not shown yet."""
+        self.taps.reserve(self.step + AHEAD)
+        self.taps.take_over(before, widen)
         for step, error in tuple(self._late_signals):
             self.put_signals(step, error)
 
@@ -218,13 +221,6 @@ class Clock:
     def take_over(self, growth: Growth) -> None:
         """Collective: go on where the network is that this one was built from, see `Growth`."""
         raise NotImplementedError
-
-    def _take_over_taps(self, growth: Growth) -> None:
-        """Collective: show what is known already of steps that are not shown yet."""
-        self.taps.reserve(self.step + AHEAD)
-        self.taps.take_over(growth.old.taps, growth.widen)
-        for step, error in tuple(self._late_signals):
-            self.put_signals(step, error)
 
     # ---- recording ---------------------------------------------------------------------------------------------------
 
@@ -357,12 +353,6 @@ class Clock:
             problem = problem or StateError(f"the loss is {loss}")
         if maximum(self.comm, problem is not None):
             raise_together(self.comm, problem)
-
-    def sample(
-        self, inputs: SpikeLog, target: np.ndarray, window: np.ndarray | None = None, currents: np.ndarray | None = None
-    ) -> Sample:
-        """Make a sample of the engine."""
-        return Sample(inputs, target, currents if self.model.size("current") else None, window)
 
     def hexdigest(self) -> str:
         """Collective: SHA-256 over all spikes and the present weights, valid on rank 0."""

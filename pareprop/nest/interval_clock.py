@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..engines.interval import Interval, IntervalSettings
+from ..engines.sample import Sample
 from ..network.losses import LOSSES
 from ..network.synapse_table import SynapseTable
 from ..parallel.collectives import maximum
@@ -53,8 +54,7 @@ class IntervalClock(Clock):
         )
         super().__init__(*args, self._settings, n_steps)
         self._count, self._done, self._errors = 0, 0, 0
-        self._started = self._was_forced = False
-        self._log = SpikeLog(self.n_steps)
+        self._started = False
         self._rates: dict[str, float] = {}
         self._sizes = {"input": self.model.size("input"), "recurrent": self.network.n_recurrent}
         self._spiked = {role: np.zeros(n, bool) for role, n in self._sizes.items()}  # in this batch
@@ -107,7 +107,7 @@ class IntervalClock(Clock):
             raise refuse("readouts with a softmax after the first step", EARLIER)
         growth.carry_clock()
         self._count, self._done, self._errors = old._count, done, old._errors
-        self._started, self._was_forced, self._rates = old._started, old._was_forced, dict(old._rates)
+        self._started, self._rates = old._started, dict(old._rates)
         roles = {"input": growth.inputs, "recurrent": growth.recurrent}
         for role, places in roles.items():
             move(old._spiked[role], places, self._spiked[role])
@@ -119,7 +119,7 @@ class IntervalClock(Clock):
         if self._started:
             self._continue(growth)
         self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
-        self._take_over_taps(growth)
+        self._show_known(growth.old.taps, growth.widen)
         if self._started and len(growth.new_readouts):
             for field in ("V_m", "readout_signal_unnorm"):
                 self.taps.put_readouts(field, self._first + done, engine.y[None] + engine.constants["E_L"])
@@ -128,7 +128,7 @@ class IntervalClock(Clock):
     def _carry_engine(self, growth: Growth, old: Interval) -> None:
         """Collective: weights, moments and gradients of a batch; voltages, and what of the interval is over."""
         new = self.engine
-        kept, fresh = old.state(), new.state()
+        kept, fresh = old.state_within(), new.state_within()
         rates = {item.name: item.numbers() for item in new.plastic} | kept.numbers["plastic"]
         steps = max((item.n_steps for item in old.plastic), default=self._count // self.model.optimizer.batch_size)
         for name in growth.new_projections:
@@ -137,14 +137,8 @@ class IntervalClock(Clock):
         move(kept.shared["y"], growth.readouts, new.y)
         new.load_state({"n_samples": old.n_samples, "plastic": rates}, {"y": new.y})
         new.gradient.n_collected = old.gradient.n_collected
-        old.gradient.add_to(kept)
-        new.gradient.add_to(fresh)
         growth.carry_synapses(kept, fresh)
-        arrays, others = ({**engine.neurons, "psi": engine.psi, "ring": engine._ring} for engine in (old, new))
-        growth.carry_neurons(arrays, others, self._find_kept)
-        new.carried[...] = 0.0
-        before = {"carried": old._current_before if self._done else old.carried}
-        growth.carry_neurons(before, {"carried": new.carried}, lambda _, n, other: (np.arange(min(n, other)),) * 2)
+        growth.carry_neurons(kept.neurons, fresh.neurons, self._find_kept)
         new.refresh()
 
     def _find_kept(self, name: str, n: int, other: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,8 +158,8 @@ class IntervalClock(Clock):
         constants, new = engine.constants, growth.new_readouts
         log = growth.carry_log(old.engine.channel.own, done, of_inputs=False)
         if done:
-            self._log.append(0, growth.carry_log(old._log, done, of_inputs=True), done)
-            engine.begin(self._log, self._take_currents(self._first, done), False)
+            engine.begin(SpikeLog(self.n_steps), None, reset=False)
+            self._feed(0, growth.carry_log(old.engine.inputs, done, of_inputs=True), done)
             engine.channel.load(log, done)
             engine.signal[:done] = growth.widen(old.engine.signal[:done])
         arriving = growth.latest_to_readouts(log.part(done - 1, done).ids if done else NOBODY)
@@ -182,7 +176,10 @@ class IntervalClock(Clock):
         padded = SpikeLog(self.n_steps)
         padded.append(0, inputs, BEFORE)
         padded.ptr[BEFORE + 1 :] = padded.ptr[BEFORE]
-        self.engine.run_before(padded, self._take_currents(0, BEFORE), BEFORE, BEFORE + 1)
+        currents = None
+        if self.model.size("current"):
+            currents = np.pad(self.currents.of(0, BEFORE), ((0, self.n_steps - BEFORE), (0, 0)))
+        self.engine.run_before(padded, currents, BEFORE, BEFORE + 1)
         if maximum(self.comm, int(self.engine.channel.own.ptr[BEFORE]) > 0):
             raise refuse("spikes in the first two steps", "start with V_m below V_th")
         self._show_neurons(0, 0, BEFORE)
@@ -213,10 +210,9 @@ class IntervalClock(Clock):
             self._last = self.gather_spikes(self.engine.channel.own.part(last - 1, last), 1).spikes(1)[1]
 
     def _begin(self) -> None:
-        self._log.ptr[:] = 0
         self._rates = dict(self.etas)
         self.count_since(self._first)
-        self.engine.begin(self._log, self._take_currents(self._first, 0), self._settings.reset)
+        self.engine.begin_pieces(learn=True)
         source, target, place, port, table = self._kept
         mine = np.isin(source, self._last)
         arriving = np.atleast_2d(self.engine.neurons["arriving"])
@@ -234,22 +230,17 @@ class IntervalClock(Clock):
                 f"change eta when the time is a multiple of {self.n_steps * self.dt:g} ms",
             )
 
-    def _take_currents(self, start: int, n: int) -> np.ndarray | None:
-        """Amplitudes of NEST's steps [start, start + n), in as many rows as an interval has steps."""
-        if not self.model.size("current"):
-            return None
-        amplitude = np.zeros((self.n_steps, self.model.size("current")))
-        amplitude[:n] = self.currents.of(start, start + n)
-        return amplitude
+    def _feed(self, first: int, inputs: SpikeLog, n: int) -> None:
+        """Tell the engine what happens in `n` steps of the interval."""
+        start = self._first + first
+        self.engine.feed(first, Sample(inputs, currents=self.currents.of(start, start + n)))
 
     def _steps(self, first: int, last: int) -> None:
         """Run steps [first, last) of the interval, and record."""
         start = self._first
         inputs = self.train.take(start + first, start + last)
-        self._log.append(first, inputs, last - first)
-        is_forced = self._force(first, last)
-        if is_forced or self.model.size("current"):
-            self.engine.inject(self._take_currents(start, last))
+        self._force(first, last)
+        self._feed(first, inputs, last - first)
         self.engine.advance(first, last)
         self._done = last
         if last == self.n_steps:
@@ -258,16 +249,12 @@ class IntervalClock(Clock):
         self._show_readouts(start + 1, first, last)
         self._show_spikes(start, first, last, inputs)
 
-    def _force(self, first: int, last: int) -> bool:
-        """Have the neurons with `ignore_and_spike` spike in steps [first, last); return whether there ever were any."""
+    def _force(self, first: int, last: int) -> None:
+        """Have the neurons with `ignore_and_spike` spike in steps [first, last)."""
         index = self.forced.index
-        if not (len(index) or self._was_forced):
-            return False
-        self._was_forced = True
         due = np.zeros((self.n_steps, len(index)), bool)
         due[first:last] = self.forced.take(self._first + first, self._first + last)
         self.engine.force(index, due)
-        return True
 
     def _show_neurons(self, start: int, first: int, last: int) -> None:
         """Show steps [first, last) of the neurons; step 0 is NEST's `start`."""
@@ -335,7 +322,7 @@ class IntervalClock(Clock):
         target = self.targets.of(start + 2, start + T + 2)
         learns = self.wiring.plastic and self._settings.learning_window > 0
         surrogate = self.engine.psi[:, 0].astype(float) if self._loses else None  # learning overwrites it
-        error, loss = self.engine.finish(self.sample(self._log, target), learns)
+        error, loss = self.engine.finish(Sample(self.engine.inputs, target), learns)
         if surrogate is not None and learns:
             self._lose(error, surrogate)
         self.digest.add_spikes(self.engine.log, T)
@@ -351,7 +338,7 @@ class IntervalClock(Clock):
         """Lose what NEST does, see `lost_signals`."""
         early = np.unique(self.train.sources[self.train.stamps == self._first + self.n_steps + EARLY])
         if len(early) and self.network.neurons[0] < self.network.neurons[1]:
-            take_back(self.engine, early, self._log, error[-1], surrogate)
+            take_back(self.engine, early, self.engine.inputs, error[-1], surrogate)
         if self._count and self.engine.log.ptr[1] > 0:
             notice(
                 "neurons spiked in the first step of an update interval; what NEST loses there is kept",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -104,55 +104,24 @@ class Parameter:
         """Make a function of this parameter."""
         return Parameter(*self.steps, step, depth=self.depth)
 
-    def __add__(self, other: object) -> Parameter:
-        return self.combine(other, Operation.ADD)
-
-    def __radd__(self, other: object) -> Parameter:
-        return self.combine(other, Operation.ADD, swapped=True)
-
-    def __sub__(self, other: object) -> Parameter:
-        return self.combine(other, Operation.SUBTRACT)
-
-    def __rsub__(self, other: object) -> Parameter:
-        return self.combine(other, Operation.SUBTRACT, swapped=True)
-
-    def __mul__(self, other: object) -> Parameter:
-        return self.combine(other, Operation.MULTIPLY)
-
-    def __rmul__(self, other: object) -> Parameter:
-        return self.combine(other, Operation.MULTIPLY, swapped=True)
-
-    def __truediv__(self, other: object) -> Parameter:
-        return self.combine(other, Operation.DIVIDE)
-
-    def __rtruediv__(self, other: object) -> Parameter:
-        return self.combine(other, Operation.DIVIDE, swapped=True)
-
-    def __pow__(self, exponent: float) -> Parameter:
-        return self.combine(exponent, Operation.POWER)
-
     def __neg__(self) -> Parameter:
         return self.combine(-1.0, Operation.MULTIPLY)
 
-    def __lt__(self, other: object) -> Parameter:
-        return self.combine(other, Operation.LESS)
+    __hash__ = object.__hash__  # `==` makes an expression, see below
 
-    def __le__(self, other: object) -> Parameter:
-        return self.combine(other, Operation.LESS_EQUAL)
 
-    def __eq__(self, other: object) -> Parameter:  # type: ignore[override]  # drawn, as in NEST
-        return self.combine(other, Operation.EQUAL)
+def _operator(operation: int, swapped: bool = False) -> Callable[[Parameter, object], Parameter]:
+    return lambda left, right: left.combine(right, operation, swapped)
 
-    def __ne__(self, other: object) -> Parameter:  # type: ignore[override]
-        return self.combine(other, Operation.UNEQUAL)
 
-    def __ge__(self, other: object) -> Parameter:
-        return self.combine(other, Operation.GREATER_EQUAL)
-
-    def __gt__(self, other: object) -> Parameter:
-        return self.combine(other, Operation.GREATER)
-
-    __hash__ = object.__hash__
+for _name, _operation in {
+    "add": Operation.ADD, "sub": Operation.SUBTRACT, "mul": Operation.MULTIPLY, "truediv": Operation.DIVIDE,
+    "pow": Operation.POWER, "lt": Operation.LESS, "le": Operation.LESS_EQUAL, "eq": Operation.EQUAL,
+    "ne": Operation.UNEQUAL, "ge": Operation.GREATER_EQUAL, "gt": Operation.GREATER,
+}.items():  # fmt: skip
+    setattr(Parameter, f"__{_name}__", _operator(_operation))
+    if _name in ("add", "sub", "mul", "truediv"):
+        setattr(Parameter, f"__r{_name}__", _operator(_operation, swapped=True))
 
 
 def as_parameter(value: object) -> Parameter | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engines.sample import Sample
 from ..engines.spike import Spike, SpikeSettings
 from ..engines.spike_memory import SpikeMemory
 from ..kernels import layout
@@ -89,7 +90,7 @@ class SpikeClock(Clock):
         self.close(self.step + 1, engine.constants["drive"], growth.new_readouts)  # as in each run's first step
         self._error = growth.widen(old._error)
         carry_state(growth, old.engine, engine)
-        self._take_over_taps(growth)
+        self._show_known(growth.old.taps, growth.widen)
 
     def _sample(self, first: int, last: int) -> None:
         inputs = self.train.take(first, last)
@@ -98,7 +99,7 @@ class SpikeClock(Clock):
         self.engine.factors = None if plain else np.ascontiguousarray(window)
         currents = self.currents.of(first, last) if self.model.size("current") else None
         target = self.targets.of(first, last)
-        sample = self.sample(inputs, target, np.any(window != 0.0, axis=1), currents)
+        sample = Sample(inputs, target, currents, np.any(window != 0.0, axis=1))
         self.engine.force(self.forced.index, self.forced.take(first, last))
         error, loss = self.engine.run(sample, learn=True)
         self.n_spikes += self.engine.n_spikes

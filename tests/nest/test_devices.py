@@ -1,9 +1,12 @@
 """What spike generators emit, what recorders show and when, their connections: expected is what NEST 3.10 does."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import pareprop.nest as nest
+from pareprop.nest import devices
 
 NESTErrors = nest.NESTErrors
 
@@ -330,3 +333,29 @@ def test_meters_without_quantities_record_nothing() -> None:
     nest.Connect(meter, nest.Create("eprop_iaf", 2))
     nest.Simulate(5.0)
     assert meter.n_events == 0 and not len(meter.events["times"])
+
+
+def test_each_device_is_one_class_in_a_file_of_its_own() -> None:
+    files = {path.stem for path in Path(devices.__file__).parent.glob("*.py")} - {"__init__", "base"}
+    assert {(device.name, device.__module__.rpartition(".")[2]) for device in devices.DEVICES} == {
+        (name, name) for name in files
+    }
+    assert len(devices.DEVICES) == len(files) and files <= set(nest.node_models)
+
+
+def test_one_generator_may_give_a_target_and_a_window() -> None:
+    """What it has told for the one is there for the other, in pieces of any length."""
+    steps = {"amplitude_times": [1.0, 3.0, 4.0, 7.0], "amplitude_values": [1.0, 0.0, 1.0, 0.0]}
+    shown = []
+    for n in (1, 2):
+        nest.ResetKernel()
+        generators, readout = nest.Create("step_rate_generator", n, steps), nest.Create("eprop_readout")
+        for generator, receptor in zip((generators[0], generators[n - 1]), (1, 2), strict=True):
+            rate = {"synapse_model": "rate_connection_delayed", "delay": 0.1, "receptor_type": receptor}
+            nest.Connect(generator, readout, "all_to_all", rate)
+        meter = nest.Create("multimeter", 1, {"interval": 0.1, "record_from": ["target_signal"]})
+        nest.Connect(meter, readout, "all_to_all", {"delay": 0.1})
+        for ms in (2.0, 0.1, 1.4, 5.5):
+            nest.Simulate(ms)
+        shown.append(meter.events["target_signal"])
+    assert np.array_equal(*shown) and shown[0].sum() == 50
