@@ -14,7 +14,7 @@ from ..network.learning import RuleAt
 from ..network.local import LocalNetwork, cell_values, program_of
 from ..network.rule_options import definition_of
 from ..plans.plan import RULE_FOLD_STEPS, NetworkPlan
-from ..rules.definition import Eprop, LearningRule
+from ..rules.definition import Eprop
 from ..rules.program import RuleProgram, compile_rule
 from ..values import Values
 from .cells import Cells
@@ -336,12 +336,6 @@ class Kinds:
             ]
             psi = allocate_aligned(shape, model.kernels.real)
             self.variants.append(Variant(rule, chosen(of), cells.with_programs(programs), psi))
-
-
-def learns_from_signals(projection: Projection) -> bool:
-    """Return whether the rule of a projection reads learning signals, so that its gradient may be averaged."""
-    rule = learning.rule_of(projection)
-    return not isinstance(rule, LearningRule) or "L" in rule.signals
 
 
 def signals_of(network: LocalNetwork, error: np.ndarray) -> np.ndarray:
