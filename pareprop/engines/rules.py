@@ -322,7 +322,8 @@ class Kinds:
             blocks[:, layout.PORT] = 0  # its coefficients are those of any port
         plain = [isinstance(rule, Eprop) and rule.is_plain for rule in kinds]
         self.plain = table.blocks if all(plain) and not len(table.factors[0]) else chosen(plain)
-        self.onto_readouts = network.outgoing.blocks_again
+        outgoing = network.outgoing
+        self.onto_readouts = outgoing.blocks_again if outgoing.factors.size else outgoing.blocks
         shape = n_steps, max(network.widths["ports"], 1), rules.n
         self.variants = []
         for rule in learning.list_variants(model):
