@@ -82,7 +82,7 @@ class Generator(Derived):
         functions = [self.trace(), self.decay()] if follows_synapses else []
         n_traced = len(self.columns.trees)  # those that synapses read come first
         functions += [self.start(), self.step(), self.sweep()]
-        stretches = self._with_functions(StretchRows(self, ports).text()) if follows_synapses else ""
+        stretches = self.with_functions(StretchRows(self, ports).text()) if follows_synapses else ""
         by = self.by
         sizes = {
             "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,
@@ -100,7 +100,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
 """
         sizes.pop("n_constants")
         source, constants = "\n".join([*functions, table]), self.model.equations.constants | by.constants
-        return Generated(self._with_functions(source), stretches, constants, self.columns.trees, **sizes)
+        return Generated(self.with_functions(source), stretches, constants, self.columns.trees, **sizes)
 
     @property
     def row(self) -> str:
@@ -108,7 +108,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         return f"{self.by.n_kept} * stride"
 
     @staticmethod
-    def _with_functions(text: str) -> str:
+    def with_functions(text: str) -> str:
         """Put the names of functions of a precision for those of the language."""
         for name in ("exp", "log", "tanh", "sqrt"):
             text = text.replace(f"@{name}(", f"NAME(real_{name})(")

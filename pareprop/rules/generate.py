@@ -84,7 +84,7 @@ class RuleGenerator:
 
     def source(self, headers: Mapping[str, str]) -> str:
         """Return a source that needs nothing but the compiler's own headers."""
-        return source_of(Generator._with_functions(self._text), headers)
+        return source_of(Generator.with_functions(self._text), headers)
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 
