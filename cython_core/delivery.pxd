@@ -344,7 +344,8 @@ cdef struct Walk:     # through the rows of a source
 cdef inline bint is_spread(const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:
     """Whether the projection of the block has few delays; the same on all ranks."""
     cdef int64_t first = b - blocks[b, NUMBER]
-    return blocks[b, DELAYS] > 1 and blocks[b, FACTORS] == 0 and blocks[first + blocks[b, DELAYS] - 1, DELAY] - blocks[first, DELAY] < WIDEST
+    return blocks[b, DELAYS] > 1 and blocks[b, FACTORS] == 0 and \
+        blocks[first + blocks[b, DELAYS] - 1, DELAY] - blocks[first, DELAY] < WIDEST
 
 
 cdef inline Walk walk_of(

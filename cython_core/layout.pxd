@@ -19,7 +19,7 @@ cpdef enum:         # columns of `blocks`, int64 (n_blocks, BLOCK_COLUMNS): syna
     DELAYS = 14     # blocks of the projection: rows of each of its sources, side by side
     NUMBER = 15     # which of them this block is, from 0 on
     SINCE = 16      # first step of the log whose spikes count: 0 but for synapses that were made in a run
-    FACTORS = 17    # address of the short-term plasticity of its rows, (ROWS, FACTOR_COLUMNS); 0: all spikes count alike
+    FACTORS = 17    # address of short-term plasticity of its rows, (ROWS, FACTOR_COLUMNS); 0: all spikes count alike
     BLOCK_COLUMNS = 18
 
 cpdef enum:         # columns of short-term plasticity, float64 (n_rows, FACTOR_COLUMNS), see delivery.pxd
@@ -94,7 +94,7 @@ cpdef enum:         # columns of `rules`, int64 (n_blocks, RULE_COLUMNS)
 cpdef enum:
     NO_LEARNER = -1
 
-cpdef enum:         # columns of `learners`, int64 (n_learners, LEARNER_COLUMNS): rules given by equations, see learners.pxi
+cpdef enum:         # columns of `learners`, int64 (n_learners, LEARNER_COLUMNS), see learners.pxi
     LEARNER_FIRST = 0       # first target, and one past the last
     LEARNER_LAST = 1
     LEARNER_LAG = 2

@@ -125,7 +125,8 @@ cdef inline int64_t first_of(bint same_step, const int64_t[:, ::1] blocks, int64
 
 cdef inline bint is_tiled(const int64_t[:, ::1] blocks, int64_t b, int64_t steps) noexcept nogil:
     """Whether it pays to credit a block source by source: small networks, not readouts."""
-    return blocks[b, DENSE] and blocks[b, PLASTIC] and blocks[b, FACTORS] == 0 and steps >= FEWEST_STEPS and blocks[b, WIDTH] >= LEAST_WIDTH
+    return blocks[b, DENSE] and blocks[b, PLASTIC] and blocks[b, FACTORS] == 0 and steps >= FEWEST_STEPS and \
+        blocks[b, WIDTH] >= LEAST_WIDTH
 
 
 cdef inline bint is_repeated(const uint32_t* ids, int64_t first, int64_t i) noexcept nogil:

@@ -84,8 +84,9 @@ cdef inline void deliver_block_of(
     if engine.learns and rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH and not drawn:
         for k in range(n):
             end_windows(engine, t, rows, b, emitted, logs[k])
-    if engine.learns and t % fold_steps_of(engine, rows, b) == 0 and is_last(rows, b) and rows.rules[b, MODE] != STATIC and \
-            rows.rules[b, MODE] != STRETCH and not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
+    if engine.learns and t % fold_steps_of(engine, rows, b) == 0 and is_last(rows, b) and \
+            rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH and \
+            not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
         fold(engine, t, rows, b)
 
 

@@ -7,8 +7,8 @@
 # not move. All functions are generated for a rule and the model of its targets.
 
 ctypedef void (*RuleStep)(
-    int64_t n, int64_t stride, int64_t width, int64_t u, const real* constant, const real* before, const real* kept, const real* psi,
-    const real* L, const real* F, real M, real* state, real* number
+    int64_t n, int64_t stride, int64_t width, int64_t u, const real* constant, const real* before, const real* kept,
+    const real* psi, const real* L, const real* F, real M, real* state, real* number
 ) noexcept nogil
 ctypedef void (*RuleTrace)(
     int64_t n, int64_t width, const uint32_t* target, const real* own, const real* number, real arrived, real* x,

@@ -18,7 +18,6 @@ cdef void optimize(
         return
     if rows.total.shape[0] > 0:
         add_total(rows, start, stop)
-        return
     find_optimized(rows, b, row, &of)
     if not rows.rules[b, COUNTED]:
         step_owed(&of, start, stop - start, NULL)

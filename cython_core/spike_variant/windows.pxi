@@ -44,7 +44,7 @@ cdef void work_off(
 cdef void fill_traces(
     Engine engine, int64_t first, int64_t n, double* traces, Rows rows, int64_t b, int64_t row
 ) noexcept nogil:
-    """Write zbar of the source in n steps; or, where synapses have their own, how many spikes enter, by their factors."""
+    """Write zbar of the source in n steps; or, where synapses have their own, how many spikes enter, with factors."""
     cdef int64_t i
     cdef double z
     cdef double Z = rows.Z[row], alpha = rows.constants[b, ALPHA]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays import allocate_aligned
 from ..errors import InputError
-from ..network.learning import reads
+from ..network.learning import reads, reads_signals
 from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
 from ..parallel.channel import Channel
@@ -20,7 +20,7 @@ from ..timers import Timers
 from .cells import Cells
 from .parameters import Parameters
 from .plasticity import normalize, plastic
-from .rules import IntervalRules, Kinds, learns_from_signals, signals_of
+from .rules import IntervalRules, Kinds, signals_of
 from .state import State
 
 EMPTY = SpikeLog(0, 0)
@@ -111,7 +111,7 @@ class IntervalGradient:
         self.first: dict[int, np.ndarray] | None = None
         self.rules = IntervalRules(network, self.kappa, n_steps, cells.history)
         self.kinds = Kinds(network, self.rules, cells, n_steps)
-        averages = {item.name: learns_from_signals(item.span.projection) for item in self.plastic}
+        averages = {item.name: reads_signals(item.span.projection) for item in self.plastic}
         self._divisors = {name: averaged_steps if averaged else 1 for name, averaged in averages.items()}
         adjoint = allocate_aligned((network.widths["adjoint"], n), self._real)
         self._scratch = np.zeros(network.n_readouts), allocate_aligned(n, self._real), adjoint

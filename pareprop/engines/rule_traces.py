@@ -56,7 +56,7 @@ class RuleTraces(Traces):
         kappa = of_model["kappa"] if self._online else (float(readouts.min()) if len(readouts) else 0.0)
         values = bound.values(parameters, of_model, model.dt_ms, kappa) if n else {}
         self._literal = Literal(bound, values, n)
-        self._kappa_reg = post.params.kappa_reg
+        self._kappa_reg = getattr(post.params, "kappa_reg", 0.0)  # acts in the spike variant alone
         self._c_reg, self._f_target = network.cells["c_reg"][local], network.cells["f_target"][local]
         self._d_out = lags(model).d_out if self._online else 0
         self._last_kept = np.full((len(self._literal.kept), n), np.nan)  # NaN: there was no sample before

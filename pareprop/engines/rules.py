@@ -14,7 +14,7 @@ from ..network.learning import RuleAt
 from ..network.local import LocalNetwork, cell_values, program_of
 from ..network.rule_options import definition_of
 from ..plans.plan import RULE_FOLD_STEPS, NetworkPlan
-from ..rules.definition import Eprop, LearningRule
+from ..rules.definition import Eprop
 from ..rules.program import RuleProgram, compile_rule
 from ..values import Values
 from .cells import Cells
@@ -322,7 +322,8 @@ class Kinds:
             blocks[:, layout.PORT] = 0  # its coefficients are those of any port
         plain = [isinstance(rule, Eprop) and rule.is_plain for rule in kinds]
         self.plain = table.blocks if all(plain) and not len(table.factors[0]) else chosen(plain)
-        self.onto_readouts = network.outgoing.blocks_again
+        outgoing = network.outgoing
+        self.onto_readouts = outgoing.blocks_again if outgoing.factors.size else outgoing.blocks
         shape = n_steps, max(network.widths["ports"], 1), rules.n
         self.variants = []
         for rule in learning.list_variants(model):
@@ -336,12 +337,6 @@ class Kinds:
             ]
             psi = allocate_aligned(shape, model.kernels.real)
             self.variants.append(Variant(rule, chosen(of), cells.with_programs(programs), psi))
-
-
-def learns_from_signals(projection: Projection) -> bool:
-    """Return whether the rule of a projection reads learning signals, so that its gradient may be averaged."""
-    rule = learning.rule_of(projection)
-    return not isinstance(rule, LearningRule) or "L" in rule.signals
 
 
 def signals_of(network: LocalNetwork, error: np.ndarray) -> np.ndarray:

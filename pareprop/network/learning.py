@@ -66,6 +66,12 @@ def tell_leaks(definition: NeuronModel) -> list[str]:
     return [name for k, name in enumerate(definition.states) if (k, k) in by.J and not is_kept(by, k)]
 
 
+def reads_signals(projection: Projection) -> bool:
+    """Return whether the rule of a projection reads learning signals."""
+    rule = rule_of(projection)
+    return not isinstance(rule, LearningRule) or "L" in rule.signals
+
+
 def list_rules(model: Model) -> list[RuleAt]:
     """Return the rules of all populations, each once with the same parameters, in order of the projections."""
     found: dict[Key, RuleAt] = {}

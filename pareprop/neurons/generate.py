@@ -106,7 +106,7 @@ class Generator(Derived):
         functions = [self.trace(), self.decay()] if follows_synapses else []
         n_traced = len(self.columns.trees)  # those that synapses read come first
         functions += [self.start(), self.step(), self.sweep()]
-        stretches = self._with_functions(StretchRows(self, ports).text()) if follows_synapses else ""
+        stretches = self.with_functions(StretchRows(self, ports).text()) if follows_synapses else ""
         by = self.by
         sizes = {
             "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,
@@ -126,7 +126,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         source, constants = "\n".join([*functions, table]), self.model.equations.constants | by.constants
         names = by.learns.names
         initial = {(self.states[i], names[k]): tree for (i, k), tree in self.learned.initial.items()}
-        return Generated(self._with_functions(source), stretches, constants, self.columns.trees, initial, **sizes)
+        return Generated(self.with_functions(source), stretches, constants, self.columns.trees, initial, **sizes)
 
     @property
     def n_adjoint(self) -> int:
@@ -139,7 +139,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         return f"{self.by.n_kept} * stride"
 
     @staticmethod
-    def _with_functions(text: str) -> str:
+    def with_functions(text: str) -> str:
         """Put the names of functions of a precision for those of the language."""
         for name in ("exp", "log", "tanh", "sqrt"):
             text = text.replace(f"@{name}(", f"NAME(real_{name})(")

@@ -84,7 +84,7 @@ class RuleGenerator:
 
     def source(self, headers: Mapping[str, str]) -> str:
         """Return a source that needs nothing but the compiler's own headers."""
-        return source_of(Generator._with_functions(self._text), headers)
+        return source_of(Generator.with_functions(self._text), headers)
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 
@@ -296,26 +296,30 @@ class RuleGenerator:
         order = sorted(states, key=lambda k: sum(key[0] == k for key in self.map))  # a state after those that it reads
 
         def at(row: str, key: tuple[int | str, int]) -> str:
-            return f"{row}[{first + self.map[key]}]"
+            return f"{row}[at + {first + self.map[key]}]"
 
         solved = []
         for a in order:
             below = [f" - {at('from', (a, b))} * y{b}" for b in order if a != b and (a, b) in self.map]
-            solved.append(f"    const REAL y{a} = (x{a}{''.join(below)}) / {at('from', (a, a))};")
+            solved.append(f"const REAL y{a} = (x{a}{''.join(below)}) / {at('from', (a, a))};")
         moved = {a: " + ".join(f"{at('to', (a, b))} * {{y}}{b}" for b in states if (a, b) in self.map) for a in states}
         added = " + ".join(f"({at('to', ('q', k))} - {at('from', ('q', k))}) * y{k}" for k in states)
         whole = " + ".join(f"{at('to', ('q', k))} * x{k}" for k in states)
-        small = [f"    x[{k} * x_stride] = z{k} < TINY && z{k} > -TINY ? ZERO : z{k};" for k in states]
-        loads = [f"    const REAL x{k} = x[{k} * x_stride];" for k in states]
-        arguments = "const REAL *restrict to, REAL *restrict x, int64_t x_stride, REAL *restrict C"
+
+        def loop(y: str, more: list[str], credit: str) -> list[str]:
+            """Return a loop over synapses, y: the letter of their states at the start of the block."""
+            lines = ["const int64_t at = (int64_t)target[j] * width;"]
+            lines += [*(f"const REAL x{k} = x[{k} * x_stride + j];" for k in states), *more]
+            lines += [f"const REAL z{a} = {text.format(y=y)};" for a, text in moved.items()]
+            lines += [f"x[{k} * x_stride + j] = z{k} < TINY && z{k} > -TINY ? ZERO : z{k};" for k in states]
+            head = ["                INDEPENDENT", "                for (int64_t j = low; j < high; j++) {"]
+            return [
+                *head,
+                *(f"                    {line}" for line in (*lines, f"C[j] -= {credit};")),
+                "                }",
+            ]
+
         return "\n".join([
-            f"static inline ALWAYS void NAME(from_start)({arguments})", "{", *loads,
-            *(f"    const REAL z{a} = {text.format(y='x')};" for a, text in moved.items()), *small,
-            f"    *C -= {whole};", "}", "",
-            f"static inline ALWAYS void NAME(from_within)(const REAL *restrict from, {arguments})", "{", *loads,
-            *solved,
-            *(f"    const REAL z{a} = {text.format(y='y')};" for a, text in moved.items()), *small,
-            f"    *C -= {added};", "}", "",
             "VISIBLE void NAME(rule_window)(int64_t n, int64_t width, const uint32_t *restrict target,",
             "    const REAL *restrict own, const REAL *restrict ring, int64_t row, int64_t rows, int64_t u,",
             "    int64_t end, REAL arrived, REAL *restrict x, int64_t x_stride, REAL *restrict C)", "{",
@@ -333,15 +337,8 @@ class RuleGenerator:
             "            const int64_t next = (a | (block - 1)) + 1, b = next < end ? next : end;",
             "            const REAL *restrict to = ring + (b - 1) % rows * row;",
             "            const REAL *restrict from = ring + (a > 0 ? a - 1 : 0) % rows * row;",
-            "            if (a & (block - 1)) {",
-            "                INDEPENDENT",
-            "                for (int64_t j = low; j < high; j++)",
-            "                    NAME(from_within)(from + target[j] * width, to + target[j] * width, x + j, x_stride,",
-            "                        C + j);",
-            "            } else {",
-            "                INDEPENDENT",
-            "                for (int64_t j = low; j < high; j++)",
-            "                    NAME(from_start)(to + target[j] * width, x + j, x_stride, C + j);",
+            "            if (a & (block - 1)) {", *loop("y", solved, added),
+            "            } else {", *loop("x", [], whole),
             "            }", "            a = b;", "        }", "    }", "}", "",
         ])  # fmt: skip
 

@@ -18,6 +18,7 @@ from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
 from ..errors import ParepropWarning
 from ..network.connectivity import Projection
+from ..network.learning import reads_signals
 from ..network.local import LocalNetwork, given_by_equations
 from ..network.losses import LOSSES
 from ..network.model import Model
@@ -251,6 +252,8 @@ def _loss_of_rates(engine: Engine, rate_hz: float) -> float:
 def _is_taught(model: Model, item: Projection) -> bool:
     """Return whether weights of a plastic projection have a gradient."""
     post = item.post
+    if not reads_signals(item):
+        return True
     if post.role != "recurrent" or np.any(_values(getattr(post.params, "c_reg", 0.0))):
         return True
     own = model.local is not None and post.name in model.local.of

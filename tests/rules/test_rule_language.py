@@ -111,6 +111,9 @@ COEFFICIENTS = {  # rule, its targets, and what is to be of a step
     ("pair_stdp", "iaf"): {"synapse": ["r"], "states": ["y"], "kept": ("z",)},
     ("clopath", "iaf_cond_exp"): {"synapse": ["r"], "states": ["u_minus", "u_plus"], "kept": ("V_m",)},
     ("urbanczik_senn", "two_compartment"): {"synapse": ["psp", "pi"], "states": [], "kept": ("V_d", "z")},
+    ("inhibitory_stdp", "iaf"): {"synapse": ["r"], "states": ["y"], "kept": ("z",)},
+    ("three_factor", "iaf"): {"synapse": ["r"], "states": [], "kept": ()},
+    ("reward_eprop", "iaf"): {"synapse": ["zbar", "ebar", "elig"], "states": [], "kept": ()},
     ("superspike", "iaf"): {"synapse": ["zbar", "up", "down"], "states": [], "kept": ()},
 }
 
