@@ -236,11 +236,11 @@ class Parameters:
         at_bound = int(np.count_nonzero((values == low) | (values == high)))
         ends = np.min(values, initial=np.inf), np.max(values, initial=-np.inf), len(values), at_bound
         lows, highs, counts, at_bounds = zip(*collectives.gather(comm, ends), strict=True)
-        least, most, n = float(min(lows)), float(max(highs)), sum(counts)
+        least, most, n = float(min(lows)), float(max(highs)), sum(map(int, counts))
         apart = values - (middle := 0.5 * least + 0.5 * most)
         first, second = sum_exactly(comm, np.stack([apart, apart * apart])) / n
         std = math.sqrt(max(second - first * first, 0.0)) if least < most else 0.0
-        return {"mean": middle + first, "std": std, "min": least, "max": most, "at_bound": sum(at_bounds)}
+        return {"mean": middle + first, "std": std, "min": least, "max": most, "at_bound": sum(map(int, at_bounds))}
 
     def by_neuron(self) -> dict[str, np.ndarray]:
         """Return values of which each neuron has its own, by name of the parameter; 0 for other neurons."""
@@ -284,6 +284,6 @@ def sum_exactly(comm: Comm, values: np.ndarray) -> np.ndarray:
         high = np.rint(scaled)
         low = np.rint(np.ldexp(scaled - high, BITS))
         wholes.append((int(high.astype(np.int64).sum()) << BITS) + int(low.astype(np.int64).sum()))
-    totals = [sum(each) for each in zip(*collectives.gather(comm, wholes), strict=True)]
+    totals = [sum(map(int, each)) for each in zip(*collectives.gather(comm, wholes), strict=True)]
     sums = [math.ldexp(float(total), int(e) - 2 * BITS) for total, e in zip(totals, exponents, strict=True)]
     return np.where(np.isfinite(largest), sums, np.nan)

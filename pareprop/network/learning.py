@@ -78,7 +78,7 @@ def list_rules(model: Model) -> list[RuleAt]:
     for item in _learning(model):
         rule = rule_of(item)
         if isinstance(rule, LearningRule) and (key := _key(item)) not in found:
-            place = sum(other[:2] == key[:2] for other in found)
+            place = [other[:2] for other in found].count(key[:2])
             found[key] = RuleAt(rule, item.post, item.learning_parameters or {}, place)
     return list(found.values())
 

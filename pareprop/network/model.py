@@ -36,8 +36,16 @@ from .reward import Reward
 from .variants import DEFAULT, Variant, find_variant, require_read, tells_parameters
 
 KEPT = (
-    "name", "optimizer", "rewire", "learn_delay", "plastic", "keep_signs", "port", "learning_rule",
-    "learning_parameters", "transmission",
+    "name",
+    "optimizer",
+    "rewire",
+    "learn_delay",
+    "plastic",
+    "keep_signs",
+    "port",
+    "learning_rule",
+    "learning_parameters",
+    "transmission",
 )  # options of synapses that are copied
 
 

@@ -68,7 +68,9 @@ class Case:
         steps = [slice(start, start + length) for start in range(0, len(inputs), length)]
         return [
             Sample.from_raster(
-                inputs[part], targets[part], window=None if windows is None else windows[part],
+                inputs[part],
+                targets[part],
+                window=None if windows is None else windows[part],
                 modulator=None if modulator is None else modulator[part],
             )
             for part in steps

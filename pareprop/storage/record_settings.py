@@ -22,8 +22,16 @@ if TYPE_CHECKING:
     Quantity = str  # of the names below
 else:
     Quantity = Literal[
-        "spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights", DELAYS, PARAMETERS, SYNAPSES,
-        *TRACES_UNITS
+        "spikes",
+        "input_spikes",
+        *RECORDED_UNITS,
+        STATES,
+        *SIGNALS,
+        "weights",
+        DELAYS,
+        PARAMETERS,
+        SYNAPSES,
+        *TRACES_UNITS,
     ]
 
 

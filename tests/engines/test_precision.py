@@ -23,7 +23,7 @@ from pareprop.network.optimizers import Adam
 from pareprop.network.parameters import Normal
 from pareprop.network.synapse_table import SynapseTable
 from pareprop.parallel.exchange import Alone
-from pareprop.runs import cases, run, verify
+from pareprop.runs import cases, learned_cases, run, verify
 from pareprop.runs.benchmark import BenchTask
 from pareprop.runs.benchmark import model as bench_model
 from pareprop.simulation import digest
@@ -45,7 +45,8 @@ def run_case(path: Path, precision: str) -> tuple[dict[str, np.ndarray], dict[st
     task, keep = verify._CaseTask(case), verify._Keep()
     simulation = Simulation(case.model, task, Alone(), [keep], verify._settings(case, task.learning_window, 0))
     verify._run(simulation, task.n_samples)
-    weights = verify._weights(case, simulation, simulation.engine.show_weights())
+    shapes = {key: case.expected[key].shape for key in learned_cases.MATRICES}
+    weights = learned_cases.matrices(simulation, simulation.engine.show_weights(), shapes)
     names = ("spike_steps", "spike_ids", "readout_signal")
     kept = (keep.steps, keep.ids, keep.signals)
     return {name: np.concatenate(parts) for name, parts in zip(names, kept, strict=True)}, weights
