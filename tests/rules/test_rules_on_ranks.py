@@ -117,3 +117,54 @@ def test_all_projections_learn(variant: str) -> None:
         for span in table.spans:
             own = slice(span.first, span.last)
             assert np.any(table.weight[own] != weights[own]), span.projection.name
+
+
+def with_transmission(bound: float, rule: object = None) -> Model:
+    """Neurons of all kinds that learn from spikes with factors; weights stay within any of the bounds."""
+    model = Model("spike", seed=3, optimizer=GradientDescent(eta=1e-4, Wmin=-bound, Wmax=bound))
+    inputs, out = model.inputs("in", 10), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
+    for kind, current in (("iaf", 420.0), ("iaf_adapt", 420.0), (library.get("adex"), 700.0)):
+        cells = model.neurons(str(getattr(kind, "name", kind)), 8, kind, I_e=current, c_reg=1.0)
+        transmission = ShortTerm(U=0.4, tau_rec=60.0, tau_fac=100.0)
+        model.connect(
+            inputs, cells, weight=Normal(mean=3.0, std=1.0), delay=[1, 3], transmission=transmission, learning_rule=rule
+        )
+        model.connect(cells, out, weight=Normal(std=0.5))
+        model.connect(out, cells, weight=Normal(std=1.0))
+    return model
+
+
+def weights_of(model: Model, **ways: object) -> tuple[np.ndarray, np.ndarray]:
+    """Weights before and after training."""
+    simulation = Simulation(model, Noise(), **ways)
+    before = simulation.network.incoming.weight.copy()
+    simulation.train(4)
+    return before, simulation.engine.show_weights()[id(simulation.network.incoming)]
+
+
+def test_ways_agree_where_spikes_have_factors() -> None:
+    """E-prop by composed maps and step by step."""
+    before, by_maps = weights_of(with_transmission(1e3), ways="scan")
+    _, by_steps = weights_of(with_transmission(1e3), ways="steps")
+    change = np.abs(by_steps - before).max()
+    assert change > 1e-4
+    np.testing.assert_allclose(by_maps, by_steps, rtol=0, atol=1e-10 * change)
+
+
+@pytest.mark.parametrize("rule", ["pair_stdp", "r_stdp", "superspike", OWN])
+def test_maps_of_rules_agree_with_single_steps(rule: object) -> None:
+    """Bounds that are never met let the optimizer step in each time step, so that no steps are taken together."""
+    before, by_maps = weights_of(with_transmission(1e3, rule))
+    _, by_steps = weights_of(with_transmission(99.0, rule))
+    change = np.abs(by_steps - before).max()
+    assert change > 1e-6
+    np.testing.assert_allclose(by_maps, by_steps, rtol=0, atol=1e-9 * change)
+
+
+def test_nothing_is_told_of_signals_that_are_not_read(recwarn: pytest.WarningsRecorder) -> None:
+    model = Model("spike")
+    cells = model.neurons("rec", 3, "iaf")
+    model.readouts("out", 1)
+    model.connect(model.inputs("in", 10), cells, learning_rule="pair_stdp")
+    Simulation(model, Noise()).train(1)
+    assert not any("learns nothing" in str(warning.message) for warning in recwarn)
