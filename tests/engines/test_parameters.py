@@ -22,7 +22,9 @@ from pareprop.engines.parameters import sum_exactly
 from pareprop.errors import InputError, StateError
 from pareprop.network import from_tables, to_tables
 from pareprop.network.optimizers import SgdMomentum
+from pareprop.network.reward import Reward
 from pareprop.parallel import launcher
+from pareprop.plans.plan import NetworkPlan
 from pareprop.plots.figures import FIGURES
 from pareprop.runs import learned_cases
 from pareprop.runs.cases import load
@@ -396,5 +398,9 @@ def test_refused_elsewhere() -> None:
         assert told in str(caught.value)
     with pytest.raises(InputError, match=r"low = 1\.0 is for learned parameters; bounds of weights are Wmin and Wmax"):
         Model("interval", optimizer=Adam(low=1.0))
+    model = network("spike", {"tau_m": TAU})
+    model.loss = Reward()
+    with pytest.raises(InputError, match="population 'rec': learn: parameters learn from targets alone"):
+        NetworkPlan(model)
     with pytest.raises(InputError, match="unknown parameter 'learn'"):
         Model("interval").readouts("out", 1, learn={"tau_m": TAU})
