@@ -67,7 +67,7 @@ def by_hand(case: dict, task, index: int) -> tuple[dict, np.ndarray, dict]:
     t = 0
     while t < end:
         net.inputs = shown
-        arriving = w_in @ reference.input_arrivals(net, 0, t)
+        arriving = (w_in * reference.input_arrivals(net, 0, t)).sum(axis=1)
         net.step_neurons(t, arriving + (w_rec * reference.recurrent_arrivals(net, 0, t)).sum(axis=1))
         signal = net.readouts.step(w_out @ net.z[t], first=t == 0)
         if "after" in told and t == told["after"]:
