@@ -37,17 +37,17 @@ class Unfit(OSError):
     """A file that exists but must not be read; `strerror` gives the reason."""
 
 
-class Damaged(Unfit):
+class CorruptFile(Unfit):
     """A file that cannot be what was written."""
 
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Raise as `Damaged` what h5py raises while a damaged file is read; an OSError passes as it is."""
+    """Raise as `CorruptFile` what h5py raises while a damaged file is read; an OSError passes as it is."""
     try:
         yield
     except MALFORMED as problem:
-        raise Damaged(errno.EINVAL, f"is damaged: {describe(problem)}", str(path)) from None
+        raise CorruptFile(errno.EINVAL, f"is damaged: {describe(problem)}", str(path)) from None
 
 
 def open_regular(path: str | Path) -> BinaryIO:

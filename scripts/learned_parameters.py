@@ -4,8 +4,8 @@
     mpirun -n 3 python scripts/learned_parameters.py ...     # the same digests
 
 One of two groups of inputs fires for 25 ms; 60 ms later readouts, which forget in 5 ms, are asked which one it was.
-Other inputs keep 24 adaptive neurons active all the time. These have no synapses among each other, and their thresholds recover
-within 15 ms at first, so that what was is over when it is asked for.
+Other inputs keep 24 adaptive neurons active all the time. These have no synapses among each other, and their
+thresholds recover within 15 ms at first, so that what was is over when it is asked for.
 """
 
 from __future__ import annotations

@@ -251,7 +251,7 @@ class Engine(ABC):
         return counts / (sizes * max(n_steps, 1) * self.network.model.dt_ms / 1000.0)
 
     @property
-    def is_led(self) -> bool:
+    def is_on_one_rank(self) -> bool:
         """Whether one rank of several has all neurons, and the others follow it."""
         return self.exchange.size > 1 and self.network.n_sharing == 1
 

@@ -289,9 +289,8 @@ class Interval(Engine):
 
         The backward sweep ends at step 0, so any non-finite value is still visible in the coefficients of that step.
         """
-        return {name: self.neurons[name] for name in ("v", "a", "states") if name in self.neurons} | {
-            "learning signal": self.psi[0], **self.parameters.by_neuron()
-        }  # fmt: skip
+        states = {name: self.neurons[name] for name in ("v", "a", "states") if name in self.neurons}
+        return self.parameters.by_neuron() | states | {"learning signal": self.psi[0]}
 
     @property
     def history_steps(self) -> int:

@@ -201,7 +201,7 @@ class Spike(Engine):
 
         def run(first: int, last: int) -> None:
             steps = self.time + first, self.time + last
-            self.kernel.run(self.channel.meeting, *steps, self.round_steps, self.is_led)
+            self.kernel.run(self.channel.meeting, *steps, self.round_steps, self.is_on_one_rank)
 
         self.perturbing.run(first, last, run)
         self._add_times("deliver", "update", "sweep")
@@ -430,9 +430,9 @@ class Spike(Engine):
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""
         neurons, history = self.memory.neurons, self.memory.history
         return (
-            {name: neurons[name] for name in ("v", "a", "states") if name in neurons}
+            self.parameters.by_neuron()
+            | {name: neurons[name] for name in ("v", "a", "states") if name in neurons}
             | {name: history[name] for name in ("f_av", "A", "D")}
-            | self.parameters.by_neuron()
         )
 
     def _squares(self, item: Plastic) -> np.ndarray:

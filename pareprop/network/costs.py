@@ -71,7 +71,7 @@ def list_costs(model: Model) -> tuple[list[np.ndarray], list[int]]:
     costs, lengths = [], []
     for group in model.of_role("recurrent"):
         offset = int(model.offset(group))
-        places, times = model.dearness or (np.zeros(1, np.int64), np.ones(1))
+        places, times = model.load_factors or (np.zeros(1, np.int64), np.ones(1))
         inner = [place - offset for place in places.tolist() if 0 < place - offset < group.size]
         for low, high in itertools.pairwise(sorted({*range(0, group.size, CHUNK), *inner, group.size})):
             dear = times[np.searchsorted(places, offset + low, side="right") - 1]

@@ -99,7 +99,7 @@ class Model:
     rates_hz : dict of str to float
         Firing rates of populations in Hz by name, as measured, by which neurons are shared among ranks; others are
         taken to fire at `f_target`. Results do not depend on it.
-    dearness : tuple of np.ndarray or None
+    load_factors : tuple of np.ndarray or None
         By which neurons are shared, too: int64 (n_blocks + 1,), first neuron of each block, and the number of all, and
         (n_blocks,), how many times as much as expected a block costs, see `storage.cut_anew`.
     notes : list of str
@@ -132,7 +132,7 @@ class Model:
     backgrounds: list[PopulationBackground] = field(default_factory=list)
     perturbations: list[Applied] = field(default_factory=list)
     rates_hz: dict[str, float] = field(default_factory=dict, compare=False, repr=False)
-    dearness: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False, repr=False)
+    load_factors: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False, repr=False)
     notes: list[str] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:

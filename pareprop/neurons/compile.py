@@ -185,13 +185,17 @@ class Program:
         return _rows(self.definition.initial(named).values(), self.n_states, _length(named, n))
 
     def renew(self, values: Given, dt_ms: float, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return constants, initial states, and derivatives of these by what is learned, (n_learned, n_states, n)."""
-        named, states = self.values(values, dt_ms), list(self.definition.states)
+        """Return constants, initial states, and derivatives of these by what is learned, (n_learned, n_states, n).
+
+        They may not be finite: values that were learned may be such, on one rank alone; the next sample ends the run.
+        """
+        named = self.definition.values(values, dt_ms, self._trees, finite=False)
+        states = list(self.definition.states)
         slopes = np.zeros((len(self.learns.names), self.n_states, n))
         for state, name, tree in self._initial:
             slopes[self.learns.names.index(name), states.index(state)] = evaluate(tree, named)
         constants = _rows((evaluate(tree, named) for tree in self._columns), self.n_constants, n)
-        return constants, _rows(self.definition.initial(named).values(), self.n_states, n), slopes
+        return constants, _rows(self.definition.initial(named, finite=False).values(), self.n_states, n), slopes
 
 
 def _length(named: Values, n: int | None) -> int:

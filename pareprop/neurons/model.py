@@ -384,7 +384,9 @@ class NeuronModel:
         """Unit of every parameter and state."""
         return {name: unit for name, (_, unit) in (COMMON | self.parameters | self.states).items()}
 
-    def values(self, given: Given, dt_ms: float, constants: Mapping[str, Tree] | None = None) -> Values:
+    def values(
+        self, given: Given, dt_ms: float, constants: Mapping[str, Tree] | None = None, finite: bool = True
+    ) -> Values:
         """Return parameters and constants of neurons.
 
         Parameters
@@ -395,6 +397,8 @@ class NeuronModel:
             Time step.
         constants : Mapping of str to tuple or None
             Those of `equations`, where they are known already.
+        finite : bool
+            Whether constants must be finite.
 
         Returns
         -------
@@ -410,14 +414,15 @@ class NeuronModel:
         by = SimpleNamespace(**vars(REAL), exponentials=[])
         for name, tree in (self.equations.constants if constants is None else constants).items():
             values[name] = evaluate(tree, values, by)
-            self._require_finite(f"constants: {name}", values[name], tree, values)
+            if finite:
+                self._require_finite(f"constants: {name}", values[name], tree, values)
         return values
 
-    def initial(self, values: Given) -> Values:
+    def initial(self, values: Given, finite: bool = True) -> Values:
         """Return the initial value of each state from what `values` returned."""
         trees = self._trees["initial"]
         states = {name: evaluate(tree, values) for name, tree in trees.items()}
-        for name, value in states.items():
+        for name, value in states.items() if finite else ():
             self._require_finite(f"states: {name}", value, trees[name], values)
         return states
 

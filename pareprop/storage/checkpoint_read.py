@@ -48,7 +48,7 @@ Check = Callable[[Values, int, int], None]
 Count = Annotated[int, Field(ge=0, lt=2**48)]
 
 
-class Damaged(Exception):
+class CorruptCheckpoint(Exception):
     """A checkpoint that was changed after it was written."""
 
 
@@ -168,13 +168,13 @@ def _check_beside(check: Check, numbers: Values, rank: int, size: int) -> None:
     try:
         check(numbers, rank, size)
     except ValueError as problem:
-        raise Damaged(str(problem)) from None
+        raise CorruptCheckpoint(str(problem)) from None
 
 
 def _try(function: Callable[..., Values | None], *arguments: object) -> tuple[AnyValue, str]:
     try:
         return function(*arguments), ""
-    except Damaged as problem:
+    except CorruptCheckpoint as problem:
         return None, str(problem)
     except OSError as problem:
         return None, f"{Path(problem.filename or '?').name}: {problem.strerror or problem}"
@@ -204,9 +204,9 @@ def _manifest(path: Path) -> Values:
         error = problem.errors()[0]
         place = ".".join(map(str, error["loc"]))
         text = error["msg"].removeprefix("Value error, ")
-        raise Damaged(f"{MANIFEST} is malformed: {shorten(place, VALUE_LIMIT)}: {shorten(text)}") from None
+        raise CorruptCheckpoint(f"{MANIFEST} is malformed: {shorten(place, VALUE_LIMIT)}: {shorten(text)}") from None
     if fields.iteration != iteration_of(path):
-        raise Damaged(f"{MANIFEST} is of iteration {fields.iteration}")
+        raise CorruptCheckpoint(f"{MANIFEST} is of iteration {fields.iteration}")
     return manifest
 
 
@@ -214,30 +214,30 @@ def _read(path: Path) -> Values:
     """Read the text of a manifest."""
     file = path / MANIFEST
     if not file.exists():
-        raise Damaged(f"{MANIFEST} is missing")
+        raise CorruptCheckpoint(f"{MANIFEST} is missing")
     if file.is_symlink():
-        raise Damaged(f"{MANIFEST} is a link")
+        raise CorruptCheckpoint(f"{MANIFEST} is a link")
     checksum, _, text = files.read(file, MANIFEST_LIMIT).decode(errors="replace").partition("\n")
     text = text.removesuffix("\n")
     if checksum != seal(text):
-        raise Damaged(f"{MANIFEST}: its checksum differs")
+        raise CorruptCheckpoint(f"{MANIFEST}: its checksum differs")
     return json.loads(text, parse_constant=_no_number)
 
 
 def _look_through(blocks: Iterable[np.ndarray], fields: _Manifest) -> None:
-    """Raise `Damaged` unless a table, some rows at a time, fits the arrays of a manifest."""
+    """Raise `CorruptCheckpoint` unless a table, some rows at a time, fits the arrays of a manifest."""
     names = [array.name for array in fields.arrays]
     try:
         totals = dict(zip(names, checkpoint_table.check(blocks, names), strict=True))
     except ValueError as problem:
-        raise Damaged(f"{checkpoint_table.NAME}: {problem}") from None
+        raise CorruptCheckpoint(f"{checkpoint_table.NAME}: {problem}") from None
     for array in fields.arrays:
         if totals[array.name] * math.prod(array.item) * 8 >= 2**62:
             shape = f"{totals[array.name]} items of shape {array.item}"
-            raise Damaged(f"{MANIFEST} is malformed: array {array.name} has {shape}: more than there can be")
+            raise CorruptCheckpoint(f"{MANIFEST} is malformed: array {array.name} has {shape}: more than there can be")
     for name in ("loop/losses", "loop/rates"):
         if totals.get(name) != fields.iteration:
-            raise Damaged(f"{name} has {totals.get(name)} entries after {fields.iteration} iterations")
+            raise CorruptCheckpoint(f"{name} has {totals.get(name)} entries after {fields.iteration} iterations")
 
 
 def _open_table(path: Path, manifest: Values, stack: ExitStack) -> Table:
@@ -275,9 +275,9 @@ def _verify(path: Path, manifest: Values, number: int) -> None:
             count, offset, crc = table.share(number, column)
             length = count * _item_bytes(array)
             if length and offset + length > size:
-                raise Damaged(f"{name} has {size} bytes, {array['name']} ends at {offset + length}")
+                raise CorruptCheckpoint(f"{name} has {size} bytes, {array['name']} ends at {offset + length}")
             if checkpoint_pieces.checksum(file.fileno(), offset, length) != crc:
-                raise Damaged(f"{name}: the checksum of {array['name']} differs")
+                raise CorruptCheckpoint(f"{name}: the checksum of {array['name']} differs")
 
 
 def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:

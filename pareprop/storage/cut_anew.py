@@ -99,12 +99,12 @@ def share_anew(simulation: Simulation, last: int, spent: float = 0.0) -> bool:
         return False
     if collectives.maximum(comm, not all(observer.movable for observer in simulation.observers)):
         return False
-    old, everybodys, dearness = simulation.network.cuts, comm.gather(spent), None
-    model = replace(simulation.model, rates_hz=comm.bcast(simulation.measure_rates()), dearness=None)
+    old, everybodys, load_factors = simulation.network.cuts, comm.gather(spent), None
+    model = replace(simulation.model, rates_hz=comm.bcast(simulation.measure_rates()), load_factors=None)
     with collectives.guarded(comm):
         if comm.rank == 0:
-            dearness = find_dearness(model, old, np.array(everybodys))
-    model.dearness = comm.bcast(dearness)
+            load_factors = find_load_factors(model, old, np.array(everybodys))
+    model.load_factors = comm.bcast(load_factors)
     steps = (last - simulation.iteration) * model.optimizer.batch_size * simulation.task.n_steps
     if not pays(model, old, cut(model, exchange.size, exchange.node_starts), steps):
         return False
@@ -112,8 +112,8 @@ def share_anew(simulation: Simulation, last: int, spent: float = 0.0) -> bool:
         return _move(simulation, model)
 
 
-def find_dearness(model: Model, cuts: np.ndarray, spent: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return how many times as much as expected the neurons of each rank cost, as `Model.dearness`.
+def find_load_factors(model: Model, cuts: np.ndarray, spent: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return how many times as much as expected the neurons of each rank cost, as `Model.load_factors`.
 
     Parameters
     ----------

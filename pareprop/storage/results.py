@@ -340,7 +340,7 @@ def find_damage(path: Path, counts: Mapping[str, int]) -> str:
             for name, count in counts.items():
                 for key in (*ENDS, "weight_initial") if count else ():
                     _read_through(path, file[f"projections/{name}/{key}"], count)
-    except files.Damaged as problem:
+    except files.CorruptFile as problem:
         return f"{path} {problem.strerror}"
     except OSError as problem:
         if isinstance(problem, files.Unfit) or problem.errno in (errno.EACCES, errno.EPERM):

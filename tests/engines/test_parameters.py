@@ -22,7 +22,9 @@ from pareprop.engines.parameters import sum_exactly
 from pareprop.errors import InputError, StateError
 from pareprop.network import from_tables, to_tables
 from pareprop.network.optimizers import SgdMomentum
+from pareprop.network.reward import Reward
 from pareprop.parallel import launcher
+from pareprop.plans.plan import NetworkPlan
 from pareprop.plots.figures import FIGURES
 from pareprop.runs import learned_cases
 from pareprop.runs.cases import load
@@ -203,9 +205,23 @@ def test_single_precision(variant: str) -> None:
 
 def test_a_value_that_is_not_finite_ends_the_run() -> None:
     simulation = Simulation(network("interval"), Noise())
-    item = simulation.engine.parameters.items[1]
-    item.step(np.where(np.arange(9) == 4, np.nan, 0.0), 1.0)
+    gradients = [np.zeros(9), np.where(np.arange(9) == 4, np.nan, 0.0)]
+    simulation.engine.parameters.step(gradients, 1.0, None)
     with pytest.raises(StateError, match=r"^rec\.tau_m = nan in neuron 4 of population 'rec'"):
+        simulation.train(1)
+
+
+def test_a_constant_that_is_not_finite_ends_the_run() -> None:
+    """Two time constants meet, whose difference the model divides by."""
+    meets = PASSIVE | {"constants": {"alpha": "exp(-dt/tau_m) + 0*1/(tau_m - 12)"}}
+    model = Model("interval")
+    learn = {"tau_m": GradientDescent(eta=1.0, low=5.0, high=20.0)}
+    cells = model.neurons("rec", 3, NeuronModel.from_dict("passive", meets), learn=learn)
+    model.connect(model.inputs("in", 8), cells)
+    model.connect(cells, model.readouts("out", 1))
+    simulation = Simulation(model, Noise())
+    simulation.engine.parameters.step([np.array([0.0, -2.0, 0.0])], 1.0, None)
+    with pytest.raises(StateError, match="= nan in neuron 1 of population 'rec'"):
         simulation.train(1)
 
 
@@ -382,5 +398,9 @@ def test_refused_elsewhere() -> None:
         assert told in str(caught.value)
     with pytest.raises(InputError, match=r"low = 1\.0 is for learned parameters; bounds of weights are Wmin and Wmax"):
         Model("interval", optimizer=Adam(low=1.0))
+    model = network("spike", {"tau_m": TAU})
+    model.loss = Reward()
+    with pytest.raises(InputError, match="population 'rec': learn: parameters learn from targets alone"):
+        NetworkPlan(model)
     with pytest.raises(InputError, match="unknown parameter 'learn'"):
         Model("interval").readouts("out", 1, learn={"tau_m": TAU})

@@ -149,6 +149,22 @@ def test_a_wrong_derivative_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not found.passed and "derivatives" in found.errors[0]
 
 
+def test_parameters_that_can_be_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through what, and which ones cannot; a wrong derivative by one is found."""
+    model = NeuronModel.from_dict("mine", LEAKY | {"states": {"V_m": ["V_th/3", "mV"]}})
+    found = model.check()
+    through = "I_e (step of V_m); R (step of V_m); V_th (spike, initial V_m); tau_m (step of V_m)"
+    assert line_of(found, "can be learned, through") == through and found.passed
+    assert line_of(library.get("iaf_psc_delta").check(), "cannot be learned, no spike depends on them") == (
+        "C_m, I_e, V_min, V_reset"
+    )
+    names = ("I_e", "R", "V_th", "tau_m")
+    by = deriving.derive(model, deriving.Learns(names))
+    monkeypatch.setitem(by.learned.q, (0, 3), ("*", ("number", 1.01), by.learned.q[0, 3]))
+    (error,) = model.check().errors
+    assert error.startswith("largest difference of derivatives by parameters")
+
+
 @pytest.mark.parametrize(("text", "unit"), [
     ("mV", (-3, 1, 0, 0)), ("1/ms", (3, 0, 0, -1)), ("mV/ms", (0, 1, 0, -1)), ("pA/ms", (-9, 0, 1, -1)),
     ("nS", (-9, -1, 1, 0)), ("pF", (-12, -1, 1, 1)), ("1", (0, 0, 0, 0)), ("Hz", (0, 0, 0, -1)), ("furlong", None),

@@ -153,12 +153,12 @@ def test_dear_neurons_count_by_what_they_cost() -> None:
     model.neurons("rec", 2000)
     even = cut(model, 2)
     for spent, times, first in (((2.0, 1.0), (4 / 3, 2 / 3), 750), ((1.0, 2.0), (2 / 3, 4 / 3), 1250)):
-        model.dearness = cut_anew.find_dearness(model, even, np.array(spent))
-        np.testing.assert_allclose(model.dearness[1], times)
+        model.load_factors = cut_anew.find_load_factors(model, even, np.array(spent))
+        np.testing.assert_allclose(model.load_factors[1], times)
         assert cut(model, 2)[1] == pytest.approx(first, abs=1)
-        model.dearness = None
-    np.testing.assert_allclose(cut_anew.find_dearness(model, even, np.array([10.0, 1.0]))[1], (20 / 11, 0.5))
-    assert cut_anew.find_dearness(model, even, np.array([1.0, 0.0])) is None
+        model.load_factors = None
+    np.testing.assert_allclose(cut_anew.find_load_factors(model, even, np.array([10.0, 1.0]))[1], (20 / 11, 0.5))
+    assert cut_anew.find_load_factors(model, even, np.array([1.0, 0.0])) is None
 
 
 @pytest.mark.parametrize(("rates", "steps", "pays"), [((40.0, 0.0), 10**7, True), ((40.0, 0.0), 10**3, False),
