@@ -127,7 +127,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
     @property
     def n_adjoint(self) -> int:
         """Columns of the sweep back, see `generate`."""
-        return self.n + bool(self.by.v) + len(self.by.learns.names) + bool(self.learned.current)
+        return self.n + bool(self.by.v) + len(self.by.learns.names) + ("I_e" in self.by.learns.names)
 
     @property
     def row(self) -> str:

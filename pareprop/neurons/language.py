@@ -390,31 +390,22 @@ def _exponential(entries: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
 
     Taylor series and squaring, of additions and multiplications in a fixed order: the same bits everywhere.
     """
-    n = math.isqrt(len(entries))
-    A = [[np.atleast_1d(entries[n * i + j]) + 0.0 for j in range(n)] for i in range(n)]
-    size = np.maximum.reduce([np.cumsum([np.abs(entry) for entry in line], axis=0)[-1] for line in A])
+    n, shape = math.isqrt(len(entries)), entries[0].shape
+    A = np.stack([np.atleast_1d(entry) for entry in entries]).reshape(n, n, -1) + 0.0
+    size = np.max(np.cumsum(np.abs(A), axis=1)[:, -1], axis=0)
     part, exponent = np.frexp(np.maximum(size, 0.5) / 0.5)
     halvings = exponent - (part == 0.5)  # a norm of at most 1/2 is left
-    A = [[entry * np.ldexp(1.0, -halvings) for entry in line] for line in A]
+    A = A * np.ldexp(1.0, -halvings)
 
-    def product(a: list[list[np.ndarray]], b: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
-        lines = []
-        for i in range(n):
-            line = []
-            for j in range(n):
-                total = a[i][0] * b[0][j]
-                for k in range(1, n):
-                    total = total + a[i][k] * b[k][j]
-                line.append(total)
-            lines.append(line)
-        return lines
+    def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        total = a[:, 0, None] * b[0]
+        for k in range(1, n):
+            total = total + a[:, k, None] * b[k]
+        return total
 
-    one = [[np.full(size.shape, float(i == j)) for j in range(n)] for i in range(n)]
-    result = one
+    result = one = np.broadcast_to(np.eye(n)[:, :, None], A.shape)
     for k in range(16, 0, -1):  # 1 + A/1 (1 + A/2 (1 + ...))
-        inner = product(A, result)
-        result = [[one[i][j] + inner[i][j] / k for j in range(n)] for i in range(n)]
+        result = one + product(A, result) / k
     for k in range(int(halvings.max(initial=0))):
-        squared = product(result, result)
-        result = [[np.where(k < halvings, squared[i][j], result[i][j]) for j in range(n)] for i in range(n)]
-    return [[entry.reshape(entries[0].shape) if entries[0].ndim else entry[0] for entry in line] for line in result]
+        result = np.where(k < halvings, product(result, result), result)
+    return [[result[i, j].reshape(shape) if shape else result[i, j, 0] for j in range(n)] for i in range(n)]

@@ -125,6 +125,26 @@ def test_a_current_learns_like_a_source_that_always_fires() -> None:
     np.testing.assert_allclose(kept[0][0], of_weights, rtol=1e-12)
 
 
+def test_a_step_may_read_the_parameter_in_place_of_the_current() -> None:
+    """Which is the same where the current is there from the first step on."""
+    found = []
+    for current in ("I", "I_e"):
+        step = {"V_m": PASSIVE["step"]["V_m"].replace("I", current)}
+        definition = NeuronModel.from_dict("passive", PASSIVE | {"step": step, "current_from": 0})
+        model = Model("interval", seed=2, optimizer=GradientDescent(eta=0.0))
+        out = model.readouts("out", 1, C_m=1.0, tau_m=20.0)
+        learn = {"I_e": GradientDescent(eta=0.01, low=0.0, high=9.0), "V_th": GradientDescent(eta=0.01, low=0, high=2)}
+        cells = model.neurons("rec", 6, definition, learn=learn, I_e=1.5, c_reg=0.5)
+        model.connect(model.inputs("in", 8), cells, weight=0.3)
+        model.connect(cells, out, weight=Normal(std=0.5))
+        model.connect(out, cells, weight=Normal(std=1.0))
+        simulation = Simulation(model, Noise())
+        simulation.train(2)
+        found.append(np.concatenate(list(values_of(simulation).values())))
+    np.testing.assert_allclose(*found, rtol=1e-12)
+    assert np.ptp(found[0][:6]) > 0 and np.ptp(found[0][6:]) > 0
+
+
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
