@@ -46,7 +46,7 @@ def case_of(seed: int, kind: str, batch: int = 1) -> dict:
     case = networks.random_case(seed, optimizer={"type": "gradient_descent", "eta": 1e-3, "batch_size": batch})
     return case | {
         "d_in": rng.integers(1, 5, case["w_in"].shape),
-        "learn_delay": dict.fromkeys(NAMES[rng.integers(2) :], RULES[kind]),
+        "learn_delay": dict.fromkeys(NAMES[rng.integers(2) :], RULES[kind] | {"eta": batch * RULES[kind]["eta"]}),
     }
 
 
