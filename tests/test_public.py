@@ -173,7 +173,8 @@ def test_bad_input_is_refused_in_one_line(what: str, tmp_path: Path, monkeypatch
 
 # Descriptions without a method of their own; what they are made of is checked where it is used.
 UNCHECKED = {
-    "ClosedTask", "Episode", "Loss", "NeuronModel", "Observer", "Outcome", "Score", "Task", "Trained", "exchange",
+    "ClosedTask", "Episode", "Loss", "NeuronModel", "Observer", "OpenTask", "Outcome", "Score", "Task", "Trained",
+    "exchange",
 }  # fmt: skip
 
 

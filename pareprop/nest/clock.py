@@ -72,6 +72,7 @@ class Clock:
         taps: Taps,
         exchange: Exchange,
         seed: int,
+        *,
         settings: Settings,
         n_steps: int,
     ) -> None:

@@ -52,7 +52,7 @@ class IntervalClock(Clock):
             reset=bool(kernel["eprop_reset_neurons_on_update"]),
             keeps_fixed=wiring.fixed,
         )
-        super().__init__(*args, self._settings, n_steps)
+        super().__init__(*args, settings=self._settings, n_steps=n_steps)
         self._count, self._done, self._errors = 0, 0, 0
         self._started = False
         self._rates: dict[str, float] = {}

@@ -27,7 +27,7 @@ class SpikeClock(Clock):
     engine: Spike
 
     def __init__(self, kernel: Values, *args: Any) -> None:  # Any: what `Clock` takes
-        super().__init__(*args, SpikeSettings(0, lead=0), LONGEST)
+        super().__init__(*args, settings=SpikeSettings(0, lead=0), n_steps=LONGEST)
         self.engine.memory.keep_arrived()
         self._error = np.zeros((1, len(self.wiring.readouts)))  # of the step before
         self._arrivals = [

@@ -8,7 +8,7 @@ from ..parallel import collectives
 from ..simulation.checks import check_sample
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome, Watched
-from ..simulation.task import is_closed
+from ..simulation.task import is_closed, is_open
 from ..values import Values
 
 
@@ -47,7 +47,7 @@ class Seen(Observer):
     def require_same(self, simulation: Simulation, where: str) -> None:
         """Collective: raise `InputError` if a sample that was seen is another one now."""
         task = simulation.task
-        if is_closed(task):
+        if is_closed(task) or is_open(task):  # of which no sample can be taken again
             return
         with collectives.guarded(simulation.world):
             for index, marks in sorted(self.marks.items()):

@@ -24,7 +24,7 @@ from .digest import Digest
 from .episodes import Episodes
 from .notices import Notices
 from .score import Score
-from .task import ClosedTask, Task
+from .task import ClosedTask, OpenTask, Task
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Watched(Protocol):
 
     Attributes
     ----------
-    model, task : Model, Task or ClosedTask
+    model, task : Model, and Task, ClosedTask or OpenTask
         What is trained, on what.
     exchange : Exchange
         Of this rank's group of ranks; what observers do together they do through `exchange.comm`.
@@ -109,7 +109,7 @@ class Watched(Protocol):
     """
 
     model: Model
-    task: Task | ClosedTask
+    task: Task | ClosedTask | OpenTask
     exchange: Exchange
     replicas: Replicas
     world: Comm

@@ -53,13 +53,20 @@ class Pieces:
     def join(self) -> Sample:
         """Return the whole sample after its last step, and be ready for the next one."""
         taken, self._taken, self.done = self._taken, [], 0
-        whole = {}
-        for name in ("target", "currents", "window"):
-            parts = [getattr(piece, name) for piece in taken]
-            if any((part is None) != (parts[0] is None) for part in parts):
-                raise InputError(f"sample: {name} is missing in some pieces, and given in others")
-            whole[name] = None if parts[0] is None else np.concatenate(parts)
-        return replace(taken[-1], inputs=self._engine.inputs, **whole)
+        return replace(
+            taken[-1],
+            inputs=self._engine.inputs,
+            target=_join("target", [piece.target for piece in taken]),
+            currents=_join("currents", [piece.currents for piece in taken]),
+            window=_join("window", [piece.window for piece in taken]),
+        )
+
+
+def _join(name: str, parts: list[np.ndarray | None]) -> np.ndarray | None:
+    known = [part for part in parts if part is not None]
+    if known and len(known) < len(parts):
+        raise InputError(f"sample: {name} is missing in some pieces, and given in others")
+    return np.concatenate(known) if known else None
 
 
 def require_pieces(task: Task | ClosedTask | OpenTask, model: Model, replicas: Replicas) -> None:
