@@ -132,7 +132,9 @@ cdef inline double high_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
     return min(rows.constants[b, W_MAX], 0.0) if bound else rows.constants[b, W_MAX]
 
 
-cdef inline void step_fused(Rows rows, const Optimized* of, int64_t start, int64_t n, const real* moving) noexcept nogil:
+cdef inline void step_fused(
+    Rows rows, const Optimized* of, int64_t start, int64_t n, const real* moving
+) noexcept nogil:
     """A step of the optimizer after a step of a window."""
     if rows.total.shape[0] > 0:
         add_total(rows, start, start + n)

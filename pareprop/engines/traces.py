@@ -359,7 +359,9 @@ class Traces:
 
         Parameters
         ----------
-        inputs, spikes, error
+        inputs, spikes : SpikeLog
+            As of `follow`.
+        error : ndarray
             As of `follow`.
         modulator : ndarray or None
             (n_steps,), what learning rules read as `M`.

@@ -24,7 +24,7 @@ from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..machine import peak_rss_bytes, require_bytes
 from ..network.model import Model
-from ..network.optimizers import OPTIMIZERS, OptimizerName
+from ..network.optimizers import OPTIMIZERS, Adam, OptimizerName
 from ..network.parameters import Normal, Uniform
 from ..network.rewire import Rewire
 from ..network.synapse_table import SynapseTable
@@ -202,7 +202,7 @@ def model(
     if axes.rewire:
         moving["rewire"] = Rewire(l1=SHRINKING * scale / math.sqrt(max(indegree, 1)) / eta)
     if axes.learn_delay:
-        moving["learn_delay"] = OPTIMIZERS["adam"](eta=0.1, low=delay, high=axes.longest_delay)
+        moving["learn_delay"] = Adam(eta=0.1, low=delay, high=axes.longest_delay)
     loop = delay if eprop.is_online else 1  # the spike variant exchanges as often as the shortest of these asks for
     for group in groups:
         network.connect(inputs, group, weight=weight(n_inputs, strength))
