@@ -102,7 +102,7 @@ def test_interpolation() -> None:
     np.testing.assert_array_equal(elementary.interpolate(np.array([-9.0, 9.0]), places, values), values[[0, -1]])
 
 
-ROOMS = ("engines", "network", "neurons", "plans", "simulation", "tasks", "runs/benchmark.py")
+ROOMS = ("engines", "network", "neurons", "plans", "rules", "simulation", "tasks", "runs/benchmark.py")
 FUNCTIONS = set(
     """arccos arcsin arctan arctan2 atan2 average cbrt convolve corrcoef cos cosh cov dist dot einsum exp exp2 expm1
     float_power geomspace hypot inner interp log log10 log1p log2 logspace matmul mean nanmean nansum pow power sin
@@ -136,10 +136,13 @@ ALLOWED = {
     ("neurons/check.py", "10.0 ** np.arange(-4, 8.1, 0.25)"): CHECKS,
     ("neurons/check.py", "np.log(size)"): CHECKS,
     ("neurons/check.py", "result.spikes.sum()"): CHECKS,
+    ("neurons/check.py", "sum((evaluate(part, read) for part in trees if part is not None))"): CHECKS,
     ("neurons/language.py", "x ** y"): CHECKS,
     ("neurons/symbols.py", "base ** exponent"): "of SymPy: terms, not numbers",
     ("neurons/terms.py", "sum(sizes)"): EXACT,
     ("neurons/terms.py", "sum((slopes.get(name, 0) for name in names))"): EXACT,
+    ("rules/generate.py", "sum((key[0] == k for key in self.map))"): EXACT,
+    ("rules/check.py", "np.sum(B * self.arrivals, axis=0)"): CHECKS,
     ("engines/rewiring.py", "np.diff(parts).sum(axis=(1, 2))"): EXACT,
     ("runs/benchmark.py", "lengths @ sent[numbers]"): EXACT,
     ("simulation/loop.py", "sum(marks.values())"): EXACT,
