@@ -555,6 +555,12 @@ class Model:
         projection = resolve(here, name, pre, post, connection, self.dt_ms, self.learning_rules)
         if projection.learn_delay is not None and self.eprop.is_online:
             raise InputError(f"{here}: learn_delay is for the interval variant, not for '{self.variant}'")
+        if projection.learning_rule is not None and post.learn:
+            rule = quote(projection.learning_rule.name)
+            raise InputError(
+                f"{here}: learning_rule = {rule} does not go with parameters of '{post.name}' that learn "
+                f"({', '.join(post.learn)}): give one of them"
+            )
         if len(self._names) != len(self.projections):  # a script may change the list
             self._names = {other.name for other in self.projections}
         if name in self._names:

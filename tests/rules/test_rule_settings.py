@@ -79,6 +79,11 @@ def test_configuration(path: Path, tmp_path: Path) -> None:
         ("tau = [1.0, 2.0,", "tau = [", "tau has 2 values, must have 4"),
         ("U = 0.5", "U = -0.5", "transmission: U = -0.5"),
         ("[learning_rules.mine]", "[learning_rules.mine]\nrules = 1", "unknown key 'rules'"),
+        (
+            'model = "iaf"',
+            'model = "iaf", learn = {tau_m = {type = "adam", low = 5.0, high = 50.0}}',
+            "learning_rule = 'mine' does not go with",
+        ),
     ],
 )
 def test_mistakes(path: Path, old: str, new: str, told: str) -> None:
