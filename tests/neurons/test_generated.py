@@ -197,7 +197,7 @@ def test_past_a_cutoff(name: str) -> None:
     assert not traces[K:].any()
 
 
-@pytest.mark.parametrize("name", ["iaf_adapt", "iaf_cond_exp", "two_compartment", "odd"])
+@pytest.mark.parametrize("name", first(2, ["iaf_adapt", "odd", "iaf_cond_exp", "two_compartment"]))
 def test_single_precision(name: str) -> None:
     """Numbers agree with double precision to a few parts in 10^5 as long as the same neurons spike."""
     double = [(z, fast.state.copy(), psi) for _, fast, _, z, psi, _, _ in run(name)]

@@ -128,6 +128,7 @@ class Noise:
         return Sample.from_raster(raster, np.full((40, 1), 0.5))
 
 
+@pytest.mark.slow
 def test_a_script_leaves_its_models_in_its_run(tmp_path: Path) -> None:
     def network(b: float) -> Model:
         definition = NeuronModel.from_dict(

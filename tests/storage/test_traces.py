@@ -12,6 +12,7 @@ import ranks
 import spike_networks
 from case_files import find
 from commands import command
+from params import first
 from reference import run_case
 
 import pareprop
@@ -146,12 +147,15 @@ def test_traces_of_the_spike_variant_are_the_twins(seed: int, cutoff: str, tmp_p
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "spike-adex-adam",
-        "spike-glif3-two-compartment-each-step-half-ms",
-        "spike-iaf-psc-exp-ports-delays-cutoff",
-        "spike-nest-models-cutoff",
-    ],
+    first(
+        2,
+        [
+            "spike-adex-adam",
+            "spike-glif3-two-compartment-each-step-half-ms",
+            "spike-iaf-psc-exp-ports-delays-cutoff",
+            "spike-nest-models-cutoff",
+        ],
+    ),
 )
 def test_traces_of_equations_are_the_twins_in_the_spike_variant(name: str, tmp_path: Path) -> None:
     """The last three with a cutoff: past it, traces of most states end."""
