@@ -71,7 +71,7 @@ def build(nest: ModuleType, file: h5py.File, sample: str) -> dict[str, Any]:  # 
         if "readout" in (file[f"populations/{group.attrs['pre']}"].attrs["role"],):  # learning signals
             continue
         before = {key: f"{key}_initial" for key in ("source", "delay") if sample == "first"}  # of synapses that moved
-        keys = [before[key] if before.get(key) in group else key for key in ("source", "target", "delay")]
+        keys = [before[key] if key in before and before[key] in group else key for key in ("source", "target", "delay")]
         weights = group["weight_initial" if sample == "first" else "weight"]
         for low in range(0, len(weights), CHUNK):
             source, target, delay = (group[key][low : low + CHUNK] for key in keys)
