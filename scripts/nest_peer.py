@@ -16,6 +16,7 @@ from pareprop.engines.sample import Sample
 from pareprop.machine import peak_rss_bytes
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
+from pareprop.network.optimizers import OF_VALUES
 
 FIRST_SPIKE = 3  # NEST's time of a spike of the recurrent neurons in step 0
 FIRST_TARGET = {"interval": 4, "spike": 2}  # NEST's time of the target of step 0
@@ -69,7 +70,7 @@ def case_of(model: Model, sample: Sample, learning_window: int) -> Case:
         model.variant,
         groups,
         (model.size("readout"), readout),
-        model.optimizer.model_dump(),
+        model.optimizer.model_dump(exclude={*OF_VALUES}),
         {
             ends: tuple(np.concatenate(column) for column in zip(*synapses, strict=True))
             for ends, synapses in parts.items()

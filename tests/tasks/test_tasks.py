@@ -14,6 +14,7 @@ from test_recordings import raster, task, write_recordings
 from pareprop import rng
 from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
+from pareprop.network.optimizers import OF_VALUES
 from pareprop.network.parameters import Normal
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks import TASKS, paths
@@ -228,7 +229,7 @@ def specification(run: Simulation, chosen: Quiet, n_samples: int) -> dict:
         "w_fb": run.network.dense_feedback().T,
         "inputs": np.concatenate([raster(sample, chosen.n_inputs) for sample in samples]),
         "targets": np.concatenate([sample.target for sample in samples]),
-        "optimizer": run.model.optimizer.model_dump(),
+        "optimizer": run.model.optimizer.model_dump(exclude={*OF_VALUES}),
     }
     settings = chosen.chosen.settings()
     if run.model.variant == "spike":
