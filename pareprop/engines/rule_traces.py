@@ -99,7 +99,9 @@ class RuleTraces(Traces):
 
         Parameters
         ----------
-        inputs, spikes, error
+        inputs, spikes : SpikeLog
+            As of `Traces.follow`.
+        error : ndarray
             As of `Traces.follow`.
         modulator : ndarray or None
             (n_steps,), what rules read as `M`.

@@ -17,7 +17,7 @@ from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome, Watched
 from . import learned_cases, reward_cases, rule_cases
-from .cases import Case
+from .cases import LEARNED, Case
 
 READOUT_TOLERANCE = 1e-9
 
@@ -85,7 +85,7 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     """Collective: run `case` and compare; return the verdict, valid on rank 0."""
     task = _CaseTask(case)
     keep, synapses = _Keep(), rule_cases.SynapseStates(case.attributes, case.expected)
-    learned = learned_cases.Learned(case.expected) if "loss" in case.expected else None
+    learned = learned_cases.Learned(case.expected) if case.attributes["format"] == LEARNED else None
     observers = [keep, *([learned] if learned else []), *([synapses] if "record_steps" in case.expected else [])]
     simulation = Simulation(case.model, task, exchange, observers, _settings(case, task.learning_window, round_steps))
     if "record" in case.expected:
