@@ -1,4 +1,4 @@
-"""Neuron models as equations: read (`language`, `model`), derived (`derive`), generated as C and compiled.
+"""Neuron models as equations: read (`language`, `entries`, `model`), derived (`derive`), generated as C and compiled.
 
 The kernels of NEST's own e-prop neurons are generated when the package is built (`built_in`), those of others when they
 are first used (`compile`). May import the ground.

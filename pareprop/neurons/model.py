@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError, quote
 from ..values import AnyValue, Given, Later, Values
+from . import entries
 from .language import (
     CONDITIONS,
     NAME,
@@ -172,19 +173,21 @@ class NeuronModel:
             "parameters": parameters, "constants": constants, "states": states, "step": step, "dynamics": dynamics,
             "jumps": jumps, "reset": reset, "traces": traces, "records": records,
         }  # fmt: skip
-        self._given = {key: self._table(key, value) for key, value in tables.items()}
-        self.parameters = {key: self._with_unit("parameters", key, value) for key, value in self._of("parameters")}
-        self.states = {key: self._with_unit("states", key, value) for key, value in self._of("states")}
+        self._given = {
+            key: entries.table(f"{self.here}: {key}", value, MOST.get(key, MOST["states"]))
+            for key, value in tables.items()
+        }
+        self.parameters, self.states = self._with_units("parameters"), self._with_units("states")
         self.constants = self._given["constants"]
-        self.ports = self._list("ports", list(ports) if isinstance(ports, Mapping) else ports)
+        named = list(ports) if isinstance(ports, Mapping) else ports
+        self.ports = entries.names(f"{self.here}: ports", named, MOST["ports"])
         self.positive = self._positive(ports) if isinstance(ports, Mapping) else frozenset[str]()
-        self.follow = self._list("follow", follow)
+        self.follow = entries.names(f"{self.here}: follow", follow, MOST["states"])
         self.current_from, self.integrator = current_from, integrator
         self.spike, self.surrogate = spike, surrogate
-        self.description, self.source, self.nest = description, source, nest
-        for key in ("description", "source", "nest"):
-            if not isinstance(getattr(self, key), str) or len(getattr(self, key)) > 5000:
-                raise InputError(f"{self.here}: {key} must be text of at most 5000 characters")
+        self.description = entries.words(f"{self.here}: description", description)
+        self.source = entries.words(f"{self.here}: source", source)
+        self.nest = entries.words(f"{self.here}: nest", nest)
         self._check_names()
         self._check_keys()
         self._parse()
@@ -194,27 +197,15 @@ class NeuronModel:
     def _of(self, key: str) -> AnyValue:
         return self._given[key].items()
 
-    def _table(self, key: str, value: object) -> Values:
-        """Return the table of a key, with no more entries than it may have."""
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            raise InputError(f"{self.here}: {key} = {quote(value)} must be a table of names")
-        if len(value) > MOST.get(key, MOST["states"]):
-            raise InputError(f"{self.here}: {key} has {len(value)} entries, at most {MOST.get(key, MOST['states'])}")
-        return dict(value)
-
-    def _list(self, key: str, value: object) -> tuple[str, ...]:
-        """Return the names of a list, each once."""
-        items = (value,) if isinstance(value, str) else value
-        if not isinstance(items, list | tuple) or len(items) > MOST["ports"]:
-            raise InputError(f"{self.here}: {key} = {quote(value)} must be a list of at most {MOST['ports']} names")
-        for k, item in enumerate(items):
-            if not isinstance(item, str):
-                raise InputError(f"{self.here}: {key}: {quote(item)} must be a name")
-            if item in items[:k]:
-                raise InputError(f"{self.here}: {key} names {quote(item)} twice")
-        return tuple(items)
+    def _with_units(self, key: str) -> dict[str, tuple[AnyValue, str]]:
+        """Return values and units of parameters or states, by name."""
+        return {
+            name: entries.with_unit(
+                f"{self.here}: {key}: {quote(name)}", value, is_number=key == "parameters",
+                may_be_infinite=name == "eprop_isi_trace_cutoff",
+            )
+            for name, value in self._of(key)
+        }  # fmt: skip
 
     def _positive(self, ports: Mapping[str, object]) -> frozenset[str]:
         """Return the ports onto which weights are at least 0."""
@@ -222,26 +213,6 @@ class NeuronModel:
             if sign not in SIGNS:
                 raise InputError(f"{self.here}: ports: {name} = {quote(sign)} must be 'positive' or 'any'")
         return frozenset(name for name, sign in ports.items() if sign == "positive")
-
-    def _with_unit(self, table: str, key: object, value: object) -> tuple[AnyValue, str]:
-        """Return value and unit of a parameter or a state."""
-        here = f"{self.here}: {table}: {quote(key)}"
-        pair = tuple(value) if isinstance(value, list | tuple) else (value, "1")
-        if len(pair) != 2 or not isinstance(pair[1], str) or not 0 < len(pair[1]) <= NAME or not pair[1].isprintable():
-            raise InputError(f'{here} = {quote(value)} must be a value and a unit, such as [10.0, "ms"]')
-        if pair[0] == "inf" and key == "eprop_isi_trace_cutoff":  # which JSON cannot write as a number
-            pair = (math.inf, pair[1])
-        number = isinstance(pair[0], int | float) and not isinstance(pair[0], bool)
-        if number:
-            try:
-                pair = (float(pair[0]), pair[1])
-            except OverflowError:
-                raise InputError(f"{here} = {quote(pair[0])} is too large") from None
-            if math.isnan(pair[0]) or (math.isinf(pair[0]) and key != "eprop_isi_trace_cutoff"):
-                raise InputError(f"{here} = {pair[0]} must be finite")
-        elif table == "parameters":
-            raise InputError(f"{here} = {quote(pair[0])} must be a number, with a unit")
-        return pair
 
     def _check_names(self) -> None:
         owners: dict[str, str] = dict.fromkeys(COMMON, "parameters")

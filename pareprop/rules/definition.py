@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import InputError, quote
+from ..neurons import entries
 from ..neurons.language import NAME, Tree, check_name, names_of, nearest, parse
 from ..values import AnyValue, Given, Values
 from .linear import AFTER, BEFORE, NEW, Form, Linear, negative
@@ -87,14 +87,12 @@ class LearningRule:
         self.name, self.here = name, f"rule {name}"
         tables = {"parameters": parameters, "constants": constants, "states": states, "neuron": neuron,
                   "synapse": synapse}  # fmt: skip
-        self._given = {key: self._table(key, value) for key, value in tables.items()}
-        self.parameters = {key: self._with_unit("parameters", key, pair) for key, pair in self._of("parameters")}
-        self.states = {key: self._with_unit("states", key, pair) for key, pair in self._of("states")}
-        self.reads = self._names(reads)
-        self.description, self.source = description, source
-        for key in ("description", "source"):
-            if not isinstance(getattr(self, key), str) or len(getattr(self, key)) > 5000:
-                raise InputError(f"{self.here}: {key} must be text of at most 5000 characters")
+        self._given = {key: entries.table(f"{self.here}: {key}", value, MOST[key]) for key, value in tables.items()}
+        self.parameters = self._with_units("parameters")
+        self.states = self._with_units("states")
+        self.reads = entries.names(f"{self.here}: reads", reads, MOST["reads"])
+        self.description = entries.words(f"{self.here}: description", description)
+        self.source = entries.words(f"{self.here}: source", source)
         if (gradient is None) == (change is None):
             raise InputError(f"{self.here}: gradient or change, one of them")
         self._final = ("gradient", gradient) if change is None else ("change", change)
@@ -106,42 +104,11 @@ class LearningRule:
     def _of(self, key: str) -> AnyValue:
         return self._given[key].items()
 
-    def _table(self, key: str, value: object) -> Values:
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            raise InputError(f"{self.here}: {key} = {quote(value)} must be a table of names")
-        if len(value) > MOST[key]:
-            raise InputError(f"{self.here}: {key} has {len(value)} entries, at most {MOST[key]}")
-        return dict(value)
-
-    def _names(self, value: object) -> tuple[str, ...]:
-        items = (value,) if isinstance(value, str) else value
-        if not isinstance(items, list | tuple) or len(items) > MOST["reads"]:
-            raise InputError(f"{self.here}: reads = {quote(value)} must be a list of names")
-        for k, item in enumerate(items):
-            if not isinstance(item, str):
-                raise InputError(f"{self.here}: reads: {quote(item)} must be a name")
-            if item in items[:k]:
-                raise InputError(f"{self.here}: reads names {quote(item)} twice")
-        return tuple(items)
-
-    def _with_unit(self, table: str, key: object, value: object) -> tuple[AnyValue, str]:
-        here = f"{self.here}, {table}: {quote(key)}"
-        pair = tuple(value) if isinstance(value, list | tuple) else (value, "1")
-        if len(pair) != 2 or not isinstance(pair[1], str) or not 0 < len(pair[1]) <= NAME or not pair[1].isprintable():
-            raise InputError(f'{here} = {quote(value)} must be a value and a unit, such as [10.0, "ms"]')
-        if isinstance(pair[0], int | float) and not isinstance(pair[0], bool):
-            try:
-                number = float(pair[0])
-            except OverflowError:
-                number = math.inf
-            if not math.isfinite(number):
-                raise InputError(f"{here} = {quote(pair[0])} must be finite")
-            return number, pair[1]
-        if table == "parameters":
-            raise InputError(f"{here} = {quote(pair[0])} must be a number, with a unit")
-        return pair
+    def _with_units(self, key: str) -> dict[str, tuple[AnyValue, str]]:
+        here, is_number = f"{self.here}, {key}", key == "parameters"
+        return {
+            name: entries.with_unit(f"{here}: {quote(name)}", pair, is_number=is_number) for name, pair in self._of(key)
+        }
 
     def _check_names(self) -> None:
         owners: dict[str, str] = {}
