@@ -105,6 +105,7 @@ class IntervalGradient:
         self.delays = [item.delays for item in self.plastic if item.delays]
         ends = np.cumsum([0, *(len(item.delay) for item in self.delays)])
         self._parts = [slice(*pair) for pair in itertools.pairwise(ends.tolist())]  # of the array of delays
+        self._shifts = {id(table): self._find_shifts(table) for table in self._tables}
         self.parameters = parameters
         self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
@@ -280,12 +281,12 @@ class IntervalGradient:
                     factors,
                     array,
                     self._links,
-                    self._shifts(table),
+                    self._shifts[id(table)],
                     self.sums.arrays[len(self._tables)],
                     self._origin,
                 )
 
-    def _shifts(self, table: SynapseTable) -> np.ndarray:
+    def _find_shifts(self, table: SynapseTable) -> np.ndarray:
         """Return numbers of synapses less their places in the array of delays, by block; -1 where delays stay."""
         places = {item.name: item.span.first - part.start for item, part in zip(self.delays, self._parts, strict=True)}
         return np.array(

@@ -95,6 +95,8 @@ class Learned(Observer):
 
     def __init__(self, expected: dict[str, np.ndarray]) -> None:
         self._shapes = {name: expected[gradient].shape for name, gradient in GRADIENTS.items() if gradient in expected}
+        starts = ("loss", "learned/", "gradient_", *delay_cases.STARTS)
+        self._names = [name for name in expected if name.startswith(starts)]
         self._delays = [name for name in expected if name.startswith(delay_cases.STARTS)]
         self.found: dict[str, np.ndarray] = {}
         self._losses: list[float] = []
@@ -140,9 +142,12 @@ class Learned(Observer):
     def compare(self, expected: dict[str, np.ndarray]) -> dict[str, float]:
         """Return the largest differences of values, of their gradients and of losses, relative to their size."""
         worst: dict[str, float] = {}
-        for name, found in self.found.items():
+        for name in self._names:
             kind = "losses" if name == "loss" else "gradients" if "gradient" in name else "learned"
-            wanted, apart = expected[name], np.inf
+            wanted, found, apart = expected[name], self.found.get(name), np.inf
+            if found is None:
+                worst[kind] = apart
+                continue
             if name.startswith("gradient_delay"):  # that of delays that stay is not computed
                 wanted = np.where(np.isnan(found), np.nan, wanted)
             known = ~np.isnan(wanted)
