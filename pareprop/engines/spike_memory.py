@@ -154,7 +154,7 @@ class SpikeMemory:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
         learns, stretches = plan.learns, plan.uses("scan")
         counted, steps = plan.is_counted, (len(table.blocks) * plan.is_counted, LATEST)
-        weighs = learns and bool(table.factors.size)
+        weighs = learns and table.has_transmission
         posts, scanned = _targets(table), plan.chosen("scan")
         models = np.array([self._address(item.request) for item in plan.plans], np.int64)
         arrays = {name: allocate_aligned(n * (name in names), self._real) for name in PER_SYNAPSE[1:-2]}
@@ -417,7 +417,7 @@ class SpikeMemory:
         items = zip(KINDS, self.rows, self.tables, self.plans, self.names, strict=True)
         for k, (kind, rows, table, plan, names) in enumerate(items):
             more = ["counters"] * plan.is_counted + ["mark"] * plan.uses("scan")
-            if table.factors.size:
+            if table.has_transmission:
                 state.rows[f"{kind}/transmission"] = table, table.factors[transmission.LIVE][:, transmission.STATE]
                 more += ["factors", "older"] * plan.learns
             for name in ("books", "Z", *more) if plan.learns else ():

@@ -250,6 +250,11 @@ class SynapseTable:
             )
         return blocks
 
+    @property
+    def has_transmission(self) -> bool:
+        """Whether synapses have short-term plasticity, the same on all ranks."""
+        return any(span.projection.transmission for span in self.spans)
+
     def _list_factors(self, model: Model) -> np.ndarray:
         """Return the short-term plasticity of all rows."""
         spans = [span for span in self.spans if span.projection.transmission is not None]
