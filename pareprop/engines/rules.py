@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,7 +76,7 @@ class Learner:
         self.state[: len(self.initial), self.first : self.last] = self.initial
 
 
-class Rules:
+class Rules(ABC):
     """The rules of a network on one rank.
 
     Parameters
@@ -120,9 +121,16 @@ class Rules:
         for item in self.learners:
             item.start()
 
-    def check(self) -> dict[str, np.ndarray]:
-        """Return arrays that numbers which are not finite reach, by name."""
-        return {name: array for name, array in self.states.items() if len(array)}
+    def list_arrays_to_check(self) -> dict[str, np.ndarray]:
+        """Return what rules give in a sample, by name, see `Engine.list_arrays_to_check`."""
+        return {
+            f"numbers of rule {item.at.rule.name}": rows for item, rows in zip(self.learners, self._given, strict=True)
+        }
+
+    @property
+    @abstractmethod
+    def _given(self) -> list[np.ndarray]:
+        """What each learner gives, the last axis: this rank's neurons."""
 
 
 class IntervalRules(Rules):
@@ -197,6 +205,10 @@ class IntervalRules(Rules):
             self.goes_on = True
 
     @property
+    def _given(self) -> list[np.ndarray]:
+        return self.coefficients
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         arrays = [*self.states.values(), self._number, self._lam, *{id(B): B for B in self.coefficients}.values()]
@@ -235,6 +247,10 @@ class SpikeRules(Rules):
             name: max(item.program.n_numbers + item.program.n_map for item in items)
             for name, items in self._sharing.items()
         }
+
+    @property
+    def _given(self) -> list[np.ndarray]:
+        return [np.moveaxis(self._numbers[item.at.name], 1, 2) for item in self.learners]
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -321,9 +337,9 @@ class Kinds:
         for blocks in self.of_rules:
             blocks[:, layout.PORT] = 0  # its coefficients are those of any port
         plain = [isinstance(rule, Eprop) and rule.is_plain for rule in kinds]
-        self.plain = table.blocks if all(plain) and not len(table.factors[0]) else chosen(plain)
+        self.plain = table.blocks if all(plain) and not table.has_transmission else chosen(plain)
         outgoing = network.outgoing
-        self.onto_readouts = outgoing.blocks_again if outgoing.factors.size else outgoing.blocks
+        self.onto_readouts = outgoing.blocks_again if outgoing.has_transmission else outgoing.blocks
         shape = n_steps, max(network.widths["ports"], 1), rules.n
         self.variants = []
         for rule in learning.list_variants(model):

@@ -484,6 +484,7 @@ class Spike(Engine):
         neurons, history = self.memory.neurons, self.memory.history
         return (
             self.parameters.by_neuron()
+            | self.memory.rules.list_arrays_to_check()
             | {name: neurons[name] for name in ("v", "a", "states") if name in neurons}
             | {name: history[name] for name in ("f_av", "A", "D")}
         )
