@@ -60,4 +60,6 @@ def words(here: str, value: object) -> str:
     """Return a description or a source."""
     if not isinstance(value, str) or len(value) > WORDS:
         raise InputError(f"{here} must be text of at most {WORDS} characters")
+    if not value.isascii() and value.encode(errors="replace").decode() != value:  # half of a pair, as JSON may hold
+        raise InputError(f"{here} = {quote(value)} is no text that a file can hold")
     return value

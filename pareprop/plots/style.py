@@ -16,11 +16,13 @@ import h5py
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from ..errors import InputError
 from . import reader
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -192,3 +194,10 @@ def save(figure: Figure, directory: Path, stem: str, pdf: bool = True) -> list[P
     for path in paths[1:]:
         figure.savefig(path, metadata={"CreationDate": None})  # equal data give equal files
     return paths
+
+
+def require_format(option: str, path: Path) -> None:
+    """Raise `InputError` if no figure can be written under a name, before it is drawn."""
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix.lower().removeprefix(".") not in known:
+        raise InputError(f"{option} {path}: must end with one of {', '.join(f'.{name}' for name in known)}")

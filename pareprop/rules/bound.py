@@ -22,6 +22,7 @@ from .definition import LearningRule
 from .linear import AFTER, BEFORE, NEW, ZERO, Form, add, scaled
 
 NOW, WAS, OLD = "now", "was", "old"
+MOST_COMPOSED = 4  # states of a synapse of which maps of steps are kept
 FIXED_SIGNALS = ("dt", "kappa")
 
 
@@ -208,7 +209,12 @@ class Bound:
 
     @cached_property
     def composes(self) -> bool:
-        """Whether M is triangular with a diagonal that does not vary, so that maps of steps can be taken back."""
+        """Whether M is triangular with a diagonal that does not vary, so that maps of steps can be taken back.
+
+        Maps of many states take longer to find, and more memory, than steps in turn.
+        """
+        if len(self.synapse) > MOST_COMPOSED:
+            return False
         reached = {*self.steps.M, *((name, name) for name in self.synapse)}
         while more := {(a, c) for a, b in reached for d, c in reached if b == d} - reached:
             reached |= more

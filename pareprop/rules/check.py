@@ -74,7 +74,7 @@ class RuleCheck:
             ),
             f"  kept: {sizes['n_synapse']} numbers per synapse, {sizes['n_states']} per neuron; "
             f"{sizes['n_numbers']} vary with each step",
-            f"  an arrival takes {way} arrivals (spike variant), one read (interval variant); a step counts {late}",
+            f"  an arrival takes {way} (spike variant), one read (interval variant); a step counts {late}",
             f"  reads {', '.join(sorted(self.rule.signals - {'dt'})) or 'no signal'}"
             f"{' and ' + ', '.join(self.rule.reads) if self.rule.reads else ''}",
         ]
@@ -111,14 +111,18 @@ def check_rule(rule: LearningRule, model: NeuronModel | None = None, dt_ms: floa
 
 
 def _find(rule: LearningRule) -> NeuronModel:
+    wrong: InputError | None = None
     for name in ("iaf", *models.names()):  # the cheapest one first
         model = models.get(name)
         if {*rule.reads} <= {*model.states, *model.defaults, *model.constants}:
             try:
                 Bound(rule, model)
-            except InputError:
+            except InputError as problem:
+                wrong = wrong or problem
                 continue
             return model
+    if wrong:
+        raise wrong
     raise InputError(f"{rule.here}: no neurons of the package have {', '.join(rule.reads)}: name some with --neuron")
 
 

@@ -131,7 +131,9 @@ class LearningRule:
         if not self._given["synapse"]:
             raise InputError(f"{self.here}: synapse is missing: a rule needs one state at least")
         tables = ("constants", "neuron", "synapse")
-        texts = [text for key in tables for text in self._given[key].values() if isinstance(text, str)]
+        given = [text for key in tables for text in self._given[key].values()]
+        given += [self._final[1], *(value for value, _ in self.states.values())]
+        texts = [text for text in given if isinstance(text, str)]
         if (length := sum(map(len, texts))) > TEXT:
             raise InputError(f"{self.here}: its expressions have {length} characters, must have at most {TEXT}")
 

@@ -42,6 +42,10 @@ def check(source: str, name: str | None, neuron: str | None, dt_ms: float, out: 
     InputError
         If there is no such rule or neuron, or it is wrong.
     """
+    if out is not None:
+        from ..plots.style import require_format
+
+        require_format("--out", out)
     rules = _rules(source, name)
     if out is not None and len(rules) > 1:
         raise InputError(f"{source} holds {len(rules)} rules: name one with --rule for a picture")
@@ -62,6 +66,8 @@ def check(source: str, name: str | None, neuron: str | None, dt_ms: float, out: 
 
 def _rules(source: str, name: str | None) -> list[Rule]:
     if source in library.names() and not Path(source).exists():
+        if name not in (None, source):
+            raise InputError(f"--rule {quote(name)}: {source} is a rule of the package, not a file")
         return [library.get(source)]
     if not source.endswith((".toml", ".json")) and not Path(source).exists():
         raise InputError(

@@ -45,6 +45,10 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
     InputError
         If there is no such model, or it is wrong.
     """
+    if out is not None:
+        from ..plots.style import require_format
+
+        require_format("--out", out)
     models = _models(source, name)
     if out is not None and len(models) > 1:
         raise InputError(f"{source} holds {len(models)} models: name one with --model for a picture")

@@ -57,10 +57,16 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     code, output, _ = command(capsys, "check-rule", path, "--neuron", "iaf", "--out", tmp_path / "window.png")
     assert code == 0 and "rule mine at neurons iaf: passed" in output
     assert (tmp_path / "window.png").read_bytes()[:4] == b"\x89PNG"
+    wrong = tmp_path / "wrong.json"
+    given = '{"reads": ["tau_m"], "synapse": {"r": "0.9*r + pre"}, "change": "r*before(tau_m)"}'
+    wrong.write_text(f'{{"rules": {{"mine": {given}}}}}')
     for arguments, told in (
         ((path, "--rule", "other"), "unknown learning rule 'other'"),
         (("nothing",), "is not a file, and no learning rule"),
         ((path, "--neuron", "nothing"), "--neuron 'nothing' is no neuron model"),
+        (("pair_stdp", "--rule", "other"), "--rule 'other': pair_stdp is a rule of the package"),
+        ((path, "--out", tmp_path / "window.xyz"), "window.xyz: must end with one of .avif"),
+        ((wrong,), "rule mine: before(tau_m) or unreset(tau_m), but tau_m is not a state of model iaf"),
     ):
         code, _, errors = command(capsys, "check-rule", *arguments)
         assert code == 2 and told in errors and errors.count("\n") == 1

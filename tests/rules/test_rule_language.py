@@ -89,6 +89,7 @@ REFUSED = {
     ),
     "rule eprop: through = 'some' must be one of all, no own spike, leak": lambda: Eprop(through="some"),
     "rule 'mine': unknown key 'synapses', did you mean 'synapse'?": lambda: from_dict("mine", {"synapses": {}}),
+    "rule mine: description = '\\ud800' is no text that a file can hold": lambda: mine(description="\ud800"),
     "rules.toml: rules = 3 must be a table of names": lambda: rules_of(3, "rules.toml"),
 }
 

@@ -9,6 +9,7 @@ import ranks
 from params import first
 
 from pareprop.engines.sample import Sample
+from pareprop.errors import StateError
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Normal, Uniform
@@ -44,6 +45,8 @@ class Noise:
 
 def build(name: str) -> Model:
     """Two populations of the package and one of equations, which learn by rules of all kinds."""
+    if name == FEW:
+        return few()
     model = Model("spike" if "spike" in name else "interval", seed=3, optimizer=GradientDescent(eta=1e-4))
     inputs, out = model.inputs("in", 10), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
     groups = [
@@ -73,7 +76,8 @@ def build(name: str) -> Model:
     return model
 
 
-NAMES = ("interval", "spike", "spike, rewiring")
+FEW = "spike, a rank without neurons"
+NAMES = ("interval", "spike", "spike, rewiring", FEW)
 RECORDED = ("in->plain", "in->adapting", "plain->adapting", "adex->adex", "adapting->out")
 RECORD = {"every": 1, "what": ["synapse_states"], "projections": RECORDED, "synapses": 5}
 
@@ -81,7 +85,7 @@ RECORD = {"every": 1, "what": ["synapse_states"], "projections": RECORDED, "syna
 def train(folder: str, words: list[str], exchange: object) -> None:
     """Train all networks, or go on with them; print the digest of each."""
     for name in NAMES:
-        more = {} if "rewiring" in name else {"record": RECORD}
+        more = {"record": RECORD} if name in NAMES[:2] else {}
         done = ranks.run_part(words, exchange, build(name), Noise(), Path(folder, name), stop_samples=1, **more)
         if exchange.rank == 0:
             print(f"{name}: {done.digest}", flush=True)
@@ -135,6 +139,17 @@ def with_transmission(bound: float, rule: object = None) -> Model:
     return model
 
 
+def few(variant: str = "spike", rule: object = None) -> Model:
+    """Two neurons, so that one of three ranks has none."""
+    model = Model(variant, seed=3, optimizer=GradientDescent(eta=1e-4))
+    inputs, cells, out = model.inputs("in", 10), model.neurons("rec", 2, "iaf", I_e=420.0), model.readouts("out", 1)
+    transmission = ShortTerm(U=0.4, tau_rec=60.0)
+    model.connect(inputs, cells, weight=Normal(mean=3.0, std=1.0), transmission=transmission, learning_rule=rule)
+    model.connect(cells, out, weight=Normal(std=0.5))
+    model.connect(out, cells, weight=Normal(std=1.0))
+    return model
+
+
 def weights_of(model: Model, **ways: object) -> tuple[np.ndarray, np.ndarray]:
     """Weights before and after training."""
     simulation = Simulation(model, Noise(), **ways)
@@ -169,3 +184,11 @@ def test_nothing_is_told_of_signals_that_are_not_read(recwarn: pytest.WarningsRe
     model.connect(model.inputs("in", 10), cells, learning_rule="pair_stdp")
     Simulation(model, Noise()).train(1)
     assert not any("learns nothing" in str(warning.message) for warning in recwarn)
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_numbers_that_are_not_finite_end_the_run(variant: str) -> None:
+    """Bounds of weights would hide them."""
+    rule = LearningRule("wild", synapse={"r": "0.9*r + pre"}, change="r/(z - z)")
+    with pytest.raises(StateError, match=r"^numbers of rule wild = .*inf in neuron 0 of population 'rec' \(sample 0\)"):
+        Simulation(few(variant, rule), Noise()).train(1)
