@@ -636,9 +636,12 @@ class Simulation:
             raise InputError(f"eta = {quote(eta)} must be a number of at least 0 and finite")
         weights: list[Plastic | LearnedDelays | Parameter] = [*self.engine.plastic]
         delays = [item.delays for item in self.engine.plastic if item.delays]
-        known = {item.name: item for item in [*weights, *delays, *self.engine.parameters.items]}
+        every = [*weights, *delays, *self.engine.parameters.items]
+        known = {item.name: item for item in every}
         if projection is not None and projection not in known:
             raise InputError(f"no plastic projection '{projection}'{nearest(projection, list(known))}")
+        if projection is not None and len(named := [item for item in every if item.name == projection]) > 1:
+            raise InputError(f"'{projection}' names {len(named)} of what learns; give the projection another name")
         for item in weights if projection is None else [known[projection]]:
             item.eta = eta
 
@@ -654,6 +657,8 @@ class Simulation:
         Validations and tests leave it as it is, unless they learn.
         """
         agree(self.exchange.comm, "hexdigest()")
+        if self._pieces.done:  # weights have no pending updates at the end of a sample alone
+            self._require_whole()
         if self._trained:
             return self._trained
         digest = Digest()
@@ -730,6 +735,7 @@ class Simulation:
         loop, progress = State.get("loop", numbers, shared)
         self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
         self._trained = str(loop.get("trained", ""))
+        self._torn, self._outcomes, self._pieces = "", [], Pieces(self.engine)
         self.cuts = [(self.iteration, self.network.cuts)]
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
         self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}

@@ -43,8 +43,9 @@ class Pieces:
         engine, first, last = self._engine, self.done, self.done + len(piece.inputs.ptr) - 1
         if not first:
             engine.begin_pieces(learn=True)
-        window = np.arange(first, last) >= engine.n - engine.settings.learning_window
-        engine.feed(first, piece if piece.window is not None else replace(piece, window=window))
+        if piece.window is None:
+            piece = replace(piece, window=np.arange(first, last) >= engine.n - engine.settings.learning_window)
+        engine.feed(first, piece)
         engine.advance(first, last)
         self._taken.append(piece)
         self.done = last

@@ -1,5 +1,6 @@
 """Runs with an open end: what `train` does with whole samples is the oracle, as it knows nothing of pieces."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from pareprop import (
     StateError,
     exchange,
 )
+from pareprop.parallel.exchange import Alone
+from pareprop.storage import checkpoint_read
+from pareprop.storage.checkpoint_observer import Checkpoints
 
 N_STEPS, ODD = 40, (1, 7, 40, 25, 80, 3, 4)
 
@@ -133,6 +137,37 @@ def test_a_closed_loop_learns_as_its_replay(kind: str) -> None:
     replayed = Simulation(KINDS[kind](), Replay(raster))
     replayed.train(looped.iteration)
     assert looped.losses == replayed.losses and looped.hexdigest() == replayed.hexdigest()
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_a_checkpoint_takes_back_a_sample_in_pieces(variant: str, tmp_path: Path) -> None:
+    simulation = Simulation(network(variant), Noise(), observers=[Checkpoints(tmp_path, {}, 1)])
+    simulation.advance(2 * N_STEPS)
+    losses, digest = list(simulation.losses), simulation.hexdigest()
+    simulation.advance(20)
+    with pytest.raises(StateError, match=r"iteration 2 is not over: advance\(20\) ends it"):
+        simulation.hexdigest()  # weights have what is pending at the end of a sample alone
+    path, manifest, _ = checkpoint_read.find(tmp_path, Alone(), {})
+    checkpoint_read.restore(simulation, path, manifest)
+    assert simulation.losses == losses and simulation.hexdigest() == digest
+    whole = Simulation(network(variant), Noise())
+    whole.train(3)
+    simulation.advance(N_STEPS)
+    assert simulation.hexdigest() == whole.hexdigest()
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_some_pieces_have_windows(variant: str) -> None:
+    class Windows(Feedback):
+        def piece(self, first: int, last: int) -> Sample:
+            sample = super().piece(first, last)
+            return sample if first % 20 else replace(sample, window=np.ones(last - first, bool))
+
+    some, none = Simulation(network(variant), Windows()), Simulation(network(variant), Feedback())
+    for run in (some, none):
+        for _ in range(8):
+            run.advance(10)
+    assert some.losses == none.losses and len(some.losses) == 2
 
 
 def test_what_is_refused() -> None:
