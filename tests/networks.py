@@ -178,6 +178,8 @@ def write_case(path, case: dict, expected: dict) -> None:
         if "learn_delay" not in case:
             return
         file.attrs["format"], file["d_in"], file["expected/loss"] = "pareprop-case-4", case["d_in"], expected["losses"]
+        for name in ("in", "rec", "out"):
+            file[f"expected/gradient_{name}"] = expected[f"g_{name}"][0]
         for k, (name, settings) in enumerate(case["learn_delay"].items()):
             file.create_group(f"learn_delay/{k}").attrs.update({"matrix": f"w_{name}", "epsilon": 1e-7} | settings)
             missing, real = np.isnan(case[f"w_{name}"]), expected[f"delay_{name}"]

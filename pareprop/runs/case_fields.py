@@ -30,8 +30,25 @@ def whole(attributes: Values, key: str) -> int:
 def group(node: h5py.Group, key: str) -> h5py.Group:
     """Return a group of the file."""
     if key not in node or not isinstance(node[key], h5py.Group):
-        raise InputError(f"group '{key}' is missing in '{node.name}'")
+        what = "is no group" if key in node else "is missing"
+        raise InputError(f"group '{key}' {what} in '{node.name}'")
     return node[key]
+
+
+def numbered(file: h5py.Group, key: str) -> list[tuple[str, Values]]:
+    """Return the attributes of the groups 0, 1, ... of a table, none if there is no table, with their numbers."""
+    if key not in file:
+        return []
+    nodes = group(file, key)
+    for name in nodes:
+        if not name.isdecimal():
+            raise InputError(f"'{key}' holds '{name}', must hold groups 0, 1, ...")
+    return [(name, attributes(group(nodes, name))) for name in sorted(nodes, key=int)]
+
+
+def optimizer_of(settings: Values) -> Values:
+    """Return the settings of an optimizer; case files give `epsilon` to all, though it is Adam's alone."""
+    return settings if settings.get("type") == "adam" else {k: v for k, v in settings.items() if k != "epsilon"}
 
 
 def dataset(group: h5py.Group, key: str) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engines.interval import Interval
 from ..errors import InputError
+from ..network.model import Model
 from ..network.optimizers import Optimizer, optimizer
 from ..simulation import digest
 from ..simulation.observer import Watched
@@ -22,18 +23,15 @@ MATRICES = {"w_in": "in", "w_rec": "rec"}
 def read_rules(file: h5py.File, n_groups: int) -> dict[tuple[str, int], Optimizer]:
     """Return the optimizers of delays by matrix and group of targets."""
     rules: dict[tuple[str, int], Optimizer] = {}
-    node = fields.group(file, "learn_delay") if "learn_delay" in file else {}
-    for key in sorted(node, key=int):
-        here, values = f"learn_delay/{key}", fields.attributes(fields.group(node, key))
+    for key, values in fields.numbered(file, "learn_delay"):
+        here = f"learn_delay/{key}"
         matrix, group = str(values.pop("matrix", "")), fields.whole(values, "group") if "group" in values else None
         values.pop("group", None)
-        if values.get("type") != "adam":
-            values.pop("epsilon", None)  # of all, though Adam's alone
         if matrix not in MATRICES:
             raise InputError(f"{here}: matrix = '{matrix}' must be one of {', '.join(MATRICES)}")
         if group is not None and not 0 <= group < n_groups:
             raise InputError(f"{here}: group = {group} must lie in 0 to {n_groups - 1}")
-        rule = optimizer(values, here)
+        rule = optimizer(fields.optimizer_of(values), here)
         for number in range(n_groups) if group is None else [group]:
             if (matrix, number) in rules:
                 raise InputError(f"{here}: delays of {matrix} onto group {number} are named twice")
@@ -45,6 +43,17 @@ def expected_shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
     """Return the shapes of what a case expects of its delays, by name."""
     names = {str(node.attrs.get("matrix")) for node in file.get("learn_delay", {}).values()}
     return {f"{kind}_{MATRICES[name]}": file[name].shape for name in names if name in MATRICES for kind in KINDS}
+
+
+def find_learned(model: Model) -> dict[str, np.ndarray]:
+    """Return which delays learn, by name of the gradient, bool (n_rec, n_in) and (n_rec, n_rec)."""
+    n_rec, roles = model.size("recurrent"), {"input": "in", "recurrent": "rec"}
+    found = {f"gradient_delay_{name}": np.zeros((n_rec, model.size(role)), bool) for role, name in roles.items()}
+    for item in model.projections:
+        if item.learn_delay is not None:
+            post, pre = (slice(model.offset(end), model.offset(end) + end.size) for end in (item.post, item.pre))
+            found[f"gradient_delay_{roles[item.pre.role]}"][post, pre] = True
+    return found
 
 
 def collect(simulation: Watched, names: Iterable[str], sums: list[np.ndarray] | None = None) -> dict[str, np.ndarray]:

@@ -35,14 +35,10 @@ def read(file: h5py.File, n_groups: int) -> list[dict[str, Values]]:
 def _entries(file: h5py.File) -> list[tuple[str, int, str, Values]]:
     """Return number, group, parameter and settings of all that learns."""
     found = []
-    nodes = fields.group(file, "learn") if "learn" in file else {}
-    for key in sorted(nodes, key=int):
-        settings = fields.attributes(fields.group(nodes, key))
+    for key, settings in fields.numbered(file, "learn"):
         group, name = fields.whole(settings, "group"), str(settings.pop("name", ""))
         del settings["group"]
-        if settings.get("type") != "adam":
-            settings.pop("epsilon", None)
-        found.append((key, group, name, settings))
+        found.append((key, group, name, fields.optimizer_of(settings)))
     return found
 
 
@@ -51,7 +47,8 @@ def read_expected(group: h5py.Group, file: h5py.File, n_samples: int, batch: int
     nodes = fields.group(file, "groups")
     sizes = {int(key): fields.whole(fields.attributes(nodes[key]), "n") for key in nodes}
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {"loss": ("loss", (n_samples,))}
-    shapes |= {gradient: (gradient, file[name].shape) for name, gradient in GRADIENTS.items() if gradient in group}
+    if file.attrs.get("variant") == "interval":
+        shapes |= {gradient: (gradient, file[name].shape) for name, gradient in GRADIENTS.items()}
     shapes |= {name: (name, shape) for name, shape in delay_cases.expected_shapes(file).items()}
     for key, index, name, settings in _entries(file):
         n = 1 if settings.get("shared") else sizes[index]
@@ -100,6 +97,7 @@ class Learned(Observer):
         self._delays = [name for name in expected if name.startswith(delay_cases.STARTS)]
         self.found: dict[str, np.ndarray] = {}
         self._losses: list[float] = []
+        self._learns: dict[str, np.ndarray] = {}
         self._values: dict[str, list[np.ndarray]] = {}
 
     def start(self, simulation: Watched) -> None:
@@ -131,6 +129,7 @@ class Learned(Observer):
         """Put all together."""
         parameters, comm = simulation.engine.parameters, simulation.exchange.comm
         self.found["loss"] = np.array(self._losses)
+        self._learns = delay_cases.find_learned(simulation.model)
         names = [name for name in self._delays if not name.startswith("gradient")]
         self.found |= delay_cases.collect(simulation, names)
         for place, item in enumerate(parameters.items):
@@ -148,8 +147,8 @@ class Learned(Observer):
             if found is None:
                 worst[kind] = apart
                 continue
-            if name.startswith("gradient_delay"):  # that of delays that stay is not computed
-                wanted = np.where(np.isnan(found), np.nan, wanted)
+            if name in self._learns:  # the gradient of delays that stay is not computed
+                wanted = np.where(self._learns[name], wanted, np.nan)
             known = ~np.isnan(wanted)
             if found.shape == wanted.shape and np.array_equal(np.isnan(found), ~known):
                 is_delay = name.startswith(("delay", "d_"))  # in steps
