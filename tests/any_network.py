@@ -469,6 +469,7 @@ def _connect(draw: Draw, net: Network, pre: dict, post: dict, scale: float, mean
         }
     elif net.model["variant"] == "interval" and entry.get("plastic", True) and draw.some(0.2):
         kind = draw.choice(["adam", "gradient_descent"])
+        entry |= {} if entry.get("rule") == "explicit" else {"allow_multapses": False}
         entry["learn_delay"] = {"type": kind, "eta": draw.choice([0.4, 3.0]), "high": draw.choice([90, 400])}
     net.projections.append(entry)
 

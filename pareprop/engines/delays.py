@@ -52,7 +52,8 @@ class LearnedDelays:
         self._rule = rule.model_copy(update={"Wmin": rule.low, "Wmax": rule.high})
         n, real = span.last - span.first, table.weight.dtype
         self.delay = allocate_aligned(n, real)
-        self.delay[:] = np.repeat(span.delays[span.block(np.arange(span.n_rows))], np.diff(self._row_ptr))
+        whole = np.repeat(span.delays[span.block(np.arange(span.n_rows))], np.diff(self._row_ptr))
+        self.delay[:] = np.clip(whole, rule.low, rule.high)  # bounds need not be whole
         self.moments = {name: allocate_aligned(n, real) for name in rule.moments}
         self.eta, self.n_steps, self.moved = rule.eta, 0, 0
         mine = slice(span.first, span.last)

@@ -58,6 +58,7 @@ class Parameter:
     def __init__(self, population: Population, parameter: str, mine: slice, n: int, start: np.ndarray) -> None:
         self.population, self.parameter, self.mine = population, parameter, mine
         self.name, self.optimizer = f"{population.name}.{parameter}", population.learn[parameter]
+        self._n = n
         self.eta, self.n_steps = self.optimizer.eta, 0
         size = 1 if self.optimizer.shared else n
         self.whole = {name: allocate_aligned(size) for name in ("value", *self.optimizer.moments)}
@@ -71,6 +72,14 @@ class Parameter:
     def values(self) -> np.ndarray:
         """Present values: of the population's neurons on this rank, or (1,) if shared."""
         return self._own(self.whole["value"])
+
+    def by_neuron(self) -> np.ndarray:
+        """Return the values of this rank's neurons, (n,); 0 for those of other populations."""
+        if not self.optimizer.shared:
+            return self.whole["value"]
+        whole = np.zeros(self._n)
+        whole[self.mine] = self.values
+        return whole
 
     def _own(self, array: np.ndarray) -> np.ndarray:
         return array if self.optimizer.shared else array[self.mine]
@@ -243,8 +252,8 @@ class Parameters:
         return {"mean": middle + first, "std": std, "min": least, "max": most, "at_bound": sum(map(int, at_bounds))}
 
     def by_neuron(self) -> dict[str, np.ndarray]:
-        """Return values of which each neuron has its own, by name of the parameter; 0 for other neurons."""
-        return {item.name: item.whole["value"] for item in self.items if not item.optimizer.shared}
+        """Return the values of this rank's neurons, by name of the parameter; 0 for neurons of other populations."""
+        return {item.name: item.by_neuron() for item in self.items}
 
     @staticmethod
     def gather(comm: Comm, values: np.ndarray, item: Parameter) -> np.ndarray:

@@ -169,6 +169,8 @@ def check(model: Model, projection: Projection) -> None:
     post, here = projection.post, f"traces of '{projection.name}' can't be recorded"
     if projection.learn_delay is not None:
         raise InputError(f"{here}: its delays learn")
+    if post.learn:
+        raise InputError(f"{here}: parameters of '{post.name}' learn ({', '.join(post.learn)})")
     if isinstance(rule := rule_of(projection), LearningRule):
         raise InputError(f"{here}: it learns by rule '{rule.name}', not by e-prop")
     if (

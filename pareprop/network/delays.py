@@ -10,7 +10,7 @@ from pydantic import Field
 from .. import elementary, rng
 from ..errors import InputError, quote
 from ..sonata.edges import MAX_DELAY
-from .optimizers import OF_WEIGHTS, Optimizer
+from .optimizers import OF_WEIGHTS, Optimizer, require_no_decay
 from .parameters import Constant, Distribution, Frozen, LogNormal, Normal
 from .rule_base import Described
 from .space import Space
@@ -115,14 +115,21 @@ def learned_in_steps(here: str, rule: Optimizer, dt_ms: float | None) -> Optimiz
         for name in names:
             if name in rule.model_fields_set:
                 raise InputError(f"{here}: {name} = {quote(getattr(rule, name))} is for {kind}, not for delays")
+    require_no_decay(here, rule)
     if rule.high is None:
         raise InputError(f"{here}: high is missing: the longest delay that synapses may come to have")
-    low, high = 1.0 if rule.low is None else rule.low / unit, rule.high / unit
+    low, high = (1.0 if end is None else _in_steps(end, unit) for end in (rule.low, rule.high))
     if not 1.0 <= low <= high <= MAX_DELAY:
         shown = f"low = {low * unit:g} and high = {high * unit:g}"
         most = f"{MAX_DELAY * unit:g}"
         raise InputError(f"{here}: {shown} must lie in {unit:g} to {most}, one step at least, lowest first")
     return rule.model_copy(update={"eta": rule.eta / unit, "low": low, "high": high})
+
+
+def _in_steps(time: float, unit: float) -> float:
+    """Return a time in steps; a whole number where it is one but for rounding, as 0.3 ms with steps of 0.1 ms."""
+    steps = time / unit
+    return float(round(steps)) if abs(steps - round(steps)) < 1e-9 * steps else steps
 
 
 def check_learned(projection: Described, here: str) -> None:
@@ -142,7 +149,7 @@ def check_learned(projection: Described, here: str) -> None:
         raise InputError(f"{here} is not possible with transmission, whose factors stay with the spikes")
     assert rule.low is not None and rule.high is not None  # see `learned_in_steps`
     for first, beyond in zip(projection.first_delays, (-1, 1), strict=True):
-        if not projection.is_empty and not rule.low <= first <= rule.high:
+        if not projection.is_empty and not round(rule.low) <= first <= round(rule.high):
             which = "shortest" if beyond < 0 else "longest"
             bounds = f"low = {rule.low:g} to high = {rule.high:g}"
             raise InputError(f"{here}: the {which} delay at the start, {first} steps, must lie in {bounds}")

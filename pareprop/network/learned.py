@@ -15,7 +15,7 @@ from ..values import AnyValue, Values
 from .connectivity import Population
 from .equations import GivenByEquations
 from .neurons import Neuron
-from .optimizers import OF_WEIGHTS, Optimizer
+from .optimizers import OF_WEIGHTS, Optimizer, require_no_decay
 from .optimizers import optimizer as make_optimizer
 from .parameters import Distribution, list_bounds, nearest, validate
 
@@ -90,6 +90,7 @@ def _check_one(here: str, name: str, params: GivenByEquations, given: object) ->
     for key in OF_WEIGHTS:
         if key in optimizer.model_fields_set:
             raise InputError(f"{here}: {key} = {quote(getattr(optimizer, key))} is for weights, not for parameters")
+    require_no_decay(here, optimizer)
     low, high = optimizer.low, optimizer.high
     for key, value in (("low", low), ("high", high)):
         if value is None:
@@ -104,6 +105,8 @@ def _check_one(here: str, name: str, params: GivenByEquations, given: object) ->
             for key, value in (("low", low), ("high", high)):
                 if broken := bound.find_broken(value, bound.limit):
                     raise InputError(f"{here}: {key} = {value:g} {broken[2]}")
+    if f"{name}_initial" in type(params).model_fields:
+        raise InputError(f"{here}: the model has a parameter '{name}_initial', as results name its values at the start")
     value = getattr(params, name)
     if not isinstance(value, Distribution):
         require_start(here, np.atleast_1d(value), optimizer)

@@ -109,6 +109,9 @@ class LocalNetwork:
         for span in self.incoming.spans:
             if span.projection.rewire:
                 rewire.check_synapses(span.projection, self.incoming.chunks(span))
+            elif span.projection.learn_delay is not None:  # results list a pair's synapses by their delays
+                for source, target, _, _ in self.incoming.chunks(span):
+                    rewire.require_single(f"projection '{span.projection.name}'", "learn_delay", source, target)
         self._build_cells()
 
     def _choose_sources(self, drafts: list[Block]) -> Sources | None:

@@ -11,6 +11,7 @@ An optimizer: a class here with its settings and equations, and its place in `OP
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -123,6 +124,7 @@ class Optimizer(Frozen):
         return self
 
     @classmethod
+    @cache
     def find_compiled(cls) -> tuple[int, list[str]] | None:
         """Return by what number kernels know the equations, and the names that these have of settings.
 
@@ -284,6 +286,12 @@ if TYPE_CHECKING:
     OptimizerName = str  # of one of them
 else:
     OptimizerName = Literal[*OPTIMIZERS]
+
+
+def require_no_decay(here: str, rule: Optimizer) -> None:
+    """Raise `InputError` for an optimizer that lets weights decay to 0, which is no place for other values."""
+    if hasattr(rule, "weight_decay"):
+        raise InputError(f"{here}: optimizer '{rule.type}' decays weights; take adam")
 
 
 def optimizer(values: Given, origin: str) -> Optimizer:

@@ -67,12 +67,7 @@ def check_synapses(projection: Described, chunks: Iterable[tuple[np.ndarray, ...
     here = f"projection '{projection.name}'"
     choices = projection.pre.size - (projection.pre == projection.post and not projection.allow_autapses)
     for source, target, _, _ in chunks:
-        twice = np.flatnonzero((np.diff(source) == 0) & (np.diff(target) == 0))
-        if len(twice):
-            pair = source[twice[0]], target[twice[0]]
-            raise InputError(
-                f"{here}: source {pair[0]} has two synapses onto target {pair[1]}, rewire needs at most one"
-            )
+        require_single(here, "rewire", source, target)
         targets, counts = np.unique(target, return_counts=True)
         if len(counts) and 2 * counts.max() > choices:
             worst = int(np.argmax(counts))
@@ -80,3 +75,14 @@ def check_synapses(projection: Described, chunks: Iterable[tuple[np.ndarray, ...
                 f"{here}: target {targets[worst]} has {counts[worst]} synapses, rewire needs at most half of the "
                 f"{choices} sources that it may have"
             )
+
+
+def require_single(here: str, option: str, source: np.ndarray, target: np.ndarray) -> None:
+    """Raise `InputError` if there are multapses among synapses in canonical order, which could not be told apart."""
+    twice = np.flatnonzero((np.diff(source) == 0) & (np.diff(target) == 0))
+    if len(twice):
+        pair = source[twice[0]], target[twice[0]]
+        raise InputError(
+            f"{here}: source {pair[0]} has two synapses onto target {pair[1]}, {option} needs at most one: "
+            "give allow_multapses=False, or another rule"
+        )

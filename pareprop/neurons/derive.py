@@ -35,7 +35,7 @@ from .terms import Terms
 
 NEVER_LEARNED = (  # a parameter that changes nothing, or what the gradient itself is made of
     "t_ref", "c_reg", "f_target", "kappa", "kappa_reg", "eprop_isi_trace_cutoff", "surrogate_gradient_height",
-    "surrogate_gradient_width",
+    "surrogate_gradient_width", "regular_spike_arrival",
 )  # fmt: skip
 
 

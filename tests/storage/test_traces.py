@@ -276,4 +276,8 @@ def test_what_cannot_be_recorded_is_named(tmp_path: Path) -> None:
     model = network("spike")
     model.dropout(model.populations[2], p=0.1)
     assert "dropout 'dropout->rec' hides spikes that c_reg of 'rec' counts" in refused(model)
+    model = network("spike")
+    cells = model.neurons("learning", 3, learn={"tau_m": Adam(low=5.0, high=50.0)})
+    model.connect(model.populations[0], cells)
+    assert "parameters of 'learning' learn (tau_m)" in refused(model)
     assert not (tmp_path / "run").exists()
