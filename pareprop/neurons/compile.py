@@ -387,7 +387,7 @@ def _key(definition: NeuronModel | Compilable) -> str:
     """Return a hash of all that decides a shared object, but for the level."""
     here = Path(__file__).parent
     names = "language terms dynamics symbols derive kept expressions generate stages stretches stretch_rows".split()
-    names += ["model", "surrogates"]  # which read a definition
+    names += ["entries", "model", "surrogates"]  # which read a definition
     texts = [(here / f"{name}.py").read_bytes() for name in names]
     texts += [text.encode() for text in _headers().values()]
     texts += [path.read_bytes() for path in getattr(definition, "code_files", ())]
