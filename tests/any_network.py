@@ -26,6 +26,7 @@ from pareprop.neurons import library
 from pareprop.neurons.model import NeuronModel
 from pareprop.neurons.surrogates import SURROGATES
 from pareprop.plans.plan import WAYS
+from pareprop.rules import Eprop
 
 BLOCK = 100  # networks that share random equations, which take seconds to compile
 # of the models of the package: weight of a strong synapse, and a current with which they fire
@@ -34,6 +35,11 @@ DRIVES = {
     "iaf_cond_exp": (10.0, 250.0), "iaf_psc_exp": (100.0, 370.0), "izhikevich": (8.0, 5.0),
     "resonate_and_fire": (60.0, 0.0), "two_compartment": (5.0, 250.0),
 }  # fmt: skip
+# what a projection may learn by: files of the package, and kinds of e-prop
+RULES = (
+    "pair_stdp", "triplet_stdp", "three_factor", "r_stdp", "inhibitory_stdp", "superspike", "ottt",
+    Eprop(through="no own spike"), Eprop(filter="none"),
+)  # fmt: skip
 WHAT = ("spikes", "input_spikes", "V_m", "adaptation", "surrogate_gradient", "learning_signal", "readout_signal",
         "error_signal", "weights")  # fmt: skip
 
@@ -110,6 +116,8 @@ class Noise:
             more["currents"] = rng.normal(0.0, table["amplitude"], (n, table["currents"]))
         if table["window"]:
             more["window"] = rng.random(n) < table["window"]
+        if table["modulated"]:
+            more["modulator"] = rng.normal(0.0, 1.0, n)
         if table["local"]:
             more["local_targets"] = lambda first, last: 10.0 + np.sin(np.arange(n)[:, None] + np.arange(first, last))
         return Sample.from_raster(raster, target, **more)
@@ -326,8 +334,33 @@ def _neurons(draw: Draw, net: Network, name: str, size: int, common: dict[str, A
         if draw.some(0.2) and not net.is_rewarded:
             values["eprop_isi_trace_cutoff"] = draw.choice([0.0, 1.0, 3.0, 20.0, 100.0])
     values |= {"c_reg": draw.choice([0.0, 0.5]), "f_target": draw.value(5.0, 30.0, size)}
+    if draw.some(0.15):
+        values["learn"] = _learned(draw, model, values)
+        for key in ("V_m", "refractory_input") if draw.some(0.95) else ():  # which do not go with it
+            values.pop(key, None)
     net.populations.append(("neurons", {"name": name, "size": size, "model": model, **values}))
     return scale
+
+
+def _learned(draw: Draw, model: object, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return parameters that learn, with optimizers."""
+    low, high = (5.0, 50.0)
+    names = {"tau_m": (low, high)} if not isinstance(model, str) or "iaf_psc" in model or model == "iaf" else {}
+    if isinstance(model, str) and "adapt" in model:
+        names["adapt_beta"] = (0.0, 10.0)
+    if not names:
+        given = library.get(model).parameters if model in library.free_names() else {}
+        times = [name for name in given if name.startswith("tau")] or ["b"]
+        middle = given[times[0]][0] if times[0] in given else 0.2
+        names = {times[0]: (0.3 * middle, 3.0 * middle)}
+    kind, shared = draw.choice(["adam", "gradient_descent"]), draw.some(0.3)
+    shared = shared and all(isinstance(values.get(name, 0.0), float) for name in names)
+    table = {"type": kind, "eta": draw.choice([0.01, 0.1]), "shared": shared}
+    log = {"scale": "log"} if draw.some(0.4) else {}
+    return {
+        name: {**table, "low": bounds[0], "high": bounds[1], **(log if bounds[0] > 0.0 else {})}
+        for name, bounds in names.items()
+    }
 
 
 def _filters(draw: Draw, apart: float = 0.3) -> dict[str, Any]:
@@ -467,10 +500,21 @@ def _connect(draw: Draw, net: Network, pre: dict, post: dict, scale: float, mean
             "temperature": temperature,
             "every": draw.choice([1, 2]),
         }
+    elif draw.some(0.2) and ((entry.get("plastic", True) and "learn" not in post) or draw.some(0.05)):
+        entry["learning_rule"] = draw.choice(RULES)
+        if draw.some(0.3) and entry["learning_rule"] == "pair_stdp":
+            entry["learning_parameters"] = {"A_minus": draw.value(0.5, 1.5, post["size"])}
+        if draw.some(0.5):
+            entry["optimizer"] = _optimizer(draw, net, scale)
     elif net.model["variant"] == "interval" and entry.get("plastic", True) and draw.some(0.2):
         kind = draw.choice(["adam", "gradient_descent"])
         entry |= {} if entry.get("rule") == "explicit" else {"allow_multapses": False}
         entry["learn_delay"] = {"type": kind, "eta": draw.choice([0.4, 3.0]), "high": draw.choice([90, 400])}
+    if draw.some(0.15) and "learn_delay" not in entry:
+        entry["transmission"] = {
+            "U": draw.value(0.2, 0.9, pre["size"]), "tau_rec": draw.value(5.0, 300.0, pre["size"]),
+            "tau_fac": draw.choice([0.0, 50.0]),
+        }  # fmt: skip
     net.projections.append(entry)
 
 
@@ -646,6 +690,7 @@ def _train(draw: Draw, net: Network, n_in: int, n_out: int, n_currents: int, loc
             "seed": draw.randrange(1000), "inputs": n_in, "density": (draw.uniform(0.0, 0.1), draw.uniform(0.1, 0.5)),
             "readouts": n_out, "classes": draw.some(0.3), "currents": n_currents, "amplitude": 0.3,
             "window": draw.choice([0.0, 0.0, 0.5]), "local": local,
+            "modulated": draw.some(0.9),
         }  # fmt: skip
     if not online:
         net.settings = {"average_gradient": draw.some(0.3), "reset": draw.some(0.6), "keeps_fixed": draw.some(0.2)}
