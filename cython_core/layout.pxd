@@ -89,7 +89,8 @@ cpdef enum:         # columns of `rules`, int64 (n_blocks, RULE_COLUMNS)
     LAG = 9         # steps that its windows end before an arrival
     LEARNER = 10    # place in the table of learners; NO_LEARNER: by e-prop
     KEPT = 11       # to 14: place in Rows.kept of what the optimizer keeps, -1 for none
-    RULE_COLUMNS = 15
+    FADES = 15      # steps after an arrival in which it is credited, while TD errors go on; NO_CUTOFF for all
+    RULE_COLUMNS = 16
 
 cpdef enum:
     NO_LEARNER = -1

@@ -331,7 +331,7 @@ def _neurons(draw: Draw, net: Network, name: str, size: int, common: dict[str, A
     if online or kind > 0.55:
         kappas = common or _filters(draw)
         values |= kappas
-        if draw.some(0.2) and not net.is_rewarded:
+        if draw.some(0.2):
             values["eprop_isi_trace_cutoff"] = draw.choice([0.0, 1.0, 3.0, 20.0, 100.0])
     values |= {"c_reg": draw.choice([0.0, 0.5]), "f_target": draw.value(5.0, 30.0, size)}
     if draw.some(0.15):

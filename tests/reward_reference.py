@@ -116,69 +116,82 @@ class OnlineHistory(reference.History):
 
 
 class OnlineNeuronRow(reference.NeuronRow):
+    """After the cutoff e is 0 and nothing is credited, while TD errors go on."""
+
     def __init__(self, net, targets, weights, cutoff):
-        super().__init__(net, targets, weights, cutoff)
-        self.d_out, self.h = net.d_out, np.zeros(len(targets))
+        super().__init__(net, targets, weights, np.inf)
+        self.d_out, self.h, self.fades = net.d_out, np.zeros(len(targets)), cutoff
 
     def work(self, u, z, history):
         if u < 0:
             return np.zeros(len(self.targets))
-        cells = history.net
+        is_credited = u < self.p - self.m + self.fades
         self.zbar = self.alpha * self.zbar + z
-        e = cells.psi[u, self.targets] * (self.zbar - self.beta * self.eps)
+        e = is_credited * history.net.psi[u, self.targets] * (self.zbar - self.beta * self.eps)
         self.eps = self.rho * self.eps + e
         self.ebar = self.kappa * self.ebar + e
         self.ereg = self.kappa_reg * self.ereg + (1.0 - self.kappa_reg) * e
-        g = history.delta[u + self.d_out] * self.h + history.F[u, self.targets] * self.ereg
-        self.h = history.discount[u + self.d_out] * self.h + history.L[u][self.targets] * self.ebar
+        g = history.delta[u + self.d_out] * self.h + is_credited * history.F[u, self.targets] * self.ereg
+        L = is_credited * history.L[u][self.targets]
+        self.h = history.discount[u + self.d_out] * self.h + L * self.ebar
         return g
 
 
 class OnlineEquationRow(neuron_twin.EquationRow):
-    """Of neurons given by equations, with one port."""
+    """Of neurons given by equations, with one port; as `OnlineNeuronRow`."""
 
     def __init__(self, net, targets, weights, cutoff):
-        super().__init__(net, targets, weights, cutoff)
-        self.d_out, self.h = net.d_out, np.zeros(len(targets))
+        super().__init__(net, targets, weights, np.inf)
+        self.d_out, self.h, self.fades = net.d_out, np.zeros(len(targets)), cutoff
 
     def work(self, u, z, history):
         if u < 0:
             return np.zeros(len(self.targets))
+        is_credited, whole = u < self.p - self.m + self.fades, self.cells.history[u]
+        self.cells.history[u] = whole | {"psi": is_credited * whole["psi"]}
         super().work(u, z, history)
-        g = history.delta[u + self.d_out] * self.h + history.F[u, self.targets] * self.ereg
-        self.h = history.discount[u + self.d_out] * self.h + history.L[u][self.targets] * self.ebar
+        self.cells.history[u] = whole
+        g = history.delta[u + self.d_out] * self.h + is_credited * history.F[u, self.targets] * self.ereg
+        L = is_credited * history.L[u][self.targets]
+        self.h = history.discount[u + self.d_out] * self.h + L * self.ebar
         return g
 
 
 class OnlineReadoutRow(reference.ReadoutRow):
     def __init__(self, net, targets, weights, cutoff):
-        super().__init__(net, targets, weights, cutoff)
-        self.h = np.zeros(len(targets))
+        super().__init__(net, targets, weights, np.inf)
+        self.h, self.fades = np.zeros(len(targets)), cutoff
 
     def work(self, u, z, history):
         self.zbar = self.kappa * self.zbar + z
         if u < 0:
             return np.zeros(len(self.targets))
         g = history.delta[u] * self.h
-        self.h = history.discount[u] * self.h + history.error(u)[self.targets] * self.zbar
+        error = (u < self.p - self.m + self.fades) * history.error(u)[self.targets]
+        self.h = history.discount[u] * self.h + error * self.zbar
         return g
 
 
-def run_online(case, task, loss, n_episodes):
+def run_online(case, task, loss, n_episodes, moving=None):
     """Learning within episodes of a corridor: weights after a flush, and what happened.
 
-    Every synapse follows the rule step by step; the environment is stepped by hand.
+    Every synapse follows the rule step by step; the environment is stepped by hand. `moving` makes the synapses onto
+    neurons if they move after each episode.
     """
     total = n_episodes * BLOCK * (task.n_steps // BLOCK + 1)
     n_out = len(case["w_out"])
     given = "neuron_models" in case
     kind, row = (neuron_twin.TwinNetwork, OnlineEquationRow) if given else (reference.Network, OnlineNeuronRow)
     net = kind(case | {"inputs": np.zeros((total, task.n_inputs)), "targets": np.zeros((total, n_out))})
-    infinite, in_out = np.full(net.n_rec, np.inf), np.full(net.w_out.shape, net.d_out)
+    cutoffs = net.neurons.cutoff
+    in_out, cutoffs_out = np.full(net.w_out.shape, net.d_out), np.full(net.n_out, net.readouts.cutoff, float)
     d_in = np.broadcast_to(np.asarray(case.get("d_in", 1), int), net.w_in.shape) - 1
-    p_in = reference.Projection(net, net.w_in, d_in, row, infinite)
-    p_rec = reference.Projection(net, net.w_rec, net.d_rec, row, infinite)
-    p_out = reference.Projection(net, net.w_out, in_out, OnlineReadoutRow, np.full(net.n_out, np.inf))
+    if moving:
+        p_in, p_rec = moving(net, "in", net.w_in, d_in), moving(net, "rec", net.w_rec, net.d_rec)
+    else:
+        p_in = reference.Projection(net, net.w_in, d_in, row, cutoffs)
+        p_rec = reference.Projection(net, net.w_rec, net.d_rec, row, cutoffs)
+    p_out = reference.Projection(net, net.w_out, in_out, OnlineReadoutRow, cutoffs_out)
     history, start, happened = OnlineHistory(net), 0, []
 
     def follow():
@@ -238,6 +251,9 @@ def run_online(case, task, loss, n_episodes):
             step(t)
             t += 1
         start = end
+        history.project(end)  # which is known by then
+        for rows in (p_in, p_rec) if moving else ():
+            rows.end_sample(index + 1, end, history)
     net.n_steps = start
     last = start + net.d_out + net.d_fb - 1
     for t in range(start, last + 1):  # the last spikes arrive, then one more everywhere

@@ -6,7 +6,7 @@
 # One file, because the engine's classes list all arrays that the included files work on.
 
 from libc.math cimport INFINITY, NAN, isnan
-from libc.stdint cimport int8_t, int64_t, intptr_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int8_t, int64_t, intptr_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from pareprop.core.bind cimport bind
@@ -16,7 +16,7 @@ from pareprop.core.delivery cimport (
 from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
     ADAPTIVE, ALPHA, BITS, BY_EQUATIONS, CHUNK, CLOSED, COUNTED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE, EACH_STEP, ETA,
-    FACTORS, GAPS, KAPPA, KAPPA_REG, KEPT, LAG, LATEST, LEARNER, LEARNER_CONSTANT, LEARNER_FIRST, LEARNER_LAG,
+    FACTORS, FADES, GAPS, KAPPA, KAPPA_REG, KEPT, LAG, LATEST, LEARNER, LEARNER_CONSTANT, LEARNER_FIRST, LEARNER_LAG,
     LEARNER_LAST, LEARNER_NUMBER, LEARNER_OWN, LEARNER_STATE, LEARNER_STEP, LEARNER_TRACE, LEARNER_WIDTH,
     LEARNER_WINDOW, LINED, LOG, LOOP, MODE, MODEL, MOVES, NEVER, NUMBER, NUMBERS, OLDER, OPTIMIZER, OWN_ZBAR, PORT,
     PREFIX, READOUT, ROW, ROWS, RUNNING, SETTINGS, SINCE, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS, SUFFIX,
@@ -24,8 +24,8 @@ from pareprop.core.layout cimport (
 )
 from pareprop.core.precision cimport total_of
 from pareprop.core.spike_variant.window_steps cimport (
-    WINDOW, collect, credit, credit_both, credit_online, decay, eligibility, eligibility_adaptive, filter_own,
-    repeat,
+    WINDOW, collect, credit, credit_both, credit_online, credit_online_both, decay, eligibility, eligibility_adaptive,
+    filter_own, repeat,
 )
 from pareprop.core.readout_sums cimport ExactSum, add_row_exactly
 from pareprop.core.rounds cimport Meeting

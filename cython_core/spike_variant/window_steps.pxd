@@ -92,6 +92,20 @@ cdef inline void credit_online(
         h[i] = discount * h[i] + L[i] * ebar[i]
 
 
+cdef inline void credit_online_both(
+    int64_t n, real kappa, real kappa_reg, real delta, real discount, const real* e, const real* L, const real* F,
+    real* ebar, real* ereg, real* h, real* owed
+) noexcept nogil:
+    """As `credit_online` where kappa_reg differs, see `credit_both`."""
+    cdef int64_t i
+    cdef real share = 1.0 - kappa_reg
+    for i in range(n):
+        ebar[i] = kappa * ebar[i] + e[i]
+        ereg[i] = kappa_reg * ereg[i] + share * e[i]
+        owed[i] = owed[i] - (delta * h[i] + F[i] * ereg[i])
+        h[i] = discount * h[i] + L[i] * ebar[i]
+
+
 cdef inline void decay(
     int64_t start,
     int64_t stop,

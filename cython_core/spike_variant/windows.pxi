@@ -178,10 +178,11 @@ cdef void work_chunk(
     If `fused`, a step of the optimizer, with numbers of its own, follows each step of the history.
     """
     cdef int64_t i, place, seen, width = stop - start
-    cdef bint online = engine.online.in_use, second = engine.sums.sets == 2 or online
+    cdef bint online = engine.online.in_use, apart = engine.sums.sets == 2
+    cdef int64_t faded = last_credited(rows, b, row)
     cdef real kappa = rows.constants[b, KAPPA], kappa_reg = rows.constants[b, KAPPA_REG]
     cdef const uint32_t* target = &rows.target[start]
-    cdef real[CHUNK] alpha, rho, beta, psi_found, L_found, F_found, e
+    cdef real[CHUNK] alpha, rho, beta, psi_found, L_found, F_found, e, nothing
     cdef const real* psi = psi_found
     cdef const real* L = L_found
     cdef const real* F = F_found
@@ -196,6 +197,8 @@ cdef void work_chunk(
         collect(width, dense, target, &engine.neurons.rho[0], rho)
         collect(width, dense, target, &engine.neurons.adapt_beta[0], beta)
     find_optimized(rows, b, row, &of)
+    if faded < first + n:
+        repeat(width, 0.0, nothing)
     place = first % engine.histories.psi.shape[0]
     if rows.rules[b, LEARNER] >= 0:
         if not fused and engine.learners.table[rows.rules[b, LEARNER], LEARNER_WINDOW] != 0:
@@ -212,6 +215,9 @@ cdef void work_chunk(
         else:
             collect(width, dense, target, &engine.histories.psi[place, 0], psi_found)
             collect(width, dense, target, &engine.histories.L[place, 0], L_found)
+            psi, L = psi_found, L_found
+        if first + i >= faded:
+            psi, L = nothing, nothing
         if model != NULL:
             collect_history(engine, model, first + i, width, dense, target, i == 0, &columns)
             model.trace(width, columns.stride, engine.neurons.dt, rows.blocks[b, PORT], columns.constant,
@@ -225,15 +231,22 @@ cdef void work_chunk(
                 eligibility_adaptive(width, psi, beta, rho, &rows.eps[start], e)
             else:
                 eligibility(width, psi, e)
-        if second:
-            if dense >= 0:
+        if apart or online:
+            if first + i >= faded:
+                F = nothing
+            elif dense >= 0:
                 F = &engine.histories.F[place, dense]
             else:
                 collect(width, dense, target, &engine.histories.F[place, 0], F_found)
+                F = F_found
             if online:
                 seen = (first + i + engine.online.d_out) % engine.online.delta.shape[0]
-                credit_online(width, kappa, 1.0 - kappa_reg, engine.online.delta[seen], engine.online.discount[seen], e,
-                              L, F, &rows.Y[start], &rows.h[start], &rows.C[start])
+                if apart:
+                    credit_online_both(width, kappa, kappa_reg, engine.online.delta[seen], engine.online.discount[seen],
+                                       e, L, F, &rows.Y[start], &rows.Y2[start], &rows.h[start], &rows.C[start])
+                else:
+                    credit_online(width, kappa, 1.0 - kappa_reg, engine.online.delta[seen], engine.online.discount[seen],
+                                  e, L, F, &rows.Y[start], &rows.h[start], &rows.C[start])
             else:
                 credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
         else:
@@ -243,19 +256,25 @@ cdef void work_chunk(
         place = place + 1 if place + 1 < engine.histories.psi.shape[0] else 0
 
 
+cdef inline int64_t last_credited(Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """First step whose signals the synapses of a row no longer get, of those up to the next arrival."""
+    cdef int64_t fades = rows.rules[b, FADES]
+    return INT64_MAX if fades < 0 else rows.books[row, LATEST] - rows.rules[b, LAG] + fades
+
+
 cdef void work_readout(
     Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* moving, Rows rows, int64_t b,
     int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """g += E zbar, or with rewards as in online_td.pxi; as in `work_chunk`."""
     cdef double error
-    cdef int64_t i, k, seen = first % engine.histories.error_ring.shape[0]
+    cdef int64_t i, k, seen = first % engine.histories.error_ring.shape[0], faded = last_credited(rows, b, row)
     cdef Optimized of
     engine.work += n * (stop - start)
     find_optimized(rows, b, row, &of)
     for i in range(n):
         for k in range(start, stop):
-            error = engine.histories.error_ring[seen, rows.target[k]]
+            error = engine.histories.error_ring[seen, rows.target[k]] if first + i < faded else 0.0
             if engine.online.in_use:
                 rows.C[k] -= engine.online.delta[seen] * rows.h[k]
                 rows.h[k] = engine.online.discount[seen] * rows.h[k] + error * traces[i]

@@ -174,10 +174,7 @@ class Spike(Engine):
 
     def _begin_sample(self, sample: Sample, learn: bool) -> None:
         assert sample.target is not None  # `Sample.check` has looked
-        self.learned, self.n, self._is_to_step = self.learned or learn, len(sample.target), learn
-        self.inputs = sample.inputs
-        for item in self._rewired:
-            item.begin_step()
+        self.n, self.inputs = len(sample.target), sample.inputs
         self._begin(sample, learn)
         self._own_value, self._own_problem = 0.0, None
 
@@ -219,7 +216,7 @@ class Spike(Engine):
 
     def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
         """Collective: see `Engine.begin_episode`; nothing is reset but the traces that TD errors meet."""
-        self.learned, self.n, self.inputs = self.learned or learn, self.n_steps, inputs
+        self.n, self.inputs = self.n_steps, inputs
         self._begin(Sample(SpikeLog(self.n), self._no_target, window=np.zeros(self.n, bool)), learn)
         self.memory.begin_episode(self.time)
         assert isinstance(self.loss, Reward)  # else no episode begins
@@ -285,6 +282,9 @@ class Spike(Engine):
 
     def _begin(self, sample: Sample, learn: bool) -> None:
         run, memory, t = self.kernel, self.memory, self.time
+        self.learned, self._is_to_step = self.learned or learn, learn
+        for item in self._rewired:
+            item.begin_step()
         base = memory.first_step(t)
         for log in (memory.inputs, self.channel):
             log.forget(base - run.channel.base, t - run.channel.base)

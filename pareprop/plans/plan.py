@@ -116,7 +116,7 @@ class Plan:
             layout.OWN_ZBAR: request.own_zbar, layout.ADAPTIVE: request.adapts, layout.OPTIMIZER: optimizer.code,
             layout.COUNTED: not optimizer.accumulates, layout.EACH_STEP: optimizer.optimize_each_step and singly,
             layout.MOVES: bool(request.projection.rewire), layout.LINED: isinstance(self.way, Lines),
-            layout.LAG: request.lag, layout.LEARNER: self._learner,
+            layout.LAG: request.lag, layout.LEARNER: self._learner, layout.FADES: request.fades,
         }  # fmt: skip
         constants = {
             layout.ALPHA: request.alpha or 0.0, layout.KAPPA: getattr(values, "kappa", 0.0) * request.is_filtered,
@@ -345,19 +345,15 @@ def require_known(model: Model) -> None:
 
 def _require_online(model: Model) -> None:
     """Raise `InputError` unless the spike variant can learn from TD errors while an episode runs."""
-    for population in (*model.of_role("recurrent"), *model.of_role("readout")):
-        values, name = population.params, f"loss 'reward' in the spike variant: population '{population.name}'"
-        if np.isfinite(values.eprop_isi_trace_cutoff):
-            raise InputError(f"{name}: eprop_isi_trace_cutoff = {values.eprop_isi_trace_cutoff:g} must be inf")
+    for population in model.of_role("recurrent"):
         if population.learn:
-            raise InputError(f"{name}: learn: parameters learn from targets alone")
-        if population.role == "recurrent" and values.kappa != values.kappa_reg:
-            raise InputError(f"{name}: kappa_reg = {values.kappa_reg:g} must be kappa = {values.kappa:g}")
+            raise InputError(
+                f"loss 'reward' in the spike variant: population '{population.name}': learn: parameters learn from "
+                "targets alone"
+            )
     for item in model.projections:
         if item.plastic and not learning.is_plain(item):
             name = learning.rule_of(item).name
             raise InputError(
                 f"loss 'reward' in the spike variant: projection '{item.name}' must learn by eprop, not {name}"
             )
-        if item.rewire:
-            raise InputError(f"loss 'reward' in the spike variant: projection '{item.name}' must not be rewired")

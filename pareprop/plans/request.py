@@ -175,8 +175,13 @@ class Request:
 
     @cached_property
     def cutoff(self) -> int:
-        """Cutoff of the targets' traces in steps, see `cutoff_steps`."""
-        return cutoff_steps(self.post, self.model.dt_ms)
+        """Cutoff of the targets' traces in steps, see `cutoff_steps`; none where TD errors go on after it."""
+        return layout.NO_CUTOFF if self.model.is_rewarded else cutoff_steps(self.post, self.model.dt_ms)
+
+    @cached_property
+    def fades(self) -> int:
+        """Cutoff in steps after which a spike is credited no more, while TD errors meet what it was credited with."""
+        return cutoff_steps(self.post, self.model.dt_ms) if self.model.is_rewarded else layout.NO_CUTOFF
 
     @cached_property
     def alpha(self) -> float | None:
@@ -218,10 +223,20 @@ class Request:
         return None
 
     @property
+    def is_rewarded_apart(self) -> Reason | None:
+        """Why TD errors need each step of a synapse, and the way out; None if they do not."""
+        if self.fades >= 0:
+            given = self.post.params.eprop_isi_trace_cutoff
+            return f"TD errors go on after eprop_isi_trace_cutoff = {given:g} ms", "eprop_isi_trace_cutoff = inf"
+        if self.model.is_rewarded and filters_apart(self.model):
+            return "TD errors and kappa_reg take a trace each", "kappa_reg = kappa for all neurons"
+        return None
+
+    @property
     def why_not_at_once(self) -> str | None:
         """Why the steps between two arrivals cannot be worked off at once; None if they can."""
-        if self.needs_steps:
-            return self.needs_steps[0]
+        if reason := self.needs_steps or self.is_rewarded_apart:
+            return reason[0]
         if 0 <= self.cutoff <= self.m:
             given = self.post.params.eprop_isi_trace_cutoff
             return f"eprop_isi_trace_cutoff = {given:g} ms ends within the {self.m} steps by which signals lag behind"

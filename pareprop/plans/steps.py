@@ -24,8 +24,8 @@ class Steps(OntoNeurons):
         """Return why an arrival takes over five times the usual, see `Way.why_slow`."""
         if 0 <= request.cutoff <= max(request.m, SHORT):
             return None
-        if request.needs_steps:
-            return request.needs_steps
+        if reason := request.needs_steps or request.is_rewarded_apart:
+            return reason
         shorter = f"an eprop_isi_trace_cutoff of few ms (now {request.post.params.eprop_isi_trace_cutoff:g})"
         if request.definition is None or request.definition.composes:
             return f"'{self.name}' was asked for", f"ways that the package chooses, or {shorter}"

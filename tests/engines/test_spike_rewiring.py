@@ -13,6 +13,7 @@ from test_rewiring import CONFIG
 
 from pareprop import rng
 from pareprop.engines.spike import SpikeSettings
+from pareprop.network.model import Model
 from pareprop.network.rewire import Rewire
 from pareprop.runs import run
 from pareprop.simulation import Simulation
@@ -25,6 +26,8 @@ OF_SYNAPSES = ("targets", "w", "alpha", "rho", "beta", "kappa", "kappa_reg", "zb
 
 class MovingRow(reference.NeuronRow):
     """A row that works off its window at the cutoff, or before synapses move; its weights have the source's sign."""
+
+    kept = OF_SYNAPSES
 
     def __init__(self, net, targets, weights, cutoff):
         super().__init__(net, targets, weights, cutoff)
@@ -67,14 +70,14 @@ class MovingRow(reference.NeuronRow):
 class MovingRows(reference.Projection):
     """Rows of one matrix, with rows for all sources and delays, whose synapses move."""
 
-    def __init__(self, net, weights, delays, cutoff, name, rule, signs):
-        super().__init__(net, weights, delays, MovingRow, np.full(len(weights), cutoff))
+    def __init__(self, net, weights, delays, cutoff, name, rule, signs, row=MovingRow):
+        super().__init__(net, weights, delays, row, np.full(len(weights), cutoff))
         self.net, self.name, self.rule, self.signs, self.moves = net, name, rule, signs, []
         self.first_delay = int(name == NAMES["in"])  # here an input of step s arrives in step s + d
         self.sign = np.sign(weights)  # of each synapse
         for source in range(weights.shape[1]):
             for d in self.delays:
-                none = MovingRow(net, np.zeros(0, int), np.zeros(0), cutoff)
+                none = row(net, np.zeros(0, int), np.zeros(0), cutoff)
                 self.rows.setdefault((d, source), [none])[0].sign = signs[source]
 
     def synapses(self):
@@ -124,7 +127,7 @@ class MovingRows(reference.Projection):
     @staticmethod
     def change(row, change):
         """Apply a function to what a row keeps of each synapse."""
-        for name in OF_SYNAPSES:
+        for name in row.kept:
             setattr(row, name, change(getattr(row, name)))
         row.optimizer.m, row.optimizer.v = change(row.optimizer.m), change(row.optimizer.v)
 
@@ -220,6 +223,16 @@ def case_of(seed: int, model: str, cutoff: float, adam: bool, each_step: bool, s
     )
 
 
+def rewire(network: Model, rules: dict, signs: dict) -> None:
+    """Let synapses of a network of a case move."""
+    network.seed = SEED
+    key_of = {name: key for key, name in NAMES.items()}
+    for k, item in enumerate(network.projections):
+        if (key := key_of.get(item.name)) is not None:
+            changed = {"rewire": rules[key], "signs": signs[key].astype(np.int8)}
+            network.projections[k] = item.model_copy(update=changed)
+
+
 @pytest.mark.parametrize(("seed", "model", "cutoff", "adam", "each_step", "bound"), first_rows(2, [
     (1, "iaf", np.inf, False, False, True), (3, "iaf_adapt", 5.0, True, True, False),
     (2, "iaf", 20.0, True, False, True), (4, "iaf_psc_delta", 40.0, False, True, False),
@@ -233,12 +246,7 @@ def test_equals_the_twin(seed: int, model: str, cutoff: float, adam: bool, each_
     expected, moves = twin(case, rules, signs)
 
     network = networks.model(case)
-    network.seed = SEED
-    key_of = {name: key for key, name in NAMES.items()}
-    for k, item in enumerate(network.projections):
-        if (key := key_of.get(item.name)) is not None:
-            changed = {"rewire": rules[key], "signs": signs[key].astype(np.int8)}
-            network.projections[k] = item.model_copy(update=changed)
+    rewire(network, rules, signs)
     task = spike_networks.CaseTask(case, SAMPLE)
     simulation = Simulation(network, task, settings=SpikeSettings(SAMPLE))
     plastic = {item.name: item for item in simulation.engine.plastic if item.rewiring}

@@ -28,7 +28,11 @@ from pareprop.neurons import library
 from pareprop.plans.plan import NetworkPlan
 from pareprop.simulation.loop import Simulation
 
-RULES = ("one filter", "two filters", "cutoff", "cutoff within the lag", "rewards")
+RULES = (
+    "one filter", "two filters", "cutoff", "cutoff within the lag", "rewards", "rewards, filters apart",
+    "rewards, cutoff",
+)  # fmt: skip
+APART = ("two filters", "rewards, filters apart")
 BOUNDS = {"Wmin": -0.6, "Wmax": 0.6}
 OPTIMIZERS = {
     "gradient descent": {"type": "gradient_descent", "eta": 5e-4},
@@ -78,13 +82,18 @@ class Cell:
         return ", ".join(vars(self).values())
 
     @property
+    def is_rewarded(self) -> bool:
+        return self.rule.startswith("rewards")
+
+    @property
     def case(self) -> dict:
         """A small network, as the twins take it."""
         rng = np.random.default_rng(zlib.crc32(repr(self).encode()))
         d_out, d_fb = (3, 2) if self.delays == "lag" else (1, 1)
         m = d_out + d_fb - 1
-        params = {"kappa": 0.9, "kappa_reg": 0.8 if self.rule == "two filters" else 0.9, "c_reg": 0.5}
-        params["eprop_isi_trace_cutoff"] = {"cutoff": 20.0, "cutoff within the lag": float(m)}.get(self.rule, np.inf)
+        params = {"kappa": 0.9, "kappa_reg": 0.8 if self.rule in APART else 0.9, "c_reg": 0.5}
+        cutoffs = {"cutoff": 20.0, "cutoff within the lag": float(m), "rewards, cutoff": 7.0}
+        params["eprop_isi_trace_cutoff"] = cutoffs.get(self.rule, np.inf)
         case = {"neuron_models": EQUATIONS} if self.neuron in EQUATIONS else {}
         if case:
             case |= {"port_in": "arriving", "port_rec": "arriving"}
@@ -105,7 +114,7 @@ class Cell:
             "d_in": 1, "d_rec": rng.integers(1, 4, (6, 6)) if drawn else 1, "d_out": d_out, "d_fb": d_fb,
             "inputs": rng.random((n_steps, n_in)) < rng.choice([0.05, 0.2, 0.4], n_in),
             "targets": rng.normal(size=(n_steps, n_out)), "window": np.ones(n_steps),
-        } | ({} if self.rule == "rewards" else {"step_currents": np.zeros((n_steps, 6))})  # fmt: skip
+        } | ({} if self.is_rewarded else {"step_currents": np.zeros((n_steps, 6))})  # fmt: skip
 
     def refusals(self, way: str | None, precision: str) -> list[str]:
         """What may be told of why a way is refused; nothing if it must be right."""
@@ -116,20 +125,22 @@ class Cell:
             ("bounds -0.6 and 0.6 hold in each time step", each_step and bounds),
             (f"{kind} steps in each time step", each_step and not plain),
             ("eprop_isi_trace_cutoff = . ms ends within the .", self.rule == "cutoff within the lag"),
+            ("TD errors and kappa_reg take a trace each", self.rule == "rewards, filters apart"),
+            ("TD errors go on after eprop_isi_trace_cutoff = 7 ms", self.rule == "rewards, cutoff"),
         ]
         why = {
             "prefix": [
                 *at_once,
                 (f"{kind} keeps moments", not plain),
                 ("neurons that adapt, are given by equations, differ in tau_m", self.neuron != "iaf"),
-                ("rewards, fade too fast for sums over 32 steps", self.rule == "rewards" and precision == "single"),
+                ("rewards, fade too fast for sums over 32 steps", self.is_rewarded and precision == "single"),
             ],
             "scan": [*at_once, ("its neurons have more than 10 states", self.neuron == "many_states")],
             "lines": [
                 ("its optimizer keeps no moments, or does not step in each time step", plain or not each_step),
                 ("its targets are given by equations", self.neuron in EQUATIONS),
-                ("it learns from rewards", self.rule == "rewards"),
-                ("populations filter by a kappa_reg of their own", self.rule == "two filters"),
+                ("it learns from rewards", self.is_rewarded),
+                ("populations filter by a kappa_reg of their own", self.rule in APART),
             ],
         }.get(way or "", [])
         return [text for text, holds in why if holds]
@@ -137,7 +148,7 @@ class Cell:
 
 def build(cell: Cell, way: str | None, precision: str) -> Simulation:
     case = cell.case | {"precision": precision}
-    if cell.rule == "rewards":
+    if cell.is_rewarded:
         return rewards.simulation(case, CorridorTask(), rewards.LOSS, ways=way)
     model = networks.model(case)
     task = spike_networks.CaseTask(case, len(case["inputs"]))
@@ -148,7 +159,7 @@ def twin(cell: Cell) -> tuple:
     """What the slow twins find: spikes, and weights by name; of episodes also what happened."""
     case = cell.case
     with np.errstate(all="ignore"):
-        if cell.rule == "rewards":
+        if cell.is_rewarded:
             return reward_reference.run_online(case, CorridorTask(), rewards.LOSS, EPISODES)
         found = neuron_twin.run(case) if "neuron_models" in case else run_case(case)
     weights = {name: found[key] for name, key in spike_networks.KEYS.items()}
@@ -162,7 +173,7 @@ def compare(cell: Cell, way: str | None, precision: str, expected: tuple) -> Non
     change = min(np.nanmax(np.abs(weights[name] - case[key])) for name, key in spike_networks.KEYS.items())
     assert change > 1e-4
     tolerance = TOLERANCE[precision] * change
-    if cell.rule == "rewards":
+    if cell.is_rewarded:
         rewards.compare(case, EPISODES, tolerance=tolerance, ways=way, found=expected)
         return
     found = spike_networks.run_samples(build(cell, way, precision))
