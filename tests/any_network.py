@@ -491,9 +491,7 @@ def _connect(draw: Draw, net: Network, pre: dict, post: dict, scale: float, mean
             entry["inhibition"] = draw.uniform(0.5, 4.0)
     elif draw.some(0.05):
         entry["sign"] = [draw.choice([-1, 0, 1]) for _ in range(pre["size"])]
-    if moves and (entry.get("plastic", True) or draw.some(0.05)) and not (
-        net.is_rewarded and net.model["variant"] == "spike"
-    ):  # fmt: skip
+    if moves and (entry.get("plastic", True) or draw.some(0.05)):
         temperature = draw.choice([0.0, 1e-3])
         entry["rewire"] = {
             "l1": draw.choice([0.0, 0.01, 1.0]),
@@ -587,7 +585,7 @@ def draw_network(number: int) -> Network:
     elif draw.some(0.1):
         sizes[draw.randrange(len(sizes))] = draw.randint(40, 300)
     net.populations += [("inputs", table) for table in inputs]
-    common = _filters(draw, 0.0 if rewarded else 0.2) if rewarded or draw.some(0.6) else {}
+    common = _filters(draw, 0.1 if rewarded else 0.2) if rewarded or draw.some(0.6) else {}
     scales = [_neurons(draw, net, f"rec{k}", n, common) for k, n in enumerate(sizes)]
     groups = [table for role, table in net.populations if role == "neurons"]
     if draw.some(0.15):
@@ -640,7 +638,7 @@ def _readouts(draw: Draw, net: Network, rewarded: bool, local: bool) -> list[dic
             table |= {"E_L": -0.2, "I_e": 0.05, "V_min": draw.choice([-1e300, -0.5])}
         if net.model["variant"] == "interval":
             table["regular_spike_arrival"] = draw.some(0.5)
-        elif draw.some(0.1) and not rewarded:
+        elif draw.some(0.1):
             table["eprop_isi_trace_cutoff"] = draw.choice([0.0, 5.0, 30.0])
         tables.append(table)
     net.populations += [("readouts", table) for table in tables]
