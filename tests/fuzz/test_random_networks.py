@@ -8,6 +8,7 @@ first. Four ranks are started once for many networks: a start takes longer than 
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 import random
 import re
@@ -46,6 +47,7 @@ from pareprop.storage.cut_anew import CutAnew
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 RANKS, FEWEST = 4, 5  # networks, however slow the machine is
+LONGEST = 1000.0  # seconds of a test
 SECONDS = 600  # of one network, on a busy machine
 HERE = Path(__file__)
 START = """
@@ -57,11 +59,17 @@ here.try_networks(*map(int, sys.argv[2:4]), float(sys.argv[4]), sys.argv[5])
 Outcome = dict[str, Any]
 
 
-def test_random_networks(fuzz_seconds: float, tmp_path: Path) -> None:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Long tries are tests of their own, as a test that takes half an hour is taken for a hang."""
+    parts = math.ceil(metafunc.config.getoption("--fuzz-seconds") / LONGEST)
+    metafunc.parametrize("part", range(1 if "PAREPROP_FUZZ_NETWORK" in os.environ else max(parts, 1)))
+
+
+def test_random_networks(fuzz_seconds: float, part: int, tmp_path: Path) -> None:
     """Numbers follow PAREPROP_FUZZ_SEED; with PAREPROP_FUZZ_NETWORK one network alone is tried."""
-    end, tried, failed = time.monotonic() + fuzz_seconds, 0, []
+    end, tried, failed = time.monotonic() + min(fuzz_seconds - part * LONGEST, LONGEST), 0, []
     only = os.environ.get("PAREPROP_FUZZ_NETWORK")
-    number = int(only) if only else int(os.environ.get("PAREPROP_FUZZ_SEED", "0")) * 1_000_000
+    number = int(only) if only else int(os.environ.get("PAREPROP_FUZZ_SEED", "0")) * 1_000_000 + part * 100 * BLOCK
     while tried < (1 if only else FEWEST) or (not only and time.monotonic() < end - 1.0):
         last = number + 1 if only else (number // BLOCK + 1) * BLOCK
         folder = tmp_path / str(number)
@@ -76,7 +84,7 @@ def test_random_networks(fuzz_seconds: float, tmp_path: Path) -> None:
         tried += len(begun)
         number = begun[-1] + 1 if begun else last
         shutil.rmtree(folder)
-        print(*re.findall(r"^told .*", done.stdout, re.MULTILINE), sep="\n")
+        print(*re.findall(r"^told .*", done.stdout, re.MULTILINE), sep="\n", flush=True)
     again = "PAREPROP_FUZZ_NETWORK=NUMBER pytest -n 0 tests/fuzz/test_random_networks.py --all"
     assert not failed, f"{len(failed)} of {tried} networks; {again}\n" + "\n".join(failed)
 
