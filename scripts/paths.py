@@ -52,8 +52,15 @@ PATHS = {
     "rewired": replace(PLAIN, rewire=True),
     "delays": replace(PLAIN, longest_delay=15),
     "adam each step": replace(PLAIN, optimizer="adam", each_step=True),
+    "learned delays": replace(PLAIN, longest_delay=15, learn_delay=True),
+    "learned tau_m": replace(PLAIN, learn="tau_m"),
+    "adex learned a": replace(PLAIN, neuron="adex", learn="a"),
 }
-INTERVAL = ("plain", "drawn tau_m", "adaptive", "iaf_psc_exp", "adex", "iaf_cond_exp", "adam", "rewired", "delays")
+INTERVAL = (
+    "plain", "drawn tau_m", "adaptive", "iaf_psc_exp", "adex", "iaf_cond_exp", "adam", "rewired", "delays",
+    "learned delays", "learned tau_m", "adex learned a",
+)  # fmt: skip
+SPIKE = [path for path in PATHS if path != "learned delays"]
 # arrays that an arrival reads and writes, beside targets; those of the end of its block; places of the targets at both,
 # of so many halves of a cache line; arrays that a step of neurons reads and writes; its places; those once per block
 ACCESSES = {
@@ -181,7 +188,7 @@ def compare(
     """Print the lines of a size and rate."""
     events = n * indegree * rate / 1000.0
     steps = int(np.clip(options.seconds / (events * 5e-9 + n * 1e-8), 40, 1000))
-    paths = [path for path in options.paths.split(",") if path in (ACCESSES if variant == "spike" else INTERVAL)]
+    paths = [path for path in options.paths.split(",") if path in (SPIKE if variant == "spike" else INTERVAL)]
     if 2 * indegree >= n:  # half of the sources have to be free
         paths = [path for path in paths if not PATHS[path].rewire]
     print(f"{variant}, {n} neurons x {indegree}, {rate:g} Hz, {options.precision}, {steps} steps", flush=True)
@@ -210,9 +217,10 @@ def show(
         ns = subject.nanoseconds()
         line = f"  {path:15s} {ns:7.2f} ns {ns / plain:6.2f} times {paths[0]}"
         line += "".join(f", {part} {subject.nanoseconds(names):.2f}" for part, names in PARTS.items())
-        if variant == "spike":
+        if path in ACCESSES and variant == "spike":
             bare = accesses(libraries, subject, path, n, indegree, options.precision)
             line += f", {ns / bare:.2f} times {bare:.2f} ns of accesses"
+        if variant == "spike":
             line += f", reached {subject.work / subject.events:.2f} times"
             line += f", by {'/'.join(dict.fromkeys(subject.run.ways.values()))}"
         print(

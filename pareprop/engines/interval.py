@@ -328,7 +328,9 @@ class Interval(Engine):
 
         The backward sweep ends at step 0, so any non-finite value is still visible in the coefficients of that step.
         """
-        states = {name: self.neurons[name] for name in ("v", "a", "states") if name in self.neurons}
+        states: dict[str, np.ndarray] = {
+            name: self.neurons[name] for name in ("v", "a", "states") if name in self.neurons
+        }
         states |= self.gradient.rules.list_arrays_to_check()
         return self.parameters.by_neuron() | states | {"learning signal": self.psi[0]}
 

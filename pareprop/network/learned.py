@@ -34,8 +34,10 @@ def as_equations(kind: type[Neuron] | NeuronModel, values: Values, here: str) ->
     if isinstance(kind, NeuronModel):
         return kind, values
     taken = {name: value for name, value in values.items() if name not in ("V_m", "refractory_input")}
-    if values.get("V_m") is not None:
-        raise InputError(f"{here}: V_m = {quote(values['V_m'])}: neurons that learn parameters start from E_L")
+    start, rest = values.get("V_m"), values.get("E_L", kind.model_fields["E_L"].default)
+    at_rest = isinstance(start, int | float) and isinstance(rest, int | float) and start == rest
+    if start is not None and not at_rest:
+        raise InputError(f"{here}: V_m = {quote(start)}: neurons that learn parameters start from E_L")
     if values.get("refractory_input"):
         raise InputError(f"{here}: refractory_input is not for neurons that learn parameters")
     if isinstance(regular := taken.get("regular_spike_arrival"), bool):

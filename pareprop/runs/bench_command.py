@@ -73,6 +73,7 @@ from .provenance import tell_environment
 @click.option(
     "--learn-delay", is_flag=True, help="Let recurrent delays learn up to --longest-delay (interval variant)."
 )
+@click.option("--learn", metavar="NAME", default="", help="Parameter of the neurons that learns, such as tau_m.")
 @click.option("--populations", type=int, default=1, show_default=True, help="Populations of neurons.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of network and inputs.")
 @click.option("--no-learning", is_flag=True, help="Simulate without learning.")

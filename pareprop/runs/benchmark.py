@@ -79,6 +79,8 @@ class Axes:
         Number of populations that the neurons are divided into.
     learn_delay : bool
         Whether recurrent delays learn, between the shortest and the longest.
+    learn : str
+        Parameter of the neurons that learns, each neuron its own, from half to twice its value; "": none.
     """
 
     neuron: str = "iaf"
@@ -91,6 +93,7 @@ class Axes:
     rewire: bool = False
     populations: int = 1
     learn_delay: bool = False
+    learn: str = ""
 
     def check(self, n_neurons: int, delay: int) -> None:
         """Raise `InputError` for a value out of its range."""
@@ -177,6 +180,8 @@ def model(
         kind = library.get(axes.neuron)
         strength *= abs(kind.defaults.get("V_th", 1.0) - kind.defaults.get("E_L", 0.0)) / THRESHOLD
         chosen = own | ({"eprop_isi_trace_cutoff": CUTOFF} | kappas if eprop.is_online else {})
+    if axes.learn:
+        chosen |= {"learn": {axes.learn: _bounds(axes.learn, kind, chosen)}}
     bound = 100.0 * (strength / scale)
     steps = {"optimize_each_step": axes.each_step} if eprop.is_online else {}
     optimizer = rule(eta=eta, Wmin=-bound, Wmax=bound, **steps)
@@ -224,6 +229,16 @@ def model(
     for group in groups:
         network.connect(out, group, weight=weight(n_neurons), delay=loop)
     return network
+
+
+def _bounds(name: str, kind: str | NeuronModel, values: Values) -> Adam:
+    """Return the optimizer of a parameter that learns, with bounds around its value."""
+    value = cast(object, values.get(name, getattr(kind, "defaults", {}).get(name)))
+    if isinstance(value, Uniform):
+        return Adam(eta=0.01, low=0.5 * value.low, high=2.0 * value.high)
+    if not isinstance(value, float) or value <= 0.0:
+        raise InputError(f"--learn = {name} must be a parameter of the neurons above 0, by default it is {value}")
+    return Adam(eta=0.001 * value, low=0.5 * value, high=2.0 * value)
 
 
 def _parts(total: int, count: int) -> list[int]:

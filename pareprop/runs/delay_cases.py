@@ -47,8 +47,9 @@ def expected_shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
 
 def find_learned(model: Model) -> dict[str, np.ndarray]:
     """Return which delays learn, by name of the gradient, bool (n_rec, n_in) and (n_rec, n_rec)."""
-    n_rec, roles = model.size("recurrent"), {"input": "in", "recurrent": "rec"}
-    found = {f"gradient_delay_{name}": np.zeros((n_rec, model.size(role)), bool) for role, name in roles.items()}
+    roles, n_rec = {"input": "in", "recurrent": "rec"}, model.size("recurrent")
+    sizes = {"in": model.size("input"), "rec": n_rec}
+    found = {f"gradient_delay_{name}": np.zeros((n_rec, size), np.bool_) for name, size in sizes.items()}
     for item in model.projections:
         if item.learn_delay is not None:
             post, pre = (slice(model.offset(end), model.offset(end) + end.size) for end in (item.post, item.pre))

@@ -345,7 +345,7 @@ def _learning(model: Model, plan: NetworkPlan | None, neurons: int, parts: Mappi
         stay = all(item.learn_delay is None for item in model.projections)
         direct = stay and all(item.accumulates and item.batch_size == 1 for item in optimizers)
         numbers = sum(part.synapses * (not direct) + 2.0 * part.adaptive + part.of_delays for part in parts.values())
-        return {"learning_bytes": real * numbers}
+        return {"learning_bytes": real * numbers + _parameters(model, neurons)}
     learning, books, composed = 0.0, 0.0, 0.0
     for kind, role in (("incoming", "recurrent"), ("outgoing", "readout")):
         sources = ("input", "recurrent")
@@ -362,6 +362,16 @@ def _learning(model: Model, plan: NetworkPlan | None, neurons: int, parts: Mappi
             composed += (2 * (layout.STRETCH_STEPS - 1) + layout.STRETCH_STEPS * (2 + 2 * beside) * by_hand) * real / 8
             composed -= BLOCKS * (not found.uses("prefix"))
     return {"learning_bytes": learning * real, "book_bytes": 8.0 * books, "stretch_bytes": 8.0 * composed * neurons}
+
+
+def _parameters(model: Model, neurons: int) -> float:
+    """Return the bytes of parameters that learn: values and moments of a rank's neurons, and gradients of those own."""
+    found = 0.0
+    for population in model.of_role("recurrent"):
+        share = neurons * population.size / max(model.size("recurrent"), 1)
+        for optimizer in population.learn.values():
+            found += (1 if optimizer.shared else neurons) * (1 + len(optimizer.moments)) + share
+    return 8.0 * found
 
 
 def _local(model: Model, group: Population, own: tuple[int, int]) -> tuple[int, int]:

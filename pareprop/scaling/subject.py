@@ -42,6 +42,7 @@ class Benchmark(Frozen):
     rewire: bool = benchmark.PLAIN.rewire
     populations: int = benchmark.PLAIN.populations
     learn_delay: bool = benchmark.PLAIN.learn_delay
+    learn: str = benchmark.PLAIN.learn
 
 
 @dataclass(frozen=True)

@@ -406,6 +406,11 @@ BAD = {
 }  # fmt: skip
 
 
+def test_a_start_at_rest_may_be_named() -> None:
+    for values in ({"V_m": -70.0}, {"V_m": 0.0, "E_L": 0.0}):
+        Model("interval").neurons("rec", 3, "iaf", learn={"tau_m": ADAM}, **values)
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_refused(case: str) -> None:
     values, told = BAD[case]

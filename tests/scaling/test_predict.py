@@ -431,13 +431,15 @@ def test_a_benchmark_with_any_axis_is_predicted() -> None:
     found = subject.find("bench", words).model
     assert found.precision == "single" and found.size("readout") == 3 and len(found.of_role("recurrent")) == 2
     assert {item.delay_range for item in found.projections} >= {(1, 9)}
+    with pytest.raises(InputError, match="--learn = E_L must be a parameter of the neurons above 0, by default"):
+        subject.find("bench", ["learn=E_L"])
     with pytest.raises(InputError, match="--longest-delay = 2 must be at least --delay = 3"):
         subject.find("bench", ["delay=3", "longest_delay=2"])
 
 
 AXES = [
     {}, {"longest_delay": 15}, {"precision": "single"}, {"optimizer": "adam"}, {"rewire": True},
-    {"neuron": "iaf_adapt"}, {"neuron": "iaf_psc_exp"},
+    {"neuron": "iaf_adapt"}, {"neuron": "iaf_psc_exp"}, {"learn": "tau_m"},
 ]  # fmt: skip
 
 
