@@ -4,7 +4,8 @@
 Needs the extra `peer`. Each run has fresh processes. Timed are `nest.Simulate` and pareprop's samples with their
 optimizer steps; building is printed apart. A repetition runs all one after the other, with learning and without (NEST:
 static synapses), and gives one ratio of each kind; medians and ranges are over repetitions, so that other load on the
-machine falls on all. Without equal spikes in the first sample the exit code is 1.
+machine falls on all. Without equal spikes in the first sample the exit code is 1, but with STDP: NEST's delays are
+dendritic there and weights move with the arrival, here with the next one.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pareprop.network.connectivity import RULES
 
 Runs = dict[Kind, list[dict[str, Any]]]
 NUMBERS = ("seconds", "build_seconds", "bytes")
-NAMES = {"nest": "NEST e-prop", "nest_static": "NEST static synapses", "pareprop": "pareprop",
+NAMES = {"nest": "NEST", "nest_static": "NEST static synapses", "pareprop": "pareprop",
          "pareprop_static": "pareprop, no learning"}  # fmt: skip
 RATIOS = {  # name to (numerator, denominator, words)
     "learning": ("nest", "pareprop", "times faster than NEST, learning"),
@@ -74,6 +75,7 @@ def summarize(contest: Contest, runs: Runs) -> dict[str, Any]:
         ("learning" if kind.learn else "no_learning") + suffix(kind.workers): compare_spikes(
             contest, results[0], runs[Kind("pareprop", kind.learn, kind.workers)][0]
         )
+        | {"must_be_equal": contest.synapse != "stdp_synapse" or not kind.learn}
         for kind, results in runs.items()
         if kind.simulator == "nest"
     }
@@ -117,7 +119,7 @@ def show(result: dict[str, Any]) -> None:
     for n in workers_of(result["runs"]):
         _show_workers(result, n)
     for key, spikes in result["spikes"].items():
-        verdict = "equal" if spikes["first_sample_equal"] else "NOT EQUAL"
+        verdict = "equal" if spikes["first_sample_equal"] else "NOT EQUAL" if spikes["must_be_equal"] else "others"
         click.echo(
             f"  spikes, {key}: first sample {spikes['first_sample']}, {verdict}; "
             f"all: NEST {spikes['nest']}, pareprop {spikes['pareprop']}"
@@ -174,7 +176,8 @@ def main(variant: str, only: str, large: bool, workers: tuple[int, ...], n: int,
                 json_file.write_text(json.dumps(results, indent=1) + "\n")
             with bar.external_write_mode(file=sys.stdout):
                 show(results[-1])
-    if not all(spikes["first_sample_equal"] for result in results for spikes in result["spikes"].values()):
+    found = [spikes for result in results for spikes in result["spikes"].values()]
+    if not all(spikes["first_sample_equal"] for spikes in found if spikes["must_be_equal"]):
         sys.exit("NEST and pareprop did not make the same spikes in the first sample")
 
 

@@ -20,6 +20,9 @@ import numpy as np
 
 from pareprop.machine import peak_rss_bytes
 from pareprop.network.model import Model
+from pareprop.network.optimizers import GradientDescent
+from pareprop.network.parameters import Uniform
+from pareprop.network.rule_options import ShortTerm
 from pareprop.parallel import collectives, launcher
 from pareprop.parallel.exchange import Exchange
 from pareprop.runs.benchmark import Axes, BenchTask
@@ -28,6 +31,35 @@ from pareprop.scaling import launchers
 from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer, Outcome
 from pareprop.tasks import TASKS
+
+EPROP, STATIC = "eprop_synapse", "static_synapse"
+LARGEST = 1.0  # mV, weight that STDP leads to at most
+RATE = 1e-3  # part of it by which two spikes at once strengthen a synapse
+SHORT_TERM = {"U": 0.5, "u": 0.5, "x": 1.0, "tau_rec": 100.0, "tau_fac": 50.0}  # with NEST's names
+DEPRESSION = 6.0  # by which weights are larger with short-term plasticity, so that neurons spike about as often
+OPTIONS: dict[str, dict[str, Any]] = {  # of synapses onto neurons, by NEST's name; weights in mV
+    STATIC: {"plastic": False},
+    "stdp_synapse": {
+        "learning_rule": "pair_stdp", "learning_parameters": {"A_minus": 1.05},
+        "optimizer": GradientDescent(eta=RATE * LARGEST, Wmin=0.0, Wmax=LARGEST, optimize_each_step=False),
+    },
+    "tsodyks2_synapse": {"plastic": False, "transmission": ShortTerm(**SHORT_TERM)},
+}  # fmt: skip
+OF_NEST = {  # the same for NEST
+    "stdp_synapse": {"lambda": RATE, "alpha": 1.05, "mu_plus": 0.0, "mu_minus": 0.0, "Wmax": LARGEST},
+    "tsodyks2_synapse": SHORT_TERM,
+}
+
+
+def plastic_model(n_neurons: int, indegree: int, n_inputs: int, options: dict[str, Any]) -> Model:
+    """Leaky neurons that inputs and each other excite, without readouts."""
+    model = Model("spike", 1)
+    inputs, cells = model.inputs("in", n_inputs), model.neurons("rec", n_neurons, "iaf_psc_delta")
+    scale = DEPRESSION if "transmission" in options else 1.0
+    weights = [Uniform(low=0.0, high=scale * total / max(n, 1)) for total, n in ((60.0, n_inputs), (4.0, indegree))]
+    model.connect(inputs, cells, weight=weights[0], **options)
+    model.connect(cells, cells, "fixed_indegree", indegree=indegree, weight=weights[1], **options)
+    return model
 
 
 @dataclass(frozen=True)
@@ -41,6 +73,8 @@ class Contest:
     sizes : of the network of `pareprop bench` (neurons, indegree, inputs), or None for a task
     n_steps : of a sample of that network
     neuron : its neuron model
+    synapse : NEST's name of the synapses onto neurons, without the ending of the variant; with another one than that of
+        e-prop, the network of `plastic_model`
     """
 
     name: str
@@ -49,9 +83,13 @@ class Contest:
     sizes: tuple[int, int, int] | None = None
     n_steps: int = 1000
     neuron: str = "iaf"
+    synapse: str = EPROP
 
-    def make(self) -> tuple[Model, Any]:
-        """Model and task."""
+    def make(self, learn: bool = True) -> tuple[Model, Any]:
+        """Model and task; without `learn` synapses that are not of e-prop are as static ones."""
+        if self.sizes and self.synapse != EPROP:
+            model = plastic_model(*self.sizes, OPTIONS[self.synapse if learn else STATIC])
+            return model, BenchTask(self.sizes[2], self.n_steps, 1, 0)
         if self.sizes:
             model = bench_model(*self.sizes, variant=self.variant, axes=Axes(neuron=self.neuron))
             return model, BenchTask(self.sizes[2], self.n_steps, seed=1)
@@ -96,6 +134,10 @@ CONTESTS = (
     Contest("bench-2000-adaptive", "spike", 1, (2000, 100, 100), neuron="iaf_adapt"),
     Contest("bench-4000", "spike", 1, (4000, 400, 100), 250),
     Contest("bench-10000", "spike", 1, (10000, 1000, 100), 100),
+    Contest("stdp-2000", "spike", 3, (2000, 100, 100), synapse="stdp_synapse"),
+    Contest("stdp-4000", "spike", 1, (4000, 400, 100), synapse="stdp_synapse"),
+    Contest("short-term-2000", "spike", 3, (2000, 100, 100), synapse="tsodyks2_synapse"),
+    Contest("short-term-4000", "spike", 1, (4000, 400, 100), synapse="tsodyks2_synapse"),
 )
 
 
@@ -114,21 +156,22 @@ class _Spikes(Observer):
 
 def run_nest(contest: Contest, learn: bool, threads: int = 1) -> dict[str, Any]:
     """Run NEST in this process, which must be fresh."""
-    model, task = contest.make()
-    case = nest_peer.case_of(model, task.sample(0), task.learning_window)
+    model, task = contest.make(learn)
+    settings = {contest.synapse: OF_NEST[contest.synapse]} if contest.synapse in OF_NEST else {}
+    case = nest_peer.case_of(model, task.sample(0), task.learning_window, settings)
     return nest_peer.run(case, contest.n_samples, learn, threads)
 
 
 def run_pareprop(contest: Contest, learn: bool, exchange: Exchange | None = None) -> dict[str, Any]:
     """Collective: run pareprop; the same keys as `nest_peer.run`, bytes over all ranks, valid on rank 0."""
-    model, task = contest.make()
+    model, task = contest.make(learn)
     task.sample(0)
     comm = exchange.comm if exchange else None
     before, start = peak_rss_bytes(), _now(comm)
     spikes = _Spikes()
     simulation = Simulation(model, task, exchange, observers=[spikes])
     middle = _now(comm)
-    if learn:
+    if learn and any(item.plastic for item in model.projections):
         simulation.train(contest.n_samples)
         if contest.variant == "spike":  # NEST, too, works off what is pending
             simulation.engine.flush()

@@ -39,6 +39,7 @@ class Case:
     n_inputs : number of inputs
     target : float64 (n_steps, n_readouts)
     learning_window : steps
+    synapse : NEST's name of the synapses onto neurons and their defaults, if these are not e-prop's
     """
 
     variant: str
@@ -51,9 +52,12 @@ class Case:
     n_inputs: int
     target: np.ndarray
     learning_window: int
+    synapse: dict[str, dict[str, float]]
 
 
-def case_of(model: Model, sample: Sample, learning_window: int) -> Case:
+def case_of(
+    model: Model, sample: Sample, learning_window: int, synapse: dict[str, dict[str, float]] | None = None
+) -> Case:
     """Take the arrays out of `model`, whose readouts share one set of parameters."""
     network, parts = LocalNetwork(model, 0, 1), {}
     for table in network.tables().values():
@@ -63,7 +67,8 @@ def case_of(model: Model, sample: Sample, learning_window: int) -> Case:
                 synapses = model.offset(ends[0]) + source, model.offset(ends[1]) + target, table.weight[index]
                 parts.setdefault((ends[0].role, ends[1].role), []).append(synapses)
     groups = [(item.model, item.size, _list_given(item.params)) for item in model.of_role("recurrent")]
-    readout = _list_given(model.of_role("readout")[0].params)
+    readouts = model.of_role("readout")
+    readout = _list_given(readouts[0].params) if readouts else {}
     readout = {name: value for name, value in readout.items() if name not in UNKNOWN[model.variant]}
     steps, ids = sample.inputs.spikes(len(sample.target))
     return Case(
@@ -80,6 +85,7 @@ def case_of(model: Model, sample: Sample, learning_window: int) -> Case:
         model.size("input"),
         sample.target,
         learning_window,
+        synapse or {},
     )
 
 
@@ -134,6 +140,8 @@ def _prepare(nest: Any, case: Case, threads: int) -> str:
     nest.ResetKernel()
     nest.verbosity = nest.VerbosityLevel.FATAL
     nest.set(resolution=1.0, local_num_threads=threads)
+    for name, values in case.synapse.items():
+        nest.SetDefaults(name, values)
     if case.variant == "spike":
         nest.SetDefaults("eprop_synapse", {"optimizer": case.optimizer})
         return ""
@@ -157,8 +165,12 @@ def _cells(nest: Any, case: Case, suffix: str, n_samples: int) -> dict[str, Any]
     nest.Connect(generators, inputs, "one_to_one", {"delay": 1.0})
     recurrent = None
     for name, size, params in case.groups:
-        nodes = nest.Create(f"eprop_{name}{suffix}", size, params)
+        known = nest.GetDefaults(name) if case.synapse else params  # neurons without e-prop
+        kind = name if case.synapse else f"eprop_{name}{suffix}"
+        nodes = nest.Create(kind, size, {key: value for key, value in params.items() if key in known})
         recurrent = nodes if recurrent is None else recurrent + nodes
+    if not case.readout[0]:
+        return {"input": inputs, "recurrent": recurrent}
     readouts = nest.Create(f"eprop_readout{suffix}", *case.readout)
     rate = {"synapse_model": "rate_connection_delayed", "delay": 1.0}
     times = np.arange(n_samples * length, dtype=float) + FIRST_TARGET[case.variant]
@@ -176,7 +188,7 @@ def _cells(nest: Any, case: Case, suffix: str, n_samples: int) -> dict[str, Any]
 def _connect(nest: Any, case: Case, suffix: str, cells: dict[str, Any], learn: bool) -> None:
     ids = {role: np.array(nodes.tolist()) for role, nodes in cells.items()}
     for (pre, post), (source, target, weight) in case.synapses.items():
-        model = f"eprop_synapse{suffix}" if learn else "static_synapse"
+        model = next(iter(case.synapse), f"eprop_synapse{suffix}") if learn else "static_synapse"
         if pre == "readout":
             model = f"eprop_learning_signal_connection{suffix}"
             if not learn:

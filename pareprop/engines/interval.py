@@ -341,9 +341,10 @@ class Interval(Engine):
 
     def nbytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind: gradients with optimizer state, histories, logs."""
+        histories = (self.psi, self.signal, self._ring, self.gradient.rules, *self.gradient.kinds.variants)
         return {
             "gradients": self.gradient.nbytes,
             "local readouts": self.local.nbytes,
-            "histories": sum(array.nbytes for array in (self.psi, self.signal, self._ring, *self.neurons.values())),
+            "histories": sum(item.nbytes for item in (*histories, *self.neurons.values())),
             "log": self.channel.nbytes,
         }

@@ -10,14 +10,15 @@ import numpy as np
 from ..arrays import allocate_aligned
 from ..kernels import layout
 from ..network import learning
-from ..network.connectivity import Projection
+from ..network.connectivity import Population, Projection
 from ..network.learning import RuleAt
 from ..network.local import LocalNetwork, cell_values, program_of
+from ..network.model import Model
 from ..network.rule_options import definition_of
 from ..plans.plan import RULE_FOLD_STEPS, NetworkPlan
 from ..rules.definition import Eprop
 from ..rules.program import RuleProgram, compile_rule
-from ..values import Values
+from ..values import Later, Values
 from .cells import Cells
 
 
@@ -128,6 +129,11 @@ class Rules(ABC):
         }
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays that have a number of each neuron."""
+        return sum({id(item.constant): item.constant.nbytes for item in self.learners}.values())
+
+    @property
     @abstractmethod
     def _given(self) -> list[np.ndarray]:
         """What each learner gives, the last axis: this rank's neurons."""
@@ -212,7 +218,7 @@ class IntervalRules(Rules):
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         arrays = [*self.states.values(), self._number, self._lam, *{id(B): B for B in self.coefficients}.values()]
-        return sum(array.nbytes for array in arrays)
+        return super().nbytes + self.before.nbytes + sum(array.nbytes for array in arrays)
 
 
 class SpikeRules(Rules):
@@ -262,6 +268,12 @@ class SpikeRules(Rules):
             for k in range(ring.shape[2])
         }
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        modulator = self.modulator.nbytes * bool(self.learners)  # else nothing of e-prop's own network counts here
+        return super().nbytes + modulator + sum(array.nbytes for array in self.arrays.values())
+
     def kernel_learners(self) -> Values:
         """Return the table of rules as the kernel takes it."""
         rows, self._own = [], list[np.ndarray]()  # which kernels read
@@ -288,6 +300,34 @@ class SpikeRules(Rules):
         self.modulator[places] = 0.0 if given is None else given[:n_steps]
 
 
+class _Nobody:
+    """Some neurons of which none is a target of a rule."""
+
+    def __init__(self, model: Model, n: int) -> None:
+        self.model, self.neurons = model, (0, n)
+        self.pieces, self.piece_populations = np.zeros((0, 2), np.int64), list[Population]()
+
+
+def count_bytes(model: Model, plan: NetworkPlan | None, n_steps: int, n: int) -> int:
+    """Return the bytes of what rules keep on a rank with n neurons, which are as many for each neuron, target or not.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    plan : NetworkPlan or None
+        Of the spike variant.
+    n_steps : int
+        Steps of a sample.
+    n : int
+        Number of neurons.
+    """
+    if not learning.list_rules(model):
+        return 0
+    rank: Later = _Nobody(model, n)
+    return (SpikeRules(rank, plan, n_steps) if plan else IntervalRules(rank, 0.0, n_steps, np.zeros((1, 0, n)))).nbytes
+
+
 class Variant:
     """A kind of e-prop that traces follow in part, or without a filter, in the interval variant.
 
@@ -305,6 +345,7 @@ class Variant:
 
     def __init__(self, rule: Eprop, blocks: np.ndarray, neurons: object, psi: np.ndarray) -> None:
         self.is_filtered, self.blocks, self.neurons, self.psi = rule.filter == "readout", blocks, neurons, psi
+        self.nbytes = psi.nbytes
 
 
 class Kinds:

@@ -172,7 +172,7 @@ class Sample:
         """Return steps [first, last) of the sample."""
         rows = {
             name: None if (array := getattr(self, name)) is None else array[first:last]
-            for name in ("target", "currents", "window")
+            for name in ("target", "currents", "window", "modulator")
         }
         return replace(self, inputs=self.inputs.part(first, last), **rows)
 

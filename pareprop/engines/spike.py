@@ -191,6 +191,7 @@ class Spike(Engine):
         steps = slice(first, first + len(piece.inputs.ptr) - 1)
         np.asarray(self.kernel.errors.target)[steps] = piece.target
         self._inside[steps] = piece.window
+        self.memory.rules.take_modulator(self.time + first, steps.stop - first, piece.modulator)
 
     def inject(self, currents: np.ndarray | None) -> None:
         """Set the currents of the sample, see `Engine.inject`."""

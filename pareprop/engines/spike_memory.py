@@ -228,8 +228,7 @@ class SpikeMemory:
         """Return rings (steps, n) of the latest steps, only as long as the longest cutoff (or folding) requires."""
         plan, m, prefix = self.plans[0], self.plan.m, self.uses("prefix")
         longest = plan.longest_cutoff()
-        steps = (longest if plan.uses("steps") else layout.STRETCH_STEPS if self.uses("scan") else 1) + m + 2
-        steps = max(steps, (layout.STRETCH_STEPS + m + 2) * self.uses("scan"))
+        steps = plan.kept_steps() + m + 2
         B, second = max(self.plan.block, 1), self.plan.sets == 2
         ends = (longest + m) // B + 3 if prefix else 0
         online = self.network.model.is_rewarded
@@ -491,10 +490,11 @@ class SpikeMemory:
             books += sum(
                 np.asarray(getattr(rows, name)).nbytes for name in (*PER_ROW, "emitted", "step_numbers", "step_known")
             )
-        histories = [array for name, array in self.history.items() if not name.startswith("end_")]
+        apart = self.rules.arrays
+        histories = [array for name, array in self.history.items() if not name.startswith("end_") and name not in apart]
         histories.append(self.stretches["records"])
         return {
             "gradients": learning, "books": books, "log": self.inputs.nbytes,
-            "histories": self.stretches["met"].nbytes
+            "histories": self.stretches["met"].nbytes + self.rules.nbytes
             + sum(array.nbytes for array in (*histories, *self._lines.values(), *self.neurons.values())),
         }  # fmt: skip

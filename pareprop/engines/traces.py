@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import elementary
 from ..errors import InputError
 from ..kernels import layout
 from ..network import transmission
@@ -74,22 +73,11 @@ class Factors:
     def start(self) -> None:
         """Let sources be as before their first spikes."""
         transmission.start_rows(self.rows)
-        self.rows[:, layout.LATEST_SPIKE] = -np.inf
+        self.rows[:, layout.LATEST_SPIKE] = -np.inf  # steps count from each sample: there are some below 0
 
     def of(self, k: int, steps: np.ndarray) -> np.ndarray:
         """Return the factors of spikes that arrive at synapse k in some steps of the sample, ascending."""
-        row, factors = self.rows[k], np.ones(len(steps))
-        U, u, x, latest = row[[layout.FACTOR_U, layout.UTILISATION, layout.RESOURCES, layout.LATEST_SPIKE]]
-        for place, step in enumerate(steps):
-            if np.isfinite(latest):
-                n = step - latest
-                x = 1.0 + (x - x * u - 1.0) * elementary.exp(n * row[layout.RECOVERY])
-                u = U
-                if row[layout.FACILITATION]:
-                    u += row[layout.UTILISATION] * (1.0 - U) * elementary.exp(n * row[layout.FACILITATION])
-            latest, factors[place], row[layout.UTILISATION] = step, x * u, u
-        row[layout.RESOURCES], row[layout.LATEST_SPIKE] = x, latest
-        return factors
+        return transmission.follow(self.rows[k], steps)
 
 
 class Plain:

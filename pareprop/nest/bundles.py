@@ -10,7 +10,7 @@ from operator import attrgetter
 import numpy as np
 
 from ..arrays import list_ranges
-from ..values import Values
+from ..values import AnyValue, Values
 from .connections import AMONG_NEURONS, TO_RECORDERS, Bundle
 
 ENDS = attrgetter("source"), attrgetter("target")
@@ -186,14 +186,15 @@ def _join_bundles(members: Sequence[Bundle]) -> Bundle:
     values: Values = {  # a number for all, or one for each
         key: np.concatenate([getattr(member, key) for member in members]) for key in ("source", "target", "weight")
     }
-    for key in ("delay", "tau_m_readout"):
-        given = [getattr(member, key) for member in members]
-        same = all(np.ndim(value) == 0 for value in given) and len(set(given)) == 1
-        values[key] = (
-            given[0]
-            if same
-            else np.concatenate([np.broadcast_to(value, size) for value, size in zip(given, sizes, strict=True)])
-        )
+
+    def join(given: list[AnyValue]) -> AnyValue:
+        """Return one number if it is the same for all, else one for each."""
+        if all(np.ndim(value) == 0 for value in given) and len(set(given)) == 1:
+            return given[0]
+        return np.concatenate([np.broadcast_to(value, size) for value, size in zip(given, sizes, strict=True)])
+
+    values["delay"] = join([member.delay for member in members])
+    values["own"] = {key: join([member.own[key] for member in members]) for key in first.own}
     sources, targets = (np.unique(np.concatenate([member.ends[end] for member in members])) for end in (0, 1))
     return replace(first, **values, ends=(sources, targets))
 

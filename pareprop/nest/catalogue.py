@@ -10,6 +10,7 @@ import numpy as np
 
 from ..network.equations import parameters_of
 from ..network.parameters import Frozen, validate
+from ..network.rule_options import ShortTerm
 from ..network.variants import VARIANTS, Variant
 from ..values import Given, Values
 from . import plain
@@ -180,6 +181,21 @@ class SynapseModel:
         """Whether its weights learn."""
         return self.base.startswith("eprop_synapse")
 
+    @property
+    def is_short_term(self) -> bool:
+        """Whether each spike has a factor of its own, by short-term plasticity."""
+        return self.base == "tsodyks2_synapse"
+
+    @property
+    def own(self) -> list[str]:
+        """Names of what single connections have beside weight and delay."""
+        return [key for key in self.defaults if key not in PLAIN and key not in COMMON]
+
+    def short_term(self, values: Given) -> ShortTerm:
+        """Return the short-term plasticity that values of connections describe; `BadProperty` if they are wrong."""
+        with translate_errors():
+            return validate(ShortTerm, {key: values[key] for key in self.own}, self.name)
+
 
 ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 OPTIMIZER = {
@@ -194,8 +210,9 @@ _MORE: dict[str, Values] = {  # what a synapse model has beside that, in the ord
     "eprop_learning_signal_connection": {},
     "rate_connection_delayed": {},
     "static_synapse": {},
+    "tsodyks2_synapse": {"U": 0.5, "tau_rec": 800.0, "tau_fac": 0.0, "u": 0.5, "x": 1.0},
 }
-NUMBERS = dict(zip(_MORE, (10, 12, 13, 15, 26, 29), strict=True))
+NUMBERS = dict(zip(_MORE, (10, 12, 13, 15, 26, 29, 62), strict=True))
 N_NUMBERS = 77  # of NEST's synapse models; copies follow
 SYNAPSE_MODELS = {name: SynapseModel(name, name, PLAIN | more) for name, more in _MORE.items()}
 

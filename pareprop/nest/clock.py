@@ -331,6 +331,15 @@ class Clock:
                 for there, values in [mine] if self.comm is None else self.comm.allgather(mine):
                     self.bundles[index].weight[there] = values
 
+    def read_states(self, shown: int) -> None:
+        """Collective: bring the short-term plasticity of all bundles up to date, on all ranks.
+
+        Parameters
+        ----------
+        shown : int
+            Spikes with earlier stamps have been sent by now, as NEST has it.
+        """
+
     def write_weights(self, index: int) -> None:
         """Give the weights of a bundle to the network."""
         closed, self.closed = self.closed, []

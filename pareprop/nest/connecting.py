@@ -11,7 +11,7 @@ from ..values import AnyValue, Values
 from .catalogue import NodeModel, SynapseModel
 from .connections import FROM_DEVICES, TO_RECORDERS, Bundle, bundles, is_plain, single
 from .devices.base import CurrentSource, RateSource
-from .errors import NESTErrors
+from .errors import NESTErrors, refuse
 from .nodes import NodeCollection
 from .rules import BOTH_WAYS
 from .session import Session
@@ -176,12 +176,17 @@ def _check_amplitudes(model: SynapseModel, sources: list[NodeModel], targets: li
 def _check_ends(model: SynapseModel, sources: list[NodeModel], targets: list[NodeModel]) -> None:
     """Check the models of nodes that synapses are to connect."""
     variant = model.variant
+    if model.is_short_term and any(node.kind in ("parrot", "recorder") for node in targets):
+        raise refuse(f"{model.name} onto parrot neurons and recorders", "which take no weights: use static_synapse")
+    if model.is_short_term and any(node.kind not in ("neuron", "parrot") for node in sources):
+        raise NESTErrors.IllegalConnection(f"{model.name} takes spikes of neurons and parrot neurons alone")
     if _records((sources, targets)):
         if variant:
             raise NESTErrors.IllegalConnection(f"{model.name} does not connect recorders")
         return
     if not variant:
-        if model.base == "static_synapse" and any(node.kind == "stimulator" for node in targets):
+        by_spikes = model.base == "static_synapse" or model.is_short_term
+        if by_spikes and any(node.kind == "stimulator" for node in targets):
             raise NESTErrors.IllegalConnection("generators take no spikes")
         if any(node.kind == "readout" for node in sources) and model.base == "static_synapse":
             raise NESTErrors.IllegalConnection("readouts send no spikes")

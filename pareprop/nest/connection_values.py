@@ -44,6 +44,24 @@ def write_delays(session: Session, index: np.ndarray, place: np.ndarray, delay: 
         session.bundles.note_delays(changed)
 
 
+def write_own(session: Session, index: np.ndarray, place: np.ndarray, key: str, values: np.ndarray) -> None:
+    """Set what connections have beside weight and delay, before the first step."""
+    if session.simulated:
+        raise refuse(f"another {key} of connections after the first step", "give it before")
+    for which in np.unique(index).tolist():
+        mine, made = index == which, session.bundles[which]
+        changed = np.broadcast_to(made.own[key], len(made)).copy()
+        changed[place[mine]] = values[mine]
+        made.model.short_term(made.own | {key: changed})
+        made.own[key] = changed
+
+
+def refresh_states(session: Session) -> None:
+    """Collective if the network has run: bring what spikes change in short-term plasticity up to date."""
+    if session.simulated:
+        session.running.read_states(session.shown)
+
+
 def refresh_weights(session: Session) -> None:
     """Collective if the network has run: bring weights up to date."""
     if session.stale:

@@ -16,7 +16,9 @@ from .errors import NESTErrors, explained, put_out, refuse, unknown
 from .random import Generators, Parameter
 from .rules import BOTH_WAYS, pairs, specification
 
-VALUES = ("tau_m_readout", "delay", "weight")  # one per connection; NEST draws them in this order
+#: one per connection; NEST draws them in this order
+VALUES = ("U", "tau_fac", "tau_m_readout", "tau_rec", "u", "x", "delay", "weight")
+STATES = ("u", "x")  # of short-term plasticity, which spikes change
 INTEGERS = ("receptor_type",)
 PLAIN_RULES = ("all_to_all", "one_to_one")
 SINGLE = ("weight", "delay")  # what single connections are mostly given
@@ -41,8 +43,8 @@ class Bundle:
         int64 (n,) or one for all, steps.
     receptor : int
         Receptor type of all.
-    tau_m_readout : np.ndarray or float
-        float64 (n,) or one for all, ms.
+    own : dict
+        What the synapse model has beside that by connection, see `SynapseModel.own`: float64 (n,) or one for all.
     ends : tuple of np.ndarray
         int64, ids of the nodes among which sources and targets are.
     table : int
@@ -58,7 +60,7 @@ class Bundle:
     weight: np.ndarray
     delay: np.ndarray | int
     receptor: int
-    tau_m_readout: np.ndarray | float
+    own: Values
     ends: tuple[np.ndarray, np.ndarray]
     table: int = 0
     records: bool = False
@@ -146,7 +148,9 @@ def _bundle(
     """Synapses of one model, which is in some place among several."""
     values: Values = {}  # a number for all, or one for each
     for key in VALUES:
-        value = syn.get(key, model.defaults.get(key, 0.0))
+        if key not in model.defaults:
+            continue
+        value = syn.get(key, model.defaults[key])
         if (place, key) in made.drawn:
             values[key] = made.drawn[place, key]
         elif np.ndim(value) == 0:
@@ -156,6 +160,8 @@ def _bundle(
     receptor = int(syn.get("receptor_type", model.defaults["receptor_type"]))
     n = len(made.source)
     weight = np.full(n, values["weight"]) if np.ndim(values["weight"]) == 0 else values["weight"]
+    if model.is_short_term:
+        model.short_term(values)
     return Bundle(
         model,
         made.source,
@@ -163,7 +169,7 @@ def _bundle(
         weight,
         count_steps(values["delay"], dt),
         receptor,
-        values["tau_m_readout"],
+        {key: values[key] for key in model.own},
         ends,
     )
 
@@ -191,7 +197,7 @@ def single(model: SynapseModel, syn: Given, source: np.ndarray, target: np.ndarr
         np.array((weight,)),
         count_steps(delay, dt),
         known["receptor_type"],
-        known.get("tau_m_readout", 0.0),
+        {key: known[key] for key in model.own},
         (source, target),
     )
 
@@ -292,6 +298,8 @@ class SynapseCollection:
         """Values of one key as an array."""
         if key == "weight":
             self._kernel.refresh_weights()
+        if key in STATES:
+            self._kernel.refresh_states()
         result = np.zeros(len(self), np.int64 if key in ("source", "target") else float)
         for index in np.unique(self._bundle):
             mine = self._bundle == index
@@ -303,7 +311,7 @@ class SynapseCollection:
             return np.broadcast_to(group.delay, len(group))[place] * self._kernel.resolution
         if key == "receptor":
             return group.receptor
-        value = getattr(group, key)
+        value = getattr(group, key) if key in ("source", "target", "weight") else group.own[key]
         return value[place] if np.ndim(value) else value
 
     def values(self, key: str) -> list[AnyValue]:
@@ -320,9 +328,13 @@ class SynapseCollection:
             return [self._kernel.models.number(name) for name in self.values("synapse_model")]
         if key == "target_thread":
             return self._kernel.threads(self._bundle, self._place).tolist()
-        if key not in ("source", "target", "weight", "delay", "tau_m_readout"):
-            known = f"{', '.join(SHOWN)}, tau_m_readout, optimizer"
-            raise unknown(KeyError, f"connections have no '{key}'; they have {known}")
+        own = dict.fromkeys(name for index in np.unique(self._bundle) for name in self._kernel.bundles[index].own)
+        if key not in ("source", "target", "weight", "delay", *own):
+            raise unknown(KeyError, f"connections have no '{key}'; they have {', '.join((*SHOWN, *own, 'optimizer'))}")
+        has = np.array([key not in own or key in self._kernel.bundles[index].own for index in self._bundle], bool)
+        if not has.all():  # as in NEST
+            known = iter(SynapseCollection(self._kernel, self._bundle[has], self._place[has]).values(key))
+            return [next(known) if there else None for there in has]
         return self.array(key).tolist()
 
     @staticmethod
@@ -347,7 +359,10 @@ class SynapseCollection:
 
     @explained
     def set(self, params: object = None, **values: object) -> None:
-        """Set weights, and delays before the first step; the start of an optimizer can be set to zero, which it is."""
+        """Set weights; before the first step delays, and what short-term plasticity has.
+
+        The start of an optimizer can be set to zero, which it is.
+        """
         params = values if params is None else params
         if isinstance(params, Mapping):
             columns = {
@@ -370,6 +385,8 @@ class SynapseCollection:
                 raise refuse("a state of optimizers other than zero at the start", "start from m = v = 0")
         elif key == "delay":
             self._kernel.write_delays(self._bundle, self._place, np.array(column, dtype=float))
+        elif key in VALUES and all(model.is_short_term and key in model.own for model in models):
+            self._kernel.write_own(self._bundle, self._place, key, np.array(column, dtype=float))
         elif key != "weight":
             if key not in COMMON and any(key in model.defaults for model in models):
                 raise refuse(f"changing '{key}' of connections", "give it in Connect, or by SetDefaults of the model")

@@ -28,6 +28,7 @@ class Kernel(Session):
     get_connections, write_delays = connection_values.get_connections, connection_values.write_delays
     ports, threads = connection_values.ports, connection_values.threads
     refresh_weights, write_weights = connection_values.refresh_weights, connection_values.write_weights
+    refresh_states, write_own = connection_values.refresh_states, connection_values.write_own
     simulate = running.simulate
 
     def set(self, values: Given) -> None:

@@ -126,6 +126,10 @@ class Models:
             known["delay"] = to_ms(count_steps(known["delay"], dt), dt)
         if "weight_recorder" in known:
             _check_recorder(known["weight_recorder"])
+        if synapse.is_short_term:
+            synapse.short_term(synapse.defaults | known)
+            if known.get("weight_recorder"):
+                raise refuse(f"a weight_recorder of {name}", "record the voltages of its targets")
         if "optimizer" in values:
             known["optimizer"] = self._optimizer(synapse, values["optimizer"])
         if runs and self._count(synapse.name):

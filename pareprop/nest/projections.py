@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from ..network.connectivity import ENDS, Population
+from ..network.rule_options import ShortTerm
 from ..values import Values
 from . import plain
 from .catalogue import NodeModel, SynapseModel
@@ -161,6 +162,8 @@ class Projections:
         name = f"{synapse.name}: {pre.name} -> {post.name}{'' if part.port is None else f' ({part.port})'}"
         name += f", made later ({part.age})" if part.age else ""
         options |= {} if part.port is None else {"port": part.port}
+        if synapse.is_short_term:
+            options["transmission"] = self._find_transmission(part, source)
         self.wiring.model.connect(
             pre,
             post,
@@ -175,6 +178,28 @@ class Projections:
         self.wiring.origin[name] = part.members
         if synapse.plastic:
             self.wiring.models[name] = synapse.name
+
+    def _find_transmission(self, part: Part, source: np.ndarray) -> ShortTerm:
+        """Short-term plasticity by source, of connections that `source` tells the sources of."""
+        values: Values = {}
+        place = _find_places(part.pre.ids, source)
+        for key in part.synapse.own:
+            column = _join(
+                [
+                    _take(np.broadcast_to(self.bundles[index].own[key], len(self.bundles[index])), chosen)
+                    for index, chosen in part.members
+                ]
+            )
+            by_source = np.full(len(part.pre.ids), column[0])
+            by_source[place] = column
+            differs = np.flatnonzero(by_source[place] != column)
+            if len(differs):
+                raise refuse(
+                    f"{part.synapse.name} connections of one source (node {source[differs[0]]}) that differ in {key}",
+                    "give them the same, or connect them by several models (CopyModel)",
+                )
+            values[key] = column[0] if np.all(column == column[0]) else by_source
+        return part.synapse.short_term(values)
 
     def _crosses_intervals(self, pre: Population, synapse: SynapseModel) -> bool:
         """Whether spikes may be on their way to fixed synapses when an interval ends; these do not lose them."""
@@ -213,6 +238,10 @@ class Projections:
 
     def _check(self, part: Part, delay: np.ndarray) -> None:
         pre, post, synapse = part.pre.population, part.post.population, part.synapse
+        if synapse.is_short_term and not self.wiring.model.eprop.is_online:
+            raise refuse(
+                f"{synapse.name} in the interval variant", "use the neurons of the spike variant, such as eprop_iaf"
+            )
         if (pre.role, post.role) not in ENDS:
             roles = f"{_name_role(pre)} to {_name_role(post)}"
             raise refuse(f"connections from {roles}", "put recurrent e-prop neurons between")
@@ -231,7 +260,7 @@ class Projections:
                 raise refuse("readouts with different tau_m in the interval variant", "give all the same tau_m")
             (tau,) = self._readout_taus
             for index, place in part.members:
-                taus = np.asarray(self.bundles[index].tau_m_readout)
+                taus = np.asarray(self.bundles[index].own["tau_m_readout"])
                 taus = taus[place] if taus.ndim else taus
                 if np.any(taus != tau):
                     raise refuse(

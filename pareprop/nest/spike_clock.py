@@ -10,10 +10,12 @@ from ..engines.sample import Sample
 from ..engines.spike import Spike, SpikeSettings
 from ..engines.spike_memory import SpikeMemory
 from ..kernels import layout
+from ..network import transmission
 from ..network.synapse_table import SynapseTable
 from ..parallel.spike_log import SpikeLog
 from ..values import Values
 from .clock import Clock
+from .connections import STATES
 from .errors import EARLIER, refuse
 from .growth import Growth, move
 from .taps import WeightTap
@@ -72,6 +74,45 @@ class SpikeClock(Clock):
         """Weights of the latest arrivals, without the steps that were made since."""
         arrived = self._arrived(table)
         return np.where(np.isnan(arrived), table.weight, arrived) if len(arrived) else table.weight
+
+    def read_states(self, shown: int) -> None:
+        """Collective: see `Clock.read_states`; rows of the engine lack what is on its way to them."""
+        spans = [item for item in self._synapses.items() if item[1][1].projection.transmission]
+        sent = self._list_sent(shown) if spans else {}
+        for name, (table, span) in spans:
+            rows = table.factors[transmission.LIVE, span.rows : span.rows + span.n_rows].copy()
+            rows[rows[:, layout.LATEST_SPIKE] < 0, layout.LATEST_SPIKE] = -np.inf
+            places = np.arange(span.n_rows)
+            source, late = span.source(places), span.delays[span.block(places)] - 1
+            stamps, senders = sent[span.projection.pre.role]
+            senders = senders - self.model.offset(span.projection.pre)
+            since = self.since.get(name, 0) + (span.projection.pre.role != "input")
+            for k in np.flatnonzero(np.isin(source, senders)):
+                arrivals = stamps[(senders == source[k]) & (stamps >= since)] + late[k]
+                transmission.follow(rows[k], arrivals[arrivals >= self.step])
+            for (index, place), local in self._places(table, span, self.wiring.origin[name]):
+                row = np.searchsorted(table.row_ptr, local, side="right") - 1 - span.rows
+                mine = place, rows[row][:, [layout.UTILISATION, layout.RESOURCES]].T
+                bundle = self.bundles[index]
+                for key in STATES:
+                    bundle.own[key] = np.broadcast_to(bundle.own[key], len(bundle)).copy()
+                for there, values in [mine] if self.comm is None else self.comm.allgather(mine):
+                    for key, column in zip(STATES, values, strict=True):
+                        bundle.own[key][there] = column
+
+    def _list_sent(self, shown: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Collective: stamps below `shown`, and sources, of spikes that may be on their way; by role of the source."""
+        memory, base = self.engine.memory, self.engine.kernel.channel.base
+        first = memory.first_step(self.step)
+        n = self.step - first
+        inputs = memory.inputs.part(first - base, self.step - base)
+        spikes = self.gather_spikes(self.engine.channel.own.part(first - base, self.step - base), n)
+        sent = {}
+        for role, log, later in (("input", inputs, 0), ("recurrent", spikes, 1)):
+            steps, source = log.spikes(n)
+            stamps = first + later + steps
+            sent[role] = stamps[stamps < shown], source[stamps < shown].astype(np.int64)
+        return sent
 
     def change_weights(self, table: SynapseTable, local: np.ndarray, weight: np.ndarray) -> None:
         """Set weights; steps that were made since the latest arrivals are made from there, as at the next ones."""

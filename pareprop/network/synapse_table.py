@@ -425,7 +425,15 @@ def pays_index(synapses: float, n_rows: float) -> bool:
     return n_rows >= FEWEST_ROWS and synapses < SPARSE * n_rows
 
 
-def count_bytes(real: type, synapses: float, rows: float, blocks: float = 0, words: float = 0, ids: float = 0) -> float:
+def count_bytes(
+    real: type,
+    synapses: float,
+    rows: float,
+    blocks: float = 0,
+    words: float = 0,
+    ids: float = 0,
+    has_transmission: bool = False,
+) -> float:
     """Return the bytes of a table.
 
     Parameters
@@ -438,6 +446,10 @@ def count_bytes(real: type, synapses: float, rows: float, blocks: float = 0, wor
         Words of 64 numbers of all sets, of rows of blocks and of neurons that are listed.
     ids : float
         Ids in the lists of sources.
+    has_transmission : bool
+        Whether a projection has short-term plasticity: all rows have room for it then.
     """
+    rows_of_factors = 2 * rows * has_transmission  # see `SynapseTable.factors`
     synapse = 4 + np.dtype(real).itemsize
-    return synapses * synapse + 8 * (rows + 1) + 8 * layout.BLOCK_COLUMNS * blocks + 12 * words + 4 * ids
+    numbers = rows + 1 + layout.BLOCK_COLUMNS * blocks + layout.FACTOR_COLUMNS * rows_of_factors
+    return synapses * synapse + 8 * numbers + 12 * words + 4 * ids

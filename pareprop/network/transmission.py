@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import rng
+from .. import elementary, rng
 from ..errors import InputError
 from ..kernels import layout
 from .connectivity import Projection
@@ -42,6 +42,24 @@ def start_rows(rows: np.ndarray) -> None:
     rows[:, layout.UTILISATION] = rows[:, layout.FIRST_UTILISATION]
     rows[:, layout.RESOURCES] = rows[:, layout.FIRST_RESOURCES]
     rows[:, layout.LATEST_SPIKE] = layout.NEVER
+
+
+def follow(row: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Return the factors of spikes that arrive at a row in some steps, ascending; the row has x and u as of then.
+
+    The latest spike of one without any is minus infinity.
+    """
+    factors = np.ones(len(steps))
+    U, u, x, latest = row[[layout.FACTOR_U, layout.UTILISATION, layout.RESOURCES, layout.LATEST_SPIKE]]
+    for place, step in enumerate(steps):
+        if np.isfinite(latest):
+            n = step - latest
+            x = 1.0 + (x - x * u - 1.0) * elementary.exp(n * row[layout.RECOVERY])
+            grown = u * (1.0 - U) * elementary.exp(n * row[layout.FACILITATION]) if row[layout.FACILITATION] else 0.0
+            u = U + grown
+        latest, factors[place] = step, x * u
+    row[[layout.UTILISATION, layout.RESOURCES, layout.LATEST_SPIKE]] = u, x, latest
+    return factors
 
 
 def _require_bounds(here: str, name: str, drawn: np.ndarray) -> None:

@@ -217,6 +217,11 @@ class TablePlan:
             return 1
         return FOLD_STEPS if cutoffs.min() < 0 else int(min(cutoffs.max(), FOLD_STEPS))
 
+    def kept_steps(self) -> int:
+        """Return the steps that neurons keep, beside those by which learning signals lag behind."""
+        followed = self.longest_cutoff() if self.uses("steps") else 1
+        return max(followed, layout.STRETCH_STEPS * self.uses("scan"))
+
     def idle_steps(self) -> dict[str, np.ndarray]:
         """Return what the kernel takes steps without a gradient with."""
         return idle_steps([plan.request.optimizer for plan in self.plans])

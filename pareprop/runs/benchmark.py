@@ -138,7 +138,7 @@ class BenchTask:
         silent = ptr[min(2, n_steps)]
         inputs = SpikeLog.from_arrays(ids[silent:], np.maximum(ptr - silent, 0))
         target = elementary.sin(2.0 * np.pi * np.arange(n_steps) / n_steps)[:, None]
-        if n_readouts > 1:
+        if n_readouts != 1:
             target = elementary.sin(2.0 * np.pi * np.arange(n_steps)[:, None] / n_steps * np.arange(1, n_readouts + 1))
         self._sample = Sample(inputs, target)
 

@@ -242,7 +242,8 @@ class Units:
         n_bytes = {name: _sum(costs, scaled) for name, costs in self.nbytes.items()} | work.table_bytes
         n_bytes |= {"gradients": work.learning_bytes, "books": work.book_bytes}
         buffers = 4 * max(256.0, 1.25 * work.words) * (work.nodes + 1) + 4 * work.node_spikes
-        n_bytes["histories"] = n_bytes.get("histories", 0.0) + work.given_bytes + work.ring_bytes + work.stretch_bytes
+        of_models = work.given_bytes + work.rule_bytes + work.ring_bytes + work.stretch_bytes
+        n_bytes["histories"] = n_bytes.get("histories", 0.0) + of_models
         of_node, share = work.neurons * work.node_ranks, work.node_spikes / max(work.spikes, 1e-9)
         routes = 8 * of_node + 12 * share * of_node * (work.nodes - 1) / work.node_ranks
         return n_bytes | {"buffers": buffers * (work.nodes > 1), "routes": routes * work.targeted}

@@ -11,11 +11,13 @@ from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
+from ..engines import rules
 from ..kernels import layout
 from ..machine import CACHE
+from ..network import learning
 from ..network.connectivity import RULES, Population, Projection
 from ..network.cuts import cut, round_steps
-from ..network.local import ALMOST_ALL, cost_of, given_by_equations
+from ..network.local import ALMOST_ALL, cost_of, given_by_equations, program_of
 from ..network.model import Model
 from ..network.sharing import count_sharing
 from ..network.synapse_table import count_bytes, pays_index, spread_steps
@@ -24,6 +26,7 @@ from ..parallel.partition import overlap
 from ..parallel.tree import WORDS_OF_SUM
 from ..plans.plan import FOLD_STEPS, NetworkPlan
 
+SPIKING = "input", "recurrent"
 NEAR = 2**20  # bytes of neurons, about, that stay in a core's second cache from step to step
 BYTES_PER_NEURON = 136  # state and parameters that a step reads or writes, in double precision
 # Where delays differ in the interval variant: part of a visit that each row of a source takes beyond the first, and
@@ -127,7 +130,9 @@ class Work:
     given_update, given_sweep : float
         Seconds of these steps in a sample, forward and back, as measured on this machine.
     given_bytes : float
-        Bytes of what these models keep of a sample beside the surrogate gradient.
+        Bytes of what models keep of a sample beside the surrogate gradient.
+    rule_bytes : float
+        Bytes of what learning rules, and e-prop with options, keep of targets and of their steps.
     heard_spikes : float
         Spikes of the neurons that the rank listens to.
     searches : float
@@ -143,7 +148,7 @@ class Work:
     book_bytes : float
         Bytes of what rows keep of spikes that arrived (spike variant).
     stretch_bytes : float
-        Bytes by which histories of neurons are longer where steps compose (spike variant).
+        Bytes by which histories of neurons are longer where not all learns by prefix sums (spike variant).
     touched_bytes, history_bytes : float
         Bytes that arrivals at all synapses touch, and that a sample writes of the history of the neurons.
     """
@@ -183,6 +188,7 @@ class Work:
     given_update: float = 0.0
     given_sweep: float = 0.0
     given_bytes: float = 0.0
+    rule_bytes: float = 0.0
     ring_bytes: float = 0.0
     real_bytes: float = 8.0
     learning_bytes: float = 0.0
@@ -286,6 +292,7 @@ def of_rank(
         touched_bytes=incoming.synapses * model.eprop.event_bytes,
         history_bytes=0.0 if model.eprop.is_online else neurons * n_steps * real_bytes,
         **_given(model, plan, n_steps, own),
+        rule_bytes=_of_rules(model, plan, n_steps, neurons),
     ).with_cache(CACHE)
 
 
@@ -300,6 +307,8 @@ def _given(model: Model, plan: NetworkPlan | None, n_steps: int, own: tuple[int,
     kept = 0
     for population in model.of_role("recurrent"):
         if (cost := cost_of(model, population)) is None:
+            if learning.list_kept(model, population):  # for rules
+                kept = max(kept, program_of(model, population).n_kept)
             continue
         low, high = _local(model, population, own)
         steps = (high - low) * n_steps
@@ -308,9 +317,21 @@ def _given(model: Model, plan: NetworkPlan | None, n_steps: int, own: tuple[int,
         added["given_sweep"] += steps * cost.sweep * (plan is None)
         beside = 0 if plan else len(population.ports) - 1  # surrogate gradients of further ports
         kept = max(kept, cost.kept - 1 + beside)  # all neurons of a rank have as many columns
-    rows = plan.block + plan.m if plan else n_steps
+    onto = [item for item in model.projections if item.post.role == "recurrent" and item.pre.role in SPIKING]
+    rows = plan.of_projections(onto).kept_steps() + plan.m + 3 if plan else n_steps
     added["given_bytes"] = float(kept * (own[1] - own[0]) * rows * np.dtype(model.kernels.real).itemsize)
     return added
+
+
+def _of_rules(model: Model, plan: NetworkPlan | None, n_steps: int, neurons: int) -> float:
+    """Return the bytes of what learning rules, and e-prop with options, keep; one process compiles the rules."""
+    if plan is None and (kinds := len(learning.list_variants(model))):
+        ports = max(len(group.ports) for group in model.of_role("recurrent"))
+        coefficients = kinds * ports * n_steps * np.dtype(model.kernels.real).itemsize
+    else:
+        coefficients = 0
+    none, one = (rules.count_bytes(model, plan, n_steps, n) for n in (0, 1))
+    return none + neurons * (coefficients + one - none)
 
 
 def _ring_numbers(model: Model) -> int:
@@ -348,19 +369,23 @@ def _learning(model: Model, plan: NetworkPlan | None, neurons: int, parts: Mappi
         return {"learning_bytes": real * numbers + _parameters(model, neurons)}
     learning, books, composed = 0.0, 0.0, 0.0
     for kind, role in (("incoming", "recurrent"), ("outgoing", "readout")):
-        sources = ("input", "recurrent")
-        items = [item for item in model.projections if item.post.role == role and item.pre.role in sources]
+        items = [item for item in model.projections if item.post.role == role and item.pre.role in SPIKING]
         found, part = plan.of_projections(items), parts[kind]
         learning += part.synapses * len(found.numbers)
         stretches, counted = found.uses("scan"), part.adaptive > 0
-        books += (layout.BOOK_COLUMNS + 1 + stretches + counted) * part.rows * found.learns + part.senders
+        of_factors = (plan.m + 2) * (part.weighed > 0)  # of the spikes that learning has not taken up
+        books += (layout.BOOK_COLUMNS + 1 + stretches + counted + of_factors) * part.rows * found.learns + part.senders
         books += counted * part.blocks * 4 * 2 * FOLD_STEPS  # numbers of steps of the optimizer
+        if kind == "incoming":
+            beside, steps = model.is_rewarded or plan.sets == 2, found.kept_steps()
+            composed = (2 * (steps - 1) + steps * beside) * real / 8 - BLOCKS
+            if found.uses("prefix"):  # as many ends of blocks more as a longer cutoff asks for
+                ends = (found.longest_cutoff() + plan.m) // plan.block
+                composed += BLOCKS + 4 * ends * plan.sets * (not model.is_rewarded)
         if kind == "incoming" and stretches:
-            beside = model.is_rewarded or plan.sets == 2
             by_hand = any(not given_by_equations(item.post) for item in items)
-            composed = layout.STRETCHES * (found.map_numbers(beside) + 4.0 * beside)
-            composed += (2 * (layout.STRETCH_STEPS - 1) + layout.STRETCH_STEPS * (2 + 2 * beside) * by_hand) * real / 8
-            composed -= BLOCKS * (not found.uses("prefix"))
+            composed += layout.STRETCHES * (found.map_numbers(beside) + 4.0 * beside)
+            composed += layout.STRETCH_STEPS * (2 + 2 * beside) * by_hand * real / 8
     return {"learning_bytes": learning * real, "book_bytes": 8.0 * books, "stretch_bytes": 8.0 * composed * neurons}
 
 
@@ -401,19 +426,21 @@ class Rows:
     senders: float = 0.0
     adaptive: float = 0.0
     of_delays: float = 0.0  # numbers that delays which learn need
+    weighed: int = 0  # projections with short-term plasticity
 
     def __add__(self, other: Rows) -> Rows:
         return Rows(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     def nbytes(self, real: type) -> float:
         """Return the bytes of the table."""
-        return count_bytes(real, self.synapses, self.rows, self.blocks, self.words, self.ids)
+        return count_bytes(real, self.synapses, self.rows, self.blocks, self.words, self.ids, self.weighed > 0)
 
 
 def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int], heard: Mapping[str, float]) -> Rows:
     """Return the counts of a projection on a rank."""
     shortest, longest = item.delay_range
     n_delays = longest - shortest + 1
+    weighed = int(item.transmission is not None)
     adapts = item.plastic and (item.optimizer or model.optimizer).accumulates is False
     if item.post.role == "readout":  # on the ranks of its sources
         low, high = _local(model, item.pre, own)
@@ -428,6 +455,7 @@ def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int]
             blocks=n_delays,
             senders=high - low,
             adaptive=synapses * adapts,
+            weighed=weighed,
         )
     low, high = _local(model, item.post, own)
     synapses = (high - low) * RULES[item.rule].indegree(item)
@@ -443,4 +471,6 @@ def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int]
     ids = senders if listed and model.offset(item.pre) else 0.0  # a list of its own, if ids count from another number
     events, visits = synapses * spikes, walks * spikes
     of_delays = synapses * (2 + len(item.learn_delay.moments)) if item.learn_delay is not None else 0.0
-    return Rows(synapses, rows, events, visits, searches, n_delays, words, ids, senders, synapses * adapts, of_delays)
+    return Rows(
+        synapses, rows, events, visits, searches, n_delays, words, ids, senders, synapses * adapts, of_delays, weighed
+    )

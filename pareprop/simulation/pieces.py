@@ -14,7 +14,6 @@ import numpy as np
 from ..engines.base import Engine
 from ..engines.sample import Sample
 from ..errors import InputError
-from ..network.learning import reads
 from ..network.model import Model
 from ..parallel.replicas import Replicas
 from .task import ClosedTask, OpenTask, Task, is_closed, is_open
@@ -60,6 +59,7 @@ class Pieces:
             target=_join("target", [piece.target for piece in taken]),
             currents=_join("currents", [piece.currents for piece in taken]),
             window=_join("window", [piece.window for piece in taken]),
+            modulator=_join("modulator", [piece.modulator for piece in taken]),
         )
 
 
@@ -79,8 +79,6 @@ def require_pieces(task: Task | ClosedTask | OpenTask, model: Model, replicas: R
     if model.perturbations:
         names = ", ".join(item.name for item in model.perturbations)
         raise InputError(f"advance: perturbations ({names}) act in whole samples; leave them out")
-    for name in reads(model, "M"):
-        raise InputError(f"advance: rule {name} reads M, which whole samples bring; train() runs them")
 
 
 def require_samples(task: Task | ClosedTask | OpenTask, name: str) -> None:

@@ -35,6 +35,21 @@ def test_same_spikes_as_nest(variant, learn, nest):
     assert not compare_nest.compare_spikes(contest, theirs, ours)["first_sample_equal"]
 
 
+@pytest.mark.peer
+@pytest.mark.parametrize("synapse", ["tsodyks2_synapse", "stdp_synapse"])
+def test_other_synapses(synapse, nest):
+    """All spikes are NEST's, but those of STDP, whose weights move in another order; their number is about the same."""
+    contest = Contest("small", "spike", 2, (200, 40, 100), 400, synapse=synapse)
+    learning, fixed = (
+        compare_nest.compare_spikes(contest, fresh(contest, Kind("nest", learn)), run_pareprop(contest, learn))
+        for learn in (True, False)
+    )
+    for found in (learning, fixed)[synapse == "stdp_synapse" :]:
+        assert found["first_sample"] > 1000 and found["first_sample_equal"] and found["nest"] == found["pareprop"]
+    assert learning["nest"] != fixed["nest"]
+    assert learning["pareprop"] == pytest.approx(learning["nest"], rel=0.02)
+
+
 @pytest.mark.mpi
 @VARIANTS
 def test_ranks_make_the_same_spikes(variant):
@@ -78,6 +93,9 @@ def test_unequal_spikes_are_told():
     runs[Kind("nest", True)][0]["spike_ids"] = np.array([3, 5])
     spikes = compare_nest.summarize(SMALL, runs)["spikes"]
     assert not spikes["learning"]["first_sample_equal"] and spikes["no_learning"]["first_sample_equal"]
+    assert spikes["learning"]["must_be_equal"]
+    spikes = compare_nest.summarize(replace(SMALL, variant="spike", synapse="stdp_synapse"), runs)["spikes"]
+    assert not spikes["learning"]["must_be_equal"] and spikes["no_learning"]["must_be_equal"]
 
 
 @pytest.mark.peer

@@ -32,7 +32,11 @@ class Noise:
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         rng = np.random.default_rng(index)
-        more = {"currents": rng.normal(0.0, 0.2, (N_STEPS, 2)), "label": index % 2}
+        more = {
+            "currents": rng.normal(0.0, 0.2, (N_STEPS, 2)),
+            "label": index % 2,
+            "modulator": rng.normal(size=N_STEPS),
+        }
         return Sample.from_raster(rng.random((N_STEPS, 6)) < 0.3, rng.normal(size=(N_STEPS, 2)), **more)
 
 
@@ -50,7 +54,7 @@ class Feedback:
         raster = np.repeat(target > self.signal, 3, axis=1) * (np.arange(first, last)[:, None] % 3 == 0)
         self.told.append(raster)
         currents = np.outer(target[:, 0], [0.1, 0.2])
-        return Sample.from_raster(raster, target, currents=currents)
+        return Sample.from_raster(raster, target, currents=currents, modulator=target[:, 1])
 
 
 class Replay:
@@ -64,16 +68,18 @@ class Replay:
     def sample(self, index: int, phase: str = "train") -> Sample:
         first = index * N_STEPS
         known = Feedback().piece(first, first + N_STEPS)
-        return Sample.from_raster(self.raster[first : first + N_STEPS], known.target, currents=known.currents)
+        more = {"currents": known.currents, "modulator": known.modulator}
+        return Sample.from_raster(self.raster[first : first + N_STEPS], known.target, **more)
 
 
-def network(variant: str, **options) -> Model:
+def network(variant: str, rule: str = "eprop", **options) -> Model:
     model = Model(variant, seed=3, **options)
     inputs, currents = model.inputs("in", 6), model.currents("drive", 2)
     neurons = model.neurons("rec", 7, "iaf", C_m=1.0, E_L=0.0, V_th=0.4, tau_m=20.0, c_reg=0.1, f_target=20.0)
     out = model.readouts("out", 2, C_m=1.0, E_L=-0.2, tau_m=20.0)
     for pre, post in ((inputs, neurons), (neurons, neurons), (neurons, out), (out, neurons)):
-        model.connect(pre, post, weight=Normal(std=0.4))
+        more = {"learning_rule": rule} if pre in (inputs, neurons) and post is neurons else {}
+        model.connect(pre, post, weight=Normal(std=0.4), **more)
     model.connect(currents, neurons, weight=Normal(std=0.5), delay=3, plastic=False)
     return model
 
@@ -83,6 +89,8 @@ KINDS = {
     "interval, Adam, batches": lambda: network("interval", optimizer=Adam(eta=1e-3, batch_size=2)),
     "spike": lambda: network("spike"),
     "spike, Adam": lambda: network("spike", optimizer=Adam(eta=1e-3)),
+    "interval, rewards": lambda: network("interval", "r_stdp", optimizer=Adam(eta=1e-3, batch_size=2)),
+    "spike, rewards": lambda: network("spike", "reward_eprop", optimizer=Adam(eta=1e-3)),
 }
 
 
