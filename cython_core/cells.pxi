@@ -35,7 +35,7 @@ cdef extern from "neuron_model.h" nogil:
         double* number
         double* apart
         int64_t width
-        double kappa, keep
+        double kappa, keep, common
 
     ctypedef struct NeuronSignals:
         const real* L
@@ -46,15 +46,19 @@ cdef extern from "neuron_model.h" nogil:
     ctypedef struct NeuronRow:
         int64_t n, readable
         const uint32_t* target
-        real* trace
+        real** trace
+        double common
         real* Y
         real* X
         real* C
         real* weight
-        int64_t stride, owes, updates
+        const real* moment
+        const real* variance
+        double arrived
+        int64_t owes, updates
         double eta, low, high
         real* arriving
-        int64_t nodes_ahead, row_ahead
+        int64_t dense, nodes_ahead, row_ahead
 
     ctypedef struct NeuronStep:
         const real* psi
@@ -70,7 +74,7 @@ cdef extern from "neuron_model.h" nogil:
         double kappa, share
         const real* constant
         int64_t shared, n_neurons, n_decay
-        double kappa_decay, keep_decay
+        double kappa_decay, keep_decay, common_decay, common
         int64_t n, n_last
         const NeuronStep* step
         const double* record
@@ -102,15 +106,15 @@ cdef extern from "neuron_model.h" nogil:
         ) noexcept nogil
 
     ctypedef struct NeuronStretches:
-        void (*begin)(int64_t n, const NEURON_STRETCH* stretch) noexcept nogil
+        int64_t ahead
         void (*append)(
             int64_t n, int64_t stride, const real* constant, int64_t shared, const real* before, const real* kept,
-            const real* psi, const NeuronSignals* signals, real* derived, const NEURON_STRETCH* stretch, double* record,
-            int64_t width
+            const real* psi, const NeuronSignals* signals, real* derived, int64_t none, const NEURON_STRETCH* stretch,
+            const NEURON_STRETCH* to, double* record, int64_t width
         ) noexcept nogil
         void (*prepend)(
             int64_t n, int64_t stride, const real* constant, int64_t shared, const real* before, const real* kept,
-            const real* psi, const NeuronSignals* signals, real* derived, const NEURON_STRETCH* stretch
+            const real* psi, const NeuronSignals* signals, real* derived, int64_t none, const NEURON_STRETCH* stretch
         ) noexcept nogil
         void (*compose)(
             int64_t n, int64_t other, int64_t count, const NEURON_STRETCH* stretch, const NEURON_STRETCH* next

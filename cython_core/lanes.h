@@ -108,21 +108,9 @@ static ALWAYS_INLINE void turn(lanes *x)
 #endif
 }
 
-typedef double two_lanes __attribute__((vector_size(16), aligned(8)));
-#if LANES >= 4
+#if LANES == 8
 typedef double four_lanes __attribute__((vector_size(32), aligned(8)));
 
-static ALWAYS_INLINE four_lanes join_twos(two_lanes x, two_lanes y)
-{
-#ifdef WIDENS
-    return __builtin_shufflevector(x, y, 0, 1, 2, 3);
-#else
-    return (four_lanes){x[0], x[1], y[0], y[1]};
-#endif
-}
-#endif
-
-#if LANES == 8
 static ALWAYS_INLINE lanes join_fours(four_lanes x, four_lanes y)
 {
 #ifdef WIDENS
@@ -154,22 +142,6 @@ static ALWAYS_INLINE void turn_fours(const four_lanes *of, lanes *line)
     }
 }
 #endif
-
-/* two numbers of each, turned */
-static ALWAYS_INLINE void turn_twos(const two_lanes *of, lanes *line)
-{
-#if LANES == 8
-    const lanes even = join_fours(join_twos(of[0], of[2]), join_twos(of[4], of[6]));
-    const lanes odd = join_fours(join_twos(of[1], of[3]), join_twos(of[5], of[7]));
-    line[0] = ORDER(even, odd, 0, 8, 2, 10, 4, 12, 6, 14), line[1] = ORDER(even, odd, 1, 9, 3, 11, 5, 13, 7, 15);
-#elif LANES == 4
-    const lanes even = join_twos(of[0], of[2]), odd = join_twos(of[1], of[3]);
-    line[0] = ORDER(even, odd, 0, 4, 2, 6), line[1] = ORDER(even, odd, 1, 5, 3, 7);
-#else
-    line[0] = of[0], line[1] = of[1];
-    turn(line);
-#endif
-}
 
 /* four numbers of each, from one address each, turned */
 static ALWAYS_INLINE void read_fours(const double **from, lanes *line)
@@ -207,19 +179,6 @@ static ALWAYS_INLINE void turn_back_fours(lanes *line)
 #endif
 }
 
-/* The other way with two vectors. */
-static ALWAYS_INLINE void turn_back_twos(lanes *line)
-{
-    const lanes x = line[0], y = line[1];
-#if LANES == 8
-    line[0] = ORDER(x, y, 0, 8, 1, 9, 2, 10, 3, 11), line[1] = ORDER(x, y, 4, 12, 5, 13, 6, 14, 7, 15);
-#elif LANES == 4
-    line[0] = ORDER(x, y, 0, 4, 1, 5), line[1] = ORDER(x, y, 2, 6, 3, 7);
-#else
-    line[0] = ORDER(x, y, 0, 2), line[1] = ORDER(x, y, 1, 3);
-#endif
-}
-
 /* a line of each, from one address each, turned */
 static ALWAYS_INLINE void read_lines_at(const double **from, lanes *line)
 {
@@ -252,11 +211,11 @@ static ALWAYS_INLINE void read_target_fours(const double *number, LaneTargets of
     read_first_fours(number, 4, of, line);
 }
 
-static ALWAYS_INLINE void read_neighbour_fours(const double *number, int64_t count, lanes *line)
+static ALWAYS_INLINE void read_neighbour_fours(const double *number, int64_t width, int64_t count, lanes *line)
 {
     const double *from[LANES];
     for (int i = 0; i < LANES; i++)
-        from[i] = number + 4 * (i < count ? i : count - 1);
+        from[i] = number + width * (i < count ? i : count - 1);
     read_fours(from, line);
 }
 
@@ -296,17 +255,6 @@ static ALWAYS_INLINE void store_doubles(double *to, lanes x, int64_t count)
             to[i] = x[i];
 }
 
-static ALWAYS_INLINE void write_neighbour_fours(double *number, int64_t count, lanes *line)
-{
-    if (count == LANES) {
-        turn_back_fours(line);
-        for (int i = 0; i < 4; i++)
-            *(lanes *)(number + LANES * i) = line[i];
-    } else
-        for (int64_t i = 0; i < 4 * count; i++)
-            number[i] = line[i % 4][i / 4];
-}
-
 static ALWAYS_INLINE void read_neighbours(const double *number, int64_t width, int64_t count, lanes *line)
 {
     const double *from[LANES];
@@ -331,6 +279,11 @@ static ALWAYS_INLINE void write_neighbours(double *number, int64_t width, int64_
 static ALWAYS_INLINE void write_first_fours(double *number, int64_t width, int64_t count, lanes *line)
 {
     turn_back_fours(line);
+    if (width == 4 && count == LANES) {
+        for (int i = 0; i < 4; i++)
+            *(lanes *)(number + LANES * i) = line[i];
+        return;
+    }
     for (int64_t i = 0; i < LANES; i++)
         if (i < count)
 #if LANES == 8

@@ -140,8 +140,8 @@ cpdef enum:
     RUNNING = 8             # places of stretches after those: of the present block so far
     SUFFIX = 9              # scratch: from a step to the end of the block
     STRETCHES = 10
-    NUMBERS = 8             # of a stretch, see stretches.h
-    FEW_NUMBERS = 4         # of a stretch where no neuron adapts
+    NUMBERS = 8             # of a stretch of NEST's own neurons, see stretches.pxi
+    FEW_NUMBERS = 4         # of a stretch where none adapts
 
 cpdef enum:         # a message between ranks
     HEADER = 3      # words before the signals

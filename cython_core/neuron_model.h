@@ -4,13 +4,14 @@
    Columns hold one number for each neuron (`trace`, `decay`: for each synapse); column k of an array is array + k * stride. */
 
 #ifndef NEURON_MODEL_VERSION
-#define NEURON_MODEL_VERSION 6
+#define NEURON_MODEL_VERSION 7
 #include <stdint.h>
 typedef struct {           /* a stretch of steps */
     double *number;        /* `width` doubles for each neuron */
     double *apart;         /* one more of each: what ebar before it adds to the gradient, where that saves a line */
     int64_t width;
     double kappa, keep;    /* what it makes of ebar and of the trace beside it */
+    double common;         /* and of the trace that the synapses of a row have in common, see NEURON_ROW */
 } NEURON_STRETCH;
 enum { NO_OTHER, REGULARIZED, REWARDED };    /* which trace x there is beside ebar: none, ereg, that of TD errors */
 #endif
@@ -26,12 +27,16 @@ typedef struct {           /* n synapses of a row */
     int64_t n;
     int64_t readable;      /* at least n: so many are there from the first one on, of other rows, too */
     const uint32_t *target;
-    REAL *trace, *Y, *X, *C, *weight;    /* column k of the traces from k * stride on; ebar, x or NULL, minus the gradient */
-    int64_t stride;
+    REAL *const *trace;    /* each; NULL for one that all synapses of the row have in common: then it is `common` */
+    double common;
+    REAL *Y, *X, *C, *weight;    /* ebar, x or NULL, minus the gradient */
+    const REAL *moment, *variance;    /* what the optimizer reads after this, or NULL */
+    double arrived;        /* spikes that enter in the step that comes, where traces are of that step */
     int64_t owes;          /* whether C holds a gradient */
     int64_t updates;       /* whether the weight changes, w -= eta g, and C is not written */
     double eta, low, high;
     REAL *arriving;        /* by neuron, to which the new weights are added; NULL: they are not */
+    int64_t dense;         /* whether no target occurs twice, and they ascend */
     int64_t nodes_ahead;   /* synapses to the one whose numbers are fetched, or 0 */
     int64_t row_ahead;     /* to a row that comes soon, or 0 */
 } NEURON_ROW;
@@ -50,7 +55,8 @@ typedef struct {           /* what synapses do step by step */
     int64_t shared;        /* whether those of one target hold for all of the row */
     int64_t n_neurons;
     int64_t n_decay;       /* steps past the cutoff, before all others */
-    double kappa_decay, keep_decay;
+    double kappa_decay, keep_decay, common_decay;
+    double common;         /* what a step makes of a trace that the synapses have in common */
     int64_t n, n_last;     /* steps before the second stretch, and after it */
     const NEURON_STEP *step;
     const double *record;  /* of the first step, what all steps read, `record_width` doubles for each neuron; or NULL */
@@ -101,14 +107,15 @@ typedef struct {
     int64_t n_entries;     /* of spikes that enter in its first step, in lines after both; `prepend` writes them */
     int64_t n_derived;     /* columns of each step with derivatives that take long, which `append` writes */
     int64_t n_recorded;    /* what a step reads of a neuron, without F, for which there is room; 0: no record is made */
+    int64_t ahead;         /* whether traces are those of the step that comes, so that a spike enters as it arrives */
 
-    /* no step; one more at the end or the start; `count` stretches and then `next`. */
-    void (*begin)(int64_t n, const NEURON_STRETCH *stretch);
+    /* one more step at the end, `to` becomes that, or at the start; `none`: the stretch has no step yet;
+       `count` stretches and then `next` */
     void (*append)(int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before,
-                   const REAL *kept, const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived,
-                   const NEURON_STRETCH *stretch, double *record, int64_t width);
+                   const REAL *kept, const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived, int64_t none,
+                   const NEURON_STRETCH *stretch, const NEURON_STRETCH *to, double *record, int64_t width);
     void (*prepend)(int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before,
-                    const REAL *kept, const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived,
+                    const REAL *kept, const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived, int64_t none,
                     const NEURON_STRETCH *stretch);
     void (*compose)(int64_t n, int64_t other, int64_t count, const NEURON_STRETCH *stretch, const NEURON_STRETCH *next);
 

@@ -6,18 +6,19 @@ cdef extern from "neuron_models.h" nogil:
     ctypedef struct Model:
         const char* digest
         const char* texts
-        const void* (*in_double)()
-        const void* (*in_single)()
+        const void* (*address[4])()
     const Model NEURON_MODELS[]
     const int N_NEURON_MODELS
 
 
 def find(str digest):
-    """Return the texts of a model and the addresses of its functions in double and single precision; None: not here."""
-    cdef int k
+    """Return the texts of a model, and the addresses of its functions in double and single precision, then of what
+    composes its steps in these, or 0; None: it is not here."""
+    cdef int k, i
     wanted = digest.encode()
     for k in range(N_NEURON_MODELS):
         if NEURON_MODELS[k].digest == wanted:
             model = NEURON_MODELS[k]
-            return model.texts.decode(), <size_t> model.in_double(), <size_t> model.in_single()
+            addresses = [<size_t> model.address[i]() if model.address[i] != NULL else 0 for i in range(4)]
+            return model.texts.decode(), addresses[:2], addresses[2:]
     return None

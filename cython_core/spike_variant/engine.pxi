@@ -185,13 +185,11 @@ cdef class Stretches:
 
     cdef public bint in_use
     cdef public int64_t kind                       # NO_OTHER, REGULARIZED or REWARDED
-    cdef public double[:, :, ::1] number           # (STRETCHES, n, NUMBERS or FEW_NUMBERS)
-    cdef public double[:, :, ::1] other            # (STRETCHES, n, OTHERS), or none for NO_OTHER
-    cdef public real[:, ::1] met                   # (STRETCH_STEPS, n (2 or 4)), what synapses read of single steps
-    # the same of generated models: (SUFFIX, n, width), and that of SUFFIX with what enters, (n, suffix width)
+    cdef public double[:, :, ::1] number           # (STRETCHES, n, width), of NEST's own neurons
+    # the same of neurons given by equations: (SUFFIX, n, width), and that of SUFFIX with what enters, (n, suffix width)
     cdef public double[:, :, ::1] of_models
     cdef public double[:, ::1] suffix_of_models
-    cdef public double[:, ::1] apart               # (STRETCHES, n), of generated models, see neuron_model.h
+    cdef public double[:, ::1] apart               # (STRETCHES, n), of these neurons, see neuron_model.h
     cdef public real[:, :, ::1] derived            # (STRETCH_STEPS, n_derived, n), of their latest steps, a ring
     cdef public double[:, :, ::1] records          # (STRETCH_STEPS, more than n, width), what single steps read
     cdef public int64_t recorded                   # step to which those of the present block reach; NEVER: none
@@ -199,7 +197,6 @@ cdef class Stretches:
     cdef public int64_t[::1] addresses             # (n_pieces,), of these models' NeuronStretches, or 0
     cdef public double[::1] products               # (STRETCHES,), with rewards: of the discounts
     cdef int64_t begun, reached                    # first step of the present block, first that is not known yet
-    cdef int64_t laid                              # `met` has the block's steps before this one; or NEVER
 
     def __init__(self, values):
         bind(self, values)
@@ -347,7 +344,7 @@ cdef class Engine:
 
     cdef int forget(self) except -1:
         """Forget what need not be true any more if another state was restored."""
-        self.block_beside, self.stretches.laid, self.stretches.recorded = -1, NEVER, NEVER
+        self.block_beside, self.stretches.recorded = -1, NEVER
         self.incoming.emitted[:] = NEVER
         self.outgoing.emitted[:] = NEVER
         self.adaptive.emitted[:] = NEVER
@@ -458,7 +455,6 @@ include "windows.pxi"
 include "prefix_rows.pxi"
 include "stretches.pxi"
 include "lines.pxi"
-include "model_stretches.pxi"
 include "drawn_delays.pxi"
 include "online_td.pxi"
 include "parameters.pxi"

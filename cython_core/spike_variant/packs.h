@@ -121,55 +121,6 @@ static ALWAYS_INLINE void write_some(REAL *to, lanes x, lanes old, some there)
 }
 #endif
 
-/* two numbers of each target, or four, turned */
-typedef REAL kept_two __attribute__((vector_size(2 * sizeof(REAL)), aligned(sizeof(REAL))));
-
-static ALWAYS_INLINE void gather_twos(const REAL *from, LaneTargets of, lanes *line)
-{
-    two_lanes two[LANES];
-    for (int i = 0; i < LANES; i++)
-        two[i] = __builtin_convertvector(*(const kept_two *)(from + 2 * (int64_t)of.target[i]), two_lanes);
-    turn_twos(two, line);
-}
-
-static ALWAYS_INLINE void gather_fours(const REAL *from, LaneTargets of, lanes *line)
-{
-#if LANES == 8
-    four_lanes four[LANES];
-    for (int i = 0; i < LANES; i++)
-        four[i] = pack_at(from + 4 * (int64_t)of.target[i]);
-    turn_fours(four, line);
-#else
-    for (int h = 0; h < 4; h += LANES) {
-        for (int i = 0; i < LANES; i++)
-            line[h + i] = widened_at(from + 4 * (int64_t)of.target[i] + h);
-        turn(line + h);
-    }
-#endif
-}
-
-static ALWAYS_INLINE void store_twos(REAL *to, lanes x, lanes y, int64_t count)
-{
-    lanes line[2] = {x, y};
-    if (count == LANES) {
-        turn_back_twos(line);
-        store_lanes(to, line[0], LANES), store_lanes(to + LANES, line[1], LANES);
-    } else
-        for (int64_t i = 0; i < count; i++)
-            to[2 * i] = (REAL)x[i], to[2 * i + 1] = (REAL)y[i];
-}
-
-static ALWAYS_INLINE void store_fours(REAL *to, lanes *line, int64_t count)
-{
-    if (count == LANES) {
-        turn_back_fours(line);
-        for (int i = 0; i < 4; i++)
-            store_lanes(to + LANES * i, line[i], LANES);
-    } else
-        for (int64_t i = 0; i < 4 * count; i++)
-            to[i] = (REAL)line[i % 4][i / 4];
-}
-
 /* ---- sides: what stays in single precision ----------------------------------------------------------------------------- */
 
 enum { SIDE = 8 * LANES / sizeof(REAL) };

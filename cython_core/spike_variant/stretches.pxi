@@ -1,13 +1,15 @@
-# Spike variant, any neuron of the package: O(1) per synaptic event, by stretches of steps that compose.
+# Spike variant, any neuron: O(1) per synaptic event, by stretches of steps that compose.
 #
-# Until a spike enters, the traces of a synapse change linearly, by numbers of the target and the step alone:
-#     g += L_(u-1) ebar;  s = psi_u (zbar - beta eps);  eps = rho eps + s;  ebar = kappa ebar + s;  zbar = alpha zbar
-# Here zbar is that of step u with all that enters, and the signal is that of the step before (ebar of step u - 1 meets
-# L of step u - 1). So with m = 1 nothing of a window is left to wait for: a spike enters as + 1 when it arrives.
-# What a stretch of steps makes of (zbar, eps, ebar) and adds to g is linear, hence seven numbers per target and a power
-# of alpha (stretches.h); powers of kappa are those of the population. No division occurs, so that it does not matter
-# whether psi beta passes rho. Where kappa_reg differs, and with rewards, one more trace takes four numbers more; where
-# neither is so and no neuron adapts, eps is 0, and three numbers and the power are enough.
+# Until a spike enters, the traces of a synapse change linearly, by numbers of the target and the step alone. What a
+# stretch of steps makes of them, and adds to the gradient, is linear, too: some numbers per target, and powers of kappa
+# that are those of the population. No division occurs. What a step does to the traces, and how rows go through
+# stretches, is generated from the equations (pareprop/neurons/stretches.py, for rows stretch_rows.py), for NEST's own
+# neurons when the package is built. Of these, ebar of step u - 1 meets L of step u - 1 in step u:
+#     g += L_(u-1) ebar;  e = psi_u (zbar - beta eps);  eps = rho eps + e;  ebar = kappa ebar + e;  zbar = alpha zbar
+# Here traces are kept ahead: zbar is that of step u with all that enters. So with m = 1 nothing of a window is left to
+# wait for: a spike enters as + 1 when it arrives. Of others a spike enters by an expression of the step: from a step to
+# the end of the block, by which rows are closed, it is followed, too; elsewhere that step is a single one. Where
+# kappa_reg differs, and with rewards, there is one more trace, with some numbers more.
 #
 # With blocks of STRETCH_STEPS steps, a target keeps a stretch from the start of the present block to now, extended by
 # each step, and one from the starts of the latest GAPS blocks to the start of the present one, extended by each block.
@@ -19,107 +21,44 @@
 #
 # Each target's numbers are made in the order of time, so no bit depends on ranks.
 
-cdef extern from "spike_variant/stretches.h" nogil:
-    ctypedef struct Steps:
-        int64_t n, length, F_length, n_errors, d_out, other
-        const real* psi
-        const real* L
-        const real* F
-        real* met
-        const real* alpha
-        const real* rho
-        const real* beta
-        const double* delta
-        const double* discount
-        double kappa, keep_other, rate_share, row_alpha
-
-    ctypedef struct Signals:
-        const real* psi
-        const real* L
-        const real* F
-        double delta, discount
-
-    ctypedef struct Stretch:
-        const double* number
-        const double* other
-        double alpha, kappa, keep_other
-        int64_t width
-
-    ctypedef struct Work:
-        int64_t n_decay
-        double alpha_decay, kappa_decay, other_decay
-        Stretch before
-        int64_t first, n
-        const double* entering
-        Stretch after
-        int64_t last_credit
-        double arrived
-        int64_t owes, updates
-        double eta, low, high
-
-    ctypedef struct Synapses:
-        const uint32_t* target
-        real* weight
-        real* Y
-        real* C
-        real* other
-        real* zbar
-        real* eps
-        const real* moment
-        const real* variance
-        int64_t dense, readable
-
-    enum:
-        MOST_SIGNALS
-
-    Signals signals_of(const Steps* steps, int64_t u)
-    void lay_met(int64_t j, int64_t last, const Steps* steps, int64_t u)
-    void append_step(
-        int64_t j, int64_t last, const Steps* steps, int64_t u, int64_t none, const Stretch* stretch, const Stretch* to
-    )
-    void prepend_step(int64_t j, int64_t last, const Steps* steps, int64_t u, int64_t none, const Stretch* stretch)
-    void compose(int64_t j, int64_t last, int64_t count, const Stretch* stretch, const Stretch* next)
-    void work_row(
-        const Steps* steps, const Work* work, const Synapses* of, double Z, int64_t start, int64_t stop, int64_t ahead,
-        real* arriving
-    )
-    double work_zbar(const Steps* steps, const Work* work, double Z)
-
 cdef enum:
-    NODES_AHEAD = 32         # synapses to the one whose stretches are fetched, as in stretches.h
-    NEAR_OF_MODELS = 3000    # neurons by equations of which a cache holds the stretches
+    NODES_AHEAD = 32         # synapses to the one whose stretches are fetched
+    NEAR = 1000              # neurons of which a cache holds the stretches
+    NEAR_BY_EQUATIONS = 3000    # the same of neurons given by equations
     NOT_OPEN = -(1 << 30)    # in Rows.mark; a multiple of two blocks
     NOBODY = -1              # end of a list of rows
+    RECORDS_PAY = 2          # single steps of synapses per neuron and step, from where on records are made
+    MOST_TRACES = 11         # of a synapse, as in `MOST_COMPOSED` of neurons/model.py, and one more
+    MOST_SIGNALS = STRETCH_STEPS + 2    # single steps: of a block, the step before, and the one at the cutoff
+
+cdef struct Work:            # what a row works off, in this order; a stretch without numbers is none
+    int64_t n_decay          # steps past the cutoff, then the traces alone of step `first` - 1; -1: not closed
+    double alpha_decay, kappa_decay, other_decay
+    NEURON_STRETCH before
+    int64_t first, n         # single steps
+    const double* entering   # (n + 1,) spikes that enter in each of them and after the last; NULL: none
+    NEURON_STRETCH after
+    int64_t last_credit      # at the cutoff: the signal of the step before this one counts, too; else -1
+    double arrived           # spikes that enter in the step that comes
+    bint owes, updates       # whether C holds a gradient; whether the weight changes now, and is delivered
+    double eta, low, high
 
 
 # ---- neurons ---------------------------------------------------------------------------------------------------------
 
 cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nogil:
     """Before spikes arrive in step t: take the step that is known now, and end a block with it."""
-    cdef int64_t p, v, u = t - engine.m, k = u % STRETCH_STEPS
+    cdef int64_t p, u = t - engine.m, k = u % STRETCH_STEPS
     cdef int64_t into = RUNNING if k < STRETCH_STEPS - 1 else gap_before(u + 1, 0)
-    cdef Steps steps
-    cdef Stretch running, becomes
     if u < 0:
         return
     at.reached, at.begun = u, u - k
     close_at_cutoff(engine, t, engine.incoming)
     if k == 0:
         at.products[RUNNING] = 1.0
-        begin_of_models(engine, at, RUNNING)
         begin_records(at, u)
     for p in range(engine.neurons.pieces.shape[0]):
-        steps = steps_of(engine, engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1])
-        if engine.neurons.pieces[p, MODEL] & BY_EQUATIONS:
-            append_of_model(engine, at, p, &steps, u, k)
-        elif at.number.shape[0] > 0:
-            for v in range(u if at.laid == u else at.begun, u):
-                lay_met(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, v)
-            running = of_hand(at, RUNNING, power_of(steps.kappa, k), keep_of(at, RUNNING, steps.keep_other, k))
-            becomes = of_hand(at, into, 0.0, 0.0)
-            append_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u, k == 0, &running,
-                        &becomes)
-    at.laid = u + 1
+        append(engine, at, p, u, k, into)
     if engine.online.in_use:
         at.products[RUNNING] *= discount_of(engine, u)
     at.reached = u + 1
@@ -130,31 +69,15 @@ cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nog
         at.begun = at.reached
 
 
-cdef void keep_running(Stretches at, int64_t place) noexcept nogil:
-    """What spans the block that ends becomes a gap; numbers of stretches were written there by the last step."""
-    at.products[place] = at.products[RUNNING]
-    if at.of_models.shape[0] > 0:
-        at.of_models[place] = at.of_models[RUNNING]
-        at.apart[place] = at.apart[RUNNING]
-
-
-cdef inline double* number_of(Stretches at, int64_t place) noexcept nogil:
-    return &at.number[place, 0, 0]
-
-
-cdef inline double* other_of(Stretches at, int64_t place) noexcept nogil:
-    return &at.other[place, 0, 0] if at.kind != NO_OTHER else NULL
-
-
-cdef inline Stretch of_hand(Stretches at, int64_t place, double kappa, double keep_other) noexcept nogil:
-    """A stretch of neurons that are not given by equations."""
-    return Stretch(number_of(at, place), other_of(at, place), 1.0, kappa, keep_other, at.number.shape[2])
-
-
 cdef inline double discount_of(Engine engine, int64_t u) noexcept nogil:
     """What step u discounts of a reward's trace."""
-    cdef int64_t n = engine.online.discount.shape[0]
-    return engine.online.discount[(u - 1 + engine.online.d_out + n) % n]
+    return engine.online.discount[error_seen(engine, u)]
+
+
+cdef inline int64_t error_seen(Engine engine, int64_t u) noexcept nogil:
+    """The place of the TD error that step u meets."""
+    cdef int64_t n = engine.online.delta.shape[0]
+    return (u - 1 + engine.online.d_out + n) % n
 
 
 cdef inline double keep_of(Stretches at, int64_t place, double kappa_reg, int64_t n) noexcept nogil:
@@ -162,26 +85,94 @@ cdef inline double keep_of(Stretches at, int64_t place, double kappa_reg, int64_
     return at.products[place] if at.kind == REWARDED else power_of(kappa_reg, n)
 
 
-cdef inline Steps steps_of(Engine engine, double kappa, double kappa_reg) noexcept nogil:
-    cdef Steps steps
-    steps.n, steps.length = engine.histories.psi.shape[1], engine.histories.psi.shape[0]
-    steps.F_length, steps.n_errors = engine.histories.F.shape[0], engine.online.delta.shape[0]
-    steps.d_out, steps.other = engine.online.d_out, engine.stretches.kind
-    steps.psi, steps.L, steps.F = &engine.histories.psi[0, 0], &engine.histories.L[0, 0], &engine.histories.F[0, 0]
-    steps.met = &engine.stretches.met[0, 0] if engine.stretches.met.shape[0] > 0 else NULL
-    steps.alpha, steps.rho = &engine.neurons.alpha[0], &engine.neurons.rho[0]
-    steps.beta = &engine.neurons.adapt_beta[0]
-    steps.delta, steps.discount = &engine.online.delta[0], &engine.online.discount[0]
-    steps.kappa, steps.keep_other, steps.rate_share, steps.row_alpha = kappa, kappa_reg, 1.0 - kappa_reg, 0.0
-    return steps
+cdef inline NEURON_STRETCH stretch_of(
+    Stretches at, bint by_equations, int64_t place, int64_t j, double kappa, double keep, double common
+) noexcept nogil:
+    """A stretch of the neurons from j on, which makes so much of ebar, the trace beside it, and one in common."""
+    if not by_equations:
+        return NEURON_STRETCH(&at.number[place, j, 0], NULL, at.number.shape[2], kappa, keep, common)
+    if place == SUFFIX:
+        return NEURON_STRETCH(&at.suffix_of_models[j, 0], &at.apart[place, j], at.suffix_of_models.shape[1], kappa,
+                              keep, common)
+    return NEURON_STRETCH(&at.of_models[place, j, 0], &at.apart[place, j], at.of_models.shape[2], kappa, keep, common)
+
+
+cdef inline NEURON_STRETCH stretch_in(
+    Engine engine, Stretches at, int64_t p, int64_t place, int64_t n
+) noexcept nogil:
+    """A stretch of n steps of a piece of the neurons; what a running one keeps is that of the gap which it becomes."""
+    return stretch_of(at, engine.neurons.pieces[p, MODEL] & BY_EQUATIONS, place, engine.neurons.pieces[p, FIRST],
+                      power_of(engine.sums.powers[p, 1, 1], n), keep_of(at, place, engine.sums.powers[p, 3, 1], n), 1.0)
+
+
+cdef inline const real* ring_row(real[:, ::1] ring, int64_t u, int64_t first) noexcept nogil:
+    return &ring[(u + ring.shape[0]) % ring.shape[0], first]
+
+
+cdef inline real* derived_of(Stretches at, int64_t u, int64_t first) noexcept nogil:
+    """Derivatives of step u that are kept, from neuron `first` on; NULL if none are."""
+    return &at.derived[u % STRETCH_STEPS, 0, first] if at.derived.shape[1] > 0 else NULL
+
+
+cdef inline NeuronSignals signals_of(Engine engine, Stretches at, int64_t p, int64_t u, int64_t first) noexcept nogil:
+    cdef double kappa_reg = engine.sums.powers[p, 3, 1]
+    return NeuronSignals(ring_row(engine.histories.L, u - 1, first), ring_row(engine.histories.F, u - 1, first),
+                         at.kind, engine.sums.powers[p, 1, 1],
+                         discount_of(engine, u) if at.kind == REWARDED else kappa_reg, 1.0 - kappa_reg,
+                         engine.online.delta[error_seen(engine, u)])
+
+
+cdef void begin_records(Stretches at, int64_t u) noexcept nogil:
+    """A block starts with step u: is it worth it to write beside each other what single steps read?"""
+    cdef bint pays = at.followed > RECORDS_PAY * at.records.shape[0] * at.records.shape[1]
+    at.recorded = u if pays and at.records.shape[0] > 0 else NEVER
+    at.followed = 0
+
+
+cdef inline double* record_of(Stretches at, int64_t u, int64_t first) noexcept nogil:
+    return &at.records[u % STRETCH_STEPS, first, 0]
+
+
+cdef void append(Engine engine, Stretches at, int64_t p, int64_t u, int64_t k, int64_t into) noexcept nogil:
+    """Step u after the k steps of the present block."""
+    cdef int64_t first = engine.neurons.pieces[p, FIRST], last = engine.neurons.pieces[p, LAST]
+    cdef NeuronSignals signals
+    cdef NEURON_STRETCH stretch, becomes
+    if at.addresses[p] == 0 or first == last:
+        return
+    signals = signals_of(engine, at, p, u, first)
+    stretch, becomes = stretch_in(engine, at, p, RUNNING, k), stretch_in(engine, at, p, into, 0)
+    (<const NeuronStretches*> at.addresses[p]).append(
+        last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first), engine.neurons.shared[p],
+        history_of(engine.neurons, u - 1, first), history_of(engine.neurons, u, first),
+        ring_row(engine.histories.psi, u, first), &signals, derived_of(at, u, first), k == 0, &stretch, &becomes,
+        record_of(at, u, first) if at.recorded == u else NULL, at.records.shape[2]
+    )
+
+
+cdef void prepend(Engine engine, Stretches at, int64_t u, int64_t k) noexcept nogil:
+    """Step u before the k steps of the suffix."""
+    cdef int64_t p, first, last
+    cdef NeuronSignals signals
+    cdef NEURON_STRETCH suffix
+    for p in range(engine.neurons.pieces.shape[0]):
+        first, last = engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST]
+        if at.addresses[p] == 0 or first == last:
+            continue
+        signals, suffix = signals_of(engine, at, p, u, first), stretch_in(engine, at, p, SUFFIX, k)
+        (<const NeuronStretches*> at.addresses[p]).prepend(
+            last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first), engine.neurons.shared[p],
+            history_of(engine.neurons, u - 1, first), history_of(engine.neurons, u, first),
+            ring_row(engine.histories.psi, u, first), &signals, derived_of(at, u, first), k == 0, &suffix
+        )
+    if engine.online.in_use:
+        at.products[SUFFIX] *= discount_of(engine, u)
 
 
 cdef void end_block(Engine engine, Rows rows) noexcept nogil:
     """Close the rows whose spikes entered in the block that ends, compose what spans blocks, fold old rows."""
-    cdef int64_t b, k, u, end = engine.stretches.reached, waiting = list_rows(engine, rows)
-    if waiting > 0:
-        engine.stretches.products[SUFFIX] = 1.0
-        begin_of_models(engine, engine.stretches, SUFFIX)
+    cdef int64_t b, u, end = engine.stretches.reached, waiting = list_rows(engine, rows)
+    engine.stretches.products[SUFFIX] = 1.0
     u = end
     while waiting > 0:
         u -= 1
@@ -189,25 +180,9 @@ cdef void end_block(Engine engine, Rows rows) noexcept nogil:
         for b in range(rows.blocks.shape[0]):
             waiting -= close_listed(engine, u, rows, b)
     extend_gaps(engine, engine.stretches, end)
-    keep_running(engine.stretches, gap_before(end, 0))
+    engine.stretches.products[gap_before(end, 0)] = engine.stretches.products[RUNNING]
     for b in range(rows.blocks.shape[0]):
         fold_listed(engine, rows, b)
-
-
-cdef void prepend(Engine engine, Stretches at, int64_t u, int64_t k) noexcept nogil:
-    """Step u before the k steps of the suffix."""
-    cdef int64_t p
-    cdef Steps steps
-    cdef Stretch suffix
-    for p in range(engine.neurons.pieces.shape[0]):
-        steps = steps_of(engine, engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1])
-        if engine.neurons.pieces[p, MODEL] & BY_EQUATIONS:
-            prepend_of_model(engine, at, p, &steps, u, k)
-        elif at.number.shape[0] > 0:
-            suffix = of_hand(at, SUFFIX, power_of(steps.kappa, k), keep_of(at, SUFFIX, steps.keep_other, k))
-            prepend_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u, k == 0, &suffix)
-    if engine.online.in_use:
-        at.products[SUFFIX] *= discount_of(engine, u)
 
 
 cdef inline int64_t gaps_before(int64_t end) noexcept nogil:
@@ -221,21 +196,20 @@ cdef inline int64_t gap_before(int64_t end, int64_t k) noexcept nogil:
 
 
 cdef void extend_gaps(Engine engine, Stretches at, int64_t end) noexcept nogil:
-    """Gaps go on to the end of the block."""
-    cdef int64_t p, k, n, count = gaps_before(end) - 1
-    cdef double kappa, kappa_reg
-    cdef Stretch[GAPS] gaps
+    """Gaps go on to the end of the block, which is the gap of none."""
+    cdef int64_t p, k, first, last
+    cdef NEURON_STRETCH[GAPS] gaps
+    cdef NEURON_STRETCH block
     for p in range(engine.neurons.pieces.shape[0]):
-        kappa, kappa_reg = engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1]
-        if engine.neurons.pieces[p, MODEL] & BY_EQUATIONS:
-            compose_of_model(engine, at, p, end, kappa, kappa_reg)
+        first, last = engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST]
+        if at.addresses[p] == 0 or first == last:
             continue
-        for k in range(count + 1 if at.number.shape[0] > 0 else 0):
-            n = max(k, <int64_t> 1) * STRETCH_STEPS
-            gaps[k] = of_hand(at, gap_before(end, k), power_of(kappa, n),
-                              keep_of(at, gap_before(end, k) if k > 0 else <int64_t> RUNNING, kappa_reg, n))
-        if at.number.shape[0] > 0:
-            compose(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], count, &gaps[1], &gaps[0])
+        for k in range(1, gaps_before(end)):
+            gaps[k] = stretch_in(engine, at, p, gap_before(end, k), k * STRETCH_STEPS)
+        block = stretch_in(engine, at, p, gap_before(end, 0), STRETCH_STEPS)
+        block.keep = keep_of(at, RUNNING, engine.sums.powers[p, 3, 1], STRETCH_STEPS)
+        (<const NeuronStretches*> at.addresses[p]).compose(last - first, at.kind, gaps_before(end) - 1, &gaps[1],
+                                                           &block)
     for k in range(1, gaps_before(end)):
         at.products[gap_before(end, k)] *= at.products[RUNNING]
 
@@ -318,11 +292,12 @@ cdef void fold_listed(Engine engine, Rows rows, int64_t b) noexcept nogil:
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
 
-# Work is written where it is read: a copy by lines would wait for its numbers, which were written one by one.
+# Work is filled in place: a copy by lines would wait for its numbers, which were written one by one.
 
 cdef inline void begin_work(Engine engine, int64_t first, Rows rows, int64_t row, Work* work) noexcept nogil:
     """No work yet; a row that was worked off since its latest arrival owes something."""
-    work.before.number = work.after.number = work.entering = NULL
+    work.before.number = work.after.number = NULL
+    work.entering = NULL
     work.n_decay = work.last_credit = -1
     work.first, work.n, work.arrived, work.updates = first, 0, 0.0, False
     work.owes = rows.books[row, CLOSED] or \
@@ -330,19 +305,14 @@ cdef inline void begin_work(Engine engine, int64_t first, Rows rows, int64_t row
 
 
 cdef inline void find_stretch(
-    Engine engine, int64_t place, int64_t n, Rows rows, int64_t b, Stretch* found
+    Engine engine, int64_t place, int64_t n, Rows rows, int64_t b, NEURON_STRETCH* found
 ) noexcept nogil:
     """A stretch of n steps."""
-    cdef NEURON_STRETCH of
-    found.kappa = power_in(rows, b, KAPPA, n)
-    found.keep_other = engine.stretches.products[place] if engine.stretches.kind == REWARDED else \
-        power_in(rows, b, KAPPA_REG, n)
-    if rows.models[b] != 0:
-        of = of_models(engine.stretches, place, 0, found.kappa, found.keep_other)
-        found.number, found.other, found.alpha, found.width = of.number, of.apart, 0.0, of.width
-    else:
-        found.number, found.other = number_of(engine.stretches, place), other_of(engine.stretches, place)
-        found.alpha, found.width = power_in(rows, b, ALPHA, n), engine.stretches.number.shape[2]
+    cdef bint rewarded = engine.stretches.kind == REWARDED
+    found[0] = stretch_of(
+        engine.stretches, rows.models[b] != 0, place, 0, power_in(rows, b, KAPPA, n),
+        engine.stretches.products[place] if rewarded else power_in(rows, b, KAPPA_REG, n), power_in(rows, b, ALPHA, n)
+    )
 
 
 cdef inline double power_in(Rows rows, int64_t b, int64_t constant, int64_t n) noexcept nogil:
@@ -377,33 +347,105 @@ cdef inline void plan(
         find_stretch(engine, RUNNING, end - begun, rows, b, &work.after)
 
 
-cdef inline Synapses synapses_of(Rows rows, int64_t b, bint online, bint steps) noexcept nogil:
-    cdef Synapses of
-    of.target, of.weight, of.Y, of.C = &rows.target[0], &rows.weight[0], &rows.Y[0], &rows.C[0]
-    of.other = &rows.h[0] if online else &rows.Y2[0] if rows.Y2.shape[0] > 0 else NULL
-    of.zbar = &rows.zbar[0] if rows.rules[b, OWN_ZBAR] else NULL
-    of.eps = &rows.eps[0] if rows.rules[b, ADAPTIVE] else NULL
-    of.moment = of.variance = NULL
-    if steps and rows.rules[b, COUNTED]:
-        of.moment = &rows.kept[rows.rules[b, KEPT], 0]
-        of.variance = &rows.kept[rows.kept.shape[0] - 1, 0]
-    of.dense, of.readable = rows.blocks[b, DENSE], rows.row_ptr[rows.row_ptr.shape[0] - 1]
-    return of
+cdef inline void take_row(
+    Engine engine, const Work* work, Rows rows, int64_t b, int64_t row, int64_t ahead, real* arriving, real** traces,
+    NeuronRow* of
+) noexcept nogil:
+    """The synapses of a row; `arriving` is NULL if no spike arrives; traces: OUT, which the row refers to."""
+    cdef int64_t k, start = rows.row_ptr[row], near = NEAR_BY_EQUATIONS if rows.models[b] != 0 else NEAR
+    memset(of, 0, sizeof(NeuronRow))
+    of.n, of.target, of.owes = rows.row_ptr[row + 1] - start, &rows.target[start], work.owes
+    of.readable = rows.target.shape[0] - start
+    of.Y, of.C, of.weight, of.dense = &rows.Y[start], &rows.C[start], &rows.weight[start], rows.blocks[b, DENSE]
+    if rows.models[b] != 0:
+        for k in range(rows.traces.shape[0]):
+            traces[k] = &rows.traces[k, start]
+    else:
+        traces[0] = &rows.zbar[start] if rows.rules[b, OWN_ZBAR] else NULL
+        traces[1] = &rows.eps[start] if rows.rules[b, ADAPTIVE] else NULL
+    of.trace, of.common, of.arrived = traces, rows.Z[row], work.arrived
+    if engine.online.in_use:
+        of.X = &rows.h[start]
+    elif rows.Y2.shape[0] > 0:
+        of.X = &rows.Y2[start]
+    if arriving != NULL and rows.rules[b, COUNTED]:
+        of.moment = &rows.kept[rows.rules[b, KEPT], start]
+        of.variance = &rows.kept[rows.kept.shape[0] - 1, start]
+    of.nodes_ahead = NODES_AHEAD if engine.neurons.v.shape[0] > near and not of.dense else 0
+    of.row_ahead = ahead
+    of.updates, of.eta, of.low, of.high = work.updates, work.eta, work.low, work.high
+    of.arriving = arriving if work.updates else NULL
+
+
+cdef inline void take_step(
+    Engine engine, double kappa_reg, int64_t u, bint credits, bint moves, double entering, NeuronStep* step
+) noexcept nogil:
+    """Step u: the signals of the step before, the traces."""
+    step.psi = step.L = NULL
+    if moves:
+        step.psi = ring_row(engine.histories.psi, u, 0)
+    step.before, step.kept = history_of(engine.neurons, u - 1, 0), history_of(engine.neurons, u, 0)
+    step.derived = derived_of(engine.stretches, u, 0)
+    if credits:
+        step.L = ring_row(engine.histories.L, u - 1, 0)
+    step.F, step.entering = ring_row(engine.histories.F, u - 1, 0), entering
+    step.delta = engine.online.delta[error_seen(engine, u)]
+    step.keep = discount_of(engine, u) if engine.stretches.kind == REWARDED else kappa_reg
+
+
+cdef inline double common_after(const Work* work, double alpha, double Z) noexcept nogil:
+    """What the work makes of a trace that all synapses of a row have in common, as in their lanes."""
+    cdef int64_t i
+    if work.before.number != NULL:
+        Z *= work.before.common
+    if work.n_decay >= 0:
+        Z = Z * work.alpha_decay * alpha
+    for i in range(work.n):
+        Z = (Z + (work.entering[i] if work.entering != NULL else 0.0)) * alpha
+    if work.entering != NULL:
+        Z += work.entering[work.n]
+    return (Z * work.after.common if work.after.number != NULL else Z) + work.arrived
 
 
 cdef inline void work_synapses(
     Engine engine, const Work* work, int64_t end, Rows rows, int64_t b, int64_t row, int64_t ahead, real* arriving
 ) noexcept nogil:
-    cdef Steps steps = steps_of(engine, rows.constants[b, KAPPA], rows.constants[b, KAPPA_REG])
-    cdef Synapses of = synapses_of(rows, b, engine.online.in_use, arriving != NULL)
-    steps.row_alpha = rows.constants[b, ALPHA]
-    engine.work += (rows.row_ptr[row + 1] - rows.row_ptr[row]) * (1 + work.n)
+    cdef int64_t i, n = 0
+    cdef double kappa_reg = rows.constants[b, KAPPA_REG]
+    cdef NeuronRow of
+    cdef real* traces[MOST_TRACES]
+    cdef NeuronStep[MOST_SIGNALS] found
+    cdef NeuronSteps single
+    take_row(engine, work, rows, b, row, ahead, arriving, traces, &of)
+    engine.work += of.n * (1 + work.n)
+    engine.stretches.followed += of.n * work.n
     rows.books[row, CURSOR] = end
-    if rows.models[b] != 0:
-        work_row_of_model(engine, work, &steps, rows, b, row, ahead, arriving)
-        return
-    work_row(&steps, work, &of, rows.Z[row], rows.row_ptr[row], rows.row_ptr[row + 1], ahead, arriving)
-    rows.Z[row] = work_zbar(&steps, work, rows.Z[row])
+    rows.Z[row] = common_after(work, rows.constants[b, ALPHA], of.common)
+    if work.n_decay >= 0:
+        take_step(engine, kappa_reg, work.first - 1, False, True, 0.0, &found[0])
+        n = 1
+    for i in range(work.n):
+        take_step(engine, kappa_reg, work.first + i, True, True, work.entering[i] if work.entering != NULL else 0.0,
+                  &found[n])
+        n += 1
+    if work.last_credit >= 0:
+        take_step(engine, kappa_reg, work.last_credit, True, False, 0.0, &found[n])
+    single.other, single.kappa, single.share = engine.stretches.kind, rows.constants[b, KAPPA], 1.0 - kappa_reg
+    single.constant, single.shared = column(engine.neurons.constants, 0), rows.shared[b]
+    single.n_neurons, single.n_decay = engine.neurons.v.shape[0], max(work.n_decay, 0)
+    single.kappa_decay, single.keep_decay = work.kappa_decay, work.other_decay
+    single.common, single.common_decay = rows.constants[b, ALPHA], work.alpha_decay
+    single.n, single.n_last, single.step, single.record = n, work.last_credit >= 0, &found[0], NULL
+    if engine.stretches.records.shape[0] > 0 and work.n_decay < 0 and \
+            (work.n == 0 or engine.stretches.recorded == engine.stretches.reached):
+        single.record = record_of(engine.stretches, work.first, 0)
+        single.record_width = engine.stretches.records.shape[2]
+        single.record_stride = engine.stretches.records.shape[1] * single.record_width
+    (<const NeuronStretches*> rows.stretches[b]).go_through(
+        rows.blocks[b, PORT], &of, &work.before if work.before.number != NULL else NULL,
+        &single if n > 0 or work.last_credit >= 0 else NULL, &work.after if work.after.number != NULL else NULL,
+        work.entering[work.n] if work.entering != NULL else 0.0
+    )
 
 
 cdef void work_off_stretch(
@@ -419,9 +461,10 @@ cdef bint arrive_stretch(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, total_of[::1] arriving
 ) noexcept nogil:
     """A spike arrives. Return whether it was delivered, too; one with a factor of its own is not, and enters later."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), k, n
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), n
     cdef bint weighs = rows.blocks[b, FACTORS] != 0
-    cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES] and rows.models[b] == 0 and not weighs
+    cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES] and not weighs and \
+        (<const NeuronStretches*> rows.stretches[b]).ahead
     cdef bint descends = not rows.rules[b, COUNTED], delivered = False
     cdef double[STRETCH_STEPS + 1] entering_
     cdef Work work
@@ -430,10 +473,9 @@ cdef bint arrive_stretch(
             rows.first[row] = t
         rows.books[row, CURSOR] = end
         if at_once:
-            rows.Z[row] += 1.0
-            if rows.rules[b, OWN_ZBAR]:
-                for k in range(start, stop):
-                    rows.zbar[k] += 1.0
+            begin_work(engine, end, rows, row, &work)
+            work.arrived, work.owes = 1.0, False
+            work_synapses(engine, &work, end, rows, b, row, ahead, NULL)
     else:
         if rows.books[row, CLOSED]:
             n = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]

@@ -15,9 +15,8 @@ from ..errors import InputError
 from ..kernels import layout, optimizers
 from ..network import transmission
 from ..network.connectivity import Population
-from ..network.local import LocalNetwork, given_by_equations, given_program, program_of
+from ..network.local import LocalNetwork, program_of
 from ..network.synapse_table import ProjectionSlice, SynapseTable
-from ..neurons.compile import Program
 from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
 from ..plans.plan import FOLD_STEPS, TRACES, NetworkPlan, TablePlan
@@ -37,8 +36,8 @@ FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more ha
 POWERS = 1 + max(layout.ALPHA, layout.KAPPA, layout.KAPPA_REG)  # constants of which powers are kept
 SPANNED = layout.GAPS * layout.STRETCH_STEPS  # steps of the longest stretch
 NOT_OPEN = -(1 << 30)  # mark of a row without an open window, see stretches.pxi
-STRETCH_NUMBERS = {8: "EZ EE BZ BE QZ QE QB ZZ".split(), 4: "BZ QZ QB ZZ".split()}  # as in stretches.h
-STRETCH_OTHERS = "XZ XE XB QX".split()
+# of what is kept of a stretch of NEST's own neurons, by place; checkpoints name it so
+STRETCH_NUMBERS = "QB ZZ BZ QZ EZ EE BE QE QX XB XZ XE".split()
 ENDS = "RADSU"  # sums that are kept at ends of blocks, with rewards
 PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "kept", "traces")
 Rows = Any  # of the kernels of the precision, of which each has a class of its own
@@ -117,9 +116,8 @@ class SpikeMemory:
         n = network.neurons[1] - network.neurons[0]
         self.length = self.steps_kept + n_steps + plan.m + 2
         self.inputs = SpikeLog(self.length)
-        posts = [item.request.post for item in self.plans[0].plans if given_by_equations(item.request.post)]
-        wanted = {given_program(model, post): plan.composed(post) for post in posts}
-        self._composed = {program: of for program, of in wanted.items() if program and of}
+        wanted = {post.name: (post, plan.composed(post)) for post in _targets(self.tables[0])}
+        self._composed = {name: (program_of(model, post), of) for name, (post, of) in wanted.items() if of}
         self.rules = SpikeRules(network, plan, n_steps)
         self.names = [set(plan.numbers) for plan in self.plans]
         self.rows = [self._rows(*given) for given in zip(self.tables, self.plans, self.names, strict=True)]
@@ -182,10 +180,7 @@ class SpikeMemory:
                 "models": models,
                 "traces": allocate_aligned((len(names & {*TRACES}), n), self._real),
                 "shared": np.array([self._share_constants(post) for post in posts], np.int64),
-                "stretches": np.array(
-                    [self._composes(given_program(self.network.model, post)) for post in posts], np.int64
-                )
-                * scanned,
+                "stretches": np.array([self._composes(post) for post in posts], np.int64) * scanned,
                 "Z": np.zeros(n_rows * learns),
                 "factors": np.ones((n_rows * weighs, self.plan.m + 1)),  # of rows without short-term plasticity, too
                 "older": np.zeros(n_rows * weighs),
@@ -220,9 +215,10 @@ class SpikeMemory:
         for rows, table in zip(self.rows, self.tables, strict=True):
             np.asarray(rows.shared)[:] = [self._share_constants(post) for post in _targets(table)]
 
-    def _composes(self, program: Program | None) -> int:
-        """Return the address of what composes the steps of neurons given by equations; 0 for others."""
-        return program.stretches(self._composed[program]) if program in self._composed else 0
+    def _composes(self, post: Population) -> int:
+        """Return the address of what composes the steps of neurons; 0 for readouts, and where no synapse asks."""
+        found = self._composed.get(post.name)
+        return found[0].stretches(found[1]) if found else 0
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
         """Return rings (steps, n) of the latest steps, only as long as the longest cutoff (or folding) requires."""
@@ -251,10 +247,9 @@ class SpikeMemory:
         sums = {name: allocate_aligned(n if prefix else 0) for name in SUMS}
         sums |= self._online(errors, ends, n) if online else {}
         rings = {"f_av": allocate_aligned(n, self._real)} | rings
-        number, other = self.stretches["number"], self.stretches["other"]
-        for names, columns in ((STRETCH_NUMBERS[number.shape[2]], number), (STRETCH_OTHERS, other)):
-            if len(columns):  # of all ranks, or of none, whatever neurons they have
-                rings |= {f"stretch_{name}": columns[:, :, k] for k, name in enumerate(names)}
+        number = self.stretches["number"]
+        for k, name in enumerate(STRETCH_NUMBERS[: number.shape[2]] if len(number) else ""):  # on all ranks, or on none
+            rings[f"stretch_{name}"] = number[:, :, k]
         columns = self.stretches["of_models"]
         if len(columns):
             rings |= {f"stretch_{k}": columns[:, :, k] for k in range(columns.shape[2])}
@@ -284,21 +279,20 @@ class SpikeMemory:
         beside = self.plan.sets == 2 or self.network.model.is_rewarded
         scanned = [item for item in self.plans[0].plans if item.way.name == "scan"]
         places = layout.STRETCHES * any(item.request.definition is None for item in scanned)
-        sizes = [program.stretch_sizes(of) for program, of in self._composed.items()]
+        sizes = [program.stretch_sizes(of) for program, of in self._composed.values() if not of.ahead]
         width = _lines(max((numbers + others * beside for numbers, others, *_ in sizes), default=0))
         whole = max((_lines(numbers + others) + _lines(entries) for numbers, others, entries, *_ in sizes), default=0)
         derived = max((size for *_, size, _ in sizes), default=0)
         recorded = max((size + beside for *_, size in sizes if size), default=0)
         return {
             "number": allocate_aligned((places, n, self.plans[0].map_numbers(beside))),
-            "other": allocate_aligned((places * beside, n, len(STRETCH_OTHERS))), "products": np.ones(layout.STRETCHES),
-            "met": allocate_aligned((layout.STRETCH_STEPS * (places > 0), n * (4 if beside else 2)), self._real),
+            "products": np.ones(layout.STRETCHES),
             "of_models": allocate_aligned((layout.SUFFIX * (width > 0), n, width)),
             "suffix_of_models": allocate_aligned((n, whole)),
             "apart": allocate_aligned((layout.STRETCHES * (width > 0), n)),
             "derived": allocate_aligned((layout.STRETCH_STEPS * (width > 0), derived, n), self._real),
             "records": allocate_aligned((layout.STRETCH_STEPS * (recorded > 0), n + _lines(1), recorded)),
-            "addresses": np.array([self._composes(program) for program in self.network.programs], np.int64),
+            "addresses": np.array([self._composes(post) for post in self.network.piece_populations], np.int64),
         }  # fmt: skip
 
     def kernel_stretches(self) -> Values:
@@ -495,6 +489,6 @@ class SpikeMemory:
         histories.append(self.stretches["records"])
         return {
             "gradients": learning, "books": books, "log": self.inputs.nbytes,
-            "histories": self.stretches["met"].nbytes + self.rules.nbytes
+            "histories": self.rules.nbytes
             + sum(array.nbytes for array in (*histories, *self._lines.values(), *self.neurons.values())),
         }  # fmt: skip

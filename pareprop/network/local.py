@@ -455,11 +455,6 @@ def program_of(model: Model, population: Population, through: str = "all") -> Pr
     return compile(definition.learning_through(through), learns=population.learns if through == "all" else NO_LEARNS)
 
 
-def given_program(model: Model, population: Population) -> Program | None:
-    """Return the compiled model of a population that is given by equations, else None."""
-    return program_of(model, population) if given_by_equations(population) else None
-
-
 def cost_of(model: Model, population: Population) -> Cost | None:
     """Return what a neuron and step of a population costs, None if its model is one of NEST's."""
     return (

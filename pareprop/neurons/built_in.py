@@ -15,6 +15,7 @@ from .model import NeuronModel
 from .surrogates import SURROGATES
 
 ORIGIN = "E_L"
+INTERVAL = "_bsshslm_2020"  # ends the names of models of the interval variant, which composes no steps
 
 
 @cache
@@ -24,7 +25,9 @@ def find(name: str, surrogate: str) -> NeuronModel:
 
 
 def write_source(headers: Mapping[str, str]) -> str:
-    """Return C of all these models, with a table of their digests, texts (JSON) and addresses in both precisions.
+    """Return C of all these models, with a table of their digests, texts (JSON) and addresses.
+
+    Those are of each model in both precisions, and then of what composes its steps.
 
     Parameters
     ----------
@@ -39,14 +42,22 @@ def write_source(headers: Mapping[str, str]) -> str:
     from .generate import PRECISIONS, generate, head_of, section_of, texts_of  # a run needs none of it
 
     parts, rows = [head_of(headers)], []
+    composed: dict[str, str] = {"": ""}  # name by text: what composes steps is the same for several models
     for name in library.nest_names():
         for surrogate in SURROGATES:
             model, suffix = find(name, surrogate), f"{name}_{surrogate}"
-            generated = generate(model, follows_synapses=False)
+            generated = generate(model, follows_synapses=False, ahead=not name.endswith(INTERVAL))
             parts += [section_of(generated.source, headers, precision, suffix) for precision in PRECISIONS]
-            addresses = ", ".join(f"(void *)neuron_model_{precision}_{suffix}" for precision in PRECISIONS)
-            rows.append(f"    {{{json.dumps(model.digest)}, {json.dumps(texts_of(generated))}, {addresses}}},")
-    table = "typedef struct { const char *digest, *texts; const void *(*in_double)(void), *(*in_single)(void); } Model;"
+            if generated.stretches not in composed:
+                composed[generated.stretches] = name
+                parts += [section_of(generated.stretches, headers, precision, name) for precision in PRECISIONS]
+            addresses = [f"(void *)neuron_model_{precision}_{suffix}" for precision in PRECISIONS]
+            steps = composed[generated.stretches]
+            addresses += [f"(void *)neuron_stretches_{precision}_{steps}" if steps else "NULL"
+                          for precision in PRECISIONS]  # fmt: skip
+            texts = json.dumps(texts_of(generated))
+            rows.append(f"    {{{json.dumps(model.digest)}, {texts}, {{{', '.join(addresses)}}}}},")
+    table = "typedef struct { const char *digest, *texts; const void *(*address[4])(void); } Model;"
     count = f"static const int N_NEURON_MODELS = {len(rows)};"
     return "\n".join([*parts, table, count, "static const Model NEURON_MODELS[] = {", *rows, "};", ""])
 

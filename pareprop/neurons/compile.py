@@ -82,15 +82,18 @@ class Composed(NamedTuple):
         Type of what is kept.
     ports : tuple of int
         Ports at which synapses learn, ascending.
+    ahead : bool
+        Whether traces are kept ahead, as those of NEST's own neurons, see `stretches.py`.
     """
 
     precision: str
     ports: tuple[int, ...]
+    ahead: bool = False
 
     @property
     def suffix(self) -> str:
         """What tells files apart."""
-        return "-".join([self.precision, *map(str, self.ports)])
+        return "-".join([self.precision, *map(str, self.ports), *(["ahead"] * self.ahead)])
 
 
 class Program:
@@ -106,6 +109,8 @@ class Program:
         Address of the NEURON_MODEL of each precision.
     learns : Learns
         What is learned beside weights.
+    composed : Mapping of str to int or None
+        Address of the NEURON_STRETCHES of each precision, of a model that is compiled with the package.
 
     Attributes
     ----------
@@ -126,9 +131,15 @@ class Program:
     n_traced: int
 
     def __init__(
-        self, definition: NeuronModel, texts: str, tables: Mapping[str, int], learns: Learns = NO_LEARNS
+        self,
+        definition: NeuronModel,
+        texts: str,
+        tables: Mapping[str, int],
+        learns: Learns = NO_LEARNS,
+        composed: Mapping[str, int] | None = None,
     ) -> None:
         self.definition, self._addresses, self.learns = definition, dict(tables), learns
+        self._composed = dict(composed or {})
         self._stretches: dict[Composed, ctypes.CDLL] = {}
         table = _Table.from_address(self.address(np.float64))
         for name in _SIZES:
@@ -160,11 +171,13 @@ class Program:
         self._stretches[stretches] = load_library(content)
 
     def has_stretches(self, stretches: Composed) -> bool:
-        """Return whether what composes steps is loaded."""
-        return stretches in self._stretches
+        """Return whether what composes steps is loaded, or was compiled with the package."""
+        return stretches in self._stretches or (stretches.ahead and any(self._composed.values()))
 
     def stretches(self, stretches: Composed) -> int:
-        """Return the address of the NEURON_STRETCHES that `compile` was asked for."""
+        """Return the address of the NEURON_STRETCHES that `compile` was asked for, or of the package."""
+        if stretches not in self._stretches:
+            return self._composed[stretches.precision]
         return _call(self._stretches[stretches], f"neuron_stretches_{stretches.precision}")
 
     def stretch_sizes(self, stretches: Composed) -> tuple[int, ...]:
@@ -285,7 +298,11 @@ def is_lacked(comm: Later, known: object) -> bool:
 def _find_built_in(definition: NeuronModel) -> Program | None:
     """Return a model that was compiled with the package, see `built_in`."""
     built_in = kernels.neuron_models.find(definition.digest)
-    return Program(definition, built_in[0], dict(zip(_PRECISIONS, built_in[1:], strict=True))) if built_in else None
+    if not built_in:
+        return None
+    texts, *addresses = built_in
+    tables, composed = (dict(zip(_PRECISIONS, some, strict=True)) for some in addresses)
+    return Program(definition, texts, tables, composed=composed)
 
 
 def fetch(
@@ -466,7 +483,8 @@ def _source(definition: NeuronModel | Compilable, stretches: Composed | None, le
 
     if not isinstance(definition, NeuronModel):
         return definition.write_source(_headers())
-    generated = generate(definition, ports=stretches.ports if stretches else None, learns=learns)
+    ports, ahead = (stretches.ports, stretches.ahead) if stretches else (None, False)
+    generated = generate(definition, ports=ports, learns=learns, ahead=ahead)
     if stretches:
         return source_of(generated.stretches, _headers(), [stretches.precision])
     texts = f"VISIBLE const char neuron_model_texts[] = {json.dumps(texts_of(generated))};\n"

@@ -56,7 +56,11 @@ class Generated:
 
 
 def generate(
-    model: NeuronModel, follows_synapses: bool = True, ports: Sequence[int] | None = None, learns: Learns = NO_LEARNS
+    model: NeuronModel,
+    follows_synapses: bool = True,
+    ports: Sequence[int] | None = None,
+    learns: Learns = NO_LEARNS,
+    ahead: bool = False,
 ) -> Generated:
     """Return the C of a model.
 
@@ -75,6 +79,8 @@ def generate(
         Ports whose synapses go through stretches; None: all.
     learns : Learns
         What is learned beside weights.
+    ahead : bool
+        Whether there are functions for stretches, of traces that are kept ahead.
 
     Returns
     -------
@@ -93,20 +99,21 @@ def generate(
             raise InputError(f"{model.here}: parameter '{name}' cannot be learned: {why}")
     if model.through != "all":  # neurons have the columns of all derivatives
         whole = Generator(model.learning_through("all"), learns)
-        whole.program(follows_synapses, ports)
+        whole.program(follows_synapses, ports, ahead)
         generator.columns.trees += whole.columns.trees
-    return generator.program(follows_synapses, ports)
+    return generator.program(follows_synapses, ports, ahead)
 
 
 class Generator(Derived):
     """Writes the functions of a model."""
 
-    def program(self, follows_synapses: bool, ports: Sequence[int] | None) -> Generated:
+    def program(self, follows_synapses: bool, ports: Sequence[int] | None, ahead: bool) -> Generated:
         """Put the functions together."""
         functions = [self.trace(), self.decay()] if follows_synapses else []
+        composes = follows_synapses or ahead
+        stretches = self.with_functions(StretchRows(self, ports, ahead).text()) if composes else ""
         n_traced = len(self.columns.trees)  # those that synapses read come first
         functions += [self.start(), self.step(), self.sweep()]
-        stretches = self.with_functions(StretchRows(self, ports).text()) if follows_synapses else ""
         by = self.by
         sizes = {
             "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,

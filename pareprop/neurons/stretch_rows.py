@@ -2,31 +2,308 @@
 
 A row goes through a stretch of each of its targets, or two, and through single steps between: their numbers come one by
 one from columns of neurons, or beside each other from records of the block's steps, where these are made. Each case is
-compiled apart: whether spikes enter, whether there is a trace beside ebar, how single steps are read.
+compiled apart: whether spikes enter, whether a trace is the same in all synapses of the row, whether there is a trace
+beside ebar, how single steps are read.
 """
 
 from __future__ import annotations
 
+from itertools import product
+from string import Template
+
 from .expressions import is_kept
 from .language import Tree, names_of
-from .stretches import EBAR, Stretches, entry, in_first_half, lines_of, sum_of
+from .stretches import EBAR, Stretches, entry, lines_of, sum_of
 
-RECORDS_AHEAD = 32  # synapses to the one whose target's records are fetched
 FEW = 2  # numbers of a line that are read one by one
-_CREDIT = """
+# of all ports
+_TYPES = """
+typedef struct {
+    lanes x[$size], b, o, g;    /* traces, ebar, the one beside it, minus the gradient */
+} NAME(Traces);
+
 static ALWAYS_INLINE void NAME(credit)(const int other, const NEURON_STEPS *of, const NEURON_STEP *s, lanes L, lanes F,
-    lanes *b, lanes *o, lanes *g)
+    NAME(Traces) *t)
 {
     if (!other)
-        *g -= L * *b;
+        t->g -= L * t->b;
     else if (of->other == REGULARIZED)
-        *g -= L * *b + F * *o;
+        t->g -= L * t->b + F * t->o;
     else {
-        *g -= of->share * F * *b + s->delta * *o;
-        *o = s->keep * *o + L * *b;
+        t->g -= of->share * F * t->b + s->delta * t->o;
+        t->o = s->keep * t->o + L * t->b;
+    }
+}
+
+static ALWAYS_INLINE void NAME(find_constants)(const NEURON_STEPS *of, LaneTargets some, NAME(Found) *found)
+{
+    (void)of; (void)some; (void)found;
+    $constants
+}
+
+static ALWAYS_INLINE void NAME(find_before)(const NEURON_STEPS *of, LaneTargets some, NAME(Found) *found)
+{
+    (void)of; (void)some; (void)found;
+    $before
+}
+
+/* those of the row that comes next stay as they are */
+static ALWAYS_INLINE void NAME(store_own)(REAL *to, lanes x, int64_t count)
+{
+    store_lanes(to, count < LANES ? where(first_lanes(count), x, load_lanes(to, LANES)) : x, LANES);
+}
+
+static ALWAYS_INLINE void NAME(deliver)(const NEURON_ROW *row)
+{
+    const uint32_t *const target = row->target;
+    int64_t k = 0;
+    for (; k + LANES <= row->n; k += LANES)
+        if (row->dense && target[k + LANES - 1] - target[k] == LANES - 1)
+            *(kept_lanes *)(row->arriving + target[k]) += *(const kept_lanes *)(row->weight + k);
+        else
+            for (int i = 0; i < LANES; i++)
+                row->arriving[target[k + i]] += row->weight[k + i];
+    for (; k < row->n; k++)
+        row->arriving[target[k]] += row->weight[k];
+}
+"""
+# kind, then what all functions on rows take
+_PARTS = "const NEURON_ROW *row, const NEURON_STRETCH *before, const NEURON_STEPS *steps, const NEURON_STRETCH *after"
+# of a port
+_ROW = """
+static $inlined void NAME(move_$port)(const int own, const int other, const NEURON_STEPS *of, const NEURON_STEP *s,
+    lanes psi, NAME(Found) *at, NAME(Traces) *t)
+{
+    lanes m[$n_map], *const x = t->x;
+    NAME(map)(at->constant, at->before, at->kept, psi, at->derived, m);
+    $keep_before
+    $old
+    (void)own;
+    lanes e = $e;
+    $moved
+    t->b = of->kappa * t->b + e;
+    if (other && of->other == REGULARIZED)
+        t->o = s->keep * t->o + of->share * e;
+}
+
+static $inlined void NAME(step_$port)(const int own, const int other, const NEURON_STEPS *of, const NEURON_STEP *s,
+    LaneTargets some, NAME(Found) *at, NAME(Traces) *t)
+{
+    $enter_step
+    if (s->L)
+        NAME(credit)(other, of, s, gather_lanes(s->L, some), other ? gather_lanes(s->F, some) : all_lanes(0.0), t);
+    if (!s->psi)
+        return;
+    $found
+    NAME(move_$port)(own, other, of, s, gather_lanes(s->psi, some), at, t);
+}
+
+static $inlined void NAME(decay_$port)(const int own, const int other, const NEURON_STEPS *of,
+    LaneTargets some, NAME(Traces) *t)
+{
+    lanes *const x = t->x;
+    (void)x; (void)some; (void)own;
+    $decayed
+    t->b *= of->kappa_decay;
+    if (other)
+        t->o *= of->keep_decay;
+}
+
+static $inlined void NAME(apply_$port)(const int enters, const int own, const int other, double entering,
+    const NEURON_STRETCH *at, LaneTargets some, NAME(Traces) *t)
+{
+    lanes p[$n_numbers], *const x = t->x;
+    const int64_t width = $width;
+    (void)own; (void)enters; (void)entering;
+    $read
+    $old
+    t->g -= $to_g;
+    if (other) {
+        t->g -= $x_to_g * t->o;
+        t->o = $to_o;
+    }
+    t->b = $to_b;
+    $applied
+    $entered
+}
+
+static ALWAYS_INLINE void NAME(fetch_$port)(const NEURON_STRETCH *at, const uint32_t *target, const int other)
+{
+    const int64_t width = at ? $width : 0;
+    (void)other;
+    for (int64_t i = 0; at && i < LANES; i++) {
+        $fetched
+    }
+}
+
+static ALWAYS_INLINE void NAME(chunk_$port)(const int enters, const int own, const int other, const int single,
+    $parts, double entering, int64_t k, LaneTargets some, NAME(Found) *found)
+{
+    NAME(Traces) t = {.b = load_lanes(row->Y + k, LANES), .o = other ? load_lanes(row->X + k, LANES) : all_lanes(0.0),
+                      .g = row->owes ? load_lanes(row->C + k, LANES) : all_lanes(0.0)};
+    const int64_t count = row->n - k < LANES ? row->n - k : LANES;
+    lanes *const x = t.x;
+    $load
+    if (before)
+        NAME(apply_$port)(0, own, other, 0.0, before, some, &t);
+    if (single && steps->n > 0) {
+        if (!steps->shared)
+            NAME(find_constants)(steps, some, found);
+        NAME(find_before)(steps, some, found);
+    }
+    if (single == 1) {
+        if (steps->n_decay > 0)
+            NAME(decay_$port)(own, other, steps, some, &t);
+        for (int64_t i = 0; i < steps->n; i++)
+            NAME(step_$port)(own, other, steps, steps->step + i, some, found, &t);
+    }
+    $by_records
+    $enter_after
+    if (enters)
+        NAME(apply_$port)(1, own, other, entering, after, some, &t);
+    else if (after)
+        NAME(apply_$port)(0, own, other, 0.0, after, some, &t);
+    if (single && steps->n_last > 0) {
+        const NEURON_STEP *const last = steps->step + steps->n;
+        NAME(credit)(other, steps, last, gather_lanes(last->L, some),
+            other ? gather_lanes(last->F, some) : all_lanes(0.0), &t);
+    }
+    if (row->updates) {    /* 0 - g, so that a gradient of 0 keeps the sign of a weight of -0 */
+        const lanes low = all_lanes(row->low), high = all_lanes(row->high);
+        lanes w = load_lanes(row->weight + k, LANES) - row->eta * (all_lanes(0.0) - t.g);
+        w = where(w > low, w, low);
+        t.g = where(w < high, w, high);
+    }
+    $enter_last
+    NAME(store_own)((row->updates ? row->weight : row->C) + k, t.g, count);
+    NAME(store_own)(row->Y + k, t.b, count);
+    $store
+    if (other)
+        NAME(store_own)(row->X + k, t.o, count);
+}
+
+static $inlined void NAME(row_$port)(const int enters, const int own, const int other, const int single,
+    $parts, double entering)
+{
+    const uint32_t *const target = row->target;
+    NAME(Found) found;
+    if (single && steps->shared)
+        NAME(find_constants)(steps, (LaneTargets){target, 0}, &found);
+    for (int64_t k = 0; row->nodes_ahead && k + LANES <= row->n && k < row->nodes_ahead; k += LANES) {
+        NAME(fetch_$port)(before, target + k, other);
+        NAME(fetch_$port)(after, target + k, other);
+    }
+    for (int64_t k = 0; k < row->n; k += LANES) {
+        const int64_t ahead = k + row->row_ahead;
+        if (row->nodes_ahead && k + row->nodes_ahead + LANES <= row->n) {
+            NAME(fetch_$port)(before, target + k + row->nodes_ahead, other);
+            NAME(fetch_$port)(after, target + k + row->nodes_ahead, other);
+        }
+        $fetch_records
+        if (row->row_ahead) {
+            __builtin_prefetch(target + ahead);
+            __builtin_prefetch(row->Y + ahead);
+            $fetch_traces
+            if (other)
+                __builtin_prefetch(row->X + ahead);
+            if (row->owes || !row->updates)
+                __builtin_prefetch(row->C + ahead);
+            if (row->updates || row->moment)
+                __builtin_prefetch(row->weight + ahead);
+            if (row->moment) {
+                __builtin_prefetch(row->moment + ahead);
+                __builtin_prefetch(row->variance + ahead);
+            }
+        }
+        const int beside = row->dense && k + LANES <= row->n && target[k + LANES - 1] - target[k] == LANES - 1;
+        NAME(chunk_$port)(enters, own, other, single, row, before, steps, after, entering, k,
+            (LaneTargets){target + k, beside}, &found);
     }
 }
 """
+_WALK = """
+static __attribute__((noinline)) void NAME(row_${port}_$kind)($parts, double entering, int64_t n)
+{
+    NEURON_ROW of = *row;    /* nothing that is written can be in these copies */
+    NEURON_STRETCH first, second;
+    of.n = n;
+    if (before) first = *before;
+    if (after) second = *after;
+    $one_width
+    NAME(row_$port)($given, &of, before ? &first : NULL, steps, after ? &second : NULL, entering);
+}
+"""
+_FOLLOW = """
+static $inlined void NAME(follow_$port)(const int other, const NEURON_STEPS *of, const NEURON_STEP *s,
+    const double *record, LaneTargets some, NAME(Found) *at, NAME(Traces) *t)
+{
+    lanes line[8];
+    read_targets(record, of->record_width, some, line);
+    $recorded
+    NAME(credit)(other, of, s, line[$L], line[$F], t);
+    NAME(move_$port)(1, other, of, s, line[$psi], at, t);
+}
+"""
+_THROUGH = """
+typedef void (*NAME(Walk))($parts, double entering, int64_t n);
+
+static void NAME(go_through)(int64_t port, $parts, double entering)
+{
+    static const NAME(Walk) walks[][$n_kinds] = {
+        $walks
+    };
+    static const int64_t place[] = {$places};
+    const int64_t enters = $enters, own = $own, single = steps ? $single : 0;
+    const int64_t kind = ((enters * $n_own + own) * 2 + (row->X != NULL)) * 3 + single;
+    const NAME(Walk) work_row = walks[place[port]][kind];
+    const int64_t rest = row->n + LANES > row->readable ? row->n % LANES : 0, full = row->n - rest;
+    work_row(row, before, steps, after, entering, full);
+    if (rest > 0) {    /* the last ones of all rows, filled up with copies of the first of them */
+        uint32_t target[LANES];
+        REAL left[$size + 4][LANES];
+        NEURON_ROW some = *row;
+        REAL *trace[] = {$traces};
+        REAL **const array[] = {$arrays &some.Y, &some.X, &some.C, &some.weight};
+        enum { N_ARRAYS = sizeof array / sizeof *array };
+        REAL *kept[N_ARRAYS];
+        for (int a = 0; a < N_ARRAYS; a++) {
+            kept[a] = *array[a];
+            for (int64_t i = 0; kept[a] && i < LANES; i++)
+                left[a][i] = kept[a][full + (i < rest ? i : 0)];
+            *array[a] = kept[a] ? left[a] : NULL;
+        }
+        for (int64_t i = 0; i < LANES; i++)
+            target[i] = row->target[full + (i < rest ? i : 0)];
+        some.target = target, some.trace = trace, some.dense = some.nodes_ahead = some.row_ahead = 0;
+        work_row(&some, before, steps, after, entering, LANES);
+        for (int a = 0; a < N_ARRAYS; a++)
+            for (int64_t i = 0; kept[a] && i < rest; i++)
+                kept[a][full + i] = left[a][i];
+    }
+    if (row->arriving)    /* not chunk by chunk: what writes these would wait for all that was computed */
+        NAME(deliver)(row);
+}
+
+static const NEURON_STRETCHES NAME(stretches) = {
+    NEURON_MODEL_VERSION, sizeof(REAL),
+    $sizes,
+    NAME(append), NAME(prepend), NAME(compose), NAME(go_through),
+};
+
+VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) { return &NAME(stretches); }
+"""
+
+
+def filled(text: str, **values: object) -> str:
+    """Return a template with its names replaced; several lines are indented as the first one."""
+    lines = []
+    for line in text.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        given = {
+            name: f"\n{indent}".join(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        lines.append(Template(line).substitute(given))
+    return "\n".join(line for line in lines if line.strip()) + "\n"
 
 
 class StretchRows(Stretches):
@@ -34,30 +311,36 @@ class StretchRows(Stretches):
 
     def text(self) -> str:
         """Return them."""
+        owns, entries = (0, 1) if self.common is not None else (1,), (0,) if self.ahead else (0, 1)
+        kinds = list(product(entries, owns, (0, 1), (0, 1, 2)))  # single steps: none, by columns, by records if any
+        walks, names = [], []
+        for port in self.ports:
+            of_port = ["".join(map(str, kind)) for kind in kinds]
+            names.append(f"{{{', '.join(f'NAME(row_{port}_{kind})' for kind in of_port)}}},")
+            for (enters, *_), kind in zip(kinds, of_port, strict=True):
+                one_width = [] if enters else ["if (before && after) second.width = first.width;    /* one array */"]
+                given = ", ".join(kind)
+                walks.append(filled(_WALK, port=port, kind=kind, parts=_PARTS, given=given, one_width=one_width))
+        sizes = len(self.slots), len(self.others), self.n - self.first_entry, len(self.derived), self.n_recorded
         return "\n".join([
-            self.of_neurons(), f"enum {{ RECORDS_AHEAD = {RECORDS_AHEAD} }};", _CREDIT, self._find(),
-            *map(self._through_port, self.ports), self._through(), f"""
-static const NEURON_STRETCHES NAME(stretches) = {{
-    NEURON_MODEL_VERSION, sizeof(REAL),
-    {len(self.slots)}, {len(self.others)}, {self.n - self.first_entry}, {len(self.derived)}, {self.n_recorded},
-    NAME(begin), NAME(append), NAME(prepend), NAME(compose), NAME(go_through),
-}};
-
-VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(stretches); }}
-""",
-        ])  # fmt: skip
-
-    def _find(self) -> str:
-        """What single steps of synapses read once."""
-        return "\n".join([
-            "static ALWAYS_INLINE void NAME(find_constants)(const NEURON_STEPS *of, LaneTargets some,",
-            "    NAME(Found) *found)", "{", "    (void)of; (void)some; (void)found;",
-            *(f"    found->constant[{k}] = {self._constant(k)};" for k in self.reads["constant"]), "}", "",
-            "static ALWAYS_INLINE void NAME(find_before)(const NEURON_STEPS *of, LaneTargets some, NAME(Found) *found)",
-            "{", "    (void)of; (void)some; (void)found;",
-            *(f"    found->before[{k}] = gather_lanes(of->step->before + {k} * of->n_neurons, some);"
-              for k in self.reads["before"]),
-            "}", "",
+            self.of_neurons(),
+            filled(
+                _TYPES, size=self.size,
+                constants=[f"found->constant[{k}] = {self._constant(k)};" for k in self.reads["constant"]],
+                before=[f"found->before[{k}] = gather_lanes(of->step->before + {k} * of->n_neurons, some);"
+                        for k in self.reads["before"]],
+            ),
+            *map(self._of_port, self.ports), *walks,
+            filled(
+                _THROUGH, parts=_PARTS, n_kinds=len(kinds), walks=names, n_own=len(owns),
+                places=", ".join(str(sum(k < p for k in self.ports)) for p in range(max(self.ports) + 1)),
+                enters="0" if self.ahead else "entering != 0.0",
+                own=f"row->trace[{self.common}] != NULL" if len(owns) > 1 else "0",
+                single="steps->record ? 2 : 1" if self.n_recorded else "steps->n == 0 ? 2 : 1",
+                traces=", ".join(f"row->trace[{c}]" for c in range(self.size)),
+                arrays=" ".join(f"trace + {c}," for c in range(self.size)),
+                size=self.size, sizes=", ".join(map(str, (*sizes, int(self.ahead)))),
+            ),
         ])  # fmt: skip
 
     @staticmethod
@@ -65,54 +348,76 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         """A column of the constants of targets."""
         return f"NAME(constants_of)(of->constant + {k} * of->n_neurons, of->shared, some)"
 
-    def _step_of_port(self, port: int) -> str:
-        """Synapses onto one port go through a single step."""
-        reached, E = self.reached[port], entry(port)
+    def _of_port(self, port: int) -> str:
+        """What synapses onto one port do; with `enters`, spikes enter in the first step of a stretch."""
+        reached, E, n = self.reached[port], entry(port), len(self.recorded)
+        old = {c: f"x_{c}" for c in reached}
+        U = {i: tree for (i, p), tree in self.model.by.U.items() if p == port} if self.ahead else {}
 
-        def row(kind: str, r: int | str) -> str:
-            terms = []
-            for (name, key, c), place in self.step.items():
-                if name == kind and key == r and c in reached:
-                    terms.append(f"m[{place}] * x_{c}")
-            return sum_of(terms) or "all_lanes(0.0)"
+        def enter(value: str) -> list[str]:
+            """Spikes enter, where traces are kept ahead."""
+            return [f"t->x[{i}] += {tree[1]!r} * {value};" for i, tree in U.items()]
 
-        e, rows = row("w", ""), {r: row("M", r) for r in reached}
-        enters = [f"        x[{r}] += s->entering * m[{self.step['M', r, E]}];" for r in reached
-                  if ("M", r, E) in self.step]  # fmt: skip
-        if ("w", "", E) in self.step:
-            enters.append(f"        e += s->entering * m[{self.step['w', '', E]}];")
-        n = len(self.recorded)
-        return "\n".join([
-            f"static {self.inlined} void NAME(move_{port})(const int other, const NEURON_STEPS *of,",
-            "    const NEURON_STEP *s, lanes psi, NAME(Found) *at, lanes *x, lanes *b, lanes *o)", "{",
-            f"    lanes m[{max(self.n_map, 1)}];",
-            "    NAME(map)(at->constant, at->before, at->kept, psi, at->derived, m);",
-            *(f"    at->before[{k}] = at->kept[{k}];" for k in self.reads["before"]),
-            *(f"    const lanes x_{c} = x[{c}];" for c in reached),
-            f"    lanes e = {e};", *(f"    x[{r}] = {text};" for r, text in rows.items()),
-            "    if (s->entering != 0.0) {", *enters, "    }",
-            "    *b = of->kappa * *b + e;", "    if (other && of->other == REGULARIZED)",
-            "        *o = s->keep * *o + of->share * e;", "}", "",
-            f"static {self.inlined} void NAME(step_{port})(const int other, const NEURON_STEPS *of,",
-            "    const NEURON_STEP *s, LaneTargets some, NAME(Found) *at, lanes *x, lanes *b, lanes *o, lanes *g)", "{",
-            "    if (s->L)", "        NAME(credit)(other, of, s, gather_lanes(s->L, some),",
-            "            other ? gather_lanes(s->F, some) : all_lanes(0.0), b, o, g);",
-            "    if (!s->psi)", "        return;",
-            *(f"    at->kept[{k}] = gather_lanes(s->kept + {k} * of->n_neurons, some);" for k in self.needed),
-            *(f"    at->derived[{k}] = gather_lanes(s->derived + {k} * of->n_neurons, some);"
-              for k in range(len(self.derived))),
-            f"    NAME(move_{port})(other, of, s, gather_lanes(s->psi, some), at, x, b, o);", "}", "",
-            f"static {self.inlined} void NAME(follow_{port})(const int other, const NEURON_STEPS *of,",
-            "    const NEURON_STEP *s, const double *record, LaneTargets some, NAME(Found) *at, lanes *x, lanes *b,",
-            "    lanes *o, lanes *g)", "{",
-            "    lanes line[8];", "    read_targets(record, of->record_width, some, line);",
-            *(f"    at->{name} = line[{k}];" for k, name in enumerate(self.recorded)),
-            f"    NAME(credit)(other, of, s, line[{n + 1}], line[{n + 2}], b, o, g);",
-            f"    NAME(move_{port})(other, of, s, line[{n}], at, x, b, o);", "}", "",
-            f"static __attribute__((noinline)) void NAME(decay_{port})(const int other, const NEURON_STEPS *of,",
-            "    LaneTargets some, lanes *x, lanes *b, lanes *o)", "{", *self._decay(port),
-            "    *b *= of->kappa_decay;", "    if (other)", "        *o *= of->keep_decay;", "}", "",
-        ])  # fmt: skip
+        e = self._step_dot("w", "", old)
+        moved = []
+        if not self.ahead:
+            by_entry = {r: self.step["M", r, E] for r in reached if ("M", r, E) in self.step}
+            rows = {r: sum_of(self._step_dot("M", r, old)) or "all_lanes(0.0)" for r in reached}
+            moved = [f"x[{r}] = {text};" for r, text in rows.items()]
+            enters = [f"x[{r}] += s->entering * m[{place}];" for r, place in by_entry.items()]
+            if ("w", "", E) in self.step:
+                enters.append(f"e += s->entering * m[{self.step['w', '', E]}];")
+            moved += [f"if (s->entering != 0.0) {{ {' '.join(enters)} }}"] if enters else []
+            moved += [f"x[{r}] += {self._gained(r, 'e')};" for r in self.gain if r in reached]
+        else:
+            moved = [f"x[{r}] = {self._common(r, self._new(r, old, 'e'), 'of->common')};" for r in reached]
+        text = filled(
+            _ROW, port=port, inlined=self.inlined, parts=_PARTS, n_map=max(self.n_map, 1),
+            n_numbers=8 * lines_of(self.n), moved=moved,
+            e=f"{'psi * ' * self.ahead}({sum_of(e) or 'all_lanes(0.0)'})",
+            keep_before=[f"at->before[{k}] = at->kept[{k}];" for k in self.reads["before"]],
+            old=[f"const lanes x_{c} = x[{c}];" for c in reached],
+            found=[f"at->kept[{k}] = gather_lanes(s->kept + {k} * of->n_neurons, some);" for k in self.needed]
+            + [f"at->derived[{k}] = gather_lanes(s->derived + {k} * of->n_neurons, some);"
+               for k in range(len(self.derived))],
+            enter_step=[f"if (s->entering != 0.0) {{ {' '.join(enter('s->entering'))} }}"] * bool(U),
+            enter_after=[f"if (entering != 0.0) {{ {' '.join(enter('entering'))} }}".replace("t->", "t.")] * bool(U),
+            enter_last=[line.replace("t->", "t.") for line in enter("row->arrived")],
+            decayed=self._decay(port), load=[self._load(c) for c in reached],
+            store=[f"if ({'own' if c == self.common else '1'}) NAME(store_own)(row->trace[{c}] + k, x[{c}], count);"
+                   for c in reached],
+            by_records=[
+                "if (single == 2)", "    for (int64_t i = 0; i < steps->n; i++)",
+                f"        NAME(follow_{port})(other, steps, steps->step + i, steps->record + i * steps->record_stride,",
+                "            some, found, &t);",
+            ] * bool(self.n_recorded),
+            fetch_records=[
+                "if (single == 2 && k + RECORDS_AHEAD + LANES <= row->n)",
+                "    for (int64_t i = 0; i < steps->n; i++)", "        for (int j = 0; j < LANES; j++)",
+                "            __builtin_prefetch(steps->record + i * steps->record_stride",
+                "                               + steps->record_width * (int64_t)target[k + RECORDS_AHEAD + j]);",
+            ] * bool(self.n_recorded),
+            fetch_traces=[
+                f"{'if (own) ' * (c == self.common)}__builtin_prefetch(row->trace[{c}] + ahead);" for c in reached
+            ],
+            **self._through(port),
+        )  # fmt: skip
+        if not self.n_recorded:
+            return text
+        recorded = [f"at->{name} = line[{k}];" for k, name in enumerate(self.recorded)]
+        follow = filled(
+            _FOLLOW, port=port, inlined=self.inlined, recorded=recorded, psi=str(n), L=str(n + 1), F=str(n + 2)
+        )
+        chunk = text.index(f"static ALWAYS_INLINE void NAME(chunk_{port})")
+        return text[:chunk] + follow + text[chunk:]
+
+    def _load(self, c: int) -> str:
+        load = f"load_lanes(row->trace[{c}] + k, LANES)"
+        return f"x[{c}] = {f'own ? {load} : all_lanes(row->common)' if c == self.common else load};"
+
+    def _common(self, c: int, text: str, factor: str) -> str:
+        """Return what becomes of a trace; of one that synapses have in common, its decay is enough."""
+        return f"own ? {text} : x[{c}] * {factor}" if c == self.common else text or "all_lanes(0.0)"
 
     def _decay(self, port: int) -> list[str]:
         """Steps past the cutoff, as in `decay` of generate.py."""
@@ -125,19 +430,17 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
 
         for k in (k for k in self.reached[port] if k < model.n):
             if not is_kept(by, k):
-                lines.append(f"    x[{k}] = all_lanes(0.0);")
+                lines.append(f"x[{k}] = all_lanes(0.0);")
                 continue
-            lines += ["    {", f"        const lanes own = {constant(by.J[k, k])};"]
-            lines.append(f"        x[{k}] = power_lanes(own, of->n_decay) * x[{k}];")
+            power = f"power_lanes({constant(by.J[k, k])}, of->n_decay)"
+            lines.append(f"x[{k}] *= {f'own ? {power} : all_lanes(of->common_decay)' if k == self.common else power};")
             if k in by.v and model.n in self.reached[port] and by.moving.isdisjoint(names_of(by.v[k])):
-                lines.append(
-                    f"        x[{k}] += power_lanes(own, of->n_decay - 1) * ({constant(by.v[k])} * x[{model.n}]);"
-                )
-            lines.append("    }")
-        return lines + [f"    x[{model.n}] = all_lanes(0.0);"] * (model.n in self.reached[port])
+                before = f"({constant(by.v[k])} * x[{model.n}])"
+                lines.append(f"x[{k}] += power_lanes({constant(by.J[k, k])}, of->n_decay - 1) * {before};")
+        return lines + [f"x[{model.n}] = all_lanes(0.0);"] * (model.n in self.reached[port])
 
-    def _through_port(self, port: int) -> str:
-        """Synapses onto one port go through a stretch; with `enters`, spikes enter in its first step."""
+    def _through(self, port: int) -> dict[str, object]:
+        """Return what synapses do that go through a stretch."""
         reached, E, own = self.reached[port], entry(port), self.place_of[port]
         used: dict[tuple[bool, bool], set[int]] = {(e, o): set() for e in (False, True) for o in (False, True)}
 
@@ -156,179 +459,47 @@ VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) {{ return &NAME(str
         def terms(*key: int | str) -> list[str]:
             return [f"{value} * x_{c}" for c in reached if (value := of(*key, c))]
 
-        G, B, X = [*terms("G"), f"{of('G', 'B')} * *b"], [*terms("B"), "at->kappa * *b"], terms("X")
-        X += [f"{of('X', 'B')} * *b", "at->keep * *o"]
-        g_X = of("G", "X")
-        rows = {r: sum_of(terms("P", r)) or "all_lanes(0.0)" for r in reached}
-        entering = {r: of("P", r, E) for r in reached} | {kind: of(kind, E) for kind in "BGX"}
-        read, fetched = [], []
-        for (enters, other), places in used.items():
-            head = f"if ({' && '.join(['enters'] * enters + ['other'] * other)}) " if enters or other else ""
-            for k in sorted({place // 8 for place in places}):
-                some = sorted(place for place in places if place // 8 == k)
-                if len(some) <= FEW:
-                    read += [f"    {head}p[{i}] = read_one({self._at(i)}, at->width, some);" for i in some]
-                    continue
-                into = f"p + {8 * k}" if not head else "q"
-                read_line = "read_first_fours" if in_first_half(some, k) else "read_targets"
-                lines = [f"{read_line}({self._at(8 * k)}, at->width, some, {into});"]
-                lines += [f"p[{i}] = q[{i - 8 * k}];" for i in some] if head else []
-                read.append(f"    {head}{{ lanes q[8]; {' '.join(lines)} }}" if head else f"    {lines[0]}")
-                if not head:
-                    fetched.append(
-                        f"        __builtin_prefetch(at->number + at->width * (int64_t)target[i] + {8 * k});"
-                    )
+        G, B = [*terms("G"), f"{of('G', 'B')} * t->b"], [*terms("B"), "at->kappa * t->b"]
+        X = [*terms("X"), f"{of('X', 'B')} * t->b", "at->keep * t->o"]
+        x_to_g = of("G", "X")
+        applied = [f"x[{r}] = {self._common(r, sum_of(terms('P', r)), 'at->common')};" for r in reached]
+        entered = []
+        if not self.ahead:
+            entering = {r: of("P", r, E) for r in reached} | {kind: of(kind, E) for kind in "BGX"}
+            entered = [
+                "if (enters) {", f"    if (other) t->o += entering * {entering['X']};",
+                f"    t->g -= entering * {entering['G']};", f"    t->b += entering * {entering['B']};",
+                *(f"    x[{r}] += entering * {entering[r]};" for r in reached), "}",
+            ]  # fmt: skip
+        read, fetched = self._reads(used)
         if self.apart:
-            read.append("    const lanes apart = gather_doubles(at->apart, some);")
-        loads = [f"    x[{c}] = load_lanes(row->trace + {c} * row->stride + k, LANES);" for c in reached]
-        stores = [f"    store_lanes(row->trace + {c} * row->stride + k, x[{c}], LANES);" for c in reached]
-        ahead = [
-            f"            __builtin_prefetch(row->trace + {c} * row->stride + k + row->row_ahead);" for c in reached
-        ]
-        arguments = (
-            "const NEURON_ROW *row, const NEURON_STRETCH *before, const NEURON_STEPS *steps, "
-            "const NEURON_STRETCH *after, double entering"
-        )
-        # single: 0 none, 1 by columns of neurons, 2 by records
-        kinds = [(enters, other, single) for enters in (0, 1) for other in (0, 1) for single in (0, 1, 2)]
-        y = self.size
-        return "\n".join([
-            self._step_of_port(port),
-            f"static {self.inlined} void NAME(apply_{port})(const int enters, const int other, double entering,",
-            "    const NEURON_STRETCH *at, LaneTargets some, lanes *x, lanes *b, lanes *o, lanes *g)", "{",
-            f"    lanes p[{8 * lines_of(self.n)}];", *read,
-            *(f"    const lanes x_{c} = x[{c}];" for c in reached),
-            f"    *g -= {sum_of(G)};", "    if (other) {", f"        *g -= {g_X} * *o;", f"        *o = {sum_of(X)};",
-            f"        if (enters) *o += entering * {entering['X']};", "    }",
-            f"    *b = {sum_of(B)};", *(f"    x[{r}] = {text};" for r, text in rows.items()),
-            "    if (enters) {", f"        *g -= entering * {entering['G']};",
-            f"        *b += entering * {entering['B']};",
-            *(f"        x[{r}] += entering * {entering[r]};" for r in reached), "    }", "}", "",
-            f"static ALWAYS_INLINE void NAME(fetch_{port})(const NEURON_STRETCH *at, const uint32_t *target)", "{",
-            "    for (int64_t i = 0; i < LANES; i++) {", *fetched, "    }", "}", "",
-            f"static ALWAYS_INLINE void NAME(chunk_{port})(const int enters, const int other, const int single,",
-            f"    {arguments}, int64_t k, NAME(Found) *found)", "{",
-            "    const LaneTargets some = {row->target + k, 0};",
-            f"    lanes x[{self.size}], b = load_lanes(row->Y + k, LANES), o = all_lanes(0.0), g = o;", *loads,
-            "    if (row->owes)", "        g = load_lanes(row->C + k, LANES);",
-            "    if (other)", "        o = load_lanes(row->X + k, LANES);",
-            "    if (before)", f"        NAME(apply_{port})(0, other, 0.0, before, some, x, &b, &o, &g);",
-            "    if (single && steps->n > 0) {", "        if (!steps->shared)",
-            "            NAME(find_constants)(steps, some, found);",
-            "        NAME(find_before)(steps, some, found);", "    }",
-            "    if (single == 1) {", "        if (steps->n_decay > 0)",
-            f"            NAME(decay_{port})(other, steps, some, x, &b, &o);",
-            "        for (int64_t i = 0; i < steps->n; i++)",
-            f"            NAME(step_{port})(other, steps, steps->step + i, some, found, x, &b, &o, &g);", "    }",
-            *([] if not self.n_recorded else ["    if (single == 2)", "        for (int64_t i = 0; i < steps->n; i++)",
-            f"            NAME(follow_{port})(other, steps, steps->step + i,",
-            "                steps->record + i * steps->record_stride, some, found, x, &b, &o, &g);"]),
-            "    if (enters)", f"        NAME(apply_{port})(1, other, entering, after, some, x, &b, &o, &g);",
-            "    else if (after)", f"        NAME(apply_{port})(0, other, 0.0, after, some, x, &b, &o, &g);",
-            "    if (single && steps->n_last > 0) {", "        const NEURON_STEP *const last = steps->step + steps->n;",
-            "        NAME(credit)(other, steps, last, gather_lanes(last->L, some),",
-            "            other ? gather_lanes(last->F, some) : all_lanes(0.0), &b, &o, &g);", "    }",
-            "    if (row->updates) {    /* 0 - g, so that a gradient of 0 keeps the sign of a weight of -0 */",
-            "        const lanes low = all_lanes(row->low), high = all_lanes(row->high);",
-            "        lanes w = load_lanes(row->weight + k, LANES) - row->eta * (all_lanes(0.0) - g);",
-            "        w = where(w > low, w, low);", "        g = where(w < high, w, high);", "    }",
-            "    REAL *const changed = (row->updates ? row->weight : row->C) + k;",
-            "    if (k + LANES > row->n) {    /* those of the row that comes next stay as they are */",
-            "        const lane_order own = first_lanes(row->n - k);",
-            "        g = where(own, g, load_lanes(changed, LANES));",
-            "        b = where(own, b, load_lanes(row->Y + k, LANES));",
-            "        if (other)", "            o = where(own, o, load_lanes(row->X + k, LANES));",
-            *(f"        x[{c}] = where(own, x[{c}], load_lanes(row->trace + {c} * row->stride + k, LANES));"
-              for c in reached), "    }",
-            "    store_lanes(changed, g, LANES);", "    store_lanes(row->Y + k, b, LANES);", *stores,
-            "    if (other)", "        store_lanes(row->X + k, o, LANES);", "}", "",
-            f"static {self.inlined} void NAME(row_{port})(const int enters, const int other, const int single,",
-            f"    {arguments})", "{",
-            "    const uint32_t *const target = row->target;", "    NAME(Found) found;",
-            "    if (single && steps->shared)",
-            "        NAME(find_constants)(steps, (LaneTargets){target, 0}, &found);",
-            "    for (int64_t k = 0; row->nodes_ahead && k + LANES <= row->n && k < row->nodes_ahead; k += LANES) {",
-            f"        if (before) NAME(fetch_{port})(before, target + k);",
-            f"        if (after) NAME(fetch_{port})(after, target + k);", "    }",
-            "    for (int64_t k = 0; k < row->n; k += LANES) {",
-            "        if (row->nodes_ahead && k + row->nodes_ahead + LANES <= row->n) {",
-            f"            if (before) NAME(fetch_{port})(before, target + k + row->nodes_ahead);",
-            f"            if (after) NAME(fetch_{port})(after, target + k + row->nodes_ahead);",
-            "        }",
-            "        if (single == 2 && k + RECORDS_AHEAD + LANES <= row->n)",
-            "            for (int64_t i = 0; i < steps->n; i++)", "                for (int j = 0; j < LANES; j++)",
-            "                    __builtin_prefetch(steps->record + i * steps->record_stride",
-            "                                       + steps->record_width * (int64_t)target[k + RECORDS_AHEAD + j]);",
-            "        if (row->row_ahead) {",
-            "            __builtin_prefetch(target + k + row->row_ahead);",
-            "            __builtin_prefetch(row->Y + k + row->row_ahead);", *ahead,
-            "            if (other)", "                __builtin_prefetch(row->X + k + row->row_ahead);",
-            "            if (row->owes || !row->updates)",
-            "                __builtin_prefetch(row->C + k + row->row_ahead);",
-            "            if (row->updates)", "                __builtin_prefetch(row->weight + k + row->row_ahead);",
-            "        }",
-            f"        NAME(chunk_{port})(enters, other, single, row, before, steps, after, entering, k, &found);",
-            "        if (row->arriving && k + LANES <= row->n)", "            for (int i = 0; i < LANES; i++)",
-            "                row->arriving[target[k + i]] += row->weight[k + i];",
-            "        else if (row->arriving)", "            for (int64_t i = k; i < row->n; i++)",
-            "                row->arriving[target[i]] += row->weight[i];",
-            "    }", "}", "",
-            *(line for enters, other, single in kinds for line in (
-                f"static __attribute__((noinline)) void NAME(row_{port}_{enters}{other}{single})(",
-                f"    {arguments}, int64_t n)", "{",
-                "    NEURON_ROW of = *row;    /* nothing that is written can be in these copies */",
-                "    NEURON_STRETCH first, second;", "    of.n = n;", "    if (before) first = *before;",
-                "    if (after) second = *after;",
-                *(["    if (before && after) second.width = first.width;    /* one array */"] * (not enters)),
-                f"    NAME(row_{port})({enters}, {other}, {single}, &of,",
-                "        before ? &first : NULL, steps, after ? &second : NULL, entering);", "}", "",
-            )),
-            f"static void NAME(through_{port})({arguments})", "{",
-            f"    static void (*const kinds[])({_types(arguments)}, int64_t) = {{",
-            f"        {', '.join(f'NAME(row_{port}_{enters}{other}{single})' for enters, other, single in kinds)},",
-            "    };",
-            f"    void (*const work_row)({_types(arguments)}, int64_t) =",
-            "        kinds[(entering != 0.0 ? 6 : 0) + (row->X ? 3 : 0) + (steps ? "
-            f"{'steps->record' if self.n_recorded else 'steps->record && steps->n == 0'} ? 2 : 1 : 0)];",
-            "    const int64_t rest = row->n + LANES > row->readable ? row->n % LANES : 0, full = row->n - rest;",
-            "    work_row(row, before, steps, after, entering, full);",
-            "    if (rest > 0) {    /* the last ones of all rows, filled up with copies of the first of them */",
-            "        uint32_t last[LANES];",
-            f"        REAL left[{self.size + 4}][LANES];",
-            "        for (int64_t i = 0; i < LANES; i++) {",
-            "            const int64_t k = full + (i < rest ? i : 0);",
-            "            last[i] = row->target[k];",
-            *(f"            left[{c}][i] = row->trace[{c} * row->stride + k];" for c in reached),
-            f"            left[{y}][i] = row->Y[k], left[{y + 1}][i] = row->X ? row->X[k] : ZERO;",
-            f"            left[{y + 2}][i] = row->owes ? row->C[k] : ZERO, left[{y + 3}][i] = row->weight[k];",
-            "        }",
-            "        NEURON_ROW some = *row;", "        some.target = last, some.trace = left[0], some.stride = LANES;",
-            f"        some.Y = left[{y}], some.X = row->X ? left[{y + 1}] : NULL;",
-            f"        some.C = left[{y + 2}], some.weight = left[{y + 3}];",
-            "        some.arriving = NULL, some.nodes_ahead = some.row_ahead = 0;",
-            "        work_row(&some, before, steps, after, entering, LANES);",
-            "        for (int64_t i = 0; i < rest; i++) {",
-            *(f"            row->trace[{c} * row->stride + full + i] = left[{c}][i];" for c in reached),
-            f"            row->Y[full + i] = left[{y}][i];",
-            f"            if (row->X) row->X[full + i] = left[{y + 1}][i];",
-            f"            if (row->updates) row->weight[full + i] = left[{y + 3}][i];",
-            f"            else row->C[full + i] = left[{y + 2}][i];",
-            "            if (row->arriving) row->arriving[last[i]] += row->weight[full + i];",
-            "        }", "    }", "}", "",
-        ])  # fmt: skip
+            read.append("const lanes apart = gather_doubles(at->apart, some);")
+        # a power of two, by which compilers shift
+        width = "(int64_t)1 << __builtin_ctzll(at->width)" if self.ahead else "at->width"
+        sums = {"to_g": sum_of(G), "x_to_g": x_to_g, "to_o": sum_of(X), "to_b": sum_of(B)}
+        return {"width": width, "read": read, "fetched": fetched, "applied": applied, "entered": entered, **sums}
 
-    def _through(self) -> str:
-        cases = [
-            f"    case {port}: NAME(through_{port})(row, before, steps, after, entering); break;" for port in self.ports
-        ]
-        return "\n".join([
-            "static void NAME(go_through)(int64_t port, const NEURON_ROW *row, const NEURON_STRETCH *before,",
-            "                             const NEURON_STEPS *steps, const NEURON_STRETCH *after, double entering)",
-            "{", "    switch (port) {", *cases, "    }", "}", "",
-        ])  # fmt: skip
+    def _reads(self, used: dict[tuple[bool, bool], set[int]]) -> tuple[list[str], list[str]]:
+        """Return reads of the places that are used, by whether spikes enter and there is a trace beside ebar."""
+        read, fetched = [], []
+        for enters, head in ((False, ""), (True, "if (enters) ")):
+            plain, beside = used[enters, False], used[enters, False] | used[enters, True]
+            for k in sorted({place // 8 for place in beside}):
+                both = [self._read_places(k, [place for place in sorted(some) if place // 8 == k])
+                        for some in (beside, plain)]  # fmt: skip
+                if both[0] == both[1]:
+                    read += [f"{head}{{ {both[0]} }}"]
+                else:
+                    read += [f"{head}{{ if (other) {{ {both[0]} }} else {{ {both[1]} }} }}"]
+                if "width, some, q" in both[0] and not enters:
+                    there = "if (other) " * ("some, q" not in both[1])
+                    fetched.append(f"{there}__builtin_prefetch(at->number + width * (int64_t)target[i] + {8 * k});")
+        return read, fetched
 
-
-def _types(arguments: str) -> str:
-    """Return arguments without their names."""
-    items = arguments.split(", ")
-    return ", ".join(item[: item.index("*") + 1] if "*" in item else item.split()[0] for item in items)
+    def _read_places(self, k: int, places: list[int]) -> str:
+        """Return C that reads places of line k: alone, or by four or eight."""
+        if len(places) <= FEW:
+            return " ".join(f"p[{i}] = read_one({self._at(i)}, width, some);" for i in places)
+        read = "read_first_fours" if all(place % 8 < 4 for place in places) else "read_targets"
+        copies = " ".join(f"p[{i}] = q[{i - 8 * k}];" for i in places)
+        return f"lanes q[8]; {read}({self._at(8 * k)}, width, some, q); {copies}"

@@ -1,14 +1,16 @@
 """C of what stretches of steps make of the traces of a model's synapses (spike variant).
 
 Between entries of spikes the traces x of a synapse (eps, and e of the step before where it is read) change linearly, by
-numbers of the target and the step alone: x = M x, e = w x, the trace beside ebar as in `neuron_model.h`. A stretch of
-steps is the product of its steps: for each column c of x
+numbers of the target and the step alone: x = M x, e = w x, the trace beside ebar as in `neuron_model.h`. A stretch
+of steps is the product of its steps: for each column c of x
 
     P[r, c] : what x_c before it adds to x_r after it        B[c], X[c] : to ebar, to the trace beside it
     G[c]    : to the gradient                                "B", "X" in place of c: what those two add
 
 A spike that enters at port p in the first step of a stretch is one more column, "E" + p; it is kept where rows are
-closed, from a step to the end of its block.
+closed, from a step to the end of its block. Where J, U and v do not vary, traces may be kept *ahead*: x = J eps + v e,
+what the step that comes begins with. Then e of the step before is no trace, a spike enters as x += U, and no column is
+needed for that; w does not vary, but for psi, a factor apart.
 
 Only numbers are kept that are not 0 for any product of steps and that a synapse can meet, column by column, in lines
 of eight (`lanes.h`): a synapse onto a port reads the columns of the traces that an arrival there can reach. Where that
@@ -34,10 +36,12 @@ LEAST_RECORDED = 4  # numbers of a step; fewer are read as fast one by one
 Key = tuple[str, int | str, int | str]
 LONG = ("exp", "log", "sqrt", "tanh", "/", "**")  # operations that take long
 EBAR: Key = ("G", "", "B")
+ONE: Tree = ("number", 1.0)
 # in each lane, what expressions of single precision have, too
 FUNCTIONS = """
 #ifndef LANES_OF_FUNCTIONS
 #define LANES_OF_FUNCTIONS
+enum { RECORDS_AHEAD = 32 };    /* synapses to the one whose target's records are fetched */
 #define OF_LANES(name, function) static inline lanes lanes_##name(lanes x) \\
     { for (int i = 0; i < LANES; i++) x[i] = function(x[i]); return x; }
 OF_LANES(exp, elementary_exp)
@@ -61,9 +65,13 @@ class Stretches:
         The model, its derivatives, and how expressions become C.
     ports : sequence of int or None
         Ports at which synapses learn, ascending; None: all. What others alone would need is not kept.
+    ahead : bool
+        Whether traces are kept ahead.
 
     Attributes
     ----------
+    common : int or None
+        Trace that may be the same in all synapses of a row, if the constants that it reads are.
     slots : list of tuple or None
         What a stretch keeps, by place, some of it more than once; None: nothing.
     others : list of tuple
@@ -74,18 +82,22 @@ class Stretches:
         Numbers with those of spikes that enter, in lines of their own, which only rows that are closed read.
     """
 
-    def __init__(self, model: Derived, ports: Sequence[int] | None = None) -> None:
-        self.model, by = model, model.by
+    def __init__(self, model: Derived, ports: Sequence[int] | None = None, ahead: bool = False) -> None:
+        self.model, self.ahead, by = model, ahead, model.by
         self.ports = range(len(model.ports)) if ports is None else ports
-        self.size = model.n + bool(by.v)
+        self.size = model.n + (bool(by.v) and not ahead)
+        self.gain: dict[int, Tree] = (by.v if ahead else {model.n: ONE}) if by.v else {}  # what e adds to traces
+        alone = {k for k in range(model.n) if all(k not in pair or pair == (k, k) for pair in by.J) and k not in by.v}
+        self.common = min(alone, default=None) if ahead else None
         trees = [*by.J.values(), *by.U.values(), *by.v.values(), *by.h.values(), *by.R.values(), *by.gap.values()]
         self.derived = [tree for tree in dict.fromkeys(trees) if takes_long(tree, by)]
         self.map, self.step, self.reads = self._step()
         followed = {(i, i) for i in range(self.size)}
         followed |= {(r, c) for kind, r, c in self.step if kind == "M" and isinstance(r, int) and isinstance(c, int)}
+        seen = {c for kind, _, c in self.step if kind == "w" and isinstance(c, int)}
+        followed |= {(r, c) for r in self.gain for c in seen}
         while more := {(r, c) for r, k in followed for q, c in followed if k == q} - followed:
             followed |= more
-        seen = {c for kind, _, c in self.step if kind == "w" and isinstance(c, int)}
         self.seen = {c for r, c in followed if r in seen}
         self.reached = {port: self._reached(port, followed) for port in self.ports}
         self.columns = sorted(set().union(*self.reached.values()))
@@ -94,13 +106,14 @@ class Stretches:
         self.others += [("X", "", c) for c in self.columns if c in self.seen]
         self.place: dict[Key, int] = {}
         self.copies: list[tuple[int, int]] = []
-        for place, key in enumerate([*self.slots, *self.others]):
+        self.first_beside = 8 * lines_of(len(self.slots)) if ahead else len(self.slots)
+        for place, key in (*enumerate(self.slots), *enumerate(self.others, self.first_beside)):
             if key in self.place:
                 self.copies.append((place, self.place[key]))
             elif key is not None:
                 self.place[key] = place
-        self.first_entry = self.n = 8 * lines_of(len(self.slots) + len(self.others))
-        for port in self.ports:
+        self.first_entry = self.n = 8 * lines_of(self.first_beside + len(self.others))
+        for port in () if ahead else self.ports:
             keys: list[Key] = [
                 *(("P", r, entry(port)) for r in self.reached[port]),
                 *((k, "", entry(port)) for k in "BG"),
@@ -110,14 +123,15 @@ class Stretches:
             self.place |= {key: self.n + place for place, key in enumerate(keys)}
             self.n += len(keys)
         self.first_other = self.n = 8 * lines_of(self.n)
-        self.place |= {("X", "", entry(port)): self.n + k for k, port in enumerate(self.ports)}
-        self.n += len(self.ports)
+        if not ahead:
+            self.place |= {("X", "", entry(port)): self.n + k for k, port in enumerate(self.ports)}
+            self.n += len(self.ports)
         self.recorded = [f"kept[{k}]" for k in self.needed] + [f"derived[{k}]" for k in range(len(self.derived))]
 
     def of_neurons(self) -> str:
         """Return the functions on stretches of neurons."""
         return "\n".join([
-            FUNCTIONS, self._derive(), self.map, self._found(), self._begin(),
+            FUNCTIONS, self._derive(), self.map, self._found(),
             self._extended("append", self._append()), self._extended("prepend", self._prepend()), self._compose(),
         ])  # fmt: skip
 
@@ -145,6 +159,8 @@ class Stretches:
     def _reached(self, port: int, followed: set[tuple[int, int]]) -> list[int]:
         """Return the columns of the traces that an arrival at a port can make other than 0."""
         new = {r for kind, r, c in self.step if kind == "M" and c == entry(port)}
+        new |= {i for i, p in self.model.by.U if p == port} if self.ahead else set()
+        new |= {r for r in self.gain if ("w", "", entry(port)) in self.step}
         return sorted({r for r, c in followed if c in new})
 
     def _layout(self, followed: set[tuple[int, int]]) -> tuple[list[Key | None], bool, dict[int, dict[Key, int]]]:
@@ -155,10 +171,12 @@ class Stretches:
             for c in columns:
                 found += [("P", r, c) for r in range(self.size) if (r, c) in followed]
                 found += [("B", "", c), ("G", "", c)] if c in self.seen else []
+            if self.ahead:  # those of a model with fewer traces stand where they stand there
+                found.sort(key=lambda key: max([k for k in key[1:] if isinstance(k, int)], default=0))
             return found
 
         best: tuple[tuple[int, int], list[Key | None], bool, dict[int, dict[Key, int]]] | None = None
-        for apart in (False, True):
+        for apart in (False,) if self.ahead else (False, True):
             for groups in ([self.columns], list(map(list, dict.fromkeys(map(tuple, self.reached.values()))))):
                 slots: list[Key | None] = []
                 places: dict[int, dict[Key, int]] = {port: {} for port in self.ports}
@@ -197,20 +215,19 @@ class Stretches:
             loop.known[tree] = loop.let(f"derived[{k}]")
         found: dict[Key, str] = {}
         columns_of: dict[int | str, dict[int, Tree]] = {c: model.by_column(by.J, c) for c in range(n)}
-        columns_of |= {n: by.v} if by.v else {}
-        columns_of |= {entry(port): model.by_column(by.U, port) for port in self.ports}
+        columns_of |= {n: by.v} if by.v and not self.ahead else {}
+        columns_of |= {entry(port): model.by_column(by.U, port) for port in self.ports if not self.ahead}
         for c, column in columns_of.items():
             new = {i: loop.literal(tree) for i, tree in column.items()}
-            e, after = model.end_step(loop, new)
+            e, after = (loop.dot(by.h, {int(c): loop.one}), new) if self.ahead else model.end_step(loop, new)
             found |= {("M", i, c): value for i, value in after.items()}
             if e:
                 found["w", "", c] = e
+        found |= {("v", r, ""): loop.literal(tree) for r, tree in self.gain.items() if tree != ONE}
         columns: dict[Key, int] = {}
         for key, value in found.items():
             columns[key] = len(columns)
             loop.lines.append(f"map[{columns[key]}] = {value};")
-        if by.v:
-            columns |= {("M", n, c): place for (kind, _, c), place in columns.items() if kind == "w"}
         reads = _without_unused(loop)
         text = "\n".join([
             "static ALWAYS_INLINE void NAME(map)(const lanes *constant, const lanes *before, const lanes *kept,",
@@ -250,16 +267,6 @@ class Stretches:
             f"        NAME(derive_body){passed}, 1);", "    else", f"        NAME(derive_body){passed}, 0);", "}", "",
         ])  # fmt: skip
 
-    def _begin(self) -> str:
-        ones = [place for place, key in enumerate(self.slots) if key and key[0] == "P" and key[1] == key[2]]
-        return "\n".join([
-            "static void NAME(begin)(int64_t n, const NEURON_STRETCH *stretch)", "{",
-            "    for (int64_t j = 0; j < n; j++) {", "        double *number = stretch->number + stretch->width * j;",
-            "        for (int64_t i = 0; i < stretch->width; i++)", "            number[i] = 0.0;",
-            *(f"        number[{place}] = 1.0;" for place in ones), "        stretch->apart[j] = 0.0;",
-            "    }", "}", "",
-        ])  # fmt: skip
-
     # ---- products ----------------------------------------------------------------------------------------------------
 
     def _of(self, array: str, *key: int | str) -> str:
@@ -282,19 +289,31 @@ class Stretches:
                 terms.append(f"m[{place}] * {values[c]}")
         return terms
 
+    def _new(self, r: int, values: dict[int, str], e: str) -> str:
+        """Return what a step makes of trace r, from the traces and e; "" of none."""
+        gained = [self._gained(r, e)] if r in self.gain and e else []
+        return sum_of([*self._step_dot("M", r, values), *gained])
+
+    def _gained(self, r: int, value: str) -> str:
+        """Return a value times what e adds to trace r."""
+        place = self.step.get(("v", r, ""))
+        return value if place is None else f"m[{place}] * {value}"
+
     def _append(self) -> list[str]:
         """A step after a stretch."""
         lines, new = [], []
         for c in self.columns:
             P = {r: self._of("p", "P", r, c) for r in self._rows(c)}
-            if c in self.seen:
+            by = f"by_{c}" if c in self.seen else ""
+            if by:
                 B, G, X = self._of("p", "B", c), self._of("p", "G", c), self._of("p", "X", c)
                 lines += [f"{G} += a * {B};", f"if (other) {G} += c * {X};"]
-                by = self._step_dot("w", "", P)
-                lines.append(f"const lanes by_{c} = {sum_of(by) or 'zero'};")
-                new += [f"if (other) {X} = keep * {X} + d * {B} + f * by_{c};", f"{B} = kappa * {B} + by_{c};"]
+                lines.append(
+                    f"const lanes {by} = {'seen * ' * self.ahead}({sum_of(self._step_dot('w', '', P)) or 'zero'});"
+                )
+                new += [f"if (other) {X} = keep * {X} + d * {B} + f * {by};", f"{B} = kappa * {B} + {by};"]
             for r in self._rows(c):
-                lines.append(f"const lanes n_{r}_{c} = {sum_of(self._step_dot('M', r, P)) or 'zero'};")
+                lines.append(f"const lanes n_{r}_{c} = {self._new(r, P, by) or 'zero'};")
                 new.append(f"{P[r]} = n_{r}_{c};")
         B, X, both = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
         return [
@@ -304,26 +323,38 @@ class Stretches:
         ]  # fmt: skip
 
     def _prepend(self) -> list[str]:
-        """A step before a stretch."""
+        """A step before a stretch: what e adds to traces, and so to what they make, then what the step makes e of."""
         B, X, both = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
-        lines = [f"lanes to_G = {B}, to_X = zero;"]
-        lines.append(f"if (other) {{ to_G += f * {X}; to_X = {both} + f * keep_power; }}")
+        lines: list[str] = []
+        to = {"B": ("all_lanes(kappa_power)", ""), "G": (B, f"f * {X}"), "X": (both, "f * keep_power"), "P": ("", "")}
         new: list[str] = []
-        columns: list[int | str] = [*self.columns, *map(entry, self.ports)]
+        columns: list[int | str] = [*self.columns, *([] if self.ahead else map(entry, self.ports))]
+        by_e: dict[tuple[int | str, ...], str] = {}  # of what the stretch makes; apart, where psi is no factor apart
+
+        def row(kind: str, *rows: int | str) -> dict[int, str]:
+            """What the stretch makes of each trace."""
+            return {r: value for r in range(self.size) if (value := self._of("p", kind, *rows, r))}
+
         for c in columns:
-            column = {int(r): place for (kind, r, k), place in self.step.items() if kind == "M" and k == c}
             w = self.step.get(("w", "", c))
             for key in [key for key in self.place if key[2] == c]:
-                kind, row = key[:2]
-                own = f"p[{self.place[key]}]"
+                kind, rows = key[0], [key[1]] if key[0] == "P" else []
+                values = row(kind, *rows)
                 terms = [
-                    f"{value} * m[{place}]"
-                    for r, place in column.items() if (value := self._of("p", kind, *([row] if kind == "P" else []), r))
+                    f"{values[int(r)]} * m[{place}]"
+                    for (name, r, k), place in self.step.items() if name == "M" and k == c and r in values
                 ]  # fmt: skip
-                if w is not None and kind in "BGX":
-                    factor = {"B": "kappa_power", "G": "to_G", "X": "to_X"}[kind]
-                    terms.append(f"{factor} * m[{w}]")
-                name = f"n_{kind}{row}_{c}"
+                own, beside = to[kind]
+                gained = [self._gained(r, values[r]) for r in self.gain if r in values]
+                e = [[*gained, *([own] if own else [])]] if self.ahead else [gained, [own] if own else []]
+                for k, some in enumerate(filter(None, e if w is not None else [])):
+                    if (kind, *rows, k) not in by_e:
+                        by = by_e[kind, *rows, k] = f"e_{len(by_e)}"
+                        lines.append(f"lanes {by} = {sum_of(some)};")
+                        lines += [f"if (other) {by} += {beside};"] if beside and own in some else []
+                        lines += [f"{by} *= seen;"] * self.ahead
+                    terms.append(f"{by_e[kind, *rows, k]} * m[{w}]")
+                name, own = f"n_{kind}{key[1]}_{c}", f"p[{self.place[key]}]"
                 if kind == "X":
                     lines += [f"lanes {name} = zero;", f"if (other) {name} = {sum_of(terms) or 'zero'};"]
                 else:
@@ -338,10 +369,10 @@ class Stretches:
         """Return `append` or `prepend`."""
         arguments = (
             "int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before, const REAL *kept, "
-            "const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived, const NEURON_STRETCH *stretch"
+            "const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived, int64_t none, const NEURON_STRETCH *stretch"
         )
         if name == "append":
-            arguments += ", double *record, int64_t width"
+            arguments += ", const NEURON_STRETCH *to, double *record, int64_t width"
         inside = arguments.replace("int64_t shared, ", "")
         derive = [
             f"        if (j % {CHUNK} == 0)", f"            NAME(derive)(n - j < {CHUNK} ? n - j : {CHUNK}, stride,",
@@ -365,8 +396,8 @@ class Stretches:
             *(f"        found.derived[{k}] = load_lanes(derived + {k} * stride + j, count);"
               for k in range(len(self.derived))),
             f"        lanes m[{size}];",
-            "        NAME(map)(found.constant, found.before, found.kept, load_lanes(psi + j, count),",
-            "            found.derived, m);",
+            "        const lanes seen = load_lanes(psi + j, count);",
+            "        NAME(map)(found.constant, found.before, found.kept, seen, found.derived, m);",
             "        lanes a = load_lanes(signals->L + j, count), c = zero, d = zero;",
             "        if (other) {",
             "            const lanes F = load_lanes(signals->F + j, count);",
@@ -376,9 +407,9 @@ class Stretches:
             "        }",
             "        (void)d; (void)f; (void)keep; (void)keep_power; (void)zero;",
             *(self._record() if self.n_recorded and name == "append" else []),
-            *self._read("        ", "p", "stretch"),
+            *self._read("        ", "p", "stretch", "none"),
             *(f"        {line}" for line in body),
-            *self._write("        ", "p", "stretch", name == "prepend"),
+            *self._write("        ", "p", "to" if name == "append" else "stretch", name == "prepend"),
             "    }", "}", "",
             f"static void NAME({name})({arguments})", "{",
             *(line for other in (1, 0) for shared in (1, 0) for line in (
@@ -390,7 +421,7 @@ class Stretches:
 
     def _record(self) -> list[str]:
         """Write beside each other what single steps of rows read."""
-        items = [*(f"found.{name}" for name in self.recorded), "load_lanes(psi + j, count)", "l", "r"]
+        items = [*(f"found.{name}" for name in self.recorded), "seen", "l", "r"]
         items += ["zero"] * (8 - len(items))
         return [
             "        if (record) {",
@@ -401,40 +432,42 @@ class Stretches:
             "        }",
         ]  # fmt: skip
 
-    def _read(self, indent: str, array: str, stretch: str) -> list[str]:
-        """Read all numbers of neurons."""
-        apart = [f"{indent}lanes {array}_apart = load_doubles({stretch}->apart + j, count);"] if self.apart else []
-        at = f"{stretch}->number + {stretch}->width * j + 8 * k, {stretch}->width, count, {array} + 8 * k"
-        return [
-            f"{indent}lanes {array}[{8 * lines_of(self.n)}];",
-            f"{indent}for (int k = 0; k < {self._lines('other')}; k++)", f"{indent}    read_neighbours({at});", *apart,
-        ]  # fmt: skip
+    def _read(self, indent: str, array: str, stretch: str, none: str = "") -> list[str]:
+        """Read all numbers of neurons; where the stretch has no step, those of none."""
+        ones = {place for place, key in enumerate(self.slots) if key and key[0] == "P" and key[1] == key[2]}
+        lines = [f"{indent}lanes {array}[{8 * lines_of(self.n)}]{f', {array}_apart' * self.apart};"]
+        read = [f"    {line}" for line in self._lines(array, stretch, "read_neighbour_fours", "read_neighbours")]
+        read += [f"    {array}_apart = load_doubles({stretch}->apart + j, count);"] if self.apart else []
+        if none:
+            zero = [f"    for (int k = 0; k < {self.first_entry}; k++)", f"        {array}[k] = zero;"]
+            zero += [f"    {array}[{place}] = all_lanes(1.0);" for place in sorted(ones)]
+            zero += [f"    {array}_apart = zero;"] * self.apart
+            lines += [f"{indent}{line}" for line in (f"if ({none}) {{", *zero, "} else {")]
+        else:
+            lines.append(f"{indent}{{")
+        return [*lines, *(f"{indent}{line}" for line in read), f"{indent}}}"]
 
     def _write(self, indent: str, array: str, stretch: str, entries: bool = False) -> list[str]:
         """Write them, with those of what enters or without."""
-        apart = [f"{indent}store_doubles({stretch}->apart + j, {array}_apart, count);"] if self.apart else []
-        at = f"{stretch}->number + {stretch}->width * j + 8 * k, {stretch}->width, count, {array} + 8 * k"
-        entering = []
-        for k in range(self.first_entry // 8, lines_of(self.n)) if entries else ():
-            head = "" if 8 * k < self.first_other else "if (other) "
-            write = "write_first_fours" if in_first_half(self.place.values(), k) else "write_neighbours"
-            to = f"{self._at(8 * k, stretch)} + {stretch}->width * j"
-            entering.append(f"{indent}{head}{write}({to}, {stretch}->width, count, {array} + {8 * k});")
-        return [
-            *(f"{indent}{array}[{place}] = {array}[{of}];" for place, of in self.copies),
-            f"{indent}for (int k = 0; k < {self._lines('other')}; k++)", f"{indent}    write_neighbours({at});",
-            *entering, *apart,
-        ]  # fmt: skip
+        lines = [f"{array}[{place}] = {array}[{of}];" for place, of in self.copies]
+        lines += self._lines(array, stretch, "write_first_fours", "write_neighbours", entries)
+        lines += [f"store_doubles({stretch}->apart + j, {array}_apart, count);"] if self.apart else []
+        return [f"{indent}{line}" for line in lines]
+
+    def _lines(self, array: str, stretch: str, fours: str, whole: str, entries: bool = False) -> list[str]:
+        """Return calls for each line of the numbers of neighbours, with those of what enters or without."""
+        calls = []
+        for k in range(lines_of(self.n) if entries else self.first_entry // 8):
+            always = k < lines_of(len(self.slots)) or self.first_entry <= 8 * k < self.first_other
+            name = fours if in_first_half(self.place.values(), k) else whole
+            at = f"{self._at(8 * k, stretch)} + {stretch}->width * j, {stretch}->width, count, {array} + {8 * k}"
+            calls.append(f"{'' if always else 'if (other) '}{name}({at});")
+        return calls
 
     def _at(self, place: int, stretch: str = "at") -> str:
         """Return the address of a number in C; what enters follows upon what is there."""
         less = self.first_entry - 8 * lines_of(len(self.slots)) if place >= self.first_entry else 0
         return f"{stretch}->number + {place}" + (f" - (other ? 0 : {less})" if less else "")
-
-    def _lines(self, other: str) -> str:
-        """Return how many lines a stretch has, in C."""
-        without, with_ = lines_of(len(self.slots)), lines_of(len(self.slots) + len(self.others))
-        return f"({other} ? {with_} : {without})"
 
     def _compose(self) -> str:
         """A stretch, then the next."""

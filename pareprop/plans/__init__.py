@@ -26,8 +26,8 @@ steps   with a step of the optimizer in each time step tight bounds   as scan
 ======= ============================================================= =====================================
 
 For each source and delay, on every rank: 56 bytes, +8 unless gradient descent, +16 with scan.
-For each neuron, with steps: psi and L of as many steps as the longest cutoff, at most 1 024. With scan: 896 bytes,
-576 if no neuron adapts, 1 472 if kappa_reg differs, and 17 + m steps of its history; given by equations, 72 for each
+For each neuron, with steps: psi and L of as many steps as the longest cutoff, at most 1 024. With scan: 640 bytes,
+320 if no neuron adapts, 1 280 if kappa_reg differs, and 17 + m steps of its history; given by equations, 72 for each
 number of a stretch, 8 for each of what enters, both in lines of eight, 80, and 128 for each derivative that takes long
 to compute: `iaf_psc_exp` 848, 1 552 if synapses learn at both ports, `adex` 976.
 

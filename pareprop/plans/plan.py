@@ -191,9 +191,9 @@ class TablePlan:
         return names | set(TRACES[: max(plan.n_traces for plan in self.plans)] if self.learns else ())
 
     def map_numbers(self, beside: bool) -> int:
-        """Return how many numbers a composed map has of a target that is not given by equations.
+        """Return how many numbers a composed map has of a target that is not given by equations, in halves of lines.
 
-        Those of eps are left out where no neuron adapts.
+        Those of eps are left out where no neuron adapts; those of one more trace have a line of their own.
 
         Parameters
         ----------
@@ -201,7 +201,7 @@ class TablePlan:
             Whether synapses have one more trace, because of `kappa_reg` or rewards.
         """
         adapts = any(plan.request.adapts for plan in self.plans if isinstance(plan.way, Scan))
-        return layout.NUMBERS if adapts or beside else layout.FEW_NUMBERS
+        return 2 * layout.NUMBERS if beside else layout.NUMBERS if adapts else layout.FEW_NUMBERS
 
     def longest_cutoff(self, chosen: slice | np.ndarray = slice(None)) -> int:
         """Return the longest cutoff in steps; `FOLD_STEPS` if it is longer or infinite, 1 if nothing learns.
@@ -270,13 +270,17 @@ class NetworkPlan:
         return {name: plan.way.name for name, plan in self.plans.items()}
 
     def composed(self, post: Population) -> Composed | None:
-        """Return for what steps of neurons given by equations are composed; None where no synapse onto them asks."""
+        """Return for what steps of neurons are composed; None where no synapse onto them asks.
+
+        Populations of one model that is given by equations share what is compiled for it.
+        """
         definition = getattr(post.params, "definition", None)
         onto = [plan for plan in self.plans.values() if plan.learns and plan.request.definition == definition]
+        onto = onto if definition else [plan for plan in onto if plan.request.post.name == post.name]
         if not any(isinstance(plan.way, Scan) for plan in onto):
             return None
         ports = {plan.request.projection.port_index for plan in onto}
-        return Composed(onto[0].request.model.precision, tuple(sorted(ports)))
+        return Composed(onto[0].request.model.precision, tuple(sorted(ports)), ahead=definition is None)
 
     def of_table(self, table: SynapseTable) -> TablePlan:
         """Return the plans of all blocks of a table."""
@@ -294,7 +298,7 @@ def compile_models(model: Model, comm: Comm, plan: NetworkPlan | None) -> None:
         kept, given = learning.list_kept(model, population), given_by_equations(population)
         definition = definitions[population.name] = definition_of(population).keeping(kept)
         if given or kept:
-            compile(definition, comm, plan.composed(population) if plan and given else None, population.learns)
+            compile(definition, comm, plan.composed(population) if plan else None, population.learns)
         for variant in learning.list_variants(model, population):
             compile(definition.learning_through(variant.through), comm)
     for at in learning.list_rules(model):

@@ -17,7 +17,7 @@ from ..machine import CACHE
 from ..network import learning
 from ..network.connectivity import RULES, Population, Projection
 from ..network.cuts import cut, round_steps
-from ..network.local import ALMOST_ALL, cost_of, given_by_equations, program_of
+from ..network.local import ALMOST_ALL, cost_of, program_of
 from ..network.model import Model
 from ..network.sharing import count_sharing
 from ..network.synapse_table import count_bytes, pays_index, spread_steps
@@ -383,9 +383,7 @@ def _learning(model: Model, plan: NetworkPlan | None, neurons: int, parts: Mappi
                 ends = (found.longest_cutoff() + plan.m) // plan.block
                 composed += BLOCKS + 4 * ends * plan.sets * (not model.is_rewarded)
         if kind == "incoming" and stretches:
-            by_hand = any(not given_by_equations(item.post) for item in items)
-            composed += layout.STRETCHES * (found.map_numbers(beside) + 4.0 * beside)
-            composed += layout.STRETCH_STEPS * (2 + 2 * beside) * by_hand * real / 8
+            composed += layout.STRETCHES * found.map_numbers(beside)
     return {"learning_bytes": learning * real, "book_bytes": 8.0 * books, "stretch_bytes": 8.0 * composed * neurons}
 
 

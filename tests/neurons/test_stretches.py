@@ -7,13 +7,15 @@ from corridor import CorridorTask
 from params import first
 
 from pareprop.engines.sample import Sample
+from pareprop.engines.spike_memory import STRETCH_NUMBERS
 from pareprop.kernels import layout
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
-from pareprop.network.parameters import Normal
+from pareprop.network.parameters import Normal, Uniform
 from pareprop.network.reward import Reward
 from pareprop.network.rewire import Rewire
-from pareprop.neurons import library
+from pareprop.neurons import built_in, library
+from pareprop.neurons.compile import Composed, compile
 from pareprop.neurons.generate import Generator
 from pareprop.neurons.model import NeuronModel
 from pareprop.neurons.stretches import Stretches
@@ -214,6 +216,48 @@ def test_lines_of_a_stretch(name: str, lines: int, read: list[int]) -> None:
     found = Stretches(Generator(library.get(name)))
     assert -(-len(found.slots) // 8) == lines
     assert [len({place // 8 for place in of.values()}) for of in found.place_of.values()] == read
+
+
+def test_places_are_those_that_checkpoints_name() -> None:
+    """Of NEST's own neurons: four numbers without adaptation, eight with it, then those of one more trace."""
+    rows = {0: "Z", 1: "E"} | {kind: kind for kind in "BX"}
+    for name, n in (("iaf", 4), ("iaf_psc_delta_adapt", 8)):
+        found = Stretches(Generator(built_in.find(name, "piecewise_linear")), ahead=True)
+        assert found.first_beside == 8 and len(found.slots) == n and found.n == 16  # nothing of what enters
+        for key, place in found.place.items():
+            made = rows[key[1]] if key[0] == "P" else key[0].replace("G", "Q")
+            assert STRETCH_NUMBERS[place] == made + rows[key[2]]
+
+
+def test_steps_of_nests_neurons_are_composed_without_a_compiler() -> None:
+    for name in library.nest_names():
+        program = compile(built_in.find(name, "arctan_derivative"))
+        assert program.has_stretches(Composed("single", (0,), ahead=True)) == ("bsshslm" not in name)
+
+
+@pytest.mark.slow
+def test_neurons_of_nest_that_keep_more_for_a_rule() -> None:
+    """They are compiled anew with what composes their steps; weights beside a rule are those without it."""
+
+    def weights(ruled: bool) -> np.ndarray:
+        model = Model("spike", seed=3, optimizer=GradientDescent(eta=1e-3))
+        inputs, out = model.inputs("in", 12), model.readouts("out", 2, C_m=1.0, tau_m=20.0)
+        cells = model.neurons("cells", 9, "iaf_adapt", I_e=420.0, tau_m=Uniform(low=8.0, high=12.0))
+        for source in (inputs, cells):
+            model.connect(source, cells, weight=Normal(std=3.0), delay=[1, 3])
+        model.connect(cells, out, weight=Normal(std=0.5))
+        model.connect(out, cells, weight=Normal(std=1.0))
+        if ruled:
+            fixed = GradientDescent(eta=0.0)
+            model.connect(inputs, cells, weight=0.0, optimizer=fixed, learning_rule="clopath", name="ruled")
+        run = Simulation(model, Spikes(0.05))
+        ways, before, after, n_spikes = learned(run)
+        assert {"scan"} <= ways and ("rule" in ways) == ruled and n_spikes > 10
+        learns = before != 0.0
+        assert np.mean(after[learns] != before[learns]) > 0.5
+        return np.sort(after[learns])
+
+    np.testing.assert_array_equal(weights(ruled=True), weights(ruled=False))
 
 
 def test_records_of_steps_change_no_bit() -> None:
