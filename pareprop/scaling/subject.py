@@ -42,6 +42,8 @@ class Benchmark(Frozen):
     rewire: bool = benchmark.PLAIN.rewire
     populations: int = benchmark.PLAIN.populations
     learn_delay: bool = benchmark.PLAIN.learn_delay
+    rule: str = benchmark.PLAIN.rule
+    short_term: bool = benchmark.PLAIN.short_term
 
 
 @dataclass(frozen=True)
