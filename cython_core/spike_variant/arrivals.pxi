@@ -84,7 +84,10 @@ cdef inline void deliver_block_of(
     if engine.learns and rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH and not drawn:
         for k in range(n):
             end_windows(engine, t, rows, b, emitted, logs[k])
-    if engine.learns and t % fold_steps_of(engine, rows, b) == 0 and is_last(rows, b) and \
+    if engine.learns and rows.rules[b, MODE] == RULE:
+        if is_last(rows, b):
+            fold_rule(engine, t, rows, b)
+    elif engine.learns and t % fold_steps_of(engine, rows, b) == 0 and is_last(rows, b) and \
             rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH and \
             not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
         fold(engine, t, rows, b)
@@ -342,6 +345,8 @@ cdef inline bint arrive(
         return arrive_prefix(engine, t, rows, b, row, source, ahead, factor, arriving)
     if rows.rules[b, MODE] == STRETCH:
         return arrive_stretch(engine, t, rows, b, row, ahead, arriving)
+    if rows.rules[b, MODE] == RULE:
+        return arrive_rule(engine, t, rows, b, row, ahead, factor, arriving)
     arrive_loop(engine, t, rows, b, row)
     return False
 
