@@ -20,6 +20,8 @@ from ..rules.program import Places, RuleProgram, compile_rule
 from ..values import Values
 from .cells import Cells
 
+TOGETHER = 64  # steps of which learning signals are found at once, while the cache holds them
+
 
 class Learner:
     """A rule with its parameters at one population, on this rank.
@@ -164,8 +166,11 @@ class IntervalRules(Rules):
         self._history, real = history, self._real
         rows = {name: allocate_aligned((n_steps, self.n), real) for name in self._sharing}
         self.coefficients = [rows[item.at.name] for item in self.learners]
-        self._scratch = [item.program.scratch(n_steps, real) for item in self.learners]
-        self._signal = allocate_aligned((n_steps if any(map(_reads_signals, self.learners)) else 0, self.n), real)
+        lengths = [n_steps if item.program.n_states else min(TOGETHER, n_steps) for item in self.learners]
+        sizes = [(steps, item.last - item.first, real) for steps, item in zip(lengths, self.learners, strict=True)]
+        self._scratch = [item.program.scratch(*size) for item, size in zip(self.learners, sizes, strict=True)]
+        read = [steps for steps, item in zip(lengths, self.learners, strict=True) if "L" in item.at.rule.signals]
+        self._signal = allocate_aligned((max(read, default=0), self.n), real)
         self.before = allocate_aligned(history.shape[1:], real)
         self.goes_on = False
 
@@ -189,23 +194,32 @@ class IntervalRules(Rules):
         modulator : ndarray
             (n_steps,).
         """
-        T, n = len(psi), self.n
-        first = self.before if self.goes_on else self._history[0]
-        signal = self._signal[:T]
-        if len(signal):
-            write_signals(self.network, error, signal)
-        for item, B, (number, lam) in zip(self.learners, self.coefficients, self._scratch, strict=True):
-            a, width = item.first, item.last - item.first
-            if not width:
-                continue
-            item.program.call(
-                "interval", T, width, n, item.constant[:, a:], first[:, a:], self._history[1:, :, a:],
-                self._history.shape[1] * n, psi[:, :, a:], psi.shape[1] * n, signal[:, a:], rate[a:], modulator,
-                item.state[:, a:], number, number[0].size, lam, len(lam), B[:, a:],
-            )  # fmt: skip
+        for item, B, scratch in zip(self.learners, self.coefficients, self._scratch, strict=True):
+            scratch[1].fill(0.0)
+            steps = len(psi) if item.program.n_states else TOGETHER  # states of `neuron` are those of all steps before
+            for start in reversed(range(0, len(psi), steps) if item.first < item.last else ()):
+                part = slice(start, min(start + steps, len(psi)))
+                self._run_part(item, part, psi[part], error[part], rate, modulator[part], B[part], scratch)
         if len(self.learners):
-            self.before[...] = self._history[T] if self._history.shape[1] else 0.0
+            self.before[...] = self._history[len(psi)] if self._history.shape[1] else 0.0
             self.goes_on = True
+
+    def _run_part(
+        self, item: Learner, part: slice, psi: np.ndarray, error: np.ndarray, rate: np.ndarray, modulator: np.ndarray,
+        B: np.ndarray, scratch: tuple[np.ndarray, np.ndarray],
+    ) -> None:  # fmt: skip
+        """Find the coefficients of some steps, whose arrays are given, after those of the steps after them."""
+        a, n, (number, lam) = item.first, self.n, scratch
+        if "L" in item.at.rule.signals:
+            write_signals(self.network, error, self._signal[: len(psi)])
+        row = min(part.start, len(self._history) - 1)  # there is one alone where neurons keep nothing
+        first = self.before if self.goes_on and not part.start else self._history[row]
+        kept = self._history[part.start + 1 :, :, a:]
+        item.program.call(
+            "interval", len(psi), item.last - a, n, item.constant[:, a:], first[:, a:], kept,
+            self._history.shape[1] * n, psi[:, :, a:], psi.shape[1] * n, self._signal[:, a:], rate[a:], modulator,
+            item.state[:, a:], number, number[0].size, lam, item.program.n_synapse, B[:, a:],
+        )  # fmt: skip
 
     @property
     def _given(self) -> list[np.ndarray]:
@@ -384,16 +398,14 @@ class Kinds:
             self.variants.append(Variant(rule, chosen(of), cells.with_programs(programs), psi))
 
 
-def _reads_signals(item: Learner) -> bool:
-    return "L" in item.at.rule.signals
-
-
 def write_signals(network: LocalNetwork, error: np.ndarray, signal: np.ndarray) -> None:
     """Write the learning signals of all neurons of this rank, (n_steps, n), of errors (n_steps, n_readouts)."""
     table = network.feedback
-    signal.fill(0.0)
     blocks = table.blocks.copy()
     blocks[:, layout.DELAY] = 1
-    network.model.kernels.interval.inject(
-        blocks, table.row_ptr, table.target, table.weight, np.ascontiguousarray(error), signal
-    )
+    for first in range(0, len(error), TOGETHER):
+        part = slice(first, first + TOGETHER)
+        signal[part] = 0.0
+        network.model.kernels.interval.inject(
+            blocks, table.row_ptr, table.target, table.weight, np.ascontiguousarray(error[part]), signal[part]
+        )

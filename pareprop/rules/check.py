@@ -224,11 +224,11 @@ class _Trial:
     def _back(self) -> np.ndarray:
         program, n = self.program, self.n
         constant, state = self._arrays(program.n_states)
-        number, lam = program.scratch(STEPS, np.float64)
+        number, lam = program.scratch(STEPS, n, np.float64)
         B, row = np.zeros((STEPS, n)), self.rows.shape[1] * n
         program.call(
             "interval", STEPS, n, n, constant, self.rows[0], self.rows[1:], row, self.psi, n, self.L, self.F, self.M,
-            state, number, number[0].size, lam, len(lam), B,
+            state, number, number[0].size, lam, program.n_synapse, B,
         )  # fmt: skip
         return np.sum(B * self.arrivals, axis=0)
 

@@ -181,7 +181,7 @@ class RuleGenerator:
             lines.append(f"lam{k}[j] = {loop.sum(terms) or 'ZERO'};")
         loop.lines += lines
         return function(
-            "void NAME(sweep_body)",
+            "inline ALWAYS void NAME(sweep_body)",
             "int64_t n, int64_t stride, const int64_t across, const REAL *constant, const REAL *restrict number, "
             "REAL *lam, REAL *restrict B",
             pointers, loop, ["(void)constant; (void)number; (void)lam;"],
@@ -344,7 +344,6 @@ class RuleGenerator:
             return loop.let(f"{row}[{self.table.index(column)} * columns + each * j]")
 
         pointers = {f"m{k}": f"REAL *restrict m{k} = state + {n_states + k} * stride" for k in range(len(self.moving))}
-        pointers |= {f"e{k}": f"REAL *restrict e{k} = entry + {k} * stride" for k in range(len(self.entries))}
         loop.lines += [
             "const int64_t power = (int64_t)shift[each * j];",
             "const int closes = each ? (u & (((int64_t)1 << power) - 1)) == 0 : ends;",
@@ -383,11 +382,11 @@ class RuleGenerator:
             total = loop.let(f"{total} - {now['q', k]} * {y}")
         left = [total if key == "f" else enters[int(key)] for key in self.entries]
         loop.lines += [f"m{k}[j] = {now[key]};" for k, key in enumerate(self.moving)]
-        loop.lines += [f"e{k}[j] = {value};" for k, value in enumerate(left)]
+        loop.lines += [f"entry[{k} * stride + j] = {value};" for k, value in enumerate(left)]
         return function(
             "inline ALWAYS void NAME(map_body)",
             "int64_t n, int64_t stride, int64_t u, const REAL *constant, const REAL *restrict number, REAL *state, "
-            "REAL *entry, REAL *end, int64_t n_ends, const REAL *restrict was, const REAL *restrict at, "
+            "REAL *restrict entry, REAL *end, int64_t n_ends, const REAL *restrict was, const REAL *restrict at, "
             "int64_t columns, const int each, const REAL *restrict shift, const int ends",
             pointers, loop, ["(void)constant; (void)number; (void)columns; (void)was; (void)at; (void)ends;"],
         )  # fmt: skip
@@ -428,10 +427,16 @@ class RuleGenerator:
             return ""
         states = range(len(self.index))
 
+        def at_step(key: int | str) -> str:
+            return f"gather_lanes(entry + {self.entries.index(key)} * of->stride, to)"
+
+        def at_place(*column: object) -> str:
+            return f"NAME(rule_tabled)(of, steady, {self.table.index(column)}, each, to)"
+
         def at_end(*key: object) -> str:
             if key in self.moving:
                 return f"NAME(rule_ends)(of, event, {self.moving.index(key)}, {len(self.moving)}, each, to)"
-            return f"NAME(rule_tabled)(of, steady, {self.table.index(('full', *key))}, each, to)"
+            return at_place("full", *key)
 
         crossed = [f"const lanes p{a}_{b} = {at_end(a, b)};" for a in states for b in states if (a, b) in self.keys]
         crossed += [f"const lanes q{k} = {at_end('q', k)};" for k in states]
@@ -447,14 +452,9 @@ class RuleGenerator:
         crossed += [f"y{k} = NAME(rounded)(z{k});" for k in states] + ["c = NAME(rounded)(found);"]
         entered = []
         for k in self.entering:
-            value = (
-                f"gather_lanes(entry + {self.entries.index(k)} * of->stride, to)"
-                if k in self.entries
-                else (f"NAME(rule_tabled)(of, steady, {self.table.index(('enters', k))}, each, to)")
-            )
+            value = at_step(k) if k in self.entries else at_place("enters", k)
             entered.append(f"y{k} = NAME(rounded)(y{k} + event->arrived * {value});")
-        place = self.entries.index("f")
-        entered.append(f"c = NAME(rounded)(c - event->arrived * gather_lanes(entry + {place} * of->stride, to));")
+        entered.append(f"c = NAME(rounded)(c - event->arrived * {at_step('f')});")
         q = [f"gather_lanes(of->present + {self.moving.index(('q', k))} * of->stride, to) * y{k}" for k in states]
         fetches = [f"__builtin_prefetch(of->x + {k} * of->x_stride + j + of->ahead);" for k in states]
         return f"""
@@ -540,7 +540,8 @@ static ALWAYS_INLINE void NAME(rule_row_of)(const RULE_ROW *of, const int what, 
     for (int64_t j = 0; j + LANES <= of->n; j += LANES) {{
         if (entry && j + (ENTRIES_AHEAD + 1) * LANES <= of->n)
             for (int64_t i = j + ENTRIES_AHEAD * LANES; i < j + (ENTRIES_AHEAD + 1) * LANES; i++)
-                __builtin_prefetch(entry + of->target[i]);
+                for (int64_t k = 0; k < {len(self.entries)}; k++)
+                    __builtin_prefetch(entry + k * of->stride + of->target[i]);
         if (of->ahead) {{
             __builtin_prefetch(of->target + j + of->ahead);
             __builtin_prefetch(of->C + j + of->ahead);
@@ -571,24 +572,32 @@ VISIBLE void NAME(rule_row)(const RULE_ROW *of)
 
     @staticmethod
     def _interval() -> str:
-        """All steps of an interval forward, which leaves their numbers, then back; some targets at a time."""
+        """Steps of an interval forward, which leaves their numbers, then back; some targets at a time."""
         return """
 #undef TILE
-#define TILE (int64_t)(1024 / sizeof(REAL))    /* targets whose numbers of all steps the cache holds */
+#define TILE (int64_t)(256 / sizeof(REAL))    /* targets whose numbers of all steps the cache holds */
+static ALWAYS_INLINE void NAME(rule_tile)(int64_t n_steps, const int64_t n, int64_t stride, const REAL *constant,
+    const REAL *first, const REAL *kept, int64_t kept_row, const REAL *psi, int64_t psi_row, const REAL *L,
+    const REAL *F, const REAL *M, REAL *state, REAL *number, int64_t number_row, REAL *lam, REAL *B)
+{
+    for (int64_t t = 0; t < n_steps; t++)
+        NAME(step_body)(n, stride, TILE, constant, t ? kept + (t - 1) * kept_row : first, kept + t * kept_row,
+            psi + t * psi_row, L + t * stride, F, M[t], state, number + t * number_row);
+    for (int64_t t = n_steps - 1; t >= 0; t--)
+        NAME(sweep_body)(n, stride, TILE, constant, number + t * number_row, lam, B + t * stride);
+}
+
 VISIBLE void NAME(rule_interval)(int64_t n_steps, int64_t n, int64_t stride, const REAL *constant, const REAL *first,
     const REAL *kept, int64_t kept_row, const REAL *psi, int64_t psi_row, const REAL *L, const REAL *F, const REAL *M,
     REAL *state, REAL *number, int64_t number_row, REAL *lam, int64_t n_lam, REAL *B)
 {
-    for (int64_t j = 0, width; j < n; j += width) {
-        width = n - j < TILE ? n - j : TILE;
-        for (int64_t t = 0; t < n_steps; t++)
-            NAME(step_body)(width, stride, TILE, constant + j, (t ? kept + (t - 1) * kept_row : first) + j,
-                kept + t * kept_row + j, psi + t * psi_row + j, L + t * stride + j, F + j, M[t], state + j,
-                number + t * number_row);
-        for (int64_t k = 0; k < n_lam * TILE; k++)
-            lam[k] = ZERO;
-        for (int64_t t = n_steps - 1; t >= 0; t--)
-            NAME(sweep_body)(width, stride, TILE, constant + j, number + t * number_row, lam, B + t * stride + j);
-    }
+#define OF_TILE(width) NAME(rule_tile)(n_steps, width, stride, constant + j, first + j, kept + j, kept_row, psi + j, \\
+    psi_row, L + j, F + j, M, state + j, number, number_row, lam + n_lam * j, B + j)
+    int64_t j = 0;
+    for (; j + TILE <= n; j += TILE)
+        OF_TILE(TILE);
+    if (j < n)
+        OF_TILE(n - j);
+#undef OF_TILE
 }
 """

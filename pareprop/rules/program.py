@@ -17,7 +17,7 @@ from ..values import Given, Later
 from .bound import Bound
 from .generate import RuleGenerator
 
-TILE = 1024  # bytes of numbers of targets that go through an interval together
+TILE = 256  # bytes of numbers of targets that go through an interval together
 LONGEST = 8  # power of 2 of the steps of a block
 LOSS = {8: 1e3, 4: 30.0}  # factor of rounding errors that a block may have, by bytes of a number
 _programs: dict[str, RuleProgram] = {}
@@ -129,10 +129,11 @@ class RuleProgram:
             given = {tree: row[:1] for tree, row in given.items()}
         return Places(shift, self._generator.fill_table(given, (shift[:1] if shared else shift).astype(int)), shared)
 
-    def scratch(self, n_steps: int, real: type) -> tuple[np.ndarray, np.ndarray]:
-        """Return what "interval" writes for some targets at a time: numbers of all steps, and what goes back."""
+    def scratch(self, n_steps: int, n: int, real: type) -> tuple[np.ndarray, np.ndarray]:
+        """Return what "interval" writes: numbers of steps of some targets at a time; what goes back, 0 at the end."""
         tile = TILE // np.dtype(real).itemsize
-        return allocate_aligned((n_steps, self.n_numbers, tile), real), allocate_aligned((self.n_synapse, tile), real)
+        going_back = allocate_aligned((-(-n // tile), self.n_synapse, tile), real)
+        return allocate_aligned((n_steps, self.n_numbers, tile), real), going_back
 
     def step(self, n: int, u: int, places: Places, *arrays: object) -> None:
         """Call the step of n targets in double precision, see `learners.pxi`; of `arrays` the modulator is a number.
