@@ -225,6 +225,22 @@ def test_maps_of_rules_agree_with_single_steps(rule: object, more: dict) -> None
     np.testing.assert_allclose(by_maps, by_steps, rtol=0, atol=1e-9 * change)
 
 
+@pytest.mark.parametrize(("rule", "bound"), [("pair_stdp", 1e3), ("three_factor", 1e3), ("pair_stdp", 99.0)])
+def test_rows_that_are_brought_forward_keep_their_bits(rule: str, bound: float) -> None:
+    """As all are before synapses move; here none does."""
+    weights = []
+    for rewire in (None, Rewire(l1=0.0, temperature=0.0)):
+        model = Model("spike", seed=3, optimizer=GradientDescent(eta=1e-4, Wmin=-bound, Wmax=bound))
+        inputs, out = model.inputs("in", 10), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
+        cells, given = model.neurons("rec", 8, "iaf", I_e=420.0), {"allow_multapses": False, "rewire": rewire}
+        weight = Normal(mean=3.0, std=0.2)
+        model.connect(inputs, cells, "fixed_indegree", indegree=5, weight=weight, learning_rule=rule, **given)
+        model.connect(cells, out, weight=Normal(std=0.5))
+        model.connect(out, cells, weight=Normal(std=1.0))
+        weights.append(weights_of(model)[1])
+    np.testing.assert_array_equal(*weights)
+
+
 def test_nothing_is_told_of_signals_that_are_not_read(recwarn: pytest.WarningsRecorder) -> None:
     model = Model("spike")
     cells = model.neurons("rec", 3, "iaf")
