@@ -216,7 +216,7 @@ cdef inline void deliver_block(
         start = row_ptr[row]
         # where a row lies that comes soon, so that it is on its way while this one is added
         ahead = row_ahead(blocks, b, row_ptr, ids, i, last, row) - start
-        scatter(start, row_ptr[row + 1], ahead, target, weight, arriving)
+        scatter(start, row_ptr[row + 1], ahead, target, weight, 1.0, arriving)
         i += 1
 
 
@@ -233,12 +233,17 @@ cdef inline void deliver_by_factor(
     total_of[::1] arriving,         # UPDATED
 ) noexcept nogil:
     """As `deliver_block` with short-term plasticity."""
-    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row
+    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row, ahead
+    cdef real factor
     while i < last and ids[i] < blocks[b, SOURCES]:
         row = row_of(blocks, b, ids[i])
         if row >= 0:
-            add_row(blocks, b, ids[i], row_ptr[row], row_ptr[row + 1], target, weight,
-                    <real> factor_of(blocks, b, row, step), arriving)
+            factor = <real> factor_of(blocks, b, row, step)
+            if blocks[b, DENSE]:
+                add_row(blocks, b, ids[i], row_ptr[row], row_ptr[row + 1], target, weight, factor, arriving)
+            else:
+                ahead = row_ahead(blocks, b, row_ptr, ids, i, last, row) - row_ptr[row]
+                scatter(row_ptr[row], row_ptr[row + 1], ahead, target, weight, factor, arriving)
         i += 1
 
 
@@ -314,18 +319,19 @@ cdef inline void scatter(
     int64_t ahead,                    # how much further on a row starts that comes soon, 0: none
     const uint32_t[::1] target,
     const real[::1] weight,
+    real amplitude,
     total_of[::1] total,
 ) noexcept nogil:
     cdef int64_t k = start, end
     if ahead == 0:
         for k in range(start, stop):
-            total[target[k]] += weight[k]
+            total[target[k]] += amplitude * weight[k]
         return
     while k < stop:
         prefetch_stride(k + ahead, &target[0], &weight[0])
         end = k + STRIDE if k + STRIDE < stop else stop
         for k in range(k, end):
-            total[target[k]] += weight[k]
+            total[target[k]] += amplitude * weight[k]
         k = end
 
 

@@ -75,6 +75,7 @@ cpdef enum:         # how a block of the spike variant learns
     LOOP = 2
     READOUT = 3
     STRETCH = 4
+    RULE = 5
 
 cpdef enum:         # columns of `rules`, int64 (n_blocks, RULE_COLUMNS)
     MODE = 0
@@ -100,14 +101,29 @@ cpdef enum:         # columns of `learners`, int64 (n_learners, LEARNER_COLUMNS)
     LEARNER_LAST = 1
     LEARNER_LAG = 2
     LEARNER_STEP = 3        # addresses of its functions
-    LEARNER_TRACE = 4
-    LEARNER_CONSTANT = 5    # and of its arrays: (n_constants, n), (n_states, n), (steps, n, width)
-    LEARNER_STATE = 6
-    LEARNER_NUMBER = 7
-    LEARNER_WIDTH = 8
-    LEARNER_WINDOW = 9      # address of its function for several steps; 0: it has none
-    LEARNER_OWN = 10        # address of what synapses read of its constants, (n, n_own)
-    LEARNER_COLUMNS = 11
+    LEARNER_TRACE = 4       # through a step
+    LEARNER_ROW = 5         # through all steps between two arrivals; 0: it has none
+    LEARNER_CONSTANT = 6    # and of its arrays: (n_constants, n), (n_states + n_map, n), (kept steps, n_numbers, n)
+    LEARNER_STATE = 7
+    LEARNER_NUMBER = 8
+    LEARNER_NUMBERS = 9     # columns of the numbers of a step, and for how many steps they are kept
+    LEARNER_KEPT = 10
+    LEARNER_OWN = 11        # address of what synapses read of its constants, (n, n_own)
+    LEARNER_MAP = 12        # address of what they read of the present map
+    LEARNER_ENTRY = 13      # rings and table of rule_row.h, with their columns
+    LEARNER_ENTRIES = 14
+    LEARNER_END = 15
+    LEARNER_ENDS = 16
+    LEARNER_TABLE = 17
+    LEARNER_TABLE_COLUMNS = 18
+    LEARNER_PLACES = 19
+    LEARNER_SHARED = 20
+    LEARNER_SHIFT = 21
+    LEARNER_BLOCK = 22      # steps of the shortest block
+    LEARNER_COLUMNS = 23
+
+cpdef enum:
+    RULE_ENDS = 32  # latest ends of blocks of a target that learners keep, as in rule_row.h
 
 cpdef enum:
     NO_CUTOFF = -1

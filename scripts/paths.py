@@ -55,10 +55,14 @@ PATHS = {
     "learned delays": replace(PLAIN, longest_delay=15, learn_delay=True),
     "learned tau_m": replace(PLAIN, learn="tau_m"),
     "adex learned a": replace(PLAIN, neuron="adex", learn="a"),
+    "pair_stdp": replace(PLAIN, rule="pair_stdp"),
+    "three_factor": replace(PLAIN, rule="three_factor"),
+    "r_stdp": replace(PLAIN, rule="r_stdp"),
+    "short term": replace(PLAIN, short_term=True),
 }
 INTERVAL = (
     "plain", "drawn tau_m", "adaptive", "iaf_psc_exp", "adex", "iaf_cond_exp", "adam", "rewired", "delays",
-    "learned delays", "learned tau_m", "adex learned a",
+    "learned delays", "learned tau_m", "adex learned a", "pair_stdp", "three_factor", "r_stdp", "short term",
 )  # fmt: skip
 SPIKE = [path for path in PATHS if path != "learned delays"]
 # arrays that an arrival reads and writes, beside targets; those of the end of its block; places of the targets at both,
@@ -69,7 +73,9 @@ ACCESSES = {
     "iaf_psc_exp": (5, 4, 2, 2, 2, 12, 3, 7), "adex": (5, 4, 2, 2, 2, 17, 3, 7),
     "iaf_cond_exp": (5, 4, 2, 2, 2, 24, 3, 7), "izhikevich": (5, 4, 2, 2, 2, 14, 3, 7),
     "adam": (4, 2, 2, 1, 1, 12, 2, 7), "rewired": (3, 3, 2, 1, 1, 12, 2, 7),
-    "adam each step": (5, 0, 0, 0, 2, 11, 0, 0),
+    "adam each step": (5, 0, 0, 0, 2, 11, 0, 0), "pair_stdp": (3, 0, 2, 0, 1, 13, 1, 0),
+    "three_factor": (3, 0, 2, 0, 1, 12, 1, 0), "r_stdp": (4, 0, 3, 0, 1, 16, 2, 0),
+    "short term": (3, 0, 1, 0, 1, 11, 1, 0),
 }  # fmt: skip
 N_INPUTS, BLOCK = 2, 16  # steps of a block of stretches
 MEMORY, BYTES = 10e9, 80  # of all paths that are measured in turns; of a synapse, while it is made

@@ -108,7 +108,8 @@ def test_wheel_holds_modules_and_kernels(wheel: Path) -> None:
     assert kernels == {path.stem for path in ROOT.glob("cython_core/*.pyx")} | {"memoryviews"}
     assert not [path for path in names if path.suffix in (".pyx", ".pxd", ".pxi", ".c")]
     headers = {path.name for path in names if path.suffix == ".h"}
-    assert headers == {"elementary.h", "lanes.h", "neuron_model.h"}  # with which models of users are compiled
+    # with which models and rules of users are compiled
+    assert headers == {"elementary.h", "lanes.h", "neuron_model.h", "rule_row.h"}
     assert {path.stem for path in names if path.suffix == ".pyi"} == kernels - {"memoryviews"}  # Cython's own
     models = {path.name for path in ROOT.glob("pareprop/neurons/models/*.toml")}
     assert models and models == {path.name for path in names if path.parent.name == "models"}

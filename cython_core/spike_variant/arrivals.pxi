@@ -84,7 +84,10 @@ cdef inline void deliver_block_of(
     if engine.learns and rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH and not drawn:
         for k in range(n):
             end_windows(engine, t, rows, b, emitted, logs[k])
-    if engine.learns and t % fold_steps_of(engine, rows, b) == 0 and is_last(rows, b) and \
+    if engine.learns and rows.rules[b, MODE] == RULE:
+        if is_last(rows, b):
+            fold_rule(engine, t, rows, b)
+    elif engine.learns and t % fold_steps_of(engine, rows, b) == 0 and is_last(rows, b) and \
             rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH and \
             not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
         fold(engine, t, rows, b)
@@ -128,13 +131,16 @@ cdef inline void deliver_spike(
     bint inside, total_of[::1] arriving
 ) noexcept nogil:
     cdef int64_t k, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
+    cdef bint delivered = False
     cdef double factor = factor_of(rows.blocks, b, row, t)
     if learns and rows.books[row, LATEST] == t:
         learn_again(rows, row)
-    elif learns and arrive(engine, t, rows, b, row, source, ahead, arriving):
+    elif learns:
+        delivered = arrive(engine, t, rows, b, row, source, ahead, factor, arriving)
+        if rows.blocks[b, FACTORS]:    # in the place of a spike that has entered by now
+            rows.factors[row, t % rows.factors.shape[1]] = factor
+    if delivered:
         return
-    elif learns and rows.blocks[b, FACTORS]:
-        rows.factors[row, t % rows.factors.shape[1]] = factor
     if inside:
         for k in range(start, stop):
             cells_of(engine)[wide(engine) * rows.target[k]].arriving += <real> factor * rows.weight[k]
@@ -322,7 +328,8 @@ cdef void close_rows(
 
 
 cdef inline bint arrive(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, double factor,
+    total_of[::1] arriving
 ) noexcept nogil:
     """A spike arrives: work off the window since the latest one, update the weights, let the spike wait.
 
@@ -330,12 +337,16 @@ cdef inline bint arrive(
     """
     if rows.first.shape[0] > 0 and rows.books[row, LATEST] != NEVER:
         take_rate(engine, t, rows, b, row, arriving)
+    if rows.rules[b, MODE] == PREFIX and rows.blocks[b, FACTORS]:    # which may enter at once
+        rows.factors[row, t % rows.factors.shape[1]] = factor
     if rows.books[row, LATEST] != NEVER and rows.rules[b, MODE] == PREFIX:
         if rows.books[row, CLOSED]:
-            return arrive_closed(engine, t, rows, b, row, source, ahead, arriving)
-        return arrive_prefix(engine, t, rows, b, row, source, ahead, arriving)
+            return arrive_closed(engine, t, rows, b, row, source, ahead, factor, arriving)
+        return arrive_prefix(engine, t, rows, b, row, source, ahead, factor, arriving)
     if rows.rules[b, MODE] == STRETCH:
         return arrive_stretch(engine, t, rows, b, row, ahead, arriving)
+    if rows.rules[b, MODE] == RULE:
+        return arrive_rule(engine, t, rows, b, row, ahead, factor, arriving)
     arrive_loop(engine, t, rows, b, row)
     return False
 
@@ -440,6 +451,6 @@ cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows, int64_t lag, bi
             for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
                 row = row_of(rows.blocks, b, source)
                 if row >= 0 and rows.books[row, LATEST] != NEVER and rows.row_ptr[row + 1] > rows.row_ptr[row]:
-                    arrive(engine, t, rows, b, row, source, 0, engine.neurons.arriving[0])
+                    arrive(engine, t, rows, b, row, source, 0, 1.0, engine.neurons.arriving[0])
             if engine.queued:
                 descend_queue(engine, t, rows, b, engine.neurons.arriving[0])

@@ -38,8 +38,8 @@ cdef enum:
 cdef inline bint is_drawn(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Whether the projection of the block has several delays, and nothing that has to be asked for at each row."""
     return BY_LANES and engine.m == 1 and rows.blocks[b, DELAYS] > 1 and not rows.blocks[b, BITS] and \
-        not rows.rules[b, MOVES] and rows.first.shape[0] == 0 and rows.target.shape[0] > 0 and engine.learns and \
-        wide(engine) == 1 and uses_cells(engine, rows, b) and \
+        not rows.blocks[b, FACTORS] and not rows.rules[b, MOVES] and rows.first.shape[0] == 0 and \
+        rows.target.shape[0] > 0 and engine.learns and wide(engine) == 1 and uses_cells(engine, rows, b) and \
         (engine.sums.A.shape[0] <= MOST_NEAR or not is_short(rows, b))
 
 

@@ -15,12 +15,14 @@ from pareprop.core.delivery cimport (
 )
 from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
-    ADAPTIVE, ALPHA, BITS, BY_EQUATIONS, CHUNK, CLOSED, COUNTED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE, EACH_STEP, ETA,
-    FACTORS, FADES, GAPS, KAPPA, KAPPA_REG, KEPT, LAG, LATEST, LEARNER, LEARNER_CONSTANT, LEARNER_FIRST, LEARNER_LAG,
-    LEARNER_LAST, LEARNER_NUMBER, LEARNER_OWN, LEARNER_STATE, LEARNER_STEP, LEARNER_TRACE, LEARNER_WIDTH,
-    LEARNER_WINDOW, LINED, LOG, LOOP, MODE, MODEL, MOVES, NEVER, NUMBER, NUMBERS, OLDER, OPTIMIZER, OWN_ZBAR, PORT,
-    PREFIX, READOUT, ROW, ROWS, RUNNING, SETTINGS, SINCE, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS, SUFFIX,
-    TARGET, WAITING, WIDTH, W_MAX, W_MIN,
+    ADAPTIVE, ALPHA, BITS, BY_EQUATIONS, CHUNK, CLOSED, COUNTED, CURSOR, CUTOFF, DELAY, DELAYS, DENSE, EACH_STEP,
+    ETA, FACTORS, FADES, GAPS, KAPPA, KAPPA_REG, KEPT, LAG, LATEST, LEARNER, LEARNER_BLOCK, LEARNER_CONSTANT, LEARNER_END,
+    LEARNER_ENDS, LEARNER_ENTRIES, LEARNER_ENTRY, LEARNER_FIRST, LEARNER_KEPT, LEARNER_LAG, LEARNER_LAST,
+    LEARNER_MAP, LEARNER_NUMBER, LEARNER_NUMBERS, LEARNER_OWN, LEARNER_PLACES, LEARNER_ROW, LEARNER_SHARED,
+    LEARNER_SHIFT, LEARNER_STATE, LEARNER_STEP, LEARNER_TABLE, LEARNER_TABLE_COLUMNS, LEARNER_TRACE, LINED, LOG,
+    LOOP, MODE, MODEL, MOVES, NEVER, NUMBER, NUMBERS, OLDER, OPTIMIZER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW, ROWS,
+    RULE, RULE_ENDS, RUNNING, SETTINGS, SINCE, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS, SUFFIX, TARGET,
+    WAITING, WIDTH, W_MAX, W_MIN,
 )
 from pareprop.core.precision cimport total_of
 from pareprop.core.spike_variant.window_steps cimport (
@@ -221,8 +223,8 @@ cdef class Learners:
     """Rules given by equations, see learners.pxi."""
 
     cdef public int64_t[:, ::1] table              # (n_learners, LEARNER_COLUMNS)
-    cdef public int64_t steps                      # of the rings of their numbers
-    cdef public int64_t fold_steps                 # how often their rows are worked off
+    cdef public int64_t steps                      # of the rings of what enters in a step
+    cdef public int64_t fold_steps                 # how often rows are worked off that go through each step
     cdef public double[::1] modulator              # (steps,), a ring: what rules read as M
 
     def __init__(self, values):

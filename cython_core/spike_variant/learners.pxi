@@ -1,50 +1,89 @@
 # Spike variant, rules given by equations (pareprop/rules): any that is linear in what a synapse keeps.
 #
-# What a step gives is found once for each target, when its signals are known, and kept in a ring of as many steps as a
-# window may have: new states of the rule's own, then the numbers of the step that move. A synapse that works off a
-# window goes through these numbers step by step, or, where steps compose, by the maps that stand behind them, from the
-# start of a block to each step. All numbers of a target and step lie side by side, and so do those of a target that do
-# not move. All functions are generated for a rule and the model of its targets.
+# What a step gives is found once for each target, when its signals are known. Where steps compose, a row goes through
+# those since its previous arrival by one call: what it needs of them are the spikes that enter, each with what its step
+# left of it, the ends of blocks, and the present map of its targets (pareprop/rules/generate.py). Else synapses go
+# through the numbers of each step. All functions are generated for a rule and the model of its targets.
+
+cdef extern from "rule_row.h" nogil:
+    enum:
+        RULE_FOLLOWS
+        RULE_LEARNS
+        RULE_OWES
+        RULE_REOPENS
+
+    ctypedef struct RULE_EVENT:
+        int64_t step, enters
+        double arrived
+        const void* at
+        const void* table
+
+    ctypedef struct RULE_ROW:
+        int64_t n, x_stride
+        const uint32_t* target
+        real* x
+        real* C
+        real* weight
+        int64_t n_events
+        const RULE_EVENT* event
+        int64_t stride
+        const real* present
+        const real* end
+        int64_t ends, end_columns, shared
+        const real* shift
+        int64_t what
+        double eta, low, high, factor
+        real* arriving
+        int64_t ahead
 
 ctypedef void (*RuleStep)(
-    int64_t n, int64_t stride, int64_t width, int64_t u, const real* constant, const real* before, const real* kept,
-    const real* psi, const real* L, const real* F, real M, real* state, real* number
+    int64_t n, int64_t stride, int64_t u, const real* constant, const real* before, const real* kept, const real* psi,
+    const real* L, const real* F, real M, real* state, real* number, real* entry, real* end, int64_t ends,
+    const real* table, int64_t places, int64_t shared, const real* shift
 ) noexcept nogil
 ctypedef void (*RuleTrace)(
-    int64_t n, int64_t width, const uint32_t* target, const real* own, const real* number, real arrived, real* x,
+    int64_t n, int64_t stride, const uint32_t* target, const real* own, const real* number, real arrived, real* x,
     int64_t x_stride, real* C
 ) noexcept nogil
-ctypedef void (*RuleWindow)(
-    int64_t n, int64_t width, const uint32_t* target, const real* own, const real* ring, int64_t row, int64_t rows,
-    int64_t u, int64_t end, real arrived, real* x, int64_t x_stride, real* C
-) noexcept nogil
+ctypedef void (*RuleRow)(const RULE_ROW* row) noexcept nogil
+
+cdef enum:
+    LOOKED_AFTER = 64    # steps after which rows are worked off whose oldest step would leave the rings
+    MOST_EVENTS = 128    # more than there are ends of blocks, and spikes that wait
 
 
 cdef inline real* numbers_of(Engine engine, int64_t k, int64_t u) noexcept nogil:
     """What learner k keeps of step u."""
-    cdef int64_t width = engine.learners.table[k, LEARNER_WIDTH] * engine.neurons.v.shape[0]
-    return <real*> <intptr_t> engine.learners.table[k, LEARNER_NUMBER] + u % engine.learners.steps * width
+    cdef const int64_t* table = &engine.learners.table[k, 0]
+    cdef int64_t row = table[LEARNER_NUMBERS] * engine.neurons.v.shape[0]
+    return <real*> <intptr_t> table[LEARNER_NUMBER] + u % table[LEARNER_KEPT] * row
 
 
 cdef void advance_learners(Engine engine, int64_t t, int64_t end) noexcept nogil:
     """Before step t: of each rule, the step whose signals are known by now, if it is before `end`."""
-    cdef int64_t k, u, first, last, n = engine.neurons.v.shape[0]
+    cdef int64_t k, u, first, last, row, shared, n = engine.neurons.v.shape[0]
     cdef const int64_t[:, ::1] table = engine.learners.table
     cdef RuleStep advance_rule
+    cdef real* entry
     for k in range(table.shape[0]):
         u, first, last = t - table[k, LEARNER_LAG] - 1, table[k, LEARNER_FIRST], table[k, LEARNER_LAST]
         if u < 0 or u >= end or first == last:
             continue
         advance_rule = <RuleStep> <intptr_t> table[k, LEARNER_STEP]
+        row, shared = table[k, LEARNER_ENTRIES] * n, table[k, LEARNER_SHARED]
+        entry = <real*> <intptr_t> table[k, LEARNER_ENTRY]
         advance_rule(
-            last - first, n, table[k, LEARNER_WIDTH], u, <const real*> <intptr_t> table[k, LEARNER_CONSTANT] + first,
+            last - first, n, u, <const real*> <intptr_t> table[k, LEARNER_CONSTANT] + first,
             history_of(engine.neurons, u - 1, first), history_of(engine.neurons, u, first),
             &engine.histories.psi[u % engine.histories.psi.shape[0], first],
             &engine.histories.L[u % engine.histories.L.shape[0], first],
             &engine.histories.F[u % engine.histories.F.shape[0], first],
             <real> engine.learners.modulator[u % engine.learners.modulator.shape[0]],
-            <real*> <intptr_t> table[k, LEARNER_STATE] + first,
-            numbers_of(engine, k, u) + first * table[k, LEARNER_WIDTH]
+            <real*> <intptr_t> table[k, LEARNER_STATE] + first, numbers_of(engine, k, u) + first,
+            NULL if row == 0 else entry + u % engine.learners.steps * row + first,
+            <real*> <intptr_t> table[k, LEARNER_END] + first, RULE_ENDS,
+            <const real*> <intptr_t> table[k, LEARNER_TABLE] + (0 if shared else first), table[k, LEARNER_PLACES],
+            shared, <const real*> <intptr_t> table[k, LEARNER_SHIFT] + first
         )
 
 
@@ -54,24 +93,129 @@ cdef inline void follow_rule(
     """One step of synapses from `start` on."""
     cdef int64_t k = rows.rules[b, LEARNER]
     cdef RuleTrace trace = <RuleTrace> <intptr_t> engine.learners.table[k, LEARNER_TRACE]
-    trace(width, engine.learners.table[k, LEARNER_WIDTH], &rows.target[start],
+    trace(width, engine.neurons.v.shape[0], &rows.target[start],
           <const real*> <intptr_t> engine.learners.table[k, LEARNER_OWN], numbers_of(engine, k, u), arrived,
           &rows.traces[0, start], rows.traces.shape[1], &rows.C[start])
 
 
-cdef void follow_rule_at_once(
-    Engine engine, int64_t first, int64_t n, const double* entering, int64_t width, Rows rows, int64_t b, int64_t start
+# ---- where steps compose ---------------------------------------------------------------------------------------------
+
+cdef inline RULE_EVENT event_of(Engine engine, int64_t k, int64_t step, double arrived) noexcept nogil:
+    """What a row meets in a step: a spike that enters, or, if nothing does, the end of a block."""
+    cdef const int64_t* table = &engine.learners.table[k, 0]
+    cdef int64_t n = engine.neurons.v.shape[0], place = step & (table[LEARNER_PLACES] - 1)
+    return RULE_EVENT(
+        step, arrived != 0.0, arrived,
+        <const real*> <intptr_t> table[LEARNER_ENTRY] + step % engine.learners.steps * table[LEARNER_ENTRIES] * n,
+        <const real*> <intptr_t> table[LEARNER_TABLE] + place * table[LEARNER_TABLE_COLUMNS] * (
+            1 if table[LEARNER_SHARED] else n
+        )
+    )
+
+
+cdef int64_t list_events(
+    Engine engine, int64_t end, Rows rows, int64_t b, int64_t row, RULE_EVENT* events
 ) noexcept nogil:
-    """n steps of synapses from `start` on: all at once, but for those in which spikes enter."""
-    cdef int64_t k = rows.rules[b, LEARNER], i = 0, stop
-    cdef int64_t row = engine.learners.table[k, LEARNER_WIDTH] * engine.neurons.v.shape[0]
-    cdef RuleWindow window = <RuleWindow> <intptr_t> engine.learners.table[k, LEARNER_WINDOW]
-    while i < n:
-        stop = i + 1
-        while stop < n and entering[stop] == 0.0:
-            stop += 1
-        window(width, engine.learners.table[k, LEARNER_WIDTH], &rows.target[start],
-               <const real*> <intptr_t> engine.learners.table[k, LEARNER_OWN],
-               <const real*> <intptr_t> engine.learners.table[k, LEARNER_NUMBER], row, engine.learners.steps,
-               first + i, first + stop, entering[i], &rows.traces[0, start], rows.traces.shape[1], &rows.C[start])
-        i = stop
+    """What the row meets in the steps from its cursor to `end`, to which it is brought; return how many events."""
+    cdef int64_t i, step, count = 0, latest = rows.books[row, LATEST], cursor = rows.books[row, CURSOR]
+    cdef int64_t k = rows.rules[b, LEARNER], block = engine.learners.table[k, LEARNER_BLOCK]
+    cdef uint64_t bits = <uint64_t> rows.books[row, WAITING]
+    cursor = (cursor + block - 1) & ~(block - 1)
+    for i in range(engine.m if bits > 1 else 0, -1, -1):
+        step = latest - i
+        if not (bits >> i) & 1:
+            continue
+        if step >= end:
+            break
+        while cursor <= step:
+            events[count] = event_of(engine, k, cursor, 0.0)
+            cursor += block
+            count += 1
+        events[count] = event_of(
+            engine, k, step, rows.factors[row, step % rows.factors.shape[1]] if rows.older.shape[0] > 0 else 1.0
+        )
+        bits &= ~(<uint64_t> 1 << i)
+        count += 1
+    while cursor < end:
+        events[count] = event_of(engine, k, cursor, 0.0)
+        cursor += block
+        count += 1
+    rows.books[row, WAITING], rows.books[row, CURSOR] = <int64_t> bits, max(end, rows.books[row, CURSOR])
+    return count
+
+
+cdef inline void find_row(Engine engine, Rows rows, int64_t b, int64_t row, RULE_ROW* of) noexcept nogil:
+    """The row's synapses and what they read of their targets."""
+    cdef int64_t k = rows.rules[b, LEARNER], start = rows.row_ptr[row]
+    cdef const int64_t* table = &engine.learners.table[k, 0]
+    of.n, of.x_stride, of.stride = rows.row_ptr[row + 1] - start, rows.traces.shape[1], engine.neurons.v.shape[0]
+    of.target, of.x, of.C, of.weight = &rows.target[start], &rows.traces[0, start], &rows.C[start], &rows.weight[start]
+    of.present = <const real*> <intptr_t> table[LEARNER_MAP]
+    of.end, of.end_columns = <const real*> <intptr_t> table[LEARNER_END], table[LEARNER_ENDS]
+    of.shared = table[LEARNER_SHARED]
+    of.shift = <const real*> <intptr_t> table[LEARNER_SHIFT]
+    of.ends, of.ahead = RULE_ENDS, 0
+
+
+cdef inline void go_through(Engine engine, Rows rows, int64_t b, RULE_ROW* of, int64_t what) noexcept nogil:
+    of.what = what
+    (<RuleRow> <intptr_t> engine.learners.table[rows.rules[b, LEARNER], LEARNER_ROW])(of)
+
+
+cdef bint arrive_rule(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, double factor, total_of[::1] arriving
+) noexcept nogil:
+    """A spike arrives. Return whether it was delivered, too."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - rows.rules[b, LAG], 0)
+    cdef bint descends = not rows.rules[b, COUNTED] and rows.total.shape[0] == 0
+    cdef RULE_EVENT[MOST_EVENTS] events
+    cdef RULE_ROW of
+    if rows.books[row, LATEST] == NEVER:
+        rows.books[row, CURSOR], descends = end, False
+        if rows.first.shape[0] > 0:
+            rows.first[row] = t
+    else:
+        engine.work += stop - start
+        of.n_events, of.event = list_events(engine, end, rows, b, row, events), events
+        find_row(engine, rows, b, row, &of)
+        if descends and start < stop:
+            of.eta, of.low, of.high = rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row)
+            of.low, of.high = <real> of.low, <real> of.high
+            of.factor, of.arriving, of.ahead = factor, <real*> &arriving[0], ahead
+            go_through(engine, rows, b, &of, RULE_LEARNS)
+        elif start < stop:
+            go_through(engine, rows, b, &of, RULE_OWES)
+            optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
+            of.n_events = 0
+            go_through(engine, rows, b, &of, RULE_REOPENS)
+        elif not descends:                           # synapses that move may come
+            optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
+    wait(engine, t, rows, row)
+    return descends
+
+
+cdef void advance_rule_to(Engine engine, int64_t end, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Bring the row to step `end`, which changes no bit of what comes."""
+    cdef RULE_EVENT[MOST_EVENTS] events
+    cdef RULE_ROW of
+    of.n_events, of.event = list_events(engine, end, rows, b, row, events), events
+    find_row(engine, rows, b, row, &of)
+    if of.n_events > 0 and of.n > 0:
+        engine.work += of.n
+        go_through(engine, rows, b, &of, RULE_FOLLOWS)
+
+
+cdef void fold_rule(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
+    """Bring rows of the projection forward before what they need leaves the rings."""
+    cdef int64_t row, first = rows.blocks[b, ROW], end = t - rows.rules[b, LAG]
+    cdef int64_t block = engine.learners.table[rows.rules[b, LEARNER], LEARNER_BLOCK]
+    cdef int64_t after = min(<int64_t> LOOKED_AFTER, RULE_ENDS // 2 * block)
+    cdef bint waits
+    if t % after != 0:
+        return
+    for row in range(first, first + rows.blocks[b, ROWS]):
+        if rows.books[row, LATEST] == NEVER or not has_books(rows, b, row):
+            continue
+        waits = rows.books[row, WAITING] != 0 and t - rows.books[row, LATEST] > engine.learners.fold_steps - after
+        if waits or end - rows.books[row, CURSOR] > (RULE_ENDS - 2) * block - after:
+            advance_rule_to(engine, end, rows, b, row)

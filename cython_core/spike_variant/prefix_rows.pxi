@@ -20,7 +20,8 @@ cdef inline Present* present_of(Engine engine, int64_t t) noexcept nogil:
 
 
 cdef bint arrive_prefix(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, double factor,
+    total_of[::1] arriving
 ) noexcept nogil:
     """A spike arrives before the cutoff. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
@@ -32,18 +33,18 @@ cdef bint arrive_prefix(
         crossing = last_crossing(engine, t, rows, b, row)
         Z = rows.Z[row]
         if entered:
-            d = unit(engine, t, t, b)
+            d = unit(engine, t, t, b) * factor
         if rows.blocks[b, DENSE]:
             if engine.queued == TOGETHER or (engine.queued > 0 and unlike(rows, engine.queue[0].row, row)):
                 descend_queue(engine, t, rows, b, arriving)
             engine.queue[engine.queued] = Descent(
-                start, row, hole_of(rows.blocks, b, source, stop - start), Z, d, crossing
+                start, row, hole_of(rows.blocks, b, source, stop - start), Z, d, factor, crossing
             )
             engine.queued += 1
         else:
             descend_row(wide(engine), start, stop, ahead, &rows.target[0], Z, d, crossing, rows.constants[b, ETA],
-                        low_of(rows, b, row), high_of(rows, b, row), targets_at(engine, t, crossing.end),
-                        &rows.weight[0], &rows.Y[0], &rows.C[0])
+                        low_of(rows, b, row), high_of(rows, b, row), <real> factor,
+                        targets_at(engine, t, crossing.end), &rows.weight[0], &rows.Y[0], &rows.C[0])
         rows.Z[row] = Z + d
         wait(engine, t, rows, row)
         if entered:
@@ -102,7 +103,7 @@ cdef void descend_part(
         if row.hole != first:
             k = row.start + first - (first > row.hole)
             cross(k, k + n, &rows.target[0], row.crossing, &rows.Y[0], &rows.C[0])
-            found[count] = Row(&rows.weight[k], &rows.Y[k], &rows.C[k], row.Z, row.d, row.Z + row.d)
+            found[count] = Row(&rows.weight[k], &rows.Y[k], &rows.C[k], row.Z, row.d, row.Z + row.d, <real> row.factor)
             count += 1
     if count == TOGETHER:
         descend_four(n, eta, low, high, at, found[0], found[1], found[2], found[3])
@@ -185,6 +186,8 @@ cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], p = t - entry_lag(engine)
     cdef int64_t before = row_before_entry(engine, t)
     cdef double d = unit(engine, t, p, b)
+    if rows.blocks[b, FACTORS]:
+        d *= rows.factors[row, p % rows.factors.shape[1]]
     engine.work += stop - start
     rows.books[row, WAITING] &= ~(<int64_t> 1 << (rows.books[row, LATEST] - p))
     advance_prefix(engine, present_of(engine, t).block, rows, b, row)
@@ -316,7 +319,8 @@ cdef void close_prefix(
 
 
 cdef bint arrive_closed(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, double factor,
+    total_of[::1] arriving
 ) noexcept nogil:
     """A spike arrives after the cutoff. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m, hole, after, n
@@ -324,7 +328,7 @@ cdef bint arrive_closed(
     cdef int64_t place, i, j
     cdef int64_t before = row_before_close(engine, t), enters_after = row_before_entry(engine, t)
     cdef bint enters = engine.m == 1
-    cdef double d = unit(engine, t, t, b) if enters else 0.0, Z, Z_before, power
+    cdef double d = unit(engine, t, t, b) * factor if enters else 0.0, Z, Z_before, power
     engine.work += stop - start
     if engine.sums.sets == 2:
         optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
@@ -346,13 +350,13 @@ cdef bint arrive_closed(
             j, i = rows.blocks[b, TARGET] + place, start + place - after
             if n > 0:
                 reopen_dense(n, Z, Z_before, power, enters, d, rows.constants[b, ETA], low_of(rows, b, row),
-                             high_of(rows, b, row), &engine.sums.R[before, j], &engine.sums.R[enters_after, j],
-                             &engine.sums.A[j], &engine.sums.D[j], &rows.weight[i], &rows.Y[i], &rows.C[i],
-                             <real*> &arriving[j])
+                             high_of(rows, b, row), <real> factor, &engine.sums.R[before, j],
+                             &engine.sums.R[enters_after, j], &engine.sums.A[j], &engine.sums.D[j], &rows.weight[i],
+                             &rows.Y[i], &rows.C[i], <real*> &arriving[j])
     else:
         reopen_row(wide(engine), start, stop, ahead, &rows.target[0], Z, Z_before, power, enters, d,
-                   rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row), targets_at(engine, t, NULL),
-                   &rows.weight[0], &rows.Y[0], &rows.C[0])
+                   rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row), <real> factor,
+                   targets_at(engine, t, NULL), &rows.weight[0], &rows.Y[0], &rows.C[0])
     rows.Z[row] = Z + d
     rows.books[row, CURSOR] = present_of(engine, t).block
     rows.books[row, CLOSED] = 0

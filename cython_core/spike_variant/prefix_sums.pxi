@@ -41,6 +41,7 @@ cdef extern from "spike_variant/formulas.h" nogil:
         double Z
         double d
         double grown
+        real factor
 
     ctypedef struct Neighbours:
         const double* R
@@ -74,7 +75,7 @@ cdef extern from "spike_variant/formulas.h" nogil:
     )
     void descend_row(
         int64_t wide, int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double Z, double d,
-        Crossing crossing, double eta, real low, real high, Targets at, real* weight, real* Y, real* C
+        Crossing crossing, double eta, real low, real high, real factor, Targets at, real* weight, real* Y, real* C
     )
     void close_row(
         int64_t wide, int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double Z, double Z_before,
@@ -82,8 +83,8 @@ cdef extern from "spike_variant/formulas.h" nogil:
     )
     void reopen_row(
         int64_t wide, int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double Z, double Z_before,
-        double power, bint enters, double d, real eta, real low, real high, Targets at, real* weight, real* Y,
-        real* C
+        double power, bint enters, double d, real eta, real low, real high, real factor, Targets at, real* weight,
+        real* Y, real* C
     )
     void enter_apart(
         int64_t start, int64_t stop, const uint32_t* target, double d, const double* R, const double* A,
@@ -109,8 +110,8 @@ cdef extern from "spike_variant/formulas.h" nogil:
     )
     void reopen_dense(
         int64_t n, double Z, double Z_before, double power, bint enters, double d, real eta, real low, real high,
-        const double* R_before, const double* R, const double* A, const double* D, real* weight, real* Y, real* C,
-        real* arriving
+        real factor, const double* R_before, const double* R, const double* A, const double* D, real* weight, real* Y,
+        real* C, real* arriving
     )
     void descend_one(int64_t n, double eta, real low, real high, Neighbours at, Row first)
     void descend_two(int64_t n, double eta, real low, real high, Neighbours at, Row first, Row second)
@@ -128,6 +129,7 @@ cdef struct Descent:  # a row of which the arrival is noted, but not worked off
     int64_t hole      # target that the row lacks
     double Z
     double d          # of a spike that enters now, 0 if none
+    double factor     # of what arrives
     Crossing crossing
 
 

@@ -534,7 +534,9 @@ cdef void bring_forward(Engine engine, int64_t t, Rows rows, int64_t b, int64_t 
     if rows.books[row, LATEST] == NEVER or rows.books[row, CLOSED] or not has_books(rows, b, row):
         return
     if rows.rules[b, MODE] == LOOP:
-        work_off(engine, t, rows, b, row, rows.row_ptr[row], rows.row_ptr[row + 1])
+        work_off(engine, t - (rows.rules[b, LEARNER] >= 0), rows, b, row, rows.row_ptr[row], rows.row_ptr[row + 1])
+    elif rows.rules[b, MODE] == RULE:    # what rules take of a step is found in step t, not before it
+        advance_rule_to(engine, t - rows.rules[b, LAG] - 1, rows, b, row)
     elif rows.books[row, CURSOR] < engine.stretches.reached:
         plan(engine, engine.stretches.reached, rows, b, row, entering_, &work)
         work_off_stretch(engine, &work, engine.stretches.reached, rows, b, row, NOBODY)

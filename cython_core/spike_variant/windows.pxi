@@ -201,9 +201,6 @@ cdef void work_chunk(
         repeat(width, 0.0, nothing)
     place = first % engine.histories.psi.shape[0]
     if rows.rules[b, LEARNER] >= 0:
-        if not fused and engine.learners.table[rows.rules[b, LEARNER], LEARNER_WINDOW] != 0:
-            follow_rule_at_once(engine, first, n, traces, width, rows, b, start)
-            return
         for i in range(n):
             follow_rule(engine, first + i, width, traces[i], rows, b, start)
             if fused:

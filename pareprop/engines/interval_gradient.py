@@ -9,6 +9,7 @@ import numpy as np
 
 from ..arrays import allocate_aligned
 from ..errors import InputError
+from ..kernels import layout
 from ..network.learning import reads, reads_signals
 from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
@@ -20,7 +21,7 @@ from ..timers import Timers
 from .cells import Cells
 from .parameters import Parameters
 from .plasticity import normalize, plastic
-from .rules import IntervalRules, Kinds, signals_of
+from .rules import IntervalRules, Kinds
 from .state import State
 
 EMPTY = SpikeLog(0, 0)
@@ -218,7 +219,8 @@ class IntervalGradient:
                 parts.append((network.incoming, kind.blocks, inputs, channel.heard, kind.psi[: len(psi)], False))
             for blocks, B in zip(self.kinds.of_rules, self.rules.coefficients, strict=True):
                 parts.append((network.incoming, blocks, inputs, channel.heard, B[: len(psi), None], False))
-            sweep(self._cells.neurons, psi)
+            if self.parameters.items or self.delays or np.any(self.kinds.plain[:, layout.PLASTIC]):
+                sweep(self._cells.neurons, psi)
             self.parameters.collect(self._scratch[-1], self._of_parameters, starts, is_reset)
             if self.delays:  # arrivals in step 0 are lost; what is not finite there stays so, to be seen
                 psi[0] *= 0.0
@@ -250,9 +252,8 @@ class IntervalGradient:
 
     def _run_rules(self, error: np.ndarray, psi: np.ndarray, rate: np.ndarray, modulator: np.ndarray | None) -> None:
         if self.rules.learners and psi.shape[2]:
-            signal = signals_of(self.network, error)
             modulator = np.zeros(len(psi)) if modulator is None else modulator[: len(psi)]
-            self.rules.run(psi, signal, rate, modulator.astype(self._real))
+            self.rules.run(psi, error, rate, modulator.astype(self._real))
 
     def _sweep(self, error: np.ndarray) -> np.ndarray:
         """Return the coefficients of arrivals at readouts, (n_steps, n_readouts) as `error`."""

@@ -17,9 +17,11 @@ from ..network.model import Model
 from ..network.rule_options import definition_of
 from ..plans.plan import RULE_FOLD_STEPS, NetworkPlan
 from ..rules.definition import Eprop
-from ..rules.program import RuleProgram, compile_rule
+from ..rules.program import Places, RuleProgram, compile_rule
 from ..values import Later, Values
 from .cells import Cells
+
+TOGETHER = 64  # steps of which learning signals are found at once, while the cache holds them
 
 
 class Learner:
@@ -34,9 +36,10 @@ class Learner:
     first, last : int
         Half-open range of its targets among this rank's neurons.
     state, constant : ndarray
-        (n_states + n_map, n), (n_constants + 1, n) of the model's precision: states of `neuron`, then a map of steps;
-        numbers that do not move, then the steps of a block. n: all neurons of this rank, as rules at other populations
-        share the arrays.
+        (n_states + n_map, n), (n_constants, n) of the model's precision: states of `neuron`, then a map of steps;
+        numbers that do not move. n: all neurons of this rank, as rules at other populations share the arrays.
+    places : Places
+        What targets have of the places of steps in blocks.
     initial : ndarray
         (n_states, last - first), values of the states at the start.
     """
@@ -49,7 +52,8 @@ class Learner:
         self.first, self.last = map(int, network.pieces[pieces[0], :2] if pieces else (0, 0))
         n, bound = self.last - self.first, self.program.bound
         self.initial = np.zeros((self.program.n_states, n))
-        self._constants = np.zeros((self.program.n_constants + 1, n))
+        self._constants = np.zeros((self.program.n_constants, n))
+        self.places = Places(np.zeros(0), np.zeros((1, 0, 0)), False)
         if not pieces:
             return
         low = network.neurons[0] + self.first - model.offset(at.post)
@@ -61,8 +65,8 @@ class Learner:
         }
         kappa_of: object = of_model["kappa"] if model.eprop.is_online else kappa
         values = bound.values(parameters, of_model, model.dt_ms, kappa_of)
-        self._constants[:-1] = self.program.constants(values, n)
-        self._constants[-1] = self.program.blocks(values, n, model.kernels.real)
+        self._constants[...] = self.program.constants(values, n)
+        self.places = self.program.places(values, n, model.kernels.real)
         for row, value in zip(self.initial, bound.initial(values).values(), strict=True):
             row[:] = value
 
@@ -107,7 +111,7 @@ class Rules(ABC):
         for name, items in self._sharing.items():
             sizes = [item.program.n_states + self._online * item.program.n_map for item in items]
             state = allocate_aligned((max(sizes), self.n), self._real)
-            constant = allocate_aligned((1 + max(item.program.n_constants for item in items), self.n), self._real)
+            constant = allocate_aligned((max(item.program.n_constants for item in items), self.n), self._real)
             for item in items:
                 item.take(state, constant)
             self.states[f"rule_{name}"] = state
@@ -168,9 +172,11 @@ class IntervalRules(Rules):
         self._history, real = history, self._real
         rows = {name: allocate_aligned((n_steps, self.n), real) for name in self._sharing}
         self.coefficients = [rows[item.at.name] for item in self.learners]
-        size = max((item.program.n_numbers for item in self.learners), default=0)
-        self._number = allocate_aligned((n_steps, size, self.n), real)
-        self._lam = allocate_aligned((max((item.program.n_synapse for item in self.learners), default=0), self.n), real)
+        lengths = [n_steps if item.program.n_states else min(TOGETHER, n_steps) for item in self.learners]
+        sizes = [(steps, item.last - item.first, real) for steps, item in zip(lengths, self.learners, strict=True)]
+        self._scratch = [item.program.scratch(*size) for item, size in zip(self.learners, sizes, strict=True)]
+        read = [steps for steps, item in zip(lengths, self.learners, strict=True) if "L" in item.at.rule.signals]
+        self._signal = allocate_aligned((max(read, default=0), self.n), real)
         self.before = allocate_aligned(history.shape[1:], real)
         self.goes_on = False
 
@@ -180,35 +186,46 @@ class IntervalRules(Rules):
         if reset:
             self.start()
 
-    def run(self, psi: np.ndarray, signal: np.ndarray, rate: np.ndarray, modulator: np.ndarray) -> None:
+    def run(self, psi: np.ndarray, error: np.ndarray, rate: np.ndarray, modulator: np.ndarray) -> None:
         """Find the coefficients of an interval.
 
         Parameters
         ----------
         psi : ndarray
             (n_steps, n_ports, n), surrogate gradients, of the first port.
-        signal : ndarray
-            (n_steps, n), learning signals.
+        error : ndarray
+            (n_steps, n_readouts).
         rate : ndarray
             (n,), what regularises rates.
         modulator : ndarray
             (n_steps,).
         """
-        T, n = len(psi), self.n
-        first = self.before if self.goes_on else self._history[0]
-        for item, B in zip(self.learners, self.coefficients, strict=True):
-            a, width = item.first, item.last - item.first
-            if not width:
-                continue
-            self._lam.fill(0.0)
-            item.program.call(
-                "interval", T, width, n, item.constant[:, a:], first[:, a:], self._history[1:, :, a:],
-                self._history.shape[1] * n, psi[:, :, a:], psi.shape[1] * n, signal[:, a:], rate[a:], modulator,
-                item.state[:, a:], self._number[:, :, a:], self._number.shape[1] * n, self._lam[:, a:], B[:, a:],
-            )  # fmt: skip
+        for item, B, scratch in zip(self.learners, self.coefficients, self._scratch, strict=True):
+            scratch[1].fill(0.0)
+            steps = len(psi) if item.program.n_states else TOGETHER  # states of `neuron` are those of all steps before
+            for start in reversed(range(0, len(psi), steps) if item.first < item.last else ()):
+                part = slice(start, min(start + steps, len(psi)))
+                self._run_part(item, part, psi[part], error[part], rate, modulator[part], B[part], scratch)
         if len(self.learners):
-            self.before[...] = self._history[T] if self._history.shape[1] else 0.0
+            self.before[...] = self._history[len(psi)] if self._history.shape[1] else 0.0
             self.goes_on = True
+
+    def _run_part(
+        self, item: Learner, part: slice, psi: np.ndarray, error: np.ndarray, rate: np.ndarray, modulator: np.ndarray,
+        B: np.ndarray, scratch: tuple[np.ndarray, np.ndarray],
+    ) -> None:  # fmt: skip
+        """Find the coefficients of some steps, whose arrays are given, after those of the steps after them."""
+        a, n, (number, lam) = item.first, self.n, scratch
+        if "L" in item.at.rule.signals:
+            write_signals(self.network, error, self._signal[: len(psi)])
+        row = min(part.start, len(self._history) - 1)  # there is one alone where neurons keep nothing
+        first = self.before if self.goes_on and not part.start else self._history[row]
+        kept = self._history[part.start + 1 :, :, a:]
+        item.program.call(
+            "interval", len(psi), item.last - a, n, item.constant[:, a:], first[:, a:], kept,
+            self._history.shape[1] * n, psi[:, :, a:], psi.shape[1] * n, self._signal[:, a:], rate[a:], modulator,
+            item.state[:, a:], number, number[0].size, lam, item.program.n_synapse, B[:, a:],
+        )  # fmt: skip
 
     @property
     def _given(self) -> list[np.ndarray]:
@@ -217,7 +234,8 @@ class IntervalRules(Rules):
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        arrays = [*self.states.values(), self._number, self._lam, *{id(B): B for B in self.coefficients}.values()]
+        scratch = [array for pair in self._scratch for array in pair]
+        arrays = [*self.states.values(), *scratch, self._signal, *{id(B): B for B in self.coefficients}.values()]
         return super().nbytes + self.before.nbytes + sum(array.nbytes for array in arrays)
 
 
@@ -243,29 +261,41 @@ class SpikeRules(Rules):
         super().__init__(network, 0.0)
         self._m, self._steps = plan.m, RULE_FOLD_STEPS + plan.m + 2
         self.modulator = np.zeros(n_steps + plan.m + 2)
-        self._numbers = {
-            name: allocate_aligned((self._steps, self.n, width), self._real) for name, width in self._widths().items()
-        }
-
-    def _widths(self) -> dict[str, int]:
-        """Return how many numbers are kept of a step, by name of what rules share."""
-        return {
-            name: max(item.program.n_numbers + item.program.n_map for item in items)
+        modes = {(item.learner, item.columns[0][layout.MODE]) for item in plan.plans.values()}
+        self._singly = {self.learners[k].at.name for k, mode in modes if k >= 0 and mode != layout.RULE}
+        sizes = {
+            name: [max(getattr(item.program, key) for item in items) for key in ("n_numbers", "n_entries", "n_map")]
             for name, items in self._sharing.items()
+        }
+        # of each step that synapses still read, or of one
+        self._numbers = {
+            name: allocate_aligned((self._steps if name in self._singly else 1, numbers, self.n), self._real)
+            for name, (numbers, _, _) in sizes.items()
+        }
+        self._entries = {
+            name: allocate_aligned((self._steps, entries, self.n), self._real)
+            for name, (_, entries, _) in sizes.items()
+        }
+        self._ends = {
+            name: allocate_aligned((layout.RULE_ENDS, n_map, self.n), self._real)
+            for name, (_, _, n_map) in sizes.items()
         }
 
     @property
     def _given(self) -> list[np.ndarray]:
-        return [np.moveaxis(self._numbers[item.at.name], 1, 2) for item in self.learners]
+        return [(self._entries if item.program.n_entries else self._numbers)[item.at.name] for item in self.learners]
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """What a state keeps, by name: the last axis is this rank's neurons."""
         found = {f"{name}_state_{k}": row for name, rows in self.states.items() for k, row in enumerate(rows)}
+        kinds = {"entry": self._entries, "end": self._ends}
+        kinds["number"] = {name: ring for name, ring in self._numbers.items() if name in self._singly}
         return found | {
-            f"rule_{name}_number_{k}": ring[:, :, k]
-            for name, ring in self._numbers.items()
-            for k in range(ring.shape[2])
+            f"rule_{name}_{kind}_{k}": ring[:, k]
+            for kind, rings in kinds.items()
+            for name, ring in rings.items()
+            for k in range(ring.shape[1])
         }
 
     @property
@@ -278,21 +308,34 @@ class SpikeRules(Rules):
         """Return the table of rules as the kernel takes it."""
         rows, self._own = [], list[np.ndarray]()  # which kernels read
         for item in self.learners:
-            ring, row = self._numbers[item.at.name], np.zeros(layout.LEARNER_COLUMNS, np.int64)
-            row[layout.LEARNER_FIRST], row[layout.LEARNER_LAST] = item.first, item.last
-            row[layout.LEARNER_LAG] = self._m if item.at.rule.is_late else 0
-            row[layout.LEARNER_STEP] = item.program.address("step", self._real)
-            row[layout.LEARNER_TRACE] = item.program.address("trace", self._real)
-            row[layout.LEARNER_WINDOW] = item.program.address("window", self._real) if item.program.n_map else 0
-            for column, array in ((layout.LEARNER_CONSTANT, item.constant), (layout.LEARNER_STATE, item.state)):
-                row[column] = array.ctypes.data
-            row[layout.LEARNER_NUMBER], row[layout.LEARNER_WIDTH] = ring.ctypes.data, ring.shape[2]
-            own = item.program.own(item.constant[: item.program.n_constants + 1])
-            row[layout.LEARNER_OWN] = own.ctypes.data
-            self._own.append(own)
-            rows.append(row)
-        table = np.array(rows, np.int64).reshape(-1, layout.LEARNER_COLUMNS)
-        return {"table": table, "steps": self._steps, "fold_steps": RULE_FOLD_STEPS, "modulator": self.modulator}
+            program, places, name = item.program, item.places, item.at.name
+            table, shift = places.table.astype(self._real), np.zeros(self.n, self._real)
+            shift[item.first : item.last] = places.shift
+            if not places.shared:
+                table = np.zeros((*places.table.shape[:2], self.n), self._real)
+                table[:, :, item.first : item.last] = places.table
+            arrays = {
+                layout.LEARNER_CONSTANT: item.constant, layout.LEARNER_STATE: item.state,
+                layout.LEARNER_NUMBER: self._numbers[name], layout.LEARNER_OWN: program.own(item.constant),
+                layout.LEARNER_MAP: item.state[program.n_states :], layout.LEARNER_ENTRY: self._entries[name],
+                layout.LEARNER_END: self._ends[name], layout.LEARNER_TABLE: table, layout.LEARNER_SHIFT: shift,
+            }  # fmt: skip
+            columns = {column: array.ctypes.data for column, array in arrays.items()} | {
+                layout.LEARNER_FIRST: item.first, layout.LEARNER_LAST: item.last,
+                layout.LEARNER_LAG: self._m if item.at.rule.is_late else 0,
+                layout.LEARNER_STEP: program.address("step", self._real),
+                layout.LEARNER_TRACE: program.address("trace", self._real),
+                layout.LEARNER_ROW: program.address("row", self._real) if program.n_entries else 0,
+                layout.LEARNER_NUMBERS: self._numbers[name].shape[1], layout.LEARNER_KEPT: len(self._numbers[name]),
+                layout.LEARNER_ENTRIES: self._entries[name].shape[1] if program.n_entries else 0,
+                layout.LEARNER_ENDS: self._ends[name].shape[1], layout.LEARNER_PLACES: len(table),
+                layout.LEARNER_TABLE_COLUMNS: table.shape[1],
+                layout.LEARNER_SHARED: places.shared, layout.LEARNER_BLOCK: 1 << int(min(places.shift, default=0)),
+            }  # fmt: skip
+            self._own += arrays.values()
+            rows.append([int(columns[column]) for column in range(layout.LEARNER_COLUMNS)])
+        learners = np.array(rows, np.int64).reshape(-1, layout.LEARNER_COLUMNS)
+        return {"table": learners, "steps": self._steps, "fold_steps": RULE_FOLD_STEPS, "modulator": self.modulator}
 
     def take_modulator(self, first: int, n_steps: int, given: np.ndarray | None) -> None:
         """Write `M` of the steps [first, first + n_steps) into the ring."""
@@ -396,13 +439,14 @@ class Kinds:
             self.variants.append(Variant(rule, chosen(of), cells.with_programs(programs), psi))
 
 
-def signals_of(network: LocalNetwork, error: np.ndarray) -> np.ndarray:
-    """Return the learning signals of all neurons of this rank, (n_steps, n), of errors (n_steps, n_readouts)."""
-    table, n = network.feedback, network.neurons[1] - network.neurons[0]
-    signal = np.zeros((len(error), n), network.model.kernels.real)
+def write_signals(network: LocalNetwork, error: np.ndarray, signal: np.ndarray) -> None:
+    """Write the learning signals of all neurons of this rank, (n_steps, n), of errors (n_steps, n_readouts)."""
+    table = network.feedback
     blocks = table.blocks.copy()
     blocks[:, layout.DELAY] = 1
-    network.model.kernels.interval.inject(
-        blocks, table.row_ptr, table.target, table.weight, np.ascontiguousarray(error), signal
-    )
-    return signal
+    for first in range(0, len(error), TOGETHER):
+        part = slice(first, first + TOGETHER)
+        signal[part] = 0.0
+        network.model.kernels.interval.inject(
+            blocks, table.row_ptr, table.target, table.weight, np.ascontiguousarray(error[part]), signal[part]
+        )

@@ -30,7 +30,7 @@ from .language import evaluate, parse
 from .model import COMMON, NeuronModel
 
 SHIPPED = Path(kernels.build_info.__file__).parent / "models"  # compiled with the package, as in wheels
-_HEADERS = ("elementary.h", "lanes.h", "neuron_model.h")
+_HEADERS = ("elementary.h", "lanes.h", "neuron_model.h", "rule_row.h")
 _SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
 _STRETCH_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived", "n_recorded")
 _PRECISIONS = ("double", "single")

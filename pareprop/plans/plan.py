@@ -37,7 +37,7 @@ WAYS: dict[str, Way] = {
     way.name: way for way in (Static(), Readout(), Prefix(), Scan(), Lines(), Steps(), Rule())
 }  # best first
 FOLD_STEPS = 1024  # rows without a cutoff (or with a longer one) are updated at least this often
-RULE_FOLD_STEPS = 256  # the same of rows that learn by a rule given by equations
+RULE_FOLD_STEPS = 256  # the same of rows that learn by a rule given by equations, unless all that came in has entered
 TRACES = tuple(f"trace_{k}" for k in range(64))  # of neurons given by equations, rows of one array
 Ways = str | Mapping[str, str]  # what is asked for: of all that learn onto neurons, or by name
 
@@ -111,12 +111,12 @@ class Plan:
             isinstance(self.way, Readout | Rule) and (not optimizer.accumulates or request.is_bounded)
         )
         rules = {
-            layout.MODE: self.way.mode,
+            layout.MODE: self.way.mode_of(request),
             layout.CUTOFF: layout.NO_CUTOFF if request.equations else request.cutoff,
             layout.OWN_ZBAR: request.own_zbar, layout.ADAPTIVE: request.adapts, layout.OPTIMIZER: optimizer.code,
             layout.COUNTED: not optimizer.accumulates, layout.EACH_STEP: optimizer.optimize_each_step and singly,
             layout.MOVES: bool(request.projection.rewire), layout.LINED: isinstance(self.way, Lines),
-            layout.LAG: request.lag, layout.LEARNER: self._learner, layout.FADES: request.fades,
+            layout.LAG: request.lag, layout.LEARNER: self.learner, layout.FADES: request.fades,
         }  # fmt: skip
         constants = {
             layout.ALPHA: request.alpha or 0.0, layout.KAPPA: getattr(values, "kappa", 0.0) * request.is_filtered,
@@ -130,8 +130,8 @@ class Plan:
         )
 
     @property
-    def _learner(self) -> int:
-        """Place of its rule in the table of learners."""
+    def learner(self) -> int:
+        """Place of its rule in the table of learners, `NO_LEARNER` for e-prop."""
         if not self.learns or self.request.equations is None:
             return layout.NO_LEARNER
         found = learning.list_rules(self.request.model)

@@ -33,8 +33,6 @@ class Prefix(OntoNeurons):
             return f"{request.optimizer.type} keeps moments"
         if request.projection.rewire:
             return "its synapses move"
-        if request.projection.transmission is not None:
-            return "its spikes differ, by short-term plasticity"
         rate = fastest_rate(request.post, request.model.dt_ms)
         if rate is None:
             return (

@@ -9,7 +9,7 @@ from .request import Reason, Request
 from .way import Cost, OntoNeurons
 
 FOLLOWED = 0.5  # cost of a step in which a synapse is followed
-ARRIVAL = 2.0  # cost of an arrival, where steps compose
+ARRIVAL = 1.5  # cost of an arrival, where steps compose
 
 
 class Rule(OntoNeurons):
@@ -31,10 +31,14 @@ class Rule(OntoNeurons):
 
     def cost(self, request: Request) -> Cost:
         """Return what it takes."""
-        return Cost(arrival=ARRIVAL) if self._composes(request) else Cost(step=FOLLOWED)
+        return Cost(arrival=ARRIVAL) if self.composes(request) else Cost(step=FOLLOWED)
+
+    def mode_of(self, request: Request) -> int:
+        """Return what kernels call the way of a projection."""
+        return layout.RULE if self.composes(request) else self.mode
 
     @staticmethod
-    def _composes(request: Request) -> bool:
+    def composes(request: Request) -> bool:
         """Whether synapses go through all steps between two arrivals at once."""
         assert request.equations
         singly = request.is_bounded or (request.optimizer.optimize_each_step and not request.optimizer.accumulates)
@@ -43,6 +47,6 @@ class Rule(OntoNeurons):
     def why_slow(self, request: Request, neurons: float) -> Reason | None:
         """Return why an arrival takes over five times the usual, see `Way.why_slow`."""
         assert request.equations
-        if self._composes(request):
+        if self.composes(request):
             return None
         return f"synapses follow each step of rule '{request.equations.name}'", "the interval variant, or e-prop"

@@ -47,6 +47,10 @@ class Way(ABC):
         """Return the names of what a synapse keeps beside its weight, its optimizer and traces of equations."""
         return set()
 
+    def mode_of(self, request: Request) -> int:
+        """Return what kernels call the way of a projection."""
+        return self.mode
+
     def cost(self, request: Request) -> Cost:
         """Return what it takes."""
         return Cost()

@@ -21,6 +21,7 @@ from .literal import Literal
 from .program import RuleProgram, compile_rule
 
 STEPS, TARGETS, RATE = 300, 8, 0.05
+ENDS = 512  # more than there are ends of blocks
 TOLERANCE = 1e-9  # of the largest value
 SHIFTS = np.arange(-60, 61)  # steps from the spike of the source to that of the target
 
@@ -62,7 +63,7 @@ class RuleCheck:
         sizes, composes = self.sizes, bool(self.sizes["n_map"])
         late = "when its learning signals are known" if self.rule.is_late else "at once"
         way = (
-            "two lookups, however long the time between arrivals"
+            "a read or two of its target, however long the time between arrivals"
             if composes
             else "a loop over the steps between arrivals"
         )
@@ -215,40 +216,41 @@ class _Trial:
     def _arrays(self, n_states: int) -> tuple[np.ndarray, np.ndarray]:
         """Return what does not move, and states at the start."""
         program, n = self.program, self.n
-        columns = program.constants(self.values, n), program.blocks(self.values, n, np.float64)[None]
         state = np.zeros((n_states, n))
         for row, value in zip(state, self.bound.initial(self.values).values(), strict=False):
             row[:] = value
-        return np.concatenate(columns), state
+        return program.constants(self.values, n), state
 
     def _back(self) -> np.ndarray:
         program, n = self.program, self.n
         constant, state = self._arrays(program.n_states)
-        number, lam = np.zeros((STEPS, program.n_numbers, n)), np.zeros((program.n_synapse, n))
+        number, lam = program.scratch(STEPS, n, np.float64)
         B, row = np.zeros((STEPS, n)), self.rows.shape[1] * n
         program.call(
             "interval", STEPS, n, n, constant, self.rows[0], self.rows[1:], row, self.psi, n, self.L, self.F, self.M,
-            state, number, program.n_numbers * n, lam, B,
+            state, number, number[0].size, lam, program.n_synapse, B,
         )  # fmt: skip
         return np.sum(B * self.arrivals, axis=0)
 
     def _forward(self, by_maps: bool) -> np.ndarray:
+        """A synapse onto each target, through each step, or through what comes in and ends of blocks alone."""
         program, n = self.program, self.n
         constant, state = self._arrays(program.n_states + program.n_map)
-        width, own = program.n_numbers + program.n_map, program.own(constant)
-        ring, target = np.zeros((STEPS, n, width)), np.arange(n, dtype=np.uint32)
-        x, C = np.zeros((program.n_synapse, n)), np.zeros(n)
+        own, places = program.own(constant), program.places(self.values, n, np.float64)
+        number, x, C = np.zeros((program.n_numbers, n)), np.zeros((program.n_synapse, n)), np.zeros(n)
+        entry, end = np.zeros((STEPS, program.n_entries, n)), np.zeros((ENDS, program.n_map, n))
         for t in range(STEPS):
             signals = self.psi[t], self.L[t], self.F, float(self.M[t])
-            program.step(n, width, t, constant, self.rows[t], self.rows[t + 1], *signals, state, ring[t])
-        for k in range(n):  # a synapse onto each target
-            to, t = (target[k : k + 1], n, x[:, k:], C[k:]), 0
-            while t < STEPS:
-                end = t + 1
-                while by_maps and end < STEPS and not self.arrivals[end, k]:
-                    end += 1
-                program.follow(1, own, ring, t, end if by_maps else None, float(self.arrivals[t, k]), *to)
-                t = end
+            rings = number, entry[t] if by_maps else None, end
+            program.step(n, t, places, constant, self.rows[t], self.rows[t + 1], *signals, state, *rings)
+            for k in range(0 if by_maps else n):
+                program.follow(k, own, number, float(self.arrivals[t, k]), x, C)
+        for k in range(n if by_maps else 0):
+            events, arrivals = [], self.arrivals[:, k]
+            for t in range(STEPS):
+                events += [(t, False, 0.0)] if t % (1 << int(places.shift[k])) == 0 else []
+                events += [(t, True, float(arrivals[t]))] if arrivals[t] else []
+            program.go_through(k, events, places, state, entry, end, x, C)
         return -C
 
     def largest(self, tree: Tree) -> float:

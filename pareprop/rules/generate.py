@@ -1,16 +1,24 @@
 """C of a rule at a neuron model: numbers of a step, the sweep back through an interval, steps of synapses.
 
-Between arrivals, steps compose (spike variant). From the start of a block to step u they are a map (P, q) of a target:
-x -> P x, g += q . x. From step a to step b of a block, x leads to P_b y, and adds (q_b - q_a) . y, where y = P_a^-1 x
-is what would have had to be there at the start: so a synapse reads two maps, however many steps there are. P is
-triangular, and where its diagonal does not vary, the inverse loses as few digits as the power of the diagonal over a
-block: blocks are as long as that allows, of each target by itself. Where the diagonal varies, synapses go through each
-step.
+Between arrivals, steps compose (spike variant). After the first step of a block, those up to step u are a map (P, q)
+of a target: x -> P x, g += q . x. A synapse keeps not x but y, what would have had to be there at the start, x = P y,
+and C, so that its gradient is q . y - C: both stay as they are until a spike enters or the block ends. A spike a that
+enters in step u adds P^-1 U a to y, and takes (U . w + v - q . P^-1 U) a from C, as steps before it add nothing to
+it. Both factors are found once for a target, which keeps them for the latest steps. The map at the end of a block
+goes through the first step of the next one, too. So an arrival reads a number or two of the step of the spike before
+it, and of the present one, however many steps there are. P is triangular, and where its diagonal does not vary, the
+inverse loses as few digits as the power of the diagonal over a block: blocks are as long as that allows, of each
+target by itself. What follows from the place of a step in its block alone stands in a table. Where the diagonal
+varies, synapses go through each step.
+
+When rows are brought forward changes no bit: what a synapse keeps is rounded at each event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+import numpy as np
 
 from ..neurons.derive import derive
 from ..neurons.expressions import Columns, Loop, function
@@ -19,8 +27,9 @@ from ..neurons.kept import FLAGS
 from ..neurons.language import Tree, names_of
 from .bound import NOW, OLD, WAS, Bound
 from .linear import NEW, ZERO
+from .linear import ONE as ONE_TREE
 
-_NUMBER = "number[{k} * across + j * width]"
+_NUMBER = "number[{k} * across + j]"
 _ROW = (
     "const REAL *before, const REAL *kept, const REAL *restrict psi, const REAL *restrict L, const REAL *restrict F, "
     "const REAL M, REAL *state, REAL *number"
@@ -41,10 +50,15 @@ class RuleGenerator:
         Numbers of each target that do not move.
     numbers : list of tuple
         Those of a step that move, in the order in which they are kept.
-    map : dict
-        See `_list_map`.
     own : list of int
-        Columns that synapses read of a target; the steps of its blocks follow there.
+        Columns that synapses read of a target where they go through each step.
+    keys : list of tuple
+        Numbers of a map by row and column, "q" for what is added; none without maps.
+    table : list of tuple
+        Columns of the table of places: ("full", row, column) of maps before they end with a block, ("now", ...) after
+        that, ("inverse", k) of the diagonal, ("enters", k), what a spike adds to y.
+    moving, entries : list
+        Keys of maps, and numbers of what enters, that are not in the table; the last entry is "f", taken from C.
     """
 
     def __init__(self, bound: Bound) -> None:
@@ -61,7 +75,8 @@ class RuleGenerator:
         for tree in (*self.M.values(), *(tree for part in self.coefficients.values() for tree in part.values())):
             self._number(tree)
         self._number(steps.v)
-        self.map, self.own = self._list_map(), list[int]()
+        self.own, self.keys = list[int](), self._list_keys()
+        self._list_table()
         # also where what is compiled is at hand: the functions decide the columns
         parts = [
             self._step(),
@@ -70,21 +85,23 @@ class RuleGenerator:
             self._interval(),
             self._map(),
             self._advance(),
-            self._window(),
+            self._row(),
         ]
-        self._text = f"#undef N_OWN\n#define N_OWN {len(self.own) + 1}\n" + "\n".join(parts)
+        self._text = f"#undef N_OWN\n#define N_OWN {max(len(self.own), 1)}\n" + "\n".join(parts)
 
     @property
     def sizes(self) -> dict[str, int]:
         """Numbers of each kind."""
         return {
             "n_constants": len(self.columns.trees), "n_states": len(self.bound.states),
-            "n_synapse": len(self.index), "n_numbers": len(self.numbers), "n_map": len(self.map),
+            "n_synapse": len(self.index), "n_numbers": len(self.numbers), "n_map": len(self.moving),
+            "n_entries": len(self.entries),
         }  # fmt: skip
 
     def source(self, headers: Mapping[str, str]) -> str:
         """Return a source that needs nothing but the compiler's own headers."""
-        return source_of(Generator.with_functions(self._text), headers)
+        text = f"#undef RULE_ROW\n#define RULE_ROW NAME(RuleRow)\n{headers['rule_row.h']}\n{self._text}"
+        return source_of(Generator.with_functions(text), headers)
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 
@@ -137,16 +154,16 @@ class RuleGenerator:
         given = ("constant", "before", "kept", "psi", "L", "F", "M", "state", "number")
         return function(
             "inline ALWAYS void NAME(step_body)",
-            f"int64_t n, int64_t stride, const int64_t across, const int64_t width, const REAL *constant, {_ROW}",
+            f"int64_t n, int64_t stride, const int64_t across, const REAL *constant, {_ROW}",
             pointers, loop,
             [" ".join(f"(void){name};" for name in given)],
         )  # fmt: skip
 
     def _sweep(self) -> str:
         """One step back: what an arrival adds to the gradient, and the derivative by the states before."""
-        size, steps, number = len(self.index), self.coefficients, "number[{k} * stride + j]"
+        size, steps, number = len(self.index), self.coefficients, _NUMBER
         loop = Loop(self.columns, {})
-        pointers = {f"lam{k}": f"REAL *restrict lam{k} = lam + {k} * stride" for k in range(size)}
+        pointers = {f"lam{k}": f"REAL *restrict lam{k} = lam + {k} * across" for k in range(size)}
 
         def coefficient(tree: Tree) -> str:
             return self._coefficient(tree, loop, number)
@@ -164,8 +181,9 @@ class RuleGenerator:
             lines.append(f"lam{k}[j] = {loop.sum(terms) or 'ZERO'};")
         loop.lines += lines
         return function(
-            "void NAME(sweep_body)",
-            "int64_t n, int64_t stride, const REAL *constant, const REAL *restrict number, REAL *lam, REAL *restrict B",
+            "inline ALWAYS void NAME(sweep_body)",
+            "int64_t n, int64_t stride, const int64_t across, const REAL *constant, const REAL *restrict number, "
+            "REAL *lam, REAL *restrict B",
             pointers, loop, ["(void)constant; (void)number; (void)lam;"],
         )  # fmt: skip
 
@@ -178,7 +196,7 @@ class RuleGenerator:
         def coefficient(tree: Tree) -> str:
             if tree[0] != "number" and not self._moves(tree):
                 return loop.let(f"own[{self._own_place(tree)} + to * N_OWN]")
-            return self._coefficient(tree, loop, "number[{k} + to * width]")
+            return self._coefficient(tree, loop, "number[{k} * stride + to]")
 
         old = {k: loop.let(f"x[{k} * x_stride + j]") for k in range(size)}
         credit = [loop.let(f"{coefficient(tree)} * {old[k]}") for k, tree in steps["w0"].items()]
@@ -195,9 +213,9 @@ class RuleGenerator:
         loop.lines += [*lines, f"C[j] -= {loop.sum(credit) or 'ZERO'};"]
         return "\n".join([
             "#undef TINY", "#define TINY (sizeof(REAL) == 8 ? R(1e-290) : R(1e-30))",
-            "VISIBLE void NAME(rule_trace)(int64_t n, int64_t width, const uint32_t *restrict target,",
+            "VISIBLE void NAME(rule_trace)(int64_t n, int64_t stride, const uint32_t *restrict target,",
             "    const REAL *restrict own, const REAL *restrict number, REAL arrived, REAL *restrict x,",
-            "    int64_t x_stride, REAL *restrict C)", "{", "    (void)width; (void)own; (void)number; (void)arrived;",
+            "    int64_t x_stride, REAL *restrict C)", "{", "    (void)stride; (void)own; (void)number; (void)arrived;",
             "    INDEPENDENT", "    for (int64_t j = 0; j < n; j++) {", *(f"        {line}" for line in loop.lines),
             "    }", "}", "",
         ])  # fmt: skip
@@ -209,72 +227,191 @@ class RuleGenerator:
         """Diagonal of M by state."""
         return [self.M.get((k, k), ZERO) for k in range(len(self.index))]
 
-    def _list_map(self) -> dict[tuple[int | str, int], int]:
-        """Return the place of each number of a map, by row and column, "q" for what is added; none without maps.
-
-        The diagonal comes first, then what is below it, then q.
-        """
+    def _list_keys(self) -> list[tuple[int | str, int]]:
+        """Return the keys of a map: the diagonal, what is below it, then q."""
+        if not self.bound.composes:
+            return []
         size = len(self.index)
         reached = set(self.M) | {(k, k) for k in range(size)}
         while more := {(a, c) for a, b in reached for d, c in reached if b == d} - reached:
             reached |= more
-        if not self.bound.composes:
-            return {}
         keys: list[tuple[int | str, int]] = [(k, k) for k in range(size)]
-        keys += sorted((a, b) for a, b in reached if a != b)
-        keys += [("q", k) for k in range(size)]
-        return {key: place for place, key in enumerate(keys)}
+        return [*keys, *sorted((a, b) for a, b in reached if a != b), *(("q", k) for k in range(size))]
+
+    def _list_table(self) -> None:
+        """Find what follows from places alone: by coefficients that do not move, and by such numbers."""
+        pairs = [key for key in self.keys if key[0] != "q"]
+        #: states, each after those that it reads
+        self.order = sorted(range(len(self.index)), key=lambda k: sum(key[0] == k for key in pairs))
+        fixed, self.entering, steady = set[tuple[int | str, int]](), list[int](), set[int]()
+        for a in self.order if self.keys else ():
+            below = [b for b in self.order if b != a and (a, b) in pairs]
+            for b in (b for b in self.order if (a, b) in pairs):
+                terms = [(c, tree) for (row, c), tree in self.M.items() if row == a and (c, b) in pairs]
+                if all(not self._moves(tree) and (c == a or (c, b) in fixed) for c, tree in terms):
+                    fixed.add((a, b))
+            reads = [b for b in below if b in self.entering]
+            if a in self.coefficients["U"] or reads:
+                self.entering.append(a)
+                moves = a in self.coefficients["U"] and self._moves(self.coefficients["U"][a])
+                if not moves and all((a, b) in fixed and b in steady for b in reads):
+                    steady.add(a)
+        kept = [key for key in pairs if key in fixed]
+        self.table: list[tuple] = [(word, *key) for word in ("full", "now") for key in kept]
+        self.table += [("inverse", k) for k in self.order if self.keys] + [("enters", k) for k in sorted(steady)]
+        self.moving = [key for key in self.keys if key not in fixed]
+        self.entries: list[int | str] = [k for k in self.entering if k not in steady] + ["f"] * bool(self.keys)
+
+    def trees_of_table(self) -> list[Tree]:
+        """Return the coefficients that the table of places is made of."""
+        trees = [tree for (a, b), tree in self.M.items() if ("full", a, b) in self.table]
+        steady = [k for k in self.entering if k not in self.entries]
+        return [*trees, *(self.coefficients["U"][k] for k in steady if k in self.coefficients["U"]), ONE_TREE]
+
+    def fill_table(self, given: Mapping[Tree, np.ndarray], shift: np.ndarray) -> np.ndarray:
+        """Return the table of places, (steps of the longest block, columns, n).
+
+        Parameters
+        ----------
+        given : dict
+            Coefficient to its values, (n,) of the type of the table.
+        shift : ndarray
+            int, (n,), steps of a block as a power of 2.
+        """
+        one, steps = given[ONE_TREE], 1 << int(np.max(shift, initial=0))
+        table = np.zeros((steps, len(self.table), len(one)), one.dtype)
+        kept = [column[1:] for column in self.table if column[0] == "full"]
+        start = {(a, b): one * (a == b) for a, b in kept}
+        now = start
+        for u in range(1, steps + 1):
+            full = dict.fromkeys(kept, 0 * one)
+            for (a, c), tree in self.M.items():
+                for b in (b for b in self.order if (a, b) in kept and (c, b) in now):
+                    full[a, b] = full[a, b] + given[tree] * now[c, b]
+            now = {key: np.where(u % (1 << shift) == 0, start[key], full[key]) for key in kept}
+            inverse = {k: one / now[k, k] for k in self.order if (k, k) in now}
+            enters: dict[int, np.ndarray] = {}
+            for a in (k for k in self.entering if k not in self.entries):
+                U = self.coefficients["U"]
+                total = given[U[a]] if a in U else 0 * one
+                for b in (b for b in self.order if b != a and (a, b) in now and b in enters):
+                    total = total - now[a, b] * enters[b]
+                enters[a] = total * inverse[a]
+            found: dict[tuple, np.ndarray] = {("full", *key): value for key, value in full.items()}
+            found |= {("now", *key): value for key, value in now.items()}
+            found |= {("inverse", k): value for k, value in inverse.items()}
+            found |= {("enters", k): value for k, value in enters.items()}
+            for k, column in enumerate(self.table):
+                table[u % steps, k] = found[column]
+        return table
+
+    def _composed(
+        self, loop: Loop, coefficient: Callable[[Tree], str], old: Mapping[tuple[int | str, int], str]
+    ) -> dict[tuple[int | str, int], str]:
+        """Return the numbers of a map that move, one step after `old`, which has all of them."""
+        new: dict[tuple[int | str, int], str] = {}
+        for row in self.order:
+            for a, column in (key for key in self.keys if key[0] == row):
+                if (a, column) not in self.moving:
+                    new[a, column] = loop.let(f"at[{self.table.index(('full', a, column))} * columns + each * j]")
+                    continue
+                terms = [
+                    loop.let(f"{coefficient(tree)} * {old[b, column]}")
+                    for (c, b), tree in self.M.items() if c == row and (b, column) in old
+                ]  # fmt: skip
+                new[a, column] = loop.sum(terms) or "ZERO"
+        for column in self.order:
+            terms = [old["q", column]]
+            for part, values in (("w", new), ("w0", old)):
+                terms += [
+                    loop.let(f"{coefficient(tree)} * {values[a, column]}")
+                    for a, tree in self.coefficients[part].items()
+                    if (a, column) in values
+                ]
+            new["q", column] = loop.sum(terms)
+        return new
 
     def _map(self) -> str:
-        """The map from the start of the block to step u, after its numbers are found; in `state` and in `number`."""
-        n_states, steps, first = len(self.bound.states), self.coefficients, len(self.numbers)
-        loop, size = Loop(self.columns, {}), len(self.index)
+        """The map up to step u after its numbers are found, in `state`; what enters then, and what ends."""
+        if not self.keys:
+            return ""
+        n_states, loop = len(self.bound.states), Loop(self.columns, {})
 
         def coefficient(tree: Tree) -> str:
-            return self._coefficient(tree, loop, "number[{k} + j * width]")
+            return self._coefficient(tree, loop, _NUMBER.replace("across", "stride"))
 
-        pointers = {f"m{k}": f"REAL *restrict m{k} = state + {n_states + k} * stride" for k in range(len(self.map))}
-        loop.lines.append("const int64_t within = u & ((int64_t)block[j] - 1);")
-        old, new = {}, {}
-        for key, place in self.map.items():
-            old[key] = loop.let(f"within ? m{place}[j] : {'ONE' if key[0] == key[1] else 'ZERO'}")
-        for row, column in (key for key in self.map if key[0] != "q"):
-            terms = [
-                loop.let(f"{coefficient(tree)} * {old[b, column]}")
-                for (a, b), tree in self.M.items() if a == row and (b, column) in old
-            ]  # fmt: skip
-            new[row, column] = loop.sum(terms) or "ZERO"
-        for column in range(size if self.map else 0):
-            terms = [old["q", column]]
-            terms += [
-                loop.let(f"{coefficient(tree)} * {new[a, column]}")
-                for a, tree in steps["w"].items()
-                if (a, column) in new
-            ]
-            terms += [
-                loop.let(f"{coefficient(tree)} * {old[a, column]}")
-                for a, tree in steps["w0"].items()
-                if (a, column) in old
-            ]
-            new["q", column] = loop.sum(terms)
-        for key, place in self.map.items():
-            loop.lines.append(f"m{place}[j] = number[{first + place} + j * width] = {new[key]};")
+        def tabled(row: str, *column: object) -> str:
+            return loop.let(f"{row}[{self.table.index(column)} * columns + each * j]")
+
+        pointers = {f"m{k}": f"REAL *restrict m{k} = state + {n_states + k} * stride" for k in range(len(self.moving))}
+        loop.lines += [
+            "const int64_t power = (int64_t)shift[each * j];",
+            "const int closes = each ? (u & (((int64_t)1 << power) - 1)) == 0 : ends;",
+        ]
+        old = {
+            key: loop.let(f"m{self.moving.index(key)}[j]") if key in self.moving else tabled("was", "now", *key)
+            for key in self.keys
+        }
+        new, now = self._composed(loop, coefficient, old), {}
+        ends = [f"last[{k} * stride + j] = {new[key]};" for k, key in enumerate(self.moving)]
+        loop.lines += [
+            "if (closes) {",
+            f"    REAL *restrict last = end + ((u >> power) & (n_ends - 1)) * {len(self.moving)} * stride;",
+            *(f"    {line}" for line in ends), "}",
+        ]  # fmt: skip
+        for key in self.keys:
+            if key in self.moving:
+                now[key] = loop.let(f"closes ? {'ONE' if key[0] == key[1] else 'ZERO'} : {new[key]}")
+            else:
+                now[key] = tabled("at", "now", *key)
+        enters: dict[int, str] = {}
+        for a in self.entering:
+            if a not in self.entries:
+                enters[a] = tabled("at", "enters", a)
+                continue
+            U = self.coefficients["U"]
+            total = coefficient(U[a]) if a in U else "ZERO"
+            for b in (b for b in self.order if b != a and (a, b) in now and b in enters):
+                total = loop.let(f"{total} - {now[a, b]} * {enters[b]}")
+            enters[a] = loop.let(f"({total}) * {tabled('at', 'inverse', a)}")
+        w, U = self.coefficients["w"], self.coefficients["U"]
+        terms = [loop.let(f"{coefficient(tree)} * {coefficient(U[k])}") for k, tree in w.items() if k in U]
+        terms += [] if self.bound.steps.v == ("number", 0.0) else [coefficient(self.bound.steps.v)]
+        total = loop.sum(terms) or "ZERO"
+        for k, y in enters.items():
+            total = loop.let(f"{total} - {now['q', k]} * {y}")
+        left = [total if key == "f" else enters[int(key)] for key in self.entries]
+        loop.lines += [f"m{k}[j] = {now[key]};" for k, key in enumerate(self.moving)]
+        loop.lines += [f"entry[{k} * stride + j] = {value};" for k, value in enumerate(left)]
         return function(
-            "void NAME(map_body)",
-            "int64_t n, int64_t stride, int64_t width, int64_t u, const REAL *constant, const REAL *restrict block, "
-            "REAL *state, REAL *restrict number",
-            pointers, loop, ["(void)width; (void)u; (void)constant; (void)block; (void)state; (void)number;"],
+            "inline ALWAYS void NAME(map_body)",
+            "int64_t n, int64_t stride, int64_t u, const REAL *constant, const REAL *restrict number, REAL *state, "
+            "REAL *restrict entry, REAL *end, int64_t n_ends, const REAL *restrict was, const REAL *restrict at, "
+            "int64_t columns, const int each, const REAL *restrict shift, const int ends",
+            pointers, loop, ["(void)constant; (void)number; (void)columns; (void)was; (void)at; (void)ends;"],
         )  # fmt: skip
 
     def _advance(self) -> str:
-        """A step of targets: its numbers, and the map up to it; constants end with the steps of a block."""
-        block = f"constant + {len(self.columns.trees)} * stride"
-        composes = [f"    NAME(map_body)(n, stride, width, u, constant, {block}, state, number);"]
+        """A step of targets: its numbers, and the map up to it; `shift`: steps of a block as a power of 2."""
+        composes = [
+            "    if (entry == NULL)", "        return;",
+            f"    const int64_t columns = shared ? 1 : stride, row = {len(self.table)} * columns;",
+            "    const REAL *at = table + (u & (places - 1)) * row, *was = table + ((u - 1) & (places - 1)) * row;",
+            "#define MAP(each, ends) NAME(map_body)(n, stride, u, constant, number, state, entry, end, n_ends, \\",
+            "                                       was, at, columns, each, shift, ends)",
+            "    if (!shared)", "        MAP(1, 0);",
+            "    else if ((u & (((int64_t)1 << (int64_t)shift[0]) - 1)) == 0)", "        MAP(0, 1);",
+            "    else", "        MAP(0, 0);", "#undef MAP",
+        ]  # fmt: skip
+        unused = (
+            "    (void)entry; (void)end; (void)n_ends; (void)table; (void)places; (void)shared; (void)shift; (void)u;"
+        )
         return "\n".join([
-            "VISIBLE void NAME(rule_step)(int64_t n, int64_t stride, int64_t width, int64_t u, const REAL *constant,",
-            f"    {_ROW})", "{",
-            "    NAME(step_body)(n, stride, 1, width, constant, before, kept, psi, L, F, M, state, number);",
-            *(composes if self.map else ["    (void)u;"]), "}", "",
+            "VISIBLE void NAME(rule_step)(int64_t n, int64_t stride, int64_t u, const REAL *constant,", f"    {_ROW},",
+            "    REAL *entry, REAL *end, int64_t n_ends, const REAL *table, int64_t places, int64_t shared,",
+            "    const REAL *shift)", "{",
+            "    NAME(step_body)(n, stride, stride, constant, before, kept, psi, L, F, M, state, number);",
+            *(composes if self.keys else [unused]), "}", "",
         ])  # fmt: skip
 
     def _own_place(self, tree: Tree) -> int:
@@ -284,76 +421,183 @@ class RuleGenerator:
             self.own.append(place)
         return self.own.index(place)
 
-    def _window(self) -> str:
-        """Synapses go through steps [u, end), where a spike may enter in the first one, by maps of their targets.
-
-        Where all targets have blocks of one length, synapses go side by side; to the same bits.
-        """
-        if not self.map:
+    def _row(self) -> str:
+        """Synapses of a row, LANES at a time, go through events, and learn; see `rule_row.h`."""
+        if not self.keys:
             return ""
-        size, first = len(self.index), len(self.numbers)
-        states = range(size)
-        order = sorted(states, key=lambda k: sum(key[0] == k for key in self.map))  # a state after those that it reads
+        states = range(len(self.index))
 
-        def at(row: str, key: tuple[int | str, int]) -> str:
-            return f"{row}[at + {first + self.map[key]}]"
+        def at_step(key: int | str) -> str:
+            return f"gather_lanes(entry + {self.entries.index(key)} * of->stride, to)"
 
-        solved = []
-        for a in order:
-            below = [f" - {at('from', (a, b))} * y{b}" for b in order if a != b and (a, b) in self.map]
-            solved.append(f"const REAL y{a} = (x{a}{''.join(below)}) / {at('from', (a, a))};")
-        moved = {a: " + ".join(f"{at('to', (a, b))} * {{y}}{b}" for b in states if (a, b) in self.map) for a in states}
-        added = " + ".join(f"({at('to', ('q', k))} - {at('from', ('q', k))}) * y{k}" for k in states)
-        whole = " + ".join(f"{at('to', ('q', k))} * x{k}" for k in states)
+        def at_place(*column: object) -> str:
+            return f"NAME(rule_tabled)(of, steady, {self.table.index(column)}, each, to)"
 
-        def loop(y: str, more: list[str], credit: str) -> list[str]:
-            """Return a loop over synapses, y: the letter of their states at the start of the block."""
-            lines = ["const int64_t at = (int64_t)target[j] * width;"]
-            lines += [*(f"const REAL x{k} = x[{k} * x_stride + j];" for k in states), *more]
-            lines += [f"const REAL z{a} = {text.format(y=y)};" for a, text in moved.items()]
-            lines += [f"x[{k} * x_stride + j] = z{k} < TINY && z{k} > -TINY ? ZERO : z{k};" for k in states]
-            head = ["                INDEPENDENT", "                for (int64_t j = low; j < high; j++) {"]
-            return [
-                *head,
-                *(f"                    {line}" for line in (*lines, f"C[j] -= {credit};")),
-                "                }",
+        def at_end(*key: object) -> str:
+            if key in self.moving:
+                return f"NAME(rule_ends)(of, event, {self.moving.index(key)}, {len(self.moving)}, each, to)"
+            return at_place("full", *key)
+
+        crossed = [f"const lanes p{a}_{b} = {at_end(a, b)};" for a in states for b in states if (a, b) in self.keys]
+        crossed += [f"const lanes q{k} = {at_end('q', k)};" for k in states]
+        crossed += ["lanes found = c;", *(f"found = found - q{k} * y{k};" for k in states)]
+        for a in states:
+            total = " + ".join(f"p{a}_{b} * y{b}" for b in states if (a, b) in self.keys)
+            crossed += [
+                f"lanes z{a} = {total};",
+                f"z{a} = where((z{a} < TINY) & (z{a} > -TINY), all_lanes(0.0), z{a});",
             ]
+        crossed += ["if (each) {", "    const lane_order own = NAME(rule_closes)(of, event, to);"]
+        crossed += [f"    z{k} = where(own, z{k}, y{k});" for k in states] + ["    found = where(own, found, c);", "}"]
+        crossed += [f"y{k} = NAME(rounded)(z{k});" for k in states] + ["c = NAME(rounded)(found);"]
+        entered = []
+        for k in self.entering:
+            value = at_step(k) if k in self.entries else at_place("enters", k)
+            entered.append(f"y{k} = NAME(rounded)(y{k} + event->arrived * {value});")
+        entered.append(f"c = NAME(rounded)(c - event->arrived * {at_step('f')});")
+        q = [f"gather_lanes(of->present + {self.moving.index(('q', k))} * of->stride, to) * y{k}" for k in states]
+        fetches = [f"__builtin_prefetch(of->x + {k} * of->x_stride + j + of->ahead);" for k in states]
+        return f"""
+#ifndef ENTRIES_AHEAD
+#define ENTRIES_AHEAD 4    /* lanes */
+#endif
+static ALWAYS_INLINE lanes NAME(rounded)(lanes x)
+{{
+    return sizeof(REAL) == sizeof(float) ? WIDENED_FLOATS(NARROWED_DOUBLES(x)) : x;
+}}
 
-        return "\n".join([
-            "VISIBLE void NAME(rule_window)(int64_t n, int64_t width, const uint32_t *restrict target,",
-            "    const REAL *restrict own, const REAL *restrict ring, int64_t row, int64_t rows, int64_t u,",
-            "    int64_t end, REAL arrived, REAL *restrict x, int64_t x_stride, REAL *restrict C)", "{",
-            "    if (arrived != ZERO) {",
-            "        NAME(rule_trace)(n, width, target, own, ring + u % rows * row, arrived, x, x_stride, C);",
-            "        u += 1;", "    }", "    if (u >= end)", "        return;",
-            f"    const REAL *const blocks = own + {len(self.own)};",
-            "    const REAL common = n > 0 ? blocks[(int64_t)target[0] * N_OWN] : ONE;", "    int differ = 0;",
-            "    for (int64_t j = 0; j < n; j++)",
-            "        differ |= blocks[(int64_t)target[j] * N_OWN] != common;",
-            "    for (int64_t i = 0; i < (differ ? n : 1); i++) {",
-            "        const int64_t block = (int64_t)blocks[(int64_t)target[i] * N_OWN], low = differ ? i : 0;",
-            "        const int64_t high = differ ? i + 1 : n;",
-            "        for (int64_t a = u; a < end;) {",
-            "            const int64_t next = (a | (block - 1)) + 1, b = next < end ? next : end;",
-            "            const REAL *restrict to = ring + (b - 1) % rows * row;",
-            "            const REAL *restrict from = ring + (a > 0 ? a - 1 : 0) % rows * row;",
-            "            if (a & (block - 1)) {", *loop("y", solved, added),
-            "            } else {", *loop("x", [], whole),
-            "            }", "            a = b;", "        }", "    }", "}", "",
-        ])  # fmt: skip
+/* a column of the table of places */
+static ALWAYS_INLINE lanes NAME(rule_tabled)(const RULE_ROW *of, const REAL *row, int64_t k, const int each,
+                                             LaneTargets to)
+{{
+    return each ? gather_lanes(row + k * of->stride, to) : all_lanes(row[k]);
+}}
+
+/* a column of maps of whole blocks, each target's own */
+static ALWAYS_INLINE lanes NAME(rule_ends)(const RULE_ROW *of, const RULE_EVENT *event, int64_t k, int64_t columns,
+                                           const int each, LaneTargets to)
+{{
+    const int64_t row = columns * of->stride;
+    if (!each)
+        return gather_lanes(of->end + ((event->step >> (int64_t)of->shift[to.target[0]]) & (of->ends - 1)) * row +
+                            k * of->stride, to);
+    lanes found;
+    for (int i = 0; i < LANES; i++)
+        found[i] = of->end[((event->step >> (int64_t)of->shift[to.target[i]]) & (of->ends - 1)) * row + k * of->stride +
+                           to.target[i]];
+    return found;
+}}
+
+/* whose blocks end with the event */
+static ALWAYS_INLINE lane_order NAME(rule_closes)(const RULE_ROW *of, const RULE_EVENT *event, LaneTargets to)
+{{
+    lane_order found;
+    for (int i = 0; i < LANES; i++)
+        found[i] = event->step & (((int64_t)1 << (int64_t)of->shift[to.target[i]]) - 1);
+    return found == 0;
+}}
+
+static ALWAYS_INLINE void NAME(rule_lanes)(const RULE_ROW *of, const int what, const int each, int64_t j,
+                                           const int64_t count)
+{{
+    uint32_t target[LANES];
+    for (int i = 0; i < LANES; i++)
+        target[i] = of->target[j + (i < count ? i : count - 1)];
+    const LaneTargets to = {{target, 0}};
+    {" ".join(f"lanes y{k} = load_lanes(of->x + {k} * of->x_stride + j, count);" for k in states)}
+    lanes c = load_lanes(of->C + j, count);
+    for (int64_t e = 0; e < of->n_events; e++) {{
+        const RULE_EVENT *event = of->event + e;
+        const REAL *steady = event->table, *entry = event->at;
+        if (event->enters) {{
+            {" ".join(entered)}
+        }} else {{
+            {chr(10).join(f"            {line}" for line in crossed).strip()}
+        }}
+        (void)steady, (void)entry;
+    }}
+    if (what != RULE_FOLLOWS) {{
+        const lanes sum = {" + ".join(q)};
+        if (what == RULE_LEARNS) {{
+            lanes w = NAME(rounded)(load_lanes(of->weight + j, count) - of->eta * (sum - c));
+            w = where(w > of->low, w, all_lanes(of->low));
+            w = where(w < of->high, w, all_lanes(of->high));
+            store_lanes(of->weight + j, w, count);
+            w = w * of->factor;
+            for (int i = 0; i < count; i++)
+                of->arriving[target[i]] += (REAL)w[i];
+            c = NAME(rounded)(sum);
+        }} else
+            c = NAME(rounded)(what == RULE_OWES ? c - sum : c + sum);
+    }}
+    {" ".join(f"store_lanes(of->x + {k} * of->x_stride + j, y{k}, count);" for k in states)}
+    store_lanes(of->C + j, c, count);
+}}
+
+static ALWAYS_INLINE void NAME(rule_row_of)(const RULE_ROW *of, const int what, const int each)
+{{
+    const REAL *entry = of->n_events > 0 && of->event[0].enters ? of->event[0].at : NULL;
+    for (int64_t j = 0; j + LANES <= of->n; j += LANES) {{
+        if (entry && j + (ENTRIES_AHEAD + 1) * LANES <= of->n)
+            for (int64_t i = j + ENTRIES_AHEAD * LANES; i < j + (ENTRIES_AHEAD + 1) * LANES; i++)
+                for (int64_t k = 0; k < {len(self.entries)}; k++)
+                    __builtin_prefetch(entry + k * of->stride + of->target[i]);
+        if (of->ahead) {{
+            __builtin_prefetch(of->target + j + of->ahead);
+            __builtin_prefetch(of->C + j + of->ahead);
+            __builtin_prefetch(of->weight + j + of->ahead);
+            {" ".join(fetches)}
+        }}
+        NAME(rule_lanes)(of, what, each, j, LANES);
+    }}
+}}
+
+static NOT_INLINED void NAME(rule_rest)(const RULE_ROW *of, int each, int64_t count)
+{{
+    NAME(rule_lanes)(of, (int)of->what, each, of->n - count, count);
+}}
+
+VISIBLE void NAME(rule_row)(const RULE_ROW *of)
+{{
+    if (of->shared && of->what == RULE_LEARNS)
+        NAME(rule_row_of)(of, RULE_LEARNS, 0);
+    else if (of->shared)
+        NAME(rule_row_of)(of, (int)of->what, 0);
+    else
+        NAME(rule_row_of)(of, (int)of->what, 1);
+    if (of->n % LANES)
+        NAME(rule_rest)(of, !of->shared, of->n % LANES);
+}}
+"""
 
     @staticmethod
     def _interval() -> str:
-        """All steps of an interval forward, which leaves their numbers, then back."""
+        """Steps of an interval forward, which leaves their numbers, then back; some targets at a time."""
         return """
-VISIBLE void NAME(rule_interval)(int64_t n_steps, int64_t n, int64_t stride, const REAL *constant, const REAL *first,
-    const REAL *kept, int64_t kept_row, const REAL *psi, int64_t psi_row, const REAL *L, const REAL *F, const REAL *M,
-    REAL *state, REAL *number, int64_t number_row, REAL *lam, REAL *B)
+#undef TILE
+#define TILE (int64_t)(256 / sizeof(REAL))    /* targets whose numbers of all steps the cache holds */
+static ALWAYS_INLINE void NAME(rule_tile)(int64_t n_steps, const int64_t n, int64_t stride, const REAL *constant,
+    const REAL *first, const REAL *kept, int64_t kept_row, const REAL *psi, int64_t psi_row, const REAL *L,
+    const REAL *F, const REAL *M, REAL *state, REAL *number, int64_t number_row, REAL *lam, REAL *B)
 {
     for (int64_t t = 0; t < n_steps; t++)
-        NAME(step_body)(n, stride, stride, 1, constant, t ? kept + (t - 1) * kept_row : first, kept + t * kept_row,
+        NAME(step_body)(n, stride, TILE, constant, t ? kept + (t - 1) * kept_row : first, kept + t * kept_row,
             psi + t * psi_row, L + t * stride, F, M[t], state, number + t * number_row);
     for (int64_t t = n_steps - 1; t >= 0; t--)
-        NAME(sweep_body)(n, stride, constant, number + t * number_row, lam, B + t * stride);
+        NAME(sweep_body)(n, stride, TILE, constant, number + t * number_row, lam, B + t * stride);
+}
+
+VISIBLE void NAME(rule_interval)(int64_t n_steps, int64_t n, int64_t stride, const REAL *constant, const REAL *first,
+    const REAL *kept, int64_t kept_row, const REAL *psi, int64_t psi_row, const REAL *L, const REAL *F, const REAL *M,
+    REAL *state, REAL *number, int64_t number_row, REAL *lam, int64_t n_lam, REAL *B)
+{
+#define OF_TILE(width) NAME(rule_tile)(n_steps, width, stride, constant + j, first + j, kept + j, kept_row, psi + j, \\
+    psi_row, L + j, F + j, M, state + j, number, number_row, lam + n_lam * j, B + j)
+    int64_t j = 0;
+    for (; j + TILE <= n; j += TILE)
+        OF_TILE(TILE);
+    if (j < n)
+        OF_TILE(n - j);
+#undef OF_TILE
 }
 """

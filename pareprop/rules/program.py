@@ -4,20 +4,67 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .. import elementary
+from ..arrays import allocate_aligned
 from ..neurons import compile as compiler
-from ..neurons.language import evaluate
+from ..neurons.language import Tree, evaluate
 from ..values import Given, Later
 from .bound import Bound
 from .generate import RuleGenerator
 
-BLOCKS = (256, 128, 64, 32, 16, 8, 4, 2)  # steps
+TILE = 256  # bytes of numbers of targets that go through an interval together
+LONGEST = 8  # power of 2 of the steps of a block
 LOSS = {8: 1e3, 4: 30.0}  # factor of rounding errors that a block may have, by bytes of a number
 _programs: dict[str, RuleProgram] = {}
+
+
+@dataclass(frozen=True)
+class Places:
+    """What targets have of the places of steps in blocks.
+
+    Attributes
+    ----------
+    shift : ndarray
+        (n,), steps of a block of each target as a power of 2: its diagonal's power over them loses few digits.
+    table : ndarray
+        (steps of the longest block, columns, n or 1), see `RuleGenerator.table`.
+    shared : bool
+        Whether all targets have the same.
+    """
+
+    shift: np.ndarray
+    table: np.ndarray
+    shared: bool
+
+
+class _Event(ctypes.Structure):
+    """A RULE_EVENT, see `rule_row.h`."""
+
+    _fields_ = (
+        ("step", ctypes.c_int64), ("enters", ctypes.c_int64), ("arrived", ctypes.c_double), ("at", ctypes.c_void_p),
+        ("table", ctypes.c_void_p),
+    )  # fmt: skip
+
+
+_OWES = 2  # of `rule_row.h`
+_ROW = (
+    "n x_stride *target *x *C *weight n_events *event stride *present *end ends end_columns shared *shift what eta. "
+    "low. high. factor. *arriving ahead"
+).split()
+
+
+class _Row(ctypes.Structure):
+    """A RULE_ROW, see `rule_row.h`."""
+
+    _fields_ = tuple(
+        (name.strip("*."), ctypes.c_void_p if "*" in name else ctypes.c_double if "." in name else ctypes.c_int64)
+        for name in _ROW
+    )
 
 
 class RuleProgram:
@@ -27,9 +74,9 @@ class RuleProgram:
     ----------
     bound : Bound
         The rule at neurons of the model.
-    n_constants, n_states, n_synapse, n_numbers, n_map : int
-        Numbers of a target that do not move, states of `neuron`, states of a synapse, numbers of a step that move, and
-        those of a map of steps, 0 if they do not compose.
+    n_constants, n_states, n_synapse, n_numbers, n_map, n_entries : int
+        Numbers of a target that do not move, states of `neuron`, states of a synapse, numbers of a step that move,
+        those of a map of steps that do, and of what enters in a step, 0 if maps do not compose.
     """
 
     n_constants: int
@@ -37,15 +84,16 @@ class RuleProgram:
     n_synapse: int
     n_numbers: int
     n_map: int
+    n_entries: int
 
     def __init__(self, bound: Bound, generator: RuleGenerator, content: bytes) -> None:
         self.bound, self._columns, self._diagonal = bound, generator.columns.trees, generator.diagonal
-        self._library, self._own = compiler.load_library(content), generator.own
+        self._library, self._own, self._generator = compiler.load_library(content), generator.own, generator
         for name, size in generator.sizes.items():
             setattr(self, name, size)
 
     def address(self, name: str, real: type) -> int:
-        """Return the address of a function, "step" or "trace", for a type of numbers."""
+        """Return the address of a function, "step", "trace" or "row", for a type of numbers."""
         precision = "double" if np.dtype(real).itemsize == 8 else "single"
         address = ctypes.cast(getattr(self._library, f"rule_{name}_{precision}"), ctypes.c_void_p).value
         assert address
@@ -58,39 +106,72 @@ class RuleProgram:
             column[:] = evaluate(tree, values)
         return columns
 
-    def blocks(self, values: Given, n: int, real: type) -> np.ndarray:
-        """Return the steps of a block of n targets, float64 (n,): the diagonal's power over them loses few digits."""
-        if not self.n_map:
-            return np.ones(n)
-        keeps = [np.broadcast_to(np.abs(np.asarray(evaluate(tree, values), float)), n) for tree in self._diagonal]
-        least = np.minimum(np.min(keeps, axis=0), 1.0)
-        fades = -elementary.log(np.maximum(least, 1e-300))
-        span = elementary.log(LOSS[np.dtype(real).itemsize])
-        return np.select([fades * steps <= span for steps in BLOCKS], list(map(float, BLOCKS)), 1.0)
-
     def own(self, constants: np.ndarray) -> np.ndarray:
-        """Return what synapses read of constants and steps of a block, (n_constants + 1, n), as (n, n_own)."""
-        return np.ascontiguousarray(constants[[*self._own, self.n_constants]].T)
+        """Return what synapses that go through each step read of constants, (n_constants, n), as (n, n_own)."""
+        return np.ascontiguousarray(constants[self._own].T)
 
-    def step(self, n: int, width: int, u: int, *arrays: object) -> None:
-        """Call the step of n targets in double precision, see `learners.pxi`; of `arrays` the modulator is a number."""
-        self._call("step", n, n, width, u, *arrays)
+    def places(self, values: Given, n: int, real: type) -> Places:
+        """Return what n targets have of the places of steps in blocks; see `Bound.values` about the first argument."""
+        if not self.n_entries:
+            return Places(np.zeros(n, real), np.zeros((1, 0, 1), real), True)
+        keeps = [np.broadcast_to(np.abs(np.asarray(evaluate(tree, values), float)), n) for tree in self._diagonal]
+        least = np.minimum(np.min(keeps, axis=0, initial=1.0), 1.0)
+        fades = -elementary.log(np.maximum(least, 1e-300))
+        powers = np.arange(LONGEST, 0, -1)
+        span = elementary.log(LOSS[np.dtype(real).itemsize])
+        shift = np.select([fades * 2.0**power <= span for power in powers], [*powers.astype(real)], real(0))
+        given: dict[Tree, np.ndarray] = {
+            tree: np.broadcast_to(np.asarray(evaluate(tree, values), float), n).astype(real)
+            for tree in self._generator.trees_of_table()
+        }
+        shared = all(bool(np.all(row == row[:1])) for row in (shift, *given.values()))
+        if shared:
+            given = {tree: row[:1] for tree, row in given.items()}
+        return Places(shift, self._generator.fill_table(given, (shift[:1] if shared else shift).astype(int)), shared)
 
-    def follow(
-        self, n: int, own: np.ndarray, ring: np.ndarray, u: int, end: int | None, arrived: float,
-        target: np.ndarray, x_stride: int, x: np.ndarray, C: np.ndarray,
+    def scratch(self, n_steps: int, n: int, real: type) -> tuple[np.ndarray, np.ndarray]:
+        """Return what "interval" writes: numbers of steps of some targets at a time; what goes back, 0 at the end."""
+        tile = TILE // np.dtype(real).itemsize
+        going_back = allocate_aligned((-(-n // tile), self.n_synapse, tile), real)
+        return allocate_aligned((n_steps, self.n_numbers, tile), real), going_back
+
+    def step(self, n: int, u: int, places: Places, *arrays: object) -> None:
+        """Call the step of n targets in double precision, see `learners.pxi`; of `arrays` the modulator is a number.
+
+        The last ones are what it writes: numbers, what enters and ends of blocks; the second may be None.
+        """
+        *_, end = arrays
+        assert isinstance(end, np.ndarray)
+        table = places.table, len(places.table), int(places.shared), places.shift
+        self._call("step", n, n, u, *arrays, len(end), *table)
+
+    def follow(self, k: int, own: np.ndarray, number: np.ndarray, arrived: float, x: np.ndarray, C: np.ndarray) -> None:
+        """Let the synapse onto target k go through a step in double precision."""
+        target, n = np.array([k], np.uint32), x.shape[1]
+        self._call("trace", 1, n, target, own, number, arrived, x[:, k:], n, C[k:])
+
+    def go_through(
+        self, k: int, events: list[tuple[int, bool, float]], places: Places, state: np.ndarray, entry: np.ndarray,
+        end: np.ndarray, x: np.ndarray, C: np.ndarray,
     ) -> None:  # fmt: skip
-        """Let n synapses go through steps [u, end) by maps, or through step u, in double precision."""
-        width, row = ring.shape[2], ring.shape[1] * ring.shape[2]
-        if end is None:
-            self._call("trace", n, width, target, own, ring[u], arrived, x, x_stride, C)
-        else:
-            self._call("window", n, width, target, own, ring, row, len(ring), u, end, arrived, x, x_stride, C)
+        """Let the synapse onto target k go through events in double precision; C becomes minus its gradient."""
+        target, n, table = np.array([k], np.uint32), x.shape[1], places.table
+        met = (_Event * len(events))(*(
+            _Event(step, enters, arrived, entry[step].ctypes.data, table[step % len(table)].ctypes.data)
+            for step, enters, arrived in events
+        ))  # fmt: skip
+        row = _Row(
+            n=1, x_stride=n, target=target.ctypes.data, x=x[:, k:].ctypes.data, C=C[k:].ctypes.data, weight=0,
+            n_events=len(events), event=ctypes.addressof(met), stride=n, present=state[self.n_states :].ctypes.data,
+            end=end.ctypes.data, ends=len(end), end_columns=end.shape[1], shared=places.shared,
+            shift=places.shift.ctypes.data, what=_OWES,
+        )  # fmt: skip
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address("row", np.float64))(ctypes.addressof(row))
 
     def _call(self, name: str, *arguments: object) -> None:
         kinds = {np.ndarray: ctypes.c_void_p, float: ctypes.c_double, np.float64: ctypes.c_double}
         types = [kinds.get(type(item), ctypes.c_int64) for item in arguments]
-        given = [item.ctypes.data if isinstance(item, np.ndarray) else item for item in arguments]
+        given = [item.ctypes.data if isinstance(item, np.ndarray) else item or 0 for item in arguments]
         ctypes.CFUNCTYPE(None, *types)(self.address(name, np.float64))(*given)
 
     def call(self, name: str, *arguments: object) -> None:

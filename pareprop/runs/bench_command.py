@@ -74,6 +74,8 @@ from .provenance import tell_environment
     "--learn-delay", is_flag=True, help="Let recurrent delays learn up to --longest-delay (interval variant)."
 )
 @click.option("--learn", metavar="NAME", default="", help="Parameter of the neurons that learns, such as tau_m.")
+@click.option("--rule", default="eprop", show_default=True, help="Learning rule of synapses onto neurons.")
+@click.option("--short-term", is_flag=True, help="Let recurrent spikes have short-term plasticity.")
 @click.option("--populations", type=int, default=1, show_default=True, help="Populations of neurons.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of network and inputs.")
 @click.option("--no-learning", is_flag=True, help="Simulate without learning.")

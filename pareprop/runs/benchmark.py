@@ -27,6 +27,7 @@ from ..network.model import Model
 from ..network.optimizers import OPTIMIZERS, Adam, OptimizerName
 from ..network.parameters import Normal, Uniform
 from ..network.rewire import Rewire
+from ..network.rule_options import ShortTerm, find_rule
 from ..network.synapse_table import SynapseTable
 from ..network.variants import DEFAULT, find_variant
 from ..neurons import library
@@ -81,6 +82,10 @@ class Axes:
         Whether recurrent delays learn, between the shortest and the longest.
     learn : str
         Parameter of the neurons that learns, each neuron its own, from half to twice its value; "": none.
+    rule : str
+        Learning rule of synapses onto neurons, "eprop" or one of the package that is given by equations.
+    short_term : bool
+        Whether recurrent spikes have short-term plasticity.
     """
 
     neuron: str = "iaf"
@@ -94,6 +99,8 @@ class Axes:
     populations: int = 1
     learn_delay: bool = False
     learn: str = ""
+    rule: str = "eprop"
+    short_term: bool = False
 
     def check(self, n_neurons: int, delay: int) -> None:
         """Raise `InputError` for a value out of its range."""
@@ -108,6 +115,7 @@ class Axes:
             raise InputError(f"--populations = {self.populations} must be at most --neurons = {n_neurons}")
         if self.kappa_reg is not None and not 0.0 <= self.kappa_reg < 1.0:
             raise InputError(f"--kappa-reg = {self.kappa_reg:g} must be at least 0 and below 1")
+        find_rule(self.rule, {})
 
 
 PLAIN = Axes()
@@ -140,7 +148,7 @@ class BenchTask:
         target = elementary.sin(2.0 * np.pi * np.arange(n_steps) / n_steps)[:, None]
         if n_readouts != 1:
             target = elementary.sin(2.0 * np.pi * np.arange(n_steps)[:, None] / n_steps * np.arange(1, n_readouts + 1))
-        self._sample = Sample(inputs, target)
+        self._sample = Sample(inputs, target, modulator=target[:, 0])
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return the sample, which is the same for every index."""
@@ -210,7 +218,7 @@ def model(
         moving["learn_delay"] = Adam(eta=0.1, low=delay, high=axes.longest_delay)
     loop = delay if eprop.is_online else 1  # the spike variant exchanges as often as the shortest of these asks for
     for group in groups:
-        network.connect(inputs, group, weight=weight(n_inputs, strength))
+        network.connect(inputs, group, weight=weight(n_inputs, strength), learning_rule=axes.rule)
     for group in groups:
         for source, degree in zip(groups, _parts(indegree, len(groups)), strict=True):
             network.connect(
@@ -222,6 +230,8 @@ def model(
                 allow_multapses=False,
                 delay=(delay, axes.longest_delay) if axes.longest_delay else delay,
                 weight=weight(indegree, strength),
+                learning_rule=axes.rule,
+                transmission=ShortTerm(U=0.5, tau_rec=100.0, tau_fac=50.0) if axes.short_term else None,
                 **moving,
             )
     for group in groups:

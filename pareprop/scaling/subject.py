@@ -43,6 +43,8 @@ class Benchmark(Frozen):
     populations: int = benchmark.PLAIN.populations
     learn_delay: bool = benchmark.PLAIN.learn_delay
     learn: str = benchmark.PLAIN.learn
+    rule: str = benchmark.PLAIN.rule
+    short_term: bool = benchmark.PLAIN.short_term
 
 
 @dataclass(frozen=True)

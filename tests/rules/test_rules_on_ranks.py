@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import ranks
-from params import first
+from params import first_rows
 
 from pareprop.engines.sample import Sample
 from pareprop.errors import StateError
@@ -62,7 +62,7 @@ def build(name: str) -> Model:
         model.connect(
             inputs, cells, "fixed_indegree", indegree=5, weight=weight, delay=[1, 3], learning_rule=rules[0],
             optimizer=(Adam if k else GradientDescent)(eta=1e-3, Wmin=-1e3, Wmax=1e3), **moving,
-            learning_parameters={"tau": Uniform(low=8.0, high=20.0)} if rules[0] is OWN else None,
+            learning_parameters={"tau": Uniform(low=1.0, high=40.0)} if rules[0] is OWN else None,
         )  # fmt: skip
         for other in groups:
             model.connect(
@@ -124,16 +124,15 @@ def test_all_projections_learn(variant: str) -> None:
             assert np.any(table.weight[own] != weights[own]), span.projection.name
 
 
-def with_transmission(bound: float, rule: object = None) -> Model:
+def with_transmission(bound: float, rule: object = None, **connection: object) -> Model:
     """Neurons of all kinds that learn from spikes with factors; weights stay within any of the bounds."""
     model = Model("spike", seed=3, optimizer=GradientDescent(eta=1e-4, Wmin=-bound, Wmax=bound))
     inputs, out = model.inputs("in", 10), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
     for kind, current in (("iaf", 420.0), ("iaf_adapt", 420.0), (library.get("adex"), 700.0)):
         cells = model.neurons(str(getattr(kind, "name", kind)), 8, kind, I_e=current, c_reg=1.0)
         transmission = ShortTerm(U=0.4, tau_rec=60.0, tau_fac=100.0)
-        model.connect(
-            inputs, cells, weight=Normal(mean=3.0, std=1.0), delay=[1, 3], transmission=transmission, learning_rule=rule
-        )
+        given = {"delay": [1, 3], "transmission": transmission, "learning_rule": rule} | connection
+        model.connect(inputs, cells, weight=Normal(mean=3.0, std=1.0), **given)
         model.connect(cells, out, weight=Normal(std=0.5))
         model.connect(out, cells, weight=Normal(std=1.0))
     return model
@@ -150,9 +149,9 @@ def few(variant: str = "spike", rule: object = None) -> Model:
     return model
 
 
-def weights_of(model: Model, **ways: object) -> tuple[np.ndarray, np.ndarray]:
+def weights_of(model: Model, task: object = None, **ways: object) -> tuple[np.ndarray, np.ndarray]:
     """Weights before and after training."""
-    simulation = Simulation(model, Noise(), **ways)
+    simulation = Simulation(model, task or Noise(), **ways)
     before = simulation.network.incoming.weight.copy()
     simulation.train(4)
     return before, simulation.engine.show_weights()[id(simulation.network.incoming)]
@@ -167,14 +166,79 @@ def test_ways_agree_where_spikes_have_factors() -> None:
     np.testing.assert_allclose(by_maps, by_steps, rtol=0, atol=1e-10 * change)
 
 
-@pytest.mark.parametrize("rule", first(2, ["pair_stdp", "r_stdp", "superspike", OWN]))
-def test_maps_of_rules_agree_with_single_steps(rule: object) -> None:
+@pytest.mark.parametrize("loop", [1, 2])  # steps of the delays to and from readouts
+def test_sums_agree_with_steps_where_spikes_have_factors(loop: int) -> None:
+    """Dense and sparse rows, windows that a cutoff closes, spikes that enter when they arrive, or later."""
+    weights = []
+    for way in ("prefix", "steps"):
+        model = Model("spike", seed=3, optimizer=GradientDescent(eta=1e-4))
+        inputs, out = model.inputs("in", 10), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
+        cells = model.neurons("rec", 24, "iaf", I_e=420.0, c_reg=1.0, eprop_isi_trace_cutoff=8.0)
+        given = {"transmission": ShortTerm(U=0.4, tau_rec=60.0, tau_fac=100.0), "weight": Normal(mean=3.0, std=1.0)}
+        model.connect(inputs, cells, **given)
+        model.connect(cells, cells, "fixed_indegree", indegree=6, **given)
+        model.connect(cells, out, weight=Normal(std=0.5), delay=loop)
+        model.connect(out, cells, weight=Normal(std=1.0), delay=loop)
+        weights.append(weights_of(model, ways=way))
+    (before, by_sums), (_, by_steps) = weights
+    change = np.abs(by_steps - before).max()
+    assert change > 1e-4
+    np.testing.assert_allclose(by_sums, by_steps, rtol=0, atol=1e-10 * change)
+
+
+SPREAD = Uniform(low=0.5, high=400.0)
+
+
+class Silence(Noise):
+    """Few spikes, so that some sources are silent for longer than anything is kept."""
+
+    n_steps = learning_window = 900
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        rng = np.random.default_rng(index)
+        raster = rng.random((900, 10)) < np.linspace(0.0005, 0.05, 10)
+        return Sample.from_raster(raster, rng.normal(size=(900, 1)), modulator=rng.normal(size=900))
+
+
+@pytest.mark.parametrize(
+    ("rule", "more"),
+    first_rows(
+        4,
+        [
+            ("pair_stdp", {}),
+            (OWN, {"learning_parameters": {"tau": SPREAD}}),
+            ("r_stdp", {"task": Silence()}),
+            ("pair_stdp", {"task": Silence(), "learning_parameters": {"tau_plus": SPREAD}, "delay": 1}),
+            ("superspike", {}),
+            (OWN, {}),
+        ],
+    ),
+)
+def test_maps_of_rules_agree_with_single_steps(rule: object, more: dict) -> None:
     """Bounds that are never met let the optimizer step in each time step, so that no steps are taken together."""
-    before, by_maps = weights_of(with_transmission(1e3, rule))
-    _, by_steps = weights_of(with_transmission(99.0, rule))
+    connection = dict(more)
+    task = connection.pop("task", None)
+    before, by_maps = weights_of(with_transmission(1e3, rule, **connection), task)
+    _, by_steps = weights_of(with_transmission(99.0, rule, **connection), task)
     change = np.abs(by_steps - before).max()
     assert change > 1e-6
     np.testing.assert_allclose(by_maps, by_steps, rtol=0, atol=1e-9 * change)
+
+
+@pytest.mark.parametrize(("rule", "bound"), [("pair_stdp", 1e3), ("three_factor", 1e3), ("pair_stdp", 99.0)])
+def test_rows_that_are_brought_forward_keep_their_bits(rule: str, bound: float) -> None:
+    """As all are before synapses move; here none does."""
+    weights = []
+    for rewire in (None, Rewire(l1=0.0, temperature=0.0)):
+        model = Model("spike", seed=3, optimizer=GradientDescent(eta=1e-4, Wmin=-bound, Wmax=bound))
+        inputs, out = model.inputs("in", 10), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
+        cells, given = model.neurons("rec", 8, "iaf", I_e=420.0), {"allow_multapses": False, "rewire": rewire}
+        weight = Normal(mean=3.0, std=0.2)
+        model.connect(inputs, cells, "fixed_indegree", indegree=5, weight=weight, learning_rule=rule, **given)
+        model.connect(cells, out, weight=Normal(std=0.5))
+        model.connect(out, cells, weight=Normal(std=1.0))
+        weights.append(weights_of(model)[1])
+    np.testing.assert_array_equal(*weights)
 
 
 def test_nothing_is_told_of_signals_that_are_not_read(recwarn: pytest.WarningsRecorder) -> None:
