@@ -13,10 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import ranks
+from case_files import CASES
+from commands import command, digests
+from params import first
 
 from pareprop import InputError, NeuronModel, kernels, terminal
 from pareprop.neurons import compile as compiling
 from pareprop.neurons.calls import Cells
+from pareprop.rules import program as rule_program
 
 TINY = {"states": {"u": [0.0, "1"]}, "step": {"u": "0.5*u + arriving"}, "spike": "u - 1"}
 
@@ -231,6 +235,29 @@ def test_concurrent_runs(cache: Path) -> None:
     ]
     assert [run.communicate(timeout=280)[0].strip() for run in runs] == ["1"] * 3
     assert [path.suffix for path in cache.iterdir()] == [".so"]
+
+
+SOME = (
+    "neurons/interval-iaf-psc-exp-ports-delays", "neurons/interval-izhikevich-two-kinds-adam-batch",
+    "neurons/spike-adex-adam", "rules/spike-triplet-pair-stdp-delays", "learned/interval-adex-a-b-tau-w-no-reset-adam",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", first(1, SOME))
+def test_optimisation_moves_no_bit(cache: Path, monkeypatch, capsys, all_flags: str, case: str) -> None:
+    """So other tests may compile with less of it: `conftest.compile_quickly`."""
+    found, paths = [], [os.environ["PATH"], all_flags]
+    for name, path in zip("ab", paths, strict=True):
+        monkeypatch.setenv("PATH", path)
+        monkeypatch.setenv("PAREPROP_CACHE", str(cache / name))
+        for known in (compiling, rule_program):
+            monkeypatch.setattr(known, "_programs", {})
+        code, output, _ = command(capsys, "verify", CASES / f"{case}.h5")
+        assert code == 0
+        found += digests(output.splitlines())
+    quick, own = ([path.read_bytes() for path in sorted((cache / name).iterdir())] for name in "ab")
+    assert len(quick) == len(own) > 0 and (quick != own) == (paths[0] != paths[1])
+    assert len(found) == 2 and found[0] == found[1]
 
 
 def test_a_start_loads_no_sympy() -> None:
