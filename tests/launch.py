@@ -20,6 +20,7 @@ ENVIRONMENT = {
     "PRTE_MCA_hwloc_default_binding_policy": "none",  # several test runs must not share one core
     "OMPI_MCA_btl": "self,sm",  # one node: no search for networks, and no warnings from it
     "OMPI_MCA_osc": "^ucx",
+    "OMPI_MCA_mpi_yield_when_idle": "1",  # ranks that wait leave the cores to others, also where each has its own
     "OMP_NUM_THREADS": "1",
 }
 # what mpirun says when it cannot listen, before any rank is started: now and then, where several start at once

@@ -39,14 +39,13 @@ def on_two_hosts(
     ranks = [mpirun, "--bind-to", "none", "--host", "host1:1,host2:1", "-n", "2", sys.executable, *map(str, arguments)]
     whole = ["timeout", "-k", "5", str(timeout), SCRIPT, folder, *ranks]
     environment = {key: value for key, value in (os.environ | ENVIRONMENT).items() if key != "OMPI_MCA_btl"}
-    environment |= {"OMPI_MCA_mpi_yield_when_idle": "1"} | more
     process = subprocess.Popen(
         whole,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=environment | more,
         start_new_session=True,
     )
     try:
