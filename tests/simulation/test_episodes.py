@@ -200,9 +200,8 @@ def test_one_digest_on_any_number_of_ranks(alone: dict[str, str], tmp_path: Path
 @pytest.mark.parametrize("n", first(1, [3, 1]))
 def test_online_learning_resumes_to_the_same_bits(alone: dict[str, str], tmp_path: Path, n: int) -> None:
     names = ("reach-on-line", "delayed-choice-on-line")
-    for name in names:
-        first = [*run_of(name.partition("-on")[0], tmp_path / name, *SMALL[name]), "--until", 3]
-        assert on_ranks(2, [first])[0] == [0]
+    parts = [[*run_of(name.partition("-on")[0], tmp_path / name, *SMALL[name]), "--until", 3] for name in names]
+    assert on_ranks(2, parts)[0] == [0, 0]
     codes, output, errors = on_ranks(n, [["resume", tmp_path / name] for name in names])
     assert (codes, errors) == ([0, 0], [])
     assert digests(output) == [alone[name] for name in names]
