@@ -1,8 +1,8 @@
 """Nodes and connections that are made in a run: what was there goes on unchanged, what is new begins like a network.
 
-NEST's answers are in `small_scripts`: from its synapses, anything that is made in a run takes their traces, so it tells
-of networks that have none. Here the twin of a network that grows has the new part from the start, fed by parrot neurons
-that were silent until then.
+NEST's answers are in `answers/learning.json`: from its synapses, anything that is made in a run takes their traces, so
+it tells of networks that have none. Here the twin of a network that grows has the new part from the start, fed by
+parrot neurons that were silent until then.
 """
 
 from pathlib import Path
