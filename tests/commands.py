@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import launch
 import pytest
@@ -43,6 +44,31 @@ def command(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str
     except SystemExit as stop:
         code = stop.code
     return code or 0, *capsys.readouterr()
+
+
+def output_of(capsys: pytest.CaptureFixture, *arguments: object) -> str:
+    """The output of a command in this process that must succeed."""
+    code, output, errors = command(capsys, *arguments)
+    assert code == 0, errors
+    return output
+
+
+def refusal_of(capsys: pytest.CaptureFixture, *arguments: object) -> str:
+    """The line by which a command in this process refuses its input."""
+    code, _, errors = command(capsys, *arguments)
+    assert code == 2 and errors.count("\n") == 1, errors
+    return errors
+
+
+def apart(*arguments: object, timeout: float = 900, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
+    line = [*ranks.python(), "-m", "pareprop", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False, **options)
+
+
+def as_options(*texts: str, **values: object) -> list[str]:
+    """Settings as options of a command."""
+    return [part for text in (*texts, *(f"{key}={value}" for key, value in values.items())) for part in ("--set", text)]
 
 
 def job(script: str, out: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:

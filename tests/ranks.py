@@ -25,7 +25,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import launch
 
@@ -42,6 +42,13 @@ def run(
     `args` are ``-c CODE``, ``-m MODULE`` or a script, with their arguments.
     """
     return launch.mpirun(n, *args, timeout=timeout, env=env, cwd=cwd, python=python())
+
+
+def output(n: int, *args: object, **options: Any) -> str:
+    """The output of `run`, which must succeed."""
+    done = run(n, *args, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def python(*imports: str) -> list[str]:

@@ -72,13 +72,8 @@ SURROGATES = {
 # cases
 
 
-def load_case(path: str | Path) -> dict:
-    """Read a golden HDF5 case.
-
-    Parameters
-    ----------
-    path : str or Path
-        File of the format ``pareprop-case-1``.
+def load_case(path: str | Path, form: str = "pareprop-case-1") -> dict:
+    """Read a golden HDF5 case of a format.
 
     Returns
     -------
@@ -95,22 +90,22 @@ def load_case(path: str | Path) -> dict:
     def attributes(node):
         return {name: plain(value) for name, value in node.attrs.items()}
 
+    def arrays(node):
+        return {name: item[()] for name, item in node.items() if hasattr(item, "shape")}
+
     with h5py.File(path) as file:
-        case = attributes(file)
-        if case["format"] != "pareprop-case-1":
-            raise ValueError(f"{path}: format {case['format']!r} is not 'pareprop-case-1'")
-        case["name"] = Path(path).stem
-        case["groups"] = []
+        case = attributes(file) | {"name": Path(path).stem, "groups": []}
+        if case["format"] != form:
+            raise ValueError(f"{path}: format {case['format']!r} is not {form!r}")
         for key in sorted(file["groups"], key=int):
             params = attributes(file["groups"][key])
             case["groups"].append({"model": params.pop("model"), "n": params.pop("n"), "params": params})
-        case["readout"] = attributes(file["readout"])
-        case["optimizer"] = attributes(file["optimizer"])
-        case |= {name: node[()] for name, node in file.items() if hasattr(node, "shape")}
-        case["expected"] = {name: node[()] for name, node in file["expected"].items()}
+        case |= {key: attributes(file[key]) for key in ("readout", "optimizer")} | arrays(file)
+        case["expected"] = arrays(file["expected"])
     return case
 
 
+@np.errstate(all="ignore")
 def run_case(case: dict) -> dict:
     """Simulate a case and learn.
 
@@ -138,7 +133,11 @@ def run_case(case: dict) -> dict:
         ``w_out`` (final weights, every pending update applied); interval also ``g_in``, ``g_rec``, ``g_out`` (lists,
         one raw gradient per interval, NaN = no synapse) and ``losses`` (one per interval).
     """
-    net = Network(case)
+    return run_network(case, Network(case))
+
+
+def run_network(case, net):
+    """`run_case` of a network that stands for the case."""
     return {"interval": run_interval_variant, "spike": run_spike_variant}[case["variant"]](case, net)
 
 
@@ -164,14 +163,65 @@ class Network:
         self.psi, self.v = np.zeros((2, self.n_steps, self.n_rec))
         self.signal, self.error = np.zeros((2, self.n_steps, self.n_out))
         self.keeps = case.get("traces", False)  # they take gigabytes in large cases
+        self.row_types = {"in": NeuronRow, "rec": NeuronRow}
         self.traces = []  # of each interval; in the spike variant of each row, source, targets, and (step, values)
 
     def step_neurons(self, s, arriving):
-        """Advance the recurrent neurons through step s with the summed weights that arrive in it."""
+        """Advance the recurrent neurons through step s with the summed weights of "in" and "rec" that arrive in it."""
         injected = self.currents[s - 1] if s > 0 else np.zeros(self.n_rec)
         self.z[s] = self.neurons.step(arriving, injected, first=s == 0)
         self.v[s] = self.neurons.v + self.neurons.E_L
         self.psi[s] = self.neurons.psi
+
+    def projections(self, d_in, cutoffs, readout_row):
+        """The rows of all matrices in the spike variant, by name; an input of step s arrives in step s + d_in."""
+        delays = {"in": np.broadcast_to(d_in, self.w_in.shape), "rec": self.d_rec}
+        found = {
+            key: Projection(self, getattr(self, f"w_{key}"), delays[key], row, cutoffs[0])
+            for key, row in self.row_types.items()
+        }
+        in_out = np.full(self.w_out.shape, self.d_out)
+        return found | {
+            "out": Projection(self, self.w_out, in_out, readout_row, np.broadcast_to(cutoffs[1], self.n_out))
+        }
+
+    def gradients(self, start, T):
+        """Gradients of one interval, from forward traces of every synapse."""
+        cells, kappa, made = self.neurons, self.readouts.kappa, self.make_traces()
+        rate = self.z[start : start + T].sum(axis=0) / T
+        reg = (cells.c_reg * (rate - cells.f_target * self.dt) / T)[:, None]
+        shape = (self.n_rec, self.n_in + self.n_rec)
+        ebar, sum_e, g = np.zeros((3, *shape))
+        zbar_out, g_out = np.zeros(self.n_rec), np.zeros((self.n_out, self.n_rec))
+        if self.keeps:
+            traces = {name: np.zeros((T, *shape)) for name in ("eligibility", "eligibility_trace", "gradient")}
+            traces_out = {name: np.zeros((T, self.n_out, self.n_rec)) for name in traces}
+            self.traces.append({"onto neurons": traces, "onto readouts": traces_out})
+        for t in range(T):
+            error = self.error[start + t]
+            e = made.step(start + t, self.arrivals(start, t))
+            ebar = kappa * ebar + (1.0 - kappa) * e
+            g += (self.w_fb @ error)[:, None] * ebar
+            sum_e += e
+            zbar_out = kappa * zbar_out + self.readouts.zeta * self.z[start + t]
+            g_out += np.outer(error, zbar_out)
+            if not self.keeps:
+                continue
+            for name, value in zip(traces, (e, ebar, (self.w_fb @ error)[:, None] * ebar + reg * e), strict=True):
+                traces[name][t] = value
+            for name, value in zip(traces, (self.z[start + t], zbar_out, np.outer(error, zbar_out)), strict=True):
+                traces_out[name][t] = value
+        g += reg * sum_e
+        return {"in": g[:, : self.n_in], "rec": g[:, self.n_in :], "out": g_out}
+
+    def make_traces(self):
+        """Eligibility traces of the synapses onto neurons at the start of an interval."""
+        return NeuronTraces(self)
+
+    def arrivals(self, start, t):
+        """Spikes (n_rec, n_in + n_rec) that arrive at each synapse in step t of an interval."""
+        inputs = np.broadcast_to(input_arrivals(self, start, t), self.w_in.shape)
+        return np.hstack([inputs, recurrent_arrivals(self, start, t)])
 
     def results(self):
         steps, ids = np.nonzero(self.z)
@@ -232,6 +282,7 @@ class Neurons:
 
     def step(self, arriving, injected, first):
         """One step; returns the spikes. `injected` is the current of the step before (0 in the first step)."""
+        arriving = arriving["in"] + arriving["rec"]
         current = injected + (0.0 if first else self.I_e)
         free = ~self.psc | (self.r == 0)
         # psc_delta neurons stand still while refractory and may keep what arrives, decayed to the first free step
@@ -335,8 +386,7 @@ def run_interval_variant(case, net):
             net.neurons.reset()
             net.readouts.y = np.zeros(net.n_out)
         losses.append(simulate_interval(net, weights, start, T, int(case["learning_window"])))
-        steps = slice(start, start + T)
-        raw = interval_gradients(net, steps)
+        raw = net.gradients(start, T)
         for name in names:
             g = raw[name] / case["learning_window"] if case.get("average_gradient", False) else raw[name]
             gradients[name].append(np.where(np.isnan(weights[name]), np.nan, g))
@@ -389,8 +439,8 @@ def simulate_interval(net, weights, start, T, learning_window):
     loss = 0.0
     for t in range(T):
         s = start + t
-        arriving = w_in @ input_arrivals(net, start, t) + (w_rec * recurrent_arrivals(net, start, t)).sum(axis=1)
-        net.step_neurons(s, arriving)
+        recurrent = (w_rec * recurrent_arrivals(net, start, t)).sum(axis=1)
+        net.step_neurons(s, {"in": w_in @ input_arrivals(net, start, t), "rec": recurrent})
         # the readouts' own clock is late by the delay, so that in step t they take the spikes of step t
         signal = net.readouts.step(w_out @ net.z[s], first=s == 0)
         if t >= T - learning_window:
@@ -402,39 +452,22 @@ def simulate_interval(net, weights, start, T, learning_window):
     return loss
 
 
-def interval_gradients(net, steps):
-    """Gradients of one interval, from forward traces of every synapse."""
-    cells, kappa, T, start = net.neurons, net.readouts.kappa, steps.stop - steps.start, steps.start
-    alpha, zeta, beta, rho = (x[:, None] for x in (cells.alpha, cells.zeta, cells.beta, cells.rho))
-    rate = net.z[steps].sum(axis=0) / T
-    reg = (cells.c_reg * (rate - cells.f_target * net.dt) / T)[:, None]
-    shape = (net.n_rec, net.n_in + net.n_rec)
-    zbar, eps, ebar, sum_e, g = np.zeros((5, *shape))
-    zbar_out, g_out = np.zeros(net.n_rec), np.zeros((net.n_out, net.n_rec))
-    if net.keeps:
-        traces = {name: np.zeros((T, *shape)) for name in ("eligibility", "eligibility_trace", "gradient")}
-        traces_out = {name: np.zeros((T, net.n_out, net.n_rec)) for name in traces}
-        net.traces.append({"onto neurons": traces, "onto readouts": traces_out})
-    for t in range(T):
-        error, psi = net.error[start + t], net.psi[start + t][:, None]
-        arrivals_in = np.broadcast_to(input_arrivals(net, start, t), net.w_in.shape)
-        z = np.hstack([arrivals_in, recurrent_arrivals(net, start, t)])
-        zbar = alpha * zbar + zeta * z
-        e = psi * (zbar - beta * eps)
-        eps = rho * eps + e
-        ebar = kappa * ebar + (1.0 - kappa) * e
-        g += (net.w_fb @ error)[:, None] * ebar
-        sum_e += e
-        zbar_out = kappa * zbar_out + net.readouts.zeta * net.z[start + t]
-        g_out += np.outer(error, zbar_out)
-        if not net.keeps:
-            continue
-        for name, value in zip(traces, (e, ebar, (net.w_fb @ error)[:, None] * ebar + reg * e), strict=True):
-            traces[name][t] = value
-        for name, value in zip(traces, (net.z[start + t], zbar_out, np.outer(error, zbar_out)), strict=True):
-            traces_out[name][t] = value
-    g += reg * sum_e
-    return {"in": g[:, : net.n_in], "rec": g[:, net.n_in :], "out": g_out}
+class NeuronTraces:
+    """Traces of all synapses (n_rec, n_in + n_rec), forward in time."""
+
+    def __init__(self, net):
+        cells, self.net = net.neurons, net
+        self.alpha, self.zeta, self.beta, self.rho = (
+            x[:, None] for x in (cells.alpha, cells.zeta, cells.beta, cells.rho)
+        )
+        self.zbar, self.eps = np.zeros((2, net.n_rec, net.n_in + net.n_rec))
+
+    def step(self, s, z):
+        """The eligibility of step s, in which z arrives."""
+        self.zbar = self.alpha * self.zbar + self.zeta * z
+        e = self.net.psi[s][:, None] * (self.zbar - self.beta * self.eps)
+        self.eps = self.rho * self.eps + e
+        return e
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -592,32 +625,24 @@ def run_spike_variant(case, net):
     if int(net.optimizer["batch_size"]) != 1:
         raise ValueError("the spike variant has batch_size 1")
     window = np.asarray(case["window"]).astype(bool)
-    cutoff_out = np.full(net.n_out, net.readouts.cutoff, float)
     # a delay of one step from input to recurrent neurons is taken out: inputs[s] arrives in step s
-    d_in = np.broadcast_to(np.asarray(case.get("d_in", 1), int), net.w_in.shape)
-    p_in = Projection(net, net.w_in, d_in - 1, NeuronRow, net.neurons.cutoff)
-    p_rec = Projection(net, net.w_rec, net.d_rec, NeuronRow, net.neurons.cutoff)
-    p_out = Projection(net, net.w_out, np.full(net.w_out.shape, net.d_out), ReadoutRow, cutoff_out)
+    d_in, cutoffs = np.asarray(case.get("d_in", 1), int) - 1, (net.neurons.cutoff, float(net.readouts.cutoff))
+    rows, spikes = net.projections(d_in, cutoffs, ReadoutRow), {"in": net.inputs, "rec": net.z, "out": net.z}
     history = History(net)
     for s in range(net.n_steps):
         if "etas" in case:
             net.optimizer["eta"] = case["etas"][s]  # all optimizers share these settings
-        arriving = p_in.deliver(s, net.inputs, history) + p_rec.deliver(s, net.z, history)
-        arriving_out = p_out.deliver(s, net.z, history)
+        arriving = {key: rows[key].deliver(s, spikes[key], history) for key in rows}
         net.step_neurons(s, arriving)
         history.record_rate(s)
-        signal = net.readouts.step(arriving_out, first=s == 0)
+        signal = net.readouts.step(arriving["out"], first=s == 0)
         if window[s]:
             net.signal[s], net.error[s] = signal, signal - net.targets[s]
     if len(case.get("etas", ())) > net.n_steps:
         net.optimizer["eta"] = case["etas"][net.n_steps]
-    flush((p_in, net.inputs), (p_rec, net.z), (p_out, net.z), history=history)
-    net.traces += list_traces(p_in, p_rec, p_out)
-    return net.results() | {
-        "w_in": p_in.final_weights(),
-        "w_rec": p_rec.final_weights(),
-        "w_out": p_out.final_weights(),
-    }
+    flush(*((rows[key], spikes[key]) for key in rows), history=history)
+    net.traces += list_traces(*rows.values())
+    return net.results() | {f"w_{key}": projection.final_weights() for key, projection in rows.items()}
 
 
 def list_traces(*projections):

@@ -10,7 +10,7 @@ import launch
 import numpy as np
 import pytest
 import ranks
-from commands import command
+from commands import as_options, command
 from params import first
 
 from pareprop import installation, kernels
@@ -356,7 +356,7 @@ def test_configurations_of_a_run_are_compared(more: list[str], differs: str, tmp
 @pytest.mark.mpi
 def test_directories_to_resume_are_compared(tmp_path, capsys) -> None:
     """Found by hand: ranks resumed copies of a run, and said that it was moved, or nothing."""
-    settings = [part for text in ("n_rec=6", "n_in=5", "n_step=20", "iterations=4") for part in ("--set", text)]
+    settings = as_options("n_rec=6", "n_in=5", "n_step=20", "iterations=4")
     begun = ["run", "sine-waves", *settings, "--until", 2, "--no-figures", "--out", tmp_path / "a"]
     assert command(capsys, *begun)[0] == 0
     shutil.copytree(tmp_path / "a", tmp_path / "b")

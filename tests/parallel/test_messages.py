@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import ranks
-from commands import command, digests, on_ranks
+from commands import command, digests, on_ranks, output_of
 from params import first
 
 from pareprop.errors import InputError
@@ -71,8 +71,7 @@ if __name__ == "__main__":
 
 @ONE
 def test_same_digest_where_a_rank_has_no_targets(variant):
-    alone = ranks.run(1, "-c", CHAIN, variant)
-    assert alone.returncode == 0, alone.stderr
+    output = ranks.output(1, "-c", CHAIN, variant)
     cases = ((2, 1, "targeted"), (3, 1, "everything"), (4, 2, "targeted"), (4, 3, "counted"), (3, 8, "shared"))
     for n, per_node, way in cases:
         env = {"PAREPROP_RANKS_PER_NODE": str(per_node)} | ({} if way == "shared" else {"PAREPROP_SENDING": way})
@@ -80,20 +79,19 @@ def test_same_digest_where_a_rank_has_no_targets(variant):
         done = ranks.run(n, "-c", CHAIN, variant, env=env)
         assert done.returncode == 0, done.stderr
         digest, rate, kind, *heard = done.stdout.split()
-        assert [digest, rate] == alone.stdout.split()[:2] and float.fromhex(rate) > 5
+        assert [digest, rate] == output.split()[:2] and float.fromhex(rate) > 5
         assert way == "counted" or kind == way
         assert n < 4 or heard == ["30", "10", "10", "10"]
 
 
 @ONE
 def test_same_digest_where_sums_travel_in_a_tree(variant):
-    alone = ranks.run(1, "-c", CHAIN, variant)
-    assert alone.returncode == 0, alone.stderr
+    output = ranks.output(1, "-c", CHAIN, variant)
     for n, per_node in ((2, 1), (3, 1), (4, 1), (4, 2), (3, 2)):
         env = {"PAREPROP_RANKS_PER_NODE": str(per_node), "PAREPROP_SENDING": "targeted"}
         done = ranks.run(n, "-c", CHAIN, variant, "apart", env=env)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.split()[:3] == [*alone.stdout.split()[:2], "targeted"]
+        assert done.stdout.split()[:3] == [*output.split()[:2], "targeted"]
 
 
 @ONE
@@ -101,8 +99,7 @@ def test_same_digest_of_sparse_networks(variant, capsys, tmp_path):
     """Also when a run is resumed on another number of ranks that send in another way."""
     task = ["sine-waves", "--set", f"variant={variant}", "--set", "n_rec=120", "--set", "indegree=3",
             "--set", "n_step=200", "--set", "iterations=4", "--set", "delay=2", "--no-figures"]  # fmt: skip
-    code, output, errors = command(capsys, "run", *task, "--out", tmp_path / "alone")
-    assert code == 0, errors
+    output = output_of(capsys, "run", *task, "--out", tmp_path / "alone")
     expected = digests(output.splitlines())
     first, then = (
         {"PAREPROP_SENDING": way, "PAREPROP_RANKS_PER_NODE": n} for way, n in (("targeted", "2"), ("everything", "1"))

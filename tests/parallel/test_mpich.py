@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import command, digests
+from commands import digests, output_of
 from launch import ENVIRONMENT
 from params import first
 
@@ -35,8 +35,7 @@ def test_it_is_mpich(mpich):
 @pytest.mark.parametrize("variant", first(0, ["spike", "interval"], rest=1))
 def test_same_digest(variant, mpich, tmp_path, capsys):
     arguments = ["run", *TASK, "--set", f"variant={variant}", "--out"]
-    code, output, errors = command(capsys, *arguments, tmp_path / "one")
-    assert code == 0, errors
+    output = output_of(capsys, *arguments, tmp_path / "one")
     done = on_mpich(mpich, 3, "-m", "pareprop", *arguments, tmp_path / "three")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("3 ranks;")

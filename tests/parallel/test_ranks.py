@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import ranks
-from commands import command, digests, on_ranks
+from commands import as_options, command, digests, on_ranks
 from drawn_network import DRAWN, results
 from params import first
 
@@ -35,7 +35,7 @@ def test_sine_waves(tmp_path: Path, numbers: tuple[int, ...]) -> None:
     found = []
     for n in numbers:
         commands = [
-            ["run", "sine-waves", "--out", tmp_path / f"{n}-{k}", *(part for text in texts for part in ("--set", text))]
+            ["run", "sine-waves", "--out", tmp_path / f"{n}-{k}", *as_options(*texts)]
             for k, texts in enumerate(settings)
         ]
         codes, output, errors = on_ranks(n, commands)

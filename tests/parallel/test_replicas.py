@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranks
-from commands import command, digests, on_ranks
+from commands import as_options, command, digests, on_ranks
 from drawn_network import results
 
 from pareprop.parallel.replicas import FEWEST, LEAVES, Replicas, TreeSum, leaf
@@ -25,7 +25,7 @@ PLACES = ((1, 1), (2, 2), (4, 2), (4, 4))  # ranks, replicas
 def words(settings: tuple[str, ...], out: Path, replicas: int, *more: object) -> list[object]:
     """Arguments of a run."""
     task, *others = settings
-    chosen = [part for text in others for part in ("--set", text)]
+    chosen = as_options(*others)
     return ["run", task, *chosen, "--out", out, "--replicas", replicas, *more]
 
 

@@ -1,6 +1,7 @@
 """Configurations: what is accepted runs, with one digest on any number of ranks; what is refused writes nothing."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -88,9 +89,8 @@ def test_a_hint_stays_in_its_section(tmp_path: Path) -> None:
 def test_a_file_of_another_kind(text: str, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
     path.write_text(text, encoding="latin1")
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=re.escape(expected)):
         config.load(str(path))
-    assert expected in str(caught.value)
 
 
 def test_refused_before_anything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -178,8 +178,7 @@ def test_what_was_accepted_has_one_digest_on_three_ranks(tmp_path: Path, tmp_pat
         test_any_configuration_runs_or_is_refused(tmp_path_factory=tmp_path_factory)
     chosen = list(accepted.values())
     (tmp_path / "settings.json").write_text(json.dumps([texts for texts, _ in chosen]))
-    done = ranks.run(3, "-c", ONCE, tmp_path / "settings.json")
-    assert done.returncode == 0, done.stderr
-    found = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("digest")]
+    output = ranks.output(3, "-c", ONCE, tmp_path / "settings.json")
+    found = [line.split()[1] for line in output.splitlines() if line.startswith("digest")]
     assert found == [digest for _, digest in chosen]
     assert len(found) >= examples(100) and len(refused) >= examples(10)

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import ranks
-from commands import command
+from commands import as_options, command
 
 import pareprop
 from pareprop.engines.sample import Sample
@@ -78,7 +78,7 @@ def test_all_ranks_expect_the_same(tmp_path: Path) -> None:
 
 def test_the_start_tells_time_and_memory(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A resumed run tells what is left."""
-    small = [part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=4") for part in ("--set", text)]
+    small = as_options("n_rec=8", "n_in=6", "n_step=30", "iterations=4")
     _, output, _ = command(capsys, "run", "sine-waves", *small, "--no-figures", "--until", 1, "--out", tmp_path)
     line = r"estimate: about 1 s for {}, \d+ MiB on each rank with the program; counted, not measured, .*; unit costs "
     line += rf"are multiplied by [\d.e+-]+, as a short measurement on this processor \({speed.here()[1]}\) asks for\n"

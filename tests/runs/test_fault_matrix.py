@@ -17,7 +17,7 @@ import fault_driver
 import launch
 import pytest
 import ranks
-from commands import command, digests, on_ranks
+from commands import as_options, command, digests, on_ranks
 
 from pareprop.runs import run
 from pareprop.storage import checkpoint_write
@@ -92,7 +92,7 @@ QUICK = [
 def settings(trial: Trial) -> list[str]:
     """Settings of the run; without a recording where the disk is to become read-only under it."""
     texts = [f"variant={trial.variant}", *SIZES, *(RECORD if trial.fault != "read-only" else [])]
-    return [part for text in texts for part in ("--set", text)]
+    return as_options(*texts)
 
 
 def run_trial(trial: Trial, folder: Path) -> tuple[int, float, str]:

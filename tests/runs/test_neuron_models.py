@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import command, digests, on_ranks
+from commands import command, digests, on_ranks, output_of, refusal_of
 
 import pareprop
 from pareprop.engines.sample import Sample
@@ -84,8 +84,7 @@ def test_resumed_without_its_file_on_any_ranks(tmp_path: Path) -> None:
 
 
 def test_as_in_python(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
-    code, output, _ = command(capsys, "run", write(tmp_path), "--out", tmp_path / "run")
-    assert code == 0
+    output = output_of(capsys, "run", write(tmp_path), "--out", tmp_path / "run")
     task = config.load(str(tmp_path / "run" / "config.toml")).task
     given = task.model()
     assert list(given.neuron_models) == ["mine", "adex"]
@@ -189,8 +188,9 @@ def test_bad_models_are_one_line(capsys: pytest.CaptureFixture, tmp_path: Path, 
 def test_a_task_without_a_network_of_the_user(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text('[task]\nname = "sine-waves"\n[neuron_models.mine]\nspike = "1"\n')
-    code, _, errors = command(capsys, "run", path, "--out", tmp_path / "run")
-    assert code == 2 and "[neuron_models]: task 'sine-waves' has no network of your own that has them" in errors
+    assert "[neuron_models]: task 'sine-waves' has no network of your own that has them" in refusal_of(
+        capsys, "run", path, "--out", tmp_path / "run"
+    )
 
 
 def test_settings_without_models_are_what_they_were() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import command
+from commands import as_options, command
 from params import first
 from scipy.stats import binomtest
 
@@ -110,7 +110,7 @@ def test_only_a_phase_with_a_learning_rate_learns():
 def test_scores_are_in_the_results_and_said(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(run, "draw", lambda directory, **_: None)  # drawing has tests of its own
     settings = (*TINY, "iterations=2", "validate_every=1", "validate_samples=2", "stop_below=0", "test_samples=5")
-    arguments = [part for text in settings for part in ("--set", text)]
+    arguments = as_options(*settings)
     code, output, errors = command(capsys, "run", "evidence-accumulation", "--out", tmp_path / "run", *arguments)
     assert (code, errors) == (0, "")
     with h5py.File(tmp_path / "run" / "results.h5") as file:
@@ -160,7 +160,7 @@ def test_a_test_leaves_the_digest_of_the_training(variant: str, tmp_path: Path, 
     assert simulation.hexdigest() != before
     found = []
     for k, more in enumerate((["test_samples=0"], ["test_samples=3"], ["validate_every=4", "validate_samples=2"])):
-        settings = [part for text in (*sizes, *more) for part in ("--set", text)]
+        settings = as_options(*sizes, *more)
         out = tmp_path / str(k)
         found += [command(capsys, "run", "sine-waves", *settings, "--out", out)[1].splitlines()[-1]]
         found += [command(capsys, "resume", out)[1].splitlines()[-1]]

@@ -11,7 +11,7 @@ import checkpoints
 import h5py
 import numpy as np
 import pytest
-from commands import command, digests
+from commands import as_options, command, digests
 
 from pareprop.runs.directory import claim_directory
 from pareprop.storage import checkpoint_write
@@ -22,7 +22,7 @@ PAGE = (ROOT / "pareprop" / "storage" / "PROMISES.md").read_text()
 RUN = [
     "run",
     "sine-waves",
-    *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=2") for part in ("--set", text)),
+    *as_options("n_rec=8", "n_in=6", "n_step=30", "iterations=2"),
 ]
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from commands import command
+from commands import as_options, command
 
 from pareprop import installation
 from pareprop.parallel.replicas import Replicas
@@ -101,7 +101,7 @@ def test_info_and_report_tell_the_memory_of_ranks(tmp_path: Path, capsys: pytest
     run = [
         "run",
         "sine-waves",
-        *(part for text in ("n_rec=4", "n_step=20", "iterations=1") for part in ("--set", text)),
+        *as_options("n_rec=4", "n_step=20", "iterations=1"),
     ]
     assert command(capsys, *run, "--no-figures", "--out", tmp_path / "run")[0] == 0
     content = json.loads((tmp_path / "run" / provenance.NAME).read_text())

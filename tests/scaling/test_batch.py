@@ -10,7 +10,7 @@ from pathlib import Path
 import launch
 import pytest
 import ranks
-from commands import command
+from commands import as_options, command, refusal_of
 from params import first, first_rows
 
 import pareprop
@@ -29,7 +29,7 @@ exit "$CODE"
 """
 SMALL = (
     "sine-waves",
-    *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=4") for part in ("--set", text)),
+    *as_options("n_rec=8", "n_in=6", "n_step=30", "iterations=4"),
 )
 
 
@@ -158,13 +158,11 @@ def test_out_that_is_a_file(tmp_path: Path) -> None:
 
 
 def test_restart_needs_a_directory(capsys: pytest.CaptureFixture) -> None:
-    code, _, errors = command(capsys, "run", *SMALL, "--restart")
-    assert code == 2 and "--restart needs --out DIR" in errors
+    assert "--restart needs --out DIR" in refusal_of(capsys, "run", *SMALL, "--restart")
 
 
 def test_requeue_outside_of_a_job(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
-    code, _, errors = command(capsys, "launch", *SMALL, "--out", tmp_path, "--requeue")
-    assert code == 2 and "--requeue: this is no SLURM job" in errors
+    assert "--requeue: this is no SLURM job" in refusal_of(capsys, "launch", *SMALL, "--out", tmp_path, "--requeue")
 
 
 @pytest.mark.parametrize(("name", "value"), [("RANKS", "two"), ("RANKS", "0"), ("LAUNCHER", "sruns")])
@@ -190,8 +188,7 @@ def test_scripts_are_written_and_nothing_is_replaced(capsys: pytest.CaptureFixtu
     assert command(capsys, "jobs", "--write", tmp_path / "jobs")[0] == 0  # the same ones
     (tmp_path / "jobs" / "train.sh").write_text("mine")
     (tmp_path / "jobs" / "chain.sbatch").unlink()
-    code, _, errors = command(capsys, "jobs", "--write", tmp_path / "jobs")
-    assert code == 2 and "train.sh is there and differs" in errors
+    assert "train.sh is there and differs" in refusal_of(capsys, "jobs", "--write", tmp_path / "jobs")
     assert not (tmp_path / "jobs" / "chain.sbatch").exists()
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 import ranks
-from commands import command, digests
+from commands import as_options, digests, output_of
 from params import first
 
 pytestmark = [pytest.mark.slurm, pytest.mark.mpi]
 ROOT = Path(__file__).parents[2]
 SCRIPT, JOBS = ROOT / "scripts" / "slurm.sh", ROOT / "jobs"
 SETTINGS = ("n_rec=40", "n_step=100", "n_in=10", "figures=none")
-TASK = ["sine-waves", *(part for text in SETTINGS for part in ("--set", text))]
+TASK = ["sine-waves", *as_options(*SETTINGS)]
 SHORT = [*TASK, "--set", "iterations=3"]
 LIMIT = 150  # seconds to wait for a job; the machine may be busy
 
@@ -104,8 +104,7 @@ def digest_of(capsys: pytest.CaptureFixture, tmp_path: Path):
     """Train in this process and return the digest."""
 
     def train(*arguments: object) -> list[str]:
-        code, output, errors = command(capsys, "run", *arguments, "--out", tmp_path / "alone", "--overwrite")
-        assert code == 0, errors
+        output = output_of(capsys, "run", *arguments, "--out", tmp_path / "alone", "--overwrite")
         return digests(output.splitlines())
 
     return train

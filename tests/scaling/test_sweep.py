@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import command
+from commands import as_options, command, output_of, refusal_of
 
 from pareprop.errors import InputError
 from pareprop.plots.sweep_table import group, remark
@@ -28,7 +28,7 @@ SMALL = ("n_rec=6", "n_in=5", "n_step=30", "iterations=2", "test_samples=0")
 
 
 def sets(*settings: str) -> list[str]:
-    return [part for text in settings for part in ("--set", text)]
+    return as_options(*settings)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,7 @@ def test_sweep(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     """Four runs with the digests of single runs; continued after one was lost; another sweep is refused."""
     out = tmp_path / "sweep"
     line = ["sweep", "sine-waves", *sets(*SMALL, "eta=0,1e-3", "seed=1..2", "figures=none"), "--out", out]
-    code, output, errors = command(capsys, *line)
-    assert code == 0, errors
+    output = output_of(capsys, *line)
     rows = list(csv.DictReader((out / "sweep.csv").open()))
     assert [(row["eta"], row["seed"], row["state"]) for row in rows] == [
         ("0", "1", "ended"),
@@ -100,14 +99,14 @@ def test_sweep(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("*/results.h5")}
     lost = out / "eta=0,seed=2" / "results.h5"
     shutil.rmtree(lost.parent)
-    code, output, errors = command(capsys, *line)
-    assert code == 0, errors
+    output = output_of(capsys, *line)
     assert "run 2 of 4" in output and "run 1 of 4" not in output
     assert list(csv.DictReader((out / "sweep.csv").open()))[1]["digest"] == rows[1]["digest"]
     assert [path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp] == [lost]
 
-    code, _, errors = command(capsys, "sweep", "sine-waves", *sets("eta=1,2"), "--out", out)
-    assert code == 2 and "is another sweep: settings differ" in errors
+    assert "is another sweep: settings differ" in refusal_of(
+        capsys, "sweep", "sine-waves", *sets("eta=1,2"), "--out", out
+    )
 
 
 @pytest.mark.slow
@@ -257,8 +256,9 @@ def test_changed_data_are_another_sweep(
 def test_all_runs_must_be_possible(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     code, _, errors = command(capsys, "sweep", "sine-waves", *sets("n_rec=6,-6"), "--out", tmp_path / "no")
     assert code == 2 and "n_rec" in errors and not (tmp_path / "no").exists()
-    code, _, errors = command(capsys, "sweep", "sine-waves", *sets("eta=1,2"), "--out", tmp_path, "--only", 3)
-    assert code == 2 and "--only 3: the sweep has runs 1 to 2" in errors
+    assert "--only 3: the sweep has runs 1 to 2" in refusal_of(
+        capsys, "sweep", "sine-waves", *sets("eta=1,2"), "--out", tmp_path, "--only", 3
+    )
     (tmp_path / "mine").touch()
     code, _, errors = command(capsys, "sweep", "sine-waves", *sets("eta=1,2"), "--out", tmp_path)
     assert code == 2 and "is neither empty nor the folder of a sweep" in errors.replace("exists and ", "")

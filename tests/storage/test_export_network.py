@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pages
 import pytest
-from commands import command
+from commands import as_options, command, refusal_of
 
 import pareprop
 from pareprop import Model, Simulation
@@ -26,7 +26,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     place, draw = tmp_path_factory.mktemp("export"), run.draw
     run.draw = lambda directory, **_: None
     try:
-        settings = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+        settings = as_options(**SETTINGS)
         for arguments in (
             ["run", "own-activity", *settings, "--set", "eta=0.01", "--out", str(place / "run")],
             ["export", str(place / "run"), str(place / "net"), "--network"],
@@ -67,7 +67,7 @@ def test_a_population_of_one_cell(
 ) -> None:
     monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     sizes = ["n_rec=1", "n_in=3", "indegree=0", "n_step=20", "periods=[20]", "iterations=1"]
-    settings = [part for text in sizes for part in ("--set", text)]
+    settings = as_options(*sizes)
     assert command(capsys, "run", "sine-waves", *settings, "--out", tmp_path / "run")[0] == 0
     assert command(capsys, "export", tmp_path / "run", tmp_path / "net", "--network")[0] == 0
     model = Model.from_sonata(tmp_path / "net" / "circuit_config.json")
@@ -130,7 +130,5 @@ def test_bmtk_reads_it(exported: tuple[Path, Path], projection: str, population:
 
 def test_what_is_refused(exported: tuple[Path, Path], capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     directory, folder = exported
-    code, _, errors = command(capsys, "export", directory, folder, "--network")
-    assert code == 2 and "is there already and not an empty folder" in errors
-    code, _, errors = command(capsys, "export", directory, folder)
-    assert code == 2 and "is a folder, spikes need the name of a file" in errors
+    assert "is there already and not an empty folder" in refusal_of(capsys, "export", directory, folder, "--network")
+    assert "is a folder, spikes need the name of a file" in refusal_of(capsys, "export", directory, folder)

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from commands import command
+from commands import as_options, command, refusal_of
 
 import pareprop
 from pareprop import Adam, InputError, Model, Normal, Observer, Outcome, Sample, Simulation, open_run
@@ -292,14 +292,12 @@ def test_commands_and_files_that_are_refused(
         ((run, tmp_path / "x.nir", "--nest"), "--nest and --nir: choose one"),
         ((run, tmp_path / "none/x.nir"), "x.nir: No such file or directory"),
     ):
-        code, _, errors = command(capsys, "export", "--nir", *arguments)
-        assert code == 2 and expected in errors and errors.count("\n") == 1, errors
+        assert expected in refusal_of(capsys, "export", "--nir", *arguments)
     assert path.read_bytes() == before and not list(tmp_path.glob("x.*"))
     assert command(capsys, "export", "--nir", run, path, "--overwrite")[0] == 0
     with h5py.File(run / "results.h5", "a") as file:
         file["populations/more"].attrs["t_ref"] = 2.0
-    code, _, errors = command(capsys, "export", "--nir", run, tmp_path / "x.nir")
-    assert code == 2 and "population 'more': t_ref = 2: NIR's" in errors and errors.count("\n") == 1
+    assert "population 'more': t_ref = 2: NIR's" in refusal_of(capsys, "export", "--nir", run, tmp_path / "x.nir")
     monkeypatch.setitem(sys.modules, "nir", None)
     code, _, errors = command(capsys, "export", "--nir", run, tmp_path / "x.nir")
     assert code == 2 and errors.endswith("NIR needs the package nir: install the extra `nir` of this package\n")
@@ -308,7 +306,7 @@ def test_commands_and_files_that_are_refused(
 
 def test_readouts_of_single_neurons_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     values = {"n_rec": 20, "n_in": 5, "n_step": 30, "indegree": 4, "indegree_in": 2, "iterations": 1, "skip": 5}
-    settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    settings = as_options(**values)
     assert command(capsys, "run", "own-activity", *settings, "--out", tmp_path / "run")[0] == 0
     with h5py.File(tmp_path / "run/results.h5", "a") as file:
         file["populations/rec"].attrs["t_ref"] = 0.0  # the task's own is refused

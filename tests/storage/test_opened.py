@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import command
+from commands import as_options, command
 from params import first
 
 import pareprop
@@ -15,8 +15,8 @@ from pareprop.errors import InputError
 from pareprop.network.local import LocalNetwork
 from pareprop.runs import config, run
 
-RUN = ["run", "evidence-accumulation", *(part for text in ("iterations=2", "test_samples=3", "batch_size=2", "n_ad=4",
-       "n_reg=6", "validate_every=1") for part in ("--set", text))]  # fmt: skip
+RUN = ["run", "evidence-accumulation", *as_options("iterations=2", "test_samples=3", "batch_size=2", "n_ad=4",
+       "n_reg=6", "validate_every=1")]  # fmt: skip
 
 
 pytestmark = pytest.mark.usefixtures("no_figures")

@@ -6,7 +6,7 @@ import h5py
 import networks
 import numpy as np
 import pytest
-from commands import command
+from commands import as_options, command, output_of, refusal_of
 from reference import run_case
 
 from pareprop.engines.learning_signal import learning_signal
@@ -82,9 +82,8 @@ def test_short_episodes_are_recorded_with_zeros_behind(
     """So that each sample has as many rows; `samples/n_steps` tells how many count."""
     monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     texts = ["n_rec=10", "iterations=2", "record.every=1", 'what=["readout_signal","V_m"]']
-    settings = [part for text in texts for part in ("--set", text)]
-    code, _, errors = command(capsys, "run", "cart-pole", *settings, "--out", tmp_path / "run")
-    assert code == 0, errors
+    settings = as_options(*texts)
+    output_of(capsys, "run", "cart-pole", *settings, "--out", tmp_path / "run")
     with h5py.File(tmp_path / "run" / "record.h5") as file, h5py.File(tmp_path / "run" / "results.h5") as results:
         lengths = file["samples/n_steps"][()]
         assert len(lengths) == 2 and np.all(lengths < 1000)
@@ -199,7 +198,8 @@ def test_results_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture) 
         assert file.attrs["synapses_not_kept"] == sum(numbers) > 0
         assert report.summary(file, [])["synapses"] == report.summary(whole, [])["synapses"]
     for option, target in (("--network", "net"), ("--nest", "net.py"), ("--nir", "net.nir")):
-        code, _, errors = command(capsys, "export", tmp_path / "without", option, tmp_path / target)
-        assert code == 2 and "results.h5 has no weights: the run kept none" in errors
+        assert "results.h5 has no weights: the run kept none" in refusal_of(
+            capsys, "export", tmp_path / "without", option, tmp_path / target
+        )
     code, output, _ = command(capsys, "compare", tmp_path / "with", tmp_path / "without")
     assert code == 1 and "is only in the first" in output

@@ -6,7 +6,7 @@ import h5py
 import launch
 import numpy as np
 import pytest
-from commands import command, digests, on_ranks
+from commands import as_options, command, digests, on_ranks
 
 pytestmark = [
     pytest.mark.mpi,
@@ -17,7 +17,7 @@ WHAT = 'what=["spikes","input_spikes","V_m","readout_signal","weights"]'
 
 def run(n_rec: int, out: Path, *options: object) -> list[object]:
     texts = [f"n_rec={n_rec}", "n_in=6", "n_step=30", "iterations=6", "record.every=2", "synapses=9", WHAT]
-    settings = [part for text in (*texts, "checkpoint.every=4") for part in ("--set", text)]
+    settings = as_options(*texts, "checkpoint.every=4")
     return ["run", "sine-waves", *settings, "--out", out, *options]
 
 

@@ -11,7 +11,7 @@ import pytest
 import ranks
 import spike_networks
 from case_files import find
-from commands import command
+from commands import as_options, output_of
 from reference import run_case
 
 import pareprop
@@ -253,9 +253,8 @@ def test_a_configuration_records_them(tmp_path: Path, capsys: pytest.CaptureFixt
         f"data={json.dumps(str(tmp_path / 'data.npz'))}", "iterations=2", "record.every=1", "record.step=10",
         'what=["eligibility_trace"]', 'record.projections=["rec->rec"]', "synapses=5",
     ]  # fmt: skip
-    words = [part for text in settings for part in ("--set", text)]
-    code, _, errors = command(capsys, "run", "data", *words, "--no-figures", "--out", tmp_path / "run")
-    assert code == 0, errors
+    words = as_options(*settings)
+    output_of(capsys, "run", "data", *words, "--no-figures", "--out", tmp_path / "run")
     with h5py.File(tmp_path / "run" / "record.h5") as file:
         (group,) = file["weights"].values()
         assert group["eligibility_trace"].shape == (6, 5) and "weight" not in group

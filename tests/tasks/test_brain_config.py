@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import command, digests, on_ranks
+from commands import command, digests, on_ranks, output_of, refusal_of
 
 from pareprop import Model, Normal
 from pareprop.network.local import LocalNetwork
@@ -88,8 +88,7 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.mark.mpi
 def test_all_of_it_runs_on_any_number_of_ranks(tmp_path: Path, config: Path, capsys: pytest.CaptureFixture) -> None:
-    code, output, errors = command(capsys, "run", config, "--out", tmp_path / "1")
-    assert code == 0, errors
+    output = output_of(capsys, "run", config, "--out", tmp_path / "1")
     for n in (2, 3):
         codes, others, errors = on_ranks(n, [["run", config, "--out", tmp_path / str(n)]])
         assert (codes, errors) == ([0], []) and digests(others) == digests(output.splitlines())
@@ -146,5 +145,6 @@ def test_mistakes_are_told(
 def test_targets_that_are_not_finite(tmp_path: Path, config: Path, capsys: pytest.CaptureFixture) -> None:
     with h5py.File(tmp_path / "data.h5", "r+") as file:
         file["local_targets"][1, 7, 45] = np.nan
-    code, _, errors = command(capsys, "run", config, "--out", tmp_path / "out")
-    assert code == 2 and "local_targets[1, 7, 45] = nan must be finite" in errors
+    assert "local_targets[1, 7, 45] = nan must be finite" in refusal_of(
+        capsys, "run", config, "--out", tmp_path / "out"
+    )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from commands import command
+from commands import as_options, command, refusal_of
 
 from pareprop import rng
 from pareprop.errors import InputError
@@ -248,9 +248,8 @@ def test_rewards_are_divided_by_the_spread_of_returns() -> None:
 )
 def test_environments_that_cannot_be_used(capsys: pytest.CaptureFixture, settings: list[str], message: str) -> None:
     pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
-    arguments = [part for text in settings for part in ("--set", text)]
-    code, output, errors = command(capsys, "run", "gym", *arguments)
-    assert (code, output) == (2, "") and message in errors and errors.count("\n") == 1
+    arguments = as_options(*settings)
+    assert message in refusal_of(capsys, "run", "gym", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +281,7 @@ def test_odd_replies(capsys, monkeypatch, tmp_path, reply: object, message: str)
             return reply
 
     monkeypatch.setattr(gymnasium, "make", lambda *_, **__: Odd())
-    settings = [part for text in ("env=Odd-v0", "n_rec=10", "iterations=1", "decisions=4") for part in ("--set", text)]
+    settings = as_options("env=Odd-v0", "n_rec=10", "iterations=1", "decisions=4")
     code, _, errors = command(capsys, "run", "gym", *settings, "--out", tmp_path / "run")
     assert code == 2 and "decision 0" in errors and message in errors and errors.count("\n") == 1
 
@@ -335,6 +334,5 @@ def test_environments_that_end_the_process(capsys, monkeypatch, raised: BaseExce
     ],
 )
 def test_settings_that_cannot_be(capsys: pytest.CaptureFixture, name: str, settings: list[str], message: str) -> None:
-    arguments = [part for text in settings for part in ("--set", text)]
-    code, output, errors = command(capsys, "run", name, *arguments)
-    assert (code, output) == (2, "") and message in errors and errors.count("\n") == 1
+    arguments = as_options(*settings)
+    assert message in refusal_of(capsys, "run", name, *arguments)

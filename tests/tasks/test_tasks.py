@@ -7,7 +7,7 @@ import networks
 import numpy as np
 import pytest
 from case_files import RECORDINGS
-from commands import digests, on_ranks
+from commands import as_options, digests, on_ranks
 from run_nest import run_nest
 from test_recordings import raster, task, write_recordings
 
@@ -178,7 +178,7 @@ def test_equal_on_any_number_of_ranks(tmp_path: Path):
                 name,
                 "--out",
                 tmp_path / f"{n}-{k}",
-                *(part for text in texts for part in ("--set", text)),
+                *as_options(*texts),
                 *(("--set", f"data={tmp_path / 'set'}") if name == "n-mnist" else ()),
             ]
             for k, (name, *texts) in enumerate(SMALL)
