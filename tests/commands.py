@@ -71,19 +71,16 @@ def as_options(*texts: str, **values: object) -> list[str]:
     return [part for text in (*texts, *(f"{key}={value}" for key, value in values.items())) for part in ("--set", text)]
 
 
+def run_of(task: object, out: Path, *texts: str, **values: object) -> list[object]:
+    """The command of a run with some settings."""
+    return ["run", task, *as_options(*texts, **values), "--out", out]
+
+
 def job(script: str, out: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
     """Run a script of `jobs`, which calls mpirun and writes to `out`, with what it starts in a session of its own."""
     path = os.pathsep.join([ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]])
     env = os.environ | launch.ENVIRONMENT | {"PATH": path, "OUT": str(out), "BIND": "none"} | env
-    process = subprocess.Popen(
-        [JOBS / script, *arguments], env=env, start_new_session=True, text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        output, errors = process.communicate(timeout=900)
-    finally:
-        launch.kill_session(process.pid)
-    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+    return launch.in_session(["timeout", "-k", "5", "900", JOBS / script, *arguments], env)
 
 
 def on_ranks(n: int, commands: list[list[object]], **options) -> tuple[list[int], list[str], list[str]]:

@@ -9,6 +9,7 @@ import sysconfig
 import venv
 from collections.abc import Generator
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import pytest
@@ -155,3 +156,9 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     from pareprop.runs import run
 
     monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+
+
+@pytest.fixture
+def gymnasium() -> ModuleType:
+    """The package, an extra."""
+    return pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")

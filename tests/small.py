@@ -105,6 +105,13 @@ class Levels:
         return Sample.from_raster(draws.random(rates.shape) < rates, np.where(first, 0.5, -0.5)[:, None])
 
 
+def raster(log: Any, n_steps: int, n: int) -> np.ndarray:
+    """The spikes of a log (steps, sources)."""
+    found = np.zeros((n_steps, n), bool)
+    found[log.spikes(n_steps)] = True
+    return found
+
+
 class Once:
     """One sample, each time."""
 

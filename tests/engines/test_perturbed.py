@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import ranks
+import small
 from commands import output_of, refusal_of
 from params import first
 from small import Noise, ramp, silence
@@ -64,8 +65,7 @@ def spikes(simulation: Simulation, index: int, phase: str) -> tuple[np.ndarray, 
     """Raster (steps, 2 N) and surrogate gradients of a sample without learning."""
     simulation.engine.record_ids(np.arange(2 * N))
     simulation.run_samples(index, 1, phase, learn=False)
-    raster = np.zeros((STEPS, 2 * N), bool)
-    raster[simulation.engine.log.spikes(STEPS)] = True
+    raster = small.raster(simulation.engine.log, STEPS, 2 * N)
     return raster, simulation.engine.recorded.surrogate_gradient
 
 
@@ -171,8 +171,7 @@ def test_dropout_is_what_a_slow_twin_draws(variant: str, kind: str) -> None:
         simulation = Simulation(chosen, NOTHING)
         for index in range(2):
             simulation.run_samples(index, 1, "train", learn=False)
-            raster = np.zeros((STEPS, 2 * N), bool)
-            raster[simulation.engine.log.spikes(STEPS)] = True
+            raster = small.raster(simulation.engine.log, STEPS, 2 * N)
             into.append(raster)
     key = rng.key(5, "dropout->a/dropout")
     for index in range(2):

@@ -127,8 +127,7 @@ def test_options_of_times_come_before_or_with_the_times() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_processes", "ports"),
-    [(1, [0, 1, 2, 3, 9, 10, 11, 12, 13, 14]), (2, [0, 0, 1, 1, 4, 5, 6, 5, 7, 8])],
+    ("n_processes", "ports"), [(1, [0, 1, 2, 3, 9, 10, 11, 12, 13, 14]), (2, [0, 0, 1, 1, 4, 5, 6, 5, 7, 8])]
 )
 def test_weights_that_do_not_learn_are_recorded(n_processes: int, ports: list[int]) -> None:
     """Among parrots, onto neurons and readouts, but not from generators and to recorders."""

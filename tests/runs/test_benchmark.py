@@ -160,9 +160,8 @@ def test_counting_and_digest_are_not_timed(monkeypatch):
 
 @VARIANTS
 def test_phases_add_up(variant):
-    figures = benchmark.run(
-        benchmark.model(1000, 100, 100, variant=variant), benchmark.BenchTask(100, 500, 1), 1, True, Alone()
-    )
+    model = benchmark.model(1000, 100, 100, variant=variant)
+    figures = benchmark.run(model, benchmark.BenchTask(100, 500, 1), 1, True, Alone())
     parts = sum(seconds for name, seconds in figures["phases"].items() if name != "build")
     assert 0.5 * figures["train_seconds"] < parts <= figures["train_seconds"]
     assert figures["phases"]["build"] == figures["build_seconds"] > 0

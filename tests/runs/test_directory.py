@@ -309,8 +309,7 @@ def test_an_export_that_fails_leaves_nothing(copy: Path, tmp_path: Path, capsys,
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("more", "expected"),
-    [([], {".png"}), (["--set", "figures=pdf"], {".png", ".pdf"}), (["--no-figures"], set())],
+    ("more", "expected"), [([], {".png"}), (["--set", "figures=pdf"], {".png", ".pdf"}), (["--no-figures"], set())]
 )
 def test_figures_are_drawn_as_asked(tmp_path: Path, capsys, monkeypatch, no_figures, more, expected) -> None:
     monkeypatch.setattr(run, "draw", DRAW)

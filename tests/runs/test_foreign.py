@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 import h5py
 import numpy as np
@@ -304,9 +305,9 @@ gymnasium.register("Maze-v0", Maze)
 
 
 @pytest.fixture
-def maze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def maze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gymnasium: ModuleType) -> list[str]:
     """Settings of a run in an environment of a module that leaves a mark when it is imported."""
-    pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed").registry.pop("Maze-v0", None)
+    gymnasium.registry.pop("Maze-v0", None)
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "evil_maze.py").write_text(MAZE)
     monkeypatch.syspath_prepend(tmp_path / "code")

@@ -53,9 +53,7 @@ def test_help_of_a_method_lists_all_parameters(method: str) -> None:
     assert "- regular_spike_arrival = True (interval variant): " in text
 
 
-def test_the_handbook_is_one_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_the_handbook_is_one_file(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(commands_of_runs, "HANDBOOK", tmp_path / "handbook.html")
     assert "scripts/handbook/one_file.py writes it" in refusal_of(capsys, "help", "handbook")
     (tmp_path / "handbook.html").write_text("<!DOCTYPE html>")

@@ -13,9 +13,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import small
 from commands import as_options, command, refusal_of
 
-from pareprop import Model, Normal, Sample, cli, run
+from pareprop import Normal, Sample, cli, run
 from pareprop.plots import charts
 from pareprop.runs import report
 
@@ -33,15 +34,6 @@ const inked = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.he
 document.title = JSON.stringify({shown, inked, errors, wide: document.documentElement.scrollWidth});
 </script></body>"""
 ERRORS = "<head><script>var errors = []; window.onerror = text => errors.push(text);</script>"
-
-
-class Silent:
-    """No input, target 0."""
-
-    n_steps = learning_window = 5
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        return Sample.from_raster(np.zeros((5, 3)), np.zeros((5, 1)))
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +132,10 @@ def test_runs_side_by_side(done: Path, capsys: pytest.CaptureFixture, monkeypatc
 def test_runs_of_scripts_differ_in_what_their_networks_differ(tmp_path: Path) -> None:
     """Each value that differs has a line with that of each run; what is alike, and files and seeds, have none."""
     for name, tau, std, n in (("short", 20.0, 0.1, 4), ("long", 35.0, 0.2, 4), ("large", 20.0, 0.1, 5)):
-        model = Model("interval", seed=1)
-        inputs, out = model.inputs("in", 3), model.readouts("out", 1)
-        neurons = model.neurons("rec", n, "iaf", tau_m=tau)
-        model.connect(inputs, neurons, weight=Normal(std=std), name="into", plastic=False)
-        model.connect(neurons, out, weight=0.1)
-        run(model, Silent(), tmp_path / name, iterations=1, test_samples=0, quiet=True)
+        into = {"weight": Normal(std=std), "name": "into", "plastic": False}
+        model = small.network("interval", 3, n, cell={"tau_m": tau}, into=into, onto={"weight": 0.1}, back=None)
+        silent = small.Once(Sample.from_raster(np.zeros((5, 3)), np.zeros((5, 1))), 5)
+        run(model, silent, tmp_path / name, iterations=1, test_samples=0, quiet=True)
     places = [tmp_path / name for name in ("short", "long", "large")]
     text = report.write(places, tmp_path / "out.html").read_text()
     table = text[text.index("Differences of the configurations") :].split("</table>")[0]

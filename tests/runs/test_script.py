@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import ranks
 import small
-from commands import as_options, command, output_of
+from commands import output_of, refusal_of, run_of
 from params import first_rows
 from small import Levels
 
@@ -62,20 +62,16 @@ def run(out: Path, iterations: int, **options) -> pareprop.Trained:
 def test_a_script_and_the_command_line_write_the_same_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Printed lines, files, results and digest; `compare` finds no difference."""
     values = {"iterations": 4, "n_rec": 20, "n_in": 10, "validate_every": 2, "test_samples": 1}
-    options = as_options(**values)
-    options += ["--set", "record.every=2", "--set", "checkpoint.every=2"]
-    output = output_of(capsys, "run", "sine-waves", *options, "--out", tmp_path / "a")
+    output = output_of(capsys, *run_of("sine-waves", tmp_path / "a", "record.every=2", "checkpoint.every=2", **values))
     done = pareprop.run(None, SineWaves(**values), tmp_path / "b", record={"every": 2}, checkpoint={"every": 2})
     printed = capsys.readouterr().out.replace(f"{tmp_path}/b", f"{tmp_path}/a")
     of_process = re.compile(r"iteration |^estimate: ")  # lines that tell the memory of the process so far
-    assert [line for line in printed.splitlines() if not of_process.search(line)] == [
-        line for line in output.splitlines() if not of_process.search(line)
-    ]
+    printed, told = ([line for line in text.splitlines() if not of_process.search(line)] for text in (printed, output))
+    assert printed == told
     assert output.splitlines()[-1] == f"digest: {done.digest}"
     names = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*"))
     assert sorted(path.relative_to(tmp_path / "b") for path in (tmp_path / "b").rglob("*")) == names
-    code, output, _ = command(capsys, "compare", tmp_path / "a", tmp_path / "b")
-    assert (code, output.strip()) == (0, "no difference")
+    assert output_of(capsys, "compare", tmp_path / "a", tmp_path / "b") == "no difference\n"
     # and either goes on
     output = output_of(capsys, "resume", tmp_path / "b", "--no-figures", "--set", "iterations=6")
     more = {"iterations": 6, "restart": True, "record": {"every": 2}, "figures": "none"}
@@ -89,9 +85,8 @@ def test_own_network_and_task_equal_a_bare_simulation(tmp_path: Path) -> None:
     done = run(tmp_path / "run", 5, record={"every": 2, "what": ["spikes", "V_m"]})
     assert (done.losses, done.digest) == (bare.losses, bare.hexdigest())
     assert np.array_equal(done.open().losses["loss"], bare.losses)
-    assert {"results.h5", "record.h5", "checkpoints", "run.log", "loss.csv", "config.toml"} <= set(
-        os.listdir(tmp_path / "run")
-    )
+    files = {"results.h5", "record.h5", "checkpoints", "run.log", "loss.csv", "config.toml"}
+    assert files <= set(os.listdir(tmp_path / "run"))
     assert "Levels" in (tmp_path / "run/config.toml").read_text()
 
 
@@ -293,17 +288,15 @@ def test_ends_of_a_call_that_are_no_model_or_task(tmp_path: Path) -> None:
 def test_commands_on_the_run_of_a_script(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Those that read results or the network work; what needs samples of the script says where they are made."""
     run(tmp_path / "run", 3, record={"every": 1})
-    for arguments in (["info"], ["plot"], ["report"], ["compare", tmp_path / "run"]):
-        name, *rest = arguments
-        assert command(capsys, name, tmp_path / "run", *rest)[0] == 0
-    assert command(capsys, "export", tmp_path / "run", tmp_path / "spikes.h5")[0] == 0
-    assert command(capsys, "export", "--network", tmp_path / "run", tmp_path / "net")[0] == 0
-    assert command(capsys, "export", "--nest", tmp_path / "run", tmp_path / "net.py")[0] == 0
-    for subject in (tmp_path / "run", tmp_path / "run/config.toml"):
-        assert command(capsys, "dry-run", subject, "--ranks", 2)[0] == 0
-    code, _, errors = command(capsys, "resume", tmp_path / "run")
-    assert code == 2 and "its class Levels makes the samples: pareprop.run(..., restart=True) in " in errors
-    assert errors.count("\n") == 1
+    out = tmp_path / "run"
+    for words in (
+        ["info", out], ["plot", out], ["report", out], ["compare", out, out], ["export", out, tmp_path / "spikes.h5"],
+        ["export", "--network", out, tmp_path / "net"], ["export", "--nest", out, tmp_path / "net.py"],
+        ["dry-run", out, "--ranks", 2], ["dry-run", out / "config.toml", "--ranks", 2],
+    ):  # fmt: skip
+        output_of(capsys, *words)
+    told = refusal_of(capsys, "resume", out)
+    assert "its class Levels makes the samples: pareprop.run(..., restart=True) in " in told
 
 
 SCRIPT = """

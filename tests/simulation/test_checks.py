@@ -92,7 +92,7 @@ def test_training_as_often_as_before_is_told() -> None:
 
 def test_objects_describe_themselves_in_a_line() -> None:
     model = network()
-    assert repr(model) == "Model(interval, seed 3; in 6, out 1, rec 5; in->rec, rec->out, out->rec)"
+    assert repr(model) == "Model(interval, seed 3; in 6, rec 5, out 1; in->rec, rec->out, out->rec)"
     simulation = Simulation(model, NOISE)
     assert repr(simulation) == "Simulation(Noise, 5 neurons, 0 iterations, rank 0 of 1)"
     losses = simulation.train(2)

@@ -12,7 +12,7 @@ import pytest
 import ranks
 import reference
 import reward_reference
-from commands import as_options, digests, on_ranks, output_of
+from commands import digests, on_ranks, output_of, run_of
 from corridor import Corridor, CorridorTask
 from params import first, first_rows
 
@@ -145,10 +145,6 @@ def _length(run: Simulation, index: int) -> int:
 # ---- ranks, replicas, resumed ----------------------------------------------------------------------------------------
 
 
-def run_of(task: str, out: Path, *settings: str) -> list[object]:
-    return ["run", task, "--out", out, *as_options(*settings)]
-
-
 REACH = ("n_rec=13", "iterations=3", "batch_size=4", "test_samples=2", "decisions=4", "cells=4")
 SMALL = {
     "reach": REACH,
@@ -254,8 +250,8 @@ FAULTS = {
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("n", first(0, [2, 1], rest=1))
+@pytest.mark.usefixtures("gymnasium")
 def test_an_environment_that_fails_ends_all_ranks(tmp_path: Path, n: int) -> None:
-    pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
     settings = ("env=faulty_environments:Faulty-v0", "n_rec=5", "batch_size=2", "iterations=2", "test_samples=0")
     commands, told = [], []
     for k, (fault, message) in enumerate(FAULTS.items()):
@@ -287,9 +283,9 @@ ALONE = {  # what goes wrong on one of some ranks, and what is told
 @pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.parametrize("fault", ALONE)
+@pytest.mark.usefixtures("gymnasium")
 def test_environments_that_differ_between_ranks(tmp_path: Path, fault: str) -> None:
     """Without a comparison one rank would go on alone and wait for ever."""
-    pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
     settings = ("env=faulty_environments:Faulty-v0", "n_rec=5", "batch_size=2", "replicated=true")
     run = run_of("gym", tmp_path / "run", *settings, f"env_arguments={{ fault = '{fault}' }}")
     n, message = ALONE[fault]

@@ -399,10 +399,7 @@ DAMAGES = {
         before(resize("shares", [[1, -8, 0], [1, 0, 0]])),
         r"shares\.0\.1: Input should be greater than or equal to 0",
     ),
-    "before: another checksum": (
-        before(resize("shares", [[1, 0, 2**40], [1, 0, 0]])),
-        "manifest.json is malformed",
-    ),
+    "before: another checksum": (before(resize("shares", [[1, 0, 2**40], [1, 0, 0]])), "manifest.json is malformed"),
     "a type of objects": (resize("dtype", "|O"), r"arrays\.\d+\.dtype: Input should be '<f8'"),
     "not a manifest": (
         lambda latest: change(latest, lambda manifest: manifest.pop("arrays")),

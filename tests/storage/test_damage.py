@@ -104,7 +104,7 @@ def test_a_text_that_is_none_in_a_recording(copy: Path, capsys: pytest.CaptureFi
 
 
 def test_the_checkpoint_before_is_taken_where_its_recording_is_whole(
-    copy: Path, stopped: tuple[Path, str], capsys: pytest.CaptureFixture
+    copy: Path, stopped: tuple[Path, str], capsys
 ) -> None:
     """Rows that only the later checkpoint counts on are damaged."""
     with h5py.File(copy / PART, "r+") as file:
@@ -117,9 +117,7 @@ def test_the_checkpoint_before_is_taken_where_its_recording_is_whole(
         assert file["samples/iteration"][()].tolist() == [0, 1, 2, 3]
 
 
-def test_a_damaged_recording_can_be_left_behind(
-    copy: Path, stopped: tuple[Path, str], capsys: pytest.CaptureFixture
-) -> None:
+def test_a_damaged_recording_can_be_left_behind(copy: Path, stopped: tuple[Path, str], capsys) -> None:
     os.truncate(copy / PART, 4_000)
     assert command(capsys, "resume", copy)[0] == 2
     code, output, errors = command(capsys, "resume", copy, "--set", "record.every=0")

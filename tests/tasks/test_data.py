@@ -14,6 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import small
 from commands import as_options, command, digests, on_ranks, output_of, refusal_of
 from params import first
 
@@ -152,7 +153,7 @@ def by_hand(variant: str) -> str:
 @pytest.mark.parametrize("variant", first(0, ["spike", "interval"], rest=1))
 def test_the_same_as_in_the_library_on_any_ranks(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = write_samples(tmp_path, "raster npz")
-    chosen = ["--set", f"variant={variant}", "--set", "record.every=2", "--set", "checkpoint.every=2"]
+    chosen = as_options("record.every=2", "checkpoint.every=2", variant=variant)
     output = output_of(capsys, "run", path, *chosen, "--out", tmp_path / "one")
     assert digests(output.splitlines()) == [by_hand(variant)]
     parts = [["run", path, *chosen, "--out", tmp_path / "two", "--until", 3], ["resume", tmp_path / "two"]]
@@ -168,9 +169,7 @@ def test_formats_say_the_same(kind: str, tmp_path: Path) -> None:
     assert task.n_steps == STEPS
     for index, place in ((0, 0), (5, 1)):
         sample = task.sample(index)
-        found = np.zeros((STEPS, INPUTS), bool)
-        found[sample.inputs.spikes(STEPS)] = True
-        np.testing.assert_array_equal(found, raster[place])
+        np.testing.assert_array_equal(small.raster(sample.inputs, STEPS, INPUTS), raster[place])
         np.testing.assert_array_equal(sample.target, arrays()[1][place])
     np.testing.assert_array_equal(task.sample(3, "test").target, arrays()[1][5])
     shuffled = config.load(str(tmp_path / "my.toml"), ["shuffle=true"]).task
@@ -274,11 +273,9 @@ def test_a_hostile_file_is_refused(
 
 def test_labels_and_test_phase(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = write_samples(tmp_path, "raster h5", labels=np.arange(N) % 2)
-    code, output, errors = command(capsys, "run", path, "--set", "test_samples=2", "--out", tmp_path / "run")
-    assert code == 0 and "test accuracy: " in output, errors
-    assert "n_train = 0 must lie in 1 to 5" in refusal_of(
-        capsys, "run", path, "--set", "test_samples=2", "--set", "n_train=0"
-    )
+    words = ["run", path, "--set", "test_samples=2"]
+    assert "test accuracy: " in output_of(capsys, *words, "--out", tmp_path / "run")
+    assert "n_train = 0 must lie in 1 to 5" in refusal_of(capsys, *words, "--set", "n_train=0")
 
 
 def test_no_sample_both_validates_and_tests(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -294,8 +291,8 @@ def test_no_sample_both_validates_and_tests(tmp_path: Path, capsys: pytest.Captu
     assert (places("train", 3), places("validate", 2), places("test", 2)) == ([0, 1, 2], [3, 3], [4, 5])
     task = config.load(str(path), ["n_train=3", "test_samples=3"]).task
     assert places("test", 3) == [3, 4, 5]
-    chosen = as_options(*both)
-    code, _, errors = command(capsys, "run", path, *chosen, "--set", "test_samples=3", "--out", tmp_path / "no")
+    chosen = as_options(*both, "test_samples=3")
+    code, _, errors = command(capsys, "run", path, *chosen, "--out", tmp_path / "no")
     assert code == 2 and "test_samples = 3 must be at most 2: of the 6 samples of" in errors
     assert "n_train = 3 leaves 3 for test and validation" in errors and not (tmp_path / "no").exists()
 
@@ -329,11 +326,10 @@ def test_no_sample_validates_twice(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_other_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = write_samples(tmp_path, "raster npz")
-    assert command(capsys, "run", path, "--out", tmp_path / "run", "--until", 2)[0] == 0
+    output_of(capsys, "run", path, "--out", tmp_path / "run", "--until", 2)
     write_samples(tmp_path, "raster npz", targets=arrays()[1] + 1.0)
-    assert "belongs to another run: the content of the file of data is another one" in refusal_of(
-        capsys, "resume", tmp_path / "run"
-    )
+    told = refusal_of(capsys, "resume", tmp_path / "run")
+    assert "belongs to another run: the content of the file of data is another one" in told
 
 
 def test_the_printed_example_is_what_the_readme_describes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -382,6 +378,5 @@ def test_a_problem_within_a_table_names_its_key(tmp_path: Path, capsys: object, 
     path = tmp_path / "my.toml"
     start = NETWORK.index("[[model.projections]]")
     path.write_text(NETWORK[:start] + f'[[model.projections]]\n{line}\npost = "b"\n')
-    code, _, errors = command(capsys, "run", path, "--out", tmp_path / "out")
-    assert code == 2 and message in errors and errors.count("\n") == 1, errors
-    assert "adam" not in errors and "0.0" not in errors, errors
+    told = refusal_of(capsys, "run", path, "--out", tmp_path / "out")
+    assert message in told and "adam" not in told and "0.0" not in told, told
