@@ -111,20 +111,6 @@ def check_restart(file: str, folder: Path, *words: str) -> dict[str, str]:
     return whole
 
 
-def run_on_each(numbers: tuple[int, ...], here: Path, *args: object) -> str:
-    """Run ``python *args`` on each of some numbers of ranks and return the output, which must be the same on all.
-
-    Modules in the folders `here` and above can be imported.
-    """
-    outputs = set()
-    for n in numbers:
-        done = run(n, *args, env={"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"})
-        assert done.returncode == 0, done.stderr
-        outputs.add(done.stdout)
-    assert len(outputs) == 1
-    return outputs.pop()
-
-
 class Template:
     """A template of this process, which has imported some modules; it ends with it."""
 
