@@ -124,7 +124,7 @@ def test_mistake_on_one_rank_ends_all(tmp_path: Path) -> None:
         return [neuron for neuron in range(6) if drawn[neuron] <= 0]
 
     seed = next(seed for seed in range(1000) if bad(seed) == [5])
-    lines = ranks.train(3, __file__, tmp_path, str(seed)).splitlines()
+    lines = ranks.train(3, __file__, tmp_path, str(seed), silent=True).splitlines()
     assert len(lines) == 3 and len(set(lines)) == 1
     assert "population 'rec': tau_m drawn for neuron 5" in lines[0] and lines[0].endswith("(rank 2)")
 

@@ -90,7 +90,7 @@ def test_one_digest(tmp_path: Path) -> None:
 def test_ranks_without_neurons_meet_once_per_sample(tmp_path: Path) -> None:
     """A round is a sample of 200 steps where no spike is needed elsewhere, else a step."""
     for bound, n, expected in (("", 60, ["0 60 200", "1 0 200"]), ("0", 60, ["0 30 1", "1 30 1"])):
-        told = ranks.train(2, __file__, tmp_path, str(n), env={sharing.VARIABLE: bound})
+        told = ranks.train(2, __file__, tmp_path, str(n), env={sharing.VARIABLE: bound}, silent=True)
         assert sorted(told.splitlines()) == expected
 
 

@@ -126,5 +126,5 @@ def train(folder: str, words: list[str], exchange: object) -> None:
 
 @pytest.mark.mpi
 def test_an_interrupt_of_one_rank_stops_all_after_the_same_iteration(tmp_path: Path) -> None:
-    found = ranks.train(2, __file__, tmp_path).splitlines()
+    found = ranks.train(2, __file__, tmp_path, silent=True).splitlines()
     assert sorted(found) == ["interval 2 1", "interval 2 True", "spike 4 1", "spike 4 True"]

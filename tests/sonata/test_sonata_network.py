@@ -408,7 +408,7 @@ def test_an_index_that_lacks_targets_is_refused(copy: Path, n: int) -> None:
     """On any number of ranks, even where edges that lie between others would be read in passing."""
     missing = leave_out(copy, [17, 70])
     assert missing > 0
-    output = ranks.train(n, __file__, copy, "missing")
+    output = ranks.train(n, __file__, copy, "missing", silent=True)
     told = set(output.splitlines())
     assert len(told) == 1 and output.count("\n") == n
     with h5py.File(copy / EDGES) as file:
