@@ -256,6 +256,6 @@ def test_what_cannot_be_recorded_is_named(tmp_path: Path) -> None:
         return str(problem.value)
 
     model = network("spike")
-    model.dropout(model.populations[2], p=0.1)
+    model.dropout(model.populations[1], p=0.1)
     assert "dropout 'dropout->rec' hides spikes that c_reg of 'rec' counts" in refused(model)
     assert not (tmp_path / "run").exists()
