@@ -12,6 +12,7 @@ import tempfile
 import venv
 from collections.abc import Generator
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import pytest
@@ -185,3 +186,9 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     from pareprop.runs import run
 
     monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+
+
+@pytest.fixture
+def gymnasium() -> ModuleType:
+    """The package, an extra."""
+    return pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ def mpirun(
     command = ["timeout", "-k", "5", str(timeout), *ranks]
     start = time.monotonic()
     for _ in range(3):
-        done = _run(command, env, cwd)
+        done = in_session(command, os.environ | ENVIRONMENT | (env or {}), cwd=cwd)
         if NO_LISTENER not in done.stderr:
             break
     if time.monotonic() - start >= timeout:
@@ -62,23 +63,15 @@ def mpirun(
     return done
 
 
-def _run(command: list[str], env: dict[str, str] | None, cwd: Path | None) -> subprocess.CompletedProcess[str]:
+def in_session(command: Sequence[object], env: dict[str, str], **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command in a session of its own; nothing of the session is left."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | ENVIRONMENT | (env or {}),
-        cwd=cwd,
-        start_new_session=True,
-    )
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(list(map(str, command)), env=env, **streams | options, start_new_session=True)
     try:
         output, errors = process.communicate()
     finally:
         kill_session(process.pid)
-    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 900) -> None:
