@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import launch
 import pytest
@@ -45,19 +46,41 @@ def command(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str
     return code or 0, *capsys.readouterr()
 
 
+def output_of(capsys: pytest.CaptureFixture, *arguments: object) -> str:
+    """The output of a command in this process that must succeed."""
+    code, output, errors = command(capsys, *arguments)
+    assert code == 0, errors
+    return output
+
+
+def refusal_of(capsys: pytest.CaptureFixture, *arguments: object) -> str:
+    """The line by which a command in this process refuses its input."""
+    code, _, errors = command(capsys, *arguments)
+    assert code == 2 and errors.count("\n") == 1, errors
+    return errors
+
+
+def apart(*arguments: object, timeout: float = 900, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
+    line = [*ranks.python(), "-m", "pareprop", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False, **options)
+
+
+def as_options(*texts: str, **values: object) -> list[str]:
+    """Settings as options of a command."""
+    return [part for text in (*texts, *(f"{key}={value}" for key, value in values.items())) for part in ("--set", text)]
+
+
+def run_of(task: object, out: Path, *texts: str, **values: object) -> list[object]:
+    """The command of a run with some settings."""
+    return ["run", task, *as_options(*texts, **values), "--out", out]
+
+
 def job(script: str, out: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
     """Run a script of `jobs`, which calls mpirun and writes to `out`, with what it starts in a session of its own."""
     path = os.pathsep.join([ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]])
     env = os.environ | launch.ENVIRONMENT | {"PATH": path, "OUT": str(out), "BIND": "none"} | env
-    process = subprocess.Popen(
-        [JOBS / script, *arguments], env=env, start_new_session=True, text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        output, errors = process.communicate(timeout=900)
-    finally:
-        launch.kill_session(process.pid)
-    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+    return launch.in_session(["timeout", "-k", "5", "900", JOBS / script, *arguments], env)
 
 
 def on_ranks(n: int, commands: list[list[object]], **options) -> tuple[list[int], list[str], list[str]]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -54,13 +55,21 @@ def listing(folder: Path) -> dict[str, tuple]:
     return found
 
 
-def judge(
-    capsys: pytest.CaptureFixture,
-    door: str,
-    arguments: list[object],
-    folder: Path | None = None,
-    codes: tuple[int, ...] = (0, 2),
-) -> int:
+def judge(capsys: pytest.CaptureFixture, door: str, arguments: list[object], *more: Any) -> int:
+    """The exit code of a command that `answer` judges."""
+    return answer(capsys, door, arguments, *more)[0]
+
+
+def refusal(capsys: pytest.CaptureFixture, arguments: list[object], folder: Path) -> str:
+    """What a command tells that refuses an input of the corpus."""
+    code, errors = answer(capsys, "corpus", arguments, folder)
+    assert code == 2
+    return errors
+
+
+def answer(
+    capsys: pytest.CaptureFixture, door: str, arguments: list[object], folder: Path | None = None, codes: Any = (0, 2)
+) -> tuple[int, str]:
     """Run a command; fail unless it ends with one of `codes` and, if refused, with one line and `folder` untouched."""
     before = listing(folder) if folder else {}
     with limit_process():
@@ -72,7 +81,7 @@ def judge(
         assert len(told) == 1 and len(errors) <= LONGEST, shown
         assert not folder or listing(folder) == before, f"left something behind: {shown}"
     tried.setdefault(door, Counter())[code] += 1
-    return code
+    return code, errors
 
 
 def until(seconds: float, door: str, one: Callable[[random.Random, int], None]) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ ENVIRONMENT = {
     "PRTE_MCA_hwloc_default_binding_policy": "none",  # several test runs must not share one core
     "OMPI_MCA_btl": "self,sm",  # one node: no search for networks, and no warnings from it
     "OMPI_MCA_osc": "^ucx",
+    "OMPI_MCA_mpi_yield_when_idle": "1",  # ranks that wait leave the cores to others, also where each has its own
     "OMP_NUM_THREADS": "1",
 }
 # what mpirun says when it cannot listen, before any rank is started: now and then, where several start at once
@@ -53,7 +55,7 @@ def mpirun(
     command = ["timeout", "-k", "5", str(timeout), *ranks]
     start = time.monotonic()
     for _ in range(3):
-        done = _run(command, env, cwd)
+        done = in_session(command, os.environ | ENVIRONMENT | (env or {}), cwd=cwd)
         if NO_LISTENER not in done.stderr:
             break
     if time.monotonic() - start >= timeout:
@@ -61,23 +63,15 @@ def mpirun(
     return done
 
 
-def _run(command: list[str], env: dict[str, str] | None, cwd: Path | None) -> subprocess.CompletedProcess[str]:
+def in_session(command: Sequence[object], env: dict[str, str], **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command in a session of its own; nothing of the session is left."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | ENVIRONMENT | (env or {}),
-        cwd=cwd,
-        start_new_session=True,
-    )
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(list(map(str, command)), env=env, **streams | options, start_new_session=True)
     try:
         output, errors = process.communicate()
     finally:
         kill_session(process.pid)
-    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 900) -> None:

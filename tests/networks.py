@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import h5py
 import numpy as np
+from reference import run_case
 
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.sample import Sample
@@ -186,3 +189,31 @@ def write_case(path, case: dict, expected: dict) -> None:
             file[f"expected/delay_{name}"] = np.where(missing, np.nan, real)
             file[f"expected/d_{name}"] = np.where(missing, 0, np.rint(real)).astype(np.int32)
             file[f"expected/gradient_delay_{name}"] = np.where(missing, np.nan, expected[f"gd_{name}"][0])
+
+
+def weights(run: Simulation) -> dict[str, np.ndarray]:
+    """The weights as `matrices`."""
+    return matrices(run, lambda table: table.weight.copy())
+
+
+def compare_interval(case: dict, run: Simulation, before: Callable | None = None, tolerance: float = 1e-10) -> dict:
+    """Train a case; compare losses, spikes and weights with the slow twin, which is returned.
+
+    `before(run, index, expected)` looks at the gradients of a sample before they are used.
+    """
+    expected, steps = run_case(case), case["interval"]
+    spikes = []
+    for index in range(len(case["inputs"]) // steps):
+        loss, _ = run.run_sample(index, "train", learn=True)
+        np.testing.assert_allclose(loss, expected["losses"][index], rtol=1e-12, atol=1e-12)
+        at, ids = run.engine.log.spikes(steps)
+        spikes.append(np.stack([at + index * steps, ids]))
+        if before:
+            before(run, index, expected)
+        run.engine.optimize()
+    np.testing.assert_array_equal(np.hstack(spikes), [expected["spike_steps"], expected["spike_ids"]])
+    for name, found in weights(run).items():
+        wanted = expected[f"w_{name}"]
+        scale = np.nanmax(np.abs(wanted), initial=1e-300)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * scale, err_msg=name)
+    return expected

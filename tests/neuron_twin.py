@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import json
 from functools import reduce
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -215,17 +214,17 @@ class Cells:
         for kind in self.kinds:
             kind.reset()
 
-    def step(self, arriving, injected):
-        """`arriving`: sums (n,) by "in" and "rec". Keeps derivatives and states of the step; returns the spikes."""
+    def step(self, arriving, injected, first):
+        """As `reference.Neurons.step`. Keeps derivatives and states of the step; returns the spikes."""
         fired, now = np.zeros(self.n, bool), {}
         shapes = {"J": (self.K, self.K), "U": (self.K, self.P), "v": (self.K,), "h": (self.K,), "gap": (self.K,),
                   "R": (self.K, self.K), "psi": ()}  # fmt: skip
         now = {name: np.zeros((self.n, *shape)) for name, shape in shapes.items()}
         for kind, place in zip(self.kinds, self.slices, strict=True):
             sums = {name: np.zeros(kind.n) for name in kind.ports}
-            for key, total in arriving.items():
+            for key, port in self.port.items():
                 for p, name in enumerate(kind.ports):
-                    sums[name] += np.where(self.port[key][place] == p, total[place], 0.0)
+                    sums[name] += np.where(port[place] == p, arriving[key][place], 0.0)
             current = kind.env["I_e"] * (self.steps >= kind.first_current) + injected[place]
             fired[place] = kind.step(sums, current)
             for name, array in now.items():
@@ -297,126 +296,39 @@ class TwinNetwork(reference.Network):
     def __init__(self, case):
         plain = {**case, "groups": [{"model": "iaf", "n": g["n"], "params": {}} for g in case["groups"]]}
         super().__init__(plain)
-        self.neurons = Cells(case, self.dt)
+        self.neurons, self.row_types = Cells(case, self.dt), {"in": EquationRow, "rec": RecurrentRow}
 
-    def step_neurons(self, s, arriving):
-        injected = self.currents[s - 1] if s > 0 else np.zeros(self.n_rec)
-        self.z[s] = self.neurons.step(arriving, injected)
-        self.psi[s] = self.neurons.psi
+    def make_traces(self):
+        return EquationTraces(self)
+
+
+class EquationTraces:
+    """As `reference.NeuronTraces`."""
+
+    def __init__(self, net):
+        self.net, self.shape = net, (net.n_rec, net.n_in + net.n_rec)
+        self.targets = np.repeat(np.arange(net.n_rec), self.shape[1])
+        columns = [np.tile(net.neurons.port[key][:, None], n) for key, n in (("in", net.n_in), ("rec", net.n_rec))]
+        self.ports = np.hstack(columns).ravel()
+        self.eps, self.e = np.zeros((self.targets.size, net.neurons.K)), np.zeros(self.targets.size)
+
+    def step(self, s, z):
+        now = self.net.neurons.history[s]
+        entering = now["U"][self.targets, :, self.ports] * z.ravel()[:, None]
+        self.eps, self.e = trace(now, self.targets, self.eps, self.e, entering)
+        return self.e.reshape(self.shape)
 
 
 def load_case(path):
     """Read a case "pareprop-case-3": a dict as `reference.load_case` returns, with `neuron_models` and ports."""
-
-    def plain(item):
-        item = item.decode() if isinstance(item, bytes) else item
-        return item.item() if isinstance(item, np.generic) else item
-
+    case = reference.load_case(path, "pareprop-case-3")
+    case |= {"neuron_models": json.loads(case["neuron_models"]), "dt": case.get("dt_ms", 1.0)}
     with h5py.File(path) as file:
-        case = {key: plain(item) for key, item in file.attrs.items()}
-        case["neuron_models"] = json.loads(case["neuron_models"])
-        case["dt"], case["name"], case["groups"] = case.get("dt_ms", 1.0), Path(path).stem, []
-        for key in sorted(file["groups"], key=int):
-            params = {name: plain(item) for name, item in file["groups"][key].attrs.items()}
-            case["groups"].append({"model": params.pop("model"), "n": params.pop("n"), "params": params})
-        case |= {key: {name: plain(item) for name, item in file[key].attrs.items()} for key in ("readout", "optimizer")}
-        case |= {name: node[()] for name, node in file.items() if hasattr(node, "shape")}
-        expected = file["expected"]
-        case["expected"] = {name: node[()] for name, node in expected.items() if hasattr(node, "shape")}
-        case["expected"]["states"] = {name: node[()] for name, node in expected["states"].items()}
+        case["expected"]["states"] = {name: node[()] for name, node in file["expected/states"].items()}
     return case
 
 
 def run(case):
     """Simulate a case; the results of `reference.run_case`, and `states`: by step and group, values by name."""
     net = TwinNetwork(case)
-    results = run_interval(case, net) if case["variant"] == "interval" else run_spike(case, net)
-    return results | {"states": net.neurons.states, "network": net}
-
-
-def run_interval(case, net):
-    """`reference.run_interval_variant` with these neurons and gradients."""
-    found = (reference.simulate_interval, reference.interval_gradients)
-    reference.simulate_interval, reference.interval_gradients = simulate_interval, interval_gradients
-    try:
-        return reference.run_interval_variant(case, net)
-    finally:
-        reference.simulate_interval, reference.interval_gradients = found
-
-
-def simulate_interval(net, weights, start, T, learning_window):
-    """As `reference.simulate_interval`, with sums by the origin of what arrives."""
-    w_in, w_rec, w_out = (np.nan_to_num(weights[name]) for name in ("in", "rec", "out"))
-    loss = 0.0
-    for t in range(T):
-        s = start + t
-        arriving = {
-            "in": (w_in * reference.input_arrivals(net, start, t)).sum(axis=1),
-            "rec": (w_rec * reference.recurrent_arrivals(net, start, t)).sum(axis=1),
-        }
-        net.step_neurons(s, arriving)
-        signal = net.readouts.step(w_out @ net.z[s], first=s == 0)
-        if t >= T - learning_window:
-            net.signal[s], net.error[s] = signal, signal - net.targets[s]
-            if net.readouts.loss == "cross_entropy":
-                loss -= np.sum(net.targets[s] * np.log(signal))
-            else:
-                loss += 0.5 * np.sum(net.error[s] ** 2)
-    return loss
-
-
-def interval_gradients(net, steps):
-    """Gradients of one interval, from forward traces of every synapse."""
-    cells, kappa, T, start = net.neurons, net.readouts.kappa, steps.stop - steps.start, steps.start
-    rate = net.z[steps].sum(axis=0) / T
-    reg = (cells.c_reg * (rate - cells.f_target * net.dt) / T)[:, None]
-    shape, n_in = (net.n_rec, net.n_in + net.n_rec), net.n_in
-    targets = np.repeat(np.arange(net.n_rec), shape[1])
-    ports = np.hstack(
-        [np.tile(cells.port["in"][:, None], n_in), np.tile(cells.port["rec"][:, None], net.n_rec)]
-    ).ravel()
-    eps, before = np.zeros((targets.size, cells.K)), np.zeros(targets.size)
-    ebar, sum_e, g = np.zeros((3, *shape))
-    zbar_out, g_out = np.zeros(net.n_rec), np.zeros((net.n_out, net.n_rec))
-    if net.keeps:
-        traces = {name: np.zeros((T, *shape)) for name in ("eligibility", "eligibility_trace", "gradient")}
-        net.traces.append({"onto neurons": traces})
-    for t in range(T):
-        error, now = net.error[start + t], cells.history[start + t]
-        arrivals_in = reference.input_arrivals(net, start, t)
-        z = np.hstack([arrivals_in, reference.recurrent_arrivals(net, start, t)]).ravel()
-        eps, before = trace(now, targets, eps, before, now["U"][targets, :, ports] * z[:, None])
-        e = before.reshape(shape)
-        ebar = kappa * ebar + (1.0 - kappa) * e
-        g += (net.w_fb @ error)[:, None] * ebar
-        sum_e += e
-        if net.keeps:
-            for name, kept in zip(traces, (e, ebar, (net.w_fb @ error)[:, None] * ebar + reg * e), strict=True):
-                traces[name][t] = kept
-        zbar_out = kappa * zbar_out + net.readouts.zeta * net.z[start + t]
-        g_out += np.outer(error, zbar_out)
-    g += reg * sum_e
-    return {"in": g[:, :n_in], "rec": g[:, n_in:], "out": g_out}
-
-
-def run_spike(case, net):
-    """`reference.run_spike_variant` with these neurons and rows."""
-    window = np.asarray(case["window"]).astype(bool)
-    delays = np.zeros(net.w_in.shape, int)
-    p_in = reference.Projection(net, net.w_in, delays, EquationRow, net.neurons.cutoff)
-    p_rec = reference.Projection(net, net.w_rec, net.d_rec, RecurrentRow, net.neurons.cutoff)
-    cutoff_out = np.full(net.n_out, net.readouts.cutoff, float)
-    p_out = reference.Projection(net, net.w_out, np.full(net.w_out.shape, net.d_out), reference.ReadoutRow, cutoff_out)
-    history = reference.History(net)
-    for s in range(net.n_steps):
-        arriving = {"in": p_in.deliver(s, net.inputs, history), "rec": p_rec.deliver(s, net.z, history)}
-        arriving_out = p_out.deliver(s, net.z, history)
-        net.step_neurons(s, arriving)
-        history.record_rate(s)
-        signal = net.readouts.step(arriving_out, first=s == 0)
-        if window[s]:
-            net.signal[s], net.error[s] = signal, signal - net.targets[s]
-    reference.flush((p_in, net.inputs), (p_rec, net.z), (p_out, net.z), history=history)
-    net.traces += reference.list_traces(p_in, p_rec, p_out)
-    weights = {"w_in": p_in.final_weights(), "w_rec": p_rec.final_weights(), "w_out": p_out.final_weights()}
-    return net.results() | weights
+    return reference.run_network(case, net) | {"states": net.neurons.states, "network": net}

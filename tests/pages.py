@@ -41,3 +41,9 @@ def furnish(folder: Path, figures: bool = False) -> dict[str, str]:
     places = [ranks.commands(), str(Path(sys.executable).parent), os.environ["PATH"]]
     environment = os.environ | launch.ENVIRONMENT | {"PATH": os.pathsep.join(places), "MPLBACKEND": "Agg"}
     return environment | {"VENV": sys.prefix} | ({} if figures else {ranks.NO_FIGURES: "1"})
+
+
+def first_network() -> str:
+    """The code of README.md that builds its network and task."""
+    (text,) = (block.text for block in blocks(ROOT / "README.md") if "class Levels" in block.text)
+    return text.partition("simulation = ")[0]

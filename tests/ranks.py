@@ -25,7 +25,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import launch
 
@@ -44,6 +44,13 @@ def run(
     return launch.mpirun(n, *args, timeout=timeout, env=env, cwd=cwd, python=python())
 
 
+def output(n: int, *args: object, **options: Any) -> str:
+    """The output of `run`, which must succeed."""
+    done = run(n, *args, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def python(*imports: str) -> list[str]:
     """The beginning of a command that stands for Python's, with these modules imported, by default the package's.
 
@@ -57,8 +64,11 @@ def commands() -> str:
     return str(Path(Template.place(PACKAGE)).parent)
 
 
-def train(n: int, file: str, folder: Path, *words: str, env: dict[str, str] | None = None) -> str:
-    """Call `train(folder, words, exchange)` of a test module, given by its file, on `n` ranks; return the output."""
+def train(n: int, file: str, folder: Path, *words: str, env: dict[str, str] | None = None, silent: bool = False) -> str:
+    """Call `train(folder, words, exchange)` of a test module, given by its file, on `n` ranks; return the output.
+
+    It must end well and, if `silent`, without a word of errors.
+    """
     here = Path(file)
     code = (
         f"import sys\nimport {here.stem} as here\nfrom pareprop.parallel import launcher\n"
@@ -66,7 +76,7 @@ def train(n: int, file: str, folder: Path, *words: str, env: dict[str, str] | No
     )
     path = {"PYTHONPATH": f"{here.parent}{os.pathsep}{here.parent.parent}"}
     done = run(n, "-c", code, str(folder), *words, env=path | (env or {}))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 and not (silent and done.stderr), done.stderr
     return done.stdout
 
 
@@ -102,20 +112,6 @@ def check_restart(file: str, folder: Path, *words: str) -> dict[str, str]:
     digests(3, file, folder / "part", *words, "part")
     assert digests(2, file, folder / "part", *words, "rest") == whole
     return whole
-
-
-def run_on_each(numbers: tuple[int, ...], here: Path, *args: object) -> str:
-    """Run ``python *args`` on each of some numbers of ranks and return the output, which must be the same on all.
-
-    Modules in the folders `here` and above can be imported.
-    """
-    outputs = set()
-    for n in numbers:
-        done = run(n, *args, env={"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"})
-        assert done.returncode == 0, done.stderr
-        outputs.add(done.stdout)
-    assert len(outputs) == 1
-    return outputs.pop()
 
 
 class Template:

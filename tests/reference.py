@@ -74,13 +74,8 @@ SURROGATES = {
 # cases
 
 
-def load_case(path: str | Path) -> dict:
-    """Read a golden HDF5 case.
-
-    Parameters
-    ----------
-    path : str or Path
-        File of the format ``pareprop-case-1``.
+def load_case(path: str | Path, form: str = "pareprop-case-1") -> dict:
+    """Read a golden HDF5 case of a format.
 
     Returns
     -------
@@ -97,22 +92,22 @@ def load_case(path: str | Path) -> dict:
     def attributes(node):
         return {name: plain(value) for name, value in node.attrs.items()}
 
+    def arrays(node):
+        return {name: item[()] for name, item in node.items() if hasattr(item, "shape")}
+
     with h5py.File(path) as file:
-        case = attributes(file)
-        if case["format"] != "pareprop-case-1":
-            raise ValueError(f"{path}: format {case['format']!r} is not 'pareprop-case-1'")
-        case["name"] = Path(path).stem
-        case["groups"] = []
+        case = attributes(file) | {"name": Path(path).stem, "groups": []}
+        if case["format"] != form:
+            raise ValueError(f"{path}: format {case['format']!r} is not {form!r}")
         for key in sorted(file["groups"], key=int):
             params = attributes(file["groups"][key])
             case["groups"].append({"model": params.pop("model"), "n": params.pop("n"), "params": params})
-        case["readout"] = attributes(file["readout"])
-        case["optimizer"] = attributes(file["optimizer"])
-        case |= {name: node[()] for name, node in file.items() if hasattr(node, "shape")}
-        case["expected"] = {name: node[()] for name, node in file["expected"].items()}
+        case |= {key: attributes(file[key]) for key in ("readout", "optimizer")} | arrays(file)
+        case["expected"] = arrays(file["expected"])
     return case
 
 
+@np.errstate(all="ignore")
 def run_case(case: dict) -> dict:
     """Simulate a case and learn.
 
@@ -142,7 +137,11 @@ def run_case(case: dict) -> dict:
         one raw gradient per interval, NaN = no synapse), ``losses`` (one per interval), and of delays that learn
         ``delay_in``, ``delay_rec``, and ``gd_in``, ``gd_rec`` as the gradients of weights.
     """
-    net = Network(case)
+    return run_network(case, Network(case))
+
+
+def run_network(case, net):
+    """`run_case` of a network that stands for the case."""
     return {"interval": run_interval_variant, "spike": run_spike_variant}[case["variant"]](case, net)
 
 
@@ -170,14 +169,77 @@ class Network:
         self.signal, self.error = np.zeros((2, self.n_steps, self.n_out))
         self.learns_delays = "learn_delay" in case
         self.keeps = case.get("traces", False)  # they take gigabytes in large cases
+        self.row_types = {"in": NeuronRow, "rec": NeuronRow}
         self.traces = []  # of each interval; in the spike variant of each row, source, targets, and (step, values)
 
     def step_neurons(self, s, arriving):
-        """Advance the recurrent neurons through step s with the summed weights that arrive in it."""
+        """Advance the recurrent neurons through step s with the summed weights of "in" and "rec" that arrive in it."""
         injected = self.currents[s - 1] if s > 0 else np.zeros(self.n_rec)
         self.z[s] = self.neurons.step(arriving, injected, first=s == 0)
         self.v[s] = self.neurons.v + self.neurons.E_L
         self.psi[s] = self.neurons.psi
+
+    def projections(self, cutoffs, readout_row):
+        """The rows of all matrices in the spike variant, by name; an input of step s arrives in step s + d_in - 1."""
+        delays = {"in": self.d_in - 1, "rec": self.d_rec}
+        found = {
+            key: Projection(self, getattr(self, f"w_{key}"), delays[key], row, cutoffs[0])
+            for key, row in self.row_types.items()
+        }
+        in_out = np.full(self.w_out.shape, self.d_out)
+        return found | {
+            "out": Projection(self, self.w_out, in_out, readout_row, np.broadcast_to(cutoffs[1], self.n_out))
+        }
+
+    def gradients(self, start, T):
+        """Gradients of one interval, from forward traces of every synapse."""
+        cells, kappa = self.neurons, self.readouts.kappa
+        kinds = {"": self.arrivals} | ({"delay_": self.arrivals_by_delay} if self.learns_delays else {})
+        made = [self.make_traces() for _ in kinds]
+        rate = self.z[start : start + T].sum(axis=0) / T
+        reg = (cells.c_reg * (rate - cells.f_target * self.dt) / T)[:, None]
+        shape = (self.n_rec, self.n_in + self.n_rec)
+        ebar, sum_e, g = np.zeros((3, len(kinds), *shape))
+        zbar_out, g_out = np.zeros(self.n_rec), np.zeros((self.n_out, self.n_rec))
+        if self.keeps:
+            traces = {name: np.zeros((T, *shape)) for name in ("eligibility", "eligibility_trace", "gradient")}
+            traces_out = {name: np.zeros((T, self.n_out, self.n_rec)) for name in traces}
+            self.traces.append({"onto neurons": traces, "onto readouts": traces_out})
+        for t in range(T):
+            error = self.error[start + t]
+            signal = (self.w_fb @ error)[:, None]
+            e = np.array([one.step(start + t, z(start, t, T)) for one, z in zip(made, kinds.values(), strict=True)])
+            ebar = kappa * ebar + (1.0 - kappa) * e
+            g += signal * ebar
+            sum_e += e
+            zbar_out = kappa * zbar_out + self.readouts.zeta * self.z[start + t]
+            g_out += np.outer(error, zbar_out)
+            if not self.keeps:
+                continue
+            for name, value in zip(traces, (e[0], ebar[0], signal * ebar[0] + reg * e[0]), strict=True):
+                traces[name][t] = value
+            for name, value in zip(traces, (self.z[start + t], zbar_out, np.outer(error, zbar_out)), strict=True):
+                traces_out[name][t] = value
+        g += reg * sum_e
+        found = {"out": g_out}
+        for kind, of_kind in zip(kinds, g, strict=True):
+            found |= {f"{kind}in": of_kind[:, : self.n_in], f"{kind}rec": of_kind[:, self.n_in :]}
+        return found
+
+    def make_traces(self):
+        """Eligibility traces of the synapses onto neurons at the start of an interval."""
+        return NeuronTraces(self)
+
+    def arrivals(self, start, t, T):
+        """Spikes (n_rec, n_in + n_rec) that arrive at each synapse in step t of an interval of T steps."""
+        return np.hstack([input_arrivals(self, start, t), recurrent_arrivals(self, start, t)])
+
+    def arrivals_by_delay(self, start, t, T):
+        """Half the difference of what arrived a step before and what arrives a step later, within steps 1 to T - 1."""
+        nothing = np.zeros((self.n_rec, self.n_in + self.n_rec))
+        before = self.arrivals(start, t - 1, T) if t > 1 else nothing
+        after = self.arrivals(start, t + 1, T) if 0 < t < T - 1 else nothing
+        return (before.astype(float) - after) / 2
 
     def results(self):
         steps, ids = np.nonzero(self.z)
@@ -238,6 +300,7 @@ class Neurons:
 
     def step(self, arriving, injected, first):
         """One step; returns the spikes. `injected` is the current of the step before (0 in the first step)."""
+        arriving = arriving["in"] + arriving["rec"]
         current = injected + (0.0 if first else self.I_e)
         free = ~self.psc | (self.r == 0)
         # psc_delta neurons stand still while refractory and may keep what arrives, decayed to the first free step
@@ -348,8 +411,7 @@ def run_interval_variant(case, net):
             net.neurons.reset()
             net.readouts.y = np.zeros(net.n_out)
         losses.append(simulate_interval(net, weights, start, T, int(case["learning_window"])))
-        steps = slice(start, start + T)
-        raw = interval_gradients(net, steps)
+        raw = net.gradients(start, T)
         for name in names:
             g = raw[name] / case["learning_window"] if case.get("average_gradient", False) else raw[name]
             gradients[name].append(np.where(np.isnan(weights[name]), np.nan, g))
@@ -430,20 +492,21 @@ def recurrent_arrivals(net, start, t):
     return arrivals
 
 
-def all_arrivals(net, start, t):
-    return input_arrivals(net, start, t), recurrent_arrivals(net, start, t)
+def arriving(net, weights, start, t):
+    """What arrives at each neuron in step t of the interval, by the origin of the synapses."""
+    spikes = {"in": input_arrivals(net, start, t), "rec": recurrent_arrivals(net, start, t)}
+    return {key: (weights[key] * spikes[key]).sum(axis=1) for key in spikes}
 
 
 def simulate_interval(net, weights, start, T, learning_window):
     """Advance neurons and readouts through one interval; returns the loss."""
-    w_in, w_rec, w_out = (np.nan_to_num(weights[name]) for name in ("in", "rec", "out"))
+    weights = {name: np.nan_to_num(values) for name, values in weights.items()}
     loss = 0.0
     for t in range(T):
         s = start + t
-        arriving = sum((w * z).sum(axis=1) for w, z in zip((w_in, w_rec), all_arrivals(net, start, t), strict=True))
-        net.step_neurons(s, arriving)
+        net.step_neurons(s, arriving(net, weights, start, t))
         # the readouts' own clock is late by the delay, so that in step t they take the spikes of step t
-        signal = net.readouts.step(w_out @ net.z[s], first=s == 0)
+        signal = net.readouts.step(weights["out"] @ net.z[s], first=s == 0)
         if t >= T - learning_window:
             net.signal[s], net.error[s] = signal, signal - net.targets[s]
             if net.readouts.loss == "cross_entropy":
@@ -453,69 +516,22 @@ def simulate_interval(net, weights, start, T, learning_window):
     return loss
 
 
-def interval_gradients(net, steps):
-    """Gradients of one interval, from forward traces of every synapse."""
-    cells, kappa, T, start = net.neurons, net.readouts.kappa, steps.stop - steps.start, steps.start
-    alpha, zeta, beta, rho = (x[:, None] for x in (cells.alpha, cells.zeta, cells.beta, cells.rho))
-    rate = net.z[steps].sum(axis=0) / T
-    reg = (cells.c_reg * (rate - cells.f_target * net.dt) / T)[:, None]
-    shape = (net.n_rec, net.n_in + net.n_rec)
-    zbar, eps, ebar, sum_e, g = np.zeros((5, *shape))
-    by_delay = DelayTraces(net, steps, alpha, zeta, beta, rho, kappa) if net.learns_delays else None
-    zbar_out, g_out = np.zeros(net.n_rec), np.zeros((net.n_out, net.n_rec))
-    if net.keeps:
-        traces = {name: np.zeros((T, *shape)) for name in ("eligibility", "eligibility_trace", "gradient")}
-        traces_out = {name: np.zeros((T, net.n_out, net.n_rec)) for name in traces}
-        net.traces.append({"onto neurons": traces, "onto readouts": traces_out})
-    for t in range(T):
-        error, psi = net.error[start + t], net.psi[start + t][:, None]
-        z = np.hstack(all_arrivals(net, start, t))
-        if by_delay:
-            by_delay.step(t, psi, net.w_fb @ error)
-        zbar = alpha * zbar + zeta * z
-        e = psi * (zbar - beta * eps)
-        eps = rho * eps + e
-        ebar = kappa * ebar + (1.0 - kappa) * e
-        g += (net.w_fb @ error)[:, None] * ebar
-        sum_e += e
-        zbar_out = kappa * zbar_out + net.readouts.zeta * net.z[start + t]
-        g_out += np.outer(error, zbar_out)
-        if not net.keeps:
-            continue
-        for name, value in zip(traces, (e, ebar, (net.w_fb @ error)[:, None] * ebar + reg * e), strict=True):
-            traces[name][t] = value
-        for name, value in zip(traces, (net.z[start + t], zbar_out, np.outer(error, zbar_out)), strict=True):
-            traces_out[name][t] = value
-    g += reg * sum_e
-    found = {"in": g[:, : net.n_in], "rec": g[:, net.n_in :], "out": g_out}
-    if by_delay:
-        g = by_delay.g + reg * by_delay.sum_e
-        found |= {"delay_in": g[:, : net.n_in], "delay_rec": g[:, net.n_in :]}
-    return found
+class NeuronTraces:
+    """Traces of all synapses (n_rec, n_in + n_rec), forward in time."""
 
+    def __init__(self, net):
+        cells, self.net = net.neurons, net
+        self.alpha, self.zeta, self.beta, self.rho = (
+            x[:, None] for x in (cells.alpha, cells.zeta, cells.beta, cells.rho)
+        )
+        self.zbar, self.eps = np.zeros((2, net.n_rec, net.n_in + net.n_rec))
 
-class DelayTraces:
-    """Forward traces of half the difference of what arrived a step before and what arrives a step later."""
-
-    def __init__(self, net, steps, alpha, zeta, beta, rho, kappa):
-        self.net, self.start, self.T = net, steps.start, steps.stop - steps.start
-        self.constants = alpha, zeta, beta, rho, kappa
-        self.zbar, self.eps, self.ebar, self.sum_e, self.g = np.zeros((5, net.n_rec, net.n_in + net.n_rec))
-
-    def arrivals(self, t):
-        """What arrives in step t of steps 1 to T - 1."""
-        counts = 1 <= t < self.T
-        return np.hstack(all_arrivals(self.net, self.start, t)).astype(float) if counts else np.zeros_like(self.g)
-
-    def step(self, t, psi, signal):
-        alpha, zeta, beta, rho, kappa = self.constants
-        z = (self.arrivals(t - 1) - self.arrivals(t + 1)) / 2 if t > 0 else 0.0
-        self.zbar = alpha * self.zbar + zeta * z
-        e = psi * (self.zbar - beta * self.eps)
-        self.eps = rho * self.eps + e
-        self.ebar = kappa * self.ebar + (1.0 - kappa) * e
-        self.g += signal[:, None] * self.ebar
-        self.sum_e += e
+    def step(self, s, z):
+        """The eligibility of step s, in which z arrives."""
+        self.zbar = self.alpha * self.zbar + self.zeta * z
+        e = self.net.psi[s][:, None] * (self.zbar - self.beta * self.eps)
+        self.eps = self.rho * self.eps + e
+        return e
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -673,32 +689,24 @@ def run_spike_variant(case, net):
     if int(net.optimizer["batch_size"]) != 1:
         raise ValueError("the spike variant has batch_size 1")
     window = np.asarray(case["window"]).astype(bool)
-    cutoff_out = np.full(net.n_out, net.readouts.cutoff, float)
     # a delay of one step from input to recurrent neurons is taken out: inputs[s] arrives in step s
-    d_in = np.broadcast_to(np.asarray(case.get("d_in", 1), int), net.w_in.shape)
-    p_in = Projection(net, net.w_in, d_in - 1, NeuronRow, net.neurons.cutoff)
-    p_rec = Projection(net, net.w_rec, net.d_rec, NeuronRow, net.neurons.cutoff)
-    p_out = Projection(net, net.w_out, np.full(net.w_out.shape, net.d_out), ReadoutRow, cutoff_out)
+    cutoffs = net.neurons.cutoff, float(net.readouts.cutoff)
+    rows, spikes = net.projections(cutoffs, ReadoutRow), {"in": net.inputs, "rec": net.z, "out": net.z}
     history = History(net)
     for s in range(net.n_steps):
         if "etas" in case:
             net.optimizer["eta"] = case["etas"][s]  # all optimizers share these settings
-        arriving = p_in.deliver(s, net.inputs, history) + p_rec.deliver(s, net.z, history)
-        arriving_out = p_out.deliver(s, net.z, history)
+        arriving = {key: rows[key].deliver(s, spikes[key], history) for key in rows}
         net.step_neurons(s, arriving)
         history.record_rate(s)
-        signal = net.readouts.step(arriving_out, first=s == 0)
+        signal = net.readouts.step(arriving["out"], first=s == 0)
         if window[s]:
             net.signal[s], net.error[s] = signal, signal - net.targets[s]
     if len(case.get("etas", ())) > net.n_steps:
         net.optimizer["eta"] = case["etas"][net.n_steps]
-    flush((p_in, net.inputs), (p_rec, net.z), (p_out, net.z), history=history)
-    net.traces += list_traces(p_in, p_rec, p_out)
-    return net.results() | {
-        "w_in": p_in.final_weights(),
-        "w_rec": p_rec.final_weights(),
-        "w_out": p_out.final_weights(),
-    }
+    flush(*((rows[key], spikes[key]) for key in rows), history=history)
+    net.traces += list_traces(*rows.values())
+    return net.results() | {f"w_{key}": projection.final_weights() for key, projection in rows.items()}
 
 
 def list_traces(*projections):

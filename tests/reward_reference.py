@@ -49,20 +49,15 @@ def gradients(case, index, episode, loss):
         reference.Feedback(case, net)
     reference.simulate_interval(net, weights, start, T, T)
     signal = net.signal[start : start + T]
-    cells, kappa = net.neurons, net.readouts.kappa
-    alpha, zeta, beta, rho = (x[:, None] for x in (cells.alpha, cells.zeta, cells.beta, cells.rho))
-    zbar, eps, ebar, sum_e, g, h = np.zeros((6, net.n_rec, net.n_in + net.n_rec))
+    cells, kappa, traces = net.neurons, net.readouts.kappa, net.make_traces()
+    ebar, sum_e, g, h = np.zeros((4, net.n_rec, net.n_in + net.n_rec))
     zbar_out = np.zeros(net.n_rec)
     g_out, h_out = np.zeros((2, net.n_out, net.n_rec))
     decay = loss["gamma"] * loss["lambda_"]
     step_of = {int(u): n for n, u in enumerate(episode["when"])}
     last_n = len(episode["when"]) - 1
     for t in range(T):
-        psi = net.psi[start + t][:, None]
-        arrivals = reference.input_arrivals(net, start, t)
-        zbar = alpha * zbar + zeta * np.hstack([arrivals, reference.recurrent_arrivals(net, start, t)])
-        e = psi * (zbar - beta * eps)
-        eps = rho * eps + e
+        e = traces.step(start + t, net.arrivals(start, t, T))
         ebar = kappa * ebar + (1.0 - kappa) * e
         sum_e += e
         zbar_out = kappa * zbar_out + net.readouts.zeta * net.z[start + t]
@@ -115,8 +110,11 @@ class OnlineHistory(reference.History):
         self.L[u] = net.w_fb @ self.error(u + net.d_out)
 
 
-class OnlineNeuronRow(reference.NeuronRow):
-    """After the cutoff e is 0 and nothing is credited, while TD errors go on."""
+class OnlineRow:
+    """What TD errors will meet: the products of learning signals and traces, `h`, which fade.
+
+    After the cutoff e is 0 and nothing is credited, while TD errors go on.
+    """
 
     def __init__(self, net, targets, weights, cutoff):
         super().__init__(net, targets, weights, np.inf)
@@ -126,35 +124,29 @@ class OnlineNeuronRow(reference.NeuronRow):
         if u < 0:
             return np.zeros(len(self.targets))
         is_credited = u < self.p - self.m + self.fades
-        self.zbar = self.alpha * self.zbar + z
-        e = is_credited * history.net.psi[u, self.targets] * (self.zbar - self.beta * self.eps)
-        self.eps = self.rho * self.eps + e
-        self.ebar = self.kappa * self.ebar + e
-        self.ereg = self.kappa_reg * self.ereg + (1.0 - self.kappa_reg) * e
+        self.follow(u, z, history, is_credited)
         g = history.delta[u + self.d_out] * self.h + is_credited * history.F[u, self.targets] * self.ereg
         L = is_credited * history.L[u][self.targets]
         self.h = history.discount[u + self.d_out] * self.h + L * self.ebar
         return g
 
 
-class OnlineEquationRow(neuron_twin.EquationRow):
-    """Of neurons given by equations, with one port; as `OnlineNeuronRow`."""
+class OnlineNeuronRow(OnlineRow, reference.NeuronRow):
+    def follow(self, u, z, history, is_credited):
+        psi = history.net.psi[u].copy()
+        history.net.psi[u] *= is_credited
+        reference.NeuronRow.work(self, u, z, history)
+        history.net.psi[u] = psi
 
-    def __init__(self, net, targets, weights, cutoff):
-        super().__init__(net, targets, weights, np.inf)
-        self.d_out, self.h, self.fades = net.d_out, np.zeros(len(targets)), cutoff
 
-    def work(self, u, z, history):
-        if u < 0:
-            return np.zeros(len(self.targets))
-        is_credited, whole = u < self.p - self.m + self.fades, self.cells.history[u]
+class OnlineEquationRow(OnlineRow, neuron_twin.EquationRow):
+    """Of neurons given by equations, with one port."""
+
+    def follow(self, u, z, history, is_credited):
+        whole = self.cells.history[u]
         self.cells.history[u] = whole | {"psi": is_credited * whole["psi"]}
-        super().work(u, z, history)
+        neuron_twin.EquationRow.work(self, u, z, history)
         self.cells.history[u] = whole
-        g = history.delta[u + self.d_out] * self.h + is_credited * history.F[u, self.targets] * self.ereg
-        L = is_credited * history.L[u][self.targets]
-        self.h = history.discount[u + self.d_out] * self.h + L * self.ebar
-        return g
 
 
 class OnlineReadoutRow(reference.ReadoutRow):
@@ -163,12 +155,11 @@ class OnlineReadoutRow(reference.ReadoutRow):
         self.h, self.fades = np.zeros(len(targets)), cutoff
 
     def work(self, u, z, history):
-        self.zbar = self.kappa * self.zbar + z
+        met = super().work(u, z, history)
         if u < 0:
             return np.zeros(len(self.targets))
         g = history.delta[u] * self.h
-        error = (u < self.p - self.m + self.fades) * history.error(u)[self.targets]
-        self.h = history.discount[u] * self.h + error * self.zbar
+        self.h = history.discount[u] * self.h + (u < self.p - self.m + self.fades) * met
         return g
 
 
@@ -183,29 +174,24 @@ def run_online(case, task, loss, n_episodes, moving=None):
     given = "neuron_models" in case
     kind, row = (neuron_twin.TwinNetwork, OnlineEquationRow) if given else (reference.Network, OnlineNeuronRow)
     net = kind(case | {"inputs": np.zeros((total, task.n_inputs)), "targets": np.zeros((total, n_out))})
-    cutoffs = net.neurons.cutoff
-    in_out, cutoffs_out = np.full(net.w_out.shape, net.d_out), np.full(net.n_out, net.readouts.cutoff, float)
-    d_in = np.broadcast_to(np.asarray(case.get("d_in", 1), int), net.w_in.shape) - 1
-    if moving:
-        p_in, p_rec = moving(net, "in", net.w_in, d_in), moving(net, "rec", net.w_rec, net.d_rec)
-    else:
-        p_in = reference.Projection(net, net.w_in, d_in, row, cutoffs)
-        p_rec = reference.Projection(net, net.w_rec, net.d_rec, row, cutoffs)
-    p_out = reference.Projection(net, net.w_out, in_out, OnlineReadoutRow, cutoffs_out)
+    net.row_types = {"in": row, "rec": row}
+    rows = net.projections((net.neurons.cutoff, net.readouts.cutoff), OnlineReadoutRow)
+    for key, delays in (("in", net.d_in - 1), ("rec", net.d_rec)) if moving else ():
+        rows[key] = moving(net, key, getattr(net, f"w_{key}"), delays)
     history, start, happened = OnlineHistory(net), 0, []
 
     def follow():
         if case.get("feedback") == "symmetric":
-            net.w_fb = np.where(np.isnan(case["w_fb"]), 0.0, np.nan_to_num(p_out.final_weights().T))
+            net.w_fb = np.where(np.isnan(case["w_fb"]), 0.0, np.nan_to_num(rows["out"].final_weights().T))
 
     def step(t):
         history.project(t)
-        arriving = {"in": p_in.deliver(t, net.inputs, history), "rec": p_rec.deliver(t, net.z, history)}
-        arriving_out = p_out.deliver(t, net.z, history)
-        net.step_neurons(t, arriving if given else arriving["in"] + arriving["rec"])
+        spikes = {"in": net.inputs, "rec": net.z, "out": net.z}
+        arriving = {key: rows[key].deliver(t, spikes[key], history) for key in rows}
+        net.step_neurons(t, arriving)
         history.record_rate(t)
         follow()
-        return net.readouts.step(arriving_out, first=t == 0)
+        return net.readouts.step(arriving["out"], first=t == 0)
 
     follow()
     for index in range(n_episodes):
@@ -252,19 +238,18 @@ def run_online(case, task, loss, n_episodes, moving=None):
             t += 1
         start = end
         history.project(end)  # which is known by then
-        for rows in (p_in, p_rec) if moving else ():
-            rows.end_sample(index + 1, end, history)
+        for key in ("in", "rec") if moving else ():
+            rows[key].end_sample(index + 1, end, history)
     net.n_steps = start
     last = start + net.d_out + net.d_fb - 1
     for t in range(start, last + 1):  # the last spikes arrive, then one more everywhere
         history.project(t)
-        for projection, spikes in ((p_in, net.inputs[:start]), (p_rec, net.z[:start]), (p_out, net.z[:start])):
+        for key, projection in rows.items():
             if t < last:
-                projection.deliver(t, spikes, history)
+                projection.deliver(t, (net.inputs if key == "in" else net.z)[:start], history)
             else:
                 for row in (row for rows in projection.rows.values() for row in rows):
                     row.arrive(t, history)
         if t < last:
             follow()
-    weights = {"in": p_in.final_weights(), "rec": p_rec.final_weights(), "out": p_out.final_weights()}
-    return weights, happened, net.z[:start]
+    return {key: projection.final_weights() for key, projection in rows.items()}, happened, net.z[:start]

@@ -13,7 +13,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
-from commands import digests
+from commands import as_options, digests
 from params import first
 
 from pareprop import cli
@@ -43,7 +43,7 @@ def digest(task: str, variant: str, precision: str, out: Path) -> str:
     texts = [*SMALL[task], f"variant={variant}", f"precision={precision}", "iterations=2", "test_samples=0"]
     if variant == "spike":
         texts += ["batch_size=1"]
-    settings = [part for text in texts for part in ("--set", text)]
+    settings = as_options(*texts)
     printed, before = io.StringIO(), run.draw
     run.draw = lambda directory, **_: None
     try:

@@ -38,16 +38,15 @@ def test_errors(name: str, x: np.ndarray, ulps: float) -> None:
 
 
 def test_ends() -> None:
-    np.testing.assert_array_equal(
-        elementary.exp([0.0, -np.inf, np.inf, -800.0, 710.0, np.nan]), [1, 0, np.inf, 0, np.inf, np.nan]
-    )
-    np.testing.assert_array_equal(
-        elementary.log([1.0, 0.0, np.inf, -1.0, np.nan]), [0, -np.inf, np.inf, np.nan, np.nan]
-    )
-    np.testing.assert_array_equal(elementary.log1p([0.0, -1.0, np.inf, -2.0]), [0, -np.inf, np.inf, np.nan])
-    np.testing.assert_array_equal(elementary.expm1([0.0, -np.inf, np.inf, -50.0, 800.0]), [0, -1, np.inf, -1, np.inf])
-    np.testing.assert_array_equal(elementary.tanh([0.0, -np.inf, np.inf, 50.0]), [0, -1, 1, 1])
-    np.testing.assert_array_equal(elementary.sin([0.0, 1e6, np.nan]), [0, np.nan, np.nan])
+    for name, x, expected in (
+        ("exp", [0.0, -np.inf, np.inf, -800.0, 710.0, np.nan], [1, 0, np.inf, 0, np.inf, np.nan]),
+        ("log", [1.0, 0.0, np.inf, -1.0, np.nan], [0, -np.inf, np.inf, np.nan, np.nan]),
+        ("log1p", [0.0, -1.0, np.inf, -2.0], [0, -np.inf, np.inf, np.nan]),
+        ("expm1", [0.0, -np.inf, np.inf, -50.0, 800.0], [0, -1, np.inf, -1, np.inf]),
+        ("tanh", [0.0, -np.inf, np.inf, 50.0], [0, -1, 1, 1]),
+        ("sin", [0.0, 1e6, np.nan], [0, np.nan, np.nan]),
+    ):
+        np.testing.assert_array_equal(getattr(elementary, name)(x), expected, err_msg=name)
     np.testing.assert_allclose(elementary.exp(-744.0), 1e-323, rtol=0.5)  # denormal
     assert isinstance(elementary.exp(1.0), float) and elementary.log(np.ones((2, 3))).shape == (2, 3)
 
@@ -228,9 +227,6 @@ def test_kernels_use_no_other() -> None:
         if path.name in ("mersenne.pxd", "nest_draws.pyx"):
             continue
         lines = enumerate((line.partition("#")[0] for line in path.read_text().splitlines()), 1)
-        found += [
-            f"{path.name}:{number}: {line.strip()}"
-            for number, line in lines
-            if kernel.search(line) and '"""' not in line
-        ]
+        seen = ((number, line.strip()) for number, line in lines if kernel.search(line) and '"""' not in line)
+        found += [f"{path.name}:{number}: {line}" for number, line in seen]
     assert found == []

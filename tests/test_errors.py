@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 import ranks
-from commands import command, on_ranks
+from commands import apart, command, on_ranks
 from params import first
 
 from pareprop import rng
 from pareprop.errors import InputError, StateError
+from pareprop.network.model import Model
+from pareprop.network.parameters import Normal
 from pareprop.parallel import collectives, launcher
 from pareprop.runs import commands as run_commands
-from pareprop.runs import run
+from pareprop.runs.benchmark import BenchTask
+from pareprop.simulation.loop import Simulation
 
 # Arguments (OUT is a directory with something in it) and what the message must say.
 MISTAKES = {
@@ -92,8 +95,7 @@ def test_mistake_under_mpirun() -> None:
     ]
 
 
-def test_overwrite(capsys: pytest.CaptureFixture, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+def test_overwrite(capsys: pytest.CaptureFixture, out: Path, no_figures: None) -> None:
     quick = ["run", "sine-waves", "--set", "iterations=1", "--set", "n_step=20", "--out", str(out), "--overwrite"]
     assert command(capsys, *quick)[0] == 0
     assert (out / "results.h5").is_file()
@@ -106,35 +108,23 @@ def test_no_arguments_show_the_commands(capsys: pytest.CaptureFixture) -> None:
         assert f"\n  {name} " in errors
 
 
-# A mistake that shows on one rank alone: time constants are drawn, that of the last neuron is below 0.
-ONE_RANK = """
-import sys
-from pareprop.parallel import launcher
-from pareprop.runs.benchmark import BenchTask
-from pareprop.errors import InputError
-from pareprop.network.model import Model
-from pareprop.network.parameters import Normal
-from pareprop.simulation.loop import Simulation
-exchange = launcher.exchange()
-model = Model("interval", seed=int(sys.argv[1]))
-neurons = model.neurons("rec", 6, "iaf", tau_m=Normal(mean=1.0, std=0.5))
-try:
-    Simulation(model, BenchTask(1, 10, 1), exchange)
-except InputError as problem:
-    print(problem, flush=True)
-"""
+def train(folder: str, words: list[str], exchange: object) -> None:
+    """A mistake that shows on one rank alone: time constants are drawn, that of the last neuron is below 0."""
+    model = Model("interval", seed=int(words[0]))
+    model.neurons("rec", 6, "iaf", tau_m=Normal(mean=1.0, std=0.5))
+    with pytest.raises(InputError) as problem:
+        Simulation(model, BenchTask(1, 10, 1), exchange)
+    print(problem.value, flush=True)
 
 
 @pytest.mark.mpi
-def test_mistake_on_one_rank_ends_all() -> None:
+def test_mistake_on_one_rank_ends_all(tmp_path: Path) -> None:
     def bad(seed: int) -> list[int]:
         drawn = 1.0 + 0.5 * rng.normal(rng.key(seed, "rec/tau_m"), range(6), 1)[:, 0]
         return [neuron for neuron in range(6) if drawn[neuron] <= 0]
 
     seed = next(seed for seed in range(1000) if bad(seed) == [5])
-    done = ranks.run(3, "-c", ONE_RANK, seed)
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
+    lines = ranks.train(3, __file__, tmp_path, str(seed), silent=True).splitlines()
     assert len(lines) == 3 and len(set(lines)) == 1
     assert "population 'rec': tau_m drawn for neuron 5" in lines[0] and lines[0].endswith("(rank 2)")
 
@@ -235,9 +225,7 @@ def test_size_of_launcher(environment: dict[str, str], size: int | None) -> None
 @pytest.mark.parametrize("rank", [0, 1])
 def test_launcher_of_another_mpi(rank: int) -> None:
     """More ranks promised than MPI sees: refused, not run several times over."""
-    environment = os.environ | {"PMI_SIZE": "2", "PMI_RANK": str(rank)}
-    arguments = [*ranks.python(), "-m", "pareprop", "tasks"]
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    done = apart("tasks", env=os.environ | {"PMI_SIZE": "2", "PMI_RANK": str(rank)})
     assert (done.returncode, done.stdout) == (2, "")
     if rank == 0:
         assert "2 ranks were started, but MPI" in done.stderr and done.stderr.count("\n") == 1
@@ -260,7 +248,6 @@ def test_ranks_without_mpi(problem: Exception, tmp_path: Path) -> None:
 
 
 def test_a_value_that_an_option_repeats_is_shortened() -> None:
-    arguments = [*ranks.python(), "-m", "pareprop", "bench", "--steps", "9" * 50_000 + "x"]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=900, check=False)
+    done = apart("bench", "--steps", "9" * 50_000 + "x")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert len(done.stderr) < 2100 and "--steps" in done.stderr

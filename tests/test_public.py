@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small
 
 import pareprop
 from pareprop import (
@@ -46,12 +47,7 @@ class Task:
 
 
 def model(variant: str = "interval") -> Model:
-    made = Model(variant, seed=1)
-    inputs, rec = made.inputs("in", 10), made.neurons("rec", 20, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0)
-    out = made.readouts("out", 3, C_m=1.0, E_L=0.0, tau_m=20.0)
-    for pre, post in ((inputs, rec), (rec, out), (out, rec)):
-        made.connect(pre, post, weight=Normal(std=0.2))
-    return made
+    return small.network(variant, n_out=3, into=0.2, onto=0.2, back=0.2, seed=1)
 
 
 def simulation(task: object = None, **more: object) -> Simulation:

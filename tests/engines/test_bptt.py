@@ -45,22 +45,10 @@ def make_model(
     model = Model("interval", optimizer=GradientDescent(eta=1e-3))
     adaptation = {"adapt_beta": rng.uniform(0.1, 0.5, N_REC), "adapt_tau": 60.0} if kind == "iaf_adapt" else {}
     inputs, out_scale = model.inputs("in", N_IN), 1.0 if regular_out else 5.0
-    neurons = model.neurons(
-        "rec",
-        N_REC,
-        kind,
-        C_m=1.0,
-        E_L=-60.0,
-        V_th=-59.5,
-        tau_m=rng.uniform(8.0, 25.0, N_REC),
-        t_ref=2.0,
-        c_reg=0.0,
-        surrogate_gradient_function=surrogate,
-        surrogate_gradient_height=0.8,
-        regular_spike_arrival=regular,
-        surrogate_gradient_width=rng.uniform(0.4, 1.0, N_REC),
-        **adaptation,
-    )
+    cell = {"C_m": 1.0, "E_L": -60.0, "V_th": -59.5, "tau_m": rng.uniform(8.0, 25.0, N_REC), "t_ref": 2.0, "c_reg": 0.0}
+    cell |= {"surrogate_gradient_function": surrogate, "surrogate_gradient_height": 0.8}
+    cell |= {"surrogate_gradient_width": rng.uniform(0.4, 1.0, N_REC), "regular_spike_arrival": regular}
+    neurons = model.neurons("rec", N_REC, kind, **cell, **adaptation)
     out = model.readouts("out", N_OUT, C_m=1.0, E_L=0.3, tau_m=15.0, loss=loss, regular_spike_arrival=regular_out)
     target, source = np.nonzero(rng.random((N_REC, N_IN)) < 0.7)
     strength = rng.normal(0.05, 0.3, len(source)) * (1.0 if regular else 8.0)
@@ -140,9 +128,7 @@ def test_symmetric_feedback_stays_bptt_while_weights_change(kind: str, regular_o
 
 def test_recurrent_connections_break_the_equality() -> None:
     """The twin sees paths through other neurons that e-prop leaves out: the input weights of their sources differ."""
-    run = make_run(
-        make_model("iaf_adapt", "exponential", "mean_squared_error", True, False, "symmetric", recurrent="few")
-    )
+    run = make_run(make_model("iaf_adapt", "exponential", "mean_squared_error", True, False, "symmetric", "few"))
     _, _, _, target, _, _ = torch_twin.synapses(run)["in->rec"]
     found, wanted = both(run, 0)
     assert_equal(found["rec->out"], wanted["rec->out"])
@@ -156,9 +142,7 @@ def test_recurrent_connections_break_the_equality() -> None:
 @pytest.mark.parametrize("kind", ["iaf", "iaf_adapt"])
 def test_eprop_is_bptt_with_recurrent_paths_cut(kind: str) -> None:
     """In a fully recurrent network with several delays: recurrent weights too, others' spikes taken as given."""
-    run = make_run(
-        make_model(kind, "piecewise_linear", "mean_squared_error", False, False, "symmetric", recurrent="full")
-    )
+    run = make_run(make_model(kind, "piecewise_linear", "mean_squared_error", False, False, "symmetric", "full"))
     found, wanted = both(run, 0, through=0.0)
     for name in ("in->rec", "rec->rec", "rec->out"):
         assert_equal(found[name], wanted[name])

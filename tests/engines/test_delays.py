@@ -51,19 +51,9 @@ def network(
         keeps = signed and pre is inputs
         weight = np.abs(weight) if keeps else weight
         for k, part in enumerate([delay == d for d in delays] if apart else [delay > 0]):
-            model.connect(
-                pre,
-                neurons,
-                "explicit",
-                source=source[part],
-                target=target[part],
-                weight=weight[part],
-                delay=delay[part],
-                plastic=plastic,
-                keep_signs=keeps,
-                port=port,
-                name=f"{pre.name}{k}",
-            )
+            columns = {"source": source, "target": target, "weight": weight, "delay": delay}
+            own = {"plastic": plastic, "keep_signs": keeps, "port": port, "name": f"{pre.name}{k}"}
+            model.connect(pre, neurons, "explicit", **{key: of[part] for key, of in columns.items()}, **own)
     model.connect(neurons, out, "all_to_all", weight=0.1)
     model.connect(out, neurons, "all_to_all", weight=1.0)
     return model
@@ -163,18 +153,11 @@ def test_delays_of_static_synapses_in_the_spike_variant(n_steps: int) -> None:
     assert spikes_of_static(False, n_steps, delays) == apart
 
 
-class Short(CaseTask):
-    """Samples of four steps, with delays of up to nine."""
-
-    def __init__(self) -> None:
-        super().__init__(task(4).case)
-
-
 def train(folder: str, words: list[str], exchange: Exchange) -> None:
     """Six samples, or the last three of them after a restart: a line with the digest."""
     n, restart = int(words[0]), len(words) > 1
     done = pareprop.run(
-        network(False, [1, 2, 3, 5, 9], False, "spike"), Short(), Path(folder) / "run", exchange=exchange,
+        network(False, [1, 2, 3, 5, 9], False, "spike"), task(4), Path(folder) / "run", exchange=exchange,
         iterations=n, test_samples=0, figures="none", quiet=True, restart=restart,
     )  # fmt: skip
     if exchange.rank == 0:

@@ -74,15 +74,12 @@ def test_momentum_trains_as_the_twin(reset: bool) -> None:
     expected = reference.run_case(case)
     run = networks.simulation(case)
     run.train(3)
-    for name, matrix in networks.matrices(run, lambda table: table.weight).items():
+    for name, matrix in networks.weights(run).items():
         np.testing.assert_allclose(matrix, expected[f"w_{name}"], rtol=1e-10, atol=1e-12)
     assert any(name.endswith("/velocity") for name in run.engine.state().synapses)
     plain = networks.simulation(case | {"optimizer": {"type": "gradient_descent", "eta": 0.01}})
     plain.train(3)
-    changes = [
-        np.nanmax(abs(networks.matrices(other, lambda table: table.weight)["rec"] - expected["w_rec"]))
-        for other in (run, plain)
-    ]
+    changes = [np.nanmax(abs(networks.weights(other)["rec"] - expected["w_rec"])) for other in (run, plain)]
     assert changes[0] < 1e-10 < 1e-6 < changes[1]
 
 
@@ -254,9 +251,9 @@ def test_learning_rate_changed_between_phases(keep_gradients: bool) -> None:
         run = networks.simulation(case, keep_gradients=keep_gradients)
         if eta is not None:
             run.set_eta(eta, projection)
-        before = networks.matrices(run, lambda table: table.weight)
+        before = networks.weights(run)
         run.train(1)
-        after = networks.matrices(run, lambda table: table.weight)
+        after = networks.weights(run)
         return {name: after[name] - before[name] for name in after}
 
     full, half, none, part = change(), change(eta=0.005), change(eta=0.0), change(eta=0.0, projection="in->rec0")
@@ -286,9 +283,9 @@ def test_learning_switched_off() -> None:
     case["readout"]["I_e"] = 0.0
     del case["step_currents"]
     run, plain = networks.simulation(case), networks.simulation(case)
-    before = networks.matrices(run, lambda table: table.weight.copy())
+    before = networks.weights(run)
     loss = run.test(1)
-    for name, matrix in networks.matrices(run, lambda table: table.weight).items():
+    for name, matrix in networks.weights(run).items():
         np.testing.assert_array_equal(matrix, before[name])
     assert not any(gradient.any() for gradient in run.engine.gradient.arrays.values())
     assert run.train(3) == plain.train(3)
@@ -307,9 +304,9 @@ def test_projection_that_does_not_learn() -> None:
         for item in model.projections
     ]
     other = type(run)(model, run.task, settings=run.engine.settings)
-    before = networks.matrices(other, lambda table: table.weight.copy())
+    before = networks.weights(other)
     other.train(1)
-    after = networks.matrices(other, lambda table: table.weight)
+    after = networks.weights(other)
     np.testing.assert_array_equal(after["in"], before["in"])
     assert np.nanmax(np.abs(after["rec"] - before["rec"])) > 1e-6
 
@@ -322,7 +319,7 @@ def test_batches(kind: str, batch_size: int) -> None:
     run = networks.simulation(case)
     losses = run.train(3 // batch_size)
     np.testing.assert_allclose(losses, np.mean(expected["losses"][:batch_size]), rtol=1e-12)
-    weights = networks.matrices(run, lambda table: table.weight)
+    weights = networks.weights(run)
     for name, matrix in weights.items():
         np.testing.assert_allclose(matrix, expected[f"w_{name}"], rtol=1e-10, atol=1e-12)
         assert np.nanmax(np.abs(matrix - case[f"w_{name}"])) > 1e-5
@@ -346,7 +343,7 @@ def test_weight_bounds() -> None:
     case = networks.random_case(16, optimizer={"type": "adam", "eta": 10.0, "Wmin": -3.0, "Wmax": 2.5})
     run = networks.simulation(case)
     run.train(1)
-    weights = [matrix for matrix in networks.matrices(run, lambda table: table.weight).values() if matrix.size]
+    weights = [matrix for matrix in networks.weights(run).values() if matrix.size]
     assert min(map(np.nanmin, weights)) == -3.0 and max(map(np.nanmax, weights)) == 2.5
     assert optimizer(case["optimizer"], "test").Wmax == 2.5
 

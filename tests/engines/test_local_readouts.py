@@ -5,32 +5,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranks
+from small import Once
 
 from pareprop import Model, Normal, Sample, Simulation
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.local_readouts import correlate
 from pareprop.errors import InputError
 from pareprop.network.optimizers import Adam
-from pareprop.parallel.exchange import Alone
+from pareprop.parallel.exchange import Alone, Exchange
 from pareprop.parallel.spike_log import SpikeLog
 
-HERE = Path(__file__).parent
 N, N_STEPS = 25, 150
-RANKS = """
-import test_local_readouts as here
-from pareprop.parallel import launcher
-exchange = launcher.exchange()
-simulation = here.train(True, exchange)
-text = simulation.hexdigest()
-if exchange.rank == 0:
-    print(text, *map(float.hex, simulation.losses))
-"""
 
 
-class Own:
+class Own(Once):
     """The same inputs and targets in each sample."""
-
-    n_samples, n_steps, learning_window = 1, N_STEPS, 120
 
     def __init__(self, local: bool) -> None:
         random = np.random.default_rng(1)
@@ -38,12 +27,11 @@ class Own:
         self.target = 10 + 5 * np.sin(np.arange(N_STEPS)[:, None] / 20 + np.arange(N))
         if local:
             inputs, none = SpikeLog.from_raster(raster), np.zeros((N_STEPS, 0))
-            self.only = Sample(inputs, none, local_targets=lambda first, last: self.target[:, first:last])
+            only = Sample(inputs, none, local_targets=lambda first, last: self.target[:, first:last])
         else:
-            self.only = Sample.from_raster(raster, self.target)
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        return self.only
+            only = Sample.from_raster(raster, self.target)
+        super().__init__(only, N_STEPS)
+        self.learning_window = 120
 
 
 def network(local: bool) -> Model:
@@ -62,14 +50,21 @@ def network(local: bool) -> Model:
     return model
 
 
-def train(local: bool, exchange: object) -> Simulation:
+def simulate(local: bool, exchange: Exchange) -> Simulation:
     simulation = Simulation(network(local), Own(local), exchange, [], IntervalSettings(120))
     simulation.train(8)
     return simulation
 
 
+def train(folder: str, words: list[str], exchange: Exchange) -> None:
+    simulation = simulate(True, exchange)
+    text = simulation.hexdigest()
+    if exchange.rank == 0:
+        print(text, *map(float.hex, simulation.losses))
+
+
 def test_as_readouts_one_to_one() -> None:
-    local, apart = train(True, Alone()), train(False, Alone())
+    local, apart = simulate(True, Alone()), simulate(False, Alone())
     np.testing.assert_allclose(np.array(local.losses) * N, apart.losses, rtol=1e-10)
     assert apart.losses[-1] < 0.9 * apart.losses[0]
     np.testing.assert_allclose(local.network.incoming.weight, apart.network.incoming.weight, rtol=0, atol=1e-10)
@@ -77,8 +72,8 @@ def test_as_readouts_one_to_one() -> None:
 
 
 @pytest.mark.mpi
-def test_same_bits_on_any_number_of_ranks() -> None:
-    ranks.run_on_each((1, 2, 3, 4), HERE, "-c", RANKS)
+def test_same_bits_on_any_number_of_ranks(tmp_path: Path) -> None:
+    assert len({ranks.train(n, __file__, tmp_path) for n in (1, 3)}) == 1
 
 
 def test_correlation_of_signal_and_target() -> None:

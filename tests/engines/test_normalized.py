@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import small
+from small import Levels, Noise
 
-from pareprop import Adam, GradientDescent, Model, Normal, Sample, Simulation
+from pareprop import Adam, GradientDescent, Model, Normal, Simulation
 from pareprop.network import to_tables
 from pareprop.network.optimizers import AdamW, Optimizer, SgdMomentum, optimizer
 from pareprop.network.synapse_table import SynapseTable
@@ -11,28 +13,17 @@ from pareprop.network.synapse_table import SynapseTable
 TAU_OUT, KAPPA, N_STEPS = 15.0, 0.9, 60
 
 
-class Waves:
-    """Frozen noise, and a sine to follow."""
-
-    n_steps = learning_window = N_STEPS
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        raster = np.random.default_rng(3).random((N_STEPS, 12)) < 0.2
-        return Sample.from_raster(raster, np.sin(np.arange(N_STEPS) / 8.0)[:, None])
+WAVES = Noise(np.sin(np.arange(N_STEPS) / 8.0)[:, None], 12, frozen=3)
 
 
 def network(
     variant: str, rule: Optimizer, regular: bool = True, feedback: str = "random", kappa: float = KAPPA
 ) -> Model:
-    model = Model(variant, seed=2, optimizer=rule)
     own = {"kappa": kappa, "kappa_reg": kappa} if variant == "spike" else {"regular_spike_arrival": regular}
-    arrival = {} if variant == "spike" else {"regular_spike_arrival": regular}
-    inputs, out = model.inputs("in", 12), model.readouts("out", 1, C_m=1.0, tau_m=TAU_OUT, **arrival)
-    rec = model.neurons("rec", 15, "iaf", C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, t_ref=2.0, **own)
-    for pre, post, std in ((inputs, rec, 0.5), (rec, rec, 0.1), (rec, out, 0.1)):
-        model.connect(pre, post, weight=Normal(std=std))
-    model.connect(out, rec, feedback=feedback, **({"weight": Normal(std=0.3)} if feedback == "random" else {}))
-    return model
+    out = {"tau_m": TAU_OUT} | ({} if variant == "spike" else own)
+    back = {"feedback": feedback} | ({"weight": Normal(std=0.3)} if feedback == "random" else {})
+    sizes = {"n_in": 12, "n": 15, "cell": {"t_ref": 2.0, **own}, "out": out}
+    return small.network(variant, **sizes, among=0.1, back=back, seed=2, optimizer=rule)
 
 
 def tables_of(simulation: Simulation) -> dict[str, SynapseTable]:
@@ -43,7 +34,7 @@ def tables_of(simulation: Simulation) -> dict[str, SynapseTable]:
 
 def changes(model: Model) -> dict[str, np.ndarray]:
     """Change of the weights by one sample, by projection."""
-    simulation = Simulation(model, Waves())
+    simulation = Simulation(model, WAVES)
     tables = tables_of(simulation)
     before = {role: table.weight.copy() for role, table in tables.items()}
     simulation.train(1)
@@ -55,7 +46,7 @@ def slope(model: Model, k: int, step: float = 1e-4) -> float:
     """Derivative of the loss by the weight of synapse k onto the readout, by central differences."""
     losses = []
     for sign in (1.0, -1.0):
-        simulation = Simulation(model, Waves())
+        simulation = Simulation(model, WAVES)
         table = tables_of(simulation)["readout"]
         table.weight[k] += sign * step
         losses.append(simulation.run_sample(0, "test", False)[0])
@@ -115,44 +106,27 @@ def test_adaptive_feedback_learns_as_its_readouts(variant: str, feedback: str) -
             **rates | ({} if "normalized" in rates else {"eta": eta * model.eprop.gain(model.projections[k].post, 1.0)})
         )
         model.projections[k] = model.projections[k].model_copy(update={"optimizer": own})
-        simulation = Simulation(model, Waves())
+        simulation = Simulation(model, WAVES)
         simulation.train(3)
         digests.add(simulation.hexdigest())
     assert len(digests) == 1 and out == pytest.approx(model.eprop.gain(model.projections[k].post, 1.0), rel=1e-14)
 
 
-class Levels:
-    """As the script of the README: which half of the inputs fires."""
-
-    n_steps = learning_window = 500
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        rng = np.random.default_rng([index, len(phase)])
-        first = np.arange(self.n_steps) < rng.integers(100, 400)
-        rates = np.where(np.arange(20) < 10, first[:, None], ~first[:, None]) * 0.08
-        return Sample.from_raster(rng.random(rates.shape) < rates, np.where(first, 0.5, -0.5)[:, None])
-
-
-def first_model(variant: str, n: int, **constants: float) -> Model:
-    """What a new user writes, who gives no optimizer; without constants with the defaults of NEST."""
-    model, small = Model(variant, seed=1), bool(constants)
-    inputs = model.inputs("in", 20)
-    out = model.readouts("out", 1, **({"C_m": 1.0, "tau_m": 20.0} if small else {}))
-    cells = model.neurons("rec", n, **constants)
-    model.connect(inputs, cells, weight=Normal(std=0.5) if small else Normal(mean=3.0, std=5.0))
-    model.connect(cells, cells, "fixed_indegree", indegree=10, weight=Normal(std=0.05 if small else 0.5))
-    model.connect(cells, out, weight=Normal(std=n**-0.5))
-    model.connect(out, cells, weight=Normal(std=1.0))
-    return model
+def first_model(variant: str, n: int, chosen: bool) -> Model:
+    """What a new user writes, who gives no optimizer; unless constants are `chosen` with the defaults of NEST."""
+    among = {"rule": "fixed_indegree", "indegree": 10, "weight": Normal(std=0.05 if chosen else 0.5)}
+    into = 0.5 if chosen else {"weight": Normal(mean=3.0, std=5.0)}
+    stds = {"into": into, "among": among, "onto": n**-0.5, "back": 1.0}
+    return small.network(variant, 20, n, **stds, defaults=not chosen, seed=1)
 
 
 @pytest.mark.parametrize("n", [100, 300])
-@pytest.mark.parametrize("constants", [{}, {"C_m": 1.0, "E_L": 0.0, "V_th": 0.6, "tau_m": 20.0}])
-def test_a_first_model_learns_with_the_defaults_in_both_variants(n: int, constants: dict[str, float]) -> None:
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_first_model_learns_with_the_defaults_in_both_variants(n: int, chosen: bool) -> None:
     """With eta = 1e-4 that is not normalised, losses of the interval variant grow to 1e10 and more."""
     ends = []
     for variant in ("interval", "spike"):
-        simulation = Simulation(first_model(variant, n, **constants), Levels())
+        simulation = Simulation(first_model(variant, n, chosen), Levels(500, (100, 400), 0.08))
         losses = simulation.train(16)
         assert simulation.engine.n_spikes > n and np.mean(losses[-4:]) < 0.8 * losses[0]
         assert not simulation.notices.lines

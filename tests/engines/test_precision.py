@@ -11,7 +11,7 @@ import pytest
 import ranks
 import spike_networks
 from case_files import GOLDEN
-from commands import command, digests, on_ranks
+from commands import as_options, command, digests, on_ranks, output_of
 from drawn_network import DRAWN
 from params import first
 
@@ -23,7 +23,7 @@ from pareprop.network.optimizers import Adam
 from pareprop.network.parameters import Normal
 from pareprop.network.synapse_table import SynapseTable
 from pareprop.parallel.exchange import Alone
-from pareprop.runs import cases, learned_cases, run, verify
+from pareprop.runs import cases, learned_cases, verify
 from pareprop.runs.benchmark import BenchTask
 from pareprop.runs.benchmark import model as bench_model
 from pareprop.simulation import digest
@@ -118,15 +118,12 @@ TRAINED = {
 
 def task(*settings: str) -> list[str]:
     sizes = ["n_rec=20", "n_in=20", "n_step=60", "iterations=5", "precision=single"]
-    return ["run", "sine-waves", *(part for text in (*sizes, *settings) for part in ("--set", text))]
+    return ["run", "sine-waves", *as_options(*sizes, *settings)]
 
 
 @pytest.mark.slow
 @pytest.mark.mpi
-def test_runs_and_restarts_on_other_ranks(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+def test_runs_and_restarts_on_other_ranks(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     commands = [[*task(*settings), "--out", tmp_path / f"{k}"] for k, settings in enumerate(TRAINED.values())]
     codes, output, errors = on_ranks(3, commands)
     assert codes == [0] * len(TRAINED), errors
@@ -137,19 +134,14 @@ def test_runs_and_restarts_on_other_ranks(
     on_ranks(2, stopped)
     resumed = []
     for k in range(len(TRAINED)):
-        code, output, errors = command(capsys, "resume", tmp_path / f"s-{k}")
-        assert code == 0, errors
+        output = output_of(capsys, "resume", tmp_path / f"s-{k}")
         resumed += digests(output.splitlines())
     assert whole == resumed
     assert len(set(resumed)) == len(TRAINED)
 
 
-def test_checkpoint_of_the_other_precision_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
-    code, _, errors = command(capsys, *task("precision=double"), "--until", 2, "--out", tmp_path / "double")
-    assert code == 0, errors
+def test_checkpoint_of_the_other_precision_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    output_of(capsys, *task("precision=double"), "--until", 2, "--out", tmp_path / "double")
     code, _, errors = command(capsys, "resume", tmp_path / "double", "--set", "precision=single")
     assert code == 2
     assert 'precision = "double", now "single"' in errors

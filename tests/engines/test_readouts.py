@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import small
 
 from pareprop import GradientDescent, InputError, Model, Normal, Sample, Simulation
 
@@ -95,20 +96,15 @@ def test_different_losses_are_refused() -> None:
     model.neurons("rec", 1)
     for name, loss in (("a", "cross_entropy"), ("b", "mean_squared_error")):
         model.readouts(name, 2, loss=loss)
-    with pytest.raises(
-        InputError, match="must have one loss, not 'cross_entropy' of 'a' and 'mean_squared_error' of 'b'"
-    ):
+    told = "must have one loss, not 'cross_entropy' of 'a' and 'mean_squared_error' of 'b'"
+    with pytest.raises(InputError, match=told):
         Simulation(model, Noise(("slow",)))
 
 
 def test_readouts_that_hardly_forget() -> None:
     """A decay that rounds to 1 leaves gradients of 0 times the traces, not NaN."""
-    model = Model("interval", optimizer=GradientDescent(eta=1e-3))
-    inputs, out = model.inputs("in", 8), model.readouts("slow", 2, C_m=1.0, tau_m=1e20)
-    cells = model.neurons("rec", 5, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0)
-    model.connect(inputs, cells, weight=Normal(std=0.8))
-    model.connect(cells, out, weight=Normal(std=0.1))
-    model.connect(out, cells, weight=Normal(std=0.1))
+    rule = GradientDescent(eta=1e-3)
+    model = small.network(n_in=8, n=5, n_out=2, out={"tau_m": 1e20}, into=0.8, optimizer=rule)
     run = Simulation(model, Noise(("slow",)))
     run.train(1)
     assert run.engine.n_spikes > 5 and np.all(np.isfinite(weights(run, "rec")))

@@ -9,6 +9,7 @@ import networks
 import numpy as np
 import pytest
 import reward_reference
+import small
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,6 @@ from pareprop.engines.online_rewards import OnlineRewards
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
-from pareprop.network.model import Model
 from pareprop.network.reward import Reward, Rollout
 from pareprop.parallel.spike_log import SpikeLog
 from pareprop.simulation.loop import Simulation
@@ -123,15 +123,9 @@ class Episodes:
 
 def random_case(seed: int, feedback: str = "random") -> dict:
     rng = np.random.default_rng(seed)
-    case = networks.random_case(
-        seed,
-        dt=1.0,
-        average_gradient=False,
-        reset=True,
-        feedback=feedback,
-        w_fb=None,
-        optimizer={"type": "gradient_descent", "eta": 1e-3, "batch_size": 3},
-    )
+    rule = {"type": "gradient_descent", "eta": 1e-3, "batch_size": 3}
+    fixed = {"dt": 1.0, "average_gradient": False, "reset": True, "w_fb": None}
+    case = networks.random_case(seed, **fixed, feedback=feedback, optimizer=rule)
     n_rec, K = len(case["w_rec"]), int(rng.integers(2, 4))
     case["w_out"] = rng.normal(0.0, 0.5, (K + 1, n_rec))
     case["w_fb"] = rng.normal(0.0, 1.0, (n_rec, K + 1))
@@ -261,18 +255,11 @@ def test_the_expected_update_is_the_gradient_of_the_expected_return() -> None:
     when, T = np.array([6, 12, 18, 24]), 25
     rewards = np.random.default_rng(3).normal(size=(4, 3, 2))  # step, action before (2: none), action
     sequences = list(itertools.product(range(2), repeat=4))
-    episodes = [
-        {
-            "when": when,
-            "actions": np.array(actions),
-            "acting": np.ones(4, bool),
-            "terminated": True,
-            "bootstrap": 0.0,
-            "rewards": np.array([rewards[n, 2 if n == 0 else actions[n - 1], actions[n]] for n in range(4)]),
-            "n_steps": T,
-        }
-        for actions in sequences
-    ]
+    fixed = {"when": when, "acting": np.ones(4, bool), "terminated": True, "bootstrap": 0.0, "n_steps": T}
+    episodes = []
+    for actions in sequences:
+        own = [rewards[n, 2 if n == 0 else actions[n - 1], actions[n]] for n in range(4)]
+        episodes.append(fixed | {"actions": np.array(actions), "rewards": np.array(own)})
     case["inputs"] = np.tile(case["inputs"][: case["interval"]], (16, 1))
     case["targets"] = np.zeros((len(case["inputs"]), 3))
     loss = {"gamma": 1.0, "lambda_": 1.0, "c_V": 0.0, "c_H": 0.0}
@@ -357,17 +344,6 @@ def test_a_sample_without_what_its_loss_needs() -> None:
 
 
 def test_the_spike_variant_refuses() -> None:
-    model = Model("spike", loss=Reward())
-    inputs, neurons, out = model.inputs("in", 2), model.neurons("rec", 2), model.readouts("out", 3)
-    model.connect(inputs, neurons)
-    model.connect(neurons, out)
-    model.connect(out, neurons)
-
-    class Task:
-        n_steps = learning_window = 10
-
-        def sample(self, index: int, phase: str = "train") -> Sample:
-            raise AssertionError
-
+    model = small.network("spike", 2, 2, 3, loss=Reward())
     with pytest.raises(InputError, match="loss 'reward' in the spike variant needs a task in closed loop"):
-        Simulation(model, Task(), settings=SpikeSettings(10))
+        Simulation(model, small.Once(None, 10), settings=SpikeSettings(10))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import ranks
 from case_files import find
-from commands import command, digests, on_ranks, verify_on_ranks
+from commands import command, digests, on_ranks, output_of, verify_on_ranks
+from small import population
 
 from pareprop import Model, Normal
 from pareprop.engines.rewiring import Rewiring
@@ -51,22 +52,25 @@ def test_golden_cases_hold_on_any_number_of_ranks() -> None:
     verify_on_ranks(CASES, " moves equal, ")
 
 
+def write_config(folder: Path) -> Path:
+    random = np.random.default_rng(2)
+    np.savez(folder / "data.npz", rates=np.full((1, 60, 14), 80.0), targets=random.random((1, 60, 2)))
+    signs = [[int(sign) for sign in random.choice([-1, 1], n)] for n in (14, 30)]
+    path = folder / "config.toml"
+    path.write_text(CONFIG.format(data=folder / "data.npz", sign_in=signs[0], sign_rec=signs[1]))
+    return path
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    random = np.random.default_rng(2)
-    np.savez(tmp_path / "data.npz", rates=np.full((1, 60, 14), 80.0), targets=random.random((1, 60, 2)))
-    path = tmp_path / "config.toml"
-    signs = [[int(sign) for sign in random.choice([-1, 1], n)] for n in (14, 30)]
-    path.write_text(CONFIG.format(data=tmp_path / "data.npz", sign_in=signs[0], sign_rec=signs[1]))
-    return path
+    return write_config(tmp_path)
 
 
 @pytest.mark.mpi
 def test_resume_on_other_ranks_goes_on_with_the_topology(
     tmp_path: Path, config: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    code, output, errors = command(capsys, "run", config, "--out", tmp_path / "whole")
-    assert code == 0, errors
+    output = output_of(capsys, "run", config, "--out", tmp_path / "whole")
     whole = digests(output.splitlines())
     on_ranks(2, [["run", config, "--until", 3, "--out", tmp_path / "stopped"]])
     _, output, errors = on_ranks(3, [["resume", tmp_path / "stopped"]])
@@ -110,11 +114,8 @@ def test_moves_in_place_as_by_sorting_anew(seed: int) -> None:
 
 
 def small(**options: object) -> Model:
-    model = Model(seed=1)
-    neurons = model.neurons("rec", 20, "iaf", C_m=1.0, V_th=1.0)
-    settings = {"indegree": 8, "weight": Normal(std=1.0), "allow_multapses": False, "rewire": {"l1": 0.1}}
-    model.connect(neurons, neurons, "fixed_indegree", **settings | options)
-    return model
+    settings = {"indegree": 8, "weight": Normal(std=1.0), "allow_multapses": False, "rewire": {"l1": 0.1}} | options
+    return population(20, "fixed_indegree", cell={"C_m": 1.0, "V_th": 1.0}, model={"seed": 1}, **settings)
 
 
 def test_new_sources_are_uniform_over_what_a_target_has_not() -> None:
@@ -229,12 +230,12 @@ SPACES = {
 
 def in_space(kind: str, n: int = 150, probability: float = 0.8, **options: object) -> tuple[Model, np.ndarray]:
     """A network with drawn positions, and the distance of each target (row) from each source, by brute force."""
-    model, space = Model(seed=3), SPACES[kind]
-    neurons = model.neurons("rec", n, "iaf", C_m=1.0, V_th=1.0)
+    space, cell = SPACES[kind], {"C_m": 1.0, "V_th": 1.0}
     places = np.random.default_rng(5).random((n, len(space["extent"]))) * space["extent"]
     settings = {"weight": Normal(std=1.0), "rewire": {"l1": 0.1}, "allow_autapses": False} | options
     given = space | {"sources": places, "targets": places}
-    model.connect(neurons, neurons, "distance", probability=probability, space=given, **settings)
+    how = {"probability": probability, "space": given, **settings}
+    model = population(n, "distance", cell=cell, model={"seed": 3}, **how)
     offset = np.abs(places[:, None] - places)
     if space.get("periodic", True):
         offset = np.minimum(offset, space["extent"] - offset)
@@ -320,12 +321,11 @@ def test_delays_follow_the_distance(kind: str) -> None:
 
 
 def test_synapses_come_back_where_no_other_source_is_near() -> None:
-    model = Model(seed=1)
-    neurons = model.neurons("rec", 9, "iaf", C_m=1.0, V_th=1.0)
     places = np.array([[x + 0.1 * k, 1.0] for x in (1.0, 5.0, 8.0) for k in range(3)])
     space = {"extent": (10.0, 2.0), "length": 50.0, "cutoff": 0.9, "sources": places, "targets": places}
     settings = {"probability": 1.0, "allow_autapses": False, "rewire": {"l1": 0.1}, "weight": Normal(std=1.0)}
-    model.connect(neurons, neurons, "distance", space=space, delay=(1, 3), **settings)
+    own = {"cell": {"C_m": 1.0, "V_th": 1.0}, "model": {"seed": 1}}
+    model = population(9, "distance", **own, space=space, delay=(1, 3), **settings)
     network = LocalNetwork(model, 0, 1)
     table, span = network.incoming, network.incoming.spans[0]
     rewiring, before = Rewiring(table, span, 1), [np.copy(array) for array in next(table.chunks(span))[:2]]
@@ -370,9 +370,8 @@ if launcher.exchange().rank == 0:
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_the_same_bits_by_distance_on_any_ranks(tmp_path: Path, variant: str) -> None:
     def digest(n: int, name: str, until: int = 6) -> list[str]:
-        done = ranks.run(n, "-c", DISTANCE, variant, tmp_path / name, until)
-        assert done.returncode == 0, done.stderr
-        return digests(done.stdout.splitlines())
+        output = ranks.output(n, "-c", DISTANCE, variant, tmp_path / name, until)
+        return digests(output.splitlines())
 
     whole = digest(1, "whole")
     digest(2, "stopped", until=3)

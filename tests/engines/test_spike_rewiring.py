@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 import reference
 import spike_networks
-from commands import command, digests, on_ranks
+from commands import command, digests, on_ranks, output_of
 from params import first_rows
-from test_rewiring import CONFIG
+from test_rewiring import write_config
 
 from pareprop import rng
 from pareprop.engines.spike import SpikeSettings
 from pareprop.network.model import Model
 from pareprop.network.rewire import Rewire
-from pareprop.runs import run
 from pareprop.simulation import Simulation
 
 N_IN, N_REC, SAMPLE, SAMPLES, SEED = 12, 10, 60, 8, 5
@@ -146,16 +145,11 @@ def twin(case: dict, rules: dict, signs: dict) -> tuple[dict, dict]:
         key: MovingRows(net, getattr(net, f"w_{key}"), delays, cutoff, NAMES[key], rules[key], signs[key])
         for key, delays in (("in", case["d_in"] - 1), ("rec", net.d_rec))
     }
-    p_out = reference.Projection(
-        net,
-        net.w_out,
-        np.full(net.w_out.shape, net.d_out),
-        reference.ReadoutRow,
-        np.full(net.n_out, net.readouts.cutoff, float),
-    )
+    cutoffs = np.full(net.n_out, net.readouts.cutoff, float)
+    p_out = reference.Projection(net, net.w_out, np.full(net.w_out.shape, net.d_out), reference.ReadoutRow, cutoffs)
     history, spikes = reference.History(net), {"in": net.inputs, "rec": net.z}
     for s in range(net.n_steps):
-        arriving = sum(moving[key].deliver(s, spikes[key], history) for key in moving)
+        arriving = {key: moving[key].deliver(s, spikes[key], history) for key in moving}
         arriving_out = p_out.deliver(s, net.z, history)
         net.step_neurons(s, arriving)
         history.record_rate(s)
@@ -186,15 +180,8 @@ def case_of(seed: int, model: str, cutoff: float, adam: bool, each_step: bool, s
     random = np.random.default_rng(seed)
     n_steps = SAMPLE * SAMPLES
     m = int(random.choice([1, 3]))
-    params = {
-        "kappa": 0.9,
-        "kappa_reg": 0.8,
-        "tau_m": 15.0,
-        "t_ref": 1.0,
-        "c_reg": 0.5,
-        "eprop_isi_trace_cutoff": cutoff,
-    }
-    group = spike_networks.group(random, N_REC, m, model=model, **params)
+    params = {"kappa": 0.9, "kappa_reg": 0.8, "tau_m": 15.0, "t_ref": 1.0, "c_reg": 0.5}
+    group = spike_networks.group(random, N_REC, m, model=model, eprop_isi_trace_cutoff=cutoff, **params)
     optimizer = {"type": "adam", "eta": 2e-3} if adam else {"type": "gradient_descent", "eta": 3e-3}
     optimizer |= {"Wmin": -2.0, "Wmax": 2.0, "optimize_each_step": each_step}
     weights = {
@@ -264,16 +251,10 @@ def test_equals_the_twin(seed: int, model: str, cutoff: float, adam: bool, each_
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
-    random = np.random.default_rng(2)
-    np.savez(tmp_path / "data.npz", rates=np.full((1, 60, 14), 80.0), targets=random.random((1, 60, 2)))
-    path = tmp_path / "config.toml"
-    signs = [[int(sign) for sign in random.choice([-1, 1], n)] for n in (14, 30)]
-    text = CONFIG.format(data=tmp_path / "data.npz", sign_in=signs[0], sign_rec=signs[1])
-    path.write_text(
-        text.replace('"interval"', '"spike"').replace("l1 = 0.05", "l1 = 1.0").replace("l1 = 0.02", "l1 = 0.5")
-    )
+def config(tmp_path: Path, no_figures: None) -> Path:
+    path = write_config(tmp_path)
+    text = path.read_text().replace('"interval"', '"spike"')
+    path.write_text(text.replace("l1 = 0.05", "l1 = 1.0").replace("l1 = 0.02", "l1 = 0.5"))
     return path
 
 
@@ -281,8 +262,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.mpi
 def test_restart_on_other_ranks_is_exact(tmp_path: Path, config: Path, capsys: pytest.CaptureFixture) -> None:
     """Books of rows that have synapses on no rank, or came to have some on another, are in checkpoints too."""
-    code, output, errors = command(capsys, "run", config, "--out", tmp_path / "whole")
-    assert code == 0, errors
+    output = output_of(capsys, "run", config, "--out", tmp_path / "whole")
     whole = digests(output.splitlines())
     on_ranks(3, [["run", config, "--until", 3, "--out", tmp_path / "stopped"]])
     _, output, errors = on_ranks(2, [["resume", tmp_path / "stopped"]])

@@ -1,21 +1,17 @@
 """Fixtures of the doors: tiny runs, and nothing trained for longer than it takes to be refused."""
 
 import os
-import subprocess
+import shutil
 from pathlib import Path
 
 import pytest
-import ranks
+from commands import apart, run_of
 
 from pareprop.runs import run
+from pareprop.storage import checkpoint_write
 
 TINY = ["n_rec=6", "n_in=5", "n_step=20", "iterations=2", "record.every=1", "checkpoint.every=1"]
 WHAT = 'what=["spikes","input_spikes","V_m","weights","readout_signal"]'
-
-
-def tiny(*settings: str) -> list[str]:
-    """Arguments of a run that takes no time."""
-    return ["run", "sine-waves", *(part for text in (*TINY, WHAT, *settings) for part in ("--set", text))]
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +30,19 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with recording, checkpoints and provenance."""
     out = tmp_path_factory.mktemp("finished") / request.param
-    arguments = [*tiny(f"variant={request.param}"), "--out", str(out)]
-    done = subprocess.run([*ranks.python(), "-m", "pareprop", *arguments], capture_output=True, text=True, check=False)
+    done = apart(*run_of("sine-waves", out, *TINY, WHAT, variant=request.param))
     assert done.returncode == 0, done.stderr
     return out
+
+
+@pytest.fixture
+def latest(finished: Path, tmp_path: Path) -> Path:
+    """The only checkpoint of a copy of a run."""
+    shutil.copytree(finished, tmp_path / "run")
+    first, *others = checkpoint_write.list_checkpoints(tmp_path / "run" / "checkpoints")
+    for other in others:
+        shutil.rmtree(other)
+    return first
 
 
 @pytest.fixture

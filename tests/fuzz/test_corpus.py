@@ -6,7 +6,6 @@ One file, because it is a list of inputs.
 import io
 import json
 import os
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -14,10 +13,7 @@ import checkpoints
 import h5py
 import numpy as np
 import pytest
-from commands import command
-from fuzzing import judge
-
-from pareprop.storage import checkpoint_write
+from fuzzing import judge, refusal
 
 NETWORK = """
 [task]
@@ -83,8 +79,7 @@ def test_configurations(name: str, tmp_path: Path, capsys: pytest.CaptureFixture
     np.savez(tmp_path / "data.npz", rates=np.full((3, 3), 5.0), targets=np.zeros((3, 10, 1)))
     text = text.replace('name = "data"', f'name = "data"\ndata = "{tmp_path / "data.npz"}"')
     (tmp_path / "my.toml").write_text(text)
-    assert judge(capsys, "corpus", ["run", tmp_path / "my.toml", "--out", tmp_path / "run"], tmp_path) == 2
-    errors = command(capsys, "run", tmp_path / "my.toml", "--out", tmp_path / "run")[2]
+    errors = refusal(capsys, ["run", tmp_path / "my.toml", "--out", tmp_path / "run"], tmp_path)
     assert expected in errors, errors[:2000]
 
 
@@ -121,8 +116,7 @@ LINES = {  # arguments, and what the answer must say
 def test_command_lines(name: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     arguments, expected = LINES[name]
-    assert judge(capsys, "corpus", arguments, tmp_path) == 2
-    assert expected in command(capsys, *arguments)[2]
+    assert expected in refusal(capsys, arguments, tmp_path)
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------
@@ -192,8 +186,7 @@ def test_data(name: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     make(tmp_path)
     path = next(tmp_path.glob("data.*"))
     arguments = ["run", "data", "--set", f"data={path}", "--out", tmp_path / "run"]
-    assert judge(capsys, "corpus", arguments, tmp_path) == 2
-    assert expected in command(capsys, *arguments)[2]
+    assert expected in refusal(capsys, arguments, tmp_path)
 
 
 # ---- manifests -------------------------------------------------------------------------------------------------------
@@ -203,8 +196,8 @@ def entry(key: str, value: object):
     return lambda manifest: manifest.update({key: value})
 
 
-def array(key: str, value: object):
-    return lambda manifest: manifest["arrays"][-1].update({key: value})
+def array(**values: object):
+    return lambda manifest: manifest["arrays"][-1].update(values)
 
 
 def loop(key: str, value: object):
@@ -227,19 +220,13 @@ MANIFESTS = {
     "infinite iteration": (entry("iteration", float("inf")), "is malformed"),
     "an infinity inside": (loop("x", float("inf")), "Infinity is not a number"),
     "NaN inside": (loop("x", float("nan")), "NaN is not a number"),
-    "before: 2^60 items of size 0": (
-        lambda manifest: manifest["arrays"][-1].update(item=[0], shares=[[2**60, 0, 0]]),
-        "malformed",
-    ),
-    "before: 2^47 items of size 0": (
-        lambda manifest: manifest["arrays"][-1].update(item=[0], shares=[[2**47, 0, 0]]),
-        "does not fit",
-    ),
-    "40 axes": (array("item", [1] * 40), "item: List should have at most 8 items"),
-    "axes that overflow": (array("item", [2**40, 2**40]), "more than there can be"),
-    "before: a share of two numbers": (array("shares", [[1, 2]]), "shares.0: List should have at least 3 items"),
-    "a name that is a list": (array("name", []), "name: Input should be a valid string"),
-    "two of a name": (array("name", "v"), "malformed"),
+    "before: 2^60 items of size 0": (array(item=[0], shares=[[2**60, 0, 0]]), "malformed"),
+    "before: 2^47 items of size 0": (array(item=[0], shares=[[2**47, 0, 0]]), "does not fit"),
+    "40 axes": (array(item=[1] * 40), "item: List should have at most 8 items"),
+    "axes that overflow": (array(item=[2**40, 2**40]), "more than there can be"),
+    "before: a share of two numbers": (array(shares=[[1, 2]]), "shares.0: List should have at least 3 items"),
+    "a name that is a list": (array(name=[]), "name: Input should be a valid string"),
+    "two of a name": (array(name="v"), "malformed"),
     "another iteration": (entry("iteration", 1), "iteration = 1, but 2 in numbers"),
     "both another": (
         lambda manifest: (entry("iteration", 1)(manifest), loop("iteration", 1)(manifest)),
@@ -262,16 +249,6 @@ MANIFESTS = {
 }
 
 
-@pytest.fixture
-def latest(finished: Path, tmp_path: Path) -> Path:
-    """The only checkpoint of a copy of a run."""
-    shutil.copytree(finished, tmp_path / "run")
-    first, *others = checkpoint_write.list_checkpoints(tmp_path / "run" / "checkpoints")
-    for other in others:
-        shutil.rmtree(other)
-    return first
-
-
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_manifests(name: str, latest: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     what, expected = MANIFESTS[name]
@@ -280,8 +257,7 @@ def test_manifests(name: str, latest: Path, tmp_path: Path, capsys: pytest.Captu
     manifest = checkpoints.manifest_of(latest)
     what(manifest)
     checkpoints.seal(latest, json.dumps(manifest))
-    assert judge(capsys, "corpus", ["resume", tmp_path / "run"], tmp_path) == 2
-    assert expected in command(capsys, "resume", tmp_path / "run")[2]
+    assert expected in refusal(capsys, ["resume", tmp_path / "run"], tmp_path)
 
 
 def test_manifest_texts(latest: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -3,12 +3,11 @@
 import json
 import random
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-import ranks
+from commands import apart
 from fuzzing import attack, change, judge, mutate, until, value
 
 pytestmark = pytest.mark.slow
@@ -36,8 +35,7 @@ post = "rec"
 def network(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network of a run in SONATA files."""
     folder = tmp_path_factory.mktemp("network") / finished.name
-    arguments = ["export", str(finished), str(folder), "--network"]
-    subprocess.run([*ranks.python(), "-m", "pareprop", *arguments], check=True, capture_output=True)
+    apart("export", finished, folder, "--network").check_returncode()
     return folder
 
 

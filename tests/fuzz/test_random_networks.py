@@ -94,7 +94,7 @@ def start(first: int, last: int, seconds: float, folder: Path) -> Any:
     known = [name for name, (_, sets) in kernels.build_info.levels.items() if set(sets) <= machine.instructions()]
     drawn = random.Random(f"levels {first // BLOCK}")
     levels = ",".join([known[-1], *(drawn.choice(known) for _ in range(RANKS - 1))])
-    path = {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE.parents[1]}", "OMPI_MCA_mpi_yield_when_idle": "1"}
+    path = {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE.parents[1]}"}
     arguments = [levels, first, last, seconds, folder]
     return launch.mpirun(RANKS, "-c", START, *arguments, env=path, timeout=seconds + 2 * SECONDS)
 

@@ -118,33 +118,22 @@ def make_calls(models: dict[str, list[str]], kernel: list[str]) -> Iterator[Call
                 )
     for text in VALUES:
         for key in SPECS:
-            rule = RULE_OF.get(key, "all_to_all")
-            yield (
-                f"Connect(neurons, neurons, {{'rule': '{rule}', '{key}': {text}}})",
-                lambda nest, o, rule=rule, key=key, text=text: nest.Connect(
-                    o["neurons"], o["neurons"], {"rule": rule} | {key: _value(text)(o)}
-                ),
-            )
+            yield _connect(f"{{'rule': '{RULE_OF.get(key, 'all_to_all')}', '{key}': {text}}}")
         for key in SYNAPSE:
-            yield (
-                f"Connect(neurons, neurons, syn_spec={{'{key}': {text}}})",
-                lambda nest, o, key=key, text=text: nest.Connect(
-                    o["neurons"], o["neurons"], syn_spec={key: _value(text)(o)}
-                ),
-            )
+            yield _connect(f"syn_spec={{'{key}': {text}}}")
         for key in ("type", "eta", "Wmin", "batch_size", "optimize_each_step", "x"):
-            yield (
-                f"SetDefaults('eprop_synapse', {{'optimizer': {{'{key}': {text}}}}})",
-                lambda nest, o, key=key, text=text: nest.SetDefaults(
-                    "eprop_synapse", {"optimizer": {key: _value(text)(o)}}
-                ),
-            )
+            yield _written(f"nest.SetDefaults('eprop_synapse', {{'optimizer': {{'{key}': {text}}}}})")
         for key in kernel:
-            yield f"set({key}={text})", lambda nest, o, key=key, text=text: nest.set(**{key: _value(text)(o)})
-            yield (f"nest.{key} = {text}", lambda nest, o, key=key, text=text: setattr(nest, key, _value(text)(o)))
+            yield _written(f"nest.set(**{{'{key}': {text}}})")
+            yield f"nest.{key} = {text}", lambda nest, o, key=key, text=text: setattr(nest, key, _value(text)(o))
         for model, keys in models.items():
             for key in keys:
-                yield (
-                    f"Create('{model}', 1, {{'{key}': {text}}})",
-                    lambda nest, o, model=model, key=key, text=text: nest.Create(model, 1, {key: _value(text)(o)}),
-                )
+                yield _written(f"nest.Create('{model}', 1, {{'{key}': {text}}})")
+
+
+def _connect(text: str) -> Call:
+    return _written(f"nest.Connect(neurons, neurons, {text})")
+
+
+def _written(text: str) -> Call:
+    return text, lambda nest, o: eval(text, {"np": np, "nest": nest}, dict(o))

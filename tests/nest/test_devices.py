@@ -59,11 +59,8 @@ def test_connections_of_recorders_are_found() -> None:
     for meter in meters:
         nest.Connect(meter, neurons)
     nest.Connect(neurons, spikes)
-    assert nest.GetConnections(meters[1]).get(["source", "target", "receptor"]) == {
-        "source": [4, 4],
-        "target": [1, 2],
-        "receptor": [2, 2],
-    }
+    found = nest.GetConnections(meters[1]).get(["source", "target", "receptor"])
+    assert found == {"source": [4, 4], "target": [1, 2], "receptor": [2, 2]}
     assert nest.GetConnections(target=spikes).source == [1, 2]
     assert len(nest.GetConnections()) == nest.num_connections == nest.GetDefaults("static_synapse")["num_connections"]
 
@@ -116,11 +113,8 @@ def test_spikes_between_steps(parameters: dict, senders: list[int], times: list[
 
 
 def test_offsets_of_spikes_between_steps() -> None:
-    shown = emit(
-        {"precise_times": True, "spike_times": [1e-5, 0.05, 0.1], "spike_multiplicities": [1, 2, 1]},
-        in_steps=True,
-        later={"spike_times": [2.0, 2.0001, 2.55]},
-    )
+    precise = {"precise_times": True, "spike_times": [1e-5, 0.05, 0.1], "spike_multiplicities": [1, 2, 1]}
+    shown = emit(precise, in_steps=True, later={"spike_times": [2.0, 2.0001, 2.55]})
     assert shown["times"] == [1, 1, 1, 1, 11, 11, 11, 11, 21, 21, 26, 31, 31, 36]
     offsets = [0.09999, 0.05, 0.05, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0999, 0.0999, 0.05, 0.0, 0.0, 0.0]
     assert shown["offsets"] == pytest.approx(offsets, abs=1e-12)
@@ -136,8 +130,7 @@ def test_options_of_times_come_before_or_with_the_times() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_processes", "ports"),
-    [(1, [0, 1, 2, 3, 9, 10, 11, 12, 13, 14]), (2, [0, 0, 1, 1, 4, 5, 6, 5, 7, 8])],
+    ("n_processes", "ports"), [(1, [0, 1, 2, 3, 9, 10, 11, 12, 13, 14]), (2, [0, 0, 1, 1, 4, 5, 6, 5, 7, 8])]
 )
 def test_weights_that_do_not_learn_are_recorded(n_processes: int, ports: list[int]) -> None:
     """Among parrots, onto neurons and readouts, but not from generators and to recorders."""
@@ -264,18 +257,8 @@ def test_events_are_printed(capfd: pytest.CaptureFixture) -> None:
     nest.Connect(meter, neurons)
     nest.Connect(neurons, spikes)
     nest.Simulate(4.0)
-    assert sorted(capfd.readouterr().out.splitlines()) == [
-        "1\t1.000\t-70.000",
-        "1\t2\t0.000",
-        "1\t2.000\t-68.958",
-        "1\t3.000\t-67.915",
-        "1\t4\t0.000",
-        "2\t1.000\t-70.000",
-        "2\t2\t0.000",
-        "2\t2.000\t-68.958",
-        "2\t3.000\t-67.915",
-        "2\t4\t0.000",
-    ]
+    lines = ("1.000\t-70.000", "2\t0.000", "2.000\t-68.958", "3.000\t-67.915", "4\t0.000")
+    assert sorted(capfd.readouterr().out.splitlines()) == [f"{node}\t{line}" for node in (1, 2) for line in lines]
     assert (spikes.n_events, meter.n_events, meter.precision) == (4, 6, 3)
     assert not {"events", "filenames", "file_extension"} & meter.get().keys()
 

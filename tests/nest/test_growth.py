@@ -1,8 +1,8 @@
 """Nodes and connections that are made in a run: what was there goes on unchanged, what is new begins like a network.
 
-NEST's answers are in `small_scripts`: from its synapses, anything that is made in a run takes their traces, so it tells
-of networks that have none. Here the twin of a network that grows has the new part from the start, fed by parrot neurons
-that were silent until then.
+NEST's answers are in `answers/learning.json`: from its synapses, anything that is made in a run takes their traces, so
+it tells of networks that have none. Here the twin of a network that grows has the new part from the start, fed by
+parrot neurons that were silent until then.
 """
 
 from pathlib import Path
@@ -60,21 +60,19 @@ def finish(
     return show(recorders, suffix, since)
 
 
-def make_parrot(suffix, parrots, neurons) -> None:
-    nest.Create("parrot_neuron")
-
-
 def make_neurons(suffix, parrots, neurons) -> None:
     nest.Create("eprop_iaf_adapt" + suffix, 2)
     nest.Create("iaf_psc_exp", 2)
     nest.Create("eprop_readout" + suffix, 1, {"tau_m": 12.0})
 
 
-def connect_nothing(suffix, parrots, neurons) -> None:
-    nest.Connect(parrots, neurons, "all_to_all", {"weight": 0.0, "delay": 1.0})
-
-
-CHANGES = {"a parrot": make_parrot, "neurons and a readout": make_neurons, "connections of weight 0": connect_nothing}
+CHANGES = {
+    "a parrot": lambda *_: nest.Create("parrot_neuron"),
+    "neurons and a readout": make_neurons,
+    "connections of weight 0": lambda suffix, parrots, neurons: nest.Connect(
+        parrots, neurons, "all_to_all", {"weight": 0.0, "delay": 1.0}
+    ),
+}
 
 
 @pytest.mark.parametrize("variant", SETTINGS)
@@ -143,14 +141,6 @@ def hear_errors(suffix, parrots, neurons) -> None:
     nest.Connect(readouts, neurons, "all_to_all", feedback(suffix, 0.1))
 
 
-def forget_faster(suffix, parrots, neurons) -> None:
-    nest.Create("eprop_iaf" + suffix, 1, {"kappa": 0.6, "kappa_reg": 0.6})
-
-
-def split_filters(suffix, parrots, neurons) -> None:
-    nest.Create("eprop_iaf" + suffix, 1, {"kappa": 0.9, "kappa_reg": 0.8})
-
-
 def share_current(suffix, parrots, neurons) -> None:
     generators = nest.GetNodes({"model": "dc_generator"})
     nest.Connect(generators or nest.Create("dc_generator"), neurons, "all_to_all", {"delay": 1.0})
@@ -159,8 +149,11 @@ def share_current(suffix, parrots, neurons) -> None:
 REFUSED = {
     "learning signals from readouts to neurons that were there": ("interval", hear_errors),
     "a generator of currents that was there": ("interval", share_current),
-    "neurons with other kappa": ("spike", forget_faster),
-    "neurons with other kappa, kappa_reg": ("spike", split_filters),
+    "neurons with other kappa": ("spike", lambda *_: nest.Create("eprop_iaf", 1, {"kappa": 0.6, "kappa_reg": 0.6})),
+    "neurons with other kappa, kappa_reg": (
+        "spike",
+        lambda *_: nest.Create("eprop_iaf", 1, {"kappa": 0.9, "kappa_reg": 0.8}),
+    ),
     "networks of both variants": ("spike", lambda *_: nest.Create("eprop_iaf_bsshslm_2020")),
 }
 

@@ -3,7 +3,6 @@
 One file, because most of it is calls that are refused, each with its message.
 """
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranks
+from commands import apart
 
 import pareprop.nest as nest
 
@@ -437,11 +437,8 @@ def test_warnings_show_the_line_of_the_script(tmp_path: Path) -> None:
         "nest.Connect(a, b, 'all_to_all', {'synapse_model': 'eprop_synapse_bsshslm_2020', 'delay': 0.1})\n"
         "nest.Simulate(1.0)\n"
     )
-    command = [*ranks.python(), "-m", "pareprop", "nest", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (
-        f"{script}:4: NESTWarning: taken as a script of NEST 3.8" in done.stderr and "nest.Simulate(1.0)" in done.stderr
-    )
+    told = apart("nest", script).stderr
+    assert f"{script}:4: NESTWarning: taken as a script of NEST 3.8" in told and "nest.Simulate(1.0)" in told
 
 
 def test_rates_that_change() -> None:

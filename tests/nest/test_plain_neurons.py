@@ -71,15 +71,8 @@ weights_post_train["learned"] = {"weight_matrix": np.array(learned)}
 def script(name: str, dt: float = 1.0, learn: bool = False) -> str:
     params, receptors, scale, current = KINDS[name]
     extra = DC % current + (LEARN % (scale / 2) if learn else "")
-    return SCRIPT.format(
-        model=name.split(",", maxsplit=1)[0],
-        params=params,
-        receptors=receptors,
-        scale=scale,
-        dt=dt,
-        extra=extra,
-        more=LEARNED if learn else "",
-    )
+    values = {"params": params, "receptors": receptors, "scale": scale, "dt": dt, "extra": extra}
+    return SCRIPT.format(model=name.split(",", maxsplit=1)[0], more=LEARNED if learn else "", **values)
 
 
 @pytest.mark.peer

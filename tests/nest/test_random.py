@@ -143,15 +143,9 @@ def test_same_output_as_nest(tmp_path: Path, text: str, n_lines: int) -> None:
     script.write_text(text)
     outputs = []
     for command in ([*ranks.python("nest"), script], [*ranks.python(), "-m", "pareprop", "nest", script]):
-        done = subprocess.run(
-            list(map(str, command)),
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-            cwd=tmp_path,
-            env=os.environ | {"OMP_WAIT_POLICY": "passive"},
-        )
+        own = {"cwd": tmp_path, "env": os.environ | {"OMP_WAIT_POLICY": "passive"}}
+        line = list(map(str, command))
+        done = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False, **own)
         assert done.returncode == 0, done.stderr
         lines = [line for line in done.stdout.splitlines() if "INFO" not in line]
         outputs.append([line for line in lines if line.startswith("[") or line.isalpha()])

@@ -40,16 +40,8 @@ CASES = [
 def test_same_as_nest(case: tuple[str, str, float, str], tmp_path: Path) -> None:
     variant, model, dt, surrogate = case
     find_shipped("nest/__init__.py")
-    own = {
-        "variant": variant,
-        "model": model,
-        "dt": dt,
-        "surrogate": surrogate,
-        "t_ref": 1.3,
-        "cutoff": 10.0,
-        "V_th": 0.4 if variant == "spike" else -1.0,
-    }
-    own |= {"cutoff": round(9.75 / dt) * dt} if dt > 0.1 else {}
+    own = {"variant": variant, "model": model, "dt": dt, "surrogate": surrogate, "t_ref": 1.3}
+    own |= {"cutoff": round(9.75 / dt) * dt if dt > 0.1 else 10.0, "V_th": 0.4 if variant == "spike" else -1.0}
     values = USUAL | own
     code = START.format(**values | {"extra": EVERY.format(**values)})
     ours, peer = run(code, tmp_path, options=("--nest-losses",)), run(code, tmp_path, peer=True)

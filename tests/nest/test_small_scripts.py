@@ -1,17 +1,18 @@
-"""What NEST 3.10 answers to small scripts, kept in `cases/nest`."""
+"""What NEST 3.10 answers to small scripts, kept in `answers` beside them."""
 
 import json
 import warnings
 from typing import Any
 
+import asking
 import pytest
-import small_scripts
-from case_files import CASES
-from small_scripts import SCRIPTS
 
 import pareprop.nest as nest
 
-ANSWERS = json.loads((CASES / "nest" / "small_scripts.json").read_text())
+SCRIPTS = {name: script for subject in asking.SUBJECTS for name, script in asking.scripts(subject).items()}
+ANSWERS = {}
+for subject in asking.SUBJECTS:
+    ANSWERS |= json.loads((asking.FOLDER / f"{subject}.json").read_text())
 
 
 def assert_like(found: Any, expected: Any) -> None:
@@ -33,10 +34,10 @@ def assert_like(found: Any, expected: Any) -> None:
 def test_a_script_gets_the_answers_of_nest(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert_like(small_scripts.run(SCRIPTS[name], nest), ANSWERS[name])
+        assert_like(asking.run(SCRIPTS[name], nest), ANSWERS[name])
 
 
 @pytest.mark.peer
 def test_nest_still_answers_so() -> None:
     peer = pytest.importorskip("nest")
-    assert_like({name: small_scripts.run(script, peer) for name, script in SCRIPTS.items()}, ANSWERS)
+    assert_like({name: asking.run(script, peer) for name, script in SCRIPTS.items()}, ANSWERS)

@@ -41,16 +41,8 @@ def run_pytest(folder: Path, *arguments: str | Path, path: Path | None = None) -
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     if path:
         environment["PYTHONPATH"] = str(path)
-    done = subprocess.run(
-        [*command, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        cwd=folder,
-        env=environment,
-        check=False,
-    )
-    return done.stdout
+    line, own = [*command, *map(str, arguments)], {"cwd": folder, "env": environment}
+    return subprocess.run(line, capture_output=True, text=True, timeout=900, check=False, **own).stdout
 
 
 @pytest.mark.slow

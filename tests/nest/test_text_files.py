@@ -38,10 +38,8 @@ def network(folder: Path) -> tuple[nest.NodeCollection, ...]:
     generator = nest.Create("spike_generator", 1, {"spike_times": SPIKES})
     neurons = nest.Create("eprop_iaf", 3, {"V_th": -69.99})
     spikes = nest.Create("spike_recorder", {"record_to": "ascii"})
-    steps = nest.Create(
-        "spike_recorder",
-        {"record_to": "ascii", "time_in_steps": True, "label": "lab", "precision": 7, "file_extension": "txt"},
-    )
+    form = {"time_in_steps": True, "label": "lab", "precision": 7, "file_extension": "txt"}
+    steps = nest.Create("spike_recorder", {"record_to": "ascii"} | form)
     values = {"record_to": "ascii", "record_from": ["V_m", "learning_signal"], "interval": 2.0}
     meter = nest.Create("multimeter", values)
     weights = nest.Create("weight_recorder", {"record_to": "ascii", "precision": 10})
@@ -123,23 +121,24 @@ def test_other_places_are_refused(values: dict, kind: str, told: str) -> None:
 
 
 SCRIPT = """
+import sys
 from pathlib import Path
 import test_text_files
 import pareprop.nest as nest
-test_text_files.network(Path({folder!r}))
+test_text_files.network(Path(sys.argv[1]))
 nest.Simulate(10.0)
-print(nest.GetNodes({{"model": "spike_recorder"}}).get("n_events"))
+print(nest.GetNodes({"model": "spike_recorder"}).get("n_events"))
 """
 
 
 def test_two_ranks_write_the_same_files(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     (folder := tmp_path / "files").mkdir()
-    script.write_text(SCRIPT.format(folder=str(folder)))
+    script.write_text(SCRIPT)
     here = Path(__file__).parent
-    done = ranks.run(2, "-m", "pareprop", "nest", script, env={"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"})
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["(12, 12)"] * 2
+    path = f"{here}{os.pathsep}{here.parent}"
+    output = ranks.output(2, "-m", "pareprop", "nest", script, folder, env={"PYTHONPATH": path})
+    assert output.splitlines() == ["(12, 12)"] * 2
     found = read(folder)
     assert len(found) == 8 and FIRST.items() <= found.items()
 

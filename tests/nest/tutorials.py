@@ -41,31 +41,11 @@ def run(
     environment = {"MPLBACKEND": "Agg", "PYNEST_QUIET": "1"}
     if peer or ranks == 1:
         front = python("nest") if peer else [*python(), "-m", "pareprop", "nest", "--timings", *options]
-        command = [*front, RUNNER, script, kept]
-        done = subprocess.run(
-            list(map(str, command)),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            cwd=folder,
-            env=os.environ | environment,
-            check=False,
-        )
+        line, own = list(map(str, [*front, RUNNER, script, kept])), {"cwd": folder, "env": os.environ | environment}
+        done = subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False, **own)
     else:
-        done = run_on_ranks(
-            ranks,
-            "-m",
-            "pareprop",
-            "nest",
-            "--timings",
-            *options,
-            RUNNER,
-            script,
-            kept,
-            timeout=timeout,
-            cwd=folder,
-            env=environment,
-        )
+        line = ("-m", "pareprop", "nest", "--timings", *options, RUNNER, script, kept)
+        done = run_on_ranks(ranks, *line, timeout=timeout, cwd=folder, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     found = dict(np.load(kept))
     if not peer:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small
 from params import first
+from small import Noise
 
-from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
 from pareprop.network.connectivity import RULES, Projection
 from pareprop.network.model import Model
@@ -73,12 +74,7 @@ def test_one_to_one_needs_equal_sizes() -> None:
         model.connect(a, b, "one_to_one")
 
 
-class Noise:
-    n_steps = learning_window = 60
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        rng = np.random.default_rng(index)
-        return Sample.from_raster(rng.random((60, 9)) < 0.3, rng.random((60, 1)))
+NOISE = Noise(lambda draws: draws.random((60, 1)), 9, 0.3)
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])
@@ -87,10 +83,8 @@ def test_one_to_one_is_the_explicit_network(variant: str, autapses: bool) -> Non
     """Same spikes, weights and digest after training; without autapses a neuron has nothing from itself."""
     digests = []
     for given in (False, True):
-        model = Model(variant)
-        inputs = model.inputs("in", 9)
-        neurons = model.neurons("rec", 9, E_L=0.0, V_th=0.6, C_m=1.0, tau_m=20.0)
-        out = model.readouts("out", 1, E_L=0.0)
+        model = small.network(variant, 9, 9, into=None, onto={"weight": 0.1}, back={"weight": 0.2})
+        inputs, neurons, _ = model.populations
         own = np.arange(9) if autapses else np.zeros(0, int)
         for pre, ids, weight, more in (
             (inputs, np.arange(9), 0.8, {}),
@@ -100,9 +94,7 @@ def test_one_to_one_is_the_explicit_network(variant: str, autapses: bool) -> Non
                 model.connect(pre, neurons, "explicit", source=ids, target=ids, weight=weight)
             else:
                 model.connect(pre, neurons, "one_to_one", weight=weight, **more)
-        model.connect(neurons, out, weight=0.1)
-        model.connect(out, neurons, weight=0.2)
-        run = Simulation(model, Noise())
+        run = Simulation(model, NOISE)
         run.train(2)
         digests.append(run.hexdigest())
         assert run.engine.n_spikes > 10

@@ -7,93 +7,56 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranks
+import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from params import first_rows
 from properties import examples
+from small import Noise
 
+import pareprop
 from pareprop.errors import InputError
 from pareprop.machine import CACHE
-from pareprop.network import from_tables, to_tables
+from pareprop.network import from_tables, synapse_table, to_tables
 from pareprop.network.cuts import LONGEST, VARIABLE, cut, cut_equally, round_steps
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
+from pareprop.network.parameters import Normal
+from pareprop.parallel.exchange import Exchange
 from pareprop.parallel.partition import firsts
+from pareprop.simulation import Simulation
 
-# Neurons that hear few others at one of many delays, and inputs that reach one neuron each: most rows would be empty.
-TRAIN = """
-import sys
-import numpy as np
-from pareprop import Model, Normal, Sample, Simulation, exchange
-from pareprop.network import synapse_table
-
-variant, few = sys.argv[1:]
-synapse_table.FEWEST_ROWS = int(few)
-rule = {} if variant == "interval" else {"kappa": 0.97, "kappa_reg": 0.97}
-model, cell = Model(variant, seed=5), {"C_m": 1.0, "E_L": 0.0, "tau_m": 30.0, "V_th": 0.5}
-inputs, one = model.inputs("in", 90), model.neurons("one", 30, **cell, **rule)
-two = model.neurons("two", 90, **cell, **rule)
-out = model.readouts("out", 1, C_m=1.0, E_L=0.0, tau_m=30.0)
-model.connect(inputs, two, "one_to_one", weight=Normal(mean=0.5, std=0.1), delay=(1, 9))
-model.connect(one, two, "fixed_indegree", indegree=3, weight=Normal(std=0.5), delay=2)
-model.connect(two, one, "fixed_indegree", indegree=9, weight=0.2, delay=2)
-model.connect(two, two, "fixed_indegree", indegree=4, weight=Normal(std=0.5), delay=(2, 40), allow_multapses=False)
-for group in (one, two):
-    model.connect(group, out, weight=Normal(std=0.2), delay=2)
-    model.connect(out, group, weight=Normal(std=0.2), delay=2)
-
-class Task:
-    n_steps = learning_window = 120
-
-    def sample(self, index, phase="train"):
-        raster = np.random.default_rng(index).random((120, 90)) < 0.15
-        return Sample.from_raster(raster, np.sin(np.arange(120)[:, None] / 20.0))
-
-ranks = exchange()
-simulation = Simulation(model, Task(), ranks)
-simulation.train(3)
-digest, indexed = simulation.hexdigest(), any(span.bits is not None for span in simulation.network.incoming.spans)
-own = simulation.network.neurons[0], indexed
-everybodys = ranks.comm.gather(own) if ranks.comm else [own]
-if ranks.rank == 0:
-    firsts = ",".join(str(first) for first, _ in everybodys[1:])
-    print(digest, simulation.rates[-1] > 2, any(indexed for _, indexed in everybodys), firsts)
-"""
+CELL = {"C_m": 1.0, "E_L": 0.0, "tau_m": 30.0, "V_th": 0.5}
+READOUT = {"C_m": 1.0, "E_L": 0.0, "tau_m": 30.0}
 
 
-@pytest.mark.mpi
-@pytest.mark.parametrize(("n", "variant"), first_rows(1, [
-    (2, "spike"), (3, "interval"), (4, "spike"), (2, "interval"), (3, "spike"), (4, "interval"),
-], rest=2))  # fmt: skip
-def test_same_digest_for_any_cut(n: int, variant: str) -> None:
-    """Drawn cuts, empty ranks among them, on one and several nodes; rows with synapses alone, or for all sources."""
-    plain = ranks.run(1, "-c", TRAIN, variant, 10**12)
-    assert plain.returncode == 0, plain.stderr
-    digest, fires, indexed = plain.stdout.split()
-    assert (fires, indexed) == ("True", "False")
-    draw = np.random.default_rng([n, variant == "spike"])
-    for env in ({"PAREPROP_SENDING": "targeted", "PAREPROP_RANKS_PER_NODE": "1"}, {"PAREPROP_RANKS_PER_NODE": "2"}, {}):
-        cuts = ",".join(map(str, np.sort(draw.integers(0, 121, n - 1))))
-        done = ranks.run(n, "-c", TRAIN, variant, 0, env=env | {VARIABLE: cuts})
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.split() == [digest, "True", "True", cuts]
+def sparse(variant: str) -> Model:
+    """Neurons that hear few others at one of many delays, and inputs that reach one neuron each.
 
-
-# Four areas of unequal size, with short delays within and long ones between them.
-AREAS = """
-import sys
-import numpy as np
-from pareprop import Model, Normal, Sample, Simulation, exchange
-
-variant, *delays = sys.argv[1:]
-
-def build(far, out_delay):
+    Most rows would be empty.
+    """
     rule = {} if variant == "interval" else {"kappa": 0.97, "kappa_reg": 0.97}
-    model, cell = Model(variant, seed=5), {"C_m": 1.0, "E_L": 0.0, "tau_m": 30.0, "V_th": 0.5}
-    inputs = model.inputs("in", 40)
-    sizes = enumerate((30, 32, 29, 31))
-    areas = [model.neurons(f"area{k}", size, area=f"V{k // 2}", **cell, **rule) for k, size in sizes]
-    out = model.readouts("out", 2, C_m=1.0, E_L=0.0, tau_m=30.0)
+    model = Model(variant, seed=5)
+    inputs, one = model.inputs("in", 90), model.neurons("one", 30, **CELL, **rule)
+    two, out = model.neurons("two", 90, **CELL, **rule), model.readouts("out", 1, **READOUT)
+    model.connect(inputs, two, "one_to_one", weight=Normal(mean=0.5, std=0.1), delay=(1, 9))
+    model.connect(one, two, "fixed_indegree", indegree=3, weight=Normal(std=0.5), delay=2)
+    model.connect(two, one, "fixed_indegree", indegree=9, weight=0.2, delay=2)
+    several = {"indegree": 4, "delay": (2, 40), "allow_multapses": False}
+    model.connect(two, two, "fixed_indegree", weight=Normal(std=0.5), **several)
+    for group in (one, two):
+        model.connect(group, out, weight=Normal(std=0.2), delay=2)
+        model.connect(out, group, weight=Normal(std=0.2), delay=2)
+    return model
+
+
+def four_areas(variant: str, far: int, out_delay: int) -> Model:
+    """Of unequal size, with short delays within and long ones between them."""
+    rule = {} if variant == "interval" else {"kappa": 0.97, "kappa_reg": 0.97}
+    model = Model(variant, seed=5)
+    inputs, sizes = model.inputs("in", 40), enumerate((30, 32, 29, 31))
+    areas = [model.neurons(f"area{k}", size, area=f"V{k // 2}", **CELL, **rule) for k, size in sizes]
+    out = model.readouts("out", 2, **READOUT)
     for k, area in enumerate(areas):
         model.connect(inputs, area, weight=Normal(std=0.2))
         model.connect(area, area, "fixed_indegree", indegree=5, weight=Normal(std=0.5), delay=(1, 2))
@@ -102,21 +65,58 @@ def build(far, out_delay):
         model.connect(out, area, weight=Normal(std=0.2), delay=out_delay)
     return model
 
-class Task:
-    n_steps = learning_window = 103
 
-    def sample(self, index, phase="train"):
-        raster = np.random.default_rng(index).random((103, 40)) < 0.15
-        return Sample.from_raster(raster, np.sin(np.arange(103)[:, None] / 20.0 + np.arange(2)))
+WAVES = Noise(np.sin(np.arange(103)[:, None] / 20.0 + np.arange(2)), 40, 0.15)
 
-ranks = exchange()
-for far, out_delay in zip(map(int, delays[::2]), map(int, delays[1::2])):
-    simulation = Simulation(build(far, out_delay), Task(), ranks)
+
+def train(folder: str, words: list[str], exchange: Exchange) -> None:
+    kind, variant, *numbers = words
+    {"sparse": train_sparse, "areas": train_areas, "restart": train_again}[kind](variant, exchange, folder, *numbers)
+
+
+def train_sparse(variant: str, exchange: Exchange, _: str, few: str) -> None:
+    synapse_table.FEWEST_ROWS = int(few)
+    simulation = Simulation(sparse(variant), Noise(np.sin(np.arange(120)[:, None] / 20.0), 90, 0.15), exchange)
     simulation.train(3)
-    digest, meeting = simulation.hexdigest(), simulation.engine.channel.meeting
-    if ranks.rank == 0:
-        print(digest, simulation.rates[-1] > 5, simulation.engine.round_steps, meeting.n_within, meeting.n_between)
-"""
+    digest, indexed = simulation.hexdigest(), any(span.bits is not None for span in simulation.network.incoming.spans)
+    own = simulation.network.neurons[0], indexed
+    everybodys = exchange.comm.gather(own) if exchange.comm else [own]
+    if exchange.rank == 0:
+        firsts = ",".join(str(first) for first, _ in everybodys[1:])
+        print(digest, simulation.rates[-1] > 2, any(indexed for _, indexed in everybodys), firsts)
+
+
+def train_areas(variant: str, exchange: Exchange, _: str, *delays: str) -> None:
+    for far, out_delay in zip(map(int, delays[::2]), map(int, delays[1::2]), strict=True):
+        simulation = Simulation(four_areas(variant, far, out_delay), WAVES, exchange)
+        simulation.train(3)
+        digest, meeting = simulation.hexdigest(), simulation.engine.channel.meeting
+        if exchange.rank == 0:
+            print(digest, simulation.rates[-1] > 5, simulation.engine.round_steps, meeting.n_within, meeting.n_between)
+
+
+def train_again(variant: str, exchange: Exchange, folder: str, until: str) -> None:
+    options = {"iterations": 4, "test_samples": 0, "figures": "none", "quiet": True, "restart": True}
+    made = four_areas(variant, 10, 4)
+    done = pareprop.run(made, WAVES, folder, exchange=exchange, until=int(until), **options)
+    meeting = done.simulation.engine.channel.meeting
+    if exchange.rank == 0:
+        print(done.digest, meeting.n_within, meeting.n_between)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(("n", "variant"), first_rows(1, [
+    (2, "spike"), (3, "interval"), (4, "spike"), (2, "interval"), (3, "spike"), (4, "interval"),
+], rest=2))  # fmt: skip
+def test_same_digest_for_any_cut(n: int, variant: str, tmp_path: Path) -> None:
+    """Drawn cuts, empty ranks among them, on one and several nodes; rows with synapses alone, or for all sources."""
+    digest, fires, indexed = ranks.train(1, __file__, tmp_path, "sparse", variant, str(10**12)).split()
+    assert (fires, indexed) == ("True", "False")
+    draw = np.random.default_rng([n, variant == "spike"])
+    for env in ({"PAREPROP_SENDING": "targeted", "PAREPROP_RANKS_PER_NODE": "1"}, {"PAREPROP_RANKS_PER_NODE": "2"}, {}):
+        cuts = ",".join(map(str, np.sort(draw.integers(0, 121, n - 1))))
+        found = ranks.train(n, __file__, tmp_path, "sparse", variant, "0", env=env | {VARIABLE: cuts})
+        assert found.split() == [digest, "True", "True", cuts]
 
 
 @pytest.mark.mpi
@@ -124,17 +124,16 @@ for far, out_delay in zip(map(int, delays[::2]), map(int, delays[1::2])):
     ("interval", 1, 10, "targeted"), ("spike", 4, 4, "everything"),
     ("interval", 1, 10, "everything"), ("spike", 4, 4, "targeted"),
 ], rest=2))  # fmt: skip
-def test_nodes_meet_as_seldom_as_delays_allow(variant: str, out_delay: int, between: int, way: str) -> None:
+def test_nodes_meet_as_seldom_as_delays_allow(
+    variant: str, out_delay: int, between: int, way: str, tmp_path: Path
+) -> None:
     """Ranks of a node meet in each step. Messages that find no room are sent once more, a few times in a run."""
-    lone = ranks.run(1, "-c", AREAS, variant, 10, out_delay)
-    assert lone.returncode == 0, lone.stderr
-    digest, fires, *_ = lone.stdout.split()
+    words = "areas", variant, "10", str(out_delay)
+    digest, fires, *_ = ranks.train(1, __file__, tmp_path, *words).split()
     assert fires == "True"
     for n, per_node in ((4, 1), (4, 2), (2, 1)):
         env = {"PAREPROP_RANKS_PER_NODE": str(per_node), "PAREPROP_SENDING": way}
-        done = ranks.run(n, "-c", AREAS, variant, 10, out_delay, env=env)
-        assert done.returncode == 0, done.stderr
-        found, _, steps, within, exchanges = done.stdout.split()
+        found, _, steps, within, exchanges = ranks.train(n, __file__, tmp_path, *words, env=env).split()
         assert (found, int(steps), int(within)) == (digest, between, 3 * 103)
         assert 0 <= int(exchanges) - 3 * -(-103 // between) <= 4
 
@@ -142,7 +141,7 @@ def test_nodes_meet_as_seldom_as_delays_allow(variant: str, out_delay: int, betw
 @pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.parametrize("variant", ["interval", "spike"])
-def test_same_digest_for_any_rounds(variant: str) -> None:
+def test_same_digest_for_any_rounds(variant: str, tmp_path: Path) -> None:
     """Areas that nodes cut through, delays longer than a sample, and one rank with the whole network."""
     digests = set()
     for n, more in (
@@ -153,25 +152,9 @@ def test_same_digest_for_any_rounds(variant: str) -> None:
         (2, {"RANKS_PER_NODE": "1", "SHARE_ABOVE": "10000"}),
     ):
         env = {f"PAREPROP_{name}": value for name, value in more.items()}
-        done = ranks.run(n, "-c", AREAS, variant, 1, 1, 7, 3, 150, 31, env=env)
-        assert done.returncode == 0, done.stderr
-        digests.add(tuple(line.split()[0] for line in done.stdout.splitlines()))
+        output = ranks.train(n, __file__, tmp_path, "areas", variant, *"1 1 7 3 150 31".split(), env=env)
+        digests.add(tuple(line.split()[0] for line in output.splitlines()))
     assert [len(set(found)) for found in digests] == [3]
-
-
-RESTART = (
-    AREAS[: AREAS.index("ranks = exchange()")]
-    + """
-import pareprop
-
-folder, until = delays[0], int(delays[1])
-done = pareprop.run(build(10, 4), Task(), folder, exchange=exchange(), iterations=4, until=until, test_samples=0,
-                    figures="none", quiet=True, restart=True)
-meeting = done.simulation.engine.channel.meeting
-if done.simulation.exchange.rank == 0:
-    print(done.digest, meeting.n_within, meeting.n_between)
-"""
-)
 
 
 @pytest.mark.slow
@@ -180,17 +163,15 @@ if done.simulation.exchange.rank == 0:
 def test_a_run_with_two_kinds_of_rounds_goes_on(variant: str, tmp_path: Path) -> None:
     """On other ranks and nodes than before, with spikes between nodes on their way."""
 
-    def train(n: int, per_node: int, folder: str, until: int) -> tuple[str, int, int]:
-        env = {"PAREPROP_RANKS_PER_NODE": str(per_node)}
-        done = ranks.run(n, "-c", RESTART, variant, tmp_path / folder, until, env=env)
-        assert done.returncode == 0, done.stderr
-        digest, within, between = done.stdout.split()
+    def run(n: int, per_node: int, folder: str, until: int) -> tuple[str, int, int]:
+        env, words = {"PAREPROP_RANKS_PER_NODE": str(per_node)}, ("restart", variant, str(until))
+        digest, within, between = ranks.train(n, __file__, tmp_path / folder, *words, env=env).split()
         return digest, int(within), int(between)
 
-    digest, *_ = train(1, 1, "whole", 4)
-    _, within, between = train(4, 2, "parts", 2)
+    digest, *_ = run(1, 1, "whole", 4)
+    _, within, between = run(4, 2, "parts", 2)
     assert within > 2 * between > 0
-    resumed, within, between = train(2, 1, "parts", 4)
+    resumed, within, between = run(2, 1, "parts", 4)
     assert resumed == digest and within > 2 * between > 0
 
 
@@ -221,9 +202,8 @@ def shares_of(
         for span in table.spans:
             rows = np.diff(table.row_ptr[span.rows : span.rows + span.n_rows + 1])
             rate = (rates_hz or {}).get(span.projection.pre.name, 10.0) * 1e-3
-            walks = rows.reshape(
-                len(span.delays), -1
-            )  # in the interval variant all rows of a source are walked at once
+            walks = rows.reshape(len(span.delays), -1)
+            # in the interval variant all rows of a source are walked at once
             walks = walks.any(axis=0) if model.variant == "interval" else walks
             share += rate * (event * rows.sum() + costs.row * np.count_nonzero(walks))
         shares.append(share)
@@ -396,14 +376,11 @@ def test_measured_rates_count() -> None:
 
 def test_true_degrees_count() -> None:
     """Log-normal in-degrees as they are drawn; explicit synapses, few neurons of which have most."""
-    model = Model(seed=4)
-    cells = model.neurons("rec", 3000)
-    model.connect(cells, cells, "lognormal_degrees", indegree=100, sigma_in=1.0, sigma_out=0.5)
-    assert imbalance(model, 5) < 1.02
-    model = Model(seed=4)
-    cells = model.neurons("rec", 3000)
+    law = {"indegree": 100, "sigma_in": 1.0, "sigma_out": 0.5}
+    assert imbalance(small.population(3000, "lognormal_degrees", model={"seed": 4}, **law), 5) < 1.02
     target = np.concatenate([np.arange(3000), np.repeat(np.arange(2990, 3000), 20_000)])
-    model.connect(cells, cells, "explicit", source=np.arange(len(target)) % 3000, target=target, weight=1.0, delay=1)
+    ends = {"source": np.arange(len(target)) % 3000, "target": target}
+    model = small.population(3000, "explicit", model={"seed": 4}, **ends, weight=1.0, delay=1)
     assert imbalance(model, 2) < 1.05 and cut(model, 2)[1] > 1600
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import small
 from params import first, first_rows
 
 from pareprop import Model, Normal
@@ -18,11 +19,9 @@ LOGNORMAL = {"rule": "lognormal_degrees", "indegree": 60, "sigma_in": 0.6, "sigm
 SPACE = {"extent": (10.0, 10.0), "length": 0.8, "cutoff": 2.0}
 
 
-def model(**options: object) -> Model:
-    found = Model(seed=5)
-    neurons = found.neurons("rec", N, "iaf", C_m=1.0, V_th=1.0)
-    found.connect(neurons, neurons, **{"weight": Normal(std=1.0), "delay": (1, 3)} | options)
-    return found
+def model(rule: str, **options: object) -> Model:
+    options = {"weight": Normal(std=1.0), "delay": (1, 3)} | options
+    return small.population(N, rule, cell={"C_m": 1.0, "V_th": 1.0}, model={"seed": 5}, **options)
 
 
 def synapses(found: Model, rank: int = 0, size: int = 1) -> np.ndarray:
@@ -66,12 +65,9 @@ def test_weights_are_divided_by_the_root_of_the_degree() -> None:
 def test_inhibition_is_stronger_by_a_factor() -> None:
     found = []
     for factor in (1.0, 1.5):
-        chosen = Model(seed=5)
-        neurons = chosen.neurons("rec", 200, "iaf", C_m=1.0, V_th=1.0, sign=[1] * 150 + [-1] * 50)
-        chosen.connect(
-            neurons, neurons, "fixed_indegree", indegree=20, weight=Normal(std=1.0), sign="source", inhibition=factor
-        )
-        found.append(synapses(chosen))
+        how = {"indegree": 20, "weight": Normal(std=1.0), "sign": "source", "inhibition": factor}
+        cell = {"C_m": 1.0, "V_th": 1.0, "sign": [1] * 150 + [-1] * 50}
+        found.append(synapses(small.population(200, "fixed_indegree", cell=cell, model={"seed": 5}, **how)))
     wanted = found[0]["weight"] * np.where(found[0]["source"] >= 150, 1.5, 1.0)
     np.testing.assert_array_equal(found[1]["weight"], wanted)
 
@@ -190,25 +186,13 @@ def test_delays_by_distance_are_those_of_nest(periodic: bool) -> None:
     nest.resolution = dt_ms
     grid = nest.spatial.free(pos=(where - 2.0).tolist(), extent=[4.0, 4.0], edge_wrap=periodic)
     cells = nest.Create("iaf_psc_delta", positions=grid)
-    nest.Connect(
-        cells,
-        cells,
-        {"rule": "pairwise_bernoulli", "p": 1.0, "mask": {"circular": {"radius": 1.5}}},
-        {"delay": 0.33 + 1.7 * nest.spatial.distance},
-    )
+    rule = {"rule": "pairwise_bernoulli", "p": 1.0, "mask": {"circular": {"radius": 1.5}}}
+    nest.Connect(cells, cells, rule, {"delay": 0.33 + 1.7 * nest.spatial.distance})
     theirs = nest.GetConnections().get(["source", "target", "delay"])
     space = {"extent": (4.0, 4.0), "length": 1e70, "cutoff": 1.5, "periodic": periodic}  # a profile of 1
-    found = Model(seed=5, dt_ms=dt_ms)
-    neurons = found.neurons("rec", n, "iaf")
-    found.connect(
-        neurons,
-        neurons,
-        "distance",
-        probability=1.0,
-        space=space | {"sources": where, "targets": where},
-        delay_ms={"per_length": 1.7, "offset": 0.33},
-    )
-    ours = synapses(found)
+    how = {"probability": 1.0, "space": space | {"sources": where, "targets": where}}
+    delay_ms = {"per_length": 1.7, "offset": 0.33}
+    ours = synapses(small.population(n, "distance", model={"seed": 5, "dt_ms": dt_ms}, **how, delay_ms=delay_ms))
     delays = np.zeros((2, n, n), np.int64)
     ends = np.array(theirs["target"]) - 1, np.array(theirs["source"]) - 1
     delays[0][ends] = np.rint(np.array(theirs["delay"]) / dt_ms)

@@ -54,21 +54,10 @@ def connect(case, first=0, last=None, target_base=0, indexed=False, scratch=None
     """Synapses of a range of targets as columns in the order of the flat arrays: delay, source, target, weight."""
     last = case.n_targets if last is None else last
     rows = (case.n_sources, case.delays[1] - case.delays[0] + 1)
-    drawing = topology.Drawing(
-        case.rule,
-        case.n_sources,
-        case.indegree,
-        np.array(case.indegrees, np.int64)[first:last],
-        first,
-        case.probability,
-        case.multapses,
-        case.self_offset,
-        case.delays,
-        np.array(case.levels, np.uint32),
-        case.weight,
-        [KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT],
-        *(scratch or make_scratch)(case.rule, case.n_sources, case.indegree, case.multapses),
-    )
+    taken = np.array(case.indegrees, np.int64)[first:last], first, case.probability, case.multapses, case.self_offset
+    laws = case.delays, np.array(case.levels, np.uint32), case.weight, [KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT]
+    arrays = (scratch or make_scratch)(case.rule, case.n_sources, case.indegree, case.multapses)
+    drawing = topology.Drawing(case.rule, case.n_sources, case.indegree, *taken, *laws, *arrays)
     places = row_map.RowMap(0, rows[1], (0, case.n_sources), indexed)
     if indexed:
         drawing.mark_rows(first, last, places)

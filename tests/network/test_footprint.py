@@ -1,13 +1,15 @@
 """What can't fit into memory, and weights out of their bounds, are refused before anything is taken or written."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import command
+import small
+from commands import as_options, refusal_of
+from small import Noise
 
 from pareprop import machine
-from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
 from pareprop.network import footprint
 from pareprop.network.model import Model
@@ -26,9 +28,8 @@ from pareprop.simulation.loop import Simulation
     ],
 )
 def test_absurd_sizes(settings: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    arguments = [part for text in settings for part in ("--set", text)]
-    code, _, errors = command(capsys, "run", "sine-waves", *arguments, "--out", tmp_path / "run")
-    assert code == 2 and expected in errors, errors
+    arguments = as_options(*settings)
+    assert expected in refusal_of(capsys, "run", "sine-waves", *arguments, "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -66,13 +67,6 @@ def test_signals_of_local_readouts_are_counted(precision: str, kind: type) -> No
     assert n_bytes == np.empty((10, 50), kind).nbytes
 
 
-class Nothing:
-    n_steps = learning_window = 10
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        return Sample.from_raster(np.zeros((10, 2)), np.zeros((10, 0)))
-
-
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 @pytest.mark.parametrize(
     ("weight", "expected"),
@@ -84,13 +78,11 @@ class Nothing:
 )
 def test_weights_out_of_bounds_are_refused_as_in_nest(variant: str, weight: object, expected: str) -> None:
     """NEST 3.10, eprop_synapse.h: "Minimal weight Wmin ≤ weight required", "weight ≤ maximal weight Wmax required"."""
-    model = Model(variant)
-    inputs, neurons = model.inputs("in", 2), model.neurons("rec", 40)
-    model.connect(inputs, neurons, weight=weight)
-    with pytest.raises(InputError, match="projection 'in->rec': ") as caught:
-        Simulation(model, Nothing())
-    assert expected in str(caught.value)
-    static = Model(variant)
-    inputs, neurons = static.inputs("in", 2), static.neurons("rec", 40)
-    static.connect(inputs, neurons, weight=weight, plastic=False)
-    Simulation(static, Nothing())
+    learning, static = (
+        small.network(variant, 2, 40, 0, into={"weight": weight, "plastic": plastic}, defaults=True)
+        for plastic in (True, False)
+    )
+    task = Noise(np.zeros((10, 0)), 2)
+    with pytest.raises(InputError, match=f"projection 'in->rec': .*{re.escape(expected)}"):
+        Simulation(learning, task)
+    Simulation(static, task)

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import small
 from case_files import find
 from commands import verify_on_ranks
+from small import Once
 
 from pareprop import LogNormal, Model, NeuronModel, Normal, Sample, Simulation, Uniform, kernels
 from pareprop.engines.interval import IntervalSettings
@@ -46,18 +48,11 @@ def test_weights_are_clipped_one_by_one(real: type, high: float) -> None:
     assert weight.tobytes() == np.array(expected, real).tobytes()
 
 
-class Frozen:
+def frozen() -> Once:
     """The same sample each time."""
-
-    n_samples, n_steps, learning_window = 1, N_STEPS, N_STEPS
-
-    def __init__(self) -> None:
-        random = np.random.default_rng(4)
-        raster = random.random((N_STEPS, 12)) < 0.1
-        self.only = Sample.from_raster(raster, random.standard_normal((N_STEPS, 2)))
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        return self.only
+    random = np.random.default_rng(4)
+    raster = random.random((N_STEPS, 12)) < 0.1
+    return Once(Sample.from_raster(raster, random.standard_normal((N_STEPS, 2))), N_STEPS)
 
 
 def network(variant: str, optimizer: dict, bound: str, density: float) -> Model:
@@ -79,36 +74,24 @@ def network(variant: str, optimizer: dict, bound: str, density: float) -> Model:
         kinds = ((1, {"Wmin": 0.0}), (0, {}), (-1, {"Wmax": 0.0})) if bound == "apart" else ((None, {}),)
         for value, limits in kinds:
             some = slice(None) if value is None else sign == value
-            model.connect(
-                pre,
-                post,
-                "explicit",
-                source=source[some],
-                target=target[some],
-                weight=weight[some],
-                name=f"{pre.name}-{post.name}-{value}",
-                optimizer=optimizer | limits,
-                sign="source" if bound == "sign" else "free",
-            )
+            ends = {"source": source[some], "target": target[some], "weight": weight[some]}
+            how = {"optimizer": optimizer | limits, "sign": "source" if bound == "sign" else "free"}
+            model.connect(pre, post, "explicit", **ends, name=f"{pre.name}-{post.name}-{value}", **how)
     model.connect(out, neurons, weight=Normal(std=1.0))
     return model
 
 
 def final(model: Model, settings: object) -> tuple[np.ndarray, str]:
     """Weights by projection, target and source after five samples, and the digest of the spikes."""
-    simulation = Simulation(model, Frozen(), Alone(), [], settings)
+    simulation = Simulation(model, frozen(), Alone(), [], settings)
     simulation.train(5)
     shown = simulation.engine.show_weights()
     found = []
     for table, span in digest.tables(simulation.network):
         pre, post = span.projection.pre, span.projection.post
         records = np.concatenate(list(digest.synapses(None, table, span, shown.get(id(table)))))
-        found += [
-            (pre.name, post.name, *key)
-            for key in zip(
-                records["target"].tolist(), records["source"].tolist(), records["weight"].tolist(), strict=True
-            )
-        ]
+        columns = [records[key].tolist() for key in ("target", "source", "weight")]
+        found += [(pre.name, post.name, *key) for key in zip(*columns, strict=True)]
     return np.array([line[-1] for line in sorted(found)]), simulation.digest.hexdigest()
 
 
@@ -130,14 +113,12 @@ def test_signs_as_projections_bounded_apart(variant: str, density: float, optimi
 
 
 def test_drawn_weights_take_the_sign() -> None:
-    model = Model(seed=1)
-    neurons = model.neurons("rec", 50, "iaf", C_m=1.0, V_th=1.0, sign=[1] * 20 + [-1] * 20 + [0] * 10)
-    free = model.connect(neurons, neurons, "fixed_indegree", indegree=9, weight=Normal(std=1.0), name="w")
-    free = weights_of(model, free.name)
-    bound = Model(seed=1)
-    neurons = bound.neurons("rec", 50, "iaf", C_m=1.0, V_th=1.0, sign=[1] * 20 + [-1] * 20 + [0] * 10)
-    bound.connect(neurons, neurons, "fixed_indegree", indegree=9, weight=Normal(std=1.0), name="w", sign="source")
-    bound = weights_of(bound, "w")
+    how = {"rule": "fixed_indegree", "indegree": 9, "weight": Normal(std=1.0), "name": "w"}
+    cell = {"C_m": 1.0, "V_th": 1.0, "sign": [1] * 20 + [-1] * 20 + [0] * 10}
+    free, bound = (
+        weights_of(small.population(50, cell=cell, model={"seed": 1}, **how, sign=sign), "w")
+        for sign in ("free", "source")
+    )
     sign = np.repeat([1, -1, 0], [20, 20, 10])[free["source"]]
     np.testing.assert_array_equal(bound["source"], free["source"])
     wanted = np.where(sign == 0, free["weight"], np.abs(free["weight"]) * sign)
@@ -159,21 +140,14 @@ def test_bad_signs_are_told() -> None:
     inputs = model.inputs("in", 3, sign=[1, -1, 0])
     neurons = model.neurons("rec", 2, "iaf", C_m=1.0, V_th=1.0)
     with pytest.raises(InputError, match=r"2 weights have not the sign of their source, the first is weight -0.5 of s"):
-        model.connect(
-            inputs,
-            neurons,
-            "explicit",
-            source=[0, 1, 2, 1],
-            target=[0, 0, 1, 1],
-            weight=[-0.5, -1, -1, 1],
-            sign="source",
-        )
+        ends = {"source": [0, 1, 2, 1], "target": [0, 0, 1, 1], "weight": [-0.5, -1, -1, 1]}
+        model.connect(inputs, neurons, "explicit", **ends, sign="source")
     with pytest.raises(InputError, match="sign = 'sauce' must be 'source', 'free' or"):
         model.connect(inputs, neurons, sign="sauce")
     model.connect(inputs, neurons, weight=1.0, sign="source", optimizer={"Wmin": 0.5, "Wmax": 2.0})
     model.readouts("out", 1, C_m=1.0)
     with pytest.raises(InputError, match=r"Wmin = 0\.5 must be at most 0, there are sources of sign -1"):
-        Simulation(model, Frozen(), Alone(), [], IntervalSettings(N_STEPS))
+        Simulation(model, frozen(), Alone(), [], IntervalSettings(N_STEPS))
 
 
 def conductances(
@@ -192,9 +166,8 @@ def conductances(
     for pre, port, scale in ((inputs, "exc", 10.0), (neurons, "inh", 2.0)):
         target, source = np.nonzero(random.random((20, pre.size)) < 0.25)
         pairs = {"source": source, "target": target, "weight": random.random(len(source)) * scale}
-        model.connect(
-            pre, neurons, "explicit", **pairs, port=port, name=port, optimizer=rule | (limits or {}), **options
-        )
+        how = {"port": port, "name": port, "optimizer": rule | (limits or {}), **options}
+        model.connect(pre, neurons, "explicit", **pairs, **how)
     model.connect(neurons, out, weight=Normal(std=0.5))
     model.connect(out, neurons, weight=Normal(std=1.0))
     return model
@@ -241,7 +214,7 @@ def test_negative_weights_onto_conductances_are_told() -> None:
     with pytest.raises(InputError, match=rf"projection 'p': Wmax = -1 must be at least 0; {port}"):
         model.connect(inputs, neurons, weight=1.0, name="p", optimizer={"Wmin": -2.0, "Wmax": -1.0})
         model.readouts("out", 1, C_m=1.0)
-        Simulation(model, Frozen(), Alone(), [], IntervalSettings(N_STEPS))
+        Simulation(model, frozen(), Alone(), [], IntervalSettings(N_STEPS))
 
 
 def test_drawn_weights_onto_conductances_are_magnitudes() -> None:

@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties import examples
@@ -113,10 +114,8 @@ def test_rules_give_the_same_synapses_on_any_number_of_ranks(name: str, size: in
 
 
 def test_a_rank_takes_little_more_than_its_share() -> None:
-    model = Model()
-    neurons = model.neurons("rec", 400)
+    model = small.population(400, "fixed_indegree", indegree=100)
     model.readouts("out", 1)
-    model.connect(neurons, neurons, "fixed_indegree", indegree=100)
     whole = LocalNetwork(model, 0, 1).incoming.nbytes
     share = LocalNetwork(model, 1, 4).incoming.nbytes
     assert whole == 400 * 100 * 12 + 401 * 8 + 144
@@ -126,9 +125,8 @@ def test_a_rank_takes_little_more_than_its_share() -> None:
 def sparse_model(**options: object) -> Model:
     """Neurons that hear few others at one of many delays, and inputs each of which reaches one of them."""
     n, model = 900, Model(seed=5)
-    inputs, before, cells, out = (
-        model.inputs("in", n), model.neurons("before", 70), model.neurons("rec", n), model.readouts("out", 1)
-    )  # fmt: skip
+    inputs, before = model.inputs("in", n), model.neurons("before", 70)
+    cells, out = model.neurons("rec", n), model.readouts("out", 1)
     model.connect(inputs, cells, "one_to_one", weight=Normal(mean=90.0, std=5.0), delay=(1, 9))
     model.connect(before, cells, "fixed_indegree", indegree=3, weight=20.0)
     model.connect(cells, cells, delay=(1, 40), weight=Normal(mean=20.0, std=90.0), **options)
@@ -172,10 +170,8 @@ def test_rows_without_synapses_are_left_out_of_sparse_blocks(options: dict) -> N
 
 def test_no_array_of_all_neurons_and_delays_is_made() -> None:
     """Neither in the build nor after it: 2 000 neurons of a million, delays from 1 to 100."""
-    model = Model(seed=1)
-    cells = model.neurons("rec", 1_000_000)
-    options = {"allow_autapses": False, "allow_multapses": False, "delay": (1, 100)}
-    model.connect(cells, cells, "fixed_indegree", indegree=20, **options)
+    options = {"indegree": 20, "allow_autapses": False, "allow_multapses": False, "delay": (1, 100)}
+    model = small.population(1_000_000, "fixed_indegree", model={"seed": 1}, **options)
     tracemalloc.start()
     table = LocalNetwork(model, 7, 500).incoming
     peak = tracemalloc.get_traced_memory()[1]
@@ -189,9 +185,9 @@ def test_no_array_of_all_neurons_and_delays_is_made() -> None:
 def test_rows_hold_all_synapses_of_a_source_and_delay(variant: str) -> None:
     """However many targets there are: no row is cut, so that memory is read in long pieces."""
     n = 12_000
-    model = Model(variant, seed=1)
-    cells = model.neurons("rec", n, "iaf", **({} if variant == "interval" else {"kappa": 0.97, "kappa_reg": 0.97}))
-    model.connect(cells, cells, "fixed_indegree", indegree=8, delay=(1, 2))
+    cell = {} if variant == "interval" else {"kappa": 0.97, "kappa_reg": 0.97}
+    own = {"variant": variant, "seed": 1}
+    model = small.population(n, "fixed_indegree", cell=cell, model=own, indegree=8, delay=(1, 2))
     table = LocalNetwork(model, 0, 1).incoming
     assert len(table.blocks) == 2 and len(table.row_ptr) == 2 * n + 1 and len(table.weight) == 8 * n
     assert table.spans[0].delays.tolist() == [1, 2]

@@ -8,6 +8,7 @@ reset as it does through autograd. Feedback is symmetric, and spikes arrive at r
 
 import numpy as np
 import pytest
+from small import Once
 
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.sample import Sample
@@ -16,25 +17,14 @@ from pareprop.network.optimizers import GradientDescent
 from pareprop.neurons import library
 from pareprop.simulation.loop import Simulation
 
-torch = pytest.importorskip("torch", reason="PyTorch (extra `peer`) is not installed")
+pytest.importorskip("torch", reason="PyTorch (extra `peer`) is not installed")
+import torch
+import torch_twin
+
 pytestmark = pytest.mark.peer
 T, N_IN, N_REC, N_OUT, TAU = 150, 12, 6, 2, 15.0
 KAPPA = float(np.exp(-1.0 / TAU))
 EXP_10 = 10.0
-
-
-class Spike(torch.autograd.Function if hasattr(torch, "autograd") else object):
-    """1 where x >= 0; its derivative is psi."""
-
-    @staticmethod
-    def forward(context, x, psi):
-        context.save_for_backward(psi)
-        return (x >= 0).to(x.dtype)
-
-    @staticmethod
-    def backward(context, gradient):
-        (psi,) = context.saved_tensors
-        return gradient * psi, None
 
 
 def adex(state, arriving, current, refractory):
@@ -85,7 +75,7 @@ def backpropagate(kind, w_in, w_out, raster, target):
         over = state[0] if kind == "adex" else over  # AdEx: the peak of the upstroke is 0 mV
         left = torch.clamp(left - 1.0, min=0.0)
         psi = torch.where(left == 0, psi, torch.zeros_like(psi)).detach()
-        z = Spike.apply(over, psi) * (left == 0)
+        z = torch_twin.Spike.apply(over, left == 0, psi)
         left = torch.where(z > 0, torch.full_like(left, 2.0), left)
         state = reset(state, z)
         y = KAPPA * y + (1.0 - KAPPA) * (w_out @ z)
@@ -112,14 +102,7 @@ def test_gradients_are_those_of_backpropagation(kind: str) -> None:
     k, j = np.indices(w_out.shape).reshape(2, -1)
     model.connect(cells, out, "explicit", source=j, target=k, weight=w_out[k, j])
     model.connect(out, cells, feedback="symmetric")
-
-    class Once:
-        n_steps = learning_window = T
-
-        def sample(self, index: int, phase: str = "train") -> Sample:
-            return Sample.from_raster(raster, target)
-
-    run = Simulation(model, Once(), settings=IntervalSettings(T))
+    run = Simulation(model, Once(Sample.from_raster(raster, target), T), settings=IntervalSettings(T))
     run.engine.gradient.keep()
     loss, _ = run.run_sample(0, "train", learn=True)
     spikes, theirs, by_port, by_out = backpropagate(kind, weights, w_out, raster, target)

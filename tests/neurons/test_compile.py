@@ -13,12 +13,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import ranks
+from case_files import CASES
+from commands import command, digests
+from params import first
 
 from pareprop import InputError, NeuronModel, kernels, terminal
 from pareprop.neurons import compile as compiling
 from pareprop.neurons.calls import Cells
+from pareprop.rules import program as rule_program
 
 TINY = {"states": {"u": [0.0, "1"]}, "step": {"u": "0.5*u + arriving"}, "spike": "u - 1"}
+MODEL = NeuronModel.from_dict("tiny", TINY)
 
 
 @pytest.fixture
@@ -36,34 +41,25 @@ def half(program) -> float:
     return float(cells.state[0, 0])
 
 
-def without_compiler(monkeypatch) -> None:
-    monkeypatch.setattr(
-        compiling.kernels,
-        "build_info",
-        SimpleNamespace(
-            compiler="no-such-compiler -O3",
-            flags=kernels.build_info.flags,
-            marches=kernels.build_info.marches,
-            __file__=kernels.build_info.__file__,
-        ),
-    )
+def with_compiler(monkeypatch, name: str) -> None:
+    info = kernels.build_info
+    made = SimpleNamespace(compiler=name, flags=info.flags, marches=info.marches, __file__=info.__file__)
+    monkeypatch.setattr(compiling.kernels, "build_info", made)
 
 
 def test_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = NeuronModel.from_dict("tiny", TINY)
-    assert half(compiling.compile(model)) == 0.2
+    assert half(compiling.compile(MODEL)) == 0.2
     (file,) = cache.iterdir()
     before = file.stat().st_mtime_ns
     compiling._programs.clear()
     monkeypatch.setattr(compiling, "_compile", None)  # what is in the cache is not compiled again
-    assert half(compiling.compile(model)) == 0.2
+    assert half(compiling.compile(MODEL)) == 0.2
     assert file.stat().st_mtime_ns == before and not file.stat().st_mode & 0o022
 
 
 @pytest.mark.parametrize("damage", ["short", "changed", "empty", "others may write"])
 def test_a_cache_that_cannot_be_trusted(cache: Path, damage: str) -> None:
-    model = NeuronModel.from_dict("tiny", TINY)
-    compiling.compile(model)
+    compiling.compile(MODEL)
     (file,) = cache.iterdir()
     content = file.read_bytes()
     if damage == "others may write":
@@ -71,7 +67,7 @@ def test_a_cache_that_cannot_be_trusted(cache: Path, damage: str) -> None:
     else:
         file.write_bytes({"short": content[:-100], "empty": b"", "changed": content[:-1] + b"?"}[damage])
     compiling._programs.clear()
-    assert half(compiling.compile(model)) == 0.2
+    assert half(compiling.compile(MODEL)) == 0.2
     assert file.read_bytes()[-100:] == content[-100:] or damage == "others may write"
     assert not stat.S_IMODE(file.stat().st_mode) & 0o022
 
@@ -79,19 +75,19 @@ def test_a_cache_that_cannot_be_trusted(cache: Path, damage: str) -> None:
 @pytest.mark.parametrize("whose", ["another model", "another version of it", "of an earlier version of the package"])
 def test_a_whole_file_of_another_model_is_not_believed(cache: Path, monkeypatch, whose: str) -> None:
     """Copied, or renamed, within a cache: found by hand, its neurons were taken without a word."""
-    model, other = (NeuronModel.from_dict("tiny", TINY | {"step": {"u": f"{f}*u + arriving"}}) for f in (0.5, 0.25))
+    other = NeuronModel.from_dict("tiny", TINY | {"step": {"u": "0.25*u + arriving"}})
     if whose == "another model":
         other = NeuronModel.from_dict("other", other.to_dict())
     compiling.compile(other)
     (wrong,) = cache.iterdir()
-    compiling.compile(model)
+    compiling.compile(MODEL)
     (right,) = set(cache.iterdir()) - {wrong}
     content = wrong.read_bytes()
     if whose.startswith("of an earlier"):  # whose files had a checksum of the shared object alone
         content = content[:-32] + hashlib.sha256(content[:-32]).digest()
     right.write_bytes(content)
     compiling._programs.clear()
-    assert half(compiling.compile(model)) == 0.2 and right.read_bytes() != content
+    assert half(compiling.compile(MODEL)) == 0.2 and right.read_bytes() != content
 
 
 def test_all_that_generates_code_decides_the_name_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +95,7 @@ def test_all_that_generates_code_decides_the_name_of_a_file(monkeypatch: pytest.
     here, read = Path(compiling.__file__).parent, list[str]()
     whole = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path.stem), whole(path))[1])
-    compiling._key(NeuronModel.from_dict("tiny", TINY))
+    compiling._key(MODEL)
     seen, waiting = set[str](), {"generate"}
     while waiting:
         name = waiting.pop()
@@ -115,55 +111,47 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("PAREPROP_CACHE", str(tmp_path / "file" / "cache"))
     monkeypatch.setattr(compiling, "_programs", {})
-    assert half(compiling.compile(NeuronModel.from_dict("tiny", TINY))) == 0.2
+    assert half(compiling.compile(MODEL)) == 0.2
 
 
 def test_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    without_compiler(monkeypatch)
-    with pytest.raises(
-        InputError, match="neuron model 'tiny' must be compiled, and there is no C compiler 'no-such-com"
-    ):
-        compiling.compile(NeuronModel.from_dict("tiny", TINY))
+    with_compiler(monkeypatch, "no-such-compiler -O3")
+    told = "neuron model 'tiny' must be compiled, and there is no C compiler 'no-such-com"
+    with pytest.raises(InputError, match=told):
+        compiling.compile(MODEL)
     assert not cache.exists()
 
 
 def test_a_compiler_that_fails(cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr(
-        compiling.kernels,
-        "build_info",
-        SimpleNamespace(
-            compiler="false", flags="-O3", marches=kernels.build_info.marches, __file__=kernels.build_info.__file__
-        ),
-    )
+    with_compiler(monkeypatch, "false")
     with pytest.raises(InputError, match="the C compiler 'false' cannot compile it"):
-        compiling.compile(NeuronModel.from_dict("tiny", TINY))
+        compiling.compile(MODEL)
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_fifo_in_the_cache_is_left_alone(cache: Path) -> None:
     """To open one for reading waits for a writer."""
-    model = NeuronModel.from_dict("tiny", TINY)
     cache.mkdir()
-    os.mkfifo(cache / compiling._file_name(model, None, kernels.LEVEL))
-    assert half(compiling.compile(model)) == 0.2
+    os.mkfifo(cache / compiling._file_name(MODEL, None, kernels.LEVEL))
+    assert half(compiling.compile(MODEL)) == 0.2
 
 
 def test_what_was_compiled_before_needs_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the level that was asked for; a message names the others that there are."""
-    model, levels = NeuronModel.from_dict("tiny", TINY), list(kernels.build_info.marches)
+    levels = list(kernels.build_info.marches)
     others = [level for level in levels if level != kernels.LEVEL][:1]
-    compiling.fill(model, others)
+    compiling.fill(MODEL, others)
     with monkeypatch.context() as here:
         here.setattr(compiling.shutil, "which", lambda name: None)
         with pytest.raises(InputError, match="there is no C compiler") as told:
-            compiling.compile(model)
+            compiling.compile(MODEL)
     assert not others or f"for level {' and '.join(others)} alone, not for {kernels.LEVEL}" in str(told.value)
-    assert len(compiling.fill(model)) == 3  # the model, and its stretches in two precisions
+    assert len(compiling.fill(MODEL)) == 3  # the model, and its stretches in two precisions
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
     both = [compiling.Composed(precision, (0,)) for precision in ("double", "single")]
-    assert all(compiling.compile(model, stretches=kind).has_stretches(kind) for kind in both)
+    assert all(compiling.compile(MODEL, stretches=kind).has_stretches(kind) for kind in both)
     with pytest.raises(InputError, match="level 'v9' is unknown for this architecture"):
-        compiling.fill(model, ["v9"])
+        compiling.fill(MODEL, ["v9"])
 
 
 class Ranks:
@@ -186,12 +174,11 @@ class Ranks:
 
 def test_other_ranks_get_the_bytes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They read no cache and run no compiler; an error of rank 0 is theirs as well."""
-    model = NeuronModel.from_dict("tiny", TINY)
-    compiling.compile(model, Ranks(0))
+    compiling.compile(MODEL, Ranks(0))
     compiling._programs.clear()
-    without_compiler(monkeypatch)
+    with_compiler(monkeypatch, "no-such-compiler -O3")
     monkeypatch.setenv("PAREPROP_CACHE", "/nowhere")
-    assert half(compiling.compile(model, Ranks(1))) == 0.2
+    assert half(compiling.compile(MODEL, Ranks(1))) == 0.2
     other = NeuronModel.from_dict("other", TINY)
     for rank in (0, 1):
         with pytest.raises(InputError, match="there is no C compiler"):
@@ -204,8 +191,8 @@ from pareprop import NeuronModel, exchange
 from pareprop.neurons.compile import Composed, compile
 ranks, model = exchange(), NeuronModel.from_dict("tiny", TINY)
 if ranks.rank == 1:
-    compile(model, None, Composed("double", (0,)))
-both = [compile(model, ranks.comm, stretches) for stretches in (None, Composed("double", (0,)))]
+    compile(MODEL, None, Composed("double", (0,)))
+both = [compile(MODEL, ranks.comm, stretches) for stretches in (None, Composed("double", (0,)))]
 ranks.comm.barrier()
 print(f"{both[0] is both[1] and both[0].n_states}\\n", end="", flush=True)
 """
@@ -225,17 +212,38 @@ def test_concurrent_runs(cache: Path) -> None:
         "from pareprop import NeuronModel; from pareprop.neurons.compile import compile\n"
         f"print(compile(NeuronModel.from_dict('tiny', {TINY!r})).n_states)"
     )
-    runs = [
-        subprocess.Popen([*ranks.python(), "-c", script], env=os.environ, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
+    line, streams = [*ranks.python(), "-c", script], {"stdout": subprocess.PIPE, "text": True}
+    runs = [subprocess.Popen(line, env=os.environ, **streams) for _ in range(3)]
     assert [run.communicate(timeout=280)[0].strip() for run in runs] == ["1"] * 3
     assert [path.suffix for path in cache.iterdir()] == [".so"]
 
 
+SOME = (
+    "neurons/interval-iaf-psc-exp-ports-delays", "neurons/interval-izhikevich-two-kinds-adam-batch",
+    "neurons/spike-adex-adam", "rules/spike-triplet-pair-stdp-delays", "learned/interval-adex-a-b-tau-w-no-reset-adam",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", first(1, SOME))
+def test_optimisation_moves_no_bit(cache: Path, monkeypatch, capsys, all_flags: str, case: str) -> None:
+    """So other tests may compile with less of it: `conftest.compile_quickly`."""
+    found, paths = [], [os.environ["PATH"], all_flags]
+    for name, path in zip("ab", paths, strict=True):
+        monkeypatch.setenv("PATH", path)
+        monkeypatch.setenv("PAREPROP_CACHE", str(cache / name))
+        for known in (compiling, rule_program):
+            monkeypatch.setattr(known, "_programs", {})
+        code, output, _ = command(capsys, "verify", CASES / f"{case}.h5")
+        assert code == 0
+        found += digests(output.splitlines())
+    quick, own = ([path.read_bytes() for path in sorted((cache / name).iterdir())] for name in "ab")
+    assert len(quick) == len(own) > 0 and (quick != own) == (paths[0] != paths[1])
+    assert len(found) == 2 and found[0] == found[1]
+
+
 def test_a_start_loads_no_sympy() -> None:
     """Neither the package nor a model from the cache needs SymPy."""
-    compiling.compile(NeuronModel.from_dict("tiny", TINY))
+    compiling.compile(MODEL)
     script = (
         "import sys, pareprop; from pareprop import NeuronModel; from pareprop.neurons.compile import compile\n"
         f"compile(NeuronModel.from_dict('tiny', {TINY!r}))\n"
@@ -245,11 +253,8 @@ def test_a_start_loads_no_sympy() -> None:
 
 
 def test_sizes_and_errors_of_constants() -> None:
-    model = NeuronModel.from_dict(
-        "mine",
-        {**TINY, "parameters": {"tau": [1.0, "ms"]}, "constants": {"k": "1/tau"}, "step": {"u": "k*u + arriving"}},
-    )
-    program = compiling.compile(model)
+    more = {"parameters": {"tau": [1.0, "ms"]}, "constants": {"k": "1/tau"}, "step": {"u": "k*u + arriving"}}
+    program = compiling.compile(NeuronModel.from_dict("mine", TINY | more))
     assert program.constants({"tau": np.array([1.0, 2.0])}, 1.0).shape == (program.n_constants, 2)
     with pytest.raises(InputError, match="constants: k is inf, where tau = 0"):
         program.constants({"tau": np.array([1.0, 0.0])}, 1.0)
@@ -267,6 +272,6 @@ def test_what_takes_long_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(compiling, "_source", slowly)
     monkeypatch.setattr(terminal, "PATIENCE", 0.01)
     monkeypatch.setattr(terminal, "echo", lambda text, *, err: said.append((text, err)))
-    assert half(compiling.compile(NeuronModel.from_dict("tiny", TINY))) == 0.2
+    assert half(compiling.compile(MODEL)) == 0.2
     what = "neuron model 'tiny': its derivatives are taken"
     assert said[:2] == [(f"{what}, 0.01 s so far", True), (f"{what}, 0.02 s so far", True)]

@@ -52,13 +52,13 @@ class CompiledCells(twin.Cells):
                 "start", cells.n, cells.n, self.dt, cells.constant, cells.state, cells.z, cells.refractory, cells.before
             )
 
-    def step(self, arriving, injected):
+    def step(self, arriving, injected, first):
         fired, self.psi, now, states = np.zeros(self.n, bool), np.zeros(self.n), [], []
         for kind, cells, place in zip(self.kinds, self.cells, self.slices, strict=True):
             sums = np.zeros((len(kind.ports), kind.n))
-            for key, total in arriving.items():
+            for key, port in self.port.items():
                 for p in range(len(kind.ports)):
-                    sums[p] += np.where(self.port[key][place] == p, total[place], 0.0)
+                    sums[p] += np.where(port[place] == p, arriving[key][place], 0.0)
             current = kind.env["I_e"] * (self.steps >= kind.first_current) + injected[place]
             before = cells.before
             z, psi, kept = cells.step(sums, current)
@@ -116,10 +116,10 @@ class CompiledRecurrent(CompiledRow):
     key = "rec"
 
 
-def interval_gradients(net, steps):
+def interval_gradients(net, start, T):
     """Gradients of one interval by the sweep back."""
-    cells, kappa, T, start = net.neurons, net.readouts.kappa, steps.stop - steps.start, steps.start
-    rate = net.z[steps].sum(axis=0) / T
+    cells, kappa = net.neurons, net.readouts.kappa
+    rate = net.z[start : start + T].sum(axis=0) / T
     reg = cells.c_reg * (rate - cells.f_target * net.dt) / T
     g = np.zeros((net.n_rec, net.n_in + net.n_rec))
     adjoint = [np.zeros((own.program.n_adjoint, own.n)) for own in cells.cells]
@@ -146,14 +146,14 @@ def run_compiled(case, monkeypatch):
     monkeypatch.setattr(twin, "Cells", CompiledCells)
     monkeypatch.setattr(twin, "EquationRow", CompiledRow)
     monkeypatch.setattr(twin, "RecurrentRow", CompiledRecurrent)
-    monkeypatch.setattr(twin, "interval_gradients", interval_gradients)
-    plain = twin.simulate_interval
+    monkeypatch.setattr(twin.TwinNetwork, "gradients", interval_gradients)
+    plain = reference.simulate_interval
 
     def simulate_interval(net, *arguments):
         net.neurons.restart()
         return plain(net, *arguments)
 
-    monkeypatch.setattr(twin, "simulate_interval", simulate_interval)
+    monkeypatch.setattr(reference, "simulate_interval", simulate_interval)
     return twin.run(case)
 
 
@@ -181,15 +181,11 @@ def compare(case, found):
                 ours = [step[group][name][local] for step in found["states"]]
                 np.testing.assert_allclose(ours, values[:, k], rtol=0, atol=1e-9 * scale)
     if case["variant"] == "interval":
-        batch = int(net_batch(case))
+        batch = int(case["optimizer"].get("batch_size", 1))
         for name in ("in", "rec", "out"):
             first = np.mean(found[f"g_{name}"][:batch], axis=0)
             scale = np.nanmax(np.abs(expected[f"gradient_{name}"]))
             np.testing.assert_allclose(first, expected[f"gradient_{name}"], rtol=0, atol=1e-9 * scale)
-
-
-def net_batch(case):
-    return case["optimizer"].get("batch_size", 1)
 
 
 @pytest.mark.parametrize("path", cases(COMPILED), ids=lambda path: Path(path).stem)

@@ -47,10 +47,9 @@ def advance(name, params, dt, steps, spikes, weights, current):
     """Voltages (steps,) and steps of spikes by compiled kernels; `current` (steps,)."""
     cells, found, fired = Cells(compile(library.get(name)), 1, params, dt), [], []
     for t in range(steps):
-        ports = np.array(
-            [[weight * np.sum(np.asarray(arriving) == t)] for arriving, weight in zip(spikes, weights, strict=True)]
-        )
-        z, _, _ = cells.step(ports, np.full(1, current[t]))
+        pairs = zip(spikes, weights, strict=True)
+        ports = [[weight * np.sum(np.asarray(arriving) == t)] for arriving, weight in pairs]
+        z, _, _ = cells.step(np.array(ports), np.full(1, current[t]))
         found.append(cells.state[0, 0])
         if z[0]:
             fired.append(t)
@@ -64,10 +63,8 @@ def drawn(steps, seed, count=60):
 
 @pytest.mark.parametrize("dt", [1.0, 0.1])
 def test_iaf_psc_exp(nest, dt: float) -> None:
-    steps, params = (
-        round(300 / dt),
-        {"tau_syn_ex": 3.0, "tau_syn_in": 7.0, "V_reset": -68.0, "I_e": 420.0, "t_ref": 2.0},
-    )
+    params = {"tau_syn_ex": 3.0, "tau_syn_in": 7.0, "V_reset": -68.0, "I_e": 420.0, "t_ref": 2.0}
+    steps = round(300 / dt)
     spikes, weights = [drawn(steps, 1), drawn(steps, 2)], [400.0, -300.0]
     theirs, times = simulate(nest, "iaf_psc_exp", params, dt, steps, spikes, weights)
     ours, fired = advance("iaf_psc_exp", params, dt, steps, spikes, weights, np.full(steps, 420.0))
@@ -95,23 +92,10 @@ def test_glif(nest, level: int) -> None:
     spikes, weights, current = [drawn(steps, 4, 150), drawn(steps, 5, 100)], [60.0, -40.0], 260.0
     common = {"C_m": 58.72, "g": 9.43, "E_L": -78.85, "t_ref": 3.5}
     theirs = common | {"V_m": -78.85, "V_th": -51.68, "tau_syn": [2.0, 3.0]}
-    theirs |= {
-        "spike_dependent_threshold": level == 5,
-        "after_spike_currents": level >= 3,
-        "adapting_threshold": level == 5,
-    }
-    theirs |= (
-        {"V_reset": -70.0}
-        if level < 5
-        else {
-            "th_spike_add": 0.5,
-            "th_spike_decay": 0.01,
-            "voltage_reset_fraction": 0.3,
-            "voltage_reset_add": 12.0,
-            "th_voltage_index": 0.006,
-            "th_voltage_decay": 0.08,
-        }
-    )
+    theirs |= dict.fromkeys(("spike_dependent_threshold", "adapting_threshold"), level == 5)
+    threshold = {"th_spike_add": 0.5, "th_spike_decay": 0.01, "th_voltage_index": 0.006, "th_voltage_decay": 0.08}
+    threshold |= {"voltage_reset_fraction": 0.3, "voltage_reset_add": 12.0}
+    theirs |= {"after_spike_currents": level >= 3} | (threshold if level == 5 else {"V_reset": -70.0})
     ours = {key: value for key, value in theirs.items() if key in library.get(f"glif{level}").parameters}
     ours |= {"tau_syn_1": 2.0, "tau_syn_2": 3.0, "V_th": -51.68}
     if level >= 3:

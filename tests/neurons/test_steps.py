@@ -84,16 +84,9 @@ def test_order_of_integrators(integrator: str, order: int) -> None:
 
 
 def test_the_system_that_is_linear_in_itself_is_exact_by_exponential_euler() -> None:
-    model = NeuronModel.from_dict(
-        "conductance",
-        {
-            "states": {"V_m": [-70.0, "mV"], "g": [2.0, "1/ms"]},
-            "integrator": "exponential_euler",
-            "dynamics": {"V_m": "-(0.1 + g)*V_m - 7", "g": "0*V_m*g"},
-            "jumps": {"g": "arriving"},
-            "spike": "V_m - 1",
-        },
-    )
+    states, dynamics = {"V_m": [-70.0, "mV"], "g": [2.0, "1/ms"]}, {"V_m": "-(0.1 + g)*V_m - 7", "g": "0*V_m*g"}
+    more = {"integrator": "exponential_euler", "jumps": {"g": "arriving"}, "spike": "V_m - 1"}
+    model = NeuronModel.from_dict("conductance", {"states": states, "dynamics": dynamics} | more)
     cells = Cells(compile(model), 1, {}, 0.5)
     cells.step([[0.0]], [0.0])
     rest = -7 / 2.1

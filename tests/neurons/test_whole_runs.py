@@ -63,28 +63,11 @@ def build(name: str) -> tuple[Model, object]:
     for k, cells in enumerate(groups):
         ports = cells.params.definition.ports if k < 2 else ("arriving",)
         scale = 1.0 if k < 2 else 0.05
-        model.connect(
-            inputs,
-            cells,
-            "fixed_indegree",
-            indegree=4,
-            weight=Normal(mean=80.0 * scale, std=20.0 * scale),
-            delay=1 + 2 * k,
-            port=ports[0],
-            **moving,
-        )
+        how = {"indegree": 4, "weight": Normal(mean=80.0 * scale, std=20.0 * scale), "delay": 1 + 2 * k, **moving}
+        model.connect(inputs, cells, "fixed_indegree", port=ports[0], **how)
+        how = {"indegree": 2, "weight": Normal(std=20.0 * scale), "allow_autapses": False, "delay": [2, 4], **moving}
         for other in groups:
-            model.connect(
-                other,
-                cells,
-                "fixed_indegree",
-                indegree=2,
-                allow_autapses=False,
-                delay=[2, 4],
-                port=ports[-1],
-                weight=Normal(mean=0.0, std=20.0 * scale),
-                **moving,
-            )
+            model.connect(other, cells, "fixed_indegree", port=ports[-1], **how)
     if "currents" in name:
         sources = model.currents("dc", 2)
         for cells in groups:
@@ -111,17 +94,8 @@ SETS = {  # word to the networks that are trained together
 def train(folder: str, words: list[str], exchange: object) -> None:
     """Train all networks, or go on with them; print the digest of each, and whether it spiked and learned."""
     for name in SETS[words[0]]:
-        model, task = build(name)
-        done = ranks.run_part(
-            words,
-            exchange,
-            model,
-            task,
-            Path(folder, name),
-            record=RECORD,
-            replicas=2 if "two" in words else 1,
-            stop_samples=1,
-        )
+        options = {"record": RECORD, "replicas": 2 if "two" in words else 1, "stop_samples": 1}
+        done = ranks.run_part(words, exchange, *build(name), Path(folder, name), **options)
         if exchange.rank == 0:
             print(f"{name}: {done.digest}", flush=True)
 
@@ -177,8 +151,6 @@ def test_same_digest_with_all_else(word: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.mpi
 def test_replicas(tmp_path: Path) -> None:
-    alone, together = (
-        ranks.digests(1, __file__, tmp_path / "alone", "replicas"),
-        ranks.digests(2, __file__, tmp_path / "two", "replicas", "two"),
-    )
+    alone = ranks.digests(1, __file__, tmp_path / "alone", "replicas")
+    together = ranks.digests(2, __file__, tmp_path / "two", "replicas", "two")
     assert len(alone) == 2 and together == alone

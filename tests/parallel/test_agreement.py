@@ -3,6 +3,7 @@
 import itertools
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import launch
 import numpy as np
 import pytest
 import ranks
-from commands import command
+from commands import output_of, run_of
 from params import first
 
 from pareprop import installation, kernels
@@ -53,6 +54,16 @@ def test_every_byte_changes_the_checksum() -> None:
         assert len(marks) == n + 1
 
 
+SAME = "(must be the same on all ranks)"
+
+
+def require_difference(done: subprocess.CompletedProcess[str], what: str) -> None:
+    """All ranks end with one line on it."""
+    assert done.returncode == 2
+    told = [line for line in done.stderr.splitlines() if line.startswith("pareprop")]
+    assert told == [f"pareprop: error: ranks disagree: {what} {SAME}"]
+
+
 class Agreed:
     """A meeting in which other ranks set their bits, too."""
 
@@ -85,22 +96,21 @@ def test_marks_are_compared_in_one_message(marks: tuple[int, ...]) -> None:
 
 def test_differences_are_named() -> None:
     facts = [{"seed": "1", "a": "x", "b": "1", "c": "2"}, {"seed": "1", "a": "x", "b": "3"}]
-    assert agreement.find_difference(facts) == (
-        "ranks disagree: b = 1 on rank 0, 3 on rank 1; c = 2 on rank 0, not set on rank 1 "
-        "(must be the same on all ranks)"
-    )
+    told = "b = 1 on rank 0, 3 on rank 1; c = 2 on rank 0, not set on rank 1"
+    assert agreement.find_difference(facts) == f"ranks disagree: {told} {SAME}"
     many = [{str(k): str(rank) for k in range(9)} for rank in range(2)]
-    assert agreement.find_difference(many).endswith("on rank 1; 6 more (must be the same on all ranks)")
+    assert agreement.find_difference(many).endswith(f"on rank 1; 6 more {SAME}")
 
 
 # One thing after the other differs on the last rank; each rank prints what it was told, and all go on after it.
 PARTS = """
 import os
 import numpy as np
-from pareprop import Adam, GradientDescent, InputError, Model, Normal, Observer, Sample, Simulation, exchange
+from pareprop import Adam, GradientDescent, InputError, Normal, Observer, Sample, Simulation, exchange
 from pareprop import run as run_script
 from pareprop.engines.interval import IntervalSettings
 from pareprop.parallel import launcher
+from small import network
 
 ranks = exchange()
 last = ranks.rank == ranks.size - 1
@@ -118,17 +128,10 @@ class Levels:
              "window": lambda: more["window"].__setitem__(20, False)}[self.spoil]()
         return Sample.from_raster(raster, target, **more)
 
-def model(variant="interval", seed=1, n=40, delay=1, precision="double", std=0.2, optimizer=None, C_m=1.0, n_out=1,
-          loss="mean_squared_error"):
-    made = Model(variant, seed=seed, precision=precision, optimizer=optimizer or Adam(eta=1e-3))
-    inputs = made.inputs("in", 10)
-    rec = made.neurons("rec", n, C_m=C_m, E_L=0.0, V_th=0.6, tau_m=20.0)
-    out = made.readouts("out", n_out, C_m=1.0, E_L=0.0, tau_m=20.0, loss=loss)
-    made.connect(inputs, rec, weight=Normal(std=std))
-    made.connect(rec, rec, "fixed_indegree", indegree=5, weight=Normal(std=0.2), delay=delay)
-    made.connect(rec, out, weight=Normal(std=0.2))
-    made.connect(out, rec, weight=Normal(std=0.2))
-    return made
+def model(n=40, delay=1, std=0.2, C_m=1.0, loss="mean_squared_error", optimizer=Adam(eta=1e-3), **more):
+    among = {"rule": "fixed_indegree", "indegree": 5, "weight": Normal(std=0.2), "delay": delay}
+    parts = {"cell": {"C_m": C_m}, "out": {"loss": loss}, "into": std, "among": among, "onto": 0.2, "back": 0.2}
+    return network(n=n, **parts, optimizer=optimizer, **more)
 
 def tell(what, action):
     try:
@@ -174,16 +177,20 @@ print(f"end: {ranks.comm.bcast(digest)}\\n", end="", flush=True)
 """
 
 
+def run_parts(n: int, script: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return ranks.run(n, "-c", PARTS + script, env=env | {"PYTHONPATH": str(Path(__file__).parents[1])})
+
+
 @pytest.mark.mpi
 @pytest.mark.parametrize(
     ("n", "env"), [(2, {}), (3, {"PAREPROP_RANKS_PER_NODE": "1"}), (3, {"PAREPROP_SHARE_ABOVE": "9999999"})]
 )
 def test_what_differs_is_named_on_all_ranks(n: int, env: dict[str, str]) -> None:
-    done = ranks.run(n, "-c", PARTS + DIFFER, env=env)
+    done = run_parts(n, DIFFER, **env)
     assert (done.returncode, done.stderr) == (0, "")
     told = dict(line.split(": ", 1) for line in sorted(set(done.stdout.splitlines())))
     assert done.stdout.count("\n") == n * len(told)  # the same on all ranks
-    end, where = "(must be the same on all ranks)", f"on rank 0, {{}} on rank {n - 1}"
+    end, where = SAME, f"on rank 0, {{}} on rank {n - 1}"
     drawn = "sample 0 of 'train': input spikes = "
     observers = "observers = none " + where.format("Observer")
     expected = {
@@ -239,7 +246,7 @@ ALONE = {
 def test_ranks_that_wait_for_one_that_ended_are_told(what: str, who: str) -> None:
     action, place = ALONE[what]
     script = f"run = Simulation(model(), Levels(), ranks)\nif ranks.rank {who}:\n    {action}"
-    done = ranks.run(3 if what != "split" else 2, "-c", PARTS + script)
+    done = run_parts(3 if what != "split" else 2, script)
     assert done.returncode not in (0, 124), done.stderr
     if place:
         here, other = (place, agreement.END) if who == "== 0" else (agreement.END, place)
@@ -259,7 +266,7 @@ if ranks.rank == ranks.size - 1:
     time.sleep(3)
 Simulation(model(), Levels(), ranks).train(1)
 """
-    done = ranks.run(3, "-c", PARTS + script)
+    done = run_parts(3, script)
     assert done.returncode == 0
     assert done.stderr.splitlines() == ["pareprop: rank 0 waits at Simulation() for rank 2; all ranks must call it"]
 
@@ -321,11 +328,7 @@ def test_environments_are_compared_before_anything_else(variable: str, tmp_path)
     )
     env = dict.fromkeys(agreement.VARIABLES, "") | {"PAREPROP_RANKS_PER_NODE": "" if "NODE" in variable else "2"}
     done = ranks.run(3, "-c", script, "run", "sine-waves", "--out", tmp_path / "run", env=env)
-    assert done.returncode == 2
-    assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
-        f"pareprop: error: ranks disagree: {variable} = not set on rank 0, {value} on rank 1 (must be the same on all "
-        "ranks)"
-    ]
+    require_difference(done, f"{variable} = not set on rank 0, {value} on rank 1")
     assert not (tmp_path / "run").exists()
 
 
@@ -345,10 +348,7 @@ def test_configurations_of_a_run_are_compared(more: list[str], differs: str, tmp
         "cli.main([*sys.argv[1:], *more])"
     )
     done = ranks.run(2, "-c", script, "run", "sine-waves", "--out", tmp_path / "run", timeout=120)
-    assert done.returncode == 2
-    assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
-        f"pareprop: error: ranks disagree: {differs} (must be the same on all ranks)"
-    ]
+    require_difference(done, differs)
     assert not (tmp_path / "run").exists()
 
 
@@ -356,9 +356,8 @@ def test_configurations_of_a_run_are_compared(more: list[str], differs: str, tmp
 @pytest.mark.mpi
 def test_directories_to_resume_are_compared(tmp_path, capsys) -> None:
     """Found by hand: ranks resumed copies of a run, and said that it was moved, or nothing."""
-    settings = [part for text in ("n_rec=6", "n_in=5", "n_step=20", "iterations=4") for part in ("--set", text)]
-    begun = ["run", "sine-waves", *settings, "--until", 2, "--no-figures", "--out", tmp_path / "a"]
-    assert command(capsys, *begun)[0] == 0
+    settings = {"n_rec": 6, "n_in": 5, "n_step": 20, "iterations": 4, "figures": "none"}
+    output_of(capsys, *run_of("sine-waves", tmp_path / "a", **settings), "--until", 2)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     script = (
         "import os, sys\nfrom pareprop import cli\nfrom pareprop.parallel import launcher\n"
@@ -370,10 +369,7 @@ def test_directories_to_resume_are_compared(tmp_path, capsys) -> None:
         ("a --set iterations=9", "--set = [] on rank 0, ['iterations=9'] on rank 1"),
     ):
         done = ranks.run(2, "-c", script, tmp_path / "a", f"{tmp_path}/{options}")
-        assert done.returncode == 2
-        assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
-            f"pareprop: error: ranks disagree: {differs} (must be the same on all ranks)"
-        ]
+        require_difference(done, differs)
 
 
 INSTALLED = """
@@ -390,12 +386,8 @@ cli.main(["run", "sine-waves", "--set", "n_rec=4", "--out", sys.argv[2]])
 def test_other_versions_and_builds_are_refused(what: str, tmp_path: Path) -> None:
     """Before anything is written; found by hand, ranks of two versions trained one network."""
     done = ranks.run(2, "-c", INSTALLED, what, tmp_path / "run")
-    told = [line for line in done.stderr.splitlines() if line.startswith("pareprop: error:")]
-    own = installation.facts()[what]
-    assert told == [
-        f"pareprop: error: ranks disagree: {what} = {own} on rank 0, other on rank 1 (must be the same on all ranks)"
-    ]
-    assert done.returncode == 2 and not (tmp_path / "run").exists()
+    require_difference(done, f"{what} = {installation.facts()[what]} on rank 0, other on rank 1")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
@@ -432,6 +424,5 @@ def test_what_is_installed(tmp_path: Path) -> None:
     moved = find(tmp_path / "b")
     (tmp_path / "b" / "two.py").write_text("y = 3\n")
     assert len({same, moved, find(tmp_path / "b")}) == 3
-    assert all(
-        re.fullmatch("[0-9a-f]{16}", installation.facts()[f"sources of {name}"]) for name in ("pareprop", "its kernels")
-    )
+    for name in ("pareprop", "its kernels"):
+        assert re.fullmatch("[0-9a-f]{16}", installation.facts()[f"sources of {name}"])

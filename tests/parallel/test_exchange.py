@@ -135,6 +135,19 @@ def write(channel: Channel, raster: np.ndarray, first: int, last: int) -> None:
         own.ptr[t + 1] = own.ptr[t] + len(ids)
 
 
+def require_spikes(log: SpikeLog, raster: np.ndarray) -> None:
+    expected = SpikeLog.from_raster(raster)
+    np.testing.assert_array_equal(log.ptr, expected.ptr)
+    np.testing.assert_array_equal(log.ids[: log.ptr[-1]], expected.ids)
+
+
+def of_rank(raster: np.ndarray, comm: ThreadComm) -> np.ndarray:
+    """Spikes of the neurons of a rank alone."""
+    mine, own = np.zeros_like(raster), slice(*block(raster.shape[1], comm.size, comm.rank))
+    mine[:, own] = raster[:, own]
+    return mine
+
+
 @settings(max_examples=examples(80), deadline=None)
 @given(
     seed=st.integers(0, 2**31), size=st.integers(2, 5), per_node=st.integers(1, 5), n=st.integers(1, 40),
@@ -143,18 +156,7 @@ def write(channel: Channel, raster: np.ndarray, first: int, last: int) -> None:
     share=st.sampled_from([0.0, 0.3, 1.0]), density=st.sampled_from([0.0, 0.2, 1.0]), apart=st.booleans(),
 )  # fmt: skip
 def test_logs_and_sums_complete(
-    seed: int,
-    size: int,
-    per_node: int,
-    n: int,
-    n_out: int,
-    length: int,
-    within: int,
-    words: int | None,
-    sending: str,
-    share: float,
-    density: float,
-    apart: bool,
+    seed, size, per_node, n, n_out, length, within, words, sending, share, density, apart
 ) -> None:
     """However ranks lie on nodes, whatever fits into the first message, on ranks without neurons, too.
 
@@ -172,10 +174,8 @@ def test_logs_and_sums_complete(
     wanted[0] |= rng.random() < 0.5  # a rank may listen to all
 
     def work(comm: ThreadComm) -> tuple:
-        cells = block(n, size, comm.rank)
-        mine = np.zeros_like(raster)
-        mine[:, slice(*cells)] = raster[:, slice(*cells)]
-        wanted[comm.rank, slice(*cells)] = True
+        mine = of_rank(raster, comm)
+        wanted[comm.rank, slice(*block(n, size, comm.rank))] = True
         ids = np.flatnonzero(wanted[comm.rank])
         ranks = Ranks(comm, sending)
         terms = ChannelSizes(n, n_steps, n_steps, n_out, summed_steps=length, within=within)
@@ -194,9 +194,7 @@ def test_logs_and_sums_complete(
             for log in heard_in_parts(channel, first, last):
                 known = np.zeros_like(raster)
                 known[:, near] = raster[:, near]
-                expected = SpikeLog.from_raster(known[first : first + len(log.ptr) - 1, ids])
-                np.testing.assert_array_equal(log.ids[: log.ptr[-1]], expected.ids)
-                np.testing.assert_array_equal(log.ptr, expected.ptr)
+                require_spikes(log, known[first : first + len(log.ptr) - 1, ids])
             received += [totals(channel.sums, t) for t in range(last - first)]
         channel.barrier()
         whole, heard = channel.all_spikes_on_root(0, n_steps), channel.heard.part(0, n_steps).copy(n_steps)
@@ -210,14 +208,10 @@ def test_logs_and_sums_complete(
     expected_sums = [[exact_sum(added[:, t, k].ravel()) for k in range(n_out)] for t in range(n_steps)]
     for ids, heard, received, (_, total), rest, has_bytes in results:
         for log, rows in ((heard, slice(0, n_steps)), (rest, slice(n_steps - 5, n_steps))):
-            expected = SpikeLog.from_raster(raster[rows][:, ids])
-            np.testing.assert_array_equal(log.ptr, expected.ptr)
-            np.testing.assert_array_equal(log.ids[: log.ptr[-1]], expected.ids)
+            require_spikes(log, raster[rows][:, ids])
         np.testing.assert_array_equal(received, expected_sums)
         assert total == raster.sum() and has_bytes
-    whole, expected = results[0][3][0], SpikeLog.from_raster(raster)
-    np.testing.assert_array_equal(whole.ptr, expected.ptr)
-    np.testing.assert_array_equal(whole.ids[: whole.ptr[-1]], expected.ids)
+    require_spikes(results[0][3][0], raster)
 
 
 def heard_in_parts(channel: Channel, first: int, last: int) -> Iterator[SpikeLog]:
@@ -314,11 +308,9 @@ def test_counts_choose_a_tree() -> None:
 
 def open_ranks(comm: ThreadComm, sending: str, wanted: list[np.ndarray | None], n: int) -> Ranks:
     """`n` neurons that all spike in the one step there is."""
-    raster = np.zeros((1, n), bool)
-    raster[:, slice(*block(n, comm.size, comm.rank))] = True
     ranks = Ranks(comm, sending)
     channel = ranks.open(ChannelSizes(n, 1, 1, 0), Sources(n, wanted[comm.rank]))
-    write(channel, raster, 0, 1)
+    write(channel, of_rank(np.ones((1, n), bool), comm), 0, 1)
     channel.meeting.round(0, 1)
     channel.barrier()
     return ranks
@@ -332,18 +324,15 @@ def test_bytes_that_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     n, size = 3000, 3
     monkeypatch.setenv(PER_NODE, "1")
     wanted = [np.arange(1000), np.arange(500, 2000), None]
-    by_way = {
-        way: [
-            ranks.received_bytes
-            for ranks in on_threads(size, lambda comm, way=way: open_ranks(comm, way, wanted, n))[0]
-        ]
+    everything, targeted = (
+        [ranks.received_bytes for ranks in on_threads(size, lambda comm, way=way: open_ranks(comm, way, wanted, n))[0]]
         for way in ("everything", "targeted")
-    }
-    assert len(set(by_way["everything"])) == 1 and by_way["everything"][0] >= 4 * 2 * 1003
+    )
+    assert len(set(everything)) == 1 and everything[0] >= 4 * 2 * 1003
     frame = 4 * 4  # header and one count
-    assert by_way["targeted"][0] == 2 * frame
-    assert 2 * 500 <= by_way["targeted"][1] <= 1.3 * 2 * 500 + 2 * frame + 100
-    assert 2 * 2000 <= by_way["targeted"][2] <= 1.3 * 2 * 2000 + 2 * frame + 100
+    assert targeted[0] == 2 * frame
+    assert 2 * 500 <= targeted[1] <= 1.3 * 2 * 500 + 2 * frame + 100
+    assert 2 * 2000 <= targeted[2] <= 1.3 * 2 * 2000 + 2 * frame + 100
 
 
 def test_spikes_far_apart_travel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,8 +347,7 @@ def test_spikes_far_apart_travel(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def work(comm: ThreadComm) -> SpikeLog:
         channel = Ranks(comm, "targeted").open(ChannelSizes(2 * n, len(steps), len(steps), 0, summed_steps=len(near)))
-        mine = np.zeros_like(raster)
-        mine[:, slice(*block(2 * n, 2, comm.rank))] = raster[:, slice(*block(2 * n, 2, comm.rank))]
+        mine = of_rank(raster, comm)
         for first in range(0, len(steps), len(near)):
             last = min(first + len(near), len(steps))
             write(channel, mine, first, last)
@@ -368,9 +356,7 @@ def test_spikes_far_apart_travel(monkeypatch: pytest.MonkeyPatch) -> None:
         return channel.heard.part(0, len(steps)).copy(len(steps))
 
     for heard in on_threads(2, work)[0]:
-        expected = SpikeLog.from_raster(raster)
-        np.testing.assert_array_equal(heard.ptr, expected.ptr)
-        np.testing.assert_array_equal(heard.ids[: heard.ptr[-1]], expected.ids)
+        require_spikes(heard, raster)
 
 
 def test_counts_choose_how_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -453,8 +439,7 @@ def test_a_second_message_is_rare(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = []
 
     def work(comm: ThreadComm) -> None:
-        mine = np.zeros_like(raster)
-        mine[:, slice(*block(1000, 2, comm.rank))] = True
+        mine = of_rank(raster, comm)
         ranks = Ranks(comm)
         channel = ranks.open(ChannelSizes(1000, 10, 10, 0))
         calls = ranks.nodes.leaders.wire

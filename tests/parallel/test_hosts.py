@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import command, digests
-from launch import ENVIRONMENT, find_mpirun, kill_session
+from commands import as_options, digests, output_of
+from launch import ENVIRONMENT, find_mpirun, in_session
 from params import first
 
 pytestmark = pytest.mark.mpi
@@ -20,7 +20,7 @@ TRIAL = (
     "mount --make-rprivate / && mount -t tmpfs none /run && mkdir /run/netns && ip netns add a "
     "&& ip link add one type veth peer name two netns a"
 )
-TASK = ["sine-waves", "--set", "n_rec=60", "--set", "n_step=200", "--set", "iterations=3"]
+TASK = ["sine-waves", *as_options(n_rec=60, n_step=200, iterations=3)]
 
 
 def on_two_hosts(
@@ -39,21 +39,7 @@ def on_two_hosts(
     ranks = [mpirun, "--bind-to", "none", "--host", "host1:1,host2:1", "-n", "2", sys.executable, *map(str, arguments)]
     whole = ["timeout", "-k", "5", str(timeout), SCRIPT, folder, *ranks]
     environment = {key: value for key, value in (os.environ | ENVIRONMENT).items() if key != "OMPI_MCA_btl"}
-    environment |= {"OMPI_MCA_mpi_yield_when_idle": "1"} | more
-    process = subprocess.Popen(
-        whole,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        output, errors = process.communicate()
-    finally:
-        kill_session(process.pid)
-    return subprocess.CompletedProcess(whole, process.returncode, output, errors)
+    return in_session(whole, environment | more)
 
 
 def test_two_hosts_exist(tmp_path):
@@ -67,8 +53,8 @@ def test_same_digest(variant, tmp_path, capsys):
     arguments = ["run", *TASK, "--set", f"variant={variant}", "--out"]
     done = on_two_hosts(tmp_path, ["-m", "pareprop", *arguments, tmp_path / "two"])
     assert done.returncode == 0, done.stderr
-    code, output, _ = command(capsys, *arguments, tmp_path / "one")
-    assert code == 0 and digests(done.stdout.splitlines()) == digests(output.splitlines()) != []
+    output = output_of(capsys, *arguments, tmp_path / "one")
+    assert digests(done.stdout.splitlines()) == digests(output.splitlines()) != []
     assert re.match(r"2 ranks;", done.stdout)
 
 

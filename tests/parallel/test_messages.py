@@ -5,104 +5,75 @@ import os
 import numpy as np
 import pytest
 import ranks
-from commands import command, digests, on_ranks
+import small
+from commands import as_options, command, digests, on_ranks, output_of
 from params import first
 
 from pareprop.errors import InputError
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal
+from pareprop.parallel import tree
+from pareprop.parallel.exchange import Exchange
 from pareprop.parallel.launcher import sending
 from pareprop.runs import benchmark
+from pareprop.simulation.loop import Simulation
 
 pytestmark = pytest.mark.mpi
 SENDINGS = ("everything", "targeted", "measured")
 ONE = pytest.mark.parametrize("variant", first(0, ["spike", "interval"], rest=1))
 
-# All recurrent synapses end at the first ten of forty neurons: on three or four ranks the others have no targets, and
-# nobody listens to the last ten neurons but their own rank.
-CHAIN = """
-import sys
-import numpy as np
-from pareprop.parallel import launcher, tree
-from pareprop.network.model import Model
-from pareprop.network.parameters import Normal
-from pareprop.engines.sample import Sample
-from pareprop.simulation.loop import Simulation
 
+def train(folder: str, words: list[str], exchange: Exchange) -> None:
+    """All recurrent synapses end at the first ten of forty neurons.
 
-class Noise:
-    n_steps = learning_window = 150
-
-    def sample(self, index, phase="train"):
-        raster = np.random.default_rng(index).random((150, 8)) < 0.15
-        return Sample.from_raster(raster, np.sin(np.arange(150)[:, None] / 20.0 + np.arange(3)))
-
-
-def model(variant, readout):
-    network = Model(variant, seed=3)
-    inputs = network.inputs("in", 8)
-    rec = network.neurons("rec", 40, "iaf", C_m=1.0, E_L=0.0, tau_m=30.0, V_th=0.5, t_ref=1.0)
-    network.connect(inputs, rec, weight=Normal(std=0.3))
-    pairs = np.array([(s, t) for t in range(10) for s in range(30) if (s + 3 * t) % 5 == 0 and s != t])
-    network.connect(rec, rec, "explicit", source=pairs[:, 0], target=pairs[:, 1], delay=2 + pairs[:, 0] % 2,
-                    weight=0.3 * np.cos(np.arange(len(pairs))))
-    if readout:
-        out = network.readouts("out", 3, C_m=1.0, E_L=0.0, tau_m=30.0)
-        network.connect(rec, out, weight=Normal(std=0.2), delay=2)
-        network.connect(out, rec, weight=Normal(std=0.2), delay=2)
-    return network
-
-
-if __name__ == "__main__":
-    if "apart" in sys.argv:
+    On three or four ranks the others have no targets, and nobody listens to the last ten neurons but their own rank.
+    """
+    if "apart" in words:
         tree.pays = lambda n_nodes, n_sums: n_sums > 0
-    exchange = launcher.exchange()
-    task = Noise()
-    simulation = Simulation(model(sys.argv[1], True), task, exchange)
+    source, target = np.array([(s, t) for t in range(10) for s in range(30) if (s + 3 * t) % 5 == 0 and s != t]).T
+    among = {"rule": "explicit", "source": source, "target": target, "delay": 2 + source % 2}
+    among["weight"] = 0.3 * np.cos(np.arange(len(source)))
+    late = {"weight": Normal(std=0.2), "delay": 2}
+    slow = {"cell": {"tau_m": 30.0, "V_th": 0.5, "t_ref": 1.0}, "out": {"tau_m": 30.0}}
+    model = small.network(words[0], 8, 40, 3, **slow, into=0.3, among=among, onto=late, back=late, seed=3)
+    sines = np.sin(np.arange(150)[:, None] / 20.0 + np.arange(3))
+    simulation = Simulation(model, small.Noise(sines, 8, 0.15), exchange)
     simulation.train(3)
-    digest = simulation.hexdigest()
-    sources = simulation.network.sources
-    heard = exchange.comm.gather(40 if sources.ids is None else len(sources.ids)) if exchange.comm else [40]
+    digest, ids = simulation.hexdigest(), simulation.network.sources.ids
+    heard = exchange.comm.gather(40 if ids is None else len(ids)) if exchange.comm else [40]
     if exchange.rank == 0:
-        print(digest, simulation.rates[-1].hex(), exchange.sending or '-', *heard)
-"""
+        print(digest, simulation.rates[-1].hex(), exchange.sending or "-", *heard)
 
 
 @ONE
-def test_same_digest_where_a_rank_has_no_targets(variant):
-    alone = ranks.run(1, "-c", CHAIN, variant)
-    assert alone.returncode == 0, alone.stderr
+def test_same_digest_where_a_rank_has_no_targets(variant, tmp_path):
+    output = ranks.train(1, __file__, tmp_path, variant)
     cases = ((2, 1, "targeted"), (3, 1, "everything"), (4, 2, "targeted"), (4, 3, "counted"), (3, 8, "shared"))
     for n, per_node, way in cases:
         env = {"PAREPROP_RANKS_PER_NODE": str(per_node)} | ({} if way == "shared" else {"PAREPROP_SENDING": way})
         env |= {"PAREPROP_CUTS": "10,20,30"} if n == 4 else {}  # so that it is known who hears whom
-        done = ranks.run(n, "-c", CHAIN, variant, env=env)
-        assert done.returncode == 0, done.stderr
-        digest, rate, kind, *heard = done.stdout.split()
-        assert [digest, rate] == alone.stdout.split()[:2] and float.fromhex(rate) > 5
+        digest, rate, kind, *heard = ranks.train(n, __file__, tmp_path, variant, env=env).split()
+        assert [digest, rate] == output.split()[:2] and float.fromhex(rate) > 5
         assert way == "counted" or kind == way
         assert n < 4 or heard == ["30", "10", "10", "10"]
 
 
 @ONE
-def test_same_digest_where_sums_travel_in_a_tree(variant):
-    alone = ranks.run(1, "-c", CHAIN, variant)
-    assert alone.returncode == 0, alone.stderr
+def test_same_digest_where_sums_travel_in_a_tree(variant, tmp_path):
+    output = ranks.train(1, __file__, tmp_path, variant)
     for n, per_node in ((2, 1), (3, 1), (4, 1), (4, 2), (3, 2)):
         env = {"PAREPROP_RANKS_PER_NODE": str(per_node), "PAREPROP_SENDING": "targeted"}
-        done = ranks.run(n, "-c", CHAIN, variant, "apart", env=env)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.split()[:3] == [*alone.stdout.split()[:2], "targeted"]
+        found = ranks.train(n, __file__, tmp_path, variant, "apart", env=env).split()
+        assert found[:3] == [*output.split()[:2], "targeted"]
 
 
 @ONE
 def test_same_digest_of_sparse_networks(variant, capsys, tmp_path):
     """Also when a run is resumed on another number of ranks that send in another way."""
-    task = ["sine-waves", "--set", f"variant={variant}", "--set", "n_rec=120", "--set", "indegree=3",
-            "--set", "n_step=200", "--set", "iterations=4", "--set", "delay=2", "--no-figures"]  # fmt: skip
-    code, output, errors = command(capsys, "run", *task, "--out", tmp_path / "alone")
-    assert code == 0, errors
+    settings = {"variant": variant, "n_rec": 120, "indegree": 3, "n_step": 200, "iterations": 4, "delay": 2}
+    task = ["sine-waves", *as_options(**settings), "--no-figures"]
+    output = output_of(capsys, "run", *task, "--out", tmp_path / "alone")
     expected = digests(output.splitlines())
     first, then = (
         {"PAREPROP_SENDING": way, "PAREPROP_RANKS_PER_NODE": n} for way, n in (("targeted", "2"), ("everything", "1"))
@@ -112,17 +83,13 @@ def test_same_digest_of_sparse_networks(variant, capsys, tmp_path):
     again = on_ranks(2, [["resume", "--no-figures", tmp_path / "two"]], env=then)
     assert again[0] == [0] and digests(again[1]) == expected != []
     # on one rank, which listens to all
-    code, output, errors = command(capsys, "resume", "--no-figures", tmp_path / "c")
-    assert code == 0 and digests(output.splitlines()) == expected, errors
+    output = output_of(capsys, "resume", "--no-figures", tmp_path / "c")
+    assert digests(output.splitlines()) == expected
 
 
 def sparse(n: int, indegree: int) -> Model:
-    network = Model("interval", 1)
-    inputs = network.inputs("in", 5)
-    rec = network.neurons("rec", n, "iaf", C_m=1.0, tau_m=30.0, V_th=0.5)
-    network.connect(inputs, rec, weight=Normal(std=1.0))
-    network.connect(rec, rec, "fixed_indegree", indegree=indegree, weight=Normal(std=1.0), delay=(1, 3))
-    return network
+    among = {"rule": "fixed_indegree", "indegree": indegree, "weight": Normal(std=1.0), "delay": (1, 3)}
+    return small.network("interval", 5, n, 0, into=1.0, among=among)
 
 
 def test_sources_without_targets_cost_nothing():

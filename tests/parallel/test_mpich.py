@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import command, digests
-from launch import ENVIRONMENT
+from commands import digests, output_of
+from launch import ENVIRONMENT, in_session
 from params import first
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
@@ -18,14 +18,7 @@ def on_mpich(folder: Path, n: int, *arguments: object) -> subprocess.CompletedPr
     """Run Python on `n` ranks of MPICH."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMPI", "PMI", "PRTE"))}
     whole = ["timeout", "-k", "5", "120", folder / "mpiexec", "-n", str(n), folder / "python", *map(str, arguments)]
-    return subprocess.run(
-        whole,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        env=environment | {"OMP_NUM_THREADS": ENVIRONMENT["OMP_NUM_THREADS"]},
-    )
+    return in_session(whole, environment | {"OMP_NUM_THREADS": ENVIRONMENT["OMP_NUM_THREADS"]})
 
 
 def test_it_is_mpich(mpich):
@@ -35,8 +28,7 @@ def test_it_is_mpich(mpich):
 @pytest.mark.parametrize("variant", first(0, ["spike", "interval"], rest=1))
 def test_same_digest(variant, mpich, tmp_path, capsys):
     arguments = ["run", *TASK, "--set", f"variant={variant}", "--out"]
-    code, output, errors = command(capsys, *arguments, tmp_path / "one")
-    assert code == 0, errors
+    output = output_of(capsys, *arguments, tmp_path / "one")
     done = on_mpich(mpich, 3, "-m", "pareprop", *arguments, tmp_path / "three")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("3 ranks;")

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import ranks
-from commands import command, digests, on_ranks
+from commands import command, digests, on_ranks, run_of
 from drawn_network import DRAWN, results
 from params import first
 
@@ -34,10 +34,7 @@ def test_sine_waves(tmp_path: Path, numbers: tuple[int, ...]) -> None:
     )
     found = []
     for n in numbers:
-        commands = [
-            ["run", "sine-waves", "--out", tmp_path / f"{n}-{k}", *(part for text in texts for part in ("--set", text))]
-            for k, texts in enumerate(settings)
-        ]
+        commands = [run_of("sine-waves", tmp_path / f"{n}-{k}", *texts) for k, texts in enumerate(settings)]
         codes, output, errors = on_ranks(n, commands)
         assert (codes, errors) == ([0] * len(commands), [])
         found.append(digests(output))

@@ -6,10 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranks
-from commands import command, digests, on_ranks
+from commands import digests, on_ranks, output_of, run_of
 from drawn_network import results
 
+from pareprop.engines.sample import Sample
+from pareprop.errors import InputError
+from pareprop.parallel import launcher
+from pareprop.parallel.exchange import Exchange
 from pareprop.parallel.replicas import FEWEST, LEAVES, Replicas, TreeSum, leaf
+from pareprop.simulation.loop import Simulation
+from pareprop.tasks.sine_waves import SineWaves
 
 SMALL = ("iterations=4", "validate_every=2", "stop_below=0", "n_reg=6", "n_ad=6", "n_cues=3", "cue=20", "spacing=10",
          "pause=30", "recall=40", "n_group=3", "spike_probability=0.2", "test_samples=3")  # fmt: skip
@@ -25,8 +31,7 @@ PLACES = ((1, 1), (2, 2), (4, 2), (4, 4))  # ranks, replicas
 def words(settings: tuple[str, ...], out: Path, replicas: int, *more: object) -> list[object]:
     """Arguments of a run."""
     task, *others = settings
-    chosen = [part for text in others for part in ("--set", text)]
-    return ["run", task, *chosen, "--out", out, "--replicas", replicas, *more]
+    return [*run_of(task, out, *others), "--replicas", replicas, *more]
 
 
 @pytest.mark.slow
@@ -54,17 +59,14 @@ def test_same_results(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.mpi
 def test_resume_with_other_replicas(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    _, whole, _ = command(capsys, *words(EVIDENCE, tmp_path / "whole", 1))
-    expected = digests(whole.splitlines())
+    expected = digests(output_of(capsys, *words(EVIDENCE, tmp_path / "whole", 1)).splitlines())
     codes, output, errors = on_ranks(4, [words(EVIDENCE, tmp_path / "first", 4, "--until", 2)])
     assert (codes, errors) == ([0], []) and digests(output) != expected
-    assert (
-        len(list((tmp_path / "first" / "checkpoints" / "iteration-00000002").iterdir())) == 3
-    )  # manifest, table, one share
+    (checkpoint,) = (tmp_path / "first" / "checkpoints").glob("*02")
+    assert len(list(checkpoint.iterdir())) == 3  # manifest, table, one share
     for part in ("alone", "two"):
         shutil.copytree(tmp_path / "first", tmp_path / part)
-    code, text, _ = command(capsys, "resume", tmp_path / "alone")
-    assert code == 0 and digests(text.splitlines()) == expected
+    assert digests(output_of(capsys, "resume", tmp_path / "alone").splitlines()) == expected
     codes, output, errors = on_ranks(2, [["resume", tmp_path / "two", "--replicas", 2]])
     assert (codes, errors, digests(output)) == ([0], [], expected)
     assert results(tmp_path / "two").keys() == results(tmp_path / "whole").keys()
@@ -88,37 +90,28 @@ def test_bad_input(tmp_path: Path) -> None:
     assert errors == [f"pareprop: error: {message}" for *_, message in wrong]
 
 
-# A sample of the second group can't be run; prints what each rank is told.
-TROUBLE = """
-from pareprop.parallel import launcher
-from pareprop.errors import InputError
-from pareprop.simulation.loop import Simulation
-from pareprop.tasks import TASKS
+class Broken(SineWaves):
+    """A sample of the second group can't be run."""
 
-task = TASKS["sine-waves"](batch_size=4, n_rec=10, n_step=100)
-
-class Broken:
-    n_steps, learning_window = task.n_steps, task.learning_window
-
-    def sample(self, index, phase="train"):
-        sample = task.sample(index, phase)
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        sample = super().sample(index, phase)
         if index == 7:
-            sample.target[0] = float("nan")
+            sample.target[0] = np.nan
         return sample
 
-simulation = Simulation(task.model(), Broken(), launcher.split(launcher.exchange(), 2), settings=task.settings())
-try:
-    simulation.train(3)
-except InputError as problem:
-    print(simulation.iteration, problem, flush=True)
-"""
+
+def train(folder: str, words: list[str], exchange: Exchange) -> None:
+    task = Broken(batch_size=4, n_rec=10, n_step=100)
+    simulation = Simulation(task.model(), task, launcher.split(exchange, 2), settings=task.settings())
+    with pytest.raises(InputError) as problem:
+        simulation.train(3)
+    print(simulation.iteration, problem.value, flush=True)
 
 
 @pytest.mark.mpi
-def test_trouble_in_one_group_ends_all() -> None:
-    done = ranks.run(2, "-c", TROUBLE)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == ["1 sample: target holds values that are not finite"] * 2
+def test_trouble_in_one_group_ends_all(tmp_path: Path) -> None:
+    told = ranks.train(2, __file__, tmp_path, silent=True).splitlines()
+    assert told == ["1 sample: target holds values that are not finite"] * 2
 
 
 def tree(leaves: list[list[np.ndarray]]) -> np.ndarray:

@@ -4,48 +4,32 @@ from pathlib import Path
 
 import pytest
 import ranks
-from commands import digests, on_ranks
+import small
+from commands import as_options, digests, on_ranks
 
 from pareprop.errors import InputError
 from pareprop.network import sharing
 from pareprop.network.model import Model
-
-TASK = ["run", "sine-waves", "--set", "n_rec=60", "--set", "n_step=200", "--set", "iterations=3", "--set", "n_out=2"]
-
-# Neurons of each rank, and how often it is called in a sample.
-COUNTED = """
-import sys
-from pareprop.kernels import rounds
-from pareprop.parallel import launcher
+from pareprop.parallel.exchange import Exchange
 from pareprop.simulation.loop import Simulation
-from pareprop.tasks import TASKS
-exchange = launcher.exchange()
-task = TASKS["sine-waves"](n_step=200, n_rec=int(sys.argv[1]))
-run = Simulation(task.model(), task, exchange, settings=task.settings())
-low, high = run.network.neurons
-print(f"{exchange.rank} {high - low} {run.engine.round_steps}\\n", end="", flush=True)
-run.train(1)
-"""
+from pareprop.tasks.sine_waves import SineWaves
 
-# Rank 1 has another setting than rank 0.
-DIFFERENT = """
-import os, sys
-from pareprop import cli
-if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
-    os.environ["PAREPROP_SHARE_ABOVE"] = "0"
-sys.exit(cli.main(sys.argv[1:]))
-"""
+TASK = ["run", "sine-waves", *as_options(n_rec=60, n_step=200, iterations=3, n_out=2)]
 
 
 def model(variant: str = "interval", n: int = 100, dt_ms: float = 1.0) -> Model:
     """A network with 50 inputs onto each neuron, and 20 synapses among neurons."""
-    made = Model(variant=variant, dt_ms=dt_ms)
-    inputs, neurons, readouts = made.inputs("in", 50), made.neurons("rec", n), made.readouts("out", 2)
-    made.connect(inputs, neurons, rule="all_to_all", weight=1.0)
-    made.connect(neurons, neurons, rule="fixed_indegree", indegree=20, weight=1.0)
-    made.connect(neurons, readouts, rule="all_to_all", weight=1.0)
-    made.connect(readouts, neurons, rule="all_to_all", weight=1.0)
-    return made
+    among = {"rule": "fixed_indegree", "indegree": 20, "weight": 1.0}
+    return small.network(variant, 50, n, 2, among=among, dt_ms=dt_ms)
+
+
+def train(folder: str, words: list[str], exchange: Exchange) -> None:
+    """Tell the neurons of each rank, and how often it is called in a sample."""
+    task = SineWaves(n_step=200, n_rec=int(words[0]))
+    run = Simulation(task.model(), task, exchange, settings=task.settings())
+    low, high = run.network.neurons
+    print(f"{exchange.rank} {high - low} {run.engine.round_steps}\n", end="", flush=True)
+    run.train(1)
 
 
 def test_work_is_counted() -> None:
@@ -66,7 +50,7 @@ def test_who_shares(monkeypatch: pytest.MonkeyPatch) -> None:
         sharing.count_sharing(model(), 4)
 
 
-REACH = ["run", "reach", "--set", "iterations=2", "--set", "batch_size=1", "--set", "test_samples=3"]
+REACH = ["run", "reach", *as_options(iterations=2, batch_size=1, test_samples=3)]
 
 
 @pytest.mark.slow
@@ -103,12 +87,11 @@ def test_one_digest(tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi
-def test_ranks_without_neurons_meet_once_per_sample() -> None:
+def test_ranks_without_neurons_meet_once_per_sample(tmp_path: Path) -> None:
     """A round is a sample of 200 steps where no spike is needed elsewhere, else a step."""
     for bound, n, expected in (("", 60, ["0 60 200", "1 0 200"]), ("0", 60, ["0 30 1", "1 30 1"])):
-        done = ranks.run(2, "-c", COUNTED, n, env={sharing.VARIABLE: bound})
-        assert (done.returncode, done.stderr) == (0, "")
-        assert sorted(done.stdout.splitlines()) == expected
+        told = ranks.train(2, __file__, tmp_path, str(n), env={sharing.VARIABLE: bound}, silent=True)
+        assert sorted(told.splitlines()) == expected
 
 
 @pytest.mark.mpi
@@ -123,7 +106,11 @@ def test_a_bound_that_is_no_number(bound: str, tmp_path: Path) -> None:
 @pytest.mark.mpi
 def test_a_bound_that_differs(tmp_path: Path) -> None:
     """One line, on all ranks, and no run is left half begun."""
-    done = ranks.run(2, "-c", DIFFERENT, *TASK, "--out", tmp_path / "run", env={sharing.VARIABLE: ""})
+    code = "import os, sys\nfrom pareprop import cli\n"
+    code += f"if os.environ['OMPI_COMM_WORLD_RANK'] == '1':\n    os.environ['{sharing.VARIABLE}'] = '0'\n"
+    done = ranks.run(
+        2, "-c", code + "sys.exit(cli.main(sys.argv[1:]))", *TASK, "--out", tmp_path / "run", env={sharing.VARIABLE: ""}
+    )
     lines = [line for line in done.stderr.splitlines() if line.startswith("pareprop: error:")]
     differs = "PAREPROP_SHARE_ABOVE = not set on rank 0, 0 on rank 1 (must be the same on all ranks)"
     assert (done.returncode, lines) == (2, [f"pareprop: error: ranks disagree: {differs}"])

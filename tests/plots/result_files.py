@@ -109,6 +109,11 @@ def write_run(directory: Path, task: str = "sine-waves", iterations: int = 300, 
     return directory / "results.h5"
 
 
+def opened(directory: Path, *task: str, **attrs) -> h5py.File:
+    """Give the results of an invented run, open for changes."""
+    return h5py.File(write_run(directory, *task, **attrs), "a")
+
+
 def write_test(path: Path, classes: int = 10, n: int = 300) -> tuple[np.ndarray, np.ndarray]:
     """Add a classification of a test split, right in about four of five cases."""
     rng = np.random.default_rng(RNG_SEED)

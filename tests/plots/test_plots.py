@@ -7,15 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from params import first_rows
-from result_files import ALWAYS, draw_figures, replace, stems, write_run, write_test, ydata
+from result_files import ALWAYS, draw_figures, opened, replace, stems, write_run, write_test, ydata
 
 from pareprop import plots
 from pareprop.errors import InputError
-from pareprop.plots import (
-    classification,
-    loss,
-    style,
-)
+from pareprop.plots import classification, loss, style
 
 
 @pytest.mark.parametrize(
@@ -30,17 +26,17 @@ from pareprop.plots import (
         rest=2,
     ),
 )
-def test_a_run_gets_the_figures_of_its_task(directory, task, attrs, more):
-    write_run(directory, task, **attrs)
-    paths = plots.draw(directory)
+def test_a_run_gets_the_figures_of_its_task(tmp_path, task, attrs, more):
+    write_run(tmp_path, task, **attrs)
+    paths = plots.draw(tmp_path)
     assert stems(paths) == ALWAYS | more
-    assert {path.parent for path in paths} == {directory}
+    assert {path.parent for path in paths} == {tmp_path}
 
 
-def test_classification_is_drawn_when_there_are_predictions(directory):
-    labels, predictions = write_test(write_run(directory, "n-mnist"))
-    assert draw_figures(directory / "results.h5") == ALWAYS | {"classification"}
-    with h5py.File(directory / "results.h5") as file:
+def test_classification_is_drawn_when_there_are_predictions(tmp_path):
+    labels, predictions = write_test(write_run(tmp_path, "n-mnist"))
+    assert draw_figures(tmp_path / "results.h5") == ALWAYS | {"classification"}
+    with h5py.File(tmp_path / "results.h5") as file:
         figure = classification.figure(file)
     ax = figure.axes[0]
     shares = np.asarray(ax.images[0].get_array())
@@ -53,16 +49,15 @@ def test_classification_is_drawn_when_there_are_predictions(directory):
     )
 
 
-def test_pdf_embeds_its_fonts(directory):
-    with h5py.File(write_run(directory)) as file:
-        style.save(loss.figure(file), directory, "loss")
-    pdf = (directory / "loss.pdf").read_bytes()
+def test_pdf_embeds_its_fonts(tmp_path):
+    with h5py.File(write_run(tmp_path)) as file:
+        style.save(loss.figure(file), tmp_path, "loss")
+    pdf = (tmp_path / "loss.pdf").read_bytes()
     assert b"/FontFile2" in pdf and b"/Type3" not in pdf
 
 
-def test_loss_shows_every_iteration_and_the_running_median(directory):
-    path = write_run(directory)
-    with h5py.File(path) as file:
+def test_loss_shows_every_iteration_and_the_running_median(tmp_path):
+    with opened(tmp_path) as file:
         figure, values, rates = loss.figure(file), file["loss"][...], file["firing_rate"][...]
     raw, median = figure.axes[0].get_lines()
     np.testing.assert_array_equal(raw.get_ydata(), values)
@@ -72,8 +67,8 @@ def test_loss_shows_every_iteration_and_the_running_median(directory):
     assert [ax.get_ylabel() for ax in figure.axes] == ["loss (mV²)", "firing rate (Hz)"]
 
 
-def test_validations_and_test_are_marked_where_errors_are_drawn(directory):
-    path = write_run(directory, "evidence-accumulation", figure="evidence")
+def test_validations_and_test_are_marked_where_errors_are_drawn(tmp_path):
+    path = write_run(tmp_path, "evidence-accumulation", figure="evidence")
     write_test(path)
     with h5py.File(path, "a") as file:
         file["validation/iteration"], file["validation/value"] = [100, 200, 300], [0.4, 0.2, 0.1]
@@ -83,9 +78,9 @@ def test_validations_and_test_are_marked_where_errors_are_drawn(directory):
     np.testing.assert_allclose(lines["test"].get_ydata(), 1 - accuracy)
 
 
-def test_errors_of_single_samples_are_shown_by_their_mean(directory):
+def test_errors_of_single_samples_are_shown_by_their_mean(tmp_path):
     """They are 0 or 1, so a median jumps between these; at the ends windows of 10 values more are cut off."""
-    path = write_run(directory, "evidence-accumulation", figure="evidence")
+    path = write_run(tmp_path, "evidence-accumulation", figure="evidence")
     errors = (np.random.default_rng(4).random(300) < 0.4) * 1.0
     with h5py.File(path, "a") as file:
         replace(file, "error", errors)
@@ -96,9 +91,8 @@ def test_errors_of_single_samples_are_shown_by_their_mean(directory):
 
 
 @pytest.mark.parametrize(("values", "scale"), [([5.0, 0.4], "log"), ([5.0, 0.6], "linear"), ([5.0, -0.1], "linear")])
-def test_loss_axis_is_logarithmic_beyond_a_decade(directory, values, scale):
-    path = write_run(directory)
-    with h5py.File(path, "a") as file:
+def test_loss_axis_is_logarithmic_beyond_a_decade(tmp_path, values, scale):
+    with opened(tmp_path) as file:
         del file["loss"]
         file["loss"] = values
         assert loss.figure(file).axes[0].get_yscale() == scale
@@ -124,9 +118,8 @@ def test_running_medians_are_those_of_their_windows():
         assert median == np.median(window) if window.size else np.isnan(median)
 
 
-def test_logarithmic_axes_have_plain_numbers(directory):
-    path = write_run(directory)
-    with h5py.File(path, "a") as file:
+def test_logarithmic_axes_have_plain_numbers(tmp_path):
+    with opened(tmp_path) as file:
         replace(file, "loss", np.geomspace(0.01, 300.0, 300))
         figure = loss.figure(file)
     figure.draw_without_rendering()
@@ -141,8 +134,8 @@ def test_running_median_begins_and_ends_where_the_series_does():
 
 
 @pytest.mark.parametrize("name", ["loss", "dynamics", "projections", "dynamics/first"])
-def test_missing_figures_are_left_out(directory, name):
-    path = write_run(directory, "lemniscate")
+def test_missing_figures_are_left_out(tmp_path, name):
+    path = write_run(tmp_path, "lemniscate")
     with h5py.File(path, "a") as file:
         del file[name]
     gone = {
@@ -155,31 +148,29 @@ def test_missing_figures_are_left_out(directory, name):
 
 
 @pytest.mark.slow
-def test_a_diverged_run_is_drawn(directory):
-    path = write_run(directory, "lemniscate")
-    with h5py.File(path, "a") as file:
+def test_a_diverged_run_is_drawn(tmp_path):
+    with opened(tmp_path, "lemniscate") as file:
         file["loss"][3:], file["dynamics/last/V_m"][...] = np.nan, np.nan
         file["dynamics/last/readout_signal"][...] = np.inf
         file["dynamics/last/target_signal"][...] = np.nan
         file["projections/rec->rec/weight"][...] = np.nan
         file["projections/rec->out/weight"][::2] = np.inf
-    assert stems(plots.draw(directory)) == ALWAYS | {"trajectory"}
+    assert stems(plots.draw(tmp_path)) == ALWAYS | {"trajectory"}
 
 
-def test_seeds_of_long_runs_are_compared_by_their_running_medians(directory):
-    path = write_run(directory, iterations=200)
-    with h5py.File(path) as file:
+def test_seeds_of_long_runs_are_compared_by_their_running_medians(tmp_path):
+    with opened(tmp_path, iterations=200) as file:
         ax, expected = loss.seeds_figure([file, file]).axes[0], loss.running_median(file["loss"][...])
     np.testing.assert_array_equal(ax.get_lines()[0].get_xydata(), np.transpose([expected[0] + 1, expected[1]]))
     assert ax.get_legend().get_title().get_text() == "running medians"
 
 
-def test_seeds_give_mean_and_range_up_to_the_shortest_run(directory):
-    folders = [directory / str(seed) for seed in range(3)]
+def test_seeds_give_mean_and_range_up_to_the_shortest_run(tmp_path):
+    folders = [tmp_path / str(seed) for seed in range(3)]
     for seed, folder in enumerate(folders):
         folder.mkdir()
         write_run(folder, iterations=60 + seed, seed=seed)
-    assert stems(plots.draw_seeds(folders, directory / "all")) == {"learning_curves"}
+    assert stems(plots.draw_seeds(folders, tmp_path / "all")) == {"learning_curves"}
     with h5py.File(folders[0] / "results.h5") as a, h5py.File(folders[1] / "results.h5") as b:
         ax = loss.seeds_figure([a, b]).axes[0]
         both = np.stack([a["loss"][...], b["loss"][:60]])
@@ -188,31 +179,31 @@ def test_seeds_give_mean_and_range_up_to_the_shortest_run(directory):
     assert (band.min(), band.max()) == (both.min(), both.max())
 
 
-def test_seeds_without_runs_or_loss_are_refused(directory):
+def test_seeds_without_runs_or_loss_are_refused(tmp_path):
     with pytest.raises(InputError, match="at least one run directory"):
-        plots.draw_seeds([], directory)
-    with h5py.File(write_run(directory), "a") as file:
+        plots.draw_seeds([], tmp_path)
+    with h5py.File(write_run(tmp_path), "a") as file:
         del file["loss"]
     with pytest.raises(InputError, match="need a loss in every run"):
-        plots.draw_seeds([directory], directory / "all")
+        plots.draw_seeds([tmp_path], tmp_path / "all")
 
 
-def test_missing_foreign_and_broken_files_are_refused(directory):
-    path = directory / "results.h5"
+def test_missing_foreign_and_broken_files_are_refused(tmp_path):
+    path = tmp_path / "results.h5"
     with pytest.raises(InputError, match="does not exist"):
-        plots.draw(directory)
+        plots.draw(tmp_path)
     path.write_text("iteration,loss\n1,2\n")
     with pytest.raises(InputError, match="cannot read"):
-        plots.draw(directory)
+        plots.draw(tmp_path)
     with h5py.File(path, "w") as file:
         file.attrs["format"] = "pareprop-case-1"
     with pytest.raises(InputError, match="format is 'pareprop-case-1', must be pareprop-run-1"):
-        plots.draw(directory)
-    content = write_run(directory).read_bytes()
+        plots.draw(tmp_path)
+    content = write_run(tmp_path).read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match="cannot read"):
-        plots.draw(directory)
-    assert list(directory.iterdir()) == [path]
+        plots.draw(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
@@ -233,13 +224,13 @@ def test_missing_foreign_and_broken_files_are_refused(directory):
         (lambda f: f.attrs.__setitem__("dt_ms", 0.0), "dt_ms is 0.0, must be positive"),
     ],
 )
-def test_contradictory_files_are_refused(directory, spoil, message):
-    path = write_run(directory, figure="events")
+def test_contradictory_files_are_refused(tmp_path, spoil, message):
+    path = write_run(tmp_path, figure="events")
     write_test(path)
     with h5py.File(path, "a") as file:
         spoil(file)
     with pytest.raises(InputError, match=message):
-        plots.draw(directory)
+        plots.draw(tmp_path)
 
 
 def test_a_line_is_explained_once():

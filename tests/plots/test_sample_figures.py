@@ -8,20 +8,13 @@ import h5py
 import numpy as np
 import pytest
 from params import first
-from result_files import ALWAYS, draw_figures, panel, write_pixels, write_run, ydata
+from result_files import ALWAYS, draw_figures, opened, panel, write_pixels, write_run, ydata
 
-from pareprop.plots import (
-    dynamics,
-    events,
-    evidence,
-    panels,
-    trajectory,
-)
+from pareprop.plots import dynamics, events, evidence, panels, trajectory
 
 
-def test_dynamics_show_the_recorded_sample(directory):
-    path = write_run(directory, iterations=40)
-    with h5py.File(path, "a") as file:
+def test_dynamics_show_the_recorded_sample(tmp_path):
+    with opened(tmp_path, iterations=40) as file:
         file.attrs["dt_ms"] = 0.5
         figure, sample = dynamics.figure(file, "last"), file["dynamics/last"]
         for title, key in (
@@ -45,16 +38,14 @@ def test_dynamics_show_the_recorded_sample(directory):
     assert [entry.get_text() for entry in entries] == ["neuron 0", "neuron 7", "neuron 31"]
 
 
-def test_adaptation_gets_a_panel_when_recorded(directory):
-    path = write_run(directory)
-    with h5py.File(path, "a") as file:
+def test_adaptation_gets_a_panel_when_recorded(tmp_path):
+    with opened(tmp_path) as file:
         file["dynamics/first/adaptation"] = np.full((1000, 3), 0.25)
         assert (np.array(ydata(panel(dynamics.figure(file, "first"), "adaptation"))) == 0.25).all()
 
 
-def test_many_lines_are_cut_and_the_legend_says_so(directory):
-    path = write_run(directory)
-    with h5py.File(path, "a") as file:
+def test_many_lines_are_cut_and_the_legend_says_so(tmp_path):
+    with opened(tmp_path) as file:
         for name in ("V_m", "record"):
             del file["dynamics/last"][name]
         file["dynamics/last/V_m"], file["dynamics/last/record"] = np.zeros((1000, 50)), np.arange(50)
@@ -70,9 +61,8 @@ def list_panels(file: h5py.File, roles: tuple[str, ...]) -> list[str]:
     return [title for title in titles if title]
 
 
-def test_a_network_without_inputs_and_readouts_has_no_panels_for_them(directory):
-    path = write_run(directory)
-    with h5py.File(path, "a") as file:
+def test_a_network_without_inputs_and_readouts_has_no_panels_for_them(tmp_path):
+    with opened(tmp_path) as file:
         sample = file["dynamics/last"]
         for name in ("readout_signal", "target_signal", "error_signal"):
             del sample[name]
@@ -90,8 +80,8 @@ PARTS = ("spike_ids", "input_steps", "record", "V_m", "target_signal", "readout_
 
 
 @pytest.mark.parametrize("name", first(1, PARTS, rest=3))
-def test_missing_parts_of_a_sample_are_left_out(directory, name):
-    path = write_run(directory, "evidence-accumulation", figure="evidence")
+def test_missing_parts_of_a_sample_are_left_out(tmp_path, name):
+    path = write_run(tmp_path, "evidence-accumulation", figure="evidence")
     with h5py.File(path, "a") as file:
         before = len(dynamics.figure(file, "last").axes)
         del file["dynamics/last"][name]
@@ -100,9 +90,8 @@ def test_missing_parts_of_a_sample_are_left_out(directory, name):
     assert draw_figures(path) == ALWAYS | ({"evidence"} if name != "readout_signal" else set())
 
 
-def test_silent_network_is_drawn(directory):
-    path = write_run(directory)
-    with h5py.File(path, "a") as file:
+def test_silent_network_is_drawn(tmp_path):
+    with opened(tmp_path) as file:
         for name in ("spike_steps", "spike_ids"):
             del file["dynamics/last"][name]
             file["dynamics/last"][name] = np.empty(0, dtype=np.int64)
@@ -110,8 +99,8 @@ def test_silent_network_is_drawn(directory):
     assert [text.get_text() for text in ax.texts] == ["no spikes"]
 
 
-def test_rasters_colour_and_name_populations(directory):
-    path = write_run(directory)
+def test_rasters_colour_and_name_populations(tmp_path):
+    path = write_run(tmp_path)
     populations = [("in", 40, "input"), ("exc", 60, "recurrent"), ("inh", 20, "recurrent"), ("out", 1, "readout")]
     described = [dict(zip(("name", "size", "role"), item, strict=True)) for item in populations]
     with h5py.File(path, "a") as file:
@@ -124,8 +113,8 @@ def test_rasters_colour_and_name_populations(directory):
     assert excitatory.get_color() != inhibitory.get_color()
 
 
-def test_a_raster_of_many_spikes_shows_some_neurons(directory):
-    path = write_run(directory)
+def test_a_raster_of_many_spikes_shows_some_neurons(tmp_path):
+    path = write_run(tmp_path)
     ids = np.repeat(np.arange(20_000), 3)
     with h5py.File(path, "a") as file:
         for name, values in (("spike_ids", ids), ("spike_steps", np.arange(ids.size) % 50)):
@@ -137,11 +126,11 @@ def test_a_raster_of_many_spikes_shows_some_neurons(directory):
     assert "10k" in [label.get_text() for label in ax.get_yticklabels()]
 
 
-def test_trajectory_has_a_panel_for_each_recorded_iteration(directory):
-    path = write_run(directory, "own-task", figure="trajectory")
+def test_trajectory_has_a_panel_for_each_recorded_iteration(tmp_path):
+    path = write_run(tmp_path, "own-task", figure="trajectory")
     with h5py.File(path, "a") as file:
         assert trajectory.figure(file) is None  # one readout only
-    path = write_run(directory, "lemniscate")
+    path = write_run(tmp_path, "lemniscate")
     with h5py.File(path, "a") as file:
         file.copy("dynamics/last", "dynamics/middle")
         file["dynamics/middle"].attrs["iteration"] = 20
@@ -156,9 +145,8 @@ def test_trajectory_has_a_panel_for_each_recorded_iteration(directory):
     }
 
 
-def test_evidence_shows_groups_recall_and_decision(directory):
-    path = write_run(directory, "evidence-accumulation", figure="evidence")
-    with h5py.File(path) as file:
+def test_evidence_shows_groups_recall_and_decision(tmp_path):
+    with opened(tmp_path, "evidence-accumulation", figure="evidence") as file:
         figure, sample = evidence.figure(file), file["dynamics/last"]
         steps, ids, readout = (sample[k][...] for k in ("input_steps", "input_ids", "readout_signal"))
     marks = panel(figure, "input spikes (shaded: learning window)").get_lines()
@@ -172,15 +160,14 @@ def test_evidence_shows_groups_recall_and_decision(directory):
     np.testing.assert_allclose([bar.get_height() for bar in bars], readout[2100:].mean(axis=0))
 
 
-def test_evidence_names_a_wrong_decision(directory):
-    path = write_run(directory, "evidence-accumulation", figure="evidence")
-    with h5py.File(path, "a") as file:
+def test_evidence_names_a_wrong_decision(tmp_path):
+    with opened(tmp_path, "evidence-accumulation", figure="evidence") as file:
         file["dynamics/last/readout_signal"][...] = file["dynamics/last/readout_signal"][...][:, ::-1]
         assert panel(evidence.figure(file), "decision: right (target left)")
 
 
-def test_events_are_counted_by_pixel_and_polarity(directory):
-    path = write_run(directory, "n-mnist", figure="events")
+def test_events_are_counted_by_pixel_and_polarity(tmp_path):
+    path = write_run(tmp_path, "n-mnist", figure="events")
     assert "events" not in draw_figures(path)  # without pixels
     with h5py.File(path, "a") as file:
         write_pixels(file)
@@ -196,9 +183,8 @@ def test_events_are_counted_by_pixel_and_polarity(directory):
     assert shown.shape == (34, 34) and not shown.mask[16, 7]
 
 
-def test_a_wild_first_iteration_does_not_shrink_the_target(directory):
-    path = write_run(directory, "lemniscate")
-    with h5py.File(path, "a") as file:
+def test_a_wild_first_iteration_does_not_shrink_the_target(tmp_path):
+    with opened(tmp_path, "lemniscate") as file:
         file["dynamics/first/readout_signal"][...] *= 50
         ax = trajectory.figure(file).axes[0]
     assert np.ptp(ax.get_xlim()) < 5 and np.ptp(ax.get_ylim()) < 5

@@ -5,15 +5,14 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
-from result_files import RNG_SEED, tile, write_projection, write_run
+from result_files import RNG_SEED, opened, tile, write_projection
 
 from pareprop.files import RUN_FORMAT
 from pareprop.plots import matrices, reader, weights
 
 
-def test_weights_show_matrices_change_and_histograms(directory):
-    path = write_run(directory)
-    with h5py.File(path) as file:
+def test_weights_show_matrices_change_and_histograms(tmp_path):
+    with opened(tmp_path) as file:
         figure, data = weights.figure(file), file["projections/rec->rec"]
         source, target, before, after = (data[k][...] for k in ("source", "target", "weight_initial", "weight"))
     weight, change, histogram = tile(figure, "rec → rec")
@@ -29,9 +28,8 @@ def test_weights_show_matrices_change_and_histograms(directory):
         assert counts.sum() == len(values)
 
 
-def test_weights_that_did_not_change_are_shown_once(directory):
-    path = write_run(directory)
-    with h5py.File(path, "a") as file:
+def test_weights_that_did_not_change_are_shown_once(tmp_path):
+    with opened(tmp_path) as file:
         file["projections/rec->rec/weight"][...] = values = file["projections/rec->rec/weight_initial"][...]
         weight, change, histogram = tile(weights.figure(file), "rec → rec")
     assert weight.texts[0].get_text().endswith("unchanged")
@@ -39,8 +37,8 @@ def test_weights_that_did_not_change_are_shown_once(directory):
     assert np.ma.count(weight.images[0].get_array()) == len(values)
 
 
-def test_weights_of_ten_projections_fit_on_a_page(directory):
-    with h5py.File(directory / "results.h5", "w") as file:
+def test_weights_of_ten_projections_fit_on_a_page(tmp_path):
+    with h5py.File(tmp_path / "results.h5", "w") as file:
         file.attrs.update(format=RUN_FORMAT, dt_ms=1.0)
         for k in range(10):
             write_projection(file, f"a{k}->b", 20, 30)
@@ -71,8 +69,8 @@ def test_any_weights_fall_into_bins(values):
     assert np.histogram(values, edges)[0].sum() == len(values)
 
 
-def test_several_synapses_of_a_pair_are_added(directory):
-    with h5py.File(directory / "results.h5", "w") as file:
+def test_several_synapses_of_a_pair_are_added(tmp_path):
+    with h5py.File(tmp_path / "results.h5", "w") as file:
         group = file.create_group("projections/a->b")
         group["source"], group["target"] = [1, 1, 0], [0, 0, 1]
         matrix = matrices.dense(group, 2, 2, np.array([0.5, 0.25, 3.0]))
@@ -104,7 +102,7 @@ def test_sample_is_bounded_even_and_complete_when_small():
     np.testing.assert_array_equal(reader.sample(np.arange(50), 50), np.arange(50))
 
 
-def test_big_projection_is_sampled_and_gets_no_matrix(directory, monkeypatch):
+def test_big_projection_is_sampled_and_gets_no_matrix(tmp_path, monkeypatch):
     read = []
     original = h5py.Dataset.__getitem__
     monkeypatch.setattr(reader, "SAMPLE_LIMIT", 20_000)
@@ -112,7 +110,7 @@ def test_big_projection_is_sampled_and_gets_no_matrix(directory, monkeypatch):
     monkeypatch.setattr(
         h5py.Dataset, "__getitem__", lambda self, *key: read.append((self.name, out := original(self, *key))) or out
     )
-    with h5py.File(directory / "results.h5", "w") as file:
+    with h5py.File(tmp_path / "results.h5", "w") as file:
         group = file.create_group("projections/rec->rec")
         group.attrs.update(n_pre=100_000, n_post=100_000)
         for name in ("source", "target", "delay"):

@@ -1,18 +1,19 @@
 """Configurations: what is accepted runs, with one digest on any number of ranks; what is refused writes nothing."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 import ranks
-from commands import command
+from commands import as_options, command, digests, output_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from properties import examples
 
 from pareprop.errors import InputError
-from pareprop.parallel.exchange import Alone
+from pareprop.parallel.exchange import Alone, Exchange
 from pareprop.runs import config
 from pareprop.runs import run as runs
 from pareprop.simulation.loop import Simulation
@@ -22,10 +23,8 @@ from pareprop.tasks import TASKS
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_printed_configuration_says_the_same(name: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    code, text, _ = command(capsys, "config", name, "--set", "run.seed=7", "--set", "checkpoint.keep=5")
     path = tmp_path / "my.toml"
-    path.write_text(text)
-    assert code == 0
+    path.write_text(output_of(capsys, "config", name, *as_options("run.seed=7", "checkpoint.keep=5")))
     again = config.load(str(path))
     assert again.digest() == config.load(name, ["seed=7", "keep=5"]).digest() != config.load(name).digest()
     assert (again.task.seed, again.checkpoint.keep) == (7, 5)
@@ -33,8 +32,8 @@ def test_a_printed_configuration_says_the_same(name: str, tmp_path: Path, capsys
 
 def test_any_text_in_a_printed_configuration_is_toml(capsys: pytest.CaptureFixture) -> None:
     name = 'a "b" \\ \u00e9 \U0001f9e0.npz'  # TOML has no pairs of surrogates, as JSON does
-    code, text, _ = command(capsys, "config", "data", "--set", f"data={name}")
-    assert code == 0 and tomllib.loads(text)["task"]["data"] == name
+    text = output_of(capsys, "config", "data", "--set", f"data={name}")
+    assert tomllib.loads(text)["task"]["data"] == name
 
 
 def test_every_problem_in_one_go(tmp_path: Path) -> None:
@@ -88,9 +87,8 @@ def test_a_hint_stays_in_its_section(tmp_path: Path) -> None:
 def test_a_file_of_another_kind(text: str, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
     path.write_text(text, encoding="latin1")
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=re.escape(expected)):
         config.load(str(path))
-    assert expected in str(caught.value)
 
 
 def test_refused_before_anything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -123,20 +121,6 @@ BAD = {  # with a delta neuron and spikes these are accepted, too
     "no_such": st.just(1),
 }  # fmt: skip
 SPOILS = [st.just({})] * 3 + [st.sampled_from(sorted(BAD)).flatmap(lambda key: st.fixed_dictionaries({key: BAD[key]}))]
-ONCE = """
-import json, sys
-from pareprop.parallel import launcher
-from pareprop.runs import config
-from pareprop.simulation.loop import Simulation
-exchange = launcher.exchange()
-for settings in json.load(open(sys.argv[1])):
-    task = config.load("sine-waves", settings).task
-    simulation = Simulation(task.model(), task, exchange, settings=task.settings())
-    simulation.train(2)
-    digest = simulation.hexdigest()
-    if exchange.rank == 0:
-        print("digest", digest, flush=True)
-"""
 accepted: dict[str, tuple[list[str], str]] = {}
 refused: set[str] = set()
 
@@ -171,6 +155,16 @@ def test_any_configuration_runs_or_is_refused(values: dict, spoil: dict, tmp_pat
     assert run.simulation.hexdigest() == digest
 
 
+def train(folder: str, words: list[str], exchange: Exchange) -> None:
+    for texts in json.loads(Path(folder, "settings.json").read_text()):
+        task = config.load("sine-waves", texts).task
+        simulation = Simulation(task.model(), task, exchange, settings=task.settings())
+        simulation.train(2)
+        digest = simulation.hexdigest()
+        if exchange.rank == 0:
+            print("digest:", digest, flush=True)
+
+
 @pytest.mark.slow
 @pytest.mark.mpi
 def test_what_was_accepted_has_one_digest_on_three_ranks(tmp_path: Path, tmp_path_factory) -> None:
@@ -178,8 +172,6 @@ def test_what_was_accepted_has_one_digest_on_three_ranks(tmp_path: Path, tmp_pat
         test_any_configuration_runs_or_is_refused(tmp_path_factory=tmp_path_factory)
     chosen = list(accepted.values())
     (tmp_path / "settings.json").write_text(json.dumps([texts for texts, _ in chosen]))
-    done = ranks.run(3, "-c", ONCE, tmp_path / "settings.json")
-    assert done.returncode == 0, done.stderr
-    found = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("digest")]
+    found = digests(ranks.train(3, __file__, tmp_path).splitlines())
     assert found == [digest for _, digest in chosen]
     assert len(found) >= examples(100) and len(refused) >= examples(10)

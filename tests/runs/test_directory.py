@@ -3,17 +3,19 @@
 One file, because all tests start from the same finished run.
 """
 
-import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import ranks
-from commands import command, digests
+from checkpoints import change
+from commands import apart, as_options, command, digests, output_of, refusal_of
+from damage import contents
 
 from pareprop import plots
 from pareprop.errors import InputError
@@ -23,8 +25,8 @@ from pareprop.storage import checkpoint_observer, checkpoint_write, sonata
 from pareprop.storage.disk import lock_directory
 
 DRAW = run.draw
-RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1",
-       "checkpoint.every=1") for part in ("--set", text))]  # fmt: skip
+RUN = ["run", "sine-waves", *as_options("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1",
+       "checkpoint.every=1")]  # fmt: skip
 
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -34,9 +36,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run of two iterations with recording and checkpoints, and its digest."""
     out = tmp_path_factory.mktemp("runs") / "run"
-    done = subprocess.run(
-        [*ranks.python(), "-m", "pareprop", *RUN, "--out", out], capture_output=True, text=True, check=False
-    )
+    done = apart(*RUN, "--out", out)
     assert done.returncode == 0, done.stderr
     return out, digests(done.stdout.splitlines())[0]
 
@@ -47,15 +47,8 @@ def copy(finished: tuple[Path, str], tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def contents(folder: Path) -> dict[str, bytes | None]:
-    """All files below a folder, by name."""
-    paths = sorted(folder.rglob("*"))
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
-
-
 def require_refusal(capsys: pytest.CaptureFixture, expected: str, *arguments: object) -> None:
-    code, _, errors = command(capsys, *arguments)
-    assert code == 2 and expected in errors and errors.count("\n") == 1, errors
+    assert expected in refusal_of(capsys, *arguments)
 
 
 # ---- directories -----------------------------------------------------------------------------------------------------
@@ -126,11 +119,8 @@ def test_overwrite_replaces_runs_only(tmp_path: Path, capsys: pytest.CaptureFixt
         (copy / name).write_text("mine")
     assert command(capsys, *RUN, "--set", "seed=2", "--set", "record.every=0", "--out", copy, "--overwrite")[0] == 0
     left = contents(copy)
-    assert [name for name in left if name.endswith("notes.txt")] == [
-        "checkpoints/notes.txt",
-        "notes.txt",
-        "record/notes.txt",
-    ]
+    kept = [name for name in left if name.endswith("notes.txt")]
+    assert kept == ["checkpoints/notes.txt", "notes.txt", "record/notes.txt"]
     assert not [name for name in left if "part-" in name or name == "record.h5"]
 
 
@@ -164,29 +154,27 @@ def foreign(folder: Path) -> Path:
     return folder / "secret.h5"
 
 
-def with_external_link(path: Path, secret: Path, name: str) -> None:
-    with h5py.File(path, "r+") as file:
-        del file[name]
-        file[name] = h5py.ExternalLink(secret, name)
+def elsewhere(kind: str) -> Callable[[Path, Path, str], None]:
+    """Put values of another file in the place of a dataset."""
+
+    def change(path: Path, secret: Path, name: str) -> None:
+        with h5py.File(path, "r+") as file:
+            del file[name]
+            if kind == "link":
+                file[name] = h5py.ExternalLink(secret, name)
+            elif kind == "virtual":
+                layout = h5py.VirtualLayout((3,), "f8")
+                layout[:] = h5py.VirtualSource(str(secret), name, (3,))
+                file.create_virtual_dataset(name, layout)
+            else:
+                file.create_dataset(name, (3,), "f8", external=[(str(secret), 0, 24)])
+
+    return change
 
 
-def with_virtual_dataset(path: Path, secret: Path, name: str) -> None:
-    with h5py.File(path, "r+") as file:
-        del file[name]
-        layout = h5py.VirtualLayout((3,), "f8")
-        layout[:] = h5py.VirtualSource(str(secret), name, (3,))
-        file.create_virtual_dataset(name, layout)
-
-
-def with_raw_values(path: Path, secret: Path, name: str) -> None:
-    with h5py.File(path, "r+") as file:
-        del file[name]
-        file.create_dataset(name, (3,), "f8", external=[(str(secret), 0, 24)])
-
-
-@pytest.mark.parametrize("change", [with_external_link, with_virtual_dataset, with_raw_values])
-def test_values_from_elsewhere_are_refused(copy: Path, tmp_path: Path, capsys, change) -> None:
-    secret = foreign(tmp_path)
+@pytest.mark.parametrize("kind", ["link", "virtual", "raw"])
+def test_values_from_elsewhere_are_refused(copy: Path, tmp_path: Path, capsys, kind: str) -> None:
+    secret, change = foreign(tmp_path), elsewhere(kind)
     shutil.copytree(copy, tmp_path / "other")
     change(copy / "results.h5", secret, "loss")
     change(copy / "record.h5", secret, "spikes/id")
@@ -199,44 +187,31 @@ def test_values_from_elsewhere_are_refused(copy: Path, tmp_path: Path, capsys, c
         ["export", copy, tmp_path / "out.h5"],
         ["resume", copy, "--set", "iterations=3"],
     ):
-        code, _, errors = command(capsys, *arguments)
-        assert code == 2 and ("another" in errors), (arguments, errors)
+        assert "another" in refusal_of(capsys, *arguments)
     assert contents(tmp_path) == before
 
 
-def of_text(part: h5py.File, secret: Path) -> None:
-    part.create_dataset("spikes/id", (1, 2, 3), h5py.string_dtype())
-
-
-def of_raw_values(part: h5py.File, secret: Path) -> None:
-    part.create_dataset("spikes/id", (3,), "u1", external=[(str(secret), 0, 3)])
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("spoil", "said"), [(of_text, "'spikes/id' is not what was recorded"), (of_raw_values, "another")]
-)
+@pytest.mark.parametrize("kind", ["text", "raw"])
 def test_parts_of_a_recording_are_looked_at_before_they_are_read(
-    copy: Path, finished: tuple[Path, str], tmp_path: Path, spoil, said: str
+    copy: Path, finished: tuple[Path, str], tmp_path: Path, kind: str
 ) -> None:
     """HDF5 itself crashes where it is to read text as numbers."""
     with h5py.File(copy / "record/part-000-rank-00000.h5", "r+") as part:
         del part["spikes/id"]
-        spoil(part, foreign(tmp_path))
+        if kind == "text":
+            part.create_dataset("spikes/id", (1, 2, 3), h5py.string_dtype())
+        else:
+            part.create_dataset("spikes/id", (3,), "u1", external=[(str(foreign(tmp_path)), 0, 3)])
+    said = {"text": "'spikes/id' is not what was recorded", "raw": "another"}[kind]
     for arguments in (["compare", copy, finished[0]], ["export", copy, tmp_path / "out.h5"]):
-        done = subprocess.run(
-            [*ranks.python(), "-m", "pareprop", *arguments], capture_output=True, text=True, check=False
-        )
+        done = apart(*arguments)
         assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, (arguments, done)
 
 
-def change_manifest(directory: Path, what) -> None:
+def change_manifests(directory: Path, what: Callable[[dict], object]) -> None:
     for path in checkpoint_write.list_checkpoints(directory / "checkpoints"):
-        text = (path / "manifest.json").read_text().partition("\n")[2]
-        manifest = json.loads(text)
-        what(manifest)
-        text = json.dumps(manifest)
-        (path / "manifest.json").write_text(f"{checkpoint_write.seal(text)}\n{text}\n")
+        change(path, what)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +223,7 @@ def test_names_in_a_manifest_stay_inside(copy: Path, tmp_path: Path, capsys, nam
     (copy / "record" / "link.h5").symlink_to(secret)
     (copy / "record" / "part-001-rank-00000.h5").symlink_to(secret)
     name = str(secret) if name == "SECRET" else name
-    change_manifest(copy, lambda found: found["numbers"]["Recorder.0"]["parts"][0].update(files=[name]))
+    change_manifests(copy, lambda found: found["numbers"]["Recorder.0"]["parts"][0].update(files=[name]))
     before = contents(tmp_path)
     require_refusal(capsys, "is not a file of the recording", "resume", copy, "--set", "iterations=3")
     assert contents(tmp_path) == before
@@ -258,7 +233,7 @@ def test_more_rows_than_there_are_is_told_before_training(copy: Path, capsys: py
     def longer(found: dict) -> None:
         found["numbers"]["Recorder.0"]["parts"][0]["rows"][0]["spikes/id"] = 9**9
 
-    change_manifest(copy, longer)
+    change_manifests(copy, longer)
     require_refusal(capsys, "rows, the checkpoint knows", "resume", copy, "--set", "iterations=3")
 
 
@@ -334,13 +309,11 @@ def test_an_export_that_fails_leaves_nothing(copy: Path, tmp_path: Path, capsys,
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("more", "expected"),
-    [([], {".png"}), (["--set", "figures=pdf"], {".png", ".pdf"}), (["--no-figures"], set())],
+    ("more", "expected"), [([], {".png"}), (["--set", "figures=pdf"], {".png", ".pdf"}), (["--no-figures"], set())]
 )
 def test_figures_are_drawn_as_asked(tmp_path: Path, capsys, monkeypatch, no_figures, more, expected) -> None:
     monkeypatch.setattr(run, "draw", DRAW)
-    code, output, _ = command(capsys, *RUN, "--out", tmp_path / "out", *more)
-    assert code == 0
+    output = output_of(capsys, *RUN, "--out", tmp_path / "out", *more)
     assert {path.suffix for path in (tmp_path / "out").iterdir()} & {".png", ".pdf"} == expected
     assert ("figures: none drawn; `pareprop plot" in output) == (not expected)
     if not expected:

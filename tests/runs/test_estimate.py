@@ -9,25 +9,17 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import ranks
-from commands import command
+import small
+from commands import output_of, run_of
 
 import pareprop
 from pareprop.engines.sample import Sample
 from pareprop.network.local import cost_of
 from pareprop.network.model import Model
+from pareprop.parallel.exchange import Exchange
 from pareprop.runs import config, estimate, speed
 from pareprop.simulation.loop import Simulation
-
-TOLD = """
-from pareprop.parallel import launcher
-from pareprop.runs import estimate
-from pareprop.simulation.loop import Simulation
-from pareprop.tasks import TASKS
-exchange = launcher.exchange()
-task = TASKS["sine-waves"](n_step=200, n_rec=61, iterations=70)
-run = Simulation(task.model(), task, exchange, settings=task.settings())
-print(f"{estimate.run_seconds(run, task, 70)!r} {estimate.rank_bytes(run)}\\n", end="", flush=True)
-"""
+from pareprop.tasks.sine_waves import SineWaves
 
 
 def build(name: str, settings: list[str]) -> tuple[Simulation, object]:
@@ -66,56 +58,50 @@ def test_synapses_in_memory_take_longer(monkeypatch: pytest.MonkeyPatch) -> None
     assert estimate.sample_seconds(simulation) - cached == pytest.approx(1.2e-9 * n_events, rel=0.1)
 
 
+def train(folder: str, words: list[str], exchange: Exchange) -> None:
+    task = SineWaves(n_step=200, n_rec=61, iterations=70)
+    run = Simulation(task.model(), task, exchange, settings=task.settings())
+    print(f"{estimate.run_seconds(run, task, 70)!r} {estimate.rank_bytes(run)}\n", end="", flush=True)
+
+
 def test_all_ranks_expect_the_same(tmp_path: Path) -> None:
     """Shared, and of more ranks than most machines have cores, which take turns."""
-    script = tmp_path / "told.py"
-    script.write_text(TOLD)
-    found = {n: ranks.run(n, script, env={"PAREPROP_SHARE_ABOVE": "0"}) for n in (1, 3)}
-    for n, done in found.items():
-        lines = done.stdout.splitlines()
-        assert done.returncode == 0 and len(lines) == n and len(set(lines)) == 1, done.stderr
+    for n in (1, 3):
+        lines = ranks.train(n, __file__, tmp_path, env={"PAREPROP_SHARE_ABOVE": "0"}).splitlines()
+        assert len(lines) == n and len(set(lines)) == 1
 
 
 def test_the_start_tells_time_and_memory(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A resumed run tells what is left."""
-    small = [part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=4") for part in ("--set", text)]
-    _, output, _ = command(capsys, "run", "sine-waves", *small, "--no-figures", "--until", 1, "--out", tmp_path)
+    words = run_of("sine-waves", tmp_path, n_rec=8, n_in=6, n_step=30, iterations=4, figures="none")
+    output = output_of(capsys, *words, "--until", 1)
     line = r"estimate: about 1 s for {}, \d+ MiB on each rank with the program; counted, not measured, .*; unit costs "
     line += rf"are multiplied by [\d.e+-]+, as a short measurement on this processor \({speed.here()[1]}\) asks for\n"
     assert re.search(r"^1 ranks; .*\ntraining: .*\n" + line.format("1 iteration"), output)
-    _, output, _ = command(capsys, "resume", tmp_path)
+    output = output_of(capsys, "resume", tmp_path)
     assert re.search("^" + line.format("3 iterations"), output, re.MULTILINE)
 
 
-def equations(n: int, name: str = "adex", variant: str = "interval") -> Model:
-    model = Model(variant)
-    inputs, cells, out = model.inputs("in", 5), model.neurons("rec", n, name), model.readouts("out", 1)
-    for ends in ((inputs, cells), (cells, out), (out, cells)):
-        model.connect(*ends)
-    return model
+def equations(n: int) -> Model:
+    one = {"weight": 1.0}
+    return small.network("interval", 5, n, kind="adex", into=one, onto=one, back=one, defaults=True)
 
 
-def test_models_given_by_equations_are_measured_and_tell_what_they_keep(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+STILL = small.Once(Sample.from_raster(np.zeros((100, 5), bool), np.zeros((100, 1))), 100)
+
+
+def test_models_given_by_equations_are_measured_and_tell_what_they_keep(tmp_path: Path, capsys) -> None:
     """The steps of 20 000 AdEx neurons take most of a sample; psi, voltage and flags are kept of each (README)."""
-
-    class Still:
-        n_steps = learning_window = 100
-
-        def sample(self, index: int, phase: str = "train") -> Sample:
-            return Sample.from_raster(np.zeros((100, 5), bool), np.zeros((100, 1)))
-
     cost = cost_of(equations(1), equations(1).populations[1])
     assert cost.kept == 3 and 0 < cost.step < 1e-5 and 0 < cost.sweep < 1e-5
-    seconds = [estimate.sample_seconds(Simulation(equations(n), Still())) for n in (10_000, 30_000)]
+    seconds = [estimate.sample_seconds(Simulation(equations(n), STILL)) for n in (10_000, 30_000)]
     spikes = 20_000 * (5 * estimate.INPUT_HZ + 10.0) * 0.1 * 2.4e-9
     step = max(cost.step, estimate.NEURON_STEP)  # neurons take at least as long as those of the package
     assert seconds[1] - seconds[0] == pytest.approx(20_000 * 100 * (step + cost.sweep), abs=2 * spikes)
-    pareprop.run(equations(20), Still(), tmp_path / "run", iterations=1, figures="none")
+    pareprop.run(equations(20), STILL, tmp_path / "run", iterations=1, figures="none")
     assert "\nnumbers kept per neuron and step: adex 3\n" in capsys.readouterr().out
-    code, output, _ = command(capsys, "info", tmp_path / "run")
-    assert code == 0 and re.search(r"^ *kept_per_neuron_and_step: adex 3$", output, re.MULTILINE)
+    told = output_of(capsys, "info", tmp_path / "run")
+    assert re.search(r"^ *kept_per_neuron_and_step: adex 3$", told, re.MULTILINE)
 
 
 # ---- the speed of this processor -------------------------------------------------------------------------------------
@@ -143,9 +129,7 @@ def ask(variant: str) -> float:
     return speed.slowness(None, variant)
 
 
-def test_speed_is_measured_once_for_each_processor_and_level(
-    speeds: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_speed_is_measured_once_for_each_processor_and_level(speeds: list[str], monkeypatch) -> None:
     assert [ask(variant) for variant in ("spike", "interval", "spike", "interval")] == pytest.approx([3.0] * 4)
     assert speeds == ["spike", "interval"]
     monkeypatch.setattr(speed, "here", lambda: ("another", "v2"))
@@ -170,9 +154,7 @@ def test_speed_is_measured_once_for_each_processor_and_level(
     ],
     ids="half deep negative nan text foreign writable folder fifo".split(),
 )
-def test_a_damaged_or_foreign_file_is_measured_anew(
-    speeds: list[str], tmp_path: Path, damage: Callable[[Path], object]
-) -> None:
+def test_a_damaged_or_foreign_file_is_measured_anew(speeds: list[str], tmp_path: Path, damage: Callable) -> None:
     ask("spike")
     (path,) = (tmp_path / "cache").iterdir()
     damage(path)
@@ -192,17 +174,9 @@ def test_without_a_folder_nothing_is_kept(speeds: list[str], tmp_path: Path, mon
 def test_speed_scales_what_was_not_measured_here() -> None:
     """All but the steps of models given by equations, which are timed on this machine."""
     simulation, task = build("sine-waves", ["n_rec=60", "n_in=30", "n_step=1000"])
-    assert estimate.run_seconds(simulation, task, 10, 2.5) == pytest.approx(
-        2.5 * estimate.run_seconds(simulation, task, 10)
-    )
-
-    class Still:
-        n_steps = learning_window = 100
-
-        def sample(self, index: int, phase: str = "train") -> Sample:
-            return Sample.from_raster(np.zeros((100, 5), bool), np.zeros((100, 1)))
-
-    given = Simulation(equations(30_000), Still())
+    base = estimate.run_seconds(simulation, task, 10)
+    assert estimate.run_seconds(simulation, task, 10, 2.5) == pytest.approx(2.5 * base)
+    given = Simulation(equations(30_000), STILL)
     own = 30_000 * 100 * (cost_of(given.model, given.model.populations[1]).step + 0.0)
     assert estimate.sample_seconds(given, 0.0) > 0.5 * own
 

@@ -17,9 +17,8 @@ import fault_driver
 import launch
 import pytest
 import ranks
-from commands import command, digests, on_ranks
+from commands import as_options, command, digests, on_ranks
 
-from pareprop.runs import run
 from pareprop.storage import checkpoint_write
 
 pytestmark = pytest.mark.mpi
@@ -91,8 +90,7 @@ QUICK = [
 
 def settings(trial: Trial) -> list[str]:
     """Settings of the run; without a recording where the disk is to become read-only under it."""
-    texts = [f"variant={trial.variant}", *SIZES, *(RECORD if trial.fault != "read-only" else [])]
-    return [part for text in texts for part in ("--set", text)]
+    return as_options(f"variant={trial.variant}", *SIZES, *(RECORD if trial.fault != "read-only" else []))
 
 
 def run_trial(trial: Trial, folder: Path) -> tuple[int, float, str]:
@@ -103,21 +101,8 @@ def run_trial(trial: Trial, folder: Path) -> tuple[int, float, str]:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], check=True)
     two = [launch.find_mpirun(), "-n", "2", *ranks.python(), DRIVER, trial.rank, trial.phase, trial.fault]
     arguments = ["run", "sine-waves", *settings(trial), "--out", place / "run"]
-    line = list(map(str, ["timeout", "-k", "5", LIMIT, *two, *arguments]))
-    begun = time.monotonic()
-    process = subprocess.Popen(
-        line,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | launch.ENVIRONMENT,
-        start_new_session=True,
-    )
-    try:
-        output = process.communicate()[0]
-    finally:
-        launch.kill_session(process.pid)
+    line, begun = ["timeout", "-k", "5", LIMIT, *two, *arguments], time.monotonic()
+    done = launch.in_session(line, os.environ | launch.ENVIRONMENT, stderr=subprocess.STDOUT)
     seconds = time.monotonic() - begun
     if trial.fault == "read-only":
         subprocess.run(["umount", "-l", place], check=True)
@@ -126,7 +111,7 @@ def run_trial(trial: Trial, folder: Path) -> tuple[int, float, str]:
     if (place / "kept").exists():
         shutil.rmtree(place / "run", ignore_errors=True)
         (place / "kept").rename(place / "run")
-    return process.returncode, seconds, output
+    return done.returncode, seconds, done.stdout
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -140,14 +125,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.slow
-def test_matrix(
-    found: list[Trial],
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+@pytest.mark.usefixtures("no_figures")
+def test_matrix(found: list[Trial], request: pytest.FixtureRequest, tmp_path: Path, capsys) -> None:
     if launch.find_mpirun() is None:
         pytest.skip("no mpirun")
     if os.geteuid() != 0:

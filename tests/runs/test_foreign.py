@@ -9,12 +9,14 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 import h5py
 import numpy as np
 import pytest
 import ranks
-from commands import command
+from commands import apart, as_options, command
+from damage import flip, replace
 from params import first
 
 from pareprop import plots
@@ -24,8 +26,8 @@ from pareprop.runs import config, replay, run
 from pareprop.runs.directory import DIGEST_LINE
 from pareprop.runs.opened import open_run
 
-RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1",
-       "variant=spike") for part in ("--set", text))]  # fmt: skip
+RUN = ["run", "sine-waves", *as_options("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1",
+       "variant=spike")]  # fmt: skip
 DRAW = run.draw
 
 
@@ -35,12 +37,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
-    done = subprocess.run(
-        [*ranks.python(), "-m", "pareprop", *RUN, "--no-figures", "--out", out],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = apart(*RUN, "--no-figures", "--out", out)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -121,9 +118,7 @@ def test_any_flipped_bit_of_results_ends_in_a_line(copy: Path, finished: Path, c
     with h5py.File(copy / "results.h5") as file:
         loss = file["loss"].id.get_offset()  # a number, and so a difference
     for place in (7, 485, 1455, loss, *range(0, min(len(source), 30_000), 990)):
-        content = bytearray(source)
-        content[place] ^= 1 << place % 8
-        (copy / "results.h5").write_bytes(content)
+        flip(copy / "results.h5", place, place % 8, source)
         code, output, errors = command(capsys, "compare", copy, finished)
         assert (code, errors.count("\n")) in ((0, 0), (1, 0), (2, 1)) and "Traceback" not in errors, (place, errors)
         assert code != 1 or " and " in output or " in the " in output
@@ -134,9 +129,7 @@ def test_any_flipped_bit_of_results_ends_in_a_line(copy: Path, finished: Path, c
 @pytest.mark.parametrize("sample", ["weight_initial", "weight", "source"])
 def test_columns_of_another_length(copy: Path, tmp_path: Path, capsys, sample: str) -> None:
     with h5py.File(copy / "results.h5", "r+") as file:
-        group = file["projections/rec->rec"]
-        del group[sample]
-        group[sample] = np.zeros(3)
+        replace(f"projections/rec->rec/{sample}", np.zeros(3))(file)
     assert "must be equal" in require_refusal(capsys, "export", "--nest", copy, tmp_path / "x.py")
     with pytest.raises(InputError, match="must be equal"):
         open_run(copy).weights("rec->rec")
@@ -144,11 +137,8 @@ def test_columns_of_another_length(copy: Path, tmp_path: Path, capsys, sample: s
 
 def test_weights_of_another_network(copy: Path, tmp_path: Path, capsys) -> None:
     with h5py.File(copy / "results.h5", "r+") as file:
-        group = file["projections/rec->rec"]
         for name in ("source", "target", "delay", "weight_initial", "weight"):
-            values = group[name][:-1]
-            del group[name]
-            group[name] = values
+            replace(f"projections/rec->rec/{name}", lambda values: values[:-1])(file)
     assert "weights, its network" in require_refusal(capsys, "export", "--nest", copy, tmp_path / "x.py")
 
 
@@ -179,9 +169,7 @@ def test_any_damaged_head_of_positions_is_bad_input(tmp_path: Path) -> None:
     np.save(tmp_path / "positions.npy", np.random.default_rng(1).random((5, 2)))
     source = (tmp_path / "positions.npy").read_bytes()
     for place in range(128):
-        content = bytearray(source)
-        content[place] ^= 1 << place % 7
-        (tmp_path / "positions.npy").write_bytes(content)
+        flip(tmp_path / "positions.npy", place, place % 7, source)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
@@ -207,7 +195,7 @@ def test_activity_that_cannot_be_is_bad_input(tmp_path: Path, capsys) -> None:
         file["rates"] = np.full((30, 8), 1e300)
     settings = ("n_rec=8", "n_in=4", "n_step=30", "skip=0", "indegree=2", "indegree_in=2", "iterations=1",
                 f"activity={tmp_path / 'rates.h5'}")  # fmt: skip
-    options = [part for text in settings for part in ("--set", text)]
+    options = as_options(*settings)
     assert "1e+300 must lie in 0 to 1e+06 Hz" in require_refusal(
         capsys, "run", "own-activity", *options, "--out", tmp_path / "out"
     )
@@ -273,32 +261,28 @@ def test_no_file_speaks_to_the_terminal(copy: Path, tmp_path: Path, capsys) -> N
     assert "\x1b" not in errors and "\\u001b[2J.txt" in errors
 
 
+def require_quiet(*arguments: object) -> None:
+    """A command whose output nobody reads succeeds without a word."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    line = [*ranks.python(), "-m", "pareprop", *arguments]
+    done = subprocess.run(line, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 PRINTED = (["info", "RUN"], ["tasks"], ["config", "sine-waves"], ["compare", "RUN", "RUN"])
 
 
 @pytest.mark.parametrize("arguments", first(1, PRINTED, rest=2))
 def test_a_pipe_whose_reader_has_gone_is_quiet(finished: Path, arguments: list[str]) -> None:
     """As `pareprop info DIR | head -0`."""
-    texts = [str(finished) if text == "RUN" else text for text in arguments]
-    reader, writer = os.pipe()
-    os.close(reader)
-    try:
-        done = subprocess.run(
-            [*ranks.python(), "-m", "pareprop", *texts], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
-        )
-    finally:
-        os.close(writer)
-    assert (done.returncode, done.stderr) == (0, "")
+    require_quiet(*(str(finished) if text == "RUN" else text for text in arguments))
 
 
 @pytest.mark.slow
 def test_a_run_goes_on_when_nobody_reads_what_it_prints(tmp_path: Path) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    command = [*ranks.python(), "-m", "pareprop", *RUN, "--no-figures", "--out", tmp_path / "run"]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
-    os.close(writer)
-    assert (done.returncode, done.stderr) == (0, "")
+    require_quiet(*RUN, "--no-figures", "--out", tmp_path / "run")
     assert len(open_run(tmp_path / "run").losses["loss"]) == 2
 
 
@@ -321,9 +305,9 @@ gymnasium.register("Maze-v0", Maze)
 
 
 @pytest.fixture
-def maze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def maze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gymnasium: ModuleType) -> list[str]:
     """Settings of a run in an environment of a module that leaves a mark when it is imported."""
-    pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed").registry.pop("Maze-v0", None)
+    gymnasium.registry.pop("Maze-v0", None)
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "evil_maze.py").write_text(MAZE)
     monkeypatch.syspath_prepend(tmp_path / "code")
@@ -356,7 +340,7 @@ def test_code_that_a_run_names(capsys: pytest.CaptureFixture, tmp_path: Path, ma
     assert command(capsys, "config", run)[0] == 0 and not mark.exists()
     own = ["env=CartPole-v1", "low=[-1,-1,-1,-1]", "high=[1,1,1,1]"]
     begin = ["run", run, "--no-figures", "--out"]
-    assert command(capsys, *begin, tmp_path / "own", *(part for text in own for part in ("--set", text)))[0] == 0
+    assert command(capsys, *begin, tmp_path / "own", *as_options(*own))[0] == 0
     assert not mark.exists()
     assert command(capsys, *begin, tmp_path / "trusted", "--trust")[0] == 0 and mark.exists()
     assert command(capsys, *begin, tmp_path / "again")[0] == 0  # it is known now
@@ -364,7 +348,7 @@ def test_code_that_a_run_names(capsys: pytest.CaptureFixture, tmp_path: Path, ma
 
 def test_code_that_a_user_names(capsys: pytest.CaptureFixture, tmp_path: Path, maze: list[str]) -> None:
     """A user's own run is resumed without a word, not with other arguments, nor where the memory may be of others."""
-    settings = [part for text in maze for part in ("--set", text)]
+    settings = as_options(*maze)
     assert command(capsys, "run", "gym", *settings, "--out", tmp_path / "run")[0] == 0
     resume = ["resume", tmp_path / "run", "--no-figures", "--set", "iterations=2"]
     assert command(capsys, *resume)[0] == 0

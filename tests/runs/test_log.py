@@ -10,14 +10,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import command
+from commands import as_options, command, output_of, refusal_of, run_of
 
 from pareprop import machine
 from pareprop.runs import log, progress
 from pareprop.runs.summary import advice
 
-RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=4", "validate_every=2")
-       for part in ("--set", text))]  # fmt: skip
+RUN = ["run", "sine-waves", *as_options("n_rec=8", "n_in=6", "n_step=30", "iterations=4", "validate_every=2")]
 
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -28,10 +27,9 @@ def curves(out: Path) -> list[dict[str, str]]:
 
 
 def test_the_start_says_what_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    code, output, _ = command(capsys, *RUN, "--out", tmp_path / "out")
+    output = output_of(capsys, *RUN, "--out", tmp_path / "out")
     with h5py.File(tmp_path / "out" / "results.h5") as file:
         n_synapses = sum(len(group["weight"]) for group in file["projections"].values())
-    assert code == 0
     assert re.match(
         r"1 ranks; memory of rank 0: .*\n"
         rf"training: 8 neurons, {n_synapses} synapses; 4 iterations of 1 sample of 30 steps \(30 ms\); "
@@ -48,27 +46,19 @@ def test_a_line_at_each_validation_in_output_and_log(tmp_path: Path, capsys: pyt
     assert lines == [(str(n), f"{losses[n - 1]:.4g}", f"{validations[n // 2 - 1]:.4g}") for n in (2, 4)]
     assert errors == ""
     text = (tmp_path / "out" / "run.log").read_text()
-    assert [line.split(" ", 1)[1][:9] for line in text.splitlines()] == [
-        "started a",
-        "iteration",
-        "iteration",
-        "ended aft",
-    ]
+    words = [line.split(" ")[1] for line in text.splitlines()]
+    assert words == ["started", "iteration", "iteration", "ended"]
 
 
 def test_a_line_each_minute(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10**6, 10))
     monkeypatch.setattr(log, "monotonic", lambda: float(next(clock)))
-    _, output, _ = command(
-        capsys, *RUN, "--set", "validate_every=0", "--set", "iterations=24", "--out", tmp_path / "out"
-    )
+    output = output_of(capsys, *RUN, *as_options("validate_every=0", "iterations=24"), "--out", tmp_path / "out")
     assert 4 <= len(re.findall(r"^iteration \d+ of 24: ", output, re.MULTILINE)) <= 6
     assert re.search(r"about (\d+ s|\d\.\d min) left", output)
 
 
-def test_a_run_says_after_a_second_how_long_it_will_take(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_says_after_a_second_how_long_it_will_take(tmp_path: Path, capsys, monkeypatch) -> None:
     """As long per iteration as those after the first, in which tasks make their data; a run of few seconds does not."""
     for seconds, lines in ((2.0, 1), (0.01, 0)):
         clock, first = [0.0], [50.0]
@@ -79,8 +69,7 @@ def test_a_run_says_after_a_second_how_long_it_will_take(
 
         monkeypatch.setattr(progress.Progress, "after_iteration", pass_time)  # comes before the log
         out = tmp_path / f"out-{lines}"
-        options = ("--set", "validate_every=0", "--set", "iterations=24", "--out", out)
-        _, output, _ = command(capsys, *RUN, *options)
+        output = output_of(capsys, *RUN, *as_options("validate_every=0", "iterations=24"), "--out", out)
         line = "expected: about 44 s for the other 22 iterations"
         assert output.count("expected: about") == (out / "run.log").read_text().count("expected: about") == lines
         assert output.count(line) == lines
@@ -88,9 +77,9 @@ def test_a_run_says_after_a_second_how_long_it_will_take(
 
 def test_curves_hold_every_iteration_also_after_a_resume(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "out"
-    assert command(capsys, *RUN, "--out", out, "--until", "3")[0] == 0
+    output_of(capsys, *RUN, "--out", out, "--until", "3")
     assert [row["iteration"] for row in curves(out)] == ["1", "2", "3"]
-    assert command(capsys, "resume", out)[0] == 0
+    output_of(capsys, "resume", out)
     with h5py.File(out / "results.h5") as file:
         losses, validations = file["loss"][...], file["validation/value"][...]
     rows = curves(out)
@@ -100,13 +89,13 @@ def test_curves_hold_every_iteration_also_after_a_resume(tmp_path: Path, capsys:
 
 
 def test_no_curves_if_not_wanted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert command(capsys, *RUN, "--set", "log=none", "--out", tmp_path / "out")[0] == 0
+    output_of(capsys, *RUN, "--set", "log=none", "--out", tmp_path / "out")
     assert not (tmp_path / "out" / "loss.csv").exists()
 
 
 def test_event_files_for_tensorboard(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
-    assert command(capsys, *RUN, "--set", "log=tensorboard", "--out", tmp_path / "out")[0] == 0
+    output_of(capsys, *RUN, "--set", "log=tensorboard", "--out", tmp_path / "out")
     (path,) = (tmp_path / "out" / "tensorboard").iterdir()
     values = {
         (value.tag, event.step): value.tensor.float_val[0] if value.HasField("tensor") else value.simple_value
@@ -121,8 +110,7 @@ def test_event_files_for_tensorboard(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_tensorboard_is_asked_for_before_anything_is_written(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(log, "find_spec", lambda name: None)
-    code, _, errors = command(capsys, *RUN, "--set", "log=tensorboard", "--out", tmp_path / "out")
-    assert code == 2 and "pip install tensorboard" in errors and errors.count("\n") == 1
+    assert "pip install tensorboard" in refusal_of(capsys, *RUN, "--set", "log=tensorboard", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -184,9 +172,8 @@ def test_durations(seconds: float, text: str) -> None:
 def test_curves_of_returns(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Those of each iteration, also of the part before a run is resumed."""
     settings = ("n_rec=8", "cells=4", "decisions=3", "batch_size=4", "iterations=3", "test_samples=0")
-    arguments = ["run", "reach", *(part for text in settings for part in ("--set", text)), "--out", tmp_path / "out"]
-    assert command(capsys, *arguments, "--until", 2)[0] == 0
-    assert command(capsys, "resume", tmp_path / "out")[0] == 0
+    output_of(capsys, *run_of("reach", tmp_path / "out", *settings), "--until", 2)
+    output_of(capsys, "resume", tmp_path / "out")
     with h5py.File(tmp_path / "out" / "results.h5") as file:
         expected = {
             "loss": file["loss"][...],
@@ -200,9 +187,7 @@ def test_curves_of_returns(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
         np.testing.assert_allclose([float(row[name]) for row in rows], values, rtol=1e-8, err_msg=name)
 
 
-def test_a_job_that_ends_before_the_training(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_that_ends_before_the_training(tmp_path: Path, capsys, monkeypatch) -> None:
     """With a clock that goes ten seconds at each look."""
     clock = iter(range(0, 10**6, 10))
     monkeypatch.setattr(log, "monotonic", lambda: float(next(clock)))

@@ -8,10 +8,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import command, digests, on_ranks
+import small
+from commands import command, digests, on_ranks, output_of, refusal_of
 
 import pareprop
-from pareprop.engines.sample import Sample
 from pareprop.network.model import Model
 from pareprop.neurons import library
 from pareprop.neurons.model import NeuronModel
@@ -61,16 +61,17 @@ def write(folder: Path, change: str = "", new: str = "", **keys: object) -> Path
 @pytest.mark.mpi
 def test_resumed_without_its_file_on_any_ranks(tmp_path: Path) -> None:
     path, found = write(tmp_path), []
-    codes, output, errors = on_ranks(1, [["run", path, "--out", tmp_path / "whole"]])
-    assert (codes, errors) == ([0], [])
-    found += digests(output)
-    codes, output, errors = on_ranks(2, [["run", path, "--out", tmp_path / "part", "--until", "2"]])
-    assert (codes, errors) == ([0], [])
-    path.unlink()
-    codes, output, errors = on_ranks(3, [["resume", tmp_path / "part"]])
-    assert (codes, errors) == ([0], [])
-    found += digests(output)
-    assert len(found) == 2 and len(set(found)) == 1
+    for n, words in (
+        (1, ["run", path, "--out", tmp_path / "whole"]),
+        (2, ["run", path, "--out", tmp_path / "part", "--until", "2"]),
+        (3, ["resume", tmp_path / "part"]),
+    ):
+        codes, output, errors = on_ranks(n, [words])
+        assert (codes, errors) == ([0], [])
+        found += digests(output)
+        if n == 2:
+            path.unlink()
+    assert len(found) == 3 and found[2] == found[0]
     with h5py.File(tmp_path / "whole" / "results.h5") as file:
         assert len(file["dynamics/first/spike_ids"]) > 20
         kept = json.loads(file.attrs["config"])["neuron_models"]
@@ -84,8 +85,7 @@ def test_resumed_without_its_file_on_any_ranks(tmp_path: Path) -> None:
 
 
 def test_as_in_python(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
-    code, output, _ = command(capsys, "run", write(tmp_path), "--out", tmp_path / "run")
-    assert code == 0
+    output = output_of(capsys, "run", write(tmp_path), "--out", tmp_path / "run")
     task = config.load(str(tmp_path / "run" / "config.toml")).task
     given = task.model()
     assert list(given.neuron_models) == ["mine", "adex"]
@@ -93,13 +93,8 @@ def test_as_in_python(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     for item in given.populations:
         if item.role == "recurrent":
             definition = NeuronModel.from_dict("mine", OWN) if item.name == "rec" else library.get("adex")
-            model.neurons(
-                item.name,
-                item.size,
-                definition,
-                I_e=item.params.I_e,
-                **({"tau_m": item.params.tau_m} if item.name == "rec" else {}),
-            )
+            values = {name: getattr(item.params, name) for name in ("I_e", "tau_m")[: 1 + (item.name == "rec")]}
+            model.neurons(item.name, item.size, definition, **values)
         else:
             model.populations.append(item)
     model.projections += given.projections
@@ -109,42 +104,24 @@ def test_as_in_python(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_refuses_other_equations(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
-    assert command(capsys, "run", write(tmp_path), "--out", tmp_path / "run", "--until", "2")[0] == 0
+    output_of(capsys, "run", write(tmp_path), "--out", tmp_path / "run", "--until", "2")
     path = tmp_path / "run" / "config.toml"
     path.write_text(path.read_text().replace('V_m = "E_reset"', 'V_m = "E_L"').replace('"w + b"', '"w + 2*b"'))
-    code, _, errors = command(capsys, "resume", tmp_path / "run")
-    assert code == 2
-    assert re.fullmatch(
-        r'pareprop: error: \S+ belongs to another run: neuron_models\.adex\.reset\.w = "w \+ b", now "w \+ 2\*b"\n',
-        errors,
-    )
-
-
-class Noise:
-    n_steps = learning_window = 40
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        raster = np.random.default_rng(index).random((40, 12)) < 0.2
-        return Sample.from_raster(raster, np.full((40, 1), 0.5))
+    told = r'\S+ belongs to another run: neuron_models\.adex\.reset\.w = "w \+ b", now "w \+ 2\*b"\n'
+    assert re.fullmatch("pareprop: error: " + told, refusal_of(capsys, "resume", tmp_path / "run"))
 
 
 @pytest.mark.slow
 def test_a_script_leaves_its_models_in_its_run(tmp_path: Path) -> None:
     def network(b: float) -> Model:
-        definition = NeuronModel.from_dict(
-            "adex", library.get("adex").to_dict() | {"reset": {"V_m": "V_reset", "w": f"w + {b}*b"}}
-        )
-        model = Model("spike")
-        inputs, out = model.inputs("in", 12), model.readouts("out", 1)
-        cells = model.neurons("rec", 4, definition, I_e=500.0)
-        for ends in ((inputs, cells), (cells, out), (out, cells)):
-            model.connect(*ends)
-        return model
+        reset, one = {"reset": {"V_m": "V_reset", "w": f"w + {b}*b"}}, {"weight": 1.0}
+        definition = NeuronModel.from_dict("adex", library.get("adex").to_dict() | reset)
+        ways = {"into": one, "onto": one, "back": one}
+        return small.network("spike", 12, 4, kind=definition, cell={"I_e": 500.0}, **ways, defaults=True)
 
     def run(b: float, iterations: int, **options) -> pareprop.Trained:
-        return pareprop.run(
-            network(b), Noise(), tmp_path / "run", iterations=iterations, figures="none", quiet=True, **options
-        )
+        task, rest = small.Noise(np.full((40, 1), 0.5), 12), {"iterations": iterations, "figures": "none"} | options
+        return pareprop.run(network(b), task, tmp_path / "run", quiet=True, **rest)
 
     run(2.0, 1)
     kept = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["neuron_models"]
@@ -190,8 +167,8 @@ def test_bad_models_are_one_line(capsys: pytest.CaptureFixture, tmp_path: Path, 
 def test_a_task_without_a_network_of_the_user(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text('[task]\nname = "sine-waves"\n[neuron_models.mine]\nspike = "1"\n')
-    code, _, errors = command(capsys, "run", path, "--out", tmp_path / "run")
-    assert code == 2 and "[neuron_models]: task 'sine-waves' has no network of your own that has them" in errors
+    told = refusal_of(capsys, "run", path, "--out", tmp_path / "run")
+    assert "[neuron_models]: task 'sine-waves' has no network of your own that has them" in told
 
 
 def test_settings_without_models_are_what_they_were() -> None:

@@ -5,13 +5,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import command
+from commands import command, output_of, run_of
 from params import first
 from scipy.stats import binomtest
 
 from pareprop.engines.sample import Sample
 from pareprop.network.losses import LOSSES
-from pareprop.runs import run
 from pareprop.runs.phases import Phases
 from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer, Outcome, predict
@@ -53,9 +52,8 @@ def train(*settings: str, name: str = "evidence-accumulation") -> tuple[Simulati
 
 
 def test_samples_of_all_phases_in_order():
-    _, phases, samples = train(
-        *TINY, "iterations=3", "validate_every=2", "validate_samples=3", "stop_below=0", "test_samples=2"
-    )
+    looks = ("validate_every=2", "validate_samples=3", "stop_below=0", "test_samples=2")
+    _, phases, samples = train(*TINY, "iterations=3", *looks)
     training = [("train", index) for index in range(6)]
     validate, test = [("validate", index) for index in range(3)], [("test", 0), ("test", 1)]
     assert samples == training[:4] + validate + training[4:] + test
@@ -107,11 +105,10 @@ def test_only_a_phase_with_a_learning_rate_learns():
     assert {item.eta for item in learned.engine.plastic} == {5e-3}
 
 
-def test_scores_are_in_the_results_and_said(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)  # drawing has tests of its own
+@pytest.mark.usefixtures("no_figures")
+def test_scores_are_in_the_results_and_said(capsys: pytest.CaptureFixture, tmp_path: Path):
     settings = (*TINY, "iterations=2", "validate_every=1", "validate_samples=2", "stop_below=0", "test_samples=5")
-    arguments = [part for text in settings for part in ("--set", text)]
-    code, output, errors = command(capsys, "run", "evidence-accumulation", "--out", tmp_path / "run", *arguments)
+    code, output, errors = command(capsys, *run_of("evidence-accumulation", tmp_path / "run", *settings))
     assert (code, errors) == (0, "")
     with h5py.File(tmp_path / "run" / "results.h5") as file:
         labels, predictions = file["test/labels"][:], file["test/predictions"][:]
@@ -121,18 +118,17 @@ def test_scores_are_in_the_results_and_said(capsys: pytest.CaptureFixture, tmp_p
         interval = binomtest(int(np.sum(labels == predictions)), 5).proportion_ci(0.95, "wilson")
         np.testing.assert_allclose([found["interval_low"], found["interval_high"]], interval)
         last = file["dynamics/last"]
-        np.testing.assert_allclose(last["readout_signal"][-30:].sum(axis=1), 1)  # what was compared with the target
-        np.testing.assert_allclose(
-            last["error_signal"][-30:], last["readout_signal"][-30:] - last["target_signal"][-30:], atol=1e-12
-        )
-        assert int(np.argmax(last["readout_signal"][-30:].mean(axis=0))) == predictions[0]
+        signal, target, error = (last[f"{name}_signal"][-30:] for name in ("readout", "target", "error"))
+        np.testing.assert_allclose(signal.sum(axis=1), 1)  # what was compared with the target
+        np.testing.assert_allclose(error, signal - target, atol=1e-12)
+        assert int(np.argmax(signal.mean(axis=0))) == predictions[0]
     low, high = interval
     line = f"test accuracy: {found['accuracy']:.3f} (95 % interval {low:.2f} to {high:.2f}, n = 5)"
     assert line in output.splitlines()
 
 
-def test_several_seeds_have_a_common_figure(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)  # none but the common one
+@pytest.mark.usefixtures("no_figures")  # but the common one
+def test_several_seeds_have_a_common_figure(capsys: pytest.CaptureFixture, tmp_path: Path):
     arguments = "--set iterations=2 --set n_step=60 --set n_rec=5 --seed 4 --seeds 2".split()
     code, output, errors = command(capsys, "run", "sine-waves", "--out", tmp_path, *arguments)
     assert (code, errors) == (0, "")
@@ -160,8 +156,6 @@ def test_a_test_leaves_the_digest_of_the_training(variant: str, tmp_path: Path, 
     assert simulation.hexdigest() != before
     found = []
     for k, more in enumerate((["test_samples=0"], ["test_samples=3"], ["validate_every=4", "validate_samples=2"])):
-        settings = [part for text in (*sizes, *more) for part in ("--set", text)]
-        out = tmp_path / str(k)
-        found += [command(capsys, "run", "sine-waves", *settings, "--out", out)[1].splitlines()[-1]]
-        found += [command(capsys, "resume", out)[1].splitlines()[-1]]
+        for words in (run_of("sine-waves", tmp_path / str(k), *sizes, *more), ["resume", tmp_path / str(k)]):
+            found.append(output_of(capsys, *words).splitlines()[-1])
     assert found[0].startswith("digest: ") and len(set(found)) == 1

@@ -11,7 +11,7 @@ import checkpoints
 import h5py
 import numpy as np
 import pytest
-from commands import command, digests
+from commands import as_options, digests, output_of
 
 from pareprop.runs.directory import claim_directory
 from pareprop.storage import checkpoint_write
@@ -19,11 +19,7 @@ from pareprop.tasks.datafile import DataFile
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "pareprop" / "storage" / "PROMISES.md").read_text()
-RUN = [
-    "run",
-    "sine-waves",
-    *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=2") for part in ("--set", text)),
-]
+RUN = ["run", "sine-waves", *as_options("n_rec=8", "n_in=6", "n_step=30", "iterations=2")]
 
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -41,7 +37,7 @@ def test_every_line_names_a_test() -> None:
 
 def test_a_forged_checkpoint_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A weight changed, its checksum made anew, the manifest sealed: nobody can tell."""
-    output = command(capsys, *RUN, "--until", 1, "--out", tmp_path / "run")[1]
+    output_of(capsys, *RUN, "--until", 1, "--out", tmp_path / "run")
     shutil.copytree(tmp_path / "run", tmp_path / "forged")
     path = checkpoint_write.list_checkpoints(tmp_path / "forged" / "checkpoints")[0]
     column, table = checkpoints.column_of(path, "rec->out/weight"), checkpoints.table_of(path)
@@ -54,9 +50,8 @@ def test_a_forged_checkpoint_is_taken(tmp_path: Path, capsys: pytest.CaptureFixt
         table["crc"][0, column] = zlib.crc32(weights.tobytes())
 
     checkpoints.change_table(path, note)
-    found = [command(capsys, "resume", tmp_path / name) for name in ("run", "forged")]
-    assert [code for code, _, _ in found] == [0, 0] and output
-    assert len({digests(lines.splitlines())[-1] for _, lines, _ in found}) == 2
+    found = [output_of(capsys, "resume", tmp_path / name) for name in ("run", "forged")]
+    assert len({digests(output.splitlines())[-1] for output in found}) == 2
 
 
 def test_without_locks_two_runs_may_share_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,9 +64,9 @@ def test_without_locks_two_runs_may_share_a_directory(tmp_path: Path, monkeypatc
 
 
 def test_a_hard_link_keeps_the_results_that_it_had(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert command(capsys, *RUN, "--out", tmp_path / "run")[0] == 0
+    output_of(capsys, *RUN, "--out", tmp_path / "run")
     os.link(tmp_path / "run" / "results.h5", tmp_path / "other.h5")
-    assert command(capsys, "resume", tmp_path / "run", "--set", "iterations=3")[0] == 0
+    output_of(capsys, "resume", tmp_path / "run", "--set", "iterations=3")
     for path, count in ((tmp_path / "other.h5", 2), (tmp_path / "run" / "results.h5", 3)):
         with h5py.File(path) as file:
             assert len(file["loss"]) == count

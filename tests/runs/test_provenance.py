@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from commands import command
+from commands import output_of, run_of
 
 from pareprop import installation
 from pareprop.parallel.replicas import Replicas
@@ -98,19 +98,14 @@ def test_a_file_with_the_memory_of_all_ranks_is_read_and_made_shorter(many: Simp
 
 
 def test_info_and_report_tell_the_memory_of_ranks(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    run = [
-        "run",
-        "sine-waves",
-        *(part for text in ("n_rec=4", "n_step=20", "iterations=1") for part in ("--set", text)),
-    ]
-    assert command(capsys, *run, "--no-figures", "--out", tmp_path / "run")[0] == 0
+    output_of(capsys, *run_of("sine-waves", tmp_path / "run", n_rec=4, n_step=20, iterations=1, figures="none"))
     content = json.loads((tmp_path / "run" / provenance.NAME).read_text())
     (peak,) = content["parts"][0]["peak_rss_bytes"]
     known = installation.facts()
     told = {"package": known["sources of pareprop"], "kernels": known["sources of its kernels"]}
     assert content["parts"][0]["sources"] == told
     shown = f"{peak / 2**20:.0f} MiB"
-    _, output, _ = command(capsys, "info", tmp_path / "run")
+    output = output_of(capsys, "info", tmp_path / "run")
     assert f"    peak_rss_bytes: {shown} (by rank)\n" in output
     assert f"    memory_of_ranks: lowest {shown} (rank 0), median {shown}, highest {shown} (rank 0)\n" in output
     content["parts"][0]["memory_of_ranks"]["highest"] = 3 * 2**30

@@ -3,6 +3,7 @@
 One file, because all tests train the same small network.
 """
 
+import functools
 import json
 import os
 import re
@@ -15,36 +16,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranks
-from commands import command
+import small
+from commands import output_of, refusal_of, run_of
 from params import first_rows
+from small import Levels
 
 import pareprop
 from pareprop import Adam, InputError, LearningRate, Model, Normal, Observer, Sample, Simulation
 from pareprop.network.losses import OwnLoss
 from pareprop.tasks.sine_waves import SineWaves
 
-
-class Levels:
-    """First ten of the inputs fire, later the other ten; the readout reports which."""
-
-    n_steps = learning_window = 60
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        rng = np.random.default_rng([index, len(phase)])
-        first = np.arange(self.n_steps) < rng.integers(10, 50)
-        rates = np.where(np.arange(20) < 10, first[:, None], ~first[:, None]) * 0.2
-        return Sample.from_raster(rng.random(rates.shape) < rates, np.where(first, 0.5, -0.5)[:, None])
+LEVELS = Levels(60, (10, 50), 0.2)
 
 
-def network(batch: int = 2, std: float = 0.05) -> Model:
-    model = Model("interval", seed=1, optimizer=Adam(eta=5e-3, batch_size=batch))
-    inputs, out = model.inputs("in", 20), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
-    neurons = model.neurons("rec", 20, "iaf", C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, t_ref=3.0)
-    model.connect(inputs, neurons, weight=Normal(std=0.5))
-    model.connect(neurons, neurons, "fixed_indegree", indegree=5, weight=Normal(std=std))
-    model.connect(neurons, out, weight=Normal(std=0.05))
-    model.connect(out, neurons, weight=Normal(std=0.1))
-    return model
+def network(batch: int = 2, std: float = 0.05, variant: str = "interval") -> Model:
+    options = {"optimizer": Adam(eta=5e-3, batch_size=batch)} if variant == "interval" else {"kind": "iaf_psc_delta"}
+    among = {"rule": "fixed_indegree", "indegree": 5} if variant == "interval" else {}
+    stds = {"among": among | {"weight": Normal(std=std)}, "onto": 0.05}
+    return small.network(variant, 20, cell={"t_ref": 3.0}, seed=1, **stds, **options)
 
 
 class Patience(Observer):
@@ -66,52 +55,45 @@ class Patience(Observer):
 
 def run(out: Path, iterations: int, **options) -> pareprop.Trained:
     options = {"figures": "none", "quiet": True} | options
-    return pareprop.run(network(), Levels(), out, iterations=iterations, **options)
+    return pareprop.run(network(), LEVELS, out, iterations=iterations, **options)
 
 
 @pytest.mark.slow
 def test_a_script_and_the_command_line_write_the_same_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Printed lines, files, results and digest; `compare` finds no difference."""
     values = {"iterations": 4, "n_rec": 20, "n_in": 10, "validate_every": 2, "test_samples": 1}
-    options = [item for key, value in values.items() for item in ("--set", f"{key}={value}")]
-    options += ["--set", "record.every=2", "--set", "checkpoint.every=2"]
-    code, output, _ = command(capsys, "run", "sine-waves", *options, "--out", tmp_path / "a")
-    assert code == 0
+    output = output_of(capsys, *run_of("sine-waves", tmp_path / "a", "record.every=2", "checkpoint.every=2", **values))
     done = pareprop.run(None, SineWaves(**values), tmp_path / "b", record={"every": 2}, checkpoint={"every": 2})
     printed = capsys.readouterr().out.replace(f"{tmp_path}/b", f"{tmp_path}/a")
     of_process = re.compile(r"iteration |^estimate: ")  # lines that tell the memory of the process so far
-    assert [line for line in printed.splitlines() if not of_process.search(line)] == [
-        line for line in output.splitlines() if not of_process.search(line)
-    ]
+    printed, told = ([line for line in text.splitlines() if not of_process.search(line)] for text in (printed, output))
+    assert printed == told
     assert output.splitlines()[-1] == f"digest: {done.digest}"
     names = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*"))
     assert sorted(path.relative_to(tmp_path / "b") for path in (tmp_path / "b").rglob("*")) == names
-    code, output, _ = command(capsys, "compare", tmp_path / "a", tmp_path / "b")
-    assert (code, output.strip()) == (0, "no difference")
+    assert output_of(capsys, "compare", tmp_path / "a", tmp_path / "b") == "no difference\n"
     # and either goes on
-    code, output, _ = command(capsys, "resume", tmp_path / "b", "--no-figures", "--set", "iterations=6")
-    assert code == 0
+    output = output_of(capsys, "resume", tmp_path / "b", "--no-figures", "--set", "iterations=6")
     more = {"iterations": 6, "restart": True, "record": {"every": 2}, "figures": "none"}
     again = pareprop.run(None, SineWaves(**values), tmp_path / "a", **more)
     assert output.splitlines()[-1] == f"digest: {again.digest}"
 
 
 def test_own_network_and_task_equal_a_bare_simulation(tmp_path: Path) -> None:
-    bare = Simulation(network(), Levels())
+    bare = Simulation(network(), LEVELS)
     bare.train(5)
     done = run(tmp_path / "run", 5, record={"every": 2, "what": ["spikes", "V_m"]})
     assert (done.losses, done.digest) == (bare.losses, bare.hexdigest())
     assert np.array_equal(done.open().losses["loss"], bare.losses)
-    assert {"results.h5", "record.h5", "checkpoints", "run.log", "loss.csv", "config.toml"} <= set(
-        os.listdir(tmp_path / "run")
-    )
+    files = {"results.h5", "record.h5", "checkpoints", "run.log", "loss.csv", "config.toml"}
+    assert files <= set(os.listdir(tmp_path / "run"))
     assert "Levels" in (tmp_path / "run/config.toml").read_text()
 
 
 def test_phases_of_a_script(tmp_path: Path) -> None:
     """Validations and test are those of a bare simulation; a loss below the bound ends the training."""
     done = run(tmp_path / "run", 6, validate_every=3, validate_samples=2, test_samples=3)
-    bare = Simulation(network(), Levels())
+    bare = Simulation(network(), LEVELS)
     expected = []
     for n in (3, 6):
         bare.train(n)
@@ -126,7 +108,7 @@ def test_a_loss_below_0_does_not_stop_a_training_that_has_no_bound(tmp_path: Pat
     """Found by random networks: `stop_below = 0`, the default, which means never, was taken for a bound."""
     model = network()
     model.loss = OwnLoss(lambda output, target: (output - target, 0.5 * np.sum(np.square(output - target)) - 1e3))
-    done = pareprop.run(model, Levels(), tmp_path, iterations=3, validate_every=1, figures="none", quiet=True)
+    done = pareprop.run(model, LEVELS, tmp_path, iterations=3, validate_every=1, figures="none", quiet=True)
     assert done.validations[0][1] < 0.0 and len(done.losses) == 3 and not done.stopped
 
 
@@ -163,11 +145,15 @@ def test_another_network_is_not_gone_on_with(tmp_path: Path) -> None:
     given, eta = network(), network()
     given.projections[1] = given.projections[1].model_copy(update={"weight": Normal(std=0.06)})
     eta.optimizer = Adam(eta=6e-3, batch_size=2)
-    data = type("Renamed", (Levels,), {"sample": lambda self, index, phase="train": Levels().sample(index + 1, phase)})
+    data = type("Renamed", (Levels,), {"sample": lambda self, index, phase="train": LEVELS.sample(index + 1, phase)})
     for model, task, words in (
-        (given, Levels(), weight + "mean=0.0, std=0.06)"),
-        (eta, Levels(), "learning.eta = 0.005, now 0.006; eta = 0.005, now 0.006"),
-        (network(), data(), "sample 0 of the training has another input spikes and target; its data, or what makes"),
+        (given, LEVELS, weight + "mean=0.0, std=0.06)"),
+        (eta, LEVELS, "learning.eta = 0.005, now 0.006; eta = 0.005, now 0.006"),
+        (
+            network(),
+            data(60, (10, 50), 0.2),
+            "sample 0 of the training has another input spikes and target; its data, or what makes",
+        ),
     ):
         with pytest.raises(InputError, match=re.escape(f"belongs to another run: {words}")):
             pareprop.run(model, task, tmp_path / "run", iterations=4, restart=True, figures="none")
@@ -178,11 +164,15 @@ def test_data_are_known_by_their_content(tmp_path: Path) -> None:
     """A class of another name that makes the same samples goes on; one whose later samples differ does not."""
     run(tmp_path / "run", 2)
     renamed = type("Renamed", (Levels,), {})
-    done = pareprop.run(network(), renamed(), tmp_path / "run", iterations=4, restart=True, figures="none", quiet=True)
+    done = pareprop.run(
+        network(), renamed(60, (10, 50), 0.2), tmp_path / "run", iterations=4, restart=True, figures="none", quiet=True
+    )
     assert done.digest == run(tmp_path / "whole", 4).digest
-    swapped = type("Levels", (Levels,), {"sample": lambda self, k, phase="train": Levels().sample(k + (k == 6), phase)})
+    swapped = type("Levels", (Levels,), {"sample": lambda self, k, phase="train": LEVELS.sample(k + (k == 6), phase)})
     with pytest.raises(InputError, match="sample 6 of the training has another input spikes and target"):
-        pareprop.run(network(), swapped(), tmp_path / "run", iterations=6, restart=True, figures="none")
+        pareprop.run(
+            network(), swapped(60, (10, 50), 0.2), tmp_path / "run", iterations=6, restart=True, figures="none"
+        )
 
 
 def test_other_phases_and_figures_go_on(tmp_path: Path) -> None:
@@ -190,7 +180,7 @@ def test_other_phases_and_figures_go_on(tmp_path: Path) -> None:
     first = run(tmp_path / "run", 6, validate_every=2, stop_below=1e9, test_samples=2)
     assert first.stopped and len(first.losses) == 2
     options = {"validate_every": 3, "validate_samples": 4, "test_samples": 5, "restart": True, "quiet": True}
-    later = pareprop.run(network(), Levels(), tmp_path / "run", iterations=6, figures="png", **options)
+    later = pareprop.run(network(), LEVELS, tmp_path / "run", iterations=6, figures="png", **options)
     whole = run(tmp_path / "whole", 6, test_samples=5)
     assert (later.digest, later.losses, later.test) == (whole.digest, whole.losses, whole.test)
     assert [iteration for iteration, _ in later.validations] == [2, 3, 6] and not later.stopped
@@ -205,7 +195,7 @@ def test_spikes_of_test_samples_are_kept(tmp_path: Path) -> None:
     assert set(opened.samples) == {"first", "last", "test-0", "test-1"}
     for k in range(2):
         done.simulation.run_sample(k, "test", False)
-        steps, ids = done.simulation.engine.log.spikes(Levels.n_steps)
+        steps, ids = done.simulation.engine.log.spikes(LEVELS.n_steps)
         spikes = opened.spikes(f"test-{k}")
         assert spikes["step"].tolist() == steps.tolist() and spikes["id"].tolist() == ids.tolist() and len(ids)
     assert np.array_equal(opened.signals("last")["V_m"], opened.signals("test-0")["V_m"])
@@ -226,22 +216,14 @@ BEST = {"validate_every": 1, "validate_samples": 3, "patience": 3, "keep_best": 
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_patience_ends_a_training_and_the_best_weights_are_kept(tmp_path: Path, variant: str) -> None:
     """The result has the weights of a training that ends at the best validation; the course goes on beyond it."""
-    make = network if variant == "interval" else spiking
+    make = functools.partial(network, variant=variant)
     options = {"figures": "none", "quiet": True, "observers": [Rising()]}
-    done = pareprop.run(make(), Levels(), tmp_path / "run", iterations=30, **options, **BEST)
+    done = pareprop.run(make(), LEVELS, tmp_path / "run", iterations=30, **options, **BEST)
     values = [value for _, value in done.validations]
     best = int(np.argmin(values)) + 1
     assert done.stopped and len(values) == len(done.losses) == best + 3 < 30
-    short = pareprop.run(
-        make(),
-        Levels(),
-        tmp_path / "short",
-        iterations=best,
-        validate_every=1,
-        validate_samples=3,
-        test_samples=4,
-        **options,
-    )
+    shorter = BEST | {"patience": 0, "keep_best": False}
+    short = pareprop.run(make(), LEVELS, tmp_path / "short", iterations=best, **shorter, **options)
     for name in done.open().projections:
         found, expected = (run.open().weights(name)["weight"] for run in (done, short))
         assert np.array_equal(found, expected)
@@ -249,26 +231,17 @@ def test_patience_ends_a_training_and_the_best_weights_are_kept(tmp_path: Path, 
     log = (tmp_path / "run/run.log").read_text()
     assert f"none of 3 validations was better than {values[best - 1]:.4g} after {best}" in log
     assert f"weights: those after {best} iterations, the best validation ({values[best - 1]:.4g})" in log
-    again = pareprop.run(make(), Levels(), tmp_path / "run", iterations=30, restart=True, **options, **BEST)
+    again = pareprop.run(make(), LEVELS, tmp_path / "run", iterations=30, restart=True, **options, **BEST)
     assert (again.digest, again.test.losses, again.losses) == (done.digest, done.test.losses, done.losses)
-
-
-def spiking() -> Model:
-    model = Model("spike", seed=1)
-    inputs, out = model.inputs("in", 20), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
-    neurons = model.neurons("rec", 20, "iaf_psc_delta", C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, t_ref=3.0)
-    for pre, post, std in ((inputs, neurons, 0.5), (neurons, neurons, 0.05), (neurons, out, 0.05), (out, neurons, 0.1)):
-        model.connect(pre, post, weight=Normal(std=std))
-    return model
 
 
 def test_the_best_weights_survive_restarts(tmp_path: Path) -> None:
     """With checkpoints before and after the best validation, and where a run goes on from before it once more."""
     options = {"figures": "none", "quiet": True, "observers": [Rising()], "checkpoint": {"keep": 9}}
     options |= BEST | {"patience": 0}
-    whole = pareprop.run(network(), Levels(), tmp_path / "whole", iterations=9, **options)
+    whole = pareprop.run(network(), LEVELS, tmp_path / "whole", iterations=9, **options)
     for until in (2, 5, None, None):
-        part = pareprop.run(network(), Levels(), tmp_path / "parts", iterations=9, until=until, restart=True, **options)
+        part = pareprop.run(network(), LEVELS, tmp_path / "parts", iterations=9, until=until, restart=True, **options)
         if until is None:
             assert (part.digest, part.test.losses) == (whole.digest, whole.test.losses)
             assert part.validations == whole.validations
@@ -293,7 +266,7 @@ def test_the_best_weights_survive_restarts(tmp_path: Path) -> None:
 )
 def test_mistakes_write_nothing(tmp_path: Path, options: dict, message: str) -> None:
     with pytest.raises(InputError) as found:
-        pareprop.run(network(), Levels(), tmp_path / "run", **options)
+        pareprop.run(network(), LEVELS, tmp_path / "run", **options)
     assert message in str(found.value) and "\n" not in str(found.value)
     assert not (tmp_path / "run").exists()
 
@@ -302,41 +275,39 @@ def test_ends_of_a_call_that_are_no_model_or_task(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="task PosixPath: n_steps is missing"):
         pareprop.run(network(), tmp_path)
     with pytest.raises(InputError, match=r"model = None needs a task of pareprop.tasks, not Levels$"):
-        pareprop.run(None, Levels(), tmp_path / "run")
+        pareprop.run(None, LEVELS, tmp_path / "run")
     with pytest.raises(InputError, match=r"model must be a pareprop.Model, not <class.*>$"):
-        pareprop.run(Levels, Levels(), tmp_path / "run")
+        pareprop.run(Levels, LEVELS, tmp_path / "run")
     ways = "exists and is not empty; overwrite=True replaces what is in it, restart=True continues it"
     with pytest.raises(InputError, match=f"^pareprop.run: out = {tmp_path}: {ways}$"):
         (tmp_path / "file").touch()
-        pareprop.run(network(), Levels(), tmp_path)
+        pareprop.run(network(), LEVELS, tmp_path)
 
 
 @pytest.mark.slow
 def test_commands_on_the_run_of_a_script(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Those that read results or the network work; what needs samples of the script says where they are made."""
     run(tmp_path / "run", 3, record={"every": 1})
-    for arguments in (["info"], ["plot"], ["report"], ["compare", tmp_path / "run"]):
-        name, *rest = arguments
-        assert command(capsys, name, tmp_path / "run", *rest)[0] == 0
-    assert command(capsys, "export", tmp_path / "run", tmp_path / "spikes.h5")[0] == 0
-    assert command(capsys, "export", "--network", tmp_path / "run", tmp_path / "net")[0] == 0
-    assert command(capsys, "export", "--nest", tmp_path / "run", tmp_path / "net.py")[0] == 0
-    for subject in (tmp_path / "run", tmp_path / "run/config.toml"):
-        assert command(capsys, "dry-run", subject, "--ranks", 2)[0] == 0
-    code, _, errors = command(capsys, "resume", tmp_path / "run")
-    assert code == 2 and "its class Levels makes the samples: pareprop.run(..., restart=True) in " in errors
-    assert errors.count("\n") == 1
+    out = tmp_path / "run"
+    for words in (
+        ["info", out], ["plot", out], ["report", out], ["compare", out, out], ["export", out, tmp_path / "spikes.h5"],
+        ["export", "--network", out, tmp_path / "net"], ["export", "--nest", out, tmp_path / "net.py"],
+        ["dry-run", out, "--ranks", 2], ["dry-run", out / "config.toml", "--ranks", 2],
+    ):  # fmt: skip
+        output_of(capsys, *words)
+    told = refusal_of(capsys, "resume", out)
+    assert "its class Levels makes the samples: pareprop.run(..., restart=True) in " in told
 
 
 SCRIPT = """
 import sys
 sys.path[:0] = {path!r}
-from test_script import Levels, network
+from test_script import LEVELS, network
 import pareprop
 from pareprop import LearningRate
 rate = [LearningRate(lambda k: 5e-3 / (1 + k), name) for name in ("in->rec", "rec->rec", "rec->out")]
 done = pareprop.run(
-    network(8), Levels(), sys.argv[1], iterations=int(sys.argv[2]), replicas=int(sys.argv[3]), restart=True,
+    network(8), LEVELS, sys.argv[1], iterations=int(sys.argv[2]), replicas=int(sys.argv[3]), restart=True,
     test_samples=3, figures="none", observers=rate, quiet={quiet},
 )
 if done.simulation.exchange.rank + done.simulation.replicas.index == 0:
@@ -406,12 +377,9 @@ class Tones:
 
 
 def classifier() -> Model:
-    model = Model("interval", seed=3, optimizer=Adam(eta=1e-2, batch_size=8))
-    inputs, out = model.inputs("in", 20), model.readouts("out", 2, C_m=1.0, tau_m=10.0)
-    rec = model.neurons("rec", 20, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, t_ref=3.0)
-    for pre, post in ((inputs, rec), (rec, rec), (rec, out), (out, rec)):
-        model.connect(pre, post, weight=Normal(std=0.1))
-    return model
+    stds = dict.fromkeys(("into", "among", "onto", "back"), 0.1)
+    rule = Adam(eta=1e-2, batch_size=8)
+    return small.network(n_in=20, n_out=2, cell={"t_ref": 3.0}, out={"tau_m": 10.0}, seed=3, optimizer=rule, **stds)
 
 
 def test_the_score_of_a_test_is_in_all_results(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranks
+from small import READOUT, Noise
 
 import pareprop
-from pareprop import Adam, Model, Normal, Observer, Sample, Simulation
+from pareprop import Adam, Model, Normal, Observer, Simulation
 from pareprop.network.costs import costs_of_ranks
 from pareprop.network.cuts import cut
 from pareprop.network.rewire import Rewire
@@ -22,8 +23,8 @@ N, N_STEPS = 100, 50
 
 def network(variant: str, **options: object) -> Model:
     """Neurons that fire with each input, and neurons that never fire."""
-    model, cell = Model(variant, seed=3), {"C_m": 1.0, "E_L": 0.0, "tau_m": 20.0, "V_th": 1.0}
-    inputs, out = model.inputs("in", 4), model.readouts("out", 1, C_m=1.0, E_L=0.0, tau_m=20.0)
+    model, cell = Model(variant, seed=3), READOUT | {"V_th": 1.0}
+    inputs, out = model.inputs("in", 4), model.readouts("out", 1, **READOUT)
     for name, weight in (("busy", 3.0), ("quiet", 0.0)):
         group = model.neurons(name, N, **cell)
         model.connect(inputs, group, weight=weight, plastic=False)
@@ -33,12 +34,7 @@ def network(variant: str, **options: object) -> Model:
     return model
 
 
-class Task:
-    n_steps = learning_window = N_STEPS
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        raster = np.random.default_rng(index).random((N_STEPS, 4)) < 0.3
-        return Sample.from_raster(raster, np.sin(np.arange(N_STEPS)[:, None] / 10.0))
+TASK = Noise(np.sin(np.arange(N_STEPS)[:, None] / 10.0), 4, 0.3)
 
 
 def train(folder: str, words: list[str], exchange: Exchange) -> None:
@@ -49,7 +45,7 @@ def train(folder: str, words: list[str], exchange: Exchange) -> None:
         return train_slowly(words[1], exchange, Path(folder) / "run")
     variant, until, restart = words[0], int(words[1]), len(words) > 2
     done = pareprop.run(
-        network(variant), Task(), Path(folder) / variant, exchange=exchange, iterations=4, until=until, test_samples=0,
+        network(variant), TASK, Path(folder) / variant, exchange=exchange, iterations=4, until=until, test_samples=0,
         figures="none", quiet=True, restart=restart,
     )  # fmt: skip
     if exchange.rank == 0:
@@ -96,7 +92,7 @@ def train_anew(variant: str, exchange: Exchange) -> None:
     for more in ({"rewire": Rewire(every=2), "allow_multapses": False}, {"optimizer": Adam(), "delay": (1, 4)}):
         for observers in ([], [Observer()]):
             observer = cut_anew.CutAnew(5)
-            simulation = Simulation(network(variant, **more), Task(), exchange, [*observers, observer])
+            simulation = Simulation(network(variant, **more), TASK, exchange, [*observers, observer])
             simulation.train(5)
             told.append((simulation.hexdigest(), observer.done, simulation))
     if exchange.rank == 0:
@@ -123,7 +119,7 @@ def train_slowly(variant: str, exchange: Exchange, folder: Path) -> None:
     looks = itertools.count(1)
     cut_anew.seconds = lambda simulation: (1.0 if exchange.rank else 3.0) * next(looks)
     done = pareprop.run(
-        network(variant), Task(), folder, exchange=exchange, iterations=6, test_samples=0, figures="none", quiet=True
+        network(variant), TASK, folder, exchange=exchange, iterations=6, test_samples=0, figures="none", quiet=True
     )
     if exchange.rank == 0:
         content = provenance.read(folder)
@@ -142,9 +138,8 @@ def test_neurons_move_to_ranks_that_need_less_time(variant: str, tmp_path: Path)
     assert [after for after, _ in cuts] == [0, 1, 4]  # at first by rates alone
     (_, one), (_, two), (_, three) = cuts
     assert one == [0, 100] and two[1] < 100 and three[1] < 0.8 * two[1]
-    assert both["told"].startswith(
-        f"after iteration 0 ranks begin at 0, 100; after iteration 1 ranks begin at 0, {two[1]};"
-    )
+    told = f"after iteration 0 ranks begin at 0, 100; after iteration 1 ranks begin at 0, {two[1]};"
+    assert both["told"].startswith(told)
 
 
 def test_dear_neurons_count_by_what_they_cost() -> None:

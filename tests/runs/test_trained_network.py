@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import command
-from test_script import Levels, Tones, classifier, network, run
+import small
+from commands import command, output_of, refusal_of
+from test_script import LEVELS, Levels, Tones, classifier, network, run
 
 import pareprop
-from pareprop import Adam, InputError, Model, Normal, open_run
+from pareprop import Adam, InputError, Model, open_run
+from pareprop.network.losses import OwnLoss
 from pareprop.tasks.sine_waves import SineWaves
 
 
@@ -18,7 +20,7 @@ def test_a_run_of_a_script_goes_on_without_a_file(tmp_path: Path) -> None:
     """Its losses and digest are those of the whole training, and its test that of the run."""
     done, whole = run(tmp_path / "run", 3, test_samples=4), run(tmp_path / "whole", 5)
     names = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    simulation = open_run(tmp_path / "run").simulation(Levels())
+    simulation = open_run(tmp_path / "run").simulation(LEVELS)
     assert (simulation.iteration, simulation.hexdigest()) == (3, done.digest)
     assert simulation.test(4).losses == done.test.losses
     assert simulation.train(5) == whole.losses and simulation.hexdigest() == whole.digest
@@ -31,11 +33,11 @@ def test_what_is_of_the_script_is_named(tmp_path: Path) -> None:
     opened = open_run(tmp_path / "run")
     with pytest.raises(InputError, match=r"class Levels of \S+ makes the samples of this run: simulation\(Levels"):
         opened.simulation()
-    shifted = type("Levels", (Levels,), {"sample": lambda self, k, phase="train": Levels().sample(k + 1, phase)})
+    shifted = type("Levels", (Levels,), {"sample": lambda self, k, phase="train": LEVELS.sample(k + 1, phase)})
     with pytest.raises(InputError, match="sample 0 of the training has another input spikes and target"):
-        opened.simulation(shifted())
+        opened.simulation(shifted(60, (10, 50), 0.2))
     with pytest.raises(InputError, match=r"std=0.05\), now Normal\(.*std=0.06"):
-        opened.simulation(Levels(), network(std=0.06))
+        opened.simulation(LEVELS, network(std=0.06))
 
 
 def absolute(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
@@ -45,21 +47,13 @@ def absolute(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]
 
 def test_a_network_with_code_of_the_script_is_given(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Without the script each command says what is missing; with it the run goes on."""
-    model = network()
-    own = Model(
-        "interval",
-        1,
-        populations=model.populations,
-        projections=model.projections,
-        optimizer=model.optimizer,
-        loss=absolute,
-    )
-    done = pareprop.run(own, Levels(), tmp_path / "run", iterations=2, figures="none", quiet=True)
-    for arguments in (["export", "--network", tmp_path / "run", tmp_path / "net"], ["dry-run", tmp_path / "run"]):
-        code, _, errors = command(capsys, *arguments, *(["--ranks", 2] if arguments[0] == "dry-run" else []))
-        assert code == 2 and "has its network: its loss absolute is code of the script" in errors
-        assert errors.count("\n") == 1
-    assert open_run(tmp_path / "run").simulation(Levels(), own).hexdigest() == done.digest
+    own = network()
+    own.loss = OwnLoss(absolute)
+    done = pareprop.run(own, LEVELS, tmp_path / "run", iterations=2, figures="none", quiet=True)
+    out = tmp_path / "run"
+    for words in (["export", "--network", out, tmp_path / "net"], ["dry-run", out, "--ranks", 2]):
+        assert "has its network: its loss absolute is code of the script" in refusal_of(capsys, *words)
+    assert open_run(tmp_path / "run").simulation(LEVELS, own).hexdigest() == done.digest
 
 
 class Swapped(Tones):
@@ -85,13 +79,11 @@ def test_a_network_is_trained_on_another_task(tmp_path: Path) -> None:
 def test_weights_are_copied_by_name(tmp_path: Path) -> None:
     """A network of another seed computes what the trained one computes; its feedback stays its own."""
     done = run(tmp_path / "run", 3)
-    other = Model("interval", seed=9, optimizer=Adam(eta=5e-3, batch_size=2))
-    inputs, out = other.inputs("in", 20), other.readouts("out", 1, C_m=1.0, tau_m=20.0)
-    rec = other.neurons("rec", 20, "iaf", C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, t_ref=3.0)
-    for pre, post in ((inputs, rec), (rec, rec), (rec, out), (out, rec)):
-        other.connect(pre, post, weight=Normal(std=0.05))
+    stds = dict.fromkeys(("into", "among", "onto", "back"), 0.05)
+    rule = Adam(eta=5e-3, batch_size=2)
+    other = small.network(n_in=20, cell={"t_ref": 3.0}, **stds, seed=9, optimizer=rule)
     assert other.copy_weights(done.open()) == ["in->rec", "rec->rec", "rec->out"]
-    simulation = pareprop.Simulation(other, Levels())
+    simulation = pareprop.Simulation(other, LEVELS)
     assert simulation.test(3).losses == done.simulation.test(3).losses
     simulation.train(2)  # which the copied synapses learn
     assert simulation.test(3).losses != done.simulation.test(3).losses
@@ -119,8 +111,8 @@ def test_a_task_of_the_package_needs_no_script(tmp_path: Path, capsys: pytest.Ca
     shutil.move(tmp_path / "run", tmp_path / "moved")
     assert command(capsys, "dry-run", tmp_path / "moved", "--ranks", 2)[0] == 0
     assert open_run(tmp_path / "moved").simulation().hexdigest() == done.digest
-    code, output, _ = command(capsys, "resume", tmp_path / "moved", "--set", "iterations=4")
-    assert code == 0 and output.splitlines()[-1] == f"digest: {whole.digest}"
+    output = output_of(capsys, "resume", tmp_path / "moved", "--set", "iterations=4")
+    assert output.splitlines()[-1] == f"digest: {whole.digest}"
 
 
 def test_spikes_for_elephant(tmp_path: Path) -> None:
@@ -129,7 +121,7 @@ def test_spikes_for_elephant(tmp_path: Path) -> None:
     model = network()
     more = model.neurons("more", 5, "iaf", C_m=1.0, E_L=0.0, V_th=0.3, tau_m=20.0, t_ref=3.0)
     model.connect(model.populations[0], more, weight=0.2)
-    opened = pareprop.run(model, Levels(), tmp_path / "run", iterations=1, figures="none", quiet=True).open()
+    opened = pareprop.run(model, LEVELS, tmp_path / "run", iterations=1, figures="none", quiet=True).open()
     for of, names in (("neurons", ["rec"] * 20 + ["more"] * 5), ("inputs", ["in"] * 20)):
         segment, spikes = opened.to_neo("last", of), opened.spikes("last", of)
         trains = segment.spiketrains
@@ -137,7 +129,7 @@ def test_spikes_for_elephant(tmp_path: Path) -> None:
         assert [train.annotations["gid"] for train in trains] == list(range(len(names)))
         found = {(float(t), k) for k, train in enumerate(trains) for t in train.rescale("ms").magnitude}
         assert found == set(zip(spikes["time_ms"].tolist(), spikes["id"].tolist(), strict=True))
-        assert {float(train.t_stop) for train in trains} == {float(Levels.n_steps)}
+        assert {float(train.t_stop) for train in trains} == {float(LEVELS.n_steps)}
 
 
 def test_runs_of_scripts_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -145,6 +137,6 @@ def test_runs_of_scripts_are_compared_by_name(tmp_path: Path, capsys: pytest.Cap
     run(tmp_path / "a", 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pareprop.run(network(std=0.06), Levels(), tmp_path / "b", iterations=1, figures="none", quiet=True)
+        pareprop.run(network(std=0.06), LEVELS, tmp_path / "b", iterations=1, figures="none", quiet=True)
     _, output, _ = command(capsys, "compare", tmp_path / "a", tmp_path / "b")
     assert "configuration: model.projections.rec->rec.weight.std = 0.05 in the first, 0.06 in the second" in output

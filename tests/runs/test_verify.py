@@ -1,7 +1,6 @@
 """`pareprop verify`: golden cases on any number of ranks, and files that cannot be used."""
 
 import re
-import shutil
 from pathlib import Path
 
 import h5py
@@ -11,6 +10,7 @@ import pytest
 import ranks
 from case_files import GOLDEN, RESOLUTIONS
 from commands import command, digests, on_ranks
+from damage import add_to, attribute, delete, edited, group_for, put, replace
 from params import first_rows
 from reference import run_case
 
@@ -62,10 +62,7 @@ def test_cases_at_other_resolutions_hold_on_any_number_of_ranks() -> None:
 
 
 def test_loss_that_is_not_finite(capsys: pytest.CaptureFixture, small: Path, tmp_path: Path) -> None:
-    path = tmp_path / "huge.h5"
-    shutil.copy(small, path)
-    with h5py.File(path, "r+") as file:
-        file["targets"][...] = 1e300
+    path = edited(small, tmp_path / "huge.h5", put("targets", ..., 1e300))
     code, output, errors = command(capsys, "verify", path, small)
     assert (code, errors) == (1, "")
     assert output.startswith("huge.h5: the loss of sample 0 is inf")
@@ -98,13 +95,6 @@ def test_unfinished_batch(capsys: pytest.CaptureFixture, tmp_path: Path, batch_s
     assert (code, errors) == (0, ""), output
 
 
-def add_to(dataset: str, index, amount: float):
-    def edit(file: h5py.File) -> None:
-        file[dataset][index] += amount
-
-    return edit
-
-
 def test_wrong_expectations_are_told(capsys: pytest.CaptureFixture, small: Path, tmp_path: Path) -> None:
     """Exit code 1 and the first difference, while other cases still run."""
     with h5py.File(small) as file:
@@ -120,16 +110,13 @@ def test_wrong_expectations_are_told(capsys: pytest.CaptureFixture, small: Path,
         "weight": (add_to("expected/w_rec", weight, 2e-9), "weights 2.0e-09"),
         "no-synapse": (add_to("expected/w_rec", weight, np.nan), "weights inf"),
         "missing": (
-            lambda file: shorten(file, n_spikes - 1),
+            lambda file: [
+                replace(f"expected/{key}", lambda all: all[:-1])(file) for key in ("spike_steps", "spike_ids")
+            ],
             f"spike {n_spikes - 1} differs: neuron {last[0]} in step {last[1]} instead of none",
         ),
     }
-    paths = []
-    for name, (edit, _) in cases.items():
-        paths.append(tmp_path / f"{name}.h5")
-        shutil.copy(small, paths[-1])
-        with h5py.File(paths[-1], "r+") as file:
-            edit(file)
+    paths = [edited(small, tmp_path / f"{name}.h5", edit) for name, (edit, _) in cases.items()]
     code, output, _ = command(capsys, "verify", *paths, small)
     assert code == 1
     lines = output.splitlines()
@@ -139,38 +126,9 @@ def test_wrong_expectations_are_told(capsys: pytest.CaptureFixture, small: Path,
     assert len(digests(lines)) == 1
 
 
-def shorten(file: h5py.File, n: int) -> None:
-    for key in ("spike_steps", "spike_ids"):
-        replace(f"expected/{key}", file[f"expected/{key}"][:n])(file)
-
-
-def replace(key: str, value):
-    def edit(file: h5py.File) -> None:
-        del file[key]
-        file[key] = value
-
-    return edit
-
-
-def attribute(node: str, key: str, value):
-    return lambda file: file[node].attrs.__setitem__(key, value)
-
-
-def delete(key: str):
-    return lambda file: file.__delitem__(key)
-
-
-def group_for(key: str):
-    def edit(file: h5py.File) -> None:
-        del file[key]
-        file.create_group(key)
-
-    return edit
-
-
 BAD = {
     "foreign-format": (attribute("/", "format", "other-1"), "format"),
-    "no-format": (lambda file: file.attrs.__delitem__("format"), "format"),
+    "no-format": (delete("@format"), "format"),
     "variant": (attribute("/", "variant", "weekly"), "variant"),
     "variant-number": (attribute("/", "variant", [1, 2]), "variant"),
     "no-inputs": (delete("inputs"), "inputs"),
@@ -178,7 +136,7 @@ BAD = {
     "inputs-empty": (replace("inputs", np.zeros((0, 6))), "inputs"),
     "inputs-flat": (replace("inputs", np.zeros(90)), "inputs"),
     "inputs-text": (replace("inputs", np.array([[b"a"]])), "inputs"),
-    "targets-short": (lambda file: replace("targets", file["targets"][:-1])(file), "targets"),
+    "targets-short": (replace("targets", lambda all: all[:-1]), "targets"),
     "targets-nan": (add_to("targets", (0, 0), np.nan), "targets"),
     "no-groups": (delete("groups"), "groups"),
     "groups-empty": (group_for("groups"), "groups"),
@@ -198,10 +156,10 @@ BAD = {
     "optimizer-list": (attribute("optimizer", "type", [1, 2]), "optimizer"),
     "eta": (attribute("optimizer", "eta", -1.0), "eta"),
     "no-optimizer": (delete("optimizer"), "optimizer"),
-    "w_rec-shape": (lambda file: replace("w_rec", file["w_rec"][:, :-1])(file), "w_rec"),
-    "w_rec-infinite": (lambda file: replace("w_rec", np.full(file["w_rec"].shape, np.inf))(file), "not finite"),
-    "delay": (lambda file: replace("d_rec", 0 * file["d_rec"][()])(file), "delay = 0"),
-    "delay-fraction": (lambda file: replace("d_rec", 0.5 + file["d_rec"][()])(file), "delay"),
+    "w_rec-shape": (replace("w_rec", lambda all: all[:, :-1]), "w_rec"),
+    "w_rec-infinite": (replace("w_rec", lambda all: np.full(all.shape, np.inf)), "not finite"),
+    "delay": (replace("d_rec", lambda all: 0 * all), "delay = 0"),
+    "delay-fraction": (replace("d_rec", lambda all: 0.5 + all), "delay"),
     "interval": (attribute("/", "interval", 7), "interval = 7"),
     "interval-infinite": (attribute("/", "interval", np.inf), "interval"),
     "interval-text": (attribute("/", "interval", "long"), "interval"),
@@ -209,14 +167,14 @@ BAD = {
     "window": (attribute("/", "learning_window", 10**6), "learning_window"),
     "window-zero-mean": (lambda file: file.attrs.update(learning_window=0, average_gradient=True), "learning_window"),
     "tolerance": (attribute("/", "weights_tolerance", "small"), "weights_tolerance"),
-    "no-tolerance": (lambda file: file.attrs.__delitem__("weights_tolerance"), "weights_tolerance"),
+    "no-tolerance": (delete("@weights_tolerance"), "weights_tolerance"),
     "no-expected": (delete("expected"), "expected"),
     "expected-dataset": (replace("expected", 1.0), "expected"),
     "expected-weights": (lambda file: replace("expected/w_in", file["w_in"][:-1])(file), "expected/w_in"),
     "expected-signal": (replace("expected/readout_signal", np.zeros(4)), "expected/readout_signal"),
     "expected-spikes": (replace("expected/spike_ids", np.zeros(1, int)), "expected/spike_ids"),
     "expected-text": (replace("expected/spike_steps", b"none"), "expected/spike_steps"),
-    "external": (lambda file: file.__setitem__("targets", h5py.ExternalLink("other.h5", "x")), "targets"),
+    "external": (replace("targets", h5py.ExternalLink("other.h5", "x")), "targets"),
 }
 
 
@@ -224,19 +182,9 @@ BAD = {
 def bad(small: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Unusable files by name."""
     folder = tmp_path_factory.mktemp("bad")
-    paths = {}
-    for name, (edit, _) in BAD.items():
-        paths[name] = folder / f"{name}.h5"
-        shutil.copy(small, paths[name])
-        with h5py.File(paths[name], "r+") as file:
-            if name == "external":
-                del file["targets"]
-            edit(file)
-    paths["absent"] = folder / "absent.h5"
-    paths["directory"] = folder
-    paths["text"] = folder / "text.h5"
+    paths = {name: edited(small, folder / f"{name}.h5", edit) for name, (edit, _) in BAD.items()}
+    paths |= {name: folder / f"{name}.h5" for name in ("absent", "text", "truncated")} | {"directory": folder}
     paths["text"].write_text("not HDF5\n")
-    paths["truncated"] = folder / "truncated.h5"
     paths["truncated"].write_bytes(small.read_bytes()[:-1000])
     return paths
 
@@ -265,10 +213,7 @@ def test_unusable_files_on_two_ranks(bad: dict[str, Path]) -> None:
 @pytest.mark.slow
 @pytest.mark.mpi
 def test_exit_codes_under_mpirun(small: Path, bad: dict[str, Path], tmp_path: Path) -> None:
-    wrong = tmp_path / "wrong.h5"
-    shutil.copy(small, wrong)
-    with h5py.File(wrong, "r+") as file:
-        file["expected/spike_ids"][0] += 1
+    wrong = edited(small, tmp_path / "wrong.h5", add_to("expected/spike_ids", 0, 1))
     for path, code in ((small, 0), (wrong, 1), (bad["text"], 2)):
         assert ranks.run(2, "-m", "pareprop", "verify", path).returncode == code
 

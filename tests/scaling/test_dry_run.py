@@ -2,18 +2,21 @@
 
 import json
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
 import ranks
-from commands import command
+from commands import as_options, output_of
 
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
 from pareprop.network import local
+from pareprop.network.model import Model
+from pareprop.network.parameters import Normal
 from pareprop.parallel import stand_ins
-from pareprop.parallel.exchange import Alone
+from pareprop.parallel.exchange import Alone, Exchange
 from pareprop.parallel.stand_ins import DrivenExchange, draw_log
 from pareprop.runs import benchmark
 from pareprop.scaling import dryrun
@@ -21,41 +24,33 @@ from pareprop.simulation.loop import Simulation
 
 VARIANTS = pytest.mark.parametrize("variant", ["interval", "spike"])
 N, INDEGREE, STEPS, RATE = 300, 20, 200, 30.0
-# Readouts hear nothing: what other ranks bring to them is not known to a dry run, and here it is 0 on both sides.
-MODEL = """
-from dataclasses import replace
-from pareprop.network.parameters import Normal
-from pareprop.runs import benchmark
-
-def deaf_readouts(variant, delay):
-    model = benchmark.model(300, 20, 10, delay=delay, variant=variant)
-    model.projections[:] = [
-        item.model_copy(update={"weight": Normal(std=0.0), "plastic": False}) if item.post.role == "readout" else item
-        for item in model.projections
-    ]
-    return model
-"""
-REAL = (
-    MODEL
-    + """
-import sys
-import numpy as np
-from pareprop.parallel import launcher
-variant, delay, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-exchange = launcher.exchange()
-model, task = deaf_readouts(variant, delay), benchmark.BenchTask(10, 200, 1)
-simulation = benchmark.build(model, task, exchange, 30.0)
-for index in range(2):
-    simulation.engine.run(task.sample(index), True)
-    simulation.engine.optimize()
-log = simulation.engine.log
-np.savez(f"{out}-{exchange.rank}", weight=simulation.network.incoming.weight, ids=log.ids[: log.ptr[-1]])
-"""
-)
 
 
 def settings(variant, n_steps, **options):
     return (SpikeSettings if variant == "spike" else IntervalSettings)(n_steps, **options)
+
+
+def deaf_readouts(variant: str, delay: int) -> Model:
+    """Readouts hear nothing: what other ranks bring to them is not known to a dry run, and here it is 0 on both."""
+    model = benchmark.model(N, INDEGREE, 10, delay=delay, variant=variant)
+    for k, item in enumerate(model.projections):
+        if item.post.role == "readout":
+            model.projections[k] = item.model_copy(update={"weight": Normal(std=0.0), "plastic": False})
+    return model
+
+
+def train(folder: str, words: list[str], exchange: Exchange) -> None:
+    model, task = deaf_readouts(words[0], int(words[1])), benchmark.BenchTask(10, STEPS, 1)
+    simulation = benchmark.build(model, task, exchange, RATE)
+    run_twice(simulation, task)
+    log, path = simulation.engine.log, Path(folder, f"real-{exchange.rank}")
+    np.savez(path, weight=simulation.network.incoming.weight, ids=log.ids[: log.ptr[-1]])
+
+
+def run_twice(simulation: Simulation, task: benchmark.BenchTask) -> None:
+    for index in range(2):
+        simulation.engine.run(task.sample(index), True)
+        simulation.engine.optimize()
 
 
 @pytest.mark.mpi
@@ -63,16 +58,11 @@ def settings(variant, n_steps, **options):
 @VARIANTS
 def test_same_bits_as_the_real_rank(variant, delay, tmp_path):
     """With drawn spikes on both sides, a dry run of a rank learns what that rank really learns."""
-    done = ranks.run(3, "-c", REAL, variant, delay, tmp_path / "real")
-    assert done.returncode == 0, done.stderr
-    made: dict = {}
-    exec(MODEL, made)
-    model, task = made["deaf_readouts"](variant, delay), benchmark.BenchTask(10, STEPS, 1)
+    ranks.train(3, __file__, tmp_path, variant, str(delay))
+    model, task = deaf_readouts(variant, delay), benchmark.BenchTask(10, STEPS, 1)
     dry = stand_ins.DryExchange(2, 3, RATE / 1000.0, N, model.seed, own=True)
     simulation = Simulation(model, task, dry, settings=settings(variant, STEPS))
-    for index in range(2):
-        simulation.engine.run(task.sample(index), True)
-        simulation.engine.optimize()
+    run_twice(simulation, task)
     root, real, log = np.load(tmp_path / "real-0.npz"), np.load(tmp_path / "real-2.npz"), simulation.engine.log
     np.testing.assert_array_equal(log.ids[: log.ptr[-1]], root["ids"])
     np.testing.assert_array_equal(simulation.network.incoming.weight, real["weight"])
@@ -86,26 +76,14 @@ def test_same_bits_as_the_real_rank(variant, delay, tmp_path):
 def test_memory_of_a_rank(variant, tmp_path):
     """Within 5 % by kind."""
     sizes = {"neurons": 4000, "indegree": 200, "inputs": 50, "steps": 300}
-    arguments = [f"--{key}={value}" for key, value in sizes.items()]
-    done = ranks.run(
-        2,
-        "-m",
-        "pareprop",
-        "bench",
-        *arguments,
-        "--intervals=2",
-        "--warmup=1",
-        f"--rate={RATE:g}",
-        f"--variant={variant}",
-        f"--json={tmp_path / 'real.json'}",
-    )
-    assert done.returncode == 0, done.stderr
+    chosen = {"intervals": 2, "warmup": 1, "rate": f"{RATE:g}", "variant": variant, "json": tmp_path / "real.json"}
+    arguments = [f"--{key}={value}" for key, value in (sizes | chosen).items()]
+    ranks.output(2, "-m", "pareprop", "bench", *arguments)
     real = json.loads((tmp_path / "real.json").read_text())["shares"]
     model, task = benchmark.model(4000, 200, 50, variant=variant), benchmark.BenchTask(50, 300, 1)
     for rank in (0, 1):
-        dry = dryrun.run(
-            model, task, 2, rank, samples=2, rate_hz=RATE, drive=True, settings=settings(variant, 300)
-        ).share
+        driven = {"samples": 2, "rate_hz": RATE, "drive": True, "settings": settings(variant, 300)}
+        dry = dryrun.run(model, task, 2, rank, **driven).share
         assert set(dry.phases) <= set(real[rank]["phases"])
         for kind, size in real[rank]["memory"].items():
             assert dry.memory[kind] == pytest.approx(size, rel=0.05), kind
@@ -149,9 +127,8 @@ def test_no_such_rank(ranks, rank):
 
 
 def test_command(capsys):
-    code, output, _ = command(
-        capsys, "dry-run", "sine-waves", "--set", "n_rec=400", "--set", "indegree=50", "--ranks", "100", "--rank", "17"
-    )
-    assert code == 0 and "rank 17 of 100" in output
+    sizes = as_options("n_rec=400", "indegree=50")
+    output = output_of(capsys, "dry-run", "sine-waves", *sizes, "--ranks", "100", "--rank", "17")
+    assert "rank 17 of 100" in output
     names = {line.split()[0] for line in output.splitlines()}
     assert names >= {"deliver", "update", "sweep", "credit", "incoming", "histories"}

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 import ranks
-from commands import command, digests
+from commands import as_options, digests, output_of
+from launch import wait_until
 from params import first
 
 pytestmark = [pytest.mark.slurm, pytest.mark.mpi]
 ROOT = Path(__file__).parents[2]
 SCRIPT, JOBS = ROOT / "scripts" / "slurm.sh", ROOT / "jobs"
 SETTINGS = ("n_rec=40", "n_step=100", "n_in=10", "figures=none")
-TASK = ["sine-waves", *(part for text in SETTINGS for part in ("--set", text))]
+TASK = ["sine-waves", *as_options(*SETTINGS)]
 SHORT = [*TASK, "--set", "iterations=3"]
 LIMIT = 150  # seconds to wait for a job; the machine may be busy
 
@@ -31,24 +32,14 @@ class Slurm:
     """Commands for a private SLURM."""
 
     def __init__(self, folder: Path) -> None:
-        self.environment = os.environ | {
-            "SLURM_CONF": str(folder / "slurm.conf"),
-            "VENV": str(Path(sys.executable).parent.parent),
-            "OMPI_ALLOW_RUN_AS_ROOT": "1",
-            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-            "PMIX_MCA_psec": "native",
-            "OMPI_MCA_mpi_yield_when_idle": "1",
-        }
+        mpi = {"PMIX_MCA_psec": "native", "OMPI_MCA_mpi_yield_when_idle": "1"}
+        as_root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        places = {"SLURM_CONF": str(folder / "slurm.conf"), "VENV": str(Path(sys.executable).parent.parent)}
+        self.environment = os.environ | places | as_root | mpi
 
     def __call__(self, *arguments: object, check: bool = True, **more: str) -> str:
-        done = subprocess.run(
-            [str(argument) for argument in arguments],
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-            env=self.environment | more,
-        )
+        line, env = [str(argument) for argument in arguments], self.environment | more
+        done = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False, env=env)
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout.strip()
 
@@ -104,8 +95,7 @@ def digest_of(capsys: pytest.CaptureFixture, tmp_path: Path):
     """Train in this process and return the digest."""
 
     def train(*arguments: object) -> list[str]:
-        code, output, errors = command(capsys, "run", *arguments, "--out", tmp_path / "alone", "--overwrite")
-        assert code == 0, errors
+        output = output_of(capsys, "run", *arguments, "--out", tmp_path / "alone", "--overwrite")
         return digests(output.splitlines())
 
     return train
@@ -145,11 +135,10 @@ def test_big_network_in_small(slurm, tmp_path):
     out = tmp_path / "out"
     sizes = ["--neurons", "300", "--indegree", "20", "--steps", "100", "--digest"]
     job = slurm.submit(out, "big.sbatch", *sizes)
-    alone = subprocess.run(
-        [*ranks.python(), "-m", "pareprop.jobs.big", *sizes], capture_output=True, text=True, check=True
-    )
+    alone = [*ranks.python(), "-m", "pareprop.jobs.big", *sizes]
+    expected = digests(subprocess.run(alone, capture_output=True, text=True, check=True).stdout.splitlines())
     assert slurm.wait(job) == ["COMPLETED"], out.read_text()
-    assert list_points(out) == digests(alone.stdout.splitlines())
+    assert list_points(out) == expected
     assert len(re.findall(r"interval \d: loss", out.read_text())) == 2
 
 
@@ -164,16 +153,13 @@ def test_chain(launcher, slurm, digest_of, tmp_path):
     """Signalled before its limit, a job checkpoints, goes back into the queue, and ends as if nothing had happened."""
     task, out = [*TASK, "--set", "iterations=400", "--set", "checkpoint.every=50"], tmp_path / "out"
     job = slurm.submit(out, "chain.sbatch", *task, LAUNCHER=launcher, OUT=str(tmp_path / "run"))
-    stop = time.monotonic() + LIMIT
-    while not list(tmp_path.glob("run/checkpoints/iteration-*[0-9]")) and time.monotonic() < stop:
-        time.sleep(0.02)
+    wait_until(lambda: list(tmp_path.glob("run/checkpoints/iteration-*[0-9]")), LIMIT)
     slurm("scancel", "--batch", "--signal=USR1", job)
     slurm.wait(job, "PENDING")
     assert "stopped by SIGUSR1 after" in out.read_text()
     lines = [line for line in out.read_text().splitlines() if "DUE TO JOB REQUEUE" not in line]  # SLURM's, not always
     assert not re.search("[Ee]xit code|non-zero|error:|-----", "\n".join(lines))  # nothing that reads like a failure
-    time.sleep(2)  # SLURM takes a credential of the second in which the old one ended for that
-    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")  # a requeued job waits for two minutes
+    start_again(slurm, job)
     expected = digest_of(*task)
     assert slurm.wait(job) == ["COMPLETED"], out.read_text()
     assert "resumed: " in out.read_text()
@@ -188,9 +174,7 @@ def test_a_signal_before_all_ranks_listen(slurm, digest_of, tmp_path):
     stand_in.write_text(f'#!/bin/sh\ntouch {tmp_path}/started\nexec env PATH={real}:"$PATH" pareprop "$@"\n')
     stand_in.chmod(0o755)
     job = slurm.submit(out, "chain.sbatch", *task, OUT=str(tmp_path / "run"), VENV=str(stand_in.parents[1]))
-    stop = time.monotonic() + LIMIT
-    while not (tmp_path / "started").exists() and time.monotonic() < stop:  # before that, it ends the shell
-        time.sleep(0.05)
+    wait_until((tmp_path / "started").exists, LIMIT)  # before that, it ends the shell
     while not (tmp_path / "run").exists() and "SIGUSR1" not in (out.read_text() if out.exists() else ""):
         slurm("scancel", "--batch", "--signal=USR1", job, check=False)
         time.sleep(0.1)
@@ -219,9 +203,7 @@ def test_time_limit(slurm, digest_of, tmp_path):
     assert stopped, out.read_text()
     assert list_points(out) == digest_of(*task, "--set", f"iterations={stopped[1]}")
     start_again(slurm, job)
-    stop = time.monotonic() + LIMIT
-    while "resumed: " not in out.read_text() and time.monotonic() < stop:
-        time.sleep(0.2)
+    wait_until(lambda: "resumed: " in out.read_text(), LIMIT)
     slurm("scancel", job)
     assert slurm.wait(job) == ["CANCELLED"]
     assert f"iteration-{int(stopped[1]):08}" in re.search(r"resumed: .*", out.read_text())[0]
@@ -277,9 +259,7 @@ def test_requeued_job_goes_on(script, slurm, digest_of, tmp_path):
     task, out = [*TASK, "--set", "iterations=400", "--set", "checkpoint.every=20"], tmp_path / "out"
     options = ("--array=1",) if script == "seeds.sbatch" else ()
     job = slurm.submit(out, script, *task, options=options, OUT=str(tmp_path / "run"))
-    stop = time.monotonic() + LIMIT
-    while not list(tmp_path.glob("run/**/checkpoints/iteration-*[0-9]")) and time.monotonic() < stop:
-        time.sleep(0.02)
+    wait_until(lambda: list(tmp_path.glob("run/**/checkpoints/iteration-*[0-9]")), LIMIT)
     slurm("scontrol", "requeue", job if not options else f"{job}_1")
     slurm.wait(job, "PENDING", "COMPLETED")
     expected = digest_of(*task)
@@ -316,9 +296,7 @@ def test_log_after_a_killed_rank(slurm, tmp_path):
     """It says which rank ended first, from where the training goes on, and how."""
     task, out = [*TASK, "--set", "iterations=1000000", "--set", "checkpoint.every=20"], tmp_path / "out"
     job = slurm.submit(out, "train.sbatch", *task, OUT=str(tmp_path / "run"))
-    stop = time.monotonic() + LIMIT
-    while not list(tmp_path.glob("run/checkpoints/iteration-*[0-9]")) and time.monotonic() < stop:
-        time.sleep(0.02)
+    wait_until(lambda: list(tmp_path.glob("run/checkpoints/iteration-*[0-9]")), LIMIT)
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             variables = dict(item.split("=", 1) for item in path.read_text().split("\0") if "=" in item)

@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import command
+from commands import as_options, command, output_of, refusal_of, run_of
 
 from pareprop.errors import InputError
 from pareprop.plots.sweep_table import group, remark
@@ -25,10 +25,6 @@ from pareprop.storage.checkpoint_write import list_checkpoints
 
 pytestmark = pytest.mark.usefixtures("quick_starts")
 SMALL = ("n_rec=6", "n_in=5", "n_step=30", "iterations=2", "test_samples=0")
-
-
-def sets(*settings: str) -> list[str]:
-    return [part for text in settings for part in ("--set", text)]
 
 
 @pytest.mark.parametrize(
@@ -76,18 +72,12 @@ def test_odd_settings(settings: list[str], message: str) -> None:
 def test_sweep(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     """Four runs with the digests of single runs; continued after one was lost; another sweep is refused."""
     out = tmp_path / "sweep"
-    line = ["sweep", "sine-waves", *sets(*SMALL, "eta=0,1e-3", "seed=1..2", "figures=none"), "--out", out]
-    code, output, errors = command(capsys, *line)
-    assert code == 0, errors
+    line = ["sweep", "sine-waves", *as_options(*SMALL, "eta=0,1e-3", "seed=1..2", "figures=none"), "--out", out]
+    output = output_of(capsys, *line)
     rows = list(csv.DictReader((out / "sweep.csv").open()))
-    assert [(row["eta"], row["seed"], row["state"]) for row in rows] == [
-        ("0", "1", "ended"),
-        ("0", "2", "ended"),
-        ("1e-3", "1", "ended"),
-        ("1e-3", "2", "ended"),
-    ]
-    alone = ["run", "sine-waves", *sets(*SMALL, "eta=1e-3", "seed=2", "figures=none"), "--out", tmp_path / "alone"]
-    _, single, _ = command(capsys, *alone)
+    found = [(row["eta"], row["seed"], row["state"]) for row in rows]
+    assert found == [(eta, seed, "ended") for eta in ("0", "1e-3") for seed in "12"]
+    single = output_of(capsys, *run_of("sine-waves", tmp_path / "alone", *SMALL, "eta=1e-3", "seed=2", "figures=none"))
     assert single.splitlines()[-1] == f"digest: {rows[3]['digest']}"
     with h5py.File(tmp_path / "alone" / "results.h5") as file:
         assert float(rows[3]["value"]) == file["loss"][-1] and rows[3]["outcome"] == "loss"
@@ -100,28 +90,23 @@ def test_sweep(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("*/results.h5")}
     lost = out / "eta=0,seed=2" / "results.h5"
     shutil.rmtree(lost.parent)
-    code, output, errors = command(capsys, *line)
-    assert code == 0, errors
+    output = output_of(capsys, *line)
     assert "run 2 of 4" in output and "run 1 of 4" not in output
     assert list(csv.DictReader((out / "sweep.csv").open()))[1]["digest"] == rows[1]["digest"]
     assert [path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp] == [lost]
 
-    code, _, errors = command(capsys, "sweep", "sine-waves", *sets("eta=1,2"), "--out", out)
-    assert code == 2 and "is another sweep: settings differ" in errors
+    told = refusal_of(capsys, "sweep", "sine-waves", "--set", "eta=1,2", "--out", out)
+    assert "is another sweep: settings differ" in told
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupt_ends_with_a_line(tmp_path: Path, times: int) -> None:
     """As Ctrl-C in a terminal, which all processes get; the second one ends a run that does not end by itself."""
-    words = ["sweep", "sine-waves", *sets("iterations=100000", "seed=1,2", *SMALL[:3]), "--out", tmp_path / "out"]
-    process = subprocess.Popen(
-        [Path(sys.prefix, "bin", "python"), "-m", "pareprop", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    words = ["sweep", "sine-waves", *as_options("iterations=100000", "seed=1,2", *SMALL[:3]), "--out", tmp_path / "out"]
+    line, streams = [Path(sys.prefix, "bin", "python"), "-m", "pareprop", *map(str, words)], {"text": True}
+    streams |= dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen(line, **streams, start_new_session=True)
     listening = tmp_path / "out" / "seed=1" / CHECKPOINTS / LISTENING
     while not listening.exists():
         assert process.poll() is None
@@ -143,7 +128,7 @@ def test_an_interrupt_ends_with_a_line(tmp_path: Path, times: int) -> None:
 def test_validation_chooses(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     """The setting that is best in validation is tested, to the bits of a run of its own, and no other one."""
     out, settings = tmp_path / "sweep", (*SMALL[:-1], "validate_every=1", "validate_samples=2", "test_samples=3")
-    line = ["sweep", "sine-waves", *sets(*settings, "eta=1e-3,1e-2", "figures=none"), "--out", out]
+    line = ["sweep", "sine-waves", *as_options(*settings, "eta=1e-3,1e-2", "figures=none"), "--out", out]
     code, output, errors = command(capsys, *line)
     assert (code, errors) == (0, "") and "note: " not in output
     rows = {row["eta"]: row for row in csv.DictReader((out / "sweep.csv").open())}
@@ -153,8 +138,8 @@ def test_validation_chooses(capsys: pytest.CaptureFixture, tmp_path: Path) -> No
         assert (row["outcome"], row["best"]) == ("validation loss", "lowest")
     best, other = sorted(rows.values(), key=lambda row: float(row["value"]))
     assert other["test"] == ""
-    alone = ["run", "sine-waves", *sets(*settings, f"eta={best['eta']}"), "--no-figures", "--out", tmp_path / "alone"]
-    assert command(capsys, *alone)[1].splitlines()[-1] == f"digest: {best['digest']}"
+    alone = run_of("sine-waves", tmp_path / "alone", *settings, f"eta={best['eta']}", "figures=none")
+    assert output_of(capsys, *alone).splitlines()[-1] == f"digest: {best['digest']}"
     with h5py.File(tmp_path / "alone" / "results.h5") as file:
         assert float(best["test"]) == np.mean(file["test/loss"])
     told = f"validation loss {float(best['value']):.4g}, test loss {float(best['test']):.4g}"
@@ -185,17 +170,13 @@ def test_what_validation_says_counts(tmp_path: Path) -> None:
             file.create_group("test").attrs["accuracy"] = 0.1 if first else 0.9  # of the first, one sample after a stop
     study = sweep.Sweep(runs, tmp_path, True)
     rows = [study.result_of(run) for run in runs]
-    assert [(row["outcome"], row["value"], row["test"]) for row in rows[::2]] == [
-        ("validation accuracy", "0.75", ""),
-        ("validation accuracy", "0.5", "0.9"),
-    ]
+    found = [(row["outcome"], row["value"], row["test"]) for row in rows[::2]]
+    assert found == [("validation accuracy", "0.75", ""), ("validation accuracy", "0.5", "0.9")]
     assert {row["best"] for row in rows} == {"highest"} and study.to_test() == runs[:2]
     assert "chosen by validation" in remark(group(rows))
     rows = [sweep.Sweep(runs, tmp_path, False).result_of(run) for run in runs]
-    assert [(row["outcome"], row["value"], row["validation"]) for row in rows[::2]] == [
-        ("loss", "0.1", "0.75"),
-        ("test accuracy", "0.9", "0.5"),
-    ]
+    found = [(row["outcome"], row["value"], row["validation"]) for row in rows[::2]]
+    assert found == [("loss", "0.1", "0.75"), ("test accuracy", "0.9", "0.5")]
     assert "chosen by the loss of the last training" in remark(group(rows))
     assert "chosen by the test itself" in remark(group([*rows[2:], rows[0]]))
 
@@ -203,14 +184,12 @@ def test_what_validation_says_counts(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_no_validation_is_told(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     """The table says that the test itself chooses, or the training, as before there was validation."""
-    line = ["sweep", "sine-waves", *sets(*SMALL[:3], "iterations=1", "eta=0,1e-2", "figures=none")]
+    line = ["sweep", "sine-waves", *as_options(*SMALL[:3], "iterations=1", "eta=0,1e-2", "figures=none")]
     why = "note: no samples validate (validate_every = 0, iterations = 1): the best setting is chosen by the"
-    for samples, name, told in (
-        (2, "test loss", "by the test itself"),
-        (0, "loss", "by the loss of the last training"),
-    ):
+    outcomes = ((2, "test loss", "by the test itself"), (0, "loss", "by the loss of the last training"))
+    for samples, name, told in outcomes:
         out = tmp_path / str(samples)
-        code, output, _ = command(capsys, *line, *sets(f"test_samples={samples}"), "--out", out)
+        code, output, _ = command(capsys, *line, *as_options(f"test_samples={samples}"), "--out", out)
         assert code == 0 and output.startswith(f"{why} {'test' if samples else 'last training'}")
         rows = list(csv.DictReader((out / "sweep.csv").open()))
         assert [(row["outcome"], row["validation"], bool(row["test"])) for row in rows] == [(name, "", samples > 0)] * 2
@@ -222,7 +201,7 @@ def test_a_changed_file_is_another_sweep(capsys: pytest.CaptureFixture, tmp_path
     file, out = tmp_path / "mine.toml", tmp_path / "sweep"
     text = config.load("sine-waves", (*SMALL, "figures=none")).toml()
     file.write_text(text)
-    line = ["sweep", file, *sets("seed=1..2"), "--out", out, "--only", 1]
+    line = ["sweep", file, *as_options("seed=1..2"), "--out", out, "--only", 1]
     assert command(capsys, *line)[0] == 0
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     file.write_text(text.replace("n_rec = 6", "n_rec = 7").replace("iterations = 2", "iterations = 3"))
@@ -236,9 +215,7 @@ def test_a_changed_file_is_another_sweep(capsys: pytest.CaptureFixture, tmp_path
     assert (code, errors) == (0, "")
 
 
-def test_changed_data_are_another_sweep(
-    capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changed_data_are_another_sweep(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     np.savez(tmp_path / "data.npz", rates=np.full((2, 20), 9.0), targets=np.zeros((2, 10, 1)))
     file, out = tmp_path / "mine.toml", tmp_path / "sweep"
@@ -247,20 +224,18 @@ def test_changed_data_are_another_sweep(
     assert len(sweep.contents(configs)["contents of files"]) == 1
     sweep.claim(out, {"source": str(file), "settings": ["seed=1..2"]} | sweep.contents(configs))
     np.savez(tmp_path / "data.npz", rates=np.full((2, 20), 8.0), targets=np.zeros((2, 10, 1)))
-    code, _, errors = command(capsys, "sweep", file, *sets("seed=1..2"), "--out", out)
-    assert (code, errors) == (
-        2,
-        f"pareprop: error: --out {out}: is another sweep: contents of files differ; choose another folder\n",
-    )
+    told = refusal_of(capsys, "sweep", file, "--set", "seed=1..2", "--out", out)
+    differs = "is another sweep: contents of files differ; choose another folder\n"
+    assert told == f"pareprop: error: --out {out}: {differs}"
 
 
 def test_all_runs_must_be_possible(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
-    code, _, errors = command(capsys, "sweep", "sine-waves", *sets("n_rec=6,-6"), "--out", tmp_path / "no")
+    code, _, errors = command(capsys, "sweep", "sine-waves", *as_options("n_rec=6,-6"), "--out", tmp_path / "no")
     assert code == 2 and "n_rec" in errors and not (tmp_path / "no").exists()
-    code, _, errors = command(capsys, "sweep", "sine-waves", *sets("eta=1,2"), "--out", tmp_path, "--only", 3)
-    assert code == 2 and "--only 3: the sweep has runs 1 to 2" in errors
+    line = ["sweep", "sine-waves", "--set", "eta=1,2", "--out", tmp_path]
+    assert "--only 3: the sweep has runs 1 to 2" in refusal_of(capsys, *line, "--only", 3)
     (tmp_path / "mine").touch()
-    code, _, errors = command(capsys, "sweep", "sine-waves", *sets("eta=1,2"), "--out", tmp_path)
+    code, _, errors = command(capsys, *line)
     assert code == 2 and "is neither empty nor the folder of a sweep" in errors.replace("exists and ", "")
 
 
@@ -268,7 +243,7 @@ def test_runs_that_fail_do_not_end_the_others(capsys: pytest.CaptureFixture, tmp
     """A run whose recording can't be written fails alone; the table says so."""
     out = tmp_path / "sweep"
     out.mkdir()
-    settings = sets(*SMALL, "seed=1..2", "figures=none")
+    settings = as_options(*SMALL, "seed=1..2", "figures=none")
     (out / "sweep.json").write_text(json.dumps({"source": "sine-waves", "settings": settings[1::2]}))
     (out / "seed=1").write_text("in the way")
     code, output, errors = command(capsys, "sweep", "sine-waves", *settings, "--out", out)
@@ -298,14 +273,14 @@ def test_killed_early(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     runs = sweep.plan(settings)[1]
     study = sweep.Sweep(runs, out, False)
     assert [study.result_of(run)["state"] for run in runs] == ["to do", "to do", "r", "unreadable"]
-    code, output, errors = command(capsys, "sweep", "sine-waves", *sets(*settings), "--out", out)
+    code, output, errors = command(capsys, "sweep", "sine-waves", *as_options(*settings), "--out", out)
     assert (code, errors) == (0, "") and output.count(" of 4: seed") == 8
     assert [row["state"] for row in csv.DictReader((out / "sweep.csv").open())] == ["ended"] * 4
 
 
 def test_a_full_disk(capsys: pytest.CaptureFixture, small_disk: Path) -> None:
     """Exit code 3 at whatever it is full; the same command goes on when there is room again."""
-    line = ["sweep", "sine-waves", *sets(*SMALL, "seed=1..2", "figures=none"), "--out", small_disk / "sweep"]
+    line = ["sweep", "sine-waves", *as_options(*SMALL, "seed=1..2", "figures=none"), "--out", small_disk / "sweep"]
     filler = small_disk / "filler"
     for room in (0, 2**14):  # for nothing, for the configurations alone
         with filler.open("wb") as file:
@@ -320,7 +295,7 @@ def test_a_full_disk(capsys: pytest.CaptureFixture, small_disk: Path) -> None:
 
 def test_one_run_of_an_array(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     out = tmp_path / "sweep"
-    line = ["sweep", "sine-waves", *sets(*SMALL, "seed=1..2", "figures=none"), "--out", out]
+    line = ["sweep", "sine-waves", *as_options(*SMALL, "seed=1..2", "figures=none"), "--out", out]
     code, output, _ = command(capsys, *line, "--list")
     assert (code, output) == (0, "1: seed = 1\n2: seed = 2\n") and not out.exists()
     assert command(capsys, *line, "--only", 2)[0] == 0

@@ -7,9 +7,9 @@ import sys
 import threading
 from pathlib import Path
 
-import h5py
 import pytest
 from commands import job, needs_jobs
+from test_reach_large import require_restart
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,14 +38,7 @@ def test_a_small_microcircuit(tmp_path: Path) -> None:
 @needs_jobs
 def test_a_small_microcircuit_learns_and_goes_on(tmp_path: Path) -> None:
     settings = "indegrees=0.1 dt_ms=0.5 test_samples=2 checkpoint.every=1 figures=none"
-    for said, n in (("ranks; memory", 1), ("resumed: ", 2)):
-        done = job(
-            "microcircuit.sh", tmp_path / "run", *settings.split(), f"iterations={n}", SCALE="0.003", LEARN="volleys"
-        )
-        assert done.returncode == 0, done.stderr
-        assert said in done.stdout and "digest: " in done.stdout
-        with h5py.File(tmp_path / "run/results.h5") as file:
-            assert len(file["loss"]) == n
+    require_restart("microcircuit.sh", tmp_path / "run", settings, SCALE="0.003", LEARN="volleys")
 
 
 @pytest.mark.slow
@@ -66,32 +59,24 @@ def test_a_race_with_joules_where_the_machine_tells(tmp_path: Path, tells: bool)
         (zone / "energy_uj").write_text("0")
         threading.Thread(target=count, daemon=True).start()
     small = ["--scale", "0.01", "--indegrees", "0.1", "--seconds", "0.1", "--warm-up", "100", "--repeat", "1"]
+    line = [
+        sys.executable,
+        ROOT / "scripts/race/race.py",
+        "--only",
+        "microcircuit",
+        "--no-nest",
+        *small,
+        "--out",
+        tmp_path,
+    ]
+    env = os.environ | {"POWERCAP": str(tmp_path / "counters")}
     try:
-        done = subprocess.run(
-            [
-                sys.executable,
-                ROOT / "scripts/race/race.py",
-                "--only",
-                "microcircuit",
-                "--no-nest",
-                *small,
-                "--out",
-                tmp_path,
-            ],
-            env=os.environ | {"POWERCAP": str(tmp_path / "counters")},
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        done = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False, env=env)
     finally:
         over.set()
     assert done.returncode == 0, done.stderr
-    said = (
-        "joules: of 1 processor package (" if tells else "joules: this machine does not tell them, it has no counters"
-    )
-    assert done.stdout.splitlines()[0].startswith(said)
+    said = "of 1 processor package (" if tells else "this machine does not tell them, it has no counters"
+    assert done.stdout.startswith(f"joules: {said}")
     with open(tmp_path / "race.csv") as file:
         rows = {row["contestant"]: row["j_per_s"] for row in csv.DictReader(file)}
     assert list(rows) == ["pareprop", "pareprop, learning"]

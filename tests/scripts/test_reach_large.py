@@ -12,9 +12,13 @@ from commands import job, needs_jobs
 @needs_jobs
 def test_runs_and_goes_on(tmp_path: Path) -> None:
     small = "n_rec=30 indegree=5 batch_size=4 decisions=3 test_samples=2 checkpoint.every=1 figures=none"
+    require_restart("reach-large.sh", tmp_path / "run", small)
+
+
+def require_restart(script: str, out: Path, settings: str, **env: str) -> None:
     for said, iterations in (("ranks; memory", 1), ("resumed: ", 2)):
-        done = job("reach-large.sh", tmp_path / "run", *small.split(), f"iterations={iterations}")
+        done = job(script, out, *settings.split(), f"iterations={iterations}", **env)
         assert done.returncode == 0, done.stderr
         assert said in done.stdout and "digest: " in done.stdout
-        with h5py.File(tmp_path / "run/results.h5") as file:
+        with h5py.File(out / "results.h5") as file:
             assert len(file["loss"]) == iterations

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import command, digests, on_ranks
+from commands import as_options, command, digests, on_ranks
 
 from pareprop import Simulation
 from pareprop.errors import InputError
-from pareprop.runs import run as runs
 from pareprop.simulation import Annealing
 from pareprop.tasks import TASKS
 from pareprop.tasks.base import make
@@ -21,7 +20,7 @@ ONLINE = (*SMALL, "variant=spike", "batch_size=1", "schedule=linear", "eta_end=1
 
 
 def run_of(out: Path, *settings: str) -> list[object]:
-    return ["run", "reach", "--out", out, *(part for text in settings for part in ("--set", text))]
+    return ["run", "reach", "--out", out, *as_options(*settings)]
 
 
 @pytest.mark.parametrize(
@@ -78,11 +77,8 @@ def test_on_ranks_replicas_and_resumed(tmp_path: Path) -> None:
     assert (codes, digests(output)) == ([0, 0], alone)
 
 
-def test_curves_and_a_longer_training(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_curves_and_a_longer_training(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """The schedule of a run that is resumed to train longer stays as it was, and ends with its last value."""
-    monkeypatch.setattr(runs, "draw", lambda directory, **_: None)
     assert command(capsys, *run_of(tmp_path / "run", *FALLING))[0] == 0
     assert command(capsys, "resume", tmp_path / "run", "--set", "iterations=6")[0] == 0
     with (tmp_path / "run" / "loss.csv").open() as file:

@@ -4,34 +4,23 @@ import warnings
 
 import numpy as np
 import pytest
+import small
+from small import Noise
 
 import pareprop
-from pareprop import InputError, LearningRate, Model, Normal, Observer, Sample, Simulation
+from pareprop import InputError, LearningRate, Model, Observer, Simulation
 
-
-class Noise:
-    """A frozen sample."""
-
-    n_steps = learning_window = 40
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        rng = np.random.default_rng(1)
-        return Sample.from_raster(rng.random((40, 6)) < 0.2, np.ones((40, 1)))
+NOISE = Noise(np.ones((40, 1)), 6, frozen=1)
 
 
 def network() -> Model:
-    model = Model(seed=3)
-    inputs, out = model.inputs("in", 6), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
-    neurons = model.neurons("rec", 5, "iaf", C_m=1.0, E_L=0.0, V_th=0.3, tau_m=20.0)
-    model.connect(inputs, neurons, weight=Normal(std=0.5))
-    model.connect(neurons, out, weight=Normal(std=0.1))
-    model.connect(out, neurons, weight=Normal(std=0.1))
-    return model
+    return small.network(n_in=6, n=5, cell={"V_th": 0.3}, seed=3)
 
 
 @pytest.mark.parametrize("name", ["n_steps", "learning_window", "sample"])
 def test_a_task_that_lacks_something(name: str) -> None:
-    members = {key: value for key, value in vars(Noise).items() if key != name}
+    members = vars(NOISE) | {"sample": NOISE.sample}
+    del members[name]
     with pytest.raises(InputError, match=f"task Lacking: {name} is missing: "):
         Simulation(network(), type("Lacking", (), members)())
 
@@ -39,12 +28,12 @@ def test_a_task_that_lacks_something(name: str) -> None:
 def test_a_task_that_returns_a_tuple() -> None:
     class Pair(Noise):
         def sample(self, index: int, phase: str = "train") -> tuple:
-            return np.zeros((40, 6)), np.ones((40, 1))
+            return np.zeros((40, 6)), self.target
 
     with pytest.raises(
         InputError, match=r"sample\(\) returned a tuple, must return a Sample, such as Sample\.from_raster"
     ):
-        Simulation(network(), Pair()).train(1)
+        Simulation(network(), Pair(NOISE.target)).train(1)
 
 
 def test_an_observer_with_a_misspelt_hook() -> None:
@@ -53,11 +42,11 @@ def test_an_observer_with_a_misspelt_hook() -> None:
             """Never called."""
 
     with pytest.raises(InputError, match=r"Patience: after_iterations is not a hook; did you mean after_iteration\?"):
-        Simulation(network(), Noise(), observers=[Patience()])
+        Simulation(network(), NOISE, observers=[Patience()])
     with pytest.raises(InputError, match=r"Patience is a class; pass an instance, Patience\(\)"):
-        Simulation(network(), Noise(), observers=[Patience])
+        Simulation(network(), NOISE, observers=[Patience])
     with pytest.raises(InputError, match=r"observer list must be derived from pareprop\.Observer"):
-        Simulation(network(), Noise(), observers=[[]])
+        Simulation(network(), NOISE, observers=[[]])
 
 
 def test_own_methods_of_an_observer_are_left_alone() -> None:
@@ -66,33 +55,33 @@ def test_own_methods_of_an_observer_are_left_alone() -> None:
 
         def failure(self) -> None: ...
 
-    Simulation(network(), Noise(), observers=[Own()])
+    Simulation(network(), NOISE, observers=[Own()])
 
 
 def test_rates_of_three_projections_follow_their_schedules() -> None:
     """As weights do that are trained one iteration at a time, with rates set by hand."""
     schedules = {"in->rec": lambda k: 1e-2 / (k + 1), "rec->out": lambda k: 1e-2 * (k % 2)}
-    scheduled = Simulation(network(), Noise(), observers=[LearningRate(f, name) for name, f in schedules.items()])
+    scheduled = Simulation(network(), NOISE, observers=[LearningRate(f, name) for name, f in schedules.items()])
     scheduled.train(2)
     scheduled.train(4)  # goes on
-    by_hand = Simulation(network(), Noise())
+    by_hand = Simulation(network(), NOISE)
     for k in range(4):
         for name, schedule in schedules.items():
             by_hand.set_eta(schedule(k), name)
         by_hand.train(k + 1)
     assert scheduled.hexdigest() == by_hand.hexdigest()
-    constant = Simulation(network(), Noise())
+    constant = Simulation(network(), NOISE)
     constant.train(4)
     assert constant.hexdigest() != scheduled.hexdigest()
 
 
 def test_a_rate_of_no_projection_is_refused() -> None:
     with pytest.raises(InputError, match="no plastic projection 'rec->outt', did you mean"):
-        Simulation(network(), Noise(), observers=[LearningRate(lambda k: 1e-3, "rec->outt")]).train(1)
+        Simulation(network(), NOISE, observers=[LearningRate(lambda k: 1e-3, "rec->outt")]).train(1)
 
 
 def test_training_as_often_as_before_is_told() -> None:
-    simulation = Simulation(network(), Noise())
+    simulation = Simulation(network(), NOISE)
     simulation.train(3)
     with pytest.warns(UserWarning, match=r"train\(3\): 3 iterations are done.*a total.*train\(6\)"):
         simulation.train(3)
@@ -103,8 +92,8 @@ def test_training_as_often_as_before_is_told() -> None:
 
 def test_objects_describe_themselves_in_a_line() -> None:
     model = network()
-    assert repr(model) == "Model(interval, seed 3; in 6, out 1, rec 5; in->rec, rec->out, out->rec)"
-    simulation = Simulation(model, Noise())
+    assert repr(model) == "Model(interval, seed 3; in 6, rec 5, out 1; in->rec, rec->out, out->rec)"
+    simulation = Simulation(model, NOISE)
     assert repr(simulation) == "Simulation(Noise, 5 neurons, 0 iterations, rank 0 of 1)"
     losses = simulation.train(2)
     assert f"2 iterations, loss {losses[-1]:.4g}" in repr(simulation) and pareprop.LearningRate is LearningRate

@@ -12,7 +12,7 @@ import pytest
 import ranks
 import reference
 import reward_reference
-from commands import command, digests, on_ranks
+from commands import digests, on_ranks, output_of, run_of
 from corridor import Corridor, CorridorTask
 from params import first, first_rows
 
@@ -21,23 +21,15 @@ from pareprop.engines.interval import IntervalSettings
 from pareprop.errors import InputError
 from pareprop.network.reward import Reward
 from pareprop.parallel.spike_log import SpikeLog
-from pareprop.runs import run as runs
 from pareprop.simulation.loop import Simulation
 
 LOSS = {"gamma": 0.9, "lambda_": 0.8, "c_V": 0.5, "c_H": 0.02}
 
 
 def corridor_case(n_steps: int) -> dict:
-    case = networks.random_case(
-        11,
-        dt=1.0,
-        average_gradient=False,
-        reset=True,
-        interval=n_steps,
-        learning_window=n_steps,
-        inputs=np.zeros((n_steps, 6), bool),
-        optimizer={"type": "gradient_descent", "eta": 0.01, "batch_size": 4},
-    )
+    window = {"interval": n_steps, "learning_window": n_steps, "inputs": np.zeros((n_steps, 6), bool)}
+    optimizer = {"type": "gradient_descent", "eta": 0.01, "batch_size": 4}
+    case = networks.random_case(11, dt=1.0, average_gradient=False, reset=True, optimizer=optimizer, **window)
     drawn, n_rec = np.random.default_rng(5), len(case["w_rec"])
     case["w_out"], case["w_fb"] = drawn.normal(0.0, 1.0, (3, n_rec)), drawn.normal(0.0, 1.0, (n_rec, 3))
     case["targets"] = np.zeros((n_steps, 3))
@@ -67,8 +59,7 @@ def by_hand(case: dict, task, index: int) -> tuple[dict, np.ndarray, dict]:
     t = 0
     while t < end:
         net.inputs = shown
-        arriving = (w_in * reference.input_arrivals(net, 0, t)).sum(axis=1)
-        net.step_neurons(t, arriving + (w_rec * reference.recurrent_arrivals(net, 0, t)).sum(axis=1))
+        net.step_neurons(t, reference.arriving(net, {"in": w_in, "rec": w_rec}, 0, t))
         signal = net.readouts.step(w_out @ net.z[t], first=t == 0)
         if "after" in told and t == told["after"]:
             told["bootstrap"] = signal[-1]
@@ -153,10 +144,6 @@ def _length(run: Simulation, index: int) -> int:
 # ---- ranks, replicas, resumed ----------------------------------------------------------------------------------------
 
 
-def run_of(task: str, out: Path, *settings: str) -> list[object]:
-    return ["run", task, "--out", out, *(part for text in settings for part in ("--set", text))]
-
-
 REACH = ("n_rec=13", "iterations=3", "batch_size=4", "test_samples=2", "decisions=4", "cells=4")
 SMALL = {
     "reach": REACH,
@@ -200,9 +187,8 @@ def test_one_digest_on_any_number_of_ranks(alone: dict[str, str], tmp_path: Path
 @pytest.mark.parametrize("n", first(1, [3, 1]))
 def test_online_learning_resumes_to_the_same_bits(alone: dict[str, str], tmp_path: Path, n: int) -> None:
     names = ("reach-on-line", "delayed-choice-on-line")
-    for name in names:
-        first = [*run_of(name.partition("-on")[0], tmp_path / name, *SMALL[name]), "--until", 3]
-        assert on_ranks(2, [first])[0] == [0]
+    parts = [[*run_of(name.partition("-on")[0], tmp_path / name, *SMALL[name]), "--until", 3] for name in names]
+    assert on_ranks(2, parts)[0] == [0, 0]
     codes, output, errors = on_ranks(n, [["resume", tmp_path / name] for name in names])
     assert (codes, errors) == ([0, 0], [])
     assert digests(output) == [alone[name] for name in names]
@@ -226,23 +212,19 @@ def test_resumed_on_other_ranks_it_is_the_undisturbed_run(alone: dict[str, str],
         assert len(one["dynamics/last/observation"]) == len(one["dynamics/last/action"]) + 1
 
 
-def test_a_training_stops_above_a_return(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs, "draw", lambda directory, **_: None)
+def test_a_training_stops_above_a_return(tmp_path: Path, capsys: pytest.CaptureFixture, no_figures: None) -> None:
     settings = [*SMALL["reach"], "validate_every=1", "validate_samples=4", "stop_samples=4", "stop_above=-5.0"]
-    code, output, _ = command(capsys, *run_of("reach", tmp_path / "run", *settings))
-    assert code == 0 and "stopped after 1 iterations: validation" in output and "above -5" in output
+    output = output_of(capsys, *run_of("reach", tmp_path / "run", *settings))
+    assert "stopped after 1 iterations: validation" in output and "above -5" in output
     settings[-1] = "stop_above=5.0"
-    code, output, _ = command(capsys, *run_of("reach", tmp_path / "other", *settings))
-    assert code == 0 and "stopped" not in output and "test return: " in output
+    output = output_of(capsys, *run_of("reach", tmp_path / "other", *settings))
+    assert "stopped" not in output and "test return: " in output
 
 
 @pytest.mark.slow
 def test_figures_of_seeds(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     settings = [*REACH, "iterations=2", "stop_above=0.5"]
-    code, output, _ = command(capsys, *run_of("reach", tmp_path / "run", *settings), "--seeds", 2)
-    assert code == 0
+    output = output_of(capsys, *run_of("reach", tmp_path / "run", *settings), "--seeds", 2)
     drawn = [Path(line.removeprefix("figure: ")) for line in output.splitlines() if line.startswith("figure: ")]
     assert drawn[-1] == tmp_path / "run" / "learning_curves.png"
     names = {path.name for path in drawn if path.parent.name == "seed-1"}
@@ -266,8 +248,8 @@ FAULTS = {
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("n", first(0, [2, 1], rest=1))
+@pytest.mark.usefixtures("gymnasium")
 def test_an_environment_that_fails_ends_all_ranks(tmp_path: Path, n: int) -> None:
-    pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
     settings = ("env=faulty_environments:Faulty-v0", "n_rec=5", "batch_size=2", "iterations=2", "test_samples=0")
     commands, told = [], []
     for k, (fault, message) in enumerate(FAULTS.items()):
@@ -289,45 +271,26 @@ def test_an_environment_that_fails_ends_all_ranks(tmp_path: Path, n: int) -> Non
         assert line.startswith("pareprop: error: episode 1 of 'train', decision 2: ") and message in line
 
 
-@pytest.mark.slow
-@pytest.mark.mpi
-def test_an_environment_that_fails_on_one_rank_alone(tmp_path: Path) -> None:
-    pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
-    run = run_of(
-        "gym",
-        tmp_path / "run",
-        "env=faulty_environments:Faulty-v0",
-        "n_rec=5",
-        "batch_size=2",
-        "replicated=true",
-        "env_arguments={ fault = 'raises on rank 1' }",
-    )
-    done = ranks.run(2, "-m", "pareprop", *run, env={"PYTHONPATH": str(Path(__file__).parents[1])})
-    told = [line for line in done.stderr.splitlines() if "pareprop: error" in line]
-    assert done.returncode == 2
-    assert "decision 2: the environment raised RuntimeError: the robot fell over (rank 1); safe: " in told[0]
-    assert len(told) == 1
+ALONE = {  # what goes wrong on one of some ranks, and what is told
+    "raises on rank 1": (2, "the environment raised RuntimeError: the robot fell over (rank 1); safe: "),
+    "own numbers": (3, "the environments of ranks 0 and 1 reply differently"),
+    "ends on rank 1": (3, "the environments of ranks 0 and 1 reply differently"),
+}
 
 
 @pytest.mark.slow
 @pytest.mark.mpi
-@pytest.mark.parametrize("fault", ["own numbers", "ends on rank 1"])
+@pytest.mark.parametrize("fault", ALONE)
+@pytest.mark.usefixtures("gymnasium")
 def test_environments_that_differ_between_ranks(tmp_path: Path, fault: str) -> None:
     """Without a comparison one rank would go on alone and wait for ever."""
-    pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
-    run = run_of(
-        "gym",
-        tmp_path / "run",
-        "env=faulty_environments:Faulty-v0",
-        "n_rec=5",
-        "batch_size=2",
-        "replicated=true",
-        f"env_arguments={{ fault = '{fault}' }}",
-    )
-    done = ranks.run(3, "-m", "pareprop", *run, env={"PYTHONPATH": str(Path(__file__).parents[1])})
+    settings = ("env=faulty_environments:Faulty-v0", "n_rec=5", "batch_size=2", "replicated=true")
+    run = run_of("gym", tmp_path / "run", *settings, f"env_arguments={{ fault = '{fault}' }}")
+    n, message = ALONE[fault]
+    done = ranks.run(n, "-m", "pareprop", *run, env={"PYTHONPATH": str(Path(__file__).parents[1])})
     told = [line for line in done.stderr.splitlines() if "pareprop: error" in line]
     assert done.returncode == 2 and len(told) == 1
-    assert "episode 1 of 'train', decision 2: the environments of ranks 0 and 1 reply differently" in told[0]
+    assert f"episode 1 of 'train', decision 2: {message}" in told[0]
 
 
 class Bad(CorridorTask):

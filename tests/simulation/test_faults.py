@@ -10,7 +10,7 @@ import networks
 import numpy as np
 import pytest
 import ranks
-from commands import command, digests
+from commands import as_options, command, digests, output_of
 
 from pareprop.errors import StateError
 from pareprop.parallel.exchange import Alone
@@ -24,7 +24,7 @@ SIZES = ["n_rec=12", "n_in=10", "n_step=30"]
 
 
 def settings(*texts: str) -> list[str]:
-    return [part for text in (*SIZES, *texts) for part in ("--set", text)]
+    return as_options(*SIZES, *texts)
 
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -45,13 +45,9 @@ def test_a_voltage_that_overflows_is_named_and_the_last_good_state_kept(tmp_path
     case = networks.random_case(5)
     whole = networks.simulation(case)
     whole.train(2)
-
-    def inject(simulation: Simulation) -> None:
-        simulation.engine.carried[0, 3] = 1e300
-
     keeper = Checkpoints(tmp_path, {}, 3)
     spoilt = networks.simulation(case)
-    spoilt.observers = [Spoil(2, inject), keeper]
+    spoilt.observers = [Spoil(2, lambda run: run.engine.carried.__setitem__((0, 3), 1e300)), keeper]
     with pytest.raises(StateError, match=r" = \S+ in neuron \d+ of population 'rec\d'.*; safe: .*02"):
         spoilt.train(3)
     path, manifest, _ = checkpoint_read.find(tmp_path, Alone(), {})
@@ -61,20 +57,13 @@ def test_a_voltage_that_overflows_is_named_and_the_last_good_state_kept(tmp_path
 
 
 def test_a_weight_that_overflows_is_named_and_never_kept(tmp_path: Path) -> None:
-    case = networks.random_case(5)
-
-    def spoil(simulation: Simulation) -> None:
-        simulation.network.incoming.weight[4] = np.nan
-
-    keeper = Checkpoints(tmp_path, {}, 3, every=1)
-    spoilt = networks.simulation(case)
-    spoilt.observers = [Spoil(2, spoil), keeper]
+    spoilt = networks.simulation(networks.random_case(5))
+    spoil = Spoil(2, lambda run: run.network.incoming.weight.__setitem__(4, np.nan))
+    spoilt.observers = [spoil, Checkpoints(tmp_path, {}, 3, every=1)]
     with pytest.raises(StateError, match=r"nan in (neuron|projection).*safe: \S+iteration-00000002"):
         spoilt.train(3)
-    assert [path.name for path in checkpoint_write.list_checkpoints(tmp_path)] == [
-        "iteration-00000002",
-        "iteration-00000001",
-    ]
+    names = [path.name for path in checkpoint_write.list_checkpoints(tmp_path)]
+    assert names == ["iteration-00000002", "iteration-00000001"]
 
 
 ONE_RANK_FAILS = """
@@ -104,22 +93,13 @@ def test_an_exception_on_one_rank_ends_all(tmp_path: Path) -> None:
 
 def test_disk_full_while_recording(small_disk: Path, capsys: pytest.CaptureFixture) -> None:
     """The run ends with exit code 3, names the file and what is safe, and goes on when there is room again."""
-    arguments = settings(
-        "iterations=60",
-        "n_step=1000",
-        "record.every=1",
-        "checkpoint.every=5",
-        "compression=0",
-        "n_rec=40",
-        'what=["V_m","learning_signal","surrogate_gradient"]',
-        "record.neurons=40",
-    )
+    recorded = ("record.every=1", 'what=["V_m","learning_signal","surrogate_gradient"]', "record.neurons=40")
+    arguments = settings("iterations=60", "n_step=1000", "checkpoint.every=5", "compression=0", "n_rec=40", *recorded)
     code, _, errors = command(capsys, "run", "sine-waves", *arguments, "--out", small_disk / "run")
     assert code == 3, errors
     assert "No space left on device" in errors and "safe: " in errors and "are lost, unless" in errors
     subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
-    code, output, errors = command(capsys, "resume", small_disk / "run")
-    assert code == 0, errors
+    output = output_of(capsys, "resume", small_disk / "run")
     whole = command(capsys, "run", "sine-waves", *arguments, "--out", small_disk / "whole")[1]
     assert digests(output.splitlines()) == digests(whole.splitlines())
     with h5py.File(small_disk / "run" / "record.h5") as file, h5py.File(small_disk / "whole" / "record.h5") as other:
@@ -167,8 +147,7 @@ def test_results_that_were_half_written_are_made_again(tmp_path: Path, capsys: p
     os.replace(stopped / "results.h5", stopped / "results.part")
     assert command(capsys, "resume", stopped)[0] == 0
     assert command(capsys, "compare", whole, stopped)[:2] == (0, "no difference\n")
-    code, output, _ = command(capsys, "info", stopped)
-    assert code == 0 and "part 2: iterations 2 to 4" in output
+    assert "part 2: iterations 2 to 4" in output_of(capsys, "info", stopped)
 
 
 @pytest.mark.slow

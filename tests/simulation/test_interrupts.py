@@ -109,32 +109,22 @@ def test_an_interrupted_test_does_not_disturb_training() -> None:
         assert run.hexdigest() == whole.hexdigest()
 
 
-ON_RANKS = """
-import signal, sys
-sys.path[:0] = sys.argv[1], sys.argv[1] + "/.."
-import test_interrupts
-from pareprop.parallel import launcher
-
-exchange = launcher.exchange()
-for variant in ("interval", "spike"):
-    whole, n = test_interrupts.build(variant, 1, exchange)
-    whole.train(n)
-    run, _ = test_interrupts.build(variant, 1, exchange)
-    run.task = test_interrupts.Told(run, {3: test_interrupts.interrupt} if exchange.rank == 1 else {})
-    try:
-        run.train(n)
-        raise SystemExit(1)
-    except KeyboardInterrupt:
+def train(folder: str, words: list[str], exchange: object) -> None:
+    """Rank 1 is interrupted, once in each variant."""
+    for variant in ("interval", "spike"):
+        whole, n = build(variant, 1, exchange)
+        whole.train(n)
+        run, _ = build(variant, 1, exchange)
+        run.task = Told(run, {3: interrupt} if exchange.rank == 1 else {})
+        with pytest.raises(KeyboardInterrupt):
+            run.train(n)
         done = run.iteration
-    run.train(n)
-    digests = run.hexdigest(), whole.hexdigest()
-    print(variant, done, exchange.rank or digests[0] == digests[1], flush=True)
-"""
+        run.train(n)
+        digests = run.hexdigest(), whole.hexdigest()
+        print(variant, done, exchange.rank or digests[0] == digests[1], flush=True)
 
 
 @pytest.mark.mpi
-def test_an_interrupt_of_one_rank_stops_all_after_the_same_iteration() -> None:
-    done = ranks.run(2, "-c", ON_RANKS, Path(__file__).parent)
-    assert (done.returncode, done.stderr) == (0, "")
-    expected = ["interval 2 True", "interval 2 1", "spike 4 True", "spike 4 1"]
-    assert sorted(done.stdout.splitlines()) == sorted(expected)
+def test_an_interrupt_of_one_rank_stops_all_after_the_same_iteration(tmp_path: Path) -> None:
+    found = ranks.train(2, __file__, tmp_path, silent=True).splitlines()
+    assert sorted(found) == ["interval 2 1", "interval 2 True", "spike 4 1", "spike 4 True"]

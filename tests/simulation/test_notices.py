@@ -9,7 +9,9 @@ import h5py
 import numpy as np
 import pytest
 import ranks
+import small
 from params import first
+from small import Once
 
 from pareprop import (
     Adam,
@@ -27,6 +29,7 @@ from pareprop import (
 from pareprop.errors import ParepropWarning
 from pareprop.network.optimizers import default_optimizer
 from pareprop.neurons import library
+from pareprop.parallel import collectives
 from pareprop.runs import report
 
 N_STEPS = 40
@@ -54,24 +57,19 @@ def model(
     feedback: bool = True,
     currents: dict | None = None,
     delay_in: int = 1,
-    c_reg: float = 0.0,
-    optimizer: object = None,
     delay: object = 1,
+    optimizer: object = None,
     weight_back: object = None,
     kind: str = "random",
     **neurons: object,
 ) -> Model:
-    made = Model(variant, seed=3, optimizer=optimizer or Adam(eta=1e-3))
-    inputs = made.inputs("in", 10)
-    rec = made.neurons("rec", 20, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, c_reg=c_reg, **neurons)
-    out = made.readouts("out", 2, C_m=1.0, E_L=0.0, tau_m=20.0)
-    made.connect(inputs, rec, weight=Normal(std=0.5), delay=delay_in)
-    made.connect(rec, rec, "fixed_indegree", indegree=4, weight=Normal(std=0.2), delay=delay)
-    made.connect(rec, out, weight=Normal(std=0.2))
-    if feedback:
-        made.connect(out, rec, feedback=kind, **({} if weight_back is None else {"weight": weight_back}))
+    into = {"weight": Normal(std=0.5), "delay": delay_in}
+    among = {"rule": "fixed_indegree", "indegree": 4, "weight": Normal(std=0.2), "delay": delay}
+    back = {"feedback": kind} | ({} if weight_back is None else {"weight": weight_back}) if feedback else None
+    stds = {"into": into, "among": among, "onto": 0.2, "back": back}
+    made = small.network(variant, n_out=2, cell=neurons, seed=3, optimizer=optimizer or Adam(eta=1e-3), **stds)
     if currents is not None:
-        made.connect(made.currents("cur", 2), rec, weight=0.1, **currents)
+        made.connect(made.currents("cur", 2), made.of_role("recurrent")[0], weight=0.1, **currents)
     return made
 
 
@@ -82,10 +80,8 @@ def perturbed(**options: object) -> Model:
 
 
 def local() -> Model:
-    made = Model("interval", seed=3)
-    inputs, rec = made.inputs("in", 10), made.neurons("rec", 20, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0)
-    made.connect(inputs, rec, weight=Normal(std=0.5))
-    made.local_readouts("own", rec, tau_m=20.0)
+    made = small.network(n_out=0, seed=3)
+    made.local_readouts("own", made.of_role("recurrent")[0], tau_m=20.0)
     return made
 
 
@@ -111,37 +107,22 @@ def many_delays(delays: list[int]) -> Model:
 
 def unread(variant: str) -> Model:
     """No readouts, and weights that are not meant to learn."""
-    made = Model(variant, optimizer=SMALL)
-    inputs, rec = made.inputs("in", 10), made.neurons("rec", 20, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0)
-    made.connect(inputs, rec, weight=Normal(std=0.5), plastic=False)
-    return made
+    return small.network(variant, n_out=0, into={"weight": Normal(std=0.5), "plastic": False}, optimizer=SMALL)
 
 
 def upstrokes(variant: str, follow: list[str], optimizer: object = None, precision: str = "double") -> Model:
     """AdEx neurons, whose upstrokes are unstable: traces explode unless they follow the reset of the voltage."""
     kind = NeuronModel.from_dict("own", library.get("adex").to_dict() | {"follow": follow})
     rule = optimizer or Adam(eta=1e-3, Wmin=-1e4, Wmax=1e4)
-    made = Model(variant, seed=3, optimizer=rule, dt_ms=0.5, precision=precision)
-    inputs, rec, out = (
-        made.inputs("in", 10),
-        made.neurons("rec", 20, kind),
-        made.readouts("out", 2, C_m=1.0, tau_m=20.0),
-    )
-    made.connect(inputs, rec, weight=Uniform(low=500.0, high=1500.0))
-    made.connect(rec, out, weight=Normal(std=0.1))
-    made.connect(out, rec, weight=Normal(std=0.1))
-    return made
+    options = {"seed": 3, "optimizer": rule, "dt_ms": 0.5, "precision": precision}
+    return small.network(variant, n_out=2, kind=kind, into={"weight": Uniform(low=500.0, high=1500.0)}, **options)
 
 
-class Volleys:
+def volleys() -> Once:
     """Inputs that make neurons spike again and again."""
-
-    n_steps = learning_window = 150
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        raster = np.zeros((self.n_steps, 10))
-        raster[1::4, ::3] = 1
-        return Sample.from_raster(raster, np.ones((self.n_steps, 2)))
+    raster = np.zeros((150, 10))
+    raster[1::4, ::3] = 1
+    return Once(Sample.from_raster(raster, np.ones((150, 2))), 150)
 
 
 EXPLODE = (
@@ -247,55 +228,44 @@ def test_nothing_is_told_where_all_is_well(what: str) -> None:
     assert told(*WELL[what]()) == []
 
 
-def weak(variant: str, optimizer: object = None) -> Model:
-    """Neurons that inputs do not reach; without an optimizer of its own if that is None."""
-    made = Model(variant, seed=3, **({} if optimizer is None else {"optimizer": optimizer}))
-    inputs, rec, out = made.inputs("in", 10), made.neurons("rec", 20), made.readouts("out", 2, C_m=1.0, tau_m=20.0)
-    made.connect(inputs, rec, weight=1.0)
-    made.connect(rec, out, weight=Normal(std=0.2))
-    made.connect(out, rec, weight=Normal(std=0.1))
-    return made
+def weak(variant: str) -> Model:
+    """Neurons that inputs do not reach."""
+    options = {"defaults": True, "into": {"weight": 1.0}, "onto": 0.2, "optimizer": GradientDescent(eta=0.0)}
+    return small.network(variant, n_out=2, out=small.READOUT, seed=3, **options)
 
 
 @pytest.mark.parametrize("precision", first(1, ["double", "single"]))
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_traces_that_explode_are_told(variant: str, precision: str) -> None:
     """Adam's steps are small whatever the gradient, so that neither losses nor weights show it."""
-    (line,) = told(upstrokes(variant, ["w"], precision=precision), Volleys())
+    (line,) = told(upstrokes(variant, ["w"], precision=precision), volleys())
     assert re.match(EXPLODE, line), line
-    assert told(upstrokes(variant, ["V_m", "w"], precision=precision), Volleys()) == []
+    assert told(upstrokes(variant, ["V_m", "w"], precision=precision), volleys()) == []
 
 
-RANKS = """
-import sys, warnings
-sys.path[:0] = {path!r}
-from test_notices import Volleys, upstrokes
-from pareprop import Simulation, exchange
-from pareprop.parallel import collectives
-warnings.simplefilter("ignore")
-for variant in ("interval", "spike"):
-    simulation = Simulation(upstrokes(variant, ["w"]), Volleys(), exchange())
-    simulation.train(3)
-    lines = collectives.gather(simulation.exchange.comm, simulation.notices.lines)
-    if simulation.exchange.rank == 0:
-        print(len(lines), {{len(each) for each in lines}}, {{each[0] for each in lines}})
-"""
+def train(folder: str, words: list[str], exchange: object) -> None:
+    """Print what is told on how many ranks."""
+    for variant in ("interval", "spike"):
+        simulation = Simulation(upstrokes(variant, ["w"]), volleys(), exchange)
+        with warnings.catch_warnings(record=True):
+            simulation.train(3)
+        lines = collectives.gather(exchange.comm, simulation.notices.lines)
+        if exchange.rank == 0:
+            print(len(lines), {len(each) for each in lines}, {each[0] for each in lines})
 
 
 @pytest.mark.slow
 def test_traces_that_explode_on_one_rank_are_told_on_all(tmp_path: Path) -> None:
-    here = Path(__file__).parent
-    (tmp_path / "script.py").write_text(RANKS.format(path=[str(here), str(here.parent)]))
-    done = ranks.run(3, tmp_path / "script.py")
-    assert len(done.stdout.splitlines()) == 2, done.stderr
-    for line in done.stdout.splitlines():
+    lines = ranks.train(3, __file__, tmp_path).splitlines()
+    assert len(lines) == 2
+    for line in lines:
         assert re.match(r"3 \{1\} \{\"" + EXPLODE, line), line
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_a_network_that_never_spikes_is_told(variant: str) -> None:
     def lines(task: Task, n: int) -> list[str]:
-        simulation = Simulation(weak(variant, GradientDescent(eta=0.0)), task)
+        simulation = Simulation(weak(variant), task)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             simulation.train(n)
@@ -353,10 +323,8 @@ def test_arrays_that_observers_keep_stay_as_they_were(variant: str) -> None:
         def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
             engine = simulation.engine
             arrays = [outcome.error, outcome.signal, outcome.evaluation.error, engine.log.ids, engine.log.ptr]
-            recorded = engine.recorded
-            arrays += [
-                getattr(recorded, name) for name in ("V_m", "adaptation", "surrogate_gradient", "learning_signal")
-            ]
+            names = ("V_m", "adaptation", "surrogate_gradient", "learning_signal")
+            arrays += [getattr(engine.recorded, name) for name in names]
             kept.append(arrays)
             copies.append([array.copy() for array in arrays])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import small
 from case_files import SONATA
 
 from pareprop import Model, Simulation
@@ -73,15 +74,9 @@ def ours(model: Model, raster: np.ndarray) -> dict[str, np.ndarray]:
     first = model.of_role("recurrent")
     out = model.readouts("out", 1)
     model.connect(first[0], out, weight=0.0)
-
-    class Once:
-        n_steps = learning_window = STEPS
-
-        def sample(self, index: int, phase: str = "train") -> Sample:
-            return Sample(SpikeLog.from_raster(raster), np.zeros((STEPS, 1)))
-
-    run = Simulation(model, Once())
-    run.engine.run(Once().sample(0))
+    task = small.Once(Sample(SpikeLog.from_raster(raster), np.zeros((STEPS, 1))), STEPS)
+    run = Simulation(model, task)
+    run.engine.run(task.only)
     steps, ids = run.engine.log.spikes(STEPS)
     found = {}
     for population in first:
@@ -133,11 +128,8 @@ def test_spikes_are_those_of_nest(nest, tmp_path: Path, kind: str, variant: str)
     for name, recorder in recorders.items():
         events = recorder.events
         first = nodes[name].tolist()[0]
-        theirs = np.array(
-            sorted(
-                (int(t) - 1, s - first) for t, s in zip(events["times"], events["senders"], strict=True) if t <= STEPS
-            )
-        )
+        theirs = zip(events["times"], events["senders"], strict=True)
+        theirs = sorted((int(t) - 1, s - first) for t, s in theirs if t <= STEPS)
         assert len(theirs) > 50
         np.testing.assert_array_equal(found[name], theirs)
 

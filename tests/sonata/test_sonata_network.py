@@ -13,53 +13,45 @@ import h5py
 import numpy as np
 import pytest
 import ranks
+import small
 from case_files import SONATA
 from commands import on_ranks
 
 from pareprop import Model, Simulation
 from pareprop.errors import InputError
-from pareprop.network import cuts
+from pareprop.network import cuts, shared_reading
 from pareprop.network.local import LocalNetwork
 from pareprop.network.variants import VARIANTS, Costs
+from pareprop.parallel.exchange import Exchange
 from pareprop.parallel.partition import block
 from pareprop.simulation import digest
-from pareprop.sonata import circuit, edge_files, nodes
+from pareprop.sonata import circuit, edge_files, edges, nodes
 
-HERE = Path(__file__).parent
 NETWORKS = ("bmtk", "guide", "export-example")
-RANKS = """
-import sys, numpy as np
-from pathlib import Path
-import test_sonata_network as here
-from pareprop.parallel import launcher
-exchange = launcher.exchange()
-for name in here.NETWORKS:
-    found = here.draw_synapses(here.model_of(name), exchange.comm, exchange.rank, exchange.size)
-    if exchange.rank == 0:
-        for population, (records, wanted) in found.items():
-            print(name, population, len(records), np.array_equal(records, wanted))
-"""
+KEYS = ("target", "source", "delay", "weight")
 
 
-UNINDEXED = """
-import sys
-from pathlib import Path
-import test_sonata_network as here
-from pareprop import Model
-from pareprop.network import shared_reading
-from pareprop.parallel import launcher
-from pareprop.sonata import edges
-exchange = launcher.exchange()
-read, whole = [], edges.Edges.rows
-edges.Edges.rows = lambda self, first, last: (read.append(last - first), whole(self, first, last))[1]
-model = Model.from_sonata(Path(sys.argv[1]) / "circuit_config.json")
-model = shared_reading.with_own_edges(model, exchange.comm, chunk=37)
-found = here.draw_synapses(model, exchange.comm, exchange.rank, exchange.size)
-total = sum(exchange.comm.allgather(sum(read)))
-if exchange.rank == 0:
-    for population, (records, wanted) in found.items():
-        print(population, len(records), total, here.np.array_equal(records, wanted))
-"""
+def train(folder: str, words: list[str], exchange: Exchange) -> None:
+    """What the tests on ranks do."""
+    if words[0] == "missing":
+        try:
+            simulate(folder, exchange)
+            print("built\n", end="")
+        except InputError as problem:
+            print(f"{problem}\n", end="")
+        return
+    if words[0] == "unindexed":
+        read, whole = [], edges.Edges.rows
+        edges.Edges.rows = lambda self, first, last: (read.append(last - first), whole(self, first, last))[1]
+        model = Model.from_sonata(Path(folder) / "circuit_config.json")
+        models = {"net": shared_reading.with_own_edges(model, exchange.comm, chunk=37)}
+    else:
+        models, read = {name: model_of(name) for name in NETWORKS}, []
+    for name, model in models.items():
+        found = draw_synapses(model, exchange.comm, exchange.rank, exchange.size)
+        total = sum(exchange.comm.allgather(sum(read))) if exchange.comm else 0
+        for population, (records, wanted) in found.items() if exchange.rank == 0 else ():
+            print(name, population, len(records), total, np.array_equal(records, wanted))
 
 
 def model_of(name: str, **options: object) -> Model:
@@ -79,27 +71,23 @@ def draw_synapses(
             with h5py.File(path) as file:
                 group = file[name]
                 wanted = np.empty(len(group["source"]), digest.SYNAPSE)
-                for key, column in (
-                    ("target", "target"),
-                    ("source", "source"),
-                    ("delay", "delay_ms"),
-                    ("weight", "weight"),
-                ):
-                    wanted[key] = group[column][()]
-            found[name] = np.sort(np.concatenate(parts), order=("target", "source", "delay", "weight")), wanted
+                for key in KEYS:
+                    wanted[key] = group["delay_ms" if key == "delay" else key][()]
+            found[name] = np.sort(np.concatenate(parts), order=KEYS), wanted
     return found
 
 
 def join(pieces: object) -> list[np.ndarray]:
-    columns = [(piece.target, piece.source, piece.delay, piece.weight) for piece in pieces]
+    columns = [[getattr(piece, key) for key in KEYS] for piece in pieces]
     return [np.concatenate(column) for column in zip(*columns, strict=True)]
 
 
 @pytest.mark.slow
 @pytest.mark.mpi
-def test_networks_equal_what_they_were_written_from_on_any_number_of_ranks() -> None:
-    lines = ranks.run_on_each((1, 3), HERE, "-c", RANKS).splitlines()
-    assert len(lines) == 7 and all(line.endswith(" True") for line in lines), lines
+def test_networks_equal_what_they_were_written_from_on_any_number_of_ranks(tmp_path: Path) -> None:
+    told = {ranks.train(n, __file__, tmp_path, "networks") for n in (1, 3)}
+    (lines,) = (text.splitlines() for text in told)
+    assert len(lines) == 7 and all(line.endswith(" 0 True") for line in lines), lines
 
 
 @pytest.mark.slow
@@ -112,8 +100,8 @@ def test_without_an_index_many_ranks_read_each_edge_once(copy: Path, tmp_path: P
         order = np.random.default_rng(1).permutation(len(group["source_node_id"]))  # unsorted, too
         for key in ("source_node_id", "target_node_id", "edge_group_index"):
             group[key][:] = group[key][()][order]
-    lines = ranks.run_on_each((5, 6), HERE, "-c", UNINDEXED, copy).splitlines()
-    assert "rec_to_rec 2000 2000 True" in lines and all(line.endswith(" True") for line in lines), lines
+    (lines,) = (text.splitlines() for text in {ranks.train(n, __file__, copy, "unindexed") for n in (5, 6)})
+    assert "net rec_to_rec 2000 2000 True" in lines and all(line.endswith(" True") for line in lines), lines
 
 
 @pytest.mark.mpi
@@ -188,12 +176,16 @@ def without(key: str, file_name: str = EDGES):
     return edit
 
 
-def gap(folder: Path) -> None:
-    with h5py.File(folder / "network/rec_nodes.h5", "r+") as file:
-        ids = file["nodes/rec"]
-        if "node_id" in ids:
-            del ids["node_id"]
-        ids["node_id"] = np.r_[np.arange(99), 100].astype(np.uint64)
+def nodes_with(name: str, values: np.ndarray) -> Callable[[Path], None]:
+    """The file of nodes with another data set."""
+
+    def edit(folder: Path) -> None:
+        with h5py.File(folder / "network/rec_nodes.h5", "r+") as file:
+            if name in file["nodes/rec"]:
+                del file["nodes/rec"][name]
+            file["nodes/rec"][name] = values
+
+    return edit
 
 
 def cut_file(folder: Path) -> None:
@@ -218,14 +210,16 @@ def virtual(folder: Path) -> None:
         file["edges/rec_to_rec/source_node_id"].attrs["node_population"] = name
 
 
-def manifest(**variables: str) -> Callable[[Path], None]:
-    def add(folder: Path) -> None:
-        path = folder / "circuit_config.json"
-        content = json.loads(path.read_text())
-        content["manifest"] |= {f"${name}": value for name, value in variables.items()}
-        path.write_text(json.dumps(content))
+def change_config(folder: Path, change: Callable[[dict], None]) -> None:
+    path = folder / "circuit_config.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
 
-    return add
+
+def manifest(**variables: str) -> Callable[[Path], None]:
+    named = {f"${name}": value for name, value in variables.items()}
+    return lambda folder: change_config(folder, lambda content: content["manifest"].update(named))
 
 
 def row(text: str, more: str = "") -> Callable[[Path], None]:
@@ -240,16 +234,7 @@ def row(text: str, more: str = "") -> Callable[[Path], None]:
 
 
 def twice(folder: Path) -> None:
-    path = folder / "circuit_config.json"
-    content = json.loads(path.read_text())
-    content["networks"]["nodes"] *= 2
-    path.write_text(json.dumps(content))
-
-
-def no_nodes(folder: Path) -> None:
-    with h5py.File(folder / "network/rec_nodes.h5", "r+") as file:
-        del file["nodes/rec/node_type_id"]
-        file["nodes/rec/node_type_id"] = np.zeros(0, np.uint32)
+    change_config(folder, lambda content: content["networks"].update(nodes=2 * content["networks"]["nodes"]))
 
 
 NODE = "rec point_neuron nest:iaf_psc_delta rec.json"
@@ -262,8 +247,11 @@ BAD = {
     "type unknown": (row(f"7 {NODE}"), r"node population 'rec': node_type_id = 0 is not in .*rec_node_types.csv"),
     "odd kind": (row(f"0 {NODE.replace('point_neuron', 'cone')}"), r"model_type = 'cone' must be 'virtual' or "),
     "nodes twice": (twice, r"circuit_config.json: node population '\w+' is in two files"),
-    "no nodes": (no_nodes, r"node population 'rec' has no nodes"),
-    "gap in node_id": (gap, r"rec_nodes.h5: dataset '/nodes/rec/node_id' must hold each of 0 to 99 once, 100 is there"),
+    "no nodes": (nodes_with("node_type_id", np.zeros(0, np.uint32)), r"node population 'rec' has no nodes"),
+    "gap in node_id": (
+        nodes_with("node_id", np.r_[np.arange(99), 100].astype(np.uint64)),
+        r"rec_nodes.h5: dataset '/nodes/rec/node_id' must hold each of 0 to 99 once, 100 is there",
+    ),
     "delay 0": (edit("0/delay", 7, 0.0), r"delay' of row 7: delay = 0 ms must be whole steps of 1 ms from 1"),
     "delay 0.5": (edit("0/delay", 7, 0.5), r"delay = 0.5 ms must be whole steps .*; round_delays = true rounds them"),
     "delay 1e9": (edit("0/delay", 7, 1e9), r"delay = 1e\+09 ms must be whole steps of 1 ms from 1 to 32768"),
@@ -393,33 +381,14 @@ def test_delays_are_rounded_if_asked(copy: Path) -> None:
     np.testing.assert_array_equal(np.bincount(found["delay"]), np.bincount(np.maximum(np.rint(exact), 1).astype(int)))
 
 
-NEURON = {"C_m": 1.0, "E_L": 0.0, "V_th": 0.6, "tau_m": 20.0}
-MISSING = """
-import sys
-from pareprop import InputError, exchange
-import test_sonata_network as here
-ranks = exchange()
-try:
-    here.simulate(sys.argv[1], ranks)
-    print("built\\n", end="")
-except InputError as problem:
-    print(f"{problem}\\n", end="")
-"""
-
-
 def simulate(folder: object, exchange: object) -> Simulation:
     """A simulation of the network in a folder, with a readout."""
-    made = Model.from_sonata(Path(folder) / "circuit_config.json", neuron="iaf", values=NEURON)
-    out = made.readouts("out", 1, C_m=1.0, E_L=0.0, tau_m=20.0)
+    made = Model.from_sonata(Path(folder) / "circuit_config.json", neuron="iaf", values=small.CELL)
+    out = made.readouts("out", 1, **small.READOUT)
     for population in made.of_role("recurrent"):
         made.connect(population, out, weight=0.1)
         made.connect(out, population, weight=0.1)
-
-    class Nothing:
-        n_steps = learning_window = 20
-
-    Nothing.sample = lambda self, index, phase: None
-    return Simulation(made, Nothing(), exchange)
+    return Simulation(made, small.Once(None, 20), exchange)
 
 
 def leave_out(folder: Path, targets: list[int]) -> int:
@@ -439,10 +408,9 @@ def test_an_index_that_lacks_targets_is_refused(copy: Path, n: int) -> None:
     """On any number of ranks, even where edges that lie between others would be read in passing."""
     missing = leave_out(copy, [17, 70])
     assert missing > 0
-    done = ranks.run(n, "-c", MISSING, copy, env={"PYTHONPATH": f"{HERE}:{HERE.parent}"})
-    assert (done.returncode, done.stderr) == (0, "")
-    told = set(done.stdout.splitlines())
-    assert len(told) == 1 and done.stdout.count("\n") == n
+    output = ranks.train(n, __file__, copy, "missing", silent=True)
+    told = set(output.splitlines())
+    assert len(told) == 1 and output.count("\n") == n
     with h5py.File(copy / EDGES) as file:
         all_edges = len(file["edges/rec_to_rec/target_node_id"])
     line = told.pop()

@@ -13,8 +13,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import ranks
-from commands import command, digests
+from commands import apart, as_options, command, digests
+from damage import contents, flip
 
 import pareprop
 from pareprop import Observer, Simulation, files
@@ -29,26 +29,20 @@ SETTINGS = (
     "n_rec=8", "n_in=6", "n_step=30", "iterations=4", "record.every=1", "checkpoint.every=1",
     'what=["spikes","input_spikes","V_m","weights"]',
 )  # fmt: skip
-RUN = ["run", "sine-waves", *(part for text in SETTINGS for part in ("--set", text))]
+RUN = ["run", "sine-waves", *as_options(*SETTINGS)]
 PART = "record/part-000-rank-00000.h5"
 
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 
-def in_process(*arguments: object, seconds: float = 120) -> subprocess.CompletedProcess[str]:
-    """A command that may hang where no signal reaches it."""
-    texts = [*ranks.python(), "-m", "pareprop", *map(str, arguments)]
-    return subprocess.run(texts, capture_output=True, text=True, check=False, timeout=seconds)
-
-
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run that was stopped after two of four iterations, and the digest of the whole one."""
     folder = tmp_path_factory.mktemp("runs")
-    whole = in_process(*RUN, "--no-figures", "--out", folder / "whole")
+    whole = apart(*RUN, "--no-figures", "--out", folder / "whole")
     assert whole.returncode == 0, whole.stderr
-    assert in_process(*RUN, "--no-figures", "--until", 2, "--out", folder / "run").returncode == 0
+    assert apart(*RUN, "--no-figures", "--until", 2, "--out", folder / "run").returncode == 0
     return folder / "run", digests(whole.stdout.splitlines())[0]
 
 
@@ -56,16 +50,6 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def copy(stopped: tuple[Path, str], tmp_path: Path) -> Path:
     shutil.copytree(stopped[0], tmp_path / "run")
     return tmp_path / "run"
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def flip(path: Path, place: int, bit: int = 4) -> None:
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1 << bit
-    path.write_bytes(content)
 
 
 def as_of_a_killed_writer(path: Path) -> None:
@@ -120,7 +104,7 @@ def test_a_text_that_is_none_in_a_recording(copy: Path, capsys: pytest.CaptureFi
 
 
 def test_the_checkpoint_before_is_taken_where_its_recording_is_whole(
-    copy: Path, stopped: tuple[Path, str], capsys: pytest.CaptureFixture
+    copy: Path, stopped: tuple[Path, str], capsys
 ) -> None:
     """Rows that only the later checkpoint counts on are damaged."""
     with h5py.File(copy / PART, "r+") as file:
@@ -133,9 +117,7 @@ def test_the_checkpoint_before_is_taken_where_its_recording_is_whole(
         assert file["samples/iteration"][()].tolist() == [0, 1, 2, 3]
 
 
-def test_a_damaged_recording_can_be_left_behind(
-    copy: Path, stopped: tuple[Path, str], capsys: pytest.CaptureFixture
-) -> None:
+def test_a_damaged_recording_can_be_left_behind(copy: Path, stopped: tuple[Path, str], capsys) -> None:
     os.truncate(copy / PART, 4_000)
     assert command(capsys, "resume", copy)[0] == 2
     code, output, errors = command(capsys, "resume", copy, "--set", "record.every=0")
@@ -215,7 +197,7 @@ def write_recordings(folder: Path, damaged: bool) -> None:
 def recordings(tmp_path: Path) -> list[object]:
     sizes = ("n_rec=4", "n_step=20", "iterations=2", "batch_size=1", "test_samples=2", "scan=3", "density_in=1.0",
              "density_rec=0.0")  # fmt: skip
-    return ["run", "n-mnist", *(part for text in (f"data={tmp_path}", *sizes) for part in ("--set", text))]
+    return ["run", "n-mnist", *as_options(f"data={tmp_path}", *sizes)]
 
 
 def test_recordings_of_a_test_that_cannot_be_read_are_told_before_the_training(tmp_path, recordings, capsys) -> None:

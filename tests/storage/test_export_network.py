@@ -6,12 +6,12 @@ import h5py
 import numpy as np
 import pages
 import pytest
-from commands import command
+from commands import apart, output_of, refusal_of, run_of
 
 import pareprop
 from pareprop import Model, Simulation
 from pareprop.network.local import LocalNetwork
-from pareprop.runs import config, run
+from pareprop.runs import config
 from pareprop.simulation import digest
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -21,21 +21,13 @@ SETTINGS = {"n_rec": 40, "n_in": 15, "n_step": 60, "indegree": 8, "indegree_in":
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run directory and the folder of its network."""
-    from pareprop import cli
-
-    place, draw = tmp_path_factory.mktemp("export"), run.draw
-    run.draw = lambda directory, **_: None
-    try:
-        settings = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-        for arguments in (
-            ["run", "own-activity", *settings, "--set", "eta=0.01", "--out", str(place / "run")],
-            ["export", str(place / "run"), str(place / "net"), "--network"],
-        ):
-            with pytest.raises(SystemExit) as stop:
-                raise SystemExit(cli.main(arguments))
-            assert not stop.value.code
-    finally:
-        run.draw = draw
+    place = tmp_path_factory.mktemp("export")
+    for words in (
+        run_of("own-activity", place / "run", **SETTINGS, eta=0.01, figures="none"),
+        ["export", place / "run", place / "net", "--network"],
+    ):
+        done = apart(*words)
+        assert done.returncode == 0, done.stderr
     return place / "run", place / "net"
 
 
@@ -62,14 +54,10 @@ def test_this_package_reads_it(exported: tuple[Path, Path]) -> None:
             np.testing.assert_array_equal(found[key], values)
 
 
-def test_a_population_of_one_cell(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+def test_a_population_of_one_cell(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     sizes = ["n_rec=1", "n_in=3", "indegree=0", "n_step=20", "periods=[20]", "iterations=1"]
-    settings = [part for text in sizes for part in ("--set", text)]
-    assert command(capsys, "run", "sine-waves", *settings, "--out", tmp_path / "run")[0] == 0
-    assert command(capsys, "export", tmp_path / "run", tmp_path / "net", "--network")[0] == 0
+    output_of(capsys, *run_of("sine-waves", tmp_path / "run", *sizes))
+    output_of(capsys, "export", tmp_path / "run", tmp_path / "net", "--network")
     model = Model.from_sonata(tmp_path / "net" / "circuit_config.json")
     assert [item.size for item in model.populations] == [3, 1]
     trained = config.load(str(tmp_path / "run" / "config.toml")).task.model()
@@ -78,12 +66,11 @@ def test_a_population_of_one_cell(
 
 def test_spikes_of_the_network_of_the_first_page(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Read back, it has the spikes of the test of the run."""
-    (text,) = (block.text for block in pages.blocks(pages.ROOT / "README.md") if "class Levels" in block.text)
     page: dict = {}
-    exec(text.partition("simulation = ")[0], page)
+    exec(pages.first_network(), page)
     options = {"iterations": 1, "test_samples": 1, "figures": "none", "quiet": True}
     done = pareprop.run(page["model"], page["Levels"](), tmp_path / "run", **options)
-    assert command(capsys, "export", tmp_path / "run", tmp_path / "net", "--network")[0] == 0
+    output_of(capsys, "export", tmp_path / "run", tmp_path / "net", "--network")
     model = Model.from_sonata(tmp_path / "net" / "circuit_config.json")
     model.connect(model.populations[1], model.readouts("out", 1), weight=0.0)
     simulation = Simulation(model, page["Levels"]())
@@ -130,7 +117,5 @@ def test_bmtk_reads_it(exported: tuple[Path, Path], projection: str, population:
 
 def test_what_is_refused(exported: tuple[Path, Path], capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     directory, folder = exported
-    code, _, errors = command(capsys, "export", directory, folder, "--network")
-    assert code == 2 and "is there already and not an empty folder" in errors
-    code, _, errors = command(capsys, "export", directory, folder)
-    assert code == 2 and "is a folder, spikes need the name of a file" in errors
+    assert "is there already and not an empty folder" in refusal_of(capsys, "export", directory, folder, "--network")
+    assert "is a folder, spikes need the name of a file" in refusal_of(capsys, "export", directory, folder)

@@ -84,10 +84,8 @@ def test_the_first_different_spike_is_named(tmp_path: Path, monkeypatch: pytest.
     place = len(other[0]) - 70
     other[2][place] += 1
     told = "iteration {}, step {}, neuron {}".format(*(column[place] for column in columns[0]))
-    assert list(compare._difference(columns[1], other)) == [
-        f"spike: {told} in the first, {told.rpartition(' ')[0]} {other[2][place]} in the second"
-    ]
+    (line,) = compare._difference(columns[1], other)
+    assert line == f"spike: {told} in the first, {told.rpartition(' ')[0]} {other[2][place]} in the second"
     short = [column[:-1] for column in other[:2]] + [columns[0][2][:-1]]
-    assert next(compare._difference(short, columns[0])).startswith(
-        f"spike: none in the first, iteration {columns[0][0][-1]}"
-    )
+    line = next(compare._difference(short, columns[0]))
+    assert line.startswith(f"spike: none in the first, iteration {columns[0][0][-1]}")

@@ -9,7 +9,7 @@ import h5py
 import pages
 import pytest
 import ranks
-from commands import command
+from commands import output_of, refusal_of, run_of
 
 from pareprop.storage import nest_rebuild, nest_script
 
@@ -23,6 +23,7 @@ TRAINED = {  # with the samples whose weights are known
 }
 
 
+TINY = {"n_rec": 4, "n_in": 3, "n_step": 20, "iterations": 1}
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 
@@ -38,9 +39,8 @@ def test_the_script_needs_nothing_of_the_package() -> None:
 def test_nest_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixture, task: str) -> None:
     pytest.importorskip("nest")
     settings, samples = TRAINED[task]
-    options = [part for text in settings for part in ("--set", text)]
-    assert command(capsys, "run", task, *options, "--out", tmp_path / "run")[0] == 0
-    assert command(capsys, "export", "--nest", tmp_path / "run", tmp_path / "rebuild.py")[0] == 0
+    output_of(capsys, *run_of(task, tmp_path / "run", *settings))
+    output_of(capsys, "export", "--nest", tmp_path / "run", tmp_path / "rebuild.py")
     assert (tmp_path / "rebuild.h5").exists() == (task == "sine-waves-plus")
     for sample in samples:
         assert_equal(tmp_path, sample, 50)
@@ -51,8 +51,7 @@ def test_nest_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixture,
 def test_the_network_of_the_first_page(tmp_path: Path, delay: str, iterations: int) -> None:
     """Time constants are drawn; inputs of step 0 are lost, but for those that arrive later."""
     pytest.importorskip("nest")
-    (text,) = (block.text for block in pages.blocks(pages.ROOT / "README.md") if "class Levels" in block.text)
-    network = text.partition("simulation = ")[0].replace("(inputs, neurons, ", f"(inputs, neurons, {delay}")
+    network = pages.first_network().replace("(inputs, neurons, ", f"(inputs, neurons, {delay}")
     train = f"pareprop.run(model, Levels(), 'run', iterations={iterations}, test_samples=1, figures='none')"
     (tmp_path / "levels.py").write_text(f"{network}\nimport pareprop\n{train}\n")
     subprocess.run([*ranks.python(), "levels.py"], cwd=tmp_path, check=True)
@@ -78,43 +77,36 @@ def assert_equal(folder: Path, sample: str, at_least: int) -> None:
 def test_after_one_iteration(tmp_path: Path, capsys: pytest.CaptureFixture, task: str) -> None:
     """The first sample is the last one, too."""
     pytest.importorskip("nest")
-    options = [part for text in (*TRAINED[task][0][:3], "iterations=1") for part in ("--set", text)]
-    assert command(capsys, "run", task, *options, "--out", tmp_path / "run")[0] == 0
-    assert command(capsys, "export", "--nest", tmp_path / "run", tmp_path / "rebuild.py")[0] == 0
+    output_of(capsys, *run_of(task, tmp_path / "run", *TRAINED[task][0][:3], "iterations=1"))
+    output_of(capsys, "export", "--nest", tmp_path / "run", tmp_path / "rebuild.py")
     for sample in ("first", *(["last"] if task == "sine-waves-plus" else [])):
         assert_equal(tmp_path, sample, 50)
 
 
 def test_first_and_last_sample_of_one_iteration(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    options = [part for text in ("n_rec=4", "n_in=3", "n_step=20", "iterations=1") for part in ("--set", text)]
-    assert command(capsys, "run", "sine-waves", *options, "--out", tmp_path / "run")[0] == 0
+    output_of(capsys, *run_of("sine-waves", tmp_path / "run", **TINY))
     with h5py.File(tmp_path / "run/results.h5") as file:
         assert list(file["dynamics"]) == ["first", "last"] and file["dynamics/first"] == file["dynamics/last"]
-    assert command(capsys, "resume", tmp_path / "run", "--set", "iterations=2")[0] == 0
+    output_of(capsys, "resume", tmp_path / "run", "--set", "iterations=2")
     with h5py.File(tmp_path / "run/results.h5") as file:
         assert [group.attrs["iteration"] for group in file["dynamics"].values()] == [0, 1]
 
 
 def test_what_cannot_be_exported_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    options = [part for text in ("n_rec=4", "n_in=3", "n_step=20", "iterations=1") for part in ("--set", text)]
-    assert command(capsys, "run", "sine-waves", *options, "--out", tmp_path / "run")[0] == 0
+    output_of(capsys, *run_of("sine-waves", tmp_path / "run", **TINY))
     (tmp_path / "there.py").write_text("mine")
     for target, expected in (("x.txt", "ends in .py"), ("there.py", "exists")):
-        code, _, errors = command(capsys, "export", "--nest", tmp_path / "run", tmp_path / target)
-        assert code == 2 and expected in errors and errors.count("\n") == 1
+        assert expected in refusal_of(capsys, "export", "--nest", tmp_path / "run", tmp_path / target)
     assert (tmp_path / "there.py").read_text() == "mine"
-    code, _, errors = command(capsys, "export", "--nest", tmp_path, tmp_path / "x.py")
-    assert code == 2 and "results.h5" in errors
+    assert "results.h5" in refusal_of(capsys, "export", "--nest", tmp_path, tmp_path / "x.py")
 
 
 def test_only_spikes_of_a_script_are_replaced_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Results of a run may have the name of the script."""
-    options = [part for text in ("n_rec=4", "n_in=3", "n_step=20", "iterations=1") for part in ("--set", text)]
-    assert command(capsys, "run", "sine-waves-plus", *options, "--out", tmp_path / "run")[0] == 0
+    output_of(capsys, *run_of("sine-waves-plus", tmp_path / "run", **TINY))
     results = (tmp_path / "run/results.h5").read_bytes()
     line = ["export", "--nest", tmp_path / "run", tmp_path / "run/results.py", "--overwrite"]
-    code, _, errors = command(capsys, *line)
-    assert code == 2 and "results.h5: exists" in errors and errors.count("\n") == 1
+    assert "results.h5: exists" in refusal_of(capsys, *line)
     assert (tmp_path / "run/results.h5").read_bytes() == results and not (tmp_path / "run/results.py").exists()
     for more in ([], ["--overwrite"]):
-        assert command(capsys, "export", "--nest", tmp_path / "run", tmp_path / "x.py", *more)[0] == 0
+        output_of(capsys, "export", "--nest", tmp_path / "run", tmp_path / "x.py", *more)

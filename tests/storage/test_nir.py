@@ -10,7 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from commands import command
+import small
+from commands import output_of, refusal_of, run_of
 
 import pareprop
 from pareprop import Adam, InputError, Model, Normal, Observer, Outcome, Sample, Simulation, open_run
@@ -22,16 +23,7 @@ N_IN, STEPS = 10, 150
 OPTIMIZER = Adam(eta=0.01, Wmin=-1e4, Wmax=1e4)
 SPIKES = np.random.default_rng(7).random((STEPS, N_IN)) < 0.1
 SPIKES[0] = False  # in the interval variant they never arrive
-
-
-class Noise:
-    """A frozen sample."""
-
-    n_steps = learning_window = STEPS
-    n_iter = 2
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        return Sample.from_raster(SPIKES, np.ones((STEPS, 2)))
+TASK = small.Once(Sample.from_raster(SPIKES, np.ones((STEPS, 2))), STEPS)
 
 
 def network(
@@ -66,12 +58,9 @@ def dynamics(model: Model) -> tuple[np.ndarray, np.ndarray]:
         def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
             signals.append(outcome.signal.copy())
 
-    simulation = Simulation(model, Noise(), observers=[Signals()])
+    simulation = Simulation(model, TASK, observers=[Signals()])
     simulation.run_sample(0, "test", learn=False)
-    steps, ids = simulation.engine.log.spikes(simulation.engine.n)
-    raster = np.zeros((STEPS, model.size("recurrent")), bool)
-    raster[steps, ids] = True
-    return raster, signals[0]
+    return small.raster(simulation.engine.log, STEPS, model.size("recurrent")), signals[0]
 
 
 def interpret(path: Path, dt: float, subtracts: bool = False) -> dict[str, np.ndarray]:
@@ -123,9 +112,9 @@ def interpret(path: Path, dt: float, subtracts: bool = False) -> dict[str, np.nd
 def train(model: Model, folder: Path, capsys: pytest.CaptureFixture) -> tuple[Path, str]:
     """Train, export, give the model the trained weights; return the graph and what was told."""
     with warnings.catch_warnings(action="ignore"):  # a population without feedback
-        pareprop.run(model, Noise(), out=folder / "run", iterations=2, quiet=True)
-    code, told, errors = command(capsys, "export", "--nir", folder / "run", folder / "net.nir")
-    assert (code, told.splitlines()[-1]) == (0, f"graph: {folder / 'net.nir'}"), errors
+        pareprop.run(model, TASK, out=folder / "run", iterations=2, quiet=True)
+    told = output_of(capsys, "export", "--nir", folder / "run", folder / "net.nir")
+    assert told.splitlines()[-1] == f"graph: {folder / 'net.nir'}"
     run = open_run(folder / "run")
     assert any(np.any(run.weights(name)["weight"] != run.weights(name)["weight_initial"]) for name in run.projections)
     model.copy_weights(run)
@@ -192,6 +181,21 @@ def test_a_round_trip_of_iaf_with_irregular_arrival(tmp_path: Path, capsys: pyte
     np.testing.assert_allclose(same_signal, signal, rtol=1e-9)
 
 
+def part_of(graph: Any, nodes: dict, last: str) -> Any:
+    """Some nodes of a graph, of which the last, of 20 neurons, is its output."""
+    edges = [edge for edge in graph.edges if set(edge) <= set(nodes)]
+    return nir.NIRGraph(nodes | {"end": nir.Output(np.array([20]))}, [*edges, (last, "end")])
+
+
+def spikes_of(module: Any, rows: Any) -> np.ndarray:
+    """What a module of PyTorch gives step by step."""
+    state, found = None, []
+    for row in rows:
+        z, state = module(row, state)
+        found.append(z.detach().numpy() > 0)
+    return np.array(found)
+
+
 @pytest.mark.peer
 def test_norse_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """It steps by Euler, takes r as 1, and knows no readouts: time constants and weights are given accordingly.
@@ -199,11 +203,9 @@ def test_norse_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixture
     No extra installs it, as it is built from source.
     """
     torch, norse = pytest.importorskip("torch"), pytest.importorskip("norse.torch")
-    model = Model("spike", seed=5, optimizer=OPTIMIZER)
-    inputs, out = model.inputs("in", N_IN), model.readouts("out", 2)
-    rec = model.neurons("rec", 20, "iaf_psc_delta", E_L=-60.0, V_reset=-60.0, V_th=-57.0, tau_m=20.0, t_ref=0.0)
-    for pre, post in ((inputs, rec), (rec, rec), (rec, out), (out, rec)):
-        model.connect(pre, post, weight=Normal(mean=0.2, std=0.6))
+    cell = {"E_L": -60.0, "V_reset": -60.0, "V_th": -57.0, "tau_m": 20.0, "t_ref": 0.0, "C_m": 250.0}
+    ways = {key: {"weight": Normal(mean=0.2, std=0.6)} for key in ("into", "among", "onto", "back")}
+    model = small.network("spike", N_IN, 20, 2, kind="iaf_psc_delta", cell=cell, **ways, seed=5, optimizer=OPTIMIZER)
     path, _ = train(model, tmp_path, capsys)
     raster, _ = dynamics(model)
     graph = nir.read(path)
@@ -212,15 +214,9 @@ def test_norse_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixture
     for name in ("in_to_rec", "rec_to_rec"):
         nodes[name].weight = nodes[name].weight * lif.r[:, None]
     lif.tau, lif.r = 1e-3 / (1.0 - np.exp(-1e-3 / lif.tau)), np.ones(20)
-    edges = [edge for edge in graph.edges if set(edge) <= set(nodes)]
-    module = norse.from_nir(nir.NIRGraph(nodes | {"end": nir.Output(np.array([20]))}, [*edges, ("rec", "end")]))
-    state, found = None, []
-    with torch.no_grad():
-        for row in SPIKES:
-            z, state = module(torch.as_tensor(row, dtype=torch.float32), state)
-            found.append(z.numpy() > 0)
+    found = spikes_of(norse.from_nir(part_of(graph, nodes, "rec")), torch.as_tensor(SPIKES, dtype=torch.float32))
     assert raster.sum() > 200
-    np.testing.assert_array_equal(np.array(found), raster)
+    np.testing.assert_array_equal(found, raster)
 
 
 @pytest.mark.peer
@@ -243,15 +239,10 @@ def test_snntorch_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixt
     nodes = {name: graph.nodes[name] for name in ("in", "in_to_a", "a", "a_to_b", "b")}
     for name in ("a", "b"):
         nodes[name].tau = dt / (1.0 - np.exp(-dt / nodes[name].tau))
-    edges = [edge for edge in graph.edges if set(edge) <= set(nodes)]
-    module = snntorch.import_from_nir(nir.NIRGraph(nodes | {"end": nir.Output(np.array([20]))}, [*edges, ("b", "end")]))
-    state, found = None, []
-    with torch.no_grad():
-        for row in SPIKES:
-            z, state = module(torch.as_tensor(row, dtype=torch.float32)[None], state)
-            found.append(z.numpy()[0] > 0)
+    module = snntorch.import_from_nir(part_of(graph, nodes, "b"))
+    found = spikes_of(module, torch.as_tensor(SPIKES, dtype=torch.float32)[:, None])[:, 0]
     assert raster[:, 20:].sum() > 200
-    np.testing.assert_array_equal(np.array(found)[:-1], raster[1:, 20:])
+    np.testing.assert_array_equal(found[:-1], raster[1:, 20:])
 
 
 REFUSED = [
@@ -292,28 +283,24 @@ def test_commands_and_files_that_are_refused(
         ((run, tmp_path / "x.nir", "--nest"), "--nest and --nir: choose one"),
         ((run, tmp_path / "none/x.nir"), "x.nir: No such file or directory"),
     ):
-        code, _, errors = command(capsys, "export", "--nir", *arguments)
-        assert code == 2 and expected in errors and errors.count("\n") == 1, errors
+        assert expected in refusal_of(capsys, "export", "--nir", *arguments)
     assert path.read_bytes() == before and not list(tmp_path.glob("x.*"))
-    assert command(capsys, "export", "--nir", run, path, "--overwrite")[0] == 0
+    output_of(capsys, "export", "--nir", run, path, "--overwrite")
     with h5py.File(run / "results.h5", "a") as file:
         file["populations/more"].attrs["t_ref"] = 2.0
-    code, _, errors = command(capsys, "export", "--nir", run, tmp_path / "x.nir")
-    assert code == 2 and "population 'more': t_ref = 2: NIR's" in errors and errors.count("\n") == 1
+    assert "population 'more': t_ref = 2: NIR's" in refusal_of(capsys, "export", "--nir", run, tmp_path / "x.nir")
     monkeypatch.setitem(sys.modules, "nir", None)
-    code, _, errors = command(capsys, "export", "--nir", run, tmp_path / "x.nir")
-    assert code == 2 and errors.endswith("NIR needs the package nir: install the extra `nir` of this package\n")
-    assert errors.count("\n") == 1
+    told = refusal_of(capsys, "export", "--nir", run, tmp_path / "x.nir")
+    assert told.endswith("NIR needs the package nir: install the extra `nir` of this package\n")
 
 
 def test_readouts_of_single_neurons_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     values = {"n_rec": 20, "n_in": 5, "n_step": 30, "indegree": 4, "indegree_in": 2, "iterations": 1, "skip": 5}
-    settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
-    assert command(capsys, "run", "own-activity", *settings, "--out", tmp_path / "run")[0] == 0
+    output_of(capsys, *run_of("own-activity", tmp_path / "run", **values))
     with h5py.File(tmp_path / "run/results.h5", "a") as file:
         file["populations/rec"].attrs["t_ref"] = 0.0  # the task's own is refused
-    code, told, _ = command(capsys, "export", "--nir", tmp_path / "run", tmp_path / "net.nir")
-    assert code == 0 and "not written: readouts of single neurons\n" in told
+    told = output_of(capsys, "export", "--nir", tmp_path / "run", tmp_path / "net.nir")
+    assert "not written: readouts of single neurons\n" in told
 
 
 def graph_of(**changes: object) -> tuple[dict, list]:

@@ -6,7 +6,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import command
+import small
+from commands import as_options, command
 from params import first
 
 import pareprop
@@ -15,8 +16,8 @@ from pareprop.errors import InputError
 from pareprop.network.local import LocalNetwork
 from pareprop.runs import config, run
 
-RUN = ["run", "evidence-accumulation", *(part for text in ("iterations=2", "test_samples=3", "batch_size=2", "n_ad=4",
-       "n_reg=6", "validate_every=1") for part in ("--set", text))]  # fmt: skip
+RUN = ["run", "evidence-accumulation", *as_options("iterations=2", "test_samples=3", "batch_size=2", "n_ad=4",
+       "n_reg=6", "validate_every=1", "figures=none")]  # fmt: skip
 
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -30,9 +31,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     began = run.Run(chosen, out, pareprop.exchange())
     out.mkdir()
     began.begin()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "draw", lambda directory, **_: None)
-        began.train()
+    began.train()
     return out
 
 
@@ -51,14 +50,10 @@ def test_parameters_of_all_neurons_are_those_of_the_network(done: Path) -> None:
 
 def test_drawn_values_are_stored_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawn by number of the neuron: here again from the generator of random numbers itself."""
-    model = pareprop.Model(seed=7)
-    inputs, out = model.inputs("in", 3), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
     levels = np.linspace(0.5, 0.9, 9)
-    neurons = model.neurons(
-        "rec", 9, "iaf", C_m=1.0, E_L=0.0, V_th=levels, tau_m=pareprop.Normal(mean=20.0, std=2.0), t_ref=2.0
-    )
-    model.connect(inputs, neurons, "fixed_indegree", indegree=2, weight=pareprop.Normal(std=0.5))
-    model.connect(neurons, out, weight=0.1)
+    into = {"rule": "fixed_indegree", "indegree": 2, "weight": pareprop.Normal(std=0.5)}
+    drawn = {"V_th": levels, "tau_m": pareprop.Normal(mean=20.0, std=2.0), "t_ref": 2.0}
+    model = small.network("interval", 3, 9, cell=drawn, into=into, back=None, seed=7)
     from pareprop.storage import self_description
 
     monkeypatch.setattr(self_description, "BLOCK", 4)  # several blocks

@@ -6,13 +6,13 @@ import h5py
 import networks
 import numpy as np
 import pytest
-from commands import command
+import small
+from commands import command, output_of, refusal_of, run_of
 from reference import run_case
 
 from pareprop.engines.learning_signal import learning_signal
-from pareprop.engines.sample import Sample
-from pareprop.network.model import Model, describe
-from pareprop.runs import report, run
+from pareprop.network.model import describe
+from pareprop.runs import report
 from pareprop.simulation.loop import Simulation
 from pareprop.storage.record_settings import Record
 from pareprop.storage.recorder import Recorder
@@ -76,15 +76,10 @@ def test_recorded_synapses_are_spread_over_the_projection(recorded, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_short_episodes_are_recorded_with_zeros_behind(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_short_episodes_are_recorded_with_zeros_behind(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """So that each sample has as many rows; `samples/n_steps` tells how many count."""
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     texts = ["n_rec=10", "iterations=2", "record.every=1", 'what=["readout_signal","V_m"]']
-    settings = [part for text in texts for part in ("--set", text)]
-    code, _, errors = command(capsys, "run", "cart-pole", *settings, "--out", tmp_path / "run")
-    assert code == 0, errors
+    output_of(capsys, *run_of("cart-pole", tmp_path / "run", *texts))
     with h5py.File(tmp_path / "run" / "record.h5") as file, h5py.File(tmp_path / "run" / "results.h5") as results:
         lengths = file["samples/n_steps"][()]
         assert len(lengths) == 2 and np.all(lengths < 1000)
@@ -153,18 +148,10 @@ def test_weights_and_losses(recorded) -> None:
 
 def test_network_without_readouts(tmp_path: Path) -> None:
     """Only the firing-rate regularisation learns."""
-
-    class Silence:
-        n_steps = learning_window = 20
-
-        def sample(self, index: int, phase: str = "train") -> Sample:
-            return Sample.from_raster(np.zeros((20, 0)), np.zeros((20, 0)))
-
-    model = Model()
-    neurons = model.neurons("rec", 4, C_m=1.0, E_L=0.0, V_th=0.5, I_e=np.linspace(0.0, 0.2, 4), c_reg=1.0)
-    model.connect(neurons, neurons, weight=0.1)
+    cell = {"C_m": 1.0, "E_L": 0.0, "V_th": 0.5, "I_e": np.linspace(0.0, 0.2, 4), "c_reg": 1.0}
+    model = small.population(4, cell=cell, weight=0.1)
     path = tmp_path / "results.h5"
-    simulation = Simulation(model, Silence(), observers=[ResultsFile(path, {}, {("train", 0): "first"})])
+    simulation = Simulation(model, small.silence(20), observers=[ResultsFile(path, {}, {("train", 0): "first"})])
     assert simulation.train(2) == [0.0, 0.0]
     assert simulation.rates[0] > 0.0
     with h5py.File(path) as file:
@@ -199,7 +186,7 @@ def test_results_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture) 
         assert file.attrs["synapses_not_kept"] == sum(numbers) > 0
         assert report.summary(file, [])["synapses"] == report.summary(whole, [])["synapses"]
     for option, target in (("--network", "net"), ("--nest", "net.py"), ("--nir", "net.nir")):
-        code, _, errors = command(capsys, "export", tmp_path / "without", option, tmp_path / target)
-        assert code == 2 and "results.h5 has no weights: the run kept none" in errors
+        told = refusal_of(capsys, "export", tmp_path / "without", option, tmp_path / target)
+        assert "results.h5 has no weights: the run kept none" in told
     code, output, _ = command(capsys, "compare", tmp_path / "with", tmp_path / "without")
     assert code == 1 and "is only in the first" in output

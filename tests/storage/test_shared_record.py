@@ -6,7 +6,7 @@ import h5py
 import launch
 import numpy as np
 import pytest
-from commands import command, digests, on_ranks
+from commands import command, digests, on_ranks, run_of
 
 pytestmark = [
     pytest.mark.mpi,
@@ -16,9 +16,8 @@ WHAT = 'what=["spikes","input_spikes","V_m","readout_signal","weights"]'
 
 
 def run(n_rec: int, out: Path, *options: object) -> list[object]:
-    texts = [f"n_rec={n_rec}", "n_in=6", "n_step=30", "iterations=6", "record.every=2", "synapses=9", WHAT]
-    settings = [part for text in (*texts, "checkpoint.every=4") for part in ("--set", text)]
-    return ["run", "sine-waves", *settings, "--out", out, *options]
+    values = {"n_rec": n_rec, "n_in": 6, "n_step": 30, "iterations": 6, "synapses": 9}
+    return [*run_of("sine-waves", out, "record.every=2", "checkpoint.every=4", WHAT, **values), *options]
 
 
 @pytest.mark.parametrize("n_rec", [11, 2])  # with fewer neurons than ranks, some have nothing to write

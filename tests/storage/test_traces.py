@@ -9,14 +9,15 @@ import neuron_twin
 import numpy as np
 import pytest
 import ranks
+import small
 import spike_networks
 from case_files import find
-from commands import command
+from commands import output_of, run_of
 from params import first
 from reference import run_case
 
 import pareprop
-from pareprop import Adam, GradientDescent, InputError, Model, Normal, Sample
+from pareprop import Adam, GradientDescent, InputError, Model, Normal
 from pareprop.neurons import library
 from pareprop.simulation.loop import Simulation
 from pareprop.storage.record_settings import Record
@@ -165,51 +166,37 @@ def test_traces_of_equations_are_the_twins_in_the_spike_variant(name: str, tmp_p
     assert len(seen) > 15 and np.mean(np.array(seen) > 1e-12) > 0.3
 
 
-@pytest.mark.parametrize("variant", ["interval", "spike"])
+def delayed(variant: str, n: int, kind: object, indegree: int, values: dict, optimizer: object) -> Model:
+    """A network with other delays in each of its projections."""
+    cell = small.READOUT | {"V_th": 0.6, "c_reg": 0.1} | values
+    among = {"rule": "fixed_indegree", "indegree": indegree, "weight": Normal(std=0.1), "delay": (2, 5)}
+    onto, into = {"weight": Normal(std=0.1), "delay": 2}, {"weight": Normal(mean=0.1, std=0.1), "delay": 3}
+    ways = {"into": into, "among": among, "onto": onto, "back": 1.0}
+    return small.network(variant, 20, n, kind=kind, cell=cell, **ways, seed=4, optimizer=optimizer)
+
+
+# cutoffs are of the spike variant
+@pytest.mark.parametrize(("variant", "cutoff"), [("interval", np.inf), ("spike", np.inf), ("spike", 6.0)])
 @pytest.mark.parametrize("name", ["iaf", "iaf_adapt"])
-@pytest.mark.parametrize("cutoff", [np.inf, 6.0])
 def test_equations_of_a_neuron_of_the_package_have_its_traces(
     variant: str, name: str, cutoff: float, tmp_path: Path
 ) -> None:
-    if variant == "interval" and np.isfinite(cutoff):
-        pytest.skip("cutoffs are of the spike variant")
     found = []
     for kind in (name, library.get(name + ("" if variant == "spike" else "_bsshslm_2020"))):
-        model = Model(variant, seed=4, optimizer=GradientDescent(eta=1e-4))
         more = {"eprop_isi_trace_cutoff": cutoff} if variant == "spike" else {}
         more |= {"adapt_beta": 0.1} if name == "iaf_adapt" else {}
-        inputs, out = model.inputs("in", 20), model.readouts("out", 1, C_m=1.0, E_L=0.0, tau_m=20.0)
-        cells = model.neurons("rec", 8, kind, C_m=1.0, E_L=0.0, tau_m=20.0, V_th=0.6, c_reg=0.1, **more)
-        model.connect(inputs, cells, weight=Normal(mean=0.1, std=0.1), delay=3)
-        model.connect(cells, cells, "fixed_indegree", indegree=3, weight=Normal(std=0.1), delay=(2, 5))
-        model.connect(cells, out, weight=Normal(std=0.1), delay=2)
-        model.connect(out, cells, weight=Normal(std=1.0))
-        found.append(record(Simulation(model, Ramp()), tmp_path / f"record-{len(found)}", 3))
+        model = delayed(variant, 8, kind, 3, more, GradientDescent(eta=1e-4))
+        found.append(record(Simulation(model, RAMP), tmp_path / f"record-{len(found)}", 3))
     for projection, group in found[0].items():
         for key, data in group.items():
             np.testing.assert_allclose(found[1][projection][key], data, rtol=1e-9, atol=1e-12, err_msg=key)
     assert all(np.any(group["gradient"]) for group in found[0].values())
 
 
-class Ramp:
-    """Random input, a target that rises."""
-
-    n_steps = learning_window = 40
-
-    def sample(self, index: int, phase: str = "train") -> Sample:
-        raster = np.random.default_rng([index, len(phase)]).random((40, 20)) < 0.15
-        return Sample.from_raster(raster, np.linspace(0.0, 1.0, 40)[:, None])
-
-
 def network(variant: str) -> Model:
     rule = GradientDescent(eta=1e-4) if variant == "spike" else Adam(eta=1e-3, batch_size=2)
-    model = Model(variant, seed=4, optimizer=rule)
-    inputs, out = model.inputs("in", 20), model.readouts("out", 1, C_m=1.0, E_L=0.0, tau_m=20.0)
-    cells = model.neurons("rec", 14, "iaf_adapt", C_m=1.0, E_L=0.0, tau_m=20.0, V_th=0.6, adapt_beta=0.1, c_reg=0.1)
-    model.connect(inputs, cells, weight=Normal(mean=0.1, std=0.1), delay=3)
-    model.connect(cells, cells, "fixed_indegree", indegree=4, weight=Normal(std=0.1), delay=(2, 5))
-    model.connect(cells, out, weight=Normal(std=0.1), delay=2)
-    model.connect(out, cells, weight=Normal(std=1.0))
+    model = delayed(variant, 14, "iaf_adapt", 4, {"adapt_beta": 0.1}, rule)
+    inputs, _, out = model.populations
     cutoff = {"eprop_isi_trace_cutoff": 8.0} if variant == "spike" else {}
     exp = model.neurons("exp", 6, "iaf_psc_exp", I_e=300.0, c_reg=0.1, **cutoff)
     model.connect(inputs, exp, weight=Normal(mean=50.0, std=10.0))
@@ -219,10 +206,13 @@ def network(variant: str) -> Model:
     return model
 
 
+RAMP = small.ramp(40, 20)
+
+
 def train(folder: str, words: list[str], exchange: object) -> None:
     for variant in ("interval", "spike"):
         ranks.run_part(
-            words, exchange, network(variant), Ramp(), Path(folder, variant), iterations=6, validate_every=2,
+            words, exchange, network(variant), RAMP, Path(folder, variant), iterations=6, validate_every=2,
             validate_samples=2, record={"every": 2, "what": [*WHAT, "weights"], "synapses": 17},
         )  # fmt: skip
 
@@ -253,13 +243,9 @@ def test_traces_are_the_same_on_any_ranks_and_after_a_restart(tmp_path: Path) ->
 
 def test_a_configuration_records_them(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     np.savez(tmp_path / "data.npz", targets=np.ones((2, 30, 1)), raster=np.ones((2, 30, 20), bool))
-    settings = [
-        f"data={json.dumps(str(tmp_path / 'data.npz'))}", "iterations=2", "record.every=1", "record.step=10",
-        'what=["eligibility_trace"]', 'record.projections=["rec->rec"]', "synapses=5",
-    ]  # fmt: skip
-    words = [part for text in settings for part in ("--set", text)]
-    code, _, errors = command(capsys, "run", "data", *words, "--no-figures", "--out", tmp_path / "run")
-    assert code == 0, errors
+    kept = ["record.every=1", "record.step=10", 'what=["eligibility_trace"]', 'record.projections=["rec->rec"]']
+    chosen = {"data": json.dumps(str(tmp_path / "data.npz")), "iterations": 2, "synapses": 5, "figures": "none"}
+    output_of(capsys, *run_of("data", tmp_path / "run", *kept, **chosen))
     with h5py.File(tmp_path / "run" / "record.h5") as file:
         (group,) = file["weights"].values()
         assert group["eligibility_trace"].shape == (6, 5) and "weight" not in group
@@ -270,11 +256,11 @@ def test_what_cannot_be_recorded_is_named(tmp_path: Path) -> None:
     def refused(model: Model, **settings: object) -> str:
         options = {"every": 1, "what": ["gradient"], **settings}
         with pytest.raises(InputError) as problem:
-            pareprop.run(model, Ramp(), tmp_path / "run", iterations=1, record=options, figures="none", quiet=True)
+            pareprop.run(model, RAMP, tmp_path / "run", iterations=1, record=options, figures="none", quiet=True)
         return str(problem.value)
 
     model = network("spike")
-    model.dropout(model.populations[2], p=0.1)
+    model.dropout(model.populations[1], p=0.1)
     assert "dropout 'dropout->rec' hides spikes that c_reg of 'rec' counts" in refused(model)
     model = network("spike")
     cells = model.neurons("learning", 3, learn={"tau_m": Adam(low=5.0, high=50.0)})

@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import command, digests, on_ranks
+from commands import command, digests, on_ranks, output_of, refusal_of
 
 from pareprop import Model, Normal
 from pareprop.network.local import LocalNetwork
@@ -42,32 +42,14 @@ def model(where: np.ndarray) -> Model:
     found.inputs("in", 20)
     values = {"C_m": 1.0, "E_L": 0.0, "V_th": 0.6}
     near, far = found.neurons("near", 40, "iaf", sign=SIGNS, **values), found.neurons("far", 30, "iaf", **values)
-    found.connect(
-        near,
-        far,
-        "lognormal_degrees",
-        indegree=7.5,
-        sigma_in=0.5,
-        sigma_out=0.6,
-        weight=Normal(std=1.0),
-        normalized=True,
-        sign="source",
-        inhibition=2.0,
-    )
+    degrees = {"indegree": 7.5, "sigma_in": 0.5, "sigma_out": 0.6, "normalized": True}
+    found.connect(near, far, "lognormal_degrees", **degrees, weight=Normal(std=1.0), sign="source", inhibition=2.0)
     space = {"extent": (1.0, 2.0), "length": 0.2, "cutoff": 0.4, "profile": "exponential", "periodic": False,
              "sources": where, "targets": where}  # fmt: skip
-    found.connect(
-        near, near, "distance", probability=0.5, space=space, delay=(1, 3), weight=Normal(std=0.2), sign="source"
-    )
-    found.connect(
-        far,
-        far,
-        "distance",
-        probability=0.5,
-        space={"extent": (1.0, 1.0), "length": 0.3, "cutoff": 0.5},
-        delay_ms={"per_length": 8.0, "offset": 0.5},
-        weight=Normal(std=0.3),
-    )
+    near_by = {"rule": "distance", "probability": 0.5}
+    found.connect(near, near, **near_by, space=space, delay=(1, 3), weight=Normal(std=0.2), sign="source")
+    space, delays = {"extent": (1.0, 1.0), "length": 0.3, "cutoff": 0.5}, {"per_length": 8.0, "offset": 0.5}
+    found.connect(far, far, **near_by, space=space, delay_ms=delays, weight=Normal(std=0.3))
     return found
 
 
@@ -88,8 +70,7 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.mark.mpi
 def test_all_of_it_runs_on_any_number_of_ranks(tmp_path: Path, config: Path, capsys: pytest.CaptureFixture) -> None:
-    code, output, errors = command(capsys, "run", config, "--out", tmp_path / "1")
-    assert code == 0, errors
+    output = output_of(capsys, "run", config, "--out", tmp_path / "1")
     for n in (2, 3):
         codes, others, errors = on_ranks(n, [["run", config, "--out", tmp_path / str(n)]])
         assert (codes, errors) == ([0], []) and digests(others) == digests(output.splitlines())
@@ -146,5 +127,5 @@ def test_mistakes_are_told(
 def test_targets_that_are_not_finite(tmp_path: Path, config: Path, capsys: pytest.CaptureFixture) -> None:
     with h5py.File(tmp_path / "data.h5", "r+") as file:
         file["local_targets"][1, 7, 45] = np.nan
-    code, _, errors = command(capsys, "run", config, "--out", tmp_path / "out")
-    assert code == 2 and "local_targets[1, 7, 45] = nan must be finite" in errors
+    told = refusal_of(capsys, "run", config, "--out", tmp_path / "out")
+    assert "local_targets[1, 7, 45] = nan must be finite" in told

@@ -1,32 +1,24 @@
 """Tasks with rewards, and store-recall: rules and spikes by independent counts, cart and pole by Gymnasium, spaces."""
 
+from types import ModuleType
+
 import numpy as np
 import pytest
-from commands import command
+from commands import as_options, command, refusal_of
+from small import raster
+from test_recordings import task
 
 from pareprop import rng
 from pareprop.errors import InputError
 from pareprop.network import identity
 from pareprop.network.reward import Reward
 from pareprop.simulation.episodes import choose
-from pareprop.tasks import TASKS
-from pareprop.tasks.base import make
 from pareprop.tasks.cart_pole import Cart
 from pareprop.tasks.gym import ClosedGym
 from pareprop.tasks.gym_spaces import SpaceCode
 from pareprop.tasks.population_code import PopulationCode, Spikes
 
 pytestmark = pytest.mark.usefixtures("no_figures")
-
-
-def task(name: str, *settings: str):
-    return make(TASKS[name], settings)
-
-
-def raster(log, n_steps: int, n_sources: int) -> np.ndarray:
-    found = np.zeros((n_steps, n_sources), bool)
-    found[log.spikes(n_steps)] = True
-    return found
 
 
 # ---- actions and codes -----------------------------------------------------------------------------------------------
@@ -116,8 +108,7 @@ def test_episodes_differ_by_index_phase_and_seed_alone() -> None:
 # ---- cart and pole ---------------------------------------------------------------------------------------------------
 
 
-def test_cart_and_pole_is_that_of_gymnasium_bit_for_bit() -> None:
-    gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
+def test_cart_and_pole_is_that_of_gymnasium_bit_for_bit(gymnasium: ModuleType) -> None:
     made = gymnasium.make("CartPole-v1").unwrapped
     for index in range(20):
         cart = Cart(rng.key(1, str(index)), 200, 0.05)
@@ -176,8 +167,8 @@ def test_store_recall_by_its_spikes() -> None:
 # ---- Gymnasium -------------------------------------------------------------------------------------------------------
 
 
-def test_spaces() -> None:
-    spaces = pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed").spaces
+def test_spaces(gymnasium: ModuleType) -> None:
+    spaces = gymnasium.spaces
     space = spaces.Tuple((spaces.Discrete(3, start=5), spaces.Dict({"x": spaces.Box(-1.0, 1.0, (2,), np.float64)})))
     code = SpaceCode(space, (), (), 4, 0.7, 0.2)
     assert code.n_sources == 2 * 4 + 3 * 4
@@ -199,8 +190,7 @@ def test_spaces() -> None:
         SpaceCode(spaces.Box(0, 1, (2,)), (0.0,), (), 4, 0.7, 0.2)
 
 
-def test_an_object_of_gymnasium_with_wrappers() -> None:
-    gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
+def test_an_object_of_gymnasium_with_wrappers(gymnasium: ModuleType) -> None:
 
     def made():
         inner = gymnasium.wrappers.TransformReward(gymnasium.make("CartPole-v1"), lambda reward: 0.05 * reward)
@@ -219,9 +209,8 @@ def test_an_object_of_gymnasium_with_wrappers() -> None:
     assert same[0] == same[1]
 
 
-def test_rewards_are_divided_by_the_spread_of_returns() -> None:
+def test_rewards_are_divided_by_the_spread_of_returns(gymnasium: ModuleType) -> None:
     """Each decision of CartPole is worth 1, so the returns of an episode are 1, 1 + gamma, 1 + gamma + gamma^2 ..."""
-    gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
     closed, returns = ClosedGym(lambda: gymnasium.make("CartPole-v1"), 4, low=(-3,) * 4, high=(3,) * 4), []
     for index in range(20):
         made, length, over = gymnasium.make("CartPole-v1"), 0, False
@@ -246,11 +235,9 @@ def test_rewards_are_divided_by_the_spread_of_returns() -> None:
         (["env=FrozenLake-v1", "env_arguments={ nothing = 1 }"], "env = 'FrozenLake-v1': "),
     ],
 )
+@pytest.mark.usefixtures("gymnasium")
 def test_environments_that_cannot_be_used(capsys: pytest.CaptureFixture, settings: list[str], message: str) -> None:
-    pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
-    arguments = [part for text in settings for part in ("--set", text)]
-    code, output, errors = command(capsys, "run", "gym", *arguments)
-    assert (code, output) == (2, "") and message in errors and errors.count("\n") == 1
+    assert message in refusal_of(capsys, "run", "gym", *as_options(*settings))
 
 
 @pytest.mark.parametrize(
@@ -265,9 +252,8 @@ def test_environments_that_cannot_be_used(capsys: pytest.CaptureFixture, setting
         (GeneratorExit(), "the environment raised GeneratorExit: without a text"),
     ],
 )
-def test_odd_replies(capsys, monkeypatch, tmp_path, reply: object, message: str) -> None:
+def test_odd_replies(capsys, monkeypatch, tmp_path, gymnasium, reply: object, message: str) -> None:
     """Found by hand: text for a switch counted as true, some kinds of errors were tracebacks."""
-    gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
 
     class Odd(gymnasium.Env):
         observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -282,13 +268,12 @@ def test_odd_replies(capsys, monkeypatch, tmp_path, reply: object, message: str)
             return reply
 
     monkeypatch.setattr(gymnasium, "make", lambda *_, **__: Odd())
-    settings = [part for text in ("env=Odd-v0", "n_rec=10", "iterations=1", "decisions=4") for part in ("--set", text)]
-    code, _, errors = command(capsys, "run", "gym", *settings, "--out", tmp_path / "run")
-    assert code == 2 and "decision 0" in errors and message in errors and errors.count("\n") == 1
+    settings = as_options("env=Odd-v0", "n_rec=10", "iterations=1", "decisions=4")
+    told = refusal_of(capsys, "run", "gym", *settings, "--out", tmp_path / "run")
+    assert "decision 0" in told and message in told
 
 
-def test_an_environment_without_spaces(capsys, monkeypatch) -> None:
-    gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
+def test_an_environment_without_spaces(capsys, monkeypatch, gymnasium) -> None:
     monkeypatch.setattr(gymnasium, "make", lambda *_, **__: object())
     code, output, errors = command(capsys, "run", "gym", "--set", "env=Odd-v0")
     assert (code, output, errors) == (2, "", "pareprop: error: the environment has no action_space\n")
@@ -309,9 +294,8 @@ class Mute(Exception):
         (ValueError("x\ny " * 10**6), "ValueError: x y"),
     ],
 )
-def test_environments_that_end_the_process(capsys, monkeypatch, raised: BaseException, message: str) -> None:
+def test_environments_that_end_the_process(capsys, monkeypatch, gymnasium, raised: BaseException, message: str) -> None:
     """Found by hand: `exit` while it is made ended the run with code 0, an error without a text with a traceback."""
-    gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
 
     def refuse(*_: object, **__: object) -> None:
         raise raised
@@ -335,6 +319,4 @@ def test_environments_that_end_the_process(capsys, monkeypatch, raised: BaseExce
     ],
 )
 def test_settings_that_cannot_be(capsys: pytest.CaptureFixture, name: str, settings: list[str], message: str) -> None:
-    arguments = [part for text in settings for part in ("--set", text)]
-    code, output, errors = command(capsys, "run", name, *arguments)
-    assert (code, output) == (2, "") and message in errors and errors.count("\n") == 1
+    assert message in refusal_of(capsys, "run", name, *as_options(*settings))

@@ -14,7 +14,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import command, digests, on_ranks
+import small
+from commands import as_options, command, digests, on_ranks, output_of, refusal_of
 from params import first
 
 from pareprop.engines.sample import Sample
@@ -152,9 +153,8 @@ def by_hand(variant: str) -> str:
 @pytest.mark.parametrize("variant", first(0, ["spike", "interval"], rest=1))
 def test_the_same_as_in_the_library_on_any_ranks(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = write_samples(tmp_path, "raster npz")
-    chosen = ["--set", f"variant={variant}", "--set", "record.every=2", "--set", "checkpoint.every=2"]
-    code, output, errors = command(capsys, "run", path, *chosen, "--out", tmp_path / "one")
-    assert code == 0, errors
+    chosen = as_options("record.every=2", "checkpoint.every=2", variant=variant)
+    output = output_of(capsys, "run", path, *chosen, "--out", tmp_path / "one")
     assert digests(output.splitlines()) == [by_hand(variant)]
     parts = [["run", path, *chosen, "--out", tmp_path / "two", "--until", 3], ["resume", tmp_path / "two"]]
     codes, lines, errors = on_ranks(2, parts)
@@ -169,9 +169,7 @@ def test_formats_say_the_same(kind: str, tmp_path: Path) -> None:
     assert task.n_steps == STEPS
     for index, place in ((0, 0), (5, 1)):
         sample = task.sample(index)
-        found = np.zeros((STEPS, INPUTS), bool)
-        found[sample.inputs.spikes(STEPS)] = True
-        np.testing.assert_array_equal(found, raster[place])
+        np.testing.assert_array_equal(small.raster(sample.inputs, STEPS, INPUTS), raster[place])
         np.testing.assert_array_equal(sample.target, arrays()[1][place])
     np.testing.assert_array_equal(task.sample(3, "test").target, arrays()[1][5])
     shuffled = config.load(str(tmp_path / "my.toml"), ["shuffle=true"]).task
@@ -226,8 +224,7 @@ WRONG = {
 def test_a_file_that_does_not_fit_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     changes, expected = WRONG[name]
     config = write_samples(tmp_path, "raster npz", **changes)
-    code, _, errors = command(capsys, "run", config, "--out", tmp_path / "run")
-    assert code == 2 and expected in errors, errors
+    assert expected in refusal_of(capsys, "run", config, "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -276,10 +273,9 @@ def test_a_hostile_file_is_refused(
 
 def test_labels_and_test_phase(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = write_samples(tmp_path, "raster h5", labels=np.arange(N) % 2)
-    code, output, errors = command(capsys, "run", path, "--set", "test_samples=2", "--out", tmp_path / "run")
-    assert code == 0 and "test accuracy: " in output, errors
-    code, _, errors = command(capsys, "run", path, "--set", "test_samples=2", "--set", "n_train=0")
-    assert code == 2 and "n_train = 0 must lie in 1 to 5" in errors
+    words = ["run", path, "--set", "test_samples=2"]
+    assert "test accuracy: " in output_of(capsys, *words, "--out", tmp_path / "run")
+    assert "n_train = 0 must lie in 1 to 5" in refusal_of(capsys, *words, "--set", "n_train=0")
 
 
 def test_no_sample_both_validates_and_tests(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -295,8 +291,8 @@ def test_no_sample_both_validates_and_tests(tmp_path: Path, capsys: pytest.Captu
     assert (places("train", 3), places("validate", 2), places("test", 2)) == ([0, 1, 2], [3, 3], [4, 5])
     task = config.load(str(path), ["n_train=3", "test_samples=3"]).task
     assert places("test", 3) == [3, 4, 5]
-    chosen = [part for text in both for part in ("--set", text)]
-    code, _, errors = command(capsys, "run", path, *chosen, "--set", "test_samples=3", "--out", tmp_path / "no")
+    chosen = as_options(*both, "test_samples=3")
+    code, _, errors = command(capsys, "run", path, *chosen, "--out", tmp_path / "no")
     assert code == 2 and "test_samples = 3 must be at most 2: of the 6 samples of" in errors
     assert "n_train = 3 leaves 3 for test and validation" in errors and not (tmp_path / "no").exists()
 
@@ -306,7 +302,7 @@ def test_no_sample_validates_twice(tmp_path: Path, capsys: pytest.CaptureFixture
     path = write_samples(tmp_path, "raster h5")
 
     def error(*settings: str) -> str:
-        chosen = [part for text in ("n_train=3", "validate_every=1", *settings) for part in ("--set", text)]
+        chosen = as_options("n_train=3", "validate_every=1", *settings)
         code, _, errors = command(capsys, "run", path, *chosen, "--until", 0, "--out", tmp_path / "run", "--overwrite")
         assert code == 2 * bool(errors)
         return errors
@@ -330,10 +326,10 @@ def test_no_sample_validates_twice(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_other_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = write_samples(tmp_path, "raster npz")
-    assert command(capsys, "run", path, "--out", tmp_path / "run", "--until", 2)[0] == 0
+    output_of(capsys, "run", path, "--out", tmp_path / "run", "--until", 2)
     write_samples(tmp_path, "raster npz", targets=arrays()[1] + 1.0)
-    code, _, errors = command(capsys, "resume", tmp_path / "run")
-    assert code == 2 and "belongs to another run: the content of the file of data is another one" in errors
+    told = refusal_of(capsys, "resume", tmp_path / "run")
+    assert "belongs to another run: the content of the file of data is another one" in told
 
 
 def test_the_printed_example_is_what_the_readme_describes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -382,6 +378,5 @@ def test_a_problem_within_a_table_names_its_key(tmp_path: Path, capsys: object, 
     path = tmp_path / "my.toml"
     start = NETWORK.index("[[model.projections]]")
     path.write_text(NETWORK[:start] + f'[[model.projections]]\n{line}\npost = "b"\n')
-    code, _, errors = command(capsys, "run", path, "--out", tmp_path / "out")
-    assert code == 2 and message in errors and errors.count("\n") == 1, errors
-    assert "adam" not in errors and "0.0" not in errors, errors
+    told = refusal_of(capsys, "run", path, "--out", tmp_path / "out")
+    assert message in told and "adam" not in told and "0.0" not in told, told

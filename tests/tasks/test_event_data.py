@@ -8,10 +8,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import small
 
-from pareprop import Adam, InputError, Model, Normal, Simulation, run
+from pareprop import Adam, InputError, Model, Simulation, run
 from pareprop.tasks import EventData, Gestures, Spoken
 from pareprop.tasks.event_files import read_aedat
+
+
+def network(task: EventData, n: int = 4, **optimizer: object) -> Model:
+    alike = {"into": 0.3, "onto": 0.3, "back": 0.3, "cell": {"t_ref": 3.0}}
+    return small.network(n_in=task.n_inputs, n=n, n_out=task.n_classes, **alike, optimizer=Adam(**optimizer))
 
 
 def shd(path: Path, times: list[list[float]], units: list[list[int]], labels: list[int]) -> Path:
@@ -50,12 +56,7 @@ def test_events_after_the_last_step_are_told(tmp_path: Path) -> None:
 
     def lines(n_steps: int) -> list[str]:
         task = EventData(data, n_steps=n_steps, step_us=10_000.0)
-        model = Model("interval", optimizer=Adam(eta=1e-3))
-        inputs, out = model.inputs("in", 700), model.readouts("out", task.n_classes, C_m=1.0, tau_m=20.0)
-        cells = model.neurons("rec", 4, C_m=1.0, E_L=0.0, V_th=0.6)
-        for pre, post in ((inputs, cells), (cells, out), (out, cells)):
-            model.connect(pre, post, weight=Normal(mean=1.0, std=0.1))
-        simulation = Simulation(model, task)
+        simulation = Simulation(network(task), task)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             simulation.train(2)
@@ -144,12 +145,7 @@ def test_data_sets_as_objects_are_learned() -> None:
     assert len(own) == 12 and all(set(order) == set(orders[0]) for order in orders) and orders[0] != orders[1]
     held_out = {task.sample(k, "validate").checksums()["input spikes"] for k in range(8)}
     assert len(held_out) == 4 and held_out | set(orders[0]) == own
-    model = Model("interval", seed=1, optimizer=Adam(eta=1e-2, batch_size=4))
-    inputs, out = model.inputs("in", task.n_inputs), model.readouts("out", task.n_classes, C_m=1.0, tau_m=20.0)
-    rec = model.neurons("rec", 30, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, t_ref=3.0)
-    for pre, post in ((inputs, rec), (rec, out), (out, rec)):
-        model.connect(pre, post, weight=Normal(std=0.3))
-    simulation = Simulation(model, task)
+    simulation = Simulation(network(task, 30, eta=1e-2, batch_size=4), task)
     simulation.train(25)
     assert simulation.test(12).accuracy > 0.9
 
@@ -157,11 +153,7 @@ def test_data_sets_as_objects_are_learned() -> None:
 def test_no_recording_validates_or_tests_twice(tmp_path: Path) -> None:
     """More are refused before the training; after an early stop one is tested."""
     task = EventData(Tonic(), Tonic(), n_steps=61, step_us=1000.0, hold_out=4)
-    model = Model("interval", seed=1, optimizer=Adam(eta=1e-2, batch_size=2))
-    inputs, out = model.inputs("in", task.n_inputs), model.readouts("out", task.n_classes, C_m=1.0, tau_m=20.0)
-    rec = model.neurons("rec", 3, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0)
-    for pre, post in ((inputs, rec), (rec, out), (out, rec)):
-        model.connect(pre, post, weight=Normal(std=0.3))
+    model = network(task, eta=1e-2, batch_size=2)
     options = {"iterations": 1, "figures": "none", "quiet": True}
     for settings, told in (
         ({"validate_every": 1, "validate_samples": 5}, "validate_samples = 5 must be at most 4, the samples that"),
@@ -233,20 +225,11 @@ def events_of(times: list[float], x: object = None, kind: str = "f8") -> np.ndar
     return events
 
 
-def one_neuron(task: EventData) -> Model:
-    model = Model("interval", optimizer=Adam(eta=1e-3))
-    inputs, out = model.inputs("in", task.n_inputs), model.readouts("out", task.n_classes, C_m=1.0, tau_m=20.0)
-    cells = model.neurons("rec", 1, C_m=1.0, E_L=0.0, V_th=0.6)
-    for pre, post in ((inputs, cells), (cells, out), (out, cells)):
-        model.connect(pre, post, weight=Normal(mean=1.0, std=0.1))
-    return model
-
-
 def test_events_without_a_time_are_told(tmp_path: Path) -> None:
     task = EventData([(events_of(ODD_TIMES * 19), 0)] * 2, n_steps=9, step_us=1e3, sensor_size=(4,), n_classes=2)
     steps, ids = task.sample(0).inputs.spikes(9)
     assert list(zip(steps.tolist(), ids.tolist(), strict=True)) == [(1, 1), (4, 1)]
-    simulation = Simulation(one_neuron(task), task)
+    simulation = Simulation(network(task), task)
     with warnings.catch_warnings(record=True):
         simulation.train(1)
     told = "95 of 152 events have times that are negative or not finite, and are left out"

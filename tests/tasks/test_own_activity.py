@@ -6,18 +6,13 @@ import h5py
 import numpy as np
 import pytest
 from case_files import SONATA
-from commands import command
+from commands import command, output_of, refusal_of, run_of
 
 from pareprop.errors import InputError
-from pareprop.runs import run
 from pareprop.sonata import circuit, nodes, spikes
 from pareprop.tasks.own_activity import OwnActivity
 
 SMALL = {"n_rec": 120, "n_in": 60, "n_step": 300, "indegree": 20, "skip": 30}
-
-
-def settings(**more: object) -> list[str]:
-    return [part for key, value in (SMALL | more).items() for part in ("--set", f"{key}={value}")]
 
 
 def test_targets_follow_their_law() -> None:
@@ -25,9 +20,8 @@ def test_targets_follow_their_law() -> None:
     rates = task.targets(0, 4000).astype(float)
     assert np.all(rates > 0)
     mean = rates.mean(axis=0)
-    assert np.exp(np.log(mean).mean()) == pytest.approx(8.0, rel=0.03) and np.log(mean).std() == pytest.approx(
-        0.4, rel=0.1
-    )
+    assert np.exp(np.log(mean).mean()) == pytest.approx(8.0, rel=0.03)
+    assert np.log(mean).std() == pytest.approx(0.4, rel=0.1)
     np.testing.assert_array_equal(task.targets(100, 130), rates[:, 100:130].astype(np.float32))
     spectrum = np.abs(np.fft.rfft(np.log(rates), axis=0))[1:]  # of sines of 1, 2 and 3 Hz, nothing else
     assert spectrum[3:].max() < 1e-2 * spectrum[:3].max()
@@ -38,15 +32,8 @@ def test_targets_follow_their_law() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("rewire", [0, 2])
 def test_correlations_rise_and_signs_stay(tmp_path: Path, capsys: pytest.CaptureFixture, rewire: int) -> None:
-    code, output, errors = command(
-        capsys,
-        "run",
-        "own-activity",
-        *settings(iterations=40, eta=5e-3, rewire_every=rewire),
-        "--out",
-        tmp_path / "run",
-    )
-    assert code == 0, errors
+    settings = SMALL | {"iterations": 40, "eta": 5e-3, "rewire_every": rewire}
+    output = output_of(capsys, *run_of("own-activity", tmp_path / "run", **settings))
     assert (tmp_path / "run/own_activity.png").is_file() and "own_activity.png" in output
     model = OwnActivity(**SMALL).model()
     sign = model.populations[1].sign
@@ -75,33 +62,21 @@ def test_rates_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         file["rates"][5, 8] = -1.0
     with pytest.raises(InputError, match=r"rates\[5, 8\] = -1.0 must lie in 0 to 1e\+06 Hz"):
         OwnActivity(**SMALL, activity=path).targets(7, 9)
-    code, _, errors = command(
-        capsys, "run", "own-activity", *settings(n_rec=100, activity=path), "--out", tmp_path / "x"
-    )
-    assert code == 2 and "'rates' has (300, 120), must be (300, 100)" in errors
-    code, _, errors = command(
-        capsys, "run", "own-activity", *settings(activity=tmp_path / "no.h5"), "--out", tmp_path / "x"
-    )
+    told = refusal_of(capsys, *run_of("own-activity", tmp_path / "x", **SMALL | {"n_rec": 100, "activity": path}))
+    assert "'rates' has (300, 120), must be (300, 100)" in told
+    code, _, errors = command(capsys, *run_of("own-activity", tmp_path / "x", **SMALL, activity=tmp_path / "no.h5"))
     assert code == 2 and "no.h5" in errors and "Traceback" not in errors
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(("name", "sign"), [
     ("bmtk/simulation_config.json", "weights"), ("export-example/circuit_config.json", "free"),
 ])  # fmt: skip
-def test_network_of_a_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, name: str, sign: str
-) -> None:
+def test_network_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture, name: str, sign: str) -> None:
     """With spikes of its virtual population, or with inputs as the drawn network has."""
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     path, out = SONATA / name, tmp_path / "run"
     options = [f'sonata_options={{sign="{sign}", values={{V_th=0.5}}, default_weight=0.1}}', "rewire_every=2"]
-    sets = [
-        part
-        for text in (*options, f"sonata={path}", "n_step=200", "skip=20", "n_in=30", "iterations=6")
-        for part in ("--set", text)
-    ]
-    code, _, errors = command(capsys, "run", "own-activity", *sets, "--out", out)
-    assert code == 0, errors
+    output_of(capsys, *run_of("own-activity", out, *options, sonata=path, n_step=200, skip=20, n_in=30, iterations=6))
     found = circuit.read(path)
     populations = {item.name: item for item in nodes.read(found)}
     with h5py.File(out / "results.h5") as file:
@@ -123,8 +98,9 @@ def test_network_of_a_file(
 
 
 def test_wrong_option_of_a_network(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    sets = ["--set", "sonata=nothing.json", "--set", "sonata_options={sing=1}"]
-    code, _, errors = command(capsys, "run", "own-activity", *sets, "--out", tmp_path / "x")
+    code, _, errors = command(
+        capsys, *run_of("own-activity", tmp_path / "x", sonata="nothing.json", sonata_options="{sing=1}")
+    )
     assert code == 2 and "sing" in errors and "Traceback" not in errors
 
 
@@ -138,7 +114,4 @@ def test_wrong_option_of_a_network(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_bad_setting_is_named_as_it_was_written(
     tmp_path: Path, capsys: pytest.CaptureFixture, setting: str, words: str
 ) -> None:
-    code, _, errors = command(
-        capsys, "run", "own-activity", "--set", "n_in=20", "--set", setting, "--out", tmp_path / "x"
-    )
-    assert code == 2 and words in errors and errors.count("\n") == 1, errors
+    assert words in refusal_of(capsys, *run_of("own-activity", tmp_path / "x", "n_in=20", setting))

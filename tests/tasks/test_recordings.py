@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from case_files import RECORDINGS
-from commands import command
+from commands import command, output_of
 
 from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
@@ -22,12 +22,6 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 def task(name: str, *settings: str):
     return make(TASKS[name], settings)
-
-
-def raster(sample: Sample, n_inputs: int) -> np.ndarray:
-    found = np.zeros((len(sample.target), n_inputs), bool)
-    found[sample.inputs.spikes(len(found))] = True
-    return found
 
 
 def encode(events) -> bytes:
@@ -198,10 +192,10 @@ def test_more_recordings_than_there_are(tmp_path: Path, settings: list[str], mes
 
 def test_without_data_it_says_where_they_are(capsys: pytest.CaptureFixture):
     code, _, errors = command(capsys, "run", "n-mnist")
-    assert code == 2
-    assert all(text in errors for text in ("10.17632/468j46mzdv", "--set data=FOLDER", "--set data=synthetic"))
-    code, output, _ = command(capsys, "tasks")
-    assert code == 0 and "n-mnist" in output
+    assert code == 2 and all(
+        text in errors for text in ("10.17632/468j46mzdv", "--set data=FOLDER", "--set data=synthetic")
+    )
+    assert "n-mnist" in output_of(capsys, "tasks")
 
 
 def test_real_recordings():
@@ -223,12 +217,8 @@ def test_real_recordings():
 
 def test_decoding_of_extreme_events():
     events = decode(bytes([33, 0, 0xFF, 0xFF, 0xFF, 0, 33, 0, 0, 1]))
-    assert [list(part) for part in (events.x, events.y, events.on, events.time_us)] == [
-        [33, 0],
-        [0, 33],
-        [1, 0],
-        [2**23 - 1, 1],
-    ]
+    found = list(zip(events.x, events.y, events.on, events.time_us, strict=True))
+    assert found == [(33, 0, 1, 2**23 - 1), (0, 33, 0, 1)]
 
 
 def test_synthetic_digits_move_three_times():

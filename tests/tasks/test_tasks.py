@@ -7,9 +7,10 @@ import networks
 import numpy as np
 import pytest
 from case_files import RECORDINGS
-from commands import digests, on_ranks
+from commands import as_options, digests, on_ranks
 from run_nest import run_nest
-from test_recordings import raster, task, write_recordings
+from small import raster
+from test_recordings import task, write_recordings
 
 from pareprop import rng
 from pareprop.engines.sample import Sample
@@ -22,10 +23,10 @@ from pareprop.tasks.base import make
 
 
 @pytest.mark.parametrize("name", sorted(TASKS.keys() - {"data"}))  # which is what the user writes
-def test_no_task_gives_cause_for_notices(tmp_path: Path, name: str) -> None:
+def test_no_task_gives_cause_for_notices(tmp_path: Path, request: pytest.FixtureRequest, name: str) -> None:
     write_recordings(tmp_path, n=100 if name == "n-mnist" else 0)
     if name == "gym":
-        pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
+        request.getfixturevalue("gymnasium")
     fields = TASKS[name].model_fields
     kinds = ("symmetric", "random", "adaptive") if "feedback" in fields else (None,)
     for feedback, indegree in product(kinds, (0, 3) if "indegree" in fields else (None,)):
@@ -46,11 +47,11 @@ def test_lemniscate_is_a_lying_eight():
 
 def test_noise_is_frozen_and_of_its_rate():
     chosen = task("lemniscate")
-    first, later = (raster(chosen.sample(index), 100) for index in (0, 7))
+    first, later = (raster(chosen.sample(index).inputs, 1258, 100) for index in (0, 7))
     np.testing.assert_array_equal(first, later)
     assert not first[0].any()
     assert first.mean() == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / first.size) ** 0.5)
-    assert np.any(first != raster(task("lemniscate", "seed=2").sample(0), 100))
+    assert np.any(first != raster(task("lemniscate", "seed=2").sample(0).inputs, 1258, 100))
 
 
 def test_membrane_time_constants_are_drawn():
@@ -127,7 +128,7 @@ def test_evidence_trials_by_their_spikes():
     rates = np.zeros(3)
     for index in range(n):
         sample = chosen.sample(index)
-        spikes = raster(sample, 40).reshape(2250, 4, 10)
+        spikes = raster(sample.inputs, 2250, 40).reshape(2250, 4, 10)
         assert not spikes[:2100, 2].any() and not spikes[1050:, :2].any()
         cues = np.array([spikes[150 * k + 50 : 150 * k + 150, :2].sum(axis=(0, 2)) for k in range(7)])
         assert not any(spikes[150 * k : 150 * k + 50, :2].any() for k in range(7))
@@ -171,17 +172,10 @@ SMALL = (
 @pytest.mark.mpi
 def test_equal_on_any_number_of_ranks(tmp_path: Path):
     write_recordings(tmp_path / "set")
-    found = []
+    found, data = [], {"n-mnist": {"data": tmp_path / "set"}}
     for n in (1, 3):
         commands = [
-            [
-                "run",
-                name,
-                "--out",
-                tmp_path / f"{n}-{k}",
-                *(part for text in texts for part in ("--set", text)),
-                *(("--set", f"data={tmp_path / 'set'}") if name == "n-mnist" else ()),
-            ]
+            ["run", name, "--out", tmp_path / f"{n}-{k}", *as_options(*texts, **data.get(name, {}))]
             for k, (name, *texts) in enumerate(SMALL)
         ]
         codes, output, errors = on_ranks(n, commands)
@@ -200,7 +194,7 @@ class Quiet:
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         original = self.chosen.sample(index, phase)
-        spikes = raster(original, self.n_inputs)
+        spikes = raster(original.inputs, self.n_steps, self.n_inputs)
         spikes[: self.silent_steps] = False
         return Sample.from_raster(spikes, original.target)
 
@@ -227,21 +221,17 @@ def specification(run: Simulation, chosen: Quiet, n_samples: int) -> dict:
         ],
         "readout": run.model.of_role("readout")[0].params.model_dump(exclude={"V_min"}),
         "w_fb": run.network.dense_feedback().T,
-        "inputs": np.concatenate([raster(sample, chosen.n_inputs) for sample in samples]),
+        "inputs": np.concatenate([raster(sample.inputs, chosen.n_steps, chosen.n_inputs) for sample in samples]),
         "targets": np.concatenate([sample.target for sample in samples]),
         "optimizer": run.model.optimizer.model_dump(exclude={*OF_VALUES}),
     }
-    settings = chosen.chosen.settings()
     if run.model.variant == "spike":
         del spec["readout"]["loss"]
         window = np.arange(chosen.n_steps) >= chosen.n_steps - chosen.learning_window
         return spec | {"window": np.tile(window, n_samples)}
     del spec["optimizer"]["optimize_each_step"]
-    return spec | {
-        "interval": chosen.n_steps,
-        "learning_window": chosen.learning_window,
-        "average_gradient": settings.average_gradient,
-    }
+    window = {"interval": chosen.n_steps, "learning_window": chosen.learning_window}
+    return spec | window | {"average_gradient": chosen.chosen.settings().average_gradient}
 
 
 @pytest.mark.peer
