@@ -191,8 +191,8 @@ from pareprop import NeuronModel, exchange
 from pareprop.neurons.compile import Composed, compile
 ranks, model = exchange(), NeuronModel.from_dict("tiny", TINY)
 if ranks.rank == 1:
-    compile(MODEL, None, Composed("double", (0,)))
-both = [compile(MODEL, ranks.comm, stretches) for stretches in (None, Composed("double", (0,)))]
+    compile(model, None, Composed("double", (0,)))
+both = [compile(model, ranks.comm, stretches) for stretches in (None, Composed("double", (0,)))]
 ranks.comm.barrier()
 print(f"{both[0] is both[1] and both[0].n_states}\\n", end="", flush=True)
 """
