@@ -119,7 +119,7 @@ class RuleProgram:
         fades = -elementary.log(np.maximum(least, 1e-300))
         powers = np.arange(LONGEST, 0, -1)
         span = elementary.log(LOSS[np.dtype(real).itemsize])
-        shift = np.select([fades * 2.0**power <= span for power in powers], [*powers.astype(real)], real(0))
+        shift = np.select([np.ldexp(fades, power) <= span for power in powers], [*powers.astype(real)], real(0))
         given: dict[Tree, np.ndarray] = {
             tree: np.broadcast_to(np.asarray(evaluate(tree, values), float), n).astype(real)
             for tree in self._generator.trees_of_table()

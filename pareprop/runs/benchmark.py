@@ -145,10 +145,11 @@ class BenchTask:
         ids, ptr = rng.bernoulli(rng.key(seed, "bench/inputs"), probability, n_steps)
         silent = ptr[min(2, n_steps)]
         inputs = SpikeLog.from_arrays(ids[silent:], np.maximum(ptr - silent, 0))
-        target = elementary.sin(2.0 * np.pi * np.arange(n_steps) / n_steps)[:, None]
+        wave = elementary.sin(2.0 * np.pi * np.arange(n_steps) / n_steps)
+        target = wave[:, None]
         if n_readouts != 1:
             target = elementary.sin(2.0 * np.pi * np.arange(n_steps)[:, None] / n_steps * np.arange(1, n_readouts + 1))
-        self._sample = Sample(inputs, target, modulator=target[:, 0])
+        self._sample = Sample(inputs, target, modulator=wave)
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return the sample, which is the same for every index."""

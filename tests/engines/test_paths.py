@@ -19,8 +19,9 @@ from pareprop.runs.benchmark import PLAIN, BenchTask
 
 N_STEPS = 600
 MOST = 5.0  # times the plain path: arrival, end of its block, steps within a block, two passes of Adam
-# all of scripts/paths.py but the last, which follows every step; more of them at once
-PATHS = {name: axes for name, axes in paths.PATHS.items() if axes != PLAIN and not axes.each_step} | {
+# all of scripts/paths.py but what follows every step, and delays that learn; more of them at once
+USUAL = {name: axes for name, axes in paths.PATHS.items() if axes != PLAIN}
+PATHS = {name: axes for name, axes in USUAL.items() if not (axes.each_step or axes.learn_delay)} | {
     "rewired, adaptive": replace(PLAIN, rewire=True, neuron="iaf_psc_delta_adapt"),
     "equations, two filters, drawn delays": replace(PLAIN, neuron="adex", kappa_reg=0.9, longest_delay=15),
 }

@@ -61,7 +61,7 @@ Outcome = dict[str, Any]
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Long tries are tests of their own, as a test that takes half an hour is taken for a hang."""
-    parts = math.ceil(metafunc.config.getoption("--fuzz-seconds") / LONGEST)
+    parts = math.ceil(float(metafunc.config.getoption("--fuzz-seconds") or 0.0) / LONGEST)
     metafunc.parametrize("part", range(1 if "PAREPROP_FUZZ_NETWORK" in os.environ else max(parts, 1)))
 
 
