@@ -20,7 +20,8 @@ from .definition import LearningRule
 from .literal import Literal
 from .program import RuleProgram, compile_rule
 
-STEPS, TARGETS, RATE = 300, 8, 0.05
+STEPS, RATE = 300, 0.05
+SPREADS = np.array([2.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0])  # of what each target's neuron reads, around rest
 ENDS = 512  # more than there are ends of blocks
 TOLERANCE = 1e-9  # of the largest value
 SHIFTS = np.arange(-60, 61)  # steps from the spike of the source to that of the target
@@ -107,6 +108,8 @@ def check_rule(rule: LearningRule, model: NeuronModel | None = None, dt_ms: floa
     found = RuleCheck(rule, model.name, sizes, trial.compare(), [*_unread(rule, bound), *_units(rule, model)])
     growing = [name for name, tree in bound.steps.M.items() if name[0] == name[1] and trial.largest(tree) > 1.0]
     found.warnings += [f"{a} grows by itself: its factor in a step is above 1 in size" for a, _ in growing]
+    if not trial.literally().any():
+        found.warnings.append("nothing is added to the gradient of any synapse: the ways were not compared")
     found.window = trial.window()
     return found
 
@@ -176,12 +179,12 @@ class _Trial:
     """Random numbers for all that a rule reads, and the ways to evaluate it."""
 
     def __init__(self, bound: Bound, program: RuleProgram, dt_ms: float) -> None:
-        self.bound, self.program, self.n = bound, program, TARGETS
+        self.bound, self.program, self.n = bound, program, len(SPREADS)
         rng, shape = np.random.default_rng(1), (STEPS, self.n)
         of_model = compiler.compile(bound.model).values({}, dt_ms)
         self.values = bound.values({}, of_model, dt_ms, 0.95)
         self.rest = bound.model.initial(of_model)
-        self.rows = self._rows(rng.normal(0.0, 2.0, (STEPS + 1, self.n)), rng.random((2, STEPS + 1, self.n)) < RATE)
+        self.rows = self._rows(SPREADS * rng.normal(size=(STEPS + 1, self.n)), rng.random((2, STEPS + 1, self.n)) < RATE)
         self.psi, self.L = np.abs(rng.normal(size=shape)), rng.normal(size=shape)
         self.F, self.M = rng.normal(size=self.n), rng.normal(size=STEPS)
         self.arrivals = (rng.random(shape) < RATE) * rng.uniform(0.3, 1.0, shape)

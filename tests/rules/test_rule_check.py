@@ -43,12 +43,19 @@ def test_what_is_wrong_is_told() -> None:
     assert all(line in found.text() for line in found.warnings)
 
 
-def test_a_wrong_way_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Constants that are not those of the strings."""
+@pytest.mark.parametrize("name", ["pair_stdp", "clopath"])
+def test_a_wrong_way_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Constants that are not those of the strings; voltages of the trial cross thresholds."""
     constants = RuleProgram.constants
     monkeypatch.setattr(RuleProgram, "constants", lambda *given: 1.01 * constants(*given))
-    found = check_rule(library.get("pair_stdp"), models.get("iaf"))
+    found = check_rule(library.get(name), models.get("iaf"))
     assert not found.passed and min(found.errors.values()) > 1e-4
+
+
+def test_a_rule_that_does_nothing_is_told() -> None:
+    gradient = "where(V_m > 1000, 1, 0)*r"
+    rule = LearningRule("idle", reads=["V_m"], synapse={"r": "0.9*r + pre"}, gradient=gradient)
+    assert any("the ways were not compared" in line for line in check_rule(rule, models.get("iaf")).warnings)
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
