@@ -184,7 +184,8 @@ class _Trial:
         of_model = compiler.compile(bound.model).values({}, dt_ms)
         self.values = bound.values({}, of_model, dt_ms, 0.95)
         self.rest = bound.model.initial(of_model)
-        self.rows = self._rows(SPREADS * rng.normal(size=(STEPS + 1, self.n)), rng.random((2, STEPS + 1, self.n)) < RATE)
+        noise, flags = rng.normal(size=(STEPS + 1, self.n)), rng.random((2, STEPS + 1, self.n)) < RATE
+        self.rows = self._rows(SPREADS * noise, flags)
         self.psi, self.L = np.abs(rng.normal(size=shape)), rng.normal(size=shape)
         self.F, self.M = rng.normal(size=self.n), rng.normal(size=STEPS)
         self.arrivals = (rng.random(shape) < RATE) * rng.uniform(0.3, 1.0, shape)
