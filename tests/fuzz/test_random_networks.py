@@ -214,7 +214,7 @@ def draw_surroundings(draw: random.Random, net: Network, n: int) -> dict[str, An
         "cuts": ",".join(map(str, sorted(draw.randint(0, size) for _ in range(n - 1)))) if given else "",
         "share_above": "0" if given or draw.random() < 0.85 else "", "anew": draw.random() < 0.5,
         "rows": draw.choice([0, synapse_table.FEWEST_ROWS]), "cells": draw.choice([0, spike_memory.FEW_CELLS]),
-        "replicas": 2 if replicated and n % 2 == 0 and draw.random() < 0.6 else 1,
+        "replicas": 2 if replicated and not given and n % 2 == 0 and draw.random() < 0.6 else 1,  # cuts are of a group
     }  # fmt: skip
 
 
