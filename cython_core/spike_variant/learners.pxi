@@ -100,12 +100,14 @@ cdef inline void follow_rule(
 
 # ---- where steps compose ---------------------------------------------------------------------------------------------
 
-cdef inline RULE_EVENT event_of(Engine engine, int64_t k, int64_t step, double arrived) noexcept nogil:
-    """What a row meets in a step: a spike that enters, or, if nothing does, the end of a block."""
+cdef inline RULE_EVENT event_of(
+    Engine engine, int64_t k, int64_t step, bint enters, double arrived
+) noexcept nogil:
+    """What a row meets in a step: a spike that enters, with its factor, or the end of a block."""
     cdef const int64_t* table = &engine.learners.table[k, 0]
     cdef int64_t n = engine.neurons.v.shape[0], place = step & (table[LEARNER_PLACES] - 1)
     return RULE_EVENT(
-        step, arrived != 0.0, arrived,
+        step, enters, arrived,
         <const real*> <intptr_t> table[LEARNER_ENTRY] + step % engine.learners.steps * table[LEARNER_ENTRIES] * n,
         <const real*> <intptr_t> table[LEARNER_TABLE] + place * table[LEARNER_TABLE_COLUMNS] * (
             1 if table[LEARNER_SHARED] else n
@@ -128,16 +130,16 @@ cdef int64_t list_events(
         if step >= end:
             break
         while cursor <= step:
-            events[count] = event_of(engine, k, cursor, 0.0)
+            events[count] = event_of(engine, k, cursor, False, 0.0)
             cursor += block
             count += 1
         events[count] = event_of(
-            engine, k, step, rows.factors[row, step % rows.factors.shape[1]] if rows.older.shape[0] > 0 else 1.0
+            engine, k, step, True, rows.factors[row, step % rows.factors.shape[1]] if rows.older.shape[0] > 0 else 1.0
         )
         bits &= ~(<uint64_t> 1 << i)
         count += 1
     while cursor < end:
-        events[count] = event_of(engine, k, cursor, 0.0)
+        events[count] = event_of(engine, k, cursor, False, 0.0)
         cursor += block
         count += 1
     rows.books[row, WAITING], rows.books[row, CURSOR] = <int64_t> bits, max(end, rows.books[row, CURSOR])

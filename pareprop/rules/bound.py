@@ -211,9 +211,9 @@ class Bound:
     def composes(self) -> bool:
         """Whether M is triangular with a diagonal that does not vary, so that maps of steps can be taken back.
 
-        Maps of many states take longer to find, and more memory, than steps in turn.
+        Maps of many states take longer to find, and more memory, than steps in turn; without states there are none.
         """
-        if len(self.synapse) > MOST_COMPOSED:
+        if not 0 < len(self.synapse) <= MOST_COMPOSED:
             return False
         reached = {*self.steps.M, *((name, name) for name in self.synapse)}
         while more := {(a, c) for a, b in reached for d, c in reached if b == d} - reached:

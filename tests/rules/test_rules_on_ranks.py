@@ -187,6 +187,7 @@ def test_sums_agree_with_steps_where_spikes_have_factors(loop: int) -> None:
 
 
 SPREAD = Uniform(low=0.5, high=400.0)
+KEEPS_NOTHING = LearningRule("now", neuron={"y": "0.9*y + z"}, synapse={"r": "pre"}, gradient="0.1*r*y")
 
 
 class Silence(Noise):
@@ -203,9 +204,11 @@ class Silence(Noise):
 @pytest.mark.parametrize(
     ("rule", "more"),
     first_rows(
-        4,
+        6,
         [
             ("pair_stdp", {}),
+            ("pair_stdp", {"transmission": ShortTerm(U=1.0, tau_rec=1e17)}),
+            (KEEPS_NOTHING, {}),
             (OWN, {"learning_parameters": {"tau": SPREAD}}),
             ("r_stdp", {"task": Silence()}),
             ("pair_stdp", {"task": Silence(), "learning_parameters": {"tau_plus": SPREAD}, "delay": 1}),
@@ -215,7 +218,10 @@ class Silence(Noise):
     ),
 )
 def test_maps_of_rules_agree_with_single_steps(rule: object, more: dict) -> None:
-    """Bounds that are never met let the optimizer step in each time step, so that no steps are taken together."""
+    """Bounds that are never met let the optimizer step in each time step, so that no steps are taken together.
+
+    Also where all spikes of a source but the first have a factor of 0, and where synapses keep nothing.
+    """
     connection = dict(more)
     task = connection.pop("task", None)
     before, by_maps = weights_of(with_transmission(1e3, rule, **connection), task)
