@@ -21,7 +21,8 @@ rule    learning rules given by equations                             20, +8 for
                                                                       of the optimizer
 steps   with a step of the optimizer in each time step tight bounds   as scan
         and signs, what `lines` leaves; cutoff within the lag;
-        neurons with more than 10 states; a part of e-prop
+        neurons with more than 10 states; a part of e-prop; rewards
+        with a cutoff, or with a kappa_reg of its own
 ======= ============================================================= =====================================
 
 For each source and delay, on every rank: 56 bytes, +8 unless gradient descent, +16 with scan.

@@ -28,5 +28,7 @@ class Steps(OntoNeurons):
             return reason
         shorter = f"an eprop_isi_trace_cutoff of few ms (now {request.post.params.eprop_isi_trace_cutoff:g})"
         if request.definition is None or request.definition.composes:
-            return f"'{self.name}' was asked for", f"ways that the package chooses, or {shorter}"
-        return f"its neurons have more than {MOST_COMPOSED} states", shorter
+            chosen = "ways that the package chooses"
+            return f"'{self.name}' was asked for", chosen if request.model.is_rewarded else f"{chosen}, or {shorter}"
+        fewer = "neurons with fewer states"
+        return f"its neurons have more than {MOST_COMPOSED} states", fewer if request.model.is_rewarded else shorter

@@ -247,8 +247,8 @@ def _bounds(name: str, kind: str | NeuronModel, values: Values) -> Adam:
     value = cast(object, values.get(name, getattr(kind, "defaults", {}).get(name)))
     if isinstance(value, Uniform):
         return Adam(eta=0.01, low=0.5 * value.low, high=2.0 * value.high)
-    if not isinstance(value, float) or value <= 0.0:
-        raise InputError(f"--learn = {name} must be a parameter of the neurons above 0, by default it is {value}")
+    if not isinstance(value, int | float) or value <= 0.0:
+        raise InputError(f"--learn = {quote(name)} must be a parameter of the neurons that is above 0 by default")
     return Adam(eta=0.001 * value, low=0.5 * value, high=2.0 * value)
 
 

@@ -456,7 +456,7 @@ def test_a_benchmark_with_any_axis_is_predicted() -> None:
     found = subject.find("bench", words).model
     assert found.precision == "single" and found.size("readout") == 3 and len(found.of_role("recurrent")) == 2
     assert {item.delay_range for item in found.projections} >= {(1, 9)}
-    with pytest.raises(InputError, match="--learn = E_L must be a parameter of the neurons above 0, by default"):
+    with pytest.raises(InputError, match="--learn = 'E_L' must be a parameter of the neurons that is above 0"):
         subject.find("bench", ["learn=E_L"])
     with pytest.raises(InputError, match="--longest-delay = 2 must be at least --delay = 3"):
         subject.find("bench", ["delay=3", "longest_delay=2"])
