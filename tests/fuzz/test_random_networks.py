@@ -138,10 +138,11 @@ def try_one(net: Network, world: Any, folder: Path) -> tuple[list[str], Counter[
         """Compare what ranks found with `whole`, by default with the first of them; return it."""
         everybodys = [item for item in wait_and_gather(world, found) if item is not None]
         expected = whole or everybodys[0]
-        if (
-            whole and len({str(item) for item in everybodys}) == 1
-        ):  # ranks may refuse a network for another weight of it
-            expected, everybodys = without_numbers(expected), [without_numbers(everybodys[0])]
+        if whole and len({str(item) for item in everybodys}) == 1:
+            # of several mistakes of a network ranks may tell another one first, all the same
+            pair = expected, everybodys[0]
+            expected, one = ({"code": item["code"]} if "refused" in item else item for item in pair)
+            everybodys = [one]
         for rank, item in enumerate(everybodys):
             different = [key for key in {**expected, **item} if item.get(key) != expected.get(key)]
             if different:
