@@ -178,6 +178,7 @@ cdef void work_chunk(
     If `fused`, a step of the optimizer, with numbers of its own, follows each step of the history.
     """
     cdef int64_t i, place, seen, width = stop - start
+    cdef double delta, discount
     cdef bint online = engine.online.in_use, apart = engine.sums.sets == 2
     cdef int64_t faded = last_credited(rows, b, row)
     cdef real kappa = rows.constants[b, KAPPA], kappa_reg = rows.constants[b, KAPPA_REG]
@@ -238,12 +239,13 @@ cdef void work_chunk(
                 F = F_found
             if online:
                 seen = (first + i + engine.online.d_out) % engine.online.delta.shape[0]
+                delta, discount = engine.online.delta[seen], engine.online.discount[seen]
                 if apart:
-                    credit_online_both(width, kappa, kappa_reg, engine.online.delta[seen], engine.online.discount[seen],
-                                       e, L, F, &rows.Y[start], &rows.Y2[start], &rows.h[start], &rows.C[start])
+                    credit_online_both(width, kappa, kappa_reg, delta, discount, e, L, F, &rows.Y[start],
+                                       &rows.Y2[start], &rows.h[start], &rows.C[start])
                 else:
-                    credit_online(width, kappa, 1.0 - kappa_reg, engine.online.delta[seen], engine.online.discount[seen],
-                                  e, L, F, &rows.Y[start], &rows.h[start], &rows.C[start])
+                    credit_online(width, kappa, 1.0 - kappa_reg, delta, discount, e, L, F, &rows.Y[start],
+                                  &rows.h[start], &rows.C[start])
             else:
                 credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
         else:
