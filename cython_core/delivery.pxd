@@ -251,7 +251,7 @@ cdef inline void count_late(
     int64_t end,                      # steps of the log, entry 0 is step 0
     int64_t origin,                   # step of the run with which it began
     const int64_t[:, ::1] blocks,     # IN
-    const Spikes* inputs,             # IN
+    Spikes* inputs,                   # IN
     Spikes** heard,                   # IN (n_heard,)
     int64_t n_heard,
 ) noexcept nogil:
@@ -541,7 +541,7 @@ cdef inline void spread(
     const int64_t[::1] row_ptr,       # IN
     const uint32_t[::1] target,       # IN
     const real[::1] weight,           # IN
-    const Spikes* inputs,             # IN
+    Spikes* inputs,                   # IN
     Spikes** heard,                   # IN (n_heard,)
     int64_t n_heard,
     real[:, :, ::1] ring,             # UPDATED (slots, ports, n)
@@ -582,7 +582,7 @@ cdef inline void deliver(
     const int64_t[::1] row_ptr,       # IN
     const uint32_t[::1] target,       # IN
     const real[::1] weight,           # IN
-    const Spikes* inputs,             # IN
+    Spikes* inputs,                   # IN
     Spikes** heard,                   # IN (n_heard,), segments of the log of recurrent spikes
     int64_t n_heard,
     bint plastic_loses,               # whether what arrives is lost, at blocks that learn
