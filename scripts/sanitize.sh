@@ -39,7 +39,8 @@ build() { # build FOLDER FLAGS CHECKED
     if [[ $short ]]; then
         for kernel in "$1"/cython_core/*_single.pyx; do : >"$kernel"; done
     fi
-    (cd "$1" && CC=gcc CFLAGS="$2 -g1 -O$level -fno-omit-frame-pointer" LDFLAGS="$2" PAREPROP_CHECKED=$3 \
+    local flags="-g1 -O$level -fno-omit-frame-pointer -Werror=incompatible-pointer-types" # the last: as GCC 14 has it
+    (cd "$1" && CC=gcc CFLAGS="$2 $flags" LDFLAGS="$2" PAREPROP_CHECKED=$3 \
         "$python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --target built .)
 }
 
