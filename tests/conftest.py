@@ -44,6 +44,7 @@ LONGEST = ("test_slurm.py", "test_packaging.py", "test_tutorials.py", "test_hand
            "test_spike.py", "test_whole_runs.py", "test_mpich.py", "test_suite.py", "test_replicas.py",
            "test_episodes.py", "test_reference.py", "test_report.py", "test_check.py", "test_errors.py")  # fmt: skip
 QUICK = "pareprop-quick-"  # begins the name of a folder on PATH
+MODELS = Path(__file__).parents[1] / "build" / "models"  # compiled with all flags
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,14 +61,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """More examples of properties with --long; but for the default tests, models compiled as users have them."""
+    """More examples of properties with --long; with it and with --all, models compiled as users have them."""
     if config.option.long:
         hypothesis.settings.load_profile("pareprop-long")
     # what tests compile is kept for all processes of the tests, and for the next tests
-    is_default = not (config.option.long or config.option.all or config.option.rest)
-    cache = Path(__file__).parents[1] / "build" / ("models-quick" if is_default else "models")
-    os.environ["PAREPROP_CACHE"] = str(cache)
-    if is_default and "PYTEST_XDIST_WORKER" not in os.environ:  # which have the environment of their parent
+    is_quick = not (config.option.long or config.option.all)
+    os.environ["PAREPROP_CACHE"] = str(MODELS.with_name("models-quick") if is_quick else MODELS)
+    if is_quick and "PYTEST_XDIST_WORKER" not in os.environ:  # which have the environment of their parent
         compile_quickly(config)
 
 
@@ -164,9 +164,10 @@ def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def all_flags() -> str:
-    """PATH without `compile_quickly`."""
-    return os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if QUICK not in part)
+def all_flags() -> dict[str, str]:
+    """Variables with which models are compiled as users have them, not by `compile_quickly`."""
+    path = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if QUICK not in part)
+    return {"PATH": path, "PAREPROP_CACHE": str(MODELS)}
 
 
 @pytest.fixture

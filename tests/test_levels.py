@@ -94,10 +94,10 @@ def test_ranks_at_two_levels_give_one_digest(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.slow
 @pytest.mark.parametrize("level", HERE[:-1])
-def test_digests_are_those_of_the_table(level: str, tmp_path: Path) -> None:
+def test_digests_are_those_of_the_table(level: str, tmp_path: Path, all_flags: dict[str, str]) -> None:
     """Of levels below the one that other tests run at."""
     line = [sys.executable, str(ROOT / "tests" / "test_digests.py"), str(tmp_path)]
-    environment = os.environ | {"PAREPROP_LEVEL": level, "MPLBACKEND": "Agg"}
+    environment = os.environ | all_flags | {"PAREPROP_LEVEL": level, "MPLBACKEND": "Agg"}
     done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=1800, check=True)
     table = json.loads((ROOT / "tests" / "digests.json").read_text())["digests"]
     assert json.loads(done.stdout[done.stdout.index("{") :]) == table

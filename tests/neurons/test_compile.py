@@ -225,9 +225,9 @@ SOME = (
 
 
 @pytest.mark.parametrize("case", first(1, SOME))
-def test_optimisation_moves_no_bit(cache: Path, monkeypatch, capsys, all_flags: str, case: str) -> None:
+def test_optimisation_moves_no_bit(cache: Path, monkeypatch, capsys, all_flags: dict[str, str], case: str) -> None:
     """So other tests may compile with less of it: `conftest.compile_quickly`."""
-    found, paths = [], [os.environ["PATH"], all_flags]
+    found, paths = [], [os.environ["PATH"], all_flags["PATH"]]
     for name, path in zip("ab", paths, strict=True):
         monkeypatch.setenv("PATH", path)
         monkeypatch.setenv("PAREPROP_CACHE", str(cache / name))
