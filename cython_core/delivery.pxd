@@ -77,7 +77,9 @@ cdef enum:
     LINE = 64     # bytes of a cache line
     GROUP = 4     # rows in one pass
     CACHED = 50000  # synapses of a small table, which stays in the cache: nothing is fetched ahead
-    ROWS_AHEAD = 2    # spikes to the one whose row is fetched; more gain nothing, fewer lose where rows are short
+    ROWS_AHEAD = 2    # spikes to the one whose row is fetched, where rows are long
+    FETCHED = 64      # synapses, about, from a short row to the one that is fetched
+    FOUND = 128       # rows that are found before the first of them is walked
     AT_ONCE = 16      # offsets that are written together, of a vector
     OFFSETS = 512     # written before they are used
     LONG = 32         # synapses of rows, on average, of which each is walked by itself
@@ -193,6 +195,62 @@ cdef inline int64_t row_ahead(
     return row_ptr[row + (<int64_t> ids[next_one] - ids[i]) * blocks[b, DELAYS]]
 
 
+cdef inline int64_t mean_row(const int64_t[:, ::1] blocks, int64_t b, const int64_t[::1] row_ptr) noexcept nogil:
+    """Synapses of a row of the projection, on average."""
+    cdef int64_t first = blocks[b, ROW]
+    return (row_ptr[first + blocks[b, ROWS]] - row_ptr[first]) // max(blocks[b, ROWS], 1)
+
+
+cdef struct Found:         # rows of some spikes of a block
+    int64_t n
+    int64_t ahead            # rows from one to that which is fetched; 0: the table stays in the cache
+    bint is_long             # rows are, on average: each is fetched stride by stride
+    int64_t[FOUND] row
+
+
+cdef inline void find_rows(
+    Found* found,                     # OUT
+    const int64_t[:, ::1] blocks,     # IN
+    int64_t b,
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t* ids,              # IN
+    int64_t* i,                       # UPDATED, the first spike; then the one after those whose rows were found
+    int64_t last,
+) noexcept nogil:
+    """Find the rows of the block's next spikes, and fetch where these begin."""
+    cdef int64_t mean = mean_row(blocks, b, row_ptr), end = blocks[b, SOURCES], n = 0, row, k = i[0]
+    found.is_long = mean >= LONG
+    found.ahead = 0
+    if row_ptr[row_ptr.shape[0] - 1] > CACHED:
+        found.ahead = ROWS_AHEAD if found.is_long else min(max(FETCHED // max(mean, 1), ROWS_AHEAD), FOUND // 8)
+    while n < FOUND and k < last and ids[k] < end:
+        row = row_of(blocks, b, ids[k])
+        if row >= 0:
+            prefetch(&row_ptr[row])
+            found.row[n] = row
+            n += 1
+        k += 1
+    found.n, i[0] = n, k
+
+
+cdef inline int64_t fetch_ahead(
+    const Found* found, int64_t j, const int64_t[::1] row_ptr, const uint32_t[::1] target, const real[::1] values
+) noexcept nogil:
+    """Fetch a row that comes some rows after row j; if rows are long, return how much further on it starts, else 0."""
+    cdef int64_t later = j + found.ahead, start, stop
+    if found.ahead == 0 or target.shape[0] == 0:
+        return 0
+    if found.is_long:
+        return row_ptr[found.row[min(later, found.n - 1)]] - row_ptr[found.row[j]]
+    if later < found.n:
+        start, stop = row_ptr[found.row[later]], row_ptr[found.row[later] + 1] - 1
+        prefetch(&target[0] + start)
+        prefetch(&target[0] + stop)
+        prefetch(&values[0] + start)
+        prefetch(&values[0] + stop)
+    return 0
+
+
 cdef inline void deliver_block(
     const int64_t[:, ::1] blocks,     # IN
     int64_t b,
@@ -202,49 +260,22 @@ cdef inline void deliver_block(
     const uint32_t* ids,              # IN, a segment of the log
     int64_t first,                    # spikes ids[first:last] were emitted in one step
     int64_t last,
+    int64_t step,                     # of the run, in which they arrive
     total_of[::1] arriving,         # UPDATED
 ) noexcept nogil:
-    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row = 0, start, ahead
+    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), j, ahead, row
+    cdef Found found
+    cdef double factor
     if blocks[b, DENSE]:
-        deliver_dense(blocks, b, row_ptr, target, weight, ids, i, last, arriving)
+        deliver_dense(blocks, b, row_ptr, target, weight, ids, i, last, step, arriving)
         return
     while i < last and ids[i] < blocks[b, SOURCES]:
-        row = row_of(blocks, b, ids[i])
-        if row < 0:
-            i += 1
-            continue
-        start = row_ptr[row]
-        # where a row lies that comes soon, so that it is on its way while this one is added
-        ahead = row_ahead(blocks, b, row_ptr, ids, i, last, row) - start
-        scatter(start, row_ptr[row + 1], ahead, target, weight, 1.0, arriving)
-        i += 1
-
-
-cdef inline void deliver_by_factor(
-    const int64_t[:, ::1] blocks,     # IN
-    int64_t b,
-    const int64_t[::1] row_ptr,       # IN
-    const uint32_t[::1] target,       # IN
-    const real[::1] weight,           # IN
-    const uint32_t* ids,              # IN
-    int64_t first,
-    int64_t last,
-    int64_t step,                     # of the run
-    total_of[::1] arriving,         # UPDATED
-) noexcept nogil:
-    """As `deliver_block` with short-term plasticity."""
-    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row, ahead
-    cdef real factor
-    while i < last and ids[i] < blocks[b, SOURCES]:
-        row = row_of(blocks, b, ids[i])
-        if row >= 0:
-            factor = <real> factor_of(blocks, b, row, step)
-            if blocks[b, DENSE]:
-                add_row(blocks, b, ids[i], row_ptr[row], row_ptr[row + 1], target, weight, factor, arriving)
-            else:
-                ahead = row_ahead(blocks, b, row_ptr, ids, i, last, row) - row_ptr[row]
-                scatter(row_ptr[row], row_ptr[row + 1], ahead, target, weight, factor, arriving)
-        i += 1
+        find_rows(&found, blocks, b, row_ptr, ids, &i, last)
+        for j in range(found.n):
+            row = found.row[j]
+            ahead = fetch_ahead(&found, j, row_ptr, target, weight)
+            factor = factor_of(blocks, b, row, step)
+            scatter(row_ptr[row], row_ptr[row + 1], ahead, target, weight, <real> factor, arriving)
 
 
 cdef inline void count_late(
@@ -280,19 +311,22 @@ cdef inline void deliver_dense(
     const uint32_t* ids,              # IN
     int64_t i,                        # first spike of the block
     int64_t last,
+    int64_t step,                     # of the run
     total_of[::1] arriving,         # UPDATED
 ) noexcept nogil:
     """Rows of neighbours, four at a time where all have the same targets: `arriving` is read and written once then."""
     cdef int64_t row, first = blocks[b, ROW] - blocks[b, SOURCE], width = blocks[b, WIDTH]
+    cdef bint in_fours = blocks[b, HOLE] == NO_HOLE and width > 0 and not blocks[b, FACTORS]
     while i < last and ids[i] < blocks[b, SOURCES]:
         row = first + ids[i]
-        if blocks[b, HOLE] == NO_HOLE and width > 0 and i + 3 < last and ids[i + 3] < blocks[b, SOURCES]:
+        if in_fours and i + 3 < last and ids[i + 3] < blocks[b, SOURCES]:
             add_four(width, <real> 1.0, &weight[row_ptr[row]], &weight[row_ptr[first + ids[i + 1]]],
                      &weight[row_ptr[first + ids[i + 2]]], &weight[row_ptr[first + ids[i + 3]]],
                      &arriving[blocks[b, TARGET]])
             i += 4
         else:
-            add_row(blocks, b, ids[i], row_ptr[row], row_ptr[row + 1], target, weight, 1.0, arriving)
+            add_row(blocks, b, ids[i], row_ptr[row], row_ptr[row + 1], target, weight,
+                    <real> factor_of(blocks, b, row, step), arriving)
             i += 1
 
 
@@ -419,12 +453,6 @@ cdef inline int64_t walk_ahead(
         prefetch(&row_ptr[row + ids[i + 2 * ROWS_AHEAD] * blocks[b, DELAYS]])
         prefetch(&row_ptr[row + (ids[i + 2 * ROWS_AHEAD] + 1) * blocks[b, DELAYS]])
     return row_ptr[row + ids[later] * blocks[b, DELAYS]] - row_ptr[row + ids[i] * blocks[b, DELAYS]]
-
-
-cdef inline int64_t mean_row(const int64_t[:, ::1] blocks, int64_t b, const int64_t[::1] row_ptr) noexcept nogil:
-    """Synapses of a row of the projection, on average."""
-    cdef int64_t first = blocks[b, ROW]
-    return (row_ptr[first + blocks[b, ROWS]] - row_ptr[first]) // max(blocks[b, ROWS], 1)
 
 
 cdef inline bint next_row(
@@ -609,15 +637,7 @@ cdef inline void deliver(
         emitted = step - blocks[b, DELAY] + (1 if blocks[b, LOG] == 0 else 0)
         if emitted < blocks[b, SINCE]:
             continue
-        if blocks[b, FACTORS]:
-            logs = heard if blocks[b, LOG] else &inputs
-            for k in range(n_heard if blocks[b, LOG] else 1):
-                deliver_by_factor(blocks, b, row_ptr, target, weight, logs[k].ids, logs[k].ptr[emitted],
-                                  logs[k].ptr[emitted + 1], origin + step, arriving[blocks[b, PORT]])
-        elif blocks[b, LOG] == 0:
-            deliver_block(blocks, b, row_ptr, target, weight, inputs.ids, inputs.ptr[emitted], inputs.ptr[emitted + 1],
-                          arriving[blocks[b, PORT]])
-        else:
-            for k in range(n_heard):
-                deliver_block(blocks, b, row_ptr, target, weight, heard[k].ids, heard[k].ptr[emitted],
-                              heard[k].ptr[emitted + 1], arriving[blocks[b, PORT]])
+        logs = heard if blocks[b, LOG] else &inputs
+        for k in range(n_heard if blocks[b, LOG] else 1):
+            deliver_block(blocks, b, row_ptr, target, weight, logs[k].ids, logs[k].ptr[emitted],
+                          logs[k].ptr[emitted + 1], origin + step, arriving[blocks[b, PORT]])

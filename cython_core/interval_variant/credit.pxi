@@ -352,34 +352,33 @@ cdef void credit_block(
     int64_t step,                     # numbers from a coefficient to that of the step after
     real* by_delay,                   # by number of a synapse, or NULL
 ) noexcept nogil:
-    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row, k, start, stop, hole, base, ahead
+    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), j, k, row, before, start, stop, hole, base
+    cdef int64_t ahead
     cdef real scale = each
+    cdef Found found
+    row = NONE
     while i < last and ids[i] < blocks[b, SOURCES]:
-        row = row_of(blocks, b, ids[i])
-        if row < 0:
-            i += 1
-            continue
-        start = row_ptr[row]
-        stop = row_ptr[row + 1]
-        if blocks[b, FACTORS]:
-            scale = <real> (each * factor_of(blocks, b, row, t))
-        if is_repeated(ids, first, i):
-            pass
-        elif blocks[b, DENSE]:
-            hole = start + hole_of(blocks, b, ids[i], stop - start)
-            base = blocks[b, TARGET] - start
-            for k in range(start, hole):
-                gradient[k] += scale * coefficient[base + k]
-            for k in range(hole, stop):
-                gradient[k] += scale * coefficient[base + 1 + k]
-        else:
-            ahead = row_ahead(blocks, b, row_ptr, ids, i, last, row) - start
-            if by_delay == NULL:
+        find_rows(&found, blocks, b, row_ptr, ids, &i, last)
+        for j in range(found.n):
+            before, row = row, found.row[j]
+            start, stop = row_ptr[row], row_ptr[row + 1]
+            ahead = fetch_ahead(&found, j, row_ptr, target, gradient)
+            if blocks[b, FACTORS]:
+                scale = <real> (each * factor_of(blocks, b, row, t))
+            if row == before:  # the source spiked twice in the step: it counts once, as in NEST
+                continue
+            if blocks[b, DENSE]:
+                hole = start + hole_of(blocks, b, blocks[b, SOURCE] + row - blocks[b, ROW], stop - start)
+                base = blocks[b, TARGET] - start
+                for k in range(start, hole):
+                    gradient[k] += scale * coefficient[base + k]
+                for k in range(hole, stop):
+                    gradient[k] += scale * coefficient[base + 1 + k]
+            elif by_delay == NULL:
                 gather(start, stop, ahead, target, coefficient, scale, gradient)
             elif stop > start:
                 credit_delays(start, stop, ahead, &target[0], NULL, &coefficient[0], scale, &gradient[0], step,
                               by_delay)
-        i += 1
 
 
 cdef inline void gather(
