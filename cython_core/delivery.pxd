@@ -195,10 +195,17 @@ cdef inline int64_t row_ahead(
     return row_ptr[row + (<int64_t> ids[next_one] - ids[i]) * blocks[b, DELAYS]]
 
 
-cdef inline int64_t mean_row(const int64_t[:, ::1] blocks, int64_t b, const int64_t[::1] row_ptr) noexcept nogil:
-    """Synapses of a row of the projection, on average."""
+cdef inline int64_t mean_row(
+    const int64_t[:, ::1] blocks, int64_t b, const int64_t[::1] row_ptr, int64_t n=1
+) noexcept nogil:
+    """Synapses of n rows of the projection, on average."""
     cdef int64_t first = blocks[b, ROW]
-    return (row_ptr[first + blocks[b, ROWS]] - row_ptr[first]) // max(blocks[b, ROWS], 1)
+    return n * (row_ptr[first + blocks[b, ROWS]] - row_ptr[first]) // max(blocks[b, ROWS], 1)
+
+
+cdef inline int64_t rows_ahead(int64_t mean) noexcept nogil:
+    """Rows from one to that which is fetched, if they have so many synapses on average."""
+    return min(max(FETCHED // max(mean, 1), ROWS_AHEAD), FOUND // 8)
 
 
 cdef struct Found:         # rows of some spikes of a block
@@ -220,9 +227,7 @@ cdef inline void find_rows(
     """Find the rows of the block's next spikes, and fetch where these begin."""
     cdef int64_t mean = mean_row(blocks, b, row_ptr), end = blocks[b, SOURCES], n = 0, row, k = i[0]
     found.is_long = mean >= LONG
-    found.ahead = 0
-    if row_ptr[row_ptr.shape[0] - 1] > CACHED:
-        found.ahead = ROWS_AHEAD if found.is_long else min(max(FETCHED // max(mean, 1), ROWS_AHEAD), FOUND // 8)
+    found.ahead = rows_ahead(mean) if row_ptr[row_ptr.shape[0] - 1] > CACHED else 0
     while n < FOUND and k < last and ids[k] < end:
         row = row_of(blocks, b, ids[k])
         if row >= 0:
@@ -443,15 +448,16 @@ cdef inline int64_t walk_ahead(
     const uint32_t* ids,              # IN
     int64_t i,
     int64_t last,
+    int64_t n,                        # spikes to the later one
 ) noexcept nogil:
     """How much further on the rows of a later spike start than those of spike i, 0 if that is not looked up."""
-    cdef int64_t later = i + ROWS_AHEAD, row = blocks[b, ROW] - blocks[b, SOURCE] * blocks[b, DELAYS]
+    cdef int64_t later = i + n, row = blocks[b, ROW] - blocks[b, SOURCE] * blocks[b, DELAYS]
     if row_ptr[row_ptr.shape[0] - 1] <= CACHED or blocks[b, BITS] or later >= last or \
             ids[later] >= blocks[b, SOURCES]:
         return 0
-    if i + 2 * ROWS_AHEAD < last and ids[i + 2 * ROWS_AHEAD] < blocks[b, SOURCES]:
-        prefetch(&row_ptr[row + ids[i + 2 * ROWS_AHEAD] * blocks[b, DELAYS]])
-        prefetch(&row_ptr[row + (ids[i + 2 * ROWS_AHEAD] + 1) * blocks[b, DELAYS]])
+    if i + 2 * n < last and ids[i + 2 * n] < blocks[b, SOURCES]:
+        prefetch(&row_ptr[row + ids[i + 2 * n] * blocks[b, DELAYS]])
+        prefetch(&row_ptr[row + (ids[i + 2 * n] + 1) * blocks[b, DELAYS]])
     return row_ptr[row + ids[later] * blocks[b, DELAYS]] - row_ptr[row + ids[i] * blocks[b, DELAYS]]
 
 
@@ -541,11 +547,12 @@ cdef inline void spread_block(
 ) noexcept nogil:
     cdef uint32_t[OFFSETS + AT_ONCE] offset
     cdef int64_t i = first_at_least(ids, start, stop, blocks[b, SOURCE]), begun, end, ahead, delay
+    cdef int64_t later = rows_ahead(mean_row(blocks, b, row_ptr, blocks[b, DELAYS]))
     cdef bint is_long = mean_row(blocks, b, row_ptr) >= LONG
     cdef Walk walk
     while i < stop and ids[i] < blocks[b, SOURCES]:
         walk = walk_of(blocks, b, row_ptr, ids[i], first, blocks[b, DELAYS])
-        ahead = walk_ahead(blocks, b, row_ptr, ids, i, stop)
+        ahead = walk_ahead(blocks, b, row_ptr, ids, i, stop, later)
         i += 1
         begun = walk.k
         if is_long:

@@ -282,7 +282,7 @@ cdef void credit_spread(
         return
     logs = heard.at if blocks[b, LOG] else &inputs
     fetch_next(t, blocks, b, blocks[b + blocks[b, DELAYS] - 1, DELAY] - blocks[b, DELAY] + 1,
-               mean_row(blocks, b, row_ptr) * blocks[b, DELAYS], emitted, logs, heard.n if blocks[b, LOG] else 1,
+               mean_row(blocks, b, row_ptr, blocks[b, DELAYS]), emitted, logs, heard.n if blocks[b, LOG] else 1,
                n_ports, coefficient)
     for k in range(heard.n if blocks[b, LOG] else 1):
         credit_walks(t == 0, last, blocks, b, row_ptr, &target[0], at, logs[k].ids, logs[k].ptr[emitted],
@@ -309,6 +309,7 @@ cdef inline void credit_walks(
 ) noexcept nogil:
     cdef uint32_t[OFFSETS + AT_ONCE] offset
     cdef int64_t i = first_at_least(ids, start, stop, blocks[b, SOURCE]), begun, end, ahead, delay
+    cdef int64_t later = rows_ahead(mean_row(blocks, b, row_ptr, blocks[b, DELAYS]))
     cdef bint is_long = mean_row(blocks, b, row_ptr) >= LONG
     cdef Walk walk
     while i < stop and ids[i] < blocks[b, SOURCES]:
@@ -316,7 +317,7 @@ cdef inline void credit_walks(
         if is_repeated(ids, start, i - 1):
             continue
         walk = walk_of(blocks, b, row_ptr, ids[i - 1], first, last)
-        ahead = walk_ahead(blocks, b, row_ptr, ids, i - 1, stop)
+        ahead = walk_ahead(blocks, b, row_ptr, ids, i - 1, stop, later)
         begun = walk.k
         if is_long:
             while next_row(&walk, blocks, b, row_ptr, &delay, &end):

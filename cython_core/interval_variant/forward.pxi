@@ -9,7 +9,7 @@ from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
     AT_ONCE, Found, GROUP, LINE, LONG, OFFSETS, STRIDE, Walk, add_four, add_row, count_late, credit_delays, credit_row,
     deliver, factor_of, fetch_ahead, find_rows, first_at_least, hole_of, is_spread, mean_row, next_row, prefetch,
-    prefetch_stride, row_of, walk_ahead, walk_of, write_offsets,
+    prefetch_stride, row_of, rows_ahead, walk_ahead, walk_of, write_offsets,
 )
 from pareprop.core.layout cimport (
     DELAY, DELAYS, DENSE, FACTORS, LOG, NUMBER, PLASTIC, PORT, ROW, SINCE, SOURCE, SOURCES, TARGET, WIDEST, WIDTH,
