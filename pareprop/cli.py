@@ -19,7 +19,7 @@ from .runs.commands import COMMANDS as RUNS
 from .scaling.commands import COMMANDS as SCALING
 
 EXIT_BAD_INPUT, EXIT_CANNOT_CONTINUE, EXIT_INTERRUPTED = 2, 3, launcher.EXIT_INTERRUPTED
-LONGEST = 2**15  # characters of a message
+LONGEST = 2**15  # longer messages, in characters, are shortened
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _show_warning(others: Callable[..., object], message: object, category: type[Warning], *place: object) -> None:
-    """Show a warning of the package in one line, without a place in its code."""
+    """Show a warning of the package in one line, without file and line number."""
     if issubclass(category, ParepropWarning):
         terminal.echo(f"pareprop: notice: {message}", err=True)
     else:
@@ -73,7 +73,7 @@ def _show_warning(others: Callable[..., object], message: object, category: type
 
 
 def _leave(rank: int, problem: Exception, code: int) -> None:
-    """End with the message of rank 0; a rank that is alone with its problem reports it and ends the others."""
+    """Exit with `code`; if not all ranks come here, this rank reports its problem and ends the others."""
     _report(rank, problem)
     if not launcher.leave_together():
         if rank:

@@ -1,9 +1,10 @@
-"""Elementary functions and sums with the same bits on every processor and C library, for all that digests hang on.
+"""Elementary functions and sums with the same bits on every processor and C library, for all results of a run.
 
-NumPy and the C library choose their code by the processor, and the last bit follows: `exp`, `log`, `expm1`, `log1p` and
-powers differ between AVX-512, AVX2 and neither, sines between FMA and none. Those here are built of additions,
-multiplications, divisions and roots, which are exact to the last bit everywhere; errors below 1 unit in the last place
-(`expm1` 3, `tanh` 4, `power` one per doubling of the exponent). The order in which NumPy and BLAS add is theirs, too.
+NumPy and the C library choose their code by the processor, and the last bit depends on it: `exp`, `log`, `expm1`,
+`log1p` and powers differ between AVX-512, AVX2 and neither, sines between FMA and none; so does the order in which
+NumPy and BLAS add. The functions here use additions, multiplications, divisions and roots alone, which are exact to the
+last bit everywhere; their errors are below 1 unit in the last place (`expm1` 3, `tanh` 4, `power` one per doubling of
+the exponent).
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def cos(x: ArrayLike) -> Numbers:
 
 
 def power(x: ArrayLike, n: ArrayLike) -> np.ndarray:
-    """Return x to whole numbers n, float64, broadcast."""
+    """Return x to the power of whole numbers n, float64, broadcast."""
     x, n = np.broadcast_arrays(np.asarray(x, float), np.asarray(n, np.int64))
     out = np.empty(x.shape)
     base, exponent = (np.ascontiguousarray(array).reshape(-1) for array in (x, n))
@@ -69,7 +70,7 @@ def power(x: ArrayLike, n: ArrayLike) -> np.ndarray:
 
 
 def interpolate(x: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the values (n,) at ascending places (n,) as straight lines join them, at x; those at the ends beyond."""
+    """Return at x the values (n,) at ascending places (n,), interpolated linearly, constant beyond the ends."""
     k = np.clip(np.searchsorted(places, x, side="right") - 1, 0, len(places) - 2)
     slope = (values[k + 1] - values[k]) / (places[k + 1] - places[k])
     line = slope * (np.maximum(x, places[0]) - places[k]) + values[k]
@@ -77,7 +78,7 @@ def interpolate(x: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.nda
 
 
 def total(x: ArrayLike) -> np.float64:
-    """Return the sum of all numbers, float64, 0 of none; in one order, which NumPy takes on most processors."""
+    """Return the sum of all numbers, float64, always added in the order that NumPy takes on most processors."""
     return total_rows(np.reshape(x, (1, -1)))[0]
 
 

@@ -16,11 +16,11 @@ class StateError(ParepropError):
 
 
 class ParepropWarning(UserWarning):
-    """A notice: worth knowing of a run, though no error; once a run."""
+    """A notice of a run: a warning, given once."""
 
 
 class RankLost(Exception):
-    """A rank ended, or cannot continue within a round, so ranks cannot agree on how to end. Exit code 3.
+    """A rank ended, or cannot continue within a round, so that ranks cannot end together. Exit code 3.
 
     Parameters
     ----------
@@ -35,11 +35,11 @@ class RankLost(Exception):
         self.speaks = speaks
 
 
-MESSAGE_LIMIT, VALUE_LIMIT = 2000, 100  # characters of a message, and of a value in it
+MESSAGE_LIMIT, VALUE_LIMIT = 2000, 100  # longer messages, and values in them, in characters, are shortened
 
 
 def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """Return `text`, or beginning and end of a text of more than `limit` characters."""
+    """Return `text`, or its beginning and end if it has more than `limit` characters."""
     if len(text) <= limit:
         return text
     half = (limit - 30) // 2
@@ -47,7 +47,7 @@ def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
 
 
 def quote(value: object, limit: int = VALUE_LIMIT) -> str:
-    """Show a value in a message as Python writes it, on one line and shortened."""
+    """Return a value for a message, as Python writes it, on one line and shortened."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 1000:
         return f"a whole number of {value.bit_length()} bits"
     try:
@@ -58,19 +58,19 @@ def quote(value: object, limit: int = VALUE_LIMIT) -> str:
 
 
 def printable(text: str) -> str:
-    """Replace control characters, and what UTF-8 cannot write, by escapes; newlines and tabs stay."""
+    """Return a text with escapes for control characters (but newlines and tabs), and for what UTF-8 cannot write."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text)
 
 
 def _escaped(char: str) -> str:
-    """Return the escape of a character that Python, JSON and TOML know."""
+    """Return the escape of a character, as in Python, JSON and TOML."""
     return f"\\u{ord(char):04x}" if ord(char) < 2**16 else f"\\U{ord(char):08x}"
 
 
 def describe(problem: BaseException) -> str:
-    """Show what a foreign package raised on one line: kind and text, shortened."""
+    """Return an exception of a foreign package on one line: type and text, shortened."""
     try:
         text = " ".join(str(problem).split())
     except Exception:

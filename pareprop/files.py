@@ -1,4 +1,4 @@
-"""Files that users give: regular, of bounded size, HDF5 whose data are all there. Others raise an OSError."""
+"""Read files that users give: only regular ones, of bounded size, and HDF5 without links to elsewhere."""
 
 from __future__ import annotations
 
@@ -23,13 +23,11 @@ import numpy as np
 from .errors import InputError, describe, quote, shorten
 from .values import Values
 
-TEXT_LIMIT = 2**20  # bytes of a text that is read at once
+TEXT_LIMIT = 2**20  # longer texts, in bytes, are refused
 RUN_FORMAT = "pareprop-run-1"  # attribute `format` of `results.h5`
 NOT_KEPT = "synapses_not_kept"  # attribute of `results.h5` without synapses: their number
-OBJECTS = 100_000  # groups and datasets of an HDF5 file
-
-
-# what h5py raises for a damaged file, beside OSError
+OBJECTS = 100_000  # HDF5 files with more groups and datasets are refused
+# errors that h5py raises for a damaged file, beside OSError
 MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError, SystemError)
 
 
@@ -38,12 +36,12 @@ class Unfit(OSError):
 
 
 class CorruptFile(Unfit):
-    """A file that cannot be what was written."""
+    """A file that was damaged or changed after it was written."""
 
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Raise as `CorruptFile` what h5py raises while a damaged file is read; an OSError passes as it is."""
+    """Context that raises errors of h5py at a damaged file as `CorruptFile`; an OSError passes unchanged."""
     try:
         yield
     except MALFORMED as problem:
@@ -51,7 +49,7 @@ def reading(path: str | Path) -> Iterator[None]:
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """Open a file for reading. A FIFO or a device, which may never end, is refused without waiting for it."""
+    """Open a file for reading; raise `Unfit` for a FIFO or a device, whose reading may never end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
@@ -66,7 +64,7 @@ def own(path: Path) -> Path:
     Raises
     ------
     Unfit
-        If it is a link that leads out of the directory: what lies there may be private.
+        If it is a link to outside of the directory, where files may be private.
     """
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(path.parent)):
         raise Unfit(errno.EINVAL, "is a link to another place", str(path))
@@ -74,7 +72,7 @@ def own(path: Path) -> Path:
 
 
 def read(path: str | Path, limit: int = TEXT_LIMIT) -> bytes:
-    """Read a file of at most `limit` bytes."""
+    """Return the content of a file of at most `limit` bytes."""
     with open_regular(path) as file:
         content = file.read(limit + 1)
         if len(content) > limit:
@@ -84,12 +82,12 @@ def read(path: str | Path, limit: int = TEXT_LIMIT) -> bytes:
 
 
 def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Read the head of a `.npy` file: shape and type of its values.
+    """Return shape and type of the values of a `.npy` file, from its head.
 
     Raises
     ------
     ValueError
-        If it is none, or its values are objects.
+        If the head is malformed, or the values are objects.
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # of old names of types
@@ -111,7 +109,7 @@ def read_npy(path: str | Path) -> np.ndarray:
     OSError
         If it is not a file that can be read.
     ValueError
-        If it holds something else, or less than its head says.
+        If it does not hold numbers, or is shorter than its head says.
     """
     with open_regular(path) as file:
         shape, dtype = npy_header(file)
@@ -131,7 +129,7 @@ def parse_toml(text: str) -> Values:
     Raises
     ------
     ValueError
-        If it is none, nested deeper than Python can follow, or holds a number of thousands of digits.
+        If the text is not TOML, is nested too deeply, or holds a number of thousands of digits.
     """
     try:
         return tomllib.loads(text)
@@ -140,12 +138,12 @@ def parse_toml(text: str) -> Values:
 
 
 def parse_json(text: str) -> object:
-    """Parse JSON in which no key stands twice, as in TOML.
+    """Parse JSON in which no key occurs twice, as in TOML.
 
     Raises
     ------
     ValueError
-        If it is none, nested deeper than Python can follow, or a key stands twice.
+        If the text is not JSON, is nested too deeply, or has a key twice.
     """
     try:
         return json.loads(text, object_pairs_hook=_once)
@@ -162,11 +160,10 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def open_hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, killed: bool = False) -> h5py.File:
-    """Open an HDF5 file all of whose values lie in it, or in files that `sources` allows to virtual datasets.
+    """Open an HDF5 file; raise `Unfit` if it has links, or values in other files than `sources` allows.
 
-    Links to elsewhere and values in other files would let a foreign file read, or write, whatever the user can.
-    With `killed`, the file of a killed writer is opened, too, which HDF5 opens in its mode of a single writer and many
-    readers alone.
+    Links and values in other files would let a foreign file read, or write, whatever the user can. With `killed`, the
+    file of a killed writer can be opened, too, for which HDF5 requires its mode of a single writer and many readers.
     """
     open_regular(path).close()
     file = None
@@ -187,10 +184,10 @@ def open_hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: Fa
 
 
 def _open_of_killed_writer(path: str | Path) -> h5py.File:
-    """Open a file in the mode of a single writer and many readers, and read a part whose checksum differs once.
+    """Open a file in the mode of a single writer and many readers, without repeated reads of damaged parts.
 
-    HDF5 takes a wrong checksum there for a write that is not complete yet, and tries again a hundred times, after
-    pauses that double: for ever. h5py does not offer the setting, so its HDF5 is asked itself.
+    HDF5 takes a wrong checksum in this mode for an unfinished write, and reads again a hundred times, after pauses that
+    double: forever. h5py does not have the setting, hence the call of its HDF5 library.
     """
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
@@ -233,7 +230,7 @@ def require_weights(file: h5py.File) -> None:
 def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
     names: list[str] = []
 
-    def look(name: str, link: object) -> str | None:  # what it returns ends the visit; h5py can't take an exception
+    def look(name: str, link: object) -> str | None:  # a text ends the visit; h5py does not pass on exceptions
         names.append(name)
         if len(names) > OBJECTS:
             return f"has more than {OBJECTS} groups and datasets"
@@ -242,7 +239,7 @@ def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
     problem = file.visititems_links(look)
     for name in names if problem is None else ():
         if isinstance(node := file[name], h5py.Dataset):
-            _ = node.dtype  # h5py raises an error for numbers that NumPy lacks, also where only the kind is asked for
+            _ = node.dtype  # raises for types that NumPy lacks, before anything else asks for the type
             others = {source.file_name for source in node.virtual_sources()} if node.is_virtual else ()
             if node.external or not all(map(sources, others)):
                 problem = f"{quote(name)} keeps its values in another file"
@@ -251,7 +248,7 @@ def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
 
 
 def is_within(directory: Path, name: object, pattern: str) -> bool:
-    """Return whether a name matches the pattern of the package and is a regular file, not a link, in the folder."""
+    """Return whether a name matches `pattern` and is a regular file in the folder, neither a link nor below one."""
     if not isinstance(name, str) or not re.fullmatch(pattern, name):
         return False
     path = directory / name

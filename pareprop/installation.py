@@ -1,4 +1,4 @@
-"""What this process runs: the version of the package, its sources, and those of its kernels."""
+"""Identify the installation: version of the package, digests of its sources and of those of its kernels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from .kernels import build_info
 
-DIGITS = 16  # of digests, which tell installations apart
-APART = ("core", "jobs")  # which do not lie there where the package is used from its checkout
+DIGITS = 16  # hexadecimal digits of a digest
+APART = ("core", "jobs")  # folders that a checkout lacks, and that are left out
 
 
 @cache
@@ -25,7 +25,7 @@ def digest_sources(folder: Path = Path(__file__).parent) -> str:
 
 
 def facts() -> dict[str, str]:
-    """Return what must be the same on all ranks, name to value; kernels may be for other processors."""
+    """Return the facts that must be the same on all ranks, name to value; levels of kernels may differ."""
     return {
         "pareprop": version("pareprop"), "sources of pareprop": digest_sources(),
         "sources of its kernels": build_info.sources,

@@ -1,7 +1,7 @@
-"""The only door to the compiled kernels; those of neurons and synapses come in two precisions.
+"""Import the compiled kernels, for the level of this processor; other modules import them from here.
 
-Kernels in which runs spend their time are there once for each level of the processor that was asked for when the
-package was built (`cython_core/build_kernels.py`). Which one runs is decided here, once; their bits are the same.
+Kernels in which runs spend their time are compiled for several levels of instructions (`cython_core/build_kernels.py`);
+the level is chosen here, once. All levels have the same bits. Kernels of neurons and synapses come in two precisions.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Precision:
-    """Of weights, of what synapses need to learn, of neurons' state and of histories.
+    """Precision of weights, learning, state of neurons and histories, with the kernels for it.
 
     Attributes
     ----------
     real : type[np.floating]
         Type of these arrays.
     interval, spike : ModuleType
-        Kernels of the variants for it.
+        Kernels of the variants.
     """
 
     real: type[np.floating]
@@ -90,8 +90,8 @@ def _end_on_index_errors(
 ) -> Callable[[sys.UnraisableHookArgs], None]:
     """Return a hook for errors that a kernel cannot raise; it ends the process at an index error.
 
-    Kernels without exceptions go on after one, with numbers or addresses that are wrong, to a crash that tells nothing.
-    A launcher ends the other ranks.
+    A kernel without exceptions would continue with wrong numbers or addresses, to a crash without a message. The
+    launcher ends the other ranks.
     """
 
     def hook(error: sys.UnraisableHookArgs) -> None:

@@ -1,4 +1,4 @@
-"""Memory of the machine and of this process."""
+"""Memory, processor and time limit of this machine and process; the level of instructions to use."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from .errors import InputError, ParepropError, StateError
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
-CACHE = 16 * 2**20  # bytes of a table, about, that stay in a core's caches until they are needed again
+CACHE = 16 * 2**20  # about this many bytes of a table stay in a core's caches until they are needed again
 
 
 def available() -> int:
-    """Bytes of memory of this machine, or of what this process was granted; 0 if unknown."""
+    """Return the bytes of memory of this machine, or the limit of this process; 0 if unknown."""
     bounds = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -35,7 +35,7 @@ def require_bytes(n_bytes: int, what: str) -> None:
     """Raise `InputError` if `what` needs more than the memory of this machine."""
     limit = available()
     if limit and n_bytes > limit:
-        needed = min(n_bytes, 2**1000) / 2**30  # as a float can
+        needed = min(n_bytes, 2**1000) / 2**30  # larger numbers are no floats
         raise InputError(f"{what} takes {needed:.4g} GiB of memory, this machine has {limit / 2**30:.4g} GiB")
 
 
@@ -55,14 +55,14 @@ def choose_level(levels: Mapping[str, tuple[str, list[str]]], always: list[str])
     Parameters
     ----------
     levels : Mapping of str to tuple
-        Of each level that is installed, lowest first: its compiler flags, its instruction sets.
+        Installed levels, lowest first, to compiler flags and instruction sets.
     always : list of str
         Instruction sets of the kernels that have no level.
 
     Returns
     -------
     str
-        The one that PAREPROP_LEVEL names, else the highest that this processor has.
+        The level that PAREPROP_LEVEL names, else the highest that this processor has.
     """
     here, asked = instructions(), os.environ.get("PAREPROP_LEVEL", "")
     missing = {name: sorted({*sets, *always} - here) if here else [] for name, (_, sets) in levels.items()}
@@ -84,7 +84,7 @@ def choose_level(levels: Mapping[str, tuple[str, list[str]]], always: list[str])
 
 
 def describe_shortage(problem: MemoryError) -> ParepropError:
-    """Return the error for memory that could not be had: bad input if one array exceeds the memory of the machine."""
+    """Return the error for a `MemoryError`: `InputError` if one array exceeds the memory of the machine."""
     shape, dtype = getattr(problem, "shape", None), getattr(problem, "dtype", None)  # as NumPy tells them
     if isinstance(shape, tuple) and dtype is not None:
         try:
@@ -99,7 +99,7 @@ def peak_rss_bytes() -> int:
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):  # not Linux; on Linux this may be the peak of the process that started this one
+    except (OSError, StopIteration):  # not Linux, where `getrusage` may include the process that started this one
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

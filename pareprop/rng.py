@@ -53,7 +53,7 @@ def draw(kind: int, a: float, b: float, key: np.ndarray, ids: ArrayLike, n: int)
     kind : int
         Number of the distribution in `kernels.random`, such as `NORMAL`.
     a, b : float
-        Its two numbers, such as mean and standard deviation.
+        Parameters of the distribution, such as mean and standard deviation.
     key : np.ndarray
         uint64, (2,), from `key`.
     ids : array_like
@@ -83,13 +83,13 @@ def levels(cumulative: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        uint32 (n, ...), 2^32 times that, rounded up, less one. A number becomes as many as it exceeds of them.
+        uint32 (n, ...): ceil(2^32 cumulative) - 1. A number of 32 bits becomes the number of thresholds below it.
     """
     return (np.ceil(cumulative * SPAN).clip(1, SPAN) - 1).astype(np.uint32)
 
 
 def count_levels(levels: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-    """Return how many of ascending thresholds (n,) the high 32 bits of uniform numbers exceed, int64."""
+    """Return how many of the ascending `levels` (n,) the high 32 bits of uniform numbers exceed, int64."""
     return np.searchsorted(levels, np.floor(uniform * SPAN).astype(np.uint32), side="left")
 
 
@@ -123,7 +123,7 @@ def bernoulli(key: np.ndarray, probability: ArrayLike, n_steps: int) -> tuple[np
 def bernoulli_of(
     key: np.ndarray, ids: np.ndarray | range, probability: float, n_steps: int, number: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the spikes that `bernoulli` draws of some sources, which all have one probability.
+    """Draw the spikes that `bernoulli` draws, of some sources alone, all with one probability.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def bernoulli_of(
     n_steps : int
         Number of steps.
     number : int or None
-        What the first source is called, the next ones on; None: a range by its own numbers, others from 0 on.
+        Number of the first source in the result; the next ones count on. None: that of a range, else 0.
 
     Returns
     -------

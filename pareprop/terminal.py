@@ -1,4 +1,4 @@
-"""What commands print: text without control characters of files, and no error where a reader has closed its pipe."""
+"""Print text of commands: control characters as escapes, no error if the reader of a pipe has gone."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import TextIO
 
 from .errors import printable
 
-PATIENCE = 2.0  # seconds after which what still works says so
+PATIENCE = 2.0  # seconds until `working` prints its first line
 
 
 def echo(text: object = "", err: bool = False, nl: bool = True) -> None:
-    """Print a text, on the standard error with `err`, with a newline after it unless not `nl`.
+    """Print a text, on the standard error with `err`, with a newline after it if `nl`.
 
-    Control characters, which may come from a name in a file, are shown as escapes. Where the reader of a pipe has gone,
-    as `head` does, what is left is not shown; the command goes on.
+    Control characters, which may come from a name in a file, are shown as escapes. If the reader of a pipe has gone, as
+    `head` does, the text is dropped and the command goes on.
     """
     stream = sys.stderr if err else sys.stdout
     try:
@@ -31,17 +31,17 @@ def echo(text: object = "", err: bool = False, nl: bool = True) -> None:
 
 @contextmanager
 def working(what: str, first: str) -> Generator[Callable[[str], None], None, None]:
-    """Tell on the standard error what a block does that takes long: after `PATIENCE`, after twice that, and so on.
+    """Context that prints on the standard error what a long block does: after `PATIENCE`, twice that, and so on.
 
     Parameters
     ----------
     what, first : str
-        What the block works on, and what it does first.
+        Subject of the block, and its first activity.
 
     Yields
     ------
     callable
-        Takes what the block does now.
+        Function to call with the present activity.
     """
     ended, doing, started = threading.Event(), [first], time.monotonic()
 

@@ -9,11 +9,11 @@ COMPUTE = ("deliver", "update", "sweep", "credit", "optimize")  # phases of a ra
 
 
 class Timers:
-    """Accumulates wall seconds by phase name; phases are always named the same.
+    """Accumulates wall seconds by name of a phase.
 
-    build, environment (steps of episodes in closed loop), wait (for other ranks, where it is measured), communicate,
-    pack (packing and unpacking messages between nodes), look_up (choosing the spikes that a rank listens to), deliver,
-    update, sweep, credit, optimize, and `other` for phases that a driver adds.
+    Phases: build, environment (steps of episodes in closed loop), wait (for other ranks, if it is measured),
+    communicate, pack (packing and unpacking messages between nodes), look_up (choosing the spikes that a rank listens
+    to), deliver, update, sweep, credit, optimize, and `other` for phases that a driver adds.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Timers:
         self.seconds[phase] += seconds
 
     def phase(self, name: str) -> Phase:
-        """Time the block as `name`."""
+        """Return a context that adds its time to phase `name`."""
         return Phase(self, name)
 
 
@@ -34,7 +34,7 @@ class Phase:
     Parameters
     ----------
     timers : Timers
-        Take the seconds.
+        Receives the seconds.
     name : str
         Name of the phase.
     """

@@ -1,4 +1,4 @@
-"""Types of what no class can be named for, with the reasons; where `Any` stands elsewhere, the reason stands beside it.
+"""Names for `Any`, by the reason why there is no better type; where `Any` itself stands, the reason stands beside it.
 
 Values by name come from scripts, TOML, JSON or HDF5: their types are known only where they are checked.
 """
@@ -9,6 +9,6 @@ from typing import Any
 AnyValue = Any  # a number, text, list, array or table from a user or a file: its reader checks it
 Values = dict[str, AnyValue]
 Given = Mapping[str, AnyValue]  # values that are only read
-Numbers = Any  # a number or an array of any shape: what comes out has the shape of what went in
-Foreign = Any  # of a library that has no types, or is loaded only where it is asked for
-Later = Any  # of a module that imports this one, or lies in a room above: naming its class would close a circle
+Numbers = Any  # a number or an array of any shape: the result has the shape of the argument
+Foreign = Any  # an object of a library without types, or of a module that is imported only where it is needed
+Later = Any  # an object of a module that imports this one, or of a room above: its type would close a circle of imports

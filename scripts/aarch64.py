@@ -1,4 +1,4 @@
-"""Run the package on ARM, on a machine of another kind: kernels are cross-compiled, QEMU runs them in user mode.
+"""Test the package for ARM on another processor: kernels are cross-compiled, and QEMU runs them in user mode.
 
     apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static    # Debian
     python scripts/aarch64.py functions    # a C program, in seconds

@@ -1,8 +1,8 @@
-"""What areas with long delays between them save: mpirun -n 4 python scripts/areas.py [--inside D] [--between D].
+"""Measure what long delays between areas save: mpirun -n 4 python scripts/areas.py [--inside D] [--between D].
 
 Trains some areas of neurons, whose delays are short inside and long between them, and prints how often the ranks of a
-node met, how often nodes exchanged messages, and seconds. PAREPROP_RANKS_PER_NODE=1 makes each rank a node;
-`--rounds 1` has nodes exchange messages as often as ranks of a node meet.
+node exchanged spikes, how often nodes exchanged messages, and seconds. PAREPROP_RANKS_PER_NODE=1 makes each rank a
+node; with `--rounds 1` nodes exchange messages as often as ranks of a node exchange spikes.
 """
 
 from __future__ import annotations

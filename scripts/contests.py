@@ -1,4 +1,4 @@
-"""Networks on which simulators are timed, and one timed run of one of them; `compare_nest.py` is the command.
+"""Define the networks on which `compare_nest.py` times simulators, and make one timed run of one of them.
 
 As a script: `contests.py CONTEST_JSON KIND_JSON RESULT.npz` makes one run in this process, under mpirun on all ranks.
 """

@@ -1,4 +1,4 @@
-"""A cable with a latency: carries packets between two network namespaces, where the kernel has no netem.
+"""Carry packets between two network namespaces with a latency, if the kernel has no netem.
 
 python scripts/delayed_link.py link1 host2 link2 500    # devices made by `ip tuntap add NAME mode tap`, microseconds
 

@@ -1,7 +1,7 @@
-"""What a round between ranks costs: mpirun -n 2 python scripts/exchange.py [--neurons N] [--share S] [--json FILE].
+"""Time a round between ranks: mpirun -n 2 python scripts/exchange.py [--neurons N] [--share S] [--json FILE].
 
-Microseconds per round of one step, one readout: the bare MPI call of the same sizes, and pareprop's round, with nothing
-to say and with more and more spikes per rank, and what the slowest rank takes of it to pack and unpack messages. Within
+Prints microseconds per round of one step, one readout: of the bare MPI call of the same sizes, of pareprop's round
+without spikes and with more and more spikes per rank, and of packing and unpacking messages on the slowest rank. Within
 a node a round needs no MPI call; PAREPROP_RANKS_PER_NODE=1 makes each rank a node of its own, so that both ways to send
 between nodes are measured. `--share` of the neurons have targets on each rank.
 """

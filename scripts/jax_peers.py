@@ -1,4 +1,4 @@
-"""E-prop of dense networks in JAX: a yardstick of our own, compiled, and BrainTrace.
+"""Train dense networks by e-prop in JAX, for `compare_jax.py`: a compiled yardstick of our own, and BrainTrace.
 
 Both take plain leaky neurons without refractory period, delays of one step and one interval per sample.
 

@@ -1,4 +1,4 @@
-"""A task that needs delays: in which order did inputs spike? Loss with learned delays, and with weights alone.
+"""Train a task that needs delays, the order of inputs, with learned delays and with weights alone.
 
     python scripts/learned_delays.py [--iterations 120] [--seeds 3] [--out FILE.png]
     mpirun -n 3 python scripts/learned_delays.py ...     # the same digests

@@ -1,4 +1,4 @@
-"""A task that needs a memory longer than the membrane's: loss with learned time constants, and with weights alone.
+"""Train a task that needs a longer memory than the membrane's, with learned time constants and with weights alone.
 
     python scripts/learned_parameters.py [--iterations 300] [--seeds 3] [--out FILE.png]
     mpirun -n 3 python scripts/learned_parameters.py ...     # the same digests

@@ -1,4 +1,4 @@
-"""Would the tests notice? Change the code at random places, one at a time, and run the tests that reach the place.
+"""Test the tests: change the code at random places, one at a time, and run the tests that reach the place.
 
 Works on a copy of the checkout, in one process after another. `mutations.py` draws the changes from a seed; kernels are
 rebuilt each time. One run of the rooms' tests with coverage tells which of them run a line and how long they

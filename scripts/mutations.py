@@ -1,4 +1,4 @@
-"""Mutations of the code, one place each; `mutate.py` tries them.
+"""Draw mutations of the code, one place each; `mutate.py` tries them.
 
 Of Python modules: comparisons, operators, constants, truth values, negations and swapped arguments; of kernels:
 operators and constants.

@@ -1,4 +1,4 @@
-"""NEST's side of a comparison: a pareprop model and its inputs as plain arrays, handed to NEST 3.10.
+"""Run a pareprop model and its inputs in NEST 3.10, from plain arrays, for comparisons.
 
 Steps of NEST run behind those of pareprop: generators start with step 1 and every hop takes one step.
 """

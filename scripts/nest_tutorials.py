@@ -1,4 +1,4 @@
-"""NEST's e-prop tutorials, as its wheel ships them; one unchanged run of one of them, and how far two runs agree.
+"""Find NEST's e-prop tutorials in its wheel, run one of them unchanged, and compare two runs.
 
 As a script, run by NEST's Python or by `pareprop nest`: `nest_tutorials.py TUTORIAL.py RESULT.npz` runs a tutorial and
 keeps what it computed.

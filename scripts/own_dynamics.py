@@ -1,4 +1,4 @@
-"""Trainings that need what a neuron model does: loss curves of networks of equations, with the dynamics and without.
+"""Train networks of equations on tasks that need their dynamics, with and without these, and draw the losses.
 
     python scripts/own_dynamics.py evidence [--iterations 300] [--out FILE.png]
     python scripts/own_dynamics.py sines [--iterations 400] [--out FILE.png]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Does rewiring help? Sparse networks with synapses that move against the same ones with fixed synapses.
+"""Compare sparse networks with rewiring with the same networks without it.
 
     python scripts/rewired.py --out runs/rewired.json
     python scripts/rewired.py evidence-short --seeds 3

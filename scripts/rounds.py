@@ -1,4 +1,4 @@
-"""How well ranks work together, in tables: python scripts/rounds.py [PART ...] [--pairs N].
+"""Print tables of times on several ranks, relative to one rank: python scripts/rounds.py [PART ...] [--pairs N].
 
 Parts: `training` (sine waves on one and two ranks, also beside a busy process, and on four in two nodes of two),
 `speed` (two ranks, four ranks, and two copies of the run on one rank, over one rank alone: copies share nothing but the

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A private SLURM on this machine, to try the scripts of jobs/ without a cluster: nothing of an installed one is touched.
+# Start a private SLURM on this machine, to try the scripts of jobs/ without a cluster; an installed one stays as it is.
 #
 #   scripts/slurm.sh install           Debian's slurm-wlm and munge, as root
 #   scripts/slurm.sh start DIR [NODES] munged, slurmctld and slurmd with all their files in DIR; one node with all CPUs,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Two hosts on one machine: runs a command where mpirun finds host1 (this one) and host2, network namespaces of this
-# script's own that speak TCP through a pair of interfaces and end with it. As root:
+# Simulate two hosts on one machine: run a command where mpirun finds host1 (this one) and host2. These are network
+# namespaces of this script's own, which speak TCP through a pair of interfaces and end with the command. As root:
 #
 #   [DELAY=500] scripts/two_hosts.sh DIR mpirun --bind-to none --host host1:1,host2:1 -n 2 COMMAND
 #

@@ -6,7 +6,8 @@ May import the ground alone: figures need nothing but a result file.
 
 Where to add
 ------------
-A figure: a module with `figure(file)`, listed in `FIGURES` of `figures.py`.
+A figure: a module with `figure(file)`, listed in `FIGURES` of `figures.py`; the report embeds the PNG files of all
+figures of a run. A chart of the report alone: `charts`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ __all__ = ["FIGURES", "draw", "draw_seeds"]
 
 
 def __getattr__(name: str) -> object:
-    """Load what draws when it is asked for: matplotlib takes longer to load than most commands take."""
+    """Import the figures when they are needed: matplotlib takes longer to load than most commands take."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import figures

@@ -1,4 +1,4 @@
-"""Charts of a report as inline SVG: curves of several runs, and bars in parts."""
+"""Charts of the report as inline SVG: curves of several runs, and stacked bars. Figures of one run: `figures`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .style import round_values
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777", "#882255", "#999933")
 WIDTH, LEFT, RIGHT = 760, 64, 26
-POINTS = 600  # of a curve; longer ones are shown by their minimum and maximum in as many places
-FEW = 30  # points that are marked
+POINTS = 600  # long curves are reduced to the minimum and maximum in this many parts
+FEW = 30  # curves of at most this many points get marks
 Series = tuple[str, np.ndarray, np.ndarray]
-DECADE = 10.0  # ratio from which an axis is logarithmic
-LARGEST = 1e250  # value on an axis
+DECADE = 10.0  # an axis is logarithmic if its values span more than this ratio
+LARGEST = 1e250  # larger values are not drawn
 
 
 def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Markup:
@@ -26,11 +26,11 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
     Parameters
     ----------
     title : str
-        What is shown, with its unit.
+        Name of the quantity, with its unit.
     series : sequence of tuple or None
-        Name, iterations and values of each curve; None keeps a colour free.
+        Name, iterations and values of each curve; None leaves out a colour.
     height : int
-        Of the chart in pixels.
+        Height of the chart in pixels.
     """
     present = [(k, *one) for k, one in enumerate(series) if one is not None]
     known = [values[_can_be_drawn(values)] for *_, values in present]
@@ -71,12 +71,12 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
 
 
 def _can_be_drawn(values: np.ndarray) -> np.ndarray:
-    """Return which values fit on an axis: what is larger has no margins in double precision."""
+    """Return which values are small enough for an axis, whose margins would overflow for larger ones."""
     return np.abs(values) < LARGEST
 
 
 def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a curve of at most 2 `POINTS` points: the smallest and the largest value in each of `POINTS` places."""
+    """Return a curve of at most 2 `POINTS` points: the smallest and the largest value in each of `POINTS` parts."""
     if len(values) <= 2 * POINTS:
         return steps, values
     chosen = []
@@ -87,7 +87,7 @@ def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def bars(title: str, rows: Sequence[tuple[str, dict[str, float]]], unit: str) -> Markup:
-    """Return horizontal bars in named parts as SVG, a row each, such as seconds by phase."""
+    """Return horizontal stacked bars as SVG: each row has a label and its parts by name, such as seconds by phase."""
     names = list(dict.fromkeys(name for _, parts in rows for name, value in parts.items() if value > 0))
     total = max((sum(parts.values()) for _, parts in rows), default=0.0)
     if not names or total <= 0:
@@ -121,7 +121,7 @@ def bars(title: str, rows: Sequence[tuple[str, dict[str, float]]], unit: str) ->
 
 
 def three_digits(value: float) -> str:
-    """Return a number with three digits or all before the point, as 1304 and 0.0123."""
+    """Return a number with three significant digits, or all digits before the point, such as 0.0123 and 1304."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ..errors import InputError
 from . import reader, style
 
-ANNOTATED = 20  # classes up to which the counts are written into the cells
+ANNOTATED = 20  # with at most this many classes, counts are written into the cells
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:

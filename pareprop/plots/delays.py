@@ -12,7 +12,7 @@ from . import reader, style, weights
 
 
 def _draw_histogram(ax: Axes, ends: tuple[np.ndarray, ...], bounds: tuple[float, float], dt: float) -> None:
-    """Draw how many synapses have which delay, in bins of a step, before and after."""
+    """Draw histograms of the delays, in bins of a step, before and after."""
     edges = np.arange(round(bounds[0]), round(bounds[1]) + 2) - 0.5
     for values, label, color in zip(ends, ("initial", "final"), (style.GREY, style.BLUE), strict=True):
         first = label == "initial"

@@ -79,7 +79,7 @@ def output_panels(sample: h5py.Group, dt: float) -> list[Panel]:
 
 
 def _columns(sample: h5py.Group, name: str) -> h5py.Dataset | None:
-    """Return signals that have columns, as without readouts they have none."""
+    """Return a signal; None if it was not recorded, or has no columns, as in a network without readouts."""
     data = reader.dataset(sample, name, 2)
     return data if data is not None and data.shape[1] else None
 

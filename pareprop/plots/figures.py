@@ -1,4 +1,4 @@
-"""All figures of a run."""
+"""All figures of a run: a new one is entered in `FIGURES`, by the name of its files. The report embeds them."""
 
 from __future__ import annotations
 

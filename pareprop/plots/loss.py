@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from ..errors import InputError
 from . import reader, style
 
-LONG = 100  # iterations from which a running median is drawn
+LONG = 100  # running medians are drawn from this many iterations on
 PANELS = (("loss", style.BLUE), ("error", style.VERMILLION), ("firing_rate", style.GREEN))
 RETURNS = (
     ("mean_return", style.BLUE),
@@ -24,7 +24,7 @@ RETURNS = (
     ("value_error", style.ORANGE),
     ("firing_rate", style.GREEN),
 )
-LINEAR = ("mean_return", "mean_length", "entropy")
+LINEAR = ("mean_return", "mean_length", "entropy")  # never on a logarithmic axis
 LABELS = {
     "error": "classification\nerror",
     "firing_rate": "firing rate",
@@ -54,9 +54,9 @@ def running_median(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, 
 
 
 def running_mean(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """As `running_median`, means, over windows that are cut off at the ends.
+    """Return positions and running means, over the windows of `running_median`, cut off at the ends.
 
-    Errors of single samples are 0 or 1, of which neither a median tells, nor the mean of a few.
+    For classification errors: those of single samples are 0 or 1, of which a median says nothing.
     """
     n, half = len(values), max(10, len(values) // 100)
     centres = np.unique(np.linspace(0, n - 1, min(n, points)).astype(np.int64))
@@ -86,7 +86,7 @@ def curve(ax: Axes, values: np.ndarray, color: str, *, means: bool = False) -> N
 
 
 def scores(axes: dict[str, Axes], file: h5py.File) -> None:
-    """Mark the validations, and draw the score of the final test as a line: errors if there are any, else losses."""
+    """Mark the validations, and draw the error of the final test as a line."""
     ax, color = axes.get("error", axes["loss"]), style.BLACK
     iterations, values = (reader.values(file, f"validation/{name}") for name in ("iteration", "value"))
     if values is not None and iterations is not None and len(values) == len(iterations):
@@ -157,7 +157,7 @@ def returns_figure(file: h5py.File) -> Figure | None:
     present = [(name, values, color) for name, values, color in curves if values is not None and values.size]
     if not present or present[0][0] != "mean_return":
         return None
-    present = [item for item in present if _tells(item[0], item[1])]
+    present = [item for item in present if _is_informative(item[0], item[1])]
     result, axes = stack_panels(file, present)
     for ax, (_, values, color) in zip(axes, present, strict=True):
         curve(ax, values, color)
@@ -168,22 +168,22 @@ def returns_figure(file: h5py.File) -> Figure | None:
     return result
 
 
-def _tells(name: str, values: np.ndarray) -> bool:
-    """Whether a panel is worth its place: not where all episodes have one decision."""
+def _is_informative(name: str, values: np.ndarray) -> bool:
+    """Return whether a panel is worth its place: lengths are not if all episodes have one decision."""
     return name != "mean_length" or bool(np.any(values != 1))
 
 
 def criterion(ax: Axes, file: h5py.File) -> None:
-    """Draw the mean return that a training is to exceed as a line, if there is one."""
+    """Draw the mean return at which a training stops as a line, if there is one."""
     if "stop_above" in file.attrs:
         ax.axhline(float(file.attrs["stop_above"]), color=style.GREY, lw=0.8, ls="--", label="criterion")
 
 
 @style.styled
 def seeds_figure(files: Sequence[h5py.File]) -> Figure:
-    """Draw mean and range over several runs of one task, up to the end of the shortest run: of returns, if there are.
+    """Draw mean and range of learning curves over several runs of one task, up to the end of the shortest run.
 
-    Of long runs, mean and range of their running medians: noise within a run would hide the difference between runs.
+    The curves of long runs are their running medians: noise within a run would hide the difference between runs.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def seeds_figure(files: Sequence[h5py.File]) -> Figure:
         if len(runs) == len(files):
             length = min(map(len, runs))
             values = np.array([run[:length] for run in runs])
-            if _tells(name, values):
+            if _is_informative(name, values):
                 present.append((name, values, color))
     result, axes = stack_panels(files[0], present)
     result.suptitle(f"{reader.label(reader.text(files[0], 'task'))} · {len(files)} seeds", x=0.01, ha="left")

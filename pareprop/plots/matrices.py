@@ -8,8 +8,8 @@ import numpy as np
 from ..errors import InputError
 from . import reader
 
-LARGEST = 1_000_000  # pairs of neurons; a larger matrix shows nothing on paper
-MOST_TILES = 200  # along a side of a drawn matrix
+LARGEST = 1_000_000  # matrices of more pairs of neurons are not drawn: they show nothing on paper
+MOST_TILES = 200  # a drawn matrix has at most this many tiles along a side
 
 
 def shape(projection: h5py.Group) -> tuple[int, int] | None:
@@ -44,9 +44,9 @@ def dense(projection: h5py.Group, n_pre: int, n_post: int, weight: np.ndarray, s
 
 
 def average_tiles(matrix: np.ndarray, most: int = MOST_TILES) -> tuple[np.ndarray, tuple[int, int]]:
-    """Average a matrix over tiles so that there are at most `most` of them along each side, and give their shape.
+    """Return a matrix averaged over tiles, at most `most` along each side, and the shape of a tile.
 
-    Absent synapses (NaN) do not count, so that a large sparse matrix is not washed out on its way to few dots.
+    Absent synapses (NaN) do not count: they would wash out a sparse matrix.
     """
     tile = tuple(-(-n // most) for n in matrix.shape)
     if tile == (1, 1):

@@ -1,4 +1,4 @@
-"""What a neuron model does: its states and the traces of a synapse while it fires, and its firing curve."""
+"""The picture of `check-model`: states of a neuron and traces of a synapse while it fires, and its firing curve."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from . import style
 
-SHOWN = 300.0  # ms of the response
+SHOWN = 300.0  # ms of the response that are drawn
 
 
 @style.styled
@@ -75,5 +75,5 @@ def figure(
 
 @style.styled
 def save(path: Path, drawn: Figure) -> None:
-    """Write a figure as the ending of `path` says."""
+    """Write a figure in the format that the ending of `path` names."""
     drawn.savefig(path)

@@ -1,4 +1,4 @@
-"""Own activity: spikes before and after learning beside the targets, correlations of all neurons, weights by sign."""
+"""Own activity: spikes before and after learning, targets, correlations of all neurons, weights by sign."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from matplotlib.gridspec import GridSpec
 
 from . import panels, reader, style, weights
 
-YARDSTICKS = {"Poisson": 0.25, "regular": 0.40, "best found": 0.77}  # of spikes, with readouts of 100 ms
-MOST_SPIKES = 60_000  # that a raster shows
+YARDSTICKS = {"Poisson": 0.25, "regular": 0.40, "best found": 0.77}  # correlations of such spikes, tau_out = 100 ms
+MOST_SPIKES = 60_000  # a raster shows at most about this many
 
 
 def raster(ax: Axes, sample: h5py.Group, place: np.ndarray, dt: float) -> None:
-    """Draw the spikes of neurons in their places, of at most as many neurons as give `MOST_SPIKES`."""
+    """Draw spikes, neuron k at height `place[k]`; every n-th neuron alone if there are more than `MOST_SPIKES`."""
     steps, ids = (reader.demand(sample, name) for name in ("spike_steps", "spike_ids"))
     every = max(1, -(-len(ids) // MOST_SPIKES))
     chosen = place[ids] % every == 0
@@ -41,7 +41,7 @@ def targets(ax: Axes, sample: h5py.Group, dt: float) -> None:
 
 
 def correlations(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
-    """Draw how many neurons have which correlation, before and after, beside what other spikes would reach."""
+    """Draw histograms of the correlations before and after learning, with those of other spikes as lines."""
     edges = np.linspace(-1, 1, 81)
     for values, label, color in ((first, "before", style.GREY), (last, "after", style.BLUE)):
         ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=label, fill=label == "before", alpha=0.8)

@@ -21,11 +21,11 @@ SIGNALS = (
     "adaptation",
 )
 MAX_LINES = 10
-LONGEST = 16  # characters of a label
-MOST_SPIKES = 8_000  # that a raster shows
-THOUSANDS = 10_000  # neurons from which they are counted in thousands
-NAMED = 0.1  # share of a raster between two names of groups
-RASTERIZE_FROM = 20_000  # marks; above that a vector drawing is slower to open than it is useful
+LONGEST = 16  # longer labels, in characters, are cut
+MOST_SPIKES = 8_000  # a raster shows at most about this many
+THOUSANDS = 10_000  # from this many neurons on, an axis counts them in thousands
+NAMED = 0.1  # least distance of two names of groups, as a share of the raster's height
+RASTERIZE_FROM = 20_000  # rasters with more marks are drawn as an image: a vector drawing would be slow to open
 
 
 def recorded_sample(file: h5py.File, which: str) -> h5py.Group | None:
@@ -96,7 +96,7 @@ def input_groups(sample: h5py.Group) -> list[tuple[str, int, int]]:
 
 
 def _populations(file: h5py.File) -> list[tuple[str, str, int]]:
-    """Return role, name and size of each population, from the attribute `model`; empty if it is of another program."""
+    """Return role, name and size of each population, from the attribute `model`; [] if that is missing or malformed."""
     try:
         populations = json.loads(reader.text(file, "model"))["populations"]
         return [(item["role"], reader.label(item["name"]), item["size"]) for item in populations]
@@ -105,7 +105,7 @@ def _populations(file: h5py.File) -> list[tuple[str, str, int]]:
 
 
 def lacks(file: h5py.File, role: str) -> bool:
-    """Return whether the network is known, and has no population of a role."""
+    """Return whether the network has no population of a role; False if the network is unknown."""
     roles = {known for known, _, _ in _populations(file)}
     return bool(roles) and role not in roles
 
@@ -119,12 +119,12 @@ def neuron_groups(file: h5py.File) -> list[tuple[str, int, int]]:
 
 
 def short(name: str) -> str:
-    """Return a name cut to what a label has room for."""
+    """Return a name cut to `LONGEST` characters."""
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def thin(title: str, steps: np.ndarray, ids: np.ndarray, most: int = MOST_SPIKES) -> tuple[str, np.ndarray, np.ndarray]:
-    """Return the title and the spikes of a raster, of some neurons alone if all would make it black.
+    """Return title and spikes of a raster, of every n-th neuron alone if there are too many spikes.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def thin(title: str, steps: np.ndarray, ids: np.ndarray, most: int = MOST_SPIKES
     steps, ids : ndarray
         Step and neuron of each spike.
     most : int
-        Spikes that may be shown, roughly.
+        Largest number of spikes, roughly.
     """
     every = max(1, -(-len(ids) // most))
     chosen = ids % every == 0

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from . import panels, reader, style
 from .loss import running_median
 
-FEWEST = 3  # spikes of a neuron from which the intervals between them are counted
-FEWEST_ITERATIONS = 10  # of a training whose rates are drawn
-PAIRED = 200  # neurons of a population among which correlations are taken
-BIN_MS = 2.0  # of spike counts that are correlated
-INHIBITORY = style.VERMILLION
+FEWEST = 3  # the irregularity of neurons with fewer spikes is left out
+FEWEST_ITERATIONS = 10  # the rates over a shorter training are not drawn
+PAIRED = 200  # correlations are taken between this many neurons of a population
+BIN_MS = 2.0  # bin of the spike counts that are correlated
+INHIBITORY = style.VERMILLION  # colour of inhibitory populations
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def measure(
     Parameters
     ----------
     name : str
-        Of the population.
+        Name of the population.
     steps, ids : np.ndarray
         Step and neuron, from 0 to size - 1, of each spike, by step.
     size : int
@@ -136,15 +136,15 @@ def raster(ax: Axes, sample: h5py.Group, groups: list[tuple[str, int, int]], dt:
 
 
 def read_reference(file: h5py.File, names: list[str]) -> np.ndarray | None:
-    """Return the reference rates of these populations in Hz, None unless the file has them of all."""
+    """Return the reference rates of populations in Hz, None unless the file has those of all of them."""
     known = [str(name) for name in file.attrs.get("reference_names", [])]
     return np.asarray(file.attrs.get("reference_hz", []), float) if known == names else None
 
 
 def differences(file: h5py.File) -> np.ndarray:
-    """Return the root mean square of the relative differences from the reference rates in each iteration.
+    """Return the root mean square of the relative differences from the reference rates, float64 (n_iterations,).
 
-    None of them where the file has no rates of populations, or no reference.
+    Empty if the file has no rates of populations, or no reference.
     """
     rates = reader.values(file, "population_rate", 2)
     reference = read_reference(file, [name for name, *_ in panels.neuron_groups(file)])

@@ -15,8 +15,8 @@ from .. import files
 from ..errors import InputError, printable
 from ..machine import require_bytes
 
-SAMPLE_LIMIT = 1_000_000  # entries of one dataset that a figure reads at most
-BLOCK = 1_000
+SAMPLE_LIMIT = 1_000_000  # a figure reads at most this many entries of a dataset
+BLOCK = 1_000  # neighbours that are read together
 POPULATIONS = "microcircuit"  # attribute `figure` of results with rates of populations
 
 
@@ -30,14 +30,14 @@ def open_results(path: Path) -> Iterator[h5py.File]:
 
 
 def text(node: h5py.HLObject, name: str) -> str:
-    """Return an attribute as text, empty when it is absent; what is not text in it is replaced."""
+    """Return an attribute as printable text, "" when it is absent."""
     value = node.attrs.get(name, "")
     raw = value if isinstance(value, bytes) else str(value).encode(errors="replace")
     return printable(raw.decode(errors="replace"))
 
 
 def label(value: object) -> str:
-    """Return a text as a figure shows it: without control characters, and with a $ that starts no formula."""
+    """Return a text for a figure: without control characters, and with $ escaped, so that it starts no formula."""
     raw = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return printable(raw).replace("$", r"\$")
 
@@ -73,7 +73,7 @@ def values(node: h5py.Group, name: str, ndim: int = 1) -> np.ndarray | None:
 
 
 def demand(node: h5py.Group, name: str, ndim: int = 1) -> np.ndarray:
-    """Read a whole dataset that must be there; InputError when it is not, and as in `dataset`."""
+    """Read a whole dataset; InputError when it is absent, and as in `dataset`."""
     data = values(node, name, ndim)
     if data is None:
         raise InputError(f"{node.file.filename}: {node.name.rstrip('/')}/{name} is missing")
@@ -100,8 +100,8 @@ def pair(node: h5py.Group, first: str, second: str) -> tuple[np.ndarray, np.ndar
 def sample(data: h5py.Dataset, limit: int = SAMPLE_LIMIT) -> np.ndarray:
     """Read at most `limit` entries of a one-dimensional dataset, all of them when there are no more.
 
-    Evenly spaced runs of 1 000 neighbours are read rather than evenly spaced single entries: HDF5 is quick at it, and
-    a stride would always hit the same sources where all targets have the same indegree.
+    Reads evenly spaced blocks of 1 000 neighbours, not evenly spaced single entries: HDF5 is quick at it, and a stride
+    would always hit the same sources if all targets have one indegree.
     """
     if len(data) <= limit:
         return data[...]
@@ -137,7 +137,7 @@ def table(path: Path, origin: str) -> list[dict[str, str]]:
 
 
 def learned(file: h5py.File) -> list[tuple[str, h5py.Group, np.ndarray, np.ndarray]]:
-    """Return each parameter that learned: its name, its group, and its values before and after, one or by neuron."""
+    """Return each parameter that learned: name, group, values before and after, one for each neuron or one for all."""
     found = []
     for name, summary in (child(file, "learned") or {}).items():
         population = child(file, f"populations/{text(summary, 'population')}")
@@ -155,7 +155,7 @@ def learned(file: h5py.File) -> list[tuple[str, h5py.Group, np.ndarray, np.ndarr
 
 
 def tell_learned(file: h5py.File) -> dict[str, str]:
-    """Return in words what became of each parameter that learned, and of delays, by "learned" and its name."""
+    """Return a line on initial and final values of each learned parameter, and of learned delays, by "learned NAME"."""
     lines = {}
     for name, summary, before, after in learned(file):
         unit, at_bound = text(summary, "unit"), demand(summary, "at_bound")

@@ -1,4 +1,4 @@
-"""The window of a learning rule: change of a weight by two spikes, over the time between them."""
+"""The picture of `check-rule`: change of a weight by two spikes, over the time between them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def figure(name: str, shift: np.ndarray, change: np.ndarray) -> Figure:
     shift : ndarray
         (n,), ms from the spike of the source to that of the target.
     change : ndarray
-        (n,), of the weight, for a learning rate of 1.
+        (n,), change of the weight for a learning rate of 1.
 
     Returns
     -------

@@ -22,7 +22,7 @@ PHASES = {  # in the order of a run, with their colours
     "wait": style.GREY, "communicate": style.VERMILLION, "pack": style.MUTED[2], "look_up": style.MUTED[1],
     "deliver": style.BLUE, "update": style.GREEN, "sweep": style.SKY, "credit": style.ORANGE, "optimize": style.PURPLE,
 }  # fmt: skip
-NAMED = 0.09  # share of the highest bar from which a part has room for the name of its phase
+NAMED = 0.09  # parts above this share of the highest bar have room for the name of their phase
 Point = tuple[float, float, bool, float, float]  # ranks, median, whether more ranks than cores, smallest, largest
 CROWDED = "open: more ranks than cores, for correctness only"
 
@@ -117,7 +117,7 @@ def scaling_figure(rows: list[Row]) -> Figure:
         gain: list[Point] = []
         for n, t, crowded, low, high in wall:
             one = wall[0][1] * (n / wall[0][0] if weak else 1.0)
-            spread = (low, high) if gain else (t, t)  # the first one is what the others are compared with
+            spread = (low, high) if gain else (t, t)  # the others are relative to the first point
             gain.append((n, one / t, crowded, one / spread[1], one / spread[0]))
         _curve(axes[1], gain, color, label)
         share = [
@@ -156,7 +156,7 @@ def _draw_dashed(ax: Axes, points: list[Point], color: str) -> None:
 
 
 def _ideal(axes: list[Axes], ranks: list[float], weak: bool) -> None:
-    """Draw the ideal: speed-up n / n_first, a straight line as both axes are logarithmic; efficiency 1."""
+    """Draw ideal speed-up (n / n_first) and efficiency (1); make the other axes logarithmic."""
     axes[1].plot(ranks, [n / ranks[0] for n in ranks], color=style.GREY, ls="-.", lw=0.8, zorder=0)
     axes[2].axhline(1.0, color=style.GREY, ls="-.", lw=0.8, zorder=0)
     for ax in (axes[0], axes[1], axes[3], axes[4], axes[5]):
@@ -205,7 +205,7 @@ def _explain(figure: Figure, axes: list[Axes], rows: list[Row]) -> None:
 
 
 def caption(rows: list[Row]) -> str:
-    """Return in words what was measured, on what, and when."""
+    """Return a caption: what was measured, with which processor and versions, and when."""
     first, repeats = rows[0], max(len(points) for points in _by_ranks(rows))
     lines = [
         f"{'Weak' if first['kind'] == 'weak' else 'Strong'} scaling of the benchmark network, "
@@ -239,7 +239,7 @@ def phase_figure(rows: list[Row]) -> Figure:
     figure = Figure(figsize=(style.WIDTH, 1.2 + 1.7 * lines), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for ax, (label, some) in zip(axes, series.items(), strict=False):
-        ax.use_sticky_edges = False  # or phases of no seconds, on top of the others, would leave no margin
+        ax.use_sticky_edges = False  # else a phase of 0 s on top would take away the margin
         ticks = []
         ranks = _medians(
             some,

@@ -30,7 +30,7 @@ ORANGE, SKY, BLACK = "#E69F00", "#56B4E9", "#000000"
 GREY = "#8C8C8C"
 WINDOW = "#ECECEC"  # shade of the learning window; also the colour of absent synapses
 MUTED = "#CC6677 #332288 #DDCC77 #117733 #88CCEE #882255 #44AA99 #999933 #AA4499 #777777".split()
-LARGEST = 1e300  # that is drawn
+LARGEST = 1e300  # larger numbers are drawn as this one
 WIDTH = 7.0  # inches: two columns of a journal
 DIVERGING = "RdBu_r"
 RC = {
@@ -164,13 +164,13 @@ def legend_right(ax: Axes, **options) -> None:
 
 
 def legend_width(ax: Axes) -> float:
-    """Return about how many inches `legend_right` needs."""
+    """Return roughly the width in inches that `legend_right` needs."""
     labels = ax.get_legend_handles_labels()[1]
     return (1 + len(labels) // 7) * (0.38 + 0.056 * max(map(len, labels))) + 0.1 if labels else 0.0
 
 
 def _bound(ax: Axes) -> None:
-    """Draw numbers beyond `LARGEST` as that: the margins of an axis of larger ones would be infinite."""
+    """Clip lines to `LARGEST`: the margins of an axis with larger numbers would be infinite."""
     lines = [line for line in ax.get_lines() if np.any(np.abs(np.asarray(line.get_ydata(), float)) > LARGEST)]
     for line in lines:
         line.set_ydata(np.clip(np.asarray(line.get_ydata(), float), -LARGEST, LARGEST))
@@ -187,7 +187,7 @@ def save(figure: Figure, directory: Path, stem: str, pdf: bool = True) -> list[P
         _bound(ax)
     paths = [directory / f"{stem}.png", directory / f"{stem}.pdf"][: 1 + pdf]
     for path in paths:
-        path.unlink(missing_ok=True)  # rather than to draw through a link
+        path.unlink(missing_ok=True)  # so as not to write through a link
     canvas, packing = FigureCanvasAgg(figure), {"compress_level": 3}  # half the time of 6, files 7 % larger
     canvas.print_png(paths[0], metadata={"Software": None}, pil_kwargs=packing)  # savefig would draw twice
     figure.set_layout_engine("none")  # keep the layout just found instead of finding it again

@@ -1,4 +1,4 @@
-"""Draw the outcomes of a sweep against what was swept, from its table alone."""
+"""Draw the results of the runs of a sweep against the swept settings, from the table of the sweep."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draw(table: Path) -> list[Path]:
 
 @style.styled
 def sweep_figure(rows: Sequence[Row]) -> Figure:
-    """Draw, for each swept setting, every run, and the mean over the runs of each value; the best setting is marked."""
+    """Draw a panel for each swept setting: every run, the mean over the runs of each value, and the best setting."""
     groups = [one for one in group(rows) if one.values]
     keys = [key for key in groups[0].settings if len({one.settings[key] for one in groups}) > 1] if groups else []
     figure = Figure(figsize=(max(3.2, 2.6 * len(keys)), 2.6), layout="constrained")

@@ -1,4 +1,4 @@
-"""The table of a sweep, and its runs in groups that differ in their seed alone."""
+"""The table of a sweep: read it, group runs that differ in their seed alone, and rank the groups."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Group:
     Attributes
     ----------
     settings : dict of str to str
-        Swept settings but the seed.
+        Swept settings except the seed.
     name : str
-        What is compared, such as "test accuracy".
+        Name of the number by which settings are compared, such as "validation accuracy".
     values : list of float
-        Outcome of each run that has one.
+        This number of each run that has one.
     highest_is_best : bool
-        Whether more is better.
+        Whether higher values are better.
     tests : list of float
-        What the test of each run came to that was tested after it had been chosen.
+        Result of the test of each run that was tested, if `values` are no tests.
     """
 
     settings: dict[str, str]
@@ -55,12 +55,12 @@ class Group:
 
     @property
     def test_name(self) -> str:
-        """What the test tells, such as "test accuracy" where "validation accuracy" is compared."""
+        """Name of the test's result, such as "test accuracy" if "validation accuracy" is compared."""
         return f"test {self.name.split()[-1]}"
 
     @property
     def line(self) -> str:
-        """Its settings, what is compared and what the test tells, as text."""
+        """Settings, mean of `values` and result of the test, as text."""
         settings = ", ".join(f"{key} = {value}" for key, value in self.settings.items())
         tested = f", {self.test_name} {self.test:.4g}" if self.tests else ""
         return f"{settings or 'one setting'}: {self.name} {self.mean:.4g}{tested}"
@@ -72,7 +72,7 @@ def read(path: Path) -> list[Row]:
     Raises
     ------
     InputError
-        If it can't be read or is none.
+        If the file cannot be read or is not the table of a sweep.
     """
     rows = reader.table(path, "`pareprop sweep` writes it")
     if not rows or any(set(FIXED) - set(row) or None in row or None in row.values() for row in rows):
@@ -86,7 +86,7 @@ def is_seed(key: str) -> bool:
 
 
 def texts(groups: Sequence[Group]) -> list[list[str]]:
-    """Return the headings of a table of settings, and the cells of each of its rows."""
+    """Return a table of settings and results: the headings, then the cells of each row."""
     tested = any(one.tests for one in groups)
     rows = [[*groups[0].settings, groups[0].name, "lowest", "highest", "runs", *[groups[0].test_name] * tested]]
     for one in groups:
@@ -97,7 +97,7 @@ def texts(groups: Sequence[Group]) -> list[list[str]]:
 
 
 def remark(groups: Sequence[Group]) -> str:
-    """Return by what the best setting was chosen, as a sentence; "" where there is no choice."""
+    """Return a sentence on how the best setting was chosen; "" if there was no choice."""
     kind = groups[0].name.split()[0]
     if len(groups) < 2 or not groups[0].values:
         return ""
@@ -110,7 +110,7 @@ def remark(groups: Sequence[Group]) -> str:
 
 
 def group(rows: Sequence[Row]) -> list[Group]:
-    """Return the runs by their settings but the seed, the best mean first; those without an outcome last."""
+    """Return the runs in groups with equal settings except the seed: the best mean first, without a result last."""
     groups: dict[tuple[str, ...], Group] = {}
     for row in rows:
         settings = {key: value for key, value in row.items() if key not in FIXED + PHASES and not is_seed(key)}
@@ -129,7 +129,7 @@ def group(rows: Sequence[Row]) -> list[Group]:
 
 
 def number(text: str) -> float:
-    """Return the number that a text is, NaN for other texts."""
+    """Return a text as a number, NaN if it is none."""
     try:
         return float(text)
     except ValueError:

@@ -37,7 +37,7 @@ def image(ax: Axes, matrix: np.ndarray, title: str) -> None:
 
 
 def bin_edges(values: np.ndarray) -> np.ndarray:
-    """Return the edges of 8 to 60 equal bins, wide enough also where all values are (nearly) the same."""
+    """Return the edges of 8 to 60 equal bins, of some width even if all values are (nearly) equal."""
     low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
     margin = 1e-6 * max(abs(low), abs(high), 1e-6)
     return np.linspace(low - margin, high + margin, int(np.clip(np.sqrt(2 * values.size), 8, MAX_BINS)) + 1)
@@ -45,7 +45,7 @@ def bin_edges(values: np.ndarray) -> np.ndarray:
 
 def histogram(ax: Axes, series: list[tuple[str, np.ndarray, str]]) -> None:
     """Draw histograms on common bins: the first filled, the others as outlines."""
-    finite = [values[np.abs(values) < 1e300] for _, values, _ in series]  # without NaN and what has no width
+    finite = [values[np.abs(values) < 1e300] for _, values, _ in series]  # without NaN; bins of more would overflow
     edges = bin_edges(np.concatenate(finite))
     for k, ((label, _, color), values) in enumerate(zip(series, finite, strict=True)):
         ax.stairs(
@@ -56,7 +56,7 @@ def histogram(ax: Axes, series: list[tuple[str, np.ndarray, str]]) -> None:
 
 
 def heading(projection: h5py.Group, n_shown: int, unchanged: bool) -> str:
-    """Return name and number of synapses of a projection."""
+    """Return the title of a tile: name and number of synapses of a projection."""
     n = len(projection["weight"])
     text = f"{reader.label(projection.name.rpartition('/')[2])}: {n:,} synapses".replace("->", " → ")
     return text + (f", {n_shown:,} of them shown" if n_shown < n else "") + (", unchanged" if unchanged else "")
@@ -74,7 +74,7 @@ def tile(axes: np.ndarray, projection: h5py.Group) -> None:
     if shape is None:
         axes[0].text(0.5, 0.5, "too large for a matrix", transform=axes[0].transAxes, ha="center", color=style.GREY)
         axes[0].set_axis_off()
-        if moved or unchanged:  # a synapse that moved has no partner before
+        if moved or unchanged:  # a synapse that moved has no initial weight to compare with
             axes[1].set_visible(False)
         else:
             histogram(axes[1], [("change", after - before, style.VERMILLION)])

@@ -5,5 +5,7 @@ May import `storage`, `simulation`, `tasks`, `plots`, `engines`, `network`, `neu
 
 Where to add
 ------------
-A command: `commands`. A section or key of the configuration: `config`, or the task that reads it.
+A command: `commands`. A key of the configuration: a field, with its bounds, of the class that has it (`tasks.base` for
+all tasks, a task for its own, `Record`, `Checkpoint`); `config` finds unknown keys. A column of `bench --json`:
+`benchmark.run`. A curve or table of the report: `report`. An observer of every run: `run`.
 """

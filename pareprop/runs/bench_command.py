@@ -1,4 +1,4 @@
-"""The command `bench`."""
+"""The command `bench`: its options and lines; `--json` writes the options and what `benchmark.run` returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark network: sparse, every neuron fed by all inputs, one readout, trained on noise.
+"""The benchmark network, its options (`Axes`), and its figures, which are the keys of `bench --json` (`run`).
 
 Timing
 ------
@@ -41,7 +41,7 @@ from ..plans.plan import Ways
 from ..simulation.loop import Simulation
 from ..values import Values
 
-LARGEST = 2**31  # of a size
+LARGEST = 2**31  # larger sizes are refused
 PHASES = ("build", "wait", "communicate", "pack", "look_up", "deliver", "update", "sweep", "credit", "optimize")
 INPUT_PROBABILITY = 0.05
 KAPPA = 0.97  # filter of eligibility traces in the spike variant; about the decay per step of a readout with 30 ms
@@ -50,28 +50,28 @@ ADAPTATION = {"adapt_tau": 200.0, "adapt_beta": 0.0025}  # four spikes raise the
 DRAWN_TAU = Uniform(low=25.0, high=35.0)  # ms
 THRESHOLD = 0.03  # mV
 SURROGATE = {"surrogate_gradient_height": 10.0, "surrogate_gradient_width": 0.03}
-SHRINKING = 0.01  # part of a usual weight by which weights shrink before synapses move
+SHRINKING = 0.01  # rewired weights shrink in each step of the optimizer by this part of a usual weight
 
 
 @dataclass(frozen=True)
 class Axes:
-    """What of the benchmark network may differ, other than its size.
+    """Options of the benchmark network beside its sizes.
 
     Attributes
     ----------
     neuron : str
-        Neuron model: one of the variant, or one that is given by equations, with its own defaults; weights are then
-        those of the benchmark by the distance of its threshold from E_L.
+        Neuron model: one of the variant, or one given by equations with its own defaults; weights then scale with the
+        distance of its threshold from E_L.
     optimizer : str
-        Its name, a key of `OPTIMIZERS`.
+        Name of the optimizer, a key of `OPTIMIZERS`.
     each_step : bool
         Whether the optimizer of the spike variant steps in each time step, not at each arrival.
     drawn_tau : bool
         Whether each neuron has a `tau_m` of its own.
     kappa_reg : float or None
-        Filter of the regularization in the spike variant; None: the same as `kappa`.
+        Filter of the regularization in the spike variant; None: that of `kappa`.
     longest_delay : int
-        Longest of the recurrent delays, which are drawn from the shortest on; 0: all are the same.
+        Longest of the recurrent delays, which are drawn; 0: all are equal.
     readouts : int
         Number of readouts.
     rewire : bool
@@ -145,11 +145,9 @@ class BenchTask:
         ids, ptr = rng.bernoulli(rng.key(seed, "bench/inputs"), probability, n_steps)
         silent = ptr[min(2, n_steps)]
         inputs = SpikeLog.from_arrays(ids[silent:], np.maximum(ptr - silent, 0))
-        wave = elementary.sin(2.0 * np.pi * np.arange(n_steps) / n_steps)
-        target = wave[:, None]
-        if n_readouts != 1:
-            target = elementary.sin(2.0 * np.pi * np.arange(n_steps)[:, None] / n_steps * np.arange(1, n_readouts + 1))
-        self._sample = Sample(inputs, target, modulator=wave)
+        phase = 2.0 * np.pi * np.arange(n_steps) / n_steps
+        target = elementary.sin(phase[:, None] * np.arange(1, n_readouts + 1))
+        self._sample = Sample(inputs, target, modulator=target[:, 0].copy())
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return the sample, which is the same for every index."""
@@ -205,7 +203,7 @@ def model(
             c_reg=(0.3 if eprop.is_online else 300.0) * 100.0 / n_neurons,
             f_target=10.0,
         )
-        for k, size in enumerate(_parts(n_neurons, axes.populations))
+        for k, size in enumerate(_divide(n_neurons, axes.populations))
     ]
     out = network.readouts("out", axes.readouts, **cell, **eprop.pick("readout", traces))
 
@@ -217,11 +215,13 @@ def model(
         moving["rewire"] = Rewire(l1=SHRINKING * scale / math.sqrt(max(indegree, 1)) / eta)
     if axes.learn_delay:
         moving["learn_delay"] = Adam(eta=0.1, low=delay, high=axes.longest_delay)
-    loop = delay if eprop.is_online else 1  # the spike variant exchanges as often as the shortest of these asks for
+    loop = (
+        delay if eprop.is_online else 1
+    )  # in the spike variant the shortest of all delays sets how often ranks exchange
     for group in groups:
         network.connect(inputs, group, weight=weight(n_inputs, strength), learning_rule=axes.rule)
     for group in groups:
-        for source, degree in zip(groups, _parts(indegree, len(groups)), strict=True):
+        for source, degree in zip(groups, _divide(indegree, len(groups)), strict=True):
             network.connect(
                 source,
                 group,
@@ -252,8 +252,8 @@ def _bounds(name: str, kind: str | NeuronModel, values: Values) -> Adam:
     return Adam(eta=0.001 * value, low=0.5 * value, high=2.0 * value)
 
 
-def _parts(total: int, count: int) -> list[int]:
-    """Return `count` nearly equal parts of a number."""
+def _divide(total: int, count: int) -> list[int]:
+    """Return `count` nearly equal whole numbers that add up to `total`."""
     return [total // count + (k < total % count) for k in range(count)]
 
 
@@ -287,7 +287,7 @@ def run(
     rate_hz: float = 0.0,
     ways: Ways | None = None,
 ) -> Values:
-    """Collective: train `n_intervals` samples after `warmup` untimed ones and return the figures, valid on rank 0.
+    """Collective: train `n_intervals` samples after `warmup` untimed ones; return the figures by name, valid on rank 0.
 
     With `rate_hz` synapses are driven by drawn spikes at this rate, see `stand_ins.DrivenExchange`.
     """
@@ -332,17 +332,17 @@ def run(
 def build(
     network: Model, task: BenchTask, exchange: Exchange, rate_hz: float = 0.0, ways: Ways | None = None
 ) -> Simulation:
-    """Collective: build the simulation of a benchmark; with `rate_hz` > 0 it runs in rounds, also on one rank."""
+    """Collective: build the simulation of a benchmark; with `rate_hz` > 0, one rank runs in rounds, too."""
     if not rate_hz:
         return Simulation(network, task, exchange, ways=ways)
     rounds = network.eprop.settings(task.learning_window, round_steps=task.n_steps)  # engines cut it to the min-delay
     driven = DrivenExchange(exchange, rate_hz * network.dt_ms / 1000.0, network.size("recurrent"), network.seed)
-    return Simulation(network, task, cast(Exchange, driven), settings=rounds, ways=ways)  # it stands in for one
+    return Simulation(network, task, cast(Exchange, driven), settings=rounds, ways=ways)  # a stand-in
 
 
 @dataclass(frozen=True)
 class Share:
-    """Seconds and bytes of one rank.
+    """Seconds and bytes of one rank, its entry of `shares`.
 
     Attributes
     ----------
@@ -372,7 +372,7 @@ class Share:
 
     @classmethod
     def of(cls, simulation: Simulation) -> Share:
-        """Return it for a simulation that has run."""
+        """Return those of this rank after a simulation has run."""
         phases = {name: simulation.timers.seconds.get(name, 0.0) for name in PHASES}
         memory = simulation.nbytes() | {"buffers": simulation.exchange.nbytes}
         sources = simulation.network.sources
@@ -382,6 +382,7 @@ class Share:
 
 
 def _now(comm: Comm) -> float:
+    """Collective: return the time after all ranks have come here."""
     if comm is not None:
         comm.Barrier()
     return time.perf_counter()

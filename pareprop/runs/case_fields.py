@@ -1,4 +1,4 @@
-"""Fields of case files, read with checks: each message names the key, the value and the bound."""
+"""Read fields of case files with checks: each message names the key, the value and the bound."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import InputError
 from ..values import Foreign, Values
 
-LIMIT = 2**28  # values in a dataset; larger ones are refused before memory is allocated
+LIMIT = 2**28  # datasets with more values are refused before memory is allocated
 
 
 def number(attributes: Values, key: str) -> float:
@@ -36,7 +36,7 @@ def group(node: h5py.Group, key: str) -> h5py.Group:
 
 
 def numbered(file: h5py.Group, key: str) -> list[tuple[str, Values]]:
-    """Return the attributes of the groups 0, 1, ... of a table, none if there is no table, with their numbers."""
+    """Return number and attributes of each of the groups 0, 1, ... within group `key`; [] without such a group."""
     if key not in file:
         return []
     nodes = group(file, key)
@@ -47,7 +47,7 @@ def numbered(file: h5py.Group, key: str) -> list[tuple[str, Values]]:
 
 
 def optimizer_of(settings: Values) -> Values:
-    """Return the settings of an optimizer; case files give `epsilon` to all, though it is Adam's alone."""
+    """Return the settings of an optimizer; without `epsilon` unless it is Adam, as case files give it to all."""
     return settings if settings.get("type") == "adam" else {k: v for k, v in settings.items() if k != "epsilon"}
 
 
@@ -65,7 +65,7 @@ def dataset(group: h5py.Group, key: str) -> np.ndarray:
 
 
 def array(file: h5py.File, key: str, ndim: int) -> np.ndarray:
-    """Return a dataset of numbers with so many axes."""
+    """Return a dataset of numbers with `ndim` axes."""
     array = dataset(file, key)
     if array.ndim != ndim or array.dtype.kind not in "biuf":
         raise InputError(f"'{key}' has shape {array.shape} of {array.dtype}, must be {ndim}-dimensional numbers")
@@ -73,7 +73,7 @@ def array(file: h5py.File, key: str, ndim: int) -> np.ndarray:
 
 
 def whole_array(file: h5py.File, key: str, ndim: int) -> np.ndarray:
-    """Return a dataset of whole numbers with so many axes."""
+    """Return a dataset of whole numbers with `ndim` axes."""
     values = array(file, key, ndim)
     others = values[~(np.isfinite(values) & (values == np.floor(values)))]
     if others.size:

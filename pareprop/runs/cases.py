@@ -1,5 +1,7 @@
-"""Case files: small networks as plain arrays with expected results (formats "pareprop-case-1" to "-5", see
-`learned_cases` and `rule_cases`, and "pareprop-reward-case-1", see `reward_cases`).
+"""Read case files: small networks as plain arrays with expected results, for `verify`.
+
+Formats "pareprop-case-1" to "-5" (see `learned_cases`, `delay_cases`, `rule_cases`) and "pareprop-reward-case-1" (see
+`reward_cases`).
 """
 
 from __future__ import annotations
@@ -25,8 +27,7 @@ from ..values import AnyValue, Values
 from . import case_fields as fields
 from . import delay_cases, learned_cases, reward_cases, rule_cases
 
-# the second one may have signs and rewiring, the third one neurons given by equations, the fourth one learns more, the
-# fifth one has rules
+# Format 2 adds signs and rewiring, 3 neurons given by equations, 4 parameters and delays that learn, 5 learning rules.
 LEARNED = "pareprop-case-4"
 FORMATS = (
     "pareprop-case-1", "pareprop-case-2", "pareprop-case-3", LEARNED, rule_cases.FORMAT, reward_cases.FORMAT
@@ -46,8 +47,8 @@ class Case:
     attributes : dict
         Attributes of the file's root.
     arrays : dict of str to ndarray
-        Inputs (n_steps, n_in), targets (n_steps, n_out), and window (n_steps,) in the spike variant; what happened in
-        episodes, in place of targets, in cases of rewards.
+        Inputs (n_steps, n_in), targets (n_steps, n_out), and window (n_steps,) in the spike variant. Cases of rewards
+        have actions and rewards in place of targets.
     expected : dict of str to ndarray
         Expected arrays by name.
     """
@@ -119,11 +120,11 @@ def _read(name: str, file: h5py.File) -> Case:
         raise InputError(f"weights_tolerance = {attributes['weights_tolerance']} must be at least 0")
     group = fields.group(file, "expected")
     more = reward_cases.read_expected(group, arrays) if loss else {}
-    signal = (len(arrays["inputs"]), n_out)
+    signal_shape = (len(arrays["inputs"]), n_out)
     if learns:
-        n_samples = signal[0] // int(attributes.get("interval", signal[0]))
+        n_samples = signal_shape[0] // int(attributes.get("interval", signal_shape[0]))
         more |= learned_cases.read_expected(group, file, n_samples, model.optimizer.batch_size)
-    return Case(name, model, attributes, arrays, _read_expected(group, file, signal) | more)
+    return Case(name, model, attributes, arrays, _read_expected(group, file, signal_shape) | more)
 
 
 def _arrays(file: h5py.File, has_window: bool) -> dict[str, np.ndarray]:
@@ -153,14 +154,15 @@ def _check_interval(attributes: Values, n_steps: int, has_learning_window: bool)
         raise InputError(f"learning_window = {window} must lie in [{lowest}, {interval}]")
 
 
-def _read_expected(group: h5py.Group, file: h5py.File, signal: tuple[int, int]) -> dict[str, np.ndarray]:
+def _read_expected(group: h5py.Group, file: h5py.File, signal_shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Return the expected arrays that all formats have, by name, their shapes checked."""
     shapes = {key: file[key].shape for key in ("w_in", "w_rec", "w_out")}
-    shapes["readout_signal"] = signal
+    shapes["readout_signal"] = signal_shape
     shapes["spike_steps"] = shapes["spike_ids"] = (fields.dataset(group, "spike_steps").size,)
     if "states" in group:
         shapes["record"] = (fields.dataset(group, "record").size,)
-        tracks = (signal[0], *shapes["record"])
-        shapes |= {f"states/{name}": tracks for name in fields.group(group, "states")} | {"surrogate_gradient": tracks}
+        traces = (signal_shape[0], *shapes["record"])
+        shapes |= {f"states/{name}": traces for name in fields.group(group, "states")} | {"surrogate_gradient": traces}
     if "rewire" in file:
         shapes |= {"d_rec": shapes["w_rec"], "moves": (fields.dataset(group, "moves").size // 6, 6)}
     if "synapse_states" in group:
@@ -209,9 +211,9 @@ def _model(variant: str, file: h5py.File, attributes: Values, n_in: int, n_out: 
             raise InputError(f"dataset '{key}' has shape {array.shape}, must be {shape}")
         if np.any(np.isinf(array)):  # NaN: no synapse
             raise InputError(f"dataset '{key}' holds values that are not finite")
-    rules = rule_cases.Options(attributes, model.learning_rules)
+    rules = rule_cases.Options(attributes)
     signs = {key: _signs(file, key, size) for key, size in (("in", n_in), ("rec", n_rec), ("out", n_rec))}
-    moving, learned = _rewiring(file), delay_cases.read_rules(file, len(groups))
+    moving, learned = _rewiring(file), delay_cases.read_optimizers(file, len(groups))
     d_out, d_fb = attributes.get("d_out", 1), attributes.get("d_fb", 1)
     for number, (post, port_in, port_rec) in enumerate(zip(groups, ports["port_in"], ports["port_rec"], strict=True)):
         rows = slice(model.offset(post), model.offset(post) + post.size)
@@ -229,7 +231,7 @@ def _model(variant: str, file: h5py.File, attributes: Values, n_in: int, n_out: 
 
 
 def _rewiring(file: h5py.File) -> dict[str, tuple[Rewire, bool]]:
-    """Return how the synapses of each matrix move, and whether neurons may have autapses."""
+    """Return for each rewired matrix its `Rewire`, and whether autapses are allowed."""
     if "rewire" not in file:
         return {}
     values = fields.attributes(fields.group(file, "rewire"))
@@ -252,7 +254,7 @@ def _signs(file: h5py.File, key: str, size: int) -> np.ndarray:
 
 
 def _neuron_models(attributes: Values) -> dict[str, NeuronModel]:
-    """Return the models that a case gives by equations, by name."""
+    """Return the neuron models that a case defines by equations, by name."""
     try:
         given = json.loads(attributes.get("neuron_models", "{}"))
     except (ValueError, TypeError, RecursionError):
@@ -261,7 +263,7 @@ def _neuron_models(attributes: Values) -> dict[str, NeuronModel]:
 
 
 def _ports(attributes: Values, key: str, n_groups: int) -> list[str | None]:
-    """Return the port of a matrix for each group of targets."""
+    """Return the port that a matrix reaches, for each group of targets."""
     given = attributes.get(key)
     single = given is None or isinstance(given, str)
     names: list[str | None] = [given] if single else [str(item) for item in np.ravel(np.asarray(given))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -285,16 +286,21 @@ def check_model(
 ) -> None:
     """Check a neuron model that is given as equations.
 
-    It stands in the table [neuron_models.NAME] of a TOML or JSON file, or belongs to the package. Derivatives, step and
-    sweep are compared with slow ways of the same; rest, time constants, firing curve, traces, units and costs.
-    The exit code is 1 if two ways disagree.
+    It stands in the table [neuron_models.NAME] of a TOML or JSON file, or belongs to the package. Derivatives, steps
+    and the backward pass are compared with slow twins; rest, time constants, firing curve, traces, units and costs are
+    printed. The exit code is 1 if a comparison fails.
     """
+    from .neuron_models import check
+
+    _check_on_root(exchange, lambda: check(source, model, dt_ms, settings, out))
+
+
+def _check_on_root(exchange: Exchange, check: Callable[[], bool]) -> None:
+    """Collective: run a check on rank 0; exit with 1 on all ranks unless it passes."""
     passed = True
     with guarded(exchange.comm):
         if exchange.rank == 0:
-            from .neuron_models import check
-
-            passed = check(source, model, dt_ms, settings, out)
+            passed = check()
     if not all(gather(exchange.comm, passed)):
         sys.exit(1)
 
@@ -317,17 +323,12 @@ def check_rule(
     """Check a learning rule that is given as equations.
 
     It stands in the table [learning_rules.NAME] of a TOML file or in "rules" of a JSON file, or belongs to the package.
-    Traces, sweep back and maps of steps are compared with its strings; what is never read, units and costs.
-    The exit code is 1 if two ways disagree.
+    Traces, the backward pass and maps of steps are compared with the equations; unused names, units and costs are
+    printed. The exit code is 1 if a comparison fails.
     """
-    passed = True
-    with guarded(exchange.comm):
-        if exchange.rank == 0:
-            from .learning_rules import check
+    from .learning_rules import check
 
-            passed = check(source, rule, neuron, dt_ms, out)
-    if not all(gather(exchange.comm, passed)):
-        sys.exit(1)
+    _check_on_root(exchange, lambda: check(source, rule, neuron, dt_ms, out))
 
 
 @click.command(name="compile")

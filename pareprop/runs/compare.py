@@ -17,7 +17,8 @@ from ..storage import joined_file
 from ..storage.checkpoint_read import differences
 
 BLOCK = 2**20  # entries compared at a time
-SPIKE = ("iteration", "step", "id")  # `record.h5` has them sorted by these
+SPIKE = ("iteration", "step", "id")  # arrays of /spikes in `record.h5`, sorted in this order
+SYNAPSE = ("source", "target", "delay", "source_initial", "delay_initial", "delay_real", "weight_initial", "weight")
 
 
 def compare(first: Path, second: Path) -> list[str]:
@@ -50,7 +51,7 @@ def _open(path: Path) -> h5py.File:
         file = files.open_hdf5(files.own(path))
         with files.reading(path):
             is_run = file.attrs.get("format") == files.RUN_FORMAT
-    except (OSError, ValueError) as problem:  # the second one of a name that is none
+    except (OSError, ValueError) as problem:  # ValueError: the path holds a null byte
         reason = getattr(problem, "strerror", None) or problem
         raise InputError(f"{quote(str(path.parent))} is not a run directory: {reason}") from None
     if not is_run:
@@ -60,11 +61,12 @@ def _open(path: Path) -> h5py.File:
 
 
 def _first(lines: Iterator[str]) -> list[str]:
+    """Return the first line in a list; [] if there is none."""
     return list(itertools.islice(lines, 1))
 
 
 def _place(a: h5py.Dataset, b: h5py.Dataset) -> int | None:
-    """Return the first index at which two datasets differ, the shorter length if one is longer, or None."""
+    """Return the first index at which two datasets differ (NaN equals NaN); None if they are equal."""
     n = min(len(a), len(b))
     for start in range(0, n, BLOCK):
         x, y = a[start : min(start + BLOCK, n)], b[start : min(start + BLOCK, n)]
@@ -98,7 +100,10 @@ def _spikes(a: h5py.File, b: h5py.File) -> Iterator[str]:
 def _difference(
     first: list[h5py.Dataset], second: list[h5py.Dataset], groups: list[h5py.Group] | None = None
 ) -> Iterator[str]:
-    """Yield the first difference of two sorted lists of ([iteration,] step, id); `groups` hold the iterations."""
+    """Yield the first spike that differs between two sorted recordings.
+
+    Each recording is a list of columns: iteration, step, id, or step, id of one iteration, an attribute of its group.
+    """
     places = [place for place in map(_place, first, second) if place is not None]
     if not places and groups and groups[0].attrs["iteration"] != groups[1].attrs["iteration"]:
         places = [0]
@@ -112,7 +117,7 @@ def _difference(
 
 
 def _learned(a: h5py.File, b: h5py.File) -> Iterator[str]:
-    """Yield the first parameter that neurons learned to different values."""
+    """Yield each learned parameter that differs, at its first neuron."""
     for name, group in a.get("learned", {}).items():
         key = "populations/{population}/{parameter}".format(**group.attrs)
         place, _, parameter = key.rpartition("/")
@@ -125,23 +130,14 @@ def _learned(a: h5py.File, b: h5py.File) -> Iterator[str]:
 
 
 def _weights(a: h5py.File, b: h5py.File) -> Iterator[str]:
-    kept = [file.get("projections", {}) for file in (a, b)]  # none if neither run keeps its weights
+    kept = [file.get("projections", {}) for file in (a, b)]  # empty without weights in the results
     for name in dict.fromkeys([*kept[0], *kept[1]]):
         groups = [projections.get(name) for projections in kept]
         if any(group is None for group in groups):
             yield f"weight: projection '{name}' is only in the {'second' if groups[0] is None else 'first'}"
             continue
-        for key in (
-            "source",
-            "target",
-            "delay",
-            "source_initial",
-            "delay_initial",
-            "delay_real",
-            "weight_initial",
-            "weight",
-        ):
-            if key not in groups[0] and key not in groups[1]:  # those of synapses that moved
+        for key in SYNAPSE:
+            if key not in groups[0] and key not in groups[1]:  # some are written for rewired or learned delays alone
                 continue
             if key not in groups[0] or key not in groups[1]:
                 yield f"{key}: projection '{name}' has it only in the {'second' if key in groups[1] else 'first'}"

@@ -1,7 +1,7 @@
-"""Configuration of a run: a task's settings and those of recording and checkpoints, from TOML, checked as a whole.
+"""Configuration of a run, from TOML: keys are checked here, their values in the class that has the key.
 
-Sections are views of one flat set of names: the settings of a task are divided into [model], [learning], [run] and, for
-all others, [task]; [record] and [checkpoint] exist in every run. `[task] name` names the task. Tables
+The fields of the task's class are divided into the sections [model], [learning], [run] and, for all others, [task];
+[record] and [checkpoint] are the classes `Record` and `Checkpoint`. `[task] name` names the task. Tables
 [neuron_models.NAME] and [learning_rules.NAME] hold neuron models and learning rules that are given by equations.
 """
 
@@ -29,9 +29,9 @@ from .script_task import ScriptTask
 
 CONFIG = "config.toml"  # in a run directory
 DIGEST_LINE = "# digest of this configuration:"  # in the configuration of every run
-FREE = ("iterations", "figures", "log", "script")  # keys of [run] that a resumed run may change
+FREE = ("iterations", "figures", "log", "script")  # keys of [run] that a resumed run may change; see `list_free`, too
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
-EQUATIONS = ("neuron_models", "learning_rules")  # sections that are one key each: a table by names of the user
+EQUATIONS = ("neuron_models", "learning_rules")  # sections whose keys are names that the user chose
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Config:
         return sections
 
     def identity(self) -> Values:
-        """Return the keys that a resumed run must have in common: all except its length and what it writes."""
+        """Return the keys that must not change when a run is resumed: all except its length and what it writes."""
         sections = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
         for key in (*FREE, *self.task.list_free()):
             sections["run"].pop(key, None)
@@ -67,7 +67,7 @@ class Config:
         return sections | ({NETWORK: network} if network else {})
 
     def list_facts(self) -> dict[str, str]:
-        """Return all that ranks of a run must have in common, name to value as text."""
+        """Return all settings that must be the same on all ranks, name to value as text."""
         others = {
             f"{section}.{name}": text
             for section in ("record", "checkpoint")
@@ -76,10 +76,10 @@ class Config:
         return {"task": self.task.name} | identity.list_fields(self.task) | others
 
     def json(self) -> str:
-        """Return all keys by section as JSON; equations keep their order, of which constants make use."""
+        """Return all keys by section as JSON, sorted; equations keep their order, as constants may use earlier ones."""
         sections = self.sections()
-        sorted_anew = json.loads(json.dumps(sections, sort_keys=True))
-        return json.dumps({key: sections[key] if key in EQUATIONS else keys for key, keys in sorted_anew.items()})
+        in_order = json.loads(json.dumps(sections, sort_keys=True))
+        return json.dumps({key: sections[key] if key in EQUATIONS else keys for key, keys in in_order.items()})
 
     def digest(self) -> str:
         """Return the SHA-256 of all keys."""
@@ -114,7 +114,7 @@ class Config:
 
 
 def _section(kind: type[TaskBase], key: str) -> str:
-    """Section that a field of a task names, or the field that it overrides."""
+    """Return the section of a task's field: as the field says, or the field of a base class that it overrides."""
     fields = (getattr(owner, "model_fields", {}).get(key) for owner in kind.__mro__)
     extras = (field.json_schema_extra for field in fields if field and field.json_schema_extra)
     return next((str(extra["section"]) for extra in extras), "task")
@@ -137,7 +137,7 @@ def _toml(value: object) -> str:
 
 
 def _equations(here: str, definition: Given) -> list[str]:
-    """Return the lines of a neuron model: keys first, then its tables, as TOML wants it."""
+    """Return the lines of a neuron model or rule: plain keys first, then its tables, as TOML requires."""
     lines = ["", f"[{here}]"]
     lines += [f"{key} = {_toml(value)}" for key, value in definition.items() if not isinstance(value, Mapping)]
     for key, value in definition.items():
@@ -168,7 +168,7 @@ def load(source: str, settings: Iterable[str] = (), trust: bool = False) -> Conf
     if source.endswith(".toml"):
         text = _read_text(Path(source))
         sections = _parse(text, source)
-        mine = DIGEST_LINE not in text  # not the copy of that of a run
+        mine = DIGEST_LINE not in text  # a run wrote it otherwise, maybe another user's
         return from_sections(kind_of(sections, source), sections, source, settings, trust or mine)
     if source not in TASKS:
         raise InputError(f"unknown task {quote(source)}{nearest(source, TASKS)}")
@@ -176,7 +176,7 @@ def load(source: str, settings: Iterable[str] = (), trust: bool = False) -> Conf
 
 
 def load_of_run(path: Path, settings: Iterable[str] = (), trust: bool = False) -> Config:
-    """Read the configuration in a run directory, which somebody else may have made; parameters and errors of `load`."""
+    """Read the configuration in a run directory, maybe another user's; parameters and errors as for `load`."""
     try:
         sections = read(files.own(path))
     except OSError as problem:
@@ -185,7 +185,7 @@ def load_of_run(path: Path, settings: Iterable[str] = (), trust: bool = False) -
 
 
 def kind_of(sections: Given, source: str) -> type[TaskBase]:
-    """Return the task that the sections of a file name."""
+    """Return the class of the task that the sections of a file name."""
     run = sections.get("run", {})
     if isinstance(run, dict) and "script" in run:
         return ScriptTask
@@ -224,7 +224,7 @@ def from_sections(
         if section not in known:
             problems.append(f"{origin}: unknown section [{section}]{nearest(section, SECTIONS)}")
         elif key not in known[section] and len(problems) > PROBLEMS:
-            problems.append(origin)  # it is counted; to look for near names takes long
+            problems.append(origin)  # counted, not shown: looking for near names takes long
         elif key not in known[section]:
             problems.append(f"{origin}: {_explain_unknown(section, key, known)}")
         else:

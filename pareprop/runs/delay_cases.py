@@ -1,4 +1,4 @@
-"""Delays that learn in case files: what the format "pareprop-case-4" adds for them."""
+"""Delays that learn in case files of format "pareprop-case-4": their optimizers, and their expected results."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..simulation import digest
 from ..simulation.observer import Watched
 from . import case_fields as fields
 
-KINDS = ("delay", "d", "gradient_delay")
-STARTS = tuple(f"{kind}_" for kind in KINDS)  # of the names of what is expected
+KINDS = ("delay", "d", "gradient_delay")  # final delays in real numbers, in whole steps, and their gradients
+STARTS = tuple(f"{kind}_" for kind in KINDS)  # names of expected arrays begin so
 MATRICES = {"w_in": "in", "w_rec": "rec"}
 
 
-def read_rules(file: h5py.File, n_groups: int) -> dict[tuple[str, int], Optimizer]:
+def read_optimizers(file: h5py.File, n_groups: int) -> dict[tuple[str, int], Optimizer]:
     """Return the optimizers of delays by matrix and group of targets."""
-    rules: dict[tuple[str, int], Optimizer] = {}
+    optimizers: dict[tuple[str, int], Optimizer] = {}
     for key, values in fields.numbered(file, "learn_delay"):
         here = f"learn_delay/{key}"
         matrix, group = str(values.pop("matrix", "")), fields.whole(values, "group") if "group" in values else None
@@ -31,22 +31,22 @@ def read_rules(file: h5py.File, n_groups: int) -> dict[tuple[str, int], Optimize
             raise InputError(f"{here}: matrix = '{matrix}' must be one of {', '.join(MATRICES)}")
         if group is not None and not 0 <= group < n_groups:
             raise InputError(f"{here}: group = {group} must lie in 0 to {n_groups - 1}")
-        rule = optimizer(fields.optimizer_of(values), here)
+        chosen = optimizer(fields.optimizer_of(values), here)
         for number in range(n_groups) if group is None else [group]:
-            if (matrix, number) in rules:
+            if (matrix, number) in optimizers:
                 raise InputError(f"{here}: delays of {matrix} onto group {number} are named twice")
-            rules[matrix, number] = rule
-    return rules
+            optimizers[matrix, number] = chosen
+    return optimizers
 
 
 def expected_shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of what a case expects of its delays, by name."""
+    """Return the shapes of the expected arrays of delays that learn, by name."""
     names = {str(node.attrs.get("matrix")) for node in file.get("learn_delay", {}).values()}
     return {f"{kind}_{MATRICES[name]}": file[name].shape for name in names if name in MATRICES for kind in KINDS}
 
 
 def find_learned(model: Model) -> dict[str, np.ndarray]:
-    """Return which delays learn, by name of the gradient, bool (n_rec, n_in) and (n_rec, n_rec)."""
+    """Return masks of the delays that learn, by name of their gradient: bool (n_rec, n_in) and (n_rec, n_rec)."""
     roles, n_rec = {"input": "in", "recurrent": "rec"}, model.size("recurrent")
     sizes = {"in": model.size("input"), "rec": n_rec}
     found = {f"gradient_delay_{name}": np.zeros((n_rec, size), np.bool_) for name, size in sizes.items()}
@@ -58,9 +58,9 @@ def find_learned(model: Model) -> dict[str, np.ndarray]:
 
 
 def collect(simulation: Watched, names: Iterable[str], sums: list[np.ndarray] | None = None) -> dict[str, np.ndarray]:
-    """Collective: return some of what a case expects of delays, by name, on rank 0; NaN, or 0, where there is none.
+    """Collective: return the arrays `names` of a run on rank 0, float64; without a synapse NaN, or 0 in those of steps.
 
-    Gradients are taken from `sums` of a batch; those of delays that stay are left out.
+    Gradients are taken from `sums` of a batch; fixed delays have none.
     """
     engine, model, comm = simulation.engine, simulation.model, simulation.exchange.comm
     sizes = {"in": model.size("input"), "rec": model.size("recurrent")}

@@ -1,4 +1,4 @@
-"""The directory of a run: claimed for one process at a time, cleared of an older run, opened again."""
+"""The run directory: names in it, claiming it for one run at a time, clearing an older run, reopening it to resume."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ RESULTS, CHECKPOINTS, RECORD, BEST = "results.h5", "checkpoints", "record", "bes
 
 @contextmanager
 def claim_directory(comm: Comm, wanted: str | None, task: str, overwrite: bool = False) -> Iterator[Path]:
-    """Collective context manager: claim a run directory, `runs/<task>-<number>` if none is chosen, for this run alone.
+    """Collective context manager: claim a run directory for this run alone; `runs/<task>-<number>` if none is `wanted`.
 
-    Directories that it made are taken away again if the block fails before anything is written into them.
+    Directories that it made are removed again if the block fails before anything is written into them.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def _claim(stack: ExitStack, wanted: str | None, task: str, overwrite: bool) -> 
         Path("runs").mkdir(exist_ok=True)
         while path is None:
             try:
-                os.mkdir(Path("runs", f"{task}-{number}"))  # of two starts at once only one makes it
+                os.mkdir(Path("runs", f"{task}-{number}"))  # fails if another run has just made it
                 path = Path("runs", f"{task}-{number}")
             except FileExistsError:
                 number += 1
@@ -90,12 +90,12 @@ def _remove_empty(places: list[Path]) -> None:
 
 
 def _was_cut(path: Path) -> bool:
-    """Return whether a start ended before its configuration was complete: it was killed, or the disk was full."""
+    """Return whether the start of a run ended before its configuration was written: killed, or the disk was full."""
     return os.path.lexists(path / f"{CONFIG}.part") and not os.path.lexists(path / CONFIG)
 
 
 def _require_replaceable(path: Path) -> None:
-    """Raise `InputError` if what a run would replace in a directory was not left there by a run."""
+    """Raise `InputError` if files that a run would replace do not come from a run."""
     names = (CONFIG, RESULTS, CHECKPOINTS, RECORD, BEST, f"{RECORD}.h5")
     ours = [name for name in names if os.path.lexists(path / name)]
     links = [name for name in ours if (path / name).is_symlink()]
@@ -116,7 +116,7 @@ def is_run(directory: Path) -> bool:
 
 
 def clear_run(directory: Path) -> None:
-    """Remove the state and the recording of an older run, and leave all other files there."""
+    """Remove checkpoints, recording and logs of an older run, and leave all other files."""
     for folder in (CHECKPOINTS, BEST):
         for path in checkpoint_write.list_checkpoints(directory / folder):
             shutil.rmtree(path)

@@ -1,9 +1,9 @@
-"""About how long a run will take and how much memory it needs, before its first iteration, from counts.
+"""Estimate how long a run will take and how much memory it needs, before its first iteration.
 
-The counts are those of `work`, as for predictions. Costs of an operation are those of one core without other work, of
-one processor; for others a short measurement scales all of them alike (`speed`). The estimate is mostly within a factor
-of two, as long as neurons fire about as assumed; samples that are costly to make take longer, and episodes that end
-early are shorter. Runs learn their own speed within a second; `pareprop predict` measures a machine.
+Counts of operations (`work`) are multiplied by the costs below, those of one idle core of one processor; for other
+processors a short measurement scales them all (`speed`). The estimate is mostly within a factor of two, if neurons fire
+about as assumed; samples that are costly to make take longer, and episodes that end early are shorter. `pareprop
+predict` measures a machine.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from .provenance import count_ranks_by_host
 from .units import Interconnect, Units
 
 INPUT_HZ = 25.0  # assumed rate of the inputs; the neurons fire at their target rate
-SAMPLE = 4e-4  # seconds of a sample, of a step, of making the inputs of a step
-STEP = 2e-7
-INPUT_STEP = 3e-9
-DECISION = 6e-5  # of a task in closed loop
-NEURON_STEP = 2.5e-9
-MEMORY = 2.0  # times as long takes an event whose synapses come from memory
-UPDATE = 3e-9  # of a synapse in an optimizer step
-ROUND = 1e-6  # of a meeting of ranks that have a core each
-CROWDED = 5e-5  # and where they have to take turns
-BUILT = ("incoming", "outgoing", "feedback", "currents", "mirror")  # memory that building a network has written
+SAMPLE = 4e-4  # seconds of a sample, beside its steps
+STEP = 2e-7  # seconds of a step, beside its neurons
+INPUT_STEP = 3e-9  # seconds to make the input of one source in a step
+DECISION = 6e-5  # seconds of a decision of a task in closed loop
+NEURON_STEP = 2.5e-9  # seconds of a neuron in a step
+MEMORY = 2.0  # cost of an event whose synapses come from memory, relative to one whose synapses are in the cache
+UPDATE = 3e-9  # seconds of a synapse in an optimizer step
+ROUND = 1e-6  # seconds of an exchange between ranks that have a core each
+CROWDED = 5e-5  # seconds of an exchange if ranks share cores
+BUILT = ("incoming", "outgoing", "feedback", "currents", "mirror")  # kinds of memory filled when a network is built
 
 
 def run_seconds(simulation: Watched, task: TaskBase, last: int, slowness: float = 1.0) -> float:
-    """Collective: return about the seconds until iteration `last`, with validations and the test; equal on all ranks.
+    """Collective: estimate the seconds until iteration `last`, with validations and the test; equal on all ranks.
 
     Parameters
     ----------
@@ -46,38 +46,38 @@ def run_seconds(simulation: Watched, task: TaskBase, last: int, slowness: float 
     last : int
         Iteration after which the run ends.
     slowness : float
-        How many times as long this processor takes as that of the costs, see `speed`.
+        Time that this processor takes, relative to that of the costs, see `speed`.
     """
     comm, groups, batch = simulation.world, simulation.replicas.count, simulation.model.optimizer.batch_size
     first, every = simulation.iteration, task.validate_every
     n_validations = last // every - first // every if every else 0
     n_tests = int(last == task.iterations)
     phases = ((last - first, batch), (n_validations, task.validate_samples), (n_tests, task.test_samples))
-    share = sum(times * -(-size // groups) for times, size in phases)  # samples of the group with most
+    share = sum(times * -(-size // groups) for times, size in phases)  # samples of the group that has most of them
     updates = (
         (last - first) * sum(len(table.weight) for table in simulation.network.tables().values()) * UPDATE * slowness
     )
     most = max(count_ranks_by_host(comm).values())
     crowd = max(1.0, most / (os.cpu_count() or most))
     units = rough_units(simulation.model.eprop, ROUND if crowd == 1 else CROWDED).scaled(slowness)
-    meetings = units.exchange_seconds(count(simulation))
-    own = crowd * (share * sample_seconds(simulation, slowness) + updates) + share * meetings
+    exchanges = units.exchange_seconds(count(simulation))
+    own = crowd * (share * sample_seconds(simulation, slowness) + updates) + share * exchanges
     return collectives.maximum(comm, own)
 
 
 def rough_units(variant: Variant, round_s: float = ROUND) -> Units:
-    """Return the costs above as unit costs of a machine."""
+    """Return the costs of this module as unit costs of a machine."""
     event = variant.event_seconds
     seconds = {
         "deliver": {"events": event, "cold_events": (MEMORY - 1.0) * event, "readout_events": event},
         "update": {"neuron_steps": NEURON_STEP, "steps": STEP},
-        "sweep": {},  # that of models given by equations is measured
+        "sweep": {},  # of models given by equations, which are measured
     }
     return Units(seconds, {}, Interconnect(round_s=round_s), cache=CACHE, crowded_cache=CACHE)
 
 
 def count(simulation: Watched) -> work.Work:
-    """Return what this rank does in a sample, if cells fire as assumed."""
+    """Return the expected operations of this rank in a sample, if cells fire as assumed."""
     model, exchange, n_steps = simulation.model, simulation.exchange, simulation.task.n_steps
     duration = n_steps * model.dt_ms / 1000.0
     firing = work.Firing(INPUT_HZ * duration, target_rate(model) * duration)
@@ -85,7 +85,7 @@ def count(simulation: Watched) -> work.Work:
 
 
 def sample_seconds(simulation: Watched, slowness: float = 1.0) -> float:
-    """Return about the seconds that this rank computes for a sample."""
+    """Estimate the seconds that this rank computes for a sample."""
     model, task, n_steps = simulation.model, simulation.task, simulation.task.n_steps
     seconds = SAMPLE + n_steps * INPUT_STEP * model.size("input")
     if is_closed(task):
@@ -95,6 +95,6 @@ def sample_seconds(simulation: Watched, slowness: float = 1.0) -> float:
 
 
 def rank_bytes(simulation: Watched) -> int:
-    """Collective: return about the bytes of the largest process: what it holds now, and what samples will touch."""
+    """Collective: estimate the bytes of the largest process: those in use now, and those that samples will fill."""
     untouched = sum(size for kind, size in simulation.nbytes().items() if kind not in BUILT)
     return int(collectives.maximum(simulation.world, peak_rss_bytes() + untouched))

@@ -1,6 +1,6 @@
-"""What case files ("pareprop-case-4") let neurons learn beside weights, and how far a run is off what they expect.
+"""Case files "pareprop-case-4": parameters that learn, and comparison of what a run learns with what they expect.
 
-Of each step of the optimizers the values are kept, and of the first one all gradients.
+Compared are values after each step of the optimizers, and the gradients of the first step.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ..values import Values
 from . import case_fields as fields
 from . import delay_cases
 
-MATRICES = ("w_in", "w_rec", "w_out")  # of synapses
+MATRICES = ("w_in", "w_rec", "w_out")  # of weights
 GRADIENTS = {name: f"gradient_{name.removeprefix('w_')}" for name in MATRICES}
 
 
 def read(file: h5py.File, n_groups: int) -> list[dict[str, Values]]:
-    """Return what each group of neurons learns: name of a parameter to the settings of its optimizer."""
+    """Return for each group of neurons its parameters that learn: name to the settings of the optimizer."""
     learns: list[dict[str, Values]] = [{} for _ in range(n_groups)]
     for _, group, name, settings in _entries(file):
         if not 0 <= group < n_groups:
@@ -33,7 +33,7 @@ def read(file: h5py.File, n_groups: int) -> list[dict[str, Values]]:
 
 
 def _entries(file: h5py.File) -> list[tuple[str, int, str, Values]]:
-    """Return number, group, parameter and settings of all that learns."""
+    """Return number, group, name and optimizer settings of each parameter that learns."""
     found = []
     for key, settings in fields.numbered(file, "learn"):
         group, name = fields.whole(settings, "group"), str(settings.pop("name", ""))
@@ -66,9 +66,9 @@ def read_expected(group: h5py.Group, file: h5py.File, n_samples: int, batch: int
 def matrices(
     simulation: Watched, shown: dict[int, np.ndarray], shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, np.ndarray]:
-    """Collective: return what synapses have as matrices of given shapes on rank 0, NaN where there is no synapse.
+    """Collective: return one number of each synapse as matrices of given shapes on rank 0; NaN without a synapse.
 
-    That is `shown` by `id` of the table, or their weights.
+    The number is that of `shown`, an array of a table by `id` of the table; or else the weight.
     """
     model, found = simulation.model, {key: np.full(shape, np.nan) for key, shape in shapes.items()}
     for table, span in digest.tables(simulation.network):
@@ -87,7 +87,7 @@ class Learned(Observer):
     Attributes
     ----------
     found : dict of str to ndarray
-        The same of the run, on rank 0.
+        Results of the run by the names of the expected arrays, on rank 0.
     """
 
     def __init__(self, expected: dict[str, np.ndarray]) -> None:
@@ -126,7 +126,7 @@ class Learned(Observer):
             self._values.setdefault(item.name, []).append(parameters.gather(comm, item.values, item))
 
     def finish(self, simulation: Watched) -> None:
-        """Put all together."""
+        """Complete `found`."""
         parameters, comm = simulation.engine.parameters, simulation.exchange.comm
         self.found["loss"] = np.array(self._losses)
         self._learns = delay_cases.find_learned(simulation.model)
@@ -139,20 +139,17 @@ class Learned(Observer):
             self.found[f"learned/{item.name}/final"] = self._values[item.name][-1]
 
     def compare(self, expected: dict[str, np.ndarray]) -> dict[str, float]:
-        """Return the largest differences of values, of their gradients and of losses, relative to their size."""
+        """Return the largest differences of "learned" values, "gradients" and "losses", relative to their size."""
         worst: dict[str, float] = {}
         for name in self._names:
             kind = "losses" if name == "loss" else "gradients" if "gradient" in name else "learned"
-            wanted, found, apart = expected[name], self.found.get(name), np.inf
-            if found is None:
-                worst[kind] = apart
-                continue
-            if name in self._learns:  # the gradient of delays that stay is not computed
+            wanted, found, deviation = expected[name], self.found.get(name), np.inf
+            if name in self._learns:  # fixed delays have no gradient
                 wanted = np.where(self._learns[name], wanted, np.nan)
             known = ~np.isnan(wanted)
-            if found.shape == wanted.shape and np.array_equal(np.isnan(found), ~known):
-                is_delay = name.startswith(("delay", "d_"))  # in steps
+            if found is not None and found.shape == wanted.shape and np.array_equal(np.isnan(found), ~known):
+                is_delay = name.startswith(("delay", "d_"))  # in steps, so that differences are absolute
                 size = 1.0 if is_delay else np.max(np.abs(wanted[known]), initial=1e-300)
-                apart = float(np.max(np.abs(found - wanted)[known], initial=0.0) / size)
-            worst[kind] = max(worst.get(kind, 0.0), apart)
+                deviation = float(np.max(np.abs(found - wanted)[known], initial=0.0) / size)
+            worst[kind] = max(worst.get(kind, 0.0), deviation)
         return worst

@@ -1,4 +1,4 @@
-"""Learning rules at the command line: which ones a source names, what a check tells, and its picture."""
+"""The command `check-rule`: find the learning rules that it names, print their checks, draw a picture."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ..neurons.language import nearest
 from ..neurons.model import NeuronModel
 from ..rules import library
 from ..rules.check import SHIFTS, RuleCheck, check_rule
-from ..rules.definition import LearningRule, Rule
+from ..rules.definition import LearningRule
 from ..storage.disk import output_errors
+from .neuron_models import find_definitions
 
 
 def check(source: str, name: str | None, neuron: str | None, dt_ms: float, out: Path | None) -> bool:
@@ -24,9 +25,9 @@ def check(source: str, name: str | None, neuron: str | None, dt_ms: float, out: 
     source : str
         A file, or the name of a rule.
     name : str or None
-        One of several in a file.
+        Name of one of the rules of a file; None: all of them.
     neuron : str or None
-        Neurons to try them at.
+        Neuron model to check the rules with; None: the first that fits.
     dt_ms : float
         Time step.
     out : Path or None
@@ -35,7 +36,7 @@ def check(source: str, name: str | None, neuron: str | None, dt_ms: float, out: 
     Returns
     -------
     bool
-        Whether nothing is wrong.
+        Whether all checks passed.
 
     Raises
     ------
@@ -46,7 +47,7 @@ def check(source: str, name: str | None, neuron: str | None, dt_ms: float, out: 
         from ..plots.style import require_format
 
         require_format("--out", out)
-    rules = _rules(source, name)
+    rules = find_definitions(library, "learning rule", "--rule", source, name)
     if out is not None and len(rules) > 1:
         raise InputError(f"{source} holds {len(rules)} rules: name one with --rule for a picture")
     passed = True
@@ -62,21 +63,6 @@ def check(source: str, name: str | None, neuron: str | None, dt_ms: float, out: 
                 _draw(found, dt_ms, out)
             terminal.echo(f"figure: {out}")
     return passed
-
-
-def _rules(source: str, name: str | None) -> list[Rule]:
-    if source in library.names() and not Path(source).exists():
-        if name not in (None, source):
-            raise InputError(f"--rule {quote(name)}: {source} is a rule of the package, not a file")
-        return [library.get(source)]
-    if not source.endswith((".toml", ".json")) and not Path(source).exists():
-        raise InputError(
-            f"{quote(source)} is not a file, and no learning rule of the package{nearest(source, library.names())}"
-        )
-    rules = library.load(source)
-    if name is not None and name not in rules:
-        raise InputError(f"{source}: unknown learning rule {quote(name)}{nearest(name, rules)}")
-    return list(rules.values()) if name is None else [rules[name]]
 
 
 def _neuron(source: str, name: str | None) -> NeuronModel | None:

@@ -1,4 +1,4 @@
-"""Signs of life: the log of a run directory, lines where there is no terminal, curves as CSV or for TensorBoard.
+"""The log of a run: `run.log`, lines on standard output where there is no terminal, curves as CSV or for TensorBoard.
 
 A log is a convenience: where the disk refuses it, it ends with a warning and the run goes on.
 """
@@ -26,9 +26,9 @@ from .phases import Phases
 LOG, CSV, EVENTS = "run.log", "loss.csv", "tensorboard"
 EVERY = 60.0  # seconds between lines
 FLUSH = 1.0  # seconds between writes of the curves
-FIRST = 1.0  # seconds, and two iterations, after which a run of more than `SHORT` seconds says how long it will take
-SHORT = 10.0
-EARLY = 5.0  # seconds after which the first line says how it goes
+FIRST = 1.0  # seconds, and two iterations, after which a run says how long it will take
+SHORT = 10.0  # with fewer seconds to go, it does not say so
+EARLY = 5.0  # seconds until the first line
 
 
 class Log(Observer):
@@ -89,7 +89,7 @@ class Log(Observer):
                 terminal.echo(line)
 
     def _note_new(self, simulation: Watched) -> None:
-        """Write the notices of the run that are new."""
+        """Write those notices of the run into the log that are not there yet."""
         lines = simulation.notices.lines
         for line in lines[self._noted :]:
             self._note(f"notice: {line}")
@@ -108,11 +108,13 @@ class Log(Observer):
         return f"iteration {done} of {self.n_iterations}: {', '.join(parts)}"
 
     def _is_timed(self, done: int) -> bool:
-        """Return whether an iteration ended after the first one, in which tasks make data that they keep."""
+        """Return whether enough iterations are done to tell their duration: the first one, in which data are made, does
+        not count.
+        """
         return done > self._first + 1
 
     def _left(self, done: int) -> float:
-        """Return the seconds that the iterations to come take if they take as long as those after the first one."""
+        """Return the seconds that the remaining iterations will take, by the mean of those after the first one."""
         return (monotonic() - self._settled) / (done - self._first - 1) * (self.n_iterations - done)
 
     def _tell_duration(self, done: int) -> None:
@@ -161,13 +163,13 @@ class Log(Observer):
             self._events = EventFileWriter(str(self.directory / EVENTS))
 
     def _open_file(self, name: str, how: int) -> TextIO:
-        """Open a file for writing, not through a link."""
+        """Open a file for writing, not through a link; `how`: O_APPEND or O_TRUNC."""
         path = self.directory / name
         how |= os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         return os.fdopen(os.open(clear(path) if how & os.O_TRUNC else path, how, 0o666), "w")
 
     def _values(self, simulation: Watched, k: int, validation: float | None) -> dict[str, float | None]:
-        """Return what the curves hold of iteration `k`."""
+        """Return the values of all curves in iteration `k`, by column of the CSV."""
         error = self.phases.errors[k] if k < len(self.phases.errors) else None
         values = {"loss": simulation.losses[k], "firing_rate_hz": simulation.rates[k], "error": error}
         values |= {"validation": validation, **self.phases.returns_of(simulation, k), **self.phases.annealing.values(k)}
@@ -215,7 +217,7 @@ class Log(Observer):
         self._csv = self._events = self._log = None
 
     def _try(self, act: Callable[..., object], *arguments: object) -> None:
-        """Do it on rank 0 of the first group; end the log if the file system refuses."""
+        """Call `act` on rank 0 of the first group; end the log with a warning if the file system refuses."""
         if self._rank or not self._works:
             return
         try:
@@ -226,7 +228,7 @@ class Log(Observer):
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it."""
+    """Return a time as text, in days, hours, minutes or seconds."""
     for size, name in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {name}"
@@ -234,7 +236,7 @@ def duration(seconds: float) -> str:
 
 
 def require(curves: str) -> None:
-    """Raise `InputError` if a package that writes the curves is missing."""
+    """Raise `InputError` if the package is missing that writes curves for TensorBoard."""
     if curves == "tensorboard" and find_spec("tensorboard") is None:
         raise InputError(
             "[run] log = tensorboard: the package is not installed; `pip install tensorboard`, or log = csv"

@@ -1,4 +1,4 @@
-"""Neuron models at the command line: which ones a source names, what a check tells, and its picture."""
+"""The commands `check-model` and `compile`: find the neuron models that they name, print checks, draw a picture."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..neurons.compile import cache_folder, fill
 from ..neurons.language import nearest
 from ..neurons.model import NeuronModel
 from ..storage.disk import output_errors
+from ..values import Foreign
 
 
 def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], out: Path | None) -> bool:
@@ -27,18 +28,18 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
     source : str
         A file, or the name of a model.
     name : str or None
-        One of several in a file.
+        Name of one of the models of a file; None: all of them.
     dt_ms : float
         Time step.
     settings : sequence of str
-        "key=value" of parameters.
+        Values of parameters, "key=value".
     out : Path or None
         File for the picture.
 
     Returns
     -------
     bool
-        Whether nothing is wrong.
+        Whether all checks passed.
 
     Raises
     ------
@@ -49,7 +50,7 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
         from ..plots.style import require_format
 
         require_format("--out", out)
-    models = _models(source, name)
+    models = find_definitions(library, "neuron model", "--model", source, name)
     if out is not None and len(models) > 1:
         raise InputError(f"{source} holds {len(models)} models: name one with --model for a picture")
     passed = True
@@ -65,7 +66,7 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
 
 
 def compile_all(sources: Sequence[str], levels: Sequence[str]) -> None:
-    """Compile the models of files and of the package for later runs, and print where they are.
+    """Compile neuron models of files and of the package for later runs, and print where they are.
 
     Parameters
     ----------
@@ -80,21 +81,30 @@ def compile_all(sources: Sequence[str], levels: Sequence[str]) -> None:
         If there is no such model or level, or no compiler.
     """
     for source in sources or library.free_names():
-        for model in _models(source, None):
+        for model in find_definitions(library, "neuron model", "", source, None):
             terminal.echo(f"{model.name}: {len(fill(model, levels))} files in {cache_folder()}")
 
 
-def _models(source: str, name: str | None) -> list[NeuronModel]:
+def find_definitions(library: Foreign, kind: str, option: str, source: str, name: str | None) -> list[Foreign]:
+    """Return the neuron models or learning rules (`kind`) of a file, the one called `name`, or one of the package.
+
+    Raises
+    ------
+    InputError
+        If `source` is neither a file nor in the package, or `name`, given by `option`, is not in the file.
+    """
     if source in library.names() and not Path(source).exists():
+        if name not in (None, source):
+            raise InputError(f"{option} {quote(name)}: {source} is a {kind} of the package, not a file")
         return [library.get(source)]
     if not source.endswith((".toml", ".json")) and not Path(source).exists():
         raise InputError(
-            f"{quote(source)} is not a file, and no neuron model of the package{nearest(source, library.names())}"
+            f"{quote(source)} is not a file, and no {kind} of the package{nearest(source, library.names())}"
         )
-    models = library.load(source)
-    if name is not None and name not in models:
-        raise InputError(f"{source}: unknown neuron model {quote(name)}{nearest(name, models)}")
-    return list(models.values()) if name is None else [models[name]]
+    found = library.load(source)
+    if name is not None and name not in found:
+        raise InputError(f"{source}: unknown {kind} {quote(name)}{nearest(name, found)}")
+    return list(found.values()) if name is None else [found[name]]
 
 
 def _values(model: NeuronModel, settings: Sequence[str]) -> dict[str, float]:

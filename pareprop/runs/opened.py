@@ -1,4 +1,4 @@
-"""A run that is opened: its results, and its network with its task, to test, to go on, to learn something else."""
+"""`open_run`: the results of a run, and its trained network, to test, to go on, or to learn something else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..simulation.observer import Observer
 from ..simulation.task import ClosedTask, Task
 from ..storage import checkpoint_read
 from ..storage.best_weights import BestWeights
-from ..storage.opened import OpenRun as Results
+from ..storage.opened import RunResults
 from . import config
 from .config import CONFIG
 from .directory import BEST, CHECKPOINTS
@@ -24,8 +24,8 @@ from .script_task import ScriptTask
 from .seen import Seen
 
 
-class OpenRun(Results):
-    """Results of a run, see `Results`, and its network with its task.
+class OpenRun(RunResults):
+    """Results of a run, see `RunResults`, and its network with its task.
 
     Parameters
     ----------
@@ -40,13 +40,13 @@ class OpenRun(Results):
         self._trust = trust
 
     def model(self) -> Model:
-        """Return the network of the run as it was before the training; `copy_weights` and `copy_parameters` give it
+        """Return the network of the run as it was before the training; `copy_weights` and `copy_parameters` take over
         what it learned.
 
         Raises
         ------
         InputError
-            If it is part of a script alone.
+            If only the script of the run has the network.
         """
         return self._load().task.model()
 
@@ -64,13 +64,12 @@ class OpenRun(Results):
         Parameters
         ----------
         task : Task, ClosedTask or None
-            Its samples; None: the task of the run, which must belong to the package.
+            Task whose samples run; None: that of the run, which must belong to the package.
         model : Model or None
             The network; None: that of the run.
         fine_tune : bool
-            False: the simulation is where the run ended, at its latest checkpoint, and goes on to the same bits; the
-            task must make the samples of the run. True: it begins anew, from weights and learned parameters of the
-            results.
+            False: the simulation continues the run from its latest checkpoint, to the same bits; the task must make the
+            samples of the run. True: it begins at iteration 0, with weights and learned parameters of the results.
         exchange : Exchange or None
             Of all ranks; None: `pareprop.exchange()`.
         observers : iterable of Observer
@@ -84,7 +83,7 @@ class OpenRun(Results):
         Raises
         ------
         InputError
-            If network or task are part of a script alone, or are not those of the run.
+            If only the script of the run has network or task, or they are not those of the run.
 
         Examples
         --------
@@ -116,7 +115,7 @@ class OpenRun(Results):
         return simulation
 
     def _load(self, model: Model | None = None) -> config.Config:
-        """Return the configuration of the run; `model` takes the place of the network of a script."""
+        """Return the configuration of the run; `model` replaces the network of a script."""
         chosen = config.load_of_run(self.directory / CONFIG, trust=self._trust)
         if model is None:
             return chosen

@@ -1,4 +1,4 @@
-"""Options of the command line that several commands have, and types of options."""
+"""Options that several commands have (`--set`, `--trust`), and types of option values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..values import AnyValue
 
 
 class FiniteFloat(click.FloatRange):
-    """A number within bounds; `nan`, which lies in any bounds for click, and infinities are none."""
+    """A finite number within bounds; click itself takes `nan` for a number within any bounds."""
 
     def convert(self, value: AnyValue, param: click.Parameter | None, ctx: click.Context | None) -> AnyValue:
         """Convert text to a finite number."""
@@ -23,7 +23,7 @@ class FiniteFloat(click.FloatRange):
 
 
 class GivenPath(click.Path):
-    """A path; names that no file system takes are refused here, before anybody asks whether they exist."""
+    """A path; names that no file system takes are refused before any file system is asked."""
 
     def convert(self, value: AnyValue, param: click.Parameter | None, ctx: click.Context | None) -> AnyValue:
         """Convert text to a path."""

@@ -1,4 +1,4 @@
-"""What a run came to, in one number: in validation, in its test, in training."""
+"""The result of a run in one number, read from its results file: of validation, test or training."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy as np
 from ..plots import reader
 from ..values import Values
 
-VALIDATIONS = {"share of wrong samples": "accuracy", "loss": "loss", "return": "return"}  # by the unit of the values
-HIGHEST = ("accuracy", "return")  # of which more is better
+VALIDATIONS = {"share of wrong samples": "accuracy", "loss": "loss", "return": "return"}  # unit in the file to name
+HIGHEST = ("accuracy", "return")  # higher values of these are better
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Result:
     """The number by which a run is compared with others.
 
     Attributes
     ----------
     name : str
-        What it is, such as "test accuracy".
+        Name of the number, such as "test accuracy".
     value : float
         The number.
     n : int
-        Number of values of which it is the mean.
+        Number of samples or episodes of which it is the mean.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Outcome:
 
     @property
     def highest_is_best(self) -> bool:
-        """Whether more of it is better."""
+        """Whether higher values are better."""
         return self.name.endswith(HIGHEST)
 
 
@@ -44,23 +44,23 @@ def settings_of(file: h5py.File) -> Values:
     return dict(json.loads(reader.text(file, "config") or "{}").get("run", {}))
 
 
-def tested(file: h5py.File) -> Outcome | None:
-    """Return the accuracy, mean return or mean loss of the test; None where nothing was tested."""
+def tested(file: h5py.File) -> Result | None:
+    """Return the accuracy, mean return or mean loss of the test; None without a test."""
     test = reader.child(file, "test")
     if test is None:
         return None
     if "accuracy" in test.attrs:
-        return Outcome("test accuracy", float(test.attrs["accuracy"]))
+        return Result("test accuracy", float(test.attrs["accuracy"]))
     for name, text in (("returns", "test return"), ("loss", "test loss")):
         if (values := reader.values(test, name)) is not None and len(values):
-            return Outcome(text, float(np.mean(values)), len(values))
+            return Result(text, float(np.mean(values)), len(values))
     return None
 
 
-def validated(file: h5py.File) -> Outcome | None:
-    """Return accuracy, mean return or mean loss in the validation of the weights that the run kept, or in its last one.
+def validated(file: h5py.File) -> Result | None:
+    """Return accuracy, mean return or mean loss of the validation whose weights the run kept, or of the last one.
 
-    None where nothing was validated.
+    None without a validation.
     """
     validation = reader.child(file, "validation")
     pair = None if validation is None else reader.pair(validation, "iteration", "value")
@@ -70,12 +70,12 @@ def validated(file: h5py.File) -> Outcome | None:
     kept = np.flatnonzero(iterations == validation.attrs.get("weights_after", iterations[-1]))
     value = float(values[kept[-1] if len(kept) else -1])
     kind = VALIDATIONS.get(reader.text(validation["value"], "unit"), "")
-    return Outcome(f"validation {kind}".strip(), 1.0 - value if kind == "accuracy" else value)
+    return Result(f"validation {kind}".strip(), 1.0 - value if kind == "accuracy" else value)
 
 
-def trained(file: h5py.File) -> Outcome | None:
-    """Return the mean return, or the loss, of the last training iteration; None where nothing was trained."""
+def trained(file: h5py.File) -> Result | None:
+    """Return the mean return, or the loss, of the last training iteration; None without an iteration."""
     for name, text in (("mean_return", "return"), ("loss", "loss")):
         if (values := reader.values(file, name)) is not None and len(values):
-            return Outcome(text, float(values[-1]))
+            return Result(text, float(values[-1]))
     return None

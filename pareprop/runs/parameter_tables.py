@@ -1,7 +1,7 @@
-"""Tables of all parameters, filled by the code's registries, so that they are never older than the code.
+"""Tables of all parameters, made from the code, for the handbook and `pareprop help parameters`.
 
-Names, defaults and models come from the checked classes, meanings from their docstrings, bounds from what the classes
-answer to values that are too low and too high. The handbook and `pareprop help parameters` show them.
+Names and defaults come from the classes, meanings from their docstrings, bounds from the messages with which classes
+refuse values that are too low and too high.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from ..neurons.model import NeuronModel
 from ..storage.self_description import UNITS
 from ..values import Values
 
-NEEDS: dict[type[Frozen], Values] = {  # values without which a class cannot be made
+NEEDS: dict[type[Frozen], Values] = {  # values for required fields, so that a class can be made
     Space: {"extent": (1000.0, 1000.0), "length": 100.0, "cutoff": 300.0},
     DistanceDelay: {"per_length": 0.003},
     LocalReadouts: {"name": "out", "of": ("rec",)},
 }
-WORDS = {  # of pydantic, and shorter ones
+WORDS = {  # phrases of messages, and shorter ones
     "Input should be greater than or equal to": "at least",
     "Input should be greater than": "above",
     "Input should be less than or equal to": "at most",
@@ -69,7 +69,7 @@ def summary(thing: object) -> str:
 
 
 def default(value: object) -> str:
-    """Return a default as one would write it in Python."""
+    """Return a default value as Python code."""
     if value is None or isinstance(value, bool | str):
         return f"`{value!r}`"
     if isinstance(value, float) and abs(value) == FLOAT_MAX:
@@ -78,7 +78,7 @@ def default(value: object) -> str:
 
 
 def bounds(kind: type[Frozen], name: str) -> str:
-    """Return what a class says of values of a parameter that are too low or too high, or the values to choose from."""
+    """Return the bounds of a parameter as the messages of its class name them, or the values to choose from."""
     annotation = kind.model_fields[name].annotation
     if get_origin(annotation) is Literal:
         return " ".join(f"`{choice}`" for choice in get_args(annotation))
@@ -91,7 +91,7 @@ def bounds(kind: type[Frozen], name: str) -> str:
 
 
 def objection(kind: type[Frozen], name: str, value: float) -> str:
-    """Return the bound that a class names when a parameter has a value beyond it, "" if it takes it."""
+    """Return the bound that a class names when it refuses `value` for a parameter; "" if it accepts it."""
     try:
         kind.model_validate({**NEEDS.get(kind, {}), name: value})
     except ValidationError as problem:
@@ -100,19 +100,19 @@ def objection(kind: type[Frozen], name: str, value: float) -> str:
         text = text.removeprefix(f"{name} = {value:g} ")
         for long, short in WORDS.items():
             text = text.replace(long, short)
-        return re.sub(r"( =|,) [-\d.e+]+$", "", text)  # of another parameter: its name, not its default
+        return re.sub(r"( =|,) [-\d.e+]+$", "", text)  # a bound that is another parameter: its name alone
     return ""
 
 
 def unit(name: str, meaning: str) -> str:
-    """Return the unit of a parameter, as results have it, or else as its meaning says."""
+    """Return the unit of a parameter: that of results, or else the one in its meaning; "" without one."""
     match = re.search(r"\bin (mV|ms|pF|pA|Hz)\b", meaning)
     return UNITS.get(name, match[1] if match else "")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A parameter: its name, default, unit, bounds and meaning, and which of several classes have it."""
+    """A parameter: name, default, unit, bounds, meaning, and the classes that have it (`of`)."""
 
     name: str
     default: str
@@ -123,7 +123,7 @@ class Entry:
 
 
 def list_parameters(kinds: dict[str, type[Frozen]], groups: dict[str, set[str]] | None = None) -> list[Entry]:
-    """Return the parameters of some classes; `of` names the classes, or groups of them, that have it, "" for one."""
+    """Return the parameters of some classes; their `of` names classes or `groups` of them, "" if there is one class."""
     entries = []
     for name in dict.fromkeys(name for kind in kinds.values() for name in kind.model_fields if name != "type"):
         having = [label for label, kind in kinds.items() if name in kind.model_fields]
@@ -145,7 +145,7 @@ def parameters(kinds: dict[str, type[Frozen]], groups: dict[str, set[str]] | Non
 
 
 def neuron_kinds() -> dict[str, tuple[str, str, type[Frozen]]]:
-    """Return the variant, the name in `Model.neurons` and the class of each neuron model, by NEST's name."""
+    """Return variant, name in `Model.neurons` and class of each neuron model, by NEST's name."""
     return {
         f"eprop_{name}{variant.nest_suffix}": (variant.name, name, kind)
         for variant in VARIANTS.values()
@@ -176,7 +176,7 @@ def neurons() -> list[str]:
 
 
 def neuron_models() -> list[str]:
-    """Neuron models that are given as equations, drawn from their files."""
+    """Neuron models of the package that are given by equations."""
 
     def equations(model: NeuronModel) -> str:
         lines = [f"{name} ← {text}" for name, text in model.to_dict()["step"].items()]
@@ -271,7 +271,7 @@ def recorded() -> list[str]:
 
 
 def sections() -> dict[str, list[Entry]]:
-    """Return all parameters by what they belong to, as `pareprop help parameters` lists them."""
+    """Return the parameters by section of `pareprop help parameters`."""
     said, fields = meanings(Reward), inspect.signature(Reward).parameters
     return {
         "neurons": list_parameters(*neuron_groups()),
@@ -288,7 +288,7 @@ def sections() -> dict[str, list[Entry]]:
 
 
 def describe(names: tuple[str, ...]) -> Iterator[str]:
-    """Yield lines for a terminal: of all sections, or of those and of the parameters that are named.
+    """Yield lines for a terminal: all sections, or the sections and parameters that `names` lists.
 
     Raises
     ------

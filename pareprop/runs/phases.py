@@ -1,4 +1,4 @@
-"""Phases around training: validation, early stopping, the final test, and scores of classifications."""
+"""Phases around the training: validation, early stopping, the final test; their scores go into the results."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Phases(Observer):
     n_iterations : int
         Number of iterations of a complete training, after which the test runs.
     annealing : Annealing or None
-        What sets the values that are shown beside the scores.
+        Schedule whose values are shown beside the scores.
     best : BestWeights or None
-        Where the network of the best validation is kept, which is the result then.
+        Keeps the network of the best validation, which becomes the result.
     tests : bool
         Whether the test follows the training.
 
@@ -48,7 +48,7 @@ class Phases(Observer):
     test : Score or None
         Score of the final test, None before it.
     stopped_by : str
-        What ended the training early: "bound" (of a validation), "patience" or "observer"; "" if nothing did.
+        Reason of an early end: "bound" (of a validation), "patience" or "observer"; "" without one.
     kept : tuple of int and float, or None
         Iterations and value of the best validation whose network is kept.
     """
@@ -71,11 +71,11 @@ class Phases(Observer):
         self.test: Score | None = None
         self.stopped_by, self._second = "", math.nan  # value of the validation that confirmed the bound
         self.kept: tuple[int, float] | None = None
-        self._needed: set[int] = set()  # iterations of kept networks that the latest checkpoint counts on
+        self._needed: set[int] = set()  # iterations of kept networks that the latest checkpoint refers to
         self._trained, self._done = Score(), 0
 
     def after_batch(self, simulation: Watched, first: int, n: int, phase: str) -> None:
-        """Keep the score of a batch of the training: another observer may test before `after_iteration`."""
+        """Keep the score of a training batch, as another observer may test before `after_iteration`."""
         if phase == "train":
             self._trained = simulation.score
 
@@ -108,12 +108,12 @@ class Phases(Observer):
 
     @property
     def _best_validation(self) -> int:
-        """Place of the best validation, the first one of several."""
+        """Index of the best validation, the first of equals."""
         values = [value for _, value in self.validations]
         return values.index(max(values) if self.episodes else min(values))
 
     def _find_stop(self, bound: str) -> str:
-        """Return what ends the training after the last validation; `bound` where the bound does."""
+        """Return why the training ends after the last validation: `bound`, "patience" or "" to go on."""
         if self.validations and self._is_good(self.validations[-1][1]) and self._is_good(self._second):
             return bound
         patience = self.task.patience
@@ -131,7 +131,7 @@ class Phases(Observer):
         return bool(self.task.stop_below) and value < self.task.stop_below
 
     def settle(self, simulation: Watched, asked: list[bool]) -> None:
-        """Take a run that an observer ends for one that is complete; signals ask after this."""
+        """Count a run that an observer ends as complete; one that a signal ends is stopped later, and is not."""
         if simulation.stop_requested and not self.stopped:
             self.stopped_by = "observer"
 
@@ -146,7 +146,7 @@ class Phases(Observer):
             self.test = self._run(simulation, "test", n_samples, self.task.eta_test)
 
     def _run(self, simulation: Watched, phase: str, n_samples: int, eta: float) -> Score:
-        """Run samples of a phase; with `eta` > 0, learn from them in batches."""
+        """Run samples of a phase and return their score; with `eta` > 0, learn from them in batches."""
         if eta == 0:
             return simulation.test(n_samples, phase)
         usual = [item.eta for item in simulation.engine.plastic]
@@ -161,7 +161,7 @@ class Phases(Observer):
         return Score.join(scores)
 
     def state(self, simulation: Watched) -> Values:
-        """Errors and validations so far."""
+        """Return errors, validations and episodes so far."""
         self._needed = set() if self.kept is None else {self.kept[0]}
         return {
             "errors": np.array(self.errors, float),
@@ -173,13 +173,13 @@ class Phases(Observer):
         } | self.episodes.arrays()
 
     def load_state(self, state: Values) -> None:
-        """Take back errors and validations."""
+        """Restore errors, validations and episodes."""
         self.errors = list(map(float, state["errors"]))
         self.validations = [(int(iteration), float(value)) for iteration, value in state["validations"]]
         self.episodes = Returns.of(state)
         last = self.validations[-1][1] if self.validations else math.nan
         self._second = float(state.get("second", last))
-        before = "bound" if self._is_good(last) else "observer"  # where version 0.2 does not say what ended it
+        before = "bound" if self._is_good(last) else "observer"  # checkpoints of version 0.2 have no `stopped_by`
         by = str(state.get("stopped_by", before if state["stopped"] else ""))
         if by not in ("", "bound", "patience", "observer"):
             raise ValueError(f"stopped_by = {quote(by)} must be what ends a training")
@@ -202,10 +202,7 @@ class Phases(Observer):
         return self.episodes.means(k * n, (k + 1) * n) if self.episodes else {}
 
     def latest(self, simulation: Watched) -> dict[str, float]:
-        """Return what tells how the last iteration went: its loss, or return, length and entropy of its episodes.
-
-        Values that follow a schedule come after that.
-        """
+        """Return loss, or return, length and entropy of episodes, of the last iteration, then scheduled values."""
         k = simulation.iteration - 1
         shown = self.returns_of(simulation, k) if self.episodes else {"loss": simulation.losses[-1]}
         return shown | self.annealing.values(k)

@@ -9,11 +9,11 @@ from ..simulation.observer import Observer, Outcome, Watched
 from ..storage.self_description import name_axes
 from ..values import Values
 
-NAME = "population_rate"  # in the results
+NAME = "population_rate"  # dataset of the results
 
 
 class PopulationRates(Observer):
-    """Keeps the mean rate of each population of neurons in each training iteration; with replicas, those of the first.
+    """Keeps the mean rate of each population of neurons in each training iteration; with replicas, of the first group.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ class PopulationRates(Observer):
         return {"rates": np.array(self.rates, float)}
 
     def load_state(self, state: Values) -> None:
-        """Take them back."""
+        """Restore the rates."""
         self.rates = list(np.asarray(state["rates"], float))
 
     def write(self, file: h5py.File) -> None:
-        """Add them to the results, (n_iterations, n_populations)."""
+        """Add the rates to the results, float64 (n_iterations, n_populations)."""
         if self.rates:
             file[NAME] = np.array(self.rates)
             name_axes(file, NAME, ("iteration", "population"), "Hz")

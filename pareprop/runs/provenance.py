@@ -30,15 +30,15 @@ from ..timers import COMPUTE
 from ..values import Values
 
 NAME = "provenance.json"
-SHOWN = 64  # ranks, and nodes, of which a part keeps single values
-MOST_PARTS = 100  # the oldest of more are told as one
-LIMIT = 2**25  # bytes, several times what is written; longer files, of versions that kept all ranks too, are refused
+SHOWN = 64  # a part keeps values of single ranks, and nodes, of at most this many
+MOST_PARTS = 100  # the oldest of more parts are joined into one
+LIMIT = 2**25  # bytes; longer files are refused: this is several times what is written
 PACKAGES = ("pareprop", "numpy", "h5py", "mpi4py", "pydantic", "Cython")
 HOST_NAMES = "PAREPROP_HOST_NAMES"  # set to 1 to store host names
 
 
 def count_ranks_by_host(comm: Comm) -> Counter[str]:
-    """Collective: return the number of ranks on each host, by the hosts' first ranks; the same on all ranks."""
+    """Collective: return the number of ranks on each host, in the order of the hosts' first ranks."""
     return Counter(collectives.gather(comm, socket.gethostname()))
 
 
@@ -67,7 +67,7 @@ def facts(simulation: Watched) -> Values:
 
 
 def tell_environment(comm: object = None) -> dict[str, str]:
-    """Return what a measurement depends on beside its sizes: date, processor, versions, MPI, flags; all as text."""
+    """Return the environment of a measurement: date, processor, versions, MPI, flags; all as text."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "processor": processor_name(), "level": LEVEL,
         "versions": ", ".join([f"Python {platform.python_version()}", *(f"{p} {_version(p)}" for p in PACKAGES)]),
@@ -156,13 +156,13 @@ class Provenance(Observer):
     def _end_part(
         self, simulation: Watched, state: str, peaks: Sequence[int], seconds: Sequence[dict[str, float]]
     ) -> None:
-        """Write bytes and seconds of all ranks, and how it ended, into the latest part."""
+        """Write bytes and seconds of all ranks, and the `state` at the end, into the latest part."""
         slowest = max(seconds, key=lambda share: share["compute"])
         self.parts[-1] |= {
             "state": state,
             "last_iteration": simulation.iteration,
             "peak_rss_bytes": list(peaks[:SHOWN]),
-            "memory_of_ranks": _sum_up(peaks),
+            "memory_of_ranks": _summarize(peaks),
             "wall_seconds": round(time.monotonic() - self._clock, 3),
             "phases": {name: round(value, 6) for name, value in simulation.timers.seconds.items()},
             "slowest_rank_seconds": {name: round(value, 6) for name, value in slowest.items()},
@@ -173,8 +173,8 @@ class Provenance(Observer):
             self.parts[-1] |= {"rounds": _tell_rounds(simulation), "cuts": _tell_cuts(simulation)}
 
 
-def _sum_up(peaks: Sequence[int]) -> dict[str, int]:
-    """Return the lowest, the median and the highest of the bytes of all ranks, and which ranks have these."""
+def _summarize(peaks: Sequence[int]) -> dict[str, int]:
+    """Return the lowest, the median and the highest bytes of all ranks, and the ranks of the lowest and highest."""
     ordered = sorted(peaks)
     low, middle, high = ordered[0], median_low(ordered), ordered[-1]
     return {
@@ -184,10 +184,10 @@ def _sum_up(peaks: Sequence[int]) -> dict[str, int]:
 
 
 def _shorten(parts: list[Values]) -> list[Values]:
-    """Return parts before the present one: without what grows by ranks and nodes, and the oldest of many as one."""
+    """Return earlier parts, shortened: values of at most `SHOWN` ranks and nodes, the oldest of many parts joined."""
     for part in parts:
         if len(peaks := part.get("peak_rss_bytes", [])) > SHOWN:  # of an earlier version
-            part.setdefault("memory_of_ranks", _sum_up(peaks))
+            part.setdefault("memory_of_ranks", _summarize(peaks))
         for name in ("peak_rss_bytes", "ranks_per_node", "hosts"):
             if isinstance(part.get(name), list):
                 part[name] = part[name][:SHOWN]
@@ -197,7 +197,7 @@ def _shorten(parts: list[Values]) -> list[Values]:
 
 
 def _join(first: Values, second: Values) -> Values:
-    """Return two parts that follow one another as one, with the seconds of both."""
+    """Return two successive parts joined into one, with the seconds of both."""
     phases, later = first.get("phases", {}), second.get("phases", {})
     return second | {key: first[key] for key in ("started", "first_iteration") if key in first} | {
         "parts": count(first) + count(second),
@@ -207,12 +207,12 @@ def _join(first: Values, second: Values) -> Values:
 
 
 def count(part: Values) -> int:
-    """Return how many parts of a run a part stands for."""
+    """Return the number of parts of a run that were joined into this one."""
     return part.get("parts", 1)
 
 
 def _tell_rounds(simulation: Watched) -> Values:
-    """Return how often the ranks of rank 0's node met, and how often nodes exchanged messages, in this part."""
+    """Return how often ranks of rank 0's node exchanged spikes, and nodes messages, in this part of a run."""
     engine, nodes = simulation.engine, simulation.exchange.node_starts
     meeting = engine.channel.meeting
     facts: Values = {"within_nodes": meeting.n_within, "steps_within_nodes": engine.steps_within}
@@ -228,14 +228,14 @@ def _tell_rounds(simulation: Watched) -> Values:
 
 
 def _tell_cuts(simulation: Watched) -> list[Values]:
-    """Return the first neuron of each rank of a group, and after which iteration neurons came there."""
+    """Return each division of the neurons among ranks: first neuron of each rank, and the iteration after which."""
     return [
         {"after_iteration": done, "first_neurons": bounds[:-1][:SHOWN].tolist()} for done, bounds in simulation.cuts
     ]
 
 
 def spent(seconds: Mapping[str, float]) -> dict[str, float]:
-    """Return the seconds that a rank spent on its own work, on waiting for others, and on the exchange of spikes."""
+    """Return the seconds that a rank computed, waited for others, and exchanged spikes."""
     compute = sum(seconds.get(name, 0.0) for name in COMPUTE)
     transfer = sum(seconds.get(name, 0.0) for name in ("communicate", "pack", "look_up"))
     return {"compute": compute, "wait": seconds.get("wait", 0.0), "transfer": transfer}
@@ -264,7 +264,7 @@ def read(directory: Path) -> Values:
 
 
 def _check(part: Values) -> None:
-    """Raise `ValueError` unless bytes and seconds of a part are those of ranks."""
+    """Raise `ValueError` unless the values of a part have the types and ranges that `Provenance` writes."""
     peaks, seconds = part.get("peak_rss_bytes", []), part.get("rank_seconds", [])
     if not isinstance(peaks, list) or not all(type(peak) is int and 0 <= peak < 2**63 for peak in peaks):
         raise ValueError(f"peak_rss_bytes = {quote(peaks)} must be bytes of each rank")
@@ -292,7 +292,7 @@ def _is_cut(value: object) -> bool:
 
 
 def _is_seconds(value: object) -> bool:
-    """Return whether a value is a table of finite, not negative numbers."""
+    """Return whether a value is a table of finite numbers of at least 0."""
     return isinstance(value, dict) and all(
         type(entry) in (int, float) and 0 <= entry < 2**63 for entry in value.values()
     )

@@ -1,4 +1,4 @@
-"""Recorded samples for the interactive view of a report: rasters and signals as numbers that JSON can hold."""
+"""Recorded samples for the interactive view of the report (`report.html` draws them): rasters and signals as JSON."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..plots import panels, reader
 from ..storage import joined_file
 from ..values import Values
 
-SAMPLES, SPIKES, LINES, POINTS = 10, 6_000, 4, 800  # at most, of a run, a raster, a signal, a line
+SAMPLES, SPIKES, LINES, POINTS = 10, 6_000, 4, 800  # at most: samples of a run, spikes of a raster, lines, their points
 DIGITS = 4
-SIGNALS = (
+SIGNALS = (  # name in the results and title
     ("V_m", "membrane voltage (mV)"),
     ("learning_signal", "learning signal"),
     ("surrogate_gradient", "surrogate gradient (1/mV)"),
 )
-READOUTS = (("readout_signal", False), ("target_signal", True))
+READOUTS = (("readout_signal", False), ("target_signal", True))  # name, and whether the line is dashed
 
 
 def samples(file: h5py.File, directory: Path) -> list[Values]:
@@ -52,7 +52,7 @@ def samples(file: h5py.File, directory: Path) -> list[Values]:
 
 
 def _of_recording(path: Path, neurons: list, dt: float) -> Iterator[Values]:
-    """Yield evenly chosen samples of `record.h5`, if there is one whose samples are equally long."""
+    """Yield evenly chosen samples of `record.h5`, if it exists; signals only if all samples are equally long."""
     if not path.is_file():
         return
     try:
@@ -79,7 +79,7 @@ def _of_recording(path: Path, neurons: list, dt: float) -> Iterator[Values]:
 
 
 def _raster(name: str, steps: np.ndarray, ids: np.ndarray, groups: list, dt: float) -> Values:
-    """Return spikes, of some neurons where there are too many."""
+    """Return a raster for the view, of some neurons alone if there are more than `SPIKES` spikes."""
     size = max([int(ids.max(initial=0)) + 1, *(end for _, _, end in groups)])
     title, steps, ids = panels.thin(name, steps, ids, SPIKES)
     shown = [{"name": panels.short(group), "end": end} for group, _, end in groups]

@@ -1,7 +1,7 @@
-"""Spikes of a trained network that starts at rest and does not learn, for comparison with another simulator.
+"""Run recorded samples again, from rest and without learning, for comparison with another simulator (`nest_script`).
 
-In the spike variant recorded samples begin where the sample before ended, and those of the training change weights on
-their way, so that no other simulator can have their spikes.
+In the spike variant a recorded sample begins in the state that the sample before has left, and changes weights while it
+runs: another simulator cannot reproduce its spikes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..network.variants import find_variant
 from ..simulation import digest
 from ..simulation.loop import Simulation
-from ..storage.opened import OpenRun
+from ..storage.opened import RunResults
 from . import config
 from .directory import CONFIG
 
@@ -33,10 +33,10 @@ def simulate(directory: Path, trust: bool = False) -> dict[str, tuple[np.ndarray
     Returns
     -------
     dict
-        Record to the step and id of each spike. Empty in the interval variant, which needs none, and where the network
-        cannot be built again as it was: of a script, rewired, or in closed loop.
+        Name of the record to the step and id of each spike. Empty in the interval variant, whose recorded spikes can be
+        compared, and if the network cannot be rebuilt: of a script, rewired, or in closed loop.
     """
-    run = OpenRun(directory)
+    run = RunResults(directory)
     if not find_variant(run.attributes.get("variant")).is_online or "script" in run.config.get("run", {}):
         return {}
     task, spikes = config.load_of_run(directory / CONFIG, trust=trust).task, {}
@@ -55,11 +55,11 @@ def simulate(directory: Path, trust: bool = False) -> dict[str, tuple[np.ndarray
     return spikes
 
 
-def set_weights(simulation: Simulation, run: OpenRun, initial: bool) -> None:
+def set_weights(simulation: Simulation, run: RunResults, initial: bool) -> None:
     """Give a simulation on one rank the weights of a run, before or after its training."""
     assert isinstance(simulation.engine, Spike)
     for table, span in digest.tables(simulation.network):
-        if span.first == span.last:  # no synapses, so that the results do not name it
+        if span.first == span.last:  # the results leave out projections without synapses
             continue
         weights = run.weights(span.projection.name)["weight_initial" if initial else "weight"]
         if len(weights) != (n := span.last - span.first):

@@ -1,4 +1,8 @@
-"""A report of runs and studies as one HTML file that needs no network: summary, curves, times, figures, recordings."""
+"""The report of runs and studies: one HTML file that loads nothing else.
+
+`read_run` collects what it shows: all PNG figures of the run directory (a new one: `plots.figures`), curves
+(`_curves`, `_charts`), recorded samples (`recorded`), the summary. `report.html` is the template.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +27,13 @@ from . import provenance, recorded
 from .directory import CONFIG, RESULTS
 from .outcome import tested
 
-REPORT, MARK = "report.html", b"<!-- pareprop report -->"
-MOST, MOST_VIEWS = 2_600_000, 1_800_000  # bytes of figures, and of recorded samples, in a report
+REPORT, MARK = "report.html", b"<!-- pareprop report -->"  # only files with the mark are replaced
+MOST, MOST_VIEWS = 2_600_000, 1_800_000  # at most: bytes of figures, and of recorded samples, in a report
 TEMPLATE = Path(__file__).with_name(REPORT)
-CLASSES = 30  # up to which a confusion matrix is a table
+CLASSES = 30  # the confusion matrix of more classes is left out
 STUDY = "study.csv"
 STUDY_FIGURES = ("scaling.png", "phases.png", "prediction.png", "learning_curves.png")
-COLUMNS = {  # of the table of a study: their headings
+COLUMNS = {  # columns of the table of a study and their headings
     "kind": "kind", "variant": "variant", "neurons": "neurons", "indegree": "indegree", "ranks": "ranks",
     "train_seconds": "seconds", "real_time_factor": "real-time factor", "memory_bytes_max": "MiB of the largest rank",
 }  # fmt: skip
@@ -43,7 +47,7 @@ def write(directories: Sequence[Path], out: Path | None = None) -> Path:
     directories : sequence of Path
         Run directories, folders of several runs (such as those of `--seeds`), or folders of a study.
     out : Path or None
-        The file; None: `report.html` in the directory if there is one, else in the working directory.
+        The file; None: `report.html` in the directory if one is given, else in the working directory.
 
     Returns
     -------
@@ -53,10 +57,10 @@ def write(directories: Sequence[Path], out: Path | None = None) -> Path:
     Raises
     ------
     InputError
-        If a directory is neither, or the file is there and no report.
+        If a directory is none of these, or the file exists and is not a report.
     """
     out = out or (directories[0] / REPORT if len(directories) == 1 else Path(REPORT))
-    _require_own(out)
+    _require_replaceable(out)
     studies = [read_study(path) for path in directories if (path / STUDY).is_file()]
     studies += [read_sweep(path) for path in directories if (path / sweep_table.TABLE).is_file()]
     places = [place for path in directories if not (path / STUDY).is_file() for place in runs_below(path)]
@@ -68,7 +72,8 @@ def write(directories: Sequence[Path], out: Path | None = None) -> Path:
     return out
 
 
-def _require_own(out: Path) -> None:
+def _require_replaceable(out: Path) -> None:
+    """Raise `InputError` if a file exists that is not a report."""
     try:
         with files.open_regular(out) as file:
             if MARK not in file.read(4096):
@@ -94,7 +99,7 @@ def runs_below(path: Path) -> list[Path]:
 
 
 def _names(places: Sequence[Path]) -> list[str]:
-    """Return the last parts of the paths that tell them apart."""
+    """Return the shortest ends of the paths that differ from each other."""
     for depth in range(1, 5):
         names = ["/".join(place.resolve().parts[-depth:]) for place in places]
         if len(set(names)) == len(names):
@@ -103,7 +108,7 @@ def _names(places: Sequence[Path]) -> list[str]:
 
 
 def read_run(directory: Path, name: str, n_runs: int = 1) -> Values:
-    """Return what a report of `n_runs` runs shows of one of them; they share the room for figures and recordings."""
+    """Return what a report shows of a run; `n_runs` runs share the bytes for figures and recordings."""
     try:
         notes = provenance.read(directory)
     except InputError:  # a run that was copied without it
@@ -122,12 +127,12 @@ def read_run(directory: Path, name: str, n_runs: int = 1) -> Values:
         content |= {"curves": _curves(file), "confusion": _confusion(file), "summary": summary(file, notes["parts"])}
         sections = json.loads(reader.text(file, "config") or "{}").items()
         content["settings"] = dict(list_values({section: dict(values) for section, values in sections}))
-        content["view"] = _fitting(recorded.samples(file, directory), MOST_VIEWS // n_runs)
+        content["view"] = _limit(recorded.samples(file, directory), MOST_VIEWS // n_runs)
     return content | {"figures": _figures(sorted(directory.glob("*.png")), MOST // n_runs)}
 
 
-def _fitting(view: list[Values], most: int) -> list[Values]:
-    """Return as many samples as fit, evenly chosen beyond the first two."""
+def _limit(view: list[Values], most: int) -> list[Values]:
+    """Return as many samples as fit into `most` bytes, evenly chosen beyond the first two."""
     while view and len(json.dumps(view)) > most:
         view = view[:2] + view[3::2] if len(view) > 2 else view[:-1]
     return view
@@ -200,7 +205,7 @@ def _figures(paths: Sequence[Path], budget: int) -> list[Values]:
     for path in paths:
         try:
             content = files.read(files.own(path), 3 * budget // 4)
-        except OSError:  # too large, none, or elsewhere
+        except OSError:  # missing, too large, or a link to another folder
             continue
         if content:
             budget -= 4 * len(content) // 3
@@ -219,7 +224,7 @@ def read_study(directory: Path) -> Values:
 
 
 def read_sweep(directory: Path) -> Values:
-    """Return the settings of a sweep with their outcomes, the best first, how that was chosen, and its figure."""
+    """Return the settings of a sweep with their results, the best first, a remark on the ranking, and its figure."""
     groups = sweep_table.group(sweep_table.read(directory / sweep_table.TABLE))
     columns, *cells = sweep_table.texts(groups)
     return {

@@ -1,4 +1,4 @@
-"""Cases of reward-based learning (format "pareprop-reward-case-1"): actions, rewards and ends of episodes are given."""
+"""Case files of rewards, "pareprop-reward-case-1": actions, rewards and ends of episodes are given, not computed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from . import case_fields as fields
 
 FORMAT = "pareprop-reward-case-1"
 BY_DECISION = ("actions", "rewards", "alive", "terminated")  # (n_episodes, n_decisions) each
-OF_LOSS = {
-    "delta": "td_error",
-    "advantage": "advantage",
-}  # what a case expects, and its name among the quantities of a loss
+OF_LOSS = {"delta": "td_error", "advantage": "advantage"}  # expected array to its name in `Evaluation.extra`
 
 
 def loss(attributes: Values) -> Reward:
@@ -38,7 +35,7 @@ def n_readouts(attributes: Values) -> int:
 
 
 def read_arrays(file: h5py.File, attributes: Values) -> dict[str, np.ndarray]:
-    """Return inputs (n_episodes interval, n_in), and what happened in the episodes, of matching shapes."""
+    """Return inputs (n_episodes * interval, n_in), and actions, rewards and ends of episodes, of matching shapes."""
     arrays = {"inputs": fields.array(file, "inputs", 2), "rewards": fields.array(file, "rewards", 2)}
     arrays |= {key: fields.whole_array(file, key, 2) for key in BY_DECISION if key != "rewards"}
     arrays |= {key: fields.whole_array(file, key, 1) for key in ("decision_steps", "length")}
@@ -58,7 +55,7 @@ def read_arrays(file: h5py.File, attributes: Values) -> dict[str, np.ndarray]:
 
 
 def samples(arrays: dict[str, np.ndarray], attributes: Values) -> list[Sample]:
-    """Return the episodes of a case, each with what happened in it."""
+    """Return the episodes of a case as samples with their actions and rewards."""
     interval, made = int(attributes["interval"]), []
     for k, n_steps in enumerate(arrays["length"]):
         alive = arrays["alive"][k].astype(bool)

@@ -1,4 +1,4 @@
-"""Cases of learning rules given as equations, and of short-term plasticity: format "pareprop-case-5"."""
+"""Case files of learning rules given by equations and of short-term plasticity, "pareprop-case-5"."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from . import case_fields as fields
 
 FORMAT = "pareprop-case-5"
 MATRICES = ("in", "rec", "out")
-SOURCES = ("U", "tau_rec", "tau_fac", "u", "x")  # of transmission
+SHORT_TERM = ("U", "tau_rec", "tau_fac", "u", "x")  # parameters of short-term plasticity
 
 
-def _read(attributes: Values, key: str, empty: str) -> AnyValue:
+def _read_json(attributes: Values, key: str, empty: str) -> AnyValue:
     try:
         return json.loads(attributes.get(key, empty))
     except (ValueError, TypeError, RecursionError):
@@ -35,17 +35,17 @@ def _read(attributes: Values, key: str, empty: str) -> AnyValue:
 
 def read_rules(attributes: Values) -> dict[str, Rule]:
     """Return the rules that a case gives by equations, by name."""
-    return rules_of(_read(attributes, "rules", "{}"), "attribute 'rules'")
+    return rules_of(_read_json(attributes, "rules", "{}"), "attribute 'rules'")
 
 
 def read_recorded(attributes: Values) -> list[Values]:
     """Return the synapses whose states a case expects: tables of matrix, target, source and names."""
-    return _list(attributes, "record_synapses", ("matrix", "target", "source", "names"))
+    return _read_tables(attributes, "record_synapses", ("matrix", "target", "source", "names"))
 
 
-def _list(attributes: Values, key: str, needed: Sequence[str]) -> list[Values]:
-    """Return the tables of a list, each with a known matrix."""
-    given = _read(attributes, key, "[]")
+def _read_tables(attributes: Values, key: str, needed: Sequence[str]) -> list[Values]:
+    """Return the tables of an attribute that is a list of tables, each with the keys `needed` and a known matrix."""
+    given = _read_json(attributes, key, "[]")
     if not isinstance(given, list) or not all(isinstance(entry, Mapping) for entry in given):
         raise InputError(f"attribute '{key}' must be a list of tables")
     for k, entry in enumerate(given):
@@ -58,21 +58,18 @@ def _list(attributes: Values, key: str, needed: Sequence[str]) -> list[Values]:
 
 
 class Options:
-    """What a case says of learning and transmission of each part of its matrices.
+    """Options of the projections of a case: learning rules, optimizers and short-term plasticity.
 
     Parameters
     ----------
     attributes : dict
         Attributes of the file's root.
-    rules : Mapping
-        Its rules by name.
     """
 
-    def __init__(self, attributes: Values, rules: Mapping[str, Rule]) -> None:
+    def __init__(self, attributes: Values) -> None:
         self._in_use = attributes.get("format") == FORMAT
-        self._learning = _list(attributes, "learning", ("matrix", "rule", "optimizer"))
-        self._transmission = _list(attributes, "transmission", ("matrix", "U", "tau_rec"))
-        self._rules = rules
+        self._learning = _read_tables(attributes, "learning", ("matrix", "rule", "optimizer"))
+        self._transmission = _read_tables(attributes, "transmission", ("matrix", "U", "tau_rec"))
 
     def of(self, matrix: str, post: Population, groups: Sequence[Population], columns: slice) -> Values:
         """Return the options of a projection.
@@ -82,11 +79,11 @@ class Options:
         matrix : str
             "in", "rec" or "out".
         post : Population
-            Its targets.
+            Targets of the projection.
         groups : sequence of Population
             All groups of neurons in their order.
         columns : slice
-            Its sources among those of the matrix.
+            Columns of the matrix that are sources of the projection.
         """
         if not self._in_use:
             return {}
@@ -97,11 +94,11 @@ class Options:
             options |= {"learning_rule": entry["rule"], "optimizer": optimizer(entry["optimizer"], here)}
             parameters = entry.get("parameters", {})
             options["learning_parameters"] = {
-                name: self._part(value, entry, post, groups) for name, value in parameters.items()
+                name: self._values_of(value, entry, post, groups) for name, value in parameters.items()
             } or None
         entry = self._find("transmission", self._transmission, matrix, post, groups)
         if entry is not None:
-            given = {name: entry[name] for name in SOURCES if name in entry}
+            given = {name: entry[name] for name in SHORT_TERM if name in entry}
             options["transmission"] = {
                 name: value[columns] if isinstance(value, list) else value for name, value in given.items()
             }
@@ -121,29 +118,30 @@ class Options:
 
     @staticmethod
     def _covered(entry: Values, post: Population, groups: Sequence[Population]) -> list[Population]:
+        """Return the populations that an entry is about: those of its `groups`, all of them by default, or readouts."""
         numbers = entry.get("groups")
-        if numbers is None or post.role == "readout":
-            return [*groups] if post.role != "readout" else [post]
+        if post.role == "readout":
+            return [post]
+        if numbers is None:
+            return [*groups]
         if not isinstance(numbers, list) or not all(isinstance(k, int) and 0 <= k < len(groups) for k in numbers):
             raise InputError(f"groups = {quote(numbers)} must be numbers of groups below {len(groups)}")
         return [groups[k] for k in numbers]
 
     @staticmethod
-    def _part(value: AnyValue, entry: Values, post: Population, groups: Sequence[Population]) -> AnyValue:
-        """Return the values of a parameter for the targets of one of the groups that an entry covers."""
+    def _values_of(value: AnyValue, entry: Values, post: Population, groups: Sequence[Population]) -> AnyValue:
+        """Return the values of a parameter for the neurons of `post`, from those for all groups of an entry."""
         if not isinstance(value, list):
             return value
         covered = Options._covered(entry, post, groups)
+        if len(value) != (n := sum(item.size for item in covered)):
+            raise InputError(f"attribute 'learning': {len(value)} values for {n} neurons")
         first = sum(item.size for item in covered[: covered.index(post)])
-        if len(value) != sum(item.size for item in covered):
-            raise InputError(
-                f"attribute 'learning': {len(value)} values for {sum(item.size for item in covered)} neurons"
-            )
         return value[first : first + post.size]
 
 
 class SynapseStates(Observer):
-    """Steps the states of the synapses forward that a case names.
+    """Computes the states, step by step, of the synapses that a case names, and compares them with the expected ones.
 
     Parameters
     ----------
@@ -182,14 +180,14 @@ class SynapseStates(Observer):
         return np.unique(np.concatenate(records))
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
-        """Step through a sample."""
+        """Compute the states of a sample."""
         engine = simulation.engine
         log = simulation.exchange.broadcast_spikes(engine.log, engine.n)
         for k, item in self._items:
             self._found[k] += item.list_states(engine.inputs, log, outcome.error, outcome.sample.modulator)
 
     def compare(self, exchange: Exchange) -> float:
-        """Collective: return the largest deviation of a state by the largest value of its array."""
+        """Collective: return the largest deviation of a state, relative to the largest value of its array."""
         worst = 0.0
         for k, found in self._found.items():
             wanted, names = self._expected[f"synapse_states/{k}"], self._entries[k]["names"]
@@ -202,12 +200,12 @@ class SynapseStates(Observer):
 
 
 def _find(model: Model, role: Role, cell: int) -> Population:
-    """Return the population of a cell, counted among all of its role."""
+    """Return the population of a cell; `cell` counts among all cells of the role."""
     return next(item for item in model.of_role(role) if model.offset(item) <= cell < model.offset(item) + item.size)
 
 
 def list_shapes(group: h5py.Group, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of what only these cases expect."""
+    """Return the shapes of the expected arrays that only this format has."""
     n_steps = fields.dataset(group, "record_steps").size
     found: dict[str, tuple[int, ...]] = {"record_steps": (n_steps,)}
     states = fields.group(group, "synapse_states")
@@ -216,7 +214,7 @@ def list_shapes(group: h5py.Group, shapes: Mapping[str, tuple[int, ...]]) -> dic
 
 
 def compare_gradients(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> float:
-    """Return the largest deviation of a gradient by the largest value of its matrix; `found`: by names of weights."""
+    """Return the largest deviation of a gradient, relative to the largest of its matrix; `found`: by "w_in", ..."""
     worst = 0.0
     for key in MATRICES:
         wanted, actual = expected[f"gradient_{key}"], found[f"w_{key}"]

@@ -1,4 +1,4 @@
-"""A run in its directory: started from a configuration, or resumed from its latest checkpoint.
+"""A run in its directory, with all its observers: started from a configuration, or resumed from a checkpoint.
 
 `config.toml` holds the effective configuration, `results.h5` the results, `checkpoints/` the state, `record/` the
 recording of section [record].
@@ -21,7 +21,7 @@ from ..parallel import collectives
 from ..parallel.agreement import agree
 from ..parallel.exchange import Exchange
 from ..plots import reader
-from ..simulation.checks import tell_observers
+from ..simulation.checks import name_classes
 from ..simulation.loop import Simulation, check_replicas
 from ..simulation.observer import Observer
 from ..simulation.schedule import Annealing
@@ -54,8 +54,8 @@ from .provenance import Provenance
 from .seen import Seen
 from .summary import advice, start_lines
 
-VALIDATED = ("patience", "keep_best", "stop_below", "stop_above")  # settings that need validations
-LATEST = 10  # iterations over which the last difference of rates is averaged
+VALIDATED = ("patience", "keep_best", "stop_below", "stop_above")  # settings without effect if nothing is validated
+LATEST = 10  # iterations over which the difference from published rates at the end is averaged
 EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal stopped the run after a checkpoint; resume it
 
 
@@ -78,7 +78,7 @@ class Run:
     group : Exchange or None
         Exchange of this rank's replica group, None for all ranks.
     observers : sequence of Observer
-        Observers of a script, called before the others: what they see is of the training.
+        Observers of a script, called before the others, so that they do not see the weights of the test.
     rates_hz : dict of str to float
         Rates of populations in Hz, see `Model`.
     tests : bool
@@ -114,6 +114,7 @@ class Run:
             self.simulation.notices.tell("validated", f"{', '.join(given)}: no effect, as nothing is validated: {why}")
 
     def _all_observers(self, model: Model) -> list[Observer]:
+        """Return the observers of the run in the order of their calls; this is where a new one belongs."""
         task = self.config.task
         attributes = {
             "task": task.name, "figure": task.figure, "seed": task.seed, "config": self.config.json(),
@@ -191,7 +192,7 @@ class Run:
                 terminal.echo(f"neurons are shared among ranks by measured rates, {low:.3g} to {high:.3g} Hz")
 
     def _require_recording(self, numbers: Values, rank: int, size: int) -> None:
-        """Raise a ValueError if the recording that a checkpoint counts on is damaged in this rank's share of it."""
+        """Raise a ValueError if this rank's share of the recording that a checkpoint refers to is damaged."""
         for name, observer in self.simulation.list_observers():
             if isinstance(observer, Recorder) and name in numbers:
                 observer.require_readable(numbers[name], rank, size)
@@ -227,7 +228,7 @@ class Run:
         return self.checkpoints.asked if self.simulation.iteration < self.config.task.iterations else ""
 
     def _rates(self) -> list[str]:
-        """Return the rates of populations in the last sample that was kept, and how far they are from references."""
+        """Return lines on the rates of populations in the last sample, and on their difference from published rates."""
         if self.config.task.figure != reader.POPULATIONS or self.checkpoints.asked:
             return []
         from ..plots import populations  # loads matplotlib
@@ -249,7 +250,7 @@ class Run:
         return advice(part, model.size("recurrent"), model.optimizer.batch_size, model.variant)
 
     def _draw(self) -> None:
-        """Collective: draw the figures, unless none are wanted, or a signal says that the time is short."""
+        """Collective: draw the figures, unless none are wanted, or a signal stopped the run and time is short."""
         formats = self.config.task.figures
         if self.checkpoints.asked or formats == "none":
             if self.exchange.rank == 0:
@@ -259,7 +260,7 @@ class Run:
             if self.exchange.rank == 0:
                 try:
                     draw(self.directory, pdf=formats == "pdf", report=True)
-                except InputError as problem:  # results that were written just now are gone
+                except InputError as problem:  # the results were removed since they were written
                     raise OSError(str(problem)) from None
 
     def _report_end(self) -> None:
@@ -292,13 +293,13 @@ def train(
     out : str or None
         Run directory; None: the next free `runs/TASK-NUMBER`.
     exchange, group : Exchange
-        Of all ranks, and of this rank's replica group.
+        Exchange of all ranks, and of this rank's replica group.
     until : int or None
         Iteration after which to stop, None for the end.
     overwrite : bool
         Whether to replace the files of a run in the directory.
     restart : bool
-        Whether to go on with a run in the directory, if there is one.
+        Whether to continue a run in the directory, if there is one.
     observers : sequence of Observer
         Observers of a script.
     signals : bool
@@ -309,7 +310,7 @@ def train(
     Returns
     -------
     Run
-        After its training.
+        The run after its training.
 
     Raises
     ------
@@ -319,7 +320,7 @@ def train(
     comm = exchange.comm
     places = {"out": str(out), "until": str(until), "overwrite": str(overwrite), "restart": str(restart)}
     places["tests"] = str(tests)
-    agree(comm, "run()", config.list_facts() | places | {"observers": tell_observers(observers)})
+    agree(comm, "run()", config.list_facts() | places | {"observers": name_classes(observers)})
     require_possible(config, group)
     old = Path(out) if restart and out is not None and collectives.gather(comm, is_run(Path(out)))[0] else None
     with ExitStack() as stack:
@@ -364,7 +365,7 @@ def draw(directory: Path, pdf: bool = True, report: bool = False) -> None:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector away from the many small objects of a figure: it takes a fifth of the drawing."""
+    """Switch off the garbage collector, which takes a fifth of the drawing: figures are many small objects."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""A run that a script starts: its model and task, with the settings of a run."""
+"""`pareprop.run`: train the model and task of a script with the files and settings of a run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SETTINGS = (
 
 @dataclass(frozen=True, repr=False)
 class Trained:
-    """What `run` returns, on all ranks.
+    """A training that has ended, as `run` returns it on all ranks.
 
     Attributes
     ----------
@@ -55,9 +55,9 @@ class Trained:
     validations : list of tuple[int, float]
         Iterations done, and error, loss or return of each validation.
     test : Score or None
-        Of the final test; `test.value` is its error, loss or return.
+        Score of the final test; `test.value` is its error, loss or return.
     stopped : bool
-        Whether it stopped early, by `stop_below`, `stop_above` or an observer.
+        Whether the training stopped early, by `stop_below`, `stop_above`, `patience` or an observer.
     """
 
     directory: Path
@@ -108,7 +108,7 @@ def run(
     until : int or None
         Iteration after which to stop with a checkpoint, None for the end.
     restart : bool
-        Whether to go on from the latest checkpoint if there is a run in `out`; else a run begins there.
+        Whether to continue from the latest checkpoint if there is a run in `out`; else a run begins there.
     overwrite : bool
         Whether to replace the files of a run in `out`.
     observers : sequence of Observer
@@ -121,11 +121,11 @@ def run(
     replicas : int
         Groups of ranks that share batches.
     exchange : Exchange or None
-        Of all ranks; None: `pareprop.exchange()`.
+        Exchange of all ranks; None: `pareprop.exchange()`.
     quiet : bool
         Whether to print nothing; the log of the run directory has the lines in any case.
     **settings : object
-        As section [run]: `iterations` (100; a total, also after a restart), `validate_every`, `validate_samples`,
+        Keys of section [run]: `iterations` (100; a total, also after a restart), `validate_every`, `validate_samples`,
         `eta_validate`, `stop_below`, `stop_above`, `stop_samples`, `test_samples`, `eta_test`, `figures` ("png",
         "pdf", "none") and `log`; see `pareprop config`.
 
@@ -137,7 +137,7 @@ def run(
     Raises
     ------
     InputError
-        If model, task, a setting or the directory can't be used; nothing is written then.
+        If model, task, a setting or the directory cannot be used; nothing is written then.
     StateError
         If the run cannot go on: numbers that are not finite, or a full disk; names the latest checkpoint.
     KeyboardInterrupt
@@ -157,7 +157,7 @@ def run(
         until = None if until is None else check_number("pareprop.run: until", until, 0)
         observers = check_observers(observers)
         config = _make_config(model, task, settings, record, checkpoint)
-    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext(), _in_words_of_scripts():
+    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext(), _naming_arguments():
         ended = train(
             config,
             None if out is None else str(out),
@@ -181,8 +181,8 @@ def run(
 
 
 @contextlib.contextmanager
-def _in_words_of_scripts() -> Iterator[None]:
-    """Name arguments in place of options where a run directory can't be had; the same on all ranks."""
+def _naming_arguments() -> Iterator[None]:
+    """Context that replaces options by arguments of `run` in messages about the run directory."""
     try:
         yield
     except InputError as problem:

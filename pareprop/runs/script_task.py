@@ -1,4 +1,4 @@
-"""A run of a script as a configuration: its whole network as tables, and who makes its samples."""
+"""The configuration of a script's run: its network as tables, and the name of the task that makes its samples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ..tasks.base import LEARNING, MODEL, RUN, TaskBase
 from ..values import AnyValue, Values
 
 ARRAYS, RESULTS = "network.h5", "results.h5"  # beside the configuration
-NO_NETWORK = "an earlier version wrote the run"
+NO_NETWORK = "an earlier version wrote the run"  # why the configuration has no network
 
 
 class ScriptTask(TaskBase):
@@ -81,16 +81,16 @@ class ScriptTask(TaskBase):
     _arrays: dict[str, np.ndarray] = PrivateAttr({})
 
     def supply(self, model: Model, task: object = None, arrays: to_tables.Arrays | None = None) -> None:
-        """Take the objects of a script, and the arrays that the tables name."""
+        """Set the model and the task of a script, and the arrays that the tables refer to."""
         self._model, self._subject, self._arrays = model, task, arrays or {}
 
     @property
     def has_subject(self) -> bool:
-        """Whether there is what makes the samples."""
+        """Whether there is a task that makes the samples."""
         return self._find_subject() is not None
 
     def attach(self, folder: Path) -> None:
-        """Take note of the folder of the configuration, where arrays and results lie."""
+        """Set the folder of the configuration, where arrays and results lie."""
         self._folder = folder
 
     @property
@@ -105,9 +105,9 @@ class ScriptTask(TaskBase):
 
     @property
     def subject(self) -> Task | ClosedTask:
-        """The script's task; without the script that of the package, or the samples that the results keep."""
+        """The task of the script or of the package; without one, the samples that the results keep."""
         subject = self._find_subject()
-        return Recorded(self, self._folder or Path()) if subject is None else subject
+        return KeptSamples(self, self._folder or Path()) if subject is None else subject
 
     def _find_subject(self) -> AnyValue:
         if self._subject is None and self.made_by in TASKS:
@@ -135,15 +135,15 @@ class ScriptTask(TaskBase):
         return own() if callable(own) else {}
 
     def fingerprint(self) -> Values:
-        """Return nothing more: samples are compared by `Seen`."""
+        """Return nothing: samples are compared by `Seen`."""
         return {}
 
     def network_facts(self) -> dict[str, str]:
-        """Return all that the script said of its network, name by name."""
+        """Return all values that the script gave to its network, name to value as text."""
         return identity.list_given(self.model())
 
     def require_samples(self) -> None:
-        """Raise `InputError` without what makes the samples."""
+        """Raise `InputError` if there is no task that makes the samples, or it has too few of them."""
         if not self.has_subject:
             raise InputError(
                 f"a script trained this run, and its class {self.made_by} makes the samples: "
@@ -152,7 +152,7 @@ class ScriptTask(TaskBase):
         self._require_available()
 
     def _require_available(self) -> None:
-        """Raise `InputError` if samples would have to validate or test twice."""
+        """Raise `InputError` if more samples are asked for than the task has for validation or test."""
         stops = bool(self.stop_below) or self.stop_above is not None
         validates, test = bool(self.validate_every), self.test_samples
         ends = validates and not test and (stops or bool(self.patience))
@@ -167,7 +167,7 @@ class ScriptTask(TaskBase):
                 raise InputError(f"{name} = {asked}{why} must be at most {most}, {what}")
 
     def how_to_resume(self, directory: Path) -> str:
-        """Return what continues a run in a directory."""
+        """Return the command or call that continues a run in a directory."""
         if self.made_by in TASKS and not self.not_described:
             return super().how_to_resume(directory)
         return f"pareprop.run(..., out={str(directory)!r}, restart=True)"
@@ -210,8 +210,8 @@ def _is_array(item: object) -> bool:
     return isinstance(item, h5py.Dataset) and item.dtype.kind in "iufb"
 
 
-class Recorded:
-    """The samples that the results of a run keep, for what needs a network at work, and not its task.
+class KeptSamples:
+    """A task whose samples are those that the results of a run keep, for use without the script.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ class Recorded:
         self.n_steps, self.learning_window = task.steps, task.window
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """Return the sample if the results keep it, else their first one."""
+        """Return a sample if the results keep it, else the first one that they keep."""
         name = self._task.kept_samples().get((phase, index), "first")
         with files.open_results(self._path) as file:
             kept = (reader.child(file, f"dynamics/{known}") for known in (name, "first", "last"))
@@ -243,7 +243,7 @@ class Recorded:
 
 
 def describe_script(model: Model, task: AnyValue) -> tuple[Values, to_tables.Arrays]:
-    """Return the settings of a script's run that tell of its network and task, and the arrays that they name."""
+    """Return the settings that describe a script's network and task, and the arrays that they refer to."""
     rule, window = model.optimizer, getattr(task, "learning_window", task.n_steps)
     own = getattr(task, "settings", None)
     engine = {k: v for k, v in dataclasses.asdict(own()).items() if v is not None} if callable(own) else {}

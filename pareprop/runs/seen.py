@@ -1,4 +1,4 @@
-"""What a run has learned from, known by its content: the first and the latest training sample."""
+"""Recognise the data of a resumed run by checksums of its first and its latest training sample."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ..values import Values
 
 
 class Seen(Observer):
-    """Keeps checksums of training samples, by which a resumed run recognises its data, even in a renamed file.
+    """Keeps checksums of training samples, so that a resumed run recognises its data, even in a renamed file.
 
-    Episodes in closed loop have none: their inputs depend on the network.
+    Not of episodes in closed loop: their inputs depend on the network.
     """
 
     everywhere = False  # the first sample of a batch runs in the first group
     movable = True
 
     def __init__(self) -> None:
-        self.marks: dict[int, dict[str, int]] = {}  # of the first sample, and of one of a part of the run before
+        self.marks: dict[int, dict[str, int]] = {}  # checksums by index: first sample, latest one before a resume
         self._latest: tuple[int, Sample] | None = None
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
@@ -41,13 +41,13 @@ class Seen(Observer):
         return {"marks": {str(index): marks for index, marks in kept.items()}}
 
     def load_state(self, state: Values) -> None:
-        """Take back the checksums."""
+        """Restore the checksums."""
         self.marks = {int(index): dict(marks) for index, marks in state["marks"].items()}
 
     def require_same(self, simulation: Simulation, where: str) -> None:
-        """Collective: raise `InputError` if a sample that was seen is another one now."""
+        """Collective: raise `InputError` if a sample with a checksum has changed."""
         task = simulation.task
-        if is_closed(task) or is_open(task):  # of which no sample can be taken again
+        if is_closed(task) or is_open(task):  # their samples cannot be made again
             return
         with collectives.guarded(simulation.world):
             for index, marks in sorted(self.marks.items()):

@@ -1,7 +1,7 @@
-"""How fast this processor runs a small fixed network, beside the one whose unit costs `estimate` counts with.
+"""Measure this processor on a small fixed network, relative to the processor of the costs in `estimate`.
 
-The measurement takes a fifth of a second, and is kept in the cache folder by processor, level and flags. It decides no
-path and no result: what a run tells before its first iteration follows from it, and nothing else.
+The measurement takes a fifth of a second, and is kept in the cache folder by processor, level and flags. Only what a
+run says before its first iteration depends on it; no result does.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from ..values import Values
 from . import benchmark
 
 NEURONS, INDEGREE, INPUTS, STEPS, SAMPLES = 1000, 100, 100, 100, 40
-LIMIT = 10_000  # bytes of a file
-# processor seconds of a sample where the unit costs were found: an AMD EPYC with AVX-512
+LIMIT = 10_000  # bytes that are read of a file with measurements
+# processor seconds of a sample on the processor of the costs, an AMD EPYC with AVX-512
 REFERENCE = {"interval": 1.0e-3, "spike": 1.8e-3}
 
 
 def here() -> tuple[str, str]:
-    """Return the name of this processor, and for which instructions the kernels in use were compiled."""
+    """Return the name of this processor, and the level of instructions that the kernels in use were compiled for."""
     return processor_name(), kernels.LEVEL
 
 
 def slowness(comm: Comm, variant: str) -> float:
-    """Collective: return how many times as long as there the network takes on rank 0's processor."""
+    """Collective: return the time of the network on rank 0's processor, relative to the processor of the costs."""
     ratio = 1.0
 
     def together(problem: ParepropError | None) -> None:
@@ -67,7 +67,7 @@ def sample_seconds(variant: str) -> float:
 
 
 def _measure(variant: str) -> float:
-    """Return the shortest of some samples: other work can only lengthen them."""
+    """Return the seconds of the shortest of some samples, which other work has delayed least."""
     network = benchmark.model(NEURONS, INDEGREE, INPUTS, variant=variant)
     task = benchmark.BenchTask(INPUTS, STEPS, 1)
     engine, seconds = benchmark.build(network, task, cast(Exchange, Alone())).engine, []
@@ -80,7 +80,7 @@ def _measure(variant: str) -> float:
 
 
 def _path(key: list[str]) -> Path | None:
-    """Return the file of a kind of processor; None if the user has no folder."""
+    """Return the file with the measurements of a kind of processor; None if the user has no cache folder."""
     try:
         return cache_folder() / f"speed-{hashlib.sha256(chr(0).join(key).encode()).hexdigest()[:20]}.json"
     except RuntimeError:  # no home
@@ -88,7 +88,7 @@ def _path(key: list[str]) -> Path | None:
 
 
 def _read(path: Path, key: list[str]) -> dict[str, float]:
-    """Return what is known by variant; nothing of a file that is damaged, another user's, or of another processor."""
+    """Return measured seconds by variant; {} if the file is damaged, another user's, or of another processor."""
     try:
         with files.open_regular(path) as file:
             status, text = os.fstat(file.fileno()), file.read(LIMIT)
@@ -101,7 +101,7 @@ def _read(path: Path, key: list[str]) -> dict[str, float]:
 
 
 def _keep(path: Path, values: Values) -> None:
-    """Write the file under another name first, so that nobody finds half of it; where that fails nothing is kept."""
+    """Write the file as a whole, by a temporary name; keep nothing if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")

@@ -1,4 +1,4 @@
-"""What a run tells at its start and at its end: what is trained, whether ranks waited, where to look first."""
+"""Lines that a run prints at its start (`start_lines`) and, if ranks waited too long, at its end (`advice`)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..values import Values
 from . import estimate, provenance, speed
 from .log import duration
 
-MUCH = 0.5  # share of waiting and transfer from which a run says what would be faster
-SHORT = 2.0  # seconds of a run that is not worth the advice
+MUCH = 0.5  # a run says what would be faster if waiting and transfer take more than this share of its time
+SHORT = 2.0  # runs of fewer seconds give no advice
 
 
 def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
-    """Collective: return what is trained, on how many ranks, in how much time and memory; valid on rank 0.
+    """Collective: return lines on ranks, memory, network and estimated time; valid on rank 0.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
 
 
 def _tell_models(model: Model) -> list[str]:
-    """Return a line on what models given by equations keep, none without such models."""
+    """Return a line on the numbers that models given by equations keep; [] without such models."""
     costs = {item.model: cost_of(model, item) for item in model.of_role("recurrent")}
     kept = [f"{name} {cost.kept}" for name, cost in costs.items() if cost]
     return [f"numbers kept per neuron and step: {', '.join(kept)}"] if kept else []

@@ -1,4 +1,4 @@
-"""Unit costs of this machine: seconds and bytes per operation, neuron or synapse, fitted to measured runs.
+"""Unit costs of a machine: seconds and bytes per operation, neuron or synapse, fitted to measured runs, kept in a file.
 
 Each phase and each kind of memory is a sum of counts (`work.Work`) times unit costs of at least 0.
 """
@@ -22,10 +22,10 @@ from ..parallel.messages import GROWTH, SLACK
 from ..values import Values
 from .work import Work
 
-CACHES = tuple(2.0**k for k in range(21, 27))  # bytes of a core's caches that are tried, 2 to 64 MiB
-GAPS = 2  # spikes to a word, where messages differ
+CACHES = tuple(2.0**k for k in range(21, 27))  # bytes of a core's caches that the fit tries, 2 to 64 MiB
+GAPS = 2  # spikes in a 32-bit word, if nodes send each other different messages
 
-SAMPLE_PHASES = {  # the counts that a phase grows with
+SAMPLE_PHASES = {  # phase of a sample to the counts that its seconds grow with
     "deliver": (
         "events", "cold_events", "lagged_events", "visits", "cold_visits", "lagged_visits", "neuron_steps",
         "readout_events",
@@ -39,12 +39,12 @@ SAMPLE_PHASES = {  # the counts that a phase grows with
 }  # fmt: skip
 ARRIVALS = {"events", "cold_events", "lagged_events", "visits", "cold_visits", "lagged_visits"}
 PHASES = SAMPLE_PHASES | {"build": ("synapses", "rows", "neurons")}
-LATER = {  # which files of earlier versions lack
+LATER = {  # (phase, count) that files of earlier versions lack
     ("deliver", "cold_visits"), ("credit", "cold_visits"), ("update", "streamed_steps"), ("sweep", "streamed_steps"),
     ("deliver", "lagged_visits"), ("deliver", "neuron_steps"), ("update", "cold_neuron_steps"),
     ("update", "lagged_neuron_steps"), ("sweep", "cold_neuron_steps"), ("sweep", "lagged_neuron_steps"),
 }  # fmt: skip
-MEMORY = {  # beside tables of synapses, whose layout is known
+MEMORY = {  # kind of memory to its counts; tables of synapses have a known layout
     "neurons": ("neurons",),
     "histories": ("neuron_steps", "neurons", "steps", "lag_rows"),
     "log": ("spikes", "input_spikes", "steps", "neurons"),
@@ -62,7 +62,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Interconnect:
-    """The network between ranks, which carries messages.
+    """Costs of the exchange between ranks.
 
     Attributes
     ----------
@@ -71,23 +71,23 @@ class Interconnect:
     bandwidth : float
         Bytes per second that a node receives.
     merge_s : float
-        Seconds per spike of the node to look up whether a rank that listens to some neurons only listens to it.
+        Seconds per spike of the node to look up whether a rank listens to it, if the rank listens to some neurons only.
     number_s : float
-        Seconds more for a spike that it listens to, to look up its number.
+        Further seconds per spike that the rank listens to, to look up its number.
     round_s : float
         Seconds of a round of two ranks of a node.
     line_s : float
-        Seconds of a round for each further rank of the node.
+        Further seconds of a round for each rank of the node beyond two.
     pack_s : float
-        Seconds to pack or unpack a spike, where nodes tell each other what they listen to.
+        Seconds to pack or unpack a spike, if nodes send each other different messages.
     copy_s : float
-        The same, where there is one message for all.
+        Seconds to pack or unpack a spike, if a node sends one message to all.
     sum_s : float
         Seconds to add one sum for a readout and step, of another rank of the node or of another node.
     message_s : float
-        Seconds for each message beyond the first that a node receives in a round, where it listens to some nodes only.
+        Seconds for each message beyond the first that a node receives in a round, if it listens to some nodes only.
     skew : float
-        Seconds that each of two ranks waits for the other per second of work, as steps of equal work take unequal time.
+        Seconds that each of two ranks waits for the other per second of work, as equal work takes unequal time.
     """
 
     latency_s: float = 2e-6
@@ -103,7 +103,7 @@ class Interconnect:
     skew: float = 0.0
 
 
-OF_PROCESSOR = ("merge_s", "number_s", "round_s", "line_s", "pack_s", "copy_s", "sum_s")  # of `Interconnect`
+OF_PROCESSOR = ("merge_s", "number_s", "round_s", "line_s", "pack_s", "copy_s", "sum_s")  # fields of `Interconnect`
 
 
 @dataclass(frozen=True)
@@ -113,24 +113,23 @@ class Units:
     Attributes
     ----------
     seconds : dict[str, dict[str, float]]
-        Phase to count to seconds of one.
+        Phase to name of a count to seconds per unit of the count.
     nbytes : dict[str, dict[str, float]]
-        Kind of memory to count to bytes of one.
+        Kind of memory to name of a count to bytes per unit of the count.
     network : Interconnect
         Costs of the exchange.
     base_bytes : float
         Memory of a process that has loaded the package and built nothing.
     crowded : dict[str, dict[str, float]]
-        As `seconds`, while `cores` cores do the same work and share caches and
-        memory; without it, cores are taken to have no influence on each other.
+        As `seconds`, measured while `cores` cores work and share caches and memory; {}: cores do not slow each other.
     cores : int
-        Number of these cores.
+        Number of cores that worked during `crowded`.
     cache, crowded_cache : float
-        Bytes of a core's caches that fit best, see `Work.with_cache`, alone and while these cores work.
+        Bytes of a core's caches that fit best, see `Work.with_cache`, with one busy core and with `cores`.
     processor, level : str
-        Where they were measured, and for which instructions the kernels were compiled; "" in files of earlier versions.
+        Processor, and level of instructions of the kernels, of the measurement; "" in files of earlier versions.
     sample_s : float
-        Seconds of a sample of the network of `speed` there; 0 in files of earlier versions.
+        Seconds of a sample of the network of `speed` on that processor; 0 in files of earlier versions.
     """
 
     seconds: dict[str, dict[str, float]]
@@ -146,11 +145,11 @@ class Units:
     sample_s: float = 0.0
 
     def _seconds(self, phase: str, work: Work) -> float:
-        """Return seconds of a phase: between those of one busy core and of all, by how many ranks the node has."""
+        """Return seconds of a phase, between those of one busy core and of `cores`, by the ranks of the node."""
         measured = {"update": work.given_update, "sweep": work.given_sweep}.get(phase, 0.0)
         added = work.added_events / max(work.events, 1.0) * (phase in ("deliver", "credit"))
         alone, crowded = (
-            # in place of the neurons of the package that were measured for the unit costs
+            # measured seconds of models given by equations replace the cost of the package's neurons
             _sum(costs, work.with_cache(cache)) + max(0.0, measured - costs.get("neuron_steps", 0.0) * work.given_steps)
             + added * _sum({name: costs[name] for name in ARRIVALS & costs.keys()}, work.with_cache(cache))
             for costs, cache in (
@@ -175,7 +174,7 @@ class Units:
         return sum(self.exchange_parts(work).values())
 
     def exchange_parts(self, work: Work) -> dict[str, float]:
-        """Return seconds of all exchanges of a sample by what they are spent on.
+        """Return seconds of all exchanges of a sample, by activity.
 
         Ranks of a node read each other's lines in shared memory. Leaders of nodes exchange all spikes by an Allgather,
         which has log2(nodes) stages, or send each node those that it listens to. Nobody merges spikes; ranks that
@@ -191,8 +190,8 @@ class Units:
         if work.ranks == 1:
             return parts
         if work.node_ranks > 1:
-            meetings = work.rounds + 3 * work.exchanges * work.targeted
-            parts["ranks of a node"] = meetings * (network.round_s + network.line_s * max(work.node_ranks - 2, 0.0))
+            rounds = work.rounds + 3 * work.exchanges * work.targeted
+            parts["ranks of a node"] = rounds * (network.round_s + network.line_s * max(work.node_ranks - 2, 0.0))
         arriving, leaving = work.node_spikes * others / work.nodes, work.spikes / work.nodes
         apart = work.targeted and tree.pays(work.nodes, work.steps * work.readouts / work.exchanges)
         adding = tree.stages(work.nodes) if apart else others  # stages of messages with sums
@@ -233,8 +232,8 @@ class Units:
     def memory(self, work: Work) -> dict[str, float]:
         """Return bytes by kind.
 
-        `buffers` are those of a node, the spikes of other nodes included, for which its leader takes memory; `routes`
-        tell each rank which of the spikes that it packs and unpacks go where.
+        `buffers` are those of a whole node, with the spikes of other nodes; `routes` list for each rank where the
+        spikes go that it packs and unpacks.
         """
         scale = work.real_bytes / 8
         steps, lag_rows = work.neuron_steps * scale, work.lag_rows * scale
@@ -260,7 +259,7 @@ class Units:
         return replace(self, network=replace(self.network, **changed))
 
     def scaled(self, times: float) -> Units:
-        """Return the costs of a processor that takes so many times as long; wires between nodes stay as fast."""
+        """Return the costs of a processor that takes `times` as long; latency and bandwidth between nodes stay."""
         tables = ({name: {count: times * cost for count, cost in costs.items()} for name, costs in table.items()}
                   for table in (self.seconds, self.crowded))  # fmt: skip
         network = replace(self.network, **{name: times * getattr(self.network, name) for name in OF_PROCESSOR})
@@ -341,9 +340,9 @@ def fit(
     base_bytes : float
         Memory of a process that has loaded the package and built nothing.
     crowded : sequence of Measured
-        While `cores` cores do the same.
+        While `cores` cores do the same work.
     cores : int
-        Number of cores that were busy then.
+        Number of cores that were busy in `crowded`.
     """
     nbytes = {
         kind: _fit(counts, [run.work for run in runs], [run.memory.get(kind, 0.0) for run in runs])
@@ -355,7 +354,7 @@ def fit(
 
 
 def _fit_phases(runs: Sequence[Measured]) -> tuple[dict[str, dict[str, float]], float]:
-    """Return seconds by phase and count, and the bytes of a core's caches with which they are nearest to the runs."""
+    """Return seconds by phase and count, and the bytes of a core's caches for which they fit the runs best."""
     best, error, size = dict[str, dict[str, float]](), np.inf, float(CACHE)
     for cache in CACHES:
         cached = [replace(run, work=run.work.with_cache(cache)) for run in runs]

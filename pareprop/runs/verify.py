@@ -142,7 +142,9 @@ def _settings(case: Case, window: int, round_steps: int) -> Settings:
 
 
 def _moves(case: Case, simulation: Watched, rewired: list[Plastic]) -> np.ndarray:
-    """Collective: return all moves on rank 0 in the order of case files: step, matrix, target, gone, came, delay."""
+    """Collective: return all moves of synapses on rank 0, int64 (n, 6), sorted: step, matrix, target, old source, new
+    source, delay.
+    """
     rows = [np.zeros((0, 6), np.int64)]
     for item in rewired:
         pre, post = item.span.projection.pre, item.span.projection.post
@@ -157,7 +159,10 @@ def _moves(case: Case, simulation: Watched, rewired: list[Plastic]) -> np.ndarra
 
 
 def _compare_states(case: Case, recorded: list[Recorded], simulation: Watched) -> float | None:
-    """Collective: return the largest deviation of a state or surrogate gradient, by its largest value (at least 1)."""
+    """Collective: return the largest deviation of a state or surrogate gradient, relative to its largest value.
+
+    Relative to 1 if that is smaller; None if the case expects none.
+    """
     if "record" not in case.expected:
         return None
     worst = 0.0
@@ -182,7 +187,7 @@ def _compare_states(case: Case, recorded: list[Recorded], simulation: Watched) -
 
 
 def _first_move(moves: np.ndarray, wanted: np.ndarray | None) -> str | None:
-    """Describe the first move that differs; return None if all are equal."""
+    """Return a description of the first move that differs; None if all are equal."""
     if wanted is None or np.array_equal(moves, wanted):
         return None
     n = min(len(moves), len(wanted))

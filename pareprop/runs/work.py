@@ -27,12 +27,12 @@ from ..parallel.tree import WORDS_OF_SUM
 from ..plans.plan import FOLD_STEPS, NetworkPlan
 
 SPIKING = "input", "recurrent"
-NEAR = 2**20  # bytes of neurons, about, that stay in a core's second cache from step to step
+NEAR = 2**20  # about this many bytes of neurons stay in a core's second cache from step to step
 BYTES_PER_NEURON = 136  # state and parameters that a step reads or writes, in double precision
-# Where delays differ in the interval variant: part of a visit that each row of a source takes beyond the first, and
-# events more that an event is worth, as sums and coefficients of several steps are met
-OF_DELAY, OF_SPREAD = 0.08, 0.3
-BLOCKS = 22  # numbers of a neuron for prefix sums and their blocks, in the networks that unit costs are fitted to
+# Costs if delays differ in the interval variant: of each row of a source beyond the first, in visits; added to each
+# event, in events, as sums of several steps are kept
+ROW_OF_DELAY, SPREAD_EVENT = 0.08, 0.3
+PREFIX_NUMBERS = 22  # numbers per neuron for prefix sums and their blocks in the networks that unit costs are fitted to
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Firing:
 
     @classmethod
     def at(cls, input_probability: float, rate_hz: float, n_steps: int, dt_ms: float) -> Firing:
-        """Return it for a probability per step of the inputs and a firing rate of the neurons."""
+        """Return the spikes per sample for a probability per step of the inputs and a firing rate of the neurons."""
         return cls(input_probability * n_steps, rate_hz * n_steps * dt_ms / 1000.0)
 
 
@@ -76,8 +76,8 @@ class Work:
     cold_events, cold_visits : float
         Events and visits whose synapses come from memory because the table is larger than the cache, see `with_cache`.
     added_events : float
-        Events that as much time takes, beyond the arrivals themselves: where stretches of steps compose, or synapses
-        are followed from step to step (spike variant), where delays differ (interval variant).
+        Time that learning takes beyond the arrivals themselves, in events: to compose maps of steps or to follow
+        synapses from step to step (spike variant), or as delays differ (interval variant).
     synapses : float
         Synapses from inputs and neurons onto neurons.
     readout_synapses : float
@@ -85,12 +85,11 @@ class Work:
     feedback_synapses : float
         Synapses from readouts onto neurons.
     rows : float
-        Rows of all tables: pairs of a source that the rank listens to and a delay, or those with synapses alone where
-        most have none.
+        Rows of all tables: pairs of a source that the rank listens to and a delay; empty ones are left out if most are.
     events : float
         Arrivals at synapses onto neurons.
     visits : float
-        Rows of such synapses that spikes open.
+        Arrivals at rows of such synapses.
     heard : float
         Neurons that the rank listens to.
     readout_events : float
@@ -100,9 +99,9 @@ class Work:
     neuron_steps : float
         Steps times neurons.
     cold_neuron_steps : float
-        Those whose neurons do not stay in the second cache.
+        Neuron steps whose neurons do not stay in the second cache.
     streamed_steps : float
-        Those whose history goes to memory because that of a sample is larger than the cache (interval variant).
+        Neuron steps whose history goes to memory because that of a sample exceeds the cache (interval variant).
     lagged_neuron_steps : float
         All neuron steps if learning signals lag, for which neurons then keep more sums; else 0.
     signal_steps : float
@@ -112,19 +111,19 @@ class Work:
     input_spikes : float
         Spikes of the inputs.
     rounds : float
-        How often the ranks of a node meet.
+        How often the ranks of a node exchange spikes.
     exchanges : float
         How often nodes exchange messages, if there are several.
     words : float
-        Mean number of 32-bit words that a node tells to the others in an exchange.
+        Mean number of 32-bit words that a node sends in an exchange.
     nodes : int
         Number of nodes of the run.
     node_spikes : float
         Spikes in the log of this rank's node: all, or those that its ranks listen to.
     targeted : bool
-        Whether nodes tell each other only the spikes that are listened to there.
+        Whether nodes send each other only the spikes that the receiver listens to.
     numbered : bool
-        Whether the rank listens to some neurons only, whose numbers it looks up.
+        Whether the rank listens to some neurons only, and looks up their numbers.
     given_steps : float
         Steps times neurons whose model is given by equations.
     given_update, given_sweep : float
@@ -136,19 +135,19 @@ class Work:
     heard_spikes : float
         Spikes of the neurons that the rank listens to.
     searches : float
-        Pairs of a spike and a delay for which it is looked up whether there is a row.
+        Pairs of a spike and a delay for which a row is searched.
     ring_bytes : float
-        Bytes of the ring for what arrives later, where delays differ.
+        Bytes of the ring buffer of later arrivals, if delays differ.
     table_bytes : dict of str to float
         Bytes of the tables `incoming`, `outgoing`, `feedback`.
     real_bytes : float
         Bytes of a number in the precision of the model.
     learning_bytes : float
-        Bytes of what synapses learn with beside their weights.
+        Bytes that synapses need to learn, beside their weights.
     book_bytes : float
-        Bytes of what rows keep of spikes that arrived (spike variant).
+        Bytes that rows keep of spikes that arrived (spike variant).
     stretch_bytes : float
-        Bytes by which histories of neurons are longer where not all learns by prefix sums (spike variant).
+        Bytes by which histories of neurons are longer if some synapses do not learn by prefix sums (spike variant).
     touched_bytes, history_bytes : float
         Bytes that arrivals at all synapses touch, and that a sample writes of the history of the neurons.
     """
@@ -202,7 +201,7 @@ class Work:
     streamed_steps: float = 0.0
 
     def with_cache(self, nbytes: float) -> Work:
-        """Return the counts for caches of so many bytes per core."""
+        """Return the counts for `nbytes` of cache per core."""
         cold, streamed = (1.0 - min(nbytes / max(n, 1.0), 1.0) for n in (self.touched_bytes, self.history_bytes))
         events, visits, steps = self.events * cold, self.visits * cold, self.neuron_steps * streamed
         return replace(self, cold_events=events, cold_visits=visits, streamed_steps=steps)
@@ -218,7 +217,7 @@ def of_rank(
 ) -> Work:
     """Return the expected counts of `rank` of `ranks` on some nodes for samples of `n_steps` steps.
 
-    `cuts` are what `cut` returns for these ranks and nodes, if that is known.
+    `cuts` may give what `cut` returns for these ranks and nodes.
     """
     starts, node = first_ranks(ranks, nodes), rank * nodes // ranks
     cuts = cut(model, ranks, starts) if cuts is None else cuts
@@ -230,7 +229,7 @@ def of_rank(
     heard = sources(model, *own)
     plan = NetworkPlan(model) if model.eprop.is_online else None
     n_heard, n = sum(heard.values()), model.size("recurrent")
-    parts, added = {name: Rows() for name in ("incoming", "outgoing", "feedback")}, 0.0
+    parts, added = {name: TableCounts() for name in ("incoming", "outgoing", "feedback")}, 0.0
     for item in model.projections:
         if item.pre.role != "current":
             kind = "outgoing" if item.post.role == "readout" else "incoming"
@@ -240,9 +239,9 @@ def of_rank(
             if plan and item.post.role == "recurrent" and item.pre.role != "readout":
                 added += counts.synapses * plan.plans[item.name].added_arrivals(firing.of(item.pre), n_steps)
             elif item.post.role == "recurrent" and spread_steps(model, item):
-                added += OF_SPREAD * counts.events
+                added += SPREAD_EVENT * counts.events
     if n_heard < n:
-        parts["incoming"] += Rows(words=n // 64 + 1, ids=n_heard)
+        parts["incoming"] += TableCounts(words=n // 64 + 1, ids=n_heard)
     n, n_readouts = model.size("recurrent"), model.size("readout")
     n_sharing = count_sharing(model, ranks)
     neurons = own[1] - own[0]
@@ -302,7 +301,7 @@ def first_ranks(ranks: int, nodes: int) -> np.ndarray:
 
 
 def _given(model: Model, plan: NetworkPlan | None, n_steps: int, own: tuple[int, int]) -> dict[str, float]:
-    """Return what neurons add whose model is given by equations; one process compiles and measures the models."""
+    """Return the counts of neurons whose model is given by equations; one process compiles and measures the models."""
     added = dict.fromkeys(("given_steps", "given_update", "given_sweep", "given_bytes"), 0.0)
     kept = 0
     for population in model.of_role("recurrent"):
@@ -324,7 +323,7 @@ def _given(model: Model, plan: NetworkPlan | None, n_steps: int, own: tuple[int,
 
 
 def _of_rules(model: Model, plan: NetworkPlan | None, n_steps: int, neurons: int) -> float:
-    """Return the bytes of what learning rules, and e-prop with options, keep; one process compiles the rules."""
+    """Return the bytes that learning rules, and e-prop with options, keep; one process compiles the rules."""
     if plan is None and (kinds := len(learning.list_variants(model))):
         ports = max(len(group.ports) for group in model.of_role("recurrent"))
         coefficients = kinds * ports * n_steps * np.dtype(model.kernels.real).itemsize
@@ -335,13 +334,13 @@ def _of_rules(model: Model, plan: NetworkPlan | None, n_steps: int, neurons: int
 
 
 def _ring_numbers(model: Model) -> int:
-    """Return the numbers that the ring has for each neuron."""
+    """Return the numbers per neuron in the ring buffer of later arrivals."""
     steps = max((spread_steps(model, item) for item in model.projections), default=0)
     return steps * max((len(group.ports) for group in model.of_role("recurrent")), default=0)
 
 
 def sources(model: Model, first: int, last: int) -> dict[str, float]:
-    """Return the expected number of neurons of each population that a rank or node with neurons [first, last) hears.
+    """Return how many neurons of each population a rank or node with neurons [first, last) listens to, as expected.
 
     See `LocalNetwork.sources`.
     """
@@ -358,7 +357,9 @@ def sources(model: Model, first: int, last: int) -> dict[str, float]:
     return expected
 
 
-def _learning(model: Model, plan: NetworkPlan | None, neurons: int, parts: Mapping[str, Rows]) -> dict[str, float]:
+def _learning(
+    model: Model, plan: NetworkPlan | None, neurons: int, parts: Mapping[str, TableCounts]
+) -> dict[str, float]:
     """Return the bytes that learning takes beside weights and histories of plain neurons, see `engines`."""
     real = np.dtype(model.kernels.real).itemsize
     if not plan:
@@ -378,17 +379,19 @@ def _learning(model: Model, plan: NetworkPlan | None, neurons: int, parts: Mappi
         books += counted * part.blocks * 4 * 2 * FOLD_STEPS  # numbers of steps of the optimizer
         if kind == "incoming":
             beside, steps = model.is_rewarded or plan.sets == 2, found.kept_steps()
-            composed = (2 * (steps - 1) + steps * beside) * real / 8 - BLOCKS
+            composed = (2 * (steps - 1) + steps * beside) * real / 8 - PREFIX_NUMBERS
             if found.uses("prefix"):  # as many ends of blocks more as a longer cutoff asks for
                 ends = (found.longest_cutoff() + plan.m) // plan.block
-                composed += BLOCKS + 4 * ends * plan.sets * (not model.is_rewarded)
+                composed += PREFIX_NUMBERS + 4 * ends * plan.sets * (not model.is_rewarded)
         if kind == "incoming" and stretches:
             composed += layout.STRETCHES * found.map_numbers(beside)
     return {"learning_bytes": learning * real, "book_bytes": 8.0 * books, "stretch_bytes": 8.0 * composed * neurons}
 
 
 def _parameters(model: Model, neurons: int) -> float:
-    """Return the bytes of parameters that learn: values and moments of a rank's neurons, and gradients of those own."""
+    """Return the bytes of parameters that learn: values and moments for all neurons of a rank, gradients for those that
+    learn.
+    """
     found = 0.0
     for population in model.of_role("recurrent"):
         share = neurons * population.size / max(model.size("recurrent"), 1)
@@ -398,7 +401,7 @@ def _parameters(model: Model, neurons: int) -> float:
 
 
 def _local(model: Model, group: Population, own: tuple[int, int]) -> tuple[int, int]:
-    """Return the half-open range of a population's neurons among those that a rank has, as ids within it."""
+    """Return the range [first, last) of a population's neurons that a rank with neurons `own` has, as ids within it."""
     offset = model.offset(group)
     low, high = overlap(*own, offset, offset + group.size)
     return low - offset, high - offset
@@ -410,7 +413,7 @@ def _without_targets(model: Model, item: Projection, own: tuple[int, int]) -> fl
 
 
 @dataclass(frozen=True)
-class Rows:
+class TableCounts:
     """Counts of a table of synapses or of a part of it; events, visits and searches are per sample."""
 
     synapses: float = 0.0
@@ -423,18 +426,20 @@ class Rows:
     ids: float = 0.0
     senders: float = 0.0
     adaptive: float = 0.0
-    of_delays: float = 0.0  # numbers that delays which learn need
+    of_delays: float = 0.0  # numbers that learning of delays needs
     weighed: int = 0  # projections with short-term plasticity
 
-    def __add__(self, other: Rows) -> Rows:
-        return Rows(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+    def __add__(self, other: TableCounts) -> TableCounts:
+        return TableCounts(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     def nbytes(self, real: type) -> float:
         """Return the bytes of the table."""
         return count_bytes(real, self.synapses, self.rows, self.blocks, self.words, self.ids, self.weighed > 0)
 
 
-def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int], heard: Mapping[str, float]) -> Rows:
+def _counts(
+    model: Model, item: Projection, firing: Firing, own: tuple[int, int], heard: Mapping[str, float]
+) -> TableCounts:
     """Return the counts of a projection on a rank."""
     shortest, longest = item.delay_range
     n_delays = longest - shortest + 1
@@ -445,7 +450,7 @@ def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int]
         synapses = item.post.size * RULES[item.rule].indegree(item) * (high - low) / item.pre.size
         rows = float(n_delays * (high - low))
         events = synapses * firing.neurons
-        return Rows(
+        return TableCounts(
             synapses,
             rows,
             events,
@@ -464,11 +469,11 @@ def _counts(model: Model, item: Projection, firing: Firing, own: tuple[int, int]
         searches, words = rows * spikes, rows // 64 + 1
         rows *= 1.0 - math.exp(-synapses / rows)
     # spread: all rows of a source at once, each of which takes a part of a visit
-    walks = senders + OF_DELAY * (rows - senders) if spread_steps(model, item) else rows
+    walks = senders + ROW_OF_DELAY * (rows - senders) if spread_steps(model, item) else rows
     listed = item.pre.role == "recurrent" and sum(heard.values()) < model.size("recurrent")
     ids = senders if listed and model.offset(item.pre) else 0.0  # a list of its own, if ids count from another number
     events, visits = synapses * spikes, walks * spikes
     of_delays = synapses * (2 + len(item.learn_delay.moments)) if item.learn_delay is not None else 0.0
-    return Rows(
+    return TableCounts(
         synapses, rows, events, visits, searches, n_delays, words, ids, senders, synapses * adapts, of_delays, weighed
     )

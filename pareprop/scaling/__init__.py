@@ -4,6 +4,6 @@ May import `runs`, `storage`, `simulation`, `tasks`, `plots`, `engines`, `networ
 
 Where to add
 ------------
-The cost of a kernel and the number of its operations on a rank: `units` and `work` of the room `runs`. A command:
-`commands`.
+The cost of a kernel and the number of its operations on a rank: `units` and `work` of the room `runs`. A network whose
+costs are measured: `measure.PROBES`. A column of the table of a study: `collect`. A command: `commands`.
 """

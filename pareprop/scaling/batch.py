@@ -1,4 +1,4 @@
-"""Run a training as the work of a batch job: start its ranks, hand signals on, tell how it ended, requeue the job."""
+"""Run a training in a batch job (`launch`): start its ranks, pass signals on, report its end, requeue the job."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from ..storage.disk import output_errors
 from . import launchers
 
 POLL_SECONDS = 0.2
-EXIT_BAD_INPUT = 2  # one line says what is wrong
-RULE = "-----"  # begins the first and the last line of a block of mpirun
-# what srun and mpirun say of the rank that ended first: rank, and how it ended
+EXIT_BAD_INPUT = 2  # the training has printed a line on it
+RULE = "-----"  # mpirun encloses blocks of output by lines that begin so
+# messages of srun and mpirun on the rank that ended first: rank, and how it ended
 DEATHS = (
     r"srun: error: \S+: tasks? (?P<rank>[\d,-]+): (?P<how>.+)",
     r"process rank (?P<rank>\d+) with PID \d+ on node \S+ exited on\s+(?P<how>signal \d+ \([^)]+\))",
@@ -36,7 +36,7 @@ DEATHS = (
 
 
 class Training:
-    """A training that runs in ranks of its own, in a run directory, and goes on there if it was begun before.
+    """A training in ranks that are started for it; it continues the run in its directory, if there is one.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Training:
     n_ranks : int
         Number of ranks.
     output : bool
-        Whether what it prints is shown; what it says on its way (progress, warnings, errors) always is.
+        Whether its standard output is shown; progress, warnings and errors always are.
     """
 
     def __init__(self, arguments: Sequence[str], out: Path, launcher: str, n_ranks: int, output: bool = True) -> None:
@@ -60,14 +60,14 @@ class Training:
         self.asked: set[int] = set()  # signals that asked for a checkpoint
 
     def run(self, seconds: float | None = None) -> int:
-        """Run to the end and return the exit code; SIGUSR1, or the end of `seconds`, asks it for a checkpoint.
+        """Run to the end and return the exit code; SIGUSR1, or the end of `seconds`, stops it with a checkpoint.
 
-        A rank that does not listen yet would die of the signal, so it is kept until all do.
+        The signal is passed on once all ranks handle signals: it would kill the others.
         """
         listening = self.out / CHECKPOINTS / LISTENING
         with suppress(FileNotFoundError, NotADirectoryError):  # the run itself says that --out is a file
             listening.unlink()
-        began, handed_on = time.monotonic(), False
+        began, passed_on = time.monotonic(), False
         before = {number: signal.signal(number, self._ask) for number in (signal.SIGUSR1, signal.SIGTERM)}
         try:
             process = subprocess.Popen(
@@ -84,9 +84,9 @@ class Training:
             try:
                 while process.poll() is None:
                     due = seconds is not None and time.monotonic() - began >= seconds
-                    if (self.asked or due) and not handed_on and listening.exists():
+                    if (self.asked or due) and not passed_on and listening.exists():
                         process.send_signal(signal.SIGUSR1)
-                        handed_on = True  # a second one would end it at once
+                        passed_on = True  # a second one would end it at once
                     time.sleep(POLL_SECONDS)
                 reader.join()
             except KeyboardInterrupt:  # the ranks get it from the terminal as well, and end after their iteration
@@ -104,14 +104,14 @@ class Training:
         self.asked.add(number)
 
     def _tell(self, lines: Iterable[str]) -> None:
-        """Hand on what the launcher and the ranks say, line by line; note who ended first."""
+        """Print lines of the launcher and the ranks, and keep which rank ended first."""
         for text in without_checkpointed(lines):
             if not self.first_death:
                 self.first_death = death_in(text)
             terminal.echo(text, err=True, nl=False)
 
     def last_words(self, code: int) -> Iterator[str]:
-        """Yield lines for the end of a log: who ended first, and what goes on from where."""
+        """Yield lines for the end of a log after a failure: which rank ended first, and how to continue."""
         if code in (0, EXIT_BAD_INPUT, EXIT_CHECKPOINTED):
             return
         if self.first_death:
@@ -126,7 +126,7 @@ class Training:
 
 
 def without_checkpointed(lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines and blocks between rules, but for those that call `EXIT_CHECKPOINTED` a failure."""
+    """Yield lines and blocks of the launcher's output, without those that report `EXIT_CHECKPOINTED` as a failure."""
     block: list[str] = []
     for line in lines:
         if not block and not line.startswith(RULE):
@@ -143,7 +143,7 @@ def without_checkpointed(lines: Iterable[str]) -> Iterator[str]:
 
 
 def death_in(text: str) -> str:
-    """Return the rank that a launcher reports as ended, and how: "rank 1: Killed"; "" where none is reported."""
+    """Return the rank that a launcher reports as ended, and how: "rank 1: Killed"; "" without such a report."""
     for pattern in DEATHS:
         if match := re.search(pattern, text):
             how = f"exit code {match['how']}" if match["how"].isdigit() else match["how"].strip()
@@ -152,7 +152,7 @@ def death_in(text: str) -> str:
 
 
 def requeue(job: str) -> None:
-    """Put this job back into the queue; SLURM ends it then.
+    """Put this job back into the queue; SLURM then ends it.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def requeue(job: str) -> None:
 
 
 def job_line(n_ranks: int, seconds: float) -> str:
-    """Return the line on a finished job: its number and nodes in SLURM, its ranks, and the time that it took."""
+    """Return a line on a finished job: its number and nodes in SLURM, its ranks, and its time."""
     clock = time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86400 else f"{seconds / 3600:.1f} h"
     job, nodes = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_JOB_NUM_NODES", "1")
     where = f"job {job}: {nodes} node{'s' if nodes != '1' else ''}, " if job else ""

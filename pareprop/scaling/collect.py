@@ -21,13 +21,13 @@ FIGURES = (
     "train_seconds", "build_seconds", "firing_rate_hz", "synapses", "events", "events_per_second", "simulated_seconds",
     "digest", "sending",
 )  # fmt: skip
-ENVIRONMENT = ("date", "processor", "versions", "mpi", "flags")  # of a run; results of earlier versions lack them
+ENVIRONMENT = ("date", "processor", "versions", "mpi", "flags")  # results of earlier versions lack these
 TABLE, OBJECTS, EXTRA_P = "study.csv", "study.json", "study.extra-p.jsonl"
-LIMIT = 2**28  # bytes of the figures of a run, with a share of each rank
+LIMIT = 2**28  # longer files of results, in bytes, are refused; they have an entry for each rank
 
 
 def check(point: Point, path: Path) -> Values:
-    """Read the results of a run.
+    """Return the results of a run of a study.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def _predict(point: Point, figures: Given, units: Units) -> dict[str, float]:
 
 
 def write(rows: Sequence[Given], path: Path) -> None:
-    """Write rows as CSV, with a header; beside it as JSON, and what Extra-P reads.
+    """Write rows as CSV with a header, and beside it as JSON and as a file for Extra-P.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def write(rows: Sequence[Given], path: Path) -> None:
 
 
 def list_measurements(rows: Sequence[Given]) -> list[Values]:
-    """Return the mean seconds of each phase and all seconds of each run as Extra-P's JSON lines have them.
+    """Return the entries of Extra-P's JSON lines: mean seconds of each phase, and seconds of the training, of each run.
 
     The parameter is the number of ranks; runs that differ in other sizes are different call paths.
     """

@@ -1,6 +1,6 @@
-"""Commands scaling run, collect and plot; dry-run; predict; jobs; launch. Each runs in one process.
+"""The commands of this room but `sweep`: scaling run, collect and plot; dry-run; predict; jobs; launch.
 
-One file, because the commands of a room stand together and share their options.
+Each runs in one process. One file, because they share their options.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _run_as_jobs(points: list[study.Point], folder: Path, options: list[str]) ->
         job = launchers.submitted(point, folder)
         try:
             jobs[point.label] = job or launchers.submit(point, folder, options)
-        except StateError as problem:  # the other points can do without this one
+        except StateError as problem:  # the other points still run
             failed[point.label] = str(problem)
             terminal.echo(f"refused: {problem}")
             continue
@@ -310,7 +310,7 @@ def _costs(file: str, variant: str, latency: float | None, bandwidth: float | No
 
 
 def _scale(costs: units.Units, file: str, variant: str, here: bool) -> units.Units:
-    """Return unit costs as they are, or of this machine; say of which processor they are, if it is not this one."""
+    """Return unit costs, scaled to this machine with `here`; print a note if they are of another processor."""
     of, this = (f"{name} ({level})" for name, level in ((costs.processor, costs.level), speed.here()))
     if here:
         if not costs.sample_s:

@@ -18,7 +18,7 @@ from ..simulation.task import Task
 
 @dataclass(frozen=True)
 class DryRun:
-    """Time and memory of one rank.
+    """Result of a dry run: time and memory of one rank.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class DryRun:
     others_hz : float
         Rate at which spikes of the other ranks were drawn.
     processor_share : tuple of float
-        Processor time over wall time of the build and of the timed samples: below 1 where the machine was busy.
+        Processor time over wall time of the build and of the timed samples: below 1 if the machine was busy.
     """
 
     share: Share
@@ -69,7 +69,7 @@ def run(
     samples : int
         Samples to time.
     warmup : int
-        Samples before them; spikes of the other ranks are drawn anew between samples.
+        Untimed samples at the start; spikes of the other ranks are drawn anew between samples.
     rate_hz : float or None
         Firing rate of the other ranks' neurons; by default the target rate in the first sample, then the rate of this
         rank.
@@ -122,7 +122,7 @@ def run(
 
 
 class _Clock:
-    """How much of the time since it was made the process had a processor."""
+    """Measures the share of wall time in which the process had a processor, since this was made."""
 
     def __init__(self) -> None:
         self._wall, self._processor = time.perf_counter(), time.process_time()

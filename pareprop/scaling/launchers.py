@@ -1,4 +1,4 @@
-"""Run the points of a study: by mpirun, by srun within an allocation, or as SLURM jobs."""
+"""Start ranks by mpirun or srun, and run the points of a study by them or as SLURM jobs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
 def command(launcher: str, n_ranks: int) -> list[str]:
-    """Return the words that start a command on `n_ranks` ranks.
+    """Return the command line that starts another command on `n_ranks` ranks.
 
-    Ranks are bound to cores as long as there is one for each.
+    Ranks are bound to cores if there is a core for each.
 
     Raises
     ------
@@ -43,12 +43,12 @@ def command(launcher: str, n_ranks: int) -> list[str]:
 
 
 def is_crowded(n_ranks: int) -> bool:
-    """Return whether ranks share cores: there are more than tasks of this SLURM job, or cores of this machine."""
+    """Return whether ranks share cores: there are more ranks than tasks of this SLURM job, or cores of this machine."""
     return n_ranks > int(os.environ.get("SLURM_NTASKS") or os.cpu_count() or 1)
 
 
 def environment(n_ranks: int) -> dict[str, str]:
-    """Return the environment of a run: one thread per rank, more ranks than cores allowed."""
+    """Return the environment variables of a run: one thread per rank, more ranks than cores allowed."""
     one = {"OMP_NUM_THREADS": "1", "SRUN_CPUS_PER_TASK": os.environ.get("SLURM_CPUS_PER_TASK", "1")}
     crowded = {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "OMPI_MCA_mpi_yield_when_idle": "1"}
     return os.environ | ROOT | one | (crowded if is_crowded(n_ranks) else {})
@@ -92,7 +92,7 @@ def _replace_when_complete(final: Path) -> Iterator[Path]:
 
 
 def submit(point: Point, folder: Path, options: list[str]) -> str:
-    """Submit a point as a SLURM job with further `options` of sbatch, and return the job id, which `<label>.job` keeps.
+    """Submit a point as a SLURM job with further `options` of sbatch; return the job id, which `<label>.job` keeps.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def submit(point: Point, folder: Path, options: list[str]) -> str:
     command = ["sbatch", "--parsable", f"--job-name={point.label}", f"--ntasks={point.ranks}",
                f"--output={folder / point.label}.log", *options, f"--wrap={line}"]  # fmt: skip
     kept = folder / f"{point.label}.job"
-    with kept.open("w") as file, Deferred():  # a submitted job is noted, even if a signal arrives
+    with kept.open("w") as file, Deferred():  # a signal must not lose the id of a submitted job
         done = subprocess.run(
             command, stdout=file, stderr=subprocess.PIPE, text=True, check=False, start_new_session=True
         )
@@ -117,12 +117,12 @@ def submit(point: Point, folder: Path, options: list[str]) -> str:
 
 
 def _read_job(path: Path) -> str:
-    """Return the id that sbatch printed into a file, without the cluster that may follow."""
+    """Return the job id that sbatch printed into a file, without the name of the cluster that may follow."""
     return path.read_text().strip().split(";")[0]
 
 
 def submitted(point: Point, folder: Path) -> str:
-    """Return the id of the job that an earlier call submitted for a point and that SLURM still knows; "" for none."""
+    """Return the id of the job of a point that an earlier call submitted and that waits or runs; "" without one."""
     try:
         job = _read_job(folder / f"{point.label}.job")
     except OSError:
@@ -138,6 +138,6 @@ def queued(jobs: list[str], *options: str) -> list[str]:
 
 
 def wait(jobs: list[str]) -> None:
-    """Wait until SLURM knows none of the jobs as waiting or running."""
+    """Return when none of the jobs waits or runs any more."""
     while jobs and queued(jobs):
         time.sleep(POLL_SECONDS)

@@ -24,14 +24,14 @@ from ..runs import benchmark, speed, work
 from ..runs.units import Interconnect, Measured, Units, fit
 from . import dryrun, launchers, ping
 
-EXCHANGES = 2000
-MEET = 60.0  # seconds that a copy waits for the others, at most
-LARGEST = 2**30  # bytes that the largest probe takes, about
+EXCHANGES = 2000  # rounds that are timed
+MEET = 60.0  # a copy waits for the others for at most this many seconds
+LARGEST = 2**30  # about the bytes of the largest probe
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Sizes of a benchmark network, of which one of `ranks` ranks is run to measure unit costs, and its firing rate."""
+    """A benchmark network whose costs are measured on one of its `ranks` ranks, by a dry run."""
 
     neurons: int
     indegree: int
@@ -60,8 +60,7 @@ def measure(
 ) -> Units:
     """Run all probes, alone and as one copy per core at once, and fit unit costs to the median seconds of each phase.
 
-    All probes take turns, so that a machine that is slow for a while, as with
-    other users, is so in one repetition of each.
+    All probes take turns, so that a machine that is slow for a while affects one repetition of each.
 
     Parameters
     ----------
@@ -72,8 +71,7 @@ def measure(
     repeats : int
         Repetitions of each probe.
     network : Interconnect or None
-        Latency and bandwidth; by default measured between two ranks of this
-        machine.
+        Latency and bandwidth; by default measured between two ranks of this machine.
     progress : callable
         Called with one line after each probe.
     base_bytes : float or None
@@ -82,7 +80,7 @@ def measure(
     Raises
     ------
     StateError
-        If one of the copies was ended from outside.
+        If one of the copies was killed.
     """
     base, before = peak_rss_bytes() if base_bytes is None else base_bytes, os.getloadavg()[0]
     cores = count_copies()
@@ -121,28 +119,25 @@ def _run_copies(pool: ProcessPoolExecutor, cores: int, variant: str, probe: Prob
 
 
 def _run_copy(variant: str, probe: Probe) -> Measured:
-    """In a process of the pool: run a probe, whose samples begin at the same time as those of the other copies.
-
-    They take milliseconds, and building the network as long as it likes.
-    """
+    """In a process of the pool: run a probe; its samples, of milliseconds, begin together with those of others."""
 
     def meet(line: str) -> None:
         try:
             _Copy.barrier.wait(MEET)
-        except threading.BrokenBarrierError:  # another copy was ended, which the pool tells
+        except threading.BrokenBarrierError:  # another copy was killed, which the pool reports
             _Copy.barrier.abort()
 
     return run(variant, probe, meet)
 
 
 class _Copy:
-    """What a process of the pool knows: how it meets the others."""
+    """Globals of a process of the pool: the barrier by which copies wait for each other."""
 
     barrier: threading.Barrier
 
 
 def _begin_copy(barrier: threading.Barrier) -> None:
-    """In a process of the pool: end when the one that started it does, and without a word on Ctrl-C."""
+    """In a process of the pool: end when the parent process ends, and silently on Ctrl-C."""
     _Copy.barrier = barrier
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
@@ -156,12 +151,12 @@ def _begin_copy(barrier: threading.Barrier) -> None:
 
 
 def count_copies() -> int:
-    """Return on how many cores probes run at once: all that this process may use, or as many as memory allows."""
+    """Return the number of probes to run at once: the cores that this process may use, or as many as memory allows."""
     return max(1, min(len(os.sched_getaffinity(0)), available() // (2 * LARGEST)))
 
 
 def _median(runs: Sequence[Measured]) -> Measured:
-    """Return a run with the median seconds of each phase: the fastest are those of cores that others left alone."""
+    """Return a run with the median seconds of each phase; the fastest ones are those of an otherwise idle machine."""
     phases = {name: float(np.median([run.phases[name] for run in runs])) for name in runs[0].phases}
     return replace(runs[0], phases=phases)
 

@@ -1,6 +1,6 @@
-"""What ranks of this machine take to exchange: `mpirun -n 2 python -m pareprop.scaling.ping ROUNDS`, for `measure`.
+"""Measure how long exchanges between ranks of this machine take: `mpirun -n 2 python -m pareprop.scaling.ping ROUNDS`.
 
-Prints a table of seconds as JSON. Rounds that carry spikes are opened here for `scripts/exchange.py` as well.
+Prints a table of seconds as JSON, for `measure`. `scripts/exchange.py` uses `open_rounds`, too.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from ..parallel.partition import block
 from ..parallel.spike_log import SpikeLog
 from ..runs import benchmark
 
-WORDS = 64, 65536  # of a short and of a long message
+WORDS = 64, 65536  # 32-bit words of a short and of a long message
 LAPS, SAMPLES = 7, 5
-NEURONS, SPIKES, READOUTS = 256_000, 1280, 64  # a node of 128 ranks has half as many neurons, which fire at 10 Hz
-STEPS = 200  # of rounds that carry spikes
+NEURONS, SPIKES, READOUTS = 256_000, 1280, 64  # of two nodes of 128 ranks; spikes of a node in a step, at 10 Hz
+STEPS = 200  # rounds that carry spikes
 
 
 def open_rounds(
     comm: Comm, way: str, neurons: int, share: float, spikes: int, steps: int, n_readouts: int = 1
 ) -> tuple[Ranks, Channel]:
-    """Collective: open an exchange whose every round of one step carries so many spikes of each rank.
+    """Collective: open an exchange with rounds of one step, each of which carries `spikes` spikes of each rank.
 
     Parameters
     ----------
     comm : communicator
-        Of all ranks.
+        Communicator of all ranks.
     way : str
         How nodes send, see `Ranks`.
     neurons : int
-        Of all ranks.
+        Neurons of all ranks.
     share : float
-        Of the neurons of other ranks that have targets on each rank.
+        Share of the neurons of other ranks that have targets on each rank.
     spikes, steps, n_readouts : int
         Spikes of a rank in a step, steps of the logs, readouts.
     """
@@ -59,7 +59,7 @@ def open_rounds(
 
 
 def seconds(comm: Comm, way: str, share: float, spikes: int, n_readouts: int) -> tuple[float, float]:
-    """Collective: return what rank 0 packs and unpacks, and looks up, in a round, in its fastest lap."""
+    """Collective: return the seconds that rank 0 packs and unpacks, and looks up, in a round of its fastest lap."""
     channel = open_rounds(comm, way, NEURONS, share, spikes, STEPS, n_readouts)[1]
     laps, meeting = [], channel.meeting
     for _ in range(LAPS):
@@ -71,7 +71,7 @@ def seconds(comm: Comm, way: str, share: float, spikes: int, n_readouts: int) ->
 
 
 def look_up(comm: Comm) -> dict[str, float]:
-    """Collective, on one node: return what a spike of the node costs that is not heard, and what one costs more."""
+    """Collective, on one node: return the costs of looking up spikes, see `Interconnect`."""
     shares = 0.01, 0.6
     few, many = (seconds(comm, "everything", share, SPIKES, 0)[1] for share in shares)
     n, heard = comm.size * SPIKES, [SPIKES * (1 + share * (comm.size - 1)) for share in shares]
@@ -80,7 +80,7 @@ def look_up(comm: Comm) -> dict[str, float]:
 
 
 def pack(comm: Comm) -> dict[str, float]:
-    """Collective, on two nodes of one rank: return what spikes cost in one message for all, and in others, and sums."""
+    """Collective, on two nodes of one rank: return the costs of packing spikes and adding sums, see `Interconnect`."""
     share, arriving = 0.5, 0.5 * SPIKES
     idle, sums = (seconds(comm, "everything", 1.0, 0, n)[0] for n in (0, READOUTS))
     copied = (seconds(comm, "everything", 1.0, SPIKES, 0)[0] - idle) / (2 * SPIKES)
@@ -90,7 +90,7 @@ def pack(comm: Comm) -> dict[str, float]:
 
 
 def main(rounds: int) -> None:
-    """Print the table on rank 0."""
+    """Measure all costs, and print them as JSON on rank 0."""
     exchange = launcher.exchange()
     comm, costs = exchange.comm, {}
     meeting = exchange.open(ChannelSizes(comm.size, rounds, rounds, 1)).meeting
@@ -113,7 +113,7 @@ def main(rounds: int) -> None:
         figures = benchmark.run(benchmark.model(5000, 100, 100), task, 1, True, exchange, 1)
         wait = np.mean([part["phases"]["wait"] for part in figures["shares"]])
         waits.append(wait / (figures["phases"]["deliver"] + figures["phases"]["update"]))
-    costs["skew"] = float(min(waits))  # a rank that had to wait for a core tells nothing of the skew
+    costs["skew"] = float(min(waits))  # larger ones are of ranks that had to wait for a core
     costs |= look_up(comm)
     os.environ["PAREPROP_RANKS_PER_NODE"] = "1"
     costs |= pack(comm)

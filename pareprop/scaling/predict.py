@@ -26,7 +26,7 @@ class Prediction:
     phases : dict of str to float
         Seconds of each phase on the slowest rank, over all samples (build: once).
     memory : dict of str to float
-        Bytes by kind on the rank that holds most.
+        Bytes by kind on the rank with most of them.
     base_bytes : float
         Memory of a process before it builds a network; not part of `memory`.
     sample_seconds : float
@@ -34,7 +34,7 @@ class Prediction:
     imbalance : float
         Time of the slowest rank divided by the mean over ranks.
     node_bytes : float
-        Memory of a node whose ranks all hold as much, the processes included.
+        Memory of a node whose ranks are all as large, with their processes.
     """
 
     ranks: int
@@ -86,7 +86,7 @@ def _sample_seconds(units: Units, item: Work) -> float:
 
 
 def representatives(model: Model, cuts: np.ndarray) -> list[int]:
-    """Return ranks of every kind: the first, the last, and for each population those with its ends and its middle."""
+    """Return ranks that represent all: first, middle, last, and those with ends and middle of each population."""
     groups, last = model.of_role("recurrent"), model.size("recurrent") - 1
     ids = {int(model.offset(group) + place) for group in groups for place in (0, group.size // 2, group.size - 1)}
     with_ids = np.searchsorted(cuts, [min(k, last) for k in ids], side="right") - 1
@@ -112,7 +112,7 @@ def nodes_for(
     Raises
     ------
     InputError
-        If no number of nodes does; the message names the fastest.
+        If there is no such number; the message names the fastest.
     """
     tried: list[tuple[float, int]] = []
     nodes = 1

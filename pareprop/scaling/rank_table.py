@@ -1,4 +1,4 @@
-"""Predictions for several numbers of ranks as a table: time, memory, core hours, efficiency, what limits."""
+"""The table of `predict --ranks N,N...`: time, memory, core hours, efficiency and limiting phase by number of ranks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ DOTS = ("...", "…")
 
 
 def ranks_of(text: str, most: int) -> list[int]:
-    """Return the numbers of ranks of a list such as "64", "1,2,8" or "1,2,...,1024"; dots multiply as before them.
+    """Return the numbers of ranks of a list such as "64", "1,2,8" or "1,2,...,1024" (dots go on by the same factor).
 
     Raises
     ------
     InputError
-        If it isn't such a list of numbers from 1 to `most`, ascending.
+        If it is not a list of ascending numbers from 1 to `most`.
     """
     here = f"--ranks {text[:80]}"
     numbers: list[int] = []
@@ -47,7 +47,7 @@ def lines(predictions: Sequence[Prediction], ranks_per_node: int, node_bytes: fl
     Parameters
     ----------
     predictions : sequence of Prediction
-        By number of ranks, ascending; efficiency is that against the first.
+        Predictions by ascending number of ranks; efficiency is relative to the first.
     ranks_per_node : int
         Ranks of a full node.
     node_bytes : float

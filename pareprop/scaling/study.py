@@ -70,7 +70,7 @@ class Point:
 
 
 class Study(Frozen):
-    """All combinations of the lists, each `repeats` times.
+    """Keys of a study file: all combinations of its lists are run, each `repeats` times.
 
     `neurons` counts the neurons of each rank in a weak study, of the whole network in a strong one.
     """
@@ -92,7 +92,7 @@ class Study(Frozen):
     timeout_s: float = Field(3600.0, gt=0)
 
     def points(self) -> list[Point]:
-        """Return all runs; repetitions are the outermost loop, so a disturbance does not hit all runs of one point."""
+        """Return all runs; repetitions are the outermost loop, so that a disturbance spares other runs of a point."""
         axes = (range(self.repeats), self.variants, self.neurons, self.indegrees, self.delays, self.rates, self.seeds)
         return [
             Point(

@@ -1,18 +1,17 @@
-"""The subject of a prediction or dry run: a task, a configuration file, or the benchmark network."""
+"""The run that is predicted or run dry: of a task, a configuration file, or the benchmark network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Literal, cast
+from dataclasses import dataclass, fields
+from typing import Literal, cast, get_type_hints
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from ..engines.base import Settings
 from ..errors import InputError
 from ..network.local import target_rate
 from ..network.model import Model
-from ..network.optimizers import OptimizerName
 from ..network.parameters import Frozen, parse_setting, validate
 from ..network.variants import DEFAULT, VariantName
 from ..runs import benchmark, config
@@ -20,8 +19,8 @@ from ..runs.work import Firing
 from ..simulation.task import Task
 
 
-class Benchmark(Frozen):
-    """Settings of the benchmark network, as options of `pareprop bench`."""
+class Sizes(Frozen):
+    """Sizes of the benchmark network, as options of `pareprop bench`."""
 
     variant: VariantName = DEFAULT
     neurons: int = Field(2000, ge=1)
@@ -32,31 +31,23 @@ class Benchmark(Frozen):
     delay: int = Field(1, ge=1)
     seed: int = Field(1, ge=0)
     precision: Literal["double", "single"] = "double"
-    neuron: str = benchmark.PLAIN.neuron
-    optimizer: OptimizerName = benchmark.PLAIN.optimizer
-    each_step: bool = benchmark.PLAIN.each_step
-    drawn_tau: bool = benchmark.PLAIN.drawn_tau
-    kappa_reg: float | None = benchmark.PLAIN.kappa_reg
-    longest_delay: int = benchmark.PLAIN.longest_delay
-    readouts: int = benchmark.PLAIN.readouts
-    rewire: bool = benchmark.PLAIN.rewire
-    populations: int = benchmark.PLAIN.populations
-    learn_delay: bool = benchmark.PLAIN.learn_delay
-    learn: str = benchmark.PLAIN.learn
-    rule: str = benchmark.PLAIN.rule
-    short_term: bool = benchmark.PLAIN.short_term
+
+
+AXES = {field.name: field.default for field in fields(benchmark.Axes)}
+KINDS = get_type_hints(benchmark.Axes)
+Benchmark: type[Sizes] = create_model("Benchmark", __base__=Sizes, **{key: (KINDS[key], AXES[key]) for key in AXES})
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A run to predict or to run dry.
+    """A run that is predicted or run dry.
 
     Attributes
     ----------
     name : str
         Name of the task, or "bench".
     model, task, settings : Model, Task, Settings
-        As `Simulation` takes them.
+        Arguments of `Simulation`.
     samples : int
         Number of samples of the whole run.
     """
@@ -98,7 +89,7 @@ def _benchmark(settings: Iterable[str]) -> Subject:
     benchmark.check(**sizes)
     if chosen.indegree >= chosen.neurons:
         raise InputError(f"bench: indegree = {chosen.indegree} must be below the {chosen.neurons} neurons")
-    axes = benchmark.Axes(**chosen.model_dump(include=set(asdict(benchmark.PLAIN))))
+    axes = benchmark.Axes(**chosen.model_dump(include=set(AXES)))
     network = chosen.neurons, chosen.indegree, chosen.inputs, chosen.seed, chosen.delay, chosen.variant
     model = benchmark.model(*network, chosen.precision, axes)
     task = benchmark.BenchTask(chosen.inputs, chosen.steps, chosen.seed, axes.readouts)

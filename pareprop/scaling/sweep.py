@@ -1,4 +1,4 @@
-"""A sweep: one training for each combination of settings, each in a run directory of its own."""
+"""A sweep, one training for each combination of settings: its runs, its folder, its results and table."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from ..storage.checkpoint_read import differences, tell_few
 from ..storage.disk import output_errors, replace_file
 from ..values import Given, Values
 
-MOST = 100_000  # runs of a sweep
-DESCRIPTION = "sweep.json"  # what the runs of a folder are of
+MOST = 100_000  # sweeps of more runs are refused
+DESCRIPTION = "sweep.json"  # in the folder of a sweep: its settings, by which it is recognised
 FREE = ("figures", "log")  # keys of section [run] that may change while a sweep lasts
 RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 
@@ -36,7 +36,7 @@ class Run:
     Attributes
     ----------
     number : int
-        Its number, from 1.
+        Number of the run, from 1.
     settings : dict of str to str
         Swept keys and their values, as they were written.
     """
@@ -46,23 +46,23 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Name of its directory: "eta=0.001,seed=2"."""
+        """Name of the run's directory: "eta=0.001,seed=2"."""
         text = ",".join(f"{key}={value}" for key, value in self.settings.items()) or "run"
         safe = re.sub(r"[^\w.,=+-]", "_", text)
         return safe if safe == text and len(safe) < 200 else f"{safe[:180]},{self.number}"
 
     def assignments(self) -> list[str]:
-        """Return its settings as `pareprop run --set` takes them."""
+        """Return the settings as arguments of `pareprop run --set`."""
         return [f"{key}={value}" for key, value in self.settings.items()]
 
     @property
     def label(self) -> str:
-        """Its settings as a line of a log shows them."""
+        """Settings as text."""
         return ", ".join(f"{key} = {value}" for key, value in self.settings.items())
 
 
 def values_of(text: str) -> list[str]:
-    """Return the values that a setting lists: "1e-4,1e-3" and "1..5" (whole numbers, both ends) are several.
+    """Return the values that a setting lists, by commas ("1e-4,1e-3") or as a range of whole numbers ("1..5").
 
     Commas within brackets, braces and quotes belong to a value.
 
@@ -84,7 +84,7 @@ def values_of(text: str) -> list[str]:
 
 
 def _split(text: str) -> list[str]:
-    """Split at commas outside of brackets, braces and quotes."""
+    """Return the parts of a text between commas outside of brackets, braces and quotes."""
     parts, depth, quoted, start = [], 0, "", 0
     for k, letter in enumerate(text):
         if quoted:
@@ -100,7 +100,7 @@ def _split(text: str) -> list[str]:
 
 
 def plan(settings: Sequence[str]) -> tuple[list[str], list[Run]]:
-    """Return the settings that all runs share, and the runs: all combinations of the others, the last one fastest.
+    """Return the settings that all runs share, and the runs: all combinations of the others.
 
     Parameters
     ----------
@@ -138,12 +138,12 @@ def plan(settings: Sequence[str]) -> tuple[list[str], list[Run]]:
 
 
 def claim(folder: Path, description: Given) -> None:
-    """Make the folder of a sweep, or take the one that the same sweep has begun.
+    """Make the folder of a sweep, or reuse one in which the same sweep was begun.
 
     Raises
     ------
     InputError
-        If something else is in it, or it can't be made.
+        If the folder holds something else, or cannot be made.
     """
     with output_errors(folder, "--out "):
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def claim(folder: Path, description: Given) -> None:
             before = json.loads(files.read(files.own(known)))
         except FileNotFoundError:
             before = None
-            ours = (DESCRIPTION, f".{DESCRIPTION}.")  # its parts, too: of a job of the same array, or of a killed one
+            ours = (DESCRIPTION, f".{DESCRIPTION}.")  # also its unfinished copies, of killed jobs or of the same array
             if any(not path.name.startswith(ours) for path in folder.iterdir()):
                 raise InputError(f"--out {folder}: exists and is neither empty nor the folder of a sweep") from None
         except ValueError:
@@ -167,7 +167,7 @@ def claim(folder: Path, description: Given) -> None:
 
 
 def contents(configs: Sequence[Config]) -> Values:
-    """Return the fingerprints of the files that runs of a sweep read, each once."""
+    """Return the fingerprints of the data files of a sweep, each once."""
     tasks = {tuple(str(getattr(one.task, key)) for key in one.task.by_content): one.task for one in configs}
     prints = {text for task in tasks.values() for text in map(json.dumps, task.fingerprint().items())}
     return {"contents of files": sorted(prints)} if prints else {}
@@ -180,11 +180,11 @@ class Sweep:
     Attributes
     ----------
     runs : sequence of Run
-        All of them.
+        All runs.
     folder : Path
-        Where each has a directory.
+        Folder with a directory for each run.
     by_validation : bool
-        Whether they are compared by validation, and the best alone is tested; else by test, or training.
+        Whether runs are compared by validation, and only the best is tested; else by test, or training.
     """
 
     runs: Sequence[Run]
@@ -192,9 +192,9 @@ class Sweep:
     by_validation: bool
 
     def result_of(self, run: Run) -> dict[str, str]:
-        """Return the row of a run in the table; "value", by which runs are compared, is empty until it has one.
+        """Return the row of a run in the table; "value", by which runs are compared, is empty without a result.
 
-        A run that was killed may lack any file. What is wrong with one that can't be read, the run itself tells.
+        A killed run may lack any file; what is wrong with a file, the run itself reports when it is resumed.
         """
         columns = dict.fromkeys((*FIXED[1:4], *PHASES, *FIXED[4:]), "")
         row = {"run": run.name, **run.settings, **columns, "state": "to do"}
@@ -204,7 +204,7 @@ class Sweep:
             return row | {"state": "unreadable"}
 
     def _read_result(self, directory: Path) -> dict[str, str]:
-        """Return what the files of a run tell of it, by column."""
+        """Return the columns of a run's row that its files provide."""
         row: dict[str, str] = {}
         if not (directory / provenance.NAME).exists():
             return row
@@ -215,9 +215,8 @@ class Sweep:
             return row
         with reader.open_results(directory / RESULTS) as file:
             losses, digest, validation = reader.values(file, "loss"), reader.text(file, "digest"), validated(file)
-            test = (
-                tested(file) if settings_of(file).get("test_samples") else None
-            )  # an early stop alone runs one sample
+            # without test_samples, a run that stopped early has a test of one sample, for the figures
+            test = tested(file) if settings_of(file).get("test_samples") else None
             result = validation if self.by_validation else test or trained(file)
         row["iterations"] = str(0 if losses is None else len(losses))
         if digest and result is not None:
@@ -239,10 +238,10 @@ class Sweep:
                 before = {section: dict(keys) for section, keys in sections.items()}
                 if reader.text(file, "config_digest") == config.digest():
                     return
-        except InputError:  # none yet; or the run itself tells what is wrong with them
+        except InputError:  # no results yet; or the run itself reports what is wrong with them
             return
         now = config.sections()
-        for section in SECTIONS:  # keys that a later version added have their defaults
+        for section in SECTIONS:  # only keys of both: others were added by a later version, with their defaults
             old, new = before.get(section, {}), now[section]
             free = new if section in ("record", "checkpoint") else FREE if section == "run" else ()
             common = [key for key in old if key in new and key not in free]
@@ -274,7 +273,7 @@ class Sweep:
         ]
 
     def write_table(self) -> Path:
-        """Write `sweep.csv`: a row for each run, its settings, its outcome, how it ended."""
+        """Write `sweep.csv`, a row for each run with settings, result and state; return its path."""
         rows = [self.result_of(run) for run in self.runs]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, list(rows[0]))
@@ -287,12 +286,12 @@ class Sweep:
 
 
 def chosen(runs: Sequence[Run], only: int | None) -> Iterator[Run]:
-    """Yield all runs, or the one with a number, as a job of an array.
+    """Yield all runs, or the one with number `only`, as a job of an array does.
 
     Raises
     ------
     InputError
-        If there is none of that number.
+        If there is no such run.
     """
     if only is not None and not 1 <= only <= len(runs):
         raise InputError(f"--only {only}: the sweep has runs 1 to {len(runs)}")

@@ -1,4 +1,4 @@
-"""The command sweep: one training for each combination of settings."""
+"""The command `sweep`: one training for each combination of settings, then the test of the best, table and report."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ May import `engines`, `network`, `parallel`, `plans` and the ground.
 
 Where to add
 ------------
-A hook: `observer`. The loop knows nothing of files, tasks or figures.
+A hook: a method of `Observer` in `observer`, and its call in `loop`. A notice (warning of a run): `notices`. A check of
+what a script hands over: `checks`. The loop knows nothing of files, tasks or figures.
 """
 
 from .loop import Simulation

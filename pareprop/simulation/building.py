@@ -1,4 +1,4 @@
-"""From a described network to one that runs on the ranks of an exchange."""
+"""Build a network on the ranks: a `Model` becomes this rank's neurons and synapses, and their engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..timers import Timers
 
 
 def build(model: Model, n_steps: int, exchange: Exchange, settings: Settings, timers: Timers) -> Engine:
-    """Collective: lay out this rank's share of a network, as ids are cut, and connect the ranks.
+    """Collective: build this rank's share of a network and its engine, and connect the ranks.
 
     Parameters
     ----------

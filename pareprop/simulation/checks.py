@@ -1,7 +1,4 @@
-"""Checks of what a script hands to a `Simulation`: tasks, samples and observers, with a hint at what was meant.
-
-And what ranks compare of it before they run it.
-"""
+"""Check what a script hands to a `Simulation`: tasks, samples and observers; list the facts that ranks compare."""
 
 from __future__ import annotations
 
@@ -21,22 +18,21 @@ from .observer import Observer
 from .task import ClosedTask, OpenTask, Task, is_closed, is_open
 
 HOOKS = [name for name in vars(Observer) if not name.startswith("_") and callable(getattr(Observer, name))]
-NEAR = 0.8  # similarity from which a method is taken for a misspelt hook
+NEAR = 0.8  # a method whose name is this similar to a hook's is refused as a misspelt hook
 
-
-CLOSED = {
+EPISODES_NEED = {  # attributes that the loop reads of a task, name to meaning; here of a task with episodes
     "n_steps": "the most steps of an episode",
     "first": "the step of the first decision",
     "period": "the steps between decisions",
     "n_actions": "the number of actions",
     **dict.fromkeys(("seed", "sensor_delay", "replicated", "bootstrap", "act"), "derive from pareprop.ClosedTask"),
 }
-PIECES = {
+PIECES_NEED = {
     "n_steps": "the steps of a sample",
     "learning_window": "the last steps of a sample, which have a learning signal",
     "piece": "a method (first, last) that returns a Sample of these steps",
 }
-OPEN = {
+SAMPLES_NEED = {
     "n_steps": "the steps of a sample",
     "learning_window": "the last steps of a sample, which have a learning signal",
     "sample": "a method (index, phase) that returns a Sample",
@@ -55,24 +51,24 @@ def check_parts(model: object, task: object, settings: object) -> None:
 
 
 def default_settings(model: Model, task: Task | ClosedTask | OpenTask) -> Settings:
-    """Return the settings of the variant that a task leaves open."""
+    """Return the variant's default settings for a task."""
     kind = model.eprop.engine.settings_type
     return kind(task.n_steps if is_closed(task) else task.learning_window)
 
 
 def check_exchange(exchange: AnyValue) -> Exchange:
-    """Return an exchange; raise `InputError` for what is none."""
+    """Return `exchange`; raise `InputError` unless it is one."""
     if not all(hasattr(exchange, name) for name in ("rank", "size", "comm", "replicas", "open")):
         raise InputError(f"exchange = {quote(exchange)} must be what pareprop.exchange() returns")
     return exchange
 
 
 def check_task(task: object) -> None:
-    """Raise `InputError` unless a task has what the loop asks of it, and its numbers are whole ones within bounds."""
+    """Raise `InputError` unless a task has the attributes that the loop reads, with whole numbers within bounds."""
     if isinstance(task, type):
         raise InputError(f"task {task.__name__} is a class; pass an instance, {task.__name__}()")
     here = f"task {type(task).__name__}"
-    hints = _asked_of(task)
+    hints = _needs_of(task)
     for name, meaning in hints.items():
         if not hasattr(task, name):
             raise InputError(f"{here}: {name} is missing: {meaning}")
@@ -80,13 +76,13 @@ def check_task(task: object) -> None:
         check_number(f"{here}: {name}", getattr(task, name), LEAST[name])
 
 
-def _asked_of(task: object) -> dict[str, str]:
-    """Return what the loop asks of a task, name to meaning."""
-    return CLOSED if hasattr(task, "episode") else PIECES if is_open(task) else OPEN
+def _needs_of(task: object) -> dict[str, str]:
+    """Return the attributes that the loop reads of a task, name to meaning."""
+    return EPISODES_NEED if hasattr(task, "episode") else PIECES_NEED if is_open(task) else SAMPLES_NEED
 
 
 def check_number(here: str, value: AnyValue, least: int) -> int:
-    """Return a whole number of at least `least`; `InputError` names another value, after `here`."""
+    """Return `value`; raise `InputError` unless it is a whole number of at least `least`. `here` begins the message."""
     if not is_whole(value):
         raise InputError(f"{here} = {quote(value)} must be a whole number")
     if value < least:
@@ -95,18 +91,18 @@ def check_number(here: str, value: AnyValue, least: int) -> int:
 
 
 def count_available(task: object, phase: str) -> int | None:
-    """Return how many samples of a phase a task has, None if it makes as many as are asked for."""
+    """Return how many samples of a phase a task has; None if it makes any number of them."""
     known = getattr(task, "available", None)
     return known.get(phase) if isinstance(known, Mapping) else None
 
 
 def list_facts(model: Model, task: object, settings: object) -> dict[str, str]:
-    """Return what must be the same on all ranks before they run a task, name to value as text.
+    """Return the facts that must be the same on all ranks before a run, name to value as text.
 
-    Of a task of a script that is what the loop reads; its samples are compared one by one.
+    Of a script's task they are the attributes that the loop reads; its samples are compared later, one by one.
     """
     here, named = f"task {type(task).__name__}", {"task": type(task).__name__}
-    known = [name for name in _asked_of(task) if name not in ("sample", "piece")]
+    known = [name for name in _needs_of(task) if name not in ("sample", "piece")]
     own = {f"{here}: {name}": identity.show(getattr(task, name)) for name in known}
     own |= describe_task(task) if isinstance(task, Frozen) else {}
     chosen = {} if settings is None else identity.list_fields(settings)
@@ -149,7 +145,7 @@ def check_label(sample: Sample, learning_window: int) -> None:
 
 
 def check_observers(observers: object) -> list[Observer]:
-    """Return observers as a list; raise `InputError` for what is none, and for methods like misspelt hooks."""
+    """Return observers as a list; raise `InputError` for other objects and for methods that seem misspelt hooks."""
     if not isinstance(observers, Iterable) or isinstance(observers, str | bytes):
         raise InputError(f"Simulation: observers = {quote(observers)} must be a list of observers")
     observers = list(observers)
@@ -166,6 +162,6 @@ def check_observers(observers: object) -> list[Observer]:
     return observers
 
 
-def tell_observers(observers: Iterable[Observer]) -> str:
-    """Return the classes of observers, in the order in which they are called."""
+def name_classes(observers: Iterable[Observer]) -> str:
+    """Return the class names of observers as one text, in the order of their calls."""
     return ", ".join(type(observer).__name__ for observer in observers) or "none"

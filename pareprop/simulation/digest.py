@@ -1,4 +1,4 @@
-"""Weights and spikes in canonical order, the same on any number of ranks; SHA-256 over them."""
+"""The digest: SHA-256 over spikes and weights in an order that does not depend on the number of ranks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..parallel import collectives
 from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog
 
-CHUNK = 1_000_000  # synapses, about, that rank 0 holds at a time
+CHUNK = 1_000_000  # rank 0 holds about this many synapses at a time
 SYNAPSE = np.dtype([("target", "<i8"), ("source", "<i8"), ("delay", "<i4"), ("weight", "<f8")])
 
 
 def tables(network: LocalNetwork) -> list[tuple[SynapseTable, ProjectionSlice]]:
-    """Return all projections of spikes with their tables, in the model's order of definition."""
+    """Return each projection that carries spikes with its synapse table, in the model's order of definition."""
     spans = {span.projection.name: (table, span) for table in network.tables().values() for span in table.spans}
     return [spans[projection.name] for projection in network.model.projections]
 
@@ -39,14 +39,14 @@ def synapses(
     weight : ndarray or None
         Float64, in place of the table's, such as weights with pending updates applied, or delays that learn.
     first : int
-        The synapse of the table whose `weight` comes first.
+        Index in the table of the synapse that `weight[0]` belongs to.
     """
     own = _own(table, span, table.weight if weight is None else weight, first)
     return _merge(comm, span, own) if table.by_source else collectives.to_root(comm, own)
 
 
 def _merge(comm: Comm, span: ProjectionSlice, own: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Collective: bring the synapses of a table by source into their order, some targets at a time."""
+    """Collective: yield on rank 0 the synapses of a table by source, sorted by target, some targets at a time."""
     records = np.concatenate([np.empty(0, SYNAPSE), *own])
     low, high = span.targets
     n_groups = max(1, min(high - low, collectives.total(comm, len(records)) // CHUNK))
@@ -59,6 +59,7 @@ def _merge(comm: Comm, span: ProjectionSlice, own: Iterator[np.ndarray]) -> Iter
 
 
 def _own(table: SynapseTable, span: ProjectionSlice, weight: np.ndarray, first: int) -> Iterator[np.ndarray]:
+    """Yield this rank's synapses of a projection as records, in the order of the table."""
     for source, target, delay, index in table.chunks(span):
         records = np.empty(len(index), SYNAPSE)
         records["source"], records["target"], records["delay"] = source, target, delay
@@ -121,7 +122,7 @@ class Digest:
             self._chain(found)
 
     def update(self, other: Digest) -> None:
-        """Add another digest."""
+        """Chain the state of another digest."""
         self._chain([np.frombuffer(other.state, np.uint8)])
 
     def _chain(self, parts: Iterable[np.ndarray]) -> None:

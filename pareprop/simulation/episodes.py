@@ -1,4 +1,4 @@
-"""Closed loop: run an episode decision by decision, in which the next input depends on what the network did.
+"""Run the episodes of a task in closed loop: each next input depends on the network's last decision.
 
 Contract
 --------
@@ -44,12 +44,12 @@ class Episodes:
     engine : Engine
         Of either variant.
     timers : Timers
-        Seconds by phase, added to: those of the environment are `environment`.
+        Seconds by phase; those of the environment are added as `environment`.
 
     Attributes
     ----------
     replies : list of Reply
-        Replies of the last episode, that to the reset first; on ranks that know them, rank 0 among them.
+        Replies of the last episode, that to the reset first.
 
     Raises
     ------
@@ -63,7 +63,7 @@ class Episodes:
             raise InputError(f"first = {task.first} must be at least the delay to the readouts, {d_out} steps")
         self.task, self.engine, self.timers = task, engine, timers
         self.n_inputs = model.size("input")
-        self.most = 1 + (task.n_steps - 1 - task.first) // task.period  # decisions
+        self.most_decisions = 1 + (task.n_steps - 1 - task.first) // task.period
         self.replies: list[Reply] = []
         self._episode: Episode | None = None
 
@@ -76,7 +76,7 @@ class Episodes:
             If the environment fails, or replies with what is not finite or does not fit the network.
         """
         task, engine, where = self.task, self.engine, f"episode {index} of '{phase}'"
-        draws = rng.uniform(rng.key(task.seed, f"{phase}/actions"), [index], self.most)[0]
+        draws = rng.uniform(rng.key(task.seed, f"{phase}/actions"), [index], self.most_decisions)[0]
         greedy = phase != "train" and task.act == "greedy"
         inputs, self.replies = SpikeLog(task.n_steps), []
         reply = self._reply(lambda: self._open(index, phase), where)
@@ -97,7 +97,7 @@ class Episodes:
             if reply.terminated:
                 break
             filled = self._append(inputs, filled, reply, task.period)
-            if reply.truncated or len(actions) == self.most:
+            if reply.truncated or len(actions) == self.most_decisions:
                 break
             u += task.period
         bootstrap = 0.0
@@ -127,7 +127,7 @@ class Episodes:
         return self._episode.step(action)
 
     def _reply(self, ask: Callable[[], Reply], where: str) -> Reply:
-        """Collective: what the environment replies, checked; the same on all ranks, or all raise the same."""
+        """Collective: return the environment's checked reply; all ranks return one reply, or raise one error."""
         comm = self.engine.exchange.comm
         reply: Reply | None = None
         problem: InputError | None = None
@@ -151,7 +151,7 @@ class Episodes:
         return reply
 
     def _append(self, inputs: SpikeLog, filled: int, reply: Reply, n_steps: int) -> int:
-        """Write the spikes of the next `n_steps` steps, as far as there are steps; return the steps filled by then."""
+        """Append the spikes of a reply, cut at the end of the episode; return the number of steps filled so far."""
         spikes = reply.spikes
         if len(spikes.ptr) != n_steps + 1:
             raise InputError(f"an episode gave spikes of {len(spikes.ptr) - 1} steps, must be {n_steps}")
@@ -170,7 +170,7 @@ class Episodes:
 
 
 def choose(signal: np.ndarray, draw: float, greedy: bool) -> int:
-    """Return the action for policy readouts (K,): drawn by a uniform number, or the most probable one, lowest first."""
+    """Return the action for policy readouts (n_actions,): drawn by the uniform number `draw`, or the likeliest one."""
     if greedy:
         return int(np.argmax(signal))
     with np.errstate(invalid="ignore"):  # a signal that is not finite ends the run after the sample
@@ -183,11 +183,8 @@ def check(task: ClosedTask, model: Model) -> None:
     if not model.is_rewarded:
         raise InputError("a task in closed loop needs a model with loss = Reward(...)")
     n_readouts = model.size("readout")
-    if task.n_actions < 1 or n_readouts != task.n_actions + 1:
+    if n_readouts != task.n_actions + 1:
         raise InputError(f"{task.n_actions} actions need {task.n_actions + 1} readouts, the network has {n_readouts}")
-    for name in ("period", "sensor_delay"):
-        if getattr(task, name) < 1:
-            raise InputError(f"{name} = {getattr(task, name)} must be at least 1")
     if task.sensor_delay > task.n_steps:
         problem = f"sensor_delay = {task.sensor_delay} must be at most {task.n_steps}, the steps of the longest episode"
         raise InputError(f"{problem}: no reply would arrive")
@@ -200,7 +197,7 @@ def check(task: ClosedTask, model: Model) -> None:
 
 
 def _find_difference(comm: Comm, reply: Reply | None, problem: InputError | None, where: str) -> InputError | None:
-    """Collective: return the problem of the first rank that has one, or that the replies of the ranks differ."""
+    """Collective: return the problem of the first rank that has one, an error if the ranks' replies differ, or None."""
     mine = np.array([_checksum(reply) if reply is not None and problem is None else 0, problem is not None], np.int64)
     marks = np.zeros((comm.size, 2), np.int64)
     comm.Allgather(mine, marks)
@@ -218,7 +215,7 @@ def _find_difference(comm: Comm, reply: Reply | None, problem: InputError | None
 
 
 def _checksum(reply: Reply) -> int:
-    """Return a checksum of all that decides how the run goes on."""
+    """Return a checksum of the parts of a reply that change what the run does."""
     spikes, ends = reply.spikes, [reply.reward, reply.terminated, reply.truncated]
     parts = (spikes.ptr, spikes.ids[: spikes.ptr[-1]], reply.observation, ends)
     return zlib.crc32(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))

@@ -12,45 +12,45 @@ from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 
 LIMIT = 1e150  # larger numbers count as overflow
-SUMMED = readout_sums.LARGEST  # weights onto readouts, too
-SOUND = {"d": kernel.sound_double, "f": kernel.sound_single}
+READOUT_LIMIT = readout_sums.LARGEST  # weights onto readouts overflow their exact sums from here on
+KERNELS = {"d": kernel.sound_double, "f": kernel.sound_single}
 
 
 def find_bad(network: LocalNetwork, engine: Engine) -> StateError | None:
-    """Look for a number on this rank that is not finite or beyond `LIMIT`; the error names where it is.
+    """Return an error that names the first number on this rank that is not finite or beyond `LIMIT`; None without one.
 
-    One pass over what would soon be infected by such a number, and over all weights; only if that fails everything is
-    looked through for the place.
+    Each call checks the weights, and the arrays that such a number soon reaches; the whole state is searched only if
+    that finds one.
     """
     watched = engine.list_arrays_to_check()
     if (
         all(map(_sound, watched.values()))
         and _sound(network.incoming.weight)
-        and _sound(network.outgoing.weight, SUMMED)
+        and _sound(network.outgoing.weight, READOUT_LIMIT)
     ):
         return None
     state = engine.state()
     with np.errstate(over="ignore", invalid="ignore"):
         for name, array in (watched | state.neurons).items():
             for where in np.argwhere(_bad(array))[:1]:
-                return StateError(f"{name} = {array[tuple(where)]:g} in {_neuron(network, int(where[-1]))}")
+                return StateError(f"{name} = {array[tuple(where)]:g} in {_name_neuron(network, int(where[-1]))}")
         for name, (table, span, array) in state.synapses.items():
             if name.endswith("/weight"):
-                limit = SUMMED if table is network.outgoing else LIMIT
+                limit = READOUT_LIMIT if table is network.outgoing else LIMIT
                 for index in np.flatnonzero(_bad(array, limit))[:1]:
-                    return StateError(f"weight = {array[index]:g} in {_synapse(table, span, int(index))}")
+                    return StateError(f"weight = {array[index]:g} in {_name_synapse(table, span, int(index))}")
     return None
 
 
 def _sound(array: np.ndarray, limit: float = LIMIT) -> bool:
-    return SOUND[array.dtype.char](limit, array.ravel())
+    return KERNELS[array.dtype.char](limit, array.ravel())
 
 
 def _bad(array: np.ndarray, limit: float = LIMIT) -> np.ndarray:
     return ~(np.abs(array) < limit)
 
 
-def _neuron(network: LocalNetwork, local: int) -> str:
+def _name_neuron(network: LocalNetwork, local: int) -> str:
     index = network.neurons[0] + local
     for population in network.model.of_role("recurrent"):
         first = network.model.offset(population)
@@ -59,7 +59,7 @@ def _neuron(network: LocalNetwork, local: int) -> str:
     raise IndexError(index)
 
 
-def _synapse(table: SynapseTable, span: ProjectionSlice, place: int) -> str:
+def _name_synapse(table: SynapseTable, span: ProjectionSlice, place: int) -> str:
     index = span.first + place
     row = int(np.searchsorted(table.row_ptr, index, side="right")) - 1 - span.rows
     source = int(span.source(np.array(row)))

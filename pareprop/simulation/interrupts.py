@@ -8,9 +8,9 @@ from types import FrameType, TracebackType
 
 
 class Deferred:
-    """Within the block, an interrupt is noted, and raised at its end; a second one is raised at once.
+    """Context that raises a `KeyboardInterrupt` at the end of its block; a second one is raised at once.
 
-    Only where Python's own handler would raise it: whoever listens to the signal otherwise goes on doing so.
+    Replaces Python's own handler alone: a handler that a script has set stays in place.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
-"""What observers and losses keep in checkpoints: values and arrays of Python as JSON and plain arrays, and back.
+"""Encode what observers and losses keep in checkpoints: Python values as JSON, plain arrays beside it; and decode it.
 
-JSON has numbers, texts, lists and tables by text. Other values become a table with the key "$", which names their kind:
-what is written is what is restored. Nothing is unpickled.
+JSON has numbers, texts, lists and tables with texts as keys. Other values become a table with the key "$", which names
+their type, so that what is written is what is restored. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import numpy as np
 from ..errors import InputError, quote
 from ..values import AnyValue, Values
 
-KIND = "$"
+KIND = "$"  # key that names the type of an encoded value
 PLAIN = ("<f8", "<f4", "<i8", "<i4", "<u8", "<u4", "|u1", "|b1")  # types of arrays that lie beside the JSON
-# Not what is derived from them: a namedtuple would come back without names, a defaultdict without its default.
+# Types that are kept, without their subclasses: a namedtuple would come back without names, a defaultdict without its
+# default.
 KINDS = (type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, dict, np.ndarray)
-DEEPEST = 100  # levels of lists and tables
-TAKEN = "numbers, texts, bytes, None, lists, tuples, sets, tables and arrays of them"
+DEEPEST = 100  # lists and tables that are nested deeper are refused
+KEPT = "numbers, texts, bytes, None, lists, tuples, sets, tables and arrays of them"
 
 
 def split(owner: str, state: object) -> tuple[Values, dict[str, np.ndarray]]:
@@ -29,14 +30,14 @@ def split(owner: str, state: object) -> tuple[Values, dict[str, np.ndarray]]:
     Parameters
     ----------
     owner : str
-        What it is of, for messages: "observer NAME".
+        Whose state it is, for messages: "observer NAME".
     state : dict
         The state.
 
     Raises
     ------
     InputError
-        If the state is or holds something else; names the place.
+        If the state holds what a checkpoint cannot keep; names the place.
     """
     if type(state) is not dict or not all(type(key) is str and len(key) < 500 for key in state):
         raise InputError(f"{owner}: state() must return a dict with texts as keys, not {quote(state)}")
@@ -47,7 +48,7 @@ def split(owner: str, state: object) -> tuple[Values, dict[str, np.ndarray]]:
 
 
 def join(values: Values, arrays: dict[str, np.ndarray]) -> Values:
-    """Return the state that was `split`; raise a ValueError if the values are not those of a state."""
+    """Return the state that `split` encoded; raise a ValueError if `values` are none."""
     return {key: _decode(value) for key, value in values.items()} | arrays
 
 
@@ -56,18 +57,16 @@ def _is_plain(value: object) -> bool:
 
 
 def _encode(value: object, place: str, depth: int = 0) -> AnyValue:
-    """Return a value as JSON; `place` names it in messages."""
+    """Return a value as JSON; `place` is its name in messages."""
     if depth > DEEPEST:
         raise InputError(f"{place}: nested deeper than {DEEPEST} levels, which no checkpoint keeps")
     if np.ma.isMA(value):
         raise InputError(f"{place} is an array with a mask, which no checkpoint keeps")
     if type(value) not in KINDS and not isinstance(value, np.generic):
-        raise InputError(f"{place} = {quote(value)} is a {type(value).__name__}; a checkpoint keeps {TAKEN}")
-    if value is None or isinstance(value, bool):
-        return value
+        raise InputError(f"{place} = {quote(value)} is a {type(value).__name__}; a checkpoint keeps {KEPT}")
     if isinstance(value, np.ndarray | np.generic):
         return {KIND: "array" if isinstance(value, np.ndarray) else "scalar", "npy": _npy(value, place)}
-    if isinstance(value, str):
+    if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int):
         if value.bit_length() > 10_000:

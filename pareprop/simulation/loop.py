@@ -62,7 +62,7 @@ from .checks import (
     default_settings,
     describe_task,
     list_facts,
-    tell_observers,
+    name_classes,
 )
 from .digest import Digest
 from .episodes import Episodes
@@ -123,9 +123,10 @@ class Simulation:
         Mean, standard deviation, range of each parameter that learns, such as "rec.tau_m", and how many of its values
         are at a bound, after each iteration.
     cuts : list of tuple of int and np.ndarray
-        Iterations that were done when neurons were shared among ranks, and the first neuron of each rank, and the end.
+        Each division of the neurons among ranks: iterations done before it, and int64 (n_ranks + 1,), the first neuron
+        of each rank and the number of all.
     notices : Notices
-        What is worth knowing of the run, such as spikes that never arrive; `notices.lines` on all ranks.
+        Warnings of the run, such as spikes that never arrive; `notices.lines` on all ranks.
     """
 
     def __init__(
@@ -148,7 +149,7 @@ class Simulation:
                 settings = replace(settings or default_settings(model, task), ways=ways)
         facts = list_facts(model, task, settings)
         if self.replicas.count > 1:  # groups take part in what those of the first one do
-            facts |= {"observers": tell_observers(self.observers)}
+            facts |= {"observers": name_classes(self.observers)}
         agree(self.world, "Simulation()", facts)
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
         with self.timers.phase("build"):
@@ -169,15 +170,15 @@ class Simulation:
         self.learned: dict[str, list[dict[str, float]]] = {item.name: [] for item in self.engine.parameters.items}
         self.cuts = [(0, self.network.cuts)]
         self.stop_requested = False
-        self._begun = False  # by `train`
+        self._begun = False  # `train` or `advance` was called
         self.between = True
-        self._torn = ""  # what is half done
+        self._torn = ""  # name of what was left half done
         self._trained = ""  # digest of what was learned before samples without learning; see `hexdigest`
-        self._compared = False  # errors of the first sample with their loss
-        self._explodes: list[tuple[float, str]] = []  # gradients of the last iteration on this rank
+        self._compared = False  # the errors of the first sample were compared with their loss
+        self._explodes: list[tuple[float, str]] = []  # exploding gradients of the last iteration on this rank
         self._outcomes: list[tuple[float, float]] = []  # of the batch that `advance` runs
         self._pieces = Pieces(self.engine)
-        self._kept: list[SpikeLog] = []  # spikes that the digest takes when those of the groups before are in it
+        self._kept: list[SpikeLog] = []  # spikes of this group, added to the digest after those of the groups before
 
     def _build(self, settings: Settings | None) -> None:
         """Collective: build the network for the task."""
@@ -198,9 +199,9 @@ class Simulation:
         return self.engine.plan.ways if self.engine.plan else {}
 
     def rebuild(self, model: Model) -> None:
-        """Collective: between iterations, build the network anew, as ids are cut by other `rates_hz` of the model.
+        """Collective: between iterations, build the network anew, its neurons divided by the `rates_hz` of `model`.
 
-        Its state is that of the beginning: who calls this fills it in.
+        It begins in its initial state; the caller restores the state.
         """
         settings, loss, meeting = self.engine.settings, self.engine.loss, self.engine.channel.meeting
         rounds = meeting.n_within, meeting.n_between
@@ -258,9 +259,7 @@ class Simulation:
         self._raise_together(interrupt)
 
     def _finish(self) -> None:
-        """Let all observers finish, also after one that can't: a test that fails costs no results. Raise the first
-        problem.
-        """
+        """Call `finish` of all observers, also after one has failed: results are kept; then raise the first error."""
         problems = []
         for observer in self.observers:
             try:
@@ -284,7 +283,7 @@ class Simulation:
         self._end_iteration(outcomes)
 
     def _end_iteration(self, outcomes: list[tuple[float, float]]) -> None:
-        """Collective: change the weights, and tell of the iteration."""
+        """Collective: change the weights, record the iteration, call observers."""
         self.engine.optimize()
         self._count_moves()
         self._summarize_parameters()
@@ -298,7 +297,7 @@ class Simulation:
         self._tell("after_iteration", self.iteration - 1, self.losses[-1])
 
     def _agree(self, interrupted: bool) -> bool:
-        """Collective: do on all ranks what any rank asked for; return whether any was interrupted."""
+        """Collective: act on what any rank asks for: stop, notices, observers; return whether any was interrupted."""
         asking = [observer for observer in self.observers if observer.everywhere]
         questions = [observer.asks(self) for observer in asking]
         answers = self._any_of([self.stop_requested, interrupted, bool(self._explodes), *chain(*questions)])
@@ -390,7 +389,7 @@ class Simulation:
         return signal
 
     def _take_piece(self, index: int, first: int, last: int) -> Sample:
-        """Collective: return what happens in steps [first, last) of a sample."""
+        """Collective: return steps [first, last) of a sample of the task."""
         if is_open(self.task):
             return self._take_sample(index, "train", first, last)
         if not first:
@@ -410,13 +409,13 @@ class Simulation:
             raise StateError(f"iteration {self.iteration} is not over: advance({left}) ends it")
 
     def _count_moves(self) -> None:
-        """Collective: add up the moves of the iteration, if there are any projections whose synapses move."""
+        """Collective: record how many synapses moved in the iteration, for projections whose synapses can move."""
         for item in self.engine.plastic:
             if item.n_moved is not None:
                 self.moves[item.name].append(collectives.total(self.exchange.comm, item.n_moved))
 
     def _summarize_parameters(self) -> None:
-        """Collective: keep what became of parameters that learn."""
+        """Collective: record the statistics of parameters that learn."""
         for item in self.engine.parameters.items:
             self.learned[item.name].append(self.engine.parameters.summarize(self.exchange.comm, item))
 
@@ -427,7 +426,7 @@ class Simulation:
 
     @property
     def predictions(self) -> list[int]:
-        """Predicted class of each of them."""
+        """Predicted class of each sample of the last batch that has a label."""
         return self.score.predictions
 
     def test(self, n_samples: int, phase: str = "test", perturb: Sequence[object] | None = None) -> Score:
@@ -441,7 +440,7 @@ class Simulation:
         n_samples : int
             How many samples, from the first one of the phase on.
         phase : str
-            What the task is asked for.
+            Phase of the samples: "test", "validate" or another that the task knows.
         perturb : sequence of str or Applied, or None
             Perturbations of the model, or their names, in place of those whose `phases` name this one; an empty list
             for none.
@@ -520,7 +519,7 @@ class Simulation:
         classes: list[tuple[int, int]],
         episodes: Returns | None = None,
     ) -> None:
-        """Collective: keep what became of a batch, and tell of it."""
+        """Collective: record losses and score of a batch, and call observers."""
         self.batch = outcomes
         labels, predictions = ([pair[k] for pair in classes] for k in range(2))
         losses = [loss for loss, _ in outcomes]
@@ -528,14 +527,14 @@ class Simulation:
         self._tell("after_batch", first, len(outcomes), phase)
 
     def _note_training(self, phase: str, learn: bool) -> None:
-        """Collective: keep the digest of what was learned before samples that the digest does not hold."""
+        """Collective: save the digest of the training before samples that the digest leaves out, such as tests."""
         if counts(phase, learn):
             self._trained = ""
-        elif not self.engine.learns_at_the_end and not self._trained:  # traces go on, so that weights shown differ
+        elif not self.engine.learns_at_the_end and not self._trained:  # tests move traces, and thereby `show_weights`
             self._trained = collectives.gather(self.exchange.comm, self.hexdigest())[0]
 
     def _complete_digest(self) -> None:
-        """Collective: chain the spikes of one group after the other; those of the first are in its digest already."""
+        """Collective: add the spikes of each group after the first to the digest, group by group."""
         for group in range(self.replicas.count):
             for log in self._kept if group == self.replicas.index else ():
                 self.digest.add_spikes(log, len(log.ptr) - 1)
@@ -558,7 +557,7 @@ class Simulation:
         return self._end_sample(outcome, trains)
 
     def _look_at(self, index: int, phase: str, sample: Sample, error: np.ndarray, loss: float, learn: bool) -> Outcome:
-        """Collective: check what became of a sample, and note its spikes for the digest."""
+        """Collective: return the outcome of a sample; check its numbers, and add its spikes to the digest."""
         self._check_finite(index, loss)
         if counts(phase, learn) and not self.exchange.rank:  # others do not have all spikes
             self._note_spikes()
@@ -568,7 +567,7 @@ class Simulation:
         return Outcome(index, phase, sample, error, signal, loss, self.engine.evaluation, prediction)
 
     def _end_sample(self, outcome: Outcome, trains: bool) -> tuple[float, float]:
-        """Collective: tell of a sample; return its loss and the mean firing rate in Hz."""
+        """Collective: call observers with an outcome; return its loss and the mean firing rate in Hz."""
         sample, prediction = outcome.sample, outcome.prediction
         if trains and not (self.iteration or self._compared):
             self._compared = True
@@ -582,7 +581,7 @@ class Simulation:
         return outcome.loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
 
     def _perturb(self, sample: Sample) -> Sample:
-        """Return a sample with the spikes of its inputs that perturbations leave."""
+        """Return a sample without the input spikes that perturbations drop."""
         inputs = self.engine.thin(sample.inputs)
         return sample if inputs is sample.inputs else replace(sample, inputs=inputs)
 
@@ -611,7 +610,7 @@ class Simulation:
         return taken[0]
 
     def _note_spikes(self) -> None:
-        """Take the spikes of a sample into the digest, or keep them until those of the groups before are in it."""
+        """Add the spikes of a sample to the digest; groups after the first keep them for `_complete_digest`."""
         if self.replicas.index == 0:
             self.digest.add_spikes(self.engine.log, self.engine.n)
         else:
@@ -691,7 +690,7 @@ class Simulation:
         return state
 
     def _list_keepers(self, observers: Iterable[Observer] | None = None) -> Iterator[tuple[str, str, Keep]]:
-        """Yield what the loss and (some) observers keep: its name, whose it is in messages, and how to get it."""
+        """Yield for the loss and (some) observers the name of their state, their own name in messages, and a getter."""
         loss = self.engine.loss
         if loss.has_state:
             yield "loss", f"loss {name_of(loss)}", loss.state
@@ -708,10 +707,10 @@ class Simulation:
 
     def _compare_observers(self) -> None:
         """Collective: raise `InputError` unless all ranks have the same observers, as what they keep is compared."""
-        agree(self.exchange.comm, "a checkpoint of observers", {"observers": tell_observers(self.observers)})
+        agree(self.exchange.comm, "a checkpoint of observers", {"observers": name_classes(self.observers)})
 
     def _split_state(self, owner: str, get: Keep) -> tuple[Values, dict[str, np.ndarray]]:
-        """Collective: return what an observer or a loss keeps, as `kept.split`."""
+        """Collective: return the state of an observer or a loss, encoded by `kept.split`."""
         problem: ParepropError | None = None
         parts: tuple[Values, dict[str, np.ndarray]] = ({}, {})
         try:
@@ -730,7 +729,7 @@ class Simulation:
             self._split_state(owner, get)
 
     def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
-        """Collective: take back numbers and shared arrays; the arrays of `state()` are filled next."""
+        """Collective: restore numbers and shared arrays; the caller then fills the arrays of `state()`."""
         self.engine.load_state(*State.get("engine", numbers, shared))
         loop, progress = State.get("loop", numbers, shared)
         self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
@@ -750,7 +749,7 @@ class Simulation:
                 observer.load_state(kept.join(*State.get(name, numbers, shared)))
 
     def load_network(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
-        """Collective: take back numbers and shared arrays of the network alone; its arrays are filled next."""
+        """Collective: restore numbers and shared arrays of the network alone; the caller then fills its arrays."""
         self.engine.load_state(*State.get("engine", numbers, shared))
         self._trained = ""
 

@@ -1,4 +1,4 @@
-"""The state of a loss of a script: training alone changes it, and what changes outside of it is told."""
+"""Guard the state of a script's loss: tests leave it as it is; warn if a loss changes without `state()`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..network.losses import Loss, OwnLoss, name_of
 from ..values import Values
 from .notices import Notices
 
-LOOKED = 10  # samples of a training in which changes are looked for: each costs two passes over what a loss holds
+WATCHED = 10  # training samples in which changes are looked for: each costs two passes over what a loss holds
 
 
 class LossState:
@@ -26,16 +26,16 @@ class LossState:
     loss : Loss
         The loss.
     notices : Notices
-        Where it is told that a loss changes without `state` and `load_state`.
+        Receive the warning of a loss that changes without `state` and `load_state`.
     """
 
     def __init__(self, loss: Loss, notices: Notices) -> None:
-        self._loss, self._notices, self._to_look = loss, notices, LOOKED
+        self._loss, self._notices, self._to_look = loss, notices, WATCHED
         self._kept: Values | None = None
         self._marks: dict[str, int] | None = None
 
     def watch(self, trains: bool) -> LossState:
-        """Return a context for a sample: one that does not train leaves the state, one that does may show changes."""
+        """Return a context for a sample: without training it restores the state, with training it finds changes."""
         self._kept = copy.deepcopy(self._loss.state()) if self._loss.has_state and not trains else None
         looks = trains and self._to_look > 0 and not self._loss.has_state
         self._marks, self._to_look = _mark_attributes(self._loss) if looks else None, self._to_look - looks
@@ -59,7 +59,7 @@ class LossState:
 
 
 def _mark_attributes(loss: Loss) -> dict[str, int]:
-    """Return marks of all that a loss holds, by name; of a function what lies in it, or around it."""
+    """Return a checksum of each attribute of a loss, by name; of a function also of the variables that it encloses."""
     own = loss.function if isinstance(loss, OwnLoss) else loss
     held = dict(getattr(own, "__dict__", {}))
     if isinstance(own, FunctionType):
@@ -69,7 +69,7 @@ def _mark_attributes(loss: Loss) -> dict[str, int]:
 
 
 def _mark(value: object) -> int:
-    """Return a number that differs where a value does; 0 for what is no data, such as an open file."""
+    """Return a checksum of a value; 0 if it cannot be pickled, as an open file."""
     buffers: list[pickle.PickleBuffer] = []
     try:
         content = pickle.dumps(value, 5, buffer_callback=buffers.append)

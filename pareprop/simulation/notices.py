@@ -1,6 +1,6 @@
-"""Notices: what is worth knowing of a run, though no error; each once, in one line.
+"""Notices: warnings of a run, each once, in one line.
 
-Rank 0 tells it as a `ParepropWarning`; `Simulation.notices` holds all lines, for the log, the results and the report.
+Rank 0 gives them as a `ParepropWarning`; `Simulation.notices` holds all lines, for the log, the results and the report.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from ..plans.plan import NetworkPlan
 from ..values import AnyValue
 
 PACKAGE = str(Path(__file__).parents[1])
-SHARE, CHANCE = 0.05, 3.0  # of the spikes, and times a mean step, that step 0 holds: noise loses a few and works on
-MANY = 10_000  # synapses that learn in a slow way, of which a notice tells
-GROWTH = 100.0  # times the loss of the first iteration, from which a training is said to diverge
+SHARE = 0.05  # spikes that get lost are told of if they are more than this share: noise loses a few and works on
+CHANCE = 3.0  # and those of step 0 only if they are also more than this times those of a mean step
+MANY = 10_000  # a slow way of learning is told of if at least this many synapses take it
+GROWTH = 100.0  # a training diverges if its loss exceeds this times that of the first iteration
 SILENT = 10  # iterations without a spike, after which a notice says so
-SOON, HARDLY = 100, 0.1  # iterations after which a training with the default optimizer shows, and share of the loss
-LOOKED = 4096  # synapses of a projection at most whose gradients are looked at
+SOON, HARDLY = 100, 0.1  # the default optimizer is told of if the loss falls by less than this share in SOON iterations
+SAMPLED = 4096  # gradients of about this many synapses of a projection are checked for explosion
 ROUNDING = float(np.finfo(np.float32).eps)
-FEW = 50  # steps at most whose errors are compared where a loss is called in each
+FEW = 50  # a loss that is called step by step is compared with its errors in about this many steps
 
 
 class Notices:
@@ -51,7 +52,7 @@ class Notices:
     Attributes
     ----------
     lines : list of str
-        All so far.
+        All notices so far.
     """
 
     def __init__(self, speaks: bool) -> None:
@@ -60,19 +61,22 @@ class Notices:
         self._kinds: set[str] = set()
         self._n_inputs = 0  # input spikes so far
         self._largest_loss = 0.0
-        self._silent_loss = 0.0  # of the first sample if readouts stayed at 0, where it is learned from within it
+        self._silent_loss = 0.0  # spike variant: loss of the first sample if readouts stayed at 0
 
     def tell(self, kind: str, line: str) -> None:
-        """Tell a line unless one of its kind was shown before."""
+        """Warn by a line, unless one of its kind was given before."""
         if kind in self._kinds:
             return
         self._kinds.add(kind)
         self.lines.append(line)
         if self.speaks:
-            warnings.warn(line, ParepropWarning, stacklevel=_depth())
+            warnings.warn(line, ParepropWarning, stacklevel=_find_stack_level())
 
     def look_at_sample(self, sample: Sample, index: int, phase: str, engine: Engine, generated: bool) -> None:
-        """Tell what is odd about a sample; spikes of step 0 if many, and no task drew them itself."""
+        """Warn of spikes of a sample that get lost, of a label without readouts, and of a raster that holds rates.
+
+        A task that draws its spikes itself (`generated`) knows that those of step 0 are lost.
+        """
         model, here = engine.network.model, f"sample {index} of '{phase}'"
         if odd := sample.inputs.odd:
             what = f"the raster holds {odd:g}, which counts as one spike like all but 0"
@@ -106,9 +110,9 @@ class Notices:
             self.tell("row 0", f"{here}: {lost} of {total} input spikes never arrive: {why}")
 
     def look_at_errors(self, sample: Sample, signal: np.ndarray, engine: Engine) -> None:
-        """Tell that the errors of a loss of a script are not its derivative, by the first sample of a training.
+        """Warn if a script's errors are not the derivative of its loss; checked on the first training sample.
 
-        A loss that changes from call to call is told in another way: it would change by this, too.
+        Not for a loss that changes from call to call: this would change it, too.
         """
         loss, target, window = engine.loss, sample.target, sample.window
         if loss in LOSSES.values() or target is None or isinstance(loss, Reward) or "loss state" in self._kinds:
@@ -122,38 +126,37 @@ class Notices:
             self.tell("errors", line)
 
     def find_explosion(self, engine: Engine, losses: list[float], rates: list[float]) -> list[tuple[float, str]]:
-        """Return gradients on this rank that are too large for any step to follow, with what is told of them.
+        """Return exploding gradients on this rank, each with the line of its notice.
 
-        A gradient says how much the loss changes with a weight. Here a change of the weight as small as its rounding in
-        single precision would change the loss by all that it ever was. That is no derivative to learn by: traces that
-        grow from step to step make it. Adam hides it, as its steps do not grow with the gradient.
+        A gradient explodes if a change of the weight by its rounding in single precision would change the loss by as
+        much as its largest value so far. Traces that grow from step to step cause it. Adam hides it, as its steps do
+        not grow with the gradient.
         """
         self._largest_loss = max(self._largest_loss, abs(losses[0]), abs(losses[-1]))
         loss = self._largest_loss + _loss_of_rates(engine, rates[-1])
         found = []
         for item, weight, squares in engine.list_squares() if loss and "explode" not in self._kinds else ():
-            few = slice(None, None, 1 + len(weight) // LOOKED)
-            size = float(np.max(np.abs(weight[few]), initial=item.eta))  # of weights that begin at 0 that of a step
+            few = slice(None, None, 1 + len(weight) // SAMPLED)
+            size = float(np.max(np.abs(weight[few]), initial=item.eta))  # at least a step, as weights may begin at 0
             gradient = math.sqrt(np.max(squares[few], initial=0.0))
             if size and not gradient * size * ROUNDING <= loss:
                 what = f"gradients of {gradient:.3g} at weights up to {size:.3g} and a loss of {losses[-1]:.3g}"
                 found.append((gradient, f"projection '{item.name}': traces explode: {what}; {_hint(item)}"))
         return found
 
-    def tell_explosion(self, everybodys: list[list[tuple[float, str]]]) -> None:
-        """Tell the largest gradient that `find_explosion` found on any rank."""
-        found = [pair for each in everybodys for pair in each]
-        self.tell("explode", max(found)[1])
+    def tell_explosion(self, found_by_rank: list[list[tuple[float, str]]]) -> None:
+        """Warn of the largest gradient that `find_explosion` found on any rank."""
+        self.tell("explode", max(pair for found in found_by_rank for pair in found)[1])
 
     def look_at_rates(self, rates: list[float]) -> None:
-        """Tell that no neuron has spiked in the first iterations, and so that nothing can be learned."""
+        """Warn if no neuron has spiked in the first iterations: nothing can be learned."""
         if len(rates) == SILENT and not any(rates):
             who = "no neuron has spiked" if self._n_inputs else "neither inputs nor neurons have spiked"
             way = "stronger weights from the inputs, a lower V_th or a current I_e make them" if self._n_inputs else ""
             self.tell("silent", f"{who} in {SILENT} iterations{f'; {way}' if way else ''}")
 
     def look_at_loss(self, losses: list[float], model: Model) -> None:
-        """Tell that the loss has grown a hundredfold, or hardly falls with the default eta."""
+        """Warn if the loss has grown a hundredfold, or hardly falls with the default eta."""
         first, last = losses[0], losses[-1]
         if len(losses) == SOON and model.optimizer == default_optimizer() and not model.is_rewarded:
             early, late = sum(losses[: SOON // 5]), sum(losses[-SOON // 5 :])
@@ -181,16 +184,16 @@ class Notices:
 def look_at_network(
     network: LocalNetwork, plan: NetworkPlan | None, exchange: Exchange, n_steps: int
 ) -> Iterator[tuple[str, str]]:
-    """Collective: yield kinds and lines on what a network holds that has no effect, the same on all ranks.
+    """Collective: yield the notices (kind, line) of a network that was built, the same on all ranks.
 
     Parameters
     ----------
     network : LocalNetwork
-        This rank's share.
+        This rank's share of the network.
     plan : NetworkPlan or None
         How each projection learns, in the spike variant.
     exchange : Exchange
-        Of the ranks that hold it.
+        Exchange of the ranks that hold the network.
     n_steps : int
         Steps of a sample.
     """
@@ -214,7 +217,7 @@ def look_at_network(
             start, end = applied.options.start_ms, n_steps * model.dt_ms
             when = f"start_ms = {start:g} is not before the end of samples, {end:g} ms"
             yield f"perturbation {applied.name}", f"{applied.kind} '{applied.name}': no effect, as {when}"
-    for table in () if model.eprop.is_online else network.tables().values():  # else spikes on their way are lost
+    for table in () if model.eprop.is_online else network.tables().values():  # the spike variant goes on after a sample
         for span in table.spans:
             item = span.projection
             latest = n_steps if item.pre.role == "input" else n_steps - 1
@@ -241,7 +244,7 @@ def _hint(item: Plastic) -> str:
 
 
 def _loss_of_rates(engine: Engine, rate_hz: float) -> float:
-    """Return the size of what `c_reg` adds to the loss of a sample, at least; losses do not hold it."""
+    """Estimate what firing rate regularisation (`c_reg`) adds to the loss of a sample; reported losses omit it."""
     steps_per_s, total = 1000.0 / engine.network.model.dt_ms, 0.0
     for group in engine.network.model.of_role("recurrent"):
         rate = max(rate_hz, float(np.max(_values(group.params.f_target)))) / steps_per_s
@@ -264,11 +267,11 @@ def _is_taught(model: Model, item: Projection) -> bool:
 
 
 def _values(value: object) -> AnyValue:
-    return value if isinstance(value, int | float | np.ndarray) else 1.0  # a drawn one is not 0
+    return value if isinstance(value, int | float | np.ndarray) else 1.0  # drawn values are not 0
 
 
-def _depth() -> int:
-    """Return how many callers up the first one outside of the package is: a warning names its line."""
+def _find_stack_level() -> int:
+    """Return the stack level of the first caller outside of the package, whose line a warning names."""
     frame, depth = sys._getframe(2), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame, depth = frame.f_back, depth + 1

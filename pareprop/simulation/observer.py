@@ -1,4 +1,4 @@
-"""Observers of a run, and what they see of it."""
+"""Observers: the hooks that the loop calls (`Observer`), what they see of a simulation (`Watched`), and `Outcome`."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ class Outcome:
     sample : Sample
         Inputs and target as the task made them, before inputs are silenced or dropped.
     error, signal : ndarray, float64 (n_steps, n_readouts)
+        Errors of the readouts, as the loss returned them, and their voltages.
     loss : float
         Of this sample.
     evaluation : Evaluation or None
-        All that the loss said.
+        Errors, loss and further values that the loss returned.
     prediction : int or None
         Predicted class of a sample with a label, see `predict`.
     """
@@ -98,7 +99,8 @@ class Watched(Protocol):
     learned : dict[str, list[dict[str, float]]]
         Mean, standard deviation and range of each parameter that learns after each iteration.
     cuts : list of tuple of int and np.ndarray
-        Iterations that were done when neurons were shared among ranks, and the first neuron of each rank, and the end.
+        Each division of the neurons among ranks: iterations done before it, and int64 (n_ranks + 1,), the first neuron
+        of each rank and the number of all.
     notices : Notices
         Notices of the run.
     between : bool
@@ -162,7 +164,7 @@ class Watched(Protocol):
 
 
 class Observer:
-    """Base of everything that watches a run; override what you need. All methods are collective.
+    """Base of observers: override the hooks that you need. All hooks but `asks` are collective.
 
     Attributes
     ----------
@@ -170,13 +172,13 @@ class Observer:
         True: call this observer in every replica group. False: only in the first group (for file writers). Per-sample
         hooks run in the group that ran the sample; the first sample of a batch always runs in the first group.
     movable : bool
-        True: it keeps nothing of this rank's neurons, synapses and engine from one iteration to the next, so that `run`
-        may share neurons among ranks anew in between.
+        True: it refers to nothing of this rank's neurons, synapses and engine from one iteration to the next, so that
+        `run` may divide neurons among ranks anew in between.
     """
 
     everywhere = True
     movable = False
-    checkpoint_name = ""  # of what it keeps in checkpoints; the name of the class if empty
+    checkpoint_name = ""  # name of its state in checkpoints; empty: that of the class
 
     def start(self, simulation: Watched) -> None:
         """Before the first iteration of a `train` or `test`."""
@@ -202,7 +204,7 @@ class Observer:
         return []
 
     def settle(self, simulation: Watched, asked: list[bool]) -> None:
-        """After `after_iteration` of all observers; `asked` holds for each of `asks` whether any rank did."""
+        """Act on requests, after `after_iteration` of all observers: `asked[k]` is set if any rank set `asks()[k]`."""
 
     def finish(self, simulation: Watched) -> None:
         """After the last iteration."""
@@ -212,7 +214,7 @@ class Observer:
         return ""
 
     def state(self, simulation: Watched) -> Values:
-        """Return what the observer keeps in a checkpoint; root's is kept, and restored as it is.
+        """Return what the observer keeps in a checkpoint, which keeps that of rank 0.
 
         Numbers (also inf and NaN, also of NumPy), texts, bytes, None, lists, tuples, sets, tables of them, and arrays
         without objects. Others are refused before the training.
@@ -220,7 +222,7 @@ class Observer:
         return self.saved(simulation)
 
     def load_state(self, state: Values) -> None:
-        """Take back on every rank what `state` returned, before `start`."""
+        """Restore on every rank what `state` returned on rank 0, before `start`."""
         self.restore(state)
 
     def saved(self, simulation: Watched) -> Values:
@@ -228,4 +230,4 @@ class Observer:
         return {}
 
     def restore(self, saved: Values) -> None:
-        """Take back the state: the name of `load_state` up to version 0.1."""
+        """Restore the state: the name of `load_state` up to version 0.1."""

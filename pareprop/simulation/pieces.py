@@ -1,8 +1,8 @@
-"""A sample that is run in pieces: what happens in a step is asked for when the steps before are over.
+"""Run a sample in pieces, as `Simulation.advance` does: the inputs of a step may depend on the steps before.
 
 Contract
 --------
-Pieces change no bit: samples that are run in pieces of any lengths, on any number of ranks, give what they give whole.
+Pieces change no bit: a sample in pieces of any lengths, on any number of ranks, has the results of the whole sample.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .task import ClosedTask, OpenTask, Task, is_closed, is_open
 
 
 class Pieces:
-    """The present sample of a run with an open end.
+    """The sample that is being run, piece by piece.
 
     Parameters
     ----------
@@ -64,6 +64,7 @@ class Pieces:
 
 
 def _join(name: str, parts: list[np.ndarray | None]) -> np.ndarray | None:
+    """Return an array of all pieces one after the other; None if no piece has it, `InputError` if some have."""
     known = [part for part in parts if part is not None]
     if known and len(known) < len(parts):
         raise InputError(f"sample: {name} is missing in some pieces, and given in others")
@@ -82,7 +83,7 @@ def require_pieces(task: Task | ClosedTask | OpenTask, model: Model, replicas: R
 
 
 def require_samples(task: Task | ClosedTask | OpenTask, name: str) -> None:
-    """Raise `InputError` for a task that has no samples, or episodes, which a method of `Simulation` runs."""
+    """Raise `InputError` for an `OpenTask`, as method `name` of `Simulation` runs whole samples or episodes."""
     if is_open(task):
         here = f"{name}: task {type(task).__name__}"
         raise InputError(f"{here} has no samples but pieces of a run, which advance(steps) runs")

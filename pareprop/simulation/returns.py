@@ -15,7 +15,7 @@ from ..values import Given
 
 @dataclass
 class Returns:
-    """What is kept of episodes, one number each, in the order of their index.
+    """Statistics of episodes: lists with one value per episode, in the order of their index.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class Returns:
     lengths : list of int
         Number of decisions.
     terminated : list of bool
-        Whether the episode came to its end, and was not cut off in time.
+        Whether the episode came to its end; False: its time ran out.
     entropies, value_errors : list of float
         Mean entropy (in nats) of the policy, and mean square of the advantage, over the decisions.
     """
@@ -37,7 +37,7 @@ class Returns:
 
     @classmethod
     def of(cls, arrays: Given) -> Returns:
-        """Return what `arrays()` made arrays of; nothing where there are none."""
+        """Return the statistics that `arrays()` turned into arrays; empty lists for missing ones."""
         return cls(*(list(np.asarray(arrays.get(name, [])).tolist()) for name in NAMES))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -49,7 +49,7 @@ class Returns:
         return len(self.returns)
 
     def add(self, rollout: Rollout, extra: Mapping[str, np.ndarray]) -> None:
-        """Add an episode, and what its errors and loss are made of."""
+        """Add an episode; `extra` holds entropy and advantage of each decision."""
         self.returns.append(float(elementary.total(rollout.rewards)))
         self.lengths.append(len(rollout.when))
         self.terminated.append(rollout.terminated)
@@ -57,7 +57,7 @@ class Returns:
         self.value_errors.append(float(elementary.mean(np.square(extra["advantage"]))))
 
     def extend(self, other: Returns) -> None:
-        """Append the episodes of another one."""
+        """Append the episodes of `other`."""
         for name in NAMES:
             getattr(self, name).extend(getattr(other, name))
 

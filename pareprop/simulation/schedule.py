@@ -1,4 +1,4 @@
-"""Learning rates and entropy bonus that change while a network learns."""
+"""Schedules: observers that change learning rates and the entropy bonus while a network learns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LearningRate(Observer):
     Parameters
     ----------
     eta : callable
-        Number of an iteration, from 0, to the learning rate in it.
+        Function of the number of an iteration, from 0, that returns its learning rate.
     projection : str or None
         Name of a projection; None: all that learn.
 
@@ -49,7 +49,7 @@ class LearningRate(Observer):
 
 
 class Annealing(Observer):
-    """Leads settings from a first to a last value, and sets them before each iteration; like `LearningRate` stateless.
+    """Moves settings from a first to a last value: sets them before each iteration. Keeps no state, as `LearningRate`.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ def wilson(n_right: int, n: int) -> tuple[float, float]:
 
 
 class Score(float):
-    """Score of some samples: a number, their mean loss, that also holds what the number is made of.
+    """Score of some samples: a number, their mean loss, with the losses, classes and episodes behind it.
 
     Attributes
     ----------
@@ -132,5 +132,5 @@ class Score(float):
     def __repr__(self) -> str:
         return f"Score({self.line('mean' if not self.labels else '').strip()})" if self.losses else "Score()"
 
-    def __str__(self) -> str:  # what `print` shows is the number, as it was before there was more to tell
+    def __str__(self) -> str:  # `print` shows the number alone, which scripts read
         return float.__repr__(self)

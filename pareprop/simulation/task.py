@@ -1,6 +1,4 @@
-"""Protocols of tasks: inputs and targets, sample by sample; episodes, or runs without an end, whose inputs depend on
-the network.
-"""
+"""Protocols of tasks: samples of fixed inputs and targets (`Task`), episodes (`ClosedTask`), open runs (`OpenTask`)."""
 
 from __future__ import annotations
 
@@ -10,20 +8,20 @@ from ..engines.episode import Episode
 from ..engines.sample import Sample
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeIs  # of what depends on pydantic or mypy; typing has it from Python 3.13 on
+    from typing_extensions import TypeIs  # comes with pydantic and mypy; in typing from Python 3.13 on
 
 
 class Task(Protocol):
-    """Inputs, targets and score of a task: data, no loops.
+    """A task with samples: their inputs and targets are known before the network runs.
 
     Attributes
     ----------
     n_steps : int
         Steps of one sample.
     learning_window : int
-        The last steps of a sample, with a learning signal.
+        Number of steps at the end of a sample that have a learning signal.
     available : Mapping of str to int
-        Optional: how many samples there are of phases that have only some; more are refused, as they would repeat.
+        Optional: number of samples of each phase with a fixed number; more are refused, as they would repeat.
     """
 
     n_steps: int
@@ -34,9 +32,9 @@ class Task(Protocol):
 
 
 class ClosedTask(Protocol):
-    """Episodes in closed loop; whatever has the method `episode` is taken for one. See the module `episodes`.
+    """A task with episodes in closed loop: any object with the method `episode`. See the module `episodes`.
 
-    Subclasses take over the values of `seed` and of what follows `n_actions`.
+    Subclasses inherit the defaults of `seed` and of the attributes after `n_actions`.
 
     Attributes
     ----------
@@ -54,9 +52,9 @@ class ClosedTask(Protocol):
         Whether each rank steps an environment of its own, which must be a function of seed and actions; else the first
         rank of a group steps it and broadcasts the replies.
     bootstrap : bool
-        Whether the value after an episode that was cut off is read, which takes one period more; else it is 0.
+        Whether the network's value after an episode without end is read, one period later; else it counts as 0.
     act : str
-        "sample" or "greedy", in all phases but the training, which samples.
+        How actions are chosen outside of training: "sample" or "greedy". Training samples.
     """
 
     n_steps: int
@@ -74,27 +72,27 @@ class ClosedTask(Protocol):
 
 
 class OpenTask(Protocol):
-    """A run without an end, of which what happens next may depend on what the network has done.
+    """A run without an end, whose next inputs may depend on what the network has done.
 
-    Whatever has the method `piece` is taken for one; `Simulation.advance` runs it.
+    Any object with the method `piece`; `Simulation.advance` runs it.
 
     Attributes
     ----------
     n_steps : int
         Steps of a sample; samples follow each other without a break.
     learning_window : int
-        The last steps of a sample, with a learning signal, where pieces have no window of their own.
+        Number of steps at the end of a sample that have a learning signal, if pieces have no window of their own.
     """
 
     n_steps: int
     learning_window: int
 
     def piece(self, first: int, last: int) -> Sample:
-        """Return what happens in steps [first, last) of the run, which lie in one sample; the same on all ranks."""
+        """Return inputs and targets of steps [first, last) of the run, all in one sample; the same on all ranks."""
 
 
 def is_open(task: object) -> TypeIs[OpenTask]:
-    """Whether a task tells what happens piece by piece."""
+    """Whether a task delivers its samples in pieces, without a fixed end."""
     return hasattr(task, "piece")
 
 

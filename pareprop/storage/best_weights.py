@@ -17,21 +17,21 @@ from .disk import on_disk
 
 
 class BestWeights:
-    """Writes the network after an iteration, and gives it back.
+    """Writes the network after an iteration, and restores it.
 
     Parameters
     ----------
     folder : Path
         Directory of these checkpoints.
     identity : dict
-        Configuration that belongs to them, as JSON.
+        Configuration of the run, as JSON, which they must have in common.
     """
 
     def __init__(self, folder: Path, identity: Values) -> None:
         self.folder, self.identity = folder, identity
 
     def keep(self, simulation: Watched, needed: set[int]) -> None:
-        """Collective: write the present network; remove others, but those after the `needed` iterations."""
+        """Collective: write the present network; remove all others except those after the iterations `needed`."""
         with simulation.timers.phase("checkpoint"):
             collectives.run_in_first_group(simulation.replicas, self._keep, simulation, needed)
 
@@ -55,17 +55,17 @@ class BestWeights:
                 shutil.rmtree(path)
 
     def has(self, simulation: Watched, iteration: int) -> bool:
-        """Collective: return whether the network after an iteration is there."""
+        """Collective: return whether the network after an iteration is on disk."""
         path = self.folder / checkpoint_write.directory_name(iteration)
         return bool(collectives.gather(simulation.world, path.is_dir())[0])
 
     def restore(self, simulation: Watched, iteration: int) -> None:
-        """Collective: give a simulation the network after an iteration; its course stays as it is.
+        """Collective: load the network after an iteration into a simulation; its losses and iteration stay.
 
         Raises
         ------
         InputError
-            If what was written is damaged.
+            If the files are damaged.
         """
         own = cast(Simulation, simulation)
         path, manifest, complaints = checkpoint_read.find(self.folder, own.exchange, self.identity)

@@ -1,4 +1,7 @@
-"""The observer that writes checkpoints: by count or clock, on a signal, at the end, and after an error."""
+"""The observer that decides when a checkpoint is written, and section [checkpoint].
+
+By iterations or clock, on a signal, at the end, and after an error.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from . import checkpoint_write
 from .disk import Place, on_disk
 from .signals import ASKING, Signals
 
-LISTENING = "listening"  # marker file: exists while all ranks handle signals; before, a signal would kill the run
+LISTENING = "listening"  # marker file: exists while all ranks handle signals; without it a signal would kill the run
 
 
 class Checkpoints(Observer):
@@ -47,7 +50,7 @@ class Checkpoints(Observer):
     signals : bool
         Whether to handle SIGUSR1, SIGTERM and SIGINT (main thread only).
     foreign : sequence of Observer
-        Observers of a script; what they keep is looked at before the training.
+        Observers of a script; their states are checked before the training.
 
     Attributes
     ----------
@@ -80,9 +83,7 @@ class Checkpoints(Observer):
         self._written = -1
 
     def start(self, simulation: Watched) -> None:
-        """Look at what foreign observers keep, install signal handlers, start the clock, and keep a copy of the
-        state.
-        """
+        """Check the states of foreign observers, install signal handlers, start the clock, copy the state."""
         collectives.run_in_first_group(simulation.replicas, simulation.check_states, self.foreign)
         with on_disk(simulation.exchange.comm, "checkpoints", self.folder):
             if simulation.exchange.rank == 0:
@@ -96,7 +97,7 @@ class Checkpoints(Observer):
         self._copy_state(simulation)
 
     def asks(self, simulation: Watched) -> list[bool]:
-        """Whether a checkpoint is late by this rank's clock, and which signal it was sent."""
+        """Return whether a checkpoint is due by this rank's clock, and for each signal whether it has come."""
         late = self.minutes > 0 and time.monotonic() - self._clock >= 60.0 * self.minutes
         asked = self._signals.asked if self._signals else ""
         return [late, *(asked == number.name for number in ASKING)]
@@ -119,10 +120,7 @@ class Checkpoints(Observer):
             self.release()
 
     def release(self) -> None:
-        """Give the signals back, also on a rank that failed alone; the marker stays until the next start.
-
-        A second signal would else end whatever this process does next.
-        """
+        """Restore the former signal handlers, also on a rank that failed alone; the marker file stays."""
         if self._signals is not None:
             self._signals.release()
             self._signals = None
@@ -168,9 +166,7 @@ class Checkpoints(Observer):
         return path
 
     def _copy_state(self, simulation: Watched) -> None:
-        """Copy the state that a sample changes before it changes weights: of neurons, readouts and the loss, and the
-        digest.
-        """
+        """Copy the state that a sample changes before weights change: neurons, readouts, loss, digest."""
         if simulation.engine.learns_at_the_end:
             state = simulation.engine.state_of_cells()
             neurons, shared = (

@@ -26,7 +26,7 @@ from ..parallel.spike_log import SpikeLog, join_logs
 
 ALIGNMENT = 4096
 SYNCHRONISE = 2**26  # bytes between two requests to write to the disk
-CHUNK = 2**20  # items; larger buffers are allocated anew each time, smaller ones take longer to sort
+CHUNK = 2**20  # items of a chunk; larger buffers are allocated anew each time, smaller ones take longer to sort
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Piece:
     count : int
         Number of items of this rank.
     offset : int
-        Place in the file in bytes, set by `write`.
+        First byte in the file, set by `write`.
     crc : int
         CRC-32, set by `write`.
     """
@@ -73,11 +73,12 @@ class Piece:
 
 @dataclass
 class _Group:
-    """Pieces that are written and read together, chunk by chunk."""
+    """Pieces of the same synapses, which are written and read together, chunk by chunk."""
 
     pieces: list[Piece] = field(default_factory=list)
 
     def places(self) -> Iterator[slice | np.ndarray]:
+        """Yield the indices of each chunk in the arrays of the pieces, in the order of the file."""
         first = self.pieces[0]
         if first.table is None or first.span is None:
             step = max(1, CHUNK // max(1, first.item_bytes // 8))
@@ -90,7 +91,7 @@ class _Group:
 
 
 def list_pieces(state: State, rank: int, comm: Comm = None) -> list[Piece]:
-    """Collective: return this rank's pieces of a state: first those of kind "shared", on rank 0 only."""
+    """Collective: return this rank's pieces of a state; those of kind "shared" come first, on rank 0 only."""
     require_same(comm, state)
     shared = state.shared | {name: _gather_rows(comm, *entry) for name, entry in state.rows.items()}
     for name, own in state.spikes.items():
@@ -105,21 +106,21 @@ def list_pieces(state: State, rank: int, comm: Comm = None) -> list[Piece]:
 
 
 def require_same(comm: Comm, state: State) -> None:
-    """Collective: raise `StateError` if ranks keep different arrays: entries of a checkpoint go by their order."""
+    """Collective: raise `StateError` if ranks keep different arrays: a checkpoint knows arrays by their order."""
     names = [f"{name} ({array.dtype.str}, {array.shape[:-1]})" for name, array in state.neurons.items()]
     names += [f"{name} ({array.dtype.str})" for name, (_, _, array) in state.synapses.items()]
     names = [*state.rows, *state.spikes, *names]
     if collectives.is_same(comm, "\n".join(names)):
         return
-    everybodys = collectives.gather(comm, names)
-    rank, other = next((rank, other) for rank, other in enumerate(everybodys) if other != everybodys[0])
-    place = next(k for k, pair in enumerate(zip_longest(everybodys[0], other)) if pair[0] != pair[1])
-    shown = [names[place] if place < len(names) else "none" for names in (everybodys[0], other)]
+    by_rank = collectives.gather(comm, names)
+    rank, other = next((rank, other) for rank, other in enumerate(by_rank) if other != by_rank[0])
+    place = next(k for k, pair in enumerate(zip_longest(by_rank[0], other)) if pair[0] != pair[1])
+    shown = [names[place] if place < len(names) else "none" for names in (by_rank[0], other)]
     raise StateError(f"ranks keep different arrays: {shown[0]} on rank 0, {shown[1]} on rank {rank} in its place")
 
 
 def _gather_rows(comm: Comm, table: SynapseTable, array: np.ndarray) -> np.ndarray:
-    """Collective: gather rows on rank 0, each from a rank that has synapses in it, or may get some."""
+    """Collective: gather the rows of a table on rank 0, each from a rank that has, or may get, synapses in it."""
     rows, n_rows = table.whole_rows()
     whole = np.zeros((n_rows, *array.shape[1:]), array.dtype)
     whole[rows] = array
@@ -154,7 +155,7 @@ def _groups(pieces: list[Piece]) -> list[_Group]:
 def write(path: Path, pieces: list[Piece]) -> None:
     """Write pieces into a new file and synchronise it; set their offsets and checksums.
 
-    Synapses are sorted while the disk writes the chunks before.
+    A thread synchronises the chunks that are written while further ones are sorted.
     """
     offset = 0
     for piece in pieces:
@@ -171,7 +172,7 @@ def write(path: Path, pieces: list[Piece]) -> None:
                 waiting = 0
         os.ftruncate(file.fileno(), offset)
         for done in synchronised:
-            done.result()  # raises its error, once
+            done.result()  # raises the error of a failed write, which a later request does not repeat
         os.fsync(file.fileno())
 
 
@@ -204,7 +205,7 @@ def _write_all(descriptor: int, data: np.ndarray, offset: int) -> None:
 
 
 def fill(pieces: list[Piece], firsts: list[int], read: Callable[[int, int, int], np.ndarray]) -> None:
-    """Fill pieces of neurons and synapses.
+    """Fill the arrays of pieces of neurons and synapses.
 
     Parameters
     ----------
@@ -213,7 +214,7 @@ def fill(pieces: list[Piece], firsts: list[int], read: Callable[[int, int, int],
     firsts : list of int
         Number of items of each piece on the ranks before this one.
     read : callable
-        Function of (index of a piece, first, last) that returns these items of the whole array.
+        Function of (index of a piece, first, last) that returns items [first, last) of the whole array.
     """
     number = {id(piece): k for k, piece in enumerate(pieces)}
     for group in _groups(pieces):
@@ -227,7 +228,7 @@ def fill(pieces: list[Piece], firsts: list[int], read: Callable[[int, int, int],
 
 
 def checksum(descriptor: int, offset: int, size: int) -> int:
-    """Return the CRC-32 of a part of a file, up to its end."""
+    """Return the CRC-32 of `size` bytes of a file, or of those up to its end."""
     crc = 0
     while size > 0 and (data := os.pread(descriptor, min(size, 2**24), offset)):
         crc = zlib.crc32(data, crc)

@@ -40,10 +40,10 @@ from .checkpoint_write import (
 T = TypeVar("T")
 
 NETWORK = "network"  # key of an identity: facts of the network of a script, see `identity.list_facts`
-FINGERPRINT = "fingerprint of "  # start of the key of a file in an identity
-FEW = 6  # differences that a message names
-MOST_HZ = 1e6  # of measured rates
-MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)
+FINGERPRINT = "fingerprint of "  # keys of an identity that stand for the content of a file begin so
+FEW = 6  # a message names at most this many differences
+MOST_HZ = 1e6  # measured rates of this size or more are ignored as damage
+MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)  # malformed data
 Check = Callable[[Values, int, int], None]
 Count = Annotated[int, Field(ge=0, lt=2**48)]
 
@@ -57,7 +57,7 @@ class _Strict(BaseModel):
 
 
 class _Array(_Strict):
-    """One array: its name and kind, and type and shape of an item."""
+    """Entry of a manifest for one array: name, kind, type, and shape of an item."""
 
     name: str = Field(max_length=1000)
     kind: Literal["shared", "neurons", "synapses"]
@@ -66,13 +66,13 @@ class _Array(_Strict):
 
 
 class _OldArray(_Array):
-    """An array of the format before, with by rank its items, place in the file and checksum."""
+    """Entry of a manifest of `OLD_FORMAT`, with [items, offset, checksum] for each rank (`shares`)."""
 
     shares: list[Annotated[list[Count], Field(min_length=3, max_length=3)]]
 
 
 class _Manifest(_Strict):
-    """All of a manifest whose format is ours."""
+    """A manifest of `FORMAT`."""
 
     format: str
     version: str = Field(max_length=100)
@@ -96,7 +96,7 @@ class _Manifest(_Strict):
 
 
 class _OldManifest(_Manifest):
-    """A manifest of the format before, which holds the table."""
+    """A manifest of `OLD_FORMAT`, which holds the table."""
 
     arrays: list[_OldArray] = Field(min_length=1)  # type: ignore[assignment]  # a list of a class derived from the one
     table: Literal[""] = ""
@@ -119,12 +119,12 @@ def find(
     folder : Path
         Directory of the checkpoints of a run.
     exchange : Exchange
-        Of all ranks that look for damage, each in a share of the files.
+        Exchange of all ranks, each of which checks a share of the files.
     identity : dict
-        Configuration that the checkpoint must have in common.
+        Configuration of the run, which the checkpoint must have in common.
     check : callable or None
-        Called with the numbers of a checkpoint, rank and number of ranks; raises a ValueError if a file beside the
-        checkpoint that it counts on is damaged.
+        Called with the numbers of a checkpoint, rank and number of ranks; raises a ValueError if other files that the
+        checkpoint refers to are damaged.
 
     Raises
     ------
@@ -151,9 +151,9 @@ def find(
 
 
 def measured_rates(folder: Path, exchange: Exchange) -> dict[str, float]:
-    """Collective: return the firing rates in Hz that the latest checkpoint tells, by population; else none.
+    """Collective: return the firing rates in Hz that the latest checkpoint holds, by population; {} without them.
 
-    They only tell how neurons are best shared among ranks: `find` looks for damage.
+    Damage is ignored here: rates only decide how neurons are divided among ranks.
     """
     latest: dict[str, float] = {}
     if exchange.rank == 0:
@@ -165,6 +165,7 @@ def measured_rates(folder: Path, exchange: Exchange) -> dict[str, float]:
 
 
 def _check_beside(check: Check, numbers: Values, rank: int, size: int) -> None:
+    """Call `check`; raise `CorruptCheckpoint` for its ValueError."""
     try:
         check(numbers, rank, size)
     except ValueError as problem:
@@ -172,6 +173,7 @@ def _check_beside(check: Check, numbers: Values, rank: int, size: int) -> None:
 
 
 def _try(function: Callable[..., Values | None], *arguments: object) -> tuple[AnyValue, str]:
+    """Return the result of a function and "", or None and why the checkpoint cannot be used."""
     try:
         return function(*arguments), ""
     except CorruptCheckpoint as problem:
@@ -183,9 +185,9 @@ def _try(function: Callable[..., Values | None], *arguments: object) -> tuple[An
 
 
 def _manifest(path: Path) -> Values:
-    """Read a manifest and look through its table; its contents are compared with the simulation later.
+    """Return a manifest, after checks of its fields and its table; its values are compared with the simulation later.
 
-    The table of the format before is an entry "shares" of what is returned.
+    The table of `OLD_FORMAT` is its entry "shares".
     """
     manifest = _read(path)
     if (form := manifest["format"]) not in (FORMAT, OLD_FORMAT):
@@ -196,10 +198,10 @@ def _manifest(path: Path) -> Values:
             shares = [array.pop("shares") for array in manifest["arrays"]]
             rows = [np.array(list(map(tuple, row)), checkpoint_table.ENTRY) for row in zip(*shares, strict=True)]
             manifest["shares"] = checkpoint_table.join(rows)
-            _look_through([manifest["shares"]], fields)
+            _check_table([manifest["shares"]], fields)
         else:
-            with _share(path / checkpoint_table.NAME) as file:
-                _look_through(checkpoint_table.read(file, fields.ranks, len(fields.arrays), fields.table), fields)
+            with _open(path / checkpoint_table.NAME) as file:
+                _check_table(checkpoint_table.read(file, fields.ranks, len(fields.arrays), fields.table), fields)
     except ValidationError as problem:
         error = problem.errors()[0]
         place = ".".join(map(str, error["loc"]))
@@ -211,7 +213,7 @@ def _manifest(path: Path) -> Values:
 
 
 def _read(path: Path) -> Values:
-    """Read the text of a manifest."""
+    """Read the text of a manifest; raise `CorruptCheckpoint` if its checksum differs."""
     file = path / MANIFEST
     if not file.exists():
         raise CorruptCheckpoint(f"{MANIFEST} is missing")
@@ -224,8 +226,8 @@ def _read(path: Path) -> Values:
     return json.loads(text, parse_constant=_no_number)
 
 
-def _look_through(blocks: Iterable[np.ndarray], fields: _Manifest) -> None:
-    """Raise `CorruptCheckpoint` unless a table, some rows at a time, fits the arrays of a manifest."""
+def _check_table(blocks: Iterable[np.ndarray], fields: _Manifest) -> None:
+    """Raise `CorruptCheckpoint` unless a table, given some rows at a time, fits the arrays of a manifest."""
     names = [array.name for array in fields.arrays]
     try:
         totals = dict(zip(names, checkpoint_table.check(blocks, names), strict=True))
@@ -241,10 +243,10 @@ def _look_through(blocks: Iterable[np.ndarray], fields: _Manifest) -> None:
 
 
 def _open_table(path: Path, manifest: Values, stack: ExitStack) -> Table:
-    """Return the table of a checkpoint, of which this rank reads the rows that it needs."""
+    """Return the table of a checkpoint; its rows are read when they are needed."""
     if (shares := manifest.get("shares")) is not None:
         return Table(manifest["ranks"], shares.__getitem__)
-    file = stack.enter_context(_share(path / checkpoint_table.NAME))
+    file = stack.enter_context(_open(path / checkpoint_table.NAME))
     return Table.of_file(file, manifest["ranks"], len(manifest["arrays"]))
 
 
@@ -253,13 +255,11 @@ def _no_number(text: str) -> None:
 
 
 def _item_bytes(array: Given) -> int:
-    size = np.dtype(array["dtype"]).itemsize
-    for n in array["item"]:
-        size *= n
-    return size
+    return np.dtype(array["dtype"]).itemsize * math.prod(array["item"])
 
 
-def _share(path: Path) -> BinaryIO:
+def _open(path: Path) -> BinaryIO:
+    """Open a file of a checkpoint; raise an OSError if it is a link."""
     if path.is_symlink():
         raise files.Unfit(errno.EINVAL, "is a link", str(path))
     return files.open_regular(path)
@@ -269,7 +269,7 @@ def _verify(path: Path, manifest: Values, number: int) -> None:
     """Check size and checksums of the file of rank `number`."""
     name = rank_file_name(number)
     with ExitStack() as stack:
-        table, file = _open_table(path, manifest, stack), stack.enter_context(_share(path / name))
+        table, file = _open_table(path, manifest, stack), stack.enter_context(_open(path / name))
         size = os.fstat(file.fileno()).st_size
         for column, array in enumerate(manifest["arrays"]):
             count, offset, crc = table.share(number, column)
@@ -281,12 +281,13 @@ def _verify(path: Path, manifest: Values, number: int) -> None:
 
 
 def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
+    """Raise `InputError` if a checkpoint has another format, or belongs to another version or configuration."""
     if manifest["format"] not in (FORMAT, OLD_FORMAT):
         reads = f"this version reads '{FORMAT}' and '{OLD_FORMAT}'"
         raise InputError(f"{path} has format '{manifest['format']}', {reads}")
     kept, identity = dict(manifest["identity"]), dict(identity)
     networks = [part.pop(NETWORK, None) for part in (kept, identity)]
-    for section in ("run", "task"):  # what is free, or known by its content, is not compared
+    for section in ("run", "task"):  # keys that may change, or whose content is compared, are not in `identity`
         if isinstance(kept.get(section), dict) and isinstance(identity.get(section), dict):
             kept[section] = {key: value for key, value in kept[section].items() if key in identity[section]}
     changes = _tell_contents(kept.get("task"), identity.get("task")) + differences(kept, identity)
@@ -301,13 +302,13 @@ def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
 
 
 def _tell_contents(kept: object, task: object) -> list[str]:
-    """Take fingerprints of files out of two descriptions of a task; return a line for each that differs."""
+    """Return a line for each file whose fingerprint differs; `kept` takes over the other one, so as not to differ."""
     if not isinstance(kept, dict) or not isinstance(task, dict):
         return []
     names = [name for name in task if name.startswith(FINGERPRINT) and name in kept]
     pairs = {name.removeprefix(FINGERPRINT): (kept[name], task[name]) for name in names}
     for name in names:
-        kept[name] = task[name]  # differences are reported
+        kept[name] = task[name]
     return [f"the content of the file of {name} is another one" for name, (old, new) in pairs.items() if old != new]
 
 
@@ -324,7 +325,7 @@ def differences(old: Given, new: Given, prefix: str = "") -> list[str]:
 
 
 def tell_few(changes: Sequence[str]) -> str:
-    """Return the first of some differences, and how many more there are, as text."""
+    """Return some differences as text: the first ones, and the number of the others."""
     more = [f"and {len(changes) - FEW} more"] if len(changes) > FEW else []
     return "; ".join([*changes[:FEW], *more])
 
@@ -340,7 +341,7 @@ def list_values(settings: Given, prefix: str = "") -> Iterator[tuple[str, AnyVal
 
 
 def _by_name(value: object) -> AnyValue:
-    """Return tables that have names, such as populations, by them; other values as they are."""
+    """Return a list of tables with names, such as populations, as tables by name; other values as they are."""
     if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
         return {str(item["name"]): item for item in value}
     return value
@@ -353,7 +354,7 @@ def _short(value: object) -> str:
 def restore(simulation: Simulation, path: Path, manifest: Values, *, with_observers: bool = True) -> None:
     """Collective: load the state of a checkpoint that `find` returned into a newly built simulation.
 
-    Without observers only the network is loaded: the simulation and its observers go on where they are.
+    Without observers, only the network is loaded: iteration, losses and observers stay as they are.
 
     Raises
     ------
@@ -406,7 +407,7 @@ def _check_fit(
 
 
 class _Files:
-    """The files of a checkpoint, one per rank that wrote it, opened on demand."""
+    """The files of a checkpoint, one for each rank that wrote it, opened when they are needed."""
 
     def __init__(self, path: Path, manifest: Values, stack: ExitStack) -> None:
         self._path, self._stack = path, stack
@@ -418,18 +419,18 @@ class _Files:
     def _descriptor(self, number: int) -> int:
         if number not in self._descriptors:
             try:
-                file = self._stack.enter_context(_share(self._path / rank_file_name(number)))
+                file = self._stack.enter_context(_open(self._path / rank_file_name(number)))
             except OSError as problem:
                 raise InputError(f"{self._path / rank_file_name(number)}: {problem.strerror}") from None
             self._descriptors[number] = file.fileno()
         return self._descriptors[number]
 
     def total(self, name: str) -> int:
-        """Return how many items an array has."""
+        """Return the number of items of a whole array."""
         return self._table.total(self._columns[name])
 
     def read(self, name: str, first: int, last: int) -> np.ndarray:
-        """Return the items [first, last) of a whole array."""
+        """Return items [first, last) of a whole array."""
         column = self._columns[name]
         array = self._arrays[column]
         out = np.empty((last - first, *array["item"]), array["dtype"])

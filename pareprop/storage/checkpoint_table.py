@@ -1,8 +1,8 @@
-"""The table of a checkpoint: which file holds which items of each array, where, and with which checksum.
+"""The table of a checkpoint: which rank's file holds which items of each array, at which byte, with which checksum.
 
-`table.bin` has a row for each rank that wrote, and one more with the ends. A row has an entry for each array: the first
-of its items that this rank wrote, counted over all ranks, their place in the file of the rank in bytes, and a CRC-32.
-So a rank that reads finds its own items by halving, in a few rows, however many ranks wrote.
+`table.bin` has a row for each rank that wrote, and a last one with the ends. A row has an entry for each array: the
+number of the rank's first item in the whole array, the first byte of its items in the rank's file, and their CRC-32.
+A rank that reads finds its items by bisection, from a few rows, however many ranks wrote.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from .checkpoint_pieces import Piece
 
 NAME = "table.bin"
 ENTRY = np.dtype([("first", "<i8"), ("offset", "<i8"), ("crc", "<u4")])
-MOST = 2**48  # items of an array, bytes of a file
+MOST = 2**48  # arrays of as many items, or files of as many bytes, are refused
 BLOCK = 2**24  # bytes that are read at a time
 
 
 def row_of(pieces: Sequence[Piece]) -> np.ndarray:
-    """Return counts, places and checksums of the pieces of a rank, for `join`: ENTRY (n_arrays,)."""
+    """Return the row of a rank for `join`, ENTRY (n_arrays,): its field `first` holds the number of items."""
     return np.array([(piece.count, piece.offset, piece.crc) for piece in pieces], ENTRY)
 
 
 def join(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Return a table, ENTRY (n_ranks + 1, n_arrays), of what `row_of` returned on each rank.
+    """Return a table, ENTRY (n_ranks + 1, n_arrays), of the rows that `row_of` returned on each rank.
 
-    Rank 0 has more arrays than the others: those that all ranks share come first.
+    Rank 0 has more arrays than the others, its first ones: those that are the same on all ranks.
     """
     entries = np.zeros((len(rows) + 1, len(rows[0])), ENTRY)
     for entry, row in zip(entries, rows, strict=False):
@@ -58,7 +58,7 @@ def read(file: BinaryIO, n_ranks: int, n_arrays: int, checksum: str) -> Iterator
     Raises
     ------
     ValueError
-        At the end, if its size or its checksum is not what it must be.
+        If the size differs, or, at the end, the checksum.
     """
     found, size = hashlib.blake2b(digest_size=32), (n_ranks + 1) * n_arrays * ENTRY.itemsize
     if (there := os.fstat(file.fileno()).st_size) != size:
@@ -72,12 +72,12 @@ def read(file: BinaryIO, n_ranks: int, n_arrays: int, checksum: str) -> Iterator
 
 
 def check(blocks: Iterable[np.ndarray], names: Sequence[str]) -> list[int]:
-    """Return how many items each array has by a table that comes some rows at a time.
+    """Return the number of items of each array, from a table that is given some rows at a time.
 
     Raises
     ------
     ValueError
-        If its places cannot be those of arrays with these names.
+        If the entries of an array are impossible; names the array.
     """
     begins, ends = None, np.zeros((1, len(names)), np.int64)
     possible = np.ones(len(names), bool)
@@ -101,7 +101,7 @@ class Table:
     n_ranks : int
         Number of ranks that wrote.
     row : callable
-        Function of the number of a row that returns it, ENTRY (n_arrays,).
+        Function that returns a row by its number, ENTRY (n_arrays,).
     """
 
     def __init__(self, n_ranks: int, row: Callable[[int], np.ndarray]) -> None:
@@ -109,7 +109,7 @@ class Table:
 
     @classmethod
     def of_file(cls, file: BinaryIO, n_ranks: int, n_arrays: int) -> Table:
-        """Return the table in an open file, of which rows are read that are asked for."""
+        """Return the table in an open file; rows are read when they are needed."""
 
         def row(number: int) -> np.ndarray:
             size = n_arrays * ENTRY.itemsize
@@ -121,22 +121,21 @@ class Table:
         return cls(n_ranks, row)
 
     def total(self, column: int) -> int:
-        """Return how many items an array has."""
+        """Return the number of items of an array."""
         return self._first(self.n_ranks, column)
 
     def share(self, number: int, column: int) -> tuple[int, int, int]:
-        """Return how many items of an array a rank wrote, their place in its file in bytes, and their CRC-32."""
+        """Return what rank `number` wrote of an array: number of items, their first byte in its file, their CRC-32."""
         _, offset, crc = self._row(number)[column].item()
         return self._first(number + 1, column) - self._first(number, column), offset, crc
 
     def parts(self, column: int, first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
-        """Yield the files that hold items [first, last) of an array.
+        """Yield the parts of items [first, last) of an array that lie in one file each.
 
-        The rank, the first and last of these items that its file holds, and the place of that first one there, counted
-        in items.
+        As (rank of the file, first item, last + 1, index of the first item among those of the rank).
         """
         low, high = 0, self.n_ranks
-        while first < last and high - low > 1:  # the last rank whose first item is none after the wanted one
+        while first < last and high - low > 1:  # low: the last rank whose first item is at most `first`
             middle = (low + high) // 2
             low, high = (middle, high) if self._first(middle, column) <= first else (low, middle)
         while first < last and low < self.n_ranks:

@@ -1,10 +1,10 @@
-"""Write checkpoints: the exact state of a run on disk, for any number of ranks.
+"""Write checkpoints: the exact state of a run on disk, for any number of ranks; version of the format (`FORMAT`).
 
 A checkpoint is a directory `iteration-<n>`. Every rank writes the part of each array that it owns into `rank-<r>.bin`,
-as raw numbers. `table.bin` holds place and CRC-32 of every piece, see `checkpoint_table`. `manifest.json` describes the
-arrays and has BLAKE2b hashes of the table and of itself. All files are written into `iteration-<n>.part`, synchronised,
-and the directory is renamed at the end. So a directory with the final name is complete, and checksums detect later
-damage. Nothing in it is ever executed or unpickled.
+as raw numbers; which arrays, `Simulation.state` says. `table.bin` holds place and CRC-32 of every piece, see
+`checkpoint_table`. `manifest.json` describes the arrays and has BLAKE2b hashes of the table and of itself. All files
+are written into `iteration-<n>.part`, synchronised, and the directory is renamed at the end. So a directory with the
+final name is complete, and checksums detect later damage. Nothing in it is ever executed or unpickled.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from .checkpoint_pieces import Piece
 from .disk import on_disk, synchronise
 
 FORMAT = "pareprop-checkpoint-3"
-OLD_FORMAT = "pareprop-checkpoint-2"  # the manifest held the table; 1: ranks owned readouts with the synapses onto them
+OLD_FORMAT = "pareprop-checkpoint-2"  # is read, too; its manifest holds the table
 MANIFEST = "manifest.json"
-NO_CHECKSUM = "0" * 64
-MANIFEST_LIMIT = 256 * 2**20  # bytes; longer ones are neither written nor read
-NAME = r"iteration-\d{8,18}"  # of a checkpoint; others in the folder are none of ours
+NO_CHECKSUM = "0" * 64  # stands for the checksum of the table until that is known
+MANIFEST_LIMIT = 256 * 2**20  # longer manifests, in bytes, are neither written nor read
+NAME = r"iteration-\d{8,18}"  # names of checkpoints; other names in the folder are ignored
 
 
 def write(
@@ -50,7 +50,7 @@ def write(
     keep : int or None
         Number of checkpoints to keep, None for all.
     with_observers : bool
-        Whether what observers keep is written, too.
+        Whether the states of observers are written, too.
 
     Raises
     ------
@@ -97,12 +97,12 @@ def rank_file_name(rank: int) -> str:
 
 
 def _describe(final: Path, iteration: int, numbers: Values, pieces: list[Piece], n_ranks: int, identity: Values) -> str:
-    """Return the text of the manifest without the checksum of the table, which is not known before all is written.
+    """Return the text of the manifest, with `NO_CHECKSUM` for the checksum of the table, which is not written yet.
 
     Raises
     ------
     Unfit
-        If it is too long to be read again.
+        If the text is too long to be read again.
     """
     arrays = [
         {"name": piece.name, "kind": piece.kind, "dtype": piece.array.dtype.str, "item": list(piece.item)}
@@ -126,7 +126,7 @@ def seal(text: str) -> str:
 
 
 def _finish(part: Path, final: Path, text: str) -> None:
-    """Write the manifest and rename; both reach the disk before this returns."""
+    """Write the manifest and rename the directory; both reach the disk before this returns."""
     with open(part / MANIFEST, "w") as file:
         file.write(f"{seal(text)}\n{text}\n")
         file.flush()
@@ -147,7 +147,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def iteration_of(path: Path) -> int:
-    """Return the iterations done in a checkpoint, by its name."""
+    """Return the iterations done in a checkpoint, from its directory name."""
     return int(path.name.removeprefix("iteration-"))
 
 

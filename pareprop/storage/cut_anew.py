@@ -1,8 +1,8 @@
-"""Neurons are shared among ranks anew while a run goes on: as by a checkpoint and a restart, but in memory.
+"""Divide neurons among ranks anew during a run: as by a checkpoint and a restart, but in memory.
 
-What a checkpoint keeps of the engine goes from rank to rank by messages. Results stay the same. What neurons cost
-follows from firing rates, and from the seconds that each rank needed for its own. Whether it pays follows from these
-costs, from synapses, and from the steps that are left; all ranks decide alike.
+The state that a checkpoint would hold goes from rank to rank by messages. Results stay the same. The costs of neurons
+follow from their firing rates, and from the seconds that each rank has computed. A new division is made if these costs,
+the number of synapses, and the remaining steps say that it pays; all ranks decide alike.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from ..simulation.observer import Observer, Watched
 from ..timers import COMPUTE
 from . import checkpoint_pieces
 
-BUILD = 100_000  # picoseconds to lay out a synapse again and to hand on what is known of it
-START = 10**11  # picoseconds of it beside synapses
-WORTH = 0.03  # part of the slowest rank's cost that a cut must save: seconds differ by as much from time to time
-LEAST = 0.1  # seconds of a rank that tell more than chance
-DEAREST = 2.0  # times as much as expected that neurons are taken to cost, or as little
+BUILD = 100_000  # picoseconds to build a synapse again and to move its state
+START = 10**11  # picoseconds of a new division beside its synapses
+WORTH = 0.03  # a new division must save at least this part of the slowest rank's cost, as seconds vary by as much
+LEAST = 0.1  # fewer seconds of a rank are chance; costs then follow from rates alone
+LARGEST_FACTOR = 2.0  # neurons are taken to cost at most this times the expected cost, and at least its inverse
 
 
 class CutAnew(Observer):
-    """After 1, 2, 4, 8, ... iterations shares neurons anew where that saves more than it costs.
+    """Divides neurons among ranks anew after 1, 2, 4, 8, ... iterations, if that saves more than it costs.
 
-    The last observer, which does it when the others have seen the iteration; they must be `movable`.
+    Must be the last observer, so that the others have seen the iteration; all must be `movable`.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class CutAnew(Observer):
     Attributes
     ----------
     done : list of int
-        Iterations after which neurons were shared anew.
+        Iterations after which neurons were divided anew.
     """
 
     movable = True
@@ -56,17 +56,17 @@ class CutAnew(Observer):
         self.last, self.done, self._spent = last, list[int](), 0.0
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
-        """Look whether it pays, and do it."""
+        """Divide neurons anew if that pays."""
         n = iteration + 1
         if n & (n - 1):
             return
         before, self._spent = self._spent, seconds(simulation)
-        fresh = n == 1 or (n == 2 and self.done)  # memory was written to for the first time, which takes longer
+        fresh = n == 1 or (n == 2 and self.done)  # the first iteration in new memory takes longer, and tells nothing
         if share_anew(cast(Simulation, simulation), self.last, 0.0 if fresh else self._spent - before):
             self.done.append(n)
 
     def lines(self) -> list[str]:
-        """Return what was done, for the user."""
+        """Return a line on the iterations after which neurons were divided anew; [] without any."""
         when = ", ".join(map(str, self.done))
         what = "neurons were shared among ranks anew by measured rates and seconds, after iteration"
         return [f"{what} {when}"] if when else []
@@ -78,32 +78,32 @@ def seconds(simulation: Watched) -> float:
 
 
 def share_anew(simulation: Simulation, last: int, spent: float = 0.0) -> bool:
-    """Collective: between iterations, cut ids by what was measured if that pays until iteration `last`.
+    """Collective: between iterations, divide neurons by measured rates and seconds if that pays until iteration `last`.
 
     Parameters
     ----------
     simulation : Simulation
         The training, whose last sample tells the rates of neurons.
     last : int
-        Iteration after which it ends.
+        Iteration after which the training ends.
     spent : float
-        Seconds that this rank has spent on its own neurons since they were shared; 0 if unknown.
+        Seconds that this rank has spent on its neurons since they were last divided; 0 if unknown.
 
     Returns
     -------
     bool
-        Whether neurons were shared anew.
+        Whether neurons were divided anew.
     """
     exchange, comm = simulation.exchange, simulation.exchange.comm
     if comm is None or simulation.network.n_sharing == 1 or simulation.replicas.count > 1 or is_given():
         return False
     if collectives.maximum(comm, not all(observer.movable for observer in simulation.observers)):
         return False
-    old, everybodys, load_factors = simulation.network.cuts, comm.gather(spent), None
+    old, seconds_by_rank, load_factors = simulation.network.cuts, comm.gather(spent), None
     model = replace(simulation.model, rates_hz=comm.bcast(simulation.measure_rates()), load_factors=None)
     with collectives.guarded(comm):
         if comm.rank == 0:
-            load_factors = find_load_factors(model, old, np.array(everybodys))
+            load_factors = find_load_factors(model, old, np.array(seconds_by_rank))
     model.load_factors = comm.bcast(load_factors)
     steps = (last - simulation.iteration) * model.optimizer.batch_size * simulation.task.n_steps
     if not pays(model, old, cut(model, exchange.size, exchange.node_starts), steps):
@@ -113,33 +113,33 @@ def share_anew(simulation: Simulation, last: int, spent: float = 0.0) -> bool:
 
 
 def find_load_factors(model: Model, cuts: np.ndarray, spent: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return how many times as much as expected the neurons of each rank cost, as `Model.load_factors`.
+    """Return the cost of the neurons of each rank relative to the expected cost, as `Model.load_factors`.
 
     Parameters
     ----------
     model : Model
-        With the rates that were measured.
+        The network with measured rates.
     cuts : np.ndarray
         int64 (n_ranks + 1,), first neuron of each rank, and the number of all.
     spent : np.ndarray
-        (n_ranks,), seconds of each rank; unless all are `LEAST` or more, they tell nothing.
+        (n_ranks,), seconds of each rank; if any is below `LEAST`, None is returned.
     """
     (expected,) = costs_of_ranks(model, cuts)
     if not (np.all(spent >= LEAST) and np.all(expected > 0)):
         return None
     times = spent / expected * (expected.sum() / spent.sum())
-    return cuts, np.clip(times, 1.0 / DEAREST, DEAREST)
+    return cuts, np.clip(times, 1.0 / LARGEST_FACTOR, LARGEST_FACTOR)
 
 
 def pays(model: Model, old: np.ndarray, new: np.ndarray, steps: int) -> bool:
-    """Return whether another cut, int64 (n_ranks + 1,), saves more in some steps than it costs, by what is measured."""
+    """Return whether division `new` of the neurons, int64 (n_ranks + 1,), saves more in `steps` steps than it costs."""
     before, after = (int(costs.max()) for costs in costs_of_ranks(model, old, new))
     saved = before - after
     return saved > WORTH * before and saved * steps > START + BUILD * count_synapses(model) / (len(new) - 1)
 
 
 def _move(simulation: Simulation, model: Model) -> bool:
-    """Collective: build the network anew and hand on the state, unless a rank has no memory for a copy of it."""
+    """Collective: build the network anew and move the state to it; return False if a rank lacks memory for a copy."""
     comm, rank = simulation.exchange.comm, simulation.exchange.rank
     state = simulation.engine.state()
     need = (state.nbytes() + sum(simulation.nbytes().values())) * cast(Ranks, simulation.exchange).nodes.local.size
@@ -149,7 +149,7 @@ def _move(simulation: Simulation, model: Model) -> bool:
     numbers, shared = comm.bcast((state.numbers, {item.name: item.array for item in pieces if item.kind == "shared"}))
     kept = [checkpoint_pieces.copy(item) for item in pieces if item.kind != "shared"]
     del state, pieces
-    simulation.rebuild(model)  # lets go of the arrays of before
+    simulation.rebuild(model)  # frees the old arrays
     gc.collect()
     simulation.engine.load_state(numbers, shared)
     state = simulation.engine.state()
@@ -160,30 +160,30 @@ def _move(simulation: Simulation, model: Model) -> bool:
     before, after = (
         np.concatenate([np.zeros_like(part[:1]), part.cumsum(axis=0)]) for part in np.moveaxis(counts, 1, 0)
     )
-    moved = [_hand_on(comm, item, before[:, k], after[:, k]) for k, item in enumerate(kept)]
+    moved = [_redistribute(comm, item, before[:, k], after[:, k]) for k, item in enumerate(kept)]
     firsts = after[rank].tolist()
     checkpoint_pieces.fill(wanted, firsts, lambda k, low, high: moved[k][low - firsts[k] : high - firsts[k]])
     simulation.engine.refresh()
     return True
 
 
-def _hand_on(comm: Comm, own: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Collective: return the items of an array that this rank has after a cut; `own` are those that it had before.
+def _redistribute(comm: Comm, own: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Collective: return the items of an array that this rank has after a new division.
 
     Parameters
     ----------
     comm : communicator
-        Of all ranks.
+        Communicator of all ranks.
     own : np.ndarray
-        Items of this rank.
+        Items of this rank before the new division.
     before, after : np.ndarray
-        int64 (n_ranks + 1,), first item of each rank in the whole array.
+        int64 (n_ranks + 1,), first item of each rank in the whole array, then the number of all.
     """
     rank = comm.rank
     new = np.empty((after[rank + 1] - after[rank], *own.shape[1:]), own.dtype)
 
     def parts(mine: np.ndarray, theirs: np.ndarray) -> Iterator[tuple[int, slice]]:
-        """Yield the ranks that have some of this rank's items on the other side of the cut, and which these are."""
+        """Yield the ranks that have some of this rank's items by the other division, and which these are."""
         low, high = mine[rank], mine[rank + 1]
         begin, end = np.searchsorted(theirs, low, side="right") - 1, np.searchsorted(theirs, high)
         for r in range(begin, end) if low < high else ():

@@ -1,4 +1,4 @@
-"""Errors and free space of the file system, the same on all ranks."""
+"""The file system: its errors on all ranks at once, free space, writing a file as a whole, locks, moved folders."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..errors import InputError, StateError
 from ..parallel.collectives import await_others, raise_together
 from ..parallel.mpi import Comm
 
-NO_PLACE = {
+NO_PLACE = {  # errors of a path that cannot be written to, for which its user can choose another one
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP,
     errno.ENAMETOOLONG, errno.EINVAL,
 }  # fmt: skip
-MARGIN = 2**19  # bytes that must stay free, for the metadata of the file
+MARGIN = 2**19  # bytes that must stay free beside the data, for metadata of the file
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def on_disk(comm: Comm, what: str, path: Path) -> Iterator[None]:
 
 @contextmanager
 def output_errors(path: Path, what: str = "") -> Iterator[None]:
-    """Raise an OSError as `InputError` if a user named a place that cannot be, else (a full disk) as `StateError`."""
+    """Context that raises an OSError as `InputError` if the path is at fault, else (a full disk) as `StateError`."""
     try:
         yield
     except OSError as problem:
@@ -53,8 +53,8 @@ def output_errors(path: Path, what: str = "") -> Iterator[None]:
 def require_space(path: Path, n_bytes: int, descriptor: int | None = None) -> None:
     """Raise the OSError of a full disk unless the file system of `path` has `n_bytes` free bytes.
 
-    HDF5 may crash when the disk fills up during a write, so call this before. The descriptor of an open file is valid
-    where the file was moved, too.
+    HDF5 may crash if the disk fills up during a write: call this before. The descriptor of an open file is used if
+    given, as the file may have been moved.
     """
     system = os.statvfs(path.parent if descriptor is None else descriptor)
     if system.f_bavail * system.f_frsize < n_bytes + MARGIN:
@@ -62,7 +62,7 @@ def require_space(path: Path, n_bytes: int, descriptor: int | None = None) -> No
 
 
 def clear(path: Path) -> Path:
-    """Remove what a killed run left under a name that is to be written, so that nothing is written through a link."""
+    """Remove a file or link that a killed run left under a name that is to be written; return the name."""
     path.unlink(missing_ok=True)
     return path
 
@@ -77,7 +77,7 @@ def synchronise(path: Path) -> None:
 
 
 def publish(part: Path, path: Path) -> None:
-    """Give a complete file its final name, in place of one that is there; it reaches the disk before the name does."""
+    """Give a complete file its final name, replacing another; contents reach the disk before the name does."""
     synchronise(part)
     os.replace(part, path)
     synchronise(path.parent)
@@ -85,7 +85,7 @@ def publish(part: Path, path: Path) -> None:
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Give a fresh name beside `path` to write to; when the block ends well, that file takes the place of `path`."""
+    """Context with the name of a new file beside `path`; if the block ends without an error, it replaces `path`."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
     try:
         umask = os.umask(0)
@@ -101,8 +101,8 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def fill_folder(folder: Path) -> Iterator[Path]:
-    """Give a fresh folder beside `folder` to fill; when the block ends well, what is in it moves to `folder`."""
-    folder = Path(os.path.realpath(folder))  # of a loop of links, too, which `resolve` does not take
+    """Context with a new folder beside `folder`; if the block ends without an error, its files move to `folder`."""
+    folder = Path(os.path.realpath(folder))  # `resolve` fails for a loop of links
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name[:100]}.", suffix=".part", dir=folder.parent) as part:
         yield Path(part)
@@ -113,12 +113,12 @@ def fill_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def lock_directory(directory: Path, what: str) -> Iterator[None]:
-    """Keep a directory from other processes that ask for it in this way, until the block or this process ends.
+    """Context that locks a directory against other processes that call this, until it or this process ends.
 
     Raises
     ------
     InputError
-        If another process has it. On a file system without locks no process is refused.
+        If another process has the lock. On a file system without locks no process is refused.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -139,7 +139,7 @@ class Place:
     Parameters
     ----------
     path : Path
-        Its path now.
+        Path of the directory at present.
     """
 
     def __init__(self, path: Path) -> None:
@@ -147,12 +147,12 @@ class Place:
         weakref.finalize(self, os.close, self._descriptor)
 
     def find(self) -> Path:
-        """Return the path of the directory: the first one while that is it, or where nothing else is known."""
+        """Return the path of the directory: the given one if it is still there or no other is known."""
         own = os.fstat(self._descriptor)
         with suppress(OSError):
             if os.path.samestat(own, os.stat(self.path)):
                 return self.path
-        with suppress(OSError):  # of a system without this folder
+        with suppress(OSError):  # a system without /proc
             there = Path(os.readlink(f"/proc/self/fd/{self._descriptor}"))
             if os.path.samestat(own, os.stat(there)):
                 return there
@@ -160,7 +160,7 @@ class Place:
 
 
 def reason(problem: OSError) -> str:
-    """Return the message of the file system, without the additions of HDF5."""
+    """Return the message of the file system, without what HDF5 adds."""
     if isinstance(problem, files.Unfit):
         return problem.strerror or str(problem)
     text = os.strerror(problem.errno) if problem.errno else str(problem)

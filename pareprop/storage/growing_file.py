@@ -1,4 +1,4 @@
-"""HDF5 files of growing datasets, of one rank or shared by all, that stay readable if their writers are killed."""
+"""HDF5 files of growing datasets, of one rank or written by all, that stay readable if a writer is killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..parallel.mpi import Comm
 from ..values import Values
 from .disk import clear, synchronise
 
-CHUNK = 2**18  # bytes of a chunk of a dataset, about
+CHUNK = 2**18  # about this many bytes make a chunk of a dataset
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Column:
 
 
 class GrowingFile:
-    """A file of growing datasets, in HDF5's mode of a single writer and many readers: each flush leaves it consistent.
+    """A file of growing datasets, in HDF5's single-writer mode (SWMR): each flush leaves it readable.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class GrowingFile:
     rows : dict of str to int
         Number of written rows of each column.
     crcs : dict of str to int
-        CRC-32 of the values of constants and of the written rows of each column; of files of one rank alone.
+        CRC-32 of the values of constants and of the written rows of each column; {} in a file of all ranks.
     buffered_bytes : int
         Bytes that wait for a flush.
     """
@@ -111,11 +111,11 @@ class GrowingFile:
             rows[name] += len(data)
             crcs[name] = checksum(data, crcs.get(name, 0))
         self._file.flush()
-        self.rows, self.crcs = rows, crcs  # only now: after a failure all columns end in the same sample
+        self.rows, self.crcs = rows, crcs  # not before: after a failed write all columns must end in the same sample
         self.drop()
 
     def drop(self) -> int:
-        """Drop the buffered rows; return their number in the longest column."""
+        """Drop the buffered rows; return the number of those of the longest column."""
         lost = max((sum(map(len, parts)) for parts in self._buffered.values()), default=0)
         self._buffered.clear()
         self.buffered_bytes = 0
@@ -123,7 +123,7 @@ class GrowingFile:
 
     @property
     def descriptor(self) -> int | None:
-        """Descriptor of the open file, None of a file that ranks share."""
+        """Descriptor of the open file; None for a file of all ranks."""
         return self._file.id.get_vfd_handle()
 
     def synchronise(self) -> None:
@@ -142,9 +142,9 @@ class GrowingFile:
 class SharedFile(GrowingFile):
     """One file of all ranks, by parallel HDF5. Construction, `flush` and `close` are collective.
 
-    In each flush, scalar rows of the ranks follow one another by rank; wider rows lie side by side by rank. HDF5 writes
-    nothing between two flushes, so a run that is killed then leaves a readable file. During a flush it may not: to
-    secure the rows in a file, close it and continue in another one.
+    In each flush, scalar rows of the ranks follow one another by rank; wider rows lie side by side by rank. A run that
+    is killed between two flushes leaves a readable file, as HDF5 writes nothing then; during a flush it may not. To
+    secure rows, close the file and continue in another one.
 
     Parameters
     ----------
@@ -240,12 +240,12 @@ class SharedFile(GrowingFile):
 
 
 def checksum(values: np.ndarray, crc: int = 0) -> int:
-    """Return the CRC-32 of the bytes of an array, after those that gave `crc`."""
+    """Return the CRC-32 of the bytes of an array, appended to those with CRC-32 `crc`."""
     return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, crc)
 
 
 def can_share(comm: Comm) -> bool:
-    """Return whether ranks of `comm` can write one file together: there are several, and h5py was built with MPI."""
+    """Return whether several ranks can write one file together: h5py must be built with MPI."""
     return comm is not None and comm.size > 1 and h5py.get_config().mpi
 
 
@@ -253,7 +253,7 @@ def _create(file: h5py.File, name: str, column: Column, row: tuple[int, ...], co
     item = np.dtype(column.kind).itemsize
     wide = tuple(min(n, CHUNK // item) for n in row)
     rows = max(1, CHUNK // (item * max(1, int(np.prod(wide)))))
-    shuffle = np.dtype(column.kind).kind == "f"  # whole numbers are runs of equal values: it would only take time
+    shuffle = np.dtype(column.kind).kind == "f"  # no use for whole numbers, which are runs of equal values
     packed = {"compression": "gzip", "compression_opts": compression, "shuffle": shuffle} if compression else {}
     how = packed if column.packed else {}
     made = file.create_dataset(name, (0, *row), column.kind, maxshape=(None, *row), chunks=(rows, *wide), **how)

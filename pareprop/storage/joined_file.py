@@ -1,4 +1,4 @@
-"""`record.h5`: the files of a recording, joined by virtual datasets."""
+"""`record.h5`: join the files of a recording by virtual datasets, open it, and check the files."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PART = r"part-\d{3,9}(-rank-\d{5,9})?\.h5"  # names of the files of a recording
 
 
 def open_joined(path: Path) -> h5py.File:
-    """Open a `record.h5`, all of whose values lie in the files of its recording.
+    """Open a `record.h5`.
 
     Raises
     ------
     OSError
-        If values lie elsewhere, or a joined dataset is not what was recorded: HDF5 would crash where it is to make
-        numbers of text.
+        If values lie in files of another recording, or a dataset has another type than its sources: HDF5 would crash
+        when it turns text into numbers.
     """
     folder = path.with_suffix("").name
     pattern = f"{re.escape(folder)}/{PART}"
@@ -46,7 +46,7 @@ def open_joined(path: Path) -> h5py.File:
 
 
 def _require_recorded(joined: h5py.File, folder: Path) -> None:
-    """Raise an OSError unless all datasets that are joined have the kind of numbers and the axes that `join` found."""
+    """Raise an OSError unless the sources of all joined datasets have their type of numbers and number of axes."""
     datasets: list[h5py.Dataset] = []
     joined.visititems(lambda _, node: datasets.append(node) if isinstance(node, h5py.Dataset) else None)
     with ExitStack() as stack:
@@ -64,12 +64,12 @@ def _require_recorded(joined: h5py.File, folder: Path) -> None:
 
 
 def check_parts(directory: Path, parts: object) -> list[Values]:
-    """Check what a checkpoint says of a recording, before any of its files is opened.
+    """Return the parts of a recording that a checkpoint lists, for `join`, checked without opening a file.
 
     Raises
     ------
     ValueError
-        If it is not what `join` takes, or names what is not a file of this recording.
+        If they are malformed, or name a file that is not one of this recording.
     """
     if not isinstance(parts, list):
         raise ValueError("parts of a recording must be a list")
@@ -87,12 +87,12 @@ def check_parts(directory: Path, parts: object) -> list[Values]:
 
 
 def require_readable(directory: Path, parts: object, rank: int = 0, size: int = 1) -> None:
-    """Read all that a checkpoint counts on in a recording, on one of `size` ranks its share of the files.
+    """Read this rank's share (`rank` of `size`) of the files of a recording that a checkpoint refers to.
 
     Raises
     ------
     ValueError
-        As `check_parts`, or if a file is damaged: it cannot be read, or has fewer rows or other values than it had.
+        As `check_parts`, or if a file is damaged: it cannot be read, or has too few rows or other values.
     """
     entries = [entry for part in check_parts(directory, parts) for entry in _entries(part)]
     for name, rows, crcs in entries[rank::size]:
@@ -112,7 +112,7 @@ def _entries(part: Values) -> Iterator[tuple[str, dict[str, int], dict[str, int]
 
 
 def _read_through(file: h5py.File, rows: dict[str, int], crcs: dict[str, int]) -> None:
-    """Read what is recorded in a file; raise a ValueError if it is not what was written."""
+    """Read all datasets of a file; raise a ValueError unless they have these rows and checksums."""
     names: list[str] = []
     file.visit(names.append)
     for name in dict.fromkeys([*names, *rows, *crcs]):
@@ -125,19 +125,19 @@ def _read_through(file: h5py.File, rows: dict[str, int], crcs: dict[str, int]) -
         if there < n:
             raise ValueError(f"{quote(name)} has {there} rows, the checkpoint knows {n}")
         crc = _checksum(node, n)
-        if crcs.get(name, crc) != crc:  # version 0.1 kept none
+        if crcs.get(name, crc) != crc:  # checkpoints of version 0.1 have no checksums
             raise ValueError(f"{quote(name)}: the checksum of its values differs")
         _copied_attributes(node)
     _copied_attributes(file)
 
 
 def _copied_attributes(node: h5py.File | h5py.Dataset) -> Values:
-    """Return the attributes, which are numbers and texts.
+    """Return the attributes.
 
     Raises
     ------
     ValueError
-        If one is neither, or a text that cannot be written again.
+        If one is neither number nor text, or a text that cannot be written again.
     """
     attributes = dict(node.attrs)
     for name, value in attributes.items():
@@ -160,7 +160,7 @@ def _checksum(data: h5py.Dataset, n: int) -> int:
 
 
 def repair(path: Path) -> None:
-    """Replace the file of a killed writer, which HDF5 opens in SWMR mode only, by a clean copy."""
+    """Replace a file that a killed writer left, and that HDF5 opens in SWMR mode only, by a copy."""
     try:
         with h5py.File(path):
             return
@@ -175,7 +175,7 @@ def repair(path: Path) -> None:
 
 
 def join(directory: Path, parts: list[Values]) -> Path:
-    """Join the files of a recording in `record.h5` beside their directory, in virtual datasets.
+    """Join the files of a recording by virtual datasets in `record.h5`, beside their directory; return its path.
 
     Parts of the run follow one another. Within one, spikes are sorted by iteration, step and id; neurons, readouts and
     synapses lie side by side in order of their ids.
@@ -185,8 +185,8 @@ def join(directory: Path, parts: list[Values]) -> Path:
     directory : Path
         Directory of the files.
     parts : list of Values
-        For each part of the run its "files", the "rows" of each column by file, and the "blocks": by group of spikes
-        the numbers of spikes that were written together, equally divided among the files.
+        For each part of the run its "files"; "rows", for each file the number of rows by column; "blocks", by group of
+        spikes how many were written together in each flush, equally divided among the files.
 
     Raises
     ------
@@ -202,17 +202,17 @@ def join(directory: Path, parts: list[Values]) -> Path:
                 repair(directory / name)
                 with files.open_hdf5(directory / name) as file:
                     joined.attrs.update(_copied_attributes(file))
-                    _note(file, number, f"{directory.name}/{name}", rows, sources)
+                    _add_sources(file, number, f"{directory.name}/{name}", rows, sources)
         for name, datasets in sources.items():
             blocks = [part["blocks"].get(name.rpartition("/")[0]) for part in parts]
-            _virtual(joined, name, datasets, blocks)
+            _create_virtual(joined, name, datasets, blocks)
     publish(part_of_target, target)
     return target
 
 
 @dataclass
 class _Source:
-    """A dataset of one file, of which the first `rows` belong to the run."""
+    """A dataset of one file; its first `rows` rows belong to the run."""
 
     part: int
     path: str
@@ -231,7 +231,11 @@ class _Source:
         return h5py.VirtualSource(self.path, self.name, self.shape)
 
 
-def _note(file: h5py.File, part: int, path: str, rows: dict[str, int], sources: dict[str, list[_Source]]) -> None:
+def _add_sources(
+    file: h5py.File, part: int, path: str, rows: dict[str, int], sources: dict[str, list[_Source]]
+) -> None:
+    """Add the datasets of a file to `sources`, by name."""
+
     def visit(name: str, node: object) -> None:
         if isinstance(node, h5py.Dataset):
             grows = name in rows
@@ -241,8 +245,8 @@ def _note(file: h5py.File, part: int, path: str, rows: dict[str, int], sources: 
     file.visititems(visit)
 
 
-def _virtual(joined: h5py.File, name: str, sources: list[_Source], blocks: list[list[int] | None]) -> None:
-    if not sources[0].grows:  # such as ids: the same in every part
+def _create_virtual(joined: h5py.File, name: str, sources: list[_Source], blocks: list[list[int] | None]) -> None:
+    if not sources[0].grows:  # constants, such as ids, are the same in every part
         sources = [source for source in sources if source.part == sources[0].part]
     if len(sources[0].shape) == 1:
         layout = h5py.VirtualLayout((sum(source.rows for source in sources),), sources[0].dtype)
@@ -257,7 +261,7 @@ def _virtual(joined: h5py.File, name: str, sources: list[_Source], blocks: list[
 
 
 def _in_order(sources: list[_Source], blocks: list[list[int] | None]) -> Iterator[tuple[_Source, int, int]]:
-    """Yield ranges of rows: by part, within a part by block, within a block by file."""
+    """Yield (source, first row, last + 1) in the order of the joined dataset: by part, block, file."""
     for number in dict.fromkeys(source.part for source in sources):
         files = [source for source in sources if source.part == number]
         counts = blocks[number]

@@ -1,4 +1,4 @@
-"""Readouts of single neurons in the results: correlations of all, signals and targets of some."""
+"""Collect readouts of single neurons for the results: correlations of all, signals and targets of some."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ..parallel import collectives
 from ..simulation.observer import Outcome, Watched
 from ..values import Values
 
-SHOWN = 200  # neurons whose signals are kept
+SHOWN = 200  # signals of at most this many neurons are kept
 
 
 def prepare(simulation: Watched, measured_from: int | None) -> None:
-    """Keep signals and correlations of the next sample, or of none."""
+    """Make the engine keep signals of the next sample, and correlations from step `measured_from` on; None: neither."""
     local = getattr(simulation.engine, "local", None)
     if local is None or not local.rule:
         return
@@ -23,7 +23,7 @@ def prepare(simulation: Watched, measured_from: int | None) -> None:
 
 
 def collect(simulation: Watched, outcome: Outcome) -> Values:
-    """Collective: arrays of the last sample on rank 0, {} elsewhere and without readouts of single neurons."""
+    """Collective: return arrays of the last sample on rank 0; {} elsewhere and without readouts of single neurons."""
     local = getattr(simulation.engine, "local", None)
     if local is None or not local.rule:
         return {}

@@ -15,17 +15,15 @@ from .. import files
 from ..errors import InputError, quote
 from ..network.connectivity import Role
 from .disk import output_errors, replace_file
-from .opened import OpenRun
+from .opened import RunResults
 
 TEMPLATE = Path(__file__).with_name("nest_rebuild.py")
-
-
-KIND = "spikes_from_rest_without_learning"  # attribute of the file beside a script
+KIND = "spikes_from_rest_without_learning"  # attribute that marks a file of spikes written beside a script
 Spikes = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def export(results: Path, target: Path, overwrite: bool = False, simulate: Callable[[], Spikes] | None = None) -> Path:
-    """Write the script, and the spikes to compare with, if they are not those of the run, beside it.
+    """Write the script and, beside it, the spikes to compare with, unless these are in the results of the run.
 
     Parameters
     ----------
@@ -36,7 +34,7 @@ def export(results: Path, target: Path, overwrite: bool = False, simulate: Calla
     overwrite : bool
         Whether to replace a script.
     simulate : callable or None
-        Returns steps and ids of spikes from rest and without learning, by sample; called when the script is possible.
+        Returns steps and ids of spikes from rest and without learning, by sample; called after all checks.
 
     Returns
     -------
@@ -48,7 +46,7 @@ def export(results: Path, target: Path, overwrite: bool = False, simulate: Calla
     InputError
         If there are no results, NEST has no such network, or the file exists.
     """
-    run = OpenRun(results.parent)
+    run = RunResults(results.parent)
     if not run.populations:
         raise InputError(f"{results}: written before version 0.2, without the parameters of its neurons")
     roles = {name: str(run.attributes_of(name).get("role")) for name in run.populations}
@@ -86,7 +84,7 @@ def export(results: Path, target: Path, overwrite: bool = False, simulate: Calla
 
 
 def _is_of_script(path: Path) -> bool:
-    """Return whether a file holds spikes that were written beside a script, so that it may be replaced."""
+    """Return whether a file was written beside a script, and may be replaced."""
     try:
         with files.open_hdf5(path) as file:
             return KIND in file.attrs

@@ -1,4 +1,4 @@
-"""Export of a run's network as a graph of NIR; `network.nir_nodes` knows its neurons, `Model.from_nir` reads it."""
+"""Export of a run's network as a NIR graph; `network.nir_nodes` makes the nodes, `Model.from_nir` reads graphs."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from ..network import nir_nodes
 from ..network.connectivity import Role
 from ..values import Values
 from .disk import output_errors, reason, replace_file
-from .opened import OpenRun
+from .opened import RunResults
 
 
 def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
     """Write inputs, neurons and readouts as nodes, and the trained weights between them.
 
-    Delays of one step, which simulators give to loops, are not written; longer ones are nodes Delay of the rest.
+    Delays of one step are not written, as simulators of NIR give them to loops; longer ones become nodes Delay of the
+    remaining steps.
 
     Parameters
     ----------
     results : Path
-        `results.h5` of the run, whose final weights are taken.
+        `results.h5` of the run, whose final weights are written.
     target : Path
-        The graph, a name that ends in .nir.
+        File of the graph; its name must end in .nir.
     overwrite : bool
         Whether to replace a graph.
 
     Returns
     -------
     list of str
-        What is not written, or differs in NIR.
+        A line for each thing that is not written, or differs in NIR.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
         If there are no results, NIR cannot express the network, the package nir is missing, or the file exists.
     """
     nir = nir_nodes.load()
-    run = OpenRun(results.parent)
+    run = RunResults(results.parent)
     if not run.populations:
         raise InputError(f"{results}: written before version 0.2, without the parameters of its neurons")
     if target.suffix != ".nir":
@@ -63,7 +64,7 @@ def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
     return notes
 
 
-def _collect(nir: ModuleType, run: OpenRun) -> tuple[Values, list[tuple[str, str]], list[str]]:
+def _collect(nir: ModuleType, run: RunResults) -> tuple[Values, list[tuple[str, str]], list[str]]:
     """Return the nodes, edges and notes."""
     nodes, edges, notes, biases = {}, [], [], {}
     dt = float(run.attributes["dt_ms"])
@@ -117,8 +118,8 @@ def _collect(nir: ModuleType, run: OpenRun) -> tuple[Values, list[tuple[str, str
     return nodes, edges, notes
 
 
-def _projections(run: OpenRun) -> dict[str, tuple[str, str]]:
-    """Return the populations that projections with synapses connect."""
+def _projections(run: RunResults) -> dict[str, tuple[str, str]]:
+    """Return the names of source and target population of each projection with synapses."""
     with files.open_results(run.path) as file:
         files.require_weights(file)
         for name in list(file.get("backgrounds", {}))[:1]:
@@ -132,8 +133,8 @@ def _projections(run: OpenRun) -> dict[str, tuple[str, str]]:
     return projections
 
 
-def _matrices(run: OpenRun, projection: str) -> tuple[list[tuple[int, np.ndarray]], int]:
-    """Return the final weights, (n_targets, n_sources), of each delay in steps, and how many synapses were added up."""
+def _matrices(run: RunResults, projection: str) -> tuple[list[tuple[int, np.ndarray]], int]:
+    """Return each delay in steps with its final weights, (n_targets, n_sources), and how many synapses were summed."""
     (n_pre, n_post), columns = run.sizes_of(projection), run.weights(projection)
     source, target = columns["source"], columns["target"]
     if len(source) and not (0 <= min(source) <= max(source) < n_pre and 0 <= min(target) <= max(target) < n_post):
@@ -151,7 +152,7 @@ def _matrices(run: OpenRun, projection: str) -> tuple[list[tuple[int, np.ndarray
 
 
 def _free(name: str, taken: Container[str]) -> str:
-    """Return a name that is not taken: the name itself, or with a number."""
+    """Return a name that is not taken: `name`, or `name` with a number."""
     number, free = 1, name
     while free in taken:
         number += 1

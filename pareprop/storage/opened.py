@@ -1,10 +1,10 @@
-"""Results of a run for a script or a notebook: each table as NumPy arrays by name, or as a pandas frame."""
+"""Read the results of a run in a script or a notebook: each table as NumPy arrays by name, or as a pandas frame."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ..simulation.returns import NAMES, Returns
 from ..simulation.score import Score
 from ..values import Foreign, Values
 
-MAX_CLASS = 9999  # of a confusion matrix, whose size is the square
+MAX_CLASS = 9999  # higher classes are refused: a confusion matrix has their square
 
 
 class Columns(dict):
@@ -36,8 +36,8 @@ class Columns(dict):
         return f"Columns({', '.join(self)}; {n} rows)"
 
 
-class OpenRun:
-    """Results of a run; nothing is read before it is asked for, and no file stays open.
+class RunResults:
+    """Results of a run, read when they are needed; no file stays open.
 
     Parameters
     ----------
@@ -55,23 +55,21 @@ class OpenRun:
     validations : Columns
         `iteration`, `value`.
     test : Score or None
-        Of the final test: its number is the mean loss; `accuracy`, `interval`, `confusion`, `counts`, `episodes`.
+        Score of the final test: the mean loss, with `accuracy`, `interval`, `confusion`, `counts`, `episodes`.
     populations, projections : list of str
         Names for `parameters` and `weights`.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.path = directory, directory / "results.h5"
-        with self._open() as file:
+        with files.open_results(self.path) as file:
             self.attributes = dict(file.attrs)
             self.projections = list(file.get("projections", ()))
             self.populations = list(file.get("populations", ()))
             self.samples = list(file.get("dynamics", ()))
 
-    @contextmanager
-    def _open(self) -> Iterator[h5py.File]:
-        with files.open_results(self.path) as file:
-            yield file
+    def _open(self) -> AbstractContextManager[h5py.File]:
+        return files.open_results(self.path)
 
     def _group(self, file: h5py.File, kind: str, name: str) -> h5py.Group:
         known = list(file.get(kind, ()))
@@ -111,7 +109,7 @@ class OpenRun:
 
     @cached_property
     def losses(self) -> Columns:
-        """Iteration (from 1), loss, firing rate in Hz; error where samples have classes; means of episodes if any."""
+        """Iteration (from 1), loss, firing rate in Hz; error if samples have classes; means of episodes."""
         names = ("loss", "firing_rate", "error", "mean_return", "mean_length", "entropy", "value_error")
         with self._open() as file:
             columns = self._columns(file, [name for name in names if name in file])
@@ -128,7 +126,7 @@ class OpenRun:
 
     @cached_property
     def test(self) -> Score | None:
-        """Score of the final test, None if there was none."""
+        """Score of the final test; None without a test."""
         with self._open() as file:
             group = file.get("test")
             if group is None:
@@ -207,7 +205,7 @@ class OpenRun:
     def weights(self, projection: str) -> Columns:
         """Return `source`, `target`, `delay` (steps), `weight_initial` and `weight` of all synapses of a projection.
 
-        Of one whose delays learn, `delay_initial` and `delay_real`, too.
+        If its delays learn, `delay_initial` and `delay_real`, too.
         """
         with self._open() as file:
             files.require_weights(file)
@@ -222,7 +220,7 @@ class OpenRun:
             return int(group.attrs["n_pre"]), int(group.attrs["n_post"])
 
     def attributes_of(self, population: str) -> Values:
-        """Return role, model, size and place of a population, and the parameters that all of its cells share."""
+        """Return role, model, size and order of a population, and the parameters that all of its cells share."""
         with self._open() as file:
             return dict(self._group(file, "populations", population).attrs)
 

@@ -1,4 +1,4 @@
-"""Section [record] of a run: what is recorded, and which of it a network lacks."""
+"""Section [record] of a run: its keys and the names of quantities, and a check against the network."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..network.model import Model
 from ..network.parameters import Frozen
 
 SIGNALS = ("readout_signal", "error_signal", "target_signal")
-SYNAPSES = "synapse_states"  # all states of synapses, whatever they learn by
+SYNAPSES = "synapse_states"  # all states of synapses, of e-prop or of a rule given by equations
 STATES = "states"  # all states and `records` of neurons given by equations
-DELAYS = "delays"  # of synapses whose delays learn
+DELAYS = "delays"  # delays that learn
 PARAMETERS = "parameters"  # values of parameters of neurons that learn
 if TYPE_CHECKING:
-    Quantity = str  # of the names below
+    Quantity = str  # type checkers cannot unpack names into a Literal
 else:
     Quantity = Literal[
         "spikes",

@@ -1,8 +1,8 @@
-"""Record during a run, into files that `record.h5` joins by virtual datasets.
+"""The observer that records training samples (section [record]), into files that `record.h5` joins.
 
 In each part of a run, from its start or a resume to its end, every rank writes `record/part-<k>-rank-<r>.h5`. With an
 h5py built with MPI, all ranks write `record/part-<k>.h5` together, and a part ends with each checkpoint. A checkpoint
-holds the numbers of rows written so far, so a run resumed on any number of ranks joins exactly those with the rest.
+holds the numbers of rows written so far: a run that is resumed on any number of ranks joins these rows with its own.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ class Recorder(Observer):
         self.directory, self.settings = directory, settings
         self.parts: list[Values] = []  # ended parts, see `joined_file.join`
         self._file = None
-        self._traces: dict[str, tuple[Traces, int]] = {}  # of the synapses of a projection here, and how many before
-        self._kept: dict[str, np.ndarray] = {}  # their state in a checkpoint
-        # places in canonical order, by projection whose delays learn: what they keep while synapses move
+        # by projection: traces of this rank's recorded synapses, and the number of those on the ranks before
+        self._traces: dict[str, tuple[Traces, int]] = {}
+        self._kept: dict[str, np.ndarray] = {}  # states of traces of all ranks, from a checkpoint
+        # by projection whose delays learn: recorded synapses by their places in canonical order, as indices change
         self._moving: dict[str, tuple[ProjectionSlice, np.ndarray]] = {}
 
     def start(self, simulation: Watched) -> None:
@@ -80,7 +81,7 @@ class Recorder(Observer):
         self._open(simulation)
 
     def _choose_parameters(self, simulation: Watched) -> Iterator[tuple[str, tuple[Parameter, np.ndarray, np.ndarray]]]:
-        """Yield parameters of recorded neurons of this rank by name: places among its values, ids in the population."""
+        """Yield each parameter that learns: name, (parameter, indices of recorded values, ids in the population)."""
         for item in simulation.engine.parameters.items:
             first = simulation.network.neurons[0]
             places = self.ids[(self.ids >= first + item.mine.start) & (self.ids < first + item.mine.stop)] - first
@@ -92,7 +93,7 @@ class Recorder(Observer):
             yield item.name, (item, places, ids)
 
     def _open(self, simulation: Watched) -> GrowingFile:
-        """Collective: return the open file, a new one if a checkpoint has closed the one before."""
+        """Collective: return the open file; open a new one at the start, and after a checkpoint has closed it."""
         if self._file is not None:
             return self._file
         comm, rank = simulation.exchange.comm, simulation.exchange.rank
@@ -117,14 +118,14 @@ class Recorder(Observer):
         return [name for name in TRACES_UNITS if name in self.settings.what]
 
     def _list_tracks(self, projection: str) -> list[str]:
-        """Return the names of what is recorded of synapses of a projection in each step."""
+        """Return the names of the quantities of synapses of a projection that are recorded in each step."""
         if projection not in self._traces:
             return []
         states = self._traces[projection][0].names if SYNAPSES in self.settings.what else []
         return [*self._trace_names, *(f"state_{name}" for name in states)]
 
     def _restore_traces(self) -> None:
-        """Take what a checkpoint kept of this rank's synapses."""
+        """Restore the traces of this rank's synapses from a checkpoint."""
         for name, (item, before) in self._traces.items() if self._kept else ():
             state = item.state()
             item.load_state(
@@ -136,7 +137,7 @@ class Recorder(Observer):
         self._kept = {}
 
     def _keep_traces(self, comm: object) -> dict[str, np.ndarray]:
-        """Collective: return the state of the traces of all ranks, by synapse."""
+        """Collective: return the states of the traces of all ranks, last axis: synapses."""
         kept: dict[str, np.ndarray] = {}
         for name, (item, _) in self._traces.items():
             parts = collectives.gather(comm, item.state())
@@ -152,7 +153,7 @@ class Recorder(Observer):
         return choose_evenly(n, chosen) if isinstance(chosen, int) else np.unique(np.array(chosen, np.int64))
 
     def _columns(self, simulation: Watched, rank: int) -> Iterator[tuple[str, Column]]:
-        """Yield the columns of this rank; rank 0 writes values that all ranks know."""
+        """Yield name and description of the columns that this rank writes; rank 0 writes what all ranks know."""
         what, n_out = self.settings.what, simulation.network.n_readouts
         for name, block in self._blocks.items():
             for key, kind in zip(SPIKE, block.kinds, strict=True):
@@ -187,9 +188,9 @@ class Recorder(Observer):
     def _weights(
         self, simulation: Watched
     ) -> Iterator[tuple[str, SynapseTable, np.ndarray, dict[str, np.ndarray], int, Projection]]:
-        """Collective: yield which synapses have recorded weights or traces, by projection.
+        """Collective: yield for each projection this rank's synapses with recorded weights or traces.
 
-        Name, table, indices in it, constants, how many of them ranks before have, and the projection.
+        As (name, table, their indices in it, their constants, number of those on the ranks before, projection).
         """
         if {"weights", DELAYS, SYNAPSES, *TRACES_UNITS}.isdisjoint(self.settings.what):
             return
@@ -212,7 +213,7 @@ class Recorder(Observer):
                 kept = kept[(kept >= 0) & (kept < counts[rank])]
                 parts = [np.stack(part) for part in table.chunks(span)]
                 synapses = np.concatenate(parts, axis=1)
-                if table.by_source:  # so that ranks' shares follow one another
+                if table.by_source:  # the order in which the ranks' shares follow one another
                     source, target, delay, _ = synapses
                     synapses = synapses[:, np.lexsort((target, delay, source))]
                 source, target, delay, index = synapses[:, kept]
@@ -226,15 +227,15 @@ class Recorder(Observer):
         return phase == "train" and index == first and simulation.iteration % self.settings.every == 0
 
     def _follows(self, simulation: Watched, index: int, phase: str) -> bool:
-        """Whether traces are stepped through a sample: in the spike variant they never begin anew.
+        """Return whether traces are computed for a sample.
 
-        Nor do states that a rule's neurons have, where neurons go on from interval to interval.
+        For samples that are recorded; for all if traces, or states of neurons, go on from sample to sample.
         """
         goes_on = simulation.model.eprop.is_online or not getattr(simulation.engine.settings, "reset", True)
         return bool(self._traces) and (goes_on or self._is_due(simulation, index, phase))
 
     def before_sample(self, simulation: Watched, index: int, phase: str) -> None:
-        """Ask the engine for the state of the recorded neurons, beside those of other observers."""
+        """Ask the engine to record the chosen neurons, beside those that other observers ask for."""
         if self._keeps_state and self._is_due(simulation, index, phase):
             simulation.engine.record_ids(np.union1d(simulation.engine.recorded_ids, self.ids))
         if self._follows(simulation, index, phase):
@@ -289,7 +290,7 @@ class Recorder(Observer):
                 file.add(f"weights/{name}/delay_real", delays[name][None, index - span.first])
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
-        """Write the buffers if they are large; if that fails here, the state of the run is complete."""
+        """Write the buffers if they are large: now, as a failure between iterations leaves a complete state."""
         if iteration % self.settings.every == 0:
             self._flush(simulation, BUFFER_BYTES)
 
@@ -330,7 +331,7 @@ class Recorder(Observer):
             "crcs": list(crcs),
             "blocks": {name: list(counts) for name, counts in self._written.items()},
         }
-        with on_disk(comm, "recording", path):  # rows that the checkpoint counts on are then secure
+        with on_disk(comm, "recording", path):  # the checkpoint refers to these rows
             if shared:
                 self._file.close()
             self._file.synchronise()
@@ -346,7 +347,7 @@ class Recorder(Observer):
         self._kept = {name: value for name, value in state.items() if name.startswith("traces/")}
 
     def require_readable(self, state: Values, rank: int, size: int) -> None:
-        """Read this rank's share of the files that a checkpoint counts on; raise a ValueError if one is damaged."""
+        """Read this rank's share of the files that a checkpoint refers to; raise a ValueError if one is damaged."""
         try:
             joined_file.require_readable(self.directory, state["parts"], rank, size)
         except ValueError as problem:
@@ -376,10 +377,10 @@ class Recorder(Observer):
 
 
 def _column(state: str) -> str:
-    """Return the dataset of a state; those of other quantities keep their names."""
+    """Return the dataset of a neuron's state; its name gets a "_" if a recorded quantity has the same."""
     return f"state/{state}_" if state in (*RECORDED_UNITS, "id") and state != "V_m" else f"state/{state}"
 
 
 def _every(step: int, n_steps: int, values: np.ndarray) -> np.ndarray:
-    """Return every so many rows of `values` (n, m), with zeros after the end of an episode, as of `n_steps` rows."""
+    """Return every `step`-th row of `values` (n, m), padded with zeros to `n_steps` rows after an episode's end."""
     return np.pad(values, ((0, n_steps - len(values)), (0, 0)))[::step] if len(values) < n_steps else values[::step]

@@ -1,4 +1,4 @@
-"""The observer that writes `results.h5`."""
+"""The observer that writes `results.h5`: every dataset of a run's results, and the checks when a run resumes."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ ENDS = ("source", "target", "delay")
 
 
 class ResultsFile(Observer):
-    """Writes `results.h5` of a run on rank 0: configuration, losses, weights before and after, first and last dynamics.
+    """Writes `results.h5` on rank 0: configuration, losses, weights before and after, recorded samples.
 
     Parameters
     ----------
     path : Path
         Path of the file.
     attributes : dict
-        Attributes of its root, such as task, seed and configuration.
+        Attributes of the file's root, such as task, seed and configuration.
     samples : Mapping[tuple[str, int], str]
-        (phase, index) of the recorded samples, to their names in the file.
+        (phase, index) of each recorded sample to its name in the file.
     n_record : int
         Number of recurrent neurons whose state is recorded, evenly spread.
     more : sequence of callable
-        They add to the file what others know at the end of the run.
+        Functions that write further datasets at the end of the run.
     links : Mapping of str to str or None
-        Further names of recorded samples, to their names in `samples`.
+        Further names of recorded samples to their names in `samples`.
     keeps_weights : bool
-        Whether the file has the synapses, with their weights; without it tells their number alone.
+        Whether the file holds the synapses and their weights, not just their number.
     """
 
     everywhere = False
@@ -68,8 +68,8 @@ class ResultsFile(Observer):
     ) -> None:
         self.more, self.links, self.keeps_weights = more, links or {}, keeps_weights
         self.path, self.attributes, self.samples, self.n_record = path, attributes, samples, n_record
-        self.dynamics: Values = {}  # "<name>/<dataset>" to what was recorded, on rank 0
-        self.digest = ""  # of the run, once it is written
+        self.dynamics: Values = {}  # "<sample>/<dataset>" to the recorded array, on rank 0
+        self.digest = ""  # digest of the run, after `finish`
 
     def prepare(self, simulation: Watched) -> None:
         """Collective: create the file with attributes and initial weights."""
@@ -96,9 +96,9 @@ class ResultsFile(Observer):
         }
 
     def ensure(self, simulation: Watched) -> str:
-        """Collective: create the file unless an earlier part of the run did; return what is wrong with that one.
+        """Collective: create the file unless it exists and is undamaged; return what is damaged, "" if nothing is.
 
-        A damaged file is written anew: a checkpoint has all that is in it but the initial weights, which are drawn.
+        Nothing is lost: a checkpoint has the rest, and initial weights are drawn again.
 
         Raises
         ------
@@ -165,11 +165,11 @@ class ResultsFile(Observer):
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
 
     def state(self, simulation: Watched) -> Values:
-        """Return the dynamics so far; everything else can be written again."""
+        """Return the recorded samples so far; all else can be written again."""
         return dict(self.dynamics)
 
     def load_state(self, state: Values) -> None:
-        """Load the dynamics."""
+        """Restore the recorded samples."""
         for name, value in state.items():
             if len(name.split("/")) != 2 or not all(name.split("/")):
                 raise ValueError(f"dynamics {quote(name)} must name a sample and a quantity")
@@ -221,7 +221,7 @@ class ResultsFile(Observer):
 
     @contextmanager
     def _opened(self, simulation: Watched) -> Iterator[h5py.File | None]:
-        """Collective context manager: give rank 0 the file as it was made before the training."""
+        """Collective context manager: open the file, as it was made before the training, on rank 0."""
         with ExitStack() as stack:
             before = None
             with on_disk(simulation.exchange.comm, "results", self.path):
@@ -232,9 +232,9 @@ class ResultsFile(Observer):
     def _write_weights(
         self, simulation: Watched, file: h5py.File | None, name: str, before: h5py.File | None = None
     ) -> None:
-        """Collective: write the present synapses under `name`, on rank 0 beside the initial ones of the file `before`.
+        """Collective: write the present weights of all synapses as dataset `name`, on rank 0.
 
-        Synapses that never move have the same ends in both.
+        From the file `before` initial weights are copied, and the ends of synapses that never move.
         """
         if not self.keeps_weights:
             return
@@ -256,7 +256,7 @@ class ResultsFile(Observer):
                         group = _projection(file, span.projection, count)
                         for key in keys if problem is None else ():
                             group[kept_as if key == "weight" else key][place : place + len(records)] = records[key]
-                    except OSError as error:  # other ranks continue to send: receive everything first
+                    except OSError as error:  # raised later: other ranks still send
                         problem = error
                     place += len(records)
             if before is not None and count and problem is None:
@@ -269,7 +269,7 @@ class ResultsFile(Observer):
 
 
 def gather_parameters(simulation: Watched) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Collective: return on rank 0 the values of parameters that learn, at the start and now, by name."""
+    """Collective: return on rank 0 initial and present values of parameters that learn, by name."""
     parameters, comm = simulation.engine.parameters, simulation.exchange.comm
     return {
         item.name: (parameters.gather(comm, item.initial, item), parameters.gather(comm, item.values, item))
@@ -278,7 +278,7 @@ def gather_parameters(simulation: Watched) -> dict[str, tuple[np.ndarray, np.nda
 
 
 def _collect_episode(simulation: Watched, outcome: Outcome) -> dict[str, np.ndarray]:
-    """Return what happened in an episode: decisions, and what the loss made of them."""
+    """Return the arrays of an episode: decisions, rewards, observations, and values that the loss computed."""
     rollout = outcome.sample.rollout
     assert rollout is not None and outcome.evaluation is not None  # an episode has both
     arrays = {"decision_steps": rollout.when, "action": rollout.actions, "reward": rollout.rewards}
@@ -300,12 +300,12 @@ def _projection(file: h5py.File, projection: Projection, count: int) -> h5py.Gro
 
 
 def _copy_initial(before: h5py.File, file: h5py.File, projection: str, moved: tuple[str, ...]) -> None:
-    """Copy the initial weights of a projection, and the ends of its synapses; of those that `moved`, of before."""
+    """Copy initial weights of a projection and ends of its synapses; ends that `moved` as datasets `..._initial`."""
     with files.reading(before.filename):
         source, target = (each[f"projections/{projection}"] for each in (before, file))
         names = {key: key for key in ("weight_initial", *(() if moved else ENDS))}
         for key in moved:  # targets stay, and so does the order
-            kept = f"{key}_initial"  # there from an earlier part of the run
+            kept = f"{key}_initial"  # in the file after an earlier part of the run
             names[kept] = kept if kept in source else key
             target.create_dataset(kept, target[key].shape, target[key].dtype)
             name_axes(target, kept, ("synapse",))
@@ -315,7 +315,7 @@ def _copy_initial(before: h5py.File, file: h5py.File, projection: str, moved: tu
 
 
 def find_damage(path: Path, counts: Mapping[str, int]) -> str:
-    """Return what is wrong with the results of a run that is to be resumed, "" if they are whole.
+    """Return what is damaged in the results of a run that is to be resumed, "" if nothing is.
 
     Parameters
     ----------
@@ -327,7 +327,7 @@ def find_damage(path: Path, counts: Mapping[str, int]) -> str:
     Raises
     ------
     InputError
-        If it is not a file, leads to other files, or belongs to another network.
+        If the path is not a file, is a link, or the file belongs to another network.
     """
     try:
         if path.is_symlink():
@@ -360,11 +360,10 @@ def _read_through(path: Path, column: h5py.Dataset, count: int) -> None:
 
 @contextmanager
 def editing(simulation: Watched, path: Path, n_bytes: int) -> Iterator[h5py.File | None]:
-    """Collective context manager: write a new file under a temporary name, which takes the place of `path` at the end.
+    """Collective context manager: write a new file under a temporary name, which replaces `path` at the end.
 
-    Rank 0 gets the open file, other ranks get None. What is there stays until the new file is complete. An error of the
-    file system is raised as a `StateError` on all ranks; collective calls in the block must end before rank 0 raises
-    one.
+    Rank 0 gets the open file, other ranks get None. An error of the file system is raised as a `StateError` on all
+    ranks; collective calls in the block must end before rank 0 raises one.
 
     Parameters
     ----------
@@ -384,10 +383,10 @@ def editing(simulation: Watched, path: Path, n_bytes: int) -> Iterator[h5py.File
     problem = None
     with ExitStack() as undo:
         if file is not None:
-            undo.callback(_give_up, file, part)
+            undo.callback(_discard, file, part)
         try:
             yield file
-        except (OSError, RuntimeError) as error:  # the second one where HDF5 can't write
+        except (OSError, RuntimeError) as error:  # RuntimeError: HDF5 cannot write
             problem = StateError(f"results {path}: {reason(error) if isinstance(error, OSError) else error}")
         with on_disk(comm, "results", path):
             if file is not None and problem is None:
@@ -397,8 +396,8 @@ def editing(simulation: Watched, path: Path, n_bytes: int) -> Iterator[h5py.File
         collectives.raise_together(comm, problem)
 
 
-def _give_up(file: h5py.File, part: Path) -> None:
-    """Take away a file that could not be completed."""
+def _discard(file: h5py.File, part: Path) -> None:
+    """Close and remove a file that could not be completed."""
     with suppress(OSError, RuntimeError):
         file.close()
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What lets `results.h5` explain itself: parameters of populations and projections, units, named axes.
+"""Describe `results.h5` in itself: write parameters of populations and projections, units, named axes.
 
 Axes are HDF5 dimension scales with the names `iteration`, `step`, `neuron`, `readout`, `spike`, `synapse`, so that
 xarray opens a group with them. Axes that only count, of spikes and synapses, are dimensions without values, as netCDF
@@ -22,7 +22,7 @@ from ..network.optimizers import OF_VALUES, OF_WEIGHTS
 from ..network.parameters import Distribution
 from ..values import AnyValue, Values
 
-STATE = "state_"  # before the names of states of neurons given by equations
+STATE = "state_"  # datasets of states of neurons given by equations begin so
 BLOCK = 2**20  # values of a parameter drawn at a time
 WITHOUT_VALUES = "This is a netCDF dimension but not a netCDF variable.%10d"
 UNITS = {
@@ -41,11 +41,10 @@ DYNAMICS = {  # axes of the datasets of a recorded sample
 
 
 def write_parameters(file: h5py.File, model: Model) -> None:
-    """Write /populations, /backgrounds and /perturbations if there are any, and the parameters of /projections.
+    """Write /populations, /backgrounds, /perturbations, and the parameters of /projections.
 
-    Numbers are attributes, values of each cell datasets.
-
-    Drawn values depend on the seed and the number of the cell alone: rank 0 draws those of all ranks.
+    Single numbers become attributes, values of each cell datasets. Drawn values depend on the seed and the number of
+    the cell alone, so that rank 0 draws those of all ranks.
     """
     for order, population in enumerate(model.populations):
         group = file.create_group(f"populations/{population.name}")
@@ -53,7 +52,7 @@ def write_parameters(file: h5py.File, model: Model) -> None:
         if population.area:
             group.attrs["area"] = population.area
         definition = getattr(population.params, "definition", None)
-        if definition and population.model not in model.eprop.neurons:  # else known by its name
+        if definition and population.model not in model.eprop.neurons:  # models of the variant are known by name
             group.attrs["neuron_model"] = definition.to_json()
         params = population.params.model_dump() if population.params is not None else {}
         for name in params:
@@ -91,7 +90,7 @@ def write_learned(
     file: h5py.File, model: Model, learned: Mapping[str, Sequence[Mapping[str, float]]],
     values: Mapping[str, tuple[np.ndarray, np.ndarray]],
 ) -> None:  # fmt: skip
-    """Write what became of parameters that learned.
+    """Write initial and final values, and statistics by iteration, of parameters that learn.
 
     Parameters
     ----------
@@ -100,9 +99,9 @@ def write_learned(
     model : Model
         The network.
     learned : Mapping of str to sequence of Mapping
-        As `Simulation.learned`.
+        Statistics, as `Simulation.learned`.
     values : Mapping of str to tuple
-        Name to values at the start and at the end, one for each neuron or one.
+        Name to initial and final values, one for each neuron or one for all.
     """
     for population in model.of_role("recurrent"):
         for name, optimizer in population.learn.items():
@@ -174,9 +173,9 @@ def _collect_parameters(projection: Projection, model: Model) -> Values:
 
 
 def name_axes(group: h5py.Group, name: str, axes: tuple[str, ...], unit: str = "") -> None:
-    """Attach dimension scales of the group to a dataset, made where there are none yet, and its unit.
+    """Attach its unit and dimension scales of the group, new ones if need be, to a dataset.
 
-    An axis of another length than the scale of its name (such as a signal of other neurons) stays without one.
+    An axis whose length differs from the scale of its name (such as a signal of other neurons) gets a label alone.
     """
     data = group[name]
     if unit or name in UNITS:
@@ -189,7 +188,7 @@ def name_axes(group: h5py.Group, name: str, axes: tuple[str, ...], unit: str = "
 
 
 def _scale(group: h5py.Group, axis: str, length: int) -> h5py.Dataset:
-    if axis in ("spike", "input_spike", "synapse"):  # never written, so it takes no space
+    if axis in ("spike", "input_spike", "synapse"):  # without values it takes no space
         scale = group.create_dataset(axis, (length,), "i1")
         scale.make_scale(WITHOUT_VALUES % length)
         return scale

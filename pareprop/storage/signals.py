@@ -1,4 +1,4 @@
-"""Handlers of the signals that stop a run after a checkpoint."""
+"""Handle the signals that stop a run after a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import threading
 from types import FrameType
 
-ASKING = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
+ASKING = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)  # signals that stop a run
 
 
 class Signals:
@@ -32,7 +32,7 @@ class Signals:
 
     @staticmethod
     def _hear(number: int, frame: FrameType | None) -> None:
-        """Do nothing: the pipe tells."""
+        """Do nothing: `_read` gets the signal from the pipe."""
 
     def _read(self) -> None:
         while number := os.read(self._pipe, 1):
@@ -45,13 +45,14 @@ class Signals:
         os.close(self._pipe)
 
     def release(self) -> None:
-        """Give the signals back to whom they belonged.
+        """Restore the former handlers.
 
-        Those that asked for the end and come again do not kill what is left of the run; an interrupt does.
+        If a signal stopped the run, SIGUSR1 and SIGTERM are ignored from here on, so that they do not kill the rest of
+        the run; an interrupt does.
         """
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
-            if signal.getsignal(number) is not self._hear:  # given back by whom it was taken from, after an exception
+            if signal.getsignal(number) is not self._hear:  # somebody else has replaced the handler since
                 continue
             signal.signal(number, signal.SIG_IGN if self.asked and number != signal.SIGINT else handler)
         os.close(self._written)  # ends the thread

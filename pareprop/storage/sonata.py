@@ -27,14 +27,14 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
     directory : Path
         The run directory.
     target : Path
-        File to write, outside of what the run itself has written.
+        File to write; none of the run's own files.
     overwrite : bool
         Whether to replace a file of that name.
 
     Raises
     ------
     InputError
-        If no spikes were recorded, or `target` is there already.
+        If no spikes were recorded, or `target` exists.
     StateError
         If `target` cannot be written.
     """
@@ -60,7 +60,7 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
 
 
 def _require_free(directory: Path, target: Path, overwrite: bool) -> None:
-    """Raise `InputError` if writing `target` would replace or delete a file of somebody else."""
+    """Raise `InputError` if writing `target` would replace a file of the run, or another one without `overwrite`."""
     try:
         own, there = directory.resolve(), target.parent.resolve() / target.name
     except (OSError, RuntimeError, ValueError) as problem:
@@ -83,7 +83,7 @@ def _is_export(path: Path) -> bool:
 
 
 def _write(out: h5py.File, name: str, group: h5py.Group, n_steps: int, dt_ms: float) -> int:
-    """Copy spikes block by block; `record.h5` has them sorted by iteration, step and id."""
+    """Copy spikes, which `record.h5` has sorted by iteration, step and id, block by block; return their number."""
     group_out, n = out.create_group(f"spikes/{name}"), len(group["id"])
     times = group_out.create_dataset("timestamps", (n,), "f8")
     ids = group_out.create_dataset("node_ids", (n,), "u8")

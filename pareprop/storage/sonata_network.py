@@ -1,4 +1,4 @@
-"""The network of a run in the SONATA format, such that libsonata, bmtk and NEST read it (Dai et al. 2020)."""
+"""Export the network of a run in the SONATA format (Dai et al. 2020), as libsonata, bmtk and NEST read it."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ..network.local import cell_values
 from ..network.model import Model
 from ..values import Values
 from .disk import fill_folder, output_errors
-from .opened import OpenRun
+from .opened import RunResults
 from .sonata import MAGIC, VERSION
 
 BLOCK = 2**20  # edges copied at a time
 
 
 def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
-    """Write nodes, edges, tables and `circuit_config.json`; return the edges of each population.
+    """Write nodes, edges, tables and `circuit_config.json`; return the number of edges of each population of edges.
 
     Inputs, neurons and the projections onto neurons are written; readouts have no counterpart in SONATA.
 
     Parameters
     ----------
     results : Path
-        `results.h5` of the run, whose final weights are taken.
+        `results.h5` of the run, whose final weights are written.
     model : Model
-        Of the run's configuration.
+        Network of the run's configuration.
     folder : Path
-        Must not be there, or be empty.
+        Folder to write; must not exist, or be empty.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
     """
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is there already and not an empty folder")
-    model.copy_parameters(OpenRun(results.parent))
+    model.copy_parameters(RunResults(results.parent))
     with files.open_results(results) as file:
         files.require_weights(file)
         _check(file, model)
@@ -60,7 +60,7 @@ def _list_written(model: Model) -> list[Projection]:
 
 
 def _check(file: h5py.File, model: Model) -> None:
-    """Raise `InputError` unless the results hold synapses of the model's projections."""
+    """Raise `InputError` unless the results fit the populations and projections of the model."""
     for cells in model.of_role("input", "recurrent"):
         known = file.get(f"populations/{cells.name}")
         if known is not None and (size := int(known.attrs["size"])) != cells.size:
@@ -112,12 +112,12 @@ def _file(path: Path) -> h5py.File:
 
 
 def _table(path: Path, rows: list[Values]) -> None:
-    """Types, with single blanks: bmtk splits at each of them."""
+    """Write a table of types, separated by single blanks, as bmtk splits at each blank."""
     path.write_text("".join(f"{' '.join(map(str, line))}\n" for line in (rows[0], *(row.values() for row in rows))))
 
 
 def _nodes(model: Model, population: Population, number: int, folder: Path) -> dict[str, str]:
-    """Write a population with a type for each sign; bmtk wants types to be unique in a network, hence the `number`."""
+    """Write a population with a type for each sign; `number` makes types unique in the network, as bmtk requires."""
     name, n = population.name, population.size
     sign = np.zeros(n, np.int8) if population.sign is None else population.sign
     values = {} if population.role == "input" else _parameters(model, population)
@@ -144,7 +144,7 @@ def _nodes(model: Model, population: Population, number: int, folder: Path) -> d
 
 
 def _parameters(model: Model, population: Population) -> Values:
-    """NEST's parameters of a population: numbers and texts that all share, or one number for each cell."""
+    """Return NEST's parameters of a population: one value for all cells, or one number for each cell."""
     parameters: Values = {}
     kind = model.eprop.neurons.get(population.model, type(population.params))
     for key in [key for key in kind.model_fields if hasattr(population.params, key)]:
@@ -187,7 +187,7 @@ def _edges(model: Model, item: Projection, group: h5py.Group, name: str, number:
 
 
 def _index(group: h5py.Group, counts: np.ndarray) -> None:
-    """Index by target of edges that are sorted by it, under both names in use: a hard link takes no bytes."""
+    """Write the index by target of edges that are sorted by target, under both names in use, the second one a link."""
     stops = np.cumsum(counts)
     some = np.flatnonzero(counts)
     group["range_to_edge_id"] = np.stack([stops[some] - counts[some], stops[some]], axis=1).astype(np.uint64)

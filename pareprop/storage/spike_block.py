@@ -1,4 +1,4 @@
-"""Buffer of spikes, written in equal parts by all ranks."""
+"""Buffer of recorded spikes, which all ranks hold, and write in equal parts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..parallel.spike_log import SpikeLog
 
 
 class SpikeBlock:
-    """Spikes of consecutive samples. Every rank holds all of them, from the log, and writes an equal part.
+    """Spikes of consecutive samples. Every rank holds all of them, and writes an equal part.
 
-    So the spikes of one flush are sorted by sample, step and id over all ranks, for any number of ranks.
+    The spikes of a flush are thus sorted by sample, step and id over all ranks, for any number of ranks.
 
     Parameters
     ----------

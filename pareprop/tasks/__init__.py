@@ -5,7 +5,8 @@ May import `engines`, `network`, `neurons`, `parallel`, `rules`, `sonata` and th
 Where to add
 ------------
 A task: a module with a class of `TaskBase`, listed here. `lemniscate` is the smallest example. One with rewards, in
-closed loop: a class of `closed.ClosedBase`; `reach` is an example.
+closed loop: a class of `closed.ClosedBase`; `reach` is an example. A setting: a field of the class, with its bounds;
+of all tasks: `base`.
 """
 
 from .base import TaskBase

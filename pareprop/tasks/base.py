@@ -1,4 +1,4 @@
-"""Base of all tasks: settings of the user, and their construction from text."""
+"""Base of all tasks: the settings that every task has, with their bounds, and the methods that a task may override."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..network.model import Model
 from ..network.variants import DEFAULT, VARIANTS, Variant, VariantName, find_variant
 from ..values import AnyValue, Given, Values
 
-# sections of a configuration, for fields that stand in another one than [task]
+# sections of a configuration, for fields that do not belong to [task]
 MODEL: JsonDict = {"section": "model"}
 LEARNING: JsonDict = {"section": "learning"}
 RUN: JsonDict = {"section": "run"}
@@ -34,9 +34,11 @@ class TaskBase(parameters.Frozen):
     summary: ClassVar[str]
     figure: ClassVar[str] = ""
     n_classes: ClassVar[int] = 0
-    generated: ClassVar[bool] = True  # whether the task draws its inputs: then no notice says that some spikes are lost
-    imports: ClassVar[tuple[str, ...]] = ()  # settings that name code of others
-    by_content: ClassVar[tuple[str, ...]] = ()  # paths of [task] to data that `fingerprint` tells apart
+    generated: ClassVar[bool] = True  # whether the task draws its inputs; else a notice warns of lost spikes
+    imports: ClassVar[tuple[str, ...]] = ()  # settings that name code to import, see `trust`
+    by_content: ClassVar[
+        tuple[str, ...]
+    ] = ()  # settings that a resumed run may change: `fingerprint` compares the data
     variant_defaults: ClassVar[Mapping[str, Given]] = {}
 
     seed: int = Field(1, ge=0, lt=2**32, json_schema_extra=RUN, description="seed of the network and of the data")
@@ -103,13 +105,13 @@ class TaskBase(parameters.Frozen):
             return values
         filled = {**cls.find_defaults(values), **values}
         if filled.get("schedule", "constant") != "constant" and not filled.get("decay_iterations"):
-            # kept as a number: a run that is resumed to train longer does not learn otherwise in what it has done
+            # fixed here: a run that is resumed to train longer keeps the schedule of its first iterations
             filled["decay_iterations"] = filled.get("iterations", cls.model_fields["iterations"].default)
         return filled
 
     @classmethod
     def find_defaults(cls, values: Given) -> Given:
-        """Return defaults that hold in place of those of the fields, given what a user set: those of the variant."""
+        """Return defaults that replace those of the fields, given the values of a user: those of the variant."""
         variant = values.get("variant", cls.model_fields["variant"].default)
         return cls.variant_defaults.get(variant, {}) if isinstance(variant, str) else {}
 
@@ -131,11 +133,11 @@ class TaskBase(parameters.Frozen):
 
     @property
     def validates(self) -> bool:
-        """Whether a whole training has a validation."""
+        """Whether a complete training has a validation."""
         return 0 < self.validate_every <= self.iterations
 
     def list_free(self) -> set[str]:
-        """Return the settings of [run] that do not change what is learned, so that a resumed run may change them."""
+        """Return the settings of [run] that a resumed run may change, as they do not change what is learned."""
         looks = {"validate_every", "validate_samples", "stop_below", "stop_above", "stop_samples"}
         return {"test_samples", "patience", "keep_best"} | (set() if self.eta_validate else looks)
 
@@ -169,7 +171,7 @@ class TaskBase(parameters.Frozen):
         return {last: "last", ("train", 0): "first"}
 
     def also_kept(self) -> dict[str, str]:
-        """Return further names of recorded samples, to those above: after one iteration the first is the last, too."""
+        """Return further names of recorded samples to their names: with one iteration, "last" is "first"."""
         return {} if "last" in self.kept_samples().values() else {"last": "first"}
 
     def attributes(self) -> Values:
@@ -185,33 +187,33 @@ class TaskBase(parameters.Frozen):
         return []
 
     def doubt(self, origin: str) -> None:
-        """Take note of the file of somebody else, perhaps, that names code; see `trust`."""
+        """Note that the settings come from file `origin`, maybe another user's, and name code; see `trust`."""
         self._doubted = origin
 
     def attach(self, folder: Path) -> None:
-        """Take note of the folder of the configuration file."""
+        """Set the folder of the configuration file, if the task reads files beside it."""
 
     def write_beside(self, directory: Path) -> None:
-        """Write into a run directory what the configuration names beside itself."""
+        """Write files that the configuration refers to into a run directory, beside the configuration."""
 
     def require_samples(self) -> None:
         """Raise `InputError` if a phase has no sample that can be read; for data that are read during the run."""
 
     def fingerprint(self) -> Values:
-        """Return the identity of the data file, which a resumed run must have in common."""
+        """Return digests of data files, which must not change when a run is resumed."""
         return {}
 
     def network_facts(self) -> dict[str, str]:
-        """Return facts of a network that the settings do not describe, which a resumed run must have in common."""
+        """Return facts of a network beyond the settings, which must not change when a run is resumed."""
         return {}
 
     def how_to_resume(self, directory: Path) -> str:
-        """Return what continues a run in a directory, for messages."""
+        """Return the command that continues a run in a directory, for messages."""
         return f"`pareprop resume {directory}`"
 
     @property
     def subject(self) -> AnyValue:
-        """The task that a simulation runs: this one, unless it only holds the settings of another."""
+        """The task that a simulation runs: this one, unless it holds the settings of another."""
         return self
 
     def model(self) -> Model:
@@ -236,12 +238,12 @@ def make(kind: type[TaskBase], settings: Sequence[str] | Given) -> TaskBase:
 
 
 def feedback_options(kind: str, weight: parameters.Distribution) -> Values:
-    """Return the options of a learning-signal connection; symmetric ones have the weights of the readouts' synapses."""
+    """Return the options of a feedback connection; symmetric ones use the weights of the synapses onto readouts."""
     return {"feedback": kind} | ({} if kind == "symmetric" else {"weight": weight})
 
 
 def dense(model: Model, pre: Population, post: Population, weights: np.ndarray, **options: object) -> None:
-    """Connect all pairs with the given weights (n_post, n_pre), NaN = no synapse; symmetric feedback takes none."""
+    """Connect all pairs with weights (n_post, n_pre), NaN = no synapse; symmetric feedback has no own weights."""
     target, source = np.nonzero(~np.isnan(weights))
     own = {} if options.get("feedback") == "symmetric" else {"weight": weights[target, source]}
     model.connect(pre, post, "explicit", source=source, target=target, **own, **options)

@@ -13,7 +13,7 @@ from .closed import CodedBase
 
 GRAVITY, MASS_CART, MASS_POLE, HALF_LENGTH, FORCE, TAU = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02  # of Gymnasium's CartPole-v1
 X_LIMIT, ANGLE_LIMIT = 2.4, 12 * 2 * math.pi / 360
-START = 0.05
+START = 0.05  # largest size of each number of the initial state
 
 
 class Cart:
@@ -34,7 +34,7 @@ class Cart:
         self._left, self._reward = n_decisions, reward
 
     def reset(self) -> tuple[np.ndarray, dict[str, float]]:
-        """Begin."""
+        """Return the initial state."""
         return self.state, {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, float]]:

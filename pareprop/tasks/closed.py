@@ -1,4 +1,4 @@
-"""Base of the tasks with rewards: settings, the network, environments seen through a population code."""
+"""Base of the tasks with rewards: their settings, their network, and episodes whose observations drive input cells."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Environment(Protocol):
     """What an episode acts on: Gymnasium's interface, with observations as float64 (n,)."""
 
     def reset(self) -> tuple[np.ndarray, dict[str, float]]:
-        """Begin; return the observation and what else there is to tell."""
+        """Begin; return observation and info (further numbers by name)."""
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, float]]:
-        """Return observation, reward, whether the episode is at its end, whether it is cut off, what else."""
+        """Act; return observation, reward, terminated (at its end), truncated (out of time), info."""
 
 
 class Code(Protocol):
@@ -69,13 +69,13 @@ class CodedEpisode:
         self._n_first, self._period = n_first, period
 
     def reset(self) -> Reply:
-        """Begin."""
+        """Reset the environment; return its reply."""
         observation, info = self._environment.reset()
         spikes = self._spikes.take(self._code.probability(observation), self._n_first)
         return Reply(spikes, 0.0, info=info, observation=np.array(observation, float))
 
     def step(self, action: int) -> Reply:
-        """Take an action."""
+        """Take an action; return the environment's reply."""
         observation, reward, terminated, truncated, info = self._environment.step(action)
         spikes = self._spikes.take(self._code.probability(observation), self._period)
         return Reply(spikes, float(reward), bool(terminated), bool(truncated), info, np.array(observation, float))
@@ -167,7 +167,7 @@ class ClosedBase(TaskBase):
         return 1.0
 
     @property
-    def code(self) -> Any:  # Any: a `Code`, or where nothing is observed whatever has `n_sources`
+    def code(self) -> Any:  # Any: a `Code`, or without observations anything that has `n_sources`
         """The population code of observations."""
         raise NotImplementedError
 
@@ -187,7 +187,7 @@ class ClosedBase(TaskBase):
         )
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """Refuse: inputs depend on the network."""
+        """Raise `InputError`: inputs depend on the network."""
         raise InputError(f"task '{self.name}' runs in closed loop: it has episodes, not samples")
 
     def settings(self) -> Settings:
@@ -247,11 +247,11 @@ class ClosedBase(TaskBase):
         } | self._of_variant()
 
     def _of_readouts(self) -> dict[str, bool]:
-        """Return what only readouts of some variants know."""
+        """Return the parameters of readouts that not all variants have."""
         return self.eprop.pick("readout", {"regular_spike_arrival": False})
 
     def _of_variant(self) -> Values:
-        """Return the rest of them; the regularisation acts in each step of the spike variant, so not times n_steps."""
+        """Return parameters of neurons that depend on the variant; `c_reg` acts in each step of the spike variant."""
         if self.eprop.is_online:
             return {"c_reg": self.c_reg / self.n_steps, "kappa": self._kappa, "kappa_reg": self._kappa}
         return {"c_reg": self.c_reg, "regular_spike_arrival": True}
@@ -276,8 +276,8 @@ class ClosedBase(TaskBase):
 class CodedBase(ClosedBase):
     """Settings of a task that observes some numbers, each coded by input cells. A subclass sets `low` and `high`."""
 
-    low: ClassVar[tuple[float, ...]]  # least values of the observation
-    high: ClassVar[tuple[float, ...]]
+    low: ClassVar[tuple[float, ...]]  # lowest values of the observation
+    high: ClassVar[tuple[float, ...]]  # highest values of the observation
 
     decisions: int = Field(200, ge=1, description="decisions of an episode at most")
     cells: int = Field(10, ge=2, le=10**6, description="input cells of each number of the observation")

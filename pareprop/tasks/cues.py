@@ -1,4 +1,4 @@
-"""Trials with cues on two sides (Bellec et al. 2020, figure 3): the cues of a trial, and the inputs that fire."""
+"""Trials with cues on two sides (Bellec et al. 2020, figure 3): draw cues, and the spike probabilities of inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CueTrials:
     A subclass sets `seed`, `n_cues`, `spacing`, `cue`, `pause`, `recall` and `spike_probability`.
     """
 
-    if TYPE_CHECKING:  # else they would be settings of each subclass
+    if TYPE_CHECKING:  # without a value here: each subclass declares them as settings
         seed: int
         n_cues: int
         spacing: int
@@ -56,7 +56,7 @@ class CueTrials:
         return cues, int(2 * np.count_nonzero(cues) > self.n_cues)
 
     def spike_probabilities(self, cues: np.ndarray) -> np.ndarray:
-        """Return the probability of a spike in each step, float64 (n_steps, n_groups); noise has a quarter of it."""
+        """Return the probability of a spike in each step, float64 (n_steps, n_groups); noise has a quarter of cues'."""
         active = np.zeros((self.n_steps, len(GROUPS)))
         for number, cue in enumerate(cues):
             first = number * (self.spacing + self.cue) + self.spacing

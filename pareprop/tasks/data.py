@@ -28,11 +28,14 @@ from .base import LEARNING, MODEL, TaskBase
 from .datafile import DataFile
 from .input_spikes import InputSpikes
 
+# settings from which the populations are made
+OF_NEURONS = {"variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models", "learning_rules"}
+
 
 class Data(TaskBase):
     """Samples of a file (see `datafile`): the first `n_train` train in turn, the others validate or test.
 
-    Where a training both validates and tests, the last `test_samples` of the file test and none of them validates.
+    If a training both validates and tests, the last `test_samples` samples test, and do not validate.
     """
 
     name: ClassVar[str] = "data"
@@ -113,7 +116,7 @@ class Data(TaskBase):
     @model_validator(mode="before")
     @classmethod
     def _tables_of_sonata(cls, values: object) -> object:
-        """Beside a SONATA network there are no populations and projections but those that are given."""
+        """Drop the default populations and projections if there is a SONATA network."""
         if isinstance(values, Mapping) and values.get("sonata"):
             return {"populations": (), "projections": (), **values}
         return values
@@ -121,7 +124,7 @@ class Data(TaskBase):
     @model_validator(mode="before")
     @classmethod
     def _models_of_the_package(cls, values: object) -> object:
-        """Keep the equations that populations name with the settings: they may be others in another version."""
+        """Add models and rules of the package that tables name to the settings: another version may change them."""
         if not isinstance(values, Mapping) or not isinstance(values.get("neuron_models", {}), Mapping):
             return values
         tables, options = values.get("populations", ()), values.get("sonata_options", {})
@@ -164,7 +167,7 @@ class Data(TaskBase):
             return {name: rule.to_dict() for name, rule in rules_of(value, "").items()}
         except InputError as problem:
             _raise([str(problem)])
-            return {}  # it has raised
+            return {}  # not reached
 
     @field_validator("sonata_options")
     @classmethod
@@ -182,14 +185,7 @@ class Data(TaskBase):
     @field_validator("populations")
     @classmethod
     def _check_populations(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
-        if {
-            "variant",
-            "dt_ms",
-            "sonata_options",
-            "local_readouts",
-            "neuron_models",
-            "learning_rules",
-        } <= info.data.keys():
+        if info.data.keys() >= OF_NEURONS:
             model, local = _empty(info.data), info.data["local_readouts"]
             _raise(from_tables.add_populations(model, value, ("recurrent",) if local else from_tables.NEEDED))
             _raise(from_tables.add_local_readouts(model, local), "local_readouts")
@@ -198,16 +194,7 @@ class Data(TaskBase):
     @field_validator("projections")
     @classmethod
     def _check_projections(cls, value: tuple[Values, ...], info: ValidationInfo) -> tuple[Values, ...]:
-        known = {
-            "populations",
-            "variant",
-            "dt_ms",
-            "sonata_options",
-            "local_readouts",
-            "neuron_models",
-            "learning_rules",
-        }
-        if known <= info.data.keys():
+        if info.data.keys() >= OF_NEURONS | {"populations"}:
             rule = GradientDescent(batch_size=info.data.get("batch_size", 1))
             model = _empty(info.data, optimizer=rule)
             _add_neurons(model, info.data["populations"], info.data["local_readouts"])
@@ -235,7 +222,7 @@ class Data(TaskBase):
         sizes = {role: model.size(role) for role in ("input", "current", "readout")}
         sizes["local"] = sum(size for _, size in self._with_readout)
         if self._spikes is not None:
-            sizes["input"] = 0  # those of the data file
+            sizes["input"] = 0  # inputs in the data file
         file = DataFile(self.data, sizes)
         problems = []
         if self.n_train > file.n_samples:
@@ -262,11 +249,11 @@ class Data(TaskBase):
 
     @property
     def _n_test(self) -> int:
-        """Samples of a test; after an early stop at least one is run."""
+        """Samples of the test; at least one if the training may stop early."""
         return max(self.test_samples, int(self.stop_below > 0))
 
     def _shortages(self, n_samples: int) -> list[str]:
-        """Return the problems if no samples are left for a phase, or some would have to be tested twice."""
+        """Return problems of the settings: no samples are left for a phase, or fewer than it asks for."""
         left, validates = n_samples - self.n_train, bool(self.validate_every)
         if self._n_test + validates <= left:
             left -= self._n_test
@@ -284,13 +271,13 @@ class Data(TaskBase):
         ]
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the identity of the data file, and of neuron models that files of SONATA name."""
+        """Return digests of the data file, and of neuron models that files of SONATA name."""
         own = equations_of(self.model() if self.sonata else _empty(dict(self)))
         named = {f"neuron model '{name}'": item.digest for name, item in own.items() if name not in self.neuron_models}
         return {"fingerprint of data": self._file.fingerprint()} | named
 
     def list_free(self) -> set[str]:
-        """Return what a resumed run may change; where samples validate, others would if more of them tested."""
+        """Return settings that a resumed run may change; with validations not `test_samples`, which takes from them."""
         return super().list_free() - ({"test_samples"} if self.validate_every else set())
 
     @property
@@ -343,7 +330,7 @@ class Data(TaskBase):
         return [(model.offset(item), item.size) for item in model.of_role("recurrent") if item.name in of]
 
     def _local_targets(self, place: int, first: int, last: int) -> np.ndarray:
-        """Return targets of neurons [first, last) of a population, (n_steps, n); columns of the file are by neuron."""
+        """Return targets of neurons [first, last) of a population, (n_steps, n); the file has a column per neuron."""
         column = 0
         for offset, size in self._with_readout:
             if offset <= first < offset + size:
@@ -373,10 +360,8 @@ class Data(TaskBase):
 
 
 def _connected(data: Values) -> Model | None:
-    """Return the network of valid settings with its projections, None if one of them is not valid."""
-    known = {"populations", "projections", "variant", "dt_ms", "sonata_options", "local_readouts"}
-    known |= {"neuron_models", "learning_rules"}
-    if not known <= data.keys():
+    """Return the network with its projections; None if one of its settings is invalid."""
+    if not data.keys() >= OF_NEURONS | {"populations", "projections"}:
         return None
     model = _empty(data, optimizer=GradientDescent(batch_size=data.get("batch_size", 1)))
     _add_neurons(model, data["populations"], data["local_readouts"])
@@ -385,7 +370,7 @@ def _connected(data: Values) -> Model | None:
 
 
 def _empty(values: Given, **others: AnyValue) -> Model:
-    """The model before the tables are added: a SONATA network, if there is one."""
+    """Return the model before the tables are added: empty, or a SONATA network."""
     own = models_of(values["neuron_models"], "")
     others = {"variant": values["variant"], "dt_ms": values["dt_ms"], "neuron_models": own, **others}
     others["learning_rules"] = rules_of(values["learning_rules"], "")
@@ -400,7 +385,7 @@ def _add_neurons(model: Model, populations: Sequence[Given], local: Given) -> No
 
 
 def _raise(problems: list[str], key: str | None = None) -> None:
-    """Raise if there are problems; they are those of `key`, else of the key whose check this is."""
+    """Raise if there are problems, of `key` or else of the key that is being checked."""
     if problems:
         problems = list(map(printable, problems))  # pydantic fails on text that UTF-8 cannot write
         context = {"text": "; ".join(problems), "problems": problems, "key": key}

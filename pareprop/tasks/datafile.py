@@ -1,6 +1,6 @@
-"""Samples of a user's file: HDF5, read sample by sample, or .npz, without pickles.
+"""Read the samples of a user's data file: HDF5, sample by sample, or .npz, without pickles.
 
-Arrays of it, for n samples:
+Arrays of the file, for n samples:
 
 - `targets` (n, n_steps, n_readouts);
 - the inputs as one of `rates` in Hz, (n, n_inputs) or (n, n_steps, n_inputs), from which Poisson spikes are drawn;
@@ -30,10 +30,10 @@ from ..errors import InputError, shorten
 from ..machine import require_bytes
 from ..values import Values
 
-LIMIT = 2**32  # bytes that are read at once: an array of .npz, a sample of HDF5
-CHUNK_LIMIT = 2**28  # bytes of a chunk of HDF5
-ROWS = 2**20  # of spikes, looked at together
-ARRAYS = 1000  # of a .npz file
+LIMIT = 2**32  # longer arrays of .npz, or samples of HDF5, in bytes, are refused
+CHUNK_LIMIT = 2**28  # HDF5 with longer chunks, in bytes, is refused
+ROWS = 2**20  # rows of `spikes` that are checked at a time
+ARRAYS = 1000  # .npz files with more arrays are refused
 HIGHEST_RATE = 1e6  # Hz; a spike in every step of 0.001 ms
 NAMES = ("targets", "rates", "raster", "spikes", "currents", "labels", "local_targets")
 INPUTS = ("rates", "raster", "spikes")
@@ -122,7 +122,7 @@ class DataFile:
             if array.dtype.kind not in ("iu" if name in ("spikes", "labels") else "fiub"):
                 problems.append(f"{name} has type {array.dtype}, must be numbers")
             whole = name in ("spikes", "labels") or isinstance(array, _Header)
-            if chunks := getattr(array, "chunks", None):  # HDF5 unpacks a whole one for a single number of it
+            if chunks := getattr(array, "chunks", None):  # HDF5 unpacks a whole chunk for a single number
                 size = array.dtype.itemsize * int(np.prod(chunks, dtype=object))
                 if size > CHUNK_LIMIT:
                     problems.append(f"{name} has chunks of {size} bytes, at most {CHUNK_LIMIT} are read")
@@ -156,7 +156,7 @@ class DataFile:
         return spikes
 
     def _bad_values(self) -> list[str]:
-        """Return problems of the values of all samples, so that they are reported before training."""
+        """Return problems of the values of all samples, before the training."""
         problems = []
         for name in ("targets", "rates", "currents"):
             for place in range(self.n_samples if name in self._arrays else 0):
@@ -177,7 +177,7 @@ class DataFile:
         return problems
 
     def fingerprint(self) -> str:
-        """Return a digest of the size, first and last MiB of the file, which may be too long to read."""
+        """Return a digest of size, first and last MiB of the file, as the whole may be too long to read."""
         with self._reading(), files.open_regular(self.path) as file:
             size = file.seek(0, 2)
             file.seek(0)
@@ -193,7 +193,7 @@ class DataFile:
         return np.asarray(self._arrays["targets"][place], float)
 
     def local_target(self, place: int, first: int, last: int) -> np.ndarray:
-        """Return targets of neurons [first, last) of a sample, (n_steps, n); the others of HDF5 are not read."""
+        """Return targets of neurons [first, last) of a sample, (n_steps, n); of HDF5 no others are read."""
         targets = np.asarray(self._arrays["local_targets"][place, :, first:last])
         wrong = np.argwhere(~np.isfinite(targets))
         if len(wrong):
@@ -217,7 +217,7 @@ class DataFile:
         return int(self._arrays["labels"][place])
 
     def spikes(self, place: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ids (uint32) of the spikes of a sample, and the start of each step in them (int64)."""
+        """Return the ids of the spikes of a sample (uint32), and the index of each step's first spike (int64)."""
         if self._spikes is not None:
             first, last = np.searchsorted(self._spikes[:, 0], [place, place + 1])
             steps, ids = self._spikes[first:last, 1], self._spikes[first:last, 2]
@@ -239,7 +239,7 @@ class _Header:
 
 
 def _npz_headers(path: Path) -> dict[str, _Header]:
-    """Read the headers of a .npz file; compare their sizes with the file before memory is allocated."""
+    """Return the headers of a .npz file; their sizes are checked before memory is allocated."""
     headers = {}
     with files.open_regular(path) as content, zipfile.ZipFile(content) as archive:
         if len(archive.infolist()) > ARRAYS:

@@ -37,11 +37,11 @@ class Trial:
         self._spikes, self._right = spikes, right
 
     def reset(self) -> Reply:
-        """Begin."""
+        """Return the input spikes of the trial."""
         return Reply(self._spikes, 0.0, info={"right": float(self._right)})
 
     def step(self, action: int) -> Reply:
-        """Choose; that ends the trial."""
+        """Choose, which ends the trial; return the reward."""
         return Reply(SpikeLog(1), float(action == self._right), terminated=True, info={"right": float(self._right)})
 
 
@@ -91,7 +91,7 @@ class DelayedChoice(CueTrials, ClosedBase):
 
     @property
     def code(self) -> object:
-        """Number of input sources."""
+        """This task, which has `n_sources`: there are no observations to code."""
         return self
 
     @property

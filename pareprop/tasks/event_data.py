@@ -1,4 +1,4 @@
-"""A task of recordings of events with labels: of files (`event_files`), of Tonic, or of any sequence of a script."""
+"""A task of labelled recordings of events: from files (`event_files`), from Tonic, or from any sequence of a script."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from ..errors import InputError, quote
 from ..network.parameters import is_number, is_whole
 from ..parallel.spike_log import SpikeLog
 from ..values import AnyValue
+from .draws import one_hot
 from .event_files import CLASSES, require_numbers, take_whole
 
-INPUTS = 2**31 - 1  # at most
+INPUTS = 2**31 - 1  # more inputs are refused
 FIELDS = ("x", "y", "p")  # of events beside their time, in the order of the sensor's size
 
 
 class EventData:
-    """Recordings of events as samples: each event is a spike of an input, and a readout for each class learns to tell.
+    """Recordings of events as samples: each event is a spike of an input, and each class has a readout.
 
     Recordings train in a new order in each pass. The first step of a sample is silent, as in all tasks; events after
     the last step are left out, and several events of an input in a step are one spike. Events whose time is negative or
-    not finite are left out, too, and told.
+    not finite are left out, too, with a notice.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ class EventData:
     step_us : float
         Microseconds of a recording in a step.
     sensor_size : tuple of int or None
-        Values of `x`, `y` and `p`; None: what `train` has under that name.
+        Numbers of values of `x`, `y` and `p`; None: attribute `sensor_size` of `train`.
     n_classes : int or None
         Number of classes; None: `n_classes` of `train`, or the number of its `classes`.
     pool : int
@@ -51,7 +52,7 @@ class EventData:
     Attributes
     ----------
     n_inputs : int
-        Inputs that the network needs; that of an event is (p rows + y) columns + x.
+        Number of inputs that the network needs; an event's input is (p rows + y) columns + x.
     available : dict of str to int
         Recordings to validate and to test.
 
@@ -149,8 +150,7 @@ class EventData:
         events, label = recording
         if not is_whole(label) or not 0 <= label < self.n_classes:
             raise InputError(f"{here}: label = {quote(label)} must be a class from 0 to {self.n_classes - 1}")
-        target = np.zeros((self.n_steps, self.n_classes))
-        target[:, label] = 1.0
+        target = one_hot(int(label), self.n_classes, self.n_steps)
         return Sample(self._spikes(events, here), target, label=int(label), n_inputs=self.n_inputs)
 
     def _spikes(self, events: AnyValue, here: str) -> SpikeLog:

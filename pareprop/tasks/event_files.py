@@ -1,6 +1,6 @@
 """Recordings of events on disk, as sequences of (events, label): spoken digits of SHD and SSC, gestures of DVS128.
 
-Events are structured arrays with the fields `t` (microseconds) and `x`, of cameras also `y` and `p`, as those of Tonic.
+Events are structured arrays with the fields `t` (microseconds) and `x`, of cameras also `y` and `p`, as in Tonic.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ..errors import InputError, quote
 from ..machine import require_bytes
 
 COCHLEA = (700, 1, 1)  # channels
-CLASSES = 2**16  # at most, as a readout has one each
+CLASSES = 2**16  # more classes are refused, as each needs a readout
 CAMERA = (128, 128, 2)  # columns, rows, polarities
-LONGEST = 2**30  # bytes of a recording of the camera
-POLARITY = 1  # type of a packet of AEDAT 3.1
+LONGEST = 2**30  # longer recordings of the camera, in bytes, are refused
+POLARITY = 1  # type of the packets of AEDAT 3.1 that hold events of the camera
 PACKET = np.dtype(
     [
         ("kind", "<i2"),
@@ -33,12 +33,12 @@ PACKET = np.dtype(
 
 
 class Spoken:
-    """Spoken digits (SHD) or words (SSC) in a file of theirs (Cramer et al. 2020, doi 10.1109/TNNLS.2020.3044364).
+    """Recordings of a file of spoken digits (SHD) or words (SSC; Cramer et al. 2020, doi 10.1109/TNNLS.2020.3044364).
 
     Parameters
     ----------
     path : str or Path
-        Such as `shd_train.h5`: `spikes/times` (s) and `spikes/units`, one row for each recording; `labels`.
+        The file, such as `shd_train.h5`: `spikes/times` (s) and `spikes/units`, one row for each recording; `labels`.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Spoken:
     Raises
     ------
     InputError
-        If it is not such a file.
+        If the file is not one of SHD or SSC.
     """
 
     sensor_size = COCHLEA
@@ -71,11 +71,11 @@ class Spoken:
 
     @contextmanager
     def _reading(self, what: str = "") -> Iterator[h5py.File]:
-        """Open the file, and raise errors of reading `what` of it as `InputError`."""
+        """Context that opens the file and raises errors of reading as `InputError`; `what` begins the reason."""
         try:
             with files.open_hdf5(self._path) as file, files.reading(self._path):
                 yield file
-        except (OSError, ValueError) as problem:  # a name with a zero
+        except (OSError, ValueError) as problem:  # ValueError: a null byte in a name
             raise InputError(f"{self._path}: {what}{getattr(problem, 'strerror', None) or problem}") from None
 
     def _dataset(self, file: h5py.File, name: str) -> h5py.Dataset:
@@ -98,16 +98,16 @@ class Spoken:
             shapes = f"{times.shape} and {units.shape}"
             raise InputError(f"{here}times and units have shapes {shapes}, must be equal")
         us = np.rint(times.astype(float) * 1e6)
-        is_whole = bool(np.all(np.abs(us) < 2.0**53))  # what is no time stays what it is
+        is_whole = bool(np.all(np.abs(us) < 2.0**53))  # else NaN and infinity stay, for `EventData` to leave out
         events = np.zeros(len(times), [("t", "i8" if is_whole else "f8"), ("x", "i8")])
         events["t"], events["x"] = us, units
         return events, int(self.labels[index])
 
 
 class Gestures:
-    """Gestures before an event camera: a file of AEDAT 3.1, cut by the table of labels that lies beside it.
+    """Gestures before an event camera: files of AEDAT 3.1, cut by the tables of labels that lie beside them.
 
-    Of DVS128 Gesture (Amir et al. 2017, doi 10.1109/CVPR.2017.781): `user01_fluorescent.aedat` with
+    As in DVS128 Gesture (Amir et al. 2017, doi 10.1109/CVPR.2017.781): `user01_fluorescent.aedat` with
     `user01_fluorescent_labels.csv`.
 
     Parameters
@@ -125,7 +125,7 @@ class Gestures:
     Raises
     ------
     InputError
-        If there are none, or a file is damaged.
+        If there are no gestures, or a file is damaged.
     """
 
     sensor_size, n_classes = CAMERA, 11
@@ -137,7 +137,7 @@ class Gestures:
             self._trials += [(path, *trial) for trial in _read_trials(table, self.n_classes)]
         if not self._trials:
             raise InputError(f"no gestures in {', '.join(map(str, paths)) or 'no files'}")
-        self._latest: tuple[Path, np.ndarray] | None = None  # of one file, which holds a dozen of gestures
+        self._latest: tuple[Path, np.ndarray] | None = None  # events of the file read last, with a dozen gestures
 
     def __len__(self) -> int:
         return len(self._trials)
@@ -169,7 +169,7 @@ def read_aedat(path: str | Path) -> np.ndarray:
     Raises
     ------
     InputError
-        If it is another format, or ends within a packet.
+        If the file has another format, or ends within a packet.
     """
     content = _read(_path_of(path, "read_aedat"), LONGEST)
     if not content.startswith(b"#!AER-DAT3"):
@@ -216,7 +216,7 @@ def _path_of(given: object, here: str) -> Path:
 
 
 def _list_files(given: object) -> list[Path]:
-    """Return a recording, or those that a text file names."""
+    """Return the given recording, or those that a text file names."""
     path = _path_of(given, "Gestures")
     if path.suffix != ".txt":
         return [path]
@@ -252,7 +252,7 @@ def require_numbers(values: np.ndarray, name: str) -> None:
 
 
 def take_whole(values: np.ndarray, name: str, n: int, why: str = "") -> np.ndarray:
-    """Return whole numbers from 0 to `n` - 1 as int64; `InputError` names the first other one, after `name`."""
+    """Return an array as int64; raise `InputError` for the first value that is no whole number from 0 to `n` - 1."""
     require_numbers(values, name)
     with np.errstate(invalid="ignore"):  # of infinity
         problems = {

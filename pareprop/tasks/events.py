@@ -22,11 +22,11 @@ from .. import files
 from ..errors import InputError, quote
 
 SIDE = 34  # pixels
-BYTES = 5  # of an event
-LONGEST = 5 * 2**20  # bytes of a recording; N-MNIST's longest have some ten thousand events
+BYTES = 5  # bytes of an event
+LONGEST = 5 * 2**20  # longer recordings, in bytes, are skipped; N-MNIST's longest have some ten thousand events
 N_CLASSES = 10
 LABELS = tuple(map(str, range(N_CLASSES)))  # names of the folders
-NAMED = 3  # number of files that are named for each kind of problem; all are counted
+NAMED = 3  # at most this many files are named for each kind of problem; all are counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Events:
 
 
 def decode(content: bytes) -> Events:
-    """Decode the bytes of a file."""
+    """Return the events in the bytes of a file."""
     columns = np.frombuffer(content, np.uint8).reshape(-1, BYTES).astype(np.int64).T
     return Events(columns[0], columns[1], columns[2] >> 7, (columns[2] & 127) << 16 | columns[3] << 8 | columns[4])
 
@@ -101,7 +101,7 @@ class Recordings:
 
     def __init__(self, place: Path, problems: Problems) -> None:
         self.place, self.problems = place, problems
-        if not os.path.exists(place):  # for a name that is none this is False
+        if not os.path.exists(place):  # False for an impossible name, too
             raise InputError(f"data: {quote(str(place))} does not exist")
         labelled = [(name, self._label(name, size)) for name, size in sorted(self._files())]
         usable = [(name, label) for name, label in labelled if label is not None]
@@ -114,13 +114,13 @@ class Recordings:
     def _zip(self) -> zipfile.ZipFile:
         try:
             files.open_regular(self.place).close()
-            return zipfile.ZipFile(self.place)  # closes what it opened itself, and nothing that it was given
+            return zipfile.ZipFile(self.place)  # by name: it closes only files that it has opened itself
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as problem:
             reason = getattr(problem, "strerror", None) or problem
             raise InputError(f"data: {self.place} cannot be read as a zip: {reason}") from None
 
     def _files(self) -> Iterator[tuple[str, int]]:
-        """Return name and size of all files."""
+        """Yield name and size of all files."""
         if self.place.is_dir():
             for path in self.place.rglob("*"):
                 if path.is_file():
@@ -149,7 +149,7 @@ class Recordings:
         return len(self.labels)
 
     def _content(self, name: str) -> bytes:
-        """Return the bytes of a recording; do not trust the size in the table of a zip."""
+        """Return the bytes of a recording; the size in the table of a zip is not trusted."""
         if self.place.is_dir():
             return files.read(self.place / name, LONGEST)
         with self._zip.open(name) as file:
@@ -159,7 +159,7 @@ class Recordings:
         return content
 
     def events(self, index: int) -> Events | None:
-        """Read one recording; None, and counted, if it is damaged. Events off the sensor are dropped, and counted."""
+        """Return a recording; None, and counted, if it is damaged. Events off the sensor are dropped, and counted."""
         name = self._names[index]
         try:
             content = self._content(name)

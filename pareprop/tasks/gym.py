@@ -21,7 +21,7 @@ from .population_code import Spikes
 
 
 class Seeded:
-    """One episode of an environment of Gymnasium, with observations as float64 (n,).
+    """One episode of an environment of Gymnasium, reset with a seed, with observations as float64 (n,).
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Seeded:
         self._made, self._code, self._seed, self._first = made, code, seed, first_action
 
     def reset(self) -> tuple[np.ndarray, dict[str, float]]:
-        """Begin."""
+        """Reset the environment with the seed of the episode."""
         observation, _ = self._made.reset(seed=self._seed)
         return self._code.flat(observation), {}
 
@@ -72,24 +72,24 @@ class ClosedGym:
     seed : int
         Seed of the run.
     n_decisions : int
-        Decisions after which an episode is cut off, if the environment does not end it before.
+        Decisions after which an episode is cut off, unless the environment ends it earlier.
     period : int
         Steps between decisions.
     sensor_delay : int
         Steps from a decision to the first one that the reply drives.
     replicated, bootstrap : bool
-        As of `simulation.task.ClosedTask`.
+        As in `simulation.task.ClosedTask`.
     act : str
         "sample" or "greedy".
     low, high, cells, sigma, peak : object
-        As of `SpaceCode`.
+        As in `SpaceCode`.
 
     Attributes
     ----------
     n_actions : int
         Number of actions; the network needs a readout for each, and one for the value.
     code : SpaceCode
-        Its `n_sources` is the number of inputs that the network needs.
+        Code of the observations; `code.n_sources` is the number of inputs that the network needs.
 
     Raises
     ------
@@ -129,15 +129,14 @@ class ClosedGym:
         self.learning_window = self.n_steps
 
     def environment(self, index: int, phase: str) -> Seeded:
-        """Return the environment of an episode; the one before is over then."""
+        """Return the environment of an episode; it is the same object for all, which ends the episode before."""
         key = rng.key(self.seed, f"{phase}/{index}/environment")
         return Seeded(self._made, self.code, int(key[0]) & 0xFFFFFFFF, self._first_action)
 
     def spread(self, gamma: float, n_episodes: int = 20) -> float:
-        """Return the standard deviation of the discounted returns from each decision on, actions drawn evenly.
+        """Return the standard deviation of the discounted returns from each decision on, with random actions.
 
-        The seed decides the episodes, so it is the same on all ranks and in each run of a seed. It is 1 where all
-        returns are the same.
+        Depends on the seed alone; 1 if all returns are equal.
 
         Parameters
         ----------
@@ -210,7 +209,7 @@ class Gym(ClosedBase):
     @model_validator(mode="before")
     @classmethod
     def _ranges_of_the_default(cls, values: object) -> object:
-        """CartPole-v1 has infinite ranges: without others, take those of the task cart-pole."""
+        """Use the ranges of the task cart-pole for CartPole-v1, whose own are infinite, unless others are given."""
         if isinstance(values, Mapping) and values.get("env", "CartPole-v1") == "CartPole-v1":
             return {"low": (-2.4, -2.5, -0.21, -2.5), "high": (2.4, 2.5, 0.21, 2.5), **values}
         return values

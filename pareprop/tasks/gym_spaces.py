@@ -1,4 +1,4 @@
-"""Observation spaces of Gymnasium as a population code: which numbers and states they hold, and how these spike."""
+"""Code observations of Gymnasium's spaces as spikes of input cells: numbers by tuning curves, states one-hot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import InputError, shorten
 from ..values import Foreign
 from .population_code import PopulationCode
 
-MOST_NUMBERS = 10**6  # of an observation; each drives several sources
+MOST_NUMBERS = 10**6  # observations of more numbers are refused; each number drives several sources
 
 
 class SpaceCode:
@@ -23,9 +23,9 @@ class SpaceCode:
     space : gymnasium.Space
         Space of the observations.
     low, high : sequence of float
-        Ranges of all numbers, one after the other; empty for those of the space.
+        Ranges of all numbers, one after the other; empty: those of the space.
     cells, sigma, peak : int, float, float
-        As of `PopulationCode`; a state of a `Discrete` drives `cells` sources with probability `peak`.
+        As in `PopulationCode`; a state of a `Discrete` drives `cells` sources with probability `peak`.
 
     Raises
     ------
@@ -56,7 +56,7 @@ class SpaceCode:
 
     @property
     def n_sources(self) -> int:
-        """Number of sources: those of all numbers, then those of all states."""
+        """Number of sources: first the cells of all numbers, then the sources of all states."""
         return (self._code.n_sources if self._code else 0) + self._cells * int(sum(self._states))
 
     def flat(self, observation: Foreign) -> np.ndarray:

@@ -32,7 +32,7 @@ class Handwriting(Trajectory):
 
     @model_validator(mode="after")
     def _has_a_path(self) -> Handwriting:
-        _ = self._path  # reports a bad word or file before anything is built
+        _ = self._path  # raises for a bad word or file before anything is built
         return self
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Input spikes of a SONATA simulation: files of the virtual populations, sample after sample in time."""
+"""Input spikes from the files of a SONATA simulation, cut into samples that follow each other in time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..sonata import spikes
 
 
 class InputSpikes:
-    """Spikes of the input populations of a model.
+    """Recorded spikes of the input populations of a model.
 
     Parameters
     ----------
@@ -42,6 +42,6 @@ class InputSpikes:
         self._steps, self._ids = both
 
     def sample(self, index: int, n_steps: int) -> SpikeLog:
-        """Spikes of sample `index`: steps [index n_steps, (index + 1) n_steps) of the files."""
+        """Return the spikes of sample `index`: those of steps [index n_steps, (index + 1) n_steps) of the files."""
         first, last = np.searchsorted(self._steps, [index * n_steps, (index + 1) * n_steps])
         return SpikeLog.of(self._steps[first:last] - index * n_steps, self._ids[first:last], n_steps)

@@ -1,4 +1,4 @@
-"""Base of the supervised memory tasks: sources in groups, a network of plain and adaptive neurons, a final recall.
+"""Base of the supervised memory tasks: groups of inputs, a network of plain and adaptive neurons, a final recall.
 
 Sizes and parameters of NEST's tutorial `eprop_supervised_classification_evidence-accumulation_bsshslm_2020`.
 """

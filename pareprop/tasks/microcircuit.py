@@ -23,14 +23,14 @@ from . import potjans_diesmann as table
 from .base import LEARNING, MODEL, TaskBase, feedback_options
 from .draws import one_hot
 
-TOLERANCE = 1e-6  # of whole steps
-READ = "L5E"  # population that the readouts listen to
-TAU_OUT, TAU_REG = 20.0, 1000.0  # ms, of the readouts, and of the rates of the spike variant
-CUTOFF = 30.0  # ms after an arrival, after which it adds nothing (spike variant)
+TOLERANCE = 1e-6  # relative error up to which a time counts as a whole number of steps
+READ = "L5E"  # source of the readouts
+TAU_OUT, TAU_REG = 20.0, 1000.0  # ms: of the readouts, and of the filter of rates in the spike variant
+CUTOFF = 30.0  # ms after its arrival, a spike no longer adds to gradients (spike variant)
 SURROGATE = {"surrogate_gradient_height": 0.3, "surrogate_gradient_width": 20.0}  # 1, mV
-CALM = 0.1  # of c_reg for inhibitory neurons
-HIGHEST = 1e6  # pA, of weights
-DEFAULTS: dict[str, Values] = {  # by `learn`
+CALM = 0.1  # c_reg of inhibitory neurons, relative to that of excitatory ones
+HIGHEST = 1e6  # pA, bound of weights
+DEFAULTS: dict[str, Values] = {  # defaults of settings, by `learn`
     "nothing": {},
     "volleys": {
         "variant": "interval", "iterations": 150, "batch_size": 2, "sample_ms": 60.0, "eta": 8.0,
@@ -38,7 +38,7 @@ DEFAULTS: dict[str, Values] = {  # by `learn`
     },
     "rates": {"variant": "interval", "iterations": 100, "sample_ms": 200.0, "eta": 4.0, "c_reg": 1000.0},
 }  # fmt: skip
-ONLINE: dict[str, Values] = {  # of these, what is other in the spike variant
+ONLINE: dict[str, Values] = {  # other defaults in the spike variant
     "volleys": {"iterations": 400, "batch_size": 1, "sample_ms": 80.0, "eta": 0.5, "eta_out": 2.5, "c_reg": 600.0},
     "rates": {"iterations": 300, "eta": 2.0},
 }
@@ -120,7 +120,7 @@ class Microcircuit(TaskBase):
 
     @classmethod
     def find_defaults(cls, values: Given) -> Given:
-        """Return the defaults of what is learned."""
+        """Return defaults that depend on `learn`."""
         learn = values.get("learn")
         defaults = DEFAULTS.get(learn, {}) if isinstance(learn, str) else {}
         more = ONLINE.get(str(learn), {}) if values.get("variant") == "spike" else {}
@@ -200,7 +200,7 @@ class Microcircuit(TaskBase):
         sizes = table.list_sizes(self.scale)
         for k, (name, size) in enumerate(zip(table.POPULATIONS, sizes, strict=True)):
             sign = 1 if table.EXCITATORY[k] else -1
-            options = {**table.NEURON, **self._regularisation(sign), "I_e": float(currents[k])}
+            options = {**table.NEURON, **self._learning_parameters(sign), "I_e": float(currents[k])}
             neurons = model.neurons(
                 name, int(size), "iaf_psc_exp", sign=sign, f_target=float(table.RATES_HZ[k]), **options
             )
@@ -210,8 +210,8 @@ class Microcircuit(TaskBase):
                 model.background(neurons, rate_hz=rate, weight=self.weight_unit, port="exc")
         return populations
 
-    def _regularisation(self, sign: int) -> dict[str, float]:
-        """Return the parameters of neurons by which they learn, none where nothing does."""
+    def _learning_parameters(self, sign: int) -> dict[str, float]:
+        """Return the parameters of surrogate gradient, regularisation and filters of neurons; {} if nothing learns."""
         if self.learn == "nothing":
             return {}
         c_reg = self.c_reg / (self.dt_ms * self.dt_ms) * (1.0 if sign > 0 else CALM)  # rates per step, sums of steps
@@ -224,7 +224,7 @@ class Microcircuit(TaskBase):
         }  # fmt: skip
 
     def _connect(self, model: Model, populations: list[Population]) -> None:
-        """Connect all pairs of populations that have synapses; a total number of them as in the article."""
+        """Connect populations, each pair by a fixed total number of synapses, as in the article."""
         indegrees, weights = table.list_indegrees() * self.indegrees, table.list_weights() / np.sqrt(self.indegrees)
         if self.learn == "rates":
             drawn = rng.normal(rng.key(self.seed, "microcircuit/wrong"), np.arange(len(weights)), len(weights))
@@ -235,13 +235,12 @@ class Microcircuit(TaskBase):
                 if number := round(float(indegrees[j, i]) * post.size):
                     self._add_synapses(model, pre, post, number, float(weights[j, i]), excites)
 
-    def _add_thalamus(self, model: Model, populations: list[Population]) -> Population:
+    def _add_thalamus(self, model: Model, populations: list[Population]) -> None:
         """Add thalamic neurons and their synapses."""
         thalamus = model.inputs("thalamus", self._thalamic_size, sign=1)
         for indegree, post in zip(table.list_thalamic_indegrees() * self.indegrees, populations, strict=True):
             if number := round(float(indegree) * post.size):
                 self._add_synapses(model, thalamus, post, number, self.weight_unit, True)
-        return thalamus
 
     @property
     def _thalamic_size(self) -> int:
@@ -268,7 +267,7 @@ class Microcircuit(TaskBase):
         )
 
     def _add_readouts(self, model: Model, populations: list[Population], rule: Values) -> None:
-        """Add a readout for each class, which hears L5E and sends its errors to all neurons."""
+        """Add a readout for each class, which receives from L5E and sends its errors to all neurons."""
         readouts = model.readouts("class", self.classes, C_m=1.0, E_L=0.0, tau_m=TAU_OUT, loss="cross_entropy")
         read = populations[table.POPULATIONS.index(READ)]
         weight = Normal(std=1.0 / math.sqrt(read.size))
@@ -280,7 +279,7 @@ class Microcircuit(TaskBase):
     # ---- samples -----------------------------------------------------------------------------------------------------
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """Return a sample, with a thalamic volley if there are any; its class is the target if it is to be learned."""
+        """Return a sample: with a thalamic volley if `thalamic_hz` > 0; with its class as target if volleys learn."""
         if self.learn == "volleys":
             label, shift = self._draw_trial(index, phase)
             first, last = (self._thalamic_size * k // self.classes for k in (label, label + 1))
@@ -292,10 +291,10 @@ class Microcircuit(TaskBase):
         return Sample(self._volley(index, phase, 0, self._thalamic_size, 0.0), target)
 
     def _draw_trial(self, index: int, phase: str) -> tuple[int, float]:
-        """Return the class of a sample, and by how many ms its volley comes later.
+        """Return the class of a sample, and the delay of its volley in ms.
 
-        All classes come once, in random order, before one comes again. What their volleys have in common is far more
-        than what they differ in, and cancels in the gradient of a batch that has each of them.
+        All classes come once, in random order, before one comes again: what their volleys have in common, which is
+        far more than what they differ in, cancels in the gradient of a batch with all classes.
         """
         turn, place = divmod(index, self.classes)
         order, lateness = np.split(rng.uniform(rng.key(self.seed, f"volley/{phase}"), [turn], 2 * self.classes)[0], 2)
@@ -303,7 +302,7 @@ class Microcircuit(TaskBase):
         return label, self.jitter * (2.0 * float(lateness[place]) - 1.0)
 
     def _volley(self, index: int, phase: str, first: int, last: int, shift_ms: float) -> SpikeLog:
-        """Return the spikes of thalamic neurons [first, last) in a volley that comes so much later than usual."""
+        """Return the spikes of thalamic neurons [first, last) in a volley that comes `shift_ms` later than usual."""
         length = round(table.THALAMIC_MS / self.dt_ms)
         key = rng.key(self.seed, f"thalamus/{phase}/{index}")
         chance = np.zeros(self._thalamic_size)

@@ -30,7 +30,7 @@ from .events import N_CLASSES, SIDE, Events, Problems, Recordings, splits
 from .synthetic import SyntheticDigits
 
 LONGEST_US = 336040  # longest recording of N-MNIST
-KEPT = 2000  # recordings whose spikes stay in memory, about 20 kB each
+KEPT = 2000  # spikes of at most this many recordings stay in memory, about 20 kB each
 NO_DATA = (
     "task 'n-mnist': data is not given; get N-MNIST's Train.zip and Test.zip (Orchard et al. 2015) from "
     "https://doi.org/10.17632/468j46mzdv.1 and give their folder by --set data=FOLDER, or try --set data=synthetic"
@@ -97,7 +97,7 @@ class NMnist(TaskBase):
         return self.eprop.settings(self.window, average_gradient=True)
 
     def attributes(self) -> Values:
-        """Return names for the figures, which mark synthetic data."""
+        """Return the note for the figures that marks synthetic data."""
         return {"note": "synthetic digits"} if self.data == "synthetic" else {}
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -204,7 +204,7 @@ class NMnist(TaskBase):
         return {"validate": self.hold_out, "test": len(self._splits[1])}
 
     def _order(self, phase: str, epoch: int) -> np.ndarray:
-        """Return recordings in the order of an epoch: new for each epoch of training, one for the other phases."""
+        """Return the recordings of a phase in the order of an epoch: a new one for each epoch of training."""
         if self._orders.get(phase, (-1,))[0] != epoch:
             self._orders[phase] = epoch, self._draw_order(phase, epoch)
         return self._orders[phase][1]

@@ -36,8 +36,7 @@ NEURON = {
 }  # fmt: skip
 GAIN = 0.3  # of recurrent weights before they are divided by the square root of the in-degree
 MEDIAN_HZ, SIGMA = 8.0, 0.4  # of the neurons' mean rates
-AMPLITUDES = 0.45 * np.array([1.0, 0.8, 0.5])  # standard deviations, of sines of 1, 2 and 3 Hz
-BLOCK = 4096  # neurons of which sines are made at a time
+AMPLITUDES = 0.45 * np.array([1.0, 0.8, 0.5])  # standard deviations of the amplitudes of sines of 1, 2 and 3 Hz
 
 
 class OwnActivity(TaskBase):
@@ -101,7 +100,7 @@ class OwnActivity(TaskBase):
         return {"measured_from": self.skip}
 
     def model(self) -> Model:
-        """The network."""
+        """Return the network."""
         if self.skip >= self.n_step:
             raise InputError(f"skip = {self.skip} must be below n_step = {self.n_step}")
         self._check_activity()
@@ -118,7 +117,7 @@ class OwnActivity(TaskBase):
         return model
 
     def _read_network(self, rule: Adam) -> Model:
-        """Make a SONATA network; it gets inputs as the drawn one has if there are no virtual populations."""
+        """Return the SONATA network; without virtual populations it gets the inputs of the drawn network."""
         options = {"sign": "source" if self.signs else "free", **self.sonata_options}
         options["values"] = NEURON | options.get("values", {})
         assert self.sonata is not None  # else the network is drawn
@@ -144,7 +143,7 @@ class OwnActivity(TaskBase):
 
     @property
     def _moves(self) -> dict[str, float] | None:
-        """Settings of the rewiring, None for none."""
+        """Settings of the rewiring; None without rewiring."""
         return {"every": self.rewire_every, "l1": self.rewire_l1} if self.rewire_every else None
 
     def _connect_inputs(self, model: Model) -> None:
@@ -181,12 +180,12 @@ class OwnActivity(TaskBase):
         )
 
     def _sign(self) -> np.ndarray:
-        """+1 and -1 of the neurons."""
+        """Return the sign of each neuron, int8 (n_rec,): +1 or -1."""
         drawn = rng.uniform(rng.key(self.seed, "activity/sign"), np.arange(self.n_rec), 1)[:, 0]
         return np.where(drawn < self.excitatory, 1, -1).astype(np.int8)
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """The same inputs and targets in every iteration."""
+        """Return the sample, the same for every index."""
         if "sample" not in self._kept:
             none, spikes = np.zeros((self.n_step, 0)), self._input_spikes()
             if spikes is None:
@@ -197,7 +196,7 @@ class OwnActivity(TaskBase):
         return self._kept["sample"]
 
     def _input_spikes(self) -> SpikeLog | None:
-        """Return the first spikes of the virtual populations, if the SONATA configuration names files of them."""
+        """Return the first sample of the input spikes in files of the SONATA configuration; None without files."""
         spike_files = circuit.read(self.sonata).spikes if self.sonata else []
         return InputSpikes(spike_files, self.model()).sample(0, self.n_step) if spike_files else None
 
@@ -215,7 +214,7 @@ class OwnActivity(TaskBase):
         return {}
 
     def targets(self, first: int, last: int) -> np.ndarray:
-        """Rates in Hz of neurons [first, last), float32 (n_step, n); kept, as they are the same in every iteration."""
+        """Return target rates of neurons [first, last) in Hz, float32 (n_step, n); keep them for later iterations."""
         if (first, last) not in self._kept:
             make = self._synthetic if self.activity is None else self._read
             self._kept[first, last] = make(first, last).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Paths in the plane: words of a single-stroke font, files of the user, equal arc length."""
+"""Paths in the plane: of a word in a single-stroke font or of a user's file; resampled at equal distances."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .. import elementary, files
 from ..errors import InputError
 
 FONT = "cursive"
-LIMIT = 2**24  # bytes of a file of points
+LIMIT = 2**24  # longer files of points, in bytes, are refused
 
 
 def of_word(word: str) -> np.ndarray:
-    """Write a word with one stroke per letter, (n, 2); where the pen is lifted, the path goes on in a straight line.
+    """Return the path of a word, (n, 2); where the pen is lifted, the path goes on in a straight line.
 
     Raises
     ------
@@ -34,12 +34,14 @@ def of_word(word: str) -> np.ndarray:
 
 
 def of_file(path: Path) -> np.ndarray:
-    """Read x and y of every line, separated by comma, semicolon or blanks; a heading and lines with # are skipped.
+    """Return x and y of every line of a file, (n, 2), separated by comma, semicolon or blanks.
+
+    A heading and lines with # are skipped.
 
     Raises
     ------
     InputError
-        With file and line, for whatever is not two finite numbers.
+        If a line is not two finite numbers; names file and line.
     """
     try:
         lines = files.read(path, LIMIT).decode().splitlines()
@@ -63,7 +65,7 @@ def of_file(path: Path) -> np.ndarray:
 
 
 def _distinct(points: np.ndarray, origin: str) -> np.ndarray:
-    """Drop points equal to the one before."""
+    """Return the points without those that equal the one before."""
     points = points.reshape(-1, 2)
     moved = np.any(np.diff(points, axis=0) != 0, axis=1)
     if not moved.any():
@@ -72,16 +74,16 @@ def _distinct(points: np.ndarray, origin: str) -> np.ndarray:
 
 
 def resample(points: np.ndarray, n: int) -> np.ndarray:
-    """Take `n` points of a polyline (m, 2) that are equally far apart along it, (n, 2)."""
+    """Return `n` points of a polyline (m, 2) at equal distances along it, (n, 2)."""
     steps = np.diff(points, axis=0)
-    x, y = np.ldexp(steps, -np.frexp(np.abs(steps).max())[1]).T  # at most 1, so that squares are numbers
+    x, y = np.ldexp(steps, -np.frexp(np.abs(steps).max())[1]).T  # scaled to at most 1, so that squares are finite
     length = np.concatenate([[0.0], np.cumsum(np.sqrt(x * x + y * y))])
     places = np.linspace(0.0, length[-1], n)
     return np.column_stack([elementary.interpolate(places, length, column) for column in points.T])
 
 
 def normalize(points: np.ndarray) -> np.ndarray:
-    """Divide each coordinate by its largest absolute value, then take off its mean, as NEST's tutorial does."""
+    """Divide each coordinate by its largest absolute value, then subtract its mean, as NEST's tutorial does."""
     largest = np.abs(points).max(axis=0)
     scaled = points / np.where(largest > 0, largest, 1.0)
     return scaled - np.cumsum(scaled, axis=0)[-1] / len(scaled)

@@ -1,4 +1,4 @@
-"""Population code: numbers as the firing of groups of cells with Gaussian tuning."""
+"""Population code: numbers drive groups of input cells with Gaussian tuning; draw their spikes."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ PROBABILITY = np.array(
 )
 
 WEIGHT = 87.8  # pA, of an excitatory synapse: a postsynaptic potential of 0.15 mV
-INHIBITION = -4.0  # times that, of an inhibitory one
-DOUBLED = ("L4E", "L23E")  # source and target whose weights are twice as large
+INHIBITION = -4.0  # weight of an inhibitory synapse, relative to that
+DOUBLED = ("L4E", "L23E")  # source and target with weights twice as large
 SPREAD = 0.1  # standard deviation of weights by their mean
 DELAY = {True: (1.5, 0.75), False: (0.75, 0.375)}  # ms, mean and deviation, of excitatory and inhibitory synapses
 
@@ -55,14 +55,14 @@ NEURON = {  # of all neurons, in NEST's units
 
 
 def count_synapses(probability: np.ndarray, n_pre: np.ndarray | int, n_post: np.ndarray) -> np.ndarray:
-    """Return the synapses of projections: so many random pairs that a pair is connected with that probability.
+    """Return the number of randomly drawn synapses for which a pair is connected with the given probability.
 
     Equation 1 of the article: K = ln(1 - C) / ln(1 - 1 / (n_pre n_post)).
 
     Parameters
     ----------
     probability : np.ndarray
-        (..., n_pre, ...), of at least one synapse.
+        Probability of at least one synapse between a pair.
     n_pre, n_post : np.ndarray or int
         Sizes of sources and targets.
 
@@ -94,20 +94,20 @@ def list_weights() -> np.ndarray:
 
 
 def list_sizes(scale: float) -> np.ndarray:
-    """Return the sizes of the populations of a network of another size, at least one neuron each."""
+    """Return the sizes of the populations, `scale` times those of the full network, at least one neuron each."""
     return np.maximum(np.round(SIZES * scale), 1).astype(int)
 
 
 def compensate(share: float, tau_syn: float, rates_hz: Sequence[float] | np.ndarray = RATES_HZ) -> np.ndarray:
-    """Return the constant current in pA, (8,), that stands in for the synapses that smaller in-degrees lack.
+    """Return the constant current in pA, (8,), that replaces the synapses that are missing with smaller in-degrees.
 
-    With in-degrees times `share` and weights divided by its root, variances of the input stay; the mean is lower by a
-    factor sqrt(share), in place of which comes this current (van Albada et al. 2015, equation 11).
+    With in-degrees times `share` and weights divided by its root, the variance of the input stays, and the mean falls
+    by a factor sqrt(share), which this current compensates (van Albada et al. 2015, equation 11).
 
     Parameters
     ----------
     share : float
-        Of the in-degrees, background included, that is left.
+        In-degrees, background included, relative to those of the full network.
     tau_syn : float
         Time constant of the synapses in ms.
     rates_hz : array_like
@@ -124,5 +124,5 @@ def compensate(share: float, tau_syn: float, rates_hz: Sequence[float] | np.ndar
 
 
 def mean_background() -> np.ndarray:
-    """Return what background brings to the neurons of each population of the full network, (8,), in pA per second."""
+    """Return the mean background input of neurons of the full network, (8,), in pA per second."""
     return BACKGROUND_INDEGREE * BACKGROUND_HZ * WEIGHT

@@ -12,9 +12,9 @@ from ..values import Values
 from .closed import CodedBase
 
 STEP = 0.1
-NEAR = 0.1  # of the goal in both coordinates: the end
-APART = 0.2  # least distance of start and goal in one coordinate
-SHOWN = 6  # episodes of the test whose paths are drawn
+NEAR = 0.1  # an episode ends at less than this distance from the goal, in both coordinates
+APART = 0.2  # start and goal are at least this far apart, in one coordinate
+SHOWN = 6  # the paths of this many episodes of the test are drawn
 MOVES = np.array([(STEP, 0.0), (-STEP, 0.0), (0.0, STEP), (0.0, -STEP)])
 
 
@@ -39,11 +39,11 @@ class Plane:
         self._left, self._cost = n_decisions, cost
 
     def reset(self) -> tuple[np.ndarray, dict[str, float]]:
-        """Begin."""
+        """Return the first observation."""
         return self.goal - self.position, self._info()
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, float]]:
-        """Move."""
+        """Move; see `Environment.step`."""
         self.position = np.clip(self.position + MOVES[action], 0.0, 1.0)
         self._left -= 1
         there = bool(np.all(np.abs(self.goal - self.position) < NEAR))

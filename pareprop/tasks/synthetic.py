@@ -1,6 +1,6 @@
 """Synthetic recordings: scikit-learn's handwritten digits, moved by three saccades before a simulated event sensor.
 
-They stand in for N-MNIST where it is not at hand, and are called synthetic wherever they show.
+They replace N-MNIST where its files are missing; figures and output call them synthetic.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .events import SIDE, Events
 SCALE = 3.0  # sensor pixels per pixel of a digit (8 x 8)
 CORNERS = np.array([(1.0, 2.0), (4.5, 8.0), (8.0, 2.0), (1.0, 2.0)])  # offsets x, y of the digit: a triangle
 STEPS_PER_SACCADE = 100
-STEP_US = 336040 / 300  # as long as the longest recording of N-MNIST in all
-THRESHOLD = 0.35  # of an event, in log intensity
+STEP_US = 336040 / 300  # recordings are as long as the longest one of N-MNIST
+THRESHOLD = 0.35  # change of log intensity that causes an event
 NOISE = 5e-5  # probability of a noise event per pixel and step
 
 
@@ -76,7 +76,7 @@ class SyntheticDigits:
 
     def _render(self, image: np.ndarray) -> np.ndarray:
         rows, columns = self._interpolation
-        # not by BLAS, whose order of the sums follows the processor
+        # without BLAS, whose order of sums depends on the processor
         half = sum(rows[:, :, k, None] * image[k] for k in range(len(image)))
         return sum(half[:, :, k, None] * columns[:, None, :, k] for k in range(len(image)))
 

@@ -1,8 +1,8 @@
-"""Code of others that a configuration names, such as an environment: which of it this user has used before.
+"""Remember the code, such as environments, that this user has named before, and that configurations may import.
 
-The configuration of a run may come from anybody, so that what it names is imported only if the user has named it
-before: in a setting, in a file of their own, in a script, or by `--trust`. What was named is remembered in the cache
-folder, whose compiled neuron models are executed as well.
+The configuration of a run may come from anybody. Code that it names is imported only if the user has named it before:
+in a setting, in a file of their own, in a script, or by `--trust`. Names are kept in the cache folder, whose compiled
+neuron models are executed as well.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def is_known(*code: object) -> bool:
 
 
 def remember(*code: object) -> None:
-    """Note that this user uses this code; where nothing can be written, `--trust` is needed again."""
+    """Remember that this user has named this code; if nothing can be written, `--trust` is needed again."""
     if rank_of_launcher(os.environ) or is_known(*code):
         return
     path, flags = cache_folder() / KNOWN, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK

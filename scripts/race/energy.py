@@ -1,6 +1,6 @@
-"""Joules that the processors take, by the counters of Linux (RAPL), where they can be read.
+"""Read the energy that processors take from counters of Linux (RAPL), in joules, if they can be read.
 
-They are in `/sys/class/powercap`, of Intel's and AMD's processors; `POWERCAP` names another folder.
+The counters of Intel's and AMD's processors are in `/sys/class/powercap`; `POWERCAP` names another folder.
 """
 
 from __future__ import annotations

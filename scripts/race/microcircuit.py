@@ -1,4 +1,4 @@
-"""The cortical microcircuit in NEST and here: rates, irregularity and correlations of its populations, and times.
+"""Compare the cortical microcircuit in NEST and here: rates, irregularity and correlations of populations, and times.
 
     python scripts/race/microcircuit.py --scale 0.1 --seconds 2 --seeds 3 --out build/race
 

@@ -1,4 +1,4 @@
-"""The race: the cortical microcircuit without and with learning, NEST's e-prop network, and JAX, by one command.
+"""Run all comparisons by one command: the microcircuit without and with learning, NEST's e-prop network, and JAX.
 
     python scripts/race/race.py --scale 0.1 --seconds 1 --out build/race
 
