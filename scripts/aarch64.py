@@ -84,7 +84,7 @@ def write_program(name: str) -> dict[str, str]:
     numbers = {"CONSTANT": program.constants({}, 1.0, 1), "STATE": program.initial({}, 1.0, 1)}
     defines = [f"#define {key}_NUMBERS {', '.join(map(float.hex, of.ravel().tolist()))}" for key, of in numbers.items()]
     calls = source_of(Path(__file__).with_suffix(".c").read_text(), headers)
-    texts = {f"{precision}.c": source_of(generated.stretches, headers, [precision]) for precision in PRECISIONS}
+    texts = {f"{precision}.c": source_of(generated.composed, headers, [precision]) for precision in PRECISIONS}
     return texts | {"model.c": source_of(generated.source, headers), "main.c": "\n".join([*defines, calls, MAIN])}
 
 

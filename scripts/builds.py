@@ -40,8 +40,8 @@ for kernels.LEVEL in kernels.build_info.levels:
     for name in library.names():
         model = library.get(name)
         for precision in ("double", "single"):
-            stretches = compile.Composed(precision, tuple(range(len(model.ports))))
-            compile._compile(model, stretches, kernels.LEVEL)
+            composed = compile.Composed(precision, tuple(range(len(model.ports))))
+            compile._compile(model, composed, kernels.LEVEL)
         compile._compile(model, None, kernels.LEVEL)
 """
 OLDER = {

@@ -5,7 +5,7 @@ May import `network`, `neurons`, `parallel`, `plans`, `rules` and the ground.
 Where to add
 ------------
 A variant: a subclass of `base.Engine`, which names all that the loop asks for, and an entry of `ENGINES` below. Losses
-and optimizers: in `network`.
+and optimizers: in `network`. Learning rules: in `rules/library`. Ways of learning of the spike variant: in `plans`.
 """
 
 from ..network.variants import ENGINES

@@ -1,4 +1,4 @@
-"""The interface between the loop and a variant of e-prop, and code that the variants share.
+"""`Engine`: the interface between the training loop and a variant of e-prop, and code that both variants share.
 
 The file is long because it documents each call of the interface.
 """
@@ -88,8 +88,8 @@ class Recorded:
         Name to (n_steps, n), states and `records` of models given by equations; NaN where a neuron has none of that
         name. All names of the network, on any rank.
     kept : np.ndarray
-        (1 + n_steps, n_kept, n), what derivatives of such models need, of the step before the sample first; no columns
-        unless `Engine.keeps_derivatives`.
+        (1 + n_steps, n_kept, n), what derivatives of such models need of each step, from the step before the sample
+        on; no columns unless `Engine.keeps_derivatives`.
     """
 
     record: np.ndarray
@@ -140,7 +140,7 @@ class Engine(ABC):
     n : int
         Steps of the last sample.
     evaluation : Evaluation
-        What the loss said of it.
+        Errors and loss of the last sample.
     log : SpikeLog
         Spikes of the last sample by id: of all neurons on rank 0, of its own neurons on other ranks.
     n_spikes : int
@@ -150,9 +150,9 @@ class Engine(ABC):
     recorded_ids : np.ndarray
         int64 (n,), ids of the recorded neurons of this rank.
     recorded : Recorded or None
-        Their dynamics in the last sample, None without recorded neurons.
+        Dynamics of the recorded neurons in the last sample, None without such neurons.
     keeps_derivatives : bool
-        Whether recorded neurons keep what derivatives need, too; set before `record_ids`.
+        Whether `Recorded.kept` is recorded, too; set before `record_ids`.
     round_steps, steps_within : int
         Steps between exchanges of all ranks, and between those of the ranks of a node.
 
@@ -164,7 +164,7 @@ class Engine(ABC):
 
     settings_type: ClassVar[type[Settings]]
     learns_at_the_end: ClassVar[bool]  # whether weights change in `optimize` alone, not within samples
-    steps_alone: ClassVar[int]  # that neurons of one process run before the readouts take them
+    steps_alone: ClassVar[int]  # steps that a single process runs neurons before its readouts follow
 
     kernel: Any  # runs steps, bound to the arrays that it works on; Any: each engine has a class of its own
     channel: Channel
@@ -175,7 +175,7 @@ class Engine(ABC):
 
     @classmethod
     def plan_of(cls, model: Model, ways: Ways | None = None) -> NetworkPlan | None:
-        """Return how each projection of a network learns, if an engine of its variant asks for it."""
+        """Return how each projection of a network learns; None for a variant with one way of learning."""
         return None
 
     def __init__(
@@ -204,7 +204,7 @@ class Engine(ABC):
         self.constants, self.y = self.cells.constants, self.cells.y
         self.round_steps, self.steps_within = self._round_lengths()
         delays = [item.delay_range[1] for item in network.model.projections if item.pre.role == "current"]
-        # currents injected in samples before, by the step of the next sample that takes them
+        # currents injected in samples before, by the step of the next sample in which neurons get them
         self.carried = np.zeros((max(delays, default=1), self.n_neurons), self.real)
         self.perturbing = Perturbing(network, self._kernels)
         self._forced = {"forced": np.zeros(0, np.int64), "due": np.zeros((0, 0), np.uint8)}
@@ -229,7 +229,7 @@ class Engine(ABC):
         self._forced = {"forced": ids[mine] - first, "due": np.ascontiguousarray(due[:, mine], np.uint8)}
 
     def enter(self, phase: str, learn: bool, perturb: Sequence[object] | None = None) -> None:
-        """Take the perturbations that act in samples of a phase, or those that are asked for; see `perturbations`."""
+        """Set the perturbations of the samples that follow: those of a phase, or those asked for."""
         self.perturbing.choose(phase, learn, perturb)
 
     @property
@@ -238,7 +238,7 @@ class Engine(ABC):
         """Step of the run with which the present sample, or the next one, begins."""
 
     def thin(self, inputs: SpikeLog, first: int = 0) -> SpikeLog:
-        """Return what perturbations leave of spikes of the inputs, those from step `first` of the sample on."""
+        """Return spikes of the inputs, from step `first` of the sample on, without those that perturbations remove."""
         return self.perturbing.thin(inputs, first, self.origin, self.n_steps)
 
     def population_rates(self) -> np.ndarray:
@@ -257,7 +257,7 @@ class Engine(ABC):
         return self.exchange.size > 1 and self.network.n_sharing == 1
 
     def _round_lengths(self) -> tuple[int, int]:
-        """Return the steps of a round, after which all ranks meet, and of its parts, after which those of a node do."""
+        """Return the steps between exchanges of all ranks, and between those of the ranks of a node."""
         network, asked = self.network, self.settings.round_steps
         if network.n_sharing == 1 and not asked:  # no spike is needed elsewhere
             return self.n_steps, self.n_steps
@@ -285,7 +285,7 @@ class Engine(ABC):
         return channel
 
     def _add_times(self, *phases: str) -> None:
-        """Move the seconds that the kernel and its meetings counted to the timers."""
+        """Add the seconds that the kernel and its exchanges counted to the timers, and reset them."""
         add_times(self.channel.meeting, self.timers)
         for phase in phases:
             self.timers.add(phase, getattr(self.kernel, f"{phase}_seconds"))
@@ -335,17 +335,17 @@ class Engine(ABC):
 
     @abstractmethod
     def begin_pieces(self, learn: bool) -> None:
-        """Collective: begin a sample, of which `feed` tells what happens in some steps, and `advance` runs these."""
+        """Collective: begin a sample that comes in pieces: `feed` takes some of its steps, `advance` runs them."""
 
     def feed(self, first: int, piece: Sample) -> None:
-        """Take what happens in the next steps of a sample.
+        """Take inputs and targets of the next steps of a sample that comes in pieces.
 
         Parameters
         ----------
         first : int
-            Step of the sample with which they begin.
+            First of these steps.
         piece : Sample
-            Of as many steps; its target and window are read in the spike variant alone, where it needs both.
+            These steps alone; target and window are needed in the spike variant, and not read in the interval variant.
         """
         last = first + len(piece.inputs.ptr) - 1
         self.inputs.append(first, piece.inputs, last - first)
@@ -358,7 +358,7 @@ class Engine(ABC):
         """Set the currents of a sample, float64 (n_steps, n_currents); again when those of more steps are known."""
 
     def decide(self, step: int, action: int, reward: float) -> None:  # noqa: B027
-        """Hear of an action at a decision step, after its step was run, and of the reward since the one before."""
+        """Take the action at a decision step, which was run, and the reward since the decision before."""
 
     @abstractmethod
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
@@ -371,7 +371,7 @@ class Engine(ABC):
 
     @abstractmethod
     def get_heard_spikes(self) -> SpikeLog:
-        """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
+        """Return the spikes of the last sample that this rank received, by the numbers that rows give to sources."""
 
     def show_signal(self) -> np.ndarray:
         """Return the readout voltages of the last sample, float64 (n, n_readouts), E_L included."""
@@ -379,7 +379,7 @@ class Engine(ABC):
         return signal + self.constants["E_L"] if np.any(self.constants["E_L"]) else signal
 
     def show_weights(self) -> dict[int, np.ndarray]:
-        """Return weights that differ from those of the tables because updates are pending, by `id` of the table."""
+        """Return weights with all pending updates, by `id` of the table; {} if none is pending."""
         return {}
 
     @abstractmethod
@@ -393,11 +393,11 @@ class Engine(ABC):
         Parameters
         ----------
         weights : dict
-            What `show_weights` returned.
+            The weights that `show_weights` returned.
         """
 
     def show_delays(self) -> dict[str, np.ndarray]:
-        """Return the real delays in steps of synapses whose delays learn, by projection, (n_synapses,) of its span."""
+        """Return learned delays in steps, not rounded, by projection, (n_synapses,) of its span."""
         return {}
 
     def dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -407,7 +407,7 @@ class Engine(ABC):
         """
         states = self._name_states(self.recorded_ids - self.network.neurons[0], self.n_steps)
         V_m = self._tracks[0]
-        if "V_m" in states:  # of neurons whose E_L is 0 to the kernels
+        if "V_m" in states:  # of models given by equations, which kernels do not shift by E_L
             V_m = np.where(np.isnan(states["V_m"]), V_m, states["V_m"])
         return V_m, self._tracks[1], self._tracks[2]
 
@@ -465,7 +465,7 @@ class Engine(ABC):
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""
 
     def list_squares(self) -> Iterator[tuple[Plastic, np.ndarray, np.ndarray]]:
-        """Yield projections whose mean squared gradients are kept, with weights and these of this rank's synapses."""
+        """Yield projections that keep mean squared gradients, with weights and these, (n_synapses,) of the span."""
         for item in self.plastic:
             if "variance" in item.optimizer.moments:
                 yield item, item.table.weight[item.span.first : item.span.last], self._squares(item)
@@ -480,7 +480,7 @@ class Engine(ABC):
         """Return all that the next sample reads, between iterations; see the module `state`."""
 
     def state_of_cells(self) -> State:
-        """Return the part of `state` that has no synapses, where weights change in `optimize` alone."""
+        """Return the part of `state` that samples change before `optimize` does."""
         return self.state()
 
     @abstractmethod
@@ -523,7 +523,7 @@ class Engine(ABC):
     # ---- for the variants --------------------------------------------------------------------------------------------
 
     def _add_currents(self, currents: np.ndarray | None, n_steps: int, before: np.ndarray) -> np.ndarray:
-        """Return injected currents by the step that takes them, one after they were injected.
+        """Return injected currents by the step in which neurons get them, one after they were injected.
 
         Parameters
         ----------
@@ -532,13 +532,12 @@ class Engine(ABC):
         n_steps : int
             Steps of the sample.
         before : np.ndarray
-            (longest delay, n_neurons), currents that the first steps take.
+            (longest delay, n_neurons), currents of samples before that the first steps get.
 
         Returns
         -------
         np.ndarray
-            (n_steps + longest delay, n_neurons), the last rows for the samples after; no rows if there are no such
-            sources.
+            (n_steps + longest delay, n_neurons), the last rows for later samples; no rows without graded sources.
         """
         table = self.network.currents
         if not len(table.blocks):
@@ -550,7 +549,7 @@ class Engine(ABC):
         return injected
 
     def _carry(self, by_step: np.ndarray, n_steps: int) -> None:
-        """Keep for the sample after what `_injected` returned beyond `n_steps` steps."""
+        """Keep the rows of `_add_currents` beyond `n_steps` steps for the next sample."""
         if len(by_step):
             self.carried[...] = by_step[n_steps:][: len(self.carried)]
 

@@ -15,7 +15,7 @@ from ..network.synapse_table import ProjectionSlice
 from ..neurons.compile import Program, is_shared
 from ..values import Values
 
-STATE = ("z", "refractory", "current", "kept")
+STATE = ("z", "refractory", "current", "kept")  # one number per neuron, beside v, a and arriving
 
 
 class Cells:
@@ -39,7 +39,7 @@ class Cells:
     y : np.ndarray
         float64 (n_readouts,), voltages of the readouts from E_L.
     neurons, readouts : object
-        The kernel's view of all this.
+        The kernel's views of these arrays.
     """
 
     def __init__(self, network: LocalNetwork, kernels: ModuleType) -> None:
@@ -88,7 +88,7 @@ class Cells:
         )
 
     def keep(self, n_rows: int) -> None:
-        """Keep what derivatives need of so many steps, the one before the first one included."""
+        """Allocate the history that derivatives need, `n_rows` steps: those of a sample and the one before."""
         n_kept, n = self._network.widths["kept"], self.states.shape[1]
         if n_kept:
             history = allocate_aligned((n_rows, n_kept, n), self.states.dtype)
@@ -97,16 +97,16 @@ class Cells:
 
     @property
     def history(self) -> np.ndarray:
-        """What is kept of the latest steps, (n_rows, n_kept, n)."""
+        """What derivatives need of the latest steps, (n_rows, n_kept, n)."""
         return np.asarray(self.neurons.history)
 
     def with_programs(self, programs: list[Program]) -> object:
-        """Return the kernel's view of the same neurons, for a sweep back with other models of the pieces."""
+        """Return the kernel's view of the same neurons with other compiled models, for a backward pass."""
         models = np.array([item.address(self.states.dtype.type) for item in programs], np.int64)
         return self._kernels.Neurons(self._values | {"models": models, "history": self.neurons.history})
 
     def allocate_ring(self, spans: list[ProjectionSlice]) -> np.ndarray:
-        """Return sums of what arrives later, where the delays of a projection differ, see `delivery.pxd`.
+        """Return the ring buffer of later arrivals, for projections whose spikes are spread, see `delivery.pxd`.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class Cells:
         Raises
         ------
         InputError
-            If places in it have no 32 bits.
+            If its indices need more than 32 bits.
         """
         n_slots = max((span.ring_steps for span in spans), default=0)
         n_ports, n = np.shape(self.neurons.arriving)
@@ -140,7 +140,7 @@ class Cells:
         self.y[:] = 0.0
 
     def renew(self, pieces: Iterable[int]) -> None:
-        """Take what `LocalNetwork.relearn` made of other parameters into the kernel's arrays."""
+        """Copy what `LocalNetwork.relearn` computed into the kernel's arrays."""
         network, shared = self._network, np.asarray(self.neurons.shared)
         for piece in pieces:
             first, last = network.pieces[piece, : layout.LAST + 1]

@@ -25,7 +25,7 @@ class Reply:
     truncated : bool
         Whether it was cut off in time.
     info : dict of str to float
-        What else there is to tell.
+        Further numbers of the environment, by name.
     observation : np.ndarray
         float64 (n,), what the spikes stand for.
     """

@@ -1,4 +1,4 @@
-"""Interval variant: one sample is one update interval. Forward in rounds, one sweep back, credit, optimizer step."""
+"""Interval variant: a sample is an update interval. Forward in rounds, a backward pass, gradients, optimizer step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .plasticity import Plastic
 from .sample import Sample
 from .state import State
 
-CHAINED = ("v", "a", "z", "refractory", "states")  # handed to the next interval, unless neurons are reset
+CHAINED = ("v", "a", "z", "refractory", "states")  # state from which the next interval starts, unless it is reset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class IntervalSettings(Settings):
     average_gradient : bool
         Whether gradients are divided by `averaged_steps`.
     averaged_steps : int
-        0 for `learning_window`.
+        Divisor of the gradients; 0: `learning_window`.
     reset : bool
         `eprop_reset_neurons_on_update`.
     keeps_fixed : bool
@@ -61,8 +61,8 @@ class Interval(Engine):
     Contract of `run`, in this order for every round [t, t + D), D the min-delay between neurons:
     deliver and advance read the log before t, and each rank adds up what its neurons' spikes bring to the readouts;
     ranks meet, which completes the log up to t + D and these sums; every rank then advances all readouts by them. All
-    of this is one call of the kernel. Sweep and credit need the whole log and all errors; weights change only after
-    credit.
+    of this is one call of the kernel. The backward pass (timer "sweep") and the sums of gradients (timer "credit") need
+    the whole log and all errors; weights change only after them.
     """
 
     settings: IntervalSettings
@@ -91,8 +91,8 @@ class Interval(Engine):
 
     def _allocate(self) -> None:
         network, n = self.network, self.n_neurons
-        # surrogate gradients in the first port's place, then what an arrival at each port adds to the gradient
-        # and zeros of a step more where delays learn, whose gradient reads the step after an arrival
+        # surrogate gradients as port 0, which the backward pass replaces by what an arrival at each port adds to the
+        # gradient; where delays learn one more step of zeros, as their gradient reads the step after an arrival
         n_steps = self.n_steps + bool(self.gradient.delays)
         self.psi = allocate_aligned((n_steps, max(network.widths["ports"], 1), n), self.real)
         self.psi.fill(0.0)  # no page is first touched while the network runs
@@ -142,9 +142,9 @@ class Interval(Engine):
         reset : bool
             Whether neurons and readouts start from rest.
         """
-        if self.gradient.is_pending:  # each sample steps on its own
+        if self.gradient.is_pending:  # weights change after each sample
             self.optimize()
-            self.channel.unread = False  # that read the logs of the sample before
+            self.channel.unread = False  # `optimize` has read the logs of the sample before
         self._is_reset = reset
         if reset:
             self.cells.reset()
@@ -270,11 +270,11 @@ class Interval(Engine):
         self.gradient.keep()
 
     def gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-        """Return the gradients of the first batch as optimizers took them, by `id` of the table."""
+        """Return the gradients of the first batch that the optimizers took, by `id` of the table."""
         return self.gradient.first or {}
 
     def get_heard_spikes(self) -> SpikeLog:
-        """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
+        """Return the spikes of the last sample that this rank received, see `Engine.get_heard_spikes`."""
         return self.channel.heard.part(0, self.n)
 
     def show_delays(self) -> dict[str, np.ndarray]:
@@ -326,7 +326,7 @@ class Interval(Engine):
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons.
 
-        The backward sweep ends at step 0, so any non-finite value is still visible in the coefficients of that step.
+        The backward pass ends at step 0, so any non-finite value is still visible in the coefficients of that step.
         """
         states: dict[str, np.ndarray] = {
             name: self.neurons[name] for name in ("v", "a", "states") if name in self.neurons
@@ -341,7 +341,7 @@ class Interval(Engine):
 
     def nbytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind: gradients with optimizer state, histories, logs."""
-        histories = (self.psi, self.signal, self._ring, self.gradient.rules, *self.gradient.kinds.variants)
+        histories = (self.psi, self.signal, self._ring, self.gradient.rules, *self.gradient.kinds.eprop)
         return {
             "gradients": self.gradient.nbytes,
             "local readouts": self.local.nbytes,

@@ -1,4 +1,4 @@
-"""Learning of the interval variant after a sample: sweep back, credit all arrivals, step the optimizers."""
+"""Learning of the interval variant after a sample: a backward pass, gradients by all arrivals, optimizer steps."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class IntervalGradient:
         rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
         stay = all(item.learn_delay is None for item in model.projections)  # else weights of before count
         self._direct = stay and all(rule.accumulates and rule.batch_size == 1 for rule in rules)
-        self._pending: list[tuple] = []  # what `optimize` credits the weights with
+        self._pending: list[tuple] = []  # arguments of `_credit`, with which `optimize` changes the weights
         self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         normalize([*self.plastic, *self.adaptive], model)
@@ -213,7 +213,7 @@ class IntervalGradient:
         with self.timers.phase("sweep"):
             self._run_rules(error, psi, rate, modulator)
             parts: list[tuple] = []
-            for kind in self.kinds.variants:
+            for kind in self.kinds.eprop:
                 kind.psi[: len(psi), 0] = psi[:, 0]
                 sweep(kind.neurons, kind.psi[: len(psi)], kind.is_filtered)
                 parts.append((network.incoming, kind.blocks, inputs, channel.heard, kind.psi[: len(psi)], False))
@@ -242,7 +242,7 @@ class IntervalGradient:
         self._run_rules(error, psi, self._rate(channel, psi, lost), modulator)
 
     def _rate(self, channel: Channel, psi: np.ndarray, lost: np.ndarray) -> np.ndarray:
-        """Return what regularises the rates of the neurons, (n,)."""
+        """Return the factor of the firing-rate regularisation of each neuron, (n,)."""
         network, cells, n = self.network, self.network.cells, psi.shape[2]
         own = channel.own.ids[: channel.own.ptr[len(psi)]].astype(np.int64) - network.neurons[0]
         n_spikes = (np.bincount(own, minlength=n) + lost).astype(self._real)
@@ -262,7 +262,7 @@ class IntervalGradient:
         return error.astype(self._real, copy=False)
 
     def _credit(self, parts: list[tuple], into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]) -> None:
-        """Add the coefficients of all arrivals, times a factor for each block, to an array of the table's synapses."""
+        """Add to an array of the table's synapses the coefficients of all arrivals, times a factor of their block."""
         with self.timers.phase("credit"):
             for table, blocks, sources, spikes, coefficient, same_step in parts:
                 factors, array = into(table)

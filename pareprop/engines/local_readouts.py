@@ -1,4 +1,4 @@
-"""Readouts of single neurons on this rank: signals, errors and learning signals of its own neurons."""
+"""Local readouts on one rank: their signals and errors, and the learning signals of their neurons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spike variant, rewards: what a decision tells the synapses while an episode runs (Bellec et al. 2020)."""
+"""Rewards in the spike variant: TD errors at decisions, while the episode runs (Bellec et al. 2020)."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class OnlineRewards:
         action : int
             Action taken.
         reward : float
-            Since the decision before; without one it does not matter.
+            Reward since the decision before; not read at the first decision.
 
         Returns
         -------
         error : np.ndarray
-            float64 (n_readouts,), what a TD error of 1 makes of the errors.
+            float64 (n_readouts,), errors for a TD error of 1.
         delta : float
             TD error of the decision before.
         discount : float
@@ -53,7 +53,7 @@ class OnlineRewards:
         return error, delta, discount
 
     def end(self, reward: float, after: float) -> tuple[np.ndarray, float, float]:
-        """Return the same of the step after an episode; `after` is the value that follows."""
+        """Return errors, TD error and discount of the step after an episode; `after` is the value that follows it."""
         return np.zeros(self._n_readouts), self._td_error(reward, after), 1.0
 
     def _td_error(self, reward: float, value: float) -> float:
@@ -61,5 +61,5 @@ class OnlineRewards:
 
 
 def following_block(step: int) -> int:
-    """Return the first step after `step` with which a block of sums, and so an episode, may begin."""
+    """Return the first step after `step` at which an episode may begin: the start of a block of prefix sums."""
     return (step // ONLINE_BLOCK + 1) * ONLINE_BLOCK

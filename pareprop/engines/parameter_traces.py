@@ -1,7 +1,7 @@
-"""Traces of parameters that learn (spike variant): one for each neuron and parameter, nothing of which is reset.
+"""Traces of parameters that learn (spike variant): one for each neuron and parameter, never reset.
 
-The error of a step belongs to the step before by the delay to the readouts. So the gradient of a sample is that of its
-own errors, all of which are known with its last step; traces wait for them as long.
+An error is due to steps of neurons that are the delay to the readouts earlier: traces wait for it that long. The
+gradient of a sample is that of its own errors, which are all known after its last step.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ParameterTraces:
     network : LocalNetwork
         This rank's share.
     parameters : Parameters
-        What learns.
+        Parameters that learn.
     d_out : int
         Steps from neurons to readouts.
 
@@ -48,7 +48,7 @@ class ParameterTraces:
             self.arrays["trace"][slot, : len(start), mine] = start
 
     def _places(self) -> list[tuple]:
-        """Return parameters that neurons of this rank have, each with its slot and these neurons."""
+        """Return learned parameters of this rank's neurons, each with its slot and the slice of these neurons."""
         items = self._parameters.items
         return [
             (items[place], slot, items[place].mine)
@@ -67,7 +67,7 @@ class ParameterTraces:
         return self.arrays | {"items": items, "kappas": filters, "d_out": self._d_out}
 
     def begin(self) -> None:
-        """Begin a sample."""
+        """Clear the gradients at the start of a sample."""
         self.arrays["gradient"].fill(0.0)
 
     def gradients(self) -> list[np.ndarray]:

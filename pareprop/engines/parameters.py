@@ -19,7 +19,7 @@ from ..values import Values
 from .cells import Cells
 from .state import State
 
-BITS = 30  # of each of the two whole numbers that a number is summed as: 2^32 neurons can be
+BITS = 30  # bits of each of two integers that stand for a number in exact sums, of up to 2^32 numbers
 SUMMARY = ("mean", "std", "min", "max", "at_bound")  # of the values of a parameter; the last: how many are at a bound
 
 
@@ -29,9 +29,9 @@ class Parameter:
     Parameters
     ----------
     population : Population
-        Its neurons.
+        The population.
     parameter : str
-        Its name.
+        Name of the parameter.
     mine : slice
         The population's neurons on this rank.
     n : int
@@ -44,7 +44,7 @@ class Parameter:
     name : str
         Population and parameter, such as "rec.tau_m".
     optimizer : Optimizer
-        Its settings.
+        Settings of the optimizer.
     eta : float
         Learning rate, which may be changed between samples; the optimizer's at first.
     n_steps : int
@@ -88,10 +88,10 @@ class Parameter:
         """Take one step of the optimizer with `gradient` / `divisor`, as `values`, which is overwritten."""
         self.n_steps += 1
         is_bad = ~np.isfinite(gradient)
-        self._take(gradient, divisor)
+        self._change_values(gradient, divisor)
         self.values[is_bad] = np.nan  # which bounds would hide; the next sample ends the run
 
-    def _take(self, gradient: np.ndarray, divisor: float) -> None:
+    def _change_values(self, gradient: np.ndarray, divisor: float) -> None:
         moments = {name: self._own(self.whole[name]) for name in self.optimizer.moments}
         if self.optimizer.scale != "log":
             self._rule.step(self.eta, divisor, self.n_steps, gradient, self.values, **moments)
@@ -128,7 +128,7 @@ class Parameters:
     gradients : list of np.ndarray
         Zeros for each of them, float64 (n,) of the population's neurons on this rank.
     kept : list of np.ndarray or None
-        Set to a list, it takes the gradients of each step as optimizers take them.
+        A list to which the gradients of each step are appended, as optimizers take them; None at first.
     """
 
     def __init__(self, network: LocalNetwork, cells: Cells) -> None:
@@ -151,7 +151,7 @@ class Parameters:
         self._renew()
 
     def _renew(self) -> None:
-        """Let the neurons of this rank take the present values."""
+        """Compute the neurons of this rank anew from the present values."""
         for name, piece in self._pieces.items():
             values = {item.parameter: item.values for item in self._items_of(name)}
             self._slopes[name] = self._network.relearn(piece, values)
@@ -166,17 +166,17 @@ class Parameters:
 
     @property
     def pieces(self) -> Iterator[tuple[int, list[int]]]:
-        """Pieces whose neurons learn, each with the places of its parameters in `items`, by name."""
+        """Pieces whose neurons learn, each with the indices of its parameters in `items`, sorted by name."""
         for name, piece in self._pieces.items():
             yield piece, [place for place, item in enumerate(self.items) if item.population.name == name]
 
     def collect(self, adjoint: np.ndarray, into: list[np.ndarray], starts: bool, is_reset: bool) -> None:
-        """Add the gradients of an interval, from the last columns of the sweep back (see `neurons.generate`).
+        """Add the gradients of an interval, from the last columns of the backward pass (see `neurons.generate`).
 
         Parameters
         ----------
         adjoint : np.ndarray
-            (n_adjoint, n_neurons), columns of the sweep after its last step.
+            (n_adjoint, n_neurons), columns of the backward pass after its last step.
         into : list of np.ndarray
             As `gradients`.
         starts : bool
@@ -198,7 +198,7 @@ class Parameters:
                 into[place] += gradient
 
     def step(self, gradients: list[np.ndarray], divisor: float, comm: Comm) -> None:
-        """Collective: step all optimizers with gradients, which are cleared, and let the neurons take new values."""
+        """Collective: step all optimizers with gradients, which are cleared, and set the new values in the neurons."""
         if not self.items:
             return
         sums = [
@@ -232,13 +232,13 @@ class Parameters:
                 array[:] = shared[f"learned/{item.name}/{name}"]
 
     def refresh(self) -> None:
-        """Let neurons take the values that were filled in from a state."""
+        """Set the values that were filled in from a state in the neurons."""
         if self.items:
             self._renew()
 
     @staticmethod
     def summarize(comm: Comm, item: Parameter) -> dict[str, float]:
-        """Collective: return of present values what `SUMMARY` names; the same bits on any ranks."""
+        """Collective: return the statistics `SUMMARY` of the present values, with the same bits on any ranks."""
         values, low, high = item.values, item.optimizer.low, item.optimizer.high
         if item.optimizer.shared:
             comm = None
@@ -257,7 +257,7 @@ class Parameters:
 
     @staticmethod
     def gather(comm: Comm, values: np.ndarray, item: Parameter) -> np.ndarray:
-        """Collective: return on rank 0 a copy of values of all neurons of a parameter's population, or of the one."""
+        """Collective: return on rank 0 a copy of the values of all neurons of the population, or of the shared one."""
         if item.optimizer.shared:
             return values.copy()
         return np.concatenate([np.zeros(0), *collectives.to_root(comm, [values])])
@@ -269,7 +269,7 @@ class Parameters:
 
 
 def sum_exactly(comm: Comm, values: np.ndarray) -> np.ndarray:
-    """Collective: return sums of numbers over all ranks, which do not depend on their order.
+    """Collective: return sums of numbers over all ranks, which do not depend on the order of the numbers.
 
     All numbers of a row are rounded to the same 60 bits below the largest one; sums of such numbers are exact.
 

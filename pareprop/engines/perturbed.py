@@ -18,11 +18,11 @@ from ..network.perturbations import Applied, Dropout, Injection, Silence
 from ..parallel.partition import overlap
 from ..parallel.spike_log import SpikeLog
 
-KINDS = {Silence: "silences", Injection: "noises", Dropout: "dropouts"}  # rows of the kernels
+KINDS = {Silence: "silences", Injection: "noises", Dropout: "dropouts"}  # tables of the kernels
 
 
 class Perturbing:
-    """What is perturbed in the present sample.
+    """The perturbations of the present sample.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Perturbing:
                 self._drawn[item.name] = self._draw(item, item.options)
 
     def choose(self, phase: str, learn: bool, asked: Sequence[object] | None) -> None:
-        """Take what acts in the samples that follow, of a phase or what was asked for; `InputError` names bad ones."""
+        """Set the perturbations of the samples that follow: of a phase, or those asked for; `InputError` if bad."""
         self.active = perturbations.choose(self._network.model.perturbations, phase, asked)
         for item in self.active:
             if item.kind == "cut" and learn:
@@ -100,21 +100,21 @@ class Perturbing:
         )
 
     def thin(self, inputs: SpikeLog, first: int, origin: int, n_steps: int) -> SpikeLog:
-        """Return what is left of spikes of the inputs.
+        """Return spikes of the inputs without those that perturbations remove.
 
         Parameters
         ----------
         inputs : SpikeLog
             Spikes of steps from `first` on of a sample of `n_steps` steps.
         first, origin : int
-            That step, and the step of the run with which the sample begins.
+            First step of `inputs`, and the step of the run with which the sample begins.
         n_steps : int
             Steps of the sample.
 
         Returns
         -------
         SpikeLog
-            The same one if no input is perturbed.
+            `inputs` itself if no input is perturbed.
         """
         acting = [item for item in self.active if type(item.options) in KINDS and self._role(item) == "input"]
         if not acting:
@@ -136,7 +136,7 @@ class Perturbing:
         return SpikeLog.of(steps[stays], ids[stays], n)
 
     def run(self, first: int, last: int, steps: Callable[[int, int], None]) -> None:
-        """Run steps [first, last) of the sample, in parts between which projections are cut or whole."""
+        """Run steps [first, last) by calls of `steps`, split where cuts begin or end; cut weights are 0 then."""
         for low, high, names in perturbations.find_steps(self.active, first, last, self._n_steps):
             if not names:
                 steps(low, high)
@@ -167,7 +167,7 @@ class Perturbing:
         return rng.key(self._network.model.seed, f"{item.name}/{item.kind}")
 
     def _ranges(self, item: Applied) -> list[tuple[int, int, int]]:
-        """Return first and last of this rank's neurons that it acts on, and the number of the first one, by range."""
+        """Return ranges of this rank's neurons that it acts on: first, one past the last, the first's number."""
         model, (first, last), ranges = self._network.model, self._network.neurons, []
         population = self._population(item)
         offset = model.offset(population)

@@ -44,7 +44,7 @@ class Plastic:
     seed : int
         Seed of the model.
     keeps_signs : bool
-        Whether weights keep the signs of their sources, and not the engine sees to it itself.
+        Whether weights are clipped here to keep their signs; in the spike variant the kernel does it.
     rewiring : Rewiring or None
         Moves its synapses, None if they stay.
     delays : LearnedDelays or None
@@ -64,7 +64,7 @@ class Plastic:
         names, n = self.optimizer.moments if self.keeps_moments else (), self.span.last - self.span.first
         self.moments = {name: allocate_aligned(n, self.table.weight.dtype) for name in names}
         self.eta, self.gain = self.optimizer.eta, 1.0
-        self.row_etas: np.ndarray | None = None  # (n_rows,) of the span, where its sources have rates of their own
+        self.row_etas: np.ndarray | None = None  # learning rate of each row of the span, if they differ
         projection = self.span.projection
         self.keeps_signs = self.keeps_moments and projection.keeps_signs and not projection.rewire
         self._signs = self._list_signs()
@@ -73,7 +73,7 @@ class Plastic:
         self.delays = LearnedDelays(self.table, self.span, self.moved) if projection.learn_delay else None
         if projection.rewire:
             self.rewiring = Rewiring(self.table, self.span, self.seed, by_samples=not self.keeps_moments)
-        # bounds are for theta, which the optimizer's step alone may take across 0
+        # the optimizer's step may take theta across 0; `Rewiring` applies the bounds to theta
         unbounded = {"Wmin": -math.inf, "Wmax": math.inf}
         self._rule = self.optimizer.model_copy(update=unbounded) if self.rewiring else self.optimizer
 
@@ -89,13 +89,13 @@ class Plastic:
     def step(self, gradient: np.ndarray, divisor: float) -> None:
         """Take one optimizer step with `gradient` / `divisor` and clear the gradient (n_synapses of the table,)."""
         self.n_steps += 1
-        for eta, first, last in self._runs():
+        for eta, first, last in self._list_rates():
             mine, own = slice(first, last), slice(first - self.span.first, last - self.span.first)
             moments = {name: array[own] for name, array in self.moments.items()}
             self._rule.step(eta, divisor, self.n_steps, gradient[mine], self.table.weight[mine], **moments)
         self._finish_step()
 
-    def _runs(self) -> list[tuple[float, int, int]]:
+    def _list_rates(self) -> list[tuple[float, int, int]]:
         """Return learning rates, each with its half-open range of synapses of the table."""
         if self.row_etas is None:
             return [(self.rate, self.span.first, self.span.last)]
@@ -107,7 +107,7 @@ class Plastic:
 
     @property
     def rate(self) -> float:
-        """What multiplies the gradient in a step."""
+        """Factor of the gradient in a step."""
         return self.eta * self.gain
 
     @property
@@ -123,7 +123,7 @@ class Plastic:
         return self.span.projection.name
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return arrays for a checkpoint, by name: weights of the table, moments, what synapses that move have."""
+        """Return arrays for a checkpoint, by name: weights of the table, moments, and arrays of moving synapses."""
         moving = self.rewiring.topology() if self.rewiring else self.delays.arrays() if self.delays else {}
         return {"weight": self.table.weight} | self.moments | moving
 

@@ -25,7 +25,7 @@ from ..network.optimizers import Optimizer
 from ..network.rules import RULES
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 
-MOVE = 5  # columns of moves: step of the optimizer, target, source that went, source that came, its delay
+MOVE = 5  # columns of a move: step of the optimizer, target, source that went, source that came, new delay
 AT_ONCE = 2**14  # synapses that get new sources by the distance at a time
 
 
@@ -62,7 +62,7 @@ class Rewiring:
         self._signs = np.ascontiguousarray(projection.signs) if projection.keeps_signs else np.zeros(0, np.int8)
         self._near = RULES[projection.rule].near(seed, projection)
         law = projection.delay_law
-        self._delays = law if isinstance(law, DistanceDelay) else None  # others stay with the targets
+        self._delays = law if isinstance(law, DistanceDelay) else None  # other delays stay as they are
         self._excludes_self = projection.pre == projection.post and not projection.allow_autapses
         self._first_target = span.targets[0] - span.base
         self._bits = np.zeros((span.last - span.first + 7) // 8, np.uint8)
@@ -74,7 +74,7 @@ class Rewiring:
         """Keep the signs of all synapses before weights change."""
         self._kept_topology = None  # of a checkpoint
         kernel.sign_bits(self.table.weight[self.span.first : self.span.last], self._bits)
-        if self._by_samples and len(self._signs):  # the engine's bound of both signs is +0.0
+        if self._by_samples and len(self._signs):  # a weight at its bound 0 is +0.0 there, of either sign
             kernel.source_bits(self._row_ptr(), self._signs, self._bits)
 
     def step(self, n_step: int, eta: float, optimizer: Optimizer, others: list[np.ndarray]) -> None:
@@ -109,7 +109,7 @@ class Rewiring:
             self._bits,
             table.weight[span.first : span.last],
         )
-        self.latest = self._move(n_step, count, others) if due and count else np.zeros((0, MOVE), np.int64)
+        self.latest = self._replace_dormant(n_step, count, others) if due and count else np.zeros((0, MOVE), np.int64)
         if self.kept is not None:
             self.kept.append(self.latest)
 
@@ -146,7 +146,7 @@ class Rewiring:
         first = self.span.rows
         return self.table.row_ptr[first : first + len(self.span.delays) * self.span.n_sources + 1]
 
-    def _move(self, n_step: int, count: int, others: list[np.ndarray]) -> np.ndarray:
+    def _replace_dormant(self, n_step: int, count: int, others: list[np.ndarray]) -> np.ndarray:
         """Give the dormant synapses new sources; return the moves, see `latest`."""
         span, table = self.span, self.table
         gone = np.empty(count, np.int64)
@@ -155,7 +155,7 @@ class Rewiring:
         target = table.target[gone + span.first]
         source, block = np.divmod(row, len(span.delays))
         order = np.lexsort((source, target))
-        came, negative = self._choose(n_step, target[order], source[order])
+        came, negative = self._choose_sources(n_step, target[order], source[order])
         order, came, negative = (array[came >= 0] for array in (order, came, negative))  # others find no source
         if not len(order):
             return np.zeros((0, MOVE), np.int64)
@@ -164,12 +164,12 @@ class Rewiring:
         ids = target.astype(np.int64) + self._first_target
         if self._near is not None and self._delays is not None:
             block = np.searchsorted(span.delays, self._delays.steps(self._near.lengths(came, ids)))
-        self._place(gone, row, came * len(span.delays) + block, target, negative, others)
+        self._move_synapses(gone, row, came * len(span.delays) + block, target, negative, others)
         moves = np.empty((len(came), MOVE), np.int64)
         moves[:, 0], moves[:, 1], moves[:, 2], moves[:, 3], moves[:, 4] = n_step, ids, source, came, span.delays[block]
         return moves
 
-    def _choose(self, n_step: int, target: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _choose_sources(self, n_step: int, target: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return new sources of targets in place of those that left, and the synapses' sign bits.
 
         Targets are sorted. A source of -1 says that none is within the cutoff.
@@ -214,7 +214,7 @@ class Rewiring:
             first = last
         return came, negative
 
-    def _place(
+    def _move_synapses(
         self,
         gone: np.ndarray,
         row: np.ndarray,

@@ -1,4 +1,4 @@
-"""States of chosen synapses that learn by a rule given by equations: its strings, step by step, as they are written."""
+"""States of chosen synapses that learn by a rule given by equations, which are evaluated literally, step by step."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class RuleTraces(Traces):
         return self._stack(self.list_states(inputs, spikes, error, modulator), len(error))
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what the next sample reads, (.., n) each."""
+        """Return the arrays that the next sample reads, (.., n) each."""
         literal, n = self._literal, len(self._target)
         tables = {"neuron": literal.neuron, "synapse": literal.synapse}
         state = {name: np.array([*table.values()]).reshape(len(table), n) for name, table in tables.items()}
@@ -82,7 +82,7 @@ class RuleTraces(Traces):
         return state | ({} if self._factors is None else {"factors": self._factors.rows[:, transmission.STATE].T})
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Take back a state."""
+        """Load what `state` returned."""
         literal = self._literal
         literal.neuron = dict(zip(literal.neuron, np.array(state["neuron"], float), strict=True))
         literal.synapse = dict(zip(literal.synapse, np.array(state["synapse"], float), strict=True))
@@ -137,5 +137,5 @@ class RuleTraces(Traces):
 
 
 def traces_of(engine: Engine, chosen: Chosen) -> Traces:
-    """Return what steps the states of synapses forward, whatever they learn by."""
+    """Return the traces of chosen synapses, of the class that fits their learning rule."""
     return (RuleTraces if isinstance(rule_of(chosen.projection), LearningRule) else Traces)(engine, chosen)

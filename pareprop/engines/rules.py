@@ -1,4 +1,4 @@
-"""Learning rules given by equations on one rank: their numbers of targets, and how the interval variant uses them."""
+"""Learning rules given by equations on one rank: their arrays, and their passes through an interval."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ..rules.program import Places, RuleProgram, compile_rule
 from ..values import Later, Values
 from .cells import Cells
 
-TOGETHER = 64  # steps of which learning signals are found at once, while the cache holds them
+TOGETHER = 64  # steps whose learning signals are computed at once, so that they stay in the cache
 
 
 class Learner:
-    """A rule with its parameters at one population, on this rank.
+    """A learning rule with its parameters at one population, on this rank.
 
     Attributes
     ----------
@@ -36,10 +36,10 @@ class Learner:
     first, last : int
         Half-open range of its targets among this rank's neurons.
     state, constant : ndarray
-        (n_states + n_map, n), (n_constants, n) of the model's precision: states of `neuron`, then a map of steps;
-        numbers that do not move. n: all neurons of this rank, as rules at other populations share the arrays.
+        (n_states + n_map, n), (n_constants, n) of the model's precision: states of `neuron`, then a composed map of
+        steps; constants. n: all neurons of this rank, as rules at other populations share the arrays.
     places : Places
-        What targets have of the places of steps in blocks.
+        Numbers of targets that depend on the place of a step in its block.
     initial : ndarray
         (n_states, last - first), values of the states at the start.
     """
@@ -71,18 +71,18 @@ class Learner:
             row[:] = value
 
     def take(self, state: np.ndarray, constant: np.ndarray) -> None:
-        """Take arrays that rules at other populations share, and start."""
+        """Use arrays that rules at other populations share, and set this population's part of them."""
         self.state, self.constant = state, constant
         constant[: len(self._constants), self.first : self.last] = self._constants
         self.start()
 
     def start(self) -> None:
-        """Let the states of `neuron` start anew."""
+        """Set the states of `neuron` to their initial values."""
         self.state[: len(self.initial), self.first : self.last] = self.initial
 
 
 class Rules(ABC):
-    """The rules of a network on one rank.
+    """The learning rules of a network on one rank.
 
     Parameters
     ----------
@@ -117,34 +117,35 @@ class Rules(ABC):
             self.states[f"rule_{name}"] = state
 
     def find(self, projection: Projection) -> int | None:
-        """Return the place of the learner of a projection, None if it does not learn by a rule given by equations."""
+        """Return the index of a projection's learner, None if it does not learn by a rule given by equations."""
         at = learning.find_at([item.at for item in self.learners], projection)
         return None if at is None else next(k for k, item in enumerate(self.learners) if item.at is at)
 
     def start(self) -> None:
-        """Let the states of `neuron` start anew."""
+        """Set the states of `neuron` to their initial values."""
         for item in self.learners:
             item.start()
 
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
-        """Return what rules give in a sample, by name, see `Engine.list_arrays_to_check`."""
+        """Return the values that rules compute in a sample, by name, see `Engine.list_arrays_to_check`."""
         return {
-            f"numbers of rule {item.at.rule.name}": rows for item, rows in zip(self.learners, self._given, strict=True)
+            f"numbers of rule {item.at.rule.name}": rows
+            for item, rows in zip(self.learners, self._computed, strict=True)
         }
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays that have a number of each neuron."""
+        """Bytes of the constants."""
         return sum({id(item.constant): item.constant.nbytes for item in self.learners}.values())
 
     @property
     @abstractmethod
-    def _given(self) -> list[np.ndarray]:
-        """What each learner gives, the last axis: this rank's neurons."""
+    def _computed(self) -> list[np.ndarray]:
+        """Values that each learning rule computes in a sample, last axis: this rank's neurons."""
 
 
 class IntervalRules(Rules):
-    """Rules in the interval variant: a pass over all steps, then one back.
+    """Learning rules in the interval variant: a pass forward through all steps, then one backward.
 
     Parameters
     ----------
@@ -155,16 +156,16 @@ class IntervalRules(Rules):
     n_steps : int
         Steps of an interval.
     history : ndarray
-        (1 + n_steps, n_kept, n), what neurons keep of each step, of the step before the interval first.
+        (1 + n_steps, n_kept, n), what neurons keep of each step, from the step before the interval on.
 
     Attributes
     ----------
     coefficients : list of ndarray
         (n_steps, n) for each learner: what an arrival in a step adds to the gradient.
     before : ndarray
-        (n_kept, n), what the last step of the interval before kept, for neurons that go on.
+        (n_kept, n), what neurons kept of the last step of the interval before.
     goes_on : bool
-        Whether there was one.
+        Whether the next interval goes on from `before`.
     """
 
     def __init__(self, network: LocalNetwork, kappa: float, n_steps: int, history: np.ndarray) -> None:
@@ -181,7 +182,7 @@ class IntervalRules(Rules):
         self.goes_on = False
 
     def begin(self, reset: bool) -> None:
-        """Prepare for an interval whose neurons start anew, or go on."""
+        """Prepare for an interval whose neurons are reset, or go on."""
         self.goes_on = not reset and self.goes_on
         if reset:
             self.start()
@@ -196,7 +197,7 @@ class IntervalRules(Rules):
         error : ndarray
             (n_steps, n_readouts).
         rate : ndarray
-            (n,), what regularises rates.
+            (n,), factor of the firing-rate regularisation.
         modulator : ndarray
             (n_steps,).
         """
@@ -214,11 +215,11 @@ class IntervalRules(Rules):
         self, item: Learner, part: slice, psi: np.ndarray, error: np.ndarray, rate: np.ndarray, modulator: np.ndarray,
         B: np.ndarray, scratch: tuple[np.ndarray, np.ndarray],
     ) -> None:  # fmt: skip
-        """Find the coefficients of some steps, whose arrays are given, after those of the steps after them."""
+        """Find the coefficients of steps `part`, to which the arrays belong; later steps come first."""
         a, n, (number, lam) = item.first, self.n, scratch
         if "L" in item.at.rule.signals:
             write_signals(self.network, error, self._signal[: len(psi)])
-        row = min(part.start, len(self._history) - 1)  # there is one alone where neurons keep nothing
+        row = min(part.start, len(self._history) - 1)  # the history has one row where neurons keep nothing
         first = self.before if self.goes_on and not part.start else self._history[row]
         kept = self._history[part.start + 1 :, :, a:]
         item.program.call(
@@ -228,7 +229,7 @@ class IntervalRules(Rules):
         )  # fmt: skip
 
     @property
-    def _given(self) -> list[np.ndarray]:
+    def _computed(self) -> list[np.ndarray]:
         return self.coefficients
 
     @property
@@ -240,7 +241,7 @@ class IntervalRules(Rules):
 
 
 class SpikeRules(Rules):
-    """Rules in the spike variant: what their steps give is kept in rings that synapses read.
+    """Learning rules in the spike variant: values of their steps are kept in rings, which synapses read.
 
     Parameters
     ----------
@@ -267,7 +268,7 @@ class SpikeRules(Rules):
             name: [max(getattr(item.program, key) for item in items) for key in ("n_numbers", "n_entries", "n_map")]
             for name, items in self._sharing.items()
         }
-        # of each step that synapses still read, or of one
+        # (steps, n_numbers, n): all steps that synapses still read, or one
         self._numbers = {
             name: allocate_aligned((self._steps if name in self._singly else 1, numbers, self.n), self._real)
             for name, (numbers, _, _) in sizes.items()
@@ -282,12 +283,12 @@ class SpikeRules(Rules):
         }
 
     @property
-    def _given(self) -> list[np.ndarray]:
+    def _computed(self) -> list[np.ndarray]:
         return [(self._entries if item.program.n_entries else self._numbers)[item.at.name] for item in self.learners]
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What a state keeps, by name: the last axis is this rank's neurons."""
+        """Arrays that a state keeps, by name; last axis: this rank's neurons."""
         found = {f"{name}_state_{k}": row for name, rows in self.states.items() for k, row in enumerate(rows)}
         kinds = {"entry": self._entries, "end": self._ends}
         kinds["number"] = {name: ring for name, ring in self._numbers.items() if name in self._singly}
@@ -301,12 +302,12 @@ class SpikeRules(Rules):
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        modulator = self.modulator.nbytes * bool(self.learners)  # else nothing of e-prop's own network counts here
+        modulator = self.modulator.nbytes * bool(self.learners)  # it counts only where a rule may read it
         return super().nbytes + modulator + sum(array.nbytes for array in self.arrays.values())
 
     def kernel_learners(self) -> Values:
         """Return the table of rules as the kernel takes it."""
-        rows, self._own = [], list[np.ndarray]()  # which kernels read
+        rows, self._own = [], list[np.ndarray]()  # kept: kernels have their addresses
         for item in self.learners:
             program, places, name = item.program, item.places, item.at.name
             table, shift = places.table.astype(self._real), np.zeros(self.n, self._real)
@@ -338,13 +339,13 @@ class SpikeRules(Rules):
         return {"table": learners, "steps": self._steps, "fold_steps": RULE_FOLD_STEPS, "modulator": self.modulator}
 
     def take_modulator(self, first: int, n_steps: int, given: np.ndarray | None) -> None:
-        """Write `M` of the steps [first, first + n_steps) into the ring."""
+        """Write the modulator `M` of steps [first, first + n_steps) into its ring."""
         places = np.arange(first, first + n_steps) % len(self.modulator)
         self.modulator[places] = 0.0 if given is None else given[:n_steps]
 
 
 class _Nobody:
-    """Some neurons of which none is a target of a rule."""
+    """Stands in for a `LocalNetwork` with n neurons, of which none is a target of a rule."""
 
     def __init__(self, model: Model, n: int) -> None:
         self.model, self.neurons = model, (0, n)
@@ -352,14 +353,14 @@ class _Nobody:
 
 
 def count_bytes(model: Model, plan: NetworkPlan | None, n_steps: int, n: int) -> int:
-    """Return the bytes of what rules keep on a rank with n neurons, which are as many for each neuron, target or not.
+    """Return the bytes that learning rules take on a rank with n neurons, whether or not these are targets.
 
     Parameters
     ----------
     model : Model
         The whole network.
     plan : NetworkPlan or None
-        Of the spike variant.
+        Plan of the spike variant; None: the interval variant.
     n_steps : int
         Steps of a sample.
     n : int
@@ -371,19 +372,19 @@ def count_bytes(model: Model, plan: NetworkPlan | None, n_steps: int, n: int) ->
     return (SpikeRules(rank, plan, n_steps) if plan else IntervalRules(rank, 0.0, n_steps, np.zeros((1, 0, n)))).nbytes
 
 
-class Variant:
-    """A kind of e-prop that traces follow in part, or without a filter, in the interval variant.
+class EpropKind:
+    """E-prop with options, in the interval variant: through a part of the derivatives, or without a filter.
 
     Attributes
     ----------
     is_filtered : bool
         Whether traces are filtered.
     blocks : ndarray
-        Those of the incoming synapses, of which only its own learn.
+        Blocks of the incoming synapses, of which only those learn that this kind is for.
     neurons : object
-        The kernel's view of neurons with the model of this kind.
+        The kernel's view of neurons with models that follow that part of the derivatives.
     psi : ndarray
-        (n_steps, n_ports, n), its coefficients.
+        (n_steps, n_ports, n), coefficients of arrivals.
     """
 
     def __init__(self, rule: Eprop, blocks: np.ndarray, neurons: object, psi: np.ndarray) -> None:
@@ -392,16 +393,16 @@ class Variant:
 
 
 class Kinds:
-    """Which blocks of the incoming synapses learn by which rule: a table for each, in which no other block learns.
+    """Which blocks of the incoming synapses learn by which rule: a table for each rule, in which no other block learns.
 
     Attributes
     ----------
     plain : ndarray
-        Blocks that learn by e-prop as it is.
+        Blocks that learn by e-prop without options.
     of_rules : list of ndarray
-        For each learner.
-    variants : list of Variant
-        The kinds of e-prop.
+        Blocks of each learner.
+    eprop : list of EpropKind
+        E-prop with options.
     onto_readouts : ndarray
         Blocks of the outgoing synapses.
     """
@@ -419,14 +420,14 @@ class Kinds:
 
         self.of_rules = [chosen([k == place for k in found]) for place in range(len(rules.learners))]
         for blocks in self.of_rules:
-            blocks[:, layout.PORT] = 0  # its coefficients are those of any port
+            blocks[:, layout.PORT] = 0  # coefficients of a rule are the same for all ports
         plain = [isinstance(rule, Eprop) and rule.is_plain for rule in kinds]
         self.plain = table.blocks if all(plain) and not table.has_transmission else chosen(plain)
         outgoing = network.outgoing
         self.onto_readouts = outgoing.blocks_again if outgoing.has_transmission else outgoing.blocks
         shape = n_steps, max(network.widths["ports"], 1), rules.n
-        self.variants = []
-        for rule in learning.list_variants(model):
+        self.eprop = []
+        for rule in learning.list_eprop(model):
             of = [
                 isinstance(kind, Eprop) and (kind.through, kind.filter) == (rule.through, rule.filter) for kind in kinds
             ]
@@ -436,7 +437,7 @@ class Kinds:
                 for post in network.piece_populations
             ]
             psi = allocate_aligned(shape, model.kernels.real)
-            self.variants.append(Variant(rule, chosen(of), cells.with_programs(programs), psi))
+            self.eprop.append(EpropKind(rule, chosen(of), cells.with_programs(programs), psi))
 
 
 def write_signals(network: LocalNetwork, error: np.ndarray, signal: np.ndarray) -> None:

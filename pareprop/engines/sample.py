@@ -1,4 +1,4 @@
-"""Samples, which tasks hand to the simulation."""
+"""`Sample`: inputs and target that a task hands to the simulation."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ class SpikeMemory:
     def _composes(self, post: Population) -> int:
         """Return the address of what composes the steps of neurons; 0 for readouts, and where no synapse asks."""
         found = self._composed.get(post.name)
-        return found[0].stretches(found[1]) if found else 0
+        return found[0].composed_address(found[1]) if found else 0
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
         """Return rings (steps, n) of the latest steps, only as long as the longest cutoff (or folding) requires."""
@@ -279,7 +279,7 @@ class SpikeMemory:
         beside = self.plan.sets == 2 or self.network.model.is_rewarded
         scanned = [item for item in self.plans[0].plans if item.way.name == "scan"]
         places = layout.STRETCHES * any(item.request.definition is None for item in scanned)
-        sizes = [program.stretch_sizes(of) for program, of in self._composed.values() if not of.ahead]
+        sizes = [program.composed_sizes(of) for program, of in self._composed.values() if not of.ahead]
         width = _lines(max((numbers + others * beside for numbers, others, *_ in sizes), default=0))
         whole = max((_lines(numbers + others) + _lines(entries) for numbers, others, entries, *_ in sizes), default=0)
         derived = max((size for *_, size, _ in sizes), default=0)

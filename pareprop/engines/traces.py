@@ -1,7 +1,7 @@
 """Eligibility traces of chosen synapses, step by step, from what the kernels record of neurons.
 
-The kernels never hold these traces: the interval variant sweeps back through time, the spike variant works off windows
-between spikes. Here they are stepped forward, for few synapses. Equations: Bellec et al. 2020 (doi
+The kernels never hold these traces: the interval variant goes backward through time, the spike variant updates synapses
+when spikes arrive. Here traces are stepped forward, for few synapses. Equations: Bellec et al. 2020 (doi
 10.1038/s41467-020-17236-y), equations 22 to 28; Korcsak-Gorzo et al. 2025 (arXiv:2511.21674).
 """
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 # quantities of synapses that can be recorded, and their units
 TRACES_UNITS = {"eligibility": "1/mV", "eligibility_trace": "1/mV", "gradient": "as in NEST"}
-FILTERS = ("ebar", "ereg", "f_av", "past", "past_regular", "waiting")  # which steps change, beside what makes e
-HELD = ("held_arrivals", "held_psi", "held_fired", "held_kept")  # of the last steps
+FILTERS = ("ebar", "ereg", "f_av", "past", "past_regular", "waiting")  # steps change these, and `_eligibility`
+HELD = ("held_arrivals", "held_psi", "held_fired", "held_kept")  # last steps of a sample, followed again with a cutoff
 NEVER = -1e18  # step of the latest arrival before the first one
 
 
@@ -71,7 +71,7 @@ class Factors:
         self.start()
 
     def start(self) -> None:
-        """Let sources be as before their first spikes."""
+        """Set the state of sources to that before their first spikes."""
         transmission.start_rows(self.rows)
         self.rows[:, layout.LATEST_SPIKE] = -np.inf  # steps count from each sample: there are some below 0
 
@@ -81,7 +81,7 @@ class Factors:
 
 
 class Plain:
-    """What makes the eligibility of synapses onto neurons of the package: filtered arrivals, and a trace of adaptation.
+    """Eligibility e of synapses onto NEST's own neurons, from filtered arrivals and a trace of adaptation.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class Plain:
 
     def __init__(self, alpha: np.ndarray, zeta: np.ndarray, rho: np.ndarray, beta: np.ndarray) -> None:
         self._alpha, self._zeta, self._rho, self._beta = alpha, zeta, rho, beta
-        self.state = np.zeros((2, len(alpha)))  # of the filter, of adaptation
+        self.state = np.zeros((2, len(alpha)))  # filtered arrivals, trace of adaptation
 
     def step(self, arrivals: np.ndarray, psi: np.ndarray, kept: np.ndarray, works: np.ndarray) -> np.ndarray:
         """Step forward; return e (n,).
@@ -101,7 +101,7 @@ class Plain:
         arrivals, psi : np.ndarray
             float64 (n,), spikes that enter, and surrogate gradients of the targets.
         kept : np.ndarray
-            (2, n_kept, n), what derivatives need of the step before and of this one.
+            (2, n_kept, n), what derivatives need of the step before and of this step.
         works : np.ndarray
             bool (n,), whether the step is followed; past a cutoff traces decay, and there is no e.
         """
@@ -113,14 +113,14 @@ class Plain:
 
 
 class Equations:
-    """As `Plain`, for targets given by equations: by the compiled model, whose step is linear in traces and arrivals.
+    """Eligibility e of synapses onto neurons given by equations; a step is linear in traces and arrivals.
 
     Parameters
     ----------
     cells : Cells
         The target of each synapse.
     port : int
-        Number of the port.
+        Index of the port.
     """
 
     def __init__(self, cells: Cells, port: int) -> None:
@@ -215,7 +215,7 @@ class Traces:
         self.held_kept = np.zeros((self._held + (self._held > 0), *self._kept_shape))
 
     def _prepare(self, engine: Engine, chosen: Chosen) -> None:
-        """Set what arrivals need."""
+        """Set the attributes that arrivals need."""
         model, projection = engine.network.model, chosen.projection
         self._engine, self._chosen, self._online = engine, chosen, model.eprop.is_online
         self._from_inputs, self._onto_readouts = projection.pre.role == "input", projection.post.role == "readout"
@@ -226,7 +226,7 @@ class Traces:
         self.coming = np.zeros((projection.delay_range[1] + 1, len(self._source)))  # arrivals of the next samples
 
     def _set_constants(self, projection: Projection, kappa: float) -> None:
-        """Set what steps of synapses onto neurons need; `kappa` is that of the readouts."""
+        """Set the attributes that steps of synapses onto neurons need; `kappa` is that of the readouts."""
         network, post, n = self._engine.network, projection.post, len(self._target)
         model, local = network.model, self._target - network.neurons[0]
         self._c_reg, self._f_target = network.cells["c_reg"][local], network.cells["f_target"][local]
@@ -249,7 +249,7 @@ class Traces:
 
     @property
     def _kept_shape(self) -> tuple[int, int]:
-        """Numbers that derivatives need of a target in a step, and synapses."""
+        """Shape of what derivatives need of a step: numbers of a target, synapses."""
         item = self._eligibility
         return item.n_kept if isinstance(item, Equations) else 0, len(self._target)
 
@@ -306,7 +306,7 @@ class Traces:
             else:
                 self.ebar[:] = self._kappa * self.ebar + self._share * e
                 met_by_signal = self.ebar if self._is_filtered else e
-                trace, regular = self._delay(e, works[i], fired[i]) if self._online else (met_by_signal, e)
+                trace, regular = self._delay_traces(e, works[i], fired[i]) if self._online else (met_by_signal, e)
             if t >= 0 and self.states is not None:
                 self.states.append(self._name_states(e))
             if t >= 0:
@@ -369,11 +369,11 @@ class Traces:
         return eps | {"e": e, "ebar": self.ebar.copy(), "ereg": self.ereg.copy()}
 
     def _stepped(self) -> list[np.ndarray]:
-        """Return what a step changes."""
+        """Return the arrays that a step changes."""
         return [self._eligibility.state, *(getattr(self, name) for name in FILTERS)]
 
     def _regularize(self, fired: np.ndarray) -> np.ndarray:
-        """Return the factor of e in the gradient of an interval, that of the firing-rate regularisation."""
+        """Return the factor of e in the gradient of an interval by which firing rates are regularised, (n,)."""
         engine, n_steps = self._engine, len(fired)
         count = np.count_nonzero(fired, axis=0) + engine.perturbing.lost[self._target - engine.network.neurons[0]]
         return self._c_reg * (count / n_steps - self._f_target * engine.network.model.dt_ms) / n_steps
@@ -381,8 +381,8 @@ class Traces:
     def _find_works(self, arrivals: np.ndarray, n_steps: int) -> np.ndarray:
         """Return whether each held step, and each of the sample, is followed, bool (held + n_steps, n).
 
-        It is if a spike has arrived less than the cutoff before it, in the synapse's time: a spike that arrives in step
-        p is worked off from p - m on.
+        A step is followed if a spike arrived at the synapse less than the cutoff before it. A spike that arrives in
+        step p counts from step p - m on, which is step p in the synapse's time.
         """
         held, n = self._held, len(self._target)
         if self._cutoff == layout.NO_CUTOFF:
@@ -395,7 +395,7 @@ class Traces:
         return steps[held:] - latest[held:] < self._cutoff
 
     def _hold(self, *arrays: np.ndarray) -> list[np.ndarray]:
-        """Return arrays (n_steps, .., n) behind what is held of the samples before; hold the last steps of these."""
+        """Return arrays (n_steps, .., n) behind the held steps of samples before; hold the arrays' last steps."""
         joined = []
         for name, array in zip(HELD, arrays, strict=True):
             held = getattr(self, name)
@@ -404,8 +404,8 @@ class Traces:
                 setattr(self, name, joined[-1][-len(held) :].copy())
         return joined
 
-    def _delay(self, e: np.ndarray, works: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return traces of d_out steps before, and what regularisation adds, where they are followed."""
+    def _delay_traces(self, e: np.ndarray, works: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the traces of d_out steps before, and what regularisation added then, both 0 where not followed."""
         keep, dt = self._kappa_reg, self._engine.network.model.dt_ms
         self.ereg[:] = keep * self.ereg + (1.0 - keep) * e
         self.f_av[:] = keep * self.f_av + (1.0 - keep) * fired / dt
@@ -416,7 +416,7 @@ class Traces:
         return before, regular
 
     def _find_arrivals(self, log: SpikeLog, n_steps: int) -> np.ndarray:
-        """Return how many spikes arrive at each synapse, 0 or 1, float64 (n_steps + .., n), after the sample too."""
+        """Return what arrives at each synapse in each step, float64 (n_steps + n_later, n): 0, 1 or a factor."""
         delay = self._chosen.delay
         if self._from_inputs:  # those of step s arrive in step s through a delay of one step
             delay = delay - 1
@@ -449,7 +449,7 @@ class Traces:
         return (*FILTERS, "coming", *(("latest", *HELD) if self._held else ()))
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what the next sample reads, (.., n) each; nothing in the interval variant."""
+        """Return the arrays that the next sample reads, (.., n) each; none in the interval variant."""
         if not self._online:
             return {}
         state = {name: getattr(self, name) for name in self._carried} | {"eligibility": self._eligibility.state}
@@ -458,7 +458,7 @@ class Traces:
         return state
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Take back a state."""
+        """Load what `state` returned."""
         if not self._online:
             return
         self._eligibility.state[...] = state["eligibility"]

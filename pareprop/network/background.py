@@ -1,6 +1,6 @@
 """Poisson background: spikes that each neuron gets from sources of its own, drawn in the kernel as the network runs.
 
-`background.pxd` draws them, by the number of the neuron in its population and the step of the run alone.
+`background.pxd` draws them; the draws depend on the neuron's number in its population and the step of the run alone.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from .. import elementary, rng
 from ..errors import InputError, quote
 from ..values import AnyValue
 from .connectivity import Population, check_name
-from .parameters import Constant, Distribution, Frozen, Value, check_lengths, is_number, list_bounds, nearest
+from .parameters import Constant, Distribution, Frozen, Value, check_lengths, list_bounds, nearest, show_value
 from .signs import check_drawn
 
-MOST = 100.0  # spikes of a neuron in a step, on average
+MOST = 100.0  # highest mean number of spikes that a neuron gets in a step
 
 
 class Background(Frozen):
@@ -60,15 +60,12 @@ class PopulationBackground(Background):
 
     @property
     def port_index(self) -> int:
-        """Number of the port among those of the neurons."""
+        """Index of the port among the neurons' ports."""
         return 0 if self.port is None else self.post.ports.index(self.port)
 
     def describe(self) -> str:
-        """Say in a line what it brings to whom."""
-        rate, weight = (
-            "given for each" if isinstance(value, np.ndarray) else f"{value:g}" if is_number(value) else str(value)
-            for value in (self.rate_hz, self.weight)
-        )
+        """Return rate, weight, port and targets in one line."""
+        rate, weight = map(show_value, (self.rate_hz, self.weight))
         port = f", port {self.port}" if self.port else ""
         return f"{self.name}: rate_hz {rate}, weight {weight}{port}, onto {self.post.size} {self.post.name}"
 
@@ -83,7 +80,7 @@ def name_background(post: object, name: AnyValue) -> str:
 
 
 def fit(here: str, name: str, post: Population, background: Background, dt_ms: float) -> PopulationBackground:
-    """Fit a background to its population.
+    """Check a background against its population.
 
     Parameters
     ----------
@@ -139,7 +136,7 @@ def check_rates(here: str, rates: np.ndarray, dt_ms: float, first: int) -> None:
 
 
 def list_levels(mean: np.ndarray) -> np.ndarray:
-    """Return the thresholds by which numbers of 32 bits become Poisson counts, see `rng.levels`.
+    """Return the thresholds that turn random numbers of 32 bits into Poisson counts, see `rng.levels`.
 
     Parameters
     ----------
@@ -149,7 +146,7 @@ def list_levels(mean: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        uint32 (k, n), until those of all means are the highest number, which none exceeds.
+        uint32 (k, n), with k so large that no number of 32 bits exceeds the last thresholds.
     """
     chance = elementary.exp(-np.asarray(mean, float))
     total, levels = chance.copy(), []

@@ -23,11 +23,11 @@ from .space import Space
 
 F = TypeVar("F", bound=Callable[..., object])
 Feedback = Literal["random", "symmetric", "adaptive"]
-PLACE = "**options\n    Those of a `Connection`.\n"  # in the documentation of a function that takes them
+PLACE = "**options\n    Those of a `Connection`.\n"  # in docstrings; `takes_options` puts the list of options there
 
 
 def _described(kind: type[Frozen], make: Callable[[Mapping[str, object], str], Frozen]) -> BeforeValidator:
-    """Return what makes a description of a table of its settings."""
+    """Return the validator of a field that takes a description of a kind, or a table of its settings."""
 
     def read(value: object) -> object:
         if value is None or isinstance(value, kind):
@@ -45,8 +45,8 @@ def _described(kind: type[Frozen], make: Callable[[Mapping[str, object], str], F
 class Connection(Frozen):
     """How a projection connects two populations.
 
-    A new option is a field here. Whether it fits the populations is checked in `connectivity.resolve`, whether it fits
-    the rule in the class of the rule.
+    A new option is a field here. `connectivity.resolve` checks whether it fits the populations, the class of the
+    connectivity rule (`rules`, `streamed_rules`) whether it fits that rule.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Populations, and the projections between them: connections that fit their populations."""
+"""Populations, and projections: connections that were checked against the populations that they connect."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Population:
     learn : dict of str to Optimizer
         Parameters that learn, with their optimizers.
     learns : Learns
-        The same as kernels are compiled for it.
+        Names of `learn`, in the form for which kernels are compiled.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Population:
         return definition.ports if definition else ("arriving",)
 
     def requires_positive(self, port: str | None) -> str | None:
-        """Return in words that weights onto a port, None for the first one, are at least 0; None if they need not."""
+        """Return a message if a port (None: the first one) takes only weights of at least 0, else None."""
         definition, name = getattr(self.params, "definition", None), port or self.ports[0]
         if definition is None or name not in definition.positive:
             return None
@@ -126,12 +126,12 @@ class Projection(Connection):
 
     @property
     def port_index(self) -> int:
-        """Number of the port among those of the targets."""
+        """Index of the port among the targets' ports."""
         return 0 if self.port is None else self.post.ports.index(self.port)
 
     @property
     def requires_positive(self) -> str | None:
-        """In words that the port takes weights of at least 0, None if it takes others."""
+        """Message if the port takes only weights of at least 0, else None."""
         brings_spikes = self.pre.role in ("input", "recurrent")
         return self.post.requires_positive(self.port) if brings_spikes else None
 
@@ -152,12 +152,12 @@ class Projection(Connection):
 
     @property
     def moves(self) -> bool:
-        """Whether synapses come to lie in other rows while they learn, so that all rows exist."""
+        """Whether learning moves synapses to other rows, so that empty rows are kept, too."""
         return self.rewire is not None or self.learn_delay is not None
 
     @property
     def keeps_signs(self) -> bool:
-        """Whether weights learn and keep the sign of their source, or that of their port, which always holds."""
+        """Whether weights learn and must keep the sign of their source, or of their port, which always holds."""
         return self.plastic and self.signs is not None and (self.keep_signs or self.requires_positive is not None)
 
     @property
@@ -172,7 +172,7 @@ class Projection(Connection):
 
     @property
     def is_empty(self) -> bool:
-        """Whether no synapse was given, so that the delays mean nothing."""
+        """Whether synapses are given one by one and there is none: delays then mean nothing."""
         return self.edges.n_edges == 0 if self.edges is not None else self.source is not None and not len(self.source)
 
 
@@ -200,7 +200,7 @@ def resolve(
     here: str, name: str, pre: Population, post: Population, connection: Connection, dt_ms: float,
     rules: Mapping[str, Rule] = MappingProxyType({}),
 ) -> Projection:  # fmt: skip
-    """Fit a connection to the populations that it connects.
+    """Check a connection against the populations that it connects.
 
     Parameters
     ----------
@@ -215,12 +215,12 @@ def resolve(
     dt_ms : float
         Step in ms.
     rules : Mapping of str to LearningRule or Eprop
-        Rules that are found by name, beside those of the package.
+        Learning rules that are found by name, beside those of the package.
 
     Returns
     -------
     Projection
-        With weights and delays in the form of the kernels.
+        With weights and delays as kernels take them.
 
     Raises
     ------
@@ -249,7 +249,7 @@ def resolve(
         "feedback": (feedback or "random") if pre.role == "readout" else "",
         "learning_rule": _find_rule(here, connection, rules),
     }
-    projection = _choose(here, Projection.model_construct(**given))
+    projection = _check_by_rule(here, Projection.model_construct(**given))
     projection = projection.model_copy(update={"signs": signs.of_projection(connection.sign, projection, here)})
     check_rewired(projection, here)
     rule_options.check_rule(here, projection.learning_rule or rule_options.PLAIN, projection)
@@ -259,7 +259,7 @@ def resolve(
 
 
 def _find_rule(here: str, connection: Connection, rules: Mapping[str, Rule]) -> Rule | None:
-    """Return the rule that a connection names, None for e-prop as it is."""
+    """Return the learning rule that a connection names, None for e-prop without options."""
     if connection.learning_rule is None:
         return None
     try:
@@ -290,7 +290,7 @@ def _delay_learned(here: str, connection: Connection, dt_ms: float) -> Optimizer
 
 
 def _delay_law(here: str, connection: Connection, dt_ms: float) -> delays.Law | None:
-    """Return the law of the delays in steps, None if none is given."""
+    """Return the law that delays follow, in steps, None if none is given."""
     given = [("delay", connection.delay, 1.0), ("delay_ms", connection.delay_ms, dt_ms)]
     laws = [entry for entry in given if isinstance(entry[1], Mapping | delays.Law)]
     if not laws or all(value is not None for _, value, _ in given):  # `_delay_in_steps` says that both are given
@@ -312,7 +312,7 @@ def _delay_law(here: str, connection: Connection, dt_ms: float) -> delays.Law | 
 
 
 def _delay_in_steps(here: str, connection: Connection, dt_ms: float) -> AnyValue:
-    """Return the delay in steps, which is given in steps or in ms: one, lowest and highest, or one for each synapse."""
+    """Return `delay` or `delay_ms` in steps: one value, lowest and highest, or one for each synapse."""
     delay, delay_ms, source = connection.delay, connection.delay_ms, connection.source
     if delay_ms is None:
         return 1 if delay is None else delay
@@ -331,8 +331,8 @@ def _delay_in_steps(here: str, connection: Connection, dt_ms: float) -> AnyValue
     return steps if steps.ndim else int(steps)
 
 
-def _choose(here: str, projection: Projection) -> Projection:
-    """Check a projection by its rule and bring its options into the form of the kernels."""
+def _check_by_rule(here: str, projection: Projection) -> Projection:
+    """Check a projection's port and options by its connectivity rule; return it with options as kernels take them."""
     rule, post = projection.rule, projection.post
     if (port := projection.port) is not None:
         if post.role != "recurrent" or projection.pre.role not in ("input", "recurrent"):

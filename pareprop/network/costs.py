@@ -1,4 +1,4 @@
-"""What a step costs each rank: what its neurons do, and what depends on all of them, such as rows that are opened."""
+"""Estimate what a time step costs each rank: the sum over its neurons, and what its synapse tables cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .sharing import RATE
 from .synapse_table import spread_steps
 
 CHUNK = 2**18  # neurons whose costs are held at a time
-NEAR = 40_000  # bytes of what arrives at neurons that stay in a core's first cache, about
+NEAR = 40_000  # bytes of arrived input, about, that stay in a core's first cache
 
 
 def costs_of_ranks(model: Model, *cuts: np.ndarray) -> list[np.ndarray]:
@@ -25,7 +25,7 @@ def costs_of_ranks(model: Model, *cuts: np.ndarray) -> list[np.ndarray]:
     model : Model
         The whole network.
     *cuts : np.ndarray
-        int64 (n_ranks + 1,), first neuron of each rank, and the number of all.
+        int64 (n_ranks + 1,), first neuron of each rank, and the number of neurons.
     """
     costs, lengths = list_costs(model)
     ids = np.cumsum([0, *lengths])
@@ -33,7 +33,10 @@ def costs_of_ranks(model: Model, *cuts: np.ndarray) -> list[np.ndarray]:
 
 
 def sum_costs(costs: list[np.ndarray], ids: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Return what the neurons of each rank cost, by those of chunks of ids, which begin and end at `ids`."""
+    """Return what the neurons of each rank cost: rank k has neurons `bounds[k]` to `bounds[k + 1]`.
+
+    `costs[k]` holds the costs of neurons `ids[k]` to `ids[k + 1]`: one for each, or one for all.
+    """
     lengths = np.diff(ids).tolist()
     below = np.cumsum([0, *(total(cost, length) for cost, length in zip(costs, lengths, strict=True))])
     chunks = np.clip(np.searchsorted(ids, bounds, side="right") - 1, 0, len(costs) - 1)
@@ -45,10 +48,10 @@ def sum_costs(costs: list[np.ndarray], ids: np.ndarray, bounds: np.ndarray) -> n
 
 
 def cost_of_tables(model: Model, bounds: np.ndarray) -> np.ndarray:
-    """Return what a step costs each rank beside what its neurons cost, in picoseconds: int64 (n_ranks,).
+    """Return what a step costs each rank beside its neurons, in picoseconds: int64 (n_ranks,).
 
-    A spike opens a row of each projection by which its source has targets on a rank, however many. The synapses of a
-    large table come from memory, and where there are many targets, so do these.
+    A spike opens one row of each projection by which its source has targets on the rank, however many. Synapses come
+    from memory if the table exceeds the cache, and so do targets if there are many.
     """
     costs, size = model.eprop.costs, len(bounds) - 1
     rows, synapses, events = np.zeros(size), np.zeros(size), np.zeros(size)
@@ -67,15 +70,15 @@ def cost_of_tables(model: Model, bounds: np.ndarray) -> np.ndarray:
 
 
 def list_costs(model: Model) -> tuple[list[np.ndarray], list[int]]:
-    """Return costs and numbers of neurons of all chunks of ids, as of `cuts.cut_equally`."""
+    """Return the costs and lengths of all chunks of neurons, as `cuts.cut_equally` takes them."""
     costs, lengths = [], []
     for group in model.of_role("recurrent"):
         offset = int(model.offset(group))
         places, times = model.load_factors or (np.zeros(1, np.int64), np.ones(1))
         inner = [place - offset for place in places.tolist() if 0 < place - offset < group.size]
         for low, high in itertools.pairwise(sorted({*range(0, group.size, CHUNK), *inner, group.size})):
-            dear = times[np.searchsorted(places, offset + low, side="right") - 1]
-            costs.append(np.maximum(np.rint(dear * _costs(model, group, low, high)), 1).astype(np.int64))
+            factor = times[np.searchsorted(places, offset + low, side="right") - 1]
+            costs.append(np.maximum(np.rint(factor * _costs(model, group, low, high)), 1).astype(np.int64))
             lengths.append(high - low)
     return costs, lengths
 
@@ -88,7 +91,7 @@ def total(cost: np.ndarray, length: int) -> int:
 def _costs(model: Model, group: Population, low: int, high: int) -> np.ndarray:
     """Return what neurons [low, high) of a population cost in a step: int64 (high - low,), or (1,) for one cost."""
     costs = model.eprop.costs
-    cost: np.ndarray = np.array([costs.step * (1 + _states(group))], np.int64)
+    cost: np.ndarray = np.array([costs.step * (1 + _extra_steps(group))], np.int64)
     for item in model.projections:
         if item.post is group and item.pre.role in ("input", "recurrent"):
             rate = _rate(model, item) * model.dt_ms / 1000.0
@@ -102,14 +105,14 @@ def _costs(model: Model, group: Population, low: int, high: int) -> np.ndarray:
     return cost[:1] if np.all(cost == cost[0]) else cost
 
 
-def _states(group: Population) -> int:
-    """Return how many further steps a step of a neuron is worth, by its state variables."""
+def _extra_steps(group: Population) -> int:
+    """Return what further state variables of a neuron cost in a step, in steps of a plain neuron."""
     definition = getattr(group.params, "definition", None)
     return 0 if definition is None else len(definition.states) // 2
 
 
 def _rate(model: Model, item: Projection) -> float:
-    """Return the expected rate of the sources of a projection in Hz: measured, else the one that they should have."""
+    """Return the expected firing rate of a projection's sources in Hz: measured, else their target, else `RATE`."""
     if item.pre.name in model.rates_hz:
         return model.rates_hz[item.pre.name]
     target = getattr(item.pre.params, "f_target", None) if item.pre.role == "recurrent" else None

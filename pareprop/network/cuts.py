@@ -1,4 +1,4 @@
-"""Which neurons each rank has: ids are cut where expected costs are equal, see `costs`; results do not depend on it."""
+"""Choose the neurons of each rank so that all ranks cost the same, see `costs`; results do not depend on it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .model import Model
 from .sharing import VARIABLE as SHARE_ABOVE
 from .sharing import count_sharing
 
-BALANCE = 1.1  # times the mean that a node may cost, so that cuts between nodes fall where delays are long
-LONGEST = 256  # steps between meetings of nodes, whose sums for readouts are kept until then
-VARIABLE = "PAREPROP_CUTS"  # a cut of one's own: for tests
-UNEQUAL = 1.005  # times the mean that a rank may cost before its share is chosen anew
-TRIES = 16  # cuts at most, each by what the tables of ranks cost by the one before
+BALANCE = 1.1  # a node may cost this times the mean, if its cuts then fall where delays are long
+LONGEST = 256  # most steps between exchanges of nodes: sums for readouts are kept until then
+VARIABLE = "PAREPROP_CUTS"  # environment variable that sets the cuts, for tests
+UNEQUAL = 1.005  # ids are cut anew while a rank costs more than this times the mean
+TRIES = 16  # most cuts that are tried
 
 
 def cut(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:
@@ -68,10 +68,10 @@ def is_given() -> bool:
 def round_steps(
     model: Model, n_steps: int, nodes: np.ndarray | None = None, bounds: np.ndarray | None = None
 ) -> tuple[int, int]:
-    """Return after how many steps the ranks of a node must meet, and after how many nodes must.
+    """Return the steps between exchanges of the ranks of a node, and between exchanges of nodes.
 
-    Ranks meet every shortest delay of the spikes between them. In the spike variant they also meet in time for learning
-    signals, which all ranks make of sums that come from all: so delays to and from readouts bound both.
+    Spikes are exchanged once per shortest delay between ranks. In the spike variant, learning signals are made of sums
+    over all ranks: so delays to and from readouts bound both numbers.
 
     Parameters
     ----------
@@ -92,13 +92,13 @@ def round_steps(
 
 
 def _signal_delay(model: Model) -> float:
-    """Return the shortest delay to or from readouts whose errors are learned from within a sample."""
+    """Return the shortest delay to or from readouts; infinity in the interval variant, which learns after samples."""
     items = [item for item in model.projections if "readout" in (item.pre.role, item.post.role) and not item.is_empty]
     return min((item.delay_range[0] for item in items if model.eprop.is_online), default=np.inf)
 
 
 def _spans(model: Model) -> list[tuple[int, int, int]]:
-    """Return shortest delay, first and last population of each projection among neurons."""
+    """Return of each projection among neurons the shortest delay, and the indices of its populations, lower first."""
     groups = model.of_role("recurrent")
     items = [item for item in model.projections if item.pre in groups and item.post in groups and not item.is_empty]
     pairs = [(groups.index(item.pre), groups.index(item.post)) for item in items]
@@ -106,7 +106,7 @@ def _spans(model: Model) -> list[tuple[int, int, int]]:
 
 
 def _delay_between(model: Model, firsts: np.ndarray) -> float:
-    """Return the shortest delay of a projection that may cross nodes, whose first neurons are given, and their end."""
+    """Return the shortest delay of projections that may cross nodes; `firsts` are the first neurons of nodes."""
     ends = np.cumsum([0, *(group.size for group in model.of_role("recurrent"))])
     low, high = (np.searchsorted(firsts, ids, side="right") for ids in (ends[:-1], ends[1:] - 1))
     return min((delay for delay, first, last in _spans(model) if low[first] != high[last]), default=np.inf)
@@ -115,12 +115,12 @@ def _delay_between(model: Model, firsts: np.ndarray) -> float:
 def _cut_nodes(
     model: Model, costs: list[np.ndarray], lengths: list[int], bounds: np.ndarray, nodes: np.ndarray
 ) -> np.ndarray | None:
-    """Return the first chunk of each node, and the number of all, None if equal cuts are as good."""
+    """Return the first chunk of each node, and the number of chunks; None if equal cuts are as good."""
     before, most = _delay_between(model, bounds[nodes]), _signal_delay(model)
     groups, spans = model.of_role("recurrent"), _spans(model)
     cost = np.cumsum([0, *(total(*chunk) for chunk in zip(costs, lengths, strict=True))])
     first_chunk = np.searchsorted(np.cumsum([0, *lengths]), np.cumsum([0, *(group.size for group in groups)]))
-    ends = cost[first_chunk]  # of populations
+    ends = cost[first_chunk]  # costs of all neurons before each population
     wanted = ends[-1] * (nodes / nodes[-1])
     of_areas = {k for k in range(1, len(groups)) if groups[k].area and groups[k].area == groups[k - 1].area}
     delays = sorted({np.inf, *(delay for delay, *_ in spans if delay > before)}, reverse=True) if before < most else []
@@ -137,14 +137,13 @@ def _cut_nodes(
 
 
 def _cut_evenly(model: Model, costs: list[np.ndarray], lengths: list[int], size: int, first: int = 0) -> np.ndarray:
-    """Cut neurons from `first` on so that ranks cost as much, with what depends on all neurons that a rank has.
+    """Cut neurons from `first` on so that ranks cost the same, synapse tables included.
 
-    That is known of a cut alone: so ids are cut anew by what it was in the cuts before, while that makes the costs of
-    ranks more equal.
+    What tables cost is known for a given cut alone: so ids are cut anew, by the tables' costs in the cuts before.
     """
     ids, whole = np.cumsum([first, *lengths]), sum(total(*chunk) for chunk in zip(costs, lengths, strict=True))
     bounds = best = first + cut_equally(costs, lengths, size)
-    least, more = np.inf, np.zeros(size, np.int64)
+    least, expected = np.inf, np.zeros(size, np.int64)
     for k in range(TRIES):
         added = cost_of_tables(model, bounds)
         each = sum_costs(costs, ids, bounds) + added
@@ -152,8 +151,8 @@ def _cut_evenly(model: Model, costs: list[np.ndarray], lengths: list[int], size:
             best, least = bounds, each.max()
         if each.max() * size <= UNEQUAL * int(each.sum()):
             break
-        more = added if k == 0 else (more + added) // 2  # ranks would else take turns in having a part of a population
-        shares = np.maximum((whole + int(more.sum())) // size - more, 0)
+        expected = added if k == 0 else (expected + added) // 2  # a mean: else the same neurons would go to and fro
+        shares = np.maximum((whole + int(expected.sum())) // size - expected, 0)
         bounds = first + cut_equally(costs, lengths, size, shares)
     return best
 

@@ -11,22 +11,22 @@ from .. import elementary, rng
 from ..kernels import degrees as kernel
 from ..kernels import random
 
-AT_MOST = 0.5  # of the sources that a target may have: rewiring needs the others
-STEP = 4096  # targets drawn at a time
-NODES = 256  # of a normal distribution
+AT_MOST = 0.5  # largest in-degree, as a share of the sources: rewiring needs the others
+CHUNK = 4096  # targets drawn at a time
+N_QUANTILES = 256  # that stand for a normal distribution
 
 
 @cache
-def _normal() -> np.ndarray:
-    """Return values that a normal number takes with equal probability, for means over it."""
-    out = np.empty(NODES)
-    random.normal_quantile((np.arange(NODES, dtype=np.uint64) * 2 + 1) * (2**63 // NODES), out)
+def _normal_quantiles() -> np.ndarray:
+    """Return equally likely values of a standard normal number, for means over it."""
+    out = np.empty(N_QUANTILES)
+    random.normal_quantile((np.arange(N_QUANTILES, dtype=np.uint64) * 2 + 1) * (2**63 // N_QUANTILES), out)
     return out
 
 
 def list_indegrees(n_choices: int, indegree: float, sigma_in: float) -> np.ndarray:
-    """Return numbers of synapses, as of equally likely targets."""
-    exact = indegree * elementary.exp(sigma_in * _normal() - sigma_in * sigma_in / 2)
+    """Return equally likely in-degrees, one for each quantile."""
+    exact = indegree * elementary.exp(sigma_in * _normal_quantiles() - sigma_in * sigma_in / 2)
     return np.minimum(np.rint(exact), int(AT_MOST * n_choices))
 
 
@@ -34,18 +34,18 @@ def list_indegrees(n_choices: int, indegree: float, sigma_in: float) -> np.ndarr
 def compute_silent(n_choices: int, indegree: float, sigma_in: float, sigma_out: float, n_targets: int) -> float:
     """Return the probability that a source has no synapse onto some targets.
 
-    A target with k synapses has a source of weight w with probability 1 - exp(-w c), and c such that the mean is
-    k / `n_choices`, as where sources come after times that are exponential with rates w.
+    A target with k synapses has a source of weight w with probability 1 - exp(-w c), where c makes the mean over
+    sources k / `n_choices`: as if each source came after an exponential time of rate w, and only those before c count.
     """
     share = list_indegrees(n_choices, indegree, sigma_in) / max(n_choices, 1)
-    weight = elementary.exp(sigma_out * _normal())
+    weight = elementary.exp(sigma_out * _normal_quantiles())
     weight /= elementary.mean(weight)
     c = share.copy()
     for _ in range(30):  # Newton's steps from below
         left = elementary.exp(-np.outer(c, weight))
         total, slope = elementary.total_rows(left), elementary.total_rows(left * weight)
-        c += (NODES * (share - 1.0) + total) / slope
-    without = elementary.total_rows(elementary.exp(-np.outer(weight, c))) / NODES
+        c += (N_QUANTILES * (share - 1.0) + total) / slope
+    without = elementary.total_rows(elementary.exp(-np.outer(weight, c))) / N_QUANTILES
     return float(elementary.mean(elementary.power(without, n_targets)))
 
 
@@ -80,7 +80,7 @@ def draw(
     name : str
         Name of the projection.
     n_sources, n_choices : int
-        Number of sources, and of those that a target may have: with one less, target j leaves out source j.
+        Number of sources, and of those that a target may have: one less if target j must not have source j.
     indegree : float
         Mean number of synapses per target.
     sigma_in, sigma_out : float
@@ -100,8 +100,8 @@ def draw(
     kernel.alias(weight / elementary.mean(weight), np.empty(n_sources, np.uint32), chance, other)
     taken, mark = np.zeros(n_sources, np.uint32), 1
     key = rng.key(seed, f"{name}/topology")
-    for first in range(*targets, STEP):
-        ids = np.arange(first, min(first + STEP, targets[1]))
+    for first in range(*targets, CHUNK):
+        ids = np.arange(first, min(first + CHUNK, targets[1]))
         counts = draw_indegrees(seed, name, n_choices, indegree, sigma_in, first, first + len(ids))
         ptr = np.concatenate(([0], np.cumsum(counts)))
         source = np.empty(ptr[-1], np.int64)

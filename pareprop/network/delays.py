@@ -42,7 +42,7 @@ Law = Distribution | DistanceDelay
 
 
 def in_steps(here: str, law: Law, dt_ms: float) -> Law:
-    """Return a law of delays in steps, for one in units of so many steps; `InputError` for other kinds."""
+    """Turn a law of delays, in units of which `dt_ms` are a step, into steps; `InputError` for other kinds of laws."""
     if isinstance(law, DistanceDelay):
         return DistanceDelay(per_length=law.per_length / dt_ms, offset=law.offset / dt_ms)
     if isinstance(law, Constant):
@@ -55,7 +55,7 @@ def in_steps(here: str, law: Law, dt_ms: float) -> Law:
 
 
 def find_range(here: str, law: Law, space: Space | None = None) -> tuple[int, int]:
-    """Return the lowest and the highest delay in steps, at least 1: those within `REACH`, or within the space."""
+    """Return the lowest and highest delay that a law gives, in steps: within `REACH`, or up to the cutoff in space."""
     if isinstance(law, DistanceDelay):
         most = float(law.steps(space.cutoff if space else 0.0))
         if not most <= MAX_DELAY:
@@ -84,7 +84,7 @@ def list_levels(law: Distribution, low: int, high: int) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        uint32 (high - low,): a number is a delay of `low` and as many steps as thresholds are below it.
+        uint32 (high - low,): the delay is `low` plus the number of thresholds below the random number.
     """
     mean, std = law.numbers
     edges = np.arange(low, high + 2) - 0.5

@@ -1,4 +1,4 @@
-"""Drawing the synapses onto this rank's targets, rule by rule."""
+"""Draw the synapses onto this rank's targets: a class each for drawn, given and streamed synapses."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .signs import check_weights
 AT_ONCE = 2**18  # synapses that are sorted at a time
 
 
-class Block(ABC):
-    """One projection on this rank, before it is laid out.
+class Draft(ABC):
+    """The synapses of one projection on this rank, before a `SynapseTable` lays them out in rows.
 
     Parameters
     ----------
     projection : Projection
-        The rule.
+        The projection.
     targets : tuple of int
         Half-open range of its targets on this rank, ids in the population.
     base : int
-        Local index of the first of them.
+        Local index of the first target.
     sources : tuple of int
-        Half-open range of the sources whose synapses it takes, ids in the population.
+        Half-open range of the sources whose synapses are wanted, ids in the population.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Block(ABC):
     leaves_out_self : bool
         Whether no target has itself as a source.
     shorter : int
-        How many of these delays are shorter than the least one that is drawn.
+        How many of `delays` are shorter than all that are drawn: learned delays may become so.
     """
 
     delays: np.ndarray
@@ -57,19 +57,19 @@ class Block(ABC):
 
     @property
     def n_sources(self) -> int:
-        """Number of sources whose synapses it takes."""
+        """Number of sources whose synapses are wanted."""
         return self.sources[1] - self.sources[0]
 
     @property
     def expected(self) -> float:
-        """Synapses, about; 0 only if there is none."""
+        """Expected number of synapses; 0 only if there is none."""
         n_targets = self.targets[1] - self.targets[0]
         share = self.n_sources / max(self.projection.pre.size, 1)
         return n_targets * share * RULES[self.projection.rule].indegree(self.projection) if n_targets else 0.0
 
     @abstractmethod
     def mark_sources(self, bits: np.ndarray, offset: int) -> None:
-        """Make sources, counted from `offset`, members of a set, see `members.pxd`."""
+        """Add the sources that have synapses, plus `offset`, to the set `bits`, see `members.pxd`."""
 
     @abstractmethod
     def mark_rows(self, rows: row_map.RowMap) -> None:
@@ -77,15 +77,15 @@ class Block(ABC):
 
     @abstractmethod
     def count(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
-        """Add the synapses of each row of the table to `counts`, int64."""
+        """Add the number of synapses of each row to `counts`, int64 (n_rows,)."""
 
     @abstractmethod
     def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
-        """Write the synapses into the flat arrays from `cursor` on, which moves to the end of each row."""
+        """Write the synapses of each row from `cursor[row]` on, which moves to the end of the row."""
 
 
-class _RuledBlock(Block):
-    """Synapses that a rule draws with the same numbers each time: to mark, to count, to write."""
+class _DrawnDraft(Draft):
+    """Synapses that `topology` draws; marking, counting and writing them draw the same ones again."""
 
     def __init__(
         self, model: Model, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]
@@ -113,7 +113,7 @@ class _RuledBlock(Block):
         )
 
     def _indegrees(self, seed: int) -> np.ndarray:
-        """Return the synapses of each target where they differ, else none."""
+        """Return the in-degree of each target where the rule fixes their sum alone, else (0,)."""
         if self.projection.N is None:
             return np.zeros(0, np.int64)
         return np.asarray(RULES[self.projection.rule].indegrees(seed, self.projection, *self.targets), np.int64)
@@ -134,7 +134,7 @@ class _RuledBlock(Block):
         self._drawing.fill(*self.targets, self.base, rows, cursor, target, weight)
 
 
-class _ExplicitBlock(Block):
+class _ExplicitDraft(Draft):
     """Synapses given as arrays, of which this rank takes those onto its own targets."""
 
     def __init__(self, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]) -> None:
@@ -178,8 +178,8 @@ class _ExplicitBlock(Block):
         cursor[last - 1] = mine.stop
 
 
-class _StreamedBlock(Block):
-    """Synapses that come in pieces, each time the same; rows are sorted by target, then as they came."""
+class _StreamedDraft(Draft):
+    """Synapses that a rule yields in pieces, each time the same; rows are sorted by target, then as they came."""
 
     def __init__(
         self, model: Model, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]
@@ -198,7 +198,7 @@ class _StreamedBlock(Block):
             yield piece if mine.all() else Piece(*(array[mine] for array in vars(piece).values()))
 
     def _places(self, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
-        """Return the delays, counted from 0, and the sources of a piece."""
+        """Return for each synapse of a piece the index of its delay in `delays`, and its source."""
         return np.searchsorted(self.delays, piece.delay), np.asarray(piece.source, np.int64)
 
     def mark_sources(self, bits: np.ndarray, offset: int) -> None:
@@ -230,7 +230,7 @@ class _StreamedBlock(Block):
 
     @staticmethod
     def _sort(start: int, ends: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
-        """Sort each row by target, unless all are sorted already; some rows at a time, for they take memory."""
+        """Sort each row by target, unless all are sorted already; `AT_ONCE` synapses at a time, to save memory."""
         row = 0
         while row < len(ends):
             last = max(int(np.searchsorted(ends, start + AT_ONCE, side="right")), row + 1)
@@ -251,7 +251,7 @@ def list_delays(projection: Projection) -> np.ndarray:
 
 
 def make_scratch(rule: int, n_sources: int, indegree: int, allow_multapses: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the draw of a rule shuffles in: the numbers of all sources, or a table of few that move.
+    """Return what a draw shuffles in: the numbers of all sources, or a table of the few that are moved.
 
     Returns
     -------
@@ -270,10 +270,10 @@ def _lies_in(ids: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
     return (ids >= bounds[0]) & (ids < bounds[1])
 
 
-def draft_block(
+def draft_synapses(
     model: Model, projection: Projection, first: int, last: int, sources: tuple[int, int] | None = None
-) -> Block:
-    """Draft the synapses of a projection onto its targets on this rank.
+) -> Draft:
+    """Return the draft of a projection's synapses onto its targets on this rank.
 
     Rows are not cut into tiles of targets: memory gives long rows faster than caches lose by wide ones (loops of
     the same accesses, up to a million targets: scripts/README.md).
@@ -283,15 +283,15 @@ def draft_block(
     model : Model
         The whole network.
     projection : Projection
-        The rule.
+        The projection.
     first, last : int
         Half-open range of this rank's cells of the targets' role.
     sources : tuple of int or None
-        Half-open range of this rank's cells of the sources' role, if it takes the synapses of these alone.
+        Half-open range of this rank's cells of the sources' role, if only their synapses are wanted.
 
     Returns
     -------
-    Block
+    Draft
         Without synapses if no target is on this rank.
     """
     offset = model.offset(projection.post)
@@ -304,6 +304,6 @@ def draft_block(
         low, high = np.clip(np.array(sources) - offset, 0, projection.pre.size)
         taken = int(low), int(high)
     if projection.source is not None:
-        return _ExplicitBlock(projection, targets, base, taken)
-    kind = _StreamedBlock if RULES[projection.rule].streamed else _RuledBlock
+        return _ExplicitDraft(projection, targets, base, taken)
+    kind = _StreamedDraft if RULES[projection.rule].streamed else _DrawnDraft
     return kind(model, projection, targets, base, taken)

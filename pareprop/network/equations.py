@@ -1,4 +1,4 @@
-"""Parameters of populations whose neuron model is given by equations."""
+"""Parameters of populations whose neuron model is given by equations: a class is made for each model."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class GivenByEquations(Frozen):
 
     @property
     def kernel_code(self) -> int:
-        """Bits of the model, see `layout.pxd`."""
+        """Bits that tell kernels what the model does, see `layout.pxd`."""
         return layout.BY_EQUATIONS | (0 if self.definition.current_from else layout.EARLY_CURRENT)
 
     @property

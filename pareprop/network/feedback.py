@@ -15,7 +15,7 @@ from .synapse_table import ProjectionSlice, SynapseTable
 
 
 class FollowingFeedback:
-    """The feedback of this rank's neurons that follows their readout synapses, or learns as these do.
+    """Feedback weights of this rank's neurons that are those of their readout synapses, or learn as these do.
 
     Parameters
     ----------
@@ -31,10 +31,10 @@ class FollowingFeedback:
     Attributes
     ----------
     adaptive : SynapseTable
-        Weights of adaptive feedback, laid out as the readout synapses are that they learn with.
+        Weights of adaptive feedback, laid out like the readout synapses with which they learn.
     symmetric_place, adaptive_place : np.ndarray
-        int64 (n,), synapse of `feedback` for each one of `outgoing` and `adaptive`, -1 where it has no partner; (0,)
-        where no feedback is of that kind.
+        int64 (n,), index in `feedback` of the partner of each synapse of `outgoing` and of `adaptive`, -1 without one;
+        (0,) where no feedback is of that kind.
 
     Raises
     ------
@@ -66,7 +66,7 @@ class FollowingFeedback:
     def _link(
         self, projection: Projection, partner: Projection, table: SynapseTable, place: np.ndarray
     ) -> ProjectionSlice:
-        """Find the places of one learning-signal connection in `feedback`, and return the whole of it."""
+        """Write the indices of a learning-signal connection's synapses into `place`; return its slice of `feedback`."""
         back = next(span for span in self.feedback.spans if span.projection is projection)
         there = np.concatenate([np.stack((s, t, i)) for s, t, _, i in self.feedback.chunks(back)], axis=1)
         key = there[0] * projection.post.size + there[1]
@@ -80,7 +80,7 @@ class FollowingFeedback:
         return back
 
     def follow(self) -> None:
-        """Copy the weights that are followed into the learning-signal connections."""
+        """Copy readout weights, or weights of adaptive feedback, into the learning-signal connections."""
         for table, place in ((self._outgoing, self.symmetric_place), (self.adaptive, self.adaptive_place)):
             if not len(place):
                 continue
@@ -89,7 +89,7 @@ class FollowingFeedback:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of adaptive weights and of places."""
+        """Bytes of adaptive weights and of indices."""
         return self.adaptive.nbytes + self.symmetric_place.nbytes + self.adaptive_place.nbytes
 
 

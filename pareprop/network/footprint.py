@@ -1,4 +1,4 @@
-"""Refuse what can't fit into memory before memory is taken: a rough lower bound, not a plan."""
+"""Refuse networks that cannot fit into memory before memory is taken, by a rough lower bound of their size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .connectivity import RULES, Projection
 from .cuts import cut
 from .model import Model
 
-SYNAPSE, ROW, STEP = 12, 8, 8  # bytes: target and weight; start; of a number kept in each step
+SYNAPSE, ROW, STEP = 12, 8, 8  # bytes of a synapse (target, weight), of a row (start), of a number kept in each step
 
 
 def require(model: Model, n_steps: int, rank: int = 0, size: int = 1, cuts: np.ndarray | None = None) -> None:
@@ -42,6 +42,7 @@ def require(model: Model, n_steps: int, rank: int = 0, size: int = 1, cuts: np.n
 
 
 def _parts(model: Model, n_steps: int, first: int, last: int) -> Iterator[tuple[int, str]]:
+    """Yield bytes and name of each part of the share of a rank with neurons [first, last)."""
     if not model.eprop.is_online:
         yield (last - first) * n_steps * STEP, f"history of {last - first} neurons over n_steps = {n_steps}"
     yield model.size("readout") * n_steps * STEP, f"signals of {model.size('readout')} readouts in {n_steps} steps"
@@ -58,18 +59,18 @@ def _parts(model: Model, n_steps: int, first: int, last: int) -> Iterator[tuple[
         indegree, n_delays = RULES[projection.rule].indegree(projection), np.ptp(projection.delay_range) + 1
         if onto_readouts:
             synapses = int(indegree * projection.post.size * (high - low) / projection.pre.size)
-            what = f"projection '{projection.name}' ({_words(projection, projection.post.size)})"
+            what = f"projection '{projection.name}' ({_describe(projection, projection.post.size)})"
             n_rows = n_delays * (high - low)
         else:
             synapses = int(indegree) * (high - low)
-            what = f"projection '{projection.name}' ({_words(projection, high - low)})"
+            what = f"projection '{projection.name}' ({_describe(projection, high - low)})"
             n_rows = n_delays * projection.pre.size
         yield synapses * SYNAPSE, what
-        if not (onto_readouts or projection.moves):  # others have none where there are no synapses
+        if not (onto_readouts or projection.moves):  # others have no empty rows
             n_rows = min(n_rows, synapses)
         yield int(n_rows) * ROW, f"projection '{projection.name}', rows of its sources,"
 
 
-def _words(projection: Projection, n_targets: int) -> str:
+def _describe(projection: Projection, n_targets: int) -> str:
     options = [f"{name} = {getattr(projection, name)}" for name in RULES[projection.rule].options]
     return ", ".join([projection.rule, *options, f"{projection.pre.size} x {n_targets}"])

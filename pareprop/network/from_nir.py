@@ -1,4 +1,4 @@
-"""Make a model from a graph of NIR: populations of its neurons and readouts, projections of its weights and delays."""
+"""Make a model from a graph of NIR: its neurons and readouts become populations, its weights and delays projections."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .parameters import FLOAT_MAX, is_number, plain
 CELLS = ("Input", "LIF", "CubaLIF", "LI")
 BETWEEN = ("Linear", "Affine", "Delay")
 KNOWN = (*CELLS, "Output", *BETWEEN)
-NEURONS = ("iaf_psc_delta", "iaf")  # what a LIF may become
+NEURONS = ("iaf_psc_delta", "iaf")  # models that a node LIF may become
 
 
 class Graph:
-    """A graph of NIR whose nodes are known.
+    """A graph of NIR, read and checked: all of its nodes are supported.
 
     Parameters
     ----------
@@ -77,9 +77,9 @@ class Graph:
         return [pre for pre, post in self.edges if post == name]
 
     def paths(self, post: str) -> Iterator[tuple[str, np.ndarray, Foreign, np.ndarray]]:
-        """Yield source, delays (s) before, weights (None: none) and delays (s) behind them, of all that reaches cells.
+        """Yield all paths that lead to a node: source, delays before the weights, weights (None: 1), delays after them.
 
-        Delays are (n_sources,) and (n_targets,).
+        Delays are in s, (n_sources,) and (n_targets,).
         """
         for name in self.before(post):
             behind = np.zeros(self.size(post))
@@ -90,7 +90,7 @@ class Graph:
                 names = [name]
             for weights in names:
                 if self.kind(weights) not in ("Linear", "Affine"):
-                    yield self._cell(weights), np.zeros(self.size(weights)), None, behind
+                    yield self._require_source(weights), np.zeros(self.size(weights)), None, behind
                     continue
                 for pre in self.before(weights):
                     self._used |= {pre, weights}
@@ -98,7 +98,7 @@ class Graph:
                     if self.kind(pre) == "Delay":
                         ahead, ends = np.asarray(self.nodes[pre].delay, float), self.before(pre)
                     for end in ends:
-                        yield self._cell(end), ahead, self.nodes[weights], behind
+                        yield self._require_source(end), ahead, self.nodes[weights], behind
 
     def require_all_used(self) -> None:
         """Raise `InputError` if weights or delays lie on no path, such as those in front of an Output."""
@@ -107,7 +107,7 @@ class Graph:
             if self.kind(name) in BETWEEN and (name not in self._used or "Output" in after):
                 raise InputError(f"{self.here(name)}: {self.kind(name)} must lie between cells ({', '.join(CELLS)})")
 
-    def _cell(self, name: str) -> str:
+    def _require_source(self, name: str) -> str:
         if self.kind(name) not in ("Input", "LIF", "CubaLIF"):
             wanted = "Output alone" if self.kind(name) == "LI" else "neurons, not to another node of weights or delays"
             raise InputError(f"{self.here(name)}: {self.kind(name)} must lead to {wanted}")
@@ -181,7 +181,7 @@ def _add_neurons(model: Later, name: str, size: int, kind: str, values: Values) 
 def _collect(
     graph: Graph, post: str, factor: np.ndarray, dt_ms: float
 ) -> tuple[dict[str, list[tuple[np.ndarray, ...]]], np.ndarray]:
-    """Return source, target, delay (steps) and weight of the synapses onto a node by their source, and its bias."""
+    """Return the synapses onto a node by source (source, target, delay in steps, weight), and the node's bias."""
     synapses: dict[str, list[tuple[np.ndarray, ...]]] = {}
     bias = np.zeros(len(factor))
     biased: set[int] = set()
@@ -201,6 +201,6 @@ def _collect(
         if np.any(wrong):
             reason = f"a delay of {steps[wrong][0]:g} steps of {dt_ms:g} ms must be whole and at least 0"
             raise InputError(f"{graph.here(post)}: {reason}")
-        delay = 1 + np.minimum(whole, 2.0**60).astype(np.int64)  # of which `connect` tells what is too long
+        delay = 1 + np.minimum(whole, 2.0**60).astype(np.int64)  # `connect` refuses those that are too long
         synapses.setdefault(pre, []).append((source, target, delay, weight[target, source] * factor[target]))
     return synapses, bias

@@ -18,9 +18,9 @@ from .connection import Connection
 from .connectivity import Population
 from .parameters import Frozen, nearest, validate
 
-OWN = ("rule", "name", "edges", "delay", "delay_ms", "weight")  # options of connections that the files tell
-SUFFIX = "_bsshslm_2020"  # of NEST's names of neurons of the interval variant
-EVERY = "*"  # in place of the name of an edge population: options of all
+OWN = ("rule", "name", "edges", "delay", "delay_ms", "weight")  # options of connections that the files give
+SUFFIX = "_bsshslm_2020"  # end of NEST's names of neurons of the interval variant
+EVERY = "*"  # key of the options of all edge populations
 
 
 class Options(Frozen):
@@ -87,9 +87,9 @@ def _add_projections(
 
 
 def _by_port(item: Edges, post: Population) -> list[tuple[str, Edges, str | None]]:
-    """Return edges by the synaptic input at which they arrive: by receptor type, or by the sign of the weight.
+    """Split edges by the port at which they arrive, as NEST does: by receptor type, or by the sign of the weight.
 
-    As NEST does; a weight that changes its sign later stays where it is.
+    A weight that changes its sign later stays at its port.
     """
     ports = post.ports
     if ports[0].startswith(of_nest.RECEPTOR):
@@ -107,7 +107,7 @@ def _by_port(item: Edges, post: Population) -> list[tuple[str, Edges, str | None
 
 
 def _model(model: Later, population: nodes.Nodes) -> tuple[str | NeuronModel, Values]:
-    """Return the model of a template such as "nest:iaf_psc_delta" or "nest:eprop_iaf_bsshslm_2020", its parameters."""
+    """Return model and parameters of node types with a template such as "nest:eprop_iaf_bsshslm_2020"."""
     variant, nest = model.eprop, population.template.rpartition(":")[2]
     plain = nest.removeprefix("eprop_")
     name = plain.removesuffix(SUFFIX)

@@ -1,9 +1,9 @@
-"""Populations and projections of a configuration: from tables of TOML to a `Model`, with all problems in one go."""
+"""Add what tables of TOML describe to a `Model`: populations, projections and more; problems are told all at once."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, create_model
@@ -20,7 +20,7 @@ from .model import Model
 from .neurons import Neuron
 from .perturbations import KINDS, Cut, Perturbation
 
-NEEDED = ("recurrent", "readout")  # roles of populations that learn from targets
+NEEDED = ("recurrent", "readout")  # roles that a network needs to learn from targets
 CELL = {"C_m": 1.0, "E_L": 0.0, "tau_m": 20.0}
 POPULATIONS: tuple[Values, ...] = (
     {"name": "in", "role": "input", "size": 20},
@@ -75,7 +75,7 @@ class BackgroundEntry(Background):
 
 
 def _entry_of(kind: type[Perturbation]) -> type[Perturbation]:
-    """Return what a table of a kind of perturbation holds: what it acts on, and the options of the kind."""
+    """Return the class of a table of a kind of perturbation: what it acts on (`of`), and the options of the kind."""
     return create_model(f"{kind.__name__}Entry", __base__=kind, of=(Names, ...))
 
 
@@ -99,16 +99,27 @@ def add_populations(model: Model, entries: Sequence[Given], needed: Collection[s
     list of str
         Problems; empty if all was added.
     """
-    problems = []
-    for number, entry in enumerate(entries):
-        here = f"populations[{number}]" + (f" {quote(entry['name'])}" if isinstance(entry.get("name"), str) else "")
-        try:
-            _add_population(model, entry, here)
-        except InputError as problem:
-            problems.append(str(problem))
+
+    def add(here: str, entry: Given) -> None:
+        named = f" {quote(entry['name'])}" if isinstance(entry.get("name"), str) else ""
+        _add_population(model, entry, here + named)
+
+    problems = _add_each("populations", entries, add)
     there = {population.role for population in model.populations}
     missing = set(needed) - there - {str(entry.get("role")) for entry in entries}
     return problems + [f"populations: one of role '{role}' is missing" for role in sorted(missing)]
+
+
+def _add_each(name: str, entries: Sequence[Given], add: Callable[[str, Given], None]) -> list[str]:
+    """Call `add` with the start of messages and each table; return a line for each problem."""
+    problems = []
+    for number, entry in enumerate(entries):
+        here = f"{name}[{number}]"
+        try:
+            add(here, entry)
+        except InputError as problem:
+            problems.append(str(problem) if str(problem).startswith(here) else f"{here}: {problem}")
+    return problems
 
 
 def add_local_readouts(model: Model, entry: Given) -> list[str]:
@@ -172,21 +183,18 @@ def _find_kind(model: Model, entry: Given, here: str) -> type[parameters.Frozen]
 
 def add_projections(model: Model, entries: Sequence[Given]) -> list[str]:
     """Add the projections of some tables to a model; return a line for each problem."""
-    populations, problems = {population.name: population for population in model.populations}, []
-    for number, entry in enumerate(entries):
-        here = f"projections[{number}]"
-        try:
-            fields = parameters.validate(ProjectionEntry, entry, here)
-            ends = {"pre": fields.pre, "post": fields.post}
-            _require_known(here, ends, populations)
-            pairs = list(itertools.product(fields.pre, fields.post))
-            if fields.name is not None and len(pairs) > 1:
-                raise InputError(f"name = {quote(fields.name)} is for one pre and one post, not for {len(pairs)} pairs")
-            for pre, post in pairs:
-                model.add_projection(populations[pre], populations[post], fields)
-        except InputError as problem:
-            problems.append(str(problem) if str(problem).startswith(here) else f"{here}: {problem}")
-    return problems
+    populations = {population.name: population for population in model.populations}
+
+    def add(here: str, entry: Given) -> None:
+        fields = parameters.validate(ProjectionEntry, entry, here)
+        _require_known(here, {"pre": fields.pre, "post": fields.post}, populations)
+        pairs = list(itertools.product(fields.pre, fields.post))
+        if fields.name is not None and len(pairs) > 1:
+            raise InputError(f"name = {quote(fields.name)} is for one pre and one post, not for {len(pairs)} pairs")
+        for pre, post in pairs:
+            model.add_projection(populations[pre], populations[post], fields)
+
+    return _add_each("projections", entries, add)
 
 
 def _require_known(here: str, ends: Mapping[str, Iterable[str]], populations: Collection[str]) -> None:
@@ -203,42 +211,38 @@ def _require_known(here: str, ends: Mapping[str, Iterable[str]], populations: Co
 
 def add_backgrounds(model: Model, entries: Sequence[Given]) -> list[str]:
     """Add the Poisson background of some tables to a model; return a line for each problem."""
-    populations, problems = {population.name: population for population in model.populations}, []
-    for number, entry in enumerate(entries):
-        here = f"backgrounds[{number}]"
-        try:
-            fields = parameters.validate(BackgroundEntry, entry, here)
-            _require_known(here, {"post": fields.post}, populations)
-            if fields.name is not None and len(fields.post) > 1:
-                raise InputError(f"name = {quote(fields.name)} is for one population, not for {len(fields.post)}")
-            for name in fields.post:
-                model.add_background(populations[name], fields)
-        except InputError as problem:
-            problems.append(str(problem) if str(problem).startswith(here) else f"{here}: {problem}")
-    return problems
+    populations = {population.name: population for population in model.populations}
+
+    def add(here: str, entry: Given) -> None:
+        fields = parameters.validate(BackgroundEntry, entry, here)
+        _require_known(here, {"post": fields.post}, populations)
+        if fields.name is not None and len(fields.post) > 1:
+            raise InputError(f"name = {quote(fields.name)} is for one population, not for {len(fields.post)}")
+        for name in fields.post:
+            model.add_background(populations[name], fields)
+
+    return _add_each("backgrounds", entries, add)
 
 
 def add_perturbations(model: Model, entries: Sequence[Given]) -> list[str]:
     """Add the perturbations of some tables to a model; return a line for each problem."""
     populations = {population.name: population for population in model.populations}
-    projections, problems = {projection.name: projection for projection in model.projections}, []
-    for number, entry in enumerate(entries):
-        here, kind = f"perturbations[{number}]", entry.get("kind")
-        try:
-            if not isinstance(kind, str) or kind not in KINDS:
-                raise InputError(f"kind = {quote(kind)} must be one of {', '.join(KINDS)}")
-            options = {key: value for key, value in entry.items() if key != "kind"}
-            fields: AnyValue = parameters.validate(PERTURBATIONS[kind], options, here)
-            known: Given = projections if KINDS[kind] is Cut else populations
-            unknown = [name for name in fields.of if name not in known]
-            for name in unknown[:1]:
-                what = "projection" if KINDS[kind] is Cut else "population"
-                raise InputError(f"of = {quote(name)} is not a {what}{parameters.nearest(name, known)}")
-            if fields.name is not None and len(fields.of) > 1:
-                raise InputError(f"name = {quote(fields.name)} is for one, not for {len(fields.of)}")
-            options = {key: getattr(fields, key) for key in KINDS[kind].model_fields}
-            for name in fields.of:
-                model.add_perturbation(known[name], KINDS[kind](**options))
-        except InputError as problem:
-            problems.append(str(problem) if str(problem).startswith(here) else f"{here}: {problem}")
-    return problems
+    projections = {projection.name: projection for projection in model.projections}
+
+    def add(here: str, entry: Given) -> None:
+        kind = entry.get("kind")
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise InputError(f"kind = {quote(kind)} must be one of {', '.join(KINDS)}")
+        options = {key: value for key, value in entry.items() if key != "kind"}
+        fields: AnyValue = parameters.validate(PERTURBATIONS[kind], options, here)
+        known: Given = projections if KINDS[kind] is Cut else populations
+        for name in [name for name in fields.of if name not in known][:1]:
+            what = "projection" if KINDS[kind] is Cut else "population"
+            raise InputError(f"of = {quote(name)} is not a {what}{parameters.nearest(name, known)}")
+        if fields.name is not None and len(fields.of) > 1:
+            raise InputError(f"name = {quote(fields.name)} is for one, not for {len(fields.of)}")
+        options = {key: getattr(fields, key) for key in KINDS[kind].model_fields}
+        for name in fields.of:
+            model.add_perturbation(known[name], KINDS[kind](**options))
+
+    return _add_each("perturbations", entries, add)

@@ -1,6 +1,6 @@
-"""Identity of a model: its facts, name by name, by which a resumed run knows its network again, and says what differs.
+"""List the facts of a model as text, by which resumed runs and ranks tell whether their models are the same.
 
-By them ranks find out, too, that they were given different models.
+Facts that differ are named in messages.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from .losses import Loss
 from .model import Model
 from .perturbations import Applied
 
-FEW = 4  # values of an array that are shown
+FEW = 4  # an array with more values is shown by its checksum
 PLAIN = bool | int | float | str | bytes | np.generic | None
 
 
 def list_facts(model: Model, phase: str | None = None) -> dict[str, str]:
-    """Return all that a model says, name to value as text; arrays by their checksum.
+    """Return all facts of a model, name to value as text; arrays by their checksum.
 
     What has no value to show, such as the code of a loss, counts by its name. With `phase`, perturbations that do not
     act there are left out.
@@ -49,8 +49,9 @@ def list_facts(model: Model, phase: str | None = None) -> dict[str, str]:
 
 
 def list_given(model: Model) -> dict[str, str]:
-    """Return the facts by which a training goes on: not those that are absent or off, which a version before may not
-    know, nor perturbations of tests alone.
+    """Return the facts that a resumed training must share with the one before.
+
+    Left out are values None, False and 0, which an older version may not know, and perturbations of tests alone.
     """
     return {name: text for name, text in list_facts(model, "train").items() if text not in ("None", "False", "0")}
 
@@ -93,12 +94,12 @@ def _fields(thing: AnyValue) -> Values:
 
 
 def _is_absent(info: FieldInfo) -> bool:
-    """Whether a field is no fact where it has its default."""
+    """Whether a field counts as a fact only if it differs from its default."""
     return isinstance(info.json_schema_extra, dict) and bool(info.json_schema_extra.get("absent"))
 
 
 def show(value: object) -> str:
-    """Show a value as text that is the same wherever the value is: no address, no folder, arrays by their checksum."""
+    """Return a value as text that is the same on all ranks and machines: no address, no folder, checksums of arrays."""
     if isinstance(value, PLAIN):
         return quote(value.item() if isinstance(value, np.generic) else value)
     if isinstance(value, Path):  # files may lie elsewhere on another node
@@ -116,7 +117,7 @@ def show(value: object) -> str:
         inside = _fields(value)
     elif isinstance(value, FunctionType | type) or not hasattr(value, "__dict__"):
         return getattr(value, "__qualname__", type(value).__qualname__)
-    else:  # an object of a script: what it holds may be of one rank alone
+    else:  # an object of a script, which may hold what one rank alone has
         kept = value.state() if isinstance(value, Loss) else {}  # changes from sample to sample
         inside = {
             name: item

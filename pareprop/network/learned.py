@@ -1,4 +1,4 @@
-"""Parameters of neurons that learn: which ones can, from what values, within what bounds, by which optimizer."""
+"""Check which parameters of neurons learn, from which values, within which bounds, by which optimizer."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .parameters import Distribution, list_bounds, nearest, validate
 
 
 def as_equations(kind: type[Neuron] | NeuronModel, values: Values, here: str) -> tuple[NeuronModel, Values]:
-    """Return the equations of neurons that learn parameters, and their parameters as equations know them.
+    """Return the equations of neurons that learn parameters, and their parameters with the equations' names.
 
-    Neurons of the package with NEST's equations are computed like those of a user: their own kernels have no
+    NEST's own neurons are computed by their equations, too, if they learn parameters: their kernels have no
     derivatives by parameters.
 
     Raises
     ------
     InputError
-        For a parameter that equations do not have, yet those neurons do.
+        For a parameter that the neurons have, but not their equations.
     """
     if isinstance(kind, NeuronModel):
         return kind, values
@@ -117,8 +117,8 @@ def _check_one(here: str, name: str, params: GivenByEquations, given: object) ->
     return optimizer
 
 
-def take(here: str, population: Population, values: Mapping[str, np.ndarray]) -> None:
-    """Give a population other values, (size,) by name of the parameter; projections that name it know it as it is."""
+def set_parameters(here: str, population: Population, values: Mapping[str, np.ndarray]) -> None:
+    """Set parameters of a population, name to (size,), in place: projections hold the same object."""
     given = {name: float(value[0]) if not np.ptp(value) else value for name, value in values.items()}
     kind = type(population.params)
     for name in given:

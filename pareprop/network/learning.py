@@ -1,4 +1,4 @@
-"""Learning rules of a network: what they ask of the populations, and which of them share numbers."""
+"""Which learning rules the projections of a model use, what these rules need, and which of them share arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..neurons.derive import derive
-from ..neurons.expressions import is_kept
+from ..neurons.expressions import outlives_cutoff
 from ..neurons.model import NeuronModel
 from ..rules.bound import Bound, list_read
 from ..rules.definition import Eprop, LearningRule, Rule
@@ -24,7 +24,7 @@ Key = tuple[str, str, tuple[tuple[str, bytes | str], ...]]  # population, rule a
 
 @dataclass(frozen=True, eq=False)
 class RuleAt:
-    """A rule with its parameters at one population.
+    """A learning rule with its parameters at one population.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class RuleAt:
     parameters : Mapping
         Those that are no defaults.
     place : int
-        Which arrays it has among those of the rule: rules at other populations share them.
+        Number of these parameters among those of the rule at this population. Other populations share the arrays.
     """
 
     rule: LearningRule
@@ -45,7 +45,7 @@ class RuleAt:
 
     @property
     def name(self) -> str:
-        """What its arrays are called."""
+        """Name of the rule's arrays."""
         return f"{self.rule.name}_{self.place}"
 
 
@@ -55,15 +55,15 @@ def rule_of(projection: Projection) -> Rule:
 
 
 def is_plain(projection: Projection) -> bool:
-    """Return whether a projection learns by e-prop as it is without options."""
+    """Return whether a projection learns by e-prop without options."""
     rule = rule_of(projection)
     return isinstance(rule, Eprop) and rule.is_plain
 
 
 def tell_leaks(definition: NeuronModel) -> list[str]:
-    """Return the states of a model whose own entry of the step varies, so that "leak" keeps them for one step."""
+    """Return the states of a model whose own derivative varies: through "leak" their traces last one step."""
     by = derive(definition)
-    return [name for k, name in enumerate(definition.states) if (k, k) in by.J and not is_kept(by, k)]
+    return [name for k, name in enumerate(definition.states) if (k, k) in by.J and not outlives_cutoff(by, k)]
 
 
 def reads_signals(projection: Projection) -> bool:
@@ -73,7 +73,7 @@ def reads_signals(projection: Projection) -> bool:
 
 
 def list_rules(model: Model) -> list[RuleAt]:
-    """Return the rules of all populations, each once with the same parameters, in order of the projections."""
+    """Return the rules of all populations, once for each set of parameters, in order of the projections."""
     found: dict[Key, RuleAt] = {}
     for item in _learning(model):
         rule = rule_of(item)
@@ -83,15 +83,15 @@ def list_rules(model: Model) -> list[RuleAt]:
     return list(found.values())
 
 
-def list_variants(model: Model, post: Population | None = None) -> list[Eprop]:
-    """Return the kinds of e-prop by which projections (onto a population) learn, but for the plain one, each once."""
+def list_eprop(model: Model, post: Population | None = None) -> list[Eprop]:
+    """Return the rules "eprop" with options by which projections (onto a population) learn, each once."""
     rules = [rule_of(item) for item in _learning(model) if post is None or item.post.name == post.name]
     kinds = {(rule.through, rule.filter): rule for rule in rules if isinstance(rule, Eprop) and not rule.is_plain}
     return list(kinds.values())
 
 
 def find_at(found: Iterable[RuleAt], projection: Projection) -> RuleAt | None:
-    """Return which of some rules a projection learns by."""
+    """Return the one of some rules by which a projection learns, None for e-prop."""
     if not isinstance(rule_of(projection), LearningRule):
         return None
     return next(at for at in found if _key_of(at.post, at.rule, at.parameters) == _key(projection))
@@ -116,7 +116,7 @@ def _key_of(post: Population, rule: LearningRule, parameters: Given) -> Key:
 
 
 def list_kept(model: Model, population: Population) -> tuple[str, ...]:
-    """Return what steps of a population keep for learning rules."""
+    """Return the names of the quantities that steps of a population keep for its learning rules."""
     names: set[str] = set()
     for item in _learning(model):
         if item.post.name != population.name:
@@ -125,17 +125,17 @@ def list_kept(model: Model, population: Population) -> tuple[str, ...]:
         if isinstance(rule, LearningRule):
             names |= {*list_read(rule, definition_of(population))}
         elif not rule.is_plain and origin_of(population):
-            names |= {"z"}  # so that its program is compiled with what follows synapses
+            names |= {"z"}  # makes its program compile the traces of synapses
     return tuple(sorted(names))
 
 
 def bind(at: RuleAt, definition: NeuronModel) -> Bound:
-    """Return a rule at the model of its population, with all that this keeps."""
+    """Return a rule bound to the neuron model of its population."""
     return Bound(at.rule, definition, origin_of(at.post))
 
 
 def rules_by_name(model: Model) -> dict[str, Rule]:
-    """Return the rules that projections name, by name; `InputError` if one name means two."""
+    """Return the learning rules that projections name, by name; `InputError` if one name means two."""
     found: dict[str, Rule] = {}
     for item in model.projections:
         rule = item.learning_rule
@@ -145,6 +145,6 @@ def rules_by_name(model: Model) -> dict[str, Rule]:
 
 
 def reads(model: Model, signal: str) -> list[str]:
-    """Return the names of the rules in a model that read a signal of the step."""
+    """Return the names of the learning rules in a model that read a signal of the step."""
     rules = [rule_of(item) for item in _learning(model)]
     return list(dict.fromkeys(rule.name for rule in rules if isinstance(rule, LearningRule) and signal in rule.signals))

@@ -1,4 +1,4 @@
-"""One rank's share of a network: its neurons' parameters and state, and the synapses onto them."""
+"""One rank's share of a network: parameters and initial states of its neurons, and the synapses onto them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..values import AnyValue, Given
 from . import background, learned, rewire
 from .connectivity import Population
 from .cuts import cut
-from .drawing import Block
+from .drawing import Draft
 from .feedback import FollowingFeedback
 from .learning import list_kept
 from .model import Model
@@ -27,11 +27,11 @@ from .rule_options import definition_of
 from .sharing import count_sharing
 from .synapse_table import SynapseTable
 
-# of `cells`, 0 where equations are given
+# parameters in `cells` of NEST's own neurons, 0 for models given by equations
 OF_NEST = ("alpha", "zeta", "rho", "E_L", "V_th", "V_init", "adapt_beta", "refractory_input")
-WIDTHS = ("constants", "states", "ports", "kept", "adjoint", "traces")  # columns of compiled models
+WIDTHS = ("constants", "states", "ports", "kept", "adjoint", "traces")  # numbers of a neuron in a compiled model
 READOUT_CONSTANTS = ("alpha", "zeta", "drive", "V_min", "V_init", "E_L")
-ALMOST_ALL = 0.875  # a rank that listens to more of the neurons than this listens to all
+ALMOST_ALL = 0.875  # a rank that needs the spikes of a larger share of the neurons gets all spikes
 
 
 class LocalNetwork:
@@ -69,13 +69,14 @@ class LocalNetwork:
     cells : dict
         Name to float64 (n_neurons,): parameters of the neurons in units of the kernels, see `_parameters`.
     pieces : np.ndarray
-        int64 (n_pieces, 3): first and last neuron, bits of the neuron model, see layout.pxd.
+        int64 (n_pieces, 3), a piece for each population with neurons here: its first neuron, one past its last, bits
+        of the neuron model, see layout.pxd.
     piece_populations : list of Population
         The population of each piece.
     programs : list of Program
         The compiled model of each piece.
     widths : dict
-        Name to the largest number of columns of a compiled model, the same on all ranks; see `WIDTHS`.
+        Name of `WIDTHS` to the largest number among the compiled models, the same on all ranks.
     constants, initial : np.ndarray
         float64 (n, n_neurons), constants of the compiled models, and initial states of those given by equations.
     learned : dict of int to dict
@@ -114,12 +115,12 @@ class LocalNetwork:
                     rewire.require_single(f"projection '{span.projection.name}'", "learn_delay", source, target)
         self._build_cells()
 
-    def _choose_sources(self, drafts: list[Block]) -> Sources | None:
-        """Set `sources`; return those of which this rank keeps rows, None for all, where it hears nearly all."""
+    def _choose_sources(self, drafts: list[Draft]) -> Sources | None:
+        """Set `sources`, the neurons whose spikes this rank needs; return those that get rows, None for all."""
         n, (first, last) = self.n_recurrent, self.neurons
         self.sources = Sources(n)
         rewired = any(item.rewire and item.pre.role == "recurrent" for item in self.model.projections)
-        moves = rewired and not self.model.eprop.is_online  # which notes arrivals also where there is no synapse yet
+        moves = rewired and not self.model.eprop.is_online  # which notes arrivals of all neurons
         anywhere = rewired and not moves  # any neuron may come to have a target here
         if not n or anywhere or (not moves and last - first > ALMOST_ALL * n):
             return None
@@ -137,7 +138,7 @@ class LocalNetwork:
         return None
 
     def list_heard(self) -> np.ndarray:
-        """Return the neurons with targets on this rank, and its own, uint32 ascending, where `sources` are all."""
+        """Return the neurons with targets on this rank, and its own, uint32 ascending; for when `sources` are all."""
         return np.union1d(np.arange(*self.neurons), self.incoming.list_used_neurons()).astype(np.uint32)
 
     def _projections(self, pre: tuple[str, ...], post: str) -> list:
@@ -169,10 +170,10 @@ class LocalNetwork:
                 for name, optimizer in population.learn.items():
                     here = f"population '{population.name}': learn: {name}"
                     learned.require_start(here, values[name], optimizer, low - offset)
-            with np.errstate(over="ignore"):  # a run does not begin with what is infinite
+            with np.errstate(over="ignore"):  # infinite values are refused when the run begins
                 parts.append(self._parameters(population, low - offset, high - offset, values))
                 constants = program.constants(values, self.model.dt_ms, high - low)
-            given = given_by_equations(population)  # others start as `Cells` says
+            given = given_by_equations(population)  # `Cells` has the initial states of others
             initial = program.initial(values, self.model.dt_ms, high - low) if given else np.zeros((0, 0))
             columns.append((low - first, constants, initial))
             self.programs.append(program)
@@ -190,26 +191,26 @@ class LocalNetwork:
             self.initial[: len(initial), start : start + initial.shape[1]] = initial
 
     def relearn(self, piece: int, values: Given) -> np.ndarray:
-        """Take other values of parameters that learn.
+        """Set parameters that learned, and compute what follows from them: constants and initial states.
 
         Parameters
         ----------
         piece : int
-            Its number.
+            Index of the piece.
         values : Mapping of str to ndarray
             Name of the parameter to (n,) of the neurons of the piece, or to (1,) for all.
 
         Returns
         -------
         np.ndarray
-            float64 (n_learned, n_states, n), derivatives of initial states by parameters that learn, by name.
+            float64 (n_learned, n_states, n), derivatives of initial states by learned parameters, sorted by name.
         """
         first, last = self.pieces[piece, : layout.LAST + 1]
         known, program, dt, n = self.learned[piece], self.programs[piece], self.model.dt_ms, last - first
         for name, value in values.items():
             known[name][:] = value
         self.cells["I_e"][first:last] = known["I_e"]
-        # what is the same for all is computed once
+        # what is the same for all neurons is computed once
         given = {name: value[:1] if np.all(value == value[:1]) else value for name, value in known.items()}
         constants, initial, slopes = program.renew(given, dt, n)
         self.constants[: len(constants), first:last] = constants
@@ -217,7 +218,7 @@ class LocalNetwork:
         return slopes
 
     def values_of(self, piece: int, chosen: np.ndarray) -> dict[str, np.ndarray]:
-        """Return all parameters of neurons of a piece, by their local numbers; its model is given by equations."""
+        """Return all parameters of neurons (local indices `chosen`) of a piece that is given by equations."""
         first, last = self.pieces[piece, : layout.LAST + 1]
         if piece in self.learned:
             return {name: value[chosen - first] for name, value in self.learned[piece].items()}
@@ -227,7 +228,7 @@ class LocalNetwork:
         return {name: value[chosen - first] for name, value in values.items()}
 
     def _values(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
-        """Return the parameters of neurons [low, high) of a population that its equations know."""
+        """Return those parameters of neurons [low, high) of a population that its equations name."""
         known = definition_of(population).defaults
         values = {
             name: getattr(population.params, name) for name in type(population.params).model_fields if name in known
@@ -261,13 +262,13 @@ class LocalNetwork:
         }  # fmt: skip
 
     def background(self) -> dict[str, np.ndarray]:
-        """Return what the kernel draws the Poisson background of this rank's neurons from.
+        """Return the arrays from which the kernel draws the Poisson background of this rank's neurons.
 
         Returns
         -------
         dict
             `backgrounds`, int64 (n, BACKGROUND_COLUMNS), see layout.pxd; `background_keys`, uint64 (n, 2);
-            `background_levels`, uint32, and `background_weight`, in the model's precision: one after the other.
+            `background_levels`, uint32, and `background_weight`, in the model's precision: those of all backgrounds.
 
         Raises
         ------
@@ -314,7 +315,7 @@ class LocalNetwork:
         return any(population.params.adaptive for population in self.model.of_role("recurrent"))
 
     def parameters(self, kernel: type) -> dict[str, np.ndarray]:
-        """Return those of `cells` that a class of the kernels has as attributes, in the model's precision."""
+        """Return the arrays of `cells` that a kernel class has as attributes, in the model's precision."""
         real, chosen = self.model.kernels.real, {name: self.cells[name] for name in self.cells if hasattr(kernel, name)}
         return chosen if real is np.float64 else {name: copy_aligned(array, real) for name, array in chosen.items()}
 

@@ -1,4 +1,4 @@
-"""Readouts of single neurons in words: each neuron has one, which lives where the neuron lives."""
+"""Describe local readouts: each neuron has one of its own, on the neuron's rank."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Losses of readouts: errors and values from signals and targets.
+"""Losses of readouts, for both variants: errors and loss from readout signals and targets.
 
-A new loss is a class here and an entry of `LOSSES`. The spike variant calls it step by step, but for those that
-`cython_core/spike_variant/steps.pxi` makes. The loss of rewards, which compares with no target, is in `reward`.
+A new loss is a class here and an entry of `LOSSES`. The spike variant calls it once in each step, unless it is compiled
+into `cython_core/spike_variant/steps.pxi`. The loss of rewards, which has no target, is in `reward`.
 A script gives a loss of its own to its `Model`, as a function (`OwnLoss`) or as an object of a class of `Loss`.
 """
 
@@ -19,22 +19,22 @@ from .. import elementary
 from ..errors import InputError, quote
 from ..values import Later, Values
 
-SHARES = (1e-3, 1e-5)  # of the largest distance from a target: steps of finite differences
-NEAR, ROUNDED = 0.02, 1e-3  # largest differences from the derivative: its share, and that of a loss in single precision
+SHARES = (1e-3, 1e-5)  # steps of finite differences, as shares of the largest distance from a target
+NEAR, ROUNDED = 0.02, 1e-3  # errors may differ from the derivative by this share of it, and by this share of the loss
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a loss says of a sample.
+    """Errors and loss of a sample.
 
     Attributes
     ----------
     error : np.ndarray
         float64 (n_steps, n_readouts), 0 in steps without a learning signal.
     loss : float
-        Of the whole sample.
+        Loss of the whole sample.
     extra : dict of str to np.ndarray
-        What errors and loss are made of, for results.
+        Quantities from which errors and loss were computed, for results.
     """
 
     error: np.ndarray
@@ -129,34 +129,34 @@ class Loss(ABC):
         if not (math.isfinite(norm) and spread):
             return ""
         what = f"loss {name_of(self)}: errors are not the derivative of the loss"
-        ways = {"a random line": np.random.default_rng(1).normal(size=signal.shape)}
+        lines = {"a random line": np.random.default_rng(1).normal(size=signal.shape)}
         if norm:
-            ways = {"them": errors / np.max(np.abs(errors))} | ways
-        told = {name: float(np.sum(errors * way)) for name, way in ways.items()}
+            lines = {"them": errors / np.max(np.abs(errors))} | lines
+        stated = {name: float(np.sum(errors * line)) for name, line in lines.items()}
         rounded = ROUNDED * abs(value) / spread
-        near = {name: NEAR * max(abs(slope), norm) + rounded for name, slope in told.items()}
+        near = {name: NEAR * max(abs(slope), norm) + rounded for name, slope in stated.items()}
         found = {}
-        for name, way in ways.items():  # by two steps: one may be too long, or lost in rounding
-            slopes = [self._slope(signal, target, by_step, way, share * spread) for share in SHARES]
-            found[name] = min(slopes, key=lambda slope: abs(slope - told[name]))
-        far = [name for name in ways if not abs(found[name] - told[name]) <= near[name]]
+        for name, line in lines.items():  # by two steps: one may be too long, or lost in rounding
+            slopes = [self._slope(signal, target, by_step, line, share * spread) for share in SHARES]
+            found[name] = min(slopes, key=lambda slope: abs(slope - stated[name]))
+        far = [name for name in lines if not abs(found[name] - stated[name]) <= near[name]]
         if not far or not all(map(math.isfinite, found.values())):
             return ""
         if all(abs(slope) <= rounded for slope in found.values()):
             return f"{what}: it does not change with the outputs"
-        ratio = told[far[0]] / found[far[0]] if found[far[0]] else 0.0
-        if ratio and all(abs(told[name] - ratio * found[name]) <= near[name] for name in ways):
+        ratio = stated[far[0]] / found[far[0]] if found[far[0]] else 0.0
+        if ratio and all(abs(stated[name] - ratio * found[name]) <= near[name] for name in lines):
             is_turned = abs(ratio + 1.0) <= NEAR
             return f"{what}: {'their sign is wrong' if is_turned else f'they are {ratio:.3g} times as large'}"
-        return f"{what} by the outputs: along {far[0]} it changes by {found[far[0]]:.3g}, they say {told[far[0]]:.3g}"
+        return f"{what} by the outputs: along {far[0]} it changes by {found[far[0]]:.3g}, they say {stated[far[0]]:.3g}"
 
-    def _slope(self, signal: np.ndarray, target: np.ndarray, by_step: bool, way: np.ndarray, step: float) -> float:
-        """Return the derivative of the loss along a way, by a central difference."""
-        up, down = (self._probe(signal + sign * step * way, target, by_step)[1] for sign in (1.0, -1.0))
+    def _slope(self, signal: np.ndarray, target: np.ndarray, by_step: bool, line: np.ndarray, step: float) -> float:
+        """Return the derivative of the loss along a line, by a central difference."""
+        up, down = (self._probe(signal + sign * step * line, target, by_step)[1] for sign in (1.0, -1.0))
         return (up - down) / (2.0 * step)
 
     def _probe(self, signal: np.ndarray, target: np.ndarray, by_step: bool) -> tuple[np.ndarray, float]:
-        """Return errors and loss, and leave the state; each step sees the same one."""
+        """Return errors and loss without changing the state; with `by_step` each step starts from the same state."""
         cuts = range(1, len(signal)) if by_step else []
         found = []
         for part, wanted in zip(np.split(signal, cuts), np.split(target, cuts), strict=True):
@@ -229,7 +229,7 @@ class OwnLoss(Loss):
         return self.function.state() if self.has_state else {}  # type: ignore[attr-defined]
 
     def load_state(self, state: Values) -> None:
-        """Take it back."""
+        """Give the function back the state that `state` returned."""
         self.function.load_state(state) if self.has_state else super().load_state(state)  # type: ignore[attr-defined]
 
     @property
@@ -286,7 +286,7 @@ def require_whole_state(loss: Loss) -> None:
 
 
 def _has(own: object, name: str) -> bool:
-    """Whether an object of a script has a method of its own, not that of `Loss`."""
+    """Whether an object of a script has its own method of this name, not that of `Loss`."""
     method = getattr(own, name, None)
     return callable(method) and getattr(method, "__func__", method) is not vars(Loss)[name]
 

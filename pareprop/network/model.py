@@ -1,6 +1,6 @@
 """Rank-free description of a network: populations and the projections between them.
 
-A `Model` holds no synapse and no neuron, only rules; each rank draws its own share from it (`topology`, `network`).
+A `Model` holds no synapse and no neuron, only rules; each rank draws its own share from it (`drawing`, `local`).
 Global ids (gid) count the input populations first, then the recurrent ones, then the readouts, in order of definition.
 Most lines of this module document arguments, for `help(Model)`.
 """
@@ -46,7 +46,7 @@ KEPT = (
     "learning_rule",
     "learning_parameters",
     "transmission",
-)  # options of synapses that are copied
+)  # options of a projection that `copy_weights` leaves as they are
 
 
 @runtime_checkable
@@ -73,7 +73,7 @@ class Model:
     Attributes
     ----------
     variant : str
-        Name of the variant, "interval" (`*_bsshslm_2020`) or "spike" (e-prop+); `eprop` tells what it knows.
+        Name of the variant, "interval" (`*_bsshslm_2020`) or "spike" (e-prop+); `eprop` describes it.
     seed : int
         Seed of all draws, from 0 to 2^63 - 1.
     dt_ms : float
@@ -103,13 +103,13 @@ class Model:
     perturbations : list of Applied
         What is perturbed in some phases, in order of definition; see `silence`, `inject`, `dropout`, `cut`.
     rates_hz : dict of str to float
-        Firing rates of populations in Hz by name, as measured, by which neurons are shared among ranks; others are
+        Measured firing rates of populations in Hz by name, to share neurons evenly among ranks; other populations are
         taken to fire at `f_target`. Results do not depend on it.
     load_factors : tuple of np.ndarray or None
-        By which neurons are shared, too: int64 (n_blocks + 1,), first neuron of each block, and the number of all, and
-        (n_blocks,), how many times as much as expected a block costs, see `storage.cut_anew`.
+        Measured costs, to share neurons evenly among ranks: int64 (n_blocks + 1,), first neuron of each block, and the
+        number of neurons; (n_blocks,), cost of each block over the expected cost, see `storage.cut_anew`.
     notes : list of str
-        What was given to `connect`, `background` and others and has no effect; a simulation tells it.
+        A line for each option that has no effect; a simulation prints them.
 
     Raises
     ------
@@ -822,7 +822,7 @@ class Model:
                 raise InputError(
                     f"{here} has {len(columns['neuron'])} cells in the run, {population.size} in the model"
                 )
-            learned.take(here, population, values)
+            learned.set_parameters(here, population, values)
             copied += [f"{population.name}.{name}" for name in values]
         return copied
 

@@ -1,4 +1,4 @@
-"""Neuron and readout models: parameters with NEST's names, units and defaults, checked."""
+"""Parameters of NEST's e-prop neurons and of readouts, with NEST's names, units, defaults and bounds."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .parameters import FLOAT_MAX, Frozen, Value, plain
 
 Surrogate = Literal[*FORMULAS]  # type: ignore[valid-type]  # names of the registry
 SURROGATES = get_args(Surrogate)
-PLAIN = ("I_e", "adapt_beta", "c_reg", "refractory_input")  # parameters that kernels take as they are, 0 without
-CUTOFF_LIMIT = 1e7  # steps, of which spikes are kept; a longer cutoff that is not infinite is a mistake
+PLAIN = ("I_e", "adapt_beta", "c_reg", "refractory_input")  # kernels read these as given, 0 where a model has none
+CUTOFF_LIMIT = 1e7  # longest finite cutoff in ms: spikes are kept as long as the cutoff lasts
 TICS_PER_MS = 1000  # NEST's, to which times are rounded
 
 
@@ -88,7 +88,7 @@ class Neuron(Frozen):
 
     @property
     def kernel_code(self) -> int:
-        """Bits of the model, see `layout.pxd`."""
+        """Bits that tell kernels what the model does, see `layout.pxd`."""
         early = layout.EARLY_CURRENT if library.get(self.equations()).current_from == 0 else 0
         return early | (layout.KEEPS_INPUT if getattr(self, "refractory_input", False) else 0)
 
@@ -237,7 +237,7 @@ class Readout(ReadoutBase):
         return self
 
 
-# by variant: what `variants` knows, under the names by which scripts import it from here
+# filled by `variants`; they stay here for scripts that import them
 NEURON_MODELS: dict[str, dict[str, type[Neuron]]] = {}
 READOUT_MODELS: dict[str, type[ReadoutBase]] = {}
 

@@ -21,9 +21,9 @@ from ..values import Foreign, Numbers, Values
 from .parameters import FLOAT_MAX
 
 MS_PER_S = 1000.0
-ORDER = "order"  # metadata of a node: its place among the populations
+ORDER = "order"  # metadata of a node: index of its population
 PACKAGE_NEEDED = "NIR needs the package nir: install the extra `nir` of this package"
-SAME = ("ports", "constants", "states", "step", "spike", "reset")  # what makes two definitions one neuron
+SAME = ("ports", "constants", "states", "step", "spike", "reset")  # entries in which definitions of one neuron agree
 SUBTRACTS = "NIR's neurons reset to v_reset, those of model 'iaf' subtract V_th: spikes may differ"
 Arrays = Mapping[str, np.ndarray]
 
@@ -38,7 +38,7 @@ def load() -> ModuleType:
 
 
 def tidy(values: object) -> np.ndarray:
-    """Return numbers rounded to 14 digits: units and factors that were multiplied and divided are gone again."""
+    """Return numbers rounded to 14 digits, so that factors which were multiplied and divided out leave no trace."""
     return np.vectorize(lambda value: float(f"{value:.14g}"), otypes=[float])(values)
 
 
@@ -112,7 +112,7 @@ def _lif(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.ndarray, 
 
 
 def _resistance(values: Arrays, dt_ms: float) -> np.ndarray:
-    """Return r with which a spike adds its weight, or the part of it that stays if it arrives spread over the step."""
+    """Return r such that a spike adds its weight, or weight (1 - exp(-dt/tau)) where arrival is not regular."""
     regular = np.asarray(values.get("regular_spike_arrival", True), bool)
     return np.where(regular, 1.0 / gain(values["tau_m"], dt_ms), 1.0)
 
@@ -153,7 +153,7 @@ def of_readouts(here: str, values: Arrays, dt_ms: float) -> tuple[Foreign, np.nd
 
 
 def parameters(here: str, node: Foreign, dt_ms: float) -> tuple[str, Values, np.ndarray, np.ndarray]:
-    """Return what a node of neurons or readouts is here.
+    """Return the model, parameters and factors of inputs that a node of neurons or readouts stands for.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""NEST's names and parameters of neurons without e-prop become those of the models given by equations."""
+"""Find the equations and parameters here for NEST's neurons without e-prop, such as `iaf_psc_exp` and `glif_psc`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def find(name: str, population: Nodes) -> tuple[NeuronModel, Values] | None:
     if name not in library.names() or library.get(name).nest not in (name, f"eprop_{name}"):
         return None
     values = at_rest(population.values, here)
-    if not _truth(values.get("refractory_input", False)):  # what the equations do
+    if not _truth(values.get("refractory_input", False)):  # False is what the equations do
         values.pop("refractory_input", None)
     return library.get(name), values
 
@@ -65,7 +65,7 @@ def with_receptors(model: NeuronModel, n: int) -> NeuronModel:
 
 
 def _renumber(value: object, k: int) -> object:
-    """Return an entry of the first receptor for the k-th one."""
+    """Return an entry of the first receptor, with names of the k-th one."""
     if not isinstance(value, str):
         return value
     return re.sub(r"\b(Q|x|near|beta|P32|P31|rise|y1|y2|tau_syn|receptor)_1\b", rf"\1_{k}", value)

@@ -1,4 +1,4 @@
-"""Optimizers: settings with NEST's names and defaults, checked, and the equations of a step, which become the kernels.
+"""Optimizers of both variants: checked settings with NEST's names, and the equations of a step, which are compiled.
 
 `cython_core/generate_optimizers.py` reads the equations when the package is built, without importing this file: they
 are plain text. All ways of learning of both variants contain them from there.
@@ -23,8 +23,8 @@ from ..kernels import optimizers as kernel
 from ..values import Given
 from .parameters import Frozen, nearest, validate
 
-ABSENT: JsonDict = {"absent": True}  # no fact of a model unless it differs from its default
-OF_VALUES = ("low", "high", "scale", "shared")  # fields for what is learned beside weights
+ABSENT: JsonDict = {"absent": True}  # `identity` leaves the field out where it has its default
+OF_VALUES = ("low", "high", "scale", "shared")  # fields for learned delays and parameters of neurons alone
 OF_WEIGHTS = ("Wmin", "Wmax", "optimize_each_step", "normalized", "batch_size")  # fields for weights alone
 _COMPILED = {item["equations"]: (code, item["constants"]) for code, item in enumerate(json.loads(kernel.kinds()))}
 
@@ -32,8 +32,8 @@ _COMPILED = {item["equations"]: (code, item["constants"]) for code, item in enum
 class Optimizer(Frozen):
     """Settings of all optimizers, and the equations of their steps.
 
-    Equations may name the settings, `g`, the gradient, and what the synapse keeps, as it was before the equation that
-    names it: those of `kept` come first, in their order, then that of `weight`, whose bounds hold afterwards.
+    Equations may name the settings, the gradient `g` and what the synapse keeps. They are computed one after another:
+    those of `kept` in their order, then that of `weight`, which is then brought within its bounds.
 
     Attributes
     ----------
@@ -46,14 +46,14 @@ class Optimizer(Frozen):
     idle : dict
         Equations of `n` steps without a gradient at once: of other names first, then of `weight` and of what is kept.
         There `series(x)` is the sum over these steps, i = 1, 2, ... n, of `rate` *
-        `factor`**i / (1 - x (`growth`**i - 1)), see `plans.idle`. Empty: they are taken one by one.
+        `factor`**i / (1 - x (`growth`**i - 1)), see `plans.idle`. Empty: the kernels take the steps one by one.
     series : dict
-        Equations of "rate", of each step, in proportion to `eta`, and of "factor" and "growth", by settings alone. So
-        that a step with a gradient may be taken with those that follow, it must change the weight as such a step with
-        i = 0.
+        Equations of "rate", of each step, in proportion to `eta`, and of "factor" and "growth", by settings alone. A
+        step with a gradient must change the weight as a step of the series with i = 0 does: it is computed with those
+        that follow it.
     negligible : dict
-        Name of what is kept to the size of a gradient that counts for nothing there, in single precision: a square so
-        small has fewer digits, and takes a processor a hundred times as long.
+        Name of what is kept to the size of gradients that are left out of it in single precision: their squares are
+        subnormal numbers, for which a processor takes a hundred times as long.
     accumulates : bool
         Whether one step with a sum of gradients equals the steps with each of them.
     moments : tuple of str
@@ -61,7 +61,7 @@ class Optimizer(Frozen):
     follows_gradient : bool
         Whether a step grows with the gradient, so that filters of the traces count.
     usual, often : str
-        Learning rates of the tasks of the package; in the spike variant, if they differ.
+        Usual range of `eta` in the tasks of the package, for help; `often`: in the spike variant, if it differs.
     type : str
         Name of the optimizer, a key of `OPTIMIZERS`.
     eta : float
@@ -78,9 +78,9 @@ class Optimizer(Frozen):
         Whether `eta` means the same in both variants, of neurons and of readouts: as if all traces were filtered with
         gain 1, see `Variant.gain`.
     low : float or None
-        Lowest value of what is learned beside weights.
+        Lowest value of a learned delay or parameter.
     high : float or None
-        Its highest value.
+        Highest value of a learned delay or parameter.
     scale : str
         "linear", or "log": `eta` is then a share of the value, whose logarithm is learned.
     shared : bool
@@ -113,7 +113,7 @@ class Optimizer(Frozen):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: object) -> None:
-        """Name what is kept."""
+        """Set `moments` to the names of what is kept."""
         super().__pydantic_init_subclass__(**options)
         cls.moments = tuple(cls.kept) or cls.moments
 
@@ -126,21 +126,21 @@ class Optimizer(Frozen):
     @classmethod
     @cache
     def find_compiled(cls) -> tuple[int, list[str]] | None:
-        """Return by what number kernels know the equations, and the names that these have of settings.
+        """Return the number of the equations in the kernels, and the settings that they name.
 
-        None if they do not know them: an optimizer of a script, with a `step` in Python.
+        None if kernels do not have them: an optimizer of a script, with a `step` in Python.
         """
         parts = (cls.kept, cls.weight, cls.of_step, cls.idle, cls.series, cls.negligible)
         return _COMPILED.get(json.dumps(parts))
 
     @property
     def code(self) -> int:
-        """Number that kernels know the equations by.
+        """Number of the equations in the kernels.
 
         Raises
         ------
         InputError
-            If they do not know them.
+            If kernels do not have the equations.
         """
         if compiled := self.find_compiled():
             return compiled[0]
@@ -259,7 +259,7 @@ class AdamW(Adam):
     """
 
     weight: ClassVar[str] = "(1 - eta*weight_decay)*weight - eta*bias_2/bias_1*moment/(sqrt(variance) + epsilon*bias_2)"
-    idle: ClassVar[dict[str, str]] = {}  # weights decay on the way
+    idle: ClassVar[dict[str, str]] = {}  # none in closed form, as weights decay in each step
     series: ClassVar[dict[str, str]] = {}
 
     type: Literal["adamw"] = "adamw"  # type: ignore[assignment]  # another name
@@ -289,7 +289,7 @@ else:
 
 
 def require_no_decay(here: str, rule: Optimizer) -> None:
-    """Raise `InputError` for an optimizer that lets weights decay to 0, which is no place for other values."""
+    """Raise `InputError` for an optimizer that lets values decay to 0, for others than weights."""
     if hasattr(rule, "weight_decay"):
         raise InputError(f"{here}: optimizer '{rule.type}' decays weights; take adam")
 

@@ -81,7 +81,7 @@ class Frozen(BaseModel, metaclass=_Checked):
 
 
 def meanings(kind: type) -> dict[str, str]:
-    """Return what the docstrings (numpydoc) of a class and of its bases say of each attribute."""
+    """Return the description of each attribute from the docstrings (numpydoc) of a class and its bases."""
     said: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if not base.__module__.startswith("pareprop"):
@@ -98,7 +98,7 @@ def meanings(kind: type) -> dict[str, str]:
 
 
 class Text(str):
-    """Text of the command line, where numbers are text as well."""
+    """Text from the command line, which may stand for a number."""
 
 
 def parse_setting(text: str) -> tuple[str, AnyValue]:
@@ -268,6 +268,11 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
+def show_value(value: object) -> str:
+    """Return one value, an array or a distribution as short text."""
+    return "given for each" if isinstance(value, np.ndarray) else f"{value:g}" if is_number(value) else str(value)
+
+
 def is_whole(value: object) -> bool:
     """Return whether a value is a whole number by its type, and not a truth value."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
@@ -427,8 +432,8 @@ class Bound:
         Parameters
         ----------
         value, limit : float, np.ndarray, Distribution or None
-            Values of the parameter and of its limit, one or one for each neuron. Of those that are not drawn yet the
-            lowest counts where it is known; None has no bound.
+            Values of the parameter and of its limit, one for all or one for each neuron. Of a distribution its lowest
+            value is checked, if it has one; None is not checked.
 
         Returns
         -------

@@ -17,10 +17,10 @@ from .. import rng
 from ..errors import InputError, quote
 from ..values import AnyValue
 from .connectivity import Population, Projection, Role, check_name
-from .parameters import Distribution, Frozen, Value, check_lengths, is_number, list_bounds, nearest
+from .parameters import Distribution, Frozen, Value, check_lengths, list_bounds, nearest, show_value
 
 PHASES = ("train", "validate", "test")  # those of runs; a script may name others
-CELLS: tuple[Role, ...] = ("input", "recurrent")
+CELLS: tuple[Role, ...] = ("input", "recurrent")  # roles of cells that spike
 
 
 def _read_phases(value: object) -> tuple[str, ...] | None:
@@ -38,7 +38,7 @@ Phases = Annotated[SkipValidation[tuple[str, ...] | None], BeforeValidator(_read
 
 
 class Perturbation(Frozen):
-    """When a perturbation acts: in steps of each sample whose phase is named.
+    """Base of all perturbations: the phases, and the part of each sample, in which one acts.
 
     Attributes
     ----------
@@ -118,10 +118,7 @@ class Injection(Perturbation):
 
     def tell(self) -> str:
         """Say in words how strong it is."""
-        mean, std = (
-            "given for each" if isinstance(value, np.ndarray) else f"{value:g}" if is_number(value) else str(value)
-            for value in (self.mean, self.std)
-        )
+        mean, std = map(show_value, (self.mean, self.std))
         return f"mean {mean} pA" + ("" if std == "0" else f", std {std} pA")
 
 
@@ -160,7 +157,7 @@ KINDS: dict[str, type[Perturbation]] = {kind.kind: kind for kind in (Silence, In
 
 @dataclass(frozen=True)
 class Applied:
-    """A perturbation that fits a network.
+    """A perturbation that was checked against what it acts on.
 
     Attributes
     ----------
@@ -222,7 +219,7 @@ def name_of(kind: type[Perturbation], target: AnyValue, name: str | None) -> str
 
 
 def fit(name: str, target: Population | Projection, options: Perturbation, dt_ms: float) -> Applied:
-    """Fit a perturbation to what it acts on; `InputError` names the value and the bound."""
+    """Check a perturbation against what it acts on; `InputError` names the value and the bound."""
     here = f"{options.kind} '{name}'"
     start, stop = _steps(here, "start_ms", options.start_ms, dt_ms), None
     if options.stop_ms is not None:
@@ -304,7 +301,7 @@ def choose(everything: Sequence[Applied], phase: str, asked: Sequence[object] | 
 
 
 def find_steps(applied: Sequence[Applied], first: int, last: int, n_steps: int) -> list[tuple[int, int, list[str]]]:
-    """Split steps [first, last) of a sample where projections are cut, or are no longer: ranges with names."""
+    """Split steps [first, last) of a sample where cuts begin or end; return ranges, and the projections cut there."""
     cuts = [(item.of, *item.steps_of(n_steps)) for item in applied if item.kind == "cut"]
     edges = sorted({first, last, *(edge for _, *ends in cuts for edge in ends if first < edge < last)})
     return [
@@ -323,7 +320,7 @@ def cells_of(options: Perturbation, population: Population) -> list[tuple[int, i
 
 
 def draw_lost(key: np.ndarray, steps: np.ndarray, numbers: np.ndarray, p: float) -> np.ndarray:
-    """Return for each spike of a cell, by its step of the run and number, whether it is lost; see perturbed.pxd."""
+    """Return whether each spike is lost, by the step of the run and the number of the cell; see perturbed.pxd."""
     lost = np.zeros(len(steps), bool)
     for step in np.unique(steps):
         mine = np.flatnonzero(steps == step)

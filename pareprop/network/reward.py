@@ -31,7 +31,7 @@ class Rollout:
     bootstrap : float
         Value that follows the last step of an episode that was cut off.
     n_steps : int
-        Steps that were run; all after them count as if they had not been.
+        Steps that were run; later steps do not count.
     """
 
     when: np.ndarray
@@ -73,7 +73,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Reward(Loss):
-    """Policy gradient with TD errors; the last readout is the value, the others are the policy.
+    """Policy gradient with TD errors; the last readout is the value of the state, the others are the policy.
 
     With V_n the value readout in step u_n, pi_n the softmax of the policy readouts, H_n its entropy:
     delta_n = s r_n + gamma V_(n+1) - V_n with the scale s of the rewards; A_n = delta_n + gamma lambda A_(n+1);

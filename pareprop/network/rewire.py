@@ -1,4 +1,4 @@
-"""Rewiring in words: settings of a projection whose synapses move while they learn, and their checks."""
+"""Settings of rewiring (synapses move while they learn), and their checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rule must offer by which the synapses of a projection are chosen."""
+"""Base class of connectivity rules, which choose the synapses of a projection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Described = Any  # a `Projection`, whose module imports this one
 
 
 class Rule(ABC):
-    """A way to choose the synapses of a projection; `topology` draws them, unless the rule is `streamed`.
+    """A connectivity rule: it chooses the synapses of a projection. `topology` draws them, unless it is `streamed`.
 
     A new rule is a subclass in `rules` with its number and its draw in `topology.pyx`, or one in `streamed_rules` with
     its `pieces`; and one entry of `RULES`.
@@ -107,7 +107,7 @@ class Rule(ABC):
         """Return the probability that a source has no synapse onto the targets [first, last) of the population."""
 
     def near(self, seed: int, projection: Described) -> Near | None:
-        """Return where sources lie that new synapses of rewired projections prefer; None: all are equally likely."""
+        """Return the sources in space from which rewiring draws near ones; None: all sources are equally likely."""
         return None
 
     def density(self, projection: Described) -> float:

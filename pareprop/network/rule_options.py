@@ -1,4 +1,4 @@
-"""Learning rule and transmission as options of a connection, and whether they fit what it connects."""
+"""Options `learning_rule` and `transmission` of a connection, and checks that they fit its populations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..rules.definition import Eprop, LearningRule, Rule
 from ..values import AnyValue
 from .parameters import Distribution, Frozen, Value, nearest
 
-PLAIN = Eprop()  # of projections that name no rule
+PLAIN = Eprop()  # the learning rule of projections that name none
 
 
 class ShortTerm(Frozen):
@@ -45,7 +45,7 @@ class ShortTerm(Frozen):
 
 
 def find_rule(name: object, own: Mapping[str, Rule]) -> Rule:
-    """Return a rule by its name: e-prop, one of a script's or file's own, or one of the package."""
+    """Return a learning rule by its name: e-prop, one of the script or file (`own`), or one of the package."""
     if isinstance(name, LearningRule | Eprop):
         return name
     if not isinstance(name, str):
@@ -67,12 +67,12 @@ def definition_of(population: AnyValue) -> NeuronModel:
 
 
 def origin_of(population: AnyValue) -> str:
-    """Return the parameter from which kernels count voltages of a population, "" for none."""
+    """Return the name of the parameter that is 0 mV in kernels, "" for models given by equations."""
     return "" if hasattr(population.params, "definition") else built_in.ORIGIN
 
 
 def check_rule(here: str, rule: Rule, projection: AnyValue) -> None:
-    """Raise `InputError` unless a rule fits the targets of a projection."""
+    """Raise `InputError` unless a learning rule fits the targets of a projection."""
     parameters = projection.learning_parameters or {}
     if projection.post.role == "readout" or projection.pre.role not in ("input", "recurrent"):
         if not (isinstance(rule, Eprop) and rule.is_plain) or parameters:

@@ -1,6 +1,6 @@
-"""The rules by which synapses of a projection are chosen, one class each; `RULES` maps their names to them.
+"""Connectivity rules, which choose the synapses of a projection, one class each; `RULES` lists all by name.
 
-Here are those that `topology` draws and the one that is given; `streamed_rules` has the others.
+Here are those that `topology` draws, and "explicit"; `streamed_rules` has the others. Learning rules: `pareprop/rules`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .parameters import array_of, is_number
 from .rule_base import MAX_DELAY, Described, Rule, has_whole_value
 from .streamed_rules import DistanceDependent, LognormalDegrees, Sonata
 
-MOST_SYNAPSES = 2**48  # of a projection with a total number
+MOST_SYNAPSES = 2**48  # largest total of "fixed_total_number"
 
 
 class AllToAll(Rule):

@@ -1,4 +1,4 @@
-"""Edges of SONATA files without an index: on many ranks each reads a part, and hands edges to the targets' owners."""
+"""Read SONATA edges without an index on many ranks: each reads a part, and sends edges to the ranks of the targets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .cuts import cut
 from .local import LocalNetwork
 from .model import Model
 
-FEW = 4  # ranks that each read the whole file: faster than sorting and sending
+FEW = 4  # on no more ranks, each reads the whole file: faster than sorting and sending
 
 
 def with_own_edges(model: Model, comm: Comm, cuts: np.ndarray | None = None, chunk: int = CHUNK) -> Model:
@@ -71,7 +71,7 @@ def _own(model: Model, projection: Projection, comm: Comm, cuts: np.ndarray, chu
 
 
 def _by_owner(edges: Edges, start: int, stop: int, bounds: np.ndarray) -> list[Piece | None]:
-    """Read some rows; return the edges of each rank, whose targets start at `bounds`; None for none."""
+    """Read rows [start, stop); return the edges of each rank, None without any; targets of ranks start at `bounds`."""
     if start == stop:
         return [None] * (len(bounds) - 1)
     piece = edges.rows(start, stop)

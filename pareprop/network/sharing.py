@@ -1,4 +1,4 @@
-"""Which networks the ranks share: a small one is faster on one rank alone than with a round after every step."""
+"""Decide whether ranks share a network: a small one is faster on one rank alone than with exchanges in each step."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from .connectivity import RULES
 from .model import Model
 
 VARIABLE = "PAREPROP_SHARE_ABOVE"
-SMALL = 600.0  # neurons and spikes at synapses per step, up to which rounds cost two ranks more than they save
-RATE = 10.0  # Hz, that spikes are counted with
+SMALL = 600.0  # neurons plus arrivals in a step up to which exchanges cost two ranks more than they save
+RATE = 10.0  # assumed firing rate in Hz
 
 
 def count_sharing(model: Model, size: int) -> int:
@@ -41,7 +41,7 @@ def count_sharing(model: Model, size: int) -> int:
 
 
 def count_work(model: Model) -> float:
-    """Return the neurons of a network and the spikes that arrive at their synapses in a step, all firing at 10 Hz."""
+    """Return the number of neurons plus that of spikes that arrive at synapses in a step, if all fire at `RATE`."""
     return model.size("recurrent") + count_synapses(model) * RATE * model.dt_ms / 1000.0
 
 

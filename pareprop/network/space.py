@@ -15,9 +15,9 @@ from .. import elementary, files, rng
 from ..errors import InputError, printable
 from .parameters import Frozen, array_of
 
-PAIRS = 2**22  # of cells, whose distances are held at a time
-SHORTEST, LONGEST = 1e-75, 1e75  # squares of such lengths, and their ratios, are numbers
-MOST_PLACES = 2**62  # of the grid in which sources are searched
+PAIRS = 2**22  # pairs of neurons whose distances are held at a time
+SHORTEST, LONGEST = 1e-75, 1e75  # squares of lengths in between, and their ratios, are finite and above 0
+MOST_PLACES = 2**62  # most cells of the grid in which sources are searched
 
 
 def _read_positions(value: object) -> np.ndarray | None:
@@ -119,8 +119,8 @@ def draw(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Draw the synapses of some targets at a time.
 
-    Each pair is drawn once: number `source` of the random stream of the target. Sources are searched in the cells of a
-    grid within the cutoff.
+    Each pair is drawn once: number `source` of the random stream of the target. Sources within the cutoff are found by
+    a grid, see `Near`.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def draw(
     source : np.ndarray
         int64 (n_synapses,), sources of all of them, target after target, ascending for each.
     length : np.ndarray
-        float64 (n_synapses,), distances between their ends.
+        float64 (n_synapses,), distances between source and target.
     """
     target_ids = np.arange(*targets)
     if not len(target_ids):
@@ -170,7 +170,7 @@ def draw(
 
 
 class Near:
-    """Sources in a grid whose cells are at least as wide as the cutoff, so that those near a target are found.
+    """Sources sorted into a grid of cells as wide as the cutoff or wider: those near a target lie in cells beside it.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ class Near:
     sources : np.ndarray
         float64 (n_sources, 2 or 3), their positions.
     order : np.ndarray
-        uint32 (n_sources,), sources by cell, ascending in each.
+        uint32 (n_sources,), sources sorted by grid cell, ascending within each.
     """
 
     def __init__(self, space: Space, seed: int, ends: tuple[str, str], n_sources: int) -> None:
@@ -212,7 +212,7 @@ class Near:
         return np.ravel_multi_index(tuple(index.T), tuple(self._shape))
 
     def parts(self, cells: np.ndarray) -> np.ndarray:
-        """Return the parts of `order` in some cells and their neighbours, int64 (n, n_parts, first and last + 1)."""
+        """Return ranges (start, stop) of `order` in grid cells and their neighbours, int64 (n_cells, n_ranges, 2)."""
         around = np.stack(np.unravel_index(cells, tuple(self._shape)), axis=-1)[:, None] + self._around
         inside = np.all((around >= 0) & (around < self._shape), axis=-1) | self.space.periodic
         around = np.where(inside[..., None], around % self._shape, 0)
@@ -221,7 +221,7 @@ class Near:
         return np.stack(ends, axis=-1).astype(np.int64)
 
     def lengths(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Return the distances of pairs of cells."""
+        """Return the distances between sources and targets, float64 (n_pairs,)."""
         return np.sqrt(self.space.square(self.sources[source] - self.targets(target)))
 
     @property

@@ -1,4 +1,4 @@
-"""Rules whose synapses come in pieces: degrees, distances and SONATA files."""
+"""Connectivity rules that yield their synapses from Python, in pieces: degrees, distances and SONATA files."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class DistanceDependent(Rule):
         return projection.probability * (others + (itself and projection.allow_autapses))
 
     def silent(self, projection: Described, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto some targets, which are anywhere but for itself."""
+        """Return the probability that a source has no synapse onto some targets, as if other cells lay anywhere."""
         others = 1.0 - projection.probability * projection.space.mean()
         if projection.pre != projection.post or first == last:
             return others ** (last - first)
@@ -157,7 +157,7 @@ class Sonata(Rule):
 def make_piece(
     seed: int, projection: Described, targets: np.ndarray, counts: np.ndarray, source: np.ndarray, weights: bool
 ) -> Piece:
-    """Draw delays and weights of synapses: number k of the target's streams is for its k-th synapse.
+    """Draw delays and weights of synapses: the k-th synapse of a target takes number k of the target's streams.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The synapses onto one rank's targets: flat CSR arrays by source and delay; a block is one delay of a projection."""
+"""The synapses onto one rank's targets as CSR arrays: a row per source and delay, a block per delay of a projection."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..parallel.messages import Sources
 from ..values import Values
 from . import transmission
 from .connectivity import RULES, Projection
-from .drawing import Block, draft_block
+from .drawing import Draft, draft_synapses
 from .model import Model
 
 SOURCE, LOG = layout.SOURCE, layout.LOG
-FEWEST_ROWS = 4096  # of a projection; fewer take hardly any memory
-SPARSE = 0.5  # synapses per row, below which most rows are empty
+FEWEST_ROWS = 4096  # a projection with fewer possible rows has them all: they take hardly any memory
+SPARSE = 0.5  # synapses per possible row, below which empty rows are left out
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,21 @@ class ProjectionSlice:
     Attributes
     ----------
     projection : Projection
-        The rule.
+        The projection.
     first, last : int
         Half-open range of its synapses.
     rows, n_rows : int
-        First row, and how many there are: by source, then delay.
+        First row, and number of rows, which are sorted by source, then delay.
     delays : np.ndarray
         int64 (n_blocks,), the delay of each of its blocks in steps, ascending.
     targets : tuple of int
         Half-open range of its targets on this rank, ids in the population.
     base : int
-        Local index of the first of them.
+        Local index of the first target.
     sources : np.ndarray or None
-        uint32 (n_sources,) ascending, the sources that may have rows, None if all do.
+        uint32 (n_sources,) ascending, the sources that may have rows, None if all may.
     bits : np.ndarray or None
-        uint64 (n_words,), which rows exist, of those by these sources and delays, see `members.pxd`; None if all do.
+        uint64 (n_words,), which pairs of these sources and delays have a row, see `members.pxd`; None if all have.
     """
 
     projection: Projection
@@ -61,16 +61,16 @@ class ProjectionSlice:
 
     @property
     def n_sources(self) -> int:
-        """Number of sources that may have rows: rows of each delay, where all do."""
+        """Number of sources that may have rows."""
         return self.projection.pre.size if self.sources is None else len(self.sources)
 
     @property
     def ring_steps(self) -> int:
-        """Steps of a ring for what arrives later, if spikes are spread; else 0."""
+        """Steps of the ring buffer of arrivals, if spikes are spread over all delays at once; else 0."""
         return ring_steps(self.delays)
 
     def numbers(self) -> np.ndarray:
-        """Return the source of each row by its place among those that may have rows, int64 (n_rows,)."""
+        """Return for each row the index of its source among those that may have rows, int64 (n_rows,)."""
         return self._places(np.arange(self.n_rows)) // len(self.delays)
 
     def source(self, row: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ class ProjectionSlice:
         return self._places(row) % len(self.delays)
 
     def _places(self, row: np.ndarray) -> np.ndarray:
-        """Return the places of rows among those by source and delay, of which some do not exist."""
+        """Return the indices of rows among all pairs of source and delay, also those without a row."""
         if self.bits is None:
             return row
         places = np.empty(self.n_rows, np.int64)
@@ -97,7 +97,7 @@ class ProjectionSlice:
 
 
 def ring_steps(delays: Sequence[int] | np.ndarray) -> int:
-    """Return the steps of a ring for what arrives by a projection whose spikes are spread; 0 if they are not.
+    """Return the steps of the ring buffer of a projection whose spikes are spread over all delays; 0 if they are not.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def ring_steps(delays: Sequence[int] | np.ndarray) -> int:
 
 
 def spread_steps(model: Model, item: Projection) -> int:
-    """Return the steps of a ring that a projection needs, 0 for none; see `Cells.allocate_ring`."""
+    """Return the steps of the ring buffer that a projection needs, 0 for none; see `Cells.allocate_ring`."""
     waits = item.post.role == "recurrent" and not (model.eprop.is_online and item.plastic)
     return ring_steps(item.delay_range) if waits else 0
 
@@ -129,8 +129,8 @@ class SynapseTable:
         Half-open range of this rank's cells of the sources' role, where ranks own sources instead of targets: only
         these have rows, and blocks number them by their ids.
     choose : callable or None
-        Returns, for what is about to be laid out, the neurons of which this rank keeps rows, among them all that have
-        synapses here; blocks number them by their place. It returns None for all, as without it.
+        Takes the drafts of all projections, returns the neurons that have rows here, among them all with synapses:
+        blocks number them by their index. It returns None for all neurons, as without it.
 
     Attributes
     ----------
@@ -157,10 +157,10 @@ class SynapseTable:
         first: int,
         last: int,
         sources: tuple[int, int] | None = None,
-        choose: Callable[[list[Block]], Sources | None] | None = None,
+        choose: Callable[[list[Draft]], Sources | None] | None = None,
     ) -> None:
         self.by_source = sources is not None
-        drafts = [draft_block(model, projection, first, last, sources) for projection in projections]
+        drafts = [draft_synapses(model, projection, first, last, sources) for projection in projections]
         self._listed = choose(drafts) if choose else None
         maps = self._number_rows(model, drafts)
         self.row_ptr = np.zeros(maps[-1].first_row + maps[-1].n_rows + 1 if maps else 1, np.int64)
@@ -177,14 +177,14 @@ class SynapseTable:
         blocks: list[list[int]] = []
         for draft, rows, span in zip(drafts, maps, self.spans, strict=True):
             blocks += self._blocks(model, draft, rows)
-            if draft.projection.is_drawn or draft.projection.rewire:  # given ones were checked; -0.0
+            if draft.projection.is_drawn or draft.projection.rewire:  # given weights have their signs but for 0
                 factor = draft.projection.inhibition if draft.projection.is_drawn else 1.0
                 sign_kernel.take_signs(self.row_ptr[span.rows :], span.row_signs(), factor, self.weight)
         self.blocks = np.array(blocks, np.int64).reshape(-1, layout.BLOCK_COLUMNS)
-        self._indices = [rows.index for rows in maps if rows.is_indexed]  # blocks have their addresses
+        self._indices = [rows.index for rows in maps if rows.is_indexed]  # kept: blocks hold their addresses
 
-    def _number_rows(self, model: Model, drafts: list[Block]) -> list[row_map.RowMap]:
-        """Return where the rows of each projection are; one without synapses has none."""
+    def _number_rows(self, model: Model, drafts: list[Draft]) -> list[row_map.RowMap]:
+        """Return the map from source and delay to row of each projection; one without synapses has no rows."""
         maps: list[row_map.RowMap] = []
         for draft in drafts:
             arguments: Values = {"shorter": draft.shorter}
@@ -200,8 +200,8 @@ class SynapseTable:
             maps.append(rows)
         return maps
 
-    def _span(self, model: Model, draft: Block, rows: row_map.RowMap) -> ProjectionSlice:
-        """Return the place of a projection."""
+    def _span(self, model: Model, draft: Draft, rows: row_map.RowMap) -> ProjectionSlice:
+        """Return the slice of a projection."""
         first, n_rows = rows.first_row, rows.n_rows
         ends = int(self.row_ptr[first]), int(self.row_ptr[first + n_rows])
         sources, bits = None, rows.index[0] if rows.is_indexed else None
@@ -217,7 +217,7 @@ class SynapseTable:
             draft.projection, *ends, first, n_rows, draft.delays, draft.targets, draft.base, sources, bits
         )
 
-    def _blocks(self, model: Model, draft: Block, rows: row_map.RowMap) -> list[list[int]]:
+    def _blocks(self, model: Model, draft: Draft, rows: row_map.RowMap) -> list[list[int]]:
         """Return the blocks of a projection."""
         projection, (low, high) = draft.projection, draft.targets
         first = rows.first_source + model.offset(projection.pre)
@@ -274,16 +274,14 @@ class SynapseTable:
 
     @property
     def blocks_again(self) -> np.ndarray:
-        """The blocks, with short-term plasticity as of the start of the interval that is gone through once more."""
+        """The blocks for the second pass through an interval: short-term plasticity begins as the interval did."""
         blocks = self.blocks.copy()
-        for span, mine in zip(
-            self.spans, np.split(blocks, np.cumsum([len(of.delays) for of in self.spans])), strict=False
-        ):
+        for span, mine in zip(self.spans, self._split(blocks), strict=True):
             mine[:, layout.FACTORS] = self._address(span.projection, span.rows, transmission.AGAIN)
         return blocks
 
-    def _is_dense(self, draft: Block, row: int, n: int) -> bool:
-        """Return whether each source reaches every target of the only block once, itself if the draft has autapses."""
+    def _is_dense(self, draft: Draft, row: int, n: int) -> bool:
+        """Return whether there is one delay, and each source has one synapse onto each target that it may have."""
         if draft.projection.moves:
             return False
         if len(draft.delays) > 1 or RULES[draft.projection.rule].reaches_all:
@@ -309,14 +307,15 @@ class SynapseTable:
     def list_used_neurons(self) -> np.ndarray:
         """Return the recurrent neurons that have synapses here, int64 ascending, by their numbers in the log."""
         neurons = [np.zeros(0, np.int64)]
-        for span, blocks in zip(self.spans, self._blocks_of_spans(), strict=True):
+        for span, blocks in zip(self.spans, self._split(self.blocks), strict=True):
             if blocks[0, LOG]:
                 filled = np.diff(self.row_ptr[span.rows : span.rows + span.n_rows + 1]) > 0
                 neurons.append(blocks[0, SOURCE] + np.unique(span.numbers()[filled]))
         return np.unique(np.concatenate(neurons))
 
-    def _blocks_of_spans(self) -> list[np.ndarray]:
-        return np.split(self.blocks, np.cumsum([len(span.delays) for span in self.spans]))[:-1]  # views
+    def _split(self, blocks: np.ndarray) -> list[np.ndarray]:
+        """Return views of the blocks of each projection."""
+        return np.split(blocks, np.cumsum([len(span.delays) for span in self.spans]))[:-1]
 
     def find_row(self, block: int, source: int) -> int | None:
         """Return the row of a source, by its number in the log, in a block; None if it has none."""
@@ -344,7 +343,7 @@ class SynapseTable:
         return np.concatenate(numbers), first
 
     def count_by_source(self, span: ProjectionSlice, block: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sources of the rows of a block, by their numbers in the log from its first on, and the lengths."""
+        """Return of each row of a block its source, counted from the block's first source, and its length."""
         mine = np.flatnonzero(span.block(np.arange(span.n_rows)) == block)
         return span.numbers()[mine], np.diff(self.row_ptr)[span.rows + mine]
 
@@ -406,7 +405,7 @@ class SynapseTable:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of topology and weights, and of what tells which sources have rows."""
+        """Bytes of topology and weights, and of the lists of sources that have rows."""
         lists = [span.sources for span in self.spans if span.sources is not None and span.sources.base is None]
         arrays = [
             self.blocks,
@@ -421,7 +420,7 @@ class SynapseTable:
 
 
 def pays_index(synapses: float, n_rows: float) -> bool:
-    """Return whether only rows with synapses are kept, where every source and delay would have `n_rows` of them."""
+    """Return whether leaving out empty rows saves memory, of `n_rows` pairs of source and delay."""
     return n_rows >= FEWEST_ROWS and synapses < SPARSE * n_rows
 
 

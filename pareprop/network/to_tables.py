@@ -1,6 +1,6 @@
-"""A `Model` as tables of a configuration, from which `from_tables` makes the same model again; arrays by name.
+"""Turn a `Model` into tables of a configuration, from which `from_tables` makes the same model again.
 
-Arrays of more than a few values stand beside the tables: in their place is a reference, `{ array, checksum }`.
+Longer arrays stand beside the tables, which hold a reference in their place: `{ array, checksum }`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .optimizers import optimizer as make_optimizer
 from .perturbations import Applied
 from .reward import Reward
 
-FEW = 8  # values of an array that stand in a table
+FEW = 8  # an array with more values stands beside the tables
 REFERENCE = {"array", "checksum"}
 KEYS = ("dt_ms", "optimizer", "loss", "local_readouts", "populations", "projections", "backgrounds", "perturbations")
 Tables = Values
@@ -134,7 +134,7 @@ def _loss(loss: object) -> Values:
 
 
 def _optimizer(optimizer: Optimizer) -> Values:
-    """Return what was given; `batch_size` of a projection is that of the model unless it was given."""
+    """Return the settings that were given: of others a projection takes `batch_size` from the model."""
     return {"type": optimizer.type} | _plain(optimizer.model_dump(exclude_unset=True))
 
 
@@ -165,7 +165,7 @@ def _projection(item: Projection, arrays: Arrays) -> Values:
     table: Values = {"name": item.name, "pre": item.pre.name, "post": item.post.name}
     for name, field in fields.items():
         value = getattr(item, name)
-        if name in ("name", "sign", "delay_ms") or (name != "rule" and _is(value, field)):
+        if name in ("name", "sign", "delay_ms") or (name != "rule" and _is_default(value, field)):
             continue
         if name == "feedback":
             value = value or None
@@ -201,7 +201,7 @@ def _perturbation(item: Applied, arrays: Arrays) -> Values:
     return {"kind": item.kind, "of": item.of} | table | {"phases": table.get("phases", "all")}
 
 
-def _is(value: object, field: FieldInfo) -> bool:
+def _is_default(value: object, field: FieldInfo) -> bool:
     """Whether a value is the default of a field."""
     return not isinstance(value, np.ndarray) and type(value) is type(field.default) and value == field.default
 
@@ -213,8 +213,7 @@ def _value(value: object, name: str, arrays: Arrays) -> AnyValue:
     if isinstance(value, np.ndarray):
         return _refer(value, name, arrays)
     if isinstance(value, parameters.Frozen):
-        inside = {key: _value(item, f"{name}/{key}", arrays) for key, item in value if item is not None}
-        return inside
+        return {key: _value(item, f"{name}/{key}", arrays) for key, item in value if item is not None}
     return _plain(value)
 
 

@@ -1,4 +1,4 @@
-"""How a total number of synapses falls on targets: each rank draws the numbers of its own targets alone.
+"""Divide a total number of synapses among targets at random; each rank draws the numbers of its own targets alone.
 
 A binary tree over the targets: the synapses of a node are divided between its halves by a binomial number, which is
 keyed by the node. A rank walks only the nodes that have targets of its own.
@@ -10,8 +10,8 @@ import numpy as np
 
 from .. import elementary, rng
 
-FEW = 10.0  # mean of a binomial number below which it is found by adding up probabilities
-TRIALS = 4  # of the rejection that are drawn at first
+FEW = 10.0  # binomial numbers of a lower mean are found by adding up probabilities, others by rejection
+TRIALS = 4  # proposals that rejection draws at first; four times as many in each further round
 
 
 def divide(key: np.ndarray, n: int, size: int, low: int, high: int) -> np.ndarray:

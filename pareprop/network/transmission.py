@@ -12,7 +12,7 @@ from .model import Model
 from .parameters import Distribution
 
 STATE = slice(layout.UTILISATION, layout.LATEST_SPIKE + 1)
-LIVE, AGAIN = 0, 1  # of spikes as they arrive, and as an interval's gradient goes through them once more
+LIVE, AGAIN = 0, 1  # factors of the running network; of the second pass through an interval, for its gradient
 
 
 def fill_rows(model: Model, projection: Projection, source: np.ndarray, rows: np.ndarray) -> None:
@@ -38,16 +38,16 @@ def fill_rows(model: Model, projection: Projection, source: np.ndarray, rows: np
 
 
 def start_rows(rows: np.ndarray) -> None:
-    """Let x and u of rows be as before the first spike."""
+    """Set x and u of rows to their values before the first spike."""
     rows[:, layout.UTILISATION] = rows[:, layout.FIRST_UTILISATION]
     rows[:, layout.RESOURCES] = rows[:, layout.FIRST_RESOURCES]
     rows[:, layout.LATEST_SPIKE] = layout.NEVER
 
 
 def follow(row: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Return the factors of spikes that arrive at a row in some steps, ascending; the row has x and u as of then.
+    """Return the factors of spikes that arrive at a row in ascending `steps`; move its x and u on to the last spike.
 
-    The latest spike of one without any is minus infinity.
+    A row without a spike so far has minus infinity as its latest one.
     """
     factors = np.ones(len(steps))
     U, u, x, latest = row[[layout.FACTOR_U, layout.UTILISATION, layout.RESOURCES, layout.LATEST_SPIKE]]

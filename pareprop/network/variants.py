@@ -1,4 +1,4 @@
-"""The variants of e-prop: what each one knows, how it learns, and where its engine is.
+"""The variants of e-prop: the models, losses and costs of each; `VARIANTS` lists them.
 
 A new variant is an entry of `VARIANTS`; the room `engines` adds the class of its engine to `ENGINES`.
 """
@@ -38,15 +38,14 @@ F = TypeVar("F", bound=Callable[..., object])
 
 @dataclass(frozen=True)
 class Costs:
-    """Picoseconds of what a rank does, about, learning included, on cores that are all busy; ids are cut by them.
+    """Approximate costs in picoseconds, learning included, while all cores are busy: `cuts` shares neurons by them.
 
     Attributes
     ----------
     step : int
         A step of a neuron.
     event, cold_event, far_event : int
-        The arrival of a spike at a synapse, and what it takes more where that comes from memory, and where its target
-        does, as a rank has many.
+        The arrival of a spike at a synapse; what is added if the synapse comes from memory, and if its target does.
     row : int
         Opening the row of synapses of a source that spiked.
     readout_event : int
@@ -88,9 +87,9 @@ class Variant:
     event_seconds : float
         About the seconds of such an arrival, learning included.
     costs : Costs
-        What neurons are shared among ranks by.
+        Costs by which neurons are shared among ranks.
     losses, optimizers : tuple of str or None
-        Names of those that it knows; None: all, and those of scripts.
+        Names of the losses and optimizers of the variant; None: all, and those of scripts.
     """
 
     name: str
@@ -209,7 +208,7 @@ def _check(name: str) -> str:
 VariantName = Annotated[str, AfterValidator(_check)]
 
 
-_READ: dict[str, dict[str, frozenset[str]]] = {  # by kernels, as classes of the package have it, by name of equations
+_READ: dict[str, dict[str, frozenset[str]]] = {  # parameters that kernels read, by variant and name of the equations
     variant.name: {
         **{kind.equations(): frozenset(kind.model_fields) for kind in variant.neurons.values()},
         "readout": frozenset(variant.readout.model_fields),

@@ -5,8 +5,8 @@ are first used (`compile`). May import the ground.
 
 Where to add
 ------------
-A neuron model: a file in `models/`, nothing else. A surrogate gradient: an entry of `surrogates`. A function in
-expressions: `language`, `symbols` and `generate`. How a model is integrated: `dynamics`.
+A neuron model: a file in `models/`, which is found by lying there. A surrogate gradient: an entry of `surrogates`. A
+function in expressions: `language`, `symbols` and `expressions`. How a model is integrated: `dynamics`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _check(self: NeuronModel, dt_ms: float = 1.0, **values: float) -> Check:
-    """Compare derivatives, step and sweep with slow ways, and find rest, firing curve, traces, units, cost.
+    """Compare derivatives, step and backward pass with slow ways, and find rest, firing curve, traces, units, cost.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def _check(self: NeuronModel, dt_ms: float = 1.0, **values: float) -> Check:
     Returns
     -------
     Check
-        What was found: `print(model.check().text())`.
+        Results: `print(model.check().text())`.
 
     Raises
     ------

@@ -14,8 +14,8 @@ from .language import Tree, write
 from .model import NeuronModel
 from .surrogates import SURROGATES
 
-ORIGIN = "E_L"
-INTERVAL = "_bsshslm_2020"  # ends the names of models of the interval variant, which composes no steps
+ORIGIN = "E_L"  # parameter that is 0 mV in the kernels
+INTERVAL = "_bsshslm_2020"  # end of the names of models of the interval variant, which composes no steps
 
 
 @cache
@@ -27,7 +27,7 @@ def find(name: str, surrogate: str) -> NeuronModel:
 def write_source(headers: Mapping[str, str]) -> str:
     """Return C of all these models, with a table of their digests, texts (JSON) and addresses.
 
-    Those are of each model in both precisions, and then of what composes its steps.
+    Addresses are those of a model in both precisions, then of its composed maps in both.
 
     Parameters
     ----------
@@ -42,18 +42,18 @@ def write_source(headers: Mapping[str, str]) -> str:
     from .generate import PRECISIONS, generate, head_of, section_of, texts_of  # a run needs none of it
 
     parts, rows = [head_of(headers)], []
-    composed: dict[str, str] = {"": ""}  # name by text: what composes steps is the same for several models
+    composed: dict[str, str] = {"": ""}  # C of composed maps to the first model that has it: several share one
     for name in library.nest_names():
         for surrogate in SURROGATES:
             model, suffix = find(name, surrogate), f"{name}_{surrogate}"
             generated = generate(model, follows_synapses=False, ahead=not name.endswith(INTERVAL))
             parts += [section_of(generated.source, headers, precision, suffix) for precision in PRECISIONS]
-            if generated.stretches not in composed:
-                composed[generated.stretches] = name
-                parts += [section_of(generated.stretches, headers, precision, name) for precision in PRECISIONS]
+            if generated.composed not in composed:
+                composed[generated.composed] = name
+                parts += [section_of(generated.composed, headers, precision, name) for precision in PRECISIONS]
             addresses = [f"(void *)neuron_model_{precision}_{suffix}" for precision in PRECISIONS]
-            steps = composed[generated.stretches]
-            addresses += [f"(void *)neuron_stretches_{precision}_{steps}" if steps else "NULL"
+            owner = composed[generated.composed]
+            addresses += [f"(void *)neuron_stretches_{precision}_{owner}" if owner else "NULL"
                           for precision in PRECISIONS]  # fmt: skip
             texts = json.dumps(texts_of(generated))
             rows.append(f"    {{{json.dumps(model.digest)}, {texts}, {{{', '.join(addresses)}}}}},")
@@ -109,7 +109,7 @@ class Shift:
         self.states, self.origin = states, ("name", origin)
 
     def value(self, tree: Tree) -> Tree:
-        """Return what a tree, a voltage, is above the origin."""
+        """Return a tree that is a voltage, counted from the origin."""
         kind, *items = tree
         if tree == self.origin:
             return ("number", 0.0)
@@ -127,7 +127,7 @@ class Shift:
         return ("-", self.within(tree), self.origin)
 
     def within(self, tree: Tree) -> Tree:
-        """Return a tree that is not a voltage, or is read as it is, in the states that are counted from the origin."""
+        """Return a tree with the same value as before, of states that are counted from the origin."""
         kind, *items = tree
         if kind == "number":
             return tree

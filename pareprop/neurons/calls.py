@@ -44,7 +44,7 @@ class Cells:
     z, refractory : ndarray
         (n,): spikes of the latest step, and steps of refractoriness left.
     before : ndarray
-        (n_kept, n): what the step before the next one kept.
+        (n_kept, n): what the latest step kept.
     """
 
     def __init__(self, program: Program, n: int, values: Given, dt: float, real: Real = np.float64) -> None:
@@ -82,7 +82,7 @@ class Cells:
         self.caller(name, *arguments)()
 
     def step(self, ports: object, current: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Advance by a step.
+        """Advance neurons by a step.
 
         Parameters
         ----------
@@ -137,14 +137,14 @@ class Cells:
         adjoint: np.ndarray,
         psi: np.ndarray,
     ) -> np.ndarray:
-        """Go a step back, `adjoint` (n_adjoint, n) in place; return what arrivals add to the gradient (n_ports, n)."""
+        """Take a step backward, `adjoint` (n_adjoint, n) in place; return what arrivals add, (n_ports, n)."""
         credit = np.zeros((self.program.n_ports, self.n), self.real)
         credit[0] = psi
         self.sweep_caller(before, kept, float(share), signal, rate, adjoint, credit)()
         return credit
 
     def sweep_caller(self, *arguments: np.ndarray | float) -> Callable[[], None]:
-        """Return a call of a step back on arrays of type `real`, which it does not keep alive.
+        """Return a call of a step of the backward pass on arrays of type `real`, which it does not keep alive.
 
         Its arguments are those of `sweep`, but the last is what `sweep` returns, with psi in its first row.
         """
@@ -154,5 +154,5 @@ class Cells:
         )  # fmt: skip
 
     def decay(self, n_steps: int, trace: np.ndarray) -> None:
-        """Take traces `n_steps` past a cutoff, in place."""
+        """Let traces decay for `n_steps` past a cutoff, in place."""
         self._call("decay", self.n, self.n, self.dt, n_steps, self.constant, trace, self.n)

@@ -1,7 +1,7 @@
-"""The check of a model before a network of it is trained; each result is compared with that of another way.
+"""Check a neuron model before a network is trained: what is compiled is compared with another way to compute it.
 
-Derivatives by symbols with complex steps of the same strings, the compiled step with NumPy, the sweep back with traces
-carried forward. Then: rest, time constants there, firing curve, largest trace, units, what is never read, costs.
+Derivatives by symbols with complex steps of the equations, the compiled step with NumPy, the backward pass with traces
+carried forward. Then: rest, time constants there, firing curve, largest trace, units, names never read, costs.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .language import COMPLEX, Tree, evaluate, names_of, with_terms, write
 from .model import NeuronModel
 from .units import mismatches
 
-STEPS = 200  # of the comparison
-TINY = 1e-30  # of a complex step
+STEPS = 200  # steps of the comparisons
+TINY = 1e-30  # size of a complex step
 RATE = 22.0  # Hz at which the largest trace is measured
-LARGE = 1e4  # a trace that is larger than that times what an arrival adds explodes
+LARGE = 1e4  # a trace explodes if it exceeds what an arrival adds times this
 
 
 @dataclass
 class Check:
-    """What a check found.
+    """Results of a check.
 
     Attributes
     ----------
@@ -38,9 +38,9 @@ class Check:
     lines : list of str
         "key: value" lines.
     warnings : list of str
-        What a user should look at.
+        Lines on what a user should look at.
     errors : list of str
-        What is wrong: two ways of the same thing disagree.
+        Lines on two ways of computing that disagree.
     time, response, spikes : ndarray
         Times in ms, states (n_states, n_steps) and spikes (n_steps,) while the neuron fires.
     eps, psi : ndarray
@@ -48,7 +48,7 @@ class Check:
     drive, rates : ndarray
         Firing curve: input and rate in Hz.
     drive_unit : str
-        What the input is.
+        Unit of the input.
     """
 
     model: NeuronModel
@@ -77,7 +77,7 @@ class Check:
 
 
 def check_model(model: NeuronModel, dt_ms: float = 1.0, values: Mapping[str, float] | None = None) -> Check:
-    """Compare derivatives, step and sweep with slow ways, and find rest, firing curve, traces, units, cost.
+    """Compare derivatives, step and backward pass with slow ways, and find rest, firing curve, traces, units, cost.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def check_model(model: NeuronModel, dt_ms: float = 1.0, values: Mapping[str, flo
     Returns
     -------
     Check
-        What was found.
+        The results.
 
     Raises
     ------
@@ -149,7 +149,7 @@ class _Checker:
         return result
 
     def names(self, states: Given, new: Given, more: Given) -> Values:
-        """Return what trees of derivatives read."""
+        """Return the values that trees of derivatives read, by name."""
         named = {**self.fixed, **new, **{OLD + name: value for name, value in states.items()}, **more}
         return with_terms(named, self.by.terms)
 
@@ -197,7 +197,7 @@ class _Checker:
         return worst
 
     def learning(self) -> None:
-        """Tell which parameters can be learned, and compare derivatives by them with complex steps."""
+        """Report which parameters can be learned, and compare derivatives by them with complex steps."""
         model, result = self.model, self.result
         names = tuple(sorted(name for name in model.defaults if name not in NEVER_LEARNED))
         try:
@@ -265,7 +265,7 @@ class _Checker:
         return ports + (0.0 if self.by_current else self.level), current
 
     def sweep(self) -> float:
-        """Return the largest difference of gradients by the sweep and by traces, relative to the sum of all terms."""
+        """Return the largest difference of gradients backward and by traces, relative to the sum of all terms."""
         n, draw, model = 8, np.random.default_rng(3), self.model
         cells, rows = Cells(self.program, n, self.values, self.dt), []
         traces = [np.zeros((self.program.n_traces, n)) for _ in model.ports]
@@ -383,7 +383,7 @@ class _Checker:
         result.eps, result.e = np.array(eps).T, np.array(e)
 
     def response(self) -> None:
-        """Tell the rate and the largest trace in that run."""
+        """Report the rate and the largest trace of `trial`."""
         result, seconds = self.result, len(self.result.time) * self.dt / 1000
         largest = float(np.max(np.abs(result.eps), initial=0.0))
         rate = result.spikes.sum() / seconds if seconds else 0.0
@@ -406,12 +406,12 @@ class _Checker:
             )
 
     def read_at_rest(self) -> Values:
-        """Return what derivatives read at the initial state."""
+        """Return the values that derivatives read at the initial state, by name."""
         initial = self.model.initial(self.fixed)
         return self.names(initial, initial, dict.fromkeys((*self.model.ports, "I", "z", "refractory"), 0.0))
 
     def rest(self) -> None:
-        """Tell where the neuron rests without input, and its time constants there."""
+        """Report where the neuron rests without input, and its time constants there."""
         cells = Cells(self.program, 1, self.values, self.dt)
         zero, current = np.zeros((len(self.model.ports), 1)), np.full(1, float(self.fixed["I_e"]))
         previous, fired = cells.state.copy(), 0.0

@@ -1,7 +1,7 @@
-"""Generated C becomes machine code: compiled once, kept in a cache, handed from rank 0 to the others.
+"""Compile generated C: once, kept in a cache, handed from rank 0 to the others.
 
-A cached file is a shared object, and behind it the SHA-256 of the file's name, which says all that decides it, and of
-the object. That says itself what its columns are, so that a run that finds it loads neither SymPy nor a compiler.
+A cached file is a shared object, followed by the SHA-256 of the file's name, which stands for all that decides the
+object, and of the object. The object holds the texts of its columns: with it, a run needs neither SymPy nor a compiler.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from .model import COMMON, NeuronModel
 SHIPPED = Path(kernels.build_info.__file__).parent / "models"  # compiled with the package, as in wheels
 _HEADERS = ("elementary.h", "lanes.h", "neuron_model.h", "rule_row.h")
 _SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_traced")
-_STRETCH_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived", "n_recorded")
+_COMPOSED_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived", "n_recorded")
 _PRECISIONS = ("double", "single")
-_SECONDS = 600  # that a compiler may take
+_SECONDS = 600  # longest time of the compiler
 _DIGEST = 32  # bytes behind a cached file
 _programs: dict[tuple[str, str, Learns], Program] = {}
 
@@ -45,21 +45,21 @@ class _Table(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in ("version", "real_bytes", *_SIZES)]
 
 
-class _StretchTable(ctypes.Structure):
-    """The numbers of a NEURON_STRETCHES."""
+class _ComposedTable(ctypes.Structure):
+    """The numbers of a NEURON_STRETCHES, see `neuron_model.h`."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in ("version", "real_bytes", *_STRETCH_SIZES)]
+    _fields_ = [(name, ctypes.c_int64) for name in ("version", "real_bytes", *_COMPOSED_SIZES)]
 
 
 class Compilable(Protocol):
-    """What is compiled as a neuron model is, but writes its C itself.
+    """Interface of what is compiled like a neuron model, but writes its C itself.
 
     Attributes
     ----------
     name, digest : str
         Name, and hash of all that decides the C.
     here : str
-        What messages call it.
+        Name in messages.
     code_files : tuple of Path
         Modules that write the C.
     """
@@ -74,16 +74,16 @@ class Compilable(Protocol):
 
 
 class Composed(NamedTuple):
-    """For what steps are composed (spike variant).
+    """Which composed maps of steps are compiled (spike variant).
 
     Attributes
     ----------
     precision : {"double", "single"}
-        Type of what is kept.
+        Precision of the numbers that are kept.
     ports : tuple of int
         Ports at which synapses learn, ascending.
     ahead : bool
-        Whether traces are kept ahead, as those of NEST's own neurons, see `stretches.py`.
+        Whether traces are kept ahead, as those of NEST's own neurons, see `composed_maps.py`.
     """
 
     precision: str
@@ -92,7 +92,7 @@ class Composed(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """What tells files apart."""
+        """Part of the name of the cached file."""
         return "-".join([self.precision, *map(str, self.ports), *(["ahead"] * self.ahead)])
 
 
@@ -110,7 +110,7 @@ class Program:
     learns : Learns
         What is learned beside weights.
     composed : Mapping of str to int or None
-        Address of the NEURON_STRETCHES of each precision, of a model that is compiled with the package.
+        Address of the NEURON_STRETCHES (composed maps) of each precision, of a model compiled with the package.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ class Program:
     ) -> None:
         self.definition, self._addresses, self.learns = definition, dict(tables), learns
         self._composed = dict(composed or {})
-        self._stretches: dict[Composed, ctypes.CDLL] = {}
+        self._loaded: dict[Composed, ctypes.CDLL] = {}
         table = _Table.from_address(self.address(np.float64))
         for name in _SIZES:
             setattr(self, name, int(getattr(table, name)))
@@ -166,24 +166,24 @@ class Program:
         """Return the address of the NEURON_MODEL of a precision, `np.float64` or `np.float32`."""
         return self._addresses[_precision(real)]
 
-    def take_stretches(self, stretches: Composed, content: bytes) -> None:
-        """Load what composes steps (spike variant), a shared object."""
-        self._stretches[stretches] = load_library(content)
+    def load_composed(self, composed: Composed, content: bytes) -> None:
+        """Load a shared object with composed maps."""
+        self._loaded[composed] = load_library(content)
 
-    def has_stretches(self, stretches: Composed) -> bool:
-        """Return whether what composes steps is loaded, or was compiled with the package."""
-        return stretches in self._stretches or (stretches.ahead and any(self._composed.values()))
+    def has_composed(self, composed: Composed) -> bool:
+        """Return whether composed maps are loaded, or were compiled with the package."""
+        return composed in self._loaded or (composed.ahead and any(self._composed.values()))
 
-    def stretches(self, stretches: Composed) -> int:
+    def composed_address(self, composed: Composed) -> int:
         """Return the address of the NEURON_STRETCHES that `compile` was asked for, or of the package."""
-        if stretches not in self._stretches:
-            return self._composed[stretches.precision]
-        return _call(self._stretches[stretches], f"neuron_stretches_{stretches.precision}")
+        if composed not in self._loaded:
+            return self._composed[composed.precision]
+        return _call(self._loaded[composed], f"neuron_stretches_{composed.precision}")
 
-    def stretch_sizes(self, stretches: Composed) -> tuple[int, ...]:
-        """Return the sizes of a NEURON_STRETCHES: `n_numbers` and what follows there."""
-        table = _StretchTable.from_address(self.stretches(stretches))
-        return tuple(int(getattr(table, name)) for name in _STRETCH_SIZES)
+    def composed_sizes(self, composed: Composed) -> tuple[int, ...]:
+        """Return the sizes of a NEURON_STRETCHES, from `n_numbers` on."""
+        table = _ComposedTable.from_address(self.composed_address(composed))
+        return tuple(int(getattr(table, name)) for name in _COMPOSED_SIZES)
 
     def values(self, values: Given, dt_ms: float) -> Values:
         """Return parameters and constants of neurons as `NeuronModel.values` does, without SymPy."""
@@ -220,9 +220,9 @@ class Program:
         return _rows(self.definition.initial(named).values(), self.n_states, _length(named, n))
 
     def renew(self, values: Given, dt_ms: float, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return constants, initial states, and derivatives of these by what is learned, (n_learned, n_states, n).
+        """Return constants, initial states, and derivatives of these by learned parameters, (n_learned, n_states, n).
 
-        They may not be finite: values that were learned may be such, on one rank alone; the next sample ends the run.
+        They need not be finite: a learned value may be bad on one rank alone; the next sample then ends the run.
         """
         named = self.definition.values(values, dt_ms, self._trees, finite=False)
         states = list(self.definition.states)
@@ -234,7 +234,7 @@ class Program:
 
 
 def _length(named: Values, n: int | None) -> int:
-    """Return the number of neurons, that of the longest array unless it is given."""
+    """Return the number of neurons: n, or the length of the longest array."""
     return max((np.size(value) for value in named.values()), default=1) if n is None else n
 
 
@@ -252,7 +252,7 @@ def is_shared(constants: np.ndarray, t_ref: np.ndarray) -> bool:
 
 
 def compile(
-    definition: NeuronModel, comm: object = None, stretches: Composed | None = None, learns: Learns = NO_LEARNS
+    definition: NeuronModel, comm: object = None, composed: Composed | None = None, learns: Learns = NO_LEARNS
 ) -> Program:
     """Return the kernels of a model; collective over `comm`.
 
@@ -264,8 +264,8 @@ def compile(
         The model.
     comm : MPI.Comm or None
         Communicator of the ranks; None: one process.
-    stretches : Composed or None
-        For what steps are to be composed, in the spike variant.
+    composed : Composed or None
+        Composed maps that are needed, in the spike variant.
     learns : Learns
         What is learned beside weights.
 
@@ -283,15 +283,15 @@ def compile(
     known = _programs.get(key) or (None if learns.names else _find_built_in(definition))
     content = fetch(definition, comm, None, learns) if is_lacked(comm, known) else b""
     program = _programs[key] = known or Program.load(definition, content, learns)
-    if stretches and is_lacked(comm, program.has_stretches(stretches)):
-        content = fetch(definition, comm, stretches, learns)
-        if not program.has_stretches(stretches):
-            program.take_stretches(stretches, content)
+    if composed and is_lacked(comm, program.has_composed(composed)):
+        content = fetch(definition, comm, composed, learns)
+        if not program.has_composed(composed):
+            program.load_composed(composed, content)
     return program
 
 
 def is_lacked(comm: Later, known: object) -> bool:
-    """Collective: return whether a rank does not know something; others may, as they checked or trained alone."""
+    """Collective: return whether any rank lacks something; others may have it, as they checked or trained alone."""
     return not known if comm is None else bool(comm.allreduce(int(not known)))
 
 
@@ -306,7 +306,7 @@ def _find_built_in(definition: NeuronModel) -> Program | None:
 
 
 def fetch(
-    definition: NeuronModel | Compilable, comm: Later, stretches: Composed | None = None, learns: Learns = NO_LEARNS
+    definition: NeuronModel | Compilable, comm: Later, composed: Composed | None = None, learns: Learns = NO_LEARNS
 ) -> bytes:
     """Collective: return a shared object of a model, on all ranks, for the lowest level among them."""
     content, problem, level = b"", None, kernels.LEVEL
@@ -315,7 +315,7 @@ def fetch(
         level = levels[int(np.argmax(comm.allreduce(np.array(levels) == level)))]
     if comm is None or comm.rank == 0:
         try:
-            content = _content(definition, stretches, level, learns)
+            content = _content(definition, composed, level, learns)
         except ParepropError as error:
             problem = error
         except OSError as error:
@@ -368,10 +368,10 @@ def fill(definition: NeuronModel, levels: Iterable[str] = (), folder: Path | Non
         if level not in kernels.build_info.marches:
             known = ", ".join(kernels.build_info.marches)
             raise InputError(f"level {quote(level)} is unknown for this architecture; there are {known}")
-        for stretches in kinds:
-            path = folder / _file_name(definition, stretches, level)
+        for composed in kinds:
+            path = folder / _file_name(definition, composed, level)
             if _read(path) is None:
-                _keep(path, _compile(definition, stretches, level))
+                _keep(path, _compile(definition, composed, level))
             if not path.is_file():
                 raise InputError(f"{path}: cannot be written")
             files_of.append(path)
@@ -379,22 +379,22 @@ def fill(definition: NeuronModel, levels: Iterable[str] = (), folder: Path | Non
 
 
 def _content(
-    definition: NeuronModel | Compilable, stretches: Composed | None, level: str, learns: Learns = NO_LEARNS
+    definition: NeuronModel | Compilable, composed: Composed | None, level: str, learns: Learns = NO_LEARNS
 ) -> bytes:
-    """Return a shared object of a model: of the package, from the cache, or compiled."""
-    name = _file_name(definition, stretches, level, learns)
+    """Return a shared object of a model: shipped with the package, from the cache, or compiled."""
+    name = _file_name(definition, composed, level, learns)
     content = _read(SHIPPED / name, belongs_to_package=True) or _read(cache_folder() / name)
     if content is None:
-        content = _compile(definition, stretches, level, learns)
+        content = _compile(definition, composed, level, learns)
         _keep(cache_folder() / name, content)
     return content
 
 
 def _file_name(
-    definition: NeuronModel | Compilable, stretches: Composed | None, level: str, learns: Learns = NO_LEARNS
+    definition: NeuronModel | Compilable, composed: Composed | None, level: str, learns: Learns = NO_LEARNS
 ) -> str:
     """Return the name of the file of a model for a level of the processor."""
-    suffix = f"-{stretches.suffix}" if stretches else ""
+    suffix = f"-{composed.suffix}" if composed else ""
     if learns.names:  # there may be many
         suffix += f"-learns-{hashlib.sha256(json.dumps(learns).encode()).hexdigest()[:16]}"
     return f"{definition.name}-{_key(definition)[:40]}-{level}{suffix}.so"
@@ -403,8 +403,8 @@ def _file_name(
 def _key(definition: NeuronModel | Compilable) -> str:
     """Return a hash of all that decides a shared object, but for the level."""
     here = Path(__file__).parent
-    names = "language terms dynamics symbols derive kept expressions generate stages stretches stretch_rows".split()
-    names += ["entries", "model", "surrogates"]  # which read a definition
+    names = "language terms dynamics symbols derive kept expressions generate stages".split()
+    names += ["composed_maps", "composed_map_rows", "entries", "model", "surrogates"]
     texts = [(here / f"{name}.py").read_bytes() for name in names]
     texts += [text.encode() for text in _headers().values()]
     texts += [path.read_bytes() for path in getattr(definition, "code_files", ())]
@@ -418,7 +418,7 @@ def _headers() -> dict[str, str]:
 
 
 def _read(path: Path, belongs_to_package: bool = False) -> bytes | None:
-    """Return a shared object, None if there is none that is whole and the user's own, or of the package."""
+    """Return a cached shared object; None unless it is whole, and the user's own or of the package."""
     try:
         with files.open_regular(path) as file:
             status = os.fstat(file.fileno())
@@ -451,7 +451,7 @@ def _keep(path: Path, content: bytes) -> None:
 
 
 def _compile(
-    definition: NeuronModel | Compilable, stretches: Composed | None, level: str, learns: Learns = NO_LEARNS
+    definition: NeuronModel | Compilable, composed: Composed | None, level: str, learns: Learns = NO_LEARNS
 ) -> bytes:
     """Generate the C of a model and compile it."""
     command = shlex.split(kernels.build_info.compiler)
@@ -463,7 +463,7 @@ def _compile(
         others = [
             name
             for name in kernels.build_info.marches
-            if (cache_folder() / _file_name(definition, stretches, name, learns)).is_file()
+            if (cache_folder() / _file_name(definition, composed, name, learns)).is_file()
         ]
         kept = f", which holds it for level {' and '.join(others)} alone, not for {level}" if others else ""
         raise InputError(
@@ -472,21 +472,21 @@ def _compile(
             f"{kept}"
         )
     with terminal.working(here, "its derivatives are taken") as tell:
-        source = _source(definition, stretches, learns)
+        source = _source(definition, composed, learns)
         tell("its code is compiled, and kept for the next time")
         return _run_compiler(here, command, source, level)
 
 
-def _source(definition: NeuronModel | Compilable, stretches: Composed | None, learns: Learns) -> str:
+def _source(definition: NeuronModel | Compilable, composed: Composed | None, learns: Learns) -> str:
     """Generate the C of a model."""
     from .generate import generate, source_of, texts_of
 
     if not isinstance(definition, NeuronModel):
         return definition.write_source(_headers())
-    ports, ahead = (stretches.ports, stretches.ahead) if stretches else (None, False)
+    ports, ahead = (composed.ports, composed.ahead) if composed else (None, False)
     generated = generate(definition, ports=ports, learns=learns, ahead=ahead)
-    if stretches:
-        return source_of(generated.stretches, _headers(), [stretches.precision])
+    if composed:
+        return source_of(generated.composed, _headers(), [composed.precision])
     texts = f"VISIBLE const char neuron_model_texts[] = {json.dumps(texts_of(generated))};\n"
     return source_of(generated.source, _headers()) + texts
 

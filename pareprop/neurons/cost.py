@@ -1,4 +1,4 @@
-"""What a neuron and step of a model cost on this machine: numbers that are kept, and seconds, measured in no time."""
+"""Measure what a step of a neuron costs on this machine: numbers that are kept, and seconds; takes milliseconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from .calls import Cells, Real
 from .compile import Program
 
-FEW, NEURONS, STEPS, ROUNDS = 8, 1008, 10, 3
+FEW, NEURONS, STEPS, ROUNDS = 8, 1008, 10, 3  # neurons of a short and a long call, calls of a round, rounds
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Cost:
     kept : int
         Numbers that are kept of a step for the derivatives, the surrogate gradient among them.
     step, sweep : float
-        Seconds of a step forward, and of one of the sweep back (interval variant).
+        Seconds of a step forward, and of a step of the backward pass (interval variant).
     """
 
     kept: int
@@ -49,7 +49,7 @@ def measure(program: Program, single: bool = False) -> Cost:
         The costs.
     """
     real: Real = np.float32 if single else np.float64
-    few, many = (_seconds(program, n, real) for n in (FEW, NEURONS))  # a call from Python takes as long for any number
+    few, many = (_seconds(program, n, real) for n in (FEW, NEURONS))  # a call by itself takes as long for both
     step, sweep = (max(b - a, 0.0) / (NEURONS - FEW) for a, b in zip(few, many, strict=True))
     return Cost(1 + program.n_kept, step, sweep)
 
@@ -69,7 +69,7 @@ def _seconds(program: Program, n: int, real: Real) -> list[float]:
 
 
 def calls(program: Program, n: int, real: Real = np.float64, current: float = 0.0) -> dict[str, Callable[[], None]]:
-    """Return a step forward of n neurons as "step", and a step of the sweep back as "sweep", for timing them.
+    """Return calls for timing: a step forward of n neurons as "step", a step of the backward pass as "sweep".
 
     Parameters
     ----------

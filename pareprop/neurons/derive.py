@@ -1,4 +1,4 @@
-"""Derivatives of a model: what eligibility traces and the sweep back need, and what must be kept for them.
+"""Derivatives of a model that eligibility traces and the backward pass need, and what must be kept for them.
 
 With states s, J = d step / d s, U_p = d step / d port p, v = d step / d z, and, at new states, h = d spike / d s; for
 followed states k of the reset R_k = d reset_k / d s and the gap reset_k - s_k. The trace of a synapse onto port p:
@@ -33,21 +33,21 @@ from .language import Tree, names_of, replace
 from .model import NeuronModel
 from .terms import Terms
 
-NEVER_LEARNED = (  # a parameter that changes nothing, or what the gradient itself is made of
+NEVER_LEARNED = (  # parameters without a gradient: they change nothing, or define the gradient itself
     "t_ref", "c_reg", "f_target", "kappa", "kappa_reg", "eprop_isi_trace_cutoff", "surrogate_gradient_height",
     "surrogate_gradient_width", "regular_spike_arrival",
 )  # fmt: skip
 
 
 class Learns(NamedTuple):
-    """What is learned beside the weights of synapses onto neurons.
+    """Parameters of neurons that are learned, beside the weights of synapses.
 
     Attributes
     ----------
     names : tuple of str
         Parameters of the model, ascending.
     online : bool
-        Whether synapses read of past steps what parameters were then, as these may have changed (spike variant).
+        Whether synapses read past steps with the parameters' values of then, as these may have changed (spike variant).
     """
 
     names: tuple[str, ...] = ()
@@ -59,14 +59,14 @@ NO_LEARNS = Learns()
 
 @dataclass(frozen=True)
 class Learned:
-    """How learned parameters enter, by their place in `Learns.names`; zeros are not there.
+    """Derivatives by learned parameters, by index in `Learns.names`; those that are 0 are left out.
 
     Attributes
     ----------
     q, initial : dict of (int, int) to tuple
         By state and parameter: derivative of its step, without what goes through `I`, and of its initial value.
     current : dict of (int, int) to tuple
-        The same of what goes through `I`, of the parameter `I_e` alone; steps without this current have none.
+        Derivative of a step through `I`, for the parameter `I_e` alone; steps without this current have none.
     x : dict of int to tuple
         By parameter.
     r : dict of (int, int) to tuple
@@ -80,7 +80,7 @@ class Learned:
     initial: dict[tuple[int, int], Tree] = field(default_factory=dict)
 
     def list_paths(self, model: NeuronModel, k: int) -> list[str]:
-        """Return through what a parameter reaches spikes."""
+        """Return the equations through which a parameter reaches spikes."""
         states = list(model.states)
         paths = [f"step of {states[i]}" for i in dict.fromkeys(i for i, j in (*self.q, *self.current) if j == k)]
         paths += ["spike"] if k in self.x else []
@@ -90,7 +90,7 @@ class Learned:
 
 @dataclass(frozen=True)
 class Derivatives:
-    """Trees of derivatives; zeros are not there. Names with `OLD` are states before a step, others new ones.
+    """Trees of derivatives that are not 0. Names with `OLD` are states before a step, others new ones.
 
     Attributes
     ----------
@@ -109,16 +109,16 @@ class Derivatives:
     spiked, refractory : bool
         Whether it must be kept if the neuron spiked, and if it was refractory at the start of the step.
     constants, terms : dict of str to tuple
-        What the names in these trees stand for that are none of the model's, each after those that it names: what does
-        not vary with time, and what does.
+        Trees of names that are none of the model's, each after those that it names: those that do not vary with time,
+        and those that do.
     moving : frozenset of str
         All names that vary with time.
     learns : Learns
         What is learned beside weights.
     learned : Learned
-        Derivatives by it.
+        Derivatives by learned parameters.
     held : frozenset of str
-        Parameters and constants of which each step keeps what they were, for synapses.
+        Parameters and constants whose values each step keeps, for synapses.
     """
 
     J: dict[tuple[int, int], Tree]
@@ -185,12 +185,12 @@ class _Deriving:
         self.olds = {name: OLD + name for name in model.states}
         names = model.names | self.equations.constants.keys()
         self.made = Terms(names, [*model.moving_names, *self.olds.values()])
-        # what stands under a name in expressions, and its derivatives by names, those that are not 0
+        # names that stand for trees in expressions, and the derivatives of these by names that are not 0
         self.named = [*self.equations.terms, *(self.equations.constants if learns.names else ())]
         self.inner: dict[tuple[str, str], Foreign] = {}
 
     def derivatives(self) -> Derivatives:
-        """Return all of them."""
+        """Return all derivatives."""
         model, equations, made, learns = self.model, self.equations, self.made, self.learns
         states, ports, names = list(model.states), list(model.ports), list(learns.names)
         for name, tree in equations.constants.items() if names else ():
@@ -225,7 +225,7 @@ class _Deriving:
         self, steps: dict[int, tuple[str, Tree]], spike: dict[int, tuple[str, Tree]],
         followed: dict[int, tuple[str, Tree]],
     ) -> Learned:  # fmt: skip
-        """Return derivatives by what is learned."""
+        """Return derivatives by learned parameters."""
         names = list(self.learns.names)
         if not names:
             return Learned()
@@ -240,7 +240,7 @@ class _Deriving:
         )
 
     def _table(self, rows: Mapping[int, tuple[str, Tree]], names: list[str], old: bool) -> dict[tuple[int, int], Tree]:
-        """Return derivatives of trees, which stand under a key, by names; old ones read the states before a step."""
+        """Return derivatives of trees (row to key and tree) by names; with `old` they read the states before a step."""
         import sympy
 
         from .symbols import from_sympy, to_sympy
@@ -263,16 +263,16 @@ class _Deriving:
         return entries
 
     def _keep_slopes(self, name: str, slopes: Mapping[int, Tree], by: list[str]) -> None:
-        """Keep derivatives of what stands under a name, under names of their own."""
+        """Keep the derivatives of a named tree, under names of their own."""
         from .symbols import to_sympy
 
         for j, tree in slopes.items():
             self.inner[name, by[j]] = to_sympy(self.made.add(f"d_{name}_d_{by[j]}", tree), self.model.here)
 
     def _slopes_of_constant(self, name: str, tree: Tree) -> dict[int, Tree]:
-        """Return derivatives of a constant by what is learned, by its place.
+        """Return derivatives of a constant by learned parameters, by index of the parameter.
 
-        That of the exponential of a matrix A is a part of another one, of [[A, dA], [0, A]].
+        The derivative of the exponential of a matrix A is a part of the exponential of [[A, dA], [0, A]].
         """
         key, names = f"constants: {name}", list(self.learns.names)
         if tree[0] != "expm":
@@ -301,7 +301,7 @@ class _Deriving:
         }
 
     def _held(self, trees: list[Tree]) -> frozenset[str]:
-        """Return the names in trees, and in terms there, of what is learned and of constants that follow from it."""
+        """Return the names of learned parameters, and of constants that follow from them, in trees and their terms."""
         follows = set(self.learns.names)
         for name, tree in (self.equations.constants | self.made.constants).items():
             if not follows.isdisjoint(names_of(tree)):

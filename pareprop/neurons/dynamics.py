@@ -1,4 +1,4 @@
-"""Time derivatives become a step: linear systems exactly, by the exponential of their matrix, others by an integrator.
+"""Turn time derivatives into a step: exactly for linear systems, by the exponential of a matrix, else by an integrator.
 
 The exponential is computed in numbers, for each neuron, not in symbols: ODE-toolbox 3.0 leaves coupled systems with
 input to a numeric solver, and its formulas divide by differences of time constants, which may be equal.
@@ -30,11 +30,11 @@ def integrate(
     dynamics : Mapping of str to tuple
         Time derivative of each state, per ms.
     jumps : Mapping of str to tuple
-        What is added to a state at the end of a step.
+        Tree that is added to a state at the end of a step.
     integrator : str or None
         How a system that is not linear is integrated.
     terms : Terms
-        Takes what steps name beside the model's own.
+        Collects the names that steps use beside the model's own.
 
     Returns
     -------
@@ -54,14 +54,14 @@ def integrate(
             raise InputError(
                 f"{here}: dynamics is not linear: name an integrator, one of exponential_euler, euler, rk4"
             )
-        how, step = integrator, _BY[integrator](here, dynamics, terms)
+        how, step = integrator, _INTEGRATORS[integrator](here, dynamics, terms)
     return how, {name: ("+", tree, jumps[name]) if name in jumps else tree for name, tree in step.items()}
 
 
 def _exact(here: str, dynamics: Mapping[str, Tree], terms: Terms) -> dict[str, Tree] | None:
     """Return the exact step of a system that is linear, refractory or not; None if it is not.
 
-    While refractory it is another system; states that none of the difference reaches take one course.
+    While refractory the system is another one; states that do not depend on it have one step for both.
     """
     reached = {"refractory"}
     while more := {name for name, tree in dynamics.items() if not reached.isdisjoint(names_of(tree))} - reached:
@@ -211,4 +211,4 @@ def _rk4(here: str, system: Mapping[str, Tree], terms: Terms) -> dict[str, Tree]
     return step
 
 
-_BY = {"euler": _euler, "exponential_euler": _exponential_euler, "rk4": _rk4}
+_INTEGRATORS = {"euler": _euler, "exponential_euler": _exponential_euler, "rk4": _rk4}

@@ -1,4 +1,4 @@
-"""Tables, names, numbers and words as a definition of equations gives them, checked: of neuron models and rules."""
+"""Check tables, names, numbers and words in definitions of neuron models and learning rules."""
 
 from __future__ import annotations
 

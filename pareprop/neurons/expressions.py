@@ -38,7 +38,7 @@ class Loop:
 
     def __init__(self, columns: Columns, names: Mapping[str, str]) -> None:
         self.columns, self.names = columns, names
-        self.terms: Mapping[str, Tree] = {}  # what other names stand for
+        self.terms: Mapping[str, Tree] = {}  # trees for which other names stand
         self.lines: list[str] = []
         self.used: dict[int, None] = {}  # columns that the loop reads
         self.known: dict[Tree, str] = {}
@@ -112,7 +112,7 @@ class Loop:
         return f"@{name}({argument})"
 
     def literal(self, tree: Tree) -> str:
-        """Return the value of a tree, a number as one of type REAL."""
+        """Return C of the value of a tree; numbers become of type REAL."""
         return self.number(tree[1]) if tree[0] == "number" else self.value(tree)
 
     def where(self, tree: Tree, yes: str, no: str) -> str:
@@ -134,7 +134,7 @@ class Loop:
         return f"({self.literal(tree)} != {self.zero})"
 
     def power(self, base: Tree, exponent: Tree) -> str:
-        """A power: by multiplications where the exponent is a whole number, a root where it is 1/2."""
+        """Return a power: by multiplications where the exponent is a whole number, a root where it is 1/2."""
         if exponent[0] == "number" and exponent[1] == 0.5:
             return self.call("sqrt", self.literal(base))
         if exponent[0] != "number" or not float(exponent[1]).is_integer() or abs(exponent[1]) > 64:
@@ -168,7 +168,7 @@ class Loop:
 
 
 class Lanes(Loop):
-    """The same for several neurons at a time: each column is a vector, see `lanes.h`."""
+    """The body of a loop over several neurons at a time: each value is a vector, see `lanes.h`."""
 
     kind, zero, one, psi = "lanes", "all_lanes(0.0)", "all_lanes(1.0)", "psi"
 
@@ -239,7 +239,7 @@ def arguments_of(arguments: str) -> dict[str, bool]:
 
 
 class Derived:
-    """A model with its derivatives, and what all functions of it are made of.
+    """A model with its derivatives, and the parts that its C functions share.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ class Derived:
 
     @property
     def keeps(self) -> list[Tree]:
-        """What a row of `kept` holds, `FLAGS` in the end."""
+        """Trees that a row of `kept` holds, `FLAGS` last."""
         return [*self.by.keeps, *([FLAGS] if self.flags else [])]
 
     def kept_of(self, row: str, kind: type[Loop]) -> tuple[dict[str, str], dict[Tree, str]]:
@@ -305,7 +305,7 @@ class Derived:
         return loop, before_pointers | kept_pointers
 
     def end_step(self, loop: Loop, new: Mapping[int, str], learned: int = -1) -> tuple[str, dict[int, str]]:
-        """Return e of a step, and eps after it by state, from what the step made of eps; "" and no entry are 0.
+        """Return e of a step, and eps after the reset by state, from `new`, eps after the step; "" and no entry are 0.
 
         `learned` is the place of a parameter, if the traces are those of one, else -1.
         """
@@ -337,6 +337,6 @@ class Derived:
         return {i: tree for (i, j), tree in entries.items() if j == column}
 
 
-def is_kept(by: Derivatives, k: int) -> bool:
+def outlives_cutoff(by: Derivatives, k: int) -> bool:
     """Return whether the trace of state k outlives a cutoff: its own entry of J is constant."""
     return (k, k) in by.J and by.moving.isdisjoint(names_of(by.J[k, k]))

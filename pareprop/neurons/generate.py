@@ -1,4 +1,4 @@
-"""C of a model: a step forward, a step of the sweep back, a step of traces, what is past a cutoff.
+"""Write the C of a model: a step forward, a step of the backward pass, a step of traces, decay past a cutoff.
 
 The functions and their arguments are those of `cython_core/neuron_model.h`. Each loop runs over neighbours in memory,
 and has no branch.
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..values import Values
+from .composed_map_rows import ComposedMapRows
 from .derive import NO_LEARNS, Learns
-from .expressions import SPIKED, Derived, Loop, function, is_kept
+from .expressions import SPIKED, Derived, Loop, function, outlives_cutoff
 from .kept import FLAGS, OLD
 from .language import Tree, names_of, write
 from .model import NeuronModel
 from .stages import over_neurons
-from .stretch_rows import StretchRows
 
 PRECISIONS = {"double": "double", "single": "float"}
-LONG = 200  # statements of a loop; one that is longer is compiled for fewer cases, else that takes a minute
+LONG = 200  # a loop with more statements is compiled for fewer cases: it would take a minute
 
 
 @dataclass
@@ -30,20 +30,20 @@ class Generated:
 
     Attributes
     ----------
-    source, stretches : str
-        C of any precision, without the headers: of all but stretches, and of these, which use the same columns.
+    source, composed : str
+        C of any precision, without the headers: of all but composed maps, and of these, which use the same columns.
     constants : dict of str to tuple
         Constants that columns name, the model's own first.
     columns : list of tuple
         Trees of the constant columns.
     initial : dict of (str, str) to tuple
-        Derivatives of the initial values of states by what is learned.
+        Derivatives of the initial values of states by learned parameters.
     n_states, n_ports, n_kept, n_adjoint, n_traces, n_traced : int
         Sizes, see `neuron_model.h`.
     """
 
     source: str
-    stretches: str
+    composed: str
     constants: dict[str, Tree]
     columns: list[Tree]
     initial: dict[tuple[str, str], Tree]
@@ -64,23 +64,22 @@ def generate(
 ) -> Generated:
     """Return the C of a model.
 
-    What is learned beside weights is behind the rest: the last columns of the sweep back are sums over steps of the
-    gradient by each parameter, then of what the current of the latest step, the first one of a sample, adds, if `I_e`
-    is learned. The ports of `trace` after those of the model are such parameters: there `arrived` is whether the
-    step has the current `I_e`.
+    Learned parameters come last: the last columns of the backward pass are, for each of them, the sum of its gradient
+    over steps, then, if `I_e` is learned, what the current of the first step of a sample adds. Ports of `trace` beyond
+    those of the model are such parameters: there `arrived` is whether the step has the current `I_e`.
 
     Parameters
     ----------
     model : NeuronModel
         The model.
     follows_synapses : bool
-        Whether there are functions for traces of synapses, and for stretches of steps.
+        Whether to write functions for traces of synapses, and for composed maps.
     ports : sequence of int or None
-        Ports whose synapses go through stretches; None: all.
+        Ports whose synapses use composed maps; None: all.
     learns : Learns
-        What is learned beside weights.
+        Parameters that are learned beside weights.
     ahead : bool
-        Whether there are functions for stretches, of traces that are kept ahead.
+        Whether to write composed maps for traces that are kept ahead.
 
     Returns
     -------
@@ -108,10 +107,10 @@ class Generator(Derived):
     """Writes the functions of a model."""
 
     def program(self, follows_synapses: bool, ports: Sequence[int] | None, ahead: bool) -> Generated:
-        """Put the functions together."""
+        """Return all functions, put together."""
         functions = [self.trace(), self.decay()] if follows_synapses else []
         composes = follows_synapses or ahead
-        stretches = self.with_functions(StretchRows(self, ports, ahead).text()) if composes else ""
+        composed = self.with_functions(ComposedMapRows(self, ports, ahead).text()) if composes else ""
         n_traced = len(self.columns.trees)  # those that synapses read come first
         functions += [self.start(), self.step(), self.sweep()]
         by = self.by
@@ -133,21 +132,21 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         source, constants = "\n".join([*functions, table]), self.model.equations.constants | by.constants
         names = by.learns.names
         initial = {(self.states[i], names[k]): tree for (i, k), tree in self.learned.initial.items()}
-        return Generated(self.with_functions(source), stretches, constants, self.columns.trees, initial, **sizes)
+        return Generated(self.with_functions(source), composed, constants, self.columns.trees, initial, **sizes)
 
     @property
     def n_adjoint(self) -> int:
-        """Columns of the sweep back, see `generate`."""
+        """Columns of the backward pass, see `generate`."""
         return self.n + bool(self.by.v) + len(self.by.learns.names) + ("I_e" in self.by.learns.names)
 
     @property
     def row(self) -> str:
-        """How far the rows of `kept` of two steps lie apart."""
+        """Distance between rows of `kept` of two steps, in C."""
         return f"{self.by.n_kept} * stride"
 
     @staticmethod
     def with_functions(text: str) -> str:
-        """Put the names of functions of a precision for those of the language."""
+        """Replace functions of the language, such as `@exp`, by those of a precision."""
         for name in ("exp", "log", "tanh", "sqrt"):
             text = text.replace(f"@{name}(", f"NAME(real_{name})(")
         return text
@@ -155,7 +154,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
     # ---- functions ---------------------------------------------------------------------------------------------------
 
     def start(self) -> str:
-        """The row before the first step."""
+        """Write the row of `kept` before the first step."""
         lines = []
         for k, tree in enumerate(self.keeps):
             text = "ZERO"
@@ -172,7 +171,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         ])  # fmt: skip
 
     def step(self) -> str:
-        """One step of neurons."""
+        """Take one step of neurons."""
         equations = self.model.equations
         names = {name: f"s{k}[j]" for k, name in enumerate(self.states)}
         names |= {name: f"p{k}[j]" for k, name in enumerate(self.ports)}
@@ -245,7 +244,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         ])  # fmt: skip
 
     def sweep(self) -> str:
-        """One step back: gamma, lam~, B, and lam of the step before."""
+        """Take one step backward: gamma, lam~, B, and lam of the step before."""
         by, n = self.by, self.n
         loop, pointers = self.derivative_names()
         pointers |= {f"a{k}": f"REAL *restrict a{k} = adjoint + {k} * stride" for k in range(self.n_adjoint)}
@@ -314,7 +313,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
                 loop.lines.append(f"a{first + k}[j] = a{first + k}[j] + {found};")
 
     def trace(self) -> str:
-        """One step of the traces of synapses, a function for each port, and of what else is learned."""
+        """Take one step of the traces of synapses, a function for each port, and of learned parameters."""
         bodies = [self.trace_of(p) for p in range(len(self.ports) + len(self.by.learns.names))]
         call = "(n, stride, constant, before, kept, psi, arrived, trace, trace_stride, e)"
         cases = [f"    case {p}: NAME(trace_{p}){call}; break;" for p in range(len(bodies))]
@@ -327,7 +326,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         ])  # fmt: skip
 
     def trace_of(self, port: int) -> str:
-        """The traces of synapses onto one port; or of a parameter, see `generate`."""
+        """Take one step of the traces of synapses onto one port; or of a parameter, see `generate`."""
         by, n, learned = self.by, self.n, max(port - len(self.ports), -1)
         loop, pointers = self.derivative_names()
         pointers |= {f"x{k}": f"REAL *restrict x{k} = trace + {k} * trace_stride" for k in range(n + bool(by.v))}
@@ -355,12 +354,12 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         )  # fmt: skip
 
     def decay(self) -> str:
-        """Steps past the cutoff: states whose own entry of J is constant are kept, others become 0."""
+        """Take steps past the cutoff: traces of states whose own entry of J is constant decay, others become 0."""
         by, n = self.by, self.n
         loop = Loop(self.columns, dict.fromkeys(by.moving, ""))
         pointers = {f"x{k}": f"REAL *restrict x{k} = trace + {k} * trace_stride" for k in range(n + bool(by.v))}
         for k in range(n):
-            if not is_kept(by, k):
+            if not outlives_cutoff(by, k):
                 loop.lines.append(f"x{k}[j] = ZERO;")
                 continue
             own = loop.literal(by.J[k, k])
@@ -457,7 +456,7 @@ def source_of(text: str, headers: Mapping[str, str], precisions: Iterable[str] =
     Parameters
     ----------
     text : str
-        `source` or `stretches` of a generated model.
+        `source` or `composed` of a generated model.
     headers : Mapping of str to str
         Texts of `elementary.h`, `lanes.h` and `neuron_model.h`.
     precisions : Iterable of str

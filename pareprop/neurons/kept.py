@@ -1,4 +1,4 @@
-"""What a step keeps so that derivatives can be computed later: the fewest numbers from which all of them follow.
+"""Choose what a step keeps so that derivatives can be computed later: the fewest numbers from which all follow.
 
 Derivatives read states, ports and the current, yet often only by way of few terms, such as the total conductance of a
 membrane: these are kept in their place where they are fewer. The least number is that of a smallest cut between what
@@ -15,7 +15,7 @@ from .language import CONDITIONS, Tree, names_of
 from .model import NeuronModel
 
 OLD = "old "  # before the name of a state: its value after the reset of the step before
-FLAGS: Tree = ("flags",)  # of a step: whether the neuron spiked, and whether it was refractory
+FLAGS: Tree = ("flags",)  # one number of a step: whether the neuron spiked, and whether it was refractory
 _START: Tree = ("start",)
 _END: Tree = ("end",)
 _MANY = 1 << 30
@@ -50,9 +50,9 @@ def choose(
     derivatives : iterable of tuple
         Trees of all derivatives; names with `OLD` are states before the step, others new ones.
     terms : Mapping of str to tuple
-        What names in them stand for that are none of the model's.
+        Trees for which names in them stand that are none of the model's.
     held : collection of str
-        Names of what else varies, and is known when the step is made.
+        Further names that vary, and are known when the step is made.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def choose(
 
 
 class _Graph:
-    """What follows from what, from the numbers of a step on.
+    """Which tree is computed from which, starting from the numbers of a step.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class _Graph:
     Attributes
     ----------
     sources : dict of tuple to list of tuple
-        What varies, and what each of it follows from.
+        Each tree that varies, and the trees from which it is computed.
     """
 
     def __init__(self, model: NeuronModel, terms: Mapping[str, Tree], held: Collection[str]) -> None:
@@ -100,7 +100,7 @@ class _Graph:
         self._plain = {*model.states, *model.ports, "I", *held}
 
     def add(self, tree: Tree) -> bool:
-        """Add a tree and all that it follows from; return whether it varies."""
+        """Add a tree and all from which it is computed; return whether it varies."""
         if tree not in self.sources:
             found = self._found(tree)
             found = [source for source in dict.fromkeys(found) if source == _START or self.add(source)]

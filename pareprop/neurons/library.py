@@ -1,4 +1,4 @@
-"""The neuron models of the package: one file each in `models/`, in the form in which users write theirs.
+"""Neuron models of the package: each TOML file that lies in `models/`, in the form in which users write theirs.
 
 A file is named after its first model; it may hold forms of it, such as the levels of `glif`.
 """
@@ -33,7 +33,7 @@ def names() -> tuple[str, ...]:
 
 @cache
 def free_names() -> tuple[str, ...]:
-    """Return the names of models of any variant: all but NEST's own e-prop neurons, which belong to one."""
+    """Return the names of models for both variants: all but NEST's own e-prop neurons, which are for one."""
     return tuple(name for name in tables() if name not in nest_names())
 
 

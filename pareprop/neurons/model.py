@@ -40,11 +40,11 @@ COMMON: dict[str, tuple[float, str]] = {
     "surrogate_gradient_width": (1.0, "mV"),
 }  # fmt: skip
 INTEGRATORS = ("exponential_euler", "euler", "rk4")
-MOST = {"parameters": 200, "constants": 200, "states": 16, "ports": 16, "records": 64}  # entries of a key
-MOST_COMPOSED = 10  # states; a stretch of steps has up to a number for each pair of them
+MOST = {"parameters": 200, "constants": 200, "states": 16, "ports": 16, "records": 64}  # most entries of a key
+MOST_COMPOSED = 10  # models with more states are not composed: a composed map has up to states**2 numbers
 TEXT = 100_000  # characters of all expressions of a model
 _TABLES = ("parameters", "constants", "states", "step", "dynamics", "jumps", "reset", "traces", "records")
-SIGNS = ("positive", "any")  # of the weights of what arrives at a port
+SIGNS = ("positive", "any")  # signs of weights that a port takes
 _KEYS = (
     *_TABLES,
     "ports",
@@ -66,7 +66,7 @@ class Equations:
     Attributes
     ----------
     constants, initial, terms, step, traces, reset, records : dict of str to tuple
-        In the order in which they are computed; terms are what `step` names that is none of the model's own.
+        Trees in the order in which they are computed; terms are names in `step` that are none of the model's own.
     spike, surrogate : tuple
         The test for a spike, and the surrogate gradient in `x`.
     integration : str
@@ -139,9 +139,9 @@ class NeuronModel:
     Rules of a step and of the traces: see the page "Write your own neuron" of the handbook.
     """
 
-    also_keeps: tuple[str, ...] = ()  # of each step, beside what derivatives need, see `keeping`
+    also_keeps: tuple[str, ...] = ()  # what steps keep beside what derivatives need, see `keeping`
     through: str = "all"  # part of the derivatives that traces follow, see `learning_through`
-    check: Callable[..., Later]  # the room adds it: a check compiles models, and so knows this module
+    check: Callable[..., Later]  # set in this room's `__init__`, as `check.py` imports this module
 
     def __init__(
         self,
@@ -308,7 +308,7 @@ class NeuronModel:
 
     @cached_property
     def equations(self) -> Equations:
-        """What kernels compute; `dynamics` has become a step."""
+        """Trees that kernels compute; `dynamics` has become a step."""
         trees, made, how, step = self._trees, Terms(self.names, self.moving_names), "", self._trees["step"]
         if trees["dynamics"]:
             from .dynamics import integrate
@@ -335,7 +335,7 @@ class NeuronModel:
 
     @property
     def moving_names(self) -> frozenset[str]:
-        """Those of these names that vary with time."""
+        """Names of the model that vary with time."""
         return frozenset((*self.states, *self.ports, "I", "z", "refractory"))
 
     @property
@@ -513,12 +513,12 @@ class NeuronModel:
 
     @property
     def composes(self) -> bool:
-        """Whether the spike variant composes steps; else its synapses follow each step."""
+        """Whether the spike variant composes steps; else synapses follow each step."""
         return len(self.states) <= MOST_COMPOSED
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of name and equations, without words that describe it and signs, which kernels do not know."""
+        """SHA-256 of name and equations, without descriptions and signs of ports, which kernels do not know."""
         ignored = ("description", "source", "nest")
         definition = {key: value for key, value in self.to_dict().items() if key not in ignored}
         definition |= {"ports": list(self.ports)} if self.positive else {}
@@ -527,7 +527,7 @@ class NeuronModel:
         return hashlib.sha256(json.dumps(parts, sort_keys=False).encode()).hexdigest()
 
     def keeping(self, names: Iterable[str]) -> NeuronModel:
-        """Return the model with more that each step keeps for learning rules.
+        """Return the model with more quantities that each step keeps, for learning rules.
 
         Parameters
         ----------
@@ -540,7 +540,7 @@ class NeuronModel:
         return self._with(also_keeps=wanted)
 
     def learning_through(self, through: str) -> NeuronModel:
-        """Return the model whose traces follow but a part of its derivatives: "all", "no own spike" or "leak"."""
+        """Return the model with traces that follow a part of its derivatives: "all", "no own spike" or "leak"."""
         return self if through == self.through else self._with(through=through)
 
     def _with(self, **attributes: AnyValue) -> NeuronModel:

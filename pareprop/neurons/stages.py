@@ -1,4 +1,4 @@
-"""Steps of neurons in blocks and in stages, so that the processor hardly waits.
+"""Cut loops over neurons into blocks and stages, so that the processor hardly waits.
 
 A processor looks some hundred instructions ahead. A loop over neurons in which one exponential needs the result of
 another is longer than that, and waits for each in turn. So it is cut: one loop up to the numbers that go into the first
@@ -38,7 +38,7 @@ def over_neurons(
     pointers : Mapping of str to str
         As of `expressions.function`.
     loop : Loop
-        What is done for a neuron.
+        Statements for one neuron.
     head : iterable of str
         As of `expressions.function`.
     rows : Mapping of str to str

@@ -1,4 +1,4 @@
-"""Trees as SymPy's expressions and back. SymPy is loaded when the first derivative is taken."""
+"""Translate trees into SymPy's expressions and back. SymPy is loaded when the first derivative is taken."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .language import CONDITIONS, Tree, names_of, write
 
 ZERO, ONE = ("number", 0.0), ("number", 1.0)
 WIDE = 64  # terms or factors one after the other; more are taken in groups, else trees are as deep as they are many
-EXPONENT, BITS = 64, 1024  # of powers that are exact; those of numbers that are larger would take memory and time
+EXPONENT, BITS = 64, 1024  # largest powers, and bits of results, that SymPy takes exactly; larger ones cost too much
 
 
 class Where(Function):

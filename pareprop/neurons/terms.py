@@ -1,4 +1,4 @@
-"""Names for what a step, or its derivatives, computes once and reads several times, so that expressions stay short."""
+"""Name trees that a step, or its derivatives, computes once and reads several times, so that expressions stay short."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Collection
 from ..errors import InputError
 from .language import CONDITIONS, Tree, names_of
 
-PARTS = 50_000  # of all derivatives of a model; SymPy takes some ten seconds for so many
+PARTS = 50_000  # most nodes in all derivatives of a model: SymPy takes some ten seconds for so many
 
 
 class Terms:
-    """Terms and constants by names that miss all others.
+    """Collects trees under new names: constants, and terms, which vary with time.
 
     Parameters
     ----------
     taken : collection of str
-        Names that are there.
+        Names that are taken already.
     moving : collection of str
-        Those that vary with time.
+        Names among them that vary with time.
 
     Attributes
     ----------
     constants, terms : dict of str to tuple
-        What does not vary with time, and what does; each may name earlier ones.
+        Trees that do not vary with time, and trees that do; each may name earlier ones.
     """
 
     def __init__(self, taken: Collection[str], moving: Collection[str]) -> None:
@@ -37,7 +37,7 @@ class Terms:
         return frozenset(self._moving)
 
     def add(self, name: str, tree: Tree) -> Tree:
-        """Return a tree under a name that begins with `name`; what is a name or a number already needs none."""
+        """Return a new name, which begins with `name`, for a tree; names and numbers are returned as they are."""
         if tree[0] in ("number", "name"):
             return tree
         while name in self._taken:
@@ -63,9 +63,9 @@ class Terms:
 
 
 def _parts(tree: Tree) -> tuple[int, dict[str, int]]:
-    """Return the parts of a tree, and of its derivative by each name that is not 0.
+    """Return how many nodes a tree has, and, by name, its derivatives that are not 0.
 
-    What is repeated counts as often: `min`, `max` and `abs` become `where`, and in the derivative of a product each
+    Repeated trees count each time: `min`, `max` and `abs` become `where`, and in the derivative of a product each
     factor's derivative stands beside the others.
     """
     kind, *items = tree

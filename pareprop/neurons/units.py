@@ -1,4 +1,4 @@
-"""Whether units fit: each expression gets the unit that its names give it, as far as that is known.
+"""Check that units fit: each expression gets the unit that its names give it, as far as that is known.
 
 A unit is a power of ten and exponents of volt, ampere and second. A number may have any unit.
 """

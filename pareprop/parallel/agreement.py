@@ -1,9 +1,9 @@
-"""Whether all ranks do the same: come to the same place of a script, and describe alike what they are about to run.
+"""Check that all ranks do the same: come to the same place of a script, with the same facts on what they will run.
 
-Ranks that do not would wait for each other for ever, or train one network each and call it one. What they do is
-compared where it begins; samples are compared one by one (`Channel.compare`). Rank 0 hears all others and answers, so
-that it knows who is missing; nobody waits in a call of MPI. A rank that comes to the end of its script says so as well:
-those that wait for it elsewhere then hear of it, and end.
+Ranks that differ would wait for each other for ever, or train one network each and call it one. They are compared where
+something begins; samples are compared one by one (`Channel.compare`). Rank 0 receives from all others and answers, so
+that it knows who is missing; nobody waits in a call of MPI. A rank that comes to the end of its script says so, too:
+ranks that wait for it elsewhere then end.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .shared_memory import let_go
 
 ARRIVAL, ANSWER = 32001, 32002  # tags of messages
 NOTICE = 60.0  # seconds after which a rank that waits says for whom
-LIMIT = "PAREPROP_WAIT"  # variable: seconds after which it ends instead; without it, never
-SHOWN = 3  # differences in a message
-LONGEST = 100  # characters of a value in it
-WAIT = "wait"  # an answer before the last one
+LIMIT = "PAREPROP_WAIT"  # environment variable: seconds after which a rank that waits ends; not set: never
+SHOWN = 3  # most differences in a message
+LONGEST = 100  # most characters of a value in a message
+WAIT = "wait"  # answer of rank 0 that another one follows
 END = "the end of its script"
 UNSET = "not set"
 
-# what decides how ranks meet; each must have one value on all ranks
+# environment variables that decide how ranks exchange; each must have one value on all ranks
 VARIABLES = ("PAREPROP_SHARE_ABOVE", "PAREPROP_SENDING", "PAREPROP_RANKS_PER_NODE", "PAREPROP_CUTS")
 
 
@@ -64,7 +64,7 @@ def agree(comm: Comm, place: str, facts: Mapping[str, str] | None = None) -> Non
 
 
 def environment() -> dict[str, str]:
-    """Return the variables of the environment that decide how ranks meet, name to value."""
+    """Return the environment variables that decide how ranks exchange, name to value."""
     return {name: os.environ.get(name) or UNSET for name in VARIABLES}
 
 
@@ -84,7 +84,7 @@ def find_difference(facts: list[dict[str, str]]) -> str:
 
 
 def _lead(comm: Comm, place: str, digest: bytes) -> str | None:
-    """On rank 0: hear all ranks and answer them: None if all agree, "" if facts differ, or who is elsewhere."""
+    """On rank 0: receive from all ranks, and answer: None if all agree, "" if facts differ, or who is elsewhere."""
     from mpi4py import MPI  # where there is a communicator, it is loaded
 
     came, status, wait = {0: (place, digest)}, MPI.Status(), _Wait(NOTICE)
@@ -110,7 +110,7 @@ def _lead(comm: Comm, place: str, digest: bytes) -> str | None:
 
 
 def _follow(comm: Comm, place: str, digest: bytes) -> str | None:
-    """On other ranks: tell rank 0, and return its answer."""
+    """On other ranks: send to rank 0, and return its answer."""
     message, wait, answer = comm.isend((place, digest), 0, ARRIVAL), _Wait(1.5 * NOTICE), WAIT
     while answer == WAIT:
         while not comm.iprobe(0, ANSWER):
@@ -125,14 +125,14 @@ def _follow(comm: Comm, place: str, digest: bytes) -> str | None:
 
 
 class _Wait:
-    """Sleeps in steps that grow to a millisecond; says once for whom, after some seconds, and ends if it shall."""
+    """Sleeps in steps up to a millisecond; prints once for whom, after `patience` seconds; ends after `limit`."""
 
     def __init__(self, patience: float = float("inf"), endless: bool = False) -> None:
         start = time.monotonic()
         self.pause, self.due, self.last = 1e-5, start + patience, start + (float("inf") if endless else limit())
 
     def sleep(self, text: str, place: str) -> bool:
-        """Sleep; return whether it was said now."""
+        """Sleep; return whether `text` was printed now."""
         time.sleep(self.pause)
         self.pause = min(1.5 * self.pause, 1e-3)
         late = place != END and bool(text) and time.monotonic() > self.due
@@ -142,7 +142,7 @@ class _Wait:
         return late
 
     def end(self, text: str, place: str) -> str | None:
-        """Return the message where the wait has taken longer than it may."""
+        """Return the message of the error if the wait has taken too long, else None."""
         return f"{text} longer than {LIMIT} = {limit():g} s" if place != END and time.monotonic() > self.last else None
 
 

@@ -1,4 +1,4 @@
-"""Channel: the logs and signals that ranks share during a run, and their meeting in every round."""
+"""`Channel`: logs, sums and signals that ranks share during a run, and the meeting that kernels call in every round."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .mpi import Comm
 from .partition import firsts
 from .spike_log import SegmentedLog, SpikeLog, join_logs
 
-BITS = 62  # flags in a number
-MARK = 30  # bits of a mark, which travels with its complement and a flag in one number
+BITS = 62  # flags that are exchanged in one number
+MARK = 30  # bits of a mark, which is exchanged with its complement and a flag in one number
 
-Choice = Callable[[SpikeLog, int], SpikeLog]  # (spikes of all neurons, n_steps): those of them that a log holds
+Choice = Callable[[SpikeLog, int], SpikeLog]  # from spikes of all neurons and n_steps: the spikes that a log holds
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ChannelSizes:
     cuts : np.ndarray or None
         int64 (n_ranks + 1,), first neuron of each rank, and the number of all; None: equal blocks.
     within : int
-        Steps between meetings of the ranks of a node where there are several; 0: `summed_steps`.
+        Steps between exchanges of the ranks of a node where there are several nodes; 0: `summed_steps`.
     """
 
     n_neurons: int
@@ -63,7 +63,7 @@ class ChannelSizes:
 
 @dataclass
 class Channel:
-    """Logs and sums of a rank, which rounds complete, and signals of the readouts.
+    """Logs and sums of a rank, which each round completes, and signals of the readouts.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Channel:
     heard : SegmentedLog
         Spikes of all neurons by id, or of those with targets on this rank by their number.
     sums : ReadoutSums
-        What arrives at the readouts in the steps of a round.
+        Sums of what arrives at the readouts in each step of a round.
     signal : np.ndarray
         float64 (n_steps, n_readouts), readout signals, which every rank makes from the sums.
     meeting : kernel.Meeting
@@ -80,13 +80,13 @@ class Channel:
     written : list of tuple
         All logs that this rank writes to, each with its choice among the spikes of a checkpoint.
     every : SegmentedLog or None
-        All spikes by id if this rank can see them, None if it sees those that it listens to.
+        All spikes by id if this rank can see them, None if it sees only those that it listens to.
     comm : communicator or None
         Communicator of the ranks, None for one process.
     kept : list
         Objects that must live as long as the channel.
     unread : bool
-        Whether all ranks have met since any of them read the logs of the sample before.
+        Whether no rank reads the logs of the sample before any more: all have met since.
     """
 
     own: SpikeLog
@@ -123,7 +123,7 @@ class Channel:
     def compare(self, problem: ParepropError | None, mark: int) -> bool:
         """Collective: as `raise_together`; return whether all ranks gave the same mark, of which `MARK` bits count.
 
-        Takes no more time than `raise_together`: numbers are equal where those that any rank has set are set by all.
+        Takes no more time than `raise_together`: a bit of a mark and that of its complement must not both be set.
         """
         ones = (1 << MARK) - 1
         mark &= ones

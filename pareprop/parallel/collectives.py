@@ -1,4 +1,4 @@
-"""Collective operations, in an order that does not depend on the number of ranks. `comm` is None for one process."""
+"""Collective operations whose results do not depend on the number of ranks. `comm` is None for one process."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The exchange of one round between ranks: spikes, and sums of what they bring to the readouts.
+"""Connect ranks so that they can exchange spikes, and sums of what arrives at the readouts, in each round.
 
 `Alone` (one process) and `Ranks` (MPI) are two implementations of one small interface, the only difference that the
-loop knows; they stand in one file to be compared. Ranks of a node write their spikes into one shared log; the leaders
-of several nodes send messages.
+loop knows. Ranks of a node write their spikes into one shared log; the leaders of several nodes send `messages`.
 """
 
 from __future__ import annotations
@@ -115,7 +114,7 @@ class Exchange(Protocol):
 
 
 def add_times(meeting: kernel.Meeting, timers: Timers) -> None:
-    """Move seconds from a meeting to the timers.
+    """Add the seconds of a meeting to the timers, and reset them.
 
     `wait` until the others arrived, `communicate` for messages between nodes, `pack` to pack and unpack these,
     `look_up` to choose the spikes that this rank listens to.
@@ -161,7 +160,7 @@ class Ranks:
     Parameters
     ----------
     comm : communicator
-        Of mpi4py, its ranks numbered node by node.
+        Communicator of mpi4py, with ranks numbered node by node.
     ways : str
         Between nodes "everything" to all, "targeted" to those that listen, or "counted": targeted where nodes listen
         to a part of the neurons only.
@@ -173,8 +172,8 @@ class Ranks:
     nodes : Nodes
         Nodes of the communicator.
     sender : AllgatherSender, AlltoallvSender or None
-        Has this rank's share of the messages of its node, the leader all of them if there is one message for all; None
-        elsewhere, and where there is one node.
+        Sends this rank's share of the messages of its node; the leader sends all if there is one message for all. None
+        for ranks without a share, and where there is one node.
 
     Raises
     ------
@@ -245,7 +244,7 @@ class Ranks:
         first = terms.firsts(self.size)
         written: list[tuple[SpikeLog, Choice]] = [(logs[place], choose_within(*first[self.rank : self.rank + 2]))]
         holder: list[kernel.NodeMeeting] = []
-        n_sharing = min(terms.n_sharing or self.size, local.size)  # counts where there is one node
+        n_sharing = min(terms.n_sharing or self.size, local.size)  # read where there is one node
         meeting = kernel.NodeMeeting(
             local.rank,
             memory.lines(),
@@ -298,7 +297,7 @@ class Ranks:
     def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:
         """Collective: tell other nodes anew to which neurons this one listens, if synapses moved on any rank.
 
-        A neuron that lost its targets is still heard until another one is new: to hear too much changes nothing.
+        Spikes of a neuron that lost its targets still come until another neuron is new: more spikes change nothing.
         """
         if self.sending != "targeted" or not any(self.comm.allgather(changed)):
             return

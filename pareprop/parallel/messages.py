@@ -1,6 +1,7 @@
-"""Messages of a round between nodes: all spikes of a node to all nodes, or to each node those that it listens to.
+"""Messages of a round between nodes: all spikes to all nodes (MPI_Allgather), or to each what it needs (MPI_Alltoallv).
 
-A rank that listens to some neurons only numbers them in ascending order of their ids; its log then holds numbers.
+A node or rank listens to the neurons whose spikes it needs. A rank that listens to some neurons only numbers them in
+ascending order of their ids; its log then holds numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .shared_memory import MessageMemory
 from .spike_log import SegmentedLog, SpikeLog
 
 GROWTH = 1.25  # room beyond the largest message seen, so that a second message is rare
-WORDS = 256  # of a message to all nodes, at first
+WORDS = 256  # words of a message to all nodes, at first
 SLACK = 8  # words of gaps that always fit into a part of a message to one node
 
 
@@ -41,8 +42,8 @@ class Sources:
     ids : np.ndarray or None
         uint32 (n_heard,) ascending, neurons with targets there, and its own; None for all.
     present : np.ndarray or None
-        Where all may come to have targets, as synapses move: uint32 ascending, those that have some now, and its own.
-        Messages bring no others; None for `ids`.
+        Where synapses move, so that all neurons may come to have targets there: uint32 ascending, neurons that have
+        some now, and its own. Messages bring no others; None: they bring those of `ids`.
     """
 
     n: int
@@ -60,7 +61,7 @@ class Sources:
 
     @classmethod
     def from_bits(cls, n: int, bits: np.ndarray) -> Sources:
-        """Make it of a set of neurons, uint64 (n // 64 + 1,), see `members.pxd`."""
+        """Make `Sources` of a set of neurons, uint64 (n // 64 + 1,), see `members.pxd`."""
         before = np.zeros(len(bits), np.uint32)
         ids = np.empty(members.count(bits, before), np.uint32)
         members.write(bits, ids)
@@ -82,7 +83,7 @@ class Sources:
         return 0 if self.ids is None else self.ids.nbytes + sum(array.nbytes for array in self._index)
 
     def lists(self, first: np.ndarray) -> list[np.ndarray]:
-        """Return the neurons of each node that are listened to.
+        """Return the neurons of each node to which this node listens.
 
         Parameters
         ----------
@@ -109,18 +110,18 @@ class Sources:
 
 @dataclass(frozen=True)
 class Post:
-    """What ranks of a node have in common when they send messages.
+    """What the ranks of a node share in order to send messages.
 
     Attributes
     ----------
     nodes : Nodes
         Nodes of the communicator.
     memory : MessageMemory
-        Of messages, shared by the ranks of the node.
+        Memory of messages, shared by the ranks of the node.
     sums : ReadoutSums
-        Of this rank's node, and of all.
+        Sums of this rank's node, and of all nodes.
     logs : list of SegmentedLog
-        For each node the logs of the parts of its messages, for this node those of its ranks.
+        For each node the logs of the parts of its messages, for this node the logs of its ranks.
     starts : list of np.ndarray
         For each node int64 (n_parts + 1,), first neuron of each part of its messages, and the end.
     steps : int
@@ -143,11 +144,11 @@ class Post:
         return [r for r in range(self.nodes.count) if r != self.nodes.index]
 
     def unpacked(self, rank: int) -> slice:
-        """Return which of the parts that come to this node one of its ranks unpacks."""
+        """Return the slice of the parts that come to this node which one of its ranks unpacks."""
         return share(sum(len(self.starts[r]) - 1 for r in self.others), self.nodes.local.size, rank, self.together)
 
     def packed(self, rank: int) -> slice:
-        """Return which of the parts that leave this node one of its ranks packs: one by one to all nodes."""
+        """Return the slice of the parts that leave this node which one of its ranks packs; by part, then node."""
         return share((len(self.starts[self.nodes.index]) - 1) * len(self.others), self.nodes.local.size, rank)
 
     def received(self) -> list[SpikeLog]:
@@ -155,7 +156,7 @@ class Post:
         return [log for r in self.others for log in self.logs[r].segments][self.unpacked(self.nodes.local.rank)]
 
     def bounds(self) -> np.ndarray:
-        """Return first and last neuron of these logs: int64 (n, 2)."""
+        """Return first neuron, and one past the last, of each log of `received`: int64 (n, 2)."""
         pairs = [np.stack([self.starts[r][:-1], self.starts[r][1:]], 1) for r in self.others]
         return np.concatenate(pairs)[self.unpacked(self.nodes.local.rank)]
 
@@ -201,8 +202,8 @@ def fixed_words(n_steps: int, n_readouts: int) -> int:
 def count_parts(nodes: Nodes, targeted: bool) -> list[int]:
     """Return how many parts the messages of each node have.
 
-    So many that each rank of a node has one to pack, or nearly, where messages differ; one where there is one message
-    for all.
+    Where messages to nodes differ, about as many that each rank of a node has one to pack; one where there is one
+    message for all.
     """
     sizes = np.diff(nodes.starts)
     wanted = -(-int(sizes.max()) // max(1, nodes.count - 1)) if targeted else 1
@@ -221,7 +222,7 @@ def message_words(neurons: np.ndarray, n_parts: int, n_steps: int, n_readouts: i
     n_steps, n_readouts : int
         Steps of the longest round, readouts of the whole network.
     spikes : float
-        Of a neuron in a round.
+        Spikes of a neuron in a round.
     """
     n = len(neurons)
     parts = n_parts * (layout.HEADER + n_steps + SLACK)
@@ -297,7 +298,7 @@ class AlltoallvSender:
     sources : Sources or None
         Neurons that this node listens to, on its leader.
     quota : int
-        `QUOTA`-th parts of a gap per source of a list, for which there is room at first.
+        Room at first: gaps per listed source, in units of 1 / `QUOTA`.
 
     Attributes
     ----------
@@ -317,7 +318,7 @@ class AlltoallvSender:
         lists, sizes = _deal(local, asked, [post.packed(rank) for rank in range(local.size)])
         self._listed = sizes
         mine, n_others = post.packed(local.rank), len(post.others)
-        groups = np.arange(len(sizes))[mine] // n_others  # groups of ranks whose spikes they have
+        groups = np.arange(len(sizes))[mine] // n_others  # parts of this node whose spikes they have
         starts, own = post.starts[post.nodes.index], post.logs[post.nodes.index]
         low, high = (int(groups[0]), int(groups[-1]) + 1) if len(groups) else (0, 0)
         parts = split(own.n_segments, len(starts) - 1).tolist()
@@ -351,9 +352,9 @@ class AlltoallvSender:
         Returns
         -------
         wanted : list of np.ndarray
-            For each part that comes uint32, the neurons that it may name.
+            For each part that comes: uint32, the neurons that it may name.
         asked : list of np.ndarray
-            For each part that leaves int64 ascending, the neurons that it may name, 0 for the first of the part.
+            For each part that leaves: int64 ascending, the neurons that it may name, 0 for the first of the part.
         """
         post = self.post
         wanted = [
@@ -442,14 +443,14 @@ def _deal(local: Comm, lists: list[np.ndarray] | None, shares: list[slice]) -> t
 
 
 def _route(lists: list[np.ndarray], first: np.ndarray, n_neurons: int) -> Values:
-    """Return the parts that list each neuron, and its place there.
+    """Return, by neuron, the parts that list it and its index in each, as CSR arrays.
 
     Parameters
     ----------
     lists : list of np.ndarray
         For each part int64 ascending, neurons counted from the first of the part.
     first : np.ndarray
-        int64 (n_parts,), that first neuron.
+        int64 (n_parts,), first neuron of each part.
     n_neurons : int
         Neurons of all parts.
     """

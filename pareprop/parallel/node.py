@@ -20,11 +20,11 @@ class Nodes:
     Attributes
     ----------
     local : communicator
-        Of the ranks of this node, its leader first.
+        Communicator of the ranks of this node; rank 0 is its leader.
     leaders : communicator
-        Of all leaders, of no use on other ranks.
+        Communicator of all leaders; of no use on other ranks.
     index : int
-        Of this node.
+        Index of this node.
     starts : np.ndarray
         int64 (n_nodes + 1,), first rank of each node.
     """
@@ -78,7 +78,7 @@ def find_nodes(comm: Comm) -> Nodes:
     Parameters
     ----------
     comm : communicator
-        Its ranks are numbered node by node.
+        Communicator whose ranks are numbered node by node.
 
     Returns
     -------

@@ -96,7 +96,7 @@ class TreeSum:
     def __init__(self, arrays: list[np.ndarray]) -> None:
         self.arrays = arrays
         self._leaf = 0
-        self._done: list[tuple[int, list[np.ndarray]]] = []  # a leaf of the partial sum, its arrays; from left to right
+        self._done: list[tuple[int, list[np.ndarray]]] = []  # partial sums from left to right: a leaf, arrays
         self._spare: list[list[np.ndarray]] = []  # zeros
 
     def open(self, number: int) -> None:
@@ -117,7 +117,7 @@ class TreeSum:
         return self.arrays
 
     def peek(self) -> list[np.ndarray]:
-        """Return the sums of this group so far, which go on."""
+        """Return the sums of this group so far, and leave them as they are."""
         parts = [*(arrays for _, arrays in self._done), self.arrays]
         return [np.sum(same, axis=0) for same in zip(*parts, strict=True)]
 

@@ -25,13 +25,13 @@ from .spike_log import SharedSpikeLog
 
 SHARED = Path("/dev/shm")  # POSIX shared memory
 PAGE = 4096
-SPIKES = 4  # per neuron: room that a log starts with
-SPARE = 1024  # and spikes beside these
-SECRET = 16  # bytes that ranks of a node show each other
-HEARD = 10.0  # seconds that somebody may take to show them
+SPIKES = 4  # a log has room at first for so many spikes per neuron
+SPARE = 1024  # and for so many more
+SECRET = 16  # bytes of the secret that ranks of a node show each other
+HEARD = 10.0  # seconds that somebody may take to show the secret
 
 
-_held: weakref.WeakSet[SharedMemory] = weakref.WeakSet()  # of this process
+_held: weakref.WeakSet[SharedMemory] = weakref.WeakSet()  # all shared memory of this process
 
 
 def let_go() -> None:
@@ -41,7 +41,7 @@ def let_go() -> None:
 
 
 class Words(NamedTuple):
-    """Words (4 bytes) that memory is expected to be taken for in a run, and the most that there can be."""
+    """Words (4 bytes) of messages: how many are expected in a run, and the most that there can be."""
 
     expected: int = 0
     most: int = 0
@@ -93,7 +93,7 @@ class Layout:
 
     @property
     def ids_bytes(self) -> np.ndarray:
-        """Offsets in bytes of the ids of each log, and the end; addresses suffice for all neurons in each step."""
+        """Offsets in bytes of the ids of each log, and the end: far enough apart for all neurons in each step."""
         first = _pages(self.ptr_byte + 8 * len(self.neurons) * (self.length + 1))
         sizes = [_pages(4 * int(n) * self.length) for n in self.neurons]
         return first + np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
@@ -139,7 +139,7 @@ class SharedMemory:
     Parameters
     ----------
     comm : communicator
-        Of all ranks, which fail together.
+        Communicator of all ranks, which fail together.
     nodes : Nodes
         Nodes of the communicator.
     layout : Layout
@@ -195,7 +195,7 @@ class SharedMemory:
         )
 
     def messages(self, writes: bool) -> MessageMemory:
-        """Return the memory of messages, for which the rank that `writes`, the leader, takes memory as they grow."""
+        """Return the memory of messages; the rank that `writes`, the leader, allocates it as they grow."""
         leaves, comes, _ = self.layout.message_bytes
         words = self.layout.outgoing.most, self.layout.incoming.most
         arrays = self._array(np.uint32, words[0], leaves), self._array(np.uint32, words[1], comes)
@@ -233,9 +233,9 @@ class MessageMemory:
     Attributes
     ----------
     outgoing, incoming : np.ndarray
-        uint32, as long as messages can become; memory is taken for the first words alone.
+        uint32, as long as messages can become; memory is allocated for the first words alone.
     words : tuple of int
-        Words that memory is taken for, the same on all ranks of the node.
+        Words for which memory is allocated, the same on all ranks of the node.
     """
 
     def __init__(self, outgoing: np.ndarray, incoming: np.ndarray, fd: int, starts: tuple[int, int]) -> None:
@@ -243,7 +243,7 @@ class MessageMemory:
         self.words = 0, 0
 
     def take(self, outgoing: int, incoming: int) -> bool:
-        """Take memory for so many words, if there is not as much; return whether there was not.
+        """Allocate memory for so many words; return False if there was as much already.
 
         All ranks of a node call it alike, and wait for the leader if it returns True.
 
@@ -266,7 +266,7 @@ class MessageMemory:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that this rank took for all."""
+        """Bytes that this rank allocated for all."""
         return 4 * sum(self.words) if self._fd >= 0 else 0
 
 

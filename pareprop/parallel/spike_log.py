@@ -1,4 +1,4 @@
-"""The spike log: for every step the ids that spiked, ascending. All that ranks share is a function of it."""
+"""The spike log: for every step the ids that spiked, ascending. All that ranks share follows from it."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ class SpikeLog(_Steps, kernel.SpikeLog):
     ptr : np.ndarray
         int64 (n_steps + 1,), where the spikes of each step start, and where the last ones end.
     odd : float
-        A value of the raster that the log was made of that is neither 0 nor 1, such as a rate; 0 if there is none.
+        A value, neither 0 nor 1, of the raster from which the log was made, such as a rate; 0 if there is none.
     late : int
-        Events of the recording that the log was made of that come after its last step, and are left out.
+        Events of a recording that came after the last step, and were left out.
     unusable, events : int
-        Events of the recording that have no time, and are left out; all events of it.
+        Events of a recording that had no time, and were left out; all of its events.
     """
 
     odd = 0.0

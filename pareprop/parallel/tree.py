@@ -1,4 +1,4 @@
-"""Sums for readouts over all nodes, in a tree: each node adds up a few messages, not one from every other node."""
+"""Add sums for readouts over all nodes in a tree: each node gets a few messages, not one from every other node."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .mpi import Comm
 
-WORDS_OF_SUM = 4  # of an exact sum in a message
+WORDS_OF_SUM = 4  # words of an exact sum in a message
 CALL = 1e-6  # seconds of Python that a message takes beside its way
 MESSAGE = 4000  # words that arrive in the time of one message: 2 us on the way and `CALL`, at some 5 GB/s
 
@@ -19,12 +19,12 @@ def paired(n_nodes: int) -> int:
 
 
 def stages(n_nodes: int) -> int:
-    """Return the messages that follow one another until all nodes have the sums."""
+    """Return how many messages follow one another until all nodes have the sums."""
     return n_nodes.bit_length() - 1 + 2 * (n_nodes > paired(n_nodes))
 
 
 def received(n_nodes: int, node: int) -> int:
-    """Return the messages that a node receives."""
+    """Return how many messages a node receives."""
     first = paired(n_nodes)
     return n_nodes.bit_length() - 1 + (node < n_nodes - first) if node < first else 1
 
@@ -41,9 +41,9 @@ def add_up(comm: Comm, sums: np.ndarray, add: Callable[[np.ndarray, np.ndarray],
     Parameters
     ----------
     comm : communicator
-        Of the leaders.
+        Communicator of the leaders.
     sums : np.ndarray
-        Of this node; then of all nodes.
+        Sums of this node; replaced by those of all nodes.
     add : callable
         Adds its first argument to its second, in any order with the same bits.
     """

@@ -1,8 +1,8 @@
-"""How each projection of the spike variant learns: the ways that there are, and the plan that picks one.
+"""How each projection of the spike variant learns: its way of learning, which a plan picks from `plan.WAYS`.
 
-A plan is made from the model alone, so that it is the same on all ranks. Memory, checkpoints, predictions of costs,
-notices and kernels read it; nothing else asks which way it is. Bytes per synapse, target (4) and weight (8) included; a
-table is as wide as the widest of its projections:
+Each way is a class in the file of its name; `way` has their base, `request` all that the choice depends on. A plan is
+made from the model alone, so that it is the same on all ranks. Memory, checkpoints, predictions of costs, notices and
+kernels read it. Bytes per synapse, target (4) and weight (8) included; a table is as wide as its widest projection:
 
 ======= ============================================================= =====================================
 way     for                                                           bytes
@@ -28,12 +28,12 @@ steps   with a step of the optimizer in each time step tight bounds   as scan
 For each source and delay, on every rank: 56 bytes, +8 unless gradient descent, +16 with scan.
 For each neuron, with steps: psi and L of as many steps as the longest cutoff, at most 1 024. With scan: 640 bytes,
 320 if no neuron adapts, 1 280 if kappa_reg differs, and 17 + m steps of its history; given by equations, 72 for each
-number of a stretch, 8 for each of what enters, both in lines of eight, 80, and 128 for each derivative that takes long
-to compute: `iaf_psc_exp` 848, 1 552 if synapses learn at both ports, `adex` 976.
+number of a composed map, 8 for each number by which a spike enters it, both in lines of eight, 80, and 128 for each
+derivative that takes long to compute: `iaf_psc_exp` 848, 1 552 if synapses learn at both ports, `adex` 976.
 
 May import `network`, `neurons`, `parallel`, `rules` and the ground.
 
 Where to add
 ------------
-A way: a file with a class of `way.Way`, and its place in `plan.WAYS`.
+A way: a file with a class of `way.Way`, and its place in `plan.WAYS`. An optimizer needs nothing here.
 """

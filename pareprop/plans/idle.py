@@ -1,8 +1,8 @@
-"""Steps of an optimizer without a gradient, many of which are taken at once.
+"""Take many steps of an optimizer without a gradient at once, for all optimizers with a `series`.
 
-One step per arrival makes up for the time steps since the latest one: the first takes the gradient, the others none. In
-step i of these a weight loses rate_i factor^i / (1 - x (growth^i - 1)), times what is the same for all of them, and of
-which x alone differs between synapses (`Optimizer.series`). With
+At an arrival the optimizer catches up with the time steps since the arrival before: the first step has the gradient,
+the others have none. In step i a weight loses rate_i factor^i / (1 - x (growth^i - 1)), times a factor that all steps
+share; only x differs between synapses (`Optimizer.series`). With
     1 / (1 - x (growth^i - 1)) = sum_k (x (growth^i - 1))^k
 all steps together are sum_k x^k sum_i rate_i factor^i (growth^i - 1)^k: for Adam a root and a division, whatever their
 number. They are taken in parts in which growth^i - 1 stays below 1/16, so that 13 terms suffice, 6 in single precision
@@ -23,19 +23,19 @@ MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # 
 
 
 def idle_steps(optimizers: Sequence[Optimizer]) -> dict[str, np.ndarray]:
-    """Return what the kernel needs to take steps without a gradient at once, see the module.
+    """Return the tables with which kernels take steps without a gradient at once, see the module.
 
     Parameters
     ----------
     optimizers : sequence of Optimizer
-        Of each block of synapses.
+        Optimizer of each block of synapses.
 
     Returns
     -------
     dict
-        "idle_of", int64 (n_blocks,): place of a block's constants; "idle_powers", float64 (n_places, 128, 16):
-        factor^i (growth^i - 1)^k from i = 1 on; "idle_steps", int64 (n_places, 2): steps of a part, 0 if they are taken
-        one by one, and steps after which nothing moves.
+        "idle_of", int64 (n_blocks,): row of a block in the other tables; "idle_powers", float64 (n_rows, 128, 16):
+        factor^i (growth^i - 1)^k from i = 1 on; "idle_steps", int64 (n_rows, 2): steps of a part, 0 if they are taken
+        one by one, and steps after which weights no longer change.
     """
     settings = [(item.code, tuple(item.constants)) for item in optimizers]
     places = list(dict.fromkeys(settings))

@@ -1,4 +1,4 @@
-"""Step by step, from lines: some steps of a target lie in one line of the cache, where optimizers keep moments."""
+"""Way `lines`: as `steps`, but values of several steps of a target share a cache line; for optimizers with moments."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from .request import Request, filters_apart
 from .steps import Steps
 from .way import Cost
 
-BY_LINE = 0.25  # cost of a step in which a synapse is followed
+BY_LINE = 0.25  # cost of following a synapse through a step, in plain arrivals
 
 
 class Lines(Steps):
-    """As `steps`, to the same bits."""
+    """Follows synapses step by step, with the same bits as `Steps`."""
 
     name = "lines"
 
@@ -29,5 +29,5 @@ class Lines(Steps):
         return "populations filter by a kappa_reg of their own" if filters_apart(request.model) else None
 
     def cost(self, request: Request) -> Cost:
-        """Return what it takes."""
+        """Return the cost, see `Way.cost`."""
         return Cost(step=BY_LINE)

@@ -1,4 +1,4 @@
-"""The plan of a network: for each projection the way it learns, chosen once; and what kernels read of it."""
+"""`WAYS`, the list of all ways of learning, and the plan of a network: a way for each projection, kernels' tables."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ WAYS: dict[str, Way] = {
     way.name: way for way in (Static(), Readout(), Prefix(), Scan(), Lines(), Steps(), Rule())
 }  # best first
 FOLD_STEPS = 1024  # rows without a cutoff (or with a longer one) are updated at least this often
-RULE_FOLD_STEPS = 256  # the same of rows that learn by a rule given by equations, unless all that came in has entered
-TRACES = tuple(f"trace_{k}" for k in range(64))  # of neurons given by equations, rows of one array
-Ways = str | Mapping[str, str]  # what is asked for: of all that learn onto neurons, or by name
+RULE_FOLD_STEPS = 256  # as FOLD_STEPS, for rules given by equations, while an arrival has not entered the traces yet
+TRACES = tuple(f"trace_{k}" for k in range(64))  # names of synapses' traces of neurons given by equations
+Ways = str | Mapping[str, str]  # ways that a user asks for: one for all that learn onto neurons, or by name
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Plan:
     Attributes
     ----------
     request : Request
-        What the projection asks.
+        The projection, and all that the choice depends on.
     way : Way
-        What was chosen.
+        The way that was chosen.
     """
 
     request: Request
@@ -64,12 +64,12 @@ class Plan:
 
     @property
     def numbers(self) -> set[str]:
-        """Names of what a synapse keeps beside its weight and traces of equations."""
+        """Names of the numbers that a synapse keeps beside its weight and traces of equations."""
         return self.way.numbers(self.request) | set(self.moments)
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """Names of what the optimizer keeps of a synapse."""
+        """Names of the numbers that the optimizer keeps of a synapse."""
         return self.request.optimizer.moments
 
     @property
@@ -84,7 +84,7 @@ class Plan:
         return program_of(request.model, request.post, request.through or "all").n_traces
 
     def added_arrivals(self, n_spikes: float, n_steps: int) -> float:
-        """Return the plain arrivals that learning of a synapse is worth beyond those of its spikes.
+        """Return what learning of a synapse costs beyond plain arrivals of its spikes, in plain arrivals.
 
         Parameters
         ----------
@@ -100,12 +100,12 @@ class Plan:
         return n_spikes * (cost.arrival - 1.0) + cost.step * followed
 
     def why_slow(self, neurons: float) -> Reason | None:
-        """Return why an arrival takes over five times the usual, and the way out; see `Way.why_slow`."""
+        """Return why arrivals cost over five times the usual, and what helps; see `Way.why_slow`."""
         return self.way.why_slow(self.request, neurons)
 
     @cached_property
     def columns(self) -> tuple[list[int], list[float]]:
-        """A row of the tables `rules` and `constants` of the kernels."""
+        """The projection's rows in the tables `rules` and `constants` of the kernels."""
         request, optimizer, values = self.request, self.request.optimizer, self.request.post.params
         singly = isinstance(self.way, Steps) or (
             isinstance(self.way, Readout | Rule) and (not optimizer.accumulates or request.is_bounded)
@@ -131,7 +131,7 @@ class Plan:
 
     @property
     def learner(self) -> int:
-        """Place of its rule in the table of learners, `NO_LEARNER` for e-prop."""
+        """Index of its learning rule in the table of learners, `NO_LEARNER` for e-prop."""
         if not self.learns or self.request.equations is None:
             return layout.NO_LEARNER
         found = learning.list_rules(self.request.model)
@@ -145,7 +145,7 @@ class TablePlan:
     Parameters
     ----------
     plans : sequence of Plan
-        Of each block.
+        Plan of each block.
 
     Attributes
     ----------
@@ -176,7 +176,7 @@ class TablePlan:
 
     @property
     def is_counted(self) -> bool:
-        """Whether steps of the optimizer of any block are counted, as those without a gradient change something."""
+        """Whether kernels count optimizer steps: those without a gradient change something in a block."""
         return any(not plan.request.optimizer.accumulates for plan in self.plans)
 
     @property
@@ -186,14 +186,14 @@ class TablePlan:
 
     @cached_property
     def numbers(self) -> set[str]:
-        """Names of what each synapse keeps beside its weight: as many as the widest block asks for."""
+        """Names of the numbers that each synapse keeps beside its weight: all that any block asks for."""
         names = set().union(*(plan.numbers for plan in self.plans))
         return names | set(TRACES[: max(plan.n_traces for plan in self.plans)] if self.learns else ())
 
     def map_numbers(self, beside: bool) -> int:
-        """Return how many numbers a composed map has of a target that is not given by equations, in halves of lines.
+        """Return the numbers of a composed map of a target that is not given by equations, in halves of cache lines.
 
-        Those of eps are left out where no neuron adapts; those of one more trace have a line of their own.
+        Numbers of eps are left out where no neuron adapts; those of one more trace have a line of their own.
 
         Parameters
         ----------
@@ -218,12 +218,12 @@ class TablePlan:
         return FOLD_STEPS if cutoffs.min() < 0 else int(min(cutoffs.max(), FOLD_STEPS))
 
     def kept_steps(self) -> int:
-        """Return the steps that neurons keep, beside those by which learning signals lag behind."""
+        """Return the steps of history that neurons keep, beside those by which learning signals lag behind."""
         followed = self.longest_cutoff() if self.uses("steps") else 1
         return max(followed, layout.STRETCH_STEPS * self.uses("scan"))
 
     def idle_steps(self) -> dict[str, np.ndarray]:
-        """Return what the kernel takes steps without a gradient with."""
+        """Return the tables with which kernels take optimizer steps without a gradient, see `idle`."""
         return idle_steps([plan.request.optimizer for plan in self.plans])
 
 
@@ -262,7 +262,7 @@ class NetworkPlan:
         items = [item for item in model.projections if item.pre.role in ("input", "recurrent")]
         requests = {item.name: Request(model, item, self.m, self.block) for item in items}
         asked = {} if ways is None else _list_asked(requests, ways)
-        self.plans = {name: Plan(request, _choose(request, asked.get(name))) for name, request in requests.items()}
+        self.plans = {name: Plan(request, _choose_way(request, asked.get(name))) for name, request in requests.items()}
 
     @property
     def ways(self) -> dict[str, str]:
@@ -270,9 +270,9 @@ class NetworkPlan:
         return {name: plan.way.name for name, plan in self.plans.items()}
 
     def composed(self, post: Population) -> Composed | None:
-        """Return for what steps of neurons are composed; None where no synapse onto them asks.
+        """Return the precision and ports for which steps of neurons are composed; None if no synapse needs it.
 
-        Populations of one model that is given by equations share what is compiled for it.
+        Populations share what is compiled for a model given by equations.
         """
         definition = getattr(post.params, "definition", None)
         onto = [plan for plan in self.plans.values() if plan.learns and plan.request.definition == definition]
@@ -292,20 +292,20 @@ class NetworkPlan:
 
 
 def compile_models(model: Model, comm: Comm, plan: NetworkPlan | None) -> None:
-    """Collective: compile the models that are given by equations, on one rank; with what the plan asks for."""
+    """Collective: compile on one rank the models and rules given by equations, with the composed maps of the plan."""
     definitions = {}
     for population in model.of_role("recurrent"):
         kept, given = learning.list_kept(model, population), given_by_equations(population)
         definition = definitions[population.name] = definition_of(population).keeping(kept)
         if given or kept:
             compile(definition, comm, plan.composed(population) if plan else None, population.learns)
-        for variant in learning.list_variants(model, population):
-            compile(definition.learning_through(variant.through), comm)
+        for rule in learning.list_eprop(model, population):
+            compile(definition.learning_through(rule.through), comm)
     for at in learning.list_rules(model):
         compile_rule(learning.bind(at, definitions[at.post.name]), comm)
 
 
-def _choose(request: Request, asked: str | None) -> Way:
+def _choose_way(request: Request, asked: str | None) -> Way:
     """Return the first way that fits, or the one that is asked for if it does."""
     if asked is None:
         return next(way for way in WAYS.values() if not way.why_not(request))
@@ -316,19 +316,19 @@ def _choose(request: Request, asked: str | None) -> Way:
 
 def _list_asked(requests: Mapping[str, Request], ways: object) -> dict[str, str]:
     """Return the ways that are asked for by name of the projection."""
-    learning = [item for item in requests.values() if item.projection.plastic and item.post.role == "recurrent"]
+    plastic = [item for item in requests.values() if item.projection.plastic and item.post.role == "recurrent"]
     if isinstance(ways, str):
-        ways = dict.fromkeys((item.projection.name for item in learning), ways)
+        ways = dict.fromkeys((item.projection.name for item in plastic), ways)
     if not isinstance(ways, Mapping):
         raise InputError(f"ways = {quote(ways)} must be the name of a way, or a table of projections and ways")
-    targets, asked = {item.post.name for item in learning}, dict[str, str]()
+    targets, asked = {item.post.name for item in plastic}, dict[str, str]()
     for name, way in ways.items():
         if not isinstance(way, str) or way not in WAYS:
             raise InputError(f"ways: {quote(name)}: unknown way {quote(way)}{nearest(str(way), WAYS)}")
         if name in requests:
             asked[name] = way
         elif name in targets:
-            onto = [item.projection.name for item in learning if item.post.name == name]
+            onto = [item.projection.name for item in plastic if item.post.name == name]
             asked = dict.fromkeys(onto, way) | asked
         else:
             hint = nearest(str(name), [*requests, *targets])

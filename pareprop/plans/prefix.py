@@ -1,6 +1,6 @@
-"""Prefix sums: a change is the difference of two sums over the history of the target, plus a term that decays.
+"""Way `prefix`: a gradient is the difference of two prefix sums over the target's history, plus a term that decays.
 
-For neurons that do not adapt, of one `tau_m`. Costs of other ways are told in arrivals of this one.
+For neurons that do not adapt and share one `tau_m`. An arrival here is a plain arrival: the unit of all costs.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from .request import Request, uniform_alpha
 from .way import OntoNeurons
 
 LARGEST_BLOCK, SMALLEST_BLOCK = 256, 8
-ONLINE_BLOCK = 32  # with rewards: episodes begin with a block, and the powers of gamma lambda count, too
-# The powers within a block of prefix sums span at most this factor: of 16 digits three may be lost, of 7 not that many.
+ONLINE_BLOCK = 32  # steps of a block with rewards: episodes begin with one, and powers of gamma lambda count, too
+# Largest ratio of the powers within a block: as many digits are lost, three of 16, or one and a half of 7.
 LOSS = {"double": 1e3, "single": 30.0}
 
 
 class Prefix(OntoNeurons):
-    """The powers of decays within a block of steps are those of all neurons of a population."""
+    """Needs powers of decays within a block of steps that all neurons of a population share."""
 
     name, mode = "prefix", layout.PREFIX
     keeps_traces = False

@@ -1,4 +1,4 @@
-"""Weights of readouts: the errors of a window, added up by prefix sums or step by step."""
+"""Way `readout`: weights onto readouts; errors between arrivals are added up by prefix sums or step by step."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Readout(Way):
 
 def readout_block_length(model: Model) -> int:
     """Return the steps of a block of prefix sums of errors; 0 if a readout forgets too fast for such sums."""
-    groups = model.of_role("readout") if not model.is_rewarded else []  # with rewards windows are worked off
+    groups = model.of_role("readout") if not model.is_rewarded else []  # with rewards: step by step
     tau_m = min((group.params.tau_m for group in groups), default=0.0)
     length = int(min(LARGEST_BLOCK, elementary.log(LOSS["double"]) * tau_m / model.dt_ms))
     return length if length >= SMALLEST_BLOCK else 0

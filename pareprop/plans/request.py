@@ -1,4 +1,4 @@
-"""What a projection asks of a way of learning: all that the choice depends on, read from the model alone."""
+"""`Request`: a projection with all that the choice of its way of learning depends on, from the model alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..neurons.model import NeuronModel
 from ..rules.definition import Eprop, LearningRule
 
 DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
-Reason = tuple[str, str]  # why something is slow, and the way out
+Reason = tuple[str, str]  # why something is slow, and what helps
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def cutoff_steps(population: Population, dt_ms: float) -> int:
     Raises
     ------
     InputError
-        If they are too many for their spikes to be kept.
+        If the cutoff is longer than spikes are kept.
     """
     cutoff = population.params.eprop_isi_trace_cutoff
     if np.isinf(cutoff):
@@ -100,16 +100,16 @@ def cutoff_steps(population: Population, dt_ms: float) -> int:
 
 
 def filters_apart(model: Model) -> bool:
-    """Return whether traces are filtered apart for the regularization of rates, or a rule reads what it adds apart."""
+    """Return whether the regularization of rates needs a filter, or sums, of its own: by kappa_reg, or for a rule."""
     if any(item.params.kappa != item.params.kappa_reg for item in model.of_role("recurrent")):
         return True
-    unfiltered = any(variant.filter == "none" for variant in learning.list_variants(model))
+    unfiltered = any(rule.filter == "none" for rule in learning.list_eprop(model))
     return unfiltered or bool(learning.reads(model, "L") or learning.reads(model, "F"))
 
 
 @dataclass(frozen=True)
 class Request:
-    """A projection, as ways of learning see it.
+    """A projection, and what ways of learning ask about it.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ class Request:
 
     @property
     def definition(self) -> NeuronModel | None:
-        """Equations from which traces follow; None for readouts and neurons of the package that learn by e-prop."""
+        """Equations from which traces are derived; None for readouts, and for NEST's own neurons with plain e-prop."""
         given = getattr(self.post.params, "definition", None)
         return given or (definition_of(self.post) if self.through or not self.is_filtered else None)
 
@@ -163,12 +163,12 @@ class Request:
 
     @property
     def lag(self) -> int:
-        """Steps that the windows of synapses end before an arrival."""
+        """Steps before an arrival at which the time ends that a synapse learns from then."""
         return self.m if self.equations is None or self.equations.is_late else 0
 
     @property
     def why_not_whole(self) -> str | None:
-        """Why its kind of e-prop needs a way that goes step by step; None if it does not."""
+        """Why the options of its e-prop need a way that goes step by step; None if they do not."""
         if self.through or not self.is_filtered:
             return f"it learns by a part of e-prop, '{learning.rule_of(self.projection).name}'"
         return None
@@ -180,7 +180,7 @@ class Request:
 
     @cached_property
     def fades(self) -> int:
-        """Cutoff in steps after which a spike is credited no more, while TD errors meet what it was credited with."""
+        """With rewards: steps after which a spike adds nothing more to the traces that TD errors still meet."""
         return cutoff_steps(self.post, self.model.dt_ms) if self.model.is_rewarded else layout.NO_CUTOFF
 
     @cached_property
@@ -195,7 +195,7 @@ class Request:
 
     @property
     def own_zbar(self) -> bool:
-        """Whether each synapse keeps its own filtered spikes: decays differ, or one that moves starts with none."""
+        """Whether each synapse keeps filtered spikes of its own: targets' decays differ, or synapses move."""
         return self.alpha is None or bool(self.projection.rewire or self.equations or self.definition)
 
     @property
@@ -207,10 +207,10 @@ class Request:
 
     @property
     def needs_steps(self) -> Reason | None:
-        """Why the optimizer has to step in each time step, and the way out; None if one summed step is the same.
+        """Why the optimizer has to step in each time step, and what helps; None if one summed step is the same.
 
-        With gradient descent it is, unless a bound is met on the way. Adam makes a gradient of 0 that was rounded to
-        1e-14 as large as any other; momentum counts the steps since a gradient.
+        Gradient descent may take one summed step, unless a weight meets a bound on the way. Adam takes full steps even
+        with a gradient of 0 that was rounded to 1e-14; momentum counts the steps since a gradient.
         """
         optimizer = self.optimizer
         if self.is_bounded:
@@ -224,7 +224,7 @@ class Request:
 
     @property
     def is_rewarded_apart(self) -> Reason | None:
-        """Why TD errors need each step of a synapse, and the way out; None if they do not."""
+        """Why TD errors need each step of a synapse, and what helps; None if they do not."""
         if self.fades >= 0:
             given = self.post.params.eprop_isi_trace_cutoff
             return f"TD errors go on after eprop_isi_trace_cutoff = {given:g} ms", "eprop_isi_trace_cutoff = inf"
@@ -234,7 +234,7 @@ class Request:
 
     @property
     def why_not_at_once(self) -> str | None:
-        """Why the steps between two arrivals cannot be worked off at once; None if they can."""
+        """Why the steps between two arrivals cannot be taken at once; None if they can."""
         if reason := self.needs_steps or self.is_rewarded_apart:
             return reason[0]
         if 0 <= self.cutoff <= self.m:

@@ -1,4 +1,4 @@
-"""A learning rule given by equations: synapses follow the numbers of each step, which are found once for a target."""
+"""Way `rule`: learning rules given by equations; values of a step are computed once per target, synapses read them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ..rules.bound import Bound
 from .request import Reason, Request
 from .way import Cost, OntoNeurons
 
-FOLLOWED = 0.5  # cost of a step in which a synapse is followed
-ARRIVAL = 1.5  # cost of an arrival, where steps compose
+FOLLOWED = 0.5  # cost of following a synapse through a step, in plain arrivals
+ARRIVAL = 1.5  # cost of an arrival, in plain arrivals, where steps compose
 
 
 class Rule(OntoNeurons):
-    """The rule as it is written."""
+    """Follows a rule step by step, or by composed maps of steps."""
 
     name, mode = "rule", layout.LOOP
 
@@ -30,22 +30,22 @@ class Rule(OntoNeurons):
         return {"C"}
 
     def cost(self, request: Request) -> Cost:
-        """Return what it takes."""
+        """Return the cost, see `Way.cost`."""
         return Cost(arrival=ARRIVAL) if self.composes(request) else Cost(step=FOLLOWED)
 
     def mode_of(self, request: Request) -> int:
-        """Return what kernels call the way of a projection."""
+        """Return the number of the way in kernels."""
         return layout.RULE if self.composes(request) else self.mode
 
     @staticmethod
     def composes(request: Request) -> bool:
-        """Whether synapses go through all steps between two arrivals at once."""
+        """Return whether synapses take all steps between two arrivals at once."""
         assert request.equations
         singly = request.is_bounded or (request.optimizer.optimize_each_step and not request.optimizer.accumulates)
         return not singly and Bound(request.equations, definition_of(request.post)).composes
 
     def why_slow(self, request: Request, neurons: float) -> Reason | None:
-        """Return why an arrival takes over five times the usual, see `Way.why_slow`."""
+        """Return why arrivals cost over five times the usual, see `Way.why_slow`."""
         assert request.equations
         if self.composes(request):
             return None

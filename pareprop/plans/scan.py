@@ -1,4 +1,4 @@
-"""Composed maps of steps: what some steps make of a synapse's traces is linear, by numbers of its target alone."""
+"""Way `scan`: composed maps of steps. Several steps change a synapse's traces linearly, by numbers of its target."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from ..neurons.model import MOST_COMPOSED
 from .request import Reason, Request
 from .way import Cost, OntoNeurons
 
-# Cost of an arrival, with two arrivals per neuron and step; by equations times so much, and for each pair of traces;
-# and for an exponential in a step of its neurons
-ARRIVAL, OF_EQUATIONS, OF_PAIR, OF_EXPONENTIAL = 2.2, 1.25, 0.08, 0.6
-LEAN, WITH_MOMENTS = 0.85, 1.3  # times as long takes an arrival at neurons that do not adapt; as in Adam
-ONE_BY_ONE = 0.2  # cost of a step of the optimizer without a gradient, where these are not taken at once
-# Times as long takes an arrival if delays differ; and what a row takes, which its synapses share
-ACROSS_DELAYS, OF_ROW = 1.6, 12.0
-FEWEST = 8.0  # synapses of a source on a rank below which rows are short with one delay, too
-SLOW = 5.0  # cost of an arrival above which a run says so
-MANY_NEURONS, OF_MANY = 7_500, 1.25  # on a rank, by equations: what steps keep of them leaves the caches; times as long
-EXPONENTIALS = {"exp": 1, "log": 1, "tanh": 3}  # divisions and all
+# Costs in plain arrivals, measured with two arrivals per neuron and step.
+ARRIVAL = 2.2  # an arrival at NEST's own neurons, adapting, without moments
+LEAN, WITH_MOMENTS = 0.85, 1.3  # factors of it: no neuron adapts; the optimizer keeps moments (Adam)
+OF_EQUATIONS, OF_PAIR = 1.25, 0.08  # factor of it for neurons given by equations, and what each pair of traces adds
+OF_EXPONENTIAL = 0.6  # an exponential in a step of the neurons, per arrival
+ONE_BY_ONE = 0.2  # an optimizer step without a gradient, where these are not taken at once
+ACROSS_DELAYS, OF_ROW = 1.6, 12.0  # factor of an arrival if delays differ; cost of a row, which its synapses share
+FEWEST = 8.0  # a source with fewer synapses on a rank has short rows with one delay, too: delays get no warning
+SLOW = 5.0  # cost of an arrival above which a run warns
+MANY_NEURONS, OF_MANY = 7_500, 1.25  # more neurons by equations on a rank outgrow its caches; factor of an arrival then
+EXPONENTIALS = {"exp": 1, "log": 1, "tanh": 3}  # cost of functions in exponentials
 
 
 class Scan(OntoNeurons):
-    """Two maps in a row are a map: O(1) per arrival for neurons that adapt, differ, or are given by equations."""
+    """Two maps in a row compose to one: O(1) per arrival for neurons that adapt, differ, or are given by equations."""
 
     name, mode = "scan", layout.STRETCH
 
@@ -35,24 +35,24 @@ class Scan(OntoNeurons):
         return None if composes else f"its neurons have more than {MOST_COMPOSED} states"
 
     def cost(self, request: Request) -> Cost:
-        """Return what it takes, where delays do not differ."""
+        """Return the cost where delays do not differ, see `Way.cost`."""
         traces, optimizer = n_traces(request.projection), request.optimizer
         moments, lean = 1.0 if optimizer.accumulates else WITH_MOMENTS, 1.0 if request.adapts else LEAN
         step = 0.0 if optimizer.accumulates or optimizer.idle else ONE_BY_ONE
-        return Cost(arrival=ARRIVAL * moments * (_times_of(traces) if traces else lean), step=step)
+        return Cost(arrival=ARRIVAL * moments * (_factor_of(traces) if traces else lean), step=step)
 
     def why_slow(self, request: Request, neurons: float) -> Reason | None:
-        """Return why an arrival takes over five times the usual, see `Way.why_slow`.
+        """Return why arrivals cost over five times the usual, see `Way.why_slow`.
 
-        Maps have so many numbers, or those of so many neurons; rows are short. Rates are not known beforehand: 40 Hz
-        are assumed, where equations cost most over the usual.
+        Maps have many numbers, or many neurons have maps, or rows are short. Rates are not known beforehand: 40 Hz are
+        assumed, where equations cost most over the usual.
         """
         traces, exponentials = n_traces(request.projection), n_exponentials(request.post)
         if self.cost(request).step:
             out = "an optimizer that takes them at once, such as adam or sgd_momentum"
             return f"{request.optimizer.type} takes its steps between two arrivals one by one", out
         if traces:
-            arrival = ARRIVAL * _times_of(traces)
+            arrival = ARRIVAL * _factor_of(traces)
             both = arrival + OF_EXPONENTIAL * exponentials
             if arrival > SLOW:
                 out = "neurons with fewer states, or the interval variant"
@@ -75,7 +75,7 @@ class Scan(OntoNeurons):
 
 
 def n_traces(projection: Projection) -> int:
-    """Return the traces that an arrival at neurons given by equations reaches, with e where steps read z; else 0."""
+    """Return how many traces an arrival at neurons given by equations changes, e included if steps read z; else 0."""
     definition = getattr(projection.post.params, "definition", None)
     if definition is None:
         return 0
@@ -88,13 +88,13 @@ def n_traces(projection: Projection) -> int:
     return len(seen & read.keys()) + any("z" in names for names in read.values())
 
 
-def _times_of(traces: int) -> float:
-    """Return how many times as long an arrival takes with so many traces of equations as with one of NEST's neurons."""
+def _factor_of(traces: int) -> float:
+    """Return the cost of an arrival with so many traces of equations over that at NEST's own neurons."""
     return OF_EQUATIONS + OF_PAIR * traces**2
 
 
 def n_exponentials(population: Population) -> int:
-    """Return the exponentials, or what takes as long, in a step of neurons given by equations."""
+    """Return the cost, in exponentials, of the functions in a step of neurons given by equations."""
     definition = getattr(population.params, "definition", None)
     if definition is None:
         return 0

@@ -1,4 +1,4 @@
-"""Weights that are fixed."""
+"""Way `static`: fixed weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .way import Way
 
 
 class Static(Way):
-    """Nothing is learned, and nothing kept."""
+    """Learns nothing, and keeps nothing."""
 
     name, mode = "static", layout.STATIC
 

@@ -1,4 +1,4 @@
-"""Step by step: a synapse is followed through all steps between two arrivals. All onto neurons can do so."""
+"""Way `steps`: a synapse is followed through each step between two arrivals; fits all synapses onto neurons."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from ..neurons.model import MOST_COMPOSED
 from .request import Reason, Request
 from .way import Cost, OntoNeurons
 
-FOLLOWED = 0.75  # cost of a step in which a synapse is followed
-SHORT = 10  # steps that take no more than five times as long as an arrival
+FOLLOWED = 0.75  # cost of following a synapse through a step, in plain arrivals
+SHORT = 10  # a cutoff of no more steps costs at most five times an arrival: no warning
 
 
 class Steps(OntoNeurons):
-    """The rule as it is written: the step of the optimizer may come in each time step."""
+    """Follows e-prop literally; the optimizer may step in each time step."""
 
     name, mode = "steps", layout.LOOP
 
     def cost(self, request: Request) -> Cost:
-        """Return what it takes."""
+        """Return the cost, see `Way.cost`."""
         return Cost(step=FOLLOWED)
 
     def why_slow(self, request: Request, neurons: float) -> Reason | None:
-        """Return why an arrival takes over five times the usual, see `Way.why_slow`."""
+        """Return why arrivals cost over five times the usual, see `Way.why_slow`."""
         if 0 <= request.cutoff <= max(request.m, SHORT):
             return None
         if reason := request.needs_steps or request.is_rewarded_apart:

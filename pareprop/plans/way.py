@@ -1,4 +1,4 @@
-"""A way of learning: an order in which gradients of synapses are evaluated, by kernels of its own."""
+"""Base class of the ways of learning: orders of evaluation of gradients, each with kernels of its own."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .request import Reason, Request, filters_apart
 
 @dataclass(frozen=True)
 class Cost:
-    """What learning takes, in arrivals of spikes at synapses that learn by `prefix`.
+    """Cost of learning, in plain arrivals: those of spikes at synapses that learn by `prefix`.
 
     Attributes
     ----------
     arrival : float
-        An arrival.
+        Cost of an arrival.
     step : float
-        Each time step in which a synapse is followed.
+        Cost of each time step in which a synapse is followed.
     """
 
     arrival: float = 1.0
@@ -31,9 +31,9 @@ class Way(ABC):
     Attributes
     ----------
     name : str
-        What arguments and messages call it.
+        Name in arguments and messages.
     mode : int
-        What kernels call it, see `layout.pxd`.
+        Number in kernels, see `layout.pxd`.
     """
 
     name: ClassVar[str]
@@ -44,22 +44,19 @@ class Way(ABC):
         """Return why a projection cannot learn this way, None if it can."""
 
     def numbers(self, request: Request) -> set[str]:
-        """Return the names of what a synapse keeps beside its weight, its optimizer and traces of equations."""
+        """Return the names of the numbers that a synapse keeps beside weight, optimizer and traces of equations."""
         return set()
 
     def mode_of(self, request: Request) -> int:
-        """Return what kernels call the way of a projection."""
+        """Return the number of the way in kernels, for a projection."""
         return self.mode
 
     def cost(self, request: Request) -> Cost:
-        """Return what it takes."""
+        """Return the cost of learning of the projection's synapses."""
         return Cost()
 
     def why_slow(self, request: Request, neurons: float) -> Reason | None:
-        """Return why an arrival takes over five times the usual, and the way out, on a rank with so many neurons.
-
-        None if arrivals are as fast as elsewhere.
-        """
+        """Return why arrivals cost over five times the usual, with so many neurons on a rank, and what helps."""
         return None
 
 
@@ -69,7 +66,7 @@ class OntoNeurons(Way):
     Attributes
     ----------
     keeps_traces : bool
-        Whether synapses keep traces as they are, not sums of them.
+        Whether synapses keep traces themselves, not sums of them.
     """
 
     keeps_traces: ClassVar[bool] = True

@@ -22,7 +22,7 @@ from .definition import LearningRule
 from .linear import AFTER, BEFORE, NEW, ZERO, Form, add, scaled
 
 NOW, WAS, OLD = "now", "was", "old"
-MOST_COMPOSED = 4  # states of a synapse of which maps of steps are kept
+MOST_COMPOSED = 4  # rules with more states of a synapse are not composed: maps of steps would take too long
 FIXED_SIGNALS = ("dt", "kappa")
 
 
@@ -48,7 +48,7 @@ class Steps:
 
 
 def list_read(rule: LearningRule, model: NeuronModel) -> tuple[str, ...]:
-    """Return what the model must keep of each step for a rule: states (before the reset), `I`, `z`, `refractory`.
+    """Return the names that the model must keep of each step for a rule: states (before the reset), `I`, `z` and such.
 
     Raises
     ------
@@ -68,7 +68,7 @@ class Bound:
     model : NeuronModel
         The model of the targets.
     origin : str
-        Parameter from which the model's kernels count what is in mV, "" for none.
+        Parameter that is 0 mV in the model's kernels, "" for none.
 
     Raises
     ------
@@ -80,7 +80,7 @@ class Bound:
         self.rule, self.model, self.origin = rule, model, origin
         self.name, self.here = f"{rule.name}_at_{model.name}", f"{rule.here} at neurons {model.name}"
         self._check_reads()
-        self.terms: dict[str, Tree] = {}  # what moves and is computed once
+        self.terms: dict[str, Tree] = {}  # expressions that vary with time, computed once in a step
         self._at_moment = self._moments()
         own = {name: ("name", f"{OLD} {name}") for name in rule.neuron}
         for name, tree in rule.neuron.items():
@@ -89,7 +89,7 @@ class Bound:
         later |= {f"{BEFORE} {name}": ("name", f"{OLD} {name}") for name in rule.neuron}
         #: new values of a synapse's states as they are written, with the names of this module for all else
         self.written = {name: self._translate(tree, later) for name, tree in rule.synapse.items()}
-        #: what a step adds to the gradient, likewise
+        #: what a step adds to the gradient, with the same names
         self.added = self._translate(rule.gradient, later)
         self.steps = self._reduce(
             {
@@ -125,7 +125,7 @@ class Bound:
                     )
 
     def _moments(self) -> dict[str, Tree]:
-        """Return what names of the model and of the step stand for."""
+        """Return the trees for which names of the model and of the step stand."""
         rule, model = self.rule, self.model
         found: dict[str, Tree] = {"x": ("name", "x"), f"{BEFORE} z": ("name", f"{WAS} z"), "I": ("name", f"{NOW} I")}
         self.terms["x"] = self._of_model(model.equations.spike, NOW)
@@ -133,24 +133,24 @@ class Bound:
             if name not in model.states:
                 found[name] = ("name", f"model {name}")
                 continue
-            found[f"{AFTER} {name}"] = self._counted(name, ("name", f"{NOW} {name}"))
+            found[f"{AFTER} {name}"] = self._with_origin(name, ("name", f"{NOW} {name}"))
             for word, row, spiked in ((name, NOW, "z"), (f"{BEFORE} {name}", WAS, f"{WAS} z")):
                 tree: Tree = ("name", f"{row} {name}")
                 if name in model.equations.reset:
                     tree = ("where", ("name", spiked), self._of_model(model.equations.reset[name], row), tree)
                     self.terms[f"{row} after {name}"] = tree
                     tree = ("name", f"{row} after {name}")
-                found[word] = self._counted(name, tree)
+                found[word] = self._with_origin(name, tree)
         return found
 
-    def _counted(self, name: str, tree: Tree) -> Tree:
-        """Return a state in its unit: kernels may count voltages from a parameter."""
+    def _with_origin(self, name: str, tree: Tree) -> Tree:
+        """Return a state of the model in its unit: in kernels, voltages may be counted from a parameter."""
         if self.origin and self.model.states[name][1] == "mV":
             return ("+", tree, ("name", f"model {self.origin}"))
         return tree
 
     def _of_model(self, tree: Tree, row: str) -> Tree:
-        """Return a tree of the model by what it kept of a step."""
+        """Return a tree of the model with names of what it kept of a step (`row`)."""
         names = {name: ("name", f"{row if name in self.model.states else 'model'} {name}") for name in names_of(tree)}
         return replace(tree, {**names, "dt": ("name", "dt")})
 
@@ -184,7 +184,7 @@ class Bound:
         return total
 
     def _reach(self, trees: Iterable[Tree]) -> set[str]:
-        """Return the names in trees, in the terms that are named there, and in the states that are."""
+        """Return the names that trees read, also through terms and states of `neuron`."""
         found, waiting = set[str](), [*trees]
         while waiting:
             names = names_of(waiting.pop(), self.terms) - found
@@ -202,16 +202,16 @@ class Bound:
 
     @cached_property
     def kept_names(self) -> tuple[str, ...]:
-        """What the model must keep of each step: states before the reset, `I`, and `z` and `refractory`."""
+        """Names that the model must keep of each step: states before the reset, `I`, `z` and `refractory`."""
         words = [name.split(" ") for name in self._read]
         names = {pair[1] for pair in words if len(pair) == 2 and pair[0] in (NOW, WAS)}
         return tuple(sorted(names | ({"z", "refractory"} & self._read)))
 
     @cached_property
     def composes(self) -> bool:
-        """Whether M is triangular with a diagonal that does not vary, so that maps of steps can be taken back.
+        """Whether steps are composed: M is triangular with a constant diagonal, so that composed maps can be inverted.
 
-        Maps of many states take longer to find, and more memory, than steps in turn; without states there are none.
+        With many states, maps take more time and memory than steps in turn; without states there are none.
         """
         if not 0 < len(self.synapse) <= MOST_COMPOSED:
             return False
@@ -236,7 +236,7 @@ class Bound:
         return hashlib.sha256(f"{self.rule.digest} {self.model.digest} {self.origin}".encode()).hexdigest()
 
     def values(self, given: Given, of_model: Given, dt_ms: float, kappa: object) -> Values:
-        """Return the numbers that do not move, by name.
+        """Return the constants, by name.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""A check of a learning rule for its user: compiled ways against its strings, what is never read, and costs."""
+"""Check a learning rule for its user: compiled code against its equations, names that are never read, and costs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .definition import LearningRule
 from .literal import Literal
 from .program import RuleProgram, compile_rule
 
-STEPS, RATE = 300, 0.05
-SPREADS = np.array([2.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0])  # of what each target's neuron reads, around rest
-ENDS = 512  # more than there are ends of blocks
-TOLERANCE = 1e-9  # of the largest value
+STEPS, RATE = 300, 0.05  # steps of the trial, and the chance of a spike in a step
+SPREADS = np.array([2.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0])  # deviation of each target's states around rest
+ENDS = 512  # room for more ends of blocks than there are
+TOLERANCE = 1e-9  # largest deviation, as a share of the largest value
 SHIFTS = np.arange(-60, 61)  # steps from the spike of the source to that of the target
 
 
 @dataclass
 class RuleCheck:
-    """What a check found.
+    """Results of a check.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class RuleCheck:
     sizes : dict
         Numbers of each kind.
     errors : dict
-        Ways of evaluation to their largest deviation from the strings, by the largest value.
+        Way of evaluation to its largest deviation from the equations as written, over the largest value.
     warnings : list of str
         Lines.
     window : ndarray
@@ -60,7 +60,7 @@ class RuleCheck:
         return all(error <= TOLERANCE for error in self.errors.values())
 
     def text(self) -> str:
-        """Return what was found, some lines."""
+        """Return the results as lines of text."""
         sizes, composes = self.sizes, bool(self.sizes["n_map"])
         late = "when its learning signals are known" if self.rule.is_late else "at once"
         way = (
@@ -84,7 +84,7 @@ class RuleCheck:
 
 
 def check_rule(rule: LearningRule, model: NeuronModel | None = None, dt_ms: float = 1.0) -> RuleCheck:
-    """Compare the ways to evaluate a rule with its strings, and look for what is never read.
+    """Compare the compiled ways to evaluate a rule with its equations as written, and look for names never read.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def _find(rule: LearningRule) -> NeuronModel:
 
 
 def _unread(rule: LearningRule, bound: Bound) -> Iterable[str]:
-    """Yield what is never read, and states that no spike reaches."""
+    """Yield a line for each name that is never read, and for each state that no spike reaches."""
     trees = [
         *rule.constants.values(),
         *rule.initial.values(),
@@ -218,7 +218,7 @@ class _Trial:
         return {name: float(np.abs(total - wanted).max()) / scale for name, total in ways.items()}
 
     def _arrays(self, n_states: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return what does not move, and states at the start."""
+        """Return the constants, and the states at the start."""
         program, n = self.program, self.n
         state = np.zeros((n_states, n))
         for row, value in zip(state, self.bound.initial(self.values).values(), strict=False):
@@ -237,7 +237,7 @@ class _Trial:
         return np.sum(B * self.arrivals, axis=0)
 
     def _forward(self, by_maps: bool) -> np.ndarray:
-        """A synapse onto each target, through each step, or through what comes in and ends of blocks alone."""
+        """Return the gradients of a synapse onto each target, step by step, or by maps from event to event."""
         program, n = self.program, self.n
         constant, state = self._arrays(program.n_states + program.n_map)
         own, places = program.own(constant), program.places(self.values, n, np.float64)

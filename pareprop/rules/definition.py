@@ -1,4 +1,4 @@
-"""A learning rule as its user writes it: names, units and equations, checked as soon as they are given."""
+"""A learning rule (or e-prop with options) as its user writes it: names, units and equations, checked at once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .linear import AFTER, BEFORE, NEW, Form, Linear, negative
 
 #: names of a step besides those of a neuron's step
 SIGNALS = ("z", "psi", "x", "I", "refractory", "dt", "L", "F", "M", "kappa")
-WORDS = {"psi", "L", "F", "M", "kappa", "pre", NEW, BEFORE, AFTER}  # that a rule cannot give to something of its own
-LEARNED = {"L", "M"}  # what arrives late in the spike variant
+WORDS = {"psi", "L", "F", "M", "kappa", "pre", NEW, BEFORE, AFTER}  # names that a rule cannot define itself
+LEARNED = {"L", "M"}  # signals that are known late in the spike variant
 MOST = {"parameters": 200, "constants": 200, "reads": 200, "states": 64, "neuron": 64, "synapse": 64}
 KEYS = (
     "parameters",
@@ -184,13 +184,13 @@ class LearningRule:
 
     @cached_property
     def signals(self) -> frozenset[str]:
-        """Names of the step that the rule reads anywhere, as they are written."""
+        """Names of the step that the rule reads."""
         trees = [*self.neuron.values(), *self.synapse.values(), self.gradient]
         return frozenset().union(*(names_of(tree) for tree in trees)) & {*SIGNALS}
 
     @property
     def is_late(self) -> bool:
-        """Whether the spike variant works off steps only when their learning signals are known."""
+        """Whether the spike variant takes steps only when their learning signals are known."""
         return bool(self.signals & LEARNED)
 
     @property
@@ -254,7 +254,7 @@ class Eprop:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is e-prop as it is without options."""
+        """Whether it is e-prop without options."""
         return (self.through, self.filter) == (THROUGH[0], FILTERS[0])
 
     def to_dict(self) -> Values:

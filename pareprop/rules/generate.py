@@ -1,7 +1,7 @@
-"""C of a rule at a neuron model: numbers of a step, the sweep back through an interval, steps of synapses.
+"""Write the C of a rule at a neuron model: numbers of a step, the backward pass of an interval, steps of synapses.
 
 Between arrivals, steps compose (spike variant). After the first step of a block, those up to step u are a map (P, q)
-of a target: x -> P x, g += q . x. A synapse keeps not x but y, what would have had to be there at the start, x = P y,
+of a target: x -> P x, g += q . x. A synapse keeps not x but y, the states that it would have had at the start, x = P y,
 and C, so that its gradient is q . y - C: both stay as they are until a spike enters or the block ends. A spike a that
 enters in step u adds P^-1 U a to y, and takes (U . w + v - q . P^-1 U) a from C, as steps before it add nothing to
 it. Both factors are found once for a target, which keeps them for the latest steps. The map at the end of a block
@@ -47,18 +47,18 @@ class RuleGenerator:
     Attributes
     ----------
     columns : Columns
-        Numbers of each target that do not move.
+        Constants of each target.
     numbers : list of tuple
-        Those of a step that move, in the order in which they are kept.
+        Coefficients that vary with the step, in the order in which they are kept.
     own : list of int
         Columns that synapses read of a target where they go through each step.
     keys : list of tuple
-        Numbers of a map by row and column, "q" for what is added; none without maps.
+        Row and column of each number of a map, with row "q" for the gradient; none without maps.
     table : list of tuple
         Columns of the table of places: ("full", row, column) of maps before they end with a block, ("now", ...) after
         that, ("inverse", k) of the diagonal, ("enters", k), what a spike adds to y.
     moving, entries : list
-        Keys of maps, and numbers of what enters, that are not in the table; the last entry is "f", taken from C.
+        Keys of maps, and numbers by which a spike enters, that are not in the table; the last is "f", taken from C.
     """
 
     def __init__(self, bound: Bound) -> None:
@@ -77,7 +77,7 @@ class RuleGenerator:
         self._number(steps.v)
         self.own, self.keys = list[int](), self._list_keys()
         self._list_table()
-        # also where what is compiled is at hand: the functions decide the columns
+        # written even if the compiled code is at hand: the functions decide the columns
         parts = [
             self._step(),
             self._sweep(),
@@ -125,7 +125,7 @@ class RuleGenerator:
         return loop.let(number.format(k=self.numbers.index(tree)))
 
     def _step(self) -> str:
-        """What a step gives: new states of `neuron`, then the numbers that move."""
+        """Compute a step: new states of `neuron`, and the numbers that vary."""
         bound = self.bound
         names = dict.fromkeys(bound.moving, "")
         names |= {"psi": "psi[j]", "L": "L[j]", "F": "F[j]", "M": "M"}
@@ -208,7 +208,7 @@ class RuleGenerator:
         credit += [loop.let(f"{coefficient(tree)} * {new[k]}") for k, tree in steps["w"].items()]
         if self.bound.steps.v != ("number", 0.0):
             credit.append(loop.let(f"{coefficient(self.bound.steps.v)} * arrived"))
-        # what decays for long would end in numbers that take a hundred times as long
+        # long decays would end in subnormal numbers, which take a hundred times as long
         lines = [f"x[{k} * x_stride + j] = {new[k]} < TINY && {new[k]} > -TINY ? ZERO : {new[k]};" for k in range(size)]
         loop.lines += [*lines, f"C[j] -= {loop.sum(credit) or 'ZERO'};"]
         return "\n".join([
@@ -239,7 +239,7 @@ class RuleGenerator:
         return [*keys, *sorted((a, b) for a, b in reached if a != b), *(("q", k) for k in range(size))]
 
     def _list_table(self) -> None:
-        """Find what follows from places alone: by coefficients that do not move, and by such numbers."""
+        """Find the numbers that depend on the place of a step in its block alone: they follow from constants."""
         pairs = [key for key in self.keys if key[0] != "q"]
         #: states, each after those that it reads
         self.order = sorted(range(len(self.index)), key=lambda k: sum(key[0] == k for key in pairs))
@@ -269,7 +269,7 @@ class RuleGenerator:
         return [*trees, *(self.coefficients["U"][k] for k in steady if k in self.coefficients["U"]), ONE_TREE]
 
     def fill_table(self, given: Mapping[Tree, np.ndarray], shift: np.ndarray) -> np.ndarray:
-        """Return the table of places, (steps of the longest block, columns, n).
+        """Return the table of numbers by place of a step in its block, (steps of the longest block, columns, n).
 
         Parameters
         ----------

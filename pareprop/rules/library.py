@@ -1,4 +1,4 @@
-"""Rules of the package, one file each in `library/`."""
+"""Learning rules of the package: each TOML file that lies in `library/` is one, by its name."""
 
 from __future__ import annotations
 

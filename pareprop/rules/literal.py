@@ -1,4 +1,4 @@
-"""The strings of a rule as they are written, step by step, for few synapses: for checks and recordings."""
+"""Evaluate a rule's equations as they are written, step by step, for few synapses: for checks and recordings."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .linear import BEFORE, NEW
 
 
 class Literal:
-    """Synapses that learn by a rule.
+    """States of synapses that learn by a rule, and of their targets.
 
     Parameters
     ----------
     bound : Bound
         The rule at neurons of a model.
     values : Mapping
-        What does not move, as `Bound.values` returned it, one value or one for each synapse.
+        Constants that `Bound.values` returned, one value or one for each synapse.
     n : int
         Synapses.
 
     Attributes
     ----------
     kept : list of tuple
-        What the neurons keep of each step.
+        Quantities that the neurons keep of each step.
     neuron, synapse : dict
         Name to (n,): states of the targets, and of the synapses.
     """
@@ -39,17 +39,17 @@ class Literal:
         self.start()
 
     def start(self) -> None:
-        """Let all states start anew."""
+        """Set all states to their initial values."""
         initial = self._bound.initial(self._values) if self._n else {}
         self.neuron = {name: np.full(self._n, initial.get(name, 0.0)) for name in self._bound.states}
         self.start_synapses()
 
     def start_synapses(self) -> None:
-        """Let the states of synapses start anew."""
+        """Set the states of synapses to 0."""
         self.synapse: dict[str, np.ndarray] = {name: np.zeros(self._n) for name in self._bound.rule.synapse}
 
     def known(self, now: np.ndarray, was: np.ndarray, signals: Given) -> Values:
-        """Return all that belongs to the targets in a step, by name.
+        """Return all values of the targets in a step, by name.
 
         Parameters
         ----------

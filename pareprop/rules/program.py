@@ -18,23 +18,23 @@ from .bound import Bound
 from .generate import RuleGenerator
 
 TILE = 256  # bytes of numbers of targets that go through an interval together
-LONGEST = 8  # power of 2 of the steps of a block
-LOSS = {8: 1e3, 4: 30.0}  # factor of rounding errors that a block may have, by bytes of a number
+LONGEST = 8  # the longest block has 2**LONGEST steps
+LOSS = {8: 1e3, 4: 30.0}  # largest growth of rounding errors within a block, by bytes of a number
 _programs: dict[str, RuleProgram] = {}
 
 
 @dataclass(frozen=True)
 class Places:
-    """What targets have of the places of steps in blocks.
+    """Numbers of targets that depend on the place of a step in its block alone.
 
     Attributes
     ----------
     shift : ndarray
-        (n,), steps of a block of each target as a power of 2: its diagonal's power over them loses few digits.
+        (n,), log2 of the steps of each target's block, over which powers of its diagonal lose few digits.
     table : ndarray
         (steps of the longest block, columns, n or 1), see `RuleGenerator.table`.
     shared : bool
-        Whether all targets have the same.
+        Whether all targets have the same numbers.
     """
 
     shift: np.ndarray
@@ -75,8 +75,8 @@ class RuleProgram:
     bound : Bound
         The rule at neurons of the model.
     n_constants, n_states, n_synapse, n_numbers, n_map, n_entries : int
-        Numbers of a target that do not move, states of `neuron`, states of a synapse, numbers of a step that move,
-        those of a map of steps that do, and of what enters in a step, 0 if maps do not compose.
+        How many there are: constants of a target, states of `neuron`, states of a synapse, numbers that vary with the
+        step, varying numbers of a composed map, numbers by which a spike enters it (both 0 if steps do not compose).
     """
 
     n_constants: int
@@ -100,18 +100,18 @@ class RuleProgram:
         return address
 
     def constants(self, values: Given, n: int) -> np.ndarray:
-        """Return the numbers of n targets that do not move, float64 (n_constants, n), of what `Bound.values` gave."""
+        """Return the constants of n targets, float64 (n_constants, n), from what `Bound.values` returned."""
         columns = np.empty((self.n_constants, n))
         for column, tree in zip(columns, self._columns, strict=True):
             column[:] = evaluate(tree, values)
         return columns
 
     def own(self, constants: np.ndarray) -> np.ndarray:
-        """Return what synapses that go through each step read of constants, (n_constants, n), as (n, n_own)."""
+        """Return the constants that synapses read where they follow each step, (n, n_own)."""
         return np.ascontiguousarray(constants[self._own].T)
 
     def places(self, values: Given, n: int, real: type) -> Places:
-        """Return what n targets have of the places of steps in blocks; see `Bound.values` about the first argument."""
+        """Return the `Places` of n targets, from what `Bound.values` returned."""
         if not self.n_entries:
             return Places(np.zeros(n, real), np.zeros((1, 0, 1), real), True)
         keeps = [np.broadcast_to(np.abs(np.asarray(evaluate(tree, values), float)), n) for tree in self._diagonal]
@@ -130,7 +130,7 @@ class RuleProgram:
         return Places(shift, self._generator.fill_table(given, (shift[:1] if shared else shift).astype(int)), shared)
 
     def scratch(self, n_steps: int, n: int, real: type) -> tuple[np.ndarray, np.ndarray]:
-        """Return what "interval" writes: numbers of steps of some targets at a time; what goes back, 0 at the end."""
+        """Return the arrays that "interval" writes: numbers of steps of a tile of targets; derivatives, 0 at first."""
         tile = TILE // np.dtype(real).itemsize
         going_back = allocate_aligned((-(-n // tile), self.n_synapse, tile), real)
         return allocate_aligned((n_steps, self.n_numbers, tile), real), going_back
@@ -138,7 +138,7 @@ class RuleProgram:
     def step(self, n: int, u: int, places: Places, *arrays: object) -> None:
         """Call the step of n targets in double precision, see `learners.pxi`; of `arrays` the modulator is a number.
 
-        The last ones are what it writes: numbers, what enters and ends of blocks; the second may be None.
+        It writes the last three: numbers, entries (or None) and ends of blocks.
         """
         *_, end = arrays
         assert isinstance(end, np.ndarray)
@@ -146,7 +146,7 @@ class RuleProgram:
         self._call("step", n, n, u, *arrays, len(end), *table)
 
     def follow(self, k: int, own: np.ndarray, number: np.ndarray, arrived: float, x: np.ndarray, C: np.ndarray) -> None:
-        """Let the synapse onto target k go through a step in double precision."""
+        """Take the synapse onto target k through a step, in double precision."""
         target, n = np.array([k], np.uint32), x.shape[1]
         self._call("trace", 1, n, target, own, number, arrived, x[:, k:], n, C[k:])
 
@@ -154,7 +154,7 @@ class RuleProgram:
         self, k: int, events: list[tuple[int, bool, float]], places: Places, state: np.ndarray, entry: np.ndarray,
         end: np.ndarray, x: np.ndarray, C: np.ndarray,
     ) -> None:  # fmt: skip
-        """Let the synapse onto target k go through events in double precision; C becomes minus its gradient."""
+        """Take the synapse onto target k through events, in double precision; C becomes minus its gradient."""
         target, n, table = np.array([k], np.uint32), x.shape[1], places.table
         met = (_Event * len(events))(*(
             _Event(step, enters, arrived, entry[step].ctypes.data, table[step % len(table)].ctypes.data)
@@ -183,7 +183,7 @@ class RuleProgram:
 
 
 class _Source:
-    """What `compiler` makes a shared object of, in place of a neuron model."""
+    """Stands in for a neuron model in `compiler.fetch`, which compiles its source."""
 
     def __init__(self, bound: Bound, generator: RuleGenerator) -> None:
         self.name, self.digest, self.here = bound.name, bound.digest, bound.here

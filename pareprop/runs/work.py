@@ -324,7 +324,7 @@ def _given(model: Model, plan: NetworkPlan | None, n_steps: int, own: tuple[int,
 
 def _of_rules(model: Model, plan: NetworkPlan | None, n_steps: int, neurons: int) -> float:
     """Return the bytes that learning rules, and e-prop with options, keep; one process compiles the rules."""
-    if plan is None and (kinds := len(learning.list_variants(model))):
+    if plan is None and (kinds := len(learning.list_eprop(model))):
         ports = max(len(group.ports) for group in model.of_role("recurrent"))
         coefficients = kinds * ports * n_steps * np.dtype(model.kernels.real).itemsize
     else:

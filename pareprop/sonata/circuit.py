@@ -34,13 +34,14 @@ class Files:
 
 @dataclass(frozen=True)
 class Circuit:
-    """The files of a network.
+    """The files of a SONATA network.
 
     Attributes
     ----------
     path : Path
-        Of the configuration.
+        Path of the configuration.
     nodes, edges : list of Files
+        Files of node and edge populations.
     components : dict
         Folder of each kind of component, such as "point_neuron_models_dir".
     spikes : list of (Path, str)
@@ -91,19 +92,24 @@ def read(path: Path) -> Circuit:
 
 
 def _content(path: Path) -> tuple[Values, dict[str, str]]:
-    try:
-        content = json.loads(files.read(path, SIZE_LIMIT))
-    except OSError as problem:
-        raise InputError(f"{path}: {problem.strerror}") from None
-    except (ValueError, RecursionError) as problem:
-        raise InputError(f"{path}: not JSON: {problem}") from None
+    content = load_json(path, SIZE_LIMIT)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold an object")
     return content, _variables(path, _mapping(path, content, "manifest"))
 
 
+def load_json(path: Path, limit: int = files.TEXT_LIMIT) -> AnyValue:
+    """Return what a JSON file of at most `limit` bytes holds; `InputError` names the file."""
+    try:
+        return json.loads(files.read(path, limit))
+    except OSError as problem:
+        raise InputError(f"{path}: {problem.strerror}") from None
+    except (ValueError, RecursionError) as problem:
+        raise InputError(f"{path}: not JSON: {problem}") from None
+
+
 def _variables(path: Path, manifest: Given) -> dict[str, str]:
-    """Values of the manifest's variables by name, without others inside."""
+    """Return the values of the manifest's variables by name, with variables inside them replaced."""
     values = {name.lstrip("$").strip("{}"): value for name, value in manifest.items()}
     wrong = next((name for name, value in values.items() if not isinstance(value, str)), None)
     if wrong is not None:

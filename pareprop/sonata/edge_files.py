@@ -1,4 +1,4 @@
-"""Files of edges: the populations in them, and what a projection needs to know of one in advance."""
+"""Read the edge populations of a circuit: what a projection needs to know of each, without the edges."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .circuit import Circuit, Files
 from .edges import CHUNK, Edges, steps
 from .nodes import read_json
 
-MOST = 16  # receptors of a neuron
+MOST = 16  # largest receptor type
 
 
 def read(
@@ -24,7 +24,7 @@ def read(
     default_weight: float | None = None,
     default_delay: float | None = None,
 ) -> list[Edges]:
-    """All edge populations of a circuit; `sizes` are those of the node populations."""
+    """Return all edge populations of a circuit; `sizes` are those of the node populations."""
     all_edges = []
     for files in circuit.edges:
         with hdf5.open_file(files.data) as file:
@@ -107,7 +107,7 @@ def _receptors(circuit: Circuit, files: Files, name: str) -> dict[int, int]:
 
 
 def _index(group: h5py.Group) -> str:
-    """Name of the index by target; "" without a usable one."""
+    """Return the name of the index by target, "" without a usable one."""
     for parent in ("indices", "indicies"):
         index = group.get(f"{parent}/target_to_source")
         if isinstance(index, h5py.Group) and {"node_id_to_ranges", "node_id_to_range"} & set(index):
@@ -124,7 +124,7 @@ def _name_given(words: str, k: int) -> str:
 
 
 def _with_delays(edges: Edges, group: h5py.Group) -> Edges:
-    """Add the delays that may occur; the groups' are read, in pieces, the types' taken as they are."""
+    """Add the delays that may occur: those of groups are read, in pieces, those of types are known."""
     possible = [np.zeros(0, np.int64)]
     for key in edges.groups:
         values = hdf5.optional(hdf5.group(group, key), "delay", "iuf")

@@ -1,4 +1,4 @@
-"""Edges of an edge population, piece by piece: those onto a range of targets, or those of some rows of the file."""
+"""Read edges of an edge population in pieces: those onto a range of targets, or those of some rows of the file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from . import hdf5
 
 CHUNK = 2**20  # edges read at a time
 GAP = 2**12  # edges that are read rather than skipped: one more read costs more
-SPREAD = 4  # a group's values are read from first to last if that is at most so many times the piece
-LOT = 1000  # else so many at a time
+SPREAD = 4  # a group's values are read from first to last if these are at most so many times the wanted ones
+LOT = 1000  # values that are read at a time otherwise
 WHOLE = 1e-6  # steps by which a delay may miss a whole number
 MAX_DELAY = 2**15  # steps
 
-Covered = Callable[[np.ndarray], np.ndarray | slice]  # numbers of edges: which of them an index names
+Covered = Callable[[np.ndarray], np.ndarray | slice]  # from numbers of edges: which of them an index names
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,11 @@ class Edges:
     path : Path
         Path of the file.
     name, source, target : str
-        The population, and the node populations that it connects.
+        Name of the population, and of the node populations that it connects.
     n_sources, n_targets : int
-        Their sizes.
+        Sizes of the node populations.
     n_edges : int
+        Number of edges.
     index : str
         Path of the index by target, "" if there is none.
     groups : tuple of str
@@ -61,7 +62,7 @@ class Edges:
     types : dict
         Edge type to (weight, delay in ms), None where the table has none.
     default_weight, default_delay : float or None
-        Where neither group nor type has a value.
+        Value of edges to which neither group nor type gives one.
     dt_ms : float
         Step.
     round_delays : bool
@@ -93,14 +94,14 @@ class Edges:
     part: tuple[str, int] | None = None
 
     def parts_by_sign(self) -> dict[int, Edges]:
-        """Return the edges with positive weights and those with negative ones apart; one if all types tell the same."""
+        """Return the edges of each sign of weights, sign to edges; one entry if all types have weights of one sign."""
         signs = {weight >= 0 for weight, _ in self.types.values() if weight is not None}
         known = not self.groups and len(signs) == 1 and all(weight is not None for weight, _ in self.types.values())
         chosen = signs if known else (True, False)
         return {sign: replace(self, part=("sign", sign)) for sign in (1 if positive else -1 for positive in chosen)}
 
     def parts_by_receptor(self) -> dict[int, Edges]:
-        """Return the edges of each receptor type apart."""
+        """Return the edges of each receptor type, type to edges."""
         missing = [number for number in self.types if number not in self.receptors]
         if missing or not self.receptors:
             who = f"type {missing[0]} of '{self.name}' has" if missing else f"types of '{self.name}' have"
@@ -157,7 +158,7 @@ class Edges:
             return self._piece(group, first, last, target, np.arange(last - first))
 
     def source_signs(self) -> np.ndarray:
-        """The sign that all weights of each source share, int8 (n_sources,), 0 for sources without weights.
+        """Return the sign that all weights of each source share, int8 (n_sources,), 0 for sources without weights.
 
         Raises
         ------
@@ -195,7 +196,7 @@ class Edges:
         return _merge(bounds), partial(_cover, _merge(bounds, 0))
 
     def _open_index(self, group: h5py.Group) -> tuple[h5py.Dataset, h5py.Dataset]:
-        """Return first and end range of each target, and first and end edge of each range."""
+        """Return the index: first range and end of each target, first edge and end of each range."""
         parent, name = self.index.split("/")
         index = hdf5.group(hdf5.group(group, parent), name)
         name = "node_id_to_ranges" if "node_id_to_ranges" in index else "node_id_to_range"
@@ -231,7 +232,7 @@ class Edges:
         return piece if self.part is None else self._of_part(piece, kind)
 
     def _of_part(self, piece: Piece, kind: np.ndarray) -> Piece:
-        """Return the edges of `part`."""
+        """Return the edges that belong to `part`."""
         what, which = self.part or ("", 0)
         if what == "sign":
             chosen = (piece.weight >= 0) == (which > 0)
@@ -240,7 +241,7 @@ class Edges:
         return Piece(piece.source[chosen], piece.target[chosen], piece.delay[chosen], piece.weight[chosen])
 
     def _values_of_types(self, kind: np.ndarray, edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weights and delays of the edges' types, NaN where there are none."""
+        """Return weights and delays of the edges' types, NaN where there are none."""
         numbers, place = np.unique(kind, return_inverse=True)
         unknown = [number for number in numbers.tolist() if number not in self.types and number != -1]
         if unknown and self.types:
@@ -253,7 +254,7 @@ class Edges:
     def _own_values(
         self, group: h5py.Group, index: np.ndarray, some: np.ndarray, weight: np.ndarray, delay: np.ndarray
     ) -> None:
-        """Take the values that edges `some` have themselves."""
+        """Write the values that edges `some` have in their group into `weight` and `delay`."""
         for key, into in (("syn_weight", weight), ("delay", delay)):
             if (values := hdf5.optional(group, key, "iuf")) is not None:
                 into[some] = _take_rows(values, index[some])
@@ -288,7 +289,7 @@ def steps(
     name: Callable[[int], str],
     hint: str = "; round_delays = true rounds them",
 ) -> np.ndarray:
-    """Delays in whole steps; `name` gives the words before the k-th in a message."""
+    """Return delays in whole steps; `name` gives the start of a message on the k-th one."""
     with np.errstate(over="ignore", invalid="ignore"):  # an infinite delay is wrong
         exact = delay_ms / dt_ms
         whole = np.rint(exact)
@@ -329,7 +330,7 @@ def _merge(ranges: np.ndarray, gap: int = GAP) -> list[tuple[int, int]]:
 
 
 def _take_rows(values: h5py.Dataset, index: np.ndarray) -> np.ndarray:
-    """values[index], without reading all of them."""
+    """Return `values[index]`, without reading all values."""
     low, high = int(index.min()), int(index.max()) + 1
     if low < 0 or high > len(values):
         raise InputError(
@@ -344,7 +345,7 @@ def _take_rows(values: h5py.Dataset, index: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class HeldEdges(Edges):
-    """Edges that a rank was given, of the file in `path`.
+    """Edges in memory, which a rank was given of the file in `path`.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""HDF5 files with care: problems in one line that name the file, data in other files refused."""
+"""Open HDF5 files with care: problems become one line that names the file; data in other files are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def open_file(path: Path) -> Iterator[h5py.File]:
 
 
 def group(parent: h5py.Group, key: str) -> h5py.Group:
-    """A group of the same file."""
+    """Return a group of the same file."""
     if isinstance(parent.get(key, getlink=True), h5py.ExternalLink):
         raise InputError(f"group '{place(parent, key)}' lies in another file")
     if key not in parent or not isinstance(parent[key], h5py.Group):
@@ -47,14 +47,14 @@ def group(parent: h5py.Group, key: str) -> h5py.Group:
 
 
 def dataset(parent: h5py.Group, key: str, kinds: str = "iu", columns: int = 0) -> h5py.Dataset:
-    """A dataset of numbers in the same file.
+    """Return a dataset of numbers in the same file.
 
     Parameters
     ----------
     parent : h5py.Group
-        Where it lies.
+        Group in which it lies.
     key : str
-        Its name.
+        Name of the dataset.
     kinds : str
         Kinds of numbers that it may hold, as in `np.dtype.kind`.
     columns : int
@@ -78,7 +78,7 @@ def dataset(parent: h5py.Group, key: str, kinds: str = "iu", columns: int = 0) -
 
 
 def optional(parent: h5py.Group, key: str, kinds: str = "iu") -> h5py.Dataset | None:
-    """As `dataset`, None if there is none of that name."""
+    """Return a dataset as `dataset` does, None if there is none of that name."""
     return dataset(parent, key, kinds) if parent.get(key, getlink=True) is not None else None
 
 
@@ -94,10 +94,10 @@ def integers(values: np.ndarray) -> np.ndarray:
 
 
 def text(value: object) -> str:
-    """An attribute or string of either kind."""
+    """Return an attribute or a string, bytes or text, as text."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def place(parent: h5py.Group, key: str) -> str:
-    """Path of a member."""
+    """Return the path of a member of a group."""
     return f"{parent.name.rstrip('/')}/{key}"

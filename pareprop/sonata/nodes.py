@@ -1,8 +1,7 @@
-"""Node populations: ids, types, parameters of each cell."""
+"""Read node populations: ids, types, parameters of each cell."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +9,9 @@ import h5py
 import numpy as np
 
 from ..errors import InputError, quote
-from ..files import read as read_file
 from ..values import AnyValue, Numbers, Values
 from . import hdf5, table
-from .circuit import Circuit, Files
+from .circuit import Circuit, Files, load_json
 
 POINT = ("point_neuron", "point_process")
 
@@ -25,7 +23,9 @@ class Nodes:
     Attributes
     ----------
     name : str
+        Name of the population.
     size : int
+        Number of cells.
     virtual : bool
         Whether its cells are inputs.
     template : str
@@ -45,7 +45,7 @@ class Nodes:
 
 
 def read(circuit: Circuit) -> list[Nodes]:
-    """All node populations of a circuit."""
+    """Return all node populations of a circuit."""
     all_nodes = []
     for files in circuit.nodes:
         with hdf5.open_file(files.data) as file:
@@ -87,7 +87,7 @@ def _population(circuit: Circuit, files: Files, group: h5py.Group, name: str) ->
 
 
 def _places(group: h5py.Group, n: int) -> np.ndarray | None:
-    """Node id of each row, None if that is the row number."""
+    """Return the node id of each row, None if that is the row number."""
     if (ids := hdf5.optional(group, "node_id")) is None:
         return None
     node_ids = hdf5.integers(hdf5.read_whole(ids))
@@ -114,7 +114,7 @@ def _short(values: np.ndarray) -> Numbers:
 
 
 def _type_values(circuit: Circuit, name: str, kind: np.ndarray, types: dict[int, table.Row]) -> dict[str, np.ndarray]:
-    """Parameters of the types' JSON files."""
+    """Return the parameters of the types' JSON files, name to (size,)."""
     folder = circuit.components.get("point_neuron_models_dir")
     read: dict[int, Values] = {}
     for number, row in types.items():
@@ -143,12 +143,7 @@ def _type_values(circuit: Circuit, name: str, kind: np.ndarray, types: dict[int,
 
 def read_json(path: Path) -> Values:
     """Return parameters in a JSON file: numbers, texts, and items of lists with numbers behind their names."""
-    try:
-        content = json.loads(read_file(path))
-    except OSError as problem:
-        raise InputError(f"{path}: {problem.strerror}") from None
-    except (ValueError, RecursionError) as problem:
-        raise InputError(f"{path}: not JSON: {problem}") from None
+    content = load_json(path)
     if isinstance(content, dict):  # items of a list, such as tau_syn, get numbers
         content = dict(entry for key, value in content.items() for entry in _items(key, value))
     if not isinstance(content, dict) or not all(isinstance(value, int | float | str) for value in content.values()):
@@ -166,7 +161,7 @@ def _items(key: str, value: object) -> list[tuple[str, AnyValue]]:
 
 
 def _own_values(group: h5py.Group, n: int) -> dict[str, np.ndarray]:
-    """Parameters of single nodes, in the groups' `dynamics_params`."""
+    """Return the parameters of single nodes, in the groups' `dynamics_params`, name to (size,)."""
     own = hdf5.optional(group, "node_group_id")
     ids = np.zeros(n, np.int64) if own is None else hdf5.integers(hdf5.read_whole(own))
     at = hdf5.optional(group, "node_group_index")

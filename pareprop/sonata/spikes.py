@@ -1,4 +1,4 @@
-"""Spike files: times and ids of the spikes of a population."""
+"""Read spike files: times and ids of the spikes of a population."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Type tables: CSV with blanks between fields and quotes around fields with blanks."""
+"""Read type tables: CSV with blanks between fields and quotes around fields with blanks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = dict[str, str]
 
 
 def read(path: Path, key: str, population: str) -> dict[int, Row]:
-    """Types of one population.
+    """Return the types of one population.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def read(path: Path, key: str, population: str) -> dict[int, Row]:
 
 
 def number(row: Row, key: str, here: str) -> float | None:
-    """A number of a row, None if it has none."""
+    """Return a number of a row, None if the column has no value."""
     if key not in row:
         return None
     try:

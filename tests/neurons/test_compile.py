@@ -146,10 +146,10 @@ def test_what_was_compiled_before_needs_no_compiler(cache: Path, monkeypatch: py
         with pytest.raises(InputError, match="there is no C compiler") as told:
             compiling.compile(MODEL)
     assert not others or f"for level {' and '.join(others)} alone, not for {kernels.LEVEL}" in str(told.value)
-    assert len(compiling.fill(MODEL)) == 3  # the model, and its stretches in two precisions
+    assert len(compiling.fill(MODEL)) == 3  # the model, and its composed maps in two precisions
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
     both = [compiling.Composed(precision, (0,)) for precision in ("double", "single")]
-    assert all(compiling.compile(MODEL, stretches=kind).has_stretches(kind) for kind in both)
+    assert all(compiling.compile(MODEL, composed=kind).has_composed(kind) for kind in both)
     with pytest.raises(InputError, match="level 'v9' is unknown for this architecture"):
         compiling.fill(MODEL, ["v9"])
 
@@ -192,7 +192,7 @@ from pareprop.neurons.compile import Composed, compile
 ranks, model = exchange(), NeuronModel.from_dict("tiny", TINY)
 if ranks.rank == 1:
     compile(model, None, Composed("double", (0,)))
-both = [compile(model, ranks.comm, stretches) for stretches in (None, Composed("double", (0,)))]
+both = [compile(model, ranks.comm, composed) for composed in (None, Composed("double", (0,)))]
 ranks.comm.barrier()
 print(f"{both[0] is both[1] and both[0].n_states}\\n", end="", flush=True)
 """

@@ -1,4 +1,4 @@
-"""Stretches of steps of neurons given by equations change weights as following every step does (spike variant)."""
+"""Composed maps of steps of neurons given by equations change weights as following every step does (spike variant)."""
 
 import numpy as np
 import pytest
@@ -16,9 +16,9 @@ from pareprop.network.reward import Reward
 from pareprop.network.rewire import Rewire
 from pareprop.neurons import built_in, library
 from pareprop.neurons.compile import Composed, compile
+from pareprop.neurons.composed_maps import ComposedMaps
 from pareprop.neurons.generate import Generator
 from pareprop.neurons.model import NeuronModel
-from pareprop.neurons.stretches import Stretches
 from pareprop.simulation.loop import Simulation
 
 DESCENT = GradientDescent(eta=1e-4, Wmin=-1e4, Wmax=1e4)
@@ -136,7 +136,7 @@ def learned(run: Simulation, n: int = 3) -> tuple[set[str], np.ndarray, np.ndarr
 
 
 def compare(make, n: int = 3) -> None:
-    """Learn by stretches and step by step."""
+    """Learn by composed maps and step by step."""
     ways, before, weights, n_spikes = learned(make(None), n)
     assert "scan" in ways and "steps" not in ways and n_spikes > 10
     ways, _, expected, same = learned(make("steps"), n)
@@ -147,7 +147,7 @@ def compare(make, n: int = 3) -> None:
 
 
 @pytest.mark.parametrize("name", first(6, CASES))
-def test_stretches_equal_steps(name: str) -> None:
+def test_composed_maps_equal_steps(name: str) -> None:
     compare(lambda ways: network(**CASES[name], ways=ways))
 
 
@@ -211,9 +211,9 @@ def test_single_precision_is_near_double() -> None:
 
 
 @pytest.mark.parametrize(("name", "lines", "read"), [("adex", 1, [1]), ("iaf_psc_exp", 2, [1, 1])])
-def test_lines_of_a_stretch(name: str, lines: int, read: list[int]) -> None:
+def test_lines_of_a_composed_map(name: str, lines: int, read: list[int]) -> None:
     """A port reads the fewest lines of eight numbers: two traces have nine, of which one stands apart."""
-    found = Stretches(Generator(library.get(name)))
+    found = ComposedMaps(Generator(library.get(name)))
     assert -(-len(found.slots) // 8) == lines
     assert [len({place // 8 for place in of.values()}) for of in found.place_of.values()] == read
 
@@ -222,7 +222,7 @@ def test_places_are_those_that_checkpoints_name() -> None:
     """Of NEST's own neurons: four numbers without adaptation, eight with it, then those of one more trace."""
     rows = {0: "Z", 1: "E"} | {kind: kind for kind in "BX"}
     for name, n in (("iaf", 4), ("iaf_psc_delta_adapt", 8)):
-        found = Stretches(Generator(built_in.find(name, "piecewise_linear")), ahead=True)
+        found = ComposedMaps(Generator(built_in.find(name, "piecewise_linear")), ahead=True)
         assert found.first_beside == 8 and len(found.slots) == n and found.n == 16  # nothing of what enters
         for key, place in found.place.items():
             made = rows[key[1]] if key[0] == "P" else key[0].replace("G", "Q")
@@ -232,7 +232,7 @@ def test_places_are_those_that_checkpoints_name() -> None:
 def test_steps_of_nests_neurons_are_composed_without_a_compiler() -> None:
     for name in library.nest_names():
         program = compile(built_in.find(name, "arctan_derivative"))
-        assert program.has_stretches(Composed("single", (0,), ahead=True)) == ("bsshslm" not in name)
+        assert program.has_composed(Composed("single", (0,), ahead=True)) == ("bsshslm" not in name)
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
-"""C of what rows of synapses make of stretches of steps and of single steps (spike variant).
+"""Write the C by which rows of synapses apply composed maps of steps, and single steps (spike variant).
 
-A row goes through a stretch of each of its targets, or two, and through single steps between: their numbers come one by
-one from columns of neurons, or beside each other from records of the block's steps, where these are made. Each case is
+A row applies one composed map of each of its targets, or two, and single steps in between: numbers of these come one by
+one from columns of neurons, or side by side from records of the block's steps, where these are made. Each case is
 compiled apart: whether spikes enter, whether a trace is the same in all synapses of the row, whether there is a trace
 beside ebar, how single steps are read.
 """
@@ -11,12 +11,12 @@ from __future__ import annotations
 from itertools import product
 from string import Template
 
-from .expressions import is_kept
+from .composed_maps import EBAR, ComposedMaps, entry, lines_of, sum_of
+from .expressions import outlives_cutoff
 from .language import Tree, names_of
-from .stretches import EBAR, Stretches, entry, lines_of, sum_of
 
-FEW = 2  # numbers of a line that are read one by one
-# of all ports
+FEW = 2  # so many numbers of a line, or fewer, are read one by one
+# C for all ports
 _TYPES = """
 typedef struct {
     lanes x[$size], b, o, g;    /* traces, ebar, the one beside it, minus the gradient */
@@ -67,9 +67,9 @@ static ALWAYS_INLINE void NAME(deliver)(const NEURON_ROW *row)
         row->arriving[target[k]] += row->weight[k];
 }
 """
-# kind, then what all functions on rows take
+# arguments of all functions on rows
 _PARTS = "const NEURON_ROW *row, const NEURON_STRETCH *before, const NEURON_STEPS *steps, const NEURON_STRETCH *after"
-# of a port
+# C for each port
 _ROW = """
 static $inlined void NAME(move_$port)(const int own, const int other, const NEURON_STEPS *of, const NEURON_STEP *s,
     lanes psi, NAME(Found) *at, NAME(Traces) *t)
@@ -306,11 +306,11 @@ def filled(text: str, **values: object) -> str:
     return "\n".join(line for line in lines if line.strip()) + "\n"
 
 
-class StretchRows(Stretches):
-    """All functions of `neuron_model.h` on stretches, with those of rows."""
+class ComposedMapRows(ComposedMaps):
+    """All functions of `neuron_model.h` on composed maps (there: stretches), with those of rows."""
 
     def text(self) -> str:
-        """Return them."""
+        """Return the functions."""
         owns, entries = (0, 1) if self.common is not None else (1,), (0,) if self.ahead else (0, 1)
         kinds = list(product(entries, owns, (0, 1), (0, 1, 2)))  # single steps: none, by columns, by records if any
         walks, names = [], []
@@ -345,17 +345,17 @@ class StretchRows(Stretches):
 
     @staticmethod
     def _constant(k: int) -> str:
-        """A column of the constants of targets."""
+        """Return a column of the constants of targets."""
         return f"NAME(constants_of)(of->constant + {k} * of->n_neurons, of->shared, some)"
 
     def _of_port(self, port: int) -> str:
-        """What synapses onto one port do; with `enters`, spikes enter in the first step of a stretch."""
+        """Return the functions of synapses onto one port; with `enters`, spikes enter in a map's first step."""
         reached, E, n = self.reached[port], entry(port), len(self.recorded)
         old = {c: f"x_{c}" for c in reached}
         U = {i: tree for (i, p), tree in self.model.by.U.items() if p == port} if self.ahead else {}
 
         def enter(value: str) -> list[str]:
-            """Spikes enter, where traces are kept ahead."""
+            """Return C by which spikes enter, where traces are kept ahead."""
             return [f"t->x[{i}] += {tree[1]!r} * {value};" for i, tree in U.items()]
 
         e = self._step_dot("w", "", old)
@@ -416,11 +416,11 @@ class StretchRows(Stretches):
         return f"x[{c}] = {f'own ? {load} : all_lanes(row->common)' if c == self.common else load};"
 
     def _common(self, c: int, text: str, factor: str) -> str:
-        """Return what becomes of a trace; of one that synapses have in common, its decay is enough."""
+        """Return the new value of a trace; one that synapses have in common only decays."""
         return f"own ? {text} : x[{c}] * {factor}" if c == self.common else text or "all_lanes(0.0)"
 
     def _decay(self, port: int) -> list[str]:
-        """Steps past the cutoff, as in `decay` of generate.py."""
+        """Return C of steps past the cutoff, as `decay` of generate.py."""
         model, by, lines = self.model, self.model.by, []
 
         def constant(tree: Tree) -> str:
@@ -429,7 +429,7 @@ class StretchRows(Stretches):
             return self._constant(model.columns.place(tree))
 
         for k in (k for k in self.reached[port] if k < model.n):
-            if not is_kept(by, k):
+            if not outlives_cutoff(by, k):
                 lines.append(f"x[{k}] = all_lanes(0.0);")
                 continue
             power = f"power_lanes({constant(by.J[k, k])}, of->n_decay)"
@@ -440,7 +440,7 @@ class StretchRows(Stretches):
         return lines + [f"x[{model.n}] = all_lanes(0.0);"] * (model.n in self.reached[port])
 
     def _through(self, port: int) -> dict[str, object]:
-        """Return what synapses do that go through a stretch."""
+        """Return C by which synapses apply a composed map."""
         reached, E, own = self.reached[port], entry(port), self.place_of[port]
         used: dict[tuple[bool, bool], set[int]] = {(e, o): set() for e in (False, True) for o in (False, True)}
 

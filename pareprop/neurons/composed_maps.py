@@ -1,24 +1,24 @@
-"""C of what stretches of steps make of the traces of a model's synapses (spike variant).
+"""Write the C that composes the maps of steps, by which traces of a model's synapses change (spike variant).
 
 Between entries of spikes the traces x of a synapse (eps, and e of the step before where it is read) change linearly, by
-numbers of the target and the step alone: x = M x, e = w x, the trace beside ebar as in `neuron_model.h`. A stretch
-of steps is the product of its steps: for each column c of x
+numbers of the target and the step alone: x = M x, e = w x, the trace beside ebar as in `neuron_model.h`. A composed map
+of some steps (in C: a stretch) is the product of these steps: for each column c of x
 
     P[r, c] : what x_c before it adds to x_r after it        B[c], X[c] : to ebar, to the trace beside it
     G[c]    : to the gradient                                "B", "X" in place of c: what those two add
 
-A spike that enters at port p in the first step of a stretch is one more column, "E" + p; it is kept where rows are
-closed, from a step to the end of its block. Where J, U and v do not vary, traces may be kept *ahead*: x = J eps + v e,
-what the step that comes begins with. Then e of the step before is no trace, a spike enters as x += U, and no column is
-needed for that; w does not vary, but for psi, a factor apart.
+A spike that enters at port p in the first step of a map is one more column, "E" + p; it is kept for maps from a step to
+the end of its block. Where J, U and v do not vary, traces may be kept *ahead*: x = J eps + v e, with which the next
+step begins. Then e of the step before is no trace, a spike enters as x += U, and no column is needed for that; w does
+not vary, but for psi, a factor apart.
 
 Only numbers are kept that are not 0 for any product of steps and that a synapse can meet, column by column, in lines
 of eight (`lanes.h`): a synapse onto a port reads the columns of the traces that an arrival there can reach. Where that
 takes fewer lines, each port has lines of its own, and what several read stands in each of them; and what ebar adds to
 the gradient stands apart, as an array of its own.
 
-M and w of a step are computed for several targets at a time where they are needed, but for the derivatives that take
-long, which are kept.
+M and w of a step are computed where they are needed, for several targets at a time; derivatives that take long are
+computed once and kept.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from .expressions import Derived, Lanes, Loop, arguments_of, function
 from .language import Tree, names_of, walk
 
 CHUNK = 256  # neurons whose derivatives that take long are computed together
-MOST_INLINED = 4  # traces; what more of them do is too long to be compiled for each case
-LEAST_RECORDED = 4  # numbers of a step; fewer are read as fast one by one
+MOST_INLINED = 4  # functions for more traces are not inlined: they are too long to be compiled for each case
+LEAST_RECORDED = 4  # steps with fewer numbers have no records: one by one is as fast
 Key = tuple[str, int | str, int | str]
 LONG = ("exp", "log", "sqrt", "tanh", "/", "**")  # operations that take long
 EBAR: Key = ("G", "", "B")
 ONE: Tree = ("number", 1.0)
-# in each lane, what expressions of single precision have, too
+# functions of the language in each lane
 FUNCTIONS = """
 #ifndef LANES_OF_FUNCTIONS
 #define LANES_OF_FUNCTIONS
@@ -56,15 +56,15 @@ static ALWAYS_INLINE lanes NAME(constants_of)(const REAL *constant, int64_t shar
 """
 
 
-class Stretches:
-    """The functions of `neuron_model.h` on stretches of neurons; those of rows stand in `stretch_rows`.
+class ComposedMaps:
+    """The functions of `neuron_model.h` on composed maps of neurons; those of rows stand in `composed_map_rows`.
 
     Parameters
     ----------
     model : Derived
         The model, its derivatives, and how expressions become C.
     ports : sequence of int or None
-        Ports at which synapses learn, ascending; None: all. What others alone would need is not kept.
+        Ports at which synapses learn, ascending; None: all. Numbers for other ports alone are not kept.
     ahead : bool
         Whether traces are kept ahead.
 
@@ -73,13 +73,13 @@ class Stretches:
     common : int or None
         Trace that may be the same in all synapses of a row, if the constants that it reads are.
     slots : list of tuple or None
-        What a stretch keeps, by place, some of it more than once; None: nothing.
+        Numbers of a map by place, some of them more than once; None: an empty place.
     others : list of tuple
-        More, where there is a trace beside ebar.
+        Further numbers, where there is a trace beside ebar.
     apart : bool
-        Whether what ebar adds to the gradient is not among them.
+        Whether the number by which ebar adds to the gradient stands in an array of its own.
     n : int
-        Numbers with those of spikes that enter, in lines of their own, which only rows that are closed read.
+        How many numbers there are, with those of spikes that enter, which have lines of their own.
     """
 
     def __init__(self, model: Derived, ports: Sequence[int] | None = None, ahead: bool = False) -> None:
@@ -129,7 +129,7 @@ class Stretches:
         self.recorded = [f"kept[{k}]" for k in self.needed] + [f"derived[{k}]" for k in range(len(self.derived))]
 
     def of_neurons(self) -> str:
-        """Return the functions on stretches of neurons."""
+        """Return the functions on composed maps of neurons."""
         return "\n".join([
             FUNCTIONS, self._derive(), self.map, self._found(),
             self._extended("append", self._append()), self._extended("prepend", self._prepend()), self._compose(),
@@ -137,7 +137,7 @@ class Stretches:
 
     @property
     def inlined(self) -> str:
-        """What is said of a function of which each case is compiled apart, if that is not too long."""
+        """Attribute of functions that are compiled for each case, unless they are too long."""
         return "ALWAYS_INLINE" if self.size <= MOST_INLINED else "__attribute__((noinline))"
 
     @property
@@ -147,13 +147,13 @@ class Stretches:
 
     @property
     def n_recorded(self) -> int:
-        """Numbers of the record of a step: what it reads, psi, L; there is room for F, too. 0: none is made."""
+        """Numbers of the record of a step: those that it reads, psi, L, with room for F; 0: steps have no records."""
         n = len(self.recorded) + 2
         return n if LEAST_RECORDED <= n < 8 else 0
 
     @property
     def n_map(self) -> int:
-        """Numbers of a step."""
+        """Numbers of M, w and v of a step."""
         return len(set(self.step.values()))
 
     def _reached(self, port: int, followed: set[tuple[int, int]]) -> list[int]:
@@ -164,7 +164,7 @@ class Stretches:
         return sorted({r for r, c in followed if c in new})
 
     def _layout(self, followed: set[tuple[int, int]]) -> tuple[list[Key | None], bool, dict[int, dict[Key, int]]]:
-        """Return what stands where, whether what ebar adds is apart, and the places that each port reads."""
+        """Return `slots`, `apart`, and the places that each port reads."""
 
         def keys(columns: Iterable[int], apart: bool) -> list[Key]:
             found: list[Key] = [] if apart else [EBAR]
@@ -239,14 +239,14 @@ class Stretches:
         return text, columns, reads
 
     def _found(self) -> str:
-        """Return the type of what a step reads of eight neurons."""
+        """Return the C type of the numbers that a step reads of several neurons."""
         kept, columns = max(self.model.by.n_kept, 1), self.reads["constant"]
         sizes = {"constant": max(columns, default=0) + 1, "before": kept, "kept": kept, "derived": len(self.derived)}
         members = [f"    lanes {name}[{max(size, 1)}];" for name, size in sizes.items()]
         return "\n".join(["typedef struct {", *members, "} NAME(Found);", ""])
 
     def _derive(self) -> str:
-        """Derivatives that take long."""
+        """Return the function that computes the derivatives that take long."""
         if not self.derived:
             return ""
         loop, pointers = self.model.derivative_names()
@@ -290,7 +290,7 @@ class Stretches:
         return terms
 
     def _new(self, r: int, values: dict[int, str], e: str) -> str:
-        """Return what a step makes of trace r, from the traces and e; "" of none."""
+        """Return trace r after a step, from the traces and e before; "" if it is 0."""
         gained = [self._gained(r, e)] if r in self.gain and e else []
         return sum_of([*self._step_dot("M", r, values), *gained])
 
@@ -300,7 +300,7 @@ class Stretches:
         return value if place is None else f"m[{place}] * {value}"
 
     def _append(self) -> list[str]:
-        """A step after a stretch."""
+        """Return C that adds a step after a composed map."""
         lines, new = [], []
         for c in self.columns:
             P = {r: self._of("p", "P", r, c) for r in self._rows(c)}
@@ -323,16 +323,16 @@ class Stretches:
         ]  # fmt: skip
 
     def _prepend(self) -> list[str]:
-        """A step before a stretch: what e adds to traces, and so to what they make, then what the step makes e of."""
+        """Return C that adds a step before a composed map: what its e adds through traces, then what e is made of."""
         B, X, both = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
         lines: list[str] = []
         to = {"B": ("all_lanes(kappa_power)", ""), "G": (B, f"f * {X}"), "X": (both, "f * keep_power"), "P": ("", "")}
         new: list[str] = []
         columns: list[int | str] = [*self.columns, *([] if self.ahead else map(entry, self.ports))]
-        by_e: dict[tuple[int | str, ...], str] = {}  # of what the stretch makes; apart, where psi is no factor apart
+        by_e: dict[tuple[int | str, ...], str] = {}  # by row of the map; in parts, where psi is no factor apart
 
         def row(kind: str, *rows: int | str) -> dict[int, str]:
-            """What the stretch makes of each trace."""
+            """Return the map's numbers of each trace."""
             return {r: value for r in range(self.size) if (value := self._of("p", kind, *rows, r))}
 
         for c in columns:
@@ -366,7 +366,7 @@ class Stretches:
         ]  # fmt: skip
 
     def _extended(self, name: str, body: Sequence[str]) -> str:
-        """Return `append` or `prepend`."""
+        """Return the function `append` or `prepend`."""
         arguments = (
             "int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before, const REAL *kept, "
             "const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived, int64_t none, const NEURON_STRETCH *stretch"
@@ -420,7 +420,7 @@ class Stretches:
         ])  # fmt: skip
 
     def _record(self) -> list[str]:
-        """Write beside each other what single steps of rows read."""
+        """Return C that writes the numbers that single steps of rows read, side by side."""
         items = [*(f"found.{name}" for name in self.recorded), "seen", "l", "r"]
         items += ["zero"] * (8 - len(items))
         return [
@@ -433,7 +433,7 @@ class Stretches:
         ]  # fmt: skip
 
     def _read(self, indent: str, array: str, stretch: str, none: str = "") -> list[str]:
-        """Read all numbers of neurons; where the stretch has no step, those of none."""
+        """Return C that reads the maps of neurons; with `none` also those of no step."""
         ones = {place for place, key in enumerate(self.slots) if key and key[0] == "P" and key[1] == key[2]}
         lines = [f"{indent}lanes {array}[{8 * lines_of(self.n)}]{f', {array}_apart' * self.apart};"]
         read = [f"    {line}" for line in self._lines(array, stretch, "read_neighbour_fours", "read_neighbours")]
@@ -448,14 +448,14 @@ class Stretches:
         return [*lines, *(f"{indent}{line}" for line in read), f"{indent}}}"]
 
     def _write(self, indent: str, array: str, stretch: str, entries: bool = False) -> list[str]:
-        """Write them, with those of what enters or without."""
+        """Return C that writes the maps of neurons, with or without the numbers of spikes that enter."""
         lines = [f"{array}[{place}] = {array}[{of}];" for place, of in self.copies]
         lines += self._lines(array, stretch, "write_first_fours", "write_neighbours", entries)
         lines += [f"store_doubles({stretch}->apart + j, {array}_apart, count);"] if self.apart else []
         return [f"{indent}{line}" for line in lines]
 
     def _lines(self, array: str, stretch: str, fours: str, whole: str, entries: bool = False) -> list[str]:
-        """Return calls for each line of the numbers of neighbours, with those of what enters or without."""
+        """Return a call for each line of the maps of neurons, with or without numbers of spikes that enter."""
         calls = []
         for k in range(lines_of(self.n) if entries else self.first_entry // 8):
             always = k < lines_of(len(self.slots)) or self.first_entry <= 8 * k < self.first_other
@@ -465,12 +465,12 @@ class Stretches:
         return calls
 
     def _at(self, place: int, stretch: str = "at") -> str:
-        """Return the address of a number in C; what enters follows upon what is there."""
+        """Return the address of a number in C; without a trace beside ebar entries follow the other numbers at once."""
         less = self.first_entry - 8 * lines_of(len(self.slots)) if place >= self.first_entry else 0
         return f"{stretch}->number + {place}" + (f" - (other ? 0 : {less})" if less else "")
 
     def _compose(self) -> str:
-        """A stretch, then the next."""
+        """Return the function that composes maps with the next one."""
         lines, new = [], []
         p_B, p_X, p_XB = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
         s_B, s_X, s_XB = self._of("s", "G", "B"), self._of("s", "G", "X"), self._of("s", "X", "B")
@@ -518,14 +518,14 @@ def entry(port: int) -> str:
 
 
 def takes_long(tree: Tree, by: Derivatives) -> bool:
-    """Return whether a derivative that moves takes so long to compute that it is kept."""
+    """Return whether a derivative that varies takes so long to compute that it is kept."""
     if not by.terms.keys().isdisjoint(names_of(tree)):
         return True
     return any(node[0] in LONG and names_of(node) & (by.moving | by.held) for node in walk(tree))
 
 
 def _without_unused(loop: Loop) -> dict[str, list[int]]:
-    """Remove statements that nothing reads, and columns; return those that are read."""
+    """Remove statements and columns that nothing reads; return the columns that are read."""
     live, lines = set[str](), []
     for line in reversed(loop.lines):
         if line.startswith(f"const {loop.kind} ") and line.split()[2] not in live:
@@ -551,5 +551,5 @@ def in_first_half(places: Iterable[int], line: int) -> bool:
 
 
 def lines_of(n: int) -> int:
-    """Return lines of eight numbers."""
+    """Return how many lines of eight numbers n numbers take."""
     return -(-n // 8)
