@@ -529,13 +529,11 @@ class Spike(Engine):
     def state(self) -> State:
         """Return all that the next sample reads; see the module `state`."""
         state = self.state_of_cells()
-        for item in self.plastic if self.resets else ():
-            state.add_synapses(KINDS[self.memory.tables.index(item.table)], item.table, item.span, **item.arrays())
         for item in self._rewired:
             assert item.rewiring is not None
             state.add_synapses(KINDS[0], item.table, item.span, **item.rewiring.topology())
         if self.batch:
-            self.batch.add_to(state)
+            self.batch.add_to(state, with_weights=self.resets)
         self.parameters.add_to(state)
         return state
 

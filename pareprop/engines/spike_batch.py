@@ -80,10 +80,12 @@ class SpikeBatch:
             array.fill(0.0)
         self.n_collected = 0
 
-    def add_to(self, state: State) -> None:
-        """Add what optimizers keep to a state."""
-        for item in (*self._plastic, *self._adaptive):
-            state.add_synapses("batch", item.table, item.span, **item.moments)
+    def add_to(self, state: State, with_weights: bool) -> None:
+        """Add what optimizers keep to a state, and weights, if these are not in it yet."""
+        for kind, items in (("table", self._plastic), ("adaptive", self._adaptive)):
+            for item in items:
+                weight = {"weight": item.table.weight} if with_weights else {}
+                state.add_synapses(f"batch/{kind}", item.table, item.span, **weight, **item.moments)
 
     def load_numbers(self, numbers: dict[str, dict[str, float]]) -> None:
         """Load the numbers of a checkpoint, by name of the projection."""
