@@ -164,6 +164,7 @@ class Engine(ABC):
 
     settings_type: ClassVar[type[Settings]]
     learns_at_the_end: bool  # whether samples change nothing but neurons and readouts, and weights in `optimize` alone
+    resets: bool  # whether neurons and traces of each sample start anew
     steps_alone: ClassVar[int]  # that neurons of one process run before the readouts take them
 
     kernel: Any  # runs steps, bound to the arrays that it works on; Any: each engine has a class of its own

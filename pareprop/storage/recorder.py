@@ -226,12 +226,8 @@ class Recorder(Observer):
         return phase == "train" and index == first and simulation.iteration % self.settings.every == 0
 
     def _follows(self, simulation: Watched, index: int, phase: str) -> bool:
-        """Whether traces are stepped through a sample: in the spike variant they never begin anew.
-
-        Nor do states that a rule's neurons have, where neurons go on from interval to interval.
-        """
-        goes_on = simulation.model.eprop.is_online or not getattr(simulation.engine.settings, "reset", True)
-        return bool(self._traces) and (goes_on or self._is_due(simulation, index, phase))
+        """Whether traces are stepped through a sample: through all of them where samples do not start anew."""
+        return bool(self._traces) and (not simulation.engine.resets or self._is_due(simulation, index, phase))
 
     def before_sample(self, simulation: Watched, index: int, phase: str) -> None:
         """Ask the engine for the state of the recorded neurons, beside those of other observers."""

@@ -11,8 +11,10 @@ from params import first
 from reference import run_batches
 
 from pareprop import ShortTerm
+from pareprop.engines.rule_traces import traces_of
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
+from pareprop.engines.traces import Chosen
 from pareprop.errors import InputError, StateError
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent, Optimizer, SgdMomentum
@@ -88,11 +90,11 @@ class Noise:
         return Sample.from_raster(rng.random((self.n_steps, 8)) < 0.2, rng.normal(size=(self.n_steps, 2)))
 
 
-def network(feedback: str = "symmetric", optimizer: Optimizer | None = None, **options) -> Model:
+def network(feedback: str = "symmetric", optimizer: Optimizer | None = None, c_reg: float = 0.5, **options) -> Model:
     """Two populations with signs, synapses that move, short-term plasticity, and a background."""
     model = Model("spike", seed=2, optimizer=optimizer or SgdMomentum(eta=1e-3, batch_size=3), **options)
     inputs, out = model.inputs("in", 8), model.readouts("out", 2, C_m=1.0, tau_m=15.0)
-    values = {"C_m": 1.0, "E_L": 0.0, "V_th": 0.4, "tau_m": 12.0, "t_ref": 1.0, "c_reg": 0.5, "kappa": 0.9,
+    values = {"C_m": 1.0, "E_L": 0.0, "V_th": 0.4, "tau_m": 12.0, "t_ref": 1.0, "c_reg": c_reg, "kappa": 0.9,
               "kappa_reg": 0.9, "surrogate_gradient_width": 0.5}  # fmt: skip
     groups = [
         model.neurons("one", 7, "iaf", sign=[1, 1, 1, -1, 1, -1, 1], **values),
@@ -196,6 +198,27 @@ def dense_readouts(run: Simulation) -> np.ndarray:
         for source, target, _, index in table.chunks(span):
             found[target, source + run.model.offset(span.projection.pre)] = table.weight[index]
     return found
+
+
+def test_recorded_gradients_of_samples_add_up_to_that_of_the_batch() -> None:
+    """But for the regularization of rates in the last steps of a sample, whose errors come after its end."""
+    model = network(optimizer=GradientDescent(eta=0.0, batch_size=3), c_reg=0.0)
+    run = Simulation(model, Noise())
+    engine, (projection, *_) = run.engine, model.projections
+    (span,) = (span for span in run.network.incoming.spans if span.projection.name == projection.name)
+    source, target, delay, index = np.concatenate([*run.network.incoming.chunks(span)], axis=1)
+    item = traces_of(engine, Chosen(projection, source, target, delay))
+    engine.record_ids(item.record)
+    engine.keep_gradients()
+    total = np.zeros(len(source))
+    for k in range(3):
+        run.run_sample(k, "train", learn=True)
+        recorded = item.record_states(engine.inputs, engine.log, engine.evaluation.error, None)
+        total += recorded["gradient"].sum(axis=0)
+    engine.optimize()
+    expected = engine.gradients({})[id(run.network.incoming)][index]
+    np.testing.assert_allclose(total / 3, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    assert np.all(expected != 0.0)
 
 
 @pytest.mark.parametrize("reset", [None, False])
