@@ -109,8 +109,8 @@ def test_a_step_in_python_is_not_for_the_spike_variant(where: str, owner: str) -
 def test_a_step_in_python_after_batches_of_the_spike_variant() -> None:
     """With the sum of the gradients of two samples; that of gradient descent takes their mean."""
     weights = []
-    for optimizer in (Halved(eta=1e-6, batch_size=2), GradientDescent(eta=1e-6, batch_size=2)):
-        model = Model("spike", optimizer=optimizer)
+    for rule in (Halved(eta=1e-6, batch_size=2), GradientDescent(eta=1e-6, batch_size=2)):
+        model = Model("spike", optimizer=rule)
         inputs, neurons = model.inputs("in", 5), model.neurons("rec", 4, I_e=400.0)
         out = model.readouts("out", 1)
         for pair in ((inputs, neurons), (neurons, out), (out, neurons)):
