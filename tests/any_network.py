@@ -573,7 +573,7 @@ def draw_network(number: int) -> Network:
     elif draw.some(0.07):
         net.model["loss"] = "own"
     net.model["optimizer"] = _optimizer(draw, net, 1.0)
-    if draw.some(0.03 if online else 0.5):
+    if draw.some(0.3 if online else 0.5):
         net.model["optimizer"]["batch_size"] = draw.choice([2, 3, 4, 5])
     dale, local = draw.some(0.3), draw.some(0.12) and not (online or rewarded)
 
@@ -696,6 +696,8 @@ def _train(draw: Draw, net: Network, n_in: int, n_out: int, n_currents: int, loc
             net.settings["averaged_steps"] = 10
     else:
         net.settings = {"lead": draw.choice([0, 2])} if draw.some(0.3) else {}
+        if draw.some(0.5 if net.model["optimizer"].get("batch_size", 1) > 1 else 0.02):
+            net.settings["reset"] = draw.choice([True, False])
     if draw.some(0.2):
         net.settings["round_steps"] = draw.choice([1, 1, 1, 2, 3])
     if (online and draw.some(0.3)) or draw.some(0.02):

@@ -370,6 +370,8 @@ class Optimizer:
     def step(self, w, g, until):
         """The weights after a call that brings the number of steps up to `until`; the first step takes all of g."""
         p = self.p
+        if p["type"] == "sum":  # of all gradients, while weights stay
+            self.m = self.m + g
         if p["type"] == "gradient_descent":
             w = w - p["eta"] * g
         while p["type"] == "sgd_momentum" and self.steps < until:
@@ -677,15 +679,29 @@ class Projection:
         return total
 
     def final_weights(self):
-        weights = self.weights.copy()
+        return self.get(lambda row: row.w)
+
+    def get(self, value):
+        """The matrix of what rows have, NaN where there is no synapse."""
+        found = np.where(np.isnan(self.weights), np.nan, self.weights)
         for (_, source), rows in self.rows.items():
             for row in rows:
-                weights[row.targets, source] = row.w
-        return weights
+                found[row.targets, source] = value(row)
+        return found
+
+    def put(self, take, matrix):
+        """Let rows take their part of a matrix."""
+        for (_, source), rows in self.rows.items():
+            for row in rows:
+                take(row, matrix[row.targets, source].copy())
 
 
 def run_spike_variant(case, net):
-    """One endless run; a synapse learns when a spike arrives, and once more in the flush at the end."""
+    """One endless run; a synapse learns when a spike arrives, and once more in the flush at the end.
+
+    `schedule` of the case has weights by the step from which on they hold; with the optimizer "sum" the results have
+    "g_in" and so on, the sums of gradients.
+    """
     if int(net.optimizer["batch_size"]) != 1:
         raise ValueError("the spike variant has batch_size 1")
     window = np.asarray(case["window"]).astype(bool)
@@ -696,6 +712,8 @@ def run_spike_variant(case, net):
     for s in range(net.n_steps):
         if "etas" in case:
             net.optimizer["eta"] = case["etas"][s]  # all optimizers share these settings
+        for key, weights in case.get("schedule", {}).get(s, {}).items():
+            rows[key].put(lambda row, found: setattr(row, "w", found), weights)
         arriving = {key: rows[key].deliver(s, spikes[key], history) for key in rows}
         net.step_neurons(s, arriving)
         history.record_rate(s)
@@ -706,7 +724,52 @@ def run_spike_variant(case, net):
         net.optimizer["eta"] = case["etas"][net.n_steps]
     flush(*((rows[key], spikes[key]) for key in rows), history=history)
     net.traces += list_traces(*rows.values())
-    return net.results() | {f"w_{key}": projection.final_weights() for key, projection in rows.items()}
+    found = {f"w_{key}": projection.final_weights() for key, projection in rows.items()}
+    if net.optimizer["type"] == "sum":
+        found |= {f"g_{key}": projection.get(lambda row: row.optimizer.m) for key, projection in rows.items()}
+    return net.results() | found
+
+
+def run_batches(case, sample, reset=True, run=run_case, learns=()):
+    """The spike variant in batches of samples of so many steps, as it is defined: from gradients of whole runs.
+
+    With `reset` each sample is a run of its own. Without, the gradient of a sample is that of the run so far less that
+    of the run up to the sample. `run` simulates a case; `learns` says which samples count, all do if it is empty.
+    """
+    batch, keys = int(case["optimizer"]["batch_size"]), ("in", "rec", "out")
+    weights = {key: np.array(case[f"w_{key}"], float) for key in keys}
+    optimizers = {key: Optimizer(OPTIMIZER_DEFAULTS | case["optimizer"], weights[key].shape) for key in keys}
+    summing = case | {"optimizer": {"type": "sum", "optimize_each_step": False}, "schedule": {}}
+    parts = {name: [] for name in ("spike_steps", "spike_ids", "readout_signal", "error_signal")}
+
+    def simulate(first, last):
+        by_step = ("inputs", "targets", "window", "step_currents")
+        part = {name: summing[name][first:last] for name in by_step if name in summing}
+        own = {f"w_{key}": weights[key] for key in keys} if reset else {}
+        with np.errstate(all="ignore"):
+            return run(summing | part | own)
+
+    def keep(found, first):
+        for name, values in parts.items():
+            values.append(found[name] + first * (name == "spike_steps"))
+
+    n_steps, n_samples = 0, len(case["inputs"]) // sample
+    taken, total, before = 0, dict.fromkeys(keys, 0.0), dict.fromkeys(keys, 0.0)
+    for k in range(n_samples):
+        first, last, counts = k * sample, (k + 1) * sample, learns[k] if learns else True
+        found = simulate(first if reset else 0, last)
+        if reset or k == n_samples - 1:
+            keep(found, first if reset else 0)
+        for key in keys if counts else ():
+            total[key] = total[key] + found[f"g_{key}"] - (0.0 if reset else before[key])
+        before, taken = {key: found[f"g_{key}"] for key in keys}, taken + counts
+        if taken < batch:
+            continue
+        n_steps, taken = n_steps + 1, 0
+        for key, optimizer in optimizers.items():
+            weights[key] = optimizer.step(weights[key], total[key] / batch, n_steps)
+        summing["schedule"][last], total = dict(weights), dict.fromkeys(keys, 0.0)
+    return {name: np.concatenate(values) for name, values in parts.items()} | {f"w_{key}": weights[key] for key in keys}
 
 
 def list_traces(*projections):

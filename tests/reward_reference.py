@@ -163,11 +163,35 @@ class OnlineReadoutRow(reference.ReadoutRow):
         return g
 
 
+def run_batches(case, task, loss, n_episodes, reset):
+    """As `run_online` in batches of episodes, see `reference.run_batches`."""
+    batch, keys = int(case["optimizer"]["batch_size"]), ("in", "rec", "out")
+    weights = {key: np.array(case[f"w_{key}"], float) for key in keys}
+    optimizers = {
+        key: reference.Optimizer(reference.OPTIMIZER_DEFAULTS | case["optimizer"], weights[key].shape) for key in keys
+    }
+    summing = case | {"optimizer": {"type": "sum", "optimize_each_step": False}, "schedule": {}}
+    total, before, happened, spikes = dict.fromkeys(keys, 0.0), dict.fromkeys(keys, 0.0), [], []
+    for k in range(n_episodes):
+        own = {f"w_{key}": weights[key] for key in keys} | {"first_episode": k} if reset else {}
+        found, events, z = run_online(summing | own, task, loss, 1 if reset else k + 1)
+        happened, spikes = happened + events if reset else events, [*spikes, z] if reset else [z]
+        for key in keys:
+            total[key] = total[key] + found[f"g_{key}"] - (0.0 if reset else before[key])
+            before[key] = found[f"g_{key}"]
+        if (k + 1) % batch == 0:
+            for key, optimizer in optimizers.items():
+                weights[key] = optimizer.step(weights[key], total[key] / batch, (k + 1) // batch)
+            summing["schedule"][k + 1], total = dict(weights), dict.fromkeys(keys, 0.0)
+    return weights, happened, np.concatenate(spikes)
+
+
 def run_online(case, task, loss, n_episodes, moving=None):
     """Learning within episodes of a corridor: weights after a flush, and what happened.
 
     Every synapse follows the rule step by step; the environment is stepped by hand. `moving` makes the synapses onto
-    neurons if they move after each episode.
+    neurons if they move after each episode. `first_episode` of the case is the number of the first one, `schedule` has
+    weights by the episode from which on they hold; with the optimizer "sum" there are sums of gradients, as "g_in".
     """
     total = n_episodes * BLOCK * (task.n_steps // BLOCK + 1)
     n_out = len(case["w_out"])
@@ -194,7 +218,10 @@ def run_online(case, task, loss, n_episodes, moving=None):
         return net.readouts.step(arriving["out"], first=t == 0)
 
     follow()
-    for index in range(n_episodes):
+    for number in range(n_episodes):
+        for key, weights in case.get("schedule", {}).get(number, {}).items() if "first_episode" not in case else ():
+            rows[key].put(lambda row, found: setattr(row, "w", found), weights)
+        index = case.get("first_episode", 0) + number
         draws = rng.uniform(rng.key(task.seed, "train/actions"), [index], task.most)[0]
         episode, place, n, before = task.episode(index), 2, 0, None
         filled = task.first + task.sensor_delay
@@ -252,4 +279,7 @@ def run_online(case, task, loss, n_episodes, moving=None):
                     row.arrive(t, history)
         if t < last:
             follow()
-    return {key: projection.final_weights() for key, projection in rows.items()}, happened, net.z[:start]
+    found = {key: projection.final_weights() for key, projection in rows.items()}
+    if net.optimizer["type"] == "sum":
+        found |= {f"g_{key}": projection.get(lambda row: row.optimizer.m) for key, projection in rows.items()}
+    return found, happened, net.z[:start]

@@ -148,8 +148,8 @@ def collect_state(run: Simulation) -> dict[str, np.ndarray]:
     return networks.matrices(run, lambda table: weights.get(id(table), table.weight))
 
 
-def run_samples(run: Simulation, learns: Sequence[bool] = (), between: Callable | None = None) -> dict:
-    """Run all samples; return what `reference.run_case` returns, as far as the engine has it."""
+def run_samples(run: Simulation, learns: Sequence[bool] = (), between: Callable | None = None, batch: int = 0) -> dict:
+    """Run all samples, in batches of so many; return what `reference.run_case` returns, as far as the engine has it."""
     n_steps, parts = run.task.n_steps, {key: [] for key in ("spike_steps", "spike_ids", "error_signal", "signal")}
     for index in range(run.task.n_samples):
         run.run_sample(index, "train", learns[index] if learns else True)
@@ -159,6 +159,8 @@ def run_samples(run: Simulation, learns: Sequence[bool] = (), between: Callable 
             part.append(new)
         if between:
             between(run, index)
+        if batch and (index + 1) % batch == 0:
+            run.engine.optimize()
     return {key: np.concatenate(part) for key, part in parts.items()} | collect_state(run)
 
 

@@ -51,6 +51,7 @@ cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nog
     cdef int64_t p, u = t - engine.m, k = u % STRETCH_STEPS
     cdef int64_t into = RUNNING if k < STRETCH_STEPS - 1 else gap_before(u + 1, 0)
     if u < 0:
+        at.reached, at.begun = 0, 0    # a sample that starts anew may have been before
         return
     at.reached, at.begun = u, u - k
     close_at_cutoff(engine, t, engine.incoming)

@@ -163,7 +163,8 @@ class Engine(ABC):
     """
 
     settings_type: ClassVar[type[Settings]]
-    learns_at_the_end: ClassVar[bool]  # whether weights change in `optimize` alone, not within samples
+    learns_at_the_end: bool  # whether weights change in `optimize` alone, not within samples
+    resets: bool  # whether neurons and traces of each sample start anew
     steps_alone: ClassVar[int]  # steps that a single process runs neurons before its readouts follow
 
     kernel: Any  # runs steps, bound to the arrays that it works on; Any: each engine has a class of its own

@@ -80,7 +80,7 @@ class Interval(Engine):
         plan: NetworkPlan | None = None,
     ) -> None:
         super().__init__(network, exchange, settings, n_steps, timers, plan)
-        self.n_samples, self._is_within = 0, False
+        self.n_samples, self._is_within, self.resets = 0, False, settings.reset
         self.neurons = self.cells.state
         self.cells.keep(n_steps + 1)
         averaged_steps = settings.averaged_steps or settings.learning_window if settings.average_gradient else 1

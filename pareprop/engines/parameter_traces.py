@@ -43,8 +43,14 @@ class ParameterTraces:
         shapes |= dict.fromkeys(("ebar", "ereg"), (2 * d_out + 1, n_slots, n))  # a round is at most as long as d_out
         kinds = {name: float if name == "gradient" else real for name in shapes}
         self.arrays = {name: allocate_aligned(shape, kinds[name]) for name, shape in shapes.items()}
+        self.start()
+
+    def start(self) -> None:
+        """Let traces start as the run does."""
+        for name in KEPT:
+            self.arrays[name].fill(0.0)
         for item, slot, mine in self._places():
-            start = parameters.slopes(item.population)[slot]
+            start = self._parameters.slopes(item.population)[slot]
             self.arrays["trace"][slot, : len(start), mine] = start
 
     def _places(self) -> list[tuple]:

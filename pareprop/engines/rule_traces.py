@@ -119,7 +119,7 @@ class RuleTraces(Traces):
         rate: np.ndarray = np.zeros(n)
         if not self._online:
             rate = self._regularize(fired)
-            if self._engine.settings.reset:  # type: ignore[attr-defined]
+            if self._engine.resets:
                 self._literal.start()
                 self._last_kept[...] = np.nan
             self._literal.start_synapses()
@@ -138,4 +138,7 @@ class RuleTraces(Traces):
 
 def traces_of(engine: Engine, chosen: Chosen) -> Traces:
     """Return the traces of chosen synapses, of the class that fits their learning rule."""
-    return (RuleTraces if isinstance(rule_of(chosen.projection), LearningRule) else Traces)(engine, chosen)
+    item = (RuleTraces if isinstance(rule_of(chosen.projection), LearningRule) else Traces)(engine, chosen)
+    if engine.resets and engine.network.model.eprop.is_online:
+        item.start = {name: array.copy() for name, array in item.state().items()}
+    return item

@@ -27,6 +27,7 @@ from .online_rewards import OnlineRewards, following_block
 from .parameter_traces import ParameterTraces
 from .plasticity import Plastic, normalize, plastic
 from .sample import Sample
+from .spike_batch import SpikeBatch
 from .spike_memory import KINDS, SpikeMemory, new_books
 from .state import State
 
@@ -39,9 +40,13 @@ class SpikeSettings(Settings):
     ----------
     lead : int
         Steps that optimizers count before step 0, while inputs are on their way; 0 if samples include these steps.
+    reset : bool or None
+        Whether each sample of a batch is a run of its own: it starts as the run did, and ends with a flush. None: where
+        there are batches of several samples. Without it the samples are one endless run.
     """
 
     lead: int = 2
+    reset: bool | None = None
 
 
 IN_KERNEL = ("mean_squared_error", "cross_entropy")  # losses whose errors the kernel makes
@@ -55,12 +60,15 @@ class Spike(Engine):
     their synapses, neurons advance; ranks then meet, which completes the log up to t + D and the sums of what arrives
     at the readouts, and every rank advances all readouts and derives the same errors. All of this is one call of the
     kernel per sample.
+
+    In batches of several samples weights change in `optimize` alone. Synapses add up their gradients; a flush, which is
+    undone in an endless run, lets them take up what the last steps owe.
     """
 
     settings: SpikeSettings
     plan: NetworkPlan
     settings_type = SpikeSettings
-    learns_at_the_end = False
+    learns_at_the_end = False  # or if samples are runs of their own
     steps_alone = 1  # errors of the step before are learned from
     _own_value: float
     _own_problem: Exception | None = None  # of a loss in Python, in the present sample
@@ -84,30 +92,36 @@ class Spike(Engine):
         if model.is_rewarded:  # an episode is followed by at least a step without input
             n_steps = following_block(n_steps)
         super().__init__(network, exchange, settings, n_steps, timers, plan)
-        if model.optimizer.batch_size != 1:
+        self.is_batched = model.optimizer.batch_size > 1
+        if settings.reset and not self.is_batched:
             raise InputError(
-                f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant, whose weights change at "
-                "spikes, not after samples"
+                "reset = true needs a batch_size of at least 2 in the spike variant: with 1 weights change at spikes, "
+                "in a run that goes on"
             )
+        self.learns_at_the_end = self.resets = self.is_batched and settings.reset is not False
         self.time, self.learned, self._last_step = 0, False, 0
+        self.before = 0  # steps of the run before step 0: of samples that were runs of their own
+        self._owes: bool | None = None  # whether samples learned since synapses took up what they owe; None: no sample
         self.neurons = self.cells.state
         self.memory = SpikeMemory(network, plan, n_steps, self.neurons)
         self.traces = ParameterTraces(network, self.parameters, plan.d_out)
         self.cells.keep(len(self.memory.history["psi"]) + 1)
-        tables = self.memory.tables[:2]  # adaptive feedback learns as the readout synapses do
-        self.plastic = [
-            item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False, seed=model.seed)
-        ]
-        normalize(self.plastic, model)
+        *tables, following = self.memory.tables  # adaptive feedback learns as the readout synapses do
+        options = {"keeps_moments": self.is_batched, "seed": model.seed}
+        self.plastic = [item for table in tables for item in plastic(table, model.optimizer, **options)]
+        adaptive = plastic(following, model.optimizer, **options) if self.is_batched else []
+        normalize([*self.plastic, *adaptive], model)
+        self.batch = SpikeBatch(network, self.plastic, adaptive, self.parameters) if self.is_batched else None
         self._rewired = [item for item in self.plastic if item.rewiring]
         for item in self._rewired:
-            item.moved = self.memory.traces(item.table, item.span)
+            item.moved = [*item.moments.values(), *self.memory.traces(item.table, item.span)]
         self._is_to_step = False  # when the sample has ended
         self.error = np.zeros((n_steps, network.n_readouts))
         self._rewards: OnlineRewards | None = None
         static = [span for span in network.incoming.spans if not span.projection.plastic]
         self._ring = self.cells.allocate_ring(static)
         self.kernel = self._bind_kernel()
+        self._start = self.memory.list_starts(self.y) if self.resets else []
         self.record_ids(np.zeros(0, np.int64))
 
     def bind(self) -> None:
@@ -200,7 +214,12 @@ class Spike(Engine):
     def _inject(self, by_step: np.ndarray) -> None:
         self._carry(by_step, self.n)
         self.kernel.sample = self._kernels.Sample(
-            {"origin": self.time, "before": 0, "injected": by_step[: self.n], "perturbed": self._perturbed}
+            {
+                "origin": self.time,
+                "before": self.before,
+                "injected": by_step[: self.n],
+                "perturbed": self._perturbed,
+            }
             | self._forced
         )
 
@@ -213,6 +232,7 @@ class Spike(Engine):
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
         self.evaluation = Evaluation(self.error[: self.n].copy(), self._value(sample))
         self.recorded = self._record(self.evaluation.error)
+        self._count_sample()
         return self.evaluation.error, self.evaluation.loss
 
     def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
@@ -242,7 +262,7 @@ class Spike(Engine):
     @property
     def origin(self) -> int:
         """Step of the run with which the present sample, or the next one, begins."""
-        return self.time
+        return self.before + self.time
 
     @property
     def _online(self) -> OnlineRewards:
@@ -268,10 +288,58 @@ class Spike(Engine):
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
         self.evaluation = self.loss.evaluate(self.show_signal(), None, slice(None), rollout)
         self.recorded = self._record(self.evaluation.error)
+        self._count_sample()
         return self.evaluation.error, self.evaluation.loss
 
+    def _count_sample(self) -> None:
+        """Count a sample of a batch after its last step; what it made is taken up if it was a run of its own."""
+        if self.batch and self._is_to_step:
+            self.batch.add_sample(self.traces.gradients())
+            if self.resets:
+                self._collect(counts=True)
+        if self.resets:
+            self.before, self.time = self.before + self.n_steps, 0
+            self.carried.fill(0.0)
+
+    def _collect(self, counts: bool) -> None:
+        """Let all synapses take up what the samples so far made, which counts for the batch or is dropped."""
+        assert self.batch is not None
+        kept = [] if self.resets else self.memory.snapshot()
+        self.flush()
+        gradients = [array.copy() if kept else array for array in self.memory.gradients()]
+        for array, values in kept:
+            array[...] = values
+        if counts:
+            self.batch.add(gradients)
+        for array, gradient in zip(self.memory.gradients(), gradients, strict=True):  # what is taken up again is known
+            array -= gradient
+        self._owes = None
+
+    def begin_sample(self, leaf: int) -> None:
+        """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""
+        if self.batch and self.resets:
+            self.batch.sums.open(leaf)
+
+    def skip(self, n: int, learn: bool) -> None:
+        """Count `n` samples that other groups of ranks run."""
+        if self.batch and self.resets:
+            self.before += n * self.n_steps
+            self.batch.n_collected += n * learn
+
     def optimize(self) -> None:
-        """Rewire, and step parameters, after a sample that learned; weights are updated as spikes arrive."""
+        """Collective: step the optimizers after a batch; without batches rewire, and step parameters, after a sample
+        that learned, as weights are updated when spikes arrive.
+        """
+        if self.batch:
+            if not self.batch.n_collected:
+                return
+            if not self.resets:
+                self._collect(counts=True)
+                if self._rewired:
+                    self.kernel.bring_forward(self.time)
+            self.batch.step(self.exchange.replicas, self.exchange.comm)
+            self.memory.share_constants()
+            return
         if self._rewired and self._is_to_step:
             self.kernel.bring_forward(self.time)
         for item in self._rewired if self._is_to_step else ():
@@ -281,10 +349,22 @@ class Spike(Engine):
             self.memory.share_constants()
         self._is_to_step = False
 
+    def _restart(self) -> None:
+        """Let the next sample start as the run did."""
+        for array, value in self._start:
+            array[...] = value
+        self.cells.states[...] = self.network.initial
+        self.traces.start()
+        self.kernel.channel.base = 0
+
     def _begin(self, sample: Sample, learn: bool) -> None:
+        if self.resets:
+            self._restart()
+        elif self.batch and self.learned and self._owes not in (None, learn):
+            self._collect(counts=not learn)
         run, memory, t = self.kernel, self.memory, self.time
-        self.learned, self._is_to_step = self.learned or learn, learn
-        for item in self._rewired:
+        self.learned, self._is_to_step, self._owes = self.learned or learn, learn, learn
+        for item in () if self.batch else self._rewired:
             item.begin_step()
         base = memory.first_step(t)
         for log in (memory.inputs, self.channel):
@@ -292,7 +372,7 @@ class Spike(Engine):
         memory.inputs.append(t - base, sample.inputs, self.n)
         self.traces.begin()
         memory.rules.take_modulator(t, self.n, sample.modulator)
-        run.channel.base, run.learns = base, self.learned
+        run.channel.base, run.learns = base, learn if self.resets else self.learned
         run.spread_until = layout.NEVER  # another state may have been loaded, weights set
         self._perturbed = self.perturbing.begin(self.n)
         self._inject(self._add_currents(sample.currents, self.n, self.carried))
@@ -302,7 +382,7 @@ class Spike(Engine):
         self._set_rates(learn)
 
     def _set_rates(self, learn: bool) -> None:
-        etas = {item.name: item.rate if learn else 0.0 for item in self.plastic}
+        etas = {item.name: item.rate if learn and not self.batch else 0.0 for item in self.plastic}
         for table, rows in zip(self.memory.tables, self.memory.rows, strict=True):
             blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
             np.asarray(rows.constants)[:, layout.ETA] = blocks
@@ -328,7 +408,10 @@ class Spike(Engine):
             np.asarray(rows.rates)[0] = blocks
 
     def keep_gradients(self) -> None:
-        """Keep the sum of all gradients of each synapse from now on, for `gradients`."""
+        """Keep the sum of all gradients of each synapse from now on, or those of the first batch, for `gradients`."""
+        if self.batch:
+            self.batch.first = {}
+            return
         self._before = {id(table): table.weight.copy() for table in self.memory.tables[:2]}
         for table, rows in zip(self.memory.tables[:2], self.memory.rows, strict=False):
             rows.total = np.zeros(len(table.weight))
@@ -338,6 +421,8 @@ class Spike(Engine):
 
         Where weights change by the sum of a window at once, they tell it themselves, unless they met a bound.
         """
+        if self.batch:
+            return self.batch.first or {}
         found = {}
         for table, rows in zip(self.memory.tables[:2], self.memory.rows, strict=False):
             found[id(table)] = total = np.array(rows.total)
@@ -418,7 +503,7 @@ class Spike(Engine):
 
     def show_weights(self) -> dict[int, np.ndarray]:
         """Return weights after a flush, by `id` of their table: as if every source spiked once more; undo the flush."""
-        if not self.learned:
+        if not self.learned or self.batch:
             return {}
         kept = self.memory.snapshot()
         self.flush()
@@ -443,19 +528,26 @@ class Spike(Engine):
 
     def state(self) -> State:
         """Return all that the next sample reads; see the module `state`."""
-        state = self.memory.state(self.time, self.kernel.channel.base, self.channel)
-        state.numbers |= {
-            "time": self.time,
-            "learned": self.learned,
-            "plastic": {item.name: item.numbers() for item in self.plastic},
-        }
+        state = self.state_of_cells()
         for item in self._rewired:
             assert item.rewiring is not None
             state.add_synapses(KINDS[0], item.table, item.span, **item.rewiring.topology())
+        if self.batch:
+            self.batch.add_to(state, with_weights=self.resets)
+        self.parameters.add_to(state)
+        return state
+
+    def state_of_cells(self) -> State:
+        """Return what a sample changes: next to nothing if samples start anew, else all but optimizers of batches."""
+        if self.resets:
+            state = State({"before": self.before})
+        else:
+            state = self.memory.state(self.time, self.kernel.channel.base, self.channel)
+            state.numbers |= {"time": self.time, "learned": self.learned, "owes": self._owes}
+            self.traces.add_to(state)
+        state.numbers["plastic"] = {item.name: item.numbers() for item in self.plastic}
         state.neurons |= {"carried": self._get_carried()}
         state.shared |= {"y": self.y}
-        self.traces.add_to(state)
-        self.parameters.add_to(state)
         return state
 
     def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
@@ -466,13 +558,22 @@ class Spike(Engine):
         InputError
             If the shared arrays don't fit the network, or sums were made in other blocks of steps.
         """
+        if self.resets != ("before" in numbers):
+            kept, asked = ("true", "false") if "before" in numbers else ("false", "true")
+            raise InputError(f"cannot resume: reset = {kept} in the checkpoint, {asked} in this run")
         self._load_readouts(shared)
-        self.memory.load_state(int(numbers["time"]), numbers, shared, self.channel)
-        self.time, self.learned = int(numbers["time"]), bool(numbers["learned"])
-        self._last_step = self.time
-        self.kernel.channel.base = self.memory.first_step(self.time)
+        if self.resets:
+            self.before = int(numbers["before"])
+        else:
+            self.memory.load_state(int(numbers["time"]), numbers, shared, self.channel)
+            self.time, self.learned, self._owes = int(numbers["time"]), bool(numbers["learned"]), numbers.get("owes")
+            self._last_step = self.time
+            self.kernel.channel.base = self.memory.first_step(self.time)
         for item in self.plastic:
             item.load_numbers(numbers["plastic"][item.name])
+        if self.batch:
+            self.batch.n_collected = 0
+            self.batch.load_numbers(numbers["plastic"])
         self.parameters.load(numbers, shared)
 
     def refresh(self) -> None:
@@ -491,6 +592,8 @@ class Spike(Engine):
         )
 
     def _squares(self, item: Plastic) -> np.ndarray:
+        if self.batch:
+            return super()._squares(item)
         return self.memory.array(self.memory.tables.index(item.table), "variance")[item.span.first : item.span.last]
 
     @property
@@ -505,4 +608,5 @@ class Spike(Engine):
             memory["histories"] + self._ring.nbytes + self.traces.nbytes,
             memory["log"] + self.channel.nbytes,
         )
-        return memory | {"histories": histories, "log": log}
+        gradients = memory["gradients"] + (self.batch.nbytes if self.batch else 0)
+        return memory | {"gradients": gradients, "histories": histories, "log": log}

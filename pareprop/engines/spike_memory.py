@@ -380,13 +380,27 @@ class SpikeMemory:
 
     # ---- keeping -----------------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return all arrays that a flush changes, each with a copy."""
-        arrays = [*self.neurons.values(), *self.history.values(), *self.online.values(), self.network.feedback.weight]
+    def _list_moving(self) -> list[np.ndarray]:
+        """Return all arrays that a sample or a flush changes, but weights."""
+        arrays = [*self.neurons.values(), *self.history.values(), *self.online.values()]
         arrays += [table.factors for table in self.tables]
         for rows in self.rows:
-            arrays += [np.asarray(getattr(rows, name)) for name in (*PER_SYNAPSE, *PER_ROW)]
-        return [(array, array.copy()) for array in arrays]
+            arrays += [np.asarray(getattr(rows, name)) for name in (*PER_SYNAPSE[1:], *PER_ROW)]
+        return arrays
+
+    def snapshot(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return all arrays that a flush changes, each with a copy."""
+        weights = [self.network.feedback.weight, *(table.weight for table in self.tables)]
+        return [(array, array.copy()) for array in (*weights, *self._list_moving())]
+
+    def list_starts(self, *others: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return all arrays that samples change, but weights, each with its values, or with its row if all are one."""
+        arrays = [array for array in (*self._list_moving(), *others) if len(array)]
+        return [(array, (array[:1] if np.all(array == array[:1]) else array).copy()) for array in arrays]
+
+    def gradients(self) -> list[np.ndarray]:
+        """Return what the synapses of each table added up in a batch, (n_synapses,); nothing where none learns."""
+        return [np.asarray(rows.kept)[0] if len(rows.kept) else np.zeros(0) for rows in self.rows]
 
     def state(self, time: int, base: int, channel: Channel) -> State:
         """Return spikes and errors in flight, histories, sums, traces and moments.

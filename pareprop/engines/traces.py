@@ -221,6 +221,7 @@ class Traces:
         self._from_inputs, self._onto_readouts = projection.pre.role == "input", projection.post.role == "readout"
         self._factors = None if projection.transmission is None else Factors(model, chosen)
         self.states: list[dict[str, np.ndarray]] | None = None  # those after each step of a sample, where kept
+        self.start: dict[str, np.ndarray] = {}  # state with which samples start in the spike variant; empty: they go on
         self._source = chosen.source + model.offset(projection.pre)
         self._target = chosen.target + model.offset(projection.post)
         self.coming = np.zeros((projection.delay_range[1] + 1, len(self._source)))  # arrivals of the next samples
@@ -423,7 +424,9 @@ class Traces:
         elif self._onto_readouts and not self._online:  # on the readouts' own clock
             delay = np.zeros_like(delay)
         lost = not self._online and not self._onto_readouts  # what arrives in step 0
-        if self._factors is not None and not self._online and self._engine.settings.reset:  # type: ignore[attr-defined]
+        if self.start:
+            self.load_state(self.start)
+        if self._factors is not None and not self._online and self._engine.resets:
             self._factors.start()
         total = np.zeros((n_steps + len(self.coming), len(self._source)))
         if self._online:

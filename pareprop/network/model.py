@@ -850,9 +850,10 @@ class Model:
 
     def _note_optimizer(self, here: str, optimizer: Optimizer) -> None:
         require_of_weights(optimizer, here)
-        if not (optimizer.optimize_each_step or self.eprop.is_online):
-            why = f"no effect in the {self.variant} variant, which steps after each batch"
-            self.notes.append(f"{here}: optimize_each_step = False: {why}")
+        if not optimizer.optimize_each_step and (not self.eprop.is_online or self.optimizer.batch_size > 1):
+            batches = f"with batch_size = {self.optimizer.batch_size}"
+            where = batches if self.eprop.is_online else "in the interval variant"
+            self.notes.append(f"{here}: optimize_each_step = False: no effect {where}, which steps after each batch")
 
     def _note_what_has_no_effect(self, projection: Projection, connection: Connection) -> None:
         here, weight = f"projection '{projection.name}'", connection.weight

@@ -11,6 +11,7 @@ An optimizer: a class here with its settings and equations, and its place in `OP
 from __future__ import annotations
 
 import json
+import math
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -264,6 +265,20 @@ class AdamW(Adam):
 
     type: Literal["adamw"] = "adamw"  # type: ignore[assignment]  # another name
     weight_decay: float = Field(0.01, ge=0)
+
+
+class Summed(Optimizer):
+    """What the spike variant takes at spikes while a batch runs: gradients are added up, and weights stay."""
+
+    kept: ClassVar[dict[str, str]] = {"gradient": "gradient + g"}
+    idle: ClassVar[dict[str, str]] = {"weight": "weight", "gradient": "gradient"}
+    series: ClassVar[dict[str, str]] = {"rate": "0", "factor": "1", "growth": "1"}
+
+    type: Literal["summed"] = "summed"
+    eta: float = 0.0
+    Wmin: float = -math.inf
+    Wmax: float = math.inf
+    optimize_each_step: bool = False
 
 
 def require_of_weights(optimizer: Optimizer, here: str) -> None:

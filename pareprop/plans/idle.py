@@ -50,6 +50,6 @@ def idle_steps(optimizers: Sequence[Optimizer]) -> dict[str, np.ndarray]:
         powers[k, :part, 0] = elementary.power(factor, i[:part])
         for column in range(1, IDLE_COLUMNS):
             powers[k, :part, column] = powers[k, :part, column - 1] * (y[:part] - 1.0)
-        rest = np.iinfo(np.int64).max
+        rest = 0 if factor == growth == 1.0 else np.iinfo(np.int64).max  # weights stay where nothing fades
         steps[k] = part, int(elementary.log(IDLE_REST) / elementary.log(factor)) + 1 if factor < 1.0 else rest
     return {"idle_of": np.array([*map(places.index, settings)], np.int64), "idle_powers": powers, "idle_steps": steps}

@@ -344,7 +344,8 @@ def require_known(model: Model) -> None:
         model.eprop.require(f"population '{readouts.name}': loss", readouts.params.loss, model.eprop.losses)
     owners = {f"projection '{item.name}': ": item.optimizer for item in model.projections if item.optimizer}
     for owner, optimizer in ({"": model.optimizer} | owners).items():
-        if optimizer.find_compiled() is None or type(optimizer).step is not Optimizer.step:
+        own = optimizer.find_compiled() is None or type(optimizer).step is not Optimizer.step
+        if own and model.optimizer.batch_size == 1:
             known = ", ".join(OPTIMIZERS)
             raise InputError(
                 f"{owner}optimizer '{optimizer.type}' has a step of its own in Python, which the spike variant cannot "

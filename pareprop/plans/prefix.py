@@ -29,6 +29,8 @@ class Prefix(OntoNeurons):
         """Return why a projection cannot learn this way, None if it can."""
         if reason := super().why_not(request) or request.why_not_whole or request.why_not_at_once:
             return reason
+        if request.is_batched:
+            return "gradients of a batch are added up apart from weights"
         if not request.optimizer.accumulates:
             return f"{request.optimizer.type} keeps moments"
         if request.projection.rewire:

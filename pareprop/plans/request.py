@@ -14,7 +14,7 @@ from ..network import learning
 from ..network.connectivity import Population, Projection
 from ..network.model import Model
 from ..network.neurons import CUTOFF_LIMIT, whole_steps
-from ..network.optimizers import Optimizer
+from ..network.optimizers import Optimizer, Summed
 from ..network.parameters import Distribution
 from ..network.rule_options import definition_of
 from ..neurons.model import NeuronModel
@@ -135,8 +135,13 @@ class Request:
 
     @property
     def optimizer(self) -> Optimizer:
-        """Optimizer of the projection, its own or that of the model."""
-        return self.projection.optimizer or self.model.optimizer
+        """What synapses take at spikes: the optimizer of the projection or of the model, or sums in batches."""
+        return Summed() if self.is_batched else self.projection.optimizer or self.model.optimizer
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether weights change after batches of several samples."""
+        return self.model.optimizer.batch_size > 1
 
     @property
     def definition(self) -> NeuronModel | None:

@@ -247,7 +247,7 @@ class Run:
     def _advice(self) -> list[str]:
         model = self.simulation.model
         part = self.provenance.parts[-1]
-        return advice(part, model.size("recurrent"), model.optimizer.batch_size, model.variant)
+        return advice(part, model.size("recurrent"), model.optimizer.batch_size)
 
     def _draw(self) -> None:
         """Collective: draw the figures, unless none are wanted, or a signal stopped the run and time is short."""

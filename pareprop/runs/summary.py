@@ -7,7 +7,6 @@ import os
 
 from ..network.local import cost_of
 from ..network.model import Model
-from ..network.variants import find_variant
 from ..parallel import collectives, mpi
 from ..parallel.replicas import LEAVES
 from ..simulation import digest
@@ -73,7 +72,7 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def advice(part: Values, neurons: int, batch: int, variant: str) -> list[str]:
+def advice(part: Values, neurons: int, batch: int) -> list[str]:
     """Return a remark if more than half of the time of the ranks was waiting or transfer.
 
     Parameters
@@ -84,8 +83,6 @@ def advice(part: Values, neurons: int, batch: int, variant: str) -> list[str]:
         Recurrent neurons.
     batch : int
         Samples of a batch.
-    variant : str
-        Name of the variant of e-prop.
     """
     spent, ranks, groups = part.get("mean_rank_seconds", {}), part.get("ranks", 1), part.get("replicas", 1)
     lost, total = spent.get("wait", 0.0) + spent.get("transfer", 0.0), sum(spent.values())
@@ -94,7 +91,7 @@ def advice(part: Values, neurons: int, batch: int, variant: str) -> list[str]:
     cores = min(part.get("cores") or ranks, os.cpu_count() or ranks) * part.get("nodes", 1)
     if ranks > cores:
         better = f"there are more ranks than the {cores} cores: `mpirun -n {cores}` would be faster"
-    elif not find_variant(variant).is_online and batch >= LEAVES and groups < (most := math.gcd(ranks, LEAVES)):
+    elif batch >= LEAVES and groups < (most := math.gcd(ranks, LEAVES)):
         better = f"`--replicas {most}` lets ranks share batches and meet less often"
     else:
         better = f"{neurons / ranks * groups:,.0f} neurons per rank are few: fewer ranks would be faster"

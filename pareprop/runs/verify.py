@@ -133,12 +133,8 @@ def _run(simulation: Simulation, n_samples: int) -> None:
 
 
 def _settings(case: Case, window: int, round_steps: int) -> Settings:
-    return case.model.eprop.settings(
-        window,
-        average_gradient=bool(case.attributes.get("average_gradient", False)),
-        reset=bool(case.attributes.get("reset", True)),
-        round_steps=round_steps,
-    )
+    named = {name: bool(case.attributes[name]) for name in ("average_gradient", "reset") if name in case.attributes}
+    return case.model.eprop.settings(window, round_steps=round_steps, **named)
 
 
 def _moves(case: Case, simulation: Watched, rewired: list[Plastic]) -> np.ndarray:

@@ -369,11 +369,12 @@ def _learning(
         numbers = sum(part.synapses * (not direct) + 2.0 * part.adaptive + part.of_delays for part in parts.values())
         return {"learning_bytes": real * numbers + _parameters(model, neurons)}
     learning, books, composed = 0.0, 0.0, 0.0
+    batched = model.optimizer.batch_size > 1  # then sums of gradients, and moments, lie apart from the engine's arrays
     for kind, role in (("incoming", "recurrent"), ("outgoing", "readout")):
         items = [item for item in model.projections if item.post.role == role and item.pre.role in SPIKING]
         found, part = plan.of_projections(items), parts[kind]
-        learning += part.synapses * len(found.numbers)
-        stretches, counted = found.uses("scan"), part.adaptive > 0
+        learning += part.synapses * len(found.numbers) + batched * (part.synapses + 2.0 * part.adaptive)
+        stretches, counted = found.uses("scan"), batched or part.adaptive > 0
         of_factors = (plan.m + 2) * (part.weighed > 0)  # of the spikes that learning has not taken up
         books += (layout.BOOK_COLUMNS + 1 + stretches + counted + of_factors) * part.rows * found.learns + part.senders
         books += counted * part.blocks * 4 * 2 * FOLD_STEPS  # numbers of steps of the optimizer

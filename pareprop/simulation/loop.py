@@ -2,12 +2,12 @@
 
 Contract
 --------
-One iteration is `batch_size` samples, then one optimizer step (interval variant; the spike variant learns as it runs).
+One iteration is `batch_size` samples, then one optimizer step; the spike variant learns within samples if that is 1.
 All ranks run the same samples in the same order and meet in every round of every sample; nothing but spikes and readout
 signals crosses ranks. The loop knows nothing of files: recorders, progress, checkpoints and early stopping are
 observers. All ranks call them in the given order; they communicate through `simulation.exchange.comm`.
 
-With replicas (interval variant) this holds within each group of ranks. Groups run parts of a batch and meet at its
+With replicas this holds within each group of ranks. Groups run parts of a batch and meet at its
 end: then all know all losses and rates, the digest holds all spikes in the order of the samples, and `after_batch` is
 called, in which observers may communicate through `simulation.replicas`. Gradients are added in the optimizer step.
 
@@ -791,13 +791,11 @@ def check_replicas(count: int, model: Model, settings: Settings) -> None:
     batch = model.optimizer.batch_size
     if count == 1:
         return
-    if model.eprop.is_online:
-        raise InputError(f"replicas = {count}: only the interval variant has replicas, not '{model.variant}'")
     if batch < FEWEST:
         raise InputError(f"replicas = {count} needs a batch_size of at least {FEWEST}, it is {batch}")
     if count > batch:
         raise InputError(f"replicas = {count} must be at most batch_size = {batch}")
-    if not getattr(settings, "reset", True) or model.size("current"):
+    if getattr(settings, "reset", True) is False or model.size("current"):
         raise InputError(f"replicas = {count} needs reset = true and no input currents: they tie samples together")
     if isinstance(model.loss, Loss) and model.loss.has_state:
         raise InputError(f"replicas = {count} needs a loss without a state, as samples change it one after the other")

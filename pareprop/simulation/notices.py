@@ -174,7 +174,7 @@ class Notices:
                 grown = (
                     f"iteration 1: the loss is {first:.3g}, that of silent readouts would be {self._silent_loss:.3g}"
                 )
-            usual = (model.eprop.is_online and rule.often) or rule.usual
+            usual = (model.eprop.is_online and rule.batch_size == 1 and rule.often) or rule.usual
             self.tell(
                 "loss",
                 f"{grown}: the training diverges; eta is {rule.eta:g}, of which {usual} is usual here: try a tenth",

@@ -227,12 +227,8 @@ class Recorder(Observer):
         return phase == "train" and index == first and simulation.iteration % self.settings.every == 0
 
     def _follows(self, simulation: Watched, index: int, phase: str) -> bool:
-        """Return whether traces are computed for a sample.
-
-        For samples that are recorded; for all if traces, or states of neurons, go on from sample to sample.
-        """
-        goes_on = simulation.model.eprop.is_online or not getattr(simulation.engine.settings, "reset", True)
-        return bool(self._traces) and (goes_on or self._is_due(simulation, index, phase))
+        """Return whether traces are computed for a sample: for all of them, unless samples start anew."""
+        return bool(self._traces) and (not simulation.engine.resets or self._is_due(simulation, index, phase))
 
     def before_sample(self, simulation: Watched, index: int, phase: str) -> None:
         """Ask the engine to record the chosen neurons, beside those that other observers ask for."""

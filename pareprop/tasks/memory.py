@@ -33,7 +33,7 @@ class MemoryBase(TaskBase):
     }
 
     iterations: int = Field(2000, ge=0, description="training iterations at most")
-    batch_size: int = Field(32, ge=1, description="trials per optimizer step, 1 in the spike variant")
+    batch_size: int = Field(32, ge=1, description="trials per optimizer step, by default 1 in the spike variant")
     eta: float = Field(5e-3, ge=0, description="learning rate of Adam, times (1 - kappa)^2 / recall if spike")
     validate_every: int = Field(10, ge=0, description="iterations between validations, 0 for none")
     validate_samples: int = Field(32, ge=1, description="trials of a validation")

@@ -55,7 +55,7 @@ class NMnist(TaskBase):
     variant: VariantName = "spike"
     data: str = Field("", description="folder with Train and Test or their zips, 'TRAIN.zip,TEST.zip', or synthetic")
     iterations: int = Field(6400, ge=0, description="training iterations")
-    batch_size: int = Field(1, ge=1, description="recordings per optimizer step, 1 in the spike variant")
+    batch_size: int = Field(1, ge=1, description="recordings per optimizer step")
     eta: float = Field(5e-3, ge=0, description="learning rate, times (1 - kappa)^2 in the spike variant")
     test_samples: int = Field(100, ge=0, description="recordings of the test split that are classified")
     hold_out: int = Field(0, ge=0, description="training recordings kept back for validation")

@@ -106,6 +106,23 @@ def test_a_step_in_python_is_not_for_the_spike_variant(where: str, owner: str) -
         Simulation(model, BenchTask(2, 10, 1))
 
 
+def test_a_step_in_python_after_batches_of_the_spike_variant() -> None:
+    """With the sum of the gradients of two samples; that of gradient descent takes their mean."""
+    weights = []
+    for rule in (Halved(eta=1e-6, batch_size=2), GradientDescent(eta=1e-6, batch_size=2)):
+        model = Model("spike", optimizer=rule)
+        inputs, neurons = model.inputs("in", 5), model.neurons("rec", 4, I_e=400.0)
+        out = model.readouts("out", 1)
+        for pair in ((inputs, neurons), (neurons, out), (out, neurons)):
+            model.connect(*pair, weight=5.0)
+        run = Simulation(model, BenchTask(5, 60, 1))
+        run.train(2)
+        weights.append([table.weight.copy() for table in (run.network.incoming, run.network.outgoing)])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-14)
+        assert np.all(one != 5.0)
+
+
 def test_equations_that_were_not_compiled() -> None:
     """A class in the package is compiled with it; one that came, or was changed, since then is told."""
 

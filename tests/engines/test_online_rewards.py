@@ -1,5 +1,7 @@
 """Spike variant with rewards: weights that change within episodes, against the slow twin; samples, ranks, faults."""
 
+from functools import partial
+
 import networks
 import numpy as np
 import pytest
@@ -50,13 +52,20 @@ def random_case(seed: int, models: tuple[str, ...] = ("iaf",), **overrides) -> d
 
 
 def simulation(
-    case: dict, task: CorridorTask, loss: dict, round_steps: int = 0, ways: str | None = None, change=None
+    case: dict,
+    task: CorridorTask,
+    loss: dict,
+    round_steps: int = 0,
+    ways: str | None = None,
+    change=None,
+    reset: bool | None = None,
 ) -> Simulation:
     model = networks.model(case)
     model.loss = Reward(**loss)
     if change:
         change(model)
-    return Simulation(model, task, settings=SpikeSettings(task.n_steps, round_steps=round_steps), ways=ways)
+    settings = SpikeSettings(task.n_steps, round_steps=round_steps, reset=reset)
+    return Simulation(model, task, settings=settings, ways=ways)
 
 
 def compare(
@@ -67,25 +76,29 @@ def compare(
     ways: str | None = None,
     found: tuple | None = None,
     change=None,
+    reset: bool | None = None,
     **settings,
 ) -> Simulation:
     """Run some episodes and compare spikes, actions, values and weights with the twin, or what it found before."""
     task, loss = CorridorTask(**settings), loss or LOSS
-    run, happened = simulation(case, task, loss, ways=ways, change=change), []
+    run, happened, start = simulation(case, task, loss, ways=ways, change=change, reset=reset), [], 0
+    batch = case["optimizer"].get("batch_size", 1)
     for item in (item for item in run.engine.plastic if item.rewiring):
         item.rewiring.kept = []
-    weights, expected, z = found or reward_reference.run_online(case, task, loss, n_episodes)
+    twin = reward_reference.run_online if batch == 1 else partial(reward_reference.run_batches, reset=reset)
+    weights, expected, z = found or twin(case, task, loss, n_episodes)
     for index in range(n_episodes):
-        start = run.engine.time
         sample = run.episodes.play(index, "train", learn=True)
         run.engine.finish(sample, learn=True)
-        run.engine.optimize()
+        if (index + 1) % batch == 0:
+            run.engine.optimize()
         rollout, value = sample.rollout, run.engine.evaluation.extra["value"]
         happened += zip([index] * len(value), rollout.actions, rollout.rewards, value, strict=True)
         spikes = np.stack(run.engine.log.spikes(run.engine.n))
         np.testing.assert_array_equal(spikes, np.nonzero(z[start : start + run.engine.n]))
+        start += (run.engine.n // reward_reference.BLOCK + 1) * reward_reference.BLOCK
     np.testing.assert_allclose(np.array(happened, float), np.array(expected, float), rtol=0, atol=max(tolerance, 1e-9))
-    assert np.count_nonzero(z) > 4 * n_episodes and len(z) == run.engine.time
+    assert np.count_nonzero(z) > 4 * n_episodes and len(z) == start
     learned = spike_networks.collect_state(run)
     for key, wanted in weights.items():
         np.testing.assert_allclose(learned[key], wanted, rtol=0, atol=tolerance, err_msg=key)
@@ -106,6 +119,14 @@ def test_windows_give_the_weights_of_the_rule(seed: int, way: str) -> None:
     """By maps of steps, and step by step."""
     run = compare(random_case(seed, ("iaf_adapt", "iaf", "iaf_psc_delta_adapt")), ways=way)
     assert spike_networks.ways(run) == {way, "readout"}
+
+
+@pytest.mark.parametrize("reset", [True, False])
+@pytest.mark.parametrize("seed", first(2, range(4)))
+def test_batches_of_episodes_add_up_gradients(seed: int, reset: bool) -> None:
+    case = random_case(seed, ("iaf_adapt", "iaf"))
+    case["optimizer"] = case["optimizer"] | {"batch_size": 3}
+    compare(case, 6, reset=reset)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from commands import command, verify_on_ranks
 import pareprop
 from pareprop import Adam, GradientDescent, LearningRate, Model, NeuronModel, Normal, Sample, Simulation, Uniform
 from pareprop.engines.parameters import sum_exactly
+from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError, StateError
 from pareprop.network import from_tables, to_tables
 from pareprop.network.optimizers import SgdMomentum
@@ -101,6 +102,30 @@ def test_another_expectation_does_not_hold(key: str) -> None:
 
 
 # ---- gradients and steps ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reset", [True, False])
+def test_batches_of_the_spike_variant_take_the_mean_of_gradients(reset: bool) -> None:
+    """Those of samples in which nothing changes, each in a run of its own or all in one."""
+    learn = {name: GradientDescent(eta=0.0, low=0.01, high=100.0, shared=name == "adapt_beta") for name in LEARN}
+
+    def simulate(samples: range, batch: int) -> list[list[np.ndarray]]:
+        model = network("spike", learn, batch)
+        model.optimizer = Adam(eta=0.0, batch_size=batch)
+        run = Simulation(model, Noise(), settings=SpikeSettings(50, reset=reset if batch > 1 else None))
+        run.engine.parameters.kept = []
+        for index in samples:
+            run.run_sample(index, "train", learn=True)
+            if batch == 1 or index % batch:
+                run.engine.optimize()
+        return run.engine.parameters.kept
+
+    alone = [*simulate(range(1), 1), *simulate(range(1, 2), 1)] if reset else simulate(range(2), 1)
+    (batch,) = simulate(range(2), 2)
+    for found, *parts in zip(batch, *alone, strict=True):
+        np.testing.assert_allclose(found, sum(parts) / 2, rtol=1e-12, atol=0)
+        assert np.abs(found).max() > 0
 
 
 def test_a_current_learns_like_a_source_that_always_fires() -> None:
@@ -283,20 +308,21 @@ def test_sums_do_not_depend_on_order() -> None:
 def train(folder: str, words: list[str], exchange: object) -> None:
     if "groups" in words:
         shared = launcher.split(exchange, int(words[1]))
-        simulation = Simulation(network("interval", batch=4), Noise(), shared)
-        simulation.train(2)
-        digest = simulation.hexdigest()
-        print(f"trained: {digest}\n" * (not shared.rank and not shared.replicas.index), end="", flush=True)
+        for variant in ("interval", "spike"):
+            simulation = Simulation(network(variant, batch=4), Noise(), shared)
+            simulation.train(2)
+            digest = simulation.hexdigest()
+            print(f"{variant}: {digest}\n" * (not shared.rank and not shared.replicas.index), end="", flush=True)
         return
-    for variant in ("interval", "spike"):
-        record = {"every": 1, "what": ["parameters"], "neurons": 3}
-        done = ranks.run_part(words, exchange, network(variant), Noise(), Path(folder, variant), record=record)
+    for variant, batch in (("interval", 1), ("spike", 1), ("spike", 2)):
+        record, out = {"every": 1, "what": ["parameters"], "neurons": 3}, Path(folder, f"{variant}{batch}")
+        done = ranks.run_part(words, exchange, network(variant, batch=batch), Noise(), out, record=record)
         if exchange.rank == 0:
-            with h5py.File(Path(folder, variant, "results.h5")) as file:
+            with h5py.File(out / "results.h5") as file:
                 summary = [file[f"learned/rec.{name}/{key}"][()].tolist() for name in LEARN for key in ("mean", "std")]
-            with h5py.File(Path(folder, variant, "record.h5")) as file:
+            with h5py.File(out / "record.h5") as file:
                 kept = [file[f"parameters/rec.{name}/value"][()].tolist() for name in LEARN]
-            print(f"{variant}: {done.digest} {summary} {kept}", flush=True)
+            print(f"{variant}{batch}: {done.digest} {summary} {kept}", flush=True)
 
 
 @pytest.mark.slow

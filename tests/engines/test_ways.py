@@ -18,9 +18,10 @@ import spike_networks
 import test_online_rewards as rewards
 from corridor import CorridorTask
 from params import first
-from reference import run_case
+from reference import run_batches, run_case
 
 from pareprop.engines.sample import Sample
+from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
@@ -30,9 +31,11 @@ from pareprop.simulation.loop import Simulation
 
 RULES = (
     "one filter", "two filters", "cutoff", "cutoff within the lag", "rewards", "rewards, filters apart",
-    "rewards, cutoff",
+    "rewards, cutoff", "batches", "batches, filters apart", "batches, cutoff", "batches of an endless run",
+    "batches of an endless run, cutoff", "rewards, batches", "rewards, batches of an endless run",
 )  # fmt: skip
-APART = ("two filters", "rewards, filters apart")
+APART = ("two filters", "rewards, filters apart", "batches, filters apart")
+SAMPLE = 30  # steps of a sample of a batch of 2
 BOUNDS = {"Wmin": -0.6, "Wmax": 0.6}
 OPTIMIZERS = {
     "gradient descent": {"type": "gradient_descent", "eta": 5e-4},
@@ -86,13 +89,35 @@ class Cell:
         return self.rule.startswith("rewards")
 
     @property
+    def is_batched(self) -> bool:
+        return "batches" in self.rule
+
+    @property
+    def resets(self) -> bool:
+        return "endless" not in self.rule
+
+    @property
+    def rule_of_weights(self) -> dict:
+        """Settings of the optimizer; batches are few steps."""
+        rule = OPTIMIZERS[self.optimizer]
+        if not self.is_batched:
+            return rule
+        times = 20.0 if self.is_rewarded and "adam" not in rule["type"] else 1.0
+        return rule | {"batch_size": 2, "eta": times * rule["eta"]}
+
+    @property
+    def asked_reset(self) -> bool | None:
+        return self.resets if self.is_batched else None
+
+    @property
     def case(self) -> dict:
         """A small network, as the twins take it."""
         rng = np.random.default_rng(zlib.crc32(repr(self).encode()))
         d_out, d_fb = (3, 2) if self.delays == "lag" else (1, 1)
         m = d_out + d_fb - 1
         params = {"kappa": 0.9, "kappa_reg": 0.8 if self.rule in APART else 0.9, "c_reg": 0.5}
-        cutoffs = {"cutoff": 20.0, "cutoff within the lag": float(m), "rewards, cutoff": 7.0}
+        cutoffs = {"cutoff": 20.0, "cutoff within the lag": float(m), "rewards, cutoff": 7.0, "batches, cutoff": 7.0}
+        cutoffs["batches of an endless run, cutoff"] = 20.0
         params["eprop_isi_trace_cutoff"] = cutoffs.get(self.rule, np.inf)
         case = {"neuron_models": EQUATIONS} if self.neuron in EQUATIONS else {}
         if case:
@@ -109,7 +134,8 @@ class Cell:
             weights[key] = np.clip(weights[key], -0.59999, 0.59999)
         drawn = self.delays == "drawn"
         return case | weights | {
-            "variant": "spike", "dt": 1.0, "groups": groups, "optimizer": OPTIMIZERS[self.optimizer],
+            "variant": "spike", "dt": 1.0, "groups": groups,
+            "optimizer": self.rule_of_weights,
             "readout": {"C_m": 1.0, "E_L": 0.0, "I_e": 0.0, "tau_m": 12.0, "V_m": 0.0},
             "d_in": 1, "d_rec": rng.integers(1, 4, (6, 6)) if drawn else 1, "d_out": d_out, "d_fb": d_fb,
             "inputs": rng.random((n_steps, n_in)) < rng.choice([0.05, 0.2, 0.4], n_in),
@@ -121,6 +147,7 @@ class Cell:
         rule = OPTIMIZERS[self.optimizer]
         kind, each_step = rule["type"], rule.get("optimize_each_step", True)
         plain, bounds = kind == "gradient_descent", rule.keys() >= BOUNDS.keys()
+        each_step = each_step and not self.is_batched
         at_once = [
             ("bounds -0.6 and 0.6 hold in each time step", each_step and bounds),
             (f"{kind} steps in each time step", each_step and not plain),
@@ -132,6 +159,7 @@ class Cell:
             "prefix": [
                 *at_once,
                 (f"{kind} keeps moments", not plain),
+                ("gradients of a batch are added up apart from weights", self.is_batched),
                 ("neurons that adapt, are given by equations, differ in tau_m", self.neuron != "iaf"),
                 ("rewards, fade too fast for sums over 32 steps", self.is_rewarded and precision == "single"),
             ],
@@ -149,10 +177,11 @@ class Cell:
 def build(cell: Cell, way: str | None, precision: str) -> Simulation:
     case = cell.case | {"precision": precision}
     if cell.is_rewarded:
-        return rewards.simulation(case, CorridorTask(), rewards.LOSS, ways=way)
+        return rewards.simulation(case, CorridorTask(), rewards.LOSS, ways=way, reset=cell.asked_reset)
     model = networks.model(case)
-    task = spike_networks.CaseTask(case, len(case["inputs"]))
-    return Simulation(model, task, ways=way)
+    task = spike_networks.CaseTask(case, SAMPLE if cell.is_batched else len(case["inputs"]))
+    settings = SpikeSettings(task.n_steps, reset=cell.asked_reset)
+    return Simulation(model, task, settings=settings, ways=way)
 
 
 def twin(cell: Cell) -> tuple:
@@ -160,8 +189,11 @@ def twin(cell: Cell) -> tuple:
     case = cell.case
     with np.errstate(all="ignore"):
         if cell.is_rewarded:
+            if cell.is_batched:
+                return reward_reference.run_batches(case, CorridorTask(), rewards.LOSS, EPISODES, cell.resets)
             return reward_reference.run_online(case, CorridorTask(), rewards.LOSS, EPISODES)
-        found = neuron_twin.run(case) if "neuron_models" in case else run_case(case)
+        run = neuron_twin.run if "neuron_models" in case else run_case
+        found = run_batches(case, SAMPLE, cell.resets, run) if cell.is_batched else run(case)
     weights = {name: found[key] for name, key in spike_networks.KEYS.items()}
     assert len(found["spike_ids"]) > 10
     return weights, None, np.stack([found["spike_steps"], found["spike_ids"]])
@@ -174,9 +206,10 @@ def compare(cell: Cell, way: str | None, precision: str, expected: tuple) -> Non
     assert change > 1e-4
     tolerance = TOLERANCE[precision] * change
     if cell.is_rewarded:
-        rewards.compare(case, EPISODES, tolerance=tolerance, ways=way, found=expected)
+        given = {"ways": way, "found": expected, "reset": cell.asked_reset}
+        rewards.compare(case, EPISODES, tolerance=tolerance, **given)
         return
-    found = spike_networks.run_samples(build(cell, way, precision))
+    found = spike_networks.run_samples(build(cell, way, precision), batch=2 if cell.is_batched else 0)
     np.testing.assert_array_equal(np.stack([found["spike_steps"], found["spike_ids"]]), spikes)
     for name, wanted in weights.items():
         np.testing.assert_allclose(found[name], wanted, rtol=0, atol=tolerance, err_msg=f"{name}, {way}, {precision}")

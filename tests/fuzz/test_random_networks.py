@@ -207,8 +207,8 @@ def draw_surroundings(draw: random.Random, net: Network, n: int) -> dict[str, An
     """Return what must not matter to a training on `n` ranks."""
     size = sum(table["size"] for role, table in net.populations if role == "neurons")
     given = draw.random() < 0.3 and n > 1
-    replicated = net.model["variant"] == "interval" and net.model["optimizer"].get("batch_size", 1) >= 4
-    replicated = replicated and net.settings["reset"] and net.model.get("loss") != "own"
+    replicated = net.model["optimizer"].get("batch_size", 1) >= 4 and net.settings.get("reset", True)
+    replicated = replicated and net.model.get("loss") != "own"
     replicated = replicated and not any(role == "currents" for role, _ in net.populations)
     return {
         "ranks": n, "per_node": draw.choice(["", "1", "2"]), "sending": draw.choice(SENDINGS),

@@ -424,6 +424,8 @@ def test_settings_without_effect_are_told() -> None:
     assert notes("interval", slow) == [f"optimizer: {why}"]
     assert notes("interval", rule=slow) == [f"projection 'rec->rec': optimizer: {why}"]
     assert notes("interval", Adam(optimize_each_step=True)) == notes("spike", slow, slow) == []
+    batches = slow.model_copy(update={"batch_size": 2})
+    assert notes("spike", batches) == [f"optimizer: {why.replace('in the interval variant', 'with batch_size = 2')}"]
 
 
 def test_refractory_periods_between_steps_are_told() -> None:

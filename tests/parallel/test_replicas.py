@@ -24,6 +24,8 @@ RUNS = (
     ("evidence-accumulation", *SMALL, "batch_size=6", "validate_samples=7", "eta_validate=0.01"),
     ("sine-waves", "iterations=3", "batch_size=7", "n_rec=20", "n_step=200", "feedback=symmetric"),
     ("sine-waves", "iterations=3", "batch_size=4", "n_rec=20", "n_step=200", "precision=single"),
+    ("sine-waves", "variant=spike", "iterations=3", "batch_size=7", "n_rec=20", "n_step=200", "feedback=symmetric"),
+    ("evidence-accumulation", *SMALL, "variant=spike", "batch_size=6", "validate_samples=7", "eta_validate=0.01"),
 )
 PLACES = ((1, 1), (2, 2), (4, 2), (4, 4))  # ranks, replicas
 
@@ -82,7 +84,7 @@ def test_bad_input(tmp_path: Path) -> None:
         (evidence, 4, "replicas = 4 must divide the number of ranks, 2"),
         (sines, 2, "replicas = 2 needs a batch_size of at least 4, it is 1"),
         ((*sines, "batch_size=3"), 2, "replicas = 2 needs a batch_size of at least 4, it is 3"),
-        ((*sines, "variant=spike"), 2, "replicas = 2: only the interval variant has replicas, not 'spike'"),
+        ((*sines, "variant=spike"), 2, "replicas = 2 needs a batch_size of at least 4, it is 1"),
     ]
     commands = [words(settings, tmp_path / str(k), replicas) for k, (settings, replicas, _) in enumerate(wrong)]
     codes, output, errors = on_ranks(2, commands)

@@ -9,6 +9,7 @@ import ranks
 from params import first_rows
 
 from pareprop.engines.sample import Sample
+from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import StateError
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
@@ -108,6 +109,35 @@ def test_same_digest_on_other_ranks_and_after_a_restart(tmp_path: Path) -> None:
                 for key in tracks:
                     np.testing.assert_array_equal(group[key], other[f"weights/{projection}/{key}"])
                 assert any(np.any(group[key][()] != 0.0) for key in tracks), projection
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_batches_take_the_mean_of_gradients(reset: bool) -> None:
+    """Of the spike variant: those that runs whose optimizers take no step sum up, of each sample or of all."""
+
+    def simulate(samples: range, batch: int) -> dict[str, np.ndarray]:
+        model = build("spike")
+        model.optimizer = Adam(eta=0.0, batch_size=batch)
+        for k, item in enumerate(model.projections):
+            if item.optimizer:
+                model.projections[k] = item.model_copy(update={"optimizer": Adam(eta=0.0, Wmin=-1e3, Wmax=1e3)})
+        run = Simulation(model, Noise(), settings=SpikeSettings(STEPS, reset=reset if batch > 1 else None))
+        run.engine.keep_gradients()
+        for index in samples:
+            run.run_sample(index, "train", learn=True)
+        run.engine.optimize()
+        found = run.engine.gradients(run.engine.show_weights())
+        tables = run.network.incoming, run.network.outgoing
+        return {
+            span.projection.name: found[id(table)][span.first : span.last] for table in tables for span in table.spans
+        }
+
+    parts = [simulate(samples, 1) for samples in ((range(1), range(1, 2)) if reset else (range(2),))]
+    for name, gradient in simulate(range(2), 2).items():
+        expected = sum(part[name] for part in parts) / 2
+        size = np.max(np.abs(expected))
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-10 * size, err_msg=name)
+        assert size > 0
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])

@@ -125,22 +125,22 @@ def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize(
-    ("part", "batch", "variant", "expected"),
+    ("part", "batch", "expected"),
     [
-        ({"ranks": 64, "cores": 2}, 1, "spike", "more ranks than the"),
-        ({"ranks": 2, "cores": 2}, 16, "interval", "--replicas 2"),
-        ({"ranks": 12, "cores": 12}, 16, "interval", "--replicas 4"),
-        ({"ranks": 2, "cores": 2, "replicas": 2}, 16, "interval", "100 neurons per rank are few"),
-        ({"ranks": 2, "cores": 2}, 1, "interval", "50 neurons per rank are few"),
+        ({"ranks": 64, "cores": 2}, 1, "more ranks than the"),
+        ({"ranks": 2, "cores": 2}, 16, "--replicas 2"),
+        ({"ranks": 12, "cores": 12}, 16, "--replicas 4"),
+        ({"ranks": 2, "cores": 2, "replicas": 2}, 16, "100 neurons per rank are few"),
+        ({"ranks": 2, "cores": 2}, 1, "50 neurons per rank are few"),
     ],
 )
-def test_waiting_is_told_with_what_would_be_faster(part, batch, variant, expected, monkeypatch) -> None:
+def test_waiting_is_told_with_what_would_be_faster(part, batch, expected, monkeypatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: part["cores"])
     waiting = {"compute": 4.0, "wait": 5.0, "transfer": 1.0}
-    (line,) = advice(part | {"mean_rank_seconds": waiting}, 100, batch, variant)
+    (line,) = advice(part | {"mean_rank_seconds": waiting}, 100, batch)
     assert line.startswith("note: 60% of the time") and expected in line
-    assert advice(part | {"mean_rank_seconds": waiting | {"compute": 7.0}}, 100, batch, variant) == []
-    assert advice(part | {"mean_rank_seconds": waiting, "ranks": 1}, 100, batch, variant) == []
+    assert advice(part | {"mean_rank_seconds": waiting | {"compute": 7.0}}, 100, batch) == []
+    assert advice(part | {"mean_rank_seconds": waiting, "ranks": 1}, 100, batch) == []
 
 
 def test_a_bar_in_notebooks_though_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
