@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from .base import Engine, Settings
 from .delays import LearnedDelays
 from .interval_gradient import IntervalGradient
 from .local_readouts import LocalErrors
+from .lost_signals import take_back
 from .plasticity import Plastic
 from .sample import Sample
 from .state import State
@@ -87,6 +89,8 @@ class Interval(Engine):
         self.gradient = IntervalGradient(network, averaged_steps, n_steps, self.cells, self.parameters, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic = self.gradient.plastic
+        self._surrogate: np.ndarray | None = None  # gradients of the latest interval, if they are kept
+        self._passed_on = np.zeros(0, np.int64)  # see `pass_on`
         self._allocate()
 
     def _allocate(self) -> None:
@@ -158,6 +162,8 @@ class Interval(Engine):
         self._amplitudes = np.zeros((self.n_steps, self.network.model.size("current")))
         self._perturbed = self.perturbing.begin(self.n_steps)
         self.inject(currents)
+        if len(self._passed_on):
+            self._deliver_passed_on()
         self.channel.barrier()
 
     def inject(self, currents: np.ndarray | None) -> None:
@@ -210,6 +216,8 @@ class Interval(Engine):
         if self.recorded and self.local.rule:
             own = self.local.learning_signal(self.recorded_ids - self.network.neurons[0])
             self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
+        if self._surrogate is not None:
+            self._surrogate = self.psi[:, 0].astype(float)  # learning overwrites it
         if learn:
             local = self.local.filtered
             self.gradient.collect(
@@ -240,6 +248,58 @@ class Interval(Engine):
         self.kernel.read(neuron_steps, readout_steps)
         self._carry(self._by_step, neuron_steps)
         self.n_samples, self._is_within = self.n_samples + 1, False
+
+    def pass_on(self, spiking: np.ndarray) -> None:
+        """Let spikes of an interval's last step arrive in step 0 of the next one.
+
+        As in NEST they pass synapses between neurons that do not learn. Those that learn lose them.
+
+        Parameters
+        ----------
+        spiking : np.ndarray
+            int64 (n,), neurons of the whole network.
+        """
+        self._passed_on = spiking
+
+    def _deliver_passed_on(self) -> None:
+        source, target, port, place = self._fixed
+        mine = np.isin(source, self._passed_on)
+        arriving = np.atleast_2d(self.neurons["arriving"])
+        np.add.at(arriving, (port[mine], target[mine]), self.network.incoming.weight[place[mine]])
+        self._passed_on = np.zeros(0, np.int64)
+
+    @cached_property
+    def _fixed(self) -> np.ndarray:
+        """Synapses between neurons that do not learn, by source: sources, targets here, ports, places in the table."""
+        columns, table = [np.zeros((4, 0), np.int64)], self.network.incoming
+        for span in table.spans:
+            item = span.projection
+            if not item.plastic and (item.pre.role, item.post.role) == ("recurrent", "recurrent"):
+                offset, port = self.network.model.offset(item.pre), item.port_index
+                columns += [
+                    np.stack([offset + source, target - span.targets[0] + span.base, np.full_like(index, port), index])
+                    for source, target, _, index in table.chunks(span)
+                ]
+        fixed = np.concatenate(columns, axis=1)
+        return fixed[:, np.argsort(fixed[0], kind="stable")]
+
+    def keep_last_signal(self) -> None:
+        """Keep what `lose_last_signal` reads, before the first sample."""
+        self.gradient.keep()
+        self._surrogate = np.zeros((0, 0))
+
+    def lose_last_signal(self, sources: np.ndarray, error: np.ndarray) -> None:
+        """Lose what NEST does of the interval that has just ended, see the module `lost_signals`.
+
+        Parameters
+        ----------
+        sources : np.ndarray
+            int64 ascending, inputs that spike in step `EARLY` of the next interval.
+        error : np.ndarray
+            float64 (n_readouts,), errors of the last step.
+        """
+        if self._surrogate is not None and len(sources) and self.n_neurons:
+            take_back(self.network, self.gradient, sources, self.inputs, error, self._surrogate)
 
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""
@@ -272,6 +332,10 @@ class Interval(Engine):
     def gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         """Return the gradients of the first batch as optimizers took them, by `id` of the table."""
         return self.gradient.first or {}
+
+    def get_own_spikes(self) -> SpikeLog:
+        """Return the spikes of this rank's neurons in the interval, see `Engine.get_own_spikes`."""
+        return self.channel.own
 
     def get_heard_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""

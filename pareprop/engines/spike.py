@@ -64,7 +64,6 @@ class Spike(Engine):
     steps_alone = 1  # errors of the step before are learned from
     _own_value: float
     _own_problem: Exception | None = None  # of a loss in Python, in the present sample
-    factors: np.ndarray | None = None  # of the errors of the next samples, float64 (n_steps, n_readouts); None: 1
 
     @classmethod
     def plan_of(cls, model: Model, ways: Ways | None = None) -> NetworkPlan:
@@ -191,6 +190,11 @@ class Spike(Engine):
         steps = slice(first, first + len(piece.inputs.ptr) - 1)
         np.asarray(self.kernel.errors.target)[steps] = piece.target
         self._inside[steps] = piece.window
+        if piece.factors is not None:
+            errors = self.kernel.errors
+            if not len(errors.factors):
+                errors.factors = np.ones(np.shape(errors.target))
+            np.asarray(errors.factors)[steps] = piece.factors
         self.memory.rules.take_modulator(self.time + first, steps.stop - first, piece.modulator)
 
     def inject(self, currents: np.ndarray | None) -> None:
@@ -298,7 +302,7 @@ class Spike(Engine):
         self._inject(self._add_currents(sample.currents, self.n, self.carried))
         self._inside = run.errors.window = self._window(sample)
         run.errors.target = np.ascontiguousarray(sample.target, dtype=float)
-        run.errors.factors = np.zeros((0, 0)) if self.factors is None else self.factors
+        run.errors.factors = np.zeros((0, 0)) if sample.factors is None else sample.factors
         self._set_rates(learn)
 
     def _set_rates(self, learn: bool) -> None:
@@ -380,6 +384,8 @@ class Spike(Engine):
     def _value(self, sample: Sample) -> float:
         if self._calls_loss:
             return self._own_value
+        if sample.factors is not None:  # which errors have, and the loss has not
+            return self.loss.evaluate(self.show_signal(), sample.target, self._inside.view(bool)).loss
         error, target, inside = self.error[: self.n], sample.target, self._inside.view(bool)
         assert target is not None  # as in `run`
         if not inside.all():
@@ -402,8 +408,14 @@ class Spike(Engine):
             self._own_problem = self._own_problem or problem
 
     def get_own_spikes(self) -> SpikeLog:
-        """Return the spikes of this rank's neurons in the last sample, by id."""
+        """Return the spikes of this rank's neurons in the last sample, see `Engine.get_own_spikes`."""
         return self.channel.own.part(*self._last())
+
+    def get_spikes_under_way(self) -> tuple[int, SpikeLog, SpikeLog]:
+        """Return what synapses may not have taken yet: the first step, spikes of the inputs, and of own neurons."""
+        base, first = self.kernel.channel.base, self.memory.first_step(self.time)
+        steps = first - base, self.time - base
+        return first, self.memory.inputs.part(*steps), self.channel.own.part(*steps)
 
     def get_heard_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
@@ -415,6 +427,30 @@ class Spike(Engine):
         return last - self.n, last
 
     # ---- showing weights ---------------------------------------------------------------------------------------------
+
+    def keep_arrived(self) -> None:
+        """Have `get_weights` know the weights of the latest arrivals, before the first sample."""
+        self.memory.keep_arrived()
+
+    def _arrived(self, table: SynapseTable) -> np.ndarray:
+        """Return the weights of the latest arrivals, NaN where there was none; empty where they are not kept."""
+        known = [
+            rows.arrived for rows, other in zip(self.memory.rows, self.memory.tables, strict=False) if other is table
+        ]
+        return np.asarray(known[0]) if known else np.zeros(0)
+
+    def get_weights(self, table: SynapseTable) -> np.ndarray:
+        """Return the weights of the latest arrivals, without the steps that were made since."""
+        arrived = self._arrived(table)
+        return np.where(np.isnan(arrived), table.weight, arrived) if len(arrived) else table.weight
+
+    def set_weights(self, table: SynapseTable, places: np.ndarray, weight: np.ndarray) -> None:
+        """Set weights; steps that were made since the latest arrivals are made from there, as at the next ones."""
+        arrived, before = self._arrived(table), self.get_weights(table)[places]
+        changed, weight, before = (values[weight != before] for values in (places, weight, before))
+        table.weight[changed] = weight + (table.weight[changed] - before)
+        if len(arrived):
+            arrived[changed] = np.where(np.isnan(arrived[changed]), np.nan, weight)
 
     def show_weights(self) -> dict[int, np.ndarray]:
         """Return weights after a flush, by `id` of their table: as if every source spiked once more; undo the flush."""

@@ -10,17 +10,15 @@ import numpy as np
 from ..arrays import sort_by
 from ..engines.base import Settings
 from ..engines.learning_signal import learning_signal
-from ..errors import StateError
+from ..engines.sample import Sample
 from ..kernels import layout
 from ..network.connectivity import Population
 from ..network.synapse_table import ProjectionSlice, SynapseTable
-from ..parallel.collectives import maximum, raise_together
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog, join_logs
-from ..simulation.building import build
 from ..simulation.digest import Digest
-from ..simulation.finite import find_bad
-from ..timers import Timers
+from ..simulation.loop import Simulation
+from ..simulation.observer import Observer
 from .connections import Bundle
 from .devices.base import RateSource, SpikeSource, TrainSource
 from .errors import notice
@@ -32,8 +30,10 @@ from .stimuli import Amplitudes, Currents, SpikeTrains, Train
 from .taps import AHEAD, NOBODY, Taps, WeightTap, send_to_all
 
 
-class Clock:
-    """A network whose time goes on in pieces of any length.
+class Clock(Observer):
+    """A network whose time goes on in pieces of any length, by `Simulation.advance`.
+
+    It is the task of its simulation, which asks it by `piece` for what happens, and an observer that records.
 
     Parameters
     ----------
@@ -50,12 +50,14 @@ class Clock:
     seed : int
         Of Poisson trains.
     settings : Settings
-        Of the engine.
+        Of the variant.
     n_steps : int
-        Most steps of an engine's sample.
+        Most steps of a sample.
 
     Attributes
     ----------
+    simulation : Simulation
+        Runs the network.
     step : int
         NEST's steps that are simulated.
     n_spikes : int
@@ -76,10 +78,10 @@ class Clock:
         settings: Settings,
         n_steps: int,
     ) -> None:
-        self.n_steps = n_steps
+        self.n_steps, self.learning_window = n_steps, settings.learning_window
         self.wiring, self.bundles, self.taps, self.exchange = wiring, bundles, taps, exchange
         self.model, self.comm, self.dt = wiring.model, exchange.comm, wiring.model.dt_ms
-        self.timers, self.digest, self.step, self.n_spikes = Timers(), Digest(), 0, 0
+        self.step, self.n_spikes = 0, 0
         n_out = len(wiring.readouts)
         self.train, self._parrots = Train(), Train()
         self._nodes = nodes
@@ -93,8 +95,8 @@ class Clock:
         self.closed: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []  # until a step: array, places, values
         self.etas: dict[str, float] = {}
         self.first_etas: dict[str, float] = {}
-        self.engine = build(self.model, self.n_steps, exchange, settings, self.timers)
-        self.network = self.engine.network
+        self.simulation = Simulation(self.model, self, exchange, [self], settings, quiet=True)
+        self.engine, self.network = self.simulation.engine, self.simulation.network
         if self.wiring.plain and self.wiring.plastic:
             names = ", ".join(self.wiring.plain)
             notice(
@@ -153,6 +155,10 @@ class Clock:
         self.wiring.link(bundle, np.arange(len(bundle)), self._nodes)
         self.trains.link()
         return True
+
+    def piece(self, first: int, last: int) -> Sample:
+        """Return what happens in steps [first, last) of the run, see `OpenTask`."""
+        raise NotImplementedError
 
     def _run(self, end: int) -> None:
         raise NotImplementedError
@@ -313,21 +319,13 @@ class Clock:
         ids = self.wiring.recurrent if population.role == "recurrent" else self.wiring.readouts
         return ids[first : first + population.size]
 
-    def show_weights(self, table: SynapseTable) -> np.ndarray:
-        """Weights of a table, as NEST has them."""
-        return table.weight
-
-    def change_weights(self, table: SynapseTable, local: np.ndarray, weight: np.ndarray) -> None:
-        """Set weights at some places of a table."""
-        table.weight[local] = weight
-
     def read_weights(self) -> None:
         """Collective: bring the weights of all bundles up to date, on all ranks."""
         for name, (table, span) in self._synapses.items():
             if not span.projection.plastic:
                 continue
             for (index, place), local in self._places(table, span, self.wiring.origin[name]):
-                mine = place, self.show_weights(table)[local]
+                mine = place, self.engine.get_weights(table)[local]
                 for there, values in [mine] if self.comm is None else self.comm.allgather(mine):
                     self.bundles[index].weight[there] = values
 
@@ -350,23 +348,15 @@ class Clock:
             if any(which == index for which, _ in members):
                 for (which, place), local in self._places(table, span, members):
                     if which == index:
-                        self.change_weights(table, local, self.bundles[index].weight[place])
+                        self.engine.set_weights(table, local, self.bundles[index].weight[place])
         for when, array, places, _ in closed:
             self.close(when, array, places)
 
     # ---- the rest ----------------------------------------------------------------------------------------------------
 
-    def check_finite(self, loss: float) -> None:
-        """Collective: raise `StateError` if a number on any rank is not finite."""
-        problem = find_bad(self.network, self.engine)
-        if not np.isfinite(loss):
-            problem = problem or StateError(f"the loss is {loss}")
-        if maximum(self.comm, problem is not None):
-            raise_together(self.comm, problem)
-
     def hexdigest(self) -> str:
         """Collective: SHA-256 over all spikes and the present weights, valid on rank 0."""
         digest = Digest()
-        digest.update(self.digest)
+        digest.update(self.simulation.digest)
         digest.add_weights(self.comm, self.network)
         return digest.hexdigest()

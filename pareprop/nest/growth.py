@@ -17,7 +17,7 @@ from ..engines.state import State
 from ..kernels import layout
 from ..network.connectivity import Population
 from ..network.synapse_table import ProjectionSlice, SynapseTable
-from ..parallel.spike_log import SpikeLog, join_logs
+from ..parallel.spike_log import SpikeLog
 from ..values import Later
 
 NEVER_THERE = -1
@@ -71,7 +71,7 @@ class Growth:
     def carry_clock(self) -> None:
         """Collective: take over what clocks of both variants have, but for the engine."""
         old, new = self.old, self.new
-        new.step, new.n_spikes, new.digest, new.timers = old.step, old.n_spikes, old.digest, old.timers
+        new.step, new.n_spikes = old.step, old.n_spikes
         for name, map_ in (("train", self.inputs), ("_parrots", self.inputs)):
             getattr(new, name).add(getattr(old, name).stamps, map_[getattr(old, name).sources])
         new.targets.take_over(old.targets, self.readouts, self._rest())
@@ -242,10 +242,7 @@ class Growth:
 
     def carry_log(self, log: SpikeLog, n_steps: int, of_inputs: bool) -> SpikeLog:
         """Collective: spikes of all sources, from those of this rank's (inputs: of all); the same on all ranks."""
-        if not of_inputs and self.comm is not None:
-            ptr, ids = log.ptr[: n_steps + 1].copy(), log.ids[: log.ptr[n_steps]].copy()
-            log = join_logs([SpikeLog.from_arrays(*part) for part in self.comm.allgather((ids, ptr))], n_steps)
-        steps, ids = log.spikes(n_steps)
+        steps, ids = (log if of_inputs else self.new.gather_spikes(log, n_steps)).spikes(n_steps)
         places = (self.inputs if of_inputs else self.recurrent)[ids.astype(np.int64)]
         order = np.lexsort((places, steps))
         return SpikeLog.of(steps[order], places[order], n_steps)

@@ -13,6 +13,7 @@ from ..kernels import layout
 from ..network import transmission
 from ..network.synapse_table import SynapseTable
 from ..parallel.spike_log import SpikeLog
+from ..simulation.observer import Outcome, Watched
 from ..values import Values
 from .clock import Clock
 from .connections import STATES
@@ -30,7 +31,7 @@ class SpikeClock(Clock):
 
     def __init__(self, kernel: Values, *args: Any) -> None:  # Any: what `Clock` takes
         super().__init__(*args, settings=SpikeSettings(0, lead=0), n_steps=LONGEST)
-        self.engine.memory.keep_arrived()
+        self.engine.keep_arrived()
         self._error = np.zeros((1, len(self.wiring.readouts)))  # of the step before
         self._arrivals = [
             self._watch_arrivals(tap, synapses) for tap, synapses in zip(self.taps.weights, self._watched, strict=True)
@@ -49,8 +50,30 @@ class SpikeClock(Clock):
         return result
 
     def _run(self, end: int) -> None:
-        for first in range(self.step, end, LONGEST):
-            self._sample(first, min(first + LONGEST, end))
+        self.simulation.advance(end - self.step, whole=True)
+
+    def piece(self, first: int, last: int) -> Sample:
+        """What happens in NEST's steps [first, last), see `OpenTask`."""
+        self.engine.force(self.forced.index, self.forced.take(first, last))
+        window = self.window.of(first, last)
+        plain = np.all((window == 0.0) | (window == 1.0)) and np.all(window == window[:, :1])
+        return Sample(
+            self.train.take(first, last),
+            self.targets.of(first, last),
+            self.currents.of(first, last) if self.model.size("current") else None,
+            np.any(window != 0.0, axis=1),
+            factors=None if plain else window,
+        )
+
+    def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
+        """Record what has happened."""
+        last = simulation.engine.origin
+        first = last - len(outcome.error)
+        self.n_spikes += simulation.engine.n_spikes
+        self._show(first, last, outcome)
+        self._show_spikes(first, last, outcome.sample.inputs)
+        for frozen in (self.targets, self.window, self.currents):
+            frozen.forget(last)
 
     def take_rates(self, rates: dict[str, tuple[float, float]]) -> None:
         """Take learning rates; those of the model hold from a synapse's update after the next one on."""
@@ -64,16 +87,6 @@ class SpikeClock(Clock):
                     "set optimize_each_step to False, or eta once",
                 )
         self.engine.delay_rates({name: self.first_etas[model] for name, model in self.wiring.models.items()})
-
-    def _arrived(self, table: SynapseTable) -> np.ndarray:
-        memory = self.engine.memory
-        known = [np.asarray(memory.rows[k].arrived) for k, other in enumerate(memory.tables) if other is table]
-        return known[0] if known else np.zeros(0)
-
-    def show_weights(self, table: SynapseTable) -> np.ndarray:
-        """Weights of the latest arrivals, without the steps that were made since."""
-        arrived = self._arrived(table)
-        return np.where(np.isnan(arrived), table.weight, arrived) if len(arrived) else table.weight
 
     def read_states(self, shown: int) -> None:
         """Collective: see `Clock.read_states`; rows of the engine lack what is on its way to them."""
@@ -102,65 +115,34 @@ class SpikeClock(Clock):
 
     def _list_sent(self, shown: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Collective: stamps below `shown`, and sources, of spikes that may be on their way; by role of the source."""
-        memory, base = self.engine.memory, self.engine.kernel.channel.base
-        first = memory.first_step(self.step)
-        n = self.step - first
-        inputs = memory.inputs.part(first - base, self.step - base)
-        spikes = self.gather_spikes(self.engine.channel.own.part(first - base, self.step - base), n)
-        sent = {}
+        first, inputs, own = self.engine.get_spikes_under_way()
+        spikes, sent = self.gather_spikes(own, self.step - first), {}
         for role, log, later in (("input", inputs, 0), ("recurrent", spikes, 1)):
-            steps, source = log.spikes(n)
+            steps, source = log.spikes(self.step - first)
             stamps = first + later + steps
             sent[role] = stamps[stamps < shown], source[stamps < shown].astype(np.int64)
         return sent
 
-    def change_weights(self, table: SynapseTable, local: np.ndarray, weight: np.ndarray) -> None:
-        """Set weights; steps that were made since the latest arrivals are made from there, as at the next ones."""
-        arrived, before = self._arrived(table), self.show_weights(table)[local]
-        changed = local[weight != before]
-        since = table.weight[changed] - before[weight != before]
-        table.weight[changed] = weight[weight != before] + since
-        if len(arrived):
-            arrived[changed] = np.where(np.isnan(arrived[changed]), np.nan, weight[weight != before])
-
     def take_over(self, growth: Growth) -> None:
         """Collective: see `Clock.take_over`."""
-        growth.carry_clock()
-        self.count_since(0)
         old, engine = growth.old, self.engine
+        growth.carry_clock()
+        self.simulation.follow(old.simulation)
+        self.count_since(0)
         self.close(self.step + 1, engine.constants["drive"], growth.new_readouts)  # as in each run's first step
         self._error = growth.widen(old._error)
         carry_state(growth, old.engine, engine)
         self._show_known(growth.old.taps, growth.widen)
 
-    def _sample(self, first: int, last: int) -> None:
-        inputs = self.train.take(first, last)
-        window = self.window.of(first, last)
-        plain = np.all((window == 0.0) | (window == 1.0)) and np.all(window == window[:, :1])
-        self.engine.factors = None if plain else np.ascontiguousarray(window)
-        currents = self.currents.of(first, last) if self.model.size("current") else None
-        target = self.targets.of(first, last)
-        sample = Sample(inputs, target, currents, np.any(window != 0.0, axis=1))
-        self.engine.force(self.forced.index, self.forced.take(first, last))
-        error, loss = self.engine.run(sample, learn=True)
-        self.n_spikes += self.engine.n_spikes
-        self.digest.add_spikes(self.engine.log, last - first)
-        self.check_finite(loss)
-        self._show(first, last, error, target, window)
-        self._show_spikes(first, last, inputs)
-        for frozen in (self.targets, self.window, self.currents):
-            frozen.forget(last)
-
-    def _show(self, first: int, last: int, error: np.ndarray, target: np.ndarray, window: np.ndarray) -> None:
-        n, engine = last - first, self.engine
+    def _show(self, first: int, last: int, outcome: Outcome) -> None:
         if len(self.taps.recorded):
-            self.put_dynamics(first, *(track[:n] for track in engine.dynamics()))
-        signal = engine.show_signal()
+            self.put_dynamics(first, *(track[: last - first] for track in self.engine.dynamics()))
+        window, signal, target = self.window.of(first, last), outcome.signal, outcome.sample.target
         columns = {"V_m": signal, "readout_signal": signal * window, "target_signal": target * window,
-                   "error_signal": error}  # fmt: skip
+                   "error_signal": outcome.error}  # fmt: skip
         for field, values in columns.items():
             self.taps.put_readouts(field, first, values)
-        errors = np.concatenate([self._error, error])
+        errors = np.concatenate([self._error, outcome.error])
         self.put_signals(first, errors[:-1])
         self._error = errors[-1:].copy()
 

@@ -47,6 +47,8 @@ class Notices:
     ----------
     speaks : bool
         Whether this rank tells them.
+    silent : bool
+        Whether there are none, on any rank.
 
     Attributes
     ----------
@@ -54,8 +56,8 @@ class Notices:
         All so far.
     """
 
-    def __init__(self, speaks: bool) -> None:
-        self.speaks = speaks
+    def __init__(self, speaks: bool, silent: bool = False) -> None:
+        self.speaks, self._silent = speaks, silent
         self.lines: list[str] = []
         self._kinds: set[str] = set()
         self._n_inputs = 0  # input spikes so far
@@ -64,12 +66,19 @@ class Notices:
 
     def tell(self, kind: str, line: str) -> None:
         """Tell a line unless one of its kind was shown before."""
-        if kind in self._kinds:
+        if kind in self._kinds or self._silent:
             return
         self._kinds.add(kind)
         self.lines.append(line)
         if self.speaks:
             warnings.warn(line, ParepropWarning, stacklevel=_depth())
+
+    def look_at_network(
+        self, network: LocalNetwork, plan: NetworkPlan | None, exchange: Exchange, n_steps: int
+    ) -> None:
+        """Collective: tell what a network holds that has no effect, see the function of that name."""
+        for kind, line in () if self._silent else look_at_network(network, plan, exchange, n_steps):
+            self.tell(kind, line)
 
     def look_at_sample(self, sample: Sample, index: int, phase: str, engine: Engine, generated: bool) -> None:
         """Tell what is odd about a sample; spikes of step 0 if many, and no task drew them itself."""
@@ -128,6 +137,8 @@ class Notices:
         single precision would change the loss by all that it ever was. That is no derivative to learn by: traces that
         grow from step to step make it. Adam hides it, as its steps do not grow with the gradient.
         """
+        if self._silent:
+            return []
         self._largest_loss = max(self._largest_loss, abs(losses[0]), abs(losses[-1]))
         loss = self._largest_loss + _loss_of_rates(engine, rates[-1])
         found = []
