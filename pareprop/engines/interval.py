@@ -24,6 +24,7 @@ from .lost_signals import take_back
 from .plasticity import Plastic
 from .sample import Sample
 from .state import State
+from .transfer import Transfer, move
 
 CHAINED = ("v", "a", "z", "refractory", "states")  # handed to the next interval, unless neurons are reset
 
@@ -231,19 +232,19 @@ class Interval(Engine):
         self.n_samples, self._is_within = self.n_samples + 1, False
         return error, loss
 
-    def run_before(self, inputs: SpikeLog, currents: np.ndarray | None, neuron_steps: int, readout_steps: int) -> None:
+    def run_before(self, piece: Sample, readout_steps: int) -> None:
         """Collective: run steps before the first interval, such as those until inputs can arrive, without learning.
 
         Parameters
         ----------
-        inputs : SpikeLog
-            Spikes of the inputs.
-        currents : np.ndarray or None
-            float64 (n_steps, n_currents), amplitudes in pA of the graded sources.
-        neuron_steps, readout_steps : int
-            Numbers of steps, at most those of an interval.
+        piece : Sample
+            What comes in, in at most as many steps as an interval has.
+        readout_steps : int
+            Steps of the readouts, which may be more.
         """
-        self.begin(inputs, currents, reset=False)
+        neuron_steps = len(piece.inputs.ptr) - 1
+        self.begin(SpikeLog(self.n_steps), None, reset=False)
+        self.feed(0, piece)
         self.advance(0, neuron_steps)
         self.kernel.read(neuron_steps, readout_steps)
         self._carry(self._by_step, neuron_steps)
@@ -300,6 +301,61 @@ class Interval(Engine):
         """
         if self._surrogate is not None and len(sources) and self.n_neurons:
             take_back(self.network, self.gradient, sources, self.inputs, error, self._surrogate)
+
+    # ---- growing -----------------------------------------------------------------------------------------------------
+
+    def take_over(self, old: Interval, transfer: Transfer, done: int, n_updates: int) -> None:
+        """Collective: go on where the engine of a network is which this one contains; `resume` comes next.
+
+        Parameters
+        ----------
+        old : Interval
+            The other engine.
+        transfer : Transfer
+            From its network to this one.
+        done : int
+            Steps of the present interval that are over.
+        n_updates : int
+            Steps of optimizers so far, where nothing has learned.
+        """
+        kept, fresh = old.state_within(), self.state_within()
+        n_updates = max((item.n_steps for item in old.plastic), default=n_updates)
+        numbers = {item.name: item.numbers() | {"n_steps": n_updates} for item in self.plastic}
+        move(kept.shared["y"], transfer.places["readout"], self.y)
+        self.load_state(kept.numbers | {"plastic": numbers | kept.numbers["plastic"]}, {"y": self.y})
+        self.gradient.n_collected = old.gradient.n_collected
+
+        def find_kept(name: str, n: int, other: int) -> tuple[np.ndarray, np.ndarray]:
+            kept = np.arange(min(n, other)) + (done if name == "ring" else 0)  # which has the coming steps
+            return (kept % n, kept % other) if name == "ring" else (kept, kept)
+
+        transfer.carry_synapses(kept, fresh)
+        transfer.carry_neurons(kept.neurons, fresh.neurons, find_kept)
+        self.refresh()
+
+    def resume(self, old: Interval, transfer: Transfer, past: Sample | None) -> None:
+        """Collective: go on within an interval, after the readouts' step ahead of `run_before`.
+
+        Parameters
+        ----------
+        old, transfer : Interval, Transfer
+            As in `take_over`.
+        past : Sample or None
+            What has come in, in the steps that are over; None without any.
+        """
+        done, new, spiking = 0, transfer.new_readouts, np.zeros(0, np.int64)
+        if past is not None:
+            done = len(past.inputs.ptr) - 1
+            spikes = transfer.carry_log(old.get_own_spikes(), done, "recurrent")
+            self.begin(SpikeLog(self.n_steps), None, reset=False)
+            self.feed(0, past)
+            self.channel.load(spikes, done)
+            self.signal[:done] = transfer.widen(old.signal[:done])
+            spiking = spikes.part(done - 1, done).ids
+        self.y[new] = self.constants["alpha"][new] * self.y[new]  # no current in their first step
+        self.y += self.constants["zeta"] * transfer.latest_to_readouts(spiking)
+        if done:
+            self.signal[done - 1] = self.y
 
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""

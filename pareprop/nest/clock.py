@@ -15,7 +15,6 @@ from ..kernels import layout
 from ..network.connectivity import Population
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.exchange import Exchange
-from ..parallel.spike_log import SpikeLog, join_logs
 from ..simulation.digest import Digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
@@ -231,10 +230,11 @@ class Clock(Observer):
 
     # ---- recording ---------------------------------------------------------------------------------------------------
 
-    def put_dynamics(self, step: int, voltage: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
-        """Collective: show what this rank's recorded neurons did in steps from `step` on, (n_steps, n)."""
+    def put_dynamics(self, step: int, first: int, last: int) -> None:
+        """Collective: show what neurons did in steps [first, last) of the sample, of which `first` is NEST's `step`."""
         if not len(self.taps.recorded):
             return
+        voltage, adaptation, psi = (track[first:last] for track in self.engine.dynamics())
         shift = self._shift
         columns = {"V_m": voltage + shift["E_L"], "surrogate_gradient": psi, "adaptation": adaptation}
         columns["V_th_adapt"] = shift["E_L"] + shift["V_th"] + shift["adapt_beta"] * adaptation
@@ -249,13 +249,6 @@ class Clock(Observer):
         if self.taps.wants("learning_signal"):
             own = learning_signal(error, self._feedback) * self._has_learning_inputs
             self.taps.put_neurons("learning_signal", step, send_to_all(self.comm, own))
-
-    def gather_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """Collective: spikes of all ranks, from those of this one's neurons."""
-        if self.comm is None:
-            return log
-        parts = self.comm.allgather((log.ids[: log.ptr[n_steps]].copy(), log.ptr[: n_steps + 1].copy()))
-        return join_logs([SpikeLog.from_arrays(*part) for part in parts], n_steps)
 
     # ---- weights -----------------------------------------------------------------------------------------------------
 
@@ -273,12 +266,13 @@ class Clock(Observer):
                 synapses.append((table, local[keep], number))
         return synapses
 
-    def read_watched_weights(self, which: int) -> np.ndarray:
-        """Collective: present weights of the connections that a weight recorder watches."""
-        values = np.zeros(len(self.taps.weights[which].source))
-        for table, local, number in self._watched[which]:
-            values[number] = table.weight[local]
-        return values if self.comm is None else sum(self.comm.allgather(values))
+    def read_watched_weights(self) -> list[np.ndarray]:
+        """Collective: present weights of the connections that each weight recorder watches."""
+        found = [np.zeros(len(tap.source)) for tap in self.taps.weights]
+        for values, synapses in zip(found, self._watched, strict=True):
+            for table, local, number in synapses:
+                values[number] = table.weight[local]
+        return found if self.comm is None else [sum(parts) for parts in zip(*self.comm.allgather(found), strict=True)]
 
     def _places(
         self, table: SynapseTable, span: ProjectionSlice, members: Sequence[tuple[int, np.ndarray]]

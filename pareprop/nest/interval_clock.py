@@ -13,16 +13,16 @@ import numpy as np
 from ..engines.interval import Interval, IntervalSettings
 from ..engines.lost_signals import EARLY
 from ..engines.sample import Sample
+from ..engines.transfer import move
 from ..network.losses import LOSSES
 from ..parallel.collectives import maximum
-from ..parallel.spike_log import SpikeLog
+from ..parallel.spike_log import SpikeLog, gather_log
 from ..simulation.observer import Outcome, Watched
 from ..values import Values
 from .clock import Clock
 from .errors import EARLIER, notice, refuse
-from .growth import Growth, move
+from .growth import Growth
 from .settings import check_intervals
-from .taps import NOBODY
 
 BEFORE = 2  # NEST's steps before the first interval of the neurons; of the readouts one more
 
@@ -55,20 +55,16 @@ class IntervalClock(Clock):
         super().__init__(*args, settings=self._settings, n_steps=n_steps)
         self._errors, self._started = 0, False
         self._rates: dict[str, float] = {}
-        self._sizes = {"input": self.model.size("input"), "recurrent": self.network.n_recurrent}
-        self._spiked = {role: np.zeros(n, bool) for role, n in self._sizes.items()}  # in this batch
+        self._spiked = {role: np.zeros(self.model.size(role), bool) for role in ("input", "recurrent")}  # in this batch
         self._waiting = np.zeros(0, np.int64)  # neurons whose spikes arrive when time goes on
+        models = set(wiring.models.values())
         # rate in force when the first spike of a batch arrived at a source's synapses, which were updated then: of the
         # present batch, and of the latest one, NaN before
         self._next, self._latest = (
-            {
-                (model, role): np.full(n, np.nan)
-                for model in set(wiring.models.values())
-                for role, n in self._sizes.items()
-            }
+            {(model, role): np.full(len(spiked), np.nan) for model in models for role, spiked in self._spiked.items()}
             for _ in range(2)
         )
-        self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
+        self._weights = self.read_watched_weights()
         self._loss = self.engine.loss
         self._window = np.arange(self.n_steps) >= self.n_steps - self._settings.learning_window
         self._learns = wiring.plastic and self._settings.learning_window > 0
@@ -109,94 +105,50 @@ class IntervalClock(Clock):
             raise refuse("nodes and connections made after the first step, before the second", EARLIER)
         if len(growth.new_readouts) and self._loss is not LOSSES["mean_squared_error"]:
             raise refuse("readouts with a softmax after the first step", EARLIER)
+        if old._started and growth.hears_old_errors(self._window[:done]):
+            raise refuse("learning signals from readouts to neurons that were there, after the first step", EARLIER)
+        if old._started and growth.feels_old_currents():
+            raise refuse(
+                "connections of a generator of currents that was there, after the first step", "create another one"
+            )
         growth.carry_clock()
         past = None
         if done:
-            past = self._piece(old._first, 0, growth.carry_log(old.engine.inputs, done, of_inputs=True))
+            past = self._piece(old._first, 0, growth.carry_log(old.engine.inputs, done, "input"))
         self.simulation.follow(old.simulation, past)
         self._errors, self._started, self._rates = old._errors, old._started, dict(old._rates)
-        roles = {"input": growth.inputs, "recurrent": growth.recurrent}
-        for role, places in roles.items():
-            move(old._spiked[role], places, self._spiked[role])
+        for role, spiked in self._spiked.items():
+            move(old._spiked[role], growth.places[role], spiked)
         for mine, before in ((self._next, old._next), (self._latest, old._latest)):
             for key in mine.keys() & before.keys():
-                move(before[key], roles[key[1]], mine[key])
-        self._waiting, self._last = (growth.recurrent[index.astype(np.int64)] for index in (old._waiting, old._last))
-        self._carry_engine(growth, old.engine)
+                move(before[key], growth.places[key[1]], mine[key])
+        recurrent = growth.places["recurrent"]
+        self._waiting, self._last = (recurrent[index.astype(np.int64)] for index in (old._waiting, old._last))
+        engine.take_over(old.engine, growth, done, self.simulation.iteration)
         if self._started:
-            self._continue(growth, past)
-        self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
+            engine.resume(old.engine, growth, past)
+        self._weights = self.read_watched_weights()
         self._show_known(growth.old.taps, growth.widen)
         if self._started and len(growth.new_readouts):
             for field in ("V_m", "readout_signal_unnorm"):
                 self.taps.put_readouts(field, self._first + done, engine.y[None] + engine.constants["E_L"])
         self.count_since(self._first)
 
-    def _carry_engine(self, growth: Growth, old: Interval) -> None:
-        """Collective: weights, moments and gradients of a batch; voltages, and what of the interval is over."""
-        new = self.engine
-        kept, fresh = old.state_within(), new.state_within()
-        rates = {item.name: item.numbers() for item in new.plastic} | kept.numbers["plastic"]
-        steps = max((item.n_steps for item in old.plastic), default=self._count // self.model.optimizer.batch_size)
-        for name in growth.new_projections:
-            if name in rates:
-                rates[name] = rates[name] | {"n_steps": steps}
-        move(kept.shared["y"], growth.readouts, new.y)
-        new.load_state({"n_samples": old.n_samples, "plastic": rates}, {"y": new.y})
-        new.gradient.n_collected = old.gradient.n_collected
-        growth.carry_synapses(kept, fresh)
-        growth.carry_neurons(kept.neurons, fresh.neurons, self._find_kept)
-        new.refresh()
-
-    def _find_kept(self, name: str, n: int, other: int) -> tuple[np.ndarray, np.ndarray]:
-        """Places of what is kept in arrays of two lengths; a ring has the coming steps."""
-        kept = np.arange(min(n, other)) + (self._done if name == "ring" else 0)
-        return (kept % n, kept % other) if name == "ring" else (kept, kept)
-
-    def _continue(self, growth: Growth, past: Sample | None) -> None:
-        """Collective: go on within the interval; readouts are one step ahead, and hear what was sent in the latest."""
-        old, engine, done = growth.old, self.engine, self._done
-        if growth.hears_old_errors(self._window[:done]):
-            raise refuse("learning signals from readouts to neurons that were there, after the first step", EARLIER)
-        if growth.feels_old_currents():
-            raise refuse(
-                "connections of a generator of currents that was there, after the first step", "create another one"
-            )
-        constants, new = engine.constants, growth.new_readouts
-        log = growth.carry_log(old.engine.get_own_spikes(), done, of_inputs=False)
-        if past is not None:
-            engine.begin(SpikeLog(self.n_steps), None, reset=False)
-            engine.feed(0, past)
-            engine.channel.load(log, done)
-            engine.signal[:done] = growth.widen(old.engine.signal[:done])
-        arriving = growth.latest_to_readouts(log.part(done - 1, done).ids if done else NOBODY)
-        engine.y[new] = constants["alpha"][new] * engine.y[new]  # no current in their first step
-        engine.y += constants["zeta"] * arriving
-        if done:
-            engine.signal[done - 1] = engine.y
-
     def _before(self) -> None:
         """The steps before the first interval, in which nothing but currents can arrive."""
         if np.any(self.forced.take(0, BEFORE)):
             raise refuse("ignore_and_spike in the first two steps", "set ignore_and_spike_offset to at least 3 steps")
-        inputs = self.train.take(0, BEFORE)
-        padded = SpikeLog(self.n_steps)
-        padded.append(0, inputs, BEFORE)
-        padded.ptr[BEFORE + 1 :] = padded.ptr[BEFORE]
-        currents = None
-        if self.model.size("current"):
-            currents = np.pad(self.currents.of(0, BEFORE), ((0, self.n_steps - BEFORE), (0, 0)))
-        self.engine.run_before(padded, currents, BEFORE, BEFORE + 1)
-        if maximum(self.comm, int(self.engine.channel.own.ptr[BEFORE]) > 0):
+        self.engine.run_before(Sample(self.train.take(0, BEFORE), currents=self.currents.of(0, BEFORE)), BEFORE + 1)
+        if maximum(self.comm, int(self.engine.get_own_spikes().ptr[BEFORE]) > 0):
             raise refuse("spikes in the first two steps", "start with V_m below V_th")
-        self._show_neurons(0, 0, BEFORE)
+        self.put_dynamics(0, 0, BEFORE)
         self._show_readouts(0, 0, BEFORE + 1)
         self._started = True
 
     def _keep(self, last: int) -> None:
         """Collective: note the spikes of the interval's last step, if there are synapses that keep them."""
         if any(item.pre.role == item.post.role == "recurrent" and not item.plastic for item in self.model.projections):
-            self._last = self.gather_spikes(self.engine.get_own_spikes().part(last - 1, last), 1).spikes(1)[1]
+            self._last = gather_log(self.comm, self.engine.get_own_spikes().part(last - 1, last), 1).spikes(1)[1]
 
     def _check_rates(self) -> None:
         """The rate of an interval is that of its first spikes; scripts change it when NEST's intervals end, two steps
@@ -236,14 +188,9 @@ class IntervalClock(Clock):
         start, inputs = self._first, self.engine.inputs.part(first, last)
         if last == self.n_steps:
             self._keep(last)
-        self._show_neurons(start, first, last)
+        self.put_dynamics(start + first, first, last)
         self._show_readouts(start + 1, first, last)
         self._show_spikes(start, first, last, inputs)
-
-    def _show_neurons(self, start: int, first: int, last: int) -> None:
-        """Show steps [first, last) of the neurons; step 0 is NEST's `start`."""
-        if len(self.taps.recorded):
-            self.put_dynamics(start + first, *(track[first:last] for track in self.engine.dynamics()))
 
     def _show_readouts(self, start: int, first: int, last: int) -> None:
         """Show voltages of the readouts, and what a softmax is made of."""
@@ -253,7 +200,7 @@ class IntervalClock(Clock):
         self.taps.put_readouts("readout_signal_unnorm", start + first, shown if plain else np.exp(shown))
 
     def _show_spikes(self, start: int, first: int, last: int, inputs: SpikeLog) -> None:
-        log = self.gather_spikes(self.engine.get_own_spikes().part(first, last), last - first)
+        log = gather_log(self.comm, self.engine.get_own_spikes().part(first, last), last - first)
         steps, index = log.spikes(last - first)
         self.n_spikes += len(steps)
         at, source = inputs.spikes(last - first)
@@ -337,4 +284,4 @@ class IntervalClock(Clock):
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Weights have changed."""
-        self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
+        self._weights = self.read_watched_weights()
