@@ -5,8 +5,8 @@ May import `network`, `neurons`, `parallel`, `plans`, `rules` and the ground.
 Where to add
 ------------
 A variant: a subclass of `base.Engine`, which names all that the loop asks for, and an entry of `ENGINES` below. What an
-engine keeps from one sample to the next: its `state`, and `take_over`, by which a network that has grown goes on. Losses
-and optimizers: in `network`.
+engine keeps from one sample to the next: its `state`, and `take_over`, by which a network that has grown goes on.
+Losses and optimizers: in `network`.
 """
 
 from ..network.variants import ENGINES

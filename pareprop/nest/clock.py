@@ -14,17 +14,16 @@ from ..engines.sample import Sample
 from ..kernels import layout
 from ..network.connectivity import Population
 from ..network.synapse_table import ProjectionSlice, SynapseTable
-from ..parallel.exchange import Exchange
 from ..simulation.digest import Digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
+from ..values import Later
 from .connections import Bundle
 from .devices.base import RateSource, SpikeSource, TrainSource
 from .errors import notice
 from .forced import ForcedSpikes
 from .growth import Growth
 from .network import Wiring
-from .nodes import NodeTable
 from .stimuli import Amplitudes, Currents, SpikeTrains, Train
 from .taps import AHEAD, NOBODY, Taps, WeightTap, send_to_all
 
@@ -36,18 +35,12 @@ class Clock(Observer):
 
     Parameters
     ----------
+    session : Session
+        Whose network it is: generators are read from its nodes, weights of its connections are kept up to date.
     wiring : Wiring
         The network.
-    nodes : NodeTable
-        All nodes; generators are read from it.
-    bundles : list of Bundle
-        Connections, whose weights are kept up to date.
     taps : Taps
         Recorders.
-    exchange : Exchange
-        Between ranks.
-    seed : int
-        Of Poisson trains.
     settings : Settings
         Of the variant.
     n_steps : int
@@ -65,20 +58,10 @@ class Clock(Observer):
         Synapse model to its learning rate, and to that of the first update of each synapse.
     """
 
-    def __init__(
-        self,
-        wiring: Wiring,
-        nodes: NodeTable,
-        bundles: list[Bundle],
-        taps: Taps,
-        exchange: Exchange,
-        seed: int,
-        *,
-        settings: Settings,
-        n_steps: int,
-    ) -> None:
+    def __init__(self, session: Later, wiring: Wiring, taps: Taps, settings: Settings, n_steps: int) -> None:
         self.n_steps, self.learning_window = n_steps, settings.learning_window
-        self.wiring, self.bundles, self.taps, self.exchange = wiring, bundles, taps, exchange
+        nodes, exchange, seed = session.nodes, session.exchange, session.params["rng_seed"]
+        self.wiring, self.bundles, self.taps, self.exchange = wiring, session.bundles, taps, exchange
         self.model, self.comm, self.dt = wiring.model, exchange.comm, wiring.model.dt_ms
         self.step, self.n_spikes = 0, 0
         n_out = len(wiring.readouts)

@@ -6,8 +6,6 @@ compare with the target one more. See `catalogue` for what is recorded when.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..engines.interval import Interval, IntervalSettings
@@ -18,11 +16,13 @@ from ..network.losses import LOSSES
 from ..parallel.collectives import maximum
 from ..parallel.spike_log import SpikeLog, gather_log
 from ..simulation.observer import Outcome, Watched
-from ..values import Values
+from ..values import Later
 from .clock import Clock
 from .errors import EARLIER, notice, refuse
 from .growth import Growth
+from .network import Wiring
 from .settings import check_intervals
+from .taps import Taps
 
 BEFORE = 2  # NEST's steps before the first interval of the neurons; of the readouts one more
 
@@ -32,19 +32,18 @@ class IntervalClock(Clock):
 
     Parameters
     ----------
-    kernel : dict
-        Kernel parameters.
-    *args : object
+    session, wiring, taps : object
         As for `Clock`.
     """
 
     engine: Interval
 
-    def __init__(self, kernel: Values, *args: Any) -> None:  # Any: what `Clock` takes
+    def __init__(self, session: Later, wiring: Wiring, taps: Taps) -> None:
+        kernel = session.params
         check_intervals(kernel)
-        dt = kernel["resolution"]
-        n_steps, wiring = round(kernel["eprop_update_interval"] / dt), args[0]
-        window = round(kernel["eprop_learning_window"] / dt)
+        n_steps, window = (
+            round(kernel[f"eprop_{name}"] / kernel["resolution"]) for name in ("update_interval", "learning_window")
+        )
         self._settings = IntervalSettings(
             min(window, n_steps),  # a longer one only divides: as in NEST, where the default may be longer
             average_gradient=wiring.average_gradient,
@@ -52,7 +51,7 @@ class IntervalClock(Clock):
             reset=bool(kernel["eprop_reset_neurons_on_update"]),
             keeps_fixed=wiring.fixed,
         )
-        super().__init__(*args, settings=self._settings, n_steps=n_steps)
+        super().__init__(session, wiring, taps, self._settings, n_steps)
         self._errors, self._started = 0, False
         self._rates: dict[str, float] = {}
         self._spiked = {role: np.zeros(self.model.size(role), bool) for role in ("input", "recurrent")}  # in this batch

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..engines.sample import Sample
@@ -12,12 +10,13 @@ from ..kernels import layout
 from ..network import transmission
 from ..parallel.spike_log import SpikeLog, gather_log
 from ..simulation.observer import Outcome, Watched
-from ..values import Values
+from ..values import Later
 from .clock import Clock
 from .connections import STATES
 from .errors import EARLIER, refuse
 from .growth import Growth
-from .taps import WeightTap
+from .network import Wiring
+from .taps import Taps, WeightTap
 
 LONGEST = 1000  # steps of an engine's sample
 
@@ -27,8 +26,8 @@ class SpikeClock(Clock):
 
     engine: Spike
 
-    def __init__(self, kernel: Values, *args: Any) -> None:  # Any: what `Clock` takes
-        super().__init__(*args, settings=SpikeSettings(0, lead=0), n_steps=LONGEST)
+    def __init__(self, session: Later, wiring: Wiring, taps: Taps) -> None:
+        super().__init__(session, wiring, taps, SpikeSettings(0, lead=0), LONGEST)
         self.engine.keep_arrived()
         self._error = np.zeros((1, len(self.wiring.readouts)))  # of the step before
         self._arrivals = [
