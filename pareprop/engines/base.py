@@ -18,6 +18,7 @@ from ..network.cuts import round_steps
 from ..network.local import LocalNetwork, given_by_equations, target_rate
 from ..network.losses import LOSSES, Evaluation, Loss
 from ..network.model import Model, equations_of
+from ..network.synapse_table import SynapseTable
 from ..neurons.language import evaluate
 from ..parallel.channel import Channel, ChannelSizes
 from ..parallel.exchange import Exchange, add_times
@@ -371,6 +372,10 @@ class Engine(ABC):
     # ---- showing -----------------------------------------------------------------------------------------------------
 
     @abstractmethod
+    def get_own_spikes(self) -> SpikeLog:
+        """Return the spikes of this rank's neurons, by id, in the last sample; or in the present one so far."""
+
+    @abstractmethod
     def get_heard_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank received, by the numbers that rows give to sources."""
 
@@ -378,6 +383,14 @@ class Engine(ABC):
         """Return the readout voltages of the last sample, float64 (n, n_readouts), E_L included."""
         signal = self.signal[: self.n]
         return signal + self.constants["E_L"] if np.any(self.constants["E_L"]) else signal
+
+    def get_weights(self, table: SynapseTable) -> np.ndarray:
+        """Return the weights of a table by which spikes were passed on latest."""
+        return table.weight
+
+    def set_weights(self, table: SynapseTable, places: np.ndarray, weight: np.ndarray) -> None:
+        """Set weights at some places of a table."""
+        table.weight[places] = weight
 
     def show_weights(self) -> dict[int, np.ndarray]:
         """Return weights with all pending updates, by `id` of the table; {} if none is pending."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -19,9 +20,11 @@ from .base import Engine, Settings
 from .delays import LearnedDelays
 from .interval_gradient import IntervalGradient
 from .local_readouts import LocalErrors
+from .lost_signals import take_back
 from .plasticity import Plastic
 from .sample import Sample
 from .state import State
+from .transfer import Transfer, move
 
 CHAINED = ("v", "a", "z", "refractory", "states")  # state from which the next interval starts, unless it is reset
 
@@ -87,6 +90,8 @@ class Interval(Engine):
         self.gradient = IntervalGradient(network, averaged_steps, n_steps, self.cells, self.parameters, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic = self.gradient.plastic
+        self._surrogate: np.ndarray | None = None  # gradients of the latest interval, if they are kept
+        self._passed_on = np.zeros(0, np.int64)  # see `pass_on`
         self._allocate()
 
     def _allocate(self) -> None:
@@ -158,6 +163,8 @@ class Interval(Engine):
         self._amplitudes = np.zeros((self.n_steps, self.network.model.size("current")))
         self._perturbed = self.perturbing.begin(self.n_steps)
         self.inject(currents)
+        if len(self._passed_on):
+            self._deliver_passed_on()
         self.channel.barrier()
 
     def inject(self, currents: np.ndarray | None) -> None:
@@ -210,6 +217,8 @@ class Interval(Engine):
         if self.recorded and self.local.rule:
             own = self.local.learning_signal(self.recorded_ids - self.network.neurons[0])
             self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
+        if self._surrogate is not None:
+            self._surrogate = self.psi[:, 0].astype(float)  # learning overwrites it
         if learn:
             local = self.local.filtered
             self.gradient.collect(
@@ -223,23 +232,130 @@ class Interval(Engine):
         self.n_samples, self._is_within = self.n_samples + 1, False
         return error, loss
 
-    def run_before(self, inputs: SpikeLog, currents: np.ndarray | None, neuron_steps: int, readout_steps: int) -> None:
+    def run_before(self, piece: Sample, readout_steps: int) -> None:
         """Collective: run steps before the first interval, such as those until inputs can arrive, without learning.
 
         Parameters
         ----------
-        inputs : SpikeLog
-            Spikes of the inputs.
-        currents : np.ndarray or None
-            float64 (n_steps, n_currents), amplitudes in pA of the graded sources.
-        neuron_steps, readout_steps : int
-            Numbers of steps, at most those of an interval.
+        piece : Sample
+            What comes in, in at most as many steps as an interval has.
+        readout_steps : int
+            Steps of the readouts, which may be more.
         """
-        self.begin(inputs, currents, reset=False)
+        neuron_steps = len(piece.inputs.ptr) - 1
+        self.begin(SpikeLog(self.n_steps), None, reset=False)
+        self.feed(0, piece)
         self.advance(0, neuron_steps)
         self.kernel.read(neuron_steps, readout_steps)
         self._carry(self._by_step, neuron_steps)
         self.n_samples, self._is_within = self.n_samples + 1, False
+
+    def pass_on(self, spiking: np.ndarray) -> None:
+        """Let spikes of an interval's last step arrive in step 0 of the next one.
+
+        As in NEST they pass synapses between neurons that do not learn. Those that learn lose them.
+
+        Parameters
+        ----------
+        spiking : np.ndarray
+            int64 (n,), neurons of the whole network.
+        """
+        self._passed_on = spiking
+
+    def _deliver_passed_on(self) -> None:
+        source, target, port, place = self._fixed
+        mine = np.isin(source, self._passed_on)
+        arriving = np.atleast_2d(self.neurons["arriving"])
+        np.add.at(arriving, (port[mine], target[mine]), self.network.incoming.weight[place[mine]])
+        self._passed_on = np.zeros(0, np.int64)
+
+    @cached_property
+    def _fixed(self) -> np.ndarray:
+        """Synapses between neurons that do not learn, by source: sources, targets here, ports, places in the table."""
+        columns, table = [np.zeros((4, 0), np.int64)], self.network.incoming
+        for span in table.spans:
+            item = span.projection
+            if not item.plastic and (item.pre.role, item.post.role) == ("recurrent", "recurrent"):
+                offset, port = self.network.model.offset(item.pre), item.port_index
+                columns += [
+                    np.stack([offset + source, target - span.targets[0] + span.base, np.full_like(index, port), index])
+                    for source, target, _, index in table.chunks(span)
+                ]
+        fixed = np.concatenate(columns, axis=1)
+        return fixed[:, np.argsort(fixed[0], kind="stable")]
+
+    def keep_last_signal(self) -> None:
+        """Keep what `lose_last_signal` reads, before the first sample."""
+        self.gradient.keep()
+        self._surrogate = np.zeros((0, 0))
+
+    def lose_last_signal(self, sources: np.ndarray, error: np.ndarray) -> None:
+        """Lose what NEST does of the interval that has just ended, see the module `lost_signals`.
+
+        Parameters
+        ----------
+        sources : np.ndarray
+            int64 ascending, inputs that spike in step `EARLY` of the next interval.
+        error : np.ndarray
+            float64 (n_readouts,), errors of the last step.
+        """
+        if self._surrogate is not None and len(sources) and self.n_neurons:
+            take_back(self.network, self.gradient, sources, self.inputs, error, self._surrogate)
+
+    # ---- growing -----------------------------------------------------------------------------------------------------
+
+    def take_over(self, old: Interval, transfer: Transfer, done: int, n_updates: int) -> None:
+        """Collective: go on where the engine of a network is which this one contains; `resume` comes next.
+
+        Parameters
+        ----------
+        old : Interval
+            The other engine.
+        transfer : Transfer
+            From its network to this one.
+        done : int
+            Steps of the present interval that are over.
+        n_updates : int
+            Steps of optimizers so far, where nothing has learned.
+        """
+        kept, fresh = old.state_within(), self.state_within()
+        n_updates = max((item.n_steps for item in old.plastic), default=n_updates)
+        numbers = {item.name: item.numbers() | {"n_steps": n_updates} for item in self.plastic}
+        move(kept.shared["y"], transfer.places["readout"], self.y)
+        self.load_state(kept.numbers | {"plastic": numbers | kept.numbers["plastic"]}, {"y": self.y})
+        self.gradient.n_collected = old.gradient.n_collected
+
+        def find_kept(name: str, n: int, other: int) -> tuple[np.ndarray, np.ndarray]:
+            kept = np.arange(min(n, other)) + (done if name == "ring" else 0)  # which has the coming steps
+            return (kept % n, kept % other) if name == "ring" else (kept, kept)
+
+        transfer.carry_synapses(kept, fresh)
+        transfer.carry_neurons(kept.neurons, fresh.neurons, find_kept)
+        self.refresh()
+
+    def resume(self, old: Interval, transfer: Transfer, past: Sample | None) -> None:
+        """Collective: go on within an interval, after the readouts' step ahead of `run_before`.
+
+        Parameters
+        ----------
+        old, transfer : Interval, Transfer
+            As in `take_over`.
+        past : Sample or None
+            What has come in, in the steps that are over; None without any.
+        """
+        done, new, spiking = 0, transfer.new_readouts, np.zeros(0, np.int64)
+        if past is not None:
+            done = len(past.inputs.ptr) - 1
+            spikes = transfer.carry_log(old.get_own_spikes(), done, "recurrent")
+            self.begin(SpikeLog(self.n_steps), None, reset=False)
+            self.feed(0, past)
+            self.channel.load(spikes, done)
+            self.signal[:done] = transfer.widen(old.signal[:done])
+            spiking = spikes.part(done - 1, done).ids
+        self.y[new] = self.constants["alpha"][new] * self.y[new]  # no current in their first step
+        self.y += self.constants["zeta"] * transfer.latest_to_readouts(spiking)
+        if done:
+            self.signal[done - 1] = self.y
 
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""
@@ -272,6 +388,10 @@ class Interval(Engine):
     def gradients(self, weights: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         """Return the gradients of the first batch that the optimizers took, by `id` of the table."""
         return self.gradient.first or {}
+
+    def get_own_spikes(self) -> SpikeLog:
+        """Return the spikes of this rank's neurons in the interval, see `Engine.get_own_spikes`."""
+        return self.channel.own
 
     def get_heard_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank received, see `Engine.get_heard_spikes`."""

@@ -41,6 +41,9 @@ def _chain(arrays: Iterable[object]) -> int:
     return mark
 
 
+BY_STEP = ("target", "currents", "window", "modulator", "factors")  # arrays with a row for each step
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """Inputs and target of one sample.
@@ -65,6 +68,9 @@ class Sample:
         Columns of the raster, or rates, that the inputs were made of.
     modulator : np.ndarray or None
         float64 (n_steps,), one number for each step, which learning rules may read as `M`, such as a reward.
+    factors : np.ndarray or None
+        float64 (n_steps, n_readouts), what errors in the window are multiplied by, in the spike variant; None: 1. The
+        loss does not count them.
     """
 
     inputs: SpikeLog
@@ -76,6 +82,7 @@ class Sample:
     rollout: Rollout | None = None
     n_inputs: int | None = None
     modulator: np.ndarray | None = None
+    factors: np.ndarray | None = None
 
     @classmethod
     def from_raster(cls, raster: np.ndarray, target: np.ndarray, **others) -> Sample:
@@ -159,8 +166,8 @@ class Sample:
                 f"sample: inputs = {quote(self.inputs)} must be a SpikeLog; Sample.from_raster and Sample.from_rates "
                 "make one"
             )
-        for name, kind in (("target", float), ("currents", float), ("window", bool), ("modulator", float)):
-            value = getattr(self, name)
+        for name in BY_STEP:
+            kind, value = bool if name == "window" else float, getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, np.ascontiguousarray(numbers(name, value), kind))
         if self.rollout is not None and not isinstance(self.rollout, Rollout):
@@ -170,10 +177,7 @@ class Sample:
 
     def part(self, first: int, last: int) -> Sample:
         """Return steps [first, last) of the sample."""
-        rows = {
-            name: None if (array := getattr(self, name)) is None else array[first:last]
-            for name in ("target", "currents", "window", "modulator")
-        }
+        rows = {name: None if (array := getattr(self, name)) is None else array[first:last] for name in BY_STEP}
         return replace(self, inputs=self.inputs.part(first, last), **rows)
 
     def checksums(self) -> dict[str, int]:
@@ -184,15 +188,16 @@ class Sample:
             "window": (self.window,), "label": (None if self.label is None else np.array(self.label),),
             "rollout": () if self.rollout is None else vars(self.rollout).values(),
         }  # fmt: skip
-        if self.modulator is not None:
-            held["modulator"] = (self.modulator,)
+        for name in ("modulator", "factors"):
+            if getattr(self, name) is not None:
+                held[name] = (getattr(self, name),)
         return {name: _chain(arrays) for name, arrays in held.items()}
 
-    def check(self, n_steps: int, model: Model) -> None:
+    def check(self, n_steps: int, model: Model, needs_target: bool = True) -> None:
         """Raise `InputError` unless the sample has `n_steps` steps and the model's inputs and readouts."""
         wanted: dict[str, tuple[int, ...]] = {
             "target": (n_steps, model.size("readout")), "currents": (n_steps, model.size("current")),
-            "window": (n_steps,), "modulator": (n_steps,),
+            "window": (n_steps,), "modulator": (n_steps,), "factors": (n_steps, model.size("readout")),
         }  # fmt: skip
         for name, shape in wanted.items():
             value = getattr(self, name)
@@ -200,14 +205,17 @@ class Sample:
                 raise InputError(f"sample: {name} has shape {value.shape}, must be {shape}")
         if model.is_rewarded:
             self._check_rollout(n_steps, model)
-        elif self.target is None:
+        elif self.target is None and needs_target:
             raise InputError("sample: target is missing, which the loss of the readouts needs")
-        elif not np.isfinite(self.target).all():
+        elif self.target is not None and not np.isfinite(self.target).all():
             raise InputError("sample: target holds values that are not finite")
         if self.currents is not None and not np.isfinite(self.currents).all():
             raise InputError("sample: currents hold values that are not finite")
-        if self.modulator is not None and not np.isfinite(self.modulator).all():
-            raise InputError("sample: modulator holds values that are not finite")
+        for name in ("modulator", "factors"):
+            if (value := getattr(self, name)) is not None and not np.isfinite(value).all():
+                raise InputError(f"sample: {name} holds values that are not finite")
+        if self.factors is not None and not model.eprop.is_online:
+            raise InputError(f"sample: factors are for the spike variant, not '{model.variant}'")
         if self.modulator is None:
             for name in reads(model, "M"):
                 raise InputError(f"rule {name} reads M; the network has no modulator")

@@ -5,6 +5,7 @@ One file, because samples, episodes, weights that are shown and restarts all mov
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,8 +29,9 @@ from .parameter_traces import ParameterTraces
 from .plasticity import Plastic, normalize, plastic
 from .sample import Sample
 from .spike_batch import SpikeBatch
-from .spike_memory import KINDS, SpikeMemory, new_books
+from .spike_memory import ERRORS, KINDS, SpikeMemory, new_books
 from .state import State
+from .transfer import Transfer, move, take_latest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,6 @@ class Spike(Engine):
     steps_alone = 1  # errors of the step before are learned from
     _own_value: float
     _own_problem: Exception | None = None  # of a loss in Python, in the present sample
-    factors: np.ndarray | None = None  # of the errors of the next samples, float64 (n_steps, n_readouts); None: 1
 
     @classmethod
     def plan_of(cls, model: Model, ways: Ways | None = None) -> NetworkPlan:
@@ -205,6 +206,11 @@ class Spike(Engine):
         steps = slice(first, first + len(piece.inputs.ptr) - 1)
         np.asarray(self.kernel.errors.target)[steps] = piece.target
         self._inside[steps] = piece.window
+        if piece.factors is not None:
+            errors = self.kernel.errors
+            if not len(errors.factors):
+                errors.factors = np.ones(np.shape(errors.target))
+            np.asarray(errors.factors)[steps] = piece.factors
         self.memory.rules.take_modulator(self.time + first, steps.stop - first, piece.modulator)
 
     def inject(self, currents: np.ndarray | None) -> None:
@@ -378,7 +384,7 @@ class Spike(Engine):
         self._inject(self._add_currents(sample.currents, self.n, self.carried))
         self._inside = run.errors.window = self._window(sample)
         run.errors.target = np.ascontiguousarray(sample.target, dtype=float)
-        run.errors.factors = np.zeros((0, 0)) if self.factors is None else self.factors
+        run.errors.factors = np.zeros((0, 0)) if sample.factors is None else sample.factors
         self._set_rates(learn)
 
     def _set_rates(self, learn: bool) -> None:
@@ -465,6 +471,8 @@ class Spike(Engine):
     def _value(self, sample: Sample) -> float:
         if self._calls_loss:
             return self._own_value
+        if sample.factors is not None:  # which errors have, and the loss has not
+            return self.loss.evaluate(self.show_signal(), sample.target, self._inside.view(bool)).loss
         error, target, inside = self.error[: self.n], sample.target, self._inside.view(bool)
         assert target is not None  # as in `run`
         if not inside.all():
@@ -487,8 +495,14 @@ class Spike(Engine):
             self._own_problem = self._own_problem or problem
 
     def get_own_spikes(self) -> SpikeLog:
-        """Return the spikes of this rank's neurons in the last sample, by id."""
+        """Return the spikes of this rank's neurons in the last sample, see `Engine.get_own_spikes`."""
         return self.channel.own.part(*self._last())
+
+    def get_spikes_under_way(self) -> tuple[int, SpikeLog, SpikeLog]:
+        """Return what synapses may not have taken yet: the first step, spikes of the inputs, and of own neurons."""
+        base, first = self.kernel.channel.base, self.memory.first_step(self.time)
+        steps = first - base, self.time - base
+        return first, self.memory.inputs.part(*steps), self.channel.own.part(*steps)
 
     def get_heard_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
@@ -500,6 +514,30 @@ class Spike(Engine):
         return last - self.n, last
 
     # ---- showing weights ---------------------------------------------------------------------------------------------
+
+    def keep_arrived(self) -> None:
+        """Have `get_weights` know the weights of the latest arrivals, before the first sample."""
+        self.memory.keep_arrived()
+
+    def _arrived(self, table: SynapseTable) -> np.ndarray:
+        """Return the weights of the latest arrivals, NaN where there was none; empty where they are not kept."""
+        known = [
+            rows.arrived for rows, other in zip(self.memory.rows, self.memory.tables, strict=False) if other is table
+        ]
+        return np.asarray(known[0]) if known else np.zeros(0)
+
+    def get_weights(self, table: SynapseTable) -> np.ndarray:
+        """Return the weights of the latest arrivals, without the steps that were made since."""
+        arrived = self._arrived(table)
+        return np.where(np.isnan(arrived), table.weight, arrived) if len(arrived) else table.weight
+
+    def set_weights(self, table: SynapseTable, places: np.ndarray, weight: np.ndarray) -> None:
+        """Set weights; steps that were made since the latest arrivals are made from there, as at the next ones."""
+        arrived, before = self._arrived(table), self.get_weights(table)[places]
+        changed, weight, before = (values[weight != before] for values in (places, weight, before))
+        table.weight[changed] = weight + (table.weight[changed] - before)
+        if len(arrived):
+            arrived[changed] = np.where(np.isnan(arrived[changed]), np.nan, weight)
 
     def show_weights(self) -> dict[int, np.ndarray]:
         """Return weights after a flush, by `id` of their table: as if every source spiked once more; undo the flush."""
@@ -580,6 +618,51 @@ class Spike(Engine):
         """Collective: see `Engine.refresh`."""
         super().refresh()
         self.memory.share_constants()
+
+    # ---- growing -----------------------------------------------------------------------------------------------------
+
+    def can_take_over(self, old: Spike) -> bool:
+        """Return whether sums of learning can go on in this engine as another one has made them."""
+        lost = [b for a, b in zip(old.memory.blocks, self.memory.blocks, strict=False) if a not in (0, b)]
+        same = (old.plan.sets, old.plan.m) == (self.plan.sets, self.plan.m)
+        return not lost and (same or not old.plastic)
+
+    def take_over(self, old: Spike, transfer: Transfer, rates: Mapping[str, tuple[list[str], float]]) -> None:
+        """Collective: go on, between samples, where the engine of a network is which this one contains.
+
+        Parameters
+        ----------
+        old : Spike
+            The other engine, for which `can_take_over` is true.
+        transfer : Transfer
+            From its network to this one.
+        rates : Mapping
+            New plastic projection to those of the other network that have learned at its rate, and to its rate where
+            there are none, see `delay_rates`.
+        """
+        kept, time, memory = old.state(), old.time, self.memory
+        steps, shared = time - memory.first_step(time), {"y": self.y}
+        move(kept.shared["y"], transfer.places["readout"], self.y)
+        for name in ERRORS:
+            shared[name], entries = np.zeros_like(memory.history[name]), transfer.widen(kept.shared[name])
+            before, after = memory.find_kept(name, len(entries), len(shared[name]), time)
+            shared[name][after] = entries[before]
+        inputs = SpikeLog.from_arrays(kept.shared["inputs_ids"], kept.shared["inputs_ptr"])
+        for name, log, role in (("inputs", inputs, "input"), ("spikes", kept.spikes["spikes"](), "recurrent")):
+            whole = take_latest(transfer.carry_log(log, len(log.ptr) - 1, role), steps)
+            shared |= {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
+        plastic = {item.name: item.numbers() for item in self.plastic} | kept.numbers["plastic"]
+        numbers = {"time": time, "learned": old.learned, "blocks": memory.blocks, "plastic": plastic}
+        self.load_state(numbers, shared)
+        fresh = self.state()
+        transfer.carry_neurons(
+            kept.neurons, fresh.neurons, lambda name, n, other: memory.find_kept(name, n, other, time)
+        )
+        transfer.carry_synapses(kept, fresh)
+        names = sorted(kept.rows.keys() & fresh.rows.keys())
+        transfer.carry_rows((kept.rows[name], fresh.rows[name]) for name in names)
+        memory.take_over_rates(old.memory, transfer, rates)
+        self.refresh()
 
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""

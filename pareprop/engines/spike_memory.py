@@ -5,6 +5,7 @@ One file, because what is allocated, written to a state and loaded from it are t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from ..plans.request import Request, uniform_alpha
 from ..values import Values
 from .rules import SpikeRules
 from .state import State
+from .transfer import Transfer
 
 KINDS = ("incoming", "outgoing", "adaptive")
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
@@ -485,6 +487,34 @@ class SpikeMemory:
                 raise InputError("the errors in flight are not those of this network")
             array[...] = shared[name]
 
+    def find_kept(self, name: str, n: int, other: int, time: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return places in rings of two lengths of the latest entries that both have, or of leading entries."""
+        latest = time
+        if name.startswith("end_"):
+            latest = max(time - 1, 0) // max(self.plan.block, 1)
+        elif name not in ("psi", "L", "F", "history", *ERRORS):
+            return np.arange(min(n, other)), np.arange(min(n, other))
+        entry = np.arange(max(latest + 1 - min(n, other), 0), latest + 1)
+        return entry % n, entry % other
+
+    def take_over_rates(
+        self, old: SpikeMemory, transfer: Transfer, rates: Mapping[str, tuple[list[str], float]]
+    ) -> None:
+        """Collective: take over which rates of learning were there when, see `Spike.take_over`."""
+        for table, into, rows, fresh in zip(old.tables[:2], self.tables, old.rows, self.rows, strict=False):
+            if not len(rows.rate_since):
+                continue
+            fresh.first = np.full(len(into.row_ptr) - 1, layout.NEVER)
+            transfer.carry_rows([((table, np.asarray(rows.first)), (into, np.asarray(fresh.first)))])
+            columns = dict(zip(_list_blocks(table), np.asarray(rows.rates).T, strict=True))
+            of_projection = {name: column for (name, _), column in columns.items()}
+            past = np.zeros((len(rows.rate_since), len(into.blocks)))
+            for place, (name, delay) in enumerate(_list_blocks(into)):
+                others, rate = rates.get(name, ([], 0.0))
+                like = [of_projection[other] for other in others if other in of_projection]
+                past[:, place] = columns.get((name, delay), like[-1] if like else rate)
+            fresh.rate_since, fresh.rates = np.array(rows.rate_since), past
+
     def history_steps(self) -> int:
         """Return the steps of the longest ring of a neuron, bounded by cutoff or folding."""
         lengths = [len(ring) for name, ring in self.history.items() if ring.ndim == 2 and name not in ERRORS]
@@ -506,3 +536,8 @@ class SpikeMemory:
             "histories": self.rules.nbytes
             + sum(array.nbytes for array in (*histories, *self._lines.values(), *self.neurons.values())),
         }  # fmt: skip
+
+
+def _list_blocks(table: SynapseTable) -> list[tuple[str, int]]:
+    """Return projection and delay of each block of a table."""
+    return [(span.projection.name, int(delay)) for span in table.spans for delay in span.delays]

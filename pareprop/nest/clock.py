@@ -10,52 +10,46 @@ import numpy as np
 from ..arrays import sort_by
 from ..engines.base import Settings
 from ..engines.learning_signal import learning_signal
-from ..errors import StateError
+from ..engines.sample import Sample
 from ..kernels import layout
 from ..network.connectivity import Population
 from ..network.synapse_table import ProjectionSlice, SynapseTable
-from ..parallel.collectives import maximum, raise_together
-from ..parallel.exchange import Exchange
-from ..parallel.spike_log import SpikeLog, join_logs
-from ..simulation.building import build
 from ..simulation.digest import Digest
-from ..simulation.finite import find_bad
-from ..timers import Timers
+from ..simulation.loop import Simulation
+from ..simulation.observer import Observer
+from ..values import Later
 from .connections import Bundle
 from .devices.base import RateSource, SpikeSource, TrainSource
 from .errors import notice
 from .forced import ForcedSpikes
 from .growth import Growth
 from .network import Wiring
-from .nodes import NodeTable
 from .stimuli import Amplitudes, Currents, SpikeTrains, Train
 from .taps import AHEAD, NOBODY, Taps, WeightTap, send_to_all
 
 
-class Clock:
-    """A network whose time goes on in pieces of any length.
+class Clock(Observer):
+    """A network whose time goes on in pieces of any length, by `Simulation.advance`.
+
+    It is the task of its simulation, which asks it by `piece` for what happens, and an observer that records.
 
     Parameters
     ----------
+    session : Session
+        Whose network it is: generators are read from its nodes, weights of its connections are kept up to date.
     wiring : Wiring
         The network.
-    nodes : NodeTable
-        All nodes; generators are read from it.
-    bundles : list of Bundle
-        Connections, whose weights are kept up to date.
     taps : Taps
         Recorders.
-    exchange : Exchange
-        Between ranks.
-    seed : int
-        Of Poisson trains.
     settings : Settings
-        Of the engine.
+        Of the variant.
     n_steps : int
-        Most steps of an engine's sample.
+        Most steps of a sample.
 
     Attributes
     ----------
+    simulation : Simulation
+        Runs the network.
     step : int
         NEST's steps that are simulated.
     n_spikes : int
@@ -64,22 +58,12 @@ class Clock:
         Synapse model to its learning rate, and to that of the first update of each synapse.
     """
 
-    def __init__(
-        self,
-        wiring: Wiring,
-        nodes: NodeTable,
-        bundles: list[Bundle],
-        taps: Taps,
-        exchange: Exchange,
-        seed: int,
-        *,
-        settings: Settings,
-        n_steps: int,
-    ) -> None:
-        self.n_steps = n_steps
-        self.wiring, self.bundles, self.taps, self.exchange = wiring, bundles, taps, exchange
+    def __init__(self, session: Later, wiring: Wiring, taps: Taps, settings: Settings, n_steps: int) -> None:
+        self.n_steps, self.learning_window = n_steps, settings.learning_window
+        nodes, exchange, seed = session.nodes, session.exchange, session.params["rng_seed"]
+        self.wiring, self.bundles, self.taps, self.exchange = wiring, session.bundles, taps, exchange
         self.model, self.comm, self.dt = wiring.model, exchange.comm, wiring.model.dt_ms
-        self.timers, self.digest, self.step, self.n_spikes = Timers(), Digest(), 0, 0
+        self.step, self.n_spikes = 0, 0
         n_out = len(wiring.readouts)
         self.train, self._parrots = Train(), Train()
         self._nodes = nodes
@@ -93,8 +77,8 @@ class Clock:
         self.closed: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []  # until a step: array, places, values
         self.etas: dict[str, float] = {}
         self.first_etas: dict[str, float] = {}
-        self.engine = build(self.model, self.n_steps, exchange, settings, self.timers)
-        self.network = self.engine.network
+        self.simulation = Simulation(self.model, self, exchange, [self], settings, quiet=True)
+        self.engine, self.network = self.simulation.engine, self.simulation.network
         if self.wiring.plain and self.wiring.plastic:
             names = ", ".join(self.wiring.plain)
             notice(
@@ -153,6 +137,10 @@ class Clock:
         self.wiring.link(bundle, np.arange(len(bundle)), self._nodes)
         self.trains.link()
         return True
+
+    def piece(self, first: int, last: int) -> Sample:
+        """Return what happens in steps [first, last) of the run, see `OpenTask`."""
+        raise NotImplementedError
 
     def _run(self, end: int) -> None:
         raise NotImplementedError
@@ -225,10 +213,11 @@ class Clock:
 
     # ---- recording ---------------------------------------------------------------------------------------------------
 
-    def put_dynamics(self, step: int, voltage: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
-        """Collective: show what this rank's recorded neurons did in steps from `step` on, (n_steps, n)."""
+    def put_dynamics(self, step: int, first: int, last: int) -> None:
+        """Collective: show what neurons did in steps [first, last) of the sample, of which `first` is NEST's `step`."""
         if not len(self.taps.recorded):
             return
+        voltage, adaptation, psi = (track[first:last] for track in self.engine.dynamics())
         shift = self._shift
         columns = {"V_m": voltage + shift["E_L"], "surrogate_gradient": psi, "adaptation": adaptation}
         columns["V_th_adapt"] = shift["E_L"] + shift["V_th"] + shift["adapt_beta"] * adaptation
@@ -243,13 +232,6 @@ class Clock:
         if self.taps.wants("learning_signal"):
             own = learning_signal(error, self._feedback) * self._has_learning_inputs
             self.taps.put_neurons("learning_signal", step, send_to_all(self.comm, own))
-
-    def gather_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """Collective: spikes of all ranks, from those of this one's neurons."""
-        if self.comm is None:
-            return log
-        parts = self.comm.allgather((log.ids[: log.ptr[n_steps]].copy(), log.ptr[: n_steps + 1].copy()))
-        return join_logs([SpikeLog.from_arrays(*part) for part in parts], n_steps)
 
     # ---- weights -----------------------------------------------------------------------------------------------------
 
@@ -267,12 +249,13 @@ class Clock:
                 synapses.append((table, local[keep], number))
         return synapses
 
-    def read_watched_weights(self, which: int) -> np.ndarray:
-        """Collective: present weights of the connections that a weight recorder watches."""
-        values = np.zeros(len(self.taps.weights[which].source))
-        for table, local, number in self._watched[which]:
-            values[number] = table.weight[local]
-        return values if self.comm is None else sum(self.comm.allgather(values))
+    def read_watched_weights(self) -> list[np.ndarray]:
+        """Collective: present weights of the connections that each weight recorder watches."""
+        found = [np.zeros(len(tap.source)) for tap in self.taps.weights]
+        for values, synapses in zip(found, self._watched, strict=True):
+            for table, local, number in synapses:
+                values[number] = table.weight[local]
+        return found if self.comm is None else [sum(parts) for parts in zip(*self.comm.allgather(found), strict=True)]
 
     def _places(
         self, table: SynapseTable, span: ProjectionSlice, members: Sequence[tuple[int, np.ndarray]]
@@ -313,21 +296,13 @@ class Clock:
         ids = self.wiring.recurrent if population.role == "recurrent" else self.wiring.readouts
         return ids[first : first + population.size]
 
-    def show_weights(self, table: SynapseTable) -> np.ndarray:
-        """Weights of a table, as NEST has them."""
-        return table.weight
-
-    def change_weights(self, table: SynapseTable, local: np.ndarray, weight: np.ndarray) -> None:
-        """Set weights at some places of a table."""
-        table.weight[local] = weight
-
     def read_weights(self) -> None:
         """Collective: bring the weights of all bundles up to date, on all ranks."""
         for name, (table, span) in self._synapses.items():
             if not span.projection.plastic:
                 continue
             for (index, place), local in self._places(table, span, self.wiring.origin[name]):
-                mine = place, self.show_weights(table)[local]
+                mine = place, self.engine.get_weights(table)[local]
                 for there, values in [mine] if self.comm is None else self.comm.allgather(mine):
                     self.bundles[index].weight[there] = values
 
@@ -350,23 +325,15 @@ class Clock:
             if any(which == index for which, _ in members):
                 for (which, place), local in self._places(table, span, members):
                     if which == index:
-                        self.change_weights(table, local, self.bundles[index].weight[place])
+                        self.engine.set_weights(table, local, self.bundles[index].weight[place])
         for when, array, places, _ in closed:
             self.close(when, array, places)
 
     # ---- the rest ----------------------------------------------------------------------------------------------------
 
-    def check_finite(self, loss: float) -> None:
-        """Collective: raise `StateError` if a number on any rank is not finite."""
-        problem = find_bad(self.network, self.engine)
-        if not np.isfinite(loss):
-            problem = problem or StateError(f"the loss is {loss}")
-        if maximum(self.comm, problem is not None):
-            raise_together(self.comm, problem)
-
     def hexdigest(self) -> str:
         """Collective: SHA-256 over all spikes and the present weights, valid on rank 0."""
         digest = Digest()
-        digest.update(self.digest)
+        digest.update(self.simulation.digest)
         digest.add_weights(self.comm, self.network)
         return digest.hexdigest()

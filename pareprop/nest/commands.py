@@ -152,7 +152,7 @@ def _tell(exchange: Exchange, seconds: float) -> None:
         return
     digest = kernel.clock.hexdigest()
     if exchange.rank == 0:
-        for name, value in (kernel.timers.seconds | kernel.clock.timers.seconds).items():
+        for name, value in (kernel.timers.seconds | kernel.clock.simulation.timers.seconds).items():
             terminal.echo(f"{name:12s} {value:9.3f} s")
         biological = kernel.step * kernel.resolution / 1000
         terminal.echo(f"script       {seconds:9.3f} s, {biological:.4g} s of biological time")

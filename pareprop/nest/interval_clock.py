@@ -6,23 +6,23 @@ compare with the target one more. See `catalogue` for what is recorded when.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..engines.interval import Interval, IntervalSettings
+from ..engines.lost_signals import EARLY
 from ..engines.sample import Sample
+from ..engines.transfer import move
 from ..network.losses import LOSSES
-from ..network.synapse_table import SynapseTable
 from ..parallel.collectives import maximum
-from ..parallel.spike_log import SpikeLog
-from ..values import Values
+from ..parallel.spike_log import SpikeLog, gather_log
+from ..simulation.observer import Outcome, Watched
+from ..values import Later
 from .clock import Clock
 from .errors import EARLIER, notice, refuse
-from .growth import Growth, move
-from .lost_signals import EARLY, take_back
+from .growth import Growth
+from .network import Wiring
 from .settings import check_intervals
-from .taps import NOBODY
+from .taps import Taps
 
 BEFORE = 2  # NEST's steps before the first interval of the neurons; of the readouts one more
 
@@ -32,19 +32,18 @@ class IntervalClock(Clock):
 
     Parameters
     ----------
-    kernel : dict
-        Kernel parameters.
-    *args : object
+    session, wiring, taps : object
         As for `Clock`.
     """
 
     engine: Interval
 
-    def __init__(self, kernel: Values, *args: Any) -> None:  # Any: what `Clock` takes
+    def __init__(self, session: Later, wiring: Wiring, taps: Taps) -> None:
+        kernel = session.params
         check_intervals(kernel)
-        dt = kernel["resolution"]
-        n_steps, wiring = round(kernel["eprop_update_interval"] / dt), args[0]
-        window = round(kernel["eprop_learning_window"] / dt)
+        n_steps, window = (
+            round(kernel[f"eprop_{name}"] / kernel["resolution"]) for name in ("update_interval", "learning_window")
+        )
         self._settings = IntervalSettings(
             min(window, n_steps),  # a longer one only divides: as in NEST, where the default may be longer
             average_gradient=wiring.average_gradient,
@@ -52,31 +51,36 @@ class IntervalClock(Clock):
             reset=bool(kernel["eprop_reset_neurons_on_update"]),
             keeps_fixed=wiring.fixed,
         )
-        super().__init__(*args, settings=self._settings, n_steps=n_steps)
-        self._count, self._done, self._errors = 0, 0, 0
-        self._started = False
+        super().__init__(session, wiring, taps, self._settings, n_steps)
+        self._errors, self._started = 0, False
         self._rates: dict[str, float] = {}
-        self._sizes = {"input": self.model.size("input"), "recurrent": self.network.n_recurrent}
-        self._spiked = {role: np.zeros(n, bool) for role, n in self._sizes.items()}  # in this batch
+        self._spiked = {role: np.zeros(self.model.size(role), bool) for role in ("input", "recurrent")}  # in this batch
         self._waiting = np.zeros(0, np.int64)  # neurons whose spikes arrive when time goes on
+        models = set(wiring.models.values())
         # rate in force when the first spike of a batch arrived at a source's synapses, which were updated then: of the
         # present batch, and of the latest one, NaN before
         self._next, self._latest = (
-            {
-                (model, role): np.full(n, np.nan)
-                for model in set(wiring.models.values())
-                for role, n in self._sizes.items()
-            }
+            {(model, role): np.full(len(spiked), np.nan) for model in models for role, spiked in self._spiked.items()}
             for _ in range(2)
         )
-        self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
+        self._weights = self.read_watched_weights()
         self._loss = self.engine.loss
         self._window = np.arange(self.n_steps) >= self.n_steps - self._settings.learning_window
-        self._kept = self._list_kept()
+        self._learns = wiring.plastic and self._settings.learning_window > 0
         self._last = np.zeros(0, np.int64)  # neurons that spiked in the last step of the interval before
         self._loses = bool(kernel["eprop_nest_losses"])
         if self._loses:
-            self.engine.gradient.keep()
+            self.engine.keep_last_signal()
+
+    @property
+    def _count(self) -> int:
+        """Intervals that are learned from."""
+        return self.simulation.place[0]
+
+    @property
+    def _done(self) -> int:
+        """Steps of the present interval that are over."""
+        return self.simulation.place[1]
 
     @property
     def _first(self) -> int:
@@ -86,17 +90,12 @@ class IntervalClock(Clock):
     def _run(self, end: int) -> None:
         if not self._started and end >= BEFORE:
             self._before()
-        while self._started:
-            last = min(self.n_steps, end - self._first)
-            if self._done == 0 and last > 0:
-                self._begin()
-            if last > self._done:
-                self._check_rates()
-                self._steps(self._done, last)
-            self._signals(min(self._done, end - self._first - 1))
-            if self._done < self.n_steps or end < self._first + self.n_steps + 1:
-                break
-            self._finish()
+        while self._started and (n := end - self._first - self._done) > 0:
+            self._check_rates()
+            first = self._done % self.n_steps
+            self.simulation.advance(min(n, self.n_steps - first), learn=self._learns)
+            self._show(first, self._done)
+            self._signals(self._done - 1)
 
     def take_over(self, growth: Growth) -> None:
         """Collective: see `Clock.take_over`; the present interval goes on after the steps that are done."""
@@ -105,161 +104,92 @@ class IntervalClock(Clock):
             raise refuse("nodes and connections made after the first step, before the second", EARLIER)
         if len(growth.new_readouts) and self._loss is not LOSSES["mean_squared_error"]:
             raise refuse("readouts with a softmax after the first step", EARLIER)
+        if old._started and growth.hears_old_errors(self._window[:done]):
+            raise refuse("learning signals from readouts to neurons that were there, after the first step", EARLIER)
+        if old._started and growth.feels_old_currents():
+            raise refuse(
+                "connections of a generator of currents that was there, after the first step", "create another one"
+            )
         growth.carry_clock()
-        self._count, self._done, self._errors = old._count, done, old._errors
-        self._started, self._rates = old._started, dict(old._rates)
-        roles = {"input": growth.inputs, "recurrent": growth.recurrent}
-        for role, places in roles.items():
-            move(old._spiked[role], places, self._spiked[role])
+        past = None
+        if done:
+            past = self._piece(old._first, 0, growth.carry_log(old.engine.inputs, done, "input"))
+        self.simulation.follow(old.simulation, past)
+        self._errors, self._started, self._rates = old._errors, old._started, dict(old._rates)
+        for role, spiked in self._spiked.items():
+            move(old._spiked[role], growth.places[role], spiked)
         for mine, before in ((self._next, old._next), (self._latest, old._latest)):
             for key in mine.keys() & before.keys():
-                move(before[key], roles[key[1]], mine[key])
-        self._waiting, self._last = (growth.recurrent[index.astype(np.int64)] for index in (old._waiting, old._last))
-        self._carry_engine(growth, old.engine)
+                move(before[key], growth.places[key[1]], mine[key])
+        recurrent = growth.places["recurrent"]
+        self._waiting, self._last = (recurrent[index.astype(np.int64)] for index in (old._waiting, old._last))
+        engine.take_over(old.engine, growth, done, self.simulation.iteration)
         if self._started:
-            self._continue(growth)
-        self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
+            engine.resume(old.engine, growth, past)
+        self._weights = self.read_watched_weights()
         self._show_known(growth.old.taps, growth.widen)
         if self._started and len(growth.new_readouts):
             for field in ("V_m", "readout_signal_unnorm"):
                 self.taps.put_readouts(field, self._first + done, engine.y[None] + engine.constants["E_L"])
         self.count_since(self._first)
 
-    def _carry_engine(self, growth: Growth, old: Interval) -> None:
-        """Collective: weights, moments and gradients of a batch; voltages, and what of the interval is over."""
-        new = self.engine
-        kept, fresh = old.state_within(), new.state_within()
-        rates = {item.name: item.numbers() for item in new.plastic} | kept.numbers["plastic"]
-        steps = max((item.n_steps for item in old.plastic), default=self._count // self.model.optimizer.batch_size)
-        for name in growth.new_projections:
-            if name in rates:
-                rates[name] = rates[name] | {"n_steps": steps}
-        move(kept.shared["y"], growth.readouts, new.y)
-        new.load_state({"n_samples": old.n_samples, "plastic": rates}, {"y": new.y})
-        new.gradient.n_collected = old.gradient.n_collected
-        growth.carry_synapses(kept, fresh)
-        growth.carry_neurons(kept.neurons, fresh.neurons, self._find_kept)
-        new.refresh()
-
-    def _find_kept(self, name: str, n: int, other: int) -> tuple[np.ndarray, np.ndarray]:
-        """Places of what is kept in arrays of two lengths; a ring has the coming steps."""
-        kept = np.arange(min(n, other)) + (self._done if name == "ring" else 0)
-        return (kept % n, kept % other) if name == "ring" else (kept, kept)
-
-    def _continue(self, growth: Growth) -> None:
-        """Collective: go on within the interval; readouts are one step ahead, and hear what was sent in the latest."""
-        old, engine, done = growth.old, self.engine, self._done
-        if growth.hears_old_errors(self._window[:done]):
-            raise refuse("learning signals from readouts to neurons that were there, after the first step", EARLIER)
-        if growth.feels_old_currents():
-            raise refuse(
-                "connections of a generator of currents that was there, after the first step", "create another one"
-            )
-        constants, new = engine.constants, growth.new_readouts
-        log = growth.carry_log(old.engine.channel.own, done, of_inputs=False)
-        if done:
-            engine.begin(SpikeLog(self.n_steps), None, reset=False)
-            self._feed(0, growth.carry_log(old.engine.inputs, done, of_inputs=True), done)
-            engine.channel.load(log, done)
-            engine.signal[:done] = growth.widen(old.engine.signal[:done])
-        arriving = growth.latest_to_readouts(log.part(done - 1, done).ids if done else NOBODY)
-        engine.y[new] = constants["alpha"][new] * engine.y[new]  # no current in their first step
-        engine.y += constants["zeta"] * arriving
-        if done:
-            engine.signal[done - 1] = engine.y
-
     def _before(self) -> None:
         """The steps before the first interval, in which nothing but currents can arrive."""
         if np.any(self.forced.take(0, BEFORE)):
             raise refuse("ignore_and_spike in the first two steps", "set ignore_and_spike_offset to at least 3 steps")
-        inputs = self.train.take(0, BEFORE)
-        padded = SpikeLog(self.n_steps)
-        padded.append(0, inputs, BEFORE)
-        padded.ptr[BEFORE + 1 :] = padded.ptr[BEFORE]
-        currents = None
-        if self.model.size("current"):
-            currents = np.pad(self.currents.of(0, BEFORE), ((0, self.n_steps - BEFORE), (0, 0)))
-        self.engine.run_before(padded, currents, BEFORE, BEFORE + 1)
-        if maximum(self.comm, int(self.engine.channel.own.ptr[BEFORE]) > 0):
+        self.engine.run_before(Sample(self.train.take(0, BEFORE), currents=self.currents.of(0, BEFORE)), BEFORE + 1)
+        if maximum(self.comm, int(self.engine.get_own_spikes().ptr[BEFORE]) > 0):
             raise refuse("spikes in the first two steps", "start with V_m below V_th")
-        self._show_neurons(0, 0, BEFORE)
+        self.put_dynamics(0, 0, BEFORE)
         self._show_readouts(0, 0, BEFORE + 1)
         self._started = True
-
-    def _list_kept(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, SynapseTable]:
-        """Synapses between neurons that do not learn: sources, targets on this rank, places, ports, the table.
-
-        A spike of the last step of an interval arrives through them in step 0 of the next one; those that learn lose
-        it, as in NEST.
-        """
-        columns = [np.zeros((4, 0), np.int64)]
-        for table, span in self._synapses.values():
-            pre, post = span.projection.pre, span.projection.post
-            if not span.projection.plastic and (pre.role, post.role) == ("recurrent", "recurrent"):
-                first, port = self.model.offset(pre), span.projection.port_index
-                columns += [
-                    np.stack([first + source, target - span.targets[0] + span.base, index, np.full_like(index, port)])
-                    for source, target, _, index in table.chunks(span)
-                ]
-        kept = np.concatenate(columns, axis=1)
-        return *kept[:, np.argsort(kept[0], kind="stable")], self.network.incoming
 
     def _keep(self, last: int) -> None:
         """Collective: note the spikes of the interval's last step, if there are synapses that keep them."""
         if any(item.pre.role == item.post.role == "recurrent" and not item.plastic for item in self.model.projections):
-            self._last = self.gather_spikes(self.engine.channel.own.part(last - 1, last), 1).spikes(1)[1]
-
-    def _begin(self) -> None:
-        self._rates = dict(self.etas)
-        self.count_since(self._first)
-        self.engine.begin_pieces(learn=True)
-        source, target, place, port, table = self._kept
-        mine = np.isin(source, self._last)
-        arriving = np.atleast_2d(self.engine.neurons["arriving"])
-        np.add.at(arriving, (port[mine], target[mine]), table.weight[place[mine]])
+            self._last = gather_log(self.comm, self.engine.get_own_spikes().part(last - 1, last), 1).spikes(1)[1]
 
     def _check_rates(self) -> None:
         """The rate of an interval is that of its first spikes; scripts change it when NEST's intervals end, two steps
         before the neurons' do.
         """
-        if self._done <= 1:
-            self._rates = dict(self.etas)
-        elif self._done < self.n_steps - BEFORE and self._rates != self.etas:
+        if 1 < self._done < self.n_steps - BEFORE and self._rates != self.etas:
             raise refuse(
                 "another learning rate within an update interval",
                 f"change eta when the time is a multiple of {self.n_steps * self.dt:g} ms",
             )
 
-    def _feed(self, first: int, inputs: SpikeLog, n: int) -> None:
-        """Tell the engine what happens in `n` steps of the interval."""
-        start = self._first + first
-        self.engine.feed(first, Sample(inputs, currents=self.currents.of(start, start + n)))
-
-    def _steps(self, first: int, last: int) -> None:
-        """Run steps [first, last) of the interval, and record."""
-        start = self._first
-        inputs = self.train.take(start + first, start + last)
-        self._force(first, last)
-        self._feed(first, inputs, last - first)
-        self.engine.advance(first, last)
-        self._done = last
-        if last == self.n_steps:
-            self._keep(last)
-        self._show_neurons(start, first, last)
-        self._show_readouts(start + 1, first, last)
-        self._show_spikes(start, first, last, inputs)
-
-    def _force(self, first: int, last: int) -> None:
-        """Have the neurons with `ignore_and_spike` spike in steps [first, last)."""
+    def piece(self, first: int, last: int) -> Sample:
+        """What happens in steps [first, last) since the first interval began, see `OpenTask`."""
+        place = first % self.n_steps
+        first, last = BEFORE + first, BEFORE + last
+        if not place:
+            self.count_since(first)
+            self.engine.pass_on(self._last)
+        if place <= 1:
+            self._rates = dict(self.etas)
         index = self.forced.index
         due = np.zeros((self.n_steps, len(index)), bool)
-        due[first:last] = self.forced.take(self._first + first, self._first + last)
+        due[place : place + last - first] = self.forced.take(first, last)
         self.engine.force(index, due)
+        return self._piece(first, place, self.train.take(first, last))
 
-    def _show_neurons(self, start: int, first: int, last: int) -> None:
-        """Show steps [first, last) of the neurons; step 0 is NEST's `start`."""
-        if len(self.taps.recorded):
-            self.put_dynamics(start + first, *(track[first:last] for track in self.engine.dynamics()))
+    def _piece(self, first: int, place: int, inputs: SpikeLog) -> Sample:
+        n = len(inputs.ptr) - 1
+        return Sample(inputs, currents=self.currents.of(first, first + n), window=self._window[place : place + n])
+
+    def late_target(self) -> np.ndarray:
+        """Targets of the present interval, the last one of which is known a step after it, see `LateTask`."""
+        return self.targets.of(self._first + 2, self._first + self.n_steps + 2)
+
+    def _show(self, first: int, last: int) -> None:
+        """Record what was in steps [first, last) of the interval."""
+        start, inputs = self._first, self.engine.inputs.part(first, last)
+        if last == self.n_steps:
+            self._keep(last)
+        self.put_dynamics(start + first, first, last)
+        self._show_readouts(start + 1, first, last)
+        self._show_spikes(start, first, last, inputs)
 
     def _show_readouts(self, start: int, first: int, last: int) -> None:
         """Show voltages of the readouts, and what a softmax is made of."""
@@ -269,8 +199,7 @@ class IntervalClock(Clock):
         self.taps.put_readouts("readout_signal_unnorm", start + first, shown if plain else np.exp(shown))
 
     def _show_spikes(self, start: int, first: int, last: int, inputs: SpikeLog) -> None:
-        own = self.engine.channel.own.part(first, last)
-        log = self.gather_spikes(own, last - first)
+        log = gather_log(self.comm, self.engine.get_own_spikes().part(first, last), last - first)
         steps, index = log.spikes(last - first)
         self.n_spikes += len(steps)
         at, source = inputs.spikes(last - first)
@@ -316,39 +245,30 @@ class IntervalClock(Clock):
         self.put_signals(start + first + 3, error)
         self._errors = last
 
-    def _finish(self) -> None:
-        """All is known of the interval: learn from it."""
-        start, T = self._first, self.n_steps
-        target = self.targets.of(start + 2, start + T + 2)
-        learns = self.wiring.plastic and self._settings.learning_window > 0
-        surrogate = self.engine.psi[:, 0].astype(float) if self._loses else None  # learning overwrites it
-        error, loss = self.engine.finish(Sample(self.engine.inputs, target), learns)
-        if surrogate is not None and learns:
-            self._lose(error, surrogate)
-        self.digest.add_spikes(self.engine.log, T)
-        self.check_finite(loss)
-        self._count += 1
-        self._done = self._errors = 0
-        if self._count % self.model.optimizer.batch_size == 0:
-            self._update()
-        self.targets.forget(self._first + 2)
-        self.currents.forget(self._first)
+    def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
+        """All is known of an interval, which is about to be learned from."""
+        self._signals(self.n_steps)
+        self._errors = 0
+        if self._loses and self._learns:
+            self._lose(outcome.error[-1])
+        following = self._first + self.n_steps
+        self.targets.forget(following + 2)
+        self.currents.forget(following)
 
-    def _lose(self, error: np.ndarray, surrogate: np.ndarray) -> None:
+    def _lose(self, error: np.ndarray) -> None:
         """Lose what NEST does, see `lost_signals`."""
-        early = np.unique(self.train.sources[self.train.stamps == self._first + self.n_steps + EARLY])
-        if len(early) and self.network.neurons[0] < self.network.neurons[1]:
-            take_back(self.engine, early, self.engine.inputs, error[-1], surrogate)
+        stamps, sources = self.train.stamps, self.train.sources
+        self.engine.lose_last_signal(np.unique(sources[stamps == self._first + self.n_steps + EARLY]), error)
         if self._count and self.engine.log.ptr[1] > 0:
             notice(
                 "neurons spiked in the first step of an update interval; what NEST loses there is kept",
                 self.exchange.rank,
             )
 
-    def _update(self) -> None:
-        """The optimizer's step, for each source with the rate in force at the update before, as in NEST."""
-        first = self._count == self.model.optimizer.batch_size
-        for key, latest in () if first else self._latest.items():
+    def after_batch(self, simulation: Watched, first: int, n: int, phase: str) -> None:
+        """Give each source the rate in force at the update before, as in NEST, for the optimizer's step."""
+        earliest = first == 0
+        for key, latest in () if earliest else self._latest.items():
             spiked = self._spiked[key[1]]
             latest[spiked] = self._next[key][spiked]
         for spiked in self._spiked.values():
@@ -358,7 +278,9 @@ class IntervalClock(Clock):
             source = self.model.offset(pre) + item.span.source(np.arange(item.span.n_rows))
             latest = self._latest[model, pre.role][source]
             rows = np.where(np.isnan(latest), self.first_etas[model], latest)
-            item.eta = self.first_etas[model] if first else self._rates[model]
+            item.eta = self.first_etas[model] if earliest else self._rates[model]
             item.row_etas = None if np.all(rows == item.eta) else rows
-        self.engine.optimize()
-        self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
+
+    def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
+        """Weights have changed."""
+        self._weights = self.read_watched_weights()

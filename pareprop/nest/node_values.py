@@ -80,10 +80,10 @@ def _value(session: Session, block: Block, local: int, key: str) -> object:
 
 def _value_of_recorder(session: Session, block: Block, local: int, key: str) -> AnyValue:
     node = block.first + local
-    recorder = session.recorders.of(node, session.resolution)
+    recorder = session.recorders.of(node)
     backend = block.get("record_to", local)
     if backend != "memory":
-        files = session.recorders.files(node, session.generators.n, session.resolution)
+        files = session.recorders.files(node)
         if key == "n_events":
             return files.n
         if key == "events":
@@ -138,5 +138,5 @@ def _clear(session: Session, nodes: NodeCollection, n: object) -> None:
         if n != 0:
             raise NESTErrors.BadProperty(f"n_events = {n}: it can only be set to 0, which forgets all events")
         for node in (block.first + local).tolist():
-            session.recorders.of(node, session.resolution).clear(session.shown)
-            session.recorders.files(node, session.generators.n, session.resolution).n = 0
+            session.recorders.of(node).clear(session.shown)
+            session.recorders.files(node).n = 0

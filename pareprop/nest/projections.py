@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from .devices.base import TrainSource
 from .errors import refuse
 from .models import make_optimizer
 from .network import Group, Wiring
-from .nodes import NodeTable
+from .session import Session
 
 
 @dataclass(frozen=True)
@@ -57,27 +57,13 @@ class Projections:
         The network, with all populations but those of Poisson trains.
     groups : list of Group
         Its populations.
-    bundles : list of Bundle
-        All connections between nodes that are not recorders.
-    synapses : dict
-        Models of synapses, with their present defaults.
-    nodes : NodeTable
-        All nodes.
-    generations : sequence of int
-        First bundles of those that are kept apart from the ones before, as their synapses have other histories.
+    session : Session
+        What a script has made. Connections of each of its generations are kept apart, as they have other histories.
     """
 
-    def __init__(
-        self,
-        wiring: Wiring,
-        groups: list[Group],
-        bundles: list[Bundle],
-        synapses: Mapping[str, SynapseModel],
-        nodes: NodeTable,
-        generations: Sequence[int] = (),
-    ) -> None:
-        self.wiring, self.groups, self.bundles, self.synapses = wiring, groups, bundles, synapses
-        self.nodes, self._generations = nodes, generations
+    def __init__(self, wiring: Wiring, groups: list[Group], session: Session) -> None:
+        self.wiring, self.groups, self.bundles, self.nodes = wiring, groups, session.bundles, session.nodes
+        self._synapses, self._generations = session.models.synapses, session.generations
         self._late: dict[str, Group] = {}
         self._readout_taus = {readouts.params.tau_m for readouts in wiring.model.of_role("readout")}
 
@@ -110,7 +96,7 @@ class Projections:
                     key = pre, post, bundle.model.name, port, age
                     parts.setdefault(key, []).append((index, _take(mine, places)))
         for (pre, post, name, port, age), members in parts.items():
-            self._connect(Part(self.groups[pre], self.groups[post], self.synapses[name], port, age, members))
+            self._connect(Part(self.groups[pre], self.groups[post], self._synapses[name], port, age, members))
 
     def _split_by_ends(self, bundle: Bundle, place: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
         """Connections of a bundle by the populations of their ends; populations by their place among all."""

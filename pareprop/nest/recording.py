@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..values import Later
 from .bundles import Bundles
 from .catalogue import HISTORY
 from .connections import AMONG_NEURONS, Bundle
@@ -14,7 +15,7 @@ from .devices.base import Recorder, SpikeSource
 from .devices.multimeter import Multimeter
 from .devices.spike_recorder import SpikeRecorder
 from .errors import NESTErrors, refuse
-from .nodes import NodeTable
+from .network import Wiring
 from .recorders import EventList, Meter
 from .taps import AHEAD, Taps, WeightTap
 from .text_files import TextFiles
@@ -25,12 +26,12 @@ class Recorders:
 
     Parameters
     ----------
-    nodes : NodeTable
-        All nodes.
+    session : Session
+        Whose nodes they are.
     """
 
-    def __init__(self, nodes: NodeTable) -> None:
-        self._nodes = nodes
+    def __init__(self, session: Later) -> None:
+        self._session, self._nodes = session, session.nodes
         self._links: list[tuple[np.ndarray, np.ndarray]] = []
         self._made: dict[int, Meter | EventList] = {}
         self._files: dict[int, TextFiles] = {}
@@ -93,21 +94,24 @@ class Recorders:
                         f"{other.model.name} has {', '.join(known) or 'none'}"
                     )
 
-    def of(self, node: int, dt: float) -> Meter | EventList:
-        """A recorder: that of the run, or an empty one before."""
-        return self._made.get(node) or self._new(node, dt)
+    def _device(self, node: int) -> Recorder:
+        return self._nodes.device(node, self._session.resolution, Recorder)
 
-    def files(self, node: int, n_processes: int, dt: float) -> TextFiles:
+    def of(self, node: int) -> Meter | EventList:
+        """A recorder: that of the run, or an empty one before."""
+        return self._made.get(node) or self._device(node).make(self._list_recorded(node))
+
+    def files(self, node: int) -> TextFiles:
         """The text files of a recorder."""
         if node not in self._files:
-            self._files[node] = TextFiles(self._nodes.device(node, dt, Recorder), n_processes)
+            self._files[node] = TextFiles(self._device(node), self._session.generators.n)
         return self._files[node]
 
-    def list_files(self, n_processes: int, dt: float) -> Iterator[tuple[Meter | EventList, TextFiles]]:
+    def list_files(self) -> Iterator[tuple[Meter | EventList, TextFiles]]:
         """The recorders of the run that record to text, and their files."""
         for node, recorder in self._made.items():
-            if self._nodes.device(node, dt, Recorder).get("record_to") != "memory":
-                yield recorder, self.files(node, n_processes, dt)
+            if self._device(node).get("record_to") != "memory":
+                yield recorder, self.files(node)
 
     def has_meter(self, nodes: list[int]) -> bool:
         """Whether some nodes are multimeters that are connected."""
@@ -121,9 +125,6 @@ class Recorders:
         """Have recorders take their windows anew when time goes on."""
         self._moved.update(nodes)
         self.changed = True
-
-    def _new(self, node: int, dt: float, now: int = 0, late: int = 1) -> Meter | EventList:
-        return self._nodes.device(node, dt, Recorder).make(self._list_recorded(node), now, late)
 
     def _list_recorded(self, node: int) -> np.ndarray:
         node_ids = [targets[recorders == node] for recorders, targets in self._links]
@@ -139,31 +140,22 @@ class Recorders:
                 ):
                     raise refuse(f"recording {HISTORY}", "it is the length of a buffer that only NEST has")
 
-    def taps(
-        self,
-        bundles: Bundles,
-        n_processes: int,
-        recurrent: np.ndarray,
-        readouts: np.ndarray,
-        dt: float,
-        now: int = 0,
-        shown: int = 0,
-    ) -> Taps:
-        """Make all recorders for a run of a network with these connections, neurons and readouts.
+    def taps(self, wiring: Wiring) -> Taps:
+        """Make all recorders for a run of a network.
 
-        Those that are there already go on, with another window or other nodes if these were changed; others begin in
-        NEST's step `now`, when stamps below `shown` are shown.
+        Those that are there already go on, with another window or other nodes if these were changed; others begin now.
         """
         self.changed = False
+        bundles, now, n_processes = self._session.bundles, self._session.step, self._session.generators.n
         late = (bundles.delays or (1, 1))[0] + AHEAD
         meters, spikes = [], []
         weights: list[WeightTap] = []
         fixed: list[WeightTap] = []
         for node in self._nodes.ids_of_kind("recorder").tolist():
-            device, ids = self._nodes.device(node, dt, Recorder), self._list_recorded(node)
+            device, ids = self._device(node), self._list_recorded(node)
             if node in self._made and node in self._moved:
-                self._made[node].change(np.unique(ids), device.window, shown, now)
-            recorder = self._made[node] = self._made.get(node) or self._new(node, dt, now, late)
+                self._made[node].change(np.unique(ids), device.window, self._session.shown, now)
+            recorder = self._made[node] = self._made.get(node) or device.make(ids, now, late)
             if isinstance(recorder, Meter):
                 meters.append(recorder)
             elif isinstance(device, SpikeRecorder):
@@ -173,7 +165,7 @@ class Recorders:
                 for plastic, taps in ((True, weights), (False, fixed)):
                     taps += _weight_taps(recorder, node, chosen, plastic, bundles, n_processes)
         self._moved.clear()
-        return Taps(meters, spikes, weights, fixed, recurrent, readouts)
+        return Taps(meters, spikes, weights, fixed, wiring.recurrent, wiring.readouts)
 
 
 def _weight_taps(

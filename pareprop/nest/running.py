@@ -13,8 +13,6 @@ from .session import Session
 
 if TYPE_CHECKING:
     from .clock import Clock
-    from .network import Wiring
-    from .taps import Taps
 
 
 def count_steps(session: Session, ms: float) -> int:
@@ -41,7 +39,7 @@ def simulate(session: Session, ms: float) -> None:
         elif n and session.grown:
             session.clock = _grow(session)
         elif n and session.recorders.changed:
-            session.running.take_taps(_make_taps(session, session.running.wiring))
+            session.running.take_taps(session.recorders.taps(session.running.wiring))
         if n:
             session.running.take_rates(session.models.rates())
             _open_files(session)
@@ -62,7 +60,7 @@ def _open_files(session: Session) -> None:
     if session.files_open:
         return
     session.files_open = session.prepared
-    session.text = list(session.recorders.list_files(session.generators.n, session.resolution))
+    session.text = list(session.recorders.list_files())
     if session.text:
         try:
             with guarded(session.exchange.comm):
@@ -82,11 +80,6 @@ def _write_files(session: Session) -> None:
                 files.take(recorder, session.shown, writes=session.exchange.rank == 0)
 
 
-def _make_taps(session: Session, w: Wiring) -> Taps:
-    here = session.bundles, session.generators.n, w.recurrent, w.readouts, session.resolution
-    return session.recorders.taps(*here, session.step, session.shown)
-
-
 def _build_clock(session: Session) -> Clock:
     from .interval_clock import IntervalClock  # engines and MPI: a script that only describes needs none of them
     from .spike_clock import SpikeClock
@@ -95,16 +88,10 @@ def _build_clock(session: Session) -> Clock:
     session.bundles.settle()
     session.recorders.check_history(session.bundles)
     with session.timers.phase("wire"):
-        version = session.versions.of(session.exchange.rank)
-        wiring = wire(
-            session.nodes, session.bundles, session.models.synapses, session.params, version, session.generations
-        )
-    taps = _make_taps(session, wiring)
+        wiring = wire(session, session.versions.of(session.exchange.rank))
     kind = SpikeClock if wiring.model.eprop.is_online else IntervalClock
     with session.timers.phase("build"):
-        clock = kind(
-            session.params, wiring, session.nodes, session.bundles, taps, session.exchange, session.params["rng_seed"]
-        )
+        clock = kind(session, wiring, session.recorders.taps(wiring))
     session.n_built, session.grown = session.nodes.n, False
     session.generations.append(len(session.bundles))
     return clock

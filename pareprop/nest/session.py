@@ -76,7 +76,7 @@ class Session:
         self.nodes, self.bundles = NodeTable(), Bundles()
         self.versions = Versions(self.params["eprop_as"])
         self.models = Models(lambda name: self.bundles.n_of_model[name], self.versions)
-        self.recorders = Recorders(self.nodes)
+        self.recorders = Recorders(self)
         self.clock: Clock | None = None
         self.timers, self.spent = Timers(), Timers()
         self.step, self.stale, self.prepared, self.files_open = 0, False, False, False

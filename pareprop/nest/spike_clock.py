@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..engines.sample import Sample
 from ..engines.spike import Spike, SpikeSettings
-from ..engines.spike_memory import SpikeMemory
 from ..kernels import layout
 from ..network import transmission
-from ..network.synapse_table import SynapseTable
-from ..parallel.spike_log import SpikeLog
-from ..values import Values
+from ..parallel.spike_log import SpikeLog, gather_log
+from ..simulation.observer import Outcome, Watched
+from ..values import Later
 from .clock import Clock
 from .connections import STATES
 from .errors import EARLIER, refuse
-from .growth import Growth, move
-from .taps import WeightTap
+from .growth import Growth
+from .network import Wiring
+from .taps import Taps, WeightTap
 
 LONGEST = 1000  # steps of an engine's sample
 
@@ -28,9 +26,9 @@ class SpikeClock(Clock):
 
     engine: Spike
 
-    def __init__(self, kernel: Values, *args: Any) -> None:  # Any: what `Clock` takes
-        super().__init__(*args, settings=SpikeSettings(0, lead=0), n_steps=LONGEST)
-        self.engine.memory.keep_arrived()
+    def __init__(self, session: Later, wiring: Wiring, taps: Taps) -> None:
+        super().__init__(session, wiring, taps, SpikeSettings(0, lead=0), LONGEST)
+        self.engine.keep_arrived()
         self._error = np.zeros((1, len(self.wiring.readouts)))  # of the step before
         self._arrivals = [
             self._watch_arrivals(tap, synapses) for tap, synapses in zip(self.taps.weights, self._watched, strict=True)
@@ -49,8 +47,30 @@ class SpikeClock(Clock):
         return result
 
     def _run(self, end: int) -> None:
-        for first in range(self.step, end, LONGEST):
-            self._sample(first, min(first + LONGEST, end))
+        self.simulation.advance(end - self.step, whole=True)
+
+    def piece(self, first: int, last: int) -> Sample:
+        """What happens in NEST's steps [first, last), see `OpenTask`."""
+        self.engine.force(self.forced.index, self.forced.take(first, last))
+        window = self.window.of(first, last)
+        plain = np.all((window == 0.0) | (window == 1.0)) and np.all(window == window[:, :1])
+        return Sample(
+            self.train.take(first, last),
+            self.targets.of(first, last),
+            self.currents.of(first, last) if self.model.size("current") else None,
+            np.any(window != 0.0, axis=1),
+            factors=None if plain else window,
+        )
+
+    def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
+        """Record what has happened."""
+        last = simulation.engine.origin
+        first = last - len(outcome.error)
+        self.n_spikes += simulation.engine.n_spikes
+        self._show(first, last, outcome)
+        self._show_spikes(first, last, outcome.sample.inputs)
+        for frozen in (self.targets, self.window, self.currents):
+            frozen.forget(last)
 
     def take_rates(self, rates: dict[str, tuple[float, float]]) -> None:
         """Take learning rates; those of the model hold from a synapse's update after the next one on."""
@@ -64,16 +84,6 @@ class SpikeClock(Clock):
                     "set optimize_each_step to False, or eta once",
                 )
         self.engine.delay_rates({name: self.first_etas[model] for name, model in self.wiring.models.items()})
-
-    def _arrived(self, table: SynapseTable) -> np.ndarray:
-        memory = self.engine.memory
-        known = [np.asarray(memory.rows[k].arrived) for k, other in enumerate(memory.tables) if other is table]
-        return known[0] if known else np.zeros(0)
-
-    def show_weights(self, table: SynapseTable) -> np.ndarray:
-        """Weights of the latest arrivals, without the steps that were made since."""
-        arrived = self._arrived(table)
-        return np.where(np.isnan(arrived), table.weight, arrived) if len(arrived) else table.weight
 
     def read_states(self, shown: int) -> None:
         """Collective: see `Clock.read_states`; rows of the engine lack what is on its way to them."""
@@ -102,72 +112,46 @@ class SpikeClock(Clock):
 
     def _list_sent(self, shown: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Collective: stamps below `shown`, and sources, of spikes that may be on their way; by role of the source."""
-        memory, base = self.engine.memory, self.engine.kernel.channel.base
-        first = memory.first_step(self.step)
-        n = self.step - first
-        inputs = memory.inputs.part(first - base, self.step - base)
-        spikes = self.gather_spikes(self.engine.channel.own.part(first - base, self.step - base), n)
-        sent = {}
+        first, inputs, own = self.engine.get_spikes_under_way()
+        spikes, sent = gather_log(self.comm, own, self.step - first), {}
         for role, log, later in (("input", inputs, 0), ("recurrent", spikes, 1)):
-            steps, source = log.spikes(n)
+            steps, source = log.spikes(self.step - first)
             stamps = first + later + steps
             sent[role] = stamps[stamps < shown], source[stamps < shown].astype(np.int64)
         return sent
 
-    def change_weights(self, table: SynapseTable, local: np.ndarray, weight: np.ndarray) -> None:
-        """Set weights; steps that were made since the latest arrivals are made from there, as at the next ones."""
-        arrived, before = self._arrived(table), self.show_weights(table)[local]
-        changed = local[weight != before]
-        since = table.weight[changed] - before[weight != before]
-        table.weight[changed] = weight[weight != before] + since
-        if len(arrived):
-            arrived[changed] = np.where(np.isnan(arrived[changed]), np.nan, weight[weight != before])
-
     def take_over(self, growth: Growth) -> None:
         """Collective: see `Clock.take_over`."""
+        old, engine, models = growth.old, self.engine, self.wiring.models
+        if not engine.can_take_over(old.engine):
+            raise refuse(
+                "neurons with other kappa, kappa_reg, tau_m or delays of learning after the first step", EARLIER
+            )
         growth.carry_clock()
+        self.simulation.follow(old.simulation)
         self.count_since(0)
-        old, engine = growth.old, self.engine
         self.close(self.step + 1, engine.constants["drive"], growth.new_readouts)  # as in each run's first step
         self._error = growth.widen(old._error)
-        carry_state(growth, old.engine, engine)
-        self._show_known(growth.old.taps, growth.widen)
+        before = old.wiring.models
+        alike = {name: [other for other in before if before[other] == model] for name, model in models.items()}
+        engine.take_over(old.engine, growth, {name: (alike[name], self.etas[models[name]]) for name in models})
+        self._show_known(old.taps, growth.widen)
 
-    def _sample(self, first: int, last: int) -> None:
-        inputs = self.train.take(first, last)
-        window = self.window.of(first, last)
-        plain = np.all((window == 0.0) | (window == 1.0)) and np.all(window == window[:, :1])
-        self.engine.factors = None if plain else np.ascontiguousarray(window)
-        currents = self.currents.of(first, last) if self.model.size("current") else None
-        target = self.targets.of(first, last)
-        sample = Sample(inputs, target, currents, np.any(window != 0.0, axis=1))
-        self.engine.force(self.forced.index, self.forced.take(first, last))
-        error, loss = self.engine.run(sample, learn=True)
-        self.n_spikes += self.engine.n_spikes
-        self.digest.add_spikes(self.engine.log, last - first)
-        self.check_finite(loss)
-        self._show(first, last, error, target, window)
-        self._show_spikes(first, last, inputs)
-        for frozen in (self.targets, self.window, self.currents):
-            frozen.forget(last)
-
-    def _show(self, first: int, last: int, error: np.ndarray, target: np.ndarray, window: np.ndarray) -> None:
-        n, engine = last - first, self.engine
-        if len(self.taps.recorded):
-            self.put_dynamics(first, *(track[:n] for track in engine.dynamics()))
-        signal = engine.show_signal()
+    def _show(self, first: int, last: int, outcome: Outcome) -> None:
+        self.put_dynamics(first, 0, last - first)
+        window, signal, target = self.window.of(first, last), outcome.signal, outcome.sample.target
         columns = {"V_m": signal, "readout_signal": signal * window, "target_signal": target * window,
-                   "error_signal": error}  # fmt: skip
+                   "error_signal": outcome.error}  # fmt: skip
         for field, values in columns.items():
             self.taps.put_readouts(field, first, values)
-        errors = np.concatenate([self._error, error])
+        errors = np.concatenate([self._error, outcome.error])
         self.put_signals(first, errors[:-1])
         self._error = errors[-1:].copy()
 
     def _show_spikes(self, first: int, last: int, inputs: SpikeLog) -> None:
         if not self.taps.wants_spikes:
             return
-        log = self.gather_spikes(self.engine.get_own_spikes(), last - first)
+        log = gather_log(self.comm, self.engine.get_own_spikes(), last - first)
         steps, index = log.spikes(last - first)
         self.taps.put_spikes(first + steps + 1, self.wiring.recurrent[index])
         for tap, synapses in zip(self.taps.weights, self._arrivals, strict=True):
@@ -195,76 +179,3 @@ class SpikeClock(Clock):
         keys = step * self.model.size("input") + place
         n = np.searchsorted(key, keys, side="right") - np.searchsorted(key, keys)
         return np.where(parrot, n, 1)
-
-
-def carry_state(growth: Growth, old: Spike, new: Spike) -> None:
-    """Collective: have an engine go on where another one is."""
-    before, after, block, time = old.memory, new.memory, new.plan.block, old.time
-    lost = [b for a, b in zip(before.blocks, after.blocks, strict=False) if a not in (0, b)]
-    if ((old.plan.sets, old.plan.m) != (new.plan.sets, new.plan.m) and len(old.plastic)) or lost:
-        raise refuse("neurons with other kappa, kappa_reg, tau_m or delays of learning after the first step", EARLIER)
-    kept, fresh = old.state(), new.state()
-    steps = time - after.first_step(time)
-    shared = {"y": new.y}
-    move(kept.shared["y"], growth.readouts, shared["y"])
-    for name in ("error_ring", "error_sums"):
-        rows = np.zeros_like(after.history[name])
-        was, here = _kept_steps(name, len(kept.shared[name]), len(rows), time, block)
-        rows[here] = growth.widen(kept.shared[name])[was]
-        shared[name] = rows
-    inputs = SpikeLog.from_arrays(kept.shared["inputs_ids"], kept.shared["inputs_ptr"])
-    for name, log, of_inputs in (("inputs", inputs, True), ("spikes", kept.spikes["spikes"](), False)):
-        whole = _last_steps(growth.carry_log(log, len(log.ptr) - 1, of_inputs), steps)
-        shared |= {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
-    rates = {item.name: item.numbers() for item in new.plastic} | kept.numbers["plastic"]
-    numbers = {"time": time, "learned": kept.numbers["learned"], "blocks": after.blocks, "plastic": rates}
-    new.load_state(numbers, shared)
-    fresh = new.state()
-    growth.carry_neurons(kept.neurons, fresh.neurons, lambda name, n, other: _kept_steps(name, n, other, time, block))
-    growth.carry_synapses(kept, fresh)
-    growth.carry_rows((*kept.rows[name], *fresh.rows[name]) for name in sorted(kept.rows) if name in fresh.rows)
-    _carry_rates(growth, before, after)
-    new.refresh()
-
-
-def _carry_rates(growth: Growth, before: SpikeMemory, after: SpikeMemory) -> None:
-    """Collective: take over which rates of learning were there when, see `Spike.delay_rates`."""
-    for k in range(2):
-        table, into, rows, fresh = before.tables[k], after.tables[k], before.rows[k], after.rows[k]
-        if not len(rows.rate_since):
-            continue
-        fresh.first = np.full(len(into.row_ptr) - 1, layout.NEVER)
-        growth.carry_rows(iter([(table, np.asarray(rows.first), into, np.asarray(fresh.first))]))
-        past, models = np.asarray(rows.rates), growth.old.wiring.models
-        columns = dict(zip(_list_blocks(table), past.T, strict=True))
-        by_model = {models.get(name): column for (name, _), column in columns.items()}
-        etas, model_of = growth.new.etas, growth.new.wiring.models
-        rates = np.zeros((len(past), len(into.blocks)))
-        for place, (name, delay) in enumerate(_list_blocks(into)):
-            model = model_of.get(name)
-            rates[:, place] = columns.get((name, delay), by_model.get(model, etas.get(model or "", 0.0)))
-        fresh.rate_since, fresh.rates = np.array(rows.rate_since), rates
-
-
-def _list_blocks(table: SynapseTable) -> list[tuple[str, int]]:
-    return [(span.projection.name, int(delay)) for span in table.spans for delay in span.delays]
-
-
-def _last_steps(log: SpikeLog, n: int) -> SpikeLog:
-    """The last steps of a log, empty ones before them where it is shorter."""
-    has = len(log.ptr) - 1
-    if n <= has:
-        return log.part(has - n, has)
-    return SpikeLog.from_arrays(log.ids, np.concatenate([np.zeros(n - has, np.int64), log.ptr]))
-
-
-def _kept_steps(name: str, n: int, other: int, time: int, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places in rings of two lengths of the latest entries that both have, or of leading entries."""
-    if name in ("psi", "L", "F", "history", "error_ring", "error_sums"):
-        latest = time
-    elif name.startswith("end_"):
-        latest = max(time - 1, 0) // max(block, 1)
-    else:
-        return np.arange(min(n, other)), np.arange(min(n, other))
-    entry = np.arange(max(latest + 1 - min(n, other), 0), latest + 1)
-    return entry % n, entry % other

@@ -7,75 +7,50 @@ leave the graph. What fits none of this is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from operator import methodcaller
 
 import numpy as np
 
 from ..network.model import Model
 from ..network.variants import VARIANTS
-from ..values import Given, Values
+from ..values import Values
 from . import plain
-from .catalogue import SynapseModel
-from .connections import Bundle
 from .devices.base import CurrentSource, Device, SpikeSource, TrainSource
 from .errors import refuse, translate_errors
 from .models import common_optimizer
 from .network import Group, Wiring
-from .nodes import Block, NodeTable
+from .nodes import Block
 from .projections import Projections, is_parrot
 from .rates import Rates
+from .session import Session
 from .versions import translate
 
 SPLIT = ("surrogate_gradient_function", "kappa", "kappa_reg", "eprop_isi_trace_cutoff", "regular_spike_arrival",
          "refractory_input")  # fmt: skip
 
 
-def wire(
-    nodes: NodeTable,
-    bundles: list[Bundle],
-    synapses: Mapping[str, SynapseModel],
-    kernel: Given,
-    version: str,
-    generations: Sequence[int] = (),
-) -> Wiring:
+def wire(session: Session, version: str) -> Wiring:
     """Build the description that the package runs.
 
     Parameters
     ----------
-    nodes : NodeTable
-        All nodes.
-    bundles : list of Bundle
-        All connections between nodes that are not recorders.
-    synapses : dict
-        Models of synapses, with their present defaults.
-    kernel : dict
-        Kernel parameters.
+    session : Session
+        What a script has made.
     version : str
         Of NEST, for which the script is.
-    generations : sequence of int
-        First bundles of those that were made after the network ran, and was built, once, twice and so on.
 
     Raises
     ------
     KernelException
         `NotImplemented` for what cannot be represented exactly, `BadProperty` for what is wrong.
     """
-    return _Wirer(nodes, bundles, synapses, kernel, version, generations).wiring
+    return _Wirer(session, version).wiring
 
 
 class _Wirer:
-    def __init__(
-        self,
-        nodes: NodeTable,
-        bundles: list[Bundle],
-        synapses: Mapping[str, SynapseModel],
-        kernel: Given,
-        version: str,
-        generations: Sequence[int],
-    ) -> None:
-        self.nodes, self.bundles, self.synapses, self.dt = nodes, bundles, synapses, float(kernel["resolution"])
-        self.kernel, self.version = kernel, version
+    def __init__(self, session: Session, version: str) -> None:
+        self.nodes, self.bundles, self.kernel, self.version = session.nodes, session.bundles, session.params, version
+        self.dt, synapses, bundles, nodes = session.resolution, session.models.synapses, self.bundles, self.nodes
         of_nodes = [block.model.variant for block in nodes.of_kind("neuron", "readout")]
         of_synapses = [bundle.model.variant for bundle in bundles if len(bundle)]
         variants = {*of_nodes, *of_synapses} - {""} or {"spike"}
@@ -98,7 +73,7 @@ class _Wirer:
             self._add_populations()
             self._add_inputs()
             groups = [group for role in self.groups.values() for group in role]
-            Projections(self.wiring, groups, bundles, synapses, nodes, generations).connect()
+            Projections(self.wiring, groups, session).connect()
             self._check_readouts()
         self.wiring.plain = tuple(
             dict.fromkeys(block.model.base for block in nodes.of_kind("neuron") if not block.model.variant)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError, quote
 from ..kernels import spike_log as kernel
+from .mpi import Comm
 
 
 class _Steps:
@@ -143,6 +144,14 @@ class SegmentedLog(kernel.SegmentedLog):
     def n_segments(self) -> int:
         """Number of logs."""
         return len(self.segments)
+
+
+def gather_log(comm: Comm, own: SpikeLog, n_steps: int) -> SpikeLog:
+    """Collective: return the spikes of all ranks in some steps, on all of them."""
+    if comm is None:
+        return own
+    parts = comm.allgather((own.ids[: own.ptr[n_steps]].copy(), own.ptr[: n_steps + 1].copy()))
+    return join_logs([SpikeLog.from_arrays(*part) for part in parts], n_steps)
 
 
 def join_logs(parts: list[SpikeLog], n_steps: int) -> SpikeLog:

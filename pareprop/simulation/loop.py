@@ -69,12 +69,12 @@ from .episodes import Episodes
 from .finite import find_bad
 from .interrupts import Deferred
 from .loss_state import LossState
-from .notices import Notices, look_at_network
+from .notices import Notices
 from .observer import Observer, Outcome, predict
 from .pieces import Pieces, require_pieces, require_samples
 from .returns import Returns
 from .score import Score
-from .task import ClosedTask, OpenTask, Task, is_closed, is_open
+from .task import ClosedTask, OpenTask, Task, ends_late, is_closed, is_open
 
 Keep = Callable[[], Values]  # returns the state of an observer or a loss
 
@@ -98,6 +98,8 @@ class Simulation:
         Ways of learning to take in place of those that the spike variant chooses: "prefix", "scan", "lines" or "steps",
         for all projections that learn onto neurons, or by name of a projection, or of the population that it reaches.
         Results differ by rounding alone.
+    quiet : bool
+        Whether `notices` stay empty: a front end tells its users what they should know in its own words.
 
     Attributes
     ----------
@@ -137,6 +139,7 @@ class Simulation:
         observers: Iterable[Observer] = (),
         settings: Settings | None = None,
         ways: Ways | None = None,
+        quiet: bool = False,
     ) -> None:
         self.exchange = Alone() if exchange is None else check_exchange(exchange)
         self.replicas = self.exchange.replicas
@@ -154,9 +157,8 @@ class Simulation:
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
         with self.timers.phase("build"):
             self._build(settings)
-        self.notices = Notices(speaks=not (self.exchange.rank or self.replicas.index))
-        for kind, line in look_at_network(self.network, self.engine.plan, self.exchange, task.n_steps):
-            self.notices.tell(kind, line)
+        self.notices = Notices(speaks=not (self.exchange.rank or self.replicas.index), silent=quiet)
+        self.notices.look_at_network(self.network, self.engine.plan, self.exchange, task.n_steps)
         self._loss_state = LossState(self.engine.loss, self.notices)
         self.iteration = 0
         self.losses: list[float] = []
@@ -186,6 +188,8 @@ class Simulation:
         with guarded(self.world):
             if model.eprop.is_online and model.is_rewarded and not closed:
                 raise InputError("loss 'reward' in the spike variant needs a task in closed loop")
+            if model.eprop.is_online and ends_late(task):
+                raise InputError("late_target: in the spike variant pieces need their targets, from which they learn")
             settings = settings or default_settings(model, task)
             check_replicas(self.replicas.count, model, settings)
         self.engine = build(model, task.n_steps, self.exchange, settings, self.timers)
@@ -315,7 +319,29 @@ class Simulation:
             return collectives.any_of(self.world, flags)
         return self.engine.channel.any_of(flags)
 
-    def advance(self, steps: int) -> np.ndarray:
+    @property
+    def place(self) -> tuple[int, int]:
+        """Number of the training's sample that comes next, or is under way, and how many of its steps are over."""
+        return self.iteration * self.model.optimizer.batch_size + len(self._outcomes), self._pieces.done
+
+    def follow(self, other: Simulation, piece: Sample | None = None) -> None:
+        """Count on from where the training of another network is, whose state this one's engine has taken over.
+
+        Parameters
+        ----------
+        other : Simulation
+            Is not run any more.
+        piece : Sample or None
+            What happened in the steps of the present sample that are over.
+        """
+        for name in ("iteration", "losses", "rates", "digest", "_trained", "_begun", "_outcomes", "_classes"):
+            setattr(self, name, getattr(other, name))
+        for phase, seconds in other.timers.seconds.items():
+            self.timers.add(phase, seconds)
+        if piece is not None:
+            self._pieces.follow(piece)
+
+    def advance(self, steps: int, *, learn: bool = True, whole: bool = False) -> np.ndarray:
         """Collective: run the next steps of a training without an end, which learns as `train` does.
 
         A call may end within a sample, so that what comes next may depend on what the network has done: in a closed
@@ -327,6 +353,11 @@ class Simulation:
         ----------
         steps : int
             How many, at least 1.
+        learn : bool
+            Whether to learn from them; the same within a sample.
+        whole : bool
+            Take the steps for whole samples, the last of which may be shorter than others: in the spike variant, whose
+            weights do not change at the end of a sample.
 
         Returns
         -------
@@ -336,7 +367,8 @@ class Simulation:
         Raises
         ------
         InputError
-            For a task with episodes, perturbations and replicas, which need whole samples.
+            For a task with episodes, perturbations and replicas, which need whole samples; `whole` in the interval
+            variant.
         StateError
             If what was before was left half done.
         KeyboardInterrupt
@@ -349,49 +381,71 @@ class Simulation:
         self._require_sound()
         agree(self.world, "advance()", {"steps": quote(steps)})
         steps = check_number("advance: steps", steps, 1)
-        require_pieces(self.task, self.model, self.replicas)
+        require_pieces(self.task, self.model, self.replicas, whole)
+        if whole:
+            self._require_whole()
         signals = []
         with Deferred() as interrupt:
             while steps:
-                n = min(steps, self.task.n_steps - self._pieces.done)
+                n = min(steps, self.task.n_steps - self._pieces.done % self.task.n_steps)
                 self._torn = f"iteration {self.iteration}"
-                signals.append(self._advance(n))
+                if self._pieces.done == self.task.n_steps:  # and its target is known now
+                    with self._loss_state.watch(learn):
+                        outcome = self._finish_pieces(learn)
+                    self._end_in_batch(outcome, learn)
+                signals.append(self._advance(n, learn, whole))
                 self._torn = ""
                 steps -= n
             self._raise_together(interrupt)
         return np.concatenate(signals)
 
-    def _advance(self, n: int) -> np.ndarray:
+    def _advance(self, n: int, learn: bool, whole: bool) -> np.ndarray:
         """Collective: run the next `n` steps, which lie in one sample, and end it after the last one."""
-        k, pieces, batch = len(self._outcomes), self._pieces, self.model.optimizer.batch_size
-        index, first = self.iteration * batch + k, pieces.done
+        pieces, batch, (index, first) = self._pieces, self.model.optimizer.batch_size, self.place
+        k = len(self._outcomes)
         if not (k or first):
             if not self._begun:
                 self._tell("start")
             self._begun, self.between, self._classes = True, False, []
-            self._note_training("train", True)
+            self._note_training("train", learn)
         if not first:
             self.engine.begin_sample(leaf(k, batch))
             self._tell("before_sample", index, "train")
-            self.engine.enter("train", True)
-        with self._loss_state.watch(True):
-            signal = pieces.run(self._take_piece(index, first, first + n))
-            if pieces.done < self.task.n_steps:
-                return signal
-            sample = pieces.join()
-            outcome = self._look_at(index, "train", sample, *self.engine.finish(sample, True), learn=True)
-        self._outcomes.append(self._end_sample(outcome, trains=True))
-        if len(self._outcomes) == batch:
+            self.engine.enter("train", learn)
+        with self._loss_state.watch(learn):
+            if whole:
+                sample = self._take_piece(index, 0, n)
+                outcome = self._look_at(index, "train", sample, *self.engine.run(sample, learn), learn)
+                signal = outcome.signal
+            else:
+                signal = pieces.run(self._take_piece(index, first, first + n), learn)
+                if pieces.done < self.task.n_steps or ends_late(self.task):
+                    return signal
+                outcome = self._finish_pieces(learn)
+        self._end_in_batch(outcome, learn)
+        return signal
+
+    def _finish_pieces(self, learn: bool) -> Outcome:
+        """Collective: end a sample in pieces after its last step."""
+        index, sample = self.place[0], self._pieces.join()
+        if ends_late(self.task):
+            sample = replace(sample, target=self.task.late_target())
+        return self._look_at(index, "train", sample, *self.engine.finish(sample, learn), learn)
+
+    def _end_in_batch(self, outcome: Outcome, learn: bool) -> None:
+        """Collective: tell of a sample, and after the last one of its batch change the weights."""
+        self._outcomes.append(self._end_sample(outcome, learn))
+        if len(self._outcomes) == self.model.optimizer.batch_size:
             outcomes, self._outcomes = self._outcomes, []
-            self._end_batch(index + 1 - batch, "train", outcomes, self._classes)
+            self._end_batch(outcome.index + 1 - len(outcomes), "train", outcomes, self._classes)
             self._end_iteration(outcomes)
             self._agree(False)
-        return signal
 
     def _take_piece(self, index: int, first: int, last: int) -> Sample:
         """Collective: return steps [first, last) of a sample of the task."""
         if is_open(self.task):
-            return self._take_sample(index, "train", first, last)
+            begun = self.engine.origin if self.model.eprop.is_online else index * self.task.n_steps
+            return self._take_sample(index, "train", begun + first, begun + last)
         if not first:
             self._whole = self._take_sample(index, "train")
             generated = getattr(self.task, "generated", False)
@@ -586,7 +640,7 @@ class Simulation:
         return sample if inputs is sample.inputs else replace(sample, inputs=inputs)
 
     def _take_sample(self, index: int, phase: str, first: int = 0, last: int = 0) -> Sample:
-        """Collective: return a sample of the task, or some steps of it, checked, and the same on all ranks."""
+        """Collective: return a sample of the task, or steps [first, last) of its run, checked."""
         channel, size, task = self.engine.channel, self.exchange.size, self.task
         assert not is_closed(task)  # which plays episodes
         taken: list[Sample] = []
@@ -599,10 +653,9 @@ class Simulation:
                 raise InputError(f"{find_difference(facts_by_rank)}; samples must depend on index and phase alone")
 
         with collectives.guarded(channel.comm, together):  # data may be bad on one rank alone
-            before = index * task.n_steps
-            sample = task.piece(before + first, before + last) if is_open(task) else task.sample(index, phase)
+            sample = task.piece(first, last) if is_open(task) else task.sample(index, phase)
             check_sample(sample, task)
-            sample.check(last - first or task.n_steps, self.model)
+            sample.check(last - first or task.n_steps, self.model, needs_target=not ends_late(task))
             check_label(sample, self.engine.settings.learning_window)
             taken.append(sample)
             marks |= sample.checksums() if size > 1 else {}

@@ -48,6 +48,8 @@ class Notices:
     ----------
     speaks : bool
         Whether this rank tells them.
+    silent : bool
+        Whether there are none, on any rank.
 
     Attributes
     ----------
@@ -55,8 +57,8 @@ class Notices:
         All notices so far.
     """
 
-    def __init__(self, speaks: bool) -> None:
-        self.speaks = speaks
+    def __init__(self, speaks: bool, silent: bool = False) -> None:
+        self.speaks, self._silent = speaks, silent
         self.lines: list[str] = []
         self._kinds: set[str] = set()
         self._n_inputs = 0  # input spikes so far
@@ -65,12 +67,19 @@ class Notices:
 
     def tell(self, kind: str, line: str) -> None:
         """Warn by a line, unless one of its kind was given before."""
-        if kind in self._kinds:
+        if kind in self._kinds or self._silent:
             return
         self._kinds.add(kind)
         self.lines.append(line)
         if self.speaks:
             warnings.warn(line, ParepropWarning, stacklevel=_find_stack_level())
+
+    def look_at_network(
+        self, network: LocalNetwork, plan: NetworkPlan | None, exchange: Exchange, n_steps: int
+    ) -> None:
+        """Collective: tell what a network holds that has no effect, see the function of that name."""
+        for kind, line in () if self._silent else look_at_network(network, plan, exchange, n_steps):
+            self.tell(kind, line)
 
     def look_at_sample(self, sample: Sample, index: int, phase: str, engine: Engine, generated: bool) -> None:
         """Warn of spikes of a sample that get lost, of a label without readouts, and of a raster that holds rates.
@@ -132,6 +141,8 @@ class Notices:
         much as its largest value so far. Traces that grow from step to step cause it. Adam hides it, as its steps do
         not grow with the gradient.
         """
+        if self._silent:
+            return []
         self._largest_loss = max(self._largest_loss, abs(losses[0]), abs(losses[-1]))
         loss = self._largest_loss + _loss_of_rates(engine, rates[-1])
         found = []

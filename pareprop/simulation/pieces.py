@@ -12,10 +12,11 @@ from dataclasses import replace
 import numpy as np
 
 from ..engines.base import Engine
-from ..engines.sample import Sample
+from ..engines.sample import BY_STEP, Sample
 from ..errors import InputError
 from ..network.model import Model
 from ..parallel.replicas import Replicas
+from ..values import Values
 from .task import ClosedTask, OpenTask, Task, is_closed, is_open
 
 
@@ -37,30 +38,28 @@ class Pieces:
         self._engine, self.done = engine, 0
         self._taken: list[Sample] = []
 
-    def run(self, piece: Sample) -> np.ndarray:
+    def run(self, piece: Sample, learn: bool) -> np.ndarray:
         """Collective: run the next steps of the sample; return the readout voltages, float64 (n_steps, n_readouts)."""
         engine, first, last = self._engine, self.done, self.done + len(piece.inputs.ptr) - 1
         if not first:
-            engine.begin_pieces(learn=True)
+            engine.begin_pieces(learn)
         if piece.window is None:
             piece = replace(piece, window=np.arange(first, last) >= engine.n - engine.settings.learning_window)
         engine.feed(first, piece)
         engine.advance(first, last)
-        self._taken.append(piece)
-        self.done = last
+        self.follow(piece)
         return engine.show_signal()[first:last].copy()
+
+    def follow(self, piece: Sample) -> None:
+        """Note a piece that was run."""
+        self._taken.append(piece)
+        self.done += len(piece.inputs.ptr) - 1
 
     def join(self) -> Sample:
         """Return the whole sample after its last step, and be ready for the next one."""
         taken, self._taken, self.done = self._taken, [], 0
-        return replace(
-            taken[-1],
-            inputs=self._engine.inputs,
-            target=_join("target", [piece.target for piece in taken]),
-            currents=_join("currents", [piece.currents for piece in taken]),
-            window=_join("window", [piece.window for piece in taken]),
-            modulator=_join("modulator", [piece.modulator for piece in taken]),
-        )
+        parts: Values = {name: _join(name, [getattr(piece, name) for piece in taken]) for name in BY_STEP}
+        return replace(taken[-1], inputs=self._engine.inputs, **parts)
 
 
 def _join(name: str, parts: list[np.ndarray | None]) -> np.ndarray | None:
@@ -71,8 +70,10 @@ def _join(name: str, parts: list[np.ndarray | None]) -> np.ndarray | None:
     return np.concatenate(known) if known else None
 
 
-def require_pieces(task: Task | ClosedTask | OpenTask, model: Model, replicas: Replicas) -> None:
-    """Raise `InputError` unless samples of a task may be run in pieces."""
+def require_pieces(task: Task | ClosedTask | OpenTask, model: Model, replicas: Replicas, whole: bool) -> None:
+    """Raise `InputError` unless samples of a task may be run in pieces, or be shorter than others if `whole`."""
+    if whole and not (is_open(task) and model.eprop.is_online):
+        raise InputError("advance: whole=True needs the spike variant, and a task with pieces")
     if is_closed(task):
         raise InputError("advance: a task with episodes has an end; train() runs it")
     if replicas.count > 1:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from ..engines.episode import Episode
 from ..engines.sample import Sample
 
@@ -91,6 +93,16 @@ class OpenTask(Protocol):
         """Return inputs and targets of steps [first, last) of the run, all in one sample; the same on all ranks."""
 
 
+class LateTask(OpenTask, Protocol):
+    """A run without an end in the interval variant, whose pieces need no targets.
+
+    Whatever has the method `late_target` is taken for one. Weights change when the step after a batch is due.
+    """
+
+    def late_target(self) -> np.ndarray:
+        """Return the target of the sample that is over, float64 (n_steps, n_readouts), when the next step is due."""
+
+
 def is_open(task: object) -> TypeIs[OpenTask]:
     """Whether a task delivers its samples in pieces, without a fixed end."""
     return hasattr(task, "piece")
@@ -99,3 +111,8 @@ def is_open(task: object) -> TypeIs[OpenTask]:
 def is_closed(task: Task | ClosedTask | OpenTask) -> TypeIs[ClosedTask]:
     """Whether a task has episodes in closed loop."""
     return hasattr(task, "episode")
+
+
+def ends_late(task: Task | ClosedTask | OpenTask) -> TypeIs[LateTask]:
+    """Whether the target of a sample is asked for when the step after it is due."""
+    return hasattr(task, "late_target")

@@ -255,6 +255,16 @@ def test_a_mistake_of_one_rank_ends_the_others(tmp_path: Path) -> None:
     assert done.returncode != 0 and "ValueError: here" in done.stderr
 
 
+@pytest.mark.mpi
+def test_ranks_that_simulate_for_other_times_are_told(tmp_path: Path) -> None:
+    script = tmp_path / "apart.py"
+    script.write_text(
+        "import nest\nnest.Create('eprop_iaf', 2)\nnest.Simulate(3.0)\nnest.Simulate(5.0 + nest.Rank())\n"
+    )
+    done = ranks.run(2, "-m", "pareprop", "nest", script, timeout=60)
+    assert done.returncode == 1 and "ranks disagree: steps = 50 on rank 0, 60 on rank 1" in done.stderr
+
+
 def test_timings_tell_where_the_time_went(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     from pareprop.cli import main
 

@@ -178,6 +178,97 @@ def test_some_pieces_have_windows(variant: str) -> None:
     assert some.losses == none.losses and len(some.losses) == 2
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("spike")])
+def test_steps_may_be_whole_samples(kind: str) -> None:
+    """Where weights do not wait for the end of a sample, it makes no difference where samples end, but for windows."""
+
+    class Windows(Feedback):
+        def piece(self, first: int, last: int) -> Sample:
+            return replace(super().piece(first, last), window=np.arange(first, last) % 3 > 0)
+
+    whole, pieces = Simulation(KINDS[kind](), Windows()), Simulation(KINDS[kind](), Windows())
+    signals = [whole.advance(n, whole=True) for n in (1, 7, 40, 25, 47)]
+    others = pieces.advance(120)
+    assert np.array_equal(np.concatenate(signals), others) and np.any(others) and whole.iteration == 6
+    shown = [run.engine.show_weights()[id(run.network.incoming)] for run in (whole, pieces)]
+    assert np.array_equal(*shown) and not np.array_equal(
+        shown[0], Simulation(KINDS[kind](), Windows()).network.incoming.weight
+    )
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("interval")])
+def test_targets_may_come_late(kind: str) -> None:
+    class Late(Feedback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked: list[int] = []
+
+        def piece(self, first: int, last: int) -> Sample:
+            return replace(super().piece(first, last), target=None)
+
+        def late_target(self) -> np.ndarray:
+            self.asked.append(sum(map(len, self.told)))
+            first = (len(self.asked) - 1) * N_STEPS
+            return Feedback().piece(first, first + N_STEPS).target
+
+    late, known = Simulation(KINDS[kind](), Late()), Simulation(KINDS[kind](), Feedback())
+    late.advance(2 * N_STEPS)
+    assert late.place == (1, N_STEPS) and late.task.asked == [N_STEPS]
+    late.advance(2 * N_STEPS + 1)
+    known.advance(4 * N_STEPS)
+    assert late.place == (4, 1) and late.losses == known.losses and len(known.losses) >= 2
+    with pytest.raises(InputError, match="late_target: in the spike variant pieces need their targets"):
+        Simulation(network("spike"), Late())
+
+
+def test_factors_of_errors() -> None:
+    """Of 0 and 1 they are a window; others matter."""
+
+    class Scaled(Noise):
+        def __init__(self, low: float, **others) -> None:
+            self.low, self.others = low, others
+
+        def sample(self, index: int, phase: str = "train") -> Sample:
+            off = np.random.default_rng(index).random(N_STEPS) < 0.3
+            factors = np.where(off, self.low, 1.0)[:, None] + np.zeros(2)
+            known = {"window": np.ones(N_STEPS, bool), "factors": factors, "masked": ~off}
+            return replace(super().sample(index, phase), **{key: known[name] for key, name in self.others.items()})
+
+    tasks = {
+        "window": Scaled(0.0, window="masked"),
+        "zeros": Scaled(0.0, window="window", factors="factors"),
+        "halves": Scaled(0.5, window="window", factors="factors"),
+    }
+    shown = {}
+    for name, task in tasks.items():
+        whole, pieces = (Simulation(network("spike"), task) for _ in range(2))
+        whole.train(2)
+        for n in (3, 37, 40):
+            pieces.advance(n)
+        assert whole.hexdigest() == pieces.hexdigest()
+        shown[name] = whole.engine.show_weights()[id(whole.network.incoming)]
+    assert np.array_equal(shown["window"], shown["zeros"]) and not np.array_equal(shown["zeros"], shown["halves"])
+    with pytest.raises(InputError, match="factors are for the spike variant, not 'interval'"):
+        Simulation(network("interval"), tasks["halves"]).train(1)
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_nothing_is_learned_without_learn(variant: str) -> None:
+    run = Simulation(network(variant), Feedback())
+    before = [table.weight.copy() for table in run.network.tables().values()]
+    run.advance(2 * N_STEPS + 3, learn=False)
+    assert all(map(np.array_equal, before, (table.weight for table in run.network.tables().values())))
+    assert run.iteration == 2
+
+
+def test_a_quiet_simulation_has_no_notices() -> None:
+    model = network("interval")
+    model.connect(model.of_role("recurrent")[0], model.neurons("idle", 2), weight=Normal(std=0.1))
+    with pytest.warns(UserWarning, match="learns nothing"):
+        Simulation(model, Noise())
+    assert not Simulation(model, Noise(), quiet=True).notices.lines
+
+
 def test_what_is_refused() -> None:
     simulation = Simulation(network("interval", optimizer=Adam(batch_size=2)), Noise())
     with pytest.raises(InputError, match=r"advance: steps = 0 must be at least 1"):
@@ -194,6 +285,9 @@ def test_what_is_refused() -> None:
     with pytest.raises(InputError, match=r"piece\(\) returned a tuple"):
         opened.task.piece = lambda first, last: ()
         opened.advance(1)
+    for run in (Simulation(network("interval"), Feedback()), Simulation(network("spike"), Noise())):
+        with pytest.raises(InputError, match="advance: whole=True needs the spike variant, and a task with pieces"):
+            run.advance(3, whole=True)
 
 
 def test_a_piece_of_the_wrong_length_is_refused() -> None:

@@ -11,22 +11,29 @@ from __future__ import annotations
 import numpy as np
 
 from .. import elementary
-from ..engines.interval import Interval
 from ..kernels import layout
-from ..network.local import given_by_equations
+from ..network.local import LocalNetwork, given_by_equations
 from ..parallel.spike_log import SpikeLog
+from .interval_gradient import IntervalGradient
 
 EARLY = 1  # step of the next interval in which a spike comes too early
 
 
 def take_back(
-    engine: Interval, sources: np.ndarray, inputs: SpikeLog, error: np.ndarray, surrogate: np.ndarray
+    network: LocalNetwork,
+    collected: IntervalGradient,
+    sources: np.ndarray,
+    inputs: SpikeLog,
+    error: np.ndarray,
+    surrogate: np.ndarray,
 ) -> None:
     """Take what the last learning signal has given to the synapses of some inputs from the gradient.
 
     Parameters
     ----------
-    engine : Interval
+    network : LocalNetwork
+        This rank's share.
+    collected : IntervalGradient
         Has just collected the gradient of an interval, in arrays of its own (`IntervalGradient.keep`).
     sources : np.ndarray
         int64 ascending, inputs that spike in step `EARLY` of the next interval.
@@ -37,15 +44,15 @@ def take_back(
     surrogate : np.ndarray
         float64 (n_steps, n_neurons), surrogate gradients of this rank's neurons.
     """
-    signal = elementary.total_rows(engine.network.dense_feedback().T * error)
-    pieces, groups = engine.network.pieces[:, :2], engine.network.piece_populations
+    signal = elementary.total_rows(network.dense_feedback().T * error)
+    pieces, groups = network.pieces[:, :2], network.piece_populations
     for (first, last), population in zip(pieces, groups, strict=True):
         signal[first:last] *= not given_by_equations(population)  # NEST has no e-prop synapses onto others
-    table = engine.network.incoming
-    gradient, first_counted = engine.gradient.arrays[id(table)], table.blocks[:, layout.SINCE]
+    table = network.incoming
+    gradient, first_counted = collected.arrays[id(table)], table.blocks[:, layout.SINCE]
     losing = (table.blocks[:, layout.LOG] == 0) & (table.blocks[:, layout.DELAY] == 1)  # the only delay that NEST has
     for since in np.unique(first_counted[losing]).tolist():
-        missing = signal * trace(engine, sources, keep_from(inputs, since), surrogate)
+        missing = signal * trace(network, collected.kappa, sources, keep_from(inputs, since), surrogate)
         for block in np.flatnonzero(losing & (first_counted == since)).tolist():
             for source, values in zip(sources, missing, strict=True):
                 row = table.find_row(block, int(source))
@@ -62,11 +69,12 @@ def keep_from(log: SpikeLog, step: int) -> SpikeLog:
     return SpikeLog.from_arrays(log.ids[first:], np.maximum(log.ptr - first, 0))
 
 
-def trace(engine: Interval, sources: np.ndarray, inputs: SpikeLog, surrogate: np.ndarray) -> np.ndarray:
+def trace(
+    network: LocalNetwork, kappa: float, sources: np.ndarray, inputs: SpikeLog, surrogate: np.ndarray
+) -> np.ndarray:
     """Filtered eligibility traces in the last step of an interval, float64 (n_sources, n_neurons); see `take_back`."""
     names = ("alpha", "zeta", "rho", "adapt_beta")
-    alpha, zeta, rho, beta = (engine.network.cells[name] for name in names)
-    kappa = engine.gradient.kappa
+    alpha, zeta, rho, beta = (network.cells[name] for name in names)
     n_steps = len(surrogate)
     steps, ids = inputs.spikes(n_steps)
     place = np.minimum(np.searchsorted(sources, ids), len(sources) - 1)

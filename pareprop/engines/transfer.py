@@ -1,0 +1,182 @@
+"""From the state of a network to that of one which contains it: with more neurons, readouts, inputs and projections.
+
+What is new starts as it would at step 0, with sources that were silent so far. Populations and projections that both
+have keep their names, and the order of what they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from ..network.connectivity import Population
+from ..network.local import LocalNetwork
+from ..network.synapse_table import ProjectionSlice, SynapseTable
+from ..parallel.mpi import Comm
+from ..parallel.spike_log import SpikeLog, gather_log
+from .state import State
+
+GONE = -1
+Rows = tuple[SynapseTable, np.ndarray]  # a table, and an array with an entry for each of its rows
+Length = Callable[[str, int, int], tuple[np.ndarray, np.ndarray]]
+
+
+def move(values: np.ndarray, places: np.ndarray, into: np.ndarray) -> None:
+    """Write values to their places on the last axis, those that have one."""
+    kept = places >= 0
+    into[..., places[kept]] = values[..., kept]
+
+
+def find_places(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return the places of ids among others, which ascend; `GONE` where they are not."""
+    place = np.minimum(np.searchsorted(among, ids), max(len(among) - 1, 0))
+    there = among[place] == ids if len(among) else np.zeros(len(ids), bool)
+    return np.where(there, place, GONE)
+
+
+def take_latest(log: SpikeLog, n_steps: int) -> SpikeLog:
+    """Return the last steps of a log, empty ones before them where it is shorter."""
+    has = len(log.ptr) - 1
+    if n_steps <= has:
+        return log.part(has - n_steps, has)
+    return SpikeLog.from_arrays(log.ids, np.concatenate([np.zeros(n_steps - has, np.int64), log.ptr]))
+
+
+class Transfer:
+    """Moves what a network keeps to one that contains it.
+
+    Parameters
+    ----------
+    before, after : LocalNetwork
+        This rank's shares of the two.
+    places : Mapping of str to np.ndarray
+        Role to where its members are in the network after, by index, int64; `GONE` for nowhere.
+    comm : MPI.Comm or None
+        Of the ranks that hold them.
+
+    Attributes
+    ----------
+    new_readouts : np.ndarray
+        int64, readouts that the network before has not.
+    """
+
+    def __init__(self, before: LocalNetwork, after: LocalNetwork, places: Mapping[str, np.ndarray], comm: Comm) -> None:
+        self.before, self.after, self.places, self.comm = before, after, places, comm
+        self.new_readouts = np.setdiff1d(np.arange(after.n_readouts), places["readout"])
+        self._known = {item.name for item in before.model.projections}
+
+    def is_new(self, projection: str) -> bool:
+        """Whether the network before lacks a projection."""
+        return projection not in self._known
+
+    def widen(self, rows: np.ndarray) -> np.ndarray:
+        """Return columns of the readouts before among those of all, which are 0."""
+        wide = np.zeros((len(rows), self.after.n_readouts), rows.dtype)
+        move(rows, self.places["readout"], wide)
+        return wide
+
+    def gather(self, *columns: np.ndarray) -> list[np.ndarray]:
+        """Collective: return columns with the entries of all ranks, those of the first rank first."""
+        parts = [columns] if self.comm is None else self.comm.allgather(columns)
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def carry_neurons(self, old: dict[str, np.ndarray], new: dict[str, np.ndarray], length: Length) -> None:
+        """Collective: move arrays whose last axis are neurons.
+
+        Parameters
+        ----------
+        old, new : dict
+            Name to array of this rank's neurons, the new ones to be filled.
+        length : Callable
+            Returns, for a name and two lengths of a ring that differ, the places in both of what is kept.
+        """
+        first, last = self.after.neurons
+        places = self.places["recurrent"]
+        places = np.where((places >= first) & (places < last), places - first, GONE)
+        for name in sorted(old):
+            values = old[name]
+            if self.comm is not None:
+                values = np.concatenate(self.comm.allgather(np.ascontiguousarray(values)), axis=-1)
+            if name not in new or not values.shape[-1] or not new[name].size:
+                continue
+            array = new[name]
+            if array.ndim > values.ndim:  # of neurons with several inputs, of which the others have the first
+                array = array[0]
+            if values.ndim == 1 or values.shape[:-1] == array.shape[:-1]:
+                move(values, places, array)
+                continue
+            before, after = length(name, len(values), len(array))
+            inner = tuple(slice(0, min(pair)) for pair in zip(values.shape[1:-1], array.shape[1:-1], strict=True))
+            part = array[after]
+            move(values[before][:, *inner], places, part[:, *inner])
+            array[after] = part
+
+    def carry_synapses(self, old: State, new: State) -> None:
+        """Collective: move what synapses keep; those of equal ends and delay keep their order."""
+        for name in sorted(old.synapses):
+            table, span, array = old.synapses[name]
+            keys, index = self._name_synapses(table, span, is_old=True)
+            keys, values = self.gather(keys, array[index - span.first])
+            if name not in new.synapses:
+                continue
+            table, span, array = new.synapses[name]
+            own, index = self._name_synapses(table, span, is_old=False)
+            order = np.argsort(keys, kind="stable")
+            own_order = np.argsort(own, kind="stable")
+            keys, own = keys[order], own[own_order]
+            again = np.arange(len(own)) - np.searchsorted(own, own)
+            array[index[own_order] - span.first] = values[order][np.searchsorted(keys, own) + again]
+
+    def _name_synapses(self, table: SynapseTable, span: ProjectionSlice, is_old: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return a number for the ends and delay of each synapse of this rank, and its place in the table."""
+        columns = [np.zeros((4, 0), np.int64), *map(np.stack, table.chunks(span))]
+        source, target, delay, index = np.concatenate(columns, axis=1)
+        pre, post = span.projection.pre, span.projection.post
+        source, target = self._place(pre, source, is_old), self._place(post, target, is_old)
+        n_sources, n_delays = self.after.model.size(pre.role), int(span.projection.delay_range[1]) + 1
+        return (target * n_sources + source) * n_delays + delay, index
+
+    def _place(self, population: Population, ids: np.ndarray, is_old: bool) -> np.ndarray:
+        """Return where members of a population are in the network after, by index in their role."""
+        if not is_old:
+            return self.after.model.offset(population) + ids
+        return self.places[population.role][self.before.model.offset(population) + ids]
+
+    def carry_rows(self, pairs: Iterable[tuple[Rows, Rows]]) -> None:
+        """Collective: move what rows keep: of each pair of arrays, the second one is to be filled."""
+        for (table, array), (into, filled) in pairs:
+            spans = {span.projection.name: span for span in into.spans}
+            for span in table.spans:
+                other = spans[span.projection.name]
+                own = slice(span.rows, span.rows + span.n_rows)
+                known = np.diff(table.row_ptr)[own] > 0
+                keys, values = self.gather(self._name_rows(span, is_old=True)[known], array[own][known])
+                keys, first = np.unique(keys, return_index=True)
+                place = find_places(self._name_rows(other, is_old=False), keys)
+                here = np.flatnonzero(place >= 0)
+                filled[other.rows + here] = values[first][place[here]]
+
+    def _name_rows(self, span: ProjectionSlice, is_old: bool) -> np.ndarray:
+        """Return a number for the source and delay of each row of a projection."""
+        row = np.arange(span.n_rows)
+        source = self._place(span.projection.pre, span.source(row), is_old)
+        return source * 2**31 + span.delays[span.block(row)]
+
+    def carry_log(self, log: SpikeLog, n_steps: int, role: str) -> SpikeLog:
+        """Collective: return the spikes of all neurons, from those of this rank's, or of all inputs; see `places`."""
+        steps, ids = (log if role == "input" else gather_log(self.comm, log, n_steps)).spikes(n_steps)
+        places = self.places[role][ids.astype(np.int64)]
+        order = np.lexsort((places, steps))
+        return SpikeLog.of(steps[order], places[order], n_steps)
+
+    def latest_to_readouts(self, spiking: np.ndarray) -> np.ndarray:
+        """Collective: return what spikes of some neurons, by index, bring to readouts through new projections."""
+        arriving, table = np.zeros(self.after.n_readouts), self.after.outgoing
+        for span in table.spans:
+            if self.is_new(span.projection.name):
+                offset = self.after.model.offset(span.projection.pre)
+                for source, _, _, index in table.chunks(span):
+                    mine = np.isin(source + offset, spiking)
+                    np.add.at(arriving, table.target[index[mine]].astype(np.int64), table.weight[index[mine]])
+        return arriving if self.comm is None else np.sum(self.comm.allgather(arriving), axis=0)
