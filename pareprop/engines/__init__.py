@@ -6,7 +6,8 @@ Where to add
 ------------
 A variant: a subclass of `base.Engine`, which names all that the loop asks for, and an entry of `ENGINES` below. What an
 engine keeps from one sample to the next: its `state`, and `take_over`, by which a network that has grown goes on.
-Losses and optimizers: in `network`. Learning rules: in `rules/library`. Ways of learning of the spike variant: in `plans`.
+Losses and optimizers: in `network`. Learning rules: in `rules/library`. Ways of learning of the spike variant: in
+`plans`.
 """
 
 from ..network.variants import ENGINES
