@@ -23,7 +23,8 @@ class Task(Protocol):
     learning_window : int
         The last steps of a sample, with a learning signal.
     available : Mapping of str to int
-        Optional: how many samples there are of phases that have only some; more are refused, as they would repeat.
+        Optional: how many samples there are of phases that have only some. Those of "train" make an epoch, after which
+        they repeat; of others more are refused, as they would repeat.
     """
 
     n_steps: int

@@ -53,7 +53,7 @@ class EventData:
     n_inputs : int
         Inputs that the network needs; that of an event is (p rows + y) columns + x.
     available : dict of str to int
-        Recordings to validate and to test.
+        Recordings to train, to validate and to test.
 
     Raises
     ------
@@ -120,7 +120,7 @@ class EventData:
         if self.n_inputs > INPUTS:
             what = f"sensor_size = {quote(size)} makes {self.n_inputs} inputs, at most {INPUTS} are possible"
             raise InputError(f"EventData: {what}; a larger pool makes fewer")
-        self.available = {"validate": hold_out, "test": len(self._sets["test"])}
+        self.available = {"train": len(train) - hold_out, "validate": hold_out, "test": len(self._sets["test"])}
 
     def __repr__(self) -> str:
         n_train, n_test = len(self._sets["train"]) - self._hold_out, len(self._sets["test"])
