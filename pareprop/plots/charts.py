@@ -20,7 +20,7 @@ DECADE = 10.0  # an axis is logarithmic if its values span more than this ratio
 LARGEST = 1e250  # larger values are not drawn
 
 
-def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Markup:
+def curves(title: str, series: Sequence[Series | None], height: int = 230, n_colours: int = 0) -> Markup:
     """Return curves over iterations as SVG.
 
     Parameters
@@ -31,7 +31,10 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
         Name, iterations and values of each curve; None leaves out a colour.
     height : int
         Height of the chart in pixels.
+    n_colours : int
+        Number of colours: curves after so many repeat them, dashed; 0: as many as there are curves.
     """
+    n_colours = n_colours or len(series)
     present = [(k, *one) for k, one in enumerate(series) if one is not None]
     known = [values[_can_be_drawn(values)] for *_, values in present]
     everything = np.concatenate(known) if known else np.zeros(0)
@@ -54,14 +57,15 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
         x = LEFT + value / max(last, 1.0) * (WIDTH - LEFT - RIGHT)
         parts.append(_text(x, bottom + 16, f"{value:.0f}", "middle"))
     for place, (k, name, steps, values) in enumerate(present):
-        colour = COLOURS[k % len(COLOURS)]
+        colour = COLOURS[k % n_colours % len(COLOURS)]
+        dashes = ' stroke-dasharray="5 3"' if k >= n_colours else ""
         at, curve = thin(np.asarray(steps, float), np.asarray(values, float))
         kept = _can_be_drawn(curve) & (curve > 0 if logarithmic else True)
         across = LEFT + at[kept] / max(last, 1.0) * (WIDTH - LEFT - RIGHT)
         down = bottom - (scale(curve[kept]) - low) / (high - low) * (bottom - top)
         pairs = list(zip(across, down, strict=True))
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in pairs)
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"/>')
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"{dashes}/>')
         if len(pairs) <= FEW:
             parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.5" fill="{colour}"/>' for a, b in pairs]
         if len(series) > 1:

@@ -16,7 +16,7 @@ from ..errors import InputError
 from . import reader, style
 
 LONG = 100  # running medians are drawn from this many iterations on
-PANELS = (("loss", style.BLUE), ("error", style.VERMILLION), ("firing_rate", style.GREEN))
+PANELS = (("loss", style.BLUE), ("accuracy", style.VERMILLION), ("firing_rate", style.GREEN))
 RETURNS = (
     ("mean_return", style.BLUE),
     ("mean_length", style.VERMILLION),
@@ -26,7 +26,6 @@ RETURNS = (
 )
 LINEAR = ("mean_return", "mean_length", "entropy")  # never on a logarithmic axis
 LABELS = {
-    "error": "classification\nerror",
     "firing_rate": "firing rate",
     "mean_return": "return",
     "mean_length": "decisions\nper episode",
@@ -86,14 +85,14 @@ def curve(ax: Axes, values: np.ndarray, color: str, *, means: bool = False) -> N
 
 
 def scores(axes: dict[str, Axes], file: h5py.File) -> None:
-    """Mark the validations, and draw the error of the final test as a line."""
-    ax, color = axes.get("error", axes["loss"]), style.BLACK
-    iterations, values = (reader.values(file, f"validation/{name}") for name in ("iteration", "value"))
-    if values is not None and iterations is not None and len(values) == len(iterations):
-        ax.plot(iterations, values, color=color, marker=".", ms=3, ls="", label="validation")
+    """Draw the validations into the panels of what they measure, and the accuracy of the final test as a line."""
+    color = style.BLACK
+    for name, ax in axes.items():
+        if (pair := reader.validations(file, name)) is not None:
+            ax.plot(*pair, color=color, marker=".", ms=3, lw=0.8, label="validation")
     test = reader.child(file, "test")
-    if test is not None and "error" in axes and "accuracy" in test.attrs:
-        ax.axhline(1.0 - float(test.attrs["accuracy"]), color=color, lw=0.8, ls="--", label="test")
+    if test is not None and "accuracy" in axes and "accuracy" in test.attrs:
+        axes["accuracy"].axhline(float(test.attrs["accuracy"]), color=color, lw=0.8, ls="--", label="test")
 
 
 def axis_label(file: h5py.File, name: str) -> str:
@@ -112,8 +111,8 @@ def stack_panels(
     axes = figure.subplots(len(present), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     for ax, (name, values, _) in zip(axes, present, strict=True):
         ax.set_ylabel(axis_label(file, name))
-        if name == "error":
-            ax.set_ylim(0, max(0.05, 1.05 * np.nanmax(values, initial=0)))
+        if name == "accuracy":
+            ax.set_ylim(0, 1.03)
         elif name not in LINEAR:
             scale(ax, values)
     axes[-1].set_xlabel("training iteration")
@@ -136,16 +135,15 @@ def explain(axes: list[Axes]) -> None:
 
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
-    """Draw loss, and error and firing rate when they were recorded; None without a loss."""
-    curves = [(name, reader.values(file, name), color) for name, color in PANELS]
+    """Draw loss, and accuracy and firing rate when they were recorded; None without a loss."""
+    curves = [(name, reader.curve(file, name), color) for name, color in PANELS]
     present = [(name, values, color) for name, values, color in curves if values is not None and values.size]
     if not present or present[0][0] != "loss":
         return None
     result, axes = stack_panels(file, present)
     for ax, (name, values, color) in zip(axes, present, strict=True):
-        curve(ax, values, color, means=name == "error")
-    if "mean_return" not in file:  # else validations are returns
-        scores({name: ax for ax, (name, _, _) in zip(axes, present, strict=True)}, file)
+        curve(ax, values, color, means=name == "accuracy")
+    scores({name: ax for ax, (name, _, _) in zip(axes, present, strict=True)}, file)
     explain(axes)
     return result
 
@@ -161,7 +159,7 @@ def returns_figure(file: h5py.File) -> Figure | None:
     result, axes = stack_panels(file, present)
     for ax, (_, values, color) in zip(axes, present, strict=True):
         curve(ax, values, color)
-    scores({"loss": axes[0]}, file)
+    scores({"mean_return": axes[0]}, file)
     criterion(axes[0], file)
     if axes[0].get_legend_handles_labels()[0]:
         axes[0].legend(loc="lower right")
@@ -192,7 +190,7 @@ def seeds_figure(files: Sequence[h5py.File]) -> Figure:
     """
     present = []
     for name, color in RETURNS if all("mean_return" in file for file in files) else PANELS:
-        runs = [run for file in files if (run := reader.values(file, name)) is not None and run.size]
+        runs = [run for file in files if (run := reader.curve(file, name)) is not None and run.size]
         if name == "loss" and len(runs) < len(files):
             raise InputError("learning curves over seeds need a loss in every run")
         if len(runs) == len(files):

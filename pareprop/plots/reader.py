@@ -72,6 +72,24 @@ def values(node: h5py.Group, name: str, ndim: int = 1) -> np.ndarray | None:
     return None if data is None else data[...]
 
 
+def curve(file: h5py.File, name: str) -> np.ndarray | None:
+    """Return a value of each iteration by its name in figures: also "accuracy", which results keep as "error"."""
+    found = values(file, "error" if name == "accuracy" else name)
+    return 1.0 - found if name == "accuracy" and found is not None else found
+
+
+def validations(file: h5py.File, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return iterations and values of validations: "loss", "accuracy" or "mean_return"; None without such values."""
+    group = child(file, "validation")
+    if group is None:
+        return None
+    value_is = "mean_return" if "mean_return" in file else "accuracy" if "error" in file else "loss"
+    if name != value_is:
+        return pair(group, "iteration", "loss") if name == "loss" else None
+    found = pair(group, "iteration", "value")
+    return (found[0], 1.0 - found[1]) if found is not None and name == "accuracy" else found
+
+
 def demand(node: h5py.Group, name: str, ndim: int = 1) -> np.ndarray:
     """Read a whole dataset; InputError when it is absent, and as in `dataset`."""
     data = values(node, name, ndim)

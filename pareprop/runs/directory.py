@@ -18,7 +18,7 @@ from ..storage import checkpoint_write, joined_file
 from ..storage.disk import lock_directory, output_errors
 from ..values import Values
 from .config import CONFIG, DIGEST_LINE, read
-from .log import CSV, LOG
+from .log import CSV, EPOCHS, LOG
 
 RESULTS, CHECKPOINTS, RECORD, BEST = "results.h5", "checkpoints", "record", "best"
 
@@ -128,7 +128,7 @@ def clear_run(directory: Path) -> None:
         for path in sorted((directory / name).glob("*")):
             if re.fullmatch(pattern, path.name):
                 path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
-    for name in (f"{RECORD}.h5", LOG, CSV):
+    for name in (f"{RECORD}.h5", LOG, CSV, EPOCHS):
         with suppress(IsADirectoryError):  # a folder of another program
             (directory / name).unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,10 +20,11 @@ from ..errors import InputError, printable
 from ..machine import job_seconds_left, peak_rss_bytes
 from ..simulation.observer import Observer, Watched
 from ..storage.disk import clear, reason
+from ..storage.opened import EPOCH
 from ..values import Foreign
 from .phases import Phases
 
-LOG, CSV, EVENTS = "run.log", "loss.csv", "tensorboard"
+LOG, CSV, EPOCHS, EVENTS = "run.log", "loss.csv", "epochs.csv", "tensorboard"
 EVERY = 60.0  # seconds between lines
 FLUSH = 1.0  # seconds between writes of the curves
 FIRST = 1.0  # seconds, and two iterations, after which a run says how long it will take
@@ -43,7 +44,8 @@ class Log(Observer):
     phases : Phases
         Observer of the validations; it comes before this one.
     curves : str
-        "csv" writes `loss.csv`, "tensorboard" also event files, "none" neither.
+        "csv" writes `loss.csv`, and `epochs.csv` where the training data have an end, "tensorboard" also event files,
+        "none" neither.
     """
 
     everywhere = False
@@ -55,6 +57,8 @@ class Log(Observer):
         self._columns: list[str] = []
         self._log: TextIO | None = None
         self._csv: TextIO | None = None
+        self._epochs: TextIO | None = None
+        self._echoed = 0.0  # when the last line on a pass through the data was printed
         self._events: Foreign = None
 
     def start(self, simulation: Watched) -> None:
@@ -86,6 +90,12 @@ class Log(Observer):
             line = self.line(simulation, validated)
             self._note(line)
             if not sys.stderr.isatty():  # else there is a progress bar
+                terminal.echo(line)
+        if epoch := self.phases.epoch(simulation.iteration, simulation.losses):
+            line = epoch_line(epoch)
+            self._note(line)
+            if not sys.stderr.isatty() and (now >= self._echoed + FIRST or simulation.iteration == self.n_iterations):
+                self._echoed = now
                 terminal.echo(line)
 
     def _note_new(self, simulation: Watched) -> None:
@@ -153,10 +163,16 @@ class Log(Observer):
         columns = ["iteration", "loss", "firing_rate_hz", "error", "validation"]
         self._columns = columns + (["return", "length", "entropy"] if simulation.episodes else [])
         self._columns += self.phases.annealing.ends
+        self._columns += ["loss_per_step", "accuracy", "validation_loss", "validation_accuracy"]
         self._csv.write(",".join(self._columns) + "\n")
-        validations = dict(self.phases.validations)
         for k in range(self._first):
-            self._csv.write(self._row(self._values(simulation, k, validations.get(k + 1))))
+            self._csv.write(_row(self._columns, self._values(simulation, k)))
+        if self.phases.n_train:
+            self._epochs = self._open_file(EPOCHS, os.O_TRUNC)
+            self._epochs.write(",".join(EPOCH) + "\n")
+            for k in range(self._first):
+                if epoch := self.phases.epoch(k + 1, simulation.losses):
+                    self._epochs.write(_row(EPOCH, epoch))
         if self.curves == "tensorboard":
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -168,36 +184,40 @@ class Log(Observer):
         how |= os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         return os.fdopen(os.open(clear(path) if how & os.O_TRUNC else path, how, 0o666), "w")
 
-    def _values(self, simulation: Watched, k: int, validation: float | None) -> dict[str, float | None]:
+    def _values(self, simulation: Watched, k: int) -> dict[str, float | None]:
         """Return the values of all curves in iteration `k`, by column of the CSV."""
         error = self.phases.errors[k] if k < len(self.phases.errors) else None
         values = {"loss": simulation.losses[k], "firing_rate_hz": simulation.rates[k], "error": error}
-        values |= {"validation": validation, **self.phases.returns_of(simulation, k), **self.phases.annealing.values(k)}
+        values |= {**self.phases.returns_of(simulation, k), **self.phases.annealing.values(k)}
+        values |= self.phases.validation(k + 1) | {"accuracy": self.phases.accuracy(k), "loss_per_step": None}
+        if not simulation.episodes:
+            values["loss_per_step"] = simulation.losses[k] / self.phases.n_steps
         return {"iteration": k + 1, **values}
-
-    def _row(self, values: dict[str, float | None]) -> str:
-        return ",".join("" if values[name] is None else f"{values[name]:.9g}" for name in self._columns) + "\n"
 
     def _add(self, simulation: Watched, now: float) -> None:
         if self._csv is None:
             return
         done = simulation.iteration
-        latest = self.phases.validations[-1:]
-        validation = latest[0][1] if latest and latest[0][0] == done else None
-        values = self._values(simulation, done - 1, validation)
-        self._csv.write(self._row(values))
+        values, epoch = self._values(simulation, done - 1), self.phases.epoch(done, simulation.losses)
+        self._csv.write(_row(self._columns, values))
         if self._events is not None:
-            shown = {name: value for name, value in values.items() if name != "iteration" and value is not None}
-            self._add_event(done, shown)
+            self._add_event(done, values)
+        if self._epochs is not None and epoch:
+            self._epochs.write(_row(EPOCH, epoch))
+            self._epochs.flush()
+            if self._events is not None:
+                number = int(epoch.pop("epoch") or 0)
+                self._add_event(number, {f"epoch/{name}": value for name, value in epoch.items()})
         if now >= self._flushed + FLUSH:
             self._flushed = now
             self._csv.flush()
 
-    def _add_event(self, step: int, values: dict[str, float]) -> None:
+    def _add_event(self, step: int, values: dict[str, float | None]) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+        shown = {k: value for k, value in values.items() if not k.endswith("iteration") and value is not None}
+        summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in shown.items()])
         self._events.add_event(Event(step=step, wall_time=time.time(), summary=summary))
 
     def _note(self, text: str) -> None:
@@ -212,9 +232,9 @@ class Log(Observer):
         self._try(write)
 
     def _close(self) -> None:
-        for file in filter(None, (self._csv, self._events, self._log)):
+        for file in filter(None, (self._csv, self._epochs, self._events, self._log)):
             file.close()
-        self._csv = self._events = self._log = None
+        self._csv = self._epochs = self._events = self._log = None
 
     def _try(self, act: Callable[..., object], *arguments: object) -> None:
         """Call `act` on rank 0 of the first group; end the log with a warning if the file system refuses."""
@@ -223,8 +243,21 @@ class Log(Observer):
         try:
             act(*arguments)
         except OSError as problem:
-            self._works, self._csv, self._events, self._log = False, None, None, None
+            self._works, self._csv, self._epochs, self._events, self._log = False, None, None, None, None
             terminal.echo(f"pareprop: warning: log of {self.directory}: {reason(problem)}; the run goes on", err=True)
+
+
+def _row(columns: Iterable[str], values: Mapping[str, float | None]) -> str:
+    return ",".join("" if values[name] is None else f"{values[name]:.9g}" for name in columns) + "\n"
+
+
+def epoch_line(epoch: Mapping[str, float | None]) -> str:
+    """Return how a pass through the training data went as a line of text."""
+    parts = [f"loss {epoch['loss']:.4g} ({epoch['loss_per_step']:.4g} per step)"]
+    for name in ("accuracy", "validation_loss", "validation_accuracy"):
+        if (value := epoch[name]) is not None:
+            parts.append(f"{name.replace('_', ' ')} {value:.4g}")
+    return f"epoch {epoch['epoch']}, {epoch['iteration']} iterations: {', '.join(parts)}"
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 
@@ -9,11 +10,13 @@ import h5py
 import numpy as np
 
 from ..errors import quote
+from ..simulation.checks import count_available
 from ..simulation.observer import Observer, Watched
 from ..simulation.returns import NAMES, Returns
 from ..simulation.schedule import Annealing
 from ..simulation.score import Score
 from ..storage.best_weights import BestWeights
+from ..storage.opened import EPOCH
 from ..storage.self_description import name_axes
 from ..tasks.base import TaskBase
 from ..values import Values
@@ -45,6 +48,12 @@ class Phases(Observer):
         Returns and lengths of the training episodes, in order of their index.
     validations : list of tuple[int, float]
         (number of iterations, error or loss) of each validation.
+    validation_losses : list of float
+        Loss of each validation; NaN where version 0.2 did not keep it.
+    n_train : int
+        Samples of a pass through the training data (an epoch), 0 where the task makes as many as are asked for.
+    n_steps : int
+        Steps of a sample with a learning signal.
     test : Score or None
         Score of the final test, None before it.
     stopped_by : str
@@ -68,6 +77,8 @@ class Phases(Observer):
         self.errors: list[float] = []
         self.episodes = Returns()
         self.validations: list[tuple[int, float]] = []
+        self.validation_losses: list[float] = []
+        self.n_train, self.n_steps = 0, 1
         self.test: Score | None = None
         self.stopped_by, self._second = "", math.nan  # value of the validation that confirmed the bound
         self.kept: tuple[int, float] | None = None
@@ -88,8 +99,10 @@ class Phases(Observer):
         task = self.task
         if not task.validate_every or (iteration + 1) % task.validate_every:
             return
-        value = self._run(simulation, "validate", task.validate_samples, task.eta_validate).value
+        score = self._run(simulation, "validate", task.validate_samples, task.eta_validate)
+        value = score.value
         self.validations.append((iteration + 1, value))
+        self.validation_losses.append(float(score))
         if self.best is not None and (self.kept is None or self._is_better(value, self.kept[1])):
             self.kept = iteration + 1, value
             self.best.keep(simulation, self._needed)
@@ -166,6 +179,7 @@ class Phases(Observer):
         return {
             "errors": np.array(self.errors, float),
             "validations": [list(pair) for pair in self.validations],
+            "validation_losses": np.array(self.validation_losses, float),
             "stopped": self.stopped,
             "stopped_by": self.stopped_by,
             "second": self._second,
@@ -176,6 +190,7 @@ class Phases(Observer):
         """Restore errors, validations and episodes."""
         self.errors = list(map(float, state["errors"]))
         self.validations = [(int(iteration), float(value)) for iteration, value in state["validations"]]
+        self.validation_losses = list(map(float, state.get("validation_losses", [math.nan] * len(self.validations))))
         self.episodes = Returns.of(state)
         last = self.validations[-1][1] if self.validations else math.nan
         self._second = float(state.get("second", last))
@@ -189,6 +204,8 @@ class Phases(Observer):
 
     def start(self, simulation: Watched) -> None:
         """Keep a resumed run stopped if it had stopped early."""
+        self.n_train = count_available(simulation.task, "train") or 0
+        self.n_steps = simulation.engine.settings.learning_window or simulation.task.n_steps
         if self.best is not None:
             self.best.forget_after(simulation)
             if self.kept is not None and not self.best.has(simulation, self.kept[0]):
@@ -200,6 +217,36 @@ class Phases(Observer):
         """Return mean return, length and entropy of the episodes of iteration `k`; {} without episodes."""
         n = simulation.model.optimizer.batch_size
         return self.episodes.means(k * n, (k + 1) * n) if self.episodes else {}
+
+    def accuracy(self, k: int) -> float | None:
+        """Return the share of right predictions of iteration `k`, None without labels."""
+        return 1.0 - self.errors[k] if k < len(self.errors) else None
+
+    def validation(self, done: int, since: int | None = None) -> dict[str, float | None]:
+        """Return value, loss and accuracy of the latest validation of those after `since` (None: the one before the
+        last iteration) up to `done` iterations, None where there is none.
+        """
+        first = done - 1 if since is None else since
+        found = bisect.bisect_right(self.validations, (done, math.inf)) - 1
+        if found < 0 or self.validations[found][0] <= first:
+            return dict.fromkeys(("validation", "validation_loss", "validation_accuracy"))
+        value, loss = self.validations[found][1], self.validation_losses[found]
+        accuracy = 1.0 - value if self.errors else None
+        return {"validation": value, "validation_loss": loss, "validation_accuracy": accuracy}
+
+    def _passes(self, done: int) -> int:
+        return done * self.task.batch_size // self.n_train
+
+    def epoch(self, done: int, losses: Sequence[float]) -> dict[str, float | None]:
+        """Return how a pass through the training data went that the last of `done` iterations completed; else {}."""
+        if not self.n_train or not done or self._passes(done) == self._passes(done - 1):
+            return {}
+        first = -(-self._passes(done - 1) * self.n_train // self.task.batch_size)
+        loss, errors = float(np.mean(losses[first:done])), self.errors[first:done]
+        values: dict[str, float | None] = {"epoch": self._passes(done), "iteration": done, "loss": loss}
+        values |= {"loss_per_step": loss / self.n_steps, "accuracy": 1.0 - float(np.mean(errors)) if errors else None}
+        validation = self.validation(done, first)
+        return values | {name: validation[name] for name in ("validation_loss", "validation_accuracy")}
 
     def latest(self, simulation: Watched) -> dict[str, float]:
         """Return loss, or return, length and entropy of episodes, of the last iteration, then scheduled values."""
@@ -239,9 +286,15 @@ class Phases(Observer):
             _write_episodes(file, self.episodes, self.task.batch_size)
         if self.validations:
             file["validation/iteration"], file["validation/value"] = zip(*self.validations, strict=True)
+            file["validation/loss"] = self.validation_losses
             file["validation/value"].attrs["unit"] = self._unit
             if self.kept is not None:
                 file["validation"].attrs["weights_after"] = self.kept[0]
+        losses = file["loss"][...]
+        epochs = [row for k in range(len(losses)) if (row := self.epoch(k + 1, losses))]
+        for name in EPOCH if epochs else ():
+            file[f"epochs/{name}"] = [math.nan if row[name] is None else row[name] for row in epochs]
+            name_axes(file, f"epochs/{name}", ("epoch",))
         if self.test is not None:
             self._write_test(file.create_group("test"), self.test)
 

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from .. import files
 from ..errors import InputError
-from ..plots import charts, classification, reader, sweep, sweep_table
+from ..plots import charts, classification, loss, reader, sweep, sweep_table
 from ..plots import scaling as study_tables
 from ..storage.checkpoint_read import list_values
 from ..storage.disk import output_errors, replace_file
@@ -33,6 +33,10 @@ TEMPLATE = Path(__file__).with_name(REPORT)
 CLASSES = 30  # the confusion matrix of more classes is left out
 STUDY = "study.csv"
 STUDY_FIGURES = ("scaling.png", "phases.png", "prediction.png", "learning_curves.png")
+TITLES = {  # of curves
+    "mean_return": "return", "mean_length": "decisions per episode", "entropy": "entropy (nats)", "loss": "loss",
+    "accuracy": "accuracy", "firing_rate": "firing rate (Hz)",
+}  # fmt: skip
 COLUMNS = {  # columns of the table of a study and their headings
     "kind": "kind", "variant": "variant", "neurons": "neurons", "indegree": "indegree", "ranks": "ranks",
     "train_seconds": "seconds", "real_time_factor": "real-time factor", "memory_bytes_max": "MiB of the largest rank",
@@ -178,14 +182,17 @@ def summary(file: h5py.File, parts: list[Values]) -> dict[str, str]:
 
 
 def _curves(file: h5py.File) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return iterations and values of curves, those of long trainings smoothed, and of validations."""
     curves = {}
-    for name in ("mean_return", "mean_length", "entropy", "loss", "error", "firing_rate"):
-        values = reader.values(file, name)
-        if values is not None and len(values):
+    for name in TITLES:
+        values = reader.curve(file, name)
+        if values is not None and len(values) >= loss.LONG:
+            centres, smooth = loss.running_mean(values)
+            curves[name] = centres + 1, smooth
+        elif values is not None and len(values):
             curves[name] = np.arange(1, len(values) + 1), values
-    validation = reader.child(file, "validation")
-    if validation is not None and (pair := reader.pair(validation, "iteration", "value")) is not None:
-        curves["validation"] = pair
+        if (pair := reader.validations(file, name)) is not None:
+            curves[f"{name}, validation"] = pair
     return curves
 
 
@@ -275,20 +282,18 @@ def _side_by_side(tables: list[Values]) -> list[Values]:
 
 
 def _charts(runs: list[Values]) -> list[Markup]:
-    titles = {
-        "mean_return": "return",
-        "mean_length": "decisions per episode",
-        "entropy": "entropy (nats)",
-        "loss": "loss",
-        "error": "classification error",
-        "validation": "validation",
-        "firing_rate": "firing rate (Hz)",
-    }
     drawings = []
-    for key, title in titles.items():
-        series = [(run["name"], *run["curves"][key]) if key in run["curves"] else None for run in runs]
-        if any(series):
-            drawings.append(charts.curves(title, series))
+    for key, title in TITLES.items():
+        of_training, of_validations = (
+            [(name(run), *run["curves"][of]) if of in run["curves"] else None for run in runs]
+            for of, name in (
+                (key, lambda run: run["name"] if len(runs) > 1 else "training"),
+                (f"{key}, validation", lambda run: f"{run['name']}, validation" if len(runs) > 1 else "validation"),
+            )
+        )
+        if any(of_training):
+            both = of_training + of_validations if any(of_validations) else of_training
+            drawings.append(charts.curves(title, both, n_colours=len(runs)))
     return drawings
 
 

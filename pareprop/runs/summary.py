@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 
 from ..network.local import cost_of
 from ..network.model import Model
 from ..parallel import collectives, mpi
 from ..parallel.replicas import LEAVES
 from ..simulation import digest
+from ..simulation.checks import count_available
 from ..simulation.loop import Simulation
 from ..tasks.base import TaskBase
 from ..values import Values
@@ -56,9 +58,27 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
         f"estimate: about {duration(max(seconds, 1.0))} for {to_come}, {n_bytes / 2**20:.0f} MiB on each rank "
         "with the program; counted, not measured, for cores without other work; unit costs are "
         f"multiplied by {slowness:.3g}, as a short measurement on this processor ({speed.here()[1]}) asks for",
+        *_tell_samples(simulation, task),
         *_tell_models(model),
         *(warnings if network.endswith(mpi.UNUSED) else []),
     ]
+
+
+def _tell_samples(simulation: Simulation, task: TaskBase) -> list[str]:
+    """Return a line on which samples train, validate and test; none where a task makes as many as are asked for."""
+    n_train = count_available(simulation.task, "train")
+    if not n_train:
+        return []
+    parts: Mapping[str, range] = getattr(simulation.task, "parts", {})
+    stops = bool(task.validate_every and (task.stop_below or task.patience))  # after that at least one is tested
+    used = {"train": n_train, "validate": task.validate_samples * task.validates}
+    texts = []
+    for phase, n in (used | {"test": max(task.test_samples, int(stops))}).items():
+        part = parts.get(phase, range(0))[:n]
+        where = f" ({part[0]:,} to {part[-1]:,} of the file, counted from 0)" if part else ""
+        texts.append(f"{n:,} {phase}{where}" if n else f"none {phase}")
+    size = f"{n_train / task.batch_size:.6g} iteration{'' if n_train == task.batch_size else 's'}"
+    return [f"samples: {', '.join(texts)}; a pass through those that train (an epoch) takes {size}"]
 
 
 def _tell_models(model: Model) -> list[str]:

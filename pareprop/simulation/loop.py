@@ -503,7 +503,7 @@ class Simulation:
         agree(self.world, "test()", {"n_samples": quote(n_samples), "phase": quote(phase), "perturb": quote(asked)})
         require_samples(self.task, "test")
         n_samples, most = check_number("test: n_samples", n_samples, 1), count_available(self.task, phase)
-        if most is not None and n_samples > most:
+        if most is not None and n_samples > most and phase != "train":
             raise InputError(f"test: {n_samples} samples of '{phase}' are asked for, the task has {most}")
         batch, scores = self.model.optimizer.batch_size, []
         self._asked = asked

@@ -23,7 +23,8 @@ class Task(Protocol):
     learning_window : int
         Number of steps at the end of a sample that have a learning signal.
     available : Mapping of str to int
-        Optional: number of samples of each phase with a fixed number; more are refused, as they would repeat.
+        Optional: number of samples of each phase with a fixed number. Those of "train" make an epoch, after which they
+        repeat; of other phases more are refused, as they would repeat.
     """
 
     n_steps: int

@@ -22,6 +22,9 @@ from ..values import Foreign, Values
 MAX_CLASS = 9999  # higher classes are refused: a confusion matrix has their square
 
 
+EPOCH = ("epoch", "iteration", "loss", "loss_per_step", "accuracy", "validation_loss", "validation_accuracy")
+
+
 class Columns(dict):
     """NumPy arrays of equal length by name; `to_pandas()` makes a frame of them."""
 
@@ -117,12 +120,22 @@ class RunResults:
 
     @cached_property
     def validations(self) -> Columns:
-        """Iteration and value of each validation."""
+        """Iteration, value (error, loss or return) and loss of each validation."""
         with self._open() as file:
             group = file.get("validation", {})
-            return Columns(
-                {name: self._read(group, name) if name in group else np.zeros(0) for name in ("iteration", "value")}
-            )
+            names = ("iteration", "value", *(["loss"] if "loss" in group else []))
+            return Columns({name: self._read(group, name) if name in group else np.zeros(0) for name in names})
+
+    @cached_property
+    def epochs(self) -> Columns:
+        """Loss and accuracy, and those of the validation, of each pass through training data that have an end.
+
+        Columns epoch, iteration (those done at its end), loss, loss_per_step, accuracy, validation_loss,
+        validation_accuracy; NaN where there is none.
+        """
+        with self._open() as file:
+            group = file.get("epochs", {})
+            return Columns(self._columns(group, EPOCH)) if group else Columns()
 
     @cached_property
     def test(self) -> Score | None:

@@ -339,24 +339,24 @@ class Data(TaskBase):
         raise IndexError(f"neuron {first} has no readout")
 
     @property
+    def parts(self) -> dict[str, range]:
+        """Samples of the file that each phase has, counted from 0."""
+        n_samples, n_train = self._file.n_samples, self.n_train or self._file.n_samples
+        first = n_samples - self._n_test if self.validate_every and self._n_test else n_train
+        last = first if first > n_train else n_samples
+        return {"train": range(n_train), "validate": range(n_train, last), "test": range(first, n_samples)}
+
+    @property
     def available(self) -> dict[str, int]:
-        """Samples of the phases that have only some, see `Task`."""
-        left = self._file.n_samples - self.n_train if self.n_train else 0
-        if not (self.validate_every and self._n_test):
-            return {"validate": left, "test": left}
-        return {"validate": left - self._n_test, "test": self._n_test}
+        """Samples of the phases, see `Task`."""
+        return {phase: len(part) for phase, part in self.parts.items()}
 
     def _place(self, index: int, phase: str) -> int:
-        n_samples = self._file.n_samples
-        n_train, n_test = self.n_train or n_samples, self._n_test
-        if phase != "train" and not (self.validate_every and n_test):
-            return n_train + index % (n_samples - n_train)
-        if phase == "validate":
-            return n_train + index % (n_samples - n_train - n_test)
-        if phase == "test":
-            return n_samples - n_test + index % n_test
-        turn, place = divmod(index, n_train)
-        return int(np.random.default_rng([self.seed, turn]).permutation(n_train)[place]) if self.shuffle else place
+        part = self.parts[phase if phase in ("train", "validate") else "test"]
+        turn, place = divmod(index, len(part))
+        if self.shuffle and phase == "train":
+            place = int(np.random.default_rng([self.seed, turn]).permutation(len(part))[place])
+        return part[place]
 
 
 def _connected(data: Values) -> Model | None:

@@ -54,7 +54,7 @@ class EventData:
     n_inputs : int
         Number of inputs that the network needs; an event's input is (p rows + y) columns + x.
     available : dict of str to int
-        Recordings to validate and to test.
+        Recordings to train, to validate and to test.
 
     Raises
     ------
@@ -121,7 +121,7 @@ class EventData:
         if self.n_inputs > INPUTS:
             what = f"sensor_size = {quote(size)} makes {self.n_inputs} inputs, at most {INPUTS} are possible"
             raise InputError(f"EventData: {what}; a larger pool makes fewer")
-        self.available = {"validate": hold_out, "test": len(self._sets["test"])}
+        self.available = {"train": len(train) - hold_out, "validate": hold_out, "test": len(self._sets["test"])}
 
     def __repr__(self) -> str:
         n_train, n_test = len(self._sets["train"]) - self._hold_out, len(self._sets["test"])

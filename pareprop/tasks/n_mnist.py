@@ -200,8 +200,9 @@ class NMnist(TaskBase):
 
     @property
     def available(self) -> dict[str, int]:
-        """Recordings of the phases that have only some, see `Task`."""
-        return {"validate": self.hold_out, "test": len(self._splits[1])}
+        """Recordings of the phases, see `Task`."""
+        train, test = map(len, self._splits)
+        return {"train": train - self.hold_out, "validate": self.hold_out, "test": test}
 
     def _order(self, phase: str, epoch: int) -> np.ndarray:
         """Return the recordings of a phase in the order of an epoch: a new one for each epoch of training."""

@@ -67,27 +67,30 @@ def test_loss_shows_every_iteration_and_the_running_median(tmp_path):
     assert [ax.get_ylabel() for ax in figure.axes] == ["loss (mV²)", "firing rate (Hz)"]
 
 
-def test_validations_and_test_are_marked_where_errors_are_drawn(tmp_path):
+def test_validations_and_test_are_drawn_beside_the_training(tmp_path):
     path = write_run(tmp_path, "evidence-accumulation", figure="evidence")
     write_test(path)
     with h5py.File(path, "a") as file:
         file["validation/iteration"], file["validation/value"] = [100, 200, 300], [0.4, 0.2, 0.1]
+        file["validation/loss"] = [30.0, 20.0, 10.0]
         figure, accuracy = loss.figure(file), file["test"].attrs["accuracy"]
-    lines = {line.get_label(): line for line in figure.axes[1].get_lines()}
-    np.testing.assert_array_equal(lines["validation"].get_xydata(), [[100, 0.4], [200, 0.2], [300, 0.1]])
-    np.testing.assert_allclose(lines["test"].get_ydata(), 1 - accuracy)
+    lines = [{line.get_label(): line for line in ax.get_lines()} for ax in figure.axes]
+    np.testing.assert_allclose(lines[1]["validation"].get_xydata(), [[100, 0.6], [200, 0.8], [300, 0.9]])
+    np.testing.assert_array_equal(lines[0]["validation"].get_xydata(), [[100, 30], [200, 20], [300, 10]])
+    np.testing.assert_allclose(lines[1]["test"].get_ydata(), accuracy)
 
 
-def test_errors_of_single_samples_are_shown_by_their_mean(tmp_path):
+def test_accuracy_of_single_samples_is_shown_by_its_mean(tmp_path):
     """They are 0 or 1, so a median jumps between these; at the ends windows of 10 values more are cut off."""
     path = write_run(tmp_path, "evidence-accumulation", figure="evidence")
     errors = (np.random.default_rng(4).random(300) < 0.4) * 1.0
     with h5py.File(path, "a") as file:
         replace(file, "error", errors)
         lines = {line.get_label(): line.get_ydata() for line in loss.figure(file).axes[1].get_lines()}
-    np.testing.assert_array_equal(lines["each iteration"], errors)
-    np.testing.assert_allclose(lines["running mean"][[0, 100, 299]], [errors[:11].mean(), errors[90:111].mean(),
-                                                                      errors[289:].mean()])  # fmt: skip
+    right = 1 - errors
+    np.testing.assert_array_equal(lines["each iteration"], right)
+    means = [right[:11].mean(), right[90:111].mean(), right[289:].mean()]
+    np.testing.assert_allclose(lines["running mean"][[0, 100, 299]], means)
 
 
 @pytest.mark.parametrize(("values", "scale"), [([5.0, 0.4], "log"), ([5.0, 0.6], "linear"), ([5.0, -0.1], "linear")])

@@ -3,6 +3,7 @@
 One file, because all tests start from the same data and configuration.
 """
 
+import csv
 import io
 import json
 import pickle
@@ -25,6 +26,7 @@ from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Normal, Uniform
 from pareprop.runs import config
+from pareprop.runs.opened import open_run
 from pareprop.simulation.loop import Simulation
 
 N, STEPS, INPUTS = 6, 40, 5
@@ -276,6 +278,41 @@ def test_labels_and_test_phase(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     words = ["run", path, "--set", "test_samples=2"]
     assert "test accuracy: " in output_of(capsys, *words, "--out", tmp_path / "run")
     assert "n_train = 0 must lie in 1 to 5" in refusal_of(capsys, *words, "--set", "n_train=0")
+
+
+def test_epochs_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Three samples in batches of two: passes end in iterations 2, 3, 5, 6; also after a restart, with one validation
+    in iteration 4, which belongs to the third pass.
+    """
+    pytest.importorskip("tensorboard")
+    path, out = write_samples(tmp_path, "raster h5", labels=np.arange(N) % 2), tmp_path / "run"
+    chosen = as_options("n_train=3", "batch_size=2", "validate_every=4", "test_samples=2", "validate_samples=1")
+    more = as_options("window=10", "log=tensorboard")
+    text = output_of(capsys, "run", path, *chosen, *more, "--until", 4, "--out", out)
+    places = "3 train (0 to 2 of the file, counted from 0), 1 validate (3 to 3 of the file, counted from 0), "
+    places += "2 test (4 to 5 of the file, counted from 0)"
+    assert f"samples: {places}; a pass through those that train (an epoch) takes 1.5 iterations\n" in text
+    text = output_of(capsys, "resume", out)
+    with h5py.File(out / "results.h5") as file:
+        losses, right, value = file["loss"][()], 1 - file["error"][()], file["validation/value"][()]
+        validated, kept = file["validation/loss"][()], {name: item[()] for name, item in file["epochs"].items()}
+    cuts = [slice(0, 2), slice(2, 3), slice(3, 5), slice(5, 6)]
+    rows = {
+        "epoch": [1, 2, 3, 4], "iteration": [2, 3, 5, 6], "loss": [losses[cut].mean() for cut in cuts],
+        "loss_per_step": [losses[cut].mean() / 10 for cut in cuts], "accuracy": [right[cut].mean() for cut in cuts],
+        "validation_loss": [np.nan, np.nan, validated[0], np.nan],
+        "validation_accuracy": [np.nan, np.nan, 1 - value[0], np.nan],
+    }  # fmt: skip
+    assert list(open_run(out).epochs) == list(rows)
+    written = list(csv.DictReader((out / "epochs.csv").open()))
+    for name, values in rows.items():
+        np.testing.assert_allclose(kept[name], values)
+        np.testing.assert_allclose([float(row[name] or "nan") for row in written], values)
+    steps = list(csv.DictReader((out / "loss.csv").open()))
+    np.testing.assert_allclose([float(row["accuracy"]) for row in steps], right)
+    assert [row["validation_loss"] for row in steps] == ["", "", "", f"{validated[0]:.9g}", "", ""]
+    line = f"epoch 4, 6 iterations: loss {losses[5]:.4g} ({losses[5] / 10:.4g} per step), accuracy {right[5]:.4g}\n"
+    assert line in text and line in (out / "run.log").read_text()
 
 
 def test_no_sample_both_validates_and_tests(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
