@@ -17,6 +17,7 @@ from ..network.variants import DEFAULT, VariantName
 from ..runs import benchmark, config
 from ..runs.work import Firing
 from ..simulation.task import Task
+from ..values import Values
 
 
 class Sizes(Frozen):
@@ -33,9 +34,9 @@ class Sizes(Frozen):
     precision: Literal["double", "single"] = "double"
 
 
-AXES = {field.name: field.default for field in fields(benchmark.Axes)}
 KINDS = get_type_hints(benchmark.Axes)
-Benchmark: type[Sizes] = create_model("Benchmark", __base__=Sizes, **{key: (KINDS[key], AXES[key]) for key in AXES})
+AXES: Values = {axis.name: (KINDS[axis.name], axis.default) for axis in fields(benchmark.Axes)}
+Benchmark: type[Sizes] = create_model("Benchmark", __base__=Sizes, **AXES)
 
 
 @dataclass(frozen=True)
