@@ -229,7 +229,7 @@ def test_memory_of_batches_as_predicted(kind):
     """What they change in the spike variant is predicted within 3 %, of a rank that has 500 of 1500 neurons."""
     made = []
     for batch in (1, 2):
-        model = benchmark.model(1500, 60, 100, variant="spike", neuron="iaf_adapt")
+        model = benchmark.model(1500, 60, 100, variant="spike", axes=benchmark.Axes(neuron="iaf_adapt"))
         model.optimizer = kind(batch_size=batch, optimize_each_step=False)
         task = benchmark.BenchTask(100, 200, 1)
         simulation = Simulation(model, task, stand_ins.DryExchange(1, 3, 0.03, 1500, 1, own=True))
