@@ -62,7 +62,7 @@ MAYBE_UNUSED void NAMED(step_mean)(int64_t kind, const double *constant, double 
 """
 NUMBERS_OF_MEAN = """
     double of_step[MOST_OF_STEP];
-    REAL moving[MOST_MOVING];
+    REAL moving[MOST_MOVING] = {0};
     NAMED(Optimized) of = {.kind = kind, .low = low, .high = high, .gradient = gradient, .weight = weight};
     __builtin_memcpy(of.kept, kept, sizeof of.kept);
     number_step(kind, constant, n_step, of_step);

@@ -340,9 +340,9 @@ class Spike(Engine):
             if not self.batch.n_collected:
                 return
             if not self.resets:
-                self._collect(counts=True)
                 if self._rewired:
-                    self.kernel.bring_forward(self.time)
+                    self.kernel.bring_forward(self.time)  # before a flush, after which the kernel is further
+                self._collect(counts=True)
             self.batch.step(self.exchange.replicas, self.exchange.comm)
             self.memory.share_constants()
             return

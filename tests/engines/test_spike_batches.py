@@ -16,6 +16,7 @@ from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
 from pareprop.engines.traces import Chosen
 from pareprop.errors import InputError, StateError
+from pareprop.kernels import layout
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent, Optimizer, SgdMomentum
 from pareprop.network.parameters import Normal
@@ -29,7 +30,8 @@ SAMPLE = 25
 def batched(seed: int, **overrides) -> dict:
     """A random case of eight samples in batches of two."""
     case = spike_networks.random_case(seed, n_steps=8 * SAMPLE, **overrides)
-    case["optimizer"] = case["optimizer"] | {"batch_size": 2, "eta": 30.0 * case["optimizer"]["eta"]}
+    eta = 30.0 * case["optimizer"]["eta"]
+    case["optimizer"] = case["optimizer"] | {"batch_size": 2, "eta": eta, "optimize_each_step": True}
     return case
 
 
@@ -151,6 +153,14 @@ def test_one_digest_with_replicas(tmp_path: Path) -> None:
     assert found[0] and all(each == found[0] for each in found)
 
 
+def test_no_row_is_brought_further_than_the_steps_that_are_known() -> None:
+    """Where synapses move in an endless run, after a flush that was undone."""
+    run = Simulation(network(), Noise(), settings=SpikeSettings(40, reset=False))
+    run.train(2)
+    cursor = np.asarray(run.engine.memory.rows[0].books)[:, layout.CURSOR]
+    assert 0 < cursor.max() <= run.engine.time - run.engine.plan.m
+
+
 @pytest.mark.parametrize(("before", "after"), [(None, False), (False, None)])
 def test_a_state_of_other_samples_is_refused(before: bool | None, after: bool | None) -> None:
     state = Simulation(network(), Noise(), settings=SpikeSettings(40, reset=before)).engine.state()
@@ -181,7 +191,7 @@ def test_replicas_of_an_endless_run_are_refused() -> None:
 @pytest.mark.parametrize("reset", [None, False])
 @pytest.mark.parametrize("feedback", ["symmetric", "adaptive"])
 def test_feedback_follows_the_weights_of_readouts(feedback: str, reset: bool | None) -> None:
-    run = Simulation(network(feedback, GradientDescent(eta=1e-3, batch_size=2)), Noise(),
+    run = Simulation(network(feedback, GradientDescent(eta=3e-4, batch_size=2)), Noise(),
                      settings=SpikeSettings(40, reset=reset))  # fmt: skip
     before = run.network.dense_feedback().copy()
     readouts = dense_readouts(run)
