@@ -413,7 +413,8 @@ class StretchRows(Stretches):
 
     def _load(self, c: int) -> str:
         load = f"load_lanes(row->trace[{c}] + k, LANES)"
-        return f"x[{c}] = {f'own ? {load} : all_lanes(row->common)' if c == self.common else load};"
+        given = "row->each ? load_doubles(row->each + k, LANES) : all_lanes(row->common)"
+        return f"x[{c}] = {f'own ? {load} : {given}' if c == self.common else load};"
 
     def _common(self, c: int, text: str, factor: str) -> str:
         """Return what becomes of a trace; of one that synapses have in common, its decay is enough."""
