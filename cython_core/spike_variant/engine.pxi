@@ -7,7 +7,7 @@
 
 from libc.math cimport INFINITY, NAN, isnan
 from libc.stdint cimport INT64_MAX, int8_t, int64_t, intptr_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
@@ -268,7 +268,7 @@ cdef class Engine:
     cdef int64_t flushed                           # first step that is not run, in a flush; NEVER: there is none
     cdef Present present
     cdef Power of_block, of_place                  # kappa^B, and kappa to the place in the present block
-    cdef Power[2 * DECAYS] decays                  # see drawn_delays.h
+    cdef Power[2 * DECAYS] decays                  # of alpha and kappa, see `kept_power`
     cdef IdleSums[IDLE_FIRSTS] idle                # by first step
     cdef int64_t block_beside                      # the cells have the end of the block before it; -1: not known
     # arrivals at the present dense block that wait
@@ -450,6 +450,7 @@ cdef class Engine:
 
 
 include "steps.pxi"
+include "bundles.pxi"
 include "arrivals.pxi"
 include "optimizing.pxi"
 include "learners.pxi"
@@ -457,6 +458,5 @@ include "windows.pxi"
 include "prefix_rows.pxi"
 include "stretches.pxi"
 include "lines.pxi"
-include "drawn_delays.pxi"
 include "online_td.pxi"
 include "parameters.pxi"
