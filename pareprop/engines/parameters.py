@@ -153,12 +153,9 @@ class Parameters:
     def _renew(self) -> None:
         """Compute the neurons of this rank anew from the present values."""
         for name, piece in self._pieces.items():
-            values = {item.parameter: item.values for item in self._items_of(name)}
+            values = {item.parameter: item.values for item in self.items if item.population.name == name}
             self._slopes[name] = self._network.relearn(piece, values)
         self._cells.renew(self._pieces.values())
-
-    def _items_of(self, population: str) -> list[Parameter]:
-        return [item for item in self.items if item.population.name == population]
 
     def slopes(self, population: Population) -> np.ndarray:
         """Return derivatives of initial states of this rank's neurons of a population, see `LocalNetwork.relearn`."""

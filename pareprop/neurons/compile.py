@@ -164,7 +164,7 @@ class Program:
 
     def address(self, real: type) -> int:
         """Return the address of the NEURON_MODEL of a precision, `np.float64` or `np.float32`."""
-        return self._addresses[_precision(real)]
+        return self._addresses["double" if np.dtype(real).itemsize == 8 else "single"]
 
     def load_composed(self, composed: Composed, content: bytes) -> None:
         """Load a shared object with composed maps."""
@@ -325,10 +325,6 @@ def fetch(
     if problem is not None:
         raise problem
     return content
-
-
-def _precision(real: type) -> str:
-    return "double" if np.dtype(real).itemsize == 8 else "single"
 
 
 def cache_folder() -> Path:
