@@ -20,7 +20,7 @@ from .cells import Cells
 from .state import State
 
 BITS = 30  # bits of each of two integers that stand for a number in exact sums, of up to 2^32 numbers
-SUMMARY = ("mean", "std", "min", "max", "at_bound")  # of the values of a parameter; the last: how many are at a bound
+SUMMARY = ("mean", "std", "min", "max", "at_bound")  # statistics of values; at_bound: how many are at a bound
 
 
 class Parameter:
@@ -89,7 +89,7 @@ class Parameter:
         self.n_steps += 1
         is_bad = ~np.isfinite(gradient)
         self._change_values(gradient, divisor)
-        self.values[is_bad] = np.nan  # which bounds would hide; the next sample ends the run
+        self.values[is_bad] = np.nan  # bounds would hide it; the next sample ends the run
 
     def _change_values(self, gradient: np.ndarray, divisor: float) -> None:
         moments = {name: self._own(self.whole[name]) for name in self.optimizer.moments}

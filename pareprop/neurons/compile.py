@@ -35,7 +35,7 @@ _SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces
 _COMPOSED_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived", "n_recorded")
 _PRECISIONS = ("double", "single")
 _SECONDS = 600  # longest time of the compiler
-_DIGEST = 32  # bytes behind a cached file
+_DIGEST = 32  # bytes of the digest behind a cached object
 _programs: dict[tuple[str, str, Learns], Program] = {}
 
 

@@ -203,14 +203,14 @@ class _Trial:
         return {"psi": self.psi[t], "L": self.L[t], "F": self.F, "M": self.M[t]}
 
     def literally(self) -> np.ndarray:
-        """Return the gradient of a synapse onto each target, from the strings."""
+        """Return the gradient of a synapse onto each target, from the equations as written."""
         strings, total = Literal(self.bound, self.values, self.n), np.zeros(self.n)
         for t in range(STEPS):
             total = total + strings.step(self.rows[t + 1], self.rows[t], self._signals(t), self.arrivals[t])
         return total
 
     def compare(self) -> dict[str, float]:
-        """Return how far the compiled ways are from the strings."""
+        """Return the deviation of each compiled way from the equations as written."""
         wanted = self.literally()
         scale = float(np.abs(wanted).max()) or 1.0
         ways = {"traces": self._forward(False), "sweep back": self._back()}
