@@ -2,7 +2,7 @@
 
 Both take plain leaky neurons without refractory period, delays of one step and one interval per sample.
 
-The yardstick is the interval variant in dense arithmetic: forward by `lax.scan`, the same backward sweep as pareprop's
+The yardstick is the interval variant in dense arithmetic: forward by `lax.scan`, the same backward pass as pareprop's
 (pareprop/engines/README.md), then one matrix product for all synapses instead of an addition per arrival. It is the
 toughest dense peer that we could think of; `compare_jax.py` compares its gradient with pareprop's.
 BrainTrace trains the same network, with the same surrogate gradient, by algorithms of its own that run forward.
@@ -123,7 +123,7 @@ def forward(net: Dense, weights: Weights, forced: Any = None) -> tuple[Any, Any,
 
 
 def gradient(net: Dense, weights: Weights, forced: Any = None) -> tuple[Weights, Any, Any]:
-    """Gradient of one sample, spikes and voltages above threshold, by the backward sweep."""
+    """Gradient of one sample, spikes and voltages above threshold, by the backward pass."""
     cells, n_steps = net.cells, len(net.target)
     own, excess, y = forward(net, weights, forced)
     z = own if forced is None else forced

@@ -1,4 +1,4 @@
-"""Time a step forward and a step of the sweep back of generated neuron models, beside C loops written by hand.
+"""Time a step forward and a step of the backward pass of generated neuron models, beside C loops written by hand.
 
     python scripts/neuron_cost.py [--neurons 2000,20000] [--seconds 0.2] [MODEL ...]
 

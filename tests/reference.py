@@ -1,7 +1,7 @@
 """Slow, independent NumPy twin of the e-prop models, written for clarity and used as an oracle by the tests.
 
 Every quantity is computed by stepping forward in time, exactly in the order in which the model equations are written
-down: forward eligibility traces for each synapse, no backward sweep, no prefix sums. Only the synapses (never the
+down: forward eligibility traces for each synapse, no backward pass, no prefix sums. Only the synapses (never the
 time) are vectorised. Voltages count from ``E_L`` inside and are absolute in the results. All delays are whole steps.
 
 Both variants stand in one file, because they share the equations of neurons and readouts.

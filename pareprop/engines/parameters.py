@@ -20,7 +20,7 @@ from .cells import Cells
 from .state import State
 
 BITS = 30  # bits of each of two integers that stand for a number in exact sums, of up to 2^32 numbers
-SUMMARY = ("mean", "std", "min", "max", "at_bound")  # of the values of a parameter; the last: how many are at a bound
+SUMMARY = ("mean", "std", "min", "max", "at_bound")  # statistics of values; at_bound: how many are at a bound
 
 
 class Parameter:
@@ -89,7 +89,7 @@ class Parameter:
         self.n_steps += 1
         is_bad = ~np.isfinite(gradient)
         self._change_values(gradient, divisor)
-        self.values[is_bad] = np.nan  # which bounds would hide; the next sample ends the run
+        self.values[is_bad] = np.nan  # bounds would hide it; the next sample ends the run
 
     def _change_values(self, gradient: np.ndarray, divisor: float) -> None:
         moments = {name: self._own(self.whole[name]) for name in self.optimizer.moments}
@@ -153,12 +153,9 @@ class Parameters:
     def _renew(self) -> None:
         """Compute the neurons of this rank anew from the present values."""
         for name, piece in self._pieces.items():
-            values = {item.parameter: item.values for item in self._items_of(name)}
+            values = {item.parameter: item.values for item in self.items if item.population.name == name}
             self._slopes[name] = self._network.relearn(piece, values)
         self._cells.renew(self._pieces.values())
-
-    def _items_of(self, population: str) -> list[Parameter]:
-        return [item for item in self.items if item.population.name == population]
 
     def slopes(self, population: Population) -> np.ndarray:
         """Return derivatives of initial states of this rank's neurons of a population, see `LocalNetwork.relearn`."""

@@ -72,7 +72,7 @@ class Rewiring:
 
     def begin(self) -> None:
         """Keep the signs of all synapses before weights change."""
-        self._kept_topology = None  # of a checkpoint
+        self._kept_topology = None  # that of a checkpoint is of no more use
         kernel.sign_bits(self.table.weight[self.span.first : self.span.last], self._bits)
         if self._by_samples and len(self._signs):  # a weight at its bound 0 is +0.0 there, of either sign
             kernel.source_bits(self._row_ptr(), self._signs, self._bits)
@@ -132,7 +132,7 @@ class Rewiring:
             (n_synapses,) of the span each, sorted with the synapses.
         """
         span, table, ptr = self.span, self.table, self._row_ptr()
-        assert self._kept_topology is not None  # `topology` was before
+        assert self._kept_topology is not None  # `topology` was called before
         source, delay = self._kept_topology
         mine = slice(span.first, span.last)
         row = source.astype(np.int64) * len(span.delays) + np.searchsorted(span.delays, delay)

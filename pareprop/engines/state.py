@@ -57,7 +57,9 @@ class State:
     neurons: dict[str, np.ndarray] = field(default_factory=dict)
     rows: dict[str, tuple[SynapseTable, np.ndarray]] = field(default_factory=dict)
     synapses: dict[str, tuple[SynapseTable, ProjectionSlice, np.ndarray]] = field(default_factory=dict)
-    spikes: dict[str, Callable[[], SpikeLog]] = field(default_factory=dict)  # return the own neurons' log, by id
+    spikes: dict[str, Callable[[], SpikeLog]] = field(
+        default_factory=dict
+    )  # return the log of this rank's neurons, by id
 
     def add_synapses(self, kind: str, table: SynapseTable, span: ProjectionSlice, **values: np.ndarray) -> None:
         """Add arrays over all synapses of `table`, or over those of `span` alone; `kind` names the table."""

@@ -220,7 +220,7 @@ class Traces:
         self._engine, self._chosen, self._online = engine, chosen, model.eprop.is_online
         self._from_inputs, self._onto_readouts = projection.pre.role == "input", projection.post.role == "readout"
         self._factors = None if projection.transmission is None else Factors(model, chosen)
-        self.states: list[dict[str, np.ndarray]] | None = None  # those after each step of a sample, where kept
+        self.states: list[dict[str, np.ndarray]] | None = None  # states after each step of a sample, where wanted
         self.start: dict[str, np.ndarray] = {}  # state with which samples start in the spike variant; empty: they go on
         self._source = chosen.source + model.offset(projection.pre)
         self._target = chosen.target + model.offset(projection.post)
@@ -423,7 +423,7 @@ class Traces:
             delay = delay - 1
         elif self._onto_readouts and not self._online:  # on the readouts' own clock
             delay = np.zeros_like(delay)
-        lost = not self._online and not self._onto_readouts  # what arrives in step 0
+        lost = not self._online and not self._onto_readouts  # arrivals in step 0
         if self.start:
             self.load_state(self.start)
         if self._factors is not None and not self._online and self._engine.resets:

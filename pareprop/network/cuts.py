@@ -182,7 +182,7 @@ def cut_equally(costs: list[np.ndarray], lengths: list[int], size: int, shares: 
     ends, ids = np.cumsum([0, *totals]), np.cumsum([0, *lengths])
     ranks = np.arange(size)
     share, left = divmod(int(ends[-1]), size)
-    wanted = share * ranks + left * ranks // size  # total * rank // size, which could overflow
+    wanted = share * ranks + left * ranks // size  # is total * rank // size, without overflow
     if shares is not None:
         before = np.cumsum(shares)
         wanted = np.concatenate(([0], (before[:-1] * (int(ends[-1]) / before[-1])).astype(np.int64)))

@@ -74,12 +74,10 @@ class BackgroundEntry(Background):
     post: Names
 
 
-def _entry_of(kind: type[Perturbation]) -> type[Perturbation]:
-    """Return the class of a table of a kind of perturbation: what it acts on (`of`), and the options of the kind."""
-    return create_model(f"{kind.__name__}Entry", __base__=kind, of=(Names, ...))
-
-
-PERTURBATIONS = {name: _entry_of(kind) for name, kind in KINDS.items()}
+# classes of tables: what a perturbation acts on, and the options of its kind
+PERTURBATIONS: dict[str, type[Perturbation]] = {
+    name: create_model(f"{kind.__name__}Entry", __base__=kind, of=(Names, ...)) for name, kind in KINDS.items()
+}
 
 
 def add_populations(model: Model, entries: Sequence[Given], needed: Collection[str] = NEEDED) -> list[str]:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
-from ..neurons.derive import derive
-from ..neurons.expressions import outlives_cutoff
 from ..neurons.model import NeuronModel
 from ..rules.bound import Bound, list_read
 from ..rules.definition import Eprop, LearningRule, Rule
@@ -58,12 +56,6 @@ def is_plain(projection: Projection) -> bool:
     """Return whether a projection learns by e-prop without options."""
     rule = rule_of(projection)
     return isinstance(rule, Eprop) and rule.is_plain
-
-
-def tell_leaks(definition: NeuronModel) -> list[str]:
-    """Return the states of a model whose own derivative varies: through "leak" their traces last one step."""
-    by = derive(definition)
-    return [name for k, name in enumerate(definition.states) if (k, k) in by.J and not outlives_cutoff(by, k)]
 
 
 def reads_signals(projection: Projection) -> bool:

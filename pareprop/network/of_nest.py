@@ -83,7 +83,7 @@ def find_glif(given: Given, here: str) -> tuple[NeuronModel, Values]:
             raise InputError(f"{here}: asc_init must be 0: after-spike currents start from there")
     n = len([name for name in values if re.fullmatch(r"tau_syn_\d+", name)]) or 2
     model = with_receptors(library.get(LEVELS[flags]), n)
-    unused = r"(th_\w+|voltage_reset_\w+|V_reset|asc_\w+|k_\d+)"  # of other levels: NEST does not read them either
+    unused = r"(th_\w+|voltage_reset_\w+|V_reset|asc_\w+|k_\d+)"  # for other levels: NEST does not read them either
     return model, {
         name: value for name, value in values.items() if name in model.parameters or not re.fullmatch(unused, name)
     }

@@ -468,8 +468,7 @@ RELATIONS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]]
 def list_bounds(kind: type[Frozen]) -> tuple[Bound, ...]:
     """Return the bounds of a description and its base classes."""
     texts = [text for owner in reversed(kind.__mro__) for text in vars(owner).get("bounds", ())]
-    return tuple(_read_bound(*text.split(), known=kind.model_fields) for text in texts)
-
-
-def _read_bound(name: str, relation: str, limit: str, *, known: Given) -> Bound:
-    return Bound(name, *RELATIONS[relation], limit if limit in known else float(limit))
+    return tuple(
+        Bound(name, *RELATIONS[relation], limit if limit in kind.model_fields else float(limit))
+        for name, relation, limit in map(str.split, texts)
+    )

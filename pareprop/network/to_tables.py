@@ -17,7 +17,7 @@ from ..kernels import checksum
 from ..neurons.model import NeuronModel
 from ..values import AnyValue, Given, Values
 from . import from_tables, identity, learning, parameters
-from .background import Background, PopulationBackground
+from .background import Background
 from .connection import Connection
 from .connectivity import Population, Projection
 from .losses import LOSSES
@@ -51,7 +51,9 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
         "local_readouts": {} if model.local is None else _plain(model.local.model_dump()),
         "populations": [_population(item, arrays) for item in model.populations],
         "projections": [_projection(item, arrays) for item in model.projections],
-        "backgrounds": [_background(item, arrays) for item in model.backgrounds],
+        "backgrounds": [
+            _options(Background, item, item.name, arrays) | {"post": item.post.name} for item in model.backgrounds
+        ],
         "perturbations": [_perturbation(item, arrays) for item in model.perturbations],
     }
     own = {"variant": model.variant, "seed": model.seed, "precision": model.precision}
@@ -189,16 +191,15 @@ def _projection(item: Projection, arrays: Arrays) -> Values:
     return table
 
 
-def _background(item: PopulationBackground, arrays: Arrays) -> Values:
-    values = {name: getattr(item, name) for name in Background.model_fields}
-    table = {name: _value(value, f"{item.name}/{name}", arrays) for name, value in values.items() if value is not None}
-    return table | {"post": item.post.name}
-
-
 def _perturbation(item: Applied, arrays: Arrays) -> Values:
-    values = {name: getattr(item.options, name) for name in type(item.options).model_fields}
-    table = {name: _value(value, f"{item.name}/{name}", arrays) for name, value in values.items() if value is not None}
+    table = _options(type(item.options), item.options, item.name, arrays)
     return {"kind": item.kind, "of": item.of} | table | {"phases": table.get("phases", "all")}
+
+
+def _options(kind: type[parameters.Frozen], given: object, name: str, arrays: Arrays) -> Values:
+    """Return those fields of a description that are given, as a table."""
+    values = {key: getattr(given, key) for key in kind.model_fields}
+    return {key: _value(value, f"{name}/{key}", arrays) for key, value in values.items() if value is not None}
 
 
 def _is_default(value: object, field: FieldInfo) -> bool:

@@ -35,7 +35,7 @@ _SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces
 _COMPOSED_SIZES = ("n_numbers", "n_others", "n_entries", "n_derived", "n_recorded")
 _PRECISIONS = ("double", "single")
 _SECONDS = 600  # longest time of the compiler
-_DIGEST = 32  # bytes behind a cached file
+_DIGEST = 32  # bytes of the digest behind a cached object
 _programs: dict[tuple[str, str, Learns], Program] = {}
 
 
@@ -164,7 +164,7 @@ class Program:
 
     def address(self, real: type) -> int:
         """Return the address of the NEURON_MODEL of a precision, `np.float64` or `np.float32`."""
-        return self._addresses[_precision(real)]
+        return self._addresses["double" if np.dtype(real).itemsize == 8 else "single"]
 
     def load_composed(self, composed: Composed, content: bytes) -> None:
         """Load a shared object with composed maps."""
@@ -325,10 +325,6 @@ def fetch(
     if problem is not None:
         raise problem
     return content
-
-
-def _precision(real: type) -> str:
-    return "double" if np.dtype(real).itemsize == 8 else "single"
 
 
 def cache_folder() -> Path:

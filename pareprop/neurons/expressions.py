@@ -127,7 +127,7 @@ class Loop:
         return self.choose(self.condition(tree), yes, no)
 
     def condition(self, tree: Tree) -> str:
-        """Return a comparison, whatever is not 0 counts as true."""
+        """Return C of a condition; a tree that is no comparison counts as true where it is not 0."""
         kind, *items = tree
         if kind in CONDITIONS:
             return f"({self.literal(items[0])} {kind} {self.literal(items[1])})"
@@ -290,7 +290,7 @@ class Derived:
         if self.by.refractory:
             flag = loop.let(kept[FLAGS])
             names["refractory"] = loop.let(loop.choose(f"{flag} >= {loop.number(2.0)}", loop.one, loop.zero))
-        known = [] if self.by.learns.names else self.states  # else old states are kept themselves
+        known = [] if self.by.learns.names else self.states  # else old states are kept
         earlier = {name: ("name", OLD + "kept " + name) for name in known if ("name", name) in before}
         for name, tree in earlier.items():
             names[tree[1]] = loop.let(before["name", name])

@@ -154,7 +154,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
     # ---- functions ---------------------------------------------------------------------------------------------------
 
     def start(self) -> str:
-        """Write the row of `kept` before the first step."""
+        """Write the function that fills the row of `kept` before the first step."""
         lines = []
         for k, tree in enumerate(self.keeps):
             text = "ZERO"
@@ -171,7 +171,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         ])  # fmt: skip
 
     def step(self) -> str:
-        """Take one step of neurons."""
+        """Write a step of neurons."""
         equations = self.model.equations
         names = {name: f"s{k}[j]" for k, name in enumerate(self.states)}
         names |= {name: f"p{k}[j]" for k, name in enumerate(self.ports)}
@@ -244,7 +244,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         ])  # fmt: skip
 
     def sweep(self) -> str:
-        """Take one step backward: gamma, lam~, B, and lam of the step before."""
+        """Write a step backward: gamma, lam~, B, and lam of the step before."""
         by, n = self.by, self.n
         loop, pointers = self.derivative_names()
         pointers |= {f"a{k}": f"REAL *restrict a{k} = adjoint + {k} * stride" for k in range(self.n_adjoint)}
@@ -313,7 +313,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
                 loop.lines.append(f"a{first + k}[j] = a{first + k}[j] + {found};")
 
     def trace(self) -> str:
-        """Take one step of the traces of synapses, a function for each port, and of learned parameters."""
+        """Write a step of the traces of synapses, a function for each port, and of learned parameters."""
         bodies = [self.trace_of(p) for p in range(len(self.ports) + len(self.by.learns.names))]
         call = "(n, stride, constant, before, kept, psi, arrived, trace, trace_stride, e)"
         cases = [f"    case {p}: NAME(trace_{p}){call}; break;" for p in range(len(bodies))]
@@ -326,7 +326,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         ])  # fmt: skip
 
     def trace_of(self, port: int) -> str:
-        """Take one step of the traces of synapses onto one port; or of a parameter, see `generate`."""
+        """Write a step of the traces of synapses onto one port; or of a parameter, see `generate`."""
         by, n, learned = self.by, self.n, max(port - len(self.ports), -1)
         loop, pointers = self.derivative_names()
         pointers |= {f"x{k}": f"REAL *restrict x{k} = trace + {k} * trace_stride" for k in range(n + bool(by.v))}
@@ -354,7 +354,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         )  # fmt: skip
 
     def decay(self) -> str:
-        """Take steps past the cutoff: traces of states whose own entry of J is constant decay, others become 0."""
+        """Write steps past the cutoff: traces of states whose own entry of J is constant decay, others become 0."""
         by, n = self.by, self.n
         loop = Loop(self.columns, dict.fromkeys(by.moving, ""))
         pointers = {f"x{k}": f"REAL *restrict x{k} = trace + {k} * trace_stride" for k in range(n + bool(by.v))}

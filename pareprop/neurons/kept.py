@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .language import CONDITIONS, Tree, names_of
 from .model import NeuronModel
 
-OLD = "old "  # before the name of a state: its value after the reset of the step before
+OLD = "old "  # begins the name of a state's value after the reset of the step before
 FLAGS: Tree = ("flags",)  # one number of a step: whether the neuron spiked, and whether it was refractory
 _START: Tree = ("start",)
 _END: Tree = ("end",)
@@ -125,7 +125,7 @@ class _Graph:
             return [self._terms[items[0]]]
         if not items[0].startswith(OLD):
             return []
-        name = items[0].removeprefix(OLD)  # follows from the step before, where the reset is computed again
+        name = items[0].removeprefix(OLD)  # computed from the step before, with its reset
         read = sorted(names_of(self._reset[name]) & self._states) if name in self._reset else []
         return [("name", name), *(("name", other) for other in read), *([FLAGS] if name in self._reset else [])]
 

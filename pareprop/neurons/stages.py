@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from .expressions import Loop, arguments_of, function
 
 BLOCK = 128  # neurons; fewer pay for short loops, more fill the processor's store buffer
-ONE_LOOP = 32  # neurons of a block that is one loop, which is there for what is fetched alone
+ONE_LOOP = 32  # neurons of a block of one loop: blocks are then for fetching ahead alone
 _LONG = re.compile(r"@(?:exp|log|tanh)\((\w+)\)")  # functions that take tens of instructions
 _DEFINED = re.compile(r"const REAL (\w+) = (.*);")
 _LOADED = re.compile(r"\w+\[j\]")
@@ -89,7 +89,7 @@ def cut(lines: list[str]) -> tuple[list[str], list[list[str]]]:
     """
     texts = {found[1]: found[2] for found in map(_DEFINED.fullmatch, lines) if found}
     long = {name: found[1] for name, text in texts.items() if (found := _LONG.fullmatch(text))}
-    depth: dict[str, int] = {}  # how many long functions stand one after the other before a value
+    depth: dict[str, int] = {}  # longest chain of long functions that leads to a value
     for name, text in texts.items():
         depth[name] = max((depth[other] + (other in long) for other in _names(text, texts)), default=0)
     last = max((depth[name] + 1 for name in long), default=0)  # has none
@@ -100,7 +100,7 @@ def cut(lines: list[str]) -> tuple[list[str], list[list[str]]]:
     stage_of = dict.fromkeys(long, -1)  # where a value is computed, before that stage or in it
     buffers = dict.fromkeys(long)
     loops: list[list[str]] = []
-    place_of: dict[int, int] = {}  # of the first loop of a stage
+    place_of: dict[int, int] = {}  # stage to its first loop
     for stage, functions in enumerate(stages):
         waiting = [long[name] for name in functions] or [name for line in written for name in _names(line, texts)]
         needed: dict[str, str] = {}

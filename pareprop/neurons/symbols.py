@@ -14,7 +14,7 @@ from ..values import Foreign
 from .language import CONDITIONS, Tree, names_of, write
 
 ZERO, ONE = ("number", 0.0), ("number", 1.0)
-WIDE = 64  # terms or factors one after the other; more are taken in groups, else trees are as deep as they are many
+WIDE = 64  # sums and products of more parts are taken in groups, so that trees do not become too deep
 EXPONENT, BITS = 64, 1024  # largest powers, and bits of results, that SymPy takes exactly; larger ones cost too much
 
 
@@ -46,7 +46,7 @@ class Detach(Function):
     nargs = 1
 
     def fdiff(self, argindex: int = 1) -> Foreign:
-        """Derivative by the argument."""
+        """Return the derivative by the argument, 0."""
         return Integer(0)
 
 
@@ -54,7 +54,7 @@ class Condition(Function):
     """Base of comparisons and `and`, `or`, `not`, which have no derivative."""
 
     def fdiff(self, argindex: int = 1) -> Foreign:
-        """Derivative by an argument."""
+        """Return the derivative by an argument, 0."""
         return Integer(0)
 
 
@@ -141,7 +141,7 @@ def from_sympy(expression: Foreign, moving: frozenset[str], here: str) -> Tree:
     """
     try:
         return _from_sympy(_finite(expression, here), moving)
-    except OverflowError:  # of a number that is exact in SymPy
+    except OverflowError:  # SymPy has exact numbers that are too large for a float
         raise InputError(f"{here} holds a number that is not finite, or not real") from None
 
 

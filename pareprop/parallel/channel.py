@@ -133,9 +133,9 @@ class Channel:
         return not bits >> 1 & bits >> 1 + MARK
 
     def raise_problems_of_neurons(self, problem: ParepropError | None) -> None:
-        """Collective: as `raise_together`, of problems that all ranks have, or ranks with neurons alone.
+        """Collective: as `raise_together`, for problems of all ranks, or of ranks with neurons alone.
 
-        These do not wait for the others, which must meet them before they come here again.
+        Ranks with neurons do not wait for the others, which must meet them before they come here again.
         """
         if self.meeting.hear(problem is not None):
             collectives.raise_together(self.comm, problem)

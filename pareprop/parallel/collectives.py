@@ -149,45 +149,37 @@ def maximum(comm: Comm, value: float) -> float:
 
 def any_of(comm: Comm, flags: Sequence[bool]) -> list[bool]:
     """Collective: return for each flag whether any rank has set it."""
-    own = np.array(flags, np.int8)
-    if comm is not None:
-        from mpi4py import MPI  # where there is a communicator, it is loaded
-
-        comm.Allreduce(MPI.IN_PLACE, own, MPI.MAX)
-    return [bool(flag) for flag in own]
+    return [bool(flag) for flag in _reduce(comm, np.array(flags, np.int8), "MAX")]
 
 
 def is_same(comm: Comm, text: str) -> bool:
     """Collective: return whether all ranks give the same text, by its hash."""
-    if comm is None:
-        return True
-    from mpi4py import MPI  # where there is a communicator, it is loaded
-
     number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
-    own = np.array([number, -number], np.int64)
-    comm.Allreduce(MPI.IN_PLACE, own, MPI.MAX)
-    return bool(own[0] == -own[1])
+    highest, minus_lowest = _reduce(comm, np.array([number, -number], np.int64), "MAX")
+    return bool(highest == -minus_lowest)
 
 
 def sum_before(comm: Comm, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Collective: return the sums of whole numbers, int64 (n,), over the ranks before this one, and over all."""
-    before, total = np.zeros_like(counts), counts.copy()
+    before = np.zeros_like(counts)
     if comm is not None:
-        from mpi4py import MPI  # where there is a communicator, it is loaded
-
-        comm.Allreduce(MPI.IN_PLACE, total, MPI.SUM)
-        comm.Exscan(counts, before, MPI.SUM)
+        comm.Exscan(counts, before)  # adds, unless told otherwise
         before *= comm.rank > 0  # rank 0 gets nothing
-    return before, total
+    return before, _reduce(comm, counts.copy(), "SUM")
 
 
 def any_bits(comm: Comm, flags: int) -> int:
     """Collective: return the bits that any rank has set in a whole number below 2**63."""
-    from mpi4py import MPI  # where there is a communicator, it is loaded
+    return int(_reduce(comm, np.array([flags], np.int64), "BOR")[0])
 
-    own = np.array([flags], np.int64)
-    comm.Allreduce(MPI.IN_PLACE, own, MPI.BOR)
-    return int(own[0])
+
+def _reduce(comm: Comm, values: np.ndarray, operation: str) -> np.ndarray:
+    """Collective: return values reduced over ranks by an operation of MPI, such as "MAX", on all ranks."""
+    if comm is not None:
+        from mpi4py import MPI  # where there is a communicator, it is loaded
+
+        comm.Allreduce(MPI.IN_PLACE, values, getattr(MPI, operation))
+    return values
 
 
 def gather(comm: Comm, value: T) -> list[T]:

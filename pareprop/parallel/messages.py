@@ -390,8 +390,8 @@ class AlltoallvSender:
         box, post, rank = self.box, self.post, self.post.nodes.local.rank
         n_others, n_parts = len(post.others), [len(post.starts[r]) - 1 for r in post.others]
         box.steps, box.room = n_steps, self._room(self._listed[post.packed(rank)])
-        first = fixed_words(n_steps, 0 if box.apart else post.sums.n_readouts) - n_steps  # as below, of a first part
-        counts = np.full(len(self._listed), layout.HEADER)  # where they stand in a part
+        first = fixed_words(n_steps, 0 if box.apart else post.sums.n_readouts) - n_steps  # in a first part
+        counts = np.full(len(self._listed), layout.HEADER)  # places of the counts in a part
         counts[:n_others] = first
         sizes = (counts + n_steps + self._room(self._listed)).reshape(-1, n_others).T  # by node, then part
         starts = np.cumsum(sizes).reshape(sizes.shape) - sizes

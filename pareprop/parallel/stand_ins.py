@@ -189,7 +189,7 @@ class DryExchange:
                 *rng.bernoulli_of(key, range(a, b) if heard is None else heard[a:b], probability, self._n_steps, int(a))
             )
             for a, b in parts
-        ]  # of those alone that this rank listens to, by their numbers
+        ]  # spikes of the neurons to which this rank listens, by number
 
     def _round(self, first: int, last: int) -> None:
         """Merge the spikes of steps [first, last) with those drawn."""

@@ -26,7 +26,7 @@ class Cost:
 
 
 class Way(ABC):
-    """A way of learning.
+    """A way of learning: an order in which gradients of synapses are evaluated.
 
     Attributes
     ----------

@@ -23,7 +23,6 @@ from .linear import AFTER, BEFORE, NEW, ZERO, Form, add, scaled
 
 NOW, WAS, OLD = "now", "was", "old"
 MOST_COMPOSED = 4  # rules with more states of a synapse are not composed: maps of steps would take too long
-FIXED_SIGNALS = ("dt", "kappa")
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def check_rule(rule: LearningRule, model: NeuronModel | None = None, dt_ms: floa
     program = compile_rule(bound)
     trial = _Trial(bound, program, dt_ms)
     sizes = {name: getattr(program, name) for name in ("n_states", "n_synapse", "n_numbers", "n_map")}
-    found = RuleCheck(rule, model.name, sizes, trial.compare(), [*_unread(rule, bound), *_units(rule, model)])
+    found = RuleCheck(rule, model.name, sizes, trial.compare(), [*_unread(rule), *_units(rule, model)])
     growing = [name for name, tree in bound.steps.M.items() if name[0] == name[1] and trial.largest(tree) > 1.0]
     found.warnings += [f"{a} grows by itself: its factor in a step is above 1 in size" for a, _ in growing]
     if not trial.literally().any():
@@ -130,7 +130,7 @@ def _find(rule: LearningRule) -> NeuronModel:
     raise InputError(f"{rule.here}: no neurons of the package have {', '.join(rule.reads)}: name some with --neuron")
 
 
-def _unread(rule: LearningRule, bound: Bound) -> Iterable[str]:
+def _unread(rule: LearningRule) -> Iterable[str]:
     """Yield a line for each name that is never read, and for each state that no spike reaches."""
     trees = [
         *rule.constants.values(),
@@ -203,14 +203,14 @@ class _Trial:
         return {"psi": self.psi[t], "L": self.L[t], "F": self.F, "M": self.M[t]}
 
     def literally(self) -> np.ndarray:
-        """Return the gradient of a synapse onto each target, from the strings."""
+        """Return the gradient of a synapse onto each target, from the equations as written."""
         strings, total = Literal(self.bound, self.values, self.n), np.zeros(self.n)
         for t in range(STEPS):
             total = total + strings.step(self.rows[t + 1], self.rows[t], self._signals(t), self.arrivals[t])
         return total
 
     def compare(self) -> dict[str, float]:
-        """Return how far the compiled ways are from the strings."""
+        """Return the deviation of each compiled way from the equations as written."""
         wanted = self.literally()
         scale = float(np.abs(wanted).max()) or 1.0
         ways = {"traces": self._forward(False), "sweep back": self._back()}

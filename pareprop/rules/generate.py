@@ -160,7 +160,7 @@ class RuleGenerator:
         )  # fmt: skip
 
     def _sweep(self) -> str:
-        """One step back: what an arrival adds to the gradient, and the derivative by the states before."""
+        """Write a step backward: what an arrival adds to the gradient, and the derivative by the states before."""
         size, steps, number = len(self.index), self.coefficients, _NUMBER
         loop = Loop(self.columns, {})
         pointers = {f"lam{k}": f"REAL *restrict lam{k} = lam + {k} * across" for k in range(size)}
@@ -188,7 +188,7 @@ class RuleGenerator:
         )  # fmt: skip
 
     def _trace(self) -> str:
-        """One step of n synapses of a row: their states, and what the step adds to the gradient, taken from C."""
+        """Write a step of n synapses of a row: their states, and what it adds to the gradient, taken from C."""
         size, steps = len(self.index), self.coefficients
         loop = Loop(self.columns, {})
         loop.lines.append("const int64_t to = target[j];")
@@ -308,7 +308,7 @@ class RuleGenerator:
     def _composed(
         self, loop: Loop, coefficient: Callable[[Tree], str], old: Mapping[tuple[int | str, int], str]
     ) -> dict[tuple[int | str, int], str]:
-        """Return the numbers of a map that move, one step after `old`, which has all of them."""
+        """Return the numbers of a map one step after `old`, which has all of them."""
         new: dict[tuple[int | str, int], str] = {}
         for row in self.order:
             for a, column in (key for key in self.keys if key[0] == row):
@@ -332,7 +332,7 @@ class RuleGenerator:
         return new
 
     def _map(self) -> str:
-        """The map up to step u after its numbers are found, in `state`; what enters then, and what ends."""
+        """Write the function that finds the map up to step u, in `state`, what enters then, and the end of a block."""
         if not self.keys:
             return ""
         n_states, loop = len(self.bound.states), Loop(self.columns, {})
@@ -392,7 +392,7 @@ class RuleGenerator:
         )  # fmt: skip
 
     def _advance(self) -> str:
-        """A step of targets: its numbers, and the map up to it; `shift`: steps of a block as a power of 2."""
+        """Write a step of targets: its numbers, and the map up to it; `shift`: log2 of the steps of a block."""
         composes = [
             "    if (entry == NULL)", "        return;",
             f"    const int64_t columns = shared ? 1 : stride, row = {len(self.table)} * columns;",
@@ -422,7 +422,7 @@ class RuleGenerator:
         return self.own.index(place)
 
     def _row(self) -> str:
-        """Synapses of a row, LANES at a time, go through events, and learn; see `rule_row.h`."""
+        """Write the function by which synapses of a row go through events and learn; see `rule_row.h`."""
         if not self.keys:
             return ""
         states = range(len(self.index))
@@ -572,7 +572,7 @@ VISIBLE void NAME(rule_row)(const RULE_ROW *of)
 
     @staticmethod
     def _interval() -> str:
-        """Steps of an interval forward, which leaves their numbers, then back; some targets at a time."""
+        """Return the pass forward through an interval, which keeps numbers of steps, and the pass backward."""
         return """
 #undef TILE
 #define TILE (int64_t)(256 / sizeof(REAL))    /* targets whose numbers of all steps the cache holds */

@@ -45,7 +45,7 @@ class Linear:
         return form if form is not None else self._constant(tree, here)
 
     def _constant(self, tree: Tree, here: str) -> Form:
-        """Return the form of what holds no state: nothing, as it must be 0."""
+        """Return the form of a tree without states, {}; `InputError` unless the tree is 0."""
         if tree[0] == "number" and tree[1] == 0:
             return {}
         raise InputError(f"{here}: the term {_show(tree)} holds neither a synapse state nor pre; each term must")

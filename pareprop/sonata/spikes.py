@@ -37,7 +37,7 @@ def read(path: Path, population: str, size: int, dt_ms: float) -> tuple[np.ndarr
         group = hdf5.group(file, "spikes")
         if population in group:
             group = hdf5.group(group, population)
-        elif "timestamps" not in group:  # of older files
+        elif "timestamps" not in group:  # older files have no populations
             raise InputError(f"no spikes of population '{population}' (there: {', '.join(group)})")
         times = hdf5.dataset(group, "timestamps", "iuf")
         ids = hdf5.integers(hdf5.read_whole(hdf5.dataset(group, "node_ids")))

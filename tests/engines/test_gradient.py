@@ -1,4 +1,4 @@
-"""The fast gradient, by one backward sweep per neuron and O(1) per synaptic event, against
+"""The fast gradient, by one backward pass per neuron and O(1) per synaptic event, against
 forward traces per synapse."""
 
 import networks

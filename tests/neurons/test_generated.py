@@ -1,4 +1,4 @@
-"""Generated C against the slow twin: a step, traces, the sweep back, what is past a cutoff."""
+"""Generated C against the slow twin: a step, traces, the backward pass, what is past a cutoff."""
 
 from itertools import islice
 

@@ -117,7 +117,7 @@ class CompiledRecurrent(CompiledRow):
 
 
 def interval_gradients(net, start, T):
-    """Gradients of one interval by the sweep back."""
+    """Gradients of one interval by the backward pass."""
     cells, kappa = net.neurons, net.readouts.kappa
     rate = net.z[start : start + T].sum(axis=0) / T
     reg = cells.c_reg * (rate - cells.f_target * net.dt) / T
