@@ -10,6 +10,7 @@ An optimizer: a class here with its settings and equations, and its place in `OP
 
 from __future__ import annotations
 
+import inspect
 import json
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -21,7 +22,7 @@ from pydantic.config import JsonDict
 from ..errors import InputError, quote
 from ..kernels import optimizers as kernel
 from ..values import Given
-from .parameters import Frozen, nearest, validate
+from .parameters import Frozen, meanings, nearest, validate
 
 ABSENT: JsonDict = {"absent": True}  # no fact of a model unless it differs from its default
 OF_VALUES = ("low", "high", "scale", "shared")  # fields for what is learned beside weights
@@ -113,9 +114,14 @@ class Optimizer(Frozen):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: object) -> None:
-        """Name what is kept."""
+        """Name what is kept; put the settings that all have into the docstring, for `help()`."""
         super().__pydantic_init_subclass__(**options)
         cls.moments = tuple(cls.kept) or cls.moments
+        said = meanings(cls)
+        first = inspect.cleandoc(cls.__doc__ or "").partition("\n\nAttributes\n---")[0]
+        fields = {name: field for name, field in cls.model_fields.items() if name in said}
+        lines = [f"{name} : {field.default!r}\n    {said[name]}" for name, field in fields.items()]
+        cls.__doc__ = "\n".join([first, "", "Attributes", "----------", *lines, ""])
 
     @model_validator(mode="after")
     def _check_order(self) -> Optimizer:
