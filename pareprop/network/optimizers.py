@@ -26,7 +26,7 @@ from .parameters import Frozen, meanings, nearest, validate
 
 ABSENT: JsonDict = {"absent": True}  # no fact of a model unless it differs from its default
 OF_VALUES = ("low", "high", "scale", "shared")  # fields for what is learned beside weights
-OF_WEIGHTS = ("Wmin", "Wmax", "optimize_each_step", "normalized", "batch_size")  # fields for weights alone
+OF_WEIGHTS = ("Wmin", "Wmax", "optimize_each_step", "normalized", "batch_size", "max_norm")  # fields for weights alone
 _COMPILED = {item["equations"]: (code, item["constants"]) for code, item in enumerate(json.loads(kernel.kinds()))}
 
 
@@ -78,6 +78,9 @@ class Optimizer(Frozen):
     normalized : bool
         Whether `eta` means the same in both variants, of neurons and of readouts: as if all traces were filtered with
         gain 1, see `Variant.gain`.
+    max_norm : float or None
+        Norm of the gradient of all weights together, of all projections, above which it is scaled down to that norm;
+        None: never. Of the model's optimizer, in the interval variant.
     low : float or None
         Lowest value of what is learned beside weights.
     high : float or None
@@ -107,6 +110,7 @@ class Optimizer(Frozen):
     Wmax: float = 100.0
     optimize_each_step: bool = True
     normalized: bool = False
+    max_norm: float | None = Field(None, gt=0, json_schema_extra=ABSENT)
     low: float | None = Field(None, json_schema_extra=ABSENT)
     high: float | None = Field(None, json_schema_extra=ABSENT)
     scale: Literal["linear", "log"] = Field("linear", json_schema_extra=ABSENT)
