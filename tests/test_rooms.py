@@ -41,7 +41,7 @@ LIBRARIES = {  # beside the standard library and NumPy
     "engines": set(),
     "simulation": {"typing_extensions"},  # for type checkers alone
     "tasks": {"HersheyFonts", "gymnasium", "h5py", "pydantic", "pydantic_core", "sklearn"},
-    "storage": {"h5py", "neo", "nest", "pandas", "pydantic"},
+    "storage": {"h5py", "neo", "nest", "pandas", "pydantic", "torch"},  # nest and torch in what is exported
     "plots": {"h5py", "markupsafe", "matplotlib"},
     "runs": {"click", "h5py", "jinja2", "markupsafe", "mpi4py", "pydantic", "tensorboard", "tqdm"},
     "nest": {"click", "matplotlib", "pandas", "pytest"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..parallel.replicas import Replicas, TreeSum
 from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .cells import Cells
-from .parameters import Parameters
+from .parameters import Parameters, find_norm
 from .plasticity import normalize, plastic
 from .rules import IntervalRules, Kinds
 from .state import State
@@ -99,6 +100,7 @@ class IntervalGradient:
         rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
         stay = all(item.learn_delay is None for item in model.projections)  # else weights of before count
         self._direct = stay and all(rule.accumulates and rule.batch_size == 1 for rule in rules)
+        self._direct = self._direct and model.optimizer.max_norm is None
         self._pending: list[tuple] = []  # arguments of `_credit`, with which `optimize` changes the weights
         self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
@@ -321,6 +323,9 @@ class IntervalGradient:
             self.first = {key: array.copy() for key, array in arrays.items()}
             for item in self.plastic:
                 self.first[id(item.table)][item.span.first : item.span.last] /= divisors[item.name]
+        if self.network.model.optimizer.max_norm is not None:
+            by = self._excess(comm, divisors, self.network.model.optimizer.max_norm)
+            divisors = {name: divisor * by for name, divisor in divisors.items()}
         with self.timers.phase("optimize"):
             for delays, gradient in zip(self.delays, self.of_delays, strict=True):  # by the weights of before
                 gradient *= delays.weight
@@ -336,6 +341,15 @@ class IntervalGradient:
             self.network.following.follow()
             self.parameters.step(self._of_parameters, divisor, comm)
         self.n_collected = 0
+
+    def _excess(self, comm: Comm, divisors: dict[str, float], max_norm: float) -> float:
+        """Collective: return by how much the gradient of all weights is too long, at least 1."""
+        arrays = self.arrays
+        parts = [
+            (arrays[id(item.table)][item.span.first : item.span.last], divisors[item.name]) for item in self.plastic
+        ]
+        norm = find_norm(comm, parts)
+        return max(1.0, norm / max_norm) if math.isfinite(norm) else 1.0  # what is not finite ends the run
 
     @property
     def nbytes(self) -> int:

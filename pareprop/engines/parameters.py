@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ..values import Values
 from .cells import Cells
 from .state import State
 
+BLOCK = 2**20  # numbers that are squared at a time
 BITS = 30  # bits of each of two integers that stand for a number in exact sums, of up to 2^32 numbers
 SUMMARY = ("mean", "std", "min", "max", "at_bound")  # statistics of values; at_bound: how many are at a bound
 
@@ -293,3 +294,32 @@ def sum_exactly(comm: Comm, values: np.ndarray) -> np.ndarray:
     totals = [sum(map(int, each)) for each in zip(*collectives.gather(comm, wholes), strict=True)]
     sums = [math.ldexp(float(total), int(e) - 2 * BITS) for total, e in zip(totals, exponents, strict=True)]
     return np.where(np.isfinite(largest), sums, np.nan)
+
+
+def find_norm(comm: Comm, parts: Sequence[tuple[np.ndarray, float]]) -> float:
+    """Collective: return the Euclidean norm of numbers over all ranks, which does not depend on their order.
+
+    Squares are rounded to the same 40 bits below the largest one; sums of such numbers are exact.
+
+    Parameters
+    ----------
+    comm : MPI.Comm or None
+        Communicator of the ranks; None: one process.
+    parts : sequence of tuple
+        Numbers (n,) of this rank, and what they are divided by.
+
+    Returns
+    -------
+    float
+        NaN or infinite if a number is.
+    """
+    sizes = [float(np.max(np.abs(values), initial=0.0)) / divisor for values, divisor in parts]
+    largest = float(np.max(collectives.gather(comm, max([0.0, *sizes], key=lambda size: (size != size, size)))))
+    if not largest or not math.isfinite(largest):
+        return largest
+    whole = 0
+    for values, divisor in parts:
+        for first in range(0, len(values), BLOCK):
+            shares = values[first : first + BLOCK].astype(float) / divisor / largest
+            whole += int(np.rint(np.ldexp(shares * shares, 40)).astype(np.int64).sum())
+    return largest * math.sqrt(math.ldexp(float(sum(collectives.gather(comm, whole))), -40))

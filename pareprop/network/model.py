@@ -552,6 +552,11 @@ class Model:
             raise InputError(
                 f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
             )
+        if optimizer is not None and optimizer.max_norm not in (None, self.optimizer.max_norm):
+            raise InputError(
+                f"{here}: optimizer: max_norm = {optimizer.max_norm:g} is of all weights together: give it to the "
+                "optimizer of the model"
+            )
         projection = resolve(here, name, pre, post, connection, self.dt_ms, self.learning_rules)
         if projection.learn_delay is not None and self.eprop.is_online:
             raise InputError(f"{here}: learn_delay is for the interval variant, not for '{self.variant}'")
@@ -850,6 +855,11 @@ class Model:
 
     def _note_optimizer(self, here: str, optimizer: Optimizer) -> None:
         require_of_weights(optimizer, here)
+        if optimizer.max_norm is not None and self.eprop.is_online:
+            raise InputError(
+                f"{here}: max_norm = {optimizer.max_norm:g} is for the interval variant; in the spike variant each "
+                "synapse learns by itself, at its spikes"
+            )
         if not optimizer.optimize_each_step and (not self.eprop.is_online or self.optimizer.batch_size > 1):
             batches = f"with batch_size = {self.optimizer.batch_size}"
             where = batches if self.eprop.is_online else "in the interval variant"

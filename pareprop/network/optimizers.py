@@ -10,6 +10,7 @@ An optimizer: a class here with its settings and equations, and its place in `OP
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from functools import cache
@@ -22,11 +23,11 @@ from pydantic.config import JsonDict
 from ..errors import InputError, quote
 from ..kernels import optimizers as kernel
 from ..values import Given
-from .parameters import Frozen, nearest, validate
+from .parameters import Frozen, meanings, nearest, validate
 
 ABSENT: JsonDict = {"absent": True}  # `identity` leaves the field out where it has its default
 OF_VALUES = ("low", "high", "scale", "shared")  # fields for learned delays and parameters of neurons alone
-OF_WEIGHTS = ("Wmin", "Wmax", "optimize_each_step", "normalized", "batch_size")  # fields for weights alone
+OF_WEIGHTS = ("Wmin", "Wmax", "optimize_each_step", "normalized", "batch_size", "max_norm")  # fields for weights alone
 _COMPILED = {item["equations"]: (code, item["constants"]) for code, item in enumerate(json.loads(kernel.kinds()))}
 
 
@@ -78,6 +79,9 @@ class Optimizer(Frozen):
     normalized : bool
         Whether `eta` means the same in both variants, of neurons and of readouts: as if all traces were filtered with
         gain 1, see `Variant.gain`.
+    max_norm : float or None
+        Norm of the gradient of all weights together, of all projections, above which it is scaled down to that norm;
+        None: never. Of the model's optimizer, in the interval variant.
     low : float or None
         Lowest value of a learned delay or parameter.
     high : float or None
@@ -107,6 +111,7 @@ class Optimizer(Frozen):
     Wmax: float = 100.0
     optimize_each_step: bool = True
     normalized: bool = False
+    max_norm: float | None = Field(None, gt=0, json_schema_extra=ABSENT)
     low: float | None = Field(None, json_schema_extra=ABSENT)
     high: float | None = Field(None, json_schema_extra=ABSENT)
     scale: Literal["linear", "log"] = Field("linear", json_schema_extra=ABSENT)
@@ -114,9 +119,14 @@ class Optimizer(Frozen):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: object) -> None:
-        """Set `moments` to the names of what is kept."""
+        """Set `moments` to the names of what is kept; put the settings of all optimizers into the docstring."""
         super().__pydantic_init_subclass__(**options)
         cls.moments = tuple(cls.kept) or cls.moments
+        said = meanings(cls)
+        first = inspect.cleandoc(cls.__doc__ or "").partition("\n\nAttributes\n---")[0]
+        fields = {name: field for name, field in cls.model_fields.items() if name in said}
+        lines = [f"{name} : {field.default!r}\n    {said[name]}" for name, field in fields.items()]
+        cls.__doc__ = "\n".join([first, "", "Attributes", "----------", *lines, ""])
 
     @model_validator(mode="after")
     def _check_order(self) -> Optimizer:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 import numpy as np
@@ -47,6 +48,11 @@ class _Checked(_Metaclass):
             return super().__call__(*arguments, **values)
         except ValidationError as problem:
             raise InputError(_explain_all(cls, problem, cls.__name__)) from None  # type: ignore[arg-type]  # its classes
+
+    def __dir__(cls) -> list[str]:
+        """Return what `help()` shows: methods and properties of the class, none of its bases, pydantic's among them."""
+        shown = (FunctionType, classmethod, staticmethod, property)
+        return [name for name, value in vars(cls).items() if name[0] != "_" and isinstance(value, shown)]
 
 
 class Frozen(BaseModel, metaclass=_Checked):

@@ -17,7 +17,7 @@ from ..parallel.collectives import gather, guarded
 from ..parallel.exchange import Exchange
 from ..plots import reader
 from ..simulation.digest import Digest
-from ..storage import nest_script, nir_graph, sonata, sonata_network
+from ..storage import nest_script, nir_graph, sonata, sonata_network, torch_network
 from ..storage.checkpoint_read import measured_rates
 from ..storage.disk import output_errors
 from ..tasks import TASKS
@@ -204,6 +204,7 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 @click.option("--network", is_flag=True, help="Write the trained network into the folder TARGET instead of spikes.")
 @click.option("--nest", is_flag=True, help="Write a script TARGET.py that rebuilds the network in NEST instead.")
 @click.option("--nir", is_flag=True, help="Write the trained network as a graph TARGET.nir of NIR instead.")
+@click.option("--torch", is_flag=True, help="Write the trained network as a module TARGET.py of PyTorch instead.")
 @TRUST
 @click.pass_obj
 def export(
@@ -214,14 +215,16 @@ def export(
     network: bool,
     nest: bool,
     nir: bool,
+    torch: bool,
     trust: bool,
 ) -> None:
     """Write spikes or the network of a run for others.
 
     Recorded spikes and networks are written in the SONATA format; --nest writes a script that rebuilds the network in
-    NEST, --nir a graph in the Neuromorphic Intermediate Representation.
+    NEST, --nir a graph in the Neuromorphic Intermediate Representation, --torch one file with a PyTorch module that
+    gives the same spikes and can be trained.
     """
-    given = {"--network": network, "--nest": nest, "--nir": nir}
+    given = {"--network": network, "--nest": nest, "--nir": nir, "--torch": torch}
     if len(chosen := [name for name, wanted in given.items() if wanted]) > 1:
         raise InputError(f"{' and '.join(chosen)}: choose one")
     with guarded(exchange.comm):
@@ -233,6 +236,9 @@ def export(
         elif exchange.rank == 0 and nir:
             notes = nir_graph.export(directory / RESULTS, target, overwrite)
             terminal.echo("\n".join([*notes, f"graph: {target}"]))
+        elif exchange.rank == 0 and torch:
+            notes = torch_network.export(directory / RESULTS, target, overwrite)
+            terminal.echo("\n".join([*notes, f"module: {target}"]))
         elif exchange.rank == 0 and network:
             model = config.load_of_run(directory / CONFIG, trust=trust).task.model()
             counts = sonata_network.export(directory / RESULTS, model, target)

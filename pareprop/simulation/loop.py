@@ -49,7 +49,7 @@ from ..parallel.spike_log import SpikeLog
 from ..plans.plan import Ways
 from ..timers import Timers
 from ..values import Values
-from . import kept
+from . import kept, live_weights
 from .building import build
 from .checks import (
     check_exchange,
@@ -678,6 +678,52 @@ class Simulation:
             hint = "a smaller learning rate or tighter weight bounds may help"
             problem = StateError(f"{problem} (sample {index}); {hint}")
         self.engine.channel.raise_problems_of_neurons(problem)
+
+    def weights(self, projection: str) -> dict[str, np.ndarray]:
+        """Collective: return `source`, `target`, `delay` (steps) and `weight` of all synapses, the same on all ranks.
+
+        They are sorted by target, source and delay, as in results. Each rank holds them all: they are copies.
+
+        Parameters
+        ----------
+        projection : str
+            Its name, such as "rec->rec".
+
+        Returns
+        -------
+        dict of str to np.ndarray
+            (n_synapses,) each.
+
+        Examples
+        --------
+        >>> synapses = simulation.weights("rec->rec")
+        >>> simulation.set_weights("rec->rec", 0.9 * synapses["weight"])
+        """
+        self._require_whole()
+        agree(self.world, "weights()", {"projection": quote(projection)})
+        return live_weights.get(self, projection)
+
+    def set_weights(self, projection: str, weight: np.ndarray) -> None:
+        """Collective: set the weights of a projection; what the optimizer keeps of its gradients stays.
+
+        Parameters
+        ----------
+        projection : str
+            Its name.
+        weight : np.ndarray
+            (n_synapses,), in the order of `weights`, the same on all ranks.
+
+        Raises
+        ------
+        InputError
+            If a weight is out of the optimizer's bounds or has the wrong sign, or the weights follow others.
+        StateError
+            If the spike variant has learned, in which changes of weights wait for the next spike.
+        """
+        self._require_whole()
+        agree(self.world, "set_weights()", {"projection": quote(projection), "weight": live_weights.tell(weight)})
+        live_weights.put(self, projection, weight)
+        self._trained = ""
 
     def set_eta(self, eta: float, projection: str | None = None) -> None:
         """Change the learning rate of one projection, or of the weights of all, from the next update on.

@@ -147,7 +147,13 @@ def find(
         if not wrong:
             return path, manifest, complaints
         complaints.append(f"{path} is damaged: {wrong}")
-    raise InputError("; ".join([*complaints, f"no checkpoint to resume from in {folder}"]))
+    none = f"no checkpoint to resume from in {folder}"
+    if not complaints:
+        none += (
+            ": the run ended before it wrote one; [checkpoint] every = N (--set checkpoint.every=N) writes one every N "
+            "iterations of a run that begins again"
+        )
+    raise InputError("; ".join([*complaints, none]))
 
 
 def measured_rates(folder: Path, exchange: Exchange) -> dict[str, float]:

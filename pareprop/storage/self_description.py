@@ -161,6 +161,8 @@ def _collect_parameters(projection: Projection, model: Model) -> Values:
     if projection.delay_law is not None:
         drawn = isinstance(projection.delay_law, Distribution)
         attributes["delay_drawn_from" if drawn else "delay_by_distance"] = str(projection.delay_law)
+    if len(projection.post.ports) > 1:
+        attributes["port"] = projection.post.ports[projection.port_index]
     if projection.plastic:
         attributes["optimizer"] = json.dumps(optimizer.model_dump(exclude={*OF_VALUES}))
     if projection.learn_delay is not None:

@@ -51,6 +51,12 @@ class Data(TaskBase):
     )
     Wmin: float = Field(-100.0, json_schema_extra=LEARNING, description="lowest weight")
     Wmax: float = Field(100.0, validate_default=True, json_schema_extra=LEARNING, description="highest weight")
+    max_norm: float | None = Field(
+        None,
+        gt=0,
+        json_schema_extra=LEARNING,
+        description="norm of the gradient of all weights above which it is scaled down to that (interval variant)",
+    )
     dt_ms: float = Field(1.0, gt=0, json_schema_extra=MODEL, description="step in ms")
     neuron_models: Values = Field(
         {},
@@ -293,7 +299,8 @@ class Data(TaskBase):
     def model(self) -> Model:
         """Return the network of the configuration; reads the header of the data file."""
         kind: Callable[..., Optimizer] = OPTIMIZERS[self.optimizer]
-        rule = kind(eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
+        clip = {} if self.max_norm is None else {"max_norm": self.max_norm}
+        rule = kind(eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax, **clip)
         model = _empty(dict(self), seed=self.seed, optimizer=rule, precision=self.precision)
         _add_neurons(model, self.populations, self.local_readouts)
         from_tables.add_projections(model, self.projections)

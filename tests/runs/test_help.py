@@ -1,11 +1,13 @@
 """`pareprop help`: commands, and tables of all parameters."""
 
 import pydoc
+import re
 from pathlib import Path
 
 import pytest
 from commands import command, refusal_of
 
+import pareprop
 from pareprop import Model
 from pareprop.network.connection import Connection
 from pareprop.network.variants import VARIANTS
@@ -51,6 +53,16 @@ def test_help_of_a_method_lists_all_parameters(method: str) -> None:
         for kind in variant.neurons.values() if method == "neurons" else [variant.readout]:
             assert not [name for name in kind.model_fields if f"- {name} = " not in text]
     assert "- regular_spike_arrival = True (interval variant): " in text
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "SgdMomentum", "GradientDescent", "Normal"])
+def test_help_of_a_description_has_its_settings_and_nothing_of_others(name: str) -> None:
+    kind = getattr(pareprop, name)
+    text = pydoc.render_doc(kind, renderer=pydoc.plaintext)
+    assert not [word for word in ("model_", "__pydantic", "inherited", "construct") if word in text]
+    if name != "Normal":
+        assert [field for field in kind.model_fields if not re.search(rf"\| +{field} : .*\n .*\w", text)] == []
+    assert len(text.splitlines()) < 70
 
 
 def test_the_handbook_is_one_file(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture) -> None:

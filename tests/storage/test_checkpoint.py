@@ -472,6 +472,17 @@ def test_all_damaged(copy, capsys: pytest.CaptureFixture) -> None:
         flip(path)
     code, _, errors = command(capsys, "resume", directory)
     assert code == 2 and errors.count("is damaged") == 3 and "no checkpoint to resume from" in errors
+    assert "--set checkpoint.every=N" not in errors
+
+
+def test_killed_before_the_first_checkpoint(copy, capsys: pytest.CaptureFixture) -> None:
+    """What SIGKILL leaves: the configuration and the start of the results."""
+    directory = copy[0]
+    shutil.rmtree(directory / "checkpoints")
+    (directory / "checkpoints").mkdir()
+    told = refusal_of(capsys, "resume", directory)
+    assert f"no checkpoint to resume from in {directory / 'checkpoints'}: the run ended before it wrote one; " in told
+    assert "[checkpoint] every = N (--set checkpoint.every=N) writes one every N iterations" in told
 
 
 def changed(what):

@@ -1,0 +1,155 @@
+"""Neurons and readouts for the module of PyTorch that `storage.torch_network` writes: numbers and equations."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+
+import numpy as np
+
+from .. import elementary
+from ..errors import InputError
+from ..neurons import library
+from ..neurons.language import Tree, write
+from ..neurons.model import NeuronModel
+from ..values import Values
+from .neurons import whole_steps
+from .variants import Variant
+
+FUNCTIONS = {"min": "lowest", "max": "highest"}
+ONE, ZERO = ast.Constant(1.0), ast.Constant(0.0)
+Arrays = dict[str, np.ndarray]
+
+
+def of_neurons(
+    here: str, variant: Variant, model: str, given: Mapping[str, np.ndarray], dt_ms: float
+) -> tuple[Values, Arrays, list[str]]:
+    """Return what the module is told of a population of neurons.
+
+    Parameters
+    ----------
+    here : str
+        Start of the messages.
+    variant : Variant
+        Of the network.
+    model : str
+        Name of the neuron model.
+    given : Mapping of str to np.ndarray
+        NEST's parameters, (size,) each, and `neuron_model`, the definition as JSON, of models given by equations.
+    dt_ms : float
+        Step in ms.
+
+    Returns
+    -------
+    about : dict
+        Name of the model in the file, its states, ports and so on.
+    values : dict of str to np.ndarray
+        Parameters, constants and states at the start, (size,) each.
+    lines : list of str
+        The equations as a class of Python.
+
+    Raises
+    ------
+    InputError
+        Names what the module does not have.
+    """
+    own, surrogate = given.get("neuron_model"), given.get("surrogate_gradient_function")
+    if own is not None:
+        definition = NeuronModel.from_json(model, str(own[0]))
+    else:
+        definition = library.get(variant.neurons[model].equations())
+    if surrogate is not None:
+        definition = definition.with_surrogate(str(surrogate[0]))
+    if np.any(np.asarray(given.get("refractory_input", 0.0), float)):
+        raise InputError(f"{here}: refractory_input = true can't be exported to PyTorch")
+    numbers = {name: np.asarray(value, float) for name, value in given.items() if name in definition.defaults}
+    values = definition.values(numbers, dt_ms)
+    start = definition.initial(values) | ({"V_m": given["V_m"]} if "V_m" in given else {})
+    t_ref = np.asarray(values["t_ref"], float)
+    values["t_ref_steps"] = np.rint(t_ref / dt_ms) if own is not None else whole_steps(t_ref, dt_ms)
+    values |= {f"start_{state}": value for state, value in start.items()}
+    about: Values = {
+        "model": f"{definition.name}_{definition.digest[:8]}", "states": list(definition.states),
+        "ports": list(definition.ports), "follow": list(definition.follow),
+        "current_from": int(definition.current_from),
+    }  # fmt: skip
+    size = len(given["neuron"])
+    arrays = {name: np.broadcast_to(np.asarray(value, float), size) for name, value in values.items()}
+    return about, arrays, _write_class(about["model"], definition)
+
+
+def of_readouts(given: Mapping[str, np.ndarray], dt_ms: float) -> Arrays:
+    """Return the numbers of a population of readouts, as `of_neurons` those of neurons."""
+    tau, E_L = given["tau_m"], given["E_L"]
+    kappa = elementary.exp(-dt_ms / tau)
+    regular = np.asarray(given.get("regular_spike_arrival", np.ones(len(tau))), bool)
+    values = {"kappa": kappa, "zeta": np.where(regular, 1.0, 1.0 - kappa), "E_L": E_L, "low": given["V_min"] - E_L}
+    values["start"] = np.asarray(given.get("V_m", E_L), float) - E_L
+    return values | {"I": tau / given["C_m"] * (1.0 - kappa) * given["I_e"]}
+
+
+def _write_class(name: str, model: NeuronModel) -> list[str]:
+    """Return the equations of a model as a class with functions of its values `v`."""
+    equations = model.equations
+    terms = [f"v.{name} = {as_torch(tree)}" for name, tree in equations.terms.items()]
+    lines = [f"class {name}:", f"    about = {f'{model.name}: {model.description}'!r}"]
+    for part, before, result in (
+        ("step", terms, _table(equations.step)),
+        ("traces", terms if equations.traces else [], _table(equations.traces)),
+        ("spike", [], as_torch(equations.spike)),
+        ("reset", [], _table(equations.reset)),
+        ("surrogate", [], as_torch(equations.surrogate)),
+    ):
+        lines += ["", "    @staticmethod", f"    def {part}(v):"]
+        lines += [f"        {line}" for line in [*before, f"return {result}"]]
+    return lines
+
+
+def _table(trees: Mapping[str, Tree]) -> str:
+    return "{" + ", ".join(f"{name!r}: {as_torch(tree)}" for name, tree in trees.items()) + "}"
+
+
+def as_torch(tree: Tree) -> str:
+    """Return an expression as Python of the file: names are attributes of `v`, functions those of torch."""
+    return ast.unparse(_Translate().visit(ast.parse(write(tree), mode="eval")))
+
+
+class _Translate(ast.NodeTransformer):
+    """Rewrites an expression of the language of neuron models."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.parse(f"v.{node.id}", mode="eval").body
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        assert isinstance(node.func, ast.Name)
+        name, items = node.func.id, [self.visit(item) for item in node.args]
+        if name in ("min", "max"):  # of two or more
+            total = items[0]
+            for item in items[1:]:
+                total = _call(FUNCTIONS[name], total, item)
+            return total
+        if name == "where":
+            return _call("where", *items)
+        if name == "detach":
+            return ast.Call(ast.Attribute(_call("number", *items), "detach"), [], [])
+        return _call(f"torch.{name}", _call("number", *items))
+
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        self.generic_visit(node)
+        return _call("number", ast.BinOp(ast.Constant(1.0), ast.Mult(), node))
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        total, *rest = (_call("where", self.visit(item), ONE, ZERO) for item in node.values)
+        for item in rest:
+            total = _call("where", total, *((item, ZERO) if isinstance(node.op, ast.And) else (ONE, item)))
+        return total
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Not):
+            return _call("where", node.operand, ZERO, ONE)
+        return node
+
+
+def _call(name: str, *items: ast.expr) -> ast.Call:
+    return ast.Call(ast.parse(name, mode="eval").body, list(items), [])

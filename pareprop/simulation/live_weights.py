@@ -1,0 +1,104 @@
+"""Weights of a simulation as arrays, in the order of results, and set from arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..engines.spike import Spike
+from ..errors import InputError, StateError, quote
+from ..machine import require_bytes
+from ..network.parameters import nearest
+from ..network.signs import check_weights
+from ..network.synapse_table import ProjectionSlice, SynapseTable
+from ..parallel import collectives
+from . import digest
+from .observer import Watched
+
+
+def get(simulation: Watched, projection: str) -> dict[str, np.ndarray]:
+    """Collective: return source, target, delay and weight of all synapses of a projection, on all ranks."""
+    table, span = _find(simulation, projection)
+    comm = simulation.exchange.comm
+    n = collectives.total(comm, span.last - span.first)
+    with collectives.guarded(comm):
+        require_bytes(2 * n * digest.SYNAPSE.itemsize, f"weights('{projection}'): {n} synapses")
+    shown = simulation.engine.show_weights().get(id(table))
+    records = np.concatenate([np.empty(0, digest.SYNAPSE), *digest.synapses(comm, table, span, shown)])
+    records = records if comm is None else comm.bcast(records)
+    return {name: np.ascontiguousarray(records[name]) for name in ("source", "target", "delay", "weight")}
+
+
+def put(simulation: Watched, projection: str, values: object) -> None:
+    """Collective: set the weights of a projection, in the order of `get`, the same values on all ranks."""
+    table, span = _find(simulation, projection)
+    here, item, comm = f"set_weights('{projection}')", span.projection, simulation.exchange.comm
+    synapses = get(simulation, projection)
+    with collectives.guarded(comm):
+        if item.rewire is not None:
+            raise InputError(f"{here}: its synapses move, and their weights with them")
+        if item.feedback in ("symmetric", "adaptive"):
+            raise InputError(f"{here}: feedback = '{item.feedback}' follows the weights of the readouts")
+        if isinstance(simulation.engine, Spike) and simulation.engine.learned:
+            raise StateError(f"{here}: in the spike variant synapses wait with changes: set weights before it learns")
+        weight = _check(simulation, here, span, synapses, values)
+    width = int(synapses["delay"].max(initial=0)) + 1
+    keys = (synapses["target"] * item.pre.size + synapses["source"]) * width + synapses["delay"]
+    own, index = _own_keys(table, span, item.pre.size, width)
+    order = np.argsort(own, kind="stable")  # of several synapses with the same ends the order is the same in both
+    first = np.searchsorted(own[order], own[order])
+    table.weight[index[order]] = weight[np.searchsorted(keys, own[order]) + np.arange(len(own)) - first]
+    simulation.network.following.follow()
+
+
+def tell(values: object) -> str:
+    """Return what tells weights of ranks apart."""
+    if not isinstance(values, np.ndarray | list | tuple):
+        return quote(values)
+    try:
+        return hashlib.blake2b(np.array(values, float).tobytes(), digest_size=8).hexdigest()
+    except (TypeError, ValueError):
+        return quote(values)
+
+
+def _find(simulation: Watched, projection: object) -> tuple[SynapseTable, ProjectionSlice]:
+    known = {span.projection.name: (table, span) for table, span in digest.tables(simulation.network)}
+    if projection not in known:
+        raise InputError(f"weights: no projection {quote(projection)}{nearest(str(projection), list(known))}")
+    return known[str(projection)]
+
+
+def _own_keys(table: SynapseTable, span: ProjectionSlice, n_pre: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the keys of this rank's synapses by ends and delay, and their places in the table."""
+
+    def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        yield np.zeros(0, np.int64), np.zeros(0, np.int64)
+        for source, target, delay, index in table.chunks(span):
+            yield (target.astype(np.int64) * n_pre + source) * width + delay, index
+
+    keys, places = zip(*parts(), strict=True)
+    return np.concatenate(keys), np.concatenate(places)
+
+
+def _check(
+    simulation: Watched, here: str, span: ProjectionSlice, synapses: dict[str, np.ndarray], values: object
+) -> np.ndarray:
+    """Return checked weights, float64 (n_synapses,)."""
+    try:
+        weight = np.array(values, float)
+    except (TypeError, ValueError):
+        raise InputError(f"{here}: {quote(values)} must be numbers") from None
+    n, item = len(synapses["weight"]), span.projection
+    if weight.shape != (n,):
+        raise InputError(f"{here}: the weights have shape {weight.shape}, must be ({n},), one for each synapse")
+    if not np.all(np.isfinite(weight)):
+        raise InputError(f"{here}: weight {weight[~np.isfinite(weight)][0]} must be finite")
+    rule = item.optimizer or simulation.model.optimizer
+    outside = weight[(weight < rule.Wmin) | (weight > rule.Wmax)] if item.plastic else weight[:0]
+    if len(outside):
+        raise InputError(f"{here}: weight {outside[0]:g} must lie in Wmin = {rule.Wmin:g} to Wmax = {rule.Wmax:g}")
+    if item.keeps_signs and item.signs is not None:
+        check_weights(item.signs, synapses["source"], weight, item.requires_positive, here)
+    return weight

@@ -1,0 +1,154 @@
+"""Export of a run's network as a module of PyTorch: the file `torch_module`, with the run's equations and weights."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from .. import files
+from ..errors import InputError, quote
+from ..machine import require_bytes
+from ..network import torch_nodes
+from ..network.variants import Variant, find_variant
+from ..values import Values
+from .disk import output_errors, replace_file
+from .opened import OpenRun
+
+TEMPLATE = Path(__file__).with_name("torch_module.py")
+DATA = '\nMODELS: dict[str, Later] = {}\nABOUT = "{}"\nARRAYS: dict[str, Later] = {}\n'  # of the template
+Arrays = dict[str, np.ndarray]
+
+
+def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
+    """Write one Python file with the class `Network`, a `torch.nn.Module` that has the trained weights.
+
+    Parameters
+    ----------
+    results : Path
+        `results.h5` of the run, whose final weights are taken.
+    target : Path
+        The file, a name that ends in .py.
+    overwrite : bool
+        Whether to replace a file.
+
+    Returns
+    -------
+    list of str
+        What is not written.
+
+    Raises
+    ------
+    InputError
+        If there are no results, the module has no such network, or the file exists.
+    """
+    run = OpenRun(results.parent)
+    if not run.populations:
+        raise InputError(f"{results}: written before version 0.2, without the parameters of its neurons")
+    if target.suffix != ".py":
+        raise InputError(f"{target}: the module needs a name that ends in .py")
+    if os.path.lexists(target) and (not overwrite or target.is_symlink() or not _is_module(target)):
+        raise InputError(f"{target}: exists; --overwrite replaces a module that this command wrote")
+    variant = find_variant(run.attributes.get("variant"))
+    models: dict[str, list[str]] = {}
+    arrays: Arrays = {}
+    places = {name: int(run.attributes_of(name)["order"]) for name in run.populations}
+    cells = [_population(run, variant, name, models) for name in sorted(places, key=places.__getitem__)]
+    for k, (item, values) in enumerate(cells):
+        item["values"] = sorted(values)
+        arrays |= {f"value/{k}/{name}": value for name, value in values.items()}
+    projections, notes = _projections(run, [item for item, _ in cells], arrays)
+    roles = {role: [item["name"] for item, _ in cells if item["role"] == role] for role in ("input", "readout")}
+    about = {
+        "populations": [item for item, _ in cells], "projections": projections, "inputs": roles["input"],
+        "readouts": roles["readout"], "neurons": [item["name"] for item, _ in cells if item["model"]],
+        "loses_first": not variant.is_online, "dt_ms": float(run.attributes["dt_ms"]),
+    }  # fmt: skip
+    require_bytes(4 * sum(array.nbytes for array in arrays.values()), f"{target}: the text of the module")
+    text = files.read(TEMPLATE).decode()
+    assert text.endswith(DATA)
+    with output_errors(target), replace_file(target) as part:
+        part.write_text(text.removesuffix(DATA) + _write_data(models, about, arrays))
+    return notes
+
+
+def _is_module(path: Path) -> bool:
+    """Return whether a file is one that was written here, so that it may be replaced."""
+    try:
+        return path.is_file() and files.read(path, 2**32).decode().startswith(files.read(TEMPLATE).decode()[:80])
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _population(run: OpenRun, variant: Variant, name: str, models: dict[str, list[str]]) -> tuple[Values, Arrays]:
+    """Return what the module is told of a population, and its values, one for each cell; `models` takes its model."""
+    about, dt, here = run.attributes_of(name), float(run.attributes["dt_ms"]), f"population {quote(name)}"
+    role = str(about["role"])
+    item: Values = {"name": name, "role": role, "size": int(about["size"]), "model": ""}
+    if role == "current":
+        raise InputError(f"{here}: input currents can't be exported to PyTorch")
+    if role == "input":
+        return item, {}
+    given = run.parameters(name)
+    if role == "readout":
+        return item, torch_nodes.of_readouts(given, dt)
+    more, values, lines = torch_nodes.of_neurons(here, variant, str(about["model"]), given, dt)
+    models[more["model"]] = lines
+    return item | more, values
+
+
+def _projections(run: OpenRun, cells: list[Values], arrays: Arrays) -> tuple[list[Values], list[str]]:
+    """Return what the module is told of the projections, whose synapses `arrays` take, and what is not written."""
+    about = {item["name"]: item for item in cells}
+    found: list[Values] = []
+    notes: list[str] = []
+    with files.open_results(run.path) as file:
+        files.require_weights(file)
+        for name in list(file.get("backgrounds", {}))[:1]:
+            raise InputError(f"background {quote(name)}: its spikes are drawn as the network runs, PyTorch has none")
+        notes += [f"not written: perturbation '{name}'" for name in file.get("perturbations", {})]
+        attributes = {name: dict(file[f"projections/{name}"].attrs) for name in run.projections}
+        short = [name for name in run.projections if any(k.startswith("transmission_") for k in (
+            *attributes[name], *file[f"projections/{name}"]))]  # fmt: skip
+        if any("local_signal" in file[f"dynamics/{sample}"] for sample in run.samples):
+            notes.append("not written: readouts of single neurons")
+    for name, given in attributes.items():
+        pre, post, here = str(given["pre"]), str(given["post"]), f"projection {quote(name)}"
+        if name in short:
+            raise InputError(f"{here}: short-term plasticity can't be exported to PyTorch")
+        if about[pre]["role"] == "readout":
+            notes.append(f"not written: projection '{name}', which carries learning signals")
+            continue
+        ports = about[post].get("ports", ["arriving"])
+        port = str(given.get("port", ports[0]))
+        if len(ports) > 1 and "port" not in given:
+            raise InputError(f"{here}: an earlier version wrote the run, without the port of its synapses")
+        k, columns = len(found), run.weights(name)
+        key = name.replace(".", "_")
+        found.append(
+            {
+                "key": f"{key}_{k}" if any(item["key"] == key for item in found) else key,
+                "pre": pre, "post": post, "port": port, "onto_readouts": about[post]["role"] == "readout",
+            }
+        )  # fmt: skip
+        arrays |= {f"{column}/{k}": columns[column].astype(np.int32) for column in ("source", "target", "delay")}
+        arrays[f"weight/{k}"] = columns["weight"]
+    return found, notes
+
+
+def _write_data(models: Mapping[str, list[str]], about: Values, arrays: Arrays) -> str:
+    """Return the end of the file: equations, ends of projections, and numbers as text."""
+    lines = [""]
+    for model in models.values():
+        lines += ["", *model, ""]
+    lines += ["", f"MODELS = {{{', '.join(f'{key!r}: {key}' for key in models)}}}"]
+    lines += [f"ABOUT = {json.dumps(about)!r}", "ARRAYS = {"]
+    for name, array in arrays.items():
+        plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        text = base64.b64encode(plain.tobytes()).decode()
+        lines.append(f"    {name!r}: ({plain.dtype.name!r}, {plain.shape!r}, {text!r}),")
+    return "\n".join([*lines, "}", ""])
