@@ -15,7 +15,7 @@ from pareprop.errors import InputError, StateError
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal
 from pareprop.parallel import collectives, launcher
-from pareprop.runs import commands as run_commands
+from pareprop.runs import cases
 from pareprop.runs.benchmark import BenchTask
 from pareprop.simulation.loop import Simulation
 
@@ -133,9 +133,9 @@ CRASH = """
 import sys
 from pareprop import cli
 from pareprop.parallel import launcher
-from pareprop.runs import commands
+from pareprop.runs import cases
 if launcher.exchange().rank == 1:
-    commands.load = lambda path: 1 / 0
+    cases.load = lambda path: 1 / 0
 cli.main(["verify", sys.argv[1]])
 """
 
@@ -162,12 +162,12 @@ def test_other_ends(
     def fail(path: str) -> None:
         raise error
 
-    monkeypatch.setattr(run_commands, "load", fail)
+    monkeypatch.setattr(cases, "load", fail)
     assert command(capsys, "verify", "case.h5") == (code, "", message)
 
 
 def test_crash_alone(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_commands, "load", lambda path: 1 / 0)
+    monkeypatch.setattr(cases, "load", lambda path: 1 / 0)
     code, _, errors = command(capsys, "verify", "case.h5")
     assert code == 1
     assert errors.startswith("pareprop: rank 0 failed:\nTraceback") and "ZeroDivisionError" in errors

@@ -16,14 +16,11 @@ from ..parallel.collectives import gather, guarded
 from ..parallel.exchange import Exchange
 from ..plots import reader
 from ..simulation.digest import Digest
-from ..storage import nest_script, nir_graph, sonata, sonata_network
 from ..storage.checkpoint_read import measured_rates
 from ..storage.disk import output_errors
 from ..tasks import TASKS
-from . import compare, config, provenance, replay, verify
+from . import config, provenance
 from . import run as runs
-from .bench_command import bench
-from .cases import load
 from .directory import CHECKPOINTS, CONFIG, RESULTS, claim_directory, reopen_directory
 from .options import SET, TRUST, GivenPath
 from .run import EXIT_CHECKPOINTED, Run
@@ -189,6 +186,8 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 
     Prints the first difference in configuration, loss, spikes and weights; the exit code is 1 if there is one.
     """
+    from . import compare
+
     differences = compare.compare(first, second)
     if exchange.rank == 0:
         terminal.echo("\n".join(differences or ["no difference"]))
@@ -220,6 +219,9 @@ def export(
     Recorded spikes and networks are written in the SONATA format; --nest writes a script that rebuilds the network in
     NEST, --nir a graph in the Neuromorphic Intermediate Representation.
     """
+    from ..storage import nest_script, nir_graph, sonata, sonata_network
+    from . import replay
+
     given = {"--network": network, "--nest": nest, "--nir": nir}
     if len(chosen := [name for name, wanted in given.items() if wanted]) > 1:
         raise InputError(f"{' and '.join(chosen)}: choose one")
@@ -360,6 +362,9 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
     A case file holds a network, its inputs, and the spikes, readouts and final weights expected of it. The exit code is
     1 if a case does not hold.
     """
+    from . import verify
+    from .cases import load
+
     with guarded(exchange.comm):
         loaded = [load(path) for path in cases]
     digest, holds = Digest(), True
@@ -455,9 +460,3 @@ def _help_of(context: click.Context, names: tuple[str, ...]) -> str:
             raise InputError(f"{quote(' '.join(names))} is not a command; `pareprop help` lists them")
         inner = click.Context(command, info_name=name, parent=inner)
     return inner.get_help()
-
-
-COMMANDS = (
-    tasks, run, resume, print_config, info, compare_runs, export, plot, write_report, check_model, check_rule,
-    compile_models, verify_cases, bench, help_command,
-)  # fmt: skip

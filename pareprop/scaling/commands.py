@@ -29,7 +29,6 @@ from . import batch, dryrun, launchers, measure, rank_table, slurm, study, subje
 from . import collect as table
 from .options import MOST, require_one_process
 from .predict import Prediction, nodes_for, predict
-from .sweep_command import sweep_command
 
 UNITS = "units.json"
 rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
@@ -476,6 +475,3 @@ def launch(
         batch.requeue(job)
         return
     sys.exit(code)
-
-
-COMMANDS = (scaling, dry_run, predict_command, jobs, launch, sweep_command)
