@@ -19,7 +19,7 @@ from .. import files
 from ..errors import InputError, quote
 from ..installation import digest_sources
 from ..kernels import LEVEL, build_info
-from ..machine import peak_rss_bytes, processor_name
+from ..machine import cores, peak_rss_bytes, processor_name
 from ..network.local import cost_of
 from ..parallel import collectives, mpi
 from ..parallel.mpi import Comm
@@ -55,7 +55,7 @@ def facts(simulation: Watched) -> Values:
         "ranks": groups * simulation.exchange.size, "replicas": groups,
         "nodes": len(hosts), "ranks_per_node": list(hosts.values())[:SHOWN],
         "machine": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(), "first_iteration": simulation.iteration,
+        "cores": cores(), "first_iteration": simulation.iteration,
     }  # fmt: skip
     costs = {item.model: cost_of(simulation.model, item) for item in simulation.model.of_role("recurrent")}
     if kept := {name: cost.kept for name, cost in costs.items() if cost}:

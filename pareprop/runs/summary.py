@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 
+from .. import machine
 from ..network.local import cost_of
 from ..network.model import Model
 from ..network.variants import find_variant
@@ -91,7 +91,7 @@ def advice(part: Values, neurons: int, batch: int, variant: str) -> list[str]:
     lost, total = spent.get("wait", 0.0) + spent.get("transfer", 0.0), sum(spent.values())
     if ranks < 2 or total < SHORT or lost <= MUCH * total:
         return []
-    cores = min(part.get("cores") or ranks, os.cpu_count() or ranks) * part.get("nodes", 1)
+    cores = min(part.get("cores") or ranks, machine.cores()) * part.get("nodes", 1)
     if ranks > cores:
         better = f"there are more ranks than the {cores} cores: `mpirun -n {cores}` would be faster"
     elif not find_variant(variant).is_online and batch >= LEAVES and groups < (most := math.gcd(ranks, LEAVES)):
