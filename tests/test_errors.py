@@ -1,6 +1,7 @@
 """Mistakes of the user: one clear line from rank 0, exit code 2, and all ranks stop."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,13 @@ def test_mistake_on_one_rank_ends_all(tmp_path: Path) -> None:
     lines = ranks.train(3, __file__, tmp_path, str(seed), silent=True).splitlines()
     assert len(lines) == 3 and len(set(lines)) == 1
     assert "population 'rec': tau_m drawn for neuron 5" in lines[0] and lines[0].endswith("(rank 2)")
+
+
+def test_a_crash_tells_where_it_was() -> None:
+    code = "import os, signal; from pareprop import cli; cli.main(['tasks']); os.kill(os.getpid(), signal.SIGBUS)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGBUS
+    assert done.stderr.startswith("Fatal Python error: Bus error") and 'File "<string>", line 1' in done.stderr
 
 
 CRASH = """
