@@ -1,6 +1,7 @@
 """What pyproject.toml promises of the installation; an sdist and a portable wheel, built and installed."""
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -115,6 +116,8 @@ def test_wheel_holds_modules_and_kernels(wheel: Path) -> None:
     assert models and models == {path.name for path in names if path.parent.name == "models"}
     needed = re.findall(r"^Requires-Dist: ([^;\n]+)$", metadata, re.M)
     assert sorted(needed) == sorted(PYPROJECT["project"]["dependencies"])
+    lowest = "x86_64" if platform.machine() == "x86_64" else "armv8"
+    assert wheel.name.startswith(f"pareprop-{pareprop.__version__}-1.{lowest}-cp")  # PAREPROP_PORTABLE
     assert "-linux_" in wheel.name or "-manylinux" in wheel.name or "-macosx" in wheel.name
 
 
