@@ -202,6 +202,7 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 @click.option("--network", is_flag=True, help="Write the trained network into the folder TARGET instead of spikes.")
 @click.option("--nest", is_flag=True, help="Write a script TARGET.py that rebuilds the network in NEST instead.")
 @click.option("--nir", is_flag=True, help="Write the trained network as a graph TARGET.nir of NIR instead.")
+@click.option("--crate", is_flag=True, help="Write the run as an RO-Crate TARGET.zip, for an archive, instead.")
 @TRUST
 @click.pass_obj
 def export(
@@ -212,17 +213,20 @@ def export(
     network: bool,
     nest: bool,
     nir: bool,
+    crate: bool,
     trust: bool,
 ) -> None:
     """Write spikes or the network of a run for others.
 
     Recorded spikes and networks are written in the SONATA format; --nest writes a script that rebuilds the network in
-    NEST, --nir a graph in the Neuromorphic Intermediate Representation.
+    NEST, --nir a graph in the Neuromorphic Intermediate Representation, --crate files and provenance of the run as an
+    RO-Crate.
     """
     from ..storage import nest_script, nir_graph, sonata, sonata_network
+    from . import crate as crates
     from . import replay
 
-    given = {"--network": network, "--nest": nest, "--nir": nir}
+    given = {"--network": network, "--nest": nest, "--nir": nir, "--crate": crate}
     if len(chosen := [name for name, wanted in given.items() if wanted]) > 1:
         raise InputError(f"{' and '.join(chosen)}: choose one")
     with guarded(exchange.comm):
@@ -234,6 +238,8 @@ def export(
         elif exchange.rank == 0 and nir:
             notes = nir_graph.export(directory / RESULTS, target, overwrite)
             terminal.echo("\n".join([*notes, f"graph: {target}"]))
+        elif exchange.rank == 0 and crate:
+            terminal.echo(f"{crates.export(directory, target, overwrite)} files: {target}")
         elif exchange.rank == 0 and network:
             model = config.load_of_run(directory / CONFIG, trust=trust).task.model()
             counts = sonata_network.export(directory / RESULTS, model, target)
