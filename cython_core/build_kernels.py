@@ -1,8 +1,8 @@
 """Build every `cython_core/*.pyx` as an extension module `pareprop.core.*`, and choose the files of an sdist.
 
-Named in pyproject.toml as the commands `build_ext` and `sdist`. Kernels in which runs spend their time (`LEVELLED`) are
-compiled once for each level of the processor, as `pareprop.core.LEVEL.*`; `pareprop/kernels.py` chooses among these.
-All others run on any processor of the architecture. Environment variables:
+Named in pyproject.toml as the commands `build_ext`, `bdist_wheel` and `sdist`. Kernels in which runs spend their time
+(`LEVELLED`) are compiled once for each level of the processor, as `pareprop.core.LEVEL.*`; `pareprop/kernels.py`
+chooses among these. All others run on any processor of the architecture. Environment variables:
 
 ``PAREPROP_LEVELS=v2,v3,v4``
     these levels, or ``all``; by default this machine's alone in an installation, all in a wheel
@@ -33,6 +33,7 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
 
@@ -128,6 +129,17 @@ class SourceDistribution(sdist):
         super().make_release_tree(base_dir, [file for file in files if Path(file).parts[0] != "tests"])
 
 
+class Wheel(bdist_wheel):
+    """`bdist_wheel` whose build tag tells the levels, most levels first: `pareprop-0.3.0-4.x86_64.v2.v3.v4-...whl`."""
+
+    @property
+    def wheel_dist_name(self) -> str:
+        """Name, version and build tag, once the kernels are built; tags hold no `-`."""
+        levels = self.get_finalized_command("build_ext").built_levels
+        self.build_number = f"{len(levels)}.{'.'.join(levels).replace('-', '_')}"
+        return super().wheel_dist_name
+
+
 class BuildKernels(build_ext):
     """`build_ext` that collects the kernels, sets directives and flags, and rebuilds only what changed."""
 
@@ -163,6 +175,7 @@ class BuildKernels(build_ext):
         if not stamp.is_file() or stamp.read_text() != built:
             stamp.unlink(missing_ok=True)  # stays away if this build is interrupted
             self.force = True
+        self.built_levels = list(levels)
         self.generate_models()
         self.translate(checked)
         print(f"kernels for the levels {', '.join(levels)} of {self.architecture()}")

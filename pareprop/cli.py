@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 import traceback
@@ -11,29 +12,55 @@ from functools import partial
 
 import click
 
-from . import terminal
+from . import __version__, terminal
 from .errors import MESSAGE_LIMIT, InputError, ParepropError, ParepropWarning, RankLost, shorten
-from .nest.commands import COMMANDS as NEST
+from .later import Later
 from .parallel import launcher
-from .runs.commands import COMMANDS as RUNS
-from .scaling.commands import COMMANDS as SCALING
 
 EXIT_BAD_INPUT, EXIT_CANNOT_CONTINUE, EXIT_INTERRUPTED = 2, 3, launcher.EXIT_INTERRUPTED
 LONGEST = 2**15  # longer messages, in characters, are shortened
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="pareprop")
+COMMANDS: Later[click.Command] = Later(
+    "pareprop",
+    {
+        "bench": "runs.bench_command.bench",
+        "check-model": "runs.commands.check_model",
+        "check-rule": "runs.commands.check_rule",
+        "compare": "runs.commands.compare_runs",
+        "compile": "runs.commands.compile_models",
+        "config": "runs.commands.print_config",
+        "dry-run": "scaling.commands.dry_run",
+        "export": "runs.commands.export",
+        "help": "runs.commands.help_command",
+        "info": "runs.commands.info",
+        "jobs": "scaling.commands.jobs",
+        "launch": "scaling.commands.launch",
+        "nest": "nest.commands.nest_command",
+        "plot": "runs.commands.plot",
+        "predict": "scaling.commands.predict_command",
+        "report": "runs.commands.write_report",
+        "resume": "runs.commands.resume",
+        "run": "runs.commands.run",
+        "scaling": "scaling.commands.scaling",
+        "sweep": "scaling.sweep_command.sweep_command",
+        "tasks": "runs.commands.tasks",
+        "verify": "runs.commands.verify_cases",
+    },
+)
+
+
+@click.group(commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
 def commands() -> None:
     """Train large sparse recurrent spiking networks with e-prop, alone or under mpirun."""
 
 
-for _command in (*NEST, *RUNS, *SCALING):
-    commands.add_command(_command)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exit codes on all ranks: 1 failed case or internal error, 2 invalid input, 3 cannot continue."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look for them in all installed packages
+    if not faulthandler.is_enabled():
+        faulthandler.enable(2)  # where a rank was when it crashed, on its standard error
     rank = launcher.rank_of_launcher(os.environ)
     launcher.end_at_once_on_interrupt()
     warnings.simplefilter("always", ParepropWarning)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
+from . import __version__
 from .kernels import build_info
+from .values import Foreign
 
 DIGITS = 16  # hexadecimal digits of a digest
 APART = ("core", "jobs")  # folders that a checkout lacks, and that are left out
@@ -24,9 +26,15 @@ def digest_sources(folder: Path = Path(__file__).parent) -> str:
     return found.hexdigest()[:DIGITS]
 
 
-def facts() -> dict[str, str]:
-    """Return the facts that must be the same on all ranks, name to value; levels of kernels may differ."""
-    return {
-        "pareprop": version("pareprop"), "sources of pareprop": digest_sources(),
-        "sources of its kernels": build_info.sources,
-    }  # fmt: skip
+def facts(local: Foreign = None) -> dict[str, str]:
+    """Return the facts that must be the same on all ranks, name to value; levels of kernels may differ.
+
+    Collective over `local`, a communicator of the ranks of this machine: one of them reads the sources for all that see
+    the same folder, as hundreds of files times all ranks are much for a parallel file system.
+    """
+    place = os.stat(Path(__file__).parent)
+    mine, sources = (place.st_dev, place.st_ino), "" if local is not None and local.rank else digest_sources()
+    if local is not None:
+        theirs, read = local.bcast((mine, sources))
+        sources = read if theirs == mine else digest_sources()
+    return {"pareprop": __version__, "sources of pareprop": sources, "sources of its kernels": build_info.sources}

@@ -9,11 +9,13 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from .errors import InputError, ParepropError, StateError
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
+PROCESSORS = Path("/sys/devices/system/cpu")
 CACHE = 16 * 2**20  # about this many bytes of a table stay in a core's caches until they are needed again
 
 
@@ -47,6 +49,20 @@ def instructions() -> set[str]:
         return set()
     kinds = ("flags", "Features")  # the second on ARM
     return next((set(line.partition(":")[2].split()) for line in lines if line.startswith(kinds)), set())
+
+
+@cache
+def cores(threads: frozenset[int] | None = None) -> int:
+    """Return the number of cores: hardware threads that share one, as a rank each would, are not cores.
+
+    Parameters
+    ----------
+    threads : frozenset of int or None
+        Numbers of hardware threads, which Linux calls processors; None: all of this machine.
+    """
+    names = ["cpu[0-9]*"] if threads is None else [f"cpu{number}" for number in threads]
+    paths = [path for name in names for path in PROCESSORS.glob(f"{name}/topology/thread_siblings_list")]
+    return len({path.read_text() for path in paths}) or len(threads or ()) or os.cpu_count() or 1
 
 
 def choose_level(levels: Mapping[str, tuple[str, list[str]]], always: list[str]) -> str:

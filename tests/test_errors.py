@@ -1,6 +1,7 @@
 """Mistakes of the user: one clear line from rank 0, exit code 2, and all ranks stop."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from pareprop.errors import InputError, StateError
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal
 from pareprop.parallel import collectives, launcher
-from pareprop.runs import commands as run_commands
+from pareprop.runs import cases
 from pareprop.runs.benchmark import BenchTask
 from pareprop.simulation.loop import Simulation
 
@@ -129,13 +130,20 @@ def test_mistake_on_one_rank_ends_all(tmp_path: Path) -> None:
     assert "population 'rec': tau_m drawn for neuron 5" in lines[0] and lines[0].endswith("(rank 2)")
 
 
+def test_a_crash_tells_where_it_was() -> None:
+    code = "import os, signal; from pareprop import cli; cli.main(['tasks']); os.kill(os.getpid(), signal.SIGBUS)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGBUS
+    assert done.stderr.startswith("Fatal Python error: Bus error") and 'File "<string>", line 1' in done.stderr
+
+
 CRASH = """
 import sys
 from pareprop import cli
 from pareprop.parallel import launcher
-from pareprop.runs import commands
+from pareprop.runs import cases
 if launcher.exchange().rank == 1:
-    commands.load = lambda path: 1 / 0
+    cases.load = lambda path: 1 / 0
 cli.main(["verify", sys.argv[1]])
 """
 
@@ -162,12 +170,12 @@ def test_other_ends(
     def fail(path: str) -> None:
         raise error
 
-    monkeypatch.setattr(run_commands, "load", fail)
+    monkeypatch.setattr(cases, "load", fail)
     assert command(capsys, "verify", "case.h5") == (code, "", message)
 
 
 def test_crash_alone(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_commands, "load", lambda path: 1 / 0)
+    monkeypatch.setattr(cases, "load", lambda path: 1 / 0)
     code, _, errors = command(capsys, "verify", "case.h5")
     assert code == 1
     assert errors.startswith("pareprop: rank 0 failed:\nTraceback") and "ZeroDivisionError" in errors

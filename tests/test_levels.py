@@ -69,6 +69,18 @@ def test_instructions_of_arm_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.instructions() == {"fp", "asimd", "sve"}
 
 
+def test_hardware_threads_of_one_core_are_not_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four of them on two cores."""
+    for number, together in enumerate(["0,2", "1,3", "0,2", "1,3"]):
+        (tmp_path / f"cpu{number}" / "topology").mkdir(parents=True)
+        (tmp_path / f"cpu{number}" / "topology" / "thread_siblings_list").write_text(f"{together}\n")
+    monkeypatch.setattr(machine, "PROCESSORS", tmp_path)
+    count = machine.cores.__wrapped__
+    assert [count(), count(frozenset({0, 2})), count(frozenset({0, 1}))] == [2, 1, 2]
+    monkeypatch.setattr(machine, "PROCESSORS", tmp_path / "unknown")
+    assert [count(), count(frozenset({0, 2}))] == [os.cpu_count(), 2]
+
+
 # A neuron given by equations, too: its kernels are compiled for the lowest level of the ranks.
 TRAIN = """
 import os, sys

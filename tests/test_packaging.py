@@ -1,6 +1,7 @@
 """What pyproject.toml promises of the installation; an sdist and a portable wheel, built and installed."""
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -115,6 +116,8 @@ def test_wheel_holds_modules_and_kernels(wheel: Path) -> None:
     assert models and models == {path.name for path in names if path.parent.name == "models"}
     needed = re.findall(r"^Requires-Dist: ([^;\n]+)$", metadata, re.M)
     assert sorted(needed) == sorted(PYPROJECT["project"]["dependencies"])
+    lowest = "x86_64" if platform.machine() == "x86_64" else "armv8"
+    assert wheel.name.startswith(f"pareprop-{pareprop.__version__}-1.{lowest}-cp")  # PAREPROP_PORTABLE
     assert "-linux_" in wheel.name or "-manylinux" in wheel.name or "-macosx" in wheel.name
 
 
@@ -198,3 +201,43 @@ def test_container_is_installed_as_the_first_page_says() -> None:
     for name in ("post", "environment", "runscript", "test"):
         subprocess.run(["sh", "-n"], input="\n".join(found[name]), text=True, check=True)
     assert f"export PATH={folder}/.venv/bin:$PATH" in found["environment"]
+
+
+RECIPES = ROOT / "jobs" / "recipes"
+NEEDED = {re.match(r"[\w-]+", text)[0].lower() for text in PYPROJECT["project"]["dependencies"]}
+# what recipes call packages, or bundles of several
+ELSEWHERE = {"matplotlib-base": "matplotlib", "SciPy-bundle": "numpy", "Python-bundle-PyPI": "click jinja2"}
+
+
+def of_easybuild(text: str) -> tuple[str, list[str]]:
+    known: dict = {}
+    exec(text, known)
+    return known["version"], [name for name, *_ in known["dependencies"] + known["exts_list"]]
+
+
+def of_spack(text: str) -> tuple[str, list[str]]:
+    versions, asked = [], []
+    names = {"license": print, "version": versions.append, "PythonPackage": object}
+    names["depends_on"] = lambda spec, type: asked.append(spec.removeprefix("py-").partition("@")[0])
+    exec(re.sub(r"^from spack.*\n", "", text, flags=re.M), names)
+    return versions[0], asked
+
+
+def of_conda(text: str) -> tuple[str, list[str]]:
+    run = re.search(r"\n  run:\n((?:    - .*\n)+)", text)[1]
+    return re.search(r'version: "(.+)"', text)[1], re.findall(r"- (\S+)", run)
+
+
+def of_pip(text: str) -> tuple[str, list[str]]:
+    return pareprop.__version__, re.findall(r"^([\w-]+)==[\d.]+$", text, re.M)
+
+
+@pytest.mark.parametrize(
+    ("path", "read"),
+    [(f"pareprop-{pareprop.__version__}-foss-2025b.eb", of_easybuild), ("spack/py_pareprop/package.py", of_spack),
+     ("recipe.yaml", of_conda), ("tested.txt", of_pip)],
+)  # fmt: skip
+def test_recipes_ask_for_what_the_package_needs(path: str, read) -> None:
+    version, names = read((RECIPES / path).read_text())
+    assert version == pareprop.__version__
+    assert set(" ".join(ELSEWHERE.get(name, name.lower()) for name in names).split()) >= NEEDED

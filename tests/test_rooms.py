@@ -13,7 +13,7 @@ MEMORY = ("row_map.pyx", "spike_log.pyx")  # kernels that own memory
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pareprop"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-GROUND = set("arrays elementary errors files installation kernels machine rng terminal timers values".split())
+GROUND = set("arrays elementary errors files installation kernels later machine rng terminal timers values".split())
 MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "parallel": set(),
     "sonata": set(),
@@ -70,6 +70,8 @@ def imports(path: Path) -> tuple[set[str], set[str]]:
     package, libraries = set(), set()
     here = ("pareprop", *path.relative_to(PACKAGE).parts)
     for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Later":
+            package |= imported_later(node, here)
         if not isinstance(node, ast.Import | ast.ImportFrom):
             continue
         for full in full_names(node, here):
@@ -80,6 +82,16 @@ def imports(path: Path) -> tuple[set[str], set[str]]:
             assert names[0].startswith("core") or set(names) & MODULES.keys(), f"{path}: there is no {'.'.join(full)}"
             package.add(next((name for name in names if name in MODULES), names[0]))
     return package, libraries
+
+
+def imported_later(node: ast.Call, here: tuple[str, ...]) -> set[str]:
+    """Modules of the package that the table of a `Later` names."""
+    base, table = node.args
+    assert isinstance(table, ast.Dict) and ast.unparse(base) in ("__name__", "'pareprop'")
+    folder = here[1:-1] if ast.unparse(base) == "__name__" else ()
+    found = {".".join([*folder, ast.literal_eval(value).rpartition(".")[0]]) for value in table.values}
+    assert found and found <= MODULES.keys()
+    return found
 
 
 def full_names(node: ast.Import | ast.ImportFrom, here: tuple[str, ...]) -> list[list[str]]:
@@ -126,13 +138,15 @@ def test_no_circle() -> None:
 def test_no_module_of_the_package_is_imported_by_string() -> None:
     """Rooms and circles could not be seen.
 
-    The public face imports what it hands on, `kernels` compiled modules, `nest.devices` all modules of its folder.
+    The public face imports what it hands on, `kernels` compiled modules, `nest.devices` all modules of its folder;
+    `imports` reads the tables of `later`.
     """
     assert by_string('importlib.import_module(".check", __package__)') == by_string("import_module(name)") == [1]
     assert by_string("x = 1\n__import__('pareprop.kernels')") == [2] and not by_string("import_module('sympy')")
     texts = {name: path.read_text() for name, path in MODULES.items() if name}
     texts["kernels"] = texts["kernels"].replace('import_module(f"pareprop.core.', 'compiled(f"')
     texts["nest.devices"] = texts["nest.devices"].replace('import_module(f"{__name__}.', 'all_in_it(f"')
+    texts["later"] = texts["later"].replace('import_module(f"{self._package}.', 'of_table(f"')
     found = {name: lines for name, text in texts.items() if (lines := by_string(text))}
     assert not found, f"imports by string, by module: {found}"
 

@@ -157,6 +157,3 @@ def _tell(exchange: Exchange, seconds: float) -> None:
         biological = kernel.step * kernel.resolution / 1000
         terminal.echo(f"script       {seconds:9.3f} s, {biological:.4g} s of biological time")
         terminal.echo(f"digest: {digest}")
-
-
-COMMANDS = (nest_command,)

@@ -450,7 +450,8 @@ def _compile(
     definition: NeuronModel | Compilable, composed: Composed | None, level: str, learns: Learns = NO_LEARNS
 ) -> bytes:
     """Generate the C of a model and compile it."""
-    command = shlex.split(kernels.build_info.compiler)
+    chosen = os.environ.get("PAREPROP_CC", "")  # on nodes that lack the compiler which built the package; same bits
+    command = shlex.split(chosen or kernels.build_info.compiler)
     if command and Path(command[0]).name == "ccache":
         del command[0]
     here = definition.here
@@ -462,10 +463,11 @@ def _compile(
             if (cache_folder() / _file_name(definition, composed, name, learns)).is_file()
         ]
         kept = f", which holds it for level {' and '.join(others)} alone, not for {level}" if others else ""
+        which = "of PAREPROP_CC" if chosen else "the one that built pareprop"
         raise InputError(
-            f"{here} must be compiled, and there is no C compiler '{name}' (the one that built pareprop) on this "
-            "machine; load or install it, or let `pareprop compile` fill the folder PAREPROP_CACHE on another machine"
-            f"{kept}"
+            f"{here} must be compiled, and there is no C compiler '{name}' ({which}) on this machine; load or install "
+            "it, name another in PAREPROP_CC, or let `pareprop compile` fill the folder PAREPROP_CACHE on another "
+            f"machine{kept}"
         )
     with terminal.working(here, "its derivatives are taken") as tell:
         source = _source(definition, composed, learns)

@@ -17,7 +17,7 @@ from .agreement import agree, environment, tell_of_the_end
 from .collectives import all_arrive, guarded
 from .exchange import SENDINGS, Alone, Exchange, Ranks
 from .mpi import Comm
-from .node import number_by_node, ranks_per_node
+from .node import number_by_node, ranks_here, ranks_per_node
 from .replicas import LEAVES, Replicas
 
 # Number of ranks, as set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx; the first one found counts.
@@ -86,9 +86,7 @@ def exchange() -> Exchange:
         )
     if comm.size == 1:
         return Alone()
-    agree(
-        comm, "exchange()", environment() | installation.facts()
-    )  # says who is missing, where MPI would wait in silence
+    agree(comm, "exchange()", environment())  # says who is missing, where MPI would wait in silence
     if _World.leaving is None:
         _World.leaving = comm.Dup()
         _end_others_on_exceptions()
@@ -96,7 +94,9 @@ def exchange() -> Exchange:
         mpi.require_handles(MPI._sizeof(MPI.Comm))
         way = sending(os.environ)
         ranks_per_node(os.environ)
-    numbered = number_by_node(comm)
+    local = ranks_here(comm)
+    agree(comm, "exchange()", installation.facts(local))
+    numbered = number_by_node(comm, local)
     tell_of_the_end(numbered)
     return Ranks(numbered, way)
 

@@ -54,7 +54,8 @@ def ranks_per_node(environment: Mapping[str, str]) -> int:
     return int(text or 0)
 
 
-def _local(comm: Comm) -> Comm:
+def ranks_here(comm: Comm) -> Comm:
+    """Collective: return a communicator of the ranks of this node."""
     size = ranks_per_node(os.environ)
     if size:
         return comm.Split(comm.rank // size, comm.rank)
@@ -63,9 +64,8 @@ def _local(comm: Comm) -> Comm:
     return comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
 
 
-def number_by_node(comm: Comm) -> Comm:
+def number_by_node(comm: Comm, local: Comm) -> Comm:
     """Collective: return a communicator with the ranks of each node one after the other; rank 0 stays the first."""
-    local = _local(comm)
     keys = comm.allgather((local.bcast(comm.rank), local.rank))
     if keys == sorted(keys):
         return comm
@@ -90,7 +90,7 @@ def find_nodes(comm: Comm) -> Nodes:
     InputError
         If the ranks of a node are not numbered one after the other.
     """
-    local = _local(comm)
+    local = ranks_here(comm)
     first = comm.rank - local.rank
     places = comm.allgather((first, local.bcast(first)))
     if any(mine != theirs for mine, theirs in places):

@@ -25,6 +25,7 @@ from .spike_log import SharedSpikeLog
 
 SHARED = Path("/dev/shm")  # POSIX shared memory
 PAGE = 4096
+HUGE = 2 * 2**20  # bytes of a huge page
 SPIKES = 4  # a log has room at first for so many spikes per neuron
 SPARE = 1024  # and for so many more
 SECRET = 16  # bytes of the secret that ranks of a node show each other
@@ -166,6 +167,8 @@ class SharedMemory:
             problem = InputError(f"the shared memory of this node cannot be opened: {error.strerror or error}")
         raise_together(comm, problem)
         self._map = mmap.mmap(self.fd, layout.message_bytes[-1])
+        if layout.initial_bytes() >= HUGE * layout.n_ranks and hasattr(mmap, "MADV_HUGEPAGE"):
+            self._map.madvise(mmap.MADV_HUGEPAGE)  # small logs would grow by a page each, and gain nothing
         _held.add(self)
 
     def _array(self, kind: DTypeLike, count: int, first_byte: int) -> np.ndarray:

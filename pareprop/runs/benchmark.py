@@ -11,7 +11,6 @@ events, and the digest are not included. Each phase other than `build` is the ma
 from __future__ import annotations
 
 import math
-import os
 import socket
 import time
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from typing import Literal, cast
 
 import numpy as np
 
-from .. import elementary, rng
+from .. import elementary, machine, rng
 from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..machine import peak_rss_bytes, require_bytes
@@ -378,7 +377,7 @@ class Share:
         sources = simulation.network.sources
         heard = sources.n if sources.ids is None else len(sources.ids)
         received = simulation.exchange.received_bytes
-        return cls(socket.gethostname(), os.cpu_count() or 1, phases, memory, peak_rss_bytes(), heard, received)
+        return cls(socket.gethostname(), machine.cores(), phases, memory, peak_rss_bytes(), heard, received)
 
 
 def _now(comm: Comm) -> float:

@@ -17,14 +17,11 @@ from ..parallel.collectives import gather, guarded
 from ..parallel.exchange import Exchange
 from ..plots import reader
 from ..simulation.digest import Digest
-from ..storage import nest_script, nir_graph, sonata, sonata_network, torch_network
 from ..storage.checkpoint_read import measured_rates
 from ..storage.disk import output_errors
 from ..tasks import TASKS
-from . import compare, config, provenance, replay, verify
+from . import config, provenance
 from . import run as runs
-from .bench_command import bench
-from .cases import load
 from .directory import CHECKPOINTS, CONFIG, RESULTS, claim_directory, reopen_directory
 from .options import SET, TRUST, GivenPath
 from .run import EXIT_CHECKPOINTED, Run
@@ -190,6 +187,8 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 
     Prints the first difference in configuration, loss, spikes and weights; the exit code is 1 if there is one.
     """
+    from . import compare
+
     differences = compare.compare(first, second)
     if exchange.rank == 0:
         terminal.echo("\n".join(differences or ["no difference"]))
@@ -205,6 +204,7 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 @click.option("--nest", is_flag=True, help="Write a script TARGET.py that rebuilds the network in NEST instead.")
 @click.option("--nir", is_flag=True, help="Write the trained network as a graph TARGET.nir of NIR instead.")
 @click.option("--torch", is_flag=True, help="Write the trained network as a module TARGET.py of PyTorch instead.")
+@click.option("--crate", is_flag=True, help="Write the run as an RO-Crate TARGET.zip, for an archive, instead.")
 @TRUST
 @click.pass_obj
 def export(
@@ -216,15 +216,20 @@ def export(
     nest: bool,
     nir: bool,
     torch: bool,
+    crate: bool,
     trust: bool,
 ) -> None:
     """Write spikes or the network of a run for others.
 
     Recorded spikes and networks are written in the SONATA format; --nest writes a script that rebuilds the network in
     NEST, --nir a graph in the Neuromorphic Intermediate Representation, --torch one file with a PyTorch module that
-    gives the same spikes and can be trained.
+    gives the same spikes and can be trained, --crate files and provenance of the run as an RO-Crate.
     """
-    given = {"--network": network, "--nest": nest, "--nir": nir, "--torch": torch}
+    from ..storage import nest_script, nir_graph, sonata, sonata_network, torch_network
+    from . import crate as crates
+    from . import replay
+
+    given = {"--network": network, "--nest": nest, "--nir": nir, "--torch": torch, "--crate": crate}
     if len(chosen := [name for name, wanted in given.items() if wanted]) > 1:
         raise InputError(f"{' and '.join(chosen)}: choose one")
     with guarded(exchange.comm):
@@ -239,6 +244,8 @@ def export(
         elif exchange.rank == 0 and torch:
             notes = torch_network.export(directory / RESULTS, target, overwrite)
             terminal.echo("\n".join([*notes, f"module: {target}"]))
+        elif exchange.rank == 0 and crate:
+            terminal.echo(f"{crates.export(directory, target, overwrite)} files: {target}")
         elif exchange.rank == 0 and network:
             model = config.load_of_run(directory / CONFIG, trust=trust).task.model()
             counts = sonata_network.export(directory / RESULTS, model, target)
@@ -367,6 +374,9 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
     A case file holds a network, its inputs, and the spikes, readouts and final weights expected of it. The exit code is
     1 if a case does not hold.
     """
+    from . import verify
+    from .cases import load
+
     with guarded(exchange.comm):
         loaded = [load(path) for path in cases]
     digest, holds = Digest(), True
@@ -462,9 +472,3 @@ def _help_of(context: click.Context, names: tuple[str, ...]) -> str:
             raise InputError(f"{quote(' '.join(names))} is not a command; `pareprop help` lists them")
         inner = click.Context(command, info_name=name, parent=inner)
     return inner.get_help()
-
-
-COMMANDS = (
-    tasks, run, resume, print_config, info, compare_runs, export, plot, write_report, check_model, check_rule,
-    compile_models, verify_cases, bench, help_command,
-)  # fmt: skip

@@ -8,8 +8,7 @@ predict` measures a machine.
 
 from __future__ import annotations
 
-import os
-
+from .. import machine
 from ..machine import CACHE, peak_rss_bytes
 from ..network.local import target_rate
 from ..network.variants import Variant
@@ -58,7 +57,7 @@ def run_seconds(simulation: Watched, task: TaskBase, last: int, slowness: float 
         (last - first) * sum(len(table.weight) for table in simulation.network.tables().values()) * UPDATE * slowness
     )
     most = max(count_ranks_by_host(comm).values())
-    crowd = max(1.0, most / (os.cpu_count() or most))
+    crowd = max(1.0, most / machine.cores())
     units = rough_units(simulation.model.eprop, ROUND if crowd == 1 else CROWDED).scaled(slowness)
     exchanges = units.exchange_seconds(count(simulation))
     own = crowd * (share * sample_seconds(simulation, slowness) + updates) + share * exchanges

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from tqdm.auto import tqdm
-
 from ..simulation.observer import Observer, Watched
 from ..values import Foreign
 from .phases import Phases
@@ -27,17 +25,19 @@ class Progress(Observer):
 
     def __init__(self, n_iterations: int, phases: Phases | None = None) -> None:
         self._n, self._phases = n_iterations, phases
-        self._bar: Foreign = None  # of tqdm
+        self._bar: Foreign = None  # of tqdm, where it is shown
 
     def start(self, simulation: Watched) -> None:
         """Open the bar."""
-        quiet = None if "ipykernel" not in sys.modules else False  # None: quiet unless on a terminal
-        quiet = True if simulation.exchange.rank else quiet
-        self._bar = tqdm(total=self._n, initial=simulation.iteration, unit="iteration", disable=quiet, mininterval=0.2)
+        shown = sys.stderr.isatty() or "ipykernel" in sys.modules
+        if shown and simulation.exchange.rank == 0:
+            from tqdm.auto import tqdm  # with a tenth of all modules: not on other ranks
+
+            self._bar = tqdm(total=self._n, initial=simulation.iteration, unit="iteration", mininterval=0.2)
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Advance the bar."""
-        if self._bar.disable:
+        if self._bar is None:
             return
         moves = {"moves": sum(counts[-1] for counts in simulation.moves.values())} if simulation.moves else {}
         shown = self._phases.latest(simulation) if self._phases else {"loss": loss}
@@ -46,4 +46,5 @@ class Progress(Observer):
 
     def finish(self, simulation: Watched) -> None:
         """Close the bar."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()

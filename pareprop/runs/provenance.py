@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import fmean, median_low
 
@@ -20,7 +19,7 @@ from .. import files
 from ..errors import InputError, quote
 from ..installation import digest_sources
 from ..kernels import LEVEL, build_info
-from ..machine import peak_rss_bytes, processor_name
+from ..machine import cores, peak_rss_bytes, processor_name
 from ..network.local import cost_of
 from ..parallel import collectives, mpi
 from ..parallel.mpi import Comm
@@ -48,7 +47,7 @@ def facts(simulation: Watched) -> Values:
     hosts, is_first = count_ranks_by_host(comm), comm is None or comm.rank == 0  # whose facts are written
     entries = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]),
-        "python": platform.python_version(), "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(), "packages": {name: _version(name) for name in PACKAGES if is_first},
         "build": {"mode": build_info.mode, "flags": build_info.flags},
         "levels": dict(Counter(collectives.gather(comm, LEVEL))), "commit": _commit() if is_first else "",
         "sources": {"package": digest_sources() if is_first else "", "kernels": build_info.sources},
@@ -56,7 +55,7 @@ def facts(simulation: Watched) -> Values:
         "ranks": groups * simulation.exchange.size, "replicas": groups,
         "nodes": len(hosts), "ranks_per_node": list(hosts.values())[:SHOWN],
         "machine": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(), "first_iteration": simulation.iteration,
+        "cores": cores(), "first_iteration": simulation.iteration,
     }  # fmt: skip
     costs = {item.model: cost_of(simulation.model, item) for item in simulation.model.of_role("recurrent")}
     if kept := {name: cost.kept for name, cost in costs.items() if cost}:
@@ -76,6 +75,8 @@ def tell_environment(comm: object = None) -> dict[str, str]:
 
 
 def _version(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(name)
     except PackageNotFoundError:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 
+from .. import machine
 from ..network.local import cost_of
 from ..network.model import Model
 from ..parallel import collectives, mpi
@@ -108,7 +108,7 @@ def advice(part: Values, neurons: int, batch: int) -> list[str]:
     lost, total = spent.get("wait", 0.0) + spent.get("transfer", 0.0), sum(spent.values())
     if ranks < 2 or total < SHORT or lost <= MUCH * total:
         return []
-    cores = min(part.get("cores") or ranks, os.cpu_count() or ranks) * part.get("nodes", 1)
+    cores = min(part.get("cores") or ranks, machine.cores()) * part.get("nodes", 1)
     if ranks > cores:
         better = f"there are more ranks than the {cores} cores: `mpirun -n {cores}` would be faster"
     elif batch >= LEAVES and groups < (most := math.gcd(ranks, LEAVES)):

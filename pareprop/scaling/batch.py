@@ -33,6 +33,13 @@ DEATHS = (
     r"process rank (?P<rank>\d+) with PID \d+ on node \S+ exited on\s+(?P<how>signal \d+ \([^)]+\))",
     r"Process name: \[[^\]]+,(?P<rank>\d+)\]\s+Exit code:\s+(?P<how>\d+)",
 )
+# what ends of ranks mean that say little themselves
+CAUSES = {
+    "Illegal instruction": "a kernel or a library has instructions that the processor of that node lacks: install "
+    "pareprop with PAREPROP_LEVELS=all, and NumPy and MPI for the oldest of the nodes",
+    "Bus error": "memory or a file behind it was not there: /dev/shm or the disk of that node is full (in a container "
+    "--shm-size), or a file that was mapped became shorter",
+}
 
 
 class Training:
@@ -116,6 +123,7 @@ class Training:
             return
         if self.first_death:
             yield f"first to end was {self.first_death}"
+            yield from (line for how, line in CAUSES.items() if how in self.first_death)
         saved = list_checkpoints(self.out / CHECKPOINTS)
         if saved:
             job = os.environ.get("SLURM_JOB_ID")

@@ -17,7 +17,7 @@ import click
 
 from .. import files, terminal
 from ..errors import InputError, StateError
-from ..machine import peak_rss_bytes
+from ..machine import cores, peak_rss_bytes
 from ..network.local import target_rate
 from ..network.variants import VARIANTS
 from ..parallel.exchange import Exchange
@@ -29,7 +29,6 @@ from . import batch, dryrun, launchers, measure, rank_table, slurm, study, subje
 from . import collect as table
 from .options import MOST, require_one_process
 from .predict import Prediction, nodes_for, predict
-from .sweep_command import sweep_command
 
 UNITS = "units.json"
 rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
@@ -462,7 +461,7 @@ def launch(
     job = os.environ.get("SLURM_JOB_ID", "")
     if requeue and not job:
         raise InputError("--requeue: this is no SLURM job")
-    launcher, ranks = launcher or ("srun" if job else "mpirun"), ranks or len(os.sched_getaffinity(0))
+    launcher, ranks = launcher or ("srun" if job else "mpirun"), ranks or cores(frozenset(os.sched_getaffinity(0)))
     training, began = batch.Training(arguments, out, launcher, ranks), time.monotonic()
     code = training.run(None if minutes is None else 60 * minutes)
     for line in training.last_words(code):
@@ -476,6 +475,3 @@ def launch(
         batch.requeue(job)
         return
     sys.exit(code)
-
-
-COMMANDS = (scaling, dry_run, predict_command, jobs, launch, sweep_command)

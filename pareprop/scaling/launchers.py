@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .. import machine
 from ..errors import InputError, StateError
 from ..simulation.interrupts import Deferred
 from ..storage.disk import output_errors
@@ -44,7 +45,7 @@ def command(launcher: str, n_ranks: int) -> list[str]:
 
 def is_crowded(n_ranks: int) -> bool:
     """Return whether ranks share cores: there are more ranks than tasks of this SLURM job, or cores of this machine."""
-    return n_ranks > int(os.environ.get("SLURM_NTASKS") or os.cpu_count() or 1)
+    return n_ranks > int(os.environ.get("SLURM_NTASKS") or machine.cores())
 
 
 def environment(n_ranks: int) -> dict[str, str]:
@@ -104,7 +105,7 @@ def submit(point: Point, folder: Path, options: list[str]) -> str:
     inner = ["srun", "--cpu-bind=cores", sys.executable, "-m", "pareprop", *point.arguments(part)]
     line = f"export OMP_NUM_THREADS=1; {shlex.join(inner)} && mv {shlex.quote(str(part))} {shlex.quote(str(final))}"
     command = ["sbatch", "--parsable", f"--job-name={point.label}", f"--ntasks={point.ranks}",
-               f"--output={folder / point.label}.log", *options, f"--wrap={line}"]  # fmt: skip
+               "--hint=nomultithread", f"--output={folder / point.label}.log", *options, f"--wrap={line}"]  # fmt: skip
     kept = folder / f"{point.label}.job"
     with kept.open("w") as file, Deferred():  # a signal must not lose the id of a submitted job
         done = subprocess.run(

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .. import machine
 from ..errors import InputError, StateError
 from ..machine import available, peak_rss_bytes
 from ..runs import benchmark, speed, work
@@ -94,9 +95,9 @@ def measure(
             if cores > 1:
                 crowded[probe].append(_run_copies(pool, cores, variant, probe))
             progress(f"{variant}, {repeat + 1} of {repeats}: {probe}: {time.perf_counter() - start:.1f} s")
-    if before > 0.3 * (os.cpu_count() or 1):
+    if before > 0.3 * machine.cores():
         progress(
-            f"note: {before:.1f} processes were busy on {os.cpu_count()} cores when this began: seconds are of the "
+            f"note: {before:.1f} processes were busy on {machine.cores()} cores when this began: seconds are of the "
             "processor, but caches and memory were shared"
         )
     copies = [[_median(runs) for runs in zip(*crowded[probe], strict=True)] for probe in probes]
@@ -152,7 +153,7 @@ def _begin_copy(barrier: threading.Barrier) -> None:
 
 def count_copies() -> int:
     """Return the number of probes to run at once: the cores that this process may use, or as many as memory allows."""
-    return max(1, min(len(os.sched_getaffinity(0)), available() // (2 * LARGEST)))
+    return max(1, min(machine.cores(frozenset(os.sched_getaffinity(0))), available() // (2 * LARGEST)))
 
 
 def _median(runs: Sequence[Measured]) -> Measured:

@@ -67,6 +67,7 @@ def command(
         f"--nodes={nodes}",
         f"--ntasks={nodes * ranks_per_node}",
         f"--ntasks-per-node={ranks_per_node}",
+        "--hint=nomultithread",
         f"--mem={megabytes}M",
         f"--time={clock(job_s)}",
         *([f"--signal=B:USR1@{signal_s}"] if jobs > 1 else []),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -161,6 +160,8 @@ def write(path: Path, pieces: list[Piece]) -> None:
     for piece in pieces:
         piece.offset, piece.crc = offset, 0
         offset += -(-piece.count * piece.item_bytes // ALIGNMENT) * ALIGNMENT
+    from concurrent.futures import ThreadPoolExecutor
+
     with open(path, "wb", buffering=0) as file, ThreadPoolExecutor(1) as disk:
         waiting, synchronised = 0, []
         for piece, data, place in _chunks(pieces):

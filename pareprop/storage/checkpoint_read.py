@@ -10,14 +10,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .. import files
+from .. import __version__, files
 from ..errors import VALUE_LIMIT, InputError, quote, shorten
 from ..network.identity import tell_differences
 from ..parallel import collectives
@@ -301,8 +300,8 @@ def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
         changes += tell_differences(networks[0], networks[1])
     elif networks[0] != networks[1]:
         changes.append("its network is described otherwise")
-    if manifest["version"] != version("pareprop"):
-        changes.insert(0, f"pareprop {manifest['version']}, now {version('pareprop')}")
+    if manifest["version"] != __version__:
+        changes.insert(0, f"pareprop {manifest['version']}, now {__version__}")
     if changes:
         raise InputError(f"{path} belongs to another run: {tell_few(changes)}")
 

@@ -15,10 +15,9 @@ import json
 import os
 import re
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 
-from .. import files
+from .. import __version__, files
 from ..errors import StateError
 from ..simulation.loop import Simulation
 from ..values import Values
@@ -110,7 +109,7 @@ def _describe(final: Path, iteration: int, numbers: Values, pieces: list[Piece],
     ]
     text = json.dumps(
         {
-            "table": NO_CHECKSUM, "format": FORMAT, "version": version("pareprop"), "identity": identity,
+            "table": NO_CHECKSUM, "format": FORMAT, "version": __version__, "identity": identity,
             "iteration": iteration, "ranks": n_ranks, "numbers": numbers, "arrays": arrays,
         }
     )  # fmt: skip

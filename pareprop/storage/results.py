@@ -6,13 +6,12 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from .. import files
+from .. import __version__, files
 from ..engines.base import RECORDED_UNITS, recorded_states
 from ..errors import InputError, StateError, quote
 from ..kernels import build_info
@@ -79,7 +78,7 @@ class ResultsFile(Observer):
             if file is not None:
                 root = {
                     "format": files.RUN_FORMAT,
-                    "version": version("pareprop"),
+                    "version": __version__,
                     "variant": simulation.model.variant,
                     "dt_ms": simulation.model.dt_ms,
                     "build": build_info.mode,

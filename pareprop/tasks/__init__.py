@@ -9,41 +9,44 @@ closed loop: a class of `closed.ClosedBase`; `reach` is an example. A setting: a
 of all tasks: `base`.
 """
 
-from .base import TaskBase
-from .cart_pole import CartPole
-from .data import Data
-from .delayed_choice import DelayedChoice
-from .event_data import EventData
-from .event_files import Gestures, Spoken
-from .evidence_accumulation import EvidenceAccumulation
-from .gym import Gym
-from .handwriting import Handwriting
-from .lemniscate import Lemniscate
-from .microcircuit import Microcircuit
-from .n_mnist import NMnist
-from .own_activity import OwnActivity
-from .reach import Reach
-from .sine_waves import SineWaves, SineWavesPlus
-from .store_recall import StoreRecall
+from typing import TYPE_CHECKING, Any
 
-TASKS: dict[str, type[TaskBase]] = {
-    kind.name: kind
-    for kind in (
-        SineWaves,
-        SineWavesPlus,
-        Lemniscate,
-        Handwriting,
-        EvidenceAccumulation,
-        NMnist,
-        StoreRecall,
-        OwnActivity,
-        Microcircuit,
-        DelayedChoice,
-        Reach,
-        CartPole,
-        Gym,
-        Data,
-    )
-}
+from ..later import Later
+from .base import TaskBase
+
+if TYPE_CHECKING:
+    from .event_data import EventData
+    from .event_files import Gestures, Spoken
+
+TASKS: Later[type[TaskBase]] = Later(
+    __name__,
+    {
+        "sine-waves": "sine_waves.SineWaves",
+        "sine-waves-plus": "sine_waves.SineWavesPlus",
+        "lemniscate": "lemniscate.Lemniscate",
+        "handwriting": "handwriting.Handwriting",
+        "evidence-accumulation": "evidence_accumulation.EvidenceAccumulation",
+        "n-mnist": "n_mnist.NMnist",
+        "store-recall": "store_recall.StoreRecall",
+        "own-activity": "own_activity.OwnActivity",
+        "microcircuit": "microcircuit.Microcircuit",
+        "delayed-choice": "delayed_choice.DelayedChoice",
+        "reach": "reach.Reach",
+        "cart-pole": "cart_pole.CartPole",
+        "gym": "gym.Gym",
+        "data": "data.Data",
+    },
+)
 
 __all__ = ["TASKS", "EventData", "Gestures", "Spoken", "TaskBase"]
+
+_BASES: Later[type[TaskBase]] = Later(
+    __name__,
+    {"EventData": "event_data.EventData", "Gestures": "event_files.Gestures", "Spoken": "event_files.Spoken"},
+)
+
+
+def __getattr__(name: str) -> Any:  # Any: type checkers see the imports above
+    if name in _BASES:
+        return _BASES[name]
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -37,7 +37,7 @@ from pareprop.network import cuts, sharing, synapse_table
 from pareprop.parallel import launcher
 from pareprop.parallel.collectives import gather
 from pareprop.parallel.exchange import SENDINGS, Alone, Exchange, Ranks
-from pareprop.parallel.node import number_by_node
+from pareprop.parallel.node import number_by_node, ranks_here
 from pareprop.runs.compare import compare
 from pareprop.runs.phases import Phases
 from pareprop.storage import checkpoint_read, cut_anew
@@ -172,7 +172,8 @@ def try_one(net: Network, world: Any, folder: Path) -> tuple[list[str], Counter[
         found = None
         if world.rank < around["ranks"]:
             with surrounded(around, world.rank, net.number):
-                exchange = Ranks(number_by_node(split), around["sending"]) if split.size > 1 else Alone()
+                numbered = number_by_node(split, ranks_here(split))
+                exchange = Ranks(numbered, around["sending"]) if split.size > 1 else Alone()
                 found = train(net, exchange, target, **part | ({"replicas": around["replicas"]} if k == 0 else {}))
                 del exchange
         split.Free()

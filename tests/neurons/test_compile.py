@@ -122,6 +122,20 @@ def test_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not cache.exists()
 
 
+def test_another_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the one that built the package is not; runs with and without it find what it compiled."""
+    there = kernels.build_info.compiler
+    with_compiler(monkeypatch, "no-such-compiler -O3")
+    monkeypatch.setenv("PAREPROP_CC", "no-such-cc")
+    with pytest.raises(InputError, match=r"there is no C compiler 'no-such-cc' \(of PAREPROP_CC\) on this machine"):
+        compiling.compile(MODEL)
+    monkeypatch.setenv("PAREPROP_CC", there)
+    assert half(compiling.compile(MODEL)) == 0.2
+    compiling._programs.clear()
+    monkeypatch.delenv("PAREPROP_CC")
+    assert half(compiling.compile(MODEL)) == 0.2
+
+
 def test_a_compiler_that_fails(cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
     with_compiler(monkeypatch, "false")
     with pytest.raises(InputError, match="the C compiler 'false' cannot compile it"):

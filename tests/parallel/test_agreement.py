@@ -376,7 +376,7 @@ INSTALLED = """
 import os, sys
 from pareprop import cli, installation
 own, rank = installation.facts(), os.environ["OMPI_COMM_WORLD_RANK"]
-installation.facts = lambda: own | ({sys.argv[1]: "other"} if rank == "1" else {})
+installation.facts = lambda local: own | ({sys.argv[1]: "other"} if rank == "1" else {})
 cli.main(["run", "sine-waves", "--set", "n_rec=4", "--out", sys.argv[2]])
 """
 

@@ -19,6 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 from queue import Queue
 from threading import Barrier, Event
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -397,6 +398,19 @@ def test_shared_memory_is_taken_as_it_is_needed() -> None:
         assert os.fstat(fd).st_blocks * 512 <= layout.initial_bytes() < 2**23
     finally:
         os.close(fd)
+
+
+@pytest.mark.parametrize(("neurons", "huge"), [(1_000, False), (1_000_000, True)])
+def test_large_logs_ask_for_huge_pages(neurons: int, huge: bool) -> None:
+    """Small ones do not: they would grow to a huge page for each rank."""
+    local = SimpleNamespace(rank=0, size=1, bcast=lambda value: value)
+    memory = shared_memory.SharedMemory(None, SimpleNamespace(local=local), shared_memory.Layout(
+        1, np.array([neurons]), 10, 1, 1))  # fmt: skip
+    inode = f" {os.fstat(memory.fd).st_ino} "
+    (mapping,) = [
+        part for part in re.split(r"(?<=\n)(?=[0-9a-f]+-)", Path("/proc/self/smaps").read_text()) if inode in part
+    ]
+    assert ("hg" in re.search("VmFlags: (.*)", mapping)[1].split()) == huge
 
 
 def test_waiting_for_a_barrier_and_an_agreement_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """Signs of life: start lines, the log and the curves of a run, advice where ranks wait, progress in notebooks."""
 
 import csv
-import functools
 import re
 import sys
 import types
@@ -11,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from commands import as_options, command, output_of, refusal_of, run_of
+from tqdm import auto, tqdm
 
 from pareprop import machine
 from pareprop.runs import log, progress
@@ -135,7 +135,7 @@ def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path: Path, capsy
     ],
 )
 def test_waiting_is_told_with_what_would_be_faster(part, batch, expected, monkeypatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: part["cores"])
+    monkeypatch.setattr(machine, "cores", lambda: part["cores"])
     waiting = {"compute": 4.0, "wait": 5.0, "transfer": 1.0}
     (line,) = advice(part | {"mean_rank_seconds": waiting}, 100, batch)
     assert line.startswith("note: 60% of the time") and expected in line
@@ -145,17 +145,20 @@ def test_waiting_is_told_with_what_would_be_faster(part, batch, expected, monkey
 
 def test_a_bar_in_notebooks_though_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     told = []
-    monkeypatch.setattr(progress, "tqdm", lambda **options: told.append(options["disable"]))
-    simulation = types.SimpleNamespace(exchange=types.SimpleNamespace(rank=0), iteration=0)
-    progress.Progress(3, None).start(simulation)
+    monkeypatch.setattr(auto, "tqdm", lambda **options: told.append(options["initial"]))
+    first, other = (
+        types.SimpleNamespace(exchange=types.SimpleNamespace(rank=rank), iteration=rank + 5) for rank in (0, 1)
+    )
+    progress.Progress(3, None).start(first)
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
-    progress.Progress(3, None).start(simulation)
-    assert told == [None, False]
+    for simulation in (first, other):
+        progress.Progress(3, None).start(simulation)
+    assert told == [5]  # rank 0 alone
 
 
 def test_a_bar_shows_iterations_loss_and_moves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))  # drawn without a terminal
-    monkeypatch.setattr(progress, "tqdm", functools.partial(progress.tqdm, mininterval=0))
+    monkeypatch.setattr(auto, "tqdm", lambda **options: tqdm(**options | {"mininterval": 0}))
     simulation = types.SimpleNamespace(exchange=types.SimpleNamespace(rank=0), iteration=1, moves={"rec": [4, 7]})
     bar = progress.Progress(3)
     bar.start(simulation)

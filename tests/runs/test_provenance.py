@@ -1,13 +1,14 @@
-"""`provenance.json` stays small, however many ranks a run has and however often it is stopped."""
+"""`provenance.json` stays small, however many ranks a run has and however often it is stopped; RO-Crates of runs."""
 
 import json
 import statistics
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from commands import output_of, run_of
+from commands import output_of, refusal_of, run_of
 
 from pareprop import installation
 from pareprop.parallel.replicas import Replicas
@@ -119,3 +120,33 @@ def test_numbers_that_are_none(wrong: dict, tmp_path: Path) -> None:
     (tmp_path / provenance.NAME).write_text(json.dumps({"parts": [wrong]}))
     with pytest.raises(provenance.InputError, match=f"malformed: {next(iter(wrong))} = "):
         provenance.read(tmp_path)
+
+
+def test_crate_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Files are those of the run, each described, with the parts that made them; checkpoints stay away."""
+    settings = {"n_rec": 4, "n_step": 20, "iterations": 3, "figures": "none"}
+    output_of(capsys, *run_of("sine-waves", tmp_path / "run", **settings), "--until", 1)
+    output_of(capsys, "resume", tmp_path / "run")
+    assert "5 files: " in output_of(capsys, "export", "--crate", tmp_path / "run", tmp_path / "run.zip")
+    names = {"config.toml", "loss.csv", "provenance.json", "results.h5", "run.log"}
+    with zipfile.ZipFile(tmp_path / "run.zip") as crate:
+        assert {*crate.namelist()} == {*names, "ro-crate-metadata.json"} and crate.testzip() is None
+        assert all(crate.read(name) == (tmp_path / "run" / name).read_bytes() for name in names)
+        described = {entry["@id"]: entry for entry in json.loads(crate.read("ro-crate-metadata.json"))["@graph"]}
+        crate.extractall(tmp_path / "unpacked")
+    assert {part["@id"] for part in described["./"]["hasPart"]} == names
+    first, second = described["#part-1"], described["#part-2"]
+    assert first["actionStatus"] == {"@id": "http://schema.org/CompletedActionStatus"}
+    assert first["description"] == "iterations 0 to 1, ranks: 1" and second["startTime"] >= first["endTime"]
+    assert second["object"] == [{"@id": "config.toml"}] and {"@id": "results.h5"} in second["result"]
+    assert described["#pareprop"]["version"] == installation.facts()["pareprop"]
+    assert "exists; --overwrite replaces a crate" in refusal_of(
+        capsys, "export", "--crate", tmp_path / "run", tmp_path / "run.zip"
+    )
+    assert "needs a name that ends in .zip" in refusal_of(
+        capsys, "export", "--crate", tmp_path / "run", tmp_path / "run.h5"
+    )
+    rocrate = pytest.importorskip("rocrate.rocrate", reason="reads crates: extra test")
+    read = rocrate.ROCrate(tmp_path / "unpacked")
+    assert {part.id for part in read.root_dataset["hasPart"]} == names
+    assert {action.type for action in read.root_dataset["mentions"]} == {"CreateAction"}

@@ -96,6 +96,19 @@ def test_the_latest_checkpoint_is_named(tmp_path: Path) -> None:
     assert line.startswith(f"latest checkpoint: {tmp_path}/checkpoints/iteration-00000101; ")
 
 
+def test_deaths_that_say_little_are_explained(tmp_path: Path) -> None:
+    """In the words of mpirun and of srun."""
+    training = batch.Training([], tmp_path, "", 1)
+    mpirun = "mpirun noticed that process rank 1 with PID 12 on node n exited on signal 4 (Illegal instruction).\n"
+    for said, told in (
+        (mpirun, "instructions that the processor of that node lacks: install pareprop with PAREPROP_LEVELS=all"),
+        ("srun: error: n2: task 5: Bus error (core dumped)\n", "/dev/shm or the disk of that node is full"),
+    ):
+        training.first_death = batch.death_in(said)
+        first, cause, _ = training.last_words(132)
+        assert first.startswith("first to end was rank") and told in cause
+
+
 def test_words_of_mpirun_on_a_killed_rank() -> None:
     text = """-----
 prterun noticed that process rank 1 with PID 84 on node x exited on

@@ -305,7 +305,10 @@ def test_jobs_command(tmp_path, capsys):
     arguments = [*SINES, "--units", tmp_path / "units.json"]
     output = output_of(capsys, "jobs", *arguments, "--nodes", 2, "--ranks-per-node", 4)
     note, line = output.splitlines()
-    assert line.startswith("sbatch --nodes=2 --ntasks=8 --ntasks-per-node=4 --mem=") and "--signal" not in line
+    assert (
+        line.startswith("sbatch --nodes=2 --ntasks=8 --ntasks-per-node=4 --hint=nomultithread --mem=")
+        and "--signal" not in line
+    )
     assert line.endswith("jobs/chain.sbatch sine-waves --set=n_rec=5000 --set=indegree=100") and "1 job(s)" in note
     chosen = subject.find("sine-waves", ["n_rec=5000", "indegree=100"])
     found = predict(chosen.model, 1000, chosen.samples, chosen.firing(None), 8, FLAT)
