@@ -344,6 +344,12 @@ cdef class Engine:
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)
 
+    def teach_rest(self, int64_t end):
+        """Let errors teach parameters whose learning signal would arrive after the sample, which ends before `end`."""
+        cdef int64_t u
+        for u in range(max(end - self.m - 1, 0), end - self.learned.d_out if self.learns else 0):
+            teach_parameters(self, u)
+
     cdef int forget(self) except -1:
         """Forget what need not be true any more if another state was restored."""
         self.block_beside, self.stretches.recorded = -1, NEVER
@@ -380,12 +386,11 @@ cdef class Engine:
     cdef void step_readouts(self, int64_t t) noexcept nogil:
         advance_readouts(self.readouts, self.channel, t - self.sample.origin, t == 0)
         find_errors(self, t)
-        if self.learns:
-            teach_parameters(self.learned, self.neurons, self.feedback, self.histories, t)
 
     cdef void learn_before(self, int64_t t) noexcept nogil:
         """What is known before spikes arrive in step t."""
         learn_step(self, t - self.m - 1)
+        teach_parameters(self, t - self.m - 1)
         if self.stretches.in_use:
             advance_stretches(self, self.stretches, t)
 

@@ -28,6 +28,8 @@ class ParameterTraces:
         Parameters that learn.
     d_out : int
         Steps from neurons to readouts.
+    m : int
+        Steps by which learning signals lag behind: that of step u arrives before step u + m + 1.
 
     Attributes
     ----------
@@ -35,12 +37,12 @@ class ParameterTraces:
         What the kernel works on, last axis: neurons.
     """
 
-    def __init__(self, network: LocalNetwork, parameters: Parameters, d_out: int) -> None:
+    def __init__(self, network: LocalNetwork, parameters: Parameters, d_out: int, m: int) -> None:
         self._network, self._parameters, self._d_out = network, parameters, d_out
         n, real = network.neurons[1] - network.neurons[0], network.model.kernels.real
         n_slots = max((len(item.learn) for item in network.model.of_role("recurrent")), default=0)
         shapes = {"trace": (n_slots, network.widths["traces"], n), "gradient": (n_slots, n), "e": (n,), "signal": (n,)}
-        shapes |= dict.fromkeys(("ebar", "ereg"), (2 * d_out + 1, n_slots, n))  # a round is at most as long as d_out
+        shapes |= dict.fromkeys(("ebar", "ereg"), (m + 2, n_slots, n))  # learned from m + 1 steps later
         kinds = {name: float if name == "gradient" else real for name in shapes}
         self.arrays = {name: allocate_aligned(shape, kinds[name]) for name, shape in shapes.items()}
         self.start()

@@ -105,7 +105,7 @@ class Spike(Engine):
         self._owes: bool | None = None  # whether samples learned since synapses took up what they owe; None: no sample
         self.neurons = self.cells.state
         self.memory = SpikeMemory(network, plan, n_steps, self.neurons)
-        self.traces = ParameterTraces(network, self.parameters, plan.d_out)
+        self.traces = ParameterTraces(network, self.parameters, plan.d_out, plan.m)
         self.cells.keep(len(self.memory.history["psi"]) + 1)
         *tables, following = self.memory.tables  # adaptive feedback learns as the readout synapses do
         options = {"keeps_moments": self.is_batched, "seed": model.seed}
@@ -299,6 +299,7 @@ class Spike(Engine):
 
     def _count_sample(self) -> None:
         """Count a sample of a batch after its last step; what it made is taken up if it was a run of its own."""
+        self.kernel.teach_rest(self.time)
         if self.batch and self._is_to_step:
             self.batch.add_sample(self.traces.gradients())
             if self.resets:
