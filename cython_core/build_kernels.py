@@ -132,12 +132,11 @@ class SourceDistribution(sdist):
 class Wheel(bdist_wheel):
     """`bdist_wheel` whose build tag tells the levels, most levels first: `pareprop-0.3.0-4.x86_64.v2.v3.v4-...whl`."""
 
-    @property
-    def wheel_dist_name(self) -> str:
-        """Name, version and build tag, once the kernels are built; tags hold no `-`."""
-        levels = self.get_finalized_command("build_ext").built_levels
-        self.build_number = f"{len(levels)}.{'.'.join(levels).replace('-', '_')}"
-        return super().wheel_dist_name
+    def get_tag(self) -> tuple[str, str, str]:
+        """Set the build tag, which holds no `-`, once the kernels are built."""
+        levels = getattr(self.get_finalized_command("build_ext"), "built_levels", [])
+        self.build_number = f"{len(levels)}.{'.'.join(levels).replace('-', '_')}" if levels else None
+        return super().get_tag()
 
 
 class BuildKernels(build_ext):

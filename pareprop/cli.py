@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import sys
 import traceback
@@ -59,8 +58,6 @@ def commands() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exit codes on all ranks: 1 failed case or internal error, 2 invalid input, 3 cannot continue."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look for them in all installed packages
-    if not faulthandler.is_enabled():
-        faulthandler.enable(2)  # where a rank was when it crashed, on its standard error
     rank = launcher.rank_of_launcher(os.environ)
     launcher.end_at_once_on_interrupt()
     warnings.simplefilter("always", ParepropWarning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -62,6 +63,8 @@ def exchange() -> Exchange:
         If MPI does not load, or sees another number of ranks than the launcher started: that belongs to another MPI
         library.
     """
+    if not faulthandler.is_enabled():
+        faulthandler.enable(2)  # where this rank was when it crashed, on its standard error
     expected = size_of_launcher(os.environ)
     if expected is None:
         return Alone()
