@@ -342,3 +342,17 @@ def test_one_generator_may_give_a_target_and_a_window() -> None:
             nest.Simulate(ms)
         shown.append(meter.events["target_signal"])
     assert np.array_equal(*shown) and shown[0].sum() == 50
+
+
+def test_poisson_generators_of_parrots_beside_currents_of_neurons() -> None:
+    """Connections of one model that a script makes in small calls are kept together."""
+    generator, parrots = nest.Create("poisson_generator", 1, {"rate": 5e4}), nest.Create("parrot_neuron", 2)
+    neurons = nest.Create("eprop_iaf", 3, {"E_L": 0.0, "V_m": 0.0, "V_th": 1e9})
+    nest.Connect(generator, parrots)
+    nest.Connect(nest.Create("dc_generator", 1, {"amplitude": 30.0}), neurons)
+    recorder = nest.Create("spike_recorder")
+    nest.Connect(parrots, recorder)
+    meter = nest.Create("multimeter", 1, {"record_from": ["V_m"]})
+    nest.Connect(meter, neurons)
+    nest.Simulate(10.0)
+    assert recorder.n_events > 100 and np.all(meter.events["V_m"][-3:] > 0.1)
