@@ -47,7 +47,8 @@ class SpikeClock(Clock):
         return result
 
     def _run(self, end: int) -> None:
-        self.simulation.advance(end - self.step, whole=True)
+        for first in range(self.step, end, LONGEST):  # an interrupt waits for one of them
+            self.simulation.advance(min(LONGEST, end - first), whole=True)
 
     def piece(self, first: int, last: int) -> Sample:
         """What happens in NEST's steps [first, last), see `OpenTask`."""
