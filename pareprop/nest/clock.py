@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -77,7 +78,8 @@ class Clock(Observer):
         self.closed: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []  # until a step: array, places, values
         self.etas: dict[str, float] = {}
         self.first_etas: dict[str, float] = {}
-        self.simulation = Simulation(self.model, self, exchange, [self], settings, quiet=True)
+        mine = weakref.proxy(self)  # its memory is free as soon as the session forgets the clock
+        self.simulation = Simulation(self.model, mine, exchange, [mine], settings, quiet=True)
         self.engine, self.network = self.simulation.engine, self.simulation.network
         if self.wiring.plain and self.wiring.plastic:
             names = ", ".join(self.wiring.plain)

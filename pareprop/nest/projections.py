@@ -84,7 +84,8 @@ class Projections:
                 continue
             if self.nodes.any_have(bundle.ends[0], has_trains):
                 trains = self.nodes.have(_take(bundle.source, rest), has_trains)
-                self._add_trains(index, bundle, rest[trains])
+                if trains.any():
+                    self._add_trains(index, bundle, rest[trains])
                 rest = rest[~trains]
             for (pre, post), mine in self._split_by_ends(bundle, rest):
                 population = self.groups[post].population

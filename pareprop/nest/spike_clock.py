@@ -47,7 +47,8 @@ class SpikeClock(Clock):
         return result
 
     def _run(self, end: int) -> None:
-        self.simulation.advance(end - self.step, whole=True)
+        for first in range(self.step, end, LONGEST):  # an interrupt waits for one of them
+            self.simulation.advance(min(LONGEST, end - first), whole=True)
 
     def piece(self, first: int, last: int) -> Sample:
         """What happens in NEST's steps [first, last), see `OpenTask`."""
@@ -56,7 +57,7 @@ class SpikeClock(Clock):
         plain = np.all((window == 0.0) | (window == 1.0)) and np.all(window == window[:, :1])
         return Sample(
             self.train.take(first, last),
-            self.targets.of(first, last),
+            np.where(window != 0.0, self.targets.of(first, last), 0.0),  # scripts may have none elsewhere, but NaN
             self.currents.of(first, last) if self.model.size("current") else None,
             np.any(window != 0.0, axis=1),
             factors=None if plain else window,
@@ -139,7 +140,7 @@ class SpikeClock(Clock):
 
     def _show(self, first: int, last: int, outcome: Outcome) -> None:
         self.put_dynamics(first, 0, last - first)
-        window, signal, target = self.window.of(first, last), outcome.signal, outcome.sample.target
+        window, target, signal = self.window.of(first, last), self.targets.of(first, last), outcome.signal
         columns = {"V_m": signal, "readout_signal": signal * window, "target_signal": target * window,
                    "error_signal": outcome.error}  # fmt: skip
         for field, values in columns.items():

@@ -342,3 +342,36 @@ def test_one_generator_may_give_a_target_and_a_window() -> None:
             nest.Simulate(ms)
         shown.append(meter.events["target_signal"])
     assert np.array_equal(*shown) and shown[0].sum() == 50
+
+
+def test_poisson_generators_of_parrots_beside_currents_of_neurons() -> None:
+    """Connections of one model that a script makes in small calls are kept together."""
+    generator, parrots = nest.Create("poisson_generator", 1, {"rate": 5e4}), nest.Create("parrot_neuron", 2)
+    neurons = nest.Create("eprop_iaf", 3, {"E_L": 0.0, "V_m": 0.0, "V_th": 1e9})
+    nest.Connect(generator, parrots)
+    nest.Connect(nest.Create("dc_generator", 1, {"amplitude": 30.0}), neurons)
+    recorder = nest.Create("spike_recorder")
+    nest.Connect(parrots, recorder)
+    meter = nest.Create("multimeter", 1, {"record_from": ["V_m"]})
+    nest.Connect(meter, neurons)
+    nest.Simulate(10.0)
+    assert recorder.n_events > 100 and np.all(meter.events["V_m"][-3:] > 0.1)
+
+
+def test_targets_may_be_no_numbers_where_nothing_is_learned() -> None:
+    """Of the spike variant, in which a window says where."""
+    parrot, readout = nest.Create("parrot_neuron"), nest.Create("eprop_readout", 1, {"E_L": 0.0})
+    neuron = nest.Create("eprop_iaf", 1, {"E_L": 0.0, "V_m": 0.0, "V_th": 1e9})
+    synapse = {"synapse_model": "eprop_synapse", "delay": 0.1, "weight": 1.0}
+    nest.Connect(parrot, neuron, "all_to_all", synapse)
+    nest.Connect(neuron, readout, "all_to_all", synapse)
+    nest.Connect(readout, neuron, "all_to_all", {"synapse_model": "eprop_learning_signal_connection", "delay": 0.1})
+    values = {"target": ([np.nan, 2.0], [1.0, 3.0]), "window": ([1.0], [3.0])}
+    for receptor, (amplitudes, times) in zip((2, 1), values.values(), strict=True):
+        generator = nest.Create("step_rate_generator", 1, {"amplitude_values": amplitudes, "amplitude_times": times})
+        rate = {"synapse_model": "rate_connection_delayed", "delay": 0.1, "receptor_type": receptor}
+        nest.Connect(generator, readout, "all_to_all", rate)
+    meter = nest.Create("multimeter", 1, {"record_from": ["error_signal"], "interval": 0.1})
+    nest.Connect(meter, readout)
+    nest.Simulate(5.0)
+    assert np.allclose(meter.events["error_signal"][-5:], -2.0)
