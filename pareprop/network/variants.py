@@ -80,8 +80,8 @@ class Variant:
     nest_suffix : str
         End of NEST's names of its models.
     is_online : bool
-        Whether weights change within samples, at spikes. Filtered eligibility traces then lack a factor 1 - kappa, and
-        a sample is a batch. Else they change after a batch, with a history of each sample.
+        Whether weights change within samples, at spikes, unless they learn in batches of several. Filtered eligibility
+        traces then lack a factor 1 - kappa. Else weights change after a batch, with a history of each sample.
     event_bytes : int
         Bytes that the arrival of a spike at a synapse touches, in double precision.
     event_seconds : float

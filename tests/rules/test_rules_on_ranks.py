@@ -48,7 +48,8 @@ def build(name: str) -> Model:
     """Two populations of the package and one of equations, which learn by rules of all kinds."""
     if name == FEW:
         return few()
-    model = Model("spike" if "spike" in name else "interval", seed=3, optimizer=GradientDescent(eta=1e-4))
+    optimizer = GradientDescent(eta=1e-4, batch_size=2 if "batches" in name else 1)
+    model = Model("spike" if "spike" in name else "interval", seed=3, optimizer=optimizer)
     inputs, out = model.inputs("in", 10), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
     groups = [
         model.neurons("plain", 8, "iaf", I_e=420.0, tau_m=Uniform(low=8.0, high=12.0)),
@@ -78,7 +79,7 @@ def build(name: str) -> Model:
 
 
 FEW = "spike, a rank without neurons"
-NAMES = ("interval", "spike", "spike, rewiring", FEW)
+NAMES = ("interval", "spike", "spike, rewiring", "spike, rewiring, batches", FEW)
 RECORDED = ("in->plain", "in->adapting", "plain->adapting", "adex->adex", "adapting->out")
 RECORD = {"every": 1, "what": ["synapse_states"], "projections": RECORDED, "synapses": 5}
 
