@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .network.losses import Loss
     from .network.model import Model
     from .network.optimizers import Adam, AdamW, GradientDescent, SgdMomentum
-    from .network.parameters import LogNormal, Normal, Uniform
+    from .network.parameters import LogNormal, Normal, Scaled, Uniform
     from .network.reward import Reward, Rollout
     from .network.rule_options import ShortTerm
     from .neurons.model import NeuronModel
@@ -49,6 +49,7 @@ __all__ = [
     "Reward",
     "Rollout",
     "Sample",
+    "Scaled",
     "Score",
     "SgdMomentum",
     "ShortTerm",
@@ -69,7 +70,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "network.losses": ("Loss",),
     "network.model": ("Model",),
     "network.optimizers": ("Adam", "AdamW", "GradientDescent", "SgdMomentum"),
-    "network.parameters": ("LogNormal", "Normal", "Uniform"),
+    "network.parameters": ("LogNormal", "Normal", "Scaled", "Uniform"),
     "network.reward": ("Reward", "Rollout"),
     "network.rule_options": ("ShortTerm",),
     "neurons.model": ("NeuronModel",),

@@ -90,7 +90,7 @@ class Data(TaskBase):
         from_tables.PROJECTIONS,
         validate_default=True,
         json_schema_extra=MODEL,
-        description="ends, rule, weight (number, mean and std, or low and high), delay in steps or delay_ms",
+        description="ends, rule, weight (number, mean and std, low and high, or gain), delay in steps or delay_ms",
     )
     backgrounds: tuple[Values, ...] = Field(
         (),
