@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .rules.definition import Eprop, LearningRule
     from .runs.opened import open_run
     from .runs.script import Trained, run
+    from .scaling.sweep_command import sweep
     from .simulation import ClosedTask, LearningRate, Observer, OpenTask, Outcome, Score, Simulation, Task
 
 __version__ = "0.2.0"
@@ -61,6 +62,7 @@ __all__ = [
     "exchange",
     "open_run",
     "run",
+    "sweep",
 ]
 
 _HOMES = {  # module of each name: it is imported when the name is used, so that a start takes what it needs
@@ -78,6 +80,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "rules.definition": ("Eprop", "LearningRule"),
     "runs.opened": ("open_run",),
     "runs.script": ("Trained", "run"),
+    "scaling.sweep_command": ("sweep",),
     "simulation": ("ClosedTask", "LearningRate", "Observer", "OpenTask", "Outcome", "Score", "Simulation", "Task"),
 }
 _ROOMS = (

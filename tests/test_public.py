@@ -33,6 +33,7 @@ from pareprop import (
     Uniform,
     open_run,
     run,
+    sweep,
 )
 
 RASTER, TARGET = np.zeros((50, 10), bool), np.zeros((50, 3))
@@ -148,6 +149,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "Simulation test": (lambda: simulation().test(1.5), "n_samples = 1.5 must be a whole number"),
     "open_run": (lambda: open_run("/no/such/run"), "/no/such/run"),
     "open_run kind": (lambda: open_run(3), "3"),
+    "sweep": (lambda: sweep("sine-waves", "runs", jobs=0), "sweep: jobs = 0 must be a whole number from 1 to"),
     "run": (lambda: run(3, Task()), "model must be a pareprop.Model, not 3"),
     "run task": (lambda: run(model(), 3), "task int: n_steps is missing"),
     "run setting": (lambda: run(model(), Task(), iterations=-1), "iterations = -1"),

@@ -61,7 +61,8 @@ def _of_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tuple[np.n
     values = definition.values({name: _center(value) for name, value in given.items() if value is not None}, dt_ms)
     values |= dict.fromkeys((*definition.ports, "z", "refractory"), 0.0) | {"I": values["I_e"]}
     rest, moved = (definition.initial(values) for _ in range(2))
-    kick, response, peak = {definition.ports[port]: KICK}, [], 0.0
+    response: list[float] = []
+    kick, peak = {definition.ports[port]: KICK}, 0.0
     while len(response) < LONGEST:
         rest, moved = _step(definition, values | rest), _step(definition, values | kick | moved)
         kick = {}
