@@ -40,7 +40,8 @@ def draw_from(scaled: Scaled, here: str, projection: Described, n_sources: float
     else:
         response, distance = _of_neuron(post, projection.port_index, here, dt_ms)
     p = min(scaled.rate_hz * dt_ms / 1000.0, 1.0)
-    moments = p * p * float(np.sum(response)) ** 2 + p * (1.0 - p) * float(np.sum(np.square(response)))
+    total, squares = float(elementary.total(response)), float(elementary.total(np.square(response)))
+    moments = p * p * total * total + p * (1.0 - p) * squares
     if not (moments > 0 and math.isfinite(moments)):
         raise InputError(f"{here}: weight: Scaled: spikes do not move the voltage of '{post.name}' from rest")
     return Normal(std=scaled.gain * distance / math.sqrt(max(n_sources, 1.0) * moments))
@@ -49,7 +50,10 @@ def draw_from(scaled: Scaled, here: str, projection: Described, n_sources: float
 def _of_readout(params: AnyValue, dt_ms: float) -> np.ndarray:
     kappa = float(elementary.exp(-dt_ms / params.tau_m))
     zeta = 1.0 if getattr(params, "regular_spike_arrival", True) else 1.0 - kappa
-    return zeta * kappa ** np.arange(max(2, math.ceil(-math.log(1.0 / ENOUGH) / math.log(kappa)) if kappa else 2))
+    response = [zeta]
+    while response[-1] > ENOUGH * zeta and len(response) < LONGEST:
+        response.append(kappa * response[-1])
+    return np.array(response)
 
 
 def _of_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tuple[np.ndarray, float]:
@@ -82,4 +86,4 @@ def _step(definition: NeuronModel, values: Values) -> Values:
 
 
 def _center(value: AnyValue) -> float:
-    return value.center if isinstance(value, Distribution) else float(np.mean(value))
+    return value.center if isinstance(value, Distribution) else float(elementary.mean(np.atleast_1d(value)))
