@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .network.losses import Loss
     from .network.model import Model
     from .network.optimizers import Adam, AdamW, GradientDescent, SgdMomentum
-    from .network.parameters import LogNormal, Normal, Uniform
+    from .network.parameters import LogNormal, Normal, Scaled, Uniform
     from .network.reward import Reward, Rollout
     from .network.rule_options import ShortTerm
     from .neurons.model import NeuronModel
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .rules.definition import Eprop, LearningRule
     from .runs.opened import open_run
     from .runs.script import Trained, run
+    from .scaling.sweep_command import sweep
     from .simulation import ClosedTask, LearningRate, Observer, OpenTask, Outcome, Score, Simulation, Task
 
 __version__ = "0.2.0"
@@ -51,6 +52,7 @@ __all__ = [
     "Reward",
     "Rollout",
     "Sample",
+    "Scaled",
     "Score",
     "SgdMomentum",
     "ShortTerm",
@@ -62,6 +64,7 @@ __all__ = [
     "exchange",
     "open_run",
     "run",
+    "sweep",
 ]
 
 load_when_used("h5py")  # 40 modules, and a process that h5py starts: ranks that read and write no file do without
@@ -73,7 +76,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "network.losses": ("Loss",),
     "network.model": ("Model",),
     "network.optimizers": ("Adam", "AdamW", "GradientDescent", "SgdMomentum"),
-    "network.parameters": ("LogNormal", "Normal", "Uniform"),
+    "network.parameters": ("LogNormal", "Normal", "Scaled", "Uniform"),
     "network.reward": ("Reward", "Rollout"),
     "network.rule_options": ("ShortTerm",),
     "neurons.model": ("NeuronModel",),
@@ -81,6 +84,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "rules.definition": ("Eprop", "LearningRule"),
     "runs.opened": ("open_run",),
     "runs.script": ("Trained", "run"),
+    "scaling.sweep_command": ("sweep",),
     "simulation": ("ClosedTask", "LearningRate", "Observer", "OpenTask", "Outcome", "Score", "Simulation", "Task"),
 }
 _ROOMS = (

@@ -26,12 +26,14 @@ from pareprop import (
     Reward,
     Rollout,
     Sample,
+    Scaled,
     SgdMomentum,
     ShortTerm,
     Simulation,
     Uniform,
     open_run,
     run,
+    sweep,
 )
 
 RASTER, TARGET = np.zeros((50, 10), bool), np.zeros((50, 3))
@@ -83,6 +85,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "Normal nan": (lambda: Normal(mean=float("nan"), std=1.0), "mean = nan: "),
     "Uniform": (lambda: Uniform(low=2, high=1), "Uniform: low = 2 must not exceed high = 1"),
     "LogNormal": (lambda: LogNormal(std=-1), "LogNormal: std = -1"),
+    "Scaled": (lambda: Scaled(gain=-1), "Scaled: gain = -1"),
     "Uniform missing": (lambda: Uniform(low=2), "Uniform: high"),
     "LearningRate": (lambda: LearningRate(0.1), "eta = 0.1 must be a function"),
     "LearningRate name": (lambda: LearningRate(lambda k: 0.1, 3), "projection = 3 must be the name"),
@@ -146,6 +149,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "Simulation test": (lambda: simulation().test(1.5), "n_samples = 1.5 must be a whole number"),
     "open_run": (lambda: open_run("/no/such/run"), "/no/such/run"),
     "open_run kind": (lambda: open_run(3), "3"),
+    "sweep": (lambda: sweep("sine-waves", "runs", jobs=0), "sweep: jobs = 0 must be a whole number from 1 to"),
     "run": (lambda: run(3, Task()), "model must be a pareprop.Model, not 3"),
     "run task": (lambda: run(model(), 3), "task int: n_steps is missing"),
     "run setting": (lambda: run(model(), Task(), iterations=-1), "iterations = -1"),

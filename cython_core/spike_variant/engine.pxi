@@ -348,7 +348,7 @@ cdef class Engine:
         """Let errors teach parameters whose learning signal would arrive after the sample, which ends before `end`."""
         cdef int64_t u
         for u in range(max(end - self.m - 1, 0), end - self.learned.d_out if self.learns else 0):
-            teach_parameters(self, u)
+            teach_parameters(self.learned, self.neurons, self.feedback, self.histories, self.sample.origin, u)
 
     cdef int forget(self) except -1:
         """Forget what need not be true any more if another state was restored."""
@@ -390,7 +390,7 @@ cdef class Engine:
     cdef void learn_before(self, int64_t t) noexcept nogil:
         """What is known before spikes arrive in step t."""
         learn_step(self, t - self.m - 1)
-        teach_parameters(self, t - self.m - 1)
+        teach_parameters(self.learned, self.neurons, self.feedback, self.histories, self.sample.origin, t - self.m - 1)
         if self.stretches.in_use:
             advance_stretches(self, self.stretches, t)
 

@@ -24,29 +24,29 @@ cdef void follow_parameters(
             learned.ereg[row, slot, j] = keep * learned.ereg[before, slot, j] + share * learned.e[j]
 
 
-cdef void teach_parameters(Engine engine, int64_t u) noexcept nogil:
+cdef void teach_parameters(
+    Learned learned, Neurons neurons, Feedback feedback, Histories histories, int64_t origin, int64_t u
+) noexcept nogil:
     """Add what the error of step u + d_out teaches of step u, through the feedback as it is now.
 
-    Synapses take the learning signal in the same step, so feedback that learns is the same on any ranks.
+    Synapses take the learning signal in the same step, so feedback that learns is the same on any ranks. Errors from
+    before the sample, which began with step `origin`, have taught at its end.
     """
-    cdef Learned learned = engine.learned
-    cdef int64_t i, j, b, k, row, p, slot, s = u + learned.d_out, seen = s % engine.histories.error_ring.shape[0]
-    cdef int64_t F
-    if u < 0 or s < engine.sample.origin or learned.items.shape[0] == 0:
+    cdef int64_t i, j, b, k, row, p, slot, s = u + learned.d_out, seen = s % histories.error_ring.shape[0], F
+    if u < 0 or s < origin or learned.items.shape[0] == 0:
         return
-    F = u % engine.histories.F.shape[0]
+    F = u % histories.F.shape[0]
     learned.signal[:] = 0.0
-    for b in range(engine.feedback.blocks.shape[0]):
-        for k in range(engine.feedback.blocks[b, SOURCE], engine.feedback.blocks[b, SOURCES]):
-            row = row_of(engine.feedback.blocks, b, k) if engine.histories.error_ring[seen, k] != 0.0 else -1
+    for b in range(feedback.blocks.shape[0]):
+        for k in range(feedback.blocks[b, SOURCE], feedback.blocks[b, SOURCES]):
+            row = row_of(feedback.blocks, b, k) if histories.error_ring[seen, k] != 0.0 else -1
             if row >= 0:
-                add_row(engine.feedback.blocks, b, k, engine.feedback.row_ptr[row], engine.feedback.row_ptr[row + 1],
-                        engine.feedback.target, engine.feedback.weight, engine.histories.error_ring[seen, k],
-                        learned.signal)
+                add_row(feedback.blocks, b, k, feedback.row_ptr[row], feedback.row_ptr[row + 1], feedback.target,
+                        feedback.weight, histories.error_ring[seen, k], learned.signal)
     for i in range(learned.items.shape[0]):
         p, slot = learned.items[i, 0], learned.items[i, 1]
         row = u % learned.ebar.shape[0]
-        for j in range(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST]):
+        for j in range(neurons.pieces[p, FIRST], neurons.pieces[p, LAST]):
             learned.gradient[slot, j] += (
-                learned.signal[j] * learned.ebar[row, slot, j] + engine.histories.F[F, j] * learned.ereg[row, slot, j]
+                learned.signal[j] * learned.ebar[row, slot, j] + histories.F[F, j] * learned.ereg[row, slot, j]
             )

@@ -16,7 +16,7 @@ from ..sonata.edges import Edges
 from .delays import Law
 from .optimizers import Optimizer
 from .optimizers import optimizer as make_optimizer
-from .parameters import Frozen, Value, validate
+from .parameters import Frozen, Value, Weight, validate
 from .rewire import Rewire
 from .rule_options import ShortTerm
 from .space import Space
@@ -54,8 +54,9 @@ class Connection(Frozen):
         "all_to_all", "one_to_one", "fixed_indegree" (needs `indegree`), "fixed_total_number" (needs `N`),
         "fixed_probability" (needs `probability`), "lognormal_degrees" (needs `indegree`, `sigma_in`, `sigma_out`),
         "distance" (needs `probability`, `space`), "explicit" (needs `source`, `target`) or "sonata" (needs `edges`).
-    weight : float, Distribution or array_like
-        One for all, drawn (`Normal`, `Uniform`, `LogNormal`), or (n_synapses,) for "explicit".
+    weight : float, Distribution, Scaled or array_like
+        One for all, drawn (`Normal`, `Uniform`, `LogNormal`), or (n_synapses,) for "explicit". `Scaled` draws by the
+        number of sources and the constants of the targets, so that a first network fires.
     delay : int, tuple of int, array_like, Distribution, dict or None
         Whole steps, at least 1; a pair (low, high) draws one per synapse, uniformly; `Normal` and `LogNormal` draw
         one, rounded to whole steps, and again beyond four standard deviations and below one step; (n_synapses,) for
@@ -114,7 +115,7 @@ class Connection(Frozen):
     """
 
     rule: SkipValidation[str] = "all_to_all"
-    weight: Value = 1.0
+    weight: Weight = 1.0
     delay: SkipValidation[int | tuple[int, ...] | np.ndarray | Law | None] = None
     delay_ms: SkipValidation[float | tuple[float, ...] | np.ndarray | Law | None] = None
     name: str | None = None

@@ -15,7 +15,7 @@ from ..neurons.derive import NO_LEARNS, Learns
 from ..rules.definition import Eprop, LearningRule, Rule
 from ..sonata import edges
 from ..values import AnyValue
-from . import delays, parameters, rule_options, signs
+from . import delays, parameters, rule_options, scaled, signs
 from .connection import Connection
 from .optimizers import Optimizer
 from .rewire import check_projection as check_rewired
@@ -249,6 +249,9 @@ def resolve(
         "feedback": (feedback or "random") if pre.role == "readout" else "",
         "learning_rule": _find_rule(here, connection, rules),
     }
+    if isinstance(wanted := connection.weight, parameters.Scaled):
+        draft = _check_by_rule(here, Projection.model_construct(**given | {"weight": 0.0}))
+        given["weight"] = scaled.draw_from(wanted, here, draft, RULES[draft.rule].indegree(draft), dt_ms)
     projection = _check_by_rule(here, Projection.model_construct(**given))
     projection = projection.model_copy(update={"signs": signs.of_projection(connection.sign, projection, here)})
     check_rewired(projection, here)

@@ -350,7 +350,38 @@ def _distribution(given: Given) -> Distribution:
     raise ValueError("; ".join(problems))
 
 
+class Scaled(Frozen):
+    """Normally distributed weights around 0, with which what arrives moves a target by a share of its threshold.
+
+    The standard deviation follows from the mean number of sources of a target, and from its response to one spike at
+    rest. If each source fires at `rate_hz`, as a Poisson process, voltages of neurons that do not spike spread by
+    `gain` times the distance from rest to threshold; those of readouts by `gain` mV. Squares of gains of several
+    projections onto a population add up. With a gain of 1 neurons of `tau_m` = 20 ms fire at about 15 Hz.
+
+    Attributes
+    ----------
+    gain : float
+        Spread of the voltages in distances to threshold.
+    rate_hz : float
+        Mean rate of the sources in Hz.
+    """
+
+    gain: float = Field(1.0, ge=0)
+    rate_hz: float = Field(10.0, gt=0)
+
+
+def _read_weight(value: AnyValue) -> Distribution | np.ndarray | float | Scaled:
+    """As `_read_value`, and what is scaled, also from a table that has `gain`."""
+    if isinstance(value, Mapping) and "gain" in value:
+        try:
+            return Scaled(**value)
+        except InputError as problem:
+            raise ValueError(str(problem)) from None
+    return value if isinstance(value, Scaled) else _read_value(value)
+
+
 Value = Annotated[SkipValidation[float | np.ndarray | Distribution], BeforeValidator(_read_value)]
+Weight = Annotated[SkipValidation[float | np.ndarray | Distribution | Scaled], BeforeValidator(_read_weight)]
 
 
 def validate(kind: type[T], values: Given, origin: str) -> T:

@@ -85,6 +85,11 @@ def is_seed(key: str) -> bool:
     return key.rpartition(".")[2] == SEED
 
 
+def settings_of(row: Row) -> dict[str, str]:
+    """Return the swept settings of a row but the seed."""
+    return {key: value for key, value in row.items() if key not in FIXED + PHASES and not is_seed(key)}
+
+
 def texts(groups: Sequence[Group]) -> list[list[str]]:
     """Return a table of settings and results: the headings, then the cells of each row."""
     tested = any(one.tests for one in groups)
@@ -113,7 +118,7 @@ def group(rows: Sequence[Row]) -> list[Group]:
     """Return the runs in groups with equal settings except the seed: the best mean first, without a result last."""
     groups: dict[tuple[str, ...], Group] = {}
     for row in rows:
-        settings = {key: value for key, value in row.items() if key not in FIXED + PHASES and not is_seed(key)}
+        settings = settings_of(row)
         one = groups.setdefault(tuple(settings.values()), Group(settings, "", [], False, []))
         if np.isfinite(value := number(row["value"])):
             one.values.append(value)

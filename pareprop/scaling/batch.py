@@ -63,59 +63,51 @@ class Training:
         self.out, self.n_ranks, self.stdout = out, n_ranks, None if output else subprocess.DEVNULL
         ranks = launchers.command(launcher, n_ranks) if launcher else []
         self.command = [*ranks, sys.executable, "-m", "pareprop", "run", *arguments, "--out", str(out), "--restart"]
-        self.first_death = ""
+        self.first_death, self.prefix = "", ""
         self.asked: set[int] = set()  # signals that asked for a checkpoint
 
     def run(self, seconds: float | None = None) -> int:
-        """Run to the end and return the exit code; SIGUSR1, or the end of `seconds`, stops it with a checkpoint.
+        """Run to the end and return the exit code; SIGUSR1, or the end of `seconds`, asks it for a checkpoint."""
+        ((_, code),) = run_together([self], 1, seconds)
+        return code
+
+    def start(self) -> None:
+        """Start the ranks."""
+        self._listening, self._handed_on = self.out / CHECKPOINTS / LISTENING, False
+        with suppress(FileNotFoundError, NotADirectoryError):  # the run itself says that --out is a file
+            self._listening.unlink()
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=self.stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=launchers.environment(self.n_ranks),
+        )
+        self._reader = threading.Thread(target=self._tell, args=(self.process.stderr,), daemon=True)
+        self._reader.start()
+
+    def poll(self, asked: bool) -> int | None:
+        """Return the exit code, None while it runs; hand on, once, that a checkpoint is asked for.
 
         The signal is passed on once all ranks handle signals: it would kill the others.
         """
-        listening = self.out / CHECKPOINTS / LISTENING
-        with suppress(FileNotFoundError, NotADirectoryError):  # the run itself says that --out is a file
-            listening.unlink()
-        began, passed_on = time.monotonic(), False
-        before = {number: signal.signal(number, self._ask) for number in (signal.SIGUSR1, signal.SIGTERM)}
-        try:
-            process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=self.stdout,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                env=launchers.environment(self.n_ranks),
-            )
-            reader = threading.Thread(target=self._tell, args=(process.stderr,), daemon=True)
-            reader.start()
-            try:
-                while process.poll() is None:
-                    due = seconds is not None and time.monotonic() - began >= seconds
-                    if (self.asked or due) and not passed_on and listening.exists():
-                        process.send_signal(signal.SIGUSR1)
-                        passed_on = True  # a second one would end it at once
-                    time.sleep(POLL_SECONDS)
-                reader.join()
-            except KeyboardInterrupt:  # the ranks get it from the terminal as well, and end after their iteration
-                try:
-                    process.wait()
-                finally:
-                    process.kill()  # if it is interrupted again
-                raise
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return process.returncode if process.returncode >= 0 else 128 - process.returncode
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked.add(number)
+        if self.process.poll() is None:
+            if asked and not self._handed_on and self._listening.exists():
+                self.process.send_signal(signal.SIGUSR1)
+                self._handed_on = True  # a second one would end it at once
+            return None
+        self._reader.join()
+        code = self.process.returncode
+        return code if code >= 0 else 128 - code
 
     def _tell(self, lines: Iterable[str]) -> None:
         """Print lines of the launcher and the ranks, and keep which rank ended first."""
         for text in without_checkpointed(lines):
             if not self.first_death:
                 self.first_death = death_in(text)
-            terminal.echo(text, err=True, nl=False)
+            terminal.echo(self.prefix + text, err=True, nl=False)
 
     def last_words(self, code: int) -> Iterator[str]:
         """Yield lines for the end of a log after a failure: which rank ended first, and how to continue."""
@@ -131,6 +123,51 @@ class Training:
             yield f"latest checkpoint: {saved[0]}; {again}`pareprop resume {self.out}` continues from there"
         else:
             yield f"no checkpoint in {self.out}: the training starts anew when it is called again"
+
+
+def run_together(
+    trainings: Iterable[Training], jobs: int, seconds: float | None = None
+) -> Iterator[tuple[Training, int]]:
+    """Run trainings to their ends, up to `jobs` at a time, and yield each with its exit code as it ends.
+
+    SIGUSR1 and SIGTERM, or the end of `seconds`, ask those that run for a checkpoint; no other one begins then.
+    """
+    asked: set[int] = set()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.add(number)
+
+    running: list[Training] = []
+    waiting, began = iter(trainings), time.monotonic()
+    listens = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, ask) for number in (signal.SIGUSR1, signal.SIGTERM) if listens}
+    try:
+        while True:
+            while len(running) < jobs and not asked and (one := next(waiting, None)) is not None:
+                one.asked = asked
+                one.start()
+                running.append(one)
+            if not running:
+                return
+            due = seconds is not None and time.monotonic() - began >= seconds
+            for one in list(running):
+                if (code := one.poll(bool(asked) or due)) is not None:
+                    running.remove(one)
+                    yield one, code
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:  # the ranks get it from the terminal as well, and end after their iteration
+        try:
+            for one in running:
+                one.process.wait()
+        finally:
+            for one in running:
+                one.process.kill()  # if it is interrupted again
+        raise
+    finally:
+        for one in running:  # whoever takes what is yielded has left
+            one.process.terminate()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def without_checkpointed(lines: Iterable[str]) -> Iterator[str]:

@@ -1,22 +1,28 @@
-"""The command `sweep`: one training for each combination of settings, then the test of the best, table and report."""
+"""The command `sweep` and `pareprop.sweep`: one training for each combination of settings; the best one is tested."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 
 from .. import terminal
-from ..errors import StateError
+from ..errors import InputError, StateError, quote
 from ..parallel.exchange import Exchange
 from ..plots import sweep_table
 from ..runs import config
 from ..runs.options import TRUST, GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
 from ..storage.disk import output_errors
-from . import batch, sweep
+from . import batch
+from . import sweep as planning
 from .options import MOST, require_one_process
 
 
@@ -37,6 +43,9 @@ from .options import MOST, require_one_process
     help="Folder of the runs; what is finished there is not run again.",
 )
 @click.option("--ranks", type=click.IntRange(1, MOST), default=1, show_default=True, help="Ranks of each run.")
+@click.option(
+    "--jobs", type=click.IntRange(1, MOST), default=1, show_default=True, help="Runs at a time on this machine."
+)
 @click.option("--only", type=click.IntRange(min=1), metavar="K", help="Train the K-th run alone, as a job of an array.")
 @TRUST
 @click.option("--list", "list_only", is_flag=True, help="Print the runs with their numbers, and train none.")
@@ -47,29 +56,134 @@ def sweep_command(
     settings: tuple[str, ...],
     out: Path,
     ranks: int,
+    jobs: int,
     only: int | None,
     trust: bool,
     list_only: bool,
 ) -> None:
     """Train once for each combination of settings.
 
-    Each run has a directory in --out, one after another; the same command continues after an interruption. Where runs
-    validate, that chooses the best setting, which alone is tested. At the end: a table (sweep.csv), a figure
-    (sweep.png), a report (report.html) with the best settings and the spread over seeds.
+    Each run has a directory in --out, one after another, or --jobs of them at a time; the same command continues after
+    an interruption. Where runs validate, that chooses the best setting, which alone is tested. At the end: a table
+    (sweep.csv), a figure (sweep.png), a report (report.html) with the best settings and the spread over seeds.
     """
     require_one_process(exchange)
-    shared, runs = sweep.plan(settings)
-    chosen = list(sweep.chosen(runs, only))
-    # all must be possible before the first one is trained
-    configs = [config.load(source, (*shared, *one.assignments()), trust) for one in runs]
-    tasks = [one.task for one in configs]
     if list_only:
-        for one in runs:
+        for one in _plan(source, settings, only, trust)[1]:
             terminal.echo(f"{one.number}: {one.label or 'one run'}")
         return
-    sweep.claim(out, {"source": source, "settings": list(settings)} | sweep.contents(configs))
+    _train(source, settings, out, ranks, jobs, only, trust)
+
+
+def sweep(
+    source: str | Path,
+    out: str | Path,
+    settings: Mapping[str, object] | None = None,
+    *,
+    jobs: int = 1,
+    ranks: int = 1,
+    trust: bool = False,
+    quiet: bool = False,
+    **more: object,
+) -> list[dict[str, object]]:
+    """Train once for each combination of settings, as `pareprop sweep` does, and return the runs, the best first.
+
+    Parameters
+    ----------
+    source : str or Path
+        A task of the package, or a configuration (.toml).
+    out : str or Path
+        Folder of the runs; what is finished there is not run again.
+    settings : Mapping or None
+        Name to a value of all runs, or to a list of values to try; names may have their section ("run.seed").
+    jobs : int
+        Runs at a time on this machine.
+    ranks : int
+        Ranks of each run.
+    trust : bool
+        Whether code that the configuration names may be imported.
+    quiet : bool
+        Whether to print nothing.
+    **more : object
+        Further settings.
+
+    Returns
+    -------
+    list of dict
+        A row for each run, as in `sweep.csv`, with numbers as numbers: its settings, `outcome` (what is compared),
+        `value`, `validation`, `test`, `iterations`, `seconds`, `state`, `digest`, `run` (its directory in `out`). Runs
+        of one setting that differ in their seed follow each other, that of the best mean value first.
+
+    Raises
+    ------
+    InputError
+        If a setting is not possible, or the folder is another sweep's.
+    StateError
+        If runs failed; the others are done.
+
+    Examples
+    --------
+    >>> rows = sweep("digits.toml", "runs/sweep", eta=[1e-4, 3e-3], seed=[1, 2], jobs=2)
+    >>> rows[0]["eta"], rows[0]["validation"], rows[0]["test"]
+    """
+    for name, value in (("source", source), ("out", out)):
+        if not isinstance(value, str | Path):
+            raise InputError(f"sweep: {name} = {quote(value)} must be a path")
+    for name, number in (("jobs", jobs), ("ranks", ranks)):
+        if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MOST:
+            raise InputError(f"sweep: {name} = {quote(number)} must be a whole number from 1 to {MOST}")
+    texts = [f"{name}={_values(value)}" for name, value in (dict(settings or {}) | more).items()]
+    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+        path = _train(str(source), texts, Path(out), ranks, jobs, None, trust)
+    rows = sweep_table.read(path)
+    places = {tuple(group.settings.values()): k for k, group in enumerate(sweep_table.group(rows))}
+    rows.sort(key=lambda row: places[tuple(sweep_table.settings_of(row).values())])
+    return [{name: _number(text) for name, text in row.items()} for row in rows]
+
+
+def _values(value: object) -> str:
+    """Return a value as `--set` takes it, or several."""
+    several = isinstance(value, list | tuple | range | np.ndarray)
+    values = [*value] if several else [value]  # type: ignore[misc]  # of a type that has items
+    return ",".join(map(_text, values))
+
+
+def _text(value: object) -> str:
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, str | Path):
+        text = str(value)
+        return json.dumps(text) if planning.values_of(text) != [text] else text
+    return json.dumps(value)
+
+
+def _number(text: str) -> object:
+    try:
+        return int(text)
+    except ValueError:
+        number = sweep_table.number(text)
+        return number if number == number or text == "nan" else text
+
+
+def _plan(
+    source: str, settings: Sequence[str], only: int | None, trust: bool
+) -> tuple[list[str], list[planning.Run], list[planning.Run], list[config.Config]]:
+    """Return settings of all runs, the runs, those to train now, and their configurations: all must be possible."""
+    shared, runs = planning.plan(settings)
+    chosen = list(planning.chosen(runs, only))
+    return shared, runs, chosen, [config.load(source, (*shared, *one.assignments()), trust) for one in runs]
+
+
+def _train(
+    source: str, settings: Sequence[str], out: Path, ranks: int, jobs: int, only: int | None, trust: bool
+) -> Path:
+    """Train and test the runs of a sweep; return its table."""
+    if jobs > 1 and ranks > 1:
+        raise InputError(f"--jobs {jobs} is for runs of one rank, not of --ranks {ranks}: launchers would share cores")
+    shared, runs, chosen, configs = _plan(source, settings, only, trust)
+    tasks = [one.task for one in configs]
+    planning.claim(out, {"source": source, "settings": list(settings)} | planning.contents(configs))
     chooses = any(not sweep_table.is_seed(key) for key in runs[0].settings)
-    study = sweep.Sweep(runs, out, chooses and all(task.validates for task in tasks))
+    study = planning.Sweep(runs, out, chooses and all(task.validates for task in tasks))
     for one, chosen_config in zip(runs, configs, strict=True):
         study.require_same(one, chosen_config)
     tests = all(task.test_samples for task in tasks)
@@ -78,39 +192,53 @@ def sweep_command(
         why = f"validate_every = {first.validate_every}, iterations = {first.iterations}"
         by = "the test, whose result is then too good" if tests else "the last training iteration"
         terminal.echo(f"note: no samples validate ({why}): the best setting is chosen by {by}")
+    launcher = "" if ranks == 1 else "srun" if os.environ.get("SLURM_JOB_ID") else "mpirun"
 
-    def train(one: sweep.Run, what: str, *options: str) -> int:
-        terminal.echo(f"{what}: {one.label}")
-        assignments = [part for text in (*shared, *one.assignments()) for part in ("--set", text)]
-        training = batch.Training(
-            [source, *assignments, *options, *["--trust"] * trust], out / one.name, launcher, ranks, output=False
-        )
+    def train(some: Sequence[planning.Run], what: str, *options: str) -> list[planning.Run]:
+        """Return those of the runs that failed."""
+        names: dict[batch.Training, tuple[planning.Run, str]] = {}
+
+        def trainings() -> Iterator[batch.Training]:
+            for one in some:
+                line = f"{what.format(one.number)}: {one.label}"
+                terminal.echo(line)
+                assignments = [part for text in (*shared, *one.assignments()) for part in ("--set", text)]
+                arguments = [source, *assignments, *options, *["--trust"] * trust]
+                training = batch.Training(arguments, out / one.name, launcher, ranks, output=False)
+                training.prefix = f"{one.name}: " if jobs > 1 else ""
+                names[training] = one, line
+                yield training
+
+        failed, stopped = [], False
         try:
-            code = training.run()
+            for training, code in batch.run_together(trainings(), jobs):
+                one, line = names[training]
+                stopped |= code == EXIT_CHECKPOINTED or bool(training.asked)
+                row = study.result_of(one)
+                result = f"{row['outcome']} {float(row['value']):.4g}, " if row["value"] else ""
+                if not stopped:
+                    terminal.echo(f"{line}: {f'exit code {code}' if code else result + row['seconds'] + ' s'}")
+                failed += [one] if code else []
         except KeyboardInterrupt:
             terminal.echo("interrupted; the same command continues the sweep", err=True)
             raise
-        if code == EXIT_CHECKPOINTED or training.asked:
+        if stopped:
             terminal.echo("stopped with a checkpoint; the same command continues the sweep")
             sys.exit(EXIT_CHECKPOINTED)
-        row = study.result_of(one)
-        result = f"{row['outcome']} {float(row['value']):.4g}, " if row["value"] else ""
-        end = f"exit code {code}" if code else f"{result}{row['seconds']} s"
-        terminal.echo(f"{what}: {one.label}: {end}")
-        return code
+        return failed
 
-    launcher = "" if ranks == 1 else "srun" if os.environ.get("SLURM_JOB_ID") else "mpirun"
     later = ["--no-test"] if study.by_validation and tests else []
     left = [one for one in chosen if not study.is_done(one)]
-    failed = [one for one in left if train(one, f"run {one.number} of {len(runs)}", *later)]
+    failed = train(left, f"run {{}} of {len(runs)}", *later)
     if only is None:
-        failed += [one for one in study.to_test() if later and train(one, f"test of run {one.number}")]
+        failed += train(study.to_test(), "test of run {}") if later else []
         _tell_sweep(study)
     if failed:
         raise StateError(f"{len(failed)} of {len(chosen)} runs failed: {', '.join(one.name for one in failed[:5])}")
+    return study.folder / sweep_table.TABLE
 
 
-def _tell_sweep(study: sweep.Sweep) -> None:
+def _tell_sweep(study: planning.Sweep) -> None:
     """Write table, figure and report of a sweep; print its settings, the best first."""
     from ..plots import sweep as figures  # loads matplotlib
     from ..runs import report

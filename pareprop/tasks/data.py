@@ -16,7 +16,7 @@ from ..errors import InputError, printable
 from ..network import from_tables
 from ..network.model import Model, equations_of
 from ..network.optimizers import OPTIMIZERS, GradientDescent, Optimizer, OptimizerName
-from ..network.parameters import nearest
+from ..network.parameters import is_whole, nearest
 from ..neurons import library
 from ..neurons.model import models_of
 from ..parallel.spike_log import SpikeLog
@@ -93,7 +93,7 @@ class Data(TaskBase):
         from_tables.PROJECTIONS,
         validate_default=True,
         json_schema_extra=MODEL,
-        description="ends, rule, weight (number, mean and std, or low and high), delay in steps or delay_ms",
+        description="ends, rule, weight (number, mean and std, low and high, or gain), delay in steps or delay_ms",
     )
     backgrounds: tuple[Values, ...] = Field(
         (),
@@ -108,9 +108,22 @@ class Data(TaskBase):
         description="what is perturbed in some phases: kind, of, phases, start_ms, stop_ms, and options of the kind",
     )
     data: Path = Field(Path("data.npz"), description="HDF5 file (.h5) or .npz with samples")
-    n_train: int = Field(0, ge=0, description="number of training samples, the first ones of the file; 0 for all")
+    n_train: int = Field(
+        0, ge=0, description="number of training samples, the first ones of the file; 0 for all that do not hold out"
+    )
+    n_validate: int | None = Field(None, ge=1, description="number of samples after them that validate")
+    n_test: int | None = Field(None, ge=1, description="number of samples after those that test")
+    steps: int | None = Field(
+        None, ge=1, description="steps of a sample, where the file has labels, and rates or spikes that do not tell"
+    )
     shuffle: bool = Field(False, description="whether each pass through the training samples has a new random order")
     window: int = Field(0, ge=0, description="last steps of a sample with a learning signal, 0 for all")
+
+    @classmethod
+    def find_defaults(cls, values: Given) -> Given:
+        """Return the defaults of the variant; all samples that are held out validate or test."""
+        pairs = {"validate_samples": values.get("n_validate"), "test_samples": values.get("n_test")}
+        return {**super().find_defaults(values), **{name: n for name, n in pairs.items() if is_whole(n) and n > 0}}
 
     @field_validator("Wmax")
     @classmethod
@@ -229,12 +242,14 @@ class Data(TaskBase):
         sizes["local"] = sum(size for _, size in self._with_readout)
         if self._spikes is not None:
             sizes["input"] = 0  # inputs in the data file
-        file = DataFile(self.data, sizes)
+        file = DataFile(self.data, sizes, self.steps)
         problems = []
         if self.n_train > file.n_samples:
             problems.append(f"n_train = {self.n_train} must be at most {file.n_samples}, the samples in {self.data}")
         held_out = self.validate_every or self.test_samples or self.stop_below
-        if held_out and not 0 < self.n_train < file.n_samples:
+        if self._is_explicit:
+            problems += self._find_shortages(file.n_samples)
+        elif held_out and not 0 < self.n_train < file.n_samples:
             problems.append(
                 f"n_train = {self.n_train} must lie in 1 to {file.n_samples - 1}: {self.data} has {file.n_samples} "
                 "samples, and those after the training ones validate and test"
@@ -274,6 +289,25 @@ class Data(TaskBase):
         return [
             f"test_samples = {self._n_test} must be at most {left - validates}: of the {n_samples} samples of "
             f"{self.data}, n_train = {self.n_train} leaves {left} for {use}"
+        ]
+
+    def _find_shortages(self, n_samples: int) -> list[str]:
+        """Return the problems if counted samples are more than there are, or fewer than are asked for."""
+        counts = {name: getattr(self, name) or 0 for name in ("n_train", "n_validate", "n_test")}
+        if (total := max(counts["n_train"], 1) + counts["n_validate"] + counts["n_test"]) > n_samples:
+            shown = ", ".join(f"{name} = {n}" for name, n in counts.items() if n)
+            least = "" if counts["n_train"] else " and at least one that trains"
+            return [f"{shown}{least} make {total} samples, {self.data} has {n_samples}"]
+        parts, validates = self._split(n_samples), bool(self.validate_every)
+        asked = {
+            "validate_samples": ("validate", self.validate_samples * validates),
+            "stop_samples": ("validate", self.stop_samples * (validates and bool(self.stop_below))),
+            "test_samples": ("test", self._n_test),
+        }
+        return [
+            f"{name} = {n} must be at most {len(parts[phase])}, the samples of {self.data} that {phase}"
+            for name, (phase, n) in asked.items()
+            if n > len(parts[phase])
         ]
 
     def fingerprint(self) -> dict[str, str]:
@@ -348,7 +382,21 @@ class Data(TaskBase):
     @property
     def parts(self) -> dict[str, range]:
         """Samples of the file that each phase has, counted from 0."""
-        n_samples, n_train = self._file.n_samples, self.n_train or self._file.n_samples
+        return self._split(self._file.n_samples)
+
+    @property
+    def _is_explicit(self) -> bool:
+        """Whether the samples that validate or test are counted."""
+        return self.n_validate is not None or self.n_test is not None
+
+    def _split(self, n_samples: int) -> dict[str, range]:
+        if self._is_explicit:
+            n_train = self.n_train or n_samples - (self.n_validate or 0) - (self.n_test or 0)
+            between = 0 if self.n_test is None else n_samples - n_train - self.n_test
+            first = n_train + (between if self.n_validate is None else self.n_validate)
+            last = n_samples if self.n_test is None else first + self.n_test
+            return {"train": range(n_train), "validate": range(n_train, first), "test": range(first, last)}
+        n_train = self.n_train or n_samples
         first = n_samples - self._n_test if self.validate_every and self._n_test else n_train
         last = first if first > n_train else n_samples
         return {"train": range(n_train), "validate": range(n_train, last), "test": range(first, n_samples)}

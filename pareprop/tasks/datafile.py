@@ -7,7 +7,7 @@ Arrays of the file, for n samples:
   `raster` (n, n_steps, n_inputs), non-zero where an input spikes; `spikes` (n_spikes, 3), sample, step and id of each;
 - for populations of currents `currents` (n, n_steps, n_currents) in pA;
 - for readouts of single neurons `local_targets` (n, n_steps, n_neurons); `targets` may then be missing;
-- for classification `labels` (n), the readout that is right.
+- for classification `labels` (n), the readout that is right; without `targets` these are 1 for it and 0 for the others.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ ARRAYS = 1000  # .npz files with more arrays are refused
 HIGHEST_RATE = 1e6  # Hz; a spike in every step of 0.001 ms
 NAMES = ("targets", "rates", "raster", "spikes", "currents", "labels", "local_targets")
 INPUTS = ("rates", "raster", "spikes")
+STEPWISE = ("raster", "rates", "currents", "local_targets")  # arrays that may have an axis of steps
 DAMAGED = (  # what h5py, zipfile and NumPy raise
     ValueError, KeyError, RuntimeError, TypeError, EOFError, SyntaxError, OverflowError, zlib.error, lzma.LZMAError,
     zipfile.BadZipFile, tokenize.TokenError,
@@ -52,6 +53,8 @@ class DataFile:
         Path of the file.
     sizes : dict of str to int
         Number of cells by role: "input", "current", "readout", "local" for neurons with a readout of their own.
+    steps : int or None
+        Steps of a sample, where no array tells.
 
     Attributes
     ----------
@@ -64,8 +67,8 @@ class DataFile:
         Names the file, every array that does not fit, its shape, and the one it must have.
     """
 
-    def __init__(self, path: Path, sizes: dict[str, int]) -> None:
-        self.path, self._sizes = path, sizes
+    def __init__(self, path: Path, sizes: dict[str, int], steps: int | None = None) -> None:
+        self.path, self._sizes, self._asked_steps = path, sizes, steps
         with self._reading():
             # Any: arrays, datasets of HDF5, or, until they are checked, headers of arrays.
             self._arrays: Values = _npz_headers(path) if path.suffix == ".npz" else _hdf5(path)
@@ -91,10 +94,19 @@ class DataFile:
         arrays, sizes = self._arrays, self._sizes
         local = sizes.get("local", 0)
         first = "local_targets" if local and not sizes["readout"] and "targets" not in arrays else "targets"
-        if first not in arrays or len(arrays[first].shape) != 3:
+        by_labels = first == "targets" and first not in arrays and len(getattr(arrays.get("labels"), "shape", ())) == 1
+        if by_labels:
+            first = "labels"
+        elif first not in arrays or len(arrays[first].shape) != 3:
             width = "n_neurons" if first == "local_targets" else "n_readouts"
-            return [f"{first} (n_samples, n_steps, {width}) is missing or has another number of axes"]
-        n, steps = arrays[first].shape[:2]
+            instead = ", and there are no labels (n_samples,)" if first == "targets" and "labels" not in arrays else ""
+            return [f"{first} (n_samples, n_steps, {width}) is missing or has another number of axes{instead}"]
+        told = [name for name in (first, *STEPWISE) if name in arrays and len(arrays[name].shape) == 3]
+        n, steps = arrays[first].shape[0], arrays[told[0]].shape[1] if told else self._asked_steps
+        if steps is None:
+            return ["labels alone do not tell how many steps a sample has: give steps in section [task]"]
+        if self._asked_steps not in (None, steps):
+            return [f"{told[0]} has {steps} steps, steps = {self._asked_steps} in section [task]"]
         self.n_samples, self.n_steps = int(n), int(steps)
         inputs = [name for name in INPUTS if name in arrays]
         problems = [f"{first} has shape {arrays[first].shape}: no samples or no steps"] if not n * steps else []
@@ -189,7 +201,10 @@ class DataFile:
     def target(self, place: int) -> np.ndarray:
         """Return the targets of a sample, (n_steps, n_readouts)."""
         if "targets" not in self._arrays:
-            return np.zeros((self.n_steps, 0))
+            target = np.zeros((self.n_steps, self._sizes["readout"]))
+            if (label := self.label(place)) is not None and self._sizes["readout"]:
+                target[:, label] = 1.0
+            return target
         return np.asarray(self._arrays["targets"][place], float)
 
     def local_target(self, place: int, first: int, last: int) -> np.ndarray:

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from commands import as_options, command, output_of, refusal_of, run_of
 
+import pareprop
 from pareprop.errors import InputError
 from pareprop.plots.sweep_table import group, remark
 from pareprop.runs import config
 from pareprop.runs.directory import CHECKPOINTS, DIGEST_LINE
-from pareprop.scaling import sweep
+from pareprop.scaling import batch, sweep
 from pareprop.storage.checkpoint_observer import LISTENING
 from pareprop.storage.checkpoint_write import list_checkpoints
 
@@ -97,6 +98,56 @@ def test_sweep(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
 
     told = refusal_of(capsys, "sweep", "sine-waves", "--set", "eta=1,2", "--out", out)
     assert "is another sweep: settings differ" in told
+
+
+MEET = """
+import pathlib, sys, time
+mine, other = map(pathlib.Path, sys.argv[1:])
+mine.touch()
+while not other.exists():
+    time.sleep(0.05)
+"""
+
+
+def test_runs_at_a_time(tmp_path: Path) -> None:
+    """The first two end when both have begun; the third one, which nobody waits for, begins after that."""
+    trainings = [batch.Training([], tmp_path / f"{k}", "", 1) for k in range(3)]
+    files = [[tmp_path / name for name in pair] for pair in ("ab", "ba", "ca")]
+    for training, pair in zip(trainings, files, strict=True):
+        training.command = [sys.executable, "-c", MEET, *map(str, pair)]
+    ended = []
+    for training, code in batch.run_together(iter(trainings), 2):
+        assert ended or (files[0][0].exists() and files[1][0].exists())
+        ended.append((trainings.index(training), code))
+    assert sorted(ended) == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_a_sweep_of_python(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Two runs at a time are those of the command, which finds nothing left to do."""
+    more = dict(setting.split("=") for setting in SMALL) | {"figures": "none"}
+    fixed = {name: value if name == "figures" else int(value) for name, value in more.items()}
+    rows = pareprop.sweep("sine-waves", tmp_path / "out", fixed, eta=[0.0, 1e-3], seed=range(1, 3), jobs=2)
+    told = capsys.readouterr().out
+    assert told.index("run 2 of 4: eta = 0.0, seed = 2\n") < told.index("run 1 of 4: eta = 0.0, seed = 1: loss")
+    table = {row["run"]: row for row in csv.DictReader((tmp_path / "out" / "sweep.csv").open())}
+    means = {eta: sum(row["value"] for row in rows if row["eta"] == eta) / 2 for eta in (0.0, 1e-3)}
+    best, other = sorted(means, key=means.get)
+    assert [(row["eta"], row["seed"]) for row in rows] == [(best, 1), (best, 2), (other, 1), (other, 2)]
+    for row in rows:
+        assert (row["value"], row["state"], row["digest"]) == (float(table[row["run"]]["value"]), "ended",
+                                                               table[row["run"]]["digest"])  # fmt: skip
+    words = ["sweep", "sine-waves", *as_options(*SMALL, "figures=none", "eta=0.0,0.001", "seed=1,2")]
+    told = output_of(capsys, *words, "--out", tmp_path / "out", "--jobs", 3)
+    assert "run " not in told and "best: " in told
+
+
+def test_jobs_of_several_ranks_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["sweep", "sine-waves", "--out", tmp_path / "out", "--jobs", 2, "--ranks", 2]
+    assert "--jobs 2 is for runs of one rank, not of --ranks 2" in refusal_of(capsys, *words)
+    for name, value in {"jobs": 0, "ranks": "a", "out": 3}.items():
+        with pytest.raises(InputError, match=f"sweep: {name} = "):
+            pareprop.sweep("sine-waves", **{"out": tmp_path / "out", name: value})
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

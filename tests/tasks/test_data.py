@@ -280,6 +280,50 @@ def test_labels_and_test_phase(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert "n_train = 0 must lie in 1 to 5" in refusal_of(capsys, *words, "--set", "n_train=0")
 
 
+@pytest.mark.parametrize("kind", ["raster npz", "raster h5", "spikes npz"])
+def test_labels_alone_are_enough(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """As with targets that are 1 for the class; spikes do not tell how many steps a sample has."""
+    labels = np.arange(N) % 2
+    targets = np.tile(np.eye(2)[labels][:, None], (1, STEPS, 1))
+    path = write_samples(tmp_path, kind, labels=labels, targets=targets)
+    whole = output_of(capsys, "run", path, "--out", tmp_path / "whole")
+    path = write_samples(tmp_path, kind, labels=labels, targets=None)
+    steps = as_options(f"steps={STEPS}") if "spikes" in kind else []
+    alone = output_of(capsys, "run", path, *steps, "--out", tmp_path / "alone")
+    assert digests(whole.splitlines()) == digests(alone.splitlines())
+    if steps:
+        told = refusal_of(capsys, "run", path, "--out", tmp_path / "no")
+        assert "labels alone do not tell how many steps a sample has: give steps in section [task]" in told
+    else:
+        told = refusal_of(capsys, "run", path, "--set", "steps=41", "--out", tmp_path / "no")
+        assert "raster has 40 steps, steps = 41 in section [task]" in told
+
+
+def test_counted_samples(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Of a file of 6: which train, validate and test, for counts of all or some; all that are held out are run."""
+    path = write_samples(tmp_path, "raster h5", labels=np.arange(N) % 2)
+
+    def split(*settings: str) -> list[list[int]]:
+        parts = config.load(str(path), settings).task.parts
+        return [list(parts[phase]) for phase in ("train", "validate", "test")]
+
+    assert split("n_train=2", "n_validate=1", "n_test=2") == [[0, 1], [2], [3, 4]]
+    assert split("n_train=0", "n_validate=1", "n_test=2") == [[0, 1, 2], [3], [4, 5]]
+    assert split("n_train=2", "n_test=1") == [[0, 1], [2, 3, 4], [5]]
+    assert split("n_train=2", "n_validate=3") == [[0, 1], [2, 3, 4], [5]]
+    counts = as_options("n_train=2", "n_validate=2", "n_test=2", "validate_every=3")
+    text = output_of(capsys, "run", path, *counts, "--out", tmp_path / "run")
+    assert "2 train (0 to 1 of the file, counted from 0), 2 validate (2 to 3 of the file" in text
+    assert "test (4 to 5 of the file" in text and "n = 2)" in text
+    for settings, words in (
+        (["n_train=4", "n_validate=1", "n_test=2"], "n_train = 4, n_validate = 1, n_test = 2 make 7 samples, "),
+        (["n_train=0", "n_test=6"], "n_test = 6 and at least one that trains make 7 samples"),
+        (["n_test=1", "test_samples=2"], "test_samples = 2 must be at most 1, the samples of "),
+        (["n_validate=1", "validate_every=1", "validate_samples=2"], "validate_samples = 2 must be at most 1"),
+    ):
+        assert words in refusal_of(capsys, "run", path, *as_options(*settings), "--out", tmp_path / "no")
+
+
 def test_epochs_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Three samples in batches of two: passes end in iterations 2, 3, 5, 6; also after a restart, with one validation
     in iteration 4, which belongs to the third pass.

@@ -1,0 +1,107 @@
+"""`Scaled`: weights by fan-in and constants of the targets."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from params import first
+
+import pareprop
+from pareprop import InputError, Model, Normal, Sample, Scaled, Simulation
+from pareprop.network import from_tables, to_tables
+
+CELL = {"C_m": 1.0, "E_L": -3.0, "V_th": -2.4, "tau_m": 20.0, "t_ref": 2.0}
+
+
+def spread(n_sources: float, distance: float, tau_ms: float, zeta: float, hz: float, dt_ms: float) -> float:
+    """Standard deviation of weights with which a leaky integrator of Poisson spikes spreads by `distance`."""
+    alpha, p = np.exp(-dt_ms / tau_ms), hz * dt_ms / 1000.0
+    mean, noise = p * zeta / (1 - alpha), p * (1 - p) * zeta**2 / (1 - alpha**2)
+    return distance / np.sqrt(n_sources * (mean**2 + noise))
+
+
+@pytest.mark.parametrize("regular", [True, False])
+def test_of_leaky_integrators_as_computed_by_hand(regular: bool) -> None:
+    model = Model("interval", dt_ms=0.5)
+    inputs = model.inputs("in", 40)
+    rec = model.neurons("rec", 30, **CELL | {"tau_m": np.linspace(15.0, 25.0, 30), "regular_spike_arrival": regular})
+    out = model.readouts("out", 2, tau_m=30.0, regular_spike_arrival=regular)
+    zeta, zeta_out = (1.0 if regular else 1 - np.exp(-0.5 / tau) for tau in (20.0, 30.0))
+    for pre, post, rule, options, gain, n, tau, wanted in (
+        (inputs, rec, "all_to_all", {}, 1.0, 40, 20.0, spread(40, 0.6, 20.0, zeta, 25.0, 0.5)),
+        (rec, rec, "fixed_indegree", {"indegree": 7}, 0.5, 7, 20.0, 0.5 * spread(7, 0.6, 20.0, zeta, 25.0, 0.5)),
+        (rec, rec, "fixed_probability", {"probability": 0.2}, 2.0, 6, 20.0, 2 * spread(6, 0.6, 20.0, zeta, 25.0, 0.5)),
+        (rec, out, "all_to_all", {}, 1.0, 30, 30.0, spread(30, 1.0, 30.0, zeta_out, 25.0, 0.5)),
+    ):
+        weight = Scaled(gain=gain, rate_hz=25.0)
+        made = model.connect(pre, post, rule, weight=weight, name=f"{n} {gain} {tau}", **options)
+        assert isinstance(made.weight, Normal) and made.weight.mean == 0.0
+        assert made.weight.std == pytest.approx(wanted, rel=1e-3)
+
+
+class Poisson:
+    """Inputs that fire at a rate, and readouts that ought to be silent."""
+
+    n_steps = learning_window = 400
+
+    def __init__(self, n: int, hz: float, dt_ms: float) -> None:
+        self.n, self.p = n, hz * dt_ms / 1000.0
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        raster = np.random.default_rng(index).random((self.n_steps, self.n)) < self.p
+        return Sample.from_raster(raster, np.zeros((self.n_steps, 2)))
+
+
+@pytest.mark.parametrize(
+    "case",
+    first(
+        2,
+        [
+            (50, 10.0, 1.0, "iaf", {}),
+            (400, 10.0, 1.0, "iaf", {"E_L": -70.0, "V_th": -55.0, "C_m": 250.0}),
+            (10, 40.0, 1.0, "iaf", {}),
+            (50, 10.0, 0.5, "iaf", {}),
+            (50, 10.0, 1.0, "iaf_adapt", {"adapt_beta": 0.02}),
+        ],
+        rest=3,
+    ),
+)
+def test_a_first_network_fires(case: tuple[int, float, float, str, dict[str, Any]]) -> None:
+    """About 0.3 / tau_m, here 15 Hz, whatever the fan-in, the unit of the voltage, the step and the rate of inputs."""
+    n_in, hz, dt_ms, kind, changes = case
+    model = Model("interval", seed=2, dt_ms=dt_ms)
+    inputs, rec = model.inputs("in", n_in), model.neurons("rec", 100, kind, **CELL | changes)
+    model.connect(inputs, rec, weight=Scaled(rate_hz=hz))
+    model.connect(rec, rec, weight=Scaled(gain=0.3))
+    out = model.readouts("out", 2)
+    model.connect(rec, out, weight=Scaled())
+    model.connect(out, rec, weight=Normal(std=0.1))
+    simulation = Simulation(model, Poisson(n_in, hz, dt_ms))
+    simulation.run_sample(0, "test", False)
+    assert 7.0 < simulation.run_sample(1, "test", False)[1] < 30.0
+
+
+def test_from_a_table_and_back() -> None:
+    model = Model("interval")
+    tables = [{"name": "in", "role": "input", "size": 9}, {"name": "rec", "role": "recurrent", "size": 5}]
+    assert from_tables.add_populations(model, tables, ()) == []
+    projections = [{"pre": "in", "post": "rec", "weight": {"gain": 0.5, "rate_hz": 20.0}}]
+    assert from_tables.add_projections(model, projections) == []
+    std = model.projections[0].weight.std
+    assert std == pytest.approx(0.5 * spread(9, 15.0, 10.0, 1.0, 20.0, 1.0), rel=1e-3)
+    assert to_tables.describe(model)[0]["projections"][0]["weight"]["std"] == std  # a run keeps what it came to
+
+
+def test_where_it_does_not_go() -> None:
+    model = Model("interval")
+    inputs, rec, out = model.inputs("in", 3), model.neurons("rec", 4), model.readouts("out", 1)
+    with pytest.raises(InputError, match="Scaled is for projections that bring spikes"):
+        model.connect(out, rec, weight=Scaled())
+    with pytest.raises(InputError, match="'hot' spikes at rest, its threshold is -5 away"):
+        model.connect(inputs, model.neurons("hot", 4, V_th=-75.0), weight=Scaled())
+    with pytest.raises(InputError, match="gain = -1"):
+        model.connect(inputs, rec, weight={"gain": -1.0})
+    with pytest.raises(InputError, match="rate_hz"):
+        pareprop.Scaled(rate_hz=0.0)
+    with pytest.raises(InputError, match="explicit"):
+        model.connect(inputs, rec, "explicit", source=[0], target=[1], weight=Scaled())
