@@ -46,7 +46,14 @@ PASSIVE = {  # a spike of weight w is a current w in the step in which it arrive
 }
 
 
-def network(variant: str, learn: Mapping = LEARN, batch: int = 1, precision: str = "double", **more: object) -> Model:
+def network(
+    variant: str,
+    learn: Mapping = LEARN,
+    batch: int = 1,
+    precision: str = "double",
+    feedback: str = "random",
+    **more: object,
+) -> Model:
     rule = Adam(eta=1e-3, batch_size=batch, optimize_each_step=variant == "interval")  # else it has a way of its own
     model = Model(variant, seed=3, precision=precision, optimizer=rule)
     inputs, out = model.inputs("in", 8), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
@@ -55,7 +62,7 @@ def network(variant: str, learn: Mapping = LEARN, batch: int = 1, precision: str
     model.connect(inputs, cells, weight=Normal(mean=0.1, std=0.3))
     model.connect(cells, cells, weight=Normal(std=0.1), delay=(2, 3))
     model.connect(cells, out, weight=Normal(std=0.05), delay=2 if variant == "spike" else 1)
-    model.connect(out, cells, weight=Normal(std=0.5), delay=2 if variant == "spike" else 1)
+    model.connect(out, cells, weight=Normal(std=0.5), delay=2 if variant == "spike" else 1, feedback=feedback)
     return model
 
 
@@ -227,6 +234,18 @@ def test_ways_agree() -> None:
     """Spike variant: synapses that follow each step read what parameters were then, as those by stretches do."""
     losses = [Simulation(network("spike"), Noise(), ways=way).train(4) for way in ("scan", "steps")]
     np.testing.assert_allclose(*losses, rtol=1e-9)
+
+
+def test_feedback_that_learns_is_the_same_however_often_ranks_meet() -> None:
+    """Spike variant: parameters learn through the feedback of the step in which the learning signal arrives."""
+    found = []
+    for steps in (1, 2):
+        model, settings = network("spike", feedback="adaptive"), SpikeSettings(learning_window=50, round_steps=steps)
+        simulation = Simulation(model, Noise(), settings=settings, ways="steps")
+        simulation.train(2)
+        found.append(values_of(simulation))
+    for name, values in found[0].items():
+        np.testing.assert_array_equal(values, found[1][name])
 
 
 def test_rates_can_be_scheduled() -> None:
