@@ -177,7 +177,7 @@ def try_one(net: Network, world: Any, folder: Path) -> tuple[list[str], Counter[
                 found = train(net, exchange, target, **part | ({"replicas": around["replicas"]} if k == 0 else {}))
                 del exchange
         split.Free()
-        if k == 1 and "refused" not in whole:
+        if k == 1:  # which may end before what refuses the whole one
             look(f"{what} {around}", found, None)
         else:
             look(f"{what} {around}", found, whole)
