@@ -180,7 +180,8 @@ class IntervalClock(Clock):
 
     def late_target(self) -> np.ndarray:
         """Targets of the present interval, the last one of which is known a step after it, see `LateTask`."""
-        return self.targets.of(self._first + 2, self._first + self.n_steps + 2)
+        targets = self.targets.of(self._first + 2, self._first + self.n_steps + 2)
+        return np.where(self._window[:, None], targets, 0.0)  # scripts may have none elsewhere, but NaN
 
     def _show(self, first: int, last: int) -> None:
         """Record what was in steps [first, last) of the interval."""

@@ -379,7 +379,7 @@ class Simulation:
         >>> signal = simulation.advance(10)  # doctest: +SKIP
         """
         self._require_sound()
-        agree(self.world, "advance()", {"steps": quote(steps)})
+        agree(self.world, "advance()", {"steps": quote(steps), "learn": quote(learn), "whole": quote(whole)})
         steps = check_number("advance: steps", steps, 1)
         require_pieces(self.task, self.model, self.replicas, whole)
         if whole:
@@ -427,9 +427,12 @@ class Simulation:
 
     def _finish_pieces(self, learn: bool) -> Outcome:
         """Collective: end a sample in pieces after its last step."""
-        index, sample = self.place[0], self._pieces.join()
-        if ends_late(self.task):
-            sample = replace(sample, target=self.task.late_target())
+        index, sample, task = self.place[0], self._pieces.join(), self.task
+        if ends_late(task):
+            late = sample
+            sample = self._check_together(
+                index, "train", lambda: replace(late, target=task.late_target()), task.n_steps
+            )
         return self._look_at(index, "train", sample, *self.engine.finish(sample, learn), learn)
 
     def _end_in_batch(self, outcome: Outcome, learn: bool) -> None:
@@ -458,6 +461,8 @@ class Simulation:
 
     def _require_whole(self) -> None:
         self._require_sound()
+        if self._pieces.done and ends_late(self.task):
+            raise StateError(f"iteration {self.iteration} is not over: its last target comes when the next step is due")
         if self._pieces.done or self._outcomes:
             left = self.task.n_steps * (self.model.optimizer.batch_size - len(self._outcomes)) - self._pieces.done
             raise StateError(f"iteration {self.iteration} is not over: advance({left}) ends it")
@@ -641,8 +646,16 @@ class Simulation:
 
     def _take_sample(self, index: int, phase: str, first: int = 0, last: int = 0) -> Sample:
         """Collective: return a sample of the task, or steps [first, last) of its run, checked."""
-        channel, size, task = self.engine.channel, self.exchange.size, self.task
+        task = self.task
         assert not is_closed(task)  # which plays episodes
+        make = partial(task.piece, first, last) if is_open(task) else partial(task.sample, index, phase)
+        return self._check_together(index, phase, make, last - first or task.n_steps, not ends_late(task))
+
+    def _check_together(
+        self, index: int, phase: str, make: Callable[[], Sample], n_steps: int, needs_target: bool = True
+    ) -> Sample:
+        """Collective: return what the task makes, checked, and the same on all ranks."""
+        channel, size, task = self.engine.channel, self.exchange.size, self.task
         taken: list[Sample] = []
         marks: dict[str, int] = {}
 
@@ -653,9 +666,9 @@ class Simulation:
                 raise InputError(f"{find_difference(facts_by_rank)}; samples must depend on index and phase alone")
 
         with collectives.guarded(channel.comm, together):  # data may be bad on one rank alone
-            sample = task.piece(first, last) if is_open(task) else task.sample(index, phase)
+            sample = make()
             check_sample(sample, task)
-            sample.check(last - first or task.n_steps, self.model, needs_target=not ends_late(task))
+            sample.check(n_steps, self.model, needs_target)
             check_label(sample, self.engine.settings.learning_window)
             taken.append(sample)
             marks |= sample.checksums() if size > 1 else {}

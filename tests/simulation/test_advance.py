@@ -217,6 +217,11 @@ def test_targets_may_come_late(kind: str) -> None:
     late.advance(2 * N_STEPS + 1)
     known.advance(4 * N_STEPS)
     assert late.place == (4, 1) and late.losses == known.losses and len(known.losses) >= 2
+    with pytest.raises(StateError, match=r"iteration [24] is not over: its last target comes when the next step"):
+        late.state()
+    late.task.late_target = lambda: np.zeros((3, 2))
+    with pytest.raises(InputError, match=r"target has shape \(3, 2\), must be \(40, 2\)"):
+        late.advance(N_STEPS)
     with pytest.raises(InputError, match="late_target: in the spike variant pieces need their targets"):
         Simulation(network("spike"), Late())
 
