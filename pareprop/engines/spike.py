@@ -93,13 +93,13 @@ class Spike(Engine):
         if model.is_rewarded:  # an episode is followed by at least a step without input
             n_steps = following_block(n_steps)
         super().__init__(network, exchange, settings, n_steps, timers, plan)
-        self.is_batched = model.optimizer.batch_size > 1
-        if settings.reset and not self.is_batched:
+        is_batched = model.optimizer.batch_size > 1
+        if settings.reset and not is_batched:
             raise InputError(
                 "reset = true needs a batch_size of at least 2 in the spike variant: with 1 weights change at spikes, "
                 "in a run that goes on"
             )
-        self.learns_at_the_end = self.resets = self.is_batched and settings.reset is not False
+        self.learns_at_the_end = self.resets = is_batched and settings.reset is not False
         self.time, self.learned, self._last_step = 0, False, 0
         self.before = 0  # steps of the run before step 0: of samples that were runs of their own
         self._owes: bool | None = None  # whether samples learned since synapses took up what they owe; None: no sample
@@ -107,12 +107,12 @@ class Spike(Engine):
         self.memory = SpikeMemory(network, plan, n_steps, self.neurons)
         self.traces = ParameterTraces(network, self.parameters, plan.d_out, plan.m)
         self.cells.keep(len(self.memory.history["psi"]) + 1)
-        *tables, following = self.memory.tables  # adaptive feedback learns as the readout synapses do
-        options = {"keeps_moments": self.is_batched, "seed": model.seed}
-        self.plastic = [item for table in tables for item in plastic(table, model.optimizer, **options)]
-        adaptive = plastic(following, model.optimizer, **options) if self.is_batched else []
+        # without batches adaptive feedback learns with the readout synapses
+        tables = self.memory.tables if is_batched else self.memory.tables[:2]
+        found = [plastic(table, model.optimizer, keeps_moments=is_batched, seed=model.seed) for table in tables]
+        self.plastic, adaptive = [*found[0], *found[1]], [item for items in found[2:] for item in items]
         normalize([*self.plastic, *adaptive], model)
-        self.batch = SpikeBatch(network, self.plastic, adaptive, self.parameters) if self.is_batched else None
+        self.batch = SpikeBatch(network, self.plastic, adaptive, self.parameters) if is_batched else None
         self._rewired = [item for item in self.plastic if item.rewiring]
         for item in self._rewired:
             item.moved = [*item.moments.values(), *self.memory.traces(item.table, item.span)]
@@ -368,7 +368,7 @@ class Spike(Engine):
         if self.resets:
             self._restart()
         elif self.batch and self.learned and self._owes not in (None, learn):
-            self._collect(counts=not learn)
+            self._collect(counts=bool(self._owes))
         run, memory, t = self.kernel, self.memory, self.time
         self.learned, self._is_to_step, self._owes = self.learned or learn, learn, learn
         for item in () if self.batch else self._rewired:
@@ -583,10 +583,11 @@ class Spike(Engine):
         else:
             state = self.memory.state(self.time, self.kernel.channel.base, self.channel)
             state.numbers |= {"time": self.time, "learned": self.learned, "owes": self._owes}
-            self.traces.add_to(state)
         state.numbers["plastic"] = {item.name: item.numbers() for item in self.plastic}
         state.neurons |= {"carried": self._get_carried()}
         state.shared |= {"y": self.y}
+        if not self.resets:
+            self.traces.add_to(state)
         return state
 
     def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
