@@ -106,6 +106,11 @@ class Network(torch.nn.Module):
         dtype = next(iter(matrices.values()))[0][1].dtype if matrices else torch.float64
         raster = raster.to(dtype)
         shares = dict(zip(about["inputs"], raster.split([sizes[name] for name in about["inputs"]], dim=2), strict=True))
+        driven = {  # what inputs bring, in the step in which they spike
+            k: [(delay, shares[about["projections"][k]["pre"]] @ weight.T) for delay, weight in matrices.pop(k)]
+            for k in list(matrices)
+            if about["projections"][k]["pre"] in shares
+        }
         states = {k: self._at_rest(k, n_samples) for k, item in enumerate(about["populations"]) if item["model"]}
         voltages: dict[str, list[torch.Tensor]] = {name: [] for name in about["readouts"]}
         before = {
@@ -116,23 +121,22 @@ class Network(torch.nn.Module):
         for step in range(n_steps):
             arriving: dict[tuple[str, str], Later] = {}
             onto_readouts = []
+            for k, of_delays in driven.items():
+                place = about["projections"][k]["post"], about["projections"][k]["port"]
+                for delay, drive in of_delays if step or not about["loses_first"] else ():
+                    if step - delay + 1 >= 0:
+                        arriving[place] = arriving.get(place, 0.0) + drive[:, step - delay + 1]
             for k, of_delays in matrices.items():
                 item = about["projections"][k]
                 for delay, weight in of_delays:
-                    if item["pre"] in shares:
-                        at, past = step - delay + 1, shares[item["pre"]]
-                        if at < 0 or (step == 0 and about["loses_first"]):
-                            continue
-                        spikes = past[:, at]
-                    elif item["onto_readouts"] and about["loses_first"]:  # the readouts' clock is late by the delay
+                    if item["onto_readouts"] and about["loses_first"]:  # the readouts' clock is late by the delay
                         onto_readouts.append((item, weight))
                         continue
-                    elif step - delay < 0:
+                    if step - delay < 0:
                         continue
-                    else:
-                        spikes = cells[item["pre"]][step - delay]
-                        if not item["onto_readouts"]:
-                            spikes = spikes.detach() + self.through * (spikes - spikes.detach())
+                    spikes = cells[item["pre"]][step - delay]
+                    if not item["onto_readouts"]:
+                        spikes = spikes.detach() + self.through * (spikes - spikes.detach())
                     place = item["post"], item["port"]
                     arriving[place] = arriving.get(place, 0.0) + spikes @ weight.T
             for k, state in states.items():
