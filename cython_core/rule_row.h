@@ -32,6 +32,6 @@ typedef struct {
     int64_t what;        /* RULE_FOLLOWS: the events alone; RULE_LEARNS: then the weight changes, and is delivered;
                             RULE_OWES: then C becomes minus the gradient; RULE_REOPENS: the way back */
     double eta, low, high, factor;
-    REAL *arriving;      /* NULL: the weights are not delivered */
+    REAL *arriving;
     int64_t ahead;       /* synapses to a row that comes soon, or 0 */
 } RULE_ROW;

@@ -68,9 +68,12 @@ cdef inline void deliver_block_of(
     cdef Spikes* one = &engine.channel.inputs.at if from_inputs else &engine.channel.own.at
     cdef Spikes** logs = &one if from_inputs or rows.from_own else engine.channel.heard.at
     cdef int64_t n = 1 if from_inputs or rows.from_own else engine.channel.heard.n
-    if is_bundled(engine, rows, b):
+    cdef bint drawn = inside and is_drawn(engine, rows, b)
+    if drawn or is_bundled(engine, rows, b):
         if rows.blocks[b, NUMBER] == 0:
-            deliver_listed(engine, t, rows, b, logs, n, inside, arriving)
+            deliver_listed(engine, t, rows, b, logs, n, drawn, arriving)
+            if drawn and rows.rules[b, CUTOFF] >= 0:
+                end_drawn(engine, t, rows, b, logs, n)
     elif emitted >= rows.blocks[b, SINCE]:
         for k in range(n):
             deliver_spikes(engine, t, rows, b, emitted, logs[k], inside, arriving)
@@ -78,7 +81,7 @@ cdef inline void deliver_block_of(
             descend_queue(engine, t, rows, b, arriving)
     if rows.watch.shape[0] > 0:
         note_weights(engine, t, rows, b)
-    if engine.learns and rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH:
+    if engine.learns and rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH and not drawn:
         for k in range(n):
             end_windows(engine, t, rows, b, emitted, logs[k])
     if engine.learns and rows.rules[b, MODE] == RULE:
@@ -329,7 +332,7 @@ cdef void close_rows(
             if has_books(rows, b, row) and rows.books[row, LATEST] == t - cutoff and not rows.books[row, CLOSED]:
                 # a source that spiked twice in that step stands there twice
                 close(engine, t, rows, b, row, found[k + 1] if k + 1 < count else row, together)
-    work_together(engine, t, rows, b, together)
+    work_together(engine, rows, b, together)
 
 
 cdef inline bint arrive(
@@ -346,12 +349,12 @@ cdef inline bint arrive(
         rows.factors[row, t % rows.factors.shape[1]] = factor
     if rows.books[row, LATEST] != NEVER and rows.rules[b, MODE] == PREFIX:
         if rows.books[row, CLOSED]:
-            return arrive_closed(engine, t, rows, b, row, source, ahead, factor, arriving, together)
-        return arrive_prefix(engine, t, rows, b, row, source, ahead, factor, arriving, together)
+            return arrive_closed(engine, t, rows, b, row, source, ahead, factor, arriving)
+        return arrive_prefix(engine, t, rows, b, row, source, ahead, factor, arriving)
     if rows.rules[b, MODE] == STRETCH:
         return arrive_stretch(engine, t, rows, b, row, ahead, arriving, together)
     if rows.rules[b, MODE] == RULE:
-        return arrive_rule(engine, t, rows, b, row, ahead, factor, arriving, together)
+        return arrive_rule(engine, t, rows, b, row, ahead, factor, arriving)
     arrive_loop(engine, t, rows, b, row, together)
     return False
 
@@ -446,7 +449,7 @@ cdef void close(
     if rows.rules[b, MODE] == STRETCH:
         close_stretch(engine, t, rows, b, row, rows.row_ptr[following] - start, together)
     elif rows.rules[b, MODE] == PREFIX:
-        close_prefix(engine, e, rows, b, row, start, stop, together)
+        close_prefix(engine, e, rows, b, row, start, stop)
     else:
         work_off_early(engine, t, rows, b, row, together)
     rows.books[row, CLOSED] = 1

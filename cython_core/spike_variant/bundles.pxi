@@ -2,13 +2,6 @@
 # side, so that functions on rows meet one long row, and copied back. Only synapses wait for that; books are those of a
 # row that was worked off. What arrives in a step at all delays of a projection is listed and put in order for it.
 
-cdef extern from "rule_row.h" nogil:
-    ctypedef struct RULE_EVENT:
-        int64_t step, enters
-        double arrived
-        const void* at
-        const void* table
-
 cdef extern from "spike_variant/bundles.h" nogil:
     enum:
         SPAN
@@ -30,7 +23,6 @@ cdef enum:
     MOST_BESIDE = MOST_TRACES + 4 + 4    # arrays; with those that optimizers keep
     MOST_LISTED = 1024      # rows
     AGES = 256              # steps since the latest arrival that are told apart
-    MOST_EVENTS = 128       # more than there are ends of blocks, and spikes that wait
 
 cdef struct Work:            # what a row works off, in this order; a stretch without numbers is none
     int64_t n_decay          # steps past the cutoff, then the traces alone of step `first` - 1; -1: not closed
@@ -56,13 +48,10 @@ cdef struct Bundle:
     Span[BUNDLED_ROWS] span
     double[BUNDLED_ROWS] Z  # as the work finds it
     double[WINDOW] entering    # spikes in each single step
-    double[BUNDLED_ROWS] crossed    # Z before the end of the latest block, of prefix sums
-    Descents descents       # of these
     Work work               # of stretches, which may refer to them
     Waits before            # as the work finds rows
-    int64_t waiting, cursor, older    # and leaves them
-    int64_t n_steps, n_events
-    RULE_EVENT[MOST_EVENTS] events
+    int64_t waiting, older  # and leaves them, of windows
+    int64_t n_steps
 
 cdef struct Beside:         # what synapses of a bundle keep
     int64_t n               # arrays
@@ -152,37 +141,35 @@ cdef void optimize_beside(
         optimize_rows(engine, &optimized, due, rows, b, &of.row[k], i - k, start, stop)
 
 
-cdef inline void work_together(Engine engine, int64_t t, Rows rows, int64_t b, Bundle* together) noexcept nogil:
+cdef inline void work_together(Engine engine, Rows rows, int64_t b, Bundle* together) noexcept nogil:
     """Work off the rows of a bundle of the block, if there is one; it is empty then."""
     if together == NULL or together.n_rows == 0:
         return
     if rows.rules[b, MODE] == STRETCH:
         work_bundle(engine, rows, b, together)
-    elif rows.rules[b, MODE] == RULE:
-        work_rules(engine, t, rows, b, together)
-    elif rows.rules[b, MODE] == PREFIX:
-        work_descents(engine, t, rows, b, together)
     else:
         work_windows(engine, rows, b, together)
 
 
 cdef inline bint is_bundled(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Whether rows are so short that those that have the same to do learn together."""
-    cdef int64_t mode = rows.rules[b, MODE]
-    cdef bint may = mode == STRETCH or mode == RULE or rows.rules[b, LINED] == 1 or uses_cells(engine, rows, b)
-    return engine.learns and may and not rows.blocks[b, FACTORS] and not rows.rules[b, MOVES] and \
-        rows.total.shape[0] == 0 and rows.traces.shape[0] <= MOST_TRACES and has_short_rows(rows, b)
+    return engine.learns and (rows.rules[b, MODE] == STRETCH or rows.rules[b, LINED] == 1) and \
+        not rows.blocks[b, FACTORS] and not rows.rules[b, MOVES] and rows.total.shape[0] == 0 and \
+        rows.traces.shape[0] <= MOST_TRACES and has_short_rows(rows, b)
 
 
 cdef void deliver_listed(
-    Engine engine, int64_t t, Rows rows, int64_t b, Spikes** logs, int64_t n, bint inside, total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, Spikes** logs, int64_t n, bint drawn, total_of[::1] arriving
 ) noexcept nogil:
-    """What arrives at all delays of the projection whose first block is b."""
+    """What arrives at all delays of the projection whose first block is b; `drawn`: as in drawn_delays.pxi."""
     cdef int64_t[MOST_LISTED] found
     cdef int64_t d, k, i, stop, emitted, count = 0
     cdef int64_t first = rows.blocks[b, SOURCE], last = rows.blocks[b, SOURCES]
     cdef int64_t* latest = &rows.emitted[0] + rows.emitted_of[b]
     cdef const uint32_t* ids
+    cdef Drawn of
+    if drawn:
+        of = drawn_of(engine, t, rows, b)
     for d in range(rows.blocks[b, DELAYS]):
         emitted = t - rows.blocks[b + d, DELAY] + (rows.blocks[b, LOG] == 0)
         if emitted < rows.blocks[b + d, SINCE]:
@@ -194,19 +181,23 @@ cdef void deliver_listed(
                 if d == 0:
                     latest[ids[i] - first] = emitted
                 found[count] = row_of(rows.blocks, b + d, ids[i])
-                if found[count] >= 0:
-                    prefetch_books(rows, found[count])
-                    count += 1
+                count += found[count] >= 0
                 i += 1
                 if count == MOST_LISTED:
-                    arrive_listed(engine, t, rows, b, found, count, inside, arriving)
+                    if drawn:
+                        arrive_by_lanes(engine, t, rows, b, &of, found, count, arriving)
+                    else:
+                        arrive_listed(engine, t, rows, b, found, count, arriving)
                     count = 0
-    arrive_listed(engine, t, rows, b, found, count, inside, arriving)
+    if drawn:
+        arrive_by_lanes(engine, t, rows, b, &of, found, count, arriving)
+        engine.work += of.work
+    else:
+        arrive_listed(engine, t, rows, b, found, count, arriving)
 
 
 cdef void arrive_listed(
-    Engine engine, int64_t t, Rows rows, int64_t b, const int64_t* found, int64_t count, bint inside,
-    total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, const int64_t* found, int64_t count, total_of[::1] arriving
 ) noexcept nogil:
     """Rows learn in the order of their latest arrivals, by which most of those that have the same to do meet.
 
@@ -217,9 +208,10 @@ cdef void arrive_listed(
     cdef int64_t i, k, age, row, n = 0
     cdef Bundle bundle
     cdef Bundle* together = begin_bundle(rows, b, &bundle)
-    cdef Cell* cell = cells_of(engine) if inside else NULL
     for age in range(AGES):
         head[age] = NOBODY
+    for i in range(count):
+        prefetch_books(rows, found[i])
     for i in range(count - 1, -1, -1):
         if rows.row_ptr[found[i]] < rows.row_ptr[found[i] + 1]:
             age = min(t - rows.books[found[i], LATEST], <int64_t> AGES - 1)
@@ -240,10 +232,7 @@ cdef void arrive_listed(
             learn_again(rows, row)
         else:
             arrive(engine, t, rows, b, row, NOBODY, 0, 1.0, arriving, together)
-    work_together(engine, t, rows, b, together)
+    work_together(engine, rows, b, together)
     for i in range(count):
         for k in range(rows.row_ptr[found[i]], rows.row_ptr[found[i] + 1]):
-            if inside:
-                cell[wide(engine) * rows.target[k]].arriving += rows.weight[k]
-            else:
-                arriving[rows.target[k]] += rows.weight[k]
+            arriving[rows.target[k]] += rows.weight[k]

@@ -268,7 +268,7 @@ cdef class Engine:
     cdef int64_t flushed                           # first step that is not run, in a flush; NEVER: there is none
     cdef Present present
     cdef Power of_block, of_place                  # kappa^B, and kappa to the place in the present block
-    cdef Power[2 * DECAYS] decays                  # of alpha and kappa, see `kept_power`
+    cdef Power[2 * DECAYS] decays                  # see drawn_delays.h
     cdef IdleSums[IDLE_FIRSTS] idle                # by first step
     cdef int64_t block_beside                      # the cells have the end of the block before it; -1: not known
     # arrivals at the present dense block that wait
@@ -463,5 +463,6 @@ include "windows.pxi"
 include "prefix_rows.pxi"
 include "stretches.pxi"
 include "lines.pxi"
+include "drawn_delays.pxi"
 include "online_td.pxi"
 include "parameters.pxi"

@@ -12,6 +12,12 @@ cdef extern from "rule_row.h" nogil:
         RULE_OWES
         RULE_REOPENS
 
+    ctypedef struct RULE_EVENT:
+        int64_t step, enters
+        double arrived
+        const void* at
+        const void* table
+
     ctypedef struct RULE_ROW:
         int64_t n, x_stride
         const uint32_t* target
@@ -42,8 +48,8 @@ ctypedef void (*RuleTrace)(
 ctypedef void (*RuleRow)(const RULE_ROW* row) noexcept nogil
 
 cdef enum:
-    WHOLE = 8            # synapses of the widest lanes
     LOOKED_AFTER = 64    # steps after which rows are worked off whose oldest step would leave the rings
+    MOST_EVENTS = 128    # more than there are ends of blocks, and spikes that wait
 
 
 cdef inline real* numbers_of(Engine engine, int64_t k, int64_t u) noexcept nogil:
@@ -159,12 +165,11 @@ cdef inline void go_through(Engine engine, Rows rows, int64_t b, RULE_ROW* of, i
 
 
 cdef bint arrive_rule(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, double factor, total_of[::1] arriving,
-    Bundle* together
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, double factor, total_of[::1] arriving
 ) noexcept nogil:
-    """A spike arrives. Return whether it was delivered, too; one whose row is worked off with others is not."""
+    """A spike arrives. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - rows.rules[b, LAG], 0)
-    cdef bint descends = not rows.rules[b, COUNTED] and rows.total.shape[0] == 0, joins
+    cdef bint descends = not rows.rules[b, COUNTED] and rows.total.shape[0] == 0
     cdef RULE_EVENT[MOST_EVENTS] events
     cdef RULE_ROW of
     if rows.books[row, LATEST] == NEVER:
@@ -173,69 +178,22 @@ cdef bint arrive_rule(
             rows.first[row] = t
     else:
         engine.work += stop - start
-        joins = together != NULL and can_join(rows, row)
-        if joins:
-            join_rule(engine, t, end, rows, b, row, together)
-        else:
-            of.n_events, of.event = list_events(engine, end, rows, b, row, events), events
-        if start < stop and not joins:
-            find_row(engine, rows, b, row, &of)
-            if descends:
-                of.eta, of.low, of.high = rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row)
-                of.low, of.high = <real> of.low, <real> of.high
-                of.factor, of.arriving, of.ahead = factor, <real*> &arriving[0] if together == NULL else NULL, ahead
-                go_through(engine, rows, b, &of, RULE_LEARNS)
-            else:
-                go_through(engine, rows, b, &of, RULE_OWES)
-                optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
-                of.n_events = 0
-                go_through(engine, rows, b, &of, RULE_REOPENS)
-        elif not joins and not descends:             # synapses that move may come
+        of.n_events, of.event = list_events(engine, end, rows, b, row, events), events
+        find_row(engine, rows, b, row, &of)
+        if descends and start < stop:
+            of.eta, of.low, of.high = rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row)
+            of.low, of.high = <real> of.low, <real> of.high
+            of.factor, of.arriving, of.ahead = factor, <real*> &arriving[0], ahead
+            go_through(engine, rows, b, &of, RULE_LEARNS)
+        elif start < stop:
+            go_through(engine, rows, b, &of, RULE_OWES)
+            optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
+            of.n_events = 0
+            go_through(engine, rows, b, &of, RULE_REOPENS)
+        elif not descends:                           # synapses that move may come
             optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
     wait(engine, t, rows, row)
-    return descends and together == NULL
-
-
-cdef inline void join_rule(
-    Engine engine, int64_t t, int64_t end, Rows rows, int64_t b, int64_t row, Bundle* together
-) noexcept nogil:
-    """Rows whose latest spikes arrived in the same step meet the same events."""
-    cdef int64_t* books = &rows.books[row, 0]
-    cdef Waits found = waits_of(rows, b, row)
-    if not has_room(together, rows.row_ptr[row + 1] - rows.row_ptr[row]) or not same_waits(&found, &together.before):
-        work_rules(engine, t, rows, b, together)
-    if together.n_rows == 0:
-        together.before = found
-        together.n_events = list_events(engine, end, rows, b, row, together.events)
-        together.waiting, together.cursor = books[WAITING], books[CURSOR]
-    books[WAITING], books[CURSOR] = together.waiting, together.cursor
-    join(together, rows, row, 0.0)
-
-
-cdef void work_rules(Engine engine, int64_t t, Rows rows, int64_t b, Bundle* together) noexcept nogil:
-    """Rows of a bundle learn; it is empty then."""
-    cdef int64_t k, traces = rows.traces.shape[0]
-    cdef Beside beside
-    cdef RULE_ROW of
-    if together.n_rows == 0:
-        return
-    begin_beside(rows, together, &beside)
-    find_row(engine, rows, b, together.row[0], &of)
-    of.eta, of.low, of.high = together.before.eta, <real> together.before.low, <real> together.before.high
-    of.n_events, of.event, of.factor, of.arriving = together.n_events, together.events, 1.0, NULL
-    of.n, of.x_stride, of.target, of.x = (together.n + WHOLE - 1) // WHOLE * WHOLE, BESIDE, beside.target, beside.value
-    for k in range(traces):
-        take_beside(together, &rows.traces[k, 0], &beside)
-    of.C = take_beside(together, &rows.C[0], &beside)
-    of.weight = take_beside(together, &rows.weight[0], &beside)
-    if not rows.rules[b, COUNTED]:
-        go_through(engine, rows, b, &of, RULE_LEARNS)
-    else:
-        go_through(engine, rows, b, &of, RULE_OWES)
-        optimize_beside(engine, t + engine.lead - 1, of.eta, rows, b, together, of.C, of.weight, &beside)
-        of.n_events = 0
-        go_through(engine, rows, b, &of, RULE_REOPENS)
-    return_beside(together, &beside)
+    return descends
 
 
 cdef void advance_rule_to(Engine engine, int64_t end, Rows rows, int64_t b, int64_t row) noexcept nogil:

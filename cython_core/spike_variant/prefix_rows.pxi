@@ -21,9 +21,9 @@ cdef inline Present* present_of(Engine engine, int64_t t) noexcept nogil:
 
 cdef bint arrive_prefix(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, double factor,
-    total_of[::1] arriving, Bundle* together
+    total_of[::1] arriving
 ) noexcept nogil:
-    """A spike arrives before the cutoff. Return whether it was delivered, too; `together`: not with other rows."""
+    """A spike arrives before the cutoff. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
     cdef bint entered = engine.m == 1
     cdef double d = 0.0, Z
@@ -41,17 +41,15 @@ cdef bint arrive_prefix(
                 start, row, hole_of(rows.blocks, b, source, stop - start), Z, d, factor, crossing
             )
             engine.queued += 1
-        elif together != NULL and can_join(rows, row):
-            join_prefix(engine, t, ARRIVES, Z, crossing, 0.0, rows, b, row, together)
         else:
             descend_row(wide(engine), start, stop, ahead, &rows.target[0], Z, d, crossing, rows.constants[b, ETA],
-                        low_of(rows, b, row), high_of(rows, b, row), <real> factor * (together == NULL),
+                        low_of(rows, b, row), high_of(rows, b, row), <real> factor,
                         targets_at(engine, t, crossing.end), &rows.weight[0], &rows.Y[0], &rows.C[0])
         rows.Z[row] = Z + d
         wait(engine, t, rows, row)
         if entered:
             rows.books[row, WAITING] = 0
-        return together == NULL
+        return True
     advance_prefix(engine, present_of(engine, t).block, rows, b, row)
     subtract_gradients(engine, rows, row, start, stop)
     optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
@@ -287,7 +285,7 @@ cdef inline double kappa_power(Engine engine, int64_t b, int64_t which, int64_t 
 
 
 cdef void close_prefix(
-    Engine engine, int64_t e, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, Bundle* together
+    Engine engine, int64_t e, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """Turn Y and Z into the traces of step e - 1 and C into what is owed."""
     cdef int64_t k, hole, after, n, place, i, j, t = e + engine.m, before = row_before_close(engine, t)
@@ -303,9 +301,7 @@ cdef void close_prefix(
     Z = rows.Z[row]
     Z_before = Z if k > 0 else 0.0
     power = kept_power(&engine.of_place, engine.incoming.constants[b, KAPPA], k - 1)
-    if uses_cells(engine, rows, b) and together != NULL and can_join(rows, row):
-        join_prefix(engine, t, CLOSES, Z, crossing, power, rows, b, row, together)
-    elif uses_cells(engine, rows, b):
+    if uses_cells(engine, rows, b):
         close_row(wide(engine), start, stop, 0 if is_short(rows, b) else FURTHER, &rows.target[0], Z,
                   Z_before, power, crossing, targets_at(engine, t, crossing.end), &rows.Y[0], &rows.C[0])
     elif engine.sums.sets == 1 and rows.blocks[b, DENSE]:
@@ -324,9 +320,9 @@ cdef void close_prefix(
 
 cdef bint arrive_closed(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, double factor,
-    total_of[::1] arriving, Bundle* together
+    total_of[::1] arriving
 ) noexcept nogil:
-    """A spike arrives after the cutoff. Return whether it was delivered, too; `together`: not with other rows."""
+    """A spike arrives after the cutoff. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m, hole, after, n
     cdef int64_t k = present_of(engine, t).place, n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
     cdef int64_t place, i, j
@@ -341,11 +337,9 @@ cdef bint arrive_closed(
         if enters:
             enter(engine, t, rows, b, row, 0)
         return False
-    Z = rows.Z[row] * (
-        kept_power(&engine.decays[n_decay % DECAYS], rows.constants[b, ALPHA], n_decay) / engine.sums.alpha_powers[b, k]
-    )
+    Z = rows.Z[row] * (power_of(rows.constants[b, ALPHA], n_decay) / engine.sums.alpha_powers[b, k])
     Z_before = Z if k > 0 else 0.0
-    power = kept_power(&engine.decays[DECAYS + n_decay % DECAYS], rows.constants[b, KAPPA], n_decay)
+    power = kappa_power(engine, b, 1, n_decay)
     power /= kept_power(&engine.of_place, engine.incoming.constants[b, KAPPA], k - 1)
     if rows.blocks[b, DENSE]:
         if engine.queued:
@@ -359,64 +353,17 @@ cdef bint arrive_closed(
                              high_of(rows, b, row), <real> factor, &engine.sums.R[before, j],
                              &engine.sums.R[enters_after, j], &engine.sums.A[j], &engine.sums.D[j], &rows.weight[i],
                              &rows.Y[i], &rows.C[i], <real*> &arriving[j])
-    elif together != NULL and can_join(rows, row):
-        join_prefix(engine, t, REOPENS, Z, Crossing(NULL, 0.0, 0.0), power, rows, b, row, together)
     else:
         reopen_row(wide(engine), start, stop, ahead, &rows.target[0], Z, Z_before, power, enters, d,
-                   rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row),
-                   <real> factor * (together == NULL), targets_at(engine, t, NULL), &rows.weight[0], &rows.Y[0],
-                   &rows.C[0])
+                   rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row), <real> factor,
+                   targets_at(engine, t, NULL), &rows.weight[0], &rows.Y[0], &rows.C[0])
     rows.Z[row] = Z + d
     rows.books[row, CURSOR] = present_of(engine, t).block
     rows.books[row, CLOSED] = 0
     wait(engine, t, rows, row)
     if enters:
         rows.books[row, WAITING] = 0
-    return together == NULL
-
-
-cdef inline void join_prefix(
-    Engine engine, int64_t t, int64_t what, double Z, Crossing crossing, double power, Rows rows, int64_t b,
-    int64_t row, Bundle* together
-) noexcept nogil:
-    """Let a row be one of a bundle."""
-    cdef double eta = rows.constants[b, ETA], low = low_of(rows, b, row), high = high_of(rows, b, row)
-    cdef Descents* of = &together.descents
-    if not has_room(together, rows.row_ptr[row + 1] - rows.row_ptr[row]) or of.what != what or \
-            of.crosses != (crossing.end != NULL) or of.power != power or of.eta != eta or of.low != low or \
-            of.high != high:
-        work_descents(engine, t, rows, b, together)
-    if together.n_rows == 0:
-        of.what, of.crosses, of.enters, of.power = what, crossing.end != NULL, engine.m == 1, power
-        of.starts, of.shrink = present_of(engine, t).place == 0, crossing.shrink
-        of.d = unit(engine, t, t, b) if engine.m == 1 else 0.0
-        of.eta, of.low, of.high = eta, low, high
-    together.crossed[together.n_rows] = crossing.Z
-    join(together, rows, row, Z)
-
-
-cdef void work_descents(Engine engine, int64_t t, Rows rows, int64_t b, Bundle* together) noexcept nogil:
-    """Work off the rows of a bundle; it is empty then."""
-    cdef Beside beside
-    cdef double[BESIDE] Z, crossed
-    cdef const End* end = NULL
-    cdef real* weight = NULL
-    cdef real* Y
-    cdef real* C
-    if together.n_rows == 0:
-        return
-    begin_beside(rows, together, &beside)
-    repeat_spans(together.n_rows, together.span, together.Z, Z)
-    if together.descents.crosses:
-        repeat_spans(together.n_rows, together.span, together.crossed, crossed)
-        end = <End*> &engine.sums.ends[present_of(engine, t).end, 0, 0]
-    Y = take_beside(together, &rows.Y[0], &beside)
-    C = take_beside(together, &rows.C[0], &beside)
-    if together.descents.what != CLOSES:
-        weight = take_beside(together, &rows.weight[0], &beside)
-    descend_rows(wide(engine), &together.descents, (together.n + PACK - 1) // PACK * PACK, beside.target, Z, crossed,
-                 targets_at(engine, t, end), weight, Y, C)
-    return_beside(together, &beside)
+    return True
 
 
 cdef void reopen(

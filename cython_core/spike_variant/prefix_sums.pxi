@@ -58,20 +58,6 @@ cdef extern from "spike_variant/formulas.h" nogil:
         FURTHER
         DECAYS
 
-    enum:
-        PACK
-        ARRIVES
-        REOPENS
-        CLOSES
-
-    ctypedef struct Descents:
-        int64_t what, crosses, enters, starts
-        double shrink, d, power, eta, low, high
-
-    void descend_rows(
-        int64_t wide, const Descents* of, int64_t n, const uint32_t* target, const double* Z, const double* crossed,
-        Targets at, real* weight, real* Y, real* C
-    )
     double kept_power(Power* kept, double x, int64_t k)
     void fill_ends(int64_t n, const double* R, const double* A, const double* D, End* end)
     void fill_cells(

@@ -524,7 +524,7 @@ static ALWAYS_INLINE void NAME(rule_lanes)(const RULE_ROW *of, const int what, c
             w = where(w < of->high, w, all_lanes(of->high));
             store_lanes(of->weight + j, w, count);
             w = w * of->factor;
-            for (int i = 0; of->arriving && i < count; i++)
+            for (int i = 0; i < count; i++)
                 of->arriving[target[i]] += (REAL)w[i];
             c = NAME(rounded)(sum);
         }} else

@@ -12,7 +12,7 @@ import pareprop
 from pareprop import Adam, GradientDescent, Model
 from pareprop.engines import spike_memory
 from pareprop.engines.interval import IntervalSettings
-from pareprop.engines.spike import SpikeSettings
+from pareprop.engines.spike import Spike, SpikeSettings
 from pareprop.network import synapse_table
 from pareprop.network.optimizers import Optimizer
 from pareprop.parallel.exchange import Exchange
@@ -41,7 +41,6 @@ def network(
     precision: Literal["double", "single"] = "double",
     kind: str = "iaf",
     optimizer: Optimizer | None = None,
-    rule: str = "eprop",
     **more: Any,
 ) -> Model:
     """`ports`: of neurons with two of them, for inputs and for neurons; `signed`: inputs excite, and go on to."""
@@ -60,7 +59,6 @@ def network(
         for k, part in enumerate([delay == d for d in delays] if apart else [delay > 0]):
             columns = {"source": source, "target": target, "weight": weight, "delay": delay}
             own = {"plastic": plastic, "keep_signs": keeps, "port": port, "name": f"{pre.name}{k}"}
-            own |= {"learning_rule": rule} if plastic else {}
             model.connect(pre, neurons, "explicit", **{key: of[part] for key, of in columns.items()}, **own)
     model.connect(neurons, out, "all_to_all", weight=0.1)
     model.connect(out, neurons, "all_to_all", weight=1.0)
@@ -80,6 +78,18 @@ def run(model: Model, exchange: Exchange | None = None) -> tuple[Simulation, np.
     simulation = Simulation(model, task(), exchange, settings=IntervalSettings(N_STEPS))
     simulation.train(3)
     return simulation, weights_of(simulation)
+
+
+def train_at(simulation: Simulation, late: bool) -> None:
+    """Three samples; `late`: learning rates change before each of them, and act as under `pareprop nest`."""
+    engine = simulation.engine
+    assert isinstance(engine, Spike)
+    for sample in range(3):
+        if late:
+            for item in engine.plastic:
+                item.eta = (1e-3, 3e-3, 2e-4)[sample]
+            engine.delay_rates({item.name: 1e-3 for item in engine.plastic})
+        simulation.run_sample(sample, "train", learn=True)
 
 
 def weights_of(simulation: Simulation) -> np.ndarray:
@@ -197,12 +207,13 @@ def test_the_estimate_knows_the_ring(variant: str, plastic: bool, slots: int) ->
 
 @pytest.mark.parametrize("precision", ["double", "single"])
 @pytest.mark.parametrize("few_cells", [16384, 0], ids=["cached", "wide"])
-@pytest.mark.parametrize(("cutoff", "signed"), [(np.inf, False), (3.0, False), (11.0, True)])
+@pytest.mark.parametrize(("cutoff", "signed", "late"), [(np.inf, False, True), (3.0, False, False), (11.0, True, True)])
 def test_rows_of_a_source_learn_as_those_of_several_projections(
     precision: Literal["double", "single"],
     few_cells: int,
     cutoff: float,
     signed: bool,
+    late: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Bit by bit: rows that are empty, short and long, with repeated targets, whatever lies between two arrivals."""
@@ -212,7 +223,7 @@ def test_rows_of_a_source_learn_as_those_of_several_projections(
         delays = [1, 2, 3, 5, 9]
         model = network(apart, delays, True, "spike", cutoff=cutoff, signed=signed, precision=precision)
         simulation = Simulation(model, task(), settings=SpikeSettings(N_STEPS))
-        simulation.train(3)
+        train_at(simulation, late)
         found.append(weights_of(simulation))
         assert simulation.engine.channel.own.ptr.max() > N / 2
     np.testing.assert_array_equal(found[0], found[1])
@@ -220,7 +231,6 @@ def test_rows_of_a_source_learn_as_those_of_several_projections(
 
 
 LEARNS = {
-    "plain": ({}, None),
     "adapts": ({"kind": "iaf_adapt"}, None),
     "two filters": ({"kind": "iaf_adapt", "kappa_reg": 0.9, "c_reg": 2.0}, None),
     "one trace for a row": ({}, "scan"),
@@ -229,29 +239,21 @@ LEARNS = {
     "adam in each step": ({"optimizer": Adam(eta=1e-3)}, None),
     "adam in each step, adapts": ({"kind": "iaf_adapt", "optimizer": Adam(eta=1e-3)}, None),
     "equations": ({"ports": ("exc", "inh")}, None),
-    "rule": ({"rule": "pair_stdp"}, None),
-    "rule, adam": ({"rule": "pair_stdp", "optimizer": Adam(eta=1e-3, optimize_each_step=False)}, None),
 }
 
 
 @pytest.mark.parametrize("precision", ["double", "single"])
 @pytest.mark.parametrize("cutoff", [np.inf, 11.0])
-@pytest.mark.parametrize("name", LEARNS)
+@pytest.mark.parametrize("name", [*list(LEARNS)[:-1], pytest.param("equations", marks=pytest.mark.slow)])
 def test_short_rows_learn_together_as_alone(name: str, cutoff: float, precision: Literal["double", "single"]) -> None:
-    """Bit by bit: where gradients are kept, each row is worked off by itself. Rates change as under `pareprop nest`."""
+    """Bit by bit: where gradients are kept, each row is worked off by itself."""
     (options, ways), found = LEARNS[name], []
     for alone in (False, True):
         model = network(False, [1, 2, 3, 5, 9], True, "spike", cutoff=cutoff, precision=precision, **options)
         simulation = Simulation(model, task(), settings=SpikeSettings(N_STEPS), ways=ways)
-        engine = simulation.engine
         if alone:
-            engine.keep_gradients()
-        for sample in range(3):
-            if "in each step" not in name:
-                for item in engine.plastic:
-                    item.eta = (1e-3, 3e-3, 2e-4)[sample]
-                engine.delay_rates({item.name: 1e-3 for item in engine.plastic})
-            simulation.run_sample(sample, "train", learn=True)
+            simulation.engine.keep_gradients()
+        train_at(simulation, late="in each step" not in name)
         found.append(weights_of(simulation))
     np.testing.assert_array_equal(found[0], found[1])
     assert np.mean(found[0][4] != start([1, 2, 3, 5, 9])) > 0.1
