@@ -154,7 +154,7 @@ class SpikeMemory:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
         learns, stretches = plan.learns, plan.uses("scan")
         counted, steps = plan.is_counted, (len(table.blocks) * plan.is_counted, LATEST)
-        weighs = learns and table.has_transmission
+        weighs, batched = learns and table.has_transmission, self.network.model.optimizer.batch_size > 1
         posts, scanned = _targets(table), plan.chosen("scan")
         models = np.array([self._address(item.request) for item in plan.plans], np.int64)
         arrays = {name: allocate_aligned(n * (name in names), self._real) for name in PER_SYNAPSE[1:-2]}
@@ -175,7 +175,7 @@ class SpikeMemory:
                 "watch": np.zeros((0, 3), np.int64),
                 "watched": np.zeros((0, 0)),
                 "arrived": np.zeros(0, self._real),
-                "signs": table.row_signs(),
+                "signs": np.zeros(0, np.int8) if batched else table.row_signs(),  # bounds hold after batches
                 "rules": plan.rules,
                 "constants": plan.constants,
                 "books": books,

@@ -108,7 +108,7 @@ def network(feedback: str = "symmetric", optimizer: Optimizer | None = None, c_r
         model.connect(group, out, weight=Normal(std=0.3))
         model.connect(out, group, feedback=feedback, weight=1.0 if feedback == "symmetric" else Normal(std=0.5))
     model.connect(groups[0], groups[1], "fixed_indegree", indegree=3, allow_multapses=False, delay=(1, 3),
-                  weight=0.2, sign="source", optimizer=Adam(eta=5e-3))  # fmt: skip
+                  weight=0.2, sign="source", optimizer=Adam(eta=0.2))  # fmt: skip
     model.connect(groups[1], groups[0], "fixed_indegree", indegree=3, allow_multapses=False,
                   weight=Normal(std=0.2), rewire={"l1": 1.0, "temperature": 1e-3, "every": 2})  # fmt: skip
     return model
@@ -151,6 +151,36 @@ def test_one_digest_with_replicas(tmp_path: Path) -> None:
         ranks.digests(n, __file__, tmp_path, "groups", str(groups)) for n, groups in ((1, 1), (2, 2), (4, 2), (4, 4))
     ]
     assert found[0] and all(each == found[0] for each in found)
+
+
+@pytest.mark.parametrize("precision", ["double", "single"])
+@pytest.mark.parametrize("reset", [None, False])
+def test_weights_keep_their_bits_within_a_batch(reset: bool | None, precision: str) -> None:
+    """Also the sign of zeros, which synapses that may move have in place of a sign."""
+    run = Simulation(network("adaptive", precision=precision), Noise(), settings=SpikeSettings(40, reset=reset))
+    tables = run.network.incoming, run.network.outgoing, run.network.following.adaptive
+    for table in tables:
+        table.weight[::3] = -0.0
+    before = [table.weight.tobytes() for table in tables]
+    for index in range(2):
+        run.run_sample(index, "train", learn=True)
+    assert [table.weight.tobytes() for table in tables] == before
+    run.run_sample(2, "train", learn=True)
+    run.engine.optimize()
+    assert all(table.weight.tobytes() != bits for table, bits in zip(tables, before, strict=True))
+
+
+@pytest.mark.parametrize("reset", [None, False])
+def test_signs_of_sources_hold_after_batches(reset: bool | None) -> None:
+    run = Simulation(network(), Noise(), settings=SpikeSettings(40, reset=reset))
+    (span,) = (span for span in run.network.incoming.spans if span.projection.keeps_signs)
+    rows = np.diff(run.network.incoming.row_ptr[span.rows : span.rows + span.n_rows + 1])
+    signs = np.repeat(span.row_signs(), rows)
+    for k in range(6):
+        run.train(k + 1)
+        weight = run.network.incoming.weight[span.first : span.last]
+        assert np.all(weight * signs >= 0.0)
+    assert np.any(weight == 0.0) and np.any(weight != 0.0)
 
 
 def test_no_row_is_brought_further_than_the_steps_that_are_known() -> None:
