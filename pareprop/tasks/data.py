@@ -123,7 +123,8 @@ class Data(TaskBase):
     def find_defaults(cls, values: Given) -> Given:
         """Return the defaults of the variant; all samples that are held out validate or test."""
         pairs = {"validate_samples": values.get("n_validate"), "test_samples": values.get("n_test")}
-        return {**super().find_defaults(values), **{name: n for name, n in pairs.items() if is_whole(n) and n > 0}}
+        given = {name: n for name, n in pairs.items() if n is not None and is_whole(n) and n > 0}
+        return {**super().find_defaults(values), **given}
 
     @field_validator("Wmax")
     @classmethod
