@@ -230,7 +230,7 @@ def test_rows_of_a_source_learn_as_those_of_several_projections(
     assert not np.array_equal(found[0][4], start(delays))
 
 
-LEARNS = {
+LEARNS: dict[str, tuple[dict[str, Any], str | None]] = {
     "adapts": ({"kind": "iaf_adapt"}, None),
     "two filters": ({"kind": "iaf_adapt", "kappa_reg": 0.9, "c_reg": 2.0}, None),
     "one trace for a row": ({}, "scan"),
