@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from .. import files
 from ..errors import VALUE_LIMIT, InputError, quote, shorten
 from ..network import identity
-from ..network.parameters import PROBLEMS, Frozen, nearest, parse_setting
+from ..network.parameters import PROBLEMS, Frozen, is_whole, nearest, parse_setting
+from ..simulation.checks import count_available
 from ..storage.checkpoint_observer import Checkpoint
 from ..storage.checkpoint_read import NETWORK
 from ..storage.record_settings import Record
@@ -29,6 +30,7 @@ from .script_task import ScriptTask
 
 CONFIG = "config.toml"  # in a run directory
 DIGEST_LINE = "# digest of this configuration:"  # in the configuration of every run
+EPOCHS = "epochs"  # key of [run] in place of iterations, which the effective configuration has
 FREE = ("iterations", "figures", "log", "script")  # keys of [run] that a resumed run may change; see `list_free`, too
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
 EQUATIONS = ("neuron_models", "learning_rules")  # sections whose keys are names that the user chose
@@ -208,6 +210,7 @@ def from_sections(
     known = {name: list(parts[name].model_fields) if name in ("record", "checkpoint") else [] for name in SECTIONS}
     for key in (name for name in kind.model_fields if name not in EQUATIONS):
         known[_section(kind, key)].append(key)
+    known["run"].append(EPOCHS)
     values: dict[str, dict[str, tuple[AnyValue, str]]] = {name: {} for name in parts}
     problems: list[str] = []
     sections = dict(sections)
@@ -229,7 +232,10 @@ def from_sections(
             problems.append(f"{origin}: {_explain_unknown(section, key, known)}")
         else:
             values[section if section in parts else "task"][key] = value, origin
+    epochs = values["task"].pop(EPOCHS, None)
     made: Values = {name: _make(parts[name], values[name], source, problems) for name in parts}
+    if epochs is not None and not problems:
+        made["task"] = _train_epochs(kind, made["task"], values["task"], *epochs, source, problems)
     if problems:
         lines = [shorten(" ".join(problem.splitlines())) for problem in problems[:PROBLEMS]]
         many = "\n  ".join([f"{len(problems)} problems:", *lines])
@@ -240,6 +246,36 @@ def from_sections(
     ):
         made["task"].doubt(source)
     return Config(**made)
+
+
+def iterations_of(epochs: object, here: str, task: object, batch_size: int) -> int:
+    """Return the iterations of some passes through the training data of a task; `InputError` if they have no end."""
+    if not is_whole(epochs) or not isinstance(epochs, int) or epochs < 0:
+        raise InputError(f"{here} = {quote(epochs)} must be a whole number of at least 0")
+    n_train = count_available(task, "train")
+    if not n_train:
+        raise InputError(f"{here} = {epochs}: the task does not tell how many samples train: give iterations")
+    return -(-epochs * n_train // batch_size)
+
+
+def _train_epochs(
+    kind: type[TaskBase],
+    task: TaskBase,
+    values: Mapping[str, tuple[AnyValue, str]],
+    epochs: object,
+    origin: str,
+    source: str,
+    problems: list[str],
+) -> Frozen | None:
+    """Return the task with the iterations of some passes through its training data."""
+    try:
+        if "iterations" in values:
+            raise InputError(f"{origin}: iterations are given, too: give one of them")
+        n = iterations_of(epochs, origin, task.subject, task.batch_size)
+    except InputError as problem:
+        problems.append(str(problem))
+        return None
+    return _make(kind, {**values, "iterations": (n, origin)}, source, problems)
 
 
 def read(path: Path) -> Values:

@@ -24,7 +24,7 @@ from ..storage.checkpoint_observer import Checkpoint
 from ..storage.record_settings import Record
 from ..tasks.base import TaskBase
 from ..values import AnyValue, Given
-from .config import Config
+from .config import EPOCHS, Config, iterations_of
 from .opened import OpenRun, open_run
 from .phases import Score
 from .run import EXIT_CHECKPOINTED, train
@@ -125,9 +125,9 @@ def run(
     quiet : bool
         Whether to print nothing; the log of the run directory has the lines in any case.
     **settings : object
-        Keys of section [run]: `iterations` (100; a total, also after a restart), `validate_every`, `validate_samples`,
-        `eta_validate`, `stop_below`, `stop_above`, `stop_samples`, `test_samples`, `eta_test`, `figures` ("png",
-        "pdf", "none") and `log`; see `pareprop config`.
+        Keys of section [run]: `iterations` (100; a total, also after a restart) or `epochs`, `validate_every`,
+        `validate_samples`, `eta_validate`, `stop_below`, `stop_above`, `stop_samples`, `test_samples`, `eta_test`,
+        `figures` ("png", "pdf", "none") and `log`; see `pareprop config`.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def run(
             raise InputError(f"pareprop.run: out = {quote(out)} must be a path")
         until = None if until is None else check_number("pareprop.run: until", until, 0)
         observers = check_observers(observers)
-        config = _make_config(model, task, settings, record, checkpoint)
+        config = _make_config(model, task, _without_epochs(model, task, settings), record, checkpoint)
     with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext(), _naming_arguments():
         ended = train(
             config,
@@ -210,6 +210,17 @@ def _make_config(model: Model | None, task: object, settings: Given, record: obj
         chosen = _make_task(model, task, settings)
     parts = (("record", Record, record), ("checkpoint", Checkpoint, checkpoint))
     return Config(chosen, *(_make_section(name, kind, given) for name, kind, given in parts))
+
+
+def _without_epochs(model: Model | None, task: object, settings: Given) -> Given:
+    """Return the settings with the iterations of passes through the training data, where these are given."""
+    if EPOCHS not in settings:
+        return settings
+    here, others = f"pareprop.run: {EPOCHS}", {name: value for name, value in settings.items() if name != EPOCHS}
+    if "iterations" in settings:
+        raise InputError(f"{here}: iterations are given, too: give one of them")
+    batch_size = model.optimizer.batch_size if isinstance(model, Model) else getattr(task, "batch_size", 1)
+    return others | {"iterations": iterations_of(settings[EPOCHS], here, task, batch_size)}
 
 
 def _make_task(model: Model, task: object, settings: Given) -> ScriptTask:

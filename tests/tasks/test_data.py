@@ -27,6 +27,7 @@ from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Normal, Uniform
 from pareprop.runs import config
 from pareprop.runs.opened import open_run
+from pareprop.runs.script import run
 from pareprop.simulation.loop import Simulation
 
 N, STEPS, INPUTS = 6, 40, 5
@@ -357,6 +358,30 @@ def test_epochs_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert [row["validation_loss"] for row in steps] == ["", "", "", f"{validated[0]:.9g}", "", ""]
     line = f"epoch 4, 6 iterations: loss {losses[5]:.4g} ({losses[5] / 10:.4g} per step), accuracy {right[5]:.4g}\n"
     assert line in text and line in (out / "run.log").read_text()
+
+
+def test_a_run_of_epochs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Three passes through 3 samples in batches of 2: 5 iterations, of which the last one begins the next pass."""
+    path = write_samples(tmp_path, "raster h5", labels=np.arange(N) % 2)
+    (tmp_path / "epochs.toml").write_text(path.read_text().replace("iterations = 6", "epochs = 3"))
+    more = as_options("n_train=3", "batch_size=2")
+    text = output_of(capsys, "run", tmp_path / "epochs.toml", *more, "--out", tmp_path / "run")
+    assert "5 iterations of 2 samples" in text and "epoch 3, 5 iterations: loss" in text
+    assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["run"]["iterations"] == 5
+    for words, told in (
+        (["run", path, "--set", "epochs=2"], "--set epochs: iterations are given, too: give one of them"),
+        (
+            ["run", tmp_path / "epochs.toml", "--set", "epochs=-1"],
+            "--set epochs = -1 must be a whole number of at least 0",
+        ),
+        (["run", "sine-waves", "--set", "epochs=2"], "--set epochs = 2: the task does not tell how many samples train"),
+    ):
+        assert told in refusal_of(capsys, *words, "--out", tmp_path / "no")
+    task = config.load(str(path), ["n_train=3"]).task
+    done = run(task.model(), task, tmp_path / "script", epochs=2, figures="none", quiet=True)
+    assert len(done.losses) == 6
+    with pytest.raises(InputError, match=r"pareprop\.run: epochs: iterations are given, too"):
+        run(task.model(), task, tmp_path / "no", epochs=2, iterations=3)
 
 
 def test_no_sample_both_validates_and_tests(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
