@@ -71,7 +71,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         ((path, "--rule", "other"), "unknown learning rule 'other'"),
         (("nothing",), "is not a file, and no learning rule"),
         ((path, "--neuron", "nothing"), "--neuron 'nothing' is no neuron model"),
-        (("pair_stdp", "--rule", "other"), "--rule 'other': pair_stdp is a rule of the package"),
+        (("pair_stdp", "--rule", "other"), "--rule 'other': pair_stdp is a learning rule of the package"),
         ((path, "--out", tmp_path / "window.xyz"), "window.xyz: must end with one of .avif"),
         ((wrong,), "rule mine: before(tau_m) or unreset(tau_m), but tau_m is not a state of model iaf"),
     ):

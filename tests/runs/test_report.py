@@ -206,10 +206,10 @@ def test_a_name_that_is_no_utf8_is_told(done: Path, tmp_path: Path, capsys: pyte
 
 def test_however_much_was_recorded_the_file_stays_small() -> None:
     view = [{"name": f"{k}", "values": [k] * 1000} for k in range(12)]
-    kept = report._fitting(view, 20_000)
+    kept = report._limit(view, 20_000)
     assert 2 < len(kept) < 12 and kept[:2] == view[:2] and len(json.dumps(kept)) <= 20_000
-    assert report._fitting(view, 4_000) == view[:1] and report._fitting(view, 100) == []
-    assert report._fitting(view, 10**6) == view
+    assert report._limit(view, 4_000) == view[:1] and report._limit(view, 100) == []
+    assert report._limit(view, 10**6) == view
 
 
 def test_long_curves_keep_their_extremes() -> None:
