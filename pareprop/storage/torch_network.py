@@ -17,7 +17,7 @@ from ..network import torch_nodes
 from ..network.variants import Variant, find_variant
 from ..values import Values
 from .disk import output_errors, replace_file
-from .opened import OpenRun
+from .opened import RunResults
 
 TEMPLATE = Path(__file__).with_name("torch_module.py")
 DATA = '\nMODELS: dict[str, Later] = {}\nABOUT = "{}"\nARRAYS: dict[str, Later] = {}\n'  # of the template
@@ -46,7 +46,7 @@ def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
     InputError
         If there are no results, the module has no such network, or the file exists.
     """
-    run = OpenRun(results.parent)
+    run = RunResults(results.parent)
     if not run.populations:
         raise InputError(f"{results}: written before version 0.2, without the parameters of its neurons")
     if target.suffix != ".py":
@@ -84,7 +84,7 @@ def _is_module(path: Path) -> bool:
         return False
 
 
-def _population(run: OpenRun, variant: Variant, name: str, models: dict[str, list[str]]) -> tuple[Values, Arrays]:
+def _population(run: RunResults, variant: Variant, name: str, models: dict[str, list[str]]) -> tuple[Values, Arrays]:
     """Return what the module is told of a population, and its values, one for each cell; `models` takes its model."""
     about, dt, here = run.attributes_of(name), float(run.attributes["dt_ms"]), f"population {quote(name)}"
     role = str(about["role"])
@@ -101,7 +101,7 @@ def _population(run: OpenRun, variant: Variant, name: str, models: dict[str, lis
     return item | more, values
 
 
-def _projections(run: OpenRun, cells: list[Values], arrays: Arrays) -> tuple[list[Values], list[str]]:
+def _projections(run: RunResults, cells: list[Values], arrays: Arrays) -> tuple[list[Values], list[str]]:
     """Return what the module is told of the projections, whose synapses `arrays` take, and what is not written."""
     about = {item["name"]: item for item in cells}
     found: list[Values] = []
