@@ -322,4 +322,4 @@ def find_norm(comm: Comm, parts: Sequence[tuple[np.ndarray, float]]) -> float:
         for first in range(0, len(values), BLOCK):
             shares = values[first : first + BLOCK].astype(float) / divisor / largest
             whole += int(np.rint(np.ldexp(shares * shares, 40)).astype(np.int64).sum())
-    return largest * math.sqrt(math.ldexp(float(sum(collectives.gather(comm, whole))), -40))
+    return largest * math.sqrt(math.ldexp(float(collectives.total(comm, whole)), -40))

@@ -6,6 +6,8 @@ have keep their names, and the order of what they hold.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -13,6 +15,7 @@ import numpy as np
 from ..network.connectivity import Population
 from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice, SynapseTable
+from ..parallel import collectives
 from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog, gather_log
 from .state import State
@@ -172,11 +175,13 @@ class Transfer:
 
     def latest_to_readouts(self, spiking: np.ndarray) -> np.ndarray:
         """Collective: return what spikes of some neurons, by index, bring to readouts through new projections."""
-        arriving, table = np.zeros(self.after.n_readouts), self.after.outgoing
+        table, arriving = self.after.outgoing, [list[float]() for _ in range(self.after.n_readouts)]
         for span in table.spans:
             if self.is_new(span.projection.name):
                 offset = self.after.model.offset(span.projection.pre)
                 for source, _, _, index in table.chunks(span):
-                    mine = np.isin(source + offset, spiking)
-                    np.add.at(arriving, table.target[index[mine]].astype(np.int64), table.weight[index[mine]])
-        return arriving if self.comm is None else np.sum(self.comm.allgather(arriving), axis=0)
+                    mine = index[np.isin(source + offset, spiking)]
+                    for readout, weight in zip(table.target[mine].tolist(), table.weight[mine].tolist(), strict=True):
+                        arriving[readout].append(weight)
+        everybodys = collectives.gather(self.comm, arriving)  # rounded once: the same sums on any ranks
+        return np.array([math.fsum(itertools.chain(*weights)) for weights in zip(*everybodys, strict=True)])

@@ -146,7 +146,7 @@ class BenchTask:
         inputs = SpikeLog.from_arrays(ids[silent:], np.maximum(ptr - silent, 0))
         phase = 2.0 * np.pi * np.arange(n_steps) / n_steps
         target = elementary.sin(phase[:, None] * np.arange(1, n_readouts + 1))
-        self._sample = Sample(inputs, target, modulator=target[:, 0].copy())
+        self._sample = Sample(inputs, target, modulator=elementary.sin(phase))
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return the sample, which is the same for every index."""

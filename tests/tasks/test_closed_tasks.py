@@ -308,7 +308,6 @@ def test_environments_that_end_the_process(capsys, monkeypatch, gymnasium, raise
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("reach", ["variant=spike", "batch_size=2"], "batch_size = 2 must be 1 in the spike variant"),
         ("reach", ["stop_below=0.5"], "set stop_above"),
         ("reach", ["indegree=60"], "indegree = 60 must be below"),
         ("reach", ["act=best"], "act = 'best'"),
