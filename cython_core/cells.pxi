@@ -48,7 +48,6 @@ cdef extern from "neuron_model.h" nogil:
         const uint32_t* target
         real** trace
         double common
-        const double* each
         real* Y
         real* X
         real* C

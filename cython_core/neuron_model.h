@@ -4,7 +4,7 @@
    Columns hold one number for each neuron (`trace`, `decay`: for each synapse); column k of an array is array + k * stride. */
 
 #ifndef NEURON_MODEL_VERSION
-#define NEURON_MODEL_VERSION 8
+#define NEURON_MODEL_VERSION 7
 #include <stdint.h>
 typedef struct {           /* a stretch of steps */
     double *number;        /* `width` doubles for each neuron */
@@ -29,7 +29,6 @@ typedef struct {           /* n synapses of a row */
     const uint32_t *target;
     REAL *const *trace;    /* each; NULL for one that all synapses of the row have in common: then it is `common` */
     double common;
-    const double *each;    /* `common` by synapse, where they are of several rows; or NULL */
     REAL *Y, *X, *C, *weight;    /* ebar, x or NULL, minus the gradient */
     const REAL *moment, *variance;    /* what the optimizer reads after this, or NULL */
     double arrived;        /* spikes that enter in the step that comes, where traces are of that step */

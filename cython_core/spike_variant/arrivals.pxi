@@ -69,10 +69,10 @@ cdef inline void deliver_block_of(
     cdef Spikes** logs = &one if from_inputs or rows.from_own else engine.channel.heard.at
     cdef int64_t n = 1 if from_inputs or rows.from_own else engine.channel.heard.n
     cdef bint drawn = inside and is_drawn(engine, rows, b)
-    if drawn or is_bundled(engine, rows, b):
+    if drawn:
         if rows.blocks[b, NUMBER] == 0:
-            deliver_listed(engine, t, rows, b, logs, n, drawn, arriving)
-            if drawn and rows.rules[b, CUTOFF] >= 0:
+            deliver_drawn(engine, t, rows, b, logs, n, arriving)
+            if rows.rules[b, CUTOFF] >= 0:
                 end_drawn(engine, t, rows, b, logs, n)
     elif emitted >= rows.blocks[b, SINCE]:
         for k in range(n):
@@ -136,7 +136,7 @@ cdef inline void deliver_spike(
     if learns and rows.books[row, LATEST] == t:
         learn_again(rows, row)
     elif learns:
-        delivered = arrive(engine, t, rows, b, row, source, ahead, factor, arriving, NULL)
+        delivered = arrive(engine, t, rows, b, row, source, ahead, factor, arriving)
         if rows.blocks[b, FACTORS]:    # in the place of a spike that has entered by now
             rows.factors[row, t % rows.factors.shape[1]] = factor
     if delivered:
@@ -195,12 +195,9 @@ cdef inline void prefetch_books(Rows rows, int64_t row) noexcept nogil:
 
 cdef inline bint is_short(Rows rows, int64_t b) noexcept nogil:
     """Whether the rows of the block are so short that what they need is fetched row by row."""
-    return rows.blocks[b, DELAYS] > 1 and not rows.blocks[b, BITS] and has_short_rows(rows, b)
-
-
-cdef inline bint has_short_rows(Rows rows, int64_t b) noexcept nogil:
     cdef int64_t first = rows.blocks[b, ROW], last = first + rows.blocks[b, ROWS]
-    return not rows.blocks[b, DENSE] and rows.row_ptr[last] - rows.row_ptr[first] <= SHORT * rows.blocks[b, ROWS]
+    return rows.blocks[b, DELAYS] > 1 and not rows.blocks[b, BITS] and \
+        rows.row_ptr[last] - rows.row_ptr[first] <= SHORT * rows.blocks[b, ROWS]
 
 
 cdef inline int64_t later_row(
@@ -273,8 +270,6 @@ cdef inline void fetch_synapse(Rows rows, int64_t k, bint weights, bint learns) 
         prefetch(&rows.Y2[k])
     for trace in range(rows.traces.shape[0]):
         prefetch(&rows.traces[trace, k])
-    for trace in range(rows.kept.shape[0]):
-        prefetch(&rows.kept[trace, k])
 
 
 cdef void enter_spikes(
@@ -309,8 +304,6 @@ cdef void close_rows(
     cdef int64_t i = first_at_least(ids, ptr[emitted - engine.channel.base], stop, first)
     cdef bint short = is_short(rows, b)
     cdef int64_t[LISTED] found
-    cdef Bundle bundle
-    cdef Bundle* together = begin_bundle(rows, b, &bundle)
     while i < stop and ids[i] < last:
         count = 0
         while i < stop and ids[i] < last and count < LISTED:
@@ -331,17 +324,16 @@ cdef void close_rows(
                 fetch_synapses(rows, found[k + AHEAD], False, True)
             if has_books(rows, b, row) and rows.books[row, LATEST] == t - cutoff and not rows.books[row, CLOSED]:
                 # a source that spiked twice in that step stands there twice
-                close(engine, t, rows, b, row, found[k + 1] if k + 1 < count else row, together)
-    work_together(engine, rows, b, together)
+                close(engine, t, rows, b, row, found[k + 1] if k + 1 < count else row)
 
 
 cdef inline bint arrive(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, double factor,
-    total_of[::1] arriving, Bundle* together
+    total_of[::1] arriving
 ) noexcept nogil:
     """A spike arrives: work off the window since the latest one, update the weights, let the spike wait.
 
-    Return whether it was delivered, too. `together`: NULL, or with other rows, which are delivered afterwards.
+    Return whether it was delivered, too.
     """
     if rows.first.shape[0] > 0 and rows.books[row, LATEST] != NEVER:
         take_rate(engine, t, rows, b, row, arriving)
@@ -352,10 +344,10 @@ cdef inline bint arrive(
             return arrive_closed(engine, t, rows, b, row, source, ahead, factor, arriving)
         return arrive_prefix(engine, t, rows, b, row, source, ahead, factor, arriving)
     if rows.rules[b, MODE] == STRETCH:
-        return arrive_stretch(engine, t, rows, b, row, ahead, arriving, together)
+        return arrive_stretch(engine, t, rows, b, row, ahead, arriving)
     if rows.rules[b, MODE] == RULE:
         return arrive_rule(engine, t, rows, b, row, ahead, factor, arriving)
-    arrive_loop(engine, t, rows, b, row, together)
+    arrive_loop(engine, t, rows, b, row)
     return False
 
 
@@ -374,9 +366,7 @@ cdef inline void take_rate(
         rows.constants[b, ETA] = rows.rates[k, b]
 
 
-cdef void arrive_loop(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, Bundle* together
-) noexcept nogil:
+cdef void arrive_loop(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """The first spike, or any where windows are worked off step by step."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], latest = rows.books[row, LATEST]
     cdef int64_t mode = rows.rules[b, MODE]
@@ -385,7 +375,7 @@ cdef void arrive_loop(
         if rows.first.shape[0] > 0:
             rows.first[row] = t
     else:
-        work_off(engine, t, rows, b, row, start, stop, together)
+        work_off(engine, t, rows, b, row, start, stop)
         if rows.arrived.shape[0] > 0:
             rows.arrived[start:stop] = NAN
         if rows.rules[b, CUTOFF] >= 0 and t - latest > rows.rules[b, CUTOFF]:
@@ -417,16 +407,14 @@ cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
     rows.books[row, LATEST] = t
 
 
-cdef inline void work_off_early(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, Bundle* together
-) noexcept nogil:
+cdef inline void work_off_early(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Before a spike arrives, until when NEST leaves the weights as they are."""
     cdef int64_t k, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
     if rows.rules[b, EACH_STEP] and rows.arrived.shape[0] > 0:
         for k in range(start, stop):
             if isnan(rows.arrived[k]):
                 rows.arrived[k] = rows.weight[k]
-    work_off(engine, t, rows, b, row, start, stop, together)
+    work_off(engine, t, rows, b, row, start, stop)
 
 
 cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
@@ -438,20 +426,18 @@ cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
         if rows.rules[b, MODE] == PREFIX:
             advance_prefix(engine, present_of(engine, t).block, rows, b, row)
         else:
-            work_off_early(engine, t, rows, b, row, NULL)
+            work_off_early(engine, t, rows, b, row)
 
 
-cdef void close(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t following, Bundle* together
-) noexcept nogil:
+cdef void close(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t following) noexcept nogil:
     """The cutoff is reached: the window ends here, whenever the next spike arrives; `following` may be closed next."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m
     if rows.rules[b, MODE] == STRETCH:
-        close_stretch(engine, t, rows, b, row, rows.row_ptr[following] - start, together)
+        close_stretch(engine, t, rows, b, row, rows.row_ptr[following] - start)
     elif rows.rules[b, MODE] == PREFIX:
         close_prefix(engine, e, rows, b, row, start, stop)
     else:
-        work_off_early(engine, t, rows, b, row, together)
+        work_off_early(engine, t, rows, b, row)
     rows.books[row, CLOSED] = 1
 
 
@@ -465,6 +451,6 @@ cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows, int64_t lag, bi
             for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
                 row = row_of(rows.blocks, b, source)
                 if row >= 0 and rows.books[row, LATEST] != NEVER and rows.row_ptr[row + 1] > rows.row_ptr[row]:
-                    arrive(engine, t, rows, b, row, source, 0, 1.0, engine.neurons.arriving[0], NULL)
+                    arrive(engine, t, rows, b, row, source, 0, 1.0, engine.neurons.arriving[0])
             if engine.queued:
                 descend_queue(engine, t, rows, b, engine.neurons.arriving[0])

@@ -1,6 +1,6 @@
 # Rows of sources with a row for each delay, where spikes enter when they arrive: many short rows, see drawn_delays.h.
 #
-# What arrives in a step is listed first (bundles.pxi), so that what the next rows need is on its way.
+# What arrives in a step at all delays of a projection is listed first, so that what the next rows need is on its way.
 # Rows at which something seldom happens (a first spike, one that waits, a second one in a step, old blocks) are left to
 # arrivals.pxi.
 
@@ -35,6 +35,7 @@ cdef extern from "spike_variant/drawn_delays.h" nogil:
     int64_t close_drawn(Drawn* of, const int64_t* rows, int64_t i, int64_t count)
 
 cdef enum:
+    MOST_LISTED = 1024    # rows
     MOST_NEAR = 4096      # targets of short rows; of more, memory decides, and rows as elsewhere are as fast or faster
 
 
@@ -70,7 +71,37 @@ cdef inline Drawn drawn_of(Engine engine, int64_t t, Rows rows, int64_t b) noexc
     return of
 
 
-cdef void arrive_by_lanes(
+cdef void deliver_drawn(
+    Engine engine, int64_t t, Rows rows, int64_t b, Spikes** logs, int64_t n, total_of[::1] arriving
+) noexcept nogil:
+    """What arrives at all delays of the projection whose first block is b."""
+    cdef int64_t[MOST_LISTED] found
+    cdef int64_t d, k, i, stop, emitted, count = 0, delays = rows.blocks[b, DELAYS], row = rows.blocks[b, ROW]
+    cdef int64_t first = rows.blocks[b, SOURCE], last = rows.blocks[b, SOURCES]
+    cdef int64_t* latest = &rows.emitted[0] + rows.emitted_of[b]
+    cdef const uint32_t* ids
+    cdef Drawn of = drawn_of(engine, t, rows, b)
+    for d in range(delays):
+        emitted = t - rows.blocks[b + d, DELAY] + (rows.blocks[b, LOG] == 0)
+        if emitted < rows.blocks[b + d, SINCE]:
+            continue
+        for k in range(n):
+            ids, stop = logs[k].ids, logs[k].ptr[emitted - engine.channel.base + 1]
+            i = first_at_least(ids, logs[k].ptr[emitted - engine.channel.base], stop, first)
+            while i < stop and ids[i] < last:
+                if d == 0:
+                    latest[ids[i] - first] = emitted
+                found[count] = row + (ids[i] - first) * delays + d
+                count += 1
+                i += 1
+                if count == MOST_LISTED:
+                    arrive_listed(engine, t, rows, b, &of, found, count, arriving)
+                    count = 0
+    arrive_listed(engine, t, rows, b, &of, found, count, arriving)
+    engine.work += of.work
+
+
+cdef void arrive_listed(
     Engine engine, int64_t t, Rows rows, int64_t b, Drawn* of, const int64_t* found, int64_t count,
     total_of[::1] arriving
 ) noexcept nogil:
@@ -115,5 +146,5 @@ cdef void close_listed_drawn(
 ) noexcept nogil:
     cdef int64_t i = close_drawn(of, found, 0, count)
     while i < count:
-        close(engine, t, rows, b + (found[i] - rows.blocks[b, ROW]) % rows.blocks[b, DELAYS], found[i], found[i], NULL)
+        close(engine, t, rows, b + (found[i] - rows.blocks[b, ROW]) % rows.blocks[b, DELAYS], found[i], found[i])
         i = close_drawn(of, found, i + 1, count)

@@ -7,7 +7,7 @@
 
 from libc.math cimport INFINITY, NAN, isnan
 from libc.stdint cimport INT64_MAX, int8_t, int64_t, intptr_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
@@ -455,7 +455,6 @@ cdef class Engine:
 
 
 include "steps.pxi"
-include "bundles.pxi"
 include "arrivals.pxi"
 include "optimizing.pxi"
 include "learners.pxi"

@@ -72,8 +72,7 @@ static ALWAYS_INLINE side_lanes above(side_lanes g, REAL least)
 typedef struct {
     int64_t first, n, n_blocks, n_targets;  /* steps; of the ring of lines: its length and width */
     const REAL *lines;
-    const double *traces;                   /* (n,) zbar of the source; or what enters: where synapses have their own, or Z */
-    double *Z, alpha_row;                   /* by synapse, UPDATED: zbar of its source; what a step makes of it. NULL: one */
+    const double *traces;                   /* (n,) zbar of the source; or, where synapses have their own, what enters */
     const REAL *moving;                     /* (n, MOST_MOVING), NULL: no step is made, the gradient waits */
     Optimized of;
     REAL kappa;
@@ -106,23 +105,11 @@ static ALWAYS_INLINE void fetch_first(const int kind, const int own, const int a
     }
 }
 
-/* zbar of as many synapses as a side has, a step later */
-static ALWAYS_INLINE side_lanes decayed_side(lanes *Z, double alpha, double enters)
-{
-    REAL kept[SIDE];
-    for (int i = 0; i < SIDE / LANES; i++) {
-        Z[i] = alpha * Z[i] + enters;
-        narrow_to(kept + LANES * i, Z[i]);
-    }
-    return *(const side_lanes *)kept;
-}
-
 static ALWAYS_INLINE void line_vectors(const int kind, const int vectors, const int own, const int adaptive,
                                        const LineWindow *of, int64_t k, const uint32_t *target, int64_t count)
 {
     side_lanes y[VECTORS], c[VECTORS], x[VECTORS][MOST_KEPT], w[VECTORS], z[VECTORS], a[VECTORS];
     side_lanes alpha[VECTORS], rho[VECTORS], beta[VECTORS];
-    lanes Z[VECTORS][SIDE / LANES];
     const side_lanes zero = {0}, low = zero + of->of.low, high = zero + of->of.high;
     const int64_t width = OF_LINE * of->n_targets;
     int64_t place = of->first / LINE_STEPS % of->n_blocks, from = of->first % LINE_STEPS;
@@ -135,8 +122,6 @@ static ALWAYS_INLINE void line_vectors(const int kind, const int vectors, const 
             x[h][j] = load_side(of->of.kept[j] + at, count);
         if (own)
             z[h] = load_side(of->zbar + at, count), alpha[h] = gather_side(of->alpha, target + SIDE * h);
-        for (int i = 0; !own && of->Z && i < SIDE / LANES; i++)
-            Z[h][i] = load_doubles(of->Z + at + LANES * i, LANES);
         if (adaptive) {
             a[h] = load_side(of->eps + at, count);
             rho[h] = gather_side(of->rho, target + SIDE * h), beta[h] = gather_side(of->beta, target + SIDE * h);
@@ -159,8 +144,6 @@ static ALWAYS_INLINE void line_vectors(const int kind, const int vectors, const 
                 side_lanes e;
                 if (own)
                     e = z[h] = alpha[h] * z[h] + (REAL)of->traces[j];
-                else if (of->Z)
-                    e = decayed_side(Z[h], of->alpha_row, of->traces[j]);
                 else
                     e = zero + (REAL)of->traces[j];
                 if (adaptive) {
@@ -188,8 +171,6 @@ static ALWAYS_INLINE void line_vectors(const int kind, const int vectors, const 
             store_side(of->of.kept[j] + at, x[h][j], count);
         if (own)
             store_side(of->zbar + at, z[h], count);
-        for (int i = 0; !own && of->Z && i < SIDE / LANES; i++)
-            store_doubles(of->Z + at + LANES * i, Z[h][i], LANES);
         if (adaptive)
             store_side(of->eps + at, a[h], count);
     }

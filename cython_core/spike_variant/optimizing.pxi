@@ -5,43 +5,33 @@ cdef void optimize(
     Engine engine, int64_t due, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """Apply what is owed, with the steps without a gradient that are due."""
+    cdef int64_t n = 0
     cdef Optimized of
-    if start < stop:                                     # synapses that move may come
-        find_optimized(rows, b, row, &of)
-    optimize_rows(engine, &of, due, rows, b, &row, 1, start, stop)
-
-
-cdef void optimize_rows(
-    Engine engine, Optimized* of, int64_t due, Rows rows, int64_t b, const int64_t* row, int64_t count, int64_t start,
-    int64_t stop
-) noexcept nogil:
-    """`optimize` of rows whose optimizer made the same steps before; their synapses are [start, stop) of `of`."""
-    cdef int64_t k, n = 0
     cdef real[MOST_MOVING] moving
     engine.work += stop - start
     if rows.rules[b, COUNTED]:
-        n = rows.counters[row[0]] + 1
+        n = rows.counters[row] + 1
         if n > due:
             return
-        for k in range(count):
-            rows.counters[row[k]] = due
-    if start == stop:
+        rows.counters[row] = due
+    if start == stop:                                    # synapses that move may come
         return
     if rows.total.shape[0] > 0:
         add_total(rows, start, stop)
+    find_optimized(rows, b, row, &of)
     if not rows.rules[b, COUNTED]:
-        step_owed(of, start, stop - start, NULL)
+        step_owed(&of, start, stop - start, NULL)
         return
     if rows.idle_steps[rows.idle_of[b], 0] >= FEWEST_IDLE:
-        step_and_idle(engine, of, rows, b, start, stop, n, due)
+        step_and_idle(engine, &of, rows, b, start, stop, n, due)
         return
     engine.work += (due - n) * (stop - start)
     of.low, of.high = -INFINITY, INFINITY                # bounds hold after the last one
     for n in range(n, due + 1):
         if n == due:
-            of.low, of.high = low_of(rows, b, row[0]), high_of(rows, b, row[0])
+            of.low, of.high = low_of(rows, b, row), high_of(rows, b, row)
         number_moving(of.kind, constants_of(rows, b), rows.constants[b, ETA], numbers_of_step(rows, b, n), moving)
-        step_owed(of, start, stop - start, moving)
+        step_owed(&of, start, stop - start, moving)
 
 
 cdef inline void find_optimized(Rows rows, int64_t b, int64_t row, Optimized* of) noexcept nogil:

@@ -28,7 +28,20 @@ cdef enum:
     NOT_OPEN = -(1 << 30)    # in Rows.mark; a multiple of two blocks
     NOBODY = -1              # end of a list of rows
     RECORDS_PAY = 2          # single steps of synapses per neuron and step, from where on records are made
+    MOST_TRACES = 11         # of a synapse, as in `MOST_COMPOSED` of neurons/model.py, and one more
     MOST_SIGNALS = STRETCH_STEPS + 2    # single steps: of a block, the step before, and the one at the cutoff
+
+cdef struct Work:            # what a row works off, in this order; a stretch without numbers is none
+    int64_t n_decay          # steps past the cutoff, then the traces alone of step `first` - 1; -1: not closed
+    double alpha_decay, kappa_decay, other_decay
+    NEURON_STRETCH before
+    int64_t first, n         # single steps
+    const double* entering   # (n + 1,) spikes that enter in each of them and after the last; NULL: none
+    NEURON_STRETCH after
+    int64_t last_credit      # at the cutoff: the signal of the step before this one counts, too; else -1
+    double arrived           # spikes that enter in the step that comes
+    bint owes, updates       # whether C holds a gradient; whether the weight changes now, and is delivered
+    double eta, low, high
 
 
 # ---- neurons ---------------------------------------------------------------------------------------------------------
@@ -243,27 +256,14 @@ cdef inline int64_t key_of(int64_t end, Rows rows, int64_t row) noexcept nogil:
 
 cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexcept nogil:
     """Close the rows of step u; return how many."""
-    cdef int64_t end = engine.stretches.reached, count = 0, row, following, later
+    cdef int64_t end = engine.stretches.reached, count = 0, row, following
     cdef double[STRETCH_STEPS + 1] entering_
     cdef Work work
-    cdef Waits found
-    cdef Bundle bundle
-    cdef Bundle* together = begin_bundle(rows, b, &bundle)
     row = rows.head[b, u - (end - STRETCH_STEPS)]
-    later = fetch_listed(rows, row, together != NULL)
     while row != NOBODY:
         following = rows.following[row]
-        if later != NOBODY:
-            later = fetch_later(rows, later, together != NULL)
-        count += 1
-        if together != NULL:
-            found = waits_of(rows, b, row)
-            if repeat_work(engine, end, rows, b, row, &found, together):
-                mark_row(rows, row)
-                row = following
-                continue
-            if can_join(rows, row):
-                together.before = found
+        if following != NOBODY:
+            prefetch_books(rows, following)
         plan(engine, u, rows, b, row, entering_, &work)
         if rows.books[row, WAITING] != 0:
             if work.entering == NULL:
@@ -271,45 +271,24 @@ cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexce
                 memset(entering_, 0, work.n * sizeof(double))
             entering_[work.n] = entering(engine, u, rows, row)
         find_stretch(engine, SUFFIX, end - u, rows, b, &work.after)
-        work_off_stretch(engine, &work, end, rows, b, row, following, together)
+        work_off_stretch(engine, &work, end, rows, b, row, following)
         row = following
-    work_bundle(engine, rows, b, together)
+        count += 1
     return count
-
-
-cdef inline int64_t fetch_listed(Rows rows, int64_t row, bint short) noexcept nogil:
-    """What the first rows of a list need; return the row from which on nothing is fetched yet."""
-    cdef int64_t k
-    for k in range(AHEAD if short else 1):
-        if row != NOBODY:
-            row = fetch_later(rows, row, short)
-    return row
-
-
-cdef inline int64_t fetch_later(Rows rows, int64_t row, bint short) noexcept nogil:
-    """What a row of a list needs; return the one after it."""
-    prefetch_books(rows, row)
-    if short:
-        fetch_synapses(rows, row, False, True)
-    return rows.following[row]
 
 
 cdef void fold_listed(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Bring rows forward whose gap is given up."""
-    cdef int64_t end = engine.stretches.reached, row = rows.head[b, STRETCH_STEPS], following, later
+    cdef int64_t end = engine.stretches.reached, row = rows.head[b, STRETCH_STEPS], following
     cdef Work work
-    cdef Bundle bundle
-    cdef Bundle* together = begin_bundle(rows, b, &bundle)
-    later = fetch_listed(rows, row, together != NULL)
     while row != NOBODY:
         following = rows.following[row]
-        if later != NOBODY:
-            later = fetch_later(rows, later, together != NULL)
+        if following != NOBODY:
+            prefetch_books(rows, following)
         begin_work(engine, end, rows, row, &work)
         find_stretch(engine, end // STRETCH_STEPS % GAPS, GAPS * STRETCH_STEPS, rows, b, &work.before)
-        work_off_stretch(engine, &work, end, rows, b, row, following, together)
+        work_off_stretch(engine, &work, end, rows, b, row, following)
         row = following
-    work_bundle(engine, rows, b, together)
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
@@ -321,9 +300,7 @@ cdef inline void begin_work(Engine engine, int64_t first, Rows rows, int64_t row
     work.before.number = work.after.number = NULL
     work.entering = NULL
     work.n_decay = work.last_credit = -1
-    work.first, work.n, work.arrived, work.updates, work.optimizes = first, 0, 0.0, False, False
-    work.eta = work.low = work.high = 0.0
-    work.due = 0
+    work.first, work.n, work.arrived, work.updates = first, 0, 0.0, False
     work.owes = rows.books[row, CLOSED] or \
         rows.books[row, CURSOR] != max(rows.books[row, LATEST] - engine.m + 1, 0)
 
@@ -372,10 +349,10 @@ cdef inline void plan(
 
 
 cdef inline void take_row(
-    Engine engine, const Work* work, Rows rows, int64_t b, int64_t row, double Z, int64_t ahead, real* arriving,
-    real** traces, NeuronRow* of
+    Engine engine, const Work* work, Rows rows, int64_t b, int64_t row, int64_t ahead, real* arriving, real** traces,
+    NeuronRow* of
 ) noexcept nogil:
-    """The synapses of a row; `arriving` is NULL if none is delivered; traces: OUT, which the row refers to."""
+    """The synapses of a row; `arriving` is NULL if no spike arrives; traces: OUT, which the row refers to."""
     cdef int64_t k, start = rows.row_ptr[row], near = NEAR_BY_EQUATIONS if rows.models[b] != 0 else NEAR
     memset(of, 0, sizeof(NeuronRow))
     of.n, of.target, of.owes = rows.row_ptr[row + 1] - start, &rows.target[start], work.owes
@@ -387,12 +364,12 @@ cdef inline void take_row(
     else:
         traces[0] = &rows.zbar[start] if rows.rules[b, OWN_ZBAR] else NULL
         traces[1] = &rows.eps[start] if rows.rules[b, ADAPTIVE] else NULL
-    of.trace, of.common, of.arrived = traces, Z, work.arrived
+    of.trace, of.common, of.arrived = traces, rows.Z[row], work.arrived
     if engine.online.in_use:
         of.X = &rows.h[start]
     elif rows.Y2.shape[0] > 0:
         of.X = &rows.Y2[start]
-    if work.optimizes:
+    if arriving != NULL and rows.rules[b, COUNTED]:
         of.moment = &rows.kept[rows.rules[b, KEPT], start]
         of.variance = &rows.kept[rows.kept.shape[0] - 1, start]
     of.nodes_ahead = NODES_AHEAD if engine.neurons.v.shape[0] > near and not of.dense else 0
@@ -431,105 +408,20 @@ cdef inline double common_after(const Work* work, double alpha, double Z) noexce
     return (Z * work.after.common if work.after.number != NULL else Z) + work.arrived
 
 
-cdef inline double note_work(
-    Engine engine, const Work* work, int64_t end, Rows rows, int64_t b, int64_t row
-) noexcept nogil:
-    """What the work makes of the books of a row; return Z as it was."""
-    cdef int64_t n = rows.row_ptr[row + 1] - rows.row_ptr[row]
-    cdef double Z = rows.Z[row]
-    engine.work += n * (1 + work.n)
-    engine.stretches.followed += n * work.n
-    rows.books[row, CURSOR] = end
-    rows.Z[row] = common_after(work, rows.constants[b, ALPHA], Z)
-    return Z
-
-
 cdef inline void work_synapses(
-    Engine engine, const Work* work, int64_t end, Rows rows, int64_t b, int64_t row, int64_t ahead, real* arriving,
-    Bundle* together
-) noexcept nogil:
-    """Work off a row, or take it among those of a bundle, which deliver nothing."""
-    cdef int64_t start = rows.row_ptr[row], n = rows.row_ptr[row + 1] - start
-    cdef double Z = note_work(engine, work, end, rows, b, row)
-    cdef NeuronRow of
-    cdef real* traces[MOST_TRACES]
-    if together != NULL and can_join(rows, row):
-        if not has_room(together, n) or not alike(work, &together.work):
-            work_bundle(engine, rows, b, together)
-        if together.n_rows == 0:
-            together.work = work[0]
-            if work.entering != NULL:
-                memcpy(together.entering, work.entering, (work.n + 1) * sizeof(double))
-                together.work.entering = together.entering
-        join(together, rows, row, Z)
-        return
-    take_row(engine, work, rows, b, row, Z, ahead, arriving, traces, &of)
-    go_through_row(engine, work, rows, b, &of)
-    if work.optimizes:
-        optimize(engine, work.due, rows, b, row, start, start + n)
-
-
-cdef inline bint repeat_work(
-    Engine engine, int64_t end, Rows rows, int64_t b, int64_t row, const Waits* found, Bundle* together
-) noexcept nogil:
-    """Let a row be one of a bundle that waits as the latest one did: it has the same to do. Return whether it is."""
-    if together.n_rows == 0 or found.waiting != 0 or found.older != 0 or not can_join(rows, row) or \
-            not has_room(together, rows.row_ptr[row + 1] - rows.row_ptr[row]) or \
-            not same_waits(found, &together.before):
-        return False
-    join(together, rows, row, note_work(engine, &together.work, end, rows, b, row))
-    return True
-
-
-cdef inline bint alike(const Work* one, const Work* other) noexcept nogil:
-    """Whether rows may be worked off together."""
-    if one.first != other.first or one.n != other.n or one.n_decay != other.n_decay or one.owes != other.owes or \
-            one.before.number != other.before.number or one.after.number != other.after.number or \
-            one.last_credit != other.last_credit or one.arrived != other.arrived or one.updates != other.updates or \
-            one.optimizes != other.optimizes or one.eta != other.eta or one.low != other.low or \
-            one.high != other.high or (one.entering == NULL) != (other.entering == NULL):
-        return False
-    return one.entering == NULL or memcmp(one.entering, other.entering, (one.n + 1) * sizeof(double)) == 0
-
-
-cdef void work_bundle(Engine engine, Rows rows, int64_t b, Bundle* of) noexcept nogil:
-    """Work off the rows of a bundle, which is empty then."""
-    cdef Beside beside
-    cdef double[BUNDLED + SPAN] each
-    cdef real* traces[MOST_TRACES]
-    cdef NeuronRow row
-    cdef int64_t k
-    if of == NULL or of.n_rows == 0:
-        return
-    begin_beside(rows, of, &beside)
-    take_row(engine, &of.work, rows, b, of.row[0], of.Z[0], 0, NULL, traces, &row)
-    row.n, row.readable, row.target, row.dense, row.moment, row.variance = of.n, BESIDE, beside.target, 0, NULL, NULL
-    for k in range(rows.traces.shape[0] if rows.models[b] != 0 else 2):
-        if traces[k] != NULL:
-            traces[k] = take_beside(of, traces[k] - of.span[0].start, &beside)
-        elif k == 0:
-            repeat_spans(of.n_rows, of.span, of.Z, each)
-            row.each = each
-    row.Y = take_beside(of, &rows.Y[0], &beside)
-    if row.X != NULL:
-        row.X = take_beside(of, row.X - of.span[0].start, &beside)
-    if row.owes or not row.updates:
-        row.C = take_beside(of, &rows.C[0], &beside)
-    if row.updates or of.work.optimizes:
-        row.weight = take_beside(of, &rows.weight[0], &beside)
-    go_through_row(engine, &of.work, rows, b, &row)
-    if of.work.optimizes:
-        optimize_beside(engine, of.work.due, of.work.eta, rows, b, of, row.C, row.weight, &beside)
-    return_beside(of, &beside)
-
-
-cdef inline void go_through_row(
-    Engine engine, const Work* work, Rows rows, int64_t b, const NeuronRow* of
+    Engine engine, const Work* work, int64_t end, Rows rows, int64_t b, int64_t row, int64_t ahead, real* arriving
 ) noexcept nogil:
     cdef int64_t i, n = 0
     cdef double kappa_reg = rows.constants[b, KAPPA_REG]
+    cdef NeuronRow of
+    cdef real* traces[MOST_TRACES]
     cdef NeuronStep[MOST_SIGNALS] found
     cdef NeuronSteps single
+    take_row(engine, work, rows, b, row, ahead, arriving, traces, &of)
+    engine.work += of.n * (1 + work.n)
+    engine.stretches.followed += of.n * work.n
+    rows.books[row, CURSOR] = end
+    rows.Z[row] = common_after(work, rows.constants[b, ALPHA], of.common)
     if work.n_decay >= 0:
         take_step(engine, kappa_reg, work.first - 1, False, True, 0.0, &found[0])
         n = 1
@@ -551,39 +443,32 @@ cdef inline void go_through_row(
         single.record_width = engine.stretches.records.shape[2]
         single.record_stride = engine.stretches.records.shape[1] * single.record_width
     (<const NeuronStretches*> rows.stretches[b]).go_through(
-        rows.blocks[b, PORT], of, &work.before if work.before.number != NULL else NULL,
+        rows.blocks[b, PORT], &of, &work.before if work.before.number != NULL else NULL,
         &single if n > 0 or work.last_credit >= 0 else NULL, &work.after if work.after.number != NULL else NULL,
         work.entering[work.n] if work.entering != NULL else 0.0
     )
 
 
 cdef void work_off_stretch(
-    Engine engine, const Work* work, int64_t end, Rows rows, int64_t b, int64_t row, int64_t following,
-    Bundle* together
+    Engine engine, const Work* work, int64_t end, Rows rows, int64_t b, int64_t row, int64_t following
 ) noexcept nogil:
     """Work off without an arrival; `following` is the row that comes next."""
     cdef int64_t ahead = rows.row_ptr[following] - rows.row_ptr[row] if following != NOBODY else 0
-    work_synapses(engine, work, end, rows, b, row, ahead, NULL, together)
+    work_synapses(engine, work, end, rows, b, row, ahead, NULL)
     mark_row(rows, row)
 
 
 cdef bint arrive_stretch(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, total_of[::1] arriving, Bundle* together
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, total_of[::1] arriving
 ) noexcept nogil:
-    """A spike arrives. Return whether it was delivered, too.
-
-    One with a factor of its own is not, and enters later; nor is one whose row is worked off with others.
-    """
-    cdef int64_t end = max(t - engine.m + 1, 0), n
+    """A spike arrives. Return whether it was delivered, too; one with a factor of its own is not, and enters later."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), n
     cdef bint weighs = rows.blocks[b, FACTORS] != 0
     cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES] and not weighs and \
         (<const NeuronStretches*> rows.stretches[b]).ahead
     cdef bint descends = not rows.rules[b, COUNTED], delivered = False
     cdef double[STRETCH_STEPS + 1] entering_
     cdef Work work
-    cdef Waits found
-    if together != NULL:
-        found = waits_of(rows, b, row)
     if rows.books[row, LATEST] == NEVER:
         if rows.first.shape[0] > 0:
             rows.first[row] = t
@@ -591,22 +476,22 @@ cdef bint arrive_stretch(
         if at_once:
             begin_work(engine, end, rows, row, &work)
             work.arrived, work.owes = 1.0, False
-            work_synapses(engine, &work, end, rows, b, row, ahead, NULL, together)
-    elif together == NULL or not repeat_work(engine, end, rows, b, row, &found, together):
+            work_synapses(engine, &work, end, rows, b, row, ahead, NULL)
+    else:
         if rows.books[row, CLOSED]:
             n = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
             begin_work(engine, end, rows, row, &work)
             work.n_decay, work.alpha_decay = n, power_in(rows, b, ALPHA, n)
             work.kappa_decay, work.other_decay = power_in(rows, b, KAPPA, n), power_in(rows, b, KAPPA_REG, n)
+            rows.books[row, CLOSED] = 0
         else:
             plan(engine, end, rows, b, row, entering_, &work)
-        work.arrived, work.updates, work.optimizes, work.due = at_once, descends, not descends, t + engine.lead - 1
+        work.arrived, work.updates = at_once, descends
         work.eta, work.low, work.high = rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row)
-        delivered = descends and not weighs and together == NULL
-        work_synapses(engine, &work, end, rows, b, row, ahead, <real*> &arriving[0] if delivered else NULL, together)
-    rows.books[row, CLOSED] = 0
-    if together != NULL and can_join(rows, row):
-        together.before = found
+        work_synapses(engine, &work, end, rows, b, row, ahead, NULL if weighs else <real*> &arriving[0])
+        if not descends:
+            optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
+        delivered = descends and not weighs
     wait(engine, t, rows, row)
     if at_once:
         rows.books[row, WAITING] = 0
@@ -632,16 +517,14 @@ cdef void close_at_cutoff(Engine engine, int64_t t, Rows rows) noexcept nogil:
             close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, logs[k].ids, logs[k].ptr)
 
 
-cdef void close_stretch(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, Bundle* together
-) noexcept nogil:
+cdef void close_stretch(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead) noexcept nogil:
     """Work off up to step t - m; its traces are kept, and the signal of the step before it counts."""
     cdef int64_t end = t - engine.m
     cdef double[STRETCH_STEPS + 1] entering_
     cdef Work work
     plan(engine, end, rows, b, row, entering_, &work)
     work.last_credit = end
-    work_synapses(engine, &work, end, rows, b, row, ahead, NULL, together)
+    work_synapses(engine, &work, end, rows, b, row, ahead, NULL)
     rows.mark[row] = NOT_OPEN
 
 
@@ -652,10 +535,9 @@ cdef void bring_forward(Engine engine, int64_t t, Rows rows, int64_t b, int64_t 
     if rows.books[row, LATEST] == NEVER or rows.books[row, CLOSED] or not has_books(rows, b, row):
         return
     if rows.rules[b, MODE] == LOOP:
-        work_off(engine, t - (rows.rules[b, LEARNER] >= 0), rows, b, row, rows.row_ptr[row], rows.row_ptr[row + 1],
-                 NULL)
+        work_off(engine, t - (rows.rules[b, LEARNER] >= 0), rows, b, row, rows.row_ptr[row], rows.row_ptr[row + 1])
     elif rows.rules[b, MODE] == RULE:    # what rules take of a step is found in step t, not before it
         advance_rule_to(engine, t - rows.rules[b, LAG] - 1, rows, b, row)
     elif rows.books[row, CURSOR] < engine.stretches.reached:
         plan(engine, engine.stretches.reached, rows, b, row, entering_, &work)
-        work_off_stretch(engine, &work, engine.stretches.reached, rows, b, row, NOBODY, NULL)
+        work_off_stretch(engine, &work, engine.stretches.reached, rows, b, row, NOBODY)

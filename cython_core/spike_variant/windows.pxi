@@ -2,9 +2,9 @@
 
 
 cdef void work_off(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, Bundle* together
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
-    """Work off the history up to step t - m, or to the cutoff; `together`: NULL, or with other rows."""
+    """Work off the history up to step t - m, or to the cutoff."""
     cdef int64_t u, n, latest = rows.books[row, LATEST], lag = rows.rules[b, LAG], end = t - lag
     cdef bint each_step = rows.rules[b, EACH_STEP], counted = rows.rules[b, COUNTED], fused
     cdef bint summed = rows.rules[b, MODE] == READOUT and not each_step and engine.histories.out_block > 0
@@ -19,8 +19,6 @@ cdef void work_off(
         # the history before the start of the task counts for the optimizer, though nothing is there
         optimize(engine, min(end, 0) + engine.lead, rows, b, row, start, stop)
     u = rows.books[row, CURSOR]
-    if together != NULL and u < end and join_lines(engine, end, rows, b, row, together):
-        return
     while u < end:
         # one step of the optimizer follows each step of the history, but for those that are due from before
         fused = each_step and (not counted or rows.counters[row] == u + engine.lead)

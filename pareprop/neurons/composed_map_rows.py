@@ -413,8 +413,7 @@ class ComposedMapRows(ComposedMaps):
 
     def _load(self, c: int) -> str:
         load = f"load_lanes(row->trace[{c}] + k, LANES)"
-        given = "row->each ? load_doubles(row->each + k, LANES) : all_lanes(row->common)"
-        return f"x[{c}] = {f'own ? {load} : {given}' if c == self.common else load};"
+        return f"x[{c}] = {f'own ? {load} : all_lanes(row->common)' if c == self.common else load};"
 
     def _common(self, c: int, text: str, factor: str) -> str:
         """Return the new value of a trace; one that synapses have in common only decays."""

@@ -1,7 +1,7 @@
 """Delays that differ within a projection, against a projection for each delay, which are delivered one by one."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -9,12 +9,11 @@ import ranks
 from networks import CaseTask
 
 import pareprop
-from pareprop import Adam, GradientDescent, Model
+from pareprop import GradientDescent, Model
 from pareprop.engines import spike_memory
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.spike import Spike, SpikeSettings
 from pareprop.network import synapse_table
-from pareprop.network.optimizers import Optimizer
 from pareprop.parallel.exchange import Exchange
 from pareprop.runs import work
 from pareprop.simulation import Simulation
@@ -39,19 +38,14 @@ def network(
     cutoff: float | None = None,
     signed: bool = False,
     precision: Literal["double", "single"] = "double",
-    kind: str = "iaf",
-    optimizer: Optimizer | None = None,
-    **more: Any,
 ) -> Model:
     """`ports`: of neurons with two of them, for inputs and for neurons; `signed`: inputs excite, and go on to."""
-    model = Model(variant, optimizer=optimizer or GradientDescent(eta=1e-3), precision=precision)
+    model = Model(variant, optimizer=GradientDescent(eta=1e-3), precision=precision)
     inputs, out = model.inputs("in", N_IN), model.readouts("out", 2)
-    if ports != (None, None):
-        kind, more = "iaf_psc_exp", {"V_reset": 0.0}
+    kind, more = ("iaf", {}) if ports == (None, None) else ("iaf_psc_exp", {"V_reset": 0.0})
     if cutoff is not None:
         more["eprop_isi_trace_cutoff"] = cutoff
-    more = {"C_m": 1.0, "E_L": 0.0, "V_th": 1.0, "tau_m": 20.0, "t_ref": 2.0} | more
-    neurons = model.neurons("rec", N, kind, **more)
+    neurons = model.neurons("rec", N, kind, C_m=1.0, E_L=0.0, V_th=1.0, tau_m=20.0, t_ref=2.0, **more)
     for pre, seed, port in ((inputs, 1, ports[0]), (neurons, 2, ports[1])):
         source, target, weight, delay = synapses(pre.size, delays, seed)
         keeps = signed and pre is inputs
@@ -228,32 +222,3 @@ def test_rows_of_a_source_learn_as_those_of_several_projections(
         assert simulation.engine.channel.own.ptr.max() > N / 2
     np.testing.assert_array_equal(found[0], found[1])
     assert not np.array_equal(found[0][4], start(delays))
-
-
-LEARNS: dict[str, tuple[dict[str, Any], str | None]] = {
-    "adapts": ({"kind": "iaf_adapt"}, None),
-    "two filters": ({"kind": "iaf_adapt", "kappa_reg": 0.9, "c_reg": 2.0}, None),
-    "one trace for a row": ({}, "scan"),
-    "drawn tau_m": ({"tau_m": np.linspace(10.0, 30.0, N)}, None),
-    "adam": ({"optimizer": Adam(eta=1e-3, optimize_each_step=False)}, None),
-    "adam in each step": ({"optimizer": Adam(eta=1e-3)}, None),
-    "adam in each step, adapts": ({"kind": "iaf_adapt", "optimizer": Adam(eta=1e-3)}, None),
-    "equations": ({"ports": ("exc", "inh")}, None),
-}
-
-
-@pytest.mark.parametrize("precision", ["double", "single"])
-@pytest.mark.parametrize("cutoff", [np.inf, 11.0])
-@pytest.mark.parametrize("name", [*list(LEARNS)[:-1], pytest.param("equations", marks=pytest.mark.slow)])
-def test_short_rows_learn_together_as_alone(name: str, cutoff: float, precision: Literal["double", "single"]) -> None:
-    """Bit by bit: where gradients are kept, each row is worked off by itself."""
-    (options, ways), found = LEARNS[name], []
-    for alone in (False, True):
-        model = network(False, [1, 2, 3, 5, 9], True, "spike", cutoff=cutoff, precision=precision, **options)
-        simulation = Simulation(model, task(), settings=SpikeSettings(N_STEPS), ways=ways)
-        if alone:
-            simulation.engine.keep_gradients()
-        train_at(simulation, late="in each step" not in name)
-        found.append(weights_of(simulation))
-    np.testing.assert_array_equal(found[0], found[1])
-    assert np.mean(found[0][4] != start([1, 2, 3, 5, 9])) > 0.1
