@@ -55,7 +55,7 @@ cpdef enum:         # columns of `backgrounds`, int64 (n_backgrounds, BACKGROUND
     BACKGROUND_COLUMNS = 8
 
 cpdef enum:         # columns of `silences`, `noises` and `dropouts`, int64 (n, PERTURBED_COLUMNS), see perturbed.pxd
-    PERTURBED_FIRST = 0     # first neuron of this rank, and one past the last
+    PERTURBED_FIRST = 0     # this rank's neurons [first, last)
     PERTURBED_LAST = 1
     PERTURBED_NUMBER = 2    # what the first one is called in its population
     PERTURBED_START = 3     # first step of the sample, and one past the last
@@ -110,7 +110,7 @@ cpdef enum:         # columns of `learners`, int64 (n_learners, LEARNER_COLUMNS)
     LEARNER_KEPT = 10
     LEARNER_OWN = 11        # address of what synapses read of its constants, (n, n_own)
     LEARNER_MAP = 12        # address of what they read of the present map
-    LEARNER_ENTRY = 13      # rings and table of rule_row.h, with their columns
+    LEARNER_ENTRY = 13      # address of its rings and its table of functions, see rule_row.h
     LEARNER_ENTRIES = 14
     LEARNER_END = 15
     LEARNER_ENDS = 16
@@ -143,7 +143,7 @@ cpdef enum:         # columns of `books`, int64 (n_rows, BOOK_COLUMNS): the book
     LATEST = 0      # previous arrival, NEVER if none
     CURSOR = 1      # first history step not worked off (LOOP, READOUT), block of the sums (PREFIX)
     WAITING = 2     # bit i: the arrival at LATEST - i has not entered zbar yet
-    OLDER = 3       # arrivals before that which have not entered either
+    OLDER = 3       # arrivals before the one that waits which have not entered the trace yet
     CLOSED = 4      # 1: the cutoff is reached, traces are of step LATEST - m + cutoff - 1
     BOOK_COLUMNS = 5
 

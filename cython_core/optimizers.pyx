@@ -1,4 +1,4 @@
-"""Optimizer steps in either precision over a range of synapses; the gradient is consumed and set back to 0."""
+"""Steps of any optimizer over a range of synapses (equations: network/optimizers.py); the gradient is set to 0."""
 
 from libc.math cimport fabs, fabsf
 from libc.stdint cimport int64_t

@@ -20,7 +20,7 @@ cdef class SpikeLog:
 cdef class SharedSpikeLog(SpikeLog):
     cdef int fd                   # of the shared memory
     cdef int64_t first_byte       # of the ids in it
-    cdef int64_t length           # spikes that addresses are taken for
+    cdef int64_t length           # spikes that there was room for when the addresses were taken
     cdef public object full       # makes an exception of an OSError
 
     cdef int allocate(self, int64_t capacity) except -1 with gil

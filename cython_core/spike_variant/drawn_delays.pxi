@@ -1,4 +1,4 @@
-# Rows of sources with a row for each delay, where spikes enter when they arrive: many short rows, see drawn_delays.h.
+# Way `prefix` where delays differ: a row for each source and delay, so many short ones, see drawn_delays.h.
 #
 # What arrives in a step at all delays of a projection is listed first, so that what the next rows need is on its way.
 # Rows at which something seldom happens (a first spike, one that waits, a second one in a step, old blocks) are left to

@@ -1,4 +1,4 @@
-# Spike variant, rules given by equations (pareprop/rules): any that is linear in what a synapse keeps.
+# Way `rule` (pareprop/plans/rule.py): learning rules as equations, any that is linear in what a synapse keeps.
 #
 # What a step gives is found once for each target, when its signals are known. Where steps compose, a row goes through
 # those since its previous arrival by one call: what it needs of them are the spikes that enter, each with what its step

@@ -1,4 +1,4 @@
-# Rows of an engine (engine.pxi) work off windows with a step of the optimizer in each time step, see lines.h. Their
+# Way `lines` (pareprop/plans/lines.py): windows with a step of the optimizer in each time step, see lines.h. Their
 # histories are lines of some steps of a target, where those of other rows are lines of some targets in a step.
 
 cdef extern from "spike_variant/lines.h" nogil:

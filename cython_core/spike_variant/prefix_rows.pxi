@@ -1,4 +1,4 @@
-# Rows of an engine (engine.pxi) work off the window between two arrivals at once, see prefix_sums.pxi.
+# Way `prefix` (pareprop/plans/prefix.py): rows work off the window between two arrivals at once, see prefix_sums.pxi.
 #
 # One file, because arriving, entering, closing and reopening share the small functions on crossings and factors.
 

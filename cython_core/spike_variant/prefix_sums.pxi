@@ -1,4 +1,4 @@
-# Spike variant, neurons without adaptation and with one tau_m per population: O(1) per synaptic event, no history.
+# Way `prefix`, its sums: neurons without adaptation, one tau_m per population; O(1) per synaptic event, no history.
 #
 # In a block of B steps that starts at step o, with prefix sums per neuron over the steps u of the block,
 #     R_u = sum (alpha/kappa)^(u-o) psi_u,  A_u = sum kappa^(u-o) S_u,  D_u = sum kappa^(u-o) S_u R_u,

@@ -1,4 +1,4 @@
-# What an engine (engine.pxi) does in a step: neurons and readouts advance, errors become learning signals.
+# A time step of the network (not the way `steps`): neurons and readouts advance, errors become learning signals.
 
 from pareprop.core.neurons cimport add_rates, filter_rates
 

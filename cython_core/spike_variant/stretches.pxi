@@ -1,4 +1,4 @@
-# Spike variant, any neuron: O(1) per synaptic event, by stretches of steps that compose.
+# Way `scan` (pareprop/plans/scan.py): O(1) per synaptic event for any neuron, by composed maps of steps, "stretches".
 #
 # Until a spike enters, the traces of a synapse change linearly, by numbers of the target and the step alone. What a
 # stretch of steps makes of them, and adds to the gradient, is linear, too: some numbers per target, and powers of kappa

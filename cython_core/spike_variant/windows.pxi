@@ -1,4 +1,4 @@
-# Rows of an engine (engine.pxi) work off the window between two arrivals step by step, see window_steps.pxi.
+# Way `steps` (pareprop/plans/steps.py): rows work off the window between two arrivals in steps, see window_steps.pxd.
 
 
 cdef void work_off(

@@ -309,7 +309,7 @@ class Spike(Engine):
             self.carried.fill(0.0)
 
     def _collect(self, counts: bool) -> None:
-        """Let all synapses take up what the samples so far made, which counts for the batch or is dropped."""
+        """Bring all synapses up to date with the samples so far; their gradients are added to the batch, or dropped."""
         assert self.batch is not None
         kept = [] if self.resets else self.memory.snapshot()
         self.flush()

@@ -81,7 +81,7 @@ class SpikeBatch:
         self.n_collected = 0
 
     def add_to(self, state: State, with_weights: bool) -> None:
-        """Add what optimizers keep to a state, and weights, if these are not in it yet."""
+        """Add the moments of optimizers to a state, and weights, if these are not in it yet."""
         for kind, items in (("table", self._plastic), ("adaptive", self._adaptive)):
             for item in items:
                 weight = {"weight": item.table.weight} if with_weights else {}

@@ -245,7 +245,7 @@ class SpikeMemory:
         self._windows = allocate_aligned((n_lines, n, 2 * line_steps), self._real)
         rings |= {f"window_{k}": self._windows[:, :, k] for k in range(2 * line_steps * (n_lines > 0))}
         looking = self.plans if online else self.plans[1:]
-        errors = max(plan.longest_cutoff() for plan in looking) + 2 * m + 4  # a flush goes on for m steps
+        errors = max(plan.longest_cutoff() for plan in looking) + 2 * m + 4  # synapses learn of m steps after a sample
         sums = {name: allocate_aligned(n if prefix else 0) for name in SUMS}
         sums |= self._online(errors, ends, n) if online else {}
         rings = {"f_av": allocate_aligned(n, self._real)} | rings

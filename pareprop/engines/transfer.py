@@ -116,7 +116,7 @@ class Transfer:
             array[after] = part
 
     def carry_synapses(self, old: State, new: State) -> None:
-        """Collective: move what synapses keep; those of equal ends and delay keep their order."""
+        """Collective: copy the state of synapses; equal source, target and delay: in their order."""
         for name in sorted(old.synapses):
             table, span, array = old.synapses[name]
             keys, index = self._name_synapses(table, span, is_old=True)
@@ -174,7 +174,7 @@ class Transfer:
         return SpikeLog.of(steps[order], places[order], n_steps)
 
     def latest_to_readouts(self, spiking: np.ndarray) -> np.ndarray:
-        """Collective: return what spikes of some neurons, by index, bring to readouts through new projections."""
+        """Collective: return what spikes of these neurons (indices) add to readouts through new projections."""
         table, arriving = self.after.outgoing, [list[float]() for _ in range(self.after.n_readouts)]
         for span in table.spans:
             if self.is_new(span.projection.name):

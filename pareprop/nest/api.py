@@ -314,7 +314,7 @@ class _NodeCollections(type):
 
 
 class _PublicCollection(metaclass=_NodeCollections):
-    """Nodes by ascending id, made from these; what functions return is one."""
+    """`nest.NodeCollection`: called with ids, it returns the nodes sorted by id; `Create` returns such a collection."""
 
 
 def Models(mtype: str = "all", sel: str | None = None) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ class SpikeClock(Clock):
         return sent
 
     def take_over(self, growth: Growth) -> None:
-        """Collective: see `Clock.take_over`."""
+        """Collective: continue from the network before it grew, see `Clock.take_over`."""
         old, engine, models = growth.old, self.engine, self.wiring.models
         if not engine.can_take_over(old.engine):
             raise refuse(

@@ -40,7 +40,7 @@ def parameters(group: h5py.Group, known: dict[str, Any], sample: str) -> dict[st
     if values.get("surrogate_gradient_function") not in KNOWN_SURROGATES:  # it doesn't matter without learning
         values.pop("surrogate_gradient_function", None)
     values = {name: value for name, value in values.items() if name in known and name != "model"}
-    if any(isinstance(value, list) for value in values.values()):  # NEST takes items of texts, too, else
+    if any(isinstance(value, list) for value in values.values()):  # else NEST takes the letters of a text
         size = int(group.attrs["size"])
         values = {name: value if isinstance(value, list) else [value] * size for name, value in values.items()}
     return values
