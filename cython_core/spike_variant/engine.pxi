@@ -390,7 +390,6 @@ cdef class Engine:
     cdef void learn_before(self, int64_t t) noexcept nogil:
         """What is known before spikes arrive in step t."""
         learn_step(self, t - self.m - 1)
-        teach_parameters(self.learned, self.neurons, self.feedback, self.histories, self.sample.origin, t - self.m - 1)
         if self.stretches.in_use:
             advance_stretches(self, self.stretches, t)
 
@@ -398,6 +397,8 @@ cdef class Engine:
         begin(&self.watch, t, n)
         if self.learns:
             self.learn_before(t)
+            teach_parameters(self.learned, self.neurons, self.feedback, self.histories, self.sample.origin,
+                             t - self.m - 1)
         advance_learners(self, t, t)
         lap(&self.watch, SWEEP)
         spread_static(self, t, self.incoming)

@@ -436,6 +436,7 @@ class Interval(Engine):
     def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Load the numbers and readouts of a state; the arrays of `state()` are filled next."""
         self._load_readouts(shared)
+        self.gradient.clear()
         self.n_samples, self.gradient.n_collected = int(numbers["n_samples"]), 0
         self.gradient.rules.goes_on = bool(numbers.get("rules_go_on", False))
         items: list[Plastic | LearnedDelays] = [*self.plastic, *self.gradient.adaptive, *self.gradient.delays]

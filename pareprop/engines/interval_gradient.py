@@ -154,6 +154,11 @@ class IntervalGradient:
         for item in () if self._direct else self.plastic:
             state.add_synapses("gradient", item.table, item.span, gradient=self.arrays[id(item.table)])
 
+    def clear(self) -> None:
+        """Drop what samples of a batch have added so far."""
+        self.sums.clear()
+        self._pending = []
+
     @property
     def is_pending(self) -> bool:
         """Whether a gradient waits for `optimize` that the next sample would overwrite."""

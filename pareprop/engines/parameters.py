@@ -222,8 +222,8 @@ class Parameters:
             state.numbers["learned_parameters"] = {item.name: item.numbers() for item in self.items}
 
     def load(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
-        """Load the numbers and shared arrays of a state."""
-        for item in self.items:
+        """Load the numbers and shared arrays of a state; one from within a batch has none, as they have not changed."""
+        for item in self.items if "learned_parameters" in numbers else ():
             kept = numbers["learned_parameters"][item.name]
             item.eta, item.n_steps = float(kept["eta"]), int(kept["n_steps"])
             for name, array in item.whole.items() if item.optimizer.shared else ():

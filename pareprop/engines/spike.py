@@ -99,7 +99,7 @@ class Spike(Engine):
                 "reset = true needs a batch_size of at least 2 in the spike variant: with 1 weights change at spikes, "
                 "in a run that goes on"
             )
-        self.learns_at_the_end = self.resets = is_batched and settings.reset is not False
+        self.learns_at_the_end = self.resets = is_batched and (settings.reset is None or bool(settings.reset))
         self.time, self.learned, self._last_step = 0, False, 0
         self.before = 0  # steps of the run before step 0: of samples that were runs of their own
         self._owes: bool | None = None  # whether samples learned since synapses took up what they owe; None: no sample
@@ -612,6 +612,7 @@ class Spike(Engine):
         for item in self.plastic:
             item.load_numbers(numbers["plastic"][item.name])
         if self.batch:
+            self.batch.sums.clear()
             self.batch.n_collected = 0
             self.batch.load_numbers(numbers["plastic"])
         self.parameters.load(numbers, shared)

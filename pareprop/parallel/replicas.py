@@ -116,6 +116,14 @@ class TreeSum:
             replicas.add(array)
         return self.arrays
 
+    def clear(self) -> None:
+        """Begin anew: drop what was added since the last total."""
+        if self._done:
+            self.arrays = self._done[0][1]
+        self._done, self._leaf = [], 0
+        for array in self.arrays:
+            array.fill(0.0)
+
     def peek(self) -> list[np.ndarray]:
         """Return the sums of this group so far, and leave them as they are."""
         parts = [*(arrays for _, arrays in self._done), self.arrays]

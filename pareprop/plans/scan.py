@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..kernels import layout
 from ..network.connectivity import RULES, Population, Projection
+from ..neurons.derive import derive
 from ..neurons.language import names_of, walk
 from ..neurons.model import MOST_COMPOSED
 from .request import Reason, Request
@@ -31,8 +32,12 @@ class Scan(OntoNeurons):
         """Return why a projection cannot learn this way, None if it can."""
         if reason := super().why_not(request) or request.why_not_whole or request.why_not_at_once:
             return reason
-        composes = request.definition is None or request.definition.composes
-        return None if composes else f"its neurons have more than {MOST_COMPOSED} states"
+        if (definition := request.definition) is None:
+            return None
+        place = request.projection.port_index
+        if all(port != place for _, port in derive(definition).U):
+            return f"a spike at port {definition.ports[place]} changes no trace of its neurons"
+        return None if definition.composes else f"its neurons have more than {MOST_COMPOSED} states"
 
     def cost(self, request: Request) -> Cost:
         """Return the cost where delays do not differ, see `Way.cost`."""

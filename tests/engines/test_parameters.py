@@ -17,7 +17,18 @@ from case_files import find
 from commands import command, verify_on_ranks
 
 import pareprop
-from pareprop import Adam, GradientDescent, LearningRate, Model, NeuronModel, Normal, Sample, Simulation, Uniform
+from pareprop import (
+    Adam,
+    GradientDescent,
+    LearningRate,
+    Model,
+    NeuronModel,
+    Normal,
+    Observer,
+    Sample,
+    Simulation,
+    Uniform,
+)
 from pareprop.engines.parameters import sum_exactly
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError, StateError
@@ -246,6 +257,38 @@ def test_feedback_that_learns_is_the_same_however_often_ranks_meet() -> None:
         found.append(values_of(simulation))
     for name, values in found[0].items():
         np.testing.assert_array_equal(values, found[1][name])
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_who_looks_at_weights_changes_nothing(variant: str) -> None:
+    """Spike variant: to show weights, synapses are brought up to date for a moment, and parameters learn nothing."""
+
+    class Look(Observer):
+        def after_sample(self, simulation: Simulation, outcome: object) -> None:
+            simulation.engine.show_weights()
+
+    ways, found = "steps" if variant == "spike" else None, []
+    for observers in ([], [Look()]):
+        simulation = Simulation(network(variant), Noise(), observers=observers, ways=ways)
+        simulation.train(2)
+        found.append(values_of(simulation))
+    for name, values in found[0].items():
+        np.testing.assert_array_equal(values, found[1][name])
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_a_failure_within_a_batch_is_told(variant: str, tmp_path: Path) -> None:
+    """The checkpoint of the last good state holds the parameters, which a batch changes at its end alone."""
+
+    class Torn(Noise):
+        def sample(self, index: int, phase: str = "train") -> Sample:
+            if index == 3:
+                raise InputError("sample 3 is bad")
+            return super().sample(index, phase)
+
+    model = network(variant, {"I_e": GradientDescent(eta=1e-3, low=-9.0, high=9.0)}, batch=2, I_e=0.1)
+    with pytest.raises(InputError, match=r"^sample 3 is bad; safe: .*iteration-00000001"):
+        pareprop.run(model, Torn(), tmp_path / "run", iterations=3, figures="none", quiet=True)
 
 
 def test_rates_can_be_scheduled() -> None:

@@ -8,6 +8,7 @@ from params import first
 
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike_memory import STRETCH_NUMBERS
+from pareprop.errors import InputError
 from pareprop.kernels import layout
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
@@ -275,3 +276,31 @@ def test_records_of_steps_change_no_bit() -> None:
     alone, none = weights(records=False)
     assert used and not none
     np.testing.assert_array_equal(beside, alone)
+
+
+def test_a_port_without_traces_is_not_composed() -> None:
+    """Such synapses keep nothing that maps of steps could move: they follow each step."""
+    half = {
+        "ports": ["one", "two"],
+        "parameters": {"tau": [12.0, "ms"], "V_th": [1.0, "mV"]},
+        "states": {"V_m": [0.0, "mV"]},
+        "step": {"V_m": "V_m - dt/tau*V_m + one - 0.5*two"},
+        "traces": {"V_m": "V_m - dt/tau*V_m + one"},
+        "spike": "V_m - V_th",
+        "reset": {"V_m": "0"},
+    }
+
+    def simulation(ways: str | None) -> Simulation:
+        model = Model("spike", optimizer=AT_ARRIVALS)
+        inputs, out = model.inputs("in", 12), model.readouts("out", 2, C_m=1.0, tau_m=20.0)
+        cells = model.neurons("cells", 5, NeuronModel.from_dict("half", half))
+        model.connect(inputs, cells, weight=0.3, port="two", name="into")
+        model.connect(cells, out, weight=Normal(std=0.5))
+        model.connect(out, cells, weight=Normal(std=1.0))
+        return Simulation(model, Spikes(0.2), ways=ways)
+
+    run = simulation(None)
+    assert run.ways["into"] == "steps"
+    assert len(run.train(2)) == 2
+    with pytest.raises(InputError, match="'into' cannot learn by 'scan': a spike at port two changes no trace"):
+        simulation("scan")
