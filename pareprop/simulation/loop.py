@@ -173,6 +173,7 @@ class Simulation:
         self.cuts = [(0, self.network.cuts)]
         self.stop_requested = False
         self._begun = False  # `train` or `advance` was called
+        self._learns_from = True  # whether `advance` learns from the present sample
         self.between = True
         self._torn = ""  # name of what was left half done
         self._trained = ""  # digest of what was learned before samples without learning; see `hexdigest`
@@ -384,6 +385,10 @@ class Simulation:
         require_pieces(self.task, self.model, self.replicas, whole)
         if whole:
             self._require_whole()
+            if self.engine.resets:
+                raise InputError("advance: whole=True needs samples that go on: batch_size = 1, or reset = False")
+        if 0 < self._pieces.done < self.task.n_steps and learn != self._learns_from:
+            raise InputError(f"advance: learn = {learn} must be {self._learns_from} until the sample ends")
         signals = []
         with Deferred() as interrupt:
             while steps:
@@ -409,6 +414,7 @@ class Simulation:
             self._begun, self.between, self._classes = True, False, []
             self._note_training("train", learn)
         if not first:
+            self._learns_from = learn
             self.engine.begin_sample(leaf(k, batch))
             self._tell("before_sample", index, "train")
             self.engine.enter("train", learn)

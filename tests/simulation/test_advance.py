@@ -279,6 +279,8 @@ def test_what_is_refused() -> None:
     with pytest.raises(InputError, match=r"advance: steps = 0 must be at least 1"):
         simulation.advance(0)
     simulation.advance(57)
+    with pytest.raises(InputError, match="advance: learn = False must be True until the sample ends"):
+        simulation.advance(1, learn=False)
     for within in (lambda: simulation.train(3), lambda: simulation.test(1), simulation.state):
         with pytest.raises(StateError, match=r"iteration 0 is not over: advance\(23\) ends it"):
             within()
@@ -293,6 +295,8 @@ def test_what_is_refused() -> None:
     for run in (Simulation(network("interval"), Feedback()), Simulation(network("spike"), Noise())):
         with pytest.raises(InputError, match="advance: whole=True needs the spike variant, and a task with pieces"):
             run.advance(3, whole=True)
+    with pytest.raises(InputError, match="advance: whole=True needs samples that go on: batch_size = 1, or reset"):
+        Simulation(network("spike", optimizer=Adam(batch_size=2)), Feedback()).advance(3, whole=True)
 
 
 def test_a_piece_of_the_wrong_length_is_refused() -> None:
