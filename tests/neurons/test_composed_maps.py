@@ -301,6 +301,7 @@ def test_a_port_without_traces_is_not_composed() -> None:
 
     run = simulation(None)
     assert run.ways["into"] == "steps"
+    assert any("a spike at port two changes no trace of model half" in line for line in run.notices.lines)
     assert len(run.train(2)) == 2
     with pytest.raises(InputError, match="'into' cannot learn by 'scan': a spike at port two changes no trace"):
         simulation("scan")
