@@ -368,8 +368,15 @@ def test_a_run_of_epochs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     text = output_of(capsys, "run", tmp_path / "epochs.toml", *more, "--out", tmp_path / "run")
     assert "5 iterations of 2 samples" in text and "epoch 3, 5 iterations: loss" in text
     assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["run"]["iterations"] == 5
+    text = output_of(capsys, "resume", tmp_path / "run", "--set", "epochs=4")
+    assert "epoch 4, 6 iterations: loss" in text
+    assert config.load(str(tmp_path / "epochs.toml"), ["iterations=4"]).task.iterations == 4
+    assert config.load(str(path), ["n_train=3", "batch_size=2", "epochs=2"]).task.iterations == 3
+    (tmp_path / "both.toml").write_text(path.read_text().replace("iterations = 6", "epochs = 3\niterations = 6"))
+    both = "epochs: iterations are given, too: give one of them"
     for words, told in (
-        (["run", path, "--set", "epochs=2"], "--set epochs: iterations are given, too: give one of them"),
+        (["run", path, *as_options("epochs=2", "iterations=3")], f"--set {both}"),
+        (["run", tmp_path / "both.toml"], f"both.toml: [run] {both}"),
         (
             ["run", tmp_path / "epochs.toml", "--set", "epochs=-1"],
             "--set epochs = -1 must be a whole number of at least 0",
