@@ -31,7 +31,10 @@ class Later(UserDict[str, T]):
         self._package, self.data = package, dict(places)  # type: ignore[arg-type]
 
     def __getitem__(self, name: str) -> T:
-        module, _, attribute = str(self.data[name]).rpartition(".")
+        place = self.data[name]
+        if not isinstance(place, str):  # somebody added it
+            return place
+        module, _, attribute = place.rpartition(".")
         return getattr(import_module(f"{self._package}.{module}"), attribute)
 
 

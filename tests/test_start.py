@@ -70,6 +70,12 @@ def test_names_are_those_of_what_is_imported_later() -> None:
     assert {name: command.name for name, command in COMMANDS.items()} == {name: name for name in COMMANDS}
 
 
+def test_names_may_be_added_to_those_that_are_imported_later() -> None:
+    names = later.Later("pareprop.tasks", {"sine-waves": "sine_waves.SineWaves"})
+    names["mine"] = dict
+    assert names["mine"] is dict and names["sine-waves"].name == "sine-waves"
+
+
 def test_a_module_is_loaded_when_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, for all threads that ask at the same time; a name that it lacks is missing as elsewhere."""
     (tmp_path / "slow_to_load.py").write_text(
