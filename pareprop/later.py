@@ -6,6 +6,7 @@ import sys
 from collections import UserDict
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec
 from threading import RLock
 from types import ModuleType
@@ -30,8 +31,30 @@ class Later(UserDict[str, T]):
         self._package, self.data = package, dict(places)  # type: ignore[arg-type]
 
     def __getitem__(self, name: str) -> T:
-        module, _, attribute = str(self.data[name]).rpartition(".")
+        place = self.data[name]
+        if not isinstance(place, str):  # somebody added it
+            return place
+        module, _, attribute = place.rpartition(".")
         return getattr(import_module(f"{self._package}.{module}"), attribute)
+
+
+class _Present:
+    """Finds modules that are there: an import that asks a package for its path, and so loads it, would go on to load
+    again what the package has imported.
+    """
+
+    def find_spec(self, name: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return how to load a module that is there; a `target` is to be loaded anew."""
+        return ModuleSpec(name, _Present()) if target is None and name in sys.modules else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module."""
+        self._spec = sys.modules[spec.name].__spec__
+        return sys.modules[spec.name]
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Leave the module as it was."""
+        module.__spec__ = self._spec
 
 
 class _Unloaded(ModuleType):
@@ -39,10 +62,18 @@ class _Unloaded(ModuleType):
 
     def __getattr__(self, name: str) -> Any:  # Any: whatever the module holds
         with _lock:  # other threads wait until all is there
-            loader = self.__dict__.pop("_loader", None)
-            if loader is not None:
-                loader.exec_module(self)
+            if "_loader" in self.__dict__:
+                loader, path = self.__dict__.pop("_loader")
+                self.__dict__.update(path)
+                try:
+                    loader.exec_module(self)
+                except BaseException:  # the next use tells the same
+                    self.__dict__.pop("__path__", None)
+                    self.__dict__["_loader"] = loader, path
+                    raise
                 self.__class__ = ModuleType  # type: ignore[assignment]
+                if name == "__path__":
+                    sys.meta_path.insert(0, _Present())  # type: ignore[arg-type]
         return object.__getattribute__(self, name)
 
 
@@ -54,4 +85,6 @@ def load_when_used(name: str) -> None:
     spec = None if name in sys.modules else find_spec(name)
     if spec is not None and spec.loader is not None:
         module = sys.modules[name] = module_from_spec(spec)
-        module.__class__, module.__dict__["_loader"] = _Unloaded, spec.loader
+        # without its path an import of a submodule asks for it, which loads the module first
+        path = {key: module.__dict__.pop(key) for key in ("__path__",) if key in module.__dict__}
+        module.__class__, module.__dict__["_loader"] = _Unloaded, (spec.loader, path)

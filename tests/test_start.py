@@ -70,6 +70,12 @@ def test_names_are_those_of_what_is_imported_later() -> None:
     assert {name: command.name for name, command in COMMANDS.items()} == {name: name for name in COMMANDS}
 
 
+def test_names_may_be_added_to_those_that_are_imported_later() -> None:
+    names = later.Later("pareprop.tasks", {"sine-waves": "sine_waves.SineWaves"})
+    names["mine"] = dict
+    assert names["mine"] is dict and names["sine-waves"].name == "sine-waves"
+
+
 def test_a_module_is_loaded_when_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, for all threads that ask at the same time; a name that it lacks is missing as elsewhere."""
     (tmp_path / "slow_to_load.py").write_text(
@@ -90,3 +96,27 @@ def test_a_module_is_loaded_when_it_is_used(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(AttributeError, match="no attribute 'other'"):
         _ = slow_to_load.other
     del sys.modules["slow_to_load"]
+
+
+@pytest.mark.parametrize("name", ["h5py", "h5py.version", "h5py._hl.files", "h5py._hl.dataset"])
+def test_modules_of_a_package_are_imported_after_it(name: str) -> None:
+    """As if the package had been imported already."""
+    program = f"import pareprop, {name}; import h5py; print(h5py.File.__name__, {name}.__name__)"
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"File {name}\n", "")
+
+
+def test_a_module_that_fails_to_load_fails_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "__init__.py").write_text("raise OSError('no library')")
+    (tmp_path / "broken" / "part.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    later.load_when_used("broken")
+    import broken
+
+    for _ in range(2):
+        with pytest.raises(OSError, match="no library"):
+            _ = broken.other
+        with pytest.raises(OSError, match="no library"):
+            import broken.part
+    del sys.modules["broken"]

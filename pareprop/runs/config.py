@@ -270,7 +270,11 @@ def _train_epochs(
     """Return the task with the iterations of some passes through its training data."""
     try:
         if "iterations" in values:
-            raise InputError(f"{origin}: iterations are given, too: give one of them")
+            is_set, other_is_set = (text.startswith("--set ") for text in (origin, values["iterations"][1]))
+            if is_set == other_is_set:
+                raise InputError(f"{origin}: iterations are given, too: give one of them")
+            if other_is_set:
+                return task
         n = iterations_of(epochs, origin, task.subject, task.batch_size)
     except InputError as problem:
         problems.append(str(problem))

@@ -17,7 +17,7 @@ from ..storage.disk import output_errors, replace_file
 from ..values import Values
 from . import provenance
 from .directory import CONFIG, RECORD, RESULTS
-from .log import CSV, LOG
+from .log import CSV, EPOCHS, LOG
 
 METADATA = "ro-crate-metadata.json"
 CRATE = "https://w3id.org/ro/crate/1.1"
@@ -29,6 +29,7 @@ MEANING = {
     provenance.NAME: "Versions, machine, ranks, times and memory of each part",
     LOG: "What the run printed",
     CSV: "Curves of the training",
+    EPOCHS: "Means of each pass through the training data",
 }
 MIME = {".h5": "application/x-hdf5", ".toml": "application/toml", ".log": "text/plain"}
 STATES = {"ended": "CompletedActionStatus", "running": "ActiveActionStatus"}  # any other: it failed
@@ -59,7 +60,7 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
     about = provenance.read(directory)
     if target.suffix != ".zip":
         raise InputError(f"{target}: the crate needs a name that ends in .zip")
-    if os.path.lexists(target) and (not overwrite or target.is_symlink() or not target.is_file()):
+    if os.path.lexists(target) and (not overwrite or target.is_symlink() or not _is_crate(target)):
         raise InputError(f"{target}: exists; --overwrite replaces a crate")
     names = sorted(_names(directory, target))
     with output_errors(target), replace_file(target) as part, zipfile.ZipFile(part, "w") as crate:
@@ -71,6 +72,15 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
             ):
                 shutil.copyfileobj(source, copy, 2**20)
     return len(names)
+
+
+def _is_crate(path: Path) -> bool:
+    """Return whether a file is a crate, so that it may be replaced."""
+    try:
+        with zipfile.ZipFile(path) as crate:
+            return METADATA in crate.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _names(directory: Path, target: Path) -> Iterator[str]:

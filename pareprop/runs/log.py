@@ -58,7 +58,7 @@ class Log(Observer):
         self._log: TextIO | None = None
         self._csv: TextIO | None = None
         self._epochs: TextIO | None = None
-        self._echoed = 0.0  # when the last line on a pass through the data was printed
+        self._told = 0.0  # when the last line on a pass through the data was written
         self._events: Foreign = None
 
     def start(self, simulation: Watched) -> None:
@@ -92,11 +92,11 @@ class Log(Observer):
             if not sys.stderr.isatty():  # else there is a progress bar
                 terminal.echo(line)
         if epoch := self.phases.epoch(simulation.iteration, simulation.losses):
-            line = epoch_line(epoch)
-            self._note(line)
-            if not sys.stderr.isatty() and (now >= self._echoed + FIRST or simulation.iteration == self.n_iterations):
-                self._echoed = now
-                terminal.echo(line)
+            if now >= self._told + FIRST or simulation.iteration == self.n_iterations:
+                self._told, line = now, epoch_line(epoch)
+                self._note(line)
+                if not sys.stderr.isatty():
+                    terminal.echo(line)
 
     def _note_new(self, simulation: Watched) -> None:
         """Write those notices of the run into the log that are not there yet."""
@@ -204,13 +204,14 @@ class Log(Observer):
             self._add_event(done, values)
         if self._epochs is not None and epoch:
             self._epochs.write(_row(EPOCH, epoch))
-            self._epochs.flush()
             if self._events is not None:
                 number = int(epoch.pop("epoch") or 0)
                 self._add_event(number, {f"epoch/{name}": value for name, value in epoch.items()})
         if now >= self._flushed + FLUSH:
             self._flushed = now
             self._csv.flush()
+            if self._epochs is not None:
+                self._epochs.flush()
 
     def _add_event(self, step: int, values: dict[str, float | None]) -> None:
         from tensorboard.compat.proto.event_pb2 import Event

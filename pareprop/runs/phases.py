@@ -287,14 +287,14 @@ class Phases(Observer):
         if self.validations:
             file["validation/iteration"], file["validation/value"] = zip(*self.validations, strict=True)
             file["validation/loss"] = self.validation_losses
-            file["validation/value"].attrs["unit"] = self._unit
+            file["validation/value"].attrs["unit"], file["validation/loss"].attrs["unit"] = self._unit, "1"
             if self.kept is not None:
                 file["validation"].attrs["weights_after"] = self.kept[0]
         losses = file["loss"][...]
         epochs = [row for k in range(len(losses)) if (row := self.epoch(k + 1, losses))]
         for name in EPOCH if epochs else ():
             file[f"epochs/{name}"] = [math.nan if row[name] is None else row[name] for row in epochs]
-            name_axes(file, f"epochs/{name}", ("epoch",))
+            name_axes(file, f"epochs/{name}", ("epoch",), "1")
         if self.test is not None:
             self._write_test(file.create_group("test"), self.test)
 

@@ -54,7 +54,8 @@ from .provenance import Provenance
 from .seen import Seen
 from .summary import advice, start_lines
 
-VALIDATED = ("patience", "keep_best", "stop_below", "stop_above")  # settings without effect if nothing is validated
+# settings without effect if nothing is validated
+VALIDATED = ("patience", "keep_best", "stop_below", "stop_above", "n_validate")
 LATEST = 10  # iterations over which the difference from published rates at the end is averaged
 EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal stopped the run after a checkpoint; resume it
 

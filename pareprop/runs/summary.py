@@ -69,12 +69,14 @@ def _tell_samples(simulation: Simulation, task: TaskBase) -> list[str]:
     n_train = count_available(simulation.task, "train")
     if not n_train:
         return []
-    parts: Mapping[str, range] = getattr(simulation.task, "parts", {})
+    parts = getattr(simulation.task, "parts", {})  # of a task of the package; others may call anything so
+    parts = parts if isinstance(parts, Mapping) else {}
     stops = bool(task.validate_every and (task.stop_below or task.patience))  # after that at least one is tested
     used = {"train": n_train, "validate": task.validate_samples * task.validates}
     texts = []
     for phase, n in (used | {"test": max(task.test_samples, int(stops))}).items():
-        part = parts.get(phase, range(0))[:n]
+        part = parts.get(phase)
+        part = part[:n] if isinstance(part, range) else range(0)
         where = f" ({part[0]:,} to {part[-1]:,} of the file, counted from 0)" if part else ""
         texts.append(f"{n:,} {phase}{where}" if n else f"none {phase}")
     size = f"{n_train / task.batch_size:.6g} iteration{'' if n_train == task.batch_size else 's'}"

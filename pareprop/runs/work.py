@@ -366,6 +366,7 @@ def _learning(
         optimizers = [model.optimizer, *(item.optimizer for item in model.projections if item.optimizer)]
         stay = all(item.learn_delay is None for item in model.projections)
         direct = stay and all(item.accumulates and item.batch_size == 1 for item in optimizers)
+        direct = direct and model.optimizer.max_norm is None
         numbers = sum(part.synapses * (not direct) + 2.0 * part.adaptive + part.of_delays for part in parts.values())
         return {"learning_bytes": real * numbers + _parameters(model, neurons)}
     learning, books, composed = 0.0, 0.0, 0.0

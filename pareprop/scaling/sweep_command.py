@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from .. import terminal
 from ..errors import InputError, StateError, quote
+from ..parallel import launcher
 from ..parallel.exchange import Exchange
 from ..plots import sweep_table
 from ..runs import config
@@ -117,7 +119,7 @@ def sweep(
     Raises
     ------
     InputError
-        If a setting is not possible, or the folder is another sweep's.
+        If a setting is not possible, the folder is another sweep's, or mpirun started several processes.
     StateError
         If runs failed; the others are done.
 
@@ -126,6 +128,7 @@ def sweep(
     >>> rows = sweep("digits.toml", "runs/sweep", eta=[1e-4, 3e-3], seed=[1, 2], jobs=2)
     >>> rows[0]["eta"], rows[0]["validation"], rows[0]["test"]
     """
+    require_one_process(launcher.exchange())
     for name, value in (("source", source), ("out", out)):
         if not isinstance(value, str | Path):
             raise InputError(f"sweep: {name} = {quote(value)} must be a path")
@@ -192,7 +195,7 @@ def _train(
         why = f"validate_every = {first.validate_every}, iterations = {first.iterations}"
         by = "the test, whose result is then too good" if tests else "the last training iteration"
         terminal.echo(f"note: no samples validate ({why}): the best setting is chosen by {by}")
-    launcher = "" if ranks == 1 else "srun" if os.environ.get("SLURM_JOB_ID") else "mpirun"
+    starter = "" if ranks == 1 else "srun" if os.environ.get("SLURM_JOB_ID") else "mpirun"
 
     def train(some: Sequence[planning.Run], what: str, *options: str) -> list[planning.Run]:
         """Return those of the runs that failed."""
@@ -204,7 +207,7 @@ def _train(
                 terminal.echo(line)
                 assignments = [part for text in (*shared, *one.assignments()) for part in ("--set", text)]
                 arguments = [source, *assignments, *options, *["--trust"] * trust]
-                training = batch.Training(arguments, out / one.name, launcher, ranks, output=False)
+                training = batch.Training(arguments, out / one.name, starter, ranks, output=False)
                 training.prefix = f"{one.name}: " if jobs > 1 else ""
                 names[training] = one, line
                 yield training
@@ -213,10 +216,12 @@ def _train(
         try:
             for training, code in batch.run_together(trainings(), jobs):
                 one, line = names[training]
-                stopped |= code == EXIT_CHECKPOINTED or bool(training.asked)
+                if code == EXIT_CHECKPOINTED:  # as if the sweep had been asked: the others stop, none begins
+                    training.asked.add(signal.SIGUSR1)
+                stopped = bool(training.asked)
                 row = study.result_of(one)
                 result = f"{row['outcome']} {float(row['value']):.4g}, " if row["value"] else ""
-                if not stopped:
+                if code != EXIT_CHECKPOINTED:
                     terminal.echo(f"{line}: {f'exit code {code}' if code else result + row['seconds'] + ' s'}")
                 failed += [one] if code else []
         except KeyboardInterrupt:

@@ -67,7 +67,7 @@ def check_task(task: object) -> None:
     """Raise `InputError` unless a task has the attributes that the loop reads, with whole numbers within bounds."""
     if isinstance(task, type):
         raise InputError(f"task {task.__name__} is a class; pass an instance, {task.__name__}()")
-    here = f"task {type(task).__name__}"
+    here = f"task {task.__class__.__name__}"
     hints = _needs_of(task)
     for name, meaning in hints.items():
         if not hasattr(task, name):
@@ -101,7 +101,7 @@ def list_facts(model: Model, task: object, settings: object) -> dict[str, str]:
 
     Of a script's task they are the attributes that the loop reads; its samples are compared later, one by one.
     """
-    here, named = f"task {type(task).__name__}", {"task": type(task).__name__}
+    here, named = f"task {task.__class__.__name__}", {"task": task.__class__.__name__}
     known = [name for name in _needs_of(task) if name not in ("sample", "piece")]
     own = {f"{here}: {name}": identity.show(getattr(task, name)) for name in known}
     own |= describe_task(task) if isinstance(task, Frozen) else {}
@@ -121,7 +121,7 @@ def describe_task(task: object) -> dict[str, str]:
             if isinstance(value, identity.PLAIN)
         }
     )
-    return {f"task {type(task).__name__}: {name}": text for name, text in held.items()}
+    return {f"task {task.__class__.__name__}: {name}": text for name, text in held.items()}
 
 
 def check_sample(sample: object, task: object) -> None:
@@ -129,7 +129,7 @@ def check_sample(sample: object, task: object) -> None:
     if not isinstance(sample, Sample):
         kind, asked = type(sample).__name__, "piece" if is_open(task) else "sample"
         raise InputError(
-            f"task {type(task).__name__}: {asked}() returned a {kind}, must return a Sample, such as "
+            f"task {task.__class__.__name__}: {asked}() returned a {kind}, must return a Sample, such as "
             "Sample.from_raster(raster, target)"
         )
 

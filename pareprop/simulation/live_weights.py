@@ -41,7 +41,8 @@ def put(simulation: Watched, projection: str, values: object) -> None:
             raise InputError(f"{here}: its synapses move, and their weights with them")
         if item.feedback in ("symmetric", "adaptive"):
             raise InputError(f"{here}: feedback = '{item.feedback}' follows the weights of the readouts")
-        if isinstance(simulation.engine, Spike) and simulation.engine.learned:
+        engine = simulation.engine
+        if isinstance(engine, Spike) and engine.learned and not engine.batch:  # in batches nothing waits between them
             raise StateError(f"{here}: in the spike variant synapses wait with changes: set weights before it learns")
         weight = _check(simulation, here, span, synapses, values)
     width = int(synapses["delay"].max(initial=0)) + 1
@@ -65,9 +66,9 @@ def tell(values: object) -> str:
 
 def _find(simulation: Watched, projection: object) -> tuple[SynapseTable, ProjectionSlice]:
     known = {span.projection.name: (table, span) for table, span in digest.tables(simulation.network)}
-    if projection not in known:
+    if not isinstance(projection, str) or projection not in known:
         raise InputError(f"weights: no projection {quote(projection)}{nearest(str(projection), list(known))}")
-    return known[str(projection)]
+    return known[projection]
 
 
 def _own_keys(table: SynapseTable, span: ProjectionSlice, n_pre: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -88,6 +88,8 @@ class Network(torch.nn.Module):
         self.about, self.through = json.loads(ABOUT), through
         self.weights = torch.nn.ParameterDict()
         for k, item in enumerate(self.about["projections"]):
+            while hasattr(self.weights, item["key"]):  # attributes of ParameterDict, such as "forward", and other keys
+                item["key"] += "_"
             self.weights[item["key"]] = torch.nn.Parameter(_read(f"weight/{k}"))
             for name in ("source", "target", "delay"):
                 self.register_buffer(f"{name}_{k}", _read(f"{name}/{k}"))
@@ -103,8 +105,7 @@ class Network(torch.nn.Module):
         cells: dict[str, list[torch.Tensor]] = {name: [] for name in about["neurons"]}
         sizes = {item["name"]: item["size"] for item in about["populations"]}
         matrices = self._matrices(sizes)
-        dtype = next(iter(matrices.values()))[0][1].dtype if matrices else torch.float64
-        raster = raster.to(dtype)
+        raster = raster.to(next((weight.dtype for weight in self.weights.values()), torch.float64))
         shares = dict(zip(about["inputs"], raster.split([sizes[name] for name in about["inputs"]], dim=2), strict=True))
         driven = {  # what inputs bring, in the step in which they spike
             k: [(delay, shares[about["projections"][k]["pre"]] @ weight.T) for delay, weight in matrices.pop(k)]

@@ -128,13 +128,8 @@ def _projections(run: RunResults, cells: list[Values], arrays: Arrays) -> tuple[
         if len(ports) > 1 and "port" not in given:
             raise InputError(f"{here}: an earlier version wrote the run, without the port of its synapses")
         k, columns = len(found), run.weights(name)
-        key = name.replace(".", "_")
-        found.append(
-            {
-                "key": f"{key}_{k}" if any(item["key"] == key for item in found) else key,
-                "pre": pre, "post": post, "port": port, "onto_readouts": about[post]["role"] == "readout",
-            }
-        )  # fmt: skip
+        onto_readouts, key = about[post]["role"] == "readout", name.replace(".", "_")
+        found.append({"key": key, "pre": pre, "post": post, "port": port, "onto_readouts": onto_readouts})
         arrays |= {f"{column}/{k}": columns[column].astype(np.int32) for column in ("source", "target", "delay")}
         arrays[f"weight/{k}"] = columns["weight"]
     return found, notes

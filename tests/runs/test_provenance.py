@@ -143,6 +143,13 @@ def test_crate_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert "exists; --overwrite replaces a crate" in refusal_of(
         capsys, "export", "--crate", tmp_path / "run", tmp_path / "run.zip"
     )
+    output_of(capsys, "export", "--crate", tmp_path / "run", tmp_path / "run.zip", "--overwrite")
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as other:
+        other.writestr("mine.txt", "mine")
+    before = (tmp_path / "mine.zip").read_bytes()
+    words = ["export", "--crate", tmp_path / "run", tmp_path / "mine.zip", "--overwrite"]
+    assert "exists; --overwrite replaces a crate" in refusal_of(capsys, *words)
+    assert (tmp_path / "mine.zip").read_bytes() == before
     assert "needs a name that ends in .zip" in refusal_of(
         capsys, "export", "--crate", tmp_path / "run", tmp_path / "run.h5"
     )

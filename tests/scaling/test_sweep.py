@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import h5py
+import launch
 import numpy as np
 import pytest
 from commands import as_options, command, output_of, refusal_of, run_of
@@ -120,6 +121,45 @@ def test_runs_at_a_time(tmp_path: Path) -> None:
         assert ended or (files[0][0].exists() and files[1][0].exists())
         ended.append((trainings.index(training), code))
     assert sorted(ended) == [(0, 0), (1, 0), (2, 0)]
+
+
+STOP = """
+import pathlib, signal, sys, time
+out, first = pathlib.Path(sys.argv[1]), sys.argv[1].endswith("seed=1")
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit(0))
+(out / "checkpoints").mkdir(parents=True, exist_ok=True)
+(out / "checkpoints" / sys.argv[2]).touch()
+if first:
+    while not (out.parent / "seed=2" / "checkpoints" / sys.argv[2]).exists():
+        time.sleep(0.05)
+    sys.exit(75)
+time.sleep(20)
+"""
+
+
+def test_a_run_that_stops_with_a_checkpoint_stops_the_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second run, which is asked for a checkpoint, is at its end then; the third one does not begin."""
+    start = batch.Training.start
+
+    def begin(training: batch.Training) -> None:
+        training.command = [sys.executable, "-c", STOP, str(training.out), LISTENING]
+        start(training)
+
+    monkeypatch.setattr(batch.Training, "start", begin)
+    words = ["sweep", "sine-waves", *as_options(*SMALL, "figures=none", "seed=1..3"), "--out", tmp_path / "out"]
+    code, output, _ = command(capsys, *words, "--jobs", 2)
+    assert code == 75 and output.splitlines()[-1].startswith("stopped with a checkpoint")
+    assert "run 2 of 3: seed = 2: " in output
+    assert "run 1 of 3: seed = 1: " not in output and "run 3" not in output
+
+
+@pytest.mark.mpi
+def test_a_sweep_of_several_ranks_is_refused(tmp_path: Path) -> None:
+    program = f"import pareprop; pareprop.sweep('sine-waves', {str(tmp_path / 'out')!r}, seed=[1, 2])"
+    done = launch.mpirun(2, "-c", program)
+    assert done.returncode and "run it without mpirun" in done.stderr and not (tmp_path / "out").exists()
 
 
 def test_a_sweep_of_python(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """What a script hands over is checked with a hint; learning rates follow schedules; objects have short reprs."""
 
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from small import Noise
 
 import pareprop
 from pareprop import InputError, LearningRate, Model, Observer, Simulation
+from pareprop.simulation.checks import check_task
 
 NOISE = Noise(np.ones((40, 1)), 6, frozen=1)
 
@@ -23,6 +25,13 @@ def test_a_task_that_lacks_something(name: str) -> None:
     del members[name]
     with pytest.raises(InputError, match=f"task Lacking: {name} is missing: "):
         Simulation(network(), type("Lacking", (), members)())
+
+
+def test_a_task_behind_a_proxy_has_its_name() -> None:
+    task = small.ramp(20, 4)
+    task.n_steps = 0
+    with pytest.raises(InputError, match=r"task Noise: n_steps"):
+        check_task(weakref.proxy(task))
 
 
 def test_a_task_that_returns_a_tuple() -> None:

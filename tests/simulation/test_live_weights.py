@@ -19,8 +19,8 @@ ORDER = np.lexsort((DELAY, SOURCE, TARGET))
 TASK = small.Noise(np.ones((60, 2)), 6, 0.3)
 
 
-def network(variant: str, weight: np.ndarray, onto: float | np.ndarray) -> Model:
-    model = Model(variant, seed=4, optimizer=Adam(eta=1e-3, Wmin=-2.0, Wmax=2.0))
+def network(variant: str, weight: np.ndarray, onto: float | np.ndarray, batch_size: int = 1) -> Model:
+    model = Model(variant, seed=4, optimizer=Adam(eta=1e-3, Wmin=-2.0, Wmax=2.0, batch_size=batch_size))
     inputs, rec = model.inputs("in", 6), model.neurons("rec", 9, **small.CELL)
     out = model.readouts("out", 2, **small.READOUT)
     model.connect(inputs, rec, weight=0.2)
@@ -65,6 +65,7 @@ def test_what_cannot_be_set_is_named() -> None:
     simulation = Simulation(network("interval", OLD, 0.1), TASK)
     for name, weight, words in (
         ("rec->rex", OLD, r"no projection 'rec->rex', did you mean"),
+        (["rec->rec"], OLD, r"no projection \['rec->rec'\]"),
         ("rec->rec", OLD[:7], r"the weights have shape \(7,\), must be \(80,\)"),
         ("rec->rec", [[1.0], [1.0, 2.0]], "must be numbers"),
         ("rec->rec", np.full(80, np.nan), "weight nan must be finite"),
@@ -77,3 +78,16 @@ def test_what_cannot_be_set_is_named() -> None:
     simulation.train(1)
     with pytest.raises(StateError, match="set weights before it learns"):
         simulation.set_weights("rec->rec", OLD)
+
+
+def test_between_batches_of_the_spike_variant() -> None:
+    """What was trained goes on to the same bits where its own weights are set, and to others where others are."""
+    found = []
+    for shift in (None, 0.0, 0.01):
+        simulation = Simulation(network("spike", OLD, 0.1, 2), TASK)
+        simulation.train(2)
+        if shift is not None:
+            simulation.set_weights("rec->rec", simulation.weights("rec->rec")["weight"] + shift)
+        simulation.train(4)
+        found.append(simulation.hexdigest())
+    assert found[0] == found[1] != found[2]

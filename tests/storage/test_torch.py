@@ -87,6 +87,21 @@ def export(model: Model, folder: Path, capsys: pytest.CaptureFixture, iterations
     return load(folder / "net.py")
 
 
+def test_names_of_attributes_and_no_synapses(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Projections may be called as attributes of PyTorch's modules are; the first one may have no synapses."""
+    model = Model("interval", seed=5, optimizer=Adam(eta=1e-2))
+    inputs, rec, out = model.inputs("in", N_IN), model.neurons("rec", 3, **small.CELL), model.readouts("out", 2)
+    model.connect(inputs, rec, "explicit", source=[], target=[], weight=[], name="a.b")
+    for name in ("a_b", "forward", "items", "training", "type"):
+        model.connect(inputs, rec, weight=0.1, name=name)
+    model.connect(rec, out, weight=0.1, name="out_of_them")
+    model.connect(out, rec, weight=0.1)
+    network_here = export(model, tmp_path, capsys).Network()
+    keys = ["a_b", "a_b_", "forward_", "items_", "out_of_them", "training_", "type_"]
+    assert list(network_here.weights.keys()) == keys
+    assert network_here(torch.tensor(SPIKES))[0].shape == (STEPS, 2)
+
+
 class Signals(Observer):
     """Keeps the readout signals."""
 

@@ -25,7 +25,7 @@ from pareprop.network import from_tables
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Normal, Uniform
-from pareprop.runs import config
+from pareprop.runs import config, log
 from pareprop.runs.opened import open_run
 from pareprop.runs.script import run
 from pareprop.simulation.loop import Simulation
@@ -341,6 +341,7 @@ def test_epochs_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with h5py.File(out / "results.h5") as file:
         losses, right, value = file["loss"][()], 1 - file["error"][()], file["validation/value"][()]
         validated, kept = file["validation/loss"][()], {name: item[()] for name, item in file["epochs"].items()}
+        assert all(item.attrs["unit"] == "1" for item in (file["validation/loss"], *file["epochs"].values()))
     cuts = [slice(0, 2), slice(2, 3), slice(3, 5), slice(5, 6)]
     rows = {
         "epoch": [1, 2, 3, 4], "iteration": [2, 3, 5, 6], "loss": [losses[cut].mean() for cut in cuts],
@@ -360,6 +361,22 @@ def test_epochs_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert line in text and line in (out / "run.log").read_text()
 
 
+def test_short_epochs_are_not_all_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of six within a second the first and the last one; samples kept for a validation that never comes are named."""
+    path = write_samples(tmp_path, "raster h5", labels=np.arange(N) % 2)
+    monkeypatch.setattr(log, "monotonic", lambda: 5.0)
+    more = as_options("n_train=1", "n_validate=2", "validate_every=0")
+    _, text, errors = command(capsys, "run", path, *more, "--out", tmp_path / "run")
+    for told in (text, (tmp_path / "run" / "run.log").read_text()):
+        assert [line.split("epoch ")[1][0] for line in told.splitlines() if "epoch " in line and "loss " in line] == [
+            "1", "6"
+        ]  # fmt: skip
+    assert "n_validate: no effect, as nothing is validated" in errors
+    assert len((tmp_path / "run" / "epochs.csv").read_text().splitlines()) == 7
+
+
 def test_a_run_of_epochs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Three passes through 3 samples in batches of 2: 5 iterations, of which the last one begins the next pass."""
     path = write_samples(tmp_path, "raster h5", labels=np.arange(N) % 2)
@@ -368,8 +385,15 @@ def test_a_run_of_epochs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     text = output_of(capsys, "run", tmp_path / "epochs.toml", *more, "--out", tmp_path / "run")
     assert "5 iterations of 2 samples" in text and "epoch 3, 5 iterations: loss" in text
     assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["run"]["iterations"] == 5
+    text = output_of(capsys, "resume", tmp_path / "run", "--set", "epochs=4")
+    assert "epoch 4, 6 iterations: loss" in text
+    assert config.load(str(tmp_path / "epochs.toml"), ["iterations=4"]).task.iterations == 4
+    assert config.load(str(path), ["n_train=3", "batch_size=2", "epochs=2"]).task.iterations == 3
+    (tmp_path / "both.toml").write_text(path.read_text().replace("iterations = 6", "epochs = 3\niterations = 6"))
+    both = "epochs: iterations are given, too: give one of them"
     for words, told in (
-        (["run", path, "--set", "epochs=2"], "--set epochs: iterations are given, too: give one of them"),
+        (["run", path, *as_options("epochs=2", "iterations=3")], f"--set {both}"),
+        (["run", tmp_path / "both.toml"], f"both.toml: [run] {both}"),
         (
             ["run", tmp_path / "epochs.toml", "--set", "epochs=-1"],
             "--set epochs = -1 must be a whole number of at least 0",
