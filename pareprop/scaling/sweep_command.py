@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 import click
 import numpy as np
@@ -105,7 +106,7 @@ def sweep(
     trust : bool
         Whether code that the configuration names may be imported.
     quiet : bool
-        Whether to print nothing.
+        Whether to print nothing; what failed runs said is in the error then.
     **more : object
         Further settings.
 
@@ -135,20 +136,31 @@ def sweep(
     for name, number in (("jobs", jobs), ("ranks", ranks)):
         if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MOST:
             raise InputError(f"sweep: {name} = {quote(number)} must be a whole number from 1 to {MOST}")
-    texts = [f"{name}={_values(value)}" for name, value in (dict(settings or {}) | more).items()]
-    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
-        path = _train(str(source), texts, Path(out), ranks, jobs, None, trust)
+    given = dict(settings or {}) | more
+    texts = [f"{name}={_values(value)}" for name, value in given.items()]
+    errors = io.StringIO()
+    with contextlib.ExitStack() as stack:
+        if quiet:
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.redirect_stderr(errors))
+        try:
+            path = _train(str(source), texts, Path(out), ranks, jobs, None, trust)
+        except StateError as problem:
+            raise StateError("\n".join([str(problem), *errors.getvalue().splitlines()])) from None
     rows = sweep_table.read(path)
     places = {tuple(group.settings.values()): k for k, group in enumerate(sweep_table.group(rows))}
     rows.sort(key=lambda row: places[tuple(sweep_table.settings_of(row).values())])
-    return [{name: _number(text) for name, text in row.items()} for row in rows]
+    alone = {name: _values(value) for name, value in given.items() if _is_list(value) and len(value) == 1}
+    return [{name: _number(text) for name, text in (alone | row).items()} for row in rows]
 
 
 def _values(value: object) -> str:
     """Return a value as `--set` takes it, or several."""
-    several = isinstance(value, list | tuple | range | np.ndarray)
-    values = [*value] if several else [value]  # type: ignore[misc]  # of a type that has items
-    return ",".join(map(_text, values))
+    return ",".join(map(_text, value if _is_list(value) else [value]))
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, list | tuple | range | np.ndarray)
 
 
 def _text(value: object) -> str:

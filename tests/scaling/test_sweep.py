@@ -17,7 +17,7 @@ import pytest
 from commands import as_options, command, output_of, refusal_of, run_of
 
 import pareprop
-from pareprop.errors import InputError
+from pareprop.errors import InputError, StateError
 from pareprop.plots.sweep_table import group, remark
 from pareprop.runs import config
 from pareprop.runs.directory import CHECKPOINTS, DIGEST_LINE
@@ -179,6 +179,24 @@ def test_a_sweep_of_python(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     words = ["sweep", "sine-waves", *as_options(*SMALL, "figures=none", "eta=0.0,0.001", "seed=1,2")]
     told = output_of(capsys, *words, "--out", tmp_path / "out", "--jobs", 3)
     assert "run " not in told and "best: " in told
+
+
+def test_a_quiet_sweep_of_lists(tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of one value is a column of the rows, too; what runs print is in the error if they fail."""
+    start = batch.Training.start
+
+    def begin(training: batch.Training) -> None:
+        training.command = [sys.executable, "-c", "import sys; print('notice: mine', file=sys.stderr); sys.exit(code)"]
+        training.command[2] = training.command[2].replace("(code)", f"({codes.pop()})")
+        start(training)
+
+    monkeypatch.setattr(batch.Training, "start", begin)
+    codes, fixed = [0, 3], dict(setting.split("=") for setting in SMALL) | {"figures": "none"}
+    with pytest.raises(StateError, match=r"1 of 1 runs failed: .*\nnotice: mine"):
+        pareprop.sweep("sine-waves", tmp_path / "out", fixed, seed=[1], quiet=True)
+    (row,) = pareprop.sweep("sine-waves", tmp_path / "out", fixed, seed=[1], quiet=True)
+    assert row["seed"] == 1 and "n_rec" not in row
+    assert capfd.readouterr() == ("", "")
 
 
 def test_jobs_of_several_ranks_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
