@@ -75,7 +75,7 @@ def case_of(
         model.variant,
         groups,
         (model.size("readout"), readout),
-        model.optimizer.model_dump(exclude={*OF_VALUES}),
+        model.optimizer.model_dump(exclude={*OF_VALUES}, exclude_none=True),
         {
             ends: tuple(np.concatenate(column) for column in zip(*synapses, strict=True))
             for ends, synapses in parts.items()

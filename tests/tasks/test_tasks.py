@@ -223,7 +223,7 @@ def specification(run: Simulation, chosen: Quiet, n_samples: int) -> dict:
         "w_fb": run.network.dense_feedback().T,
         "inputs": np.concatenate([raster(sample.inputs, chosen.n_steps, chosen.n_inputs) for sample in samples]),
         "targets": np.concatenate([sample.target for sample in samples]),
-        "optimizer": run.model.optimizer.model_dump(exclude={*OF_VALUES}),
+        "optimizer": run.model.optimizer.model_dump(exclude={*OF_VALUES}, exclude_none=True),
     }
     if run.model.variant == "spike":
         del spec["readout"]["loss"]
