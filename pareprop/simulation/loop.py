@@ -173,7 +173,6 @@ class Simulation:
         self.cuts = [(0, self.network.cuts)]
         self.stop_requested = False
         self._begun = False  # `train` or `advance` was called
-        self._learns_from = True  # whether `advance` learns from the present sample
         self.between = True
         self._torn = ""  # name of what was left half done
         self._trained = ""  # digest of what was learned before samples without learning; see `hexdigest`
@@ -355,7 +354,7 @@ class Simulation:
         steps : int
             How many, at least 1.
         learn : bool
-            Whether to learn from them; the same within a sample.
+            Whether to learn from them; the same within a sample, where the interval variant takes the last one.
         whole : bool
             Take the steps for whole samples, the last of which may be shorter than others: in the spike variant, whose
             weights do not change at the end of a sample.
@@ -387,8 +386,6 @@ class Simulation:
             self._require_whole()
             if self.engine.resets:
                 raise InputError("advance: whole=True needs samples that go on: batch_size = 1, or reset = False")
-        if 0 < self._pieces.done < self.task.n_steps and learn != self._learns_from:
-            raise InputError(f"advance: learn = {learn} must be {self._learns_from} until the sample ends")
         signals = []
         with Deferred() as interrupt:
             while steps:
@@ -414,7 +411,6 @@ class Simulation:
             self._begun, self.between, self._classes = True, False, []
             self._note_training("train", learn)
         if not first:
-            self._learns_from = learn
             self.engine.begin_sample(leaf(k, batch))
             self._tell("before_sample", index, "train")
             self.engine.enter("train", learn)

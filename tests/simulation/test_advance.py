@@ -279,8 +279,6 @@ def test_what_is_refused() -> None:
     with pytest.raises(InputError, match=r"advance: steps = 0 must be at least 1"):
         simulation.advance(0)
     simulation.advance(57)
-    with pytest.raises(InputError, match="advance: learn = False must be True until the sample ends"):
-        simulation.advance(1, learn=False)
     for within in (lambda: simulation.train(3), lambda: simulation.test(1), simulation.state):
         with pytest.raises(StateError, match=r"iteration 0 is not over: advance\(23\) ends it"):
             within()
