@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
 from ..neurons import library
-from ..neurons.derive import Learns, derive
+from ..neurons.derive import Learns
 from ..neurons.model import NeuronModel
 from ..rules.definition import Eprop, LearningRule
 from ..values import AnyValue, Given, Values
@@ -873,7 +873,7 @@ class Model:
             self.notes.append(f"{here}: its weight is not used: symmetric feedback has the weights onto the readouts")
         definition, place = getattr(projection.post.params, "definition", None), projection.port_index
         by_eprop = projection.plastic and not isinstance(projection.learning_rule, LearningRule)
-        if definition is not None and by_eprop and all(port != place for _, port in derive(definition).U):
+        if definition is not None and by_eprop and not definition.traces_port(place):
             what = f"a spike at port {definition.ports[place]} changes no trace of model {definition.name}"
             self.notes.append(f"{here}: learns nothing by e-prop, as {what}; plastic=False says that it is meant")
 

@@ -516,6 +516,11 @@ class NeuronModel:
         """Whether the spike variant composes steps; else synapses follow each step."""
         return len(self.states) <= MOST_COMPOSED
 
+    def traces_port(self, place: int) -> bool:
+        """Whether a spike at a port, by its place, changes a trace of synapses, as far as names in equations tell."""
+        trees, port = (self.equations.step | self.equations.traces).values(), self.ports[place]
+        return any(port in names_of(tree, self.equations.terms) for tree in trees)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of name and equations, without descriptions and signs of ports, which kernels do not know."""

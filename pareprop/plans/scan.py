@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..kernels import layout
 from ..network.connectivity import RULES, Population, Projection
-from ..neurons.derive import derive
 from ..neurons.language import names_of, walk
 from ..neurons.model import MOST_COMPOSED
 from .request import Reason, Request
@@ -35,7 +34,7 @@ class Scan(OntoNeurons):
         if (definition := request.definition) is None:
             return None
         place = request.projection.port_index
-        if all(port != place for _, port in derive(definition).U):
+        if not definition.traces_port(place):
             return f"a spike at port {definition.ports[place]} changes no trace of its neurons"
         return None if definition.composes else f"its neurons have more than {MOST_COMPOSED} states"
 
