@@ -164,6 +164,7 @@ def try_one(net: Network, world: Any, folder: Path) -> tuple[list[str], Counter[
         draw_surroundings(draw, net, n)
         for n in (draw.randint(2, RANKS), draw.randint(1, RANKS), draw.randint(1, RANKS))
     ]
+    first: Outcome | None = None
     for k, (what, part) in enumerate(
         (("on ranks", {}), ("its first part", {"until": net.until}), ("resumed", {"restart": True}))
     ):
@@ -178,9 +179,9 @@ def try_one(net: Network, world: Any, folder: Path) -> tuple[list[str], Counter[
                 del exchange
         split.Free()
         if k == 1:  # which may end before what refuses the whole one
-            look(f"{what} {around}", found, None)
-        else:
-            look(f"{what} {around}", found, whole)
+            first = look(f"{what} {around}", found, None)
+        else:  # after a first part that was refused there may be nothing to resume
+            look(f"{what} {around}", found, None if k == 2 and "refused" in (first or {}) else whole)
         if world.rank == 0 and net.in_files and k != 1 and not problems and "refused" not in whole:
             problems += [f"{what} {around}: {line}" for line in compare(place / "alone0", target)]
     wait_and_gather(world, None)
