@@ -8,8 +8,6 @@ way: `scaling` and `runs` use `tasks`, `storage` and `plots`; `storage` uses `si
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .later import load_when_used
-
 if TYPE_CHECKING:
     from .engines.episode import Episode, Reply
     from .engines.sample import Sample
@@ -66,8 +64,6 @@ __all__ = [
     "run",
     "sweep",
 ]
-
-load_when_used("h5py")  # 40 modules, and a process that h5py starts: ranks that read and write no file do without
 
 _HOMES = {  # module of each name: it is imported when the name is used, so that a start takes what it needs
     "engines.episode": ("Episode", "Reply"),

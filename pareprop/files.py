@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
 
-import h5py
 import numpy as np
 
 from .errors import InputError, describe, quote, shorten
+from .later import h5py
 from .values import Values
 
 TEXT_LIMIT = 2**20  # longer texts, in bytes, are refused

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections import UserDict
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec, module_from_spec
-from threading import RLock
-from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+__all__ = ["Later", "h5py"]
 
 T = TypeVar("T")
-_lock = RLock()
 
 
 class Later(UserDict[str, T]):
@@ -38,53 +34,17 @@ class Later(UserDict[str, T]):
         return getattr(import_module(f"{self._package}.{module}"), attribute)
 
 
-class _Present:
-    """Finds modules that are there: an import that asks a package for its path, and so loads it, would go on to load
-    again what the package has imported.
-    """
+class _Module:
+    """Stands for a module, which is imported when a name of it is asked for."""
 
-    def find_spec(self, name: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return how to load a module that is there; a `target` is to be loaded anew."""
-        return ModuleSpec(name, _Present()) if target is None and name in sys.modules else None  # type: ignore[arg-type]
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the module."""
-        self._spec = sys.modules[spec.name].__spec__
-        return sys.modules[spec.name]
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Leave the module as it was."""
-        module.__spec__ = self._spec
-
-
-class _Unloaded(ModuleType):
-    """A module that is loaded when a name is asked for that it does not have yet."""
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __getattr__(self, name: str) -> Any:  # Any: whatever the module holds
-        with _lock:  # other threads wait until all is there
-            if "_loader" in self.__dict__:
-                loader, path = self.__dict__.pop("_loader")
-                self.__dict__.update(path)
-                try:
-                    loader.exec_module(self)
-                except BaseException:  # the next use tells the same
-                    self.__dict__.pop("__path__", None)
-                    self.__dict__["_loader"] = loader, path
-                    raise
-                self.__class__ = ModuleType  # type: ignore[assignment]
-                if name == "__path__":
-                    sys.meta_path.insert(0, _Present())  # type: ignore[arg-type]
-        return object.__getattribute__(self, name)
+        return getattr(import_module(self._name), name)
 
 
-def load_when_used(name: str) -> None:
-    """Have `import name` bind a module that is loaded at the first use of one of its names.
-
-    `importlib.util.LazyLoader` does not do it: an `import` of its modules looks at their `__spec__`, which loads them.
-    """
-    spec = None if name in sys.modules else find_spec(name)
-    if spec is not None and spec.loader is not None:
-        module = sys.modules[name] = module_from_spec(spec)
-        # without its path an import of a submodule asks for it, which loads the module first
-        path = {key: module.__dict__.pop(key) for key in ("__path__",) if key in module.__dict__}
-        module.__class__, module.__dict__["_loader"] = _Unloaded, (spec.loader, path)
+if TYPE_CHECKING:
+    import h5py
+else:  # 40 modules, and a process that h5py starts: ranks that read and write no file do without
+    h5py = _Module("h5py")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..errors import InputError
+from ..later import h5py
 from . import reader, style
 
 ANNOTATED = 20  # with at most this many classes, counts are written into the cells

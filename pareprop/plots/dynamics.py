@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import h5py
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..later import h5py
 from . import panels, reader, style
 
 RASTERS = (("input", "input", 1.2), ("spike", "recurrent", 1.4))

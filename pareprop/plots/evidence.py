@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import MaxNLocator
 
+from ..later import h5py
 from . import panels, reader, style
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 
 from ..errors import InputError
+from ..later import h5py
 from . import reader
 
 LARGEST = 1_000_000  # matrices of more pairs of neurons are not drawn: they show nothing on paper

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
+from ..later import h5py
 from . import panels, reader, style, weights
 
 YARDSTICKS = {"Poisson": 0.25, "regular": 0.40, "best found": 0.77}  # correlations of such spikes, tau_out = 100 ms

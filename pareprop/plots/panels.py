@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-import h5py
 import numpy as np
 from matplotlib.axes import Axes
 
 from ..errors import InputError
+from ..later import h5py
 from . import reader, style
 
 SIGNALS = (

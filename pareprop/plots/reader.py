@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from .. import files
 from ..errors import InputError, printable
+from ..later import h5py
 from ..machine import require_bytes
 
 SAMPLE_LIMIT = 1_000_000  # a figure reads at most this many entries of a dataset

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..later import h5py
 from . import panels, reader, style
 
 TASKS = ("lemniscate", "handwriting")

@@ -7,7 +7,6 @@ colours are, which takes less room and time than colour bars.
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..errors import InputError
+from ..later import h5py
 from . import matrices, reader, style
 
 MAX_BINS = 60

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 
 from ..errors import InputError
+from ..later import h5py
 from ..values import Foreign, Values
 
 LIMIT = 2**28  # datasets with more values are refused before memory is allocated

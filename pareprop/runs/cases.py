@@ -10,12 +10,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from .. import files
 from ..engines.sample import Sample
 from ..errors import InputError, shorten
+from ..later import h5py
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import optimizer

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from .. import files
 from ..errors import InputError, describe, quote
+from ..later import h5py
 from ..storage import joined_file
 from ..storage.checkpoint_read import differences
 

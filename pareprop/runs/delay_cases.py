@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import h5py
 import numpy as np
 
 from ..engines.interval import Interval
 from ..errors import InputError
+from ..later import h5py
 from ..network.model import Model
 from ..network.optimizers import Optimizer, optimizer
 from ..simulation import digest

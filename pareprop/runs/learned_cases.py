@@ -5,11 +5,11 @@ Compared are values after each step of the optimizers, and the gradients of the 
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 
 from ..engines.interval import Interval
 from ..errors import InputError
+from ..later import h5py
 from ..simulation import digest
 from ..simulation.observer import Observer, Outcome, Watched
 from ..values import Values

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 
+from ..later import h5py
 from ..plots import reader
 from ..values import Values
 

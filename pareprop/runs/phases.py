@@ -6,10 +6,10 @@ import bisect
 import math
 from collections.abc import Sequence
 
-import h5py
 import numpy as np
 
 from ..errors import quote
+from ..later import h5py
 from ..simulation.checks import count_available
 from ..simulation.observer import Observer, Watched
 from ..simulation.returns import NAMES, Returns

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 
+from ..later import h5py
 from ..simulation.observer import Observer, Outcome, Watched
 from ..storage.self_description import name_axes
 from ..values import Values

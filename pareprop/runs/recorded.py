@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from ..later import h5py
 from ..plots import panels, reader
 from ..storage import joined_file
 from ..values import Values

@@ -11,13 +11,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 from jinja2 import Environment
 from markupsafe import Markup
 
 from .. import files
 from ..errors import InputError
+from ..later import h5py
 from ..plots import charts, classification, loss, reader, sweep, sweep_table
 from ..plots import scaling as study_tables
 from ..storage.checkpoint_read import list_values

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 
 from ..engines.sample import Sample
 from ..errors import InputError
+from ..later import h5py
 from ..network.losses import Evaluation
 from ..network.reward import Reward, Rollout
 from ..parallel.spike_log import SpikeLog

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-import h5py
 import numpy as np
 
 from ..engines.rule_traces import traces_of
 from ..engines.traces import Chosen, Traces
 from ..errors import InputError, quote
+from ..later import h5py
 from ..network.connectivity import Population, Role
 from ..network.model import Model
 from ..network.optimizers import optimizer

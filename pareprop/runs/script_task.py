@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-import h5py
 import numpy as np
 from pydantic import Field, PrivateAttr
 
@@ -15,6 +14,7 @@ from .. import files
 from ..engines.base import Settings
 from ..engines.sample import Sample
 from ..errors import InputError
+from ..later import h5py
 from ..network import identity, to_tables
 from ..network.learning import rules_by_name
 from ..network.model import Model, equations_of

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-import h5py
 import numpy as np
 
 from ..errors import InputError, quote
+from ..later import h5py
 from . import hdf5, table
 from .circuit import Circuit, Files
 from .edges import CHUNK, Edges, steps

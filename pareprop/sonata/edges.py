@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from ..errors import InputError
+from ..later import h5py
 from . import hdf5
 
 CHUNK = 2**20  # edges read at a time

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from ..errors import InputError, quote
+from ..later import h5py
 from ..values import AnyValue, Numbers, Values
 from . import hdf5, table
 from .circuit import Circuit, Files, load_json

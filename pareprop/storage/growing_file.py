@@ -8,9 +8,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from ..later import h5py
 from ..parallel.mpi import Comm
 from ..values import Values
 from .disk import clear, synchronise

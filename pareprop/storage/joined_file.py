@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from .. import files
 from ..errors import InputError, quote
+from ..later import h5py
 from ..machine import require_bytes
 from ..parallel.partition import block
 from ..values import Values

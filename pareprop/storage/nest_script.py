@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-import h5py
 import numpy as np
 
 from .. import files
 from ..errors import InputError, quote
+from ..later import h5py
 from ..network.connectivity import Role
 from .disk import output_errors, replace_file
 from .opened import RunResults

@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from .. import files
 from ..errors import InputError
+from ..later import h5py
 from ..machine import require_bytes
 from ..network.parameters import nearest
 from ..simulation.returns import NAMES, Returns

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from .. import __version__, files
 from ..engines.base import RECORDED_UNITS, recorded_states
 from ..errors import InputError, StateError, quote
 from ..kernels import build_info
+from ..later import h5py
 from ..machine import peak_rss_bytes
 from ..network.connectivity import Projection
 from ..parallel import collectives

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-import h5py
 import numpy as np
 
 from ..engines.base import RECORDED_UNITS
 from ..engines.parameters import SUMMARY
+from ..later import h5py
 from ..network.connectivity import RULES, Population, Projection
 from ..network.local import cell_values
 from ..network.model import Model

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from .. import files
 from ..errors import InputError, quote
+from ..later import h5py
 from .disk import output_errors, reason, replace_file
 from .joined_file import open_joined
 

@@ -6,11 +6,11 @@ import json
 import os
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from .. import files
 from ..errors import InputError
+from ..later import h5py
 from ..network.connectivity import Population, Projection
 from ..network.local import cell_values
 from ..network.model import Model

@@ -22,11 +22,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from .. import files
 from ..errors import InputError, shorten
+from ..later import h5py
 from ..machine import require_bytes
 from ..values import Values
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from .. import files
 from ..errors import InputError, quote
+from ..later import h5py
 from ..machine import require_bytes
 
 COCHLEA = (700, 1, 1)  # channels

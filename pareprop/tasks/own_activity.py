@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
-import h5py
 import numpy as np
 from pydantic import Field
 
 from .. import elementary, files, rng
 from ..engines.sample import Sample
 from ..errors import InputError
+from ..later import h5py
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import Adam
