@@ -15,12 +15,13 @@ from ..network.learning import reads, reads_signals
 from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
 from ..parallel.channel import Channel
+from ..parallel.exact_sums import find_norm
 from ..parallel.mpi import Comm
 from ..parallel.replicas import Replicas, TreeSum
 from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .cells import Cells
-from .parameters import Parameters, find_norm
+from .parameters import Parameters
 from .plasticity import normalize, plastic
 from .rules import IntervalRules, Kinds
 from .state import State

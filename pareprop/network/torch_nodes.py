@@ -79,7 +79,7 @@ def of_neurons(
 
 
 def of_readouts(given: Mapping[str, np.ndarray], dt_ms: float) -> Arrays:
-    """Return the numbers of a population of readouts, as `of_neurons` those of neurons."""
+    """Return constants and starting voltages of a population of readouts, (size,) each."""
     tau, E_L = given["tau_m"], given["E_L"]
     kappa = elementary.exp(-dt_ms / tau)
     regular = np.asarray(given.get("regular_spike_arrival", np.ones(len(tau))), bool)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..engines.spike import Spike
 from ..errors import InputError, StateError, quote
 from ..machine import require_bytes
 from ..network.parameters import nearest
@@ -31,7 +30,7 @@ def get(simulation: Watched, projection: str) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(records[name]) for name in ("source", "target", "delay", "weight")}
 
 
-def put(simulation: Watched, projection: str, values: object) -> None:
+def put(simulation: Watched, projection: str, given: object) -> None:
     """Collective: set the weights of a projection, in the order of `get`, the same values on all ranks."""
     table, span = _find(simulation, projection)
     here, item, comm = f"set_weights('{projection}')", span.projection, simulation.exchange.comm
@@ -41,21 +40,21 @@ def put(simulation: Watched, projection: str, values: object) -> None:
             raise InputError(f"{here}: its synapses move, and their weights with them")
         if item.feedback in ("symmetric", "adaptive"):
             raise InputError(f"{here}: feedback = '{item.feedback}' follows the weights of the readouts")
-        engine = simulation.engine
-        if isinstance(engine, Spike) and engine.learned and not engine.batch:  # in batches nothing waits between them
+        if simulation.engine.show_weights():
             raise StateError(f"{here}: in the spike variant synapses wait with changes: set weights before it learns")
-        weight = _check(simulation, here, span, synapses, values)
+        weight = _check(simulation, here, span, synapses, given)
     width = int(synapses["delay"].max(initial=0)) + 1
     keys = (synapses["target"] * item.pre.size + synapses["source"]) * width + synapses["delay"]
     own, index = _own_keys(table, span, item.pre.size, width)
     order = np.argsort(own, kind="stable")  # of several synapses with the same ends the order is the same in both
     first = np.searchsorted(own[order], own[order])
-    table.weight[index[order]] = weight[np.searchsorted(keys, own[order]) + np.arange(len(own)) - first]
+    values = weight[np.searchsorted(keys, own[order]) + np.arange(len(own)) - first]
+    simulation.engine.set_weights(table, index[order], values)
     simulation.network.following.follow()
 
 
 def tell(values: object) -> str:
-    """Return what tells weights of ranks apart."""
+    """Return a digest of weights, by which ranks compare what they were given."""
     if not isinstance(values, np.ndarray | list | tuple):
         return quote(values)
     try:

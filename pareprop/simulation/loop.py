@@ -220,7 +220,9 @@ class Simulation:
     def __repr__(self) -> str:
         size, last = self.model.size("recurrent"), f", loss {self.losses[-1]:.4g}" if self.losses else ""
         where = f"rank {self.exchange.rank} of {self.exchange.size}"
-        return f"Simulation({type(self.task).__name__}, {size:,} neurons, {self.iteration} iterations{last}, {where})"
+        return (
+            f"Simulation({self.task.__class__.__name__}, {size:,} neurons, {self.iteration} iterations{last}, {where})"
+        )
 
     def train(self, n_iterations: int) -> list[float]:
         """Collective: run iterations until `n_iterations` are done in all; return the losses of all so far.
@@ -354,7 +356,8 @@ class Simulation:
         steps : int
             How many, at least 1.
         learn : bool
-            Whether to learn from them; the same within a sample, where the interval variant takes the last one.
+            Whether to learn from them. Give one value for all steps of a sample: else the interval variant goes by
+            the last one, the spike variant by the first.
         whole : bool
             Take the steps for whole samples, the last of which may be shorter than others: in the spike variant, whose
             weights do not change at the end of a sample.

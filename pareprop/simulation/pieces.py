@@ -86,5 +86,5 @@ def require_pieces(task: Task | ClosedTask | OpenTask, model: Model, replicas: R
 def require_samples(task: Task | ClosedTask | OpenTask, name: str) -> None:
     """Raise `InputError` for an `OpenTask`, as method `name` of `Simulation` runs whole samples or episodes."""
     if is_open(task):
-        here = f"{name}: task {type(task).__name__}"
+        here = f"{name}: task {task.__class__.__name__}"
         raise InputError(f"{here} has no samples but pieces of a run, which advance(steps) runs")

@@ -10,7 +10,7 @@ import small
 
 import pareprop
 from pareprop import Adam, GradientDescent, InputError, Model, Simulation
-from pareprop.engines.parameters import find_norm
+from pareprop.parallel.exact_sums import find_norm
 
 TASK = small.Noise(np.ones((60, 2)), 10, 0.3)
 NAMES = ("in->rec", "rec->rec", "rec->out")

@@ -29,13 +29,13 @@ from pareprop import (
     Simulation,
     Uniform,
 )
-from pareprop.engines.parameters import sum_exactly
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError, StateError
 from pareprop.network import from_tables, to_tables
 from pareprop.network.optimizers import SgdMomentum
 from pareprop.network.reward import Reward
 from pareprop.parallel import launcher
+from pareprop.parallel.exact_sums import sum_exactly
 from pareprop.plans.plan import NetworkPlan
 from pareprop.plots.figures import FIGURES
 from pareprop.runs import learned_cases
