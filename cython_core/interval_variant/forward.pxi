@@ -91,7 +91,7 @@ cdef class Forward:
                     part = stop
                 self.read_out(first, last, no_current)
                 first = last
-        start = max(now() - start - (meeting.seconds() - apart), 0.0)  # the first exchange counts a wait of the last run
+        start = max(now() - start - (meeting.seconds() - apart), 0.0)  # a first exchange counts a wait of before
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)
 

@@ -339,7 +339,7 @@ cdef class Engine:
                 if not led:
                     self.read_out(first, last, first)
                 first = last
-        start = max(now() - start - (meeting.seconds() - apart), 0.0)  # the first exchange counts a wait of the last run
+        start = max(now() - start - (meeting.seconds() - apart), 0.0)  # a first exchange counts a wait of before
         self.sweep_seconds += start * share(&self.watch, SWEEP)
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)
