@@ -30,7 +30,7 @@ STEPS = 200  # rounds that carry spikes
 def open_rounds(
     comm: Comm, way: str, neurons: int, share: float, spikes: int, steps: int, n_readouts: int = 1
 ) -> tuple[Ranks, Channel]:
-    """Collective: open an exchange with rounds of one step, each of which carries `spikes` spikes of each rank.
+    """Collective: open an exchange with rounds of one step, each of which carries `spikes` spikes of this rank.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def open_rounds(
     share : float
         Share of the neurons of other ranks that have targets on each rank.
     spikes, steps, n_readouts : int
-        Spikes of a rank in a step, steps of the logs, readouts.
+        Spikes of this rank in a step, steps of the logs, readouts.
     """
     low, high = block(neurons, comm.size, comm.rank)
     rng = np.random.default_rng(comm.rank)
@@ -58,34 +58,51 @@ def open_rounds(
     return ranks, channel
 
 
-def seconds(comm: Comm, way: str, share: float, spikes: int, n_readouts: int) -> tuple[float, float]:
-    """Collective: return the seconds that rank 0 packs and unpacks, and looks up, in a round of its fastest lap."""
-    channel = open_rounds(comm, way, NEURONS, share, spikes, STEPS, n_readouts)[1]
-    laps, meeting = [], channel.meeting
+def seconds(comm: Comm, way: str, *cases: tuple[float, int, int]) -> np.ndarray:
+    """Collective: return the seconds that rank 0 packs and unpacks, and looks up, in a round: (n_cases, 2).
+
+    Cases take turns, so that a machine that is slow for a while affects all of them; of each its fastest lap counts.
+
+    Parameters
+    ----------
+    comm : communicator
+        Communicator of all ranks.
+    way : str
+        How nodes send, see `Ranks`.
+    *cases : tuple
+        For each case the share of the neurons of other ranks that have targets here, spikes of this rank, readouts.
+    """
+    channels, laps = [], []
+    for share, spikes, n_readouts in cases:
+        channels.append(open_rounds(comm, way, NEURONS, share, spikes, STEPS, n_readouts)[1])
     for _ in range(LAPS):
-        meeting.packed = meeting.looked_up = 0.0
-        meeting.rounds(0, STEPS)
-        laps.append((meeting.packed / STEPS, meeting.looked_up / STEPS))
-    packed, looked_up = np.min(laps[1:], axis=0)  # the first one makes room for messages
-    return float(packed), float(looked_up)
+        for meeting in (channel.meeting for channel in channels):
+            meeting.packed = meeting.looked_up = 0.0
+            meeting.rounds(0, STEPS)
+            laps.append((meeting.packed / STEPS, meeting.looked_up / STEPS))
+    return np.reshape(laps, (LAPS, len(cases), 2))[1:].min(axis=0)  # the first laps make room for messages
 
 
 def look_up(comm: Comm) -> dict[str, float]:
-    """Collective, on one node: return the costs of looking up spikes, see `Interconnect`."""
-    shares = 0.01, 0.6
-    few, many = (seconds(comm, "everything", share, SPIKES, 0)[1] for share in shares)
-    n, heard = comm.size * SPIKES, [SPIKES * (1 + share * (comm.size - 1)) for share in shares]
+    """Collective, on one node: return the costs of looking up spikes, see `Interconnect`.
+
+    Rank 0, which is timed, has no spikes of its own: it would hear them all, and few could not be told from many.
+    """
+    shares, spikes = (0.01, 0.6), SPIKES if comm.rank else 0
+    (_, few), (_, many) = seconds(comm, "everything", *((share, spikes, 0) for share in shares))
+    of_node = (comm.size - 1) * SPIKES
+    heard = [share * of_node for share in shares]
     each = (many - few) / (heard[1] - heard[0])
-    return {"merge_s": max((few - each * heard[0]) / n, 0.0), "number_s": max(each, 0.0)}
+    return {"merge_s": max(few - each * heard[0], 0.0) / of_node, "number_s": max(each, 0.0)}
 
 
 def pack(comm: Comm) -> dict[str, float]:
     """Collective, on two nodes of one rank: return the costs of packing spikes and adding sums, see `Interconnect`."""
     share, arriving = 0.5, 0.5 * SPIKES
-    idle, sums = (seconds(comm, "everything", 1.0, 0, n)[0] for n in (0, READOUTS))
-    copied = (seconds(comm, "everything", 1.0, SPIKES, 0)[0] - idle) / (2 * SPIKES)
-    both = seconds(comm, "targeted", share, SPIKES, 0)[0] - seconds(comm, "targeted", share, 0, 0)[0]
-    packed = (both - copied * SPIKES) / (2 * arriving)
+    (idle, _), (sums, _), (full, _) = seconds(comm, "everything", (1.0, 0, 0), (1.0, 0, READOUTS), (1.0, SPIKES, 0))
+    (none, _), (some, _) = seconds(comm, "targeted", (share, 0, 0), (share, SPIKES, 0))
+    copied = (full - idle) / (2 * SPIKES)
+    packed = (some - none - copied * SPIKES) / (2 * arriving)
     return {"copy_s": max(copied, 0.0), "pack_s": max(packed, 0.0), "sum_s": max((sums - idle) / (2 * READOUTS), 0.0)}
 
 
