@@ -119,6 +119,16 @@ def peak_rss_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def busy_seconds() -> float:
+    """Return the core seconds that this machine worked since its start, for any program; NaN if unknown."""
+    try:
+        with open("/proc/stat") as file:
+            user, nice, system, _, _, *interrupts = map(int, file.readline().split()[1:9])
+    except (OSError, ValueError):  # not Linux
+        return math.nan
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
 def job_seconds_left() -> float:
     """Return the seconds until SLURM ends the job of this process; infinite outside of a job."""
     try:

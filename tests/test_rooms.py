@@ -13,7 +13,9 @@ MEMORY = ("row_map.pyx", "spike_log.pyx")  # kernels that own memory
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pareprop"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-GROUND = set("arrays elementary errors files installation kernels later machine rng terminal timers values".split())
+GROUND = set(
+    "arrays elementary energy errors files installation kernels later machine rng terminal timers values".split()
+)
 MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "parallel": set(),
     "sonata": set(),

@@ -12,6 +12,10 @@ from ..errors import InputError, RankLost
 from ..kernels import rounds
 from .mpi import Comm
 
+RANKS_PER_NODE = (
+    "PAREPROP_RANKS_PER_NODE"  # a number divides ranks into nodes of this size, to try several on one machine
+)
+
 
 @dataclass(frozen=True)
 class Nodes:
@@ -48,7 +52,7 @@ def ranks_per_node(environment: Mapping[str, str]) -> int:
     InputError
         If it is not a whole number of at least 1.
     """
-    text = environment.get("PAREPROP_RANKS_PER_NODE", "")
+    text = environment.get(RANKS_PER_NODE, "")
     if text and not (text.isdecimal() and int(text) > 0):
         raise InputError(f"PAREPROP_RANKS_PER_NODE = '{text}' must be a whole number of at least 1")
     return int(text or 0)
@@ -62,6 +66,18 @@ def ranks_here(comm: Comm) -> Comm:
     from mpi4py import MPI  # starts MPI, so not at the top of the file
 
     return comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
+
+
+def leads_machine(comm: Comm) -> bool:
+    """Collective: return whether this is the first rank of its machine, whatever PAREPROP_RANKS_PER_NODE says."""
+    if comm is None:
+        return True
+    from mpi4py import MPI  # starts MPI, so not at the top of the file
+
+    local = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
+    first = local.rank == 0
+    local.Free()
+    return first
 
 
 def number_by_node(comm: Comm, local: Comm) -> Comm:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import click
 
-from .. import terminal
+from .. import energy, terminal
 from ..errors import InputError
 from ..network.optimizers import OPTIMIZERS
 from ..network.variants import DEFAULT, VARIANTS
@@ -17,7 +17,7 @@ from ..parallel.exchange import Exchange
 from ..plans.plan import WAYS
 from ..plans.way import OntoNeurons
 from ..storage.disk import output_errors
-from ..values import AnyValue
+from ..values import AnyValue, Given
 from . import benchmark
 from .options import FiniteFloat, GivenPath
 from .provenance import tell_environment
@@ -118,6 +118,7 @@ def bench(
     terminal.echo(f"train        {figures['train_seconds']:9.3f} s, {fired:.2f} spikes/s per neuron")
     terminal.echo(f"{figures['synapses']} synapses, {figures['bytes_per_synapse']:.1f} bytes each")
     terminal.echo(f"{figures['events']} synaptic events, {figures['events_per_second']:.3g} per second")
+    terminal.echo(f"{figures['core_hours']:.3g} core hours{_tell_counters(figures)}")
     terminal.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")
     if json_file:
         options = {"variant": variant, "precision": precision, "seed": seed, "warmup": warmup, "rate": rate}
@@ -125,3 +126,12 @@ def bench(
         with output_errors(Path(json_file), "--json "):
             Path(json_file).write_text(json.dumps(everything, indent=1) + "\n")
     terminal.echo(f"digest: {figures['digest']}")
+
+
+def _tell_counters(figures: Given) -> str:
+    """Return what the counters of the machines say, and of joules why they say nothing."""
+    others = f"; other programs kept {figures['other_cores']:.1f} cores busy" if "other_cores" in figures else ""
+    if "joules" not in figures:
+        return f"{others}; {energy.tell()}"
+    each = f", {1e6 * figures['joules'] / figures['events']:.3g} µJ per synaptic event" if figures["events"] else ""
+    return f"{others}; {figures['joules']:.4g} joules{each}"

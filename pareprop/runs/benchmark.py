@@ -4,8 +4,9 @@ Timing
 ------
 `train_seconds` covers samples and optimizer steps after the network is built, the first access to the memory of the
 histories included; with several ranks it is taken from barrier to barrier. Drawing the network and the inputs, counting
-events, and the digest are not included. Each phase other than `build` is the maximum over ranks. Their sum is
-`train_seconds` minus interpreter overhead and, with several ranks, waiting time.
+events, and the digest are not included. `joules` are those of the machines in this time, where they tell them, and
+`other_cores` the cores of a machine that other programs kept busy. Each phase other than `build` is the maximum over
+ranks. Their sum is `train_seconds` minus interpreter overhead and, with several ranks, waiting time.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from ..parallel.stand_ins import DrivenExchange
 from ..plans.plan import Ways
 from ..simulation.loop import Simulation
 from ..values import Values
+from .counters import Counters
 
 LARGEST = 2**31  # larger sizes are refused
 PHASES = ("build", "wait", "communicate", "pack", "look_up", "deliver", "update", "sweep", "credit", "optimize")
@@ -292,7 +294,7 @@ def run(
     """
     simulation = build(network, task, exchange, rate_hz, ways)
     engine, table, comm = simulation.engine, simulation.network.incoming, exchange.comm
-    wall, events, spikes = 0.0, 0, 0
+    wall, events, spikes, counters = 0.0, 0, 0, Counters(comm)
     for index in range(warmup):
         engine.run(task.sample(index), learn)
         if learn:
@@ -302,11 +304,13 @@ def run(
         simulation.timers.seconds.pop(name, None)
     for index in range(warmup, warmup + n_intervals):
         sample = task.sample(index)
+        counters.start()
         wall -= _now(comm)
         engine.run(sample, learn)
         if learn:
             engine.optimize()
         wall += _now(comm)
+        counters.stop()
         heard = engine.get_heard_spikes()
         events += count_events(table, sample.inputs, heard, task.n_steps, network.eprop.is_online)
         spikes += engine.n_spikes
@@ -325,7 +329,8 @@ def run(
         "shares": [asdict(share) for share in shares],
         "wait_apart": exchange.size > 1, "sending": exchange.sending, "ways": simulation.ways,
         "simulated_seconds": n_intervals * task.n_steps * network.dt_ms / 1000.0,
-    }  # fmt: skip
+        "core_hours": exchange.size * wall / 3600.0,
+    } | counters.figures(wall)  # fmt: skip
 
 
 def build(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import socket
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, median_low
 
-from .. import files
+from .. import energy, files
 from ..errors import InputError, quote
 from ..installation import digest_sources
 from ..kernels import LEVEL, build_info
@@ -23,6 +24,7 @@ from ..machine import cores, peak_rss_bytes, processor_name
 from ..network.local import cost_of
 from ..parallel import collectives, mpi
 from ..parallel.mpi import Comm
+from ..parallel.node import leads_machine
 from ..simulation.observer import Observer, Watched
 from ..storage.disk import clear, on_disk
 from ..timers import COMPUTE
@@ -30,6 +32,7 @@ from ..values import Values
 
 NAME = "provenance.json"
 SHOWN = 64  # a part keeps values of single ranks, and nodes, of at most this many
+JOULES_EVERY = 60.0  # seconds at most between looks at counters of joules, which start again after some minutes
 MOST_PARTS = 100  # the oldest of more parts are joined into one
 LIMIT = 2**25  # bytes; longer files are refused: this is several times what is written
 PACKAGES = ("pareprop", "numpy", "h5py", "mpi4py", "pydantic", "Cython")
@@ -119,16 +122,27 @@ class Provenance(Observer):
     def __init__(self, directory: Path, about: Values) -> None:
         self.parts: list[Values] = []
         self.path, self.about = directory / NAME, about
-        self._clock = time.monotonic()
+        self._clock = self._looked = time.monotonic()
+        self._meter, self._joules = energy.Meter(), 0.0
 
     def start(self, simulation: Watched) -> None:
         """Write the part at its start, so that a killed run has an entry."""
         comm, before = simulation.world, list[Values]()
+        self._leads = leads_machine(comm)
         with collectives.guarded(comm):
             if (comm is None or comm.rank == 0) and simulation.iteration and self.path.is_file():
                 before = read(self.path.parent)["parts"]
         self.parts = [*_shorten(before), facts(simulation)]
         self._write(simulation, "running")
+
+    def after_batch(self, simulation: Watched, first: int, n: int, phase: str) -> None:
+        """Look at the counters of joules before they can have started again twice."""
+        if time.monotonic() - self._looked > JOULES_EVERY:
+            self._look()
+
+    def _look(self) -> None:
+        self._joules += self._meter.lap() if self._leads else 0.0
+        self._looked = time.monotonic()
 
     def finish(self, simulation: Watched) -> None:
         """Write the end of the part."""
@@ -145,7 +159,8 @@ class Provenance(Observer):
         return ""
 
     def _write(self, simulation: Watched, state: str) -> None:
-        comm, own = simulation.world, (peak_rss_bytes(), spent(simulation.timers.seconds))
+        self._look()
+        comm, own = simulation.world, (peak_rss_bytes(), spent(simulation.timers.seconds), self._joules)
         measures = [own] if comm is None else comm.gather(own)
         with on_disk(comm, "provenance", self.path):
             if measures is not None:  # on rank 0
@@ -155,21 +170,30 @@ class Provenance(Observer):
                 os.replace(part, self.path)
 
     def _end_part(
-        self, simulation: Watched, state: str, peaks: Sequence[int], seconds: Sequence[dict[str, float]]
+        self,
+        simulation: Watched,
+        state: str,
+        peaks: Sequence[int],
+        seconds: Sequence[dict[str, float]],
+        joules: Sequence[float],
     ) -> None:
         """Write bytes and seconds of all ranks, and the `state` at the end, into the latest part."""
         slowest = max(seconds, key=lambda share: share["compute"])
+        wall = time.monotonic() - self._clock
         self.parts[-1] |= {
             "state": state,
             "last_iteration": simulation.iteration,
             "peak_rss_bytes": list(peaks[:SHOWN]),
             "memory_of_ranks": _summarize(peaks),
-            "wall_seconds": round(time.monotonic() - self._clock, 3),
+            "wall_seconds": round(wall, 3),
+            "core_hours": round(wall * len(peaks) / 3600.0, 6),
             "phases": {name: round(value, 6) for name, value in simulation.timers.seconds.items()},
             "slowest_rank_seconds": {name: round(value, 6) for name, value in slowest.items()},
             "rank_seconds": [{name: round(value, 6) for name, value in share.items()} for share in seconds[:SHOWN]],
             "mean_rank_seconds": {name: round(fmean(share[name] for share in seconds), 6) for name in slowest},
         }
+        if not math.isnan(taken := math.fsum(joules)):
+            self.parts[-1]["joules"] = round(taken, 3)
         if simulation.exchange.size > 1:
             self.parts[-1] |= {"rounds": _tell_rounds(simulation), "cuts": _tell_cuts(simulation)}
 
@@ -200,7 +224,9 @@ def _shorten(parts: list[Values]) -> list[Values]:
 def _join(first: Values, second: Values) -> Values:
     """Return two successive parts joined into one, with the seconds of both."""
     phases, later = first.get("phases", {}), second.get("phases", {})
-    return second | {key: first[key] for key in ("started", "first_iteration") if key in first} | {
+    sums = {key: first[key] + second[key] for key in ("core_hours", "joules") if key in first and key in second}
+    second = {key: value for key, value in second.items() if key not in ("core_hours", "joules")}  # else of one of them
+    return second | sums | {key: first[key] for key in ("started", "first_iteration") if key in first} | {
         "parts": count(first) + count(second),
         "wall_seconds": round(first.get("wall_seconds", 0.0) + second.get("wall_seconds", 0.0), 3),
         "phases": {name: round(phases.get(name, 0.0) + later.get(name, 0.0), 6) for name in phases | later},
@@ -280,8 +306,9 @@ def _check(part: Values) -> None:
         raise ValueError(f"cuts = {quote(cuts)} must be first neurons of ranks, and after which iteration")
     if type(count(part)) is not int or not 1 <= count(part) < 2**31:
         raise ValueError(f"parts = {quote(part['parts'])} must be how many parts of the run a part stands for")
-    if not _is_seconds({"": part.get("wall_seconds", 0.0)}):
-        raise ValueError(f"wall_seconds = {quote(part['wall_seconds'])} must be seconds")
+    for name, unit in (("wall_seconds", "seconds"), ("core_hours", "hours"), ("joules", "joules")):
+        if not _is_seconds({"": part.get(name, 0.0)}):
+            raise ValueError(f"{name} = {quote(part[name])} must be {unit}")
 
 
 def _is_cut(value: object) -> bool:
@@ -333,4 +360,6 @@ def lines(content: Values) -> list[str]:
                 value = ", ".join(f"{name} {entry}" for name, entry in value.items())
             if not key.endswith("_iteration") and value != "":
                 texts.append(f"    {key}: {value}")
+        if "core_hours" in part and "joules" not in part:
+            texts.append("    joules: not told by the counters of all its machines")
     return texts

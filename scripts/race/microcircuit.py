@@ -27,8 +27,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import energy
 import numpy as np
+
+from pareprop import energy
 
 SAMPLE_MS = 100.0
 SIMULATORS = ("NEST", "pareprop", "pareprop, learning")  # the first two have statistics to compare
@@ -54,20 +55,18 @@ def run_pareprop(options: argparse.Namespace, seed: int, learn: bool = False) ->
     begin = time.perf_counter()
     simulation = Simulation(task.model(), task, exchange, settings=task.settings())
     built = time.perf_counter()
-    steps, ids, seconds, meter = [], [], 0.0, energy.Meter()
+    steps, ids, seconds, joules, meter = [], [], 0.0, 0.0, energy.Meter()
     for k in range(round(options.seconds * 1000.0 / SAMPLE_MS)):
-        if k * SAMPLE_MS < options.warm_up:
-            meter = energy.Meter()
         start = time.perf_counter()
         simulation.run_sample(k, "train", learn=learn)
         if learn:
             simulation.engine.optimize()
+        taken, lap = time.perf_counter() - start, meter.lap()
         if k * SAMPLE_MS >= options.warm_up:
-            seconds += time.perf_counter() - start
+            seconds, joules = seconds + taken, joules + lap
         log = simulation.engine.log
         steps.append(np.repeat(np.arange(len(log.ptr) - 1), np.diff(log.ptr)) + k * task.n_steps)
         ids.append(log.ids[: log.ptr[-1]].copy())
-    joules = meter.joules()
     if exchange.rank:
         return None
     spent = {name: value for name, value in simulation.timers.seconds.items() if value > 0.005}
@@ -120,7 +119,7 @@ def run_nest(options: argparse.Namespace, seed: int) -> dict[str, Any]:
     nest.Run(options.warm_up)
     start, meter = time.perf_counter(), energy.Meter()
     nest.Run(options.seconds * 1000.0 - options.warm_up)
-    seconds, joules = time.perf_counter() - start, meter.joules()
+    seconds, joules = time.perf_counter() - start, meter.lap()
     nest.Cleanup()
     first = next(iter(cells.values())).tolist()[0]
     events = recorder.events

@@ -10,7 +10,7 @@
 
 All on the same cores (`--workers`, threads of NEST and ranks of pareprop; the last contest takes one), each run in a
 fresh process. Written: `race.csv`, a row for each run: seconds of computing per second of the model, joules per second
-of the model ("not told" where the machine has no counter that can be read, see `energy.py`), seconds to build, memory;
+of the model ("not told" where no counter can be read, see `pareprop/energy.py`), seconds to build, memory;
 `race.png`, the medians, the machine and the versions; `environment.json`, all of these. Needs NEST 3.10 (extra `peer`).
 """
 
@@ -27,9 +27,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import energy
 import microcircuit
 import numpy as np
+
+from pareprop import energy
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 COLUMNS = ("contest", "contestant", "workers", "s_per_s", "j_per_s", "build_s", "memory_mib")

@@ -10,7 +10,7 @@ from commands import command, digests, on_ranks, output_of, refusal_of
 
 from pareprop.network.local import LocalNetwork
 from pareprop.parallel.exchange import Alone
-from pareprop.runs import benchmark
+from pareprop.runs import benchmark, counters
 from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer
 
@@ -165,3 +165,40 @@ def test_phases_add_up(variant):
     parts = sum(seconds for name, seconds in figures["phases"].items() if name != "build")
     assert 0.5 * figures["train_seconds"] < parts <= figures["train_seconds"]
     assert figures["phases"]["build"] == figures["build_seconds"] > 0
+
+
+class Ranks:
+    """Three ranks of two machines: what they counted, of which this is the first one's."""
+
+    def allgather(self, own):
+        return [own, (0.0, -1.0, False), (5.0, 4.0, True)]
+
+
+def test_counters_of_machines_add_up(monkeypatch):
+    """Of 8 core seconds, 3 are this rank's and 1 that of another on its machine; the third rank found 4 of others."""
+    seconds = iter([(10.0, 1.0), (18.0, 4.0)])
+    monkeypatch.setattr(counters, "leads_machine", lambda comm: True)
+    monkeypatch.setattr(counters.energy.Meter, "lap", lambda meter: 2.0)
+    found = counters.Counters(Ranks())
+    for pair in seconds:
+        monkeypatch.setattr(counters.machine, "busy_seconds", lambda pair=pair: pair[0])
+        monkeypatch.setattr(counters.time, "process_time", lambda pair=pair: pair[1])
+        found.start() if pair[0] == 10.0 else found.stop()
+    assert found.figures(4.0) == {"joules": 7.0, "other_cores": (8.0 - 3.0 - 1.0 + 4.0) / 4.0 / 2}
+    found.joules = float("nan")
+    assert found.figures(4.0).keys() == {"other_cores"}
+
+
+def test_joules_of_a_benchmark(capsys, monkeypatch, tmp_path):
+    """Counters that go on by 2 J whenever they are looked at, in two intervals; without counters a line says so."""
+    monkeypatch.setattr(counters.energy.Meter, "lap", lambda meter: 2.0)
+    output = output_of(capsys, *SMALL, "--json", tmp_path / "told.json")
+    figures = json.loads((tmp_path / "told.json").read_text())
+    each = 1e6 * 4.0 / figures["events"]
+    assert figures["joules"] == 4.0 and f"; 4 joules, {each:.3g} µJ per synaptic event\n" in output
+    assert figures["core_hours"] == pytest.approx(figures["train_seconds"] / 3600)
+    monkeypatch.undo()
+    monkeypatch.setenv("POWERCAP", str(tmp_path))
+    output = output_of(capsys, *SMALL, "--json", tmp_path / "none.json")
+    assert "joules" not in json.loads((tmp_path / "none.json").read_text())
+    assert "core hours" in output and "joules: this machine does not tell them, it has no counters" in output

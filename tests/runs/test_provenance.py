@@ -26,8 +26,8 @@ class ManyRanks:
     def __init__(self, peaks: list[int]) -> None:
         self.peaks = peaks
 
-    def gather(self, own: object) -> list[tuple[int, dict[str, float]]]:
-        return [(peak, SECONDS) for peak in self.peaks]
+    def gather(self, own: tuple) -> list[tuple[int, dict[str, float], float]]:
+        return [(peak, SECONDS, 0.0 if k else own[2]) for k, peak in enumerate(self.peaks)]
 
     def allgather(self, own: object) -> list[object]:
         """Of a host of one's own for each pair of ranks."""
@@ -40,6 +40,7 @@ def many(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     peaks = (np.random.default_rng(1).permutation(MANY) + 2**27).tolist()
     peaks[4000] = 2**31
     monkeypatch.setattr("pareprop.storage.disk.await_others", lambda comm: None)
+    monkeypatch.setattr(provenance, "leads_machine", lambda comm: True)
     monkeypatch.setattr(provenance, "_mpi", lambda: "MPI")
     monkeypatch.setattr(provenance.mpi, "interconnect", lambda: "")
     monkeypatch.setattr(provenance, "_commit", lambda: "")
@@ -114,8 +115,34 @@ def test_info_and_report_tell_the_memory_of_ranks(tmp_path: Path, capsys: pytest
     assert report.read_run(tmp_path / "run", "run")["summary"]["memory of the largest rank"] == "3072 MiB"
 
 
+def test_core_hours_and_joules(many: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of counters that go on by 3 J at each of three looks in a part; of parts that are joined, sums."""
+    monkeypatch.setattr(provenance, "MOST_PARTS", 3)
+    monkeypatch.setattr(provenance.energy.Meter, "lap", lambda meter: 3.0)
+    monkeypatch.setattr(provenance, "JOULES_EVERY", 0.0)
+    for _ in range(4):
+        notes = provenance.Provenance(tmp_path, {"task": "t"})
+        notes.start(many)
+        notes.after_batch(many, 0, 1, "train")
+        many.iteration += 5
+        notes.finish(many)
+    parts = provenance.read(tmp_path)["parts"]
+    assert [part["joules"] for part in parts] == [2 * 9.0, 9.0, 9.0]
+    assert parts[-1]["core_hours"] == pytest.approx(parts[-1]["wall_seconds"] * MANY / 3600, rel=0.1, abs=0.002)
+    assert parts[0]["core_hours"] > 0
+    assert any(line.startswith("    joules: 9.0") for line in provenance.lines({"parts": parts}))
+    monkeypatch.setattr(provenance.energy.Meter, "lap", lambda meter: float("nan"))
+    go_on(many, tmp_path)
+    parts = provenance.read(tmp_path)["parts"]
+    lines = provenance.lines({"parts": parts})
+    assert "joules" not in parts[-1] and "    joules: not told by the counters of all its machines" in lines
+    go_on(many, tmp_path)
+    go_on(many, tmp_path)
+    assert "joules" not in provenance.read(tmp_path)["parts"][0]  # joined of parts that know and one that does not
+
+
 @pytest.mark.parametrize("wrong", [{"memory_of_ranks": 3}, {"memory_of_ranks": {"lowest": "x"}}, {"parts": 0},
-                                   {"parts": True}])  # fmt: skip
+                                   {"parts": True}, {"core_hours": -1.0}, {"joules": "x"}])  # fmt: skip
 def test_numbers_that_are_none(wrong: dict, tmp_path: Path) -> None:
     (tmp_path / provenance.NAME).write_text(json.dumps({"parts": [wrong]}))
     with pytest.raises(provenance.InputError, match=f"malformed: {next(iter(wrong))} = "):

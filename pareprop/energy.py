@@ -1,0 +1,65 @@
+"""Read the energy of processors and their memory from counters of Linux (RAPL), in joules, where they can be read.
+
+The counters of Intel's and AMD's processors are in `/sys/class/powercap`; `POWERCAP` names another folder. They are of
+the whole machine: what other programs take counts as well.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+COUNTED = ("package", "dram")  # begins of names of zones; others are parts of these, or hold them
+
+
+def folder() -> Path:
+    """Return the folder of the counters."""
+    return Path(os.environ.get("POWERCAP", "/sys/class/powercap"))
+
+
+class Meter:
+    """Tells the joules of laps, of all processor packages of this machine and their memory; NaN where it does not tell.
+
+    Counters start again at their range, at full load after some minutes; more often than once in a lap is not noticed.
+    """
+
+    def __init__(self) -> None:
+        self.zones = [
+            path for path in sorted(folder().glob("intel-rapl:*")) if _text(path / "name").startswith(COUNTED)
+        ]
+        self._before = [_number(path / "energy_uj") for path in self.zones]
+
+    def lap(self) -> float:
+        """Return the joules since the last call."""
+        now, joules = [_number(path / "energy_uj") for path in self.zones], 0.0 if self.zones else math.nan
+        for path, before, value in zip(self.zones, self._before, now, strict=True):
+            restarted = _number(path / "max_energy_range_uj") if value < before else 0.0
+            joules += (value - before + restarted) / 1e6
+        self._before = now
+        return joules
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _number(path: Path) -> float:
+    try:
+        return float(_text(path))
+    except ValueError:  # not there, or only root may read it, as since 2020
+        return math.nan
+
+
+def tell() -> str:
+    """Return a line that says whether joules are known here."""
+    meter = Meter()
+    if math.isnan(meter.lap()):
+        why = "its counters may be read by root alone" if meter.zones else "it has no counters"
+        return f"joules: this machine does not tell them, {why} ({folder()})"
+    n = sum(_text(path / "name").startswith(COUNTED[0]) for path in meter.zones)
+    memory = " with memory" if len(meter.zones) > n else ""
+    return f"joules: of {n} processor package{'s' * (n > 1)}{memory} ({folder()})"

@@ -1,0 +1,54 @@
+"""What the machines of a run spend on it and beside it: joules, and cores that other programs keep busy."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from .. import energy, machine
+from ..parallel import collectives
+from ..parallel.mpi import Comm
+from ..parallel.node import leads_machine
+
+
+class Counters:
+    """Counts from `start` to `stop`, any number of times; the first rank of each machine reads its counters.
+
+    The constructor is collective.
+
+    Parameters
+    ----------
+    comm : communicator or None
+        Communicator of all ranks.
+    """
+
+    def __init__(self, comm: Comm) -> None:
+        self.comm, self.leads, self.meter = comm, leads_machine(comm), energy.Meter()
+        self.joules = self.seconds = 0.0
+
+    def start(self) -> None:
+        """Forget what was since the last stop."""
+        self.meter.lap()
+        self._before = self._others()
+
+    def stop(self) -> None:
+        """Count what was since the start."""
+        self.joules += self.meter.lap() if self.leads else 0.0
+        self.seconds += self._others() - self._before
+
+    def _others(self) -> float:
+        """Return seconds of a processor that add up, over ranks, to those of other programs."""
+        return (machine.busy_seconds() if self.leads else 0.0) - time.process_time()
+
+    def figures(self, wall_seconds: float) -> dict[str, float]:
+        """Collective: return what is known, by name.
+
+        Returns
+        -------
+        dict of str to float
+            `joules` of all machines; `other_cores`, the cores of a machine that other programs kept busy on average.
+        """
+        counted = collectives.gather(self.comm, (self.joules, self.seconds, self.leads))
+        joules, seconds, machines = (math.fsum(column) for column in zip(*counted, strict=True))
+        found = {"joules": joules, "other_cores": max(seconds, 0.0) / max(wall_seconds, 1e-9) / machines}
+        return {name: value for name, value in found.items() if not math.isnan(value)}
