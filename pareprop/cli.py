@@ -36,6 +36,7 @@ COMMANDS: Later[click.Command] = Later(
         "jobs": "scaling.commands.jobs",
         "launch": "scaling.commands.launch",
         "nest": "nest.commands.nest_command",
+        "ping": "scaling.commands.ping_command",
         "plot": "runs.commands.plot",
         "predict": "scaling.commands.predict_command",
         "report": "runs.commands.write_report",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -103,6 +104,11 @@ class Interconnect:
     skew: float = 0.0
 
 
+OF_EXCHANGE = {  # phase of an exchange to the costs that its seconds grow with
+    "communicate": ("latency_s", "bandwidth", "round_s", "line_s", "sum_s", "message_s"),
+    "pack": ("pack_s", "copy_s"), "look_up": ("merge_s", "number_s"), "wait": ("skew",),
+}  # fmt: skip
+BETWEEN_NODES = ("latency_s", "bandwidth", "message_s")
 OF_PROCESSOR = ("merge_s", "number_s", "round_s", "line_s", "pack_s", "copy_s", "sum_s")  # fields of `Interconnect`
 
 
@@ -130,6 +136,17 @@ class Units:
         Processor, and level of instructions of the kernels, of the measurement; "" in files of earlier versions.
     sample_s : float
         Seconds of a sample of the network of `speed` on that processor; 0 in files of earlier versions.
+    date : str
+        Day of the measurement; "" in files of earlier versions.
+    load : float
+        Processes that were busy on the machine when the measurement began.
+    watts : float
+        Power of the machine for each of its cores while all of them work; 0: its counters did not tell.
+    spread : dict of str to tuple of float
+        Phase to the ends of the middle nine tenths of measured seconds, of all probes and repetitions, relative to what
+        these costs say of the same probe; {} in files of earlier versions.
+    measured : tuple of str
+        Costs of the exchange that were measured; the others are estimates.
     """
 
     seconds: dict[str, dict[str, float]]
@@ -143,6 +160,11 @@ class Units:
     processor: str = ""
     level: str = ""
     sample_s: float = 0.0
+    date: str = ""
+    load: float = 0.0
+    watts: float = 0.0
+    spread: dict[str, tuple[float, float]] = field(default_factory=dict)
+    measured: tuple[str, ...] = ()
 
     def _seconds(self, phase: str, work: Work) -> float:
         """Return seconds of a phase, between those of one busy core and of `cores`, by the ranks of the node."""
@@ -229,6 +251,22 @@ class Units:
         busy = sum(self._seconds(name, work) for name in ("deliver", "update"))
         return float(unequal + self.network.skew * np.sqrt(np.log2(work.ranks)) * busy)
 
+    def band(self, phases: Mapping[str, float]) -> tuple[float, float] | None:
+        """Return the seconds of phases together with each of them at the lower, and at the upper end of its `spread`.
+
+        None in unit costs of earlier versions, which have none.
+        """
+        if not self.spread:
+            return None
+        ends = [self.spread.get(name, (1.0, 1.0)) for name in phases]
+        low, high = (sum(map(math.prod, zip(phases.values(), end, strict=True))) for end in zip(*ends, strict=True))
+        return low, high
+
+    def estimated(self, work: Work) -> list[str]:
+        """Return the costs of the exchange that matter to a rank and were not measured."""
+        matter = [*BETWEEN_NODES] * (work.nodes > 1) + ["line_s"] * (work.node_ranks > 2)
+        return [name for name in matter if name not in self.measured]
+
     def memory(self, work: Work) -> dict[str, float]:
         """Return bytes by kind.
 
@@ -256,7 +294,35 @@ class Units:
         """Return a copy with another latency or bandwidth, where given."""
         changes = {"latency_s": latency_s, "bandwidth": bandwidth}
         changed = {name: value for name, value in changes.items() if value is not None}
-        return replace(self, network=replace(self.network, **changed))
+        measured = tuple(sorted({*self.measured, *changed}))
+        return replace(self, network=replace(self.network, **changed), measured=measured)
+
+    def with_exchange(self, repetitions: Sequence[Mapping[str, float]], nodes: int) -> Units:
+        """Return a copy with measured costs of the exchange, the median of each.
+
+        Parameters
+        ----------
+        repetitions : sequence of mapping
+            For each repetition, costs by name.
+        nodes : int
+            Number of nodes that were measured; of one, what messages between nodes cost stays an estimate.
+        """
+        if not repetitions:
+            return self
+        network = {name: float(np.median([costs[name] for costs in repetitions])) for name in repetitions[0]}
+        spread = dict(self.spread)
+        for phase, names in OF_EXCHANGE.items():
+            pairs = [(costs[name], network[name], name) for costs in repetitions for name in names if name in network]
+            ratios = [
+                middle / cost if name == "bandwidth" else cost / middle
+                for cost, middle, name in pairs
+                if cost and middle
+            ]
+            ratios += spread.get("deliver", ()) if phase == "wait" else ()  # for who delivers longer
+            spread |= {phase: _ends(ratios)} if ratios else {}
+        known = {name for name in network if nodes > 1 or name not in BETWEEN_NODES}
+        measured = tuple(sorted({*self.measured, *known}))
+        return replace(self, network=replace(self.network, **network), spread=spread, measured=measured)
 
     def scaled(self, times: float) -> Units:
         """Return the costs of a processor that takes `times` as long; latency and bandwidth between nodes stay."""
@@ -294,14 +360,21 @@ def _check(values: Values) -> Units:
     costs = [item for table in (*tables, values["nbytes"]) for item in table.items()]
     numbers = [(f"{name}.{count}", cost) for name, counts in costs for count, cost in counts.items()]
     numbers += [*values["network"].items(), ("base_bytes", values.get("base_bytes", 0.0))]
-    numbers += [("cores", values.get("cores", 1)), ("sample_s", values.get("sample_s", 0.0))]
+    numbers += [("cores", values.get("cores", 1))]
+    numbers += [(name, values.get(name, 0.0)) for name in ("sample_s", "load", "watts")]
+    spread = values.get("spread", {})
+    numbers += [(f"spread.{phase}", end) for phase, ends in spread.items() for end in ends]
     numbers += [(name, values.get(name, CACHE)) for name in ("cache", "crowded_cache")]
     for name, number in numbers:
         if type(number) not in (int, float) or not 0 <= number < np.inf:
             raise ValueError(f"{quote(name)} = {quote(number)} must be a finite number of at least 0")
-    for name in ("processor", "level"):
+    for name in ("processor", "level", "date"):
         if not isinstance(values.get(name, ""), str):
             raise ValueError(f"{name} = {quote(values[name])} must be a text")
+    if wrong := [phase for phase, ends in spread.items() if len(ends) != 2 or ends[0] > ends[1]]:
+        raise ValueError(f"spread.{quote(wrong[0])} must be a lowest and a highest ratio")
+    if not isinstance(names := values.get("measured", []), list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"measured = {quote(names)} must be a list of names")
     if values["network"].get("bandwidth", 1.0) <= 0:
         raise ValueError("bandwidth must be above 0")
     known = {name for counts in (*PHASES.values(), *MEMORY.values()) for name in counts}
@@ -318,7 +391,9 @@ def _check(values: Values) -> Units:
     ]
     if lacking:
         raise ValueError(f"seconds of {lacking[0]} are missing")
-    return Units(**{**values, "network": Interconnect(**values["network"])})
+    pairs = {phase: (float(low), float(high)) for phase, (low, high) in spread.items()}
+    made = {"network": Interconnect(**values["network"]), "spread": pairs, "measured": tuple(names)}
+    return Units(**{**values, **made})
 
 
 def write(path: Path, units: dict[str, Units]) -> None:
@@ -351,6 +426,34 @@ def fit(
     seconds, cache = _fit_phases(runs)
     of_many, shared = _fit_phases(crowded) if crowded else ({}, cache)
     return Units(seconds, nbytes, network, base_bytes, of_many, cores, cache, shared)
+
+
+def spread(costs: Units, alone: Iterable[Measured], crowded: Iterable[Measured]) -> dict[str, tuple[float, float]]:
+    """Return how far the seconds of measured runs are from unit costs, see `Units.spread`.
+
+    Parameters
+    ----------
+    costs : Units
+        Fitted to the medians of these runs.
+    alone, crowded : iterable of Measured
+        All repetitions, with one busy core and with `cores`.
+    """
+    ratios: dict[str, list[float]] = {phase: [] for phase in PHASES}
+    for table, cache, runs in (
+        (costs.seconds, costs.cache, alone),
+        (costs.crowded, costs.crowded_cache, crowded),
+    ):
+        for run, phase in itertools.product(runs, PHASES):
+            fitted, seconds = _sum(table[phase], run.work.with_cache(cache)), run.phases.get(phase, 0.0)
+            if fitted > 0 and seconds > 0:
+                ratios[phase].append(seconds / fitted)
+    return {phase: _ends(values) for phase, values in ratios.items() if values}
+
+
+def _ends(ratios: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of the middle nine tenths: single runs that other work disturbed do not count."""
+    low, high = np.quantile(ratios, (0.05, 0.95)).tolist()
+    return low, high
 
 
 def _fit_phases(runs: Sequence[Measured]) -> tuple[dict[str, dict[str, float]], float]:

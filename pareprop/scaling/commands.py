@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 
 import click
 
@@ -20,25 +21,27 @@ from ..errors import InputError, StateError
 from ..machine import cores, peak_rss_bytes
 from ..network.local import target_rate
 from ..network.variants import VARIANTS
+from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..runs import benchmark, speed, units
 from ..runs.options import SET, TRUST, FiniteFloat, GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
 from ..storage.disk import output_errors, replace_file
-from . import batch, dryrun, launchers, measure, rank_table, slurm, study, subject
+from ..values import Given
+from . import batch, dryrun, launchers, measure, ping, rank_table, slurm, study, subject
 from . import collect as table
 from .options import MOST, require_one_process
 from .predict import Prediction, nodes_for, predict
 
 UNITS = "units.json"
+MUCH = 0.1  # cores that other programs keep busy during a run, above which the run is told as disturbed
 rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
 units_option = click.option(
     "--units",
     "units_file",
     type=GivenPath(),
-    default=UNITS,
-    show_default=True,
-    help="File of unit costs: seconds and bytes of each operation, from --measure.",
+    metavar="FILE",
+    help=f"File of unit costs, seconds and bytes of each operation [{UNITS}, if it is here, else of the package].",
 )
 
 
@@ -116,7 +119,9 @@ def _run_here(point: study.Point, folder: Path, launcher: str, timeout_s: float)
         terminal.echo(f"failed: {problem}")
         return str(problem)
     figures = table.check(point, folder / f"{point.label}.json")
-    terminal.echo(f"{point.label}: {figures['train_seconds']:.3f} s")
+    busy = figures.get("other_cores", 0.0)
+    others = f"; other programs kept {busy:.1f} cores busy" if busy > MUCH else ""
+    terminal.echo(f"{point.label}: {figures['train_seconds']:.3f} s{others}")
     return ""
 
 
@@ -126,9 +131,11 @@ def _run_here(point: study.Point, folder: Path, launcher: str, timeout_s: float)
     "--units", "units_file", type=GivenPath(), metavar="FILE", help="File of unit costs; adds predictions to the table."
 )
 def collect(folder: str, units_file: str | None) -> None:
-    """Write the table of a study, study.csv.
+    """Write the tables of a study: study.csv and summary.csv.
 
-    It has a row for each finished run, with minimum, mean and maximum over the ranks of each phase.
+    The first has a row for each finished run, with minimum, mean and maximum over the ranks of each phase. The second
+    joins runs that differ in seed and repetition, and is printed as well: mean and standard deviation of seconds, of
+    the real-time factor, and of the energy of a synaptic event where machines tell joules.
     """
     chosen = study.read(Path(folder, "study.toml"))
     rows = table.collect(chosen, Path(folder), units.read(Path(units_file)) if units_file else None)
@@ -136,6 +143,8 @@ def collect(folder: str, units_file: str | None) -> None:
     with output_errors(path, "table "):
         table.write(rows, path)
     terminal.echo(f"table: {path}, {len(rows)} of {len(chosen.points())} points")
+    for line in table.lines(table.summarize(rows)):
+        terminal.echo(line)
 
 
 @scaling.command()
@@ -246,7 +255,7 @@ def predict_command(
     settings: tuple[str, ...],
     trust: bool,
     rate: float | None,
-    units_file: str,
+    units_file: str | None,
     measures: bool,
     here: bool,
     latency: float | None,
@@ -263,31 +272,32 @@ def predict_command(
     require_one_process(exchange)
     several = rank_table.ranks_of(ranks_text, MOST)
     if measures:
-        network, base = measure.exchange_costs(), peak_rss_bytes()
-        measured = {
+        exchanges, base, network = measure.exchange_costs(), peak_rss_bytes(), units.Interconnect()
+        made = {
             name: measure.measure(name, network=network, progress=terminal.echo, base_bytes=base) for name in VARIANTS
         }
-        with output_errors(Path(units_file), "--units "):
-            units.write(Path(units_file), measured)
+        _write_units(units_file or UNITS, {name: item.with_exchange(**exchanges) for name, item in made.items()})
     if source is None:
         if not measures:
             raise click.UsageError("CONFIG is missing")
         return
     chosen = subject.find(source, settings, trust)
-    costs = _scale(_costs(units_file, chosen.model.variant, latency, bandwidth), units_file, chosen.model.variant, here)
+    origin, costs = _costs(units_file, chosen.model.variant)
+    costs = _scale(costs.with_network(latency, bandwidth), origin, chosen.model.variant, here)
     arguments = chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate)
     _note_rate(chosen, rate)
     if within:
         limit_s = slurm.seconds_of(within)
-        nodes, prediction = nodes_for(*arguments, costs, limit_s, ranks_per_node, node_memory * 1e9)
+        nodes, found = nodes_for(*arguments, costs, limit_s, ranks_per_node, node_memory * 1e9)
         terminal.echo(f"{nodes} nodes with {ranks_per_node} ranks each")
-    elif len(several) > 1:
-        predictions = [predict(*arguments, ranks, costs, ranks_per_node) for ranks in several]
-        terminal.echo("\n".join(rank_table.lines(predictions, ranks_per_node, node_memory * 1e9)))
-        return
+        predictions = [found]
     else:
-        prediction = predict(*arguments, several[0], costs, ranks_per_node)
-    _print_prediction(prediction, chosen.samples)
+        predictions = [predict(*arguments, ranks, costs, ranks_per_node) for ranks in several]
+    terminal.echo(f"unit costs: {origin}{_about(costs, predictions[-1])}")
+    if len(predictions) > 1:
+        terminal.echo("\n".join(rank_table.lines(predictions, ranks_per_node, node_memory * 1e9)))
+    else:
+        _print_prediction(predictions[0], chosen.samples)
 
 
 def _note_rate(chosen: subject.Subject, rate: float | None) -> None:
@@ -300,12 +310,34 @@ def _note_rate(chosen: subject.Subject, rate: float | None) -> None:
         )
 
 
-def _costs(file: str, variant: str, latency: float | None, bandwidth: float | None) -> units.Units:
-    costs_by_variant = units.read(Path(file))
-    if variant not in costs_by_variant:
-        raise InputError(f"{file} holds no unit costs of variant '{variant}'; `pareprop predict --measure` makes them")
-    costs = costs_by_variant[variant]
-    return costs.with_network(latency, bandwidth)
+def _read_units(file: str | None) -> tuple[str, dict[str, units.Units]]:
+    """Return where unit costs come from, and the costs by variant."""
+    if file is None and not Path(UNITS).exists():
+        return measure.shipped()
+    return file or UNITS, units.read(Path(file or UNITS))
+
+
+def _write_units(file: str, costs: Mapping[str, units.Units]) -> None:
+    with output_errors(Path(file), "--units "), replace_file(Path(file)) as part:
+        units.write(part, dict(costs))
+
+
+def _costs(file: str | None, variant: str) -> tuple[str, units.Units]:
+    """Return where unit costs come from, and those of a variant."""
+    source, costs = _read_units(file)
+    if variant not in costs:
+        raise InputError(
+            f"{source} holds no unit costs of variant '{variant}'; `pareprop predict --measure` makes them"
+        )
+    return source, costs[variant]
+
+
+def _about(costs: units.Units, prediction: Prediction) -> str:
+    """Return where and when unit costs were measured, if they tell, and which of them a prediction has to estimate."""
+    about = f", {costs.processor} ({costs.level}), {costs.cores} cores, {costs.date}" if costs.date else ""
+    about += f", {costs.load:.1f} processes busy before" if costs.load >= MUCH else ""
+    guessed = ", ".join(prediction.estimated)
+    return f"{about}; not measured but estimated, also in the range: {guessed} (`pareprop ping`)" if guessed else about
 
 
 def _scale(costs: units.Units, file: str, variant: str, here: bool) -> units.Units:
@@ -327,13 +359,53 @@ def _print_prediction(prediction: Prediction, samples: int) -> None:
         f"{prediction.ranks} ranks, {samples} samples: {prediction.seconds:.4g} s, "
         f"{prediction.sample_seconds:.4g} s per sample"
     )
+    if prediction.band:
+        low, high = prediction.band
+        terminal.echo(
+            f"range        {low:.4g} to {high:.4g} s: as far as nine of ten measured runs were from these costs"
+        )
     for phase in benchmark.PHASES:
         terminal.echo(f"{phase:12s} {prediction.phases[phase]:9.3f} s")
+    energy = f"{prediction.joules:.3g}" if prediction.joules == prediction.joules else "not told by the unit costs"
+    terminal.echo(f"core hours   {prediction.core_hours:9.3g}; joules: {energy}")
     _print_memory(prediction.memory)
     terminal.echo(
         f"{prediction.nbytes / 2**20:.0f} MiB per rank with the process itself, "
         f"{prediction.node_bytes / 2**20:.0f} MiB per node; slowest rank {prediction.imbalance:.3f} x mean"
     )
+
+
+@click.command(name="ping")
+@units_option
+@click.option(
+    "--rounds", type=click.IntRange(1, 10**6), default=ping.ROUNDS, show_default=True, help="Exchanges to time."
+)
+@click.pass_obj
+def ping_command(exchange: Exchange, units_file: str | None, rounds: int) -> None:
+    """Measure what exchanges between ranks and nodes cost, and write it into the unit costs.
+
+    Started by srun or mpirun, with two ranks or more on each node. Two nodes measure latency, bandwidth, and what a
+    further message costs.
+    """
+    if exchange.comm is None:
+        raise InputError("ping: start it on several ranks, such as `srun --nodes=2 --ntasks-per-node=8 pareprop ping`")
+    with collectives.guarded(exchange.comm):
+        origin, costs = _read_units(units_file) if exchange.rank == 0 else ("", {})
+    found = ping.measure(exchange.comm, rounds)
+    with collectives.guarded(exchange.comm):
+        if exchange.rank == 0:
+            told = {name: item.with_exchange(**found) for name, item in costs.items()}
+            _write_units(units_file or UNITS, told)
+            _print_exchange(found, origin, units_file or UNITS)
+
+
+def _print_exchange(found: Given, origin: str, file: str) -> None:
+    """Print the median and the range of each cost, and what was written."""
+    for name in found["repetitions"][0]:
+        values = sorted(costs[name] for costs in found["repetitions"])
+        unit = "bytes/s" if name == "bandwidth" else "s per s" if name == "skew" else "s"
+        terminal.echo(f"{name:12s} {median(values):9.3g} {unit}, from {values[0]:.3g} to {values[-1]:.3g}")
+    terminal.echo(f"{found['nodes']} node(s); written to {file}, all other costs as in {origin}")
 
 
 @click.command()
@@ -357,7 +429,7 @@ def jobs(
     settings: tuple[str, ...],
     trust: bool,
     rate: float | None,
-    units_file: str,
+    units_file: str | None,
     nodes: int,
     ranks_per_node: int,
     limit: str | None,
@@ -388,7 +460,7 @@ def _plan(
     settings: tuple[str, ...],
     trust: bool,
     rate: float | None,
-    units_file: str,
+    units_file: str | None,
     nodes: int,
     ranks_per_node: int,
     limit: str | None,
@@ -399,7 +471,7 @@ def _plan(
     if source == "bench":
         raise InputError("bench is not a training; use jobs/study.sbatch")
     chosen = subject.find(source, settings, trust)
-    costs = _costs(units_file, chosen.model.variant, None, None)
+    origin, costs = _costs(units_file, chosen.model.variant)
     prediction = predict(
         chosen.model,
         chosen.task.n_steps,
@@ -415,7 +487,7 @@ def _plan(
     lines = [
         f"# predicted: {prediction.seconds:.3g} s, {prediction.nbytes / 2**20:.0f} MiB per rank, "
         f"{prediction.node_bytes / 2**20:.0f} MiB per node; "
-        f"{number} job(s) in a row; time and memory below have a margin of {slurm.MARGIN:g}"
+        f"{number} job(s) in a row; time and memory below have a margin of {slurm.MARGIN:g}; unit costs: {origin}"
     ]
     if not writes and not Path(script).exists():
         lines.append(f"# {script} is not here; `pareprop jobs --write {Path(script).parent}` writes the job scripts")

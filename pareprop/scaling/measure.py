@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -15,18 +16,23 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from .. import machine
+from .. import energy, machine
 from ..errors import InputError, StateError
 from ..machine import available, peak_rss_bytes
-from ..runs import benchmark, speed, work
-from ..runs.units import Interconnect, Measured, Units, fit
+from ..runs import benchmark, speed, units, work
+from ..runs.units import Interconnect, Measured, Units
+from ..values import Values
 from . import dryrun, launchers, ping
 
-EXCHANGES = 2000  # rounds that are timed
+EXCHANGES = ping.ROUNDS
 MEET = 60.0  # a copy waits for the others for at most this many seconds
+SHIPPED = Path(__file__).parent / "measured"  # unit costs of machines, as `predict --measure` writes them
 LARGEST = 2**30  # about the bytes of the largest probe
 
 
@@ -72,7 +78,7 @@ def measure(
     repeats : int
         Repetitions of each probe.
     network : Interconnect or None
-        Latency and bandwidth; by default measured between two ranks of this machine.
+        Costs of the exchange; by default measured between ranks of this machine.
     progress : callable
         Called with one line after each probe.
     base_bytes : float or None
@@ -84,7 +90,7 @@ def measure(
         If one of the copies was killed.
     """
     base, before = peak_rss_bytes() if base_bytes is None else base_bytes, os.getloadavg()[0]
-    cores = count_copies()
+    cores, meter, joules, spent = count_copies(), energy.Meter(), 0.0, 0.0
     alone: dict[Probe, list[Measured]] = {probe: [] for probe in probes}
     crowded: dict[Probe, list[list[Measured]]] = {probe: [] for probe in probes}
     context = multiprocessing.get_context("spawn")
@@ -92,8 +98,11 @@ def measure(
         for repeat, probe in itertools.product(range(repeats), probes):
             start = time.perf_counter()
             alone[probe].append(run(variant, probe))
+            meter.lap()
             if cores > 1:
+                begun = time.perf_counter()
                 crowded[probe].append(_run_copies(pool, cores, variant, probe))
+                joules, spent = joules + meter.lap(), spent + time.perf_counter() - begun
             progress(f"{variant}, {repeat + 1} of {repeats}: {probe}: {time.perf_counter() - start:.1f} s")
     if before > 0.3 * machine.cores():
         progress(
@@ -101,15 +110,41 @@ def measure(
             "processor, but caches and memory were shared"
         )
     copies = [[_median(runs) for runs in zip(*crowded[probe], strict=True)] for probe in probes]
-    found = fit(
-        [_median(alone[probe]) for probe in probes],
-        network or exchange_costs(),
-        base,
-        [_mean(runs) for runs in copies if runs],
-        cores,
-    )
+    medians = [_median(alone[probe]) for probe in probes]
+    found = units.fit(medians, network or Interconnect(), base, [_mean(runs) for runs in copies if runs], cores)
     processor, level = speed.here()
-    return replace(found, processor=processor, level=level, sample_s=speed.sample_seconds(variant))
+    found = replace(
+        found,
+        processor=processor,
+        level=level,
+        sample_s=speed.sample_seconds(variant),
+        date=datetime.now(UTC).date().isoformat(),
+        load=before,
+        watts=0.0 if math.isnan(joules) or not spent else joules / spent / cores,
+        spread=units.spread(
+            found,
+            itertools.chain.from_iterable(alone.values()),
+            [_mean(runs) for repetitions in crowded.values() for runs in repetitions],
+        ),
+    )
+    return found if network else found.with_exchange(**exchange_costs())
+
+
+def shipped() -> tuple[str, dict[str, Units]]:
+    """Return the file of unit costs in the package that is nearest to this machine, and the costs by variant.
+
+    That of this processor and level of kernels, if there is one, else one of this level, else the first.
+    """
+    files = sorted(SHIPPED.glob("*.json"))
+    known = [(path, units.read(path)) for path in files]
+    processor, level = speed.here()
+
+    def distance(entry: tuple[Path, dict[str, Units]]) -> tuple[bool, bool]:
+        costs = next(iter(entry[1].values()))
+        return costs.level != level, costs.processor != processor
+
+    path, costs = min(known, key=distance)
+    return f"{path.name} of the package", costs
 
 
 def _run_copies(pool: ProcessPoolExecutor, cores: int, variant: str, probe: Probe) -> list[Measured]:
@@ -183,24 +218,18 @@ def run(variant: str, probe: Probe, progress: Callable[[str], None] | None = Non
     return Measured(work.of_rank(model, probe.steps, firing, probe.ranks, rank), phases, dict(share.memory))
 
 
-def exchange_costs(n_ranks: int = 2) -> Interconnect:
-    """Measure messages, rounds in a node, waiting, look-up and packing of ranks here; defaults without mpirun."""
+def exchange_costs() -> Values:
+    """Measure exchanges between ranks of this machine, see `ping.measure`; no repetitions without mpirun."""
+    n_ranks = max(2, count_copies())
     try:
         done = subprocess.run(
             [*launchers.command("mpirun", n_ranks), sys.executable, "-m", ping.__name__, str(EXCHANGES)],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=True,
             env=launchers.environment(n_ranks) | {"OMPI_MCA_btl": "self,sm", "OMPI_MCA_osc": "^ucx"},
         )
     except (subprocess.SubprocessError, InputError):
-        return Interconnect()
-    costs, usual = json.loads(done.stdout), Interconnect()
-    short, long, in_node = (costs.pop(name) for name in ("short_s", "long_s", "round_s"))
-    return Interconnect(
-        short / float(np.ceil(np.log2(n_ranks))),
-        4 * ping.WORDS[1] * (n_ranks - 1) / max(long - short, 1e-9),
-        round_s=max(in_node - usual.line_s * (n_ranks - 2), usual.line_s),
-        **costs,
-    )
+        return {"repetitions": [], "nodes": 1}
+    return cast(Values, json.loads(done.stdout))

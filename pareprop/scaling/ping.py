@@ -1,6 +1,7 @@
-"""Measure how long exchanges between ranks of this machine take: `mpirun -n 2 python -m pareprop.scaling.ping ROUNDS`.
+"""Measure what exchanges between ranks cost, within a node and between nodes: the command `ping`.
 
-Prints a table of seconds as JSON, for `measure`. `scripts/exchange.py` uses `open_rounds`, too.
+`python -m pareprop.scaling.ping ROUNDS` under mpirun prints the costs as JSON, for `measure`. `scripts/exchange.py`
+uses `open_rounds`, too.
 """
 
 from __future__ import annotations
@@ -9,20 +10,26 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
-from ..parallel import launcher
+from ..errors import InputError
+from ..parallel import collectives, launcher, node
 from ..parallel.channel import Channel, ChannelSizes
-from ..parallel.exchange import Ranks
+from ..parallel.exchange import Exchange, Ranks
 from ..parallel.messages import Sources
 from ..parallel.mpi import Comm
 from ..parallel.partition import block
 from ..parallel.spike_log import SpikeLog
 from ..runs import benchmark
+from ..values import Values
 
 WORDS = 64, 65536  # 32-bit words of a short and of a long message
-LAPS, SAMPLES = 7, 5
+LAPS, SAMPLES, REPEATS = 7, 3, 3
+ROUNDS = 2000  # without spikes
+SENDERS = 16  # at most so many ranks of other nodes send to one at once
 NEURONS, SPIKES, READOUTS = 256_000, 1280, 64  # of two nodes of 128 ranks; spikes of a node in a step, at 10 Hz
 STEPS = 200  # rounds that carry spikes
 
@@ -106,37 +113,137 @@ def pack(comm: Comm) -> dict[str, float]:
     return {"copy_s": max(copied, 0.0), "pack_s": max(packed, 0.0), "sum_s": max((sums - idle) / (2 * READOUTS), 0.0)}
 
 
-def main(rounds: int) -> None:
-    """Measure all costs, and print them as JSON on rank 0."""
-    exchange = launcher.exchange()
-    comm, costs = exchange.comm, {}
-    meeting = exchange.open(ChannelSizes(comm.size, rounds, rounds, 1)).meeting
-    for name, words in zip(("short_s", "long_s"), WORDS, strict=True):
-        own, whole, laps = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32), []
-        for _ in range(rounds if words == WORDS[0] else rounds // 20):
-            start = time.perf_counter()
-            comm.Allgather(own, whole)
-            laps.append(time.perf_counter() - start)
-        costs[name] = float(np.median(laps))
-    laps = []
+def in_node(comm: Comm, rounds: int) -> float:
+    """Collective, on one node: return the seconds of a round in which nobody sends anything."""
+    meeting, laps = Ranks(comm).open(ChannelSizes(comm.size, rounds, rounds, 1)).meeting, []
     for _ in range(LAPS):
         comm.Barrier()
         start = time.perf_counter()
         meeting.rounds(0, rounds)
         laps.append((time.perf_counter() - start) / rounds)
-    costs["round_s"] = float(np.median(laps))
+    return float(np.median(laps))
+
+
+def messages(comm: Comm, rounds: int) -> dict[str, float]:
+    """Collective: return latency and bandwidth of messages from each rank to all."""
+    seconds = []
+    for words in WORDS:
+        own, whole, laps = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32), []
+        for _ in range(rounds if words == WORDS[0] else max(rounds // 20, 1)):
+            start = time.perf_counter()
+            comm.Allgather(own, whole)
+            laps.append(time.perf_counter() - start)
+        seconds.append(float(np.median(laps)))
+    short, long = seconds
+    return {
+        "latency_s": short / float(np.ceil(np.log2(comm.size))),
+        "bandwidth": 4 * WORDS[1] * (comm.size - 1) / max(long - short, 1e-9),
+    }
+
+
+def receive(comm: Comm, rounds: int) -> float:
+    """Collective: return the seconds in which rank 0 receives a short message from every other at once."""
+    n = WORDS[0]
+    own, whole, laps = np.zeros(n, np.uint32), np.zeros(n * comm.size, np.uint32), []
+    to, of = np.zeros(comm.size, np.intc), np.full(comm.size, n if comm.rank == 0 else 0, np.intc)
+    to[0], of[comm.rank] = n * (comm.rank > 0), 0
+    starts = n * np.arange(comm.size, dtype=np.intc)
+    for _ in range(rounds):
+        comm.Barrier()
+        start = time.perf_counter()
+        comm.Alltoallv((own, (to, np.zeros_like(to))), (whole, (of, starts)))
+        laps.append(time.perf_counter() - start)
+    return float(np.median(laps))
+
+
+def skew(exchange: Exchange, rounds: int) -> float:
+    """Collective, on two ranks: return the seconds that each waits for the other per second of work."""
     task, waits = benchmark.BenchTask(100, rounds, 1), []
     for _ in range(SAMPLES):
         figures = benchmark.run(benchmark.model(5000, 100, 100), task, 1, True, exchange, 1)
         wait = np.mean([part["phases"]["wait"] for part in figures["shares"]])
         waits.append(wait / (figures["phases"]["deliver"] + figures["phases"]["update"]))
-    costs["skew"] = float(min(waits))  # larger ones are of ranks that had to wait for a core
-    costs |= look_up(comm)
-    os.environ["PAREPROP_RANKS_PER_NODE"] = "1"
-    costs |= pack(comm)
-    if comm.rank == 0:
-        print(json.dumps(costs))
+    return float(min(waits))  # larger ones are of ranks that had to wait for a core
+
+
+@contextmanager
+def every_rank_a_node() -> Iterator[None]:
+    """Let each rank be a node of its own in the block."""
+    before = os.environ.get(node.RANKS_PER_NODE)
+    os.environ[node.RANKS_PER_NODE] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(node.RANKS_PER_NODE)
+        os.environ |= {} if before is None else {node.RANKS_PER_NODE: before}
+
+
+def costs(comm: Comm, nodes: node.Nodes, rounds: int) -> dict[str, float]:
+    """Collective: return those costs of `Interconnect` that these ranks can measure; valid on rank 0."""
+    found: dict[str, float] = {}
+    local, first = nodes.local, nodes.index == 0
+    pair = local.Split(min(local.rank // 2, 1), local.rank)
+    if first and local.rank < 2:
+        found["round_s"] = in_node(pair, rounds)
+        found["skew"] = skew(Ranks(pair), rounds)
+        found |= look_up(pair)
+        with every_rank_a_node():
+            found |= pack(pair)
+    collectives.await_others(comm)
+    if first and local.size > 2:
+        found["line_s"] = max(in_node(local, rounds) - found.get("round_s", 0.0), 0.0) / (local.size - 2)
+    collectives.await_others(comm)
+    between = comm.Split(min(local.rank, 1), comm.rank)
+    if nodes.count > 1 and local.rank == 0:
+        found |= messages(between, rounds)
+    elif nodes.count == 1 and local.rank < 2:
+        found |= messages(pair, rounds)
+    collectives.await_others(comm)
+    found |= one_by_one(comm, nodes, rounds)
+    return found
+
+
+def one_by_one(comm: Comm, nodes: node.Nodes, rounds: int) -> dict[str, float]:
+    """Collective: return what each message beyond the first of several from other nodes costs a rank.
+
+    Leaders of nodes send before other ranks do: between two nodes, which have one leader each, these take part.
+    """
+    places = comm.allgather((nodes.local.rank, nodes.index))
+    others = sorted((place, rank) for rank, place in enumerate(places) if place[1] > 0)
+    senders = [rank for _, rank in others[:SENDERS]]
+    seconds = []
+    for chosen in (senders[:1], senders):
+        part = comm.Split(0 if comm.rank in (0, *chosen) else 1, comm.rank)
+        if len(senders) > 1 and comm.rank in (0, *chosen):
+            seconds.append(receive(part, rounds))
+        collectives.await_others(comm)
+    if comm.rank or not seconds:
+        return {}
+    return {"message_s": max(seconds[1] - seconds[0], 0.0) / (len(senders) - 1)}
+
+
+def measure(comm: Comm, rounds: int) -> Values:
+    """Collective: measure all costs some times.
+
+    Returns
+    -------
+    dict
+        `repetitions`, costs by name, see `Interconnect`; `nodes`, how many were measured; valid on rank 0.
+
+    Raises
+    ------
+    InputError
+        If the first node has one rank only.
+    """
+    nodes = node.find_nodes(comm)
+    if nodes.starts[1] < 2:
+        raise InputError("ping needs at least two ranks on each node")
+    found = [costs(comm, nodes, rounds) for _ in range(REPEATS)]
+    return {"repetitions": found, "nodes": nodes.count}
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    world = launcher.exchange().comm
+    told = measure(world, int(sys.argv[1]))
+    if world.rank == 0:
+        print(json.dumps(told))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,12 @@ class Prediction:
         Time of the slowest rank divided by the mean over ranks.
     node_bytes : float
         Memory of a node whose ranks are all as large, with their processes.
+    band : tuple of float or None
+        Seconds of the run with each phase at the lower and at the upper end of its spread, see `Units.band`.
+    watts : float
+        Power of a core that is busy with its part of the machine; NaN if unit costs do not tell.
+    estimated : tuple of str
+        Costs of the exchange in it that were not measured.
     """
 
     ranks: int
@@ -44,6 +51,19 @@ class Prediction:
     sample_seconds: float
     imbalance: float
     node_bytes: float
+    band: tuple[float, float] | None = None
+    watts: float = math.nan
+    estimated: tuple[str, ...] = ()
+
+    @property
+    def core_hours(self) -> float:
+        """Hours of all ranks together, each on a core."""
+        return self.seconds * self.ranks / 3600.0
+
+    @property
+    def joules(self) -> float:
+        """Energy of the processors; NaN if unit costs do not tell."""
+        return self.seconds * self.ranks * self.watts
 
     @property
     def seconds(self) -> float:
@@ -78,6 +98,9 @@ def predict(
         sample_seconds=max(seconds),
         imbalance=max(seconds) / (sum(seconds) / len(seconds)) if max(seconds) else 1.0,
         node_bytes=max(map(units.node_bytes, kinds)),
+        band=units.band(phases),
+        watts=units.watts or math.nan,
+        estimated=tuple(units.estimated(slowest)),
     )
 
 

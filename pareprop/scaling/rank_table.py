@@ -8,7 +8,8 @@ from itertools import pairwise
 from ..errors import InputError
 from .predict import Prediction
 
-HEAD = ("ranks", "nodes", "seconds", "MiB per rank", "GB per node", "core hours", "efficiency", "limited by")
+HEAD = ("ranks", "nodes", "seconds", "MiB per rank", "GB per node", "core hours", "efficiency")
+BAND = ("lowest s", "highest s")  # where unit costs tell how far measurements were apart
 MOST_ROWS = 64
 DOTS = ("...", "…")
 
@@ -53,8 +54,8 @@ def lines(predictions: Sequence[Prediction], ranks_per_node: int, node_bytes: fl
     node_bytes : float
         Memory of a node.
     """
-    rows = [HEAD]
     first = predictions[0]
+    rows = [(*HEAD, *(BAND if first.band else ()), "limited by")]
     for item in predictions:
         nodes = -(-item.ranks // ranks_per_node)
         memory = item.node_bytes
@@ -66,8 +67,9 @@ def lines(predictions: Sequence[Prediction], ranks_per_node: int, node_bytes: fl
                 f"{item.seconds:.4g}",
                 f"{item.nbytes / 2**20:.0f}",
                 f"{memory / 1e9:.3g}",
-                f"{item.seconds * item.ranks / 3600:.3g}",
+                f"{item.core_hours:.3g}",
                 f"{efficiency:.2f}",
+                *(f"{end:.4g}" for end in item.band or ()),
                 "memory of a node" if memory > node_bytes else limit(item),
             )
         )

@@ -4,17 +4,20 @@ import dataclasses
 import itertools
 import json
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from commands import on_ranks, refusal_of
 from launch import ENVIRONMENT, find_mpirun, kill_session, processes_of, wait_until
 from params import first
 
 from pareprop.errors import StateError
 from pareprop.runs import benchmark, units, work
-from pareprop.scaling import measure
+from pareprop.scaling import measure, ping
 
 SMALL = (measure.Probe(300, 30, 2, 40), measure.Probe(400, 20, 2, 40))
 MEASURE = """
@@ -69,12 +72,15 @@ def test_ranks_measure_the_exchange(monkeypatch):
     monkeypatch.setattr(measure, "EXCHANGES", 20)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    measured = measure.exchange_costs()
-    assert measured != units.Interconnect() and measured.latency_s > 0 and measured.skew > 0
-    for name in ("round_s", "pack_s", "copy_s", "sum_s", "merge_s", "number_s"):
-        value = getattr(measured, name)
-        assert 0 < value < 1e-2 and value != getattr(units.Interconnect(), name), name
-    assert measured.round_s > 1e-8 and measured.pack_s > measured.copy_s  # to choose spikes takes longer than to copy
+    told = measure.exchange_costs()
+    assert told["nodes"] == 1 and len(told["repetitions"]) == ping.REPEATS
+    for costs in told["repetitions"]:
+        assert costs["latency_s"] > 0 and costs["skew"] > 0 and costs["bandwidth"] > 1e6
+        for name in ("round_s", "pack_s", "copy_s", "sum_s", "merge_s", "number_s"):
+            assert 0 < costs[name] < 1e-2, name
+        assert costs["round_s"] > 1e-8 and "message_s" not in costs
+    middle = units.Units({}, {}).with_exchange(**told).network
+    assert middle.pack_s > middle.copy_s  # to choose spikes takes longer than to copy
 
 
 def test_seconds_of_repetitions_and_copies() -> None:
@@ -118,14 +124,56 @@ def test_the_cache_that_fits_best_is_found(cache: float) -> None:
     assert found._seconds("deliver", runs[0].work) == pytest.approx(runs[0].phases["deliver"])
 
 
-def test_what_ranks_measured_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of four ranks a short message takes two stages, a long one carries three times 256 KiB more; defaults without."""
-    told = {"short_s": 4e-6, "long_s": 20e-6, "round_s": 1e-6, "skew": 0.25, "pack_s": 3e-9}
+def test_what_ranks_measured_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known without ranks."""
+    told = {"repetitions": [{"latency_s": 2e-6, "skew": 0.25}], "nodes": 1}
     answer = f"print({json.dumps(json.dumps(told))})"
     monkeypatch.setattr(measure.launchers, "command", lambda *_: [sys.executable, "-c", answer])
-    found, usual = measure.exchange_costs(4), units.Interconnect()
-    assert (found.latency_s, found.skew, found.pack_s, found.copy_s) == (2e-6, 0.25, 3e-9, usual.copy_s)
-    assert found.bandwidth == pytest.approx(3 * 4 * 65536 / 16e-6)
-    assert found.round_s == pytest.approx(max(1e-6 - 2 * usual.line_s, usual.line_s))
+    assert measure.exchange_costs() == told
     answer = "raise SystemExit(1)"
-    assert measure.exchange_costs() == usual
+    assert measure.exchange_costs() == {"repetitions": [], "nodes": 1}
+
+
+class Four:
+    """Rank 0 of four, between which a short message takes 4 µs and a long one 20."""
+
+    rank, size = 0, 4
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(ping.time, "perf_counter", lambda: self.now)
+
+    def Allgather(self, own: np.ndarray, whole: np.ndarray) -> None:
+        assert len(whole) == 4 * len(own)
+        self.now += {64: 4e-6, 65536: 20e-6}[len(own)]
+
+
+def test_messages_are_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four ranks a short message takes two stages, a long one carries three times 256 KiB more."""
+    found = ping.messages(Four(monkeypatch), 40)
+    assert found["latency_s"] == pytest.approx(2e-6)
+    assert found["bandwidth"] == pytest.approx(3 * 4 * 65536 / 16e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+def test_nodes_measure_messages(tmp_path) -> None:
+    """Two nodes, of three ranks and two: all costs are measured, and kept in place of those that were known."""
+    file, before = tmp_path / "units.json", measure.shipped()[1]
+    nodes = ENVIRONMENT | {"PAREPROP_RANKS_PER_NODE": "3"}
+    codes, output, errors = on_ranks(5, [["ping", "--rounds", 20]], env=os.environ | nodes, cwd=tmp_path)
+    assert (codes, errors) == ([0], []) and output[-1].startswith("2 node(s); written to units.json")
+    names = {field.name for field in dataclasses.fields(units.Interconnect)}
+    assert {line.split()[0] for line in output[:-1]} == names
+    found = units.read(file)
+    for variant, item in found.items():
+        assert set(item.measured) == names and item.seconds == before[variant].seconds
+        assert item.network.latency_s > 0 and item.network != before[variant].network
+
+
+@pytest.mark.mpi
+def test_one_rank_on_a_node_measures_nothing(tmp_path, capsys) -> None:
+    alone = ENVIRONMENT | {"PAREPROP_RANKS_PER_NODE": "1"}
+    codes, _, errors = on_ranks(2, [["ping"]], env=os.environ | alone, cwd=tmp_path)
+    assert codes == [2] and "at least two ranks on each node" in errors[0] and not list(tmp_path.iterdir())
+    assert "srun" in refusal_of(capsys, "ping")

@@ -331,8 +331,8 @@ def test_a_table_of_ranks(tmp_path, capsys):
     units.write(tmp_path / "units.json", {"interval": FLAT, "spike": FLAT})
     arguments = ["predict", *SINES, "--units", tmp_path / "units.json"]
     more = ["--ranks-per-node", "4", "--node-memory", "1000"]
-    note, head, *rows = output_of(capsys, *arguments, "--ranks", "1,2,...,16", *more).splitlines()
-    assert "10 Hz" in note and head.split()[:3] == ["ranks", "nodes", "seconds"]
+    note, origin, head, *rows = output_of(capsys, *arguments, "--ranks", "1,2,...,16", *more).splitlines()
+    assert "10 Hz" in note and str(tmp_path) in origin and head.split()[:3] == ["ranks", "nodes", "seconds"]
     chosen = subject.find("sine-waves", ["n_rec=5000", "indegree=100"])
     found = {n: predict(chosen.model, 1000, chosen.samples, chosen.firing(None), n, FLAT, 4) for n in (1, 2, 4, 8, 16)}
     for row, (n, one) in zip(rows, found.items(), strict=True):
@@ -344,6 +344,96 @@ def test_a_table_of_ranks(tmp_path, capsys):
         assert limit[0] == max(one.phases, key=one.phases.get)
     assert "memory of a node" in command(capsys, *arguments, "--ranks", "1,2", "--node-memory", "0.01")[1]
     assert "note" not in command(capsys, *arguments, "--rate", "20")[1]
+
+
+BAND = {"deliver": (0.5, 1.5), "update": (1.0, 3.0), "communicate": (0.25, 2.0)}
+
+
+def test_a_range_of_seconds(tmp_path, capsys):
+    """Each phase between its ends; phases without any, such as build, as predicted."""
+    wide = dataclasses.replace(FLAT, spread=BAND, date="2026-11-30", processor="this", level="v3", cores=2)
+    units.write(tmp_path / "units.json", {"interval": wide})
+    assert units.read(tmp_path / "units.json") == {"interval": wide}
+    chosen = subject.find("sine-waves", ["n_rec=5000", "indegree=100"])
+    arguments = chosen.model, 1000, chosen.samples, chosen.firing(10.0)
+    for ranks in (1, 100):
+        found = predict(*arguments, ranks, wide, 10)
+        assert predict(*arguments, ranks, FLAT, 10).band is None and found.phases["deliver"] > 0
+        for end, value in enumerate(found.band):
+            more = sum((BAND[name][end] - 1.0) * found.phases[name] for name in BAND)
+            assert value == pytest.approx(found.seconds + more)
+    options = ["--rate", "10", "--ranks-per-node", "10", "--units", tmp_path / "units.json"]
+    output = output_of(capsys, "predict", *SINES, "--ranks", "100", *options)
+    low, high = found.band
+    assert f"range        {low:.4g} to {high:.4g} s" in output and "not told by the unit costs" in output
+    assert f"core hours   {100 * found.seconds / 3600:9.3g}" in output
+    assert "this (v3), 2 cores, 2026-11-30; not measured but estimated" in output
+    assert "latency_s, bandwidth, message_s, line_s (`pareprop ping`)" in output
+    *_, head, one, many = output_of(capsys, "predict", *SINES, "--ranks", "1,100", *options).splitlines()
+    assert "lowest s  highest s  limited by" in head and f"{low:.4g}  " in many and one
+
+
+def test_ranges_are_those_of_repetitions():
+    """Of 21 repetitions, whose seconds are from 0.8 to 1.2 of the costs, the lowest and the highest are left out."""
+    items = [work.of_rank(benchmark.model(n, k, 20), 50, FIRING, 2, 1) for n, k in ((100, 10), (2000, 80))]
+    costs = dataclasses.replace(FLAT, crowded=FLAT.seconds)
+    runs = []
+    for k in range(21):
+        phases = FLAT.phase_seconds(items[k % 2])
+        runs.append(units.Measured(items[k % 2], phases | {"deliver": phases["deliver"] * (0.8 + 0.02 * k)}, {}))
+    for alone in (0, 11, 21):
+        found = units.spread(costs, runs[:alone], runs[alone:])
+        assert found["deliver"] == pytest.approx((0.82, 1.18)) and found["credit"] == pytest.approx((1.0, 1.0))
+
+
+def test_exchanges_that_were_measured():
+    """The median of each; one node says nothing of messages between nodes; bandwidth costs by its inverse."""
+    told = [{"latency_s": s, "bandwidth": b, "skew": k}
+            for s, b, k in ((1e-6, 2e9, 0.1), (4e-6, 4e9, 0.1), (2e-6, 1e9, 0.3))]  # fmt: skip
+    base = dataclasses.replace(FLAT, spread={"deliver": (0.5, 1.5)})
+    here, there = (base.with_exchange(told, nodes) for nodes in (1, 2))
+    assert (there.network.latency_s, there.network.bandwidth, there.network.skew) == (2e-6, 2e9, 0.1)
+    assert there.network.message_s == FLAT.network.message_s
+    for phase, ratios in (("communicate", [0.5, 1, 2, 0.5, 1, 2]), ("wait", [1, 1, 3, 0.5, 1.5])):
+        assert there.spread[phase] == pytest.approx(np.quantile(ratios, (0.05, 0.95)))
+    assert there.spread["deliver"] == (0.5, 1.5)
+    assert here.measured == ("skew",) and there.measured == ("bandwidth", "latency_s", "skew")
+    item = work.of_rank(benchmark.model(2000, 80, 20), 50, FIRING, 8, 0, nodes=2)
+    assert here.estimated(item) == ["latency_s", "bandwidth", "message_s", "line_s"]
+    assert there.estimated(item) == ["message_s", "line_s"]
+    assert base.with_exchange([], 1) == base and base.with_network(latency_s=1.0).measured == ("latency_s",)
+
+
+def test_joules_of_a_prediction():
+    """Of 5 W for each of ten cores."""
+    hot = dataclasses.replace(FLAT, watts=5.0)
+    found = predict(benchmark.model(1000, 100, 100), 1000, 5, FIRING, 10, hot)
+    assert found.joules == pytest.approx(found.seconds * 50.0)
+    assert np.isnan(predict(benchmark.model(1000, 100, 100), 1000, 5, FIRING, 10, FLAT).joules)
+
+
+def test_unit_costs_of_the_package(tmp_path, capsys, monkeypatch):
+    """Without a measurement here; a units.json in the folder goes before them."""
+    monkeypatch.chdir(tmp_path)
+    name, costs = measure.shipped()
+    assert set(costs) == {"interval", "spike"} and all(item.date and item.spread for item in costs.values())
+    output = output_of(capsys, "predict", *SINES, "--rate", "10")
+    assert f"unit costs: {name}, {costs['interval'].processor}" in output and "range" in output
+    assert f"unit costs: {name}" in output_of(capsys, "jobs", *SINES)
+    units.write(tmp_path / "units.json", {"interval": FLAT})
+    assert "unit costs: units.json\n" in output_of(capsys, "predict", *SINES, "--rate", "10")
+
+
+@pytest.mark.parametrize("here", [("that", "v2"), ("this", "v2"), ("that", "v3"), ("none", "v3")], ids="-".join)
+def test_the_nearest_unit_costs_of_the_package(tmp_path, monkeypatch, here):
+    """Of processor and level, else of the level."""
+    for processor, level in (("this", "v2"), ("that", "v2"), ("that", "v3"), ("this", "v4")):
+        item = dataclasses.replace(FLAT, processor=processor, level=level)
+        units.write(tmp_path / f"{processor}-{level}.json", {"interval": item})
+    monkeypatch.setattr(measure, "SHIPPED", tmp_path)
+    monkeypatch.setattr(speed, "here", lambda: here)
+    processor, level = ("that", "v3") if here[0] == "none" else here
+    assert measure.shipped()[0] == f"{processor}-{level}.json of the package"
 
 
 def test_unit_costs_of_another_machine(tmp_path, capsys, monkeypatch):
