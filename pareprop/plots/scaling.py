@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 
@@ -22,6 +23,8 @@ PHASES = {  # in the order of a run, with their colours
     "wait": style.GREY, "communicate": style.VERMILLION, "pack": style.MUTED[2], "look_up": style.MUTED[1],
     "deliver": style.BLUE, "update": style.GREEN, "sweep": style.SKY, "credit": style.ORANGE, "optimize": style.PURPLE,
 }  # fmt: skip
+RANGE = "predicted_train_seconds_low", "predicted_train_seconds_high"
+NARROW = 3.0  # a logarithmic axis spans at least this factor
 NAMED = 0.09  # parts above this share of the highest bar have room for the name of their phase
 Point = tuple[float, float, bool, float, float]  # ranks, median, whether more ranks than cores, smallest, largest
 CROWDED = "open: more ranks than cores, for correctness only"
@@ -111,6 +114,7 @@ def scaling_figure(rows: list[Row]) -> Figure:
     series, weak = _series(rows), rows[0]["kind"] == "weak"
     figure = Figure(figsize=(style.WIDTH, 5.0 + 0.12 * len(series)), layout="constrained")
     axes = figure.subplots(2, 3).ravel()
+    energy = all(row.get("joules_per_event") for row in rows)
     for color, (label, some) in zip(style.colors(len(series)), series.items(), strict=True):
         wall = _medians(some, lambda row: row["train_seconds"])
         _curve(axes[0], wall, color, label)
@@ -127,18 +131,22 @@ def scaling_figure(rows: list[Row]) -> Figure:
         _curve(axes[2], share, color, label)
         _curve(axes[3], _medians(some, lambda row: row["real_time_factor"]), color, label)
         _curve(axes[4], _medians(some, lambda row: row["memory_bytes_max"] / 2**20), color, label)
-        _curve(axes[5], _medians(some, lambda row: row.get("events_per_second", 0.0) or 0.0), color, label)
+        _curve(axes[5], _medians(some, _microjoules if energy else _events), color, label)
         first = wall[0]
         ideal = [first[1] * (1.0 if weak else first[0] / n) for n, *_ in wall]
         axes[0].plot([n for n, *_ in wall], ideal, color=color, ls="-.", lw=0.6, zorder=0)
         if "predicted_train_seconds" in rows[0]:
             _draw_dashed(axes[0], _medians(some, lambda row: row["predicted_train_seconds"]), color)
             _draw_dashed(axes[4], _medians(some, lambda row: row["predicted_memory_bytes"] / 2**20), color)
+        if RANGE[0] in rows[0]:
+            low, high = (_medians(some, itemgetter(name)) for name in RANGE)
+            ends = [point[1] for point in low], [point[1] for point in high]
+            axes[0].fill_between([point[0] for point in low], *ends, color=color, alpha=0.15, lw=0, zorder=0)
     ranks = sorted({row["ranks"] for row in rows})
     _ideal(axes, ranks, weak)
     titles = ("Wall time (s)", "Scaled speed-up" if weak else "Speed-up", "Efficiency",
               "Real-time factor (wall / simulated)", "Memory of the largest rank (MiB)",
-              "Synaptic events per second")  # fmt: skip
+              "Energy per synaptic event (µJ)" if energy else "Synaptic events per second")  # fmt: skip
     for ax, title in zip(axes, titles, strict=True):
         ax.set(title=title, xlabel="ranks")
         ax.set_xscale("log", base=2)
@@ -149,6 +157,14 @@ def scaling_figure(rows: list[Row]) -> Figure:
     _explain(figure, axes, rows)
     figure.suptitle(f"{'Weak' if weak else 'Strong'} scaling", x=0.01, ha="left")
     return figure
+
+
+def _microjoules(row: Row) -> float:
+    return 1e6 * row["joules_per_event"]
+
+
+def _events(row: Row) -> float:
+    return row.get("events_per_second", 0.0) or 0.0
 
 
 def _draw_dashed(ax: Axes, points: list[Point], color: str) -> None:
@@ -164,6 +180,9 @@ def _ideal(axes: list[Axes], ranks: list[float], weak: bool) -> None:
             continue  # nothing that a logarithmic axis can show
         ax.set_yscale("log")
         low, high = ax.get_ylim()
+        if high < NARROW * low:  # else the axis would show differences of a few per mille as large ones
+            middle = np.sqrt(low * high)
+            low, high = ax.set_ylim(middle / NARROW**0.5, middle * NARROW**0.5)
         wide = LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,))
         few = sum(low <= value <= high for value in wide.tick_values(low, high)) < 2
         ax.yaxis.set_major_locator(LogLocator(subs=[float(k) for k in range(1, 10)]) if few else wide)
@@ -187,9 +206,9 @@ def _add_nodes(axes: list[Axes], rows: list[Row]) -> None:
 def _explain(figure: Figure, axes: list[Axes], rows: list[Row]) -> None:
     """Draw the legend below, with the meaning of the marks."""
     handles, labels = axes[0].get_legend_handles_labels()
-    notes = ["dash-dotted: ideal", "bars: range of the repeats"]
+    notes = ["dash-dotted: ideal", "bars: range over seeds and repeats"]
     if "predicted_train_seconds" in rows[0]:
-        notes.append("dashed, crosses: predicted")
+        notes.append(f"dashed, crosses: predicted{'; shaded: its range' * (RANGE[0] in rows[0])}")
     if any(row["oversubscribed"] for row in rows):
         notes.append(CROWDED)
     figure.legend(
@@ -207,13 +226,18 @@ def _explain(figure: Figure, axes: list[Axes], rows: list[Row]) -> None:
 def caption(rows: list[Row]) -> str:
     """Return a caption: what was measured, with which processor and versions, and when."""
     first, repeats = rows[0], max(len(points) for points in _by_ranks(rows))
+    seeds, others = len({row.get("seed") for row in rows}), [row.get("other_cores", "") for row in rows]
+    others = [cores for cores in others if cores != ""]
     lines = [
         f"{'Weak' if first['kind'] == 'weak' else 'Strong'} scaling of the benchmark network, "
         f"{' and '.join(sorted({str(row['variant']) for row in rows}))} variant: wall time of training without the "
         "build, all ranks in step at its start and end; "
-        f"median of {repeats} run{'s' if repeats > 1 else ''} at each point, bars span the smallest and the largest.",
+        f"median of {repeats} run{'s' if repeats > 1 else ''} at each point "
+        f"({seeds} seed{'s' if seeds > 1 else ''}), bars span the smallest and the largest.",
         "Phases are means over the ranks; `wait` is waiting for other ranks, `communicate` what messages take.",
     ]
+    if others:
+        lines.append(f"other programs kept {min(others):.1f} to {max(others):.1f} cores of a machine busy")
     for name in ("processor", "mpi", "versions", "flags"):
         values = sorted({str(row[name]) for row in rows if row.get(name)})
         lines += [f"{name}: {' or '.join(values)}"] if values else []

@@ -39,7 +39,8 @@ TITLES = {  # of curves
 }  # fmt: skip
 COLUMNS = {  # columns of the table of a study and their headings
     "kind": "kind", "variant": "variant", "neurons": "neurons", "indegree": "indegree", "ranks": "ranks",
-    "train_seconds": "seconds", "real_time_factor": "real-time factor", "memory_bytes_max": "MiB of the largest rank",
+    "seed": "seed", "train_seconds": "seconds", "real_time_factor": "real-time factor",
+    "joules_per_event": "µJ per synaptic event", "memory_bytes_max": "MiB of the largest rank",
 }  # fmt: skip
 
 
@@ -175,6 +176,9 @@ def summary(file: h5py.File, parts: list[Values]) -> dict[str, str]:
         entries["ranks"] = f"{parts[-1].get('ranks', 1)}"
         n_parts = sum(map(provenance.count, parts))
         entries["time"] = f"{seconds:.1f} s" + (f" in {n_parts} parts" if n_parts > 1 else "")
+        for name, unit in (("core_hours", ""), ("joules", " J")):
+            if all(name in part for part in parts):
+                entries[name.replace("_", " ")] = f"{sum(part[name] for part in parts):.4g}{unit}"
         entries["memory of the largest rank"] = f"{most / 2**20:.0f} MiB"
         entries["state"] = str(parts[-1].get("state", ""))
     entries["digest"] = reader.text(file, "digest")[:16]
@@ -246,8 +250,7 @@ def read_sweep(directory: Path) -> Values:
 def _cell(name: str, value: str | float) -> str:
     if isinstance(value, str):
         return value
-    if name == "memory_bytes_max":
-        value /= 2**20
+    value *= {"memory_bytes_max": 2.0**-20, "joules_per_event": 1e6}.get(name, 1.0)
     return f"{value:,.0f}" if value.is_integer() else charts.three_digits(value)
 
 

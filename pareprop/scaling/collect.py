@@ -7,13 +7,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 
 from .. import files
 from ..errors import InputError
 from ..runs import benchmark
 from ..runs.units import Units
 from ..runs.work import Firing
-from ..values import Given, Values
+from ..values import AnyValue, Given, Values
 from .predict import predict
 from .study import Point, Study
 
@@ -21,8 +22,14 @@ FIGURES = (
     "train_seconds", "build_seconds", "firing_rate_hz", "synapses", "events", "events_per_second", "simulated_seconds",
     "digest", "sending",
 )  # fmt: skip
+COUNTED = ("core_hours", "joules", "other_cores")  # left out where the machine or an earlier version does not tell them
+SPREAD = ("train_seconds", "real_time_factor", "joules_per_event")  # of which runs that differ in seeds have means
 ENVIRONMENT = ("date", "processor", "versions", "mpi", "flags")  # results of earlier versions lack these
-TABLE, OBJECTS, EXTRA_P = "study.csv", "study.json", "study.extra-p.jsonl"
+TABLE, OBJECTS, EXTRA_P, SUMMARY = "study.csv", "study.json", "study.extra-p.jsonl", "summary.csv"
+SIZES = ("kind", "variant", "neurons", "indegree", "delay", "rate", "ranks")
+HEADINGS = {
+    "train_seconds": "seconds", "real_time_factor": "real-time factor", "joules_per_event": "µJ per synaptic event",
+}  # fmt: skip
 LIMIT = 2**28  # longer files of results, in bytes, are refused; they have an entry for each rank
 
 
@@ -68,6 +75,9 @@ def row(point: Point, figures: Given) -> Values:
     hosts = Counter(share["host"] for share in shares)
     columns = vars(point) | {name: figures[name] for name in FIGURES}
     columns |= {name: figures.get("environment", {}).get(name, "") for name in ENVIRONMENT}
+    columns |= {name: figures[name] for name in COUNTED if name in figures}
+    if "joules" in figures and figures["events"]:
+        columns["joules_per_event"] = figures["joules"] / figures["events"]
     columns |= {
         "hosts": len(hosts),
         "real_time_factor": figures["train_seconds"] / figures["simulated_seconds"],
@@ -93,15 +103,58 @@ def _predict(point: Point, figures: Given, units: Units) -> dict[str, float]:
     rate = point.rate or figures["firing_rate_hz"]
     firing = Firing.at(benchmark.INPUT_PROBABILITY, rate, point.steps, model.dt_ms)
     prediction = predict(model, point.steps, point.intervals, firing, point.ranks, units)
-    phases = {f"predicted_{phase}_s": prediction.phases[phase] for phase in benchmark.PHASES}
-    return phases | {
-        "predicted_train_seconds": prediction.seconds - prediction.phases["build"],
-        "predicted_memory_bytes": sum(prediction.memory.values()),
-    }
+    found = {f"predicted_{phase}_s": prediction.phases[phase] for phase in benchmark.PHASES}
+    found["predicted_train_seconds"] = prediction.seconds - prediction.phases["build"]
+    found["predicted_memory_bytes"] = sum(prediction.memory.values())
+    if band := units.band({phase: value for phase, value in prediction.phases.items() if phase != "build"}):
+        found["predicted_train_seconds_low"], found["predicted_train_seconds_high"] = band
+    return found
+
+
+def summarize(rows: Sequence[Given]) -> list[Values]:
+    """Return a row for runs that differ in seed and repetition alone: their number, means and standard deviations.
+
+    Real-time factor (seconds of computing per second of the model) and joules per synaptic event are what papers on
+    the cortical microcircuit compare.
+    """
+    groups: dict[tuple[AnyValue, ...], list[Given]] = {}
+    for item in rows:
+        groups.setdefault(tuple(item[name] for name in SIZES), []).append(item)
+    found = []
+    for sizes, some in groups.items():
+        columns: Values = dict(zip(SIZES, sizes, strict=True)) | {"runs": len(some)}
+        for name in SPREAD:
+            values = [item[name] for item in some if name in item]
+            if len(values) == len(some):
+                columns |= {name: fmean(values), f"{name}_sd": stdev(values) if len(values) > 1 else ""}
+        columns |= {name: fmean(item[name] for item in some) for name in COUNTED if all(name in item for item in some)}
+        found.append(columns)
+    return found
+
+
+def lines(summary: Sequence[Given]) -> list[str]:
+    """Return the table of `summarize` as lines of Markdown."""
+    has = [name for name in SPREAD if any(name in item for item in summary)]
+    head = [*SIZES[1:], "runs", *(HEADINGS[name] for name in has), "core hours", "others' cores"]
+    cells = [
+        [f"{item[name]}" for name in (*SIZES[1:], "runs")]
+        + [_mean(item, name) for name in has]
+        + [f"{item[name]:.3g}" if name in item else "" for name in ("core_hours", "other_cores")]
+        for item in summary
+    ]
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells)]
+
+
+def _mean(item: Given, name: str) -> str:
+    scale = 1e6 if name == "joules_per_event" else 1.0
+    if name not in item:
+        return ""
+    spread = item[f"{name}_sd"]
+    return f"{scale * item[name]:.4g}" + ("" if spread == "" else f" ± {scale * spread:.2g}")
 
 
 def write(rows: Sequence[Given], path: Path) -> None:
-    """Write rows as CSV with a header, and beside it as JSON and as a file for Extra-P.
+    """Write rows as CSV with a header, and beside it their summary, and the rows as JSON and as a file for Extra-P.
 
     Raises
     ------
@@ -110,10 +163,11 @@ def write(rows: Sequence[Given], path: Path) -> None:
     """
     if not rows:
         raise InputError(f"{path.parent}: no point of the study is finished; run `pareprop scaling run` first")
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(key for item in rows for key in item)))
-        writer.writeheader()
-        writer.writerows(rows)
+    for place, some in ((path, rows), (path.with_name(SUMMARY), summarize(rows))):
+        with open(place, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(dict.fromkeys(key for item in some for key in item)))
+            writer.writeheader()
+            writer.writerows(some)
     path.with_name(OBJECTS).write_text(json.dumps({"runs": rows}, indent=1) + "\n")
     path.with_name(EXTRA_P).write_text("".join(f"{json.dumps(item)}\n" for item in list_measurements(rows)))
 

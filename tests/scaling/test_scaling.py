@@ -16,7 +16,7 @@ from test_predict import FLAT
 from pareprop import machine
 from pareprop.errors import InputError
 from pareprop.plots import scaling as figures
-from pareprop.runs import units
+from pareprop.runs import benchmark, units
 from pareprop.scaling import collect, launchers, study
 
 TOML = """
@@ -133,6 +133,27 @@ def test_a_study_without_mpirun(tmp_path, capsys, monkeypatch, quick_starts):
         interval["digest"], digest]  # fmt: skip
 
 
+def test_seeds_are_joined(tmp_path):
+    """Three seeds of one point: mean and standard deviation, with n - 1; joules where all runs tell them."""
+    sizes = {"kind": "strong", "variant": "spike", "neurons": 80, "indegree": 9, "delay": 1, "rate": 0.0, "events": 2}
+    runs = [sizes | {"ranks": 1, "seed": k, "train_seconds": s, "real_time_factor": 2 * s, "core_hours": s,
+                     "joules": 1.0, "joules_per_event": 1e-6 * s} for k, s in enumerate((1.0, 2.0, 6.0))]  # fmt: skip
+    runs.append(sizes | {"ranks": 2, "seed": 1, "train_seconds": 5.0, "real_time_factor": 10.0})
+    one, two = collect.summarize(runs)
+    deviation = np.sqrt((4 + 1 + 9) / 2)
+    assert (one["runs"], one["train_seconds"], one["real_time_factor"]) == (3, 3.0, 6.0) and one["core_hours"] == 3.0
+    assert one["train_seconds_sd"] == pytest.approx(deviation)
+    assert one["real_time_factor_sd"] == pytest.approx(2 * deviation)
+    assert (two["runs"], two["train_seconds_sd"]) == (1, "") and "joules_per_event" not in two
+    head, _, first, second = collect.lines([one, two])
+    assert "real-time factor | µJ per synaptic event" in head
+    assert "| 3 ± 2.6 | 6 ± 5.3 | 3 ± 2.6 |" in first and "| 5 | 10 |  |" in second
+    small = [item | dict.fromkeys((f"{name}_s_mean" for name in benchmark.PHASES), 1.0) for item in runs]
+    collect.write(small, tmp_path / "study.csv")
+    with open(tmp_path / "summary.csv") as file:
+        assert [row["real_time_factor"] for row in csv.DictReader(file)] == ["6.0", "10.0"]
+
+
 def test_a_study_without_results(tmp_path, capsys):
     (tmp_path / "study.toml").write_text(TOML)
     assert "no point of the study is finished" in refusal_of(capsys, "scaling", "collect", tmp_path)
@@ -168,6 +189,27 @@ def test_axes_can_be_read():
     memory = figures.scaling_figure(rows).axes[4]
     low, high = memory.get_ylim()
     assert sum(low <= tick <= high for tick in memory.get_yticks()) > 2
+
+
+def test_small_differences_stay_small():
+    """0.3 % is less than a hundredth of the axis."""
+    rows = [row(ranks=n, train_seconds=10.0 / n, memory_bytes_max=size) for n, size in ((1.0, 1.003e9), (2.0, 1e9))]
+    memory = figures.scaling_figure(rows).axes[4]
+    bottom, top = (memory.transData.transform((1.0, y))[1] for y in memory.get_ylim())
+    low, high = (memory.transData.transform((1.0, y))[1] for y in (1e9 / 2**20, 1.003e9 / 2**20))
+    assert 0 < high - low < 0.01 * (top - bottom)
+    assert sum(memory.get_ylim()[0] <= tick <= memory.get_ylim()[1] for tick in memory.get_yticks()) > 1
+
+
+def test_energy_and_load_are_shown():
+    rows = [
+        row(ranks=n, train_seconds=10.0 / n, joules_per_event=2e-6, other_cores=n / 10, seed=1.0) for n in (1.0, 2.0)
+    ]
+    energy = figures.scaling_figure(rows).axes[5]
+    assert "µJ" in energy.get_title(loc="left") and list(energy.lines[0].get_ydata()) == [2.0, 2.0]
+    assert "other programs kept 0.1 to 0.2 cores of a machine busy" in figures.caption(rows)
+    rows[0]["joules_per_event"] = ""  # its machine does not tell
+    assert "events" in figures.scaling_figure(rows).axes[5].get_title(loc="left")
 
 
 def test_the_axis_of_nodes_leaves_titles_free():
