@@ -24,6 +24,7 @@ from ..parallel.exchange import Exchange
 from ..runs import benchmark, speed, units
 from ..runs.options import SET, TRUST, FiniteFloat, GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
+from ..storage.checkpoint_write import count_files
 from ..storage.disk import output_errors, replace_file
 from . import batch, dryrun, launchers, measure, rank_table, slurm, study, subject
 from . import collect as table
@@ -288,6 +289,7 @@ def predict_command(
     else:
         prediction = predict(*arguments, several[0], costs, ranks_per_node)
     _print_prediction(prediction, chosen.samples)
+    terminal.echo(f"a checkpoint has {count_files(-(-prediction.ranks // ranks_per_node))} files")
 
 
 def _note_rate(chosen: subject.Subject, rate: float | None) -> None:
