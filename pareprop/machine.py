@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import platform
@@ -9,28 +10,49 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from .errors import InputError, ParepropError, StateError
 
-CGROUP = Path("/sys/fs/cgroup/memory.max")
+CGROUPS = Path("/sys/fs/cgroup")
+GROUP_LIMITS = {  # of version 2, alone or beside version 1, and of version 1: folders and files, by kind of group
+    "": (("", "memory.max"), ("unified", "memory.max")),
+    "memory": (("memory", "memory.limit_in_bytes"),),
+}
 PROCESSORS = Path("/sys/devices/system/cpu")
 CACHE = 16 * 2**20  # about this many bytes of a table stay in a core's caches until they are needed again
 
 
 def available() -> int:
     """Return the bytes of memory of this machine, or the limit of this process; 0 if unknown."""
-    bounds = []
-    try:
+    bounds = [*group_limits()]
+    with suppress(OSError, StopIteration, ValueError):  # not Linux
         lines = Path("/proc/meminfo").read_text().splitlines()
         bounds.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemTotal:")))
-        bounds.append(int(CGROUP.read_text()))
-    except (OSError, StopIteration, ValueError):  # not Linux, no cgroup, or no limit ("max")
-        pass
     limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))  # `ulimit`
     bounds += [limit for limit in limits if limit != resource.RLIM_INFINITY]
     return min(bounds, default=0)
+
+
+@cache
+def group_limits(groups: Path = Path("/proc/self/cgroup"), mounts: Path = CGROUPS) -> list[int]:
+    """Return the limits of memory of the control groups that a process is in, of version 1 and 2.
+
+    Groups lie in one another, each with a limit: SLURM makes one for a job, in it one for a step, for a task.
+    """
+    limits: list[int] = []
+    with suppress(OSError, ValueError):  # not Linux
+        for line in groups.read_text().splitlines():
+            _, kinds, path = line.split(":", 2)
+            for folder, name in itertools.chain(*(GROUP_LIMITS.get(kind, ()) for kind in kinds.split(","))):
+                place = mounts / folder
+                for step in path.split("/"):  # the first is empty
+                    place /= step
+                    with suppress(OSError, ValueError):  # not here, or no limit ("max")
+                        limits.append(int((place / name).read_text()))
+    return limits
 
 
 def require_bytes(n_bytes: int, what: str) -> None:
@@ -38,7 +60,7 @@ def require_bytes(n_bytes: int, what: str) -> None:
     limit = available()
     if limit and n_bytes > limit:
         needed = min(n_bytes, 2**1000) / 2**30  # larger numbers are no floats
-        raise InputError(f"{what} takes {needed:.4g} GiB of memory, this machine has {limit / 2**30:.4g} GiB")
+        raise InputError(f"{what} takes {needed:.4g} GiB of memory, this machine has {limit / 2**30:.4g} GiB for it")
 
 
 def instructions() -> set[str]:

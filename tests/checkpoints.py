@@ -47,8 +47,16 @@ def write_table(path: Path, content: bytes) -> None:
     change(path, lambda manifest: manifest.update(table=hashlib.blake2b(content, digest_size=32).hexdigest()))
 
 
+def as_format_3(path: Path) -> None:
+    """Turn a checkpoint of ranks that are alone on their nodes into one of a format in which each rank has a file."""
+    manifest = manifest_of(path)
+    assert manifest.pop("leaders") == list(range(manifest["ranks"]))
+    seal(path, json.dumps(manifest | {"format": "pareprop-checkpoint-3"}))
+
+
 def as_before(path: Path) -> None:
-    """Turn a checkpoint into one of the format before, whose manifest holds the table as JSON."""
+    """Turn it into one of the format before that, whose manifest holds the table as JSON."""
+    as_format_3(path)
     table, manifest = table_of(path), manifest_of(path)
     counts = np.diff(table["first"], axis=0)
     for k, array in enumerate(manifest["arrays"]):

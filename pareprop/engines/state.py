@@ -2,7 +2,8 @@
 
 Contract
 --------
-An engine (`Interval`, `Spike`) and a `Simulation` have these methods, used between iterations only:
+An engine (`Interval`, `Spike`) has these methods, used between iterations only. So has a `Simulation`, with
+`load_network` and, after the arrays are filled, `load_progress` in place of `load_state`:
 
 `state() -> State`
     Names everything that the next iteration reads and that a newly built engine does not have already. The arrays in

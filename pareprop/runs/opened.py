@@ -106,8 +106,7 @@ class OpenRun(RunResults):
         best = BestWeights(self.directory / BEST, chosen.identity()) if chosen.task.keep_best else None
         phases, seen = Phases(chosen.task, chosen.task.iterations, None, best), Seen()
         simulation = Simulation(network, subject, exchange, [phases, seen], chosen.task.settings())
-        path, manifest, _ = checkpoint_read.find(self.directory / CHECKPOINTS, exchange, chosen.identity())
-        checkpoint_read.restore(simulation, path, manifest)
+        path, _ = checkpoint_read.load(simulation, self.directory / CHECKPOINTS, chosen.identity())
         seen.require_same(simulation, str(path))
         if best is not None and phases.kept is not None:
             best.restore(simulation, phases.kept[0])

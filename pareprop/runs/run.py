@@ -176,12 +176,9 @@ class Run:
     def resume(self) -> None:
         """Collective: load the latest undamaged checkpoint; warn of each later one."""
         folder, identity = self.checkpoints.folder, self.checkpoints.identity
-        path, manifest, complaints = checkpoint_read.find(folder, self.exchange, identity, self._require_recording)
-        replicas = self.simulation.replicas
-        wrong = collectives.run_in_first_group(replicas, self.file.ensure, self.simulation)  # the initial weights
-        if wrong and self.exchange.rank == 0:
-            terminal.echo(f"pareprop: warning: {wrong}; it is written anew", err=True)
-        checkpoint_read.restore(self.simulation, path, manifest)
+        path, complaints = checkpoint_read.load(
+            self.simulation, folder, identity, self._require_recording, self._ensure_results
+        )
         self.seen.require_same(self.simulation, str(path))
         self.checkpoints.latest = path
         if self.exchange.rank == 0:
@@ -191,6 +188,12 @@ class Run:
             if self.rates_hz and self.simulation.network.n_sharing > 1:
                 low, high = min(self.rates_hz.values()), max(self.rates_hz.values())
                 terminal.echo(f"neurons are shared among ranks by measured rates, {low:.3g} to {high:.3g} Hz")
+
+    def _ensure_results(self, path: Path, complaints: list[str]) -> None:
+        """Collective: write the results anew if they are damaged, while the simulation has its initial weights."""
+        wrong = collectives.run_in_first_group(self.simulation.replicas, self.file.ensure, self.simulation)
+        if wrong and self.exchange.rank == 0:
+            terminal.echo(f"pareprop: warning: {wrong}; it is written anew", err=True)
 
     def _require_recording(self, numbers: Values, rank: int, size: int) -> None:
         """Raise a ValueError if this rank's share of the recording that a checkpoint refers to is damaged."""

@@ -26,6 +26,7 @@ from ..parallel.exchange import Exchange
 from ..runs import benchmark, speed, units
 from ..runs.options import SET, TRUST, FiniteFloat, GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
+from ..storage.checkpoint_write import count_files
 from ..storage.disk import output_errors, replace_file
 from ..values import Given
 from . import batch, dryrun, launchers, measure, ping, rank_table, slurm, study, subject
@@ -298,6 +299,7 @@ def predict_command(
         terminal.echo("\n".join(rank_table.lines(predictions, ranks_per_node, node_memory * 1e9)))
     else:
         _print_prediction(predictions[0], chosen.samples)
+        terminal.echo(f"a checkpoint has {count_files(-(-predictions[0].ranks // ranks_per_node))} files")
 
 
 def _note_rate(chosen: subject.Subject, rate: float | None) -> None:

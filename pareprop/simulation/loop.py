@@ -845,13 +845,11 @@ class Simulation:
         for _, owner, get in self._list_keepers(observers):
             self._split_state(owner, get)
 
-    def load_state(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
-        """Collective: restore numbers and shared arrays; the caller then fills the arrays of `state()`."""
-        self.engine.load_state(*State.get("engine", numbers, shared))
+    def load_progress(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
+        """Collective: restore iteration, losses, digest and observers, after the network."""
         loop, progress = State.get("loop", numbers, shared)
         self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
         self._trained = str(loop.get("trained", ""))
-        self._torn, self._outcomes, self._pieces = "", [], Pieces(self.engine)
         self.cuts = [(self.iteration, self.network.cuts)]
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
         self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
@@ -868,7 +866,7 @@ class Simulation:
     def load_network(self, numbers: Values, shared: dict[str, np.ndarray]) -> None:
         """Collective: restore numbers and shared arrays of the network alone; the caller then fills its arrays."""
         self.engine.load_state(*State.get("engine", numbers, shared))
-        self._trained = ""
+        self._trained, self._torn, self._outcomes, self._pieces = "", "", [], Pieces(self.engine)
 
     def list_observers(self) -> list[tuple[str, Observer]]:
         """Return the observers with their names in a checkpoint."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -36,23 +35,23 @@ class BestWeights:
             collectives.run_in_first_group(simulation.replicas, self._keep, simulation, needed)
 
     def _keep(self, simulation: Watched, needed: set[int]) -> None:
-        own, path = cast(Simulation, simulation), self.folder / checkpoint_write.directory_name(simulation.iteration)
-        checkpoint_write.write(own, self.folder, self.identity, None, with_observers=False)
-        with on_disk(simulation.exchange.comm, "best weights", path):
-            if simulation.exchange.rank == 0:
-                self._remove(lambda iteration: iteration not in {*needed, simulation.iteration})
+        checkpoint_write.write(cast(Simulation, simulation), self.folder, self.identity, None, with_observers=False)
+        self._remove(simulation, lambda iteration: iteration not in {*needed, simulation.iteration})
 
     def forget_after(self, simulation: Watched) -> None:
         """Collective: remove what an earlier part of the run wrote after the present iteration."""
-        comm = simulation.world
-        with on_disk(comm, "best weights", self.folder):
-            if comm is None or comm.rank == 0:
-                self._remove(lambda iteration: iteration > simulation.iteration)
+        latest = simulation.iteration
+        collectives.run_in_first_group(
+            simulation.replicas, self._remove, simulation, lambda iteration: iteration > latest
+        )
 
-    def _remove(self, is_old: Callable[[int], bool]) -> None:
-        for path in checkpoint_write.list_checkpoints(self.folder):
-            if is_old(checkpoint_write.iteration_of(path)):
-                shutil.rmtree(path)
+    def _remove(self, simulation: Watched, is_old: Callable[[int], bool]) -> None:
+        old = list[Path]()
+        with on_disk(simulation.exchange.comm, "best weights", self.folder):
+            if simulation.exchange.rank == 0:
+                paths = checkpoint_write.list_checkpoints(self.folder)
+                old = [path for path in paths if is_old(checkpoint_write.iteration_of(path))]
+        checkpoint_write.remove(simulation.exchange, old)
 
     def has(self, simulation: Watched, iteration: int) -> bool:
         """Collective: return whether the network after an iteration is on disk."""
@@ -67,9 +66,11 @@ class BestWeights:
         InputError
             If the files are damaged.
         """
+
+        def require(path: Path, complaints: list[str]) -> None:
+            if complaints or checkpoint_write.iteration_of(path) != iteration:
+                reason = "; ".join(complaints) or f"{path} is not that after {iteration} iterations"
+                raise InputError(f"best weights: {reason}")
+
         own = cast(Simulation, simulation)
-        path, manifest, complaints = checkpoint_read.find(self.folder, own.exchange, self.identity)
-        if complaints or checkpoint_write.iteration_of(path) != iteration:
-            reason = "; ".join(complaints) or f"{path} is not that after {iteration} iterations"
-            raise InputError(f"best weights: {reason}")
-        checkpoint_read.restore(own, path, manifest, with_observers=False)
+        checkpoint_read.load(own, self.folder, self.identity, prepare=require, network_only=True)

@@ -1,4 +1,4 @@
-"""The file of one rank in a checkpoint: pieces of raw numbers, written and read chunk by chunk.
+"""What one rank writes into a checkpoint: pieces of raw numbers, written and read chunk by chunk.
 
 A piece is the part of one array of a `State` that a rank owns, `count` items long. The pieces of all ranks, by rank,
 form the whole array: neurons by id, synapses in the order of `SynapseTable.yield_own_places`. Only one chunk
@@ -26,6 +26,7 @@ from ..parallel.spike_log import SpikeLog, join_logs
 ALIGNMENT = 4096
 SYNCHRONISE = 2**26  # bytes between two requests to write to the disk
 CHUNK = 2**20  # items of a chunk; larger buffers are allocated anew each time, smaller ones take longer to sort
+POLYNOMIAL = 0xEDB88320  # of CRC-32, with its bits in reverse order
 
 
 @dataclass
@@ -68,6 +69,11 @@ class Piece:
     def item_bytes(self) -> int:
         """Bytes of one item."""
         return self.array.dtype.itemsize * int(np.prod(self.item, dtype=np.int64))
+
+    @property
+    def room(self) -> int:
+        """Bytes in the file."""
+        return -(-self.count * self.item_bytes // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass
@@ -151,18 +157,18 @@ def _groups(pieces: list[Piece]) -> list[_Group]:
     return groups
 
 
-def write(path: Path, pieces: list[Piece]) -> None:
-    """Write pieces into a new file and synchronise it; set their offsets and checksums.
+def write(path: Path, pieces: list[Piece], begin: int = 0) -> None:
+    """Write pieces into a file from byte `begin` on, and synchronise it; set their offsets and checksums.
 
-    A thread synchronises the chunks that are written while further ones are sorted.
+    Other ranks write to other places of the file at the same time; whoever comes first makes it. A thread synchronises
+    the chunks that are written while further ones are sorted.
     """
-    offset = 0
     for piece in pieces:
-        piece.offset, piece.crc = offset, 0
-        offset += -(-piece.count * piece.item_bytes // ALIGNMENT) * ALIGNMENT
+        piece.offset, piece.crc = begin, 0
+        begin += piece.room
     from concurrent.futures import ThreadPoolExecutor
 
-    with open(path, "wb", buffering=0) as file, ThreadPoolExecutor(1) as disk:
+    with open(path, "wb", buffering=0, opener=_open_whole) as file, ThreadPoolExecutor(1) as disk:
         waiting, synchronised = 0, []
         for piece, data, place in _chunks(pieces):
             piece.crc = zlib.crc32(data.data, piece.crc)
@@ -171,10 +177,14 @@ def write(path: Path, pieces: list[Piece]) -> None:
             if waiting >= SYNCHRONISE:
                 synchronised.append(disk.submit(os.fdatasync, file.fileno()))
                 waiting = 0
-        os.ftruncate(file.fileno(), offset)
         for done in synchronised:
             done.result()  # raises the error of a failed write, which a later request does not repeat
         os.fsync(file.fileno())
+
+
+def _open_whole(path: str, flags: int) -> int:
+    """Open a file as `open` would, and leave what is in it."""
+    return os.open(path, flags & ~os.O_TRUNC, 0o666)
 
 
 def copy(piece: Piece) -> np.ndarray:
@@ -235,3 +245,26 @@ def checksum(descriptor: int, offset: int, size: int) -> int:
         crc = zlib.crc32(data, crc)
         offset, size = offset + len(data), size - len(data)
     return crc
+
+
+def carry(crc: int, n_bytes: int) -> int:
+    """Return what a text with this CRC-32 adds, by XOR, to that of a longer one in which `n_bytes` bytes follow it.
+
+    Remainders of polynomials over two elements: each byte that follows is a factor x^8.
+    """
+    power = 1 << 23  # x^8, as the highest bit is x^0
+    while n_bytes:
+        if n_bytes & 1:
+            crc = _multiply(crc, power)
+        power, n_bytes = _multiply(power, power), n_bytes >> 1
+    return crc
+
+
+def _multiply(a: int, b: int) -> int:
+    """Return the product of two remainders."""
+    product = 0
+    for bit in range(31, -1, -1):
+        if a >> bit & 1:
+            product ^= b
+        b = b >> 1 ^ (POLYNOMIAL if b & 1 else 0)
+    return product

@@ -1,15 +1,21 @@
-"""Read checkpoints: find the latest undamaged one, refuse those of other runs, load on any number of ranks."""
+"""Read checkpoints: the latest undamaged one, on any number of ranks; refuse those of other runs.
+
+Checksums are made of what is loaded: each byte of an array is read once, by one rank of a group. Of what a rank wrote,
+several may read a part each: then their checksums are put together.
+"""
 
 from __future__ import annotations
 
 import errno
-import itertools
 import json
 import math
 import os
 import re
+import zlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, TypeVar
 
@@ -21,6 +27,7 @@ from ..errors import VALUE_LIMIT, InputError, quote, shorten
 from ..network.identity import tell_differences
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
+from ..parallel.mpi import Comm
 from ..simulation.loop import Simulation
 from ..values import AnyValue, Given, Values
 from . import checkpoint_pieces, checkpoint_table
@@ -30,6 +37,7 @@ from .checkpoint_write import (
     MANIFEST,
     MANIFEST_LIMIT,
     OLD_FORMAT,
+    RANK_FORMAT,
     iteration_of,
     list_checkpoints,
     rank_file_name,
@@ -44,6 +52,9 @@ FEW = 6  # a message names at most this many differences
 MOST_HZ = 1e6  # measured rates of this size or more are ignored as damage
 MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)  # malformed data
 Check = Callable[[Values, int, int], None]
+Prepare = Callable[[Path, list[str]], None]
+FORMATS = FORMAT, RANK_FORMAT, OLD_FORMAT
+PART = np.dtype([("number", "<i8"), ("column", "<i8"), ("crc", "<u4")])  # of what a rank wrote of an array
 Count = Annotated[int, Field(ge=0, lt=2**48)]
 
 
@@ -71,13 +82,14 @@ class _OldArray(_Array):
 
 
 class _Manifest(_Strict):
-    """A manifest of `FORMAT`."""
+    """A manifest of `FORMAT`, or of `RANK_FORMAT`, which has no `leaders`."""
 
     format: str
     version: str = Field(max_length=100)
     identity: Values
     iteration: Count
     ranks: int = Field(ge=1, le=2**24)
+    leaders: list[Count] | None = None
     numbers: Values
     arrays: list[_Array] = Field(min_length=1)
     table: str = Field(pattern="^[0-9a-f]{64}$")
@@ -86,6 +98,9 @@ class _Manifest(_Strict):
     def _is_whole(self) -> _Manifest:
         if len({array.name for array in self.arrays}) < len(self.arrays):
             raise ValueError("two arrays have the same name")
+        ends = [-1, *(self.leaders or [0]), self.ranks]
+        if ends[1] or any(a >= b for a, b in pairwise(ends)):
+            raise ValueError("leaders are not the first ranks of nodes")
         loop = self.numbers["loop"]
         if loop["iteration"] != self.iteration or type(loop["iteration"]) is not int:
             raise ValueError(f"iteration = {self.iteration}, but {quote(loop['iteration'])} in numbers")
@@ -108,43 +123,57 @@ class _OldManifest(_Manifest):
         return self
 
 
-def find(
-    folder: Path, exchange: Exchange, identity: Values, check: Check | None = None
-) -> tuple[Path, Values, list[str]]:
-    """Collective: return the latest undamaged checkpoint, its manifest, and one complaint for each later one.
+def load(
+    simulation: Simulation,
+    folder: Path,
+    identity: Values,
+    check: Check | None = None,
+    prepare: Prepare | None = None,
+    *,
+    network_only: bool = False,
+) -> tuple[Path, list[str]]:
+    """Collective: load the latest undamaged checkpoint; return its path, and one complaint for each later one.
 
     Parameters
     ----------
+    simulation : Simulation
+        A newly built simulation.
     folder : Path
         Directory of the checkpoints of a run.
-    exchange : Exchange
-        Exchange of all ranks, each of which checks a share of the files.
     identity : dict
         Configuration of the run, which the checkpoint must have in common.
     check : callable or None
         Called with the numbers of a checkpoint, rank and number of ranks; raises a ValueError if other files that the
         checkpoint refers to are damaged.
+    prepare : callable or None
+        Called once, with path and complaints so far, before anything changes in the simulation; may raise.
+    network_only : bool
+        Whether to load the network alone: iteration, losses and observers stay as they are. The simulation may have
+        been trained, so all is read before anything changes in it.
 
     Raises
     ------
     InputError
         If there is none, or it belongs to another configuration, version or format; the message names the differences.
+        Or if its arrays do not fit this network.
     """
-    comm = exchange.comm
+    comm = simulation.world
+    rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
     complaints: list[str] = []
-    paths = list_checkpoints(folder) if exchange.rank == 0 else []
+    paths = list_checkpoints(folder) if rank == 0 else []
     for path in paths if comm is None else comm.bcast(paths):
-        answer = _try(_manifest, path) if exchange.rank == 0 else ({}, "")
+        answer = _try(_manifest, path) if rank == 0 else ({}, "")
         manifest, wrong = answer if comm is None else comm.bcast(answer)
         if not wrong:
             _refuse_others(path, manifest, identity)
-            mine = range(exchange.rank, manifest["ranks"], exchange.size)
-            checked = [_try(_verify, path, manifest, number)[1] for number in mine]
-            if check is not None and not any(checked):
-                checked.append(_try(_check_beside, check, manifest["numbers"], exchange.rank, exchange.size)[1])
-            wrong = next(filter(None, itertools.chain(*([checked] if comm is None else comm.allgather(checked)))), "")
+            _, wrong = _together(comm, _verify, path, manifest, rank, size, network_only, check)
         if not wrong:
-            return path, manifest, complaints
+            if prepare is not None:
+                prepare(path, complaints)
+                prepare = None
+            wrong = _restore(simulation, path, manifest, network_only)
+        if not wrong:
+            return path, complaints
         complaints.append(f"{path} is damaged: {wrong}")
     none = f"no checkpoint to resume from in {folder}"
     if not complaints:
@@ -169,14 +198,6 @@ def measured_rates(folder: Path, exchange: Exchange) -> dict[str, float]:
     return latest if exchange.comm is None else exchange.comm.bcast(latest)
 
 
-def _check_beside(check: Check, numbers: Values, rank: int, size: int) -> None:
-    """Call `check`; raise `CorruptCheckpoint` for its ValueError."""
-    try:
-        check(numbers, rank, size)
-    except ValueError as problem:
-        raise CorruptCheckpoint(str(problem)) from None
-
-
 def _try(function: Callable[..., Values | None], *arguments: object) -> tuple[AnyValue, str]:
     """Return the result of a function and "", or None and why the checkpoint cannot be used."""
     try:
@@ -189,16 +210,23 @@ def _try(function: Callable[..., Values | None], *arguments: object) -> tuple[An
         return None, f"{MANIFEST} is malformed ({type(problem).__name__}: {shorten(str(problem), 300)})"
 
 
+def _together(comm: Comm, function: Callable[..., AnyValue], *arguments: object) -> tuple[AnyValue, str]:
+    """Collective: return this rank's result of a function and why any rank cannot use the checkpoint, "" if all can."""
+    with collectives.guarded(comm):
+        result, wrong = _try(function, *arguments)
+    return result, next(filter(None, collectives.gather(comm, wrong)), "")
+
+
 def _manifest(path: Path) -> Values:
     """Return a manifest, after checks of its fields and its table; its values are compared with the simulation later.
 
     The table of `OLD_FORMAT` is its entry "shares".
     """
     manifest = _read(path)
-    if (form := manifest["format"]) not in (FORMAT, OLD_FORMAT):
+    if (form := manifest["format"]) not in FORMATS:
         return {"format": shorten(str(form), VALUE_LIMIT)}
     try:
-        fields = (_Manifest if form == FORMAT else _OldManifest)(**manifest)
+        fields = (_OldManifest if form == OLD_FORMAT else _Manifest)(**manifest)
         if form == OLD_FORMAT:
             shares = [array.pop("shares") for array in manifest["arrays"]]
             rows = [np.array(list(map(tuple, row)), checkpoint_table.ENTRY) for row in zip(*shares, strict=True)]
@@ -270,25 +298,37 @@ def _open(path: Path) -> BinaryIO:
     return files.open_regular(path)
 
 
-def _verify(path: Path, manifest: Values, number: int) -> None:
-    """Check size and checksums of the file of rank `number`."""
-    name = rank_file_name(number)
-    with ExitStack() as stack:
-        table, file = _open_table(path, manifest, stack), stack.enter_context(_open(path / name))
-        size = os.fstat(file.fileno()).st_size
-        for column, array in enumerate(manifest["arrays"]):
-            count, offset, crc = table.share(number, column)
-            length = count * _item_bytes(array)
-            if length and offset + length > size:
-                raise CorruptCheckpoint(f"{name} has {size} bytes, {array['name']} ends at {offset + length}")
-            if checkpoint_pieces.checksum(file.fileno(), offset, length) != crc:
-                raise CorruptCheckpoint(f"{name}: the checksum of {array['name']} differs")
+def _leaders(manifest: Values) -> Sequence[int]:
+    """Return the first rank of each file."""
+    return manifest.get("leaders") or range(manifest["ranks"])
+
+
+def _verify(path: Path, manifest: Values, rank: int, size: int, values: bool, check: Check | None) -> None:
+    """Check this rank's share of the files: their size, with `values` also checksums, and what else they refer to."""
+    for first, end in list(pairwise([*_leaders(manifest), manifest["ranks"]]))[rank::size]:
+        name = rank_file_name(first)
+        with ExitStack() as stack:
+            table, file = _open_table(path, manifest, stack), stack.enter_context(_open(path / name))
+            there = os.fstat(file.fileno()).st_size
+            for number in range(first, end):
+                for column, array in enumerate(manifest["arrays"]):
+                    count, offset, crc = table.share(number, column)
+                    length = count * _item_bytes(array)
+                    if length and offset + length > there:
+                        raise CorruptCheckpoint(f"{name} has {there} bytes, {array['name']} ends at {offset + length}")
+                    if values and checkpoint_pieces.checksum(file.fileno(), offset, length) != crc:
+                        raise CorruptCheckpoint(f"{name}: the checksum of {array['name']} differs")
+    if check is not None:
+        try:
+            check(manifest["numbers"], rank, size)
+        except ValueError as problem:
+            raise CorruptCheckpoint(str(problem)) from None
 
 
 def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
     """Raise `InputError` if a checkpoint has another format, or belongs to another version or configuration."""
-    if manifest["format"] not in (FORMAT, OLD_FORMAT):
-        reads = f"this version reads '{FORMAT}' and '{OLD_FORMAT}'"
+    if manifest["format"] not in FORMATS:
+        reads = f"this version reads {', '.join(map(quote, FORMATS))}"
         raise InputError(f"{path} has format '{manifest['format']}', {reads}")
     kept, identity = dict(manifest["identity"]), dict(identity)
     networks = [part.pop(NETWORK, None) for part in (kept, identity)]
@@ -356,42 +396,60 @@ def _short(value: object) -> str:
     return shorten(json.dumps(value), 300)
 
 
-def restore(simulation: Simulation, path: Path, manifest: Values, *, with_observers: bool = True) -> None:
-    """Collective: load the state of a checkpoint that `find` returned into a newly built simulation.
-
-    Without observers, only the network is loaded: iteration, losses and observers stay as they are.
+def _restore(simulation: Simulation, path: Path, manifest: Values, network_only: bool) -> str:
+    """Collective: load the state of a checkpoint into a simulation; return what is damaged, "" if nothing is.
 
     Raises
     ------
     InputError
         If the arrays do not fit this network.
     """
-    comm = simulation.exchange.comm
-    with ExitStack() as stack, collectives.guarded(comm):
-        shares = _Files(path, manifest, stack)
-        try:
-            shared = {
-                array["name"]: shares.read(array["name"], 0, shares.total(array["name"]))
-                for array in manifest["arrays"]
-                if array["kind"] == "shared"
-            }
-            load = simulation.load_state if with_observers else simulation.load_network
-            load(manifest["numbers"], shared)
-            state = simulation.state(with_observers)
+    comm, world, root = simulation.exchange.comm, simulation.world, simulation.exchange.rank == 0
+    with ExitStack() as stack:
+        files, wrong = _together(world, _Files, path, manifest, stack)
+        if not wrong:
+            shared, wrong = _together(world, files.read_shared, root)
+        if wrong:
+            return wrong
+        for array in shared.values() if comm is not None else ():
+            comm.Bcast(array)
+        with _fitting(world, path):
+            simulation.load_network(manifest["numbers"], shared)
+            state = simulation.state(False)
             for name, (table, array) in state.rows.items():
                 array[...] = shared[name][table.whole_rows()[0]]
+        checkpoint_pieces.require_same(comm, state)
+        pieces = [piece for piece in checkpoint_pieces.list_pieces(state, 0) if piece.kind != "shared"]
+        starts, totals = collectives.sum_before(comm, np.array([piece.count for piece in pieces], np.int64))
+        with collectives.guarded(world):
+            _check_fit(path, pieces, totals, files, manifest["arrays"])
+        firsts = starts.tolist()
+
+        def fill() -> np.ndarray:
+            checkpoint_pieces.fill(pieces, firsts, lambda k, first, last: files.read(pieces[k].name, first, last))
+            return files.sums()
+
+        own, wrong = _together(world, fill)
+        if not wrong:
+            sums = [own] if comm is None else comm.gather(own) or [own[:0]]
+            _, wrong = _together(world, files.require_sums, sums)
+    if not wrong:
+        if not network_only:
+            with _fitting(world, path):
+                simulation.load_progress(manifest["numbers"], shared)
+        simulation.engine.refresh()
+    return wrong
+
+
+@contextmanager
+def _fitting(comm: Comm, path: Path) -> Iterator[None]:
+    """Collective context: raise an `InputError` on all ranks if one cannot take what a checkpoint holds."""
+    with collectives.guarded(comm):
+        try:
+            yield
         except MISFITS as problem:
             reason = shorten(str(problem), 300)
             raise InputError(f"{path} does not fit: {type(problem).__name__}: {reason}") from None
-    checkpoint_pieces.require_same(comm, state)
-    pieces = [piece for piece in checkpoint_pieces.list_pieces(state, 0) if piece.kind != "shared"]
-    starts, totals = collectives.sum_before(comm, np.array([piece.count for piece in pieces], np.int64))
-    with ExitStack() as stack, collectives.guarded(comm):
-        shares = _Files(path, manifest, stack)
-        _check_fit(path, pieces, totals, shares, manifest["arrays"])
-        firsts = starts.tolist()
-        checkpoint_pieces.fill(pieces, firsts, lambda k, first, last: shares.read(pieces[k].name, first, last))
-    simulation.engine.refresh()
 
 
 def _check_fit(
@@ -412,27 +470,39 @@ def _check_fit(
 
 
 class _Files:
-    """The files of a checkpoint, one for each rank that wrote it, opened when they are needed."""
+    """The files of a checkpoint, opened when they are needed, and the checksums of what was read."""
 
     def __init__(self, path: Path, manifest: Values, stack: ExitStack) -> None:
         self._path, self._stack = path, stack
         self._columns = {array["name"]: k for k, array in enumerate(manifest["arrays"])}
         self._arrays: list[Values] = manifest["arrays"]
         self._table = _open_table(path, manifest, stack)
-        self._descriptors: dict[int, int] = {}
+        self._leaders = _leaders(manifest)
+        self._descriptors: dict[str, int] = {}
+        self._sums: dict[tuple[int, int], tuple[int, int, int]] = {}  # by rank and column: bytes, CRC-32, items after
 
-    def _descriptor(self, number: int) -> int:
-        if number not in self._descriptors:
-            try:
-                file = self._stack.enter_context(_open(self._path / rank_file_name(number)))
-            except OSError as problem:
-                raise InputError(f"{self._path / rank_file_name(number)}: {problem.strerror}") from None
-            self._descriptors[number] = file.fileno()
-        return self._descriptors[number]
+    def _name(self, number: int) -> str:
+        """Return the name of the file in which rank `number` wrote."""
+        return rank_file_name(self._leaders[bisect_right(self._leaders, number) - 1])
+
+    def _descriptor(self, name: str) -> int:
+        if name not in self._descriptors:
+            self._descriptors[name] = self._stack.enter_context(_open(self._path / name)).fileno()
+        return self._descriptors[name]
 
     def total(self, name: str) -> int:
         """Return the number of items of a whole array."""
         return self._table.total(self._columns[name])
+
+    def read_shared(self, root: bool) -> dict[str, np.ndarray]:
+        """Return the arrays that are the same on all ranks; on rank 0 alone with their values."""
+        found = {}
+        for array in self._arrays:
+            if array["kind"] == "shared":
+                name, total = array["name"], self.total(array["name"])
+                found[name] = self.read(name, 0, total) if root else np.empty((total, *array["item"]), array["dtype"])
+        self.sums()
+        return found
 
     def read(self, name: str, first: int, last: int) -> np.ndarray:
         """Return items [first, last) of a whole array."""
@@ -440,14 +510,42 @@ class _Files:
         array = self._arrays[column]
         out = np.empty((last - first, *array["item"]), array["dtype"])
         for number, start, stop, place in self._table.parts(column, first, last):
-            offset = self._table.share(number, column)[1] + place * _item_bytes(array)
-            self._read_into(number, out[start - first : stop - first], offset, name)
+            self._read_into(out[start - first : stop - first], number, column, place)
         return out
 
-    def _read_into(self, number: int, out: np.ndarray, offset: int, name: str) -> None:
-        view = out.reshape(-1).view(np.uint8).data
+    def _read_into(self, out: np.ndarray, number: int, column: int, place: int) -> None:
+        """Read items of what rank `number` wrote of an array, from item `place` on; a later call reads later ones."""
+        name, (count, offset, _) = self._name(number), self._table.share(number, column)
+        data = out.reshape(-1).view(np.uint8)
+        view, offset = data.data, offset + place * _item_bytes(self._arrays[column])
         while view:
-            n = os.preadv(self._descriptor(number), [view], offset)
+            n = os.preadv(self._descriptor(name), [view], offset)
             if n == 0:
-                raise InputError(f"{self._path / rank_file_name(number)} ends within {name}")
+                raise CorruptCheckpoint(f"{name} ends within {self._arrays[column]['name']}")
             view, offset = view[n:], offset + n
+        n_bytes, crc, _ = self._sums.get((number, column), (0, 0, 0))
+        self._sums[number, column] = n_bytes + len(data), zlib.crc32(data.data, crc), count - place - len(out)
+
+    def sums(self) -> np.ndarray:
+        """Return the checksums, PART (n,), of what other ranks read a part of; those of all else must be right."""
+        parts = []
+        for (number, column), (n_bytes, crc, after) in self._sums.items():
+            size = _item_bytes(self._arrays[column])
+            if n_bytes < self._table.share(number, column)[0] * size:
+                parts.append((number, column, checkpoint_pieces.carry(crc, after * size)))
+            else:
+                self._require(number, column, crc)
+        return np.array(parts, PART)
+
+    def require_sums(self, sums: Sequence[np.ndarray]) -> None:
+        """Raise `CorruptCheckpoint` unless what `sums` returned on each rank is right together."""
+        parts, n = np.concatenate(sums), len(self._arrays)
+        keys, places = np.unique(parts["number"] * n + parts["column"], return_inverse=True)
+        found = np.zeros(len(keys), np.uint32)
+        np.bitwise_xor.at(found, places, parts["crc"])
+        for key, crc in zip(keys.tolist(), found.tolist(), strict=True):
+            self._require(key // n, key % n, crc)
+
+    def _require(self, number: int, column: int, crc: int) -> None:
+        if crc != self._table.share(number, column)[2]:
+            raise CorruptCheckpoint(f"{self._name(number)}: the checksum of {self._arrays[column]['name']} differs")

@@ -1,7 +1,7 @@
-"""The table of a checkpoint: which rank's file holds which items of each array, at which byte, with which checksum.
+"""The table of a checkpoint: which rank wrote which items of each array, at which byte, with which checksum.
 
 `table.bin` has a row for each rank that wrote, and a last one with the ends. A row has an entry for each array: the
-number of the rank's first item in the whole array, the first byte of its items in the rank's file, and their CRC-32.
+number of the rank's first item in the whole array, the first byte of its items in the node's file, and their CRC-32.
 A rank that reads finds its items by bisection, from a few rows, however many ranks wrote.
 """
 
@@ -94,7 +94,7 @@ def check(blocks: Iterable[np.ndarray], names: Sequence[str]) -> list[int]:
 
 
 class Table:
-    """Places of the items of arrays in the files of ranks.
+    """Places of the items of arrays in the files of a checkpoint.
 
     Parameters
     ----------
@@ -125,14 +125,14 @@ class Table:
         return self._first(self.n_ranks, column)
 
     def share(self, number: int, column: int) -> tuple[int, int, int]:
-        """Return what rank `number` wrote of an array: number of items, their first byte in its file, their CRC-32."""
+        """Return what rank `number` wrote of an array: number of items, their first byte in the file, their CRC-32."""
         _, offset, crc = self._row(number)[column].item()
         return self._first(number + 1, column) - self._first(number, column), offset, crc
 
     def parts(self, column: int, first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
-        """Yield the parts of items [first, last) of an array that lie in one file each.
+        """Yield the parts of items [first, last) of an array that one rank each wrote.
 
-        As (rank of the file, first item, last + 1, index of the first item among those of the rank).
+        As (that rank, first item, last + 1, index of the first item among those of the rank).
         """
         low, high = 0, self.n_ranks
         while first < last and high - low > 1:  # low: the last rank whose first item is at most `first`

@@ -1,10 +1,12 @@
 """Write checkpoints: the exact state of a run on disk, for any number of ranks; version of the format (`FORMAT`).
 
-A checkpoint is a directory `iteration-<n>`. Every rank writes the part of each array that it owns into `rank-<r>.bin`,
-as raw numbers; which arrays, `Simulation.state` says. `table.bin` holds place and CRC-32 of every piece, see
-`checkpoint_table`. `manifest.json` describes the arrays and has BLAKE2b hashes of the table and of itself. All files
-are written into `iteration-<n>.part`, synchronised, and the directory is renamed at the end. So a directory with the
-final name is complete, and checksums detect later damage. Nothing in it is ever executed or unpickled.
+A checkpoint is a directory `iteration-<n>`. Every rank writes the part of each array that it owns, as raw numbers;
+which arrays, `Simulation.state` says. The ranks of a node share a file, each from a byte of its own on: `rank-<r>.bin`,
+where `r` is the first of them. `table.bin` holds place and CRC-32 of every piece, see `checkpoint_table`.
+`manifest.json` describes the arrays, names the first rank of each node, and has BLAKE2b hashes of the table and of
+itself. All files are written into `iteration-<n>.part`, synchronised, and the directory is renamed at the end; before
+it is removed, it is renamed back. So a directory with the final name is complete, and checksums detect later damage.
+Nothing in it is ever executed or unpickled.
 """
 
 from __future__ import annotations
@@ -15,18 +17,27 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import cast
+
+import numpy as np
 
 from .. import __version__, files
 from ..errors import StateError
+from ..parallel import collectives
+from ..parallel.exchange import Exchange, Ranks
+from ..parallel.node import Nodes
 from ..simulation.loop import Simulation
 from ..values import Values
 from . import checkpoint_pieces, checkpoint_table
 from .checkpoint_pieces import Piece
-from .disk import on_disk, synchronise
+from .disk import on_disk, require_space, synchronise
 
-FORMAT = "pareprop-checkpoint-3"
-OLD_FORMAT = "pareprop-checkpoint-2"  # is read, too; its manifest holds the table
+FORMAT = "pareprop-checkpoint-4"
+RANK_FORMAT = "pareprop-checkpoint-3"  # is read, too; each rank has a file of its own
+OLD_FORMAT = "pareprop-checkpoint-2"  # is read, too; as before, and its manifest holds the table
 MANIFEST = "manifest.json"
 NO_CHECKSUM = "0" * 64  # stands for the checksum of the table until that is known
 MANIFEST_LIMIT = 256 * 2**20  # longer manifests, in bytes, are neither written nor read
@@ -56,33 +67,73 @@ def write(
     StateError
         On all ranks if one cannot write; earlier checkpoints stay as they are.
     """
-    comm, rank = simulation.exchange.comm, simulation.exchange.rank
+    exchange, nodes = simulation.exchange, find_nodes(simulation.exchange)
+    comm, rank = exchange.comm, exchange.rank
     final = folder / directory_name(simulation.iteration)
     part = final.with_suffix(".part")
     state = simulation.state(with_observers)
     pieces = checkpoint_pieces.list_pieces(state, rank, comm)
-    text = ""
+    before, total = collectives.sum_before(comm, np.array([sum(piece.room for piece in pieces)], np.int64))
+    begin = int(before[0])
+    leader, start = (rank, begin) if nodes.local is None else nodes.local.bcast((rank, begin))
+    text, old = "", list[Path]()
+    remove(exchange, _unfinished(folder) if rank == 0 else [])
     try:
         with on_disk(comm, "checkpoint", final):
             if rank == 0:
-                n_ranks = 1 if comm is None else comm.size
-                text = _describe(final, simulation.iteration, state.numbers, pieces, n_ranks, identity)
-                shutil.rmtree(part, ignore_errors=True)
+                text = _describe(final, simulation.iteration, state.numbers, pieces, nodes, identity)
                 part.mkdir(parents=True)
+                table_bytes = (exchange.size + 1) * len(pieces) * checkpoint_table.ENTRY.itemsize
+                require_space(part / MANIFEST, int(total[0]) + table_bytes + len(text))
         with on_disk(comm, "checkpoint", final):
-            checkpoint_pieces.write(part / rank_file_name(rank), pieces)
+            checkpoint_pieces.write(part / rank_file_name(leader), pieces, begin - start)
         row = checkpoint_table.row_of(pieces)
         rows = [row] if comm is None else comm.gather(row)
         with on_disk(comm, "checkpoint", final):
             if rank == 0:
                 checksum = checkpoint_table.write(part / checkpoint_table.NAME, checkpoint_table.join(rows))
                 _finish(part, final, text.replace(NO_CHECKSUM, checksum, 1))
-                _prune(folder, keep)
+                old = [] if keep is None else list_checkpoints(folder)[max(keep, 1) :]
     except StateError:
-        if rank == 0:
-            shutil.rmtree(part, ignore_errors=True)
+        remove(exchange, [part])
         raise
+    remove(exchange, old)
     return final
+
+
+def find_nodes(exchange: Exchange) -> Nodes:
+    """Return the nodes of an exchange; one process is one node."""
+    return Nodes(None, None, 0, np.array([0, 1])) if exchange.comm is None else cast(Ranks, exchange).nodes
+
+
+def count_files(n_nodes: int) -> int:
+    """Return the number of files of a checkpoint that ranks on so many nodes write: theirs, the table, the manifest."""
+    return n_nodes + 2
+
+
+def remove(exchange: Exchange, paths: Iterable[Path]) -> None:
+    """Collective: remove checkpoints that rank 0 names; the first ranks of nodes share their files among them.
+
+    Each gets the name of an unfinished one before, so that no part of one passes for a whole. What cannot be removed
+    stays.
+    """
+    nodes = find_nodes(exchange)
+    if nodes.local is not None and nodes.local.rank:
+        return
+    parts, found = list[Path](), list[Path]()
+    for path in [path for path in paths if exchange.rank == 0 and not path.is_symlink()]:
+        with suppress(OSError):
+            parts.append(path.rename(path.with_suffix(".part")))
+            found += parts[-1].iterdir()
+    if nodes.leaders is not None:
+        found = nodes.leaders.bcast(found)
+    for path in found[nodes.index :: nodes.count]:
+        with suppress(OSError):
+            path.unlink()
+    if nodes.leaders is not None:
+        collectives.await_others(nodes.leaders)
+    for path in parts:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def directory_name(iteration: int) -> str:
@@ -91,11 +142,11 @@ def directory_name(iteration: int) -> str:
 
 
 def rank_file_name(rank: int) -> str:
-    """Return the file name of a rank."""
+    """Return the name of the file of the ranks from `rank` on, up to the first of the next node."""
     return f"rank-{rank:05d}.bin"
 
 
-def _describe(final: Path, iteration: int, numbers: Values, pieces: list[Piece], n_ranks: int, identity: Values) -> str:
+def _describe(final: Path, iteration: int, numbers: Values, pieces: list[Piece], nodes: Nodes, identity: Values) -> str:
     """Return the text of the manifest, with `NO_CHECKSUM` for the checksum of the table, which is not written yet.
 
     Raises
@@ -107,10 +158,11 @@ def _describe(final: Path, iteration: int, numbers: Values, pieces: list[Piece],
         {"name": piece.name, "kind": piece.kind, "dtype": piece.array.dtype.str, "item": list(piece.item)}
         for piece in pieces
     ]
+    *leaders, n_ranks = nodes.starts.tolist()
     text = json.dumps(
         {
             "table": NO_CHECKSUM, "format": FORMAT, "version": __version__, "identity": identity,
-            "iteration": iteration, "ranks": n_ranks, "numbers": numbers, "arrays": arrays,
+            "iteration": iteration, "ranks": n_ranks, "leaders": leaders, "numbers": numbers, "arrays": arrays,
         }
     )  # fmt: skip
     if len(text) > MANIFEST_LIMIT:
@@ -150,9 +202,6 @@ def iteration_of(path: Path) -> int:
     return int(path.name.removeprefix("iteration-"))
 
 
-def _prune(folder: Path, keep: int | None) -> None:
-    for path in list_checkpoints(folder)[max(keep, 1) :] if keep is not None else ():
-        shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob("iteration-*.part"):
-        if re.fullmatch(NAME, path.stem):
-            shutil.rmtree(path, ignore_errors=True)
+def _unfinished(folder: Path) -> list[Path]:
+    """Return what killed runs left of checkpoints that they wrote, or removed."""
+    return [path for path in folder.glob("iteration-*.part") if re.fullmatch(NAME, path.stem)]

@@ -57,8 +57,10 @@ def require_space(path: Path, n_bytes: int, descriptor: int | None = None) -> No
     given, as the file may have been moved.
     """
     system = os.statvfs(path.parent if descriptor is None else descriptor)
-    if system.f_bavail * system.f_frsize < n_bytes + MARGIN:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    free, needed = system.f_bavail * system.f_frsize, n_bytes + MARGIN
+    if free < needed and system.f_blocks:  # some systems of networks do not tell
+        text = f"{os.strerror(errno.ENOSPC)}: {needed / 2**30:.4g} GiB are needed, {free / 2**30:.4g} GiB are free"
+        raise files.Unfit(errno.ENOSPC, text, str(path))
 
 
 def clear(path: Path) -> Path:

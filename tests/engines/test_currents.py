@@ -11,7 +11,6 @@ import pytest
 import spike_networks
 from reference import run_case
 
-from pareprop.parallel.exchange import Alone
 from pareprop.storage import checkpoint_read
 from pareprop.storage.checkpoint_observer import Checkpoints
 
@@ -47,9 +46,8 @@ def test_interval_variant(reset: bool, tmp_path: Path) -> None:
     inside = np.arange(3 * steps) % steps >= steps - case["learning_window"]
     np.testing.assert_allclose(np.vstack(signals)[inside], expected["readout_signal"][inside], rtol=1e-10, atol=1e-10)
 
-    path, manifest, _ = checkpoint_read.find(tmp_path, Alone(), {})
     again = networks.simulation(case, keep_gradients=False)
-    checkpoint_read.restore(again, path, manifest)
+    checkpoint_read.load(again, tmp_path, {})
     again.train(3)
     assert again.hexdigest() == run.hexdigest()
 

@@ -10,7 +10,6 @@ from commands import as_options, command, digests, on_ranks
 from params import first
 from reference import run_case
 
-from pareprop.parallel.exchange import Alone
 from pareprop.storage import checkpoint_read
 from pareprop.storage.checkpoint_observer import Checkpoints
 
@@ -80,8 +79,7 @@ def test_weights_on_their_bounds(variant: str, precision: str, tmp_path: Path) -
     whole, again = (twin.simulation(case, *options) for _ in range(2))
     whole.observers = [Checkpoints(tmp_path, {}, 3, every=1)]
     whole.train(2)
-    path, manifest, _ = checkpoint_read.find(tmp_path, Alone(), {})
-    checkpoint_read.restore(again, path, manifest)
+    checkpoint_read.load(again, tmp_path, {})
     whole.train(3), again.train(3)
     assert again.hexdigest() == whole.hexdigest()
     found = networks.weights(whole)

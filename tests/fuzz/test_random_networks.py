@@ -290,7 +290,6 @@ def train_in_memory(
     group = launcher.split(exchange, replicas)
     simulation = Simulation(model, task, group, observers, settings=task.settings())
     if restart:
-        path, manifest, _ = checkpoint_read.find(checkpoints, exchange, {})
-        checkpoint_read.restore(simulation, path, manifest)
+        checkpoint_read.load(simulation, checkpoints, {})
     simulation.train(until or last)
     return simulation, phases

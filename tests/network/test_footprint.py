@@ -46,6 +46,33 @@ def test_more_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
         footprint.require(model, 1000, size=1)
 
 
+SLURM_2, SLURM_1 = "system.slice/slurmstepd.scope/job_7/step_0/user/task_0", "slurm/uid_1000/job_7/step_0/task_0"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "expected"),
+    [
+        (f"0::/{SLURM_2}", {"system.slice/slurmstepd.scope/job_7": 2**33, SLURM_2: "max"}, 2**33),
+        (f"0::/{SLURM_2}", {SLURM_2: 2**34, "system.slice/slurmstepd.scope/job_7/step_0": 2**32}, 2**32),
+        ("0::/", {".": 2**31}, 2**31),  # of a container, which sees its own group as the root
+        (f"3:cpu:/else\n2:memory:/{SLURM_1}", {"slurm/uid_1000/job_7": 2**30, SLURM_1: 2**63 - 4096}, 2**30),
+        (f"9:memory,hugetlb:/{SLURM_1}\n0::/x", {"slurm/uid_1000/job_7/step_0": 2**29, "unified/x": 2**40}, 2**29),
+        ("9:memory:/docker/1f\n", {".": 2**28}, 2**28),  # a container again
+        ("4:cpuset:/a\n0::/b/../c\nnothing", {"unified/b": "max", "a": 1}, None),
+        ("0::/a", {"a": "damaged", "b": 3}, None),
+    ],
+)
+def test_limits_of_control_groups(groups: str, files: dict[str, object], expected: int | None, tmp_path: Path) -> None:
+    """The lowest from a process's own group up; names as in cgroups(7), "memory.txt" of Linux, and of SLURM."""
+    (tmp_path / "cgroup").write_text(groups)
+    for group, limit in files.items():
+        old = ":memory" in groups and not group.startswith("unified")
+        folder = tmp_path / "fs" / ("memory" if old else ".") / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ("memory.limit_in_bytes" if old else "memory.max")).write_text(f"{limit}\n")
+    assert min(machine.group_limits(tmp_path / "cgroup", tmp_path / "fs"), default=None) == expected
+
+
 def test_rows_of_each_delay_are_counted() -> None:
     """A source has a row for each delay from the lowest to the highest, onto readouts as onto neurons."""
     for delay, n_delays in ((1, 1), ((1, 4), 4), ((3, 4), 2)):

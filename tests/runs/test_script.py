@@ -13,6 +13,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import checkpoints
+import damage
 import numpy as np
 import pytest
 import ranks
@@ -247,6 +249,20 @@ def test_the_best_weights_survive_restarts(tmp_path: Path) -> None:
             assert part.validations == whole.validations
         for path in (tmp_path / "parts/checkpoints").glob("iteration-0000000[59]") if until is None else ():
             shutil.rmtree(path)  # as if it had ended between the checkpoint and the best validation
+
+
+def test_damaged_best_weights_are_told_and_those_of_the_end_written(tmp_path: Path) -> None:
+    """Nothing of the damaged ones comes into the network."""
+    options = {"figures": "none", "quiet": True, "observers": [Rising()], "iterations": 6} | BEST | {"patience": 0}
+    plain = pareprop.run(network(), LEVELS, tmp_path / "plain", **options | {"keep_best": False})
+    pareprop.run(network(), LEVELS, tmp_path / "run", until=5, **options)
+    for path in (tmp_path / "run/best").glob("iteration-*"):
+        damage.flip(path / "rank-00000.bin", int(checkpoints.table_of(path)["offset"][0, -1]))
+    with pytest.raises(InputError, match=r"best/iteration-\d+ is damaged: rank-00000.bin: the checksum of \S+ differs"):
+        pareprop.run(network(), LEVELS, tmp_path / "run", restart=True, **options)
+    runs = plain.open(), pareprop.open_run(tmp_path / "run")
+    for name in runs[0].projections:
+        assert np.array_equal(*(run.weights(name)["weight"] for run in runs))
 
 
 @pytest.mark.parametrize(

@@ -344,6 +344,8 @@ def test_a_table_of_ranks(tmp_path, capsys):
         assert limit[0] == max(one.phases, key=one.phases.get)
     assert "memory of a node" in command(capsys, *arguments, "--ranks", "1,2", "--node-memory", "0.01")[1]
     assert "note" not in command(capsys, *arguments, "--rate", "20")[1]
+    output = output_of(capsys, *arguments, "--ranks", "65536", "--ranks-per-node", "128")
+    assert output.splitlines()[-1] == "a checkpoint has 514 files"
 
 
 BAND = {"deliver": (0.5, 1.5), "update": (1.0, 3.0), "communicate": (0.25, 2.0)}

@@ -18,7 +18,6 @@ from pareprop import (
     StateError,
     exchange,
 )
-from pareprop.parallel.exchange import Alone
 from pareprop.storage import checkpoint_read
 from pareprop.storage.checkpoint_observer import Checkpoints
 
@@ -155,8 +154,7 @@ def test_a_checkpoint_takes_back_a_sample_in_pieces(variant: str, tmp_path: Path
     simulation.advance(20)
     with pytest.raises(StateError, match=r"iteration 2 is not over: advance\(20\) ends it"):
         simulation.hexdigest()  # weights have what is pending at the end of a sample alone
-    path, manifest, _ = checkpoint_read.find(tmp_path, Alone(), {})
-    checkpoint_read.restore(simulation, path, manifest)
+    checkpoint_read.load(simulation, tmp_path, {})
     assert simulation.losses == losses and simulation.hexdigest() == digest
     whole = Simulation(network(variant), Noise())
     whole.train(3)

@@ -13,7 +13,6 @@ import ranks
 from commands import as_options, command, digests, output_of
 
 from pareprop.errors import StateError
-from pareprop.parallel.exchange import Alone
 from pareprop.runs import config
 from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer
@@ -50,9 +49,8 @@ def test_a_voltage_that_overflows_is_named_and_the_last_good_state_kept(tmp_path
     spoilt.observers = [Spoil(2, lambda run: run.engine.carried.__setitem__((0, 3), 1e300)), keeper]
     with pytest.raises(StateError, match=r" = \S+ in neuron \d+ of population 'rec\d'.*; safe: .*02"):
         spoilt.train(3)
-    path, manifest, _ = checkpoint_read.find(tmp_path, Alone(), {})
     again = networks.simulation(case)
-    checkpoint_read.restore(again, path, manifest)
+    checkpoint_read.load(again, tmp_path, {})
     assert (again.iteration, again.hexdigest()) == (2, whole.hexdigest())
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,9 +26,9 @@ import numpy as np
 import pytest
 import ranks
 import spike_networks
-from checkpoints import as_before, change, change_table
+from checkpoints import as_before, as_format_3, change, change_table
 from commands import apart, as_options, command, digests, on_ranks, output_of, refusal_of
-from params import first
+from params import first, first_rows
 
 from pareprop.parallel.stand_ins import DryExchange
 from pareprop.storage import checkpoint_pieces, checkpoint_table, checkpoint_write
@@ -301,9 +301,9 @@ def test_a_checkpoint_that_could_not_be_written_leaves_nothing(
     """The disk is full at the second one: the first one stays, and what the second one took is free again."""
     write, written = checkpoint_pieces.write, []
 
-    def write_until_full(path: Path, pieces: list) -> None:
-        write(path, pieces)
-        written.append(path)
+    def write_until_full(*arguments: object) -> None:
+        write(*arguments)
+        written.append(arguments)
         if len(written) > 1:
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -318,9 +318,10 @@ def test_a_checkpoint_that_could_not_be_written_leaves_nothing(
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A run of 4 iterations on 2 ranks with checkpoints of iterations 2, 3 and 4, and its digest."""
+    """A run of 4 iterations on 2 nodes of a rank with checkpoints of iterations 2, 3 and 4, and its digest."""
     out = tmp_path_factory.mktemp("run") / "run"
-    _, output, _ = on_ranks(2, [[*task("iterations=4", "checkpoint.every=1", "keep=3"), "--out", out]])
+    line = [*task("iterations=4", "checkpoint.every=1", "keep=3"), "--out", out]
+    _, output, _ = on_ranks(2, [line], env={"PAREPROP_RANKS_PER_NODE": "1"})
     return out, digests(output)[0]
 
 
@@ -539,6 +540,135 @@ def test_as_many_stay_as_asked_for(finished: tuple[Path, str]) -> None:
     assert names == ["iteration-00000002", "iteration-00000003", "iteration-00000004"]
 
 
+@pytest.mark.mpi
+@pytest.mark.parametrize("variant", first(1, ["interval", "spike"]))
+def test_a_damage_is_told_where_several_ranks_read_a_part_of_what_one_wrote(tmp_path: Path, variant: str) -> None:
+    """What the damaged one left in the simulation does not count. Nor do two damages hide each other."""
+    settings = task(f"variant={variant}", "delay=2", "iterations=3", "checkpoint.every=1", "keep=3")
+    run = tmp_path / "run"
+    _, whole, _ = on_ranks(1, [[*settings, "--out", run]])
+    latest, before, _ = checkpoint_write.list_checkpoints(run / "checkpoints")
+    flip(latest)
+    table, column = checkpoints.table_of(before), checkpoints.column_of(before, "rec->rec/weight")
+    start, end = (int(table["offset"][0, column]) + 8 * int(n) for n in table["first"][:, column])
+    for place in (start + 3, end - 5):
+        damage.flip(before / "rank-00000.bin", place, 2)
+    codes, output, errors = on_ranks(3, [["resume", run]])
+    for path, line in zip((latest, before), errors, strict=True):
+        told = rf"{path} is damaged: rank-00000.bin: the checksum of \S*rec->rec/weight differs; the one before is used"
+        assert re.search(told, line), line
+    assert (codes, digests(output)) == ([0], digests(whole))
+
+
+WATCHED = """
+import json, os, sys
+from pareprop.cli import main
+read, removed = [], []
+def watch(name, note):
+    real = getattr(os, name)
+    def call(*arguments, **options):
+        done = real(*arguments, **options)
+        note(done, *arguments)
+        return done
+    setattr(os, name, call)
+def note_read(done, descriptor, given, place):
+    size = len(done) if isinstance(done, bytes) else done
+    read.append((os.readlink(f"/proc/self/fd/{descriptor}"), place, size))
+watch("pread", note_read)
+watch("preadv", note_read)
+watch("unlink", lambda done, path: removed.append(os.path.abspath(path)))
+path = f"{sys.argv.pop(1)}-{os.getpid()}"
+try:
+    main()
+finally:
+    with open(path, "w") as file:
+        json.dump([read, removed], file)
+"""
+
+
+def watched(n: int, per_node: int, *words: object, out: Path) -> list[tuple[list, list[str]]]:
+    """What each of `n` ranks read of files, (file, first byte, bytes), and removed in a command."""
+    ranks.output(n, "-c", WATCHED, out / "seen", *words, env={"PAREPROP_RANKS_PER_NODE": str(per_node)})
+    seen = sorted(out.glob("seen-*"))
+    found = [json.loads(path.read_text()) for path in seen]
+    for path in seen:
+        path.unlink()
+    return found
+
+
+@pytest.mark.mpi
+def test_nodes_have_a_file_each_byte_of_which_is_read_once(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Written by 3 ranks on 2 nodes, resumed on 4 on others, which remove its checkpoints, each rank a share."""
+    settings, run = task("variant=spike", "neuron=iaf_adapt", "cutoff=70", "iterations=6"), tmp_path / "run"
+    several = ["--set", "checkpoint.every=1", "--set", "checkpoint.keep=2"]
+    watched(3, 2, *settings, *several, "--until", 2, "--out", run, out=tmp_path)
+    first, second = sorted(checkpoint_write.list_checkpoints(run / "checkpoints"))
+    names = ["manifest.json", "rank-00000.bin", "rank-00002.bin", "table.bin"]
+    assert sorted(path.name for path in second.iterdir()) == names
+    assert len(names) == checkpoint_write.count_files(2)
+    manifest, table = checkpoints.manifest_of(second), checkpoints.table_of(second)
+    counts = {name: np.zeros((second / name).stat().st_size, int) for name in names[1:3]}
+    expected = {name: np.zeros_like(count) for name, count in counts.items()}
+    for rank, column in np.ndindex(3, len(manifest["arrays"])):
+        array = manifest["arrays"][column]
+        item = np.dtype(array["dtype"]).itemsize * int(np.prod(array["item"], dtype=int))
+        start = table["offset"][rank, column]
+        n_bytes = item * int(np.diff(table["first"][:, column])[rank])
+        expected["rank-00000.bin" if rank < 2 else "rank-00002.bin"][start : start + n_bytes] += 1
+    left = run / "checkpoints" / "iteration-00000009.part"
+    shutil.copytree(first, left)
+    seen = watched(4, 1, "resume", run, *several, "--until", 4, out=tmp_path)
+    for read, _ in seen:
+        for path, start, size in read:
+            if Path(path).name in counts:
+                counts[Path(path).name][start : start + size] += 1
+    for name, count in counts.items():
+        np.testing.assert_array_equal(count, expected[name])
+        assert count.max() == 1
+    gone = [[Path(path) for path in removed if "iteration" in path] for _, removed in seen]
+    assert sorted(path.name for paths in gone for path in paths) == sorted(3 * names)
+    assert all(len(paths) == 3 for paths in gone)  # of three times four files
+    assert {path.parent.suffix for paths in gone for path in paths} == {".part"}
+    assert len(list((run / "checkpoints").glob("iteration-*"))) == 2
+    assert digest_of(capsys, "resume", run) == digest_of(capsys, *settings, "--out", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("sizes", [[1], [3, 0, 5], [0, 0, 4096, 1, 70_000], [2**17 + 1, 999]])
+def test_checksums_of_parts_make_that_of_the_whole(sizes: list[int]) -> None:
+    parts, found = [random.Random(size).randbytes(size) for size in sizes], 0
+    for k, part in enumerate(parts):
+        found ^= checkpoint_pieces.carry(zlib.crc32(part), sum(sizes[k + 1 :]))
+    assert found == zlib.crc32(b"".join(parts))
+
+
+def test_space_is_checked_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first checkpoint fits, the second one does not: the first one stays, and the run ends with exit code 3."""
+    write, real, free = checkpoint_pieces.write, os.statvfs, []
+
+    def write_once(*arguments: object) -> None:
+        assert len(free) < 2, "written without space for it"
+        write(*arguments)
+
+    def room(path: object) -> os.statvfs_result:
+        if "checkpoints" not in str(path):
+            return real(path)
+        free.append(2**20 if free else 2**30)
+        return os.statvfs_result((4096, 4096, 2**20, 0, free[-1] // 4096, *real(path)[5:]))
+
+    monkeypatch.setattr(checkpoint_pieces, "write", write_once)
+    monkeypatch.setattr(os, "statvfs", room)
+    line = task("n_rec=300", "iterations=4", "checkpoint.every=1")
+    code, _, errors = command(capsys, *line, "--out", tmp_path / "run")
+    told = re.search(r"No space left on device: (\S+) GiB are needed, (\S+) GiB are free", errors)
+    needed, there = map(float, told.groups())
+    first, *others = (tmp_path / "run" / "checkpoints").glob("iteration*")
+    taken = sum(path.stat().st_size for path in first.iterdir())
+    assert taken <= 2**30 * needed <= taken + 2**20 and there == pytest.approx(2**-10, 1e-3)
+    assert (code, first.name, others) == (3, "iteration-00000001", []) and f"safe: {first}" in errors
+
+
 @pytest.mark.parametrize("size", [1, 2, 2**24, 2**24 + 1])
 def test_checksums_are_of_all_bytes(tmp_path: Path, size: int) -> None:
     whole = random.Random(size).randbytes(size + 3)
@@ -577,18 +707,21 @@ def test_a_rank_reads_few_rows_of_a_large_table() -> None:
         assert len(read) < 60, len(read)
 
 
-def test_checkpoints_of_the_format_before_resume(copy, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(("number", "make"), first_rows(1, [("2", as_before), ("3", as_format_3)]))
+def test_checkpoints_of_earlier_formats_resume(
+    copy, tmp_path: Path, capsys: pytest.CaptureFixture, number: str, make: Callable[[Path], None]
+) -> None:
     """On the same ranks and on others; new ones are written in the present format."""
     directory, _, _ = copy
     for path in checkpoint_write.list_checkpoints(directory / "checkpoints"):
-        as_before(path)
+        make(path)
     longer = digest_of(capsys, *task("iterations=6"), "--out", tmp_path / "whole")
     shutil.copytree(directory, tmp_path / "two")
     assert digest_of(capsys, "resume", directory, "--set", "iterations=6") == longer
     codes, output, errors = on_ranks(2, [["resume", tmp_path / "two", "--set", "iterations=6"]])
     assert (codes, digests(output), errors) == ([0], [longer], [])
     new, *_, old = checkpoint_write.list_checkpoints(directory / "checkpoints")
-    assert [checkpoints.manifest_of(path)["format"][-1] for path in (new, old)] == ["3", "2"]
+    assert [checkpoints.manifest_of(path)["format"][-1] for path in (new, old)] == ["4", number]
 
 
 def test_numbers_that_could_not_be_read_again_are_told_before_data_are_written(
