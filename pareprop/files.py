@@ -101,8 +101,8 @@ def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     return shape, dtype
 
 
-def read_npy(path: str | Path) -> np.ndarray:
-    """Read a `.npy` file of numbers.
+def read_npy(path: str | Path, kinds: str = "fiub") -> np.ndarray:
+    """Read a `.npy` file of numbers; `kinds` are those of the types that are read, "V" of structured arrays.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def read_npy(path: str | Path) -> np.ndarray:
     """
     with open_regular(path) as file:
         shape, dtype = npy_header(file)
-        if dtype.kind not in "fiub":
+        if dtype.kind not in kinds:
             raise ValueError(f"it holds {dtype}")
         there, size = os.fstat(file.fileno()).st_size - file.tell(), math.prod(shape) * dtype.itemsize
         if min(shape, default=0) < 0 or size > there:
