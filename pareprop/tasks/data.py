@@ -83,7 +83,8 @@ class Data(TaskBase):
     local_readouts: Values = Field(
         {},
         json_schema_extra=MODEL,
-        description="readouts of single neurons: name, of (populations, else all), tau_m, weight, feedback",
+        description="readouts of single neurons: name, of (populations, else all), tau_m, tau_rise, weight, feedback, "
+        "loss, trials",
     )
     populations: tuple[Values, ...] = Field(
         from_tables.POPULATIONS,
