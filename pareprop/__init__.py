@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .engines.episode import Episode, Reply
     from .engines.sample import Sample
     from .errors import InputError, ParepropError, StateError
+    from .network.course_losses import Correlation, TrialAverage
     from .network.losses import Loss
     from .network.model import Model
     from .network.optimizers import Adam, AdamW, GradientDescent, SgdMomentum
@@ -31,6 +32,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "ClosedTask",
+    "Correlation",
     "Episode",
     "Eprop",
     "GradientDescent",
@@ -58,6 +60,7 @@ __all__ = [
     "StateError",
     "Task",
     "Trained",
+    "TrialAverage",
     "Uniform",
     "exchange",
     "open_run",
@@ -69,6 +72,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "engines.episode": ("Episode", "Reply"),
     "engines.sample": ("Sample",),
     "errors": ("InputError", "ParepropError", "StateError"),
+    "network.course_losses": ("Correlation", "TrialAverage"),
     "network.losses": ("Loss",),
     "network.model": ("Model",),
     "network.optimizers": ("Adam", "AdamW", "GradientDescent", "SgdMomentum"),

@@ -101,8 +101,8 @@ def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     return shape, dtype
 
 
-def read_npy(path: str | Path) -> np.ndarray:
-    """Read a `.npy` file of numbers.
+def read_npy(path: str | Path, kinds: str = "fiub") -> np.ndarray:
+    """Read a `.npy` file of numbers; `kinds` are those of the types that are read, "V" of structured arrays.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def read_npy(path: str | Path) -> np.ndarray:
     """
     with open_regular(path) as file:
         shape, dtype = npy_header(file)
-        if dtype.kind not in "fiub":
+        if dtype.kind not in kinds:
             raise ValueError(f"it holds {dtype}")
         there, size = os.fstat(file.fileno()).st_size - file.tell(), math.prod(shape) * dtype.itemsize
         if min(shape, default=0) < 0 or size > there:
@@ -159,11 +159,14 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def open_hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, killed: bool = False) -> h5py.File:
+def open_hdf5(
+    path: str | Path, sources: Callable[[str], bool] = lambda name: False, killed: bool = False, aliases: bool = False
+) -> h5py.File:
     """Open an HDF5 file; raise `Unfit` if it has links, or values in other files than `sources` allows.
 
     Links and values in other files would let a foreign file read, or write, whatever the user can. With `killed`, the
     file of a killed writer can be opened, too, for which HDF5 requires its mode of a single writer and many readers.
+    With `aliases`, links to places of the same file are allowed, as some formats have them.
     """
     open_regular(path).close()
     file = None
@@ -175,7 +178,7 @@ def open_hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: Fa
                 if not killed:
                     raise
                 file = _open_of_killed_writer(path)
-            _require_own(file, sources)
+            _require_own(file, sources, aliases)
     except BaseException:
         if file is not None:
             file.close()
@@ -227,10 +230,12 @@ def require_weights(file: h5py.File) -> None:
         raise InputError(f"{file.filename} has no weights: the run kept none, as of record.weights = false")
 
 
-def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
+def _require_own(file: h5py.File, sources: Callable[[str], bool], aliases: bool) -> None:
     names: list[str] = []
 
     def look(name: str, link: object) -> str | None:  # a text ends the visit; h5py does not pass on exceptions
+        if aliases and isinstance(link, h5py.SoftLink):
+            return None  # what it leads to is looked at by its own name
         names.append(name)
         if len(names) > OBJECTS:
             return f"has more than {OBJECTS} groups and datasets"

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .. import elementary
 from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import local_readouts as kernel
+from ..network import course_losses
 from ..network.local import LocalNetwork
 from ..parallel import collectives
 from ..parallel.channel import Channel
@@ -41,7 +41,8 @@ class LocalErrors:
     measured_from : int or None
         First step of `correlation`, None for none.
     correlation : np.ndarray
-        float64 (n,), correlation of signal and target of each neuron with a readout, by id.
+        float64 (n,), correlation of signal and target of each neuron with a readout, by id; of their means over trials
+        where these fill the sample.
     kept : np.ndarray
         int64 (n_kept,), columns of the neurons whose signals are kept.
     shown : np.ndarray
@@ -99,26 +100,37 @@ class LocalErrors:
             for low in range(columns.start, columns.stop, STRIP):
                 high = min(low + STRIP, columns.stop)
                 signal, part = self._filter(own, place, low, high), slice(low - columns.start, high - columns.start)
+                signal = np.ascontiguousarray(self.rule.low_pass(signal, self.network.model.dt_ms), signal.dtype)
                 if self.measured_from is not None:
-                    correlations.append(correlate(signal, target[:, part], self.measured_from))
+                    correlations.append(correlate(*self._means(signal, target[:, part]), self.measured_from))
                 kept = (self.kept >= low) & (self.kept < high)
                 self.shown[:, kept] = signal[:, self.kept[kept] - low]
-                losses.append(np.zeros(high - low))
-                kernel.compare(
-                    self.kappa,
-                    self.rule.feedback,
-                    self._start,
-                    part.start,
-                    low,
-                    signal,
-                    target,
-                    np.zeros_like(signal[0]),
-                    losses[-1],
-                    self.filtered,
-                )
+                losses.append(self._teach(signal, target, part, low))
         self.filtered[:, n_filled:] = 0.0
         self.correlation = np.concatenate(correlations)
         return np.concatenate(losses)
+
+    def _means(self, *courses: np.ndarray) -> list[np.ndarray]:
+        """Return the means over trials, if trials fill the sample."""
+        course = self.rule.course_loss() if self.rule is not None else None
+        if course is None or self._start or len(self.filtered) % course.trials:
+            return list(courses)
+        return [course.mean(values) for values in courses]
+
+    def _teach(self, signal: np.ndarray, target: np.ndarray, part: slice, low: int) -> np.ndarray:
+        """Write the learning signals of neurons from column `low` on; return their losses."""
+        assert self.rule is not None  # as in `compare`
+        losses, none = np.zeros(signal.shape[1]), np.zeros_like(signal[0])
+        constants, course = (self.kappa, self.rule.feedback), self.rule.course_loss()
+        if course is None:
+            kernel.compare(*constants, self._start, part.start, low, signal, target, none, losses, self.filtered)
+            return losses
+        error = np.zeros(signal.shape)
+        error[self._start :], losses = course.of_columns(signal[self._start :], target[self._start :, part])
+        error = self.rule.low_pass(error, self.network.model.dt_ms, backward=True).astype(signal.dtype)
+        # filtered as the difference to no target
+        kernel.compare(*constants, 0, 0, low, error, np.zeros_like(error), none, np.zeros(len(losses)), self.filtered)
+        return losses
 
     def _filter(self, own: SpikeLog, place: np.ndarray, low: int, high: int) -> np.ndarray:
         """Return signals (n_steps, high - low) of some neurons; they are overwritten by the next call."""
@@ -164,9 +176,4 @@ class LocalErrors:
 
 def correlate(signal: np.ndarray, target: np.ndarray, first: int) -> np.ndarray:
     """Return the correlation of signal and target of each neuron from step `first` on; 0 without variance."""
-    pair = [np.array(values[first:].T, float, order="C") for values in (signal, target)]
-    for values in pair:
-        values -= elementary.total_rows(values)[:, None] / values.shape[1]
-    product, of_signal, of_target = (elementary.total_rows(pair[i] * pair[j]) for i, j in ((0, 1), (0, 0), (1, 1)))
-    scale = np.sqrt(of_signal * of_target)
-    return np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
+    return course_losses.correlate(signal[first:], target[first:])[0]

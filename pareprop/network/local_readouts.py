@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import numpy as np
 from pydantic import Field
 
 from .. import elementary
 from ..errors import quote
+from .course_losses import COURSE_LOSSES, CourseLoss
 from .parameters import Frozen
 
 
@@ -13,7 +17,8 @@ class LocalReadouts(Frozen):
     """One readout per neuron, with an error signal back to that neuron alone.
 
     Its signal is `weight` times the neuron's spikes, filtered by `tau_m`; with 1 000 and irregular arrival that is the
-    neuron's firing rate in Hz. Weights are fixed.
+    neuron's firing rate in Hz. With `tau_rise`, too, it rises and decays as fluorescence of calcium does. Weights are
+    fixed.
 
     Attributes
     ----------
@@ -29,6 +34,12 @@ class LocalReadouts(Frozen):
         Weight from a readout to its neuron.
     regular_spike_arrival : bool
         Whether a spike adds `weight`, not `weight` (1 - exp(-dt / tau_m)).
+    tau_rise : float
+        Time constant in ms of a second low-pass filter, 0 for none.
+    loss : str
+        Of a neuron: mean_squared_error, or correlation, which is 1 - r.
+    trials : int
+        Trials in the steps with a learning signal, over whose mean the loss is taken.
     """
 
     name: str
@@ -37,11 +48,31 @@ class LocalReadouts(Frozen):
     weight: float = 1000.0
     feedback: float = 1e-3
     regular_spike_arrival: bool = False
+    tau_rise: float = Field(0.0, ge=0, json_schema_extra={"absent": True})
+    loss: Literal["mean_squared_error", "correlation"] = Field("mean_squared_error", json_schema_extra={"absent": True})
+    trials: int = Field(1, ge=1, json_schema_extra={"absent": True})
 
     def constants(self, dt_ms: float) -> tuple[float, float]:
         """Return the decay per step, and the jump of the signal at a spike."""
         alpha = elementary.exp(-dt_ms / self.tau_m)
         return alpha, self.weight * (1.0 if self.regular_spike_arrival else 1.0 - alpha)
+
+    def course_loss(self) -> CourseLoss | None:
+        """Return the loss of a whole course; None for that of single steps, which a kernel computes."""
+        if self.loss == "mean_squared_error" and self.trials == 1 and not self.tau_rise:
+            return None
+        return COURSE_LOSSES[self.loss](self.trials)
+
+    def low_pass(self, values: np.ndarray, dt_ms: float, backward: bool = False) -> np.ndarray:
+        """Return values (n_steps, n) filtered by `tau_rise`; with `backward` by the transpose, as errors are."""
+        if not self.tau_rise:
+            return values
+        keep = elementary.exp(-dt_ms / self.tau_rise)
+        filtered = (1.0 - keep) * values
+        steps = range(len(values) - 2, -1, -1) if backward else range(1, len(values))
+        for t in steps:
+            filtered[t] += keep * filtered[t + 1 if backward else t - 1]
+        return filtered
 
 
 def names(of: object) -> tuple[str, ...]:

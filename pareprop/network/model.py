@@ -26,9 +26,10 @@ from . import background, from_nir, from_sonata, learned, parameters, perturbati
 from .background import Background, PopulationBackground
 from .connection import Connection, takes_options
 from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve
+from .course_losses import CourseLoss
 from .equations import ONLINE, GivenByEquations, parameters_of
 from .local_readouts import LocalReadouts, names
-from .losses import Loss, OwnLoss, require_whole_state
+from .losses import Loss, OwnLoss, name_of, require_whole_state
 from .neurons import TICS_PER_MS, Neuron, whole_steps
 from .optimizers import Optimizer, default_optimizer, require_of_weights
 from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
@@ -176,6 +177,8 @@ class Model:
             self.loss = OwnLoss(self.loss)
         if self.loss is not None:
             require_whole_state(self.loss)
+        if isinstance(self.loss, CourseLoss) and self.eprop.is_online:
+            raise InputError(f"loss {name_of(self.loss)} needs all steps of a sample at once: the interval variant")
         self._note_optimizer("optimizer", self.optimizer)
         self._names: set[str] = set()
 

@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from .. import files, terminal
 from ..errors import InputError
 from ..network import footprint
@@ -220,7 +222,7 @@ class Run:
                 terminal.echo(line)
         self._draw()
         if self.exchange.rank == 0:
-            for line in self._rates() + self._advice():
+            for line in self._correlations() + self._rates() + self._advice():
                 terminal.echo(line)
             terminal.echo(f"results: {self.file.path}")
             self._report_end()
@@ -230,6 +232,19 @@ class Run:
     def signal(self) -> str:
         """Name of the signal that cut the run short, "" for none."""
         return self.checkpoints.asked if self.simulation.iteration < self.config.task.iterations else ""
+
+    def _correlations(self) -> list[str]:
+        """Return a line on the correlations of neurons with targets of their own, before and after learning."""
+        if self.simulation.model.local is None:
+            return []
+        with files.open_results(self.file.path) as file:
+            places = (f"dynamics/{name}/correlation" for name in ("first", "last"))
+            found = [file[place][()] for place in places if place in file]
+        if not found:
+            return []
+        first, last = (f"{values.mean():z.3f} (median {np.median(values):z.3f})" for values in (found[0], found[-1]))
+        n = len(found[-1])
+        return [f"correlation with targets: mean {first} in the first sample, {last} in the last, n = {n} neurons"]
 
     def _rates(self) -> list[str]:
         """Return lines on the rates of populations in the last sample, and on their difference from published rates."""

@@ -77,7 +77,10 @@ def _tell_samples(simulation: Simulation, task: TaskBase) -> list[str]:
     for phase, n in (used | {"test": max(task.test_samples, int(stops))}).items():
         part = parts.get(phase)
         part = part[:n] if isinstance(part, range) else range(0)
-        where = f" ({part[0]:,} to {part[-1]:,} of the file, counted from 0)" if part else ""
+        file = "the file"
+        if part and phase == "test" and getattr(task, "test_data", None):
+            part, file = range(len(part)), "test_data"
+        where = f" ({part[0]:,} to {part[-1]:,} of {file}, counted from 0)" if part else ""
         texts.append(f"{n:,} {phase}{where}" if n else f"none {phase}")
     size = f"{n_train / task.batch_size:.6g} iteration{'' if n_train == task.batch_size else 's'}"
     return [f"samples: {', '.join(texts)}; a pass through those that train (an epoch) takes {size}"]

@@ -96,7 +96,7 @@ class Notices:
         late, events = sample.inputs.late, sample.inputs.late + int(sample.inputs.ptr[-1])
         if late > SHARE * events:
             why = f"{late} events come after the last step and are left out, {events - late} spikes are in the sample"
-            self.tell("late", f"{here}: {why}; more n_steps or a longer step_us hold more")
+            self.tell("late", f"{here}: {why}; more steps or a longer step_us hold more")
         if sample.label is not None and not engine.network.n_readouts:
             self.tell("label", f"{here}: label = {sample.label} is not used: the model has no readouts that predict it")
         if phase == "train" and index == 0 and model.eprop.is_online and engine.loss in LOSSES.values():

@@ -16,7 +16,7 @@ from .base import TaskBase
 
 if TYPE_CHECKING:
     from .event_data import EventData
-    from .event_files import Gestures, Spoken
+    from .event_files import Folder, Gestures, Spoken
 
 TASKS: Later[type[TaskBase]] = Later(
     __name__,
@@ -38,11 +38,16 @@ TASKS: Later[type[TaskBase]] = Later(
     },
 )
 
-__all__ = ["TASKS", "EventData", "Gestures", "Spoken", "TaskBase"]
+__all__ = ["TASKS", "EventData", "Folder", "Gestures", "Spoken", "TaskBase"]
 
 _BASES: Later[type[TaskBase]] = Later(
     __name__,
-    {"EventData": "event_data.EventData", "Gestures": "event_files.Gestures", "Spoken": "event_files.Spoken"},
+    {
+        "EventData": "event_data.EventData",
+        "Folder": "event_files.Folder",
+        "Gestures": "event_files.Gestures",
+        "Spoken": "event_files.Spoken",
+    },
 )
 
 

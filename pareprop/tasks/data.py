@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -19,13 +19,14 @@ from ..network.optimizers import OPTIMIZERS, GradientDescent, Optimizer, Optimiz
 from ..network.parameters import is_whole, nearest
 from ..neurons import library
 from ..neurons.model import models_of
-from ..parallel.spike_log import SpikeLog
 from ..rules import library as rule_library
 from ..rules.definition import rules_of
 from ..sonata import circuit
 from ..values import AnyValue, Given, Values
 from .base import LEARNING, MODEL, TaskBase
 from .datafile import DataFile
+from .event_files import open_recordings
+from .event_samples import EventSamples
 from .input_spikes import InputSpikes
 
 # settings from which the populations are made
@@ -42,7 +43,7 @@ class Data(TaskBase):
     summary: ClassVar[str] = "populations and projections of your own, trained on data of a file"
     figure: ClassVar[str] = "readout"
     generated: ClassVar[bool] = False
-    by_content: ClassVar[tuple[str, ...]] = ("data",)
+    by_content: ClassVar[tuple[str, ...]] = ("data", "test_data")
     variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"optimizer": "gradient_descent", "eta": 1e-5}}
 
     eta: float = Field(1e-3, ge=0, description="learning rate")
@@ -82,7 +83,8 @@ class Data(TaskBase):
     local_readouts: Values = Field(
         {},
         json_schema_extra=MODEL,
-        description="readouts of single neurons: name, of (populations, else all), tau_m, weight, feedback",
+        description="readouts of single neurons: name, of (populations, else all), tau_m, tau_rise, weight, feedback, "
+        "loss, trials",
     )
     populations: tuple[Values, ...] = Field(
         from_tables.POPULATIONS,
@@ -107,7 +109,11 @@ class Data(TaskBase):
         json_schema_extra=MODEL,
         description="what is perturbed in some phases: kind, of, phases, start_ms, stop_ms, and options of the kind",
     )
-    data: Path = Field(Path("data.npz"), description="HDF5 file (.h5) or .npz with samples")
+    data: Path = Field(
+        Path("data.npz"),
+        description="HDF5 file (.h5) or .npz with samples; or recordings of events: file of SHD, folder, AEDAT",
+    )
+    test_data: Path | None = Field(None, description="recordings of events that test, as shd_test.h5")
     n_train: int = Field(
         0, ge=0, description="number of training samples, the first ones of the file; 0 for all that do not hold out"
     )
@@ -115,6 +121,16 @@ class Data(TaskBase):
     n_test: int | None = Field(None, ge=1, description="number of samples after those that test")
     steps: int | None = Field(
         None, ge=1, description="steps of a sample, where the file has labels, and rates or spikes that do not tell"
+    )
+    step_us: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="microseconds of recorded events in a step; else those of dt_ms"
+    )
+    sensor_size: tuple[int, ...] | None = Field(
+        None, description="numbers of values of x, y and p of events in a folder; files of SHD and AEDAT tell them"
+    )
+    pool: int = Field(1, ge=1, description="neighbouring values of x, and of y, of events that share an input")
+    label_from: Literal["folder", "file"] = Field(
+        "folder", description="what names the class of events in a folder: folder, or file as in Tonic's DVS128 Gesture"
     )
     shuffle: bool = Field(False, description="whether each pass through the training samples has a new random order")
     window: int = Field(0, ge=0, description="last steps of a sample with a learning signal, 0 for all")
@@ -236,20 +252,20 @@ class Data(TaskBase):
         return value
 
     @cached_property
-    def _file(self) -> DataFile:
+    def _file(self) -> DataFile | EventSamples:
         model = _empty(dict(self))
         _add_neurons(model, self.populations, self.local_readouts)
         sizes = {role: model.size(role) for role in ("input", "current", "readout")}
         sizes["local"] = sum(size for _, size in self._with_readout)
         if self._spikes is not None:
             sizes["input"] = 0  # inputs in the data file
-        file = DataFile(self.data, sizes, self.steps)
+        file = self._open(sizes)
         problems = []
-        if self.n_train > file.n_samples:
-            problems.append(f"n_train = {self.n_train} must be at most {file.n_samples}, the samples in {self.data}")
+        if self.n_train > file.n_first:
+            problems.append(f"n_train = {self.n_train} must be at most {file.n_first}, the samples in {self.data}")
         held_out = self.validate_every or self.test_samples or self.stop_below
         if self._is_explicit:
-            problems += self._find_shortages(file.n_samples)
+            problems += self._find_shortages(file.n_samples, file.n_first)
         elif held_out and not 0 < self.n_train < file.n_samples:
             problems.append(
                 f"n_train = {self.n_train} must lie in 1 to {file.n_samples - 1}: {self.data} has {file.n_samples} "
@@ -262,6 +278,24 @@ class Data(TaskBase):
         if problems:
             raise InputError("; ".join(problems))
         return file
+
+    def _open(self, sizes: dict[str, int]) -> DataFile | EventSamples:
+        by_file = self.label_from == "file"
+        events = open_recordings(self.data, self.sensor_size, by_file=by_file)
+        if events is None:
+            if self.test_data is not None:
+                raise InputError(f"test_data = {self.test_data} needs recordings of events, {self.data} has none")
+            return DataFile(self.data, sizes, self.steps)
+        return EventSamples(
+            self.data,
+            events,
+            self.test_data,
+            sizes,
+            steps=self.steps,
+            step_us=1000.0 * self.dt_ms if self.step_us is None else self.step_us,
+            pool=self.pool,
+            by_file=by_file,
+        )
 
     @cached_property
     def _spikes(self) -> InputSpikes | None:
@@ -292,21 +326,25 @@ class Data(TaskBase):
             f"{self.data}, n_train = {self.n_train} leaves {left} for {use}"
         ]
 
-    def _find_shortages(self, n_samples: int) -> list[str]:
+    def _find_shortages(self, n_samples: int, n_first: int) -> list[str]:
         """Return the problems if counted samples are more than there are, or fewer than are asked for."""
         counts = {name: getattr(self, name) or 0 for name in ("n_train", "n_validate", "n_test")}
-        if (total := max(counts["n_train"], 1) + counts["n_validate"] + counts["n_test"]) > n_samples:
+        own = {} if self.test_data is None else {"n_test": counts.pop("n_test")}
+        if own and own["n_test"] > n_samples - n_first:
+            return [f"n_test = {own['n_test']} must be at most {n_samples - n_first}, the samples in {self.test_data}"]
+        if (total := max(counts["n_train"], 1) + sum(list(counts.values())[1:])) > n_first:
             shown = ", ".join(f"{name} = {n}" for name, n in counts.items() if n)
             least = "" if counts["n_train"] else " and at least one that trains"
-            return [f"{shown}{least} make {total} samples, {self.data} has {n_samples}"]
-        parts, validates = self._split(n_samples), bool(self.validate_every)
+            return [f"{shown}{least} make {total} samples, {self.data} has {n_first}"]
+        parts, validates = self._split(n_samples, n_first), bool(self.validate_every)
         asked = {
             "validate_samples": ("validate", self.validate_samples * validates),
             "stop_samples": ("validate", self.stop_samples * (validates and bool(self.stop_below))),
             "test_samples": ("test", self._n_test),
         }
         return [
-            f"{name} = {n} must be at most {len(parts[phase])}, the samples of {self.data} that {phase}"
+            f"{name} = {n} must be at most {len(parts[phase])}, the samples of "
+            f"{self.test_data if phase == 'test' and self.test_data else self.data} that {phase}"
             for name, (phase, n) in asked.items()
             if n > len(parts[phase])
         ]
@@ -360,8 +398,7 @@ class Data(TaskBase):
         rates = self._file.rates(place)
         if rates is not None:
             return Sample.from_rates(rates, target, self.seed, place, self.dt_ms, **others)
-        ids, ptr = self._file.spikes(place)
-        return Sample(SpikeLog.from_arrays(ids, ptr), target, **others)
+        return Sample(self._file.spikes(place), target, **others)
 
     @cached_property
     def _with_readout(self) -> list[tuple[int, int]]:
@@ -383,14 +420,19 @@ class Data(TaskBase):
     @property
     def parts(self) -> dict[str, range]:
         """Samples of the file that each phase has, counted from 0."""
-        return self._split(self._file.n_samples)
+        return self._split(self._file.n_samples, self._file.n_first)
 
     @property
     def _is_explicit(self) -> bool:
-        """Whether the samples that validate or test are counted."""
-        return self.n_validate is not None or self.n_test is not None
+        """Whether the samples that validate or test are counted, or those that test are files of their own."""
+        return self.n_validate is not None or self.n_test is not None or self.test_data is not None
 
-    def _split(self, n_samples: int) -> dict[str, range]:
+    def _split(self, n_samples: int, n_first: int) -> dict[str, range]:
+        if self.test_data is not None:
+            n_train = self.n_train or n_first - (self.n_validate or 0)
+            validated = n_first if self.n_validate is None else n_train + self.n_validate
+            last = n_samples if self.n_test is None else n_first + self.n_test
+            return {"train": range(n_train), "validate": range(n_train, validated), "test": range(n_first, last)}
         if self._is_explicit:
             n_train = self.n_train or n_samples - (self.n_validate or 0) - (self.n_test or 0)
             between = 0 if self.n_test is None else n_samples - n_train - self.n_test

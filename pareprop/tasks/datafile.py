@@ -12,7 +12,6 @@ Arrays of the file, for n samples:
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import tokenize
 import zipfile
@@ -28,7 +27,9 @@ from .. import files
 from ..errors import InputError, shorten
 from ..later import h5py
 from ..machine import require_bytes
+from ..parallel.spike_log import SpikeLog
 from ..values import Values
+from .event_files import fingerprint
 
 LIMIT = 2**32  # longer arrays of .npz, or samples of HDF5, in bytes, are refused
 CHUNK_LIMIT = 2**28  # HDF5 with longer chunks, in bytes, is refused
@@ -188,15 +189,15 @@ class DataFile:
                 problems.append(f"label {labels[wrong[0]]} of sample {wrong[0]} is not one of the {n} readouts")
         return problems
 
+    @property
+    def n_first(self) -> int:
+        """All samples: no other file adds more."""
+        return self.n_samples
+
     def fingerprint(self) -> str:
         """Return a digest of size, first and last MiB of the file, as the whole may be too long to read."""
-        with self._reading(), files.open_regular(self.path) as file:
-            size = file.seek(0, 2)
-            file.seek(0)
-            ends = [file.read(2**20)]
-            file.seek(max(size - 2**20, 0))
-            ends.append(file.read())
-        return hashlib.blake2b(b"".join([str(size).encode(), *ends]), digest_size=16).hexdigest()
+        with self._reading():
+            return fingerprint([self.path])
 
     def target(self, place: int) -> np.ndarray:
         """Return the targets of a sample, (n_steps, n_readouts)."""
@@ -231,8 +232,8 @@ class DataFile:
             return None
         return int(self._arrays["labels"][place])
 
-    def spikes(self, place: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ids of the spikes of a sample (uint32), and the index of each step's first spike (int64)."""
+    def spikes(self, place: int) -> SpikeLog:
+        """Return the spikes of a sample."""
         if self._spikes is not None:
             first, last = np.searchsorted(self._spikes[:, 0], [place, place + 1])
             steps, ids = self._spikes[first:last, 1], self._spikes[first:last, 2]
@@ -240,9 +241,7 @@ class DataFile:
             steps, ids = np.nonzero(self._arrays["raster"][place])
         else:
             steps = ids = np.zeros(0, np.int64)
-        ptr = np.zeros(self.n_steps + 1, np.int64)
-        ptr[1:] = np.cumsum(np.bincount(steps, minlength=self.n_steps))
-        return ids.astype(np.uint32), ptr
+        return SpikeLog.of(steps, ids, self.n_steps)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +18,13 @@ from .event_files import CLASSES, require_numbers, take_whole
 
 INPUTS = 2**31 - 1  # more inputs are refused
 FIELDS = ("x", "y", "p")  # of events beside their time, in the order of the sensor's size
+
+
+class Recorded(Protocol):
+    """What can be indexed like a sequence: (events, label) by number."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> AnyValue: ...
 
 
 class EventData:
@@ -69,8 +76,8 @@ class EventData:
 
     def __init__(
         self,
-        train: Sequence[AnyValue],
-        test: Sequence[AnyValue] | None = None,
+        train: Recorded,
+        test: Recorded | None = None,
         *,
         n_steps: int = 250,
         learning_window: int = 0,
@@ -144,14 +151,19 @@ class EventData:
             turn, number = divmod(index, n)
             draws = rng.uniform(rng.key(self._seed, "events/order"), [turn], n)[0]
             place = int(np.argsort(draws, kind="stable")[number])
-        here, recording = f"EventData: recording {place} of '{phase}'", recordings[place]
+        spikes, label = self.take(recordings, place, f"EventData: recording {place} of '{phase}'")
+        target = one_hot(label, self.n_classes, self.n_steps)
+        return Sample(spikes, target, label=label, n_inputs=self.n_inputs)
+
+    def take(self, recordings: Recorded, place: int, here: str) -> tuple[SpikeLog, int]:
+        """Return spikes and label of a recording; `here` begins messages."""
+        recording = recordings[place]
         if not isinstance(recording, tuple | list) or len(recording) != 2:
             raise InputError(f"{here}: {quote(recording)} must be a pair (events, label)")
         events, label = recording
         if not is_whole(label) or not 0 <= label < self.n_classes:
             raise InputError(f"{here}: label = {quote(label)} must be a class from 0 to {self.n_classes - 1}")
-        target = one_hot(int(label), self.n_classes, self.n_steps)
-        return Sample(self._spikes(events, here), target, label=int(label), n_inputs=self.n_inputs)
+        return self._spikes(events, here), int(label)
 
     def _spikes(self, events: AnyValue, here: str) -> SpikeLog:
         """Return the spikes of a recording, one for each input and step with events."""

@@ -1,4 +1,4 @@
-"""Recordings of events on disk, as sequences of (events, label): spoken digits of SHD and SSC, gestures of DVS128.
+"""Recordings of events on disk, as sequences of (events, label): files of SHD and SSC, of cameras, and folders of them.
 
 Events are structured arrays with the fields `t` (microseconds) and `x`, of cameras also `y` and `p`, as in Tonic.
 """
@@ -6,8 +6,9 @@ Events are structured arrays with the fields `t` (microseconds) and `x`, of came
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,12 +18,16 @@ from .. import files
 from ..errors import InputError, quote
 from ..later import h5py
 from ..machine import require_bytes
+from .events import BYTES, decode
 
 COCHLEA = (700, 1, 1)  # channels
 CLASSES = 2**16  # more classes are refused, as each needs a readout
 CAMERA = (128, 128, 2)  # columns, rows, polarities
+FEW = 1000  # files whose contents are compared when a run is resumed; of more only names and sizes
 LONGEST = 2**30  # longer recordings of the camera, in bytes, are refused
 POLARITY = 1  # type of the packets of AEDAT 3.1 that hold events of the camera
+EXTERNAL = 0x8000  # bit of addresses of AEDAT 2.0 that are no pixels of the DVS128, which has 15 bits
+WANTED = {False: "a structured array with fields t and x", True: "numbers (events, 4): x, y, p, and t in ms"}
 PACKET = np.dtype(
     [
         ("kind", "<i2"),
@@ -57,6 +62,7 @@ class Spoken:
 
     def __init__(self, path: str | Path) -> None:
         self._path = _path_of(path, "Spoken")
+        self.files = [self._path]
         with self._reading() as file:
             given = self._dataset(file, "labels")
             shapes = {name: self._dataset(file, f"spikes/{name}").shape for name in ("times", "units")}
@@ -105,7 +111,7 @@ class Spoken:
 
 
 class Gestures:
-    """Gestures before an event camera: files of AEDAT 3.1, cut by the tables of labels that lie beside them.
+    """Gestures before an event camera: files of AEDAT, cut by the tables of labels that lie beside them.
 
     As in DVS128 Gesture (Amir et al. 2017, doi 10.1109/CVPR.2017.781): `user01_fluorescent.aedat` with
     `user01_fluorescent_labels.csv`.
@@ -132,9 +138,11 @@ class Gestures:
 
     def __init__(self, *paths: str | Path) -> None:
         self._trials: list[tuple[Path, int, int, int]] = []  # file, first and last microsecond, class
+        self.files: list[Path] = []
         for path in [name for given in paths for name in _list_files(given)]:
             table = path.with_name(f"{path.stem}_labels.csv")
             self._trials += [(path, *trial) for trial in _read_trials(table, self.n_classes)]
+            self.files += [path, table]
         if not self._trials:
             raise InputError(f"no gestures in {', '.join(map(str, paths)) or 'no files'}")
         self._latest: tuple[Path, np.ndarray] | None = None  # events of the file read last, with a dozen gestures
@@ -153,8 +161,164 @@ class Gestures:
         return own, label
 
 
+class Folder:
+    """Recordings in a folder, with a folder for each class, as data sets of Tonic and others lie on disk.
+
+    The classes take turns: the first recording of each, then the second of each.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder. Its files are `CLASS/NAME.npy`, a structured array with `t` (microseconds), `x`, of cameras also `y`
+        and `p`; `CLASS/NAME.bin` of N-MNIST or N-Caltech101; `CLASS/NAME.aedat`. Others are left out.
+    sensor_size : tuple of int or None
+        Numbers of values of `x`, `y` and `p`; None: those of the DVS128, if all files are of AEDAT.
+    classes : sequence of str or None
+        Names of the classes, in the order of their numbers; None: those of the folder, sorted.
+    by_file : bool
+        Whether the name of a file is the number of its class, and arrays have columns x, y, p and t (milliseconds), as
+        in Tonic's copy of DVS128 Gesture.
+
+    Attributes
+    ----------
+    sensor_size : tuple of int or None
+        As given.
+    n_classes : int
+        Number of classes.
+    classes : list of str
+        Names of the classes, none with `by_file`.
+
+    Raises
+    ------
+    InputError
+        If there are no recordings, or they have other classes.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        sensor_size: Sequence[int] | None = None,
+        classes: Sequence[str] | None = None,
+        by_file: bool = False,
+    ) -> None:
+        self._path, self._by_file = _path_of(path, "Folder"), by_file
+        try:
+            found = sorted(file for file in self._path.glob("*/*") if file.suffix in READ and file.is_file())
+        except (OSError, ValueError) as problem:
+            raise InputError(f"{self._path}: {getattr(problem, 'strerror', None) or problem}") from None
+        if not found:
+            raise InputError(f"{self._path}: has no recordings CLASS/NAME with NAME ending in {', '.join(READ)}")
+        names = sorted({file.parent.name for file in found}, key=lambda name: (len(name) * name.isdecimal(), name))
+        self.classes = [] if by_file else list(names if classes is None else classes)
+        labels = [self._label(file) for file in found]
+        counts = dict.fromkeys(labels, 0)
+        turns = []
+        for label in labels:
+            turns.append((counts[label], label))
+            counts[label] += 1
+        order = sorted(range(len(found)), key=turns.__getitem__)
+        self.files, self.labels = [found[k] for k in order], np.array([labels[k] for k in order])
+        self.n_classes = len(self.classes) or int(self.labels.max()) + 1
+        is_camera = all(file.suffix == ".aedat" for file in found)
+        self.sensor_size = CAMERA if sensor_size is None and (is_camera or by_file) else sensor_size
+
+    def _label(self, file: Path) -> int:
+        name = file.stem if self._by_file else file.parent.name
+        if not self._by_file and name in self.classes:
+            return self.classes.index(name)
+        if not self._by_file:
+            raise InputError(f"{file}: '{name}' is not one of the classes {', '.join(self.classes)}")
+        if not name.isdecimal() or int(name) >= CLASSES:
+            raise InputError(f"{file}: its name must be the number of a class, 0 to {CLASSES - 1}")
+        return int(name)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        """Return events and class of a recording."""
+        return READ[self.files[index].suffix](self.files[index], self._by_file), int(self.labels[index])
+
+
+def _read_array(path: Path, by_columns: bool) -> np.ndarray:
+    """Return the events of a `.npy` file: a structured array, or columns x, y, p and t in milliseconds."""
+    try:
+        values = files.read_npy(path, "fiub" if by_columns else "V")
+    except (OSError, ValueError) as problem:
+        wanted = (
+            "" if by_columns or isinstance(problem, OSError) else "; must be a structured array with fields t and x"
+        )
+        raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}{wanted}") from None
+    if not by_columns:
+        return values
+    if values.ndim != 2 or values.shape[1] != 4:
+        raise InputError(f"{path}: has shape {values.shape}, must be {WANTED[True]}")
+    events = np.zeros(len(values), [("t", "f8"), *((name, values.dtype) for name in "xyp")])
+    for name, column in zip("xyp", values.T, strict=False):
+        events[name] = column
+    events["t"] = 1000.0 * values[:, 3]
+    return events
+
+
+def _read_words(path: Path, by_columns: bool) -> np.ndarray:
+    """Return the events of a file as N-MNIST has them."""
+    content = _read(path, LONGEST)
+    if len(content) % BYTES:
+        raise InputError(f"{path}: has {len(content)} bytes, which are no whole events of {BYTES}")
+    found = decode(content)
+    events = _camera_events(len(found.x))
+    events["t"], events["x"], events["y"], events["p"] = found.time_us, found.x, found.y, found.on
+    return events
+
+
+READ = {".npy": _read_array, ".bin": _read_words, ".aedat": lambda path, by_columns: read_aedat(path)}
+
+
+def open_recordings(
+    path: Path, sensor_size: Sequence[int] | None = None, classes: Sequence[str] | None = None, by_file: bool = False
+) -> Spoken | Gestures | Folder | None:
+    """Return the recordings of events at a path; None if it is no folder, no list, and no file of them.
+
+    Raises
+    ------
+    InputError
+        If they cannot be read.
+    """
+    if path.is_dir():
+        return Folder(path, sensor_size, classes, by_file)
+    if path.suffix in (".aedat", ".txt"):
+        return Gestures(path)
+    try:
+        with files.open_hdf5(path) as file, files.reading(path):
+            is_spoken = isinstance(file.get("spikes"), h5py.Group)
+    except (OSError, ValueError):
+        return None
+    return Spoken(path) if is_spoken else None
+
+
+def fingerprint(paths: Sequence[Path]) -> str:
+    """Return a digest of the sizes of files, and of the first and last MiB of each of at most `FEW`."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        with files.open_regular(path) as file:
+            size = file.seek(0, 2)
+            digest.update(str(size).encode())
+            if len(paths) > FEW:
+                digest.update(f" {path.parent.name}/{path.name} ".encode(errors="replace"))
+                continue
+            file.seek(0)
+            digest.update(file.read(2**20))
+            file.seek(max(size - 2**20, 0))
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def _camera_events(n: int) -> np.ndarray:
+    return np.zeros(n, [(name, "i8") for name in "txyp"])
+
+
 def read_aedat(path: str | Path) -> np.ndarray:
-    """Return the events of a camera in a file of AEDAT 3.1, in order of the file.
+    """Return the events of a camera in a file of AEDAT 3.1, or of a DVS128 in one of AEDAT 2.0, in order of the file.
 
     Parameters
     ----------
@@ -172,8 +336,9 @@ def read_aedat(path: str | Path) -> np.ndarray:
         If the file has another format, or ends within a packet.
     """
     content = _read(_path_of(path, "read_aedat"), LONGEST)
-    if not content.startswith(b"#!AER-DAT3"):
-        raise InputError(f"{path}: is not of AEDAT 3: it begins with {quote(content[:20])}")
+    is_old = content.startswith(b"#!AER-DAT2")
+    if not is_old and not content.startswith(b"#!AER-DAT3"):
+        raise InputError(f"{path}: is not of AEDAT 2 or 3: it begins with {quote(content[:20])}")
     place = 0
     while content[place : place + 1] == b"#":
         end = content.find(b"\n", place)
@@ -182,6 +347,26 @@ def read_aedat(path: str | Path) -> np.ndarray:
         line, place = content[place:end], end + 1
         if line.strip() == b"#!END-HEADER":
             break
+    return _read_words_of_dvs128(content[place:], path) if is_old else _read_packets(content, place, path)
+
+
+def _read_words_of_dvs128(content: bytes, path: str | Path) -> np.ndarray:
+    """Return the events of AEDAT 2.0: address and microsecond, big-endian; x and polarity are turned, as in jAER."""
+    if len(content) % 8:
+        raise InputError(f"{path}: its events take {len(content)} bytes, which are no whole events of 8")
+    address, stamp = np.frombuffer(content, ">u4").reshape(-1, 2).astype(np.int64).T
+    for k in np.flatnonzero(address >= 2 * EXTERNAL)[:1]:
+        raise InputError(f"{path}: event {k} has address {address[k]}, which is of another camera than the DVS128")
+    is_pixel = address < EXTERNAL
+    address = address[is_pixel]
+    events = _camera_events(len(address))
+    events["t"] = stamp[is_pixel]
+    events["x"], events["y"], events["p"] = 127 - (address >> 1 & 127), address >> 8, 1 - (address & 1)
+    return events
+
+
+def _read_packets(content: bytes, place: int, path: str | Path) -> np.ndarray:
+    """Return the events of the camera in packets of AEDAT 3.1, which begin at a byte."""
     parts: list[np.ndarray] = []
     while place < len(content):
         if place + PACKET.itemsize > len(content):
@@ -201,12 +386,12 @@ def read_aedat(path: str | Path) -> np.ndarray:
             data, stamps = words[words[:, 0] & 1 == 1].T  # valid ones
             if np.any(stamps < 0):
                 raise InputError(f"{here} an event at {stamps.min()} us")
-            events = np.zeros(len(data), [(name, "i8") for name in "txyp"])
+            events = _camera_events(len(data))
             events["t"] = stamps + (overflow << 31)
             events["x"], events["y"], events["p"] = data >> 17 & 0x7FFF, data >> 2 & 0x7FFF, data >> 1 & 1
             parts.append(events)
         place += size * number
-    return np.concatenate(parts) if parts else np.zeros(0, [(name, "i8") for name in "txyp"])
+    return np.concatenate(parts) if parts else _camera_events(0)
 
 
 def _path_of(given: object, here: str) -> Path:

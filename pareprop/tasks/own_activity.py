@@ -12,9 +12,10 @@ from pydantic import Field
 
 from .. import elementary, files, rng
 from ..engines.sample import Sample
-from ..errors import InputError
+from ..errors import InputError, quote
 from ..later import h5py
 from ..network.connectivity import Population
+from ..network.local_readouts import LocalReadouts
 from ..network.model import Model
 from ..network.optimizers import Adam
 from ..network.parameters import Normal, Uniform
@@ -24,6 +25,7 @@ from ..values import AnyValue, Values
 from .base import LEARNING, MODEL, TaskBase
 from .datafile import HIGHEST_RATE
 from .input_spikes import InputSpikes
+from .nwb import Recording, is_nwb
 
 T = TypeVar("T")
 
@@ -74,10 +76,21 @@ class OwnActivity(TaskBase):
         0.01, ge=0, json_schema_extra=LEARNING, description="strength of the L1 term with rewiring"
     )
     tau_out: float = Field(100.0, gt=0, description="time constant of the readouts in ms")
-    n_step: int = Field(1000, ge=1, description="steps of a sample")
+    tau_rise: float = Field(
+        0.0, ge=0, description="time constant in ms with which readouts rise, as fluorescence of calcium; 0 for none"
+    )
+    loss: Literal["mean_squared_error", "correlation"] = Field(
+        "mean_squared_error", json_schema_extra=LEARNING, description="of a neuron: mean_squared_error or correlation"
+    )
+    n_step: int = Field(1000, ge=1, description="steps of a trial")
+    trials: int = Field(1, ge=1, description="trials of a sample, over whose mean the loss is taken")
+    noise: float = Field(0.0, ge=0, le=1, description="share of inputs with new spikes in each trial, the last ones")
     skip: int = Field(100, ge=0, description="first steps that correlations leave out")
     activity: Path | None = Field(
-        None, description="HDF5 file with 'rates' in Hz, (n_step, neurons), in place of sines"
+        None, description="HDF5 file with 'rates' in Hz, (n_step, neurons), or NWB file, in place of sines"
+    )
+    series: str = Field(
+        "", description="of an NWB file: units, or the name of a fluorescence; needed if there are several"
     )
     sonata: Path | None = Field(
         None,
@@ -93,7 +106,7 @@ class OwnActivity(TaskBase):
     @property
     def n_steps(self) -> int:
         """Steps of one sample."""
-        return self.n_step
+        return self.n_step * self.trials
 
     def attributes(self) -> Values:
         """Return attributes of the results, for the figure."""
@@ -113,7 +126,10 @@ class OwnActivity(TaskBase):
             neurons = model.neurons("rec", self.n_rec, "iaf", sign=self._sign(), **NEURON)
             self._connect_inputs(model)
             self._connect_neurons(model, neurons)
-        model.local_readouts("out", model.of_role("recurrent"), tau_m=self.tau_out, weight=1000.0, feedback=1e-3)
+        course = {"tau_rise": self.tau_rise, "loss": self.loss, "trials": self.trials}
+        model.local_readouts(
+            "out", model.of_role("recurrent"), tau_m=self.tau_out, weight=1000.0, feedback=1e-3, **course
+        )
         return model
 
     def _read_network(self, rule: Adam) -> Model:
@@ -185,15 +201,33 @@ class OwnActivity(TaskBase):
         return np.where(drawn < self.excitatory, 1, -1).astype(np.int8)
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """Return the sample, the same for every index."""
-        if "sample" not in self._kept:
-            none, spikes = np.zeros((self.n_step, 0)), self._input_spikes()
-            if spikes is None:
-                rates = np.full(self._sizes[0], INPUT_HZ)
-                self._kept["sample"] = Sample.from_rates(rates, none, self.seed, 0, local_targets=self.targets)
-            else:
-                self._kept["sample"] = Sample(spikes, none, local_targets=self.targets)
-        return self._kept["sample"]
+        """Return the sample, the same for every index but for the inputs with new spikes in each trial."""
+        none, frozen = np.zeros((self.n_steps, 0)), self._frozen
+        if not self.noise:
+            return Sample(frozen, none, local_targets=self.targets)
+        rates = np.where(np.arange(self._sizes[0]) < self._n_frozen, 0.0, INPUT_HZ)
+        others = Sample.from_rates(rates, none, self.seed, 1 + index).inputs
+        return Sample(_join(self.n_steps, frozen, others), none, local_targets=self.targets)
+
+    @property
+    def _n_frozen(self) -> int:
+        """Inputs with the same spikes in each trial."""
+        return self._sizes[0] - round(self.noise * self._sizes[0])
+
+    @cached_property
+    def _frozen(self) -> SpikeLog:
+        """Spikes of the inputs that repeat in each trial of a sample."""
+        spikes = self._input_spikes()
+        if spikes is None:
+            rates = np.where(np.arange(self._sizes[0]) < self._n_frozen, INPUT_HZ, 0.0)
+            spikes = Sample.from_rates(rates, np.zeros((self.n_step, 0)), self.seed, 0).inputs
+        elif self.noise:
+            raise InputError(
+                f"noise = {self.noise} needs drawn inputs, those of {self.sonata} have spikes of their own"
+            )
+        steps, ids = spikes.spikes(self.n_step)
+        starts = np.repeat(self.n_step * np.arange(self.trials), len(steps))
+        return SpikeLog.of(starts + np.tile(steps, self.trials), np.tile(ids, self.trials), self.n_steps)
 
     def _input_spikes(self) -> SpikeLog | None:
         """Return the first sample of the input spikes in files of the SONATA configuration; None without files."""
@@ -214,10 +248,10 @@ class OwnActivity(TaskBase):
         return {}
 
     def targets(self, first: int, last: int) -> np.ndarray:
-        """Return target rates of neurons [first, last) in Hz, float32 (n_step, n); keep them for later iterations."""
+        """Return target rates of neurons [first, last) in Hz, float32 (n_steps, n); keep them for later iterations."""
         if (first, last) not in self._kept:
             make = self._synthetic if self.activity is None else self._read
-            self._kept[first, last] = make(first, last).astype(np.float32)
+            self._kept[first, last] = np.tile(make(first, last).astype(np.float32), (self.trials, 1))
         return self._kept[first, last]
 
     def _synthetic(self, first: int, last: int) -> np.ndarray:
@@ -233,10 +267,35 @@ class OwnActivity(TaskBase):
         return mean * elementary.exp(x - half_variance)
 
     def _check_activity(self) -> None:
-        if self.activity is not None:
+        if self._recording is not None:
+            n, name = self._recording.n_cells, "units" if self._recording.has_spikes else "regions of interest"
+            if n != self._sizes[1]:
+                raise InputError(f"{self.activity}: has {n} {name}, the network has {self._sizes[1]} neurons (n_rec)")
+        elif self.activity is not None:
             self._rates(lambda rates: None)
 
+    @cached_property
+    def _recording(self) -> Recording | None:
+        """What an NWB file holds, None without one."""
+        is_given = self.activity is not None and is_nwb(self.activity)
+        if self.series and not is_given:
+            raise InputError(f"series = {quote(self.series)} needs an NWB file, activity = {self.activity}")
+        return (
+            Recording(self.activity, self.series, self.n_step, 1.0) if self.activity is not None and is_given else None
+        )
+
+    def _respond(self, spikes: np.ndarray) -> np.ndarray:
+        """Return what readouts make of numbers of spikes (n_step, n)."""
+        readouts = LocalReadouts(name="out", of=(), tau_m=self.tau_out, tau_rise=self.tau_rise)
+        keep, jump = readouts.constants(1.0)
+        rates = jump * spikes
+        for t in range(1, len(rates)):
+            rates[t] += keep * rates[t - 1]
+        return readouts.low_pass(rates, 1.0)
+
     def _read(self, first: int, last: int) -> np.ndarray:
+        if self._recording is not None:
+            return self._recording.course(first, last, self._respond)
         rates = self._rates(lambda rates: rates[:, first:last])
         wrong = np.argwhere(~((rates >= 0) & (rates <= HIGHEST_RATE)))
         if len(wrong):
@@ -261,3 +320,10 @@ class OwnActivity(TaskBase):
                 return use(rates)
         except OSError as problem:
             raise InputError(f"{self.activity}: {problem.strerror or problem}") from None
+
+
+def _join(n_steps: int, *logs: SpikeLog) -> SpikeLog:
+    """Return the spikes of several logs, by step, then id."""
+    steps, ids = (np.concatenate(values) for values in zip(*(log.spikes(n_steps) for log in logs), strict=True))
+    order = np.lexsort([ids, steps])
+    return SpikeLog.of(steps[order], ids[order], n_steps)

@@ -14,7 +14,18 @@ import small
 from small import Noise
 
 import pareprop
-from pareprop import Adam, GradientDescent, InputError, Loss, Model, Observer, Simulation, StateError
+from pareprop import (
+    Adam,
+    Correlation,
+    GradientDescent,
+    InputError,
+    Loss,
+    Model,
+    Observer,
+    Simulation,
+    StateError,
+    TrialAverage,
+)
 from pareprop.network.losses import LOSSES
 from pareprop.simulation.loop import check_replicas
 
@@ -454,3 +465,62 @@ def test_check_of_a_loss(what: str) -> None:
     assert str(model.loss.state()) == str(state)
     assert "their sign is wrong" in network(backwards).loss.check(signal, target)
     assert "along them it changes by " in WrongSoftmax().check(signal, target)
+
+
+# ---- losses of whole courses -----------------------------------------------------------------------------------------
+
+
+def one_minus_r(output: np.ndarray, target: np.ndarray, trials: int) -> float:
+    """The sum of 1 - r over the readouts, as NumPy correlates."""
+    means = [values.reshape(trials, -1, values.shape[1]).mean(axis=0).T for values in (output, target)]
+    return sum(1.0 - np.corrcoef(*pair)[0, 1] for pair in zip(*means, strict=True))
+
+
+def half_square(output: np.ndarray, target: np.ndarray, trials: int) -> float:
+    means = [values.reshape(trials, -1, values.shape[1]).mean(axis=0) for values in (output, target)]
+    return 0.5 * float(np.sum(np.square(means[0] - means[1])))
+
+
+@pytest.mark.parametrize("trials", [1, 3])
+@pytest.mark.parametrize(("kind", "wanted"), [(Correlation, one_minus_r), (TrialAverage, half_square)])
+def test_losses_of_courses_by_finite_differences(kind: type, wanted: Callable, trials: int) -> None:
+    draws = np.random.default_rng(3)
+    output, target = draws.normal(size=(2, 24, 2))
+    window = slice(6, None)
+    evaluation = kind(trials).evaluate(output, target, window)
+    assert evaluation.loss == pytest.approx(wanted(output[window], target[window], trials), rel=1e-12)
+    assert not evaluation.error[:6].any()
+    step, slopes = 1e-6, np.zeros((18, 2))
+    for place in np.ndindex(18, 2):
+        up, down = output[window].copy(), output[window].copy()
+        up[place] += step
+        down[place] -= step
+        slopes[place] = (wanted(up, target[window], trials) - wanted(down, target[window], trials)) / (2 * step)
+    np.testing.assert_allclose(evaluation.error[window], slopes, atol=1e-8)
+    assert kind(trials).check(output, target, window) == ""
+
+
+def test_a_silent_readout_has_no_correlation() -> None:
+    target = np.random.default_rng(1).normal(size=(20, 2))
+    output = target.copy()
+    output[:, 1] = 0.0
+    found = Correlation().evaluate(output, target, slice(None))
+    assert found.loss == pytest.approx(1.0) and not found.error[:, 1].any()
+
+
+def test_a_correlation_is_learned() -> None:
+    """Targets of another scale and offset than voltages have."""
+    wave = 500.0 + 100.0 * np.sin(np.arange(60)[:, None] / np.array([6.0, 9.0]))
+    simulation = Simulation(network(Correlation()), Noise(wave, p=0.3, frozen=1))
+    before, after = (simulation.train(n)[-1] for n in (1, 40))
+    assert after < before - 0.3
+
+
+def test_losses_of_courses_are_refused() -> None:
+    for make, words in (
+        (lambda: Correlation(0), "Correlation: trials = 0 must be a whole number of at least 1"),
+        (lambda: network(Correlation(), variant="spike"), "loss Correlation needs all steps of a sample at once"),
+        (lambda: TrialAverage(4).evaluate(*np.zeros((2, 30, 1)), slice(None)), "trials = 4 must divide 30, the steps"),
+    ):
+        with pytest.raises(InputError, match=words):
+            make()

@@ -9,9 +9,11 @@ import h5py
 import numpy as np
 import pytest
 import small
+from commands import output_of, refusal_of
 
 from pareprop import Adam, InputError, Model, Simulation, run
-from pareprop.tasks import EventData, Gestures, Spoken
+from pareprop.runs import config
+from pareprop.tasks import EventData, Folder, Gestures, Spoken
 from pareprop.tasks.event_files import read_aedat
 
 
@@ -65,7 +67,7 @@ def test_events_after_the_last_step_are_told(tmp_path: Path) -> None:
     assert lines(92) == []
     assert lines(61) == [
         "sample 0 of 'train': 7 events come after the last step and are left out, 13 spikes are in the sample; more "
-        "n_steps or a longer step_us hold more"
+        "steps or a longer step_us hold more"
     ]
 
 
@@ -194,7 +196,9 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     whole = aedat(camera())
     path = tmp_path / "a.aedat"
     for content, words in (
-        (b"#!AER-DAT2.0\r\n", "is not of AEDAT 3"),
+        (b"#!AER-DAT1.0\r\n", "is not of AEDAT 2 or 3"),
+        (b"#!AER-DAT2.0\r\n" + bytes(12), "no whole events of 8"),
+        (b"#!AER-DAT2.0\r\n" + struct.pack(">II", 1 << 16, 5), "event 0 has address 65536, which is of another cam"),
         (whole[:40], "ends within its header"),
         (whole[:-3], "is damaged"),
         (whole + b"12345", "ends within the header of a packet"),
@@ -397,3 +401,200 @@ def test_odd_packets_are_named(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(InputError, match=f"^{path}: {told}"):
             read_aedat(path)
+
+
+# ---- from a configuration --------------------------------------------------------------------------------------------
+
+CONFIG = """
+[task]
+name = "data"
+data = 'DATA'
+steps = 60
+MORE
+[model]
+[[model.populations]]
+name = "in"
+role = "input"
+size = IN
+[[model.populations]]
+name = "rec"
+role = "recurrent"
+size = 8
+C_m = 1.0
+E_L = 0.0
+V_th = 0.4
+[[model.populations]]
+name = "out"
+role = "readout"
+size = OUT
+C_m = 1.0
+loss = "cross_entropy"
+[[model.projections]]
+pre = "in"
+post = "rec"
+weight = { std = 0.5 }
+[[model.projections]]
+pre = "rec"
+post = "out"
+weight = { std = 0.2 }
+[[model.projections]]
+pre = "out"
+post = "rec"
+feedback = "symmetric"
+[learning]
+batch_size = 2
+[run]
+iterations = 2
+"""
+
+
+def configuration(folder: Path, data: Path, n_in: int, n_out: int, more: str = "") -> Path:
+    text = CONFIG
+    for key, value in {"DATA": data, "IN": n_in, "OUT": n_out, "MORE": more}.items():
+        text = text.replace(key, str(value))
+    (folder / "own.toml").write_text(text)
+    return folder / "own.toml"
+
+
+def pairs_of(task: object, index: int, phase: str = "train") -> tuple[int, list[tuple[int, int]]]:
+    sample = task.sample(index, phase)
+    return sample.label, list(zip(*(values.tolist() for values in sample.inputs.spikes(60)), strict=True))
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_spoken_digits_of_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Counts say which recordings train and validate; those of the other file test."""
+    times = [[0.004 * k + 0.001, 0.102] for k in range(6)]
+    train = shd(tmp_path / "shd_train.h5", times, [[5 * k, 699] for k in range(6)], [0, 1, 2, 0, 1, 2])
+    test = shd(tmp_path / "shd_test.h5", [[0.02], [0.03], [0.04]], [[0], [9], [14]], [2, 1, 0])
+    path = configuration(tmp_path, train, 140, 3, f"test_data = '{test}'\nstep_us = 4000.0\npool = 5")
+    counts = ["--set", "n_validate=2", "--set", "n_test=2", "--set", "validate_every=1"]
+    text = output_of(capsys, "run", path, *counts, "--out", tmp_path / "run")
+    assert "4 train (0 to 3 of the file, counted from 0), 2 validate (4 to 5 of the file" in text
+    assert "2 test (0 to 1 of test_data, counted from 0)" in text and "n = 2)" in text
+    task = config.load(str(path), ("n_validate=2", "n_test=2")).task
+    assert pairs_of(task, 1) == (1, [(2, 1), (26, 139)])  # 5 and 102 ms in steps of 4 ms, after the first one
+    assert pairs_of(task, 1, "validate") == (2, [(6, 5), (26, 139)])
+    assert pairs_of(task, 1, "test") == (1, [(8, 1)])
+    more = ["--out", tmp_path / "no"]
+    for settings, words in (
+        (["pool=1"], "the recordings need 700 inputs (700 x 1 x 1 values of x, y, p with pool = 1), the network has"),
+        (["n_test=4"], f"n_test = 4 must be at most 3, the samples in {test}"),
+        (["n_validate=6"], f"n_validate = 6 and at least one that trains make 7 samples, {train} has 6"),
+        (["test_samples=4"], f"test_samples = 4 must be at most 3, the samples of {test} that test"),
+        (["n_train=7"], "n_train = 7 must be at most 6, the samples in"),
+        (["test_data=missing.h5"], "test_data missing.h5: holds no recordings of events"),
+        (["step_us=inf"], "step_us"),
+    ):
+        told = refusal_of(capsys, "run", path, *(word for one in settings for word in ("--set", one)), *more)
+        assert words in told and len(told.strip().splitlines()) == 1
+    (tmp_path / "few.h5").write_bytes(train.read_bytes()[:900])
+    for name in ("few.h5", "none.h5"):
+        refusal_of(capsys, "run", path, "--set", f"data={tmp_path / name}", *more)
+    told = refusal_of(capsys, "run", configuration(tmp_path, train, 700, 2), *more)
+    assert "has class 2, the network has 2 readouts" in told
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_damaged_recordings_end_a_run_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    train = shd(tmp_path / "shd_train.h5", [[0.001], [0.002]], [[1], [700]], [0, 1])
+    told = refusal_of(capsys, "run", configuration(tmp_path, train, 700, 2), "--out", tmp_path / "run")
+    assert f"{train}: recording 1: units[0] = 700 must lie in 0 to 699" in told
+    assert len(told.strip().splitlines()) == 1
+
+
+def structured(events: np.ndarray) -> np.ndarray:
+    """As Tonic makes them: x, y, t, p of their own types."""
+    kept = np.zeros(len(events), [("x", "i2"), ("y", "i2"), ("t", "i8"), ("p", "?")])
+    for name in "xytp":
+        kept[name] = events[name]
+    return kept
+
+
+def tree(folder: Path, names: list[str], seed: int = 0) -> dict[str, np.ndarray]:
+    """A folder of recordings, events by name, in the format that the name ends in."""
+    rng, made = np.random.default_rng(seed), {}
+    for name in names:
+        events = np.zeros(20, [(key, "i8") for key in "txyp"])
+        events["t"], events["p"] = np.sort(rng.integers(0, 60_000, 20)), rng.integers(0, 2, 20)
+        events["x"], events["y"] = rng.integers(0, 34, 20), rng.integers(0, 34, 20)
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".npy":
+            np.save(path, structured(events))
+        elif path.suffix == ".bin":  # 40 bits: x, y, polarity, 23 bits of time
+            words = [x << 32 | y << 24 | p << 23 | t for t, x, y, p in events.tolist()]
+            path.write_bytes(b"".join(word.to_bytes(5, "big") for word in words))
+        else:  # AEDAT 2.0 of a DVS128: y, 127 - x, OFF; and an event that is none of a pixel
+            words = [(y << 8 | (127 - x) << 1 | (1 - p), t) for t, x, y, p in events.tolist()] + [(1 << 15, 7)]
+            header = b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n"
+            path.write_bytes(header + b"".join(struct.pack(">II", *word) for word in words))
+        made[name] = events
+    return made
+
+
+@pytest.mark.parametrize("kind", ["npy", "bin", "aedat"])
+def test_folders_of_a_configuration(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Classes take turns; names of classes that are numbers are sorted as numbers."""
+    made = tree(tmp_path / "Train", [f"{label}/{k}.{kind}" for label in ("2", "10") for k in range(2)])
+    (tmp_path / "Train" / "2" / "notes.txt").write_text("no recording")
+    tree(tmp_path / "Test", [f"10/0.{kind}"], 1)
+    size = (128, 128, 2) if kind == "aedat" else (34, 34, 2)
+    told = "" if kind == "aedat" else "\nsensor_size = [34, 34, 2]"
+    n_in = 2 * (size[0] // 2) * (size[1] // 2)
+    path = configuration(tmp_path, tmp_path / "Train", n_in, 2, f"test_data = '{tmp_path / 'Test'}'\npool = 2{told}")
+    task = config.load(str(path), ()).task
+    assert [task.sample(k).label for k in range(4)] == [0, 1, 0, 1] and task.sample(0, "test").label == 1
+    assert task.available == {"train": 4, "validate": 0, "test": 1}
+    events = made[f"10/0.{kind}"]
+    half = size[0] // 2
+    places = {(1 + t // 1000, (p * half + y // 2) * half + x // 2) for t, x, y, p in events.tolist()}
+    assert set(pairs_of(task, 1)[1]) == {pair for pair in places if pair[0] < 60}
+    if told:
+        words = "give sensor_size in section [task], the numbers of values of x, y and p"
+        none = configuration(tmp_path, tmp_path / "Train", n_in, 2)
+        assert words in refusal_of(capsys, "run", none, "--out", tmp_path / "no")
+
+
+def test_gestures_of_tonic_of_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Its files are USER/CLASS.npy with columns x, y, p and t in milliseconds."""
+    for user in ("user01_led", "user02_lab"):
+        (tmp_path / "all" / user).mkdir(parents=True)
+        for label in range(3):
+            np.save(tmp_path / "all" / user / f"{label}.npy", np.array([[4 * label, 8, 1, 10], [127, 0, 0, 33.0]]))
+    path = configuration(tmp_path, tmp_path / "all", 2 * 32 * 32, 3, "pool = 4\nlabel_from = 'file'")
+    task = config.load(str(path), ()).task
+    assert pairs_of(task, 5) == (2, [(11, (1 * 32 + 2) * 32 + 2), (34, 31)])
+    more = ["--set", "sensor_size=[128,128,2]", "--out", tmp_path / "run"]
+    told = refusal_of(capsys, "run", path, "--set", "label_from=folder", *more)
+    assert "must be a structured array with fields t and x" in told and "user01_led" in told
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_cut_gestures_of_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "user01_led.aedat").write_bytes(aedat(camera()))
+    (tmp_path / "user01_led_labels.csv").write_text("class,startTime_usec,endTime_usec\n3,0,400000\n11,400001,900000\n")
+    (tmp_path / "trials_to_train.txt").write_text("user01_led.aedat\n")
+    more = "pool = 16\nstep_us = 10000.0\nn_test = 1"
+    path = configuration(tmp_path, tmp_path / "trials_to_train.txt", 2 * 8 * 8, 11, more)
+    assert "test accuracy: " in output_of(capsys, "run", path, "--out", tmp_path / "run")
+    task = config.load(str(path), ()).task
+    assert [task.sample(0, phase).label for phase in ("train", "test")] == [2, 10]
+    told = refusal_of(capsys, "resume", tmp_path / "run", "--set", f"data={tmp_path / 'none.txt'}")
+    assert "No such file" in told
+
+
+def test_odd_folders_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: has no recordings CLASS/NAME with NAME ending in \.npy, "):
+        Folder(tmp_path / "empty")
+    tree(tmp_path / "a", ["0/x.bin", "1/y.npy"])
+    with pytest.raises(InputError, match=r"y\.npy: '1' is not one of the classes 0, 2$"):
+        Folder(tmp_path / "a", classes=["0", "2"])
+    with pytest.raises(InputError, match="its name must be the number of a class"):
+        Folder(tmp_path / "a", by_file=True)
+    (tmp_path / "a" / "0" / "x.bin").write_bytes(bytes(7))
+    np.save(tmp_path / "a" / "1" / "y.npy", np.array([{}], object), allow_pickle=True)
+    for k, words in enumerate(("has 7 bytes, which are no whole events of 5", "Object arrays cannot be loaded")):
+        with pytest.raises(InputError, match=words):
+            Folder(tmp_path / "a", (34, 34, 2))[k]

@@ -1,5 +1,6 @@
 """Own activity: targets as described, learning with signs kept and rewired, measures and figure, users' files."""
 
+from datetime import UTC
 from pathlib import Path
 
 import h5py
@@ -115,3 +116,164 @@ def test_a_bad_setting_is_named_as_it_was_written(
     tmp_path: Path, capsys: pytest.CaptureFixture, setting: str, words: str
 ) -> None:
     assert words in refusal_of(capsys, *run_of("own-activity", tmp_path / "x", "n_in=20", setting))
+
+
+# ---- recordings ------------------------------------------------------------------------------------------------------
+
+STARTS = [0.5, 1.5, 2.25]  # s, of trials
+
+
+def write_nwb(path: Path, trains: list[np.ndarray] | None, traces: np.ndarray | None, starts: list = STARTS) -> Path:
+    """What a file of NWB 2 holds, of its layout; fluorescence at 20 Hz from 0.4 s on."""
+    with h5py.File(path, "w") as file:
+        file.attrs["nwb_version"] = "2.7.0"
+        if starts:
+            file["intervals/trials/start_time"] = np.array(starts)
+            file["intervals/trials/stop_time"] = np.array(starts) + 0.2
+        if trains is not None:
+            file["units/spike_times"] = np.concatenate(trains)
+            file["units/spike_times_index"] = np.cumsum(list(map(len, trains))).astype("u1")
+        if traces is not None:
+            place = file.create_group("processing/ophys/DfOverF/plane0")
+            place.attrs["neurodata_type"] = "RoiResponseSeries"
+            place["data"] = traces
+            place["data"].attrs["conversion"] = 0.5
+            place["starting_time"] = 0.4
+            place["starting_time"].attrs["rate"] = 20.0
+            file["processing/ophys/DfOverF/again"] = h5py.SoftLink("/processing/ophys/DfOverF/plane0")
+    return path
+
+
+def recording() -> tuple[list[np.ndarray], np.ndarray]:
+    draws = np.random.default_rng(4)
+    return [np.sort(draws.uniform(0, 3, n)) for n in (40, 0, 25)], draws.normal(size=(60, 3))
+
+
+RECORDED = {"n_rec": 3, "n_in": 20, "indegree": 1, "indegree_in": 5, "n_step": 200, "skip": 20, "tau_out": 50.0}
+
+
+def test_spike_trains_of_a_recording(tmp_path: Path) -> None:
+    """Targets are the mean over trials of spikes as readouts filter them: exponentials that rise with `tau_rise`."""
+    trains, _ = recording()
+    task = OwnActivity(**RECORDED, activity=write_nwb(tmp_path / "a.nwb", trains, None), tau_rise=8.0, trials=2)
+    found = task.targets(0, 3)
+    assert found.shape == (400, 3) and np.array_equal(found[:200], found[200:])
+    keep, slow = np.exp(-1 / 50.0), np.exp(-1 / 8.0)
+    expected = np.zeros((200, 3))
+    for start in STARTS:
+        for k, train in enumerate(trains):
+            for t in np.floor((train[(train >= start) & (train < start + 0.2)] - start) * 1000).astype(int):
+                n = np.arange(200 - t) + 1  # of both filters in a row, (keep^n - slow^n) / (keep - slow)
+                kernel = (keep**n - slow**n) / (keep - slow)
+                expected[t:, k] += 1000 * (1 - keep) * (1 - slow) * kernel / len(STARTS)
+    np.testing.assert_allclose(found[:200], expected, rtol=1e-5, atol=1e-4)
+    assert expected.max() > 5 and not expected[:, 1].any()
+
+
+def test_fluorescence_of_a_recording(tmp_path: Path) -> None:
+    """It lies on straight lines between samples; the mean over trials is taken."""
+    _, traces = recording()
+    task = OwnActivity(**RECORDED, activity=write_nwb(tmp_path / "a.nwb", None, traces), loss="correlation")
+    times = 0.4 + np.arange(60) / 20
+    expected = [
+        np.mean([np.interp(s + 1e-3 * np.arange(1, 201), times, 0.5 * traces[:, k]) for s in STARTS], axis=0)
+        for k in range(3)
+    ]
+    np.testing.assert_allclose(task.targets(0, 3), np.transpose(expected), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_recording_is_fitted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Correlations are told; inputs of noise differ between trials, the others repeat."""
+    trains, traces = recording()
+    path = write_nwb(tmp_path / "a.nwb", trains, traces)
+    settings = RECORDED | {"activity": path, "trials": 2, "noise": 0.25, "loss": "correlation", "iterations": 3}
+    text = output_of(capsys, *run_of("own-activity", tmp_path / "run", **settings, figures="none"))
+    with h5py.File(tmp_path / "run/results.h5") as file:
+        first, last = (file[f"dynamics/{name}"] for name in ("first", "last"))
+        for sample, words in ((first, "in the first sample"), (last, "in the last")):
+            signal, target = (
+                sample[f"local_{name}"][()].reshape(2, 200, 3).mean(axis=0) for name in ("signal", "target")
+            )
+            some = [k for k in range(3) if np.ptp(signal[20:, k]) and np.ptp(target[20:, k])]
+            wanted = np.zeros(3)
+            wanted[some] = [np.corrcoef(signal[20:, k], target[20:, k])[0, 1] for k in some]
+            np.testing.assert_allclose(sample["correlation"][()], wanted, atol=1e-5)
+            assert f"{wanted.mean():z.3f} (median {np.median(wanted):z.3f}) {words}" in text
+        spikes = [set(zip(sample["input_steps"], sample["input_ids"], strict=True)) for sample in (first, last)]
+    for own in spikes:
+        halves = [{(t % 200, k) for t, k in own if t // 200 == trial and t % 200} for trial in range(2)]
+        differ = {k for _, k in halves[0] ^ halves[1]}
+        assert differ and min(differ) >= 15
+    assert {k for _, k in spikes[0] ^ spikes[1]} <= set(range(15, 20))
+
+
+def test_odd_recordings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    trains, traces = recording()
+    both, none = write_nwb(tmp_path / "both.nwb", trains, traces), write_nwb(tmp_path / "none.nwb", None, None)
+    short = write_nwb(tmp_path / "short.nwb", None, traces[:9])
+    holes = write_nwb(tmp_path / "holes.nwb", None, np.where(np.arange(3) == 1, np.nan, traces))
+    cut = write_nwb(tmp_path / "cut.nwb", trains, None)
+    with h5py.File(cut, "r+") as file:
+        file["units/spike_times_index"][2] = 60
+    elsewhere = tmp_path / "elsewhere.nwb"
+    with h5py.File(elsewhere, "w") as file:
+        file.attrs["nwb_version"] = "2.7.0"
+        file["units"] = h5py.ExternalLink("both.nwb", "/units")
+    for path, settings, words in (
+        (both, {"n_rec": 4}, "has 3 units, the network has 4 neurons (n_rec)"),
+        (both, {"series": "plane1"}, "series = 'plane1' is not one of units, plane0"),
+        (none, {}, "has no spike times of units and no fluorescence"),
+        (short, {"n_step": 900}, "a trial takes 0.5 to 1.4 s, the fluorescence 0.4 to 0.8 s"),
+        (holes, {}, "processing/ophys/DfOverF/plane0/data[0, 1] = nan must be finite"),
+        (cut, {}, "units/spike_times_index does not cut 65 spike_times"),
+        (elsewhere, {}, "is a link to another place"),
+    ):
+        told = refusal_of(capsys, *run_of("own-activity", tmp_path / "x", **RECORDED | {"activity": path} | settings))
+        assert words in told and len(told.strip().splitlines()) == 1, told
+        assert not (tmp_path / "x").exists()
+    told = refusal_of(capsys, *run_of("own-activity", tmp_path / "x", **RECORDED, series="units"))
+    assert "series = 'units' needs an NWB file" in told
+
+
+@pytest.mark.slow
+def test_a_file_of_pynwb(tmp_path: Path) -> None:
+    """With the links within a file that its writer makes."""
+    pynwb = pytest.importorskip("pynwb")
+    from datetime import datetime
+
+    from pynwb.ophys import Fluorescence, ImageSegmentation, OpticalChannel
+
+    trains, traces = recording()
+    file = pynwb.NWBFile("a session", "a", datetime(2020, 1, 1, tzinfo=UTC))
+    for start in STARTS:
+        file.add_trial(start_time=start, stop_time=start + 0.2)
+    for train in trains:
+        file.add_unit(spike_times=train)
+    channel = OpticalChannel("green", "of light", 500.0)
+    device = file.create_device("microscope")
+    plane = file.create_imaging_plane(
+        name="plane", optical_channel=channel, description="one", device=device, excitation_lambda=600.0,
+        indicator="GFP", location="V1",
+    )  # fmt: skip
+    regions = ImageSegmentation()
+    table = regions.create_plane_segmentation(name="cells", description="all", imaging_plane=plane)
+    for _ in range(3):
+        table.add_roi(image_mask=np.ones((2, 2)))
+    module = file.create_processing_module("ophys", "fluorescence")
+    module.add(regions)
+    series = Fluorescence()
+    module.add(series)
+    chosen = table.create_roi_table_region(region=[0, 1, 2], description="all")
+    series.create_roi_response_series(
+        name="dff", data=0.5 * traces, rois=chosen, unit="1", rate=20.0, starting_time=0.4
+    )
+    with pynwb.NWBHDF5IO(tmp_path / "own.nwb", "w") as writer:
+        writer.write(file)
+    write_nwb(tmp_path / "like.nwb", trains, traces)
+    for names in (("units", "units"), ("dff", "plane0")):
+        found = [
+            OwnActivity(**RECORDED, activity=tmp_path / f"{kind}.nwb", series=series).targets(0, 3)
+            for kind, series in zip(("own", "like"), names, strict=True)
+        ]
+        np.testing.assert_array_equal(*found)

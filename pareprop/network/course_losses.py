@@ -1,0 +1,116 @@
+"""Losses of whole courses over time, to fit recordings: of means over trials, and of correlations.
+
+They need all steps of a sample at once, hence the interval variant. Readouts of a script take them as the loss of the
+model, readouts of single neurons by name.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+
+from .. import elementary
+from ..errors import InputError, quote
+from ..values import Later
+from .losses import Evaluation, Loss
+from .parameters import is_whole
+
+
+class CourseLoss(Loss):
+    """A loss of the mean over trials, which follow one another within a sample and have the same length.
+
+    Parameters
+    ----------
+    trials : int
+        Trials in the steps of a sample that have a learning signal.
+    """
+
+    def __init__(self, trials: int = 1) -> None:
+        if not is_whole(trials) or trials < 1:
+            raise InputError(f"{type(self).__name__}: trials = {quote(trials)} must be a whole number of at least 1")
+        self.trials = int(trials)
+
+    @abstractmethod
+    def of_means(self, mean: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return errors (n_steps, n) and losses (n,), one for each readout, of means over trials."""
+
+    def of_columns(self, signal: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return errors (n_steps, n) and losses (n,) of signals and targets; a readout does not see the others.
+
+        Raises
+        ------
+        InputError
+            If the trials have no equal lengths.
+        """
+        if len(signal) % self.trials:
+            what = f"trials = {self.trials} must divide {len(signal)}, the steps with a learning signal"
+            raise InputError(f"loss {type(self).__name__}: {what}")
+        error, losses = self.of_means(*(self.mean(np.asarray(values, float)) for values in (signal, target)))
+        return np.tile(error / self.trials, (self.trials, 1)), losses
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Return the mean over trials, (n_steps / trials, n)."""
+        parts = np.split(values, self.trials)
+        total = parts[0].copy()
+        for part in parts[1:]:  # in this order, whatever the shape
+            total += part
+        return total / self.trials
+
+    def evaluate(
+        self, signal: np.ndarray, target: np.ndarray | None, window: np.ndarray | slice, rollout: Later = None
+    ) -> Evaluation:
+        """Return errors and loss of one sample, see `Loss.evaluate`; the loss is the sum over readouts."""
+        assert target is not None  # only episodes have none
+        error = np.zeros_like(signal)
+        error[window], losses = self.of_columns(signal[window], target[window])
+        return Evaluation(error, float(elementary.total(losses)))
+
+    def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Return the errors."""
+        return self.of_columns(output, target)[0]
+
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        """Return the loss."""
+        return float(elementary.total(self.of_columns(output, target)[1]))
+
+
+class TrialAverage(CourseLoss):
+    """0.5 sum E^2 of E = y - target, both means over trials: single trials may differ from one another."""
+
+    def of_means(self, mean: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return errors and losses of means over trials."""
+        error = mean - target
+        return error, 0.5 * elementary.total_rows(np.ascontiguousarray(np.square(error).T))
+
+
+class Correlation(CourseLoss):
+    """1 - r, with the correlation r of output and target over time, both means over trials.
+
+    Scale and offset of the targets do not matter, as of fluorescence. A readout whose output or target does not change
+    has the loss 1 and no error.
+    """
+
+    def of_means(self, mean: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return errors and losses of means over trials."""
+        r, of_mean, of_target, length = correlate(mean, target)
+        return ((r[:, None] * of_mean - of_target) / length[:, None]).T, 1.0 - r
+
+
+def correlate(signal: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the correlation of each column; both arrays as (n, n_steps), without mean and of length 1; and the length
+    of the signal before. Without variance correlation and arrays are 0.
+    """
+    pair = [np.array(values.T, float, order="C") for values in (signal, target)]
+    for values in pair:
+        values -= elementary.total_rows(values)[:, None] / values.shape[1]
+    of_signal, of_target = (elementary.total_rows(np.square(values)) for values in pair)
+    scale = np.sqrt(of_signal * of_target)
+    product = elementary.total_rows(pair[0] * pair[1])
+    r = np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
+    lengths = [np.where(scale > 0, np.sqrt(values), np.inf) for values in (of_signal, of_target)]
+    ones = [values / length[:, None] for values, length in zip(pair, lengths, strict=True)]
+    return r, ones[0], ones[1], lengths[0]
+
+
+COURSE_LOSSES: dict[str, type[CourseLoss]] = {"mean_squared_error": TrialAverage, "correlation": Correlation}

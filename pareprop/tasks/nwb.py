@@ -1,0 +1,165 @@
+"""Recordings in files of Neurodata Without Borders (NWB 2, HDF5) as targets: spike trains of units, or fluorescence.
+
+A file with trials gives the mean over them; without, its first seconds count as the only one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from .. import files
+from ..errors import InputError, quote
+from ..later import h5py
+from ..machine import require_bytes
+from .event_files import require_numbers
+
+UNITS = "units"
+TRACES = "RoiResponseSeries"  # fluorescence of regions of interest, samples x regions
+LIMIT = 2**34  # longer datasets, in bytes, are refused
+
+
+def is_nwb(path: Path) -> bool:
+    """Return whether a file is of NWB; False if it cannot be read."""
+    try:
+        with files.open_hdf5(path, aliases=True) as file, files.reading(path):
+            return "nwb_version" in file.attrs
+    except (OSError, ValueError):
+        return False
+
+
+class Recording:
+    """Means over trials of what a file holds, cell by cell.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    series : str
+        Name of the fluorescence, or "units"; "" for units if there are any, else for the only fluorescence.
+    n_steps : int
+        Steps of a trial.
+    dt_ms : float
+        Step in ms.
+
+    Attributes
+    ----------
+    n_cells : int
+        Number of units, or of regions of interest.
+    has_spikes : bool
+        Whether there are spike trains.
+
+    Raises
+    ------
+    InputError
+        Names the file and what is missing or wrong.
+    """
+
+    def __init__(self, path: Path, series: str, n_steps: int, dt_ms: float) -> None:
+        self._path, self._n_steps, self._seconds = path, n_steps, dt_ms / 1000.0
+        try:
+            with files.open_hdf5(path, aliases=True) as file, files.reading(path):
+                self._read(file, series)
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}") from None
+
+    def _read(self, file: h5py.File, series: str) -> None:
+        found = _find_traces(file)
+        has_units = isinstance(file.get(f"{UNITS}/spike_times"), h5py.Dataset)
+        known = [UNITS] * has_units + [name.rpartition("/")[2] for name in found]
+        self.has_spikes = has_units and series in ("", UNITS)
+        self._starts = self._numbers(file, "intervals/trials/start_time") if "intervals/trials" in file else np.zeros(1)
+        if not len(self._starts) or not np.all(np.isfinite(self._starts)):
+            raise InputError(f"{self._path}: intervals/trials/start_time must be finite numbers, at least one")
+        if self.has_spikes:
+            times = self._numbers(file, f"{UNITS}/spike_times")
+            ends = self._numbers(file, f"{UNITS}/spike_times_index").astype(np.int64)
+            if np.any(np.diff(ends, prepend=0) < 0) or (ends[-1] if len(ends) else 0) != len(times):
+                raise InputError(f"{self._path}: units/spike_times_index does not cut {len(times)} spike_times")
+            self._trains, self.n_cells = np.split(times, ends[:-1]) if len(ends) else [], len(ends)
+            return
+        chosen = [name for name in found if series in ("", name.rpartition("/")[2], name)]
+        if not known:
+            raise InputError(f"{self._path}: has no spike times of units and no fluorescence ({TRACES})")
+        if len(chosen) != 1:
+            told = f"series = {quote(series)} is not one of" if series else "give series, one of"
+            raise InputError(f"{self._path}: {told} {', '.join(known)}")
+        name = chosen[0]
+        data = self._numbers(file, f"{name}/data")
+        data = data[:, None] if data.ndim == 1 else data
+        attributes = file[f"{name}/data"].attrs
+        self._values = data * float(attributes.get("conversion", 1.0)) + float(attributes.get("offset", 0.0))
+        self.n_cells = data.shape[1]
+        if "timestamps" in file[name]:
+            self._times = self._numbers(file, f"{name}/timestamps")
+        else:
+            rate = float(file[f"{name}/starting_time"].attrs["rate"])
+            if not 0 < rate < np.inf:
+                raise InputError(f"{self._path}: {name}/starting_time has rate {rate}, must be above 0 and finite")
+            self._times = float(file[f"{name}/starting_time"][()]) + np.arange(len(data)) / rate
+        for row, cell in np.argwhere(~np.isfinite(data))[:1]:
+            raise InputError(f"{self._path}: {name}/data[{row}, {cell}] = {data[row, cell]} must be finite")
+        if self._times.shape != data.shape[:1] or not len(data) or np.any(~(np.diff(self._times) > 0)):
+            raise InputError(f"{self._path}: {name} needs a time for each of its {len(data)} rows, each after the last")
+        step = self._seconds
+        for start in self._starts:
+            end = start + step * self._n_steps
+            if start + step < self._times[0] - step or end > self._times[-1] + step:
+                there = f"{self._times[0]:g} to {self._times[-1]:g} s"
+                raise InputError(f"{self._path}: a trial takes {start:g} to {end:g} s, the fluorescence {there}")
+
+    def _numbers(self, file: h5py.File, name: str) -> np.ndarray:
+        data = file.get(name)
+        if not isinstance(data, h5py.Dataset) or data.shape is None:
+            raise InputError(f"{self._path}: {name} is missing")
+        size = data.dtype.itemsize * data.size
+        if size > LIMIT:
+            raise InputError(f"{self._path}: {name} takes {size} bytes, at most {LIMIT} are read")
+        require_numbers(data, f"{self._path}: {name}")
+        require_bytes(size, f"{self._path}: {name}")
+        return np.asarray(data[()], float)
+
+    def course(self, first: int, last: int, respond: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return the mean course of cells [first, last) over all trials, (n_steps, n).
+
+        Parameters
+        ----------
+        first, last : int
+            Cells.
+        respond : callable
+            Of numbers of spikes (n_steps, n): what a readout makes of them. Fluorescence is taken as it is, between
+            its samples on straight lines.
+
+        Returns
+        -------
+        np.ndarray
+            (n_steps, last - first).
+        """
+        n_steps, total = self._n_steps, np.zeros((self._n_steps, last - first))
+        for start in self._starts:
+            for k in range(first, last):
+                if self.has_spikes:
+                    steps = np.floor((self._trains[k] - start) / self._seconds)
+                    steps = steps[(steps >= 0) & (steps < n_steps)].astype(np.int64)
+                    total[:, k - first] += np.bincount(steps, minlength=n_steps)
+                else:
+                    times = start + self._seconds * np.arange(1, n_steps + 1)
+                    total[:, k - first] += np.interp(times, self._times, self._values[:, k])
+        total /= len(self._starts)
+        return respond(total) if self.has_spikes else total
+
+
+def _find_traces(file: h5py.File) -> list[str]:
+    """Return the names of all fluorescence."""
+    names: list[str] = []
+
+    def look(name: str, item: object) -> None:
+        if isinstance(item, h5py.Group) and item.attrs.get("neurodata_type") == TRACES and "data" in item:
+            names.append(name)
+
+    for place in ("processing", "acquisition"):
+        if isinstance(file.get(place), h5py.Group):
+            file[place].visititems(lambda name, item, place=place: look(f"{place}/{name}", item))
+    return names
