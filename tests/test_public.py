@@ -86,6 +86,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "Uniform": (lambda: Uniform(low=2, high=1), "Uniform: low = 2 must not exceed high = 1"),
     "LogNormal": (lambda: LogNormal(std=-1), "LogNormal: std = -1"),
     "Scaled": (lambda: Scaled(gain=-1), "Scaled: gain = -1"),
+    "Scaled both": (lambda: Scaled(gain=1.0, fires_hz=10.0), "Scaled: gain and fires_hz are given: give one of them"),
     "Uniform missing": (lambda: Uniform(low=2), "Uniform: high"),
     "LearningRate": (lambda: LearningRate(0.1), "eta = 0.1 must be a function"),
     "LearningRate name": (lambda: LearningRate(lambda k: 0.1, 3), "projection = 3 must be the name"),
