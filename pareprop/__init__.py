@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .engines.episode import Episode, Reply
     from .engines.sample import Sample
     from .errors import InputError, ParepropError, StateError
-    from .network.losses import Loss
+    from .network.losses import Context, Loss
     from .network.model import Model
     from .network.optimizers import Adam, AdamW, GradientDescent, SgdMomentum
     from .network.parameters import LogNormal, Normal, Scaled, Uniform
@@ -31,6 +31,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "ClosedTask",
+    "Context",
     "Episode",
     "Eprop",
     "GradientDescent",
@@ -69,7 +70,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "engines.episode": ("Episode", "Reply"),
     "engines.sample": ("Sample",),
     "errors": ("InputError", "ParepropError", "StateError"),
-    "network.losses": ("Loss",),
+    "network.losses": ("Context", "Loss"),
     "network.model": ("Model",),
     "network.optimizers": ("Adam", "AdamW", "GradientDescent", "SgdMomentum"),
     "network.parameters": ("LogNormal", "Normal", "Scaled", "Uniform"),

@@ -121,8 +121,11 @@ class Notices:
     def look_at_errors(self, sample: Sample, signal: np.ndarray, engine: Engine) -> None:
         """Warn if a script's errors are not the derivative of its loss; checked on the first training sample.
 
-        Not for a loss that changes from call to call: this would change it, too.
+        Not for a loss that changes from call to call: this would change it, too. A loss of firing rates is checked with
+        those of this rank's neurons.
         """
+        if line := engine.check_activity():
+            self.tell("activity", line)
         loss, target, window = engine.loss, sample.target, sample.window
         if loss in LOSSES.values() or target is None or isinstance(loss, Reward) or "loss state" in self._kinds:
             return
@@ -131,7 +134,7 @@ class Notices:
         )
         by_step = engine.network.model.eprop.is_online
         few = inside[:: max(1, len(inside) // FEW)] if by_step else inside
-        if line := loss.check(signal, target, few, by_step):
+        if line := loss.check(signal, target, few, by_step, engine.context):
             self.tell("errors", line)
 
     def find_explosion(self, engine: Engine, losses: list[float], rates: list[float]) -> list[tuple[float, str]]:
@@ -268,7 +271,7 @@ def _is_taught(model: Model, item: Projection) -> bool:
     post = item.post
     if not reads_signals(item):
         return True
-    if post.role != "recurrent" or np.any(_values(getattr(post.params, "c_reg", 0.0))):
+    if post.role != "recurrent" or model.activity or np.any(_values(getattr(post.params, "c_reg", 0.0))):
         return True
     own = model.local is not None and post.name in model.local.of
     return own or any(
