@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .engines.sample import Sample
     from .errors import InputError, ParepropError, StateError
     from .network.course_losses import Correlation, TrialAverage
-    from .network.losses import Loss
+    from .network.losses import Context, Loss
     from .network.model import Model
     from .network.optimizers import Adam, AdamW, GradientDescent, SgdMomentum
     from .network.parameters import LogNormal, Normal, Scaled, Uniform
@@ -32,6 +32,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "ClosedTask",
+    "Context",
     "Correlation",
     "Episode",
     "Eprop",
@@ -73,7 +74,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "engines.sample": ("Sample",),
     "errors": ("InputError", "ParepropError", "StateError"),
     "network.course_losses": ("Correlation", "TrialAverage"),
-    "network.losses": ("Loss",),
+    "network.losses": ("Context", "Loss"),
     "network.model": ("Model",),
     "network.optimizers": ("Adam", "AdamW", "GradientDescent", "SgdMomentum"),
     "network.parameters": ("LogNormal", "Normal", "Scaled", "Uniform"),

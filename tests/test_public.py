@@ -86,6 +86,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "Uniform": (lambda: Uniform(low=2, high=1), "Uniform: low = 2 must not exceed high = 1"),
     "LogNormal": (lambda: LogNormal(std=-1), "LogNormal: std = -1"),
     "Scaled": (lambda: Scaled(gain=-1), "Scaled: gain = -1"),
+    "Scaled both": (lambda: Scaled(gain=1.0, fires_hz=10.0), "Scaled: gain and fires_hz are given: give one of them"),
     "Uniform missing": (lambda: Uniform(low=2), "Uniform: high"),
     "LearningRate": (lambda: LearningRate(0.1), "eta = 0.1 must be a function"),
     "LearningRate name": (lambda: LearningRate(lambda k: 0.1, 3), "projection = 3 must be the name"),
@@ -101,6 +102,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "LearningRule": (lambda: LearningRule("mine"), "rule mine: gradient or change, one of them"),
     "ShortTerm": (lambda: ShortTerm(U=0.0, tau_rec=10.0), "U = 0 must be above 0"),
     "Model": (lambda: Model("both"), "variant = 'both'"),
+    "Model activity": (lambda: Model(activity=5), "activity = 5 must be a function of firing rates and their targets"),
     "Reward": (lambda: Reward(gamma="a"), "gamma = a must lie in [0, 1]"),
     "Reply": (lambda: Reply.from_raster(np.zeros(3)), "raster (3,) must be (n_steps, n)"),
     "Reply text": (lambda: Reply.from_raster([["a"]]), "must hold numbers or truth values"),
@@ -173,8 +175,8 @@ def test_bad_input_is_refused_in_one_line(what: str, tmp_path: Path, monkeypatch
 
 # Descriptions without a method of their own; what they are made of is checked where it is used.
 UNCHECKED = {
-    "ClosedTask", "Episode", "Loss", "NeuronModel", "Observer", "OpenTask", "Outcome", "Score", "Task", "Trained",
-    "exchange",
+    "ClosedTask", "Context", "Episode", "Loss", "NeuronModel", "Observer", "OpenTask", "Outcome", "Score", "Task",
+    "Trained", "exchange",
 }  # fmt: skip
 
 

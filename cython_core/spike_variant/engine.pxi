@@ -55,6 +55,9 @@ cdef class Errors:
     cdef public bint cross_entropy                 # the loss: softmax and cross-entropy, else squares
     cdef public bint calls                         # neither: it is in Python
     cdef public object own                         # which replaces the outputs in a row of `error` by the errors
+    # hooks in Python: of the learning signals of a step, of the rate errors of a step
+    cdef public bint shapes, regularizes
+    cdef public object shape, regularize
     cdef public double[::1] E_L                    # (n_readouts,)
     cdef public double[:, ::1] target              # (n_steps, n_readouts)
     cdef public uint8_t[::1] window                # (n_steps,), 1: there is a learning signal

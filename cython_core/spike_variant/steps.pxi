@@ -22,6 +22,9 @@ cdef void follow_rates(Engine engine, int64_t t) noexcept nogil:
         filter_rates(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], engine.sums.powers[p, 3, 1],
                      engine.rates.dt, engine.neurons.z, engine.rates.c_reg, engine.rates.f_target, engine.rates.f_av,
                      engine.histories.F[row])
+    if engine.errors.regularizes:
+        with gil:
+            engine.errors.regularize(t)
 
 
 cdef void sum_psi(Engine engine, int64_t t, int64_t row) noexcept nogil:
@@ -115,6 +118,9 @@ cdef void learn_step(Engine engine, int64_t u) noexcept nogil:
 cdef void find_signal(Engine engine, int64_t u) noexcept nogil:
     cdef int64_t p
     project_errors(engine.feedback, engine.histories, u, engine.m)
+    if engine.errors.shapes:
+        with gil:
+            engine.errors.shape(u)
     if engine.sums.sets == 1 and not engine.online.in_use:     # L + (1 - kappa_reg) F is all that synapses need
         for p in range(engine.neurons.pieces.shape[0]):
             add_rates(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST],

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, quote
 from ..kernels import layout
 from ..network.cuts import round_steps
 from ..network.local import LocalNetwork, given_by_equations, target_rate
-from ..network.losses import LOSSES, Evaluation, Loss
+from ..network.losses import LOSSES, Context, Evaluation, Loss
 from ..network.model import Model, equations_of
 from ..network.synapse_table import SynapseTable
 from ..neurons.language import evaluate
@@ -142,6 +142,8 @@ class Engine(ABC):
         Steps of the last sample.
     evaluation : Evaluation
         Errors and loss of the last sample.
+    context : Context
+        What losses and hooks of a script see of the present sample.
     log : SpikeLog
         Spikes of the last sample by id: of all neurons on rank 0, of its own neurons on other ranks.
     n_spikes : int
@@ -198,7 +200,7 @@ class Engine(ABC):
         own = network.model.loss
         named = LOSSES[readouts[0].params.loss if readouts else "mean_squared_error"]
         self.loss: Loss = own if isinstance(own, Loss) else named
-        self.evaluation = Evaluation(np.zeros((0, network.n_readouts)), 0.0)
+        self.evaluation, self.context = Evaluation(np.zeros((0, network.n_readouts)), 0.0), Context()
         self.n = n_steps
         self._kernels = network.model.kernels.of(network.model.variant)
         self.cells = Cells(network, self._kernels)
@@ -238,6 +240,66 @@ class Engine(ABC):
     @abstractmethod
     def origin(self) -> int:
         """Step of the run with which the present sample, or the next one, begins."""
+
+    def evaluate(self, *arguments: Any) -> Evaluation:  # Any: those of `Loss.evaluate`
+        """Return errors and loss of the present sample, or of a step of it, by a loss that sees its context."""
+        self.loss.see(self.context)
+        return self.loss.evaluate(*arguments)
+
+    @property
+    def has_hooks(self) -> bool:
+        """Whether functions of a script run on each rank for its own neurons."""
+        return self.network.model.learning_signal is not None or self.network.model.activity is not None
+
+    def regularize(self, rate_hz: np.ndarray) -> np.ndarray:
+        """Return the derivatives of the script's loss of firing rates by these, float64 (n,), for its neurons."""
+        loss = self.network.model.activity
+        assert loss is not None  # else nobody asks
+        loss.see(self._see(np.arange(self.n_neurons)))
+        return loss.evaluate(rate_hz[None].astype(float), self._targets_hz, slice(None)).error[0]
+
+    @property
+    def _targets_hz(self) -> np.ndarray:
+        return 1000.0 * self.network.cells["f_target"][None].astype(float)
+
+    def check_activity(self) -> str:
+        """Return what is wrong with the script's loss of firing rates at those of the last sample, see `Loss.check`."""
+        loss, n = self.network.model.activity, self.n_neurons
+        if loss is None or not n:
+            return ""
+        own = self.get_own_spikes()
+        counts = np.bincount(own.ids[: own.ptr[self.n]].astype(np.int64) - self.network.neurons[0], minlength=n)
+        rate_hz = counts / (self.n * self.network.model.dt_ms / 1000.0)
+        return loss.check(rate_hz[None], self._targets_hz, context=self._see(np.arange(n)))
+
+    def find_signals(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Return the learning signals of some of this rank's neurons in a sample, float64 (n_steps, n).
+
+        Parameters
+        ----------
+        error : np.ndarray
+            float64 (n_steps, n_readouts), errors.
+        columns : np.ndarray
+            int64 (n,), the neurons, counted from the first one of this rank.
+        """
+        return self.shape(self.project(error, columns), error, columns)
+
+    def project(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Return what comes through the feedback, see `find_signals`, for the hook to change."""
+        return learning_signal(error, self.network.dense_feedback()[:, columns])
+
+    def shape(self, signal: np.ndarray, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Return what the script's hook makes of learning signals, see `find_signals`."""
+        hook = self.network.model.learning_signal
+        if hook is None or not signal.size:
+            return signal
+        found = hook(signal.copy(), error.copy(), self._see(columns))  # which it may write into
+        if np.shape(found) != signal.shape or np.asarray(found).dtype.kind not in "biuf":
+            raise InputError(f"learning_signal returned {quote(found)}, must return numbers of shape {signal.shape}")
+        return np.asarray(found, float)
+
+    def _see(self, columns: np.ndarray) -> Context:
+        return replace(self.context, neurons=self.network.neurons[0] + columns)
 
     def thin(self, inputs: SpikeLog, first: int = 0) -> SpikeLog:
         """Return spikes of the inputs, from step `first` of the sample on, without those that perturbations remove."""
@@ -448,7 +510,7 @@ class Engine(ABC):
         local = self.recorded_ids - self.network.neurons[0]
         V_m, adaptation, psi = (track[: len(error)].copy() for track in self._tracks)
         V_m += self.network.cells["E_L"][local]
-        signal = learning_signal(error, self.network.dense_feedback()[:, local])
+        signal = self.find_signals(error, local)
         states = self._name_states(local, len(error))
         if "V_m" in states:
             V_m = np.where(np.isnan(states["V_m"]), V_m, states["V_m"])

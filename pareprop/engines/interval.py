@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -208,29 +209,49 @@ class Interval(Engine):
             self.psi[T] = 0.0  # an episode before may have run that step
         self.log, self.n_spikes = channel.all_spikes_on_root(0, T)
         window = slice(T - self.settings.learning_window, T) if sample.window is None else sample.window
-        self.evaluation = self.loss.evaluate(self.show_signal(), sample.target, window, sample.rollout)
+        self.evaluation = self.evaluate(self.show_signal(), sample.target, window, sample.rollout)
         error, loss = self.evaluation.error, self.evaluation.loss
         if self.local.rule:
             with self.timers.phase("sweep"):
                 loss += self.local.learn_from(channel, sample.local_targets)
-        self.recorded = self._record(error)
-        if self.recorded and self.local.rule:
-            own = self.local.learning_signal(self.recorded_ids - self.network.neurons[0])
-            self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
+        rate, signals = np.zeros(0), None
+        with self.channel.guarded() if self.has_hooks else nullcontext():  # they may fail on one rank alone
+            self.recorded = self._record(error)
+            if learn or not self.settings.reset:
+                rate = self._find_rate(T)
+                if self.network.model.learning_signal is not None:
+                    signals = self.find_signals(error, np.arange(self.n_neurons))
         if self._surrogate is not None:
             self._surrogate = self.psi[:, 0].astype(float)  # learning overwrites it
         if learn:
             local = self.local.filtered
             self.gradient.collect(
-                sample.inputs, channel, error, local, psi, self.perturbing.lost, self.n_samples == 0, self._is_reset,
-                sample.modulator, self.origin,
+                sample.inputs, channel, error, local, psi, rate, self.n_samples == 0, self._is_reset,
+                sample.modulator, self.origin, signals,
             )  # fmt: skip
         elif not self.settings.reset:
-            self.gradient.follow(channel, error, psi, self.perturbing.lost, sample.modulator)
+            self.gradient.follow(error, psi, rate, sample.modulator, signals)
         if not self.settings.reset:
             self.kernel.count_late(T)
         self.n_samples, self._is_within = self.n_samples + 1, False
         return error, loss
+
+    def project(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Return learning signals, those of local readouts among them, see `Engine.project`."""
+        signal = super().project(error, columns)
+        return signal + self.local.learning_signal(columns) if self.local.rule else signal
+
+    def _find_rate(self, n_steps: int) -> np.ndarray:
+        """Return the factor of each neuron in the gradient by which firing rates are regularised, (n,)."""
+        network, n, dt_ms = self.network, self.n_neurons, self.network.model.dt_ms
+        own = self.channel.own.ids[: self.channel.own.ptr[n_steps]].astype(np.int64) - network.neurons[0]
+        n_spikes = (np.bincount(own, minlength=n) + self.perturbing.lost).astype(self.real)
+        rate = network.cells["c_reg"] * (n_spikes / n_steps - network.cells["f_target"] * dt_ms)
+        rate /= n_steps
+        if network.model.activity is not None and n:
+            seconds = n_steps * dt_ms / 1000.0
+            rate = rate + self.regularize(n_spikes / seconds) / seconds
+        return rate.astype(self.real, copy=False)
 
     def run_before(self, piece: Sample, readout_steps: int) -> None:
         """Collective: run steps before the first interval, such as those until inputs can arrive, without learning.

@@ -94,6 +94,8 @@ class IntervalGradient:
                 )
             if np.any(self._kappas != self.kappa):
                 raise InputError(f"local readouts '{model.local.name}': tau_m must be that of the other readouts")
+        if model.learning_signal is not None and np.any(self._kappas != self.kappa):
+            raise InputError("learning_signal: needs readouts with one tau_m, by which all signals are filtered")
         self._shares, slower = np.ones(network.n_readouts), self._kappas > self.kappa
         self._shares[slower] = (1.0 - self._kappas[slower]) / (1.0 - self.kappa)
         tables = (network.incoming, network.outgoing)
@@ -172,11 +174,12 @@ class IntervalGradient:
         error: np.ndarray,
         local: np.ndarray,
         psi: np.ndarray,
-        lost: np.ndarray,
+        rate: np.ndarray,
         starts: bool,
         is_reset: bool,
         modulator: np.ndarray | None = None,
         origin: int = 0,
+        signals: np.ndarray | None = None,
     ) -> None:
         """Add the gradient of one interval to the batch.
 
@@ -193,33 +196,37 @@ class IntervalGradient:
         psi : np.ndarray
             (n_steps, n_ports, n_neurons), of the first port: surrogate gradients of the steps that were run;
             overwritten by the coefficients of arrivals at each port. Where delays learn, zeros of a step more follow.
-        lost : np.ndarray
-            int64 (n_neurons,), spikes of each neuron in the interval that are not in the log.
+        rate : np.ndarray
+            (n_neurons,), factors by which firing rates are regularised.
         starts, is_reset : bool
             Whether the run starts with this interval, and whether neurons started from rest.
         modulator : np.ndarray or None
             (n_steps,), which rules may read.
         origin : int
             Step of the run with which the interval began.
+        signals : np.ndarray or None
+            float64 (n_steps, n_neurons), learning signals in place of those of errors and `local`.
         """
         self.n_collected += 1
         self._origin = origin
         network = self.network
         if not psi.shape[2]:  # no neurons, so no synapses
             return
-        table, rate = network.feedback, self._rate(channel, psi, lost)
+        table = network.feedback
 
         def sweep(neurons: object, psi: np.ndarray, is_filtered: bool = True) -> None:
-            filters = self.kappa, self._kappas, self._shares
+            filters, blocks, own = (self.kappa, self._kappas, self._shares), table.blocks, local
             if not is_filtered:
                 filters = 0.0, np.zeros_like(self._kappas), np.ones_like(self._shares)
+            if signals is not None:
+                blocks, own = blocks[:0], _filter_back(signals, filters[0]).astype(self._real)
             self._kernel.sweep(
-                *filters, neurons, error, local, table.blocks, table.row_ptr, table.target, table.weight, rate,
+                *filters, neurons, error, own, blocks, table.row_ptr, table.target, table.weight, rate,
                 *self._scratch, psi,
             )  # fmt: skip
 
         with self.timers.phase("sweep"):
-            self._run_rules(error, psi, rate, modulator)
+            self.follow(error, psi, rate, modulator, signals)
             parts: list[tuple] = []
             for kind in self.kinds.eprop:
                 kind.psi[: len(psi), 0] = psi[:, 0]
@@ -244,24 +251,17 @@ class IntervalGradient:
             self._credit(parts, lambda table: (np.ones(len(table.blocks)), arrays[id(table)]))
 
     def follow(
-        self, channel: Channel, error: np.ndarray, psi: np.ndarray, lost: np.ndarray, modulator: np.ndarray | None
+        self,
+        error: np.ndarray,
+        psi: np.ndarray,
+        rate: np.ndarray,
+        modulator: np.ndarray | None,
+        signals: np.ndarray | None,
     ) -> None:
-        """Let states of rules go on through an interval without learning; arguments as of `collect`."""
-        self._run_rules(error, psi, self._rate(channel, psi, lost), modulator)
-
-    def _rate(self, channel: Channel, psi: np.ndarray, lost: np.ndarray) -> np.ndarray:
-        """Return the factor of the firing-rate regularisation of each neuron, (n,)."""
-        network, cells, n = self.network, self.network.cells, psi.shape[2]
-        own = channel.own.ids[: channel.own.ptr[len(psi)]].astype(np.int64) - network.neurons[0]
-        n_spikes = (np.bincount(own, minlength=n) + lost).astype(self._real)
-        rate = cells["c_reg"] * (n_spikes / len(psi) - cells["f_target"] * network.model.dt_ms)
-        rate /= len(psi)
-        return rate.astype(self._real, copy=False)
-
-    def _run_rules(self, error: np.ndarray, psi: np.ndarray, rate: np.ndarray, modulator: np.ndarray | None) -> None:
+        """Find the coefficients of rules, whose states go on through the interval; arguments as of `collect`."""
         if self.rules.learners and psi.shape[2]:
             modulator = np.zeros(len(psi)) if modulator is None else modulator[: len(psi)]
-            self.rules.run(psi, error, rate, modulator.astype(self._real))
+            self.rules.run(psi, error, rate, modulator.astype(self._real), signals)
 
     def _sweep(self, error: np.ndarray) -> np.ndarray:
         """Return the coefficients of arrivals at readouts, (n_steps, n_readouts) as `error`."""
@@ -361,6 +361,14 @@ class IntervalGradient:
     def nbytes(self) -> int:
         """Bytes of gradients and of the optimizers' state."""
         return self.sums.nbytes + self.parameters.nbytes + sum(item.nbytes for item in self.plastic)
+
+
+def _filter_back(signals: np.ndarray, kappa: float) -> np.ndarray:
+    """Return what follows of signals, (n_steps, n), from each step on, weighted by kappa to the number of steps."""
+    filtered = signals.copy()
+    for t in range(len(filtered) - 2, -1, -1):
+        filtered[t] += kappa * filtered[t + 1]
+    return filtered
 
 
 def _rates(table: SynapseTable, etas: dict[str, float], divisors: dict[str, float]) -> np.ndarray:

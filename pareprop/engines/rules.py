@@ -187,7 +187,14 @@ class IntervalRules(Rules):
         if reset:
             self.start()
 
-    def run(self, psi: np.ndarray, error: np.ndarray, rate: np.ndarray, modulator: np.ndarray) -> None:
+    def run(
+        self,
+        psi: np.ndarray,
+        error: np.ndarray,
+        rate: np.ndarray,
+        modulator: np.ndarray,
+        signals: np.ndarray | None = None,
+    ) -> None:
         """Find the coefficients of an interval.
 
         Parameters
@@ -200,25 +207,30 @@ class IntervalRules(Rules):
             (n,), factor of the firing-rate regularisation.
         modulator : ndarray
             (n_steps,).
+        signals : ndarray or None
+            (n_steps, n), learning signals in place of those of the errors.
         """
         for item, B, scratch in zip(self.learners, self.coefficients, self._scratch, strict=True):
             scratch[1].fill(0.0)
             steps = len(psi) if item.program.n_states else TOGETHER  # states of `neuron` are those of all steps before
             for start in reversed(range(0, len(psi), steps) if item.first < item.last else ()):
                 part = slice(start, min(start + steps, len(psi)))
-                self._run_part(item, part, psi[part], error[part], rate, modulator[part], B[part], scratch)
+                if "L" in item.at.rule.signals:
+                    if signals is None:
+                        write_signals(self.network, error[part], self._signal[: part.stop - start])
+                    else:
+                        self._signal[: part.stop - start] = signals[part]
+                self._run_part(item, part, psi[part], rate, modulator[part], B[part], scratch)
         if len(self.learners):
             self.before[...] = self._history[len(psi)] if self._history.shape[1] else 0.0
             self.goes_on = True
 
     def _run_part(
-        self, item: Learner, part: slice, psi: np.ndarray, error: np.ndarray, rate: np.ndarray, modulator: np.ndarray,
-        B: np.ndarray, scratch: tuple[np.ndarray, np.ndarray],
+        self, item: Learner, part: slice, psi: np.ndarray, rate: np.ndarray, modulator: np.ndarray, B: np.ndarray,
+        scratch: tuple[np.ndarray, np.ndarray],
     ) -> None:  # fmt: skip
         """Find the coefficients of steps `part`, to which the arrays belong; later steps come first."""
         a, n, (number, lam) = item.first, self.n, scratch
-        if "L" in item.at.rule.signals:
-            write_signals(self.network, error, self._signal[: len(psi)])
         row = min(part.start, len(self._history) - 1)  # the history has one row where neurons keep nothing
         first = self.before if self.goes_on and not part.start else self._history[row]
         kept = self._history[part.start + 1 :, :, a:]

@@ -14,13 +14,14 @@ import numpy as np
 from ..errors import InputError
 from ..kernels import layout
 from ..network.local import LocalNetwork
-from ..network.losses import LOSSES, Evaluation
+from ..network.losses import LOSSES, Context, Evaluation
 from ..network.model import Model
 from ..network.reward import Reward
 from ..network.synapse_table import SynapseTable
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
 from ..plans.plan import FOLD_STEPS, NetworkPlan, Ways
+from ..plans.request import lags
 from ..timers import Timers
 from ..values import Values
 from .base import Engine, Settings
@@ -93,6 +94,11 @@ class Spike(Engine):
         if model.is_rewarded:  # an episode is followed by at least a step without input
             n_steps = following_block(n_steps)
         super().__init__(network, exchange, settings, n_steps, timers, plan)
+        if model.learning_signal is not None:
+            learns = any(population.learn for population in model.of_role("recurrent"))
+            for what, is_there in (("parameters that learn", learns), ("loss 'reward'", model.is_rewarded)):
+                if is_there:
+                    raise InputError(f"learning_signal: in the spike variant it does not go with {what}")
         is_batched = model.optimizer.batch_size > 1
         if settings.reset and not is_batched:
             raise InputError(
@@ -116,7 +122,7 @@ class Spike(Engine):
         self._rewired = [item for item in self.plastic if item.rewiring]
         for item in self._rewired:
             item.moved = [*item.moments.values(), *self.memory.traces(item.table, item.span)]
-        self._is_to_step = False  # when the sample has ended
+        self._is_to_step, self._d_out = False, lags(model).d_out  # whether to step when the sample has ended
         self.error = np.zeros((n_steps, network.n_readouts))
         self._rewards: OnlineRewards | None = None
         static = [span for span in network.incoming.spans if not span.projection.plastic]
@@ -131,7 +137,7 @@ class Spike(Engine):
 
     def _bind_kernel(self) -> object:
         """Return the kernel, bound to the arrays that it works on."""
-        kernels, network, memory = self._kernels, self.network, self.memory
+        kernels, network, memory, model = self._kernels, self.network, self.memory, self.network.model
         return kernels.Engine(
             neurons=self.cells.neurons,
             rates=kernels.Rates(
@@ -148,6 +154,10 @@ class Spike(Engine):
                     "cross_entropy": self.loss is LOSSES["cross_entropy"],
                     "calls": self._calls_loss,
                     "own": self._find_own_errors if self._calls_loss else None,
+                    "shapes": model.learning_signal is not None and self.n_neurons > 0,
+                    "shape": self._shape_signals,
+                    "regularizes": model.activity is not None and self.n_neurons > 0,
+                    "regularize": self._add_rate_errors,
                 }
             ),
             **dict(zip(KINDS, memory.rows, strict=True)),
@@ -231,7 +241,7 @@ class Spike(Engine):
 
     def _end_sample(self, sample: Sample) -> tuple[np.ndarray, float]:
         self.time = self._last_step = self.time + self.n
-        if self._calls_loss:
+        if self._calls_loss or self.has_hooks:
             with self.channel.guarded():  # a function of a script may fail on one rank alone
                 if self._own_problem is not None:
                     raise self._own_problem
@@ -292,7 +302,7 @@ class Spike(Engine):
         self.advance(T, end - self.time)
         self.n, self.time = T, end
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
-        self.evaluation = self.loss.evaluate(self.show_signal(), None, slice(None), rollout)
+        self.evaluation = self.evaluate(self.show_signal(), None, slice(None), rollout)
         self.recorded = self._record(self.evaluation.error)
         self._count_sample()
         return self.evaluation.error, self.evaluation.loss
@@ -473,7 +483,7 @@ class Spike(Engine):
         if self._calls_loss:
             return self._own_value
         if sample.factors is not None:  # which errors have, and the loss has not
-            return self.loss.evaluate(self.show_signal(), sample.target, self._inside.view(bool)).loss
+            return self.evaluate(self.show_signal(), sample.target, self._inside.view(bool)).loss
         error, target, inside = self.error[: self.n], sample.target, self._inside.view(bool)
         assert target is not None  # as in `run`
         if not inside.all():
@@ -489,10 +499,36 @@ class Spike(Engine):
         """Replace the outputs of the readouts in step s of the sample by the errors that the loss makes of them."""
         output, target = self.error[s : s + 1], np.asarray(self.kernel.errors.target)[s : s + 1]
         try:
-            evaluation = self.loss.evaluate(output.copy(), target, slice(None))
+            evaluation = self.evaluate(output.copy(), target, slice(None))
             self.error[s], self._own_value = evaluation.error[0], self._own_value + evaluation.loss
         except Exception as problem:  # is raised when the sample has ended on all ranks
             self.error[s] = 0.0
+            self._own_problem = self._own_problem or problem
+
+    def find_signals(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Return learning signals, which the script's hook gets step by step, see `Engine.find_signals`."""
+        signal = self.project(error, columns)
+        steps = [] if self.network.model.learning_signal is None else [slice(s, s + 1) for s in range(len(error))]
+        for step in steps:
+            signal[step] = self.shape(signal[step], error[step], columns)
+        return signal
+
+    def _shape_signals(self, u: int) -> None:
+        """Replace the learning signals of step u by what the script's hook makes of them, and of their errors."""
+        history = self.memory.history
+        L, errors = history["L"][u % len(history["L"])], history["error_ring"]
+        error = errors[(u + self._d_out) % len(errors), None]
+        try:
+            L[:] = self.shape(L[None].astype(float), error, np.arange(self.n_neurons))[0]
+        except Exception as problem:  # as of `_find_own_errors`
+            self._own_problem = self._own_problem or problem
+
+    def _add_rate_errors(self, t: int) -> None:
+        """Add what the script's loss of firing rates asks for to the rate errors of step t."""
+        history, per_s = self.memory.history, 1000.0 / self.network.model.dt_ms
+        try:
+            history["F"][t % len(history["F"])] += per_s * self.regularize(1000.0 * history["f_av"])
+        except Exception as problem:  # as of `_find_own_errors`
             self._own_problem = self._own_problem or problem
 
     def get_own_spikes(self) -> SpikeLog:
@@ -583,6 +619,9 @@ class Spike(Engine):
         else:
             state = self.memory.state(self.time, self.kernel.channel.base, self.channel)
             state.numbers |= {"time": self.time, "learned": self.learned, "owes": self._owes}
+            if self.network.model.learning_signal is not None:  # a flush asks it for the signals of the latest errors
+                seen = self.context
+                state.numbers["context"] = [seen.index, seen.phase, seen.label, seen.batch_size]
         state.numbers["plastic"] = {item.name: item.numbers() for item in self.plastic}
         state.neurons |= {"carried": self._get_carried()}
         state.shared |= {"y": self.y}
@@ -607,7 +646,7 @@ class Spike(Engine):
         else:
             self.memory.load_state(int(numbers["time"]), numbers, shared, self.channel)
             self.time, self.learned, self._owes = int(numbers["time"]), bool(numbers["learned"]), numbers.get("owes")
-            self._last_step = self.time
+            self._last_step, self.context = self.time, Context(*numbers.get("context", ()))
             self.kernel.channel.base = self.memory.first_step(self.time)
         for item in self.plastic:
             item.load_numbers(numbers["plastic"][item.name])

@@ -159,6 +159,8 @@ def check(model: Model, projection: Projection) -> None:
         raise InputError(f"{here}: its delays learn")
     if post.learn:
         raise InputError(f"{here}: parameters of '{post.name}' learn ({', '.join(post.learn)})")
+    if model.activity is not None:
+        raise InputError(f"{here}: the model has a loss of firing rates of its own (activity)")
     if isinstance(rule := rule_of(projection), LearningRule):
         raise InputError(f"{here}: it learns by rule '{rule.name}', not by e-prop")
     if (

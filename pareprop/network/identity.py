@@ -35,7 +35,8 @@ def list_facts(model: Model, phase: str | None = None) -> dict[str, str]:
     What has no value to show, such as the code of a loss, counts by its name. With `phase`, perturbations that do not
     act there are left out.
     """
-    facts = {name: show(getattr(model, name)) for name in ("variant", "seed", "dt_ms", "precision", "loss", "local")}
+    names = ("variant", "seed", "dt_ms", "precision", "loss", "activity", "learning_signal", "local")
+    facts = {name: show(getattr(model, name)) for name in names}
     facts |= list_fields(model.optimizer)
     described: dict[str, Sequence[Population | Projection | PopulationBackground | Applied]] = {
         "population": model.populations, "projection": model.projections, "background": model.backgrounds,

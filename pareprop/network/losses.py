@@ -8,6 +8,7 @@ A script gives a loss of its own to its `Model`, as a function (`OwnLoss`) or as
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -21,6 +22,37 @@ from ..values import Later, Values
 
 SHARES = (1e-3, 1e-5)  # steps of finite differences, as shares of the largest distance from a target
 NEAR, ROUNDED = 0.02, 1e-3  # errors may differ from the derivative by this share of it, and by this share of the loss
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a loss or a hook of a script may know of the present sample, the same on all ranks but for `neurons`.
+
+    Attributes
+    ----------
+    index : int
+        Number of the sample in its phase.
+    phase : str
+        "train", "validate" or "test".
+    label : int or None
+        Class, for classification.
+    batch_size : int
+        Samples of a batch.
+    neurons : np.ndarray or None
+        int64 (n,), neurons of the network that the columns of a hook's arrays belong to, some or all of this rank's;
+        None for losses of readouts.
+    """
+
+    index: int = 0
+    phase: str = ""
+    label: int | None = None
+    batch_size: int = 1
+    neurons: np.ndarray | None = None
+
+    @property
+    def batch(self) -> int:
+        """Number of the batch in its phase; of a training, the iteration."""
+        return self.index // self.batch_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +81,16 @@ class Loss(ABC):
     ----------
     unit : str
         Unit of outputs, targets and errors.
+    context : Context
+        What is known of the present sample.
     """
 
     unit: str = "mV"
+    context: Context = Context()
+
+    def see(self, context: Context) -> None:
+        """Set the context of what is evaluated next."""
+        object.__setattr__(self, "context", context)  # a loss may be frozen
 
     def state(self) -> Values:
         """Return what the loss keeps from sample to sample: training alone changes it, checkpoints keep it.
@@ -105,7 +144,12 @@ class Loss(ABC):
         return Evaluation(error, self.value(output, target_signal, error[window]))
 
     def check(
-        self, signal: np.ndarray, target: np.ndarray, window: np.ndarray | slice = slice(None), by_step: bool = False
+        self,
+        signal: np.ndarray,
+        target: np.ndarray,
+        window: np.ndarray | slice = slice(None),
+        by_step: bool = False,
+        context: Context | None = None,
     ) -> str:
         """Compare the errors with finite differences of the loss; return what is wrong with them, "" if nothing is.
 
@@ -117,12 +161,15 @@ class Loss(ABC):
             Steps with a learning signal.
         by_step : bool
             Whether the loss is a sum of losses of single steps, as the spike variant calls it.
+        context : Context or None
+            What the loss sees of the sample; None: what it saw latest.
 
         Returns
         -------
         str
             One line.
         """
+        self.see(context or self.context)
         signal, target = signal[window], np.asarray(target, float)[window]
         errors, value = self._probe(signal, target, by_step)
         norm, spread = float(np.sqrt(np.sum(np.square(errors)))), float(np.max(np.abs(signal - target), initial=0.0))
@@ -218,11 +265,16 @@ class OwnLoss(Loss):
     function : callable
         Of the outputs and targets in the steps with a learning signal, float64 (n, n_readouts) each; in the spike
         variant of one such step, n = 1. It returns the errors, (n, n_readouts), which are the derivatives of the loss
-        by the outputs, and the loss.
+        by the outputs, and the loss. With an argument named `context` it gets the `Context`, too.
     """
 
-    def __init__(self, function: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]]) -> None:
+    def __init__(self, function: Callable[..., tuple[np.ndarray, float]]) -> None:
         self.function = function
+        try:
+            known = inspect.signature(function).parameters
+        except (TypeError, ValueError):  # of code that is not Python
+            known = {}
+        self._wanted = tuple(name for name in ("context",) if name in known)
 
     def state(self) -> Values:
         """Return the state of the function, if it is an object that has one."""
@@ -255,7 +307,8 @@ class OwnLoss(Loss):
         return Evaluation(error, loss)
 
     def _call(self, output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
-        result = self.function(output.copy(), target.copy())  # the function may write into its arguments
+        more = {name: getattr(self, name) for name in self._wanted}
+        result = self.function(output.copy(), target.copy(), **more)  # which it may write into
         name = name_of(self)
         if not isinstance(result, tuple) or len(result) != 2:
             raise InputError(f"loss {name} returned {quote(result)}, must return the errors and the loss")

@@ -109,6 +109,17 @@ class Model:
     load_factors : tuple of np.ndarray or None
         Measured costs, to share neurons evenly among ranks: int64 (n_blocks + 1,), first neuron of each block, and the
         number of neurons; (n_blocks,), cost of each block over the expected cost, see `storage.cut_anew`.
+    activity : Loss, callable or None
+        A loss of firing rates beside `c_reg`, as a loss of a script: of the rates and of `f_target` in Hz, (1, n) each,
+        for this rank's neurons. In the interval variant of the rates in a sample; the spike variant calls it in each
+        step, with rates that are filtered by `kappa_reg`, and adds up. Reported losses do not count it.
+    learning_signal : callable or None
+        A hook between errors and neurons: a function of learning signals (n_steps, n) of this rank's neurons, errors
+        (n_steps, n_readouts), and a `Context`, whose `neurons` name the columns. It returns the signals from which
+        synapses onto neurons learn. The spike variant calls it in each step, n_steps = 1, when the errors arrive.
+
+        Both hooks run on each rank for its own neurons. What they return for a neuron must follow from its own column,
+        the errors and the context alone: then any number of ranks has the same bits.
     notes : list of str
         A line for each option that has no effect; a simulation prints them.
 
@@ -141,6 +152,8 @@ class Model:
     perturbations: list[Applied] = field(default_factory=list)
     rates_hz: dict[str, float] = field(default_factory=dict, compare=False, repr=False)
     load_factors: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False, repr=False)
+    activity: Loss | Callable | None = None
+    learning_signal: Callable | None = None
     notes: list[str] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -169,18 +182,29 @@ class Model:
             raise InputError(f"learning_rules = {quote(rules)} must be a dict of learning rules")
         if not isinstance(self.local, LocalReadouts | None):
             raise InputError(f"local = {quote(self.local)} must be None; local_readouts() sets it")
-        if self.loss is not None and not isinstance(self.loss, Loss):
-            if not callable(self.loss) or isinstance(self.loss, type):
-                hint = "; readouts(..., loss=...) takes names" if isinstance(self.loss, str) else ""
-                wanted = "must be a function of outputs and targets, or a Loss"
-                raise InputError(f"loss = {quote(self.loss)} {wanted}{hint}")
-            self.loss = OwnLoss(self.loss)
-        if self.loss is not None:
-            require_whole_state(self.loss)
+        self.loss, self.activity = self._read_loss("loss"), self._read_loss("activity")
         if isinstance(self.loss, CourseLoss) and self.eprop.is_online:
             raise InputError(f"loss {name_of(self.loss)} needs all steps of a sample at once: the interval variant")
+        if isinstance(self.activity, Reward | CourseLoss) or (self.activity and self.activity.has_state):
+            raise InputError(f"activity = {quote(self.activity)} must be a loss without a state, of firing rates")
+        if self.learning_signal is not None and not callable(self.learning_signal):
+            wanted = "must be a function of signals, errors and context"
+            raise InputError(f"learning_signal = {quote(self.learning_signal)} {wanted}")
         self._note_optimizer("optimizer", self.optimizer)
         self._names: set[str] = set()
+
+    def _read_loss(self, key: str) -> Loss | None:
+        """Return the loss that an attribute holds; a function becomes an `OwnLoss`."""
+        loss = getattr(self, key)
+        if loss is not None and not isinstance(loss, Loss):
+            if not callable(loss) or isinstance(loss, type):
+                hint = "; readouts(..., loss=...) takes names" if isinstance(loss, str) and key == "loss" else ""
+                of = "outputs and targets" if key == "loss" else "firing rates and their targets"
+                raise InputError(f"{key} = {quote(loss)} must be a function of {of}, or a Loss{hint}")
+            loss = OwnLoss(loss)
+        if loss is not None:
+            require_whole_state(loss)
+        return loss
 
     def _check_neuron_models(self) -> None:
         given = self.neuron_models

@@ -364,15 +364,25 @@ class Scaled(Frozen):
         Spread of the voltages in distances to threshold.
     rate_hz : float
         Mean rate of the sources in Hz.
+    fires_hz : float or None
+        Mean rate in Hz at which the targets fire at first, without other input, in place of `gain`, which a trial of
+        their equations finds; for projections onto neurons.
     """
 
     gain: float = Field(1.0, ge=0)
     rate_hz: float = Field(10.0, gt=0)
+    fires_hz: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if self.fires_hz is not None and "gain" in self.model_fields_set:
+            raise ValueError("gain and fires_hz are given: give one of them")
+        return self
 
 
 def _read_weight(value: AnyValue) -> Distribution | np.ndarray | float | Scaled:
-    """As `_read_value`, and what is scaled, also from a table that has `gain`."""
-    if isinstance(value, Mapping) and "gain" in value:
+    """As `_read_value`, and what is scaled, also from a table that has `gain` or `fires_hz`."""
+    if isinstance(value, Mapping) and ("gain" in value or "fires_hz" in value):
         try:
             return Scaled(**value)
         except InputError as problem:

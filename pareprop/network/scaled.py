@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .. import elementary
+from .. import elementary, rng
 from ..errors import InputError
 from ..neurons import library
 from ..neurons.language import evaluate, with_terms
@@ -16,6 +16,8 @@ from .equations import GivenByEquations
 from .parameters import Distribution, Normal, Scaled
 from .rule_base import Described
 
+TRIED, TRIED_MS = 128, 300.0  # neurons of a trial, and its length
+GAINS = np.arange(26) ** 2 / 32.0  # of a trial, to 19.5
 KICK = 1e-6  # arrives once, so that the response is linear
 ENOUGH, LONGEST = 1e-4, 100_000  # share of the peak at which a response ends, and steps
 
@@ -26,7 +28,8 @@ def draw_from(scaled: Scaled, here: str, projection: Described, n_sources: float
     Raises
     ------
     InputError
-        If the projection brings no spikes, needs weights of one sign, or its targets spike at rest.
+        If the projection brings no spikes or needs weights of one sign, if its targets spike at rest, or never as often
+        as asked for.
     """
     post = projection.post
     if not projection.is_drawn:
@@ -36,6 +39,8 @@ def draw_from(scaled: Scaled, here: str, projection: Described, n_sources: float
     if projection.requires_positive:
         raise InputError(f"{here}: weight: Scaled has both signs; {projection.requires_positive}")
     if post.role == "readout":
+        if scaled.fires_hz is not None:
+            raise InputError(f"{here}: weight: Scaled: fires_hz is for neurons; readouts have a gain")
         response, distance = _of_readout(post.params, dt_ms), 1.0
     else:
         response, distance = _of_neuron(post, projection.port_index, here, dt_ms)
@@ -44,7 +49,39 @@ def draw_from(scaled: Scaled, here: str, projection: Described, n_sources: float
     moments = p * p * total * total + p * (1.0 - p) * squares
     if not (moments > 0 and math.isfinite(moments)):
         raise InputError(f"{here}: weight: Scaled: spikes do not move the voltage of '{post.name}' from rest")
-    return Normal(std=scaled.gain * distance / math.sqrt(max(n_sources, 1.0) * moments))
+    unit, gain = distance / math.sqrt(moments), scaled.gain
+    if scaled.fires_hz is not None:
+        gain = _find_gain(post, projection.port_index, here, dt_ms, scaled.fires_hz, unit, p)
+    return Normal(std=gain * unit / math.sqrt(max(n_sources, 1.0)))
+
+
+def _find_gain(post: AnyValue, port: int, here: str, dt_ms: float, fires_hz: float, unit: float, p: float) -> float:
+    """Return the gain with which neurons fire at a rate in a trial, from rest.
+
+    What arrives at a neuron is taken as normal: a sum of weights of variance `unit`^2 in all, each in a step with
+    probability `p`, has a mean that stays, as the weights do, and noise from step to step.
+    """
+    definition, fixed = _describe(post, dt_ms)
+    n_steps, name, shape = math.ceil(TRIED_MS / dt_ms), definition.ports[port], (len(GAINS), TRIED)
+    draws = rng.normal(rng.key(0, "scaled"), np.arange(TRIED), 1 + n_steps).T
+    arriving, held = unit * (p * draws[0] + math.sqrt(p * (1.0 - p)) * draws[1:]), round(fixed["t_ref"] / dt_ms)
+    states = {key: np.broadcast_to(value, shape) for key, value in definition.initial(fixed).items()}
+    waits, z, n_spikes = np.zeros(shape), np.zeros(shape), np.zeros(len(GAINS))
+    for row in arriving:
+        before = {name: GAINS[:, None] * row, "z": z, "refractory": (waits > 0) * 1.0}
+        states = _step(definition, fixed | states | before)
+        waits = np.maximum(waits - 1, 0)
+        fired = (evaluate(definition.equations.spike, fixed | states) >= 0) & (waits == 0)
+        after = {key: evaluate(tree, fixed | states) for key, tree in definition.equations.reset.items()}
+        states = states | {key: np.where(fired, value, states[key]) for key, value in after.items()}
+        waits, z = np.where(fired, held, waits), fired * 1.0
+        n_spikes += np.count_nonzero(fired, axis=1)
+    rates = 1000.0 * n_spikes / (TRIED * n_steps * dt_ms)
+    if not np.any(rates >= fires_hz):
+        raise InputError(f"{here}: weight: Scaled: fires_hz = {fires_hz:g} is out of reach of '{post.name}'")
+    k = int(np.argmax(rates >= fires_hz))
+    (low, high), (below, above) = GAINS[k - 1 : k + 1], rates[k - 1 : k + 1]
+    return float(low + (high - low) * (fires_hz - below) / (above - below))
 
 
 def _of_readout(params: AnyValue, dt_ms: float) -> np.ndarray:
@@ -58,12 +95,7 @@ def _of_readout(params: AnyValue, dt_ms: float) -> np.ndarray:
 
 def _of_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tuple[np.ndarray, float]:
     """Return the response of a neuron to a spike of weight 1, in each step, and how far it is from its threshold."""
-    params = post.params
-    own = isinstance(params, GivenByEquations)
-    definition: NeuronModel = params.definition if own else library.get(params.equations())
-    given = {name: getattr(params, name, None) for name in definition.defaults}
-    values = definition.values({name: _center(value) for name, value in given.items() if value is not None}, dt_ms)
-    values |= dict.fromkeys((*definition.ports, "z", "refractory"), 0.0) | {"I": values["I_e"]}
+    definition, values = _describe(post, dt_ms)
     rest, moved = (definition.initial(values) for _ in range(2))
     response: list[float] = []
     kick, peak = {definition.ports[port]: KICK}, 0.0
@@ -78,6 +110,16 @@ def _of_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tuple[np.n
     if not x < 0:
         raise InputError(f"{here}: weight: Scaled: '{post.name}' spikes at rest, its threshold is {-x:g} away")
     return np.array(response), -x
+
+
+def _describe(post: AnyValue, dt_ms: float) -> tuple[NeuronModel, Values]:
+    """Return the equations of a population, and the values that they read beside the states, of a typical neuron."""
+    params = post.params
+    own = isinstance(params, GivenByEquations)
+    definition: NeuronModel = params.definition if own else library.get(params.equations())
+    given = {name: getattr(params, name, None) for name in definition.defaults}
+    values = definition.values({name: _center(value) for name, value in given.items() if value is not None}, dt_ms)
+    return definition, values | dict.fromkeys((*definition.ports, "z", "refractory"), 0.0) | {"I": values["I_e"]}
 
 
 def _step(definition: NeuronModel, values: Values) -> Values:

@@ -44,6 +44,9 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
     """
     arrays: Arrays = {}
     equations = _equations(model)
+    for key, hook in (("loss of firing rates", model.activity), ("hook of learning signals", model.learning_signal)):
+        if hook is not None:
+            raise _of_script(key, hook)
     tables = {
         "dt_ms": model.dt_ms,
         "optimizer": _optimizer(model.optimizer),
@@ -131,8 +134,12 @@ def _loss(loss: object) -> Values:
         return {}
     if isinstance(loss, Reward):
         return _plain(dataclasses.asdict(loss))
-    name = identity.show(getattr(loss, "function", loss)).partition("(")[0]
-    raise InputError(f"its loss {name} is code of the script")
+    raise _of_script("loss", loss)
+
+
+def _of_script(key: str, code: object) -> InputError:
+    name = identity.show(getattr(code, "function", code)).partition("(")[0]
+    return InputError(f"its {key} {name} is code of the script")
 
 
 def _optimizer(optimizer: Optimizer) -> Values:

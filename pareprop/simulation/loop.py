@@ -35,7 +35,7 @@ from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
 from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError, quote
-from ..network.losses import Loss, name_of
+from ..network.losses import Context, Loss, name_of
 from ..network.model import Model
 from ..network.parameters import is_number, nearest
 from ..network.perturbations import choose
@@ -416,7 +416,7 @@ class Simulation:
         if not first:
             self.engine.begin_sample(leaf(k, batch))
             self._tell("before_sample", index, "train")
-            self.engine.enter("train", learn)
+            self._enter(index, "train", learn)
         with self._loss_state.watch(learn):
             if whole:
                 sample = self._take_piece(index, 0, n)
@@ -607,7 +607,7 @@ class Simulation:
 
     def _run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         self._tell("before_sample", index, phase)
-        self.engine.enter(phase, learn, self._asked)
+        self._enter(index, phase, learn)
         trains = learn and phase not in ("validate", "test")
         with self._loss_state.watch(trains):
             if self.episodes:
@@ -619,6 +619,11 @@ class Simulation:
                 found = self.engine.run(self._perturb(sample), learn)
             outcome = self._look_at(index, phase, sample, *found, learn)
         return self._end_sample(outcome, trains)
+
+    def _enter(self, index: int, phase: str, learn: bool) -> None:
+        """Tell the engine which sample comes; its label is known with it."""
+        self.engine.enter(phase, learn, self._asked)
+        self.engine.context = Context(index, phase, batch_size=self.model.optimizer.batch_size)
 
     def _look_at(self, index: int, phase: str, sample: Sample, error: np.ndarray, loss: float, learn: bool) -> Outcome:
         """Collective: return the outcome of a sample; check its numbers, and add its spikes to the digest."""
@@ -678,6 +683,7 @@ class Simulation:
             taken.append(sample)
             marks |= sample.checksums() if size > 1 else {}
         channel.unread = True
+        self.engine.context = replace(self.engine.context, label=taken[0].label)
         return taken[0]
 
     def _note_spikes(self) -> None:

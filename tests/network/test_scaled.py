@@ -105,3 +105,30 @@ def test_where_it_does_not_go() -> None:
         pareprop.Scaled(rate_hz=0.0)
     with pytest.raises(InputError, match="explicit"):
         model.connect(inputs, rec, "explicit", source=[0], target=[1], weight=Scaled())
+
+
+@pytest.mark.parametrize("fires_hz", first(1, [20.0, 8.0]))
+@pytest.mark.parametrize("kind", ["iaf", "iaf_adapt"])
+def test_a_first_network_fires_at_a_stated_rate(kind: str, fires_hz: float) -> None:
+    """Within a factor of 2, over numbers of sources and their rates, in both variants."""
+    for variant in ("interval", "spike"):
+        for n_in, hz in ((50, 5.0), (50, 40.0), (1000, 5.0), (1000, 40.0)):
+            model = Model(variant, seed=2)
+            more = {"adapt_beta": 0.1, "adapt_tau": 200.0} if kind == "iaf_adapt" else {}
+            inputs, rec = model.inputs("in", n_in), model.neurons("rec", 200, kind, **CELL | more)
+            model.connect(inputs, rec, weight=Scaled(fires_hz=fires_hz, rate_hz=hz))
+            out = model.readouts("out", 2)
+            model.connect(rec, out, weight=Scaled())
+            found = Simulation(model, Poisson(n_in, hz, 1.0), quiet=True).run_sample(0, "test", False)[1]
+            assert 0.5 * fires_hz < found < 2.0 * fires_hz, (variant, n_in, hz)
+
+
+def test_stated_rates_that_are_refused() -> None:
+    model = Model("interval")
+    inputs, rec, out = model.inputs("in", 3), model.neurons("rec", 4), model.readouts("out", 1)
+    with pytest.raises(InputError, match="gain and fires_hz are given"):
+        Scaled(gain=1.0, fires_hz=10.0)
+    with pytest.raises(InputError, match="fires_hz is for neurons"):
+        model.connect(rec, out, weight=Scaled(fires_hz=10.0))
+    with pytest.raises(InputError, match="fires_hz = 900 is out of reach of 'rec'"):
+        model.connect(inputs, rec, weight={"fires_hz": 900.0})
