@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import json
-from functools import reduce
+from functools import cache, reduce
 
 import h5py
 import numpy as np
@@ -39,12 +39,17 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
+@cache
+def parsed(text):
+    return ast.parse(text, mode="eval").body
+
+
 def value(node, env):
     """Value of an expression, a string or a part of one."""
     if isinstance(node, int | float):
         return node
     if isinstance(node, str):
-        return value(ast.parse(node, mode="eval").body, env)
+        return value(parsed(node), env)
     match node:
         case ast.Constant(value=number):
             return number
@@ -106,19 +111,38 @@ class Kind:
         }
         self.z, self.counter = np.zeros(self.n), np.zeros(self.n)
 
-    def learns_by(self, name):
-        return self.d.get("traces", {}).get(name, self.d["step"][name])
+    def advance(self, env, learns=False):
+        """New states from old ones; with `learns`, by the expressions from which derivatives are taken.
+
+        Dynamics go by exponential Euler steps, for what is linear in itself.
+        """
+        now, dynamics = dict(env), self.d.get("dynamics", {})
+        dt = env["dt"] / self.d.get("substeps", 1)
+        with np.errstate(all="ignore"):
+            for _ in range(self.d.get("substeps", 1) if dynamics else 0):
+                slope = {name: value(text, now) for name, text in dynamics.items()}
+                for name, text in dynamics.items():
+                    rate = value(text, now | {name: now[name] + 1.0}) - slope[name]
+                    slope[name] = slope[name] * np.where(rate == 0, dt, np.expm1(rate * dt) / rate)
+                now |= {name: now[name] + slope[name] for name in dynamics}
+            new = {name: now[name] + value(self.d.get("jumps", {}).get(name, 0), env) for name in dynamics}
+            for key in ("step", "traces") if learns else ("step",):
+                new |= {name: value(text, env) for name, text in self.d.get(key, {}).items()}
+        return [new[name] for name in self.names]
+
+    def slopes(self, env, name):
+        """Derivatives (n, K) of new states by a name, at the real values of `env`."""
+        new = self.advance(env | {name: env[name] + 1j * TINY}, learns=True)
+        return np.array([np.imag(item) / TINY * np.ones(self.n) for item in new]).T
 
     def step(self, arriving, current):
         """One step; derivatives stay in `J` (n, K, K), `U` (n, K, ports), `v`, `h`, `gap` (n, K), `R` (n, K, K)."""
         refractory = (self.counter > 0) * 1.0
         old = self.env | self.s | arriving | {"I": current, "z": self.z, "refractory": refractory}
         by = self.names
-        self.J = np.array([[derivative(self.learns_by(i), old, j) * np.ones(self.n) for j in by] for i in by])
-        self.U = np.array([[derivative(self.learns_by(i), old, p) * np.ones(self.n) for p in self.ports] for i in by])
-        self.v = np.array([derivative(self.learns_by(i), old, "z") * np.ones(self.n) for i in by]).T
-        self.J, self.U = self.J.transpose(2, 0, 1), self.U.transpose(2, 0, 1)
-        new = self.env | {name: np.real(value(self.d["step"][name], old)) for name in by}
+        self.J, self.U = (np.stack([self.slopes(old, name) for name in names], 2) for names in (by, self.ports))
+        self.v = self.slopes(old, "z")
+        new = self.env | {name: np.real(item) for name, item in zip(by, self.advance(old), strict=True)}
         self.old, self.new = old, new
         self.counter = np.maximum(self.counter - 1, 0)
         x = np.real(value(self.d["spike"], new))
@@ -150,7 +174,7 @@ class Kind:
         def slope(text, env):
             return np.imag(value(text, env)) / TINY * one
 
-        q = np.array([slope(self.learns_by(key), old) for key in self.names]).T
+        q = np.array([np.imag(item) / TINY * one for item in self.advance(old, learns=True)]).T
         r = np.zeros((self.n, self.K))
         for key in self.d.get("follow", ()):
             r[:, self.names.index(key)] = slope(self.d["reset"][key], new) * self.z
@@ -174,9 +198,8 @@ class Kind:
             }
             more = {name: draw.normal(0, 9, self.n) for name in (*self.ports, "I")}
             env = self.env | states | more | {"z": draw.integers(0, 2, self.n) * 1.0, "refractory": refractory}
-            found.append(
-                [[derivative(self.learns_by(i), env, j) * np.ones(self.n) for j in (i, "z")] for i in self.names]
-            )
+            by_z = self.slopes(env, "z")
+            found.append([(self.slopes(env, i)[:, k], by_z[:, k]) for k, i in enumerate(self.names)])
         found = np.array(found)  # (draws, K, 2, n)
         with np.errstate(invalid="ignore"):
             same = np.ptp(found, axis=0) <= 1e-9 * np.abs(found).max(axis=0)

@@ -10,7 +10,7 @@ import numpy as np
 from .. import elementary
 from ..errors import InputError
 from ..neurons import library
-from ..neurons.language import Tree, write
+from ..neurons.language import Repeat, Tree, write
 from ..neurons.model import NeuronModel
 from ..values import Values
 from .neurons import whole_steps
@@ -91,7 +91,7 @@ def of_readouts(given: Mapping[str, np.ndarray], dt_ms: float) -> Arrays:
 def _write_class(name: str, model: NeuronModel) -> list[str]:
     """Return the equations of a model as a class with functions of its values `v`."""
     equations = model.equations
-    terms = [f"v.{name} = {as_torch(tree)}" for name, tree in equations.terms.items()]
+    terms = [line for name, tree in equations.terms.items() for line in _set(name, tree)]
     lines = [f"class {name}:", f"    about = {f'{model.name}: {model.description}'!r}"]
     for part, before, result in (
         ("step", terms, _table(equations.step)),
@@ -103,6 +103,22 @@ def _write_class(name: str, model: NeuronModel) -> list[str]:
         lines += ["", "    @staticmethod", f"    def {part}(v):"]
         lines += [f"        {line}" for line in [*before, f"return {result}"]]
     return lines
+
+
+def _set(name: str, tree: Tree) -> list[str]:
+    """Return lines that set a value to what a term is."""
+    if tree[0] == "entry":
+        return [f"v.{name} = v.{tree[1][1]}[{int(tree[2][1])}]"]
+    if tree[0] != "repeat":
+        return [f"v.{name} = {as_torch(tree)}"]
+    loop = Repeat.of(tree)
+    variables = ", ".join(f"v.{variable}" for variable in loop.start)
+    first, after = (", ".join(map(as_torch, trees.values())) for trees in (loop.start, loop.update))
+    terms = [f"    v.{term} = {as_torch(part)}" for term, part in loop.terms.items()]
+    return [
+        f"{variables} = {first}", f"for _ in range({loop.times}):", *terms, f"    {variables} = {after}",
+        f"v.{name} = [{variables}]",
+    ]  # fmt: skip
 
 
 def _table(trees: Mapping[str, Tree]) -> str:

@@ -27,8 +27,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from .derive import Derivatives
-from .expressions import Derived, Lanes, Loop, arguments_of, function
+from .expressions import Derived, Lanes, Loop, arguments_of
 from .language import Tree, names_of, walk
+from .stages import over_neurons
 
 CHUNK = 256  # neurons whose derivatives that take long are computed together
 MOST_INLINED = 4  # functions for more traces are not inlined: they are too long to be compiled for each case
@@ -255,10 +256,10 @@ class ComposedMaps:
         for k, tree in enumerate(self.derived):
             loop.lines.append(f"derived{k}[j] = {loop.literal(tree)};")
         _without_unused(loop)
-        body = function(
-            "inline ALWAYS void NAME(derive_body)",
+        body = over_neurons(
+            "derive_body",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, REAL *derived, "
-            "const int shared", pointers, loop, ["(void)before; (void)kept; (void)constant;"], may_share=True,
+            "const int shared", pointers, loop, ["(void)before; (void)kept; (void)constant;"], {}, False,
         )  # fmt: skip
         passed = "(n, stride, constant, before, kept, derived"
         return body + "\n".join([
@@ -527,6 +528,8 @@ def takes_long(tree: Tree, by: Derivatives) -> bool:
 def _without_unused(loop: Loop) -> dict[str, list[int]]:
     """Remove statements and columns that nothing reads; return the columns that are read."""
     live, lines = set[str](), []
+    for substeps in loop.substeps.values():
+        live |= set(re.findall(r"\w+", " ".join([*substeps.start, *substeps.body.lines])))
     for line in reversed(loop.lines):
         if line.startswith(f"const {loop.kind} ") and line.split()[2] not in live:
             continue

@@ -24,12 +24,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 from ..values import Foreign
 from .kept import OLD, choose
-from .language import Tree, names_of, replace
+from .language import Repeat, Tree, names_of, replace
 from .model import NeuronModel
 from .terms import Terms
 
@@ -37,6 +37,8 @@ NEVER_LEARNED = (  # parameters without a gradient: they change nothing, or defi
     "t_ref", "c_reg", "f_target", "kappa", "kappa_reg", "eprop_isi_trace_cutoff", "surrogate_gradient_height",
     "surrogate_gradient_width", "regular_spike_arrival",
 )  # fmt: skip
+ZERO: Tree = ("number", 0.0)
+ONE: Tree = ("number", 1.0)
 
 
 class Learns(NamedTuple):
@@ -188,6 +190,8 @@ class _Deriving:
         # names that stand for trees in expressions, and the derivatives of these by names that are not 0
         self.named = [*self.equations.terms, *(self.equations.constants if learns.names else ())]
         self.inner: dict[tuple[str, str], Foreign] = {}
+        # of each variable of the loop of substeps, its derivatives after the last one
+        self.after_loop: list[dict[int, Tree]] = []
 
     def derivatives(self) -> Derivatives:
         """Return all derivatives."""
@@ -197,9 +201,13 @@ class _Deriving:
             self._keep_slopes(name, self._slopes_of_constant(name, tree), names)
         before = [*states, *ports, "z", *(["I"] if "I_e" in names else []), *names]
         for term, tree in equations.terms.items():
-            made.add(term, replace(tree, {name: ("name", then) for name, then in self.olds.items()}))
-            slopes = self._table({0: (f"dynamics: {term}", tree)}, before, True)
-            self._keep_slopes(term, {j: entry for (_, j), entry in slopes.items()}, before)
+            if tree[0] == "repeat":
+                self._keep_loop(term, Repeat.of(tree), before)
+            elif tree[0] == "entry":
+                made.add(term, tree)
+                self._keep_slopes(term, self.after_loop[int(tree[2][1])], before)
+            else:
+                self._keep_term(term, tree, before)
         taught = {name: ("traces", tree) for name, tree in equations.traces.items()}
         taught = {name: taught.get(name, ("step", tree)) for name, tree in equations.step.items()}
         steps = {i: (f"{taught[name][0]}: {name}", taught[name][1]) for i, name in enumerate(states)}
@@ -262,6 +270,51 @@ class _Deriving:
                 entries[i, j] = from_sympy(entry, self.made.moving, f"{here}: {key}: its derivative by {name}")
         return entries
 
+    def _keep_term(self, name: str, tree: Tree, by: list[str]) -> None:
+        """Keep a tree that others name, of the states before a step, and its derivatives."""
+        self.made.add(name, self._of_old(tree))
+        slopes = self._table({0: (f"dynamics: {name}", tree)}, by, True)
+        self._keep_slopes(name, {j: entry for (_, j), entry in slopes.items()}, by)
+
+    def _of_old(self, tree: Tree) -> Tree:
+        return replace(tree, {name: ("name", then) for name, then in self.olds.items()})
+
+    def _keep_loop(self, name: str, loop: Repeat, before: list[str]) -> None:
+        """Keep the loop of substeps with more variables: derivatives of its own by names before the step.
+
+        With D the derivatives of a substep by variables, and q those by what stands still in the loop, T' = D T + q.
+        """
+        made, variables, first = self.made, list(loop.start), len(self.made.terms)
+        for variable in variables:
+            made.add_variable(variable)
+        by = [*variables, *before]
+        self.named += loop.terms
+        for term, tree in loop.terms.items():
+            self._keep_term(term, tree, by)
+        rows = {i: (f"dynamics: {variable}", loop.update[variable]) for i, variable in enumerate(variables)}
+        found = self._table(rows, by, True)
+        n = len(variables)
+        q = {(i, j - n): tree for (i, j), tree in found.items() if j >= n}
+        D = {(i, j): made.add(f"d_{variables[i]}_d_{by[j]}", tree) for (i, j), tree in found.items() if j < n}
+        starts = self._table({i: ("dynamics", loop.start[name]) for i, name in enumerate(variables)}, before, True)
+        reached = {*starts, *q}
+        while more := {(i, s) for i, j in D for k, s in reached if j == k} - reached:
+            reached |= more
+        T = {(i, s): made.add_variable(f"d_{variables[i]}_d_{before[s]}") for i, s in sorted(reached)}
+        start, update = (
+            {variable: self._of_old(tree) for variable, tree in trees.items()} for trees in (loop.start, loop.update)
+        )
+        self.after_loop = [{} for _ in variables]
+        for place, ((i, s), variable) in enumerate(T.items(), n):
+            start[variable] = starts.get((i, s), ZERO)
+            terms = [_product(D[i, k], ("name", T[k, s])) for k in range(n) if (i, k) in D and (k, s) in T]
+            terms += [q[i, s]] if (i, s) in q else []
+            update[variable] = reduce(lambda a, b: ("+", a, b), terms) if terms else ZERO
+            self.after_loop[i][s] = ("entry", ("name", name), ("number", float(place)))
+            if [k for j, k in D if j == i] == [i] and (i, s) not in q and made.moving.isdisjoint(names_of(D[i, i])):
+                self.after_loop[i][s] = _product(_power(D[i, i], loop.times), starts[i, s])
+        made.add(name, Repeat(loop.times, start, update, made.take_from(first)).tree())
+
     def _keep_slopes(self, name: str, slopes: Mapping[int, Tree], by: list[str]) -> None:
         """Keep the derivatives of a named tree, under names of their own."""
         from .symbols import to_sympy
@@ -278,14 +331,14 @@ class _Deriving:
         if tree[0] != "expm":
             return {k: slope for (_, k), slope in self._table({0: (key, tree)}, names, False).items()}
         _, row, column, *entries = tree
-        n, zero = math.isqrt(len(entries)), ("number", 0.0)
+        n = math.isqrt(len(entries))
         found = self._table({place: (key, entry) for place, entry in enumerate(entries)}, names, False)
         slopes = {}
         for k in {k for _, k in found}:
             lines = [[entries[n * i + j] for j in range(n)] for i in range(n)]
-            sides = [[found.get((n * i + j, k), zero) for j in range(n)] for i in range(n)]
+            sides = [[found.get((n * i + j, k), ZERO) for j in range(n)] for i in range(n)]
             above = [entry for line, side in zip(lines, sides, strict=True) for entry in (*line, *side)]
-            below = [entry for line in lines for entry in (*[zero] * n, *line)]
+            below = [entry for line in lines for entry in (*[ZERO] * n, *line)]
             slopes[k] = ("expm", row, ("number", n + column[1]), *above, *below)
         return slopes
 
@@ -307,6 +360,17 @@ class _Deriving:
             if not follows.isdisjoint(names_of(tree)):
                 follows.add(name)
         return frozenset(follows & set().union(*(names_of(tree, self.made.terms) for tree in trees)))
+
+
+def _product(a: Tree, b: Tree) -> Tree:
+    return b if a == ONE else a if b == ONE else ("*", a, b)
+
+
+def _power(base: Tree, n: int) -> Tree:
+    """Return a power with a whole exponent by multiplications, which are up to 64."""
+    whole, rest = divmod(n, 64)
+    power: Tree = ("**", base, ("number", float(rest)))
+    return _product(("**", ("**", base, ("number", 64.0)), ("number", float(whole))), power) if whole else power
 
 
 def _part_of(by: Derivatives, through: str) -> Derivatives:

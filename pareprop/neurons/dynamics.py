@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from ..errors import InputError
-from .language import Tree, names_of, replace
+from .language import Repeat, Tree, names_of, replace
 from .terms import Terms
 
 DT: Tree = ("name", "dt")
@@ -19,7 +19,8 @@ ZERO: Tree = ("number", 0.0)
 
 
 def integrate(
-    here: str, dynamics: Mapping[str, Tree], jumps: Mapping[str, Tree], integrator: str | None, terms: Terms
+    here: str, dynamics: Mapping[str, Tree], jumps: Mapping[str, Tree], integrator: str | None, substeps: int,
+    terms: Terms,
 ) -> tuple[str, dict[str, Tree]]:
     """Return the step of each state.
 
@@ -33,6 +34,8 @@ def integrate(
         Tree that is added to a state at the end of a step.
     integrator : str or None
         How a system that is not linear is integrated.
+    substeps : int
+        In how many parts of a step.
     terms : Terms
         Collects the names that steps use beside the model's own.
 
@@ -46,7 +49,7 @@ def integrate(
     Raises
     ------
     InputError
-        If the system is not linear and no integrator is named, or is too long to be derived.
+        If the system is not linear and no integrator is named, or is too long to be derived; or linear with substeps.
     """
     how, step = "exact", _exact(here, dynamics, terms)
     if step is None:
@@ -54,7 +57,14 @@ def integrate(
             raise InputError(
                 f"{here}: dynamics is not linear: name an integrator, one of exponential_euler, euler, rk4"
             )
-        how, step = integrator, _INTEGRATORS[integrator](here, dynamics, terms)
+        if substeps == 1:
+            how, step = integrator, _INTEGRATORS[integrator](here, dynamics, terms, DT)
+        else:
+            how, step = f"{integrator}, {substeps} substeps", _repeat(here, dynamics, integrator, substeps, terms)
+    elif substeps > 1:
+        raise InputError(
+            f"{here}: substeps = {substeps} would change nothing: dynamics is linear, and integrated exactly"
+        )
     return how, {name: ("+", tree, jumps[name]) if name in jumps else tree for name, tree in step.items()}
 
 
@@ -131,7 +141,7 @@ def _linear(here: str, system: Mapping[str, Tree], terms: Terms) -> _Linear | No
     from .symbols import Condition, Detach, from_sympy, to_sympy
 
     states = {sympy.Symbol(name) for name in system}
-    varies = {*states, sympy.Symbol("I"), sympy.Symbol("z")}
+    varies = {*states, *map(sympy.Symbol, terms.moving)}
     A, b = {}, {}
     for name, tree in system.items():
         key = f"{here}: dynamics: {name}"
@@ -164,11 +174,25 @@ def _reached(matrix: list[list[Tree]]) -> list[list[bool]]:
     return reached
 
 
-def _euler(here: str, system: Mapping[str, Tree], terms: Terms) -> dict[str, Tree]:
-    return {name: ("+", ("name", name), ("*", DT, tree)) for name, tree in system.items()}
+def _repeat(
+    here: str, dynamics: Mapping[str, Tree], integrator: str, substeps: int, terms: Terms
+) -> dict[str, Tree]:  # fmt: skip
+    """Return the step that takes a step of dt/substeps so many times; all but the states stands still meanwhile."""
+    first = len(terms.terms)
+    within = {name: terms.add_variable(f"{name}_within") for name in dynamics}
+    names: dict[str, Tree] = {name: ("name", variable) for name, variable in within.items()}
+    system = {within[name]: replace(tree, names) for name, tree in dynamics.items()}
+    update = _INTEGRATORS[integrator](here, system, terms, ("/", DT, ("number", float(substeps))))
+    start: dict[str, Tree] = {variable: ("name", name) for name, variable in within.items()}
+    loop = terms.add("substeps", Repeat(substeps, start, update, terms.take_from(first)).tree())
+    return {name: terms.add(f"{name}_end", ("entry", loop, ("number", float(k)))) for k, name in enumerate(dynamics)}
 
 
-def _exponential_euler(here: str, system: Mapping[str, Tree], terms: Terms) -> dict[str, Tree]:
+def _euler(here: str, system: Mapping[str, Tree], terms: Terms, dt: Tree) -> dict[str, Tree]:
+    return {name: ("+", ("name", name), ("*", dt, tree)) for name, tree in system.items()}
+
+
+def _exponential_euler(here: str, system: Mapping[str, Tree], terms: Terms, dt: Tree) -> dict[str, Tree]:
     """S + f(s) (exp(a dt) - 1) / a with a = df/ds of the state itself: exact where f is linear in it."""
     import sympy
 
@@ -179,24 +203,24 @@ def _exponential_euler(here: str, system: Mapping[str, Tree], terms: Terms) -> d
         key = f"{here}: dynamics: {name}"
         rate = from_sympy(sympy.diff(to_sympy(tree, key), sympy.Symbol(name)), terms.moving, key)
         slope, a = terms.add(f"slope_{name}", tree), terms.add(f"rate_{name}", rate)
-        x = ("*", a, DT)
-        series = ("*", DT, ("+", ("number", 1.0), ("*", x, ("+", ("number", 0.5), ("/", x, ("number", 6.0))))))
+        x = ("*", a, dt)
+        series = ("*", dt, ("+", ("number", 1.0), ("*", x, ("+", ("number", 0.5), ("/", x, ("number", 6.0))))))
         exact = ("/", ("-", ("exp", x), ("number", 1.0)), a)
         small = ("<", ("abs", x), ("number", 1e-4))
-        factor = DT if a == ZERO else ("where", small, series, exact)
+        factor = dt if a == ZERO else ("where", small, series, exact)
         step[name] = ("+", ("name", name), ("*", slope, factor))
     return step
 
 
-def _rk4(here: str, system: Mapping[str, Tree], terms: Terms) -> dict[str, Tree]:
+def _rk4(here: str, system: Mapping[str, Tree], terms: Terms, dt: Tree) -> dict[str, Tree]:
     """The classical method of Runge and Kutta; each stage reads names of the one before, not its expressions."""
 
     def slopes(stage: int, at: Mapping[str, Tree]) -> dict[str, Tree]:
         return {name: terms.add(f"slope_{stage}_{name}", replace(tree, at)) for name, tree in system.items()}
 
     def ahead(stage: int, by: Mapping[str, Tree], share: float) -> dict[str, Tree]:
-        dt = DT if share == 1.0 else ("*", ("number", share), DT)
-        points = {name: ("+", ("name", name), ("*", dt, by[name])) for name in system}
+        length = dt if share == 1.0 else ("*", ("number", share), dt)
+        points = {name: ("+", ("name", name), ("*", length, by[name])) for name in system}
         return {name: terms.add(f"{name}_{stage}", point) for name, point in points.items()}
 
     first = slopes(1, {})
@@ -207,7 +231,7 @@ def _rk4(here: str, system: Mapping[str, Tree], terms: Terms) -> dict[str, Tree]
     for name in system:
         twice = ("*", ("number", 2.0), ("+", second[name], third[name]))
         total = ("+", ("+", first[name], twice), fourth[name])
-        step[name] = ("+", ("name", name), ("*", ("/", DT, ("number", 6.0)), total))
+        step[name] = ("+", ("name", name), ("*", ("/", dt, ("number", 6.0)), total))
     return step
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from .derive import NO_LEARNS, Derivatives, Learns, derive
 from .kept import FLAGS, OLD
-from .language import CONDITIONS, Tree, names_of, replace
+from .language import CONDITIONS, Repeat, Tree, names_of, replace
 from .model import NeuronModel
 
 SPIKED = "has spiked"  # a name that no model can have
@@ -31,13 +31,36 @@ class Columns:
         return self.trees.index(tree)
 
 
+@dataclass
+class Substeps:
+    """Substeps that are taken before the body of a loop: one loop over neurons after another, `times` times.
+
+    Attributes
+    ----------
+    times : int
+        How often.
+    start : list of str
+        Statements of the body that fill arrays, which `body` and then the loop read.
+    arrays : list of str
+        Names of these arrays, those of the variables first.
+    body : Loop
+        Statements of a substep, which write the variables.
+    """
+
+    times: int
+    start: list[str]
+    arrays: list[str]
+    body: Loop
+
+
 class Loop:
     """The body of one loop: statements, each expression computed once."""
 
     kind, zero, one, psi = "REAL", "ZERO", "ONE", "psi[j]"
 
-    def __init__(self, columns: Columns, names: Mapping[str, str]) -> None:
-        self.columns, self.names = columns, names
+    def __init__(self, columns: Columns, names: Mapping[str, str], prefix: str = "t") -> None:
+        self.columns, self.names, self.prefix = columns, names, prefix
+        self.substeps: dict[Tree, Substeps] = {}
         self.terms: Mapping[str, Tree] = {}  # trees for which other names stand
         self.lines: list[str] = []
         self.used: dict[int, None] = {}  # columns that the loop reads
@@ -61,14 +84,43 @@ class Loop:
             return f"c{place}"
         if kind == "name":
             return self.names[items[0]] if items[0] in self.names else self.value(self.terms[items[0]])
+        if kind == "entry":
+            array = self._repeat(self.terms[items[0][1]]).arrays[int(items[1][1])]
+            return self.let(f"{array}[j]")
         return self.let(self._operation(kind, items))
+
+    def _repeat(self, tree: Tree) -> Substeps:
+        """Return the substeps of a tree "repeat"."""
+        if tree in self.substeps:
+            return self.substeps[tree]
+        loop, k, names = Repeat.of(tree), len(self.substeps), dict[str, str]()
+        body = Loop(self.columns, names, f"s{k}_")
+        start: list[str] = []
+        given = {name: self.literal(first) for name, first in loop.start.items()}
+        read = sorted(name for name in names_of(tree) if name in self.names or name in self.terms)
+        given |= {name: self.value(("name", name)) for name in read}
+        arrays = [f"a{k}_{i}" for i in range(len(given))]
+        for array, (name, value) in zip(arrays, given.items(), strict=True):
+            start.append(f"{array}[j] = {value};")
+            names[name] = body.let(f"{array}[j]")
+        body.terms = loop.terms
+        after = [body.literal(update) for update in loop.update.values()]
+        body.lines += [f"{array}[j] = {value};" for array, value in zip(arrays, after, strict=False)]
+        self.used |= body.used
+        self.substeps[tree] = Substeps(loop.times, start, arrays, body)
+        return self.substeps[tree]
 
     def let(self, text: str) -> str:
         """Return the name of a variable that holds what a text computes."""
         if text not in self.texts:
-            self.texts[text] = f"t{len(self.texts)}"
+            self.texts[text] = f"{self.prefix}{len(self.texts)}"
             self.lines.append(f"const {self.kind} {self.texts[text]} = {text};")
         return self.texts[text]
+
+    @property
+    def length(self) -> int:
+        """Number of statements, with those of substeps."""
+        return len(self.lines) + sum(len(substeps.body.lines) for substeps in self.substeps.values())
 
     def choose(self, condition: str, yes: str, no: str) -> str:
         """Return one of two values as C."""
@@ -192,7 +244,7 @@ class Lanes(Loop):
 
 def function(
     name: str, arguments: str, pointers: Mapping[str, str], body: Loop, head: Iterable[str] = (),
-    loops: Sequence[Sequence[str]] = (), before: Iterable[str] = (), may_share: bool = False,
+    loops: Sequence[Sequence[str] | str] = (), before: Iterable[str] = (), may_share: bool = False,
 ) -> str:  # fmt: skip
     """Return a function with one loop over j, or several.
 
@@ -207,7 +259,7 @@ def function(
     head : iterable of str
         Statements at the start.
     loops : sequence of sequence of str
-        Statements of the loops that stand for `body`, if there are several.
+        Statements of the loops that stand for `body`, if there are several; and lines of text between them.
     before : iterable of str
         Statements before the loops.
     may_share : bool
@@ -226,6 +278,9 @@ def function(
     lines += [f"    {declaration};" for declaration in pointers.values()]
     lines += [f"    {line}" for line in before]
     for statements in loops or [body.lines]:
+        if isinstance(statements, str):
+            lines.append(f"    {statements}")
+            continue
         words = set(re.findall(r"\bc\d+\b", " ".join(statements)))
         lines += ["    INDEPENDENT", "    for (int64_t j = 0; j < n; j++) {"]
         lines += [f"        const REAL c{c} = {read.format(c=c)};" for c in body.used if f"c{c}" in words]

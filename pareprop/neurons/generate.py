@@ -223,7 +223,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             "const REAL *restrict due"
         )
         flags = "const int keeps, const int shared, const int is_forced"
-        is_long = len(loop.lines) > LONG
+        is_long = loop.length > LONG
         kept_rows = {f"q{k}": self.row for k in range(self.by.n_kept)}
         first = ["const REAL first_t_ref = t_ref[0];"]
         body = over_neurons("step_body", f"{arguments}, {flags}", pointers, loop, first, kept_rows, True)
@@ -279,7 +279,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         if rows:
             credit = ["credit", *(f"b{p}" for p in range(1, len(self.ports)))]
             rows |= dict.fromkeys(credit, f"-{len(self.ports)} * port_stride")
-        is_long = len(loop.lines) > LONG
+        is_long = loop.length > LONG
         body = over_neurons(
             "sweep_body",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
@@ -346,11 +346,11 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         after |= {n: e} if by.v else {}
         loop.lines.append(f"e[j] = {e or 'ZERO'};")
         loop.lines += [f"x{k}[j] = {after.get(k) or 'ZERO'};" for k in range(n + bool(by.v))]
-        return function(
-            f"void NAME(trace_{port})",
+        return over_neurons(
+            f"trace_{port}",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
             "const REAL *restrict psi, REAL arrived, REAL *trace, int64_t trace_stride, REAL *restrict e",
-            pointers, loop, ["(void)before; (void)kept; (void)arrived; (void)constant;"],
+            pointers, loop, ["(void)before; (void)kept; (void)arrived; (void)constant;"], {}, False,
         )  # fmt: skip
 
     def decay(self) -> str:

@@ -115,6 +115,10 @@ class _Graph:
             return []
         if tree == FLAGS:
             return [_START]
+        if kind == "entry":
+            return [self._terms[items[0][1]]]
+        if kind == "repeat":  # what is computed within is no number of a step
+            return [("name", name) for name in sorted(names_of(tree))]
         if kind != "name":
             return items
         if items[0] in self._plain:
@@ -139,7 +143,7 @@ class _Graph:
             room.setdefault(second, {}).setdefault(first, 0)
 
         for tree, sources in self.sources.items():
-            never = tree[0] in CONDITIONS or tree in (("name", "z"), ("name", "refractory"))
+            never = tree[0] in (*CONDITIONS, "repeat") or tree in (("name", "z"), ("name", "refractory"))
             join((tree, False), (tree, True), _MANY if never else 1)
             for source in sources:
                 join((source, True), (tree, False), _MANY)

@@ -15,7 +15,7 @@ import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -253,11 +253,55 @@ class _Parser:
         raise InputError(f"{self.here}: at character {place + 1} (near {near}): {problem}") from None
 
 
+class Repeat(NamedTuple):
+    """Assignments that are repeated, all of them at once each time; as a tree, ("repeat", ...), its value is a list.
+
+    Entry k of the list, ("entry", name of the tree, k), is the last value of variable k.
+
+    Attributes
+    ----------
+    times : int
+        How often.
+    start, update : dict of str to tuple
+        First value and next value of each variable; the latter names variables and terms.
+    terms : dict of str to tuple
+        Names that each time begins with; each may name variables and earlier terms.
+    """
+
+    times: int
+    start: dict[str, Tree]
+    update: dict[str, Tree]
+    terms: dict[str, Tree]
+
+    def tree(self) -> Tree:
+        """Return it as a tree."""
+        variables = [(("name", name), start, self.update[name]) for name, start in self.start.items()]
+        terms = [item for name, tree in self.terms.items() for item in (("name", name), tree)]
+        count = ("number", float(len(variables)))
+        return ("repeat", ("number", float(self.times)), count, *(item for some in variables for item in some), *terms)
+
+    @classmethod
+    def of(cls, tree: Tree) -> Repeat:
+        """Return what a tree holds."""
+        _, (_, times), (_, count), *items = tree
+        end = 3 * int(count)
+        names, terms = [name for _, name in items[:end:3]], items[end:]
+        start, update = (dict(zip(names, items[first:end:3], strict=True)) for first in (1, 2))
+        return cls(int(times), start, update, {terms[k][1]: terms[k + 1] for k in range(0, len(terms), 2)})
+
+
 def names_of(tree: Tree, terms: Mapping[str, Tree] = MappingProxyType({})) -> set[str]:
-    """Return the names in a tree, and in the terms that are named there."""
+    """Return the names in a tree, but not those that a loop in it gives, and in the terms that are named there."""
     names, waiting = set[str](), [tree]
     while waiting:
-        found = {node[1] for node in walk(waiting.pop()) if node[0] == "name"} - names
+        found, given = set[str](), set[str]()
+        for node in walk(waiting.pop()):
+            if node[0] == "name":
+                found.add(node[1])
+            elif node[0] == "repeat":
+                loop = Repeat.of(node)
+                given |= loop.start.keys() | loop.terms.keys()
+        found -= names | given
         names |= found
         waiting += [terms[name] for name in found & terms.keys()]
     return names
@@ -361,6 +405,10 @@ def evaluate(tree: Tree, values: Given, by: SimpleNamespace = REAL) -> Numbers:
         return values[items[0]]
     if kind == "expm":
         return exponential(items, values, by)
+    if kind == "repeat":
+        return repeated(Repeat.of(tree), values, by)
+    if kind == "entry":
+        return values[items[0][1]][int(items[1][1])]
     with np.errstate(all="ignore"):
         a, *rest = (evaluate(item, values, by) for item in items)
         b: Numbers = rest[0] if rest else None
@@ -396,6 +444,15 @@ def evaluate(tree: Tree, values: Given, by: SimpleNamespace = REAL) -> Numbers:
             case "or":
                 return np.where((by.part(a) != 0) | (by.part(b) != 0), 1.0, 0.0)
         return np.where(_COMPARE[kind](by.part(a), by.part(b)), 1.0, 0.0)
+
+
+def repeated(loop: Repeat, values: Given, by: SimpleNamespace) -> list[Numbers]:
+    """Return the last values of the variables of a loop."""
+    now = {**values, **{name: evaluate(start, values, by) for name, start in loop.start.items()}}
+    for _ in range(loop.times):
+        read = with_terms(now, loop.terms, by)
+        now |= {name: evaluate(update, read, by) for name, update in loop.update.items()}
+    return [now[name] for name in loop.start]
 
 
 def exponential(items: list[Tree], values: Given, by: SimpleNamespace) -> np.ndarray:

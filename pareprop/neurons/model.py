@@ -41,6 +41,7 @@ COMMON: dict[str, tuple[float, str]] = {
 }  # fmt: skip
 INTEGRATORS = ("exponential_euler", "euler", "rk4")
 MOST = {"parameters": 200, "constants": 200, "states": 16, "ports": 16, "records": 64}  # most entries of a key
+MOST_SUBSTEPS = 1000
 MOST_COMPOSED = 10  # models with more states are not composed: a composed map has up to states**2 numbers
 TEXT = 100_000  # characters of all expressions of a model
 _TABLES = ("parameters", "constants", "states", "step", "dynamics", "jumps", "reset", "traces", "records")
@@ -53,6 +54,7 @@ _KEYS = (
     "surrogate",
     "current_from",
     "integrator",
+    "substeps",
     "description",
     "source",
     "nest",
@@ -99,7 +101,7 @@ class NeuronModel:
     states : dict of str to (float or str, str)
         Initial value (a number or an expression in parameters and constants) and unit of each state.
     step : dict of str to str
-        New value of each state from old states, parameters, constants, `dt`, the ports' sums, `I`, `z` (own spike of
+        New value of each state that has no `dynamics`, from old states, parameters, constants, `dt`, the ports' sums, `I`, `z` (own spike of
         the step before) and `refractory` (1 while the counter is above 0 at the start of the step).
     spike : str
         Expression in new states; the neuron spikes where it is at least 0 and the counter is 0.
@@ -117,9 +119,11 @@ class NeuronModel:
     current_from : int
         First step of a run in which `I` is there, 0 or 1.
     dynamics : dict of str to str
-        Time derivatives (per ms), in place of `step`. A linear system is integrated exactly.
+        Time derivatives (per ms) of states, in place of `step`. A linear system is integrated exactly.
     integrator : str
         One of `INTEGRATORS`, for systems that are not linear.
+    substeps : int
+        In how many parts the integrator takes a step.
     jumps : dict of str to str
         With `dynamics`: what is added to a state at the end of a step, an expression in ports, parameters, constants.
     records : dict of str to str
@@ -160,6 +164,7 @@ class NeuronModel:
         current_from: int = 1,
         dynamics: Given | None = None,
         integrator: str | None = None,
+        substeps: int = 1,
         jumps: Given | None = None,
         records: Given | None = None,
         description: str = "",
@@ -183,7 +188,7 @@ class NeuronModel:
         self.ports = entries.names(f"{self.here}: ports", named, MOST["ports"])
         self.positive = self._positive(ports) if isinstance(ports, Mapping) else frozenset[str]()
         self.follow = entries.names(f"{self.here}: follow", follow, MOST["states"])
-        self.current_from, self.integrator = current_from, integrator
+        self.current_from, self.integrator, self.substeps = current_from, integrator, substeps
         self.spike, self.surrogate = spike, surrogate
         self.description = entries.words(f"{self.here}: description", description)
         self.source = entries.words(f"{self.here}: source", source)
@@ -233,26 +238,38 @@ class NeuronModel:
             raise InputError(f"{here}: states is missing: a neuron needs one at least")
         if not self.ports:
             raise InputError(f"{here}: ports must name one input at least")
-        if bool(given["step"]) == bool(given["dynamics"]):
-            raise InputError(
-                f"{here}: give either step or dynamics, {'not both' if given['step'] else 'one is needed'}"
-            )
+        ways = [key for key in ("step", "dynamics") if given[key]]
+        if not ways:
+            raise InputError(f"{here}: give either step or dynamics, one is needed")
+        for name in given["step"]:
+            if name in given["dynamics"]:
+                raise InputError(f"{here}: state {quote(name)}: give either step or dynamics, not both")
         if self.spike is None:
             raise InputError(f"{here}: spike is missing")
         if isinstance(self.current_from, bool) or self.current_from not in (0, 1):
             raise InputError(f"{here}: current_from = {quote(self.current_from)} must be 0 or 1")
         if self.integrator is not None and self.integrator not in INTEGRATORS:
             raise InputError(f"{here}: integrator = {quote(self.integrator)} must be one of {', '.join(INTEGRATORS)}")
-        for key in ("jumps", "integrator"):
-            if (given.get(key) or (key == "integrator" and self.integrator)) and not given["dynamics"]:
+        if type(self.substeps) is not int or not 1 <= self.substeps <= MOST_SUBSTEPS:
+            raise InputError(
+                f"{here}: substeps = {quote(self.substeps)} must be a whole number from 1 to {MOST_SUBSTEPS}: each "
+                "takes as long as a step"
+            )
+        for key, is_given in (
+            ("jumps", given["jumps"]), ("integrator", self.integrator), ("substeps", self.substeps > 1)
+        ):  # fmt: skip
+            if is_given and not given["dynamics"]:
                 raise InputError(f"{here}: {key} goes with dynamics, not with step")
         for key in ("step", "dynamics", "jumps", "reset", "traces"):
             for name in given[key]:
                 if name not in self.states:
                     raise InputError(f"{here}: {key}: unknown state {quote(name)}{nearest(str(name), self.states)}")
-        missing = [name for name in self.states if name not in (given["step"] or given["dynamics"])]
+        missing = [name for name in self.states if name not in (*given["step"], *given["dynamics"])]
         if missing:
-            raise InputError(f"{here}: {'step' if given['step'] else 'dynamics'} of state '{missing[0]}' is missing")
+            raise InputError(f"{here}: {' or '.join(ways)} of state '{missing[0]}' is missing")
+        for name in given["jumps"]:
+            if name not in given["dynamics"]:
+                raise InputError(f"{here}: jumps: state '{name}' has a step, which takes what arrives itself")
         for name in self.follow:
             if name not in given["reset"]:
                 wrong = "is not in reset" if name in self.states else f"is not a state{nearest(name, self.states)}"
@@ -309,11 +326,14 @@ class NeuronModel:
     @cached_property
     def equations(self) -> Equations:
         """Trees that kernels compute; `dynamics` has become a step."""
-        trees, made, how, step = self._trees, Terms(self.names, self.moving_names), "", self._trees["step"]
+        trees, made, how, step = self._trees, Terms(self.names, self.moving_names), "", dict(self._trees["step"])
         if trees["dynamics"]:
             from .dynamics import integrate
 
-            how, step = integrate(self.here, trees["dynamics"], trees["jumps"], self.integrator, made)
+            how, integrated = integrate(
+                self.here, trees["dynamics"], trees["jumps"], self.integrator, self.substeps, made
+            )
+            step |= integrated
         return Equations(
             self._constant_trees | made.constants,
             trees["initial"],
@@ -455,6 +475,7 @@ class NeuronModel:
         definition |= {"follow": list(self.follow), "surrogate": self.surrogate}
         definition["records"] = dict(self._given["records"])
         definition = {key: value for key, value in definition.items() if value not in (None, "", {}, [])}
+        definition |= {"substeps": self.substeps} if self.substeps != 1 else {}
         return definition | ({"current_from": 0} if self.current_from == 0 else {})
 
     def _ports(self) -> AnyValue:

@@ -9,6 +9,8 @@ the exponential. Order and rounding of operations are those of the one loop.
 What a step keeps is more than a cache holds, and lies far from what the step before kept: where it is read, or written
 in short loops, it is fetched a step ahead, a small portion at a time: while more is on its way than the processor can
 wait for, its loop stands still.
+
+Substeps are loops over a block, too: one goes through all neurons of the block before the next one begins.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def over_neurons(
     Parameters
     ----------
     name, arguments : str
-        As of `expressions.function`; an argument is `shared`.
+        As of `expressions.function`; an argument may be `shared`.
     pointers : Mapping of str to str
         As of `expressions.function`.
     loop : Loop
@@ -52,15 +54,16 @@ def over_neurons(
     str
         C of the function.
     """
-    buffers, loops = cut(loop.lines)
+    buffers, loops = _cut_all(loop)
+    may_share = "shared" in arguments_of(arguments)
     if len(loops) == 1 and (writes or not rows):
-        return function(f"inline ALWAYS void NAME({name})", arguments, pointers, loop, head, may_share=True)
+        return function(f"inline ALWAYS void NAME({name})", arguments, pointers, loop, head, may_share=may_share)
     head = [*head, *(f"REAL {buffer}[{BLOCK}] __attribute__((aligned(64)));" for buffer in buffers)]
     size = BLOCK if loops[1:] else ONE_LOOP
     fetches = [f"FETCH({row}, {distance}, n);" for row, distance in rows.items()]
     block = function(
         f"inline ALWAYS void NAME({name}_block)", arguments, pointers, loop, head, loops=loops, before=fetches,
-        may_share=True,
+        may_share=may_share,
     )  # fmt: skip
     given = arguments_of(arguments).items()
     passed = ["count" if item == "n" else f"FROM({item})" if is_pointer else item for item, is_pointer in given]
@@ -70,6 +73,22 @@ def over_neurons(
         f"        const int64_t count = n - from < {size} ? n - from : {size};",
         f"        NAME({name}_block)({', '.join(passed)});", "    }", "}", "",
     ])  # fmt: skip
+
+
+def _cut_all(loop: Loop) -> tuple[list[str], list[list[str] | str]]:
+    """Return buffers and loops as `cut` does, of substeps as well, which come first."""
+    buffers, loops = list[str](), list[list[str] | str]()
+    defined = {found[1]: line for line in loop.lines if (found := _DEFINED.fullmatch(line))}
+    for substeps in loop.substeps.values():
+        texts = {name: line.split(" = ", 1)[1] for name, line in defined.items()}
+        read = [name for line in substeps.start for name in _names(line, texts)]
+        needed = _needed(read, texts)
+        more, first = cut([*(line for name, line in defined.items() if name in needed), *substeps.start])
+        within, bodies = cut(substeps.body.lines)
+        buffers += [*more, *substeps.arrays, *within]
+        loops += [*first, f"for (int step = 0; step < {substeps.times}; step++) {{", *bodies, "}"]
+    more, last = cut(loop.lines)
+    return list(dict.fromkeys([*buffers, *more])), [*loops, *last]
 
 
 def cut(lines: list[str]) -> tuple[list[str], list[list[str]]]:

@@ -40,15 +40,29 @@ class Terms:
         """Return a new name, which begins with `name`, for a tree; names and numbers are returned as they are."""
         if tree[0] in ("number", "name"):
             return tree
-        while name in self._taken:
-            name += "_"
-        self._taken.add(name)
+        name = self._take(name)
         if self._moving.isdisjoint(names_of(tree)):
             self.constants[name] = tree
         else:
             self.terms[name] = tree
             self._moving.add(name)
         return ("name", name)
+
+    def add_variable(self, name: str) -> str:
+        """Return a new name, which begins with `name`, for what varies without a tree, such as a variable of a loop."""
+        name = self._take(name)
+        self._moving.add(name)
+        return name
+
+    def take_from(self, first: int) -> dict[str, Tree]:
+        """Return the terms from a place on, which stand within a loop from now on, not here."""
+        return {name: self.terms.pop(name) for name in list(self.terms)[first:]}
+
+    def _take(self, name: str) -> str:
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
 
     def expect(self, here: str, tree: Tree, names: Collection[str]) -> None:
         """Raise `InputError` if the derivatives of a tree by names, with those before, may be too long to be taken."""

@@ -72,7 +72,7 @@ def mismatches(model: NeuronModel) -> list[str]:
     for key, trees in (
         ("states", equations.initial),
         ("dynamics", model.dynamics),
-        ("step", {} if model.dynamics else equations.step),
+        ("step", {name: tree for name, tree in equations.step.items() if name not in model.dynamics}),
         ("traces", equations.traces),
         ("reset", equations.reset),
     ):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..kernels import layout
 from ..network.connectivity import RULES, Population, Projection
-from ..neurons.language import names_of, walk
+from ..neurons.language import Repeat, Tree, names_of, walk
 from ..neurons.model import MOST_COMPOSED
 from .request import Reason, Request
 from .way import Cost, OntoNeurons
@@ -104,7 +106,17 @@ def n_exponentials(population: Population) -> int:
         return 0
     equations = definition.equations
     moving = {*definition.moving_names, *equations.terms, "x"}
-    states = (*equations.terms.values(), *equations.step.values(), *equations.reset.values())
-    trees = (*states, equations.spike, equations.surrogate)
+    loops = [Repeat.of(tree) for tree in equations.terms.values() if tree[0] == "repeat"]
+    terms = [tree for tree in equations.terms.values() if tree[0] != "repeat"]
+    states = (*terms, *equations.step.values(), *equations.reset.values())
+    within = sum(
+        loop.times * _exponentials_of((*loop.terms.values(), *loop.update.values()), {*moving, *loop.start, *loop.terms})
+        for loop in loops
+    )
+    return within + _exponentials_of((*states, equations.spike, equations.surrogate), moving)
+
+
+def _exponentials_of(trees: Iterable[Tree], moving: set[str]) -> int:
+    """Return the cost of functions of what varies, each counted once."""
     nodes = {node for tree in trees for node in walk(tree) if names_of(node) & moving}
     return sum(EXPONENTIALS.get(node[0], 0) for node in nodes)

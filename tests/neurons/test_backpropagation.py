@@ -23,8 +23,14 @@ import torch_twin
 
 pytestmark = pytest.mark.peer
 T, N_IN, N_REC, N_OUT, TAU = 150, 12, 6, 2, 15.0
-KAPPA = float(np.exp(-1.0 / TAU))
 EXP_10 = 10.0
+# gates of Traub and Miles where they rest 60 mV below V_T, from where NEST starts
+RATES = np.array([
+    [0.32 * 73 / np.expm1(73 / 4), 0.28 * -100 / np.expm1(-20.0)],
+    [0.128 * np.exp(77 / 18), 4 / (1 + np.exp(20.0))],
+    [0.032 * 75 / np.expm1(15.0), 0.5 * np.exp(70 / 40)],
+])  # fmt: skip
+AT_REST = (-60.0, *(RATES[:, 0] / RATES.sum(axis=1)), 0.0, 0.0, -60.0)
 
 
 def adex(state, arriving, current, refractory):
@@ -56,29 +62,55 @@ def cond_reset(state, z):
     return (1.0 - z) * state[0] + z * -65.0, state[1], state[2]
 
 
-KINDS = {  # step, reset, start, current, scale of the weights at each port
-    "adex": (adex, adex_reset, (-70.0, 0.0), 300.0, (700.0,)),
-    "iaf_cond_exp": (cond, cond_reset, (-70.0, 0.0, 0.0), 150.0, (3.0, 3.0)),
+def traub(state, arriving, current, refractory):
+    """Ten exponential Euler steps of 0.01 ms of Traub and Miles (1991); the last state is the voltage before them."""
+    V, m, h, n, g_ex, g_in, _ = state
+    before = V
+    for _ in range(10):
+        u, exp = V + 63.0, torch.exp
+        gates = []
+        for gate, a, b in (
+            (m, 0.32 * (13 - u) / (exp((13 - u) / 4) - 1), 0.28 * (u - 40) / (exp((u - 40) / 5) - 1)),
+            (h, 0.128 * exp((17 - u) / 18), 4 / (1 + exp((40 - u) / 5))),
+            (n, 0.032 * (15 - u) / (exp((15 - u) / 5) - 1), 0.5 * exp((10 - u) / 40)),
+        ):
+            gates.append(a / (a + b) + (gate - a / (a + b)) * exp(-0.01 * (a + b)))
+        g_Na, g_K = 20000.0 * m**3 * h, 6000.0 * n**4
+        g = g_Na + g_K + 10.0 + g_ex + g_in
+        end = (g_Na * 50.0 + g_K * -90.0 + 10.0 * -60.0 + g_in * -80.0 + current) / g
+        V, (m, h, n) = end + (V - end) * exp(-0.01 * g / 200.0), gates
+        g_ex, g_in = float(np.exp(-0.01 / 5)) * g_ex, float(np.exp(-0.01 / 10)) * g_in
+    x = V + 33.0
+    x = torch.where(before > V, x, torch.clamp(x, max=-1.0))
+    state = V, m, h, n, g_ex + arriving[0], g_in + arriving[1], before
+    return state, x, 0.05 * torch.exp(-torch.abs(x - 33.0 + 50.0) / 5.0)
+
+
+KINDS = {  # step, reset, start, current, scale of the weights at each port, ms per step
+    "adex": (adex, adex_reset, (-70.0, 0.0), 300.0, (700.0,), 1.0),
+    "iaf_cond_exp": (cond, cond_reset, (-70.0, 0.0, 0.0), 150.0, (3.0, 3.0), 1.0),
+    "hh_cond_exp_traub": (traub, lambda state, z: state, AT_REST, 500.0, (2.0, 2.0), 0.1),
 }
 
 
 def backpropagate(kind, w_in, w_out, raster, target):
     """Spikes, loss, and its gradient by the weights of each port and of the readouts."""
-    step, reset, start, I_e, _ = KINDS[kind]
+    step, reset, start, I_e, _, dt = KINDS[kind]
+    kappa, first = float(np.exp(-dt / TAU)), library.get(kind).current_from
     w_in = [torch.tensor(w, requires_grad=True) for w in w_in]
     w_out = torch.tensor(w_out, requires_grad=True)
-    state = tuple(torch.full((N_REC,), value, dtype=torch.float64) for value in start)
+    state = tuple(torch.full((N_REC,), float(value), dtype=torch.float64) for value in start)
     left, y, loss, spikes = torch.zeros(N_REC), torch.zeros(N_OUT, dtype=torch.float64), 0.0, []
     for t in range(T):
         x = torch.tensor(raster[t], dtype=torch.float64)
-        state, over, psi = step(state, [w @ x for w in w_in], I_e if t else 0.0, left > 0)
+        state, over, psi = step(state, [w @ x for w in w_in], I_e if t >= first else 0.0, left > 0)
         over = state[0] if kind == "adex" else over  # AdEx: the peak of the upstroke is 0 mV
         left = torch.clamp(left - 1.0, min=0.0)
         psi = torch.where(left == 0, psi, torch.zeros_like(psi)).detach()
         z = torch_twin.Spike.apply(over, left == 0, psi)
-        left = torch.where(z > 0, torch.full_like(left, 2.0), left)
+        left = torch.where(z > 0, torch.full_like(left, 2.0 / dt), left)
         state = reset(state, z)
-        y = KAPPA * y + (1.0 - KAPPA) * (w_out @ z)
+        y = kappa * y + (1.0 - kappa) * (w_out @ z)
         loss = loss + 0.5 * ((y - torch.tensor(target[t])) ** 2).sum()
         spikes.append(z.detach().numpy())
     loss.backward()
@@ -88,12 +120,12 @@ def backpropagate(kind, w_in, w_out, raster, target):
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_are_those_of_backpropagation(kind: str) -> None:
     rng = np.random.default_rng(4)
-    _, _, _, I_e, scales = KINDS[kind]
+    _, _, _, I_e, scales, dt = KINDS[kind]
     raster, target = rng.random((T, N_IN)) < 0.15, rng.normal(size=(T, N_OUT))
     raster[0] = False
     weights = [np.abs(rng.normal(scale, scale / 2, (N_REC, N_IN))) * 0.5**k for k, scale in enumerate(scales)]
     w_out = rng.normal(size=(N_OUT, N_REC))
-    model = Model("interval", optimizer=GradientDescent(eta=1e-3, Wmin=-1e6, Wmax=1e6))
+    model = Model("interval", dt_ms=dt, optimizer=GradientDescent(eta=1e-3, Wmin=-1e6, Wmax=1e6))
     inputs, cells = model.inputs("in", N_IN), model.neurons("rec", N_REC, library.get(kind), I_e=I_e, c_reg=0.0)
     out = model.readouts("out", N_OUT, C_m=1.0, E_L=0.0, tau_m=TAU, regular_spike_arrival=False)
     for port, w in zip(cells.ports, weights, strict=True):

@@ -42,9 +42,28 @@ DENSE = NeuronModel(
     reset={"V_m": "0.1*V_m", "w": "w + 0.2*V_m"},
     spike="V_m + 0.1*w - V_th",
 )
+# dynamics that are integrated in parts of a step: J of V_m and w is a product, that of s a constant
+IN_PARTS = NeuronModel(
+    "in_parts",
+    ports=["exc", "inh"],
+    follow=["V_m", "w"],
+    parameters={"tau": [12.0, "ms"], "tau_s": [5.0, "ms"], "V_th": [1.0, "mV"]},
+    states={"V_m": [0.0, "mV"], "w": 0.0, "s": 0.0},
+    dynamics={
+        "V_m": "(s*(2 - V_m) - w - V_m + 0.004*I)/tau - 0.2*z",
+        "w": "0.03*V_m*exp(-V_m*V_m) - 0.1*w",
+        "s": "-s/tau_s",
+    },
+    jumps={"V_m": "0.01*inh", "s": "0.01*exc"},
+    integrator="exponential_euler",
+    substeps=4,
+    reset={"V_m": "0.1*V_m", "w": "w + 0.2*V_m"},
+    spike="V_m + 0.1*w - V_th",
+)
 CASES = {
     "iaf_psc_exp": {"cells": ["iaf_psc_exp"]},
     "dense": {"cells": [DENSE]},
+    "substeps": {"cells": [IN_PARTS], "cutoff": 20.0, "rate": 0.02},
     "models of a kind and of the package": {"cells": ["adex", "iaf_psc_exp", "iaf"]},
     "lag": {"cells": ["adex", DENSE], "out_delay": 3, "back_delay": 2},
     "two filters": {"cells": [DENSE, "iaf_psc_exp"], "kappa_reg": 0.9, "c_reg": 5.0},
@@ -147,7 +166,7 @@ def compare(make, n: int = 3) -> None:
     np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-9 * change)
 
 
-@pytest.mark.parametrize("name", first(6, CASES))
+@pytest.mark.parametrize("name", first(7, CASES))
 def test_composed_maps_equal_steps(name: str) -> None:
     compare(lambda ways: network(**CASES[name], ways=ways))
 

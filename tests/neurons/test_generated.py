@@ -45,15 +45,33 @@ SMALL = {
     "reset": {"b": "b + d*(1 + b)"},
     "follow": ["b"],
 }
+# substeps beside a step, and all that stands still within them
+LOOP = {
+    "parameters": {"tau": [9.0, "ms"], "tau_u": [5.0, "ms"], "theta": [1.0, "1"], "k": [0.3, "1"], "t_ref": [1.0, "ms"]},
+    "states": {"a": ["0.1*k", "1"], "g": [0.0, "1"], "u": [0.0, "1"], "last": [0.0, "1"]},
+    "ports": ["p", "q"],
+    "dynamics": {
+        "a": "where(refractory, 0.1, (0.1 - a)/tau + g*(2 - a)*exp(-u*u) + k*tanh(u + last) + 0.3*I - 0.2*z)",
+        "g": "-g/3 - 0.1*g*a*a",
+        "u": "-u/tau_u",
+    },
+    "jumps": {"g": "0.3*q", "u": "p"},
+    "step": {"last": "0.8*last + 0.2*a*k + 0.1*p"},
+    "integrator": "exponential_euler",
+    "substeps": 3,
+    "spike": "a + 0.1*last - theta",
+    "reset": {"a": "0.2*a", "last": "last - 0.1*u"},
+    "follow": ["a", "last"],
+}
 DRIVE = {  # by the beginning of a name: size of what arrives, largest current
     "izhikevich": (4.0, 3.0), "resonate_and_fire": (120.0, 0.0), "odd": (0.5, 0.5), "iaf_cond_exp": (20.0, 200.0),
-    "small": (0.5, 0.5),
+    "small": (0.5, 0.5), "loop": (0.5, 0.5), "hh": (30.0, 900.0),
     "adex": (400.0, 300.0), "two_compartment": (6.0, 150.0), "iaf_psc_exp": (600.0, 300.0), "glif": (400.0, 200.0),
 }  # fmt: skip
 
 
 def definition(name):
-    own = {"odd": ODD, "small": SMALL}
+    own = {"odd": ODD, "small": SMALL, "loop": LOOP}
     return NeuronModel.from_dict(name, own[name]) if name in own else library.get(name)
 
 
@@ -62,9 +80,10 @@ def run(name, real=np.float64, n=N, learns=NO_LEARNS):
     model, draw = definition(name), np.random.default_rng(5)
     size, current = next((value for key, value in DRIVE.items() if name.startswith(key)), (12.0, 200.0))
     told = model.to_dict() | {"surrogate": model.surrogate}
-    values = {"surrogate_gradient_width": 9.0 if name not in ("odd", "small") else 0.7}
-    slow = twin.Kind(told, n, {key: np.full(n, value) for key, value in values.items()}, 1.0)
-    fast = Cells(compile(model, learns=learns), n, values, 1.0, real)
+    values = {"surrogate_gradient_width": 9.0 if name not in ("odd", "small", "loop") else 0.7}
+    dt = 0.1 if name.startswith("hh") else 1.0
+    slow = twin.Kind(told, n, {key: np.full(n, value) for key, value in values.items()}, dt)
+    fast = Cells(compile(model, learns=learns), n, values, dt, real)
     for t in range(T):
         ports = size * (draw.random((len(model.ports), n)) < 0.3) * draw.normal(0.6, 1.0, (len(model.ports), n))
         drive = current * draw.random(n)
@@ -75,7 +94,7 @@ def run(name, real=np.float64, n=N, learns=NO_LEARNS):
         fast.before = kept
 
 
-NAMES = first(4, ["odd", *library.names()])
+NAMES = first(5, ["odd", "loop", *library.names()])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,7 +150,7 @@ def learnable(name):
     return tuple(key for k, key in enumerate(names) if learned.list_paths(model, k))
 
 
-@pytest.mark.parametrize("name", first(1, ["small", "odd", *library.names()], rest=3))
+@pytest.mark.parametrize("name", first(1, ["small", "loop", "odd", *library.names()], rest=4))
 def test_traces_and_sweep_of_parameters(name: str) -> None:
     """The trace of every parameter is that of complex steps, through constants, too; the sweep gives its sums."""
     names, draw, rows = learnable(name), np.random.default_rng(6), []
@@ -158,7 +177,7 @@ def test_traces_and_sweep_of_parameters(name: str) -> None:
     adjoint = np.zeros((fast.program.n_adjoint, N))
     for t in reversed(range(T)):
         fast.sweep(*rows[t][:2], share, np.ascontiguousarray(L[t]), rate, adjoint, rows[t][2])
-    *_, slopes = fast.program.renew({"surrogate_gradient_width": 1.0}, 1.0, N)
+    *_, slopes = fast.program.renew({"surrogate_gradient_width": 1.0}, fast.dt, N)
     first_column = fast.program.n_adjoint - len(names) - ("I_e" in names)
     found = adjoint[first_column : first_column + len(names)]
     found = found + np.einsum("in,kin->kn", adjoint[: slow.K], slopes)
@@ -197,7 +216,7 @@ def test_past_a_cutoff(name: str) -> None:
     assert not traces[K:].any()
 
 
-@pytest.mark.parametrize("name", first(2, ["iaf_adapt", "odd", "iaf_cond_exp", "two_compartment"]))
+@pytest.mark.parametrize("name", first(3, ["iaf_adapt", "odd", "loop", "iaf_cond_exp", "two_compartment"]))
 def test_single_precision(name: str) -> None:
     """Numbers agree with double precision to a few parts in 10^5 as long as the same neurons spike."""
     double = [(z, fast.state.copy(), psi) for _, fast, _, z, psi, _, _ in run(name)]
@@ -213,7 +232,7 @@ def test_single_precision(name: str) -> None:
 
 def test_bits_do_not_depend_on_the_number_of_neighbours() -> None:
     """Vector loops and their remainders give the same bits: ranks divide neurons as they like."""
-    for name in ("adex", "iaf_cond_exp", "two_compartment"):
+    for name in ("adex", "iaf_cond_exp", "two_compartment", "loop"):
         model, draw = definition(name), np.random.default_rng(3)
         ports = draw.normal(2.0, 1.0, (30, len(model.ports), 19))
         whole = Cells(compile(model), 19, {"I_e": 0.0}, 1.0)
