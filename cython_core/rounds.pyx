@@ -5,7 +5,8 @@ One file, because a meeting and the C functions by which it waits and wakes othe
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from pareprop.core.members cimport has, place_of
+from pareprop.core.heard cimport Heard
+from pareprop.core.members cimport has
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog
 from pareprop.core.stopwatch cimport now
 
@@ -291,8 +292,7 @@ cdef class NodeMeeting(Meeting):
     cdef bint several, together
     cdef SegmentedLog heard
     cdef SpikeLog numbered
-    cdef const uint64_t[::1] bits
-    cdef const uint32_t[::1] before
+    cdef Heard members
 
     def __init__(self, int64_t rank, lines, int fd, lost, bint crowded, int64_t sharing):
         self.rank, self.lines, self.fd, self.lost = rank, lines, fd, lost
@@ -324,9 +324,9 @@ cdef class NodeMeeting(Meeting):
         self.several, self.messages, self.together = True, messages, together
         self.within, self.across = within, across
 
-    def number(self, SegmentedLog heard, SpikeLog numbered, bits, before):
-        """Write to `numbered` those spikes of `heard` that are members of a set, by their place there; see members."""
-        self.heard, self.numbered, self.bits, self.before = heard, numbered, bits, before
+    def number(self, SegmentedLog heard, SpikeLog numbered, Heard members):
+        """Write to `numbered` those spikes of `heard` that are members of a set, by their place there."""
+        self.heard, self.numbered, self.members = heard, numbered, members
 
     def living(self):
         """The ranks that have not ended."""
@@ -549,14 +549,14 @@ cdef class NodeMeeting(Meeting):
 
     cdef int look_up(self, int64_t first, int64_t last) except -1 nogil:
         """Number the spikes of members: few of the spikes are kept, so these are chosen before they are numbered."""
-        cdef int64_t t, k, i, stop, start, place
-        cdef const uint64_t* bits
+        cdef int64_t t, k, i, stop, start, place, number, shift
+        cdef const uint64_t* top
         cdef const uint32_t* ids
         cdef uint32_t* chosen
         cdef double begun = now()
         if self.heard is None:
             return 0
-        place, bits = self.numbered.at.ptr[first], &self.bits[0]
+        place, top, shift = self.numbered.at.ptr[first], &self.members.top[0], self.members.shift
         for t in range(first, last):
             for k in range(self.heard.n):
                 ids = self.heard.at[k].ids
@@ -568,10 +568,12 @@ cdef class NodeMeeting(Meeting):
                     start = place
                     for i in range(i, stop):  # without a branch
                         chosen[place] = ids[i]
-                        place += has(bits, ids[i])
-                    i = stop
-                    for start in range(start, place):
-                        chosen[start] = <uint32_t> place_of(bits, &self.before[0], chosen[start])
+                        place += has(top, ids[i] >> shift)
+                    i, stop, place = stop, place, start
+                    for start in range(start, stop):
+                        number = self.members.find(chosen[start])
+                        chosen[place] = <uint32_t> number
+                        place += number >= 0
             self.numbered.at.ptr[t + 1] = place
         self.looked_up += now() - begun
         return 0

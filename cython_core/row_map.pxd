@@ -2,7 +2,8 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from pareprop.core.members cimport has, place_of
+from pareprop.core.heard cimport Heard
+from pareprop.core.members cimport place_of
 
 cdef enum:
     NO_ROW = -1
@@ -13,8 +14,7 @@ cdef class RowMap:
     cdef readonly int64_t first_source    # the first of them, where all from there on are listed
     cdef readonly bint is_listed
     cdef readonly bint is_indexed
-    cdef const uint64_t[::1] listed
-    cdef const uint32_t[::1] listed_before
+    cdef Heard listed
     cdef readonly int64_t first_row
     cdef readonly int64_t n_rows
     cdef int64_t offset, low, n_delays, shorter
@@ -24,9 +24,8 @@ cdef class RowMap:
     cdef inline int64_t number(self, int64_t source) noexcept nogil:
         """Place of a source among those that may have rows, NO_ROW if it is none of them."""
         if self.is_listed:
-            if not has(&self.listed[0], self.offset + source):
-                return NO_ROW
-            return place_of(&self.listed[0], &self.listed_before[0], self.offset + source) - self.low
+            source = self.listed.find(self.offset + source)
+            return NO_ROW if source < 0 else source - self.low
         source -= self.first_source
         return source if 0 <= source < self.n_sources else NO_ROW
 

@@ -24,8 +24,8 @@ cdef class RowMap:
         Half-open range of the sources that may have rows, ids in the population.
     indexed : bool
         Whether only those have rows that have synapses: `mark` them, then `number_rows`.
-    listed : tuple of ndarray or None
-        Set of cells of the sources' role, bits and numbers before, see members; others have no rows.
+    listed : Heard or None
+        Set of cells of the sources' role; others have no rows.
     offset : int
         Of the population, among the cells of this role.
     shorter : int
@@ -40,7 +40,7 @@ cdef class RowMap:
     """
 
     def __init__(
-        self, int64_t first_row, int64_t n_delays, sources, bint indexed, listed=None, int64_t offset=0,
+        self, int64_t first_row, int64_t n_delays, sources, bint indexed, Heard listed=None, int64_t offset=0,
         int64_t shorter=0
     ):
         self.first_source, last = sources
@@ -48,9 +48,9 @@ cdef class RowMap:
         self.offset, self.n_sources = offset, last - self.first_source
         self.is_listed, self.is_indexed = listed is not None, indexed
         if self.is_listed:
-            self.listed, self.listed_before = listed
-            self.low = place_of(&self.listed[0], &self.listed_before[0], offset + self.first_source)
-            self.n_sources = place_of(&self.listed[0], &self.listed_before[0], offset + <int64_t> last) - self.low
+            self.listed = listed
+            self.low = listed.below(offset + self.first_source)
+            self.n_sources = listed.below(offset + <int64_t> last) - self.low
         self.first_row, self.n_delays, self.n_rows = first_row, n_delays, n_delays * self.n_sources
         n_words = self.n_rows // 64 + 1
         self.bits = np.zeros(n_words * indexed, np.uint64)

@@ -254,13 +254,13 @@ cdef class Drawing:
         int64_t first_target,           # half-open range of targets in their population
         int64_t last_target,
         uint64_t[::1] bits,             # UPDATED, set of cells of the sources' role, see members.pxd
-        int64_t offset,                 # of the sources' population among them
+        int64_t offset,                 # of the sources' population, from the first cell for which there are bits
     ):
-        """Make the sources of some targets members of a set."""
+        """Make the sources of some targets members of a set, those for which it has bits."""
         cdef uint32_t[DRAWS] sources
         cdef uint32_t* permutation = &self.numbers[0] if self.numbers.shape[0] > 0 else NULL
         cdef Draw draw = self.draw
-        cdef int64_t j, first, source
+        cdef int64_t j, first, source, n_bits = 64 * bits.shape[0]
         cdef int k, n
         with nogil:
             for j in range(first_target, last_target):
@@ -270,7 +270,8 @@ cdef class Drawing:
                     n = choose(&draw, first, permutation, sources)
                     for k in range(n):
                         source = offset + sources[k]
-                        bits[source >> 6] |= <uint64_t>1 << (source & 63)
+                        if 0 <= source < n_bits:
+                            bits[source >> 6] |= <uint64_t>1 << (source & 63)
                     first += n
                 finish_target(&draw, permutation)
 

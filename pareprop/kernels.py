@@ -30,6 +30,7 @@ from pareprop.core import (  # noqa: E402
     degrees,
     elementary_arrays,
     exchange,
+    heard,
     interval,
     interval_single,
     layout,
@@ -52,9 +53,9 @@ from pareprop.core import (  # noqa: E402
 )
 
 __all__ = [
-    "LEVEL", "PRECISIONS", "Precision", "build_info", "checksum", "degrees", "elementary_arrays", "exchange", "layout",
-    "local_readouts", "members", "nest_draws", "neuron_models", "optimizers", "random", "readout_sums", "rewire",
-    "rounds", "row_map", "rows", "signs", "spike_log", "topology",
+    "LEVEL", "PRECISIONS", "Precision", "build_info", "checksum", "degrees", "elementary_arrays", "exchange", "heard",
+    "layout", "local_readouts", "members", "nest_draws", "neuron_models", "optimizers", "random", "readout_sums",
+    "rewire", "rounds", "row_map", "rows", "signs", "spike_log", "topology",
 ]  # fmt: skip
 
 

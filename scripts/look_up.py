@@ -35,7 +35,7 @@ def measure(neurons: int, share: float, spikes: int) -> float:
             meeting = kernel.NodeMeeting(0, lines, file.fileno(), RuntimeError, False, 1)
             lines[...] = 0
             if looks:
-                meeting.number(every, numbered, *Sources(neurons, heard).index())
+                meeting.number(every, numbered, Sources(neurons, heard).index)
             laps = []
             for _ in range(LAPS):
                 start = time.perf_counter()

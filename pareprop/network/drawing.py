@@ -69,7 +69,10 @@ class Draft(ABC):
 
     @abstractmethod
     def mark_sources(self, bits: np.ndarray, offset: int) -> None:
-        """Add the sources that have synapses, plus `offset`, to the set `bits`, see `members.pxd`."""
+        """Add the sources that have synapses, plus `offset`, to the set `bits`, see `members.pxd`.
+
+        Those for which it has no bits are left out.
+        """
 
     @abstractmethod
     def mark_rows(self, rows: row_map.RowMap) -> None:
@@ -120,7 +123,7 @@ class _DrawnDraft(Draft):
 
     def mark_sources(self, bits: np.ndarray, offset: int) -> None:
         if RULES[self.projection.rule].reaches_all and self.expected:
-            members.add(bits, np.arange(offset, offset + self.n_sources))
+            members.add(bits, np.arange(max(offset, 0), min(offset + self.n_sources, 64 * len(bits))))
         else:
             self._drawing.mark_sources(*self.targets, bits, offset)
 

@@ -32,6 +32,7 @@ OF_NEST = ("alpha", "zeta", "rho", "E_L", "V_th", "V_init", "adapt_beta", "refra
 WIDTHS = ("constants", "states", "ports", "kept", "adjoint", "traces")  # numbers of a neuron in a compiled model
 READOUT_CONSTANTS = ("alpha", "zeta", "drive", "V_min", "V_init", "E_L")
 ALMOST_ALL = 0.875  # a rank that needs the spikes of a larger share of the neurons gets all spikes
+WINDOW = 2**26  # neurons of which a rank finds at a time who has synapses here, in 8 MiB
 
 
 class LocalNetwork:
@@ -124,18 +125,30 @@ class LocalNetwork:
         anywhere = rewired and not moves  # any neuron may come to have a target here
         if not n or anywhere or (not moves and last - first > ALMOST_ALL * n):
             return None
-        bits = np.zeros(n // 64 + 1, np.uint64)
-        members.add(bits, np.arange(first, last))
-        for draft in drafts:
-            if draft.projection.pre.role == "recurrent":
-                draft.mark_sources(bits, self.model.offset(draft.projection.pre))
-        heard = Sources.from_bits(n, bits)
+        ids = self._list_sources([draft for draft in drafts if draft.projection.pre.role == "recurrent"])
         if moves:
-            self.sources = Sources(n, None, heard.ids)
-        elif heard.ids is not None and len(heard.ids) <= ALMOST_ALL * n:
-            self.sources = heard
-            return heard
+            self.sources = Sources(n, None, ids)
+        elif len(ids) <= ALMOST_ALL * n:
+            self.sources = Sources(n, ids)
+            return self.sources
         return None
+
+    def _list_sources(self, drafts: list[Draft]) -> np.ndarray:
+        """Return the neurons with synapses of some projections here, and the rank's own: uint32, ascending.
+
+        Synapses are drawn once for each window of neurons, whose bits take no more memory than the synapses will.
+        """
+        n, parts = self.n_recurrent, []
+        window = max(WINDOW, 32 * int(sum(draft.expected for draft in drafts)) // 64 * 64)
+        for low in range(0, n, window):
+            bits = np.zeros(-(-min(window, n - low) // 64), np.uint64)
+            members.add(bits, np.arange(*self.neurons) - low)
+            for draft in drafts:
+                draft.mark_sources(bits, self.model.offset(draft.projection.pre) - low)
+            ids = np.empty(members.count_between(bits, 0, 64 * len(bits)), np.uint32)
+            members.write(bits, ids)
+            parts.append(ids + np.uint32(low))
+        return np.concatenate(parts)
 
     def list_heard(self) -> np.ndarray:
         """Return the neurons with targets on this rank, and its own, uint32 ascending; for when `sources` are all."""

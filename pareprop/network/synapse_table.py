@@ -189,7 +189,7 @@ class SynapseTable:
         for draft in drafts:
             arguments: Values = {"shorter": draft.shorter}
             if self._listed is not None and draft.projection.pre.role == "recurrent":
-                arguments |= {"listed": self._listed.index(), "offset": model.offset(draft.projection.pre)}
+                arguments |= {"listed": self._listed.index, "offset": model.offset(draft.projection.pre)}
             first = maps[-1].first_row + maps[-1].n_rows if maps else 0
             sources = draft.sources if draft.expected else (0, 0)
             rows = row_map.RowMap(first, len(draft.delays), sources, False, **arguments)

@@ -15,6 +15,8 @@ import sys
 import time
 from collections.abc import Mapping
 
+import numpy as np
+
 from ..errors import InputError, quote, shorten
 from .mpi import Comm
 from .shared_memory import let_go
@@ -87,25 +89,29 @@ def _lead(comm: Comm, place: str, digest: bytes) -> str | None:
     """On rank 0: receive from all ranks, and answer: None if all agree, "" if facts differ, or who is elsewhere."""
     from mpi4py import MPI  # where there is a communicator, it is loaded
 
-    came, status, wait = {0: (place, digest)}, MPI.Status(), _Wait(NOTICE)
-    answer: str | None = None
-    while len(came) < comm.size and not answer:
+    came, others = np.zeros(comm.size, bool), dict[int, str]()  # who came, and the places of those that are elsewhere
+    n_missing, same, status, wait = comm.size - 1, True, MPI.Status(), _Wait(NOTICE)
+    came[0], answer = True, None
+    while n_missing and not answer:
         if comm.iprobe(MPI.ANY_SOURCE, ARRIVAL, status):
-            came[status.source] = comm.recv(source=status.source, tag=ARRIVAL)
+            there, theirs = comm.recv(source=status.source, tag=ARRIVAL)
+            came[status.source], n_missing, same = True, n_missing - 1, same and theirs == digest
+            if there != place:
+                others[status.source] = there
         else:
-            missing = [rank for rank in range(comm.size) if rank not in came]
-            if wait.sleep(f"rank 0 waits at {place} for {_ranks(missing)}", place) and 1 in came:
+            missing = np.flatnonzero(~came)
+            if wait.sleep(f"rank 0 waits at {place} for {_ranks(missing)}", place) and came[1]:
                 comm.send(WAIT, 1, ANSWER)
             answer = wait.end(f"rank 0 waited at {place} for {_ranks(missing)}", place)
-    other = next((rank for rank in sorted(came) if came[rank][0] != place), None)
-    if answer is None and other is not None:
+    if answer is None and others:
+        other = min(others)
         answer = (
-            f"rank 0 has come to {place}, rank {other} to {came[other][0]}: what one of the ranks calls, all must call"
+            f"rank 0 has come to {place}, rank {other} to {others[other]}: what one of the ranks calls, all must call"
         )
-    elif answer is None and any(arrived != (place, digest) for arrived in came.values()):
+    elif answer is None and not same:
         answer = ""
-    for request in [comm.isend(answer, rank, ANSWER) for rank in came if rank]:
-        request.wait()
+    for rank in np.flatnonzero(came)[1:].tolist():
+        comm.send(answer, rank, ANSWER)
     return answer
 
 
@@ -164,8 +170,10 @@ def limit() -> float:
     return seconds
 
 
-def _ranks(numbers: list[int]) -> str:
-    text = ", ".join(map(str, numbers[:10])) + (f" and {len(numbers) - 10} others" if len(numbers) > 10 else "")
+def _ranks(numbers: np.ndarray) -> str:
+    text = ", ".join(map(str, numbers[:10].tolist())) + (
+        f" and {len(numbers) - 10} others" if len(numbers) > 10 else ""
+    )
     return f"rank{'s' if len(numbers) > 1 else ''} {text}"
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
 from ..errors import ParepropError, StateError
 from ..machine import describe_shortage
+from . import mpi
 from .mpi import Comm
 from .replicas import Replicas
 
@@ -22,7 +24,12 @@ PATIENCE = 5.0  # seconds that a rank with an error waits for the others, which 
 
 
 def raise_together(comm: Comm, problem: ParepropError | None) -> None:
-    """Collective: raise on all ranks the problem of the lowest rank that has one; name the rank unless all have one."""
+    """Collective: raise on all ranks the problem of the lowest rank that has one; name the rank unless all have one.
+
+    Problems travel only where there are any.
+    """
+    if not total(comm, problem is not None):
+        return
     problems = [problem] if comm is None else comm.allgather(problem)
     for rank, problem in enumerate(problems):
         if problem is not None:
@@ -144,7 +151,7 @@ def sum_in_order(comm: Comm, values: np.ndarray) -> float:
 
 def maximum(comm: Comm, value: float) -> float:
     """Collective: return the largest value over ranks."""
-    return value if comm is None else max(comm.allgather(value))
+    return type(value)(_reduce(comm, np.array([value], np.float64), "MAX")[0])
 
 
 def any_of(comm: Comm, flags: Sequence[bool]) -> list[bool]:
@@ -154,9 +161,28 @@ def any_of(comm: Comm, flags: Sequence[bool]) -> list[bool]:
 
 def is_same(comm: Comm, text: str) -> bool:
     """Collective: return whether all ranks give the same text, by its hash."""
-    number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
+    number = _number_of(text)
     highest, minus_lowest = _reduce(comm, np.array([number, -number], np.int64), "MAX")
     return bool(highest == -minus_lowest)
+
+
+def count_texts(comm: Comm, text: str) -> Counter[str]:
+    """Collective: return how many ranks have each text, in the order of the first ranks that have it.
+
+    These alone send theirs; others send a number.
+    """
+    if comm is None:
+        return Counter([text])
+    numbers = np.empty(comm.size, np.int64)
+    comm.Allgather(np.array([_number_of(text)], np.int64), numbers)
+    _, first, counts = np.unique(numbers, return_index=True, return_counts=True)
+    texts = comm.allgather(text if comm.rank in first else None)
+    return Counter({texts[rank]: n for rank, n in sorted(zip(first.tolist(), counts.tolist(), strict=True))})
+
+
+def _number_of(text: str) -> int:
+    """Return a hash of a text, the same on all ranks."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
 
 
 def sum_before(comm: Comm, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -175,11 +201,11 @@ def any_bits(comm: Comm, flags: int) -> int:
 
 def _reduce(comm: Comm, values: np.ndarray, operation: str) -> np.ndarray:
     """Collective: return values reduced over ranks by an operation of MPI, such as "MAX", on all ranks."""
-    if comm is not None:
-        from mpi4py import MPI  # where there is a communicator, it is loaded
-
-        comm.Allreduce(MPI.IN_PLACE, values, getattr(MPI, operation))
-    return values
+    if comm is None:
+        return values
+    reduced = np.empty_like(values)
+    comm.Allreduce(values, reduced, mpi.operation(comm, operation))
+    return reduced
 
 
 def gather(comm: Comm, value: T) -> list[T]:
@@ -187,6 +213,11 @@ def gather(comm: Comm, value: T) -> list[T]:
     return [value] if comm is None else comm.allgather(value)
 
 
+def of_first(comm: Comm, value: T) -> T:
+    """Collective: return the value of rank 0, on all ranks."""
+    return value if comm is None else cast(T, comm.bcast(value))
+
+
 def total(comm: Comm, value: int) -> int:
-    """Collective: return the sum of whole numbers over ranks."""
-    return value if comm is None else sum(comm.allgather(value))
+    """Collective: return the sum of whole numbers over ranks, below 2**63 in size."""
+    return int(_reduce(comm, np.array([value], np.int64), "SUM")[0])

@@ -70,4 +70,5 @@ def find_norm(comm: Comm, parts: Sequence[tuple[np.ndarray, float]]) -> float:
         for first in range(0, len(values), BLOCK):
             shares = values[first : first + BLOCK].astype(float) / divisor / largest
             whole += int(np.rint(np.ldexp(shares * shares, 40)).astype(np.int64).sum())
-    return largest * math.sqrt(math.ldexp(float(collectives.total(comm, whole)), -40))
+    high, low = (collectives.total(comm, part) for part in divmod(whole, 2**32))  # each far below 2**63
+    return largest * math.sqrt(math.ldexp(float(high * 2**32 + low), -40))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -16,13 +16,16 @@ from ..errors import InputError
 from ..kernels import rounds as kernel
 from ..timers import Timers
 from .channel import Channel, ChannelSizes, Choice, choose_within, open_alone
-from .collectives import any_bits, raise_together
+from .collectives import any_bits, raise_together, total
+from .hearing import Hearing
 from .messages import AllgatherSender, AlltoallvSender, Post, Sources, count_parts, message_words, share, split
 from .mpi import Comm
 from .node import Nodes, find_nodes, is_crowded, make_rank_lost
 from .replicas import Replicas
 from .shared_memory import Layout, SharedMemory, Words, require_shared
 from .spike_log import SegmentedLog, SpikeLog
+
+T = TypeVar("T")
 
 WORTHWHILE = 0.75  # targeted sending pays if nodes listen to a smaller share of the neurons
 SENDINGS = ("counted", "everything", "targeted", "measured")  # the last one is an old name of the first
@@ -48,6 +51,13 @@ class Exchange(Protocol):
     comm: Comm
     sending: str
     replicas: Replicas
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank is the first one of its node."""
+
+    def share(self, value: T | None) -> T:
+        """Collective: return the value of the first rank of the node, on all of its ranks."""
 
     @property
     def node_starts(self) -> np.ndarray | None:
@@ -135,9 +145,14 @@ class Alone:
     sending = ""
     node_starts = None
     nbytes = received_bytes = 0
+    leads = True
 
     def __init__(self, replicas: Replicas | None = None) -> None:
         self.replicas = replicas or Replicas()
+
+    def share(self, value: T | None) -> T:
+        """Return the value."""
+        return cast(T, value)
 
     def require_memory(self, terms: ChannelSizes) -> None:
         """Do nothing: one process needs no shared memory."""
@@ -223,10 +238,12 @@ class Ranks:
 
     def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Collective: allocate shared memory, and connect the ranks."""
-        nodes, local, listened = self.nodes, self.nodes.local, None
+        nodes, local, hearing = self.nodes, self.nodes.local, None
+        first = terms.firsts(self.size)
         if nodes.count > 1:
-            listened = self._of_node(terms.n_neurons, None if sources is None else sources.sent)
-            self.sending = self._way(listened, terms.n_neurons)
+            own = None if sources is None else sources.sent
+            hearing = Hearing(self.comm, nodes, first[nodes.starts], own)
+            self.sending = self._way(hearing)
         starts = self._starts(terms, self.sending == "targeted")
         memory = SharedMemory(self.comm, nodes, self._layout(terms, starts))
         n_logs = [local.size if r == nodes.index else len(part) - 1 for r, part in enumerate(starts)]
@@ -241,7 +258,6 @@ class Ranks:
         except InputError as error:
             problem = error
         raise_together(self.comm, problem)
-        first = terms.firsts(self.size)
         written: list[tuple[SpikeLog, Choice]] = [(logs[place], choose_within(*first[self.rank : self.rank + 2]))]
         holder: list[kernel.NodeMeeting] = []
         n_sharing = min(terms.n_sharing or self.size, local.size)  # read where there is one node
@@ -257,29 +273,32 @@ class Ranks:
         every = SegmentedLog(logs)
         heard, signal = every, np.zeros((terms.n_steps, terms.n_readouts))
         sums = memory.sums(local.rank, n_sharing, joined=nodes.count > 1)
-        if nodes.count > 1:
+        if hearing is not None:
             by_node = [SegmentedLog(logs[ends[r] : ends[r + 1]]) for r in range(nodes.count)]
             post = Post(nodes, memory.messages(local.rank == 0), sums, by_node, starts, terms.summed_steps, together)
             self._within = terms.within or terms.summed_steps
-            self._connect(meeting, post, listened)
+            self._connect(meeting, post, hearing)
+            moves = sources is not None and sources.present is not None
+            self._parts = meeting, post, hearing if moves else None
             written += [(log, choose_within(*pair)) for log, pair in zip(post.received(), post.bounds(), strict=True)]
-        if any(self.comm.allgather(sources is not None and sources.ids is not None)):
-            if sources is not None and sources.ids is not None:
-                numbered = SpikeLog(terms.length)
-                heard = SegmentedLog([numbered])
-                meeting.number(every, numbered, *sources.index())
-                written.append((numbered, sources.number_spikes))
+        if sources is not None and sources.ids is not None:
+            numbered = SpikeLog(terms.length)
+            heard = SegmentedLog([numbered])
+            meeting.number(every, numbered, sources.index)
+            written.append((numbered, sources.number_spikes))
         whole = every if self.sending != "targeted" else None
         return Channel(logs[place], heard, sums, signal, meeting, written, whole, self.comm, [memory])
 
     # Any: a `kernel.NodeMeeting`, whose declaration in Cython cannot say that messages may be None
-    def _connect(self, meeting: Any, post: Post, listened: Sources | None, quota: int = 0) -> None:
+    def _connect(self, meeting: Any, post: Post, hearing: Hearing, quota: int = 0) -> None:
         """Collective: connect this rank with its node's messages, and the leaders of nodes with one another."""
         leads = self.nodes.local.rank == 0
-        self._parts = meeting, post, listened
         self.sender = None
-        if post.together or leads:
-            self.sender = AlltoallvSender(post, listened, quota) if post.together else AllgatherSender(post)
+        if post.together:
+            hearing.tell()
+            self.sender = AlltoallvSender(post, hearing, quota)
+        elif leads:
+            self.sender = AllgatherSender(post)
         box, across = (
             None if self.sender is None else self.sender.box,
             partial(any_bits, self.nodes.leaders) if leads else None,
@@ -287,42 +306,41 @@ class Ranks:
         meeting.connect(box, post.together, self._within, across)
         meeting.barrier()  # memory of messages is there
 
-    def _of_node(self, n_neurons: int, own: np.ndarray | None) -> Sources | None:
-        """Collective in the node: return to its leader the neurons that its ranks listen to."""
-        parts = self.nodes.local.gather(own)
-        if parts is None:
-            return None
-        return Sources(n_neurons, None if any(p is None for p in parts) else np.unique(np.concatenate(parts)))
-
     def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:
         """Collective: tell other nodes anew to which neurons this one listens, if synapses moved on any rank.
 
         Spikes of a neuron that lost its targets still come until another neuron is new: more spikes change nothing.
         """
-        if self.sending != "targeted" or not any(self.comm.allgather(changed)):
+        if self.sending != "targeted" or not total(self.comm, changed):
             return
         meeting, post, before = self._parts
-        parts, listened, news = self.nodes.local.gather(heard()), None, False
-        if parts is not None and before is not None:  # on the leader
-            ids = np.unique(np.concatenate(parts))
-            listened = Sources(before.n, ids)
-            news = before.ids is not None and not np.isin(ids, before.ids).all()
-        if any(self.comm.allgather(news)):
+        if before is None:  # all neurons are heard anyway
+            return
+        hearing = Hearing(self.comm, self.nodes, before.first, heard())
+        if hearing.has_news(before):
             assert self.sender is not None  # there are several nodes
-            self._connect(meeting, post, listened, self.sender.box.capacity)
+            self._connect(meeting, post, hearing, self.sender.box.capacity)
+            self._parts = meeting, post, hearing
 
-    def _way(self, listened: Sources | None, n_neurons: int) -> str:
+    def _way(self, hearing: Hearing) -> str:
         """Collective: choose the way to send by counts, the same on all ranks."""
         if self.ways in ("everything", "targeted"):
             return self.ways
-        n_heard = 0 if listened is None else n_neurons if listened.ids is None else len(listened.ids)
-        heard = sum(self.comm.allgather(n_heard))
-        return "targeted" if heard <= WORTHWHILE * n_neurons * self.nodes.count else "everything"
+        return "targeted" if hearing.share_heard() <= WORTHWHILE else "everything"
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Collective: broadcast the log that `Channel.all_spikes_on_root` returned on rank 0."""
         arrays = (log.ids[: log.ptr[n_steps]], log.ptr[: n_steps + 1]) if self.rank == 0 else None
         return SpikeLog.from_arrays(*self.comm.bcast(arrays))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank is the first one of its node."""
+        return bool(self.nodes.local.rank == 0)
+
+    def share(self, value: T | None) -> T:
+        """Collective: return the value of the first rank of the node, on all of its ranks."""
+        return cast(T, self.nodes.local.bcast(value))
 
     @property
     def node_starts(self) -> np.ndarray | None:

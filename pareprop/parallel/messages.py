@@ -6,6 +6,7 @@ ascending order of their ids; its log then holds numbers.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +14,10 @@ from functools import cached_property
 import numpy as np
 
 from ..kernels import exchange as kernel
-from ..kernels import layout, members, readout_sums
+from ..kernels import heard, layout, members, readout_sums
 from ..values import Values
 from . import mpi, tree
+from .hearing import Hearing
 from .mpi import Comm
 from .node import Nodes
 from .shared_memory import MessageMemory
@@ -23,6 +25,7 @@ from .spike_log import SegmentedLog, SpikeLog
 
 GROWTH = 1.25  # room beyond the largest message seen, so that a second message is rare
 WORDS = 256  # words of a message to all nodes, at first
+WORD, FEW = 6, 4  # neurons in a word: 2**WORD; a rank hears few if these are fewer than a FEWth of all words
 SLACK = 8  # words of gaps that always fit into a part of a message to one node
 
 
@@ -55,49 +58,27 @@ class Sources:
         """Neurons whose spikes messages must bring, ascending; None for all."""
         return self.ids if self.present is None else self.present
 
-    def index(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the set of `ids` as `members.pxd` has it: uint64 and uint32, one of each for 64 neurons."""
-        return self._index
-
-    @classmethod
-    def from_bits(cls, n: int, bits: np.ndarray) -> Sources:
-        """Make `Sources` of a set of neurons, uint64 (n // 64 + 1,), see `members.pxd`."""
-        before = np.zeros(len(bits), np.uint32)
-        ids = np.empty(members.count(bits, before), np.uint32)
-        members.write(bits, ids)
-        sources = cls(n, ids)
-        sources.__dict__["_index"] = bits, before
-        return sources
-
     @cached_property
-    def _index(self) -> tuple[np.ndarray, np.ndarray]:
-        bits = np.zeros(self.n // 64 + 1, np.uint64)
-        before = np.zeros(len(bits), np.uint32)
-        members.add(bits, np.asarray(self.ids, np.int64))
-        members.count(bits, before)
-        return bits, before
+    def index(self) -> heard.Heard:
+        """The set of `ids`, which takes 12 bytes for each word of 64 neurons, or for each word with some of `ids`."""
+        assert self.ids is not None
+        n_words, ids = self.n // 64 + 1, self.ids
+        words, first = np.zeros(1, np.uint64), np.zeros(0, np.int64)
+        shift = WORD * (FEW * len(ids) < n_words)
+        if shift:
+            first = np.flatnonzero(np.diff(ids >> WORD, prepend=-1))
+            bits = np.left_shift(np.uint64(1), np.asarray(ids, np.uint64) & np.uint64(63))
+            words = np.append(np.bitwise_or.reduceat(bits, first) if len(ids) else bits, np.uint64(0))
+        top = np.zeros(((self.n >> shift) // 64) + 1, np.uint64)
+        before = np.zeros(len(top), np.uint32)
+        members.add(top, np.asarray(ids[first] >> shift if shift else ids, np.int64))
+        members.count(top, before)
+        return heard.Heard(shift, top, before, words, np.append(first, len(ids)).astype(np.uint32))
 
     @property
     def nbytes(self) -> int:
         """Bytes of the ids and of their index."""
-        return 0 if self.ids is None else self.ids.nbytes + sum(array.nbytes for array in self._index)
-
-    def lists(self, first: np.ndarray) -> list[np.ndarray]:
-        """Return the neurons of each node to which this node listens.
-
-        Parameters
-        ----------
-        first : np.ndarray
-            int64 (n_nodes + 1,), first neuron of each node, and the number of all.
-
-        Returns
-        -------
-        list of np.ndarray
-            For each node int64, ascending, counted from its first neuron.
-        """
-        ids = np.arange(self.n) if self.ids is None else self.ids
-        ends = np.searchsorted(ids, first)
-        return [ids[ends[r] : ends[r + 1]].astype(np.int64) - first[r] for r in range(len(first) - 1)]
+        return 0 if self.ids is None else self.ids.nbytes + self.index.nbytes
 
     def number_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Return the spikes of a log by id that are listened to, by number."""
@@ -106,6 +87,14 @@ class Sources:
         steps, ids = log.spikes(n_steps)
         known = np.isin(ids, self.ids)
         return SpikeLog.of(steps[known], np.searchsorted(self.ids, ids[known]), n_steps)
+
+
+def count_words(n: int, n_heard: float) -> float:
+    """Return the expected words, of 12 bytes, of the index of `Sources` that name some of `n` neurons."""
+    n_words = n // 64 + 1
+    if FEW * n_heard >= n_words:
+        return n_words + 1
+    return n_words / 64 + 2 - n_words * math.expm1(-n_heard / n_words)
 
 
 @dataclass(frozen=True)
@@ -289,14 +278,12 @@ class AllgatherSender:
 class AlltoallvSender:
     """Sends by one Alltoallv per round. Both ends derive the size of a message from the quota, gaps per listed source.
 
-    The constructor is collective.
-
     Parameters
     ----------
     post : Post
         What the ranks of the node have in common.
-    sources : Sources or None
-        Neurons that this node listens to, on its leader.
+    hearing : Hearing
+        Who hears whom, which nodes have told each other.
     quota : int
         Room at first: gaps per listed source, in units of 1 / `QUOTA`.
 
@@ -308,23 +295,22 @@ class AlltoallvSender:
 
     name = "targeted"
 
-    def __init__(self, post: Post, sources: Sources | None, quota: int = 0) -> None:
-        self.post, local = post, post.nodes.local
-        wanted = asked = None
-        if sources is not None:
-            wanted, asked = self._ask(sources)
-        numbers, sizes = _deal(local, wanted, [post.unpacked(rank) for rank in range(local.size)])
-        self._heard = sizes
-        lists, sizes = _deal(local, asked, [post.packed(rank) for rank in range(local.size)])
-        self._listed = sizes
+    def __init__(self, post: Post, hearing: Hearing, quota: int = 0) -> None:
+        self.post, local, index = post, post.nodes.local, post.nodes.index
+        starts, own = post.starts[index], post.logs[index]
+        comes = [(r, *pair) for r in post.others for pair in itertools.pairwise(post.starts[r].tolist())]
+        leaves = [(r, *pair) for pair in itertools.pairwise(starts.tolist()) for r in post.others]
+        self._heard = np.array([hearing.count_of(*part) for part in comes], np.int64)
+        self._listed = np.array([hearing.count_by(*part) for part in leaves], np.int64)
+        numbers = [np.uint32(part[1]) + hearing.of(*part) for part in comes[post.unpacked(local.rank)]]
+        lists = [hearing.by(*part) for part in leaves[post.packed(local.rank)]]
         mine, n_others = post.packed(local.rank), len(post.others)
-        groups = np.arange(len(sizes))[mine] // n_others  # parts of this node whose spikes they have
-        starts, own = post.starts[post.nodes.index], post.logs[post.nodes.index]
+        groups = np.arange(len(leaves))[mine] // n_others  # parts of this node whose spikes they have
         low, high = (int(groups[0]), int(groups[-1]) + 1) if len(groups) else (0, 0)
         parts = split(own.n_segments, len(starts) - 1).tolist()
         self._routes = _route(lists, starts[groups] - starts[low], int(starts[high] - starts[low])) | {
             "first_id": int(starts[low]),
-            "numbers": np.concatenate([*numbers, np.zeros(0)]).astype(np.uint32),
+            "numbers": np.concatenate([*numbers, np.zeros(0, np.uint32)]),
             "first_number": np.concatenate(([0], np.cumsum([len(part) for part in numbers], dtype=np.int64))),
             "first_segment": parts[low],
             "last_segment": parts[high],
@@ -345,31 +331,6 @@ class AlltoallvSender:
         if local.rank == 0:
             _connect(self.box, post.nodes.leaders, "MPI_Alltoallv")
         self.lay_out(post.steps)
-
-    def _ask(self, sources: Sources) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Collective among leaders: tell other nodes to which of their neurons this one listens.
-
-        Returns
-        -------
-        wanted : list of np.ndarray
-            For each part that comes: uint32, the neurons that it may name.
-        asked : list of np.ndarray
-            For each part that leaves: int64 ascending, the neurons that it may name, 0 for the first of the part.
-        """
-        post = self.post
-        wanted = [
-            part + start
-            for r in post.others
-            for part, start in zip(sources.lists(post.starts[r]), post.starts[r][:-1], strict=True)
-        ]
-        ends = np.cumsum([0, *(len(post.starts[r]) - 1 for r in post.others)])
-        sent: list[list[np.ndarray]] = [[] for _ in range(post.nodes.count)]
-        for k, r in enumerate(post.others):
-            first = post.starts[r][:-1]
-            sent[r] = [part - start for part, start in zip(wanted[ends[k] : ends[k + 1]], first, strict=True)]
-        asked = post.nodes.leaders.alltoall(sent)
-        n_parts = len(post.starts[post.nodes.index]) - 1
-        return wanted, [asked[r][group] for group in range(n_parts) for r in post.others]
 
     def resize(self, need: int) -> None:
         """Make room for `need` / `QUOTA` gaps per source of a list, and some more; one per step always suffices."""
@@ -435,33 +396,25 @@ class AlltoallvSender:
         return self.post.memory.nbytes + sum(getattr(part, "nbytes", 0) for part in self._routes.values())
 
 
-def _deal(local: Comm, lists: list[np.ndarray] | None, shares: list[slice]) -> tuple[list[np.ndarray], np.ndarray]:
-    """Collective in a node: return this rank's share of lists that the leader has, and the lengths of all."""
-    mine = local.scatter(None if lists is None else [lists[part] for part in shares])
-    sizes = local.bcast(None if lists is None else np.array([len(part) for part in lists], np.int64))
-    return mine, sizes
-
-
 def _route(lists: list[np.ndarray], first: np.ndarray, n_neurons: int) -> Values:
     """Return, by neuron, the parts that list it and its index in each, as CSR arrays.
 
     Parameters
     ----------
     lists : list of np.ndarray
-        For each part int64 ascending, neurons counted from the first of the part.
+        For each part uint32 ascending, neurons counted from the first of the part.
     first : np.ndarray
         int64 (n_parts,), first neuron of each part.
     n_neurons : int
         Neurons of all parts.
     """
-    neuron = np.concatenate([*(part + start for part, start in zip(lists, first, strict=True)), np.zeros(0, np.int64)])
+    none, lengths = np.zeros(0, np.uint32), [len(part) for part in lists]
+    neuron = np.concatenate([none, *(part + np.uint32(start) for part, start in zip(lists, first, strict=True))])
     order = np.argsort(neuron, kind="stable")
-    parts = np.repeat(np.arange(len(lists)), [len(part) for part in lists])
-    index = np.concatenate([*(np.arange(len(part)) for part in lists), np.zeros(0, np.int64)])
-    return {
-        "route_ptr": np.concatenate(([0], np.cumsum(np.bincount(neuron, minlength=n_neurons)))),
-        "route_part": parts[order].astype(np.uint32), "route_index": index[order].astype(np.uint32),
-    }  # fmt: skip
+    parts = np.repeat(np.arange(len(lists), dtype=np.uint32), lengths)
+    index = np.concatenate([none, *(np.arange(n, dtype=np.uint32) for n in lengths)])
+    route_ptr = np.concatenate(([0], np.cumsum(np.bincount(neuron, minlength=n_neurons))))
+    return {"route_ptr": route_ptr, "route_part": parts[order], "route_index": index[order]}
 
 
 def _connect(box: kernel.Mailbox, comm: Comm, call: str) -> None:

@@ -46,6 +46,15 @@ def address(comm: Comm, call: str) -> tuple[int | None, int, int] | None:
     return function, _to_signed(MPI._handleof(comm) & mask), _to_signed(MPI._handleof(MPI.UINT32_T) & mask)
 
 
+def operation(comm: Comm, name: str) -> object:
+    """Return an operation of MPI, such as "MAX"; its name for a stand-in written in Python."""
+    if not hasattr(comm, "Get_attr"):
+        return name
+    from mpi4py import MPI  # where there is a communicator, it is loaded
+
+    return getattr(MPI, name)
+
+
 def interconnect(devices: Path = Path("/sys/class/infiniband"), maps: Path = Path("/proc/self/maps")) -> str:
     """Return the InfiniBand (or RoCE, Omni-Path) devices of this node, and whether MPI loaded what drives them.
 

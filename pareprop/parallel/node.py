@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError, RankLost
 from ..kernels import rounds
+from .collectives import total
 from .mpi import Comm
 
 RANKS_PER_NODE = (
@@ -82,10 +83,10 @@ def leads_machine(comm: Comm) -> bool:
 
 def number_by_node(comm: Comm, local: Comm) -> Comm:
     """Collective: return a communicator with the ranks of each node one after the other; rank 0 stays the first."""
-    keys = comm.allgather((local.bcast(comm.rank), local.rank))
-    if keys == sorted(keys):
+    first = local.bcast(comm.rank)
+    if not total(comm, comm.rank != first + local.rank):
         return comm
-    return comm.Split(0, sorted(keys).index(keys[comm.rank]))
+    return comm.Split(0, first)  # ranks with one key stay in their order
 
 
 def find_nodes(comm: Comm) -> Nodes:
@@ -107,12 +108,11 @@ def find_nodes(comm: Comm) -> Nodes:
         If the ranks of a node are not numbered one after the other.
     """
     local = ranks_here(comm)
-    first = comm.rank - local.rank
-    places = comm.allgather((first, local.bcast(first)))
-    if any(mine != theirs for mine, theirs in places):
+    first = local.bcast(comm.rank)
+    if total(comm, comm.rank != first + local.rank):
         raise InputError("the ranks of each node must be numbered one after the other")
-    starts = sorted({start for start, _ in places})
     leaders = comm.Split(min(local.rank, 1), comm.rank)
+    starts = local.bcast(leaders.allgather(first) if local.rank == 0 else None)
     return Nodes(local, leaders, starts.index(first), np.array([*starts, comm.size], np.int64))
 
 

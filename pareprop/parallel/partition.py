@@ -24,4 +24,4 @@ def firsts(n: int, size: int, n_sharing: int = 0) -> np.ndarray:
 
     Ids belong to the first `n_sharing` ranks, 0 for all.
     """
-    return np.array([block(n, n_sharing or size, rank)[0] for rank in range(size)] + [n], np.int64)
+    return np.minimum(n * np.arange(size + 1, dtype=np.int64) // (n_sharing or size), n)

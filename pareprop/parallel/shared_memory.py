@@ -32,7 +32,7 @@ SECRET = 16  # bytes of the secret that ranks of a node show each other
 HEARD = 10.0  # seconds that somebody may take to show the secret
 
 
-_held: weakref.WeakSet[SharedMemory] = weakref.WeakSet()  # all shared memory of this process
+_held: weakref.WeakSet[NodeMemory] = weakref.WeakSet()  # all shared memory of this process
 
 
 def let_go() -> None:
@@ -106,10 +106,36 @@ class Layout:
         second = first + _pages(4 * self.outgoing.most)
         return first, second, second + _pages(4 * self.incoming.most)
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the whole, of which memory is taken as it is needed."""
+        return self.message_bytes[-1]
+
+    @property
+    def first_bytes(self) -> int:
+        """Bytes that are taken at once."""
+        return int(self.ids_bytes[0])
+
     def initial_bytes(self) -> int:
         """Return the bytes that are allocated at first, and for messages."""
         logs = sum(_pages(4 * room(int(n), self.length)) for n in self.neurons)
         return int(self.ids_bytes[0] + logs + 4 * (self.outgoing.expected + self.incoming.expected))
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Layout of memory that is all taken at once."""
+
+    n_bytes: int
+
+    @property
+    def first_bytes(self) -> int:
+        """Bytes that are taken at once."""
+        return self.n_bytes
+
+    def initial_bytes(self) -> int:
+        """Return the bytes that are needed."""
+        return self.n_bytes
 
 
 def _pages(n_bytes: int) -> int:
@@ -132,7 +158,7 @@ def require_shared(need: int) -> None:
         )
 
 
-class SharedMemory:
+class NodeMemory:
     """Memory that the ranks of a node share; nothing of it is left when they end, however they end.
 
     The constructor is collective.
@@ -143,7 +169,7 @@ class SharedMemory:
         Communicator of all ranks, which fail together.
     nodes : Nodes
         Nodes of the communicator.
-    layout : Layout
+    layout : Layout or Plain
         Layout of the memory of this rank's node.
 
     Raises
@@ -152,8 +178,8 @@ class SharedMemory:
         On all ranks, if there is too little shared memory.
     """
 
-    def __init__(self, comm: Comm, nodes: Nodes, layout: Layout) -> None:
-        self.layout, local = layout, nodes.local
+    def __init__(self, comm: Comm, nodes: Nodes, layout: Layout | Plain) -> None:
+        local = nodes.local
         made, problem = -1, None
         if local.rank == 0:
             made, problem = _create(layout)
@@ -166,18 +192,30 @@ class SharedMemory:
         except OSError as error:
             problem = InputError(f"the shared memory of this node cannot be opened: {error.strerror or error}")
         raise_together(comm, problem)
-        self._map = mmap.mmap(self.fd, layout.message_bytes[-1])
-        if layout.initial_bytes() >= HUGE * layout.n_ranks and hasattr(mmap, "MADV_HUGEPAGE"):
+        self._map = mmap.mmap(self.fd, max(layout.n_bytes, 1))
+        if layout.initial_bytes() >= HUGE * local.size and hasattr(mmap, "MADV_HUGEPAGE"):
             self._map.madvise(mmap.MADV_HUGEPAGE)  # small logs would grow by a page each, and gain nothing
         _held.add(self)
 
-    def _array(self, kind: DTypeLike, count: int, first_byte: int) -> np.ndarray:
-        return np.frombuffer(self._map, kind, count, int(first_byte))
+    def array(self, kind: DTypeLike, count: int, first_byte: int) -> np.ndarray:
+        """Return an array of the memory, which lives as long as its arrays do."""
+        return np.frombuffer(self._map, kind, count, int(first_byte)) if count else np.zeros(0, kind)
+
+
+class SharedMemory(NodeMemory):
+    """The logs, sums and messages in the memory of a node.
+
+    Parameters are those of `NodeMemory`.
+    """
+
+    def __init__(self, comm: Comm, nodes: Nodes, layout: Layout) -> None:
+        super().__init__(comm, nodes, layout)
+        self.layout = layout
 
     def lines(self) -> np.ndarray:
         """Return the lines of the ranks, int64 (n_ranks + 1, n_columns)."""
         columns = kernel.NodeMeeting.columns()
-        return self._array(np.int64, (self.layout.n_ranks + 1) * columns, 0).reshape(-1, columns)
+        return self.array(np.int64, (self.layout.n_ranks + 1) * columns, 0).reshape(-1, columns)
 
     def sums(self, rank: int, sharing: int, joined: bool) -> readout_sums.ReadoutSums:
         """Return the sums for the readouts.
@@ -192,7 +230,7 @@ class SharedMemory:
             Whether there are several nodes, so that the leader adds up all that ranks read.
         """
         layout, n = self.layout, self.layout.n_ranks
-        numbers = self._array(np.int64, layout.n_sums, layout.sums_byte) if layout.n_sums else np.zeros(0, np.int64)
+        numbers = self.array(np.int64, layout.n_sums, layout.sums_byte) if layout.n_sums else np.zeros(0, np.int64)
         return readout_sums.ReadoutSums(
             numbers, layout.summed_steps, layout.n_readouts, rank, (n, n + 1) if joined else (0, sharing)
         )
@@ -201,7 +239,7 @@ class SharedMemory:
         """Return the memory of messages; the rank that `writes`, the leader, allocates it as they grow."""
         leaves, comes, _ = self.layout.message_bytes
         words = self.layout.outgoing.most, self.layout.incoming.most
-        arrays = self._array(np.uint32, words[0], leaves), self._array(np.uint32, words[1], comes)
+        arrays = self.array(np.uint32, words[0], leaves), self.array(np.uint32, words[1], comes)
         return MessageMemory(*arrays, self.fd if writes else -1, (leaves, comes))
 
     def log(self, segment: int, writes: bool) -> SharedSpikeLog:
@@ -221,9 +259,9 @@ class SharedMemory:
         """
         layout, first = self.layout, int(self.layout.ids_bytes[segment])
         length = layout.length + 1
-        ptr = self._array(np.int64, length, layout.ptr_byte + 8 * segment * length)
+        ptr = self.array(np.int64, length, layout.ptr_byte + 8 * segment * length)
         n = int(layout.neurons[segment]) * layout.length
-        ids = self._array(np.uint32, n, first) if n else np.zeros(0, np.uint32)
+        ids = self.array(np.uint32, n, first)
         capacity = room(int(layout.neurons[segment]), layout.length)
         log = SharedSpikeLog(self.fd if writes else -1, first, ids, ptr, capacity, lambda p: InputError(_full(p)))
         log.full = lambda problem: RankLost(_full(problem), speaks=True)  # in the middle of a round
@@ -323,14 +361,14 @@ def _hand_out(comm: Comm, local: Comm, made: int) -> int:
     return made
 
 
-def _create(layout: Layout) -> tuple[int, InputError | None]:
+def _create(layout: Layout | Plain) -> tuple[int, InputError | None]:
     """Return a file that never has a name, so that nothing is left of it whenever this process is killed."""
     fd, problem = -1, None
     try:
         require_shared(layout.initial_bytes())
         fd = os.open(SHARED, os.O_RDWR | os.O_TMPFILE, 0o600)
-        os.ftruncate(fd, layout.message_bytes[-1])
-        os.posix_fallocate(fd, 0, int(layout.ids_bytes[0]))
+        os.ftruncate(fd, max(layout.n_bytes, 1))
+        os.posix_fallocate(fd, 0, max(layout.first_bytes, 1))
     except InputError as error:
         problem = error
     except OSError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from .messages import Sources
 from .mpi import Comm
 from .replicas import Replicas
 from .spike_log import SegmentedLog, SpikeLog
+
+T = TypeVar("T")
 
 
 def draw_log(seed: int, first: int, last: int, probability: float, n_steps: int) -> SpikeLog:
@@ -71,12 +74,17 @@ class DrivenExchange:
         Seed of the draws.
     """
 
+    leads = True
     node_starts = None  # spikes of all nodes come in each round
 
     def __init__(self, exchange: Exchange, probability: float, n_neurons: int, seed: int) -> None:
         self._exchange, self._probability, self._n, self._seed = exchange, probability, n_neurons, seed
         self.rank, self.size, self.comm, self.replicas = exchange.rank, exchange.size, exchange.comm, exchange.replicas
         self._time = 0
+
+    def share(self, value: T | None) -> T:
+        """Return the value: each rank finds it by itself."""
+        return cast(T, value)
 
     @property
     def sending(self) -> str:
@@ -145,6 +153,7 @@ class DryExchange:
 
     comm: Comm = None
     node_starts = None
+    leads = True
     sending = "drawn"
     replicas = Replicas()
 
@@ -155,6 +164,10 @@ class DryExchange:
         self._n, self._seed, self._draws_own = n_neurons, seed, own
         self._time = 0
         self.probability = probability
+
+    def share(self, value: T | None) -> T:
+        """Return the value."""
+        return cast(T, value)
 
     def require_memory(self, terms: ChannelSizes) -> None:
         """Do nothing: one process needs no shared memory."""

@@ -153,4 +153,4 @@ def reopen_directory(comm: Comm, directory: Path) -> Iterator[Values]:
                         raise InputError(f"{directory / name} is a link; a run goes on in its own directory only")
                 stack.enter_context(lock_directory(directory, "run directory"))
                 sections = read(directory / CONFIG)
-        yield collectives.gather(comm, sections)[0]
+        yield collectives.of_first(comm, sections)

@@ -41,7 +41,7 @@ HOST_NAMES = "PAREPROP_HOST_NAMES"  # set to 1 to store host names
 
 def count_ranks_by_host(comm: Comm) -> Counter[str]:
     """Collective: return the number of ranks on each host, in the order of the hosts' first ranks."""
-    return Counter(collectives.gather(comm, socket.gethostname()))
+    return collectives.count_texts(comm, socket.gethostname())
 
 
 def facts(simulation: Watched) -> Values:
@@ -52,7 +52,7 @@ def facts(simulation: Watched) -> Values:
         "started": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]),
         "python": platform.python_version(), "packages": {name: _version(name) for name in PACKAGES if is_first},
         "build": {"mode": build_info.mode, "flags": build_info.flags},
-        "levels": dict(Counter(collectives.gather(comm, LEVEL))), "commit": _commit() if is_first else "",
+        "levels": dict(collectives.count_texts(comm, LEVEL)), "commit": _commit() if is_first else "",
         "sources": {"package": digest_sources() if is_first else "", "kernels": build_info.sources},
         "mpi": "" if comm is None else _mpi(), "interconnect": "" if comm is None else mpi.interconnect(),
         "ranks": groups * simulation.exchange.size, "replicas": groups,

@@ -341,7 +341,7 @@ def train(
     places["tests"] = str(tests)
     agree(comm, "run()", config.list_facts() | places | {"observers": name_classes(observers)})
     require_possible(config, group)
-    old = Path(out) if restart and out is not None and collectives.gather(comm, is_run(Path(out)))[0] else None
+    old = Path(out) if restart and out is not None and collectives.of_first(comm, is_run(Path(out))) else None
     with ExitStack() as stack:
         if old is not None:
             stack.enter_context(reopen_directory(comm, old))
@@ -350,7 +350,7 @@ def train(
         rates = {} if old is None else checkpoint_read.measured_rates(folder, exchange)
         run = Run(config, directory, exchange, until, signals, group, observers, rates, tests)
         saved = old is not None and bool(checkpoint_write.list_checkpoints(folder))
-        if collectives.gather(comm, saved)[0]:
+        if collectives.of_first(comm, saved):
             run.resume()
         else:
             run.begin()

@@ -173,7 +173,7 @@ def run(
         raise KeyboardInterrupt
     if ended.signal:
         sys.exit(EXIT_CHECKPOINTED)
-    digest = collectives.gather(exchange.comm, ended.simulation.hexdigest())[0]
+    digest = collectives.of_first(exchange.comm, ended.simulation.hexdigest())
     phases, losses = ended.phases, list(ended.simulation.losses)
     return Trained(
         ended.directory, ended.simulation, digest, losses, list(phases.validations), phases.test, phases.stopped

@@ -49,7 +49,7 @@ def slowness(comm: Comm, variant: str) -> float:
     with collectives.guarded(comm, together):
         if comm is None or comm.rank == 0:
             ratio = sample_seconds(variant) / REFERENCE[variant]
-    return collectives.gather(comm, ratio)[0]
+    return collectives.of_first(comm, ratio)
 
 
 @cache

@@ -220,8 +220,7 @@ class Units:
         if others and work.targeted:
             parts["messages"] = work.exchanges * (network.latency_s + network.message_s * (others - 1))
             parts["messages"] += work.exchanges * (network.latency_s + tree.CALL) * adding * apart
-            words = others * (work.exchanges * (layout.HEADER + SLACK) + work.steps)
-            words += GROWTH * arriving / GAPS + tree.WORDS_OF_SUM * work.steps * work.readouts * adding
+            words = self._words(work) + tree.WORDS_OF_SUM * work.steps * work.readouts * adding
             parts["bytes"] = 4.0 * words / network.bandwidth
             parts["packing"] = network.pack_s * 2.0 * arriving / work.node_ranks + network.copy_s * leaving
         elif others:
@@ -234,6 +233,13 @@ class Units:
         looks = network.merge_s * work.node_spikes + network.number_s * work.heard_spikes
         parts["look-up"] = looks * work.numbered
         return parts
+
+    @staticmethod
+    def _words(work: Work) -> float:
+        """Return the words of all messages of a sample that come to a node which are for it alone, without sums."""
+        others = work.nodes - 1
+        frame = others * (work.exchanges * (layout.HEADER + SLACK) + work.steps)
+        return frame + GROWTH * work.node_spikes * others / work.nodes / GAPS
 
     def wait_seconds(self, work: Work) -> float:
         """Return seconds of a sample that a rank waits for the slowest one in each round.
@@ -278,7 +284,12 @@ class Units:
         scaled = replace(work, neuron_steps=steps, lag_rows=lag_rows)
         n_bytes = {name: _sum(costs, scaled) for name, costs in self.nbytes.items()} | work.table_bytes
         n_bytes |= {"gradients": work.learning_bytes, "books": work.book_bytes}
-        buffers = 4 * max(256.0, 1.25 * work.words) * (work.nodes + 1) + 4 * work.node_spikes
+        if work.targeted:  # as much leaves as comes
+            words = 2.0 * self._words(work) / work.exchanges
+        else:
+            words = max(256.0, GROWTH * work.words) * (work.nodes + 1)
+        ends = (work.node_ranks + work.nodes - 1) * (work.steps + 1)  # of the steps of each log
+        buffers = 4.0 * (words + work.node_spikes) + 8.0 * ends
         of_models = work.given_bytes + work.rule_bytes + work.ring_bytes + work.stretch_bytes
         n_bytes["histories"] = n_bytes.get("histories", 0.0) + of_models
         of_node, share = work.neurons * work.node_ranks, work.node_spikes / max(work.spikes, 1e-9)

@@ -22,6 +22,7 @@ from ..network.model import Model
 from ..network.sharing import count_sharing
 from ..network.synapse_table import count_bytes, pays_index, spread_steps
 from ..parallel.exchange import WORTHWHILE
+from ..parallel.messages import count_words
 from ..parallel.partition import overlap
 from ..parallel.tree import WORDS_OF_SUM
 from ..plans.plan import FOLD_STEPS, NetworkPlan
@@ -241,7 +242,7 @@ def of_rank(
             elif item.post.role == "recurrent" and spread_steps(model, item):
                 added += SPREAD_EVENT * counts.events
     if n_heard < n:
-        parts["incoming"] += TableCounts(words=n // 64 + 1, ids=n_heard)
+        parts["incoming"] += TableCounts(words=count_words(n, n_heard), ids=n_heard)
     n, n_readouts = model.size("recurrent"), model.size("readout")
     n_sharing = count_sharing(model, ranks)
     neurons = own[1] - own[0]

@@ -37,6 +37,9 @@ from .predict import Prediction, nodes_for, predict
 UNITS = "units.json"
 MUCH = 0.1  # cores that other programs keep busy during a run, above which the run is told as disturbed
 rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
+per_node_option = click.option(
+    "--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True, help="Ranks of a node."
+)
 units_option = click.option(
     "--units",
     "units_file",
@@ -171,6 +174,7 @@ def plot(folder: str) -> None:
 @click.option(
     "--rate", type=FiniteFloat(0, 1000), help="Firing rate of the other ranks' neurons in Hz [same as this rank's]."
 )
+@per_node_option
 @click.pass_obj
 def dry_run(
     exchange: Exchange,
@@ -181,13 +185,14 @@ def dry_run(
     rank: int,
     samples: int,
     rate: float | None,
+    ranks_per_node: int,
 ) -> None:
     """Build and time one rank of a large run alone.
 
     The spikes of the other ranks are drawn. CONFIG is a task, a configuration file, or `bench`.
     """
     require_one_process(exchange)
-    chosen, program = subject.find(source, settings, trust), peak_rss_bytes()
+    chosen, program, loaded = subject.find(source, settings, trust), peak_rss_bytes(), time.process_time()
     result = dryrun.run(
         chosen.model,
         chosen.task,
@@ -210,6 +215,17 @@ def dry_run(
     terminal.echo(
         f"of it {program / 2**20:.0f} MiB are the program, {own / 2**20:.0f} MiB this rank, "
         f"{max(peak - program - own, 0) / 2**20:.0f} MiB building and the dry run itself"
+    )
+    firing, here = chosen.firing(result.others_hz), min(ranks_per_node, ranks)
+    routes, shared, sets = dryrun.count_shared(chosen.model, chosen.task.n_steps, firing, ranks, rank, here)
+    of_node = here * (program + own + routes) + shared
+    terminal.echo(
+        f"a node of {here} such ranks: {of_node / 2**30:.2f} GiB, {shared / 2**30:.2f} GiB of it shared messages and "
+        f"spikes; each rank lists {routes / 2**20:.1f} MiB of routes"
+    )
+    terminal.echo(
+        f"at the start: {loaded:.1f} s of a core for the program and {result.share.phases['build']:.1f} s to build; "
+        f"then {sets / 2**20:.1f} MiB of the node tell who hears whom"
     )
 
 
@@ -245,7 +261,7 @@ def _print_memory(memory: Mapping[str, float]) -> None:
     metavar="TIME",
     help="Find the number of nodes that finishes in this time, such as 2h; replaces --ranks.",
 )
-@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True, help="Ranks of a node.")
+@per_node_option
 @click.option(
     "--node-memory", type=FiniteFloat(min=0.001), default=256.0, show_default=True, help="Memory of a node in GB."
 )
@@ -418,7 +434,7 @@ def _print_exchange(found: Given, origin: str, file: str) -> None:
 @rate_option
 @units_option
 @click.option("--nodes", type=click.IntRange(1, MOST), default=1, show_default=True, help="Number of nodes.")
-@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True, help="Ranks of a node.")
+@per_node_option
 @click.option(
     "--time", "limit", metavar="TIME", help="Time limit of a job on the cluster, such as 2h [the predicted time]."
 )

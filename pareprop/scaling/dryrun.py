@@ -8,10 +8,15 @@ from dataclasses import dataclass, replace
 
 from ..engines.base import Settings
 from ..errors import InputError
+from ..network.cuts import cut
 from ..network.local import target_rate
 from ..network.model import Model
+from ..parallel.hearing import count_bytes
 from ..parallel.stand_ins import DryExchange
+from ..runs import work
 from ..runs.benchmark import PHASES, Share
+from ..runs.estimate import rough_units
+from ..runs.work import Firing
 from ..simulation.loop import Simulation
 from ..simulation.task import Task
 
@@ -119,6 +124,21 @@ def run(
     exchange = ("wait", "communicate", "pack", "look_up")
     phases = {name: seconds for name, seconds in share.phases.items() if name not in exchange}
     return DryRun(replace(share, phases=phases), samples, own_hz, dry.probability / dt, (build_share, run_share))
+
+
+def count_shared(
+    model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, ranks_per_node: int
+) -> tuple[float, float, float]:
+    """Return the bytes that a dry run has not: routes of a rank, what its node shares, and its sets at the start.
+
+    Routes list where spikes go that a rank packs and unpacks; the sets tell who hears whom, see `parallel.hearing`.
+    """
+    nodes = -(-ranks // ranks_per_node)
+    starts = work.first_ranks(ranks, nodes)
+    cuts = cut(model, ranks, starts)
+    counted = rough_units(model.eprop).memory(work.of_rank(model, n_steps, firing, ranks, rank, nodes, cuts))
+    sets = count_bytes(cuts[starts], rank * nodes // ranks) if nodes > 1 else 0
+    return counted["routes"], counted["buffers"], sets
 
 
 class _Clock:

@@ -38,7 +38,8 @@ def build(model: Model, n_steps: int, exchange: Exchange, settings: Settings, ti
     world, sizes = exchange.replicas.world or exchange.comm, [model.size(role) for role in ("recurrent", "readout")]
     with guarded(world):
         nodes = exchange.node_starts
-        cuts = cut(model, exchange.size, nodes)
+        found = cut(model, exchange.size, nodes) if exchange.leads else None
+    cuts = exchange.share(found)
     exchange.require_memory(ChannelSizes(sizes[0], n_steps, n_steps, sizes[1], cuts=cuts))
     with guarded(world):  # draws may be bad, or memory short, on one rank alone
         plan = model.eprop.engine.plan_of(model, settings.ways)

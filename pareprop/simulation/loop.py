@@ -595,7 +595,7 @@ class Simulation:
         if counts(phase, learn):
             self._trained = ""
         elif not self.engine.learns_at_the_end and not self._trained:  # tests move traces, and thereby `show_weights`
-            self._trained = collectives.gather(self.exchange.comm, self.hexdigest())[0]
+            self._trained = collectives.of_first(self.exchange.comm, self.hexdigest())
 
     def _complete_digest(self) -> None:
         """Collective: add the spikes of each group after the first to the digest, group by group."""

@@ -56,7 +56,7 @@ class BestWeights:
     def has(self, simulation: Watched, iteration: int) -> bool:
         """Collective: return whether the network after an iteration is on disk."""
         path = self.folder / checkpoint_write.directory_name(iteration)
-        return bool(collectives.gather(simulation.world, path.is_dir())[0])
+        return bool(collectives.of_first(simulation.world, path.is_dir()))
 
     def restore(self, simulation: Watched, iteration: int) -> None:
         """Collective: load the network after an iteration into a simulation; its losses and iteration stay.

@@ -110,7 +110,7 @@ class ResultsFile(Observer):
             if not simulation.exchange.rank:
                 there = os.path.lexists(self.path)
                 wrong = find_damage(self.path, counts) if there else ""
-        there, wrong = collectives.gather(comm, (there, wrong))[0]
+        there, wrong = collectives.of_first(comm, (there, wrong))
         if wrong or not there:
             self.prepare(simulation)
         return wrong

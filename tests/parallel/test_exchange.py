@@ -6,6 +6,7 @@ One file, because all tests use the same communicator of threads.
 import copy
 import errno
 import fcntl
+import itertools
 import math
 import os
 import pickle
@@ -28,10 +29,11 @@ from hypothesis import strategies as st
 from properties import examples
 
 from pareprop.errors import InputError, RankLost
-from pareprop.kernels import exchange, readout_sums
+from pareprop.kernels import exchange, readout_sums, row_map
 from pareprop.parallel import collectives, node, shared_memory, tree
 from pareprop.parallel.channel import Channel, ChannelSizes
 from pareprop.parallel.exchange import Alone, Ranks, add_times
+from pareprop.parallel.hearing import Hearing, count_bytes
 from pareprop.parallel.messages import Sources
 from pareprop.parallel.partition import block
 from pareprop.parallel.spike_log import SegmentedLog, SpikeLog, join_logs
@@ -47,6 +49,7 @@ class Wire:
         self.size, self.barrier = size, Barrier(size, timeout=900)
         self.parts: list = [None] * size
         self.n_calls = 0
+        self.n_objects = 0  # collective calls that pickle what they carry
         self.queues: defaultdict[tuple[int, int], Queue] = defaultdict(Queue)  # from one to another
 
     def gather(self, rank: int, mine: object) -> list:
@@ -77,27 +80,27 @@ class ThreadComm:
         wires = self.wire.gather(self.rank, Wire(len(members)))
         return ThreadComm(wires[members[0][1]], rank)
 
+    def Allreduce(self, mine: np.ndarray, into: np.ndarray, operation: str) -> None:
+        reduce = {"SUM": np.sum, "MAX": np.max, "BOR": np.bitwise_or.reduce}[operation]
+        into[:] = reduce(self.wire.gather(self.rank, mine.copy()), axis=0)
+
     def allgather(self, mine: object) -> list:
+        self.wire.n_objects += self.rank == 0
         return self.wire.gather(self.rank, mine)
 
     def bcast(self, mine: object) -> object:
-        return self.wire.gather(self.rank, mine)[0]
+        return self.allgather(mine)[0]
 
     def gather(self, mine: object) -> list | None:
-        parts = self.wire.gather(self.rank, copy.deepcopy(mine))
+        parts = self.allgather(copy.deepcopy(mine))
         return None if self.rank else parts
-
-    def scatter(self, parts: list | None) -> object:
-        return self.bcast(parts)[self.rank]
-
-    def alltoall(self, mine: list) -> list:
-        return [parts[self.rank] for parts in self.wire.gather(self.rank, mine)]
 
     def Alltoallv(self, mine: tuple, others: tuple) -> None:
         buffer, (counts, starts) = mine
         sent = [buffer[start : start + n].copy() for n, start in zip(counts, starts, strict=True)]
         received, (counts, starts) = others
-        for part, n, start in zip(self.alltoall(sent), counts, starts, strict=True):
+        came = [parts[self.rank] for parts in self.wire.gather(self.rank, sent)]
+        for part, n, start in zip(came, counts, starts, strict=True):
             assert len(part) == n  # both ends know the size
             received[start : start + n] = part
 
@@ -315,6 +318,68 @@ def open_ranks(comm: ThreadComm, sending: str, wanted: list[np.ndarray | None], 
     channel.meeting.round(0, 1)
     channel.barrier()
     return ranks
+
+
+@pytest.mark.parametrize("sending", ["everything", "targeted"])
+def test_no_objects_of_all_ranks_are_gathered(sending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would take memory and time for each rank on each rank; leaders, and ranks of a node, may exchange some."""
+    monkeypatch.setenv(PER_NODE, "2")
+    wanted = [np.arange(30) for _ in range(6)]
+    assert on_threads(6, lambda comm: open_ranks(comm, sending, wanted, 30).sending == sending)[1].n_objects == 0
+
+
+@settings(max_examples=examples(40), deadline=None)
+@given(
+    seed=st.integers(0, 2**31), size=st.integers(1, 5), per_node=st.integers(1, 3), n=st.integers(0, 300),
+    share=st.sampled_from([0.0, 0.02, 0.5, 1.0]),
+)  # fmt: skip
+def test_nodes_tell_each_other_whom_they_hear(seed, size, per_node, n, share) -> None:
+    """By the sets of numpy, in parts of the nodes' neurons. A billion neurons take two bits each."""
+    assert count_bytes(np.arange(7813) * 128_000, 5) == 2 * 7812 * 128_000 / 8
+    rng = np.random.default_rng(seed)
+    cuts = np.sort(np.concatenate(([0, n], rng.integers(0, n + 1, size - 1))))
+    wanted = rng.random((size, n)) < share
+    listens_to_all = rng.random(size) < 0.1
+    wanted |= listens_to_all[:, None]
+
+    def work(comm: ThreadComm) -> tuple:
+        nodes = node.find_nodes(comm)
+        own = None if listens_to_all[comm.rank] else np.flatnonzero(wanted[comm.rank]).astype(np.uint32)
+        first = cuts[nodes.starts]
+        hearing = Hearing(comm, nodes, first, own)
+        hearing.tell()
+        here, found, cut = nodes.index, [], np.random.default_rng(seed)
+        heard = [wanted[low:high].any(axis=0) for low, high in itertools.pairwise(nodes.starts)]
+        for r in range(nodes.count):
+            kinds = (hearing.of, hearing.count_of, r, here), (hearing.by, hearing.count_by, here, r)
+            for part, count, of, by in kinds:
+                low, high = np.sort(cut.integers(first[of], first[of + 1] + 1, 2)).tolist()
+                found.append((part(r, low, high), np.flatnonzero(heard[by][low:high])))
+                assert count(r, low, high) == len(found[-1][1])
+        assert hearing.share_heard() == pytest.approx(np.mean(heard) if n else 0.0)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PER_NODE, str(per_node))
+        for found in on_threads(size, work)[0]:
+            for mine, expected in found:
+                np.testing.assert_array_equal(mine, expected)
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(seed=st.integers(0, 2**31), n=st.integers(1, 100_000), share=st.sampled_from([0.0, 1e-4, 2e-3, 0.01, 0.5, 1.0]))
+def test_places_of_those_that_are_heard(seed: int, n: int, share: float) -> None:
+    """As by a search in their list; few of them take no more memory than they are."""
+    rng = np.random.default_rng(seed)
+    ids = np.flatnonzero(rng.random(n) < share).astype(np.uint32)
+    index = Sources(n, ids).index
+    asked = np.unique(np.concatenate([rng.integers(0, n, 200), ids[:200], [0, n - 1]]))
+    expected = np.where(np.isin(asked, ids), np.searchsorted(ids, asked), -1)
+    assert [index.place(k) for k in asked.tolist()] == expected.tolist()
+    low, high = np.sort(rng.integers(0, n + 1, 2)).tolist()
+    rows = row_map.RowMap(0, 1, (0, high - low), False, listed=index, offset=low)
+    assert (rows.low_number, rows.n_sources) == (np.sum(ids < low), np.sum((ids >= low) & (ids < high)))
+    assert index.nbytes <= 12 * (min(n / 64, n / 4096 + 4 * len(ids)) + 4)
 
 
 def test_bytes_that_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -544,6 +609,9 @@ def test_collective_numbers() -> None:
     assert (collectives.maximum(None, 2.0), collectives.total(None, 3)) == (2.0, 3)
     results, _ = on_threads(3, lambda c: (collectives.maximum(c, float(c.rank)), collectives.total(c, 10 + c.rank)))
     assert results == [(2.0, 33)] * 3
+    assert collectives.count_texts(None, "a") == {"a": 1}
+    for found in on_threads(5, lambda c: collectives.count_texts(c, "bab"[c.rank % 3] + "x"))[0]:
+        assert list(found.items()) == [("bx", 3), ("ax", 2)]
     assert list(collectives.to_root(None, [1, 2])) == [1, 2]
 
 

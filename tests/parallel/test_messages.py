@@ -1,6 +1,7 @@
 """Ranks that listen to a part of the neurons: the same bits however spikes travel, and no memory for the others."""
 
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from commands import as_options, command, digests, on_ranks, output_of
 from params import first
 
 from pareprop.errors import InputError
+from pareprop.network import local
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal
@@ -106,6 +108,38 @@ def test_sources_without_targets_cost_nothing():
         for span in network.incoming.spans[1:]:
             source = np.concatenate([source for source, *_ in network.incoming.chunks(span)])
             assert set(source) <= set(heard) and len(source) == 4 * own
+
+
+def test_no_table_over_all_neurons() -> None:
+    """A rank of a million needs no array over the billion neurons of a network, also while it is built."""
+    model, cuts = sparse(10**9, 4), np.arange(10**6 + 1) * 1000
+    tracemalloc.start()
+    network = LocalNetwork(model, 500_000, 10**6, None, cuts)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(network.incoming.weight) == 9000 and peak < 20 * 2**20
+    assert network.incoming.nbytes < 4 * 2**20
+
+
+def test_sources_are_found_in_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, whatever the width of a window; with drawn, given and all-to-all synapses."""
+
+    def build() -> list[LocalNetwork]:
+        model = sparse(3000, 1)
+        (rec,) = model.of_role("recurrent")
+        late = model.neurons("late", 200, **small.CELL)
+        source = np.arange(0, 200, 7)
+        model.connect(late, rec, "explicit", source=source, target=source + 5, weight=np.ones(len(source)))
+        model.connect(late, late, "all_to_all", weight=1.0)
+        return [LocalNetwork(model, rank, 40) for rank in (0, 20, 37, 39)]
+
+    whole = build()
+    monkeypatch.setattr(local, "WINDOW", 64)
+    for one, other in zip(whole, build(), strict=True):
+        np.testing.assert_array_equal(one.sources.ids, other.sources.ids)
+        for name in ("row_ptr", "target", "weight"):
+            np.testing.assert_array_equal(getattr(one.incoming, name), getattr(other.incoming, name))
+    assert any(network.sources.ids is not None for network in whole)
 
 
 def test_all_rows_stay_where_nearly_all_are_used():

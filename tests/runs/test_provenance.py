@@ -1,6 +1,7 @@
 """`provenance.json` stays small, however many ranks a run has and however often it is stopped; RO-Crates of runs."""
 
 import json
+import socket
 import statistics
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from commands import output_of, refusal_of, run_of
 
 from pareprop import installation
+from pareprop.parallel import collectives
 from pareprop.parallel.replicas import Replicas
 from pareprop.runs import provenance, report
 
@@ -31,7 +33,15 @@ class ManyRanks:
 
     def allgather(self, own: object) -> list[object]:
         """Of a host of one's own for each pair of ranks."""
-        return [f"host-{k // 2}" for k in range(MANY)] if isinstance(own, str) else [own] * MANY
+        return [f"host-{k // 2}" for k in range(MANY)] if own == socket.gethostname() else [own] * MANY
+
+    def Allreduce(self, own: np.ndarray, into: np.ndarray, operation: str) -> None:
+        into[:] = own
+
+    def Allgather(self, own: np.ndarray, into: np.ndarray) -> None:
+        """Of a text's number."""
+        of_host = own[0] == collectives._number_of(socket.gethostname())
+        into[:] = np.arange(MANY) // 2 if of_host else own[0]
 
 
 @pytest.fixture
