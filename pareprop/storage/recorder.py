@@ -26,7 +26,7 @@ from ..values import Values
 from . import joined_file
 from .disk import on_disk, require_space
 from .growing_file import Column, GrowingFile, SharedFile, can_share
-from .record_settings import DELAYS, PARAMETERS, SIGNALS, STATES, SYNAPSES, Record
+from .record_settings import DELAYS, PARAMETERS, SIGNALS, STATES, SYNAPSES, Record, list_neurons
 from .results import choose_evenly
 from .spike_block import SpikeBlock
 
@@ -62,7 +62,7 @@ class Recorder(Observer):
         """Open the file of this part of the run."""
         network = simulation.network
         first, last = network.neurons
-        ids = self._ids(network.n_recurrent)
+        ids = list_neurons(self.settings, simulation.model)
         self.ids = ids[(ids >= first) & (ids < last)]
         self._selected, self._traces, self._moving = [], {}, {}
         for name, table, index, columns, before, projection in self._weights(simulation):
@@ -147,10 +147,6 @@ class Recorder(Observer):
     @property
     def _keeps_state(self) -> bool:
         return not {*RECORDED_UNITS, STATES}.isdisjoint(self.settings.what)
-
-    def _ids(self, n: int) -> np.ndarray:
-        chosen = self.settings.neurons
-        return choose_evenly(n, chosen) if isinstance(chosen, int) else np.unique(np.array(chosen, np.int64))
 
     def _columns(self, simulation: Watched, rank: int) -> Iterator[tuple[str, Column]]:
         """Yield name and description of the columns that this rank writes; rank 0 writes what all ranks know."""
