@@ -29,8 +29,8 @@ from ..rules.definition import LearningRule
 if TYPE_CHECKING:
     from .base import Engine
 
-# quantities of synapses that can be recorded, and their units
-TRACES_UNITS = {"eligibility": "1/mV", "eligibility_trace": "1/mV", "gradient": "as in NEST"}
+# quantities of synapses that can be recorded, and their units, for help: that of the weights depends on their port
+TRACES_UNITS = dict.fromkeys(("eligibility", "eligibility_trace", "gradient"), "1 / unit of the weight")
 FILTERS = ("ebar", "ereg", "f_av", "past", "past_regular", "waiting")  # steps change these, and `_eligibility`
 HELD = ("held_arrivals", "held_psi", "held_fired", "held_kept")  # last steps of a sample, followed again with a cutoff
 NEVER = -1e18  # step of the latest arrival before the first one

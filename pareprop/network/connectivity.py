@@ -11,7 +11,9 @@ import numpy as np
 from pydantic import InstanceOf
 
 from ..errors import InputError, quote
+from ..neurons import library, units
 from ..neurons.derive import NO_LEARNS, Learns
+from ..neurons.model import NeuronModel
 from ..rules.definition import Eprop, LearningRule, Rule
 from ..sonata import edges
 from ..values import AnyValue
@@ -75,6 +77,12 @@ class Population:
         definition = getattr(self.params, "definition", None)
         return definition.ports if definition else ("arriving",)
 
+    @property
+    def definition(self) -> NeuronModel:
+        """Equations of the neurons, those of NEST's neurons too."""
+        own = getattr(self.params, "definition", None)
+        return library.get(self.params.equations()) if own is None else own
+
     def requires_positive(self, port: str | None) -> str | None:
         """Return a message if a port (None: the first one) takes only weights of at least 0, else None."""
         definition, name = getattr(self.params, "definition", None), port or self.ports[0]
@@ -128,6 +136,15 @@ class Projection(Connection):
     def port_index(self) -> int:
         """Index of the port among the targets' ports."""
         return 0 if self.port is None else self.post.ports.index(self.port)
+
+    @property
+    def weight_unit(self) -> str:
+        """Unit of weights that bring spikes, by the port at which they arrive; "" if it is not known."""
+        if self.pre.role not in ("input", "recurrent"):
+            return ""
+        if self.post.role == "readout":
+            return "mV"
+        return units.unit_of_port(self.post.definition, self.post.ports[self.port_index])
 
     @property
     def requires_positive(self) -> str | None:

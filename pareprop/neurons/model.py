@@ -369,6 +369,11 @@ class NeuronModel:
         return self._trees["dynamics"]
 
     @property
+    def jumps(self) -> dict[str, Tree]:
+        """What spikes add to the states at the end of a step, beside `dynamics`."""
+        return self._trees["jumps"]
+
+    @property
     def defaults(self) -> dict[str, float]:
         """Default of every parameter, common ones included."""
         return {name: value for name, (value, _) in (COMMON | self.parameters).items()}

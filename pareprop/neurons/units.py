@@ -19,6 +19,7 @@ _BASE: dict[str, Unit] = {
     "V": (0, 1, 0, 0), "A": (0, 0, 1, 0), "s": (0, 0, 0, 1), "Hz": (0, 0, 0, -1), "S": (0, -1, 1, 0),
     "F": (0, -1, 1, 1), "Ohm": (0, 1, -1, 0), "C": (0, 0, 1, 1), "1": NONE,
 }  # fmt: skip
+SUMS = ("+", "-", "min", "max", "neg", "abs", "detach", "where")  # their operands have the unit of the result
 _PREFIX = {"": 0, "G": 9, "M": 6, "k": 3, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15}
 
 
@@ -40,6 +41,21 @@ def unit_of(text: str) -> Unit | None:
 
 def _add(a: Unit, b: Unit, times: int) -> Unit:
     return a[0] + times * b[0], a[1] + times * b[1], a[2] + times * b[2], a[3] + times * b[3]
+
+
+def unit_of_port(model: NeuronModel, port: str) -> str:
+    """Return the unit of weights onto a port, by the states that its spikes change; "" if equations leave it open."""
+    equations = model.equations
+    units = {name: unit_of(text) for name, text in model.units.items()} | {"dt": unit_of("ms"), "I": None}
+    reader = _Solver("", units, [])
+    for name, tree in equations.constants.items():
+        units[name] = reader.of(tree)
+    for name, tree in (model.jumps or equations.step).items():
+        found = reader.solve(tree, port, units[name])
+        if found is not None:
+            texts = (f"{prefix}{base}{per}" for per in ("", "/ms") for base in ("1", *_BASE) for prefix in _PREFIX)
+            return next((text for text in texts if unit_of(text) == found), "")
+    return ""
 
 
 def mismatches(model: NeuronModel) -> list[str]:
@@ -140,3 +156,26 @@ class Reader:
                 f"{self.here}: {texts[0]} has unit {_show(a)}, {texts[1]} {_show(b)}; they stand side by side"
             )
         return b if a is None else a
+
+
+class _Solver(Reader):
+    """Finds the unit of one name from that of an expression; numbers have none."""
+
+    def of(self, tree: Tree) -> Unit | None:
+        """Return the unit of a tree."""
+        return NONE if tree[0] == "number" else super().of(tree)
+
+    def solve(self, tree: Tree, name: str, unit: Unit | None) -> Unit | None:
+        """Return the unit of a name in a tree that has a unit; None if it is not there, or not known."""
+        kind, *items = tree
+        if unit is None or kind == "number":
+            return None
+        if kind == "name":
+            return unit if items[0] == name else None
+        wanted = [(item, unit) for item in items[kind == "where" :]] if kind in SUMS else []
+        if kind in ("*", "/"):
+            first, second = map(self.of, items)
+            sign = 1 if kind == "/" else -1
+            wanted += [(items[0], _add(unit, second, sign))] if second is not None else []
+            wanted += [(items[1], _add(unit, first, -1))] if first is not None and kind == "*" else []
+        return next((found for part in wanted if (found := self.solve(part[0], name, part[1])) is not None), None)

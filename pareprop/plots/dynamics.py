@@ -15,7 +15,7 @@ from . import panels, reader, style
 
 RASTERS = (("input", "input", 1.2), ("spike", "recurrent", 1.4))
 NEURON_SIGNALS = (
-    ("V_m", "v (mV)", "membrane voltage"),
+    ("V_m", "v", "membrane voltage"),
     ("surrogate_gradient", "ψ", "surrogate gradient"),
     ("adaptation", "a", "adaptation"),
     ("learning_signal", "L", "learning signal"),
@@ -30,7 +30,7 @@ def raster_panels(sample: h5py.Group, dt: float) -> list[Panel]:
         spikes = reader.pair(sample, f"{prefix}_steps", f"{prefix}_ids")
         if spikes is not None and (len(spikes[0]) or not panels.lacks(sample.file, name)):
             groups = panels.input_groups(sample) if prefix == "input" else panels.neuron_groups(sample.file)
-            label = "" if groups else "neuron"
+            label = "" if groups else panels.population_name(sample.file, name)
             title, *shown = panels.thin(f"{name} spikes", *spikes)
             draw = partial(_raster, spikes=shown, dt=dt, groups=groups, label=label)
             rasters.append((title, height, draw))
@@ -56,14 +56,15 @@ def neuron_panels(sample: h5py.Group, dt: float) -> list[Panel]:
         if key == "learning_signal" and panels.lacks(sample.file, "readout") and not np.any(data[...]):
             continue
         numbers = ids if ids is not None and len(ids) == data.shape[1] else range(data.shape[1])
-        names = None if listed else panels.names("neuron", numbers, data.shape[1])
+        names = panels.cell_names(sample.file, "recurrent", map(int, numbers[: panels.MAX_LINES]))
+        names = None if listed else panels.shorten(names, data.shape[1])
         listed.append((title, 1.0, partial(_signals, data=data, dt=dt, label=label, names=names)))
     return listed
 
 
 def _signals(ax: Axes, data: h5py.Dataset, dt: float, label: str, names: list[str] | None) -> None:
     panels.signals(ax, data, dt, names)
-    ax.set_ylabel(label)
+    ax.set_ylabel(reader.with_unit(label, data))
 
 
 def output_panels(sample: h5py.Group, dt: float) -> list[Panel]:
@@ -90,7 +91,7 @@ def _readout(ax: Axes, readout: h5py.Dataset | None, target: h5py.Dataset | None
         panels.signals(ax, readout, dt, panels.shorten(panels.output_names(readout.file, n_out), n_out))
     if target is not None:
         panels.targets(ax, target, dt)
-    ax.set_ylabel("y, y*")
+    ax.set_ylabel(reader.with_unit("y, y*", target if readout is None else readout))
 
 
 @style.styled

@@ -21,7 +21,7 @@ def policy_panel(ax: Axes, sample: h5py.Group, when: np.ndarray) -> None:
     """Draw the probabilities of the actions as lines, and the actions taken as marks on them."""
     policy, action = reader.demand(sample, "policy", 2), reader.demand(sample, "action")
     names = panels.shorten(action_names(sample.file, policy.shape[1]), policy.shape[1])
-    for k, color in enumerate(style.colors(min(policy.shape[1], panels.MAX_LINES))):
+    for k, color in enumerate(style.colors(policy.shape[1])[: panels.MAX_LINES]):
         ax.plot(when, policy[:, k], color=color, lw=0.8, marker="." if len(when) == 1 else "", label=names[k])
         taken = action == k
         ax.plot(when[taken], policy[taken, k], color=color, ls="", marker="o", ms=3)

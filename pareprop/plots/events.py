@@ -63,5 +63,5 @@ def figure(file: h5py.File) -> Figure | None:
     axes = result.subplots(1, 4, width_ratios=[1.2, 1, 1, 1])
     image_panel(axes[0], events)
     evidence.window_panels(list(axes[1:3]), sample, reader.step_ms(file), names)
-    evidence.decision_panel(axes[3], sample, [name.removeprefix("output ") for name in names])
+    evidence.decision_panel(axes[3], sample, panels.class_names(file, readout.shape[1]))
     return result

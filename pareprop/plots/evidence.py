@@ -45,8 +45,8 @@ def window_panels(axes: list[Axes], sample: h5py.Group, dt: float, names: list[s
         panels.targets(axes[0], target, dt)
     if error is not None:
         panels.signals(axes[1], error, dt)
-    axes[0].set(title="readout", ylabel="y, y*")
-    axes[1].set(title="error signal", ylabel="y − y*")
+    axes[0].set(title="readout", ylabel=reader.with_unit("y, y*", sample["readout_signal"]))
+    axes[1].set(title="error signal", ylabel=reader.with_unit("y − y*", error))
     for ax in axes:
         ax.set(xlabel="learning window (ms)", xlim=(first * dt, (last - 1) * dt))
         ax.xaxis.set_major_locator(MaxNLocator(4))

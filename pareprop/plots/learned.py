@@ -49,8 +49,7 @@ def figure(file: h5py.File) -> Figure | None:
     result = style.new_figure(file, 0.5 + 1.7 * len(drawn))
     axes = result.subplots(len(drawn), 2, squeeze=False)
     for (left, right), (name, summary, before, after) in zip(axes, drawn, strict=True):
-        unit = reader.text(summary, "unit")
-        shown = reader.label(f"{name} ({unit})" if unit not in ("", "1") else name)
+        shown = reader.with_unit(reader.label(name), summary)
         _histogram(left, summary, before, after)
         left.set_xlabel(shown)
         _course(right, summary, shown)

@@ -97,9 +97,8 @@ def scores(axes: dict[str, Axes], file: h5py.File) -> None:
 
 def axis_label(file: h5py.File, name: str) -> str:
     """Return the label of a panel with its unit."""
-    unit = {"loss": reader.text(file["loss"], "unit"), "firing_rate": "Hz", "entropy": "nats"}.get(name, "")
-    label = LABELS.get(name, name)
-    return label + (f" ({reader.label(unit)})" if unit not in ("", "1") else "")
+    unit = {"loss": reader.unit(file["loss"]), "firing_rate": "Hz", "entropy": "nats"}.get(name, "")
+    return LABELS.get(name, name) + (f" ({unit})" if unit else "")
 
 
 def stack_panels(

@@ -89,7 +89,7 @@ def by_sign(ax: Axes, file: h5py.File) -> None:
                 alpha=alpha,
             )
     name = reader.label(projection.name.rpartition("/")[2]).replace("->", "→")
-    ax.set(xlabel=f"weight, {name}", ylabel="synapses", yscale="log")
+    ax.set(xlabel=reader.with_unit(f"weight, {name}", projection["weight"]), ylabel="synapses", yscale="log")
     ax.set_title(f"at 0 after learning: {np.mean(after == 0):.1%}")
     ax.set_ylim(top=300 * ax.get_ylim()[1])  # room for the legend
     ax.legend(fontsize=6, loc="upper left", ncols=2)

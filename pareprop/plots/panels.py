@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ MAX_LINES = 10
 LONGEST = 16  # longer labels, in characters, are cut
 MOST_SPIKES = 8_000  # a raster shows at most about this many
 THOUSANDS = 10_000  # from this many neurons on, an axis counts them in thousands
+UNKNOWN = {"recurrent": "neuron", "readout": "output"}  # names of cells whose populations are not known
 NAMED = 0.1  # least distance of two names of groups, as a share of the raster's height
 RASTERIZE_FROM = 20_000  # rasters with more marks are drawn as an image: a vector drawing would be slow to open
 
@@ -48,12 +50,16 @@ def recorded_sample(file: h5py.File, which: str) -> h5py.Group | None:
     return sample
 
 
-def output_names(file: h5py.File, n: int) -> list[str]:
+def class_names(file: h5py.File, n: int) -> list[str]:
     """Return the names of the outputs from the attribute `output_names`, else numbers."""
     names = file.attrs.get("output_names", ())
-    if len(names) != n:
-        return [f"output {k}" for k in range(n)]
-    return [reader.label(name) for name in names]
+    return [reader.label(name) for name in names] if len(names) == n else [str(k) for k in range(n)]
+
+
+def output_names(file: h5py.File, n: int) -> list[str]:
+    """Return the names of the outputs from the attribute `output_names`, else populations' names and numbers."""
+    names = class_names(file, n)
+    return cell_names(file, "readout", range(n)) if names == [str(k) for k in range(n)] else names
 
 
 def duration(sample: h5py.Group) -> int:
@@ -83,8 +89,8 @@ def shade_window(ax: Axes, sample: h5py.Group, dt: float) -> None:
 def input_groups(sample: h5py.Group) -> list[tuple[str, int, int]]:
     """Return name, first and last+1 id of each group of inputs.
 
-    Read from the attributes `input_groups` (names) and `input_group_sizes` of the sample or else of the file; empty
-    when there are none.
+    Read from the attributes `input_groups` (names) and `input_group_sizes` of the sample or else of the file; without
+    them the populations of inputs, empty for one.
     """
     for node in (sample, sample.file):
         names, sizes = node.attrs.get("input_groups"), node.attrs.get("input_group_sizes")
@@ -92,7 +98,7 @@ def input_groups(sample: h5py.Group) -> list[tuple[str, int, int]]:
             ends = np.cumsum(sizes)
             texts = [reader.label(name) for name in names]
             return [(text, int(end - size), int(end)) for text, size, end in zip(texts, sizes, ends, strict=True)]
-    return []
+    return _several(sample.file, "input")
 
 
 def _populations(file: h5py.File) -> list[tuple[str, str, int]]:
@@ -110,12 +116,36 @@ def lacks(file: h5py.File, role: str) -> bool:
     return bool(roles) and role not in roles
 
 
+def _groups(file: h5py.File, role: str) -> list[tuple[str, int, int]]:
+    """Return name, first and last+1 id of each population of a role, from the attribute `model`."""
+    sizes = [(name, size) for known, name, size in _populations(file) if known == role]
+    ends = np.cumsum([size for _, size in sizes])
+    return [(name, int(end) - size, int(end)) for (name, size), end in zip(sizes, ends, strict=True)]
+
+
 def neuron_groups(file: h5py.File) -> list[tuple[str, int, int]]:
     """Return name, first and last+1 id of each population of neurons, from the attribute `model`; empty for one."""
-    sizes = [(name, size) for role, name, size in _populations(file) if role == "recurrent"]
-    ends = np.cumsum([size for _, size in sizes])
-    groups = [(name, int(end) - size, int(end)) for (name, size), end in zip(sizes, ends, strict=True)]
+    return _several(file, "recurrent")
+
+
+def _several(file: h5py.File, role: str) -> list[tuple[str, int, int]]:
+    groups = _groups(file, role)
     return groups if len(groups) > 1 else []
+
+
+def population_name(file: h5py.File, role: str) -> str:
+    """Return the name of the only population of a role, "neuron" if it is not known."""
+    return next((short(name) for name, _, _ in _groups(file, role)), "neuron")
+
+
+def cell_names(file: h5py.File, role: str, ids: Iterable[int]) -> list[str]:
+    """Return the name of each cell: its population, and its number there unless it is the only one."""
+    groups, names = _groups(file, role), []
+    for k in ids:
+        own = [(short(name), k - first, end - first) for name, first, end in groups if first <= k < end]
+        name, number, size = own[0] if own else (UNKNOWN[role], k, 0)
+        names.append(name if size == 1 else f"{name} {number}")
+    return names
 
 
 def short(name: str) -> str:
@@ -183,7 +213,7 @@ def signals(ax: Axes, data: h5py.Dataset, dt: float, names: list[str] | None = N
     """Draw the columns of `data` (n_steps, n) against time, at most ten of them; `names` become legend entries."""
     shown = data[:, :MAX_LINES]
     time = np.arange(len(shown)) * dt
-    for k, color in enumerate(style.colors(shown.shape[1])):
+    for k, color in enumerate(style.colors(data.shape[1])[:MAX_LINES]):
         ax.plot(time, shown[:, k], color=color, lw=0.8, label=names[k] if names else None)
 
 
@@ -191,14 +221,9 @@ def targets(ax: Axes, data: h5py.Dataset, dt: float) -> None:
     """Draw targets (n_steps, n_out) dashed, each in a darker shade of the colour of its output."""
     shown = data[:, :MAX_LINES]
     time = np.arange(len(shown)) * dt
-    for k, color in enumerate(style.colors(shown.shape[1])):
+    for k, color in enumerate(style.colors(data.shape[1])[:MAX_LINES]):
         ax.plot(time, shown[:, k], color=style.darker(color), lw=1.0, ls=(0, (4, 2)))
     ax.plot([], [], color=style.BLACK, lw=1.0, ls=(0, (4, 2)), label="target")
-
-
-def names(prefix: str, ids: np.ndarray | range, total: int) -> list[str]:
-    """Return the legend entries of at most ten lines."""
-    return shorten([f"{prefix} {k}" for k in ids[:MAX_LINES]], total)
 
 
 def shorten(entries: list[str], total: int) -> list[str]:

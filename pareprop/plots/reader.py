@@ -42,6 +42,17 @@ def label(value: object) -> str:
     return printable(raw).replace("$", r"\$")
 
 
+def unit(node: h5py.HLObject | None) -> str:
+    """Return the unit of a dataset or group, "" if it has none."""
+    found = "" if node is None else text(node, "unit")
+    return "" if found == "1" else label(found)
+
+
+def with_unit(name: str, node: h5py.HLObject | None) -> str:
+    """Return the label of an axis: a name, and the unit of what it shows if that has one."""
+    return f"{name} ({found})" if (found := unit(node)) else name
+
+
 def child(node: h5py.Group, name: str) -> h5py.Group | None:
     """Return the group of that name, None when it is absent or something else."""
     node_below = node.get(name)

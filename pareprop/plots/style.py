@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -65,10 +66,10 @@ styled = mpl.rc_context(cast(Any, RC))
 
 
 def colors(n: int) -> list[str]:
-    """Return `n` colours, all different up to ten: Okabe-Ito up to six, else Tol's muted ones, repeated."""
+    """Return `n` different colours: Okabe-Ito up to six, Tol's muted ones up to ten, else a walk through all hues."""
     if n <= 6:
         return [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY][:n]
-    return [MUTED[k % len(MUTED)] for k in range(n)]
+    return MUTED[:n] if n <= len(MUTED) else [to_hex(colormaps["turbo"](x)) for x in np.linspace(0.03, 0.97, n)]
 
 
 def darker(color: str) -> str:
@@ -166,7 +167,8 @@ def legend_right(ax: Axes, **options) -> None:
 def legend_width(ax: Axes) -> float:
     """Return roughly the width in inches that `legend_right` needs."""
     labels = ax.get_legend_handles_labels()[1]
-    return (1 + len(labels) // 7) * (0.38 + 0.056 * max(map(len, labels))) + 0.1 if labels else 0.0
+    columns = np.array_split([len(label) for label in labels], 1 + len(labels) // 7) if labels else []
+    return sum(0.38 + 0.056 * float(column.max()) for column in columns) + 0.1 * bool(labels)
 
 
 def _bound(ax: Axes) -> None:

@@ -72,7 +72,8 @@ def figure(file: h5py.File) -> Figure | None:
         ax.set(xlim=view[0], ylim=view[1], aspect="equal")
     for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
-    result.supxlabel("output 0", fontsize=8)
-    result.supylabel("output 1", fontsize=8)
+    across, up = (reader.with_unit(name, shown[-1]["readout_signal"]) for name in panels.output_names(file, 2))
+    result.supxlabel(across, fontsize=8)
+    result.supylabel(up, fontsize=8)
     result.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper right", ncols=2)
     return result

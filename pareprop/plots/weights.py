@@ -15,14 +15,14 @@ from matplotlib.ticker import MaxNLocator
 
 from ..errors import InputError
 from ..later import h5py
-from . import matrices, reader, style
+from . import matrices, panels, reader, style
 
 MAX_BINS = 60
 IN_ONE_COLUMN = 3  # tiles
 PANELS = 3  # of a tile: weight, change, histogram
 
 
-def image(ax: Axes, matrix: np.ndarray, title: str) -> None:
+def image(ax: Axes, matrix: np.ndarray, title: str, unit: str) -> None:
     """Draw a matrix with diverging colours centred at zero; absent synapses are grey."""
     extent = (-0.5, matrix.shape[1] - 0.5, matrix.shape[0] - 0.5, -0.5)
     matrix, (rows, columns) = matrices.average_tiles(matrix)
@@ -30,7 +30,8 @@ def image(ax: Axes, matrix: np.ndarray, title: str) -> None:
     colours = colormaps[style.DIVERGING].with_extremes(bad=style.WINDOW)
     ax.imshow(matrix, cmap=colours, vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest", extent=extent)
     means = f" (means of {columns} × {rows})" if rows * columns > 1 else ""
-    ax.set_title(f"{title} ±{bound:.2g}{means}")
+    shown = f"{bound:.0f}" if bound >= 100 else f"{bound:.2g}"
+    ax.set_title(f"{title} ±{shown}{f' {unit}' * bool(unit)}{means}")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     ax.spines[:].set_visible(True)
@@ -70,7 +71,7 @@ def tile(axes: np.ndarray, projection: h5py.Group) -> None:
     axes[0].text(
         -0.04, 1.24, heading(projection, len(after), unchanged), transform=axes[0].transAxes, fontweight="bold"
     )
-    shape = matrices.shape(projection)
+    shape, unit = matrices.shape(projection), reader.unit(projection["weight"])
     if shape is None:
         axes[0].text(0.5, 0.5, "too large for a matrix", transform=axes[0].transAxes, ha="center", color=style.GREY)
         axes[0].set_axis_off()
@@ -79,21 +80,23 @@ def tile(axes: np.ndarray, projection: h5py.Group) -> None:
         else:
             histogram(axes[1], [("change", after - before, style.VERMILLION)])
             axes[1].set_title("change of weight")
+            axes[1].set_xlabel(unit)
     else:
         final = matrices.dense(projection, *shape, after)
-        image(axes[0], final, "weight")
-        axes[0].set_ylabel(f"to {reader.label(reader.text(projection, 'post'))}")
-        axes[0].set_xlabel(f"from {reader.label(reader.text(projection, 'pre'))}")
+        image(axes[0], final, "weight", unit)
+        axes[0].set_ylabel(f"to {panels.short(reader.label(reader.text(projection, 'post')))}")
+        axes[0].set_xlabel(f"from {panels.short(reader.label(reader.text(projection, 'pre')))}")
         if unchanged:
             axes[1].set_visible(False)
         else:
             initial = matrices.dense(projection, *shape, before, "source_initial" if moved else "source")
-            image(axes[1], final - initial, "change")
-            axes[1].set_xlabel(f"from {reader.label(reader.text(projection, 'pre'))}")
+            image(axes[1], final - initial, "change", unit)
+            axes[1].set_xlabel(f"from {panels.short(reader.label(reader.text(projection, 'pre')))}")
             axes[1].tick_params(labelleft=False)
     both = [("initial", before, style.GREY), ("final", after, style.BLUE)]
     histogram(axes[2], both[1:] if unchanged else both)
     axes[2].set_title("synapses by weight")
+    axes[2].set_xlabel(unit)
 
 
 @style.styled

@@ -19,6 +19,7 @@ from ..simulation.returns import NAMES, Returns
 from ..simulation.score import Score
 from ..values import Foreign, Values
 
+ROLES = {"neurons": "recurrent", "inputs": "input"}  # words for the cells of a role
 MAX_CLASS = 9999  # higher classes are refused: a confusion matrix has their square
 
 
@@ -164,15 +165,29 @@ class RunResults:
         sample : str
             One of `samples`, such as "first" or "last".
         of : str
-            "neurons" or "inputs".
+            "neurons", "inputs", or the name of a population, whose cells then count from 0.
         """
-        if of not in ("neurons", "inputs"):
-            raise InputError(f"of = '{of}' must be 'neurons' or 'inputs'")
-        prefix = {"neurons": "spike", "inputs": "input"}[of]
+        known: dict[str, tuple[str, int, int]] = {}
+        for role in ROLES.values():
+            known |= {name: (role, first, last) for name, first, last in self.cells(role)}
+        known |= {word: (role, 0, 2**63 - 1) for word, role in ROLES.items()}
+        if of not in known:
+            raise InputError(f"of = '{of}' must be 'neurons' or 'inputs', or a population{nearest(of, known)}")
+        role, first, last = known[of]
+        prefix = {"recurrent": "spike", "input": "input"}[role]
         with self._open() as file:
             group = self._group(file, "dynamics", sample)
             step, ids = self._columns(group, (f"{prefix}_steps", f"{prefix}_ids")).values()
-            return Columns(step=step, time_ms=step * float(self.attributes["dt_ms"]), id=ids)
+            mine = (ids >= first) & (ids < last)
+            step = step[mine]
+            return Columns(step=step, time_ms=step * float(self.attributes["dt_ms"]), id=ids[mine] - first)
+
+    def cells(self, role: str) -> list[tuple[str, int, int]]:
+        """Return the populations of a role, "input" or "recurrent": name, first id, and one past the last id."""
+        found = [(name, self.attributes_of(name)) for name in self.populations]
+        mine = sorted((item for item in found if item[1]["role"] == role), key=lambda item: item[1]["order"])
+        ends = np.cumsum([int(about["size"]) for _, about in mine]).tolist()
+        return [(name, end - int(about["size"]), end) for (name, about), end in zip(mine, ends, strict=True)]
 
     def to_neo(self, sample: str = "last", of: str = "neurons") -> Foreign:
         """Return the spikes of a recorded sample for Elephant; the package neo must be installed.
@@ -191,22 +206,21 @@ class RunResults:
         """
         import neo
 
-        spikes, role = self.spikes(sample, of), {"neurons": "recurrent", "inputs": "input"}[of]
-        cells = [(name, self.attributes_of(name)) for name in self.populations]
-        cells = sorted((item for item in cells if item[1]["role"] == role), key=lambda item: item[1]["order"])
+        if of not in ROLES:
+            raise InputError(f"of = '{of}' must be 'neurons' or 'inputs'")
+        spikes, cells = self.spikes(sample, of), self.cells(ROLES[of])
         ends = {len(values) for values in self.signals(sample).values()}
         dt = float(self.attributes["dt_ms"])
         stop = dt * max([*ends, *(spikes["step"] + 1)], default=0)
         segment = neo.Segment(name=sample, description=f"{self.directory}, sample '{sample}'")
         ids, times = spikes["id"], spikes["time_ms"]
         order = np.argsort(ids, kind="stable")
-        first, own = 0, np.searchsorted(ids[order], np.arange(sum(int(about["size"]) for _, about in cells) + 1))
-        for name, about in cells:
-            for k in range(int(about["size"])):
-                mine = times[order[own[first + k] : own[first + k + 1]]]
-                about_cell = {"population": name, "id": k, "gid": first + k}
+        own = np.searchsorted(ids[order], np.arange(cells[-1][2] + 1 if cells else 1))
+        for name, first, last in cells:
+            for gid in range(first, last):
+                mine = times[order[own[gid] : own[gid + 1]]]
+                about_cell = {"population": name, "id": gid - first, "gid": gid}
                 segment.spiketrains.append(neo.SpikeTrain(mine, units="ms", t_stop=stop, **about_cell))
-            first += int(about["size"])
         return segment
 
     def signals(self, sample: str = "last") -> dict[str, np.ndarray]:

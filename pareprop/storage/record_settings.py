@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, cast
 
+import numpy as np
 from pydantic import Field
 
 from ..engines import traces
@@ -11,7 +13,8 @@ from ..engines.base import RECORDED_UNITS, recorded_states
 from ..engines.traces import TRACES_UNITS
 from ..errors import InputError
 from ..network.model import Model
-from ..network.parameters import Frozen
+from ..network.parameters import Frozen, nearest
+from .results import choose_evenly
 
 SIGNALS = ("readout_signal", "error_signal", "target_signal")
 SYNAPSES = "synapse_states"  # all states of synapses, of e-prop or of a rule given by equations
@@ -33,6 +36,7 @@ else:
         SYNAPSES,
         *TRACES_UNITS,
     ]
+Chosen = int | str | tuple[int, ...] | tuple[str, ...] | dict[str, int | tuple[int, ...]]
 
 
 class Record(Frozen):
@@ -44,8 +48,10 @@ class Record(Frozen):
     )
     what: tuple[Quantity, ...] = Field(("spikes",), description="quantities to record")
     step: int = Field(1, ge=1, description="steps between recorded values of state and signals")
-    neurons: int | tuple[int, ...] = Field(
-        10, description="neurons whose state and parameters are recorded: a number, evenly spread, or ids"
+    neurons: Chosen = Field(
+        10,
+        description="neurons whose state and parameters are recorded: a number, evenly spread; ids; populations; "
+        "or for some populations a number or ids, { exc = 5, inh = [0, 3] }",
     )
     projections: tuple[str, ...] = Field(
         (), description="projections whose weights and traces are recorded, none for all"
@@ -57,14 +63,41 @@ class Record(Frozen):
     )
 
 
+def _by_population(chosen: Chosen, sizes: Mapping[str, int]) -> Mapping[str, int | tuple[int, ...]]:
+    """Return how many neurons, or which, are chosen of each population; "" stands for all neurons together."""
+    if isinstance(chosen, dict):
+        return chosen
+    given = chosen if isinstance(chosen, tuple) else (chosen,)
+    names = {name: sizes.get(name, 0) for name in given if isinstance(name, str)}
+    return names or {"": cast("int | tuple[int, ...]", chosen)}
+
+
+def list_neurons(settings: Record, model: Model) -> np.ndarray:
+    """Return the ids of the neurons whose state and parameters are recorded, int64, ascending."""
+    cells = {"": (0, model.size("recurrent"))}
+    cells |= {item.name: (model.offset(item), item.size) for item in model.of_role("recurrent")}
+    chosen = _by_population(settings.neurons, {name: n for name, (_, n) in cells.items()})
+    parts = [
+        cells[name][0] + (choose_evenly(cells[name][1], some) if isinstance(some, int) else np.array(some, np.int64))
+        for name, some in chosen.items()
+    ]
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *parts]))
+
+
 def check(settings: Record, model: Model) -> None:
     """Raise `InputError` if section [record] names neurons or projections that the network lacks."""
     problems = []
     n, names = model.size("recurrent"), [item.name for item in model.projections if item.pre.role != "readout"]
-    if isinstance(settings.neurons, tuple):
-        problems += [f"neurons: {k} must lie in 0 to {n - 1}" for k in settings.neurons if not 0 <= k < n]
-    elif settings.neurons < 0:
-        problems.append(f"neurons = {settings.neurons} must be at least 0")
+    sizes = {item.name: item.size for item in model.of_role("recurrent")}
+    chosen = _by_population(settings.neurons, sizes)
+    for name in [name for name in chosen if name and name not in sizes]:
+        problems.append(f"neurons: '{name}' is not a population of neurons{nearest(name, sizes)}")
+    for name, some in chosen.items():
+        here, most = f"neurons{f' of {name}' if name else ''}", sizes.get(name, n) - 1
+        if isinstance(some, tuple):
+            problems += [f"{here}: {k} must lie in 0 to {most}" for k in some if not 0 <= k <= most]
+        elif some < 0:
+            problems.append(f"{here} = {some} must be at least 0")
     problems += [f"projections: '{k}' is not one of {', '.join(names)}" for k in settings.projections if k not in names]
     if model.is_rewarded and "target_signal" in settings.what:
         problems.append("what: 'target_signal' is not there in a task with rewards")

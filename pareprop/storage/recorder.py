@@ -26,7 +26,7 @@ from ..values import Values
 from . import joined_file
 from .disk import on_disk, require_space
 from .growing_file import Column, GrowingFile, SharedFile, can_share
-from .record_settings import DELAYS, PARAMETERS, SIGNALS, STATES, SYNAPSES, Record
+from .record_settings import DELAYS, PARAMETERS, SIGNALS, STATES, SYNAPSES, Record, list_neurons
 from .results import choose_evenly
 from .spike_block import SpikeBlock
 
@@ -62,7 +62,7 @@ class Recorder(Observer):
         """Open the file of this part of the run."""
         network = simulation.network
         first, last = network.neurons
-        ids = self._ids(network.n_recurrent)
+        ids = list_neurons(self.settings, simulation.model)
         self.ids = ids[(ids >= first) & (ids < last)]
         self._selected, self._traces, self._moving = [], {}, {}
         for name, table, index, columns, before, projection in self._weights(simulation):
@@ -148,10 +148,6 @@ class Recorder(Observer):
     def _keeps_state(self) -> bool:
         return not {*RECORDED_UNITS, STATES}.isdisjoint(self.settings.what)
 
-    def _ids(self, n: int) -> np.ndarray:
-        chosen = self.settings.neurons
-        return choose_evenly(n, chosen) if isinstance(chosen, int) else np.unique(np.array(chosen, np.int64))
-
     def _columns(self, simulation: Watched, rank: int) -> Iterator[tuple[str, Column]]:
         """Yield name and description of the columns that this rank writes; rank 0 writes what all ranks know."""
         what, n_out = self.settings.what, simulation.network.n_readouts
@@ -176,14 +172,16 @@ class Recorder(Observer):
         for name, (item, places, _) in self._parameters.items():
             unit = item.population.params.definition.units[item.parameter]
             yield f"parameters/{name}/value", Column("f8", (len(places),), unit, ("sample", "neuron"))
+        units = {item.name: item.weight_unit for item in simulation.model.projections}
         for name, _, index, _ in self._selected:
+            unit = units[name] or "1"
             if "weights" in what:
-                yield f"weights/{name}/weight", Column("f8", (len(index),), "as in NEST", ("sample", "synapse"))
+                yield f"weights/{name}/weight", Column("f8", (len(index),), unit, ("sample", "synapse"))
             if DELAYS in what and name in self._moving:
                 yield f"weights/{name}/delay_real", Column("f8", (len(index),), "steps", ("sample", "synapse"))
             for key in self._list_tracks(name):
-                axes = ("sample and step", "synapse")
-                yield f"weights/{name}/{key}", Column("f8", (len(index),), TRACES_UNITS.get(key, "1"), axes)
+                axes, own = ("sample and step", "synapse"), _per(unit) if key in TRACES_UNITS else "1"
+                yield f"weights/{name}/{key}", Column("f8", (len(index),), own, axes)
 
     def _weights(
         self, simulation: Watched
@@ -375,6 +373,11 @@ class Recorder(Observer):
 def _column(state: str) -> str:
     """Return the dataset of a neuron's state; its name gets a "_" if a recorded quantity has the same."""
     return f"state/{state}_" if state in (*RECORDED_UNITS, "id") and state != "V_m" else f"state/{state}"
+
+
+def _per(unit: str) -> str:
+    """Return 1 over a unit."""
+    return unit if unit == "1" else f"1/({unit})" if "/" in unit else f"1/{unit}"
 
 
 def _every(step: int, n_steps: int, values: np.ndarray) -> np.ndarray:

@@ -292,7 +292,7 @@ def _projection(file: h5py.File, projection: Projection, count: int) -> h5py.Gro
         columns |= {"delay_real": "f8"} if projection.learn_delay else {}
         for key, kind in columns.items():
             group.create_dataset(key, (count,), kind)
-            name_axes(group, key, ("synapse",))
+            name_axes(group, key, ("synapse",), projection.weight_unit if key.startswith("weight") else "")
         pre, post = projection.pre, projection.post
         group.attrs.update(pre=pre.name, post=post.name, n_pre=pre.size, n_post=post.size)
     return group

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +14,18 @@ from ..errors import InputError, quote
 from ..later import h5py
 from .disk import output_errors, reason, replace_file
 from .joined_file import open_joined
+from .opened import RunResults
 
 MAGIC, VERSION = 0x0A7A, (0, 1)  # of SONATA files
 BLOCK = 2**20  # spikes copied at a time
+Cells = dict[str, list[int]]  # first id of each population, and one past the last
 
 
 def export(directory: Path, target: Path, overwrite: bool = False) -> int:
     """Write the spikes of `record.h5` of a run, one sample after the other in time; return the number of spikes.
 
-    `/spikes/recurrent/timestamps` (ms) and `node_ids`, sorted by time; likewise `/spikes/inputs` if they were recorded.
+    `/spikes/NAME/timestamps` (ms) and `node_ids`, sorted by time, of each population of neurons, and of inputs if they
+    were recorded. `/spikes/recurrent` and `/spikes/inputs` are those of all populations of a role, numbered through.
 
     Parameters
     ----------
@@ -47,13 +52,14 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
     with file:
         names = {"recurrent": "spikes", "inputs": "input_spikes"}
         groups = {name: file[group] for name, group in names.items() if f"{group}/id" in file}
+        cells = _read_cells(directory)
         if not groups:
             raise InputError(f"{source} holds no spikes; record them with [record] what = ['spikes']")
         try:
             scale = int(file.attrs["n_steps"]), float(file.attrs["dt_ms"])
             with output_errors(target), replace_file(target) as part, h5py.File(part, "w") as out:
                 out.attrs["magic"], out.attrs["version"] = np.uint32(MAGIC), np.array(VERSION, np.uint32)
-                total = sum(_write(out, name, group, *scale) for name, group in groups.items())
+                total = sum(_write(out, name, group, *scale, cells) for name, group in groups.items())
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RuntimeError) as problem:
             raise InputError(f"{source} is not what a run records: {problem}") from None
     return total
@@ -82,19 +88,54 @@ def _is_export(path: Path) -> bool:
         return False
 
 
-def _write(out: h5py.File, name: str, group: h5py.Group, n_steps: int, dt_ms: float) -> int:
-    """Copy spikes, which `record.h5` has sorted by iteration, step and id, block by block; return their number."""
-    group_out, n = out.create_group(f"spikes/{name}"), len(group["id"])
-    times = group_out.create_dataset("timestamps", (n,), "f8")
-    ids = group_out.create_dataset("node_ids", (n,), "u8")
-    latest = 0
-    for start in range(0, n, BLOCK):
-        part = slice(start, min(start + BLOCK, n))
+def _read_cells(directory: Path) -> dict[str, Cells]:
+    """Return the populations of neurons and of inputs; none if the results of the run can't be read."""
+    with suppress(InputError):
+        opened = RunResults(directory)
+        roles = {"recurrent": "recurrent", "inputs": "input"}
+        return {name: {own: ends for own, *ends in opened.cells(role)} for name, role in roles.items()}
+    return {}
+
+
+def _write(out: h5py.File, name: str, group: h5py.Group, n_steps: int, dt_ms: float, cells: dict[str, Cells]) -> int:
+    """Copy spikes, which `record.h5` has sorted by iteration, step and id, block by block; return their number.
+
+    Those of all populations of a role have the name `name`, unless a population has it.
+    """
+    own_cells, is_free = cells.get(name, {}), not any(name in some for some in cells.values())
+    wanted = own_cells if len(own_cells) == 1 else ({name: [0, 2**63 - 1]} if is_free else {}) | own_cells
+    counts = dict.fromkeys(wanted, 0)
+    for _, ids in _blocks(group):
+        for own, (first, last) in wanted.items():
+            counts[own] += int(np.count_nonzero((ids >= first) & (ids < last)))
+    columns = {own: _create(out, own, counts[own]) for own in wanted}
+    places, latest = dict.fromkeys(wanted, 0), 0
+    for part, ids in _blocks(group):
         step = group["iteration"][part].astype(np.int64) * n_steps + group["step"][part]
         if step[0] < latest or np.any(np.diff(step) < 0):
             raise InputError(f"{group.file.filename}: {group.name} is not sorted by iteration and step")
-        times[part], ids[part], latest = step * dt_ms, group["id"][part], step[-1]
+        latest = step[-1]
+        for own, (first, last) in wanted.items():
+            mine = np.flatnonzero((ids >= first) & (ids < last))
+            place = slice(places[own], places[own] + len(mine))
+            columns[own][0][place], columns[own][1][place] = step[mine] * dt_ms, ids[mine] - first
+            places[own] = place.stop
+    if is_free and name not in wanted:
+        out[f"spikes/{name}"] = out[f"spikes/{next(iter(wanted))}"]
+    return len(group["id"])
+
+
+def _blocks(group: h5py.Group) -> Iterator[tuple[slice, np.ndarray]]:
+    for start in range(0, len(group["id"]), BLOCK):
+        part = slice(start, start + BLOCK)
+        yield part, group["id"][part].astype(np.int64)
+
+
+def _create(out: h5py.File, name: str, n: int) -> tuple[h5py.Dataset, h5py.Dataset]:
+    """Return times and ids of the spikes of a population, to be filled."""
+    group = out.create_group(f"spikes/{name}")
+    times, ids = group.create_dataset("timestamps", (n,), "f8"), group.create_dataset("node_ids", (n,), "u8")
     times.attrs["units"] = "ms"
     kinds = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
-    group_out.attrs.create("sorting", 2, dtype=kinds)
-    return n
+    group.attrs.create("sorting", 2, dtype=kinds)
+    return times, ids

@@ -10,7 +10,7 @@ from params import first, first_rows
 from pareprop import InputError, NeuronModel
 from pareprop.neurons import derive as deriving
 from pareprop.neurons import library
-from pareprop.neurons.units import unit_of
+from pareprop.neurons.units import unit_of, unit_of_port
 
 LEAKY = {
     "parameters": {"tau_m": [20.0, "ms"], "R": [0.1, "GOhm"], "V_th": [15.0, "mV"]},
@@ -171,6 +171,36 @@ def test_parameters_that_can_be_learned(monkeypatch: pytest.MonkeyPatch) -> None
 ])  # fmt: skip
 def test_units(text: str, unit: tuple | None) -> None:
     assert unit_of(text) == unit
+
+
+@pytest.mark.parametrize(("name", "units"), [
+    ("iaf_psc_exp", ["pA", "pA"]), ("iaf_cond_exp", ["nS", "nS"]), ("glif5", ["pA", "pA"]), ("adex", ["pA"]),
+    ("iaf", ["mV"]), ("iaf_adapt_bsshslm_2020", ["mV"]), ("iaf_psc_delta", ["mV"]), ("resonate_and_fire", ["1"]),
+])  # fmt: skip
+def test_units_of_weights_follow_the_port(name: str, units: list[str]) -> None:
+    """As NEST documents them: jumps of a voltage, currents or conductances."""
+    model = library.get(name)
+    assert [unit_of_port(model, port) for port in model.ports] == units
+
+
+def test_units_of_ports_of_a_model_of_ones_own() -> None:
+    own = NeuronModel(
+        "own",
+        parameters={
+            "g": (10.0, "nS"),
+            "C": (200.0, "pF"),
+            "tau": (5.0, "ms"),
+            "E": (0.0, "mV"),
+            "odd": (1.0, "furlong"),
+        },
+        states={"V": (0.0, "mV"), "s": (0.0, "nS"), "odd_state": (0.0, "furlong")},
+        dynamics={"V": "(-g*V + s*(E - V))/C", "s": "-s/tau", "odd_state": "-odd_state/tau"},
+        jumps={"s": "2*exc", "V": "q/C", "odd_state": "strange"},
+        ports=("exc", "q", "strange"),
+        integrator="rk4",
+        spike="V - 1",
+    )
+    assert [unit_of_port(own, port) for port in own.ports] == ["nS", "fC", ""]
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

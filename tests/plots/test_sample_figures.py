@@ -7,8 +7,9 @@ import json
 import h5py
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from params import first
-from result_files import ALWAYS, draw_figures, opened, panel, write_pixels, write_run, ydata
+from result_files import ALWAYS, draw_figures, opened, panel, replace, write_pixels, write_run, ydata
 
 from pareprop.plots import dynamics, events, evidence, panels, trajectory
 
@@ -105,12 +106,40 @@ def test_rasters_colour_and_name_populations(tmp_path):
     described = [dict(zip(("name", "size", "role"), item, strict=True)) for item in populations]
     with h5py.File(path, "a") as file:
         file.attrs["model"] = json.dumps({"populations": described})
-        ax, ids = panel(dynamics.figure(file, "last"), "recurrent spikes"), file["dynamics/last/spike_ids"][...]
+        for name, unit in (("V_m", "mV"), ("surrogate_gradient", "1/mV"), ("readout_signal", "mV")):
+            file[f"dynamics/last/{name}"].attrs["unit"] = unit
+        figure, ids = dynamics.figure(file, "last"), file["dynamics/last/spike_ids"][...]
+    ax = panel(figure, "recurrent spikes")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["exc", "inh"]
     excitatory, inhibitory = ax.get_lines()
     np.testing.assert_array_equal(excitatory.get_ydata(), ids[ids < 60])
     np.testing.assert_array_equal(inhibitory.get_ydata(), ids[ids >= 60])
     assert excitatory.get_color() != inhibitory.get_color()
+    for title, label, names in (
+        ("membrane voltage", "v (mV)", ["exc 0", "exc 7", "exc 31"]),
+        ("readout and target", "y, y* (mV)", ["out", "target"]),
+    ):
+        ax = panel(figure, title)
+        assert ax.get_ylabel() == label and [text.get_text() for text in ax.get_legend().get_texts()] == names
+    assert panel(figure, "surrogate gradient").get_ylabel() == "ψ (1/mV)"
+
+
+def test_readouts_have_names_and_colours_of_their_own(tmp_path):
+    """Of several populations, also where there are more of them than palettes have colours."""
+    path = write_run(tmp_path, "n-mnist", figure="events")
+    sizes = [("digit", 20, "readout"), ("rec", 80, "recurrent"), ("speed", 1, "readout")]
+    described = [dict(zip(("name", "size", "role"), item, strict=True)) for item in sizes]
+    with h5py.File(path, "a") as file:
+        file.attrs["model"] = json.dumps({"populations": described})
+        for name in ("readout_signal", "target_signal", "error_signal"):
+            replace(file, f"dynamics/last/{name}", np.random.default_rng(1).random((1000, 21)))
+        assert panels.output_names(file, 21) == [*(f"digit {k}" for k in range(20)), "speed"]
+        write_pixels(file)
+        figure = events.figure(file)
+    readout, _, decision = figure.axes[1:4]
+    colors = [bar.get_facecolor() for bar in decision.patches]
+    assert len(set(colors)) == 21
+    assert [to_rgba(line.get_color()) for line in readout.get_lines()[:10]] == colors[:10]
 
 
 def test_a_raster_of_many_spikes_shows_some_neurons(tmp_path):

@@ -1,20 +1,23 @@
 """Results that explain themselves: all parameters, units, named axes; `open_run` gives them as NumPy and pandas."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import small
-from commands import as_options, command
+from commands import as_options, command, output_of
 from params import first
 
 import pareprop
-from pareprop import rng
+from pareprop import Adam, Model, rng
 from pareprop.errors import InputError
 from pareprop.network.local import LocalNetwork
 from pareprop.runs import config, run
+from pareprop.storage import record_settings
 
 RUN = ["run", "evidence-accumulation", *as_options("iterations=2", "test_samples=3", "batch_size=2", "n_ad=4",
        "n_reg=6", "validate_every=1", "figures=none")]  # fmt: skip
@@ -115,6 +118,64 @@ def test_tables_as_numpy_and_pandas(done: Path) -> None:
     pandas = pytest.importorskip("pandas")
     frame = opened.losses.to_pandas()
     assert isinstance(frame, pandas.DataFrame) and frame["loss"].tolist() == losses.tolist()
+
+
+def test_populations_keep_their_names(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """In recordings, exported spikes and results; weights and traces have the unit of the port."""
+    model = Model("interval", seed=3)
+    inputs = [model.inputs(name, 8) for name in ("left", "right")]
+    cells = [model.neurons("mid", 6, "iaf", **small.CELL), model.neurons("top", 5, "iaf_psc_exp", V_th=-69.0)]
+    out = model.readouts("out", 1, **small.READOUT)
+    for pre, post in ((inputs[0], cells[0]), (inputs[1], cells[1]), (cells[0], cells[1])):
+        model.connect(pre, post, weight=0.3 if post is cells[0] else 200.0, optimizer=Adam(Wmax=1000.0))
+    for neurons in cells:
+        model.connect(neurons, out, weight=0.1)
+        model.connect(out, neurons, weight=0.1)
+    what = ["spikes", "input_spikes", "V_m", "weights", "eligibility"]
+    record = {"every": 1, "what": what, "neurons": {"mid": 2, "top": [0, 3]}}
+    done = pareprop.run(
+        model, small.ramp(40, 16, 0.3), tmp_path / "run", record=record, iterations=2, figures="none", quiet=True
+    )
+    output_of(capsys, "export", tmp_path / "run", tmp_path / "spikes.h5")
+    with h5py.File(tmp_path / "run" / "record.h5") as kept, h5py.File(tmp_path / "spikes.h5") as file:
+        assert kept["state/id"][()].tolist() == [0, 5, 6, 9]
+        for group, populations in (
+            ("spikes", {"recurrent": (0, 11), "mid": (0, 6), "top": (6, 11)}),
+            ("input_spikes", {"inputs": (0, 16), "left": (0, 8), "right": (8, 16)}),
+        ):
+            iteration, step, ids = (kept[f"{group}/{key}"][()].astype(int) for key in ("iteration", "step", "id"))
+            for name, (first, last) in populations.items():
+                mine = (ids >= first) & (ids < last)
+                assert np.count_nonzero(mine) > 10
+                np.testing.assert_array_equal(file[f"spikes/{name}/timestamps"], (40 * iteration + step)[mine] * 1.0)
+                np.testing.assert_array_equal(file[f"spikes/{name}/node_ids"], ids[mine] - first)
+        assert file["spikes"].keys() == {"recurrent", "mid", "top", "inputs", "left", "right"}
+        units = {f"{name}/{key}": kept[f"weights/{name}/{key}"].attrs["unit"]
+                 for name in ("left->mid", "mid->top") for key in ("weight", "eligibility")}  # fmt: skip
+    assert units == {"left->mid/weight": "mV", "left->mid/eligibility": "1/mV",
+                     "mid->top/weight": "pA", "mid->top/eligibility": "1/pA"}  # fmt: skip
+    with h5py.File(tmp_path / "run" / "results.h5") as file:
+        named = {name: group["weight"].attrs.get("unit") for name, group in file["projections"].items()}
+    assert named == {"left->mid": "mV", "right->top": "pA", "mid->top": "pA", "mid->out": "mV", "top->out": "mV",
+                     "out->mid": None, "out->top": None}  # fmt: skip
+    opened = done.open()
+    every, own = opened.spikes(), opened.spikes(of="top")
+    mine = every["id"] >= 6
+    np.testing.assert_array_equal(own["id"], every["id"][mine] - 6)
+    np.testing.assert_array_equal(own["step"], every["step"][mine])
+
+
+@pytest.mark.parametrize(("neurons", "words"), [
+    ("mdi", "neurons: 'mdi' is not a population of neurons, did you mean 'mid'"),
+    ({"mid": [6]}, "neurons of mid: 6 must lie in 0 to 5"),
+    ({"top": -1}, "neurons of top = -1 must be at least 0"),
+    ([6], "neurons: 6 must lie in 0 to 5"),
+])  # fmt: skip
+def test_neurons_that_cannot_be_recorded(neurons: object, words: str) -> None:
+    model = small.population(6)
+    model.populations[0] = replace(model.populations[0], name="mid")
+    with pytest.raises(InputError, match=re.escape(words)):
+        record_settings.check(record_settings.Record(neurons=neurons), model)
 
 
 def test_what_is_not_there_is_named(done: Path, tmp_path: Path) -> None:
