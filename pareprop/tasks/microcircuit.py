@@ -21,10 +21,10 @@ from ..parallel.spike_log import SpikeLog
 from ..values import Given, Values
 from . import potjans_diesmann as table
 from .base import LEARNING, MODEL, TaskBase, feedback_options
+from .circuit import Circuit
 from .draws import one_hot
 
 TOLERANCE = 1e-6  # relative error up to which a time counts as a whole number of steps
-READ = "L5E"  # source of the readouts
 TAU_OUT, TAU_REG = 20.0, 1000.0  # ms: of the readouts, and of the filter of rates in the spike variant
 CUTOFF = 30.0  # ms after its arrival, a spike no longer adds to gradients (spike variant)
 SURROGATE = {"surrogate_gradient_height": 0.3, "surrogate_gradient_width": 20.0}  # 1, mV
@@ -159,9 +159,14 @@ class Microcircuit(TaskBase):
 
     def attributes(self) -> Values:
         """Return attributes of the results, for the figure: rates of the full network."""
-        return {"reference_names": list(table.POPULATIONS), "reference_hz": table.RATES_HZ.tolist()}
+        return {"reference_names": list(self.circuit.names), "reference_hz": self.circuit.rates_hz.tolist()}
 
     # ---- network -----------------------------------------------------------------------------------------------------
+
+    @property
+    def circuit(self) -> Circuit:
+        """The full network."""
+        return table.circuit()
 
     @property
     def weight_unit(self) -> float:
@@ -192,22 +197,29 @@ class Microcircuit(TaskBase):
         return model
 
     def _add_neurons(self, model: Model) -> list[Population]:
-        tau = table.NEURON["tau_syn_ex"]
-        currents = table.compensate(self.indegrees, tau)
+        circuit, tau = self.circuit, table.NEURON["tau_syn_ex"]
+        currents = circuit.compensate(self.indegrees, tau)
         if self.background == "constant":
-            currents = currents + np.sqrt(self.indegrees) * tau / 1000.0 * table.mean_background()
+            currents = currents + np.sqrt(self.indegrees) * tau / 1000.0 * circuit.mean_poisson()
         populations = []
-        sizes = table.list_sizes(self.scale)
-        for k, (name, size) in enumerate(zip(table.POPULATIONS, sizes, strict=True)):
-            sign = 1 if table.EXCITATORY[k] else -1
+        for k, size in enumerate(circuit.list_sizes(self.scale)):
+            sign = 1 if circuit.excitatory[k] else -1
             options = {**table.NEURON, **self._learning_parameters(sign), "I_e": float(currents[k])}
             neurons = model.neurons(
-                name, int(size), "iaf_psc_exp", sign=sign, f_target=float(table.RATES_HZ[k]), **options
+                circuit.names[k],
+                int(size),
+                "iaf_psc_exp",
+                sign=sign,
+                area=circuit.areas[k],
+                f_target=float(circuit.rates_hz[k]),
+                **options,
             )
             populations.append(neurons)
-            if self.background == "poisson":
-                rate = float(table.BACKGROUND_INDEGREE[k] * self.indegrees * table.BACKGROUND_HZ)
-                model.background(neurons, rate_hz=rate, weight=self.weight_unit, port="exc")
+            for item in circuit.poisson if self.background == "poisson" else ():
+                rate, weight = float(item.rate_hz[k] * self.indegrees), float(item.weight[k] / np.sqrt(self.indegrees))
+                if rate:
+                    name = item.name and f"{item.name}->{neurons.name}"
+                    model.background(neurons, rate_hz=rate, weight=weight, port="exc", name=name)
         return populations
 
     def _learning_parameters(self, sign: int) -> dict[str, float]:
@@ -225,31 +237,31 @@ class Microcircuit(TaskBase):
 
     def _connect(self, model: Model, populations: list[Population]) -> None:
         """Connect populations, each pair by a fixed total number of synapses, as in the article."""
-        indegrees, weights = table.list_indegrees() * self.indegrees, table.list_weights() / np.sqrt(self.indegrees)
+        circuit = self.circuit
+        indegrees, weights = circuit.indegrees * self.indegrees, circuit.weights / np.sqrt(self.indegrees)
         if self.learn == "rates":
             drawn = rng.normal(rng.key(self.seed, "microcircuit/wrong"), np.arange(len(weights)), len(weights))
             weights = weights * elementary.exp(self.wrong * drawn)
         for j, post in enumerate(populations):
-            for i, pre in enumerate(populations):
-                excites = bool(table.EXCITATORY[i])
+            for i in np.flatnonzero(indegrees[j]):
                 if number := round(float(indegrees[j, i]) * post.size):
-                    self._add_synapses(model, pre, post, number, float(weights[j, i]), excites)
+                    delay = circuit.delays[j, i]
+                    self._add_synapses(model, populations[i], post, number, float(weights[j, i]), delay)
 
     def _add_thalamus(self, model: Model, populations: list[Population]) -> None:
         """Add thalamic neurons and their synapses."""
         thalamus = model.inputs("thalamus", self._thalamic_size, sign=1)
-        for indegree, post in zip(table.list_thalamic_indegrees() * self.indegrees, populations, strict=True):
+        for indegree, post in zip(self.circuit.thalamic * self.indegrees, populations, strict=True):
             if number := round(float(indegree) * post.size):
-                self._add_synapses(model, thalamus, post, number, self.weight_unit, True)
+                self._add_synapses(model, thalamus, post, number, self.weight_unit, np.array(table.DELAY[True]))
 
     @property
     def _thalamic_size(self) -> int:
         return max(round(table.THALAMIC_SIZE * self.scale), 1)
 
     def _add_synapses(
-        self, model: Model, pre: Population, post: Population, number: int, weight: float, excites: bool
+        self, model: Model, pre: Population, post: Population, number: int, weight: float, delay: np.ndarray
     ) -> None:
-        mean, std = table.DELAY[excites]
         drawn: Distribution = Normal(mean=weight, std=table.SPREAD * abs(weight))
         if self.spread == "lognormal":  # of the same mean and deviation; signs are those of the sources
             variance = float(elementary.log1p(table.SPREAD * table.SPREAD))
@@ -260,16 +272,16 @@ class Microcircuit(TaskBase):
             "fixed_total_number",
             N=number,
             weight=drawn,
-            delay_ms=Normal(mean=mean, std=std),
-            port="exc" if excites else "inh",
+            delay_ms=Normal(mean=float(delay[0]), std=float(delay[1])),
+            port="exc" if weight > 0 else "inh",
             sign="source",
             plastic=self.learn != "nothing",
         )
 
     def _add_readouts(self, model: Model, populations: list[Population], rule: Values) -> None:
-        """Add a readout for each class, which receives from L5E and sends its errors to all neurons."""
+        """Add a readout for each class, which receives from one population and sends its errors to all neurons."""
         readouts = model.readouts("class", self.classes, C_m=1.0, E_L=0.0, tau_m=TAU_OUT, loss="cross_entropy")
-        read = populations[table.POPULATIONS.index(READ)]
+        (read,) = (item for item in populations if item.name == self.circuit.read)
         weight = Normal(std=1.0 / math.sqrt(read.size))
         optimizer = GradientDescent(eta=self.eta_out * (weight.std * weight.std), **rule)
         model.connect(read, readouts, weight=weight, optimizer=optimizer)

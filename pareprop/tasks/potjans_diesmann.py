@@ -2,18 +2,17 @@
 
 Source: T. C. Potjans and M. Diesmann, The cell-type specific cortical microcircuit, Cerebral Cortex 24 (2014) 785-806,
 doi 10.1093/cercor/bhs358, tables 4 and 5. The mean rates, which the compensation of smaller in-degrees needs, are those
-that the full network has with Poisson input (S. J. van Albada, M. Helias, M. Diesmann, PLoS Comput. Biol. 11 (2015)
-e1004490, doi 10.1371/journal.pcbi.1004490, for the compensation).
+that the full network has with Poisson input.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import functools
 
 import numpy as np
 
 from .. import elementary
+from .circuit import Circuit, Poisson
 
 POPULATIONS = ("L23E", "L23I", "L4E", "L4I", "L5E", "L5I", "L6E", "L6I")
 SIZES = np.array([20683, 5834, 21915, 5479, 4850, 1065, 14395, 2948])
@@ -93,36 +92,20 @@ def list_weights() -> np.ndarray:
     return weights
 
 
-def list_sizes(scale: float) -> np.ndarray:
-    """Return the sizes of the populations, `scale` times those of the full network, at least one neuron each."""
-    return np.maximum(np.round(SIZES * scale), 1).astype(int)
-
-
-def compensate(share: float, tau_syn: float, rates_hz: Sequence[float] | np.ndarray = RATES_HZ) -> np.ndarray:
-    """Return the constant current in pA, (8,), that replaces the synapses that are missing with smaller in-degrees.
-
-    With in-degrees times `share` and weights divided by its root, the variance of the input stays, and the mean falls
-    by a factor sqrt(share), which this current compensates (van Albada et al. 2015, equation 11).
-
-    Parameters
-    ----------
-    share : float
-        In-degrees, background included, relative to those of the full network.
-    tau_syn : float
-        Time constant of the synapses in ms.
-    rates_hz : array_like
-        (8,), rates of the populations.
-
-    Returns
-    -------
-    np.ndarray
-        Current of the neurons of each population.
-    """
-    products = list_indegrees() * list_weights() * np.asarray(rates_hz, float)
-    recurrent = np.array([math.fsum(row) for row in products])  # the same bits everywhere
-    return (1.0 - np.sqrt(share)) * tau_syn / 1000.0 * (recurrent + mean_background())
-
-
-def mean_background() -> np.ndarray:
-    """Return the mean background input of neurons of the full network, (8,), in pA per second."""
-    return BACKGROUND_INDEGREE * BACKGROUND_HZ * WEIGHT
+@functools.cache
+def circuit() -> Circuit:
+    """Return the full network."""
+    delays = np.array([DELAY[bool(excites)] for excites in EXCITATORY])
+    return Circuit(
+        names=POPULATIONS,
+        areas=("",) * len(POPULATIONS),
+        excitatory=EXCITATORY,
+        sizes=SIZES,
+        indegrees=list_indegrees(),
+        weights=list_weights(),
+        delays=np.tile(delays, (len(SIZES), 1, 1)),
+        poisson=(Poisson(BACKGROUND_INDEGREE * BACKGROUND_HZ, np.full(len(SIZES), WEIGHT)),),
+        thalamic=list_thalamic_indegrees(),
+        rates_hz=RATES_HZ,
+        read="L5E",
+    )

@@ -46,8 +46,8 @@ def test_a_current_compensates_smaller_indegrees() -> None:
         full = sum(indegrees[k, i] * weights[k, i] * rate[i] for i in range(8))
         full += table.BACKGROUND_INDEGREE[k] * 8.0 * 87.8
         less = full * share / math.sqrt(share)  # fewer synapses, larger weights
-        assert abs(less * 0.5e-3 + table.compensate(share, 0.5)[k] - full * 0.5e-3) < 1e-9
-    assert not table.compensate(1.0, 0.5).any()
+        assert abs(less * 0.5e-3 + table.circuit().compensate(share, 0.5)[k] - full * 0.5e-3) < 1e-9
+    assert not table.circuit().compensate(1.0, 0.5).any()
 
 
 def test_the_network_is_that_of_the_tables() -> None:
