@@ -149,9 +149,10 @@ class Phases(Observer):
             self.stopped_by = "observer"
 
     def finish(self, simulation: Watched) -> None:
-        """Test if the training is complete; after an early stop test at least one sample, for the figures."""
+        """Test if the training is complete; after an early stop test at least one sample, if any, for the figures."""
         self._done = simulation.iteration
-        n_samples = max(self.task.test_samples, int(self.stopped))
+        has_any = count_available(simulation.task, "test") != 0
+        n_samples = max(self.task.test_samples, int(self.stopped and has_any))
         is_complete = self.stopped or simulation.iteration >= self.n_iterations
         if is_complete and self.best is not None and self.kept is not None:
             self.best.restore(simulation, self.kept[0])

@@ -76,6 +76,7 @@ def _tell_samples(simulation: Simulation, task: TaskBase) -> list[str]:
     texts = []
     for phase, n in (used | {"test": max(task.test_samples, int(stops))}).items():
         part = parts.get(phase)
+        n = 0 if part == range(0) else n
         part = part[:n] if isinstance(part, range) else range(0)
         file = "the file"
         if part and phase == "test" and getattr(task, "test_data", None):

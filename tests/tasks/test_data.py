@@ -325,6 +325,14 @@ def test_counted_samples(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         assert words in refusal_of(capsys, "run", path, *as_options(*settings), "--out", tmp_path / "no")
 
 
+def test_patience_needs_no_test(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Of a file without samples that test, none is tested after an early end."""
+    path = write_samples(tmp_path, "raster h5", labels=np.arange(N) % 2)
+    words = as_options("n_train=3", "n_validate=3", "validate_every=1", "patience=1", "eta=1e-30", "iterations=9")
+    text = output_of(capsys, "run", path, *words, "--out", tmp_path / "run")
+    assert "stopped after" in text and "test accuracy" not in text
+
+
 def test_epochs_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Three samples in batches of two: passes end in iterations 2, 3, 5, 6; also after a restart, with one validation
     in iteration 4, which belongs to the third pass.
