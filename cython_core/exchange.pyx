@@ -5,10 +5,11 @@ unpacks where one message goes to all, which means to copy spikes; where message
 share of what leaves and unpacks a share of what comes.
 
 A message is [what is needed, ids, lag, sums of the node by step and readout, spikes per step, ids]. The first word
-tells all others how much room the sender's largest message needs: words, or a quota where messages differ. The third
+tells all others how much room the sender's message needs, in words; where messages differ, it is 0, or the quota that
+this part of the message needs and has not: then the two nodes alone make room, and send the part once more. The third
 one is how long the sender's last exchange took: the node that came last to it waited for none, so the shortest of these
 is what the transfer took. Where messages differ, one may have several parts, each with spikes of some ranks of its
-sender; all but the first are [0, ids, 0, spikes per step, ids]. Their ids are coded by the gaps between them. Sums may
+sender; all but the first are [what is needed, ids, 0, spikes per step, ids]. Their ids are coded by the gaps between them. Sums may
 travel apart from them, in a tree.
 """
 
@@ -38,8 +39,8 @@ cdef class Mailbox(Messages):
     Attributes
     ----------
     sender : object
-        Has `transfer()` for communicators that are not MPI's, `resize(need)` and `lay_out(n_steps)`, and `add_up()`
-        where sums travel apart.
+        Has `transfer()` for communicators that are not MPI's, `resize(need)` and `lay_out(n_steps)`; where messages
+        differ, `send_again()`, and `add_up()` where sums travel apart.
     """
 
     cdef public int64_t rank, size            # of those that share the messages: this rank, and how many
@@ -48,7 +49,7 @@ cdef class Mailbox(Messages):
     cdef public uint32_t[::1] outgoing, incoming   # shared by the ranks of the node
     cdef public int64_t[::1] messages_out     # where in `outgoing` each message starts
     cdef public int64_t[::1] messages_in      # where in `incoming` that of each other node starts
-    cdef public int64_t capacity              # words of a message, or the quota
+    cdef public int64_t capacity              # words of a message; 0 if `targeted`: any part that is short is too much
     cdef public int64_t steps                 # of a round for which messages are laid out
     cdef public object sender
     # parts that this rank unpacks:
@@ -58,6 +59,8 @@ cdef class Mailbox(Messages):
     # where messages differ:
     cdef public bint targeted
     cdef public bint apart                    # whether sums travel apart from the messages
+    cdef public bint again                    # of the leader: whether to send only what found too little room
+    cdef public int64_t[::1] heads            # of the leader: where in `incoming` each part starts
     cdef public uint32_t[::1] numbers         # neurons that this node listens to, those of part p:
     cdef public int64_t[::1] first_number     # numbers[first_number[p]..[p+1]]
     # parts that this rank packs: neuron first_id + k goes to parts route_part[route_ptr[k]..[k+1]] as route_index
@@ -79,7 +82,7 @@ cdef class Mailbox(Messages):
             setattr(self, name, value)
 
     def connect(self, intptr_t call, intptr_t comm, intptr_t datatype):
-        """Use MPI's Allgather, or Alltoallv if `targeted`, at the address `call`, with these handles."""
+        """Use MPI's Allgather, or Neighbor_alltoallv if `targeted`, at the address `call`, with these handles."""
         self.call, self.comm, self.datatype = call, comm, datatype
 
     cdef bint lay_out(self, int64_t n_steps) except -1 nogil:
@@ -127,13 +130,13 @@ cdef class Mailbox(Messages):
 
         Of each index stands how far it is, in 16 bits, from the one after that of the spike before in its step; `FAR`
         where it is as far or farther, then the rest. So a step takes no more of these than the list has neurons. What
-        does not fit is not written; the quota that is needed is returned.
+        does not fit is not written: then the part tells first which quota it needs, and 1 is returned.
         """
-        cdef int64_t p, t, s, k, i, n, need = 0, n_parts = self.leaves.shape[0]
+        cdef int64_t p, t, s, k, i, n, short = 0, n_parts = self.leaves.shape[0]
         cdef uint32_t gap
         cdef uint16_t* gaps
         for p in range(n_parts):
-            self.outgoing[self.leaves[p] + 1] = 0
+            self.outgoing[self.leaves[p]] = self.outgoing[self.leaves[p] + 1] = 0
             self.cursor[p] = 0
         for t in range(first, last):
             for p in range(n_parts):
@@ -159,32 +162,48 @@ cdef class Mailbox(Messages):
         for p in range(n_parts):
             if self.cursor[p] > 2 * self.room[p]:
                 n = self.cursor[p] - 2 * self.slack
-                need = max(need, (n * QUOTA + self.listed[p] - 1) // self.listed[p])
+                self.outgoing[self.leaves[p]] = <uint32_t> ((n * QUOTA + self.listed[p] - 1) // self.listed[p])
+                short = 1
             for t in range(last - first):
                 self.outgoing[self.leaves[p] + 1] += self.outgoing[self.leaves_counts[p] + t]
-        return need
+        return short
 
     cdef int64_t transfer(self, int64_t need) except -1 nogil:
+        cdef int64_t m
+        cdef double start
+        if self.again:
+            self.again = False
+            with gil:
+                self.sender.send_again()
+        else:
+            need = self.transfer_all(need)
+        for m in range(self.heads.shape[0]):
+            need = max(need, <int64_t> (self.incoming[self.heads[m]] > 0))
+        if self.apart and need <= self.capacity:  # else some are sent once more
+            start = now()
+            with gil:
+                self.sender.add_up()
+            self.transferred += now() - start
+        return need
+
+    cdef int64_t transfer_all(self, int64_t need) except -1 nogil:
         cdef int64_t m
         cdef uint32_t least = self.lag
         cdef double start
         for m in range(self.messages_out.shape[0]):
-            self.outgoing[self.messages_out[m]] = <uint32_t> need
+            if not self.targeted:
+                self.outgoing[self.messages_out[m]] = <uint32_t> need
             self.outgoing[self.messages_out[m] + 2] = self.lag
         start = now()
         self.call_mpi()
         start = now() - start
         for m in range(self.messages_in.shape[0]):
-            need = max(need, <int64_t> self.incoming[self.messages_in[m]])
+            if not self.targeted:
+                need = max(need, <int64_t> self.incoming[self.messages_in[m]])
             least = min(least, self.incoming[self.messages_in[m] + 2])
         self.transferred += LAG * least           # tells waiting from transfer in the exchange before this one
         self.waited += LAG * (self.lag - least)
         self.lag = <uint32_t> min(start / LAG, 4e9)
-        if self.apart and need <= self.capacity:  # else all send once more
-            start = now()
-            with gil:
-                self.sender.add_up()
-            self.transferred += now() - start
         return need
 
     cdef int call_mpi(self) except -1 nogil:

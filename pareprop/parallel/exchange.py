@@ -15,10 +15,11 @@ import numpy as np
 from ..errors import InputError
 from ..kernels import rounds as kernel
 from ..timers import Timers
+from . import tree
 from .channel import Channel, ChannelSizes, Choice, choose_within, open_alone
 from .collectives import any_bits, raise_together, total
 from .hearing import Hearing
-from .messages import AllgatherSender, AlltoallvSender, Post, Sources, count_parts, message_words, share, split
+from .messages import AllgatherSender, NeighbourSender, Post, Sources, count_parts, message_words, share, split
 from .mpi import Comm
 from .node import Nodes, find_nodes, is_crowded, make_rank_lost
 from .replicas import Replicas
@@ -186,7 +187,7 @@ class Ranks:
     ----------
     nodes : Nodes
         Nodes of the communicator.
-    sender : AllgatherSender, AlltoallvSender or None
+    sender : AllgatherSender, NeighbourSender or None
         Sends this rank's share of the messages of its node; the leader sends all if there is one message for all. None
         for ranks without a share, and where there is one node.
 
@@ -200,8 +201,9 @@ class Ranks:
         self.comm, self.ways, self.replicas = comm, ways, replicas or Replicas()
         self.rank, self.size = comm.rank, comm.size
         self.nodes: Nodes = find_nodes(comm)
-        self.sender: AllgatherSender | AlltoallvSender | None = None
+        self.sender: AllgatherSender | NeighbourSender | None = None
         self.sending = "shared"
+        self._edges: tuple[list[int], list[int]] | None = None
 
     def _layout(self, terms: ChannelSizes, starts: list[np.ndarray]) -> Layout:
         """Return the layout with one log for each rank of this node and each part of others, in ascending ids.
@@ -239,12 +241,23 @@ class Ranks:
     def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Collective: allocate shared memory, and connect the ranks."""
         nodes, local, hearing = self.nodes, self.nodes.local, None
-        first = terms.firsts(self.size)
+        first, moves = terms.firsts(self.size), sources is not None and sources.present is not None
+        comes = leaves = [r for r in range(nodes.count) if r != nodes.index]
+        apart = False
         if nodes.count > 1:
             own = None if sources is None else sources.sent
             hearing = Hearing(self.comm, nodes, first[nodes.starts], own)
             self.sending = self._way(hearing)
+            if self.sending == "targeted":
+                hearing.tell()
+                heard, hearers = hearing.neighbours()
+                spared = 0.0 if moves else self._mean(len(comes) - len(heard))
+                n_sums = terms.summed_steps * terms.n_readouts
+                apart = tree.pays(nodes.count, n_sums, spared)
+                if not moves and (apart or not n_sums):  # else any other node may have something to say
+                    comes, leaves = heard, hearers
         starts = self._starts(terms, self.sending == "targeted")
+        starts = [part if r in {*comes, nodes.index} else part[:1] for r, part in enumerate(starts)]
         memory = SharedMemory(self.comm, nodes, self._layout(terms, starts))
         n_logs = [local.size if r == nodes.index else len(part) - 1 for r, part in enumerate(starts)]
         ends = np.cumsum([0, *n_logs])
@@ -275,10 +288,10 @@ class Ranks:
         sums = memory.sums(local.rank, n_sharing, joined=nodes.count > 1)
         if hearing is not None:
             by_node = [SegmentedLog(logs[ends[r] : ends[r + 1]]) for r in range(nodes.count)]
-            post = Post(nodes, memory.messages(local.rank == 0), sums, by_node, starts, terms.summed_steps, together)
+            post = Post(nodes, memory.messages(local.rank == 0), sums, by_node, starts, terms.summed_steps, together,
+                        comes, leaves, apart)  # fmt: skip
             self._within = terms.within or terms.summed_steps
             self._connect(meeting, post, hearing)
-            moves = sources is not None and sources.present is not None
             self._parts = meeting, post, hearing if moves else None
             written += [(log, choose_within(*pair)) for log, pair in zip(post.received(), post.bounds(), strict=True)]
         if sources is not None and sources.ids is not None:
@@ -290,13 +303,12 @@ class Ranks:
         return Channel(logs[place], heard, sums, signal, meeting, written, whole, self.comm, [memory])
 
     # Any: a `kernel.NodeMeeting`, whose declaration in Cython cannot say that messages may be None
-    def _connect(self, meeting: Any, post: Post, hearing: Hearing, quota: int = 0) -> None:
+    def _connect(self, meeting: Any, post: Post, hearing: Hearing) -> None:
         """Collective: connect this rank with its node's messages, and the leaders of nodes with one another."""
         leads = self.nodes.local.rank == 0
         self.sender = None
         if post.together:
-            hearing.tell()
-            self.sender = AlltoallvSender(post, hearing, quota)
+            self.sender = NeighbourSender(post, hearing, self._graph(post) if leads else None)
         elif leads:
             self.sender = AllgatherSender(post)
         box, across = (
@@ -318,9 +330,23 @@ class Ranks:
             return
         hearing = Hearing(self.comm, self.nodes, before.first, heard())
         if hearing.has_news(before):
-            assert self.sender is not None  # there are several nodes
-            self._connect(meeting, post, hearing, self.sender.box.capacity)
+            hearing.tell()
+            self._connect(meeting, post, hearing)
             self._parts = meeting, post, hearing
+
+    def _graph(self, post: Post) -> Comm:
+        """Collective among leaders: return a communicator of them that knows who sends to whom.
+
+        It is used again while that stays the same: there may be few of them.
+        """
+        leaders, edges = self.nodes.leaders, (post.sources, post.targets)
+        if total(leaders, self._edges != edges):
+            self._edges, self._of_edges = edges, leaders.Create_dist_graph_adjacent(*edges)
+        return self._of_edges
+
+    def _mean(self, value: int) -> float:
+        """Collective: return the mean over nodes of what their leaders say."""
+        return total(self.comm, value * self.leads) / self.nodes.count
 
     def _way(self, hearing: Hearing) -> str:
         """Collective: choose the way to send by counts, the same on all ranks."""

@@ -86,6 +86,11 @@ class Hearing:
         is_leader = self._nodes.local.rank == 0
         return total(self._comm, is_leader and bool(np.any(self.heard & ~before.heard))) > 0
 
+    def neighbours(self) -> tuple[list[int], list[int]]:
+        """Return the other nodes of which this one hears neurons, and those that hear some of its own."""
+        others = [r for r in range(self._nodes.count) if r != self._nodes.index]
+        return [r for r in others if self._of(r).any()], [r for r in others if self._by(r).any()]
+
     def of(self, node: int, low: int, high: int) -> np.ndarray:
         """Return which neurons [low, high) of another node are heard here: uint32 ascending, counted from `low`."""
         return _list(self._of(node), low - self.first[node], high - self.first[node])

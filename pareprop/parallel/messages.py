@@ -1,4 +1,4 @@
-"""Messages of a round between nodes: all spikes to all nodes (MPI_Allgather), or to each what it needs (MPI_Alltoallv).
+"""Messages of a round between nodes: all spikes to all nodes (MPI_Allgather), or to those that hear some.
 
 A node or rank listens to the neurons whose spikes it needs. A rank that listens to some neurons only numbers them in
 ascending order of their ids; its log then holds numbers.
@@ -26,6 +26,7 @@ from .spike_log import SegmentedLog, SpikeLog
 GROWTH = 1.25  # room beyond the largest message seen, so that a second message is rare
 WORDS = 256  # words of a message to all nodes, at first
 WORD, FEW = 6, 4  # neurons in a word: 2**WORD; a rank hears few if these are fewer than a FEWth of all words
+AGAIN = 3  # tag of parts that are sent once more
 SLACK = 8  # words of gaps that always fit into a part of a message to one node
 
 
@@ -117,6 +118,10 @@ class Post:
         Steps of the longest round.
     together : bool
         Whether all ranks of the node pack and unpack, or the leader alone.
+    sources, targets : list of int
+        Nodes whose messages come here, and nodes to which messages leave.
+    apart : bool
+        Whether sums for the readouts travel apart from the messages, in a tree.
     """
 
     nodes: Nodes
@@ -126,28 +131,26 @@ class Post:
     starts: list[np.ndarray]
     steps: int
     together: bool
-
-    @property
-    def others(self) -> list[int]:
-        """Numbers of the other nodes."""
-        return [r for r in range(self.nodes.count) if r != self.nodes.index]
+    sources: list[int]
+    targets: list[int]
+    apart: bool = False
 
     def unpacked(self, rank: int) -> slice:
         """Return the slice of the parts that come to this node which one of its ranks unpacks."""
-        return share(sum(len(self.starts[r]) - 1 for r in self.others), self.nodes.local.size, rank, self.together)
+        return share(sum(len(self.starts[r]) - 1 for r in self.sources), self.nodes.local.size, rank, self.together)
 
     def packed(self, rank: int) -> slice:
         """Return the slice of the parts that leave this node which one of its ranks packs; by part, then node."""
-        return share((len(self.starts[self.nodes.index]) - 1) * len(self.others), self.nodes.local.size, rank)
+        return share((len(self.starts[self.nodes.index]) - 1) * len(self.targets), self.nodes.local.size, rank)
 
     def received(self) -> list[SpikeLog]:
         """Return the logs that this rank writes to."""
-        return [log for r in self.others for log in self.logs[r].segments][self.unpacked(self.nodes.local.rank)]
+        return [log for r in self.sources for log in self.logs[r].segments][self.unpacked(self.nodes.local.rank)]
 
     def bounds(self) -> np.ndarray:
         """Return first neuron, and one past the last, of each log of `received`: int64 (n, 2)."""
-        pairs = [np.stack([self.starts[r][:-1], self.starts[r][1:]], 1) for r in self.others]
-        return np.concatenate(pairs)[self.unpacked(self.nodes.local.rank)]
+        pairs = [np.stack([self.starts[r][:-1], self.starts[r][1:]], 1) for r in self.sources]
+        return np.concatenate([np.zeros((0, 2), np.int64), *pairs])[self.unpacked(self.nodes.local.rank)]
 
     def fixed(self, n_steps: int) -> int:
         """Return the words of a message of one part beside its ids."""
@@ -156,7 +159,7 @@ class Post:
     def mailbox(self, arrays: Values) -> kernel.Mailbox:
         """Make the mailbox of this rank; arrays that are not given are empty."""
         local, none, small = self.nodes.local, np.zeros(0, np.int64), np.zeros(0, np.uint32)
-        ours: Values = dict.fromkeys(("route_ptr", "first_number", "listed", "cursor", "after"), none)
+        ours: Values = dict.fromkeys(("route_ptr", "first_number", "listed", "cursor", "after", "heads"), none)
         ours |= dict.fromkeys(("numbers", "route_part", "route_index"), small)
         ours |= {
             "rank": local.rank if self.together else 0,
@@ -254,7 +257,7 @@ class AllgatherSender:
         box, post = self.box, self.post
         fixed, most = post.fixed(n_steps), len(post.memory.incoming) // post.nodes.count
         box.steps, box.capacity = n_steps, min(max(box.capacity, fixed), most)
-        box.messages_in = np.array(post.others) * box.capacity
+        box.messages_in = np.array(post.sources) * box.capacity
         box.arrives = box.messages_in
         box.arrives_counts = np.asarray(box.arrives) + fixed - n_steps
         return post.memory.take(box.capacity, box.capacity * post.nodes.count)
@@ -275,8 +278,11 @@ class AllgatherSender:
         return self.post.memory.nbytes
 
 
-class AlltoallvSender:
-    """Sends by one Alltoallv per round. Both ends derive the size of a message from the quota, gaps per listed source.
+class NeighbourSender:
+    """Sends to the nodes that hear neurons of this one, by one Neighbor_alltoallv per round.
+
+    Both ends derive the size of a part of a message from its quota, gaps per listed source. A part for which that is
+    too little tells so; then both ends make room for it, and it alone is sent once more: others need not know.
 
     Parameters
     ----------
@@ -284,8 +290,8 @@ class AlltoallvSender:
         What the ranks of the node have in common.
     hearing : Hearing
         Who hears whom, which nodes have told each other.
-    quota : int
-        Room at first: gaps per listed source, in units of 1 / `QUOTA`.
+    graph : communicator
+        On the leader: communicator of the leaders, with the nodes whose messages come and to which messages leave.
 
     Attributes
     ----------
@@ -295,17 +301,19 @@ class AlltoallvSender:
 
     name = "targeted"
 
-    def __init__(self, post: Post, hearing: Hearing, quota: int = 0) -> None:
-        self.post, local, index = post, post.nodes.local, post.nodes.index
+    def __init__(self, post: Post, hearing: Hearing, graph: Comm) -> None:
+        self.post, self.graph, local, index = post, graph, post.nodes.local, post.nodes.index
         starts, own = post.starts[index], post.logs[index]
-        comes = [(r, *pair) for r in post.others for pair in itertools.pairwise(post.starts[r].tolist())]
-        leaves = [(r, *pair) for pair in itertools.pairwise(starts.tolist()) for r in post.others]
+        comes = [(r, *pair) for r in post.sources for pair in itertools.pairwise(post.starts[r].tolist())]
+        leaves = [(r, *pair) for pair in itertools.pairwise(starts.tolist()) for r in post.targets]
+        self._from, self._to = ([part[0] for part in parts] for parts in (comes, leaves))
         self._heard = np.array([hearing.count_of(*part) for part in comes], np.int64)
         self._listed = np.array([hearing.count_by(*part) for part in leaves], np.int64)
+        self._quotas = np.zeros_like(self._listed), np.zeros_like(self._heard)  # in units of 1 / `QUOTA`
         numbers = [np.uint32(part[1]) + hearing.of(*part) for part in comes[post.unpacked(local.rank)]]
         lists = [hearing.by(*part) for part in leaves[post.packed(local.rank)]]
-        mine, n_others = post.packed(local.rank), len(post.others)
-        groups = np.arange(len(leaves))[mine] // n_others  # parts of this node whose spikes they have
+        mine = post.packed(local.rank)
+        groups = np.arange(len(leaves))[mine] // max(len(post.targets), 1)  # parts of this node whose spikes they have
         low, high = (int(groups[0]), int(groups[-1]) + 1) if len(groups) else (0, 0)
         parts = split(own.n_segments, len(starts) - 1).tolist()
         self._routes = _route(lists, starts[groups] - starts[low], int(starts[high] - starts[low])) | {
@@ -324,23 +332,46 @@ class AlltoallvSender:
                 "slack": SLACK,
                 "sender": self,
                 "targeted": True,
-                "apart": tree.pays(post.nodes.count, post.steps * post.sums.n_readouts),
-                "capacity": quota,
+                "apart": post.apart,
+                "capacity": 0,
             }
         )
         if local.rank == 0:
-            _connect(self.box, post.nodes.leaders, "MPI_Alltoallv")
+            _connect(self.box, graph, "MPI_Neighbor_alltoallv")
         self.lay_out(post.steps)
 
     def resize(self, need: int) -> None:
-        """Make room for `need` / `QUOTA` gaps per source of a list, and some more; one per step always suffices."""
-        self.box.capacity = min(grow(need), layout.QUOTA * self.post.steps)
+        """Make room for the parts that have too little, and some more; one gap per step and source always suffices."""
+        memory, most, short = self.post.memory, layout.QUOTA * self.post.steps, []
+        heads = memory.outgoing[self._leaves[0]], memory.incoming[self._arrives[0]]
+        for quota, needed in zip(self._quotas, heads, strict=True):
+            short.append(np.flatnonzero(needed))
+            quota[short[-1]] = np.minimum((GROWTH * needed[short[-1]]).astype(np.int64), most)
+        self._short, self._before = short, self._arrives
         self.lay_out(self.box.steps)
+        self.box.again = self.post.nodes.local.rank == 0
+
+    def send_again(self) -> None:
+        """Exchange the parts that had too little room with the nodes concerned; put the others where they lie now."""
+        leaders, memory, pending = self.post.nodes.leaders, self.post.memory, []
+        for old, size, new in reversed([*zip(*map(np.ndarray.tolist, (*self._before, self._arrives[0])), strict=True)]):
+            if new != old:
+                memory.incoming[new : new + size] = memory.incoming[old : old + size].copy()
+        leaving, coming = self._short
+        for call, parts, short, array, nodes in (
+            (leaders.Irecv, self._arrives, coming, memory.incoming, self._from),
+            (leaders.Isend, self._leaves, leaving, memory.outgoing, self._to),
+        ):
+            for k in short.tolist():
+                start, size = (int(values[k]) for values in parts)
+                pending.append(call(array[start : start + size], nodes[k], AGAIN))
+        for message in pending:
+            message.Wait()
 
     def transfer(self) -> None:
         """Collective: call MPI, and nothing else."""
         memory = self.post.memory
-        self.post.nodes.leaders.Alltoallv((memory.outgoing, self._leaving), (memory.incoming, self._arriving))
+        self.graph.Neighbor_alltoallv((memory.outgoing, self._leaving), (memory.incoming, self._arriving))
 
     def add_up(self) -> None:
         """Collective: add the sums for readouts over all nodes, where they travel apart."""
@@ -349,39 +380,36 @@ class AlltoallvSender:
     def lay_out(self, n_steps: int) -> bool:
         """Place messages of rounds of `n_steps` steps, one after the other; return whether memory was taken."""
         box, post, rank = self.box, self.post, self.post.nodes.local.rank
-        n_others, n_parts = len(post.others), [len(post.starts[r]) - 1 for r in post.others]
-        box.steps, box.room = n_steps, self._room(self._listed[post.packed(rank)])
         first = fixed_words(n_steps, 0 if box.apart else post.sums.n_readouts) - n_steps  # in a first part
-        counts = np.full(len(self._listed), layout.HEADER)  # places of the counts in a part
-        counts[:n_others] = first
-        sizes = (counts + n_steps + self._room(self._listed)).reshape(-1, n_others).T  # by node, then part
-        starts = np.cumsum(sizes).reshape(sizes.shape) - sizes
-        leaving = sizes.sum(axis=1), starts[:, 0]
-        box.messages_out, mine = leaving[1].copy(), post.packed(rank)
-        box.leaves = starts.T.ravel()[mine].copy()
+        mine, n_targets = post.packed(rank), len(post.targets)
+        room, counts = self._room(self._listed, self._quotas[0]), np.full(len(self._listed), layout.HEADER)
+        counts[:n_targets] = first  # places of the counts in a part
+        sizes = (counts + n_steps + room).reshape(len(post.starts[post.nodes.index]) - 1, n_targets)
+        starts = (np.cumsum(sizes.T).reshape(sizes.T.shape) - sizes.T).T  # of parts, node by node
+        self._leaves, self._leaving = (starts.ravel(), sizes.ravel()), (sizes.sum(axis=0), starts[0])
+        box.steps, box.room, box.messages_out = n_steps, room[mine], starts[0].copy()
+        box.leaves = self._leaves[0][mine].copy()
         box.leaves_counts = box.leaves + counts[mine]
-        firsts = np.cumsum([0, *n_parts])
+        mine, firsts = post.unpacked(rank), np.cumsum([0, *(len(post.starts[r]) - 1 for r in post.sources)])
         counts = np.full(len(self._heard), layout.HEADER)
         counts[firsts[:-1]] = first
-        parts = counts + n_steps + self._room(self._heard)
-        starts = np.cumsum(parts) - parts
-        arriving = np.add.reduceat(parts, firsts[:-1]), starts[firsts[:-1]]
-        box.messages_in, mine = arriving[1].copy(), post.unpacked(rank)
-        box.arrives = starts[mine].copy()
+        sizes = counts + n_steps + self._room(self._heard, self._quotas[1])
+        ends = np.concatenate(([0], np.cumsum(sizes)))
+        self._arrives, self._arriving = (ends[:-1], sizes), (np.diff(ends[firsts]), ends[firsts[:-1]])
+        box.messages_in = ends[firsts[:-1]]
+        box.arrives = ends[:-1][mine].copy()
         box.arrives_counts = box.arrives + counts[mine]
-        self._leaving, self._arriving = (
-            (self._with_own(part), self._with_own(start)) for part, start in (leaving, arriving)
+        if rank == 0:
+            box.heads = ends[:-1].copy()
+        (box.leaving, box.leaving_at), (box.arriving, box.arriving_at) = (
+            [np.append(values, 0).astype(np.intc) for values in pair] for pair in (self._leaving, self._arriving)
         )
-        (box.leaving, box.leaving_at), (box.arriving, box.arriving_at) = self._leaving, self._arriving
-        return post.memory.take(int(leaving[0].sum()), int(parts.sum()))
+        return post.memory.take(int(self._leaving[0].sum()), int(ends[-1]))
 
-    def _with_own(self, values: np.ndarray) -> np.ndarray:
-        """Return values of other nodes with 0 for this one, for MPI."""
-        return np.insert(values, self.post.nodes.index, 0).astype(np.intc)
-
-    def _room(self, listed: np.ndarray) -> np.ndarray:
+    @staticmethod
+    def _room(listed: np.ndarray, quotas: np.ndarray) -> np.ndarray:
         """Return the words for the gaps of lists of some lengths."""
-        return np.where(listed > 0, SLACK - (-listed * self.box.capacity // (2 * layout.QUOTA)), 0)
+        return np.where(listed > 0, SLACK - (-listed * quotas // (2 * layout.QUOTA)), 0)
 
     @property
     def received(self) -> int:

@@ -300,7 +300,7 @@ class MessageMemory:
         if self._fd >= 0:
             for start, words in zip(self._starts, wanted, strict=True):
                 try:
-                    os.posix_fallocate(self._fd, start, 4 * words)
+                    os.posix_fallocate(self._fd, start, max(4 * words, 1))  # a node may hear no other one
                 except OSError as problem:
                     raise RankLost(_full(problem), speaks=True) from None  # in the middle of a round
         return True

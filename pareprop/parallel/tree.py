@@ -10,6 +10,7 @@ from .mpi import Comm
 
 WORDS_OF_SUM = 4  # words of an exact sum in a message
 CALL = 1e-6  # seconds of Python that a message takes beside its way
+SPARED = 250  # words that arrive in the time of a message among many that are under way together
 MESSAGE = 4000  # words that arrive in the time of one message: 2 us on the way and `CALL`, at some 5 GB/s
 
 
@@ -29,10 +30,13 @@ def received(n_nodes: int, node: int) -> int:
     return n_nodes.bit_length() - 1 + (node < n_nodes - first) if node < first else 1
 
 
-def pays(n_nodes: int, n_sums: float) -> bool:
-    """Return whether a tree takes less time for so many sums of a round than to send them to every other node."""
+def pays(n_nodes: int, n_sums: float, spared: float = 0.0) -> bool:
+    """Return whether a tree takes less time for so many sums of a round than to send them to every other node.
+
+    With a tree, a node needs no messages from those whose neurons it does not hear: `spared` of them, on average.
+    """
     n = stages(n_nodes)
-    return WORDS_OF_SUM * n_sums * (n_nodes - 1 - n) > MESSAGE * n
+    return n_sums > 0 and WORDS_OF_SUM * n_sums * (n_nodes - 1 - n) + SPARED * spared > MESSAGE * n
 
 
 def add_up(comm: Comm, sums: np.ndarray, add: Callable[[np.ndarray, np.ndarray], None]) -> None:

@@ -201,8 +201,9 @@ class Units:
         Ranks of a node read each other's lines in shared memory. Leaders of nodes exchange all spikes by an Allgather,
         which has log2(nodes) stages, or send each node those that it listens to. Nobody merges spikes; ranks that
         listen to some neurons only look up the numbers of those in the log of their node. Where messages
-        differ, the ranks of a node meet three times more around them, to share what is to be packed and unpacked, and
-        messages have more room than was needed before, see `messages.GROWTH`. For
+        differ, nodes that hear nothing of each other send nothing, the ranks of a node meet three times more around
+        them, to share what is to be packed and unpacked, and messages have more room than was needed before, see
+        `messages.GROWTH`. For
         each readout and step a sum of each rank of the node is added, and one of each other node; these are shared,
         too, unless leaders add sums of nodes in a tree, see `tree.pays`. If there is one message for all, the leader
         packs, unpacks and adds.
@@ -215,10 +216,11 @@ class Units:
             rounds = work.rounds + 3 * work.exchanges * work.targeted
             parts["ranks of a node"] = rounds * (network.round_s + network.line_s * max(work.node_ranks - 2, 0.0))
         arriving, leaving = work.node_spikes * others / work.nodes, work.spikes / work.nodes
-        apart = work.targeted and tree.pays(work.nodes, work.steps * work.readouts / work.exchanges)
+        apart, talks = self._talks(work)
         adding = tree.stages(work.nodes) if apart else others  # stages of messages with sums
         if others and work.targeted:
-            parts["messages"] = work.exchanges * (network.latency_s + network.message_s * (others - 1))
+            each = network.latency_s * min(talks, 1.0) + network.message_s * max(talks - 1.0, 0.0)
+            parts["messages"] = work.exchanges * each
             parts["messages"] += work.exchanges * (network.latency_s + tree.CALL) * adding * apart
             words = self._words(work) + tree.WORDS_OF_SUM * work.steps * work.readouts * adding
             parts["bytes"] = 4.0 * words / network.bandwidth
@@ -235,11 +237,17 @@ class Units:
         return parts
 
     @staticmethod
-    def _words(work: Work) -> float:
+    def _talks(work: Work) -> tuple[bool, float]:
+        """Return whether sums travel in a tree, and from how many nodes messages come, where these differ."""
+        others, n_sums = work.nodes - 1.0, work.steps * work.readouts / work.exchanges
+        neighbours = min(work.neighbours, others)
+        apart = work.targeted and tree.pays(work.nodes, n_sums, others - neighbours)
+        return apart, neighbours if apart or not n_sums else others
+
+    def _words(self, work: Work) -> float:
         """Return the words of all messages of a sample that come to a node which are for it alone, without sums."""
-        others = work.nodes - 1
-        frame = others * (work.exchanges * (layout.HEADER + SLACK) + work.steps)
-        return frame + GROWTH * work.node_spikes * others / work.nodes / GAPS
+        frame = self._talks(work)[1] * (work.exchanges * (layout.HEADER + SLACK) + work.steps)
+        return frame + GROWTH * work.node_spikes * (work.nodes - 1) / work.nodes / GAPS
 
     def wait_seconds(self, work: Work) -> float:
         """Return seconds of a sample that a rank waits for the slowest one in each round.

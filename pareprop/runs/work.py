@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
+from .. import elementary
 from ..engines import rules
 from ..kernels import layout
 from ..machine import CACHE
@@ -123,6 +124,8 @@ class Work:
         Spikes in the log of this rank's node: all, or those that its ranks listen to.
     targeted : bool
         Whether nodes send each other only the spikes that the receiver listens to.
+    neighbours : float
+        Other nodes of which this rank's node hears at least one neuron.
     numbered : bool
         Whether the rank listens to some neurons only, and looks up their numbers.
     given_steps : float
@@ -200,6 +203,7 @@ class Work:
     cold_events: float = 0.0
     cold_visits: float = 0.0
     streamed_steps: float = 0.0
+    neighbours: float = math.inf
 
     def with_cache(self, nbytes: float) -> Work:
         """Return the counts for `nbytes` of cache per core."""
@@ -225,7 +229,8 @@ def of_rank(
     own, of_node = (
         (int(cuts[low]), int(cuts[high])) for low, high in ((rank, rank + 1), (starts[node], starts[node + 1]))
     )
-    share = sum(sources(model, *of_node).values()) / model.size("recurrent")  # that the node listens to
+    of_groups = sources(model, *of_node)
+    share = sum(of_groups.values()) / model.size("recurrent")  # that the node listens to
     targeted = nodes > 1 and share <= WORTHWHILE
     heard = sources(model, *own)
     plan = NetworkPlan(model) if model.eprop.is_online else None
@@ -280,6 +285,7 @@ def of_rank(
         heard=n_heard,
         nodes=nodes,
         targeted=targeted,
+        neighbours=count_neighbours(model, of_groups, cuts[starts], node) if nodes > 1 else 0.0,
         numbered=n_heard < n,
         node_spikes=n * firing.neurons * (share if targeted else 1.0),
         heard_spikes=n_heard * firing.neurons,
@@ -356,6 +362,28 @@ def sources(model: Model, first: int, last: int) -> dict[str, float]:
     if sum(expected.values()) > ALMOST_ALL * model.size("recurrent"):
         return {group.name: float(group.size) for group in groups}
     return expected
+
+
+def count_neighbours(model: Model, heard: Mapping[str, float], first: np.ndarray, node: int) -> float:
+    """Return of how many other nodes a node hears neurons, as expected.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    heard : Mapping
+        How many neurons of each population the node hears, see `sources`.
+    first : np.ndarray
+        int64 (n_nodes + 1,), first neuron of each node, and the number of all.
+    node : int
+        The node.
+    """
+    expected = np.zeros(len(first) - 1)
+    for group in model.of_role("recurrent"):
+        here = np.diff(np.clip(first - model.offset(group), 0, group.size))  # neurons of each node
+        foreign = group.size - int(here[node])
+        expected += here * (max(heard[group.name] - int(here[node]), 0.0) / max(foreign, 1))
+    return float(np.sum(-elementary.expm1(-np.delete(expected, node))))
 
 
 def _learning(

@@ -171,7 +171,7 @@ run.train(int(sys.argv[2]))
 first = run.network.cuts[exchange.nodes.starts]
 moves = exchange.comm.allgather(np.concatenate(item.rewiring.kept))
 post, routes = exchange.sender.post, exchange.sender._routes
-ptr, others = routes["route_ptr"], post.others
+ptr, others = routes["route_ptr"], post.targets
 n_parts = len(others) * (len(post.starts[post.nodes.index]) - 1)
 node_of_part = [others[part % len(others)] for part in range(n_parts)[post.packed(post.nodes.local.rank)]]
 sent = [(routes["first_id"] + k, node_of_part[part])

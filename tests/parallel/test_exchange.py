@@ -50,7 +50,7 @@ class Wire:
         self.parts: list = [None] * size
         self.n_calls = 0
         self.n_objects = 0  # collective calls that pickle what they carry
-        self.queues: defaultdict[tuple[int, int], Queue] = defaultdict(Queue)  # from one to another
+        self.queues: defaultdict[tuple[int, ...], Queue] = defaultdict(Queue)  # from one to another; and a tag
 
     def gather(self, rank: int, mine: object) -> list:
         self.parts[rank] = mine
@@ -109,6 +109,28 @@ class ThreadComm:
 
     def Recv(self, into: np.ndarray, source: int) -> None:
         into[:] = self.wire.queues[source, self.rank].get(timeout=900)
+
+    def Isend(self, mine: np.ndarray, dest: int, tag: int) -> SimpleNamespace:
+        self.wire.queues[self.rank, dest, tag].put(mine.copy())
+        return SimpleNamespace(Wait=lambda: None)
+
+    def Irecv(self, into: np.ndarray, source: int, tag: int) -> SimpleNamespace:
+        def wait() -> None:
+            into[:] = self.wire.queues[source, self.rank, tag].get(timeout=900)
+
+        return SimpleNamespace(Wait=wait)
+
+    def Create_dist_graph_adjacent(self, sources: list[int], destinations: list[int]) -> "ThreadComm":
+        graph = ThreadComm(self.wire.gather(self.rank, Wire(self.size))[0], self.rank)
+        graph.edges = sources, destinations
+        return graph
+
+    def Neighbor_alltoallv(self, mine: tuple, others: tuple) -> None:
+        (buffer, sent), (received, coming) = mine, others
+        for place, n, start in zip(self.edges[1], *sent, strict=True):
+            self.Send(buffer[start : start + n], place)
+        for place, n, start in zip(self.edges[0], *coming, strict=True):
+            self.Recv(received[start : start + n], place)  # both ends know the size
 
     def Sendrecv(self, mine: np.ndarray, dest: int, *, recvbuf: np.ndarray, source: int) -> None:
         self.Send(mine, dest)
@@ -207,7 +229,7 @@ def test_logs_and_sums_complete(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PER_NODE, str(per_node))
-        patch.setattr(tree, "pays", lambda n_nodes, n_sums: apart and n_sums > 0)
+        patch.setattr(tree, "pays", lambda n_nodes, n_sums, spared=0: apart and n_sums > 0)
         results, _ = on_threads(size, work)
     expected_sums = [[exact_sum(added[:, t, k].ravel()) for k in range(n_out)] for t in range(n_steps)]
     for ids, heard, received, (_, total), rest, has_bytes in results:
@@ -306,6 +328,8 @@ def test_counts_choose_a_tree() -> None:
     """Where it spares more words than its messages cost; never for two nodes, or without readouts."""
     assert not any(tree.pays(n, n_sums) for n, n_sums in ((2, 10**9), (3, 10**9), (10_000, 0), (4, 2000), (100, 30)))
     assert tree.pays(4, 2001) and tree.pays(1000, 30)
+    assert not tree.pays(1000, 1) and not tree.pays(1000, 0, 990)
+    assert tree.pays(1000, 1, 990)  # where nodes need hardly any messages but those with the sums
     with pytest.raises(ValueError, match="2 and 4 numbers"):
         exchange.add_sums(np.zeros(2, np.int64), np.zeros(4, np.int64))
 
@@ -383,7 +407,7 @@ def test_places_of_those_that_are_heard(seed: int, n: int, share: float) -> None
 
 
 def test_bytes_that_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To everybody: all messages have the size of the largest. Alltoallv: what is listened to, within the quota.
+    """To everybody: all messages have the size of the largest. Targeted: what is listened to, within the quota.
 
     A spike takes two bytes.
     """
@@ -396,7 +420,7 @@ def test_bytes_that_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert len(set(everything)) == 1 and everything[0] >= 4 * 2 * 1003
     frame = 4 * 4  # header and one count
-    assert targeted[0] == 2 * frame
+    assert targeted[0] == 0  # hears no other node
     assert 2 * 500 <= targeted[1] <= 1.3 * 2 * 500 + 2 * frame + 100
     assert 2 * 2000 <= targeted[2] <= 1.3 * 2 * 2000 + 2 * frame + 100
 
@@ -530,6 +554,40 @@ def test_a_second_message_is_rare(monkeypatch: pytest.MonkeyPatch) -> None:
 
     on_threads(2, work)
     assert max(counts) == 11
+
+
+@pytest.mark.parametrize("per_node", [1, 2])
+def test_nodes_send_to_those_that_hear_them_alone(per_node: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a ring, where each node hears the one before. Parts that grow are sent once more, to that node alone.
+
+    Only node 2 spikes much, in step 3 and from then on.
+    """
+    n_nodes, n_steps, each = 5, 9, 40
+    monkeypatch.setenv(PER_NODE, str(per_node))
+    size, n = n_nodes * per_node, n_nodes * each
+    raster = np.random.default_rng(1).random((n_steps, n)) < 0.02
+    raster[3:, 2 * each : 3 * each] = True
+
+    def work(comm: ThreadComm) -> tuple:
+        ranks, here = Ranks(comm, "targeted"), comm.rank // per_node
+        before = (here - 1) % n_nodes
+        heard = np.sort([*range(before * each, (before + 1) * each), *range(here * each, (here + 1) * each)])
+        channel, mine = ranks.open(ChannelSizes(n, n_steps, n_steps, 0), Sources(n, heard)), of_rank(raster, comm)
+        for step in range(n_steps):
+            write(channel, mine, step, step + 1)
+            channel.meeting.round(step, step + 1)
+        require_spikes(channel.heard.part(0, n_steps), raster[:, heard])
+        channel.barrier()
+        return ranks.sender.post, ranks.sender.graph, ranks.nodes.leaders, channel.nbytes
+
+    results, _ = on_threads(size, work)
+    for rank, (post, *_) in enumerate(results):
+        here = rank // per_node
+        assert (post.sources, post.targets) == ([(here - 1) % n_nodes], [(here + 1) % n_nodes])
+    messages = {pair: queue.unfinished_tasks for pair, queue in results[0][1].wire.queues.items()}
+    assert messages == {(k, (k + 1) % n_nodes): n_steps for k in range(n_nodes)}
+    again = {key[:2]: queue.unfinished_tasks for key, queue in results[0][2].wire.queues.items()}
+    assert again[2, 3] >= 1 and set(again) <= {(2, 3)}
 
 
 def test_too_little_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:

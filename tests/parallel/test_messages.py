@@ -32,17 +32,26 @@ def train(folder: str, words: list[str], exchange: Exchange) -> None:
     On three or four ranks the others have no targets, and nobody listens to the last ten neurons but their own rank.
     """
     if "apart" in words:
-        tree.pays = lambda n_nodes, n_sums: n_sums > 0
+        tree.pays = lambda n_nodes, n_sums, spared=0: n_sums > 0
     source, target = np.array([(s, t) for t in range(10) for s in range(30) if (s + 3 * t) % 5 == 0 and s != t]).T
     among = {"rule": "explicit", "source": source, "target": target, "delay": 2 + source % 2}
     among["weight"] = 0.3 * np.cos(np.arange(len(source)))
     late = {"weight": Normal(std=0.2), "delay": 2}
     slow = {"cell": {"tau_m": 30.0, "V_th": 0.5, "t_ref": 1.0}, "out": {"tau_m": 30.0}}
+    if "ring" in words:  # each ten neurons hear the ten before them
+        source, target = np.array([(s, t) for t in range(40) for s in range(40) if (t // 10 - s // 10) % 4 == 1]).T
+        among |= {"source": source, "target": target, "delay": 2 + source % 2}
+        among["weight"] = 0.3 * np.cos(np.arange(len(source)))
     model = small.network(words[0], 8, 40, 3, **slow, into=0.3, among=among, onto=late, back=late, seed=3)
     sines = np.sin(np.arange(150)[:, None] / 20.0 + np.arange(3))
     simulation = Simulation(model, small.Noise(sines, 8, 0.15), exchange)
     simulation.train(3)
     digest, ids = simulation.hexdigest(), simulation.network.sources.ids
+    if "ring" in words and exchange.comm:
+        targets = exchange.comm.gather(exchange.sender.post.targets)
+        if exchange.rank == 0:
+            print(digest, simulation.rates[-1].hex(), targets)
+        return
     heard = exchange.comm.gather(40 if ids is None else len(ids)) if exchange.comm else [40]
     if exchange.rank == 0:
         print(digest, simulation.rates[-1].hex(), exchange.sending or "-", *heard)
@@ -68,6 +77,16 @@ def test_same_digest_where_sums_travel_in_a_tree(variant, tmp_path):
         env = {"PAREPROP_RANKS_PER_NODE": str(per_node), "PAREPROP_SENDING": "targeted"}
         found = ranks.train(n, __file__, tmp_path, variant, "apart", env=env).split()
         assert found[:3] == [*output.split()[:2], "targeted"]
+
+
+@ONE
+def test_same_digest_where_neighbours_alone_talk(variant, tmp_path):
+    """By MPI: nodes send to the one that hears them; sums for readouts travel in a tree, or to all others."""
+    digest, rate, *_ = ranks.train(1, __file__, tmp_path, variant, "ring").split()
+    env = {"PAREPROP_RANKS_PER_NODE": "1", "PAREPROP_CUTS": "10,20,30", "PAREPROP_SENDING": "targeted"}
+    for words, targets in ((["ring", "apart"], "[[1], [2], [3], [0]]"), (["ring"], "[[1, 2, 3], [0, 2, 3], ")):
+        found = ranks.train(4, __file__, tmp_path, variant, *words, env=env)
+        assert found.split()[:2] == [digest, rate] and targets in found
 
 
 @ONE

@@ -122,6 +122,7 @@ def test_sums_in_a_tree_are_predicted():
     """1 024 nodes of two ranks, 1 µs per message and 1 of Python, 1 ns per byte, 2 ns per sum; 50 rounds of 3 steps."""
     item = work.of_rank(benchmark.model(8192, 3, 20, delay=3), 150, FIRING, 2048, 0, nodes=1024)
     assert item.targeted and item.exchanges == 50
+    item = dataclasses.replace(item, neighbours=1023)
     none, one, many = (FLAT.exchange_parts(dataclasses.replace(item, readouts=n)) for n in (0, 1, 100))
     for name, alone, tree in (
         ("messages", 0.0, 50 * 10 * 2e-6),
@@ -130,6 +131,22 @@ def test_sums_in_a_tree_are_predicted():
     ):
         assert one[name] - none[name] == pytest.approx(alone)
         assert many[name] - none[name] == pytest.approx(tree)
+
+
+def test_neighbours_are_counted():
+    """Of a network whose nodes hear three random sources for each of 8 neurons; and of none, and of all."""
+    model = benchmark.model(8192, 3, 20, delay=3)
+    item, firsts = work.of_rank(model, 150, FIRING, 2048, 0, nodes=1024), np.arange(1025) * 8
+    network = LocalNetwork(model, 100, 1024, None, firsts)
+    assert item.neighbours == pytest.approx(len(np.unique(network.sources.ids // 8)) - 1, abs=2)  # 24 draws of 1 024
+    none, all_of_them = (dict.fromkeys(work.sources(model, 0, 8), n) for n in (0.0, 8192.0))
+    assert work.count_neighbours(model, none, firsts, 3) == 0.0
+    assert work.count_neighbours(model, all_of_them, firsts, 3) == pytest.approx(1023, rel=1e-3)
+    few, many = (FLAT.exchange_parts(dataclasses.replace(item, neighbours=n, readouts=0)) for n in (24.0, 1023.0))
+    assert many["messages"] - few["messages"] == pytest.approx(50 * 999 * FLAT.network.message_s)
+    with_sums = FLAT.exchange_parts(dataclasses.replace(item, readouts=1))  # in a tree, as that spares messages
+    alone = FLAT.exchange_parts(dataclasses.replace(item, readouts=0))
+    assert with_sums["messages"] - alone["messages"] == pytest.approx(50 * 10 * 2e-6)
 
 
 def test_equal_work_takes_unequal_time():
