@@ -50,10 +50,11 @@ class Connection(Frozen):
 
     Attributes
     ----------
-    rule : str
+    rule : str or callable
         "all_to_all", "one_to_one", "fixed_indegree" (needs `indegree`), "fixed_total_number" (needs `N`),
         "fixed_probability" (needs `probability`), "lognormal_degrees" (needs `indegree`, `sigma_in`, `sigma_out`),
-        "distance" (needs `probability`, `space`), "explicit" (needs `source`, `target`) or "sonata" (needs `edges`).
+        "distance" (needs `probability`, `space`), "explicit" (needs `source`, `target`), "sonata" (needs `edges`); or a
+        function that gives the synapses (needs `indegree`), see `synapses`.
     weight : float, Distribution, Scaled or array_like
         One for all, drawn (`Normal`, `Uniform`, `LogNormal`), or (n_synapses,) for "explicit". `Scaled` draws by the
         number of sources and the constants of the targets, so that a first network fires.
@@ -81,7 +82,7 @@ class Connection(Frozen):
     learn_delay_ms : Optimizer, dict or None
         The same with `eta`, `low` and `high` in ms, in place of `learn_delay`.
     indegree : int, float or None
-        Synapses per target, or their mean.
+        Synapses per target, or their mean; of a function about that, by which ranks share neurons evenly.
     probability : float or None
         Probability of a synapse between a source and a target; of "distance": at distance 0.
     N : int or None
@@ -98,6 +99,11 @@ class Connection(Frozen):
         Positions of the cells and profile of the probability.
     edges : Edges or None
         Edges of a SONATA file.
+    synapses : callable or None
+        The function that is given as `rule`: of ids of targets, int64 (n,), ascending. It returns a dict of the
+        synapses onto these targets, "source" and "target", and "weight" and "delay" (steps, within those of `delay`)
+        if they are not to be drawn. Each rank calls it for its own targets, several times: it must return the same
+        synapses of a target each time, in the same order, whatever the other targets. Weights count as drawn ones.
     normalized : bool
         Whether drawn weights are divided by the square root of their target's number of synapses.
     inhibition : float
@@ -114,7 +120,7 @@ class Connection(Frozen):
         Short-term plasticity, with values for each source; None: all spikes count alike.
     """
 
-    rule: SkipValidation[str] = "all_to_all"
+    rule: SkipValidation[str | Callable] = "all_to_all"
     weight: Weight = 1.0
     delay: SkipValidation[int | tuple[int, ...] | np.ndarray | Law | None] = None
     delay_ms: SkipValidation[float | tuple[float, ...] | np.ndarray | Law | None] = None
@@ -137,6 +143,7 @@ class Connection(Frozen):
     sigma_out: SkipValidation[float | None] = None
     space: Annotated[InstanceOf[Space] | None, _described(Space, partial(validate, Space))] = None
     edges: InstanceOf[Edges] | None = None
+    synapses: SkipValidation[Callable | None] = None
     normalized: bool = False
     inhibition: float = Field(1.0, gt=0)
     keep_signs: bool = True

@@ -121,6 +121,7 @@ class Projection(Connection):
     """
 
     name: str
+    rule: str  # type: ignore[assignment]  # resolved: a function has the name "callback"
     pre: InstanceOf[Population]
     post: InstanceOf[Population]
     weight: AnyValue = None  # each rule has its own form
@@ -244,7 +245,9 @@ def resolve(
     InputError
         If an option is missing, unknown to the rule or out of bounds; names the value and the bound.
     """
-    feedback = connection.feedback
+    feedback, rule = connection.feedback, connection.rule
+    if callable(rule) and not isinstance(rule, type):
+        connection = connection.model_copy(update={"rule": "callback", "synapses": rule})
     if (pre.role, post.role) not in ENDS:
         raise InputError(f"{here}: a projection from {pre.role} to {post.role} is not possible")
     if feedback is not None and pre.role != "readout":

@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import rng
 from ..arrays import sort_by
-from ..kernels import members, row_map, topology
+from ..errors import InputError
+from ..kernels import checksum, members, row_map, topology
 from ..parallel.partition import overlap
 from ..sonata.edges import Piece
 from . import delays
@@ -189,16 +190,30 @@ class _StreamedDraft(Draft):
     ) -> None:
         super().__init__(projection, targets, base, sources)
         self.delays = list_delays(projection)
-        self._seed = model.seed
+        self._seed, self._marks = model.seed, list[int]()
 
     def _pieces(self, weights: bool) -> Iterator[Piece]:
-        signs = self.projection.signs
-        for piece in RULES[self.projection.rule].pieces(self._seed, self.projection, *self.targets, weights):
+        signs, pieces = self.projection.signs, RULES[self.projection.rule].pieces
+        for k, piece in enumerate(pieces(self._seed, self.projection, *self.targets, weights)):
+            if self.projection.synapses is not None:
+                self._require_same(k, piece)
             if weights and signs is not None and not self.projection.is_drawn:
                 here, of_port = f"projection '{self.projection.name}'", self.projection.requires_positive
                 check_weights(signs, piece.source, piece.weight, of_port, here)
             mine = _lies_in(piece.source, self.sources)
             yield piece if mine.all() else Piece(*(array[mine] for array in vars(piece).values()))
+
+    def _require_same(self, k: int, piece: Piece) -> None:
+        """Raise `InputError` if a function gives other synapses than when it was called first; rows have no room."""
+        ends = np.concatenate([piece.source, piece.target, piece.delay])
+        mark = checksum.xxh64(ends.view(np.uint8))
+        if k == len(self._marks):
+            self._marks.append(mark)
+        if self._marks[k] != mark:
+            raise InputError(
+                f"projection '{self.projection.name}': rule returned other synapses for the same targets when called "
+                "again: they must depend on the target alone; draw from np.random.default_rng([seed, target]), say"
+            )
 
     def _places(self, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
         """Return for each synapse of a piece the index of its delay in `delays`, and its source."""

@@ -72,5 +72,6 @@ def _parts(model: Model, n_steps: int, first: int, last: int) -> Iterator[tuple[
 
 
 def _describe(projection: Projection, n_targets: int) -> str:
-    options = [f"{name} = {getattr(projection, name)}" for name in RULES[projection.rule].options]
+    values = {name: getattr(projection, name) for name in RULES[projection.rule].options}
+    options = [f"{name} = {getattr(value, '__qualname__', value)}" for name, value in values.items()]
     return ", ".join([projection.rule, *options, f"{projection.pre.size} x {n_targets}"])

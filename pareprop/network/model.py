@@ -546,7 +546,9 @@ class Model:
         return min((item.delay_range[0] for item in items if not item.is_empty), default=None)
 
     @takes_options(Connection)
-    def connect(self, pre: Population, post: Population, rule: str = "all_to_all", **options: object) -> Projection:
+    def connect(
+        self, pre: Population, post: Population, rule: str | Callable = "all_to_all", **options: object
+    ) -> Projection:
         """Add a projection.
 
         Parameters

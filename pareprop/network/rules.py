@@ -14,7 +14,7 @@ from ..values import Values
 from . import totals
 from .parameters import array_of, is_number
 from .rule_base import MAX_DELAY, Described, Rule, has_whole_value
-from .streamed_rules import DistanceDependent, LognormalDegrees, Sonata
+from .streamed_rules import Callback, DistanceDependent, LognormalDegrees, Sonata
 
 MOST_SYNAPSES = 2**48  # largest total of "fixed_total_number"
 
@@ -204,5 +204,6 @@ RULES: dict[str, Rule] = {
     "lognormal_degrees": LognormalDegrees(),
     "distance": DistanceDependent(),
     "sonata": Sonata(),
+    "callback": Callback(),
 }
 OPTIONS = sorted({name for rule in RULES.values() for name in rule.options})

@@ -1,20 +1,21 @@
-"""Connectivity rules that yield their synapses from Python, in pieces: degrees, distances and SONATA files."""
+"""Connectivity rules that yield their synapses from Python, in pieces: degrees, distances, SONATA files, functions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from .. import elementary, rng
-from ..errors import InputError, quote
+from ..errors import InputError, quote, shorten
 from ..sonata.edges import Piece
 from ..values import Values
 from . import degrees, delays, space
-from .parameters import Constant, Distribution, Uniform, is_number
+from .parameters import Constant, Distribution, Uniform, array_of, is_number
 from .rule_base import Described, Rule
 
+AT_ONCE = 2**12  # targets that a function is asked about in one call
 _UNIT, _ZERO = Uniform(low=0.0, high=1.0), Constant(value=0.0)
 
 
@@ -152,6 +153,71 @@ class Sonata(Rule):
     def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets, as if edges were anywhere."""
         return (1.0 - 1.0 / projection.pre.size) ** (self.indegree(projection) * (last - first))
+
+
+class Callback(Rule):
+    """Synapses that a function of a script gives for targets: each rank asks for its own."""
+
+    code = -1
+    options = ("synapses", "indegree")
+    streamed = True
+
+    def check(self, here: str, projection: Described) -> None:
+        """Raise `InputError` unless there is a function, and a mean number of synapses."""
+        if not callable(projection.synapses):
+            raise InputError(f"{here}: synapses = {quote(projection.synapses)} must be a function of targets")
+        if not is_number(projection.indegree) or not 0 <= projection.indegree < 2**31:
+            raise InputError(f"{here}: indegree = {quote(projection.indegree)} must lie in [0, 2^31)")
+
+    def pieces(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[Piece]:
+        """Yield the synapses onto some targets, those of a call together."""
+        for first in range(low, high, AT_ONCE):
+            targets = np.arange(first, min(first + AT_ONCE, high))
+            given = _ask(projection, targets)
+            order = np.argsort(given["target"], kind="stable")
+            source, target = given["source"][order], given["target"][order]
+            counts = np.bincount(target - first, minlength=len(targets))
+            piece = make_piece(seed, projection, targets, counts, source, weights and "weight" not in given)
+            yield replace(piece, **{name: given[name][order] for name in ("weight", "delay") if name in given})
+
+    def indegree(self, projection: Described) -> float:
+        """Return the mean number of synapses onto one target, as it was told."""
+        return projection.indegree
+
+    def silent(self, projection: Described, first: int, last: int) -> float:
+        """Return the probability that a source has no synapse onto some targets, as if sources were anywhere."""
+        return (1.0 - 1.0 / projection.pre.size) ** (projection.indegree * (last - first))
+
+
+def _ask(projection: Described, targets: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the function of a projection gives for some targets; `InputError` if these are no synapses."""
+    here = f"projection '{projection.name}': rule"
+    answer = projection.synapses(targets.copy())
+    known = ("source", "target", "weight", "delay")
+    if not isinstance(answer, Mapping) or not {"source", "target"} <= answer.keys() <= set(known):
+        what = f"the keys {', '.join(map(str, answer))}" if isinstance(answer, Mapping) else quote(answer)
+        wanted = "a dict of source and target, and if need be weight and delay"
+        raise InputError(f"{here} returned {shorten(what)}, must return {wanted}")
+    given = {name: np.atleast_1d(array_of(answer[name], f"{here}: {name}")) for name in known if name in answer}
+    source, target, itself = given["source"], given["target"], projection.n_choices < projection.pre.size
+    bounds = {"source": (0, projection.pre.size - 1), "target": (targets[0], targets[-1]), "delay": projection.delay}
+    for name, values in given.items():
+        if values.shape != source.shape or values.ndim != 1:
+            shapes = f"{name} of shape {values.shape} and source of shape {source.shape}"
+            raise InputError(f"{here} returned {shapes}, they must be equal, of one dimension")
+        right, wanted = np.isfinite(values), "finite"
+        if name in bounds:
+            low, high = bounds[name]
+            right, wanted = (values >= low) & (values <= high) & (values == np.floor(values)), f"whole, {low} to {high}"
+        for wrong in values[~right][:1]:
+            where = f"targets {targets[0]} to {targets[-1]}"
+            raise InputError(f"{here} returned {name} {wrong} for {where}, must be {wanted}")
+        given[name] = values.astype(np.int64 if name in bounds else float)
+    for place in np.flatnonzero(source == target)[:1] if itself else ():
+        raise InputError(f"{here} returned target {target[place]} as its own source, without allow_autapses")
+    if not projection.allow_multapses and len(np.unique(np.stack([source, target]), axis=1).T) < len(source):
+        raise InputError(f"{here} returned a source twice for a target, without allow_multapses")
+    return given
 
 
 def make_piece(

@@ -170,6 +170,8 @@ def _population(item: Population, arrays: Arrays) -> Values:
 def _projection(item: Projection, arrays: Arrays) -> Values:
     if item.edges is not None:
         raise InputError("its network is read from SONATA files by the script")
+    if item.synapses is not None:
+        raise InputError(f"synapses of projection '{item.name}' come from code of the script")
     fields = Connection.model_fields
     table: Values = {"name": item.name, "pre": item.pre.name, "post": item.post.name}
     for name, field in fields.items():

@@ -30,6 +30,7 @@ TASKS: Later[type[TaskBase]] = Later(
         "store-recall": "store_recall.StoreRecall",
         "own-activity": "own_activity.OwnActivity",
         "microcircuit": "microcircuit.Microcircuit",
+        "multi-area": "multi_area.MultiArea",
         "delayed-choice": "delayed_choice.DelayedChoice",
         "reach": "reach.Reach",
         "cart-pole": "cart_pole.CartPole",

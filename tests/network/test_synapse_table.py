@@ -74,6 +74,12 @@ def test_canonical_order_of_explicit_synapses(
             assert np.all(np.diff(part.target[first:last].astype(int)) >= 0)
 
 
+def five_each(targets: np.ndarray) -> dict[str, np.ndarray]:
+    """Five sources of 13 for each target, those of later targets first."""
+    target = np.repeat(targets[::-1], 5)
+    return {"source": (3 * target + 2 * np.arange(len(target)) % 5) % 13, "target": target}
+
+
 RULES = {
     "all": {},
     "all but autapses": {"allow_autapses": False},
@@ -82,6 +88,7 @@ RULES = {
     "indegree, no multapses": {"rule": "fixed_indegree", "indegree": 5, "allow_multapses": False},
     "indegree, delays drawn": {"rule": "fixed_indegree", "indegree": 30, "delay": (1, 5)},
     "indegree 0": {"rule": "fixed_indegree", "indegree": 0},
+    "a function": {"rule": five_each, "indegree": 5, "delay": (1, 3)},
     "probability": {"rule": "fixed_probability", "probability": 0.4, "allow_autapses": False, "delay": (3, 4)},
 }
 

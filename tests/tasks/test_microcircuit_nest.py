@@ -1,4 +1,4 @@
-"""The microcircuit with the same synapses in NEST: the same spikes."""
+"""The microcircuit, and areas with delays between them, with the same synapses in NEST: the same spikes."""
 
 import numpy as np
 import pytest
@@ -6,15 +6,15 @@ import pytest
 from pareprop.network.model import Model
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks.microcircuit import Microcircuit
+from pareprop.tasks.multi_area import MultiArea
 
 NAMES = ("C_m", "tau_m", "t_ref", "E_L", "V_th", "V_reset", "tau_syn_ex", "tau_syn_in", "I_e")
 DURATION_MS = 250.0
+SMALL = {"scale": 0.01, "indegrees": 0.1, "background": "constant", "precision": "double", "sample_ms": DURATION_MS}
 
 
-def simulate() -> tuple[Model, dict[str, list[np.ndarray]], set[tuple[int, int]]]:
+def simulate(task: Microcircuit) -> tuple[Model, dict[str, list[np.ndarray]], set[tuple[int, int]]]:
     """A small network with constant input, its synapses (source, target, delay, weight), spikes (step, neuron)."""
-    values = {"scale": 0.01, "indegrees": 0.1, "background": "constant", "precision": "double"}
-    task = Microcircuit(**values, sample_ms=DURATION_MS)
     simulation = Simulation(task.model(), task, settings=task.settings())
     simulation.run_sample(0, "train", learn=False)
     table, log, synapses = simulation.network.incoming, simulation.engine.log, {}
@@ -26,10 +26,15 @@ def simulate() -> tuple[Model, dict[str, list[np.ndarray]], set[tuple[int, int]]
 
 
 @pytest.mark.peer
-def test_same_spikes_as_nest() -> None:
+@pytest.mark.parametrize(
+    "task",
+    [Microcircuit(**SMALL), MultiArea(**SMALL, areas=["V1", "V4", "TH"], chi=1.9, chi_inhibitory=2.0)],
+    ids=lambda task: task.name,
+)
+def test_same_spikes_as_nest(task: Microcircuit) -> None:
     """Each spike in its step: delays, weights, signs, ports and neurons are NEST's. Its steps are counted from 1."""
     nest = pytest.importorskip("nest")
-    model, synapses, expected = simulate()
+    model, synapses, expected = simulate(task)
     nest.verbosity = nest.VerbosityLevel.ERROR
     nest.ResetKernel()
     nest.set(resolution=0.1)

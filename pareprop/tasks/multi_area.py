@@ -1,0 +1,82 @@
+"""Areas of macaque visual cortex, each a microcircuit (Schmidt et al. 2018): their activity, and how they learn."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+
+from ..network.parameters import nearest
+from . import macaque
+from .base import MODEL
+from .circuit import Circuit
+from .microcircuit import Microcircuit
+
+
+class MultiArea(Microcircuit):
+    """Vision-related areas of macaque cortex, of each a square millimetre with four layers, connected with delays.
+
+    Poisson spikes stand for the areas that are left out. What is said of `microcircuit` holds here; the thalamus
+    projects to the first area, readouts listen to L5E of the last one.
+    """
+
+    name: ClassVar[str] = "multi-area"
+    summary: ClassVar[str] = "areas of macaque visual cortex (Schmidt et al. 2018): their rates; or they learn volleys"
+
+    areas: tuple[str, ...] = Field(
+        ("V1", "V2", "V4", "MT"),
+        min_length=1,
+        json_schema_extra=MODEL,
+        description=f"areas, of {', '.join(macaque.AREAS)}; all for these 32",
+    )
+    scale: float = Field(
+        0.01, gt=0, le=1000, json_schema_extra=MODEL, description="neurons by those of the full network (4.13 million)"
+    )
+    indegrees: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        json_schema_extra=MODEL,
+        description="in-degrees by those of the full network; below 1 weights grow and a current compensates",
+    )
+    chi: float = Field(
+        1.0,
+        ge=0,
+        json_schema_extra=MODEL,
+        description="factor of weights between areas; 1 for the ground state, 1.9 for the metastable state",
+    )
+    chi_inhibitory: float = Field(
+        1.0,
+        ge=0,
+        json_schema_extra=MODEL,
+        description="further factor of those onto inhibitory neurons; 2 for the metastable state",
+    )
+    delay_spread: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        json_schema_extra=MODEL,
+        description="standard deviation of delays between areas by their mean, below 0.25 for long rounds of nodes",
+    )
+
+    @field_validator("areas", mode="before")
+    @classmethod
+    def _read_areas(cls, areas: object) -> object:
+        if isinstance(areas, str):
+            return macaque.AREAS if areas == "all" else tuple(part.strip() for part in areas.split(","))
+        return areas
+
+    @field_validator("areas")
+    @classmethod
+    def _check_areas(cls, areas: tuple[str, ...]) -> tuple[str, ...]:
+        for k, area in enumerate(areas):
+            if area not in macaque.AREAS:
+                raise ValueError(f"unknown area '{area}'{nearest(area, macaque.AREAS)}")
+            if area in areas[:k]:
+                raise ValueError(f"area '{area}' is named twice")
+        return areas
+
+    @property
+    def circuit(self) -> Circuit:
+        """The full network."""
+        return macaque.circuit(self.areas, self.chi, self.chi_inhibitory, self.delay_spread)
