@@ -108,6 +108,8 @@ class Model:
     load_factors : tuple of np.ndarray or None
         Measured costs, to share neurons evenly among ranks: int64 (n_blocks + 1,), first neuron of each block, and the
         number of neurons; (n_blocks,), cost of each block over the expected cost, see `storage.cut_anew`.
+    circuit : Path or None
+        Configuration of the SONATA network that `from_sonata` read.
     notes : list of str
         A line for each option that has no effect; a simulation prints them.
 
@@ -140,6 +142,7 @@ class Model:
     perturbations: list[Applied] = field(default_factory=list)
     rates_hz: dict[str, float] = field(default_factory=dict, compare=False, repr=False)
     load_factors: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False, repr=False)
+    circuit: Path | None = field(default=None, init=False, compare=False, repr=False)
     notes: list[str] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
