@@ -8,11 +8,9 @@ import numpy as np
 
 from .. import elementary
 from ..errors import InputError
-from ..neurons import library
 from ..neurons.language import evaluate, with_terms
 from ..neurons.model import NeuronModel
 from ..values import AnyValue, Values
-from .equations import GivenByEquations
 from .parameters import Distribution, Normal, Scaled
 from .rule_base import Described
 
@@ -28,13 +26,18 @@ def draw_from(scaled: Scaled, here: str, projection: Described, n_sources: float
     InputError
         If the projection brings no spikes, needs weights of one sign, or its targets spike at rest.
     """
-    post = projection.post
     if not projection.is_drawn:
         raise InputError(f"{here}: weight: Scaled is for synapses that are drawn, not for rule '{projection.rule}'")
     if projection.pre.role not in ("input", "recurrent"):
         raise InputError(f"{here}: weight: Scaled is for projections that bring spikes, from inputs or neurons")
     if projection.requires_positive:
         raise InputError(f"{here}: weight: Scaled has both signs; {projection.requires_positive}")
+    return Normal(std=scale_of(scaled, f"{here}: weight: Scaled", projection, n_sources, dt_ms))
+
+
+def scale_of(scaled: Scaled, here: str, projection: Described, n_sources: float, dt_ms: float) -> float:
+    """Return the standard deviation of scaled weights; `InputError` after `here` if there is none."""
+    post = projection.post
     if post.role == "readout":
         response, distance = _of_readout(post.params, dt_ms), 1.0
     else:
@@ -43,8 +46,8 @@ def draw_from(scaled: Scaled, here: str, projection: Described, n_sources: float
     total, squares = float(elementary.total(response)), float(elementary.total(np.square(response)))
     moments = p * p * total * total + p * (1.0 - p) * squares
     if not (moments > 0 and math.isfinite(moments)):
-        raise InputError(f"{here}: weight: Scaled: spikes do not move the voltage of '{post.name}' from rest")
-    return Normal(std=scaled.gain * distance / math.sqrt(max(n_sources, 1.0) * moments))
+        raise InputError(f"{here}: spikes do not move the voltage of '{post.name}' from rest")
+    return scaled.gain * distance / math.sqrt(max(n_sources, 1.0) * moments)
 
 
 def _of_readout(params: AnyValue, dt_ms: float) -> np.ndarray:
@@ -58,9 +61,7 @@ def _of_readout(params: AnyValue, dt_ms: float) -> np.ndarray:
 
 def _of_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tuple[np.ndarray, float]:
     """Return the response of a neuron to a spike of weight 1, in each step, and how far it is from its threshold."""
-    params = post.params
-    own = isinstance(params, GivenByEquations)
-    definition: NeuronModel = params.definition if own else library.get(params.equations())
+    params, definition = post.params, post.definition
     given = {name: getattr(params, name, None) for name in definition.defaults}
     values = definition.values({name: _center(value) for name, value in given.items() if value is not None}, dt_ms)
     values |= dict.fromkeys((*definition.ports, "z", "refractory"), 0.0) | {"I": values["I_e"]}
@@ -76,7 +77,7 @@ def _of_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tuple[np.n
         if abs(response[-1]) <= ENOUGH * peak and len(response) > 1 and (peak or len(response) > 100):
             break
     if not x < 0:
-        raise InputError(f"{here}: weight: Scaled: '{post.name}' spikes at rest, its threshold is {-x:g} away")
+        raise InputError(f"{here}: '{post.name}' spikes at rest, its threshold is {-x:g} away")
     return np.array(response), -x
 
 
