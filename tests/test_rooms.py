@@ -26,7 +26,7 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "engines": {"network", "neurons", "parallel", "plans", "rules"},
     "simulation": {"engines", "network", "parallel", "plans"},
     "tasks": {"engines", "network", "neurons", "parallel", "rules", "sonata"},
-    "storage": {"simulation", "engines", "network", "parallel"},
+    "storage": {"simulation", "engines", "network", "parallel", "sonata"},
     "plots": set(),
     "runs": {"storage", "simulation", "tasks", "plots", "engines", "network", "neurons", "parallel", "plans", "rules"},
     "nest": {"simulation", "engines", "network", "neurons", "parallel", "plans"},

@@ -22,7 +22,7 @@ from .delays import LearnedDelays
 from .interval_gradient import IntervalGradient
 from .local_readouts import LocalErrors
 from .lost_signals import take_back
-from .plasticity import Plastic
+from .plasticity import Plastic, normalize
 from .sample import Sample
 from .state import State
 from .transfer import Transfer, move
@@ -90,7 +90,8 @@ class Interval(Engine):
         averaged_steps = settings.averaged_steps or settings.learning_window if settings.average_gradient else 1
         self.gradient = IntervalGradient(network, averaged_steps, n_steps, self.cells, self.parameters, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)
-        self.plastic = self.gradient.plastic
+        self.plastic, window = self.gradient.plastic, settings.learning_window
+        normalize([*self.plastic, *self.gradient.adaptive], network.model, n_steps, window / averaged_steps)
         self._surrogate: np.ndarray | None = None  # gradients of the latest interval, if they are kept
         self._passed_on = np.zeros(0, np.int64)  # see `pass_on`
         self._allocate()

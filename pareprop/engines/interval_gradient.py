@@ -22,7 +22,7 @@ from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .cells import Cells
 from .parameters import Parameters
-from .plasticity import normalize, plastic
+from .plasticity import plastic
 from .rules import IntervalRules, Kinds
 from .state import State
 
@@ -107,7 +107,6 @@ class IntervalGradient:
         self._pending: list[tuple] = []  # arguments of `_credit`, with which `optimize` changes the weights
         self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
-        normalize([*self.plastic, *self.adaptive], model)
         self.delays = [item.delays for item in self.plastic if item.delays]
         ends = np.cumsum([0, *(len(item.delay) for item in self.delays)])
         self._parts = [slice(*pair) for pair in itertools.pairwise(ends.tolist())]  # of the array of delays

@@ -11,9 +11,11 @@ import numpy as np
 from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import signs as kernel
-from ..network import rewire, signs
+from ..network import rewire, scaled, signs
 from ..network.model import Model
 from ..network.optimizers import Optimizer
+from ..network.parameters import Scaled
+from ..network.rules import RULES
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from .delays import LearnedDelays
 from .rewiring import Rewiring
@@ -34,7 +36,7 @@ class Plastic:
     eta : float
         Learning rate, which may be changed between samples; the optimizer's at first.
     gain : float
-        Factor of `eta` in each step, see `Optimizer.normalized`.
+        Factor of `eta` in each step, see `Optimizer.normalized` and `Optimizer.scaled`.
     n_steps : int
         Optimizer steps so far.
     keeps_moments : bool
@@ -160,7 +162,8 @@ class Plastic:
     def _finish_step(self, is_clipped: bool = True) -> None:
         """Rewire, or clip weights that changed their sign at 0; moments stay as they are, like at NEST's bounds."""
         if self.rewiring:
-            self.rewiring.step(self.n_steps, self.eta, self.optimizer, self.moved)
+            rate = self.rate if self.optimizer.scaled else self.eta
+            self.rewiring.step(self.n_steps, rate, self.optimizer, self.moved)
         elif self.keeps_signs or not is_clipped:
             kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self._signs, self.table.weight)
 
@@ -209,12 +212,33 @@ def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True,
     ]
 
 
-def normalize(items: Iterable[Plastic], model: Model) -> None:
-    """Set the gain of projections whose optimizer is `normalized`; adaptive feedback has that of its readouts."""
-    targets = {item.name: item.post for item in model.projections}
+def normalize(items: Iterable[Plastic], model: Model, n_steps: int, n_signals: float) -> None:
+    """Set the gain of projections whose optimizer is `normalized` or `scaled`; adaptive feedback has its readouts'.
+
+    Parameters
+    ----------
+    items : iterable of Plastic
+        Plastic projections; `name` is that of a projection that brings spikes.
+    model : Model
+        The network.
+    n_steps : int
+        Steps of a sample, in each of which the spike variant takes a step of the optimizer, unless there are batches.
+    n_signals : float
+        Steps with a learning signal of a sample, over which gradients are sums; 1 for means.
+    """
+    projections = {item.name: item for item in model.projections}
+    n_taken = n_steps if model.eprop.is_online and model.optimizer.batch_size == 1 else 1
     for item in items:
-        if item.optimizer.normalized and item.optimizer.follows_gradient:
-            item.gain = model.eprop.gain(targets[item.name], model.dt_ms)
+        rule, projection = item.optimizer, projections[item.name]
+        if (rule.normalized or rule.scaled) and rule.follows_gradient:
+            item.gain = model.eprop.gain(projection.post, model.dt_ms)
+        if rule.scaled:
+            here, n_sources = (
+                f"projection '{item.name}': optimizer: scaled",
+                RULES[projection.rule].indegree(projection),
+            )
+            scale = scaled.scale_of(Scaled(), here, projection, n_sources, model.dt_ms)
+            item.gain *= scale * scale / max(n_signals, 1.0) if rule.follows_gradient else scale / n_taken
 
 
 def _require_bounds(span: ProjectionSlice, optimizer: Optimizer, weight: np.ndarray) -> None:

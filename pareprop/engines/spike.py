@@ -117,7 +117,7 @@ class Spike(Engine):
         tables = self.memory.tables if is_batched else self.memory.tables[:2]
         found = [plastic(table, model.optimizer, keeps_moments=is_batched, seed=model.seed) for table in tables]
         self.plastic, adaptive = [*found[0], *found[1]], [item for items in found[2:] for item in items]
-        normalize([*self.plastic, *adaptive], model)
+        normalize([*self.plastic, *adaptive], model, n_steps, settings.learning_window)
         self.batch = SpikeBatch(network, self.plastic, adaptive, self.parameters) if is_batched else None
         self._rewired = [item for item in self.plastic if item.rewiring]
         for item in self._rewired:

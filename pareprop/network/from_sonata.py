@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, StrictBool
 
-from ..errors import InputError
+from ..errors import InputError, quote
 from ..neurons.model import NeuronModel
 from ..sonata import circuit, edge_files, nodes
 from ..sonata.edges import Edges
@@ -19,6 +20,7 @@ from .connectivity import Population
 from .parameters import Frozen, nearest, validate
 
 OWN = ("rule", "name", "edges", "delay", "delay_ms", "weight")  # options of connections that the files give
+READING = ("round_delays", "default_weight", "default_delay")  # options of reading edges
 SUFFIX = "_bsshslm_2020"  # end of NEST's names of neurons of the interval variant
 EVERY = "*"  # key of the options of all edge populations
 
@@ -35,11 +37,42 @@ class Options(Frozen):
     projections: dict[str, Values]
 
 
-def add(model: object, path: Path, options: Given) -> None:
+class EdgesEntry(Frozen):
+    """Table of the edges of a projection: an edge population of a circuit, or a part of it, as of `Edges`."""
+
+    circuit: Path
+    name: str
+    part: tuple[Literal["receptor", "sign"], int] | None = None
+    round_delays: StrictBool = False
+    default_weight: float | None = None
+    default_delay: float | None = Field(None, gt=0)
+
+
+def read_edges(model: Later, given: Given, here: str) -> Edges:
+    """Return the edges that a table names."""
+    entry = validate(EdgesEntry, given, f"{here}: edges")
+    sizes = {population.name: population.size for population in model.populations}
+    reading = {key: getattr(entry, key) for key in READING}
+    found = edge_files.read(circuit.read(entry.circuit), sizes, model.dt_ms, **reading, only=entry.name)
+    if not found:
+        raise InputError(f"{here}: edges: {entry.circuit}: no edge population {quote(entry.name)}")
+    return replace(found[0], part=entry.part)
+
+
+def describe_edges(model: Later, edges: Edges) -> Values:
+    """Return the table of some edges."""
+    return {
+        "circuit": str(model.circuit.absolute()), "name": edges.name, "part": edges.part,
+        **{key: getattr(edges, key) for key in READING},
+    }  # fmt: skip
+
+
+def add(model: Later, path: Path, options: Given) -> None:
     """Add the populations and projections of a circuit to a model; see `Model.from_sonata`."""
     checked = validate(Options, options, str(path))
+    model.circuit = path
     network = _add_populations(model, path, checked.neuron, checked.values, checked.sign)
-    reading = {key: getattr(checked, key) for key in ("round_delays", "default_weight", "default_delay")}
+    reading = {key: getattr(checked, key) for key in READING}
     _add_projections(model, network, checked.sign, checked.projections, **reading)
 
 

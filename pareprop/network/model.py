@@ -109,6 +109,8 @@ class Model:
     load_factors : tuple of np.ndarray or None
         Measured costs, to share neurons evenly among ranks: int64 (n_blocks + 1,), first neuron of each block, and the
         number of neurons; (n_blocks,), cost of each block over the expected cost, see `storage.cut_anew`.
+    circuit : Path or None
+        Configuration of the SONATA network that `from_sonata` read.
     activity : Loss, callable or None
         A loss of firing rates beside `c_reg`, as a loss of a script: of the rates and of `f_target` in Hz, (1, n) each,
         for this rank's neurons. In the interval variant of the rates in a sample; the spike variant calls it in each
@@ -154,6 +156,7 @@ class Model:
     load_factors: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False, repr=False)
     activity: Loss | Callable | None = None
     learning_signal: Callable | None = None
+    circuit: Path | None = field(default=None, init=False, compare=False, repr=False)
     notes: list[str] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -22,12 +23,20 @@ from pydantic.config import JsonDict
 
 from ..errors import InputError, quote
 from ..kernels import optimizers as kernel
-from ..values import Given
+from ..values import AnyValue, Given
 from .parameters import Frozen, meanings, nearest, validate
 
 ABSENT: JsonDict = {"absent": True}  # `identity` leaves the field out where it has its default
 OF_VALUES = ("low", "high", "scale", "shared")  # fields for learned delays and parameters of neurons alone
-OF_WEIGHTS = ("Wmin", "Wmax", "optimize_each_step", "normalized", "batch_size", "max_norm")  # fields for weights alone
+OF_WEIGHTS = (
+    "Wmin",
+    "Wmax",
+    "optimize_each_step",
+    "normalized",
+    "scaled",
+    "batch_size",
+    "max_norm",
+)  # fields for weights alone
 _COMPILED = {item["equations"]: (code, item["constants"]) for code, item in enumerate(json.loads(kernel.kinds()))}
 
 
@@ -62,6 +71,8 @@ class Optimizer(Frozen):
         Names of what is kept.
     follows_gradient : bool
         Whether a step grows with the gradient, so that filters of the traces count.
+    eta_scaled : float
+        `eta` where none is given and it is `scaled`.
     usual, often : str
         Usual range of `eta` in the tasks of the package, for help; `often`: in the spike variant, if it differs.
     type : str
@@ -79,6 +90,11 @@ class Optimizer(Frozen):
     normalized : bool
         Whether `eta` means the same in both variants, of neurons and of readouts: as if all traces were filtered with
         gain 1, see `Variant.gain`.
+    scaled : bool
+        Whether `eta` counts in units of the weights that `Scaled()` would draw, of each projection: Adam moves a weight
+        by about `eta` of them in a batch, or in a sample of the spike variant without batches; gradient descent takes
+        `eta` times their square over the steps with a learning signal, and is normalized. Where none is given `eta` is
+        0.01 of Adam, 0.03 with momentum, else 0.3.
     max_norm : float or None
         Norm of the gradient of all weights together, of all projections, above which it is scaled down to that norm;
         None: never. Of the model's optimizer, in the interval variant.
@@ -101,6 +117,7 @@ class Optimizer(Frozen):
     accumulates: ClassVar[bool] = False
     follows_gradient: ClassVar[bool] = True
     moments: ClassVar[tuple[str, ...]] = ()
+    eta_scaled: ClassVar[float] = 0.3
     usual: ClassVar[str] = "a smaller value"
     often: ClassVar[str] = ""
 
@@ -111,6 +128,7 @@ class Optimizer(Frozen):
     Wmax: float = 100.0
     optimize_each_step: bool = True
     normalized: bool = False
+    scaled: bool = Field(False, json_schema_extra=ABSENT)
     max_norm: float | None = Field(None, gt=0, json_schema_extra=ABSENT)
     low: float | None = Field(None, json_schema_extra=ABSENT)
     high: float | None = Field(None, json_schema_extra=ABSENT)
@@ -127,6 +145,12 @@ class Optimizer(Frozen):
         fields = {name: field for name, field in cls.model_fields.items() if name in said}
         lines = [f"{name} : {field.default!r}\n    {said[name]}" for name, field in fields.items()]
         cls.__doc__ = "\n".join([first, "", "Attributes", "----------", *lines, ""])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_scaled_eta(cls, values: AnyValue) -> AnyValue:
+        is_scaled = isinstance(values, Mapping) and values.get("scaled") is True
+        return {"eta": cls.eta_scaled, **values} if is_scaled else values
 
     @model_validator(mode="after")
     def _check_order(self) -> Optimizer:
@@ -232,6 +256,7 @@ class Adam(Optimizer):
     }
     negligible: ClassVar[dict[str, str]] = {"variance": "where(epsilon >= 1e-10, 1.1e-19/sqrt(1 - beta_2), 0)"}
     follows_gradient: ClassVar[bool] = False  # nearly: epsilon does not grow with it
+    eta_scaled: ClassVar[float] = 0.01
     usual: ClassVar[str] = "1e-3 to 5e-3"
     often: ClassVar[str] = "1e-5 to 1e-4"
 
@@ -254,6 +279,7 @@ class SgdMomentum(Optimizer):
     weight: ClassVar[str] = "weight - eta*velocity"
     idle: ClassVar[dict[str, str]] = {"weight": "weight - velocity*series(0)", "velocity": "momentum**n*velocity"}
     series: ClassVar[dict[str, str]] = {"rate": "eta", "factor": "momentum", "growth": "1"}
+    eta_scaled: ClassVar[float] = 0.03
     usual: ClassVar[str] = "1e-5 to 1e-4"
 
     type: Literal["sgd_momentum"] = "sgd_momentum"

@@ -8,11 +8,9 @@ import numpy as np
 
 from .. import elementary, rng
 from ..errors import InputError
-from ..neurons import library
 from ..neurons.language import evaluate, with_terms
 from ..neurons.model import NeuronModel
 from ..values import AnyValue, Values
-from .equations import GivenByEquations
 from .parameters import Distribution, Normal, Scaled
 from .rule_base import Described
 
@@ -31,16 +29,21 @@ def draw_from(scaled: Scaled, here: str, projection: Described, n_sources: float
         If the projection brings no spikes or needs weights of one sign, if its targets spike at rest, or never as often
         as asked for.
     """
-    post = projection.post
     if not projection.is_drawn:
         raise InputError(f"{here}: weight: Scaled is for synapses that are drawn, not for rule '{projection.rule}'")
     if projection.pre.role not in ("input", "recurrent"):
         raise InputError(f"{here}: weight: Scaled is for projections that bring spikes, from inputs or neurons")
     if projection.requires_positive:
         raise InputError(f"{here}: weight: Scaled has both signs; {projection.requires_positive}")
+    return Normal(std=scale_of(scaled, f"{here}: weight: Scaled", projection, n_sources, dt_ms))
+
+
+def scale_of(scaled: Scaled, here: str, projection: Described, n_sources: float, dt_ms: float) -> float:
+    """Return the standard deviation of scaled weights; `InputError` after `here` if there is none."""
+    post = projection.post
     if post.role == "readout":
         if scaled.fires_hz is not None:
-            raise InputError(f"{here}: weight: Scaled: fires_hz is for neurons; readouts have a gain")
+            raise InputError(f"{here}: fires_hz is for neurons; readouts have a gain")
         response, distance = _of_readout(post.params, dt_ms), 1.0
     else:
         response, distance = _of_neuron(post, projection.port_index, here, dt_ms)
@@ -48,11 +51,11 @@ def draw_from(scaled: Scaled, here: str, projection: Described, n_sources: float
     total, squares = float(elementary.total(response)), float(elementary.total(np.square(response)))
     moments = p * p * total * total + p * (1.0 - p) * squares
     if not (moments > 0 and math.isfinite(moments)):
-        raise InputError(f"{here}: weight: Scaled: spikes do not move the voltage of '{post.name}' from rest")
+        raise InputError(f"{here}: spikes do not move the voltage of '{post.name}' from rest")
     unit, gain = distance / math.sqrt(moments), scaled.gain
     if scaled.fires_hz is not None:
         gain = _find_gain(post, projection.port_index, here, dt_ms, scaled.fires_hz, unit, p)
-    return Normal(std=gain * unit / math.sqrt(max(n_sources, 1.0)))
+    return gain * unit / math.sqrt(max(n_sources, 1.0))
 
 
 def _find_gain(post: AnyValue, port: int, here: str, dt_ms: float, fires_hz: float, unit: float, p: float) -> float:
@@ -78,7 +81,7 @@ def _find_gain(post: AnyValue, port: int, here: str, dt_ms: float, fires_hz: flo
         n_spikes += np.count_nonzero(fired, axis=1)
     rates = 1000.0 * n_spikes / (TRIED * n_steps * dt_ms)
     if not np.any(rates >= fires_hz):
-        raise InputError(f"{here}: weight: Scaled: fires_hz = {fires_hz:g} is out of reach of '{post.name}'")
+        raise InputError(f"{here}: fires_hz = {fires_hz:g} is out of reach of '{post.name}'")
     k = int(np.argmax(rates >= fires_hz))
     (low, high), (below, above) = GAINS[k - 1 : k + 1], rates[k - 1 : k + 1]
     return float(low + (high - low) * (fires_hz - below) / (above - below))
@@ -108,15 +111,13 @@ def _of_neuron(post: AnyValue, port: int, here: str, dt_ms: float) -> tuple[np.n
         if abs(response[-1]) <= ENOUGH * peak and len(response) > 1 and (peak or len(response) > 100):
             break
     if not x < 0:
-        raise InputError(f"{here}: weight: Scaled: '{post.name}' spikes at rest, its threshold is {-x:g} away")
+        raise InputError(f"{here}: '{post.name}' spikes at rest, its threshold is {-x:g} away")
     return np.array(response), -x
 
 
 def _describe(post: AnyValue, dt_ms: float) -> tuple[NeuronModel, Values]:
     """Return the equations of a population, and the values that they read beside the states, of a typical neuron."""
-    params = post.params
-    own = isinstance(params, GivenByEquations)
-    definition: NeuronModel = params.definition if own else library.get(params.equations())
+    params, definition = post.params, post.definition
     given = {name: getattr(params, name, None) for name in definition.defaults}
     values = definition.values({name: _center(value) for name, value in given.items() if value is not None}, dt_ms)
     return definition, values | dict.fromkeys((*definition.ports, "z", "refractory"), 0.0) | {"I": values["I_e"]}

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..kernels import checksum
 from ..neurons.model import NeuronModel
 from ..values import AnyValue, Given, Values
-from . import from_tables, identity, learning, parameters
+from . import from_sonata, from_tables, identity, learning, parameters
 from .background import Background
 from .connection import Connection
 from .connectivity import Population, Projection
@@ -53,7 +53,7 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
         "loss": _loss(model.loss),
         "local_readouts": {} if model.local is None else _plain(model.local.model_dump()),
         "populations": [_population(item, arrays) for item in model.populations],
-        "projections": [_projection(item, arrays) for item in model.projections],
+        "projections": [_projection(model, item, arrays) for item in model.projections],
         "backgrounds": [
             _options(Background, item, item.name, arrays) | {"post": item.post.name} for item in model.backgrounds
         ],
@@ -61,7 +61,9 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
     }
     own = {"variant": model.variant, "seed": model.seed, "precision": model.precision}
     try:
-        again = build({**tables, **own}, arrays, model.neuron_models | equations, learning.rules_by_name(model))
+        edges = {item.name: item.edges for item in model.projections if item.edges is not None}
+        known = model.neuron_models | equations, learning.rules_by_name(model)
+        again = build({**tables, **own}, arrays, *known, edges)  # which are not read again
     except InputError as problem:
         raise InputError(f"its description can't be read again: {problem}") from None
     if changes := identity.tell_differences(identity.list_facts(model), identity.list_facts(again)):
@@ -70,8 +72,9 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
 
 
 def build(
-    tables: Given, arrays: Mapping[str, np.ndarray], neuron_models: Given, learning_rules: Given = MappingProxyType({})
-) -> Model:
+    tables: Given, arrays: Mapping[str, np.ndarray], neuron_models: Given, learning_rules: Given = MappingProxyType({}),
+    edges: Given = MappingProxyType({}),
+) -> Model:  # fmt: skip
     """Return the model that tables describe.
 
     Parameters
@@ -84,6 +87,8 @@ def build(
         Models given by equations.
     learning_rules : Mapping of str to LearningRule or Eprop
         Rules that projections name.
+    edges : Mapping of str to Edges
+        Those of projections that have been read.
 
     Raises
     ------
@@ -109,7 +114,9 @@ def build(
     ]
     problems = from_tables.add_populations(model, populations, ())
     problems += from_tables.add_local_readouts(model, local)
-    problems += from_tables.add_projections(model, given["projections"])
+    read = {name: {"edges": item} for name, item in edges.items()}
+    projections = [item | read.get(item["name"], {}) for item in given["projections"]]
+    problems += from_tables.add_projections(model, projections)
     problems += from_tables.add_backgrounds(model, given["backgrounds"])
     problems += from_tables.add_perturbations(model, given["perturbations"])
     if problems:
@@ -167,9 +174,9 @@ def _population(item: Population, arrays: Arrays) -> Values:
     }
 
 
-def _projection(item: Projection, arrays: Arrays) -> Values:
-    if item.edges is not None:
-        raise InputError("its network is read from SONATA files by the script")
+def _projection(model: Model, item: Projection, arrays: Arrays) -> Values:
+    if item.edges is not None and model.circuit is None:
+        raise InputError("its edges are read from SONATA files by the script")
     if item.synapses is not None:
         raise InputError(f"synapses of projection '{item.name}' come from code of the script")
     fields = Connection.model_fields
@@ -178,6 +185,10 @@ def _projection(item: Projection, arrays: Arrays) -> Values:
         value = getattr(item, name)
         if name in ("name", "sign", "delay_ms") or (name != "rule" and _is_default(value, field)):
             continue
+        if name == "delay" and item.edges is not None:
+            continue  # edges have theirs
+        if name == "edges":
+            value = from_sonata.describe_edges(model, value)
         if name == "feedback":
             value = value or None
         if name == "plastic" and item.pre.role not in ("input", "recurrent", "current"):

@@ -201,6 +201,11 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 @click.argument("target", type=GivenPath(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists; files of the run are never replaced.")
 @click.option("--network", is_flag=True, help="Write the trained network into the folder TARGET instead of spikes.")
+@click.option(
+    "--circuit",
+    type=GivenPath(dir_okay=False, path_type=Path),
+    help="With --network: write the weights back into a copy of this SONATA network, with which the run began.",
+)
 @click.option("--nest", is_flag=True, help="Write a script TARGET.py that rebuilds the network in NEST instead.")
 @click.option("--nir", is_flag=True, help="Write the trained network as a graph TARGET.nir of NIR instead.")
 @click.option("--torch", is_flag=True, help="Write the trained network as a module TARGET.py of PyTorch instead.")
@@ -213,6 +218,7 @@ def export(
     target: Path,
     overwrite: bool,
     network: bool,
+    circuit: Path | None,
     nest: bool,
     nir: bool,
     torch: bool,
@@ -225,13 +231,15 @@ def export(
     NEST, --nir a graph in the Neuromorphic Intermediate Representation, --torch one file with a PyTorch module that
     gives the same spikes and can be trained, --crate files and provenance of the run as an RO-Crate.
     """
-    from ..storage import nest_script, nir_graph, sonata, sonata_network, torch_network
+    from ..storage import nest_script, nir_graph, sonata, sonata_back, sonata_network, torch_network
     from . import crate as crates
     from . import replay
 
     given = {"--network": network, "--nest": nest, "--nir": nir, "--torch": torch, "--crate": crate}
     if len(chosen := [name for name, wanted in given.items() if wanted]) > 1:
         raise InputError(f"{' and '.join(chosen)}: choose one")
+    if circuit is not None and not network:
+        raise InputError("--circuit goes with --network")
     with guarded(exchange.comm):
         if exchange.rank == 0 and nest:
             script = nest_script.export(
@@ -246,6 +254,9 @@ def export(
             terminal.echo("\n".join([*notes, f"module: {target}"]))
         elif exchange.rank == 0 and crate:
             terminal.echo(f"{crates.export(directory, target, overwrite)} files: {target}")
+        elif exchange.rank == 0 and circuit is not None:
+            for name, n_edges in sonata_back.export(directory / RESULTS, circuit, target).items():
+                terminal.echo(f"{n_edges} edges {name}: {target}")
         elif exchange.rank == 0 and network:
             model = config.load_of_run(directory / CONFIG, trust=trust).task.model()
             counts = sonata_network.export(directory / RESULTS, model, target)

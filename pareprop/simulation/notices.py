@@ -151,7 +151,7 @@ class Notices:
         found = []
         for item, weight, squares in engine.list_squares() if loss and "explode" not in self._kinds else ():
             few = slice(None, None, 1 + len(weight) // SAMPLED)
-            size = float(np.max(np.abs(weight[few]), initial=item.eta))  # at least a step, as weights may begin at 0
+            size = float(np.max(np.abs(weight[few]), initial=item.rate))  # at least a step, as weights may begin at 0
             gradient = math.sqrt(np.max(squares[few], initial=0.0))
             if size and not gradient * size * ROUNDING <= loss:
                 what = f"gradients of {gradient:.3g} at weights up to {size:.3g} and a loss of {losses[-1]:.3g}"
@@ -189,6 +189,7 @@ class Notices:
                     f"iteration 1: the loss is {first:.3g}, that of silent readouts would be {self._silent_loss:.3g}"
                 )
             usual = (model.eprop.is_online and rule.batch_size == 1 and rule.often) or rule.usual
+            usual = f"{rule.eta_scaled:g}" if rule.scaled else usual
             self.tell(
                 "loss",
                 f"{grown}: the training diverges; eta is {rule.eta:g}, of which {usual} is usual here: try a tenth",

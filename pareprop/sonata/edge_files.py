@@ -23,13 +23,14 @@ def read(
     round_delays: bool = False,
     default_weight: float | None = None,
     default_delay: float | None = None,
+    only: str | None = None,
 ) -> list[Edges]:
-    """Return all edge populations of a circuit; `sizes` are those of the node populations."""
+    """Return all edge populations of a circuit, or only one; `sizes` are those of the node populations."""
     all_edges = []
     for files in circuit.edges:
         with hdf5.open_file(files.data) as file:
             populations = hdf5.group(file, "edges")
-            for name in populations:
+            for name in [name for name in populations if only in (None, name)]:
                 options = dt_ms, round_delays, default_weight, default_delay, _receptors(circuit, files, name)
                 all_edges.append(_population(files, hdf5.group(populations, name), name, sizes, *options))
     names = [edges.name for edges in all_edges]

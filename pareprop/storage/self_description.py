@@ -164,7 +164,8 @@ def _collect_parameters(projection: Projection, model: Model) -> Values:
     if len(projection.post.ports) > 1:
         attributes["port"] = projection.post.ports[projection.port_index]
     if projection.plastic:
-        attributes["optimizer"] = json.dumps(optimizer.model_dump(exclude={*OF_VALUES}, exclude_none=True))
+        left_out = {*OF_VALUES} if optimizer.scaled else {*OF_VALUES, "scaled"}
+        attributes["optimizer"] = json.dumps(optimizer.model_dump(exclude=left_out, exclude_none=True))
     if projection.learn_delay is not None:
         attributes["learn_delay"] = json.dumps(projection.learn_delay.model_dump(exclude={*OF_WEIGHTS}))
     if (rule := projection.learning_rule) is not None:

@@ -43,14 +43,19 @@ def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
     StateError
         If it can't be written.
     """
-    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: is there already and not an empty folder")
+    require_empty(folder)
     model.copy_parameters(RunResults(results.parent))
     with files.open_results(results) as file:
         files.require_weights(file)
         _check(file, model)
         with output_errors(folder), fill_folder(folder) as part:
             return _write(file, model, part)
+
+
+def require_empty(folder: Path) -> None:
+    """Raise `InputError` unless a folder that is to be written does not exist, or is empty."""
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: is there already and not an empty folder")
 
 
 def _list_written(model: Model) -> list[Projection]:
@@ -81,7 +86,7 @@ def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
         (folder / name).mkdir(parents=True)
     (folder / "components/synapse/static.json").write_text("{}\n")
     cells = model.of_role("input", "recurrent")
-    nodes = [_nodes(model, population, number, folder) for number, population in enumerate(cells)]
+    nodes: list[Values] = [_nodes(model, population, number, folder) for number, population in enumerate(cells)]
     edges: list[Values] = []
     counts: dict[str, int] = {}
     for item in _list_written(model):
@@ -90,19 +95,19 @@ def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
         name += f"_{sum(other.startswith(name) for other in counts) + 1}" if name in counts else ""
         edges.append(_edges(model, item, group, name, len(edges), folder))
         counts[name] = len(group["weight"])
-    manifest = {"$NETWORK_DIR": "${configdir}/network", "$COMPONENTS_DIR": "${configdir}/components"}
-    components = {
-        "point_neuron_models_dir": "$COMPONENTS_DIR/point_neuron",
-        "synaptic_models_dir": "$COMPONENTS_DIR/synapse",
-    }
+    write_circuit(folder, nodes, edges, {"point_neuron_models_dir": "point_neuron", "synaptic_models_dir": "synapse"})
+    return counts
+
+
+def write_circuit(folder: Path, nodes: list[Values], edges: list[Values], components: dict[str, str]) -> None:
+    """Write `circuit_config.json`, with files below `network` and folders of components below `components`."""
     content = {
         "target_simulator": "NEST",
-        "manifest": manifest,
-        "components": components,
+        "manifest": {"$NETWORK_DIR": "${configdir}/network", "$COMPONENTS_DIR": "${configdir}/components"},
+        "components": {key: f"$COMPONENTS_DIR/{name}" for key, name in components.items()},
         "networks": {"nodes": nodes, "edges": edges},
     }
     (folder / "circuit_config.json").write_text(json.dumps(content, indent=1) + "\n")
-    return counts
 
 
 def _file(path: Path) -> h5py.File:
@@ -116,7 +121,7 @@ def _table(path: Path, rows: list[Values]) -> None:
     path.write_text("".join(f"{' '.join(map(str, line))}\n" for line in (rows[0], *(row.values() for row in rows))))
 
 
-def _nodes(model: Model, population: Population, number: int, folder: Path) -> dict[str, str]:
+def _nodes(model: Model, population: Population, number: int, folder: Path) -> Values:
     """Write a population with a type for each sign; `number` makes types unique in the network, as bmtk requires."""
     name, n = population.name, population.size
     sign = np.zeros(n, np.int8) if population.sign is None else population.sign

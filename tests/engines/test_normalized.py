@@ -5,7 +5,7 @@ import pytest
 import small
 from small import Levels, Noise
 
-from pareprop import Adam, GradientDescent, Model, Normal, Simulation
+from pareprop import Adam, GradientDescent, InputError, Model, Normal, Simulation
 from pareprop.network import to_tables
 from pareprop.network.optimizers import AdamW, Optimizer, SgdMomentum, optimizer
 from pareprop.network.synapse_table import SynapseTable
@@ -140,3 +140,57 @@ def test_an_optimizer_that_is_given_is_not_normalized() -> None:
     assert not optimizer({"type": "gradient_descent"}, "a run of a version before").normalized
     described = to_tables.describe(Model("spike"))[0]["optimizer"]
     assert described == {"type": "gradient_descent", "eta": 1e-5, "normalized": True}
+
+
+def course(variant: str, unit: float, rule: Optimizer) -> tuple[list[float], np.ndarray]:
+    """Losses, and changes of weights in units, of a training with voltages of neurons in another unit."""
+    cell = {"V_th": 0.6 * unit, "surrogate_gradient_height": 0.3 / unit, "surrogate_gradient_width": 0.6 * unit}
+    stds = {"into": 0.5 * unit, "among": 0.1 * unit}
+    model = small.network(variant, n_in=12, n=15, cell=cell, **stds, back=0.3, seed=2, optimizer=rule)
+    simulation = Simulation(model, WAVES)
+    before = simulation.weights("rec->rec")["weight"].copy()
+    losses = simulation.train(6)
+    return losses, (simulation.weights("rec->rec")["weight"] - before) / unit
+
+
+@pytest.mark.parametrize("kind", [GradientDescent, Adam])
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_scaled_rates_hold_in_other_units(variant: str, kind: type[Optimizer]) -> None:
+    """A network in microvolts learns as that in millivolts; with a plain eta its weights change by another share."""
+    bounds = {"Wmin": -1e6, "Wmax": 1e6} | ({"epsilon": 1e-14} if kind is Adam else {})
+    eta = {GradientDescent: 0.03, Adam: 0.01}[kind]
+    ends = [course(variant, unit, kind(eta=eta, scaled=True, **bounds)) for unit in (1.0, 1000.0)]
+    (losses, changes), (other_losses, other_changes) = ends
+    np.testing.assert_allclose(other_losses, losses, rtol=1e-6)
+    np.testing.assert_allclose(other_changes, changes, rtol=1e-4, atol=1e-6 * np.abs(changes).max())
+    assert abs(losses[-1] / losses[0] - 1) > 0.05 and np.abs(changes).max() > 1e-4  # it learns
+    sizes = [np.abs(course(variant, unit, kind(eta=1e-5, **bounds))[1]).max() for unit in (1.0, 1000.0)]
+    assert sizes[1] < 0.01 * sizes[0]
+
+
+@pytest.mark.parametrize(("variant", "batch", "steps"), [("interval", 1, 1), ("interval", 2, 1), ("spike", 1, N_STEPS),
+                                                         ("spike", 2, 1)])  # fmt: skip
+def test_the_scale_is_that_of_weights_that_move_a_target(variant: str, batch: int, steps: int) -> None:
+    """By the sums of a geometric series: of a readout, and of a neuron with the same time constant."""
+    p, n_sources, keep = 0.01, 15, np.exp(-1.0 / 20.0)
+    moments = p**2 / (1 - keep) ** 2 + p * (1 - p) / (1 - keep**2)
+    scale = 1.0 / np.sqrt(n_sources * moments)
+    for kind, wanted in (
+        (Adam, lambda size, gain: size / steps),
+        (GradientDescent, lambda size, gain: gain * size**2 / N_STEPS),
+    ):
+        rule = kind(scaled=True, batch_size=batch)
+        assert rule.eta == {Adam: 0.01, GradientDescent: 0.3}[kind]
+        model = small.network(variant, n_in=12, n=15, among=0.1, seed=2, optimizer=rule)
+        found = {item.name: item.gain for item in Simulation(model, WAVES).engine.plastic}
+        out = 1 - keep
+        hidden = 1 - 0.97 if variant == "spike" else 1.0
+        assert found["rec->out"] == pytest.approx(wanted(scale, out), rel=1e-3)
+        assert found["rec->rec"] == pytest.approx(wanted(0.6 * scale, hidden), rel=1e-3)
+
+
+def test_scaled_rates_need_targets_at_rest_below_threshold() -> None:
+    rule = Adam(scaled=True)
+    model = small.network("interval", cell={"V_th": 0.5, "I_e": 1.0}, optimizer=rule)
+    with pytest.raises(InputError, match="projection 'in->rec': optimizer: scaled: 'rec' spikes at rest"):
+        Simulation(model, small.ramp(20, 10))

@@ -8,9 +8,9 @@ import pytest
 import ranks
 from case_files import find
 from commands import command, digests, on_ranks, output_of, verify_on_ranks
-from small import population
+from small import network, population, ramp
 
-from pareprop import Model, Normal
+from pareprop import Adam, Model, Normal, Simulation
 from pareprop.engines.rewiring import Rewiring
 from pareprop.errors import InputError
 from pareprop.kernels import rewire as kernel
@@ -335,6 +335,42 @@ def test_synapses_come_back_where_no_other_source_is_near() -> None:
     rewiring.step(1, 0.1, model.optimizer, [])
     assert len(rewiring.latest) == 18 and not np.any(table.weight)
     np.testing.assert_array_equal(next(table.chunks(span))[:2], before)
+
+
+def kolmogorov(first: np.ndarray, second: np.ndarray) -> float:
+    """Largest difference of two empirical distributions."""
+    both = np.sort(np.concatenate([first, second]))
+    parts = [np.searchsorted(np.sort(values), both, side="right") / len(values) for values in (first, second)]
+    return float(np.abs(parts[0] - parts[1]).max())
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_a_training_keeps_distances_and_delays(variant: str) -> None:
+    """After 60 iterations with moves each delay follows from its distance, and distances are spread as before."""
+    random, n = np.random.default_rng(8), 100
+    places = random.random((n, 2)) * 10.0
+    offset = np.abs(places[:, None] - places)
+    distance = np.sqrt((np.minimum(offset, 10.0 - offset) ** 2).sum(axis=-1))
+    space = {"extent": (10.0, 10.0), "length": 1.5, "cutoff": 4.0, "sources": places, "targets": places}
+    eta, l1 = {"interval": (5e-3, 1.0), "spike": (1e-5, 2000.0)}[variant]
+    among = {"rule": "distance", "probability": 0.6, "space": space, "allow_autapses": False, "rewire": {"l1": l1},
+             "weight": Normal(std=0.1), "delay": {"per_length": 2.0, "offset": 1.0}}  # fmt: skip
+    model = network(variant, 10, n, into=0.5, among=among, back=0.3, seed=4, optimizer=Adam(eta=eta))
+    simulation = Simulation(model, ramp(50, 10))
+    table, span = simulation.network.incoming, simulation.network.incoming.spans[-1]
+    ends = []
+    for n_iterations in (0, 60):
+        simulation.train(n_iterations)
+        parts = [np.stack(part[:3]) for part in table.chunks(span)]
+        ends.append(np.concatenate(parts, axis=1))
+        source, target, delay = ends[-1]
+        np.testing.assert_array_equal(delay, np.floor(1.5 + 2.0 * distance[target, source]))
+    pairs = [set(zip(*end[:2].tolist(), strict=True)) for end in ends]
+    assert len(pairs[1]) == len(pairs[0]) > 400 and len(pairs[1] - pairs[0]) > len(pairs[0]) / 2  # most of them moved
+    first, last = (distance[end[1], end[0]] for end in ends)
+    evenly = distance[(distance > 0) & (distance <= 4.0)]  # what other rules would lead to
+    bound = 1.63 * np.sqrt(2.0 / len(first))  # exceeded by one pair of samples in a hundred
+    assert kolmogorov(first, last) < bound < 0.5 * kolmogorov(first, evenly)
 
 
 DISTANCE = """

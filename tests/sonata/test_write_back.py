@@ -1,0 +1,131 @@
+"""Trained weights in a copy of the SONATA network that a script's run began with; its network as tables."""
+
+import filecmp
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from case_files import SONATA
+from commands import output_of, refusal_of
+from small import ramp
+from test_equations import RECEPTORS, write
+
+import pareprop
+from pareprop import Adam, Model, Normal
+from pareprop.network import identity
+from pareprop.network.local import LocalNetwork
+from pareprop.simulation import digest
+from pareprop.sonata import circuit, edge_files, nodes
+
+pytestmark = pytest.mark.usefixtures("no_figures")
+COLUMNS = ("target", "source", "delay", "weight")
+
+
+def train(path: Path, folder: Path, precision: str = "double", **options: object) -> Path:
+    """A run of a script with the network of `path`."""
+    rule = Adam(eta=2e-3)
+    model = Model.from_sonata(path, optimizer=rule, precision=precision, round_delays=True, **options)
+    out = model.readouts("out", 1, C_m=1.0, tau_m=20.0)
+    for neurons in model.of_role("recurrent"):
+        model.connect(neurons, out, weight=Normal(std=0.1))
+        model.connect(out, neurons, weight=Normal(std=1.0))
+    task = ramp(30, model.size("input"), 0.3)
+    pareprop.run(model, task, folder, iterations=2, figures="none", quiet=True)
+    return folder
+
+
+def read_rows(path: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Edges by population, in the order of the file."""
+    found = circuit.read(path)
+    sizes = {item.name: item.size for item in nodes.read(found)}
+    populations = edge_files.read(found, sizes, 1.0, round_delays=True)
+    return {item.name: vars(item.rows(0, item.n_edges)) for item in populations}
+
+
+def sorted_rows(*columns: np.ndarray) -> np.ndarray:
+    rows = np.stack(columns, axis=1).astype(float)
+    return rows[np.lexsort(rows.T)]
+
+
+def list_files(folder: Path) -> dict[str, Path]:
+    return {path.name: path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision"), [("bmtk", "double"), ("guide", "single"), ("glif_psc", "double"), ("iaf_psc_exp", "double")]
+)
+def test_each_edge_gets_the_weight_of_its_synapse(
+    tmp_path: Path, capsys: pytest.CaptureFixture, kind: str, precision: str
+) -> None:
+    """By target, source, delay, receptor and first weight, whatever groups, types and multiplicities hold."""
+    cases = kind in ("bmtk", "guide")
+    given = SONATA / kind / "circuit_config.json" if cases else write(tmp_path / "net", kind)
+    run = train(given, tmp_path / "run", precision)
+    output_of(capsys, "export", run, tmp_path / "out", "--network", "--circuit", given)
+    before, after = read_rows(given), read_rows(tmp_path / "out" / "circuit_config.json")
+    changed = 0
+    with h5py.File(run / "results.h5") as file:
+        for name, rows in before.items():
+            assert all(np.array_equal(rows[key], after[name][key]) for key in ("target", "source", "delay"))
+            groups = [group for key, group in file["projections"].items() if key.startswith(name)]
+            columns = {
+                key: np.concatenate([group[key][()] for group in groups])
+                for key in ("target", "source", "delay", "weight_initial", "weight")
+            }
+            first = rows["weight"].astype(np.float32 if precision == "single" else float)
+            found = sorted_rows(*(rows[key] for key in COLUMNS[:3]), first, after[name]["weight"])
+            np.testing.assert_allclose(found, sorted_rows(*columns.values()), rtol=1e-15)
+            changed += np.count_nonzero(columns["weight"] != columns["weight_initial"])
+            if kind == "glif_psc":
+                assert {group.attrs["port"] for group in groups} == {f"receptor_{RECEPTORS[name]}"}
+    assert changed > 1000
+    copies = list_files(tmp_path / "out")
+    for name, path in list_files(given.parent / "network").items():
+        assert name.endswith("edges.h5") or filecmp.cmp(path, copies[name], shallow=False)
+    again = Model.from_sonata(tmp_path / "out" / "circuit_config.json", round_delays=True)
+    assert [item.model for item in again.of_role("recurrent")]
+
+
+def test_others_read_the_copy(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    libsonata = pytest.importorskip("libsonata")
+    given = SONATA / "guide" / "circuit_config.json"
+    output_of(capsys, "export", train(given, tmp_path / "run"), tmp_path / "out", "--network", "--circuit", given)
+    ours = read_rows(tmp_path / "out" / "circuit_config.json")["exc_to_exc"]
+    edges = libsonata.EdgeStorage(tmp_path / "out" / "network" / "cortex_edges.h5").open_population("exc_to_exc")
+    np.testing.assert_array_equal(edges.source_nodes(edges.select_all()), ours["source"])
+
+
+def test_another_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    given = write(tmp_path / "net", "iaf_psc_delta", receptors=False)
+    run = train(given, tmp_path / "run")
+    words = ["export", run, tmp_path / "out", "--network", "--circuit", given]
+    assert "--circuit goes with --network" in refusal_of(capsys, *words[:3], *words[4:])
+    with h5py.File(tmp_path / "net" / "network" / "cortex_edges.h5", "r+") as file:
+        group = file["edges/inh_to_exc"]
+        group["0/syn_weight"][group["edge_group_index"][7]] = 55.0
+    told = refusal_of(capsys, *words)
+    assert "edge population 'inh_to_exc': weight 55 of edge 7 in " in told and "this is another network" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_network_of_a_script_is_described(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """By its circuit: the run is opened, resumed and exported without the script."""
+    given = SONATA / "bmtk" / "circuit_config.json"
+    run = train(given, tmp_path / "run", neuron="iaf", sign="weights", values={"V_th": -68.5})
+    model = pareprop.open_run(run).model()
+    trained = Model.from_sonata(
+        given, optimizer=Adam(eta=2e-3), round_delays=True, neuron="iaf", sign="weights", values={"V_th": -68.5}
+    )
+    facts, wanted = identity.list_facts(model), identity.list_facts(trained)
+    parts = ("population 'cortex'", "population 'lgn'", "projection 'cortex_to_cortex'", "projection 'lgn_to_cortex'")
+    assert {key: text for key, text in facts.items() if key.startswith(parts)} == {
+        key: text for key, text in wanted.items() if key.startswith(parts)
+    }
+    output_of(capsys, "export", run, tmp_path / "out", "--network")
+    read = LocalNetwork(Model.from_sonata(tmp_path / "out" / "circuit_config.json"), 0, 1)
+    with h5py.File(run / "results.h5") as file:
+        for (table, span), name in zip(digest.tables(read), ("cortex_to_cortex", "lgn_to_cortex"), strict=True):
+            found = np.concatenate(list(digest.synapses(None, table, span)))
+            for key in COLUMNS:
+                np.testing.assert_array_equal(found[key], file[f"projections/{name}/{key}"][()])
