@@ -213,11 +213,7 @@ def look_at_network(
     """
     model = network.model
     yield from ((f"model {k}", line) for k, line in enumerate(model.notes))
-    idle = [item.name for item in model.projections if item.plastic and not _is_taught(model, item)]
-    if idle:
-        names = ", ".join(map(repr, idle))
-        way = "connect readouts to them, or give plastic=False"
-        yield "taught", f"{names}: learns nothing, as no learning signal reaches its targets: {way}"
+    yield from _look_at_teachers(model)
     comm = exchange.comm if exchange.size > 1 else None
     plans, neurons = plan.plans if plan else {}, model.size("recurrent") / exchange.size
     for span in network.incoming.spans if plan else ():
@@ -266,18 +262,25 @@ def _loss_of_rates(engine: Engine, rate_hz: float) -> float:
     return 0.5 * engine.n * total
 
 
-def _is_taught(model: Model, item: Projection) -> bool:
-    """Return whether weights of a plastic projection have a gradient."""
-    post = item.post
-    if not reads_signals(item):
-        return True
-    if post.role != "recurrent" or model.activity or np.any(_values(getattr(post.params, "c_reg", 0.0))):
-        return True
-    own = model.local is not None and post.name in model.local.of
-    return own or any(
-        other.pre.role == "readout" and other.post.name == post.name and not other.is_empty
-        for other in model.projections
-    )
+def _look_at_teachers(model: Model) -> Iterator[tuple[str, str]]:
+    """Yield a notice of projections that no learning signal reaches, such as those onto the first of two layers."""
+    readouts = [item for item in model.projections if (item.pre.role, item.post.role) == ("readout", "recurrent")]
+    readouts = [item for item in readouts if not item.is_empty]
+    reached = {item.post.name for item in readouts} | set(model.local.of if model.local else ())
+    idle: list[Projection] = []
+    regularized: list[Projection] = []
+    for item in model.projections:
+        if item.plastic and reads_signals(item) and item.post.role == "recurrent" and item.post.name not in reached:
+            has_rate = model.activity is not None or np.any(_values(getattr(item.post.params, "c_reg", 0.0)))
+            (regularized if has_rate else idle).append(item)
+    for items, what in ((idle, "nothing"), (regularized if readouts else [], "from its firing rates alone")):
+        if not items:
+            continue
+        names = ", ".join(repr(item.name) for item in items)
+        layer, why = items[0].post.name, f"learns {what}, as no learning signal reaches its targets"
+        calls = [f", as by connect({item.name}, {layer}, weight=Normal(std=0.1))" for item in model.of_role("readout")]
+        way = f"connect readouts to them{calls[0] if calls else ''}"
+        yield f"taught {what}", f"{names}: {why}: {way}, or give plastic=False"
 
 
 def _values(value: object) -> AnyValue:

@@ -79,6 +79,18 @@ def perturbed(**options: object) -> Model:
     return made
 
 
+def stacked(feedback: bool = False, **cell: object) -> Model:
+    """Two layers, the second of which alone brings spikes to the readouts; feedback to it, or to each."""
+    made = Model(seed=3, optimizer=Adam(eta=1e-3))
+    inputs, out = made.inputs("in", 10), made.readouts("out", 2, **small.READOUT)
+    first, second = (made.neurons(name, 20, "iaf", **small.CELL | cell) for name in ("first", "second"))
+    for pre, post in ((inputs, first), (first, second), (second, out), (out, second)):
+        made.connect(pre, post, weight=Normal(std=0.5))
+    if feedback:
+        made.connect(out, first, weight=Normal(std=0.5))
+    return made
+
+
 def local() -> Model:
     made = small.network(n_out=0, seed=3)
     made.local_readouts("own", made.of_role("recurrent")[0], tau_m=20.0)
@@ -148,7 +160,17 @@ TOLD: dict[str, tuple[Callable[[], tuple[Model, object]], str]] = {
     "untaught": (
         lambda: (model(feedback=False), Task()),
         "'in->rec', 'rec->rec': learns nothing, as no learning signal reaches its targets: connect readouts to them, "
-        "or give plastic=False",
+        "as by connect(out, rec, weight=Normal(std=0.1)), or give plastic=False",
+    ),
+    "first layer": (
+        lambda: (stacked(), Task()),
+        "'in->first': learns nothing, as no learning signal reaches its targets: connect readouts to them, as by "
+        "connect(out, first, weight=Normal(std=0.1)), or give plastic=False",
+    ),
+    "first layer with rates": (
+        lambda: (stacked(c_reg=1.0), Task()),
+        "'in->first': learns from its firing rates alone, as no learning signal reaches its targets: connect readouts "
+        "to them, as by connect(out, first, weight=Normal(std=0.1)), or give plastic=False",
     ),
     "currents": (
         lambda: (model(currents={}), with_currents()),
@@ -196,6 +218,7 @@ WELL: dict[str, Callable[[], tuple[Model, object]]] = {
     "delays that just arrive": lambda: (many_delays([1, 39]), Task()),
     "delays of an endless run": lambda: (model("spike", optimizer=GradientDescent(eta=1e-4), delay=60), Task()),
     "taught by its rate": lambda: (model(feedback=False, c_reg=1.0), Task()),
+    "feedback to each layer": lambda: (stacked(feedback=True), Task()),
     "taught by its own readouts": lambda: (local(), local_task()),
     "currents that are meant to stay": lambda: (model(currents={"plastic": False}), with_currents()),
     "symmetric": lambda: (model(kind="symmetric"), Task()),
