@@ -69,7 +69,13 @@ def test_what_tables_cannot_hold_is_named() -> None:
 
     own = Model("interval", loss=squares)
     sonata = Model.from_sonata(next(case_files.SONATA.rglob("circuit_config.json")))
-    for model, words in ((own, "squares is code of the script"), (sonata, "read from SONATA files by the script")):
+    hooked, regularized = Model(learning_signal=lambda signal, error, context: signal), Model(activity=squares)
+    for model, words in (
+        (own, "its loss .*squares is code of the script"),
+        (hooked, "hook of learning signals .*<lambda> is code of the script"),
+        (regularized, "loss of firing rates .*squares is code of the script"),
+        (sonata, "read from SONATA files by the script"),
+    ):
         with pytest.raises(InputError, match=words):
             to_tables.describe(model)
 
