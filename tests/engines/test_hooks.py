@@ -146,7 +146,7 @@ def test_signals_of_a_hook_teach_the_derivative_of_the_loss(variant: str) -> Non
 
     Feedback itself is 0. Each spike adds to a readout, which leaks; times the eligibility of its step, e-prop's sum.
     """
-    weights = []
+    weights: list[np.ndarray] = []
 
     def hook(signal: np.ndarray, error: np.ndarray, context: Context) -> np.ndarray:
         assert not signal.any()
@@ -217,7 +217,7 @@ def test_a_wrong_derivative_of_rates_is_told() -> None:
         Simulation(network("interval", activity=wrong), TASK).train(1)
 
 
-def train(folder: str, words: list[str], exchange: object) -> None:
+def train(folder: str, words: list[str], exchange: Any) -> None:
     for variant in VARIANTS:
         model = network(variant, among=0.2, loss=by_label, learning_signal=gated, activity=too_much)
         done = ranks.run_part(words, exchange, model, TASK, Path(folder, variant), validate_every=2, validate_samples=2)

@@ -81,8 +81,14 @@ def test_what_tables_cannot_hold_is_named() -> None:
         return output - target, 0.5 * float(np.sum((output - target) ** 2))
 
     own = Model("interval", loss=squares)
-    with pytest.raises(InputError, match="squares is code of the script"):
-        to_tables.describe(own)
+    hooked, regularized = Model(learning_signal=lambda signal, error, context: signal), Model(activity=squares)
+    for model, words in (
+        (own, "its loss .*squares is code of the script"),
+        (hooked, "hook of learning signals .*<lambda> is code of the script"),
+        (regularized, "loss of firing rates .*squares is code of the script"),
+    ):
+        with pytest.raises(InputError, match=words):
+            to_tables.describe(model)
 
 
 def test_two_models_of_one_name_are_not_mixed_up() -> None:
