@@ -140,9 +140,9 @@ def scaling_figure(rows: list[Row]) -> Figure:
             _draw_dashed(axes[0], _medians(some, lambda row: row["predicted_train_seconds"]), color)
             _draw_dashed(axes[4], _medians(some, lambda row: row["predicted_memory_bytes"] / 2**20), color)
         if RANGE[0] in rows[0]:
-            low, high = (_medians(some, itemgetter(name)) for name in RANGE)
-            ends = [point[1] for point in low], [point[1] for point in high]
-            axes[0].fill_between([point[0] for point in low], *ends, color=color, alpha=0.15, lw=0, zorder=0)
+            ends = [_medians(some, itemgetter(name)) for name in RANGE]
+            numbers, *sides = [point[0] for point in ends[0]], *([point[1] for point in end] for end in ends)
+            axes[0].fill_between(numbers, *sides, color=color, alpha=0.15, lw=0, zorder=0)
     ranks = sorted({row["ranks"] for row in rows})
     _ideal(axes, ranks, weak)
     titles = ("Wall time (s)", "Scaled speed-up" if weak else "Speed-up", "Efficiency",

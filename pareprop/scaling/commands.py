@@ -337,7 +337,7 @@ def _about(costs: units.Units, prediction: Prediction) -> str:
     about = f", {costs.processor} ({costs.level}), {costs.cores} cores, {costs.date}" if costs.date else ""
     about += f", {costs.load:.1f} processes busy before" if costs.load >= MUCH else ""
     guessed = ", ".join(prediction.estimated)
-    return f"{about}; not measured but estimated, also in the range: {guessed} (`pareprop ping`)" if guessed else about
+    return f"{about}; estimated, not measured: {guessed} (`pareprop ping` measures them)" if guessed else about
 
 
 def _scale(costs: units.Units, file: str, variant: str, here: bool) -> units.Units:

@@ -367,8 +367,8 @@ def test_a_range_of_seconds(tmp_path, capsys):
     low, high = found.band
     assert f"range        {low:.4g} to {high:.4g} s" in output and "not told by the unit costs" in output
     assert f"core hours   {100 * found.seconds / 3600:9.3g}" in output
-    assert "this (v3), 2 cores, 2026-11-30; not measured but estimated" in output
-    assert "latency_s, bandwidth, message_s, line_s, skew (`pareprop ping`)" in output
+    assert "this (v3), 2 cores, 2026-11-30; estimated, not measured: " in output
+    assert "latency_s, bandwidth, message_s, line_s, skew (`pareprop ping` measures them)" in output
     *_, head, one, many = output_of(capsys, "predict", *SINES, "--ranks", "1,100", *options).splitlines()
     assert "lowest s  highest s  limited by" in head and f"{low:.4g}  " in many and one
 
