@@ -10,6 +10,7 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from case_files import GOLDEN
@@ -17,6 +18,7 @@ from commands import digests
 
 import pareprop
 from pareprop import installation
+from pareprop.cli import COMMANDS
 from pareprop.core import build_info
 
 ROOT = Path(__file__).parents[1]
@@ -201,6 +203,23 @@ def test_container_is_installed_as_the_first_page_says() -> None:
     for name in ("post", "environment", "runscript", "test"):
         subprocess.run(["sh", "-n"], input="\n".join(found[name]), text=True, check=True)
     assert f"export PATH={folder}/.venv/bin:$PATH" in found["environment"]
+
+
+def test_recipes_of_checks_name_what_is_there() -> None:
+    """Options of the files for ReFrame and JUBE are those of the commands; parts of the second refer to its parts."""
+    jube = ElementTree.parse(RECIPES / "jube.xml").getroot().find("benchmark")
+    checks = (RECIPES / "reframe_checks.py").read_text()
+    compile(checks, "reframe_checks.py", "exec")
+    words = [word for kind in ("do", "parameter") for item in jube.iter(kind) for word in item.text.split()]
+    options = {word.partition("=")[0] for word in words if word.startswith("--")} - {"--oversubscribe"}  # of mpirun
+    options |= set(re.findall(r'"(--[a-z]+)[="]', checks))
+    commands = [COMMANDS["bench"], COMMANDS["scaling"].commands["run"]]
+    assert options and options <= {name for command in commands for item in command.params for name in item.opts}
+    sets = {item.get("name") for kind in ("parameterset", "patternset", "analyser") for item in jube.iter(kind)}
+    steps = {item.get("name") for item in jube.iter("step")}
+    assert {item.text for item in jube.iter("use")} <= sets and {
+        item.get("step") for item in jube.iter("analyse")
+    } <= steps
 
 
 RECIPES = ROOT / "jobs" / "recipes"

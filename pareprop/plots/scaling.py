@@ -24,6 +24,7 @@ PHASES = {  # in the order of a run, with their colours
     "deliver": style.BLUE, "update": style.GREEN, "sweep": style.SKY, "credit": style.ORANGE, "optimize": style.PURPLE,
 }  # fmt: skip
 RANGE = "predicted_train_seconds_low", "predicted_train_seconds_high"
+BUSY = 0.1  # cores that other programs keep busy, above which a figure says so
 NARROW = 3.0  # a logarithmic axis spans at least this factor
 NAMED = 0.09  # parts above this share of the highest bar have room for the name of their phase
 Point = tuple[float, float, bool, float, float]  # ranks, median, whether more ranks than cores, smallest, largest
@@ -139,9 +140,9 @@ def scaling_figure(rows: list[Row]) -> Figure:
             _draw_dashed(axes[0], _medians(some, lambda row: row["predicted_train_seconds"]), color)
             _draw_dashed(axes[4], _medians(some, lambda row: row["predicted_memory_bytes"] / 2**20), color)
         if RANGE[0] in rows[0]:
-            low, high = (_medians(some, itemgetter(name)) for name in RANGE)
-            ends = [point[1] for point in low], [point[1] for point in high]
-            axes[0].fill_between([point[0] for point in low], *ends, color=color, alpha=0.15, lw=0, zorder=0)
+            ends = [_medians(some, itemgetter(name)) for name in RANGE]
+            numbers, *sides = [point[0] for point in ends[0]], *([point[1] for point in end] for end in ends)
+            axes[0].fill_between(numbers, *sides, color=color, alpha=0.15, lw=0, zorder=0)
     ranks = sorted({row["ranks"] for row in rows})
     _ideal(axes, ranks, weak)
     titles = ("Wall time (s)", "Scaled speed-up" if weak else "Speed-up", "Efficiency",
@@ -184,7 +185,7 @@ def _ideal(axes: list[Axes], ranks: list[float], weak: bool) -> None:
             middle = np.sqrt(low * high)
             low, high = ax.set_ylim(middle / NARROW**0.5, middle * NARROW**0.5)
         wide = LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,))
-        few = sum(low <= value <= high for value in wide.tick_values(low, high)) < 2
+        few = sum(low <= value <= high for value in wide.tick_values(low, high)) < 3
         ax.yaxis.set_major_locator(LogLocator(subs=[float(k) for k in range(1, 10)]) if few else wide)
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.yaxis.set_minor_locator(NullLocator())
@@ -211,6 +212,9 @@ def _explain(figure: Figure, axes: list[Axes], rows: list[Row]) -> None:
         notes.append(f"dashed, crosses: predicted{'; shaded: its range' * (RANGE[0] in rows[0])}")
     if any(row["oversubscribed"] for row in rows):
         notes.append(CROWDED)
+    if (busy := max(_others(rows), default=0.0)) > BUSY:
+        told = f"other programs kept up to {busy:.1f} cores of a machine busy: it was not idle"
+        notes[-1] += f"\n{told}"
     figure.legend(
         handles,
         labels,
@@ -223,11 +227,15 @@ def _explain(figure: Figure, axes: list[Axes], rows: list[Row]) -> None:
     )
 
 
+def _others(rows: list[Row]) -> list[float]:
+    """Return the cores that other programs kept busy, of the runs that tell."""
+    return [row["other_cores"] for row in rows if row.get("other_cores", "") != ""]
+
+
 def caption(rows: list[Row]) -> str:
     """Return a caption: what was measured, with which processor and versions, and when."""
     first, repeats = rows[0], max(len(points) for points in _by_ranks(rows))
-    seeds, others = len({row.get("seed") for row in rows}), [row.get("other_cores", "") for row in rows]
-    others = [cores for cores in others if cores != ""]
+    seeds, others = len({row.get("seed") for row in rows}), _others(rows)
     lines = [
         f"{'Weak' if first['kind'] == 'weak' else 'Strong'} scaling of the benchmark network, "
         f"{' and '.join(sorted({str(row['variant']) for row in rows}))} variant: wall time of training without the "

@@ -278,7 +278,7 @@ class Units:
 
     def estimated(self, work: Work) -> list[str]:
         """Return the costs of the exchange that matter to a rank and were not measured."""
-        matter = [*BETWEEN_NODES] * (work.nodes > 1) + ["line_s"] * (work.node_ranks > 2)
+        matter = [*BETWEEN_NODES] * (work.nodes > 1) + ["line_s"] * (work.node_ranks > 2) + ["skew"] * (work.ranks > 1)
         return [name for name in matter if name not in self.measured]
 
     def memory(self, work: Work) -> dict[str, float]:
@@ -322,16 +322,17 @@ class Units:
         Parameters
         ----------
         repetitions : sequence of mapping
-            For each repetition, costs by name.
+            For each repetition, costs by name; what it could not measure is missing.
         nodes : int
             Number of nodes that were measured; of one, what messages between nodes cost stays an estimate.
         """
-        if not repetitions:
-            return self
-        network = {name: float(np.median([costs[name] for costs in repetitions])) for name in repetitions[0]}
+        network = {
+            name: float(np.median([costs[name] for costs in repetitions if name in costs]))
+            for name in dict.fromkeys(name for costs in repetitions for name in costs)
+        }
         spread = dict(self.spread)
         for phase, names in OF_EXCHANGE.items():
-            pairs = [(costs[name], network[name], name) for costs in repetitions for name in names if name in network]
+            pairs = [(costs[name], network[name], name) for costs in repetitions for name in names if name in costs]
             ratios = [
                 middle / cost if name == "bandwidth" else cost / middle
                 for cost, middle, name in pairs

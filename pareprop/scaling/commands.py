@@ -355,7 +355,7 @@ def _about(costs: units.Units, prediction: Prediction) -> str:
     about = f", {costs.processor} ({costs.level}), {costs.cores} cores, {costs.date}" if costs.date else ""
     about += f", {costs.load:.1f} processes busy before" if costs.load >= MUCH else ""
     guessed = ", ".join(prediction.estimated)
-    return f"{about}; not measured but estimated, also in the range: {guessed} (`pareprop ping`)" if guessed else about
+    return f"{about}; estimated, not measured: {guessed} (`pareprop ping` measures them)" if guessed else about
 
 
 def _scale(costs: units.Units, file: str, variant: str, here: bool) -> units.Units:
@@ -419,8 +419,8 @@ def ping_command(exchange: Exchange, units_file: str | None, rounds: int) -> Non
 
 def _print_exchange(found: Given, origin: str, file: str) -> None:
     """Print the median and the range of each cost, and what was written."""
-    for name in found["repetitions"][0]:
-        values = sorted(costs[name] for costs in found["repetitions"])
+    for name in dict.fromkeys(name for costs in found["repetitions"] for name in costs):
+        values = sorted(costs[name] for costs in found["repetitions"] if name in costs)
         unit = "bytes/s" if name == "bandwidth" else "s per s" if name == "skew" else "s"
         terminal.echo(f"{name:12s} {median(values):9.3g} {unit}, from {values[0]:.3g} to {values[-1]:.3g}")
     terminal.echo(f"{found['nodes']} node(s); written to {file}, all other costs as in {origin}")

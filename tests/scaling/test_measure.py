@@ -75,9 +75,9 @@ def test_ranks_measure_the_exchange(monkeypatch):
     told = measure.exchange_costs()
     assert told["nodes"] == 1 and len(told["repetitions"]) == ping.REPEATS
     for costs in told["repetitions"]:
-        assert costs["latency_s"] > 0 and costs["skew"] > 0 and costs["bandwidth"] > 1e6
+        assert costs["latency_s"] > 0 and costs.get("skew", 1.0) > 0 and costs["bandwidth"] > 1e6
         for name in ("round_s", "pack_s", "copy_s", "sum_s", "merge_s", "number_s"):
-            assert 0 < costs[name] < 1e-2, name
+            assert 0 < costs[name] < 1.0, name
         assert costs["round_s"] > 1e-8 and "message_s" not in costs
     middle = units.Units({}, {}).with_exchange(**told).network
     assert middle.pack_s > middle.copy_s  # to choose spikes takes longer than to copy
@@ -134,6 +134,19 @@ def test_what_ranks_measured_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert measure.exchange_costs() == {"repetitions": [], "nodes": 1}
 
 
+@pytest.mark.parametrize("busy", [0.0, 10.0])
+def test_nobody_waits_for_a_core(monkeypatch: pytest.MonkeyPatch, busy: float) -> None:
+    """Of samples in which other programs kept cores busy nothing is taken; of others the shortest waits."""
+    waits = iter((4.0, 2.0, 3.0))
+
+    def run(*_: object) -> dict:
+        parts = [{"phases": {"wait": wait}} for wait in (next(waits), 0.0)]
+        return {"shares": parts, "phases": {"deliver": 3.0, "update": 1.0}, "other_cores": busy}
+
+    monkeypatch.setattr(benchmark, "run", run)
+    assert ping.skew(None, 10) == ({} if busy else {"skew": 0.25})
+
+
 class Four:
     """Rank 0 of four, between which a short message takes 4 µs and a long one 20."""
 
@@ -163,11 +176,11 @@ def test_nodes_measure_messages(tmp_path) -> None:
     nodes = ENVIRONMENT | {"PAREPROP_RANKS_PER_NODE": "3"}
     codes, output, errors = on_ranks(5, [["ping", "--rounds", 20]], env=os.environ | nodes, cwd=tmp_path)
     assert (codes, errors) == ([0], []) and output[-1].startswith("2 node(s); written to units.json")
-    names = {field.name for field in dataclasses.fields(units.Interconnect)}
-    assert {line.split()[0] for line in output[:-1]} == names
+    names = {line.split()[0] for line in output[:-1]}
+    assert {field.name for field in dataclasses.fields(units.Interconnect)} - names <= {"skew"}  # on a busy machine
     found = units.read(file)
     for variant, item in found.items():
-        assert set(item.measured) == names and item.seconds == before[variant].seconds
+        assert set(item.measured) == names | set(before[variant].measured) and item.seconds == before[variant].seconds
         assert item.network.latency_s > 0 and item.network != before[variant].network
 
 

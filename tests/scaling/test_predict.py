@@ -386,8 +386,8 @@ def test_a_range_of_seconds(tmp_path, capsys):
     low, high = found.band
     assert f"range        {low:.4g} to {high:.4g} s" in output and "not told by the unit costs" in output
     assert f"core hours   {100 * found.seconds / 3600:9.3g}" in output
-    assert "this (v3), 2 cores, 2026-11-30; not measured but estimated" in output
-    assert "latency_s, bandwidth, message_s, line_s (`pareprop ping`)" in output
+    assert "this (v3), 2 cores, 2026-11-30; estimated, not measured: " in output
+    assert "latency_s, bandwidth, message_s, line_s, skew (`pareprop ping` measures them)" in output
     *_, head, one, many = output_of(capsys, "predict", *SINES, "--ranks", "1,100", *options).splitlines()
     assert "lowest s  highest s  limited by" in head and f"{low:.4g}  " in many and one
 
@@ -409,18 +409,21 @@ def test_exchanges_that_were_measured():
     """The median of each; one node says nothing of messages between nodes; bandwidth costs by its inverse."""
     told = [{"latency_s": s, "bandwidth": b, "skew": k}
             for s, b, k in ((1e-6, 2e9, 0.1), (4e-6, 4e9, 0.1), (2e-6, 1e9, 0.3))]  # fmt: skip
+    told.append({"latency_s": 2e-6, "bandwidth": 2e9})  # a machine that was too busy
     base = dataclasses.replace(FLAT, spread={"deliver": (0.5, 1.5)})
     here, there = (base.with_exchange(told, nodes) for nodes in (1, 2))
     assert (there.network.latency_s, there.network.bandwidth, there.network.skew) == (2e-6, 2e9, 0.1)
     assert there.network.message_s == FLAT.network.message_s
-    for phase, ratios in (("communicate", [0.5, 1, 2, 0.5, 1, 2]), ("wait", [1, 1, 3, 0.5, 1.5])):
+    for phase, ratios in (("communicate", [0.5, 1, 1, 2, 0.5, 1, 1, 2]), ("wait", [1, 1, 3, 0.5, 1.5])):
         assert there.spread[phase] == pytest.approx(np.quantile(ratios, (0.05, 0.95)))
     assert there.spread["deliver"] == (0.5, 1.5)
     assert here.measured == ("skew",) and there.measured == ("bandwidth", "latency_s", "skew")
     item = work.of_rank(benchmark.model(2000, 80, 20), 50, FIRING, 8, 0, nodes=2)
     assert here.estimated(item) == ["latency_s", "bandwidth", "message_s", "line_s"]
     assert there.estimated(item) == ["message_s", "line_s"]
-    assert base.with_exchange([], 1) == base and base.with_network(latency_s=1.0).measured == ("latency_s",)
+    assert base.with_exchange([], 1).spread["deliver"] == (0.5, 1.5) and base.with_network(latency_s=1.0).measured == (
+        "latency_s",
+    )
 
 
 def test_joules_of_a_prediction():

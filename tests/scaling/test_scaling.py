@@ -208,6 +208,7 @@ def test_energy_and_load_are_shown():
     energy = figures.scaling_figure(rows).axes[5]
     assert "µJ" in energy.get_title(loc="left") and list(energy.lines[0].get_ydata()) == [2.0, 2.0]
     assert "other programs kept 0.1 to 0.2 cores of a machine busy" in figures.caption(rows)
+    assert "kept up to 0.2 cores" in figures.scaling_figure(rows).legends[0].get_title().get_text()
     rows[0]["joules_per_event"] = ""  # its machine does not tell
     assert "events" in figures.scaling_figure(rows).axes[5].get_title(loc="left")
 

@@ -56,6 +56,7 @@ def test_a_race_with_joules_where_the_machine_tells(tmp_path: Path, tells: bool)
 
     if tells:
         zone.mkdir(parents=True)
+        (zone / "name").write_text("package-0\n")
         (zone / "energy_uj").write_text("0")
         threading.Thread(target=count, daemon=True).start()
     small = ["--scale", "0.01", "--indegrees", "0.1", "--seconds", "0.1", "--warm-up", "100", "--repeat", "1"]
