@@ -114,12 +114,20 @@ class Kind:
     def advance(self, env, learns=False):
         """New states from old ones; with `learns`, by the expressions from which derivatives are taken.
 
-        Dynamics go by exponential Euler steps, for what is linear in itself.
+        Dynamics go by "rk4", or by exponential Euler steps, for what is linear in itself.
         """
         now, dynamics = dict(env), self.d.get("dynamics", {})
         dt = env["dt"] / self.d.get("substeps", 1)
         with np.errstate(all="ignore"):
             for _ in range(self.d.get("substeps", 1) if dynamics else 0):
+                if self.d["integrator"] == "rk4":
+                    sums, slope = dict.fromkeys(dynamics, 0.0), dict.fromkeys(dynamics, 0.0)
+                    for share, weight in ((0.0, 1 / 6), (0.5, 1 / 3), (0.5, 1 / 3), (1.0, 1 / 6)):
+                        at = now | {name: now[name] + share * dt * slope[name] for name in dynamics}
+                        slope = {name: value(text, at) for name, text in dynamics.items()}
+                        sums = {name: sums[name] + weight * dt * slope[name] for name in dynamics}
+                    now |= {name: now[name] + sums[name] for name in dynamics}
+                    continue
                 slope = {name: value(text, now) for name, text in dynamics.items()}
                 for name, text in dynamics.items():
                     rate = value(text, now | {name: now[name] + 1.0}) - slope[name]

@@ -259,7 +259,7 @@ class ComposedMaps:
         body = over_neurons(
             "derive_body",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, REAL *derived, "
-            "const int shared", pointers, loop, ["(void)before; (void)kept; (void)constant;"], {}, False,
+            "const int shared", pointers, loop, ["(void)before; (void)kept; (void)constant;"], {}, False, {},
         )  # fmt: skip
         passed = "(n, stride, constant, before, kept, derived"
         return body + "\n".join([

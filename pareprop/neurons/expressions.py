@@ -37,19 +37,19 @@ class Substeps:
 
     Attributes
     ----------
+    name : str
+        Begins the names of arrays over neurons: `name`_0 and so on, those of the variables first.
     times : int
         How often.
     start : list of str
-        Statements of the body that fill arrays, which `body` and then the loop read.
-    arrays : list of str
-        Names of these arrays, those of the variables first.
+        Statements of the outer body that fill each of the arrays, which `body` and then the outer body read.
     body : Loop
         Statements of a substep, which write the variables.
     """
 
+    name: str
     times: int
     start: list[str]
-    arrays: list[str]
     body: Loop
 
 
@@ -85,29 +85,26 @@ class Loop:
         if kind == "name":
             return self.names[items[0]] if items[0] in self.names else self.value(self.terms[items[0]])
         if kind == "entry":
-            array = self._repeat(self.terms[items[0][1]]).arrays[int(items[1][1])]
-            return self.let(f"{array}[j]")
+            return self.let(f"{self._repeat(self.terms[items[0][1]]).name}_{int(items[1][1])}[j]")
         return self.let(self._operation(kind, items))
 
     def _repeat(self, tree: Tree) -> Substeps:
         """Return the substeps of a tree "repeat"."""
         if tree in self.substeps:
             return self.substeps[tree]
-        loop, k, names = Repeat.of(tree), len(self.substeps), dict[str, str]()
-        body = Loop(self.columns, names, f"s{k}_")
-        start: list[str] = []
+        loop, array, names = Repeat.of(tree), f"sub{len(self.substeps)}", dict[str, str]()
+        body = Loop(self.columns, names, f"{array}_t")
         given = {name: self.literal(first) for name, first in loop.start.items()}
         read = sorted(name for name in names_of(tree) if name in self.names or name in self.terms)
         given |= {name: self.value(("name", name)) for name in read}
-        arrays = [f"a{k}_{i}" for i in range(len(given))]
-        for array, (name, value) in zip(arrays, given.items(), strict=True):
-            start.append(f"{array}[j] = {value};")
-            names[name] = body.let(f"{array}[j]")
+        start = [f"{array}_{i}[j] = {value};" for i, value in enumerate(given.values())]
+        for i, name in enumerate(given):
+            names[name] = body.let(f"{array}_{i}[j]")
         body.terms = loop.terms
         after = [body.literal(update) for update in loop.update.values()]
-        body.lines += [f"{array}[j] = {value};" for array, value in zip(arrays, after, strict=False)]
+        body.lines += [f"{array}_{i}[j] = {value};" for i, value in enumerate(after)]
         self.used |= body.used
-        self.substeps[tree] = Substeps(loop.times, start, arrays, body)
+        self.substeps[tree] = Substeps(array, loop.times, start, body)
         return self.substeps[tree]
 
     def let(self, text: str) -> str:
@@ -116,11 +113,6 @@ class Loop:
             self.texts[text] = f"{self.prefix}{len(self.texts)}"
             self.lines.append(f"const {self.kind} {self.texts[text]} = {text};")
         return self.texts[text]
-
-    @property
-    def length(self) -> int:
-        """Number of statements, with those of substeps."""
-        return len(self.lines) + sum(len(substeps.body.lines) for substeps in self.substeps.values())
 
     def choose(self, condition: str, yes: str, no: str) -> str:
         """Return one of two values as C."""
@@ -311,6 +303,7 @@ class Derived:
         self.flags = self.by.spiked or self.by.refractory
         self.n = len(self.states)
         self.follow = () if model.through == "leak" else model.follow
+        self.written: dict[str, str] = {}  # functions of substeps, see `stages.over_neurons`
 
     @property
     def keeps(self) -> list[Tree]:

@@ -223,10 +223,10 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             "const REAL *restrict due"
         )
         flags = "const int keeps, const int shared, const int is_forced"
-        is_long = loop.length > LONG
+        is_long = len(loop.lines) > LONG
         kept_rows = {f"q{k}": self.row for k in range(self.by.n_kept)}
         first = ["const REAL first_t_ref = t_ref[0];"]
-        body = over_neurons("step_body", f"{arguments}, {flags}", pointers, loop, first, kept_rows, True)
+        body = over_neurons("step_body", f"{arguments}, {flags}", pointers, loop, first, kept_rows, True, self.written)
         passed = "n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, due"
         cases = [("due != NULL", f"step_body)({passed}, kept != NULL, 0, 1)")]  # keeps, shared, is_forced
         if is_long:
@@ -279,14 +279,14 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         if rows:
             credit = ["credit", *(f"b{p}" for p in range(1, len(self.ports)))]
             rows |= dict.fromkeys(credit, f"-{len(self.ports)} * port_stride")
-        is_long = loop.length > LONG
+        is_long = len(loop.lines) > LONG
         body = over_neurons(
             "sweep_body",
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
             "REAL share, const REAL *restrict signal, const REAL *restrict rate, REAL *adjoint, REAL *restrict credit, "
             "int64_t port_stride, const int shared",
             pointers, loop, ["(void)before; (void)kept; (void)port_stride;"],
-            rows, False,
+            rows, False, self.written,
         )  # fmt: skip
         passed = "n, stride, constant, before, kept, share, signal, rate, adjoint, credit, port_stride"
         return body + "\n".join([
@@ -351,6 +351,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
             "const REAL *restrict psi, REAL arrived, REAL *trace, int64_t trace_stride, REAL *restrict e",
             pointers, loop, ["(void)before; (void)kept; (void)arrived; (void)constant;"], {}, False,
+            self.written,
         )  # fmt: skip
 
     def decay(self) -> str:

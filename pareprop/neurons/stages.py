@@ -10,7 +10,8 @@ What a step keeps is more than a cache holds, and lies far from what the step be
 in short loops, it is fetched a step ahead, a small portion at a time: while more is on its way than the processor can
 wait for, its loop stands still.
 
-Substeps are loops over a block, too: one goes through all neurons of the block before the next one begins.
+Substeps are loops over a block, too, in a function of their own: one goes through all neurons of the block before the
+next one begins.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from .expressions import Loop, arguments_of, function
+from .expressions import Loop, Substeps, arguments_of, function
 
 BLOCK = 128  # neurons; fewer pay for short loops, more fill the processor's store buffer
 ONE_LOOP = 32  # neurons of a block of one loop: blocks are then for fetching ahead alone
@@ -29,7 +30,7 @@ _LOADED = re.compile(r"\w+\[j\]")
 
 def over_neurons(
     name: str, arguments: str, pointers: Mapping[str, str], loop: Loop, head: Iterable[str],
-    rows: Mapping[str, str], writes: bool,
+    rows: Mapping[str, str], writes: bool, written: dict[str, str],
 ) -> str:  # fmt: skip
     """Return a function `NAME(name)` that goes over neurons.
 
@@ -48,18 +49,24 @@ def over_neurons(
         anything.
     writes : bool
         Whether the rows are written; a long loop does so without waiting.
+    written : dict of str to str
+        Functions of substeps that stand in the source already, and their names; more are added.
 
     Returns
     -------
     str
         C of the function.
     """
-    buffers, loops = _cut_all(loop)
+    buffers, loops = cut(loop.lines)
     may_share = "shared" in arguments_of(arguments)
-    if len(loops) == 1 and (writes or not rows):
+    if len(loops) == 1 and (writes or not rows) and not loop.substeps:
         return function(f"inline ALWAYS void NAME({name})", arguments, pointers, loop, head, may_share=may_share)
-    head = [*head, *(f"REAL {buffer}[{BLOCK}] __attribute__((aligned(64)));" for buffer in buffers)]
-    size = BLOCK if loops[1:] else ONE_LOOP
+    head, before, known = [*head, *_buffers(buffers)], "", arguments
+    for substeps in loop.substeps.values():
+        text, lines = _take_substeps(substeps, loop, known, pointers, written)
+        before, head, pointers = before + text, [*head, *lines], {**pointers, **_arrays(substeps)}
+        known += f", REAL *{substeps.name}"
+    size = BLOCK if loops[1:] or loop.substeps else ONE_LOOP
     fetches = [f"FETCH({row}, {distance}, n);" for row, distance in rows.items()]
     block = function(
         f"inline ALWAYS void NAME({name}_block)", arguments, pointers, loop, head, loops=loops, before=fetches,
@@ -67,7 +74,7 @@ def over_neurons(
     )  # fmt: skip
     given = arguments_of(arguments).items()
     passed = ["count" if item == "n" else f"FROM({item})" if is_pointer else item for item, is_pointer in given]
-    return block + "\n".join([
+    return before + block + "\n".join([
         f"static inline ALWAYS void NAME({name})({arguments})", "{",
         f"    for (int64_t from = 0; from < n; from += {size}) {{",
         f"        const int64_t count = n - from < {size} ? n - from : {size};",
@@ -75,20 +82,48 @@ def over_neurons(
     ])  # fmt: skip
 
 
-def _cut_all(loop: Loop) -> tuple[list[str], list[list[str] | str]]:
-    """Return buffers and loops as `cut` does, of substeps as well, which come first."""
-    buffers, loops = list[str](), list[list[str] | str]()
-    defined = {found[1]: line for line in loop.lines if (found := _DEFINED.fullmatch(line))}
-    for substeps in loop.substeps.values():
-        texts = {name: line.split(" = ", 1)[1] for name, line in defined.items()}
-        read = [name for line in substeps.start for name in _names(line, texts)]
-        needed = _needed(read, texts)
-        more, first = cut([*(line for name, line in defined.items() if name in needed), *substeps.start])
-        within, bodies = cut(substeps.body.lines)
-        buffers += [*more, *substeps.arrays, *within]
-        loops += [*first, f"for (int step = 0; step < {substeps.times}; step++) {{", *bodies, "}"]
-    more, last = cut(loop.lines)
-    return list(dict.fromkeys([*buffers, *more])), [*loops, *last]
+def _take_substeps(
+    substeps: Substeps, loop: Loop, arguments: str, pointers: Mapping[str, str], written: dict[str, str]
+) -> tuple[str, list[str]]:
+    """Return a function that takes substeps of a block, "" if it is written already, and what stands for it in C.
+
+    It is compiled once for all functions that take the same substeps.
+    """
+    texts = {found[1]: found[2] for found in map(_DEFINED.fullmatch, loop.lines) if found}
+    needed = _needed([name for line in substeps.start for name in _names(line, texts)], texts)
+    start = [f"const REAL {name} = {text};" for name, text in texts.items() if name in needed]
+    buffers, first = cut([*start, *substeps.start])
+    more, bodies = cut(substeps.body.lines)
+    statements = "\n".join(line for lines in (*first, *bodies) for line in lines)
+    body = Loop(loop.columns, {})
+    body.used = {c: None for c in sorted(loop.used) if re.search(rf"\bc{c}\b", statements)}
+    words = set(re.findall(r"\w+", statements))
+    read = {name: declaration for name, declaration in pointers.items() if name in words}
+    words |= set(re.findall(r"\w+", " ".join(read.values())))
+    fixed = ("n", "stride", "constant", "shared")
+    own = [item for item in arguments.split(", ") if (name := item.split()[-1].lstrip("*")) in words - {*fixed}]
+    text = function(
+        "NOT_INLINED void NAME({})",
+        ", ".join(["int64_t n, int64_t stride, const REAL *constant", *own, f"const int shared, REAL *{substeps.name}"]),
+        read | _arrays(substeps), body, _buffers([*buffers, *more]),
+        loops=[*first, f"for (int k = 0; k < {substeps.times}; k++) {{", *bodies, "}"], may_share=True,
+    )  # fmt: skip
+    is_new = text not in written
+    name = written.setdefault(text, f"substeps_{len(written)}")
+    given = ["n", "stride", "constant", *(item.split()[-1].lstrip("*") for item in own)]
+    given += ["shared" if "shared" in arguments_of(arguments) else "0", substeps.name]
+    array = f"REAL {substeps.name}[{len(substeps.start)} * {BLOCK}] __attribute__((aligned(64)));"
+    return text.replace("{}", name, 1) if is_new else "", [array, f"NAME({name})({', '.join(given)});"]
+
+
+def _arrays(substeps: Substeps) -> dict[str, str]:
+    """Return declarations of the arrays of substeps by name."""
+    names = (f"{substeps.name}_{k}" for k in range(len(substeps.start)))
+    return {name: f"REAL *restrict {name} = {substeps.name} + {k} * {BLOCK}" for k, name in enumerate(names)}
+
+
+def _buffers(names: Iterable[str]) -> list[str]:
+    return [f"REAL {name}[{BLOCK}] __attribute__((aligned(64)));" for name in names]
 
 
 def cut(lines: list[str]) -> tuple[list[str], list[list[str]]]:

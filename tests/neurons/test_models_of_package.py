@@ -1,5 +1,6 @@
 """The files of NEST's e-prop neurons and the classes of their parameters tell the same; so do names of surrogates."""
 
+import case_files
 import numpy as np
 import pytest
 import sympy
@@ -10,6 +11,8 @@ from pareprop.network import neurons
 from pareprop.network.model import Model
 from pareprop.network.variants import VARIANTS
 from pareprop.neurons import library
+from pareprop.neurons.calls import Cells
+from pareprop.neurons.compile import compile
 from pareprop.neurons.model import COMMON
 from pareprop.neurons.surrogates import SURROGATES
 from pareprop.storage.self_description import UNITS
@@ -49,6 +52,25 @@ def test_surrogate_of_the_user() -> None:
         model.neurons("other", 2, "adex", surrogate_gradient_function="exponentiel")
     psi = cells.params.definition.equations.surrogate
     assert psi != library.get("adex").equations.surrogate
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("real", [np.float64, np.float32])
+def test_hodgkin_huxley_spikes_when_nests_does(real: type) -> None:
+    """Within 0.1 ms over 300 ms, by constant currents and by spikes; `test_nest.py` has NEST write the file again."""
+    case = np.load(case_files.CASES / "nest" / "hh_cond_exp_traub.npz")
+    n, steps, weights = len(case["I_e"]), int(case["steps"]), case["weights"]
+    arriving = np.zeros((steps, 2, n))
+    for port, name in enumerate(("exc", "inh")):
+        for j, times in enumerate(case[name]):
+            np.add.at(arriving[:, port, j], times[times >= 0], weights[j, port])
+    cells, fired = Cells(compile(library.get("hh_cond_exp_traub")), n, {}, float(case["dt"]), real), []
+    for sums in arriving:
+        fired.append(cells.step(sums, case["I_e"])[0])
+    for spikes, theirs in zip(np.array(fired).T, case["spikes"], strict=True):
+        times = np.flatnonzero(spikes) + 1
+        assert len(times) == np.sum(theirs >= 0) > 10
+        assert np.abs(times - theirs[theirs >= 0]).max() <= 1
 
 
 GAPS = [0.0, 1e-15, 1e-12, 1e-9, -1e-7, 1e-5, -1e-3, 0.03, 0.049, 0.051, -0.06, 0.5]  # of time constants

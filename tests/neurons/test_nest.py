@@ -5,6 +5,7 @@ Where NEST integrates exactly, or by the same step, voltages are equal; else the
 
 import os
 
+import case_files
 import numpy as np
 import pytest
 
@@ -107,6 +108,20 @@ def test_glif(nest, level: int) -> None:
     assert len(fired) > 5
     np.testing.assert_array_equal(fired + 1, np.rint(times / dt)[: len(fired)])
     np.testing.assert_allclose(found, V, rtol=0, atol=1e-9)
+
+
+def test_hh_cond_exp_traub(nest) -> None:
+    """The spike times of the stored case, which `test_models_of_package.py` compares with ours, are NEST's."""
+    case = np.load(case_files.CASES / "nest" / "hh_cond_exp_traub.npz")
+    dt, steps = float(case["dt"]), int(case["steps"])
+    for j, I_e in enumerate(case["I_e"]):
+        nest.ResetKernel()
+        nest.verbosity = nest.VerbosityLevel.FATAL
+        spikes, signs = [case[name][j][case[name][j] >= 0] for name in ("exc", "inh")], (1, -1)
+        weights = [sign * weight for sign, weight in zip(signs, case["weights"][j], strict=True)]
+        _, times = simulate(nest, "hh_cond_exp_traub", {"I_e": float(I_e)}, dt, steps, spikes, weights)
+        found = np.rint(times / dt).astype(int)
+        np.testing.assert_array_equal(found[found <= steps], case["spikes"][j][case["spikes"][j] >= 0])
 
 
 def test_iaf_cond_exp(nest) -> None:
