@@ -167,10 +167,9 @@ class RunResults:
         of : str
             "neurons", "inputs", or the name of a population, whose cells then count from 0.
         """
-        known: dict[str, tuple[str, int, int]] = {}
-        for role in ROLES.values():
+        known = {word: (role, 0, 2**63 - 1) for word, role in ROLES.items()}
+        for role in ROLES.values() if of not in known else ():
             known |= {name: (role, first, last) for name, first, last in self.cells(role)}
-        known |= {word: (role, 0, 2**63 - 1) for word, role in ROLES.items()}
         if of not in known:
             raise InputError(f"of = '{of}' must be 'neurons' or 'inputs', or a population{nearest(of, known)}")
         role, first, last = known[of]
@@ -185,9 +184,14 @@ class RunResults:
     def cells(self, role: str) -> list[tuple[str, int, int]]:
         """Return the populations of a role, "input" or "recurrent": name, first id, and one past the last id."""
         found = [(name, self.attributes_of(name)) for name in self.populations]
-        mine = sorted((item for item in found if item[1]["role"] == role), key=lambda item: item[1]["order"])
-        ends = np.cumsum([int(about["size"]) for _, about in mine]).tolist()
-        return [(name, end - int(about["size"]), end) for (name, about), end in zip(mine, ends, strict=True)]
+        try:
+            mine = sorted(
+                (int(about["order"]), name, int(about["size"])) for name, about in found if about["role"] == role
+            )
+        except (KeyError, TypeError, ValueError) as problem:
+            raise InputError(f"{self.path}: populations are not what a run writes: {problem}") from None
+        ends = np.cumsum([size for _, _, size in mine]).tolist()
+        return [(name, end - size, end) for (_, name, size), end in zip(mine, ends, strict=True)]
 
     def to_neo(self, sample: str = "last", of: str = "neurons") -> Foreign:
         """Return the spikes of a recorded sample for Elephant; the package neo must be installed.
