@@ -476,13 +476,13 @@ def one_minus_r(output: np.ndarray, target: np.ndarray, trials: int) -> float:
     return sum(1.0 - np.corrcoef(*pair)[0, 1] for pair in zip(*means, strict=True))
 
 
-def half_square(output: np.ndarray, target: np.ndarray, trials: int) -> float:
+def square_of_means(output: np.ndarray, target: np.ndarray, trials: int) -> float:
     means = [values.reshape(trials, -1, values.shape[1]).mean(axis=0) for values in (output, target)]
     return 0.5 * float(np.sum(np.square(means[0] - means[1])))
 
 
 @pytest.mark.parametrize("trials", [1, 3])
-@pytest.mark.parametrize(("kind", "wanted"), [(Correlation, one_minus_r), (TrialAverage, half_square)])
+@pytest.mark.parametrize(("kind", "wanted"), [(Correlation, one_minus_r), (TrialAverage, square_of_means)])
 def test_losses_of_courses_by_finite_differences(kind: type, wanted: Callable, trials: int) -> None:
     draws = np.random.default_rng(3)
     output, target = draws.normal(size=(2, 24, 2))
