@@ -208,6 +208,17 @@ def choose_within(first: int, last: int) -> Choice:
     return choose
 
 
+def choose_listed(listed: np.ndarray) -> Choice:
+    """Return the choice of some neurons, by id."""
+
+    def choose(log: SpikeLog, n_steps: int) -> SpikeLog:
+        steps, ids = log.spikes(n_steps)
+        known = np.isin(ids, listed)
+        return SpikeLog.of(steps[known], ids[known], n_steps)
+
+    return choose
+
+
 def choose_all(log: SpikeLog, n_steps: int) -> SpikeLog:
     """Return all spikes."""
     return log

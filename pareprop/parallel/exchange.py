@@ -6,6 +6,7 @@ loop knows. Ranks of a node write their spikes into one shared log; the leaders 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
@@ -16,7 +17,7 @@ from ..errors import InputError
 from ..kernels import rounds as kernel
 from ..timers import Timers
 from . import tree
-from .channel import Channel, ChannelSizes, Choice, choose_within, open_alone
+from .channel import Channel, ChannelSizes, Choice, choose_listed, choose_within, open_alone
 from .collectives import any_bits, raise_together, total
 from .hearing import Hearing
 from .messages import AllgatherSender, NeighbourSender, Post, Sources, count_parts, message_words, share, split
@@ -205,14 +206,18 @@ class Ranks:
         self.sending = "shared"
         self._edges: tuple[list[int], list[int]] | None = None
 
-    def _layout(self, terms: ChannelSizes, starts: list[np.ndarray]) -> Layout:
+    def _layout(self, terms: ChannelSizes, starts: list[np.ndarray], hearing: Hearing | None = None) -> Layout:
         """Return the layout with one log for each rank of this node and each part of others, in ascending ids.
 
-        `starts` has the first neuron of each part of the messages of each node, and the end.
+        `starts` has the first neuron of each part of the messages of each node, and the end. With `hearing`, logs of
+        others have room for the spikes of those neurons alone that are heard here.
         """
         first, nodes = terms.firsts(self.size), self.nodes
         low, high = nodes.starts[nodes.index : nodes.index + 2]
         neurons = [np.diff(part) for part in starts]
+        if hearing is not None:
+            parts = [[(r, *pair) for pair in itertools.pairwise(part.tolist())] for r, part in enumerate(starts)]
+            neurons = [np.array([hearing.count_of(*pair) for pair in part], np.int64) for part in parts]
         neurons[nodes.index] = np.diff(first[low : high + 1])
         words = Words(), Words()
         if nodes.count > 1:
@@ -222,10 +227,10 @@ class Ranks:
         shape = terms.length, terms.summed_steps, terms.n_readouts
         return Layout(nodes.local.size, np.concatenate(neurons), *shape, *words)
 
-    def _starts(self, terms: ChannelSizes, targeted: bool) -> list[np.ndarray]:
-        """Return the first neuron of each part of the messages of each node, and the end."""
+    def _starts(self, terms: ChannelSizes, targets: float) -> list[np.ndarray]:
+        """Return the first neuron of each part of the messages of each node, and the end; see `count_parts`."""
         first, bounds = terms.firsts(self.size), self.nodes.starts
-        parts = count_parts(self.nodes, targeted)
+        parts = count_parts(self.nodes, targets)
         return [first[low + split(high - low, n)] for low, high, n in zip(bounds[:-1], bounds[1:], parts, strict=True)]
 
     def require_memory(self, terms: ChannelSizes) -> None:
@@ -233,7 +238,7 @@ class Ranks:
         problem = None
         try:
             if self.nodes.local.rank == 0:
-                require_shared(self._layout(terms, self._starts(terms, targeted=True)).initial_bytes())
+                require_shared(self._layout(terms, self._starts(terms, self.nodes.count - 1)).initial_bytes())
         except InputError as error:
             problem = error
         raise_together(self.comm, problem)
@@ -243,22 +248,23 @@ class Ranks:
         nodes, local, hearing = self.nodes, self.nodes.local, None
         first, moves = terms.firsts(self.size), sources is not None and sources.present is not None
         comes = leaves = [r for r in range(nodes.count) if r != nodes.index]
-        apart = False
+        apart, targets = False, 0.0
         if nodes.count > 1:
             own = None if sources is None else sources.sent
             hearing = Hearing(self.comm, nodes, first[nodes.starts], own)
             self.sending = self._way(hearing)
             if self.sending == "targeted":
                 hearing.tell()
-                heard, hearers = hearing.neighbours()
-                spared = 0.0 if moves else self._mean(len(comes) - len(heard))
+                senders, hearers = hearing.neighbours()
+                spared = 0.0 if moves else self._mean(len(comes) - len(senders))
                 n_sums = terms.summed_steps * terms.n_readouts
-                apart = tree.pays(nodes.count, n_sums, spared)
+                apart, targets = tree.pays(nodes.count, n_sums, spared), float(len(comes))
                 if not moves and (apart or not n_sums):  # else any other node may have something to say
-                    comes, leaves = heard, hearers
-        starts = self._starts(terms, self.sending == "targeted")
+                    comes, leaves, targets = senders, hearers, max(targets - spared, 1.0)
+        starts = self._starts(terms, targets)
         starts = [part if r in {*comes, nodes.index} else part[:1] for r, part in enumerate(starts)]
-        memory = SharedMemory(self.comm, nodes, self._layout(terms, starts))
+        fixed = hearing if self.sending == "targeted" and not moves else None  # who is heard stays the same
+        memory = SharedMemory(self.comm, nodes, self._layout(terms, starts, fixed))
         n_logs = [local.size if r == nodes.index else len(part) - 1 for r, part in enumerate(starts)]
         ends = np.cumsum([0, *n_logs])
         place = int(ends[nodes.index]) + local.rank  # of this rank's log
@@ -293,7 +299,10 @@ class Ranks:
             self._within = terms.within or terms.summed_steps
             self._connect(meeting, post, hearing)
             self._parts = meeting, post, hearing if moves else None
-            written += [(log, choose_within(*pair)) for log, pair in zip(post.received(), post.bounds(), strict=True)]
+            choices = [choose_within(*pair) for pair in post.bounds()]
+            if fixed is not None and isinstance(self.sender, NeighbourSender):
+                choices = [choose_listed(ids) for ids in self.sender.heard()]
+            written += zip(post.received(), choices, strict=True)
         if sources is not None and sources.ids is not None:
             numbered = SpikeLog(terms.length)
             heard = SegmentedLog([numbered])

@@ -191,14 +191,14 @@ def fixed_words(n_steps: int, n_readouts: int) -> int:
     return layout.HEADER + n_steps * (tree.WORDS_OF_SUM * n_readouts + 1)
 
 
-def count_parts(nodes: Nodes, targeted: bool) -> list[int]:
+def count_parts(nodes: Nodes, targets: float) -> list[int]:
     """Return how many parts the messages of each node have.
 
-    Where messages to nodes differ, about as many that each rank of a node has one to pack; one where there is one
-    message for all.
+    Where messages differ, to `targets` nodes on average, about as many that each rank of a node has one to pack; one
+    where there is one message for all, `targets` being 0.
     """
     sizes = np.diff(nodes.starts)
-    wanted = -(-int(sizes.max()) // max(1, nodes.count - 1)) if targeted else 1
+    wanted = math.ceil(int(sizes.max()) / max(1.0, targets)) if targets else 1
     return [min(int(size), wanted) for size in sizes]
 
 
@@ -410,6 +410,10 @@ class NeighbourSender:
     def _room(listed: np.ndarray, quotas: np.ndarray) -> np.ndarray:
         """Return the words for the gaps of lists of some lengths."""
         return np.where(listed > 0, SLACK - (-listed * quotas // (2 * layout.QUOTA)), 0)
+
+    def heard(self) -> list[np.ndarray]:
+        """Return the neurons that each log of `Post.received` may name, uint32 ascending."""
+        return np.split(self._routes["numbers"], self._routes["first_number"][1:-1])[: len(self.box.arrives)]
 
     @property
     def received(self) -> int:

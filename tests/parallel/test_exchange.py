@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from queue import Queue
-from threading import Barrier, Event
+from threading import Barrier, Event, Lock
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,9 +48,13 @@ class Wire:
     def __init__(self, size: int) -> None:
         self.size, self.barrier = size, Barrier(size, timeout=900)
         self.parts: list = [None] * size
-        self.n_calls = 0
+        self.n_calls, self.lock = 0, Lock()
         self.n_objects = 0  # collective calls that pickle what they carry
         self.queues: defaultdict[tuple[int, ...], Queue] = defaultdict(Queue)  # from one to another; and a tag
+
+    def queue(self, *key: int) -> Queue:
+        with self.lock:  # or two threads would make one each
+            return self.queues[key]
 
     def gather(self, rank: int, mine: object) -> list:
         self.parts[rank] = mine
@@ -105,18 +109,18 @@ class ThreadComm:
             received[start : start + n] = part
 
     def Send(self, mine: np.ndarray, dest: int) -> None:
-        self.wire.queues[self.rank, dest].put(mine.copy())
+        self.wire.queue(self.rank, dest).put(mine.copy())
 
     def Recv(self, into: np.ndarray, source: int) -> None:
-        into[:] = self.wire.queues[source, self.rank].get(timeout=900)
+        into[:] = self.wire.queue(source, self.rank).get(timeout=900)
 
     def Isend(self, mine: np.ndarray, dest: int, tag: int) -> SimpleNamespace:
-        self.wire.queues[self.rank, dest, tag].put(mine.copy())
+        self.wire.queue(self.rank, dest, tag).put(mine.copy())
         return SimpleNamespace(Wait=lambda: None)
 
     def Irecv(self, into: np.ndarray, source: int, tag: int) -> SimpleNamespace:
         def wait() -> None:
-            into[:] = self.wire.queues[source, self.rank, tag].get(timeout=900)
+            into[:] = self.wire.queue(source, self.rank, tag).get(timeout=900)
 
         return SimpleNamespace(Wait=wait)
 

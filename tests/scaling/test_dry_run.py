@@ -1,6 +1,7 @@
 """The dry run of one rank against that rank of a real run."""
 
 import json
+import os
 import statistics
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from pareprop.network.parameters import Normal
 from pareprop.parallel import stand_ins
 from pareprop.parallel.exchange import Alone, Exchange
 from pareprop.parallel.stand_ins import DrivenExchange, draw_log
-from pareprop.runs import benchmark
+from pareprop.runs import benchmark, work
+from pareprop.runs.work import Firing
 from pareprop.scaling import dryrun
 from pareprop.simulation.loop import Simulation
 
@@ -39,7 +41,19 @@ def deaf_readouts(variant: str, delay: int) -> Model:
     return model
 
 
+SPARSE, SHORT = (20_000, 1, 10), 200  # neurons, in-degree and inputs of a network whose nodes hear a part; steps
+
+
 def train(folder: str, words: list[str], exchange: Exchange) -> None:
+    if words == ["memory"]:
+        task = benchmark.BenchTask(SPARSE[2], SHORT, 1)
+        simulation = benchmark.build(benchmark.model(*SPARSE, delay=3), task, exchange, RATE)
+        run_twice(simulation, task)
+        meeting = simulation.engine.channel
+        shared = os.fstat(meeting.kept[0].fd).st_blocks * 512 * simulation.exchange.leads
+        found = simulation.network.incoming.nbytes, simulation.exchange.nbytes, shared
+        Path(folder, f"bytes-{exchange.rank}.json").write_text(json.dumps(found))
+        return
     model, task = deaf_readouts(words[0], int(words[1])), benchmark.BenchTask(10, STEPS, 1)
     simulation = benchmark.build(model, task, exchange, RATE)
     run_twice(simulation, task)
@@ -119,6 +133,23 @@ def test_driven_alone_sends_drawn_spikes(variant):
         np.testing.assert_array_equal(log.spikes(100), draw_log(1, 0, 100, 0.2, 100).spikes(100))
 
 
+@pytest.mark.mpi
+def test_memory_of_a_node_is_predicted(tmp_path: Path) -> None:
+    """Of four ranks on two nodes: tables and routes of a rank, and what a node shares, as they are."""
+    env = {"PAREPROP_RANKS_PER_NODE": "2", "PAREPROP_SENDING": "targeted"}
+    ranks.train(4, __file__, tmp_path, "memory", env=env)
+    model = benchmark.model(*SPARSE, delay=3)
+    firing = Firing.at(benchmark.INPUT_PROBABILITY, RATE, SHORT, model.dt_ms)
+    for rank in range(4):
+        tables, sent, shared = json.loads((tmp_path / f"bytes-{rank}.json").read_text())
+        routes, of_node, _ = dryrun.count_shared(model, SHORT, firing, 4, rank, 2)
+        item = work.of_rank(model, SHORT, firing, 4, rank, 2)
+        print(rank, tables, item.table_bytes, sent, routes, shared, of_node)
+        assert item.table_bytes["incoming"] == pytest.approx(tables, rel=0.1)
+        assert rank % 2 == 0 or routes == pytest.approx(sent, rel=0.3)  # the leader has the messages, too
+        assert rank % 2 or of_node == pytest.approx(shared, rel=0.5)
+
+
 @pytest.mark.parametrize(("ranks", "rank"), [(4, 4), (4, -1), (1, 0)])
 def test_no_such_rank(ranks, rank):
     model, task = benchmark.model(20, 5, 5), benchmark.BenchTask(5, 20, 1)
@@ -128,7 +159,8 @@ def test_no_such_rank(ranks, rank):
 
 def test_command(capsys):
     sizes = as_options("n_rec=400", "indegree=50")
-    output = output_of(capsys, "dry-run", "sine-waves", *sizes, "--ranks", "100", "--rank", "17")
-    assert "rank 17 of 100" in output
+    words = ["--ranks", "100", "--rank", "17", "--ranks-per-node", "10"]
+    output = output_of(capsys, "dry-run", "sine-waves", *sizes, *words)
+    assert "rank 17 of 100" in output and "a node of 10 such ranks: " in output and "who hears whom" in output
     names = {line.split()[0] for line in output.splitlines()}
     assert names >= {"deliver", "update", "sweep", "credit", "incoming", "histories"}
