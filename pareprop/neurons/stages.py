@@ -104,7 +104,7 @@ def _take_substeps(
     own = [item for item in arguments.split(", ") if (name := item.split()[-1].lstrip("*")) in words - {*fixed}]
     text = function(
         "NOT_INLINED void NAME({})",
-        ", ".join(["int64_t n, int64_t stride, const REAL *constant", *own, f"const int shared, REAL *{substeps.name}"]),
+        f"{', '.join(['int64_t n, int64_t stride, const REAL *constant', *own])}, const int shared, REAL *{substeps.name}",
         read | _arrays(substeps), body, _buffers([*buffers, *more]),
         loops=[*first, f"for (int k = 0; k < {substeps.times}; k++) {{", *bodies, "}"], may_share=True,
     )  # fmt: skip
