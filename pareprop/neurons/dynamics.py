@@ -19,7 +19,11 @@ ZERO: Tree = ("number", 0.0)
 
 
 def integrate(
-    here: str, dynamics: Mapping[str, Tree], jumps: Mapping[str, Tree], integrator: str | None, substeps: int,
+    here: str,
+    dynamics: Mapping[str, Tree],
+    jumps: Mapping[str, Tree],
+    integrator: str | None,
+    substeps: int,
     terms: Terms,
 ) -> tuple[str, dict[str, Tree]]:
     """Return the step of each state.

@@ -101,8 +101,9 @@ class NeuronModel:
     states : dict of str to (float or str, str)
         Initial value (a number or an expression in parameters and constants) and unit of each state.
     step : dict of str to str
-        New value of each state that has no `dynamics`, from old states, parameters, constants, `dt`, the ports' sums, `I`, `z` (own spike of
-        the step before) and `refractory` (1 while the counter is above 0 at the start of the step).
+        New value of each state that has no `dynamics`, from old states, parameters, constants, `dt`, the ports' sums,
+        `I`, `z` (own spike of the step before) and `refractory` (1 while the counter is above 0 at the start of the
+        step).
     spike : str
         Expression in new states; the neuron spikes where it is at least 0 and the counter is 0.
     ports : sequence of str or dict of str to str

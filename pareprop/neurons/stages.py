@@ -25,6 +25,7 @@ BLOCK = 128  # neurons; fewer pay for short loops, more fill the processor's sto
 ONE_LOOP = 32  # neurons of a block of one loop: blocks are then for fetching ahead alone
 _LONG = re.compile(r"@(?:exp|log|tanh)\((\w+)\)")  # functions that take tens of instructions
 _DEFINED = re.compile(r"const REAL (\w+) = (.*);")
+_FIXED = ("int64_t n", "int64_t stride", "const REAL *constant")  # arguments of all functions of substeps
 _LOADED = re.compile(r"\w+\[j\]")
 
 
@@ -100,11 +101,11 @@ def _take_substeps(
     words = set(re.findall(r"\w+", statements))
     read = {name: declaration for name, declaration in pointers.items() if name in words}
     words |= set(re.findall(r"\w+", " ".join(read.values())))
-    fixed = ("n", "stride", "constant", "shared")
-    own = [item for item in arguments.split(", ") if (name := item.split()[-1].lstrip("*")) in words - {*fixed}]
+    words -= {"n", "stride", "constant", "shared"}
+    own = [item for item in arguments.split(", ") if item.split()[-1].lstrip("*") in words]
     text = function(
         "NOT_INLINED void NAME({})",
-        ", ".join(["int64_t n, int64_t stride, const REAL *constant", *own, f"const int shared, REAL *{substeps.name}"]),
+        ", ".join([*_FIXED, *own, f"const int shared, REAL *{substeps.name}"]),
         read | _arrays(substeps), body, _buffers([*buffers, *more]),
         loops=[*first, f"for (int k = 0; k < {substeps.times}; k++) {{", *bodies, "}"], may_share=True,
     )  # fmt: skip

@@ -110,7 +110,8 @@ def n_exponentials(population: Population) -> int:
     terms = [tree for tree in equations.terms.values() if tree[0] != "repeat"]
     states = (*terms, *equations.step.values(), *equations.reset.values())
     within = sum(
-        loop.times * _exponentials_of((*loop.terms.values(), *loop.update.values()), {*moving, *loop.start, *loop.terms})
+        loop.times
+        * _exponentials_of((*loop.terms.values(), *loop.update.values()), {*moving, *loop.start, *loop.terms})
         for loop in loops
     )
     return within + _exponentials_of((*states, equations.spike, equations.surrogate), moving)

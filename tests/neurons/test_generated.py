@@ -47,7 +47,13 @@ SMALL = {
 }
 # substeps beside a step, and all that stands still within them
 LOOP = {
-    "parameters": {"tau": [9.0, "ms"], "tau_u": [5.0, "ms"], "theta": [1.0, "1"], "k": [0.3, "1"], "t_ref": [1.0, "ms"]},
+    "parameters": {
+        "tau": [9.0, "ms"],
+        "tau_u": [5.0, "ms"],
+        "theta": [1.0, "1"],
+        "k": [0.3, "1"],
+        "t_ref": [1.0, "ms"],
+    },
     "states": {"a": ["0.1*k", "1"], "g": [0.0, "1"], "u": [0.0, "1"], "last": [0.0, "1"]},
     "ports": ["p", "q"],
     "dynamics": {

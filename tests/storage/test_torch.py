@@ -35,6 +35,19 @@ OWN = NeuronModel(
     reset={"V_m": "0", "b": "b + 0.1"},
     follow=["V_m"],
 )
+PARTS = NeuronModel(
+    "parts",
+    parameters={"tau_m": (15.0, "ms"), "V_th": (0.5, "mV")},
+    states={"V_m": (0.0, "mV"), "b": (0.0, "1"), "last": (0.0, "mV")},
+    dynamics={"V_m": "-V_m*(1 + b*b)/tau_m", "b": "0.1*V_m*V_m - 0.2*b"},
+    jumps={"V_m": "arriving"},
+    step={"last": "V_m"},
+    integrator="rk4",
+    substeps=3,
+    spike="V_m - V_th - 0.1*last",
+    reset={"V_m": "0"},
+    follow=["V_m"],
+)
 KINDS = {
     "iaf": ("interval", "iaf", {"t_ref": 3.0}),
     "adaptive": ("interval", "iaf_adapt", {"t_ref": 2.5, "adapt_beta": 0.4, "adapt_tau": 40.0, "V_min": -60.3}),
@@ -42,6 +55,7 @@ KINDS = {
     "still": ("spike", "iaf_psc_delta_adapt", {"t_ref": 3.0, "V_reset": -60.2, "adapt_beta": 0.4}),
     "currents": ("spike", "iaf_psc_exp", {"t_ref": 1.0, "tau_syn_ex": 3.0, "tau_syn_in": 3.0, "V_reset": -60.0}),
     "own": ("interval", OWN, {"t_ref": 2.0}),
+    "parts": ("interval", PARTS, {"t_ref": 2.0}),
 }
 
 
