@@ -53,14 +53,21 @@ def list_files(folder: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "precision"), [("bmtk", "double"), ("guide", "single"), ("glif_psc", "double"), ("iaf_psc_exp", "double")]
+    ("kind", "precision"),
+    [("bmtk", "double"), ("guide", "single"), ("glif_psc", "double"), ("iaf_psc_exp", "double"), ("bare", "double")],
 )
 def test_each_edge_gets_the_weight_of_its_synapse(
     tmp_path: Path, capsys: pytest.CaptureFixture, kind: str, precision: str
 ) -> None:
     """By target, source, delay, receptor and first weight, whatever groups, types and multiplicities hold."""
     cases = kind in ("bmtk", "guide")
-    given = SONATA / kind / "circuit_config.json" if cases else write(tmp_path / "net", kind)
+    given = SONATA / kind / "circuit_config.json"
+    if not cases:
+        given = write(tmp_path / "net", "iaf_psc_delta" if kind == "bare" else kind)
+    if kind == "bare":  # edges of a population have the values of their types alone
+        with h5py.File(tmp_path / "net" / "network" / "lgn_edges.h5", "r+") as file:
+            for key in ("0", "edge_group_id", "edge_group_index"):
+                del file[f"edges/lgn_to_exc/{key}"]
     run = train(given, tmp_path / "run", precision)
     output_of(capsys, "export", run, tmp_path / "out", "--network", "--circuit", given)
     before, after = read_rows(given), read_rows(tmp_path / "out" / "circuit_config.json")
