@@ -94,6 +94,28 @@ def test_each_edge_gets_the_weight_of_its_synapse(
     assert [item.model for item in again.of_role("recurrent")]
 
 
+def test_delays_that_learned_are_written_back(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    given = SONATA / "guide" / "circuit_config.json"
+    learned = {"exc_to_exc": {"learn_delay": {"type": "adam", "eta": 0.9, "low": 1, "high": 9}}}
+    run = train(given, tmp_path / "run", neuron="iaf", projections=learned)
+    output_of(capsys, "export", run, tmp_path / "out", "--network", "--circuit", given)
+    before, after = (read_rows(path)["exc_to_exc"] for path in (given, tmp_path / "out" / "circuit_config.json"))
+    with h5py.File(run / "results.h5") as file:
+        names = ("target", "source", "delay_initial", "weight_initial", "delay", "weight")
+        columns = [file[f"projections/exc_to_exc/{name}"][()] for name in names]
+    found = sorted_rows(*(before[key] for key in COLUMNS), after["delay"], after["weight"])
+    np.testing.assert_array_equal(found, sorted_rows(*columns))
+    assert np.count_nonzero(columns[4] != columns[2]) > 100
+
+
+def test_synapses_that_moved_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    given = SONATA / "guide" / "circuit_config.json"
+    run = train(given, tmp_path / "run", neuron="iaf", projections={"exc_to_exc": {"rewire": {"l1": 0.1}}})
+    told = refusal_of(capsys, "export", run, tmp_path / "out", "--network", "--circuit", given)
+    assert "edge population 'exc_to_exc': its synapses moved to other sources" in told
+    assert not (tmp_path / "out").exists()
+
+
 def test_others_read_the_copy(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     libsonata = pytest.importorskip("libsonata")
     given = SONATA / "guide" / "circuit_config.json"
