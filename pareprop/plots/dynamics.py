@@ -56,8 +56,8 @@ def neuron_panels(sample: h5py.Group, dt: float) -> list[Panel]:
         if key == "learning_signal" and panels.lacks(sample.file, "readout") and not np.any(data[...]):
             continue
         numbers = ids if ids is not None and len(ids) == data.shape[1] else range(data.shape[1])
-        names = panels.cell_names(sample.file, "recurrent", map(int, numbers[: panels.MAX_LINES]))
-        names = None if listed else panels.shorten(names, data.shape[1])
+        cells = panels.cell_names(sample.file, "recurrent", map(int, numbers[: panels.MAX_LINES]))
+        names = None if listed else panels.shorten(cells, data.shape[1])
         listed.append((title, 1.0, partial(_signals, data=data, dt=dt, label=label, names=names)))
     return listed
 

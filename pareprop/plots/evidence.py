@@ -11,6 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from ..later import h5py
 from . import panels, reader, style
 
+MOST_NAMED = 12  # with more bars of a decision about seven are named
+
 
 def decision(sample: h5py.Group) -> tuple[np.ndarray, int | None]:
     """Return the mean of each readout over the learning window, and the output with the largest mean target.
@@ -56,10 +58,13 @@ def decision_panel(ax: Axes, sample: h5py.Group, names: list[str]) -> None:
     """Draw the mean readouts as bars; the title names the decision and the right answer."""
     means, target = decision(sample)
     ax.bar(range(len(means)), means, width=0.6, color=style.colors(len(means)))
-    ax.set_xticks(range(len(means)), names)
+    every = 1 if len(means) <= MOST_NAMED else -(-len(means) // 7)
+    ax.set_xticks(range(0, len(means), every), names[::every])
     chosen = int(np.argmax(means))
     verdict = "" if target is None else " (correct)" if chosen == target else f" (target {names[target]})"
-    ax.set(title=f"decision: {names[chosen]}{verdict}", ylabel="mean readout")
+    ax.set(
+        title=f"decision: {names[chosen]}{verdict}", ylabel=reader.with_unit("mean readout", sample["readout_signal"])
+    )
 
 
 @style.styled

@@ -50,8 +50,8 @@ def export(results: Path, given: Path, folder: Path) -> dict[str, int]:
     with files.open_results(results) as file:
         files.require_weights(file)
         dt_ms = float(file.attrs["dt_ms"])
-        defaults = {"default_weight": 0.0, "default_delay": dt_ms}  # where they do not fit, the comparison tells
-        read = edge_files.read(network, sizes, dt_ms, round_delays=True, **defaults)
+        # where the defaults do not fit, the comparison tells
+        read = edge_files.read(network, sizes, dt_ms, True, default_weight=0.0, default_delay=dt_ms)
         with output_errors(folder), fill_folder(folder) as part:
             copies = _copy(network, part)
             for edges in read:
@@ -140,9 +140,9 @@ def _part_of(group: h5py.Group, n_parts: int) -> int:
 
 def _write(group: h5py.Group, edges: Edges, weight: np.ndarray, delay_ms: np.ndarray | None) -> None:
     """Write weights, and delays, into the groups that hold values of single edges."""
-    for key, values in (("edge_group_id", np.zeros), ("edge_group_index", np.arange)):
+    for key, places in (("edge_group_id", np.zeros(edges.n_edges)), ("edge_group_index", np.arange(edges.n_edges))):
         if key not in group:
-            group[key] = values(edges.n_edges, np.uint64)
+            group[key] = places.astype(np.uint64)
     owner, index = (hdf5.integers(group[key][()]) for key in ("edge_group_id", "edge_group_index"))
     for number in np.unique(owner):
         own, mine = group.require_group(str(number)), owner == number

@@ -53,14 +53,21 @@ def list_files(folder: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "precision"), [("bmtk", "double"), ("guide", "single"), ("glif_psc", "double"), ("iaf_psc_exp", "double")]
+    ("kind", "precision"),
+    [("bmtk", "double"), ("guide", "single"), ("glif_psc", "double"), ("iaf_psc_exp", "double"), ("bare", "double")],
 )
 def test_each_edge_gets_the_weight_of_its_synapse(
     tmp_path: Path, capsys: pytest.CaptureFixture, kind: str, precision: str
 ) -> None:
     """By target, source, delay, receptor and first weight, whatever groups, types and multiplicities hold."""
     cases = kind in ("bmtk", "guide")
-    given = SONATA / kind / "circuit_config.json" if cases else write(tmp_path / "net", kind)
+    given = SONATA / kind / "circuit_config.json"
+    if not cases:
+        given = write(tmp_path / "net", "iaf_psc_delta" if kind == "bare" else kind)
+    if kind == "bare":  # edges of a population have the values of their types alone
+        with h5py.File(tmp_path / "net" / "network" / "lgn_edges.h5", "r+") as file:
+            for key in ("0", "edge_group_id", "edge_group_index"):
+                del file[f"edges/lgn_to_exc/{key}"]
     run = train(given, tmp_path / "run", precision)
     output_of(capsys, "export", run, tmp_path / "out", "--network", "--circuit", given)
     before, after = read_rows(given), read_rows(tmp_path / "out" / "circuit_config.json")
@@ -85,6 +92,28 @@ def test_each_edge_gets_the_weight_of_its_synapse(
         assert name.endswith("edges.h5") or filecmp.cmp(path, copies[name], shallow=False)
     again = Model.from_sonata(tmp_path / "out" / "circuit_config.json", round_delays=True)
     assert [item.model for item in again.of_role("recurrent")]
+
+
+def test_delays_that_learned_are_written_back(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    given = SONATA / "guide" / "circuit_config.json"
+    learned = {"exc_to_exc": {"learn_delay": {"type": "adam", "eta": 0.9, "low": 1, "high": 9}}}
+    run = train(given, tmp_path / "run", neuron="iaf", projections=learned)
+    output_of(capsys, "export", run, tmp_path / "out", "--network", "--circuit", given)
+    before, after = (read_rows(path)["exc_to_exc"] for path in (given, tmp_path / "out" / "circuit_config.json"))
+    with h5py.File(run / "results.h5") as file:
+        names = ("target", "source", "delay_initial", "weight_initial", "delay", "weight")
+        columns = [file[f"projections/exc_to_exc/{name}"][()] for name in names]
+    found = sorted_rows(*(before[key] for key in COLUMNS), after["delay"], after["weight"])
+    np.testing.assert_array_equal(found, sorted_rows(*columns))
+    assert np.count_nonzero(columns[4] != columns[2]) > 100
+
+
+def test_synapses_that_moved_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    given = SONATA / "guide" / "circuit_config.json"
+    run = train(given, tmp_path / "run", neuron="iaf", projections={"exc_to_exc": {"rewire": {"l1": 0.1}}})
+    told = refusal_of(capsys, "export", run, tmp_path / "out", "--network", "--circuit", given)
+    assert "edge population 'exc_to_exc': its synapses moved to other sources" in told
+    assert not (tmp_path / "out").exists()
 
 
 def test_others_read_the_copy(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
