@@ -301,7 +301,8 @@ class Units:
         of_models = work.given_bytes + work.rule_bytes + work.ring_bytes + work.stretch_bytes
         n_bytes["histories"] = n_bytes.get("histories", 0.0) + of_models
         of_node, share = work.neurons * work.node_ranks, work.node_spikes / max(work.spikes, 1e-9)
-        routes = 8 * of_node + 12 * share * of_node * (work.nodes - 1) / work.node_ranks
+        parts = min(work.node_ranks, np.ceil(work.node_ranks / max(self._talks(work)[1], 1.0)))  # see `count_parts`
+        routes = of_node * (8 / parts + 12 * max(share * work.nodes - 1.0, 0.0) / work.node_ranks)
         return n_bytes | {"buffers": buffers * (work.nodes > 1), "routes": routes * work.targeted}
 
     def node_bytes(self, work: Work) -> float:

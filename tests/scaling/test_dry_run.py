@@ -144,7 +144,6 @@ def test_memory_of_a_node_is_predicted(tmp_path: Path) -> None:
         tables, sent, shared = json.loads((tmp_path / f"bytes-{rank}.json").read_text())
         routes, of_node, _ = dryrun.count_shared(model, SHORT, firing, 4, rank, 2)
         item = work.of_rank(model, SHORT, firing, 4, rank, 2)
-        print(rank, tables, item.table_bytes, sent, routes, shared, of_node)
         assert item.table_bytes["incoming"] == pytest.approx(tables, rel=0.1)
         assert rank % 2 == 0 or routes == pytest.approx(sent, rel=0.3)  # the leader has the messages, too
         assert rank % 2 or of_node == pytest.approx(shared, rel=0.5)
