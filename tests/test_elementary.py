@@ -120,6 +120,11 @@ IN_TURN = "arrays, one after the other"
 ALLOWED = {
     ("plans/scan.py", "sum((EXPONENTIALS.get(node[0], 0) for node in nodes))"): EXACT,
     ("plans/scan.py", "traces ** 2"): EXACT,
+    ("plans/scan.py", "sum((loop.times * _exponentials_of((*loop.terms.values(), *loop.update.values()), {*moving, "
+        "*loop.start, *loop.terms}) for loop in loops))"): EXACT,
+    ("network/scaled.py", "np.arange(26) ** 2"): EXACT,
+    ("engines/local_readouts.py", "course.mean(values)"): IN_TURN,
+    ("tasks/data.py", "sum(list(counts.values())[1:])"): EXACT,
     ("network/cuts.py", "sum((total(*chunk) for chunk in zip(costs, lengths, strict=True)))"): EXACT,
     ("network/local.py", "sum((size * rate for size, rate in known))"): EXPECTED,
     ("network/rules.py", "(1.0 - 1.0 / n) ** (projection.indegree * targets)"): EXPECTED,
@@ -127,6 +132,8 @@ ALLOWED = {
     ("network/rules.py", "(1.0 - projection.probability) ** (last - first)"): EXPECTED,
     ("network/rules.py", "(1.0 - share / projection.pre.size) ** projection.N"): EXPECTED,
     ("network/streamed_rules.py", "(1.0 - 1.0 / projection.pre.size) ** (self.indegree(projection) * (last - first))"):
+        EXPECTED,
+    ("network/streamed_rules.py", "(1.0 - 1.0 / projection.pre.size) ** (projection.indegree * (last - first))"):
         EXPECTED,
     ("network/streamed_rules.py", "others ** (last - first)"): EXPECTED,
     ("network/losses.py", "np.sum(np.square(errors))"): CHECKED,
@@ -151,6 +158,7 @@ ALLOWED = {
     ("simulation/notices.py", "sum(losses[-SOON // 5:])"): SHOWN,
     ("simulation/notices.py", "sum(losses[:SOON // 5])"): SHOWN,
     ("simulation/returns.py", "np.std(self.returns, ddof=1)"): SHOWN,
+    ("tasks/circuit.py", "sum(others, first)"): IN_TURN,
     ("tasks/synthetic.py", "sum((half[:, :, k, None] * columns[:, None, :, k] for k in range(len(image))))"): IN_TURN,
     ("tasks/synthetic.py", "sum((rows[:, :, k, None] * image[k] for k in range(len(image))))"): IN_TURN,
 }  # fmt: skip

@@ -138,6 +138,8 @@ class Spike(Engine):
     def _bind_kernel(self) -> object:
         """Return the kernel, bound to the arrays that it works on."""
         kernels, network, memory, model = self._kernels, self.network, self.memory, self.network.model
+        shapes = model.learning_signal is not None and self.n_neurons > 0
+        regularizes = model.activity is not None and self.n_neurons > 0
         return kernels.Engine(
             neurons=self.cells.neurons,
             rates=kernels.Rates(
@@ -154,10 +156,10 @@ class Spike(Engine):
                     "cross_entropy": self.loss is LOSSES["cross_entropy"],
                     "calls": self._calls_loss,
                     "own": self._find_own_errors if self._calls_loss else None,
-                    "shapes": model.learning_signal is not None and self.n_neurons > 0,
-                    "shape": self._shape_signals,
-                    "regularizes": model.activity is not None and self.n_neurons > 0,
-                    "regularize": self._add_rate_errors,
+                    "shapes": shapes,
+                    "shape": self._shape_signals if shapes else None,  # a method would keep this engine alive
+                    "regularizes": regularizes,
+                    "regularize": self._add_rate_errors if regularizes else None,
                 }
             ),
             **dict(zip(KINDS, memory.rows, strict=True)),

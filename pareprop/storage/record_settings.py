@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field, SkipValidation
 
 from ..engines import traces
 from ..engines.base import RECORDED_UNITS, recorded_states
 from ..engines.traces import TRACES_UNITS
 from ..errors import InputError
 from ..network.model import Model
-from ..network.parameters import Frozen, nearest
+from ..network.parameters import Frozen, is_whole, nearest
+from ..values import AnyValue
 from .results import choose_evenly
 
 SIGNALS = ("readout_signal", "error_signal", "target_signal")
@@ -36,7 +37,29 @@ else:
         SYNAPSES,
         *TRACES_UNITS,
     ]
-Chosen = int | str | tuple[int, ...] | tuple[str, ...] | dict[str, int | tuple[int, ...]]
+Some = int | tuple[int, ...]
+
+
+def _read_some(value: AnyValue) -> Some:
+    many = isinstance(value, list | tuple)
+    if not all(is_whole(item) for item in (value if many else [value])):
+        raise ValueError(
+            "must be a number of neurons, a list of ids or of populations, or a table of these by populations, such as "
+            "{ exc = 5, inh = [0, 3] }"
+        )
+    return tuple(map(int, value)) if many else int(value)
+
+
+def _read_chosen(value: AnyValue) -> Some | str | tuple[str, ...] | dict[str, Some]:
+    names = value if isinstance(value, list | tuple | dict) and value else [value]
+    if isinstance(value, dict):
+        return {str(name): _read_some(some) for name, some in value.items()}
+    if all(isinstance(name, str) for name in names):
+        return value if isinstance(value, str) else tuple(names)
+    return _read_some(value)
+
+
+Chosen = Annotated[SkipValidation[Some | str | tuple[str, ...] | dict[str, Some]], BeforeValidator(_read_chosen)]
 
 
 class Record(Frozen):
@@ -63,13 +86,13 @@ class Record(Frozen):
     )
 
 
-def _by_population(chosen: Chosen, sizes: Mapping[str, int]) -> Mapping[str, int | tuple[int, ...]]:
+def _by_population(chosen: Chosen, sizes: Mapping[str, int]) -> Mapping[str, Some]:
     """Return how many neurons, or which, are chosen of each population; "" stands for all neurons together."""
     if isinstance(chosen, dict):
         return chosen
     given = chosen if isinstance(chosen, tuple) else (chosen,)
     names = {name: sizes.get(name, 0) for name in given if isinstance(name, str)}
-    return names or {"": cast("int | tuple[int, ...]", chosen)}
+    return names or {"": cast("Some", chosen)}
 
 
 def list_neurons(settings: Record, model: Model) -> np.ndarray:

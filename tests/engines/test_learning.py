@@ -352,7 +352,7 @@ def test_defaults() -> None:
     ):
         common = {"eta": 1e-4, "batch_size": 1, "Wmin": -100.0, "Wmax": 100.0, "optimize_each_step": True}
         made = optimizer({"type": kind}, "test").model_dump(exclude={*OF_VALUES})
-        assert made.pop("normalized") is False and made.pop("max_norm") is None  # ours
+        assert (made.pop("normalized"), made.pop("max_norm"), made.pop("scaled")) == (False, None, False)  # ours
         assert made == {"type": kind} | common | own
 
 

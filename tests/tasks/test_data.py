@@ -94,7 +94,7 @@ target = [0, 1, 1]
 weight = [0.1, 0.2, -0.1]
 [[model.projections]]
 pre = "out"
-post = "b"
+post = ["a", "b"]
 weight = { mean = 0.0, std = 0.5 }
 """
 
@@ -145,6 +145,7 @@ def by_hand(variant: str) -> str:
     slow = {"type": "gradient_descent", "eta": 1e-5}
     model.connect(a, b, "fixed_indegree", indegree=3, delay=(2, 4), weight=0.3, optimizer=slow)
     model.connect(b, out, "explicit", source=[0, 1, 3], target=[0, 1, 1], weight=[0.1, 0.2, -0.1])
+    model.connect(out, a, weight=Normal(std=0.5))
     model.connect(out, b, weight=Normal(std=0.5))
     simulation = Simulation(model, ByHand())
     simulation.train(6)
