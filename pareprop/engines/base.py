@@ -254,7 +254,7 @@ class Engine(ABC):
     def regularize(self, rate_hz: np.ndarray) -> np.ndarray:
         """Return the derivatives of the script's loss of firing rates by these, float64 (n,), for its neurons."""
         loss = self.network.model.activity
-        assert loss is not None  # else nobody asks
+        assert isinstance(loss, Loss)  # else nobody asks
         loss.see(self._see(np.arange(self.n_neurons)))
         return loss.evaluate(rate_hz[None].astype(float), self._targets_hz, slice(None)).error[0]
 
@@ -265,7 +265,7 @@ class Engine(ABC):
     def check_activity(self) -> str:
         """Return what is wrong with the script's loss of firing rates at those of the last sample, see `Loss.check`."""
         loss, n = self.network.model.activity, self.n_neurons
-        if loss is None or not n:
+        if not isinstance(loss, Loss) or not n:
             return ""
         own = self.get_own_spikes()
         counts = np.bincount(own.ids[: own.ptr[self.n]].astype(np.int64) - self.network.neurons[0], minlength=n)
