@@ -5,12 +5,12 @@ unpacks where one message goes to all, which means to copy spikes; where message
 share of what leaves and unpacks a share of what comes.
 
 A message is [what is needed, ids, lag, sums of the node by step and readout, spikes per step, ids]. The first word
-tells all others how much room the sender's message needs, in words; where messages differ, it is 0, or the quota that
-this part of the message needs and has not: then the two nodes alone make room, and send the part once more. The third
+tells all others how much room the sender's message needs, in words. Where messages differ, it is 0 if this part of the
+message fits, else the quota that it needs: then the two nodes alone make room, and send the part once more. The third
 one is how long the sender's last exchange took: the node that came last to it waited for none, so the shortest of these
 is what the transfer took. Where messages differ, one may have several parts, each with spikes of some ranks of its
-sender; all but the first are [what is needed, ids, 0, spikes per step, ids]. Their ids are coded by the gaps between them. Sums may
-travel apart from them, in a tree.
+sender; all but the first are [what is needed, ids, 0, spikes per step, ids]. Their ids are coded by the gaps between
+them. Sums may travel apart from them, in a tree.
 """
 
 from libc.stdint cimport int64_t, intptr_t, uint16_t, uint32_t
