@@ -1,5 +1,6 @@
 """Losses that see their sample, hooks between errors and neurons, and losses of firing rates."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 import ranks
 import small
+from corridor import CorridorTask
 from small import Noise
 
 from pareprop import Adam, Context, GradientDescent, InputError, Model, Reward, Simulation
+from pareprop.engines.spike import SpikeSettings
 
 STEP = 1e-3  # of finite differences
 KAPPA = float(np.exp(-1.0 / 20.0))  # of `small.READOUT`
@@ -250,6 +253,52 @@ class Running:
 
     def load_state(self, state: dict) -> None:
         pass
+
+
+class Failing:
+    """A hook, or a loss of firing rates, that fails where it is told to."""
+
+    def __init__(self, gives: Callable) -> None:
+        self.gives, self.fails = gives, False
+
+    def __call__(self, values: np.ndarray, *others: object) -> Any:
+        if self.fails:
+            raise InputError("told to fail")
+        return self.gives(values)
+
+
+def test_a_hook_that_fails_as_weights_are_shown_is_told() -> None:
+    """The network stays as it was, and its next sample does not tell it again."""
+    hooks = Failing(np.copy), Failing(np.copy)
+    simulation, whole = (Simulation(network("spike", learning_signal=hook), TASK) for hook in hooks)
+    simulation.train(1)
+    hooks[0].fails = True
+    with pytest.raises(InputError, match="told to fail"):
+        simulation.weights("in->rec")
+    hooks[0].fails = False
+    assert simulation.train(2) == whole.train(2)
+    assert simulation.hexdigest() == whole.hexdigest()
+
+
+def test_a_hook_that_fails_as_a_batch_is_collected_is_told() -> None:
+    hook, rule = Failing(np.copy), GradientDescent(eta=1e-4, batch_size=2)
+    simulation = Simulation(
+        network("spike", rule, learning_signal=hook), TASK, settings=SpikeSettings(learning_window=30, reset=False)
+    )
+    simulation.run_samples(0, 2, "train", learn=True)
+    hook.fails = True
+    with pytest.raises(InputError, match="told to fail"):
+        simulation.engine.optimize()
+
+
+def test_a_loss_of_firing_rates_that_fails_in_an_episode_is_told() -> None:
+    failing = Failing(lambda rate: (np.zeros_like(rate), 0.0))
+    model = small.network("spike", n_in=6, n_out=3, loss=Reward(), activity=failing)
+    simulation = Simulation(model, CorridorTask())
+    simulation.train(1)
+    failing.fails = True
+    with pytest.raises(InputError, match="told to fail"):
+        simulation.train(2)
 
 
 def test_what_does_not_go_together_is_refused() -> None:
