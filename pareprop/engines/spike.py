@@ -703,7 +703,8 @@ class Spike(Engine):
             whole = take_latest(transfer.carry_log(log, len(log.ptr) - 1, role), steps)
             shared |= {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
         plastic = {item.name: item.numbers() for item in self.plastic} | kept.numbers["plastic"]
-        numbers = {"time": time, "learned": old.learned, "blocks": memory.blocks, "plastic": plastic}
+        kept_numbers = {name: kept.numbers[name] for name in ("owes", "context") if name in kept.numbers}
+        numbers = {"time": time, "learned": old.learned, "blocks": memory.blocks, "plastic": plastic} | kept_numbers
         self.load_state(numbers, shared)
         fresh = self.state()
         transfer.carry_neurons(
