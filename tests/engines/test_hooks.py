@@ -1,5 +1,6 @@
 """Losses that see their sample, hooks between errors and neurons, and losses of firing rates."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,14 @@ def test_a_loss_of_firing_rates_that_fails_in_an_episode_is_told() -> None:
     failing.fails = True
     with pytest.raises(InputError, match="told to fail"):
         simulation.train(2)
+
+
+def test_a_label_of_numpy_reaches_checkpoints() -> None:
+    """Their manifest is JSON; a flush asks the hook once more, with the label of the latest sample."""
+    task = Noise(target, learning_window=30, label=np.int64(1))
+    simulation = Simulation(network("spike", learning_signal=gated), task)
+    simulation.run_sample(np.int64(2), "train", learn=True)
+    assert json.loads(json.dumps(simulation.state().numbers))["engine"]["context"] == [2, "train", 1, 1]
 
 
 def test_what_does_not_go_together_is_refused() -> None:
