@@ -540,6 +540,35 @@ def test_as_many_stay_as_asked_for(finished: tuple[Path, str]) -> None:
     assert names == ["iteration-00000002", "iteration-00000003", "iteration-00000004"]
 
 
+def test_what_is_written_after_a_damage_stays(
+    copy, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later ones, which are damaged, go in its place; and one that is written again, when its successor is there."""
+    directory, latest, digest = copy
+    third, rename, seen = latest.with_name("iteration-00000003"), os.rename, []
+    for path in (latest, third):
+        flip(path)
+
+    def look(old: Path, new: Path) -> None:
+        if new == third:
+            seen.extend(path.parent.name for path in third.parent.glob("iteration-00000003*/manifest.json"))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", look)
+    output_of(capsys, "resume", directory, "--until", 3, "--set", "checkpoint.keep=1")
+    assert sorted(seen) == [f"{third.name}.old", f"{third.name}.part"]
+    assert [path.name for path in third.parent.glob("iteration*")] == [third.name]
+    assert digest_of(capsys, "resume", directory) == digest
+
+
+def test_what_a_kill_left_of_one_that_was_written_again_is_removed(copy, capsys: pytest.CaptureFixture) -> None:
+    directory, latest, _ = copy
+    shutil.copytree(latest, latest.with_suffix(".part"))
+    latest.rename(latest.with_suffix(".old"))
+    output_of(capsys, "resume", directory)
+    assert [path.name for path in latest.parent.glob(f"{latest.name}*")] == [latest.name]
+
+
 @pytest.mark.mpi
 @pytest.mark.parametrize("variant", first(1, ["interval", "spike"]))
 def test_a_damage_is_told_where_several_ranks_read_a_part_of_what_one_wrote(tmp_path: Path, variant: str) -> None:
