@@ -1,6 +1,7 @@
 """Losses that see their sample, hooks between errors and neurons, and losses of firing rates."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,44 @@ def test_a_wrong_derivative_of_rates_is_told() -> None:
 
     with pytest.warns(match="loss wrong: errors are not the derivative of the loss: their sign is wrong"):
         Simulation(network("interval", activity=wrong), TASK).train(1)
+
+
+ON_ONE_RANK = f"""
+import sys, warnings
+sys.path[:0] = {[str(Path(__file__).parents[k]) for k in range(2)]}
+import numpy as np
+from pareprop import InputError, Simulation
+from pareprop.parallel import collectives, launcher
+from test_hooks import TASK, network
+
+def activity(rate_hz, target_hz, context):
+    if checks and context.neurons[-1] == 14:
+        raise InputError("told to fail")
+    signs = np.where(context.neurons >= 8, -1.0, 1.0)
+    return signs * (rate_hz - target_hz), 0.5 * np.sum(np.square(rate_hz - target_hz))
+
+exchange, checks = launcher.exchange(), []
+first, second = (Simulation(network("interval", activity=activity), TASK, exchange) for _ in range(2))
+with warnings.catch_warnings(record=True):
+    first.train(1)
+lines = collectives.gather(exchange.comm, first.notices.lines)
+check = second.engine.check_activity
+second.engine.check_activity = lambda: (checks.append(1), check())[1]
+try:
+    second.train(1)
+except InputError as problem:
+    print(lines[0] == lines[1], len(lines), *lines[0], problem, flush=True)
+"""
+
+
+@pytest.mark.mpi
+def test_what_is_wrong_with_rates_of_one_rank_is_told_on_all() -> None:
+    lines = ranks.output(2, "-c", ON_ONE_RANK, env={"PAREPROP_SHARE_ABOVE": "0"}).splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert re.match(r"True 2 loss activity: errors are not the derivative of .* told to fail \(rank 1\)$", line), (
+            line
+        )
 
 
 def train(folder: str, words: list[str], exchange: Any) -> None:
