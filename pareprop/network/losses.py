@@ -279,9 +279,9 @@ class OwnLoss(Loss):
     def __init__(self, function: Callable[..., tuple[np.ndarray, float]]) -> None:
         self.function = function
         try:
-            known = inspect.signature(function).parameters
+            known = set(inspect.signature(function).parameters)
         except (TypeError, ValueError):  # of code that is not Python
-            known = {}
+            known = set()
         self._wants_context = "context" in known
 
     def state(self) -> Values:
