@@ -98,7 +98,9 @@ def write(
             if rank == 0:
                 checksum = checkpoint_table.write(part / checkpoint_table.NAME, checkpoint_table.join(rows))
                 _finish(part, final, text.replace(NO_CHECKSUM, checksum, 1))
-                old = [final.with_suffix(OLD), *([] if keep is None else _superfluous(folder, final, max(keep, 1)))]
+                old = [final.with_suffix(OLD)]
+                if keep is not None:
+                    old += _superfluous(folder, simulation.iteration, max(keep, 1))
     except StateError:
         remove(exchange, [part])
         raise
@@ -203,11 +205,11 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(paths, key=iteration_of, reverse=True)
 
 
-def _superfluous(folder: Path, final: Path, keep: int) -> list[Path]:
-    """Return the checkpoints after `final`, and all but the last `keep` of the others."""
+def _superfluous(folder: Path, iteration: int, keep: int) -> list[Path]:
+    """Return the checkpoints after an iteration, and all but the last `keep` of the others."""
     paths = list_checkpoints(folder)
-    at = paths.index(final)
-    return paths[:at] + paths[at + keep :]
+    n_later = sum(iteration_of(path) > iteration for path in paths)
+    return paths[:n_later] + paths[n_later + keep :]
 
 
 def iteration_of(path: Path) -> int:
