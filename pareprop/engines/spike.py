@@ -74,7 +74,7 @@ class Spike(Engine):
     learns_at_the_end = False  # or if samples are runs of their own
     steps_alone = 1  # errors of the step before are learned from
     _own_value: float
-    _own_problem: Exception | None = None  # of a loss in Python, in the present sample
+    _own_problem: Exception | None = None  # of a function of the script, until `_raise_own_problem`
 
     @classmethod
     def plan_of(cls, model: Model, ways: Ways | None = None) -> NetworkPlan:
@@ -203,7 +203,7 @@ class Spike(Engine):
         assert sample.target is not None  # `Sample.check` has looked
         self.n, self.inputs = len(sample.target), sample.inputs
         self._begin(sample, learn)
-        self._own_value, self._own_problem = 0.0, None
+        self._own_value = 0.0
 
     def begin_pieces(self, learn: bool) -> None:
         """Collective: see `Engine.begin_pieces`."""
@@ -243,15 +243,20 @@ class Spike(Engine):
 
     def _end_sample(self, sample: Sample) -> tuple[np.ndarray, float]:
         self.time = self._last_step = self.time + self.n
-        if self._calls_loss or self.has_hooks:
-            with self.channel.guarded():  # a function of a script may fail on one rank alone
-                if self._own_problem is not None:
-                    raise self._own_problem
+        self._raise_own_problem()
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
         self.evaluation = Evaluation(self.error[: self.n].copy(), self._value(sample))
         self.recorded = self._record(self.evaluation.error)
         self._count_sample()
         return self.evaluation.error, self.evaluation.loss
+
+    def _raise_own_problem(self) -> None:
+        """Collective: raise what a function of the script has met since the last call, maybe on one rank alone."""
+        if self._calls_loss or self.has_hooks:
+            problem, self._own_problem = self._own_problem, None
+            with self.channel.guarded():
+                if problem is not None:
+                    raise problem
 
     def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
         """Collective: see `Engine.begin_episode`; nothing is reset but the traces that TD errors meet."""
@@ -302,6 +307,7 @@ class Spike(Engine):
         self._last_step, end = self.time + T, following_block(self.time + T)
         self.inputs = SpikeLog(end - self.time)
         self.advance(T, end - self.time)
+        self._raise_own_problem()
         self.n, self.time = T, end
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
         self.evaluation = self.evaluate(self.show_signal(), None, slice(None), rollout)
@@ -328,6 +334,7 @@ class Spike(Engine):
         gradients = [array.copy() if kept else array for array in self.memory.gradients()]
         for array, values in kept:
             array[...] = values
+        self._raise_own_problem()
         if counts:
             self.batch.add(gradients)
         for array, gradient in zip(self.memory.gradients(), gradients, strict=True):  # what is taken up again is known
@@ -361,6 +368,7 @@ class Spike(Engine):
             return
         if self._rewired and self._is_to_step:
             self.kernel.bring_forward(self.time)
+            self._raise_own_problem()
         for item in self._rewired if self._is_to_step else ():
             item.end_sample()
         if self._is_to_step and self.parameters.items:
@@ -587,6 +595,7 @@ class Spike(Engine):
         shown = {id(table): table.weight.copy() for table in (*self.memory.tables[:2], self.network.feedback)}
         for array, values in kept:
             array[...] = values
+        self._raise_own_problem()
         return shown
 
     def flush(self) -> None:
@@ -696,7 +705,8 @@ class Spike(Engine):
             whole = take_latest(transfer.carry_log(log, len(log.ptr) - 1, role), steps)
             shared |= {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
         plastic = {item.name: item.numbers() for item in self.plastic} | kept.numbers["plastic"]
-        numbers = {"time": time, "learned": old.learned, "blocks": memory.blocks, "plastic": plastic}
+        kept_numbers = {name: kept.numbers[name] for name in ("owes", "context") if name in kept.numbers}
+        numbers = {"time": time, "learned": old.learned, "blocks": memory.blocks, "plastic": plastic} | kept_numbers
         self.load_state(numbers, shared)
         fresh = self.state()
         transfer.carry_neurons(

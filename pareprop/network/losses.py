@@ -74,6 +74,13 @@ class Evaluation:
     extra: dict[str, np.ndarray] = field(default_factory=dict)
 
 
+class _Seen:
+    """Reads the context of a loss; as it cannot be set, attributes of the same name of a script go before."""
+
+    def __get__(self, loss: Loss | None, owner: type[Loss]) -> Context:
+        return (owner if loss is None else loss)._context
+
+
 class Loss(ABC):
     """A sum over readouts and steps; the error is its derivative by the readout voltage.
 
@@ -82,15 +89,16 @@ class Loss(ABC):
     unit : str
         Unit of outputs, targets and errors.
     context : Context
-        What is known of the present sample.
+        What is known of the present sample, unless a script's class or object has an attribute of this name.
     """
 
     unit: str = "mV"
-    context: Context = Context()
+    context = _Seen()
+    _context: Context = Context()
 
     def see(self, context: Context) -> None:
         """Set the context of what is evaluated next."""
-        object.__setattr__(self, "context", context)  # a loss may be frozen
+        object.__setattr__(self, "_context", context)  # a loss may be frozen
 
     def state(self) -> Values:
         """Return what the loss keeps from sample to sample: training alone changes it, checkpoints keep it.
@@ -169,7 +177,7 @@ class Loss(ABC):
         str
             One line.
         """
-        self.see(context or self.context)
+        self.see(context or self._context)
         signal, target = signal[window], np.asarray(target, float)[window]
         errors, value = self._probe(signal, target, by_step)
         norm, spread = float(np.sqrt(np.sum(np.square(errors)))), float(np.max(np.abs(signal - target), initial=0.0))
@@ -274,7 +282,7 @@ class OwnLoss(Loss):
             known = set(inspect.signature(function).parameters)
         except (TypeError, ValueError):  # of code that is not Python
             known = set()
-        self._wanted = tuple(name for name in ("context",) if name in known)
+        self._wants_context = "context" in known
 
     def state(self) -> Values:
         """Return the state of the function, if it is an object that has one."""
@@ -307,7 +315,7 @@ class OwnLoss(Loss):
         return Evaluation(error, loss)
 
     def _call(self, output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
-        more = {name: getattr(self, name) for name in self._wanted}
+        more = {"context": self._context} if self._wants_context else {}
         result = self.function(output.copy(), target.copy(), **more)  # which it may write into
         name = name_of(self)
         if not isinstance(result, tuple) or len(result) != 2:

@@ -156,7 +156,7 @@ class Model:
     load_factors: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False, repr=False)
     activity: Loss | Callable | None = None
     learning_signal: Callable | None = None
-    circuit: Path | None = field(default=None, init=False, compare=False, repr=False)
+    circuit: Path | None = field(default=None, compare=False, repr=False)
     notes: list[str] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -183,6 +183,8 @@ class Model:
         rules = self.learning_rules
         if not isinstance(rules, dict) or not all(isinstance(item, LearningRule | Eprop) for item in rules.values()):
             raise InputError(f"learning_rules = {quote(rules)} must be a dict of learning rules")
+        if not isinstance(self.circuit, Path | None):
+            raise InputError(f"circuit = {quote(self.circuit)} must be None; from_sonata() sets it")
         if not isinstance(self.local, LocalReadouts | None):
             raise InputError(f"local = {quote(self.local)} must be None; local_readouts() sets it")
         self.loss, self.activity = self._read_loss("loss"), self._read_loss("activity")

@@ -251,9 +251,10 @@ class Ranks:
         apart, targets = False, 0.0
         if nodes.count > 1:
             own = None if sources is None else sources.sent
-            hearing = Hearing(self.comm, nodes, first[nodes.starts], own)
+            if self.ways != "everything":
+                hearing = Hearing(self.comm, nodes, first[nodes.starts], own)
             self.sending = self._way(hearing)
-            if self.sending == "targeted":
+            if self.sending == "targeted" and hearing is not None:
                 hearing.tell()
                 senders, hearers = hearing.neighbours()
                 spared = 0.0 if moves else self._mean(len(comes) - len(senders))
@@ -292,7 +293,7 @@ class Ranks:
         every = SegmentedLog(logs)
         heard, signal = every, np.zeros((terms.n_steps, terms.n_readouts))
         sums = memory.sums(local.rank, n_sharing, joined=nodes.count > 1)
-        if hearing is not None:
+        if nodes.count > 1:
             by_node = [SegmentedLog(logs[ends[r] : ends[r + 1]]) for r in range(nodes.count)]
             post = Post(nodes, memory.messages(local.rank == 0), sums, by_node, starts, terms.summed_steps, together,
                         comes, leaves, apart)  # fmt: skip
@@ -312,11 +313,11 @@ class Ranks:
         return Channel(logs[place], heard, sums, signal, meeting, written, whole, self.comm, [memory])
 
     # Any: a `kernel.NodeMeeting`, whose declaration in Cython cannot say that messages may be None
-    def _connect(self, meeting: Any, post: Post, hearing: Hearing) -> None:
+    def _connect(self, meeting: Any, post: Post, hearing: Hearing | None) -> None:
         """Collective: connect this rank with its node's messages, and the leaders of nodes with one another."""
         leads = self.nodes.local.rank == 0
         self.sender = None
-        if post.together:
+        if post.together and hearing is not None:
             self.sender = NeighbourSender(post, hearing, self._graph(post) if leads else None)
         elif leads:
             self.sender = AllgatherSender(post)
@@ -357,9 +358,9 @@ class Ranks:
         """Collective: return the mean over nodes of what their leaders say."""
         return total(self.comm, value * self.leads) / self.nodes.count
 
-    def _way(self, hearing: Hearing) -> str:
+    def _way(self, hearing: Hearing | None) -> str:
         """Collective: choose the way to send by counts, the same on all ranks."""
-        if self.ways in ("everything", "targeted"):
+        if hearing is None or self.ways == "targeted":
             return self.ways
         return "targeted" if hearing.share_heard() <= WORTHWHILE else "everything"
 

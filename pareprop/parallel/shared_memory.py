@@ -153,7 +153,7 @@ def require_shared(need: int) -> None:
     free = status.f_bavail * status.f_frsize
     if free < need:
         raise InputError(
-            f"{SHARED} has {free} bytes left, the spikes of the ranks of this node need {need} at least: enlarge it "
+            f"{SHARED} has {free} bytes left, this node needs {need} of shared memory at least: enlarge it "
             "(in a container by --shm-size), or start fewer ranks per node"
         )
 

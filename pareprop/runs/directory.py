@@ -121,8 +121,8 @@ def clear_run(directory: Path) -> None:
         for path in checkpoint_write.list_checkpoints(directory / folder):
             shutil.rmtree(path)
     for name, pattern in (
-        (CHECKPOINTS, r"iteration-\d+\.part|listening"),
-        (BEST, r"iteration-\d+\.part"),
+        (CHECKPOINTS, r"iteration-\d+\.(part|old)|listening"),
+        (BEST, r"iteration-\d+\.(part|old)"),
         (RECORD, joined_file.PART),
     ):
         for path in sorted((directory / name).glob("*")):

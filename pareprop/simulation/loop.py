@@ -623,7 +623,7 @@ class Simulation:
     def _enter(self, index: int, phase: str, learn: bool) -> None:
         """Tell the engine which sample comes; its label is known with it."""
         self.engine.enter(phase, learn, self._asked)
-        self.engine.context = Context(index, phase, batch_size=self.model.optimizer.batch_size)
+        self.engine.context = Context(int(index), phase, batch_size=self.model.optimizer.batch_size)
 
     def _look_at(self, index: int, phase: str, sample: Sample, error: np.ndarray, loss: float, learn: bool) -> Outcome:
         """Collective: return the outcome of a sample; check its numbers, and add its spikes to the digest."""
@@ -683,7 +683,8 @@ class Simulation:
             taken.append(sample)
             marks |= sample.checksums() if size > 1 else {}
         channel.unread = True
-        self.engine.context = replace(self.engine.context, label=taken[0].label)
+        label = taken[0].label  # checkpoints keep it, as JSON, which has no numbers of NumPy
+        self.engine.context = replace(self.engine.context, label=None if label is None else int(label))
         return taken[0]
 
     def _note_spikes(self) -> None:

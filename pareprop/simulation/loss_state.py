@@ -61,7 +61,9 @@ class LossState:
 def _mark_attributes(loss: Loss) -> dict[str, int]:
     """Return a checksum of each attribute of a loss, by name; of a function also of the variables that it encloses."""
     own = loss.function if isinstance(loss, OwnLoss) else loss
-    held = {name: value for name, value in getattr(own, "__dict__", {}).items() if name != "context"}
+    held = dict(getattr(own, "__dict__", {}))
+    if own is loss:
+        held.pop("_context", None)  # `Loss.see` sets it
     if isinstance(own, FunctionType):
         held |= inspect.getclosurevars(own).nonlocals
     derived = (name for name in held if isinstance(getattr(type(own), name, None), cached_property))

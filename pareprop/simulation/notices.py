@@ -119,13 +119,16 @@ class Notices:
             self.tell("row 0", f"{here}: {lost} of {total} input spikes never arrive: {why}")
 
     def look_at_errors(self, sample: Sample, signal: np.ndarray, engine: Engine) -> None:
-        """Warn if a script's errors are not the derivative of its loss; checked on the first training sample.
+        """Collective: warn, on the first training sample, if a script's errors are not the derivative of its loss.
 
-        Not for a loss that changes from call to call: this would change it, too. A loss of firing rates is checked with
-        those of this rank's neurons.
+        Not for a loss that changes from call to call: this would change it, too. A loss of firing rates is checked on
+        each rank with those of its neurons; what the first one finds is told.
         """
-        if line := engine.check_activity():
-            self.tell("activity", line)
+        if engine.network.model.activity is not None:
+            with engine.channel.guarded():
+                line = engine.check_activity()
+            if line := next(filter(None, collectives.gather(engine.exchange.comm, line)), ""):
+                self.tell("activity", line)
         loss, target, window = engine.loss, sample.target, sample.window
         if loss in LOSSES.values() or target is None or isinstance(loss, Reward) or "loss state" in self._kinds:
             return

@@ -14,7 +14,7 @@ import re
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, TypeVar
@@ -51,6 +51,8 @@ FINGERPRINT = "fingerprint of "  # keys of an identity that stand for the conten
 FEW = 6  # a message names at most this many differences
 MOST_HZ = 1e6  # measured rates of this size or more are ignored as damage
 MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)  # malformed data
+NO_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)  # errors of the system, not of a file
+OPEN = 8  # files of a checkpoint that a rank keeps open
 Check = Callable[[Values, int, int], None]
 Prepare = Callable[[Path, list[str]], None]
 FORMATS = FORMAT, RANK_FORMAT, OLD_FORMAT
@@ -146,7 +148,8 @@ def load(
         Called with the numbers of a checkpoint, rank and number of ranks; raises a ValueError if other files that the
         checkpoint refers to are damaged.
     prepare : callable or None
-        Called once, with path and complaints so far, before anything changes in the simulation; may raise.
+        Called with path and complaints so far before each checkpoint is loaded, which may be found damaged then; may
+        raise.
     network_only : bool
         Whether to load the network alone: iteration, losses and observers stay as they are. The simulation may have
         been trained, so all is read before anything changes in it.
@@ -160,9 +163,11 @@ def load(
     comm = simulation.world
     rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
     complaints: list[str] = []
-    paths = list_checkpoints(folder) if rank == 0 else []
+    with collectives.guarded(comm):
+        paths = list_checkpoints(folder) if rank == 0 else []
     for path in paths if comm is None else comm.bcast(paths):
-        answer = _try(_manifest, path) if rank == 0 else ({}, "")
+        with collectives.guarded(comm):
+            answer = _try(_manifest, path) if rank == 0 else ({}, "")
         manifest, wrong = answer if comm is None else comm.bcast(answer)
         if not wrong:
             _refuse_others(path, manifest, identity)
@@ -170,7 +175,6 @@ def load(
         if not wrong:
             if prepare is not None:
                 prepare(path, complaints)
-                prepare = None
             wrong = _restore(simulation, path, manifest, network_only)
         if not wrong:
             return path, complaints
@@ -191,20 +195,24 @@ def measured_rates(folder: Path, exchange: Exchange) -> dict[str, float]:
     """
     latest: dict[str, float] = {}
     if exchange.rank == 0:
-        for path in list_checkpoints(folder)[:1]:
-            rates, _ = _try(lambda path: _read(path)["numbers"]["loop"].get("rates_hz"), path)
-            if isinstance(rates, dict) and all(type(rate) is float and 0 <= rate < MOST_HZ for rate in rates.values()):
-                latest = rates
+        with suppress(OSError):  # `load` tells it
+            for path in list_checkpoints(folder)[:1]:
+                rates, _ = _try(lambda path: _read(path)["numbers"]["loop"].get("rates_hz"), path)
+                values = rates.values() if isinstance(rates, dict) else [None]
+                if all(type(rate) is float and 0 <= rate < MOST_HZ for rate in values):
+                    latest = rates
     return latest if exchange.comm is None else exchange.comm.bcast(latest)
 
 
 def _try(function: Callable[..., Values | None], *arguments: object) -> tuple[AnyValue, str]:
-    """Return the result of a function and "", or None and why the checkpoint cannot be used."""
+    """Return the result of a function and "", or None and why a checkpoint cannot be used; raise what is no damage."""
     try:
         return function(*arguments), ""
     except CorruptCheckpoint as problem:
         return None, str(problem)
     except OSError as problem:
+        if problem.errno in NO_DAMAGE:
+            raise
         return None, f"{Path(problem.filename or '?').name}: {problem.strerror or problem}"
     except MISFITS as problem:
         return None, f"{MANIFEST} is malformed ({type(problem).__name__}: {shorten(str(problem), 300)})"
@@ -470,15 +478,16 @@ def _check_fit(
 
 
 class _Files:
-    """The files of a checkpoint, opened when they are needed, and the checksums of what was read."""
+    """The files of a checkpoint, of which the latest few are open, and the checksums of what was read."""
 
     def __init__(self, path: Path, manifest: Values, stack: ExitStack) -> None:
-        self._path, self._stack = path, stack
+        self._path = path
         self._columns = {array["name"]: k for k, array in enumerate(manifest["arrays"])}
         self._arrays: list[Values] = manifest["arrays"]
         self._table = _open_table(path, manifest, stack)
         self._leaders = _leaders(manifest)
-        self._descriptors: dict[str, int] = {}
+        self._opened: dict[str, BinaryIO] = {}  # the latest last
+        stack.callback(lambda: [file.close() for file in self._opened.values()])
         self._sums: dict[tuple[int, int], tuple[int, int, int]] = {}  # by rank and column: bytes, CRC-32, items after
 
     def _name(self, number: int) -> str:
@@ -486,9 +495,10 @@ class _Files:
         return rank_file_name(self._leaders[bisect_right(self._leaders, number) - 1])
 
     def _descriptor(self, name: str) -> int:
-        if name not in self._descriptors:
-            self._descriptors[name] = self._stack.enter_context(_open(self._path / name)).fileno()
-        return self._descriptors[name]
+        self._opened[name] = file = self._opened.pop(name, None) or _open(self._path / name)
+        if len(self._opened) > OPEN:
+            self._opened.pop(next(iter(self._opened))).close()
+        return file.fileno()
 
     def total(self, name: str) -> int:
         """Return the number of items of a whole array."""

@@ -4,9 +4,9 @@ A checkpoint is a directory `iteration-<n>`. Every rank writes the part of each 
 which arrays, `Simulation.state` says. The ranks of a node share a file, each from a byte of its own on: `rank-<r>.bin`,
 where `r` is the first of them. `table.bin` holds place and CRC-32 of every piece, see `checkpoint_table`.
 `manifest.json` describes the arrays, names the first rank of each node, and has BLAKE2b hashes of the table and of
-itself. All files are written into `iteration-<n>.part`, synchronised, and the directory is renamed at the end; before
-it is removed, it is renamed back. So a directory with the final name is complete, and checksums detect later damage.
-Nothing in it is ever executed or unpickled.
+itself. All files are written into `iteration-<n>.part`, synchronised, and the directory is renamed at the end. One that
+is to be removed gets the name `.part` first; one that another takes the place of, `.old`. So a directory with the final
+name is complete, and checksums detect later damage. Nothing in it is ever executed or unpickled.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ OLD_FORMAT = "pareprop-checkpoint-2"  # is read, too; as before, and its manifes
 MANIFEST = "manifest.json"
 NO_CHECKSUM = "0" * 64  # stands for the checksum of the table until that is known
 MANIFEST_LIMIT = 256 * 2**20  # longer manifests, in bytes, are neither written nor read
+PART, OLD = ".part", ".old"  # ends of the names of those that are not whole, or were written again
 NAME = r"iteration-\d{8,18}"  # names of checkpoints; other names in the folder are ignored
 
 
@@ -48,6 +49,8 @@ def write(
     simulation: Simulation, folder: Path, identity: Values, keep: int | None = 2, *, with_observers: bool = True
 ) -> Path:
     """Collective: write a checkpoint of the state between two iterations, then remove all but the last `keep`.
+
+    With `keep`, later ones are removed, too: the run went on from this or an earlier one, as they were damaged.
 
     Parameters
     ----------
@@ -70,14 +73,16 @@ def write(
     exchange, nodes = simulation.exchange, find_nodes(simulation.exchange)
     comm, rank = exchange.comm, exchange.rank
     final = folder / directory_name(simulation.iteration)
-    part = final.with_suffix(".part")
+    part = final.with_suffix(PART)
     state = simulation.state(with_observers)
     pieces = checkpoint_pieces.list_pieces(state, rank, comm)
     before, total = collectives.sum_before(comm, np.array([sum(piece.room for piece in pieces)], np.int64))
     begin = int(before[0])
     leader, start = (rank, begin) if nodes.local is None else nodes.local.bcast((rank, begin))
     text, old = "", list[Path]()
-    remove(exchange, _unfinished(folder) if rank == 0 else [])
+    with on_disk(comm, "checkpoint", final):
+        old = _unfinished(folder) if rank == 0 else []
+    remove(exchange, old)
     try:
         with on_disk(comm, "checkpoint", final):
             if rank == 0:
@@ -93,7 +98,9 @@ def write(
             if rank == 0:
                 checksum = checkpoint_table.write(part / checkpoint_table.NAME, checkpoint_table.join(rows))
                 _finish(part, final, text.replace(NO_CHECKSUM, checksum, 1))
-                old = [] if keep is None else list_checkpoints(folder)[max(keep, 1) :]
+                old = [final.with_suffix(OLD)]
+                if keep is not None:
+                    old += _superfluous(folder, simulation.iteration, max(keep, 1))
     except StateError:
         remove(exchange, [part])
         raise
@@ -121,10 +128,11 @@ def remove(exchange: Exchange, paths: Iterable[Path]) -> None:
     if nodes.local is not None and nodes.local.rank:
         return
     parts, found = list[Path](), list[Path]()
-    for path in [path for path in paths if exchange.rank == 0 and not path.is_symlink()]:
+    for path in paths if exchange.rank == 0 else ():
         with suppress(OSError):
-            parts.append(path.rename(path.with_suffix(".part")))
-            found += parts[-1].iterdir()
+            if not path.is_symlink():
+                parts.append(path if path.suffix else path.rename(path.with_suffix(PART)))
+                found += parts[-1].iterdir()
     if nodes.leaders is not None:
         found = nodes.leaders.bcast(found)
     for path in found[nodes.index :: nodes.count]:
@@ -184,7 +192,7 @@ def _finish(part: Path, final: Path, text: str) -> None:
         os.fsync(file.fileno())
     synchronise(part)
     if final.exists():  # the same iteration again, after a resume from an earlier one
-        shutil.rmtree(final)
+        os.rename(final, final.with_suffix(OLD))
     os.rename(part, final)
     synchronise(final.parent)
 
@@ -197,6 +205,13 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(paths, key=iteration_of, reverse=True)
 
 
+def _superfluous(folder: Path, iteration: int, keep: int) -> list[Path]:
+    """Return the checkpoints after an iteration, and all but the last `keep` of the others."""
+    paths = list_checkpoints(folder)
+    n_later = sum(iteration_of(path) > iteration for path in paths)
+    return paths[:n_later] + paths[n_later + keep :]
+
+
 def iteration_of(path: Path) -> int:
     """Return the iterations done in a checkpoint, from its directory name."""
     return int(path.name.removeprefix("iteration-"))
@@ -204,4 +219,5 @@ def iteration_of(path: Path) -> int:
 
 def _unfinished(folder: Path) -> list[Path]:
     """Return what killed runs left of checkpoints that they wrote, or removed."""
-    return [path for path in folder.glob("iteration-*.part") if re.fullmatch(NAME, path.stem)]
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return [path for path in paths if path.suffix in (PART, OLD) and re.fullmatch(NAME, path.stem)]

@@ -1,5 +1,8 @@
 """Losses that see their sample, hooks between errors and neurons, and losses of firing rates."""
 
+import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +11,11 @@ import numpy as np
 import pytest
 import ranks
 import small
+from corridor import CorridorTask
 from small import Noise
 
 from pareprop import Adam, Context, GradientDescent, InputError, Model, Reward, Simulation
+from pareprop.engines.spike import SpikeSettings
 
 STEP = 1e-3  # of finite differences
 KAPPA = float(np.exp(-1.0 / 20.0))  # of `small.READOUT`
@@ -217,6 +222,44 @@ def test_a_wrong_derivative_of_rates_is_told() -> None:
         Simulation(network("interval", activity=wrong), TASK).train(1)
 
 
+ON_ONE_RANK = f"""
+import sys, warnings
+sys.path[:0] = {[str(Path(__file__).parents[k]) for k in range(2)]}
+import numpy as np
+from pareprop import InputError, Simulation
+from pareprop.parallel import collectives, launcher
+from test_hooks import TASK, network
+
+def activity(rate_hz, target_hz, context):
+    if checks and context.neurons[-1] == 14:
+        raise InputError("told to fail")
+    signs = np.where(context.neurons >= 8, -1.0, 1.0)
+    return signs * (rate_hz - target_hz), 0.5 * np.sum(np.square(rate_hz - target_hz))
+
+exchange, checks = launcher.exchange(), []
+first, second = (Simulation(network("interval", activity=activity), TASK, exchange) for _ in range(2))
+with warnings.catch_warnings(record=True):
+    first.train(1)
+lines = collectives.gather(exchange.comm, first.notices.lines)
+check = second.engine.check_activity
+second.engine.check_activity = lambda: (checks.append(1), check())[1]
+try:
+    second.train(1)
+except InputError as problem:
+    print(lines[0] == lines[1], len(lines), *lines[0], problem, flush=True)
+"""
+
+
+@pytest.mark.mpi
+def test_what_is_wrong_with_rates_of_one_rank_is_told_on_all() -> None:
+    lines = ranks.output(2, "-c", ON_ONE_RANK, env={"PAREPROP_SHARE_ABOVE": "0"}).splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert re.match(r"True 2 loss activity: errors are not the derivative of .* told to fail \(rank 1\)$", line), (
+            line
+        )
+
+
 def train(folder: str, words: list[str], exchange: Any) -> None:
     for variant in VARIANTS:
         model = network(variant, among=0.2, loss=by_label, learning_signal=gated, activity=too_much)
@@ -250,6 +293,60 @@ class Running:
 
     def load_state(self, state: dict) -> None:
         pass
+
+
+class Failing:
+    """A hook, or a loss of firing rates, that fails where it is told to."""
+
+    def __init__(self, gives: Callable) -> None:
+        self.gives, self.fails = gives, False
+
+    def __call__(self, values: np.ndarray, *others: object) -> Any:
+        if self.fails:
+            raise InputError("told to fail")
+        return self.gives(values)
+
+
+def test_a_hook_that_fails_as_weights_are_shown_is_told() -> None:
+    """The network stays as it was, and its next sample does not tell it again."""
+    hooks = Failing(np.copy), Failing(np.copy)
+    simulation, whole = (Simulation(network("spike", learning_signal=hook), TASK) for hook in hooks)
+    simulation.train(1)
+    hooks[0].fails = True
+    with pytest.raises(InputError, match="told to fail"):
+        simulation.weights("in->rec")
+    hooks[0].fails = False
+    assert simulation.train(2) == whole.train(2)
+    assert simulation.hexdigest() == whole.hexdigest()
+
+
+def test_a_hook_that_fails_as_a_batch_is_collected_is_told() -> None:
+    hook, rule = Failing(np.copy), GradientDescent(eta=1e-4, batch_size=2)
+    simulation = Simulation(
+        network("spike", rule, learning_signal=hook), TASK, settings=SpikeSettings(learning_window=30, reset=False)
+    )
+    simulation.run_samples(0, 2, "train", learn=True)
+    hook.fails = True
+    with pytest.raises(InputError, match="told to fail"):
+        simulation.engine.optimize()
+
+
+def test_a_loss_of_firing_rates_that_fails_in_an_episode_is_told() -> None:
+    failing = Failing(lambda rate: (np.zeros_like(rate), 0.0))
+    model = small.network("spike", n_in=6, n_out=3, loss=Reward(), activity=failing)
+    simulation = Simulation(model, CorridorTask())
+    simulation.train(1)
+    failing.fails = True
+    with pytest.raises(InputError, match="told to fail"):
+        simulation.train(2)
+
+
+def test_a_label_of_numpy_reaches_checkpoints() -> None:
+    """Their manifest is JSON; a flush asks the hook once more, with the label of the latest sample."""
+    task = Noise(target, learning_window=30, label=np.int64(1))
+    simulation = Simulation(network("spike", learning_signal=gated), task)
+    simulation.run_sample(np.int64(2), "train", learn=True)
+    assert json.loads(json.dumps(simulation.state().numbers))["engine"]["context"] == [2, "train", 1, 1]
 
 
 def test_what_does_not_go_together_is_refused() -> None:

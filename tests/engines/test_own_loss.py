@@ -323,6 +323,54 @@ def test_a_loss_that_changes_without_a_state_is_told(loss: object, names: str) -
     assert simulation.notices.lines == ([f"loss {names} {why}"] if names else [])
 
 
+class OfBefore(Absolute):
+    """Losses had no context: it is a name of its script."""
+
+    def __init__(self) -> None:
+        self.context = 0
+
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        self.context += 1
+        return super().value(output, target, error)
+
+
+class Called:
+    context = 0
+
+    def __call__(self, output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+        self.context += 1
+        return squared(output, target)
+
+
+@pytest.mark.parametrize("loss", [OfBefore(), Called()])
+def test_a_script_may_have_a_context_of_its_own(loss: object) -> None:
+    simulation = Simulation(network(loss), STEPS)
+    with pytest.warns(match=f"loss {type(loss).__name__}: context changes as samples are learned from"):
+        simulation.train(2)
+    assert loss.context >= 2
+
+
+class Reading(Absolute):
+    def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+        self.seen = self.context.phase, self.context.index
+        return super().error(output, target)
+
+    def state(self) -> dict:
+        return {}
+
+    def load_state(self, state: dict) -> None:
+        pass
+
+
+def test_a_class_of_losses_reads_its_context() -> None:
+    loss = Reading()
+    simulation = Simulation(network(loss), STEPS)
+    simulation.train(2)
+    assert loss.seen == ("train", 7)
+    simulation.test(1)
+    assert loss.seen == ("test", 0)
+
+
 class Half(Running):
     def state(self) -> dict:
         return {"calls": self.calls}

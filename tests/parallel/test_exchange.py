@@ -463,6 +463,14 @@ def test_counts_choose_how_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
         assert per_node == 1 or [ranks.received_bytes for ranks in results] == [0, 0]
 
 
+def test_nobody_asks_who_hears_whom_where_everything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is a table of a bit for each pair of a neuron and a node, and a collective call."""
+    monkeypatch.setenv(PER_NODE, "1")
+    monkeypatch.setattr("pareprop.parallel.exchange.Hearing", lambda *_: pytest.fail("a table was made"))
+    results, _ = on_threads(2, lambda comm: open_ranks(comm, "everything", [np.arange(50)] * 2, 100))
+    assert [ranks.sending for ranks in results] == ["everything"] * 2
+
+
 @pytest.mark.parametrize("per_node", [1, 2])
 def test_waiting_is_timed_apart(per_node: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rank that comes first waits for the other one. Between nodes that shows a round later."""

@@ -31,7 +31,8 @@ from commands import apart, as_options, command, digests, on_ranks, output_of, r
 from params import first, first_rows
 
 from pareprop.parallel.stand_ins import DryExchange
-from pareprop.storage import checkpoint_pieces, checkpoint_table, checkpoint_write
+from pareprop.runs.run import Run
+from pareprop.storage import checkpoint_pieces, checkpoint_read, checkpoint_table, checkpoint_write
 
 SIZES = ["--set", "n_rec=12", "--set", "n_in=10", "--set", "n_step=30"]
 CASES = {
@@ -538,6 +539,84 @@ def test_no_run_here(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
 def test_as_many_stay_as_asked_for(finished: tuple[Path, str]) -> None:
     names = sorted(path.name for path in (finished[0] / "checkpoints").iterdir())
     assert names == ["iteration-00000002", "iteration-00000003", "iteration-00000004"]
+
+
+def test_what_is_written_after_a_damage_stays(
+    copy, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later ones, which are damaged, go in its place; and one that is written again, when its successor is there."""
+    directory, latest, digest = copy
+    third, rename, seen = latest.with_name("iteration-00000003"), os.rename, []
+    for path in (latest, third):
+        flip(path)
+
+    def look(old: Path, new: Path) -> None:
+        if new == third:
+            seen.extend(path.parent.name for path in third.parent.glob("iteration-00000003*/manifest.json"))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", look)
+    output_of(capsys, "resume", directory, "--until", 3, "--set", "checkpoint.keep=1")
+    assert sorted(seen) == [f"{third.name}.old", f"{third.name}.part"]
+    assert [path.name for path in third.parent.glob("iteration*")] == [third.name]
+    assert digest_of(capsys, "resume", directory) == digest
+
+
+def test_what_a_kill_left_of_one_that_was_written_again_is_removed(copy, capsys: pytest.CaptureFixture) -> None:
+    directory, latest, _ = copy
+    shutil.copytree(latest, latest.with_suffix(".part"))
+    latest.rename(latest.with_suffix(".old"))
+    output_of(capsys, "resume", directory)
+    assert [path.name for path in latest.parent.glob(f"{latest.name}*")] == [latest.name]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES])
+def test_errors_of_the_system_are_no_damage(
+    copy, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(path: Path) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(checkpoint_read, "_open", refuse)
+    code, output, errors = command(capsys, "resume", copy[0])
+    assert (code, "damaged" in output + errors) == (3, False)
+    assert f"{copy[1] / 'table.bin'}: {os.strerror(number)}" in errors
+
+
+def test_few_files_are_open_at_a_time(copy, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, counts, open_file, sums = [], [], checkpoint_read._open, checkpoint_read._Files.sums
+
+    def note(path: Path) -> object:
+        opened.append((path.name, open_file(path)))
+        return opened[-1][1]
+
+    def count(own: object) -> np.ndarray:
+        counts.append(sum("rank-" in name for name, file in opened if not file.closed))
+        return sums(own)
+
+    for place, name, value in (
+        (checkpoint_read, "OPEN", 1),
+        (checkpoint_read, "_open", note),
+        (checkpoint_read._Files, "sums", count),
+    ):
+        monkeypatch.setattr(place, name, value)
+    assert digest_of(capsys, "resume", copy[0]) == copy[2]
+    assert counts == [1, 1] and all(file.closed for _, file in opened)
+
+
+def test_each_candidate_is_shown_before_it_is_loaded(copy, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by a review: best weights that are found damaged as they are loaded were replaced by older ones."""
+    shown, restore = [], checkpoint_read._restore
+
+    def fail_once(*arguments: object) -> str:
+        return restore(*arguments) if len(shown) > 1 else "it is damaged"
+
+    monkeypatch.setattr(checkpoint_read, "_restore", fail_once)
+    monkeypatch.setattr(
+        Run, "_ensure_results", lambda run, path, complaints: shown.append((path.name, len(complaints)))
+    )
+    assert digest_of(capsys, "resume", copy[0]) == copy[2]
+    assert shown == [("iteration-00000004", 0), ("iteration-00000003", 1)]
 
 
 @pytest.mark.mpi
