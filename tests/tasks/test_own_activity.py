@@ -121,6 +121,7 @@ def test_a_bad_setting_is_named_as_it_was_written(
 # ---- recordings ------------------------------------------------------------------------------------------------------
 
 STARTS = [0.5, 1.5, 2.25]  # s, of trials
+START_TIME = "intervals/trials/start_time"
 
 
 def write_nwb(path: Path, trains: list[np.ndarray] | None, traces: np.ndarray | None, starts: list = STARTS) -> Path:
@@ -216,6 +217,13 @@ def test_odd_recordings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture)
     cut = write_nwb(tmp_path / "cut.nwb", trains, None)
     with h5py.File(cut, "r+") as file:
         file["units/spike_times_index"][2] = 60
+    wide = write_nwb(tmp_path / "wide.nwb", None, np.zeros((50, 3, 2)))
+    pairs, starts = write_nwb(tmp_path / "pairs.nwb", trains, None), write_nwb(tmp_path / "starts.nwb", trains, None)
+    for name, key, values in ((pairs, "units/spike_times", np.ones((65, 2))), (starts, START_TIME, [[0.5, 1], [2, 3]])):
+        with h5py.File(name, "r+") as file:
+            del file[key]
+            file[key] = values
+    late = write_nwb(tmp_path / "late.nwb", trains, None, [4.0, 5.0])
     elsewhere = tmp_path / "elsewhere.nwb"
     with h5py.File(elsewhere, "w") as file:
         file.attrs["nwb_version"] = "2.7.0"
@@ -227,6 +235,10 @@ def test_odd_recordings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture)
         (short, {"n_step": 900}, "a trial takes 0.5 to 1.4 s, the fluorescence 0.4 to 0.8 s"),
         (holes, {}, "processing/ophys/DfOverF/plane0/data[0, 1] = nan must be finite"),
         (cut, {}, "units/spike_times_index does not cut 65 spike_times"),
+        (wide, {}, "plane0/data has shape (50, 3, 2), must have 1 or 2 axes"),
+        (pairs, {}, "units/spike_times has shape (65, 2), must have 1 axis"),
+        (starts, {}, "intervals/trials/start_time has shape (2, 2), must have 1 axis"),
+        (late, {}, "late.nwb: no unit has a spike in any of the 2 trials, the first takes 4 to 4.2 s"),
         (elsewhere, {}, "is a link to another place"),
     ):
         told = refusal_of(capsys, *run_of("own-activity", tmp_path / "x", **RECORDED | {"activity": path} | settings))
