@@ -325,8 +325,12 @@ class Units:
         repetitions : sequence of mapping
             For each repetition, costs by name; what it could not measure is missing.
         nodes : int
-            Number of nodes that were measured; of one, what messages between nodes cost stays an estimate.
+            Number of nodes that were measured; of one, what messages between nodes cost stays an estimate,
+            or what was measured before.
         """
+        if nodes == 1:  # an earlier measurement between nodes counts more
+            kept = set(BETWEEN_NODES) & set(self.measured)
+            repetitions = [{name: cost for name, cost in one.items() if name not in kept} for one in repetitions]
         network = {
             name: float(np.median([costs[name] for costs in repetitions if name in costs]))
             for name in dict.fromkeys(name for costs in repetitions for name in costs)
