@@ -67,7 +67,7 @@ styled = mpl.rc_context(cast(Any, RC))
 
 
 def colors(n: int) -> list[str]:
-    """Return `n` different colours: Okabe-Ito up to six, Tol's muted ones up to ten, else hues of which the first differ.
+    """Return `n` different colours: Okabe-Ito up to six, Tol's muted ones up to ten, else hues that differ.
 
     Hues are a golden section of all of them apart, so that any few in a row lie far from each other.
     """

@@ -209,6 +209,31 @@ def test_a_recording_is_fitted(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert {k for _, k in spikes[0] ^ spikes[1]} <= set(range(15, 20))
 
 
+def test_noise_of_a_test_is_not_that_of_training() -> None:
+    task = OwnActivity(**RECORDED, noise=0.5)
+    spikes = {phase: task.sample(3, phase).inputs.spikes(200) for phase in ("train", "validate", "test")}
+    noise = {phase: set(zip(steps[ids >= 10], ids[ids >= 10], strict=True)) for phase, (steps, ids) in spikes.items()}
+    assert noise["train"] != noise["test"] != noise["validate"] != noise["train"]
+    assert 0 < len(noise["train"] & noise["test"]) < 0.2 * len(noise["test"])  # 2 % by chance
+    frozen = [set(zip(steps[ids < 10], ids[ids < 10], strict=True)) for steps, ids in spikes.values()]
+    assert frozen[0] and frozen[0] == frozen[1] == frozen[2]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_another_recording_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """One that was moved may have another path; with no recording a run does not go on either."""
+    trains, _ = recording()
+    write_nwb(tmp_path / "a.nwb", trains, None)
+    run = run_of("own-activity", tmp_path / "run", **RECORDED, activity=tmp_path / "a.nwb", iterations=2)
+    output_of(capsys, *run, "--until", 1)
+    (tmp_path / "a.nwb").rename(tmp_path / "b.nwb")
+    write_nwb(tmp_path / "a.nwb", [train + 0.01 for train in trains], None)
+    told = refusal_of(capsys, "resume", tmp_path / "run")
+    assert "belongs to another run: the content of the file of activity is another one" in told
+    (tmp_path / "b.nwb").replace(tmp_path / "a.nwb")
+    output_of(capsys, "resume", tmp_path / "run")
+
+
 def test_odd_recordings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     trains, traces = recording()
     both, none = write_nwb(tmp_path / "both.nwb", trains, traces), write_nwb(tmp_path / "none.nwb", None, None)
