@@ -582,6 +582,9 @@ def test_cut_gestures_of_a_configuration(tmp_path: Path, capsys: pytest.CaptureF
     assert [task.sample(0, phase).label for phase in ("train", "test")] == [2, 10]
     told = refusal_of(capsys, "resume", tmp_path / "run", "--set", f"data={tmp_path / 'none.txt'}")
     assert "No such file" in told
+    (tmp_path / "user01_led.aedat").unlink()
+    told = refusal_of(capsys, "resume", tmp_path / "run")
+    assert "user01_led.aedat: No such file" in told and len(told.strip().splitlines()) == 1
 
 
 def test_odd_folders_are_named(tmp_path: Path) -> None:
