@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import sys
 from pathlib import Path
 
-from pareprop import InputError, Observer, StateError, run
+from pareprop import InputError, Observer, run
+from pareprop.errors import NotFiniteError, ParepropError
 from pareprop.runs import config
 from pareprop.simulation import Score
 from pareprop.simulation.observer import Watched
@@ -21,7 +23,8 @@ from pareprop.simulation.observer import Watched
 try:
     import optuna
 except ImportError:
-    sys.exit("pareprop.jobs.tune needs Optuna: pip install optuna")
+    print("tune: needs Optuna (extra `tune`): pip install optuna", file=sys.stderr)
+    sys.exit(2)
 
 
 class Pruner(Observer):
@@ -90,9 +93,11 @@ def main() -> None:
         if low <= 0:
             raise InputError(f"--log {key}: {low:g} must be above 0")
 
+    def settings_of(chosen: dict[str, float]) -> list[str]:
+        return [*given.set, *(f"{key}={value!r}" for key, value in chosen.items())]
+
     def load(chosen: dict[str, float]) -> config.Config:
-        settings = [f"{key}={value}" for key, value in chosen.items()]
-        return config.load(given.source, (*given.set, *settings, "figures=none", "test_samples=0"))
+        return config.load(given.source, (*settings_of(chosen), "figures=none", "test_samples=0"))
 
     ends = [load({key: end[k] if log else int(end[k]) if end[k].is_integer() else end[k]
                   for log, ranges in scales.items() for key, *end in ranges}) for k in range(2)]  # fmt: skip
@@ -106,7 +111,7 @@ def main() -> None:
         options = {"record": one.record, "checkpoint": one.checkpoint, "quiet": True}
         try:
             done = run(None, one.task, place, observers=[pruner], **options)
-        except StateError as problem:  # numbers that are not finite: a bad setting, not a fault
+        except NotFiniteError as problem:  # a bad setting, not a fault
             print(f"trial {trial.number}: {problem}", flush=True)
             raise optuna.TrialPruned from None
         if pruner.is_pruned:
@@ -131,12 +136,19 @@ def main() -> None:
     if "complete" in states:
         best = study.best_trial
         print(f"best: trial {best.number}, validation {best.value:.6g}")
-        words = " ".join(f"--set {key}={value:.6g}" for key, value in best.params.items())
-        print(f"pareprop run {given.source} {words}")
+        words = [word for setting in settings_of(best.params) for word in ("--set", setting)]
+        print(shlex.join(["pareprop", "run", given.source, *words]))
+
+
+def start() -> int:
+    """Run the trials and return the exit code."""
+    try:
+        main()
+    except ParepropError as problem:
+        print(f"tune: {problem}", file=sys.stderr)
+        return 2 if isinstance(problem, InputError) else 3
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as problem:
-        sys.exit(print(f"tune: {problem}", file=sys.stderr) or 2)
+    sys.exit(start())

@@ -15,6 +15,10 @@ class StateError(ParepropError):
     """A run that cannot continue: numbers that are not finite, a full disk. Exit code 3."""
 
 
+class NotFiniteError(StateError):
+    """Numbers that are not finite: a setting is at fault, not the machine. Exit code 3."""
+
+
 class ParepropWarning(UserWarning):
     """A notice of a run: a warning, given once."""
 

@@ -80,6 +80,9 @@ def _find_gain(post: AnyValue, port: int, here: str, dt_ms: float, fires_hz: flo
         waits, z = np.where(fired, held, waits), fired * 1.0
         n_spikes += np.count_nonzero(fired, axis=1)
     rates = 1000.0 * n_spikes / (TRIED * n_steps * dt_ms)
+    if rates[0] >= fires_hz:
+        told = f"'{post.name}' fires {rates[0]:.4g} Hz without input, fires_hz = {fires_hz:g} must be above"
+        raise InputError(f"{here}: {told}")
     if not np.any(rates >= fires_hz):
         raise InputError(f"{here}: fires_hz = {fires_hz:g} is out of reach of '{post.name}'")
     k = int(np.argmax(rates >= fires_hz))

@@ -139,7 +139,7 @@ def scaling_figure(rows: list[Row]) -> Figure:
         if "predicted_train_seconds" in rows[0]:
             _draw_dashed(axes[0], _medians(some, lambda row: row["predicted_train_seconds"]), color)
             _draw_dashed(axes[4], _medians(some, lambda row: row["predicted_memory_bytes"] / 2**20), color)
-        if RANGE[0] in rows[0]:
+        if all(RANGE[0] in row for row in some):
             ends = [_medians(some, itemgetter(name)) for name in RANGE]
             numbers, *sides = [point[0] for point in ends[0]], *([point[1] for point in end] for end in ends)
             axes[0].fill_between(numbers, *sides, color=color, alpha=0.15, lw=0, zorder=0)
@@ -209,7 +209,7 @@ def _explain(figure: Figure, axes: list[Axes], rows: list[Row]) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     notes = ["dash-dotted: ideal", "bars: range over seeds and repeats"]
     if "predicted_train_seconds" in rows[0]:
-        notes.append(f"dashed, crosses: predicted{'; shaded: its range' * (RANGE[0] in rows[0])}")
+        notes.append(f"dashed, crosses: predicted{'; shaded: its range' * any(RANGE[0] in row for row in rows)}")
     if any(row["oversubscribed"] for row in rows):
         notes.append(CROWDED)
     if (busy := max(_others(rows), default=0.0)) > BUSY:

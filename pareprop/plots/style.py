@@ -61,15 +61,23 @@ RC = {
     "savefig.dpi": 150,
     "image.cmap": "viridis",
 }
+GOLDEN, FIRST = 0.618034, 0.45  # golden section; the first hue, with which the first ten differ most
 # Decorator of everything that makes or saves a figure. Any: its keys are of a type that lists them all.
 styled = mpl.rc_context(cast(Any, RC))
 
 
 def colors(n: int) -> list[str]:
-    """Return `n` different colours: Okabe-Ito up to six, Tol's muted ones up to ten, else a walk through all hues."""
+    """Return `n` different colours: Okabe-Ito up to six, Tol's muted ones up to ten, else hues that differ.
+
+    Hues are a golden section of all of them apart, so that any few in a row lie far from each other.
+    """
     if n <= 6:
         return [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY][:n]
-    return MUTED[:n] if n <= len(MUTED) else [to_hex(colormaps["turbo"](x)) for x in np.linspace(0.03, 0.97, n)]
+    return (
+        MUTED[:n]
+        if n <= len(MUTED)
+        else [to_hex(colormaps["turbo"](0.03 + 0.94 * ((FIRST + k * GOLDEN) % 1))) for k in range(n)]
+    )
 
 
 def darker(color: str) -> str:

@@ -109,6 +109,12 @@ OF_EXCHANGE = {  # phase of an exchange to the costs that its seconds grow with
     "pack": ("pack_s", "copy_s"), "look_up": ("merge_s", "number_s"), "wait": ("skew",),
 }  # fmt: skip
 BETWEEN_NODES = ("latency_s", "bandwidth", "message_s")
+TOLD = {  # fields of `Interconnect` in words
+    "latency_s": "latency between nodes", "bandwidth": "bandwidth between nodes", "merge_s": "look-up of a spike",
+    "number_s": "look-up of its number", "round_s": "round of two ranks", "line_s": "further rank of a round",
+    "pack_s": "packing for some nodes", "copy_s": "packing for all nodes", "sum_s": "sum for a readout",
+    "message_s": "further message of a round", "skew": "waiting for equal work",
+}  # fmt: skip
 OF_PROCESSOR = ("merge_s", "number_s", "round_s", "line_s", "pack_s", "copy_s", "sum_s")  # fields of `Interconnect`
 
 
@@ -325,8 +331,12 @@ class Units:
         repetitions : sequence of mapping
             For each repetition, costs by name; what it could not measure is missing.
         nodes : int
-            Number of nodes that were measured; of one, what messages between nodes cost stays an estimate.
+            Number of nodes that were measured; of one, what messages between nodes cost stays an estimate,
+            or what was measured before.
         """
+        if nodes == 1:  # an earlier measurement between nodes counts more
+            kept = set(BETWEEN_NODES) & set(self.measured)
+            repetitions = [{name: cost for name, cost in one.items() if name not in kept} for one in repetitions]
         network = {
             name: float(np.median([costs[name] for costs in repetitions if name in costs]))
             for name in dict.fromkeys(name for costs in repetitions for name in costs)

@@ -354,13 +354,13 @@ def _about(costs: units.Units, prediction: Prediction) -> str:
     """Return where and when unit costs were measured, if they tell, and which of them a prediction has to estimate."""
     about = f", {costs.processor} ({costs.level}), {costs.cores} cores, {costs.date}" if costs.date else ""
     about += f", {costs.load:.1f} processes busy before" if costs.load >= MUCH else ""
-    guessed = ", ".join(prediction.estimated)
+    guessed = ", ".join(units.TOLD[name] for name in prediction.estimated)
     return f"{about}; estimated, not measured: {guessed} (`pareprop ping` measures them)" if guessed else about
 
 
 def _scale(costs: units.Units, file: str, variant: str, here: bool) -> units.Units:
     """Return unit costs, scaled to this machine with `here`; print a note if they are of another processor."""
-    of, this = (f"{name} ({level})" for name, level in ((costs.processor, costs.level), speed.here()))
+    of, this = _processors(costs)
     if here:
         if not costs.sample_s:
             raise InputError(f"{file} does not tell how fast its machine was; `pareprop predict --measure` writes that")
@@ -370,6 +370,12 @@ def _scale(costs: units.Units, file: str, variant: str, here: bool) -> units.Uni
     if costs.processor and of != this:
         terminal.echo(f"note: unit costs are those of {of}; --here scales them to {this}, by a short measurement")
     return costs
+
+
+def _processors(costs: units.Units) -> tuple[str, str]:
+    """Return the processors of unit costs and of this machine, with their levels."""
+    of, this = (f"{name} ({level})" for name, level in ((costs.processor, costs.level), speed.here()))
+    return of, this
 
 
 def _print_prediction(prediction: Prediction, samples: int) -> None:
@@ -422,7 +428,7 @@ def _print_exchange(found: Given, origin: str, file: str) -> None:
     for name in dict.fromkeys(name for costs in found["repetitions"] for name in costs):
         values = sorted(costs[name] for costs in found["repetitions"] if name in costs)
         unit = "bytes/s" if name == "bandwidth" else "s per s" if name == "skew" else "s"
-        terminal.echo(f"{name:12s} {median(values):9.3g} {unit}, from {values[0]:.3g} to {values[-1]:.3g}")
+        terminal.echo(f"{units.TOLD[name]:26s} {median(values):9.3g} {unit}, from {values[0]:.3g} to {values[-1]:.3g}")
     terminal.echo(f"{found['nodes']} node(s); written to {file}, all other costs as in {origin}")
 
 
@@ -507,6 +513,9 @@ def _plan(
         f"{prediction.node_bytes / 2**20:.0f} MiB per node; "
         f"{number} job(s) in a row; time and memory below have a margin of {slurm.MARGIN:g}; unit costs: {origin}"
     ]
+    of, this = _processors(costs)
+    if costs.processor and of != this:
+        lines.append(f"# note: unit costs are those of {of}, here is {this}")
     if not writes and not Path(script).exists():
         lines.append(f"# {script} is not here; `pareprop jobs --write {Path(script).parent}` writes the job scripts")
     return [*lines, line]

@@ -34,7 +34,7 @@ from ..engines.parameters import SUMMARY, Parameter
 from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
 from ..engines.state import State
-from ..errors import InputError, ParepropError, StateError, quote
+from ..errors import InputError, NotFiniteError, ParepropError, StateError, quote
 from ..network.losses import Context, Loss, name_of
 from ..network.model import Model
 from ..network.parameters import is_number, nearest
@@ -701,7 +701,7 @@ class Simulation:
             problem = StateError(f"the loss of sample {index} is {loss}" + (f"; {problem}" if problem else ""))
         if problem is not None:
             hint = "a smaller learning rate or tighter weight bounds may help"
-            problem = StateError(f"{problem} (sample {index}); {hint}")
+            problem = NotFiniteError(f"{problem} (sample {index}); {hint}")
         self.engine.channel.raise_problems_of_neurons(problem)
 
     def weights(self, projection: str) -> dict[str, np.ndarray]:

@@ -342,7 +342,10 @@ def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
     networks = [part.pop(NETWORK, None) for part in (kept, identity)]
     for section in ("run", "task"):  # keys that may change, or whose content is compared, are not in `identity`
         if isinstance(kept.get(section), dict) and isinstance(identity.get(section), dict):
-            kept[section] = {key: value for key, value in kept[section].items() if key in identity[section]}
+            known = identity[section]
+            kept[section] = {
+                key: kept[section][key] for key in kept[section] if key in known or key.startswith(FINGERPRINT)
+            }
     changes = _tell_contents(kept.get("task"), identity.get("task")) + differences(kept, identity)
     if isinstance(networks[0], dict) and isinstance(networks[1], dict):
         changes += tell_differences(networks[0], networks[1])

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..engines.sample import Sample
-from ..errors import InputError, printable
+from ..errors import InputError, printable, quote
 from ..network import from_tables
 from ..network.model import Model, equations_of
 from ..network.optimizers import OPTIMIZERS, GradientDescent, Optimizer, OptimizerName
@@ -25,12 +25,13 @@ from ..sonata import circuit
 from ..values import AnyValue, Given, Values
 from .base import LEARNING, MODEL, TaskBase
 from .datafile import DataFile
-from .event_files import open_recordings
+from .event_files import Folder, Gestures, Spoken, open_recordings
 from .event_samples import EventSamples
 from .input_spikes import InputSpikes
 
 # settings from which the populations are made
 OF_NEURONS = {"variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models", "learning_rules"}
+OF_EVENTS = ("test_data", "step_us", "sensor_size", "pool", "label_from")  # settings of recordings of events
 
 
 class Data(TaskBase):
@@ -282,9 +283,8 @@ class Data(TaskBase):
     def _open(self, sizes: dict[str, int]) -> DataFile | EventSamples:
         by_file = self.label_from == "file"
         events = open_recordings(self.data, self.sensor_size, by_file=by_file)
+        self._refuse_unused(events)
         if events is None:
-            if self.test_data is not None:
-                raise InputError(f"test_data = {self.test_data} needs recordings of events, {self.data} has none")
             return DataFile(self.data, sizes, self.steps)
         return EventSamples(
             self.data,
@@ -296,6 +296,22 @@ class Data(TaskBase):
             pool=self.pool,
             by_file=by_file,
         )
+
+    def _refuse_unused(self, events: Spoken | Gestures | Folder | None) -> None:
+        """Raise `InputError` if settings of recordings of events, or of folders of them, are given, and have no use."""
+        fields, is_same = type(self).model_fields, events is not None and self.sensor_size == events.sensor_size
+        given = [name for name in OF_EVENTS if getattr(self, name) != fields[name].default]
+        needed = f"needs recordings of events, {self.data} has none"
+        if events is not None:
+            of_folder = (
+                () if isinstance(events, Folder) else ("label_from",) if is_same else ("label_from", "sensor_size")
+            )
+            given = [name for name in given if name in of_folder]
+            needed = f"needs a folder of recordings, {self.data} is none"
+        shown = {name: getattr(self, name) for name in given}
+        told = [f"{name} = {value if isinstance(value, Path) else quote(value)}" for name, value in shown.items()]
+        if told:
+            raise InputError("; ".join(f"{one} {needed}" for one in told))
 
     @cached_property
     def _spikes(self) -> InputSpikes | None:

@@ -245,9 +245,7 @@ def _read_array(path: Path, by_columns: bool) -> np.ndarray:
     try:
         values = files.read_npy(path, "fiub" if by_columns else "V")
     except (OSError, ValueError) as problem:
-        wanted = (
-            "" if by_columns or isinstance(problem, OSError) else "; must be a structured array with fields t and x"
-        )
+        wanted = "" if by_columns or isinstance(problem, OSError) else f"; must be {WANTED[False]}"
         raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}{wanted}") from None
     if not by_columns:
         return values
@@ -297,19 +295,28 @@ def open_recordings(
 
 
 def fingerprint(paths: Sequence[Path]) -> str:
-    """Return a digest of the sizes of files, and of the first and last MiB of each of at most `FEW`."""
+    """Return a digest of the sizes of files, and of the first and last MiB of each of at most `FEW`.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be read.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
-        with files.open_regular(path) as file:
-            size = file.seek(0, 2)
-            digest.update(str(size).encode())
-            if len(paths) > FEW:
-                digest.update(f" {path.parent.name}/{path.name} ".encode(errors="replace"))
-                continue
-            file.seek(0)
-            digest.update(file.read(2**20))
-            file.seek(max(size - 2**20, 0))
-            digest.update(file.read())
+        try:
+            with files.open_regular(path) as file:
+                size = file.seek(0, 2)
+                digest.update(str(size).encode())
+                if len(paths) > FEW:
+                    digest.update(f" {path.parent.name}/{path.name} ".encode(errors="replace"))
+                    continue
+                file.seek(0)
+                digest.update(file.read(2**20))
+                file.seek(max(size - 2**20, 0))
+                digest.update(file.read())
+        except OSError as problem:
+            raise InputError(f"{path}: {problem.strerror or problem}") from None
     return digest.hexdigest()
 
 

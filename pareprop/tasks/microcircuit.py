@@ -246,21 +246,29 @@ class Microcircuit(TaskBase):
             for i in np.flatnonzero(indegrees[j]):
                 if number := round(float(indegrees[j, i]) * post.size):
                     delay = circuit.delays[j, i]
-                    self._add_synapses(model, populations[i], post, number, float(weights[j, i]), delay)
+                    excites = bool(circuit.excitatory[i])
+                    self._add_synapses(model, populations[i], post, number, float(weights[j, i]), delay, excites)
 
     def _add_thalamus(self, model: Model, populations: list[Population]) -> None:
         """Add thalamic neurons and their synapses."""
         thalamus = model.inputs("thalamus", self._thalamic_size, sign=1)
         for indegree, post in zip(self.circuit.thalamic * self.indegrees, populations, strict=True):
             if number := round(float(indegree) * post.size):
-                self._add_synapses(model, thalamus, post, number, self.weight_unit, np.array(table.DELAY[True]))
+                self._add_synapses(model, thalamus, post, number, self.weight_unit, np.array(table.DELAY[True]), True)
 
     @property
     def _thalamic_size(self) -> int:
         return max(round(table.THALAMIC_SIZE * self.scale), 1)
 
     def _add_synapses(
-        self, model: Model, pre: Population, post: Population, number: int, weight: float, delay: np.ndarray
+        self,
+        model: Model,
+        pre: Population,
+        post: Population,
+        number: int,
+        weight: float,
+        delay: np.ndarray,
+        excites: bool,
     ) -> None:
         drawn: Distribution = Normal(mean=weight, std=table.SPREAD * abs(weight))
         if self.spread == "lognormal":  # of the same mean and deviation; signs are those of the sources
@@ -273,7 +281,7 @@ class Microcircuit(TaskBase):
             N=number,
             weight=drawn,
             delay_ms=Normal(mean=float(delay[0]), std=float(delay[1])),
-            port="exc" if weight > 0 else "inh",
+            port="exc" if excites else "inh",
             sign="source",
             plastic=self.learn != "nothing",
         )

@@ -41,13 +41,13 @@ class MultiArea(Microcircuit):
     )
     chi: float = Field(
         1.0,
-        ge=0,
+        gt=0,
         json_schema_extra=MODEL,
         description="factor of weights between areas; 1 for the ground state, 1.9 for the metastable state",
     )
     chi_inhibitory: float = Field(
         1.0,
-        ge=0,
+        gt=0,
         json_schema_extra=MODEL,
         description="further factor of those onto inhibitory neurons; 2 for the metastable state",
     )
@@ -62,9 +62,9 @@ class MultiArea(Microcircuit):
     @field_validator("areas", mode="before")
     @classmethod
     def _read_areas(cls, areas: object) -> object:
-        if isinstance(areas, str):
-            return macaque.AREAS if areas == "all" else tuple(part.strip() for part in areas.split(","))
-        return areas
+        if isinstance(areas, str | int):  # 46 is an area
+            return macaque.AREAS if areas == "all" else tuple(part.strip() for part in str(areas).split(","))
+        return [str(area) if isinstance(area, int) else area for area in areas] if isinstance(areas, list) else areas
 
     @field_validator("areas")
     @classmethod

@@ -79,6 +79,10 @@ class Recording:
             if np.any(np.diff(ends, prepend=0) < 0) or (ends[-1] if len(ends) else 0) != len(times):
                 raise InputError(f"{self._path}: units/spike_times_index does not cut {len(times)} spike_times")
             self._trains, self.n_cells = np.split(times, ends[:-1]) if len(ends) else [], len(ends)
+            if not any(len(self._steps(times, start)) for start in self._starts):
+                start = self._starts[0]
+                first = f"the first takes {start:g} to {start + self._seconds * self._n_steps:g} s"
+                raise InputError(f"{self._path}: no unit has a spike in any of the {len(self._starts)} trials, {first}")
             return
         chosen = [name for name in found if series in ("", name.rpartition("/")[2], name)]
         if not known:
@@ -87,7 +91,7 @@ class Recording:
             told = f"series = {quote(series)} is not one of" if series else "give series, one of"
             raise InputError(f"{self._path}: {told} {', '.join(known)}")
         name = chosen[0]
-        data = self._numbers(file, f"{name}/data")
+        data = self._numbers(file, f"{name}/data", (1, 2))
         data = data[:, None] if data.ndim == 1 else data
         attributes = file[f"{name}/data"].attrs
         self._values = data * float(attributes.get("conversion", 1.0)) + float(attributes.get("offset", 0.0))
@@ -110,16 +114,24 @@ class Recording:
                 there = f"{self._times[0]:g} to {self._times[-1]:g} s"
                 raise InputError(f"{self._path}: a trial takes {start:g} to {end:g} s, the fluorescence {there}")
 
-    def _numbers(self, file: h5py.File, name: str) -> np.ndarray:
+    def _numbers(self, file: h5py.File, name: str, axes: tuple[int, ...] = (1,)) -> np.ndarray:
         data = file.get(name)
         if not isinstance(data, h5py.Dataset) or data.shape is None:
             raise InputError(f"{self._path}: {name} is missing")
+        if data.ndim not in axes:
+            wanted = f"{' or '.join(map(str, axes))} {'axis' if axes == (1,) else 'axes'}"
+            raise InputError(f"{self._path}: {name} has shape {data.shape}, must have {wanted}")
         size = data.dtype.itemsize * data.size
         if size > LIMIT:
             raise InputError(f"{self._path}: {name} takes {size} bytes, at most {LIMIT} are read")
         require_numbers(data, f"{self._path}: {name}")
         require_bytes(size, f"{self._path}: {name}")
         return np.asarray(data[()], float)
+
+    def _steps(self, times: np.ndarray, start: float) -> np.ndarray:
+        """Return the steps of spikes that lie in the trial from `start` on."""
+        steps = np.floor((times - start) / self._seconds)
+        return steps[(steps >= 0) & (steps < self._n_steps)].astype(np.int64)
 
     def course(self, first: int, last: int, respond: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Return the mean course of cells [first, last) over all trials, (n_steps, n).
@@ -141,9 +153,7 @@ class Recording:
         for start in self._starts:
             for k in range(first, last):
                 if self.has_spikes:
-                    steps = np.floor((self._trains[k] - start) / self._seconds)
-                    steps = steps[(steps >= 0) & (steps < n_steps)].astype(np.int64)
-                    total[:, k - first] += np.bincount(steps, minlength=n_steps)
+                    total[:, k - first] += np.bincount(self._steps(self._trains[k], start), minlength=n_steps)
                 else:
                     times = start + self._seconds * np.arange(1, n_steps + 1)
                     total[:, k - first] += np.interp(times, self._times, self._values[:, k])

@@ -24,6 +24,7 @@ from ..sonata import circuit, nodes
 from ..values import AnyValue, Values
 from .base import LEARNING, MODEL, TaskBase
 from .datafile import HIGHEST_RATE
+from .event_files import fingerprint
 from .input_spikes import InputSpikes
 from .nwb import Recording, is_nwb
 
@@ -51,6 +52,7 @@ class OwnActivity(TaskBase):
     name: ClassVar[str] = "own-activity"
     summary: ClassVar[str] = "every neuron learns its own firing rate over time; log-normal degrees, signs kept"
     figure: ClassVar[str] = "own-activity"
+    by_content: ClassVar[tuple[str, ...]] = ("activity",)
 
     variant: Literal["interval"] = Field("interval", description="interval (Bellec 2020), which has local readouts")
     precision: Literal["double", "single"] = Field("single", description="of weights, state and histories")
@@ -102,6 +104,10 @@ class OwnActivity(TaskBase):
         json_schema_extra=MODEL,
         description="sign (source, weights or free), values, projections, round_delays, default_weight, default_delay",
     )
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return a digest of the file of the targets, if there is one."""
+        return {} if self.activity is None else {"fingerprint of activity": fingerprint([self.activity])}
 
     @property
     def n_steps(self) -> int:
@@ -205,8 +211,9 @@ class OwnActivity(TaskBase):
         none, frozen = np.zeros((self.n_steps, 0)), self._frozen
         if not self.noise:
             return Sample(frozen, none, local_targets=self.targets)
-        rates = np.where(np.arange(self._sizes[0]) < self._n_frozen, 0.0, INPUT_HZ)
-        others = Sample.from_rates(rates, none, self.seed, 1 + index).inputs
+        chance = np.where(np.arange(self._sizes[0]) < self._n_frozen, 0.0, -elementary.expm1(-INPUT_HZ / 1000.0))
+        key = rng.key(self.seed, f"activity/noise/{phase}/{index}")
+        others = SpikeLog.from_arrays(*rng.bernoulli(key, chance, self.n_steps))
         return Sample(_join(self.n_steps, frozen, others), none, local_targets=self.targets)
 
     @property

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Renew the table of results: train each row with its seeds, and write its line of the page.
+"""Fill the table of results: train each row with its seeds, and write its line of the page.
 
     python scripts/results/make.py digits reach                   # these rows
     python scripts/results/make.py shd --data SHD_FOLDER          # with data that must be there

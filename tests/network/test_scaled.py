@@ -7,7 +7,7 @@ import pytest
 from params import first
 
 import pareprop
-from pareprop import InputError, Model, Normal, Sample, Scaled, Simulation
+from pareprop import InputError, Model, NeuronModel, Normal, Sample, Scaled, Simulation
 from pareprop.network import from_tables, to_tables
 
 CELL = {"C_m": 1.0, "E_L": -3.0, "V_th": -2.4, "tau_m": 20.0, "t_ref": 2.0}
@@ -132,3 +132,21 @@ def test_stated_rates_that_are_refused() -> None:
         model.connect(rec, out, weight=Scaled(fires_hz=10.0))
     with pytest.raises(InputError, match="fires_hz = 900 is out of reach of 'rec'"):
         model.connect(inputs, rec, weight={"fires_hz": 900.0})
+
+
+def test_neurons_that_fire_by_themselves_are_refused() -> None:
+    """From step 200 of 300 on they fire in every second or third step, whatever arrives."""
+    late = NeuronModel(
+        "late",
+        parameters={"tau_m": (15.0, "ms"), "V_th": (1.0, "mV")},
+        constants={"alpha": "exp(-dt/tau_m)"},
+        states={"V_m": (0.0, "mV"), "b": (0.0, "mV")},
+        step={"V_m": "alpha*V_m + arriving", "b": "b + 0.005"},
+        spike="V_m + b - V_th",
+        reset={"V_m": "0"},
+        follow=["V_m"],
+    )
+    model = Model("interval")
+    inputs, rec = model.inputs("in", 3), model.neurons("rec", 4, late, t_ref=2.0)
+    with pytest.raises(InputError, match=r"'rec' fires 1\d\d.* Hz without input, fires_hz = 20 must be above"):
+        model.connect(inputs, rec, weight=Scaled(fires_hz=20.0))

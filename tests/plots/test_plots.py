@@ -5,6 +5,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from params import first_rows
 from result_files import ALWAYS, draw_figures, opened, replace, stems, write_run, write_test, ydata
@@ -134,6 +135,14 @@ def test_running_median_begins_and_ends_where_the_series_does():
     values = np.linspace(40, 20, 200) + 100 * (np.arange(200) == 0)
     medians = loss.running_median(values)[1]
     assert medians[0] == 140 and medians[1] == values[1] and medians[-1] == 20
+
+
+@pytest.mark.parametrize("n", [3, 10, 11, 40, 300])
+def test_the_first_ten_colours_differ(n: int) -> None:
+    """Ten of a walk through 300 hues in their order would be one hue."""
+    shown = np.array([to_rgb(color) for color in style.colors(n)[:10]])
+    apart = np.linalg.norm(shown[:, None] - shown, axis=-1)
+    assert apart[~np.eye(len(shown), dtype=bool)].min() > 0.2
 
 
 @pytest.mark.parametrize("name", ["loss", "dynamics", "projections", "dynamics/first"])

@@ -176,7 +176,9 @@ def test_nodes_measure_messages(tmp_path) -> None:
     nodes = ENVIRONMENT | {"PAREPROP_RANKS_PER_NODE": "3"}
     codes, output, errors = on_ranks(5, [["ping", "--rounds", 20]], env=os.environ | nodes, cwd=tmp_path)
     assert (codes, errors) == ([0], []) and output[-1].startswith("2 node(s); written to units.json")
-    names = {line.split()[0] for line in output[:-1]}
+    told = {line[:26].strip() for line in output[:-1]}
+    assert told <= {*units.TOLD.values()}
+    names = {name for name, words in units.TOLD.items() if words in told}
     assert {field.name for field in dataclasses.fields(units.Interconnect)} - names <= {"skew"}  # on a busy machine
     found = units.read(file)
     for variant, item in found.items():

@@ -330,6 +330,10 @@ def test_jobs_command(tmp_path, capsys):
     chosen = subject.find("sine-waves", ["n_rec=5000", "indegree=100"])
     found = predict(chosen.model, 1000, chosen.samples, chosen.firing(None), 8, FLAT)
     assert f"--time={slurm.clock(1.5 * found.seconds + 60)}" in line
+    other = dataclasses.replace(FLAT, processor="another", level="v1")
+    units.write(tmp_path / "other.json", {"interval": other})
+    lines = output_of(capsys, "jobs", *SINES, "--units", tmp_path / "other.json").splitlines()
+    assert len(lines) == 3 and lines[1].startswith("# note: unit costs are those of another (v1), here is ")
     output = output_of(capsys, "jobs", *arguments, "--time", "4m", "--ranks-per-node", 1)
     assert "--time=00:04:00 --signal=B:USR1@120 jobs" in output and "1 job(s)" not in output
 
@@ -387,7 +391,10 @@ def test_a_range_of_seconds(tmp_path, capsys):
     assert f"range        {low:.4g} to {high:.4g} s" in output and "not told by the unit costs" in output
     assert f"core hours   {100 * found.seconds / 3600:9.3g}" in output
     assert "this (v3), 2 cores, 2026-11-30; estimated, not measured: " in output
-    assert "latency_s, bandwidth, message_s, line_s, skew (`pareprop ping` measures them)" in output
+    told = (
+        "latency between nodes, bandwidth between nodes, further message of a round, further rank of a round, waiting"
+    )
+    assert f"{told} for equal work (`pareprop ping` measures them)" in output
     *_, head, one, many = output_of(capsys, "predict", *SINES, "--ranks", "1,100", *options).splitlines()
     assert "lowest s  highest s  limited by" in head and f"{low:.4g}  " in many and one
 
@@ -421,6 +428,9 @@ def test_exchanges_that_were_measured():
     item = work.of_rank(benchmark.model(2000, 80, 20), 50, FIRING, 8, 0, nodes=2)
     assert here.estimated(item) == ["latency_s", "bandwidth", "message_s", "line_s"]
     assert there.estimated(item) == ["message_s", "line_s"]
+    again = there.with_exchange([{"latency_s": 1e-9, "bandwidth": 1e12, "skew": 0.4}], 1)
+    assert (again.network.latency_s, again.network.bandwidth, again.network.skew) == (2e-6, 2e9, 0.4)
+    assert again.measured == there.measured
     assert base.with_exchange([], 1).spread["deliver"] == (0.5, 1.5) and base.with_network(latency_s=1.0).measured == (
         "latency_s",
     )

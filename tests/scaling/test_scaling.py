@@ -178,6 +178,16 @@ def test_speed_up_and_efficiency(kind, gain):
     np.testing.assert_allclose(axes[2].lines[0].get_ydata(), [1.0, 0.8])
 
 
+def test_a_range_that_some_points_lack():
+    """It is drawn of those series alone whose points all have one."""
+    told = {"predicted_train_seconds": 5.0, "predicted_memory_bytes": 1e6}
+    both = told | {f"predicted_train_seconds_{end}": value for end, value in (("low", 4.0), ("high", 6.0))}
+    rows = [row(ranks=n, train_seconds=9.0, variant=name, **(told if (name, n) == ("spike", 2.0) else both))
+            for name in ("interval", "spike") for n in (1.0, 2.0)]  # fmt: skip
+    (area,) = figures.scaling_figure(rows).axes[0].collections
+    assert area.get_datalim(area.axes.transData).ymin == 4.0
+
+
 def test_axes_can_be_read():
     """Bars end below the frame, also if the phase on top takes no time; a narrow logarithmic axis has several ticks."""
     idle = {f"optimize_s_{end}": 0.0 for end in ("min", "mean", "max")}

@@ -1,5 +1,6 @@
 """Tuning with Optuna: trials are compared and pruned, a second call goes on, mistakes are named."""
 
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 import ranks
 
-optuna = pytest.importorskip("optuna")
+from pareprop.errors import NotFiniteError, StateError
+
+optuna = pytest.importorskip("optuna", reason="Optuna (extra `tune`) is not installed")
 
 CONFIG = """
 [task]
@@ -48,6 +51,8 @@ iterations = 12
 validate_every = 3
 """
 
+WIDE = ("--set", "Wmin=-1e308", "--set", "Wmax=1e308")
+
 
 def tune(path: Path, *words: object) -> subprocess.CompletedProcess:
     command = [*ranks.python(), "-m", "pareprop.jobs.tune", *map(str, (path, *words))]
@@ -65,7 +70,7 @@ def levels(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_trials_are_compared_and_pruned(levels: Path, tmp_path: Path) -> None:
-    words = ("--out", tmp_path / "tune", "--log", "eta=1e-7:1e-1", "--warm-up", 2)
+    words = ("--out", tmp_path / "tune", "--log", "eta=1e-7:1e-1", "--warm-up", 2, "--set", "batch_size=2")
     for n in (6, 4):
         done = tune(levels, *words, "--trials", n)
         assert done.returncode == 0, done.stderr
@@ -79,7 +84,32 @@ def test_trials_are_compared_and_pruned(levels: Path, tmp_path: Path) -> None:
         assert (tmp_path / f"tune/trial-{trial.number:04d}/results.h5").exists()
     best = study.best_trial
     assert f"best: trial {best.number}, validation {best.value:.6g}" in done.stdout
-    assert f"pareprop run {levels} --set eta={best.params['eta']:.6g}" in done.stdout
+    words = ["pareprop", "run", str(levels), "--set", "batch_size=2", "--set", f"eta={best.params['eta']!r}"]
+    assert shlex.split(done.stdout.splitlines()[-1]) == words
+
+
+@pytest.mark.slow
+def test_a_training_that_diverges_is_pruned(levels: Path, tmp_path: Path) -> None:
+    done = tune(levels, "--out", tmp_path / "wild", "--log", "eta=1e300:1e301", *WIDE, "--trials", 1)
+    assert done.returncode == 0 and "1 pruned" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(("problem", "code"), [(StateError("no space left"), 3), (NotFiniteError("loss is nan"), 0)])
+def test_only_numbers_that_are_not_finite_are_pruned(
+    levels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
+    problem: StateError, code: int,
+) -> None:  # fmt: skip
+    from pareprop.jobs import tune as script
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(script, "run", fail)
+    words = ["tune", str(levels), "--out", str(tmp_path / "tune"), "--log", "eta=1e-3:1e-2", "--trials", "1"]
+    monkeypatch.setattr("sys.argv", words)
+    assert script.start() == code
+    out, errors = capsys.readouterr()
+    assert (errors, "1 pruned" in out) == (("", True) if code == 0 else ("tune: no space left\n", False))
 
 
 @pytest.mark.slow
@@ -97,3 +127,9 @@ def test_mistakes_are_named(levels: Path, tmp_path: Path, words: tuple, message:
     done = tune(levels, "--out", tmp_path / "tune", *words)
     assert done.returncode == 2 and message in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "tune").exists()
+
+
+def test_a_missing_optuna_is_named() -> None:
+    words = "import runpy, sys; sys.modules['optuna'] = None; runpy.run_module('pareprop.jobs.tune')"
+    done = subprocess.run([*ranks.python(), "-c", words], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (2, "tune: needs Optuna (extra `tune`): pip install optuna\n")

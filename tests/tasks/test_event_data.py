@@ -485,12 +485,15 @@ def test_spoken_digits_of_a_configuration(tmp_path: Path, capsys: pytest.Capture
         (["n_train=7"], "n_train = 7 must be at most 6, the samples in"),
         (["test_data=missing.h5"], "test_data missing.h5: holds no recordings of events"),
         (["step_us=inf"], "step_us"),
+        (["sensor_size=[34,34,2]"], f"sensor_size = (34, 34, 2) needs a folder of recordings, {train} is none"),
+        (["label_from=file"], f"label_from = 'file' needs a folder of recordings, {train} is none"),
     ):
         told = refusal_of(capsys, "run", path, *(word for one in settings for word in ("--set", one)), *more)
         assert words in told and len(told.strip().splitlines()) == 1
     (tmp_path / "few.h5").write_bytes(train.read_bytes()[:900])
     for name in ("few.h5", "none.h5"):
         refusal_of(capsys, "run", path, "--set", f"data={tmp_path / name}", *more)
+    config.load(str(path), ("sensor_size=[700,1,1]",)).task.model()
     told = refusal_of(capsys, "run", configuration(tmp_path, train, 700, 2), *more)
     assert "has class 2, the network has 2 readouts" in told
 
@@ -582,6 +585,9 @@ def test_cut_gestures_of_a_configuration(tmp_path: Path, capsys: pytest.CaptureF
     assert [task.sample(0, phase).label for phase in ("train", "test")] == [2, 10]
     told = refusal_of(capsys, "resume", tmp_path / "run", "--set", f"data={tmp_path / 'none.txt'}")
     assert "No such file" in told
+    (tmp_path / "user01_led.aedat").unlink()
+    told = refusal_of(capsys, "resume", tmp_path / "run")
+    assert "user01_led.aedat: No such file" in told and len(told.strip().splitlines()) == 1
 
 
 def test_odd_folders_are_named(tmp_path: Path) -> None:

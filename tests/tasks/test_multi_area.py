@@ -10,6 +10,7 @@ from scipy.special import erfcx
 
 from pareprop.errors import InputError
 from pareprop.network.cuts import cut, round_steps
+from pareprop.runs import config
 from pareprop.tasks import macaque
 from pareprop.tasks.base import make
 from pareprop.tasks.multi_area import MultiArea
@@ -118,6 +119,17 @@ def test_nodes_exchange_once_per_shortest_delay_between_areas(spread: float, sha
 def test_areas_that_there_are_not(areas: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make(MultiArea, {"areas": areas})
+
+
+@pytest.mark.parametrize(("words", "areas"), [("46", ("46",)), ("[46, '7a']", ("46", "7a")), ("46,V1", ("46", "V1"))])
+def test_an_area_may_have_a_number_as_its_name(words: str, areas: tuple[str, ...]) -> None:
+    assert config.load("multi-area", (f"areas={words}",)).task.areas == areas
+
+
+@pytest.mark.parametrize("key", ["chi", "chi_inhibitory"])
+def test_weights_between_areas_are_above_zero(key: str) -> None:
+    with pytest.raises(InputError, match=f"{key} = 0.0: .*greater than 0"):
+        make(MultiArea, {key: 0.0})
 
 
 @pytest.mark.slow

@@ -121,6 +121,7 @@ def test_a_bad_setting_is_named_as_it_was_written(
 # ---- recordings ------------------------------------------------------------------------------------------------------
 
 STARTS = [0.5, 1.5, 2.25]  # s, of trials
+START_TIME = "intervals/trials/start_time"
 
 
 def write_nwb(path: Path, trains: list[np.ndarray] | None, traces: np.ndarray | None, starts: list = STARTS) -> Path:
@@ -208,6 +209,31 @@ def test_a_recording_is_fitted(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert {k for _, k in spikes[0] ^ spikes[1]} <= set(range(15, 20))
 
 
+def test_noise_of_a_test_is_not_that_of_training() -> None:
+    task = OwnActivity(**RECORDED, noise=0.5)
+    spikes = {phase: task.sample(3, phase).inputs.spikes(200) for phase in ("train", "validate", "test")}
+    noise = {phase: set(zip(steps[ids >= 10], ids[ids >= 10], strict=True)) for phase, (steps, ids) in spikes.items()}
+    assert noise["train"] != noise["test"] != noise["validate"] != noise["train"]
+    assert 0 < len(noise["train"] & noise["test"]) < 0.2 * len(noise["test"])  # 2 % by chance
+    frozen = [set(zip(steps[ids < 10], ids[ids < 10], strict=True)) for steps, ids in spikes.values()]
+    assert frozen[0] and frozen[0] == frozen[1] == frozen[2]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_another_recording_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """One that was moved may have another path; with no recording a run does not go on either."""
+    trains, _ = recording()
+    write_nwb(tmp_path / "a.nwb", trains, None)
+    run = run_of("own-activity", tmp_path / "run", **RECORDED, activity=tmp_path / "a.nwb", iterations=2)
+    output_of(capsys, *run, "--until", 1)
+    (tmp_path / "a.nwb").rename(tmp_path / "b.nwb")
+    write_nwb(tmp_path / "a.nwb", [train + 0.01 for train in trains], None)
+    told = refusal_of(capsys, "resume", tmp_path / "run")
+    assert "belongs to another run: the content of the file of activity is another one" in told
+    (tmp_path / "b.nwb").replace(tmp_path / "a.nwb")
+    output_of(capsys, "resume", tmp_path / "run")
+
+
 def test_odd_recordings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     trains, traces = recording()
     both, none = write_nwb(tmp_path / "both.nwb", trains, traces), write_nwb(tmp_path / "none.nwb", None, None)
@@ -216,6 +242,13 @@ def test_odd_recordings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture)
     cut = write_nwb(tmp_path / "cut.nwb", trains, None)
     with h5py.File(cut, "r+") as file:
         file["units/spike_times_index"][2] = 60
+    wide = write_nwb(tmp_path / "wide.nwb", None, np.zeros((50, 3, 2)))
+    pairs, starts = write_nwb(tmp_path / "pairs.nwb", trains, None), write_nwb(tmp_path / "starts.nwb", trains, None)
+    for name, key, values in ((pairs, "units/spike_times", np.ones((65, 2))), (starts, START_TIME, [[0.5, 1], [2, 3]])):
+        with h5py.File(name, "r+") as file:
+            del file[key]
+            file[key] = values
+    late = write_nwb(tmp_path / "late.nwb", trains, None, [4.0, 5.0])
     elsewhere = tmp_path / "elsewhere.nwb"
     with h5py.File(elsewhere, "w") as file:
         file.attrs["nwb_version"] = "2.7.0"
@@ -227,6 +260,10 @@ def test_odd_recordings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture)
         (short, {"n_step": 900}, "a trial takes 0.5 to 1.4 s, the fluorescence 0.4 to 0.8 s"),
         (holes, {}, "processing/ophys/DfOverF/plane0/data[0, 1] = nan must be finite"),
         (cut, {}, "units/spike_times_index does not cut 65 spike_times"),
+        (wide, {}, "plane0/data has shape (50, 3, 2), must have 1 or 2 axes"),
+        (pairs, {}, "units/spike_times has shape (65, 2), must have 1 axis"),
+        (starts, {}, "intervals/trials/start_time has shape (2, 2), must have 1 axis"),
+        (late, {}, "late.nwb: no unit has a spike in any of the 2 trials, the first takes 4 to 4.2 s"),
         (elsewhere, {}, "is a link to another place"),
     ):
         told = refusal_of(capsys, *run_of("own-activity", tmp_path / "x", **RECORDED | {"activity": path} | settings))
