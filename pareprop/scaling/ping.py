@@ -32,7 +32,7 @@ LAPS, SAMPLES, REPEATS = 9, 3, 3
 BUSY = 0.1  # share of the cores that other programs may keep busy while ranks wait for each other
 ROUNDS = 2000  # without spikes
 SENDERS = 16  # at most so many ranks of other nodes send to one at once
-NEURONS, SPIKES, READOUTS = 256_000, 1280, 64  # of two nodes of 128 ranks; spikes of a node in a step, at 10 Hz
+NEURONS, SPIKES, READOUTS = 256_000, 1280, 1024  # of two nodes of 128 ranks; spikes of a node in a step, at 10 Hz
 STEPS = 20  # rounds of a lap that carry spikes: few, so that other work leaves some laps alone
 
 

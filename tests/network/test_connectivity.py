@@ -31,10 +31,15 @@ OPTIONS = {
 }
 
 
-def sources_of(seed: int, targets: np.ndarray, n: int = 40) -> dict[str, np.ndarray]:
+def sources_of(
+    seed: int, targets: np.ndarray, n: int = 40, allow_autapses: bool = True, allow_multapses: bool = True
+) -> dict[str, np.ndarray]:
     """Synapses as a function of a script gives them: four to eight sources of each target, drawn by its number."""
-    draws = [np.random.default_rng([seed, target]) for target in targets]
-    source = [draw.integers(0, n, draw.integers(4, 9)) for draw in draws]
+    source = []
+    for target in targets:
+        random = np.random.default_rng([seed, target])
+        others = np.arange(n) if allow_autapses else np.delete(np.arange(n), target)
+        source.append(random.choice(others, random.integers(4, 9), replace=allow_multapses))
     return {"source": np.concatenate(source), "target": np.repeat(targets, [len(some) for some in source])}
 
 
@@ -55,7 +60,7 @@ def draw(rule: str, seed: int, low: int, high: int, **more: bool) -> tuple[np.nd
     model = Model(seed=seed)
     neurons = model.neurons("n", 40)
     given = {"edges": edges(seed, low, high)} if rule == "sonata" else OPTIONS[rule]
-    given = given | {"synapses": partial(sources_of, seed)} if rule == "callback" else given
+    given = given | {"synapses": partial(sources_of, seed, **more)} if rule == "callback" else given
     item = model.connect(neurons, neurons, rule, **given, **more)
     table = SynapseTable(model, [item], low, high)
     return np.concatenate([source for source, *_ in table.chunks(table.spans[0])]), item
