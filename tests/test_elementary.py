@@ -133,8 +133,8 @@ ALLOWED = {
     ("network/rules.py", "(1.0 - share / projection.pre.size) ** projection.N"): EXPECTED,
     ("network/streamed_rules.py", "(1.0 - 1.0 / projection.pre.size) ** (self.indegree(projection) * (last - first))"):
         EXPECTED,
-    ("network/streamed_rules.py", "(1.0 - 1.0 / projection.pre.size) ** (projection.indegree * (last - first))"):
-        EXPECTED,
+    ("network/streamed_rules.py", "(1.0 - 1.0 / n) ** (indegree * (last - first))"): EXPECTED,
+    ("network/streamed_rules.py", "max(1.0 - indegree / n, 0.0) ** (last - first)"): EXPECTED,
     ("network/streamed_rules.py", "others ** (last - first)"): EXPECTED,
     ("network/losses.py", "np.sum(np.square(errors))"): CHECKED,
     ("network/losses.py", "np.sum(errors * line)"): CHECKED,

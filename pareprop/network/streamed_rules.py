@@ -186,7 +186,10 @@ class Callback(Rule):
 
     def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets, as if sources were anywhere."""
-        return (1.0 - 1.0 / projection.pre.size) ** (projection.indegree * (last - first))
+        indegree, n = projection.indegree, projection.pre.size
+        if projection.allow_multapses:
+            return (1.0 - 1.0 / n) ** (indegree * (last - first))
+        return max(1.0 - indegree / n, 0.0) ** (last - first)
 
 
 def _ask(projection: Described, targets: np.ndarray) -> dict[str, np.ndarray]:
