@@ -78,6 +78,7 @@ def test_ranks_measure_the_exchange(monkeypatch):
         assert costs["latency_s"] > 0 and costs.get("skew", 1.0) >= 0 and costs["bandwidth"] > 1e6
         for name in ("pack_s", "copy_s", "sum_s", "merge_s", "number_s"):  # differences of seconds
             assert 0 <= costs[name] < 1.0, name
+            assert any(other[name] > 0 for other in told["repetitions"]), name
         assert 1e-8 < costs["round_s"] < 1.0 and "message_s" not in costs
     middle = units.Units({}, {}).with_exchange(**told).network
     assert middle.pack_s > middle.copy_s  # to choose spikes takes longer than to copy
