@@ -42,6 +42,7 @@ from .checkpoint_write import (
     list_checkpoints,
     rank_file_name,
     seal,
+    take_back,
 )
 
 T = TypeVar("T")
@@ -51,7 +52,8 @@ FINGERPRINT = "fingerprint of "  # keys of an identity that stand for the conten
 FEW = 6  # a message names at most this many differences
 MOST_HZ = 1e6  # measured rates of this size or more are ignored as damage
 MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)  # malformed data
-NO_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)  # errors of the system, not of a file
+# what opening and reading a damaged file says; other errors are of the system, and pass
+DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.EFBIG)
 OPEN = 8  # files of a checkpoint that a rank keeps open
 Check = Callable[[Values, int, int], None]
 Prepare = Callable[[Path, list[str]], None]
@@ -164,6 +166,8 @@ def load(
     rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
     complaints: list[str] = []
     with collectives.guarded(comm):
+        if rank == 0:
+            take_back(folder)
         paths = list_checkpoints(folder) if rank == 0 else []
     for path in paths if comm is None else comm.bcast(paths):
         with collectives.guarded(comm):
@@ -211,7 +215,7 @@ def _try(function: Callable[..., Values | None], *arguments: object) -> tuple[An
     except CorruptCheckpoint as problem:
         return None, str(problem)
     except OSError as problem:
-        if problem.errno in NO_DAMAGE:
+        if problem.errno not in DAMAGE:
             raise
         return None, f"{Path(problem.filename or '?').name}: {problem.strerror or problem}"
     except MISFITS as problem:

@@ -81,7 +81,9 @@ def write(
     leader, start = (rank, begin) if nodes.local is None else nodes.local.bcast((rank, begin))
     text, old = "", list[Path]()
     with on_disk(comm, "checkpoint", final):
-        old = _unfinished(folder) if rank == 0 else []
+        if rank == 0:
+            take_back(folder)
+            old = _unfinished(folder)
     remove(exchange, old)
     try:
         with on_disk(comm, "checkpoint", final):
@@ -215,6 +217,13 @@ def _superfluous(folder: Path, iteration: int, keep: int) -> list[Path]:
 def iteration_of(path: Path) -> int:
     """Return the iterations done in a checkpoint, from its directory name."""
     return int(path.name.removeprefix("iteration-"))
+
+
+def take_back(folder: Path) -> None:
+    """Give its name back to a checkpoint of which a killed run had not put the one written again in its place."""
+    for path in _unfinished(folder):
+        if path.suffix == OLD and not path.with_suffix("").exists():
+            path.rename(path.with_suffix(""))
 
 
 def _unfinished(folder: Path) -> list[Path]:

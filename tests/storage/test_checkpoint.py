@@ -564,13 +564,25 @@ def test_what_is_written_after_a_damage_stays(
 
 def test_what_a_kill_left_of_one_that_was_written_again_is_removed(copy, capsys: pytest.CaptureFixture) -> None:
     directory, latest, _ = copy
-    shutil.copytree(latest, latest.with_suffix(".part"))
-    latest.rename(latest.with_suffix(".old"))
+    for suffix in (".part", ".old"):
+        shutil.copytree(latest, latest.with_suffix(suffix))
+    flip(latest)  # so that the run goes on from the one before
     output_of(capsys, "resume", directory)
     assert [path.name for path in latest.parent.glob(f"{latest.name}*")] == [latest.name]
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES])
+def test_a_kill_between_two_names_loses_nothing(copy, capsys: pytest.CaptureFixture) -> None:
+    """The only checkpoint was about to be replaced by one that was written again."""
+    directory, latest, digest = copy
+    for path in latest.parent.iterdir():
+        if path != latest:
+            shutil.rmtree(path)
+    latest.rename(latest.with_suffix(".old"))
+    assert digest_of(capsys, "resume", directory) == digest
+    assert [path.name for path in latest.parent.iterdir()] == [latest.name]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO])
 def test_errors_of_the_system_are_no_damage(
     copy, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
