@@ -334,8 +334,8 @@ class Units:
             Number of nodes that were measured; of one, what messages between nodes cost stays an estimate,
             or what was measured before.
         """
-        if nodes == 1:  # an earlier measurement between nodes counts more
-            kept = set(BETWEEN_NODES) & set(self.measured)
+        kept = set(BETWEEN_NODES) & set(self.measured) if nodes == 1 else set()
+        if kept:  # an earlier measurement between nodes counts more
             repetitions = [{name: cost for name, cost in one.items() if name not in kept} for one in repetitions]
         network = {
             name: float(np.median([costs[name] for costs in repetitions if name in costs]))
@@ -350,7 +350,10 @@ class Units:
                 if cost and middle
             ]
             ratios += spread.get("deliver", ()) if phase == "wait" else ()  # for who delivers longer
-            spread |= {phase: _ends(ratios)} if ratios else {}
+            if ratios:
+                low, high = _ends(ratios)
+                before = self.spread.get(phase, (low, high)) if kept & {*names} else (low, high)
+                spread[phase] = min(low, before[0]), max(high, before[1])
         known = {name for name in network if nodes > 1 or name not in BETWEEN_NODES}
         measured = tuple(sorted({*self.measured, *known}))
         return replace(self, network=replace(self.network, **network), spread=spread, measured=measured)
