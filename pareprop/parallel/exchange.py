@@ -253,8 +253,10 @@ class Ranks:
             own = None if sources is None else sources.sent
             if self.ways != "everything":
                 hearing = Hearing(self.comm, nodes, first[nodes.starts], own)
-            self.sending = self._way(hearing)
-            if self.sending == "targeted" and hearing is not None:
+                if self.ways == "counted" and hearing.share_heard() > WORTHWHILE:
+                    hearing = None
+            self.sending = "everything" if hearing is None else "targeted"
+            if hearing is not None:
                 hearing.tell()
                 senders, hearers = hearing.neighbours()
                 spared = 0.0 if moves else self._mean(len(comes) - len(senders))
@@ -264,13 +266,13 @@ class Ranks:
                     comes, leaves, targets = senders, hearers, max(targets - spared, 1.0)
         starts = self._starts(terms, targets)
         starts = [part if r in {*comes, nodes.index} else part[:1] for r, part in enumerate(starts)]
-        fixed = hearing if self.sending == "targeted" and not moves else None  # who is heard stays the same
+        fixed = None if moves else hearing  # who is heard stays the same
         memory = SharedMemory(self.comm, nodes, self._layout(terms, starts, fixed))
         n_logs = [local.size if r == nodes.index else len(part) - 1 for r, part in enumerate(starts)]
         ends = np.cumsum([0, *n_logs])
         place = int(ends[nodes.index]) + local.rank  # of this rank's log
         foreign = [k for r in range(nodes.count) if r != nodes.index for k in range(ends[r], ends[r + 1])]
-        together = self.sending == "targeted"
+        together = hearing is not None
         writes = [place, *foreign[share(len(foreign), local.size, local.rank, together)]]
         logs, problem = [], None
         try:
@@ -309,7 +311,7 @@ class Ranks:
             heard = SegmentedLog([numbered])
             meeting.number(every, numbered, sources.index)
             written.append((numbered, sources.number_spikes))
-        whole = every if self.sending != "targeted" else None
+        whole = every if hearing is None else None
         return Channel(logs[place], heard, sums, signal, meeting, written, whole, self.comm, [memory])
 
     # Any: a `kernel.NodeMeeting`, whose declaration in Cython cannot say that messages may be None
@@ -317,7 +319,7 @@ class Ranks:
         """Collective: connect this rank with its node's messages, and the leaders of nodes with one another."""
         leads = self.nodes.local.rank == 0
         self.sender = None
-        if post.together and hearing is not None:
+        if hearing is not None:
             self.sender = NeighbourSender(post, hearing, self._graph(post) if leads else None)
         elif leads:
             self.sender = AllgatherSender(post)
@@ -357,12 +359,6 @@ class Ranks:
     def _mean(self, value: int) -> float:
         """Collective: return the mean over nodes of what their leaders say."""
         return total(self.comm, value * self.leads) / self.nodes.count
-
-    def _way(self, hearing: Hearing | None) -> str:
-        """Collective: choose the way to send by counts, the same on all ranks."""
-        if hearing is None or self.ways == "targeted":
-            return self.ways
-        return "targeted" if hearing.share_heard() <= WORTHWHILE else "everything"
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Collective: broadcast the log that `Channel.all_spikes_on_root` returned on rank 0."""
