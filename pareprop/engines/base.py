@@ -262,14 +262,17 @@ class Engine(ABC):
     def _targets_hz(self) -> np.ndarray:
         return 1000.0 * self.network.cells["f_target"][None].astype(float)
 
+    def count_own_spikes(self) -> np.ndarray:
+        """Return how often each neuron of this rank spiked in the last sample, int64 (n_neurons,)."""
+        own, first = self.get_own_spikes(), self.network.neurons[0]
+        return np.bincount(own.ids[: own.ptr[self.n]].astype(np.int64) - first, minlength=self.n_neurons)
+
     def check_activity(self) -> str:
         """Return what is wrong with the script's loss of firing rates at those of the last sample, see `Loss.check`."""
         loss, n = self.network.model.activity, self.n_neurons
         if not isinstance(loss, Loss) or not n:
             return ""
-        own = self.get_own_spikes()
-        counts = np.bincount(own.ids[: own.ptr[self.n]].astype(np.int64) - self.network.neurons[0], minlength=n)
-        rate_hz = counts / (self.n * self.network.model.dt_ms / 1000.0)
+        rate_hz = self.count_own_spikes() / (self.n * self.network.model.dt_ms / 1000.0)
         return loss.check(rate_hz[None], self._targets_hz, context=self._see(np.arange(n)))
 
     def find_signals(self, error: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -455,7 +458,7 @@ class Engine(ABC):
         table.weight[places] = weight
 
     def show_weights(self) -> dict[int, np.ndarray]:
-        """Return weights with all pending updates, by `id` of the table; {} if none is pending."""
+        """Collective: return weights with all pending updates, by `id` of the table; {} if none is pending."""
         return {}
 
     @abstractmethod
@@ -503,14 +506,14 @@ class Engine(ABC):
             | dict(zip(names, self._tracks, strict=True))
         )
 
-    def _record(self, error: np.ndarray) -> Recorded | None:
-        """Return the dynamics of the last sample."""
+    def _record(self, error: np.ndarray, signals: np.ndarray | None = None) -> Recorded | None:
+        """Return the dynamics of the last sample, with learning signals of all neurons where they are known."""
         if not len(self.recorded_ids):
             return None
         local = self.recorded_ids - self.network.neurons[0]
         V_m, adaptation, psi = (track[: len(error)].copy() for track in self._tracks)
         V_m += self.network.cells["E_L"][local]
-        signal = self.find_signals(error, local)
+        signal = self.find_signals(error, local) if signals is None else signals[:, local]
         states = self._name_states(local, len(error))
         if "V_m" in states:
             V_m = np.where(np.isnan(states["V_m"]), V_m, states["V_m"])

@@ -217,11 +217,11 @@ class Interval(Engine):
                 loss += self.local.learn_from(channel, sample.local_targets)
         rate, signals = np.zeros(0), None
         with self.channel.guarded() if self.has_hooks else nullcontext():  # they may fail on one rank alone
-            self.recorded = self._record(error)
             if learn or not self.settings.reset:
                 rate = self._find_rate(T)
                 if self.network.model.learning_signal is not None:
                     signals = self.find_signals(error, np.arange(self.n_neurons))
+            self.recorded = self._record(error, signals)
         if self._surrogate is not None:
             self._surrogate = self.psi[:, 0].astype(float)  # learning overwrites it
         if learn:
@@ -245,8 +245,7 @@ class Interval(Engine):
     def _find_rate(self, n_steps: int) -> np.ndarray:
         """Return the factor of each neuron in the gradient by which firing rates are regularised, (n,)."""
         network, n, dt_ms = self.network, self.n_neurons, self.network.model.dt_ms
-        own = self.channel.own.ids[: self.channel.own.ptr[n_steps]].astype(np.int64) - network.neurons[0]
-        n_spikes = (np.bincount(own, minlength=n) + self.perturbing.lost).astype(self.real)
+        n_spikes = (self.count_own_spikes() + self.perturbing.lost).astype(self.real)
         rate = network.cells["c_reg"] * (n_spikes / n_steps - network.cells["f_target"] * dt_ms)
         rate /= n_steps
         if network.model.activity is not None and n:

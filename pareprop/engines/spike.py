@@ -529,7 +529,7 @@ class Spike(Engine):
         L, errors = history["L"][u % len(history["L"])], history["error_ring"]
         error = errors[(u + self._d_out) % len(errors), None]
         try:
-            L[:] = self.shape(L[None].astype(float), error, np.arange(self.n_neurons))[0]
+            L[:] = self.shape(L[None].astype(float, copy=False), error, np.arange(self.n_neurons))[0]
         except Exception as problem:  # as of `_find_own_errors`
             self._own_problem = self._own_problem or problem
 
@@ -587,7 +587,10 @@ class Spike(Engine):
             arrived[changed] = np.where(np.isnan(arrived[changed]), np.nan, weight)
 
     def show_weights(self) -> dict[int, np.ndarray]:
-        """Return weights after a flush, by `id` of their table: as if every source spiked once more; undo the flush."""
+        """Collective: return weights after a flush, by `id` of their table; undo the flush.
+
+        A flush is as if every source spiked once more.
+        """
         if not self.learned or self.batch:
             return {}
         kept = self.memory.snapshot()

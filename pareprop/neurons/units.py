@@ -5,6 +5,7 @@ A unit is a power of ten and exponents of volt, ampere and second. A number may 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 
@@ -43,6 +44,7 @@ def _add(a: Unit, b: Unit, times: int) -> Unit:
     return a[0] + times * b[0], a[1] + times * b[1], a[2] + times * b[2], a[3] + times * b[3]
 
 
+@functools.cache
 def unit_of_port(model: NeuronModel, port: str) -> str:
     """Return the unit of weights onto a port, by the states that its spikes change; "" if equations leave it open."""
     equations = model.equations

@@ -34,13 +34,13 @@ def put(simulation: Watched, projection: str, given: object) -> None:
     """Collective: set the weights of a projection, in the order of `get`, the same values on all ranks."""
     table, span = _find(simulation, projection)
     here, item, comm = f"set_weights('{projection}')", span.projection, simulation.exchange.comm
-    synapses = get(simulation, projection)
+    synapses, waiting = get(simulation, projection), simulation.engine.show_weights()
     with collectives.guarded(comm):
         if item.rewire is not None:
             raise InputError(f"{here}: its synapses move, and their weights with them")
         if item.feedback in ("symmetric", "adaptive"):
             raise InputError(f"{here}: feedback = '{item.feedback}' follows the weights of the readouts")
-        if simulation.engine.show_weights():
+        if waiting:
             raise StateError(f"{here}: in the spike variant synapses wait with changes: set weights before it learns")
         weight = _check(simulation, here, span, synapses, given)
     width = int(synapses["delay"].max(initial=0)) + 1

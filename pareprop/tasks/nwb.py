@@ -151,22 +151,22 @@ class Recording:
         """
         n_steps, total = self._n_steps, np.zeros((self._n_steps, last - first))
         for start in self._starts:
-            for k in range(first, last):
-                if self.has_spikes:
+            if self.has_spikes:
+                for k in range(first, last):
                     total[:, k - first] += np.bincount(self._steps(self._trains[k], start), minlength=n_steps)
-                else:
-                    times = start + self._seconds * np.arange(1, n_steps + 1)
-                    total[:, k - first] += _interpolate(times, self._times, self._values[:, k])
+            else:
+                times = start + self._seconds * np.arange(1, n_steps + 1)
+                total += _interpolate(times, self._times, self._values[:, first:last])
         total /= len(self._starts)
         return respond(total) if self.has_spikes else total
 
 
 def _interpolate(times: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return values at times, on lines between the known ones: as `np.interp`, with the same bits everywhere."""
+    """Return values (n_times, n) on lines between known ones: as `np.interp`, with the same bits everywhere."""
     before = np.clip(np.searchsorted(known, times, side="right") - 1, 0, max(len(known) - 2, 0))
     after = np.minimum(before + 1, len(known) - 1)
     gap = known[after] - known[before]
-    share = np.clip((times - known[before]) / np.where(gap > 0, gap, 1.0), 0.0, 1.0)
+    share = np.clip((times - known[before]) / np.where(gap > 0, gap, 1.0), 0.0, 1.0)[:, None]
     return np.asarray(values[before] + share * (values[after] - values[before]))
 
 
