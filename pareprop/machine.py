@@ -22,6 +22,7 @@ GROUP_LIMITS = {  # of version 2, alone or beside version 1, and of version 1: f
     "memory": (("memory", "memory.limit_in_bytes"),),
 }
 PROCESSORS = Path("/sys/devices/system/cpu")
+BUSY = 0.1  # cores that other programs keep busy, above which a measurement is told as disturbed
 CACHE = 16 * 2**20  # about this many bytes of a table stay in a core's caches until they are needed again
 
 
