@@ -15,7 +15,7 @@ from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..later import h5py
 from ..network.connectivity import Population
-from ..network.local_readouts import LocalReadouts
+from ..network.local_readouts import LocalReadouts, accumulate
 from ..network.model import Model
 from ..network.optimizers import Adam
 from ..network.parameters import Normal, Uniform
@@ -295,10 +295,7 @@ class OwnActivity(TaskBase):
         """Return what readouts make of numbers of spikes (n_step, n)."""
         readouts = LocalReadouts(name="out", of=(), tau_m=self.tau_out, tau_rise=self.tau_rise)
         keep, jump = readouts.constants(1.0)
-        rates = jump * spikes
-        for t in range(1, len(rates)):
-            rates[t] += keep * rates[t - 1]
-        return readouts.low_pass(rates, 1.0)
+        return readouts.low_pass(accumulate(jump * spikes, keep), 1.0)
 
     def _read(self, first: int, last: int) -> np.ndarray:
         if self._recording is not None:
