@@ -284,12 +284,11 @@ class OwnActivity(TaskBase):
     @cached_property
     def _recording(self) -> Recording | None:
         """What an NWB file holds, None without one."""
-        is_given = self.activity is not None and is_nwb(self.activity)
-        if self.series and not is_given:
+        if self.activity is not None and is_nwb(self.activity):
+            return Recording(self.activity, self.series, self.n_step, 1.0)
+        if self.series:
             raise InputError(f"series = {quote(self.series)} needs an NWB file, activity = {self.activity}")
-        return (
-            Recording(self.activity, self.series, self.n_step, 1.0) if self.activity is not None and is_given else None
-        )
+        return None
 
     def _respond(self, spikes: np.ndarray) -> np.ndarray:
         """Return what readouts make of numbers of spikes (n_step, n)."""
