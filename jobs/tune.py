@@ -19,6 +19,7 @@ from pareprop.errors import NotFiniteError, ParepropError
 from pareprop.runs import config
 from pareprop.simulation import Score
 from pareprop.simulation.observer import Watched
+from pareprop.simulation.task import is_closed
 
 try:
     import optuna
@@ -47,8 +48,8 @@ class Pruner(Observer):
             simulation.stop_requested = simulation.stop_requested or self.is_pruned
 
 
-def read_range(text: str) -> tuple[str, float, float]:
-    """Return key, lowest and highest value of KEY=LOW:HIGH."""
+def read_range(text: str, log: bool) -> tuple[str, float, float]:
+    """Return key, lowest and highest value of KEY=LOW:HIGH; on a linear scale as `int` if both are whole."""
     key, _, ends = text.partition("=")
     low, _, high = ends.partition(":")
     try:
@@ -57,15 +58,15 @@ def read_range(text: str) -> tuple[str, float, float]:
         raise InputError(f"'{text}' must be KEY=LOW:HIGH") from None
     if not key or not all(map(math.isfinite, pair)) or not pair[0] < pair[1]:
         raise InputError(f"'{text}' must be KEY=LOW:HIGH with LOW below HIGH")
-    return key, *pair
+    return key, *(map(int, pair) if not log and all(map(float.is_integer, pair)) else pair)
 
 
 def suggest(trial: optuna.Trial, ranges: list[tuple[str, float, float]], log: bool) -> dict[str, float]:
-    """Draw the settings of a trial; a linear range between whole numbers has whole numbers alone."""
+    """Draw the settings of a trial; a range of `int` has whole numbers alone."""
     chosen: dict[str, float] = {}
     for key, low, high in ranges:
-        if not log and low.is_integer() and high.is_integer():
-            chosen[key] = trial.suggest_int(key, int(low), int(high))
+        if isinstance(low, int):
+            chosen[key] = trial.suggest_int(key, low, int(high))
         else:
             chosen[key] = trial.suggest_float(key, low, high, log=log)
     return chosen
@@ -86,7 +87,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=5, help="trials before the first one is pruned")
     parser.add_argument("--seed", type=int, default=1, help="seed of the draws")
     given = parser.parse_args()
-    scales = {True: list(map(read_range, given.log)), False: list(map(read_range, given.linear))}
+    scales = {log: [read_range(text, log) for text in (given.log if log else given.linear)] for log in (True, False)}
     if not any(scales.values()):
         raise InputError("give a range: --log KEY=LOW:HIGH or --linear KEY=LOW:HIGH")
     for key, low, _ in scales[True]:
@@ -99,8 +100,7 @@ def main() -> None:
     def load(chosen: dict[str, float]) -> config.Config:
         return config.load(given.source, (*settings_of(chosen), "figures=none", "test_samples=0"))
 
-    ends = [load({key: end[k] if log else int(end[k]) if end[k].is_integer() else end[k]
-                  for log, ranges in scales.items() for key, *end in ranges}) for k in range(2)]  # fmt: skip
+    ends = [load({key: end[k] for ranges in scales.values() for key, *end in ranges}) for k in range(2)]
     if not all(one.task.validates for one in ends):
         raise InputError(f"{given.source}: trials are compared by validation: give validate_every")
 
@@ -119,7 +119,7 @@ def main() -> None:
         values = [value for _, value in done.validations]
         return max(values) if rewarded else min(values)
 
-    rewarded = hasattr(ends[0].task, "stop_above")
+    rewarded = is_closed(ends[0].task.subject)
     given.out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
+from operator import truediv
 from pathlib import Path
 
 from .errors import InputError, ParepropError, StateError
@@ -22,6 +23,7 @@ GROUP_LIMITS = {  # of version 2, alone or beside version 1, and of version 1: f
     "memory": (("memory", "memory.limit_in_bytes"),),
 }
 PROCESSORS = Path("/sys/devices/system/cpu")
+BUSY = 0.1  # cores that other programs keep busy, above which a measurement is told as disturbed
 CACHE = 16 * 2**20  # about this many bytes of a table stay in a core's caches until they are needed again
 
 
@@ -44,14 +46,12 @@ def group_limits(groups: Path = Path("/proc/self/cgroup"), mounts: Path = CGROUP
     """
     limits: list[int] = []
     with suppress(OSError, ValueError):  # not Linux
-        for line in groups.read_text().splitlines():
-            _, kinds, path = line.split(":", 2)
-            for folder, name in itertools.chain(*(GROUP_LIMITS.get(kind, ()) for kind in kinds.split(","))):
-                place = mounts / folder
-                for step in path.split("/"):  # the first is empty
-                    place /= step
-                    with suppress(OSError, ValueError):  # not here, or no limit ("max")
-                        limits.append(int((place / name).read_text()))
+        lines = (line.split(":", 2) for line in groups.read_text().splitlines())
+        named = ((path, kind) for _, kinds, path in lines for kind in kinds.split(","))
+        for path, (folder, name) in ((path, place) for path, kind in named for place in GROUP_LIMITS.get(kind, ())):
+            for group in itertools.accumulate(path.split("/")[1:], truediv, initial=mounts / folder):
+                with suppress(OSError, ValueError):  # not here, or no limit ("max")
+                    limits.append(int((group / name).read_text()))
     return limits
 
 
@@ -142,13 +142,13 @@ def peak_rss_bytes() -> int:
 
 
 def busy_seconds() -> float:
-    """Return the core seconds that this machine worked since its start, for any program; NaN if unknown."""
+    """Return the core seconds that programs took since the start, also stolen by others on the host; NaN if unknown."""
     try:
         with open("/proc/stat") as file:
-            user, nice, system, _, _, *interrupts = map(int, file.readline().split()[1:9])
+            user, nice, system, _, _, *interrupts_and_stolen = map(int, file.readline().split()[1:9])
     except (OSError, ValueError):  # not Linux
         return math.nan
-    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + sum(interrupts_and_stolen)) / os.sysconf("SC_CLK_TCK")
 
 
 def job_seconds_left() -> float:

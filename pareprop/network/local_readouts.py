@@ -68,11 +68,15 @@ class LocalReadouts(Frozen):
         if not self.tau_rise:
             return values
         keep = elementary.exp(-dt_ms / self.tau_rise)
-        filtered = (1.0 - keep) * values
-        steps = range(len(values) - 2, -1, -1) if backward else range(1, len(values))
-        for t in steps:
-            filtered[t] += keep * filtered[t + 1 if backward else t - 1]
-        return filtered
+        return accumulate((1.0 - keep) * values, keep, backward)
+
+
+def accumulate(values: np.ndarray, keep: float, backward: bool = False) -> np.ndarray:
+    """Add to each of `values` (n_steps, n) `keep` times what the step before has; `backward`: the step after."""
+    steps = values[::-1] if backward else values
+    for t in range(1, len(steps)):
+        steps[t] += keep * steps[t - 1]
+    return values
 
 
 def names(of: object) -> tuple[str, ...]:

@@ -59,9 +59,9 @@ def ranks_per_node(environment: Mapping[str, str]) -> int:
     return int(text or 0)
 
 
-def ranks_here(comm: Comm) -> Comm:
+def ranks_here(comm: Comm, environment: Mapping[str, str] = os.environ) -> Comm:
     """Collective: return a communicator of the ranks of this node."""
-    size = ranks_per_node(os.environ)
+    size = ranks_per_node(environment)
     if size:
         return comm.Split(comm.rank // size, comm.rank)
     from mpi4py import MPI  # starts MPI, so not at the top of the file
@@ -73,9 +73,7 @@ def leads_machine(comm: Comm) -> bool:
     """Collective: return whether this is the first rank of its machine, whatever PAREPROP_RANKS_PER_NODE says."""
     if comm is None:
         return True
-    from mpi4py import MPI  # starts MPI, so not at the top of the file
-
-    local = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
+    local = ranks_here(comm, {})
     first = local.rank == 0
     local.Free()
     return first

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 
 from .. import rng
 from ..kernels import rounds as kernel
 from .channel import Channel, ChannelSizes, choose_within, open_alone
-from .exchange import Exchange
+from .exchange import Alone, Exchange
 from .messages import Sources
-from .mpi import Comm
-from .replicas import Replicas
 from .spike_log import SegmentedLog, SpikeLog
 
 T = TypeVar("T")
@@ -74,17 +72,16 @@ class DrivenExchange:
         Seed of the draws.
     """
 
-    leads = True
     node_starts = None  # spikes of all nodes come in each round
 
     def __init__(self, exchange: Exchange, probability: float, n_neurons: int, seed: int) -> None:
         self._exchange, self._probability, self._n, self._seed = exchange, probability, n_neurons, seed
         self.rank, self.size, self.comm, self.replicas = exchange.rank, exchange.size, exchange.comm, exchange.replicas
-        self._time = 0
+        self.leads, self._time = exchange.leads, 0
 
     def share(self, value: T | None) -> T:
-        """Return the value: each rank finds it by itself."""
-        return cast(T, value)
+        """Collective: see the exchange that carries the spikes."""
+        return self._exchange.share(value)
 
     @property
     def sending(self) -> str:
@@ -134,7 +131,7 @@ class DrivenExchange:
         return self._exchange.received_bytes
 
 
-class DryExchange:
+class DryExchange(Alone):
     """One rank of a run of any size in one process: the spikes of the others are drawn, but reach no readout.
 
     Parameters
@@ -151,26 +148,14 @@ class DryExchange:
         Whether this rank's own spikes are drawn, too.
     """
 
-    comm: Comm = None
-    node_starts = None
-    leads = True
     sending = "drawn"
-    replicas = Replicas()
-
-    received_bytes = 0  # no message arrives
 
     def __init__(self, rank: int, size: int, probability: float, n_neurons: int, seed: int, own: bool = False) -> None:
+        super().__init__()
         self.rank, self.size = rank, size
         self._n, self._seed, self._draws_own = n_neurons, seed, own
         self._time = 0
         self.probability = probability
-
-    def share(self, value: T | None) -> T:
-        """Return the value."""
-        return cast(T, value)
-
-    def require_memory(self, terms: ChannelSizes) -> None:
-        """Do nothing: one process needs no shared memory."""
 
     def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Allocate logs and signals as the rank of a run does, and draw spikes."""
@@ -222,18 +207,6 @@ class DryExchange:
                 place += len(part)
             merged.ptr[t + 1] = place
             self._time += 1
-
-    def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:
-        """Do nothing: there are no messages."""
-
-    def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """Return `log`."""
-        return log
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the message buffers: none, as those of a node belong to its leader alone."""
-        return 0
 
 
 @dataclass

@@ -50,16 +50,19 @@ def recorded_sample(file: h5py.File, which: str) -> h5py.Group | None:
     return sample
 
 
+def _given_names(file: h5py.File, n: int) -> list[str]:
+    names = file.attrs.get("output_names", ())
+    return [reader.label(name) for name in names] if len(names) == n else []
+
+
 def class_names(file: h5py.File, n: int) -> list[str]:
     """Return the names of the outputs from the attribute `output_names`, else numbers."""
-    names = file.attrs.get("output_names", ())
-    return [reader.label(name) for name in names] if len(names) == n else [str(k) for k in range(n)]
+    return _given_names(file, n) or [str(k) for k in range(n)]
 
 
 def output_names(file: h5py.File, n: int) -> list[str]:
     """Return the names of the outputs from the attribute `output_names`, else populations' names and numbers."""
-    names = class_names(file, n)
-    return cell_names(file, "readout", range(n)) if names == [str(k) for k in range(n)] else names
+    return _given_names(file, n) or cell_names(file, "readout", range(n))
 
 
 def duration(sample: h5py.Group) -> int:

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from ..errors import InputError
+from ..machine import BUSY
 from ..values import Values
 from . import reader, style
 
@@ -24,7 +25,6 @@ PHASES = {  # in the order of a run, with their colours
     "deliver": style.BLUE, "update": style.GREEN, "sweep": style.SKY, "credit": style.ORANGE, "optimize": style.PURPLE,
 }  # fmt: skip
 RANGE = "predicted_train_seconds_low", "predicted_train_seconds_high"
-BUSY = 0.1  # cores that other programs keep busy, above which a figure says so
 NARROW = 3.0  # a logarithmic axis spans at least this factor
 NAMED = 0.09  # parts above this share of the highest bar have room for the name of their phase
 Point = tuple[float, float, bool, float, float]  # ranks, median, whether more ranks than cores, smallest, largest

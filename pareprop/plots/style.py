@@ -73,11 +73,9 @@ def colors(n: int) -> list[str]:
     """
     if n <= 6:
         return [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY][:n]
-    return (
-        MUTED[:n]
-        if n <= len(MUTED)
-        else [to_hex(colormaps["turbo"](0.03 + 0.94 * ((FIRST + k * GOLDEN) % 1))) for k in range(n)]
-    )
+    if n <= len(MUTED):
+        return MUTED[:n]
+    return [to_hex(colormaps["turbo"](0.03 + 0.94 * ((FIRST + k * GOLDEN) % 1))) for k in range(n)]
 
 
 def darker(color: str) -> str:

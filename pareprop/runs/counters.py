@@ -12,7 +12,7 @@ from ..parallel.node import leads_machine
 
 
 class Counters:
-    """Counts from `start` to `stop`, any number of times; the first rank of each machine reads its counters.
+    """Counts up to each `stop`, from `start` or the stop before; the first rank of each machine reads its counters.
 
     The constructor is collective.
 
@@ -23,18 +23,21 @@ class Counters:
     """
 
     def __init__(self, comm: Comm) -> None:
-        self.comm, self.leads, self.meter = comm, leads_machine(comm), energy.Meter()
+        self.comm, self.leads = comm, leads_machine(comm)
+        self._lap = energy.Meter().lap if self.leads else lambda: 0.0
         self.joules = self.seconds = 0.0
+        self.start()
 
     def start(self) -> None:
         """Forget what was since the last stop."""
-        self.meter.lap()
+        self._lap()
         self._before = self._others()
 
     def stop(self) -> None:
-        """Count what was since the start."""
-        self.joules += self.meter.lap() if self.leads else 0.0
-        self.seconds += self._others() - self._before
+        """Count what was since the start, or the last stop."""
+        before, self._before = self._before, self._others()
+        self.joules += self._lap()
+        self.seconds += self._before - before
 
     def _others(self) -> float:
         """Return seconds of a processor that add up, over ranks, to those of other programs."""

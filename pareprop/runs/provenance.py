@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, median_low
 
-from .. import energy, files
+from .. import files
 from ..errors import InputError, quote
 from ..installation import digest_sources
 from ..kernels import LEVEL, build_info
@@ -24,11 +24,11 @@ from ..machine import cores, peak_rss_bytes, processor_name
 from ..network.local import cost_of
 from ..parallel import collectives, mpi
 from ..parallel.mpi import Comm
-from ..parallel.node import leads_machine
 from ..simulation.observer import Observer, Watched
 from ..storage.disk import clear, on_disk
 from ..timers import COMPUTE
 from ..values import Values
+from .counters import Counters
 
 NAME = "provenance.json"
 SHOWN = 64  # a part keeps values of single ranks, and nodes, of at most this many
@@ -115,20 +115,20 @@ class Provenance(Observer):
         The run directory.
     about : dict
         Facts that all parts have in common: task, configuration digest, seed.
+    counters : Counters
+        Counts the joules of the part.
     """
 
     movable = True
 
-    def __init__(self, directory: Path, about: Values) -> None:
+    def __init__(self, directory: Path, about: Values, counters: Counters) -> None:
         self.parts: list[Values] = []
-        self.path, self.about = directory / NAME, about
+        self.path, self.about, self._counters = directory / NAME, about, counters
         self._clock = self._looked = time.monotonic()
-        self._meter, self._joules = energy.Meter(), 0.0
 
     def start(self, simulation: Watched) -> None:
         """Write the part at its start, so that a killed run has an entry."""
         comm, before = simulation.world, list[Values]()
-        self._leads = leads_machine(comm)
         with collectives.guarded(comm):
             if (comm is None or comm.rank == 0) and simulation.iteration and self.path.is_file():
                 before = read(self.path.parent)["parts"]
@@ -137,12 +137,9 @@ class Provenance(Observer):
 
     def after_batch(self, simulation: Watched, first: int, n: int, phase: str) -> None:
         """Look at the counters of joules before they can have started again twice."""
-        if time.monotonic() - self._looked > JOULES_EVERY:
-            self._look()
-
-    def _look(self) -> None:
-        self._joules += self._meter.lap() if self._leads else 0.0
-        self._looked = time.monotonic()
+        if (now := time.monotonic()) - self._looked > JOULES_EVERY:
+            self._counters.stop()
+            self._looked = now
 
     def finish(self, simulation: Watched) -> None:
         """Write the end of the part."""
@@ -159,8 +156,8 @@ class Provenance(Observer):
         return ""
 
     def _write(self, simulation: Watched, state: str) -> None:
-        self._look()
-        comm, own = simulation.world, (peak_rss_bytes(), spent(simulation.timers.seconds), self._joules)
+        self._counters.stop()
+        comm, own = simulation.world, (peak_rss_bytes(), spent(simulation.timers.seconds), self._counters.joules)
         measures = [own] if comm is None else comm.gather(own)
         with on_disk(comm, "provenance", self.path):
             if measures is not None:  # on rank 0

@@ -37,6 +37,7 @@ from ..storage.recorder import Recorder
 from ..storage.results import ResultsFile
 from ..values import Values
 from .config import DIGEST_LINE, Config
+from .counters import Counters
 from .directory import (
     BEST,
     CHECKPOINTS,
@@ -104,6 +105,7 @@ class Run:
         task, iterations = self.config.task, self.config.task.iterations
         require(task.log)
         self.last = iterations if self.until is None else min(self.until, iterations)
+        self.counters = Counters(self.exchange.comm)
         with collectives.guarded(self.exchange.comm):  # data may be out of reach of one rank alone
             model = task.model()
             model.rates_hz = self.rates_hz
@@ -158,7 +160,7 @@ class Run:
         areas = {item.area: [group.name for group in groups if group.area == item.area] for item in groups if item.area}
         if areas:
             about["areas"] = "; ".join(f"{area}: {', '.join(names)}" for area, names in areas.items())
-        notes = self.provenance = Provenance(self.directory, about)
+        notes = self.provenance = Provenance(self.directory, about, self.counters)
         log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
         learning, written = [annealing, self.phases, self.seen, *watched], [self.file, *recorders]
         self.cut_anew = CutAnew(self.last)

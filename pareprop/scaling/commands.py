@@ -18,7 +18,7 @@ import click
 
 from .. import files, terminal
 from ..errors import InputError, StateError
-from ..machine import cores, peak_rss_bytes
+from ..machine import BUSY, cores, peak_rss_bytes
 from ..network.local import target_rate
 from ..network.variants import VARIANTS
 from ..parallel import collectives
@@ -35,7 +35,7 @@ from .options import MOST, require_one_process
 from .predict import Prediction, nodes_for, predict
 
 UNITS = "units.json"
-MUCH = 0.1  # cores that other programs keep busy during a run, above which the run is told as disturbed
+PROCESSOR = "{} ({})".format  # name and level
 rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
 per_node_option = click.option(
     "--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True, help="Ranks of a node."
@@ -124,7 +124,7 @@ def _run_here(point: study.Point, folder: Path, launcher: str, timeout_s: float)
         return str(problem)
     figures = table.check(point, folder / f"{point.label}.json")
     busy = figures.get("other_cores", 0.0)
-    others = f"; other programs kept {busy:.1f} cores busy" if busy > MUCH else ""
+    others = f"; other programs kept {busy:.1f} cores busy" if busy > BUSY else ""
     terminal.echo(f"{point.label}: {figures['train_seconds']:.3f} s{others}")
     return ""
 
@@ -352,30 +352,30 @@ def _costs(file: str | None, variant: str) -> tuple[str, units.Units]:
 
 def _about(costs: units.Units, prediction: Prediction) -> str:
     """Return where and when unit costs were measured, if they tell, and which of them a prediction has to estimate."""
-    about = f", {costs.processor} ({costs.level}), {costs.cores} cores, {costs.date}" if costs.date else ""
-    about += f", {costs.load:.1f} processes busy before" if costs.load >= MUCH else ""
+    about = f", {PROCESSOR(costs.processor, costs.level)}, {costs.cores} cores, {costs.date}" if costs.date else ""
+    about += f", {costs.load:.1f} processes busy before" if costs.load >= BUSY else ""
     guessed = ", ".join(units.TOLD[name] for name in prediction.estimated)
     return f"{about}; estimated, not measured: {guessed} (`pareprop ping` measures them)" if guessed else about
 
 
 def _scale(costs: units.Units, file: str, variant: str, here: bool) -> units.Units:
     """Return unit costs, scaled to this machine with `here`; print a note if they are of another processor."""
-    of, this = _processors(costs)
+    note = _tell_processor(costs)
     if here:
         if not costs.sample_s:
             raise InputError(f"{file} does not tell how fast its machine was; `pareprop predict --measure` writes that")
         times = speed.sample_seconds(variant) / costs.sample_s
-        terminal.echo(f"note: unit costs of {of} are multiplied by {times:.3g}, by a short measurement of {this}")
+        terminal.echo(f"note: {note}{'; ' * bool(note)}costs are multiplied by {times:.3g}, by a short measurement")
         return costs.scaled(times)
-    if costs.processor and of != this:
-        terminal.echo(f"note: unit costs are those of {of}; --here scales them to {this}, by a short measurement")
+    if note:
+        terminal.echo(f"note: {note}; --here scales them by a short measurement")
     return costs
 
 
-def _processors(costs: units.Units) -> tuple[str, str]:
-    """Return the processors of unit costs and of this machine, with their levels."""
-    of, this = (f"{name} ({level})" for name, level in ((costs.processor, costs.level), speed.here()))
-    return of, this
+def _tell_processor(costs: units.Units) -> str:
+    """Return a note on the processor of unit costs, "" if it is this one or not known."""
+    of, this = PROCESSOR(costs.processor, costs.level), PROCESSOR(*speed.here())
+    return f"unit costs are those of {of}, here is {this}" if costs.processor and of != this else ""
 
 
 def _print_prediction(prediction: Prediction, samples: int) -> None:
@@ -513,9 +513,8 @@ def _plan(
         f"{prediction.node_bytes / 2**20:.0f} MiB per node; "
         f"{number} job(s) in a row; time and memory below have a margin of {slurm.MARGIN:g}; unit costs: {origin}"
     ]
-    of, this = _processors(costs)
-    if costs.processor and of != this:
-        lines.append(f"# note: unit costs are those of {of}, here is {this}")
+    if note := _tell_processor(costs):
+        lines.append(f"# note: {note}")
     if not writes and not Path(script).exists():
         lines.append(f"# {script} is not here; `pareprop jobs --write {Path(script).parent}` writes the job scripts")
     return [*lines, line]

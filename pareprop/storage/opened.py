@@ -19,7 +19,8 @@ from ..simulation.returns import NAMES, Returns
 from ..simulation.score import Score
 from ..values import Foreign, Values
 
-ROLES = {"neurons": "recurrent", "inputs": "input"}  # words for the cells of a role
+ROLES = {"neurons": ("recurrent", "spike"), "inputs": ("input", "input")}  # of a word: role, begin of names of columns
+EVERY = 0, 2**63 - 1  # ids of all cells of a role, half-open
 MAX_CLASS = 9999  # higher classes are refused: a confusion matrix has their square
 
 
@@ -167,13 +168,12 @@ class RunResults:
         of : str
             "neurons", "inputs", or the name of a population, whose cells then count from 0.
         """
-        known = {word: (role, 0, 2**63 - 1) for word, role in ROLES.items()}
-        for role in ROLES.values() if of not in known else ():
-            known |= {name: (role, first, last) for name, first, last in self.cells(role)}
+        known = {word: (prefix, *EVERY) for word, (_, prefix) in ROLES.items()}
+        for role, prefix in ROLES.values() if of not in known else ():
+            known |= {name: (prefix, first, last) for name, first, last in self.cells(role)}
         if of not in known:
             raise InputError(f"of = '{of}' must be 'neurons' or 'inputs', or a population{nearest(of, known)}")
-        role, first, last = known[of]
-        prefix = {"recurrent": "spike", "input": "input"}[role]
+        prefix, first, last = known[of]
         with self._open() as file:
             group = self._group(file, "dynamics", sample)
             step, ids = self._columns(group, (f"{prefix}_steps", f"{prefix}_ids")).values()
@@ -212,7 +212,7 @@ class RunResults:
 
         if of not in ROLES:
             raise InputError(f"of = '{of}' must be 'neurons' or 'inputs'")
-        spikes, cells = self.spikes(sample, of), self.cells(ROLES[of])
+        spikes, cells = self.spikes(sample, of), self.cells(ROLES[of][0])
         ends = {len(values) for values in self.signals(sample).values()}
         dt = float(self.attributes["dt_ms"])
         stop = dt * max([*ends, *(spikes["step"] + 1)], default=0)

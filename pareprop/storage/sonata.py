@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from ..errors import InputError, quote
 from ..later import h5py
 from .disk import output_errors, reason, replace_file
 from .joined_file import open_joined
-from .opened import RunResults
+from .opened import EVERY, RunResults
 
 MAGIC, VERSION = 0x0A7A, (0, 1)  # of SONATA files
 BLOCK = 2**20  # spikes copied at a time
-Cells = dict[str, list[int]]  # first id of each population, and one past the last
+ROLES = {"recurrent": ("recurrent", "spikes"), "inputs": ("input", "input_spikes")}  # of a name: role, recorded group
+Cells = dict[str, Sequence[int]]  # first id of each population, and one past the last
 
 
 def export(directory: Path, target: Path, overwrite: bool = False) -> int:
@@ -50,8 +51,7 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
     except OSError as problem:
         raise InputError(f"{source}: no recording that can be read ({reason(problem)})") from None
     with file:
-        names = {"recurrent": "spikes", "inputs": "input_spikes"}
-        groups = {name: file[group] for name, group in names.items() if f"{group}/id" in file}
+        groups = {name: file[group] for name, (_, group) in ROLES.items() if f"{group}/id" in file}
         cells = _read_cells(directory)
         if not groups:
             raise InputError(f"{source} holds no spikes; record them with [record] what = ['spikes']")
@@ -92,8 +92,7 @@ def _read_cells(directory: Path) -> dict[str, Cells]:
     """Return the populations of neurons and of inputs; none if the results of the run can't be read."""
     with suppress(InputError):
         opened = RunResults(directory)
-        roles = {"recurrent": "recurrent", "inputs": "input"}
-        return {name: {own: ends for own, *ends in opened.cells(role)} for name, role in roles.items()}
+        return {name: {own: ends for own, *ends in opened.cells(role)} for name, (role, _) in ROLES.items()}
     return {}
 
 
@@ -103,23 +102,23 @@ def _write(out: h5py.File, name: str, group: h5py.Group, n_steps: int, dt_ms: fl
     Those of all populations of a role have the name `name`, unless a population has it.
     """
     own_cells, is_free = cells.get(name, {}), not any(name in some for some in cells.values())
-    wanted = own_cells if len(own_cells) == 1 else ({name: [0, 2**63 - 1]} if is_free else {}) | own_cells
-    counts = dict.fromkeys(wanted, 0)
-    for _, ids in _blocks(group):
-        for own, (first, last) in wanted.items():
-            counts[own] += int(np.count_nonzero((ids >= first) & (ids < last)))
-    columns = {own: _create(out, own, counts[own]) for own in wanted}
-    places, latest = dict.fromkeys(wanted, 0), 0
+    wanted = own_cells if len(own_cells) == 1 else ({name: EVERY} if is_free else {}) | own_cells
+    bounds = np.array([*wanted.values()], np.int64).reshape(-1, 2)
+    found = (np.diff(np.searchsorted(np.sort(ids), bounds))[:, 0] for _, ids in _blocks(group))
+    counts = sum(found, np.zeros(len(wanted), np.int64))
+    columns = [_create(out, own, n) for own, n in zip(wanted, counts, strict=True)]
+    ends, latest = np.zeros_like(counts), 0
     for part, ids in _blocks(group):
         step = group["iteration"][part].astype(np.int64) * n_steps + group["step"][part]
         if step[0] < latest or np.any(np.diff(step) < 0):
             raise InputError(f"{group.file.filename}: {group.name} is not sorted by iteration and step")
         latest = step[-1]
-        for own, (first, last) in wanted.items():
-            mine = np.flatnonzero((ids >= first) & (ids < last))
-            place = slice(places[own], places[own] + len(mine))
-            columns[own][0][place], columns[own][1][place] = step[mine] * dt_ms, ids[mine] - first
-            places[own] = place.stop
+        order = np.argsort(ids)
+        for k, pair in enumerate(np.searchsorted(ids, bounds, sorter=order)):
+            mine = np.sort(order[slice(*pair)])
+            place = slice(ends[k], ends[k] + len(mine))
+            columns[k][0][place], columns[k][1][place] = step[mine] * dt_ms, ids[mine] - bounds[k, 0]
+            ends[k] = place.stop
     if is_free and name not in wanted:
         out[f"spikes/{name}"] = out[f"spikes/{next(iter(wanted))}"]
     return len(group["id"])

@@ -299,15 +299,13 @@ class Data(TaskBase):
 
     def _refuse_unused(self, events: Spoken | Gestures | Folder | None) -> None:
         """Raise `InputError` if settings of recordings of events, or of folders of them, are given, and have no use."""
-        fields, is_same = type(self).model_fields, events is not None and self.sensor_size == events.sensor_size
-        given = [name for name in OF_EVENTS if getattr(self, name) != fields[name].default]
-        needed = f"needs recordings of events, {self.data} has none"
+        unused, needed = set(OF_EVENTS), f"needs recordings of events, {self.data} has none"
         if events is not None:
-            of_folder = (
-                () if isinstance(events, Folder) else ("label_from",) if is_same else ("label_from", "sensor_size")
-            )
-            given = [name for name in given if name in of_folder]
+            foreign_size = {"sensor_size"} if self.sensor_size != events.sensor_size else set()
+            unused = set() if isinstance(events, Folder) else {"label_from"} | foreign_size
             needed = f"needs a folder of recordings, {self.data} is none"
+        fields = type(self).model_fields
+        given = [name for name in OF_EVENTS if name in unused and getattr(self, name) != fields[name].default]
         shown = {name: getattr(self, name) for name in given}
         told = [f"{name} = {value if isinstance(value, Path) else quote(value)}" for name, value in shown.items()]
         if told:

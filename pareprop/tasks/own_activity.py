@@ -15,7 +15,7 @@ from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..later import h5py
 from ..network.connectivity import Population
-from ..network.local_readouts import LocalReadouts
+from ..network.local_readouts import LocalReadouts, accumulate
 from ..network.model import Model
 from ..network.optimizers import Adam
 from ..network.parameters import Normal, Uniform
@@ -284,21 +284,17 @@ class OwnActivity(TaskBase):
     @cached_property
     def _recording(self) -> Recording | None:
         """What an NWB file holds, None without one."""
-        is_given = self.activity is not None and is_nwb(self.activity)
-        if self.series and not is_given:
+        if self.activity is not None and is_nwb(self.activity):
+            return Recording(self.activity, self.series, self.n_step, 1.0)
+        if self.series:
             raise InputError(f"series = {quote(self.series)} needs an NWB file, activity = {self.activity}")
-        return (
-            Recording(self.activity, self.series, self.n_step, 1.0) if self.activity is not None and is_given else None
-        )
+        return None
 
     def _respond(self, spikes: np.ndarray) -> np.ndarray:
         """Return what readouts make of numbers of spikes (n_step, n)."""
         readouts = LocalReadouts(name="out", of=(), tau_m=self.tau_out, tau_rise=self.tau_rise)
         keep, jump = readouts.constants(1.0)
-        rates = jump * spikes
-        for t in range(1, len(rates)):
-            rates[t] += keep * rates[t - 1]
-        return readouts.low_pass(rates, 1.0)
+        return readouts.low_pass(accumulate(jump * spikes, keep), 1.0)
 
     def _read(self, first: int, last: int) -> np.ndarray:
         if self._recording is not None:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from commands import output_of, refusal_of, run_of
 
-from pareprop import installation
+from pareprop import energy, installation
 from pareprop.parallel import collectives
 from pareprop.parallel.replicas import Replicas
 from pareprop.runs import provenance, report
+from pareprop.runs.counters import Counters
 
 MANY = 4096
 SECONDS = {"compute": 1.0, "wait": 0.25, "transfer": 0.125}
@@ -50,7 +51,6 @@ def many(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     peaks = (np.random.default_rng(1).permutation(MANY) + 2**27).tolist()
     peaks[4000] = 2**31
     monkeypatch.setattr("pareprop.storage.disk.await_others", lambda comm: None)
-    monkeypatch.setattr(provenance, "leads_machine", lambda comm: True)
     monkeypatch.setattr(provenance, "_mpi", lambda: "MPI")
     monkeypatch.setattr(provenance.mpi, "interconnect", lambda: "")
     monkeypatch.setattr(provenance, "_commit", lambda: "")
@@ -64,7 +64,7 @@ def many(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def go_on(run: SimpleNamespace, folder: Path) -> None:
     """One part of the run."""
-    notes = provenance.Provenance(folder, {"task": "t"})
+    notes = provenance.Provenance(folder, {"task": "t"}, Counters(None))
     notes.start(run)
     run.iteration += 5
     notes.finish(run)
@@ -128,10 +128,10 @@ def test_info_and_report_tell_the_memory_of_ranks(tmp_path: Path, capsys: pytest
 def test_core_hours_and_joules(many: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of counters that go on by 3 J at each of three looks in a part; of parts that are joined, sums."""
     monkeypatch.setattr(provenance, "MOST_PARTS", 3)
-    monkeypatch.setattr(provenance.energy.Meter, "lap", lambda meter: 3.0)
+    monkeypatch.setattr(energy.Meter, "lap", lambda meter: 3.0)
     monkeypatch.setattr(provenance, "JOULES_EVERY", 0.0)
     for _ in range(4):
-        notes = provenance.Provenance(tmp_path, {"task": "t"})
+        notes = provenance.Provenance(tmp_path, {"task": "t"}, Counters(None))
         notes.start(many)
         notes.after_batch(many, 0, 1, "train")
         many.iteration += 5
@@ -141,7 +141,7 @@ def test_core_hours_and_joules(many: SimpleNamespace, tmp_path: Path, monkeypatc
     assert parts[-1]["core_hours"] == pytest.approx(parts[-1]["wall_seconds"] * MANY / 3600, rel=0.1, abs=0.002)
     assert parts[0]["core_hours"] > 0
     assert any(line.startswith("    joules: 9.0") for line in provenance.lines({"parts": parts}))
-    monkeypatch.setattr(provenance.energy.Meter, "lap", lambda meter: float("nan"))
+    monkeypatch.setattr(energy.Meter, "lap", lambda meter: float("nan"))
     go_on(many, tmp_path)
     parts = provenance.read(tmp_path)["parts"]
     lines = provenance.lines({"parts": parts})

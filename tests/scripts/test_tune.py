@@ -129,6 +129,17 @@ def test_mistakes_are_named(levels: Path, tmp_path: Path, words: tuple, message:
     assert not (tmp_path / "tune").exists()
 
 
+def test_whole_numbers_of_a_range() -> None:
+    """Both ends count as whole, or none does."""
+    from pareprop.jobs import tune as script
+
+    kinds = [[type(end) for end in script.read_range(f"x={ends}", log)[1:]]
+             for log, ends in [(False, "8:64"), (False, "8:64.5"), (True, "8:64")]]  # fmt: skip
+    assert kinds == [[int, int], [float, float], [float, float]]
+    drawn = script.suggest(optuna.create_study().ask(), [script.read_range("x=8:64", False)], False)["x"]
+    assert isinstance(drawn, int) and 8 <= drawn <= 64
+
+
 def test_a_missing_optuna_is_named() -> None:
     words = "import runpy, sys; sys.modules['optuna'] = None; runpy.run_module('pareprop.jobs.tune')"
     done = subprocess.run([*ranks.python(), "-c", words], capture_output=True, text=True, timeout=60, check=False)
