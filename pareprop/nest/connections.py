@@ -145,7 +145,7 @@ def _bundle(
     ends: tuple[np.ndarray, np.ndarray],
     dt: float,
 ) -> Bundle:
-    """Synapses of one model, which is in some place among several."""
+    """Make the synapses of one model; `place`: its index in the list of models."""
     values: Values = {}  # a number for all, or one for each
     for key in VALUES:
         if key not in model.defaults:

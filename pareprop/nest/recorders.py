@@ -63,7 +63,7 @@ class Window:
     stop: int
 
 
-class Stretch:
+class Segment:
     """Rows of a multimeter at regular stamps, from `first` to at most `stop`.
 
     Parameters
@@ -124,7 +124,7 @@ class Stretch:
 
 
 class Meter:
-    """A multimeter, whose nodes and window may change between two stretches of time.
+    """A multimeter, whose nodes and window may change between two segments of time.
 
     Parameters
     ----------
@@ -161,12 +161,12 @@ class Meter:
         self.name, self.ids, self.fields, self.every, self.offset, self.dt = name, ids, fields, every, offset, dt
         self._late = {field: np.zeros((late, len(ids))) for field in fields}  # of the latest steps, by stamp
         # NEST has no sample in the first step if there is an offset
-        self._stretches = [self._begin(Window(max(window.start, now + (offset > 0)), window.stop))]
+        self._segments = [self._begin(Window(max(window.start, now + (offset > 0)), window.stop))]
 
-    def _begin(self, window: Window) -> Stretch:
+    def _begin(self, window: Window) -> Segment:
         rows_before = max(0, -(-(window.start + 1 - self.offset) // self.every))
         first = self.offset + rows_before * self.every
-        return Stretch(self.ids, self.fields, first, window.stop, self.every, self.dt)
+        return Segment(self.ids, self.fields, first, window.stop, self.every, self.dt)
 
     def change(self, ids: np.ndarray, window: Window, shown: int, now: int) -> None:
         """Go on with other nodes and another window.
@@ -182,7 +182,7 @@ class Meter:
         shown, now : int
             Stamps below `shown` are shown, stamps up to `now` are over.
         """
-        before = self._stretches[-1]
+        before = self._segments[-1]
         before.stop = min(before.stop, shown - 1)
         waiting = self._begin(Window(max(window.start, shown - 1), min(window.stop, now)))
         waiting.reserve(now, self.name)
@@ -191,11 +191,11 @@ class Meter:
             waiting.put(field, np.arange(len(self.ids)), int(stamps[0]) - 1, rows[stamps % len(rows)])
         self.ids = ids
         self._late = {field: np.zeros((len(rows), len(ids))) for field, rows in self._late.items()}
-        self._stretches += [waiting, self._begin(Window(max(window.start, now), window.stop))]
+        self._segments += [waiting, self._begin(Window(max(window.start, now), window.stop))]
 
     def reserve(self, stamp: int) -> None:
         """Have rows for all stamps up to `stamp`."""
-        self._stretches[-1].reserve(stamp, self.name)
+        self._segments[-1].reserve(stamp, self.name)
 
     def put(self, field: str, places: np.ndarray, step: int, values: np.ndarray) -> None:
         """Write what some nodes showed in steps from `step` on.
@@ -211,7 +211,7 @@ class Meter:
         values : np.ndarray
             float64 (n_steps, n_places).
         """
-        self._stretches[-1].put(field, places, step, values)
+        self._segments[-1].put(field, places, step, values)
         late = self._late[field]
         n = min(len(late), len(values))
         stamps = step + 1 + np.arange(len(values) - n, len(values))
@@ -219,17 +219,17 @@ class Meter:
 
     def events(self, clock: int) -> dict[str, np.ndarray]:
         """What is shown at `clock`: everything with earlier stamps."""
-        parts = [stretch.events(clock) for stretch in self._stretches]
+        parts = [segment.events(clock) for segment in self._segments]
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if len(parts) > 1 else parts[0]
 
     def count(self, clock: int) -> int:
         """Number of events at `clock`."""
-        return sum(stretch.count(clock) for stretch in self._stretches)
+        return sum(segment.count(clock) for segment in self._segments)
 
     def clear(self, clock: int) -> None:
         """Show no more what is shown at `clock`."""
-        for stretch in self._stretches:
-            stretch.clear(clock)
+        for segment in self._segments:
+            segment.clear(clock)
 
 
 class EventList:
