@@ -134,6 +134,9 @@ class Data(TaskBase):
         "folder", description="what names the class of events in a folder: folder, or file as in Tonic's DVS128 Gesture"
     )
     shuffle: bool = Field(False, description="whether each pass through the training samples has a new random order")
+    redraw: bool = Field(
+        False, description="whether spikes of `rates` are drawn anew for each pass through the training samples"
+    )
     window: int = Field(0, ge=0, description="last steps of a sample with a learning signal, 0 for all")
 
     @classmethod
@@ -276,6 +279,8 @@ class Data(TaskBase):
             problems += self._shortages(file.n_samples)
         if self.window > file.n_steps:
             problems.append(f"window = {self.window} must be at most {file.n_steps}, the steps of a sample")
+        if self.redraw and file.rates(0) is None:
+            problems.append(f"redraw = True needs rates, from which spikes are drawn; {self.data} has none")
         if problems:
             raise InputError("; ".join(problems))
         return file
@@ -398,7 +403,7 @@ class Data(TaskBase):
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return sample `index` of a phase from the file."""
-        place = self._place(index, phase)
+        turn, place = self._place(index, phase)
         target = self._file.target(place)
         others: Values = {}  # arguments of `Sample`, of several types
         if self.local_readouts:
@@ -411,7 +416,8 @@ class Data(TaskBase):
             return Sample(self._spikes.sample(place, self._file.n_steps), target, **others)
         rates = self._file.rates(place)
         if rates is not None:
-            return Sample.from_rates(rates, target, self.seed, place, self.dt_ms, **others)
+            number = place + self._file.n_samples * turn if self.redraw and phase == "train" else place
+            return Sample.from_rates(rates, target, self.seed, number, self.dt_ms, **others)
         return Sample(self._file.spikes(place), target, **others)
 
     @cached_property
@@ -463,12 +469,13 @@ class Data(TaskBase):
         """Samples of the phases, see `Task`."""
         return {phase: len(part) for phase, part in self.parts.items()}
 
-    def _place(self, index: int, phase: str) -> int:
+    def _place(self, index: int, phase: str) -> tuple[int, int]:
+        """Return the pass through the samples of a phase, and the sample of the file."""
         part = self.parts[phase if phase in ("train", "validate") else "test"]
         turn, place = divmod(index, len(part))
         if self.shuffle and phase == "train":
             place = int(np.random.default_rng([self.seed, turn]).permutation(len(part))[place])
-        return part[place]
+        return turn, part[place]
 
 
 def _connected(data: Values) -> Model | None:

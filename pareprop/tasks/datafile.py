@@ -3,8 +3,9 @@
 Arrays of the file, for n samples:
 
 - `targets` (n, n_steps, n_readouts);
-- the inputs as one of `rates` in Hz, (n, n_inputs) or (n, n_steps, n_inputs), from which Poisson spikes are drawn;
-  `raster` (n, n_steps, n_inputs), non-zero where an input spikes; `spikes` (n_spikes, 3), sample, step and id of each;
+- the inputs as one of `rates` in Hz, (n, n_inputs) or (n, n_steps, n_inputs), from which Poisson spikes are drawn
+  once, or with `redraw` for each epoch; `raster` (n, n_steps, n_inputs), non-zero where an input spikes; `spikes`
+  (n_spikes, 3), sample, step and id of each;
 - for populations of currents `currents` (n, n_steps, n_currents) in pA;
 - for readouts of single neurons `local_targets` (n, n_steps, n_neurons); `targets` may then be missing;
 - for classification `labels` (n), the readout that is right; without `targets` these are 1 for it and 0 for the others.

@@ -177,8 +177,27 @@ def test_formats_say_the_same(kind: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(sample.target, arrays()[1][place])
     np.testing.assert_array_equal(task.sample(3, "test").target, arrays()[1][5])
     shuffled = config.load(str(tmp_path / "my.toml"), ["shuffle=true"]).task
-    order = [shuffled._place(index, "train") for index in range(40)]
+    order = [shuffled._place(index, "train")[1] for index in range(40)]
     assert all(sorted(order[k : k + 4]) == [0, 1, 2, 3] for k in range(0, 40, 4)) and order[:4] * 10 != order
+
+
+def test_rates_are_drawn_anew_for_each_epoch_if_asked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The first epoch has the spikes of before; each other one, at any place in it, others of the same rate."""
+    path = write_samples(tmp_path, "raster npz", raster=None, rates=np.full((N, INPUTS), 100.0))
+
+    def rasters(indices: range, phase: str = "train", *settings: str) -> np.ndarray:
+        task = config.load(str(path), settings).task
+        return np.array([small.raster(task.sample(index, phase).inputs, STEPS, INPUTS) for index in indices])
+
+    once, anew = rasters(range(8)), rasters(range(200), "train", "redraw=true")
+    assert np.array_equal(once[:4], once[4:]) and np.array_equal(once[:4], anew[:4])
+    assert len({raster.tobytes() for raster in anew}) == 200
+    probability = 1 - np.exp(-0.1)
+    assert abs(anew.mean() - probability) < 5 * np.sqrt(probability / anew.size)
+    assert np.array_equal(rasters(range(2), "test"), rasters(range(2), "test", "redraw=true"))
+    path = write_samples(tmp_path, "raster npz")
+    told = refusal_of(capsys, "run", path, "--set", "redraw=true", "--out", tmp_path / "no")
+    assert f"redraw = True needs rates, from which spikes are drawn; {tmp_path / 'data.npz'} has none" in told
 
 
 def test_every_problem_of_a_network_in_one_go(tmp_path: Path) -> None:
