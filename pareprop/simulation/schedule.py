@@ -70,7 +70,7 @@ class Annealing(Observer):
 
     def values(self, iteration: int) -> dict[str, float]:
         """Return the values in iteration `iteration`, from 0, by name; {} if all are constant."""
-        done = min(iteration / self.n_iterations, 1.0) if self.ends else 0.0
+        done = min(iteration / max(self.n_iterations, 1), 1.0)
         return {name: self._between(first, last, done) for name, (first, last) in self.ends.items()}
 
     def _between(self, first: float, last: float, done: float) -> float:

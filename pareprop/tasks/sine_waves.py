@@ -77,7 +77,7 @@ class SineWaves(TaskBase):
 
     def model(self) -> Model:
         """Return the network of the tutorial."""
-        model = Model(self.variant, self.seed, optimizer=self._descent(self.eta), precision=self.precision)
+        model = Model(self.variant, self.seed, optimizer=self._descent(self._eta), precision=self.precision)
         inputs = model.inputs("in", self.n_in)
         neurons = model.neurons("rec", self.n_rec, self.neuron, **self._neurons())
         own = self.eprop.pick("readout", {"eprop_isi_trace_cutoff": self.cutoff, "regular_spike_arrival": False})
@@ -92,9 +92,17 @@ class SineWaves(TaskBase):
             dense(model, pre, post, weights * self._scale, delay=delay, **own)
         return model
 
-    def _descent(self, eta: float | None) -> GradientDescent:
+    @property
+    def _eta(self) -> float:
+        return 1e-4 if self.eta is None else self.eta
+
+    def scheduled(self) -> dict[str, tuple[float, float]]:
+        """Return first and last value of all settings that follow the schedule, by name."""
+        return {"eta": (self._eta, self.eta_end)}
+
+    def _descent(self, eta: float) -> GradientDescent:
         scale = self._scale * self._scale
-        return GradientDescent(eta=(1e-4 if eta is None else eta) * scale, batch_size=self.batch_size)
+        return GradientDescent(eta=eta * scale, batch_size=self.batch_size)
 
     def _readout_rule(self) -> Values:  # arguments of `connect`
         return {} if self.eta_out is None else {"optimizer": self._descent(self.eta_out)}
