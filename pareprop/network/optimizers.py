@@ -13,7 +13,6 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -23,7 +22,7 @@ from pydantic.config import JsonDict
 
 from ..errors import InputError, quote
 from ..kernels import optimizers as kernel
-from ..values import AnyValue, Given
+from ..values import Given
 from .parameters import Frozen, meanings, nearest, validate
 
 ABSENT: JsonDict = {"absent": True}  # `identity` leaves the field out where it has its default
@@ -37,6 +36,7 @@ OF_WEIGHTS = (
     "batch_size",
     "max_norm",
 )  # fields for weights alone
+UNBOUNDED = 1e30  # bounds of weights that have none
 _COMPILED = {item["equations"]: (code, item["constants"]) for code, item in enumerate(json.loads(kernel.kinds()))}
 
 
@@ -94,7 +94,7 @@ class Optimizer(Frozen):
         Whether `eta` counts in units of the weights that `Scaled()` would draw, of each projection: Adam moves a weight
         by about `eta` of them in a batch, or in a sample of the spike variant without batches; gradient descent takes
         `eta` times their square over the steps with a learning signal, and is normalized. Where none is given `eta` is
-        0.01 of Adam, 0.03 with momentum, else 0.3.
+        0.01 of Adam, 0.03 with momentum, else 0.3, and weights have no bounds.
     max_norm : float or None
         Norm of the gradient of all weights together, of all projections, above which it is scaled down to that norm;
         None: never. Of the model's optimizer, in the interval variant.
@@ -146,11 +146,11 @@ class Optimizer(Frozen):
         lines = [f"{name} : {field.default!r}\n    {said[name]}" for name, field in fields.items()]
         cls.__doc__ = "\n".join([first, "", "Attributes", "----------", *lines, ""])
 
-    @model_validator(mode="before")
-    @classmethod
-    def _take_scaled_eta(cls, values: AnyValue) -> AnyValue:
-        is_scaled = isinstance(values, Mapping) and values.get("scaled") is True
-        return {"eta": cls.eta_scaled, **values} if is_scaled else values
+    @model_validator(mode="after")
+    def _take_scaled_defaults(self) -> Optimizer:
+        values = {"eta": self.eta_scaled, "Wmin": -UNBOUNDED, "Wmax": UNBOUNDED} if self.scaled else {}
+        self.__dict__.update({name: value for name, value in values.items() if name not in self.model_fields_set})
+        return self
 
     @model_validator(mode="after")
     def _check_order(self) -> Optimizer:

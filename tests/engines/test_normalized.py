@@ -189,6 +189,18 @@ def test_the_scale_is_that_of_weights_that_move_a_target(variant: str, batch: in
         assert found["rec->rec"] == pytest.approx(wanted(0.6 * scale, hidden), rel=1e-3)
 
 
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_scaled_rates_take_the_weights_of_scaled(variant: str) -> None:
+    """Those of some models are thousands of pA; bounds hold where they are given, or where nothing is scaled."""
+    model = small.network(variant, n_in=3, n=4, among=0.1, into=3000.0, seed=2, optimizer=Adam(scaled=True))
+    Simulation(model, WAVES)
+    for rule in (Adam(scaled=True, Wmin=-100.0), Adam()):
+        model = small.network(variant, n_in=3, n=4, among=0.1, into=3000.0, seed=2, optimizer=rule)
+        with pytest.raises(InputError, match=r"'in->rec': weight = .* must be at least Wmin = -100"):
+            Simulation(model, WAVES)
+        assert optimizer(to_tables.describe(model)[0]["optimizer"], "") == rule
+
+
 def test_scaled_rates_need_targets_at_rest_below_threshold() -> None:
     rule = Adam(scaled=True)
     model = small.network("interval", cell={"V_th": 0.5, "I_e": 1.0}, optimizer=rule)
