@@ -59,6 +59,12 @@ class Data(TaskBase):
         json_schema_extra=LEARNING,
         description="norm of the gradient of all weights above which it is scaled down to that (interval variant)",
     )
+    weight_decay: float | None = Field(
+        None,
+        ge=0,
+        json_schema_extra=LEARNING,
+        description="share of a weight that optimizer adamw takes away in a step, divided by eta [0.01]",
+    )
     dt_ms: float = Field(1.0, gt=0, json_schema_extra=MODEL, description="step in ms")
     neuron_models: Values = Field(
         {},
@@ -151,6 +157,13 @@ class Data(TaskBase):
     def _check_order(cls, value: float, info: ValidationInfo) -> float:
         if value < info.data.get("Wmin", value):
             raise ValueError(f"must be at least Wmin = {info.data['Wmin']}")
+        return value
+
+    @field_validator("weight_decay")
+    @classmethod
+    def _check_decay(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and info.data.get("optimizer", "adamw") != "adamw":
+            raise ValueError(f"is a setting of optimizer = 'adamw', not of '{info.data['optimizer']}'")
         return value
 
     @model_validator(mode="before")
@@ -391,8 +404,8 @@ class Data(TaskBase):
     def model(self) -> Model:
         """Return the network of the configuration; reads the header of the data file."""
         kind: Callable[..., Optimizer] = OPTIMIZERS[self.optimizer]
-        clip = {} if self.max_norm is None else {"max_norm": self.max_norm}
-        rule = kind(eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax, **clip)
+        own = {name: getattr(self, name) for name in ("max_norm", "weight_decay") if getattr(self, name) is not None}
+        rule = kind(eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax, **own)
         model = _empty(dict(self), seed=self.seed, optimizer=rule, precision=self.precision)
         _add_neurons(model, self.populations, self.local_readouts)
         from_tables.add_projections(model, self.projections)

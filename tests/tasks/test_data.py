@@ -23,7 +23,7 @@ from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
 from pareprop.network import from_tables
 from pareprop.network.model import Model
-from pareprop.network.optimizers import Adam, GradientDescent
+from pareprop.network.optimizers import Adam, AdamW, GradientDescent
 from pareprop.network.parameters import Normal, Uniform
 from pareprop.runs import config, log
 from pareprop.runs.opened import open_run
@@ -512,6 +512,15 @@ def test_other_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -
 def test_the_printed_example_is_what_the_readme_describes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "my.toml").write_text(command(capsys, "config", "data")[1])
     assert json.loads(config.load(str(tmp_path / "my.toml")).json()) == json.loads(config.load("data").json())
+
+
+def test_decay_of_weights_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """For the optimizer that has it; PyTorch's default where none is given."""
+    path = write_samples(tmp_path, "raster npz")
+    given = [config.load(str(path), ["optimizer=adamw", *more]).task for more in ((), ("weight_decay=0.25",))]
+    assert [task.model().optimizer for task in given] == [AdamW(eta=1e-3), AdamW(eta=1e-3, weight_decay=0.25)]
+    told = refusal_of(capsys, "run", path, "--set", "weight_decay=0.25", "--out", tmp_path / "out")
+    assert "weight_decay = 0.25: is a setting of optimizer = 'adamw', not of 'adam'" in told
 
 
 def projections(text: str, dt_ms: float = 1.0) -> list:
