@@ -5,14 +5,23 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 import numpy as np
-from pydantic import BeforeValidator, Field, InstanceOf, SkipValidation
+from pydantic import (
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SkipValidation,
+    model_validator,
+)
 
 from ..errors import InputError
 from ..rules.definition import Eprop, LearningRule
 from ..sonata.edges import Edges
+from ..values import AnyValue
 from .delays import Law
 from .optimizers import Optimizer
 from .optimizers import optimizer as make_optimizer
@@ -67,7 +76,8 @@ class Connection(Frozen):
     name : str or None
         Unique name; None: "pre->post".
     optimizer : dict, Optimizer or None
-        Optimizer of this projection; None: that of the model.
+        Optimizer of this projection; None: that of the model. What it leaves out has its default, not what the model
+        has; only `batch_size` and `max_norm` are those of the model.
     feedback : str or None
         "random", "symmetric" or "adaptive", for learning-signal connections; None: "random".
     sign : str or array_like of int
@@ -151,6 +161,20 @@ class Connection(Frozen):
     learning_rule: SkipValidation[str | LearningRule | Eprop | None] = None
     learning_parameters: dict[str, Value] | None = None
     transmission: Annotated[InstanceOf[ShortTerm] | None, _described(ShortTerm, partial(validate, ShortTerm))] = None
+
+    _has_table: bool = PrivateAttr(False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _look_for_table(cls, values: AnyValue, make: ModelWrapValidatorHandler[Self]) -> Self:
+        made = make(values)
+        made._has_table = isinstance(values, Mapping) and isinstance(values.get("optimizer"), Mapping)
+        return made
+
+    @property
+    def has_table(self) -> bool:
+        """Whether the optimizer was given as a table, not as an object."""
+        return self._has_table
 
 
 def takes_options(description: type[Frozen]) -> Callable[[F], F]:

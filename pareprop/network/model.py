@@ -31,7 +31,7 @@ from .equations import ONLINE, GivenByEquations, parameters_of
 from .local_readouts import LocalReadouts, names
 from .losses import Loss, OwnLoss, name_of, require_whole_state
 from .neurons import TICS_PER_MS, Neuron, whole_steps
-from .optimizers import Optimizer, default_optimizer, require_of_weights
+from .optimizers import OF_MODEL, Optimizer, default_optimizer, require_of_weights
 from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
 from .reward import Reward
 from .variants import DEFAULT, Variant, find_variant, require_read, tells_parameters
@@ -609,6 +609,7 @@ class Model:
         self._note_what_has_no_effect(projection, connection)
         if optimizer is not None:
             self._note_optimizer(f"{here}: optimizer", optimizer)
+            self._note_left_out(f"{here}: optimizer", optimizer, connection.has_table)
         return projection
 
     @takes_options(Background)
@@ -898,6 +899,18 @@ class Model:
             batches = f"with batch_size = {self.optimizer.batch_size}"
             where = batches if self.eprop.is_online else "in the interval variant"
             self.notes.append(f"{here}: optimize_each_step = False: no effect {where}, which steps after each batch")
+
+    def _note_left_out(self, here: str, optimizer: Optimizer, is_table: bool) -> None:
+        """Tell of settings that the optimizer of a projection leaves out, where their defaults are not the model's."""
+        given = optimizer.model_fields_set | OF_MODEL | (set() if is_table else {"type"})
+        names = [name for name in type(optimizer).model_fields if name not in given]
+        values = {name: (getattr(optimizer, name), getattr(self.optimizer, name, None)) for name in names}
+        differ = {name: pair for name, pair in values.items() if pair[1] not in (None, pair[0])}
+        if differ and optimizer.eta:
+            what = "its table" if is_table else f"{type(optimizer).__name__}(...)"
+            own, others = ([f"{name} = {pair[k]}" for name, pair in differ.items()] for k in (0, 1))
+            kept = f"{', '.join(own)} by default; the model has {', '.join(others)}"
+            self.notes.append(f"{here}: {what} leaves out {', '.join(differ)}: {kept}")
 
     def _note_what_has_no_effect(self, projection: Projection, connection: Connection) -> None:
         here, weight = f"projection '{projection.name}'", connection.weight

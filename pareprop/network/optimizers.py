@@ -27,6 +27,7 @@ from .parameters import Frozen, meanings, nearest, validate
 
 ABSENT: JsonDict = {"absent": True}  # `identity` leaves the field out where it has its default
 OF_VALUES = ("low", "high", "scale", "shared")  # fields for learned delays and parameters of neurons alone
+OF_MODEL = {"batch_size", "max_norm"}  # fields that projections take from the model
 OF_WEIGHTS = (
     "Wmin",
     "Wmax",

@@ -428,6 +428,33 @@ def test_settings_without_effect_are_told() -> None:
     assert notes("spike", batches) == [f"optimizer: {why.replace('in the interval variant', 'with batch_size = 2')}"]
 
 
+def test_settings_that_the_optimizer_of_a_projection_leaves_out_are_told() -> None:
+    """They have their defaults; a table that leaves out its type is one of gradient descent, an object has a type."""
+
+    def notes(rule: object, **options: float) -> list[str]:
+        model = Model("interval", optimizer=Adam(eta=1e-3, batch_size=8, max_norm=1.0, **options))
+        rec = model.neurons("rec", 3)
+        model.connect(rec, rec, weight=1.0, optimizer=rule)
+        table = {"pre": "rec", "post": "rec", "weight": 1.0, "optimizer": rule, "name": "again"}
+        assert from_tables.add_projections(model, [table]) == []
+        first, last = (model.notes[:1], model.notes[1:])
+        assert last == [line.replace("rec->rec", "again") for line in first]
+        return first
+
+    here = "projection 'rec->rec': optimizer:"
+    assert notes({"eta": 0.01}, Wmax=5.0) == [
+        f"{here} its table leaves out type, Wmax: type = gradient_descent, Wmax = 100.0 by default; "
+        "the model has type = adam, Wmax = 5.0"
+    ]
+    kept = "beta_1 = 0.9 by default; the model has beta_1 = 0.5"
+    assert notes({"type": "adam", "eta": 0.01}, beta_1=0.5) == [f"{here} its table leaves out beta_1: {kept}"]
+    assert notes(Adam(eta=0.01), beta_1=0.5) == [f"{here} Adam(...) leaves out beta_1: {kept}"]
+    kept = "eta = 0.0001 by default; the model has eta = 0.001"
+    assert notes(GradientDescent(), beta_1=0.5) == [f"{here} GradientDescent(...) leaves out eta: {kept}"]
+    for rule in ({"type": "adam", "eta": 0.01}, Adam(eta=0.01), GradientDescent(eta=0.01), {"eta": 0.0}, None):
+        assert notes(rule) == []  # as the model has it, or nothing moves
+
+
 def test_refractory_periods_between_steps_are_told() -> None:
     """They are rounded up, as by NEST."""
 
