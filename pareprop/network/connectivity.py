@@ -276,6 +276,9 @@ def resolve(
     projection = projection.model_copy(update={"signs": signs.of_projection(connection.sign, projection, here)})
     check_rewired(projection, here)
     rule_options.check_rule(here, projection.learning_rule or rule_options.PLAIN, projection)
+    if rule_options.find_signless(projection) and (sign := signs.of_weights(projection)):
+        known = {**(projection.learning_parameters or {}), rule_options.SIGN: float(sign)}
+        projection = projection.model_copy(update={"learning_parameters": known})
     _check_transmission(here, projection)
     delays.check_learned(projection, here)
     return projection

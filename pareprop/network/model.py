@@ -34,6 +34,7 @@ from .neurons import TICS_PER_MS, Neuron, whole_steps
 from .optimizers import OF_MODEL, Optimizer, default_optimizer, require_of_weights
 from .perturbations import Applied, Cut, Dropout, Injection, Perturbation, Silence
 from .reward import Reward
+from .rule_options import find_signless
 from .variants import DEFAULT, Variant, find_variant, require_read, tells_parameters
 
 KEPT = (
@@ -918,6 +919,9 @@ class Model:
             self.notes.append(f"{here}: weights of currents never learn; plastic=False says that it is meant")
         if projection.feedback == "symmetric" and not (parameters.is_number(weight) and weight == 1.0):
             self.notes.append(f"{here}: its weight is not used: symmetric feedback has the weights onto the readouts")
+        if projection.plastic and (rule := find_signless(projection)):
+            how = "projections of one sign each, or learning_parameters={'sign_of_weights': -1.0}, tell it"
+            self.notes.append(f"{here}: {rule.name} takes all its weights as above 0, though some may inhibit: {how}")
         definition, place = getattr(projection.post.params, "definition", None), projection.port_index
         by_eprop = projection.plastic and not isinstance(projection.learning_rule, LearningRule)
         if definition is not None and by_eprop and not definition.traces_port(place):

@@ -17,6 +17,7 @@ from ..values import AnyValue
 from .parameters import Distribution, Frozen, Value, nearest
 
 PLAIN = Eprop()  # the learning rule of projections that name none
+SIGN = "sign_of_weights"  # parameter of rules that change the size of weights: where it is not given, what it says
 
 
 class ShortTerm(Frozen):
@@ -69,6 +70,13 @@ def definition_of(population: AnyValue) -> NeuronModel:
 def origin_of(population: AnyValue) -> str:
     """Return the name of the parameter that is 0 mV in kernels, "" for models given by equations."""
     return "" if hasattr(population.params, "definition") else built_in.ORIGIN
+
+
+def find_signless(projection: AnyValue) -> LearningRule | None:
+    """Return the rule of a projection if it is to know the sign of the weights, and is not told it."""
+    rule = projection.learning_rule
+    is_asked = isinstance(rule, LearningRule) and SIGN in {*rule.parameters} - {*(projection.learning_parameters or {})}
+    return rule if is_asked else None
 
 
 def check_rule(here: str, rule: Rule, projection: AnyValue) -> None:

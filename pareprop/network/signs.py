@@ -80,6 +80,14 @@ def of_sources(sign: AnyValue, cells: ArrayLike, size: int, here: str) -> np.nda
     return source_signs if np.any(sign) else None  # of 2^31 sources without a sign this is one number
 
 
+def of_weights(projection: Described) -> int:
+    """Return the sign of the weights of a projection at the start, of drawn ones that of their median; 0 of both."""
+    weight = projection.weight.center if isinstance(projection.weight, Distribution) else projection.weight
+    found = np.unique(np.sign(weight if projection.signs is None else projection.signs))
+    found = found[found != 0]
+    return int(found[0]) if len(found) == 1 else 0
+
+
 def of_projection(sign: object, projection: Described, here: str) -> np.ndarray | None:
     """Return the signs that bind a projection, as `of_sources`; weights that are given must have them."""
     pre, of_port = projection.pre, projection.requires_positive

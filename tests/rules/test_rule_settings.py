@@ -6,8 +6,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import small
 
 import pareprop
+from pareprop import GradientDescent, Model, Normal, Sample, Simulation
 from pareprop.errors import InputError
 from pareprop.network import identity, to_tables
 from pareprop.network.learning import rules_by_name
@@ -106,3 +108,55 @@ def test_described_by_tables() -> None:
     assert identity.list_facts(again) == identity.list_facts(model)
     other = to_tables.build({**tables, **own}, arrays, {}, rules_by_name(model) | {"leaky": Eprop(through="all")})
     assert identity.list_facts(other) != identity.list_facts(model)
+
+
+class Poisson:
+    """Two inputs that fire at random."""
+
+    n_steps = learning_window = 300
+
+    def raster(self, index: int) -> np.ndarray:
+        raster = np.random.default_rng(index).random((self.n_steps, 2)) < 0.05
+        raster[0] = False
+        return raster
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        return Sample.from_raster(self.raster(index), np.zeros((self.n_steps, 1)))
+
+
+@pytest.mark.parametrize(
+    ("weight", "sign", "given"),
+    [(-0.5, "free", {}), (Uniform(low=-0.6, high=-0.4), "free", {}), (Normal(std=0.5), -1, {}), (0.5, "free", {}),
+     (Normal(std=0.5), "free", {"sign_of_weights": -1.0})],
+)  # fmt: skip
+@pytest.mark.parametrize("rate", [5.0, 50.0])
+def test_inhibition_grows_and_shrinks_with_the_rate(rate: float, weight: object, sign: object, given: dict) -> None:
+    """Sizes of weights change by eta (x_post - alpha) at a source's spike, eta x_pre at a target's (Vogels et al.)."""
+    model = Model("interval", seed=2, optimizer=GradientDescent(eta=1e-3))
+    inputs, cells, out = model.inputs("in", 2), model.neurons("rec", 3, "iaf", I_e=430.0), model.readouts("out", 1)
+    learns = {"learning_rule": "inhibitory_stdp", "learning_parameters": {"rate": rate, **given}}
+    model.connect(inputs, cells, weight=weight, sign=np.full(2, sign) if sign == -1 else sign, **learns)
+    model.connect(cells, out, plastic=False)
+    assert model.notes == []
+    simulation = Simulation(model, Poisson())
+    before = simulation.weights("in->rec")
+    simulation.train(1)
+    weights = [before["weight"], simulation.weights("in->rec")["weight"]]
+    x_pre, x_post, size, keep, eta = np.zeros(2), np.zeros(3), np.zeros((2, 3)), np.exp(-1.0 / 20.0), 1e-3
+    fired = small.raster(simulation.engine.log, Poisson.n_steps, 3)
+    for arrives, fires in zip(Poisson().raster(0), fired, strict=True):
+        x_pre, x_post = keep * x_pre + arrives, keep * x_post
+        size += eta * (np.outer(arrives, x_post - 2.0 * rate * 0.020) + np.outer(x_pre, fires))
+        x_post += fires
+    expected = size[before["source"], before["target"]]
+    assert np.all(expected > 0) if rate < 10.0 else np.all(expected < 0)
+    change = before["weight"] - weights[1] if given else np.abs(weights[1]) - np.abs(weights[0])
+    np.testing.assert_allclose(change, expected, rtol=1e-9)
+
+
+def test_rules_of_one_sign_tell_where_weights_have_both() -> None:
+    model = Model("interval")
+    inputs, cells = model.inputs("in", 2), model.neurons("rec", 3)
+    model.connect(inputs, cells, learning_rule="inhibitory_stdp", weight=Normal(std=1.0))
+    (line,) = model.notes
+    assert line.startswith("projection 'in->rec': inhibitory_stdp takes all its weights as above 0, though some may")
