@@ -14,8 +14,10 @@ from ..values import Given, Values
 
 FLAGS = ("spike_dependent_threshold", "after_spike_currents", "adapting_threshold")
 LEVELS = {(False, False, False): "glif1", (False, True, False): "glif3", (True, True, True): "glif5"}
-RENAMED = {"asc_decay": "k", "asc_amps": "asc_amp"}  # NEST's lists, whose items have numbers here
+LISTS = {"k": "asc_decay", "asc_amp": "asc_amps", "asc_r": "asc_r", "tau_syn": "tau_syn"}  # and how NEST calls them
+RENAMED = {nest: own for own, nest in LISTS.items()}
 RECEPTOR = "receptor_"
+WRITTEN = ("iaf_psc_exp", "glif_psc", "eprop_iaf_psc_delta", "eprop_iaf_psc_delta_adapt")  # to files of SONATA
 
 
 def find(name: str, population: Nodes) -> tuple[NeuronModel, Values] | None:
@@ -87,6 +89,24 @@ def find_glif(given: Given, here: str) -> tuple[NeuronModel, Values]:
     return model, {
         name: value for name, value in values.items() if name in model.parameters or not re.fullmatch(unused, name)
     }
+
+
+def to_nest(definition: NeuronModel, given: Given) -> Values:
+    """Return the parameters of a population of one of the models `WRITTEN` as NEST takes them; inverse of `find`."""
+    if definition.nest.startswith("eprop_"):
+        return dict(given)
+    own = {key: given[key] for key in definition.parameters}
+    own["V_m"] = own["E_L"]  # neurons start at rest
+    if definition.nest != "glif_psc":
+        return own
+    level = next(flags for flags, name in LEVELS.items() if definition.name.startswith(name))
+    for stem, name in LISTS.items():
+        items = [own.pop(key) for key in sorted(own) if re.fullmatch(rf"{stem}_\d+", key)]
+        if any(np.ndim(item) for item in items):  # of single neurons, which files hold one by one
+            own |= {f"{name}_{k}": item for k, item in enumerate(items, 1)}
+        elif items:
+            own[name] = items
+    return own | dict(zip(FLAGS, level, strict=True))
 
 
 def _rename(key: str) -> str:

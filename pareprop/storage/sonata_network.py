@@ -11,10 +11,11 @@ import numpy as np
 from .. import files
 from ..errors import InputError
 from ..later import h5py
+from ..network import of_nest
 from ..network.connectivity import Population, Projection
 from ..network.local import cell_values
 from ..network.model import Model
-from ..values import Values
+from ..values import AnyValue, Values
 from .disk import fill_folder, output_errors
 from .opened import RunResults
 from .sonata import MAGIC, VERSION
@@ -67,6 +68,10 @@ def _list_written(model: Model) -> list[Projection]:
 def _check(file: h5py.File, model: Model) -> None:
     """Raise `InputError` unless the results fit the populations and projections of the model."""
     for cells in model.of_role("input", "recurrent"):
+        if (equations := _equations(model, cells)) and equations.nest not in of_nest.WRITTEN:
+            here = f"population '{cells.name}': model '{cells.model}'"
+            written = ", ".join(name.removeprefix("eprop_") for name in of_nest.WRITTEN)
+            raise InputError(f"{here} is given by equations, of which SONATA files can hold those of NEST's {written}")
         known = file.get(f"populations/{cells.name}")
         if known is not None and (size := int(known.attrs["size"])) != cells.size:
             reason = f"population '{cells.name}' has {size} cells, the configuration {cells.size}"
@@ -84,7 +89,6 @@ def _check(file: h5py.File, model: Model) -> None:
 def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
     for name in ("network", "components/point_neuron", "components/synapse"):
         (folder / name).mkdir(parents=True)
-    (folder / "components/synapse/static.json").write_text("{}\n")
     cells = model.of_role("input", "recurrent")
     nodes: list[Values] = [_nodes(model, population, number, folder) for number, population in enumerate(cells)]
     edges: list[Values] = []
@@ -126,7 +130,7 @@ def _nodes(model: Model, population: Population, number: int, folder: Path) -> V
     name, n = population.name, population.size
     sign = np.zeros(n, np.int8) if population.sign is None else population.sign
     values = {} if population.role == "input" else _parameters(model, population)
-    uniform = {key: value for key, value in values.items() if np.ndim(value) == 0}
+    uniform = {key: value for key, value in values.items() if not isinstance(value, np.ndarray)}
     with _file(folder / f"network/{name}_nodes.h5") as file:
         group, ids = file.create_group(f"nodes/{name}"), np.arange(n, dtype=np.uint64)
         group["node_id"], group["node_type_id"] = ids, (3 * number + 1 + sign).astype(np.uint64)
@@ -135,17 +139,20 @@ def _nodes(model: Model, population: Population, number: int, folder: Path) -> V
         for key in values.keys() - uniform.keys():
             own[f"dynamics_params/{key}"] = values[key]
     row = {"population": name, "model_type": "virtual"}
-    if hasattr(population.params, "definition") and population.model not in model.eprop.neurons:
-        here = f"population '{name}': model '{population.model}'"
-        raise InputError(f"{here} is given by equations, which SONATA files cannot hold")
     if population.role == "recurrent":
         (folder / f"components/point_neuron/{name}.json").write_text(json.dumps(uniform) + "\n")
-        template = f"nest:eprop_{population.model}{model.eprop.nest_suffix}"
+        equations = _equations(model, population)
+        template = f"nest:{equations.nest}" if equations else f"nest:eprop_{population.model}{model.eprop.nest_suffix}"
         row |= {"model_type": "point_neuron", "model_template": template, "dynamics_params": f"{name}.json"}
     kinds = {-1: "i", 0: "NULL", 1: "e"}
     types = [{"node_type_id": 3 * number + 1 + k, **row, "ei": kinds[k]} for k in np.unique(sign).tolist()]
     _table(folder / f"network/{name}_node_types.csv", types)
     return {"nodes_file": f"$NETWORK_DIR/{name}_nodes.h5", "node_types_file": f"$NETWORK_DIR/{name}_node_types.csv"}
+
+
+def _equations(model: Model, population: Population) -> AnyValue:
+    """Return the equations of a population, None if the variant of e-prop has a model of that name."""
+    return None if population.model in model.eprop.neurons else getattr(population.params, "definition", None)
 
 
 def _parameters(model: Model, population: Population) -> Values:
@@ -162,11 +169,16 @@ def _parameters(model: Model, population: Population) -> Values:
             continue
         drawn = cell_values(model, population, key, value, 0, population.size)
         parameters[key] = float(drawn[0]) if np.all(drawn == drawn[0]) else drawn
-    return parameters
+    equations = _equations(model, population)
+    return of_nest.to_nest(equations, parameters) if equations else parameters
 
 
 def _edges(model: Model, item: Projection, group: h5py.Group, name: str, number: int, folder: Path) -> dict[str, str]:
-    n = len(group["weight"])
+    n, port, synapse, receptor = len(group["weight"]), item.post.ports[item.port_index], "static", {}
+    if port.startswith(of_nest.RECEPTOR):
+        synapse, receptor = port, {"receptor_type": item.port_index + 1}
+    (folder / f"components/synapse/{synapse}.json").write_text(json.dumps(receptor) + "\n")
+    sign = _sign_at(model, item.post, port)
     with _file(folder / f"network/{name}_edges.h5") as file:
         out = file.create_group(f"edges/{name}")
         kinds = {"source_node_id": "u8", "target_node_id": "u8", "edge_type_id": "u4", "edge_group_id": "u2",
@@ -183,12 +195,24 @@ def _edges(model: Model, item: Projection, group: h5py.Group, name: str, number:
             counts += np.bincount(target, minlength=len(counts))
             data["source_node_id"][part], data["target_node_id"][part] = source, target
             data["edge_group_index"][part], data["edge_type_id"][part] = np.arange(part.start, part.stop), number
-            data["0/syn_weight"][part] = group["weight"][part]
+            data["0/syn_weight"][part] = weight = group["weight"][part]
             data["0/delay"][part] = group["delay"][part] * model.dt_ms
+            if len(wrong := np.flatnonzero(weight * sign < 0)):
+                here = f"{group.file.filename}: projection '{item.name}': weight = {weight[wrong[0]]:g}"
+                bound = "above 0 arrive at port 'exc', those below at 'inh'"
+                raise InputError(f"{here} is of port '{port}': in SONATA files weights {bound}")
         _index(out.create_group("indices/target_to_source"), counts)
     row = {"edge_type_id": number, "population": name, "model_template": "static_synapse"}
-    _table(folder / f"network/{name}_edge_types.csv", [row | {"dynamics_params": "static.json"}])
+    _table(folder / f"network/{name}_edge_types.csv", [row | {"dynamics_params": f"{synapse}.json"}])
     return {"edges_file": f"$NETWORK_DIR/{name}_edges.h5", "edge_types_file": f"$NETWORK_DIR/{name}_edge_types.csv"}
+
+
+def _sign_at(model: Model, post: Population, port: str) -> int:
+    """Return the sign that NEST asks of weights at a port, 0 if it does not matter."""
+    if post.ports != ("exc", "inh"):
+        return 0
+    values = _parameters(model, post)
+    return 0 if np.array_equal(values["tau_syn_ex"], values["tau_syn_in"]) else 1 if port == "exc" else -1
 
 
 def _index(group: h5py.Group, counts: np.ndarray) -> None:

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import small
 from case_files import SONATA
+from commands import output_of, refusal_of
+from params import first
 
+import pareprop
 from pareprop import Model, Simulation
 from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
@@ -218,3 +221,48 @@ def test_what_glif_psc_may_not_have(tmp_path: Path, name: str) -> None:
 def test_synapses_without_receptor(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"edge type 1 of 'exc_to_exc' has no receptor_type|types of .* no receptor"):
         Model.from_sonata(write(tmp_path / "net", "glif_psc", receptors=False), round_delays=True)
+
+
+@pytest.mark.parametrize("kind", first(1, ["glif_psc", "iaf_psc_exp", "iaf_psc_delta"]))
+def test_trained_and_written(tmp_path: Path, capsys: pytest.CaptureFixture, kind: str) -> None:
+    """NEST's parameters, receptors and edges as they were; read again, the network has the spikes of the run."""
+    given = write(tmp_path / "net", kind)
+    model = Model.from_sonata(given, round_delays=True, projections={"*": {"plastic": False}})
+    raster = drawn(model.size("input"))
+    task = small.Once(Sample(SpikeLog.from_raster(raster), np.zeros((STEPS, 1))), STEPS)
+    model.connect(model.of_role("recurrent")[0], model.readouts("out", 1), weight=0.0)
+    pareprop.run(model, task, tmp_path / "run", iterations=1, figures="none", quiet=True)
+    output_of(capsys, "export", tmp_path / "run", tmp_path / "out", "--network")
+    params, inhibitory = KINDS[kind]
+    for name, expected in (("exc", params), ("inh", params | inhibitory)):
+        written = json.loads((tmp_path / "out" / f"components/point_neuron/{name}.json").read_text())
+        used = {key: value for key, value in expected.items() if not key.startswith(("th_", "voltage_reset"))}
+        used = {key: value for key, value in used.items() if key not in ("asc_init", "refractory_input", "V_m")}
+        assert written | used == written
+        assert written.get("V_m", written["E_L"]) == written["E_L"]
+    again = Model.from_sonata(tmp_path / "out" / "circuit_config.json")
+    assert [item.model for item in again.populations] == [
+        item.model for item in model.populations if item.name != "out"
+    ]
+    found, wanted = (ours(item, raster) for item in (again, Model.from_sonata(given, round_delays=True)))
+    for name, spikes in wanted.items():
+        assert len(spikes) > 50
+        np.testing.assert_array_equal(found[name], spikes)
+
+
+def test_weights_that_nest_would_send_to_the_other_port(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """They are refused, unless both ports have the same time constant."""
+    for tau_syn_in in (5.0, 2.0):
+        model = Model("interval")
+        rec = model.neurons("rec", 3, "iaf_psc_exp", tau_syn_in=tau_syn_in)
+        model.connect(model.inputs("in", 2), rec, weight=-1.0, plastic=False)
+        model.connect(rec, model.readouts("out", 1), plastic=False)
+        task = small.Once(Sample.from_raster(np.zeros((9, 2)), np.zeros((9, 1))), 9)
+        run, out = tmp_path / f"run {tau_syn_in}", tmp_path / "out"
+        pareprop.run(model, task, run, iterations=1, figures="none", quiet=True)
+        if tau_syn_in == 5.0:
+            told = refusal_of(capsys, "export", run, out, "--network")
+            assert "projection 'in->rec': weight = -1 is of port 'exc': in SONATA files weights above 0" in told
+            assert not out.exists()
+        else:
+            output_of(capsys, "export", run, out, "--network")
