@@ -87,6 +87,7 @@ cdef class Rows:
     cdef public int64_t[::1] idle_of               # (n_blocks,)
     cdef public double[:, :, ::1] idle_powers      # (k, steps, SERIES_COLUMNS)
     cdef public int64_t[:, ::1] idle_steps         # (k, 2)
+    cdef IdleSums[IDLE_FIRSTS] idle                # by first step
     cdef public bint from_own                      # sources are this rank's neurons, else those that it listens to
     cdef ExactSum* sums                            # of readouts in the present step; NULL: weights go to `arriving`
     # learning rates that act with the update after the next one, as in NEST; `first` is empty where they act at once
@@ -272,7 +273,6 @@ cdef class Engine:
     cdef Present present
     cdef Power of_block, of_place                  # kappa^B, and kappa to the place in the present block
     cdef Power[2 * DECAYS] decays                  # see drawn_delays.h
-    cdef IdleSums[IDLE_FIRSTS] idle                # by first step
     cdef int64_t block_beside                      # the cells have the end of the block before it; -1: not known
     # arrivals at the present dense block that wait
     cdef Descent[TOGETHER] queue

@@ -57,7 +57,7 @@ cdef void step_and_idle(
     while n <= due or n == first + 1:
         if n - first <= rows.idle_steps[place, 1]:
             count = min(due - n + 1, rows.idle_steps[place, 0])
-            found = idle_sums(engine, rows, b, n, count)
+            found = idle_sums(rows, b, n, count)
         else:                                            # a rest that changes no weight
             count = due - n + 1
             memset(&rest, 0, sizeof(IdleSums))
@@ -82,12 +82,13 @@ cdef void add_total(Rows rows, int64_t start, int64_t stop) noexcept nogil:
         rows.total[k] -= rows.C[k]
 
 
-cdef const IdleSums* idle_sums(Engine engine, Rows rows, int64_t b, int64_t n, int64_t count) noexcept nogil:
+cdef const IdleSums* idle_sums(Rows rows, int64_t b, int64_t n, int64_t count) noexcept nogil:
     """Those of steps n to n + count - 1.
 
-    They are kept, as many rows wait since the same step: one that meets a spike later adds the steps in between.
+    They are kept for each table, as many of its rows wait since the same step: one that meets a spike later adds the
+    steps in between.
     """
-    cdef IdleSums* found = &engine.idle[n % IDLE_FIRSTS]
+    cdef IdleSums* found = &rows.idle[n % IDLE_FIRSTS]
     cdef const double* powers = &rows.idle_powers[rows.idle_of[b], 0, 0]
     cdef int64_t i
     cdef double[MOST_IDLE] rates
