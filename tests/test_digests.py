@@ -10,7 +10,9 @@ import io
 import json
 import sys
 from contextlib import redirect_stdout
+from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from commands import as_options, digests
@@ -18,6 +20,8 @@ from params import first
 
 from pareprop import cli
 from pareprop.runs import run
+from pareprop.tasks import n_mnist
+from pareprop.tasks.synthetic import SyntheticDigits
 
 TABLE = Path(__file__).with_name("digests.json")
 SMALL = {
@@ -38,19 +42,23 @@ CASES = [
 ]
 
 
+@cache
+def camera(split: str, seed: int) -> SyntheticDigits:
+    """All cases see the recordings of one, which are made once."""
+    shared = SyntheticDigits(split, seed)
+    shared.events = cache(shared.events)
+    return shared
+
+
 def digest(task: str, variant: str, precision: str, out: Path) -> str:
     """Digest of two iterations."""
     texts = [*SMALL[task], f"variant={variant}", f"precision={precision}", "iterations=2", "test_samples=0"]
     if variant == "spike":
         texts += ["batch_size=1"]
     settings = as_options(*texts)
-    printed, before = io.StringIO(), run.draw
-    run.draw = lambda directory, **_: None
-    try:
-        with redirect_stdout(printed):
-            cli.main(["run", task, *settings, "--out", str(out)])
-    finally:
-        run.draw = before
+    printed, cameras = io.StringIO(), mock.patch.object(n_mnist, "SyntheticDigits", camera)
+    with mock.patch.object(run, "draw", lambda directory, **_: None), cameras, redirect_stdout(printed):
+        cli.main(["run", task, *settings, "--out", str(out)])
     return "".join(digests(printed.getvalue().splitlines()))  # of rank 0 alone
 
 

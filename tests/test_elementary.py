@@ -159,8 +159,6 @@ ALLOWED = {
     ("simulation/notices.py", "sum(losses[:SOON // 5])"): SHOWN,
     ("simulation/returns.py", "np.std(self.returns, ddof=1)"): SHOWN,
     ("tasks/circuit.py", "sum(others, first)"): IN_TURN,
-    ("tasks/synthetic.py", "sum((half[:, :, k, None] * columns[:, None, :, k] for k in range(len(image))))"): IN_TURN,
-    ("tasks/synthetic.py", "sum((rows[:, :, k, None] * image[k] for k in range(len(image))))"): IN_TURN,
 }  # fmt: skip
 
 

@@ -53,14 +53,13 @@ class SyntheticDigits:
     def events(self, index: int) -> Events:
         """Return the events of the sensor for one digit."""
         log_intensity = elementary.log(0.1 + self._render(self._images[index]))
-        reference = log_intensity[0].copy()
-        parts = []
-        for step, seen in enumerate(log_intensity):
-            crossed = np.trunc((seen - reference) / THRESHOLD)
-            reference += THRESHOLD * crossed
-            place = np.flatnonzero(crossed)
-            parts.append(np.column_stack([place, crossed.ravel()[place] > 0, np.full(len(place), step)]))
-        place, on, step = self._noisy(np.concatenate(parts).astype(np.int64), index).T
+        reference, crossed = log_intensity[0].copy(), np.empty_like(log_intensity)
+        for seen, of_step in zip(log_intensity, crossed, strict=True):
+            np.trunc((seen - reference) / THRESHOLD, out=of_step)
+            reference += THRESHOLD * of_step
+        step, row, column = np.nonzero(crossed)
+        events = np.column_stack([SIDE * row + column, crossed[step, row, column] > 0, step])
+        place, on, step = self._noisy(events, index).T
         return Events(place % SIDE, place // SIDE, on, ((step + 0.25) * STEP_US).astype(np.int64))
 
     @cached_property
@@ -76,9 +75,13 @@ class SyntheticDigits:
 
     def _render(self, image: np.ndarray) -> np.ndarray:
         rows, columns = self._interpolation
+        half, seen = np.zeros((len(rows), SIDE, len(image))), np.zeros((len(rows), SIDE, SIDE))
         # without BLAS, whose order of sums depends on the processor
-        half = sum(rows[:, :, k, None] * image[k] for k in range(len(image)))
-        return sum(half[:, :, k, None] * columns[:, None, :, k] for k in range(len(image)))
+        for k, reached in enumerate(map(_reached, np.moveaxis(rows, 2, 0))):
+            half[:, reached] += rows[:, reached, k, None] * image[k]
+        for k, reached in enumerate(map(_reached, np.moveaxis(columns, 2, 0))):
+            seen[:, :, reached] += half[:, :, k, None] * columns[:, None, reached, k]
+        return seen
 
     def _noisy(self, events: np.ndarray, index: int) -> np.ndarray:
         """Add noise events: pixel, polarity and step drawn uniformly."""
@@ -87,3 +90,9 @@ class SyntheticDigits:
         noise = (draws * (SIDE * SIDE, 2, 3 * STEPS_PER_SACCADE)).astype(np.int64)
         together = np.concatenate([events, noise])
         return together[np.argsort(together[:, 2], kind="stable")]
+
+
+def _reached(shares: np.ndarray) -> slice:
+    """Return the places of the sensor that a row, or a column, of the digit ever reaches."""
+    places = np.flatnonzero(shares.any(axis=0))
+    return slice(places[0], places[-1] + 1)
