@@ -8,26 +8,17 @@ import numpy as np
 import pytest
 from case_files import find
 from commands import verify_on_ranks
-from params import first
 
 from pareprop.parallel.launcher import exchange
 from pareprop.runs import cases, verify
 
 CASES = find("rules")
-FAST = ("interval-pair-stdp-eprop-adam-delays", "spike-stp-eprop-cutoff-ottt")
-
-
-@pytest.mark.parametrize("path", first(0, sorted(CASES, key=lambda path: Path(path).stem not in FAST), rest=2))
-def test_case_holds(path: str) -> None:
-    """Spikes, readouts, states, weights, gradients and states of synapses."""
-    verdict = verify.verify(cases.load(path), exchange())
-    assert verdict.holds, verdict.line
-    assert "gradients" in verdict.line
 
 
 @pytest.mark.slow
 @pytest.mark.mpi
 def test_cases_hold_on_ranks() -> None:
+    """Spikes, readouts, states, weights, gradients and states of synapses."""
     verify_on_ranks(CASES, held="gradients")
 
 
