@@ -5,6 +5,7 @@ import io
 import re
 import sys
 import tokenize
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,7 @@ def room(name: str) -> str:
     return first if first in MAY_IMPORT else "ground"
 
 
+@cache
 def imports(path: Path) -> tuple[set[str], set[str]]:
     """Modules of the package and libraries that a module imports, anywhere, for type checks as well."""
     package, libraries = set(), set()
@@ -158,7 +160,7 @@ def test_no_module_of_the_package_is_imported_by_string() -> None:
 def by_string(text: str) -> list[int]:
     """Lines that import by a string what is, or may be, a module of the package."""
     lines = []
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(ast.parse(text)) if re.search("import_module|__import__", text) else ():
         if isinstance(node, ast.Call) and re.search(r"\b(import_module|__import__)$", ast.unparse(node.func)):
             named = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else "pareprop"
             if re.match(r"\.|pareprop\b", str(named)):
