@@ -8,14 +8,15 @@ from matplotlib.figure import Figure
 
 from ..errors import InputError
 from ..later import h5py
-from . import reader, style
+from . import panels, reader, style
 
+SHORT = 2  # longer names of classes stand upright below the columns
 ANNOTATED = 20  # with at most this many classes, counts are written into the cells
 
 
-def confusion(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Count how often each label (row) was predicted as each class (column)."""
-    n = int(max(labels.max(), predictions.max())) + 1
+def confusion(labels: np.ndarray, predictions: np.ndarray, least: int = 0) -> np.ndarray:
+    """Count how often each label (row) was predicted as each class (column), of `least` classes or more."""
+    n = max(int(max(labels.max(), predictions.max())) + 1, least)
     return np.bincount(labels * n + predictions, minlength=n * n).reshape(n, n)
 
 
@@ -60,7 +61,7 @@ def figure(file: h5py.File) -> Figure | None:
     columns = read(test) if test is not None else None
     if columns is None:
         return None
-    counts = confusion(*columns)
+    counts = confusion(*columns, min(len(panels.given_names(file)), ANNOTATED))
     total = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
     result = style.new_figure(file, 4.4, width=5.0)
@@ -69,7 +70,9 @@ def figure(file: h5py.File) -> Figure | None:
     ax.set(title=summary(test, counts), xlabel="predicted class", ylabel="true class")
     if len(counts) <= ANNOTATED:
         annotate(ax, counts, shares)
-        ax.set(xticks=range(len(counts)), yticks=range(len(counts)))
+        names = [panels.short(name) for name in panels.class_names(file, len(counts))]
+        ax.set_xticks(range(len(counts)), names, rotation=90 if max(map(len, names)) > SHORT else 0)
+        ax.set_yticks(range(len(counts)), names)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     bar = result.colorbar(drawn, ax=ax, shrink=0.8, label="share of the true class")

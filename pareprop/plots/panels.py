@@ -50,9 +50,14 @@ def recorded_sample(file: h5py.File, which: str) -> h5py.Group | None:
     return sample
 
 
+def given_names(file: h5py.File) -> list[str]:
+    """Return the names of the outputs in the attribute `output_names`, [] without it."""
+    return [reader.label(name) for name in file.attrs.get("output_names", ())]
+
+
 def _given_names(file: h5py.File, n: int) -> list[str]:
-    names = file.attrs.get("output_names", ())
-    return [reader.label(name) for name in names] if len(names) == n else []
+    names = given_names(file)
+    return names if len(names) == n else []
 
 
 def class_names(file: h5py.File, n: int) -> list[str]:
@@ -102,6 +107,17 @@ def input_groups(sample: h5py.Group) -> list[tuple[str, int, int]]:
             texts = [reader.label(name) for name in names]
             return [(text, int(end - size), int(end)) for text, size, end in zip(texts, sizes, ends, strict=True)]
     return _several(sample.file, "input")
+
+
+def list_projections(file: h5py.File) -> list[h5py.Group]:
+    """Return the projections in the order of the network (attribute `model`); those that it does not name come last."""
+    groups = reader.child(file, "projections") or {}
+    try:
+        projections = json.loads(reader.text(file, "model"))["projections"]
+        place = {item["name"]: k for k, item in enumerate(projections)}
+    except (ValueError, KeyError, TypeError):
+        place = {}
+    return [groups[name] for name in sorted(groups, key=lambda name: place.get(name, len(place)))]
 
 
 def _populations(file: h5py.File) -> list[tuple[str, str, int]]:

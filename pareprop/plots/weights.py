@@ -102,9 +102,8 @@ def tile(axes: np.ndarray, projection: h5py.Group) -> None:
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
     """Draw every projection that has weights before and after; None without any."""
-    group = reader.child(file, "projections")
     drawn = []
-    for projection in group.values() if group is not None else ():
+    for projection in panels.list_projections(file):
         before, after = (reader.dataset(projection, name) for name in ("weight_initial", "weight"))
         if before is None or after is None or not len(before):
             continue

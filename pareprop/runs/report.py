@@ -18,7 +18,7 @@ from markupsafe import Markup
 from .. import files
 from ..errors import InputError
 from ..later import h5py
-from ..plots import charts, classification, loss, reader, sweep, sweep_table
+from ..plots import charts, classification, loss, panels, reader, sweep, sweep_table
 from ..plots import scaling as study_tables
 from ..storage.checkpoint_read import list_values
 from ..storage.disk import output_errors, replace_file
@@ -200,15 +200,17 @@ def _curves(file: h5py.File) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return curves
 
 
-def _confusion(file: h5py.File) -> list[list[Values]]:
+def _confusion(file: h5py.File) -> list[Values]:
     test = reader.child(file, "test")
     columns = classification.read(test) if test is not None else None
     if columns is None:
         return []
-    counts = classification.confusion(*columns)
+    counts = classification.confusion(*columns, min(len(panels.given_names(file)), CLASSES))
     if len(counts) > CLASSES:
         return []
-    return [[{"count": int(n), "share": n / max(row.sum(), 1)} for n in row] for row in counts]
+    names = [panels.short(name) for name in panels.class_names(file, len(counts))]
+    cells = [[{"count": int(n), "share": n / max(row.sum(), 1)} for n in row] for row in counts]
+    return [{"name": name, "cells": row} for name, row in zip(names, cells, strict=True)]
 
 
 def _figures(paths: Sequence[Path], budget: int) -> list[Values]:

@@ -26,7 +26,7 @@ from ..simulation.checks import count_available
 from ..simulation.task import ClosedTask, Task
 from ..storage.disk import clear
 from ..tasks import TASKS
-from ..tasks.base import LEARNING, MODEL, RUN, TaskBase
+from ..tasks.base import LEARNING, MODEL, RUN, TaskBase, name_outputs
 from ..values import AnyValue, Values
 
 ARRAYS, RESULTS = "network.h5", "results.h5"  # beside the configuration
@@ -131,8 +131,9 @@ class ScriptTask(TaskBase):
 
     def attributes(self) -> Values:
         """Return attributes of the results that figures read."""
-        own = getattr(self._find_subject(), "attributes", None)
-        return own() if callable(own) else {}
+        subject = self._find_subject()
+        own = getattr(subject, "attributes", None)
+        return own() if callable(own) else name_outputs(getattr(subject, "classes", None))
 
     def fingerprint(self) -> Values:
         """Return nothing: samples are compared by `Seen`."""

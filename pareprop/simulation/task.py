@@ -25,6 +25,8 @@ class Task(Protocol):
     available : Mapping of str to int
         Optional: number of samples of each phase with a fixed number. Those of "train" make an epoch, after which they
         repeat; of other phases more are refused, as they would repeat.
+    classes : list of str
+        Optional: names of the classes that a label may be, for figures of a run.
     """
 
     n_steps: int

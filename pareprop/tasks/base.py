@@ -12,6 +12,7 @@ from pydantic.config import JsonDict
 
 from ..engines.base import Settings
 from ..engines.sample import Sample
+from ..errors import printable
 from ..network import parameters
 from ..network.connectivity import Population
 from ..network.model import Model
@@ -22,6 +23,7 @@ from ..values import AnyValue, Given, Values
 MODEL: JsonDict = {"section": "model"}
 LEARNING: JsonDict = {"section": "learning"}
 RUN: JsonDict = {"section": "run"}
+MOST_NAMED = 1000  # more outputs are numbered
 
 
 class TaskBase(parameters.Frozen):
@@ -235,6 +237,14 @@ def make(kind: type[TaskBase], settings: Sequence[str] | Given) -> TaskBase:
     """
     values = settings if isinstance(settings, Mapping) else dict(map(parameters.parse_setting, settings))
     return parameters.validate(kind, values, f"task '{kind.name}'")
+
+
+def name_outputs(classes: object) -> Values:
+    """Return the attribute by which figures name classes, of a sequence of texts; {} for anything else, or many."""
+    if not isinstance(classes, list | tuple) or not 0 < len(classes) <= MOST_NAMED:
+        return {}
+    names = [printable(name) for name in classes if isinstance(name, str)]
+    return {"output_names": names} if len(names) == len(classes) else {}
 
 
 def feedback_options(kind: str, weight: parameters.Distribution) -> Values:

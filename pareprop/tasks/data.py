@@ -23,7 +23,7 @@ from ..rules import library as rule_library
 from ..rules.definition import rules_of
 from ..sonata import circuit
 from ..values import AnyValue, Given, Values
-from .base import LEARNING, MODEL, TaskBase
+from .base import LEARNING, MODEL, TaskBase, name_outputs
 from .datafile import DataFile
 from .event_files import Folder, Gestures, Spoken, open_recordings
 from .event_samples import EventSamples
@@ -413,6 +413,10 @@ class Data(TaskBase):
         from_tables.add_perturbations(model, self.perturbations)
         _ = self._file  # reports problems of the file before anything is written
         return model
+
+    def attributes(self) -> Values:
+        """Return attributes of the results that the figures of this task read: names of the classes."""
+        return name_outputs(self._file.classes)
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return sample `index` of a phase from the file."""

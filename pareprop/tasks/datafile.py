@@ -29,7 +29,7 @@ from ..errors import InputError, shorten
 from ..later import h5py
 from ..machine import require_bytes
 from ..parallel.spike_log import SpikeLog
-from ..values import Values
+from ..values import AnyValue, Values
 from .event_files import fingerprint
 
 LIMIT = 2**32  # longer arrays of .npz, or samples of HDF5, in bytes, are refused
@@ -37,8 +37,9 @@ CHUNK_LIMIT = 2**28  # HDF5 with longer chunks, in bytes, is refused
 ROWS = 2**20  # rows of `spikes` that are checked at a time
 ARRAYS = 1000  # .npz files with more arrays are refused
 HIGHEST_RATE = 1e6  # Hz; a spike in every step of 0.001 ms
-NAMES = ("targets", "rates", "raster", "spikes", "currents", "labels", "local_targets")
+NAMES = ("targets", "rates", "raster", "spikes", "currents", "labels", "local_targets", "class_names")
 INPUTS = ("rates", "raster", "spikes")
+WHOLE = ("spikes", "labels")  # arrays of whole numbers
 STEPWISE = ("raster", "rates", "currents", "local_targets")  # arrays that may have an axis of steps
 DAMAGED = (  # what h5py, zipfile and NumPy raise
     ValueError, KeyError, RuntimeError, TypeError, EOFError, SyntaxError, OverflowError, zlib.error, lzma.LZMAError,
@@ -128,14 +129,16 @@ class DataFile:
             "currents": [(n, steps, sizes["current"])],
             "labels": [(n,)],
             "local_targets": [(n, steps, local)],
+            "class_names": [(sizes["readout"],)],
         }
         for name, array in arrays.items():
             shapes = wanted.get(name, [(array.shape[0] if array.shape else 0, 3)])
             if array.shape not in shapes:
                 problems.append(f"{name} has shape {array.shape}, must be {' or '.join(map(str, shapes))}")
-            if array.dtype.kind not in ("iu" if name in ("spikes", "labels") else "fiub"):
-                problems.append(f"{name} has type {array.dtype}, must be numbers")
-            whole = name in ("spikes", "labels") or isinstance(array, _Header)
+            is_text = name == "class_names"
+            if not (_is_text(array) if is_text else array.dtype.kind in ("iu" if name in WHOLE else "fiub")):
+                problems.append(f"{name} has type {array.dtype}, must be {'text' if is_text else 'numbers'}")
+            whole = is_text or name in WHOLE or isinstance(array, _Header)
             if chunks := getattr(array, "chunks", None):  # HDF5 unpacks a whole chunk for a single number
                 size = array.dtype.itemsize * int(np.prod(chunks, dtype=object))
                 if size > CHUNK_LIMIT:
@@ -233,6 +236,12 @@ class DataFile:
             return None
         return int(self._arrays["labels"][place])
 
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, one for each readout; none if the file has none."""
+        given = np.asarray(self._arrays["class_names"][()]).tolist() if "class_names" in self._arrays else []
+        return [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in given]
+
     def spikes(self, place: int) -> SpikeLog:
         """Return the spikes of a sample."""
         if self._spikes is not None:
@@ -251,6 +260,10 @@ class _Header:
 
     shape: tuple[int, ...]
     dtype: np.dtype
+
+
+def _is_text(array: AnyValue) -> bool:
+    return array.dtype.kind in "US" or h5py.check_string_dtype(array.dtype) is not None
 
 
 def _npz_headers(path: Path) -> dict[str, _Header]:

@@ -124,6 +124,8 @@ class EventData:
         self._sets = {"train": train, "validate": train, "test": () if test is None else test}
         self._hold_out = hold_out
         self.n_steps, self.learning_window, self.n_classes = n_steps, learning_window or n_steps, int(classes)
+        named = [str(name) for name in getattr(train, "classes", None) or ()]
+        self.classes = named if len(named) == self.n_classes else []
         self.n_inputs = math.prod(self._shape)
         if self.n_inputs > INPUTS:
             what = f"sensor_size = {quote(size)} makes {self.n_inputs} inputs, at most {INPUTS} are possible"

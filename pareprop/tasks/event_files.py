@@ -51,6 +51,8 @@ class Spoken:
         Channels.
     n_classes : int
         Number of classes.
+    classes : list of str
+        Names of the classes, in the order of their numbers; none if the file does not tell them (`extra/keys`).
 
     Raises
     ------
@@ -70,6 +72,10 @@ class Spoken:
                 raise InputError(f"{self._path}: labels must be classes 0, 1, ..., one for each recording")
             require_bytes(given.size * given.dtype.itemsize, f"{self._path}: labels")
             self.labels = take_whole(given[()], f"{self._path}: labels", CLASSES)
+            keys = file.get("extra/keys")
+            is_told = isinstance(keys, h5py.Dataset) and keys.ndim == 1 and keys.size <= CLASSES
+            told = keys[()].tolist() if is_told and h5py.check_string_dtype(keys.dtype) else []
+            self.classes = [name.decode(errors="replace") for name in told]
         for name, shape in shapes.items():
             if shape != self.labels.shape:
                 raise InputError(f"{self._path}: spikes/{name} has shape {shape}, labels {self.labels.shape}")

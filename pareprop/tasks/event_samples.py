@@ -97,6 +97,11 @@ class EventSamples:
         """Return a digest of the files, see `event_files.fingerprint`."""
         return fingerprint([file for _, one in self._sets for file in one.files])
 
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes; none if the recordings do not tell them."""
+        return self._task.classes
+
     def _take(self, place: int) -> tuple[SpikeLog, int]:
         if self._latest is None or self._latest[0] != place:
             is_later = place >= self.n_first

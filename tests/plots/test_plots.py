@@ -34,6 +34,21 @@ def test_a_run_gets_the_figures_of_its_task(tmp_path, task, attrs, more):
     assert {path.parent for path in paths} == {tmp_path}
 
 
+@pytest.mark.parametrize("names", [("left", "the other right", "$up"), ()])
+def test_classes_are_named_where_they_have_names(tmp_path, names):
+    """Also those that no label and no prediction has."""
+    labels, predictions = np.array([0, 1, 1, 0]), np.array([1, 1, 1, 0])
+    path = write_run(tmp_path, "n-mnist", output_names=list(names))
+    with h5py.File(path, "a") as file:
+        test = file.create_group("test")
+        test["labels"], test["predictions"] = labels, predictions
+        ax = classification.figure(file).axes[0]
+    shown = ["left", "the other right", r"\$up"] if names else ["0", "1"]
+    for axis in (ax.xaxis, ax.yaxis):
+        assert [tick.get_text() for tick in axis.get_ticklabels()] == shown
+    assert ax.images[0].get_array().shape == (len(shown), len(shown))
+
+
 def test_classification_is_drawn_when_there_are_predictions(tmp_path):
     labels, predictions = write_test(write_run(tmp_path, "n-mnist"))
     assert draw_figures(tmp_path / "results.h5") == ALWAYS | {"classification"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -50,6 +52,16 @@ def test_weights_of_ten_projections_fit_on_a_page(tmp_path):
     boxes = [ax.get_position() for ax in shown]
     for k, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[k + 1 :])
+
+
+def test_projections_are_in_the_order_of_the_network(tmp_path):
+    """Not in that of the alphabet; what the network does not name comes last."""
+    with opened(tmp_path) as file:
+        names = ["rec->rec", "in->rec"]
+        file.attrs["model"] = json.dumps({"projections": [{"name": name} for name in names]})
+        figure = weights.figure(file)
+    headings = [text.get_text().split(":")[0] for ax in figure.axes for text in ax.texts]
+    assert headings == [name.replace("->", " → ") for name in [*names, "rec->out"]]
 
 
 def test_large_matrices_show_the_means_of_the_synapses_in_a_tile():

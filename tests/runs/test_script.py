@@ -383,6 +383,7 @@ def test_configuration_of_a_script_names_it(tmp_path: Path) -> None:
 class Tones:
     """Ten of twenty inputs fire; two readouts report which ten, as classes."""
 
+    classes = ("low", "high")
     n_steps = learning_window = 40
 
     def sample(self, index: int, phase: str = "train") -> Sample:
@@ -412,6 +413,7 @@ def test_the_score_of_a_test_is_in_all_results(tmp_path: Path) -> None:
         assert score.confusion.shape == (2, 2) and score.counts.tolist() == np.bincount(labels).tolist()
         assert score.accuracy == np.mean(np.equal(labels, score.predictions)) and score.predictions == bare_of(done)
     assert done.test.line("test") in (tmp_path / "run/run.log").read_text()
+    assert done.open().attributes["output_names"].tolist() == ["low", "high"]
     untested = pareprop.run(classifier(), Tones(), tmp_path / "b", iterations=1, figures="none", quiet=True)
     assert untested.open().test is None
 

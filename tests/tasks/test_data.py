@@ -239,6 +239,8 @@ WRONG = {
     "few": ({"targets": np.zeros((3, STEPS, 2)), "raster": np.zeros((3, STEPS, 5))}, "n_train = 4 must be at most 3"),
     "label": ({"labels": np.zeros(N)}, "labels has type float64"),
     "class": ({"labels": np.full(N, 2)}, "label 2 of sample 0 is not one of the 2 readouts"),
+    "names": ({"class_names": ["a", "b", "c"]}, "class_names has shape (3,), must be (2,)"),
+    "no names": ({"class_names": [1, 2]}, "class_names has type int64, must be text"),
     "id": ({"raster": None, "spikes": np.array([[0, 0, 9]])}, "spikes: id 9 must lie in 0 to 4"),
 }
 
@@ -327,10 +329,13 @@ def test_labels_alone_are_enough(kind: str, tmp_path: Path, capsys: pytest.Captu
     targets = np.tile(np.eye(2)[labels][:, None], (1, STEPS, 1))
     path = write_samples(tmp_path, kind, labels=labels, targets=targets)
     whole = output_of(capsys, "run", path, "--out", tmp_path / "whole")
-    path = write_samples(tmp_path, kind, labels=labels, targets=None)
+    names = ["ä" if "npz" in kind else "a", "b" * 30]
+    path = write_samples(tmp_path, kind, labels=labels, targets=None, class_names=names)
     steps = as_options(f"steps={STEPS}") if "spikes" in kind else []
     alone = output_of(capsys, "run", path, *steps, "--out", tmp_path / "alone")
     assert digests(whole.splitlines()) == digests(alone.splitlines())
+    with h5py.File(tmp_path / "alone" / "results.h5") as file:
+        assert file.attrs["output_names"].tolist() == names
     if steps:
         told = refusal_of(capsys, "run", path, "--out", tmp_path / "no")
         assert "labels alone do not tell how many steps a sample has: give steps in section [task]" in told

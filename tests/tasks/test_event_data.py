@@ -475,7 +475,10 @@ def test_spoken_digits_of_a_configuration(tmp_path: Path, capsys: pytest.Capture
     task = config.load(str(path), ("n_validate=2", "n_test=2")).task
     assert pairs_of(task, 1) == (1, [(2, 1), (26, 139)])  # 5 and 102 ms in steps of 4 ms, after the first one
     assert pairs_of(task, 1, "validate") == (2, [(6, 5), (26, 139)])
-    assert pairs_of(task, 1, "test") == (1, [(8, 1)])
+    assert pairs_of(task, 1, "test") == (1, [(8, 1)]) and task.attributes() == {}
+    with h5py.File(train, "a") as file:  # as SHD has them
+        file["extra/keys"] = np.array(["zero", "one", "null"], "S")
+    assert config.load(str(path)).task.attributes() == {"output_names": ["zero", "one", "null"]}
     more = ["--out", tmp_path / "no"]
     for settings, words in (
         (["pool=1"], "the recordings need 700 inputs (700 x 1 x 1 values of x, y, p with pool = 1), the network has"),
@@ -549,6 +552,7 @@ def test_folders_of_a_configuration(kind: str, tmp_path: Path, capsys: pytest.Ca
     task = config.load(str(path), ()).task
     assert [task.sample(k).label for k in range(4)] == [0, 1, 0, 1] and task.sample(0, "test").label == 1
     assert task.available == {"train": 4, "validate": 0, "test": 1}
+    assert task.attributes() == {"output_names": ["2", "10"]}
     events = made[f"10/0.{kind}"]
     half = size[0] // 2
     places = {(1 + t // 1000, (p * half + y // 2) * half + x // 2) for t, x, y, p in events.tolist()}
