@@ -25,6 +25,7 @@ from ..parallel.exchange import Exchange
 from ..plots import reader
 from ..simulation.checks import name_classes
 from ..simulation.loop import Simulation, check_replicas
+from ..simulation.notices import LOST
 from ..simulation.observer import Observer
 from ..simulation.schedule import Annealing
 from ..storage import checkpoint_read, checkpoint_write
@@ -217,10 +218,11 @@ class Run:
         finally:
             self.checkpoints.release()
         digest = self.file.digest or simulation.hexdigest()  # other groups of ranks write no file
+        lost = self._lost_inputs()
         if self.exchange.rank == 0:
             if losses:
                 terminal.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
-            for line in self.phases.lines() + self.config.task.report() + self.cut_anew.lines():
+            for line in self.phases.lines() + lost + self.config.task.report() + self.cut_anew.lines():
                 terminal.echo(line)
         self._draw()
         if self.exchange.rank == 0:
@@ -234,6 +236,15 @@ class Run:
     def signal(self) -> str:
         """Name of the signal that cut the run short, "" for none."""
         return self.checkpoints.asked if self.simulation.iteration < self.config.task.iterations else ""
+
+    def _lost_inputs(self) -> list[str]:
+        """Collective: return a line on input spikes of the training that were lost in step 0, if there are any."""
+        notices, comm = self.simulation.notices, self.exchange.comm
+        counts = (0, 0) if self.simulation.exchange.rank else (notices.lost, notices.trained)  # once for each group
+        lost, trained = (collectives.total(comm, count) for count in counts)
+        if not lost:
+            return []
+        return [f"lost inputs: {lost:,} of {trained:,} spikes ({lost / trained:.2%}) in training: {LOST}"]
 
     def _correlations(self) -> list[str]:
         """Return a line on the correlations of neurons with targets of their own, before and after learning."""

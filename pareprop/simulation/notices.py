@@ -38,6 +38,7 @@ SILENT = 10  # iterations without a spike, after which a notice says so
 SOON, HARDLY = 100, 0.1  # the default optimizer is told of if the loss falls by less than this share in SOON iterations
 SAMPLED = 4096  # gradients of about this many synapses of a projection are checked for explosion
 ROUNDING = float(np.finfo(np.float32).eps)
+LOST = "as in NEST, spikes that arrive in the first step of an interval (row 0 of a raster, delay 1) are lost"
 FEW = 50  # a loss that is called step by step is compared with its errors in about this many steps
 
 
@@ -55,13 +56,15 @@ class Notices:
     ----------
     lines : list of str
         All notices so far.
+    trained, lost : int
+        Input spikes of training samples so far, and those of them that were lost, as they came in step 0.
     """
 
     def __init__(self, speaks: bool, silent: bool = False) -> None:
         self.speaks, self._silent = speaks, silent
         self.lines: list[str] = []
         self._kinds: set[str] = set()
-        self._n_inputs = 0  # input spikes so far
+        self._n_inputs = self.trained = self.lost = 0  # input spikes so far
         self._largest_loss = 0.0
         self._silent_loss = 0.0  # spike variant: loss of the first sample if readouts stayed at 0
 
@@ -107,16 +110,12 @@ class Notices:
         self._n_inputs += int(sample.inputs.ptr[-1])
         lost, total, n_steps = int(sample.inputs.ptr[1]), int(sample.inputs.ptr[-1]), len(sample.inputs.ptr) - 1
         delays = [item.delay_range[0] for item in model.projections if item.pre.role == "input" and not item.is_empty]
-        if (
-            lost > max(SHARE, CHANCE / n_steps) * total
-            and not generated
-            and not model.eprop.is_online
-            and min(delays, default=0) == 1
-        ):
-            why = (
-                "as in NEST, spikes that arrive in the first step of an interval (row 0 of a raster, delay 1) are lost"
-            )
-            self.tell("row 0", f"{here}: {lost} of {total} input spikes never arrive: {why}")
+        if generated or model.eprop.is_online or min(delays, default=0) != 1:
+            return
+        if phase == "train":
+            self.trained, self.lost = self.trained + total, self.lost + lost
+        if lost > max(SHARE, CHANCE / n_steps) * total:
+            self.tell("row 0", f"{here}: {lost} of {total} input spikes never arrive: {LOST}")
 
     def look_at_errors(self, sample: Sample, signal: np.ndarray, engine: Engine) -> None:
         """Collective: warn, on the first training sample, if a script's errors are not the derivative of its loss.

@@ -326,6 +326,17 @@ def test_settings_that_need_validations_are_told(tmp_path: Path) -> None:
     assert done.simulation.notices.lines == []
 
 
+def test_a_run_counts_the_inputs_that_are_lost(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """In a line at its end, also if they are so few that noise is their cause; in the spike variant none are lost."""
+    noise = Task(lambda raster: raster.__setitem__(slice(None), np.tile(np.eye(10), (4, 1))))
+    for variant in ("interval", "spike"):
+        options = {"test_samples": 2, "figures": "none"}
+        done = run(model(variant, optimizer=SMALL), noise, tmp_path / variant, iterations=3, **options)
+        assert done.simulation.notices.lines == []
+        line = "lost inputs: 3 of 120 spikes (2.50%) in training: as in NEST, spikes that arrive in the first step"
+        assert (line in capsys.readouterr().out) == (variant == "interval")
+
+
 def test_log_results_and_report_hold_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.warns(ParepropWarning, match="learns nothing"):
         run(model(feedback=False), Task(put(0, 3, 1.0)), tmp_path / "run", iterations=3, figures="none")
