@@ -55,7 +55,7 @@ ROWS = {
     "sequential-digits": Row(
         "the same row by row, 80 steps: accuracy, n = 500",
         "64 LIF, 64 adaptive",
-        f"{ADAM} 32",
+        f"{ADAM} 16",
         "sequential-digits.toml",
     ),
     "n-mnist": Row(
@@ -115,14 +115,15 @@ def command(row: Row, name: str, data: Path | None, seeds: str, more: tuple[str,
 
 
 def write_digits(folder: Path) -> None:
-    """Write the digits of scikit-learn, shuffled: as 64 rates, and row by row."""
+    """Write the digits of scikit-learn, shuffled: as 64 rates, and row by row, with 16 inputs for each column."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(labels))
     images, labels = images[order] / 16, labels[order]
     np.savez(folder / "digits.npz", rates=400.0 * images, labels=labels)
-    np.savez(folder / "rows.npz", rates=400.0 * images.reshape(-1, 8, 8).repeat(10, axis=1), labels=labels)
+    rows = 200.0 * images.reshape(-1, 8, 8).repeat(10, axis=1).repeat(16, axis=2)
+    np.savez_compressed(folder / "rows.npz", rates=rows.astype("f4"), labels=labels)
 
 
 def outcome(folder: Path) -> tuple[str, str] | None:
