@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import files
-from ..errors import InputError
+from ..errors import InputError, quote
 from ..later import h5py
 from ..machine import require_bytes
 from ..network.parameters import nearest
@@ -21,6 +21,7 @@ from ..values import Foreign, Values
 
 ROLES = {"neurons": ("recurrent", "spike"), "inputs": ("input", "input")}  # of a word: role, begin of names of columns
 EVERY = 0, 2**63 - 1  # ids of all cells of a role, half-open
+WORDS = {"dynamics": "sample", "projections": "projection", "populations": "population"}  # groups to what they hold
 MAX_CLASS = 9999  # higher classes are refused: a confusion matrix has their square
 
 
@@ -79,7 +80,8 @@ class RunResults:
     def _group(self, file: h5py.File, kind: str, name: str) -> h5py.Group:
         known = list(file.get(kind, ()))
         if name not in known:
-            raise InputError(f"{self.path}: no {kind} '{name}'{nearest(name, known)}")
+            more = "; --set record.test=N keeps the first N samples of the test" * (kind == "dynamics")
+            raise InputError(f"{self.path}: no {WORDS[kind]} {quote(name)}{nearest(str(name), known)}{more}")
         group = file[f"{kind}/{name}"]
         if not isinstance(group, h5py.Group):
             raise InputError(f"{self.path}: {kind}/{name} is not what a run writes")

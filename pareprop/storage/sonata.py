@@ -46,6 +46,9 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
     """
     source = directory / "record.h5"
     _require_free(directory, target, overwrite)
+    if not source.exists() and (directory / "results.h5").exists():
+        how = "--set record.every=1, or record={'every': 1} of pareprop.run, records the spikes of each iteration"
+        raise InputError(f"{directory}: the run has recorded nothing; {how} when it runs again")
     try:
         file = open_joined(source)
     except OSError as problem:

@@ -17,7 +17,7 @@ from pareprop import Adam, Model, rng
 from pareprop.errors import InputError
 from pareprop.network.local import LocalNetwork
 from pareprop.runs import config, run
-from pareprop.storage import record_settings
+from pareprop.storage import record_settings, sonata
 
 RUN = ["run", "evidence-accumulation", *as_options("iterations=2", "test_samples=3", "batch_size=2", "n_ad=4",
        "n_reg=6", "validate_every=1", "figures=none")]  # fmt: skip
@@ -180,8 +180,12 @@ def test_neurons_that_cannot_be_recorded(neurons: object, words: str) -> None:
 
 def test_what_is_not_there_is_named(done: Path, tmp_path: Path) -> None:
     opened = pareprop.open_run(done)
-    with pytest.raises(InputError, match="no projections 'x'"):
+    with pytest.raises(InputError, match="no projection 'x'"):
         opened.weights("x")
+    with pytest.raises(InputError, match=r"no sample 'test-0' .*; --set record\.test=N keeps the first N samples of"):
+        opened.signals("test-0")
+    with pytest.raises(InputError, match=r"run: the run has recorded nothing; --set record\.every=1, or record="):
+        sonata.export(done, tmp_path / "spikes.h5")
     with pytest.raises(InputError, match="must be 'neurons' or 'inputs'"):
         opened.spikes(of="x")
     with pytest.raises(InputError, match=r"results\.h5"):
