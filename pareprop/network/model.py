@@ -599,7 +599,8 @@ class Model:
             rule = quote(projection.learning_rule.name)
             raise InputError(
                 f"{here}: learning_rule = {rule} does not go with parameters of '{post.name}' that learn "
-                f"({', '.join(post.learn)}): give one of them"
+                f"({', '.join(post.learn)}), as neurons keep of each step what one of the two needs: leave out "
+                f"learning_rule=, or learn= of '{post.name}'"
             )
         if len(self._names) != len(self.projections):  # a script may change the list
             self._names = {other.name for other in self.projections}
