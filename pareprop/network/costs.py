@@ -28,8 +28,8 @@ def costs_of_ranks(model: Model, *cuts: np.ndarray) -> list[np.ndarray]:
         int64 (n_ranks + 1,), first neuron of each rank, and the number of neurons.
     """
     costs, lengths = list_costs(model)
-    ids = np.cumsum([0, *lengths])
-    return [sum_costs(costs, ids, bounds) + cost_of_tables(model, bounds) for bounds in cuts]
+    ids, tables = np.cumsum([0, *lengths]), TableCosts(model)
+    return [sum_costs(costs, ids, bounds) + tables.of_ranks(bounds) for bounds in cuts]
 
 
 def sum_costs(costs: list[np.ndarray], ids: np.ndarray, bounds: np.ndarray) -> np.ndarray:
@@ -47,38 +47,60 @@ def sum_costs(costs: list[np.ndarray], ids: np.ndarray, bounds: np.ndarray) -> n
     return np.diff(below[chunks] + inside)
 
 
-def cost_of_tables(model: Model, bounds: np.ndarray) -> np.ndarray:
-    """Return what a step costs each rank beside its neurons, in picoseconds: int64 (n_ranks,).
+class TableCosts:
+    """What the tables of synapses of a model cost ranks.
 
     A spike opens one row of each projection by which its source has targets on the rank, however many. Synapses come
     from memory if the table exceeds the cache, and so do targets if there are many.
     """
-    costs, size = model.eprop.costs, len(bounds) - 1
-    rows, synapses, events = np.zeros(size), np.zeros(size), np.zeros(size)
-    for item in model.projections:
-        if item.post.role == "recurrent" and item.pre.role in ("input", "recurrent") and not item.is_empty:
-            first, arrivals = model.offset(item.post), _rate(model, item) * model.dt_ms / 1000.0
-            here = np.diff(np.clip(bounds - first, 0, item.post.size)) * RULES[item.rule].indegree(item)
-            shortest, longest = item.delay_range
-            places = item.pre.size * (1 if spread_steps(model, item) else longest - shortest + 1)
-            rows += arrivals * places * (1.0 - elementary.exp(-here / places))
-            synapses += here
-            events += arrivals * here
-    cold = np.maximum(0.0, 1.0 - CACHE / np.maximum(synapses * model.eprop.event_bytes, 1.0))
-    far = np.maximum(0.0, 1.0 - NEAR / np.maximum(np.diff(bounds) * np.dtype(model.kernels.real).itemsize, 1))
-    return np.rint(costs.row * rows + (costs.cold_event * cold + costs.far_event * far) * events).astype(np.int64)
+
+    def __init__(self, model: Model) -> None:
+        self._model, groups = model, model.of_role("recurrent")
+        onto: dict[str, list[tuple[float, float, float]]] = {group.name: [] for group in groups}
+        for item in model.projections:
+            if item.post.role == "recurrent" and item.pre.role in ("input", "recurrent") and not item.is_empty:
+                shortest, longest = item.delay_range
+                places = item.pre.size * (1 if spread_steps(model, item) else longest - shortest + 1)
+                arrivals = _rate(model, item) * model.dt_ms / 1000.0
+                onto[item.post.name].append((arrivals, places, RULES[item.rule].indegree(item)))
+        self._ends = np.cumsum([0, *(group.size for group in groups)])
+        self._onto = [np.array(part).reshape(-1, 3, 1).swapaxes(0, 1) for part in onto.values()]
+
+    def of_ranks(self, bounds: np.ndarray) -> np.ndarray:
+        """Return what a step costs each rank beside its neurons, in picoseconds: int64 (n_ranks,)."""
+        costs, size = self._model.eprop.costs, len(bounds) - 1
+        rows, synapses, events = np.zeros(size), np.zeros(size), np.zeros(size)
+        low = np.searchsorted(bounds, self._ends[:-1], side="right") - 1
+        high = np.searchsorted(bounds, self._ends[1:], side="left")
+        for k in np.flatnonzero(low < high).tolist():  # the ranks that have neurons of the population
+            mine = slice(max(low[k], 0), min(high[k], size))
+            arrivals, places, indegrees = self._onto[k]
+            ids = np.clip(bounds[mine.start : mine.stop + 1], *self._ends[k : k + 2])
+            here = np.diff(ids) * indegrees
+            rows[mine] += elementary.total_rows((arrivals * places * (1.0 - elementary.exp(-here / places))).T)
+            synapses[mine] += elementary.total_rows(here.T)
+            events[mine] += elementary.total_rows((arrivals * here).T)
+        cold = np.maximum(0.0, 1.0 - CACHE / np.maximum(synapses * self._model.eprop.event_bytes, 1.0))
+        numbers = np.diff(bounds) * np.dtype(self._model.kernels.real).itemsize
+        far = np.maximum(0.0, 1.0 - NEAR / np.maximum(numbers, 1))
+        return np.rint(costs.row * rows + (costs.cold_event * cold + costs.far_event * far) * events).astype(np.int64)
 
 
 def list_costs(model: Model) -> tuple[list[np.ndarray], list[int]]:
     """Return the costs and lengths of all chunks of neurons, as `cuts.cut_equally` takes them."""
     costs, lengths = [], []
+    of_group: dict[str, list[Projection]] = {group.name: [] for group in model.of_role("recurrent")}
+    for item in model.projections:
+        if (group := item.pre if item.post.role == "readout" else item.post).name in of_group:
+            of_group[group.name].append(item)
     for group in model.of_role("recurrent"):
         offset = int(model.offset(group))
         places, times = model.load_factors or (np.zeros(1, np.int64), np.ones(1))
         inner = [place - offset for place in places.tolist() if 0 < place - offset < group.size]
         for low, high in itertools.pairwise(sorted({*range(0, group.size, CHUNK), *inner, group.size})):
             factor = times[np.searchsorted(places, offset + low, side="right") - 1]
-            costs.append(np.maximum(np.rint(factor * _costs(model, group, low, high)), 1).astype(np.int64))
+            cost = _costs(model, group, of_group[group.name], low, high)
+            costs.append(np.maximum(np.rint(factor * cost), 1).astype(np.int64))
             lengths.append(high - low)
     return costs, lengths
 
@@ -88,18 +110,21 @@ def total(cost: np.ndarray, length: int) -> int:
     return int(cost.sum()) * (length if len(cost) == 1 else 1)
 
 
-def _costs(model: Model, group: Population, low: int, high: int) -> np.ndarray:
-    """Return what neurons [low, high) of a population cost in a step: int64 (high - low,), or (1,) for one cost."""
+def _costs(model: Model, group: Population, items: list[Projection], low: int, high: int) -> np.ndarray:
+    """Return what neurons [low, high) of a population cost in a step: int64 (high - low,), or (1,) for one cost.
+
+    `items` are the projections onto them, and from them onto readouts.
+    """
     costs = model.eprop.costs
     cost: np.ndarray = np.array([costs.step * (1 + _extra_steps(group))], np.int64)
-    for item in model.projections:
-        if item.post is group and item.pre.role in ("input", "recurrent"):
+    for item in items:
+        if item.post.role == "recurrent" and item.pre.role in ("input", "recurrent"):
             rate = _rate(model, item) * model.dt_ms / 1000.0
             indegrees = RULES[item.rule].indegrees(model.seed, item, low, high)
             cost = cost + np.rint(costs.event * rate * indegrees).astype(np.int64)
-        elif item.post is group and item.pre.role == "readout":
+        elif item.pre.role == "readout":
             cost = cost + round(costs.signal * RULES[item.rule].indegree(item))
-        elif item.pre is group and item.post.role == "readout":
+        elif item.post.role == "readout":
             outdegree = RULES[item.rule].indegree(item) * item.post.size / group.size
             cost = cost + round(costs.readout_event * _rate(model, item) * model.dt_ms / 1000.0 * outdegree)
     return cost[:1] if np.all(cost == cost[0]) else cost

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError, quote
 from ..parallel.partition import firsts
-from .costs import cost_of_tables, list_costs, sum_costs, total
+from .costs import TableCosts, list_costs, sum_costs, total
 from .model import Model
 from .sharing import VARIABLE as SHARE_ABOVE
 from .sharing import count_sharing
@@ -48,13 +48,13 @@ def cut(model: Model, size: int, nodes: np.ndarray | None = None) -> np.ndarray:
         return _parse(given, n, size)
     if not n or n_sharing == 1:
         return firsts(n, size, 1)
-    costs, lengths = list_costs(model)
-    bounds = _cut_evenly(model, costs, lengths, size)
+    (costs, lengths), tables = list_costs(model), TableCosts(model)
+    bounds = _cut_evenly(tables, costs, lengths, size)
     places = None if nodes is None else _cut_nodes(model, costs, lengths, bounds, nodes)
     if nodes is None or places is None:
         return bounds
     parts = [
-        _cut_evenly(model, costs[low:high], lengths[low:high], ranks, sum(lengths[:low]))[:-1]
+        _cut_evenly(tables, costs[low:high], lengths[low:high], ranks, sum(lengths[:low]))[:-1]
         for low, high, ranks in zip(places[:-1], places[1:], np.diff(nodes).tolist(), strict=True)
     ]
     return np.concatenate([*parts, bounds[-1:]])
@@ -99,9 +99,10 @@ def _signal_delay(model: Model) -> float:
 
 def _spans(model: Model) -> list[tuple[int, int, int]]:
     """Return of each projection among neurons the shortest delay, and the indices of its populations, lower first."""
-    groups = model.of_role("recurrent")
-    items = [item for item in model.projections if item.pre in groups and item.post in groups and not item.is_empty]
-    pairs = [(groups.index(item.pre), groups.index(item.post)) for item in items]
+    places = {group.name: k for k, group in enumerate(model.of_role("recurrent"))}
+    named = [item for item in model.projections if item.pre.name in places and item.post.name in places]
+    items = [item for item in named if not item.is_empty]
+    pairs = [(places[item.pre.name], places[item.post.name]) for item in items]
     return [(item.delay_range[0], min(pair), max(pair)) for item, pair in zip(items, pairs, strict=True)]
 
 
@@ -123,20 +124,24 @@ def _cut_nodes(
     ends = cost[first_chunk]  # costs of all neurons before each population
     wanted = ends[-1] * (nodes / nodes[-1])
     of_areas = {k for k in range(1, len(groups)) if groups[k].area and groups[k].area == groups[k - 1].area}
+    across = np.full(len(ends), np.inf)  # shortest delay between the populations before each one and from it on
+    for shortest, low, high in spans:
+        across[low + 1 : high + 1] = np.minimum(across[low + 1 : high + 1], shortest)
     delays = sorted({np.inf, *(delay for delay, *_ in spans if delay > before)}, reverse=True) if before < most else []
     tries = [(delay, areas) for delay in delays for areas in ([of_areas, set()] if of_areas else [set()])]
     if any(group.area for group in groups):
         tries.append((0, of_areas))
     for delay, areas in tries:
-        inside = areas | {k for shorter, low, high in spans if shorter < delay for k in range(low + 1, high + 1)}
-        allowed = np.array([k for k in range(len(ends)) if k not in inside])
+        allowed = np.array([k for k in range(len(ends)) if across[k] >= delay and k not in areas])
         nearest = allowed[np.argmin(np.abs(ends[allowed] - wanted[:, None]), axis=1)]
         if np.all(np.diff(ends[nearest]) <= BALANCE * ends[-1] * np.diff(nodes) / nodes[-1]):
             return first_chunk[nearest]
     return None
 
 
-def _cut_evenly(model: Model, costs: list[np.ndarray], lengths: list[int], size: int, first: int = 0) -> np.ndarray:
+def _cut_evenly(
+    tables: TableCosts, costs: list[np.ndarray], lengths: list[int], size: int, first: int = 0
+) -> np.ndarray:
     """Cut neurons from `first` on so that ranks cost the same, synapse tables included.
 
     What tables cost is known for a given cut alone: so ids are cut anew, by the tables' costs in the cuts before.
@@ -145,7 +150,7 @@ def _cut_evenly(model: Model, costs: list[np.ndarray], lengths: list[int], size:
     bounds = best = first + cut_equally(costs, lengths, size)
     least, expected = np.inf, np.zeros(size, np.int64)
     for k in range(TRIES):
-        added = cost_of_tables(model, bounds)
+        added = tables.of_ranks(bounds)
         each = sum_costs(costs, ids, bounds) + added
         if each.max() < least:
             best, least = bounds, each.max()

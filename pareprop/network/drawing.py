@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..kernels import checksum, members, row_map, topology
 from ..parallel.partition import overlap
 from ..sonata.edges import Piece
-from . import delays
+from . import delays, totals
 from .connectivity import RULES, Projection
 from .model import Model
 from .parameters import Distribution
@@ -118,9 +118,10 @@ class _DrawnDraft(Draft):
 
     def _indegrees(self, seed: int) -> np.ndarray:
         """Return the in-degree of each target where the rule fixes their sum alone, else (0,)."""
-        if self.projection.N is None:
+        number, name = self.projection.N, self.projection.name
+        if number is None:
             return np.zeros(0, np.int64)
-        return np.asarray(RULES[self.projection.rule].indegrees(seed, self.projection, *self.targets), np.int64)
+        return totals.divide(rng.key(seed, f"{name}/totals"), number, self.projection.post.size, *self.targets)
 
     def mark_sources(self, bits: np.ndarray, offset: int) -> None:
         if RULES[self.projection.rule].reaches_all and self.expected:

@@ -8,6 +8,7 @@ Most lines of this module document arguments, for `help(Model)`.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -198,6 +199,7 @@ class Model:
             raise InputError(f"learning_signal = {quote(self.learning_signal)} {wanted}")
         self._note_optimizer("optimizer", self.optimizer)
         self._names: set[str] = set()
+        self._offsets: dict[str, int] = {}
 
     def _read_loss(self, key: str) -> Loss | None:
         """Return the loss that an attribute holds; a function becomes an `OwnLoss`."""
@@ -543,8 +545,12 @@ class Model:
 
     def offset(self, population: Population) -> int:
         """Return the index of the population's first cell among the cells of its role."""
-        others = self.of_role(population.role)
-        return sum(other.size for other in others[: others.index(population)])
+        if len(self._offsets) != len(self.populations):  # a script may change the list
+            ends = Counter[str]()
+            for other in self.populations:
+                self._offsets[other.name] = ends[other.role]
+                ends[other.role] += other.size
+        return self._offsets[population.name]
 
     def min_delay(self, *roles: Role) -> int | None:
         """Return the shortest delay in steps of the projections among cells of these roles, None without a synapse."""

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import rng
 from ..errors import InputError, quote
 from ..kernels import topology
 from ..values import Values
-from . import totals
 from .parameters import array_of, is_number
 from .rule_base import MAX_DELAY, Described, Rule, has_whole_value
 from .streamed_rules import Callback, DistanceDependent, LognormalDegrees, Sonata
@@ -110,11 +108,6 @@ class FixedTotalNumber(Rule):
     def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return projection.N / projection.post.size
-
-    def indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
-        """Return the number of synapses of each of some targets."""
-        key = rng.key(seed, f"{projection.name}/totals")
-        return totals.divide(key, projection.N, projection.post.size, low, high)
 
     def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets."""

@@ -75,6 +75,8 @@ def of_sources(sign: AnyValue, cells: ArrayLike, size: int, here: str) -> np.nda
     if isinstance(sign, str):
         if sign not in ("source", "free"):
             raise InputError(f"{here}: sign = {quote(sign)} must be 'source', 'free' or signs of the sources")
+        if sign == "source" and isinstance(cells, np.ndarray):  # checked with its population
+            return cells
         sign = cells if sign == "source" else 0
     source_signs = per_cell(sign, size, here)
     return source_signs if np.any(sign) else None  # of 2^31 sources without a sign this is one number

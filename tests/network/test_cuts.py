@@ -17,7 +17,7 @@ from small import Noise
 import pareprop
 from pareprop.errors import InputError
 from pareprop.machine import CACHE
-from pareprop.network import from_tables, synapse_table, to_tables
+from pareprop.network import from_tables, synapse_table, to_tables, totals
 from pareprop.network.cuts import LONGEST, VARIABLE, cut, cut_equally, round_steps
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
@@ -383,6 +383,19 @@ def test_true_degrees_count() -> None:
     ends = {"source": np.arange(len(target)) % 3000, "target": target}
     model = small.population(3000, "explicit", model={"seed": 4}, **ends, weight=1.0, delay=1)
     assert imbalance(model, 2) < 1.05 and cut(model, 2)[1] > 1600
+
+
+def test_totals_count_by_their_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No rank draws the in-degrees of all neurons, of which a large network has billions."""
+    model = Model(seed=2)
+    one, two = (model.neurons(name, 1000) for name in ("one", "two"))
+    for group, n in ((one, 50_000), (two, 500_000)):
+        model.connect(one, group, "fixed_total_number", N=n)
+    asked: list[int] = []
+    drawn = totals.divide
+    monkeypatch.setattr(totals, "divide", lambda key, n, size, low, high: asked.append(high - low) or drawn(
+        key, n, size, low, high))  # fmt: skip
+    assert imbalance(model, 4) < 1.02 and asked and max(asked) < 1000
 
 
 @pytest.mark.parametrize(
