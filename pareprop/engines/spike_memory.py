@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..kernels import layout, optimizers
 from ..network import transmission
 from ..network.connectivity import Population
+from ..network.drawing import list_delays
 from ..network.local import LocalNetwork, program_of
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.channel import Channel
@@ -118,9 +119,10 @@ class SpikeMemory:
         n = network.neurons[1] - network.neurons[0]
         self.length = self.steps_kept + n_steps + plan.m + 2
         self.inputs = SpikeLog(self.length)
-        wanted = {post.name: (post, plan.composed(post)) for post in _targets(self.tables[0])}
+        posts = {span.projection.post.name: span.projection.post for span in self.tables[0].spans}
+        wanted = {name: (post, plan.composed(post)) for name, post in posts.items()}
         self._composed = {name: (program_of(model, post), of) for name, (post, of) in wanted.items() if of}
-        self.rules = SpikeRules(network, plan, n_steps)
+        self.rules, self._addresses = SpikeRules(network, plan, n_steps), dict[tuple[str, str], int]()
         self.names = [set(plan.numbers) for plan in self.plans]
         self.rows = [self._rows(*given) for given in zip(self.tables, self.plans, self.names, strict=True)]
         self.stretches = self._stretches(n)
@@ -204,7 +206,10 @@ class SpikeMemory:
         """Return the address of the compiled model that traces of a projection follow, 0 for one of the package."""
         if request.definition is None or request.equations:
             return 0
-        return program_of(self.network.model, request.post, request.through or "all").address(self._real)
+        key = request.post.name, request.through or "all"
+        if key not in self._addresses:
+            self._addresses[key] = program_of(self.network.model, request.post, key[1]).address(self._real)
+        return self._addresses[key]
 
     def _share_constants(self, post: Population) -> bool:
         """Return whether all neurons of a population on this rank have the same constants."""
@@ -506,13 +511,14 @@ class SpikeMemory:
                 continue
             fresh.first = np.full(len(into.row_ptr) - 1, layout.NEVER)
             transfer.carry_rows([((table, np.asarray(rows.first)), (into, np.asarray(fresh.first)))])
-            columns = dict(zip(_list_blocks(table), np.asarray(rows.rates).T, strict=True))
-            of_projection = {name: column for (name, _), column in columns.items()}
+            of_projection = dict(zip((name for name, _ in _list_blocks(table)), np.asarray(rows.rates).T, strict=True))
+            known = {span.projection.name: set(list_delays(span.projection)) for span in table.spans}
             past = np.zeros((len(rows.rate_since), len(into.blocks)))
             for place, (name, delay) in enumerate(_list_blocks(into)):
                 others, rate = rates.get(name, ([], 0.0))
                 like = [of_projection[other] for other in others if other in of_projection]
-                past[:, place] = columns.get((name, delay), like[-1] if like else rate)
+                own = delay in known.get(name, ())
+                past[:, place] = of_projection[name] if own else like[-1] if like else rate
             fresh.rate_since, fresh.rates = np.array(rows.rate_since), past
 
     def history_steps(self) -> int:

@@ -92,20 +92,20 @@ def list_levels(law: Distribution, low: int, high: int) -> np.ndarray:
         edges = elementary.log(edges)
     if low == high:
         return np.zeros(0, np.uint32)
-    total = np.array([_cumulative((edge - mean) / std) for edge in edges])
+    total = _cumulative((edges - mean) / std)
     share = (total[1:-1] - total[0]) / (total[-1] - total[0])
     return rng.levels(share)
 
 
-def _cumulative(x: float) -> float:
+def _cumulative(x: np.ndarray) -> np.ndarray:
     """Return the probability that a standard normal number is at most x, by its series (Marsaglia 2004)."""
-    x = min(max(x, -8.0), 8.0)
-    total, term, odd, before = x, x, 1, 0.0
-    while total != before:
+    x = np.clip(x, -8.0, 8.0)
+    total, term, odd, before = x, x, 1, np.full_like(x, np.nan)
+    while np.any(total != before):
         odd += 2
         before, term = total, term * x * x / odd
-        total += term
-    return 0.5 + total * float(elementary.exp(-0.5 * x * x)) / math.sqrt(2.0 * math.pi)
+        total = total + term
+    return 0.5 + total * elementary.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
 
 
 def learned_in_steps(here: str, rule: Optimizer, dt_ms: float | None) -> Optimizer:

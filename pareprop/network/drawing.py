@@ -139,6 +139,26 @@ class _DrawnDraft(Draft):
         self._drawing.fill(*self.targets, self.base, rows, cursor, target, weight)
 
 
+class _NoDraft(Draft):
+    """Nothing, of a drawn projection without a target on this rank."""
+
+    def __init__(self, projection: Projection) -> None:
+        super().__init__(projection, (0, 0), 0, (0, projection.pre.size))
+        self.delays = list_delays_elsewhere(projection)
+
+    def mark_sources(self, bits: np.ndarray, offset: int) -> None:
+        """Add none."""
+
+    def mark_rows(self, rows: row_map.RowMap) -> None:
+        """Mark none."""
+
+    def count(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
+        """Add none."""
+
+    def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+        """Write none."""
+
+
 class _ExplicitDraft(Draft):
     """Synapses given as arrays, of which this rank takes those onto its own targets."""
 
@@ -269,6 +289,19 @@ def list_delays(projection: Projection) -> np.ndarray:
     return np.unique(projection.delay)
 
 
+def list_delays_elsewhere(projection: Projection) -> np.ndarray:
+    """Return the delays for which ranks without a target have blocks: one if synapses are drawn, and stay.
+
+    Each step goes over all blocks, of which a network with many projections would have a million.
+    """
+    delays = list_delays(projection)
+    return delays[:1] if _stays(projection) else delays
+
+
+def _stays(projection: Projection) -> bool:
+    return projection.is_drawn and not projection.moves and not RULES[projection.rule].streamed
+
+
 def make_scratch(rule: int, n_sources: int, indegree: int, allow_multapses: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return what a draw shuffles in: the numbers of all sources, or a table of the few that are moved.
 
@@ -316,6 +349,8 @@ def draft_synapses(
     offset = model.offset(projection.post)
     low, high = overlap(first, last, offset, offset + projection.post.size)
     base = low - first if high > low else 0
+    if low == high and _stays(projection):
+        return _NoDraft(projection)
     targets = (low - offset, high - offset) if high > low else (0, 0)
     taken = 0, projection.pre.size
     if sources is not None:

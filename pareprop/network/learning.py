@@ -110,8 +110,8 @@ def _key_of(post: Population, rule: LearningRule, parameters: Given) -> Key:
 def list_kept(model: Model, population: Population) -> tuple[str, ...]:
     """Return the names of the quantities that steps of a population keep for its learning rules."""
     names: set[str] = set()
-    for item in _learning(model):
-        if item.post.name != population.name:
+    for item in model.projections:
+        if not item.plastic or item.post.name != population.name:
             continue
         rule = rule_of(item)
         if isinstance(rule, LearningRule):

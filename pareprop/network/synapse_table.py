@@ -16,7 +16,7 @@ from ..parallel.messages import Sources
 from ..values import Values
 from . import transmission
 from .connectivity import RULES, Projection
-from .drawing import Draft, draft_synapses
+from .drawing import Draft, draft_synapses, list_delays
 from .model import Model
 
 SOURCE, LOG = layout.SOURCE, layout.LOG
@@ -339,7 +339,7 @@ class SynapseTable:
         for span in self.spans:
             n, rows = span.projection.pre.size, np.arange(span.n_rows)
             numbers.append(first + n * span.block(rows) + span.source(rows))
-            first += n * len(span.delays)
+            first += n * len(list_delays(span.projection))
         return np.concatenate(numbers), first
 
     def count_by_source(self, span: ProjectionSlice, block: int) -> tuple[np.ndarray, np.ndarray]:

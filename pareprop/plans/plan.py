@@ -174,12 +174,12 @@ class TablePlan:
         """Return whether a block learns by one of some ways."""
         return bool(self.chosen(*names).any())
 
-    @property
+    @cached_property
     def is_counted(self) -> bool:
         """Whether kernels count optimizer steps: those without a gradient change something in a block."""
         return any(not plan.request.optimizer.accumulates for plan in self.plans)
 
-    @property
+    @cached_property
     def learns(self) -> bool:
         """Whether any block learns."""
         return any(plan.learns for plan in self.plans)
@@ -275,8 +275,10 @@ class NetworkPlan:
         Populations share what is compiled for a model given by equations.
         """
         definition = getattr(post.params, "definition", None)
-        onto = [plan for plan in self.plans.values() if plan.learns and plan.request.definition == definition]
-        onto = onto if definition else [plan for plan in onto if plan.request.post.name == post.name]
+        if definition is None:
+            onto = [plan for plan in self.plans.values() if plan.request.post.name == post.name and plan.learns]
+        else:
+            onto = [plan for plan in self.plans.values() if plan.learns and plan.request.definition == definition]
         if not any(isinstance(plan.way, Scan) for plan in onto):
             return None
         ports = {plan.request.projection.port_index for plan in onto}

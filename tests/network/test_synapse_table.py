@@ -200,3 +200,21 @@ def test_rows_hold_all_synapses_of_a_source_and_delay(variant: str) -> None:
     assert table.spans[0].delays.tolist() == [1, 2]
     rows = np.split(table.target, table.row_ptr[1:-1])
     assert all(np.all(np.diff(row.astype(int)) >= 0) for row in rows)
+
+
+def test_projections_without_a_target_have_one_block() -> None:
+    """A rank of a network with thousands of projections goes over the delays of its own ones alone; rows are numbered
+    on all ranks as in a table of all sources and delays."""
+    model = Model(seed=3)
+    groups = [model.neurons(f"area{k}", 50) for k in range(4)]
+    for pre in groups:
+        for post in groups:
+            model.connect(pre, post, "fixed_indegree", indegree=5, delay=(1, 40))
+    cuts = np.array([0, 50, 100, 150, 200])
+    for rank in range(4):
+        table = LocalNetwork(model, rank, 4, cuts=cuts).incoming
+        assert [len(span.delays) for span in table.spans] == [40 if k % 4 == rank else 1 for k in range(16)]
+        assert len(table.blocks) == 4 * 40 + 12 and len(table.weight) == 50 * 20
+        rows, n_rows = table.whole_rows()
+        assert n_rows == 16 * 40 * 50 and len(np.unique(rows)) == len(rows)
+        assert rows.min() >= rank * 2000 and np.unique(rows // 2000).tolist() == [rank, 4 + rank, 8 + rank, 12 + rank]
