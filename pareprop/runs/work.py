@@ -5,9 +5,11 @@ The unit costs of `units` multiply these counts.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,15 +20,17 @@ from ..machine import CACHE
 from ..network import learning
 from ..network.connectivity import RULES, Population, Projection
 from ..network.cuts import cut, round_steps
+from ..network.drawing import list_delays_elsewhere
 from ..network.local import ALMOST_ALL, cost_of, program_of
 from ..network.model import Model
 from ..network.sharing import count_sharing
 from ..network.synapse_table import count_bytes, pays_index, spread_steps
+from ..neurons.cost import Cost
 from ..parallel.exchange import WORTHWHILE
 from ..parallel.messages import count_words
 from ..parallel.partition import overlap
 from ..parallel.tree import WORDS_OF_SUM
-from ..plans.plan import FOLD_STEPS, NetworkPlan
+from ..plans.plan import FOLD_STEPS, NetworkPlan, TablePlan
 
 SPIKING = "input", "recurrent"
 NEAR = 2**20  # about this many bytes of neurons stay in a core's second cache from step to step
@@ -220,86 +224,242 @@ class Work:
 def of_rank(
     model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, nodes: int = 1, cuts: np.ndarray | None = None
 ) -> Work:
-    """Return the expected counts of `rank` of `ranks` on some nodes for samples of `n_steps` steps.
+    """Return the expected counts of a rank, see `Counting`."""
+    return Counting(model, n_steps, firing, ranks, nodes, cuts).of_rank(rank)
 
-    `cuts` may give what `cut` returns for these ranks and nodes.
+
+class Counting:
+    """Counts the work of each of some ranks on some nodes for samples of `n_steps` steps.
+
+    `cuts` may give what `cut` returns for these ranks and nodes. Projections of which a rank has no synapse cost it no
+    time here: a network may have thousands of them.
     """
-    starts, node = first_ranks(ranks, nodes), rank * nodes // ranks
-    cuts = cut(model, ranks, starts) if cuts is None else cuts
-    own, of_node = (
-        (int(cuts[low]), int(cuts[high])) for low, high in ((rank, rank + 1), (starts[node], starts[node + 1]))
-    )
-    of_groups = sources(model, *of_node)
-    share = sum(of_groups.values()) / model.size("recurrent")  # that the node listens to
-    targeted = nodes > 1 and share <= WORTHWHILE
-    heard = sources(model, *own)
-    plan = NetworkPlan(model) if model.eprop.is_online else None
-    n_heard, n = sum(heard.values()), model.size("recurrent")
-    parts, added = {name: TableCounts() for name in ("incoming", "outgoing", "feedback")}, 0.0
-    for item in model.projections:
-        if item.pre.role != "current":
-            kind = "outgoing" if item.post.role == "readout" else "incoming"
-            kind = "feedback" if item.pre.role == "readout" else kind
+
+    def __init__(
+        self, model: Model, n_steps: int, firing: Firing, ranks: int, nodes: int = 1, cuts: np.ndarray | None = None
+    ) -> None:
+        self.model, self.n_steps, self.firing, self.ranks, self.nodes = model, n_steps, firing, ranks, nodes
+        self.starts = first_ranks(ranks, nodes)
+        self.cuts = cut(model, ranks, self.starts) if cuts is None else cuts
+        self.plan = NetworkPlan(model) if model.eprop.is_online else None
+        self._projections = Projections(model)
+        self._of_rules = _of_rules(model, self.plan, n_steps)
+        self._of_node = functools.cache(self._listen)
+        steps = (n_steps, n_steps)
+        if count_sharing(model, ranks) == ranks:
+            steps = round_steps(model, n_steps, self.starts, self.cuts)
+        self._rounds, self._exchanges = (math.ceil(n_steps / longest) for longest in steps)
+
+    def _listen(self, node: int) -> tuple[float, float]:
+        """Return the share of the neurons that a node listens to, and of how many other nodes it hears neurons."""
+        first = self.cuts[self.starts]
+        heard = self._projections.sources(int(first[node]), int(first[node + 1]))
+        neighbours = count_neighbours(self.model, heard, first, node) if self.nodes > 1 else 0.0
+        return sum(heard.values()) / self.model.size("recurrent"), neighbours
+
+    def of_rank(self, rank: int) -> Work:
+        """Return the expected counts of a rank."""
+        model, n_steps, firing, plan = self.model, self.n_steps, self.firing, self.plan
+        own = int(self.cuts[rank]), int(self.cuts[rank + 1])
+        share, neighbours = self._of_node(rank * self.nodes // self.ranks)
+        targeted = self.nodes > 1 and share <= WORTHWHILE
+        heard = self._projections.sources(*own)
+        n_heard, n = sum(heard.values()), model.size("recurrent")
+        parts, added = self._projections.elsewhere(own), 0.0
+        for kind, item in self._projections.onto(own):
             counts = _counts(model, item, firing, own, heard)
             parts[kind] += counts
             if plan and item.post.role == "recurrent" and item.pre.role != "readout":
                 added += counts.synapses * plan.plans[item.name].added_arrivals(firing.of(item.pre), n_steps)
             elif item.post.role == "recurrent" and spread_steps(model, item):
                 added += SPREAD_EVENT * counts.events
-    if n_heard < n:
-        parts["incoming"] += TableCounts(words=count_words(n, n_heard), ids=n_heard)
-    n, n_readouts = model.size("recurrent"), model.size("readout")
-    n_sharing = count_sharing(model, ranks)
-    neurons = own[1] - own[0]
-    steps = round_steps(model, n_steps, starts, cuts) if n_sharing == ranks else (n_steps, n_steps)
-    rounds, exchanges = (math.ceil(n_steps / longest) for longest in steps)
-    lag = plan.m - 1 if plan else 0
-    incoming = parts["incoming"]
-    events, visits = incoming.events, incoming.visits
-    real_bytes = float(np.dtype(model.kernels.real).itemsize)
-    return Work(
-        ranks=ranks,
-        neurons=neurons,
-        readouts=n_readouts,
-        synapses=incoming.synapses,
-        readout_synapses=parts["outgoing"].synapses,
-        feedback_synapses=parts["feedback"].synapses,
-        rows=sum(part.rows for part in parts.values()),
-        events=events,
-        visits=visits,
-        readout_events=parts["outgoing"].events,
-        steps=n_steps,
-        neuron_steps=neurons * n_steps,
-        cold_neuron_steps=n_steps * max(0.0, neurons - NEAR / BYTES_PER_NEURON),
-        lagged_neuron_steps=neurons * n_steps * (lag > 0),
-        signal_steps=parts["feedback"].synapses * n_steps,
-        spikes=n * firing.neurons,
-        input_spikes=model.size("input") * firing.inputs,
-        rounds=rounds,
-        exchanges=exchanges,
-        words=layout.HEADER
-        + (n_steps * (1 + WORDS_OF_SUM * n_readouts) + neurons * ranks / nodes * firing.neurons) / exchanges,
-        lag_rows=neurons * lag,
-        lagged_events=events * (lag > 0),
-        lagged_visits=visits * (lag > 0),
-        heard=n_heard,
-        nodes=nodes,
-        targeted=targeted,
-        neighbours=count_neighbours(model, of_groups, cuts[starts], node) if nodes > 1 else 0.0,
-        numbered=n_heard < n,
-        node_spikes=n * firing.neurons * (share if targeted else 1.0),
-        heard_spikes=n_heard * firing.neurons,
-        searches=incoming.searches,
-        table_bytes={name: part.nbytes(model.kernels.real) for name, part in parts.items()},
-        ring_bytes=neurons * _ring_numbers(model) * real_bytes,
-        real_bytes=real_bytes,
-        **_learning(model, plan, neurons, parts),
-        added_events=added,
-        touched_bytes=incoming.synapses * model.eprop.event_bytes,
-        history_bytes=0.0 if model.eprop.is_online else neurons * n_steps * real_bytes,
-        **_given(model, plan, n_steps, own),
-        rule_bytes=_of_rules(model, plan, n_steps, neurons),
-    ).with_cache(CACHE)
+        if n_heard < n:
+            parts["incoming"] += TableCounts(words=count_words(n, n_heard), ids=n_heard)
+        n_readouts, neurons = model.size("readout"), own[1] - own[0]
+        lag = plan.m - 1 if plan else 0
+        incoming = parts["incoming"]
+        events, visits = incoming.events, incoming.visits
+        real_bytes = float(np.dtype(model.kernels.real).itemsize)
+        words = n_steps * (1 + WORDS_OF_SUM * n_readouts) + neurons * self.ranks / self.nodes * firing.neurons
+        return Work(
+            ranks=self.ranks,
+            neurons=neurons,
+            readouts=n_readouts,
+            synapses=incoming.synapses,
+            readout_synapses=parts["outgoing"].synapses,
+            feedback_synapses=parts["feedback"].synapses,
+            rows=sum(part.rows for part in parts.values()),
+            events=events,
+            visits=visits,
+            readout_events=parts["outgoing"].events,
+            steps=n_steps,
+            neuron_steps=neurons * n_steps,
+            cold_neuron_steps=n_steps * max(0.0, neurons - NEAR / BYTES_PER_NEURON),
+            lagged_neuron_steps=neurons * n_steps * (lag > 0),
+            signal_steps=parts["feedback"].synapses * n_steps,
+            spikes=n * firing.neurons,
+            input_spikes=model.size("input") * firing.inputs,
+            rounds=self._rounds,
+            exchanges=self._exchanges,
+            words=layout.HEADER + words / self._exchanges,
+            lag_rows=neurons * lag,
+            lagged_events=events * (lag > 0),
+            lagged_visits=visits * (lag > 0),
+            heard=n_heard,
+            nodes=self.nodes,
+            targeted=targeted,
+            neighbours=neighbours,
+            numbered=n_heard < n,
+            node_spikes=n * firing.neurons * (share if targeted else 1.0),
+            heard_spikes=n_heard * firing.neurons,
+            searches=incoming.searches,
+            table_bytes={name: part.nbytes(model.kernels.real) for name, part in parts.items()},
+            ring_bytes=neurons * self._projections.ring_numbers * real_bytes,
+            real_bytes=real_bytes,
+            **self._learning(neurons, parts),
+            added_events=added,
+            touched_bytes=incoming.synapses * model.eprop.event_bytes,
+            history_bytes=0.0 if plan else neurons * n_steps * real_bytes,
+            **self._given(own),
+            rule_bytes=self._of_rules[0] + neurons * self._of_rules[1],
+        ).with_cache(CACHE)
+
+    @functools.cached_property
+    def _models(self) -> list[tuple[Population, Cost | None, int]]:
+        """Populations, what their neurons cost if equations give their model, and the numbers that these keep."""
+        found = []
+        for population in self.model.of_role("recurrent"):
+            cost, kept = cost_of(self.model, population), 0
+            if cost is not None:
+                beside = 0 if self.plan else len(population.ports) - 1  # surrogate gradients of further ports
+                kept = cost.kept - 1 + beside
+            elif learning.list_kept(self.model, population):  # for rules
+                kept = program_of(self.model, population).n_kept
+            found.append((population, cost, kept))
+        return found
+
+    def _given(self, own: tuple[int, int]) -> dict[str, float]:
+        """Return the counts of neurons whose model is given by equations; one process compiles and measures these."""
+        added = dict.fromkeys(("given_steps", "given_update", "given_sweep", "given_bytes"), 0.0)
+        for population, cost, _ in self._models:
+            low, high = _local(self.model, population, own)
+            if cost is not None and low < high:
+                steps = (high - low) * self.n_steps
+                added["given_steps"] += steps
+                added["given_update"] += steps * cost.step
+                added["given_sweep"] += steps * cost.sweep * (self.plan is None)
+        kept = max([0, *(kept for *_, kept in self._models)])  # all neurons of a rank have as many columns
+        rows = self._plans["incoming"].kept_steps() + self.plan.m + 3 if self.plan else self.n_steps
+        added["given_bytes"] = float(kept * (own[1] - own[0]) * rows * np.dtype(self.model.kernels.real).itemsize)
+        return added
+
+    @functools.cached_property
+    def _plans(self) -> dict[str, TablePlan]:
+        """Plans of the tables of the spike variant."""
+        assert self.plan is not None  # the interval variant has none
+        spiking = [item for item in self.model.projections if item.pre.role in SPIKING]
+        roles = ("incoming", "recurrent"), ("outgoing", "readout")
+        return {
+            kind: self.plan.of_projections([item for item in spiking if item.post.role == role]) for kind, role in roles
+        }
+
+    @functools.cached_property
+    def _is_direct(self) -> bool:
+        """Whether gradients change weights of the interval variant at once, so that no sums of them are kept."""
+        items = self.model.projections
+        optimizers = [self.model.optimizer, *(item.optimizer for item in items if item.optimizer)]
+        stay = all(item.learn_delay is None for item in items) and self.model.optimizer.max_norm is None
+        return stay and all(item.accumulates and item.batch_size == 1 for item in optimizers)
+
+    def _learning(self, neurons: int, parts: Mapping[str, TableCounts]) -> dict[str, float]:
+        """Return the bytes that learning takes beside weights and histories of plain neurons, see `engines`."""
+        model, plan, real = self.model, self.plan, np.dtype(self.model.kernels.real).itemsize
+        if not plan:
+            sums = not self._is_direct
+            numbers = sum(part.synapses * sums + 2.0 * part.adaptive + part.of_delays for part in parts.values())
+            return {"learning_bytes": real * numbers + _parameters(model, neurons)}
+        learning, books, composed = 0.0, 0.0, 0.0
+        batched = model.optimizer.batch_size > 1  # then sums of gradients, and moments, lie apart from engines' arrays
+        for kind, found in self._plans.items():
+            part = parts[kind]
+            learning += part.synapses * len(found.numbers) + batched * (part.synapses + 2.0 * part.adaptive)
+            stretches, counted = found.uses("scan"), batched or part.adaptive > 0
+            of_factors = (plan.m + 2) * (part.weighed > 0)  # of the spikes that learning has not taken up
+            books += (layout.BOOK_COLUMNS + 1 + stretches + counted + of_factors) * part.rows * found.learns
+            books += part.senders + counted * part.blocks * 4 * 2 * FOLD_STEPS  # numbers of steps of the optimizer
+            if kind == "incoming":
+                beside, steps = model.is_rewarded or plan.sets == 2, found.kept_steps()
+                composed = (2 * (steps - 1) + steps * beside) * real / 8 - PREFIX_NUMBERS
+                if found.uses("prefix"):  # as many ends of blocks more as a longer cutoff asks for
+                    ends = (found.longest_cutoff() + plan.m) // plan.block
+                    composed += PREFIX_NUMBERS + 4 * ends * plan.sets * (not model.is_rewarded)
+                if stretches:
+                    composed += layout.STRETCHES * found.map_numbers(beside)
+        return {"learning_bytes": learning * real, "book_bytes": 8.0 * books, "stretch_bytes": 8.0 * composed * neurons}
+
+
+class Projections:
+    """The projections of a model by what a rank or node has of them.
+
+    Attributes
+    ----------
+    ring_numbers : int
+        Numbers per neuron in the ring buffer of later arrivals.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model, self._groups = model, model.of_role("recurrent")
+        self._ends = np.cumsum([0, *(group.size for group in self._groups)])
+        self._onto: list[list[tuple[str, Projection]]] = [[] for _ in self._groups]
+        self._onto_readouts: list[tuple[str, Projection]] = []
+        self._counts = {kind: np.zeros((len(self._groups), 2), int) for kind in ("incoming", "outgoing", "feedback")}
+        places = {group.name: k for k, group in enumerate(self._groups)}
+        for item in model.projections:
+            if item.post.role == "readout" and item.pre.role != "current":
+                self._onto_readouts.append(("outgoing", item))
+            elif item.pre.role != "current":
+                kind = "feedback" if item.pre.role == "readout" else "incoming"
+                self._onto[places[item.post.name]].append((kind, item))
+                counts = len(list_delays_elsewhere(item)), item.transmission is not None
+                self._counts[kind][places[item.post.name]] += counts
+        steps = max((spread_steps(model, item) for item in model.projections), default=0)
+        self.ring_numbers = steps * max((len(group.ports) for group in self._groups), default=0)
+
+    def _here(self, first: int, last: int) -> range:
+        """Return the populations that have some of the neurons [first, last)."""
+        low, high = np.searchsorted(self._ends, [first, last - 1], side="right").tolist()
+        return range(low - 1, high if first < last else low - 1)
+
+    def onto(self, own: tuple[int, int]) -> list[tuple[str, Projection]]:
+        """Return kind and projection of those that bring synapses to a rank with neurons `own`."""
+        return [*(pair for k in self._here(*own) for pair in self._onto[k]), *self._onto_readouts]
+
+    def elsewhere(self, own: tuple[int, int]) -> dict[str, TableCounts]:
+        """Return the counts, by kind, of projections without a target among neurons `own`: blocks without a row."""
+        here, found = self._here(*own), {}
+        for kind, counts in self._counts.items():
+            blocks, weighed = (counts.sum(axis=0) - counts[here.start : here.stop].sum(axis=0)).tolist()
+            found[kind] = TableCounts(blocks=blocks, weighed=weighed)
+        return found
+
+    def sources(self, first: int, last: int) -> dict[str, float]:
+        """Return how many neurons of each population a rank or node with neurons [first, last) listens to, as expected.
+
+        See `LocalNetwork.sources`.
+        """
+        silent = {group.name: 1.0 for group in self._groups}
+        for k in self._here(first, last):
+            for _, item in self._onto[k]:
+                if item.pre.role == "recurrent":
+                    silent[item.pre.name] *= _without_targets(self._model, item, (first, last))
+        expected = {}
+        for group, offset in zip(self._groups, self._ends.tolist(), strict=False):
+            low, high = overlap(first, last, offset, offset + group.size)
+            own = high - low
+            expected[group.name] = own + (group.size - own) * (1.0 - silent[group.name])
+        if sum(expected.values()) > ALMOST_ALL * self._model.size("recurrent"):
+            return {group.name: float(group.size) for group in self._groups}
+        return expected
 
 
 def first_ranks(ranks: int, nodes: int) -> np.ndarray:
@@ -307,61 +467,22 @@ def first_ranks(ranks: int, nodes: int) -> np.ndarray:
     return -(-np.arange(nodes + 1) * ranks // nodes)
 
 
-def _given(model: Model, plan: NetworkPlan | None, n_steps: int, own: tuple[int, int]) -> dict[str, float]:
-    """Return the counts of neurons whose model is given by equations; one process compiles and measures the models."""
-    added = dict.fromkeys(("given_steps", "given_update", "given_sweep", "given_bytes"), 0.0)
-    kept = 0
-    for population in model.of_role("recurrent"):
-        if (cost := cost_of(model, population)) is None:
-            if learning.list_kept(model, population):  # for rules
-                kept = max(kept, program_of(model, population).n_kept)
-            continue
-        low, high = _local(model, population, own)
-        steps = (high - low) * n_steps
-        added["given_steps"] += steps
-        added["given_update"] += steps * cost.step
-        added["given_sweep"] += steps * cost.sweep * (plan is None)
-        beside = 0 if plan else len(population.ports) - 1  # surrogate gradients of further ports
-        kept = max(kept, cost.kept - 1 + beside)  # all neurons of a rank have as many columns
-    onto = [item for item in model.projections if item.post.role == "recurrent" and item.pre.role in SPIKING]
-    rows = plan.of_projections(onto).kept_steps() + plan.m + 3 if plan else n_steps
-    added["given_bytes"] = float(kept * (own[1] - own[0]) * rows * np.dtype(model.kernels.real).itemsize)
-    return added
+def _of_rules(model: Model, plan: NetworkPlan | None, n_steps: int) -> tuple[float, float]:
+    """Return the bytes that learning rules, and e-prop with options, keep on a rank, and for each neuron more.
 
-
-def _of_rules(model: Model, plan: NetworkPlan | None, n_steps: int, neurons: int) -> float:
-    """Return the bytes that learning rules, and e-prop with options, keep; one process compiles the rules."""
+    One process compiles the rules.
+    """
+    coefficients = 0
     if plan is None and (kinds := len(learning.list_eprop(model))):
         ports = max(len(group.ports) for group in model.of_role("recurrent"))
         coefficients = kinds * ports * n_steps * np.dtype(model.kernels.real).itemsize
-    else:
-        coefficients = 0
     none, one = (rules.count_bytes(model, plan, n_steps, n) for n in (0, 1))
-    return none + neurons * (coefficients + one - none)
-
-
-def _ring_numbers(model: Model) -> int:
-    """Return the numbers per neuron in the ring buffer of later arrivals."""
-    steps = max((spread_steps(model, item) for item in model.projections), default=0)
-    return steps * max((len(group.ports) for group in model.of_role("recurrent")), default=0)
+    return none, coefficients + one - none
 
 
 def sources(model: Model, first: int, last: int) -> dict[str, float]:
-    """Return how many neurons of each population a rank or node with neurons [first, last) listens to, as expected.
-
-    See `LocalNetwork.sources`.
-    """
-    groups = model.of_role("recurrent")
-    expected = {}
-    for group in groups:
-        low, high = overlap(first, last, model.offset(group), model.offset(group) + group.size)
-        own = high - low
-        items = [item for item in model.projections if item.pre == group and item.post.role == "recurrent"]
-        silent = math.prod(_without_targets(model, item, (first, last)) for item in items)
-        expected[group.name] = own + (group.size - own) * (1.0 - silent)
-    if sum(expected.values()) > ALMOST_ALL * model.size("recurrent"):
-        return {group.name: float(group.size) for group in groups}
-    return expected
+    """Return how many neurons of each population a rank or node listens to, see `Projections.sources`."""
+    return Projections(model).sources(first, last)
 
 
 def count_neighbours(model: Model, heard: Mapping[str, float], first: np.ndarray, node: int) -> float:
@@ -384,39 +505,6 @@ def count_neighbours(model: Model, heard: Mapping[str, float], first: np.ndarray
         foreign = group.size - int(here[node])
         expected += here * (max(heard[group.name] - int(here[node]), 0.0) / max(foreign, 1))
     return float(np.sum(-elementary.expm1(-np.delete(expected, node))))
-
-
-def _learning(
-    model: Model, plan: NetworkPlan | None, neurons: int, parts: Mapping[str, TableCounts]
-) -> dict[str, float]:
-    """Return the bytes that learning takes beside weights and histories of plain neurons, see `engines`."""
-    real = np.dtype(model.kernels.real).itemsize
-    if not plan:
-        optimizers = [model.optimizer, *(item.optimizer for item in model.projections if item.optimizer)]
-        stay = all(item.learn_delay is None for item in model.projections)
-        direct = stay and all(item.accumulates and item.batch_size == 1 for item in optimizers)
-        direct = direct and model.optimizer.max_norm is None
-        numbers = sum(part.synapses * (not direct) + 2.0 * part.adaptive + part.of_delays for part in parts.values())
-        return {"learning_bytes": real * numbers + _parameters(model, neurons)}
-    learning, books, composed = 0.0, 0.0, 0.0
-    batched = model.optimizer.batch_size > 1  # then sums of gradients, and moments, lie apart from the engine's arrays
-    for kind, role in (("incoming", "recurrent"), ("outgoing", "readout")):
-        items = [item for item in model.projections if item.post.role == role and item.pre.role in SPIKING]
-        found, part = plan.of_projections(items), parts[kind]
-        learning += part.synapses * len(found.numbers) + batched * (part.synapses + 2.0 * part.adaptive)
-        stretches, counted = found.uses("scan"), batched or part.adaptive > 0
-        of_factors = (plan.m + 2) * (part.weighed > 0)  # of the spikes that learning has not taken up
-        books += (layout.BOOK_COLUMNS + 1 + stretches + counted + of_factors) * part.rows * found.learns + part.senders
-        books += counted * part.blocks * 4 * 2 * FOLD_STEPS  # numbers of steps of the optimizer
-        if kind == "incoming":
-            beside, steps = model.is_rewarded or plan.sets == 2, found.kept_steps()
-            composed = (2 * (steps - 1) + steps * beside) * real / 8 - PREFIX_NUMBERS
-            if found.uses("prefix"):  # as many ends of blocks more as a longer cutoff asks for
-                ends = (found.longest_cutoff() + plan.m) // plan.block
-                composed += PREFIX_NUMBERS + 4 * ends * plan.sets * (not model.is_rewarded)
-        if kind == "incoming" and stretches:
-            composed += layout.STRETCHES * found.map_numbers(beside)
-    return {"learning_bytes": learning * real, "book_bytes": 8.0 * books, "stretch_bytes": 8.0 * composed * neurons}
 
 
 def _parameters(model: Model, neurons: int) -> float:
@@ -461,7 +549,7 @@ class TableCounts:
     weighed: int = 0  # projections with short-term plasticity
 
     def __add__(self, other: TableCounts) -> TableCounts:
-        return TableCounts(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+        return TableCounts(*map(operator.add, vars(self).values(), vars(other).values()))
 
     def nbytes(self, real: type) -> float:
         """Return the bytes of the table."""

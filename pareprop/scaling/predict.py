@@ -85,7 +85,8 @@ def predict(
     """
     nodes = -(-ranks // (ranks_per_node or ranks))
     cuts = cut(model, ranks, work.first_ranks(ranks, nodes))
-    kinds = [work.of_rank(model, n_steps, firing, ranks, rank, nodes, cuts) for rank in representatives(model, cuts)]
+    counting = work.Counting(model, n_steps, firing, ranks, nodes, cuts)
+    kinds = [counting.of_rank(rank) for rank in representatives(model, cuts)]
     seconds = [_sample_seconds(units, item) for item in kinds]
     slowest = kinds[seconds.index(max(seconds))]
     memories = [units.memory(item) for item in kinds]

@@ -58,6 +58,8 @@ def test_counts_are_those_of_the_network(ranks):
         assert found.rows == (rows if found.heard == n_heard else pytest.approx(rows, rel=0.25))
         assert (found.neurons, found.readouts) == (built.neurons[1] - built.neurons[0], 3)
         assert (found.rounds, found.spikes, found.input_spikes) == (50, 107 * 3.0, 150.0)
+        # lists of sources are estimated
+        assert found.table_bytes["incoming"] == pytest.approx(built.incoming.nbytes, rel=0.25, abs=64)
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])
