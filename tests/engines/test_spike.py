@@ -96,7 +96,7 @@ def test_random_networks_are_worth_comparing() -> None:
     assert seen == {"prefix", "scan", "steps", "readout"}  # "lines" are in test_ways
 
 
-@pytest.mark.parametrize("model", first(1, spike_networks.MODELS))
+@pytest.mark.parametrize("model", first(1, ["iaf", "iaf_psc_delta_adapt", "iaf_psc_delta", "iaf_adapt"], rest=2))
 @pytest.mark.parametrize("kind", ["gradient_descent", "adam", "sgd_momentum", "adamw"])
 @pytest.mark.parametrize("each_step", [False, True])
 def test_every_choice(model: str, kind: str, each_step: bool) -> None:

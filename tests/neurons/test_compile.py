@@ -233,12 +233,12 @@ def test_concurrent_runs(cache: Path) -> None:
 
 
 SOME = (
-    "neurons/interval-iaf-psc-exp-ports-delays", "neurons/interval-izhikevich-two-kinds-adam-batch",
-    "neurons/spike-adex-adam", "rules/spike-triplet-pair-stdp-delays", "learned/interval-adex-a-b-tau-w-no-reset-adam",
+    "neurons/interval-iaf-psc-exp-ports-delays", "neurons/spike-adex-adam", "rules/spike-triplet-pair-stdp-delays",
+    "neurons/interval-izhikevich-two-kinds-adam-batch", "learned/interval-adex-a-b-tau-w-no-reset-adam",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("case", first(1, SOME))
+@pytest.mark.parametrize("case", first(1, SOME, rest=3))
 def test_optimisation_moves_no_bit(cache: Path, monkeypatch, capsys, all_flags: dict[str, str], case: str) -> None:
     """So other tests may compile with less of it: `conftest.compile_quickly`."""
     found, paths = [], [os.environ["PATH"], all_flags["PATH"]]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from params import first
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
@@ -205,8 +206,7 @@ def test_large_systems_are_derived(definition: dict, integrator: str, substeps: 
     np.testing.assert_allclose(J, np.array(columns).T, rtol=1e-10 if exact else 1e-4, atol=1e-13 if exact else 1e-6)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("integrator", ["exponential_euler", "euler", "rk4"])
+@pytest.mark.parametrize("integrator", first(0, ["exponential_euler", "euler", "rk4"], rest=2))
 def test_hodgkin_and_huxley(integrator: str) -> None:
     """The compiled neuron follows SciPy's solution through its spikes."""
     model = NeuronModel.from_dict("traub", TRAUB | {"integrator": integrator})
