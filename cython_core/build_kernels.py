@@ -282,7 +282,8 @@ class BuildKernels(build_ext):
             "import sys; from pathlib import Path; from pareprop.neurons import compile, library\n"
             "for name in library.free_names(): compile.fill(library.get(name), sys.argv[2:], Path(sys.argv[1]))"
         )
-        environment = os.environ | {"PYTHONPATH": str(Path(self.build_lib).resolve())}
+        path = [str(Path(self.build_lib).resolve()), os.environ.get("PYTHONPATH", "")]  # pip: where its NumPy is
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
         command = [sys.executable, "-P", "-c", script, str(target), *levels]
         subprocess.run(command, env=environment, cwd=self.build_temp, check=True)
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -172,6 +173,26 @@ def test_a_failed_bounds_check_ends_the_process(installed: dict[str, str], tmp_p
     assert "add_row" in broken.stderr and "pareprop: error: a bounds check failed in a kernel" in broken.stderr
 
 
+def test_neuron_models_are_compiled_with_the_numpy_of_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which stands on PYTHONPATH where pip builds apart from what is installed."""
+    pytest.importorskip("Cython", reason="a build needs Cython and setuptools")
+    from setuptools import Distribution
+
+    package, of_pip = tmp_path / "lib" / "pareprop" / "neurons", tmp_path / "pip"
+    package.mkdir(parents=True)
+    of_pip.mkdir()
+    (of_pip / "numpy.py").touch()
+    (package / "__init__.py").write_text("import numpy, pathlib\npathlib.Path('found').write_text(numpy.__file__)")
+    (package / "library.py").write_text("free_names = list")
+    (package / "compile.py").touch()
+    build = runpy.run_path(str(ROOT / "cython_core" / "build_kernels.py"))["BuildKernels"](Distribution())
+    build.build_lib, build.build_temp = str(tmp_path / "lib"), str(tmp_path)
+    monkeypatch.setattr(build, "architecture", platform.machine)
+    monkeypatch.setenv("PYTHONPATH", str(of_pip))
+    build.compile_models(["v3"])
+    assert (tmp_path / "found").read_text() == str(of_pip / "numpy.py")
+
+
 def sections(path: Path) -> dict[str, list[str]]:
     """Lines of each section of an Apptainer definition, those of the header under ""."""
     found: dict[str, list[str]] = {"": []}
@@ -183,6 +204,27 @@ def sections(path: Path) -> dict[str, list[str]]:
         elif line.strip() and not line.startswith("#"):
             found[name].append(line.strip())
     return found
+
+
+# A Python whose environments hold only what tells how they are asked.
+PYTHON = """#!/bin/sh
+mkdir -p "$3/bin"
+echo 'echo "$@" >> asked' | tee "$3/bin/pip" > /dev/null
+echo 'echo "$2" | grep -q "from mpi4py import MPI" && test -n "$MPI"' > "$3/bin/python"
+chmod +x "$3/bin/pip" "$3/bin/python"
+"""
+
+
+@pytest.mark.parametrize(("mpi", "asked"), [("", ".[mpi]"), ("there", ".")])
+def test_an_mpi_is_installed_where_mpi4py_finds_none(mpi: str, asked: str, tmp_path: Path) -> None:
+    """Whatever commands there are: `srun` comes with SLURM, not with an MPI."""
+    for name, text in {"python": PYTHON, "srun": "#!/bin/sh", "mpirun": "#!/bin/sh"}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    given = {"PYTHON": str(tmp_path / "python"), "MPI": mpi, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    command = [ROOT / "jobs" / "recipes" / "install.sh", "venv", tmp_path / "environment"]
+    subprocess.run(command, cwd=tmp_path, env=os.environ | given, check=True)
+    assert (tmp_path / "asked").read_text().splitlines()[-1].split()[-1] == asked
 
 
 def test_container_is_installed_as_the_first_page_says() -> None:
