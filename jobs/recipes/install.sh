@@ -16,8 +16,10 @@ export PAREPROP_LEVELS=${PAREPROP_LEVELS:-all} PAREPROP_MODELS=1
 case $shape in
     venv)
         "${PYTHON:-python3}" -m venv "$target"
-        extra=$(command -v mpirun srun >/dev/null && echo . || echo '.[mpi]') # an MPI of PyPI only where there is none
-        "$target/bin/pip" install -c jobs/recipes/tested.txt "$extra"
+        "$target/bin/pip" install -c jobs/recipes/tested.txt mpi4py
+        load='import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI'
+        "$target/bin/python" -c "$load" 2>/dev/null && what=. || what='.[mpi]' # an MPI of PyPI only where there is none
+        "$target/bin/pip" install -c jobs/recipes/tested.txt "$what"
         ;;
     wheel) "${PYTHON:-python3}" -m pip wheel --no-deps --wheel-dir "$target" . ;;
     container) apptainer build "$target" jobs/pareprop.def ;;
