@@ -11,7 +11,5 @@ Losses and optimizers: in `network`. Learning rules: in `rules/library`. Ways of
 """
 
 from ..network.variants import ENGINES
-from .interval import Interval
-from .spike import Spike
 
-ENGINES |= {"interval": Interval, "spike": Spike}
+ENGINES |= {"interval": "interval.Interval", "spike": "spike.Spike"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator
 
-from .. import elementary
+from .. import elementary, later
 from ..errors import InputError, quote
 from ..values import Given, Later, Values
 from .connectivity import Population
@@ -149,7 +149,7 @@ class Variant:
             raise InputError(f"{thing} '{name}' is not for the {self.name} variant (known: {', '.join(known)})")
 
 
-ENGINES: dict[str, type] = {}  # by name of the variant; the room `engines` fills it
+ENGINES: later.Later[type] = later.Later("pareprop.engines", {})  # by name of the variant; the room fills it
 VARIANTS: dict[str, Variant] = {
     variant.name: variant
     for variant in (

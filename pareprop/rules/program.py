@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from ..neurons import compile as compiler
 from ..neurons.language import Tree, evaluate
 from ..values import Given, Later
 from .bound import Bound
-from .generate import RuleGenerator
+
+if TYPE_CHECKING:
+    from .generate import RuleGenerator
 
 TILE = 256  # bytes of numbers of targets that go through an interval together
 LONGEST = 8  # the longest block has 2**LONGEST steps
@@ -199,6 +202,8 @@ class _Source:
 def compile_rule(bound: Bound, comm: Later = None) -> RuleProgram:
     """Return the kernels of a rule at neurons of a model; collective over `comm`, as `neurons.compile.compile`."""
     if compiler.is_lacked(comm, _programs.get(bound.digest)):
+        from .generate import RuleGenerator  # a run without rules needs none of it
+
         generator = RuleGenerator(bound)
         content = compiler.fetch(_Source(bound, generator), comm)
         _programs.setdefault(bound.digest, RuleProgram(bound, generator, content))
