@@ -134,11 +134,21 @@ def describe_shortage(problem: MemoryError) -> ParepropError:
 
 def peak_rss_bytes() -> int:
     """Return the peak resident memory of this process in bytes."""
-    try:
+    # where there is no Linux, `getrusage` may include the process that started this one
+    return _status_bytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def file_rss_bytes() -> int:
+    """Return the resident memory of this process that is of files: programs on a machine share it; 0 if unknown."""
+    return _status_bytes("RssFile")
+
+
+def _status_bytes(name: str) -> int:
+    """Return an amount of memory of this process, by its name in Linux; 0 if unknown."""
+    with suppress(OSError, StopIteration):  # not Linux
         lines = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):  # not Linux, where `getrusage` may include the process that started this one
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    return 0
 
 
 def busy_seconds() -> float:

@@ -153,6 +153,8 @@ class Units:
         these costs say of the same probe; {} in files of earlier versions.
     measured : tuple of str
         Costs of the exchange that were measured; the others are estimates.
+    base_file_bytes : float
+        Of `base_bytes`, files, which a node has once for all its processes; 0 in files of earlier versions.
     """
 
     seconds: dict[str, dict[str, float]]
@@ -171,6 +173,7 @@ class Units:
     watts: float = 0.0
     spread: dict[str, tuple[float, float]] = field(default_factory=dict)
     measured: tuple[str, ...] = ()
+    base_file_bytes: float = 0.0
 
     def _seconds(self, phase: str, work: Work) -> float:
         """Return seconds of a phase, between those of one busy core and of `cores`, by the ranks of the node."""
@@ -314,7 +317,8 @@ class Units:
     def node_bytes(self, work: Work) -> float:
         """Return the bytes of a node whose ranks are like this one; the processes themselves included."""
         n_bytes = self.memory(work)
-        return work.node_ranks * (sum(n_bytes.values()) - n_bytes["buffers"] + self.base_bytes) + n_bytes["buffers"]
+        shared = n_bytes["buffers"] + self.base_file_bytes
+        return work.node_ranks * (sum(n_bytes.values()) + self.base_bytes - shared) + shared
 
     def with_network(self, latency_s: float | None = None, bandwidth: float | None = None) -> Units:
         """Return a copy with another latency or bandwidth, where given."""
@@ -395,13 +399,15 @@ def _check(values: Values) -> Units:
     numbers = [(f"{name}.{count}", cost) for name, counts in costs for count, cost in counts.items()]
     numbers += [*values["network"].items(), ("base_bytes", values.get("base_bytes", 0.0))]
     numbers += [("cores", values.get("cores", 1))]
-    numbers += [(name, values.get(name, 0.0)) for name in ("sample_s", "load", "watts")]
+    numbers += [(name, values.get(name, 0.0)) for name in ("sample_s", "load", "watts", "base_file_bytes")]
     spread = values.get("spread", {})
     numbers += [(f"spread.{phase}", end) for phase, ends in spread.items() for end in ends]
     numbers += [(name, values.get(name, CACHE)) for name in ("cache", "crowded_cache")]
     for name, number in numbers:
         if type(number) not in (int, float) or not 0 <= number < np.inf:
             raise ValueError(f"{quote(name)} = {quote(number)} must be a finite number of at least 0")
+    if values.get("base_file_bytes", 0.0) > values.get("base_bytes", 0.0):
+        raise ValueError("base_file_bytes is a part of base_bytes")
     for name in ("processor", "level", "date"):
         if not isinstance(values.get(name, ""), str):
             raise ValueError(f"{name} = {quote(values[name])} must be a text")

@@ -18,7 +18,7 @@ import click
 
 from .. import files, terminal
 from ..errors import InputError, StateError
-from ..machine import BUSY, cores, peak_rss_bytes
+from ..machine import BUSY, cores
 from ..network.local import target_rate
 from ..network.variants import VARIANTS
 from ..parallel import collectives
@@ -192,7 +192,8 @@ def dry_run(
     The spikes of the other ranks are drawn. CONFIG is a task, a configuration file, or `bench`.
     """
     require_one_process(exchange)
-    chosen, program, loaded = subject.find(source, settings, trust), peak_rss_bytes(), time.process_time()
+    chosen, loaded = subject.find(source, settings, trust), time.process_time()
+    program, of_files = measure.process_bytes()
     result = dryrun.run(
         chosen.model,
         chosen.task,
@@ -218,10 +219,11 @@ def dry_run(
     )
     firing, here = chosen.firing(result.others_hz), min(ranks_per_node, ranks)
     routes, shared, sets = dryrun.count_shared(chosen.model, chosen.task.n_steps, firing, ranks, rank, here)
-    of_node = here * (program + own + routes) + shared
+    of_node = here * (program - of_files + own + routes) + of_files + shared
     terminal.echo(
         f"a node of {here} such ranks: {of_node / 2**30:.2f} GiB, {shared / 2**30:.2f} GiB of it shared messages and "
-        f"spikes; each rank lists {routes / 2**20:.1f} MiB of routes"
+        f"spikes; each rank lists {routes / 2**20:.1f} MiB of routes; of the program the node has "
+        f"{of_files / 2**20:.0f} MiB, its files, once"
     )
     terminal.echo(
         f"at the start: {loaded:.1f} s of a core for the program and {result.share.phases['build']:.1f} s to build; "
@@ -289,7 +291,7 @@ def predict_command(
     require_one_process(exchange)
     several = rank_table.ranks_of(ranks_text, MOST)
     if measures:
-        exchanges, base, network = measure.exchange_costs(), peak_rss_bytes(), units.Interconnect()
+        exchanges, base, network = measure.exchange_costs(), measure.process_bytes(), units.Interconnect()
         made = {
             name: measure.measure(name, network=network, progress=terminal.echo, base_bytes=base) for name in VARIANTS
         }

@@ -24,7 +24,7 @@ import numpy as np
 
 from .. import energy, machine
 from ..errors import InputError, StateError
-from ..machine import available, peak_rss_bytes
+from ..machine import available, file_rss_bytes, peak_rss_bytes
 from ..runs import benchmark, speed, units, work
 from ..runs.units import Interconnect, Measured, Units
 from ..values import Values
@@ -63,7 +63,7 @@ def measure(
     repeats: int = 3,
     network: Interconnect | None = None,
     progress: Callable[[str], None] = lambda line: None,
-    base_bytes: float | None = None,
+    base_bytes: tuple[float, float] | None = None,
 ) -> Units:
     """Run all probes, alone and as one copy per core at once, and fit unit costs to the median seconds of each phase.
 
@@ -81,15 +81,16 @@ def measure(
         Costs of the exchange; by default measured between ranks of this machine.
     progress : callable
         Called with one line after each probe.
-    base_bytes : float or None
-        Memory of a process before it builds a network; by default the peak of this process so far.
+    base_bytes : tuple of float or None
+        Memory of a process before it builds a network, and the part of files in it; by default the peak of this process
+        so far.
 
     Raises
     ------
     StateError
         If one of the copies was killed.
     """
-    base, before = peak_rss_bytes() if base_bytes is None else base_bytes, os.getloadavg()[0]
+    (base, of_files), before = base_bytes or process_bytes(), os.getloadavg()[0]
     cores, meter, joules, spent = count_copies(), energy.Meter(), 0.0, 0.0
     alone: dict[Probe, list[Measured]] = {probe: [] for probe in probes}
     crowded: dict[Probe, list[list[Measured]]] = {probe: [] for probe in probes}
@@ -120,6 +121,7 @@ def measure(
         sample_s=speed.sample_seconds(variant),
         date=datetime.now(UTC).date().isoformat(),
         load=before,
+        base_file_bytes=of_files,
         watts=0.0 if math.isnan(joules) or not spent else joules / spent / cores,
         spread=units.spread(
             found,
@@ -128,6 +130,11 @@ def measure(
         ),
     )
     return found if network else found.with_exchange(**exchange_costs())
+
+
+def process_bytes() -> tuple[int, int]:
+    """Return the peak memory of this process, and the part of files in it, which a node has once."""
+    return peak_rss_bytes(), file_rss_bytes()
 
 
 def shipped() -> tuple[str, dict[str, Units]]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import statistics
 from pathlib import Path
 
@@ -156,10 +157,23 @@ def test_no_such_rank(ranks, rank):
         dryrun.run(model, task, ranks, rank)
 
 
+def of_files() -> float:
+    """MiB of resident pages of files: all of files that are mapped but those that this process changed."""
+    files, size = False, 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        name, value, *rest = line.split()
+        if "-" in name:
+            files = rest[-1].startswith("/") and not rest[-1].startswith("/dev/shm")
+        elif name in ("Rss:", "Anonymous:"):
+            size += files * int(value) * (1 if name == "Rss:" else -1)
+    return size / 1024
+
+
 def test_command(capsys):
     sizes = as_options("n_rec=400", "indegree=50")
     words = ["--ranks", "100", "--rank", "17", "--ranks-per-node", "10"]
     output = output_of(capsys, "dry-run", "sine-waves", *sizes, *words)
+    assert of_files() == pytest.approx(float(re.search(r"the node has (\d+) MiB, its files, once", output)[1]), rel=0.1)
     assert "rank 17 of 100" in output and "a node of 10 such ranks: " in output and "who hears whom" in output
     names = {line.split()[0] for line in output.splitlines()}
     assert names >= {"deliver", "update", "sweep", "credit", "incoming", "histories"}

@@ -290,6 +290,12 @@ def test_ranks_of_every_kind_are_looked_at():
         assert {counts[r] for r in representatives(model, cut(model, ranks))} == set(counts)
 
 
+def test_a_node_has_the_files_of_its_processes_once():
+    of_files, model = dataclasses.replace(FLAT, base_file_bytes=4e5), benchmark.model(2000, 100, 100)
+    node, other = (predict(model, 1000, 1, FIRING, 64, costs, 16).node_bytes for costs in (FLAT, of_files))
+    assert node - other == pytest.approx(15 * 4e5)
+
+
 def test_nodes_for_a_time():
     model = benchmark.model(100_000, 1000, 100)
     arguments = model, 1000, 100, FIRING, FLAT
