@@ -213,6 +213,17 @@ def gather(comm: Comm, value: T) -> list[T]:
     return [value] if comm is None else comm.allgather(value)
 
 
+def gather_rows(comm: Comm, rows: np.ndarray) -> np.ndarray:
+    """Collective: return on rank 0 the rows of all ranks, each rank's behind those before; none on the others."""
+    if comm is None:
+        return rows
+    counts = np.zeros(comm.size, np.int64) if comm.rank == 0 else None
+    comm.Gather(np.array([rows.nbytes], np.int64), counts)
+    all_rows = np.empty(0 if counts is None else int(counts.sum()) // rows.itemsize, rows.dtype)
+    comm.Gatherv(rows.view(np.uint8), (all_rows.view(np.uint8), counts))
+    return all_rows
+
+
 def of_first(comm: Comm, value: T) -> T:
     """Collective: return the value of rank 0, on all ranks."""
     return value if comm is None else cast(T, comm.bcast(value))

@@ -226,7 +226,8 @@ def _together(comm: Comm, function: Callable[..., AnyValue], *arguments: object)
     """Collective: return this rank's result of a function and why any rank cannot use the checkpoint, "" if all can."""
     with collectives.guarded(comm):
         result, wrong = _try(function, *arguments)
-    return result, next(filter(None, collectives.gather(comm, wrong)), "")
+    (any_wrong,) = collectives.any_of(comm, [bool(wrong)])
+    return result, next(filter(None, collectives.gather(comm, wrong))) if any_wrong else ""
 
 
 def _manifest(path: Path) -> Values:
@@ -241,8 +242,10 @@ def _manifest(path: Path) -> Values:
         fields = (_OldManifest if form == OLD_FORMAT else _Manifest)(**manifest)
         if form == OLD_FORMAT:
             shares = [array.pop("shares") for array in manifest["arrays"]]
-            rows = [np.array(list(map(tuple, row)), checkpoint_table.ENTRY) for row in zip(*shares, strict=True)]
-            manifest["shares"] = checkpoint_table.join(rows)
+            rows = [tuple(entry) for row in zip(*shares, strict=True) for entry in row]
+            manifest["shares"] = checkpoint_table.join(
+                np.array(rows, checkpoint_table.ENTRY), len(shares), fields.ranks
+            )
             _check_table([manifest["shares"]], fields)
         else:
             with _open(path / checkpoint_table.NAME) as file:
@@ -446,8 +449,7 @@ def _restore(simulation: Simulation, path: Path, manifest: Values, network_only:
 
         own, wrong = _together(world, fill)
         if not wrong:
-            sums = [own] if comm is None else comm.gather(own) or [own[:0]]
-            _, wrong = _together(world, files.require_sums, sums)
+            _, wrong = _together(world, files.require_sums, collectives.gather_rows(comm, own))
     if not wrong:
         if not network_only:
             with _fitting(world, path):
@@ -554,9 +556,9 @@ class _Files:
                 self._require(number, column, crc)
         return np.array(parts, PART)
 
-    def require_sums(self, sums: Sequence[np.ndarray]) -> None:
-        """Raise `CorruptCheckpoint` unless what `sums` returned on each rank is right together."""
-        parts, n = np.concatenate(sums), len(self._arrays)
+    def require_sums(self, parts: np.ndarray) -> None:
+        """Raise `CorruptCheckpoint` unless what `sums` returned on all ranks is right together."""
+        n = len(self._arrays)
         keys, places = np.unique(parts["number"] * n + parts["column"], return_inverse=True)
         found = np.zeros(len(keys), np.uint32)
         np.bitwise_xor.at(found, places, parts["crc"])

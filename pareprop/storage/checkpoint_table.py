@@ -29,14 +29,14 @@ def row_of(pieces: Sequence[Piece]) -> np.ndarray:
     return np.array([(piece.count, piece.offset, piece.crc) for piece in pieces], ENTRY)
 
 
-def join(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Return a table, ENTRY (n_ranks + 1, n_arrays), of the rows that `row_of` returned on each rank.
+def join(rows: np.ndarray, n_arrays: int, n_ranks: int) -> np.ndarray:
+    """Return a table, ENTRY (n_ranks + 1, n_arrays), of the rows that `row_of` returned on the ranks, joined.
 
     Rank 0 has more arrays than the others, its first ones: those that are the same on all ranks.
     """
-    entries = np.zeros((len(rows) + 1, len(rows[0])), ENTRY)
-    for entry, row in zip(entries, rows, strict=False):
-        entry[len(entry) - len(row) :] = row
+    entries = np.zeros((n_ranks + 1, n_arrays), ENTRY)
+    entries[0], others = rows[:n_arrays], rows[n_arrays:].reshape(max(n_ranks - 1, 1), -1)
+    entries[1:-1, n_arrays - others.shape[1] :] = others
     counts = entries["first"][:-1].copy()
     entries["first"][0] = 0
     np.cumsum(counts, axis=0, out=entries["first"][1:])

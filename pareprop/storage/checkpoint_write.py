@@ -94,11 +94,12 @@ def write(
                 require_space(part / MANIFEST, int(total[0]) + table_bytes + len(text))
         with on_disk(comm, "checkpoint", final):
             checkpoint_pieces.write(part / rank_file_name(leader), pieces, begin - start)
-        row = checkpoint_table.row_of(pieces)
-        rows = [row] if comm is None else comm.gather(row)
+        rows = collectives.gather_rows(comm, checkpoint_table.row_of(pieces))
         with on_disk(comm, "checkpoint", final):
             if rank == 0:
-                checksum = checkpoint_table.write(part / checkpoint_table.NAME, checkpoint_table.join(rows))
+                checksum = checkpoint_table.write(
+                    part / checkpoint_table.NAME, checkpoint_table.join(rows, len(pieces), exchange.size)
+                )
                 _finish(part, final, text.replace(NO_CHECKSUM, checksum, 1))
                 old = [final.with_suffix(OLD)]
                 if keep is not None:

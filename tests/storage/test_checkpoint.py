@@ -770,8 +770,8 @@ def test_checksums_are_of_all_bytes(tmp_path: Path, size: int) -> None:
 
 def table_of(counts: list[list[int]]) -> checkpoint_table.Table:
     """A table of arrays of which ranks have so many items."""
-    rows = [np.array([(n, 0, 0) for n in row], checkpoint_table.ENTRY) for row in counts]
-    return checkpoint_table.Table(len(counts), checkpoint_table.join(rows).__getitem__)
+    rows = np.array([(n, 0, 0) for row in counts for n in row], checkpoint_table.ENTRY)
+    return checkpoint_table.Table(len(counts), checkpoint_table.join(rows, len(counts[0]), len(counts)).__getitem__)
 
 
 def test_parts_of_an_array_in_several_shares() -> None:
@@ -787,7 +787,8 @@ def test_a_rank_reads_few_rows_of_a_large_table() -> None:
     """As many ranks as machines have; each range of items is what going through all ranks finds."""
     draw = np.random.default_rng(3)
     counts = draw.integers(0, 3, (65_536, 1)) * (draw.random((65_536, 1)) < 0.7)
-    entries, read = checkpoint_table.join([np.array([(n, 0, 0)], checkpoint_table.ENTRY) for (n,) in counts]), []
+    rows, read = np.array([(n, 0, 0) for (n,) in counts], checkpoint_table.ENTRY), []
+    entries = checkpoint_table.join(rows, 1, len(counts))
     table = checkpoint_table.Table(len(counts), lambda number: (read.append(number), entries[number])[1])
     owner, place = np.repeat(np.arange(len(counts)), counts[:, 0]), np.concatenate([np.arange(n) for (n,) in counts])
     for low in (0, 1, 12_345, len(owner) - 9):
@@ -861,3 +862,42 @@ def test_ranks_that_keep_different_arrays_are_told() -> None:
     output = ranks.output(3, "-c", DIFFERENT)
     line = "ranks keep different arrays: w (<f8, (3,)) on rank 0, none on rank 2 in its place"
     assert output.splitlines() == [line] * 3
+
+
+COUNTED = """
+import sys
+from pathlib import Path
+from mpi4py import MPI
+from pareprop.parallel.exchange import Ranks
+from pareprop.runs.benchmark import BenchTask, model
+from pareprop.simulation.loop import Simulation
+from pareprop.storage import checkpoint_read, checkpoint_write
+
+class Counted(MPI.Intracomm):
+    n_gathered = 0
+    def gather(self, *values, **options):
+        Counted.n_gathered += 1
+        return super().gather(*values, **options)
+    def allgather(self, *values, **options):
+        Counted.n_gathered += 1
+        return super().allgather(*values, **options)
+
+folder, world = Path(sys.argv[1]), MPI.COMM_WORLD
+make = lambda comm: Simulation(model(20, 4, 3), BenchTask(3, 20, 1), Ranks(Counted(comm)))
+apart = make(world.Split(world.rank < 2))
+apart.train(1)
+simulation = make(world)
+Counted.n_gathered = 0
+if world.rank < 2:
+    checkpoint_write.write(apart, folder, {})
+world.Barrier()
+checkpoint_read.load(simulation, folder, {})
+n_gathered, digests = Counted.n_gathered, (apart.hexdigest(), simulation.hexdigest())
+print(n_gathered, world.rank > 0 or digests[0] == digests[1], flush=True)
+"""
+
+
+@pytest.mark.mpi
+def test_no_objects_of_all_ranks_are_gathered(tmp_path: Path) -> None:
+    """By two ranks that write, and three that read parts of what these wrote."""
+    assert ranks.output(3, "-c", COUNTED, tmp_path).splitlines() == ["0 True"] * 3
