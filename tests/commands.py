@@ -97,6 +97,15 @@ def on_ranks(n: int, commands: list[list[object]], **options) -> tuple[list[int]
     return [int(code) for code in codes[0].split()[1:]], output, errors
 
 
+def check_resumed(capsys: pytest.CaptureFixture, config: Path, folder: Path, stopped: int, resumed: int) -> None:
+    """A run that some ranks stop after 3 iterations and others resume is that of one process, `folder`/whole."""
+    whole = digests(output_of(capsys, "run", config, "--out", folder / "whole").splitlines())
+    on_ranks(stopped, [["run", config, "--until", 3, "--out", folder / "stopped"]])
+    _, output, errors = on_ranks(resumed, [["resume", folder / "stopped"]])
+    assert digests(output) == whole != [], errors
+    assert output_of(capsys, "compare", folder / "whole", folder / "stopped") == "no difference\n"
+
+
 def verify_on_ranks(cases: list[str], held: str = "", *more: tuple[int, int]) -> None:
     """Verify golden cases on 1 and 3 ranks: each has one line with `held`, and all ranks give one digest.
 

@@ -194,3 +194,13 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def gymnasium() -> ModuleType:
     """The package, an extra."""
     return pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
+
+
+@pytest.fixture
+def nest() -> ModuleType:
+    """NEST, of the extra `peer`, with an empty kernel and steps of 1 ms."""
+    os.environ.setdefault("PYNEST_QUIET", "1")
+    found = pytest.importorskip("nest")
+    found.ResetKernel()
+    found.verbosity, found.resolution = found.VerbosityLevel.FATAL, 1.0
+    return found

@@ -19,6 +19,18 @@ SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arc
 ALL_SURROGATES = (*SURROGATES, "sigmoid_derivative")  # random cases draw from NEST's
 
 
+def random_readout(rng: np.random.Generator) -> dict:
+    """Parameters of readouts that both variants have."""
+    return {
+        "C_m": float(rng.uniform(1.0, 3.0)),
+        "E_L": float(rng.choice([0.0, -0.4])),
+        "I_e": float(rng.normal()),
+        "tau_m": float(rng.uniform(5.0, 30.0)),
+        "V_min": float(rng.choice([-1e300, -0.5])),
+        "loss": str(rng.choice(["mean_squared_error", "cross_entropy"])),
+    }
+
+
 def random_case(seed: int, **overrides) -> dict:
     """A sparse network of mixed groups with everything drawn; `overrides` replace keys of the case.
 
@@ -38,15 +50,7 @@ def random_case(seed: int, **overrides) -> dict:
         | {
             "variant": "interval",
             "groups": [_group(rng, int(n)) for n in sizes],
-            "readout": {
-                "C_m": float(rng.uniform(1.0, 3.0)),
-                "E_L": float(rng.choice([0.0, -0.4])),
-                "I_e": float(rng.normal()),
-                "tau_m": float(rng.uniform(5.0, 30.0)),
-                "V_min": float(rng.choice([-1e300, -0.5])),
-                "loss": str(rng.choice(["mean_squared_error", "cross_entropy"])),
-                "regular_spike_arrival": bool(rng.integers(2)),
-            },
+            "readout": random_readout(rng) | {"regular_spike_arrival": bool(rng.integers(2))},
             "optimizer": {"type": "gradient_descent", "eta": 1e-3},
             "inputs": rng.random((n_intervals * interval, n_in)) < 0.25,
             "targets": rng.normal(size=(n_intervals * interval, n_out)),

@@ -25,15 +25,7 @@ def random_case(seed: int, n_steps: int = 200, **overrides) -> dict:
     rng = np.random.default_rng(seed)
     n_in, n_out, sizes = 5, int(rng.integers(1, 4)), rng.integers(1, 5, size=rng.integers(1, 4))
     n_rec, d_out, d_fb = int(sizes.sum()), *map(int, rng.choice([1, 1, 2, 3, 5], 2))
-    readout = {
-        "C_m": float(rng.uniform(1.0, 3.0)),
-        "E_L": float(rng.choice([0.0, -0.4])),
-        "I_e": float(rng.normal()),
-        "tau_m": float(rng.uniform(5.0, 30.0)),
-        "V_min": float(rng.choice([-1e300, -0.5])),
-        "loss": str(rng.choice(["mean_squared_error", "cross_entropy"])),
-        "eprop_isi_trace_cutoff": _cutoff(rng, d_out + d_fb - 1),
-    }
+    readout = networks.random_readout(rng) | {"eprop_isi_trace_cutoff": _cutoff(rng, d_out + d_fb - 1)}
     targets = rng.normal(size=(n_steps, n_out))
     if readout["loss"] == "cross_entropy":
         targets = np.eye(n_out)[rng.integers(0, n_out, n_steps)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import ranks
 from case_files import find
-from commands import command, digests, on_ranks, output_of, verify_on_ranks
+from commands import check_resumed, command, digests, on_ranks, verify_on_ranks
 from small import network, population, ramp
 
 from pareprop import Adam, Model, Normal, Simulation
@@ -70,13 +70,7 @@ def config(tmp_path: Path) -> Path:
 def test_resume_on_other_ranks_goes_on_with_the_topology(
     tmp_path: Path, config: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    output = output_of(capsys, "run", config, "--out", tmp_path / "whole")
-    whole = digests(output.splitlines())
-    on_ranks(2, [["run", config, "--until", 3, "--out", tmp_path / "stopped"]])
-    _, output, errors = on_ranks(3, [["resume", tmp_path / "stopped"]])
-    assert digests(output) == whole, errors
-    code, output, _ = command(capsys, "compare", tmp_path / "whole", tmp_path / "stopped")
-    assert (code, output) == (0, "no difference\n")
+    check_resumed(capsys, config, tmp_path, 2, 3)
     with h5py.File(tmp_path / "whole" / "results.h5") as file:
         moves = {name: counts[()] for name, counts in file["moves"].items()}
         assert set(moves) == {"in->rec", "rec->rec"} and all(len(counts) == 6 for counts in moves.values())

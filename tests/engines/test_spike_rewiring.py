@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 import spike_networks
-from commands import command, digests, on_ranks, output_of
+from commands import check_resumed
 from params import first_rows
 from test_rewiring import write_config
 
@@ -262,10 +262,4 @@ def config(tmp_path: Path, no_figures: None) -> Path:
 @pytest.mark.mpi
 def test_restart_on_other_ranks_is_exact(tmp_path: Path, config: Path, capsys: pytest.CaptureFixture) -> None:
     """Books of rows that have synapses on no rank, or came to have some on another, are in checkpoints too."""
-    output = output_of(capsys, "run", config, "--out", tmp_path / "whole")
-    whole = digests(output.splitlines())
-    on_ranks(3, [["run", config, "--until", 3, "--out", tmp_path / "stopped"]])
-    _, output, errors = on_ranks(2, [["resume", tmp_path / "stopped"]])
-    assert digests(output) == whole, errors
-    code, output, _ = command(capsys, "compare", tmp_path / "whole", tmp_path / "stopped")
-    assert (code, output) == (0, "no difference\n")
+    check_resumed(capsys, config, tmp_path, 3, 2)

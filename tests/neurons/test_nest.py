@@ -3,8 +3,6 @@
 Where NEST integrates exactly, or by the same step, voltages are equal; else they converge as the step becomes short.
 """
 
-import os
-
 import case_files
 import numpy as np
 import pytest
@@ -14,15 +12,6 @@ from pareprop.neurons.calls import Cells
 from pareprop.neurons.compile import compile
 
 pytestmark = pytest.mark.peer
-
-
-@pytest.fixture
-def nest():
-    os.environ.setdefault("PYNEST_QUIET", "1")
-    found = pytest.importorskip("nest")
-    found.ResetKernel()
-    found.verbosity = found.VerbosityLevel.FATAL
-    return found
 
 
 def simulate(nest, model, params, dt, steps, spikes, weights, receptors=None, current=0.0):

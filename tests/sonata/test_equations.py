@@ -1,7 +1,6 @@
 """SONATA nodes whose NEST model is given by equations: the same spikes as NEST's, parts of edges, what is refused."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -86,16 +85,6 @@ def ours(model: Model, raster: np.ndarray) -> dict[str, np.ndarray]:
         low = model.offset(population)
         mine = (ids >= low) & (ids < low + population.size)
         found[population.name] = np.array(sorted(zip(steps[mine], ids[mine] - low, strict=True)))
-    return found
-
-
-@pytest.fixture
-def nest():
-    os.environ.setdefault("PYNEST_QUIET", "1")
-    found = pytest.importorskip("nest")
-    found.ResetKernel()
-    found.verbosity = found.VerbosityLevel.FATAL
-    found.resolution = 1.0
     return found
 
 
