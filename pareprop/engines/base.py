@@ -329,6 +329,8 @@ class Engine(ABC):
         if network.n_sharing == 1 and not asked:  # no spike is needed elsewhere
             return self.n_steps, self.n_steps
         within, longest = round_steps(network.model, self.n_steps, network.nodes, network.cuts)
+        if network.n_sharing == 1:  # others follow it when messages have come
+            within = longest
         return min(asked or longest, longest), min(asked or within, within)
 
     @abstractmethod

@@ -1,5 +1,6 @@
 """Ids are cut where the expected cost is equal, and results do not depend on where that is."""
 
+import hashlib
 import itertools
 from dataclasses import replace
 from pathlib import Path
@@ -71,7 +72,8 @@ WAVES = Noise(np.sin(np.arange(103)[:, None] / 20.0 + np.arange(2)), 40, 0.15)
 
 def train(folder: str, words: list[str], exchange: Exchange) -> None:
     kind, variant, *numbers = words
-    {"sparse": train_sparse, "areas": train_areas, "restart": train_again}[kind](variant, exchange, folder, *numbers)
+    kinds = {"sparse": train_sparse, "areas": train_areas, "restart": train_again, "rounds": train_rounds}
+    kinds[kind](variant, exchange, folder, *numbers)
 
 
 def train_sparse(variant: str, exchange: Exchange, _: str, few: str) -> None:
@@ -93,6 +95,18 @@ def train_areas(variant: str, exchange: Exchange, _: str, *delays: str) -> None:
         digest, meeting = simulation.hexdigest(), simulation.engine.channel.meeting
         if exchange.rank == 0:
             print(digest, simulation.rates[-1] > 5, simulation.engine.round_steps, meeting.n_within, meeting.n_between)
+
+
+def train_rounds(variant: str, exchange: Exchange, _: str, *lengths: str) -> None:
+    """With rounds of some lengths; also what each rank reads out."""
+    for steps in map(int, lengths):
+        model = four_areas(variant, 10, 10)
+        settings = model.eprop.settings(WAVES.n_steps, round_steps=steps)
+        simulation = Simulation(model, WAVES, exchange, settings=settings, quiet=True)
+        simulation.train(2)
+        digest, signals = simulation.hexdigest(), hashlib.sha256(simulation.engine.show_signal()).hexdigest()
+        for rank in exchange.comm.gather(signals) or [] if exchange.comm else [signals]:
+            print(digest, rank)
 
 
 def train_again(variant: str, exchange: Exchange, folder: str, until: str) -> None:
@@ -137,6 +151,16 @@ def test_nodes_meet_as_seldom_as_delays_allow(
         assert (found, int(steps), int(within)) == (digest, between, 3 * 103)
         parts = 2 * (n // per_node - 1) * per_node  # that leave a node and come to it, one of each rank
         assert 0 <= int(exchanges) - 3 * -(-103 // between) <= 3 * parts
+
+
+@pytest.mark.mpi
+def test_ranks_that_follow_one_read_out_what_it_does(tmp_path: Path) -> None:
+    """Also on another node, after the messages of a round, however long rounds are, and delays within nodes."""
+    words = "rounds", "spike", "0", "1", "3"
+    expected = set(ranks.train(1, __file__, tmp_path, *words).splitlines())
+    env = {"PAREPROP_RANKS_PER_NODE": "2", "PAREPROP_SHARE_ABOVE": "100000"}
+    found = ranks.train(3, __file__, tmp_path, *words, env=env).splitlines()
+    assert len(found) == 9 and {*found} == expected and len(expected) == 1
 
 
 @pytest.mark.slow
