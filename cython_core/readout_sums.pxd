@@ -78,12 +78,14 @@ cdef class ReadoutSums:
     cdef object memory                # keeps what `sums` points to
     cdef ExactSum* sums
     cdef int64_t own, first, last, stride, turn
+    cdef int64_t[2] begins            # first step of the latest round of each turn
 
     cdef inline ExactSum* at(self, int64_t part, int64_t step) noexcept nogil:
-        return self.sums + part * self.stride + (self.turn * self.n_steps + step) * self.n_readouts
+        cdef int64_t turn = self.turn if step >= self.begins[self.turn] else 1 - self.turn
+        return self.sums + part * self.stride + (turn * self.n_steps + step - self.begins[turn]) * self.n_readouts
 
     cdef inline ExactSum* of_step(self, int64_t step) noexcept nogil:
-        """This rank's sums in a step of the round."""
+        """This rank's sums in a step."""
         return self.at(self.own, step)
 
     cdef inline void total(self, int64_t step, double[::1] arriving) noexcept nogil:
@@ -102,6 +104,6 @@ cdef class ReadoutSums:
         for k in range(self.n_readouts):
             arriving[k] = rounded(self.of_step(step)[k])
 
-    cdef void open(self) noexcept nogil
-    cdef void join(self, int64_t low, int64_t high) noexcept nogil
-    cdef ExactSum* joined(self) noexcept nogil
+    cdef void open(self, int64_t first) noexcept nogil
+    cdef void join(self, int64_t first, int64_t low, int64_t high) noexcept nogil
+    cdef ExactSum* joined(self, int64_t first) noexcept nogil

@@ -14,9 +14,11 @@ cdef enum:
 
 @final
 cdef class ReadoutSums:
-    """Sums by step of a round and readout: a part of each rank of a node, then one of all nodes.
+    """Sums by step and readout, in the present round and the one before: a part of each rank of a node, then one of all
+    nodes.
 
-    Parts have two turns: who is late still reads the sums of a round while others write those of the next one.
+    Parts have two turns: who is late still reads the sums of a round while others write those of the next one, and so
+    do all where the messages of a round come within the next one. Steps are those of the log.
 
     Parameters
     ----------
@@ -46,42 +48,44 @@ cdef class ReadoutSums:
         """Numbers of a part: whole lines, so that no two ranks write to the same one."""
         return (2 * n_steps * n_readouts * NUMBERS + LINE - 1) // LINE * LINE
 
-    cdef void open(self) noexcept nogil:
-        """Begin a round with sums of 0."""
+    cdef void open(self, int64_t first) noexcept nogil:
+        """Begin a round with step `first`, with sums of 0."""
         self.turn = 1 - self.turn
+        self.begins[self.turn] = first
         if self.n_readouts > 0:
-            memset(self.at(self.own, 0), 0, self.n_steps * self.n_readouts * sizeof(ExactSum))
+            memset(self.of_step(first), 0, self.n_steps * self.n_readouts * sizeof(ExactSum))
 
-    cdef ExactSum* joined(self) noexcept nogil:
-        """The part of all nodes."""
-        return self.at(self.first, 0)
+    cdef ExactSum* joined(self, int64_t first) noexcept nogil:
+        """The part of all nodes, in the round that began with step `first`."""
+        return self.at(self.first, first)
 
-    cdef void join(self, int64_t low, int64_t high) noexcept nogil:
-        """Add up sums [low, high), by step and readout, of the ranks of this node, all before `first`."""
+    cdef void join(self, int64_t first, int64_t low, int64_t high) noexcept nogil:
+        """Add up sums [low, high) of that round, by step and readout, of the ranks of this node."""
         cdef int64_t k, part
-        cdef ExactSum* into = self.joined()
+        cdef ExactSum* into = self.joined(first)
         cdef ExactSum* others
         for k in range(low, high):
-            into[k] = self.at(0, 0)[k]
+            into[k] = self.at(0, first)[k]
         for part in range(1, self.first):
-            others = self.at(part, 0)
+            others = self.at(part, first)
             for k in range(low, high):
                 add_sum(others[k], &into[k])
 
-    def begin(self):
-        """Begin a round with sums of 0."""
-        self.open()
+    def begin(self, int64_t first=0):
+        """Begin a round with step `first`, with sums of 0."""
+        self.open(first)
 
     def add(self, int64_t step, int64_t readout, const double[::1] weights):
-        """Add weights of spikes that arrive in a step of the round at one readout."""
+        """Add weights of spikes that arrive in a step of the present round at one readout."""
         cdef int64_t k
-        if not (0 <= step < self.n_steps and 0 <= readout < self.n_readouts):
+        if not (0 <= step - self.begins[self.turn] < self.n_steps and 0 <= readout < self.n_readouts):
             raise IndexError(f"step {step}, readout {readout}")
         for k in range(weights.shape[0]):
             add_value(weights[k], &self.of_step(step)[readout])
 
     def put_totals(self, int64_t step, double[::1] arriving):
-        """Write the sums over all ranks in a step of the round to `arriving`, float64 (n_readouts,)."""
-        if not 0 <= step < self.n_steps or arriving.shape[0] != self.n_readouts:
+        """Write the sums over all ranks in a step of the last two rounds to `arriving`, float64 (n_readouts,)."""
+        cdef int64_t turn = self.turn if step >= self.begins[self.turn] else 1 - self.turn
+        if not 0 <= step - self.begins[turn] < self.n_steps or arriving.shape[0] != self.n_readouts:
             raise IndexError(f"step {step}, {arriving.shape[0]} readouts")
         self.total(step, arriving)

@@ -150,9 +150,15 @@ cdef class Meeting:
         """Step with which the part of a round [first, last) ends that begins with step `part`."""
         return last
 
-    cdef int meet_part(self, int64_t part, int64_t stop, int64_t first, int64_t last) except -1 nogil:
-        """Collective: meet after the part [part, stop) of a round [first, last)."""
-        return self.meet(part, stop)
+    cdef int64_t meet_part(
+        self, int64_t part, int64_t stop, int64_t first, int64_t last, int64_t end
+    ) except -1 nogil:
+        """Collective: meet after the part [part, stop) of a round [first, last); the last round stops at `end`.
+
+        Returns the step before which the sums for the readouts are complete.
+        """
+        self.meet(part, stop)
+        return stop
 
     cdef int gather(self) except -1 nogil:
         return 0
@@ -177,13 +183,16 @@ cdef class Meeting:
             for t in range(first, last):
                 self.meet(t, t + 1)
 
-    def part(self, int64_t part, int64_t first, int64_t last):
-        """Collective: do that part of a round [first, last) that begins with step `part`; return where it ends."""
-        cdef int64_t stop
+    def part(self, int64_t part, int64_t first, int64_t last, int64_t end):
+        """Collective: do that part of a round [first, last) that begins with step `part`, see `meet_part`.
+
+        Returns where it ends, and the step before which the sums for the readouts are complete.
+        """
+        cdef int64_t stop, complete
         with nogil:
             stop = self.end_of_part(part, first, last)
-            self.meet_part(part, stop, first, last)
-        return stop
+            complete = self.meet_part(part, stop, first, last, end)
+        return stop, complete
 
     def barrier(self):
         """Collective: wait for the ranks that share this one's memory."""
@@ -206,6 +215,14 @@ cdef class Messages:
 
     cdef int64_t pack(self, int64_t first, int64_t last) except -1 nogil:
         """Write this rank's share of the messages; return the room that it needs."""
+        return 0
+
+    cdef int post(self, int64_t need) except -1 nogil:
+        """Collective among leaders: begin to exchange messages, which `transfer` completes."""
+        return 0
+
+    cdef int progress(self) except -1 nogil:
+        """Of a leader: let messages that are under way go on."""
         return 0
 
     cdef int64_t transfer(self, int64_t need) except -1 nogil:
@@ -284,8 +301,9 @@ cdef class NodeMeeting(Meeting):
     """
 
     cdef int64_t[:, ::1] lines
-    cdef int64_t rank, size, done, agreed, sharing, spins, within
-    cdef bint crowded
+    cdef int64_t rank, size, done, agreed, sharing, spins, within, overlap
+    cdef int64_t met, posted, need            # step of the last meeting; that with which the round began whose messages
+    cdef bint crowded                         # are under way, or -1; room that this rank's messages need
     cdef int fd
     cdef object lost, across
     cdef Messages messages
@@ -299,6 +317,7 @@ cdef class NodeMeeting(Meeting):
         self.size = self.lines.shape[0] - 1
         self.crowded, self.sharing = crowded, sharing
         self.spins = SPINS if rank < sharing else 0  # who has no neurons is far ahead of the others
+        self.posted = -1
         if lock(fd, rank) != 0:
             raise OSError(f"cannot lock byte {rank} of the shared memory")
 
@@ -307,7 +326,7 @@ cdef class NodeMeeting(Meeting):
         """Numbers in a line."""
         return LINE
 
-    def connect(self, Messages messages, bint together, int64_t within, across=None):
+    def connect(self, Messages messages, bint together, int64_t within, int64_t overlap, across=None):
         """There are several nodes.
 
         Parameters
@@ -318,11 +337,13 @@ cdef class NodeMeeting(Meeting):
             Whether all ranks of the node pack and unpack; else the leader does, and the others have no messages.
         within : int
             Steps between meetings of the ranks of this node.
+        overlap : int
+            Steps that ranks run while messages are under way.
         across : callable or None
             How the leader agrees with those of other nodes; None on other ranks.
         """
         self.several, self.messages, self.together = True, messages, together
-        self.within, self.across = within, across
+        self.within, self.overlap, self.across = within, overlap, across
 
     def number(self, SegmentedLog heard, SpikeLog numbered, Heard members):
         """Write to `numbered` those spikes of `heard` that are members of a set, by their place there."""
@@ -335,17 +356,47 @@ cdef class NodeMeeting(Meeting):
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
         self.n_within += 1
         if self.several and not self.together:
-            self.follow_leader(first, last)
+            self.follow_leader(first, last, last, False)
         else:
             self.gather()
             if self.several:
-                self.exchange(first, last)
+                self.exchange(first, last, last, False)
         self.look_up(first, last)
         return 0
 
-    cdef int follow_leader(self, int64_t first, int64_t last) except -1 nogil:
-        """The leader waits for all and does what is to be done, the others wait for it."""
-        cdef int64_t need
+    cdef int post(self, int64_t since, int64_t first, int64_t last) except -1 nogil:
+        """Messages of a round leave, and ranks go on; they have met in step `since`. See `take`."""
+        if since < last:
+            self.meet_within(since, last)
+        if self.messages is not None:
+            self.prepare(first, last)
+            if self.together:
+                self.tell_need()
+            if self.rank == 0:
+                self.messages.post(self.largest_need())
+        self.posted = first
+        return 0
+
+    cdef int take(self, int64_t last, int64_t stop) except -1 nogil:
+        """Take the messages of the round before, which ended with step `last`, when steps before `stop` were run."""
+        self.n_within += 1
+        if self.together:
+            self.exchange(self.posted, last, stop, True)
+        else:
+            self.follow_leader(self.posted, last, stop, True)
+        self.look_up(self.posted, stop)
+        self.posted = -1
+        return 0
+
+    cdef int prepare(self, int64_t first, int64_t last) except -1 nogil:
+        """Pack this rank's share of the messages of a round."""
+        if self.messages.lay_out(last - first) and self.together:
+            self.gather()
+        self.need = self.pack(first, last)
+        return 0
+
+    cdef int follow_leader(self, int64_t first, int64_t last, int64_t stop, bint posted) except -1 nogil:
+        """The leader waits for all and does what is to be done, the others wait for it; arguments as of `exchange`."""
         cdef double start = now()
         self.done += 1
         self.come(self.rank)
@@ -355,48 +406,59 @@ cdef class NodeMeeting(Meeting):
             return 0
         self.wait_for_all()
         self.waited += now() - start
-        self.messages.lay_out(last - first)
-        while True:
-            need = self.send(self.pack(first, last))
-            if not self.messages.make_room(need):
-                break
+        if not posted:
+            self.prepare(first, last)
+        while self.messages.make_room(self.send(self.need)):
+            self.need = self.pack(first, last)
         self.unpack(first, last)
+        self.messages.hold_back(last, stop)
         self.come(self.size)
         return 0
 
-    cdef int exchange(self, int64_t first, int64_t last) except -1 nogil:
-        """All ranks of the node pack, the leader sends, all unpack: after each of these they wait for one another."""
-        cdef int64_t need
-        if self.messages.lay_out(last - first):
+    cdef int exchange(self, int64_t first, int64_t last, int64_t stop, bint posted) except -1 nogil:
+        """All ranks of the node pack, the leader sends, all unpack: after each of these they wait for one another.
+
+        Messages of a round [first, last), which may be `posted` already; steps before `stop` were run since.
+        """
+        if not posted:
+            self.prepare(first, last)
+        while self.messages.make_room(self.send_together()):
             self.gather()
-        while True:
-            need = self.send_together(self.pack(first, last))
-            if not self.messages.make_room(need):
-                break
-            self.gather()
+            self.need = self.pack(first, last)
         self.unpack(first, last)
+        self.messages.hold_back(last, stop)
         if self.size > 1:
             self.gather()
         return 0
 
-    cdef int64_t send_together(self, int64_t need) except -1 nogil:
-        """Collective: exchange messages that need so much room on this rank; return the largest need."""
-        cdef int64_t r
-        cdef double start = now()
-        self.lines[self.rank, NEED] = need
-        self.done += 1
-        self.come(self.rank)
+    cdef int64_t send_together(self) except -1 nogil:
+        """Collective: exchange messages; return the largest room that any needs."""
+        cdef int64_t need
+        self.tell_need()
         if self.rank > 0:
             self.n_between += 1
             self.wait_for_leader()
             return self.lines[self.size, NEED]
-        self.wait_for_all()
-        self.waited += now() - start
-        for r in range(1, self.size):
-            need = max(need, self.lines[r, NEED])
-        need = self.send(need)
+        need = self.send(self.largest_need())
         self.lines[self.size, NEED] = need
         self.come(self.size)
+        return need
+
+    cdef void tell_need(self) noexcept nogil:
+        """Come with this rank's share of the messages packed."""
+        self.lines[self.rank, NEED] = self.need
+        self.done += 1
+        self.come(self.rank)
+
+    cdef int64_t largest_need(self) except -1 nogil:
+        """Of the leader: return the room that messages of this node need, when all that pack have packed."""
+        cdef int64_t r, need = self.need
+        cdef double start = now()
+        if self.together:
+            self.wait_for_all()
+            self.waited += now() - start
+            for r in range(1, self.size):
+                need = max(need, self.lines[r, NEED])
         return need
 
     cdef int64_t send(self, int64_t need) except -1 nogil:
@@ -434,32 +496,71 @@ cdef class NodeMeeting(Meeting):
     cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil:
         """Several nodes: parts as short as delays within a node, after which no message is sent.
 
+        While messages are under way the leader stops after each step to let them go on.
         One node: ranks without neurons sleep in a long first part, and follow the short ones, to be there at the end.
         """
         if self.several:
-            return min(part + self.within, last)
+            if part == first:
+                self.met = first
+            return part + 1 if self.posted >= 0 and self.rank == 0 else self.next_meeting(first, last)
         if self.sharing == self.size:
             return last
         return first + (last - first + 1) * 3 // 4 if part == first else min(part + PART, last)
 
-    cdef int meet_part(self, int64_t part, int64_t stop, int64_t first, int64_t last) except -1 nogil:
+    cdef int64_t next_meeting(self, int64_t first, int64_t last) noexcept nogil:
+        """Step after which the ranks of this node meet next, of several."""
+        cdef int64_t stop = min(self.met + self.within, last)
+        return min(stop, first + self.overlap) if self.posted >= 0 else stop
+
+    cdef int64_t meet_part(
+        self, int64_t part, int64_t stop, int64_t first, int64_t last, int64_t end
+    ) except -1 nogil:
         cdef double start
-        if self.several and stop == last:
-            return self.meet(first, last)
         if self.several:
-            self.n_within += 1
-            if self.messages is not None:
-                self.messages.hold_back(part, stop)
-            self.gather()
-            self.look_up(part, stop)
-            return 0
+            return self.meet_part_of_node(stop, first, last, end)
         if part == first:  # who is late still reads the sums of the round before
-            return self.meet(part, stop)
-        start = now()
-        self.done += 1
-        self.come(self.rank)
-        self.wait_for_first(self.sharing)
-        self.waited += now() - start
+            self.meet(part, stop)
+        else:
+            start = now()
+            self.done += 1
+            self.come(self.rank)
+            self.wait_for_first(self.sharing)
+            self.waited += now() - start
+        return last if stop == last else first
+
+    cdef int64_t meet_part_of_node(self, int64_t stop, int64_t first, int64_t last, int64_t end) except -1 nogil:
+        """As `meet_part`, on one of several nodes.
+
+        Spikes that cross nodes in a round that begins with step `first` arrive after `round + overlap` steps at the
+        earliest. So messages that were posted after the round before are taken `overlap` steps after `first`. Those of
+        the last round are taken at once: nothing is under way between runs.
+        """
+        cdef int64_t since = self.met
+        if stop < self.next_meeting(first, last):
+            self.messages.progress()
+            return self.posted
+        self.met = stop
+        if self.posted >= 0 and stop == min(first + self.overlap, last):
+            self.take(first, stop)
+            since = stop
+        if stop < last:
+            if since < stop:
+                self.meet_within(since, stop)
+        elif self.overlap == 0 or last == end:
+            self.meet(first, last)
+            return last
+        else:
+            self.post(since, first, last)
+            return first
+        return first if self.posted < 0 else self.posted
+
+    cdef int meet_within(self, int64_t first, int64_t last) except -1 nogil:
+        """The ranks of a node share spikes of steps [first, last), of which no messages have come."""
+        self.n_within += 1
+        if self.messages is not None:
+            self.messages.hold_back(first, last)
+        self.gather()
+        self.look_up(first, last)
         return 0
 
     cdef int gather(self) except -1 nogil:

@@ -1,6 +1,7 @@
 """Predict networks far beyond this machine from its unit costs: seconds per second of the model, and what stops them.
 
-Usage: python scripts/scaling_on_paper.py [--units units.json] [--delay MS] [--per-rank NEURONS] [--ranks-per-node N].
+Usage: python scripts/scaling_on_paper.py [--units units.json] [--delay MS] [--per-rank NEURONS] [--ranks-per-node N]
+       [--overlap STEPS].
 `pareprop predict --measure` writes the unit costs; it takes some minutes. The networks are those of `pareprop bench`,
 in steps of 1 ms.
 """
@@ -23,7 +24,8 @@ def best(variant: str, neurons: int, indegree: int, given: argparse.Namespace, c
     model = benchmark.model(neurons, indegree, 100, delay=given.delay, variant=variant, precision="single")
     nodes = max(1, neurons // (given.per_rank * given.ranks_per_node))
     firing = work.Firing.at(benchmark.INPUT_PROBABILITY, RATE_HZ, STEPS, model.dt_ms)
-    return predict(model, STEPS, 1, firing, nodes * given.ranks_per_node, costs, given.ranks_per_node)
+    ranks = nodes * given.ranks_per_node
+    return predict(model, STEPS, 1, firing, ranks, costs, given.ranks_per_node, given.overlap)
 
 
 def main() -> None:
@@ -33,6 +35,7 @@ def main() -> None:
     parser.add_argument("--delay", type=int, default=15, help="of all synapses between neurons, in ms")
     parser.add_argument("--per-rank", type=int, default=1000, help="neurons of a rank")
     parser.add_argument("--ranks-per-node", type=int, default=128)
+    parser.add_argument("--overlap", type=int, default=0, help="steps that run while messages are under way")
     parser.add_argument("--latency", type=float, default=2e-6, help="of a message between nodes, in s")
     parser.add_argument("--bandwidth", type=float, default=1e10, help="of a node, in bytes per s")
     given = parser.parse_args()

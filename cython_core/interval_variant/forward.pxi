@@ -73,7 +73,7 @@ cdef class Forward:
         meeting : how ranks meet after each round
         no_current : whether the input current of step 0 is 0, as in the first step of a run
         """
-        cdef int64_t last, part, stop, steps = min(round_steps, self.channel.sums.n_steps)
+        cdef int64_t last, part, stop, complete, known = first, steps = min(round_steps, self.channel.sums.n_steps)
         cdef double start = started(&self.watch, self.neurons.v.shape[0]), apart = meeting.seconds()
         self.require_bound()
         with nogil:
@@ -82,14 +82,14 @@ cdef class Forward:
                 start_models(self.neurons, 0)
             while first < end:
                 last = min(first + steps, end)
-                self.channel.sums.open()
+                self.channel.sums.open(first)
                 part = first
                 while part < last:
                     stop = meeting.end_of_part(part, first, last)
-                    self.advance_all(part, stop, first, no_current)
-                    meeting.meet_part(part, stop, first, last)
-                    part = stop
-                self.read_out(first, last, no_current)
+                    self.advance_all(part, stop, no_current)
+                    complete = meeting.meet_part(part, stop, first, last, end)
+                    self.read_out(known, complete, no_current)
+                    known, part = complete, stop
                 first = last
         start = max(now() - start - (meeting.seconds() - apart), 0.0)  # a first exchange counts a wait of before
         self.deliver_seconds += start * share(&self.watch, DELIVER)
@@ -114,8 +114,8 @@ cdef class Forward:
             raise TypeError("Forward: channel, sample and recorder must be bound before it runs")
         return 0
 
-    cdef int advance_all(self, int64_t first, int64_t last, int64_t start, bint no_current) except -1 nogil:
-        """Advance steps [first, last) of the round that began with step `start`."""
+    cdef int advance_all(self, int64_t first, int64_t last, bint no_current) except -1 nogil:
+        """Advance steps [first, last) of a round."""
         cdef int64_t t, n = self.neurons.v.shape[0]
         for t in range(first, last):
             if n == 0:
@@ -129,7 +129,7 @@ cdef class Forward:
             lap(&self.watch, DELIVER)
             advance_neurons(self.neurons, self.channel, self.sample, self.recorder, t, t == 0 and no_current,
                             self.psi[t, 0])
-            self.add_spikes(t, self.channel.sums.of_step(t - start))
+            self.add_spikes(t, self.channel.sums.of_step(t))
             lap(&self.watch, UPDATE)
         return 0
 
@@ -150,12 +150,12 @@ cdef class Forward:
                 i += 1
 
     cdef void read_out(self, int64_t first, int64_t last, bint no_current) noexcept nogil:
-        """Leaky readouts in the steps [first, last) of a round."""
+        """Leaky readouts in the steps [first, last), whose sums are complete."""
         cdef int64_t t, n = self.neurons.v.shape[0]
         for t in range(first, last):
             if n < FEW or t == first:
                 begin(&self.watch, t, n)
-            self.channel.sums.total(t - first, self.readouts.arriving)
+            self.channel.sums.total(t, self.readouts.arriving)
             advance_readouts(self.readouts, self.channel, t, t == 0 and no_current)
             if n < FEW or t == last - 1:
                 lap(&self.watch, UPDATE)

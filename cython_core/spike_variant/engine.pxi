@@ -318,7 +318,7 @@ cdef class Engine:
         meeting : how ranks meet after each round
         led : whether one rank has all neurons: it reads out each step at once, and the others follow it
         """
-        cdef int64_t last, part, stop, n = self.neurons.v.shape[0]
+        cdef int64_t last, part, stop, complete, known, base, n = self.neurons.v.shape[0]
         cdef double start = started(&self.watch, n), apart = meeting.seconds()
         if self.channel is None or self.sample is None or self.recorder is None:
             raise TypeError("Engine.run: channel, sample and recorder must be bound before it")
@@ -326,21 +326,23 @@ cdef class Engine:
         with nogil:
             if first == 0:
                 start_models(self.neurons, 0)
+            base = self.channel.base
+            first, end = first - base, end - base  # in steps of the log
+            known = first
             while first < end:
                 last = min(first + min(round_steps, self.channel.sums.n_steps), end)
-                self.channel.sums.open()
+                self.channel.sums.open(first)
                 part = first
                 while part < last:
                     stop = meeting.end_of_part(part, first, last)
                     if n > 0 or not led:
-                        self.advance_all(part, stop, first, led)
-                    meeting.meet_part(part - self.channel.base, stop - self.channel.base,
-                                      first - self.channel.base, last - self.channel.base)
+                        self.advance_all(base + part, base + stop, led)
+                    complete = meeting.meet_part(part, stop, first, last, end)
                     if n == 0 and led:
-                        self.advance_all(part, stop, first, led)
-                    part = stop
-                if not led:
-                    self.read_out(first, last, first)
+                        self.advance_all(base + part, base + stop, led)
+                    if not led and known < complete:
+                        self.read_out(base + known, base + complete)
+                    known, part = complete, stop
                 first = last
         start = max(now() - start - (meeting.seconds() - apart), 0.0)  # a first exchange counts a wait of before
         self.sweep_seconds += start * share(&self.watch, SWEEP)
@@ -361,28 +363,28 @@ cdef class Engine:
         self.adaptive.emitted[:] = NEVER
         return 0
 
-    cdef int advance_all(self, int64_t first, int64_t last, int64_t start, bint led) except -1 nogil:
-        """Advance steps [first, last) of the round that began with step `start`."""
+    cdef int advance_all(self, int64_t first, int64_t last, bint led) except -1 nogil:
+        """Advance steps [first, last) of a round."""
         cdef int64_t t, n = self.neurons.v.shape[0]
         for t in range(first, last):
             self.channel.own.make_room(self.channel.own.at.ptr[t - self.channel.base] + n)
-            self.outgoing.sums = self.channel.sums.of_step(t - start)
+            self.outgoing.sums = self.channel.sums.of_step(t - self.channel.base)
             self.advance_step(t, n)
             if not led:
                 continue
             if n > 0:
-                self.channel.sums.total_alone(t - start, self.readouts.arriving)
+                self.channel.sums.total_alone(t - self.channel.base, self.readouts.arriving)
             else:
-                self.channel.sums.total(t - start, self.readouts.arriving)
+                self.channel.sums.total(t - self.channel.base, self.readouts.arriving)
             self.step_readouts(t)
         return 0
 
-    cdef void read_out(self, int64_t first, int64_t last, int64_t start) noexcept nogil:
-        """Readouts in the steps [first, last) of the round that began with step `start`."""
+    cdef void read_out(self, int64_t first, int64_t last) noexcept nogil:
+        """Readouts in the steps [first, last), whose sums are complete."""
         cdef int64_t t
         begin(&self.watch, first, self.neurons.v.shape[0])
         for t in range(first, last):
-            self.channel.sums.total(t - start, self.readouts.arriving)
+            self.channel.sums.total(t - self.channel.base, self.readouts.arriving)
             self.step_readouts(t)
         lap(&self.watch, UPDATE)
 

@@ -31,7 +31,9 @@ END = "the end of its script"
 UNSET = "not set"
 
 # environment variables that decide how ranks exchange; each must have one value on all ranks
-VARIABLES = ("PAREPROP_SHARE_ABOVE", "PAREPROP_SENDING", "PAREPROP_RANKS_PER_NODE", "PAREPROP_CUTS")
+VARIABLES = (
+    "PAREPROP_SHARE_ABOVE", "PAREPROP_SENDING", "PAREPROP_RANKS_PER_NODE", "PAREPROP_CUTS", "PAREPROP_OVERLAP"
+)  # fmt: skip
 
 
 def agree(comm: Comm, place: str, facts: Mapping[str, str] | None = None) -> None:

@@ -215,14 +215,14 @@ class Units:
         `messages.GROWTH`. For
         each readout and step a sum of each rank of the node is added, and one of each other node; these are shared,
         too, unless leaders add sums of nodes in a tree, see `tree.pays`. If there is one message for all, the leader
-        packs, unpacks and adds.
+        packs, unpacks and adds. Of messages that are under way while ranks run some steps, what takes longer counts.
         """
         network, others = self.network, work.nodes - 1
         parts = dict.fromkeys(("ranks of a node", "messages", "bytes", "packing", "look-up", "sums"), 0.0)
         if work.ranks == 1:
             return parts
         if work.node_ranks > 1:
-            rounds = work.rounds + 3 * work.exchanges * work.targeted
+            rounds = work.rounds + work.exchanges * (3 * work.targeted + (work.overlap > 0))
             parts["ranks of a node"] = rounds * (network.round_s + network.line_s * max(work.node_ranks - 2, 0.0))
         arriving, leaving = work.node_spikes * others / work.nodes, work.spikes / work.nodes
         apart, talks = self._talks(work)
@@ -230,7 +230,6 @@ class Units:
         if others and work.targeted:
             each = network.latency_s * min(talks, 1.0) + network.message_s * max(talks - 1.0, 0.0)
             parts["messages"] = work.exchanges * each
-            parts["messages"] += work.exchanges * (network.latency_s + tree.CALL) * adding * apart
             words = self._words(work) + tree.WORDS_OF_SUM * work.steps * work.readouts * adding
             parts["bytes"] = 4.0 * words / network.bandwidth
             parts["packing"] = network.pack_s * 2.0 * arriving / work.node_ranks + network.copy_s * leaving
@@ -238,6 +237,12 @@ class Units:
             parts["messages"] = work.exchanges * network.latency_s * float(np.ceil(np.log2(work.nodes)))
             parts["bytes"] = work.exchanges * 4.0 * work.words * others / network.bandwidth
             parts["packing"] = network.copy_s * (leaving + arriving)
+        if work.overlap:
+            under_way = parts["messages"] + parts["bytes"]
+            hidden = min(under_way, work.exchanges * work.overlap / work.steps * self._busy_seconds(work))
+            parts |= {name: parts[name] * (1.0 - hidden / under_way) for name in ("messages", "bytes") if hidden}
+        if others and work.targeted:  # sums in a tree follow all other messages
+            parts["messages"] += work.exchanges * (network.latency_s + tree.CALL) * adding * apart
         sums = work.steps * work.readouts
         sharing = min(work.node_ranks, max(sums / work.exchanges, 1.0)) if work.targeted else 1.0
         parts["sums"] = network.sum_s * sums * (work.node_ranks / sharing + adding / (1.0 if apart else sharing))
@@ -271,8 +276,11 @@ class Units:
         arrivals = work.events / work.rounds
         each = costs["events"] + costs["cold_events"] * work.cold_events / max(work.events, 1.0)
         unequal = work.rounds * each * np.sqrt(2.0 * np.log(work.ranks) * arrivals)
-        busy = sum(self._seconds(name, work) for name in ("deliver", "update"))
-        return float(unequal + self.network.skew * np.sqrt(np.log2(work.ranks)) * busy)
+        return float(unequal + self.network.skew * np.sqrt(np.log2(work.ranks)) * self._busy_seconds(work))
+
+    def _busy_seconds(self, work: Work) -> float:
+        """Return the seconds of a sample that a rank needs for its steps, between meetings."""
+        return sum(self._seconds(name, work) for name in ("deliver", "update"))
 
     def band(self, phases: Mapping[str, float]) -> tuple[float, float] | None:
         """Return the seconds of phases together with each of them at the lower, and at the upper end of its `spread`.

@@ -158,7 +158,7 @@ class Simulation:
         with self.timers.phase("build"):
             self._build(settings)
         self.notices = Notices(speaks=not (self.exchange.rank or self.replicas.index), silent=quiet)
-        self.notices.look_at_network(self.network, self.engine.plan, self.exchange, task.n_steps)
+        self.notices.look_at_network(self.network, self.engine.plan, self.exchange, task.n_steps, self.engine.rounds)
         self._loss_state = LossState(self.engine.loss, self.notices)
         self.iteration = 0
         self.losses: list[float] = []

@@ -16,7 +16,7 @@ from properties import examples
 from small import Noise
 
 import pareprop
-from pareprop.errors import InputError
+from pareprop.errors import InputError, ParepropWarning
 from pareprop.machine import CACHE
 from pareprop.network import from_tables, synapse_table, to_tables, totals
 from pareprop.network.cuts import LONGEST, VARIABLE, cut, cut_equally, round_steps
@@ -51,8 +51,8 @@ def sparse(variant: str) -> Model:
     return model
 
 
-def four_areas(variant: str, far: int, out_delay: int) -> Model:
-    """Of unequal size, with short delays within and long ones between them."""
+def four_areas(variant: str, far: int, out_delay: int, rewire: dict | None = None) -> Model:
+    """Of unequal size, with short delays within and long ones between them, whose synapses may move."""
     rule = {} if variant == "interval" else {"kappa": 0.97, "kappa_reg": 0.97}
     model = Model(variant, seed=5)
     inputs, sizes = model.inputs("in", 40), enumerate((30, 32, 29, 31))
@@ -61,7 +61,8 @@ def four_areas(variant: str, far: int, out_delay: int) -> Model:
     for k, area in enumerate(areas):
         model.connect(inputs, area, weight=Normal(std=0.2))
         model.connect(area, area, "fixed_indegree", indegree=5, weight=Normal(std=0.5), delay=(1, 2))
-        model.connect(area, areas[k - 1], "fixed_indegree", indegree=3, weight=Normal(std=0.5), delay=(far, far + 3))
+        between = {"delay": (far, far + 3)} | ({"rewire": rewire, "allow_multapses": False} if rewire else {})
+        model.connect(area, areas[k - 1], "fixed_indegree", indegree=3, weight=Normal(std=0.5), **between)
         model.connect(area, out, weight=Normal(std=0.2), delay=out_delay)
         model.connect(out, area, weight=Normal(std=0.2), delay=out_delay)
     return model
@@ -92,9 +93,11 @@ def train_areas(variant: str, exchange: Exchange, _: str, *delays: str) -> None:
     for far, out_delay in zip(map(int, delays[::2]), map(int, delays[1::2]), strict=True):
         simulation = Simulation(four_areas(variant, far, out_delay), WAVES, exchange)
         simulation.train(3)
-        digest, meeting = simulation.hexdigest(), simulation.engine.channel.meeting
+        digest, meeting, rounds = simulation.hexdigest(), simulation.engine.channel.meeting, simulation.engine.rounds
         if exchange.rank == 0:
-            print(digest, simulation.rates[-1] > 5, simulation.engine.round_steps, meeting.n_within, meeting.n_between)
+            told = [line.replace(" ", "_") for line in simulation.notices.lines if "OVERLAP" in line]
+            fires = simulation.rates[-1] > 5
+            print(digest, fires, rounds.between, meeting.n_within, meeting.n_between, rounds.overlap, *told)
 
 
 def train_rounds(variant: str, exchange: Exchange, _: str, *lengths: str) -> None:
@@ -111,7 +114,7 @@ def train_rounds(variant: str, exchange: Exchange, _: str, *lengths: str) -> Non
 
 def train_again(variant: str, exchange: Exchange, folder: str, until: str) -> None:
     options = {"iterations": 4, "test_samples": 0, "figures": "none", "quiet": True, "restart": True}
-    made = four_areas(variant, 10, 4)
+    made = four_areas(variant, 10, 4, {"l1": 0.5})
     done = pareprop.run(made, WAVES, folder, exchange=exchange, until=int(until), **options)
     meeting = done.simulation.engine.channel.meeting
     if exchange.rank == 0:
@@ -147,18 +150,63 @@ def test_nodes_meet_as_seldom_as_delays_allow(
     assert fires == "True"
     for n, per_node in ((4, 1), (4, 2), (2, 1)):
         env = {"PAREPROP_RANKS_PER_NODE": str(per_node), "PAREPROP_SENDING": way}
-        found, _, steps, within, exchanges = ranks.train(n, __file__, tmp_path, *words, env=env).split()
+        found, _, steps, within, exchanges, _ = ranks.train(n, __file__, tmp_path, *words, env=env).split()
         assert (found, int(steps), int(within)) == (digest, between, 3 * 103)
         parts = 2 * (n // per_node - 1) * per_node  # that leave a node and come to it, one of each rank
         assert 0 <= int(exchanges) - 3 * -(-103 // between) <= 3 * parts
 
 
+DELAYS = "1 1 2 2 3 3 10 10".split()  # between areas, and to and from readouts
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Digests on one rank, by variant and delay."""
+    folder = tmp_path_factory.mktemp("alone")
+    found = {variant: ranks.train(1, __file__, folder, "areas", variant, *DELAYS) for variant in ("interval", "spike")}
+    return {variant: [line.split()[0] for line in output.splitlines()] for variant, output in found.items()}
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(("variant", "n", "per_node", "way", "asked"), first_rows(2, [
+    ("interval", 4, 2, "targeted", 2), ("spike", 2, 1, "everything", 9),
+    ("spike", 4, 2, "targeted", 1), ("interval", 4, 1, "everything", 3), ("spike", 4, 1, "targeted", 9),
+    ("interval", 4, 2, "everything", 9), ("interval", 2, 1, "targeted", 1), ("spike", 4, 2, "everything", 2),
+], rest=5))  # fmt: skip
+def test_same_digest_where_messages_and_computing_overlap(
+    variant: str, n: int, per_node: int, way: str, asked: int, tmp_path: Path, alone: dict[str, list[str]]
+) -> None:
+    """Rounds are shorter by the steps that overlap, at most half of the delay between nodes."""
+    env = {"PAREPROP_RANKS_PER_NODE": str(per_node), "PAREPROP_SENDING": way, "PAREPROP_OVERLAP": str(asked)}
+    output = ranks.train(n, __file__, tmp_path, "areas", variant, *DELAYS, env=env)
+    rows = [line.split() for line in output.splitlines()]
+    steps = [min(asked, delay // 2) for delay in (1, 2, 3, 10)]
+    assert [row[0] for row in rows] == alone[variant]
+    assert [int(row[5]) for row in rows] == steps
+    assert [int(row[2]) for row in rows] == [delay - less for delay, less in zip((1, 2, 3, 10), steps, strict=True)]
+    told = [row[6].replace("_", " ") if less < asked else "" for row, less in zip(rows, steps, strict=True)]
+    assert told[0] == f"PAREPROP OVERLAP = {asked}: no effect, as spikes take one step between nodes"
+    assert all("steps overlap: no more than" in line for line in told[1:] if line)
+
+
+def test_it_is_told_that_nothing_overlaps_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAREPROP_OVERLAP", "3")
+    with pytest.warns(ParepropWarning, match="^PAREPROP_OVERLAP = 3: no effect, as no messages between nodes are sent"):
+        Simulation(four_areas("interval", 10, 4), WAVES)
+    monkeypatch.setenv("PAREPROP_OVERLAP", "half")
+    with pytest.raises(InputError, match="PAREPROP_OVERLAP = 'half' must be a whole number of steps"):
+        Simulation(four_areas("interval", 10, 4), WAVES)
+
+
 @pytest.mark.mpi
 def test_ranks_that_follow_one_read_out_what_it_does(tmp_path: Path) -> None:
-    """Also on another node, after the messages of a round, however long rounds are, and delays within nodes."""
+    """Also on another node, after the messages of a round, however long rounds are, and delays within nodes.
+
+    No message is under way meanwhile.
+    """
     words = "rounds", "spike", "0", "1", "3"
     expected = set(ranks.train(1, __file__, tmp_path, *words).splitlines())
-    env = {"PAREPROP_RANKS_PER_NODE": "2", "PAREPROP_SHARE_ABOVE": "100000"}
+    env = {"PAREPROP_RANKS_PER_NODE": "2", "PAREPROP_OVERLAP": "2", "PAREPROP_SHARE_ABOVE": "100000"}
     found = ranks.train(3, __file__, tmp_path, *words, env=env).splitlines()
     assert len(found) == 9 and {*found} == expected and len(expected) == 1
 
@@ -186,15 +234,19 @@ def test_same_digest_for_any_rounds(variant: str, tmp_path: Path) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_a_run_with_two_kinds_of_rounds_goes_on(variant: str, tmp_path: Path) -> None:
-    """On other ranks and nodes than before, with spikes between nodes on their way."""
+    """On other ranks and nodes than before, with spikes between nodes on their way, and synapses that move.
 
-    def run(n: int, per_node: int, folder: str, until: int) -> tuple[str, int, int]:
+    First messages and computing overlap, then they do not.
+    """
+
+    def run(n: int, per_node: int, folder: str, until: int, overlap: str = "") -> tuple[str, int, int]:
         env, words = {"PAREPROP_RANKS_PER_NODE": str(per_node)}, ("restart", variant, str(until))
+        env |= {"PAREPROP_OVERLAP": overlap, "PAREPROP_SENDING": "targeted"}
         digest, within, between = ranks.train(n, __file__, tmp_path / folder, *words, env=env).split()
         return digest, int(within), int(between)
 
     digest, *_ = run(1, 1, "whole", 4)
-    _, within, between = run(4, 2, "parts", 2)
+    _, within, between = run(4, 2, "parts", 2, "1")
     assert within > 2 * between > 0
     resumed, within, between = run(2, 1, "parts", 4)
     assert resumed == digest and within > 2 * between > 0

@@ -184,13 +184,15 @@ def of_rank(raster: np.ndarray, comm: ThreadComm) -> np.ndarray:
     n_out=st.integers(0, 6), length=st.integers(1, 9), within=st.integers(1, 9),
     words=st.sampled_from([None, 3, 20, 4096]), sending=st.sampled_from(["counted", "everything", "targeted"]),
     share=st.sampled_from([0.0, 0.3, 1.0]), density=st.sampled_from([0.0, 0.2, 1.0]), apart=st.booleans(),
+    overlap=st.integers(0, 9),
 )  # fmt: skip
 def test_logs_and_sums_complete(
-    seed, size, per_node, n, n_out, length, within, words, sending, share, density, apart
+    seed, size, per_node, n, n_out, length, within, words, sending, share, density, apart, overlap
 ) -> None:
     """However ranks lie on nodes, whatever fits into the first message, on ranks without neurons, too.
 
-    Ranks of a node may meet more often than nodes do, and have the spikes of their node then.
+    Ranks of a node may meet more often than nodes do, and have the spikes of their node then. Messages may be under
+    way for some steps.
 
     A rank that listens to some neurons hears them by number; the spikes of all come together on rank 0. All ranks know
     the exact sums of what each adds for the readouts, also where these travel in a tree. Then steps are
@@ -208,24 +210,26 @@ def test_logs_and_sums_complete(
         wanted[comm.rank, slice(*block(n, size, comm.rank))] = True
         ids = np.flatnonzero(wanted[comm.rank])
         ranks = Ranks(comm, sending)
-        terms = ChannelSizes(n, n_steps, n_steps, n_out, summed_steps=length, within=within)
+        way = {"summed_steps": length, "within": within, "overlap": min(overlap, length)}
+        terms = ChannelSizes(n, n_steps, n_steps, n_out, **way)
         node = ranks.nodes.starts[ranks.nodes.index : ranks.nodes.index + 2]
         near = slice(block(n, size, node[0])[0], block(n, size, node[1] - 1)[1])
         channel = ranks.open(terms, Sources(n, None if len(ids) == n else ids))
         if words and ranks.sending == "everything" and ranks.sender:
             ranks.sender.box.capacity, ranks.sender.box.steps = words, -1
-        received = []
+        received, far = [], np.ones(n, bool)
+        far[near] = False
         for first in range(0, n_steps, length):
             last = min(first + length, n_steps)
             write(channel, mine, first, last)
-            channel.sums.begin()
-            for t, k in np.ndindex(last - first, n_out):
-                channel.sums.add(t, k, added[comm.rank, first + t, k])
-            for log in heard_in_parts(channel, first, last):
-                known = np.zeros_like(raster)
-                known[:, near] = raster[:, near]
-                require_spikes(log, known[first : first + len(log.ptr) - 1, ids])
-            received += [totals(channel.sums, t) for t in range(last - first)]
+            channel.sums.begin(first)
+            for t, k in itertools.product(range(first, last), range(n_out)):
+                channel.sums.add(t, k, added[comm.rank, t, k])
+            for stop, complete in do_parts(channel, first, last, n_steps):
+                known = raster[:stop].copy()
+                known[complete:, far] = False
+                require_spikes(channel.heard.part(0, stop), known[:, ids])
+                received += [totals(channel.sums, t) for t in range(len(received), complete)]
         channel.barrier()
         whole, heard = channel.all_spikes_on_root(0, n_steps), channel.heard.part(0, n_steps).copy(n_steps)
         channel.forget(n_steps - 5, n_steps)
@@ -244,13 +248,14 @@ def test_logs_and_sums_complete(
     require_spikes(results[0][3][0], raster)
 
 
-def heard_in_parts(channel: Channel, first: int, last: int) -> Iterator[SpikeLog]:
-    """Do a round in the parts in which kernels do it; yield what is heard of it after each part but the last."""
+def do_parts(channel: Channel, first: int, last: int, end: int) -> Iterator[tuple[int, int]]:
+    """Do a round in the parts in which kernels do it; yield after each meeting where it was, and what is complete."""
     part = first
     while part < last:
-        part = channel.meeting.part(part, first, last)
-        if part < last:
-            yield channel.heard.part(first, part)
+        before = channel.meeting.n_within
+        part, complete = channel.meeting.part(part, first, last, end)
+        if channel.meeting.n_within > before:  # the leader stops between meetings to let messages go on
+            yield part, complete
 
 
 def weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
