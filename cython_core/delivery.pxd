@@ -72,12 +72,31 @@ cdef extern from "walks.h" nogil:
         int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, const double* coefficient, double scale,
         double* gradient
     )
+    void spread_rows_float(
+        int64_t n, int64_t fetched, const uint32_t* ids, int64_t apart, const int64_t* row_ptr, const uint32_t* target,
+        const float* weight, float* total
+    )
+    void spread_rows_double(
+        int64_t n, int64_t fetched, const uint32_t* ids, int64_t apart, const int64_t* row_ptr, const uint32_t* target,
+        const double* weight, double* total
+    )
+    const char* credit_rows_float(
+        int64_t n, int64_t fetched, const uint32_t* ids, int64_t apart, const int64_t* row_ptr, const uint32_t* target,
+        const float* coefficient, float scale, float* gradient, const char* next, const char* end, int64_t each
+    )
+    const char* credit_rows_double(
+        int64_t n, int64_t fetched, const uint32_t* ids, int64_t apart, const int64_t* row_ptr, const uint32_t* target,
+        const double* coefficient, double scale, double* gradient, const char* next, const char* end, int64_t each
+    )
+    int64_t list_spikes_float(int64_t n, uint32_t first_id, const float* z, uint32_t* ids)
+    int64_t list_spikes_double(int64_t n, uint32_t first_id, const double* z, uint32_t* ids)
 
 cdef enum:
     LINE = 64     # bytes of a cache line
     GROUP = 4     # rows in one pass
     CACHED = 50000  # synapses of a small table, which stays in the cache: nothing is fetched ahead
     ROWS_AHEAD = 2    # spikes to the one whose row is fetched, where rows are long
+    FULL_AHEAD = 16   # where rows need not be looked up
     FETCHED = 64      # synapses, about, from a short row to the one that is fetched
     FOUND = 128       # rows that are found before the first of them is walked
     AT_ONCE = 16      # offsets that are written together, of a vector
@@ -87,19 +106,10 @@ cdef enum:
 
 cdef inline int64_t list_spikes(int64_t n, int64_t first_id, const real* z, uint32_t* ids) noexcept nogil:
     """Write the ids of neurons with z = 1, ascending; return how many. `ids` has room for n."""
-    cdef int64_t j = 0, stop, i, count = 0
-    cdef const uint64_t* line
-    while j < n:
-        stop = min(j + LINE // <int64_t> sizeof(real), n)
-        line = <const uint64_t*> (z + j)
-        if j + LINE // <int64_t> sizeof(real) > n or (
-            line[0] | line[1] | line[2] | line[3] | line[4] | line[5] | line[6] | line[7]
-        ):
-            for i in range(j, stop):  # branch-free
-                ids[count] = <uint32_t> (first_id + i)
-                count += z[i] != 0
-        j = stop
-    return count
+    if real is float:
+        return list_spikes_float(n, <uint32_t> first_id, z, ids)
+    else:
+        return list_spikes_double(n, <uint32_t> first_id, z, ids)
 
 
 cdef inline int64_t first_at_least(const uint32_t* ids, int64_t low, int64_t high, int64_t bound) noexcept nogil:
@@ -120,6 +130,12 @@ cdef inline int64_t hole_of(const int64_t[:, ::1] blocks, int64_t b, int64_t sou
     if blocks[b, HOLE] == NO_HOLE or place < 0 or place >= blocks[b, WIDTH]:
         return length
     return place
+
+
+cdef inline bint is_full(const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:
+    """Whether row_ptr need not be read: rows are dense, of one length, all there, and all spikes count alike."""
+    return blocks[b, DENSE] and blocks[b, HOLE] == NO_HOLE and blocks[b, WIDTH] > 0 and not blocks[b, BITS] and \
+        not blocks[b, FACTORS]
 
 
 cdef inline int64_t row_of(const int64_t[:, ::1] blocks, int64_t b, int64_t source) noexcept nogil:
@@ -208,6 +224,60 @@ cdef inline int64_t rows_ahead(int64_t mean) noexcept nogil:
     return min(max(FETCHED // max(mean, 1), ROWS_AHEAD), FOUND // 8)
 
 
+cdef struct Rows:          # of some spikes of a block, few synapses each, see `walks.h`
+    int64_t n
+    int64_t fetched          # spikes whose rows are fetched ahead
+    const uint32_t* ids
+    int64_t apart
+    const int64_t* row_ptr
+
+
+cdef inline bint has_short_rows(
+    const int64_t[:, ::1] blocks, int64_t b, const int64_t[::1] row_ptr, const uint32_t[::1] target
+) noexcept nogil:
+    """Whether spikes walk through rows of few synapses, all of which are there and count alike."""
+    return not blocks[b, DENSE] and not blocks[b, BITS] and not blocks[b, FACTORS] and target.shape[0] > 0 and \
+        mean_row(blocks, b, row_ptr) < LONG
+
+
+cdef inline Rows rows_of(
+    const int64_t[:, ::1] blocks,     # IN
+    int64_t b,
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t* ids,              # IN, a segment of the log
+    int64_t first,                    # spikes ids[first:last] were emitted in one step
+    int64_t last,
+) noexcept nogil:
+    cdef Rows rows
+    cdef int64_t start = first_at_least(ids, first, last, blocks[b, SOURCE])
+    rows.ids, rows.n = ids + start, first_at_least(ids, start, last, blocks[b, SOURCES]) - start
+    rows.fetched = rows.n if row_ptr[row_ptr.shape[0] - 1] > CACHED else 0
+    rows.apart = blocks[b, DELAYS]
+    rows.row_ptr = &row_ptr[0] + (blocks[b, ROW] + blocks[b, NUMBER] - blocks[b, SOURCE] * rows.apart)
+    return rows
+
+
+cdef inline void spread_rows(Rows of, const uint32_t* target, const real* weight, real* total) noexcept nogil:
+    """As `scatter`, each row."""
+    if real is float:
+        spread_rows_float(of.n, of.fetched, of.ids, of.apart, of.row_ptr, target, weight, total)
+    else:
+        spread_rows_double(of.n, of.fetched, of.ids, of.apart, of.row_ptr, target, weight, total)
+
+
+cdef inline const char* credit_rows(
+    Rows of, const uint32_t* target, const real* coefficient, real scale, real* gradient, const char* next,
+    const char* end, int64_t each
+) noexcept nogil:
+    """As `credit_row`, each source once; with each row fetch `each` lines of [next, end); return what is next."""
+    if real is float:
+        return credit_rows_float(of.n, of.fetched, of.ids, of.apart, of.row_ptr, target, coefficient, scale, gradient,
+                                 next, end, each)
+    else:
+        return credit_rows_double(of.n, of.fetched, of.ids, of.apart, of.row_ptr, target, coefficient, scale, gradient,
+                                  next, end, each)
+
+
 cdef struct Found:         # rows of some spikes of a block
     int64_t n
     int64_t ahead            # rows from one to that which is fetched; 0: the table stays in the cache
@@ -266,11 +336,15 @@ cdef inline void deliver_block(
     int64_t first,                    # spikes ids[first:last] were emitted in one step
     int64_t last,
     int64_t step,                     # of the run, in which they arrive
-    total_of[::1] arriving,         # UPDATED
+    real[::1] arriving,               # UPDATED
 ) noexcept nogil:
-    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), j, ahead, row
+    cdef int64_t i, j, ahead, row
     cdef Found found
     cdef double factor
+    if has_short_rows(blocks, b, row_ptr, target):
+        spread_rows(rows_of(blocks, b, row_ptr, ids, first, last), &target[0], &weight[0], &arriving[0])
+        return
+    i = first_at_least(ids, first, last, blocks[b, SOURCE])
     if blocks[b, DENSE]:
         deliver_dense(blocks, b, row_ptr, target, weight, ids, i, last, step, arriving)
         return

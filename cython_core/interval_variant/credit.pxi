@@ -63,6 +63,8 @@ def credit(
     cdef Spikes* input_log = &inputs.at
     cdef Spikes** logs
     cdef real* delays
+    cdef Coming coming
+    cdef Rows rows
     with nogil:
         for b in range(blocks.shape[0]):
             if is_tiled(blocks, b, steps):
@@ -88,29 +90,59 @@ def credit(
                 logs = heard.at if blocks[b, LOG] else &input_log
                 n = heard.n if blocks[b, LOG] else 1
                 if not blocks[b, DENSE]:
-                    fetch_next(t, blocks, b, 1, mean_row(blocks, b, row_ptr), emitted, logs, n, n_ports,
-                               coefficient)
+                    coming = find_coming(t, blocks, b, 1, mean_row(blocks, b, row_ptr), emitted, logs, n, n_ports,
+                                         coefficient)
+                    if delays == NULL and has_short_rows(blocks, b, row_ptr, target):
+                        for k in range(n):
+                            rows = rows_of(blocks, b, row_ptr, logs[k].ids, logs[k].ptr[emitted],
+                                           logs[k].ptr[emitted + 1])
+                            coming.next = credit_rows(
+                                rows, &target[0], &coefficient[t * n_ports + blocks[b, PORT], 0], <real> scale[b],
+                                &gradient[0], coming.next, coming.end, coming.each)
+                        continue
+                    fetch(coming)
+                if blocks[b, WIDTH] < LEAST_WIDTH and is_full(blocks, b):
+                    for k in range(n):
+                        credit_full(blocks, b, row_ptr, logs[k].ids, logs[k].ptr[emitted], logs[k].ptr[emitted + 1],
+                                    &coefficient[t * n_ports + blocks[b, PORT], 0], scale[b], &gradient[0])
+                    continue
                 for k in range(n):
                     credit_block(blocks, b, row_ptr, target, logs[k].ids, logs[k].ptr[emitted],
                                  logs[k].ptr[emitted + 1], coefficient[t * n_ports + blocks[b, PORT]], scale[b],
                                  origin + t, gradient, n_ports * coefficient.shape[1], delays)
 
 
-cdef inline void fetch_next(
+cdef struct Coming:       # coefficients of a step that comes, which spikes will read here and there
+    const char* next      # cache line that is fetched next
+    const char* end
+    int64_t each          # lines for each spike of the present step
+
+
+cdef inline Coming find_coming(
     int64_t t, const int64_t[:, ::1] blocks, int64_t b, int64_t later, int64_t synapses, int64_t emitted,
     Spikes** logs, int64_t n_logs, int64_t n_ports, const real[:, ::1] coefficient
 ) noexcept nogil:
-    """Fetch the coefficients `later` steps after step t, which spikes read here and there, if many spikes arrive.
+    """Find the coefficients `later` steps after step t, if many spikes arrive; else nothing.
 
     A spike of this step reaches so many synapses; those of that step are as many, about.
     """
-    cdef int64_t k, j = 0, place = (t + later) * n_ports + blocks[b, PORT], n = coefficient.shape[1], spikes = 0
+    cdef int64_t k, place = (t + later) * n_ports + blocks[b, PORT], spikes = 0
+    cdef int64_t n_bytes = coefficient.shape[1] * <int64_t> sizeof(real)
+    cdef Coming coming
+    coming.next = coming.end = NULL
     for k in range(n_logs):
         spikes += logs[k].ptr[emitted + 1] - logs[k].ptr[emitted]
-    if place < coefficient.shape[0] and spikes * synapses * LINE >= MANY * n * <int64_t> sizeof(real):
-        while j < n:
-            prefetch(&coefficient[place, j])
-            j += LINE // <int64_t> sizeof(real)
+    coming.each = (n_bytes // LINE) // max(spikes, 1) + 1
+    if place < coefficient.shape[0] and spikes * synapses * LINE >= MANY * n_bytes:
+        coming.next = <const char*> &coefficient[place, 0]
+        coming.end = coming.next + n_bytes
+    return coming
+
+
+cdef inline void fetch(Coming coming) noexcept nogil:
+    while coming.next < coming.end:
+        prefetch(coming.next)
+        coming.next += LINE
 
 
 cdef inline int64_t lag_of(bint same_step, const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:
@@ -281,9 +313,9 @@ cdef void credit_spread(
     if target.shape[0] == 0:
         return
     logs = heard.at if blocks[b, LOG] else &inputs
-    fetch_next(t, blocks, b, blocks[b + blocks[b, DELAYS] - 1, DELAY] - blocks[b, DELAY] + 1,
-               mean_row(blocks, b, row_ptr, blocks[b, DELAYS]), emitted, logs, heard.n if blocks[b, LOG] else 1,
-               n_ports, coefficient)
+    fetch(find_coming(t, blocks, b, blocks[b + blocks[b, DELAYS] - 1, DELAY] - blocks[b, DELAY] + 1,
+                      mean_row(blocks, b, row_ptr, blocks[b, DELAYS]), emitted, logs,
+                      heard.n if blocks[b, LOG] else 1, n_ports, coefficient))
     for k in range(heard.n if blocks[b, LOG] else 1):
         credit_walks(t == 0, last, blocks, b, row_ptr, &target[0], at, logs[k].ids, logs[k].ptr[emitted],
                      logs[k].ptr[emitted + 1], &coefficient[t * n_ports + blocks[b, PORT], 0], scale, &gradient[0],
@@ -336,6 +368,29 @@ cdef inline void credit_walks(
                 credit_delays(begun, end, ahead, target, offset, coefficient, scale, gradient, step, by_delay)
             begun = end
             end = write_offsets(&walk, blocks, b, row_ptr, at, offset)
+
+
+cdef void credit_full(
+    const int64_t[:, ::1] blocks,
+    int64_t b,
+    const int64_t[::1] row_ptr,
+    const uint32_t* ids,
+    int64_t first,
+    int64_t last,
+    const real* coefficient,
+    real scale,
+    real* gradient,
+) noexcept nogil:
+    """As `credit_block`, where `is_full` and rows are short, such as those onto readouts."""
+    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), k, width = blocks[b, WIDTH]
+    gradient += row_ptr[blocks[b, ROW]] - blocks[b, SOURCE] * width
+    coefficient += blocks[b, TARGET]
+    while i < last and ids[i] < blocks[b, SOURCES]:
+        prefetch(gradient + ids[min(i + FULL_AHEAD, last - 1)] * width)
+        if not is_repeated(ids, first, i):
+            for k in range(width):
+                gradient[ids[i] * width + k] += scale * coefficient[k]
+        i += 1
 
 
 cdef void credit_block(

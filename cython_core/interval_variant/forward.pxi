@@ -7,14 +7,15 @@ from libc.stdint cimport int64_t, uint32_t
 
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
-    AT_ONCE, Found, GROUP, LINE, LONG, OFFSETS, STRIDE, Walk, add_four, add_row, count_late, credit_delays, credit_row,
-    deliver, factor_of, fetch_ahead, find_rows, first_at_least, hole_of, is_spread, mean_row, next_row, prefetch,
-    prefetch_stride, row_of, rows_ahead, walk_ahead, walk_of, write_offsets,
+    AT_ONCE, FULL_AHEAD, Found, GROUP, LINE, LONG, OFFSETS, Rows, STRIDE, Walk, add_four, add_row, count_late,
+    credit_delays, credit_row, credit_rows, deliver, factor_of, fetch_ahead, find_rows, first_at_least, has_short_rows,
+    hole_of, is_full, is_spread, mean_row, next_row, prefetch, prefetch_stride, row_of, rows_ahead, rows_of, walk_ahead,
+    walk_of, write_offsets,
 )
 from pareprop.core.layout cimport (
     DELAY, DELAYS, DENSE, FACTORS, LOG, NUMBER, PLASTIC, PORT, ROW, SINCE, SOURCE, SOURCES, TARGET, WIDEST, WIDTH,
 )
-from pareprop.core.readout_sums cimport ExactSum, add_row_exactly
+from pareprop.core.readout_sums cimport ExactSum, add_row_exactly, add_value
 from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport Spikes
 from pareprop.core.stopwatch cimport FEW, Stopwatch, begin, lap, now, share, started
@@ -138,15 +139,24 @@ cdef class Forward:
 
         Readouts run on their own clock: their step t takes the spikes of step t, whatever the delay.
         """
-        cdef int64_t b, i, row, last = self.channel.own.at.ptr[t + 1]
+        cdef int64_t b, i, k, row, start, width, last = self.channel.own.at.ptr[t + 1]
         cdef const uint32_t* ids = self.channel.own.at.ids
         cdef const int64_t[:, ::1] blocks = self.outgoing.blocks
+        cdef const real* weight
         for b in range(blocks.shape[0]):
             i = first_at_least(ids, self.channel.own.at.ptr[t], last, blocks[b, SOURCE])
+            width = blocks[b, WIDTH] if is_full(blocks, b) else 0
+            start = self.outgoing.row_ptr[blocks[b, ROW]] - blocks[b, SOURCE] * width
             while i < last and ids[i] < blocks[b, SOURCES]:
-                row = row_of(blocks, b, ids[i])
-                add_row_exactly(self.outgoing.row_ptr[row], self.outgoing.row_ptr[row + 1], self.outgoing.target,
-                                self.outgoing.weight, factor_of(blocks, b, row, self.sample.before + t), sums)
+                if width > 0:
+                    weight = &self.outgoing.weight[0] + start
+                    prefetch(weight + ids[min(i + FULL_AHEAD, last - 1)] * width)
+                    for k in range(width):
+                        add_value(weight[ids[i] * width + k], &sums[blocks[b, TARGET] + k])
+                else:
+                    row = row_of(blocks, b, ids[i])
+                    add_row_exactly(self.outgoing.row_ptr[row], self.outgoing.row_ptr[row + 1], self.outgoing.target,
+                                    self.outgoing.weight, factor_of(blocks, b, row, self.sample.before + t), sums)
                 i += 1
 
     cdef void read_out(self, int64_t first, int64_t last, bint no_current) noexcept nogil:
