@@ -12,4 +12,4 @@ Losses and optimizers: in `network`. Learning rules: in `rules/library`. Ways of
 
 from ..network.variants import ENGINES
 
-ENGINES |= {"interval": "interval.Interval", "spike": "spike.Spike"}
+ENGINES |= {"interval": "interval.Interval", "spike": "spike.Spike"}  # type: ignore[dict-item]  # until they are used
