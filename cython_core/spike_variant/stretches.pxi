@@ -354,7 +354,8 @@ cdef inline void take_row(
 ) noexcept nogil:
     """The synapses of a row; `arriving` is NULL if no spike arrives; traces: OUT, which the row refers to."""
     cdef int64_t k, start = rows.row_ptr[row], near = NEAR_BY_EQUATIONS if rows.models[b] != 0 else NEAR
-    memset(of, 0, sizeof(NeuronRow))
+    of.X = NULL
+    of.moment = of.variance = NULL
     of.n, of.target, of.owes = rows.row_ptr[row + 1] - start, &rows.target[start], work.owes
     of.readable = rows.target.shape[0] - start
     of.Y, of.C, of.weight, of.dense = &rows.Y[start], &rows.C[start], &rows.weight[start], rows.blocks[b, DENSE]
@@ -411,17 +412,30 @@ cdef inline double common_after(const Work* work, double alpha, double Z) noexce
 cdef inline void work_synapses(
     Engine engine, const Work* work, int64_t end, Rows rows, int64_t b, int64_t row, int64_t ahead, real* arriving
 ) noexcept nogil:
-    cdef int64_t i, n = 0
-    cdef double kappa_reg = rows.constants[b, KAPPA_REG]
     cdef NeuronRow of
     cdef real* traces[MOST_TRACES]
     cdef NeuronStep[MOST_SIGNALS] found
     cdef NeuronSteps single
+    cdef bint singly = work.n_decay >= 0 or work.n > 0 or work.last_credit >= 0
     take_row(engine, work, rows, b, row, ahead, arriving, traces, &of)
     engine.work += of.n * (1 + work.n)
-    engine.stretches.followed += of.n * work.n
     rows.books[row, CURSOR] = end
     rows.Z[row] = common_after(work, rows.constants[b, ALPHA], of.common)
+    if singly:
+        engine.stretches.followed += of.n * work.n
+        take_steps(engine, work, rows, b, found, &single)
+    (<const NeuronStretches*> rows.stretches[b]).go_through(
+        rows.blocks[b, PORT], &of, &work.before if work.before.number != NULL else NULL, &single if singly else NULL,
+        &work.after if work.after.number != NULL else NULL, work.entering[work.n] if work.entering != NULL else 0.0
+    )
+
+
+cdef void take_steps(
+    Engine engine, const Work* work, Rows rows, int64_t b, NeuronStep* found, NeuronSteps* single
+) noexcept nogil:
+    """What synapses go through step by step; found: OUT, which `single` refers to."""
+    cdef int64_t i, n = 0
+    cdef double kappa_reg = rows.constants[b, KAPPA_REG]
     if work.n_decay >= 0:
         take_step(engine, kappa_reg, work.first - 1, False, True, 0.0, &found[0])
         n = 1
@@ -436,17 +450,12 @@ cdef inline void work_synapses(
     single.n_neurons, single.n_decay = engine.neurons.v.shape[0], max(work.n_decay, 0)
     single.kappa_decay, single.keep_decay = work.kappa_decay, work.other_decay
     single.common, single.common_decay = rows.constants[b, ALPHA], work.alpha_decay
-    single.n, single.n_last, single.step, single.record = n, work.last_credit >= 0, &found[0], NULL
+    single.n, single.n_last, single.step, single.record = n, work.last_credit >= 0, found, NULL
     if engine.stretches.records.shape[0] > 0 and work.n_decay < 0 and \
             (work.n == 0 or engine.stretches.recorded == engine.stretches.reached):
         single.record = record_of(engine.stretches, work.first, 0)
         single.record_width = engine.stretches.records.shape[2]
         single.record_stride = engine.stretches.records.shape[1] * single.record_width
-    (<const NeuronStretches*> rows.stretches[b]).go_through(
-        rows.blocks[b, PORT], &of, &work.before if work.before.number != NULL else NULL,
-        &single if n > 0 or work.last_credit >= 0 else NULL, &work.after if work.after.number != NULL else NULL,
-        work.entering[work.n] if work.entering != NULL else 0.0
-    )
 
 
 cdef void work_off_stretch(
