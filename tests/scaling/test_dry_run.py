@@ -172,8 +172,10 @@ def of_files() -> float:
 def test_command(capsys):
     sizes = as_options("n_rec=400", "indegree=50")
     words = ["--ranks", "100", "--rank", "17", "--ranks-per-node", "10"]
+    before = of_files()
     output = output_of(capsys, "dry-run", "sine-waves", *sizes, *words)
-    assert of_files() == pytest.approx(float(re.search(r"the node has (\d+) MiB, its files, once", output)[1]), rel=0.1)
+    told = float(re.search(r"the node has (\d+) MiB, its files, once", output)[1])
+    assert before - 1 <= told <= of_files() + 1  # a run reads more of them
     assert "rank 17 of 100" in output and "a node of 10 such ranks: " in output and "who hears whom" in output
     names = {line.split()[0] for line in output.splitlines()}
     assert names >= {"deliver", "update", "sweep", "credit", "incoming", "histories"}
