@@ -82,7 +82,10 @@ def _tell_samples(simulation: Simulation, task: TaskBase) -> list[str]:
         if part and phase == "test" and getattr(task, "test_data", None):
             part, file = range(len(part)), "test_data"
         where = f" ({part[0]:,} to {part[-1]:,} of {file}, counted from 0)" if part else ""
-        texts.append(f"{n:,} {phase}{where}" if n else f"none {phase}")
+        counted = getattr(task, f"n_{phase}", None) if phase != "train" else None
+        key = "validate_every" if phase == "validate" and not task.validate_every else f"{phase}_samples"
+        left = f" of n_{phase} = {counted}, as {key} = {getattr(task, key)}" if counted and n < counted else ""
+        texts.append(f"{f'{n:,}' if n else 'none'} {phase}{where}{left}")
     size = f"{n_train / task.batch_size:.6g} iteration{'' if n_train == task.batch_size else 's'}"
     return [f"samples: {', '.join(texts)}; a pass through those that train (an epoch) takes {size}"]
 

@@ -369,6 +369,8 @@ class Data(TaskBase):
             least = "" if counts["n_train"] else " and at least one that trains"
             return [f"{shown}{least} make {total} samples, {self.data} has {n_first}"]
         parts, validates = self._split(n_samples, n_first), bool(self.validate_every)
+        if validates and not parts["validate"]:
+            return [f"validate_every = {self.validate_every} needs n_validate: no samples of {self.data} validate"]
         asked = {
             "validate_samples": ("validate", self.validate_samples * validates),
             "stop_samples": ("validate", self.stop_samples * (validates and bool(self.stop_below))),
