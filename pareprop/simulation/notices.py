@@ -9,7 +9,6 @@ import math
 import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -29,7 +28,7 @@ from ..parallel.exchange import Exchange
 from ..plans.plan import NetworkPlan
 from ..values import AnyValue
 
-PACKAGE = str(Path(__file__).parents[1])
+PACKAGE = __name__.partition(".")[0]
 SHARE = 0.05  # spikes that get lost are told of if they are more than this share: noise loses a few and works on
 CHANCE = 3.0  # and those of step 0 only if they are also more than this times those of a mean step
 MANY = 10_000  # a slow way of learning is told of if at least this many synapses take it
@@ -308,6 +307,6 @@ def _values(value: object) -> AnyValue:
 def _find_stack_level() -> int:
     """Return the stack level of the first caller outside of the package, whose line a warning names."""
     frame, depth = sys._getframe(2), 2
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == PACKAGE:
         frame, depth = frame.f_back, depth + 1
     return depth

@@ -320,8 +320,10 @@ def test_a_default_optimizer_that_learns_too_slowly_is_told(variant: str) -> Non
 
 def test_settings_that_need_validations_are_told(tmp_path: Path) -> None:
     settings = {"validate_every": 5, "validate_samples": 2, "keep_best": True, "stop_below": 0.5, "figures": "none"}
-    with pytest.warns(ParepropWarning, match="keep_best, stop_below: no effect, as nothing is validated: val"):
+    told = "keep_best, stop_below: no effect, as nothing is validated: val"
+    with pytest.warns(ParepropWarning, match=told) as caught:
         run(model(), Task(), tmp_path / "run", iterations=3, quiet=True, **settings)
+    assert [entry.filename for entry in caught] == [__file__]  # the user's line
     done = run(model(), Task(), tmp_path / "other", iterations=6, quiet=True, **settings)
     assert done.simulation.notices.lines == []
 

@@ -362,9 +362,7 @@ def test_counted_samples(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert "test (4 to 5 of the file" in text and "n = 2)" in text
     few = as_options("n_validate=2", "n_test=2", "validate_every=3", "validate_samples=1", "test_samples=0")
     text = output_of(capsys, "run", path, *as_options("n_train=2"), *few, "--out", tmp_path / "few")
-    assert (
-        "1 validate (2 to 2 of the file, counted from 0) of n_validate = 2, as validate_samples = 1" in text
-    )
+    assert "1 validate (2 to 2 of the file, counted from 0) of n_validate = 2, as validate_samples = 1" in text
     assert "none test of n_test = 2, as test_samples = 0" in text and "test accuracy" not in text
     for settings, words in (
         (["n_train=4", "n_test=2", "validate_every=1"], "validate_every = 1 needs n_validate: no samples of "),
