@@ -358,10 +358,12 @@ def _refuse_others(path: Path, manifest: Values, identity: Values) -> None:
         changes += tell_differences(networks[0], networks[1])
     elif networks[0] != networks[1]:
         changes.append("its network is described otherwise")
+    way = "; `pareprop run` begins one with other settings"
     if manifest["version"] != __version__:
         changes.insert(0, f"pareprop {manifest['version']}, now {__version__}")
+        way = ""
     if changes:
-        raise InputError(f"{path} belongs to another run: {tell_few(changes)}")
+        raise InputError(f"{path} belongs to another run: {tell_few(changes)}{way}")
 
 
 def _tell_contents(kept: object, task: object) -> list[str]:

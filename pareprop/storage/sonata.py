@@ -47,6 +47,8 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
     source = directory / "record.h5"
     _require_free(directory, target, overwrite)
     if not source.exists() and (directory / "results.h5").exists():
+        if (directory / "record").is_dir():
+            raise InputError(f"{directory}: the run has not ended: its recording can be read when it has, once resumed")
         how = "--set record.every=1, or record={'every': 1} of pareprop.run, records the spikes of each iteration"
         raise InputError(f"{directory}: the run has recorded nothing; {how} when it runs again")
     try:

@@ -186,6 +186,12 @@ def test_what_is_not_there_is_named(done: Path, tmp_path: Path) -> None:
         opened.signals("test-0")
     with pytest.raises(InputError, match=r"run: the run has recorded nothing; --set record\.every=1, or record="):
         sonata.export(done, tmp_path / "spikes.h5")
+    (tmp_path / "killed" / "record").mkdir(parents=True)
+    (tmp_path / "killed" / "results.h5").touch()
+    with pytest.raises(
+        InputError, match="killed: the run has not ended: its recording can be read when it has, once resumed"
+    ):
+        sonata.export(tmp_path / "killed", tmp_path / "spikes.h5")
     with pytest.raises(InputError, match="must be 'neurons' or 'inputs'"):
         opened.spikes(of="x")
     with pytest.raises(InputError, match=r"results\.h5"):
