@@ -283,8 +283,12 @@ class Microcircuit(TaskBase):
             delay_ms=Normal(mean=float(delay[0]), std=float(delay[1])),
             port="exc" if excites else "inh",
             sign="source",
-            plastic=self.learn != "nothing",
+            plastic=self._learns(pre, post),
         )
+
+    def _learns(self, pre: Population, post: Population) -> bool:
+        """Return whether synapses between two populations learn."""
+        return self.learn != "nothing"
 
     def _add_readouts(self, model: Model, populations: list[Population], rule: Values) -> None:
         """Add a readout for each class, which receives from one population and sends its errors to all neurons."""

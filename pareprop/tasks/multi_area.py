@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from ..network.connectivity import Population
 from ..network.parameters import nearest
 from . import macaque
-from .base import MODEL
+from .base import LEARNING, MODEL
 from .circuit import Circuit
 from .microcircuit import Microcircuit
 
@@ -51,6 +52,11 @@ class MultiArea(Microcircuit):
         json_schema_extra=MODEL,
         description="further factor of those onto inhibitory neurons; 2 for the metastable state",
     )
+    learn_between: bool = Field(
+        False,
+        json_schema_extra=LEARNING,
+        description="whether synapses between areas alone learn, beside those of the readouts",
+    )
     delay_spread: float = Field(
         0.5,
         ge=0,
@@ -75,6 +81,18 @@ class MultiArea(Microcircuit):
             if area in areas[:k]:
                 raise ValueError(f"area '{area}' is named twice")
         return areas
+
+    @model_validator(mode="after")
+    def _check_between(self) -> MultiArea:
+        if self.learn_between and self.learn == "nothing":
+            raise ValueError("learn_between = true needs learn = 'volleys' or 'rates'")
+        if self.learn_between and len(self.areas) == 1:
+            raise ValueError(f"learn_between = true needs at least two areas, there is {self.areas[0]} alone")
+        return self
+
+    def _learns(self, pre: Population, post: Population) -> bool:
+        within = pre.role == "input" or pre.area == post.area
+        return super()._learns(pre, post) and not (self.learn_between and within)
 
     @property
     def circuit(self) -> Circuit:

@@ -96,6 +96,27 @@ def test_the_thalamus_projects_to_the_first_area_and_readouts_listen_to_the_last
     assert between and all(item.plastic and np.all(item.signs == 1) for item in between)
 
 
+def test_synapses_between_areas_alone_learn() -> None:
+    """And those onto readouts; neither the thalamus nor anything within an area does."""
+    words = ["areas=V1,MT", "learn=volleys", "scale=0.003"]
+    model = make(MultiArea, [*words, "learn_between=true"]).model()
+    learning = {(item.pre.area, item.post.area) for item in model.projections if item.plastic}
+    assert learning == {("V1", "MT"), ("MT", "V1"), ("MT", "")}
+    every = make(MultiArea, words).model()
+    assert sum(item.plastic for item in model.projections) < sum(item.plastic for item in every.projections)
+    for item, other in zip(model.projections, every.projections, strict=True):
+        assert (item.name, item.weight, item.delay_law) == (other.name, other.weight, other.delay_law)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["learn_between=true"], "learn_between = true needs learn = 'volleys' or 'rates'"),
+    (["learn_between=true", "learn=rates", "areas=V4"], "learn_between = true needs at least two areas, there is V4"),
+])  # fmt: skip
+def test_learning_between_areas_needs_them(words: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make(MultiArea, words)
+
+
 @pytest.mark.parametrize(("spread", "share"), [(0.1, 0.6), (0.0, 1.0), (0.5, 0.0)])
 def test_nodes_exchange_once_per_shortest_delay_between_areas(spread: float, share: float) -> None:
     """Two nodes have two areas each; delays are drawn down to four standard deviations below their mean."""
