@@ -389,6 +389,9 @@ class _Checker:
         rate = result.spikes.sum() / seconds if seconds else 0.0
         shown = "inf" if not np.isfinite(largest) else f"{largest:.3g}"
         result.lines.append(f"largest trace: {shown} within a second at {rate:.3g} Hz")
+        passed = {*self.by.gap, *(k for k, _ in self.by.R)}
+        if ended := [name for name in self.model.follow if self.states.index(name) not in passed]:
+            result.lines.append(f"a spike ends traces of: {', '.join(ended)}")
         added = max(
             (abs(float(np.max(np.abs(evaluate(tree, self.read_at_rest()))))) for tree in self.by.U.values()),
             default=1.0,

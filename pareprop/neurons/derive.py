@@ -345,13 +345,14 @@ class _Deriving:
     def _gap(self, followed: Mapping[int, tuple[str, Tree]], states: list[str]) -> dict[int, Tree]:
         import sympy
 
-        from .symbols import from_sympy, to_sympy
+        from .symbols import Detach, from_sympy, to_sympy
 
-        return {
-            k: from_sympy(difference, self.made.moving, f"{self.model.here}: {key}")
-            for k, (key, tree) in followed.items()
-            if (difference := to_sympy(tree, f"{self.model.here}: {key}") - sympy.Symbol(states[k])) != 0
-        }
+        found = {}
+        for k, (key, tree) in followed.items():
+            value = to_sympy(tree, f"{self.model.here}: {key}").replace(Detach, lambda x: x)
+            if (difference := value - sympy.Symbol(states[k])) != 0:
+                found[k] = from_sympy(difference, self.made.moving, f"{self.model.here}: {key}")
+        return found
 
     def _held(self, trees: list[Tree]) -> frozenset[str]:
         """Return the names of learned parameters, and of constants that follow from them, in trees and their terms."""

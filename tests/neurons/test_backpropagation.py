@@ -90,10 +90,15 @@ def traub(state, arriving, current, refractory):
     return state, x, 0.05 * torch.exp(-torch.abs(x - 33.0 + 50.0) / 5.0)
 
 
+def traub_reset(state, z):
+    """A spike changes no state, and ends the derivatives of voltage and gates."""
+    return *(torch.where(z > 0, item.detach(), item) for item in state[:4]), *state[4:]
+
+
 KINDS = {  # step, reset, start, current, scale of the weights at each port, ms per step
     "adex": (adex, adex_reset, (-70.0, 0.0), 300.0, (700.0,), 1.0),
     "iaf_cond_exp": (cond, cond_reset, (-70.0, 0.0, 0.0), 150.0, (3.0, 3.0), 1.0),
-    "hh_cond_exp_traub": (traub, lambda state, z: state, AT_REST, 500.0, (2.0, 2.0), 0.1),
+    "hh_cond_exp_traub": (traub, traub_reset, AT_REST, 500.0, (2.0, 2.0), 0.1),
 }
 
 

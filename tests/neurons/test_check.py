@@ -140,6 +140,12 @@ def test_traces_that_explode() -> None:
     assert line.startswith("traces explode") and "let follow name V_m" in line
 
 
+def test_traces_that_a_spike_ends() -> None:
+    found = NeuronModel.from_dict("mine", LEAKY | {"reset": {"V_m": "detach(V_m)"}, "follow": ["V_m"]}).check()
+    assert found.passed and line_of(found, "a spike ends traces of") == "V_m"
+    assert not [line for line in library.get("adex").check().lines if line.startswith("a spike ends")]
+
+
 def test_a_wrong_derivative_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A check that could not fail would be worth nothing."""
     model = NeuronModel.from_dict("mine", LEAKY | {"step": {"V_m": "alpha*V_m*tanh(V_m) + (1 - alpha)*R*I + arriving"}})

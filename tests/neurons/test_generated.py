@@ -66,8 +66,8 @@ LOOP = {
     "integrator": "exponential_euler",
     "substeps": 3,
     "spike": "a + 0.1*last - theta",
-    "reset": {"a": "0.2*a", "last": "last - 0.1*u"},
-    "follow": ["a", "last"],
+    "reset": {"a": "0.2*a", "g": "detach(g)", "last": "last - 0.1*detach(u)"},
+    "follow": ["a", "g", "last"],
 }
 DRIVE = {  # by the beginning of a name: size of what arrives, largest current
     "izhikevich": (4.0, 3.0), "resonate_and_fire": (120.0, 0.0), "odd": (0.5, 0.5), "iaf_cond_exp": (20.0, 200.0),

@@ -73,6 +73,45 @@ def test_hodgkin_huxley_spikes_when_nests_does(real: type) -> None:
         assert np.abs(times - theirs[theirs >= 0]).max() <= 1
 
 
+@pytest.mark.slow
+def test_a_spike_ends_traces_of_hodgkin_huxley() -> None:
+    """Up to the spike, and anew after it, traces are finite differences; an arrival before does not outlive it but in
+    its conductance."""
+    program, step = compile(library.get("hh_cond_exp_traub")), 1e-6
+    model = library.get("hh_cond_exp_traub")
+    states, rows = list(model.states), {name: list(model.states).index(name) for name in model.follow}
+    assert list(rows) == ["V_m", "Act_m", "Inact_h", "Act_n"]
+    first, second, spiked = 5, 250, []
+    more = np.array([[step, 0.0], [-step, 0.0], [0.0, step], [0.0, -step], [0.0, 0.0]])  # at the two arrivals
+    cells, traces = Cells(program, 5, {}, 0.1), [np.zeros((program.n_traces, 5)) for _ in range(2)]
+    compared = {"before": 0, "after": 0, "again": 0}
+    for t in range(700):
+        ports = np.zeros((2, 5))
+        for k, arrival in enumerate((first, second)):
+            if t == arrival:
+                ports[0] = 2.0 + more[:, k]
+        before = cells.before
+        z, psi, kept = cells.step(ports, np.full(5, 400.0))
+        cells.before = kept
+        assert np.all(z == z[0])
+        spiked += [t] * bool(z[0])
+        for k, (trace, arrival) in enumerate(zip(traces, (first, second), strict=True)):
+            cells.trace(0, before, kept, psi, float(t == arrival), trace)
+            found = trace[: len(states), 4]
+            wanted = (cells.state[:, 2 * k] - cells.state[:, 2 * k + 1]) / (2.0 * step)
+            own = [s for s in spiked if s >= arrival]
+            conductance = states.index("g_ex")
+            np.testing.assert_allclose(found[conductance], wanted[conductance], rtol=1e-6, atol=1e-9)
+            if t >= arrival and not own:
+                compared["again" if spiked else "before"] += 1
+                scale = np.abs(wanted).max()
+                np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6 * scale)
+            elif own and own[0] == t:
+                compared["after"] += 1
+                assert all(found[row] == 0.0 for row in rows.values()) and np.abs(wanted[rows["V_m"]]) > 1e-3
+    assert compared["before"] > 20 and compared["again"] > 20 and compared["after"] == 2, (compared, spiked)
+
+
 GAPS = [0.0, 1e-15, 1e-12, 1e-9, -1e-7, 1e-5, -1e-3, 0.03, 0.049, 0.051, -0.06, 0.5]  # of time constants
 
 
