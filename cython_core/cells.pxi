@@ -22,7 +22,7 @@ cdef extern from *:    # the interface of generated models in this precision
     #define NEURON_ROW NeuronRow
     #define NEURON_STEP NeuronStep
     #define NEURON_STEPS NeuronSteps
-    #define NEURON_STRETCHES NeuronStretches
+    #define NEURON_MAPS NeuronMaps
     """
 
 cdef extern from "neuron_model.h" nogil:
@@ -31,7 +31,7 @@ cdef extern from "neuron_model.h" nogil:
         REGULARIZED
         REWARDED
 
-    ctypedef struct NEURON_STRETCH:
+    ctypedef struct NEURON_MAP:
         double* number
         double* apart
         int64_t width
@@ -105,23 +105,23 @@ cdef extern from "neuron_model.h" nogil:
             int64_t trace_stride
         ) noexcept nogil
 
-    ctypedef struct NeuronStretches:
+    ctypedef struct NeuronMaps:
         int64_t ahead
         void (*append)(
             int64_t n, int64_t stride, const real* constant, int64_t shared, const real* before, const real* kept,
-            const real* psi, const NeuronSignals* signals, real* derived, int64_t none, const NEURON_STRETCH* stretch,
-            const NEURON_STRETCH* to, double* record, int64_t width
+            const real* psi, const NeuronSignals* signals, real* derived, int64_t none, const NEURON_MAP* map,
+            const NEURON_MAP* to, double* record, int64_t width
         ) noexcept nogil
         void (*prepend)(
             int64_t n, int64_t stride, const real* constant, int64_t shared, const real* before, const real* kept,
-            const real* psi, const NeuronSignals* signals, real* derived, int64_t none, const NEURON_STRETCH* stretch
+            const real* psi, const NeuronSignals* signals, real* derived, int64_t none, const NEURON_MAP* map
         ) noexcept nogil
         void (*compose)(
-            int64_t n, int64_t other, int64_t count, const NEURON_STRETCH* stretch, const NEURON_STRETCH* next
+            int64_t n, int64_t other, int64_t count, const NEURON_MAP* map, const NEURON_MAP* next
         ) noexcept nogil
         void (*go_through)(
-            int64_t port, const NeuronRow* row, const NEURON_STRETCH* before, const NeuronSteps* steps,
-            const NEURON_STRETCH* after, double entering
+            int64_t port, const NeuronRow* row, const NEURON_MAP* before, const NeuronSteps* steps,
+            const NEURON_MAP* after, double entering
         ) noexcept nogil
 
 cdef enum:        # phases of a step

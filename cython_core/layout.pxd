@@ -74,7 +74,7 @@ cpdef enum:         # how a block of the spike variant learns
     PREFIX = 1
     LOOP = 2
     READOUT = 3
-    STRETCH = 4
+    SCAN = 4
     RULE = 5
 
 cpdef enum:         # columns of `rules`, int64 (n_blocks, RULE_COLUMNS)
@@ -151,13 +151,13 @@ cpdef enum:
     NEVER = -1
 
 cpdef enum:
-    STRETCH_STEPS = 16      # of a block of stretches
-    GAPS = 8                # latest blocks of which a stretch reaches to the present one
-    RUNNING = 8             # places of stretches after those: of the present block so far
+    MAP_STEPS = 16          # of a block of composed maps
+    GAPS = 8                # latest blocks of which a map reaches to the present one
+    RUNNING = 8             # places of maps after those: of the present block so far
     SUFFIX = 9              # scratch: from a step to the end of the block
-    STRETCHES = 10
-    NUMBERS = 8             # of a stretch of NEST's own neurons, see stretches.pxi
-    FEW_NUMBERS = 4         # of a stretch where none adapts
+    MAPS = 10               # places of composed maps of a target
+    NUMBERS = 8             # of a map of NEST's own neurons, see composed_maps.pxi
+    FEW_NUMBERS = 4         # of a map where none adapts
 
 cpdef enum:         # a message between ranks
     HEADER = 3      # words before the signals

@@ -6,13 +6,13 @@
 #ifndef NEURON_MODEL_VERSION
 #define NEURON_MODEL_VERSION 7
 #include <stdint.h>
-typedef struct {           /* a stretch of steps */
+typedef struct {           /* a composed map of steps */
     double *number;        /* `width` doubles for each neuron */
     double *apart;         /* one more of each: what ebar before it adds to the gradient, where that saves a line */
     int64_t width;
     double kappa, keep;    /* what it makes of ebar and of the trace beside it */
     double common;         /* and of the trace that the synapses of a row have in common, see NEURON_ROW */
-} NEURON_STRETCH;
+} NEURON_MAP;
 enum { NO_OTHER, REGULARIZED, REWARDED };    /* which trace x there is beside ebar: none, ereg, that of TD errors */
 #endif
 
@@ -57,7 +57,7 @@ typedef struct {           /* what synapses do step by step */
     int64_t n_decay;       /* steps past the cutoff, before all others */
     double kappa_decay, keep_decay, common_decay;
     double common;         /* what a step makes of a trace that the synapses have in common */
-    int64_t n, n_last;     /* steps before the second stretch, and after it */
+    int64_t n, n_last;     /* steps before the second map, and after it */
     const NEURON_STEP *step;
     const double *record;  /* of the first step, what all steps read, `record_width` doubles for each neuron; or NULL */
     int64_t record_width, record_stride;
@@ -70,7 +70,7 @@ typedef struct {
     int64_t n_states;
     int64_t n_ports;
     int64_t n_kept;        /* columns per neuron and step that derivatives need later, beside psi */
-    int64_t n_adjoint;     /* columns of the sweep back, 0 at the end of an interval */
+    int64_t n_adjoint;     /* columns of the backward pass, 0 at the end of an interval */
     int64_t n_traces;      /* columns per synapse: eps, and e of the step before where it is read */
     int64_t n_traced;      /* first constants, which `trace` and `decay` read */
 
@@ -98,29 +98,29 @@ typedef struct {
                   int64_t trace_stride);
 } NEURON_MODEL;
 
-/* Of the spike variant, compiled apart: stretches of steps, see spike_variant/stretches.pxi, `width` doubles per neuron. */
+/* Of the spike variant, compiled apart: composed maps of steps, see spike_variant/composed_maps.pxi, `width` doubles per neuron. */
 typedef struct {
     int64_t version;
     int64_t real_bytes;
-    int64_t n_numbers;     /* of a stretch */
+    int64_t n_numbers;     /* of a map */
     int64_t n_others;      /* more with a trace beside ebar */
     int64_t n_entries;     /* of spikes that enter in its first step, in lines after both; `prepend` writes them */
     int64_t n_derived;     /* columns of each step with derivatives that take long, which `append` writes */
     int64_t n_recorded;    /* what a step reads of a neuron, without F, for which there is room; 0: no record is made */
     int64_t ahead;         /* whether traces are those of the step that comes, so that a spike enters as it arrives */
 
-    /* one more step at the end, `to` becomes that, or at the start; `none`: the stretch has no step yet;
-       `count` stretches and then `next` */
+    /* one more step at the end, `to` becomes that, or at the start; `none`: the map has no step yet;
+       `count` maps and then `next` */
     void (*append)(int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before,
                    const REAL *kept, const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived, int64_t none,
-                   const NEURON_STRETCH *stretch, const NEURON_STRETCH *to, double *record, int64_t width);
+                   const NEURON_MAP *map, const NEURON_MAP *to, double *record, int64_t width);
     void (*prepend)(int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before,
                     const REAL *kept, const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived, int64_t none,
-                    const NEURON_STRETCH *stretch);
-    void (*compose)(int64_t n, int64_t other, int64_t count, const NEURON_STRETCH *stretch, const NEURON_STRETCH *next);
+                    const NEURON_MAP *map);
+    void (*compose)(int64_t n, int64_t other, int64_t count, const NEURON_MAP *map, const NEURON_MAP *next);
 
-    /* synapses onto a port go through one or two stretches of their targets, or NULL, and through single steps, or NULL;
+    /* synapses onto a port go through one or two maps of their targets, or NULL, and through single steps, or NULL;
        `entering` spikes enter in the first step of `after` */
-    void (*go_through)(int64_t port, const NEURON_ROW *row, const NEURON_STRETCH *before, const NEURON_STEPS *steps,
-                       const NEURON_STRETCH *after, double entering);
-} NEURON_STRETCHES;
+    void (*go_through)(int64_t port, const NEURON_ROW *row, const NEURON_MAP *before, const NEURON_STEPS *steps,
+                       const NEURON_MAP *after, double entering);
+} NEURON_MAPS;

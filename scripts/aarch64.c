@@ -61,12 +61,12 @@ static const double CONSTANT[] = {CONSTANT_NUMBERS}, STATE[] = {STATE_NUMBERS}; 
 #endif
 
 const NEURON_MODEL *NAME(neuron_model)(void);
-const NEURON_STRETCHES *NAME(neuron_stretches)(void);
+const NEURON_MAPS *NAME(neuron_maps)(void);
 
 static void NAME(tell_all)(const char *precision)
 {
     const NEURON_MODEL *model = NAME(neuron_model)();
-    const NEURON_STRETCHES *at = NAME(neuron_stretches)();
+    const NEURON_MAPS *at = NAME(neuron_maps)();
     const int64_t n = NEURONS, n_kept = model->n_kept, n_ports = model->n_ports;
     char what[40];
 #define TELL(name, from, count) (snprintf(what, sizeof what, "%s %s", precision, name), tell(what, from, (count) * sizeof *(from)))
@@ -117,20 +117,20 @@ static void NAME(tell_all)(const char *precision)
     TELL("traces", trace, n * model->n_traces);
     TELL("eligibility", e, n * STEPS);
 
-    /* stretches: of a block but its first steps, of two of these, and of one that spikes enter */
+    /* composed maps: of a block but its first steps, of two of these, and of one that spikes enter */
     const int64_t width = LINE(at->n_numbers + at->n_others) + LINE(at->n_entries), first = STEPS - BLOCK + 1;
     const double kappa = 0.95, keep = 0.9;
     REAL *derived = make(n * at->n_derived * BLOCK, sizeof(REAL));
 #define DERIVED(u) (at->n_derived ? derived + (u - first) * at->n_derived * n : NULL)
-    NEURON_STRETCH running[2], suffix = {make(n * width, 8), make(n, 8), width, 1.0, 1.0};
+    NEURON_MAP running[2], suffix = {make(n * width, 8), make(n, 8), width, 1.0, 1.0};
     for (int k = 0; k < 2; k++) {
-        running[k] = (NEURON_STRETCH){make(n * width, 8), make(n, 8), width, 1.0, 1.0};
+        running[k] = (NEURON_MAP){make(n * width, 8), make(n, 8), width, 1.0, 1.0};
         at->begin(n, &running[k]);
     }
     at->begin(n, &suffix);
     for (int64_t u = first; u <= STEPS; u++) {
         NEURON_SIGNALS signals = {OF(L, u - 1), OF(F, u - 1), REGULARIZED, kappa, keep, 0.1, 0.0};
-        NEURON_STRETCH *of = &running[u >= first + SINGLE];
+        NEURON_MAP *of = &running[u >= first + SINGLE];
         at->append(n, n, constant, 0, KEPT(u - 1), KEPT(u), OF(psi, u), &signals, DERIVED(u), of, NULL, 0);
         of->kappa *= kappa;
         of->keep *= keep;
@@ -142,23 +142,23 @@ static void NAME(tell_all)(const char *precision)
         suffix.keep *= keep;
     }
     /* behind the numbers of a line stands what happens to stand there */
-#define TELL_STRETCH(name, stretch) \
+#define TELL_MAP(name, map) \
     for (int64_t j = 0, k = 0; j < n; j++) { \
-        const double *of = (stretch).number + j * width, *entries = of + LINE(at->n_numbers + at->n_others); \
+        const double *of = (map).number + j * width, *entries = of + LINE(at->n_numbers + at->n_others); \
         for (int64_t i = 0; i < at->n_numbers + at->n_others; i++) \
             numbers[k++] = of[i]; \
         for (int64_t i = 0; i < at->n_entries; i++) \
             numbers[k++] = entries[i]; \
     } \
     TELL(name, numbers, n * (at->n_numbers + at->n_others + at->n_entries)); \
-    TELL(name " apart", (stretch).apart, n)
+    TELL(name " apart", (map).apart, n)
     double *numbers = make(n * width, 8);
-    TELL_STRETCH("running", running[1]);
-    TELL_STRETCH("suffix", suffix);
+    TELL_MAP("running", running[1]);
+    TELL_MAP("suffix", suffix);
     at->compose(n, REGULARIZED, 1, &running[0], &running[1]);
-    TELL_STRETCH("composed", running[0]);
+    TELL_MAP("composed", running[0]);
 
-    /* synapses: a stretch, single steps and a stretch; those of the last row have neighbours as targets */
+    /* synapses: a map, single steps and a map; those of the last row have neighbours as targets */
     uint32_t *target = make(SYNAPSES, 4);
     REAL *weight = make(SYNAPSES, sizeof(REAL)), *Y = make(SYNAPSES, sizeof(REAL)), *X = make(SYNAPSES, sizeof(REAL));
     REAL *C = make(SYNAPSES, sizeof(REAL)), *traces = make(SYNAPSES * model->n_traces, sizeof(REAL));
@@ -193,7 +193,7 @@ static void NAME(tell_all)(const char *precision)
     TELL("weights", weight, SYNAPSES);
     TELL("arriving", arriving, n);
 #undef TELL
-#undef TELL_STRETCH
+#undef TELL_MAP
 #undef KEPT
 #undef OF
 #undef DERIVED

@@ -77,7 +77,7 @@ ACCESSES = {
     "three_factor": (3, 0, 2, 0, 1, 12, 1, 0), "r_stdp": (4, 0, 3, 0, 1, 16, 2, 0),
     "short term": (3, 0, 1, 0, 1, 11, 1, 0),
 }  # fmt: skip
-N_INPUTS, BLOCK = 2, 16  # steps of a block of stretches
+N_INPUTS, BLOCK = 2, 16  # steps of a block of composed maps
 MEMORY, BYTES = 10e9, 80  # of all paths that are measured in turns; of a synapse, while it is made
 PHASES = [name for name in benchmark.PHASES if name not in ("build", "wait", "communicate")]  # spikes are drawn there
 PARTS = {"events": ("deliver", "credit"), "neurons": ("update", "sweep")}  # what grows with them

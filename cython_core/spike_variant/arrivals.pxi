@@ -81,14 +81,14 @@ cdef inline void deliver_block_of(
             descend_queue(engine, t, rows, b, arriving)
     if rows.watch.shape[0] > 0:
         note_weights(engine, t, rows, b)
-    if engine.learns and rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH and not drawn:
+    if engine.learns and rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != SCAN and not drawn:
         for k in range(n):
             end_windows(engine, t, rows, b, emitted, logs[k])
     if engine.learns and rows.rules[b, MODE] == RULE:
         if is_last(rows, b):
             fold_rule(engine, t, rows, b)
     elif engine.learns and t % fold_steps_of(engine, rows, b) == 0 and is_last(rows, b) and \
-            rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH and \
+            rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != SCAN and \
             not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
         fold(engine, t, rows, b)
 
@@ -343,8 +343,8 @@ cdef inline bint arrive(
         if rows.books[row, CLOSED]:
             return arrive_closed(engine, t, rows, b, row, source, ahead, factor, arriving)
         return arrive_prefix(engine, t, rows, b, row, source, ahead, factor, arriving)
-    if rows.rules[b, MODE] == STRETCH:
-        return arrive_stretch(engine, t, rows, b, row, ahead, arriving)
+    if rows.rules[b, MODE] == SCAN:
+        return arrive_scan(engine, t, rows, b, row, ahead, arriving)
     if rows.rules[b, MODE] == RULE:
         return arrive_rule(engine, t, rows, b, row, ahead, factor, arriving)
     arrive_loop(engine, t, rows, b, row)
@@ -432,8 +432,8 @@ cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
 cdef void close(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t following) noexcept nogil:
     """The cutoff is reached: the window ends here, whenever the next spike arrives; `following` may be closed next."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m
-    if rows.rules[b, MODE] == STRETCH:
-        close_stretch(engine, t, rows, b, row, rows.row_ptr[following] - start)
+    if rows.rules[b, MODE] == SCAN:
+        close_scan(engine, t, rows, b, row, rows.row_ptr[following] - start)
     elif rows.rules[b, MODE] == PREFIX:
         close_prefix(engine, e, rows, b, row, start, stop)
     else:

@@ -21,7 +21,7 @@ from pareprop.core.layout cimport (
     LEARNER_MAP, LEARNER_NUMBER, LEARNER_NUMBERS, LEARNER_OWN, LEARNER_PLACES, LEARNER_ROW, LEARNER_SHARED,
     LEARNER_SHIFT, LEARNER_STATE, LEARNER_STEP, LEARNER_TABLE, LEARNER_TABLE_COLUMNS, LEARNER_TRACE, LINED, LOG,
     LOOP, MODE, MODEL, MOVES, NEVER, NUMBER, NUMBERS, OLDER, OPTIMIZER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW, ROWS,
-    RULE, RULE_ENDS, RUNNING, SETTINGS, SINCE, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS, SUFFIX, TARGET,
+    RULE, RULE_ENDS, RUNNING, SETTINGS, SINCE, SOURCE, SOURCES, STATIC, SCAN, MAP_STEPS, SUFFIX, TARGET,
     WAITING, WIDTH, W_MAX, W_MIN,
 )
 from pareprop.core.precision cimport total_of
@@ -107,14 +107,14 @@ cdef class Rows:
     cdef public real[::1] h                        # with rewards: traces that TD errors meet, see online_td.pxi
     cdef public real[::1] zbar, eps                # own filtered spikes, adaptation's part of the eligibility
     cdef public int64_t[::1] models                # (n_blocks,), addresses of the targets' generated models, or 0
-    cdef public int64_t[::1] stretches             # (n_blocks,), addresses of their NeuronStretches, or 0
+    cdef public int64_t[::1] maps                  # (n_blocks,), addresses of their NeuronMaps, or 0
     cdef public int64_t[::1] shared                # (n_blocks,), 1: all targets have the constants of the first one
     cdef public real[:, ::1] traces                # (n_traces, n_synapses), of generated models
     cdef public real[:, ::1] kept                  # (n_kept, n_synapses), of the optimizer
     cdef public double[::1] total                  # gradients that optimizers took so far; empty: not kept
-    # of stretches, empty without: what ends of blocks ask of each row, and lists of rows by step of the block
+    # of composed maps, empty without: what ends of blocks ask of each row, and lists of rows by step of the block
     cdef public int64_t[::1] mark, following       # (n_rows,)
-    cdef public int64_t[:, ::1] head               # (n_blocks, STRETCH_STEPS + 1)
+    cdef public int64_t[:, ::1] head               # (n_blocks, MAP_STEPS + 1)
     cdef public double[:, :, ::1] powers           # (n_blocks, k, steps), of constants, NaN: not known yet
 
     def __init__(self, values):
@@ -186,22 +186,22 @@ cdef class Online:
         bind(self, values)
 
 
-cdef class Stretches:
-    """What stretches of steps make of traces, by target, see stretches.pxi."""
+cdef class ComposedMaps:
+    """What composed maps of steps make of traces, by target, see composed_maps.pxi."""
 
     cdef public bint in_use
     cdef public int64_t kind                       # NO_OTHER, REGULARIZED or REWARDED
-    cdef public double[:, :, ::1] number           # (STRETCHES, n, width), of NEST's own neurons
+    cdef public double[:, :, ::1] number           # (MAPS, n, width), of NEST's own neurons
     # the same of neurons given by equations: (SUFFIX, n, width), and that of SUFFIX with what enters, (n, suffix width)
     cdef public double[:, :, ::1] of_models
     cdef public double[:, ::1] suffix_of_models
-    cdef public double[:, ::1] apart               # (STRETCHES, n), of these neurons, see neuron_model.h
-    cdef public real[:, :, ::1] derived            # (STRETCH_STEPS, n_derived, n), of their latest steps, a ring
-    cdef public double[:, :, ::1] records          # (STRETCH_STEPS, more than n, width), what single steps read
+    cdef public double[:, ::1] apart               # (MAPS, n), of these neurons, see neuron_model.h
+    cdef public real[:, :, ::1] derived            # (MAP_STEPS, n_derived, n), of their latest steps, a ring
+    cdef public double[:, :, ::1] records          # (MAP_STEPS, more than n, width), what single steps read
     cdef public int64_t recorded                   # step to which those of the present block reach; NEVER: none
     cdef int64_t followed                          # synapses times single steps in the present block
-    cdef public int64_t[::1] addresses             # (n_pieces,), of these models' NeuronStretches, or 0
-    cdef public double[::1] products               # (STRETCHES,), with rewards: of the discounts
+    cdef public int64_t[::1] addresses             # (n_pieces,), of these models' NeuronMaps, or 0
+    cdef public double[::1] products               # (MAPS,), with rewards: of the discounts
     cdef int64_t begun, reached                    # first step of the present block, first that is not known yet
 
     def __init__(self, values):
@@ -257,7 +257,7 @@ cdef class Engine:
     cdef readonly Histories histories
     cdef readonly Sums sums
     cdef readonly Online online
-    cdef readonly Stretches stretches
+    cdef readonly ComposedMaps maps
     cdef readonly Learned learned
     cdef readonly Learners learners
     cdef public Channel channel
@@ -295,7 +295,7 @@ cdef class Engine:
         Histories histories not None,
         Sums sums not None,
         Online online not None,
-        Stretches stretches not None,
+        ComposedMaps maps not None,
         Learned learned not None,
         Learners learners not None,
         real[:, :, ::1] ring not None,
@@ -306,7 +306,7 @@ cdef class Engine:
         self.neurons, self.rates, self.readouts, self.errors = neurons, rates, readouts, errors
         self.incoming, self.outgoing, self.adaptive = incoming, outgoing, adaptive
         self.feedback, self.histories, self.sums, self.online = feedback, histories, sums, online
-        self.stretches, self.learned, self.learners, self.ring = stretches, learned, learners, ring
+        self.maps, self.learned, self.learners, self.ring = maps, learned, learners, ring
         self.m, self.fold_steps, self.lead, self.flushed, self.spread_until = m, fold_steps, lead, NEVER, NEVER
         self.of_block = self.of_place = Power(0.0, 0, 1.0)
 
@@ -357,7 +357,7 @@ cdef class Engine:
 
     cdef int forget(self) except -1:
         """Forget what need not be true any more if another state was restored."""
-        self.block_beside, self.stretches.recorded = -1, NEVER
+        self.block_beside, self.maps.recorded = -1, NEVER
         self.incoming.emitted[:] = NEVER
         self.outgoing.emitted[:] = NEVER
         self.adaptive.emitted[:] = NEVER
@@ -395,8 +395,8 @@ cdef class Engine:
     cdef void learn_before(self, int64_t t) noexcept nogil:
         """What is known before spikes arrive in step t."""
         learn_step(self, t - self.m - 1)
-        if self.stretches.in_use:
-            advance_stretches(self, self.stretches, t)
+        if self.maps.in_use:
+            advance_maps(self, self.maps, t)
 
     cdef void advance_step(self, int64_t t, int64_t n) noexcept nogil:
         begin(&self.watch, t, n)
@@ -466,7 +466,7 @@ include "optimizing.pxi"
 include "learners.pxi"
 include "windows.pxi"
 include "prefix_rows.pxi"
-include "stretches.pxi"
+include "composed_maps.pxi"
 include "lines.pxi"
 include "drawn_delays.pxi"
 include "online_td.pxi"

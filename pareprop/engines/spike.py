@@ -174,7 +174,7 @@ class Spike(Engine):
             histories=kernels.Histories(memory.kernel_histories(self.constants["alpha"])),
             sums=kernels.Sums(memory.kernel_sums()),
             online=kernels.Online(memory.kernel_online()),
-            stretches=kernels.Stretches(memory.kernel_stretches()),
+            maps=kernels.ComposedMaps(memory.kernel_maps()),
             learned=kernels.Learned(self.traces.for_kernel()),
             learners=kernels.Learners(memory.rules.kernel_learners()),
             ring=self._ring,

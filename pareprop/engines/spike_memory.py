@@ -37,10 +37,10 @@ LATEST = 2 * FOLD_STEPS  # steps of an optimizer of which numbers are kept
 PER_ROW = ("Z", "books", "counters", "mark", "factors", "older")
 FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more have ends of blocks beside them
 POWERS = 1 + max(layout.ALPHA, layout.KAPPA, layout.KAPPA_REG)  # constants of which powers are kept
-SPANNED = layout.GAPS * layout.STRETCH_STEPS  # steps of the longest stretch
-NOT_OPEN = -(1 << 30)  # mark of a row without an open window, see stretches.pxi
-# of what is kept of a stretch of NEST's own neurons, by place; checkpoints name it so
-STRETCH_NUMBERS = "QB ZZ BZ QZ EZ EE BE QE QX XB XZ XE".split()
+SPANNED = layout.GAPS * layout.MAP_STEPS  # steps of the longest composed map
+NOT_OPEN = -(1 << 30)  # mark of a row without an open window, see composed_maps.pxi
+# of what is kept of a composed map of NEST's own neurons, by place; in checkpoints behind "stretch_"
+MAP_NUMBERS = "QB ZZ BZ QZ EZ EE BE QE QX XB XZ XE".split()
 ENDS = "RADSU"  # sums that are kept at ends of blocks, with rewards
 PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "kept", "traces")
 Rows = Any  # of the kernels of the precision, of which each has a class of its own
@@ -60,9 +60,9 @@ def _lines(n: int) -> int:
 
 def _tell_blocks(blocks: list[int]) -> str:
     """Name `SpikeMemory.blocks`."""
-    stretches, lines = " and stretches" * (layout.STRETCH_STEPS in blocks[2:]), blocks[2:] != [layout.STRETCH_STEPS]
+    maps, lines = " and composed maps" * (layout.MAP_STEPS in blocks[2:]), blocks[2:] != [layout.MAP_STEPS]
     histories = f" and histories in lines of {blocks[-1]}" if blocks[2:] and lines else ""
-    return "blocks of {} and {} steps".format(*blocks) + stretches + histories
+    return "blocks of {} and {} steps".format(*blocks) + maps + histories
 
 
 def _emitted(table: SynapseTable) -> dict[str, np.ndarray]:
@@ -125,7 +125,7 @@ class SpikeMemory:
         self.rules, self._addresses = SpikeRules(network, plan, n_steps), dict[tuple[str, str], int]()
         self.names = [set(plan.numbers) for plan in self.plans]
         self.rows = [self._rows(*given) for given in zip(self.tables, self.plans, self.names, strict=True)]
-        self.stretches = self._stretches(n)
+        self.maps = self._maps(n)
         self.online: dict[str, np.ndarray] = {}  # the same on every rank
         self.history = self._histories(n)
 
@@ -139,9 +139,9 @@ class SpikeMemory:
 
     @property
     def blocks(self) -> list[int]:
-        """Steps of the blocks of prefix sums of neurons and of errors; of stretches and of lines, if there are some."""
-        stretches, lines = [layout.STRETCH_STEPS] * self.uses("scan"), [self._line_steps] * self.uses("lines")
-        return [self.plan.block, self.plan.readout_block, *stretches, *lines]
+        """Steps of the blocks of prefix sums of neurons and of errors; of composed maps and lines, if some are."""
+        maps, lines = [layout.MAP_STEPS] * self.uses("scan"), [self._line_steps] * self.uses("lines")
+        return [self.plan.block, self.plan.readout_block, *maps, *lines]
 
     @property
     def _line_steps(self) -> int:
@@ -154,7 +154,7 @@ class SpikeMemory:
 
     def _rows(self, table: SynapseTable, plan: TablePlan, names: set[str]) -> Rows:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
-        learns, stretches = plan.learns, plan.uses("scan")
+        learns, maps = plan.learns, plan.uses("scan")
         counted, steps = plan.is_counted, (len(table.blocks) * plan.is_counted, LATEST)
         weighs, batched = learns and table.has_transmission, self.network.model.optimizer.batch_size > 1
         posts, scanned = _targets(table), plan.chosen("scan")
@@ -184,7 +184,7 @@ class SpikeMemory:
                 "models": models,
                 "traces": allocate_aligned((len(names & {*TRACES}), n), self._real),
                 "shared": np.array([self._share_constants(post) for post in posts], np.int64),
-                "stretches": np.array([self._composes(post) for post in posts], np.int64) * scanned,
+                "maps": np.array([self._composes(post) for post in posts], np.int64) * scanned,
                 "Z": np.zeros(n_rows * learns),
                 "factors": np.ones((n_rows * weighs, self.plan.m + 1)),  # of rows without short-term plasticity, too
                 "older": np.zeros(n_rows * weighs),
@@ -192,10 +192,10 @@ class SpikeMemory:
                 **_emitted(table),
                 "from_own": table.by_source,
                 "counters": np.zeros(n_rows * counted, np.int64),
-                "mark": np.full(n_rows * stretches, NOT_OPEN),
-                "following": np.zeros(n_rows * stretches, np.int64),
-                "head": np.zeros((len(table.blocks) * stretches, layout.STRETCH_STEPS + 1), np.int64),
-                "powers": np.full((len(table.blocks) * stretches, POWERS, SPANNED + 1), np.nan),
+                "mark": np.full(n_rows * maps, NOT_OPEN),
+                "following": np.zeros(n_rows * maps, np.int64),
+                "head": np.zeros((len(table.blocks) * maps, layout.MAP_STEPS + 1), np.int64),
+                "powers": np.full((len(table.blocks) * maps, POWERS, SPANNED + 1), np.nan),
                 "step_known": np.zeros(steps, np.int64),
                 "step_numbers": np.zeros((*steps, int(optimizers.STEP_NUMBERS))),
             }
@@ -254,14 +254,14 @@ class SpikeMemory:
         sums = {name: allocate_aligned(n if prefix else 0) for name in SUMS}
         sums |= self._online(errors, ends, n) if online else {}
         rings = {"f_av": allocate_aligned(n, self._real)} | rings
-        number = self.stretches["number"]
-        for k, name in enumerate(STRETCH_NUMBERS[: number.shape[2]] if len(number) else ""):  # on all ranks, or on none
+        number = self.maps["number"]
+        for k, name in enumerate(MAP_NUMBERS[: number.shape[2]] if len(number) else ""):  # on all ranks, or on none
             rings[f"stretch_{name}"] = number[:, :, k]
-        columns = self.stretches["of_models"]
+        columns = self.maps["of_models"]
         if len(columns):
             rings |= {f"stretch_{k}": columns[:, :, k] for k in range(columns.shape[2])}
-            rings["stretch_apart"] = self.stretches["apart"]
-            derived = self.stretches["derived"]
+            rings["stretch_apart"] = self.maps["apart"]
+            derived = self.maps["derived"]
             rings |= {f"derived_{k}": derived[:, k] for k in range(derived.shape[1])}
         rings |= self.rules.arrays
         return rings | sums | {name: np.zeros((errors, self.network.n_readouts)) for name in ERRORS}
@@ -276,16 +276,16 @@ class SpikeMemory:
             "last": np.zeros(n_ends, np.uint8),
         }
         if self.uses("scan"):
-            self.online["products"] = self.stretches["products"]
+            self.online["products"] = self.maps["products"]
         self._ends = np.zeros((n_ends, len(ENDS), n))
         sums = {name: allocate_aligned(n if n_ends else 0) for name in "SU"}
         return sums | {f"end_{name}": self._ends[:, k] for k, name in enumerate(ENDS if n_ends else "")}
 
-    def _stretches(self, n: int) -> dict[str, np.ndarray]:
-        """Return what the kernel keeps of stretches of steps; arrays without entries if there are none."""
+    def _maps(self, n: int) -> dict[str, np.ndarray]:
+        """Return what the kernel keeps of composed maps; arrays without entries if there are none."""
         beside = self.plan.sets == 2 or self.network.model.is_rewarded
         scanned = [item for item in self.plans[0].plans if item.way.name == "scan"]
-        places = layout.STRETCHES * any(item.request.definition is None for item in scanned)
+        places = layout.MAPS * any(item.request.definition is None for item in scanned)
         sizes = [program.composed_sizes(of) for program, of in self._composed.values() if not of.ahead]
         width = _lines(max((numbers + others * beside for numbers, others, *_ in sizes), default=0))
         whole = max((_lines(numbers + others) + _lines(entries) for numbers, others, entries, *_ in sizes), default=0)
@@ -293,20 +293,20 @@ class SpikeMemory:
         recorded = max((size + beside for *_, size in sizes if size), default=0)
         return {
             "number": allocate_aligned((places, n, self.plans[0].map_numbers(beside))),
-            "products": np.ones(layout.STRETCHES),
+            "products": np.ones(layout.MAPS),
             "of_models": allocate_aligned((layout.SUFFIX * (width > 0), n, width)),
             "suffix_of_models": allocate_aligned((n, whole)),
-            "apart": allocate_aligned((layout.STRETCHES * (width > 0), n)),
-            "derived": allocate_aligned((layout.STRETCH_STEPS * (width > 0), derived, n), self._real),
-            "records": allocate_aligned((layout.STRETCH_STEPS * (recorded > 0), n + _lines(1), recorded)),
+            "apart": allocate_aligned((layout.MAPS * (width > 0), n)),
+            "derived": allocate_aligned((layout.MAP_STEPS * (width > 0), derived, n), self._real),
+            "records": allocate_aligned((layout.MAP_STEPS * (recorded > 0), n + _lines(1), recorded)),
             "addresses": np.array([self._composes(post) for post in self.network.piece_populations], np.int64),
         }  # fmt: skip
 
-    def kernel_stretches(self) -> Values:
-        """Return stretches as the kernel takes them."""
+    def kernel_maps(self) -> Values:
+        """Return maps as the kernel takes them."""
         in_use = self.network.neurons[1] > self.network.neurons[0] and self.uses("scan")
         kind = 2 if self.network.model.is_rewarded else self.plan.sets - 1
-        return self.stretches | {"in_use": in_use, "kind": kind, "recorded": layout.NEVER}
+        return self.maps | {"in_use": in_use, "kind": kind, "recorded": layout.NEVER}
 
     def kernel_online(self) -> Values:
         """Return TD errors, and the sums that they need, as the kernel takes them."""
@@ -536,7 +536,7 @@ class SpikeMemory:
             )
         apart = self.rules.arrays
         histories = [array for name, array in self.history.items() if not name.startswith("end_") and name not in apart]
-        histories.append(self.stretches["records"])
+        histories.append(self.maps["records"])
         return {
             "gradients": learning, "books": books, "log": self.inputs.nbytes,
             "histories": self.rules.nbytes

@@ -53,7 +53,7 @@ def write_source(headers: Mapping[str, str]) -> str:
                 parts += [section_of(generated.composed, headers, precision, name) for precision in PRECISIONS]
             addresses = [f"(void *)neuron_model_{precision}_{suffix}" for precision in PRECISIONS]
             owner = composed[generated.composed]
-            addresses += [f"(void *)neuron_stretches_{precision}_{owner}" if owner else "NULL"
+            addresses += [f"(void *)neuron_maps_{precision}_{owner}" if owner else "NULL"
                           for precision in PRECISIONS]  # fmt: skip
             texts = json.dumps(texts_of(generated))
             rows.append(f"    {{{json.dumps(model.digest)}, {texts}, {{{', '.join(addresses)}}}}},")

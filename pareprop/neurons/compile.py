@@ -46,7 +46,7 @@ class _Table(ctypes.Structure):
 
 
 class _ComposedTable(ctypes.Structure):
-    """The numbers of a NEURON_STRETCHES, see `neuron_model.h`."""
+    """The numbers of a NEURON_MAPS, see `neuron_model.h`."""
 
     _fields_ = [(name, ctypes.c_int64) for name in ("version", "real_bytes", *_COMPOSED_SIZES)]
 
@@ -110,7 +110,7 @@ class Program:
     learns : Learns
         What is learned beside weights.
     composed : Mapping of str to int or None
-        Address of the NEURON_STRETCHES (composed maps) of each precision, of a model compiled with the package.
+        Address of the NEURON_MAPS (composed maps) of each precision, of a model compiled with the package.
 
     Attributes
     ----------
@@ -175,13 +175,13 @@ class Program:
         return composed in self._loaded or (composed.ahead and any(self._composed.values()))
 
     def composed_address(self, composed: Composed) -> int:
-        """Return the address of the NEURON_STRETCHES that `compile` was asked for, or of the package."""
+        """Return the address of the NEURON_MAPS that `compile` was asked for, or of the package."""
         if composed not in self._loaded:
             return self._composed[composed.precision]
-        return _call(self._loaded[composed], f"neuron_stretches_{composed.precision}")
+        return _call(self._loaded[composed], f"neuron_maps_{composed.precision}")
 
     def composed_sizes(self, composed: Composed) -> tuple[int, ...]:
-        """Return the sizes of a NEURON_STRETCHES, from `n_numbers` on."""
+        """Return the sizes of a NEURON_MAPS, from `n_numbers` on."""
         table = _ComposedTable.from_address(self.composed_address(composed))
         return tuple(int(getattr(table, name)) for name in _COMPOSED_SIZES)
 

@@ -68,7 +68,7 @@ static ALWAYS_INLINE void NAME(deliver)(const NEURON_ROW *row)
 }
 """
 # arguments of all functions on rows
-_PARTS = "const NEURON_ROW *row, const NEURON_STRETCH *before, const NEURON_STEPS *steps, const NEURON_STRETCH *after"
+_PARTS = "const NEURON_ROW *row, const NEURON_MAP *before, const NEURON_STEPS *steps, const NEURON_MAP *after"
 # C for each port
 _ROW = """
 static $inlined void NAME(move_$port)(const int own, const int other, const NEURON_STEPS *of, const NEURON_STEP *s,
@@ -110,7 +110,7 @@ static $inlined void NAME(decay_$port)(const int own, const int other, const NEU
 }
 
 static $inlined void NAME(apply_$port)(const int enters, const int own, const int other, double entering,
-    const NEURON_STRETCH *at, LaneTargets some, NAME(Traces) *t)
+    const NEURON_MAP *at, LaneTargets some, NAME(Traces) *t)
 {
     lanes p[$n_numbers], *const x = t->x;
     const int64_t width = $width;
@@ -127,7 +127,7 @@ static $inlined void NAME(apply_$port)(const int enters, const int own, const in
     $entered
 }
 
-static ALWAYS_INLINE void NAME(fetch_$port)(const NEURON_STRETCH *at, const uint32_t *target, const int other)
+static ALWAYS_INLINE void NAME(fetch_$port)(const NEURON_MAP *at, const uint32_t *target, const int other)
 {
     const int64_t width = at ? $width : 0;
     (void)other;
@@ -225,7 +225,7 @@ _WALK = """
 static __attribute__((noinline)) void NAME(row_${port}_$kind)($parts, double entering, int64_t n)
 {
     NEURON_ROW of = *row;    /* nothing that is written can be in these copies */
-    NEURON_STRETCH first, second;
+    NEURON_MAP first, second;
     of.n = n;
     if (before) first = *before;
     if (after) second = *after;
@@ -284,13 +284,13 @@ static void NAME(go_through)(int64_t port, $parts, double entering)
         NAME(deliver)(row);
 }
 
-static const NEURON_STRETCHES NAME(stretches) = {
+static const NEURON_MAPS NAME(maps) = {
     NEURON_MODEL_VERSION, sizeof(REAL),
     $sizes,
     NAME(append), NAME(prepend), NAME(compose), NAME(go_through),
 };
 
-VISIBLE const NEURON_STRETCHES *NAME(neuron_stretches)(void) { return &NAME(stretches); }
+VISIBLE const NEURON_MAPS *NAME(neuron_maps)(void) { return &NAME(maps); }
 """
 
 
@@ -307,7 +307,7 @@ def filled(text: str, **values: object) -> str:
 
 
 class ComposedMapRows(ComposedMaps):
-    """All functions of `neuron_model.h` on composed maps (there: stretches), with those of rows."""
+    """All functions of `neuron_model.h` on composed maps, with those of rows."""
 
     def text(self) -> str:
         """Return the functions."""

@@ -2,7 +2,7 @@
 
 Between entries of spikes the traces x of a synapse (eps, and e of the step before where it is read) change linearly, by
 numbers of the target and the step alone: x = M x, e = w x, the trace beside ebar as in `neuron_model.h`. A composed map
-of some steps (in C: a stretch) is the product of these steps: for each column c of x
+of some steps is the product of these steps: for each column c of x
 
     P[r, c] : what x_c before it adds to x_r after it        B[c], X[c] : to ebar, to the trace beside it
     G[c]    : to the gradient                                "B", "X" in place of c: what those two add
@@ -370,10 +370,10 @@ class ComposedMaps:
         """Return the function `append` or `prepend`."""
         arguments = (
             "int64_t n, int64_t stride, const REAL *constant, int64_t shared, const REAL *before, const REAL *kept, "
-            "const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived, int64_t none, const NEURON_STRETCH *stretch"
+            "const REAL *psi, const NEURON_SIGNALS *signals, REAL *derived, int64_t none, const NEURON_MAP *map"
         )
         if name == "append":
-            arguments += ", const NEURON_STRETCH *to, double *record, int64_t width"
+            arguments += ", const NEURON_MAP *to, double *record, int64_t width"
         inside = arguments.replace("int64_t shared, ", "")
         derive = [
             f"        if (j % {CHUNK} == 0)", f"            NAME(derive)(n - j < {CHUNK} ? n - j : {CHUNK}, stride,",
@@ -383,7 +383,7 @@ class ComposedMaps:
         return "\n".join([
             f"static {self.inlined} void NAME({name}_body)(const int other, const int shared, {inside})", "{",
             "    const double kappa = signals->kappa, keep = signals->keep, share = signals->share;",
-            "    const double kappa_power = stretch->kappa, keep_power = stretch->keep;",
+            "    const double kappa_power = map->kappa, keep_power = map->keep;",
             "    const double f = signals->other == REGULARIZED ? share : 0.0;",
             "    const lanes zero = all_lanes(0.0);", "    NAME(Found) found;",
             *(f"    found.constant[{k}] = all_lanes(constant[{k} * stride]);" for k in reads["constant"]),
@@ -408,9 +408,9 @@ class ComposedMaps:
             "        }",
             "        (void)d; (void)f; (void)keep; (void)keep_power; (void)zero;",
             *(self._record() if self.n_recorded and name == "append" else []),
-            *self._read("        ", "p", "stretch", "none"),
+            *self._read("        ", "p", "map", "none"),
             *(f"        {line}" for line in body),
-            *self._write("        ", "p", "to" if name == "append" else "stretch", name == "prepend"),
+            *self._write("        ", "p", "to" if name == "append" else "map", name == "prepend"),
             "    }", "}", "",
             f"static void NAME({name})({arguments})", "{",
             *(line for other in (1, 0) for shared in (1, 0) for line in (
@@ -433,12 +433,12 @@ class ComposedMaps:
             "        }",
         ]  # fmt: skip
 
-    def _read(self, indent: str, array: str, stretch: str, none: str = "") -> list[str]:
+    def _read(self, indent: str, array: str, pointer: str, none: str = "") -> list[str]:
         """Return C that reads the maps of neurons; with `none` also those of no step."""
         ones = {place for place, key in enumerate(self.slots) if key and key[0] == "P" and key[1] == key[2]}
         lines = [f"{indent}lanes {array}[{8 * lines_of(self.n)}]{f', {array}_apart' * self.apart};"]
-        read = [f"    {line}" for line in self._lines(array, stretch, "read_neighbour_fours", "read_neighbours")]
-        read += [f"    {array}_apart = load_doubles({stretch}->apart + j, count);"] if self.apart else []
+        read = [f"    {line}" for line in self._lines(array, pointer, "read_neighbour_fours", "read_neighbours")]
+        read += [f"    {array}_apart = load_doubles({pointer}->apart + j, count);"] if self.apart else []
         if none:
             zero = [f"    for (int k = 0; k < {self.first_entry}; k++)", f"        {array}[k] = zero;"]
             zero += [f"    {array}[{place}] = all_lanes(1.0);" for place in sorted(ones)]
@@ -448,27 +448,27 @@ class ComposedMaps:
             lines.append(f"{indent}{{")
         return [*lines, *(f"{indent}{line}" for line in read), f"{indent}}}"]
 
-    def _write(self, indent: str, array: str, stretch: str, entries: bool = False) -> list[str]:
+    def _write(self, indent: str, array: str, pointer: str, entries: bool = False) -> list[str]:
         """Return C that writes the maps of neurons, with or without the numbers of spikes that enter."""
         lines = [f"{array}[{place}] = {array}[{of}];" for place, of in self.copies]
-        lines += self._lines(array, stretch, "write_first_fours", "write_neighbours", entries)
-        lines += [f"store_doubles({stretch}->apart + j, {array}_apart, count);"] if self.apart else []
+        lines += self._lines(array, pointer, "write_first_fours", "write_neighbours", entries)
+        lines += [f"store_doubles({pointer}->apart + j, {array}_apart, count);"] if self.apart else []
         return [f"{indent}{line}" for line in lines]
 
-    def _lines(self, array: str, stretch: str, fours: str, whole: str, entries: bool = False) -> list[str]:
+    def _lines(self, array: str, pointer: str, fours: str, whole: str, entries: bool = False) -> list[str]:
         """Return a call for each line of the maps of neurons, with or without numbers of spikes that enter."""
         calls = []
         for k in range(lines_of(self.n) if entries else self.first_entry // 8):
             always = k < lines_of(len(self.slots)) or self.first_entry <= 8 * k < self.first_other
             name = fours if in_first_half(self.place.values(), k) else whole
-            at = f"{self._at(8 * k, stretch)} + {stretch}->width * j, {stretch}->width, count, {array} + {8 * k}"
+            at = f"{self._at(8 * k, pointer)} + {pointer}->width * j, {pointer}->width, count, {array} + {8 * k}"
             calls.append(f"{'' if always else 'if (other) '}{name}({at});")
         return calls
 
-    def _at(self, place: int, stretch: str = "at") -> str:
+    def _at(self, place: int, pointer: str = "at") -> str:
         """Return the address of a number in C; without a trace beside ebar entries follow the other numbers at once."""
         less = self.first_entry - 8 * lines_of(len(self.slots)) if place >= self.first_entry else 0
-        return f"{stretch}->number + {place}" + (f" - (other ? 0 : {less})" if less else "")
+        return f"{pointer}->number + {place}" + (f" - (other ? 0 : {less})" if less else "")
 
     def _compose(self) -> str:
         """Return the function that composes maps with the next one."""
@@ -491,7 +491,7 @@ class ComposedMaps:
             new += [f"{P[r]} = n_{r}_{c};" for r in P]
         more = f"{p_B} += {s_X} * {p_XB}; {p_X} += {s_X} * keep_power; "
         more += f"{p_XB} = {s_XB} * kappa_power + next_keep * {p_XB};"
-        arguments = "int64_t n, int64_t count, const NEURON_STRETCH *stretch, const NEURON_STRETCH *next"
+        arguments = "int64_t n, int64_t count, const NEURON_MAP *map, const NEURON_MAP *next"
         return "\n".join([
             f"static {self.inlined} void NAME(compose_body)(const int other,",
             f"    {arguments.replace(' count', ' several')})", "{", "    const lanes zero = all_lanes(0.0);",
@@ -500,7 +500,7 @@ class ComposedMaps:
             "        const int64_t count = n - j < LANES ? n - j : LANES;",
             *self._read("        ", "s", "next"),
             "        for (int64_t i = 0; i < several; i++) {",
-            "            const NEURON_STRETCH *const at = stretch + i;",
+            "            const NEURON_MAP *const at = map + i;",
             "            const double kappa_power = at->kappa, keep_power = at->keep;", "            (void)keep_power;",
             *self._read("            ", "p", "at"),
             *(f"            {line}" for line in lines), f"            {p_B} += {s_B} * kappa_power;",
@@ -508,8 +508,8 @@ class ComposedMaps:
             *self._write("            ", "p", "at"),
             "        }", "    }", "}", "",
             f"static void NAME(compose)({arguments.replace('int64_t n, ', 'int64_t n, int64_t other, ')})", "{",
-            "    if (other)", "        NAME(compose_body)(1, n, count, stretch, next);",
-            "    else", "        NAME(compose_body)(0, n, count, stretch, next);", "}", "",
+            "    if (other)", "        NAME(compose_body)(1, n, count, map, next);",
+            "    else", "        NAME(compose_body)(0, n, count, map, next);", "}", "",
         ])  # fmt: skip
 
 

@@ -415,7 +415,7 @@ _PRELUDE = """
 #define ONE R(1.0)
 """
 
-_TYPES = ("Model", "Signals", "Row", "Step", "Steps", "Stretches")  # of neuron_model.h
+_TYPES = ("Model", "Signals", "Row", "Step", "Steps", "Maps")  # of neuron_model.h
 _FUNCTIONS = """
 static inline REAL NAME(real_exp)(REAL x) { return (REAL)elementary_exp((double)x); }
 static inline REAL NAME(real_log)(REAL x) { return (REAL)elementary_log((double)x); }

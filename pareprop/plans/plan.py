@@ -220,7 +220,7 @@ class TablePlan:
     def kept_steps(self) -> int:
         """Return the steps of history that neurons keep, beside those by which learning signals lag behind."""
         followed = self.longest_cutoff() if self.uses("steps") else 1
-        return max(followed, layout.STRETCH_STEPS * self.uses("scan"))
+        return max(followed, layout.MAP_STEPS * self.uses("scan"))
 
     def idle_steps(self) -> dict[str, np.ndarray]:
         """Return the tables with which kernels take optimizer steps without a gradient, see `idle`."""

@@ -27,7 +27,7 @@ EXPONENTIALS = {"exp": 1, "log": 1, "tanh": 3}  # cost of functions in exponenti
 class Scan(OntoNeurons):
     """Two maps in a row compose to one: O(1) per arrival for neurons that adapt, differ, or are given by equations."""
 
-    name, mode = "scan", layout.STRETCH
+    name, mode = "scan", layout.SCAN
 
     def why_not(self, request: Request) -> str | None:
         """Return why a projection cannot learn this way, None if it can."""

@@ -315,7 +315,7 @@ class Units:
             words = max(256.0, GROWTH * work.words) * (work.nodes + 1)
         ends = (work.node_ranks + work.nodes - 1) * (work.steps + 1)  # of the steps of each log
         buffers = 4.0 * (words + work.node_spikes) + 8.0 * ends
-        of_models = work.given_bytes + work.rule_bytes + work.ring_bytes + work.stretch_bytes
+        of_models = work.given_bytes + work.rule_bytes + work.ring_bytes + work.map_bytes
         n_bytes["histories"] = n_bytes.get("histories", 0.0) + of_models
         of_node, share = work.neurons * work.node_ranks, work.node_spikes / max(work.spikes, 1e-9)
         parts = min(work.node_ranks, np.ceil(work.node_ranks / max(self._talks(work)[1], 1.0)))  # see `count_parts`

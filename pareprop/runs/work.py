@@ -157,7 +157,7 @@ class Work:
         Bytes that synapses need to learn, beside their weights.
     book_bytes : float
         Bytes that rows keep of spikes that arrived (spike variant).
-    stretch_bytes : float
+    map_bytes : float
         Bytes by which histories of neurons are longer if some synapses do not learn by prefix sums (spike variant).
     touched_bytes, history_bytes : float
         Bytes that arrivals at all synapses touch, and that a sample writes of the history of the neurons.
@@ -203,7 +203,7 @@ class Work:
     real_bytes: float = 8.0
     learning_bytes: float = 0.0
     book_bytes: float = 0.0
-    stretch_bytes: float = 0.0
+    map_bytes: float = 0.0
     touched_bytes: float = 0.0
     history_bytes: float = 0.0
     added_events: float = 0.0
@@ -397,9 +397,9 @@ class Counting:
         for kind, found in self._plans.items():
             part = parts[kind]
             learning += part.synapses * len(found.numbers) + batched * (part.synapses + 2.0 * part.adaptive)
-            stretches, counted = found.uses("scan"), batched or part.adaptive > 0
+            maps, counted = found.uses("scan"), batched or part.adaptive > 0
             of_factors = (plan.m + 2) * (part.weighed > 0)  # of the spikes that learning has not taken up
-            books += (layout.BOOK_COLUMNS + 1 + stretches + counted + of_factors) * part.rows * found.learns
+            books += (layout.BOOK_COLUMNS + 1 + maps + counted + of_factors) * part.rows * found.learns
             books += part.senders + counted * part.blocks * 4 * 2 * FOLD_STEPS  # numbers of steps of the optimizer
             if kind == "incoming":
                 beside, steps = model.is_rewarded or plan.sets == 2, found.kept_steps()
@@ -407,9 +407,9 @@ class Counting:
                 if found.uses("prefix"):  # as many ends of blocks more as a longer cutoff asks for
                     ends = (found.longest_cutoff() + plan.m) // plan.block
                     composed += PREFIX_NUMBERS + 4 * ends * plan.sets * (not model.is_rewarded)
-                if stretches:
-                    composed += layout.STRETCHES * found.map_numbers(beside)
-        return {"learning_bytes": learning * real, "book_bytes": 8.0 * books, "stretch_bytes": 8.0 * composed * neurons}
+                if maps:
+                    composed += layout.MAPS * found.map_numbers(beside)
+        return {"learning_bytes": learning * real, "book_bytes": 8.0 * books, "map_bytes": 8.0 * composed * neurons}
 
 
 class Projections:

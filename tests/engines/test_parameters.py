@@ -242,7 +242,7 @@ def test_weights_alone_learn_as_before(variant: str) -> None:
 
 @pytest.mark.slow
 def test_ways_agree() -> None:
-    """Spike variant: synapses that follow each step read what parameters were then, as those by stretches do."""
+    """Spike variant: synapses that follow each step read what parameters were then, as those by composed maps do."""
     losses = [Simulation(network("spike"), Noise(), ways=way).train(4) for way in ("scan", "steps")]
     np.testing.assert_allclose(*losses, rtol=1e-9)
 

@@ -28,7 +28,7 @@ PLAIN = {"type": "gradient_descent", "eta": 1e-3, "optimize_each_step": False}
 def check(case: dict, *splits: tuple[int, int]) -> tuple[dict, float]:
     """Run a case in one sample and for each (steps of a sample, of a round); compare with the twin.
 
-    Windows are worked off by sums, also with the memory layout of large networks, by stretches, and step by step.
+    Windows are worked off by sums, also with the memory layout of large networks, by composed maps, and step by step.
 
     Returns what the twin found and the worst deviation of weights, relative to the largest.
     """
@@ -299,7 +299,7 @@ def test_lines_of_targets_change_no_bit(model: str, cutoff: float, kind: str, pr
 
 @pytest.mark.parametrize("m", [1, 4])
 def test_adaptation_that_turns_traces_around(m: int) -> None:
-    """Where psi adapt_beta exceeds rho, eps changes its sign from step to step: stretches divide by nothing."""
+    """Where psi adapt_beta exceeds rho, eps changes its sign from step to step: composed maps divide by nothing."""
     surrogate = {"surrogate_gradient_function": "exponential", "surrogate_gradient_height": 0.9}
     cell = LONG | surrogate | {"tau_m": 10.0, "c_reg": 0.5, "eprop_isi_trace_cutoff": 50.0}
     case = network(m, 200, m, **cell | {"model": "iaf_adapt", "adapt_beta": 1.5, "adapt_tau": 30.0})

@@ -7,7 +7,7 @@ from corridor import CorridorTask
 from params import first
 
 from pareprop.engines.sample import Sample
-from pareprop.engines.spike_memory import STRETCH_NUMBERS
+from pareprop.engines.spike_memory import MAP_NUMBERS
 from pareprop.errors import InputError
 from pareprop.kernels import layout
 from pareprop.network.model import Model
@@ -246,7 +246,7 @@ def test_places_are_those_that_checkpoints_name() -> None:
         assert found.first_beside == 8 and len(found.slots) == n and found.n == 16  # nothing of what enters
         for key, place in found.place.items():
             made = rows[key[1]] if key[0] == "P" else key[0].replace("G", "Q")
-            assert STRETCH_NUMBERS[place] == made + rows[key[2]]
+            assert MAP_NUMBERS[place] == made + rows[key[2]]
 
 
 def test_steps_of_nests_neurons_are_composed_without_a_compiler() -> None:
@@ -285,11 +285,11 @@ def test_records_of_steps_change_no_bit() -> None:
 
     def weights(records: bool) -> tuple[np.ndarray, bool]:
         run = network(cells=["adex", "izhikevich", "iaf_psc_exp"], rate=0.2, kappa_reg=0.9)
-        stretches = run.engine.kernel.stretches
-        assert stretches.records.shape[2] == 6  # of adex: V_m, flags, a derivative, psi, L, F
+        maps = run.engine.kernel.maps
+        assert maps.records.shape[2] == 6  # of adex: V_m, flags, a derivative, psi, L, F
         if not records:
-            stretches.records = np.zeros((0, 0, 0))
-        return learned(run)[2], stretches.recorded != layout.NEVER
+            maps.records = np.zeros((0, 0, 0))
+        return learned(run)[2], maps.recorded != layout.NEVER
 
     beside, used = weights(records=True)
     alone, none = weights(records=False)

@@ -100,7 +100,7 @@ def kinds_of_pieces(case: dict, rank: int, size: int) -> list[tuple]:
 
 
 def of_equations(seed: int) -> dict:
-    """A case of neurons by equations, whose synapses learn by stretches."""
+    """A case of neurons by equations, whose synapses learn by composed maps."""
     case = spike_networks.random_case(seed, 20)
     optimizer = case["optimizer"] | {"optimize_each_step": False, "Wmin": -100.0, "Wmax": 100.0}
     kappas = {"kappa": 0.9, "kappa_reg": 0.9 if seed % 2 else 0.8}

@@ -1,9 +1,9 @@
-# Way `scan` (pareprop/plans/scan.py): O(1) per synaptic event for any neuron, by composed maps of steps, "stretches".
+# Way `scan` (pareprop/plans/scan.py): O(1) per synaptic event for any neuron, by composed maps of steps.
 #
 # Until a spike enters, the traces of a synapse change linearly, by numbers of the target and the step alone. What a
-# stretch of steps makes of them, and adds to the gradient, is linear, too: some numbers per target, and powers of kappa
-# that are those of the population. No division occurs. What a step does to the traces, and how rows go through
-# stretches, is generated from the equations (pareprop/neurons/stretches.py, for rows stretch_rows.py), for NEST's own
+# map of steps makes of them, and adds to the gradient, is linear, too: some numbers per target, and powers of kappa
+# that are those of the population. No division occurs. What a step does to the traces, and how rows go through maps, is
+# generated from the equations (pareprop/neurons/composed_maps.py, for rows composed_map_rows.py), for NEST's own
 # neurons when the package is built. Of these, ebar of step u - 1 meets L of step u - 1 in step u:
 #     g += L_(u-1) ebar;  e = psi_u (zbar - beta eps);  eps = rho eps + e;  ebar = kappa ebar + e;  zbar = alpha zbar
 # Here traces are kept ahead: zbar is that of step u with all that enters. So with m = 1 nothing of a window is left to
@@ -11,10 +11,10 @@
 # the end of the block, by which rows are closed, it is followed, too; elsewhere that step is a single one. Where
 # kappa_reg differs, and with rewards, there is one more trace, with some numbers more.
 #
-# With blocks of STRETCH_STEPS steps, a target keeps a stretch from the start of the present block to now, extended by
+# With blocks of MAP_STEPS steps, a target keeps a map from the start of the present block to now, extended by
 # each step, and one from the starts of the latest GAPS blocks to the start of the present one, extended by each block.
-# A row is *closed* at the end of the block in which its spike entered: by a stretch from that step to the end, made on
-# the way back through the block. An arrival in a later block takes two stretches: from the start of a block to that of
+# A row is *closed* at the end of the block in which its spike entered: by a map from that step to the end, made on
+# the way back through the block. An arrival in a later block takes two maps: from the start of a block to that of
 # the present one, and from there to now. Arrivals in one block go step by step. A row that waits for longer is folded.
 # With m > 1 spikes wait m - 1 steps more, which closing takes singly. So they do where synapses move: those that come
 # have traces of 0, which only what enters later changes.
@@ -22,22 +22,22 @@
 # Each target's numbers are made in the order of time, so no bit depends on ranks.
 
 cdef enum:
-    NODES_AHEAD = 32         # synapses to the one whose stretches are fetched
-    NEAR = 1000              # neurons of which a cache holds the stretches
+    NODES_AHEAD = 32         # synapses to the one whose maps are fetched
+    NEAR = 1000              # neurons of which a cache holds the maps
     NEAR_BY_EQUATIONS = 3000    # the same of neurons given by equations
     NOT_OPEN = -(1 << 30)    # in Rows.mark; a multiple of two blocks
     NOBODY = -1              # end of a list of rows
     RECORDS_PAY = 2          # single steps of synapses per neuron and step, from where on records are made
     MOST_TRACES = 11         # of a synapse, as in `MOST_COMPOSED` of neurons/model.py, and one more
-    MOST_SIGNALS = STRETCH_STEPS + 2    # single steps: of a block, the step before, and the one at the cutoff
+    MOST_SIGNALS = MAP_STEPS + 2    # single steps: of a block, the step before, and the one at the cutoff
 
-cdef struct Work:            # what a row works off, in this order; a stretch without numbers is none
+cdef struct Work:            # what a row works off, in this order; a map without numbers is none
     int64_t n_decay          # steps past the cutoff, then the traces alone of step `first` - 1; -1: not closed
     double alpha_decay, kappa_decay, other_decay
-    NEURON_STRETCH before
+    NEURON_MAP before
     int64_t first, n         # single steps
     const double* entering   # (n + 1,) spikes that enter in each of them and after the last; NULL: none
-    NEURON_STRETCH after
+    NEURON_MAP after
     int64_t last_credit      # at the cutoff: the signal of the step before this one counts, too; else -1
     double arrived           # spikes that enter in the step that comes
     bint owes, updates       # whether C holds a gradient; whether the weight changes now, and is delivered
@@ -46,10 +46,10 @@ cdef struct Work:            # what a row works off, in this order; a stretch wi
 
 # ---- neurons ---------------------------------------------------------------------------------------------------------
 
-cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nogil:
+cdef void advance_maps(Engine engine, ComposedMaps at, int64_t t) noexcept nogil:
     """Before spikes arrive in step t: take the step that is known now, and end a block with it."""
-    cdef int64_t p, u = t - engine.m, k = u % STRETCH_STEPS
-    cdef int64_t into = RUNNING if k < STRETCH_STEPS - 1 else gap_before(u + 1, 0)
+    cdef int64_t p, u = t - engine.m, k = u % MAP_STEPS
+    cdef int64_t into = RUNNING if k < MAP_STEPS - 1 else gap_before(u + 1, 0)
     if u < 0:
         at.reached, at.begun = 0, 0    # a sample that starts anew may have been before
         return
@@ -65,7 +65,7 @@ cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nog
     at.reached = u + 1
     if at.recorded == u:
         at.recorded = u + 1
-    if k == STRETCH_STEPS - 1:
+    if k == MAP_STEPS - 1:
         end_block(engine, engine.incoming)
         at.begun = at.reached
 
@@ -81,41 +81,43 @@ cdef inline int64_t error_seen(Engine engine, int64_t u) noexcept nogil:
     return (u - 1 + engine.online.d_out + n) % n
 
 
-cdef inline double keep_of(Stretches at, int64_t place, double kappa_reg, int64_t n) noexcept nogil:
-    """What the other trace is multiplied with by the n steps of a stretch."""
+cdef inline double keep_of(ComposedMaps at, int64_t place, double kappa_reg, int64_t n) noexcept nogil:
+    """What the other trace is multiplied with by the n steps of a map."""
     return at.products[place] if at.kind == REWARDED else power_of(kappa_reg, n)
 
 
-cdef inline NEURON_STRETCH stretch_of(
-    Stretches at, bint by_equations, int64_t place, int64_t j, double kappa, double keep, double common
+cdef inline NEURON_MAP map_of(
+    ComposedMaps at, bint by_equations, int64_t place, int64_t j, double kappa, double keep, double common
 ) noexcept nogil:
-    """A stretch of the neurons from j on, which makes so much of ebar, the trace beside it, and one in common."""
+    """A map of the neurons from j on, which makes so much of ebar, the trace beside it, and one in common."""
     if not by_equations:
-        return NEURON_STRETCH(&at.number[place, j, 0], NULL, at.number.shape[2], kappa, keep, common)
+        return NEURON_MAP(&at.number[place, j, 0], NULL, at.number.shape[2], kappa, keep, common)
     if place == SUFFIX:
-        return NEURON_STRETCH(&at.suffix_of_models[j, 0], &at.apart[place, j], at.suffix_of_models.shape[1], kappa,
-                              keep, common)
-    return NEURON_STRETCH(&at.of_models[place, j, 0], &at.apart[place, j], at.of_models.shape[2], kappa, keep, common)
+        return NEURON_MAP(&at.suffix_of_models[j, 0], &at.apart[place, j], at.suffix_of_models.shape[1], kappa,
+                          keep, common)
+    return NEURON_MAP(&at.of_models[place, j, 0], &at.apart[place, j], at.of_models.shape[2], kappa, keep, common)
 
 
-cdef inline NEURON_STRETCH stretch_in(
-    Engine engine, Stretches at, int64_t p, int64_t place, int64_t n
+cdef inline NEURON_MAP map_in(
+    Engine engine, ComposedMaps at, int64_t p, int64_t place, int64_t n
 ) noexcept nogil:
-    """A stretch of n steps of a piece of the neurons; what a running one keeps is that of the gap which it becomes."""
-    return stretch_of(at, engine.neurons.pieces[p, MODEL] & BY_EQUATIONS, place, engine.neurons.pieces[p, FIRST],
-                      power_of(engine.sums.powers[p, 1, 1], n), keep_of(at, place, engine.sums.powers[p, 3, 1], n), 1.0)
+    """A map of n steps of a piece of the neurons; what a running one keeps is that of the gap which it becomes."""
+    return map_of(at, engine.neurons.pieces[p, MODEL] & BY_EQUATIONS, place, engine.neurons.pieces[p, FIRST],
+                  power_of(engine.sums.powers[p, 1, 1], n), keep_of(at, place, engine.sums.powers[p, 3, 1], n), 1.0)
 
 
 cdef inline const real* ring_row(real[:, ::1] ring, int64_t u, int64_t first) noexcept nogil:
     return &ring[(u + ring.shape[0]) % ring.shape[0], first]
 
 
-cdef inline real* derived_of(Stretches at, int64_t u, int64_t first) noexcept nogil:
+cdef inline real* derived_of(ComposedMaps at, int64_t u, int64_t first) noexcept nogil:
     """Derivatives of step u that are kept, from neuron `first` on; NULL if none are."""
-    return &at.derived[u % STRETCH_STEPS, 0, first] if at.derived.shape[1] > 0 else NULL
+    return &at.derived[u % MAP_STEPS, 0, first] if at.derived.shape[1] > 0 else NULL
 
 
-cdef inline NeuronSignals signals_of(Engine engine, Stretches at, int64_t p, int64_t u, int64_t first) noexcept nogil:
+cdef inline NeuronSignals signals_of(
+    Engine engine, ComposedMaps at, int64_t p, int64_t u, int64_t first
+) noexcept nogil:
     cdef double kappa_reg = engine.sums.powers[p, 3, 1]
     return NeuronSignals(ring_row(engine.histories.L, u - 1, first), ring_row(engine.histories.F, u - 1, first),
                          at.kind, engine.sums.powers[p, 1, 1],
@@ -123,45 +125,45 @@ cdef inline NeuronSignals signals_of(Engine engine, Stretches at, int64_t p, int
                          engine.online.delta[error_seen(engine, u)])
 
 
-cdef void begin_records(Stretches at, int64_t u) noexcept nogil:
+cdef void begin_records(ComposedMaps at, int64_t u) noexcept nogil:
     """A block starts with step u: is it worth it to write beside each other what single steps read?"""
     cdef bint pays = at.followed > RECORDS_PAY * at.records.shape[0] * at.records.shape[1]
     at.recorded = u if pays and at.records.shape[0] > 0 else NEVER
     at.followed = 0
 
 
-cdef inline double* record_of(Stretches at, int64_t u, int64_t first) noexcept nogil:
-    return &at.records[u % STRETCH_STEPS, first, 0]
+cdef inline double* record_of(ComposedMaps at, int64_t u, int64_t first) noexcept nogil:
+    return &at.records[u % MAP_STEPS, first, 0]
 
 
-cdef void append(Engine engine, Stretches at, int64_t p, int64_t u, int64_t k, int64_t into) noexcept nogil:
+cdef void append(Engine engine, ComposedMaps at, int64_t p, int64_t u, int64_t k, int64_t into) noexcept nogil:
     """Step u after the k steps of the present block."""
     cdef int64_t first = engine.neurons.pieces[p, FIRST], last = engine.neurons.pieces[p, LAST]
     cdef NeuronSignals signals
-    cdef NEURON_STRETCH stretch, becomes
+    cdef NEURON_MAP running, becomes
     if at.addresses[p] == 0 or first == last:
         return
     signals = signals_of(engine, at, p, u, first)
-    stretch, becomes = stretch_in(engine, at, p, RUNNING, k), stretch_in(engine, at, p, into, 0)
-    (<const NeuronStretches*> at.addresses[p]).append(
+    running, becomes = map_in(engine, at, p, RUNNING, k), map_in(engine, at, p, into, 0)
+    (<const NeuronMaps*> at.addresses[p]).append(
         last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first), engine.neurons.shared[p],
         history_of(engine.neurons, u - 1, first), history_of(engine.neurons, u, first),
-        ring_row(engine.histories.psi, u, first), &signals, derived_of(at, u, first), k == 0, &stretch, &becomes,
+        ring_row(engine.histories.psi, u, first), &signals, derived_of(at, u, first), k == 0, &running, &becomes,
         record_of(at, u, first) if at.recorded == u else NULL, at.records.shape[2]
     )
 
 
-cdef void prepend(Engine engine, Stretches at, int64_t u, int64_t k) noexcept nogil:
+cdef void prepend(Engine engine, ComposedMaps at, int64_t u, int64_t k) noexcept nogil:
     """Step u before the k steps of the suffix."""
     cdef int64_t p, first, last
     cdef NeuronSignals signals
-    cdef NEURON_STRETCH suffix
+    cdef NEURON_MAP suffix
     for p in range(engine.neurons.pieces.shape[0]):
         first, last = engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST]
         if at.addresses[p] == 0 or first == last:
             continue
-        signals, suffix = signals_of(engine, at, p, u, first), stretch_in(engine, at, p, SUFFIX, k)
-        (<const NeuronStretches*> at.addresses[p]).prepend(
+        signals, suffix = signals_of(engine, at, p, u, first), map_in(engine, at, p, SUFFIX, k)
+        (<const NeuronMaps*> at.addresses[p]).prepend(
             last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first), engine.neurons.shared[p],
             history_of(engine.neurons, u - 1, first), history_of(engine.neurons, u, first),
             ring_row(engine.histories.psi, u, first), &signals, derived_of(at, u, first), k == 0, &suffix
@@ -172,45 +174,45 @@ cdef void prepend(Engine engine, Stretches at, int64_t u, int64_t k) noexcept no
 
 cdef void end_block(Engine engine, Rows rows) noexcept nogil:
     """Close the rows whose spikes entered in the block that ends, compose what spans blocks, fold old rows."""
-    cdef int64_t b, u, end = engine.stretches.reached, waiting = list_rows(engine, rows)
-    engine.stretches.products[SUFFIX] = 1.0
+    cdef int64_t b, u, end = engine.maps.reached, waiting = list_rows(engine, rows)
+    engine.maps.products[SUFFIX] = 1.0
     u = end
     while waiting > 0:
         u -= 1
-        prepend(engine, engine.stretches, u, end - 1 - u)
+        prepend(engine, engine.maps, u, end - 1 - u)
         for b in range(rows.blocks.shape[0]):
             waiting -= close_listed(engine, u, rows, b)
-    extend_gaps(engine, engine.stretches, end)
-    engine.stretches.products[gap_before(end, 0)] = engine.stretches.products[RUNNING]
+    extend_gaps(engine, engine.maps, end)
+    engine.maps.products[gap_before(end, 0)] = engine.maps.products[RUNNING]
     for b in range(rows.blocks.shape[0]):
         fold_listed(engine, rows, b)
 
 
 cdef inline int64_t gaps_before(int64_t end) noexcept nogil:
     """One more than there are gaps when a block ends."""
-    return min(<int64_t> GAPS, end // STRETCH_STEPS)
+    return min(<int64_t> GAPS, end // MAP_STEPS)
 
 
 cdef inline int64_t gap_before(int64_t end, int64_t k) noexcept nogil:
     """The place of the gap of k blocks."""
-    return (end // STRETCH_STEPS - k - 1) % GAPS
+    return (end // MAP_STEPS - k - 1) % GAPS
 
 
-cdef void extend_gaps(Engine engine, Stretches at, int64_t end) noexcept nogil:
+cdef void extend_gaps(Engine engine, ComposedMaps at, int64_t end) noexcept nogil:
     """Gaps go on to the end of the block, which is the gap of none."""
     cdef int64_t p, k, first, last
-    cdef NEURON_STRETCH[GAPS] gaps
-    cdef NEURON_STRETCH block
+    cdef NEURON_MAP[GAPS] gaps
+    cdef NEURON_MAP block
     for p in range(engine.neurons.pieces.shape[0]):
         first, last = engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST]
         if at.addresses[p] == 0 or first == last:
             continue
         for k in range(1, gaps_before(end)):
-            gaps[k] = stretch_in(engine, at, p, gap_before(end, k), k * STRETCH_STEPS)
-        block = stretch_in(engine, at, p, gap_before(end, 0), STRETCH_STEPS)
-        block.keep = keep_of(at, RUNNING, engine.sums.powers[p, 3, 1], STRETCH_STEPS)
-        (<const NeuronStretches*> at.addresses[p]).compose(last - first, at.kind, gaps_before(end) - 1, &gaps[1],
-                                                           &block)
+            gaps[k] = map_in(engine, at, p, gap_before(end, k), k * MAP_STEPS)
+        block = map_in(engine, at, p, gap_before(end, 0), MAP_STEPS)
+        block.keep = keep_of(at, RUNNING, engine.sums.powers[p, 3, 1], MAP_STEPS)
+        (<const NeuronMaps*> at.addresses[p]).compose(last - first, at.kind, gaps_before(end) - 1, &gaps[1],
+                                                      &block)
     for k in range(1, gaps_before(end)):
         at.products[gap_before(end, k)] *= at.products[RUNNING]
 
@@ -224,21 +226,21 @@ cdef inline void mark_row(Rows rows, int64_t row) noexcept nogil:
 
 cdef int64_t list_rows(Engine engine, Rows rows) noexcept nogil:
     """List the rows that have to be closed by step, and those to be folded; return how many are to be closed."""
-    cdef int64_t b, row, key, first, last, waiting = 0, end = engine.stretches.reached
-    cdef int64_t old = 2 * (end - GAPS * STRETCH_STEPS)
+    cdef int64_t b, row, key, first, last, waiting = 0, end = engine.maps.reached
+    cdef int64_t old = 2 * (end - GAPS * MAP_STEPS)
     for b in range(rows.blocks.shape[0]):
         rows.head[b, :] = NOBODY
-        if rows.rules[b, MODE] != STRETCH or not is_last(rows, b):    # there stand all rows of the projection
+        if rows.rules[b, MODE] != SCAN or not is_last(rows, b):    # there stand all rows of the projection
             continue
         first = rows.blocks[b, ROW]
         last = first + rows.blocks[b, ROWS]
         for row in range(first, last):
-            if rows.mark[row] % (2 * STRETCH_STEPS) == 0 and rows.mark[row] != old:
+            if rows.mark[row] % (2 * MAP_STEPS) == 0 and rows.mark[row] != old:
                 continue
-            key = STRETCH_STEPS if rows.mark[row] == old else key_of(end, rows, row) - (end - STRETCH_STEPS)
+            key = MAP_STEPS if rows.mark[row] == old else key_of(end, rows, row) - (end - MAP_STEPS)
             if key >= 0 and (rows.row_ptr[row] < rows.row_ptr[row + 1] or rows.rules[b, MOVES]):
                 rows.following[row], rows.head[b, key] = rows.head[b, key], row
-                waiting += key < STRETCH_STEPS
+                waiting += key < MAP_STEPS
     return waiting
 
 
@@ -251,15 +253,15 @@ cdef inline int64_t key_of(int64_t end, Rows rows, int64_t row) noexcept nogil:
             bits >>= 1
             i += 1
         return max(cursor, latest - i)
-    return cursor if cursor % STRETCH_STEPS != 0 else -end
+    return cursor if cursor % MAP_STEPS != 0 else -end
 
 
 cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexcept nogil:
     """Close the rows of step u; return how many."""
-    cdef int64_t end = engine.stretches.reached, count = 0, row, following
-    cdef double[STRETCH_STEPS + 1] entering_
+    cdef int64_t end = engine.maps.reached, count = 0, row, following
+    cdef double[MAP_STEPS + 1] entering_
     cdef Work work
-    row = rows.head[b, u - (end - STRETCH_STEPS)]
+    row = rows.head[b, u - (end - MAP_STEPS)]
     while row != NOBODY:
         following = rows.following[row]
         if following != NOBODY:
@@ -270,8 +272,8 @@ cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexce
                 work.entering = entering_
                 memset(entering_, 0, work.n * sizeof(double))
             entering_[work.n] = entering(engine, u, rows, row)
-        find_stretch(engine, SUFFIX, end - u, rows, b, &work.after)
-        work_off_stretch(engine, &work, end, rows, b, row, following)
+        find_map(engine, SUFFIX, end - u, rows, b, &work.after)
+        work_off_maps(engine, &work, end, rows, b, row, following)
         row = following
         count += 1
     return count
@@ -279,21 +281,21 @@ cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexce
 
 cdef void fold_listed(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Bring rows forward whose gap is given up."""
-    cdef int64_t end = engine.stretches.reached, row = rows.head[b, STRETCH_STEPS], following
+    cdef int64_t end = engine.maps.reached, row = rows.head[b, MAP_STEPS], following
     cdef Work work
     while row != NOBODY:
         following = rows.following[row]
         if following != NOBODY:
             prefetch_books(rows, following)
         begin_work(engine, end, rows, row, &work)
-        find_stretch(engine, end // STRETCH_STEPS % GAPS, GAPS * STRETCH_STEPS, rows, b, &work.before)
-        work_off_stretch(engine, &work, end, rows, b, row, following)
+        find_map(engine, end // MAP_STEPS % GAPS, GAPS * MAP_STEPS, rows, b, &work.before)
+        work_off_maps(engine, &work, end, rows, b, row, following)
         row = following
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------
 
-# Work is filled in place: a copy by lines would wait for its numbers, which were written one by one.
+# Work is filled in place: a copy would stall on store forwarding.
 
 cdef inline void begin_work(Engine engine, int64_t first, Rows rows, int64_t row, Work* work) noexcept nogil:
     """No work yet; a row that was worked off since its latest arrival owes something."""
@@ -305,19 +307,19 @@ cdef inline void begin_work(Engine engine, int64_t first, Rows rows, int64_t row
         rows.books[row, CURSOR] != max(rows.books[row, LATEST] - engine.m + 1, 0)
 
 
-cdef inline void find_stretch(
-    Engine engine, int64_t place, int64_t n, Rows rows, int64_t b, NEURON_STRETCH* found
+cdef inline void find_map(
+    Engine engine, int64_t place, int64_t n, Rows rows, int64_t b, NEURON_MAP* found
 ) noexcept nogil:
-    """A stretch of n steps."""
-    cdef bint rewarded = engine.stretches.kind == REWARDED
-    found[0] = stretch_of(
-        engine.stretches, rows.models[b] != 0, place, 0, power_in(rows, b, KAPPA, n),
-        engine.stretches.products[place] if rewarded else power_in(rows, b, KAPPA_REG, n), power_in(rows, b, ALPHA, n)
+    """A map of n steps."""
+    cdef bint rewarded = engine.maps.kind == REWARDED
+    found[0] = map_of(
+        engine.maps, rows.models[b] != 0, place, 0, power_in(rows, b, KAPPA, n),
+        engine.maps.products[place] if rewarded else power_in(rows, b, KAPPA_REG, n), power_in(rows, b, ALPHA, n)
     )
 
 
 cdef inline double power_in(Rows rows, int64_t b, int64_t constant, int64_t n) noexcept nogil:
-    """A constant of a block to the power of n steps; those that stretches have are found once."""
+    """A constant of a block to the power of n steps; those that maps have are found once."""
     cdef double* known
     if n >= rows.powers.shape[2]:
         return power_of(rows.constants[b, constant], n)
@@ -331,13 +333,13 @@ cdef inline void plan(
     Engine engine, int64_t end, Rows rows, int64_t b, int64_t row, double* entering_, Work* work
 ) noexcept nogil:
     """From the cursor of the row to step `end` of the present block."""
-    cdef int64_t u, cursor = rows.books[row, CURSOR], begun = engine.stretches.begun
+    cdef int64_t u, cursor = rows.books[row, CURSOR], begun = engine.maps.begun
     cdef int64_t shift = max(rows.books[row, LATEST] - end + 1, 0)
     cdef bint waits = (<uint64_t> rows.books[row, WAITING] >> shift) != 0
     begin_work(engine, max(cursor, begun), rows, row, work)
     if cursor < begun:
-        find_stretch(engine, cursor // STRETCH_STEPS % GAPS, begun - cursor, rows, b, &work.before)
-    if cursor > begun or waits or end < engine.stretches.reached:
+        find_map(engine, cursor // MAP_STEPS % GAPS, begun - cursor, rows, b, &work.before)
+    if cursor > begun or waits or end < engine.maps.reached:
         work.n = max(end - work.first, 0)
         if waits:
             work.entering = entering_
@@ -345,7 +347,7 @@ cdef inline void plan(
                 entering_[u] = entering(engine, work.first + u, rows, row)
             entering_[work.n] = 0.0
     elif end > begun:
-        find_stretch(engine, RUNNING, end - begun, rows, b, &work.after)
+        find_map(engine, RUNNING, end - begun, rows, b, &work.after)
 
 
 cdef inline void take_row(
@@ -387,12 +389,12 @@ cdef inline void take_step(
     if moves:
         step.psi = ring_row(engine.histories.psi, u, 0)
     step.before, step.kept = history_of(engine.neurons, u - 1, 0), history_of(engine.neurons, u, 0)
-    step.derived = derived_of(engine.stretches, u, 0)
+    step.derived = derived_of(engine.maps, u, 0)
     if credits:
         step.L = ring_row(engine.histories.L, u - 1, 0)
     step.F, step.entering = ring_row(engine.histories.F, u - 1, 0), entering
     step.delta = engine.online.delta[error_seen(engine, u)]
-    step.keep = discount_of(engine, u) if engine.stretches.kind == REWARDED else kappa_reg
+    step.keep = discount_of(engine, u) if engine.maps.kind == REWARDED else kappa_reg
 
 
 cdef inline double common_after(const Work* work, double alpha, double Z) noexcept nogil:
@@ -422,9 +424,9 @@ cdef inline void work_synapses(
     rows.books[row, CURSOR] = end
     rows.Z[row] = common_after(work, rows.constants[b, ALPHA], of.common)
     if singly:
-        engine.stretches.followed += of.n * work.n
+        engine.maps.followed += of.n * work.n
         take_steps(engine, work, rows, b, found, &single)
-    (<const NeuronStretches*> rows.stretches[b]).go_through(
+    (<const NeuronMaps*> rows.maps[b]).go_through(
         rows.blocks[b, PORT], &of, &work.before if work.before.number != NULL else NULL, &single if singly else NULL,
         &work.after if work.after.number != NULL else NULL, work.entering[work.n] if work.entering != NULL else 0.0
     )
@@ -445,20 +447,20 @@ cdef void take_steps(
         n += 1
     if work.last_credit >= 0:
         take_step(engine, kappa_reg, work.last_credit, True, False, 0.0, &found[n])
-    single.other, single.kappa, single.share = engine.stretches.kind, rows.constants[b, KAPPA], 1.0 - kappa_reg
+    single.other, single.kappa, single.share = engine.maps.kind, rows.constants[b, KAPPA], 1.0 - kappa_reg
     single.constant, single.shared = column(engine.neurons.constants, 0), rows.shared[b]
     single.n_neurons, single.n_decay = engine.neurons.v.shape[0], max(work.n_decay, 0)
     single.kappa_decay, single.keep_decay = work.kappa_decay, work.other_decay
     single.common, single.common_decay = rows.constants[b, ALPHA], work.alpha_decay
     single.n, single.n_last, single.step, single.record = n, work.last_credit >= 0, found, NULL
-    if engine.stretches.records.shape[0] > 0 and work.n_decay < 0 and \
-            (work.n == 0 or engine.stretches.recorded == engine.stretches.reached):
-        single.record = record_of(engine.stretches, work.first, 0)
-        single.record_width = engine.stretches.records.shape[2]
-        single.record_stride = engine.stretches.records.shape[1] * single.record_width
+    if engine.maps.records.shape[0] > 0 and work.n_decay < 0 and \
+            (work.n == 0 or engine.maps.recorded == engine.maps.reached):
+        single.record = record_of(engine.maps, work.first, 0)
+        single.record_width = engine.maps.records.shape[2]
+        single.record_stride = engine.maps.records.shape[1] * single.record_width
 
 
-cdef void work_off_stretch(
+cdef void work_off_maps(
     Engine engine, const Work* work, int64_t end, Rows rows, int64_t b, int64_t row, int64_t following
 ) noexcept nogil:
     """Work off without an arrival; `following` is the row that comes next."""
@@ -467,16 +469,16 @@ cdef void work_off_stretch(
     mark_row(rows, row)
 
 
-cdef bint arrive_stretch(
+cdef bint arrive_scan(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, total_of[::1] arriving
 ) noexcept nogil:
     """A spike arrives. Return whether it was delivered, too; one with a factor of its own is not, and enters later."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), n
     cdef bint weighs = rows.blocks[b, FACTORS] != 0
     cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES] and not weighs and \
-        (<const NeuronStretches*> rows.stretches[b]).ahead
+        (<const NeuronMaps*> rows.maps[b]).ahead
     cdef bint descends = not rows.rules[b, COUNTED], delivered = False
-    cdef double[STRETCH_STEPS + 1] entering_
+    cdef double[MAP_STEPS + 1] entering_
     cdef Work work
     if rows.books[row, LATEST] == NEVER:
         if rows.first.shape[0] > 0:
@@ -516,7 +518,7 @@ cdef void close_at_cutoff(Engine engine, int64_t t, Rows rows) noexcept nogil:
     cdef Spikes** logs
     for b in range(rows.blocks.shape[0]):
         emitted = t - rows.blocks[b, DELAY] + (rows.blocks[b, LOG] == 0)
-        if rows.rules[b, MODE] != STRETCH or not 0 <= rows.rules[b, CUTOFF] <= emitted:
+        if rows.rules[b, MODE] != SCAN or not 0 <= rows.rules[b, CUTOFF] <= emitted:
             continue
         from_inputs = rows.blocks[b, LOG] == 0
         one = &engine.channel.inputs.at if from_inputs else &engine.channel.own.at
@@ -526,10 +528,10 @@ cdef void close_at_cutoff(Engine engine, int64_t t, Rows rows) noexcept nogil:
             close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, logs[k].ids, logs[k].ptr)
 
 
-cdef void close_stretch(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead) noexcept nogil:
+cdef void close_scan(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead) noexcept nogil:
     """Work off up to step t - m; its traces are kept, and the signal of the step before it counts."""
     cdef int64_t end = t - engine.m
-    cdef double[STRETCH_STEPS + 1] entering_
+    cdef double[MAP_STEPS + 1] entering_
     cdef Work work
     plan(engine, end, rows, b, row, entering_, &work)
     work.last_credit = end
@@ -539,7 +541,7 @@ cdef void close_stretch(Engine engine, int64_t t, Rows rows, int64_t b, int64_t 
 
 cdef void bring_forward(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Work off what is known before step t, so that what moves into the row may start with traces of 0."""
-    cdef double[STRETCH_STEPS + 1] entering_
+    cdef double[MAP_STEPS + 1] entering_
     cdef Work work
     if rows.books[row, LATEST] == NEVER or rows.books[row, CLOSED] or not has_books(rows, b, row):
         return
@@ -547,6 +549,6 @@ cdef void bring_forward(Engine engine, int64_t t, Rows rows, int64_t b, int64_t 
         work_off(engine, t - (rows.rules[b, LEARNER] >= 0), rows, b, row, rows.row_ptr[row], rows.row_ptr[row + 1])
     elif rows.rules[b, MODE] == RULE:    # what rules take of a step is found in step t, not before it
         advance_rule_to(engine, t - rows.rules[b, LAG] - 1, rows, b, row)
-    elif rows.books[row, CURSOR] < engine.stretches.reached:
-        plan(engine, engine.stretches.reached, rows, b, row, entering_, &work)
-        work_off_stretch(engine, &work, engine.stretches.reached, rows, b, row, NOBODY)
+    elif rows.books[row, CURSOR] < engine.maps.reached:
+        plan(engine, engine.maps.reached, rows, b, row, entering_, &work)
+        work_off_maps(engine, &work, engine.maps.reached, rows, b, row, NOBODY)
