@@ -97,7 +97,7 @@ class DataFile:
         arrays, sizes = self._arrays, self._sizes
         local = sizes.get("local", 0)
         first = "local_targets" if local and not sizes["readout"] and "targets" not in arrays else "targets"
-        by_labels = first == "targets" and first not in arrays and len(getattr(arrays.get("labels"), "shape", ())) == 1
+        by_labels = first == "targets" and first not in arrays and len(getattr(arrays.get("labels"), "shape", ())) > 0
         if by_labels:
             first = "labels"
         elif first not in arrays or len(arrays[first].shape) != 3:
@@ -137,7 +137,8 @@ class DataFile:
                 problems.append(f"{name} has shape {array.shape}, must be {' or '.join(map(str, shapes))}")
             is_text = name == "class_names"
             if not (_is_text(array) if is_text else array.dtype.kind in ("iu" if name in WHOLE else "fiub")):
-                problems.append(f"{name} has type {array.dtype}, must be {'text' if is_text else 'numbers'}")
+                kind = "text" if is_text else "whole numbers" if name in WHOLE else "numbers"
+                problems.append(f"{name} has type {array.dtype}, must be {kind}")
             whole = is_text or name in WHOLE or isinstance(array, _Header)
             if chunks := getattr(array, "chunks", None):  # HDF5 unpacks a whole chunk for a single number
                 size = array.dtype.itemsize * int(np.prod(chunks, dtype=object))
@@ -190,7 +191,8 @@ class DataFile:
             labels, n = np.asarray(self._arrays["labels"][()]), self._sizes["readout"]
             wrong = np.flatnonzero((labels < 0) | (labels >= n))
             if len(wrong):
-                problems.append(f"label {labels[wrong[0]]} of sample {wrong[0]} is not one of the {n} readouts")
+                label = f"label {labels[wrong[0]]} of sample {wrong[0]}"
+                problems.append(f"{label} is not one of the {n} readouts, 0 to {n - 1}")
         return problems
 
     @property
