@@ -299,7 +299,8 @@ class Engine(ABC):
             return signal
         found = hook(signal.copy(), error.copy(), self._see(columns))  # which it may write into
         if np.shape(found) != signal.shape or np.asarray(found).dtype.kind not in "biuf":
-            raise InputError(f"learning_signal returned {quote(found)}, must return numbers of shape {signal.shape}")
+            told = f"{found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else quote(found)
+            raise InputError(f"learning_signal returned {told}, must return numbers of shape {signal.shape}")
         return np.asarray(found, float)
 
     def _see(self, columns: np.ndarray) -> Context:

@@ -278,7 +278,8 @@ def test_one_digest_on_any_number_of_ranks_and_after_a_restart(tmp_path: Path) -
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_a_hook_returns_is_checked(variant: str) -> None:
-    with pytest.raises(InputError, match=r"learning_signal returned .*, must return numbers of shape \(\d+, 15\)"):
+    told = r"learning_signal returned float64 of shape \(\d+, 3\), must return numbers of shape \(\d+, 15\)"
+    with pytest.raises(InputError, match=told):
         Simulation(network(variant, learning_signal=lambda signal, error, context: signal[:, :3]), TASK).train(1)
     with pytest.raises(InputError, match=r"loss <lambda>: errors have shape \(3,\), must be \(1, 15\)"):
         Simulation(network(variant, activity=lambda rate, target: (rate[0, :3], 0.0)), TASK).train(1)
