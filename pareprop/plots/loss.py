@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ..errors import InputError
 from ..later import h5py
@@ -69,6 +69,8 @@ def scale(ax: Axes, values: np.ndarray) -> None:
     positive = finite[finite > 0]
     if positive.size and finite.min() >= 0 and positive.max() > 10 * positive.min():
         ax.set_yscale("log", nonpositive="mask")
+        if positive.max() < 100 * positive.min():  # powers of ten alone would be one number, or two
+            ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
 
@@ -121,7 +123,7 @@ def stack_panels(
 
 
 def explain(axes: list[Axes]) -> None:
-    """Add legends; a line that a panel above explains is left out."""
+    """Add legends above panels, where they hide no data; a line that a panel above explains is left out."""
     explained: set[str] = set()
     for ax in axes:
         new = {
@@ -129,7 +131,8 @@ def explain(axes: list[Axes]) -> None:
         }
         explained |= set(new)
         if new:
-            ax.legend(new.values(), new.keys(), loc="upper right")
+            handles, labels = list(new.values()), list(new)
+            ax.legend(handles, labels, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=len(new))
 
 
 @style.styled

@@ -146,6 +146,16 @@ def test_logarithmic_axes_have_plain_numbers(tmp_path):
     assert {"0.1", "1", "10", "100"} <= set(shown)
 
 
+def test_logarithmic_axes_below_two_decades_have_several_numbers(tmp_path):
+    with opened(tmp_path) as file:
+        replace(file, "loss", np.geomspace(7.0, 95.0, 300))
+        figure = loss.figure(file)
+    figure.draw_without_rendering()
+    low, high = figure.axes[0].get_ylim()
+    labels = figure.axes[0].yaxis.get_majorticklabels()
+    assert [text.get_text() for text in labels if low <= text.get_position()[1] <= high] == ["10", "20", "50", "100"]
+
+
 def test_running_median_begins_and_ends_where_the_series_does():
     values = np.linspace(40, 20, 200) + 100 * (np.arange(200) == 0)
     medians = loss.running_median(values)[1]
@@ -266,5 +276,8 @@ def test_a_line_is_explained_once():
         ax.plot([1], label="each iteration")
     axes[1].plot([1], label="validation")
     loss.explain(list(axes))
+    axes[0].figure.draw_without_rendering()
+    for ax in axes:  # above its panel, where it hides no data
+        assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1
     shown = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in axes]
     assert shown == [["each iteration"], ["validation"]]
