@@ -233,6 +233,8 @@ def _train(
                 stopped = bool(training.asked)
                 row = study.result_of(one)
                 result = f"{row['outcome']} {float(row['value']):.4g}, " if row["value"] else ""
+                if row["test"] and row["outcome"].startswith("validation"):
+                    result += f"{row['outcome'].replace('validation', 'test')} {float(row['test']):.4g}, "
                 if code != EXIT_CHECKPOINTED:
                     terminal.echo(f"{line}: {f'exit code {code}' if code else result + row['seconds'] + ' s'}")
                 failed += [one] if code else []

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -253,6 +254,7 @@ def test_validation_chooses(capsys: pytest.CaptureFixture, tmp_path: Path) -> No
         assert float(best["test"]) == np.mean(file["test/loss"])
     told = f"validation loss {float(best['value']):.4g}, test loss {float(best['test']):.4g}"
     assert f"best: eta = {best['eta']}: {told}" in output
+    assert re.search(rf"^test of run \d: eta = {best['eta']}: {re.escape(told)}, ", output, re.MULTILINE)
     page = (out / "report.html").read_text()
     assert "chosen by validation; it alone was tested" in page and "<th>test loss</th>" in page
     before = (out / "sweep.csv").read_bytes()
