@@ -92,7 +92,7 @@ class Log(Observer):
             if not sys.stderr.isatty():  # else there is a progress bar
                 terminal.echo(line)
         if epoch := self.phases.epoch(simulation.iteration, simulation.losses):
-            if now >= self._told + FIRST or simulation.iteration == self.n_iterations:
+            if validated or now >= self._told + FIRST or simulation.iteration == self.n_iterations:
                 self._told, line = now, epoch_line(epoch)
                 self._note(line)
                 if not sys.stderr.isatty():

@@ -422,7 +422,9 @@ def test_epochs_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
 def test_short_epochs_are_not_all_told(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of six within a second the first and the last one; samples kept for a validation that never comes are named."""
+    """Of six within a second the first, the last and those that validate; samples are named that are kept for a
+    validation that never comes.
+    """
     path = write_samples(tmp_path, "raster h5", labels=np.arange(N) % 2)
     monkeypatch.setattr(log, "monotonic", lambda: 5.0)
     more = as_options("n_train=1", "n_validate=2", "validate_every=0")
@@ -432,6 +434,9 @@ def test_short_epochs_are_not_all_told(
             "1", "6"
         ]  # fmt: skip
     assert "n_validate: no effect, as nothing is validated" in errors
+    more = as_options("n_train=1", "validate_every=2")
+    text = output_of(capsys, "run", path, *more, "--out", tmp_path / "validated")
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("epoch ")] == ["1,", "2,", "4,", "6,"]
     assert len((tmp_path / "run" / "epochs.csv").read_text().splitlines()) == 7
 
 
