@@ -126,8 +126,8 @@ def run(
         Whether to print nothing; the log of the run directory has the lines in any case.
     **settings : object
         Keys of section [run]: `iterations` (100; a total, also after a restart) or `epochs`, `validate_every`,
-        `validate_samples`, `eta_validate`, `stop_below`, `stop_above`, `stop_samples`, `test_samples`, `eta_test`,
-        `figures` ("png", "pdf", "none") and `log`; see `pareprop config`.
+        `validate_samples`, `eta_validate`, `stop_below`, `stop_above`, `stop_samples`, `patience`, `keep_best`,
+        `test_samples`, `eta_test`, `figures` ("png", "pdf", "none") and `log`; see `pareprop config`.
 
     Returns
     -------
