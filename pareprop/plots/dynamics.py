@@ -114,9 +114,8 @@ def figure(file: h5py.File, which: str) -> Figure | None:
     stack = raster_panels(sample, dt) + neuron_panels(sample, dt) + output_panels(sample, dt)
     if not stack:
         return None
-    iteration = reader.text(sample, "iteration")
     tall = 0.8 + 0.95 * sum(height for _, height, _ in stack)
-    result = style.new_figure(file, tall, detail=iteration and f"iteration {iteration}", layout="none")
+    result = style.new_figure(file, tall, detail=panels.moment(file, sample), layout="none")
     columns(result, stack, sample, dt)
     return result
 

@@ -58,9 +58,8 @@ def figure(file: h5py.File) -> Figure | None:
         ("value and rewards", 1.0, lambda ax: value_panel(ax, sample, when)),
         ("errors", 1.0, lambda ax: error_panel(ax, sample, when)),
     ]
-    iteration = reader.text(sample, "iteration")
     result = style.new_figure(
-        file, 0.8 + 0.95 * sum(height for _, height, _ in stack), detail=iteration and f"iteration {iteration}"
+        file, 0.8 + 0.95 * sum(height for _, height, _ in stack), detail=panels.moment(file, sample)
     )
     axes = result.subplots(len(stack), 1, sharex=True, squeeze=False, height_ratios=[height for _, height, _ in stack])
     for ax, (title, _, draw) in zip(axes[:, 0], stack, strict=True):

@@ -58,8 +58,7 @@ def figure(file: h5py.File) -> Figure | None:
     if readout is None or events is None:
         return None
     names = panels.output_names(file, readout.shape[1])
-    iteration = reader.text(sample, "iteration")
-    result = style.new_figure(file, 2.6, width=8.0, detail=iteration and f"iteration {iteration}")
+    result = style.new_figure(file, 2.6, width=8.0, detail=panels.moment(file, sample))
     axes = result.subplots(1, 4, width_ratios=[1.2, 1, 1, 1])
     image_panel(axes[0], events)
     evidence.window_panels(list(axes[1:3]), sample, reader.step_ms(file), names)

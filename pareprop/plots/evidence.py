@@ -78,8 +78,7 @@ def figure(file: h5py.File) -> Figure | None:
         return None
     dt, names = reader.step_ms(file), panels.output_names(file, readout.shape[1])
     cues = reader.pair(sample, "input_steps", "input_ids") is not None
-    iteration = reader.text(sample, "iteration")
-    result = style.new_figure(file, 4.4 if cues else 2.6, detail=iteration and f"iteration {iteration}")
+    result = style.new_figure(file, 4.4 if cues else 2.6, detail=panels.moment(file, sample))
     grid = GridSpec(2, 3, figure=result, width_ratios=[1.2, 1.2, 1]) if cues else GridSpec(1, 3, figure=result)
     if cues:
         cues_panel(result.add_subplot(grid[0, :]), sample, dt)

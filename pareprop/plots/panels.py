@@ -30,6 +30,18 @@ NAMED = 0.1  # least distance of two names of groups, as a share of the raster's
 RASTERIZE_FROM = 20_000  # rasters with more marks are drawn as an image: a vector drawing would be slow to open
 
 
+def moment(file: h5py.File, sample: h5py.Group) -> str:
+    """Return after which iteration a sample ran; after the training, also of which one it had the weights, the best.
+
+    "" where no iteration is known.
+    """
+    iteration, validation, loss = reader.text(sample, "iteration"), reader.child(file, "validation"), file.get("loss")
+    best = reader.text(validation, "weights_after") if validation is not None else ""
+    is_after = isinstance(loss, h5py.Dataset) and loss.shape and iteration == str(len(loss))
+    weights = f", weights of iteration {best}" if is_after and best not in ("", iteration) else ""
+    return iteration and f"iteration {iteration}{weights}"
+
+
 def recorded_sample(file: h5py.File, which: str) -> h5py.Group | None:
     """Return the sample recorded as /dynamics/`which`, None when it is absent.
 

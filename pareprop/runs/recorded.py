@@ -46,7 +46,7 @@ def samples(file: h5py.File, directory: Path) -> list[Values]:
             if pair is not None:
                 rasters.append(_raster(title, *pair, groups, dt))
         signals = {key: sample[key] for key, _ in (*SIGNALS, *READOUTS) if reader.dataset(sample, key, 2) is not None}
-        title = f"{name} sample, iteration {reader.text(sample, 'iteration')}"
+        title = f"{name} sample, {panels.moment(file, sample)}"
         recorded.append(_sample(title, panels.duration(sample) * dt, rasters, signals, dt))
     return recorded + list(_of_recording(directory / "record.h5", neurons, dt))
 

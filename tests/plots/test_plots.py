@@ -12,7 +12,7 @@ from result_files import ALWAYS, draw_figures, opened, replace, stems, write_run
 
 from pareprop import plots
 from pareprop.errors import InputError
-from pareprop.plots import classification, loss, style
+from pareprop.plots import classification, dynamics, loss, style
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,15 @@ def test_logarithmic_axes_below_two_decades_have_several_numbers(tmp_path):
     low, high = figure.axes[0].get_ylim()
     labels = figure.axes[0].yaxis.get_majorticklabels()
     assert [text.get_text() for text in labels if low <= text.get_position()[1] <= high] == ["10", "20", "50", "100"]
+
+
+def test_a_sample_tells_whose_weights_it_has(tmp_path):
+    """While a run trains those of its iteration, after it those of the best validation where the run kept them."""
+    with opened(tmp_path) as file:
+        file.create_group("validation").attrs["weights_after"] = 200
+        for ran, told in ((299, "iteration 299"), (300, "iteration 300, weights of iteration 200")):
+            file["dynamics/last"].attrs["iteration"] = ran
+            assert dynamics.figure(file, "last").get_suptitle().endswith(f"· {told}")
 
 
 def test_running_median_begins_and_ends_where_the_series_does():
