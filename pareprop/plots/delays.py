@@ -18,11 +18,11 @@ def _draw_histogram(ax: Axes, ends: tuple[np.ndarray, ...], bounds: tuple[float,
         first = label == "initial"
         counts = np.histogram(values, edges)[0]
         ax.stairs(counts, edges * dt, color=color, label=label, fill=first, alpha=0.5 if first else None)
-    for bound in bounds:
-        ax.axvline(bound * dt, color=style.VERMILLION, lw=0.8, ls="--")
+    for bound, label in zip(bounds, ("bounds", ""), strict=True):
+        ax.axvline(bound * dt, color=style.VERMILLION, lw=0.8, ls="--", label=label)
     ax.set(xlabel="delay (ms)", ylabel="synapses")
     ax.yaxis.set_major_locator(MaxNLocator(4))
-    ax.legend(loc="best")
+    style.legend_right(ax)
 
 
 @style.styled

@@ -351,6 +351,7 @@ def test_a_run_shows_delays_before_and_after(tmp_path: Path, capsys: pytest.Capt
         left, right = delay_figure(file).axes
         assert sum(patch.get_data().values.sum() for patch in left.patches) == 2 * len(before)
         assert sorted(line.get_xdata()[0] for line in left.get_lines()) == [1.0, 9.0]
+        assert [text.get_text() for text in left.get_legend().get_texts()] == ["initial", "final", "bounds"]
         np.testing.assert_array_equal(right.get_lines()[0].get_ydata(), file["moves/rec->rec"][()])
         (line,) = (text for name, text in summary(file, []).items() if name == "learned rec->rec.delay")
     assert line.startswith(wanted) and line.endswith(f", {n} of {len(before)} by whole steps")
