@@ -319,8 +319,9 @@ class _Checker:
         self.level = float(levels[np.argmin(distance)]) if firing.size else float(top)
         self.kick = 0.3 * max(rheobase, levels[1]) if not self.by_current else self.kick_of()
         self.trial(np.full(steps, self.level))
-        fastest = np.nanmax(self.result.rates)
-        return [f"rheobase: about {rheobase:.3g} {unit}", f"rate: {fastest:.3g} Hz at {top:.3g} {unit}"]
+        *_, fastest = np.flatnonzero(self.result.rates == np.nanmax(self.result.rates))
+        rate = f"rate: {self.result.rates[fastest]:.3g} Hz at {levels[fastest]:.3g} {unit}"
+        return [f"rheobase: about {rheobase:.3g} {unit}", rate]
 
     def kick_of(self) -> float:
         """Return the weight of an arrival that moves a state by a percent of the way to a spike."""

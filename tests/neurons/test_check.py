@@ -85,6 +85,15 @@ def test_a_resonator() -> None:
     assert told.startswith(f"{tau:.4g} ms") and f"({turn:.3g} Hz)" in told
 
 
+def test_a_firing_curve_that_falls() -> None:
+    """Beyond 400 pA, of 0 to 600 that are shown, the neuron is blocked: the rate that is told is that of its input."""
+    step = {"V_m": "where(I > 400, 0, alpha*V_m + (1 - alpha)*R*I) + arriving"}
+    found = NeuronModel.from_dict("blocked", LEAKY | {"step": step}).check()
+    rate, _, _, drive, unit = line_of(found, "rate").split()
+    assert found.drive[-1] > 500 and unit == "pA" and 380 < float(drive) <= 400
+    assert float(rate) == pytest.approx(-1000 / (20.0 * np.log(1 - 150.0 / float(drive))), rel=0.15)
+
+
 @pytest.mark.parametrize(("changes", "told"), first_rows(2, [
     ({"states": {"V_m": [0.0, "mV"], "w": [0.0, "pA"]}, "step": LEAKY["step"] | {"w": "0.9*w + z"}},
      "state w is never read"),
