@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from ..later import h5py
 from . import reader, style
@@ -18,6 +19,8 @@ def _histogram(ax: Axes, summary: h5py.Group, before: np.ndarray, after: np.ndar
     edges = np.geomspace(low, high, BINS + 1) if is_log else np.linspace(low, high, BINS + 1)
     if is_log:
         ax.set_xscale("log")
+        ax.set_xticks(ticks := style.round_values(low, high, True), [f"{tick:g}" for tick in ticks])
+        ax.xaxis.set_minor_locator(NullLocator())
     if len(after) > 1:
         for values, color, label, fill in ((before, style.GREY, "initial", True), (after, style.BLUE, "final", False)):
             ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=label, fill=fill)

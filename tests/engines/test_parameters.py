@@ -423,7 +423,11 @@ def test_results_tell_what_was_learned(done: Path, capsys: pytest.CaptureFixture
         np.testing.assert_allclose(summary["mean"][-1], end["rec.tau_m"].mean(), rtol=1e-14)
         np.testing.assert_allclose(summary["std"][-1], end["rec.tau_m"].std(), rtol=1e-12)
         assert [summary[key][-1] for key in ("min", "max")] == [end["rec.tau_m"].min(), end["rec.tau_m"].max()]
-        assert len(FIGURES["learned"](file).axes) == 4
+        figure = FIGURES["learned"](file)
+        figure.draw_without_rendering()
+        ticks = [[text.get_text() for text in ax.get_xticklabels()] for ax in figure.axes]
+        assert len(ticks) == 4 and ["5", "10", "20", "50", "100"] in ticks  # of tau_m, in log scale, bound to bound
+        assert not any(ax.get_xticklabels(minor=True) for ax in figure.axes)
     code, output, _ = command(capsys, "info", done)
     assert code == 0 and "learned rec.tau_m: mean" in output and "learned rec.adapt_beta: mean 0.05" in output
 
