@@ -131,6 +131,12 @@ def check(settings: Record, model: Model) -> None:
     named = [item for item in model.projections if not settings.projections or item.name in settings.projections]
     if DELAYS in settings.what and not any(item.learn_delay for item in named):
         problems.append("what: 'delays' is for projections whose delays learn, learn_delay of a projection")
+    if not {"weights", DELAYS, SYNAPSES, *TRACES_UNITS}.isdisjoint(settings.what):
+        problems += [
+            f"weights of '{item.name}' can't be recorded: its synapses move; name others in [record] projections"
+            for item in named
+            if item.rewire
+        ]
     if not TRACES_UNITS.keys().isdisjoint(settings.what):
         problems += _list_problems_of_traces(settings, model)
     if problems:

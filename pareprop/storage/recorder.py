@@ -17,7 +17,6 @@ from ..engines.base import RECORDED_UNITS, recorded_states
 from ..engines.parameters import Parameter
 from ..engines.rule_traces import traces_of
 from ..engines.traces import TRACES_UNITS, Chosen, Traces
-from ..errors import InputError
 from ..network.connectivity import Projection
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel import collectives
@@ -197,11 +196,6 @@ class Recorder(Observer):
             for span in table.spans:
                 if self.settings.projections and span.projection.name not in self.settings.projections:
                     continue
-                if span.projection.rewire:
-                    raise InputError(
-                        f"[record] weights of '{span.projection.name}' can't be recorded: its synapses move; "
-                        "name others in [record] projections"
-                    )
                 counts = collectives.gather(comm, span.last - span.first)
                 before, total = sum(counts[:rank]), sum(counts)
                 kept = (

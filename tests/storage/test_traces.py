@@ -266,4 +266,8 @@ def test_what_cannot_be_recorded_is_named(tmp_path: Path) -> None:
     cells = model.neurons("learning", 3, learn={"tau_m": Adam(low=5.0, high=50.0)})
     model.connect(model.populations[0], cells)
     assert "parameters of 'learning' learn (tau_m)" in refused(model)
+    model.connect(cells, cells, "fixed_indegree", indegree=1, rewire={"l1": 0.01}, allow_multapses=False)
+    told = "[record] weights of 'learning->learning' can't be recorded: its synapses move; name others in [record]"
+    for what in ("weights", "synapse_states", "gradient"):
+        assert told in refused(model, what=[what])
     assert not (tmp_path / "run").exists()
