@@ -49,13 +49,13 @@ def command(
 ) -> tuple[str, int]:
     """Return the sbatch command of a run, and the number of jobs in its chain.
 
-    Memory and time have a margin of `MARGIN`. Without a limit one job gets all the time. The jobs of a chain are
-    signalled early enough before their limit for a sample and a checkpoint.
+    Memory and time have a margin of `MARGIN`. Without a limit one job gets all the time, and ends before its script is
+    signalled. The jobs of a chain are signalled early enough before their limit for a sample and a checkpoint.
     """
     needed = MARGIN * prediction.seconds + 60.0
-    jobs, job_s = 1, needed
+    jobs, job_s = 1, needed + SIGNAL_SECONDS
     signal_s = max(SIGNAL_SECONDS, math.ceil(MARGIN * prediction.sample_seconds) + 60)
-    if limit_s is not None and needed > limit_s:
+    if limit_s is not None and job_s > limit_s:
         usable = limit_s - signal_s - MARGIN * prediction.phases["build"] - 60.0
         if usable <= MARGIN * prediction.sample_seconds:
             sample_s = prediction.sample_seconds

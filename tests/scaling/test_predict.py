@@ -356,7 +356,7 @@ def test_jobs_command(tmp_path, capsys):
     assert line.endswith("jobs/chain.sbatch sine-waves --set=n_rec=5000 --set=indegree=100") and "1 job(s)" in note
     chosen = subject.find("sine-waves", ["n_rec=5000", "indegree=100"])
     found = predict(chosen.model, 1000, chosen.samples, chosen.firing(None), 8, FLAT)
-    assert f"--time={slurm.clock(1.5 * found.seconds + 60)}" in line
+    assert f"--time={slurm.clock(1.5 * found.seconds + 60 + 120)}" in line  # it ends before chain.sbatch is signalled
     other = dataclasses.replace(FLAT, processor="another", level="v1")
     units.write(tmp_path / "other.json", {"interval": other})
     lines = output_of(capsys, "jobs", *SINES, "--units", tmp_path / "other.json").splitlines()
