@@ -359,15 +359,18 @@ def fill(definition: NeuronModel, levels: Iterable[str] = (), folder: Path | Non
     folder, numbers = folder or cache_folder(), range(len(definition.ports))
     ports = itertools.chain.from_iterable(itertools.combinations(numbers, k + 1) for k in numbers)
     kinds = [None, *(Composed(precision, some) for some in ports for precision in _PRECISIONS)]
-    files_of = []
-    for level in levels or (kernels.LEVEL,):
+    files_of: list[Path] = []
+    levels = list(levels) or [kernels.LEVEL]
+    total = len(levels) * len(kinds)
+    for level in levels:
         if level not in kernels.build_info.marches:
             known = ", ".join(kernels.build_info.marches)
             raise InputError(f"level {quote(level)} is unknown for this architecture; there are {known}")
         for composed in kinds:
             path = folder / _file_name(definition, composed, level)
             if _read(path) is None:
-                _keep(path, _compile(definition, composed, level))
+                which = f" (file {len(files_of) + 1} of {total})"
+                _keep(path, _compile(definition, composed, level, which=which))
             if not path.is_file():
                 raise InputError(f"{path}: cannot be written")
             files_of.append(path)
@@ -447,9 +450,13 @@ def _keep(path: Path, content: bytes) -> None:
 
 
 def _compile(
-    definition: NeuronModel | Compilable, composed: Composed | None, level: str, learns: Learns = NO_LEARNS
+    definition: NeuronModel | Compilable,
+    composed: Composed | None,
+    level: str,
+    learns: Learns = NO_LEARNS,
+    which: str = "",
 ) -> bytes:
-    """Generate the C of a model and compile it."""
+    """Generate the C of a model and compile it; `which` of several files it is, is told with its progress."""
     chosen = os.environ.get("PAREPROP_CC", "")  # on nodes that lack the compiler which built the package; same bits
     command = shlex.split(chosen or kernels.build_info.compiler)
     if command and Path(command[0]).name == "ccache":
@@ -469,7 +476,7 @@ def _compile(
             "it, name another in PAREPROP_CC, or let `pareprop compile` fill the folder PAREPROP_CACHE on another "
             f"machine{kept}"
         )
-    with terminal.working(here, "its derivatives are taken") as tell:
+    with terminal.working(here + which, "its derivatives are taken") as tell:
         source = _source(definition, composed, learns)
         tell("its code is compiled, and kept for the next time")
         return _run_compiler(here, command, source, level)

@@ -289,3 +289,6 @@ def test_what_takes_long_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch) -
     assert half(compiling.compile(MODEL)) == 0.2
     what = "neuron model 'tiny': its derivatives are taken"
     assert said[:2] == [(f"{what}, 0.01 s so far", True), (f"{what}, 0.02 s so far", True)]
+    said.clear()
+    compiling.fill(MODEL)
+    assert said[0][0] == "neuron model 'tiny' (file 2 of 3): its derivatives are taken, 0.01 s so far"
