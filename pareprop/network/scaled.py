@@ -34,7 +34,7 @@ def draw_from(scaled: Scaled, here: str, projection: Described, n_sources: float
     if projection.pre.role not in ("input", "recurrent"):
         raise InputError(f"{here}: weight: Scaled is for projections that bring spikes, from inputs or neurons")
     if projection.requires_positive:
-        raise InputError(f"{here}: weight: Scaled has both signs; {projection.requires_positive}")
+        raise InputError(f"{here}: weight: Scaled has both signs; {projection.requires_positive}; give mean and std")
     return Normal(std=scale_of(scaled, f"{here}: weight: Scaled", projection, n_sources, dt_ms))
 
 
