@@ -25,6 +25,7 @@ def _histogram(ax: Axes, summary: h5py.Group, before: np.ndarray, after: np.ndar
         for values, color, label, fill in ((before, style.GREY, "initial", True), (after, style.BLUE, "final", False)):
             ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=label, fill=fill)
         ax.set_ylabel("neurons")
+        ax.locator_params(axis="y", integer=True)
     else:
         for values, color, label in ((before, style.GREY, "initial"), (after, style.BLUE, "final")):
             ax.axvline(values[0], color=color, label=label)

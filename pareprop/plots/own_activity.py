@@ -50,6 +50,7 @@ def correlations(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
         ax.axvline(value, ymax=0.8, color=style.VERMILLION, lw=0.8, ls="--")
         ax.text(value, 1.23 * top, name, rotation=90, va="top", ha="center", fontsize=6, color=style.VERMILLION)
     ax.set(xlabel="correlation with the target", ylabel="neurons", xlim=(-1, 1), ylim=(0, 1.25 * top))
+    ax.locator_params(axis="y", integer=True)
     ax.set_xticks([-1, -0.5, 0, 0.5, 1])
     means = " → ".join(f"{values.mean():z.2f} ({np.median(values):z.2f})" for values in (first, last))
     ax.set_title(f"mean (median): {means}")
@@ -91,6 +92,7 @@ def by_sign(ax: Axes, file: h5py.File) -> None:
     name = reader.label(projection.name.rpartition("/")[2]).replace("->", "→")
     ax.set(xlabel=reader.with_unit(f"weight, {name}", projection["weight"]), ylabel="synapses", yscale="log")
     ax.set_title(f"at 0 after learning: {np.mean(after == 0):.1%}")
+    ax.locator_params(axis="x", nbins=4)
     ax.set_ylim(top=300 * ax.get_ylim()[1])  # room for the legend
     ax.legend(fontsize=6, loc="upper left", ncols=2)
 
