@@ -211,7 +211,7 @@ class Run:
         simulation = self.simulation
         lines = start_lines(simulation, self.config.task, self.last)
         if self.exchange.rank == 0:
-            terminal.echo("\n".join(lines))
+            terminal.echo("\n".join(lines + self._tell_length()))
             terminal.echo(f"configuration: {self.directory / CONFIG}, digest {self.config.digest()[:16]}")
         try:
             losses = simulation.train(self.last)
@@ -231,6 +231,22 @@ class Run:
             terminal.echo(f"results: {self.file.path}")
             self._report_end()
             terminal.echo(f"digest: {digest}")
+
+    def _tell_length(self) -> list[str]:
+        """Return a line on a training that has ended before, or ends before the iteration that was asked for."""
+        task, until = self.config.task, self.until
+        done, total = self.simulation.iteration, task.iterations
+        asked, n = "" if until is None else f", until = {until}", "N" if until is None or until <= total else until
+        longer = f"`--set iterations={n}`, or iterations={n} in a script, makes it longer"
+        none = f"{done} of {total} iterations done{asked}; none are added"
+        tested = ", the network is tested" if self.tests and task.test_samples else ""
+        if self.phases.stopped:
+            return [f"training: ended early ({self.phases.stopped_by}) with {none}{tested}"]
+        if done >= total > 0:
+            return [f"training: ended with {none}{tested}; {longer}"]
+        if until is not None and until > total:
+            return [f"training: ends after {total} iterations{asked}; {longer}"]
+        return [f"training: {none}"] if until is not None and 0 < until <= done else []
 
     @property
     def signal(self) -> str:

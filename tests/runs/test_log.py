@@ -87,6 +87,19 @@ def test_curves_hold_every_iteration_also_after_a_resume(tmp_path: Path, capsys:
     np.testing.assert_allclose([float(row["loss"]) for row in rows], losses, rtol=1e-8)
     assert [row["validation"] for row in rows] == ["", f"{validations[0]:.9g}", "", f"{validations[1]:.9g}"]
     assert "resumed after 3 of 4 iterations" in (out / "run.log").read_text()
+    longer = "`--set iterations={0}`, or iterations={0} in a script, makes it longer"
+    for words, line in (
+        ([], f"ended with 4 of 4 iterations done; none are added; {longer.format('N')}"),
+        (
+            ["--until", 9, "--set", "test_samples=1"],
+            f"ended with 4 of 4 iterations done, until = 9; none are added, the network is tested; {longer.format(9)}",
+        ),
+        (["--until", 9, "--set", "iterations=5"], f"ends after 5 iterations, until = 9; {longer.format(9)}"),
+        (["--until", 2, "--set", "iterations=6"], "5 of 6 iterations done, until = 2; none are added"),
+        (["--until", 6, "--set", "iterations=6"], ""),
+    ):
+        told = re.findall("^training: (e.*|.*none are added.*)$", output_of(capsys, "resume", out, *words), re.M)
+        assert told == [line][: bool(line)]
 
 
 def test_no_curves_if_not_wanted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
