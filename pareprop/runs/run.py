@@ -208,7 +208,7 @@ class Run:
 
     def train(self) -> None:
         """Collective: train to the end; print and draw the results."""
-        simulation = self.simulation
+        simulation, before = self.simulation, self.simulation.iteration
         lines = start_lines(simulation, self.config.task, self.last)
         if self.exchange.rank == 0:
             terminal.echo("\n".join(lines + self._tell_length()))
@@ -218,7 +218,7 @@ class Run:
         finally:
             self.checkpoints.release()
         digest = self.file.digest or simulation.hexdigest()  # other groups of ranks write no file
-        lost = self._lost_inputs()
+        lost = self._lost_inputs(before)
         if self.exchange.rank == 0:
             if losses:
                 terminal.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
@@ -253,14 +253,15 @@ class Run:
         """Name of the signal that cut the run short, "" for none."""
         return self.checkpoints.asked if self.simulation.iteration < self.config.task.iterations else ""
 
-    def _lost_inputs(self) -> list[str]:
-        """Collective: return a line on input spikes of the training that were lost in step 0, if there are any."""
+    def _lost_inputs(self, before: int) -> list[str]:
+        """Collective: return a line on input spikes lost in step 0, if any, in training after `before` iterations."""
         notices, comm = self.simulation.notices, self.exchange.comm
         counts = (0, 0) if self.simulation.exchange.rank else (notices.lost, notices.trained)  # once for each group
         lost, trained = (collectives.total(comm, count) for count in counts)
         if not lost:
             return []
-        return [f"lost inputs: {lost:,} of {trained:,} spikes ({lost / trained:.2%}) in training: {LOST}"]
+        when = f" since the resume after iteration {before}" if before else ""
+        return [f"lost inputs: {lost:,} of {trained:,} spikes ({lost / trained:.2%}) in training{when}: {LOST}"]
 
     def _correlations(self) -> list[str]:
         """Return a line on the correlations of neurons with targets of their own, before and after learning."""

@@ -337,6 +337,9 @@ def test_a_run_counts_the_inputs_that_are_lost(tmp_path: Path, capsys: pytest.Ca
         assert done.simulation.notices.lines == []
         line = "lost inputs: 3 of 120 spikes (2.50%) in training: as in NEST, spikes that arrive in the first step"
         assert (line in capsys.readouterr().out) == (variant == "interval")
+    run(model(optimizer=SMALL), noise, tmp_path / "interval", iterations=5, restart=True, **options)
+    line = "lost inputs: 2 of 80 spikes (2.50%) in training since the resume after iteration 3: as in NEST"
+    assert line in capsys.readouterr().out
 
 
 def test_log_results_and_report_hold_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
