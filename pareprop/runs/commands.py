@@ -18,6 +18,7 @@ from ..parallel.exchange import Exchange
 from ..plots import reader
 from ..simulation.digest import Digest
 from ..storage.checkpoint_read import measured_rates
+from ..storage.checkpoint_write import iteration_of, list_checkpoints
 from ..storage.disk import output_errors
 from ..tasks import TASKS
 from . import config, provenance
@@ -173,6 +174,8 @@ def info(exchange: Exchange, directory: Path) -> None:
         if exchange.rank == 0:
             for line in provenance.lines(provenance.read(directory)):
                 terminal.echo(line)
+            for path in list_checkpoints(directory / CHECKPOINTS)[:1]:
+                terminal.echo(f"latest checkpoint: {path}, {iteration_of(path)} iterations done")
             with suppress(InputError), reader.open_results(directory / RESULTS) as file:  # there may be none yet
                 for name, line in reader.tell_learned(file).items():
                     terminal.echo(f"{name}: {line}")

@@ -344,7 +344,8 @@ def lines(content: Values) -> list[str]:
     for part in content["parts"]:
         first, done = done + 1, done + count(part)
         which = f"part {done}" if first == done else f"parts {first} to {done}"
-        texts.append(f"{which}: iterations {part.get('first_iteration')} to {part.get('last_iteration')}")
+        last = "?" if part.get("state") == "running" else part.get("last_iteration")  # written at the end
+        texts.append(f"{which}: iterations {part.get('first_iteration')} to {last}")
         for key, value in part.items():
             if key in ("rank_seconds", "parts"):  # for the report
                 continue

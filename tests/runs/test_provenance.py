@@ -120,9 +120,14 @@ def test_info_and_report_tell_the_memory_of_ranks(tmp_path: Path, capsys: pytest
     output = output_of(capsys, "info", tmp_path / "run")
     assert f"    peak_rss_bytes: {shown} (by rank)\n" in output
     assert f"    memory_of_ranks: lowest {shown} (rank 0), median {shown}, highest {shown} (rank 0)\n" in output
+    latest = f"latest checkpoint: {tmp_path / 'run' / 'checkpoints' / 'iteration-00000001'}, 1 iterations done\n"
+    assert "part 1: iterations 0 to 1\n" in output and latest in output
+    content["parts"][0] |= {"state": "running", "last_iteration": 0}  # what a killed run leaves
     content["parts"][0]["memory_of_ranks"]["highest"] = 3 * 2**30
     (tmp_path / "run" / provenance.NAME).write_text(json.dumps(content))
     assert report.read_run(tmp_path / "run", "run")["summary"]["memory of the largest rank"] == "3072 MiB"
+    output = output_of(capsys, "info", tmp_path / "run")
+    assert "part 1: iterations 0 to ?\n" in output and latest in output
 
 
 def test_core_hours_and_joules(many: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
