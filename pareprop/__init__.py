@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .network.course_losses import Correlation, TrialAverage
     from .network.losses import Context, Loss
     from .network.model import Model
-    from .network.optimizers import Adam, AdamW, GradientDescent, SgdMomentum
+    from .network.optimizers import Adam, AdamW, GradientDescent, Optimizer, SgdMomentum
     from .network.parameters import LogNormal, Normal, Scaled, Uniform
     from .network.reward import Reward, Rollout
     from .network.rule_options import ShortTerm
@@ -47,6 +47,7 @@ __all__ = [
     "Normal",
     "Observer",
     "OpenTask",
+    "Optimizer",
     "Outcome",
     "ParepropError",
     "Reply",
@@ -76,7 +77,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "network.course_losses": ("Correlation", "TrialAverage"),
     "network.losses": ("Context", "Loss"),
     "network.model": ("Model",),
-    "network.optimizers": ("Adam", "AdamW", "GradientDescent", "SgdMomentum"),
+    "network.optimizers": ("Adam", "AdamW", "GradientDescent", "Optimizer", "SgdMomentum"),
     "network.parameters": ("LogNormal", "Normal", "Scaled", "Uniform"),
     "network.reward": ("Reward", "Rollout"),
     "network.rule_options": ("ShortTerm",),
