@@ -320,6 +320,14 @@ class Engine(ABC):
         counts = np.histogram(self.log.ids[: self.log.ptr[n_steps]], np.cumsum([0, *sizes]))[0]
         return counts / (sizes * max(n_steps, 1) * self.network.model.dt_ms / 1000.0)
 
+    def find_spiked(self) -> np.ndarray:
+        """Return which populations spiked in the last sample, bool (n_populations,); on rank 0 alone."""
+        sizes = [group.size for group in self.network.model.of_role("recurrent")]
+        spiked, found = np.zeros(sum(sizes), bool), np.zeros(len(sizes), bool)
+        spiked[self.log.ids[: self.log.ptr[min(self.n, len(self.log.ptr) - 1)]]] = True
+        found[np.searchsorted(np.cumsum(sizes), np.flatnonzero(spiked), "right")] = True
+        return found
+
     @property
     def is_on_one_rank(self) -> bool:
         """Whether one rank of several has all neurons, and the others follow it."""

@@ -1,4 +1,4 @@
-"""Firing rates of the populations over the training, for tasks that have reference rates."""
+"""Firing rates of the populations over the training, for tasks with reference rates; populations without spikes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..storage.self_description import name_axes
 from ..values import Values
 
 NAME = "population_rate"  # dataset of the results
+SHOWN = 20  # names of populations in a line
 
 
 class PopulationRates(Observer):
@@ -53,3 +54,53 @@ class PopulationRates(Observer):
         if self.rates:
             file[NAME] = np.array(self.rates)
             name_axes(file, NAME, ("iteration", "population"), "Hz")
+
+
+class Spiked(Observer):
+    """Keeps which populations of neurons have spiked in the training, in any group of ranks.
+
+    Attributes
+    ----------
+    silent : list of str
+        Populations that have not spiked in the iterations so far; the same on all ranks.
+    """
+
+    movable = True
+
+    def __init__(self) -> None:
+        self.silent: list[str] = []
+        self._found: np.ndarray | None = None  # bool (n_populations,); None before the first `start`
+
+    def start(self, simulation: Watched) -> None:
+        """Begin; a training that goes on from a checkpoint without a state of this observer counts as all spiked."""
+        if self._found is None:
+            self._found = np.full(len(simulation.model.of_role("recurrent")), simulation.iteration > 0)
+
+    def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
+        """Look for spikes of populations that had none; the first rank of each group has all spikes."""
+        assert self._found is not None
+        if outcome.phase == "train" and not simulation.exchange.rank and not self._found.all():
+            self._found |= simulation.engine.find_spiked()
+
+    def asks(self, simulation: Watched) -> list[bool]:
+        """Tell the other ranks which populations have spiked."""
+        return [] if self._found is None else self._found.tolist()
+
+    def settle(self, simulation: Watched, asked: list[bool]) -> None:
+        """Take over what any rank has found."""
+        self._found = np.array(asked, bool)
+        groups = simulation.model.of_role("recurrent")
+        self.silent = [group.name for group, spiked in zip(groups, asked, strict=True) if not spiked]
+
+    def lines(self) -> list[str]:
+        """Return a line on the populations that never spiked, if there are any."""
+        more = [f"{len(self.silent) - SHOWN} more"] if len(self.silent) > SHOWN else []
+        return [f"never spiked: {', '.join(self.silent[:SHOWN] + more)}"] if self.silent else []
+
+    def state(self, simulation: Watched) -> Values:
+        """Return which populations have spiked."""
+        return {"spiked": self.asks(simulation)}
+
+    def load_state(self, state: Values) -> None:
+        """Restore which populations have spiked."""
+        self._found = np.array(state["spiked"], bool)

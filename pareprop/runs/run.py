@@ -52,7 +52,7 @@ from .directory import (
 )
 from .log import Log, require
 from .phases import Phases
-from .population_rates import PopulationRates
+from .population_rates import PopulationRates, Spiked
 from .progress import Progress
 from .provenance import Provenance
 from .seen import Seen
@@ -129,6 +129,7 @@ class Run:
         annealing = Annealing(task.schedule, task.decay_iterations, task.scheduled())
         best = BestWeights(self.directory / BEST, self.config.identity()) if task.keep_best else None
         self.phases, self.seen = Phases(task, task.iterations, annealing, best, self.tests), Seen()
+        self.spiked = Spiked()
         watched = [PopulationRates()] if "reference_hz" in attributes else []
         samples, recorded = task.kept_samples(), {("test", k): f"test-{k}" for k in range(self.config.record.test)}
         also = task.also_kept() | {name: samples[key] for key, name in recorded.items() if key in samples}
@@ -163,7 +164,7 @@ class Run:
             about["areas"] = "; ".join(f"{area}: {', '.join(names)}" for area, names in areas.items())
         notes = self.provenance = Provenance(self.directory, about, self.counters)
         log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
-        learning, written = [annealing, self.phases, self.seen, *watched], [self.file, *recorders]
+        learning, written = [annealing, self.phases, self.seen, self.spiked, *watched], [self.file, *recorders]
         self.cut_anew = CutAnew(self.last)
         return [*self.observers, *learning, *written, progress, log, notes, self.checkpoints, self.cut_anew]
 
@@ -218,7 +219,7 @@ class Run:
         finally:
             self.checkpoints.release()
         digest = self.file.digest or simulation.hexdigest()  # other groups of ranks write no file
-        lost = self._lost_inputs(before)
+        lost = self._lost_inputs(before) + self.spiked.lines()
         if self.exchange.rank == 0:
             if losses:
                 terminal.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")

@@ -342,6 +342,25 @@ def test_a_run_counts_the_inputs_that_are_lost(tmp_path: Path, capsys: pytest.Ca
     assert line in capsys.readouterr().out
 
 
+def test_a_run_names_the_populations_that_never_spiked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """At its end, those of the whole training, also if it was resumed."""
+
+    def build() -> Model:
+        made = model(optimizer=SMALL)
+        for name, current in (("still", 0.0), ("driven", 1e4), ("still too", 0.0)):
+            made.neurons(name, 3, "iaf", I_e=current)
+        return made
+
+    options = {"iterations": 2, "figures": "none", "out": tmp_path / "run"}
+    task = Task(lambda raster: raster.__setitem__(slice(None), 1))
+    run(build(), task, until=1, **options)
+    assert "never spiked: still, still too\n" in capsys.readouterr().out
+    done = run(build(), task, restart=True, **options)
+    assert "never spiked: still, still too\n" in capsys.readouterr().out
+    spikes = done.simulation.engine.population_rates()
+    assert (spikes > 0).tolist() == [True, False, True, False]
+
+
 def test_log_results_and_report_hold_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.warns(ParepropWarning, match="learns nothing"):
         run(model(feedback=False), Task(put(0, 3, 1.0)), tmp_path / "run", iterations=3, figures="none")
