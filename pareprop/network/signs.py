@@ -100,7 +100,9 @@ def of_projection(sign: object, projection: Described, here: str) -> np.ndarray 
     signs = of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
     if of_port:
         for first in np.flatnonzero(signs < 0)[:1] if signs is not None else ():
-            raise InputError(f"{here}: sign of source {first} is -1; {of_port}")
+            which = "" if projection.port else f"give the port ({' or '.join(projection.post.ports)}) and "
+            remedy = f"{which}leave out sign: the port says it"
+            raise InputError(f"{here}: sign of source {first} is -1; {of_port}; {remedy}")
         signs = np.broadcast_to(np.int8(1), pre.size)
         if isinstance(projection.weight, Distribution):
             check_drawn(projection.weight, of_port, here)

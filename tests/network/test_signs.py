@@ -204,10 +204,13 @@ def test_negative_weights_onto_conductances_are_told() -> None:
     for weight in (-2.0, Normal(mean=-2.0, std=1.0), Uniform(low=-3.0, high=1.0)):
         with pytest.raises(InputError, match=rf"projection 'p': weight = .*-[23].* is (mostly )?below 0; {port}"):
             model.connect(inputs, neurons, weight=weight, name="p")
-    with pytest.raises(InputError, match=rf"projection 'p': sign of source 1 is -1; {port}"):
+    leave = "leave out sign: the port says it$"
+    which = rf"give the port \(exc or inh\) and {leave}"
+    with pytest.raises(InputError, match=rf"projection 'p': sign of source 1 is -1; {port[:-1]}; {which}"):
         model.connect(inputs, neurons, sign="source", name="p")
-    with pytest.raises(InputError, match=r"'p': sign of source 0 is -1; port 'inh' of model 'iaf_cond_exp' takes"):
+    with pytest.raises(InputError, match=rf"'p': sign of source 0 is -1; port 'inh' .* at least 0; {leave}"):
         model.connect(neurons, neurons, sign=-1, name="p", port="inh")
+    model.connect(neurons, neurons, weight=1.0, name="q", port="inh")
     for weight in (-2.0, [1.0, -2.0]):
         with pytest.raises(InputError, match=rf"background 'b': weight = -2 is below 0; {port}"):
             model.background(neurons, rate_hz=5.0, weight=weight, name="b")
