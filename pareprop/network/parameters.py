@@ -68,6 +68,15 @@ class Frozen(BaseModel, metaclass=_Checked):
 
     bounds: ClassVar[tuple[str, ...]] = ()
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: object) -> None:
+        """Set the signature that `help()` shows: names and defaults; pydantic's has the types with all validators."""
+        super().__pydantic_init_subclass__(**options)
+        empty, kind = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
+        defaults = {name: empty if field.is_required() else field.default for name, field in cls.model_fields.items()}
+        parameters = [inspect.Parameter(name, kind, default=default) for name, default in defaults.items()]
+        cls.__signature__ = inspect.Signature(parameters)
+
     @field_validator("*", mode="before")
     @classmethod
     def _is_of_its_kind(cls, value: object, info: ValidationInfo) -> object:

@@ -55,12 +55,14 @@ def test_help_of_a_method_lists_all_parameters(method: str) -> None:
     assert "- regular_spike_arrival = True (interval variant): " in text
 
 
-@pytest.mark.parametrize("name", ["Adam", "AdamW", "SgdMomentum", "GradientDescent", "Normal"])
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "SgdMomentum", "GradientDescent", "Normal", "ShortTerm"])
 def test_help_of_a_description_has_its_settings_and_nothing_of_others(name: str) -> None:
     kind = getattr(pareprop, name)
     text = pydoc.render_doc(kind, renderer=pydoc.plaintext)
     assert not [word for word in ("model_", "__pydantic", "inherited", "construct") if word in text]
-    if name != "Normal":
+    assert not [word for word in ("Annotated", " at 0x", "-> None") if word in text]
+    assert f"{name}(*, {next(iter(kind.model_fields))}" in text
+    if name not in ("Normal", "ShortTerm"):
         assert [field for field in kind.model_fields if not re.search(rf"\| +{field} : .*\n .*\w", text)] == []
     assert len(text.splitlines()) < 70
 
