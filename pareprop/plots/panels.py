@@ -31,15 +31,18 @@ RASTERIZE_FROM = 20_000  # rasters with more marks are drawn as an image: a vect
 
 
 def moment(file: h5py.File, sample: h5py.Group) -> str:
-    """Return after which iteration a sample ran; after the training, also of which one it had the weights, the best.
+    """Return after which iteration a sample ran, with the weights of which other one, the best, and its class.
 
-    "" where no iteration is known.
+    Without what is not known.
     """
     iteration, validation, loss = reader.text(sample, "iteration"), reader.child(file, "validation"), file.get("loss")
     best = reader.text(validation, "weights_after") if validation is not None else ""
     is_after = isinstance(loss, h5py.Dataset) and loss.shape and iteration == str(len(loss))
     weights = f", weights of iteration {best}" if is_after and best not in ("", iteration) else ""
-    return iteration and f"iteration {iteration}{weights}"
+    label, names = reader.text(sample, "label"), given_names(file)
+    known = label.isdecimal() and len(label) < 10 and int(label) < len(names)
+    shown = label and f"class {short(names[int(label)]) if known else label}"
+    return ", ".join(filter(None, [iteration and f"iteration {iteration}{weights}", shown]))
 
 
 def recorded_sample(file: h5py.File, which: str) -> h5py.Group | None:

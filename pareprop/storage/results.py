@@ -144,6 +144,8 @@ class ResultsFile(Observer):
         if simulation.exchange.rank:
             return
         dynamics: Values = {"iteration": simulation.iteration, **own}
+        if outcome.sample.label is not None and simulation.network.n_readouts:  # otherwise it is no class
+            dynamics["label"] = int(outcome.sample.label)
         if parts:
             dynamics["record"] = np.concatenate([record for record, _ in parts])
             for key in parts[0][1]:
@@ -194,8 +196,10 @@ class ResultsFile(Observer):
             for key, value in self.dynamics.items():
                 if isinstance(value, np.ndarray):
                     file[f"dynamics/{key}"] = value
-            for key in [key for key in self.dynamics if key.endswith("/iteration")]:
-                file[f"dynamics/{key.partition('/')[0]}"].attrs["iteration"] = self.dynamics[key]
+            for key, value in self.dynamics.items():
+                if not isinstance(value, np.ndarray):
+                    name, _, attribute = key.partition("/")
+                    file[f"dynamics/{name}"].attrs[attribute] = value
             for group in file["dynamics"].values() if "dynamics" in file else ():
                 describe_sample(group, simulation.engine.loss.unit, recorded_states(simulation.model))
             for name, other in self.links.items():

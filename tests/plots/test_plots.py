@@ -163,6 +163,10 @@ def test_a_sample_tells_whose_weights_it_has(tmp_path):
         for ran, told in ((299, "iteration 299"), (300, "iteration 300, weights of iteration 200")):
             file["dynamics/last"].attrs["iteration"] = ran
             assert dynamics.figure(file, "last").get_suptitle().endswith(f"· {told}")
+        file["dynamics/last"].attrs["label"] = 1
+        for names, told in (((), "1"), (("left", "right"), "right"), (("one",), "1")):
+            file.attrs["output_names"] = list(names)
+            assert dynamics.figure(file, "last").get_suptitle().endswith(f"weights of iteration 200, class {told}")
 
 
 def test_running_median_begins_and_ends_where_the_series_does():

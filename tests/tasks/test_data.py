@@ -25,6 +25,7 @@ from pareprop.network import from_tables
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, AdamW, GradientDescent
 from pareprop.network.parameters import Normal, Uniform
+from pareprop.plots import panels
 from pareprop.runs import config, log
 from pareprop.runs.opened import open_run
 from pareprop.runs.script import run
@@ -337,6 +338,11 @@ def test_labels_alone_are_enough(kind: str, tmp_path: Path, capsys: pytest.Captu
     assert digests(whole.splitlines()) == digests(alone.splitlines())
     with h5py.File(tmp_path / "alone" / "results.h5") as file:
         assert file.attrs["output_names"].tolist() == names
+        for sample in file["dynamics"].values():
+            label = np.argmax(sample["target_signal"][0])
+            assert sample.attrs["label"] == label and panels.moment(file, sample).endswith(
+                f", class {panels.short(names[label])}"
+            )
     if steps:
         told = refusal_of(capsys, "run", path, "--out", tmp_path / "no")
         assert "labels alone do not tell how many steps a sample has: give steps in section [task]" in told
