@@ -15,6 +15,7 @@ from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..later import h5py
 from ..network.connectivity import Population
+from ..network.degrees import AT_MOST
 from ..network.local_readouts import LocalReadouts, accumulate
 from ..network.model import Model
 from ..network.optimizers import Adam
@@ -184,6 +185,9 @@ class OwnActivity(TaskBase):
             )
 
     def _connect_neurons(self, model: Model, neurons: Population) -> None:
+        if self.indegree > (limit := AT_MOST * (self.n_rec - 1)):
+            why = f"half of the n_rec - 1 = {self.n_rec - 1} other neurons"
+            raise InputError(f"indegree = {self.indegree} must be at most {limit:g}, {why}")
         balance = self.excitatory / max(1.0 - self.excitatory, 1e-12)
         model.connect(
             neurons,
