@@ -50,6 +50,8 @@ class Recording:
         Number of units, or of regions of interest.
     has_spikes : bool
         Whether there are spike trains.
+    remarks : list of str
+        A line on trials that end before their steps are over, if there are any.
 
     Raises
     ------
@@ -73,6 +75,7 @@ class Recording:
         self._starts = self._numbers(file, "intervals/trials/start_time") if "intervals/trials" in file else np.zeros(1)
         if not len(self._starts) or not np.all(np.isfinite(self._starts)):
             raise InputError(f"{self._path}: intervals/trials/start_time must be finite numbers, at least one")
+        self.remarks = self._find_short_trials(file.get("intervals/trials/stop_time"))
         if self.has_spikes:
             times = self._numbers(file, f"{UNITS}/spike_times")
             ends = self._numbers(file, f"{UNITS}/spike_times_index").astype(np.int64)
@@ -113,6 +116,17 @@ class Recording:
             if start + step < self._times[0] - step or end > self._times[-1] + step:
                 there = f"{self._times[0]:g} to {self._times[-1]:g} s"
                 raise InputError(f"{self._path}: a trial takes {start:g} to {end:g} s, the fluorescence {there}")
+
+    def _find_short_trials(self, stops: object) -> list[str]:
+        if not isinstance(stops, h5py.Dataset) or stops.shape != self._starts.shape or stops.dtype.kind not in "iuf":
+            return []
+        lasts, seconds = stops[()] - self._starts, self._n_steps * self._seconds
+        short = lasts[lasts < seconds * (1 - 1e-6)]  # times are sums of rounded numbers
+        if not len(short):
+            return []
+        which = f"{len(short)} of {len(lasts)} trials of {self._path} end by their stop_time, the first after"
+        asked = f"n_step = {self._n_steps} ({seconds:g} s)"
+        return [f"{which} {short[0]:.6g} s, before {asked}: what follows counts as theirs"]
 
     def _numbers(self, file: h5py.File, name: str, axes: tuple[int, ...] = (1,)) -> np.ndarray:
         data = file.get(name)

@@ -115,6 +115,10 @@ class OwnActivity(TaskBase):
         """Steps of one sample."""
         return self.n_step * self.trials
 
+    def report(self) -> list[str]:
+        """Return a line on trials of a recording that end too early."""
+        return [] if self._recording is None else [f"data: {line}" for line in self._recording.remarks]
+
     def attributes(self) -> Values:
         """Return attributes of the results, for the figure."""
         return {"measured_from": self.skip}

@@ -220,6 +220,15 @@ def test_noise_of_a_test_is_not_that_of_training() -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_steps_beyond_the_end_of_a_trial_are_told(tmp_path: Path) -> None:
+    path = write_nwb(tmp_path / "a.nwb", *recording())
+    assert OwnActivity(**RECORDED, activity=path, series="units").report() == []
+    told = f"data: {len(STARTS)} of {len(STARTS)} trials of {path} end by their stop_time, the first after 0.2 s, "
+    told += "before n_step = 250 (0.25 s): what follows counts as theirs"
+    for series in ("units", "plane0"):
+        assert OwnActivity(**RECORDED | {"n_step": 250}, activity=path, series=series).report() == [told]
+
+
 def test_another_recording_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """One that was moved may have another path; with no recording a run does not go on either."""
     trains, _ = recording()
@@ -270,7 +279,7 @@ def test_odd_recordings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture)
         assert words in told and len(told.strip().splitlines()) == 1, told
         assert not (tmp_path / "x").exists()
     told = refusal_of(capsys, *run_of("own-activity", tmp_path / "x", n_rec=50))
-    assert told.endswith("pareprop: error: indegree = 110 must be at most 24.5, half of the n_rec - 1 = 49 other neurons\n")
+    assert told.endswith("indegree = 110 must be at most 24.5, half of the n_rec - 1 = 49 other neurons\n")
     told = refusal_of(capsys, *run_of("own-activity", tmp_path / "x", **RECORDED, series="units"))
     assert "series = 'units' needs an NWB file" in told
 
