@@ -441,7 +441,7 @@ def write_report(exchange: Exchange, directories: tuple[Path, ...], out: Path | 
 @click.argument("topics", nargs=-1, metavar="[COMMAND | parameters [NAME...] | handbook]")
 @click.pass_context
 def help_command(context: click.Context, topics: tuple[str, ...]) -> None:
-    """Print the help of a command, all parameters, or where the handbook is.
+    """Print help on a command, all parameters, or the handbook.
 
     `pareprop help parameters` lists default, unit, bounds and meaning of all that a model can be given;
     `pareprop help parameters tau_m` or `... optimizers` a part of it. `pareprop help handbook` prints the path of the

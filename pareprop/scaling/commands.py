@@ -52,7 +52,7 @@ units_option = click.option(
 @click.group()
 @click.pass_obj
 def scaling(exchange: Exchange) -> None:
-    """Run, collect and plot scaling studies of the benchmark network."""
+    """Run, collect and plot scaling studies of the benchmark."""
     require_one_process(exchange)
 
 
@@ -418,10 +418,10 @@ def _print_overlap(predictions: Sequence[Prediction]) -> None:
 )
 @click.pass_obj
 def ping_command(exchange: Exchange, units_file: str | None, rounds: int) -> None:
-    """Measure what exchanges between ranks and nodes cost, and write it into the unit costs.
+    """Measure unit costs of exchanges between ranks and nodes.
 
     Started by srun or mpirun, with two ranks or more on each node. Two nodes measure latency, bandwidth, and what a
-    further message costs.
+    further message costs. What is measured is written into the unit costs.
     """
     if exchange.comm is None:
         raise InputError("ping: start it on several ranks, such as `srun --nodes=2 --ntasks-per-node=8 pareprop ping`")

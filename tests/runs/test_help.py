@@ -14,6 +14,11 @@ from pareprop.network.variants import VARIANTS
 from pareprop.runs import commands as commands_of_runs
 
 
+def test_no_sentence_on_a_command_is_cut(capsys: pytest.CaptureFixture) -> None:
+    commands = command(capsys, "--help")[1].partition("Commands:")[2]
+    assert commands and not re.findall(r".*\.\.\.", commands)
+
+
 def test_a_parameter_of_the_spike_variant(capsys: pytest.CaptureFixture) -> None:
     """Default, unit and bound are those of NEST's documentation of eprop_iaf."""
     code, output, errors = command(capsys, "help", "parameters", "tau_m")
