@@ -219,7 +219,6 @@ def test_noise_of_a_test_is_not_that_of_training() -> None:
     assert frozen[0] and frozen[0] == frozen[1] == frozen[2]
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_steps_beyond_the_end_of_a_trial_are_told(tmp_path: Path) -> None:
     path = write_nwb(tmp_path / "a.nwb", *recording())
     assert OwnActivity(**RECORDED, activity=path, series="units").report() == []
@@ -229,6 +228,7 @@ def test_steps_beyond_the_end_of_a_trial_are_told(tmp_path: Path) -> None:
         assert OwnActivity(**RECORDED | {"n_step": 250}, activity=path, series=series).report() == [told]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_another_recording_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """One that was moved may have another path; with no recording a run does not go on either."""
     trains, _ = recording()
