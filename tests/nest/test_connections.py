@@ -104,6 +104,19 @@ def test_weight_recorders_are_what_they_are_called() -> None:
         nest.SetDefaults("eprop_synapse", {"weight_recorder": 3})
 
 
+@pytest.mark.parametrize(("weight", "bound"), [(780.0, "most Wmax = 100"), (-101.0, "least Wmin = -100")])
+def test_weights_beyond_their_bounds_tell_where_these_are_set(weight: float, bound: str) -> None:
+    synapse = {"synapse_model": "eprop_synapse", "weight": weight}
+    nest.Connect(nest.Create("parrot_neuron"), nest.Create("eprop_iaf"), "all_to_all", synapse | {"delay": 0.1})
+    told = f"weight = {weight:g} must be at {bound}; {bound.split()[1]} is set in the `optimizer` of the synapse model"
+    with pytest.raises(nest.NESTErrors.BadProperty, match=f"{told}$"):
+        nest.Simulate(1.0)
+    nest.ResetKernel()
+    nest.SetDefaults("eprop_synapse", {"optimizer": {"Wmin": -200.0, "Wmax": 1000.0}})
+    nest.Connect(nest.Create("parrot_neuron"), nest.Create("eprop_iaf"), "all_to_all", synapse | {"delay": 0.1})
+    nest.Simulate(1.0)
+
+
 def test_values_of_adam_do_not_matter_to_gradient_descent() -> None:
     nest.SetDefaults("eprop_synapse", {"optimizer": {"type": "gradient_descent", "beta_1": 0.5}})
     assert "beta_1" not in nest.GetDefaults("eprop_synapse")["optimizer"]
