@@ -207,6 +207,8 @@ def dry_run(
     terminal.echo(
         f"rank {rank} of {ranks}; fires at {result.rate_hz:.2f} Hz, other ranks drawn at {result.others_hz:.2f} Hz"
     )
+    for line in dryrun.tell_rate(chosen.model, result.rate_hz) if rate is None else ():
+        terminal.echo(line)
     for name, seconds in result.share.phases.items():
         unit = "s" if name == "build" else "s per sample"
         terminal.echo(f"{name:12s} {seconds / (1 if name == 'build' else samples):9.4f} {unit}")

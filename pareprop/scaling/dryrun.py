@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ..engines.base import Settings
 from ..errors import InputError
 from ..network.cuts import cut
@@ -19,6 +21,8 @@ from ..runs.estimate import rough_units
 from ..runs.work import Firing
 from ..simulation.loop import Simulation
 from ..simulation.task import Task
+
+FAR = 2.0  # a rate that is farther from the target than this factor is told of
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,16 @@ def run(
     exchange = ("wait", "communicate", "pack", "look_up")
     phases = {name: seconds for name, seconds in share.phases.items() if name not in exchange}
     return DryRun(replace(share, phases=phases), samples, own_hz, dry.probability / dt, (build_share, run_share))
+
+
+def tell_rate(model: Model, rate_hz: float) -> list[str]:
+    """Return a line if neurons that are drawn to a rate (`f_target`) fire at one that is far from it."""
+    target = target_rate(model)
+    regulated = all(np.any(getattr(group.params, "c_reg", 0.0)) for group in model.of_role("recurrent"))
+    if not regulated or target <= 0 or 1 / FAR <= rate_hz / target <= FAR:
+        return []
+    why = f"training draws them to {target:.4g} Hz (f_target): `--rate {target:.4g}` tells costs at that rate"
+    return [f"note: neurons of this rank fire at {rate_hz:.2f} Hz, {why}"]
 
 
 def count_shared(

@@ -177,5 +177,10 @@ def test_command(capsys):
     told = float(re.search(r"the node has (\d+) MiB, its files, once", output)[1])
     assert before - 1 <= told <= of_files() + 1  # a run reads more of them
     assert "rank 17 of 100" in output and "a node of 10 such ranks: " in output and "who hears whom" in output
+    fires, note = re.search(r"fires at ([\d.]+) Hz", output)[1], "note: neurons of this rank fire at "
+    assert float(fires) > 20.0  # twice the default f_target
+    assert f"{note}{fires} Hz, training draws them to 10 Hz (f_target): `--rate 10` tells costs at that" in output
+    assert note not in output_of(capsys, "dry-run", "sine-waves", *sizes, *words, "--rate", "10")
+    assert note not in output_of(capsys, "dry-run", "sine-waves", *as_options(f"f_target={fires}"), *sizes, *words)
     names = {line.split()[0] for line in output.splitlines()}
     assert names >= {"deliver", "update", "sweep", "credit", "incoming", "histories"}
