@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +75,13 @@ class DataFile:
         self.path, self._sizes, self._asked_steps = path, sizes, steps
         with self._reading():
             # Any: arrays, datasets of HDF5, or, until they are checked, headers of arrays.
-            self._arrays: Values = _npz_headers(path) if path.suffix == ".npz" else _hdf5(path)
-            if not (problems := self._problems()):
+            self._arrays: Values
+            self._arrays, others = _npz_headers(path) if path.suffix == ".npz" else _hdf5(path)
+            problems = self._problems()
+            if problems and others:
+                shown = shorten(" ".join(", ".join(others).splitlines()), 300)
+                problems.append(f"it has {shown}, which are not read; read are {', '.join(NAMES)}")
+            if not problems:
                 if path.suffix == ".npz":
                     self._arrays = _npz(path)
                 self._spikes = self._sorted_spikes()
@@ -268,8 +274,8 @@ def _is_text(array: AnyValue) -> bool:
     return array.dtype.kind in "US" or h5py.check_string_dtype(array.dtype) is not None
 
 
-def _npz_headers(path: Path) -> dict[str, _Header]:
-    """Return the headers of a .npz file; their sizes are checked before memory is allocated."""
+def _npz_headers(path: Path) -> tuple[dict[str, _Header], list[str]]:
+    """Return the headers of a .npz file, and names that are not read; sizes are checked before memory is allocated."""
     headers = {}
     with files.open_regular(path) as content, zipfile.ZipFile(content) as archive:
         if len(archive.infolist()) > ARRAYS:
@@ -287,7 +293,7 @@ def _npz_headers(path: Path) -> dict[str, _Header]:
                     f"and at most {LIMIT} are read"
                 )
             headers[member.filename.removesuffix(".npy")] = _Header(shape, dtype)
-    return {name: headers[name] for name in NAMES if name in headers}
+    return {name: headers[name] for name in NAMES if name in headers}, sorted(headers.keys() - {*NAMES})
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
@@ -295,10 +301,11 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in NAMES if name in file}
 
 
-def _hdf5(path: Path) -> Values:
+def _hdf5(path: Path) -> tuple[Values, list[str]]:
+    """Return the datasets of an HDF5 file, and names that are not read."""
     file = files.open_hdf5(path)
     arrays = {name: file[name] for name in NAMES if name in file}
     for name, array in arrays.items():
         if not isinstance(array, h5py.Dataset) or array.shape is None:
             raise ValueError(f"{name} must be a dataset with a shape")
-    return arrays
+    return arrays, [name for name in islice(file, ARRAYS) if name not in NAMES]

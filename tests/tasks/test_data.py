@@ -231,6 +231,10 @@ def test_every_problem_of_a_network_in_one_go(tmp_path: Path) -> None:
 
 WRONG = {
     "no targets": ({"targets": None}, "targets (n_samples, n_steps, n_readouts) is missing"),
+    "other names": (
+        {"targets": None, "raster": None, "y": np.zeros(N), "x": np.zeros(N)},
+        "it has x, y, which are not read; read are targets, rates, raster, spikes, ",
+    ),
     "readouts": ({"targets": np.zeros((N, STEPS, 3))}, "targets has shape (6, 40, 3), must be (6, 40, 2)"),
     "no inputs": ({"raster": None}, "has no inputs; the network of 5 inputs needs one of rates, raster, spikes"),
     "two inputs": ({"rates": np.zeros((N, INPUTS))}, "has rates, raster; the network of 5 inputs needs one of"),
@@ -247,10 +251,12 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_a_file_that_does_not_fit_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(("name", "kind"), [*((name, "npz") for name in WRONG), ("other names", "h5")])
+def test_a_file_that_does_not_fit_is_refused(
+    name: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     changes, expected = WRONG[name]
-    config = write_samples(tmp_path, "raster npz", **changes)
+    config = write_samples(tmp_path, f"raster {kind}", **changes)
     assert expected in refusal_of(capsys, "run", config, "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
