@@ -57,8 +57,8 @@ class Optimizer(Frozen):
         Name to equation of numbers of a step that are the same for all synapses, by `n`, the number of the step from 1.
     idle : dict
         Equations of `n` steps without a gradient at once: of other names first, then of `weight` and of what is kept.
-        There `series(x)` is the sum over these steps, i = 1, 2, ... n, of `rate` *
-        `factor`**i / (1 - x (`growth`**i - 1)), see `plans.idle`. Empty: the kernels take the steps one by one.
+        There `series(x)` is the sum over these steps, i = 1, 2, ... n, of
+        ``rate * factor**i / (1 - x (growth**i - 1))``, see `plans.idle`. Empty: the kernels take the steps one by one.
     series : dict
         Equations of "rate", of each step, in proportion to `eta`, and of "factor" and "growth", by settings alone. A
         step with a gradient must change the weight as a step of the series with i = 0 does: it is computed with those
