@@ -237,7 +237,8 @@ class Run:
         """Return a line on a training that has ended before, or ends before the iteration that was asked for."""
         task, until = self.config.task, self.until
         done, total = self.simulation.iteration, task.iterations
-        asked, n = "" if until is None else f", until = {until}", "N" if until is None or until <= total else until
+        asked = "" if until is None else f", until = {until}"
+        n = "N" if until is None or until <= max(done, total) else until
         longer = f"`--set iterations={n}`, or iterations={n} in a script, makes it longer"
         none = f"{done} of {total} iterations done{asked}; none are added"
         tested = ", the network is tested" if self.tests and task.test_samples else ""

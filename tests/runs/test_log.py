@@ -97,6 +97,10 @@ def test_curves_hold_every_iteration_also_after_a_resume(tmp_path: Path, capsys:
         (["--until", 9, "--set", "iterations=5"], f"ends after 5 iterations, until = 9; {longer.format(9)}"),
         (["--until", 2, "--set", "iterations=6"], "5 of 6 iterations done, until = 2; none are added"),
         (["--until", 6, "--set", "iterations=6"], ""),
+        (
+            ["--until", 4, "--set", "iterations=3"],
+            f"ended with 6 of 3 iterations done, until = 4; none are added; {longer.format('N')}",
+        ),
     ):
         told = re.findall("^training: (e.*|.*none are added.*)$", output_of(capsys, "resume", out, *words), re.M)
         assert told == [line][: bool(line)]
