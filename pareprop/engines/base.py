@@ -323,7 +323,7 @@ class Engine(ABC):
     def find_spiked(self) -> np.ndarray:
         """Return which populations spiked in the last sample, bool (n_populations,); on rank 0 alone."""
         sizes = [group.size for group in self.network.model.of_role("recurrent")]
-        spiked, found = np.zeros(sum(sizes), bool), np.zeros(len(sizes), bool)
+        spiked, found = np.zeros(self.network.n_recurrent, bool), np.zeros(len(sizes), bool)
         spiked[self.log.ids[: self.log.ptr[min(self.n, len(self.log.ptr) - 1)]]] = True
         found[np.searchsorted(np.cumsum(sizes), np.flatnonzero(spiked), "right")] = True
         return found
