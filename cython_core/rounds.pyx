@@ -536,8 +536,9 @@ cdef class NodeMeeting(Meeting):
         the last round are taken at once: nothing is under way between runs.
         """
         cdef int64_t since = self.met
+        if self.posted >= 0 and self.rank == 0:
+            self.messages.progress()  # also where the node meets: else messages wait for the end of their exchange
         if stop < self.next_meeting(first, last):
-            self.messages.progress()
             return self.posted
         self.met = stop
         if self.posted >= 0 and stop == min(first + self.overlap, last):

@@ -1,5 +1,6 @@
 """Ids are cut where the expected cost is equal, and results do not depend on where that is."""
 
+import ctypes
 import hashlib
 import itertools
 from dataclasses import replace
@@ -23,7 +24,9 @@ from pareprop.network.cuts import LONGEST, VARIABLE, cut, cut_equally, round_ste
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal
+from pareprop.parallel import mpi
 from pareprop.parallel.exchange import Exchange
+from pareprop.parallel.mpi import Comm
 from pareprop.parallel.partition import firsts
 from pareprop.simulation import Simulation
 
@@ -73,7 +76,8 @@ WAVES = Noise(np.sin(np.arange(103)[:, None] / 20.0 + np.arange(2)), 40, 0.15)
 
 def train(folder: str, words: list[str], exchange: Exchange) -> None:
     kind, variant, *numbers = words
-    kinds = {"sparse": train_sparse, "areas": train_areas, "restart": train_again, "rounds": train_rounds}
+    kinds = {"sparse": train_sparse, "areas": train_areas, "restart": train_again, "rounds": train_rounds,
+             "tests": train_tests}  # fmt: skip
     kinds[kind](variant, exchange, folder, *numbers)
 
 
@@ -110,6 +114,28 @@ def train_rounds(variant: str, exchange: Exchange, _: str, *lengths: str) -> Non
         digest, signals = simulation.hexdigest(), hashlib.sha256(simulation.engine.show_signal()).hexdigest()
         for rank in exchange.comm.gather(signals) or [] if exchange.comm else [signals]:
             print(digest, rank)
+
+
+def train_tests(variant: str, exchange: Exchange, _: str) -> None:
+    """Count the calls of MPI_Test in a sample."""
+    from mpi4py import MPI
+
+    signature = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+    real, address, calls = signature(("MPI_Test", ctypes.CDLL(MPI.__file__))), mpi.address, []
+    counting = signature(lambda *arguments: calls.append(1) or real(*arguments))
+
+    def find(comm: Comm, call: str) -> tuple[int | None, int, int] | None:
+        found = address(comm, call)
+        return found and (ctypes.cast(counting, ctypes.c_void_p).value if call == "MPI_Test" else found[0], *found[1:])
+
+    mpi.address = find
+    try:
+        simulation = Simulation(four_areas(variant, 10, 10), WAVES, exchange, quiet=True)
+        simulation.train(1)
+    finally:
+        mpi.address = address
+    if exchange.rank == 0:
+        print(len(calls), simulation.engine.rounds.overlap, simulation.engine.channel.meeting.n_between)
 
 
 def train_again(variant: str, exchange: Exchange, folder: str, until: str) -> None:
@@ -187,6 +213,16 @@ def test_same_digest_where_messages_and_computing_overlap(
     told = [row[6].replace("_", " ") if less < asked else "" for row, less in zip(rows, steps, strict=True)]
     assert told[0] == f"PAREPROP OVERLAP = {asked}: no effect, as spikes take one step between nodes"
     assert all("steps overlap: no more than" in line for line in told[1:] if line)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(("variant", "n"), first_rows(1, [("interval", 2), ("spike", 4)], rest=1))
+def test_messages_go_on_after_each_step_while_they_are_under_way(variant: str, n: int, tmp_path: Path) -> None:
+    """Also where the ranks of a node meet in each step: without a call of MPI messages would wait for the last one."""
+    env = {"PAREPROP_RANKS_PER_NODE": str(n // 2), "PAREPROP_SENDING": "targeted", "PAREPROP_OVERLAP": "2"}
+    tests, steps, messages = map(int, ranks.train(n, __file__, tmp_path, "tests", variant, env=env).split())
+    assert (steps, tests) == (2, 2 * (-(-103 // 8) - 1))  # those of the last round are taken at once
+    assert messages >= -(-103 // 8)
 
 
 def test_it_is_told_that_nothing_overlaps_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
