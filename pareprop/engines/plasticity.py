@@ -251,4 +251,5 @@ def _require_bounds(span: ProjectionSlice, optimizer: Optimizer, weight: np.ndar
     ):
         if beyond:
             bound = optimizer.Wmin if "Wmin" in name else optimizer.Wmax
-            raise InputError(f"projection '{span.projection.name}': weight = {worst:.9g} must be {name} = {bound:.9g}")
+            here = f"projection '{span.projection.name}': weight = {worst:.9g}"
+            raise InputError(f"{here} must be {name} = {bound:.9g} of its optimizer")

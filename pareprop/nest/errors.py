@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 import sys
 import types
 import warnings
@@ -165,8 +164,6 @@ def translate_errors() -> Iterator[None]:
     except StateError as problem:
         raise NESTErrors.NumericalInstability(str(problem)) from None
     except InputError as problem:
-        bound = re.search(r"weight = .* must be at (?:most|least) (Wmax|Wmin) = ", str(problem))
-        where = f"; {bound[1]} is set in the `optimizer` of the synapse model" if bound else ""
-        raise NESTErrors.BadProperty(f"{problem}{where}") from None
+        raise NESTErrors.BadProperty(str(problem)) from None
     except ParepropError as problem:
         raise KernelException(str(problem)) from None

@@ -108,7 +108,7 @@ def test_weight_recorders_are_what_they_are_called() -> None:
 def test_weights_beyond_their_bounds_tell_where_these_are_set(weight: float, bound: str) -> None:
     synapse = {"synapse_model": "eprop_synapse", "weight": weight}
     nest.Connect(nest.Create("parrot_neuron"), nest.Create("eprop_iaf"), "all_to_all", synapse | {"delay": 0.1})
-    told = f"weight = {weight:g} must be at {bound}; {bound.split()[1]} is set in the `optimizer` of the synapse model"
+    told = f"weight = {weight:g} must be at {bound} of its optimizer"
     with pytest.raises(nest.NESTErrors.BadProperty, match=f"{told}$"):
         nest.Simulate(1.0)
     nest.ResetKernel()

@@ -77,7 +77,7 @@ def test_a_problem_of_one_rank_is_raised_on_all(n: int) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     where = f"(rank {n - 1})"
     expected = [
-        f"weight: InputError: projection 'rec->rec': weight = 0.7 must be at most Wmax = 0.5 {where}",
+        f"weight: InputError: projection 'rec->rec': weight = 0.7 must be at most Wmax = 0.5 of its optimizer {where}",
         f"memory: StateError: not enough memory: no more {where}",
         f"InputError: InputError: bad data {where}",
         f"PermissionError: StateError: data.h5: Permission denied {where}",
