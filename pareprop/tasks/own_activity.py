@@ -189,9 +189,9 @@ class OwnActivity(TaskBase):
             )
 
     def _connect_neurons(self, model: Model, neurons: Population) -> None:
-        if self.indegree > (limit := AT_MOST * (self.n_rec - 1)):
+        if self.indegree > (limit := int(AT_MOST * (self.n_rec - 1))):
             why = f"half of the n_rec - 1 = {self.n_rec - 1} other neurons"
-            raise InputError(f"indegree = {self.indegree} must be at most {limit:g}, {why}")
+            raise InputError(f"indegree = {self.indegree} must be at most {limit}, {why}")
         balance = self.excitatory / max(1.0 - self.excitatory, 1e-12)
         model.connect(
             neurons,

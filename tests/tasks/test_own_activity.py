@@ -279,7 +279,7 @@ def test_odd_recordings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture)
         assert words in told and len(told.strip().splitlines()) == 1, told
         assert not (tmp_path / "x").exists()
     told = refusal_of(capsys, *run_of("own-activity", tmp_path / "x", n_rec=50))
-    assert told.endswith("indegree = 110 must be at most 24.5, half of the n_rec - 1 = 49 other neurons\n")
+    assert told.endswith("indegree = 110 must be at most 24, half of the n_rec - 1 = 49 other neurons\n")
     told = refusal_of(capsys, *run_of("own-activity", tmp_path / "x", **RECORDED, series="units"))
     assert "series = 'units' needs an NWB file" in told
 
