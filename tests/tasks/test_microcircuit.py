@@ -210,7 +210,7 @@ def test_volleys_are_learned(tmp_path: Path, capsys: pytest.CaptureFixture, vari
     assert near.all(), rates
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_volleys_are_learned_with_all_indegrees(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """By the defaults, steps of 0.1 ms: no readout of L5E tells the classes before the way from L4 is learned."""
     small = run("scale=0.03", "learn=volleys", "figures=none", "record.weights=false", "test_samples=64")
