@@ -512,10 +512,10 @@ def test_large_logs_ask_for_huge_pages(neurons: int, huge: bool) -> None:
     local = SimpleNamespace(rank=0, size=1, bcast=lambda value: value)
     memory = shared_memory.SharedMemory(None, SimpleNamespace(local=local), shared_memory.Layout(
         1, np.array([neurons]), 10, 1, 1))  # fmt: skip
-    inode = f" {os.fstat(memory.fd).st_ino} "
-    (mapping,) = [
-        part for part in re.split(r"(?<=\n)(?=[0-9a-f]+-)", Path("/proc/self/smaps").read_text()) if inode in part
-    ]
+    file = os.fstat(memory.fd)
+    place = [f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}", str(file.st_ino)]
+    parts = re.split(r"(?<=\n)(?=[0-9a-f]+-)", Path("/proc/self/smaps").read_text())
+    (mapping,) = [part for part in parts if part.split(maxsplit=5)[3:5] == place]
     assert ("hg" in re.search("VmFlags: (.*)", mapping)[1].split()) == huge
 
 
