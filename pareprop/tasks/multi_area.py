@@ -8,10 +8,15 @@ from pydantic import Field, field_validator, model_validator
 
 from ..network.connectivity import Population
 from ..network.parameters import nearest
+from ..values import Given, Values
 from . import macaque
 from .base import LEARNING, MODEL
 from .circuit import Circuit
 from .microcircuit import Microcircuit
+
+BETWEEN: Values = {  # further defaults of learn=volleys where synapses between areas alone learn: from V1 in one step
+    "areas": ("V1", "V2"), "thalamic_hz": 300.0, "batch_size": 8, "eta": 30.0,
+}  # fmt: skip
 
 
 class MultiArea(Microcircuit):
@@ -28,7 +33,7 @@ class MultiArea(Microcircuit):
         ("V1", "V2", "V4", "MT"),
         min_length=1,
         json_schema_extra=MODEL,
-        description=f"areas, of {', '.join(macaque.AREAS)}; all for these 32",
+        description=f"areas, of {', '.join(macaque.AREAS)}; all for these 32; V1,V2 by default with learn_between",
     )
     scale: float = Field(
         0.01, gt=0, le=1000, json_schema_extra=MODEL, description="neurons by those of the full network (4.13 million)"
@@ -55,7 +60,8 @@ class MultiArea(Microcircuit):
     learn_between: bool = Field(
         False,
         json_schema_extra=LEARNING,
-        description="whether synapses between areas alone learn, beside those of the readouts",
+        description="whether synapses between areas alone learn, beside those of the readouts; volleys then have "
+        "300 Hz, batches 8 samples, and eta is 30",
     )
     delay_spread: float = Field(
         0.5,
@@ -65,11 +71,18 @@ class MultiArea(Microcircuit):
         description="standard deviation of delays between areas by their mean, below 0.25 for long rounds of nodes",
     )
 
+    @classmethod
+    def find_defaults(cls, values: Given) -> Given:
+        """Return defaults that depend on `learn` and `learn_between`."""
+        between = values.get("learn_between") is True and values.get("learn") == "volleys"
+        return {**super().find_defaults(values), **(BETWEEN if between else {})}
+
     @field_validator("areas", mode="before")
     @classmethod
     def _read_areas(cls, areas: object) -> object:
         if isinstance(areas, str | int):  # 46 is an area
-            return macaque.AREAS if areas == "all" else tuple(part.strip() for part in str(areas).split(","))
+            names = str(areas).strip("[]").split(",")
+            return macaque.AREAS if areas == "all" else tuple(name.strip() for name in names)
         return [str(area) if isinstance(area, int) else area for area in areas] if isinstance(areas, list) else areas
 
     @field_validator("areas")

@@ -11,6 +11,7 @@ from scipy.special import erfcx
 from pareprop.errors import InputError
 from pareprop.network.cuts import cut, round_steps
 from pareprop.runs import config
+from pareprop.simulation.loop import Simulation
 from pareprop.tasks import macaque
 from pareprop.tasks.base import make
 from pareprop.tasks.multi_area import MultiArea
@@ -108,6 +109,25 @@ def test_synapses_between_areas_alone_learn() -> None:
         assert (item.name, item.weight, item.delay_law) == (other.name, other.weight, other.delay_law)
 
 
+def test_what_learns_between_areas_by_default() -> None:
+    """V1 and V2, unless a user says otherwise; rates keep their defaults."""
+    task = make(MultiArea, ["learn=volleys", "learn_between=true", "eta=3"])
+    assert (task.areas, task.thalamic_hz, task.batch_size, task.eta) == (("V1", "V2"), 300.0, 8, 3.0)
+    others = make(MultiArea, ["learn=volleys"]), make(MultiArea, ["learn=rates", "learn_between=true"])
+    assert [(len(task.areas), task.eta) for task in others] == [(4, 8.0), (4, 4.0)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("eta", "low", "high"), [(0, 0.0, 0.75), (30, 0.85, 1.0)])
+def test_an_area_learns_what_another_one_hears(eta: float, low: float, high: float) -> None:
+    """Readouts of V2 alone hardly tell which part of the thalamus fired to V1; synapses between them learn to."""
+    words = ["learn=volleys", "learn_between=true", "chi=1.9", "background=constant", "batch_size=4", f"eta={eta}"]
+    task = make(MultiArea, words)
+    simulation = Simulation(task.model(), task, settings=task.settings())
+    simulation.train(20)
+    assert low <= simulation.test(32).accuracy <= high
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (["learn_between=true"], "learn_between = true needs learn = 'volleys' or 'rates'"),
     (["learn_between=true", "learn=rates", "areas=V4"], "learn_between = true needs at least two areas, there is V4"),
@@ -142,7 +162,9 @@ def test_areas_that_there_are_not(areas: list[str], message: str) -> None:
         make(MultiArea, {"areas": areas})
 
 
-@pytest.mark.parametrize(("words", "areas"), [("46", ("46",)), ("[46, '7a']", ("46", "7a")), ("46,V1", ("46", "V1"))])
+@pytest.mark.parametrize(("words", "areas"), [
+    ("46", ("46",)), ("[46, '7a']", ("46", "7a")), ("46,V1", ("46", "V1")), ("[46,V1]", ("46", "V1")),
+])  # fmt: skip
 def test_an_area_may_have_a_number_as_its_name(words: str, areas: tuple[str, ...]) -> None:
     assert config.load("multi-area", (f"areas={words}",)).task.areas == areas
 
