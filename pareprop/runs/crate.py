@@ -130,8 +130,7 @@ def _action(number: int, part: Values, names: list[str], given: list[str]) -> Va
         times["endTime"] = end.isoformat(timespec="seconds")
     return {
         "@id": f"#part-{number}", "@type": "CreateAction", "name": f"pareprop {part.get('command', 'run')}",
-        "description": f"iterations {part.get('first_iteration')} to {part.get('last_iteration')}, "
-        f"ranks: {part.get('ranks', 1)}",
+        "description": f"{provenance.tell_iterations(part)}, ranks: {part.get('ranks', 1)}",
         "instrument": {"@id": "#pareprop"}, "object": [{"@id": name} for name in given],
         "result": [{"@id": name} for name in names if name not in given], **times,
         "actionStatus": {"@id": f"http://schema.org/{STATES.get(state, 'FailedActionStatus')}"},

@@ -337,6 +337,12 @@ def _memory_lines(value: Values) -> Iterator[str]:
             yield f"{name} {value[name] / 2**20:.0f} MiB{rank}"
 
 
+def tell_iterations(part: Values) -> str:
+    """Return the iterations of a part as text; of one that runs or was killed the last is not known."""
+    last = "?" if part.get("state") == "running" else part.get("last_iteration")  # written at the end
+    return f"iterations {part.get('first_iteration')} to {last}"
+
+
 def lines(content: Values) -> list[str]:
     """Return the provenance as lines of text."""
     texts = [f"{key}: {value}" for key, value in content.items() if key != "parts"]
@@ -344,8 +350,7 @@ def lines(content: Values) -> list[str]:
     for part in content["parts"]:
         first, done = done + 1, done + count(part)
         which = f"part {done}" if first == done else f"parts {first} to {done}"
-        last = "?" if part.get("state") == "running" else part.get("last_iteration")  # written at the end
-        texts.append(f"{which}: iterations {part.get('first_iteration')} to {last}")
+        texts.append(f"{which}: {tell_iterations(part)}")
         for key, value in part.items():
             if key in ("rank_seconds", "parts"):  # for the report
                 continue

@@ -14,7 +14,7 @@ from commands import output_of, refusal_of, run_of
 from pareprop import energy, installation
 from pareprop.parallel import collectives
 from pareprop.parallel.replicas import Replicas
-from pareprop.runs import provenance, report
+from pareprop.runs import crate, provenance, report
 from pareprop.runs.counters import Counters
 
 MANY = 4096
@@ -164,6 +164,12 @@ def test_numbers_that_are_none(wrong: dict, tmp_path: Path) -> None:
         provenance.read(tmp_path)
 
 
+def test_the_crate_of_a_killed_run_does_not_know_its_last_iteration() -> None:
+    part = {"state": "running", "first_iteration": 2, "last_iteration": 2, "ranks": 3}
+    described = {entry["@id"]: entry for entry in crate.describe({"parts": [part]}, [])["@graph"]}
+    assert described["#part-1"]["description"] == "iterations 2 to ?, ranks: 3"
+
+
 def test_crate_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Files are those of the run, each described, with the parts that made them; checkpoints stay away."""
     settings = {"n_rec": 4, "n_step": 20, "iterations": 3, "figures": "none"}
@@ -171,11 +177,11 @@ def test_crate_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     output_of(capsys, "resume", tmp_path / "run")
     assert "5 files: " in output_of(capsys, "export", "--crate", tmp_path / "run", tmp_path / "run.zip")
     names = {"config.toml", "loss.csv", "provenance.json", "results.h5", "run.log"}
-    with zipfile.ZipFile(tmp_path / "run.zip") as crate:
-        assert {*crate.namelist()} == {*names, "ro-crate-metadata.json"} and crate.testzip() is None
-        assert all(crate.read(name) == (tmp_path / "run" / name).read_bytes() for name in names)
-        described = {entry["@id"]: entry for entry in json.loads(crate.read("ro-crate-metadata.json"))["@graph"]}
-        crate.extractall(tmp_path / "unpacked")
+    with zipfile.ZipFile(tmp_path / "run.zip") as packed:
+        assert {*packed.namelist()} == {*names, "ro-crate-metadata.json"} and packed.testzip() is None
+        assert all(packed.read(name) == (tmp_path / "run" / name).read_bytes() for name in names)
+        described = {entry["@id"]: entry for entry in json.loads(packed.read("ro-crate-metadata.json"))["@graph"]}
+        packed.extractall(tmp_path / "unpacked")
     assert {part["@id"] for part in described["./"]["hasPart"]} == names
     first, second = described["#part-1"], described["#part-2"]
     assert first["actionStatus"] == {"@id": "http://schema.org/CompletedActionStatus"}
