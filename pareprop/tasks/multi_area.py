@@ -14,9 +14,10 @@ from .base import LEARNING, MODEL
 from .circuit import Circuit
 from .microcircuit import Microcircuit
 
-BETWEEN: Values = {  # further defaults of learn=volleys where synapses between areas alone learn: from V1 in one step
-    "areas": ("V1", "V2"), "thalamic_hz": 300.0, "batch_size": 8, "eta": 30.0,
-}  # fmt: skip
+BETWEEN: dict[str, Values] = {  # further defaults where volleys are learned between areas: V1 has many synapses onto V2
+    "interval": {"areas": ("V1", "V2"), "thalamic_hz": 300.0, "batch_size": 8, "eta": 30.0},
+    "spike": {"areas": ("V1", "V2"), "thalamic_hz": 300.0, "eta": 2.0},
+}
 
 
 class MultiArea(Microcircuit):
@@ -33,7 +34,7 @@ class MultiArea(Microcircuit):
         ("V1", "V2", "V4", "MT"),
         min_length=1,
         json_schema_extra=MODEL,
-        description=f"areas, of {', '.join(macaque.AREAS)}; all for these 32; V1,V2 by default with learn_between",
+        description=f"areas, of {', '.join(macaque.AREAS)}; all for these 32; V1,V2 to learn volleys between areas",
     )
     scale: float = Field(
         0.01, gt=0, le=1000, json_schema_extra=MODEL, description="neurons by those of the full network (4.13 million)"
@@ -61,7 +62,7 @@ class MultiArea(Microcircuit):
         False,
         json_schema_extra=LEARNING,
         description="whether synapses between areas alone learn, beside those of the readouts; volleys then have "
-        "300 Hz, batches 8 samples, and eta is 30",
+        "300 Hz, batches of the interval variant 8 samples, and eta is 30 or 2 by variant",
     )
     delay_spread: float = Field(
         0.5,
@@ -74,15 +75,16 @@ class MultiArea(Microcircuit):
     @classmethod
     def find_defaults(cls, values: Given) -> Given:
         """Return defaults that depend on `learn` and `learn_between`."""
-        between = values.get("learn_between") is True and values.get("learn") == "volleys"
-        return {**super().find_defaults(values), **(BETWEEN if between else {})}
+        defaults = super().find_defaults(values)
+        if values.get("learn_between") is not True or values.get("learn") != "volleys":
+            return defaults
+        return {**defaults, **BETWEEN.get(str(values.get("variant", "interval")), {})}
 
     @field_validator("areas", mode="before")
     @classmethod
     def _read_areas(cls, areas: object) -> object:
         if isinstance(areas, str | int):  # 46 is an area
-            names = str(areas).strip("[]").split(",")
-            return macaque.AREAS if areas == "all" else tuple(name.strip() for name in names)
+            return macaque.AREAS if areas == "all" else tuple(part.strip() for part in str(areas).split(","))
         return [str(area) if isinstance(area, int) else area for area in areas] if isinstance(areas, list) else areas
 
     @field_validator("areas")

@@ -113,6 +113,8 @@ def test_what_learns_between_areas_by_default() -> None:
     """V1 and V2, unless a user says otherwise; rates keep their defaults."""
     task = make(MultiArea, ["learn=volleys", "learn_between=true", "eta=3"])
     assert (task.areas, task.thalamic_hz, task.batch_size, task.eta) == (("V1", "V2"), 300.0, 8, 3.0)
+    task = make(MultiArea, ["learn=volleys", "learn_between=true", "variant=spike"])
+    assert (task.areas, task.thalamic_hz, task.batch_size, task.eta) == (("V1", "V2"), 300.0, 1, 2.0)
     others = make(MultiArea, ["learn=volleys"]), make(MultiArea, ["learn=rates", "learn_between=true"])
     assert [(len(task.areas), task.eta) for task in others] == [(4, 8.0), (4, 4.0)]
 
@@ -162,9 +164,7 @@ def test_areas_that_there_are_not(areas: list[str], message: str) -> None:
         make(MultiArea, {"areas": areas})
 
 
-@pytest.mark.parametrize(("words", "areas"), [
-    ("46", ("46",)), ("[46, '7a']", ("46", "7a")), ("46,V1", ("46", "V1")), ("[46,V1]", ("46", "V1")),
-])  # fmt: skip
+@pytest.mark.parametrize(("words", "areas"), [("46", ("46",)), ("[46, '7a']", ("46", "7a")), ("46,V1", ("46", "V1"))])
 def test_an_area_may_have_a_number_as_its_name(words: str, areas: tuple[str, ...]) -> None:
     assert config.load("multi-area", (f"areas={words}",)).task.areas == areas
 
