@@ -95,6 +95,15 @@ def processes_of(session: int) -> list[int]:
     return found
 
 
+def held(process: int) -> list[str]:
+    """Return the files in shared memory that a process holds open; other processes of this machine have theirs."""
+    found = []
+    for link in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(OSError):  # closed in between
+            found.append(os.readlink(link))
+    return sorted(name for name in found if name.startswith("/dev/shm/"))
+
+
 def kill_session(session: int) -> None:
     """Kill every process of a session, such as ranks that outlive their mpirun."""
     for process in processes_of(session):
