@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 
 import numpy as np
 import pytest
@@ -145,17 +144,25 @@ def test_only_learning_changes_weights(variant, learn, monkeypatch):
 
 
 def test_counting_and_digest_are_not_timed(monkeypatch):
+    """By a clock that each look at it moves by 1 s, and counting and digest by 100 s."""
+    seconds = [0.0]
+
+    def look(_):
+        seconds[0] += 1.0
+        return seconds[0]
+
     def slow(function):
         def slowed(*arguments):
-            time.sleep(0.5)
+            seconds[0] += 100.0
             return function(*arguments)
 
         return slowed
 
+    monkeypatch.setattr(benchmark, "_now", look)
     monkeypatch.setattr(benchmark, "count_events", slow(benchmark.count_events))
     monkeypatch.setattr(Simulation, "hexdigest", slow(Simulation.hexdigest))
-    figures = benchmark.run(benchmark.model(30, 5, 8), benchmark.BenchTask(8, 100, 1), 1, True, Alone())
-    assert figures["train_seconds"] < 0.5
+    figures = benchmark.run(benchmark.model(30, 5, 8), benchmark.BenchTask(8, 100, 1), 3, True, Alone())
+    assert figures["train_seconds"] == 3.0 and seconds[0] == 6.0 + 400.0
 
 
 @VARIANTS
