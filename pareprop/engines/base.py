@@ -5,6 +5,7 @@ The file is long because it documents each call of the interface.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -396,6 +397,11 @@ class Engine(ABC):
     @abstractmethod
     def optimize(self) -> None:
         """Collective: change the weights by the gradient of a batch, unless they changed within its samples."""
+
+    @property
+    def gradient_norm(self) -> float:
+        """Norm of the gradient of the latest batch, before `max_norm` scaled it down; NaN without `max_norm`."""
+        return math.nan
 
     def begin_sample(self, leaf: int) -> None:  # noqa: B027, there may be nothing to do
         """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""

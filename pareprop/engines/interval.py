@@ -383,6 +383,11 @@ class Interval(Engine):
         self.gradient.optimize(self.exchange.replicas, self.exchange.comm)
         self._listen(any(item.rewiring is not None and len(item.rewiring.latest) for item in self.plastic))
 
+    @property
+    def gradient_norm(self) -> float:
+        """Norm of the gradient of the latest batch, see `Engine.gradient_norm`."""
+        return self.gradient.norm
+
     def _listen(self, moved: bool) -> None:
         """Collective: tell other nodes anew which neurons have targets here, if synapses between neurons may move."""
         if self.network.sources.present is not None:

@@ -60,6 +60,8 @@ class IntervalGradient:
         Samples of the batch so far, those of other groups of ranks included.
     first : dict or None
         Where asked for by `keep`: the gradients of the first batch as optimizers take them, by `id` of the table.
+    norm : float
+        With `max_norm`: norm of the gradient of the latest batch, before it was scaled down; NaN before the first one.
     delays : list of LearnedDelays
         Delays that learn.
     kappa : float
@@ -115,6 +117,7 @@ class IntervalGradient:
         self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
         self.first: dict[int, np.ndarray] | None = None
+        self.norm = math.nan
         self.rules = IntervalRules(network, self.kappa, n_steps, cells.history)
         self.kinds = Kinds(network, self.rules, cells, n_steps)
         averages = {item.name: reads_signals(item.span.projection) for item in self.plastic}
@@ -329,7 +332,8 @@ class IntervalGradient:
             for item in self.plastic:
                 self.first[id(item.table)][item.span.first : item.span.last] /= divisors[item.name]
         if self.network.model.optimizer.max_norm is not None:
-            by = self._excess(comm, divisors, self.network.model.optimizer.max_norm)
+            self.norm = self._find_norm(comm, divisors)
+            by = max(1.0, self.norm / self.network.model.optimizer.max_norm) if math.isfinite(self.norm) else 1.0
             divisors = {name: divisor * by for name, divisor in divisors.items()}
         with self.timers.phase("optimize"):
             for delays, gradient in zip(self.delays, self.of_delays, strict=True):  # by the weights of before
@@ -347,14 +351,13 @@ class IntervalGradient:
             self.parameters.step(self._of_parameters, divisor, comm)
         self.n_collected = 0
 
-    def _excess(self, comm: Comm, divisors: dict[str, float], max_norm: float) -> float:
-        """Collective: return by how much the gradient of all weights is too long, at least 1."""
+    def _find_norm(self, comm: Comm, divisors: dict[str, float]) -> float:
+        """Collective: return the norm of the gradient of all weights; what is not finite ends the run."""
         arrays = self.arrays
         parts = [
             (arrays[id(item.table)][item.span.first : item.span.last], divisors[item.name]) for item in self.plastic
         ]
-        norm = find_norm(comm, parts)
-        return max(1.0, norm / max_norm) if math.isfinite(norm) else 1.0  # what is not finite ends the run
+        return find_norm(comm, parts)
 
     @property
     def nbytes(self) -> int:

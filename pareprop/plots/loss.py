@@ -16,7 +16,12 @@ from ..later import h5py
 from . import reader, style
 
 LONG = 100  # running medians are drawn from this many iterations on
-PANELS = (("loss", style.BLUE), ("accuracy", style.VERMILLION), ("firing_rate", style.GREEN))
+PANELS = (
+    ("loss", style.BLUE),
+    ("accuracy", style.VERMILLION),
+    ("firing_rate", style.GREEN),
+    ("gradient_norm", style.PURPLE),
+)
 RETURNS = (
     ("mean_return", style.BLUE),
     ("mean_length", style.VERMILLION),
@@ -27,6 +32,7 @@ RETURNS = (
 LINEAR = ("mean_return", "mean_length", "entropy")  # never on a logarithmic axis
 LABELS = {
     "firing_rate": "firing rate",
+    "gradient_norm": "norm of\nthe gradient",
     "mean_return": "return",
     "mean_length": "decisions\nper episode",
     "value_error": "value error",
@@ -137,7 +143,7 @@ def explain(axes: list[Axes]) -> None:
 
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
-    """Draw loss, and accuracy and firing rate when they were recorded; None without a loss."""
+    """Draw loss, and accuracy, firing rate and norm of the gradient when they were recorded; None without a loss."""
     curves = [(name, reader.curve(file, name), color) for name, color in PANELS]
     present = [(name, values, color) for name, values, color in curves if values is not None and values.size]
     if not present or present[0][0] != "loss":
@@ -145,7 +151,12 @@ def figure(file: h5py.File) -> Figure | None:
     result, axes = stack_panels(file, present)
     for ax, (name, values, color) in zip(axes, present, strict=True):
         curve(ax, values, color, means=name == "accuracy")
-    scores({name: ax for ax, (name, _, _) in zip(axes, present, strict=True)}, file)
+    panels = {name: ax for ax, (name, _, _) in zip(axes, present, strict=True)}
+    scores(panels, file)
+    if "gradient_norm" in panels and "max_norm" in file["gradient_norm"].attrs:
+        most = float(file["gradient_norm"].attrs["max_norm"])
+        if most <= present[-1][1].max():  # else it was never reached
+            panels["gradient_norm"].axhline(most, color=style.GREY, lw=0.8, ls="--", label="max_norm")
     explain(axes)
     return result
 

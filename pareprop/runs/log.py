@@ -164,6 +164,7 @@ class Log(Observer):
         self._columns = columns + (["return", "length", "entropy"] if simulation.episodes else [])
         self._columns += self.phases.annealing.ends
         self._columns += ["loss_per_step", "accuracy", "validation_loss", "validation_accuracy"]
+        self._columns += ["gradient_norm"] if simulation.model.optimizer.max_norm is not None else []
         self._csv.write(",".join(self._columns) + "\n")
         for k in range(self._first):
             self._csv.write(_row(self._columns, self._values(simulation, k)))
@@ -192,6 +193,8 @@ class Log(Observer):
         values |= self.phases.validation(k + 1) | {"accuracy": self.phases.accuracy(k), "loss_per_step": None}
         if not simulation.episodes:
             values["loss_per_step"] = simulation.losses[k] / self.phases.n_steps
+        if simulation.gradient_norms:
+            values["gradient_norm"] = simulation.gradient_norms[k]
         return {"iteration": k + 1, **values}
 
     def _add(self, simulation: Watched, now: float) -> None:

@@ -35,7 +35,7 @@ STUDY = "study.csv"
 STUDY_FIGURES = ("scaling.png", "phases.png", "prediction.png", "learning_curves.png")
 TITLES = {  # of curves
     "mean_return": "return", "mean_length": "decisions per episode", "entropy": "entropy (nats)", "loss": "loss",
-    "accuracy": "accuracy", "firing_rate": "firing rate (Hz)",
+    "accuracy": "accuracy", "firing_rate": "firing rate (Hz)", "gradient_norm": "norm of the gradient",
 }  # fmt: skip
 COLUMNS = {  # columns of the table of a study and their headings
     "kind": "kind", "variant": "variant", "neurons": "neurons", "indegree": "indegree", "ranks": "ranks",

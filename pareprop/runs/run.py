@@ -223,7 +223,9 @@ class Run:
         if self.exchange.rank == 0:
             if losses:
                 terminal.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
-            for line in self.phases.lines() + lost + self.config.task.report() + self.cut_anew.lines():
+            for line in (
+                self.phases.lines() + self._clipped() + lost + self.config.task.report() + self.cut_anew.lines()
+            ):
                 terminal.echo(line)
         self._draw()
         if self.exchange.rank == 0:
@@ -264,6 +266,18 @@ class Run:
             return []
         when = f" since the resume after iteration {before}" if before else ""
         return [f"lost inputs: {lost:,} of {trained:,} spikes ({lost / trained:.2%}) in training{when}: {LOST}"]
+
+    def _clipped(self) -> list[str]:
+        """Return a line on how many gradients were longer than `max_norm`, and how long all were."""
+        most, norms = self.simulation.model.optimizer.max_norm, np.array(self.simulation.gradient_norms)
+        norms = norms[np.isfinite(norms)]
+        if most is None or not len(norms):
+            return []
+        n, between = np.count_nonzero(norms > most), f"{norms.min():.3g} to {norms.max():.3g}"
+        return [
+            f"gradients: {n} of {len(norms)} were above max_norm = {most:g} and scaled down; norms {between}, median "
+            f"{np.median(norms):.3g}"
+        ]
 
     def _correlations(self) -> list[str]:
         """Return a line on the correlations of neurons with targets of their own, before and after learning."""

@@ -124,6 +124,8 @@ class Simulation:
     learned : dict[str, list[dict[str, float]]]
         Mean, standard deviation, range of each parameter that learns, such as "rec.tau_m", and how many of its values
         are at a bound, after each iteration.
+    gradient_norms : list of float
+        With `max_norm`: norm of the gradient of each iteration, before it was scaled down; else empty.
     cuts : list of tuple of int and np.ndarray
         Each division of the neurons among ranks: iterations done before it, and int64 (n_ranks + 1,), the first neuron
         of each rank and the number of all.
@@ -170,6 +172,7 @@ class Simulation:
         self._asked: Sequence[object] | None = None  # perturbations that a test asks for
         self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.n_moved is not None}
         self.learned: dict[str, list[dict[str, float]]] = {item.name: [] for item in self.engine.parameters.items}
+        self.gradient_norms: list[float] = []
         self.cuts = [(0, self.network.cuts)]
         self.stop_requested = False
         self._begun = False  # `train` or `advance` was called
@@ -293,6 +296,8 @@ class Simulation:
         self.engine.optimize()
         self._count_moves()
         self._summarize_parameters()
+        if self.model.optimizer.max_norm is not None:
+            self.gradient_norms.append(self.engine.gradient_norm)
         self.losses.append(fmean(outcome[0] for outcome in outcomes))
         self.rates.append(fmean(outcome[1] for outcome in outcomes))
         self.notices.look_at_rates(self.rates)
@@ -801,6 +806,8 @@ class Simulation:
         state.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
         progress |= {f"moves/{name}": np.array(counts, np.int64) for name, counts in self.moves.items()}
+        if self.gradient_norms:
+            progress["gradient_norms"] = np.array(self.gradient_norms, float)
         for name, summaries in self.learned.items():
             rows = [[summary[key] for key in SUMMARY] for summary in summaries]
             progress[f"learned/{name}"] = np.array(rows, float).reshape(-1, len(SUMMARY))
@@ -860,6 +867,9 @@ class Simulation:
         self.cuts = [(self.iteration, self.network.cuts)]
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
         self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
+        self.gradient_norms = []
+        if self.model.optimizer.max_norm is not None:  # of checkpoints without them: NaN
+            self.gradient_norms = progress.get("gradient_norms", np.full(len(self.losses), np.nan)).tolist()
         self.learned = {
             name: [dict(zip(SUMMARY, row, strict=True)) for row in progress[f"learned/{name}"].tolist()]
             for name in self.learned

@@ -98,6 +98,8 @@ class Watched(Protocol):
         Synapses that moved in each iteration, by projection that is rewired, or whose delays learn.
     learned : dict[str, list[dict[str, float]]]
         Mean, standard deviation and range of each parameter that learns after each iteration.
+    gradient_norms : list of float
+        With `max_norm`: norm of the gradient of each iteration, before it was scaled down; else empty.
     cuts : list of tuple of int and np.ndarray
         Each division of the neurons among ranks: iterations done before it, and int64 (n_ranks + 1,), the first neuron
         of each rank and the number of all.
@@ -127,6 +129,7 @@ class Watched(Protocol):
     score: Score
     moves: dict[str, list[int]]
     learned: dict[str, list[dict[str, float]]]
+    gradient_norms: list[float]
     cuts: list[tuple[int, np.ndarray]]
     notices: Notices
     between: bool

@@ -57,7 +57,8 @@ class RunResults:
     config : dict of str to dict
         The configuration by section.
     losses : Columns
-        `iteration`, `loss`, `firing_rate` (Hz), `error` where samples have classes.
+        `iteration`, `loss`, `firing_rate` (Hz), `error` where samples have classes, `gradient_norm` with
+        `max_norm`.
     validations : Columns
         `iteration`, `value`.
     test : Score or None
@@ -117,7 +118,8 @@ class RunResults:
     @cached_property
     def losses(self) -> Columns:
         """Iteration (from 1), loss, firing rate in Hz; error if samples have classes; means of episodes."""
-        names = ("loss", "firing_rate", "error", "mean_return", "mean_length", "entropy", "value_error")
+        episodes = ("mean_return", "mean_length", "entropy", "value_error")
+        names = ("loss", "firing_rate", "error", *episodes, "gradient_norm")
         with self._open() as file:
             columns = self._columns(file, [name for name in names if name in file])
         return Columns(iteration=np.arange(1, len(columns.get("loss", ())) + 1), **columns)

@@ -211,7 +211,11 @@ class ResultsFile(Observer):
                 if (group := file.get(f"projections/{name}")) is not None:
                     group["moved"] = file[f"moves/{name}"]
             write_learned(file, simulation.model, simulation.learned, values)
-            for name, unit in (("loss", "1"), ("firing_rate", "Hz")):
+            units = {"loss": "1", "firing_rate": "Hz"}
+            if simulation.gradient_norms:
+                file["gradient_norm"], units["gradient_norm"] = simulation.gradient_norms, "1"
+                file["gradient_norm"].attrs["max_norm"] = simulation.model.optimizer.max_norm
+            for name, unit in units.items():
                 name_axes(file, name, ("iteration",), unit)
             groups = simulation.replicas.count
             file.attrs.update(digest=self.digest, ranks=groups * simulation.exchange.size, replicas=groups)

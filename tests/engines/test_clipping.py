@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import ranks
@@ -11,6 +12,8 @@ import small
 import pareprop
 from pareprop import Adam, GradientDescent, InputError, Model, Simulation
 from pareprop.parallel.exact_sums import find_norm
+from pareprop.plots import loss
+from pareprop.storage.opened import RunResults
 
 TASK = small.Noise(np.ones((60, 2)), 10, 0.3)
 NAMES = ("in->rec", "rec->rec", "rec->out")
@@ -45,6 +48,37 @@ def test_the_norm_of_all_weights_is_kept(batch_size: int) -> None:
     assert norm > 1.0
     np.testing.assert_allclose(change(0.5 * norm, batch_size), 0.5 * whole, rtol=1e-6, atol=1e-9 * norm)
     np.testing.assert_allclose(change(2.0 * norm, batch_size), whole, rtol=1e-9, atol=1e-9 * norm)
+
+
+def test_a_run_tells_the_norms(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Of all iterations, also of those before a resume, in its last lines, `loss.csv`, `results.h5` and the figure."""
+    first = float(np.linalg.norm(change(None, 2)))
+    simulation = Simulation(network(1e9), TASK)
+    simulation.train(4)
+    norms = simulation.gradient_norms
+    assert len(norms) == 4 and norms[0] == pytest.approx(first, rel=1e-6)
+    between = f"norms {min(norms):.3g} to {max(norms):.3g}, median {np.median(norms):.3g}"
+    for until in (3, None):
+        done = pareprop.run(network(1e9), TASK, tmp_path / "run", iterations=4, until=until, restart=True)
+    assert f"gradients: 0 of 4 were above max_norm = 1e+09 and scaled down; {between}\n" in capsys.readouterr().out
+    assert done.simulation.gradient_norms == norms == RunResults(tmp_path / "run").losses["gradient_norm"].tolist()
+    rows = np.genfromtxt(tmp_path / "run" / "loss.csv", delimiter=",", names=True)
+    np.testing.assert_allclose(rows["gradient_norm"], norms, rtol=1e-8)
+    with h5py.File(tmp_path / "run" / "results.h5") as file:
+        axes = loss.figure(file).axes
+        assert [ax.get_ylabel() for ax in axes] == ["loss", "firing rate (Hz)", "norm of\nthe gradient"]
+        assert np.array_equal(axes[2].lines[0].get_ydata(), norms) and len(axes[2].lines) == 1
+    done = pareprop.run(network(0.5 * min(norms)), TASK, tmp_path / "other", iterations=2)
+    assert "gradients: 2 of 2 were above max_norm = " in capsys.readouterr().out
+    with h5py.File(tmp_path / "other" / "results.h5") as file:
+        assert loss.figure(file).axes[2].lines[1].get_ydata()[0] == 0.5 * min(norms)
+
+
+def test_without_a_bound_no_norm_is_found(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    done = pareprop.run(network(None), TASK, tmp_path / "run", iterations=2, figures="none")
+    assert done.simulation.gradient_norms == [] and "gradient_norm" not in RunResults(tmp_path / "run").losses
+    assert "gradient_norm" not in (tmp_path / "run" / "loss.csv").read_text()
+    assert "gradients:" not in capsys.readouterr().out
 
 
 def test_norms_are_sums_of_squares() -> None:
