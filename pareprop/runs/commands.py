@@ -127,16 +127,16 @@ def resume(
     """Continue a run from its latest checkpoint.
 
     Damaged checkpoints are passed over. The number of ranks may differ from that before; the results do not.
+    What --set changes, such as iterations=N, is kept in config.toml.
     """
     asked = {"run directory": str(directory), "until": str(until), "--set": str(list(settings))}
     agree(exchange.comm, "resume()", asked)
-    settings = (*settings, "run.figures=none") if no_figures else settings
     group = launcher.split(exchange, replicas)
     with reopen_directory(exchange.comm, directory) as sections:
         source = str(directory / CONFIG)
         chosen = config.from_sections(config.kind_of(sections, source), sections, source, settings, trust)
         rates = measured_rates(directory / CHECKPOINTS, exchange)
-        resumed = Run(chosen, directory, exchange, until, True, group, rates_hz=rates)
+        resumed = Run(chosen, directory, exchange, until, True, group, rates_hz=rates, draws=not no_figures)
         resumed.resume()
         resumed.train()
     _end(resumed)

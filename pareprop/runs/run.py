@@ -88,6 +88,8 @@ class Run:
         Rates of populations in Hz, see `Model`.
     tests : bool
         Whether the test follows the training.
+    draws : bool
+        Whether figures follow, if the configuration asks for some.
     last : int
         Iteration after which this part of the run ends.
     """
@@ -101,6 +103,7 @@ class Run:
     observers: Sequence[Observer] = ()
     rates_hz: dict[str, float] = field(default_factory=dict)
     tests: bool = True
+    draws: bool = True
 
     def __post_init__(self) -> None:
         task, iterations = self.config.task, self.config.task.iterations
@@ -173,20 +176,29 @@ class Run:
         with on_disk(self.exchange.comm, "run directory", self.directory):
             if self.exchange.rank == 0:
                 clear_run(self.directory)
-                text = self.config.toml() + f"\n{DIGEST_LINE} {self.config.digest()}\n"
-                part = clear(self.directory / f"{CONFIG}.part")
-                part.write_text(text)
+                part = self._write_config()
                 self.config.task.write_beside(self.directory)
                 os.replace(part, self.directory / CONFIG)
 
+    def _write_config(self) -> Path:
+        part = clear(self.directory / f"{CONFIG}.part")
+        part.write_text(self.config.toml() + f"\n{DIGEST_LINE} {self.config.digest()}\n")
+        return part
+
     def resume(self) -> None:
-        """Collective: load the latest undamaged checkpoint; warn of each later one."""
+        """Collective: load the latest undamaged checkpoint; warn of each later one. Keep what the resume changes.
+
+        So the next resume goes on to the same end.
+        """
         folder, identity = self.checkpoints.folder, self.checkpoints.identity
         path, complaints = checkpoint_read.load(
             self.simulation, folder, identity, self._require_recording, self._ensure_results
         )
         self.seen.require_same(self.simulation, str(path))
         self.checkpoints.latest = path
+        with on_disk(self.exchange.comm, "run directory", self.directory):
+            if self.exchange.rank == 0:
+                os.replace(self._write_config(), self.directory / CONFIG)
         if self.exchange.rank == 0:
             for line in complaints:
                 terminal.echo(f"pareprop: warning: {line}; the one before is used", err=True)
@@ -316,7 +328,7 @@ class Run:
 
     def _draw(self) -> None:
         """Collective: draw the figures, unless none are wanted, or a signal stopped the run and time is short."""
-        formats = self.config.task.figures
+        formats = self.config.task.figures if self.draws else "none"
         if self.checkpoints.asked or formats == "none":
             if self.exchange.rank == 0:
                 terminal.echo(f"figures: none drawn; `pareprop plot {self.directory}` draws them")

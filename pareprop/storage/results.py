@@ -192,6 +192,7 @@ class ResultsFile(Observer):
                 return
             with files.reading(self.path):
                 file.attrs.update(before.attrs if before is not None else {})
+            file.attrs.update(self.attributes)  # a resume may have changed them, such as the number of iterations
             write_parameters(file, simulation.model)
             for key, value in self.dynamics.items():
                 if isinstance(value, np.ndarray):

@@ -1,8 +1,10 @@
 """Signs of life: start lines, the log and the curves of a run, advice where ranks wait, progress in notebooks."""
 
 import csv
+import json
 import re
 import sys
+import tomllib
 import types
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import small
-from commands import as_options, command, output_of, refusal_of, run_of
+from commands import as_options, command, digests, output_of, refusal_of, run_of
 from tqdm import auto, tqdm
 
 from pareprop import Model, machine, run
@@ -88,22 +90,48 @@ def test_curves_hold_every_iteration_also_after_a_resume(tmp_path: Path, capsys:
     assert [row["validation"] for row in rows] == ["", f"{validations[0]:.9g}", "", f"{validations[1]:.9g}"]
     assert "resumed after 3 of 4 iterations" in (out / "run.log").read_text()
     longer = "`--set iterations={0}`, or iterations={0} in a script, makes it longer"
+    tested = f"the network is tested; {longer}"
     for words, line in (
         ([], f"ended with 4 of 4 iterations done; none are added; {longer.format('N')}"),
         (
             ["--until", 9, "--set", "test_samples=1"],
-            f"ended with 4 of 4 iterations done, until = 9; none are added, the network is tested; {longer.format(9)}",
+            f"ended with 4 of 4 iterations done, until = 9; none are added, {tested.format(9)}",
         ),
         (["--until", 9, "--set", "iterations=5"], f"ends after 5 iterations, until = 9; {longer.format(9)}"),
         (["--until", 2, "--set", "iterations=6"], "5 of 6 iterations done, until = 2; none are added"),
         (["--until", 6, "--set", "iterations=6"], ""),
         (
             ["--until", 4, "--set", "iterations=3"],
-            f"ended with 6 of 3 iterations done, until = 4; none are added; {longer.format('N')}",
+            f"ended with 6 of 3 iterations done, until = 4; none are added, {tested.format('N')}",
         ),
     ):
         told = re.findall("^training: (e.*|.*none are added.*)$", output_of(capsys, "resume", out, *words), re.M)
         assert told == [line][: bool(line)]
+
+
+def test_what_a_resume_changes_stays(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The next resume goes on to the same end, as after a job that was made longer and was cut short again.
+
+    `--no-figures` is of one command. A resume that is refused, or without settings, leaves the file as it is.
+    """
+    out, own = tmp_path / "out", ("run", "sine-waves", *RUN[2:])
+    output_of(capsys, *own, "--out", out, "--until", "2")
+    first = (out / "config.toml").read_bytes()
+    refusal_of(capsys, "resume", out, "--set", "iterations=9", "--set", "seed=7")
+    output_of(capsys, "resume", out, "--until", "3", "--no-figures")
+    assert (out / "config.toml").read_bytes() == first
+    output_of(capsys, "resume", out, "--set", "iterations=6", "--until", "5", "--no-figures")
+    assert "resumed after 5 of 6 iterations" in output_of(capsys, "resume", out) + (out / "run.log").read_text()
+    config = tomllib.loads((out / "config.toml").read_text())
+    assert (
+        config["run"]["iterations"] == 6 and config["run"]["figures"] == tomllib.loads(first.decode())["run"]["figures"]
+    )
+    with h5py.File(out / "results.h5") as file:
+        assert json.loads(file.attrs["config"])["run"]["iterations"] == 6 and len(file["loss"]) == 6
+        (told,) = re.findall("digest of this configuration: (.*)", (out / "config.toml").read_text())
+        assert file.attrs["config_digest"] == told
+    whole = output_of(capsys, *own, "--set", "iterations=6", "--out", tmp_path / "whole")
+    assert digests(output_of(capsys, "resume", out).splitlines()) == digests(whole.splitlines()) != []
 
 
 def test_no_curves_if_not_wanted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
