@@ -155,7 +155,7 @@ def figure(file: h5py.File) -> Figure | None:
     scores(panels, file)
     if "gradient_norm" in panels and "max_norm" in file["gradient_norm"].attrs:
         most = float(file["gradient_norm"].attrs["max_norm"])
-        if most <= present[-1][1].max():  # else it was never reached
+        if np.any(present[-1][1] >= most):  # else it was never reached
             panels["gradient_norm"].axhline(most, color=style.GREY, lw=0.8, ls="--", label="max_norm")
     explain(axes)
     return result

@@ -341,7 +341,8 @@ class Simulation:
         piece : Sample or None
             What happened in the steps of the present sample that are over.
         """
-        for name in ("iteration", "losses", "rates", "digest", "_trained", "_begun", "_outcomes", "_classes"):
+        counted = ("iteration", "losses", "rates", "gradient_norms", "digest")
+        for name in (*counted, "_trained", "_begun", "_outcomes", "_classes"):
             setattr(self, name, getattr(other, name))
         for phase, seconds in other.timers.seconds.items():
             self.timers.add(phase, seconds)
