@@ -176,14 +176,13 @@ class Run:
         with on_disk(self.exchange.comm, "run directory", self.directory):
             if self.exchange.rank == 0:
                 clear_run(self.directory)
-                part = self._write_config()
-                self.config.task.write_beside(self.directory)
-                os.replace(part, self.directory / CONFIG)
+                self._write_config()
 
-    def _write_config(self) -> Path:
+    def _write_config(self) -> None:
         part = clear(self.directory / f"{CONFIG}.part")
         part.write_text(self.config.toml() + f"\n{DIGEST_LINE} {self.config.digest()}\n")
-        return part
+        self.config.task.write_beside(self.directory)
+        os.replace(part, self.directory / CONFIG)
 
     def resume(self) -> None:
         """Collective: load the latest undamaged checkpoint; warn of each later one. Keep what the resume changes.
@@ -198,7 +197,7 @@ class Run:
         self.checkpoints.latest = path
         with on_disk(self.exchange.comm, "run directory", self.directory):
             if self.exchange.rank == 0:
-                os.replace(self._write_config(), self.directory / CONFIG)
+                self._write_config()
         if self.exchange.rank == 0:
             for line in complaints:
                 terminal.echo(f"pareprop: warning: {line}; the one before is used", err=True)

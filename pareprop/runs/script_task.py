@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -199,12 +200,19 @@ class ScriptTask(TaskBase):
 
     def write_beside(self, directory: Path) -> None:
         """Write the arrays of the network beside the configuration; remove those of another run."""
-        path = directory / ARRAYS
-        path.unlink(missing_ok=True)
-        if self._arrays:
-            with h5py.File(clear(path), "x") as file:
-                for name, array in self._arrays.items():
-                    file[name] = array
+        arrays, path = self._arrays, directory / ARRAYS
+        if self._folder is not None:
+            if self._folder.resolve() == directory.resolve():  # they are there
+                return
+            arrays = self._read_arrays()
+        if not arrays:
+            path.unlink(missing_ok=True)
+            return
+        part = clear(directory / f"{ARRAYS}.part")
+        with h5py.File(part, "x") as file:
+            for name, array in arrays.items():
+                file[name] = array
+        os.replace(part, path)
 
 
 def _is_array(item: object) -> bool:

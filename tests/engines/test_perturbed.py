@@ -321,7 +321,7 @@ def test_results_and_commands_name_them(tmp_path: Path, capsys: pytest.CaptureFi
         }
     assert "it acts in training" in refusal_of(capsys, "export", tmp_path / "run", tmp_path / "script.py", "--nest")
     again = pareprop.open_run(tmp_path / "run").simulation(RAMP)
-    assert [item.name for item in again.model.perturbations] == [item.name for item in other.perturbations[:-2]]
+    assert [item.name for item in again.model.perturbations] == [item.name for item in other.perturbations[:-1]]
 
 
 @pytest.mark.parametrize(("kind", "options", "expected"), [

@@ -380,6 +380,32 @@ def test_configuration_of_a_script_names_it(tmp_path: Path) -> None:
     assert opened.config["run"]["script"] and json.loads(opened.attributes["model"])["populations"][0]["name"] == "in"
 
 
+def each_its_own(current: float) -> Model:
+    """A network with a threshold and, in the test, a current of each neuron."""
+    model = small.network("interval", cell={"V_th": np.linspace(0.5, 0.8, 20)}, seed=1)
+    model.inject(model.populations[1], mean=np.linspace(0.0, current, 20), phases="test")
+    return model
+
+
+def test_arrays_of_a_network_stay_with_its_configuration(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """In a run from the configuration of another one, in its place, and where a restart gives others."""
+    task = SineWaves(n_rec=20, n_in=10, n_step=60)
+    options = {"figures": "none", "quiet": True, "test_samples": 1}
+    whole = pareprop.run(each_its_own(0.1), task, tmp_path / "a", iterations=3, **options)
+    for out, more in (("b", []), ("a", ["--overwrite"])):
+        output = output_of(
+            capsys, "run", tmp_path / "a" / "config.toml", "--out", tmp_path / out, *more, "--until", "1"
+        )
+        assert "stopped as requested" in output
+        assert output_of(capsys, "resume", tmp_path / out).splitlines()[-1] == f"digest: {whole.digest}"
+    pareprop.run(each_its_own(0.2), task, tmp_path / "b", iterations=4, restart=True, **options)
+    model = pareprop.open_run(tmp_path / "b").simulation(task).model
+    assert np.array_equal(model.perturbations[0].options.mean, np.linspace(0.0, 0.2, 20))
+    output = output_of(capsys, "resume", tmp_path / "b", "--set", "iterations=5")
+    longer = pareprop.run(each_its_own(0.2), task, tmp_path / "c", iterations=5, **options)
+    assert output.splitlines()[-1] == f"digest: {longer.digest}"
+
+
 class Tones:
     """Ten of twenty inputs fire; two readouts report which ten, as classes."""
 
