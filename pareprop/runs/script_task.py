@@ -25,7 +25,7 @@ from ..plots import reader
 from ..rules.definition import rules_of
 from ..simulation.checks import count_available
 from ..simulation.task import ClosedTask, Task
-from ..storage.disk import clear
+from ..storage.disk import clear, require_space
 from ..tasks import TASKS
 from ..tasks.base import LEARNING, MODEL, RUN, TaskBase, name_outputs
 from ..values import AnyValue, Values
@@ -207,12 +207,25 @@ class ScriptTask(TaskBase):
             arrays = self._read_arrays()
         if not arrays:
             path.unlink(missing_ok=True)
-            return
-        part = clear(directory / f"{ARRAYS}.part")
-        with h5py.File(part, "x") as file:
-            for name, array in arrays.items():
-                file[name] = array
-        os.replace(part, path)
+        elif not _holds(path, arrays):
+            part = clear(directory / f"{ARRAYS}.part")
+            require_space(part, sum(array.nbytes for array in arrays.values()))
+            with h5py.File(part, "x") as file:
+                for name, array in arrays.items():
+                    file[name] = array
+            os.replace(part, path)
+
+
+def _holds(path: Path, arrays: dict[str, np.ndarray]) -> bool:
+    """Return whether a file has these arrays and no others: large ones are not written again."""
+    names: list[str] = []
+    try:
+        with files.open_hdf5(files.own(path)) as file, files.reading(path):
+            file.visititems(lambda name, item: names.append(name) if _is_array(item) else None)
+            same = (np.array_equal(file[name][()], arrays[name], equal_nan=True) for name in names)
+            return {*names} == {*arrays} and all(same)
+    except OSError:  # there is none, or it is damaged
+        return False
 
 
 def _is_array(item: object) -> bool:

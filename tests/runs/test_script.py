@@ -398,6 +398,9 @@ def test_arrays_of_a_network_stay_with_its_configuration(tmp_path: Path, capsys:
         )
         assert "stopped as requested" in output
         assert output_of(capsys, "resume", tmp_path / out).splitlines()[-1] == f"digest: {whole.digest}"
+    written = (tmp_path / "b" / "network.h5").stat().st_ino
+    pareprop.run(each_its_own(0.1), task, tmp_path / "b", iterations=3, restart=True, **options)
+    assert (tmp_path / "b" / "network.h5").stat().st_ino == written  # arrays may be large
     pareprop.run(each_its_own(0.2), task, tmp_path / "b", iterations=4, restart=True, **options)
     model = pareprop.open_run(tmp_path / "b").simulation(task).model
     assert np.array_equal(model.perturbations[0].options.mean, np.linspace(0.0, 0.2, 20))
