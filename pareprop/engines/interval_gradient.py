@@ -331,9 +331,9 @@ class IntervalGradient:
             self.first = {key: array.copy() for key, array in arrays.items()}
             for item in self.plastic:
                 self.first[id(item.table)][item.span.first : item.span.last] /= divisors[item.name]
-        if self.network.model.optimizer.max_norm is not None:
+        if (max_norm := self.network.model.optimizer.max_norm) is not None:
             self.norm = self._find_norm(comm, divisors)
-            by = max(1.0, self.norm / self.network.model.optimizer.max_norm) if math.isfinite(self.norm) else 1.0
+            by = max(1.0, self.norm / max_norm) if math.isfinite(self.norm) else 1.0
             divisors = {name: divisor * by for name, divisor in divisors.items()}
         with self.timers.phase("optimize"):
             for delays, gradient in zip(self.delays, self.of_delays, strict=True):  # by the weights of before

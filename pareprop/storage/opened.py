@@ -117,7 +117,7 @@ class RunResults:
 
     @cached_property
     def losses(self) -> Columns:
-        """Iteration (from 1), loss, firing rate in Hz; error if samples have classes; means of episodes."""
+        """Iteration (from 1), loss, firing rate in Hz; error if samples have classes; means of episodes; norms."""
         episodes = ("mean_return", "mean_length", "entropy", "value_error")
         names = ("loss", "firing_rate", "error", *episodes, "gradient_norm")
         with self._open() as file:
