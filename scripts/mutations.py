@@ -14,22 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Room: its modules, and tests that start ranks.
-ROOMS = {
-    "engines": ("pareprop/engines/*.py", ["engines", "parallel/test_exchange.py"]),
-    "optimizers": ("pareprop/network/optimizers.py", ["engines", "network"]),
-    "network": ("pareprop/network/*.py", ["network", "engines"]),
-    "exchange": ("pareprop/parallel/*.py", ["parallel"]),
-    "checkpoints": ("pareprop/storage/*.py", ["storage"]),
-    "configuration": ("pareprop/runs/config.py", ["test_errors.py"]),
-    "directory": ("pareprop/runs/directory.py", ["runs/test_directory.py"]),
-    "files": ("pareprop/files.py", ["runs/test_directory.py"]),
-    "data": ("pareprop/tasks/data*.py", ["tasks/test_data.py"]),
-}
+# Each folder of the package: its modules, and the folders of tests that start ranks.
+ROOMS = {folder.name: (f"pareprop/{folder.name}/**/*.py", [folder.name])
+         for folder in sorted(ROOT.glob("pareprop/*/")) if (ROOT / "tests" / folder.name).is_dir()}  # fmt: skip
+ROOMS["engines"][1].append("parallel/test_exchange.py")
+ROOMS["plans"] = "pareprop/plans/*.py", ["engines"]
+ROOMS["ground"] = "pareprop/*.py", ["test_errors.py", "test_levels.py", "runs/test_directory.py"]
 KERNELS = (
     "cython_core/**/*.p[yx][xid]",
     ["runs/test_verify.py", "engines", "network/test_connectivity.py", "network/test_drawing.py", "parallel",
-     "test_rng.py", "neurons", "storage/test_traces.py", "nest/test_draws.py", "nest/test_small_scripts.py"],
+     "rules", "test_rng.py", "neurons", "storage/test_traces.py", "nest/test_draws.py", "nest/test_small_scripts.py"],
 )  # fmt: skip
 COMPARISONS = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
                ast.In: "not in", ast.NotIn: "in", ast.Is: "is not", ast.IsNot: "is"}  # fmt: skip
