@@ -38,6 +38,7 @@ from .reward import Reward
 from .rule_options import find_signless
 from .variants import DEFAULT, Variant, find_variant, require_read, tells_parameters
 
+SHORTEST, LONGEST = 1e-9, 1e9  # steps in ms: rates per step and times in steps neither overflow nor vanish
 KEPT = (
     "name",
     "optimizer",
@@ -80,7 +81,7 @@ class Model:
     seed : int
         Seed of all draws, from 0 to 2^63 - 1.
     dt_ms : float
-        Step in ms.
+        Step in ms, from 1e-9 to 1e9.
     populations : list of Population
         In order of definition; see `inputs`, `currents`, `neurons`, `readouts`.
     projections : list of Projection
@@ -167,8 +168,8 @@ class Model:
             raise InputError(f"precision = {quote(self.precision)} must be {' or '.join(map(repr, PRECISIONS))}")
         if not parameters.is_whole(self.seed) or not 0 <= self.seed < 2**63:
             raise InputError(f"seed = {quote(self.seed)} must be a whole number of at least 0, below 2^63")
-        if not parameters.is_number(self.dt_ms) or not 0 < parameters.plain(self.dt_ms) <= parameters.FLOAT_MAX:
-            raise InputError(f"dt_ms = {quote(self.dt_ms)} must be a number above 0 and finite")
+        if not parameters.is_number(self.dt_ms) or not SHORTEST <= parameters.plain(self.dt_ms) <= LONGEST:
+            raise InputError(f"dt_ms = {quote(self.dt_ms)} must be a number from {SHORTEST:g} to {LONGEST:g}")
         self.seed, self.dt_ms = map(parameters.plain, (self.seed, self.dt_ms))
         if not isinstance(self.optimizer, Optimizer):
             raise InputError(f"optimizer = {quote(self.optimizer)} must be an optimizer, such as Adam()")

@@ -275,7 +275,8 @@ def _loss_of_rates(engine: Engine, rate_hz: float) -> float:
     steps_per_s, total = 1000.0 / engine.network.model.dt_ms, 0.0
     for group in engine.network.model.of_role("recurrent"):
         rate = max(rate_hz, float(np.max(_values(group.params.f_target)))) / steps_per_s
-        total += group.size * float(np.max(_values(group.params.c_reg))) * rate**2
+        if c_reg := float(np.max(_values(group.params.c_reg))):
+            total += group.size * c_reg * rate * rate  # "rate**2" raises OverflowError
     return 0.5 * engine.n * total
 
 

@@ -93,6 +93,8 @@ def test_descriptions_cannot_be_changed() -> None:
         (lambda: Model("weekly"), "variant = 'weekly'"),
         (lambda: Model(seed=-1), "seed = -1"),
         (lambda: Model(dt_ms=0.0), "dt_ms = 0.0"),
+        (lambda: Model(dt_ms=5e-324), "dt_ms = 5e-324 must be a number from 1e-09 to 1e+09"),
+        (lambda: Model(dt_ms=1e300), "dt_ms = 1e+300 must be a number from 1e-09 to 1e+09"),
         (lambda: Model(dt_ms="1"), "dt_ms = '1' must be a number"),
         (lambda: Model(dt_ms=True), "dt_ms = True must be a number"),
         (lambda: Model(["spike"]), "variant = ['spike'] must be 'interval' or 'spike'"),

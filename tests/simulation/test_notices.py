@@ -223,6 +223,11 @@ WELL: dict[str, Callable[[], tuple[Model, object]]] = {
     "currents that are meant to stay": lambda: (model(currents={"plastic": False}), with_currents()),
     "symmetric": lambda: (model(kind="symmetric"), Task()),
     "label": lambda: (model(), Task(label=1)),
+    "a target rate that squares to inf": lambda: (model(f_target=1e300), Task()),
+    "a step that is as long as possible": lambda: (
+        small.network(n_out=2, dt_ms=1e9, seed=3, cell={"t_ref": 0.0}),
+        Task(),
+    ),
     "a perturbation of the last step": lambda: (perturbed(start_ms=39.0, stop_ms=60.0), Task()),
     "truth values": lambda: (model(), Task(put(7, 4, True))),
 }
