@@ -1,7 +1,7 @@
 """Connect ranks so that they can exchange spikes, and sums of what arrives at the readouts, in each round.
 
-`Alone` (one process) and `Ranks` (MPI) are two implementations of one small interface, the only difference that the
-loop knows. Ranks of a node write their spikes into one shared log; the leaders of several nodes send `messages`.
+`Exchange` is that of one process, `Ranks` that of MPI, the only difference that the loop knows. Ranks of a node write
+their spikes into one shared log; the leaders of several nodes send `messages`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -33,8 +33,13 @@ WORTHWHILE = 0.75  # targeted sending pays if nodes listen to a smaller share of
 SENDINGS = ("counted", "everything", "targeted", "measured")  # the last one is an old name of the first
 
 
-class Exchange(Protocol):
-    """Interface of the simulation to the other ranks.
+class Exchange:
+    """Interface of the simulation to the other ranks; this base is that of one process, which has no others.
+
+    Parameters
+    ----------
+    replicas : Replicas or None
+        Groups of ranks of which these ranks are one; None: there is one group.
 
     Attributes
     ----------
@@ -44,34 +49,33 @@ class Exchange(Protocol):
         Communicator of the ranks, None for one process.
     sending : str
         How spikes travel, in a word.
-    replicas : Replicas
-        Groups of ranks of which these ranks are one.
+    leads : bool
+        Whether this rank is the first one of its node.
+    node_starts : np.ndarray or None
+        First rank of each node, and the number of ranks: int64 (n_nodes + 1,); None where nodes do not matter.
     """
 
-    rank: int
-    size: int
-    comm: Comm
-    sending: str
-    replicas: Replicas
+    rank, size = 0, 1
+    comm: Comm = None
+    sending, leads = "", True
+    node_starts: np.ndarray | None = None
 
-    @property
-    def leads(self) -> bool:
-        """Whether this rank is the first one of its node."""
-
-    def share(self, value: T | None) -> T:
-        """Collective: return the value of the first rank of the node, on all of its ranks."""
-
-    @property
-    def node_starts(self) -> np.ndarray | None:
-        """First rank of each node, and the number of ranks: int64 (n_nodes + 1,); None where nodes do not matter."""
+    def __init__(self, replicas: Replicas | None = None) -> None:
+        self.replicas = replicas or Replicas()
 
     @property
     def nbytes(self) -> int:
         """Bytes of the message buffers."""
+        return 0
 
     @property
     def received_bytes(self) -> int:
         """Bytes that this rank receives from other nodes in a round."""
+        return 0
+
+    def share(self, value: T | None) -> T:
+        """Collective: return the value of the first rank of the node, on all of its ranks."""
+        return cast(T, value)
 
     def require_memory(self, terms: ChannelSizes) -> None:
         """Collective: raise `InputError` if there is too little shared memory for a network."""
@@ -79,50 +83,24 @@ class Exchange(Protocol):
     def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Collective: allocate logs and signals, and connect the ranks.
 
-        Parameters
-        ----------
-        terms : ChannelSizes
-            Sizes that the engine asks for.
-        sources : Sources or None
-            Neurons that this rank listens to; None: all.
-
-        Returns
-        -------
-        Channel
-            Logs and signals of this rank.
-
-        Raises
-        ------
-        InputError
-            On all ranks, if there is too little shared memory.
+        `sources` are the neurons that this rank listens to, None for all. `InputError` on all ranks if there is too
+        little shared memory.
         """
+        return open_alone(terms, terms.n_neurons)
 
     def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:
-        """Collective: tell other nodes anew to which neurons this rank listens, if synapses moved.
+        """Collective: tell other nodes anew to which neurons this rank listens, if synapses moved on any rank.
 
-        Parameters
-        ----------
-        heard : callable
-            Returns int64 (n_heard,) ascending, the neurons with targets on this rank, and its own.
-        changed : bool
-            Whether synapses of this rank moved.
+        `heard` returns int64 (n_heard,) ascending, the neurons with targets on this rank, and its own; `changed` tells
+        whether synapses of this rank moved.
         """
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """Collective: broadcast the log that `Channel.all_spikes_on_root` returned on rank 0.
+        """Collective: return the log of `n_steps` steps that `Channel.all_spikes_on_root` returned on rank 0."""
+        return log
 
-        Parameters
-        ----------
-        log : SpikeLog
-            That log; ignored on other ranks.
-        n_steps : int
-            Steps of it.
 
-        Returns
-        -------
-        SpikeLog
-            The log of rank 0, on all ranks.
-        """
+Alone = Exchange  # where one process is meant
 
 
 def add_times(meeting: kernel.Meeting, timers: Timers) -> None:
@@ -138,40 +116,7 @@ def add_times(meeting: kernel.Meeting, timers: Timers) -> None:
     meeting.waited = meeting.transferred = meeting.packed = meeting.looked_up = 0.0
 
 
-class Alone:
-    """One process: its log is the log of all neurons, and there is no rank to wait for."""
-
-    rank = 0
-    size = 1
-    comm: Comm = None
-    sending = ""
-    node_starts = None
-    nbytes = received_bytes = 0
-    leads = True
-
-    def __init__(self, replicas: Replicas | None = None) -> None:
-        self.replicas = replicas or Replicas()
-
-    def share(self, value: T | None) -> T:
-        """Return the value."""
-        return cast(T, value)
-
-    def require_memory(self, terms: ChannelSizes) -> None:
-        """Do nothing: one process needs no shared memory."""
-
-    def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
-        """Allocate logs and signals."""
-        return open_alone(terms, terms.n_neurons)
-
-    def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:
-        """Do nothing: one process has all spikes."""
-
-    def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """Return `log`."""
-        return log
-
-
-class Ranks:
+class Ranks(Exchange):
     """The ranks of an MPI communicator.
 
     Parameters
@@ -199,9 +144,12 @@ class Ranks:
     """
 
     def __init__(self, comm: Comm, ways: str = "counted", replicas: Replicas | None = None) -> None:
-        self.comm, self.ways, self.replicas = comm, ways, replicas or Replicas()
+        super().__init__(replicas)
+        self.comm, self.ways = comm, ways
         self.rank, self.size = comm.rank, comm.size
         self.nodes: Nodes = find_nodes(comm)
+        self.leads = bool(self.nodes.local.rank == 0)
+        self.node_starts = self.nodes.starts if self.nodes.count > 1 else None
         self.sender: AllgatherSender | NeighbourSender | None = None
         self.sending = "shared"
         self._edges: tuple[list[int], list[int]] | None = None
@@ -365,19 +313,9 @@ class Ranks:
         arrays = (log.ids[: log.ptr[n_steps]], log.ptr[: n_steps + 1]) if self.rank == 0 else None
         return SpikeLog.from_arrays(*self.comm.bcast(arrays))
 
-    @property
-    def leads(self) -> bool:
-        """Whether this rank is the first one of its node."""
-        return bool(self.nodes.local.rank == 0)
-
     def share(self, value: T | None) -> T:
         """Collective: return the value of the first rank of the node, on all of its ranks."""
         return cast(T, self.nodes.local.bcast(value))
-
-    @property
-    def node_starts(self) -> np.ndarray | None:
-        """First rank of each node, and the number of ranks, where there are several nodes."""
-        return self.nodes.starts if self.nodes.count > 1 else None
 
     @property
     def nbytes(self) -> int:

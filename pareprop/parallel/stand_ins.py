@@ -5,9 +5,8 @@ Spikes are drawn once, keyed by (seed, neuron), and the same in every sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +16,6 @@ from .channel import Channel, ChannelSizes, choose_within, open_alone
 from .exchange import Alone, Exchange
 from .messages import Sources
 from .spike_log import SegmentedLog, SpikeLog
-
-T = TypeVar("T")
 
 
 def draw_log(seed: int, first: int, last: int, probability: float, n_steps: int) -> SpikeLog:
@@ -76,21 +73,10 @@ class DrivenExchange:
 
     def __init__(self, exchange: Exchange, probability: float, n_neurons: int, seed: int) -> None:
         self._exchange, self._probability, self._n, self._seed = exchange, probability, n_neurons, seed
-        self.rank, self.size, self.comm, self.replicas = exchange.rank, exchange.size, exchange.comm, exchange.replicas
-        self.leads, self._time = exchange.leads, 0
+        self._time = 0
 
-    def share(self, value: T | None) -> T:
-        """Collective: see the exchange that carries the spikes."""
-        return self._exchange.share(value)
-
-    @property
-    def sending(self) -> str:
-        """How spikes travel."""
-        return self._exchange.sending
-
-    def require_memory(self, terms: ChannelSizes) -> None:
-        """Collective: see the exchange that carries the spikes."""
-        self._exchange.require_memory(terms)
+    def __getattr__(self, name: str) -> Any:  # Any: what the exchange that carries the spikes has
+        return getattr(self._exchange, name)
 
     def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Collective: allocate logs and signals, connect the ranks, and draw the spikes of this rank."""
@@ -111,24 +97,6 @@ class DrivenExchange:
             setattr(self._meeting, name, getattr(self._meeting, name) + getattr(inner, name))
             setattr(inner, name, 0.0)
         inner.transferred = 0.0
-
-    def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:
-        """Tell other nodes anew to which neurons this rank listens."""
-        self._exchange.listen(heard, changed)
-
-    def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """Collective: see the exchange that carries the spikes."""
-        return self._exchange.broadcast_spikes(log, n_steps)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the message buffers."""
-        return self._exchange.nbytes
-
-    @property
-    def received_bytes(self) -> int:
-        """Bytes that this rank receives from other nodes in a round."""
-        return self._exchange.received_bytes
 
 
 class DryExchange(Alone):
