@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from pydantic import InstanceOf
+from pydantic import InstanceOf, PrivateAttr
 
 from ..errors import InputError, quote
 from ..neurons import library, units
@@ -132,6 +132,13 @@ class Projection(Connection):
     feedback: str = ""  # type: ignore[assignment]  # resolved: also "" for none
     signs: InstanceOf[np.ndarray] | None = None
     learning_rule: InstanceOf[LearningRule] | InstanceOf[Eprop] | None = None
+
+    _given: Connection = PrivateAttr()  # as the user gave it
+
+    @property
+    def given(self) -> Connection:
+        """Options as they were given, a function and signs among them."""
+        return self._given
 
     @property
     def port_index(self) -> int:
@@ -281,6 +288,7 @@ def resolve(
         projection = projection.model_copy(update={"learning_parameters": known})
     _check_transmission(here, projection)
     delays.check_learned(projection, here)
+    projection._given = connection
     return projection
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
-from pydantic.fields import FieldInfo
 
 from ..errors import InputError
 from ..kernels import checksum
@@ -179,35 +178,17 @@ def _projection(model: Model, item: Projection, arrays: Arrays) -> Values:
         raise InputError("its edges are read from SONATA files by the script")
     if item.synapses is not None:
         raise InputError(f"synapses of projection '{item.name}' come from code of the script")
-    fields = Connection.model_fields
     table: Values = {"name": item.name, "pre": item.pre.name, "post": item.post.name}
-    for name, field in fields.items():
-        value = getattr(item, name)
-        if name in ("name", "sign", "delay_ms") or (name != "rule" and _is_default(value, field)):
-            continue
-        if name == "delay" and item.edges is not None:
-            continue  # edges have theirs
-        if name == "edges":
-            value = from_sonata.describe_edges(model, value)
-        if name == "feedback":
-            value = value or None
-        if name == "plastic" and item.pre.role not in ("input", "recurrent", "current"):
-            value = None  # as it is for all such projections
-        if name == "delay" and item.delay_law is not None:
-            value = item.delay_law
-        elif name == "delay" and isinstance(value, tuple) and value[0] == value[1]:
-            value = value[0]
+    for name in [name for name in Connection.model_fields if name in item.given.model_fields_set and name != "name"]:
+        value = getattr(item.given, name)
         if isinstance(value, Optimizer):
             value = _optimizer(value)
-        if name == "learning_rule":
-            value = value.name
-        if name == "learning_parameters":
-            table[name] = {key: _value(part, f"{item.name}/{key}", arrays) for key, part in value.items()}
-            continue
+        elif name == "edges":
+            value = from_sonata.describe_edges(model, value)
+        elif name == "learning_rule":
+            value = value and getattr(value, "name", value)
         if value is not None:
             table[name] = _value(value, f"{item.name}/{name}", arrays)
-    if item.signs is not None and not item.requires_positive:
-        table["sign"] = _refer(np.asarray(item.signs), f"{item.name}/sign", arrays)
     return table
 
 
@@ -222,11 +203,6 @@ def _options(kind: type[parameters.Frozen], given: object, name: str, arrays: Ar
     return {key: _value(value, f"{name}/{key}", arrays) for key, value in values.items() if value is not None}
 
 
-def _is_default(value: object, field: FieldInfo) -> bool:
-    """Whether a value is the default of a field."""
-    return not isinstance(value, np.ndarray) and type(value) is type(field.default) and value == field.default
-
-
 def _value(value: object, name: str, arrays: Arrays) -> AnyValue:
     """Return a value as JSON has it."""
     if isinstance(value, parameters.Constant):
@@ -234,7 +210,11 @@ def _value(value: object, name: str, arrays: Arrays) -> AnyValue:
     if isinstance(value, np.ndarray):
         return _refer(value, name, arrays)
     if isinstance(value, parameters.Frozen):
-        return {key: _value(item, f"{name}/{key}", arrays) for key, item in value if item is not None}
+        value = {key: item for key, item in value if item is not None and key in value.model_fields_set | {"kind"}}
+    if isinstance(value, Mapping):
+        return {key: _value(item, f"{name}/{key}", arrays) for key, item in value.items()}
+    if isinstance(value, list | tuple) and len(value) > FEW:
+        return _refer(np.asarray(value), name, arrays)
     return _plain(value)
 
 
