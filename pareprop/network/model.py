@@ -7,6 +7,7 @@ Most lines of this module document arguments, for `help(Model)`.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from ..rules.definition import Eprop, LearningRule
 from ..values import AnyValue, Given, Values
 from . import background, from_nir, from_sonata, learned, parameters, perturbations, signs
 from .background import Background, PopulationBackground
-from .connection import Connection, takes_options
+from .connection import PLACE, Connection, takes_options
 from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve
 from .course_losses import CourseLoss
 from .equations import ONLINE, GivenByEquations, parameters_of
@@ -68,6 +69,22 @@ class Weighted(Protocol):
 
     def parameters(self, population: str) -> Given:
         """Return parameters of all cells of a population, (size,) each."""
+
+
+def _adds(kind: type[Perturbation], target: str, *examples: str) -> Callable[..., Applied]:
+    """Return the method of `Model` that adds a kind of perturbation, documented by the class of the kind."""
+
+    def add(self: Model, of: Population | Projection, **options: object) -> Applied:
+        return self._perturb(kind, of, options)
+
+    summary = inspect.cleandoc(kind.__doc__ or "").partition("\n\nAttributes\n")[0]
+    place = PLACE.replace("Connection", kind.__name__)
+    returns = "Returns\n-------\nApplied\n    For `Simulation.test(..., perturb=[...])`."
+    add.__doc__ = f"{summary}\n\nParameters\n----------\nof\n    {target}\n{place}\n{returns}"
+    if examples:
+        add.__doc__ += "\n".join(["\n\nExamples\n--------", *(f">>> {example}" for example in examples)])
+    add.__name__ = kind.kind
+    return takes_options(kind)(add)
 
 
 @dataclass(repr=False)
@@ -660,107 +677,20 @@ class Model:
                 self.notes.append(f"{here}: {key} is 0, it has no effect")
         return added
 
-    @takes_options(Silence)
-    def silence(self, cells_of: Population, **options: object) -> Applied:
-        """Keep neurons, or inputs, from spiking in some phases; unless others are named, in tests.
-
-        Parameters
-        ----------
-        cells_of : Population
-            Neurons or inputs.
-        **options
-            Those of a `Silence`.
-
-        Returns
-        -------
-        Applied
-            For `Simulation.test(..., perturb=[...])`.
-
-        Raises
-        ------
-        InputError
-            Names the perturbation, the value and the bound.
-
-        Examples
-        --------
-        >>> inhibition = model.silence(inhibitory, phases=[], start_ms=50.0)
-        >>> simulation.test(100), simulation.test(100, perturb=[inhibition])
-        """
-        return self._perturb(Silence, cells_of, options)
-
-    @takes_options(Injection)
-    def inject(self, neurons: Population, **options: object) -> Applied:
-        """Inject a current into each neuron of a population, constant or noise, the same on any number of ranks.
-
-        Parameters
-        ----------
-        neurons : Population
-            The neurons.
-        **options
-            Those of an `Injection`.
-
-        Returns
-        -------
-        Applied
-            For `Simulation.test(..., perturb=[...])`.
-
-        Raises
-        ------
-        InputError
-            Names the perturbation, the value and the bound.
-
-        Examples
-        --------
-        >>> model.inject(neurons, mean=200.0, std=50.0)  # noise, in all phases
-        >>> model.inject(neurons, mean=-500.0, phases=["test"], start_ms=100.0, stop_ms=200.0)
-        """
-        return self._perturb(Injection, neurons, options)
-
-    @takes_options(Dropout)
-    def dropout(self, cells_of: Population, **options: object) -> Applied:
-        """Lose spikes of neurons, or inputs, each with probability `p`; unless other phases are named, in training.
-
-        Parameters
-        ----------
-        cells_of : Population
-            Neurons or inputs.
-        **options
-            Those of a `Dropout`.
-
-        Returns
-        -------
-        Applied
-            For `Simulation.test(..., perturb=[...])`.
-
-        Raises
-        ------
-        InputError
-            Names the perturbation, the value and the bound.
-        """
-        return self._perturb(Dropout, cells_of, options)
-
-    @takes_options(Cut)
-    def cut(self, projection: Projection, **options: object) -> Applied:
-        """Let nothing of a projection arrive in some phases; unless others are named, in tests.
-
-        Parameters
-        ----------
-        projection : Projection
-            What `connect` returned, onto neurons or readouts.
-        **options
-            Those of a `Cut`.
-
-        Returns
-        -------
-        Applied
-            For `Simulation.test(..., perturb=[...])`.
-
-        Raises
-        ------
-        InputError
-            Names the perturbation, the value and the bound.
-        """
-        return self._perturb(Cut, projection, options)
+    silence = _adds(
+        Silence,
+        "Neurons or inputs. Without `phases` they are silent in tests.",
+        "inhibition = model.silence(inhibitory, phases=[], start_ms=50.0)",
+        "simulation.test(100), simulation.test(100, perturb=[inhibition])",
+    )
+    inject = _adds(
+        Injection,
+        "Neurons. Without `phases` the current flows in all phases.",
+        "model.inject(neurons, mean=200.0, std=50.0)  # noise, in all phases",
+        'model.inject(neurons, mean=-500.0, phases=["test"], start_ms=100.0, stop_ms=200.0)',
+    )
+    dropout = _adds(Dropout, "Neurons or inputs. Without `phases` spikes are lost in training.")
+    cut = _adds(Cut, "What `connect` returned, onto neurons or readouts. Without `phases` nothing arrives in tests.")
 
     def _perturb(self, kind: type[Perturbation], target: Population | Projection, options: Values) -> Applied:
         name = perturbations.name_of(kind, target, options.get("name"))
