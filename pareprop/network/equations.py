@@ -7,50 +7,32 @@ from functools import cache
 from typing import ClassVar
 
 import numpy as np
-from pydantic import ConfigDict, Field, create_model, model_validator
+from pydantic import ConfigDict, create_model
 
 from ..errors import InputError
 from ..kernels import layout
 from ..neurons.model import COMMON, NeuronModel
 from ..neurons.units import NONE, unit_of
 from ..values import Values
-from .neurons import require_cutoff
-from .parameters import Frozen, Value
+from .neurons import Cell, Filtered
+from .parameters import Value
 
 TIME, CAPACITANCE = (0, 0, 1), (-1, 1, 1)  # powers of volt, ampere and second
 ONLINE = ("kappa", "kappa_reg", "eprop_isi_trace_cutoff")  # parameters that act in the spike variant alone
 
 
-class GivenByEquations(Frozen):
+class GivenByEquations(Cell, Filtered):
     """Parameters that every such model has; a class of each model adds its own, with their defaults.
 
     Attributes
     ----------
     definition : NeuronModel
         The model.
-    I_e, t_ref, c_reg, f_target, kappa, kappa_reg, eprop_isi_trace_cutoff : float
-        As of other neurons; the last three (`ONLINE`) act in the spike variant alone.
-    surrogate_gradient_height, surrogate_gradient_width : float, array_like, Normal or Uniform
-        Of the surrogate gradient, where it names them.
     """
 
     model_config = ConfigDict(protected_namespaces=())
 
     definition: ClassVar[NeuronModel]
-    adaptive: ClassVar[bool] = False
-    bounds: ClassVar[tuple[str, ...]] = (
-        "t_ref >= 0", "c_reg >= 0", "f_target >= 0", "surrogate_gradient_height >= 0", "surrogate_gradient_width > 0",
-    )  # fmt: skip
-
-    I_e: Value = 0.0
-    t_ref: Value = 2.0
-    c_reg: Value = 0.0
-    f_target: Value = 10.0
-    kappa: float = Field(0.97, ge=0, lt=1)
-    kappa_reg: float = Field(0.97, ge=0, lt=1)
-    eprop_isi_trace_cutoff: float = Field(float("inf"), ge=0, allow_inf_nan=True)
-    surrogate_gradient_height: Value = 0.3
-    surrogate_gradient_width: Value = 1.0
 
     @property
     def kernel_code(self) -> int:
@@ -61,11 +43,6 @@ class GivenByEquations(Frozen):
     def surrogate_gradient_function(self) -> str:
         """Name or expression of the surrogate gradient."""
         return self.definition.surrogate
-
-    @model_validator(mode="after")
-    def _cutoff(self) -> GivenByEquations:
-        require_cutoff(self.eprop_isi_trace_cutoff)
-        return self
 
     def numbers(self) -> Values:
         """Return parameters that are numbers or arrays, not drawn."""

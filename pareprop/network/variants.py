@@ -16,20 +16,7 @@ from .. import elementary, later
 from ..errors import InputError, quote
 from ..values import Given, Later, Values
 from .connectivity import Population
-from .neurons import (
-    NEURON_MODELS,
-    READOUT_MODELS,
-    Iaf,
-    IafAdapt,
-    IafAdaptInterval,
-    IafInterval,
-    IafPscDelta,
-    IafPscDeltaAdapt,
-    Neuron,
-    Readout,
-    ReadoutBase,
-    ReadoutInterval,
-)
+from .neurons import INTERVAL, Neuron, Readout, ReadoutBase, ReadoutInterval, of_nest
 from .parameters import FLOAT_MAX, Frozen, meanings
 
 PARAMETERS = "Filled by `tells_parameters`."
@@ -156,9 +143,9 @@ VARIANTS: dict[str, Variant] = {
         Variant(
             name="interval",
             summary="Bellec 2020",
-            neurons={"iaf": IafInterval, "iaf_adapt": IafAdaptInterval},
+            neurons={name: of_nest(name, INTERVAL) for name in ("iaf", "iaf_adapt")},
             readout=ReadoutInterval,
-            nest_suffix="_bsshslm_2020",
+            nest_suffix=INTERVAL,
             is_online=False,
             event_bytes=12,
             event_seconds=1.2e-9,
@@ -167,12 +154,7 @@ VARIANTS: dict[str, Variant] = {
         Variant(
             name="spike",
             summary="e-prop+",
-            neurons={
-                "iaf": Iaf,
-                "iaf_adapt": IafAdapt,
-                "iaf_psc_delta": IafPscDelta,
-                "iaf_psc_delta_adapt": IafPscDeltaAdapt,
-            },
+            neurons={name: of_nest(name) for name in ("iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt")},
             readout=Readout,
             nest_suffix="",
             is_online=True,
@@ -182,8 +164,6 @@ VARIANTS: dict[str, Variant] = {
         ),
     )
 }
-NEURON_MODELS |= {name: variant.neurons for name, variant in VARIANTS.items()}
-READOUT_MODELS |= {name: variant.readout for name, variant in VARIANTS.items()}
 DEFAULT = next(iter(VARIANTS))
 NEURONS = tuple(dict.fromkeys(name for variant in VARIANTS.values() for name in variant.neurons))
 if TYPE_CHECKING:
