@@ -16,7 +16,7 @@ from pareprop.core.random cimport count_levels
 
 
 cdef inline void add_background(
-    int64_t step,                         # of the run
+    int64_t step,                         # number of its draws
     const int64_t[:, ::1] backgrounds,    # IN (n_backgrounds, BACKGROUND_COLUMNS)
     const uint64_t[:, ::1] keys,          # IN (n_backgrounds, 2)
     const uint32_t[::1] levels,           # IN, thresholds: (k,) for all neurons, or (k, n) for each

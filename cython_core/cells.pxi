@@ -208,6 +208,7 @@ cdef class Sample:
 
     cdef public int64_t origin                     # its first step
     cdef public int64_t before                     # steps of the run before step 0
+    cdef public int64_t draws                      # number of the draws of its first step, in the streams of its phase
     cdef public real[:, ::1] injected              # (n_steps, n) or (0, n), pA; row s: injected one step before
     cdef public int64_t[::1] forced                # ascending, neurons that spike where `due` says so, and nowhere else
     cdef public uint8_t[:, ::1] due                # (n_steps, n_forced)
@@ -242,7 +243,7 @@ cdef void advance_neurons(
     psi : OUT surrogate gradients
     """
     cdef int64_t place = t - channel.base, count = channel.own.at.ptr[place], n = cells.v.shape[0]
-    cdef int64_t step = sample.before + t, s = t - sample.origin
+    cdef int64_t s = t - sample.origin, step = sample.draws + s
     add_background(step, cells.backgrounds, cells.background_keys, cells.background_levels, cells.background_weight,
                    cells.arriving)
     draw_noise(step, s, sample.perturbed.noises, sample.perturbed.noise_keys, sample.perturbed.noise_mean,

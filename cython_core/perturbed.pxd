@@ -50,7 +50,7 @@ cdef inline void release(
 
 
 cdef inline void draw_noise(
-    int64_t step,                     # of the run
+    int64_t step,                     # number of its draws
     int64_t s,                        # of the sample
     const int64_t[:, ::1] noises,     # IN
     const uint64_t[:, ::1] keys,      # IN (n_noises, 2)
@@ -103,7 +103,7 @@ cdef inline void add_noise(
 
 
 cdef inline int64_t drop_spikes(
-    int64_t step,                     # of the run
+    int64_t step,                     # number of its draws
     int64_t s,                        # of the sample
     const int64_t[:, ::1] dropouts,   # IN
     const uint64_t[:, ::1] keys,      # IN (n_dropouts, 2)

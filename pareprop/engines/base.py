@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -215,6 +216,9 @@ class Engine(ABC):
         self.perturbing = Perturbing(network, self._kernels)
         self._forced = {"forced": np.zeros(0, np.int64), "due": np.zeros((0, 0), np.uint8)}
         self._amplitudes = np.zeros((0, 0))  # currents of a sample in pieces
+        self.tested = 0  # steps of the run so far in samples that do not train
+        self._stream = ""  # what keys of random draws end with
+        self._test: int | None = None  # index of the present sample, if it does not train
         self.recorded: Recorded | None = None
         self.recorded_ids = np.zeros(0, np.int64)
         self.keeps_derivatives = False
@@ -234,9 +238,34 @@ class Engine(ABC):
         mine = (ids >= first) & (ids < last)
         self._forced = {"forced": ids[mine] - first, "due": np.ascontiguousarray(due[:, mine], np.uint8)}
 
-    def enter(self, phase: str, learn: bool, perturb: Sequence[object] | None = None) -> None:
-        """Set the perturbations of the samples that follow: those of a phase, or those asked for."""
-        self.perturbing.choose(phase, learn, perturb)
+    def enter(self, phase: str, learn: bool, perturb: Sequence[object] | None = None, test: int | None = None) -> None:
+        """Set the perturbations and the streams of random draws of the next sample.
+
+        Perturbations are those of the phase, or those asked for. A sample that does not train has an index `test`: it
+        draws from streams of its phase, by its index; all others from those of the training, in their order.
+        """
+        stream = "" if test is None else f"/{phase}"
+        self.perturbing.choose(phase, learn, perturb, stream)
+        if stream != self._stream:
+            self.cells.draw_from(stream)
+        self._test, self._stream = test, stream
+
+    @contextmanager
+    def testing(self) -> Iterator[None]:
+        """Run samples that do not train; the draws of the training continue as if they had not been run.
+
+        If each sample starts anew, so do the currents that are on their way.
+        """
+        begun, carried = self.origin, self.carried.copy()
+        yield
+        self.tested += self.origin - begun
+        if self.resets:
+            self.carried[...] = carried
+
+    @property
+    def first_draw(self) -> int:
+        """Number of the draws of the present sample's first step, in the streams of its phase."""
+        return self.origin - self.tested if self._test is None else self._test * self.n_steps
 
     @property
     @abstractmethod
@@ -309,7 +338,7 @@ class Engine(ABC):
 
     def thin(self, inputs: SpikeLog, first: int = 0) -> SpikeLog:
         """Return spikes of the inputs, from step `first` of the sample on, without those that perturbations remove."""
-        return self.perturbing.thin(inputs, first, self.origin, self.n_steps)
+        return self.perturbing.thin(inputs, first, self.first_draw, self.n_steps)
 
     def population_rates(self) -> np.ndarray:
         """Return the firing rates of the populations in the last sample, float64 (n_populations,) in Hz, on rank 0.

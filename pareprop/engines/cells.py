@@ -139,6 +139,10 @@ class Cells:
         self.states[...] = self._initial
         self.y[:] = 0.0
 
+    def draw_from(self, stream: str) -> None:
+        """Let the background draw from the streams whose keys end with `stream`."""
+        np.asarray(self.neurons.background_keys)[...] = self._network.background_keys(stream)
+
     def renew(self, pieces: Iterable[int]) -> None:
         """Copy what `LocalNetwork.relearn` computed into the kernel's arrays."""
         network, shared = self._network, np.asarray(self.neurons.shared)

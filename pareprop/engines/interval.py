@@ -177,6 +177,7 @@ class Interval(Engine):
             {
                 "origin": 0,
                 "before": self.origin,
+                "draws": self.first_draw,
                 "injected": self._by_step[: self.n_steps],
                 "perturbed": self._perturbed,
             }
@@ -188,7 +189,7 @@ class Interval(Engine):
         """Collective: run steps [first, last) of the interval; more may follow."""
 
         def run(first: int, last: int) -> None:
-            self.kernel.run(self.channel.meeting, first, last, self.round_steps, self.n_samples == 0)
+            self.kernel.run(self.channel.meeting, first, last, self.round_steps, self._starts)
 
         self.perturbing.run(first, last, run)
         self._add_times("deliver", "update")
@@ -197,6 +198,13 @@ class Interval(Engine):
     def origin(self) -> int:
         """Step of the run with which the present interval, or the next one, begins."""
         return self.n_samples * self.n_steps
+
+    @property
+    def _starts(self) -> bool:
+        """Whether the run starts with the present interval: its first step has no constant current, as in NEST."""
+        if self.resets:
+            return self._test is None and self.origin == self.tested
+        return self.n_samples == 0
 
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
         """Collective: end the interval after all of its steps, or an episode after those of its rollout.
@@ -227,7 +235,7 @@ class Interval(Engine):
         if learn:
             local = self.local.filtered
             self.gradient.collect(
-                sample.inputs, channel, error, local, psi, rate, self.n_samples == 0, self._is_reset,
+                sample.inputs, channel, error, local, psi, rate, self._starts, self._is_reset,
                 sample.modulator, self.origin, signals,
             )  # fmt: skip
         elif not self.settings.reset:
@@ -447,7 +455,8 @@ class Interval(Engine):
     def state_of_cells(self) -> State:
         """Return what a sample changes before it changes weights: numbers, neurons and readouts of `state`."""
         items: list[Plastic | LearnedDelays] = [*self.plastic, *self.gradient.delays]
-        state = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in items}})
+        numbers = {"n_samples": self.n_samples, "tested": self.tested}
+        state = State(numbers | {"plastic": {item.name: item.numbers() for item in items}})
         state.neurons = {name: self.neurons[name] for name in CHAINED if name in self.neurons}
         state.neurons |= {"carried": self._get_carried()}
         state.shared = {"y": self.y}
@@ -464,6 +473,7 @@ class Interval(Engine):
         self._load_readouts(shared)
         self.gradient.clear()
         self.n_samples, self.gradient.n_collected = int(numbers["n_samples"]), 0
+        self.tested = int(numbers.get("tested", 0))
         self.gradient.rules.goes_on = bool(numbers.get("rules_go_on", False))
         items: list[Plastic | LearnedDelays] = [*self.plastic, *self.gradient.adaptive, *self.gradient.delays]
         for item in items:

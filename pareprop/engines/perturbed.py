@@ -43,15 +43,19 @@ class Perturbing:
         self._network, self._kernels, n = network, kernels, network.neurons[1] - network.neurons[0]
         self.active: list[Applied] = []
         self.lost = np.zeros(n, np.int64)
-        self._n_steps = 0
+        self._n_steps, self._stream = 0, ""
         self._held = allocate_aligned(n, network.model.kernels.real)
         self._drawn: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for item in network.model.perturbations:  # bad drawn values are reported before the run
             if isinstance(item.options, Injection):
                 self._drawn[item.name] = self._draw(item, item.options)
 
-    def choose(self, phase: str, learn: bool, asked: Sequence[object] | None) -> None:
-        """Set the perturbations of the samples that follow: of a phase, or those asked for; `InputError` if bad."""
+    def choose(self, phase: str, learn: bool, asked: Sequence[object] | None, stream: str = "") -> None:
+        """Set the perturbations of the samples that follow: of a phase, or those asked for; `InputError` if bad.
+
+        The keys of their draws end with `stream`.
+        """
+        self._stream = stream
         self.active = perturbations.choose(self._network.model.perturbations, phase, asked)
         for item in self.active:
             if item.kind == "cut" and learn:
@@ -99,15 +103,15 @@ class Perturbing:
             }
         )
 
-    def thin(self, inputs: SpikeLog, first: int, origin: int, n_steps: int) -> SpikeLog:
+    def thin(self, inputs: SpikeLog, first: int, first_draw: int, n_steps: int) -> SpikeLog:
         """Return spikes of the inputs without those that perturbations remove.
 
         Parameters
         ----------
         inputs : SpikeLog
             Spikes of steps from `first` on of a sample of `n_steps` steps.
-        first, origin : int
-            First step of `inputs`, and the step of the run with which the sample begins.
+        first, first_draw : int
+            First step of `inputs`, and the number of the draws of the sample's first step.
         n_steps : int
             Steps of the sample.
 
@@ -130,7 +134,7 @@ class Perturbing:
             for low, high in perturbations.cells_of(item.options, population):
                 mine = np.flatnonzero(stays & inside & (number >= low) & (number < high))
                 if isinstance(item.options, Dropout):
-                    when = steps[mine] + first + origin
+                    when = steps[mine] + first + first_draw
                     mine = mine[perturbations.draw_lost(self._key(item), when, number[mine], item.options.p)]
                 stays[mine] = False
         return SpikeLog.of(steps[stays], ids[stays], n)
@@ -164,7 +168,7 @@ class Perturbing:
         return self._population(item).role
 
     def _key(self, item: Applied) -> np.ndarray:
-        return rng.key(self._network.model.seed, f"{item.name}/{item.kind}")
+        return rng.key(self._network.model.seed, f"{item.name}/{item.kind}{self._stream}")
 
     def _ranges(self, item: Applied) -> list[tuple[int, int, int]]:
         """Return ranges of this rank's neurons that it acts on: first, one past the last, the first's number."""

@@ -235,6 +235,7 @@ class Spike(Engine):
             {
                 "origin": self.time,
                 "before": self.before,
+                "draws": self.first_draw,
                 "injected": by_step[: self.n],
                 "perturbed": self._perturbed,
             }
@@ -636,6 +637,7 @@ class Spike(Engine):
             if self.network.model.learning_signal is not None:  # a flush asks it for the signals of the latest errors
                 seen = self.context
                 state.numbers["context"] = [seen.index, seen.phase, seen.label, seen.batch_size]
+        state.numbers["tested"] = self.tested
         state.numbers["plastic"] = {item.name: item.numbers() for item in self.plastic}
         state.neurons |= {"carried": self._get_carried()}
         state.shared |= {"y": self.y}
@@ -655,6 +657,7 @@ class Spike(Engine):
             kept, asked = ("true", "false") if "before" in numbers else ("false", "true")
             raise InputError(f"cannot resume: reset = {kept} in the checkpoint, {asked} in this run")
         self._load_readouts(shared)
+        self.tested = int(numbers.get("tested", 0))
         if self.resets:
             self.before = int(numbers["before"])
         else:

@@ -288,7 +288,8 @@ class LocalNetwork:
         InputError
             For a drawn rate out of bounds.
         """
-        rows, keys, levels, weights = [], [], [np.zeros(0, np.uint32)], [np.zeros(0)]
+        rows, levels, weights = [], [np.zeros(0, np.uint32)], [np.zeros(0)]
+        self._drawn: list[str] = []  # names of the backgrounds that bring spikes to this rank
         for item in self.model.backgrounds:
             offset = self.model.offset(item.post)
             low, high = overlap(*self.neurons, offset, offset + item.post.size)
@@ -312,15 +313,20 @@ class LocalNetwork:
             row[layout.BACKGROUND_WEIGHT], row[layout.LEVEL] = sum(map(len, weights)), sum(map(len, levels))
             row[layout.LEVELS], row[layout.LEVELS_EACH] = len(table), not shared
             rows.append(row)
-            keys.append(rng.key(self.model.seed, f"{item.name}/spikes"))
+            self._drawn.append(item.name)
             levels.append(table.reshape(-1))
             weights.append(weight)
         return {
             "backgrounds": np.array(rows, np.int64).reshape(-1, layout.BACKGROUND_COLUMNS),
-            "background_keys": np.array(keys, np.uint64).reshape(-1, 2),
+            "background_keys": self.background_keys(),
             "background_levels": np.concatenate(levels),
             "background_weight": copy_aligned(np.concatenate(weights), self.model.kernels.real),
         }
+
+    def background_keys(self, stream: str = "") -> np.ndarray:
+        """Return the keys of the draws of `background`, which end with `stream`, uint64 (n, 2)."""
+        keys = [rng.key(self.model.seed, f"{name}/spikes{stream}") for name in self._drawn]
+        return np.array(keys, np.uint64).reshape(-1, 2)
 
     @property
     def adaptive(self) -> bool:

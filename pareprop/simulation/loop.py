@@ -21,6 +21,7 @@ import gc
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -550,7 +551,8 @@ class Simulation:
         self._require_whole()
         require_samples(self.task, "run_samples")
         self._torn = f"a batch of phase '{phase}'"
-        outcomes = self._run_batch(first, n, phase, learn)
+        with nullcontext() if counts(phase, learn) else self.engine.testing():
+            outcomes = self._run_batch(first, n, phase, learn)
         self._torn = ""
         return outcomes
 
@@ -628,7 +630,7 @@ class Simulation:
 
     def _enter(self, index: int, phase: str, learn: bool) -> None:
         """Tell the engine which sample comes; its label is known with it."""
-        self.engine.enter(phase, learn, self._asked)
+        self.engine.enter(phase, learn, self._asked, None if counts(phase, learn) else index)
         self.engine.context = Context(int(index), phase, batch_size=self.model.optimizer.batch_size)
 
     def _look_at(self, index: int, phase: str, sample: Sample, error: np.ndarray, loss: float, learn: bool) -> Outcome:

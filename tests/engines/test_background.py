@@ -127,9 +127,9 @@ def test_rates_of_neurons_are_those_of_one_rate() -> None:
     np.testing.assert_array_equal(found[0], found[2])
 
 
-def learning(variant: str, precision: str = "double") -> Model:
+def learning(variant: str, precision: str = "double", batch_size: int = 1) -> Model:
     """A network that spikes by its background alone, and learns."""
-    rule = GradientDescent(eta=1e-3)
+    rule = GradientDescent(eta=1e-3 if batch_size == 1 else 1e-6, batch_size=batch_size)
     model = Model(variant, seed=2, precision=precision, optimizer=rule)
     cells = [model.neurons("a", 30, "iaf", C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, c_reg=0.1)]
     cells.append(model.neurons("b", 11, "iaf_psc_exp", c_reg=0.1))
@@ -148,12 +148,51 @@ def learning(variant: str, precision: str = "double") -> Model:
 RAMP = Noise(np.linspace(0.0, 1.0, STEPS)[:, None], 0)
 
 
+@pytest.mark.parametrize("what", ["background", "perturbations", "currents", "first step"])
+@pytest.mark.parametrize(("variant", "batch_size"), [("interval", 1), ("interval", 2), ("spike", 2)])
+def test_validation_changes_no_bit_of_a_training(variant: str, batch_size: int, what: str) -> None:
+    """Samples that do not train draw from streams of their own; they neither start the run nor leave currents."""
+    found, losses, task = [], list[list[float]](), RAMP
+    for tests in (False, True):
+        model = learning(variant, batch_size=batch_size)
+        cells = model.populations[0]
+        if what != "background":
+            model.backgrounds.clear()
+            model.inject(cells, mean=0.4, std=0.1 if what == "perturbations" else 0.0)
+        if what == "perturbations":
+            model.dropout(cells, p=0.2, phases=None)
+        if what == "currents":
+            model.connect(model.currents("current", 1), cells, weight=1.0, plastic=False, delay=3)
+            task = Noise(RAMP.target, 0, currents=np.ones((STEPS, 1)))
+        if what == "first step":
+            more = model.neurons("more", 3, "iaf", C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, I_e=0.7, c_reg=0.1)
+            model.connect(more, cells, weight=0.1)
+        simulation = Simulation(model, task)
+        for iteration in range(3):
+            if tests:
+                losses += [simulation.test(3, phase).losses for phase in ("test", "validate")]
+            simulation.train(iteration + 1)
+        found.append(simulation.hexdigest())
+    assert found[0] == found[1]
+    assert what in ("currents", "first step") or (losses[0] != losses[1] and len(set(losses[0])) == 3)
+
+
+def test_a_test_draws_the_same_each_time() -> None:
+    """Also before, after and between other samples, and on an opened run."""
+    simulation = Simulation(learning("interval"), RAMP)
+    found = [simulation.test(2).losses]
+    simulation.test(1, "validate")
+    found.append(simulation.test(2).losses)
+    assert found[0] == found[1]
+
+
 PAIRS = (("interval double", "spike single"), ("interval single", "spike double"))
 
 
 def train(folder: str, words: list[str], exchange: object) -> None:
     for case in PAIRS[int(words[0])]:
-        done = ranks.run_part(words, exchange, learning(*case.split()), RAMP, Path(folder, case))
+        options = {"validate_every": 1, "validate_samples": 1}
+        done = ranks.run_part(words, exchange, learning(*case.split()), RAMP, Path(folder, case), **options)
         if exchange.rank == 0:
             print(f"{case}: {done.digest}", flush=True)
 
