@@ -36,7 +36,7 @@ def copy_checkout(folder: Path) -> Path:
     """A copy of the checkout with its compiled kernels, importable by itself."""
     tree = folder / "tree"
     names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
-    built = [str(path.relative_to(ROOT)) for path in (*ROOT.glob("cython_core/*.so"), *ROOT.glob("build/**/*"))]
+    built = [str(path.relative_to(ROOT)) for path in (*ROOT.glob("cython_core/**/*.so"), *ROOT.glob("build/**/*"))]
     for name in filter(None, [*names, *built]):
         if (ROOT / name).is_file():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +197,7 @@ def judge(tree: Path, tests: Tests, mutation: Mutation) -> str:
         path.write_bytes(before)
         if mutation.room == "kernels":
             os.utime(path)
-            for name in tree.glob("cython_core/*.so"):  # a later mutation of Python code must not meet this one
+            for name in tree.glob("cython_core/**/*.so"):  # a later mutation of Python code must not meet this one
                 shutil.copy2(tests.clean / name.relative_to(tree), name)
 
 
