@@ -1,13 +1,14 @@
 """Read case files: small networks as plain arrays with expected results, for `verify`.
 
-Formats "pareprop-case-1" to "-5" (see `learned_cases`, `delay_cases`, `rule_cases`) and "pareprop-reward-case-1" (see
-`reward_cases`).
+One reader for all formats: each later one adds groups and attributes, and none changes what an earlier one means. What
+a file lacks, or holds in a shape that does not fit, ends in one line from the model that is built of it.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +19,21 @@ from ..errors import InputError, shorten
 from ..later import h5py
 from ..network.connectivity import Population
 from ..network.model import Model
-from ..network.optimizers import optimizer
+from ..network.optimizers import Optimizer, optimizer
 from ..network.parameters import validate
+from ..network.reward import Reward, Rollout
 from ..network.rewire import Rewire
-from ..network.variants import find_variant
-from ..neurons.model import NeuronModel, models_of
-from ..values import AnyValue, Values
-from . import case_fields as fields
-from . import delay_cases, learned_cases, reward_cases, rule_cases
+from ..neurons.model import models_of
+from ..parallel.spike_log import SpikeLog
+from ..rules.definition import rules_of
+from ..values import AnyValue, Foreign, Values
 
-# Format 2 adds signs and rewiring, 3 neurons given by equations, 4 parameters and delays that learn, 5 learning rules.
-LEARNED = "pareprop-case-4"
-FORMATS = (
-    "pareprop-case-1", "pareprop-case-2", "pareprop-case-3", LEARNED, rule_cases.FORMAT, reward_cases.FORMAT
-)  # fmt: skip
+REWARDS = "pareprop-reward-case-1"
+# 2 adds signs and rewiring, 3 neurons given by equations, 4 parameters and delays that learn, 5 learning rules
+LEARNED, RULES = "pareprop-case-4", "pareprop-case-5"
+FORMATS = (*(f"pareprop-case-{number}" for number in range(1, 4)), LEARNED, RULES, REWARDS)
+LIMIT = 2**28  # arrays and populations with more values are refused before memory is allocated
+TABLES = {"learning": ("rule", "optimizer"), "transmission": ("U", "tau_rec"), "record_synapses": ("target", "source")}
 
 
 @dataclass(frozen=True)
@@ -45,270 +47,278 @@ class Case:
     model : Model
         The network.
     attributes : dict
-        Attributes of the file's root.
+        Attributes of the file's root; those that are JSON as what they say.
     arrays : dict of str to ndarray
-        Inputs (n_steps, n_in), targets (n_steps, n_out), and window (n_steps,) in the spike variant. Cases of rewards
-        have actions and rewards in place of targets.
+        Arrays of the file but the expected ones: inputs (n_steps, n_in), targets (n_steps, n_out) and others.
     expected : dict of str to ndarray
-        Expected arrays by name.
+        Expected arrays by name; `learned/NAME/...` by parameter, such as "rec0.tau_m".
     """
 
     name: str
     model: Model
     attributes: Values
     arrays: dict[str, np.ndarray]
-    expected: dict[str, np.ndarray]
+    expected: dict[str, np.ndarray] = field(default_factory=dict)
 
     def samples(self) -> list[Sample]:
-        """Return the samples in order: the intervals, or the whole run in the spike variant."""
-        if self.model.is_rewarded:
-            return reward_cases.samples(self.arrays, self.attributes)
-        inputs, targets, modulator = self.arrays["inputs"], self.arrays["targets"], self.arrays.get("modulator")
-        windows = self.arrays["window"].astype(bool) if self.model.eprop.is_online else None
-        length = int(self.attributes.get("interval", len(inputs)))
-        steps = [slice(start, start + length) for start in range(0, len(inputs), length)]
+        """Return the samples in order: the intervals or episodes, or the whole run in the spike variant."""
+        inputs = self.arrays["inputs"]
+        format_, is_online = self.attributes["format"], self.model.eprop.is_online
+        whole = is_online and not (format_ == LEARNED and "interval" in self.attributes)
+        length = len(inputs) if whole else int(self.attributes["interval"])
+        if not 1 <= length <= len(inputs) or len(inputs) % length:
+            raise InputError(
+                f"interval = {length} must divide the {len(inputs)} steps of 'inputs', which must be above 0"
+            )
+        window = self.attributes.get("learning_window", length)
+        lowest = 1 if self.attributes.get("average_gradient") else 0  # a gradient is not averaged over no steps
+        if not lowest <= window <= length:
+            raise InputError(f"learning_window = {window} must lie in [{lowest}, {length}]")
+        if format_ == REWARDS:
+            return [self._episode(k, inputs[k * length : (k + 1) * length]) for k in range(len(inputs) // length)]
+        targets, modulator = self.arrays["targets"], self.arrays.get("modulator")
+        mask = self.arrays["window"].astype(bool) if is_online else None
+        for name, array in (("targets", targets), ("window", mask), ("modulator", modulator)):
+            if array is not None and len(array) != len(inputs):
+                raise InputError(f"'{name}' has {len(array)} steps, 'inputs' {len(inputs)}; they must be equal")
         return [
             Sample.from_raster(
                 inputs[part],
                 targets[part],
-                window=None if windows is None else windows[part],
+                window=None if mask is None else mask[part],
                 modulator=None if modulator is None else modulator[part],
             )
-            for part in steps
+            for part in (slice(start, start + length) for start in range(0, len(inputs), length))
         ]
+
+    def _episode(self, k: int, inputs: np.ndarray) -> Sample:
+        """Return episode `k`: actions and rewards are given, not computed."""
+        arrays = self.arrays
+        alive = arrays["alive"][k].astype(bool)
+        rollout = Rollout(
+            when=arrays["decision_steps"][alive],
+            actions=arrays["actions"][k][alive],
+            rewards=arrays["rewards"][k][alive],
+            acting=np.ones(np.count_nonzero(alive), bool),
+            terminated=bool(np.any(arrays["terminated"][k][alive])),
+            bootstrap=float(arrays["bootstrap"][k]),
+            n_steps=int(arrays["length"][k]),
+        )
+        rollout.check(len(inputs), int(self.attributes["n_actions"]))
+        return Sample(SpikeLog.from_raster(inputs), rollout=rollout)
 
 
 def load(path: str | Path) -> Case:
-    """Read and check a case file.
+    """Read a case file.
 
     Raises
     ------
     InputError
-        If the file is damaged or inconsistent; the message names file, key, value and bound.
+        If the file is damaged or inconsistent; the message names the file.
     """
     try:
         with files.open_hdf5(path) as file:
             return _read(Path(path).name, file)
-    except InputError as problem:
-        raise InputError(f"case {path}: {problem}") from None
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as problem:  # h5py's
-        raise InputError(f"case {path}: {_first_line(problem)}") from None
-
-
-def _first_line(problem: Exception) -> str:
-    text = str(getattr(problem, "strerror", None) or problem).strip("'\"").splitlines()
-    return shorten(text[0]) if text else type(problem).__name__
+    except (InputError, OSError, AssertionError, *files.MALFORMED) as problem:
+        text = str(getattr(problem, "strerror", None) or problem).strip("'\"").splitlines()
+        raise InputError(f"case {path}: {shorten(text[0]) if text else type(problem).__name__}") from None
 
 
 def _read(name: str, file: h5py.File) -> Case:
-    attributes = fields.attributes(file)
+    attributes = _list_attributes(file)
     if attributes.get("format") not in FORMATS:
         raise InputError(f"format is '{attributes.get('format')}', must be one of {', '.join(FORMATS)}")
-    variant = attributes.get("variant", "")
-    eprop = find_variant(variant)
-    loss = reward_cases.loss(attributes) if attributes["format"] == reward_cases.FORMAT else None
-    arrays = reward_cases.read_arrays(file, attributes) if loss else _arrays(file, eprop.is_online)
-    n_out = reward_cases.n_readouts(attributes) if loss else arrays["targets"].shape[1]
-    model = _model(variant, file, attributes, arrays["inputs"].shape[1], n_out)
-    model.loss = loss
-    learns = attributes["format"] == LEARNED
-    if not eprop.is_online or (learns and "interval" in attributes):
-        _check_interval(attributes, len(arrays["inputs"]), not eprop.is_online)
-    elif "interval" in attributes:
-        del attributes["interval"]  # of other formats one sample is the whole run
-    if not fields.number(attributes, "weights_tolerance") >= 0:
-        raise InputError(f"weights_tolerance = {attributes['weights_tolerance']} must be at least 0")
-    group = fields.group(file, "expected")
-    more = reward_cases.read_expected(group, arrays) if loss else {}
-    signal_shape = (len(arrays["inputs"]), n_out)
-    if learns:
-        n_samples = signal_shape[0] // int(attributes.get("interval", signal_shape[0]))
-        more |= learned_cases.read_expected(group, file, n_samples, model.optimizer.batch_size)
-    return Case(name, model, attributes, arrays, _read_expected(group, file, signal_shape) | more)
+    if not isinstance(tolerance := attributes.get("weights_tolerance"), int | float) or not tolerance >= 0:
+        raise InputError(f"weights_tolerance = {tolerance} must be a number, at least 0")
+    for key in ("neuron_models", "rules", *TABLES):
+        attributes[key] = json.loads(attributes.get(key, "[]" if key in TABLES else "{}"))
+    for key, needed in TABLES.items():
+        for entry in attributes[key]:
+            if missing := [name for name in ("matrix", *needed) if name not in entry]:
+                raise InputError(f"attribute '{key}': '{missing[0]}' is missing")
+    arrays = {key: _read_array(node) for key, node in file.items() if isinstance(node, h5py.Dataset)}
+    case = Case(name, _Network(attributes, file, arrays).model, attributes, arrays, _read_expected(file))
+    case.samples()  # refuses what does not fit
+    return case
 
 
-def _arrays(file: h5py.File, has_window: bool) -> dict[str, np.ndarray]:
-    """Return inputs, targets and window, checked."""
-    names = ["inputs", "targets"] + ["window"] * has_window
-    arrays = {key: fields.array(file, key, 1 if key == "window" else 2) for key in names}
-    if "modulator" in file:
-        arrays["modulator"] = fields.array(file, "modulator", 1)
-    n_steps = len(arrays["inputs"])
-    for key, array in arrays.items():
-        if len(array) != n_steps or not n_steps:
-            raise InputError(f"'{key}' has {len(array)} steps, 'inputs' {n_steps}; they must be equal and above 0")
-    if not np.all(np.isfinite(arrays["targets"])):
-        raise InputError("'targets' holds values that are not finite")
-    return arrays
+def _list_attributes(node: Foreign) -> Values:
+    """Return the attributes as Python types."""
+    plain = {}
+    for key, value in node.attrs.items():
+        value = value.decode() if isinstance(value, bytes) else value
+        plain[key] = value.item() if isinstance(value, np.generic) else value
+    return plain
 
 
-def _check_interval(attributes: Values, n_steps: int, has_learning_window: bool) -> None:
-    interval = fields.whole(attributes, "interval")
-    if interval < 1 or n_steps % interval:
-        raise InputError(f"interval = {interval} must divide the {n_steps} steps of 'inputs'")
-    if not has_learning_window:
-        return
-    window = fields.whole(attributes, "learning_window")
-    lowest = 1 if attributes.get("average_gradient") else 0  # a gradient is not averaged over no steps
-    if not lowest <= window <= interval:
-        raise InputError(f"learning_window = {window} must lie in [{lowest}, {interval}]")
+def _read_array(node: h5py.Dataset) -> np.ndarray:
+    if node.size > LIMIT or node.dtype.kind not in "biuf":
+        raise InputError(f"'{node.name}' has {node.size} values of {node.dtype}, must be at most {LIMIT} numbers")
+    return np.asarray(node[()])
 
 
-def _read_expected(group: h5py.Group, file: h5py.File, signal_shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Return the expected arrays that all formats have, by name, their shapes checked."""
-    shapes = {key: file[key].shape for key in ("w_in", "w_rec", "w_out")}
-    shapes["readout_signal"] = signal_shape
-    shapes["spike_steps"] = shapes["spike_ids"] = (fields.dataset(group, "spike_steps").size,)
-    if "states" in group:
-        shapes["record"] = (fields.dataset(group, "record").size,)
-        traces = (signal_shape[0], *shapes["record"])
-        shapes |= {f"states/{name}": traces for name in fields.group(group, "states")} | {"surrogate_gradient": traces}
-    if "rewire" in file:
-        shapes |= {"d_rec": shapes["w_rec"], "moves": (fields.dataset(group, "moves").size // 6, 6)}
-    if "synapse_states" in group:
-        shapes |= rule_cases.list_shapes(group, shapes)
-    expected = {key: fields.dataset(group, key) for key in shapes}
-    for key, array in expected.items():
-        if array.shape != shapes[key] or array.dtype.kind not in "iuf":
-            raise InputError(
-                f"'expected/{key}' has shape {array.shape} of {array.dtype}, must be numbers of shape {shapes[key]}"
-            )
-    return expected
+def _list_tables(file: h5py.File, key: str) -> Iterator[tuple[str, Values]]:
+    """Yield number and attributes of the groups 0, 1, ... within group `key`, if it is there."""
+    for name in sorted(file.get(key, ()), key=int):
+        yield name, _list_attributes(file[key][name])
 
 
-def _model(variant: str, file: h5py.File, attributes: Values, n_in: int, n_out: int) -> Model:
-    nodes = fields.group(file, "groups")
-    dt_ms = fields.number(attributes, "dt_ms") if "dt_ms" in attributes else 1.0
-    seed = fields.whole(attributes, "seed") if "seed" in attributes else 1
-    model = Model(
-        variant, seed, dt_ms=dt_ms, optimizer=optimizer(fields.attributes(fields.group(file, "optimizer")), "optimizer")
-    )
-    model.learning_rules = rule_cases.read_rules(attributes)
-    inputs = model.inputs("in", n_in)
-    known = _neuron_models(attributes)
-    learns = learned_cases.read(file, len(nodes))
-    keys = zip(sorted(nodes, key=int), learns, strict=True)
-    groups = [_neurons(model, key, fields.group(nodes, key), known, learn) for key, learn in keys]
-    ports = {key: _ports(attributes, key, len(groups)) for key in ("port_in", "port_rec")}
-    readout = model.readouts("out", n_out, **fields.attributes(fields.group(file, "readout")))
-    if not groups:
-        raise InputError("group 'groups' holds no neurons")
-    n_rec = model.size("recurrent")
-    w_in, w_rec, w_out, w_fb = (fields.array(file, key, 2) for key in ("w_in", "w_rec", "w_out", "w_fb"))
-    d_in, d_rec = (
-        fields.array(file, key, 2) if key in file else np.ones(weights.shape, int)
-        for key, weights in (("d_in", w_in), ("d_rec", w_rec))
-    )
-    for key, array, shape in (
-        ("w_in", w_in, (n_rec, n_in)),
-        ("w_rec", w_rec, (n_rec, n_rec)),
-        ("w_out", w_out, (n_out, n_rec)),
-        ("w_fb", w_fb, (n_rec, n_out)),
-        ("d_in", d_in, (n_rec, n_in)),
-        ("d_rec", d_rec, (n_rec, n_rec)),
-    ):
-        if array.shape != shape:
-            raise InputError(f"dataset '{key}' has shape {array.shape}, must be {shape}")
-        if np.any(np.isinf(array)):  # NaN: no synapse
-            raise InputError(f"dataset '{key}' holds values that are not finite")
-    rules = rule_cases.Options(attributes)
-    signs = {key: _signs(file, key, size) for key, size in (("in", n_in), ("rec", n_rec), ("out", n_rec))}
-    moving, learned = _rewiring(file), delay_cases.read_optimizers(file, len(groups))
-    d_out, d_fb = attributes.get("d_out", 1), attributes.get("d_fb", 1)
-    for number, (post, port_in, port_rec) in enumerate(zip(groups, ports["port_in"], ports["port_rec"], strict=True)):
-        rows = slice(model.offset(post), model.offset(post) + post.size)
-        own = rules.of("in", post, groups, slice(0, n_in)) | {"learn_delay": learned.get(("w_in", number))}
-        _connect(model, inputs, post, w_in[rows], d_in[rows], signs["in"], moving.get("w_in"), port=port_in, **own)
-        for pre in groups:
-            columns = slice(model.offset(pre), model.offset(pre) + pre.size)
-            delays, bound = d_rec[rows, columns], signs["rec"][columns]
-            own = rules.of("rec", post, groups, columns) | {"learn_delay": learned.get(("w_rec", number))}
-            _connect(model, pre, post, w_rec[rows, columns], delays, bound, moving.get("w_rec"), port=port_rec, **own)
-        _connect(model, readout, post, w_fb[rows], d_fb, feedback=attributes.get("feedback", "random"))
-        own = rules.of("out", readout, groups, rows)
-        _connect(model, post, readout, w_out[:, rows], d_out, signs["out"][rows], **own)
-    return model
+def _drop_epsilon(settings: Values) -> Values:
+    """Return the settings of an optimizer without `epsilon` unless it is Adam, as case files give it to all."""
+    return {key: value for key, value in settings.items() if key != "epsilon" or settings["type"] == "adam"}
 
 
-def _rewiring(file: h5py.File) -> dict[str, tuple[Rewire, bool]]:
-    """Return for each rewired matrix its `Rewire`, and whether autapses are allowed."""
-    if "rewire" not in file:
-        return {}
-    values = fields.attributes(fields.group(file, "rewire"))
-    names, autapses = str(values.pop("projections", "")).split(","), bool(values.pop("allow_autapses", True))
-    for name in names:
-        if name not in ("w_in", "w_rec"):
-            raise InputError(f"rewire: projections = '{name}' must be w_in or w_rec")
-    rule = validate(Rewire, values, "rewire")
-    return dict.fromkeys(names, (rule, autapses))
+def _read_expected(file: h5py.File) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+
+    def add(name: str, node: Foreign) -> None:
+        if isinstance(node, h5py.Dataset):
+            found[name] = _read_array(node)
+
+    file["expected"].visititems(add)
+    for key, table in _list_tables(file, "learn"):
+        for kind in ("final", "gradient", "history"):
+            found[f"learned/rec{int(table['group'])}.{table['name']}/{kind}"] = found.pop(f"learned/{key}/{kind}")
+    for name in ("w_in", "w_rec", "w_out"):
+        if found[name].shape != file[name].shape:
+            raise InputError(f"'expected/{name}' has shape {found[name].shape}, must be {file[name].shape}")
+    for name in ("spike_steps", "spike_ids", "readout_signal"):
+        if found[name].ndim != 1 + (name == "readout_signal"):
+            raise InputError(f"'expected/{name}' has shape {found[name].shape}")
+    return found
 
 
-def _signs(file: h5py.File, key: str, size: int) -> np.ndarray:
-    """Return the signs of the sources of a matrix, 0 if the case has none."""
-    if f"sign_{key}" not in file:
-        return np.zeros(size, np.int8)
-    signs = fields.array(file, f"sign_{key}", 1)
-    if len(signs) != size:
-        raise InputError(f"dataset 'sign_{key}' has {len(signs)} values, must have {size}")
-    return signs
+class _Network:
+    """Builds the model of a case; populations "rec0", "rec1", ... are its groups of neurons."""
 
+    def __init__(self, attributes: Values, file: h5py.File, arrays: dict[str, np.ndarray]) -> None:
+        self._attributes, self._file, self._arrays = attributes, file, arrays
+        rewards = attributes["format"] == REWARDS
+        n_out = 1 + int(attributes["n_actions"]) if rewards else arrays["targets"].shape[1]
+        self.model = model = Model(
+            attributes["variant"],
+            attributes.get("seed", 1),
+            dt_ms=attributes.get("dt_ms", 1.0),
+            optimizer=optimizer(_list_attributes(file["optimizer"]), "optimizer"),
+        )
+        if rewards:
+            values = {key: attributes[key] for key in ("gamma", "c_V", "c_H")}
+            model.loss = Reward(lambda_=attributes["lambda"], **values)
+        model.learning_rules = rules_of(attributes["rules"], "attribute 'rules'")
+        inputs = model.inputs("in", arrays["inputs"].shape[1])
+        self._groups = self._add_neurons()
+        readout = model.readouts("out", n_out, **_list_attributes(file["readout"]))
+        self._rewired = self._read_rewiring()
+        self._delays_learn = self._read_learned_delays()
+        for number, post in enumerate(self._groups):
+            rows = self._slice(post)
+            self._connect("in", inputs, post, number)
+            for pre in self._groups:
+                self._connect("rec", pre, post, number)
+            feedback = attributes.get("feedback", "random")
+            self._add_synapses(readout, post, arrays["w_fb"][rows], attributes.get("d_fb", 1), feedback=feedback)
+            self._connect("out", post, readout, None)
 
-def _neuron_models(attributes: Values) -> dict[str, NeuronModel]:
-    """Return the neuron models that a case defines by equations, by name."""
-    try:
-        given = json.loads(attributes.get("neuron_models", "{}"))
-    except (ValueError, TypeError, RecursionError):
-        raise InputError("attribute 'neuron_models' is not JSON") from None
-    return models_of(given, "attribute 'neuron_models'")
+    def _slice(self, population: Population) -> slice:
+        first = self.model.offset(population)
+        return slice(first, first + population.size)
 
+    def _add_neurons(self) -> list[Population]:
+        models = models_of(self._attributes["neuron_models"], "attribute 'neuron_models'")
+        learn: dict[int, Values] = {}
+        for _, table in _list_tables(self._file, "learn"):
+            name, group = table.pop("name"), int(table.pop("group"))
+            learn.setdefault(group, {})[name] = {
+                k: v for k, v in table.items() if k != "epsilon" or table["type"] == "adam"
+            }
+        groups = []
+        for key, values in _list_tables(self._file, "groups"):
+            size, kind = values.pop("n"), str(values.pop("model"))
+            if size > LIMIT:
+                raise InputError(f"group '{key}': n = {size} must be at most {LIMIT}")
+            kind, more = models.get(kind, kind), learn.pop(int(key), {})
+            groups.append(self.model.neurons(f"rec{key}", size, kind, learn=more, **values))
+        if not groups or learn:
+            raise InputError(f"'groups' lacks group {min(learn, default=0)}")
+        return groups
 
-def _ports(attributes: Values, key: str, n_groups: int) -> list[str | None]:
-    """Return the port that a matrix reaches, for each group of targets."""
-    given = attributes.get(key)
-    single = given is None or isinstance(given, str)
-    names: list[str | None] = [given] if single else [str(item) for item in np.ravel(np.asarray(given))]
-    if len(names) not in (1, n_groups):
-        wanted = f"must be one, or one for each of {n_groups} groups"
-        raise InputError(f"attribute '{key}' names {len(names)} ports, {wanted}")
-    return names if len(names) == n_groups else names * n_groups
+    def _read_rewiring(self) -> dict[str, Values]:
+        """Return the options of each rewired matrix."""
+        if "rewire" not in self._file:
+            return {}
+        values = _list_attributes(self._file["rewire"])
+        names, autapses = values.pop("projections").split(","), bool(values.pop("allow_autapses", True))
+        rewire = validate(Rewire, values, "rewire")
+        return {name: {"rewire": rewire, "allow_autapses": autapses} for name in names}
 
+    def _read_learned_delays(self) -> dict[tuple[str, int], Optimizer]:
+        """Return the optimizers of delays by matrix and group of targets."""
+        found = {}
+        for key, values in _list_tables(self._file, "learn_delay"):
+            matrix, group = values.pop("matrix"), values.pop("group", None)
+            chosen = optimizer(_drop_epsilon(values), f"learn_delay/{key}")
+            found |= {
+                (matrix, number): chosen for number in (range(len(self._groups)) if group is None else [int(group)])
+            }
+        return found
 
-def _neurons(
-    model: Model, key: str, node: h5py.Group, known: dict[str, NeuronModel], learn: dict[str, Values]
-) -> Population:
-    values = fields.attributes(node)
-    size, kind = fields.whole(values, "n"), values.pop("model", None)
-    if size > fields.LIMIT:
-        raise InputError(f"group '{key}': n = {size} must be at most {fields.LIMIT}")
-    del values["n"]
-    return model.neurons(f"rec{key}", size, known.get(str(kind), str(kind)), learn=learn, **values)
+    def _connect(self, name: str, pre: Population, post: Population, group: int | None) -> None:
+        """Connect two populations by their part of a matrix: "in", "rec" or "out"."""
+        rows, columns = self._slice(post), self._slice(pre)
+        weights, options = self._arrays[f"w_{name}"], dict(self._rewired.get(f"w_{name}", {}))
+        if weights.shape != (shape := tuple(self.model.size(population.role) for population in (post, pre))):
+            raise InputError(f"'w_{name}' has shape {weights.shape}, must be {shape}")
+        delays = self._attributes.get("d_out", 1) if group is None else 1
+        if group is not None:
+            options["learn_delay"] = self._delays_learn.get((f"w_{name}", group))
+            ports = self._attributes.get(f"port_{name}")
+            options["port"] = ports if ports is None or isinstance(ports, str) else str(np.ravel(ports)[group])
+            delays = self._arrays.get(f"d_{name}", np.ones(weights.shape, int))[rows, columns]
+        if f"sign_{name}" in self._arrays:
+            options["sign"] = self._arrays[f"sign_{name}"][columns]
+        self._add_synapses(
+            pre, post, weights[rows, columns], delays, **options, **self._choose_rule(name, columns, group)
+        )
 
+    def _add_synapses(
+        self, pre: Population, post: Population, weights: np.ndarray, delays: AnyValue, **options: AnyValue
+    ) -> None:
+        if np.any(np.isinf(weights)):  # NaN: no synapse
+            raise InputError("weights hold values that are not finite; NaN: no synapse")
+        target, source = np.nonzero(~np.isnan(weights))
+        # with symmetric feedback, weights are those of the readouts' synapses
+        weight = 1.0 if options.get("feedback") == "symmetric" else weights[target, source]
+        delay = np.broadcast_to(np.asarray(delays), weights.shape)[target, source]
+        self.model.connect(pre, post, "explicit", source=source, target=target, weight=weight, delay=delay, **options)
 
-def _connect(
-    model: Model,
-    pre: Population,
-    post: Population,
-    weights: np.ndarray,
-    delays: object,
-    sign: object = "free",
-    moving: tuple[Rewire, bool] | None = None,
-    feedback: str | None = None,
-    **options: AnyValue,
-) -> None:
-    target, source = np.nonzero(~np.isnan(weights))
-    delays = np.broadcast_to(np.asarray(delays), weights.shape)[target, source]
-    weight = 1.0 if feedback == "symmetric" else weights[target, source]  # that of the readouts' synapses
-    model.connect(
-        pre,
-        post,
-        "explicit",
-        source=source,
-        target=target,
-        weight=weight,
-        delay=delays,
-        sign=sign,
-        feedback=feedback,
-        rewire=moving and moving[0],
-        allow_autapses=moving is None or moving[1],
-        **options,
-    )
+    def _choose_rule(self, matrix: str, columns: slice, group: int | None) -> Values:
+        """Return learning rule, optimizer and short-term plasticity of a part of a matrix."""
+        if self._attributes["format"] != RULES:
+            return {}
+        options: Values = {"plastic": False}
+        for entry in self._attributes["learning"]:
+            if covered := self._find_covered(entry, matrix, group):
+                options = {"plastic": True, "learning_rule": entry["rule"]}
+                options["optimizer"] = optimizer(entry["optimizer"], f"attribute 'learning': {matrix}")
+                options["learning_parameters"] = {
+                    name: value[covered] if isinstance(value, list) else value
+                    for name, value in entry.get("parameters", {}).items()
+                } or None
+        for entry in self._attributes["transmission"]:
+            if self._find_covered(entry, matrix, group):
+                given = {name: entry[name] for name in ("U", "tau_rec", "tau_fac", "u", "x") if name in entry}
+                options["transmission"] = {
+                    name: value[columns] if isinstance(value, list) else value for name, value in given.items()
+                }
+        return options
+
+    def _find_covered(self, entry: Values, matrix: str, group: int | None) -> slice | None:
+        """Return where a group stands among the values of the neurons that an entry covers; None: it does not."""
+        numbers = [None] if group is None else entry.get("groups", [*range(len(self._groups))])
+        if entry["matrix"] != matrix or group not in numbers:
+            return None
+        if group is None:
+            return slice(None)
+        sizes = [self._groups[number].size for number in numbers]
+        first = sum(sizes[: numbers.index(group)])
+        return slice(first, first + self._groups[group].size)

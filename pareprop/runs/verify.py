@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..engines.base import Recorded, Settings
-from ..engines.plasticity import Plastic
+from ..engines.interval import Interval
+from ..engines.rule_traces import traces_of
 from ..engines.sample import Sample
-from ..errors import StateError
-from ..network.losses import Evaluation
+from ..engines.traces import Chosen, Traces
+from ..errors import InputError, StateError
+from ..network.connectivity import Role
+from ..network.model import Model
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome, Watched
-from . import learned_cases, reward_cases, rule_cases
-from .cases import LEARNED, Case
+from ..values import Values
+from .cases import LEARNED, RULES, Case
 
-READOUT_TOLERANCE = 1e-9
+TOLERANCE = 1e-9  # of all but the weights
+ENDS = ("source", "target")
+MATRICES: dict[str, tuple[Role, Role]] = {
+    "in": ("input", "recurrent"),
+    "rec": ("recurrent", "recurrent"),
+    "out": ("recurrent", "readout"),
+}
+DELAYS = ("delay", "d", "gradient_delay")  # final delays in real numbers, in whole steps, and their gradients
+OF_REWARDS = {"delta": "td_error", "advantage": "advantage"}  # expected array to its name in `Evaluation.extra`
 
 
 class _CaseTask:
@@ -35,31 +46,241 @@ class _CaseTask:
         return self._samples[index]
 
 
-class _Keep(Observer):
-    """Keeps spikes and readout signals in the form of the case files."""
+class Results(Observer):
+    """Collects what a run gives, under the names of the expected arrays.
 
-    def __init__(self) -> None:
-        self.steps: list[np.ndarray] = []
-        self.ids: list[np.ndarray] = []
-        self.signals: list[np.ndarray] = []
-        self.evaluations: list[Evaluation] = []
-        self.recorded: list[Recorded] = []
+    Attributes
+    ----------
+    found : dict of str to ndarray
+        Results of the run, on rank 0.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self.found: dict[str, np.ndarray] = {}
+        self._case, self._expected = case, case.expected
+        self._learns, self._has_rules = (case.attributes["format"] == name for name in (LEARNED, RULES))
+        self._has_states = any(name.startswith("states/") for name in case.expected)
+        self._parts: dict[str, list[np.ndarray]] = defaultdict(list)
+        self._synapses: list[tuple[int, Traces]] = []
+        self._worst: dict[str, float] = {}  # deviations of what is compared where it lives
+
+    def begin(self, simulation: Simulation) -> None:
+        """Ask the engine to keep what is compared; keep the values that learn."""
+        engine, expected = simulation.engine, self._expected
+        records = [expected.get("record", np.zeros(0)).astype(np.int64)]
+        for k, entry in enumerate(self._case.attributes["record_synapses"] if "record_steps" in expected else ()):
+            if item := self._find_synapse(simulation, k, entry):
+                records.append(item.record)
+                self._synapses.append((k, item))
+        if self._has_states or self._has_rules:
+            engine.record_ids(np.unique(np.concatenate(records)))
+        if self._has_rules or self._learns:
+            engine.keep_gradients()
+        for item in engine.plastic:
+            if item.rewiring is not None:
+                item.rewiring.kept = []
+        engine.parameters.kept = []
+        self.after_iteration(simulation, 0, 0.0)
+
+    def _find_synapse(self, simulation: Simulation, k: int, entry: Values) -> Traces | None:
+        """Return the traces of a synapse that the case names, if its target lives on this rank."""
+        model, (first, last) = simulation.model, simulation.network.neurons
+        matrix = entry["matrix"]
+        if matrix != "out" and not first <= entry["target"] < last:
+            return None
+        ends = zip(MATRICES[matrix], (int(entry["source"]), int(entry["target"])), strict=True)
+        (pre, source), (post, target) = [
+            (item, cell - model.offset(item))
+            for role, cell in ends
+            for item in model.of_role(role)
+            if model.offset(item) <= cell < model.offset(item) + item.size
+        ]
+        projection = next(item for item in model.projections if (item.pre, item.post) == (pre, post))
+        place = np.flatnonzero((projection.source == source) & (projection.target == target))
+        if not len(place):
+            raise InputError(f"attribute 'record_synapses'[{k}]: there is no such synapse")
+        delay = np.asarray(projection.delay)[place]
+        return traces_of(simulation.engine, Chosen(projection, np.array([source]), np.array([target]), delay))
 
     def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
         """Keep one sample; the readout signal is 0 outside the window, and after the end of an episode."""
-        n_steps, window = simulation.task.n_steps, outcome.sample.window
-        if simulation.engine.recorded is not None:
-            self.recorded.append(simulation.engine.recorded)
-        steps, ids = simulation.engine.log.spikes(len(outcome.signal))
-        self.steps.append(steps + n_steps * outcome.index)
-        self.ids.append(ids.copy())
-        if outcome.evaluation is not None and outcome.sample.rollout is not None:
-            self.evaluations.append(outcome.evaluation)
-            self.signals.append(np.pad(outcome.signal, ((0, n_steps - len(outcome.signal)), (0, 0))))
-            return
-        if window is None:
-            window = np.arange(n_steps) >= n_steps - simulation.engine.settings.learning_window
-        self.signals.append(np.where(window[:, None], outcome.error + outcome.sample.target, 0.0))
+        engine, n_steps, evaluation = simulation.engine, simulation.task.n_steps, outcome.evaluation
+        steps, ids = engine.log.spikes(len(outcome.signal))
+        if evaluation is not None and outcome.sample.rollout is not None:
+            n_decisions = self._expected["delta"].shape[1]
+            padded = {"readout_signal": (outcome.signal, n_steps), "error_signal": (evaluation.error, n_steps)}
+            padded |= {name: (evaluation.extra[key], n_decisions) for name, key in OF_REWARDS.items()}
+            sample = {
+                name: np.pad(part, ((0, size - len(part)), *[(0, 0)] * (part.ndim - 1)))[None]
+                for name, (part, size) in padded.items()
+            }
+            sample |= {name: sample[name][0] for name in ("readout_signal", "error_signal")}
+        else:
+            window = outcome.sample.window
+            if window is None:
+                window = np.arange(n_steps) >= n_steps - engine.settings.learning_window
+            sample = {"readout_signal": np.where(window[:, None], outcome.error + outcome.sample.target, 0.0)}
+        sample |= {"spike_steps": steps + n_steps * outcome.index, "spike_ids": ids.copy()}
+        for name, part in (sample | {"loss": np.array([outcome.loss])}).items():
+            self._parts[name].append(part)
+        if self._has_states and engine.recorded is not None:
+            recorded = engine.recorded
+            here = np.isin(recorded.record, self._expected["record"])
+            states = {f"states/{name}": values for name, values in recorded.states.items()}
+            for name, values in (states | {"surrogate_gradient": recorded.surrogate_gradient}).items():
+                self._parts[name].append(values[:, here])
+        if "record_steps" in self._expected:
+            log = simulation.exchange.broadcast_spikes(engine.log, engine.n)
+            for k, item in self._synapses:
+                found = item.list_states(engine.inputs, log, outcome.error, outcome.sample.modulator)
+                names = self._case.attributes["record_synapses"][k]["names"]
+                values = [[float(state.get(name, np.zeros(1))[0]) for name in names] for state in found]
+                self._parts[f"synapse_states/{k}"].append(np.array(values))
+        is_first_batch = outcome.index + 1 == simulation.model.optimizer.batch_size
+        if isinstance(engine, Interval) and is_first_batch and self._learns:
+            gradient = engine.gradient
+            sums, divisor = gradient.sums.peek(), float(gradient.n_collected * gradient.averaged_steps)
+            shown = {key: sums[place] / divisor for place, key in enumerate(gradient.arrays)}
+            self._keep_matrices(simulation, "gradient", shown)
+            items = zip(gradient.delays, gradient.split_delays(sums), strict=True)
+            delays = {item.span.projection.name: item.weight * part / (2.0 * divisor) for item, part in items}
+            self._keep_delays(simulation, "gradient_delay", delays)
+
+    def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
+        """Keep the values after a step of the optimizers."""
+        parameters = simulation.engine.parameters
+        for item in parameters.items:
+            values = parameters.gather(simulation.exchange.comm, item.values, item)
+            self._parts[f"learned/{item.name}/history"].append(np.atleast_2d(values))
+
+    def end(self, simulation: Simulation) -> None:
+        """Collective: complete `found`."""
+        engine, comm = simulation.engine, simulation.exchange.comm
+        shown = engine.show_weights()
+        self._keep_matrices(simulation, "w", shown)
+        if self._has_rules:
+            self._keep_matrices(simulation, "gradient", engine.gradients(shown))
+        if self._learns:
+            self._keep_delays(simulation, "delay", engine.show_delays())
+            self._keep_delays(simulation, "d", {})
+        for place, item in enumerate(engine.parameters.items):
+            gradient = engine.parameters.kept[0][place] if engine.parameters.kept else np.zeros(0)
+            self.found[f"learned/{item.name}/gradient"] = engine.parameters.gather(comm, gradient, item)
+            self.found[f"learned/{item.name}/final"] = self._parts[f"learned/{item.name}/history"][-1][0]
+        self.found |= {name: np.concatenate(parts) for name, parts in self._parts.items()}
+        self.found["moves"] = self._list_moves(simulation)
+        self._compare_here(simulation)
+        simulation.digest.add_weights(comm, simulation.network, shown, engine.show_delays())
+        simulation.digest.add_parameters(comm, engine.parameters)
+
+    def _keep_matrices(self, simulation: Watched, kind: str, shown: dict[int, np.ndarray]) -> None:
+        """Collective: keep a number of each synapse: that of `shown`, by `id` of the table, or else the weight."""
+        model = simulation.model
+        found = {name: np.full(self._expected[f"w_{name}"].shape, np.nan) for name in MATRICES}
+        for table, span in digest.tables(simulation.network):
+            ends = span.projection.pre, span.projection.post
+            name = next((name for name, roles in MATRICES.items() if roles == tuple(end.role for end in ends)), None)
+            for records in digest.synapses(simulation.exchange.comm, table, span, shown.get(id(table))):
+                if name is not None:
+                    columns, rows = (records[key] + model.offset(end) for key, end in zip(ENDS, ends, strict=True))
+                    found[name][rows, columns] = records["weight"]
+        self.found |= {f"{kind}_{name}": matrix for name, matrix in found.items()}
+
+    def _keep_delays(self, simulation: Watched, kind: str, shown: dict[str, np.ndarray]) -> None:
+        """Collective: keep a number of each delay that learns: that of `shown`, by projection, or else its steps.
+
+        Without a synapse these are NaN, or 0 in delays in steps; fixed delays have no gradient.
+        """
+        model = simulation.model
+        names = [name for name in ("in", "rec") if f"{kind}_{name}" in self._expected]
+        found = {
+            name: np.full(self._expected[f"{kind}_{name}"].shape, 0.0 if kind == "d" else np.nan) for name in names
+        }
+        for table, span in digest.tables(simulation.network):
+            ends, values = (span.projection.pre, span.projection.post), shown.get(span.projection.name)
+            name = next((name for name in names if MATRICES[name] == tuple(end.role for end in ends)), None)
+            if name is None or (values is None and kind == "gradient_delay"):
+                continue
+            for records in digest.synapses(
+                simulation.exchange.comm, table, span, values, 0 if values is None else span.first
+            ):
+                columns, rows = (records[key] + model.offset(end) for key, end in zip(ENDS, ends, strict=True))
+                found[name][rows, columns] = records["delay" if values is None else "weight"]
+        self.found |= {f"{kind}_{name}": matrix for name, matrix in found.items()}
+
+    def _list_moves(self, simulation: Simulation) -> np.ndarray:
+        """Collective: return all moves of synapses on rank 0, int64 (n, 6), sorted: step, matrix, target, old source,
+        new source, delay.
+        """
+        rows = [np.zeros((0, 6), np.int64)]
+        for item in simulation.engine.plastic:
+            if item.rewiring is not None and item.rewiring.kept is not None:
+                pre, post = item.span.projection.pre, item.span.projection.post
+                moves = np.concatenate([np.zeros((0, 5), np.int64), *item.rewiring.kept])
+                moves = np.insert(moves, 1, int(pre.role == "recurrent"), axis=1)
+                source, target = simulation.model.offset(pre), simulation.model.offset(post)
+                rows.append(moves + np.array([0, 0, target, source, source, 0]))
+        parts = list(collectives.to_root(simulation.exchange.comm, [np.concatenate(rows)]))
+        whole = np.concatenate(parts or rows)
+        return whole[np.lexsort(whole.T[::-1])]
+
+    def _compare_here(self, simulation: Simulation) -> None:
+        """Collective: compare states on the ranks where they live; keep the largest deviations of all ranks."""
+        expected, worst = self._expected, {}
+        if self._has_states:
+            here, worst["states"] = np.isin(expected["record"], simulation.engine.recorded_ids), 0.0
+            for name, wanted in expected.items():
+                if here.any() and name.startswith(("states/", "surrogate_gradient")):
+                    found = self.found.get(name, np.zeros(0))
+                    scale = max(1.0, float(np.nanmax(np.abs(wanted))))
+                    worst["states"] = max(worst["states"], _compute_deviation(found, wanted[:, here]) / scale)
+        if "record_steps" in expected:
+            worst["synapse states"] = 0.0
+            for k, _ in self._synapses:
+                wanted, found = (
+                    expected[f"synapse_states/{k}"],
+                    self.found[f"synapse_states/{k}"][expected["record_steps"]],
+                )
+                scale = float(np.abs(wanted).max(initial=0.0)) or 1.0
+                worst["synapse states"] = max(worst["synapse states"], _compute_deviation(found, wanted) / scale)
+        comm = simulation.exchange.comm
+        self._worst = {name: value if comm is None else max(comm.allgather(value)) for name, value in worst.items()}
+
+    def compare(self, model: Model) -> dict[str, float]:
+        """Return the largest deviations on rank 0, by what they are of, relative to the size of the expected values.
+
+        Those of delays in steps and of evaluations are absolute.
+        """
+        worst: dict[str, float] = {}
+        is_rewarded = "delta" in self._expected
+        for name, wanted in self._expected.items():
+            size = None  # the largest expected value
+            if is_rewarded and name in (*OF_REWARDS, "error_signal", "loss"):
+                kind, size = "errors", 1.0
+            elif name.startswith("gradient_") and (self._learns or self._has_rules):
+                kind = "gradients"
+            elif name == "loss":
+                kind = "losses"
+            elif self._learns and name.startswith(("learned/", "delay_", "d_")):
+                kind, size = "learned", None if name.startswith("learned/") else 1.0
+            else:
+                continue
+            if name.startswith("gradient_delay_"):
+                wanted = np.where(_find_learned_delays(model, name.removeprefix("gradient_delay_")), wanted, np.nan)
+            scale = size or float(np.nanmax(np.abs(wanted), initial=0.0)) or 1.0
+            deviation = _compute_deviation(self.found.get(name, np.zeros(0)), wanted) / scale
+            worst[kind] = max(worst.get(kind, 0.0), deviation)
+        return self._worst | worst
+
+
+def _find_learned_delays(model: Model, name: str) -> np.ndarray:
+    """Return which delays of a matrix learn: bool (n_rec, n_in) or (n_rec, n_rec)."""
+    found = np.zeros(tuple(model.size(role) for role in reversed(MATRICES[name])), np.bool_)
+    for item in model.projections:
+        if item.learn_delay is not None and (item.pre.role, item.post.role) == MATRICES[name]:
+            post, pre = (slice(model.offset(end), model.offset(end) + end.size) for end in (item.post, item.pre))
+            found[post, pre] = True
+    return found
 
 
 @dataclass(frozen=True)
@@ -81,105 +302,47 @@ class Verdict:
     digest: digest.Digest
 
 
+def run_case(case: Case, exchange: Exchange, round_steps: int = 0) -> tuple[Simulation, Results]:
+    """Collective: run a case; return the simulation, and its results on rank 0."""
+    task, results = _CaseTask(case), Results(case)
+    named = {name: bool(case.attributes[name]) for name in ("average_gradient", "reset") if name in case.attributes}
+    settings = case.model.eprop.settings(task.learning_window, round_steps=round_steps, **named)
+    simulation = Simulation(case.model, task, exchange, [results], settings)
+    results.begin(simulation)
+    batch = case.model.optimizer.batch_size
+    simulation.train(task.n_samples // batch)
+    for index in range(simulation.iteration * batch, task.n_samples):  # an incomplete last batch changes no weights
+        simulation.run_sample(index, "train", learn=False)
+    results.end(simulation)
+    return simulation, results
+
+
 def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
-    """Collective: run `case` and compare; return the verdict, valid on rank 0."""
-    task = _CaseTask(case)
-    keep, synapses = _Keep(), rule_cases.SynapseStates(case.attributes, case.expected)
-    learned = learned_cases.Learned(case.expected) if case.attributes["format"] == LEARNED else None
-    observers = [keep, *([learned] if learned else []), *([synapses] if "record_steps" in case.expected else [])]
-    simulation = Simulation(case.model, task, exchange, observers, _settings(case, task.learning_window, round_steps))
-    if "record" in case.expected:
-        more = synapses.begin(simulation)
-        simulation.engine.record_ids(np.union1d(case.expected["record"].astype(np.int64), more))
-    if "gradient_in" in case.expected:
-        simulation.engine.keep_gradients()
-    rewired = [item for item in simulation.engine.plastic if item.rewiring]
-    for item in rewired:
-        assert item.rewiring is not None
-        item.rewiring.kept = []
+    """Collective: run a case and compare; return the verdict, valid on rank 0."""
     try:
-        _run(simulation, task.n_samples)
+        simulation, results = run_case(case, exchange, round_steps)
     except StateError as problem:
-        return Verdict(f"{case.name}: {problem}: DOES NOT HOLD", False, simulation.digest)
-    shown = simulation.engine.show_weights()
-    shapes = {key: case.expected[key].shape for key in learned_cases.MATRICES}
-    weights = learned_cases.matrices(simulation, shown, shapes)
-    gradients = {}
-    if "gradient_in" in case.expected and not learned:
-        found = learned_cases.matrices(simulation, simulation.engine.gradients(shown), shapes)
-        gradients["gradients"] = rule_cases.compare_gradients(case.expected, found)
-    if "record_steps" in case.expected:
-        gradients["synapse states"] = synapses.compare(exchange)
-    moves = _moves(case, simulation, rewired)
-    simulation.digest.add_weights(exchange.comm, simulation.network, shown, simulation.engine.show_delays())
-    simulation.digest.add_parameters(exchange.comm, simulation.engine.parameters)
-    state_error = _compare_states(case, keep.recorded, simulation)
+        return Verdict(f"{case.name}: {problem}: DOES NOT HOLD", False, digest.Digest())
     if exchange.rank:
         return Verdict("", True, simulation.digest)
-    steps, ids, signals = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
-    errors = {} if state_error is None else {"states": state_error}
-    if keep.evaluations:
-        errors = {"errors": reward_cases.compute_deviation(case.expected, keep.evaluations, task.n_steps)} | errors
-    errors |= gradients | (learned.compare(case.expected) if learned else {})
-    line, holds = _compare(case, steps, ids, signals, weights, moves, errors)
-    return Verdict(line, holds, simulation.digest)
-
-
-def _run(simulation: Simulation, n_samples: int) -> None:
-    batch = simulation.model.optimizer.batch_size
-    simulation.train(n_samples // batch)
-    for index in range(simulation.iteration * batch, n_samples):  # an incomplete last batch changes no weights
-        simulation.run_sample(index, "train", learn=False)
-
-
-def _settings(case: Case, window: int, round_steps: int) -> Settings:
-    named = {name: bool(case.attributes[name]) for name in ("average_gradient", "reset") if name in case.attributes}
-    return case.model.eprop.settings(window, round_steps=round_steps, **named)
-
-
-def _moves(case: Case, simulation: Watched, rewired: list[Plastic]) -> np.ndarray:
-    """Collective: return all moves of synapses on rank 0, int64 (n, 6), sorted: step, matrix, target, old source, new
-    source, delay.
-    """
-    rows = [np.zeros((0, 6), np.int64)]
-    for item in rewired:
-        pre, post = item.span.projection.pre, item.span.projection.post
-        assert item.rewiring is not None and item.rewiring.kept is not None
-        moves = np.concatenate([np.zeros((0, 5), np.int64), *item.rewiring.kept])
-        moves = np.insert(moves, 1, int(pre.role == "recurrent"), axis=1)
-        offset = case.model.offset(pre)
-        rows.append(moves + np.array([0, 0, case.model.offset(post), offset, offset, 0]))
-    parts = list(collectives.to_root(simulation.exchange.comm, [np.concatenate(rows)]))
-    whole = np.concatenate(parts or rows)
-    return whole[np.lexsort(whole.T[::-1])]
-
-
-def _compare_states(case: Case, recorded: list[Recorded], simulation: Watched) -> float | None:
-    """Collective: return the largest deviation of a state or surrogate gradient, relative to its largest value.
-
-    Relative to 1 if that is smaller; None if the case expects none.
-    """
-    if "record" not in case.expected:
-        return None
-    worst = 0.0
-    for name, wanted in case.expected.items():
-        if not name.startswith("states/") and name != "surrogate_gradient":
-            continue
-        wanted = wanted[:, np.isin(case.expected["record"], simulation.engine.recorded_ids)]
-        if not wanted.shape[1]:
-            continue
-        parts = [
-            (
-                item.surrogate_gradient
-                if name == "surrogate_gradient"
-                else item.states.get(name.removeprefix("states/"), np.full(item.V_m.shape, np.nan))
-            )[:, np.isin(item.record, case.expected["record"])]
-            for item in recorded
-        ]
-        scale = max(1.0, float(np.nanmax(np.abs(case.expected[name]))))
-        worst = max(worst, _deviation(np.concatenate(parts), wanted) / scale)
-    comm = simulation.exchange.comm
-    return worst if comm is None else max(comm.allgather(worst))
+    found, expected, tolerance = results.found, case.expected, case.attributes["weights_tolerance"]
+    spikes = [values[key] for values in (found, expected) for key in ("spike_steps", "spike_ids")]
+    difference = _first_difference(*spikes)
+    readout = _compute_deviation(found["readout_signal"], expected["readout_signal"])
+    weights = max(_compute_deviation(found[f"w_{name}"], expected[f"w_{name}"]) for name in MATRICES)
+    move, errors = _first_move(found["moves"], expected.get("moves")), results.compare(case.model)
+    holds = difference is None and move is None and weights <= tolerance
+    holds = holds and all(error <= TOLERANCE for error in (readout, *errors.values()))
+    parts = [f"{len(spikes[0])} spikes equal" if difference is None else difference]
+    if "moves" in expected:
+        parts.append(f"{len(found['moves'])} moves equal" if move is None else move)
+    parts += [
+        f"{name} {error:.1e} (at most {TOLERANCE:.0e})" for name, error in (errors | {"readout": readout}).items()
+    ]
+    parts.append(f"weights {weights:.1e} (at most {tolerance:.0e})")
+    return Verdict(
+        f"{case.name}: {', '.join(parts)}: {'holds' if holds else 'DOES NOT HOLD'}", holds, simulation.digest
+    )
 
 
 def _first_move(moves: np.ndarray, wanted: np.ndarray | None) -> str | None:
@@ -190,34 +353,6 @@ def _first_move(moves: np.ndarray, wanted: np.ndarray | None) -> str | None:
     k = int(np.argmax(np.append(np.any(moves[:n] != wanted[:n], axis=1), True)))
     shown = [str(rows[k].tolist()) if k < len(rows) else "none" for rows in (moves, wanted)]
     return f"move {k} differs: {shown[0]} instead of {shown[1]}"
-
-
-def _compare(
-    case: Case,
-    steps: np.ndarray,
-    ids: np.ndarray,
-    signals: np.ndarray,
-    weights: dict[str, np.ndarray],
-    moves: np.ndarray,
-    errors: dict[str, float],
-) -> tuple[str, bool]:
-    difference = _first_difference(steps, ids, case.expected["spike_steps"], case.expected["spike_ids"])
-    readout = _deviation(signals, case.expected["readout_signal"])
-    deviation = max(_deviation(weights[key], case.expected[key]) for key in weights)
-    tolerance = float(case.attributes["weights_tolerance"])
-    move = _first_move(moves, case.expected.get("moves"))
-    holds = difference is None and move is None and readout <= READOUT_TOLERANCE and deviation <= tolerance
-    holds = holds and all(error <= READOUT_TOLERANCE for error in errors.values())
-    spikes = f"{len(steps)} spikes equal" if difference is None else difference
-    if "moves" in case.expected:
-        spikes += f", {len(moves)} moves equal" if move is None else f", {move}"
-    for name, error in errors.items():
-        spikes += f", {name} {error:.1e} (at most {READOUT_TOLERANCE:.0e})"
-    line = (
-        f"{case.name}: {spikes}, readout {readout:.1e} (at most {READOUT_TOLERANCE:.0e}), "
-        f"weights {deviation:.1e} (at most {tolerance:.0e}): {'holds' if holds else 'DOES NOT HOLD'}"
-    )
-    return line, holds
 
 
 def _first_difference(
@@ -235,7 +370,7 @@ def _first_difference(
     return f"spike {k} differs: {name(steps, ids)} instead of {name(expected_steps, expected_ids)}"
 
 
-def _deviation(actual: np.ndarray, expected: np.ndarray) -> float:
+def _compute_deviation(actual: np.ndarray, expected: np.ndarray) -> float:
     """Return the largest absolute difference; infinite if shapes or missing synapses differ."""
     if actual.shape != expected.shape or np.any(np.isnan(actual) != np.isnan(expected)):
         return float("inf")

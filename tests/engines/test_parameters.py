@@ -38,8 +38,8 @@ from pareprop.parallel import launcher
 from pareprop.parallel.exact_sums import sum_exactly
 from pareprop.plans.plan import NetworkPlan
 from pareprop.plots.figures import FIGURES
-from pareprop.runs import learned_cases
 from pareprop.runs.cases import load
+from pareprop.runs.verify import Results
 from pareprop.storage import nest_rebuild, sonata_network
 
 CASES = find("learned")
@@ -109,14 +109,14 @@ def test_cases_hold_on_any_number_of_ranks() -> None:
 def test_another_expectation_does_not_hold(key: str) -> None:
     case = load(next(path for path in CASES if "tau-m-threshold" in path))
     name = key.replace("learn/0", "learned/rec0.tau_m").replace("learn/1", "learned/rec0.V_th")
-    found = learned_cases.Learned(case.expected)
-    found.found = {kind: values.copy() for kind, values in case.expected.items()}
-    assert max(found.compare(case.expected).values()) == 0
-    whole = found.found.pop(name)
-    assert max(found.compare(case.expected).values()) == np.inf  # what is missing
-    found.found[name] = whole
-    found.found[name].flat[np.nanargmax(np.abs(found.found[name]))] *= 1 + 1e-6
-    assert max(found.compare(case.expected).values()) > 1e-9
+    results = Results(case)
+    results.found = {kind: values.copy() for kind, values in case.expected.items()}
+    assert max(results.compare(case.model).values()) == 0
+    whole = results.found.pop(name)
+    assert max(results.compare(case.model).values()) == np.inf  # what is missing
+    results.found[name] = whole
+    results.found[name].flat[np.nanargmax(np.abs(results.found[name]))] *= 1 + 1e-6
+    assert max(results.compare(case.model).values()) > 1e-9
 
 
 # ---- gradients and steps ---------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from pareprop.network.optimizers import Adam
 from pareprop.network.parameters import Normal
 from pareprop.network.synapse_table import SynapseTable
 from pareprop.parallel.exchange import Alone
-from pareprop.runs import cases, learned_cases, verify
+from pareprop.runs import cases, verify
 from pareprop.runs.benchmark import BenchTask
 from pareprop.runs.benchmark import model as bench_model
 from pareprop.simulation import digest
@@ -42,14 +42,8 @@ def run_case(path: Path, precision: str) -> tuple[dict[str, np.ndarray], dict[st
     """Spikes and readout signals, and weights, of a golden case."""
     case = cases.load(path)
     case.model.precision = precision
-    task, keep = verify._CaseTask(case), verify._Keep()
-    simulation = Simulation(case.model, task, Alone(), [keep], verify._settings(case, task.learning_window, 0))
-    verify._run(simulation, task.n_samples)
-    shapes = {key: case.expected[key].shape for key in learned_cases.MATRICES}
-    weights = learned_cases.matrices(simulation, simulation.engine.show_weights(), shapes)
-    names = ("spike_steps", "spike_ids", "readout_signal")
-    kept = (keep.steps, keep.ids, keep.signals)
-    return {name: np.concatenate(parts) for name, parts in zip(names, kept, strict=True)}, weights
+    found = verify.run_case(case, Alone())[1].found
+    return found, {key: found[key] for key in ("w_in", "w_rec", "w_out")}
 
 
 @pytest.mark.parametrize("path", map(Path, GOLDEN), ids=lambda path: path.stem)
