@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
 from ..neurons.model import NeuronModel
 from ..rules.bound import Bound, list_read
 from ..rules.definition import Eprop, LearningRule, Rule
@@ -127,13 +126,8 @@ def bind(at: RuleAt, definition: NeuronModel) -> Bound:
 
 
 def rules_by_name(model: Model) -> dict[str, Rule]:
-    """Return the learning rules that projections name, by name; `InputError` if one name means two."""
-    found: dict[str, Rule] = {}
-    for item in model.projections:
-        rule = item.learning_rule
-        if rule is not None and found.setdefault(rule.name, rule) != rule:
-            raise InputError(f"two learning rules are named '{rule.name}'")
-    return found
+    """Return the learning rules that projections name, by name."""
+    return {rule.name: rule for item in model.projections if (rule := item.learning_rule)}
 
 
 def reads(model: Model, signal: str) -> list[str]:

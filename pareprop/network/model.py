@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -215,9 +216,14 @@ class Model:
         if self.learning_signal is not None and not callable(self.learning_signal):
             wanted = "must be a function of signals, errors and context"
             raise InputError(f"learning_signal = {quote(self.learning_signal)} {wanted}")
-        self._note_optimizer("optimizer", self.optimizer)
         self._names: set[str] = set()
         self._offsets: dict[str, int] = {}
+        self._meanings: dict[tuple[str, str], object] = {}
+        self._note_optimizer("optimizer", self.optimizer)
+        for population in self.populations:
+            self._require_one_model(population)
+        for projection in self.projections:
+            self._require_one_rule(projection)
 
     def _read_loss(self, key: str) -> Loss | None:
         """Return the loss that an attribute holds; a function becomes an `OwnLoss`."""
@@ -239,6 +245,20 @@ class Model:
         for name in given:
             if name in self.eprop.neurons:
                 raise InputError(f"neuron_models: '{name}' is a model of the package; give yours another name")
+
+    def _require_one_meaning(self, here: str, kind: str, name: str, given: object) -> None:
+        """Raise `InputError` if a name stands for something else already; arrays and descriptions of runs go by it."""
+        if self._meanings.setdefault((kind, name), given) != given:
+            raise InputError(f"{here}: another {kind} of the model is named '{name}'; give one of them another name")
+
+    def _require_one_model(self, population: Population) -> None:
+        if definition := getattr(population.params, "definition", None):
+            here, plain = f"population '{population.name}'", _with_plain_surrogate(definition)
+            self._require_one_meaning(here, "neuron model", definition.name, plain)
+
+    def _require_one_rule(self, projection: Projection) -> None:
+        if rule := projection.learning_rule:
+            self._require_one_meaning(f"projection '{projection.name}'", "learning rule", rule.name, rule)
 
     def __repr__(self) -> str:
         cells = ", ".join(f"{item.name} {item.size:,}" for item in self.populations) or "no populations"
@@ -490,6 +510,8 @@ class Model:
     def find_neuron(self, model: object, here: str) -> type[Neuron] | NeuronModel:
         """Return what a name means to `neurons`; `InputError` tells after `here` that there is no such model."""
         if isinstance(model, NeuronModel):
+            if model.name in self.eprop.neurons:
+                raise InputError(f"{here}: '{model.name}' is a model of the package; give yours another name")
             return model
         if not isinstance(model, str) or model not in self.list_neuron_models():
             hint = parameters.nearest(str(model), self.list_neuron_models())
@@ -630,6 +652,7 @@ class Model:
             self._names = {other.name for other in self.projections}
         if name in self._names:
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
+        self._require_one_rule(projection)
         self._names.add(name)
         self.projections.append(projection)
         self._note_what_has_no_effect(projection, connection)
@@ -874,14 +897,24 @@ class Model:
         cell_signs = signs.per_cell(sign, population.size, f"population '{population.name}'")
         if np.any(sign):  # of a population of 2^31 cells this is one number
             population = replace(population, sign=cell_signs)
+        self._require_one_model(population)
         self.populations.append(population)
         return population
 
 
+@cache
+def _with_plain_surrogate(definition: NeuronModel) -> NeuronModel:
+    """Return a model with the surrogate gradient that all models can have: each population may have its own."""
+    return definition.with_surrogate("piecewise_linear")
+
+
 def equations_of(model: Model) -> dict[str, NeuronModel]:
-    """Return the models given by equations of all populations, by name."""
-    kinds = [type(item.params) for item in model.of_role("recurrent")]
-    return {kind.definition.name: kind.definition for kind in kinds if issubclass(kind, GivenByEquations)}
+    """Return the models given by equations by name, each with the surrogate gradient of the first population."""
+    found: dict[str, NeuronModel] = {}
+    for item in model.of_role("recurrent"):
+        if isinstance(item.params, GivenByEquations):
+            found.setdefault(item.params.definition.name, item.params.definition)
+    return found
 
 
 def describe(model: Model) -> str:

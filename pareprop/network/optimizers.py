@@ -159,6 +159,14 @@ class Optimizer(Frozen):
             raise ValueError(f"Wmin = {self.Wmin} must not exceed Wmax = {self.Wmax}")
         return self
 
+    @model_validator(mode="after")
+    def _check_type(self) -> Optimizer:
+        kind = OPTIMIZERS.get(self.type, type(self))
+        if kind is not type(self):  # runs are resumed with the optimizer of this type
+            own = type(self).__name__
+            raise ValueError(f"type = {self.type!r} is that of {kind.__name__}; give {own} a type of its own")
+        return self
+
     @classmethod
     @cache
     def find_compiled(cls) -> tuple[int, list[str]] | None:

@@ -13,14 +13,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..kernels import checksum
-from ..neurons.model import NeuronModel
 from ..values import AnyValue, Given, Values
 from . import from_sonata, from_tables, identity, learning, parameters
 from .background import Background
 from .connection import Connection
 from .connectivity import Population, Projection
 from .losses import LOSSES
-from .model import Model
+from .model import Model, equations_of
 from .optimizers import Optimizer
 from .optimizers import optimizer as make_optimizer
 from .perturbations import Applied
@@ -42,7 +41,7 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
         Says what of the model is code, or lies in files, so that tables can't hold it.
     """
     arrays: Arrays = {}
-    equations = _equations(model)
+    equations = equations_of(model)
     for key, hook in (("loss of firing rates", model.activity), ("hook of learning signals", model.learning_signal)):
         if hook is not None:
             raise _of_script(key, hook)
@@ -51,7 +50,7 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
         "optimizer": _optimizer(model.optimizer),
         "loss": _loss(model.loss),
         "local_readouts": {} if model.local is None else _plain(model.local.model_dump()),
-        "populations": [_population(item, arrays) for item in model.populations],
+        "populations": [_population(item, arrays, equations) for item in model.populations],
         "projections": [_projection(model, item, arrays) for item in model.projections],
         "backgrounds": [
             _options(Background, item, item.name, arrays) | {"post": item.post.name} for item in model.backgrounds
@@ -61,7 +60,8 @@ def describe(model: Model) -> tuple[Tables, Arrays]:
     own = {"variant": model.variant, "seed": model.seed, "precision": model.precision}
     try:
         edges = {item.name: item.edges for item in model.projections if item.edges is not None}
-        known = model.neuron_models | equations, learning.rules_by_name(model)
+        own_models = {name: item for name, item in equations.items() if name not in model.eprop.neurons}
+        known = model.neuron_models | own_models, learning.rules_by_name(model)
         again = build({**tables, **own}, arrays, *known, edges)  # which are not read again
     except InputError as problem:
         raise InputError(f"its description can't be read again: {problem}") from None
@@ -123,18 +123,6 @@ def build(
     return model
 
 
-def _equations(model: Model) -> dict[str, NeuronModel]:
-    """Return the models given by equations by name; `InputError` if one name means two."""
-    equations: dict[str, NeuronModel] = {}
-    for item in model.of_role("recurrent"):
-        own = getattr(item.params, "definition", None)
-        if own is None or item.model in model.eprop.neurons:  # whose equations are known by that name
-            continue
-        if own != equations.setdefault(own.name, own):
-            raise InputError(f"two neuron models are named '{own.name}'")
-    return equations
-
-
 def _loss(loss: object) -> Values:
     if loss is None or loss in LOSSES.values():
         return {}
@@ -153,7 +141,7 @@ def _optimizer(optimizer: Optimizer) -> Values:
     return {"type": optimizer.type} | _plain(optimizer.model_dump(exclude_unset=True))
 
 
-def _population(item: Population, arrays: Arrays) -> Values:
+def _population(item: Population, arrays: Arrays, equations: Given) -> Values:
     table: Values = {"name": item.name, "role": item.role, "size": item.size}
     if item.role == "recurrent":
         table["model"] = item.model
@@ -162,8 +150,10 @@ def _population(item: Population, arrays: Arrays) -> Values:
     if item.sign is not None:
         first = int(item.sign[0])
         table["sign"] = first if np.all(item.sign == first) else _refer(item.sign, f"{item.name}/sign", arrays)
+    definition = getattr(item.params, "definition", None)
+    if item.learn or (definition and definition.surrogate != equations[definition.name].surrogate):
+        table["surrogate_gradient_function"] = definition.surrogate
     if item.learn:
-        table["surrogate_gradient_function"] = item.params.surrogate_gradient_function
         table["learn"] = {name: _optimizer(optimizer) for name, optimizer in item.learn.items()}
     values = {} if item.params is None else dict(item.params)
     return table | {

@@ -397,3 +397,15 @@ def test_observers_are_told_in_order() -> None:
     run.observers = [Teller(), Observer()]
     assert len(run.train(3)) == run.iteration == 2
     assert told == ["start", "train 0", 0, "iteration 0", "train 1", 1, "iteration 1", "finish"]
+
+
+class Same(GradientDescent):
+    """A step of its own under the name of another."""
+
+    step = Halved.step
+
+
+def test_an_optimizer_with_the_type_of_another_is_refused() -> None:
+    """Descriptions of runs hold the type, so that a resumed run would step as the other one."""
+    with pytest.raises(InputError, match="Same: type = 'gradient_descent' is that of GradientDescent; give Same a "):
+        Same(eta=1e-3)

@@ -7,7 +7,7 @@ import case_files
 import numpy as np
 import pytest
 
-from pareprop import Adam, InputError, LogNormal, Model, Normal, Reward, Uniform
+from pareprop import Adam, InputError, LogNormal, Model, NeuronModel, Normal, Reward, Uniform
 from pareprop.network import identity, to_tables
 from pareprop.network.model import equations_of
 
@@ -93,13 +93,33 @@ def test_what_tables_cannot_hold_is_named() -> None:
             to_tables.describe(model)
 
 
-def test_two_models_of_one_name_are_not_mixed_up() -> None:
-    """Tables name a neuron model once, so that two of one name are refused, not swapped."""
+def given(leak: str, name: str = "own", surrogate: str = "piecewise_linear") -> NeuronModel:
+    table = {"states": {"v": [0, "mV"]}, "step": {"v": leak}, "spike": "v - 1", "surrogate": surrogate}
+    return NeuronModel.from_dict(name, table)
+
+
+def test_two_models_of_one_name_are_refused() -> None:
+    model = Model("interval")
+    model.neurons("a", 2, given("0.5*v + I"))
+    told = "population 'b': another neuron model of the model is named 'own'; give one of them another name"
+    with pytest.raises(InputError, match=f"^{told}$"):
+        model.neurons("b", 2, given("0.9*v + I"))
+    model.neurons("b", 2, "adex")
+    with pytest.raises(InputError, match="another neuron model of the model is named 'adex'"):
+        model.neurons("c", 2, given("0.9*v + I", "adex"))
+    with pytest.raises(InputError, match="population 'c': 'iaf' is a model of the package; give yours another name"):
+        model.neurons("c", 2, given("0.9*v + I", "iaf"))
+    assert [item.name for item in model.populations] == ["a", "b"]
+
+
+def test_surrogates_of_one_model_come_back() -> None:
     model = Model("interval")
     model.neurons("a", 2, "adex", surrogate_gradient_function="arctan_derivative")
     model.neurons("b", 2, "adex")
-    with pytest.raises(InputError, match="two neuron models are named 'adex'"):
-        to_tables.describe(model)
+    for name, surrogate in (("c", "piecewise_linear"), ("d", "arctan_derivative")):
+        model.neurons(name, 2, given("0.5*v + I", surrogate=surrogate))
+    assert len({again(model).populations[k].params.definition for k in range(4)}) == 4
+    assert identity.list_facts(again(model)) == identity.list_facts(model)
 
 
 def test_arrays_that_changed_are_refused() -> None:

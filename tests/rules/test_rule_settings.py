@@ -1,6 +1,7 @@
 """Rules and short-term plasticity in configurations, and in what a run keeps of its network."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -160,3 +161,43 @@ def test_rules_of_one_sign_tell_where_weights_have_both() -> None:
     model.connect(inputs, cells, learning_rule="inhibitory_stdp", weight=Normal(std=1.0))
     (line,) = model.notes
     assert line.startswith("projection 'in->rec': inhibitory_stdp takes all its weights as above 0, though some may")
+
+
+def decaying(keep: float, name: str = "same", **options: object) -> LearningRule:
+    return LearningRule(name, synapse={"r": f"{keep}*r + pre"}, gradient="L*psi*r", **options)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        (decaying(0.9), decaying(0.5), "same"),
+        ("pair_stdp", decaying(0.9, "pair_stdp"), "pair_stdp"),
+        (Eprop(through="leak", name="mine"), Eprop(filter="none", name="mine"), "mine"),
+        (Eprop(through="leak", name="same"), decaying(0.9), "same"),
+    ],
+)
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_two_rules_of_one_name_are_refused(variant: str, first: object, second: object, name: str) -> None:
+    """Arrays and descriptions know rules by name: the interval variant would take the last for both."""
+    model = Model(variant)
+    inputs, cells = model.inputs("in", 2), model.neurons("rec", 3)
+    model.connect(inputs, cells, learning_rule=first)
+    told = f"projection 'rec->rec': another learning rule of the model is named '{name}'; give one of them another name"
+    with pytest.raises(InputError, match=f"^{re.escape(told)}$"):
+        model.connect(cells, cells, learning_rule=second)
+    assert [item.name for item in model.projections] == ["in->rec"]
+    with pytest.raises(InputError, match=f"another learning rule of the model is named '{name}'"):
+        other = Model(variant)
+        other.connect(other.inputs("in", 2), other.neurons("rec", 3), learning_rule=second)
+        replace(model, projections=model.projections + other.projections)
+
+
+def test_the_same_rule_may_be_given_twice() -> None:
+    """Also one that is defined again, with other words about it."""
+    model = Model("interval")
+    inputs, cells = model.inputs("in", 2), model.neurons("rec", 3)
+    model.connect(inputs, cells, learning_rule=decaying(0.9))
+    model.connect(cells, cells, learning_rule=decaying(0.9, description="again"), name="again")
+    model.connect(cells, cells, learning_rule="pair_stdp")
+    assert [*rules_by_name(model)] == ["same", "pair_stdp"]
+    assert len(replace(model).projections) == 3
