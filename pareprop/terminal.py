@@ -29,6 +29,11 @@ def echo(text: object = "", err: bool = False, nl: bool = True) -> None:
         _silence(stream)
 
 
+def count(n: int, noun: str) -> str:
+    """Return a number with its noun, in the singular for 1."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 @contextmanager
 def working(what: str, first: str) -> Generator[Callable[[str], None], None, None]:
     """Context that prints on the standard error what a long block does: after `PATIENCE`, twice that, and so on.

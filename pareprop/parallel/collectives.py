@@ -24,16 +24,17 @@ PATIENCE = 5.0  # seconds that a rank with an error waits for the others, which 
 
 
 def raise_together(comm: Comm, problem: ParepropError | None) -> None:
-    """Collective: raise on all ranks the problem of the lowest rank that has one; name the rank unless all have one.
+    """Collective: raise on all ranks the problem of the lowest rank that has one.
 
-    Problems travel only where there are any.
+    The rank is named unless all have one, or rank 0 has it, which does what one rank does for all: then the line is
+    that of a single process. Problems travel only where there are any.
     """
     if not total(comm, problem is not None):
         return
     problems = [problem] if comm is None else comm.allgather(problem)
     for rank, problem in enumerate(problems):
         if problem is not None:
-            raise type(problem)(f"{problem} (rank {rank})" if None in problems else str(problem)) from None
+            raise type(problem)(f"{problem} (rank {rank})" if rank and None in problems else str(problem)) from None
 
 
 def all_arrive(comm: Comm, seconds: float = PATIENCE) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .. import machine
+from .. import machine, terminal
 from ..network.local import cost_of
 from ..network.model import Model
 from ..parallel import collectives, mpi
@@ -43,17 +43,17 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
     groups = simulation.replicas.count
     kept = simulation.engine.history_steps
     parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
-    samples = f"{_count(batch, 'sample')} of {n_steps} steps ({n_steps * model.dt_ms:g} ms)"
+    samples = f"{terminal.count(batch, 'sample')} of {n_steps} steps ({n_steps * model.dt_ms:g} ms)"
     slowness = speed.slowness(simulation.world, model.variant)
     seconds, n_bytes = estimate.run_seconds(simulation, task, last, slowness), estimate.rank_bytes(simulation)
-    to_come = _count(last - simulation.iteration, "iteration")
+    to_come = terminal.count(last - simulation.iteration, "iteration")
     network = mpi.interconnect() if len(provenance.count_ranks_by_host(simulation.world)) > 1 else ""
     warnings = [f"warning: {network} (is libibverbs installed?); messages between nodes travel by TCP"]
     return [
-        f"{simulation.exchange.size * groups} ranks{f' in {groups} groups' if groups > 1 else ''}; "
+        f"{terminal.count(simulation.exchange.size * groups, 'rank')}{f' in {groups} groups' if groups > 1 else ''}; "
         f"memory of rank 0: {sum(memory.values()) / 2**20:.2f} MiB ({parts}); "
         f"a neuron keeps at most {kept} steps of history, however long the run",
-        f"training: {_count(model.size('recurrent'), 'neuron')}, {_count(n_synapses, 'synapse')}; "
+        f"training: {terminal.count(model.size('recurrent'), 'neuron')}, {terminal.count(n_synapses, 'synapse')}; "
         f"{to_come} of {samples}; at most {most:.2f} MiB on each rank",
         f"estimate: about {duration(max(seconds, 1.0))} for {to_come}, {n_bytes / 2**20:.0f} MiB on each rank "
         "with the program; counted, not measured, for cores without other work; unit costs are "
@@ -95,10 +95,6 @@ def _tell_models(model: Model) -> list[str]:
     costs = {item.model: cost_of(model, item) for item in model.of_role("recurrent")}
     kept = [f"{name} {cost.kept}" for name, cost in costs.items() if cost]
     return [f"numbers kept per neuron and step: {', '.join(kept)}"] if kept else []
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def advice(part: Values, neurons: int, batch: int) -> list[str]:

@@ -310,7 +310,7 @@ def predict_command(
     if within:
         limit_s = slurm.seconds_of(within)
         nodes, found = nodes_for(*arguments, costs, limit_s, ranks_per_node, node_memory * 1e9)
-        terminal.echo(f"{nodes} nodes with {ranks_per_node} ranks each")
+        terminal.echo(f"{terminal.count(nodes, 'node')} with {terminal.count(ranks_per_node, 'rank')} each")
         predictions = [found]
     else:
         predictions = [predict(*arguments, ranks, costs, ranks_per_node) for ranks in several]
@@ -387,7 +387,7 @@ def _tell_processor(costs: units.Units) -> str:
 
 def _print_prediction(prediction: Prediction, samples: int) -> None:
     terminal.echo(
-        f"{prediction.ranks} ranks, {samples} samples: {prediction.seconds:.4g} s, "
+        f"{terminal.count(prediction.ranks, 'rank')}, {terminal.count(samples, 'sample')}: {prediction.seconds:.4g} s, "
         f"{prediction.sample_seconds:.4g} s per sample"
     )
     if prediction.band:

@@ -204,7 +204,7 @@ def _find_difference(comm: Comm, reply: Reply | None, problem: InputError | None
     if marks[:, 1].any():
         rank = int(np.argmax(marks[:, 1]))
         problem = comm.bcast(problem, rank)
-        return problem if marks[:, 1].all() else InputError(f"{problem} (rank {rank})")
+        return problem if not rank or marks[:, 1].all() else InputError(f"{problem} (rank {rank})")
     if np.any(marks[:, 0] != marks[0, 0]):
         rank = int(np.argmax(marks[:, 0] != marks[0, 0]))
         return InputError(

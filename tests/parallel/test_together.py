@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import launch
 import pytest
 import ranks
 
@@ -180,3 +181,14 @@ def test_a_rank_that_leaves_takes_the_others_along(how: str, code: int, phase: s
     done = ranks.run(2, "-c", LEAVES, how, phase, *arguments)
     assert done.returncode == (1 if phase == "library" and how == "input" else code), done.stderr
     assert how == "interrupt" or "alone" in done.stderr
+
+
+def test_a_refusal_has_one_line_on_any_number_of_ranks(tmp_path: Path) -> None:
+    """Rank 0 looks at the run directory for all."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").write_text("not of a run")
+    command = "-m", "pareprop", "run", "sine-waves", "--set", "iterations=1", "--out", tmp_path / "run"
+    found = [launch.mpirun(n, *command) for n in (1, 2)]
+    assert [done.returncode for done in found] == [2, 2]
+    errors = [[line for line in done.stderr.splitlines() if line.startswith("pareprop: error: ")] for done in found]
+    assert errors[0] == errors[1] and len(errors[0]) == 1

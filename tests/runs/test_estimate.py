@@ -77,7 +77,7 @@ def test_the_start_tells_time_and_memory(tmp_path: Path, capsys: pytest.CaptureF
     output = output_of(capsys, *words, "--until", 1)
     line = r"estimate: about 1 s for {}, \d+ MiB on each rank with the program; counted, not measured, .*; unit costs "
     line += rf"are multiplied by [\d.e+-]+, as a short measurement on this processor \({speed.here()[1]}\) asks for\n"
-    assert re.search(r"^1 ranks; .*\ntraining: .*\n" + line.format("1 iteration"), output)
+    assert re.search(r"^1 rank; .*\ntraining: .*\n" + line.format("1 iteration"), output)
     output = output_of(capsys, "resume", tmp_path)
     assert re.search("^" + line.format("3 iterations"), output, re.MULTILINE)
 

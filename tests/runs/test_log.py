@@ -34,7 +34,7 @@ def test_the_start_says_what_is_trained(tmp_path: Path, capsys: pytest.CaptureFi
     with h5py.File(tmp_path / "out" / "results.h5") as file:
         n_synapses = sum(len(group["weight"]) for group in file["projections"].values())
     assert re.match(
-        r"1 ranks; memory of rank 0: .*\n"
+        r"1 rank; memory of rank 0: .*\n"
         rf"training: 8 neurons, {n_synapses} synapses; 4 iterations of 1 sample of 30 steps \(30 ms\); "
         r"at most \d+\.\d+ MiB on each rank\n",
         output,
