@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 
 from ..engines.base import Settings
@@ -18,6 +19,8 @@ from .observer import Observer
 from .task import ClosedTask, OpenTask, Task, is_closed, is_open
 
 HOOKS = [name for name in vars(Observer) if not name.startswith("_") and callable(getattr(Observer, name))]
+STATE = {"state", "load_state", "saved", "restore"}  # hooks that checkpoints call
+LIKE_HOOKS = r"^(on|before|after|at)_|_(start|begin|end)$|^(begin|end)$"  # names such as those of other packages' hooks
 NEAR = 0.8  # a method whose name is this similar to a hook's is refused as a misspelt hook
 
 EPISODES_NEED = {  # attributes that the loop reads of a task, name to meaning; here of a task with episodes
@@ -155,11 +158,29 @@ def check_observers(observers: object) -> list[Observer]:
             raise InputError(f"observer {observer.__name__} is a class; pass an instance, {observer.__name__}()")
         if not isinstance(observer, Observer):
             raise InputError(f"observer {name} must be derived from pareprop.Observer")
-        for own in vars(type(observer)):
-            near = difflib.get_close_matches(own, HOOKS, 1, NEAR)
-            if near and own not in HOOKS and not own.startswith("_"):
+        for own in _list_own_methods(observer):
+            if near := difflib.get_close_matches(own, HOOKS, 1, NEAR):
                 raise InputError(f"observer {name}: {own} is not a hook; did you mean {near[0]}?")
     return observers
+
+
+def list_unknown_hooks(observers: Iterable[Observer]) -> list[str]:
+    """Return a line on each method that has a name like a hook's, and that nothing calls."""
+    lines, hooks = [], [name for name in HOOKS if name not in STATE]
+    for observer in observers:
+        for own in _list_own_methods(observer):
+            if not re.search(LIKE_HOOKS, own):
+                continue
+            near = difflib.get_close_matches(own, hooks, 1)
+            out = f"did you mean {near[0]}?" if near else f"hooks: {', '.join(hooks)}"
+            lines.append(f"observer {type(observer).__name__}: {own} is not a hook, nothing calls it; {out}")
+    return list(dict.fromkeys(lines))
+
+
+def _list_own_methods(observer: Observer) -> list[str]:
+    """Return the public methods of an observer, inherited ones too, that `Observer` does not have."""
+    own = (name for kind in type(observer).__mro__ if not issubclass(Observer, kind) for name in vars(kind))
+    return [name for name in dict.fromkeys(own) if not name.startswith("_") and name not in HOOKS]
 
 
 def name_classes(observers: Iterable[Observer]) -> str:

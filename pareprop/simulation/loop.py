@@ -35,7 +35,7 @@ from ..engines.parameters import SUMMARY, Parameter
 from ..engines.plasticity import Plastic
 from ..engines.sample import Sample
 from ..engines.state import State
-from ..errors import InputError, NotFiniteError, ParepropError, StateError, quote
+from ..errors import InputError, NotFiniteError, ParepropError, ParepropWarning, StateError, quote
 from ..network.losses import Context, Loss, name_of
 from ..network.model import Model
 from ..network.parameters import is_number, nearest
@@ -63,6 +63,7 @@ from .checks import (
     default_settings,
     describe_task,
     list_facts,
+    list_unknown_hooks,
     name_classes,
 )
 from .digest import Digest
@@ -162,6 +163,8 @@ class Simulation:
             self._build(settings)
         self.notices = Notices(speaks=not (self.exchange.rank or self.replicas.index), silent=quiet)
         self.notices.look_at_network(self.network, self.engine.plan, self.exchange, task.n_steps, self.engine.rounds)
+        for line in list_unknown_hooks(self.observers):
+            self.notices.tell(line, line)
         self._loss_state = LossState(self.engine.loss, self.notices)
         self.iteration = 0
         self.losses: list[float] = []
@@ -244,14 +247,23 @@ class Simulation:
         agree(self.world, "train()", {"n_iterations": quote(n_iterations)})
         n_iterations = check_number("train: n_iterations", n_iterations, 0)
         require_samples(self.task, "train")
-        done = self.iteration
-        if 0 < n_iterations == done and self._begun and not self.exchange.rank:
-            hint = f"the number is a total: train({done + n_iterations}) goes on"
-            warnings.warn(f"train({n_iterations}): {done} iterations are done; {hint}", stacklevel=2)
+        if n_iterations and self._begun and self.notices.speaks:
+            self._warn_if_done(n_iterations)
         self._begun = True
         with Deferred() as interrupt:
             self._train(n_iterations, interrupt)
         return self.losses
+
+    def _warn_if_done(self, n_iterations: int) -> None:
+        """Warn if `train` has nothing left to do."""
+        done = self.iteration
+        if n_iterations <= done:
+            line = f"{done} iterations are done; the number is a total: train({done + n_iterations}) continues"
+        elif self.stop_requested:
+            line = f"an observer stopped the training after {done}; with stop_requested = False it continues"
+        else:
+            return
+        warnings.warn(f"train({n_iterations}): {line}", ParepropWarning, stacklevel=3)
 
     def _train(self, n_iterations: int, interrupt: Deferred) -> None:
         interrupted = False
@@ -704,12 +716,16 @@ class Simulation:
 
     def _check_finite(self, index: int, loss: float) -> None:
         """Collective: end the run if a number on any rank is not finite."""
-        problem = find_bad(self.network, self.engine)
-        if not math.isfinite(loss):
-            problem = StateError(f"the loss of sample {index} is {loss}" + (f"; {problem}" if problem else ""))
-        if problem is not None:
+        found, problem = find_bad(self.network, self.engine), None
+        if found or not math.isfinite(loss):
+            what = f"{found} (sample {index})"
+            if not math.isfinite(loss):
+                what = f"the loss of sample {index} is {loss}" + (f"; {found}" if found else "")
             hint = "a smaller learning rate or tighter weight bounds may help"
-            problem = NotFiniteError(f"{problem} (sample {index}); {hint}")
+            within = self.model.eprop.is_online and self.model.optimizer.batch_size == 1
+            if not self.iteration and not within:
+                hint = "no weight has changed yet: the inputs, the initial weights or the parameters are the cause"
+            problem = NotFiniteError(f"{what}; {hint}")
         self.engine.channel.raise_problems_of_neurons(problem)
 
     def weights(self, projection: str) -> dict[str, np.ndarray]:
