@@ -33,7 +33,7 @@ REFUSED = {
     "Disconnect": "leave the connections out", "TripartiteConnect": "there are no astrocytes",
     "EnableStructuralPlasticity": "connections stay as they are made",
     "DisableStructuralPlasticity": "connections stay as they are made, nothing is to be done",
-    "SonataNetwork": "read the files yourself, or run `pareprop sonata`",
+    "SonataNetwork": "Model.from_sonata of the package pareprop reads circuit_config.json",
     "Compartments": "neurons are points",
     "Receptors": "neurons are points", "Install": "there are no modules, neuron models are part of pareprop",
     "PlotLayer": "plot the positions yourself", "PlotSources": _PLACES, "PlotTargets": _PLACES,

@@ -471,8 +471,8 @@ def find_handbook() -> Path:
     """
     if not HANDBOOK.is_file():
         raise InputError(
-            f"{HANDBOOK} is not there: the package was installed from its sources, whose script "
-            "scripts/handbook/one_file.py writes it"
+            "this installation has no handbook: its pages are scripts/handbook/*.md of the sources; there, "
+            "`pip install '.[docs]'`, `python scripts/handbook/one_file.py` and `pip install .` add it"
         )
     return HANDBOOK
 

@@ -19,7 +19,7 @@ from ..sonata import circuit, edge_files, hdf5, nodes
 from ..sonata.edges import Edges
 from ..values import Values
 from .disk import fill_folder, output_errors
-from .sonata_network import require_empty, write_circuit
+from .sonata_network import EDGE_TYPE, require_empty, write_circuit
 
 EDGE_BYTES = 200  # memory for an edge while its population is compared and written
 COLUMNS = ("target", "source", "delay", "weight")
@@ -46,14 +46,16 @@ def export(results: Path, given: Path, folder: Path) -> dict[str, int]:
     """
     require_empty(folder)
     network = circuit.read(given)
-    sizes = {item.name: item.size for item in nodes.read(network)}
+    cells = nodes.read(network)
+    sizes = {item.name: item.size for item in cells}
+    types = {item.name: "virtual" if item.virtual else nodes.POINT[0] for item in cells}
     with files.open_results(results) as file:
         files.require_weights(file)
         dt_ms = float(file.attrs["dt_ms"])
         # where the defaults do not fit, the comparison tells
         read = edge_files.read(network, sizes, dt_ms, True, default_weight=0.0, default_delay=dt_ms)
         with output_errors(folder), fill_folder(folder) as part:
-            copies = _copy(network, part)
+            copies = _copy(network, types, part)
             for edges in read:
                 changed = _find_changes(file, edges)
                 with h5py.File(copies[edges.path], "r+") as out:
@@ -61,8 +63,8 @@ def export(results: Path, given: Path, folder: Path) -> dict[str, int]:
     return {edges.name: edges.n_edges for edges in read}
 
 
-def _copy(network: circuit.Circuit, folder: Path) -> dict[Path, Path]:
-    """Copy all files of a circuit and write its configuration; return the copy of each file."""
+def _copy(network: circuit.Circuit, types: dict[str, str], folder: Path) -> dict[Path, Path]:
+    """Copy all files of a circuit and write its configuration, with the types of its nodes; return the copies."""
     copies: dict[Path, Path] = {}
     (folder / "network").mkdir()
 
@@ -75,14 +77,18 @@ def _copy(network: circuit.Circuit, folder: Path) -> dict[Path, Path]:
             shutil.copyfile(path, copies[path])
         return f"$NETWORK_DIR/{copies[path].name}"
 
-    listed: dict[str, list[Values]] = {
-        kind: [{f"{kind}s_file": put(item.data), f"{kind}_types_file": put(item.types)} for item in items]
-        for kind, items in (("node", network.nodes), ("edge", network.edges))
-    }
+    def describe(kind: str, item: circuit.Files) -> Values:
+        with hdf5.open_file(item.data) as file:
+            populations = {name: {"type": types[name] if kind == "node" else EDGE_TYPE} for name in file[f"{kind}s"]}
+        table = {} if item.types is None else {f"{kind}_types_file": put(item.types)}
+        return {f"{kind}s_file": put(item.data), **table, "populations": populations}
+
+    listed = [[describe(kind, item) for item in items] for kind, items in
+              (("node", network.nodes), ("edge", network.edges))]  # fmt: skip
     components = {key: key.removesuffix("_dir") for key, path in network.components.items() if path.is_dir()}
     for key, name in components.items():
         shutil.copytree(network.components[key], folder / "components" / name)
-    write_circuit(folder, listed["node"], listed["edge"], components)
+    write_circuit(folder, *listed, components)
     return copies
 
 

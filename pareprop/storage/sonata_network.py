@@ -21,6 +21,9 @@ from .opened import RunResults
 from .sonata import MAGIC, VERSION
 
 BLOCK = 2**20  # edges copied at a time
+NODE_FILES = {"nodes_file": "nodes.h5", "node_types_file": "node_types.csv"}
+EDGE_FILES = {"edges_file": "edges.h5", "edge_types_file": "edge_types.csv"}
+EDGE_TYPE = "chemical"  # as libsonata calls synapses
 
 
 def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
@@ -104,10 +107,13 @@ def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
 
 
 def write_circuit(folder: Path, nodes: list[Values], edges: list[Values], components: dict[str, str]) -> None:
-    """Write `circuit_config.json`, with files below `network` and folders of components below `components`."""
+    """Write `circuit_config.json`, with files below `network` and folders of components below `components`.
+
+    libsonata and NEST take "." as the folder of the file, and know no `${configdir}`; `target_simulator` belongs to
+    configurations of simulations, libsonata refuses NEST in a circuit.
+    """
     content = {
-        "target_simulator": "NEST",
-        "manifest": {"$NETWORK_DIR": "${configdir}/network", "$COMPONENTS_DIR": "${configdir}/components"},
+        "manifest": {"$NETWORK_DIR": "./network", "$COMPONENTS_DIR": "./components"},
         "components": {key: f"$COMPONENTS_DIR/{name}" for key, name in components.items()},
         "networks": {"nodes": nodes, "edges": edges},
     }
@@ -147,7 +153,8 @@ def _nodes(model: Model, population: Population, number: int, folder: Path) -> V
     kinds = {-1: "i", 0: "NULL", 1: "e"}
     types = [{"node_type_id": 3 * number + 1 + k, **row, "ei": kinds[k]} for k in np.unique(sign).tolist()]
     _table(folder / f"network/{name}_node_types.csv", types)
-    return {"nodes_file": f"$NETWORK_DIR/{name}_nodes.h5", "node_types_file": f"$NETWORK_DIR/{name}_node_types.csv"}
+    files_written = {key: f"$NETWORK_DIR/{name}_{end}" for key, end in NODE_FILES.items()}
+    return files_written | {"populations": {name: {"type": row["model_type"]}}}
 
 
 def _equations(model: Model, population: Population) -> AnyValue:
@@ -173,7 +180,7 @@ def _parameters(model: Model, population: Population) -> Values:
     return of_nest.to_nest(equations, parameters) if equations else parameters
 
 
-def _edges(model: Model, item: Projection, group: h5py.Group, name: str, number: int, folder: Path) -> dict[str, str]:
+def _edges(model: Model, item: Projection, group: h5py.Group, name: str, number: int, folder: Path) -> Values:
     n, port, synapse, receptor = len(group["weight"]), item.post.ports[item.port_index], "static", {}
     if port.startswith(of_nest.RECEPTOR):
         synapse, receptor = port, {"receptor_type": item.port_index + 1}
@@ -204,7 +211,8 @@ def _edges(model: Model, item: Projection, group: h5py.Group, name: str, number:
         _index(out.create_group("indices/target_to_source"), counts)
     row = {"edge_type_id": number, "population": name, "model_template": "static_synapse"}
     _table(folder / f"network/{name}_edge_types.csv", [row | {"dynamics_params": f"{synapse}.json"}])
-    return {"edges_file": f"$NETWORK_DIR/{name}_edges.h5", "edge_types_file": f"$NETWORK_DIR/{name}_edge_types.csv"}
+    files_written = {key: f"$NETWORK_DIR/{name}_{end}" for key, end in EDGE_FILES.items()}
+    return files_written | {"populations": {name: {"type": EDGE_TYPE}}}
 
 
 def _sign_at(model: Model, post: Population, port: str) -> int:

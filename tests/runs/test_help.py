@@ -9,9 +9,18 @@ from commands import command, refusal_of
 
 import pareprop
 from pareprop import Model
+from pareprop.cli import COMMANDS
 from pareprop.network.connection import Connection
 from pareprop.network.variants import VARIANTS
 from pareprop.runs import commands as commands_of_runs
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_only_commands_that_exist_are_recommended() -> None:
+    texts = [*(ROOT / "pareprop").rglob("*.py"), *ROOT.rglob("pareprop/**/*.md"), *ROOT.glob("scripts/**/*.md")]
+    named = {name for path in texts for name in re.findall(r"`pareprop ([a-z][a-z-]+)", path.read_text())}
+    assert len(named) > 15 and named - COMMANDS.keys() == set()
 
 
 def test_no_sentence_on_a_command_is_cut(capsys: pytest.CaptureFixture) -> None:
@@ -74,7 +83,9 @@ def test_help_of_a_description_has_its_settings_and_nothing_of_others(name: str)
 
 def test_the_handbook_is_one_file(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(commands_of_runs, "HANDBOOK", tmp_path / "handbook.html")
-    assert "scripts/handbook/one_file.py writes it" in refusal_of(capsys, "help", "handbook")
+    refusal = refusal_of(capsys, "help", "handbook")
+    pages, script = re.findall(r"scripts/handbook/\S+\b", refusal)
+    assert (ROOT / script).is_file() and [*ROOT.glob(pages)] and "`pip install '.[docs]'`" in refusal
     (tmp_path / "handbook.html").write_text("<!DOCTYPE html>")
     assert command(capsys, "help", "handbook") == (0, f"{tmp_path / 'handbook.html'}\n", "")
 

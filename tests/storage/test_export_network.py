@@ -98,6 +98,17 @@ def test_libsonata_reads_it(exported: tuple[Path, Path], projection: str, popula
     np.testing.assert_array_equal(onto, np.flatnonzero(np.isin(wanted["target"], [3, 7])))
 
 
+def test_libsonata_finds_all_populations_of_the_circuit(exported: tuple[Path, Path]) -> None:
+    libsonata = pytest.importorskip("libsonata")
+    directory, folder = exported
+    circuit = libsonata.CircuitConfig.from_file(folder / "circuit_config.json")
+    nodes = {name: circuit.node_population(name).size for name in circuit.node_populations}
+    edges = {name: circuit.edge_population(name).size for name in circuit.edge_populations}
+    assert nodes == {"in": SETTINGS["n_in"], "rec": SETTINGS["n_rec"]}
+    assert [circuit.node_population_properties(name).type for name in sorted(nodes)] == ["virtual", "point_neuron"]
+    assert edges == {population: len(edges_of(directory, name)["weight"]) for name, population in PAIRS}
+
+
 @pytest.mark.parametrize(("projection", "population"), PAIRS)
 def test_bmtk_reads_it(exported: tuple[Path, Path], projection: str, population: str) -> None:
     sonata = pytest.importorskip("bmtk.utils.sonata")
