@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import InputError
 from . import hdf5
 
-SMALL = 1e-6  # steps by which a time may lie before its step
+SMALL = 1e-6  # steps by which a time may lie behind its step
 
 
 def read(path: Path, population: str, size: int, dt_ms: float) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +29,7 @@ def read(path: Path, population: str, size: int, dt_ms: float) -> tuple[np.ndarr
     Returns
     -------
     step : np.ndarray
-        int64 (n,); a spike at time t is in step floor(t / dt).
+        int64 (n,); a spike of step t is at (t + 1) dt, as in NEST; those in between are of the step that they end in.
     id : np.ndarray
         int64 (n,), ids of the cells.
     """
@@ -53,4 +53,4 @@ def read(path: Path, population: str, size: int, dt_ms: float) -> tuple[np.ndarr
         wrong = np.flatnonzero((ids < 0) | (ids >= size))
         if len(wrong):
             raise InputError(f"node_ids[{wrong[0]}] = {ids[wrong[0]]}, population '{population}' has {size} nodes")
-    return np.floor(exact + SMALL).astype(np.int64), ids
+    return np.maximum(np.ceil(exact - SMALL) - 1, 0).astype(np.int64), ids

@@ -163,7 +163,7 @@ class RunResults:
             return Score(losses, labels, predictions, episodes, min(n_classes, MAX_CLASS + 1))
 
     def spikes(self, sample: str = "last", of: str = "neurons") -> Columns:
-        """Return `step`, `time_ms` and `id` of the spikes of a recorded sample.
+        """Return `step`, `time_ms` (as in NEST, (step + 1) dt) and `id` of the spikes of a recorded sample.
 
         Parameters
         ----------
@@ -183,7 +183,7 @@ class RunResults:
             step, ids = self._columns(group, (f"{prefix}_steps", f"{prefix}_ids")).values()
             mine = (ids >= first) & (ids < last)
             step = step[mine]
-            return Columns(step=step, time_ms=step * float(self.attributes["dt_ms"]), id=ids[mine] - first)
+            return Columns(step=step, time_ms=(step + 1) * float(self.attributes["dt_ms"]), id=ids[mine] - first)
 
     def cells(self, role: str) -> list[tuple[str, int, int]]:
         """Return the populations of a role, "input" or "recurrent": name, first id, and one past the last id."""

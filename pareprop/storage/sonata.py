@@ -122,7 +122,7 @@ def _write(out: h5py.File, name: str, group: h5py.Group, n_steps: int, dt_ms: fl
         for k, pair in enumerate(np.searchsorted(ids, bounds, sorter=order)):
             mine = np.sort(order[slice(*pair)])
             place = slice(ends[k], ends[k] + len(mine))
-            columns[k][0][place], columns[k][1][place] = step[mine] * dt_ms, ids[mine] - bounds[k, 0]
+            columns[k][0][place], columns[k][1][place] = (step[mine] + 1) * dt_ms, ids[mine] - bounds[k, 0]
             ends[k] = place.stop
     if is_free and name not in wanted:
         out[f"spikes/{name}"] = out[f"spikes/{next(iter(wanted))}"]

@@ -50,8 +50,10 @@ def test_trained_on_any_number_of_ranks(tmp_path: Path, config: Path, capsys: py
     with h5py.File(tmp_path / "1/results.h5") as file, h5py.File(SONATA / "bmtk/inputs/lgn_spikes.h5") as given:
         times, ids = (given[f"spikes/lgn/{key}"][()] for key in ("timestamps", "node_ids"))
         for name, low in (("first", 0), ("last", 250)):  # samples follow one another in the file
-            inside = (times >= low) & (times < low + 250)
-            wanted = np.unique(np.stack([np.floor(times[inside]).astype(int) - low, ids[inside].astype(int)]), axis=1)
+            inside = (times > low) & (times <= low + 250)  # a spike of step t is at t + 1 ms
+            wanted = np.unique(
+                np.stack([np.ceil(times[inside]).astype(int) - 1 - low, ids[inside].astype(int)]), axis=1
+            )
             sample = file[f"dynamics/{name}"]
             np.testing.assert_array_equal(np.stack([sample["input_steps"][()], sample["input_ids"][()]]), wanted)
         weight = file["projections/cortex_to_cortex/weight"][()]
@@ -77,7 +79,7 @@ def test_spike_files_that_do_not_fit(tmp_path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["spikes/lgn/timestamps"], file["spikes/lgn/node_ids"] = [0.0, 3.9999999, 7.2], [0, 2, 1]
     step, ids = spikes.read(path, "lgn", 3, 1.0)
-    np.testing.assert_array_equal(step, [0, 4, 7])
+    np.testing.assert_array_equal(step, [0, 3, 7])  # a spike of step 3 is at 4 ms
     np.testing.assert_array_equal(ids, [0, 2, 1])
     with pytest.raises(Exception, match=r"node_ids\[1\] = 2, population 'lgn' has 2 nodes"):
         spikes.read(path, "lgn", 2, 1.0)

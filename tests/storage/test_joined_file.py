@@ -63,7 +63,7 @@ def test_spikes_come_sorted(parts: list, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sonata, "BLOCK", 64)
     assert sonata.export(tmp_path, tmp_path / "out.h5") == len(expected)
     with h5py.File(tmp_path / "out.h5") as file:
-        times = [(k * STEPS + t) * 0.5 for k, t, _ in expected]
+        times = [(k * STEPS + t + 1) * 0.5 for k, t, _ in expected]
         np.testing.assert_array_equal(file["spikes/recurrent/timestamps"], times)
         np.testing.assert_array_equal(file["spikes/recurrent/node_ids"], [n for _, _, n in expected])
 

@@ -109,7 +109,7 @@ def test_tables_as_numpy_and_pandas(done: Path) -> None:
         weights = file["projections/rec->out/weight"][()] if "rec->out" in file["projections"] else None
     np.testing.assert_array_equal(opened.losses["loss"], losses)
     assert opened.losses["iteration"].tolist() == [1, 2] and len(opened.validations["value"]) == 2
-    np.testing.assert_array_equal(opened.spikes()["time_ms"], steps * 1.0)
+    np.testing.assert_array_equal(opened.spikes()["time_ms"], steps + 1.0)
     assert opened.signals()["readout_signal"].shape[1] == 2
     name = opened.projections[0]
     assert opened.weights(name).keys() == {"source", "target", "delay", "weight_initial", "weight"}
@@ -147,7 +147,7 @@ def test_populations_keep_their_names(tmp_path: Path, capsys: pytest.CaptureFixt
             for name, (first, last) in populations.items():
                 mine = (ids >= first) & (ids < last)
                 assert np.count_nonzero(mine) > 10
-                np.testing.assert_array_equal(file[f"spikes/{name}/timestamps"], (40 * iteration + step)[mine] * 1.0)
+                np.testing.assert_array_equal(file[f"spikes/{name}/timestamps"], (40 * iteration + step)[mine] + 1.0)
                 np.testing.assert_array_equal(file[f"spikes/{name}/node_ids"], ids[mine] - first)
         assert file["spikes"].keys() == {"recurrent", "mid", "top", "inputs", "left", "right"}
         units = {f"{name}/{key}": kept[f"weights/{name}/{key}"].attrs["unit"]
