@@ -1,7 +1,7 @@
 """The report of runs and studies: one HTML file that loads nothing else.
 
 `read_run` collects what it shows: all PNG figures of the run directory (a new one: `plots.figures`), curves
-(`_curves`, `_charts`), recorded samples (`recorded`), the summary. `report.html` is the template.
+(`_curves`, `_charts`), the summary. `report.html` is the template.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ..plots import scaling as study_tables
 from ..storage.checkpoint_read import list_values
 from ..storage.disk import output_errors, replace_file
 from ..values import Values
-from . import provenance, recorded
+from . import provenance
 from .directory import CONFIG, RESULTS
 from .outcome import tested
 
 REPORT, MARK = "report.html", b"<!-- pareprop report -->"  # only files with the mark are replaced
-MOST, MOST_VIEWS = 2_600_000, 1_800_000  # at most: bytes of figures, and of recorded samples, in a report
+MOST = 4_000_000  # at most: bytes of figures in a report
 TEMPLATE = Path(__file__).with_name(REPORT)
 CLASSES = 30  # the confusion matrix of more classes is left out
 STUDY = "study.csv"
@@ -113,7 +113,7 @@ def _names(places: Sequence[Path]) -> list[str]:
 
 
 def read_run(directory: Path, name: str, n_runs: int = 1) -> Values:
-    """Return what a report shows of a run; `n_runs` runs share the bytes for figures and recordings."""
+    """Return what a report shows of a run; `n_runs` runs share the bytes for figures."""
     try:
         notes = provenance.read(directory)
     except InputError:  # a run that was copied without it
@@ -132,15 +132,7 @@ def read_run(directory: Path, name: str, n_runs: int = 1) -> Values:
         content |= {"curves": _curves(file), "confusion": _confusion(file), "summary": summary(file, notes["parts"])}
         sections = json.loads(reader.text(file, "config") or "{}").items()
         content["settings"] = dict(list_values({section: dict(values) for section, values in sections}))
-        content["view"] = _limit(recorded.samples(file, directory), MOST_VIEWS // n_runs)
     return content | {"figures": _figures(sorted(directory.glob("*.png")), MOST // n_runs)}
-
-
-def _limit(view: list[Values], most: int) -> list[Values]:
-    """Return as many samples as fit into `most` bytes, evenly chosen beyond the first two."""
-    while view and len(json.dumps(view)) > most:
-        view = view[:2] + view[3::2] if len(view) > 2 else view[:-1]
-    return view
 
 
 def summary(file: h5py.File, parts: list[Values]) -> dict[str, str]:
@@ -253,7 +245,7 @@ def _cell(name: str, value: str | float) -> str:
     if isinstance(value, str):
         return value
     value *= {"memory_bytes_max": 2.0**-20, "joules_per_event": 1e6}.get(name, 1.0)
-    return f"{value:,.0f}" if value.is_integer() else charts.three_digits(value)
+    return f"{value:,.0f}" if value.is_integer() else charts.format_number(value)
 
 
 def render(runs: list[Values], studies: list[Values]) -> str:

@@ -1,4 +1,4 @@
-"""Reports: one file that needs no network, with what the runs hold; its controls work in a real browser."""
+"""Reports: one file that needs no network, with what the runs hold; it is drawn in a real browser."""
 
 import base64
 import html
@@ -24,14 +24,13 @@ SETTINGS = ["iterations=4", "test_samples=6", "batch_size=2", "n_ad=4", "n_reg=6
             'record.what=["spikes","V_m","learning_signal"]']  # fmt: skip
 RUN = ["run", "evidence-accumulation", *as_options(*SETTINGS)]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-# At the end of a page: click all controls, then tell what the canvas shows after each click.
-CLICKS = """<script>
-const shown = [], canvas = document.querySelector("canvas");
-const click = act => { document.querySelector(`[data-act=${act}]`).click(); shown.push(canvas.dataset.shown); };
-shown.push(canvas.dataset.shown);
-["next", "in", "in", "out", "all", "previous"].forEach(click);
-const inked = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(value => value > 0);
-document.title = JSON.stringify({shown, inked, errors, wide: document.documentElement.scrollWidth});
+# At the end of a page: tell what does not fit and which drawings are empty.
+LOOK = """<script>
+const drawings = [...document.querySelectorAll("svg, img")].map(item => item.getBoundingClientRect());
+document.title = JSON.stringify({
+  errors, wide: document.documentElement.scrollWidth, drawings: drawings.length,
+  empty: drawings.filter(box => box.width * box.height < 100).length
+});
 </script></body>"""
 ERRORS = "<head><script>var errors = []; window.onerror = text => errors.push(text);</script>"
 
@@ -51,7 +50,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Page(HTMLParser):
     """Tags left open, and everything that a page would load."""
 
-    VOID = ("meta", "img", "br", "rect", "line", "polyline", "circle")
+    VOID = ("meta", "img", "br")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -71,17 +70,13 @@ class Page(HTMLParser):
             assert self.stack.pop() == tag
 
 
-def read_embedded(text: str) -> list[dict]:
-    return json.loads(re.search(r'<script type="application/json" id="view-1">(.*?)</script>', text, re.DOTALL)[1])
-
-
 @pytest.mark.slow
 def test_a_run_has_a_report_that_stands_alone(done: Path) -> None:
     text = (done / "seed-1" / "report.html").read_text()
     page = Page(text)
     assert not page.stack and len(text) < 5_000_000
     assert page.loads and all(place.startswith("data:image/png;base64,") for place in page.loads)
-    assert not re.search(r"https?://|@import|url\(", text)
+    assert not re.search(r"https?://|@import|url\((?!#)", text)
     images = [base64.b64decode(place.partition(",")[2]) for place in page.loads]
     assert sorted(images) == sorted(path.read_bytes() for path in (done / "seed-1").glob("*.png"))
     assert html.escape((done / "seed-1" / "config.toml").read_text(), quote=False)[:300] in text.replace("&#34;", '"')
@@ -90,31 +85,12 @@ def test_a_run_has_a_report_that_stands_alone(done: Path) -> None:
 def test_the_report_holds_what_the_results_hold(done: Path) -> None:
     text = (done / "seed-1" / "report.html").read_text()
     with h5py.File(done / "seed-1" / "results.h5") as file:
-        losses, sample, test = file["loss"][()], file["dynamics/last"], file["test"]
-        steps, ids = sample["spike_steps"][()], sample["spike_ids"][()]
+        losses, test = file["loss"][()], file["test"]
         labels, predictions, digest = test["labels"][()], test["predictions"][()], file.attrs["digest"]
     assert f"{losses[0]:.4g} → {losses[-1]:.4g}" in text and digest[:16] in text
-    view = read_embedded(text)
-    last = next(item for item in view if item["name"].startswith("last sample"))
-    raster = next(item for item in last["rasters"] if item["name"] == "recurrent spikes")
-    assert raster["times"] == steps.tolist() and raster["ids"] == ids.tolist()
-    assert [group["name"] for group in raster["groups"]] == ["reg", "ad"]
-    assert [item["name"] for item in view[2:]] == ["recorded, iteration 0", "recorded, iteration 2"]
     table = re.search(r'<table class="confusion">(.*?)</table>', text, re.DOTALL)[1]
     counts = [int(cell) for cell in re.findall(r"<td[^>]*>\s*(\d+)</td>", table)]
     assert counts == [np.sum((labels == row) & (predictions == column)) for row in (0, 1) for column in (0, 1)]
-
-
-def test_recorded_samples_are_those_of_the_recording(done: Path) -> None:
-    view = read_embedded((done / "seed-1" / "report.html").read_text())[3]
-    with h5py.File(done / "seed-1" / "record.h5") as file:
-        chosen = file["spikes/iteration"][()] == 2
-        assert view["rasters"][0]["ids"] == file["spikes/id"][()][chosen].tolist()
-        voltages = file["state/V_m"][()]
-    voltages = voltages[len(voltages) // 2 :]
-    line = view["signals"][0]["lines"][1]["values"]
-    every = -(-len(voltages) // 800)
-    np.testing.assert_allclose(line, voltages[::every, 1], rtol=1e-3, atol=1e-12)
 
 
 def test_runs_side_by_side(done: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +101,7 @@ def test_runs_side_by_side(done: Path, capsys: pytest.CaptureFixture, monkeypatc
     seeds = re.search(r"<tr><th>run.seed</th><td>(\d)</td><td>(\d)</td>", text)
     assert seeds.groups() == ("1", "2") and "<th>run.iterations</th>" not in text
     assert command(capsys, "report", done, "--out", "again.html")[0] == 0  # the folder of both
-    assert (done / "again.html").read_text().count('class="view"') == 2
+    assert (done / "again.html").read_text().count("<summary>Configuration") == 2
 
 
 @pytest.mark.slow
@@ -204,14 +180,6 @@ def test_a_name_that_is_no_utf8_is_told(done: Path, tmp_path: Path, capsys: pyte
         assert "results.h5: is damaged: " in refusal_of(capsys, name, tmp_path / "run")
 
 
-def test_however_much_was_recorded_the_file_stays_small() -> None:
-    view = [{"name": f"{k}", "values": [k] * 1000} for k in range(12)]
-    kept = report._limit(view, 20_000)
-    assert 2 < len(kept) < 12 and kept[:2] == view[:2] and len(json.dumps(kept)) <= 20_000
-    assert report._limit(view, 4_000) == view[:1] and report._limit(view, 100) == []
-    assert report._limit(view, 10**6) == view
-
-
 def test_long_curves_keep_their_extremes() -> None:
     values = np.ones(50_000)
     values[12_345], values[40_000] = 9.0, -3.0
@@ -229,21 +197,7 @@ def test_any_curve_is_drawn(values: list[float]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         drawn = charts.curves("x", [("a", np.arange(1, len(values) + 1), np.array(values))])
-    assert "nan" not in drawn and "inf" not in drawn.lower().replace("infin", "")
-
-
-@pytest.mark.parametrize(
-    ("values", "labels", "iterations"),
-    [
-        (np.linspace(11.8, 41.1, 2000), ["20", "30", "40"], ["0", "500", "1000", "1500", "2000"]),
-        (np.geomspace(1.92, 127, 5), ["2", "5", "10", "20", "50", "100"], ["0", "1", "2", "3", "4", "5"]),
-        (np.geomspace(1e-3, 1e3, 250), ["0.001", "0.1", "10", "1000"], ["0", "50", "100", "150", "200", "250"]),
-    ],
-)
-def test_axes_are_labelled_with_round_numbers(values: np.ndarray, labels: list[str], iterations: list[str]) -> None:
-    drawn = charts.curves("x", [("a", np.arange(1, len(values) + 1), values)])
-    assert re.findall(r'text-anchor="end"[^>]*>([^<]*)<', drawn) == labels
-    assert re.findall(r'text-anchor="middle"[^>]*>(\d+)<', drawn) == iterations
+    assert not re.search(r"\b(nan|inf)\b", drawn)
 
 
 def in_browser(page: Path, *options: str) -> tuple[str, str]:
@@ -259,14 +213,10 @@ def in_browser(page: Path, *options: str) -> tuple[str, str]:
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
 @pytest.mark.parametrize("size", ["1000,900", "500,900"])
-def test_controls_work_in_a_browser(done: Path, tmp_path: Path, size: str) -> None:
+def test_pages_fit_into_a_browser(done: Path, tmp_path: Path, size: str) -> None:
     text = (done / "seed-1" / "report.html").read_text()
-    (tmp_path / "page.html").write_text(text.replace("<head>", ERRORS, 1).replace("</body>", CLICKS, 1))
+    (tmp_path / "page.html").write_text(text.replace("<head>", ERRORS, 1).replace("</body>", LOOK, 1))
     document, console = in_browser(tmp_path / "page.html", f"--window-size={size}")
-    told = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", document)[1]))
-    assert told["errors"] == [] and console == "" and told["inked"]
-    assert told["wide"] <= int(size.partition(",")[0])  # a phone need not scroll sideways
-    samples = [int(text.split()[0]) for text in told["shown"]]
-    spans = [float(text.split()[2]) - float(text.split()[1]) for text in told["shown"]]
-    assert samples == [0, 1, 1, 1, 1, 1, 0]
-    np.testing.assert_allclose(np.array(spans) / spans[0], [1, 1, 0.5, 0.25, 0.5, 1, 1], atol=1e-3)
+    seen = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", document)[1]))
+    assert seen["errors"] == [] and console == "" and seen["drawings"] > 4 and seen["empty"] == 0
+    assert seen["wide"] <= int(size.partition(",")[0])  # a phone need not scroll sideways
