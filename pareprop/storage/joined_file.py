@@ -22,7 +22,7 @@ from .disk import clear, publish, reason
 from .growing_file import checksum
 
 BLOCK = 2**22  # bytes read at a time
-PART = r"part-\d{3,9}(-rank-\d{5,9})?\.h5"  # names of the files of a recording
+PART = r"part-\d{3,9}-rank-\d{5,9}\.h5"  # names of the files of a recording
 
 
 def open_joined(path: Path) -> h5py.File:
@@ -74,11 +74,11 @@ def check_parts(directory: Path, parts: object) -> list[Values]:
     if not isinstance(parts, list):
         raise ValueError("parts of a recording must be a list")
     for part in parts:
-        names, rows, blocks, crcs = part["files"], part["rows"], part["blocks"], part.get("crcs", [])
+        names, rows, blocks, crcs = part["files"], part["rows"], part["blocks"], part["crcs"]
         counts = [n for table in (*rows, *crcs) for n in table.values()] + [n for some in blocks.values() for n in some]
         if len(names) != len(rows) or any(type(n) is not int or not 0 <= n < 2**48 for n in counts):
             raise ValueError("rows of a recording must be whole numbers of at least 0, for each of its files")
-        if crcs and len(crcs) != len(names):
+        if len(crcs) != len(names):
             raise ValueError("checksums of a recording must be those of each of its files")
         for name in names:
             if not files.is_within(directory, name, PART):
@@ -107,8 +107,7 @@ def require_readable(directory: Path, parts: object, rank: int = 0, size: int = 
 
 def _entries(part: Values) -> Iterator[tuple[str, dict[str, int], dict[str, int]]]:
     """Yield each file of a part with the rows of its columns and the checksums of its datasets."""
-    crcs = part.get("crcs") or [{}] * len(part["files"])
-    return zip(part["files"], part["rows"], crcs, strict=True)
+    return zip(part["files"], part["rows"], part["crcs"], strict=True)
 
 
 def _read_through(file: h5py.File, rows: dict[str, int], crcs: dict[str, int]) -> None:
@@ -124,8 +123,7 @@ def _read_through(file: h5py.File, rows: dict[str, int], crcs: dict[str, int]) -
         there, n = len(node), rows.get(name, len(node))
         if there < n:
             raise ValueError(f"{quote(name)} has {there} rows, the checkpoint knows {n}")
-        crc = _checksum(node, n)
-        if crcs.get(name, crc) != crc:  # checkpoints of version 0.1 have no checksums
+        if crcs.get(name, 0) != _checksum(node, n):  # 0: of no rows
             raise ValueError(f"{quote(name)}: the checksum of its values differs")
         _copied_attributes(node)
     _copied_attributes(file)

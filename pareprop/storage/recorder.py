@@ -1,8 +1,8 @@
 """The observer that records training samples (section [record]), into files that `record.h5` joins.
 
-In each part of a run, from its start or a resume to its end, every rank writes `record/part-<k>-rank-<r>.h5`. With an
-h5py built with MPI, all ranks write `record/part-<k>.h5` together, and a part ends with each checkpoint. A checkpoint
-holds the numbers of rows written so far: a run that is resumed on any number of ranks joins these rows with its own.
+In each part of a run, from its start or a resume to its end, every rank writes `record/part-<k>-rank-<r>.h5`. A
+checkpoint holds the numbers of rows written so far: a run that is resumed on any number of ranks joins these rows with
+its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..simulation.observer import Observer, Outcome, Watched
 from ..values import Values
 from . import joined_file
 from .disk import on_disk, require_space
-from .growing_file import Column, GrowingFile, SharedFile, can_share
+from .growing_file import Column, GrowingFile
 from .record_settings import DELAYS, PARAMETERS, SIGNALS, STATES, SYNAPSES, Record, list_neurons
 from .results import choose_evenly
 from .spike_block import SpikeBlock
@@ -91,26 +91,21 @@ class Recorder(Observer):
                 places = places - item.mine.start
             yield item.name, (item, places, ids)
 
-    def _open(self, simulation: Watched) -> GrowingFile:
-        """Collective: return the open file; open a new one at the start, and after a checkpoint has closed it."""
-        if self._file is not None:
-            return self._file
+    def _open(self, simulation: Watched) -> None:
+        """Collective: open the file of this rank."""
         comm, rank = simulation.exchange.comm, simulation.exchange.rank
         self._written: dict[str, list[int]] = {name: [] for name in self._blocks}
-        shared = can_share(comm)
-        path = self.directory / f"part-{len(self.parts):03d}{'' if shared else f'-rank-{rank:05d}'}.h5"
+        path = self.directory / f"part-{len(self.parts):03d}-rank-{rank:05d}.h5"
         constants = {"state/id": self.ids} if self._keeps_state else {}
         for name, _, _, columns in self._selected:
             constants |= {f"weights/{name}/{key}": values for key, values in columns.items()}
         constants |= {f"parameters/{name}/id": ids for name, (_, _, ids) in self._parameters.items()}
         attributes = {"dt_ms": simulation.model.dt_ms, "n_steps": simulation.task.n_steps, "step": self.settings.step}
-        rest = path, dict(self._columns(simulation, rank)), constants, attributes, self.settings.compression
+        columns = dict(self._columns(simulation, rank))
         with on_disk(comm, "recording", path):
             self.directory.mkdir(parents=True, exist_ok=True)
         with on_disk(comm, "recording", path):
-            file = SharedFile(comm, *rest) if shared else GrowingFile(*rest)
-        self._file = file
-        return file
+            self._file = GrowingFile(path, columns, constants, attributes, self.settings.compression)
 
     @property
     def _trace_names(self) -> list[str]:
@@ -239,7 +234,8 @@ class Recorder(Observer):
                 traces[name] = item.record_states(engine.inputs, log, outcome.error, outcome.sample.modulator)
         if not self._is_due(simulation, outcome.index, outcome.phase):
             return
-        file = self._open(simulation)
+        file = self._file
+        assert file is not None  # `start` was before
         if "spikes" in self._blocks:
             spikes = simulation.exchange.broadcast_spikes(engine.log, engine.n).lengthen(simulation.task.n_steps)
             self._blocks["spikes"].add(simulation.iteration, spikes)
@@ -286,7 +282,7 @@ class Recorder(Observer):
         """Collective: write the buffers if they hold more than `limit` bytes on any rank."""
         comm, rank, size = simulation.exchange.comm, simulation.exchange.rank, simulation.exchange.size
         file = self._file
-        assert file is not None  # `_open` was before
+        assert file is not None  # `start` was before
         n_bytes = file.buffered_bytes + sum(block.nbytes for block in self._blocks.values())
         if collectives.maximum(comm, n_bytes) <= limit:
             return
@@ -310,9 +306,8 @@ class Recorder(Observer):
         self._flush(simulation)
         comm, path = simulation.exchange.comm, self._file.path
         carried = self._keep_traces(comm)
-        shared = isinstance(self._file, SharedFile)
-        files = [(path.name, dict(self._file.rows), dict(self._file.crcs))]
-        names, rows, crcs = zip(*(files if shared else collectives.gather(comm, files[0])), strict=True)
+        files = collectives.gather(comm, (path.name, dict(self._file.rows), dict(self._file.crcs)))
+        names, rows, crcs = zip(*files, strict=True)
         part = {
             "files": list(names),
             "rows": list(rows),
@@ -320,14 +315,8 @@ class Recorder(Observer):
             "blocks": {name: list(counts) for name, counts in self._written.items()},
         }
         with on_disk(comm, "recording", path):  # the checkpoint refers to these rows
-            if shared:
-                self._file.close()
             self._file.synchronise()
-        if not shared:
-            return {"parts": [*self.parts, part], **carried}
-        self._file = None
-        self.parts.append(part)
-        return {"parts": list(self.parts), **carried}
+        return {"parts": [*self.parts, part], **carried}
 
     def load_state(self, state: Values) -> None:
         """Continue after the parts listed in a checkpoint."""
