@@ -14,7 +14,8 @@ from pareprop.core.layout cimport (
 )
 from pareprop.core.elementary cimport exp
 from pareprop.core.members cimport has, place_of
-from pareprop.core.precision cimport real, total_of
+from pareprop.core.precision cimport real
+from pareprop.core.search cimport first_at_least, prefetch
 from pareprop.core.spike_log cimport Spikes
 
 cdef extern from *:
@@ -23,7 +24,6 @@ cdef extern from *:
     """
     enum:
         STRIDE
-    void prefetch "__builtin_prefetch"(const void*) nogil
 
 cdef extern from "walks.h" nogil:
     void spread_each_float(
@@ -112,18 +112,6 @@ cdef inline int64_t list_spikes(int64_t n, int64_t first_id, const real* z, uint
         return list_spikes_double(n, <uint32_t> first_id, z, ids)
 
 
-cdef inline int64_t first_at_least(const uint32_t* ids, int64_t low, int64_t high, int64_t bound) noexcept nogil:
-    """Index of the first of the ascending ids[low:high] that is at least `bound`."""
-    cdef int64_t middle
-    while low < high:
-        middle = (low + high) >> 1
-        if ids[middle] < bound:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
 cdef inline int64_t hole_of(const int64_t[:, ::1] blocks, int64_t b, int64_t source, int64_t length) noexcept nogil:
     """Place in a dense row from which targets are shifted by one, because the source itself is left out."""
     cdef int64_t place = source - blocks[b, HOLE]
@@ -158,7 +146,7 @@ cdef inline void add_row(
     const uint32_t[::1] target,       # IN
     const real[::1] weight,           # IN
     real amplitude,
-    total_of[::1] total,                # UPDATED: total[target] += amplitude * weight
+    real[::1] total,                  # UPDATED: total[target] += amplitude * weight
 ) noexcept nogil:
     cdef int64_t k, base, hole
     if blocks[b, DENSE]:
@@ -391,7 +379,7 @@ cdef inline void deliver_dense(
     int64_t i,                        # first spike of the block
     int64_t last,
     int64_t step,                     # of the run
-    total_of[::1] arriving,         # UPDATED
+    real[::1] arriving,             # UPDATED
 ) noexcept nogil:
     """Rows of neighbours, four at a time where all have the same targets: `arriving` is read and written once then."""
     cdef int64_t row, first = blocks[b, ROW] - blocks[b, SOURCE], width = blocks[b, WIDTH]
@@ -411,7 +399,7 @@ cdef inline void deliver_dense(
 
 cdef inline void add_four(
     int64_t n, real factor, const real* first, const real* second, const real* third, const real* fourth,
-    total_of* total
+    real* total
 ) noexcept nogil:
     """Four rows of neighbours in one pass, the same bits as one after the other."""
     cdef int64_t k
@@ -433,7 +421,7 @@ cdef inline void scatter(
     const uint32_t[::1] target,
     const real[::1] weight,
     real amplitude,
-    total_of[::1] total,
+    real[::1] total,
 ) noexcept nogil:
     cdef int64_t k = start, end
     if ahead == 0:

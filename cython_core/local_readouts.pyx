@@ -2,8 +2,8 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from pareprop.core.delivery cimport prefetch
 from pareprop.core.precision cimport real
+from pareprop.core.search cimport prefetch
 
 cdef enum:
     STEPS_AHEAD = 4  # to the row whose part is fetched: rows of all neurons are far apart

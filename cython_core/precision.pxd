@@ -4,7 +4,3 @@
 ctypedef fused real:
     float
     double
-
-ctypedef fused total_of:    # sums onto neurons are as precise as their state, those onto readouts always double
-    float
-    double

@@ -8,10 +8,10 @@ from libc.math cimport rint, signbit, sqrt
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
-from pareprop.core.delivery cimport first_at_least
 from pareprop.core.elementary cimport exp
 from pareprop.core.philox cimport Stream, below, normals, philox_block, stream, unit
 from pareprop.core.precision cimport real
+from pareprop.core.search cimport first_at_least
 
 cdef enum:
     TRIES = 100  # candidates per synapse, after which the sources that are left are weighed one by one

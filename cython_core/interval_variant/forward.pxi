@@ -8,15 +8,16 @@ from libc.stdint cimport int64_t, uint32_t
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
     AT_ONCE, FULL_AHEAD, Found, GROUP, LINE, LONG, OFFSETS, Rows, STRIDE, Walk, add_four, add_row, count_late,
-    credit_delays, credit_row, credit_rows, deliver, factor_of, fetch_ahead, find_rows, first_at_least, has_short_rows,
-    hole_of, is_full, is_spread, mean_row, next_row, prefetch, prefetch_stride, row_of, rows_ahead, rows_of, walk_ahead,
-    walk_of, write_offsets,
+    credit_delays, credit_row, credit_rows, deliver, factor_of, fetch_ahead, find_rows, has_short_rows, hole_of,
+    is_full, is_spread, mean_row, next_row, prefetch_stride, row_of, rows_ahead, rows_of, walk_ahead, walk_of,
+    write_offsets,
 )
 from pareprop.core.layout cimport (
     DELAY, DELAYS, DENSE, FACTORS, LOG, NUMBER, PLASTIC, PORT, ROW, SINCE, SOURCE, SOURCES, TARGET, WIDEST, WIDTH,
 )
 from pareprop.core.readout_sums cimport ExactSum, add_row_exactly, add_value
 from pareprop.core.rounds cimport Meeting
+from pareprop.core.search cimport first_at_least, prefetch
 from pareprop.core.spike_log cimport Spikes
 from pareprop.core.stopwatch cimport FEW, Stopwatch, begin, lap, now, share, started
 

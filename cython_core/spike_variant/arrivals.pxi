@@ -53,7 +53,7 @@ cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
         take_arriving(engine.neurons.arriving[0], cells_of(engine), wide(engine))
 
 
-cdef inline void deliver_all(Engine engine, int64_t t, Rows rows, total_of[::1] arriving) noexcept nogil:
+cdef inline void deliver_all(Engine engine, int64_t t, Rows rows, real[::1] arriving) noexcept nogil:
     """Work off, update and deliver what arrives in step t; then close what the cutoff ends, fold what is old."""
     cdef int64_t b
     for b in range(rows.blocks.shape[0]):
@@ -61,7 +61,7 @@ cdef inline void deliver_all(Engine engine, int64_t t, Rows rows, total_of[::1] 
 
 
 cdef inline void deliver_block_of(
-    Engine engine, int64_t t, Rows rows, int64_t b, bint inside, total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, bint inside, real[::1] arriving
 ) noexcept nogil:
     cdef int64_t k, emitted = t - rows.blocks[b, DELAY] + (rows.blocks[b, LOG] == 0)
     cdef bint from_inputs = rows.blocks[b, LOG] == 0
@@ -99,7 +99,7 @@ cdef inline int64_t fold_steps_of(Engine engine, Rows rows, int64_t b) noexcept 
 
 cdef inline void deliver_spikes(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t emitted, const Spikes* log, bint inside,
-    total_of[::1] arriving
+    real[::1] arriving
 ) noexcept nogil:
     """The spikes of a segment that were emitted then."""
     cdef const uint32_t* ids = log.ids
@@ -128,7 +128,7 @@ cdef inline void deliver_spikes(
 
 cdef inline void deliver_spike(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, bint learns,
-    bint inside, total_of[::1] arriving
+    bint inside, real[::1] arriving
 ) noexcept nogil:
     cdef int64_t k, start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
     cdef bint delivered = False
@@ -329,7 +329,7 @@ cdef void close_rows(
 
 cdef inline bint arrive(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, double factor,
-    total_of[::1] arriving
+    real[::1] arriving
 ) noexcept nogil:
     """A spike arrives: work off the window since the latest one, update the weights, let the spike wait.
 
@@ -352,7 +352,7 @@ cdef inline bint arrive(
 
 
 cdef inline void take_rate(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, real[::1] arriving
 ) noexcept nogil:
     """The rate that was in force at the row's latest update; before the first one that of the beginning."""
     cdef int64_t k = rows.rate_since.shape[0] - 1, latest = rows.books[row, LATEST]

@@ -470,7 +470,7 @@ cdef void work_off_maps(
 
 
 cdef bint arrive_scan(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, real[::1] arriving
 ) noexcept nogil:
     """A spike arrives. Return whether it was delivered, too; one with a factor of its own is not, and enters later."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), n

@@ -72,7 +72,7 @@ cdef inline Drawn drawn_of(Engine engine, int64_t t, Rows rows, int64_t b) noexc
 
 
 cdef void deliver_drawn(
-    Engine engine, int64_t t, Rows rows, int64_t b, Spikes** logs, int64_t n, total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, Spikes** logs, int64_t n, real[::1] arriving
 ) noexcept nogil:
     """What arrives at all delays of the projection whose first block is b."""
     cdef int64_t[MOST_LISTED] found
@@ -103,7 +103,7 @@ cdef void deliver_drawn(
 
 cdef void arrive_listed(
     Engine engine, int64_t t, Rows rows, int64_t b, Drawn* of, const int64_t* found, int64_t count,
-    total_of[::1] arriving
+    real[::1] arriving
 ) noexcept nogil:
     cdef int64_t number, i = arrive_drawn(of, found, 0, count)
     while i < count:

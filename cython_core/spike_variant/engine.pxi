@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
-    add_row, factor_of, first_at_least, hole_of, is_spread, prefetch, row_ahead, row_of, spread, take_slot,
+    add_row, factor_of, hole_of, is_spread, row_ahead, row_of, spread, take_slot,
 )
 from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
@@ -24,13 +24,13 @@ from pareprop.core.layout cimport (
     RULE, RULE_ENDS, RUNNING, SETTINGS, SINCE, SOURCE, SOURCES, STATIC, SCAN, MAP_STEPS, SUFFIX, TARGET,
     WAITING, WIDTH, W_MAX, W_MIN,
 )
-from pareprop.core.precision cimport total_of
 from pareprop.core.spike_variant.window_steps cimport (
     WINDOW, collect, credit, credit_both, credit_online, credit_online_both, decay, eligibility, eligibility_adaptive,
     filter_own, repeat,
 )
 from pareprop.core.readout_sums cimport ExactSum, add_row_exactly
 from pareprop.core.rounds cimport Meeting
+from pareprop.core.search cimport first_at_least, prefetch
 from pareprop.core.softmax cimport softmax
 from pareprop.core.spike_log cimport Spikes
 from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
@@ -130,7 +130,7 @@ cdef class Feedback:
     cdef public real[::1] weight
     # places in `weight` that follow the synapses of Engine.outgoing and Engine.adaptive, -1 for none
     cdef public int64_t[::1] symmetric, adaptive
-    cdef public double[::1] dropped                # (n_readouts,), what adaptive synapses deliver, which nobody reads
+    cdef public real[::1] dropped                  # (n_readouts,), what adaptive synapses deliver, which nobody reads
 
     def __init__(self, values):
         bind(self, values)

@@ -165,7 +165,7 @@ cdef inline void go_through(Engine engine, Rows rows, int64_t b, RULE_ROW* of, i
 
 
 cdef bint arrive_rule(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, double factor, total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, double factor, real[::1] arriving
 ) noexcept nogil:
     """A spike arrives. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - rows.rules[b, LAG], 0)

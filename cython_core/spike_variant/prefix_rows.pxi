@@ -21,7 +21,7 @@ cdef inline Present* present_of(Engine engine, int64_t t) noexcept nogil:
 
 cdef bint arrive_prefix(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, double factor,
-    total_of[::1] arriving
+    real[::1] arriving
 ) noexcept nogil:
     """A spike arrives before the cutoff. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1]
@@ -65,7 +65,7 @@ cdef inline bint unlike(Rows rows, int64_t one, int64_t other) noexcept nogil:
     return rows.signs.shape[0] > 0 and rows.signs[one] != rows.signs[other]
 
 
-cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, total_of[::1] arriving) noexcept nogil:
+cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, real[::1] arriving) noexcept nogil:
     """Work off the arrivals of step t that wait: `descend_row` for dense ones.
 
     Between the targets that one or another lacks, all of them have the same ones.
@@ -85,7 +85,7 @@ cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, total_of
 
 
 cdef void descend_part(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t first, int64_t last, total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t first, int64_t last, real[::1] arriving
 ) noexcept nogil:
     """The targets [first, last), of which a row that waits has all, or lacks the only one."""
     cdef int64_t i, k, done = 0, count = 0, n = last - first, j = rows.blocks[b, TARGET] + first
@@ -320,7 +320,7 @@ cdef void close_prefix(
 
 cdef bint arrive_closed(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, double factor,
-    total_of[::1] arriving
+    real[::1] arriving
 ) noexcept nogil:
     """A spike arrives after the cutoff. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m, hole, after, n

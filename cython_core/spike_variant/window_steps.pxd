@@ -7,14 +7,14 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from pareprop.core.elementary cimport power_of
-from pareprop.core.precision cimport real, total_of
+from pareprop.core.precision cimport real
 
 cdef enum:
     WINDOW = 128  # steps
 
 
 cdef inline void collect(
-    int64_t n, int64_t dense, const uint32_t* target, const total_of* values, total_of* found
+    int64_t n, int64_t dense, const uint32_t* target, const real* values, real* found
 ) noexcept nogil:
     """Values of the n targets, which are neighbours from `dense` on unless that is -1."""
     cdef int64_t i

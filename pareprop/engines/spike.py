@@ -168,7 +168,7 @@ class Spike(Engine):
                 | {
                     "symmetric": network.following.symmetric_place,
                     "adaptive": network.following.adaptive_place,
-                    "dropped": np.zeros(network.n_readouts),
+                    "dropped": np.zeros(network.n_readouts, network.feedback.weight.dtype),
                 }
             ),
             histories=kernels.Histories(memory.kernel_histories(self.constants["alpha"])),
