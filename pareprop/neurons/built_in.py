@@ -44,13 +44,15 @@ def write_source(headers: Mapping[str, str]) -> str:
     parts, rows = [head_of(headers)], []
     composed: dict[str, str] = {"": ""}  # C of composed maps to the first model that has it: several share one
     for name in library.nest_names():
+        owners: dict[str, str] = {}
         for surrogate in SURROGATES:
             model, suffix = find(name, surrogate), f"{name}_{surrogate}"
             generated = generate(model, follows_synapses=False, ahead=not name.endswith(INTERVAL))
-            parts += [section_of(generated.source, headers, precision, suffix) for precision in PRECISIONS]
+            source = _share(generated.source, generated.functions, suffix, owners)
+            parts += [section_of(source, precision, suffix) for precision in PRECISIONS]
             if generated.composed not in composed:
                 composed[generated.composed] = name
-                parts += [section_of(generated.composed, headers, precision, name) for precision in PRECISIONS]
+                parts += [section_of(generated.composed, precision, name) for precision in PRECISIONS]
             addresses = [f"(void *)neuron_model_{precision}_{suffix}" for precision in PRECISIONS]
             owner = composed[generated.composed]
             addresses += [f"(void *)neuron_maps_{precision}_{owner}" if owner else "NULL"
@@ -60,6 +62,18 @@ def write_source(headers: Mapping[str, str]) -> str:
     table = "typedef struct { const char *digest, *texts; const void *(*address[4])(void); } Model;"
     count = f"static const int N_NEURON_MODELS = {len(rows)};"
     return "\n".join([*parts, table, count, "static const Model NEURON_MODELS[] = {", *rows, "};", ""])
+
+
+def _share(source: str, functions: Mapping[str, str], suffix: str, owners: dict[str, str]) -> str:
+    """Return a source without those of its functions that an earlier model has, which it calls instead.
+
+    `owners` maps the text of a function to the suffix of the first model that has it.
+    """
+    for name, text in functions.items():
+        owner = owners.setdefault(text, suffix)
+        if owner != suffix:
+            source = source.replace(text, "").replace(f"NAME({name})", f"JOIN({name}, JOIN(PRECISION_NAME, {owner}))")
+    return source
 
 
 def count_from(model: NeuronModel, origin: str) -> NeuronModel:

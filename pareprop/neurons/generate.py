@@ -32,6 +32,8 @@ class Generated:
     ----------
     source, composed : str
         C of any precision, without the headers: of all but composed maps, and of these, which use the same columns.
+    functions : dict of str to str
+        Functions of `source` that do not depend on the surrogate gradient: text by name.
     constants : dict of str to tuple
         Constants that columns name, the model's own first.
     columns : list of tuple
@@ -44,6 +46,7 @@ class Generated:
 
     source: str
     composed: str
+    functions: dict[str, str]
     constants: dict[str, Tree]
     columns: list[Tree]
     initial: dict[tuple[str, str], Tree]
@@ -108,11 +111,11 @@ class Generator(Derived):
 
     def program(self, follows_synapses: bool, ports: Sequence[int] | None, ahead: bool) -> Generated:
         """Return all functions, put together."""
-        functions = [self.trace(), self.decay()] if follows_synapses else []
+        traces = [self.trace(), self.decay()] if follows_synapses else []
         composes = follows_synapses or ahead
         composed = self.with_functions(ComposedMapRows(self, ports, ahead).text()) if composes else ""
         n_traced = len(self.columns.trees)  # those that synapses read come first
-        functions += [self.start(), self.step(), self.sweep()]
+        start, step, sweep = self.start(), self.step(), self.sweep()
         by = self.by
         sizes = {
             "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,
@@ -129,10 +132,12 @@ static const NEURON_MODEL NAME(table) = {{
 VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
 """
         sizes.pop("n_constants")
-        source, constants = "\n".join([*functions, table]), self.model.equations.constants | by.constants
+        source = "\n".join([*traces, start, step, sweep, table])
+        constants = self.model.equations.constants | by.constants
         names = by.learns.names
         initial = {(self.states[i], names[k]): tree for (i, k), tree in self.learned.initial.items()}
-        return Generated(self.with_functions(source), composed, constants, self.columns.trees, initial, **sizes)
+        functions, trees = {"start": start, "sweep": sweep}, self.columns.trees
+        return Generated(self.with_functions(source), composed, functions, constants, trees, initial, **sizes)
 
     @property
     def n_adjoint(self) -> int:
@@ -404,18 +409,24 @@ _PRELUDE = """
 #define JOINED(name, suffix) name##_##suffix
 #define JOIN(name, suffix) JOINED(name, suffix)
 #define NAME(name) JOIN(name, PRECISION)
-#define kept_lanes NAME(kept_lanes)
-#define load_lanes NAME(load_lanes)
-#define store_lanes NAME(store_lanes)
-#define gather_lanes NAME(gather_lanes)
-#define widened_at NAME(widened_at)
-#define narrow_to NAME(narrow_to)
+#define OF_REAL(name) JOIN(name, REAL)
+#define kept_lanes OF_REAL(kept_lanes)
+#define load_lanes OF_REAL(load_lanes)
+#define store_lanes OF_REAL(store_lanes)
+#define gather_lanes OF_REAL(gather_lanes)
+#define widened_at OF_REAL(widened_at)
+#define narrow_to OF_REAL(narrow_to)
+#define NEURON_MODEL OF_REAL(NeuronModel)
+#define NEURON_SIGNALS OF_REAL(NeuronSignals)
+#define NEURON_ROW OF_REAL(NeuronRow)
+#define NEURON_STEP OF_REAL(NeuronStep)
+#define NEURON_STEPS OF_REAL(NeuronSteps)
+#define NEURON_MAPS OF_REAL(NeuronMaps)
 #define R(x) ((REAL)(x))
 #define ZERO R(0.0)
 #define ONE R(1.0)
 """
 
-_TYPES = ("Model", "Signals", "Row", "Step", "Steps", "Maps")  # of neuron_model.h
 _FUNCTIONS = """
 static inline REAL NAME(real_exp)(REAL x) { return (REAL)elementary_exp((double)x); }
 static inline REAL NAME(real_log)(REAL x) { return (REAL)elementary_log((double)x); }
@@ -425,19 +436,21 @@ static inline REAL NAME(real_power)(REAL x, int64_t n) { return (REAL)elementary
 """
 
 
-def head_of(headers: Mapping[str, str]) -> str:
-    """Return what stands once at the top of a source; `headers` as for `source_of`."""
-    return headers["elementary.h"] + _PRELUDE
+def head_of(headers: Mapping[str, str], precisions: Iterable[str] = PRECISIONS) -> str:
+    """Return the top of a source, with declarations of each precision; `headers` as for `source_of`."""
+    by_precision = headers["lanes.h"], headers["neuron_model.h"]
+    parts = [headers["elementary.h"] + _PRELUDE]
+    for name in precisions:
+        parts += [f"#define REAL {PRECISIONS[name]}", *by_precision, "#undef REAL"]
+    return "\n".join(parts)
 
 
-def section_of(text: str, headers: Mapping[str, str], precision: str, suffix: str = "") -> str:
+def section_of(text: str, precision: str, suffix: str = "") -> str:
     """Return the C of a model in one precision; names of functions end in it, and in a suffix."""
     ending = f"{precision}_{suffix}" if suffix else precision
-    names = {f"NEURON_{name.upper()}": f"Neuron{name}_{ending}" for name in _TYPES}
-    parts = [f"#define REAL {PRECISIONS[precision]}", f"#define PRECISION {ending}"]
-    parts += [f"#define {macro} {kind}" for macro, kind in names.items()]
-    parts += [headers["lanes.h"], headers["neuron_model.h"], _FUNCTIONS, text]
-    return "\n".join([*parts, *(f"#undef {macro}" for macro in ("REAL", "PRECISION", *names)), ""])
+    macros = {"REAL": PRECISIONS[precision], "PRECISION": ending, "PRECISION_NAME": precision}
+    defined = [f"#define {name} {value}" for name, value in macros.items()]
+    return "\n".join([*defined, _FUNCTIONS, text, *(f"#undef {name}" for name in macros), ""])
 
 
 def texts_of(generated: Generated) -> str:
@@ -468,4 +481,5 @@ def source_of(text: str, headers: Mapping[str, str], precisions: Iterable[str] =
     str
         The source.
     """
-    return "\n".join([head_of(headers), *(section_of(text, headers, name) for name in precisions)])
+    precisions = tuple(precisions)
+    return "\n".join([head_of(headers, precisions), *(section_of(text, name) for name in precisions)])
